@@ -1,0 +1,193 @@
+//! The only room that speaks HTTP: one exchange, in time, to an allowed host, counted.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Request, Url};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Call, CallError, Cause, Code, Stop};
+
+/// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an answer to us.
+const LONGEST_BODY: usize = 8 * 1024 * 1024;
+
+/// The one HTTP client of the process: no redirects (they would carry credentials elsewhere), and idle connections
+/// dropped before Lambda's freeze has silently killed them.
+///
+/// # Errors
+/// Where the TLS library finds no root certificates.
+pub fn client() -> reqwest::Result<Client> {
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .pool_idle_timeout(Duration::from_secs(50))
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_nodelay(true)
+        .user_agent(concat!("contact-sync/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// One destination's way out: the client, and the rules that hold for it.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: Client,
+    allowed_hosts: Vec<String>,
+    request_timeout: Duration,
+}
+
+/// An answer, whatever its status, read to its end.
+#[derive(Debug)]
+pub struct HttpAnswer {
+    /// The status code.
+    pub status: u16,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl HttpAnswer {
+    /// A header's value, where it is there and readable.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// `Retry-After` in its form of seconds. Neither system documents the form of a date.
+    /// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+    }
+}
+
+/// Why an exchange has no answer. Says nothing of the request's content.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The time was up, on the way or while reading.
+    #[error("no complete answer in time")]
+    Timeout,
+    /// No connection, a reset, or an answer cut short.
+    #[error("the connection failed")]
+    Connection(#[source] reqwest::Error),
+    /// The answer is longer than any real one.
+    #[error("the answer has more than {LONGEST_BODY} bytes")]
+    TooLong,
+    /// The URL leads where no credential may go.
+    #[error("{0}")]
+    Forbidden(String),
+}
+
+impl HttpError {
+    /// What to do next about it.
+    pub fn into_call_error(self) -> CallError {
+        let (code, pressure) = match self {
+            Self::Timeout => (Code::new("TIMEOUT"), true),
+            Self::Connection(_) => (Code::new("CONNECTION_FAILED"), false),
+            Self::TooLong => (Code::new("ANSWER_TOO_LONG"), false),
+            Self::Forbidden(remedy) => {
+                let code = Code::new("HOST_NOT_ALLOWED");
+                return CallError::Stop(Stop { cause: Cause::Configuration, code, remedy, after: None });
+            }
+        };
+        CallError::Retry { code, after: None, pressure }
+    }
+}
+
+impl Http {
+    /// The way out to hosts that equal one of `allowed_hosts` or lie below one.
+    pub fn new(client: Client, allowed_hosts: Vec<String>, request_timeout: Duration) -> Self {
+        Self { client, allowed_hosts, request_timeout }
+    }
+
+    /// The client, to build requests with.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends `request` and reads the answer to its end, within the request's own time and the call's.
+    pub async fn send(&self, request: Request, call: Call<'_>) -> Result<HttpAnswer, HttpError> {
+        check_url(request.url(), &self.allowed_hosts).map_err(HttpError::Forbidden)?;
+        let started = Instant::now();
+        let until = call.give_up_at.min(started + self.request_timeout);
+        let answer = timeout_at(until, self.exchange(request)).await.unwrap_or(Err(HttpError::Timeout));
+        let failed = !matches!(&answer, Ok(answer) if answer.status < 400);
+        call.meter.api_call(started.elapsed(), failed);
+        answer
+    }
+
+    async fn exchange(&self, request: Request) -> Result<HttpAnswer, HttpError> {
+        let mut response = self.client.execute(request).await.map_err(HttpError::Connection)?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(HttpError::Connection)? {
+            if body.len() + chunk.len() > LONGEST_BODY {
+                return Err(HttpError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = std::mem::take(response.headers_mut());
+        Ok(HttpAnswer { status: response.status().as_u16(), headers, body: body.freeze() })
+    }
+}
+
+/// Whether a credential may travel to `url`: its parsed host equals an allowed one or lies below one, and plain
+/// `http` goes to loopback only.
+///
+/// # Errors
+/// A sentence that says what is wrong and what would be allowed.
+pub fn check_url(url: &Url, allowed_hosts: &[String]) -> Result<(), String> {
+    let host = url.host_str().unwrap_or_default();
+    let allowed = allowed_hosts.iter().any(|allowed| is_at_or_below(host, allowed));
+    if !allowed {
+        return Err(format!("the host `{host}` is not allowed: allowed_hosts is {allowed_hosts:?}"));
+    }
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if is_loopback(url) => Ok(()),
+        scheme => Err(format!("`{scheme}` to `{host}` is not allowed: use https (http to loopback only)")),
+    }
+}
+
+fn is_at_or_below(host: &str, allowed: &str) -> bool {
+    let (host, allowed) = (host.to_ascii_lowercase(), allowed.to_ascii_lowercase());
+    host == allowed || host.strip_suffix(&allowed).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(url::Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
+        Some(url::Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_go_to_allowed_hosts_only() {
+        let allowed = ["my.salesforce.com".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
+        for (url, expected) in [
+            ("https://my.salesforce.com/", true),
+            ("https://acme.my.salesforce.com/services", true),
+            ("https://ACME.MY.SALESFORCE.COM/", true),
+            ("https://acme--dev.sandbox.my.salesforce.com/", true),
+            ("http://127.0.0.1:8080/", true),
+            ("http://[::1]:8080/", true),
+            ("http://acme.my.salesforce.com/", false),
+            ("https://evilmy.salesforce.com/", false),
+            ("https://my.salesforce.com.evil.example/", false),
+            ("https://my.salesforce.com@evil.example/", false),
+            ("https://evil.example/?my.salesforce.com", false),
+            ("https://.my.salesforce.com/", false),
+            ("http://localhost:8080/", false),
+            ("ftp://127.0.0.1/", false),
+        ] {
+            let url = Url::parse(url);
+            let verdict = url.as_ref().is_ok_and(|url| check_url(url, &allowed).is_ok());
+            assert_eq!(verdict, expected, "{url:?}");
+        }
+    }
+}

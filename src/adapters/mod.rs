@@ -1,0 +1,270 @@
+//! The external systems: what each must be able to do, and the words in which it answers.
+//!
+//! An adapter tries once and tells the truth about each payload. Waiting, retrying and giving up are `dispatch`'s.
+//! A new system is one folder beside `salesforce` and `hubspot`, one line in `factory`, one section in the settings;
+//! it starts by passing the adapter contract suite (`tests/adapter_contract.rs`).
+
+pub mod http;
+pub mod hubspot;
+pub mod salesforce;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::contact::{ContactChange, ContactId};
+use crate::telemetry::Meter;
+
+/// An external system's name, as settings, logs, metrics and dead letters call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination(pub &'static str);
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// One external system.
+pub trait Adapter: Send + Sync {
+    /// The name that routes use.
+    fn destination(&self) -> Destination;
+
+    /// How much one call may carry, and what it costs.
+    fn limits(&self) -> Limits;
+
+    /// The changes of one contact, in order and with no delete among them, as one record of this system. The record
+    /// equals what writing the changes one after the other would leave. A change that can never be written is left
+    /// out and named.
+    fn transform(&self, changes: &[&ContactChange]) -> Transformed;
+
+    /// Writes a batch. The batch is not empty, not over [`Limits::upsert`], and names no contact twice. The answer
+    /// holds one outcome per payload, in their order.
+    fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply>;
+
+    /// Deletes a batch, under the same rules, with [`Limits::delete`]. What does not exist counts as delivered.
+    fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply>;
+}
+
+/// How much one call of an adapter may carry, and how many API calls it makes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Payloads in one [`Adapter::upsert`].
+    pub upsert: usize,
+    /// API calls of one upsert whose payloads have no guard; a guarded one takes one more.
+    pub upsert_calls: u32,
+    /// Payloads in one [`Adapter::delete`].
+    pub delete: usize,
+    /// API calls of one delete.
+    pub delete_calls: u32,
+}
+
+/// What a change became in [`Adapter::transform`].
+#[derive(Debug, Default)]
+pub struct Transformed {
+    /// The record's own JSON; `None` where every change was rejected.
+    pub body: Option<Box<RawValue>>,
+    /// The changes left out, by their index, each with the reason.
+    pub rejected: Vec<(usize, Rejection)>,
+    /// Values that were cut to fit their field.
+    pub cut: u32,
+}
+
+/// One contact's write, ready for its destination.
+#[derive(Clone)]
+pub struct Payload {
+    /// Whose record it is.
+    pub id: ContactId,
+    /// The record's own JSON; `None` for a delete.
+    pub body: Option<Box<RawValue>>,
+    /// The version of the newest change in it, for destinations that keep one.
+    pub version: u64,
+    /// Compare `version` with the destination's first, and leave newer data alone. Set only where the adapter's
+    /// settings name a version field.
+    pub guarded: bool,
+}
+
+impl fmt::Debug for Payload {
+    /// The identity only: the body is somebody's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What a call of an adapter may use: time, and a place to count.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The call must have ended by then.
+    pub give_up_at: Instant,
+    /// Counts calls, errors and latencies, and takes what the system tells of its quota.
+    pub meter: &'a Meter,
+}
+
+/// The answer of one call: an outcome per payload, or one sentence about the whole call.
+pub type Reply = Result<Vec<Outcome>, CallError>;
+
+/// A machine-readable reason, `LIKE_THIS`: ours, or a system's own. Never holds a contact's data.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Code(Cow<'static, str>);
+
+impl Code {
+    /// The longest code: longer than any that the systems publish.
+    pub const LONGEST: usize = 80;
+
+    /// A code of our own.
+    pub const fn new(code: &'static str) -> Self {
+        Self(Cow::Borrowed(code))
+    }
+
+    /// A code that a system sent. What does not look like one becomes `UNREADABLE_CODE`: it goes to logs, where
+    /// nothing else of an answer may go.
+    pub fn from_system(code: &str) -> Self {
+        let looks_like_one = !code.is_empty()
+            && code.len() <= Self::LONGEST
+            && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        if looks_like_one { Self(Cow::Owned(code.to_owned())) } else { Self::new("UNREADABLE_CODE") }
+    }
+
+    /// The code itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why something can never succeed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// The reason.
+    pub code: Code,
+    /// The reason in words. May quote a contact's data, as the systems' messages do: dead letters carry it, logs
+    /// never do.
+    pub message: String,
+    /// The destination's names of the fields concerned.
+    pub fields: Vec<String>,
+}
+
+impl Rejection {
+    /// A rejection that names no field.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), fields: Vec::new() }
+    }
+
+    /// The same, about `field`.
+    #[must_use]
+    pub fn of_field(mut self, field: impl Into<String>) -> Self {
+        self.fields.push(field.into());
+        self
+    }
+}
+
+impl fmt::Debug for Rejection {
+    /// Without the message, which may quote a contact's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection").field("code", &self.code).field("fields", &self.fields).finish_non_exhaustive()
+    }
+}
+
+/// What became of one payload.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The destination has it. The code says what was special about it, if anything was.
+    Delivered(Option<Code>),
+    /// Settings say that this record is not to be written (a converted lead, say).
+    Skipped(Code),
+    /// The destination holds a newer version already.
+    Stale,
+    /// It can never succeed.
+    Rejected(Rejection),
+    /// It may succeed later.
+    Retry(Retry),
+}
+
+/// How a payload may succeed later.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Why it did not succeed now.
+    pub code: Code,
+    /// The system's own word on how long to wait.
+    pub after: Option<Duration>,
+    /// What to do differently.
+    pub how: Again,
+}
+
+/// What to do differently when a payload is sent again.
+#[derive(Clone, Debug)]
+pub enum Again {
+    /// Nothing.
+    Same,
+    /// Send it in smaller company: half of the batch that it was in.
+    Halved,
+    /// Once more and not again, with this body where one is given. If it fails in such a way a second time, it is
+    /// rejected for this reason.
+    Once(Option<Box<RawValue>>, Rejection),
+}
+
+/// Why a whole call came to nothing. None of its payloads has an outcome.
+#[derive(Clone, Debug)]
+pub enum CallError {
+    /// Not answered, or not now. Send the call again after a while; repeating is harmless, though it may have been
+    /// carried out.
+    Retry {
+        /// What happened.
+        code: Code,
+        /// The system's own word on how long to wait.
+        after: Option<Duration>,
+        /// The system is short of breath (429, 503, a timeout): send less at a time.
+        pressure: bool,
+    },
+    /// Something in the batch made the system refuse all of it, and nothing of it was written. Sent alone, the
+    /// culprit is refused in the same way; the others succeed.
+    Refused {
+        /// The reason; what a payload that is refused alone is rejected for.
+        rejection: Rejection,
+        /// The indexes of the payloads that the answer names, if it names any.
+        suspects: Vec<usize>,
+    },
+    /// Nothing will succeed for now, whatever is sent: stop calling this destination.
+    Stop(Stop),
+}
+
+/// Why calls to a destination have to stop.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// What kind of trouble it is.
+    pub cause: Cause,
+    /// What happened.
+    pub code: Code,
+    /// What the operator is to do about it, in a sentence without a contact's data.
+    pub remedy: String,
+    /// The system's own word on how long to wait.
+    pub after: Option<Duration>,
+}
+
+/// What kind of trouble stops a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The day's calls, or the storage, are used up.
+    Quota,
+    /// The secret is refused, or cannot be read.
+    Credential,
+    /// The account, its permissions or our settings do not fit.
+    Configuration,
+    /// The system says that it is away for long.
+    Unavailable,
+}

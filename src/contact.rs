@@ -1,0 +1,336 @@
+//! The contact and its changes, as the internal database speaks of them. This room knows nobody.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use time::OffsetDateTime;
+
+/// What an event says of one field: nothing, that it is empty now, or its new value.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Field<T> {
+    /// The event does not mention the field: it stays as it is.
+    #[default]
+    Absent,
+    /// The field was cleared.
+    Null,
+    /// The field has this value now.
+    Value(T),
+}
+
+impl<T> Field<T> {
+    /// The value, if there is one.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+
+    /// Whether the event mentions the field at all.
+    pub fn is_mentioned(&self) -> bool {
+        !matches!(self, Self::Absent)
+    }
+
+    /// The same statement about another form of the value.
+    pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Field<U> {
+        match self {
+            Self::Absent => Field::Absent,
+            Self::Null => Field::Null,
+            Self::Value(value) => Field::Value(convert(value)),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Field<T> {
+    /// Says whether there is a value, never which: fields hold people's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "absent",
+            Self::Null => "null",
+            Self::Value(_) => "…",
+        })
+    }
+}
+
+/// A text field of a contact.
+pub type Text = Field<Box<str>>;
+
+/// What kind of party a contact is; decides where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ContactType {
+    /// Somebody who may become a customer.
+    Lead,
+    /// A lead that sales works on.
+    Prospect,
+    /// Somebody who bought.
+    Customer,
+    /// Somebody we buy from.
+    Vendor,
+}
+
+impl ContactType {
+    /// All types, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Lead, Self::Prospect, Self::Customer, Self::Vendor];
+
+    /// The name in events and settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lead => "lead",
+            Self::Prospect => "prospect",
+            Self::Customer => "customer",
+            Self::Vendor => "vendor",
+        }
+    }
+
+    /// The type of this name, in any letter case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// What happened to the contact in the internal database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// It is new.
+    Create,
+    /// Some of its fields changed.
+    Update,
+    /// It is gone.
+    Delete,
+}
+
+impl Operation {
+    /// All operations, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::Create, Self::Update, Self::Delete];
+
+    /// The name in events, settings and the audit trail.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// The operation of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.name() == name)
+    }
+}
+
+/// The identity of a contact: 1 to 255 characters, trimmed. Two ids are the same contact when they agree without
+/// regard to letter case, because both systems compare their keys so.
+#[derive(Clone)]
+pub struct ContactId {
+    text: Box<str>,
+    /// The lower-cased form, where it differs from `text`.
+    folded: Option<Box<str>>,
+}
+
+impl ContactId {
+    /// The longest identity, in characters: the longest external id field of Salesforce.
+    pub const LONGEST: usize = 255;
+
+    /// The identity in `text`, or `None` where it is blank or too long.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.is_empty() || text.chars().count() > Self::LONGEST {
+            return None;
+        }
+        let lower = text.to_lowercase();
+        let folded = (lower != text).then(|| lower.into_boxed_str());
+        Some(Self { text: text.into(), folded })
+    }
+
+    /// The id as the producer wrote it, trimmed: what is sent.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The id in the form in which ids are compared.
+    pub fn key(&self) -> &str {
+        self.folded.as_deref().unwrap_or(&self.text)
+    }
+}
+
+impl PartialEq for ContactId {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for ContactId {}
+
+impl std::hash::Hash for ContactId {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl fmt::Debug for ContactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// One value of `contact.attributes`.
+#[derive(Clone, PartialEq)]
+pub enum Attribute {
+    /// The attribute was cleared.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// Any JSON number.
+    Number(serde_json::Number),
+    /// A text.
+    Text(Box<str>),
+}
+
+/// What the typed model does not know.
+#[derive(Clone, Default, PartialEq)]
+pub struct Attributes {
+    /// The event says `"attributes": null`: every attribute that it does not name is cleared.
+    pub cleared: bool,
+    /// The named ones.
+    pub values: BTreeMap<Box<str>, Attribute>,
+}
+
+impl Attributes {
+    /// What the event says of the attribute `name`.
+    pub fn get(&self, name: &str) -> Field<&Attribute> {
+        match self.values.get(name) {
+            Some(Attribute::Null) => Field::Null,
+            Some(value) => Field::Value(value),
+            None if self.cleared => Field::Null,
+            None => Field::Absent,
+        }
+    }
+}
+
+/// A contact as far as one event tells of it. Blank texts have become [`Field::Null`] on the way in.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "the fields are named as in the event, which contract section 1 documents")]
+pub struct Contact {
+    pub id: ContactId,
+    /// Missing only where a delete does not say it.
+    pub kind: Option<ContactType>,
+    /// Trimmed, lower-cased and of valid syntax.
+    pub email: Text,
+    pub first_name: Text,
+    pub last_name: Text,
+    pub company: Text,
+    pub job_title: Text,
+    pub phone: Text,
+    pub mobile_phone: Text,
+    pub website: Text,
+    pub street: Text,
+    pub city: Text,
+    pub state: Text,
+    pub postal_code: Text,
+    pub country: Text,
+    pub lead_source: Text,
+    pub status: Text,
+    pub attributes: Attributes,
+}
+
+impl Contact {
+    /// A contact of which only its identity is known.
+    pub fn bare(id: ContactId, kind: Option<ContactType>) -> Self {
+        Self {
+            id,
+            kind,
+            email: Field::Absent,
+            first_name: Field::Absent,
+            last_name: Field::Absent,
+            company: Field::Absent,
+            job_title: Field::Absent,
+            phone: Field::Absent,
+            mobile_phone: Field::Absent,
+            website: Field::Absent,
+            street: Field::Absent,
+            city: Field::Absent,
+            state: Field::Absent,
+            postal_code: Field::Absent,
+            country: Field::Absent,
+            lead_source: Field::Absent,
+            status: Field::Absent,
+            attributes: Attributes::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Contact {
+    /// The identity and the type only: a contact is a person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contact").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// One change of one contact: what a Kinesis record holds.
+#[derive(Clone, Debug)]
+pub struct ContactChange {
+    /// The producer's name for this event.
+    pub event_id: Box<str>,
+    /// What happened.
+    pub operation: Operation,
+    /// When it happened.
+    pub occurred_at: OffsetDateTime,
+    /// Grows with each change of one contact, where the producer sends it.
+    pub version: Option<u64>,
+    /// The change was put back into the stream by a replay.
+    pub replay: bool,
+    /// Whom it happened to.
+    pub contact: Contact,
+}
+
+impl ContactChange {
+    /// The number by which a destination's guard compares changes: the version, else the time in milliseconds.
+    pub fn guard_version(&self) -> u64 {
+        let millis = || u64::try_from(self.occurred_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        self.version.unwrap_or_else(millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_is_trimmed_and_blind_to_letter_case() {
+        let id = |text| ContactId::new(text).expect("a valid id");
+        assert_eq!(id(" C-1 "), id("c-1"));
+        assert_eq!(id(" C-1 ").as_str(), "C-1");
+        assert_eq!(id("ÄÖ"), id("äö"));
+        assert_ne!(id("c-1"), id("c-2"));
+    }
+
+    #[test]
+    fn identity_has_1_to_255_characters() {
+        assert!(ContactId::new("  ").is_none());
+        assert!(ContactId::new(&"é".repeat(255)).is_some());
+        assert!(ContactId::new(&"é".repeat(256)).is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_person() {
+        let mut contact = Contact::bare(ContactId::new("c-1").expect("valid"), Some(ContactType::Lead));
+        contact.email = Field::Value("ada@example.com".into());
+        let shown = format!("{contact:?} {:?}", contact.email);
+        assert!(!shown.contains("ada"), "{shown}");
+    }
+
+    #[test]
+    fn the_guard_compares_versions_and_else_milliseconds() {
+        let mut change = ContactChange {
+            event_id: "e".into(),
+            operation: Operation::Create,
+            occurred_at: OffsetDateTime::from_unix_timestamp_nanos(1_763_633_700_123_999_999).expect("in range"),
+            version: None,
+            replay: false,
+            contact: Contact::bare(ContactId::new("c").expect("valid"), None),
+        };
+        assert_eq!(change.guard_version(), 1_763_633_700_123);
+        change.version = Some(7);
+        assert_eq!(change.guard_version(), 7);
+    }
+}

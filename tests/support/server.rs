@@ -1,0 +1,229 @@
+//! A small HTTP server on loopback for the mocks: one thread of answers, and the ways in which a connection goes
+//! wrong. It listens on a free port and ends when it is dropped.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, combinators::BoxBody};
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::HeaderMap;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// What a mock sees of a request.
+#[derive(Debug)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    /// Percent-decoded pairs, in order.
+    pub query: Vec<(String, String)>,
+    /// The length of path and query as they came.
+    pub uri_length: usize,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A plain answer.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        Self { status, headers, body: body.to_string().into_bytes() }
+    }
+
+    pub fn empty(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    pub fn html(status: u16, body: &str) -> Self {
+        let headers = vec![("content-type".to_owned(), "text/html".to_owned())];
+        Self { status, headers, body: body.as_bytes().to_vec() }
+    }
+
+    pub fn with_header(mut self, name: &str, value: impl ToString) -> Self {
+        self.headers.push((name.to_owned(), value.to_string()));
+        self
+    }
+}
+
+/// What the server does with a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    Answer(Answer),
+    /// Answers after a while.
+    Later(Duration, Answer),
+    /// Never answers; the connection stays open.
+    Hang,
+    /// Closes the connection without a byte.
+    Reset,
+    /// Sends the head and half of the body, then closes.
+    Cut(Answer),
+    /// Sends the head, then the body a byte a second.
+    Trickle(Answer),
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+/// What answers: a mock. Called once per request, in the order of arrival.
+pub trait Api: Send + Sync + 'static {
+    fn reply(&self, request: &Request) -> Reply;
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    pub address: SocketAddr,
+    accepting: AbortHandle,
+}
+
+impl Server {
+    /// Starts serving `api` on a free port of loopback.
+    pub async fn start(api: Arc<impl Api>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let accepting = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                let api = Arc::clone(&api);
+                connections.spawn(async move {
+                    let service = service_fn(move |request| answer(Arc::clone(&api), request));
+                    // An error here is a client that went away, or a reply that asked for it.
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        })
+        .abort_handle();
+        Self { address, accepting }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Tells hyper to drop the connection.
+#[derive(Debug)]
+struct Dropped;
+
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("dropped on purpose")
+    }
+}
+
+impl std::error::Error for Dropped {}
+
+type Outgoing = hyper::Response<BoxBody<Bytes, Dropped>>;
+
+async fn answer(api: Arc<impl Api>, request: hyper::Request<Incoming>) -> Result<Outgoing, Dropped> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
+    let query = head.uri.query().unwrap_or_default();
+    let request = Request {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        uri_length: head.uri.path().len() + 1 + query.len(),
+        headers: head.headers,
+        body,
+    };
+    let full = |answer: &Answer| {
+        let body = http_body_util::Full::new(Bytes::from(answer.body.clone()));
+        body.map_err(|never: Infallible| match never {}).boxed()
+    };
+    match api.reply(&request) {
+        Reply::Answer(answer) => Ok(response(&answer, full(&answer))),
+        Reply::Later(wait, answer) => {
+            tokio::time::sleep(wait).await;
+            Ok(response(&answer, full(&answer)))
+        }
+        Reply::Hang => std::future::pending().await,
+        Reply::Reset => Err(Dropped),
+        Reply::Cut(answer) => Ok(response(&answer, BoxBody::new(Broken::cut(&answer.body)))),
+        Reply::Trickle(answer) => Ok(response(&answer, BoxBody::new(Broken::trickle(&answer.body)))),
+    }
+}
+
+fn response(answer: &Answer, body: BoxBody<Bytes, Dropped>) -> Outgoing {
+    let mut response = hyper::Response::builder().status(answer.status);
+    for (name, value) in &answer.headers {
+        response = response.header(name, value);
+    }
+    response.body(body).expect("a valid response")
+}
+
+/// A body that does not arrive as it should.
+struct Broken {
+    left: Bytes,
+    chunk: usize,
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    slow: bool,
+}
+
+impl Broken {
+    fn cut(body: &[u8]) -> Self {
+        let half = Bytes::copy_from_slice(&body[..body.len() / 2]);
+        Self { chunk: half.len().max(1), left: half, pause: None, slow: false }
+    }
+
+    fn trickle(body: &[u8]) -> Self {
+        Self { left: Bytes::copy_from_slice(body), chunk: 1, pause: None, slow: true }
+    }
+}
+
+impl Body for Broken {
+    type Data = Bytes;
+    type Error = Dropped;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Dropped>>> {
+        if let Some(pause) = &mut self.pause {
+            std::task::ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        if self.left.is_empty() {
+            return Poll::Ready(if self.slow { None } else { Some(Err(Dropped)) });
+        }
+        if self.slow {
+            self.pause = Some(Box::pin(tokio::time::sleep(Duration::from_secs(1))));
+        }
+        let chunk = self.chunk.min(self.left.len());
+        Poll::Ready(Some(Ok(Frame::data(self.left.split_to(chunk)))))
+    }
+}
