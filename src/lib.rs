@@ -3,5 +3,6 @@
 
 pub mod adapters;
 pub mod contact;
+pub mod dispatch;
 pub mod secrets;
 pub mod telemetry;

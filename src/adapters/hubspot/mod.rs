@@ -1,1 +1,5 @@
 //! HubSpot.
+
+mod settings;
+
+pub use settings::{LifecycleStage, Settings};

@@ -1,1 +1,5 @@
 //! Salesforce.
+
+mod settings;
+
+pub use settings::{ConvertedLeads, Settings, Status};

@@ -1,0 +1,56 @@
+//! The section `[salesforce]`. What each key means is written once, in `src/settings/defaults.toml`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dispatch::settings::{RateLimit, Retry};
+
+/// The section `[salesforce]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
+pub struct Settings {
+    pub secret_id: String,
+    pub allowed_hosts: Vec<String>,
+    pub version_field: String,
+    pub api_version: String,
+    pub sobject: String,
+    pub external_id_field: String,
+    pub batch_size: usize,
+    pub max_in_flight: usize,
+    pub request_timeout_ms: u64,
+    pub auto_assign: bool,
+    pub allow_duplicates: bool,
+    pub converted_leads: ConvertedLeads,
+    pub status: Status,
+    pub attributes: BTreeMap<String, String>,
+    pub rate_limit: RateLimit,
+    pub retry: Retry,
+}
+
+impl Settings {
+    /// Records in one request of the sObject Collections resource.
+    /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_composite_sobjects_collections.htm>
+    pub const LARGEST_BATCH: usize = 200;
+}
+
+/// What becomes of a change whose lead has been converted, which Salesforce no longer lets anybody edit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConvertedLeads {
+    /// It is left alone, and the change counts as filtered.
+    Skip,
+    /// The change is rejected.
+    DeadLetter,
+}
+
+/// The status of a new lead whose event brings none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// For contacts of the type `lead`.
+    pub lead: String,
+    /// For contacts of the type `prospect`.
+    pub prospect: String,
+}

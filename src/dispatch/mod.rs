@@ -1,0 +1,3 @@
+//! The only room that waits.
+
+pub mod settings;
