@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 
 /// What an event says of one field: nothing, that it is empty now, or its new value.
@@ -41,6 +42,14 @@ impl<T> Field<T> {
     }
 }
 
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+    /// A field that is there. Where it is not, the container's `default` makes it [`Field::Absent`].
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Option::deserialize(deserializer)?;
+        Ok(value.map_or(Self::Null, Self::Value))
+    }
+}
+
 impl<T> fmt::Debug for Field<T> {
     /// Says whether there is a value, never which: fields hold people's data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,7 +65,8 @@ impl<T> fmt::Debug for Field<T> {
 pub type Text = Field<Box<str>>;
 
 /// What kind of party a contact is; decides where it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ContactType {
     /// Somebody who may become a customer.
     Lead,
@@ -89,7 +99,8 @@ impl ContactType {
 }
 
 /// What happened to the contact in the internal database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// It is new.
     Create,
@@ -174,7 +185,8 @@ impl fmt::Debug for ContactId {
 }
 
 /// One value of `contact.attributes`.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
 pub enum Attribute {
     /// The attribute was cleared.
     Null,

@@ -1,1 +1,32 @@
-fn main() {}
+//! The Lambda function: starts, then runs until Lambda ends it.
+
+use std::process::ExitCode;
+
+use contact_sync::factory;
+use contact_sync::settings::Environment;
+use contact_sync::telemetry;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::init(tracing::Level::ERROR, None);
+            tracing::error!(error = &*error as &dyn std::error::Error, "contact-sync cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Error> {
+    let environment = Environment::read()?;
+    telemetry::init(environment.log_level, environment.log_format);
+    let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let handler = factory::from_environment(&environment, &aws).await?;
+    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {
+        let handler = handler.clone();
+        async move { handler.handle(event).await.map_err(Error::from) }
+    }))
+    .await
+}

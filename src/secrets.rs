@@ -12,6 +12,10 @@ use tokio::time::Instant;
 /// A refused secret is read again at most this often: a wrong one must not become a stream of calls.
 const REREAD_EVERY: Duration = Duration::from_secs(30);
 
+/// A secret is read again after this long, so that a rotated one is found before the old one is refused. Up to a tenth
+/// is taken off at random: functions that started together do not ask together.
+const TIME_TO_LIVE: Duration = Duration::from_mins(10);
+
 /// Where a secret lives.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
@@ -57,7 +61,17 @@ pub struct Secret {
 #[derive(Debug, Default)]
 struct State {
     value: Option<Arc<SecretString>>,
+    fresh_until: Option<Instant>,
     reread_at: Option<Instant>,
+}
+
+impl State {
+    fn keep(&mut self, value: SecretString) -> Arc<SecretString> {
+        let value = Arc::new(value);
+        self.value = Some(Arc::clone(&value));
+        self.fresh_until = Some(Instant::now() + TIME_TO_LIVE.mul_f64(1.0 - 0.1 * fastrand::f64()));
+        value
+    }
 }
 
 impl Secret {
@@ -66,18 +80,28 @@ impl Secret {
         Self { source, state: Mutex::default() }
     }
 
-    /// The value; read from its source the first time.
+    /// The value; read from its source the first time, and again when it has been kept for long. A value that cannot
+    /// be read again stays.
     ///
     /// # Errors
-    /// Where the source cannot be read.
+    /// Where the source cannot be read and there is no earlier value.
     pub async fn get(&self) -> Result<Arc<SecretString>, SecretError> {
         let mut state = self.state.lock().await;
-        if let Some(value) = &state.value {
-            return Ok(Arc::clone(value));
+        let Some(value) = state.value.clone() else {
+            return Ok(state.keep(self.source.read().await?));
+        };
+        if state.fresh_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(value);
         }
-        let value = Arc::new(self.source.read().await?);
-        state.value = Some(Arc::clone(&value));
-        Ok(value)
+        match self.source.read().await {
+            Ok(new) => Ok(state.keep(new)),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "secret not read again: the last value stays");
+                state.fresh_until = Some(Instant::now() + REREAD_EVERY);
+                Ok(value)
+            }
+        }
     }
 
     /// A system refused `refused`: reads the source again, unless that was done within 30 seconds or another value is
@@ -96,8 +120,7 @@ impl Secret {
             return Ok(None);
         }
         state.reread_at = Some(Instant::now());
-        let value = Arc::new(self.source.read().await?);
-        state.value = Some(Arc::clone(&value));
+        let value = state.keep(self.source.read().await?);
         Ok(Some(value).filter(is_other))
     }
 }
@@ -120,5 +143,70 @@ impl SecretSource {
                 Ok(SecretString::from(text))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    struct File(tempfile::NamedTempFile);
+
+    impl File {
+        fn new(text: &str) -> (Self, Secret) {
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            let secret = Secret::new(SecretSource::File(file.path().into()));
+            let file = Self(file);
+            file.write(text);
+            (file, secret)
+        }
+
+        fn write(&self, text: &str) {
+            std::fs::write(self.0.path(), text).expect("written");
+        }
+    }
+
+    async fn get(secret: &Secret) -> String {
+        secret.get().await.expect("readable").expose_secret().to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_is_read_once_and_again_after_its_time() {
+        let (file, secret) = File::new("old");
+        assert_eq!(get(&secret).await, "old");
+        file.write("new");
+        tokio::time::advance(Duration::from_mins(8)).await;
+        assert_eq!(get(&secret).await, "old");
+        tokio::time::advance(Duration::from_mins(3)).await;
+        assert_eq!(get(&secret).await, "new");
+        std::fs::remove_file(file.0.path()).expect("removed");
+        tokio::time::advance(Duration::from_mins(11)).await;
+        assert_eq!(get(&secret).await, "new", "what cannot be read again stays");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_secret_is_read_again_at_most_once_in_30_seconds() {
+        let (file, secret) = File::new("old");
+        let old = secret.get().await.expect("readable");
+        assert!(secret.renew(&old).await.expect("readable").is_none(), "the same value is no help");
+        file.write("new");
+        assert!(secret.renew(&old).await.expect("readable").is_none(), "asked a moment ago");
+        tokio::time::advance(REREAD_EVERY).await;
+        let new = secret.renew(&old).await.expect("readable").expect("another value");
+        assert_eq!(new.expose_secret(), "new");
+        let again = secret.renew(&old).await.expect("readable").expect("the other value is at hand");
+        assert_eq!(again.expose_secret(), "new");
+    }
+
+    #[tokio::test]
+    async fn what_is_printed_names_the_secret_and_never_its_value() {
+        let (_file, secret) = File::new("hunter2");
+        secret.get().await.expect("readable");
+        assert!(!format!("{secret:?}").contains("hunter2"));
+        let missing = Secret::new(SecretSource::File("/nowhere/at-all".into()));
+        let error = missing.get().await.expect_err("unreadable").to_string();
+        assert!(error.contains("/nowhere/at-all"), "{error}");
     }
 }

@@ -59,7 +59,7 @@ pub struct Limits {
     pub upsert_calls: u32,
     /// Payloads in one [`Adapter::delete`].
     pub delete: usize,
-    /// API calls of one delete.
+    /// API calls of one delete, guarded or not.
     pub delete_calls: u32,
 }
 
@@ -132,6 +132,12 @@ impl Code {
     /// The code itself.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<&'static str> for Code {
+    fn from(code: &'static str) -> Self {
+        Self::new(code)
     }
 }
 

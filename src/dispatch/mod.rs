@@ -1,3 +1,65 @@
-//! The only room that waits.
+//! The API dispatcher: the only room that waits. It makes batches of payloads, calls the adapter within the rate
+//! limit, and tries again what may succeed, as long as there is time. Each destination has a dispatcher of its own,
+//! so that one system's outage is not the other's.
 
+mod batch;
+mod breaker;
+mod concurrency;
+mod job;
+mod rate_limit;
+mod retry;
+mod session;
 pub mod settings;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+pub use breaker::{Breaker, Permit};
+pub use concurrency::Concurrency;
+pub use job::{Job, Kind};
+pub use rate_limit::RateLimiter;
+pub use retry::RetryPolicy;
+
+use crate::adapters::Adapter;
+use crate::settle::Sink;
+use crate::telemetry::Meter;
+use crate::transform::SchemaTransformer;
+
+/// Sends to one destination; lives as long as the process, and remembers how the destination is.
+#[derive(Clone)]
+pub struct ApiDispatcher {
+    /// The destination.
+    pub adapter: Arc<dyn Adapter>,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// The budget of calls.
+    pub rate_limiter: Arc<RateLimiter>,
+    /// Whether to call at all.
+    pub breaker: Arc<Breaker>,
+    /// How many calls at once.
+    pub concurrency: Arc<Concurrency>,
+    /// Do everything but the calls.
+    pub dry_run: bool,
+}
+
+/// What one invocation brings.
+#[derive(Clone, Copy)]
+pub struct Errand<'a> {
+    /// No call is under way after this.
+    pub deadline: Instant,
+    /// Makes new payloads where a folded one was refused.
+    pub transformer: &'a SchemaTransformer<'a>,
+    /// Takes every outcome as soon as it is known.
+    pub sink: Sink<'a>,
+    /// Counts.
+    pub meter: &'a Meter,
+}
+
+impl ApiDispatcher {
+    /// Sends what comes out of `queue`, to its end. Every job's outcome is in the sink then.
+    pub async fn run(&self, queue: mpsc::Receiver<Job>, errand: Errand<'_>) {
+        session::Session::new(self, errand).run(queue).await;
+    }
+}

@@ -62,6 +62,7 @@ impl Answer {
         Self { status, headers, body: body.as_bytes().to_vec() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts alike")]
     pub fn with_header(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
@@ -110,7 +111,9 @@ impl Server {
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    continue;
+                };
                 let api = Arc::clone(&api);
                 connections.spawn(async move {
                     let service = service_fn(move |request| answer(Arc::clone(&api), request));
@@ -171,7 +174,7 @@ async fn answer(api: Arc<impl Api>, request: hyper::Request<Incoming>) -> Result
     match api.reply(&request) {
         Reply::Answer(answer) => Ok(response(&answer, full(&answer))),
         Reply::Later(wait, answer) => {
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep_until(tokio::time::Instant::now() + wait).await;
             Ok(response(&answer, full(&answer)))
         }
         Reply::Hang => std::future::pending().await,
@@ -221,7 +224,7 @@ impl Body for Broken {
             return Poll::Ready(if self.slow { None } else { Some(Err(Dropped)) });
         }
         if self.slow {
-            self.pause = Some(Box::pin(tokio::time::sleep(Duration::from_secs(1))));
+            self.pause = Some(Box::pin(tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_secs(1))));
         }
         let chunk = self.chunk.min(self.left.len());
         Poll::Ready(Some(Ok(Frame::data(self.left.split_to(chunk)))))

@@ -1,0 +1,88 @@
+//! The access token: from the secret, and read again once where HubSpot refuses it.
+//!
+//! Private app tokens, service keys and OAuth tokens go into the same header. Static ones do not expire, but are
+//! rotated by hand: the secret then holds another one.
+//! <https://developers.hubspot.com/changelog/service-keys>
+
+use std::sync::Arc;
+
+use reqwest::header::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::time::timeout_at;
+
+use crate::adapters::{Call, CallError, Cause, Code, Stop};
+use crate::secrets::{Secret, SecretError};
+
+/// What the secret holds, as JSON.
+#[derive(Deserialize)]
+struct Content {
+    access_token: String,
+}
+
+/// A token, ready to be sent.
+pub(super) struct Token {
+    /// Marked as sensitive: `Debug` does not show it.
+    pub(super) header: HeaderValue,
+    secret: Arc<SecretString>,
+}
+
+/// Where tokens come from.
+#[derive(Debug)]
+pub(super) struct Auth {
+    secret: Arc<Secret>,
+}
+
+impl Auth {
+    pub(super) fn new(secret: Arc<Secret>) -> Self {
+        Self { secret }
+    }
+
+    /// The token at hand. A secret that holds none is read again, as a refused one is: else its repair would go
+    /// unnoticed until the process ends.
+    pub(super) async fn token(&self, call: Call<'_>) -> Result<Token, CallError> {
+        let secret = in_time(self.secret.get(), call).await?;
+        if let Some(token) = Token::parse(&secret) {
+            return Ok(token);
+        }
+        let renewed = in_time(self.secret.renew(&secret), call).await?;
+        renewed.as_ref().and_then(Token::parse).ok_or_else(malformed)
+    }
+
+    /// HubSpot refused `token`: another one, if the secret has one now.
+    pub(super) async fn renew(&self, token: &Token, call: Call<'_>) -> Result<Option<Token>, CallError> {
+        let renewed = in_time(self.secret.renew(&token.secret), call).await?;
+        renewed.map(|secret| Token::parse(&secret).ok_or_else(malformed)).transpose()
+    }
+}
+
+impl Token {
+    fn parse(secret: &Arc<SecretString>) -> Option<Self> {
+        let content: Content = serde_json::from_str(secret.expose_secret()).ok()?;
+        let token = content.access_token.trim();
+        let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok().filter(|_| !token.is_empty())?;
+        header.set_sensitive(true);
+        Some(Self { header, secret: Arc::clone(secret) })
+    }
+}
+
+async fn in_time<T>(reading: impl Future<Output = Result<T, SecretError>>, call: Call<'_>) -> Result<T, CallError> {
+    match timeout_at(call.give_up_at, reading).await {
+        Ok(read) => read.map_err(|error| unreadable(&error)),
+        Err(_) => Err(CallError::Retry { code: Code::new("SECRET_TIMEOUT"), after: None, pressure: false }),
+    }
+}
+
+fn unreadable(error: &SecretError) -> CallError {
+    let cause = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
+    credential("SECRET_UNREADABLE", format!("{error}{cause}: let the function read it"))
+}
+
+fn malformed() -> CallError {
+    let remedy = "put {\"access_token\": \"…\"} into the secret `hubspot.secret_id`";
+    credential("SECRET_MALFORMED", remedy.to_owned())
+}
+
+fn credential(code: &'static str, remedy: String) -> CallError {
+    CallError::Stop(Stop { cause: Cause::Credential, code: Code::new(code), remedy, after: None })
+}

@@ -1,0 +1,98 @@
+//! Deleting: a look-up by our key, then an archive by HubSpot's ids.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::exchange::Endpoint;
+use super::lookup::Found;
+use super::problem::Problem;
+use super::rows::list;
+use super::{HubSpot, settle, unaccounted};
+use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply};
+
+impl HubSpot {
+    /// Finds the records by our key, then archives them by HubSpot's: an archive takes no other.
+    pub(super) async fn remove(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
+        let found = self.look_up(batch.to_vec(), call).await?;
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let mut records = Records::new();
+        for (index, found) in found.into_iter().enumerate() {
+            outcomes.push(match found {
+                Found::Nowhere => Some(already_gone()),
+                Found::Unsettled(outcome) => Some(outcome),
+                Found::Record { version, .. }
+                    if self.is_guarded(batch[index]) && version > Some(batch[index].version) =>
+                {
+                    Some(Outcome::Stale)
+                }
+                Found::Record { id, .. } => {
+                    records.entry(id).or_default().push(index);
+                    None
+                }
+            });
+        }
+        if !records.is_empty() {
+            self.archive(&records, &mut outcomes, call).await?;
+        }
+        Ok(settle(outcomes))
+    }
+
+    async fn archive(
+        &self,
+        records: &Records,
+        outcomes: &mut [Option<Outcome>],
+        call: Call<'_>,
+    ) -> Result<(), CallError> {
+        let inputs: Vec<_> = records.keys().map(|id| serde_json::json!({"id": id})).collect();
+        let body = serde_json::json!({"inputs": inputs}).to_string().into_bytes();
+        let answer = self.ask(Endpoint::Archive, body, call, |problem| named_by(problem, records)).await?;
+        let rest = if answer.status == 204 {
+            Outcome::Delivered(None)
+        } else {
+            self.read_archived(&answer.rows()?, records, outcomes, call)?
+        };
+        for index in records.values().flatten() {
+            outcomes[*index].get_or_insert_with(|| rest.clone());
+        }
+        Ok(())
+    }
+
+    /// Documented is the 204 alone: another 2xx counts for what it says. Gives the outcome of those that it does not
+    /// name.
+    fn read_archived(
+        &self,
+        answer: &Value,
+        records: &Records,
+        outcomes: &mut [Option<Outcome>],
+        call: Call<'_>,
+    ) -> Result<Outcome, CallError> {
+        let is_complete = answer.get("status").and_then(Value::as_str) == Some("COMPLETE");
+        let mut rest = if is_complete { Outcome::Delivered(None) } else { unaccounted(false) };
+        for error in list(answer, "errors") {
+            let Some(problem) = Problem::read(error) else {
+                rest = unaccounted(true);
+                continue;
+            };
+            let outcome = if problem.is("OBJECT_NOT_FOUND") { already_gone() } else { self.judge(&problem, call)? };
+            match named_by(&problem, records) {
+                rows if rows.is_empty() && records.len() == 1 => rest = outcome,
+                rows if rows.is_empty() => rest = unaccounted(true),
+                rows => rows.into_iter().for_each(|index| outcomes[index] = Some(outcome.clone())),
+            }
+        }
+        Ok(rest)
+    }
+}
+
+/// HubSpot's ids, each with the payloads that it was found for.
+type Records = HashMap<String, Vec<usize>>;
+
+/// The payloads whose records `problem` names.
+fn named_by(problem: &Problem, records: &Records) -> Vec<usize> {
+    problem.ids.iter().filter_map(|id| records.get(id)).flatten().copied().collect()
+}
+
+fn already_gone() -> Outcome {
+    Outcome::Delivered(Some(Code::new("ALREADY_GONE")))
+}

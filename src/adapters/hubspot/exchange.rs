@@ -1,0 +1,165 @@
+//! One exchange with HubSpot: signed, repeated once with a new token where the old one is refused, and read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::Value;
+
+use super::auth::Token;
+use super::problem::Problem;
+use super::{HubSpot, Settings, errors};
+use crate::adapters::http::{HttpAnswer, HttpError};
+use crate::adapters::{Call, CallError, Cause, Code, Stop};
+use crate::telemetry::Quota;
+
+/// The batch calls.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Endpoint {
+    Upsert,
+    Read,
+    Archive,
+}
+
+/// Where the batch calls are. Date-versioned paths and those of `v3` differ in their order.
+/// <https://developers.hubspot.com/docs/developer-tooling/platform/versioning>
+pub(super) fn batch_url(settings: &Settings) -> String {
+    let base = settings.base_url.trim_end_matches('/');
+    match settings.api_version.as_str() {
+        "v3" => format!("{base}/crm/v3/objects/contacts/batch"),
+        version => format!("{base}/crm/objects/{version}/contacts/batch"),
+    }
+}
+
+/// An answer, and its JSON where it has any.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// `null` where the body is none.
+    pub(super) json: Value,
+    http: HttpAnswer,
+}
+
+impl Answer {
+    fn new(http: HttpAnswer) -> Self {
+        let json = serde_json::from_slice(&http.body).unwrap_or_default();
+        Self { status: http.status, json, http }
+    }
+
+    /// The error that it is, where it is one and can be read.
+    pub(super) fn problem(&self) -> Option<Problem> {
+        if self.status < 300 { None } else { Problem::read(&self.json) }
+    }
+
+    /// The object that speaks of the rows. A 2xx without one (a proxy's page, say) says nothing of any.
+    pub(super) fn rows(self) -> Result<Value, CallError> {
+        if self.json.is_object() {
+            return Ok(self.json);
+        }
+        Err(CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false })
+    }
+}
+
+impl HubSpot {
+    /// Sends `body` and takes a 2xx; anything else is an error, with the rows that `suspects` finds in it.
+    pub(super) async fn ask(
+        &self,
+        endpoint: Endpoint,
+        body: Vec<u8>,
+        call: Call<'_>,
+        suspects: impl Fn(&Problem) -> Vec<usize>,
+    ) -> Result<Answer, CallError> {
+        let answer = self.send(endpoint, body, call).await?;
+        let problem = answer.problem();
+        self.accept(answer, problem.as_ref(), suspects)
+    }
+
+    /// Lets a 2xx pass.
+    pub(super) fn accept(
+        &self,
+        answer: Answer,
+        problem: Option<&Problem>,
+        suspects: impl Fn(&Problem) -> Vec<usize>,
+    ) -> Result<Answer, CallError> {
+        if (200..300).contains(&answer.status) {
+            return Ok(answer);
+        }
+        let mut error = errors::of_answer(&answer.http, problem, &self.settings);
+        if let (CallError::Refused { suspects: found, .. }, Some(problem)) = (&mut error, problem) {
+            *found = suspects(problem);
+        }
+        Err(error)
+    }
+
+    /// Sends `body` with the token at hand, and once more where that is refused and the secret holds another.
+    pub(super) async fn send(&self, endpoint: Endpoint, body: Vec<u8>, call: Call<'_>) -> Result<Answer, CallError> {
+        let body = Bytes::from(body);
+        let token = self.auth.token(call).await?;
+        let answer = self.send_with(&token, endpoint, body.clone(), call).await?;
+        if answer.status != 401 {
+            return Ok(answer);
+        }
+        call.meter.auth_failure();
+        let Some(token) = self.auth.renew(&token, call).await? else {
+            return Ok(answer);
+        };
+        let answer = self.send_with(&token, endpoint, body, call).await?;
+        if answer.status == 401 {
+            call.meter.auth_failure();
+        }
+        Ok(answer)
+    }
+
+    async fn send_with(
+        &self,
+        token: &Token,
+        endpoint: Endpoint,
+        body: Bytes,
+        call: Call<'_>,
+    ) -> Result<Answer, CallError> {
+        let call_name = match endpoint {
+            Endpoint::Upsert => "upsert",
+            Endpoint::Read => "read",
+            Endpoint::Archive => "archive",
+        };
+        let request = self.http.client().post(format!("{}/{call_name}", self.batch_url)).body(body);
+        let request = request.header(AUTHORIZATION, token.header.clone()).header(CONTENT_TYPE, "application/json");
+        let request = request.build().map_err(|_| {
+            let remedy = "`hubspot.base_url` has to be a URL such as https://api.hubapi.com".to_owned();
+            let code = Code::new("BASE_URL_INVALID");
+            CallError::Stop(Stop { cause: Cause::Configuration, code, remedy, after: None })
+        })?;
+        let answer = self.http.send(request, call).await.map_err(HttpError::into_call_error)?;
+        if let Some(quota) = quota(&answer) {
+            call.meter.note_quota(quota);
+        }
+        Ok(Answer::new(answer))
+    }
+}
+
+/// What the answer's headers tell of the quota; `None` where they tell nothing, which is normal.
+/// <https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines>
+fn quota(answer: &HttpAnswer) -> Option<Quota> {
+    let number = |name: &str| answer.header(name)?.trim().parse::<u64>().ok();
+    let small = |name: &str| number(name).and_then(|number| u32::try_from(number).ok());
+    let daily_max = number("x-hubspot-ratelimit-daily");
+    let daily_remaining = number("x-hubspot-ratelimit-daily-remaining");
+    let interval = number("x-hubspot-ratelimit-interval-milliseconds").map(Duration::from_millis);
+    let quota = Quota {
+        window: small("x-hubspot-ratelimit-max").zip(interval),
+        window_remaining: small("x-hubspot-ratelimit-remaining"),
+        daily_used: daily_max.zip(daily_remaining).map(|(max, remaining)| max.saturating_sub(remaining)),
+        daily_max,
+    };
+    (quota != Quota::default()).then_some(quota)
+}
+
+/// The same error about a part of a batch, told of the whole: `part` holds the part's indexes in it.
+pub(super) fn from_part(error: CallError, part: &[usize]) -> CallError {
+    match error {
+        CallError::Refused { rejection, suspects } => {
+            let suspects = suspects.into_iter().filter_map(|index| part.get(index).copied()).collect();
+            CallError::Refused { rejection, suspects }
+        }
+        error => error,
+    }
+}

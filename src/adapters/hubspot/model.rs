@@ -1,0 +1,206 @@
+//! HubSpot's words for a contact: its changes as the `properties` of one input. Pure.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::to_raw_value;
+
+use super::Settings;
+use crate::adapters::{Code, Rejection, Transformed};
+use crate::contact::{Attribute, Contact, ContactChange, ContactType, Field, Text};
+
+/// The property of the lifecycle stage.
+pub(super) const STAGE: &str = "lifecyclestage";
+
+/// The property of the email address: the one standard property that no two contacts may share.
+pub(super) const EMAIL: &str = "email";
+
+/// The longest text property, in characters. Counted in UTF-16 units, which are never fewer.
+/// <https://developers.hubspot.com/docs/api-reference/legacy/crm/properties/guide>
+const LONGEST_TEXT: usize = 65_536;
+
+/// HubSpot's own stages, in their order. A contact moves forward only: an earlier stage is ignored by HubSpot,
+/// with a 2xx. Accounts may have others, whose place is not known here.
+/// <https://knowledge.hubspot.com/contacts/use-lifecycle-stages>
+const STAGES: [&str; 8] = [
+    "subscriber",
+    "lead",
+    "marketingqualifiedlead",
+    "salesqualifiedlead",
+    "opportunity",
+    "customer",
+    "evangelist",
+    "other",
+];
+
+/// What happens to a text that is longer than its property.
+#[derive(Clone, Copy)]
+enum Excess {
+    /// It is cut: the beginning of a name is still of use.
+    Cut,
+    /// The change is rejected: half a phone number or address of a site is a wrong one.
+    Reject,
+}
+
+type Properties<'a> = BTreeMap<&'a str, Cow<'a, str>>;
+
+/// The changes of one contact, one laid over the other, as the JSON object `properties`.
+///
+/// A change of which one value can never be written is left out as a whole, as HubSpot itself would refuse it.
+pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
+    let mut record = Properties::new();
+    let mut written = Vec::with_capacity(changes.len());
+    let mut transformed = Transformed::default();
+    for (index, change) in changes.iter().enumerate() {
+        match of_change(change, settings) {
+            Ok((properties, cut)) => {
+                lay_over(&mut record, properties);
+                transformed.cut += cut;
+                written.push(index);
+            }
+            Err(rejection) => transformed.rejected.push((index, rejection)),
+        }
+    }
+    if written.is_empty() {
+        return transformed;
+    }
+    transformed.body = to_raw_value(&record).ok();
+    if transformed.body.is_none() {
+        let rejection = Rejection::new(Code::new("UNWRITABLE"), "the record cannot be written as JSON");
+        let rejected = written.into_iter().map(|index| (index, rejection.clone()));
+        transformed.rejected.extend(rejected);
+    }
+    transformed
+}
+
+/// Writes `later` over `record`, as HubSpot would: value by value, but no stage back to an earlier one.
+fn lay_over<'a>(record: &mut Properties<'a>, later: Properties<'a>) {
+    for (name, value) in later {
+        let held = record.get(name).filter(|_| name == STAGE);
+        if !held.is_some_and(|held| is_backward(held, &value)) {
+            record.insert(name, value);
+        }
+    }
+}
+
+fn is_backward(from: &str, to: &str) -> bool {
+    let place = |stage: &str| STAGES.iter().position(|known| *known == stage);
+    matches!((place(from), place(to)), (Some(from), Some(to)) if to < from)
+}
+
+/// What one change says, and how many of its values were cut.
+fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(Properties<'a>, u32), Rejection> {
+    let contact = &change.contact;
+    let mut properties = Properties::new();
+    let mut cuts = 0;
+    for (name, field, excess) in texts(contact) {
+        let text = match field {
+            Field::Absent => continue,
+            Field::Null => "",
+            Field::Value(text) => text,
+        };
+        let fitting = fit(text);
+        if fitting.len() < text.len() {
+            match excess {
+                Excess::Cut => cuts += 1,
+                Excess::Reject => return Err(too_long(name)),
+            }
+        }
+        properties.insert(name, fitting.into());
+    }
+    for (attribute, name) in &settings.attributes {
+        if let Some(text) = attribute_text(contact.attributes.get(attribute)) {
+            if fit(&text).len() < text.len() {
+                return Err(too_long(name));
+            }
+            properties.insert(name, text);
+        }
+    }
+    insert_kind(&mut properties, contact, settings);
+    // After the attributes: none of them may take the place of the key or of the version.
+    properties.insert(&settings.id_property, contact.id.as_str().into());
+    if !settings.version_property.is_empty() {
+        properties.insert(&settings.version_property, change.guard_version().to_string().into());
+    }
+    Ok((properties, cuts))
+}
+
+fn texts(contact: &Contact) -> [(&'static str, &Text, Excess); 13] {
+    use Excess::{Cut, Reject};
+    [
+        (EMAIL, &contact.email, Reject),
+        ("firstname", &contact.first_name, Cut),
+        ("lastname", &contact.last_name, Cut),
+        ("company", &contact.company, Cut),
+        ("jobtitle", &contact.job_title, Cut),
+        ("website", &contact.website, Reject),
+        ("phone", &contact.phone, Reject),
+        ("mobilephone", &contact.mobile_phone, Reject),
+        ("address", &contact.street, Cut),
+        ("city", &contact.city, Cut),
+        ("state", &contact.state, Cut),
+        ("zip", &contact.postal_code, Cut),
+        ("country", &contact.country, Cut),
+    ]
+}
+
+/// The stage and the type. A lead or a prospect, if one is routed here, keeps the stage that it has (HubSpot begins
+/// with `lead`), and so does a type whose stage is set to nothing.
+fn insert_kind<'a>(properties: &mut Properties<'a>, contact: &Contact, settings: &'a Settings) {
+    let Some(kind) = contact.kind else { return };
+    let stage = match kind {
+        ContactType::Customer => settings.lifecycle_stage.customer.as_str(),
+        ContactType::Vendor => settings.lifecycle_stage.vendor.as_str(),
+        ContactType::Lead | ContactType::Prospect => "",
+    };
+    if !stage.is_empty() {
+        properties.insert(STAGE, stage.into());
+    }
+    if !settings.type_property.is_empty() {
+        properties.insert(&settings.type_property, kind.name().into());
+    }
+}
+
+/// An attribute as the text that HubSpot reads in a property of any type; `None` where the event does not name it.
+fn attribute_text(attribute: Field<&Attribute>) -> Option<Cow<'_, str>> {
+    Some(match attribute {
+        Field::Absent => return None,
+        Field::Null | Field::Value(Attribute::Null) => "".into(),
+        Field::Value(Attribute::Bool(true)) => "true".into(),
+        Field::Value(Attribute::Bool(false)) => "false".into(),
+        Field::Value(Attribute::Number(number)) => number_text(number).into(),
+        Field::Value(Attribute::Text(text)) => Cow::Borrowed(text),
+    })
+}
+
+/// Digits and at most one decimal point: HubSpot reads no exponents, and Rust's `f64` prints none.
+/// <https://developers.hubspot.com/docs/api-reference/legacy/crm/properties/guide>
+fn number_text(number: &serde_json::Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => float.to_string(),
+        _ => number.to_string(),
+    }
+}
+
+/// The longest beginning of `text` that a property takes.
+fn fit(text: &str) -> &str {
+    if text.len() <= LONGEST_TEXT {
+        return text;
+    }
+    let mut units = 0;
+    for (at, character) in text.char_indices() {
+        units += character.len_utf16();
+        if units > LONGEST_TEXT {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+fn too_long(name: &str) -> Rejection {
+    let message = format!("the value of `{name}` has more than {LONGEST_TEXT} characters");
+    Rejection::new(Code::new("VALUE_TOO_LONG"), message).of_field(name)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

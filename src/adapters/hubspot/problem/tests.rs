@@ -1,0 +1,94 @@
+use serde_json::json;
+
+use super::*;
+
+fn read(error: &Value) -> Problem {
+    Problem::read(error).expect("an object")
+}
+
+#[test]
+fn codes_are_dug_out_of_the_message() {
+    let hidden = json!([{"isValid": false, "message": "Email address x@y[.]con is invalid",
+        "error": "INVALID_EMAIL", "name": "email", "portalId": 1}]);
+    for message in [
+        format!("Property values were not valid: {hidden}"),
+        format!("[a] of 3 [b: Property values were not valid: {hidden} (and more])"),
+    ] {
+        let problem = read(&json!({"category": "VALIDATION_ERROR", "message": message}));
+        assert_eq!(problem.code().map(Code::as_str), Some("INVALID_EMAIL"), "{message}");
+        assert_eq!(problem.properties, ["email"]);
+    }
+}
+
+#[test]
+fn a_value_that_looks_like_hidden_errors_is_none() {
+    let message = r#"the value [{"error": "PROPERTY_DOESNT_EXIST", "name": "source_id"}] is invalid"#;
+    let problem = read(&json!({"category": "VALIDATION_ERROR", "message": message}));
+    assert_eq!(problem.code().map(Code::as_str), Some("VALIDATION_ERROR"));
+    assert!(problem.properties.is_empty());
+    for cut in ["", " [", " [{", " [[[[", r#" [{"error": "INVALID_EM"#, " {}", " [1, null]"] {
+        let message = format!("Property values were not valid:{cut}");
+        let problem = read(&json!({"category": "VALIDATION_ERROR", "message": message}));
+        assert_eq!(problem.code().map(Code::as_str), Some("VALIDATION_ERROR"), "{cut}");
+    }
+}
+
+#[test]
+fn the_most_exact_code_counts() {
+    for (error, expected) in [
+        (json!({"category": "CONFLICT"}), Some("CONFLICT")),
+        (json!({"category": "VALIDATION_ERROR", "errors": [{"code": "INVALID_DATE"}]}), Some("INVALID_DATE")),
+        (json!({"category": "VALIDATION_ERROR", "subCategory": "crm.x"}), Some("crm.x")),
+        (json!({"errorType": "RATE_LIMIT"}), Some("RATE_LIMIT")),
+        (json!({"category": "ada@example.com"}), Some("UNREADABLE_CODE")),
+        (json!({"category": 3, "errors": 4, "context": 5, "message": 6}), None),
+        (json!({"errors": [null, 1, {"context": [1]}]}), None),
+    ] {
+        assert_eq!(read(&error).code().map(Code::as_str), expected, "{error}");
+    }
+}
+
+#[test]
+fn a_clash_names_its_owner() {
+    let coordinates = "Cannot set PropertyValueCoordinates{portalId=1, \
+        objectTypeId=ObjectTypeId{legacyObjectType=CONTACT}, propertyName=email, value=x} on 11. 22 already has \
+        that value.";
+    let bracketed = coordinates.replace("11", "<11>").replace("22", "<22>");
+    for (error, owner) in [
+        (json!({"message": coordinates}), Some("22")),
+        (json!({"message": bracketed}), Some("22")),
+        (json!({"errors": [{"message": coordinates}]}), Some("22")),
+        (json!({"message": "Contact already exists. Existing ID: 22"}), Some("22")),
+        (json!({"category": "CONFLICT", "context": {"existingId": ["22"]}}), Some("22")),
+        (json!({"error": "CONTACT_EXISTS", "identityProfile": {"vid": 22}}), Some("22")),
+        (json!({"category": "OBJECT_ALREADY_EXISTS"}), None),
+    ] {
+        let expected = Clash { property: "email".to_owned(), owner: owner.map(str::to_owned) };
+        assert_eq!(read(&error).clash, Some(expected), "{error}");
+    }
+    assert_eq!(read(&json!({"category": "VALIDATION_ERROR"})).clash, None);
+}
+
+#[test]
+fn rows_are_named_by_trace_id_by_id_and_by_line() {
+    let error = json!({
+        "message": "Duplicate IDs found in batch input: [c-1, c-2]. IDs must be unique",
+        "context": {"objectWriteTraceId": ["7"], "ids": [3]},
+        "errors": [{"context": {"objectWriteTraceId": "8"}}],
+    });
+    let problem = read(&error);
+    assert_eq!(
+        (&problem.trace_ids[..], &problem.ids[..]),
+        (&["8".to_owned(), "7".to_owned()][..], &["3".to_owned(), "c-1".to_owned(), "c-2".to_owned()][..],)
+    );
+    let error = json!({"message": "Invalid input JSON on line 3, column 9: Cannot deserialize value"});
+    assert_eq!(read(&error).line, Some(3));
+    assert_eq!(read(&json!({"message": "Invalid input JSON on line 99999999999999999999999"})).line, None);
+}
+
+#[test]
+fn what_does_not_look_like_a_name_is_not_taken_for_one() {
+    let error = json!({"correlationId": "a b", "context": {"propertyName": ["ada@example.com", "email"]}});
+    let problem = read(&error);
+    assert_eq!((problem.correlation_id, problem.properties), (None, vec!["email".to_owned()]));
+}

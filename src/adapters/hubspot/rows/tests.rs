@@ -1,0 +1,100 @@
+use serde_json::json;
+
+use super::*;
+
+fn payload(id: &str, body: &Value) -> Payload {
+    let body = serde_json::value::to_raw_value(body).expect("JSON");
+    Payload { id: ContactId::new(id).expect("valid"), body: Some(body), version: 1, guarded: false }
+}
+
+fn payloads(count: usize) -> Vec<Payload> {
+    (0..count).map(|n| payload(&format!("C-{n}"), &json!({"email": format!("p{n}@example.com")}))).collect()
+}
+
+fn rows(payloads: &[Payload]) -> Rows<'_> {
+    Rows::new(payloads.iter().collect(), "source_id")
+}
+
+/// The account of three rows, a letter each: result, counted, problem, nothing, lost.
+fn account(answer: &Value) -> String {
+    let payloads = payloads(3);
+    let account = rows(&payloads).account(answer);
+    let letter = |row: &Row<'_>| match row {
+        Row::Result(_) => 'r',
+        Row::Counted => 'c',
+        Row::Problem(_) => 'p',
+        Row::Nothing { lost: false } => 'n',
+        Row::Nothing { lost: true } => 'l',
+    };
+    account.rows.iter().map(letter).collect()
+}
+
+#[test]
+fn every_part_of_an_answer_finds_its_row() {
+    let traced = |id: &str| json!({"id": "9", "objectWriteTraceId": id});
+    let keyed = |id: &str| json!({"id": "9", "properties": {"source_id": id}});
+    let plain = |id: &str| json!({"id": id, "properties": {"email": null}});
+    let error = |context: Value| json!({"category": "VALIDATION_ERROR", "context": context});
+    for (results, errors, expected) in [
+        (json!([]), json!([]), "nnn"),
+        (json!([traced("2"), traced("0"), traced("1")]), json!([]), "rrr"),
+        (json!([keyed("c-2 "), keyed("C-0")]), json!([]), "rnr"),
+        (json!([traced("7"), traced("x"), traced("-1")]), json!([]), "nnn"),
+        (json!([keyed("somebody"), keyed("else"), keyed("entirely")]), json!([]), "nnn"),
+        (json!([keyed("C-0"), keyed("c-0"), keyed("c-0")]), json!([]), "rnn"),
+        (json!([plain("7"), plain("8"), plain("9")]), json!([]), "ccc"),
+        (json!([plain("7"), plain("8"), plain("8")]), json!([]), "lll"),
+        (json!([plain("7"), plain("8")]), json!([error(json!({"objectWriteTraceId": ["1"]}))]), "cpc"),
+        (json!([]), json!([error(json!({"objectWriteTraceId": ["1", "2"]}))]), "npp"),
+        (json!([]), json!([error(json!({"ids": ["c-0"]}))]), "pnn"),
+        (json!([traced("1")]), json!([error(json!({"objectWriteTraceId": ["1"]}))]), "npn"),
+        (json!([keyed("C-0"), keyed("C-1")]), json!([error(json!({}))]), "rrp"),
+        (json!([keyed("C-0")]), json!([error(json!({}))]), "rll"),
+        (json!([keyed("C-0"), keyed("C-1")]), json!([null]), "rrl"),
+        (json!([null, 1, "x", {"id": null, "properties": null}]), json!([]), "nnn"),
+        (json!({"not": "a list"}), json!("nor this"), "nnn"),
+    ] {
+        assert_eq!(account(&json!({"results": results, "errors": errors})), expected, "{results} {errors}");
+    }
+}
+
+#[test]
+fn a_refusal_points_at_rows_by_name_by_line_and_by_address() {
+    let payloads = payloads(3);
+    let rows = rows(&payloads);
+    for (error, expected) in [
+        (json!({"context": {"ids": ["C-1", "c-1", "c-9"]}}), &[1][..]),
+        (json!({"errors": [{"context": {"objectWriteTraceId": ["2"]}}]}), &[2]),
+        (json!({"message": "Duplicate IDs found in batch input: [c-0, c-2]. IDs must be unique"}), &[0, 2]),
+        (json!({"message": "Invalid input JSON on line 3, column 9: Cannot deserialize"}), &[1]),
+        (json!({"message": "Invalid input JSON on line 1, column 9: Cannot deserialize"}), &[]),
+        (json!({"message": "Invalid input JSON on line 9, column 9: Cannot deserialize"}), &[]),
+        (json!({"message": "Email address p2@example.com is invalid"}), &[2]),
+        (json!({"message": "Contact already exists. Existing ID: 7"}), &[]),
+    ] {
+        let problem = Problem::read(&error).expect("an object");
+        assert_eq!(rows.suspects(&problem), expected, "{error}");
+    }
+}
+
+#[test]
+fn each_input_has_its_own_line_and_trace_id() {
+    let payloads = payloads(2);
+    let body = String::from_utf8(rows(&payloads).upsert_body().expect("JSON")).expect("UTF-8");
+    let lines: Vec<_> = body.lines().collect();
+    assert_eq!(lines.len(), 4);
+    let input: Value = serde_json::from_str(lines[2]).expect("the second input");
+    let properties = json!({"email": "p1@example.com"});
+    let expected = json!({"id": "C-1", "idProperty": "source_id", "objectWriteTraceId": "1", "properties": properties});
+    assert_eq!(input, expected);
+    assert!(serde_json::from_str::<Value>(&body).is_ok());
+}
+
+#[test]
+fn a_row_that_is_alone_has_the_only_result() {
+    let payloads = payloads(1);
+    let answer = json!({"results": [{"id": "9", "properties": null}]});
+    assert_eq!(rows(&payloads).account(&answer).rows, [Row::Result(&answer["results"][0])]);
+    let answer = json!({"results": [{"id": "9", "properties": {"source_id": "somebody"}}]});
+    assert_eq!(rows(&payloads).account(&answer).rows, [Row::Nothing { lost: false }]);
+}

@@ -1,0 +1,269 @@
+//! Tokens: by client credentials or by a signed assertion, kept for the process, one request at a time however many
+//! calls wait for it.
+//!
+//! <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_client_credentials_flow.htm>
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::errors;
+use crate::adapters::http::{Http, HttpAnswer, HttpError};
+use crate::adapters::{Call, CallError, Cause, Code, Stop};
+use crate::secrets::Secret;
+
+/// An answer that was no token stands for this long: calls that waited together do not ask one after the other.
+const FAILURE_STANDS: Duration = Duration::from_secs(1);
+
+/// How long an assertion is valid; Salesforce allows up to five minutes.
+const ASSERTION_LIFE: Duration = Duration::from_mins(3);
+
+/// What the secret holds, as JSON.
+#[derive(Deserialize)]
+struct Content {
+    login_url: String,
+    client_id: String,
+    client_secret: Option<String>,
+    private_key_pem: Option<String>,
+    username: Option<String>,
+    audience: Option<String>,
+}
+
+/// The token endpoint's answer. It says nothing about how long the token lives.
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    instance_url: String,
+}
+
+/// A token, and where to take it.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    /// Marked as sensitive: `Debug` does not show it.
+    pub(super) header: HeaderValue,
+    pub(super) instance: Url,
+    generation: u64,
+}
+
+/// Where tokens come from.
+#[derive(Debug)]
+pub(super) struct Auth {
+    secret: Arc<Secret>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    token: Option<Token>,
+    generation: u64,
+    failure: Option<(Instant, CallError)>,
+}
+
+/// A grant that came to nothing.
+enum Failed {
+    /// The credentials themselves are refused: a rotated secret may help.
+    Credential(CallError),
+    /// Another secret would not help.
+    Other(CallError),
+}
+
+impl Auth {
+    pub(super) fn new(secret: Arc<Secret>) -> Self {
+        Self { secret, state: Mutex::default() }
+    }
+
+    /// The token at hand, or a new one.
+    pub(super) async fn token(&self, http: &Http, call: Call<'_>) -> Result<Token, CallError> {
+        self.token_after(None, http, call).await
+    }
+
+    /// Salesforce refused `token`: the one that has replaced it, or a new one.
+    pub(super) async fn renew(&self, token: &Token, http: &Http, call: Call<'_>) -> Result<Token, CallError> {
+        self.token_after(Some(token.generation), http, call).await
+    }
+
+    async fn token_after(&self, refused: Option<u64>, http: &Http, call: Call<'_>) -> Result<Token, CallError> {
+        let mut state = timeout_at(call.give_up_at, self.state.lock()).await.map_err(|_| timed_out())?;
+        if let Some(token) = state.token.as_ref().filter(|token| Some(token.generation) != refused) {
+            return Ok(token.clone());
+        }
+        if let Some((_, failure)) = state.failure.as_ref().filter(|(at, _)| at.elapsed() < FAILURE_STANDS) {
+            return Err(failure.clone());
+        }
+        state.token = None;
+        let granted = timeout_at(call.give_up_at, self.grant(http, call)).await.unwrap_or_else(|_| Err(timed_out()));
+        match granted {
+            Ok((header, instance)) => {
+                state.generation += 1;
+                let token = Token { header, instance, generation: state.generation };
+                state.token = Some(token.clone());
+                state.failure = None;
+                Ok(token)
+            }
+            Err(error) => {
+                state.failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks for a token, and once more with the secret read again where its content is refused.
+    async fn grant(&self, http: &Http, call: Call<'_>) -> Result<(HeaderValue, Url), CallError> {
+        let secret = self.secret.get().await.map_err(|error| unreadable(&error))?;
+        let refusal = match request(&secret, http, call).await {
+            Ok(granted) => return Ok(granted),
+            Err(Failed::Other(error)) => return Err(error),
+            Err(Failed::Credential(error)) => error,
+        };
+        call.meter.auth_failure();
+        match self.secret.renew(&secret).await.map_err(|error| unreadable(&error))? {
+            None => Err(refusal),
+            Some(renewed) => match request(&renewed, http, call).await {
+                Ok(granted) => Ok(granted),
+                Err(Failed::Credential(error) | Failed::Other(error)) => Err(error),
+            },
+        }
+    }
+}
+
+async fn request(secret: &SecretString, http: &Http, call: Call<'_>) -> Result<(HeaderValue, Url), Failed> {
+    let form =
+        r#"{"login_url", "client_id", "client_secret"} (or, for JWT, "private_key_pem", "username", "audience")"#;
+    let malformed = |what: &str| {
+        Failed::Credential(stop(Cause::Credential, "SECRET_MALFORMED", format!("{what}; the secret's form is {form}")))
+    };
+    let content: Content =
+        serde_json::from_str(secret.expose_secret()).map_err(|_| malformed("the secret has not the right fields"))?;
+    let mut url = Url::parse(&content.login_url).map_err(|_| malformed("login_url is no URL"))?;
+    url.set_path("/services/oauth2/token");
+    url.set_query(None);
+    let body = body(&content).map_err(|what| malformed(&what))?;
+    let request = http.client().post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+    let other = |error: HttpError| Failed::Other(error.into_call_error());
+    let request = request.build().map_err(|error| other(HttpError::Connection(error)))?;
+    let answer = http.send(request, call).await.map_err(other)?;
+    if answer.status == 200 { granted(&answer) } else { Err(refused(&answer)) }
+}
+
+/// The form that asks for a token.
+fn body(content: &Content) -> Result<String, String> {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    if let Some(pem) = &content.private_key_pem {
+        let assertion = assertion(content, pem)?;
+        form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
+            .append_pair("assertion", &assertion);
+    } else {
+        let client_secret = content.client_secret.as_deref().ok_or("client_secret is missing")?;
+        form.append_pair("grant_type", "client_credentials")
+            .append_pair("client_id", &content.client_id)
+            .append_pair("client_secret", client_secret);
+    }
+    Ok(form.finish())
+}
+
+/// A signed statement of who we are.
+/// <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_jwt_flow.htm>
+fn assertion(content: &Content, pem: &str) -> Result<String, String> {
+    #[derive(Serialize)]
+    struct Claims<'a> {
+        iss: &'a str,
+        sub: &'a str,
+        aud: &'a str,
+        exp: u64,
+    }
+    let key = jsonwebtoken::EncodingKey::from_rsa_pem(pem.as_bytes())
+        .map_err(|_| "private_key_pem is no RSA private key in PEM form")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let claims = Claims {
+        iss: &content.client_id,
+        sub: content.username.as_deref().ok_or("username is missing")?,
+        aud: content.audience.as_deref().unwrap_or("https://login.salesforce.com"),
+        exp: (now + ASSERTION_LIFE).as_secs(),
+    };
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
+    jsonwebtoken::encode(&header, &claims, &key).map_err(|_| "private_key_pem cannot sign".to_owned())
+}
+
+fn granted(answer: &HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
+    let unreadable = || {
+        let code = Code::new("UNREADABLE_TOKEN");
+        Failed::Other(CallError::Retry { code, after: None, pressure: false })
+    };
+    let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
+    let mut header = HeaderValue::try_from(format!("Bearer {}", granted.access_token)).map_err(|_| unreadable())?;
+    header.set_sensitive(true);
+    let instance = Url::parse(&granted.instance_url).map_err(|_| unreadable())?;
+    Ok((header, instance))
+}
+
+/// What the endpoint's refusals mean. Each remedy is what people found to help.
+const REFUSALS: &[(&str, Cause, &str)] = &[
+    (
+        "not supported on this domain",
+        Cause::Configuration,
+        "login_url in the secret has to be the org's own My Domain, https://NAME.my.salesforce.com",
+    ),
+    (
+        "no client credentials user enabled",
+        Cause::Configuration,
+        "choose a run-as user in the External Client App's client credentials flow",
+    ),
+    (
+        "user hasn't approved this consumer",
+        Cause::Configuration,
+        "pre-authorize the integration user's permission set in the External Client App",
+    ),
+    (
+        "unsupported_grant_type",
+        Cause::Configuration,
+        "enable the client credentials flow (or JWT bearer) in the External Client App",
+    ),
+    (
+        "invalid_client",
+        Cause::Credential,
+        "client_id and client_secret in the secret have to be the External Client App's",
+    ),
+];
+
+fn refused(answer: &HttpAnswer) -> Failed {
+    if answer.status >= 500 || matches!(answer.status, 408 | 420 | 429) {
+        let code = Code::from_system(&format!("HTTP_{}", answer.status));
+        return Failed::Other(CallError::Retry { code, after: answer.retry_after(), pressure: answer.status == 429 });
+    }
+    let problems = errors::problems(answer);
+    let Some(problem) = problems.first() else {
+        let remedy =
+            format!("login_url answers {} without Salesforce's own words: check it, and proxies", answer.status);
+        return Failed::Other(stop(Cause::Configuration, "NO_TOKEN", remedy));
+    };
+    let said = format!("{} {}", problem.code(), problem.message.as_deref().unwrap_or_default()).to_lowercase();
+    match REFUSALS.iter().find(|(part, ..)| said.contains(part)) {
+        Some((_, Cause::Configuration, remedy)) => {
+            Failed::Other(stop(Cause::Configuration, problem.code(), (*remedy).to_owned()))
+        }
+        Some((_, cause, remedy)) => Failed::Credential(stop(*cause, problem.code(), (*remedy).to_owned())),
+        None => {
+            let remedy = "Salesforce grants no token: check the secret and the External Client App".to_owned();
+            Failed::Credential(stop(Cause::Credential, problem.code(), remedy))
+        }
+    }
+}
+
+fn unreadable(error: &crate::secrets::SecretError) -> CallError {
+    let cause = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
+    stop(Cause::Credential, "SECRET_UNREADABLE", format!("{error}{cause}: let the function read it"))
+}
+
+fn stop(cause: Cause, code: impl Into<Code>, remedy: String) -> CallError {
+    CallError::Stop(Stop { cause, code: code.into(), remedy, after: None })
+}
+
+fn timed_out() -> CallError {
+    CallError::Retry { code: Code::new("TOKEN_TIMEOUT"), after: None, pressure: false }
+}

@@ -1,0 +1,136 @@
+use bytes::Bytes;
+use reqwest::header::HeaderMap;
+
+use super::*;
+use crate::adapters::salesforce::model::tests::settings;
+
+fn problem(code: &str, message: &str, fields: &[&str]) -> Problem {
+    let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+    Problem { code: Some(code.to_owned()), message: Some(message.to_owned()), fields: Some(fields) }
+}
+
+fn body() -> Box<RawValue> {
+    RawValue::from_string(r#"{"FirstName":"Ada"}"#.to_owned()).expect("JSON")
+}
+
+/// The outcome as one word.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered(_) => "delivered",
+        Outcome::Skipped(_) => "skipped",
+        Outcome::Stale => "stale",
+        Outcome::Rejected(_) => "rejected",
+        Outcome::Retry(Retry { how: Again::Same, .. }) => "later",
+        Outcome::Retry(Retry { how: Again::Halved, .. }) => "halved",
+        Outcome::Retry(Retry { how: Again::Once(None, _), .. }) => "once",
+        Outcome::Retry(Retry { how: Again::Once(Some(_), _), .. }) => "once with defaults",
+    }
+}
+
+fn upserted(problem: &Problem) -> &'static str {
+    word(&of_row(problem, Some(&body()), &settings()))
+}
+
+#[test]
+fn rows_by_code_and_message() {
+    for (code, message, fields, expected) in [
+        ("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access", &[][..], "halved"),
+        ("TOO_MANY_APEX_REQUESTS", "", &[], "halved"),
+        ("INTERNAL_ERROR", "", &[], "later"),
+        ("INVALID_EMAIL_ADDRESS", "Email: invalid email address: x", &["Email"], "rejected"),
+        ("DUPLICATE_VALUE", "duplicate value found: Source_Id__c duplicates value on record", &[], "once"),
+        ("DUPLICATE_VALUE", "duplicate value found: Other__c duplicates value on record", &[], "rejected"),
+        ("DUPLICATE_VALUE", "Duplicate external id specified: c-1", &[], "halved"),
+        ("REQUIRED_FIELD_MISSING", "Required fields are missing: [LastName]", &["LastName"], "once with defaults"),
+        ("REQUIRED_FIELD_MISSING", "Required fields are missing: [Company]", &[], "once with defaults"),
+        ("REQUIRED_FIELD_MISSING", "Required fields are missing: [Tax__c]", &["Tax__c"], "rejected"),
+        ("REQUIRED_FIELD_MISSING", "two", &["LastName", "Tax__c"], "rejected"),
+        ("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", &[], "skipped"),
+        ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: UNABLE_TO_LOCK_ROW, unable", &[], "halved"),
+        ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: Apex CPU time limit exceeded", &[], "halved"),
+        ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: no", &[], "rejected"),
+        ("ENTITY_IS_DELETED", "entity is deleted", &[], "once"),
+        ("INSUFFICIENT_ACCESS_OR_READONLY", "", &[], "rejected"),
+        ("A_CODE_OF_TOMORROW", "", &[], "rejected"),
+    ] {
+        assert_eq!(upserted(&problem(code, message, fields)), expected, "{code} {message}");
+    }
+    let gone = of_row(&problem("ENTITY_IS_DELETED", "", &[]), None, &settings());
+    assert_eq!(word(&gone), "delivered", "on a delete");
+    let kept = Settings { converted_leads: ConvertedLeads::DeadLetter, ..settings() };
+    let converted = of_row(&problem("CANNOT_UPDATE_CONVERTED_LEAD", "", &[]), Some(&body()), &kept);
+    assert_eq!(word(&converted), "rejected");
+}
+
+#[test]
+fn each_published_status_code_has_a_fate_that_is_known() {
+    let mut fates = String::new();
+    for code in PUBLISHED.lines() {
+        let problem = problem(code, "", &[]);
+        assert!(is_known(&problem), "{code}");
+        let fate = upserted(&problem);
+        if fate != "rejected" {
+            fates.extend([code, ": ", fate, "\n"]);
+        }
+    }
+    assert_eq!(PUBLISHED.lines().count(), 592);
+    insta::assert_snapshot!("fates_other_than_rejected", fates);
+    assert!(!is_known(&problem("A_CODE_OF_TOMORROW", "", &[])));
+}
+
+#[test]
+fn an_error_of_every_row_may_be_our_settings() {
+    let stop = |rows: &[Option<&str>]| {
+        let problems: Vec<_> = rows.iter().map(|code| code.map(|code| problem(code, "", &[]))).collect();
+        let problems: Vec<_> = problems.iter().map(Option::as_ref).collect();
+        of_all_rows(&problems, &settings()).map(|stop| stop.cause)
+    };
+    assert_eq!(stop(&[Some("INVALID_FIELD"), Some("INVALID_FIELD")]), Some(Cause::Configuration));
+    assert_eq!(stop(&[Some("INVALID_FIELD")]), Some(Cause::Configuration));
+    assert_eq!(stop(&[Some("INVALID_FIELD"), None]), None);
+    assert_eq!(stop(&[Some("INVALID_FIELD"), Some("STRING_TOO_LONG")]), None);
+    assert_eq!(stop(&[Some("INSUFFICIENT_ACCESS_OR_READONLY"); 2]), Some(Cause::Configuration));
+    assert_eq!(stop(&[Some("INSUFFICIENT_ACCESS_OR_READONLY")]), None);
+    assert_eq!(stop(&[Some("STRING_TOO_LONG"); 3]), None);
+    assert_eq!(stop(&[None, Some("STORAGE_LIMIT_EXCEEDED")]), Some(Cause::Quota));
+    assert_eq!(stop(&[]), None);
+}
+
+#[test]
+fn whole_answers_by_status_and_code() {
+    let json = |code: &str, message: &str| format!(r#"[{{"errorCode":"{code}","message":"{message}"}}]"#);
+    for (status, text, expected) in [
+        (401, json("INVALID_SESSION_ID", "Session expired or invalid"), "stop Credential"),
+        (401, json("INVALID_SESSION_ID", "This session is not valid for use with the REST API"), "stop Configuration"),
+        (403, json("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."), "stop Quota"),
+        (403, json("REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded."), "retry pressure"),
+        (403, json("API_DISABLED_FOR_ORG", ""), "stop Configuration"),
+        (403, "<html>".to_owned(), "retry"),
+        (404, json("NOT_FOUND", "Provided external ID field does not exist"), "stop Configuration"),
+        (404, String::new(), "retry"),
+        (400, json("INVALID_FIELD", ""), "stop Configuration"),
+        (400, json("JSON_PARSER_ERROR", ""), "refused"),
+        (400, json("REQUIRED_FIELD_MISSING", "At least 1 record is required"), "refused"),
+        (400, "no JSON".to_owned(), "refused"),
+        (410, json("UNSUPPORTED_API_VERSION", ""), "stop Configuration"),
+        (413, String::new(), "refused"),
+        (420, String::new(), "retry"),
+        (429, String::new(), "retry pressure"),
+        (500, json("UNKNOWN_EXCEPTION", ""), "retry"),
+        (502, "<html>".to_owned(), "retry"),
+        (503, r#"{"errorCode":"SERVER_UNAVAILABLE","message":"Server Unavailable"}"#.to_owned(), "retry pressure"),
+        (504, String::new(), "retry pressure"),
+        (302, String::new(), "stop Configuration"),
+        (300, "[\"/services/data/v67.0/a\"]".to_owned(), "refused"),
+        (599, String::new(), "retry"),
+    ] {
+        let answer = HttpAnswer { status, headers: HeaderMap::new(), body: Bytes::from(text.clone()) };
+        let word = match of_answer(&answer, &settings()) {
+            CallError::Retry { pressure: true, .. } => "retry pressure".to_owned(),
+            CallError::Retry { .. } => "retry".to_owned(),
+            CallError::Refused { .. } => "refused".to_owned(),
+            CallError::Stop(stop) => format!("stop {:?}", stop.cause),
+        };
+        assert_eq!(word, expected, "{status} {text}");
+    }
+}

@@ -1,0 +1,160 @@
+//! Finding records by our own ids, with SOQL: deletes take Salesforce's ids only, and a guard needs the version held.
+
+use std::collections::HashMap;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::Salesforce;
+use super::exchange::Ask;
+use crate::adapters::{Call, CallError, Code, Payload};
+use crate::contact::ContactId;
+
+/// The longest query, encoded. URI and headers together may have 16,384 bytes.
+/// <https://developer.salesforce.com/docs/platform/salesforce-app-limits-cheatsheet/guide/salesforce-app-limits-platform-api.html>
+const LONGEST_QUERY: usize = 12_000;
+
+/// Pages of one query. 200 ids find 200 records, unless the field is not unique.
+const MOST_PAGES: usize = 20;
+
+/// A record that Salesforce holds.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) id: String,
+    pub(super) version: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    done: bool,
+    #[serde(rename = "nextRecordsUrl")]
+    next: Option<String>,
+    #[serde(borrow)]
+    records: Vec<&'a RawValue>,
+}
+
+impl Salesforce {
+    /// What Salesforce holds of these contacts, by [`ContactId::key`]; several records where the field is not unique.
+    pub(super) async fn look_up(
+        &self,
+        payloads: &[&Payload],
+        call: Call<'_>,
+    ) -> Result<HashMap<String, Vec<Held>>, CallError> {
+        let mut found = HashMap::new();
+        for query in self.queries(payloads) {
+            let mut ask = Ask {
+                method: Method::GET,
+                path: format!("/services/data/{}/query", self.settings.api_version),
+                query: Some(query),
+                body: None,
+            };
+            for _ in 0..MOST_PAGES {
+                let answer = self.ask(ask.clone(), call).await?;
+                let page: Page<'_> = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
+                page.records.iter().for_each(|record| self.take(record, &mut found));
+                let Some(next) = page.next.filter(|_| !page.done) else {
+                    break;
+                };
+                let (path, query) = next.split_once('?').map_or((&*next, None), |(path, query)| (path, Some(query)));
+                (ask.path, ask.query) = (path.to_owned(), query.map(str::to_owned));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The query strings: as few as their length allows.
+    fn queries(&self, payloads: &[&Payload]) -> Vec<String> {
+        let key = &self.settings.external_id_field;
+        let version = match self.settings.version_field.as_str() {
+            "" => String::new(),
+            field => format!(",{field}"),
+        };
+        let start = encode(&format!("SELECT Id,{key}{version} FROM {} WHERE {key} IN (", self.settings.sobject));
+        let mut queries: Vec<String> = Vec::new();
+        for payload in payloads {
+            let literal = encode(&literal(payload.id.as_str()));
+            match queries.last_mut() {
+                Some(query) if query.len() + literal.len() + 8 <= LONGEST_QUERY => {
+                    query.push_str("%2C");
+                    query.push_str(&literal);
+                }
+                _ => queries.push(format!("q={start}{literal}")),
+            }
+        }
+        queries.iter_mut().for_each(|query| query.push_str("%29"));
+        queries
+    }
+
+    fn take(&self, record: &RawValue, found: &mut HashMap<String, Vec<Held>>) {
+        let fields: Map<String, Value> = serde_json::from_str(record.get()).unwrap_or_default();
+        // Salesforce tells fields apart without regard to letter case, and answers in its own.
+        let field = |name: &str| fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let key = field(&self.settings.external_id_field).and_then(Value::as_str).and_then(ContactId::new);
+        let id = field("Id").and_then(Value::as_str);
+        let is_id = |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if let (Some(key), Some(id)) = (key, id.filter(is_id)) {
+            let version = field(&self.settings.version_field).and_then(version);
+            found.entry(key.key().to_owned()).or_default().push(Held { id: id.to_owned(), version });
+        }
+    }
+}
+
+/// A number field's value: JSON may carry it with a fraction of zero.
+fn version(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_f64().and_then(|number| format!("{number:.0}").parse().ok()))
+}
+
+/// A text in SOQL.
+/// <https://developer.salesforce.com/docs/atlas.en-us.soql_sosl.meta/soql_sosl/sforce_api_calls_soql_select_quotedstringescapes.htm>
+fn literal(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len() + 2);
+    literal.push('\'');
+    for character in text.chars() {
+        match character {
+            '\'' => literal.push_str("\\'"),
+            '\\' => literal.push_str("\\\\"),
+            '\n' => literal.push_str("\\n"),
+            '\r' => literal.push_str("\\r"),
+            '\t' => literal.push_str("\\t"),
+            other => literal.push(other),
+        }
+    }
+    literal.push('\'');
+    literal
+}
+
+fn encode(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+fn unreadable() -> CallError {
+    CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_leave_its_quotes() {
+        for (text, expected) in [
+            ("c-1", "'c-1'"),
+            ("O'Brien", r"'O\'Brien'"),
+            (r"a\b", r"'a\\b'"),
+            (r"\') OR Id != null --", r"'\\\') OR Id != null --'"),
+            ("a\nb\tc", r"'a\nb\tc'"),
+        ] {
+            assert_eq!(literal(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_version_is_read_with_and_without_a_fraction() {
+        assert_eq!(version(&serde_json::json!(42)), Some(42));
+        assert_eq!(version(&serde_json::json!(1_763_633_700_123.0)), Some(1_763_633_700_123));
+        assert_eq!(version(&serde_json::json!(null)), None);
+        assert_eq!(version(&serde_json::json!(-1.0)), None);
+    }
+}

@@ -1,0 +1,185 @@
+//! Salesforce's words for a contact: its changes as the record of one lead. Pure.
+//!
+//! Lengths: <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::Settings;
+use crate::adapters::{Code, Rejection, Transformed};
+use crate::contact::{Attribute, Contact, ContactChange, ContactType, Field, Operation, Text};
+
+/// What stands in a field that Salesforce requires and the contact lacks.
+const NOT_PROVIDED: &str = "[not provided]";
+
+/// The fields that Salesforce requires of a lead.
+/// <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
+pub(super) const REQUIRED: [&str; 2] = ["LastName", "Company"];
+
+/// What happens to a text that is longer than its field. Since API version 15 Salesforce refuses it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Excess {
+    /// It is cut: the beginning of a name is still of use.
+    Cut,
+    /// The change is rejected: half an address or phone number is a wrong one.
+    Reject,
+}
+
+/// A field's value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Value<'a> {
+    Null,
+    Bool(bool),
+    Number(&'a serde_json::Number),
+    Version(u64),
+    Text(Cow<'a, str>),
+    Type { r#type: &'a str },
+}
+
+type Record<'a> = BTreeMap<&'a str, Value<'a>>;
+
+/// The changes of one contact, one laid over the other, as the record's JSON. A change of which one value can never
+/// be written is left out as a whole, as Salesforce itself would refuse it.
+pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
+    let mut record = Record::new();
+    let mut transformed = Transformed::default();
+    for (index, change) in changes.iter().enumerate() {
+        match of_change(change, settings) {
+            Ok((fields, cut)) => {
+                record.extend(fields);
+                transformed.cut += cut;
+            }
+            Err(rejection) => transformed.rejected.push((index, rejection)),
+        }
+    }
+    if !record.is_empty() {
+        record.insert("attributes", Value::Type { r#type: &settings.sobject });
+        transformed.body = to_raw_value(&record).ok();
+    }
+    transformed
+}
+
+/// The same record with the required fields that it does not mention: for a lead that does not exist yet and arrives
+/// first as an update. `None` where it mentions them all.
+pub(super) fn with_defaults(body: &RawValue) -> Option<Box<RawValue>> {
+    let mut record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body.get()).ok()?;
+    let missing: Vec<_> = REQUIRED.into_iter().filter(|field| !record.contains_key(*field)).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    record.extend(missing.into_iter().map(|field| (field.to_owned(), NOT_PROVIDED.into())));
+    to_raw_value(&record).ok()
+}
+
+/// What one change says, and how many of its values were cut.
+fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(Record<'a>, u32), Rejection> {
+    let contact = &change.contact;
+    let is_create = change.operation == Operation::Create;
+    let mut record = Record::new();
+    let mut cuts = 0;
+    for (name, field, longest, excess) in texts(contact) {
+        let value = match field {
+            Field::Value(text) => {
+                let fitting = fit(text, longest);
+                if fitting.len() < text.len() {
+                    if excess == Excess::Reject {
+                        return Err(too_long(name, longest));
+                    }
+                    cuts += 1;
+                }
+                Value::Text(fitting.into())
+            }
+            Field::Null if REQUIRED.contains(&name) => Value::Text(NOT_PROVIDED.into()),
+            Field::Absent if is_create && REQUIRED.contains(&name) => Value::Text(NOT_PROVIDED.into()),
+            Field::Null => Value::Null,
+            Field::Absent => continue,
+        };
+        record.insert(name, value);
+    }
+    if let Some(status) = status(contact, is_create, settings)? {
+        record.insert("Status", Value::Text(status.into()));
+    }
+    for (attribute, field) in &settings.attributes {
+        if let Some(value) = attribute_value(contact.attributes.get(attribute)) {
+            record.insert(field, value);
+        }
+    }
+    // After the attributes: none of them may take the place of the key or of the version.
+    record.insert(&settings.external_id_field, Value::Text(contact.id.as_str().into()));
+    if !settings.version_field.is_empty() {
+        record.insert(&settings.version_field, Value::Version(change.guard_version()));
+    }
+    Ok((record, cuts))
+}
+
+fn texts(contact: &Contact) -> [(&'static str, &Text, usize, Excess); 14] {
+    use Excess::{Cut, Reject};
+    [
+        ("LastName", &contact.last_name, 80, Cut),
+        ("FirstName", &contact.first_name, 40, Cut),
+        ("Company", &contact.company, 255, Cut),
+        ("Email", &contact.email, 80, Reject),
+        ("Phone", &contact.phone, 40, Reject),
+        ("MobilePhone", &contact.mobile_phone, 40, Reject),
+        ("Title", &contact.job_title, 128, Cut),
+        ("Website", &contact.website, 255, Reject),
+        ("Street", &contact.street, 255, Cut),
+        ("City", &contact.city, 40, Cut),
+        ("State", &contact.state, 80, Cut),
+        ("PostalCode", &contact.postal_code, 20, Cut),
+        ("Country", &contact.country, 80, Cut),
+        ("LeadSource", &contact.lead_source, 40, Reject),
+    ]
+}
+
+/// A new lead has a status; later it is sent only where the event carries one, so that a salesperson's own stays.
+fn status<'a>(contact: &'a Contact, is_create: bool, settings: &'a Settings) -> Result<Option<&'a str>, Rejection> {
+    const LONGEST: usize = 40;
+    let default = match contact.kind {
+        Some(ContactType::Prospect) => &settings.status.prospect,
+        _ => &settings.status.lead,
+    };
+    match contact.status.value() {
+        Some(status) if fit(status, LONGEST).len() < status.len() => Err(too_long("Status", LONGEST)),
+        Some(status) => Ok(Some(status)),
+        None => Ok(is_create.then_some(default)),
+    }
+}
+
+fn attribute_value(attribute: Field<&Attribute>) -> Option<Value<'_>> {
+    match attribute {
+        Field::Absent => None,
+        Field::Null | Field::Value(Attribute::Null) => Some(Value::Null),
+        Field::Value(Attribute::Bool(value)) => Some(Value::Bool(*value)),
+        Field::Value(Attribute::Number(number)) => Some(Value::Number(number)),
+        Field::Value(Attribute::Text(text)) => Some(Value::Text((&**text).into())),
+    }
+}
+
+/// The longest beginning of `text` that a field of `longest` characters holds. Counted in UTF-16 units, as Apex does:
+/// never fewer than characters.
+fn fit(text: &str, longest: usize) -> &str {
+    if text.len() <= longest {
+        return text;
+    }
+    let mut units = 0;
+    for (at, character) in text.char_indices() {
+        units += character.len_utf16();
+        if units > longest {
+            return text[..at].trim_end();
+        }
+    }
+    text
+}
+
+fn too_long(field: &str, longest: usize) -> Rejection {
+    let message = format!("{field} is longer than its {longest} characters, and half of it would be wrong");
+    Rejection::new(Code::new("TOO_LONG"), message).of_field(field)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

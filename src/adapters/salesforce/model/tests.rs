@@ -1,0 +1,157 @@
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::*;
+use crate::adapters::salesforce::{ConvertedLeads, Status};
+use crate::contact::ContactId;
+use crate::dispatch::settings::{RateLimit, Retry};
+
+pub(in crate::adapters::salesforce) fn settings() -> Settings {
+    Settings {
+        secret_id: "secret".into(),
+        allowed_hosts: vec!["127.0.0.1".into()],
+        version_field: String::new(),
+        api_version: "v67.0".into(),
+        sobject: "Lead".into(),
+        external_id_field: "Source_Id__c".into(),
+        batch_size: 200,
+        max_in_flight: 4,
+        request_timeout_ms: 1000,
+        auto_assign: false,
+        allow_duplicates: true,
+        converted_leads: ConvertedLeads::Skip,
+        status: Status { lead: "Open - Not Contacted".into(), prospect: "Working - Contacted".into() },
+        attributes: [("plan".to_owned(), "Plan__c".to_owned())].into(),
+        rate_limit: RateLimit { requests: 1, per_ms: 1 },
+        retry: Retry { max_attempts: 1, base_delay_ms: 1, max_delay_ms: 1 },
+    }
+}
+
+fn change(operation: Operation, fill: impl FnOnce(&mut Contact)) -> ContactChange {
+    let mut contact = Contact::bare(ContactId::new("c-1").expect("valid"), Some(ContactType::Lead));
+    fill(&mut contact);
+    ContactChange {
+        event_id: "e".into(),
+        operation,
+        occurred_at: OffsetDateTime::UNIX_EPOCH,
+        version: Some(7),
+        replay: false,
+        contact,
+    }
+}
+
+fn record(changes: &[&ContactChange]) -> serde_json::Value {
+    let transformed = transform(changes, &settings());
+    assert!(transformed.rejected.is_empty(), "{:?}", transformed.rejected);
+    serde_json::from_str(transformed.body.expect("a body").get()).expect("JSON")
+}
+
+fn text(value: &str) -> Text {
+    Field::Value(value.into())
+}
+
+#[test]
+fn every_field_has_its_place() {
+    let all = change(Operation::Create, |contact| {
+        for (index, field) in [
+            &mut contact.email,
+            &mut contact.first_name,
+            &mut contact.last_name,
+            &mut contact.company,
+            &mut contact.job_title,
+            &mut contact.phone,
+            &mut contact.mobile_phone,
+            &mut contact.website,
+            &mut contact.street,
+            &mut contact.city,
+            &mut contact.state,
+            &mut contact.postal_code,
+            &mut contact.country,
+            &mut contact.lead_source,
+            &mut contact.status,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            *field = text(&format!("value {index}"));
+        }
+        contact.attributes.values.insert("plan".into(), Attribute::Bool(true));
+        contact.attributes.values.insert("unmapped".into(), Attribute::Bool(true));
+    });
+    insta::assert_json_snapshot!("lead", record(&[&all]));
+}
+
+#[test]
+fn a_new_lead_has_the_required_fields_and_a_status() {
+    let new = record(&[&change(Operation::Create, |_| {})]);
+    let expected = json!({
+        "attributes": {"type": "Lead"}, "Source_Id__c": "c-1", "LastName": "[not provided]",
+        "Company": "[not provided]", "Status": "Open - Not Contacted",
+    });
+    assert_eq!(new, expected);
+    let prospect = record(&[&change(Operation::Create, |contact| {
+        contact.kind = Some(ContactType::Prospect);
+    })]);
+    assert_eq!(prospect["Status"], "Working - Contacted");
+}
+
+#[test]
+fn an_update_leaves_alone_what_it_does_not_mention() {
+    let update = record(&[&change(Operation::Update, |contact| {
+        contact.first_name = Field::Null;
+        contact.company = Field::Null;
+        contact.status = Field::Null;
+        contact.attributes.cleared = true;
+    })]);
+    let expected = json!({
+        "attributes": {"type": "Lead"}, "Source_Id__c": "c-1", "FirstName": null, "Company": "[not provided]",
+        "Plan__c": null,
+    });
+    assert_eq!(update, expected);
+}
+
+#[test]
+fn later_changes_lie_over_earlier_ones() {
+    let first = change(Operation::Create, |contact| {
+        contact.first_name = text("Ada");
+        contact.city = text("London");
+    });
+    let second = change(Operation::Update, |contact| contact.first_name = Field::Null);
+    let folded = record(&[&first, &second]);
+    assert_eq!((&folded["FirstName"], &folded["City"]), (&json!(null), &json!("London")));
+}
+
+#[test]
+fn what_is_too_long_is_cut_on_a_character_or_rejected() {
+    let cut = change(Operation::Update, |contact| {
+        contact.first_name = text(&"🚀".repeat(30));
+    });
+    let transformed = transform(&[&cut], &settings());
+    assert_eq!(transformed.cut, 1);
+    let body: serde_json::Value = serde_json::from_str(transformed.body.expect("a body").get()).expect("JSON");
+    assert_eq!(body["FirstName"], "🚀".repeat(20));
+    let email = format!("{}@example.com", "x".repeat(70));
+    let refused = change(Operation::Update, |contact| contact.email = text(&email));
+    let transformed = transform(&[&cut, &refused], &settings());
+    let [(1, rejection)] = transformed.rejected.as_slice() else { panic!("{:?}", transformed.rejected) };
+    assert_eq!((rejection.code.as_str(), rejection.fields.as_slice()), ("TOO_LONG", ["Email".to_owned()].as_slice()));
+    assert!(transformed.body.is_some(), "the other change is written");
+    assert!(transform(&[&refused], &settings()).body.is_none());
+}
+
+#[test]
+fn the_defaults_are_put_where_nothing_is_said() {
+    let body = RawValue::from_string(r#"{"Company":"Acme"}"#.to_owned()).expect("JSON");
+    let body = with_defaults(&body).expect("LastName is missing");
+    let body: serde_json::Value = serde_json::from_str(body.get()).expect("JSON");
+    assert_eq!(body, json!({"Company": "Acme", "LastName": "[not provided]"}));
+    let whole = RawValue::from_string(body.to_string()).expect("JSON");
+    assert!(with_defaults(&whole).is_none());
+}
+
+#[test]
+fn the_version_is_written_where_a_field_is_set_for_it() {
+    let settings = Settings { version_field: "Version__c".into(), ..settings() };
+    let body = transform(&[&change(Operation::Update, |_| {})], &settings).body.expect("a body");
+    assert!(body.get().contains(r#""Version__c":7"#), "{}", body.get());
+}

@@ -1,0 +1,198 @@
+//! Batching: what waits to be sent, and when it is worth a call. Pure.
+
+use std::collections::VecDeque;
+
+use super::job::{Job, Kind};
+use crate::adapters::Limits;
+
+/// Jobs of one call.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub(super) kind: Kind,
+    pub(super) jobs: Vec<Job>,
+    /// What is left of the batch that it was split from.
+    pub(super) search: Option<Search>,
+}
+
+/// The search for the payload that makes a system refuse a whole batch: halving, the left half first, so that even a
+/// search that runs out of calls has found the first culprit.
+#[derive(Debug)]
+pub(super) struct Search {
+    /// Parts not sent yet; the last is next.
+    pub(super) rest: Vec<Vec<Job>>,
+    /// Calls that the search may still add.
+    pub(super) calls_left: u32,
+}
+
+impl Search {
+    /// A new search among `count` payloads, with room to find one culprit: two calls for each halving, and two to
+    /// spare.
+    fn among(count: usize) -> Self {
+        Self { rest: Vec::new(), calls_left: 2 * count.next_power_of_two().ilog2() + 2 }
+    }
+}
+
+impl Unit {
+    pub(super) fn new(kind: Kind, jobs: Vec<Job>) -> Self {
+        Self { kind, jobs, search: None }
+    }
+
+    /// Splits a refused batch: the suspects apart from the others, and without suspects in halves. The first part
+    /// becomes the unit; the others wait in its search. `Err` where the search has no calls left: the jobs to give
+    /// up, and the unit to go on with.
+    pub(super) fn split(self, suspects: &[usize]) -> Result<Self, (Vec<Job>, Option<Self>)> {
+        let Self { kind, mut jobs, search } = self;
+        let mut search = search.unwrap_or_else(|| Search::among(jobs.len()));
+        let is_useful = !suspects.is_empty() && suspects.len() < jobs.len();
+        let mut parts: Vec<Vec<Job>> = if is_useful {
+            let (named, others): (Vec<_>, Vec<_>) =
+                jobs.into_iter().enumerate().partition(|(at, _)| suspects.contains(at));
+            let strip = |pairs: Vec<(usize, Job)>| pairs.into_iter().map(|(_, job)| job).collect::<Vec<_>>();
+            vec![strip(others), strip(named)]
+        } else {
+            let right = jobs.split_off(jobs.len() / 2);
+            vec![jobs, right]
+        };
+        let needed = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        if search.calls_left < needed {
+            let given_up = parts.into_iter().flatten().collect();
+            return Err((given_up, Self::next_of(kind, search)));
+        }
+        search.calls_left -= needed;
+        parts.reverse();
+        search.rest.extend(parts);
+        Self::next_of(kind, search).ok_or_else(|| (Vec::new(), None))
+    }
+
+    /// The next part of a search.
+    pub(super) fn next_of(kind: Kind, mut search: Search) -> Option<Self> {
+        let jobs = search.rest.pop()?;
+        Some(Self { kind, jobs, search: Some(search) })
+    }
+}
+
+/// What waits for a call.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    upserts: VecDeque<Job>,
+    deletes: VecDeque<Job>,
+    ready: VecDeque<Unit>,
+}
+
+impl Backlog {
+    pub(super) fn push(&mut self, job: Job) {
+        match job.kind {
+            Kind::Upsert => self.upserts.push_back(job),
+            Kind::Delete => self.deletes.push_back(job),
+        }
+    }
+
+    /// A unit that keeps its own company.
+    pub(super) fn push_unit(&mut self, unit: Unit) {
+        self.ready.push_back(unit);
+    }
+
+    /// Whether a call could start that nothing would be gained by delaying.
+    pub(super) fn has_full_batch(&self, limits: Limits) -> bool {
+        !self.ready.is_empty() || self.deletes.len() >= limits.delete || self.upserts.len() >= limits.upsert
+    }
+
+    /// The next unit: first what keeps its own company, then deletes (an upsert may follow each), then upserts. Less
+    /// than a full batch only where `flush` says that no more will come.
+    pub(super) fn take(&mut self, limits: Limits, flush: bool) -> Option<Unit> {
+        if let Some(unit) = self.ready.pop_front() {
+            return Some(unit);
+        }
+        for (kind, queue, size) in
+            [(Kind::Delete, &mut self.deletes, limits.delete), (Kind::Upsert, &mut self.upserts, limits.upsert)]
+        {
+            if queue.len() >= size || (flush && !queue.is_empty()) {
+                return Some(Unit::new(kind, queue.drain(..size.min(queue.len())).collect()));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::adapters::Payload;
+    use crate::contact::ContactId;
+
+    const LIMITS: Limits = Limits { upsert: 4, upsert_calls: 1, delete: 2, delete_calls: 2 };
+
+    fn job(kind: Kind, at: usize) -> Job {
+        let id = ContactId::new(&format!("c-{at}")).expect("valid");
+        Job::new(kind, Payload { id, body: None, version: 0, guarded: false }, smallvec![at])
+    }
+
+    fn unit(count: usize) -> Unit {
+        Unit::new(Kind::Upsert, (0..count).map(|at| job(Kind::Upsert, at)).collect())
+    }
+
+    fn positions(jobs: &[Job]) -> Vec<usize> {
+        jobs.iter().map(|job| job.sources[0]).collect()
+    }
+
+    #[test]
+    fn full_batches_at_once_and_partial_ones_at_the_end() {
+        let mut backlog = Backlog::default();
+        for at in 0..9 {
+            backlog.push(job(Kind::Upsert, at));
+        }
+        backlog.push(job(Kind::Delete, 9));
+        let mut sizes = Vec::new();
+        while let Some(unit) = backlog.take(LIMITS, false) {
+            sizes.push((unit.kind, unit.jobs.len()));
+        }
+        while let Some(unit) = backlog.take(LIMITS, true) {
+            sizes.push((unit.kind, unit.jobs.len()));
+        }
+        let expected = [(Kind::Upsert, 4), (Kind::Upsert, 4), (Kind::Delete, 1), (Kind::Upsert, 1)];
+        assert_eq!(sizes, expected);
+    }
+
+    #[test]
+    fn suspects_are_taken_out_first() {
+        let first = unit(5).split(&[1, 3]).expect("has calls left");
+        assert_eq!(positions(&first.jobs), [0, 2, 4]);
+        let search = first.search.expect("goes on");
+        assert_eq!(positions(&Unit::next_of(first.kind, search).expect("one more").jobs), [1, 3]);
+    }
+
+    #[test]
+    fn one_culprit_in_a_hundred_costs_at_most_16_calls_wherever_it_is() {
+        for culprit in 0..100 {
+            let mut calls = 1;
+            let mut current = unit(100).split(&[]).ok();
+            let mut found = None;
+            while let Some(mut unit) = current {
+                calls += 1;
+                let refused = positions(&unit.jobs).contains(&culprit);
+                current = if refused && unit.jobs.len() > 1 {
+                    unit.split(&[]).ok()
+                } else {
+                    if refused {
+                        found = Some(unit.jobs[0].sources[0]);
+                    }
+                    let search = unit.search.take().expect("part of a search");
+                    Unit::next_of(unit.kind, search)
+                };
+            }
+            assert_eq!(found, Some(culprit));
+            assert!(calls <= 17, "{calls} calls for {culprit}");
+        }
+    }
+
+    #[test]
+    fn a_search_without_calls_gives_up_what_it_was_refused_for_and_goes_on_with_the_rest() {
+        let mut unit = unit(4).split(&[]).expect("has calls left");
+        unit.search.as_mut().expect("part of a search").calls_left = 0;
+        let (given_up, next) = unit.split(&[]).expect_err("no calls left");
+        assert_eq!(positions(&given_up), [0, 1]);
+        assert_eq!(positions(&next.expect("the right half").jobs), [2, 3]);
+    }
+}

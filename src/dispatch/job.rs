@@ -1,0 +1,48 @@
+//! What the dispatcher carries: a payload, the records that it stands for, and what has to follow it.
+
+use std::collections::VecDeque;
+
+use crate::adapters::Payload;
+use crate::fold::Positions;
+
+/// The two things that can be done to a contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Write it.
+    Upsert,
+    /// Remove it.
+    Delete,
+}
+
+/// One write of one contact. A contact has at most one under way.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What is to be done.
+    pub kind: Kind,
+    /// With which content.
+    pub payload: Payload,
+    /// The records whose fate this decides; the last is the one that the others are carried by.
+    pub sources: Positions,
+    /// What is to be sent once this is settled, unless it failed: of one contact nothing overtakes.
+    pub then: VecDeque<Job>,
+    /// Calls that it was part of.
+    pub calls: u32,
+    /// Tries that count for the retry policy.
+    pub tries: u32,
+    /// It has had its one second chance.
+    pub second_chance_used: bool,
+}
+
+impl Job {
+    /// A job that nothing follows.
+    pub fn new(kind: Kind, payload: Payload, sources: Positions) -> Self {
+        Self { kind, payload, sources, then: VecDeque::new(), calls: 0, tries: 0, second_chance_used: false }
+    }
+
+    /// The first of `jobs`, to be followed by the others.
+    pub fn chain(mut jobs: VecDeque<Job>) -> Option<Job> {
+        let mut first = jobs.pop_front()?;
+        first.then.append(&mut jobs);
+        Some(first)
+    }
+}

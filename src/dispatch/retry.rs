@@ -1,0 +1,124 @@
+//! Whether and when to try again. Pure.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+use super::settings::Retry;
+
+/// Retries that any invocation may make of a destination, beside its share of the calls: enough for a hiccup.
+const SPARE_RETRIES: u32 = 10;
+
+/// One retry for so many calls: an outage adds a fifth to the calls and no more.
+const CALLS_FOR_A_RETRY: u32 = 5;
+
+/// How often a payload is tried, and how long it waits in between.
+#[derive(Clone, Debug)]
+pub struct RetryPolicy {
+    max_attempts: u32,
+    max_delay: Duration,
+    /// The longest wait before each further try: doubling.
+    caps: Vec<Duration>,
+}
+
+impl RetryPolicy {
+    /// The policy of these settings.
+    pub fn new(settings: Retry) -> Self {
+        let max_delay = Duration::from_millis(settings.max_delay_ms);
+        let caps = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(settings.base_delay_ms))
+            .with_max_delay(max_delay)
+            .with_max_times(settings.max_attempts.saturating_sub(1) as usize)
+            .build()
+            .collect();
+        Self { max_attempts: settings.max_attempts, max_delay, caps }
+    }
+
+    /// A system's word on how long to wait, within our maximum.
+    pub fn at_most(&self, hint: Duration) -> Duration {
+        hint.min(self.max_delay)
+    }
+
+    /// The wait after `tries` tries, the last of which failed; `None` where it was the last. `random`, from 0 to 1,
+    /// spreads the wait over the whole of its cap (full jitter), so that what failed together does not come together
+    /// again. The system's own word wins, as far as our maximum.
+    /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
+    pub fn delay(&self, tries: u32, hint: Option<Duration>, random: f64) -> Option<Duration> {
+        if tries >= self.max_attempts {
+            return None;
+        }
+        let cap = self.caps.get(tries.saturating_sub(1) as usize).copied().unwrap_or(self.max_delay);
+        let jittered = cap.min(self.max_delay).mul_f64(random.clamp(0.0, 1.0));
+        Some(hint.map_or(jittered, |hint| self.at_most(hint)))
+    }
+}
+
+/// The retries of one invocation, so that an outage does not multiply the calls.
+#[derive(Debug, Default)]
+pub(super) struct RetryBudget {
+    calls: u32,
+    retries: u32,
+}
+
+impl RetryBudget {
+    pub(super) fn count_call(&mut self) {
+        self.calls += 1;
+    }
+
+    /// Takes one retry, if there is one.
+    pub(super) fn take(&mut self) -> bool {
+        let allowed = SPARE_RETRIES + self.calls / CALLS_FOR_A_RETRY;
+        let there_is_one = self.retries < allowed;
+        self.retries += u32::from(there_is_one);
+        there_is_one
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SETTINGS: Retry = Retry { max_attempts: 5, base_delay_ms: 100, max_delay_ms: 400 };
+
+    #[test]
+    fn waits_double_up_to_the_maximum_and_end_with_the_attempts() {
+        let policy = RetryPolicy::new(SETTINGS);
+        let delays: Vec<_> =
+            (1..=6).map(|tries| policy.delay(tries, None, 1.0)).map(|d| d.map(|d| d.as_millis())).collect();
+        assert_eq!(delays, [Some(100), Some(200), Some(400), Some(400), None, None]);
+        assert_eq!(policy.delay(1, None, 0.0), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn the_systems_word_wins_within_our_maximum() {
+        let policy = RetryPolicy::new(SETTINGS);
+        let hint = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(policy.delay(1, hint(300), 0.5), hint(300));
+        assert_eq!(policy.delay(1, hint(60_000), 0.5), hint(400));
+        assert_eq!(policy.delay(5, hint(1), 0.5), None);
+    }
+
+    #[test]
+    fn an_outage_adds_a_fifth_and_ten() {
+        let mut budget = RetryBudget::default();
+        for _ in 0..100 {
+            budget.count_call();
+        }
+        assert_eq!((0..1000).filter(|_| budget.take()).count(), 30);
+    }
+
+    proptest! {
+        #[test]
+        fn no_wait_is_over_the_maximum_and_tries_are_bounded(
+            attempts in 1_u32..=20, base in 1_u64..=1_000, extra in 0_u64..=900_000, tries in 0_u32..40,
+            hint in proptest::option::of(0_u64..10_000_000), random in -1.0_f64..2.0,
+        ) {
+            let settings = Retry { max_attempts: attempts, base_delay_ms: base, max_delay_ms: base + extra };
+            let delay = RetryPolicy::new(settings).delay(tries, hint.map(Duration::from_millis), random);
+            prop_assert_eq!(delay.is_some(), tries < attempts);
+            prop_assert!(delay.is_none_or(|delay| delay <= Duration::from_millis(base + extra)));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! One invocation in, one answer out: the only room that names the Lambda event's types.
+//!
+//! The envelope is read leniently, record by record. `aws_lambda_events::KinesisEvent` would refuse a whole batch for
+//! one odd record, before anybody could say which: the batch would come again for ever.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lambda_events::event::streams::KinesisEventResponse;
+use lambda_runtime::LambdaEvent;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tracing::Instrument;
+
+use crate::consume::Record;
+use crate::factory::Current;
+use crate::fold::Position;
+use crate::pipeline::{Outcome, Pipeline};
+use crate::telemetry::{self, Invocation};
+
+/// Handles invocations; cheap to clone, and each clone is the same handler.
+#[derive(Clone, Debug)]
+pub struct Handler {
+    current: Arc<Current>,
+    was_invoked: Arc<AtomicBool>,
+}
+
+/// Why an invocation has no answer, so that its whole batch comes again.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// A record failed, but neither it nor any record before it has a sequence number to report.
+    #[error("a record failed that has no sequence number: the whole batch has to come again")]
+    NoSequenceNumber,
+}
+
+impl Handler {
+    /// A handler that sends through what `current` holds.
+    pub fn new(current: Current) -> Self {
+        Self { current: Arc::new(current), was_invoked: Arc::default() }
+    }
+
+    /// Handles one invocation.
+    ///
+    /// # Errors
+    /// Where a failure cannot be reported: then the whole batch comes again.
+    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<KinesisEventResponse, HandlerError> {
+        let LambdaEvent { payload, context } = event;
+        let span = tracing::error_span!(
+            "invocation",
+            request_id = context.request_id.as_str(),
+            trace_id = context.xray_trace_id.as_deref()
+        );
+        let remaining = remaining(context.deadline);
+        async {
+            let records = envelope(&payload);
+            // The settings are judged beside the work, and are in force from the next invocation on.
+            let pipeline = self.current.pipeline();
+            let deadline = pipeline.deadline(remaining);
+            let (outcome, refresh_failed) =
+                tokio::join!(pipeline.run(&records, deadline), self.current.refresh(deadline.work));
+            self.tell(&context.request_id, &records, &outcome, refresh_failed);
+            answer(&records, &outcome.settled.failed)
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// The pipeline that the next invocation will use.
+    pub fn pipeline(&self) -> Arc<Pipeline> {
+        self.current.pipeline()
+    }
+
+    fn tell(&self, request_id: &str, records: &[Record<'_>], outcome: &Outcome, refresh_failed: bool) {
+        let settled = &outcome.settled;
+        let destinations = outcome.meters.iter().zip(&settled.by_destination);
+        telemetry::emit(&Invocation {
+            request_id,
+            cold_start: !self.was_invoked.swap(true, Ordering::Relaxed),
+            received: records.len() as u64,
+            counts: settled.counts,
+            dead_letters_stored: settled.dead_letters_stored,
+            config_errors: u64::from(refresh_failed),
+            destinations: destinations.map(|((name, meter), counts)| (*name, *counts, meter)).collect(),
+        });
+        let counts = settled.counts;
+        tracing::info!(
+            records = records.len(),
+            delivered = counts.delivered,
+            filtered = counts.filtered,
+            superseded = counts.superseded,
+            rejected = counts.rejected,
+            failed = counts.failed,
+            "batch settled"
+        );
+    }
+}
+
+/// What is left until `deadline`, in milliseconds of the Unix epoch.
+fn remaining(deadline: u64) -> Option<Duration> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Duration::from_millis(deadline).checked_sub(now)
+}
+
+/// The failed records' sequence numbers, in batch order. Lambda takes the lowest for its checkpoint, so a record
+/// without a number is reported by the nearest one before it: what comes again too often is written again, harmlessly.
+fn answer(records: &[Record<'_>], failed: &[Position]) -> Result<KinesisEventResponse, HandlerError> {
+    let mut answer = KinesisEventResponse::default();
+    let mut last = None;
+    for position in failed {
+        let number = records[..=*position].iter().rev().find_map(|record| record.sequence_number.as_deref());
+        let number = number.ok_or(HandlerError::NoSequenceNumber)?;
+        if last != Some(number) {
+            answer.add_failure(number);
+        }
+        last = Some(number);
+    }
+    Ok(answer)
+}
+
+#[derive(Default, Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, rename = "Records")]
+    records: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WireRecord<'a> {
+    #[serde(borrow)]
+    kinesis: Option<&'a RawValue>,
+    #[serde(borrow, rename = "eventID")]
+    event_id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "eventSourceARN")]
+    event_source_arn: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WireKinesis<'a> {
+    #[serde(borrow)]
+    partition_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sequence_number: Option<&'a RawValue>,
+    #[serde(borrow)]
+    approximate_arrival_timestamp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// The records of an event, each as far as it can be read.
+fn envelope(payload: &RawValue) -> Vec<Record<'_>> {
+    let envelope: Envelope<'_> = serde_json::from_str(payload.get()).unwrap_or_default();
+    let records = envelope.records.and_then(|records| serde_json::from_str::<Vec<&RawValue>>(records.get()).ok());
+    let Some(records) = records else {
+        tracing::warn!("the event has no Records: nothing to do; is the function invoked by a Kinesis mapping?");
+        return Vec::new();
+    };
+    records.into_iter().map(record).collect()
+}
+
+fn record(raw: &RawValue) -> Record<'_> {
+    let wire: WireRecord<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+    let kinesis: WireKinesis<'_> =
+        wire.kinesis.and_then(|kinesis| serde_json::from_str(kinesis.get()).ok()).unwrap_or_default();
+    let number = text(kinesis.sequence_number).filter(|number| !number.is_empty());
+    Record {
+        event_source_arn: text(wire.event_source_arn),
+        shard_id: text(wire.event_id).and_then(shard),
+        sequence_number: number,
+        partition_key: text(kinesis.partition_key),
+        approximate_arrival: kinesis.approximate_arrival_timestamp.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+        data: text(kinesis.data),
+    }
+}
+
+/// A JSON string, borrowed where it holds no escapes; anything else is nothing.
+fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let raw = raw?.get();
+    let plain = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|text| !text.contains('\\'));
+    plain.map_or_else(|| serde_json::from_str(raw).ok().map(Cow::Owned), |text| Some(Cow::Borrowed(text)))
+}
+
+/// The shard in `shardId-000000000006:4959…`.
+fn shard(event_id: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let length = event_id.find(':')?;
+    match event_id {
+        Cow::Borrowed(text) => Some(Cow::Borrowed(&text[..length])),
+        Cow::Owned(mut text) => {
+            text.truncate(length);
+            Some(Cow::Owned(text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbered(numbers: &[Option<&'static str>]) -> Vec<Record<'static>> {
+        numbers
+            .iter()
+            .map(|number| Record { sequence_number: number.map(Cow::Borrowed), ..Record::default() })
+            .collect()
+    }
+
+    fn answered(numbers: &[Option<&'static str>], failed: &[usize]) -> Option<Vec<String>> {
+        let answer = answer(&numbered(numbers), failed).ok()?;
+        Some(answer.batch_item_failures.into_iter().filter_map(|failure| failure.item_identifier).collect())
+    }
+
+    #[test]
+    fn a_failed_record_is_reported_by_its_number_or_the_nearest_before_it() {
+        assert_eq!(answered(&[Some("1"), Some("2"), Some("3")], &[0, 2]), Some(vec!["1".into(), "3".into()]));
+        assert_eq!(answered(&[Some("1"), None, None], &[1, 2]), Some(vec!["1".into()]));
+        assert_eq!(answered(&[None, Some("2")], &[0]), None);
+        assert_eq!(answered(&[None, Some("2")], &[]), Some(vec![]));
+    }
+
+    #[test]
+    fn an_odd_record_leaves_its_neighbours_readable() {
+        let event = r#"{"Records":[7,null,{"kinesis":"x"},{"kinesis":{"sequenceNumber":5,"data":"e30="}},
+            {"eventID":"shardId-000000000006:123","kinesis":{"sequenceNumber":"123","data":"e\u00330=","partitionKey":"k",
+             "approximateArrivalTimestamp":1.5},"eventSourceARN":"arn"}]}"#;
+        let payload = RawValue::from_string(event.to_owned()).expect("JSON");
+        let records = envelope(&payload);
+        assert_eq!(records.len(), 5);
+        assert_eq!(records[3].data.as_deref(), Some("e30="));
+        let last = &records[4];
+        assert_eq!((last.shard_id.as_deref(), last.data.as_deref()), (Some("shardId-000000000006"), Some("e30=")));
+        assert_eq!((last.approximate_arrival, last.sequence_number.as_deref()), (Some(1.5), Some("123")));
+    }
+
+    proptest! {
+        #[test]
+        fn no_envelope_panics(text in r#"\{"Records":(\[(\{"kinesis":[a-z0-9{}":,]{0,30}\},?)*\]|[a-z0-9"]{1,8})\}"#) {
+            if let Ok(payload) = RawValue::from_string(text) {
+                let _ = envelope(&payload);
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The stages, and the bounded queues between them.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::adapters::{Code, Destination};
+use crate::consume::{EventConsumer, Filter, Record};
+use crate::contact::ContactChange;
+use crate::dispatch::{ApiDispatcher, Errand};
+use crate::fold::{Position, fold};
+use crate::route::Router;
+use crate::settle::{Ledger, Settled, Settler, Sink};
+use crate::telemetry::Meter;
+use crate::transform::{GuardMode, SchemaTransformer};
+
+/// The section `[pipeline]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
+pub struct Settings {
+    pub dry_run: bool,
+    pub concurrency_share: u32,
+    pub transform_concurrency: usize,
+    pub queue_capacity: usize,
+    pub deadline_margin_ms: u64,
+    pub fallback_budget_ms: u64,
+}
+
+/// A destination and how it is reached.
+#[derive(Clone)]
+pub struct Connection {
+    /// Its dispatcher, which holds the adapter.
+    pub dispatcher: ApiDispatcher,
+    /// What is compared with its version; off where it keeps none.
+    pub guard: GuardMode,
+}
+
+/// When an invocation's work has to end.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// No call is under way after this.
+    pub work: Instant,
+    /// Dead letters are stored by then.
+    pub settling: Instant,
+}
+
+/// The whole way of the data, of one set of settings.
+#[derive(Clone)]
+pub struct Pipeline {
+    /// What is for us.
+    pub filter: Filter,
+    /// Where it goes.
+    pub router: Router,
+    /// The destinations, in the order that the router knows.
+    pub connections: Arc<[Connection]>,
+    /// What happens at the end.
+    pub settler: Settler,
+    /// The section `[pipeline]`.
+    pub settings: Settings,
+}
+
+/// What a batch came to, and what it took.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The fates.
+    pub settled: Settled,
+    /// Each destination's counts, in the factory's order.
+    pub meters: Vec<(Destination, Meter)>,
+}
+
+/// A filtered, valid change and its place.
+type Processed = (Position, ContactChange);
+
+impl Pipeline {
+    /// The deadline of an invocation that Lambda ends after `remaining`. A time that cannot be (local emulators name
+    /// one in 1970) gives way to `fallback_budget_ms`.
+    pub fn deadline(&self, remaining: Option<Duration>) -> Deadline {
+        /// The longest that Lambda lets a function run. <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
+        const LONGEST: Duration = Duration::from_mins(15);
+        let believable = remaining.filter(|remaining| !remaining.is_zero() && *remaining <= LONGEST);
+        let budget = believable.unwrap_or(Duration::from_millis(self.settings.fallback_budget_ms));
+        // A function with a timeout below the margin still has half of its time to work.
+        let margin = Duration::from_millis(self.settings.deadline_margin_ms).min(budget / 2);
+        let now = Instant::now();
+        Deadline { work: now + budget - margin, settling: now + budget - margin / 3 }
+    }
+
+    /// Takes a batch all the way. Whatever is not known when the time is up has failed.
+    pub async fn run(&self, records: &[Record<'_>], deadline: Deadline) -> Outcome {
+        let ledger = Ledger::new(records.len());
+        let meters: Vec<Meter> = self.connections.iter().map(|_| Meter::default()).collect();
+        let mut changes: Vec<Option<ContactChange>> = Vec::new();
+        changes.resize_with(records.len(), || None);
+
+        let (processed, queue) = mpsc::channel::<Processed>(self.settings.queue_capacity);
+        let collecting = async {
+            let ((), routed) =
+                tokio::join!(self.consume(records, &ledger, processed), self.collect(queue, &ledger, &mut changes),);
+            routed
+        };
+        let routed = timeout_at(deadline.work, collecting).await.ok();
+        if let Some(routed) = routed {
+            let each = routed.into_iter().enumerate().map(|(destination, positions)| {
+                let sink = Sink { ledger: &ledger, destination, meter: &meters[destination] };
+                self.deliver(positions, &changes, sink, deadline.work)
+            });
+            join_all(each).await;
+        }
+        let entries = ledger.close();
+        let settled = self.settler.settle(&entries, records, &changes, deadline.settling).await;
+        let names = self.connections.iter().map(|connection| connection.dispatcher.adapter.destination());
+        Outcome { settled, meters: names.zip(meters).collect() }
+    }
+
+    /// Records to changes.
+    async fn consume(&self, records: &[Record<'_>], ledger: &Ledger, queue: mpsc::Sender<Processed>) {
+        for (position, record) in records.iter().enumerate() {
+            match EventConsumer.consume(record.data.as_deref()) {
+                Err(refusal) => ledger.refuse(position, refusal),
+                Ok(change) => match self.filter.judge(&change) {
+                    Some(code) => ledger.filter(position, code),
+                    // The receiver outlives this: both are in one join.
+                    None => drop(queue.send((position, change)).await),
+                },
+            }
+        }
+    }
+
+    /// Changes to the positions that each destination gets. Folding needs the whole batch, so here it is gathered.
+    async fn collect(
+        &self,
+        mut queue: mpsc::Receiver<Processed>,
+        ledger: &Ledger,
+        changes: &mut [Option<ContactChange>],
+    ) -> Vec<Vec<Position>> {
+        let mut routed = vec![Vec::new(); self.connections.len()];
+        while let Some((position, change)) = queue.recv().await {
+            let destinations = self.router.route(&change);
+            if destinations.is_empty() {
+                ledger.filter(position, Code::new("NO_ROUTE"));
+            } else {
+                ledger.expect(position, destinations);
+            }
+            for destination in destinations {
+                routed[*destination].push(position);
+            }
+            changes[position] = Some(change);
+        }
+        routed
+    }
+
+    /// One destination's part: fold, transform, dispatch. Apart from every other destination's, its time and its
+    /// panics included.
+    async fn deliver(
+        &self,
+        positions: Vec<Position>,
+        changes: &[Option<ContactChange>],
+        sink: Sink<'_>,
+        deadline: Instant,
+    ) {
+        let Some(connection) = self.connections.get(sink.destination).filter(|_| !positions.is_empty()) else {
+            return;
+        };
+        let dispatcher = &connection.dispatcher;
+        let work = async {
+            let steps = fold(positions.iter().filter_map(|at| Some((*at, changes.get(*at)?.as_ref()?))));
+            let transformer =
+                SchemaTransformer { adapter: &*dispatcher.adapter, guard: connection.guard, changes, sink };
+            let (payloads, queue) = mpsc::channel(self.settings.queue_capacity);
+            let errand = Errand { deadline, transformer: &transformer, sink, meter: sink.meter };
+            tokio::join!(
+                transformer.run(&steps, self.settings.transform_concurrency, payloads),
+                dispatcher.run(queue, errand),
+            );
+        };
+        match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                let destination = dispatcher.adapter.destination();
+                tracing::error!(%destination, "sending failed inside contact-sync: the destination's records come again");
+            }
+            Err(_) => tracing::warn!(
+                destination = %dispatcher.adapter.destination(), "out of time: what is not settled comes again"
+            ),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a well-formed document may still get wrong: impossible values.
+
+use std::ops::RangeInclusive;
+
+use reqwest::Url;
+
+use super::{Preset, Settings};
+use crate::adapters::http::check_url;
+use crate::adapters::{hubspot, salesforce};
+use crate::dispatch::settings::{RateLimit, Retry};
+
+/// A value that cannot be: its key, what is wrong and what is allowed.
+pub(super) struct Problem {
+    pub(super) key: &'static str,
+    pub(super) trouble: String,
+}
+
+type Verdict = Result<(), Problem>;
+
+/// The first impossible value, if there is one.
+pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) -> Verdict {
+    within("refresh_secs", settings.refresh_secs, 0..=86_400)?;
+    pipeline(settings)?;
+    filter(settings)?;
+    routes(settings, destinations)?;
+    salesforce_section(&settings.salesforce, preset)?;
+    hubspot_section(&settings.hubspot, preset)?;
+    settle(settings, preset)
+}
+
+fn pipeline(settings: &Settings) -> Verdict {
+    let pipeline = &settings.pipeline;
+    within("pipeline.concurrency_share", pipeline.concurrency_share, 1..=10_000)?;
+    within("pipeline.transform_concurrency", pipeline.transform_concurrency, 1..=10_000)?;
+    within("pipeline.queue_capacity", pipeline.queue_capacity, 1..=100_000)?;
+    within("pipeline.fallback_budget_ms", pipeline.fallback_budget_ms, 1..=900_000)?;
+    let below = pipeline.fallback_budget_ms.saturating_sub(1).max(1);
+    within("pipeline.deadline_margin_ms", pipeline.deadline_margin_ms, 1..=below)
+}
+
+fn filter(settings: &Settings) -> Verdict {
+    let all_types = "lead, prospect, customer, vendor";
+    holds("filter.types", !settings.filter.types.is_empty(), || format!("is empty; allowed: some of {all_types}"))?;
+    let operations = "create, update, delete";
+    let filled = !settings.filter.operations.is_empty();
+    holds("filter.operations", filled, || format!("is empty; allowed: some of {operations}"))
+}
+
+fn routes(settings: &Settings, destinations: &[&str]) -> Verdict {
+    for (key, kind, named) in settings.routes.entries() {
+        let known = destinations.join(", ");
+        if let Some(unknown) = named.iter().find(|name| !destinations.contains(&name.as_str())) {
+            return holds(key, false, || format!("names `{unknown}`; allowed: {known}"));
+        }
+        let twice = named.iter().enumerate().find(|(at, name)| named[..*at].contains(name));
+        holds(key, twice.is_none(), || "names a destination twice; allowed: each once".to_owned())?;
+        let needed = settings.filter.types.contains(&kind);
+        let trouble = || format!("is empty, though filter.types lets the type through; allowed: some of {known}");
+        holds(key, !named.is_empty() || !needed, trouble)?;
+    }
+    Ok(())
+}
+
+fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> Verdict {
+    secret_id("salesforce.secret_id", &section.secret_id, preset)?;
+    hosts("salesforce.allowed_hosts", &section.allowed_hosts)?;
+    let version = section.api_version.strip_prefix('v').and_then(|version| version.strip_suffix(".0"));
+    let recent = version.and_then(|version| version.parse::<u32>().ok()).is_some_and(|version| version >= 46);
+    holds("salesforce.api_version", recent, || format!("is `{}`; allowed: v46.0 or later", section.api_version))?;
+    name("salesforce.sobject", &section.sobject)?;
+    name("salesforce.external_id_field", &section.external_id_field)?;
+    optional_name("salesforce.version_field", &section.version_field)?;
+    for field in section.attributes.values() {
+        name("salesforce.attributes", field)?;
+    }
+    within("salesforce.batch_size", section.batch_size, 1..=salesforce::Settings::LARGEST_BATCH)?;
+    within("salesforce.max_in_flight", section.max_in_flight, 1..=100)?;
+    within("salesforce.request_timeout_ms", section.request_timeout_ms, 1..=600_000)?;
+    for (key, status) in
+        [("salesforce.status.lead", &section.status.lead), ("salesforce.status.prospect", &section.status.prospect)]
+    {
+        let fits = (1..=40).contains(&status.chars().count());
+        holds(key, fits, || "has the wrong length; allowed: 1 to 40 characters".to_owned())?;
+    }
+    rate_limit(["salesforce.rate_limit.requests", "salesforce.rate_limit.per_ms"], section.rate_limit)?;
+    retry(
+        ["salesforce.retry.max_attempts", "salesforce.retry.base_delay_ms", "salesforce.retry.max_delay_ms"],
+        section.retry,
+    )
+}
+
+fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
+    secret_id("hubspot.secret_id", &section.secret_id, preset)?;
+    hosts("hubspot.allowed_hosts", &section.allowed_hosts)?;
+    let url = Url::parse(&section.base_url);
+    let url = url.map_err(|error| Problem { key: "hubspot.base_url", trouble: format!("is no URL: {error}") })?;
+    check_url(&url, &section.allowed_hosts)
+        .map_err(|trouble| Problem { key: "hubspot.base_url", trouble: format!("is refused: {trouble}") })?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    holds("hubspot.base_url", bare, || "has a path, query or user; allowed: scheme, host and port".to_owned())?;
+    let dated = section.api_version.split_once('-').is_some_and(|(year, month)| {
+        let digits = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
+        digits(year, 4) && digits(month, 2)
+    });
+    let known = dated || section.api_version == "v3";
+    holds("hubspot.api_version", known, || format!("is `{}`; allowed: YYYY-MM or v3", section.api_version))?;
+    name("hubspot.id_property", &section.id_property)?;
+    optional_name("hubspot.type_property", &section.type_property)?;
+    optional_name("hubspot.version_property", &section.version_property)?;
+    for property in section.attributes.values() {
+        name("hubspot.attributes", property)?;
+    }
+    within("hubspot.batch_size", section.batch_size, 1..=hubspot::Settings::LARGEST_BATCH)?;
+    within("hubspot.max_in_flight", section.max_in_flight, 1..=100)?;
+    within("hubspot.request_timeout_ms", section.request_timeout_ms, 1..=600_000)?;
+    rate_limit(["hubspot.rate_limit.requests", "hubspot.rate_limit.per_ms"], section.rate_limit)?;
+    retry(["hubspot.retry.max_attempts", "hubspot.retry.base_delay_ms", "hubspot.retry.max_delay_ms"], section.retry)
+}
+
+fn settle(settings: &Settings, preset: Preset) -> Verdict {
+    let queue = &settings.dead_letter.queue_url;
+    let needed = !preset.is_for_developers();
+    let trouble = || format!("is empty, but the preset {} needs a queue: set its URL", preset.name());
+    holds("dead_letter.queue_url", !queue.is_empty() || !needed, trouble)?;
+    let is_url = queue.is_empty() || Url::parse(queue).is_ok_and(|url| url.has_host());
+    holds("dead_letter.queue_url", is_url, || "is no URL; allowed: the URL of an SQS queue".to_owned())?;
+    within("state.ttl_hours", settings.state.ttl_hours, 1..=8760)
+}
+
+fn rate_limit(keys: [&'static str; 2], limit: RateLimit) -> Verdict {
+    within(keys[0], limit.requests, 1..=1_000_000)?;
+    within(keys[1], limit.per_ms, 1..=86_400_000)
+}
+
+fn retry(keys: [&'static str; 3], retry: Retry) -> Verdict {
+    within(keys[0], retry.max_attempts, 1..=20)?;
+    within(keys[2], retry.max_delay_ms, 1..=900_000)?;
+    within(keys[1], retry.base_delay_ms, 1..=retry.max_delay_ms)
+}
+
+fn secret_id(key: &'static str, id: &str, preset: Preset) -> Verdict {
+    holds(key, !id.is_empty(), || "is empty; allowed: a secret's name or ARN".to_owned())?;
+    let allowed = !id.starts_with("file:") || preset.is_for_developers();
+    let trouble = || "is a file; allowed: a secret's name or ARN (files in the presets local and test only)".to_owned();
+    holds(key, allowed, trouble)
+}
+
+fn hosts(key: &'static str, hosts: &[String]) -> Verdict {
+    holds(key, !hosts.is_empty(), || "is empty; allowed: at least one host".to_owned())?;
+    let bad = hosts.iter().find(|host| {
+        let parsed = Url::parse(&format!("https://{host}/"));
+        !parsed.is_ok_and(|url| url.host_str() == Some(host.as_str()) && url.port().is_none())
+    });
+    holds(key, bad.is_none(), || "names something else than a host; allowed: hosts in lower case, no port".to_owned())
+}
+
+fn optional_name(key: &'static str, text: &str) -> Verdict {
+    if text.is_empty() { Ok(()) } else { name(key, text) }
+}
+
+/// Names go into URLs, queries and JSON keys: the systems themselves allow nothing else in them.
+fn name(key: &'static str, text: &str) -> Verdict {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    holds(key, plain, || format!("is `{text}`; allowed: an API name of letters, digits and underscores"))
+}
+
+fn within<T: PartialOrd + Copy + std::fmt::Display>(key: &'static str, value: T, range: RangeInclusive<T>) -> Verdict {
+    let inside = range.contains(&value);
+    holds(key, inside, || format!("is {value}; allowed: {} to {}", range.start(), range.end()))
+}
+
+fn holds(key: &'static str, condition: bool, trouble: impl FnOnce() -> String) -> Verdict {
+    if condition { Ok(()) } else { Err(Problem { key, trouble: trouble() }) }
+}

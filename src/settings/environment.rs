@@ -1,0 +1,135 @@
+//! The environment: read here, once, and nowhere else.
+
+use std::ffi::OsString;
+
+use tracing::Level;
+
+use super::{DocumentSource, Layer, Preset, SettingsError};
+use crate::telemetry::Look;
+
+/// What the environment says.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// `CONTACT_SYNC_PRESET`.
+    pub preset: Preset,
+    /// `CONTACT_SYNC_CONFIG`.
+    pub document: Option<DocumentSource>,
+    /// Every `CONTACT_SYNC__…`, in the order of names.
+    pub overrides: Vec<Layer>,
+    /// `AWS_LAMBDA_LOG_LEVEL`, which the function's logging configuration sets.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
+    pub log_level: Level,
+    /// `AWS_LAMBDA_LOG_FORMAT`; without it, text on a terminal and JSON elsewhere.
+    pub log_format: Option<Look>,
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Where a variable of ours cannot be understood.
+    pub fn read() -> Result<Self, SettingsError> {
+        Self::from_variables(std::env::vars_os())
+    }
+
+    /// The same, of the variables given.
+    ///
+    /// # Errors
+    /// Where a variable of ours cannot be understood.
+    pub fn from_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, SettingsError> {
+        let mut found = Self {
+            preset: Preset::default(),
+            document: None,
+            overrides: Vec::new(),
+            log_level: Level::INFO,
+            log_format: None,
+        };
+        let mut overrides = Vec::new();
+        for (name, value) in variables {
+            let Some(name) = name.to_str().filter(|name| is_ours(name)) else {
+                continue;
+            };
+            let value = value.to_str().ok_or_else(|| SettingsError(format!("the variable {name} is not UTF-8")))?;
+            match name {
+                "CONTACT_SYNC_PRESET" => found.preset = preset(value)?,
+                "CONTACT_SYNC_CONFIG" if value.is_empty() => {}
+                "CONTACT_SYNC_CONFIG" => found.document = Some(value.parse()?),
+                "AWS_LAMBDA_LOG_LEVEL" => found.log_level = level(value),
+                "AWS_LAMBDA_LOG_FORMAT" => found.log_format = format(value),
+                _ if name.starts_with("CONTACT_SYNC__") => {
+                    overrides.push((name.to_owned(), value.to_owned()));
+                }
+                _ => {
+                    let known = "CONTACT_SYNC_PRESET, CONTACT_SYNC_CONFIG and CONTACT_SYNC__SECTION__KEY";
+                    return Err(SettingsError(format!("the variable {name} is unknown; allowed: {known}")));
+                }
+            }
+        }
+        overrides.sort();
+        for (name, value) in overrides {
+            found.overrides.push(Layer::from_variable(&name, &value)?);
+        }
+        Ok(found)
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with("CONTACT_SYNC_") || matches!(name, "AWS_LAMBDA_LOG_LEVEL" | "AWS_LAMBDA_LOG_FORMAT")
+}
+
+fn preset(name: &str) -> Result<Preset, SettingsError> {
+    Preset::from_name(name).ok_or_else(|| {
+        let allowed = Preset::ALL.map(Preset::name).join(", ");
+        SettingsError(format!("the variable CONTACT_SYNC_PRESET is `{name}`; allowed: {allowed}"))
+    })
+}
+
+/// Lambda's names; what it may add one day is no reason not to start.
+fn level(name: &str) -> Level {
+    match name.to_ascii_uppercase().as_str() {
+        "TRACE" => Level::TRACE,
+        "DEBUG" => Level::DEBUG,
+        "WARN" => Level::WARN,
+        "ERROR" | "FATAL" => Level::ERROR,
+        _ => Level::INFO,
+    }
+}
+
+fn format(name: &str) -> Option<Look> {
+    match name.to_ascii_uppercase().as_str() {
+        "JSON" => Some(Look::Json),
+        "TEXT" => Some(Look::Text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Environment, SettingsError> {
+        Environment::from_variables(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())))
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        let found = read(&[("PATH", "/bin"), ("AWS_REGION", "eu-west-1")]).expect("nothing of ours");
+        assert_eq!((found.preset, found.overrides.len()), (Preset::Production, 0));
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_refused_by_its_name() {
+        let error = read(&[("CONTACT_SYNC_PRESETS", "test")]).expect_err("unknown").to_string();
+        assert!(error.contains("CONTACT_SYNC_PRESETS"), "{error}");
+        let error = read(&[("CONTACT_SYNC_PRESET", "prod")]).expect_err("unknown").to_string();
+        assert!(error.contains("allowed: production, staging"), "{error}");
+        let error = read(&[("CONTACT_SYNC__", "1")]).expect_err("unknown").to_string();
+        assert!(error.contains("names no setting"), "{error}");
+    }
+
+    #[test]
+    fn the_log_level_is_lambdas() {
+        let level = |name| read(&[("AWS_LAMBDA_LOG_LEVEL", name)]).expect("read").log_level;
+        assert_eq!((level("DEBUG"), level("FATAL"), level("other")), (Level::DEBUG, Level::ERROR, Level::INFO));
+    }
+}

@@ -1,0 +1,206 @@
+//! Dead letters: what can never succeed, whole and with the reason, in an SQS queue.
+
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::{Instant, timeout_at};
+
+use crate::adapters::{Destination, Rejection};
+use crate::consume::{Record, Stage};
+use crate::fold::Position;
+
+/// Messages in one call, and bytes in all of them. SQS takes 1 MiB by now; every queue takes this.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
+const MOST_MESSAGES: usize = 10;
+const MOST_BYTES: usize = 262_144;
+
+/// Calls under way at once.
+const CALLS_AT_ONCE: usize = 8;
+
+/// Where rejected records go.
+#[derive(Clone, Debug)]
+pub enum DeadLetters {
+    /// Only the audit trail tells of them.
+    LogOnly,
+    /// An SQS queue.
+    Queue(aws_sdk_sqs::Client, String),
+}
+
+/// Why dead letters were not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum DeadLetterError {
+    /// SQS refused or did not answer.
+    #[error("the dead letters were not stored")]
+    Sqs(#[source] Box<aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError>),
+    /// SQS did not answer in time.
+    #[error("the dead letters were not stored in time")]
+    OutOfTime,
+}
+
+/// One rejection of one record.
+#[derive(Debug)]
+pub(super) struct Letter<'a> {
+    pub(super) position: Position,
+    pub(super) record: &'a Record<'a>,
+    pub(super) stage: Stage,
+    pub(super) destination: Option<Destination>,
+    pub(super) rejection: &'a Rejection,
+    pub(super) contact_id: Option<&'a str>,
+    pub(super) event_id: Option<&'a str>,
+}
+
+impl Letter<'_> {
+    /// The message. Where the record's data would not fit it is left out: a replay fetches it from the stream.
+    fn message(&self, now: &str) -> String {
+        let whole = self.body(now, self.record.data.as_deref(), false).to_string();
+        if whole.len() <= MOST_BYTES { whole } else { self.body(now, None, true).to_string() }
+    }
+
+    fn body(&self, now: &str, data: Option<&str>, omitted: bool) -> Value {
+        let Self { record, rejection, .. } = self;
+        let mut place = json!({
+            "event_source_arn": record.event_source_arn,
+            "shard_id": record.shard_id,
+            "sequence_number": record.sequence_number,
+            "sub_sequence": 0,
+            "partition_key": record.partition_key,
+            "approximate_arrival": record.approximate_arrival,
+            "data": data,
+        });
+        if omitted {
+            place["data_omitted"] = true.into();
+        }
+        json!({
+            "schema": "contact-sync/dead-letter/1",
+            "reason": {
+                "stage": self.stage,
+                "destination": self.destination.map(|destination| destination.0),
+                "code": rejection.code.as_str(),
+                "message": rejection.message,
+                "fields": rejection.fields,
+            },
+            "contact_id": self.contact_id,
+            "event_id": self.event_id,
+            "record": place,
+            "rejected_at": now,
+        })
+    }
+}
+
+impl DeadLetters {
+    pub(super) fn has_queue(&self) -> bool {
+        matches!(self, Self::Queue(..))
+    }
+
+    /// Stores the letters; says of each whether it is stored, or needs no storing.
+    pub(super) async fn store(&self, letters: &[Letter<'_>], until: Instant) -> Vec<bool> {
+        let Self::Queue(client, url) = self else {
+            return vec![true; letters.len()];
+        };
+        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or_else(|_| OffsetDateTime::now_utc());
+        let now = now.format(&Rfc3339).unwrap_or_default();
+        let messages: Vec<String> = letters.iter().map(|letter| letter.message(&now)).collect();
+        let mut stored = vec![false; letters.len()];
+        let sends = batches(&messages).into_iter().map(|batch| send(client, url, &messages, batch, until));
+        let mut sends = stream::iter(sends).buffer_unordered(CALLS_AT_ONCE);
+        while let Some(done) = sends.next().await {
+            match done {
+                Ok(done) => done.into_iter().for_each(|at| stored[at] = true),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "dead letters not stored: their records come again");
+                }
+            }
+        }
+        stored
+    }
+}
+
+/// Which messages share a call.
+fn batches(messages: &[String]) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for (at, message) in messages.iter().enumerate() {
+        match batches.last_mut() {
+            Some(batch) if batch.len() < MOST_MESSAGES && bytes + message.len() <= MOST_BYTES => {
+                batch.push(at);
+                bytes += message.len();
+            }
+            _ => {
+                batches.push(vec![at]);
+                bytes = message.len();
+            }
+        }
+    }
+    batches
+}
+
+/// One call. The answer names the messages that are stored.
+async fn send(
+    client: &aws_sdk_sqs::Client,
+    url: &str,
+    messages: &[String],
+    batch: Vec<usize>,
+    until: Instant,
+) -> Result<Vec<usize>, DeadLetterError> {
+    let entries = batch.into_iter().filter_map(|at| {
+        let entry = SendMessageBatchRequestEntry::builder().id(at.to_string()).message_body(messages.get(at)?);
+        entry.build().ok()
+    });
+    let call = client.send_message_batch().queue_url(url).set_entries(Some(entries.collect())).send();
+    let answer = timeout_at(until, call).await.map_err(|_| DeadLetterError::OutOfTime)?;
+    let answer = answer.map_err(|error| DeadLetterError::Sqs(Box::new(error.into_service_error())))?;
+    for failure in answer.failed() {
+        tracing::error!(code = failure.code(), "a dead letter was not stored: its record comes again");
+    }
+    Ok(answer.successful().iter().filter_map(|success| success.id().parse().ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::Code;
+
+    #[test]
+    fn a_call_carries_ten_messages_and_no_more_than_fits() {
+        let sizes = |sizes: &[usize]| -> Vec<usize> {
+            let messages: Vec<String> = sizes.iter().map(|size| "x".repeat(*size)).collect();
+            batches(&messages).iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(&[10; 25]), [10, 10, 5]);
+        assert_eq!(sizes(&[MOST_BYTES / 2, MOST_BYTES / 2, 1]), [2, 1]);
+        assert_eq!(sizes(&[MOST_BYTES, MOST_BYTES]), [1, 1]);
+        assert!(sizes(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_message_has_the_contracts_shape_and_omits_data_that_does_not_fit() {
+        let rejection = Rejection::new(Code::new("INVALID_EMAIL_ADDRESS"), "no").of_field("Email");
+        let record = |data: String| Record {
+            sequence_number: Some("49590338271490256608559692538361571095921575989136588898".into()),
+            shard_id: Some("shardId-000000000006".into()),
+            partition_key: Some("c-1001".into()),
+            approximate_arrival: Some(1_763_633_700.123),
+            data: Some(data.into()),
+            ..Record::default()
+        };
+        let message = |record: &Record<'_>| {
+            let letter = Letter {
+                position: 0,
+                record,
+                stage: Stage::Deliver,
+                destination: Some(Destination("salesforce")),
+                rejection: &rejection,
+                contact_id: Some("c-1001"),
+                event_id: Some("e-1"),
+            };
+            serde_json::from_str::<Value>(&letter.message("2026-11-20T10:15:01Z")).expect("JSON")
+        };
+        insta::assert_json_snapshot!("dead_letter", message(&record("e30=".to_owned())));
+        let large = message(&record("A".repeat(300_000)));
+        assert_eq!(large["record"]["data"], Value::Null);
+        assert_eq!(large["record"]["data_omitted"], true);
+    }
+}

@@ -1,0 +1,130 @@
+//! The ledger of one batch: what became of each record at each of its destinations, written down as soon as it is
+//! known. Whatever has no entry at the end has failed.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use smallvec::SmallVec;
+
+use crate::adapters::{Code, Rejection};
+use crate::consume::{Refusal, Stage};
+use crate::fold::Position;
+use crate::telemetry::Meter;
+
+/// What became of a record at one destination.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It is there.
+    Delivered(Option<Code>),
+    /// It is not meant to be there.
+    Skipped(Code),
+    /// Something newer is there. Without a code: a later change of the same batch.
+    Superseded(Option<Code>),
+    /// It can never be there.
+    Rejected(Stage, Rejection),
+    /// It is not there yet.
+    Failed(Code),
+}
+
+/// One record at one destination.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The destination, by its place in the factory's list.
+    pub destination: usize,
+    /// `None`: nothing is known, so it has failed.
+    pub verdict: Option<Verdict>,
+    /// Calls that it was part of.
+    pub attempts: u32,
+}
+
+/// One record.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// It was refused before any destination was asked.
+    pub refusal: Option<Box<Refusal>>,
+    /// It is not for us.
+    pub filtered: Option<Code>,
+    /// Where it goes.
+    pub rows: SmallVec<[Row; 1]>,
+}
+
+/// All records of a batch, by position.
+pub struct Ledger {
+    entries: Mutex<Vec<Entry>>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("records", &self.lock().len()).finish()
+    }
+}
+
+impl Ledger {
+    /// A ledger in which nothing is known of any record.
+    pub fn new(records: usize) -> Self {
+        Self { entries: Mutex::new(vec![Entry::default(); records]) }
+    }
+
+    /// The record was refused.
+    pub fn refuse(&self, position: Position, refusal: Box<Refusal>) {
+        self.with(position, |entry| entry.refusal = Some(refusal));
+    }
+
+    /// The record is not for us.
+    pub fn filter(&self, position: Position, code: Code) {
+        self.with(position, |entry| entry.filtered = Some(code));
+    }
+
+    /// The record goes to these destinations, and has failed at each until its outcome is recorded.
+    pub fn expect(&self, position: Position, destinations: &[usize]) {
+        let row = |destination: &usize| Row { destination: *destination, verdict: None, attempts: 0 };
+        self.with(position, |entry| {
+            entry.rows = destinations.iter().map(row).collect();
+        });
+    }
+
+    /// The entries as they are now. What is recorded afterwards comes too late.
+    pub fn close(&self) -> Vec<Entry> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn with(&self, position: Position, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.lock().get_mut(position) {
+            change(entry);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where one destination's outcomes are written down.
+#[derive(Clone, Copy, Debug)]
+pub struct Sink<'a> {
+    /// The batch's ledger.
+    pub ledger: &'a Ledger,
+    /// The destination's place in the factory's list.
+    pub destination: usize,
+    /// The destination's counts.
+    pub meter: &'a Meter,
+}
+
+impl Sink<'_> {
+    /// Writes down what became of the record at `position`.
+    pub fn record(&self, position: Position, verdict: Verdict, attempts: u32) {
+        self.ledger.with(position, |entry| {
+            if let Some(row) = entry.rows.iter_mut().find(|row| row.destination == self.destination) {
+                row.verdict = Some(verdict);
+                row.attempts = attempts;
+            }
+        });
+    }
+
+    /// Counts values that were cut.
+    pub fn count_cut(&self, values: u32) {
+        if values > 0 {
+            self.meter.cut(values);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What happens to a record once it is known what became of it: one fate, its dead letter, its line in the audit
+//! trail.
+
+mod dead_letter;
+mod fate;
+mod ledger;
+
+use serde::{Deserialize, Serialize};
+
+pub use dead_letter::{DeadLetterError, DeadLetters};
+pub use fate::{Fate, Settled, Settler};
+pub use ledger::{Entry, Ledger, Row, Sink, Verdict};
+
+/// The section `[dead_letter]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
+pub struct DeadLetterSettings {
+    pub queue_url: String,
+}
+
+/// The section `[state]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
+pub struct StateSettings {
+    pub table: String,
+    pub ttl_hours: u64,
+}

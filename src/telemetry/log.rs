@@ -1,0 +1,242 @@
+//! Log lines: one flat JSON object each, or, on a terminal, text for people.
+
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write as _};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The target of metrics: complete lines, which no level holds back.
+pub(super) const METRICS: &str = "contact_sync::metrics";
+
+/// Where lines go.
+pub type LineWriter = Box<dyn Fn(&str) + Send + Sync>;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// One JSON object a line.
+    Json,
+    /// For people; no metrics.
+    Text,
+}
+
+/// Writes every event as a line, with the fields of the spans around it.
+pub struct Lines {
+    level: Level,
+    look: Look,
+    write: LineWriter,
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").field("level", &self.level).field("look", &self.look).finish_non_exhaustive()
+    }
+}
+
+/// Logs to standard output from here on, for the whole process. Without `look`, text on a terminal and JSON elsewhere.
+pub fn init(level: Level, look: Option<Look>) {
+    let look = look.unwrap_or(if std::io::stdout().is_terminal() { Look::Text } else { Look::Json });
+    let write: LineWriter = Box::new(|line| {
+        let mut stdout = std::io::stdout().lock();
+        // Nobody is left to tell where standard output is gone.
+        let _ = stdout.write_all(line.as_bytes());
+    });
+    let subscriber = tracing_subscriber::registry().with(Lines::new(level, look, write));
+    // A second call changes nothing: the first one's choice stands.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// The time as log lines and dead letters give it.
+pub(super) fn now() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}
+
+impl Lines {
+    /// Lines of `level` and above, through `write`, which gets each whole, with its line feed.
+    pub fn new(level: Level, look: Look, write: LineWriter) -> Self {
+        Self { level, look, write }
+    }
+}
+
+/// What spans carry to the lines within them, written as the look wants it.
+struct Carried(String);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        let ours = metadata.target().starts_with("contact_sync");
+        // The libraries' own chatter may quote what they carry: only their warnings are let through, and the
+        // runtime's and the SDK's errors reach us as values anyway.
+        let level = if ours { self.level } else { self.level.min(Level::WARN) };
+        metadata.target() == METRICS || metadata.is_span() || *metadata.level() <= level
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if !attributes.metadata().target().starts_with("contact_sync") {
+            return;
+        }
+        let mut fields = Fields::new(self.look);
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(Carried(fields.rest));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::new(self.look);
+        event.record(&mut fields);
+        if event.metadata().target() == METRICS {
+            if self.look == Look::Json {
+                fields.message.push('\n');
+                (self.write)(&fields.message);
+            }
+            return;
+        }
+        let mut carried = String::new();
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(Carried(fields)) = span.extensions().get() {
+                carried.push_str(fields);
+            }
+        }
+        let level = event.metadata().level();
+        let line = match self.look {
+            Look::Json => {
+                let message = quoted(&fields.message);
+                let time = now();
+                format!(
+                    "{{\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":{message}{carried}{}}}\n",
+                    fields.rest
+                )
+            }
+            Look::Text => {
+                let time = now();
+                let clock = time.get(11..19).unwrap_or_default();
+                format!("{clock} {level:<5} {}{}\n", fields.message, fields.rest)
+            }
+        };
+        (self.write)(&line);
+    }
+}
+
+/// Collects an event's fields: the message, and the others as the line's tail.
+struct Fields {
+    look: Look,
+    message: String,
+    rest: String,
+}
+
+impl Fields {
+    fn new(look: Look) -> Self {
+        Self { look, message: String::new(), rest: String::new() }
+    }
+
+    fn add(&mut self, field: &Field, plain: &str, json: &str) {
+        // Writing into a String cannot fail.
+        let _ = match (field.name(), self.look) {
+            ("message" | "line", _) => self.message.write_str(plain),
+            (name, Look::Json) => write!(self.rest, ",{}:{json}", quoted(name)),
+            (name, Look::Text) => write!(self.rest, " {name}={plain}"),
+        };
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value, &quoted(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        let text = value.to_string();
+        self.add(field, &text, &text);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        let text = value.to_string();
+        self.add(field, &text, &text);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        let text = value.to_string();
+        self.add(field, &text, &text);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        let text = if value.is_finite() { value.to_string() } else { "null".to_owned() };
+        self.add(field, &text, &text);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let mut chain = value.to_string();
+        let mut cause = value.source();
+        while let Some(error) = cause {
+            let _ = write!(chain, ": {error}");
+            cause = error.source();
+        }
+        self.add(field, &chain, &quoted(&chain));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        self.add(field, &text, &quoted(&text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn lines(level: Level, look: Look, speak: impl FnOnce()) -> Vec<String> {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&written);
+        let layer = Lines::new(level, look, Box::new(move |line| sink.lock().expect("sound").push(line.to_owned())));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), speak);
+        written.lock().expect("sound").clone()
+    }
+
+    #[test]
+    fn a_line_is_one_flat_object_with_the_spans_fields() {
+        let written = lines(Level::INFO, Look::Json, || {
+            let _in = tracing::info_span!("invocation", request_id = "r-1").entered();
+            tracing::warn!(code = "X", count = 3, good = true, missing = None::<u64>, "a \"quoted\" word\nand more");
+            tracing::debug!("not written");
+        });
+        let [line] = written.as_slice() else { panic!("{written:?}") };
+        assert_eq!(line.matches('\n').count(), 1);
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(line["message"], "a \"quoted\" word\nand more");
+        assert_eq!((&line["level"], &line["request_id"]), (&"WARN".into(), &"r-1".into()));
+        assert_eq!((&line["code"], &line["count"], &line["good"]), (&"X".into(), &3.into(), &true.into()));
+        let time = line["timestamp"].as_str().expect("a time");
+        assert!(OffsetDateTime::parse(time, &Rfc3339).is_ok(), "{time}");
+    }
+
+    #[test]
+    fn metrics_pass_every_level_and_stay_off_the_terminal() {
+        let speak = || tracing::info!(target: METRICS, line = %"{}");
+        assert_eq!(lines(Level::ERROR, Look::Json, speak), ["{}\n"]);
+        assert!(lines(Level::INFO, Look::Text, speak).is_empty());
+    }
+
+    #[test]
+    fn libraries_are_heard_from_warnings_on() {
+        let written = lines(Level::TRACE, Look::Text, || {
+            tracing::info!(target: "hyper", "chatter");
+            tracing::warn!(target: "hyper", "trouble");
+            tracing::debug!("ours");
+        });
+        assert_eq!(written.len(), 2, "{written:?}");
+    }
+}

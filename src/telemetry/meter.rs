@@ -1,0 +1,172 @@
+//! Counting one invocation's calls to one destination.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::adapters::Cause;
+
+/// What one invocation's calls to one destination add up to.
+#[derive(Debug, Default)]
+pub struct Meter {
+    api_calls: AtomicU64,
+    api_errors: AtomicU64,
+    retries: AtomicU64,
+    rate_limited: AtomicU64,
+    auth_failures: AtomicU64,
+    config_errors: AtomicU64,
+    unknown_codes: AtomicU64,
+    values_cut: AtomicU64,
+    is_stopped: AtomicBool,
+    latencies_ms: Mutex<Vec<u32>>,
+    quota: Mutex<Quota>,
+}
+
+/// What a system tells of our quota in its answers. Every part may be missing, and none is exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Quota {
+    /// Calls allowed in a rolling window, and its length.
+    pub window: Option<(u32, Duration)>,
+    /// Calls left in the window.
+    pub window_remaining: Option<u32>,
+    /// Calls used today.
+    pub daily_used: Option<u64>,
+    /// Calls allowed a day.
+    pub daily_max: Option<u64>,
+}
+
+impl Quota {
+    /// How much of the day's calls is used, in percent, where the system tells both numbers.
+    pub fn daily_used_percent(&self) -> Option<u64> {
+        let (used, max) = (self.daily_used?, self.daily_max?);
+        used.saturating_mul(100).checked_div(max)
+    }
+}
+
+impl Meter {
+    /// Counts one HTTP exchange.
+    pub fn api_call(&self, latency: Duration, failed: bool) {
+        self.api_calls.fetch_add(1, Relaxed);
+        self.api_errors.fetch_add(u64::from(failed), Relaxed);
+        let millis = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
+        lock(&self.latencies_ms).push(millis);
+    }
+
+    /// Counts a call or payload that is sent again.
+    pub fn retry(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an answer that asks us to slow down.
+    pub fn rate_limited(&self) {
+        self.rate_limited.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a refused credential.
+    pub fn auth_failure(&self) {
+        self.auth_failures.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a row error whose code no table knows.
+    pub fn unknown_code(&self) {
+        self.unknown_codes.fetch_add(1, Relaxed);
+    }
+
+    /// Counts values that were cut to fit their field.
+    pub fn cut(&self, values: u32) {
+        self.values_cut.fetch_add(u64::from(values), Relaxed);
+    }
+
+    /// The destination was found to be beyond calling.
+    pub fn stopped(&self, cause: Cause) {
+        self.is_stopped.store(true, Relaxed);
+        self.config_errors.fetch_add(u64::from(cause == Cause::Configuration), Relaxed);
+    }
+
+    /// Takes note of what an answer tells of the quota; the latest word counts.
+    pub fn note_quota(&self, quota: Quota) {
+        *lock(&self.quota) = quota;
+    }
+
+    /// The latest word on the quota.
+    pub fn quota(&self) -> Quota {
+        *lock(&self.quota)
+    }
+
+    /// HTTP exchanges so far.
+    pub fn api_calls(&self) -> u64 {
+        self.api_calls.load(Relaxed)
+    }
+
+    /// Retries so far.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Relaxed)
+    }
+
+    pub(super) fn config_errors(&self) -> u64 {
+        self.config_errors.load(Relaxed)
+    }
+
+    pub(super) fn unknown_codes(&self) -> u64 {
+        self.unknown_codes.load(Relaxed)
+    }
+
+    pub(super) fn values_cut(&self) -> u64 {
+        self.values_cut.load(Relaxed)
+    }
+
+    /// The sums, by the names of the metrics.
+    pub(super) fn sums(&self) -> [(&'static str, u64); 5] {
+        [
+            ("ApiCalls", &self.api_calls),
+            ("ApiErrors", &self.api_errors),
+            ("Retries", &self.retries),
+            ("RateLimited", &self.rate_limited),
+            ("AuthFailures", &self.auth_failures),
+        ]
+        .map(|(name, count)| (name, count.load(Relaxed)))
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Relaxed)
+    }
+
+    /// The exchanges' times in milliseconds, at most `most` of them, evenly chosen from the sorted whole, so that the
+    /// percentiles stay.
+    pub(super) fn latencies_ms(&self, most: usize) -> Vec<u32> {
+        let mut all = lock(&self.latencies_ms).clone();
+        all.sort_unstable();
+        if all.len() <= most {
+            return all;
+        }
+        (0..most).map(|at| all[at * (all.len() - 1) / (most - 1)]).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinned_latencies_keep_both_ends() {
+        let meter = Meter::default();
+        for millis in 0..1000 {
+            meter.api_call(Duration::from_millis(millis), millis % 10 == 0);
+        }
+        let thinned = meter.latencies_ms(100);
+        assert_eq!((thinned.len(), thinned[0], thinned[99]), (100, 0, 999));
+        assert_eq!(meter.sums()[..2], [("ApiCalls", 1000), ("ApiErrors", 100)]);
+    }
+
+    #[test]
+    fn the_days_share_needs_both_numbers() {
+        let quota = |daily_used, daily_max| Quota { daily_used, daily_max, ..Quota::default() };
+        assert_eq!(quota(Some(50), Some(200)).daily_used_percent(), Some(25));
+        assert_eq!(quota(Some(50), None).daily_used_percent(), None);
+        assert_eq!(quota(Some(50), Some(0)).daily_used_percent(), None);
+    }
+}

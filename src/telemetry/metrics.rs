@@ -1,0 +1,179 @@
+//! Metrics in CloudWatch's embedded metric format: one line for the invocation and one for each destination.
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+use super::Meter;
+use super::log::METRICS;
+use crate::adapters::Destination;
+
+const NAMESPACE: &str = "ContactSync";
+
+/// Values that one metric of a line may hold.
+const MOST_VALUES: usize = 100;
+
+/// Records by fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "contract section 2 says what each fate means")]
+pub struct Counts {
+    pub delivered: u64,
+    pub filtered: u64,
+    pub superseded: u64,
+    pub rejected: u64,
+    pub failed: u64,
+    pub skipped_settled: u64,
+}
+
+impl Counts {
+    /// Each record counts once.
+    pub fn sum(&self) -> u64 {
+        self.delivered + self.filtered + self.superseded + self.rejected + self.failed + self.skipped_settled
+    }
+
+    fn by_name(&self) -> [(&'static str, u64); 6] {
+        [
+            ("RecordsDelivered", self.delivered),
+            ("RecordsFiltered", self.filtered),
+            ("RecordsSuperseded", self.superseded),
+            ("RecordsRejected", self.rejected),
+            ("RecordsFailed", self.failed),
+            ("RecordsSkippedSettled", self.skipped_settled),
+        ]
+    }
+}
+
+/// What one invocation adds up to.
+#[derive(Debug)]
+pub struct Invocation<'a> {
+    /// Lambda's name for it.
+    pub request_id: &'a str,
+    /// The first of this process.
+    pub cold_start: bool,
+    /// Records in the batch; the sum of `counts`.
+    pub received: u64,
+    /// The records.
+    pub counts: Counts,
+    /// Dead letters that SQS took.
+    pub dead_letters_stored: u64,
+    /// Documents that were not taken over.
+    pub config_errors: u64,
+    /// What happened at each destination.
+    pub destinations: Vec<(Destination, Counts, &'a Meter)>,
+}
+
+/// Writes the metrics of one invocation.
+pub fn emit(invocation: &Invocation<'_>) {
+    write(&whole(invocation));
+    for (destination, counts, meter) in &invocation.destinations {
+        if counts.sum() > 0 || meter.api_calls() > 0 {
+            write(&of_destination(invocation.request_id, *destination, counts, meter));
+        }
+    }
+}
+
+fn write(line: &Value) {
+    tracing::info!(target: METRICS, line = %line);
+}
+
+fn whole(invocation: &Invocation<'_>) -> Value {
+    let mut line = Line::new(invocation.request_id);
+    line.count("RecordsReceived", invocation.received);
+    for (name, count) in invocation.counts.by_name() {
+        line.count(name, count);
+    }
+    line.count("ColdStart", u64::from(invocation.cold_start));
+    line.count("DeadLettersStored", invocation.dead_letters_stored);
+    let meters = || invocation.destinations.iter().map(|(_, _, meter)| *meter);
+    let config_errors = invocation.config_errors + meters().map(Meter::config_errors).sum::<u64>();
+    line.count("ConfigErrors", config_errors);
+    line.count("UnknownCodes", meters().map(Meter::unknown_codes).sum());
+    line.count("ValuesCut", meters().map(Meter::values_cut).sum());
+    line.finish(None)
+}
+
+fn of_destination(request_id: &str, destination: Destination, counts: &Counts, meter: &Meter) -> Value {
+    let mut line = Line::new(request_id);
+    for (name, count) in counts.by_name().into_iter().chain(meter.sums()) {
+        line.count(name, count);
+    }
+    line.count("BreakerOpen", u64::from(meter.is_stopped()));
+    let latencies = meter.latencies_ms(MOST_VALUES);
+    if !latencies.is_empty() {
+        line.add("ApiLatency", "Milliseconds", json!(latencies));
+    }
+    if let Some(percent) = meter.quota().daily_used_percent() {
+        line.add("DailyQuotaUsedPercent", "Percent", json!(percent));
+    }
+    line.finish(Some(destination))
+}
+
+struct Line {
+    metrics: Vec<Value>,
+    fields: Map<String, Value>,
+}
+
+impl Line {
+    fn new(request_id: &str) -> Self {
+        let mut fields = Map::new();
+        fields.insert("timestamp".into(), super::log::now().into());
+        fields.insert("level".into(), "INFO".into());
+        fields.insert("message".into(), "metrics".into());
+        fields.insert("request_id".into(), request_id.into());
+        Self { metrics: Vec::new(), fields }
+    }
+
+    fn count(&mut self, name: &str, count: u64) {
+        self.add(name, "Count", count.into());
+    }
+
+    fn add(&mut self, name: &str, unit: &str, value: Value) {
+        self.metrics.push(json!({"Name": name, "Unit": unit}));
+        self.fields.insert(name.into(), value);
+    }
+
+    fn finish(mut self, destination: Option<Destination>) -> Value {
+        let dimensions = destination.map_or_else(|| json!([[]]), |_| json!([["Destination"]]));
+        if let Some(destination) = destination {
+            self.fields.insert("Destination".into(), destination.0.into());
+        }
+        let now = OffsetDateTime::now_utc();
+        let millis = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        let directive = json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": self.metrics});
+        self.fields.insert("_aws".into(), json!({"Timestamp": millis, "CloudWatchMetrics": [directive]}));
+        Value::Object(self.fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn every_metric_that_is_declared_has_a_value_and_the_dimension_too() {
+        let meter = Meter::default();
+        meter.api_call(Duration::from_millis(5), false);
+        let counts = Counts { delivered: 2, failed: 1, ..Counts::default() };
+        let invocation = Invocation {
+            request_id: "r-1",
+            cold_start: true,
+            received: 3,
+            counts,
+            dead_letters_stored: 0,
+            config_errors: 0,
+            destinations: Vec::new(),
+        };
+        let destination = of_destination("r-1", Destination("salesforce"), &counts, &meter);
+        for line in [whole(&invocation), destination] {
+            let directive = &line["_aws"]["CloudWatchMetrics"][0];
+            assert_eq!(directive["Namespace"], NAMESPACE);
+            for metric in directive["Metrics"].as_array().expect("declared") {
+                assert!(!line[metric["Name"].as_str().expect("named")].is_null(), "{metric}");
+            }
+            for dimension in directive["Dimensions"][0].as_array().expect("a set") {
+                assert!(line[dimension.as_str().expect("named")].is_string(), "{dimension}");
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Logs and metrics: the only room that prints.
+
+mod log;
+mod meter;
+mod metrics;
+
+use serde::{Deserialize, Serialize};
+
+pub use log::{LineWriter, Lines, Look, init};
+pub use meter::{Meter, Quota};
+pub use metrics::{Counts, Invocation, emit};
+
+/// The section `[log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    /// Which records have their line in the audit trail.
+    pub audit: Audit,
+}
+
+/// Which records have their line in the audit trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Audit {
+    /// Every one.
+    All,
+    /// Those that were rejected or failed.
+    Failures,
+    /// None.
+    Off,
+}

@@ -1,0 +1,152 @@
+//! The real AWS clients, against an emulation on loopback.
+
+mod support;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use contact_sync::factory::{self, DESTINATIONS};
+use contact_sync::handler::Handler;
+use contact_sync::settings::{Environment, Layer, Preset, load};
+use serde_json::{Value, json};
+use support::harness::{Logs, Mocks, batch, change};
+use support::mock_hubspot;
+use support::moto::Moto;
+use support::stream::{failures, invoke, record, sequence_number};
+
+/// The variables that lead the function to the mocks, with the secrets in Secrets Manager.
+async fn variables(moto: &Moto, mocks: &Mocks) -> Vec<(String, String)> {
+    let secrets = aws_sdk_secretsmanager::Client::new(&moto.config());
+    for (name, value) in [
+        ("contact-sync/salesforce", mocks.salesforce.secret()),
+        ("contact-sync/hubspot", json!({"access_token": mock_hubspot::TOKEN})),
+    ] {
+        secrets.create_secret().name(name).secret_string(value.to_string()).send().await.expect("a secret");
+    }
+    let variable = |key: &str, value: &str| (format!("CONTACT_SYNC__{key}"), value.to_owned());
+    vec![variable("HUBSPOT__BASE_URL", &mocks.hubspot_server.url())]
+}
+
+async fn queue(moto: &Moto) -> (aws_sdk_sqs::Client, String) {
+    let sqs = aws_sdk_sqs::Client::new(&moto.config());
+    let made = sqs.create_queue().queue_name("dead-letters").send().await.expect("a queue");
+    (sqs, made.queue_url.expect("its URL"))
+}
+
+fn handler(moto: &Moto, variables: &[(String, String)], document: &str) -> Handler {
+    let mut layers = vec![Layer::from_toml("the document", document).expect("TOML")];
+    layers.extend(variables.iter().map(|(name, value)| Layer::from_variable(name, value).expect("a variable")));
+    let settings = load(Preset::Test, &layers, &DESTINATIONS).expect("good settings");
+    factory::build(Preset::Test, &settings, &moto.config()).expect("a handler")
+}
+
+fn people(count: usize) -> Vec<Value> {
+    let kind = |at| if at % 2 == 0 { "lead" } else { "customer" };
+    let fields =
+        |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    (0..count).map(|at| change("create", &format!("c-{at}"), kind(at), fields(at))).collect()
+}
+
+async fn messages(sqs: &aws_sdk_sqs::Client, url: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    loop {
+        let answer = sqs.receive_message().queue_url(url).max_number_of_messages(10).send().await.expect("an answer");
+        let messages = answer.messages.unwrap_or_default();
+        if messages.is_empty() {
+            return found;
+        }
+        found.extend(
+            messages
+                .iter()
+                .map(|message| serde_json::from_str::<Value>(message.body().expect("a body")).expect("JSON")),
+        );
+    }
+}
+
+#[tokio::test]
+async fn credentials_come_from_secrets_manager_and_a_rotated_one_is_found() {
+    let (moto, mocks) = (Moto::start().await, Mocks::start().await);
+    let handler = handler(&moto, &variables(&moto, &mocks).await, "");
+    assert!(failures(&invoke(&handler, &batch(&people(4)), "r").await).is_empty());
+    mocks.hubspot.rotate_token("pat-mock-2");
+    mocks.salesforce.rotate_secret("mock-secret-2");
+    mocks.salesforce.expire_tokens();
+    let secrets = aws_sdk_secretsmanager::Client::new(&moto.config());
+    for (name, value) in [
+        ("contact-sync/salesforce", mocks.salesforce.secret()),
+        ("contact-sync/hubspot", json!({"access_token": "pat-mock-2"})),
+    ] {
+        secrets.put_secret_value().secret_id(name).secret_string(value.to_string()).send().await.expect("written");
+    }
+    assert!(failures(&invoke(&handler, &batch(&people(8)), "r").await).is_empty());
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (4, 4));
+}
+
+#[tokio::test]
+async fn a_rejected_record_is_stored_whole_with_its_reason() {
+    let (moto, mocks) = (Moto::start().await, Mocks::start().await);
+    let (sqs, url) = queue(&moto).await;
+    let document = format!("[dead_letter]\nqueue_url = \"{url}\"");
+    let handler = handler(&moto, &variables(&moto, &mocks).await, &document);
+    let mut records = batch(&people(2));
+    records.extend((2..27).map(|at| record(0, at, "poison", b"not JSON")));
+    let answer = invoke(&handler, &records, "r").await;
+    assert!(failures(&answer).is_empty());
+    let mut letters = messages(&sqs, &url).await;
+    assert_eq!(letters.len(), 25);
+    letters.sort_by_key(|letter| letter["record"]["sequence_number"].to_string());
+    let first = &letters[0];
+    assert_eq!(first["reason"]["code"], "INVALID_JSON");
+    assert_eq!(first["record"]["sequence_number"], sequence_number(0, 2).as_str());
+    assert_eq!(first["record"]["data"], base64_simd::STANDARD.encode_to_string(b"not JSON").as_str());
+    assert_eq!(first["record"]["partition_key"], "poison");
+}
+
+#[tokio::test]
+async fn a_record_whose_dead_letter_is_not_stored_comes_again() {
+    let (moto, mocks) = (Moto::start().await, Mocks::start().await);
+    let document = format!("[dead_letter]\nqueue_url = \"{}/123456789012/no-such-queue\"", moto.url);
+    let handler = handler(&moto, &variables(&moto, &mocks).await, &document);
+    let logs = Logs::listen();
+    let mut records = batch(&people(2));
+    records.push(record(0, 2, "poison", b"not JSON"));
+    let answer = invoke(&handler, &records, "r").await;
+    assert_eq!(failures(&answer), [sequence_number(0, 2)]);
+    assert_eq!(logs.fates().last().expect("a line"), "failed DEAD_LETTER_NOT_STORED");
+    let (sqs, url) = queue(&moto).await;
+    let attributes = sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All).send().await;
+    assert!(attributes.is_ok(), "the emulation is there: it was the queue that was not");
+}
+
+#[tokio::test]
+async fn a_changed_parameter_is_in_force_from_the_next_invocation_on_and_a_bad_one_is_not() {
+    let (moto, mocks) = (Moto::start().await, Mocks::start().await);
+    let ssm = aws_sdk_ssm::Client::new(&moto.config());
+    let put = async |text: &str| {
+        let parameter = ssm.put_parameter().name("/contact-sync/settings").value(text);
+        let parameter = parameter.r#type(aws_sdk_ssm::types::ParameterType::String).overwrite(true);
+        parameter.send().await.expect("written");
+    };
+    put("[filter]\ntypes = [\"lead\"]").await;
+    let mut variables = variables(&moto, &mocks).await;
+    variables.push(("CONTACT_SYNC_PRESET".to_owned(), "test".to_owned()));
+    variables.push(("CONTACT_SYNC_CONFIG".to_owned(), "ssm:/contact-sync/settings".to_owned()));
+    let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+    let environment = Environment::from_variables(variables).expect("good variables");
+    let handler = factory::from_environment(&environment, &moto.config()).await.expect("a handler");
+    let held = || (mocks.salesforce.leads().len(), mocks.hubspot.contacts().len());
+
+    invoke(&handler, &batch(&people(2)), "r").await;
+    assert_eq!(held(), (1, 0));
+    put("[filter]\ntypes = [\"customer\"]").await;
+    invoke(&handler, &batch(&people(4)), "r").await;
+    assert_eq!(held(), (2, 0), "judged beside this invocation, in force from the next one on");
+    invoke(&handler, &batch(&people(6)), "r").await;
+    assert_eq!(held(), (2, 3));
+    let logs = Logs::listen();
+    put("[filter]\ntypes = [\"friend\"]").await;
+    invoke(&handler, &batch(&people(8)), "r").await;
+    invoke(&handler, &batch(&people(10)), "r").await;
+    assert_eq!(held(), (2, 5), "the last good settings stay");
+    assert_eq!(logs.metrics("")[0]["ConfigErrors"], 1);
+    let told = logs.lines().into_iter().find(|line| line["level"] == "ERROR").expect("an error line");
+    assert!(told["error"].as_str().expect("the reason").contains("filter.types"), "{told}");
+}

@@ -1,0 +1,174 @@
+//! The adapter as it is shipped, in front of a mock portal.
+
+#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contact_sync::adapters::hubspot::{HubSpot, LifecycleStage, Settings};
+use contact_sync::adapters::{
+    Adapter, Again, Call, CallError, Cause, Outcome, Payload, Rejection, Reply, Retry, Stop, http,
+};
+use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
+use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
+use contact_sync::secrets::{Secret, SecretSource};
+use contact_sync::telemetry::Meter;
+use tempfile::NamedTempFile;
+use tokio::time::Instant;
+
+use crate::support::mock_hubspot::{Habits, MockHubSpot, TOKEN};
+use crate::support::server::Server;
+
+/// Longer than any answer of loopback takes, and no wait where one never comes.
+const LONG: Duration = Duration::from_mins(1);
+
+pub struct Portal {
+    pub mock: Arc<MockHubSpot>,
+    pub hubspot: Arc<HubSpot>,
+    pub meter: Meter,
+    pub secret: NamedTempFile,
+    /// Stops when it is dropped.
+    pub server: Server,
+}
+
+impl Portal {
+    pub async fn new() -> Self {
+        Self::with(|_| {}, |_| {}).await
+    }
+
+    pub async fn with(habits: impl FnOnce(&mut Habits), edit: impl FnOnce(&mut Settings)) -> Self {
+        let (mock, server) = MockHubSpot::start_with(habits).await;
+        let mut settings = settings(server.url());
+        edit(&mut settings);
+        let secret = NamedTempFile::new().expect("a file");
+        let source = SecretSource::File(secret.path().to_owned());
+        let client = http::client().expect("a client");
+        let hubspot = Arc::new(HubSpot::new(&settings, client, Arc::new(Secret::new(source))));
+        let portal = Self { mock, hubspot, meter: Meter::default(), secret, server };
+        portal.write_secret(&format!(r#"{{"access_token": "{TOKEN}"}}"#));
+        portal
+    }
+
+    pub fn write_secret(&self, text: &str) {
+        let mut file = self.secret.reopen().expect("the file");
+        file.set_len(0).expect("emptied");
+        file.write_all(text.as_bytes()).expect("written");
+    }
+
+    pub fn payload(&self, change: &ContactChange) -> Payload {
+        let transformed = self.hubspot.transform(&[change]);
+        let id = change.contact.id.clone();
+        Payload { id, body: transformed.body, version: change.guard_version(), guarded: false }
+    }
+
+    /// Payloads of the persons with these numbers.
+    pub fn people(&self, numbers: impl IntoIterator<Item = usize>) -> Vec<Payload> {
+        numbers.into_iter().map(|number| self.payload(&person(number))).collect()
+    }
+
+    pub async fn upsert(&self, payloads: &[Payload]) -> Reply {
+        let batch: Vec<_> = payloads.iter().collect();
+        self.hubspot.upsert(&batch, self.call()).await
+    }
+
+    pub async fn delete(&self, payloads: &[Payload]) -> Reply {
+        let batch: Vec<_> = payloads.iter().collect();
+        self.hubspot.delete(&batch, self.call()).await
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call { give_up_at: Instant::now() + LONG, meter: &self.meter }
+    }
+
+    /// Asserts that our side of the conversation was without fault.
+    pub fn assert_polite(&self) {
+        assert_eq!(self.mock.mistakes(), Vec::<String>::new());
+    }
+}
+
+pub fn settings(base_url: String) -> Settings {
+    Settings {
+        secret_id: String::new(),
+        base_url,
+        allowed_hosts: vec!["127.0.0.1".to_owned()],
+        version_property: String::new(),
+        api_version: "2026-09".to_owned(),
+        id_property: "source_id".to_owned(),
+        type_property: String::new(),
+        batch_size: 100,
+        max_in_flight: 4,
+        request_timeout_ms: 60_000,
+        lifecycle_stage: LifecycleStage { customer: "customer".to_owned(), vendor: "other".to_owned() },
+        attributes: BTreeMap::new(),
+        rate_limit: RateLimit { requests: 100, per_ms: 10_000 },
+        retry: RetrySettings { max_attempts: 4, base_delay_ms: 200, max_delay_ms: 10_000 },
+    }
+}
+
+/// A customer's change that says who it is.
+pub fn person(number: usize) -> ContactChange {
+    let mut contact = Contact::bare(id(&format!("C-{number}")), Some(ContactType::Customer));
+    contact.email = Field::Value(format!("p{number}@example.com").into());
+    contact.first_name = Field::Value(format!("Person {number}").into());
+    ContactChange {
+        event_id: "event".into(),
+        operation: Operation::Update,
+        occurred_at: time::OffsetDateTime::UNIX_EPOCH,
+        version: Some(10),
+        replay: false,
+        contact,
+    }
+}
+
+pub fn id(text: &str) -> ContactId {
+    ContactId::new(text).expect("a valid id")
+}
+
+pub fn deletion(text: &str) -> Payload {
+    Payload { id: id(text), body: None, version: 10, guarded: false }
+}
+
+/// A reply in words, one for each payload: what to do and why.
+pub fn words(reply: &Reply) -> Vec<String> {
+    match reply {
+        Ok(outcomes) => outcomes.iter().map(word).collect(),
+        Err(error) => vec![error_word(error)],
+    }
+}
+
+fn word(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Delivered(None) => "delivered".to_owned(),
+        Outcome::Delivered(Some(code)) => format!("delivered {code}"),
+        Outcome::Skipped(code) => format!("skipped {code}"),
+        Outcome::Stale => "stale".to_owned(),
+        Outcome::Rejected(Rejection { code, .. }) => format!("rejected {code}"),
+        Outcome::Retry(Retry { code, how, .. }) => match how {
+            Again::Same => format!("again {code}"),
+            Again::Halved => format!("halved {code}"),
+            Again::Once(_, _) => format!("once {code}"),
+        },
+    }
+}
+
+fn error_word(error: &CallError) -> String {
+    match error {
+        CallError::Retry { code, after, .. } => {
+            let after = after.map(|after| format!(" after {after:?}")).unwrap_or_default();
+            format!("retry {code}{after}")
+        }
+        CallError::Refused { rejection, suspects } => format!("refused {} {suspects:?}", rejection.code),
+        CallError::Stop(Stop { cause, code, .. }) => format!("stop {} {code}", cause_word(*cause)),
+    }
+}
+
+fn cause_word(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Quota => "quota",
+        Cause::Credential => "credential",
+        Cause::Configuration => "configuration",
+        Cause::Unavailable => "unavailable",
+    }
+}

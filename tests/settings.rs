@@ -1,0 +1,118 @@
+//! Settings as an operator writes them: what is merged, what is refused, and how the refusal reads.
+
+use contact_sync::factory::DESTINATIONS;
+use contact_sync::settings::{Layer, Preset, Settings, load};
+
+fn with(preset: Preset, document: &str) -> Result<Settings, String> {
+    let layer = Layer::from_toml("the file settings.toml", document).map_err(|error| error.to_string())?;
+    load(preset, &[layer], &DESTINATIONS).map_err(|error| error.to_string())
+}
+
+fn refused(document: &str) -> String {
+    with(Preset::Test, document).expect_err(document)
+}
+
+#[test]
+fn each_presets_settings_are_known() {
+    for preset in Preset::ALL {
+        let queue = "[dead_letter]\nqueue_url = \"https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters\"";
+        let document = if preset.is_for_developers() { "" } else { queue };
+        let settings = with(preset, document).expect("a good preset");
+        insta::assert_snapshot!(format!("preset_{}", preset.name()), toml::to_string(&settings).expect("TOML"));
+    }
+}
+
+#[test]
+fn a_document_that_sets_everything_is_taken_as_it_is() {
+    let text = include_str!("fixtures/kitchen-sink.toml");
+    let settings = with(Preset::Production, text).expect("allowed");
+    let shown: toml::Table = toml::from_str(&toml::to_string(&settings).expect("TOML")).expect("TOML");
+    assert_eq!(shown, toml::from_str::<toml::Table>(text).expect("TOML"));
+}
+
+#[test]
+fn presets_for_the_cloud_need_a_dead_letter_queue() {
+    for preset in [Preset::Production, Preset::Staging, Preset::HighThroughput] {
+        let error = with(preset, "").expect_err("no queue");
+        assert!(error.contains("`dead_letter.queue_url`") && error.contains(preset.name()), "{error}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
+    for (document, parts) in [
+        ("[pipeline]\nspeed = 3", ["`pipeline.speed`", "queue_capacity"]),
+        ("[salesforce.status]\nlaed = \"New\"", ["`salesforce.status.laed`", "prospect"]),
+        ("[pipeline]\nqueue_capacity = \"many\"", ["`pipeline.queue_capacity`", "usize"]),
+        ("[salesforce]\nbatch_size = 201", ["`salesforce.batch_size`", "1 to 200"]),
+        ("[hubspot]\nbatch_size = 101", ["`hubspot.batch_size`", "1 to 100"]),
+        ("[hubspot]\nbatch_size = 0", ["`hubspot.batch_size`", "1 to 100"]),
+        ("[pipeline]\ndeadline_margin_ms = 10000", ["`pipeline.deadline_margin_ms`", "1 to 9999"]),
+        ("[routes]\nlead = [\"pipedrive\"]", ["`routes.lead`", "salesforce, hubspot"]),
+        ("[routes]\nlead = []", ["`routes.lead`", "filter.types"]),
+        ("[routes]\nlead = [\"hubspot\", \"hubspot\"]", ["`routes.lead`", "once"]),
+        ("[filter]\ntypes = []", ["`filter.types`", "lead"]),
+        ("[filter]\ntypes = [\"friend\"]", ["`filter.types", "vendor"]),
+        ("[guard]\nmode = \"sometimes\"", ["`guard.mode`", "replays"]),
+        ("[hubspot]\nbase_url = \"http://api.hubapi.com\"", ["`hubspot.base_url`", "not allowed"]),
+        (
+            "[hubspot]\nbase_url = \"http://10.0.0.1\"\nallowed_hosts = [\"10.0.0.1\"]",
+            ["`hubspot.base_url`", "http to loopback only"],
+        ),
+        ("[hubspot]\nbase_url = \"http://127.0.0.1/crm\"", ["`hubspot.base_url`", "scheme, host and port"]),
+        ("[hubspot]\napi_version = \"v4\"", ["`hubspot.api_version`", "YYYY-MM or v3"]),
+        ("[salesforce]\napi_version = \"67.0\"", ["`salesforce.api_version`", "v46.0"]),
+        ("[salesforce]\nsobject = \"Lead/..\"", ["`salesforce.sobject`", "letters"]),
+        ("[salesforce]\nallowed_hosts = [\"https://a\"]", ["`salesforce.allowed_hosts`", "host"]),
+        (
+            "[salesforce]\nretry = { base_delay_ms = 50, max_delay_ms = 20 }",
+            ["`salesforce.retry.base_delay_ms`", "1 to 20"],
+        ),
+        ("[dead_letter]\nqueue_url = \"queue\"", ["`dead_letter.queue_url`", "URL of an SQS queue"]),
+        ("[log]\naudit = \"some\"", ["`log.audit`", "failures"]),
+        ("refresh_secs = -1", ["`refresh_secs`", "u64"]),
+    ] {
+        let error = refused(document);
+        assert!(error.starts_with("the file settings.toml"), "{error}");
+        assert!(parts.iter().all(|part| error.contains(part)), "{document}\n{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_document_that_is_no_toml_is_refused_with_its_line() {
+    let error = refused("[pipeline]\ndry_run = \n");
+    assert!(error.starts_with("the file settings.toml, line 2: not valid TOML"), "{error}");
+}
+
+#[test]
+fn variables_win_over_the_document_and_are_named_in_errors() {
+    let document = Layer::from_toml("the file a.toml", "[hubspot]\nbatch_size = 10").expect("TOML");
+    let variable = |name, value| Layer::from_variable(name, value).expect("a variable");
+    let load = |layers: &[Layer]| load(Preset::Test, layers, &DESTINATIONS).map_err(|error| error.to_string());
+    let layers = [
+        document,
+        variable("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", "20"),
+        variable("CONTACT_SYNC__HUBSPOT__ALLOWED_HOSTS", r#"["127.0.0.1"]"#),
+        variable("CONTACT_SYNC__HUBSPOT__BASE_URL", "http://127.0.0.1:8080"),
+        variable("CONTACT_SYNC__SALESFORCE__ATTRIBUTES", r#"{ Plan = "Plan__c" }"#),
+    ];
+    let settings = load(&layers).expect("allowed");
+    assert_eq!((settings.hubspot.batch_size, settings.hubspot.base_url.as_str()), (20, "http://127.0.0.1:8080"));
+    assert_eq!(settings.hubspot.allowed_hosts, ["127.0.0.1"]);
+    assert_eq!(settings.salesforce.attributes["Plan"], "Plan__c");
+    let error = load(&[variable("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", "500")]).expect_err("too large");
+    assert!(
+        error.starts_with("the variable CONTACT_SYNC__HUBSPOT__BATCH_SIZE: `hubspot.batch_size` is 500"),
+        "{error}"
+    );
+}
+
+#[test]
+fn secrets_may_be_files_on_a_developers_machine_only() {
+    let document =
+        "[salesforce]\nsecret_id = \"file:secret.json\"\n[dead_letter]\nqueue_url = \"https://sqs.example/q\"";
+    assert!(with(Preset::Local, document).is_ok());
+    let error = with(Preset::Production, document).expect_err("a file");
+    assert!(error.contains("`salesforce.secret_id`"), "{error}");
+}

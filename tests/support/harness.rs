@@ -1,0 +1,172 @@
+//! The function as the factory builds it, with both mocks behind it. Only addresses differ from the real thing.
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use contact_sync::factory::{self, DESTINATIONS};
+use contact_sync::handler::Handler;
+use contact_sync::settings::{Layer, Preset, Settings, load};
+use contact_sync::telemetry::{Lines, Look};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::mock_hubspot::{self, MockHubSpot};
+use super::mock_salesforce::{self, MockSalesforce};
+use super::server::Server;
+use super::source::{Source, differences};
+use super::stream;
+
+/// Both mocks, and where their secrets are.
+pub struct Mocks {
+    pub salesforce: Arc<MockSalesforce>,
+    pub hubspot: Arc<MockHubSpot>,
+    pub salesforce_server: Server,
+    pub hubspot_server: Server,
+    pub salesforce_secret: NamedTempFile,
+    pub hubspot_secret: NamedTempFile,
+}
+
+impl Mocks {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}, |_| {}).await
+    }
+
+    pub async fn start_with(
+        salesforce: impl FnOnce(&mut mock_salesforce::Habits),
+        hubspot: impl FnOnce(&mut mock_hubspot::Habits),
+    ) -> Self {
+        let (salesforce, salesforce_server) = MockSalesforce::start_with(salesforce).await;
+        let (hubspot, hubspot_server) = MockHubSpot::start_with(hubspot).await;
+        let salesforce_secret = file(&salesforce.secret());
+        let hubspot_secret = file(&json!({"access_token": mock_hubspot::TOKEN}));
+        Self { salesforce, hubspot, salesforce_server, hubspot_server, salesforce_secret, hubspot_secret }
+    }
+
+    /// The variables that lead the function to the mocks.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let variable = |key: &str, value: String| (format!("CONTACT_SYNC__{key}"), value);
+        vec![
+            variable("SALESFORCE__SECRET_ID", format!("file:{}", self.salesforce_secret.path().display())),
+            variable("HUBSPOT__SECRET_ID", format!("file:{}", self.hubspot_secret.path().display())),
+            variable("HUBSPOT__BASE_URL", self.hubspot_server.url()),
+        ]
+    }
+
+    /// The settings that lead to the mocks, with `document` over them.
+    pub fn settings(&self, preset: Preset, document: &str) -> Settings {
+        let mut layers = vec![Layer::from_toml("the test's document", document).expect("TOML")];
+        let variables = self.variables();
+        layers.extend(variables.iter().map(|(name, value)| Layer::from_variable(name, value).expect("a variable")));
+        load(preset, &layers, &DESTINATIONS).expect("good settings")
+    }
+
+    /// The handler, with `document` over the settings.
+    pub fn handler(&self, preset: Preset, document: &str) -> Handler {
+        factory::build(preset, &self.settings(preset, document), &no_aws()).expect("a handler")
+    }
+
+    /// What differs between the systems and what they should hold.
+    pub fn differences(&self, source: &Source) -> Vec<String> {
+        let mut found = differences(&source.leads(), &self.salesforce.leads());
+        found.extend(differences(&source.contacts(), &self.hubspot_contacts()));
+        found
+    }
+
+    /// What no client should do, and ours did.
+    pub fn mistakes(&self) -> Vec<String> {
+        [self.salesforce.mistakes(), self.hubspot.mistakes()].concat()
+    }
+
+    /// Without the key itself, which is how the contacts are told apart.
+    fn hubspot_contacts(&self) -> std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> {
+        let mut contacts = self.hubspot.contacts();
+        contacts.values_mut().for_each(|properties| drop(properties.remove("source_id")));
+        contacts
+    }
+}
+
+/// An SDK configuration that leads nowhere.
+pub fn no_aws() -> SdkConfig {
+    aws("http://127.0.0.1:9")
+}
+
+/// An SDK configuration for an emulation on loopback.
+pub fn aws(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new("test", "test", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
+fn file(content: &Value) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("a file");
+    file.write_all(content.to_string().as_bytes()).expect("written");
+    file
+}
+
+/// A change of a contact, as an event's JSON.
+pub fn change(operation: &str, id: &str, kind: &str, fields: Value) -> Value {
+    let mut contact = fields;
+    contact["id"] = id.into();
+    contact["type"] = kind.into();
+    json!({
+        "event_id": format!("e-{id}-{operation}"), "operation": operation, "occurred_at": "2026-11-20T10:15:00.123Z",
+        "contact": contact,
+    })
+}
+
+/// Changes as the records of a batch.
+pub fn batch(changes: &[Value]) -> Vec<Value> {
+    let record = |(at, change): (usize, &Value)| stream::record(0, at, "key", change.to_string().as_bytes());
+    changes.iter().enumerate().map(record).collect()
+}
+
+/// Every line that the function writes on this thread, from here to the end of the test.
+pub struct Logs {
+    lines: Arc<Mutex<Vec<Value>>>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl Logs {
+    /// Listens, to the finest level.
+    pub fn listen() -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        let write =
+            move |line: &str| sink.lock().expect("sound").push(serde_json::from_str(line).expect("a JSON line"));
+        let layer = Lines::new(tracing::Level::TRACE, Look::Json, Box::new(write));
+        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+        Self { lines, _guard: guard }
+    }
+
+    pub fn lines(&self) -> Vec<Value> {
+        self.lines.lock().expect("sound").clone()
+    }
+
+    /// The audit trail: fate and code by sequence number and destination.
+    pub fn audit(&self) -> Vec<Value> {
+        self.lines().into_iter().filter(|line| line["audit"] == true).collect()
+    }
+
+    /// `fate` or `fate CODE` of the records in the order of their lines.
+    pub fn fates(&self) -> Vec<String> {
+        let word = |line: &Value| {
+            let fate = line["fate"].as_str().expect("a fate");
+            line["code"].as_str().map_or_else(|| fate.to_owned(), |code| format!("{fate} {code}"))
+        };
+        self.audit().iter().map(word).collect()
+    }
+
+    /// The metrics of a destination, or of the invocations ("").
+    pub fn metrics(&self, destination: &str) -> Vec<Value> {
+        let is_it =
+            |line: &Value| line["_aws"].is_object() && line["Destination"].as_str().unwrap_or_default() == destination;
+        self.lines().into_iter().filter(is_it).collect()
+    }
+}

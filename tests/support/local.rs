@@ -1,0 +1,236 @@
+//! `make run`: a generated stream through the same handler that Lambda runs, into both mocks, with things going wrong;
+//! and at the end a comparison, contact by contact. With `--serve` only the mocks, for `make watch`.
+
+#[path = "mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write as _};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use contact_sync::handler::Handler;
+use contact_sync::settings::Preset;
+use contact_sync::telemetry::{Lines, Look};
+use serde_json::Value;
+use support::generator::{MockStreamGenerator, Plan};
+use support::harness::Mocks;
+use support::mock_hubspot::Endpoint as HubSpotCall;
+use support::mock_salesforce::Endpoint as SalesforceCall;
+use support::server::Answer;
+use support::source::Source;
+use support::stream::{self, Shard};
+use tracing_subscriber::layer::SubscriberExt;
+
+const SHARDS: usize = 4;
+const BATCH: usize = 500;
+
+/// What the metrics add up to, by destination ("" for the invocation) and name.
+type Sums = Arc<Mutex<BTreeMap<(String, String), u64>>>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--serve") {
+        return serve().await;
+    }
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            say(&format!("\nFAILED: {trouble}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves the mocks until somebody ends the process; the variables that lead to them come first.
+async fn serve() -> ExitCode {
+    let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+    say("CONTACT_SYNC_PRESET=local");
+    for (name, value) in mocks.variables() {
+        say(&format!("{name}={value}"));
+    }
+    say("# ready");
+    std::future::pending().await
+}
+
+async fn run() -> Result<(), String> {
+    let plan = plan()?;
+    let sums = Sums::default();
+    listen(Arc::clone(&sums));
+    let mocks = Mocks::start().await;
+    trouble(&mocks);
+    let handler = mocks.handler(Preset::Local, SETTINGS);
+
+    let records: Vec<_> = MockStreamGenerator::new(plan).collect();
+    let mut source = Source::default();
+    records.iter().filter_map(|record| record.change.as_ref()).for_each(|change| source.apply(change));
+    say(&format!(
+        "{} changes of {} contacts in {SHARDS} shards, batches of {BATCH}, SEED={}\n\
+         switched on: records that nobody can accept, row locks, throttling,\n\
+         a token that is rotated on the way, an outage of HubSpot\n",
+        plan.records, plan.contacts, plan.seed
+    ));
+    let started = Instant::now();
+    let delivered = feed(&handler, stream::shards(records, SHARDS), &mocks).await?;
+    let took = started.elapsed();
+    table(&sums.lock().expect("no panic"), &mocks, plan.records, delivered, took);
+
+    let differences = mocks.differences(&source);
+    let mistakes = mocks.mistakes();
+    if let Some(mistake) = mistakes.first() {
+        return Err(format!("{} mistakes in the conversation with the systems, the first: {mistake}", mistakes.len()));
+    }
+    if let Some(difference) = differences.first() {
+        return Err(format!("{} contacts differ, the first: {difference}", differences.len()));
+    }
+    say(&format!(
+        "\nBoth systems equal the source: {} leads in Salesforce, {} contacts in HubSpot, compared field by field.",
+        source.leads().len(),
+        source.contacts().len()
+    ));
+    Ok(())
+}
+
+/// Budgets that let a local run end soon; everything else as it comes.
+const SETTINGS: &str = "
+[salesforce]
+rate_limit = { requests = 1000, per_ms = 1000 }
+retry = { base_delay_ms = 5, max_delay_ms = 100 }
+[hubspot]
+rate_limit = { requests = 1000, per_ms = 1000 }
+retry = { base_delay_ms = 5, max_delay_ms = 100 }
+";
+
+fn plan() -> Result<Plan, String> {
+    let mut plan = Plan::default();
+    if let Some(seed) = variable("SEED")? {
+        plan.seed = seed;
+    }
+    if let Some(records) = variable("RECORDS")? {
+        plan.records = usize::try_from(records).map_err(|error| error.to_string())?;
+        plan.contacts = (plan.records / 4).max(1);
+    }
+    Ok(plan)
+}
+
+#[expect(clippy::disallowed_methods, reason = "SEED and RECORDS are this example's arguments, not settings")]
+fn variable(name: &str) -> Result<Option<u64>, String> {
+    let Ok(value) = std::env::var(name) else { return Ok(None) };
+    value.parse().map(Some).map_err(|_| format!("{name} is `{value}`; allowed: a number"))
+}
+
+/// What goes wrong on the way.
+fn trouble(mocks: &Mocks) {
+    mocks.salesforce.throttle_every(11);
+    mocks.salesforce.lock_every(97);
+    mocks.hubspot.throttle_every(13);
+}
+
+/// All shards at once, each batch by batch, with redelivery of what failed; gives how often records were delivered.
+async fn feed(handler: &Handler, mut shards: Vec<Shard>, mocks: &Mocks) -> Result<usize, String> {
+    let total: usize = shards.iter().map(|shard| shard.records.len()).sum();
+    let (mut delivered, mut round, mut stuck) = (0, 0_usize, 0);
+    while shards.iter().any(|shard| !shard.is_drained()) {
+        round += 1;
+        if round == 3 {
+            mocks.salesforce.expire_tokens();
+            mocks.hubspot.rotate_token("pat-mock-2");
+            std::fs::write(mocks.hubspot_secret.path(), r#"{"access_token":"pat-mock-2"}"#)
+                .map_err(|e| e.to_string())?;
+        }
+        if round == 6 {
+            (0..10).for_each(|_| mocks.hubspot.next(Answer::html(503, "<h1>Sorry</h1>")));
+        }
+        let before: usize = shards.iter().map(|shard| shard.checkpoint).sum();
+        let open = shards.iter_mut().enumerate().filter(|(_, shard)| !shard.is_drained());
+        let batches = open.map(|(at, shard)| {
+            let request_id = format!("run-{at}-{round}");
+            let size = BATCH.min(shard.records.len() - shard.checkpoint);
+            async move {
+                shard.deliver(handler, BATCH, &request_id).await;
+                size
+            }
+        });
+        delivered += futures_util::future::join_all(batches).await.into_iter().sum::<usize>();
+        let done: usize = shards.iter().map(|shard| shard.checkpoint).sum();
+        progress(done, total);
+        stuck = if done == before { stuck + 1 } else { 0 };
+        if stuck > 100 {
+            return Err(format!("no progress at record {done} of {total}"));
+        }
+        if stuck > 0 {
+            // As the mapping does, give a system a moment.
+            tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_millis(100)).await;
+        }
+    }
+    Ok(delivered)
+}
+
+fn progress(done: usize, total: usize) {
+    if std::io::stdout().is_terminal() {
+        let line = format!("\r{done:>8} of {total} records settled");
+        let _ = std::io::stdout().write_all(line.as_bytes()).and_then(|()| std::io::stdout().flush());
+    } else {
+        say(&format!("{done:>8} of {total} records settled"));
+    }
+}
+
+fn table(sums: &BTreeMap<(String, String), u64>, mocks: &Mocks, records: usize, delivered: usize, took: Duration) {
+    let sum = |destination: &str, name: &str| {
+        sums.get(&(destination.to_owned(), name.to_owned())).copied().unwrap_or_default()
+    };
+    say("\n");
+    say(&format!("{:<22} {:>10} {:>10} {:>10}", "", "all", "salesforce", "hubspot"));
+    for name in [
+        "RecordsDelivered",
+        "RecordsSuperseded",
+        "RecordsFiltered",
+        "RecordsRejected",
+        "RecordsFailed",
+        "ApiCalls",
+        "Retries",
+        "RateLimited",
+    ] {
+        let [salesforce, hubspot] = ["salesforce", "hubspot"].map(|destination| sum(destination, name));
+        let all = if name.starts_with("Records") { sum("", name) } else { salesforce + hubspot };
+        say(&format!("{name:<22} {all:>10} {salesforce:>10} {hubspot:>10}"));
+    }
+    let writes = |upserts: usize, deletes: usize| format!("{upserts} upserts, {deletes} deletes");
+    say(&format!(
+        "\ncalls that wrote: Salesforce {}; HubSpot {}",
+        writes(mocks.salesforce.count(SalesforceCall::Upsert), mocks.salesforce.count(SalesforceCall::Delete)),
+        writes(mocks.hubspot.count(HubSpotCall::Upsert), mocks.hubspot.count(HubSpotCall::Archive)),
+    ));
+    say(&format!("records received {delivered}: {records} and {} that came again", delivered - records));
+    let rate = f64::from(u32::try_from(records).unwrap_or(u32::MAX)) / took.as_secs_f64();
+    say(&format!("{:.1} s, {rate:.0} records/s (an unoptimized build)", took.as_secs_f64()));
+}
+
+/// Adds up the metrics that the function writes; its warnings and errors would drown the progress.
+fn listen(sums: Sums) {
+    let add = move |line: &str| {
+        let Ok(line) = serde_json::from_str::<Value>(line) else { return };
+        let Some(metrics) = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array() else {
+            if line["level"] == "ERROR" {
+                say(&format!("\n{line}"));
+            }
+            return;
+        };
+        let destination = line["Destination"].as_str().unwrap_or_default();
+        let mut sums = sums.lock().expect("no panic");
+        for name in metrics.iter().filter_map(|metric| metric["Name"].as_str()) {
+            let value = line[name].as_u64().unwrap_or_default();
+            *sums.entry((destination.to_owned(), name.to_owned())).or_default() += value;
+        }
+    };
+    let lines = Lines::new(tracing::Level::ERROR, Look::Json, Box::new(add));
+    // Nobody has set one before: this is the process's start.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+}
+
+fn say(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // Nobody is left to tell where standard output is gone.
+    let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
+}

@@ -1,0 +1,265 @@
+//! A third system, as small as can be: it keeps records in memory, and fails as it is told. It shows that a new system
+//! needs no change anywhere else, and lets thousands of schedules of faults run in virtual time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use contact_sync::adapters::{
+    Adapter, Again, Call, CallError, Cause, Code, Destination, Limits, Outcome, Payload, Rejection, Reply, Retry, Stop,
+    Transformed,
+};
+use contact_sync::contact::{Attribute, ContactChange, Field};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep_until};
+
+pub const NAME: &str = "memory";
+
+/// An attribute of this name makes the system reject the record.
+pub const POISON: &str = "poison";
+
+/// An attribute of this name makes the system refuse the whole batch.
+pub const BOMB: &str = "bomb";
+
+/// How often, in percent, each fault strikes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// No answer; half of the time after the write was applied.
+    pub lost: u32,
+    /// Too many calls.
+    pub throttled: u32,
+    /// An answer that never comes.
+    pub hanging: u32,
+    /// Beyond calling, for a while.
+    pub stopped: u32,
+    /// A row that may succeed later.
+    pub row: u32,
+    /// An answer with too few rows.
+    pub short: u32,
+    /// A panic in the adapter.
+    pub panic: u32,
+    /// A lie, which no dispatcher can see: acknowledged and not written. It proves that the laws' tests can fail.
+    pub forgotten: u32,
+}
+
+/// The system.
+#[derive(Debug)]
+pub struct Memory {
+    state: Mutex<State>,
+    limits: Limits,
+}
+
+#[derive(Debug)]
+struct State {
+    records: BTreeMap<String, Map<String, Value>>,
+    faults: Faults,
+    random: fastrand::Rng,
+    calls: usize,
+    written: Vec<String>,
+    under_way: BTreeMap<String, usize>,
+    mistakes: Vec<String>,
+}
+
+impl Memory {
+    pub fn new(seed: u64, faults: Faults) -> Arc<Self> {
+        let state = State {
+            records: BTreeMap::new(),
+            faults,
+            random: fastrand::Rng::with_seed(seed),
+            calls: 0,
+            written: Vec::new(),
+            under_way: BTreeMap::new(),
+            mistakes: Vec::new(),
+        };
+        let limits = Limits { upsert: 5, upsert_calls: 1, delete: 3, delete_calls: 2 };
+        Arc::new(Self { state: Mutex::new(state), limits })
+    }
+
+    pub fn records(&self) -> BTreeMap<String, Map<String, Value>> {
+        self.lock().records.clone()
+    }
+
+    pub fn calls(&self) -> usize {
+        self.lock().calls
+    }
+
+    /// The keys written, in order.
+    pub fn written(&self) -> Vec<String> {
+        self.lock().written.clone()
+    }
+
+    /// What the dispatcher did that no dispatcher may do.
+    pub fn mistakes(&self) -> Vec<String> {
+        self.lock().mistakes.clone()
+    }
+
+    pub fn heal(&self) {
+        self.lock().faults = Faults::default();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn exchange(
+        &self,
+        batch: &[&Payload],
+        call: Call<'_>,
+        limit: usize,
+        write: fn(&mut State, &Payload),
+    ) -> Reply {
+        let latency = Duration::from_millis(self.lock().enter(batch, limit));
+        let arrived = Instant::now() + latency;
+        sleep_until(arrived.min(call.give_up_at)).await;
+        call.meter.api_call(latency, false);
+        let (hangs, reply) = {
+            let mut state = self.lock();
+            let reply = state.answer(batch, write);
+            let percent = state.faults.hanging;
+            (state.strikes(percent), reply)
+        };
+        if hangs || arrived > call.give_up_at {
+            sleep_until(call.give_up_at).await;
+        }
+        self.lock().leave(batch);
+        let timeout = || CallError::Retry { code: Code::new("TIMEOUT"), after: None, pressure: true };
+        if hangs { Err(timeout()) } else { reply }
+    }
+}
+
+impl State {
+    fn strikes(&mut self, percent: u32) -> bool {
+        self.random.u32(..100) < percent
+    }
+
+    fn enter(&mut self, batch: &[&Payload], limit: usize) -> u64 {
+        self.calls += 1;
+        if batch.is_empty() || batch.len() > limit {
+            self.mistakes.push(format!("{} payloads in one call", batch.len()));
+        }
+        for payload in batch {
+            let under_way = self.under_way.entry(payload.id.key().to_owned()).or_default();
+            *under_way += 1;
+            if *under_way > 1 {
+                self.mistakes.push(format!("{} written twice at once", payload.id.key()));
+            }
+        }
+        self.random.u64(1..200)
+    }
+
+    fn leave(&mut self, batch: &[&Payload]) {
+        for payload in batch {
+            self.under_way.entry(payload.id.key().to_owned()).and_modify(|count| *count -= 1);
+        }
+    }
+
+    fn answer(&mut self, batch: &[&Payload], write: fn(&mut Self, &Payload)) -> Reply {
+        let faults = self.faults;
+        if self.strikes(faults.panic) {
+            self.leave(batch);
+            panic!("a fault in the adapter");
+        }
+        if self.strikes(faults.stopped) {
+            return Err(CallError::Stop(Stop {
+                cause: Cause::Unavailable,
+                code: Code::new("AWAY"),
+                remedy: "wait".to_owned(),
+                after: Some(Duration::from_secs(3)),
+            }));
+        }
+        if self.strikes(faults.throttled) {
+            let after = Some(Duration::from_millis(300));
+            return Err(CallError::Retry { code: Code::new("TOO_MANY"), after, pressure: true });
+        }
+        let is_lost = self.strikes(faults.lost);
+        if is_lost && self.random.bool() {
+            return Err(CallError::Retry { code: Code::new("LOST"), after: None, pressure: false });
+        }
+        let holds = |payload: &Payload, mark: &str| body(payload).contains_key(mark);
+        if batch.iter().any(|payload| holds(payload, BOMB)) {
+            let rejection = Rejection::new(Code::new("BOMB"), "refused");
+            return Err(CallError::Refused { rejection, suspects: Vec::new() });
+        }
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for payload in batch {
+            outcomes.push(if holds(payload, POISON) {
+                Outcome::Rejected(Rejection::new(Code::new("POISON"), "refused"))
+            } else if self.strikes(faults.row) {
+                let how = if self.random.bool() { Again::Same } else { Again::Halved };
+                Outcome::Retry(Retry { code: Code::new("LOCKED"), after: None, how })
+            } else {
+                self.written.push(payload.id.key().to_owned());
+                if !self.strikes(faults.forgotten) {
+                    write(self, payload);
+                }
+                Outcome::Delivered(None)
+            });
+        }
+        if self.strikes(faults.short) {
+            outcomes.pop();
+        }
+        if is_lost {
+            return Err(CallError::Retry { code: Code::new("LOST"), after: None, pressure: false });
+        }
+        Ok(outcomes)
+    }
+}
+
+fn body(payload: &Payload) -> Map<String, Value> {
+    payload.body.as_ref().map(|body| serde_json::from_str(body.get()).expect("an object")).unwrap_or_default()
+}
+
+fn merge(state: &mut State, payload: &Payload) {
+    state.records.entry(payload.id.key().to_owned()).or_default().extend(body(payload));
+}
+
+fn remove(state: &mut State, payload: &Payload) {
+    state.records.remove(payload.id.key());
+}
+
+impl Adapter for Memory {
+    fn destination(&self) -> Destination {
+        Destination(NAME)
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn transform(&self, changes: &[&ContactChange]) -> Transformed {
+        let mut record = Map::new();
+        for change in changes {
+            assert!(
+                change.contact.company.value().is_none_or(|name| &**name != "PANIC"),
+                "a fault in the transformation"
+            );
+            match &change.contact.company {
+                Field::Absent => {}
+                Field::Null => drop(record.insert("company".into(), Value::Null)),
+                Field::Value(name) => drop(record.insert("company".into(), (**name).into())),
+            }
+            for (name, value) in &change.contact.attributes.values {
+                let value = match value {
+                    Attribute::Null => Value::Null,
+                    Attribute::Bool(value) => (*value).into(),
+                    Attribute::Number(number) => Value::Number(number.clone()),
+                    Attribute::Text(text) => (**text).into(),
+                };
+                record.insert(name.to_string(), value);
+            }
+        }
+        let body = RawValue::from_string(Value::Object(record).to_string()).ok();
+        Transformed { body, ..Transformed::default() }
+    }
+
+    fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
+        self.exchange(batch, call, self.limits.upsert, merge).boxed()
+    }
+
+    fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
+        self.exchange(batch, call, self.limits.delete, remove).boxed()
+    }
+}

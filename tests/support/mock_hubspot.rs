@@ -1,0 +1,226 @@
+//! A strict HubSpot on loopback: contacts by a unique property, batch upsert, read and archive, as its documentation
+//! and captures of the real one have them, oddities included. What it refuses, the real one refuses.
+
+mod batch;
+mod gate;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use self::store::Store;
+use super::server::{Answer, Reply, Server};
+
+/// The token that is accepted until another one is.
+pub const TOKEN: &str = "pat-mock-1";
+
+/// The endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    Upsert,
+    Read,
+    Archive,
+}
+
+/// A call that came as far as an endpoint, and how it was answered.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub endpoint: Endpoint,
+    pub path: String,
+    /// The ids of the inputs.
+    pub ids: Vec<String>,
+    /// `None` where the reply was scripted or the connection was broken.
+    pub status: Option<u16>,
+}
+
+/// How the mock behaves beyond what is asked of it call by call.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one oddity, switched on its own")]
+pub struct Habits {
+    /// The property with unique values.
+    pub id_property: String,
+    /// Its values are unique; otherwise nothing can be upserted by it.
+    pub is_unique: bool,
+    /// Results echo `objectWriteTraceId`, as the schema says and the captures do not.
+    pub echo_trace_ids: bool,
+    /// Results have no property at all.
+    pub hide_properties: bool,
+    /// Errors of rows come with a 200, as the schema of 2026-09 has them.
+    pub errors_with_200: bool,
+    /// A new contact needs an email, a first or a last name.
+    pub require_a_name: bool,
+    /// Answers carry the headers of the quota.
+    pub quota_headers: bool,
+    /// Each answer takes so long.
+    pub latency: Duration,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            id_property: "source_id".to_owned(),
+            is_unique: true,
+            echo_trace_ids: false,
+            hide_properties: false,
+            errors_with_200: false,
+            require_a_name: true,
+            quota_headers: true,
+            latency: Duration::ZERO,
+        }
+    }
+}
+
+/// The mock.
+#[derive(Debug)]
+pub struct MockHubSpot {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    habits: Habits,
+    tokens: BTreeSet<String>,
+    store: Store,
+    seen: Vec<Seen>,
+    refused_tokens: u32,
+    mistakes: Vec<String>,
+    script: VecDeque<(Option<Endpoint>, Reply)>,
+    lost_answers: u32,
+    row_errors: HashMap<String, (Value, u32)>,
+    unnamed_errors: HashMap<String, Value>,
+    poison: BTreeSet<String>,
+    throttle_every: Option<u64>,
+    limit: Option<Window>,
+    calls: u64,
+}
+
+/// A rolling window of calls.
+#[derive(Debug)]
+struct Window {
+    requests: usize,
+    length: Duration,
+    taken: VecDeque<Instant>,
+}
+
+impl MockHubSpot {
+    /// A mock, and the server in front of it.
+    pub async fn start() -> (Arc<Self>, Server) {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same, with other habits.
+    pub async fn start_with(edit: impl FnOnce(&mut Habits)) -> (Arc<Self>, Server) {
+        let mut state = State { tokens: [TOKEN.to_owned()].into(), ..State::default() };
+        edit(&mut state.habits);
+        let mock = Arc::new(Self { state: Mutex::new(state) });
+        let server = Server::start(Arc::clone(&mock)).await;
+        (mock, server)
+    }
+
+    /// From now on only this token is accepted.
+    pub fn rotate_token(&self, token: &str) {
+        self.state().tokens = [token.to_owned()].into();
+    }
+
+    /// Answers the next call so, whatever it asks for. Replies are taken in order, one a call.
+    pub fn next(&self, reply: impl Into<Reply>) {
+        self.state().script.push_back((None, reply.into()));
+    }
+
+    /// Answers the next call of `endpoint` so.
+    pub fn next_of(&self, endpoint: Endpoint, reply: impl Into<Reply>) {
+        self.state().script.push_back((Some(endpoint), reply.into()));
+    }
+
+    /// Does what the next `times` calls ask for, and drops the connection instead of answering.
+    pub fn lose_answers(&self, times: u32) {
+        self.state().lost_answers = times;
+    }
+
+    /// Upserts of the contact `id` end with this error, `times` times. Its context gets the trace id.
+    pub fn fail_row(&self, id: &str, error: Value, times: u32) {
+        self.state().row_errors.insert(id.to_lowercase(), (error, times));
+    }
+
+    /// Upserts of the contact `id` always end with this error, which does not say whose it is.
+    pub fn fail_unnamed(&self, id: &str, error: Value) {
+        self.state().unnamed_errors.insert(id.to_lowercase(), error);
+    }
+
+    /// A batch with the contact `id` in it is refused as a whole, with a 409 that names nobody.
+    pub fn poison(&self, id: &str) {
+        self.state().poison.insert(id.to_lowercase());
+    }
+
+    /// Every `k`-th call is one too many in its second.
+    pub fn throttle_every(&self, k: u64) {
+        self.state().throttle_every = Some(k);
+    }
+
+    /// Refuses what exceeds `requests` in a rolling window.
+    pub fn limit(&self, requests: usize, length: Duration) {
+        self.state().limit = Some(Window { requests, length, taken: VecDeque::new() });
+    }
+
+    /// Makes a custom property.
+    pub fn create_property(&self, name: &str) {
+        self.state().store.custom_properties.insert(name.to_owned());
+    }
+
+    /// Puts a contact there, as somebody else's work would; gives HubSpot's id of it. Without an id of ours it is a
+    /// contact that we do not know.
+    pub fn put(&self, id: Option<&str>, properties: &[(&str, &str)]) -> String {
+        let mut state = self.state();
+        let id_property = state.habits.id_property.clone();
+        let mut properties: BTreeMap<_, _> =
+            properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        properties.extend(id.map(|id| (id_property, id.to_owned())));
+        state.store.insert(id, properties)
+    }
+
+    /// The properties of a contact, by our id. Cleared ones are not there.
+    pub fn contact(&self, id: &str) -> Option<BTreeMap<String, String>> {
+        self.state().store.find(id).map(|record| record.properties.clone())
+    }
+
+    /// All contacts that have an id of ours, by that id in lower case.
+    pub fn contacts(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        self.state().store.keyed()
+    }
+
+    /// The calls that reached an endpoint, in order.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state().seen.clone()
+    }
+
+    /// How many calls reached an endpoint.
+    pub fn count(&self, endpoint: Endpoint) -> usize {
+        self.state().seen.iter().filter(|seen| seen.endpoint == endpoint).count()
+    }
+
+    /// How many calls had a refused token.
+    pub fn refused_tokens(&self) -> u32 {
+        self.state().refused_tokens
+    }
+
+    /// What no client of HubSpot's should do, and ours did.
+    pub fn mistakes(&self) -> Vec<String> {
+        self.state().mistakes.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A 429 in its own shape: `errorType`, and no `category`.
+pub fn limited(policy: &str, words: &str) -> Answer {
+    let message = format!("You have reached your {words} limit.");
+    let body = json!({"status": "error", "message": message, "errorType": "RATE_LIMIT", "correlationId": "c2",
+        "policyName": policy, "requestId": "r2"});
+    Answer::json(429, &body)
+}

@@ -1,0 +1,224 @@
+//! The three batch calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::super::server::Answer;
+use super::State;
+use super::store::Record;
+
+const MOST_INPUTS: usize = 100;
+
+#[derive(Deserialize)]
+struct Batch<I> {
+    inputs: Option<Vec<I>>,
+    #[serde(rename = "idProperty")]
+    id_property: Option<String>,
+    properties: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Upsert {
+    id: String,
+    id_property: Option<String>,
+    object_write_trace_id: Option<String>,
+    properties: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    id: String,
+}
+
+/// An answer that refuses the call.
+type Refusal = Answer;
+
+impl State {
+    pub(super) fn upsert(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
+        let batch: Batch<Upsert> = parse(body)?;
+        let Some(inputs) = batch.inputs else {
+            self.mistakes.push("a body without inputs".to_owned());
+            return Ok(complete(200, &[], &[]));
+        };
+        self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
+        for input in &inputs {
+            self.check_key(input.id_property.as_deref())?;
+        }
+        self.note_mistakes(&inputs);
+        if inputs.iter().any(|input| self.poison.contains(&input.id.to_lowercase())) {
+            let body = json!({"status": "error", "message": "Conflict", "category": "CONFLICT"});
+            return Err(Answer::json(409, &body));
+        }
+        let errors: Vec<_> = inputs.iter().map(|input| self.error_of(input)).collect();
+        let is_traced = inputs.iter().all(|input| input.object_write_trace_id.is_some());
+        if let (false, Some(error)) = (is_traced, errors.iter().flatten().next()) {
+            return Err(Answer::json(400, error));
+        }
+        let mut results = Vec::new();
+        let mut reported = Vec::new();
+        for (input, error) in inputs.iter().zip(errors) {
+            if let Some(error) = self.unnamed_errors.get(&input.id.to_lowercase()) {
+                reported.push(error.clone());
+                continue;
+            }
+            // Rows of one batch clash with each other too, so each is judged again when its turn comes.
+            match error.or_else(|| self.store.clash(&input.id, &input.properties)) {
+                Some(error) => reported.push(traced(error, input.object_write_trace_id.as_deref())),
+                None => results.push(self.apply(input)),
+            }
+        }
+        // The real one does not keep the order either.
+        results.reverse();
+        let status = if reported.is_empty() || self.habits.errors_with_200 { 200 } else { 207 };
+        Ok(complete(status, &results, &reported))
+    }
+
+    fn note_mistakes(&mut self, inputs: &[Upsert]) {
+        let traces: BTreeSet<_> = inputs.iter().map(|input| &input.object_write_trace_id).collect();
+        if traces.len() < inputs.len() || traces.contains(&None) {
+            self.mistakes.push("an input without a trace id of its own".to_owned());
+        }
+        for input in inputs {
+            let key = input.properties.get(&self.habits.id_property);
+            if key.is_some_and(|key| !key.eq_ignore_ascii_case(&input.id)) {
+                self.mistakes.push("an input that changes its own key".to_owned());
+            }
+        }
+    }
+
+    fn error_of(&mut self, input: &Upsert) -> Option<Value> {
+        if let Some((error, times)) = self.row_errors.get_mut(&input.id.to_lowercase())
+            && *times > 0
+        {
+            *times -= 1;
+            return Some(error.clone());
+        }
+        let (id_property, require_a_name) = (&self.habits.id_property, self.habits.require_a_name);
+        self.store.error_of(&input.id, &input.properties, id_property, require_a_name)
+    }
+
+    fn apply(&mut self, input: &Upsert) -> Value {
+        let id_property = self.habits.id_property.clone();
+        let (record, is_new) = self.store.upsert(&input.id, &input.properties, &id_property);
+        let mut result = shown(record, input.properties.keys());
+        result["new"] = json!(is_new);
+        if self.habits.hide_properties {
+            result["properties"] = Value::Null;
+        }
+        if self.habits.echo_trace_ids {
+            result["objectWriteTraceId"] = json!(input.object_write_trace_id);
+        }
+        result
+    }
+
+    pub(super) fn read(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
+        let batch: Batch<Key> = parse(body)?;
+        let Some(inputs) = batch.inputs else {
+            self.mistakes.push("a body without inputs".to_owned());
+            return Ok(complete(200, &[], &[]));
+        };
+        self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
+        self.check_key(batch.id_property.as_deref())?;
+        let asked = batch.properties.unwrap_or_default();
+        let (mut results, mut missing) = (Vec::new(), Vec::new());
+        for input in &inputs {
+            match self.store.find(&input.id) {
+                Some(record) => results.push(shown(record, asked.iter())),
+                None => missing.push(&input.id),
+            }
+        }
+        results.reverse();
+        if missing.is_empty() {
+            return Ok(complete(200, &results, &[]));
+        }
+        let message = "Could not get some CONTACT objects, they may be deleted or not exist. Check that ids are valid.";
+        let error = json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": message,
+            "context": {"ids": missing}});
+        Ok(complete(207, &results, &[error]))
+    }
+
+    pub(super) fn archive(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
+        let batch: Batch<Key> = parse(body)?;
+        if batch.id_property.is_some() {
+            self.mistakes.push("an archive by another id than HubSpot's".to_owned());
+        }
+        let inputs = batch.inputs.unwrap_or_default();
+        self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
+        for input in &inputs {
+            if !self.store.archive(&input.id) {
+                self.mistakes.push(format!("an archive of {}, which is no record", input.id));
+            }
+        }
+        Ok(Answer::empty(204))
+    }
+
+    fn check_inputs<'a>(&mut self, ids: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+        let mut seen = BTreeSet::new();
+        let twice: Vec<_> = ids.filter(|id| !seen.insert(id.to_lowercase())).collect();
+        if seen.len() + twice.len() > MOST_INPUTS {
+            self.mistakes.push("more than 100 inputs".to_owned());
+            let message = "The maximum number of inputs supported in a batch is 100. Please reduce the number of \
+                items and try again";
+            return Err(Answer::json(400, &validation(message)));
+        }
+        if !twice.is_empty() {
+            self.mistakes.push("an id twice in a batch".to_owned());
+            let ids = twice.join(", ");
+            let mut body = validation(&format!("Duplicate IDs found in batch input: [{ids}]. IDs must be unique"));
+            body["context"] = json!({"ids": twice});
+            return Err(Answer::json(400, &body));
+        }
+        Ok(())
+    }
+
+    fn check_key(&mut self, id_property: Option<&str>) -> Result<(), Refusal> {
+        let named = id_property.unwrap_or("hs_object_id");
+        if named == self.habits.id_property && self.habits.is_unique {
+            return Ok(());
+        }
+        let message = format!("Unable to perform update/upsert by non-unique 0-1 property {named}");
+        Err(Answer::json(400, &validation(&message)))
+    }
+}
+
+/// The body, or the refusal of HubSpot's parser, which has no category.
+fn parse<I: DeserializeOwned>(body: &[u8]) -> Result<Batch<I>, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let message = format!("Invalid input JSON on line {line}, column {column}: Cannot deserialize value");
+        Answer::json(400, &json!({"status": "error", "message": message, "correlationId": "c3"}))
+    })
+}
+
+pub(super) fn validation(message: &str) -> Value {
+    json!({"status": "error", "message": message, "correlationId": "c4", "category": "VALIDATION_ERROR"})
+}
+
+fn traced(mut error: Value, trace_id: Option<&str>) -> Value {
+    error["context"]["objectWriteTraceId"] = json!([trace_id]);
+    error
+}
+
+fn complete(status: u16, results: &[Value], errors: &[Value]) -> Answer {
+    let mut body = json!({"status": "COMPLETE", "results": results, "startedAt": "2026-11-20T10:15:00.123Z",
+        "completedAt": "2026-11-20T10:15:00.323Z"});
+    if !errors.is_empty() {
+        body["numErrors"] = json!(errors.len());
+        body["errors"] = json!(errors);
+    }
+    Answer::json(status, &body)
+}
+
+/// A record as an answer shows it: what was asked for, `null` where it has no value.
+fn shown<'a>(record: &Record, properties: impl Iterator<Item = &'a String>) -> Value {
+    let mut shown = json!({"hs_object_id": record.number, "lastmodifieddate": "2026-11-20T10:15:00.323Z"});
+    for name in properties {
+        shown[name] = json!(record.properties.get(name));
+    }
+    json!({"id": record.number, "properties": shown, "archived": false,
+        "createdAt": "2026-11-20T10:15:00.123Z", "updatedAt": "2026-11-20T10:15:00.323Z"})
+}

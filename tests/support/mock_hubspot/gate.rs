@@ -1,0 +1,136 @@
+//! What happens to a call before and after its work: paths, tokens, scripts, limits, headers.
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::super::server::{Answer, Api, Reply, Request};
+use super::{Endpoint, MockHubSpot, Seen, State, limited};
+
+impl Api for MockHubSpot {
+    fn reply(&self, request: &Request) -> Reply {
+        let mut state = self.state();
+        state.calls += 1;
+        let reply = state.reply(request);
+        match reply {
+            Reply::Answer(answer) if !state.habits.latency.is_zero() => Reply::Later(state.habits.latency, answer),
+            reply => reply,
+        }
+    }
+}
+
+impl State {
+    fn reply(&mut self, request: &Request) -> Reply {
+        let endpoint = match self.admit(request) {
+            Ok(endpoint) => endpoint,
+            Err(answer) => return answer.into(),
+        };
+        let ids = ids_in(&request.body);
+        let path = request.path.clone();
+        self.seen.push(Seen { endpoint, path, ids, status: None });
+        let scripted = |(only, _): &(Option<Endpoint>, Reply)| only.is_none_or(|only| only == endpoint);
+        if let Some((_, reply)) = self.script.front().filter(|entry| scripted(entry)).cloned() {
+            self.script.pop_front();
+            return reply;
+        }
+        let answer = match self.over_limit() {
+            Some(answer) => answer,
+            None => self.batch(endpoint, &request.body),
+        };
+        if self.lost_answers > 0 {
+            self.lost_answers -= 1;
+            return Reply::Reset;
+        }
+        if let Some(seen) = self.seen.last_mut() {
+            seen.status = Some(answer.status);
+        }
+        self.with_quota(answer).into()
+    }
+
+    /// What is checked before the call is looked at.
+    fn admit(&mut self, request: &Request) -> Result<Endpoint, Answer> {
+        let endpoint = endpoint(&request.path).ok_or_else(|| {
+            self.mistakes.push(format!("unknown path {}", request.path));
+            Answer::json(404, &json!({"status": "error", "message": "resource not found", "correlationId": "c0"}))
+        })?;
+        if request.method != "POST" {
+            self.mistakes.push(format!("{} on {}", request.method, request.path));
+            return Err(Answer::empty(405));
+        }
+        let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        if !token.is_some_and(|token| self.tokens.contains(token)) {
+            self.refused_tokens += 1;
+            let message = "Authentication credentials not found. This API supports OAuth 2.0 authentication and you \
+                can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview";
+            let body = json!({"status": "error", "message": message, "correlationId": "c1",
+                "category": "INVALID_AUTHENTICATION"});
+            return Err(Answer::json(401, &body).with_header("x-hubspot-auth-failure", "401 Unauthorized"));
+        }
+        if !request.header("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
+            self.mistakes.push("a body that is not announced as JSON".to_owned());
+            return Err(Answer::empty(415));
+        }
+        Ok(endpoint)
+    }
+
+    fn over_limit(&mut self) -> Option<Answer> {
+        if self.throttle_every.is_some_and(|k| self.calls.is_multiple_of(k)) {
+            return Some(limited("SECONDLY", "secondly"));
+        }
+        let window = self.limit.as_mut()?;
+        let now = Instant::now();
+        while window.taken.front().is_some_and(|taken| now.duration_since(*taken) >= window.length) {
+            window.taken.pop_front();
+        }
+        if window.taken.len() >= window.requests {
+            return Some(limited("TEN_SECONDLY_ROLLING", "ten_secondly_rolling"));
+        }
+        window.taken.push_back(now);
+        None
+    }
+
+    fn batch(&mut self, endpoint: Endpoint, body: &[u8]) -> Answer {
+        let answer = match endpoint {
+            Endpoint::Upsert => self.upsert(body),
+            Endpoint::Read => self.read(body),
+            Endpoint::Archive => self.archive(body),
+        };
+        answer.unwrap_or_else(|refusal| refusal)
+    }
+
+    fn with_quota(&self, answer: Answer) -> Answer {
+        if !self.habits.quota_headers {
+            return answer;
+        }
+        let (max, used, length) = self
+            .limit
+            .as_ref()
+            .map_or((190, 1, 10_000), |window| (window.requests, window.taken.len(), window.length.as_millis()));
+        answer
+            .with_header("x-hubspot-ratelimit-max", max)
+            .with_header("x-hubspot-ratelimit-remaining", max.saturating_sub(used))
+            .with_header("x-hubspot-ratelimit-interval-milliseconds", length)
+            .with_header("x-hubspot-ratelimit-daily", 1_000_000)
+            .with_header("x-hubspot-ratelimit-daily-remaining", 1_000_000_u64.saturating_sub(self.calls))
+    }
+}
+
+/// Both families of paths.
+fn endpoint(path: &str) -> Option<Endpoint> {
+    let rest = path.strip_prefix("/crm/v3/objects/contacts/batch/").or_else(|| {
+        let (version, rest) = path.strip_prefix("/crm/objects/")?.split_once('/')?;
+        let is_supported = ["2025-09", "2026-03", "2026-09"].contains(&version);
+        rest.strip_prefix("contacts/batch/").filter(|_| is_supported)
+    })?;
+    match rest {
+        "upsert" => Some(Endpoint::Upsert),
+        "read" => Some(Endpoint::Read),
+        "archive" => Some(Endpoint::Archive),
+        _ => None,
+    }
+}
+
+fn ids_in(body: &[u8]) -> Vec<String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let inputs = body["inputs"].as_array().cloned().unwrap_or_default();
+    inputs.iter().filter_map(|input| input["id"].as_str().map(str::to_owned)).collect()
+}

@@ -1,0 +1,337 @@
+//! A strict Salesforce on loopback: tokens, leads by an external id, collection upsert and delete, the two queries that
+//! we send, as its documentation and captures of the real one have them, oddities included. What it refuses, the real
+//! one refuses.
+
+mod records;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io::Read as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use self::records::Store;
+use super::server::{Answer, Api, Reply, Request, Server};
+
+/// The credentials that are accepted until others are.
+pub const CLIENT_ID: &str = "3MVG9mock";
+pub const CLIENT_SECRET: &str = "mock-secret-1";
+
+/// The longest URI that is taken.
+const LONGEST_URI: usize = 16_384;
+
+/// The endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    Token,
+    Upsert,
+    Query,
+    Delete,
+}
+
+/// How the mock behaves beyond what is asked of it call by call.
+#[derive(Clone, Debug)]
+pub struct Habits {
+    pub external_id_field: String,
+    /// Fields that exist besides the standard ones.
+    pub custom_fields: Vec<String>,
+    /// Failed rows say `created: true`, as in captures.
+    pub created_on_failures: bool,
+    /// Records in one page of a query.
+    pub page: usize,
+    /// The header that tells the org's usage.
+    pub limit_info: Option<String>,
+    /// Each answer takes so long.
+    pub latency: Duration,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            external_id_field: "Source_Id__c".to_owned(),
+            custom_fields: vec!["Plan__c".to_owned(), "Version__c".to_owned()],
+            created_on_failures: true,
+            page: 2000,
+            limit_info: Some("api-usage=18/100000; per-app-api-usage=17/250(appName=contact-sync)".to_owned()),
+            latency: Duration::ZERO,
+        }
+    }
+}
+
+/// The mock.
+#[derive(Debug)]
+pub struct MockSalesforce {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    habits: Habits,
+    url: String,
+    client_secret: String,
+    jwt_only: bool,
+    tokens: BTreeSet<String>,
+    granted: u32,
+    store: Store,
+    seen: Vec<(Endpoint, usize)>,
+    mistakes: Vec<String>,
+    script: VecDeque<(Option<Endpoint>, Reply)>,
+    lost_answers: u32,
+    row_errors: HashMap<String, (Value, u32)>,
+    poison: BTreeSet<String>,
+    throttle_every: Option<u64>,
+    locks_every: Option<u64>,
+    upserted_rows: u64,
+    calls: u64,
+    queries: Vec<Vec<Value>>,
+}
+
+impl MockSalesforce {
+    /// A mock, and the server in front of it.
+    pub async fn start() -> (Arc<Self>, Server) {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same, with other habits.
+    pub async fn start_with(edit: impl FnOnce(&mut Habits)) -> (Arc<Self>, Server) {
+        let mut state = State { client_secret: CLIENT_SECRET.to_owned(), ..State::default() };
+        edit(&mut state.habits);
+        let mock = Arc::new(Self { state: Mutex::new(state) });
+        let server = Server::start(Arc::clone(&mock)).await;
+        mock.state().url = server.url();
+        (mock, server)
+    }
+
+    /// What the secret has to hold.
+    pub fn secret(&self) -> Value {
+        let state = self.state();
+        json!({"login_url": state.url, "client_id": CLIENT_ID, "client_secret": state.client_secret})
+    }
+
+    /// From now on only this client secret is accepted; sessions go on.
+    pub fn rotate_secret(&self, client_secret: &str) {
+        client_secret.clone_into(&mut self.state().client_secret);
+    }
+
+    /// Ends all sessions.
+    pub fn expire_tokens(&self) {
+        self.state().tokens.clear();
+    }
+
+    /// Takes signed assertions only.
+    pub fn require_jwt(&self) {
+        self.state().jwt_only = true;
+    }
+
+    /// Answers the next call so, whatever it asks for. Replies are taken in order, one a call.
+    pub fn next(&self, reply: impl Into<Reply>) {
+        self.state().script.push_back((None, reply.into()));
+    }
+
+    /// Answers the next call of `endpoint` so.
+    pub fn next_of(&self, endpoint: Endpoint, reply: impl Into<Reply>) {
+        self.state().script.push_back((Some(endpoint), reply.into()));
+    }
+
+    /// Does what the next `times` calls ask for, and drops the connection instead of answering.
+    pub fn lose_answers(&self, times: u32) {
+        self.state().lost_answers = times;
+    }
+
+    /// Rows of the contact `id` fail with this error, `times` times.
+    pub fn fail_row(&self, id: &str, error: Value, times: u32) {
+        self.state().row_errors.insert(id.to_lowercase(), (error, times));
+    }
+
+    /// A batch with the contact `id` in it is refused as a whole, with a 400 that names nobody.
+    pub fn poison(&self, id: &str) {
+        self.state().poison.insert(id.to_lowercase());
+    }
+
+    /// Every `k`-th call meets the limit of concurrent requests.
+    pub fn throttle_every(&self, k: u64) {
+        self.state().throttle_every = Some(k);
+    }
+
+    /// Every `k`-th row of all upserts meets a lock.
+    pub fn lock_every(&self, k: u64) {
+        self.state().locks_every = Some(k);
+    }
+
+    /// Puts a lead there, as somebody else's work would; gives its Id.
+    pub fn put(&self, id: &str, fields: &Value) -> String {
+        let mut state = self.state();
+        let mut fields = fields.as_object().cloned().unwrap_or_default();
+        let field = state.habits.external_id_field.clone();
+        fields.insert(field.clone(), id.into());
+        state.store.insert(&field, fields)
+    }
+
+    /// A lead's fields with a value, by our id.
+    pub fn lead(&self, id: &str) -> Option<Map<String, Value>> {
+        let state = self.state();
+        state.store.find(&state.habits.external_id_field, id).map(|record| record.fields.clone())
+    }
+
+    /// All leads that have an id of ours, by that id in lower case: their fields with a value, as text.
+    pub fn leads(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let state = self.state();
+        state.store.keyed(&state.habits.external_id_field)
+    }
+
+    /// How many calls reached an endpoint.
+    pub fn count(&self, endpoint: Endpoint) -> usize {
+        self.state().seen.iter().filter(|(seen, _)| *seen == endpoint).count()
+    }
+
+    /// How many records or ids each call of an endpoint carried.
+    pub fn sizes(&self, endpoint: Endpoint) -> Vec<usize> {
+        self.state().seen.iter().filter(|(seen, _)| *seen == endpoint).map(|(_, size)| *size).collect()
+    }
+
+    /// What no client of Salesforce's should do, and ours did.
+    pub fn mistakes(&self) -> Vec<String> {
+        self.state().mistakes.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Api for MockSalesforce {
+    fn reply(&self, request: &Request) -> Reply {
+        let mut state = self.state();
+        state.calls += 1;
+        match state.reply(request) {
+            Reply::Answer(answer) if !state.habits.latency.is_zero() => Reply::Later(state.habits.latency, answer),
+            reply => reply,
+        }
+    }
+}
+
+/// An error of a whole request.
+pub fn refusal(status: u16, code: &str, message: &str) -> Answer {
+    Answer::json(status, &json!([{"message": message, "errorCode": code}]))
+}
+
+/// An error of a row.
+pub fn row_error(code: &str, message: &str, fields: &[&str]) -> Value {
+    json!({"statusCode": code, "message": message, "fields": fields})
+}
+
+impl State {
+    fn reply(&mut self, request: &Request) -> Reply {
+        if request.uri_length > LONGEST_URI {
+            self.mistakes.push(format!("a URI of {} bytes", request.uri_length));
+            return Answer::html(414, "URI too long").into();
+        }
+        let Some(endpoint) = endpoint(request) else {
+            self.mistakes.push(format!("unknown: {} {}", request.method, request.path));
+            return refusal(404, "NOT_FOUND", "The requested resource does not exist").into();
+        };
+        if endpoint != Endpoint::Token
+            && let Some(answer) = self.unauthorized(request)
+        {
+            return answer.into();
+        }
+        self.seen.push((endpoint, 0));
+        let scripted = |(only, _): &(Option<Endpoint>, Reply)| only.is_none_or(|only| only == endpoint);
+        if self.script.front().is_some_and(scripted)
+            && let Some((_, reply)) = self.script.pop_front()
+        {
+            return reply;
+        }
+        if endpoint != Endpoint::Token && self.throttle_every.is_some_and(|k| self.calls.is_multiple_of(k)) {
+            let message = "ConcurrentPerOrgLongTxn Limit exceeded.";
+            return refusal(403, "REQUEST_LIMIT_EXCEEDED", message).into();
+        }
+        let answer = match endpoint {
+            Endpoint::Token => self.token(request),
+            Endpoint::Upsert => self.upsert(request),
+            Endpoint::Query => self.query(request),
+            Endpoint::Delete => self.delete(request),
+        };
+        if self.lost_answers > 0 && endpoint != Endpoint::Token {
+            self.lost_answers -= 1;
+            return Reply::Reset;
+        }
+        match &self.habits.limit_info {
+            Some(info) if endpoint != Endpoint::Token => answer.with_header("sforce-limit-info", info).into(),
+            _ => answer.into(),
+        }
+    }
+
+    fn unauthorized(&mut self, request: &Request) -> Option<Answer> {
+        for (name, value) in [
+            ("sforce-auto-assign", None),
+            ("sforce-duplicate-rule-header", None),
+            ("sforce-call-options", Some("client=contact-sync")),
+        ] {
+            let sent = request.header(name);
+            if sent.is_none() || value.is_some_and(|value| sent != Some(value)) {
+                self.mistakes.push(format!("{name} is {sent:?}"));
+            }
+        }
+        let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let known = token.is_some_and(|token| self.tokens.contains(token));
+        (!known).then(|| refusal(401, "INVALID_SESSION_ID", "Session expired or invalid"))
+    }
+
+    fn token(&mut self, request: &Request) -> Answer {
+        let form: HashMap<String, String> = url::form_urlencoded::parse(&request.body).into_owned().collect();
+        let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
+        let oauth = |error: &str, text: &str| Answer::json(400, &json!({"error": error, "error_description": text}));
+        let is_jwt = field("grant_type") == "urn:ietf:params:oauth:grant-type:jwt-bearer";
+        if is_jwt {
+            if field("assertion").split('.').count() != 3 {
+                return oauth("invalid_grant", "invalid assertion");
+            }
+        } else if field("grant_type") != "client_credentials" || self.jwt_only {
+            return oauth("unsupported_grant_type", "grant type not supported");
+        } else if field("client_id") != CLIENT_ID {
+            return oauth("invalid_client_id", "client identifier invalid");
+        } else if field("client_secret") != self.client_secret {
+            return oauth("invalid_client", "invalid client credentials");
+        }
+        self.granted += 1;
+        let token = format!("00Dmock!{}", self.granted);
+        self.tokens.insert(token.clone());
+        let answer = json!({"access_token": token, "signature": "s", "scope": "api", "instance_url": self.url,
+            "id": "https://login.salesforce.com/id/00D/005", "token_type": "Bearer", "issued_at": "1782343657644"});
+        Answer::json(200, &answer)
+    }
+
+    fn size(&mut self, size: usize) {
+        if let Some(last) = self.seen.last_mut() {
+            last.1 = size;
+        }
+    }
+}
+
+fn endpoint(request: &Request) -> Option<Endpoint> {
+    if request.path == "/services/oauth2/token" {
+        return (request.method == "POST").then_some(Endpoint::Token);
+    }
+    let rest = request.path.strip_prefix("/services/data/v")?;
+    let (version, rest) = rest.split_once('/')?;
+    version.strip_suffix(".0")?.parse::<u32>().ok().filter(|version| *version >= 46)?;
+    let parts: Vec<&str> = rest.split('/').collect();
+    match (request.method.as_str(), parts.as_slice()) {
+        ("PATCH", ["composite", "sobjects", _, _]) => Some(Endpoint::Upsert),
+        ("DELETE", ["composite", "sobjects"]) => Some(Endpoint::Delete),
+        ("GET", ["query"] | ["query", _]) => Some(Endpoint::Query),
+        _ => None,
+    }
+}
+
+/// The body as JSON, unpacked where it is compressed.
+fn body(request: &Request) -> Option<Value> {
+    if request.header("content-encoding") == Some("gzip") {
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&request.body[..]).read_to_string(&mut text).ok()?;
+        return serde_json::from_str(&text).ok();
+    }
+    serde_json::from_slice(&request.body).ok()
+}

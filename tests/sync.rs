@@ -1,0 +1,287 @@
+//! The whole way of the data, over real HTTP on loopback: what arrives, what the systems hold then, and what is
+//! answered, logged and counted.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use contact_sync::settings::Preset;
+use serde_json::{Value, json};
+use support::harness::{Logs, Mocks, batch, change};
+use support::mock_hubspot::Endpoint as HubSpotCall;
+use support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
+use support::server::{Answer, Reply};
+use support::stream::{failures, invoke, record, sequence_number};
+
+fn lead(id: &str, fields: Value) -> Value {
+    change("create", id, "lead", fields)
+}
+
+fn customer(id: &str, fields: Value) -> Value {
+    change("create", id, "customer", fields)
+}
+
+fn people(range: std::ops::Range<usize>, make: fn(&str, Value) -> Value) -> Vec<Value> {
+    let fields =
+        |at: usize| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    range.map(|at| make(&format!("c-{at}"), fields(at))).collect()
+}
+
+#[tokio::test]
+async fn every_sample_event_ends_as_the_readme_of_the_folder_tells() {
+    let mut told = BTreeMap::new();
+    for entry in std::fs::read_dir("events").expect("the folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.extension().is_none_or(|extension| extension != "json")
+            || entry.ends_with("contact-change.schema.json")
+        {
+            continue;
+        }
+        let name = entry.file_stem().expect("a name").to_string_lossy().into_owned();
+        let event: Value = serde_json::from_slice(&std::fs::read(&entry).expect("readable")).expect("JSON");
+        let records = event["Records"].as_array().expect("records");
+        let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+        let logs = Logs::listen();
+        let answer = invoke(&mocks.handler(Preset::Test, ""), records, &name).await;
+        assert!(failures(&answer).is_empty(), "{name}: {:?}", failures(&answer));
+        assert_eq!(mocks.mistakes(), [""; 0], "{name}");
+        let key = |line: &Value| {
+            let of = |record: &&Value| record["kinesis"]["sequenceNumber"] == line["sequence_number"];
+            let record = records.iter().find(of).expect("one of the event's");
+            record["kinesis"]["partitionKey"].as_str().unwrap_or_default().to_owned()
+        };
+        let fates: Vec<String> =
+            logs.audit().iter().zip(logs.fates()).map(|(line, fate)| format!("{}: {fate}", key(line))).collect();
+        if name == "poison" {
+            assert!(fates.iter().all(|fate| fate.starts_with("good-") != fate.contains("rejected")), "{fates:#?}");
+        }
+        told.insert(name, fates);
+    }
+    assert!(told.len() >= 12, "{}", told.len());
+    insta::assert_json_snapshot!("events", told);
+}
+
+#[tokio::test]
+async fn all_four_types_reach_their_systems() {
+    let mocks = Mocks::start().await;
+    let handler = mocks.handler(Preset::Test, "");
+    let fields =
+        || json!({"first_name": "Ada", "last_name": "Lovelace", "company": "Acme", "email": "ADA@example.com"});
+    let kinds = ["lead", "prospect", "customer", "vendor"];
+    let changes: Vec<Value> = kinds.iter().map(|kind| change("create", kind, kind, fields())).collect();
+    let answer = invoke(&handler, &batch(&changes), "r").await;
+    assert!(failures(&answer).is_empty());
+    let held = json!({
+        "lead": mocks.salesforce.lead("lead"), "prospect": mocks.salesforce.lead("prospect"),
+        "customer": mocks.hubspot.contact("customer"), "vendor": mocks.hubspot.contact("vendor"),
+    });
+    insta::assert_json_snapshot!("held", held);
+}
+
+#[tokio::test]
+async fn a_refused_record_is_rejected_and_its_neighbours_are_delivered() {
+    let mocks = Mocks::start().await;
+    let logs = Logs::listen();
+    mocks.salesforce.fail_row("c-1", row_error("FIELD_CUSTOM_VALIDATION_EXCEPTION", "no", &["Phone"]), 9);
+    mocks.hubspot.poison("c-4");
+    let changes = [people(0..3, lead), people(3..6, customer)].concat();
+    let answer = invoke(&mocks.handler(Preset::Test, ""), &batch(&changes), "r").await;
+    assert!(failures(&answer).is_empty());
+    let fates = logs.fates();
+    let rejected: Vec<usize> = (0..6).filter(|at| fates[*at].starts_with("rejected")).collect();
+    assert_eq!(rejected, [1, 4], "{fates:?}");
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_systems_outage_fails_its_own_records_and_no_others() {
+    for outage in [Reply::Reset, Reply::Answer(Answer::html(503, "<h1>Sorry</h1>")), Reply::Hang] {
+        let mocks = Mocks::start().await;
+        (0..200).for_each(|_| mocks.hubspot.next(outage.clone()));
+        let changes = [people(0..3, customer), people(3..6, lead)].concat();
+        let document = "[hubspot]\nrequest_timeout_ms = 50";
+        let answer = invoke(&mocks.handler(Preset::Test, document), &batch(&changes), "r").await;
+        let expected: Vec<String> = (0..3).map(|at| sequence_number(0, at)).collect();
+        assert_eq!(failures(&answer), expected, "{outage:?}");
+        assert_eq!(mocks.salesforce.leads().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_secret_fails_its_destinations_records_and_names_the_remedy() {
+    let mocks = Mocks::start().await;
+    let logs = Logs::listen();
+    std::fs::write(mocks.salesforce_secret.path(), "not JSON").expect("written");
+    let changes = [people(0..2, lead), people(2..4, customer)].concat();
+    let answer = invoke(&mocks.handler(Preset::Test, ""), &batch(&changes), "r").await;
+    assert_eq!(failures(&answer).len(), 2);
+    assert_eq!(mocks.hubspot.contacts().len(), 2);
+    let told = logs.lines().into_iter().find(|line| line["cause"] == "Credential").expect("an error line");
+    assert_eq!(told["level"], "ERROR");
+    assert!(told["remedy"].as_str().expect("a remedy").contains("client_secret"), "{told}");
+}
+
+#[tokio::test]
+async fn an_update_of_a_lead_that_does_not_exist_gets_the_required_fields() {
+    let mocks = Mocks::start().await;
+    let update = change("update", "c-1", "lead", json!({"first_name": "Ada"}));
+    let answer = invoke(&mocks.handler(Preset::Test, ""), &batch(&[update]), "r").await;
+    assert!(failures(&answer).is_empty());
+    let lead = mocks.salesforce.lead("c-1").expect("a lead");
+    assert_eq!((&lead["LastName"], &lead["Company"]), (&json!("[not provided]"), &json!("[not provided]")));
+    assert_eq!(mocks.salesforce.count(SalesforceCall::Upsert), 2);
+}
+
+#[tokio::test]
+async fn of_a_refused_folded_change_only_the_offending_record_is_rejected() {
+    let mocks = Mocks::start().await;
+    let logs = Logs::listen();
+    let document = "[salesforce.attributes]\nextra = \"No_Such_Field__c\"";
+    let changes = [
+        lead("c-1", json!({"last_name": "Lovelace", "company": "Acme", "city": "x"})),
+        change("update", "c-1", "lead", json!({"phone": "1", "attributes": {"extra": "x"}})),
+        change("update", "c-1", "lead", json!({"phone": "2"})),
+        lead("c-2", json!({"last_name": "Hopper", "company": "Navy"})),
+    ];
+    let answer = invoke(&mocks.handler(Preset::Test, document), &batch(&changes), "r").await;
+    // Alone in its batch, a field that does not exist can only be our settings: nothing is rejected for it.
+    let failed = failures(&answer);
+    assert_eq!(failed, [sequence_number(0, 1), sequence_number(0, 2)], "{:?}", logs.fates());
+    mocks.salesforce.fail_row("c-3", row_error("STRING_TOO_LONG", "no", &["Title"]), 2);
+    let changes = [
+        lead("c-3", json!({"last_name": "Lovelace", "company": "Acme"})),
+        change("update", "c-3", "lead", json!({"phone": "2"})),
+    ];
+    let logs = Logs::listen();
+    let answer = invoke(&mocks.handler(Preset::Test, ""), &batch(&changes), "r").await;
+    assert!(failures(&answer).is_empty());
+    assert_eq!(logs.fates(), ["rejected STRING_TOO_LONG", "delivered"]);
+}
+
+#[tokio::test]
+async fn what_was_throttled_is_delivered_later_in_the_same_invocation() {
+    let mocks = Mocks::start().await;
+    let logs = Logs::listen();
+    mocks.salesforce.throttle_every(2);
+    mocks.hubspot.throttle_every(2);
+    let changes = [people(0..30, lead), people(30..60, customer)].concat();
+    let document = "[salesforce]\nbatch_size = 10\n[hubspot]\nbatch_size = 10";
+    let answer = invoke(&mocks.handler(Preset::Test, document), &batch(&changes), "r").await;
+    assert!(failures(&answer).is_empty(), "{:?}", logs.fates());
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (30, 30));
+    let metrics = &logs.metrics("salesforce")[0];
+    assert!(metrics["RateLimited"].as_u64() > Some(0) && metrics["Retries"].as_u64() > Some(0), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_delete_without_a_type_reaches_both_systems() {
+    let mocks = Mocks::start().await;
+    let handler = mocks.handler(Preset::Test, "");
+    let both = "[routes]\nlead = [\"salesforce\", \"hubspot\"]";
+    invoke(&mocks.handler(Preset::Test, both), &batch(&people(0..2, lead)), "r").await;
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (2, 2));
+    let mut delete = change("delete", "C-1", "lead", json!({}));
+    delete["contact"].as_object_mut().expect("an object").remove("type");
+    let answer = invoke(&handler, &batch(&[delete]), "r").await;
+    assert!(failures(&answer).is_empty());
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn an_older_change_that_is_replayed_does_not_overwrite_a_newer_one() {
+    let mocks = Mocks::start_with(|_| {}, |_| {}).await;
+    mocks.hubspot.create_property("version");
+    let logs = Logs::listen();
+    let document = "[salesforce]\nversion_field = \"Version__c\"\n[hubspot]\nversion_property = \"version\"";
+    let handler = mocks.handler(Preset::Test, document);
+    let versioned = |mut change: Value, version: u64, replay: bool| {
+        change["version"] = version.into();
+        change["replay"] = replay.into();
+        change
+    };
+    let make = |last_name: &str, version: u64, replay: bool| {
+        let fields = || json!({"last_name": last_name, "company": "Acme"});
+        [versioned(lead("c-1", fields()), version, replay), versioned(customer("c-2", fields()), version, replay)]
+    };
+    invoke(&handler, &batch(&make("New", 7, false)), "r").await;
+    invoke(&handler, &batch(&make("Old", 6, true)), "r").await;
+    assert_eq!(logs.fates()[2..], ["superseded STALE", "superseded STALE"]);
+    assert_eq!(mocks.salesforce.lead("c-1").expect("a lead")["LastName"], "New");
+    assert_eq!(mocks.hubspot.contact("c-2").expect("a contact")["lastname"], "New");
+    invoke(&handler, &batch(&make("Newer", 8, true)), "r").await;
+    assert_eq!(mocks.salesforce.lead("c-1").expect("a lead")["LastName"], "Newer");
+    assert_eq!(mocks.hubspot.contact("c-2").expect("a contact")["lastname"], "Newer");
+}
+
+#[tokio::test]
+async fn every_record_counts_once_and_has_its_line() {
+    let mocks = Mocks::start().await;
+    let logs = Logs::listen();
+    mocks.salesforce.fail_row("c-1", row_error("STRING_TOO_LONG", "no", &[]), 1);
+    (0..50).for_each(|_| mocks.hubspot.next(Reply::Reset));
+    let mut records = batch(&[people(0..3, lead), people(3..5, customer), people(0..1, lead)].concat());
+    records.push(record(0, 6, "key", b"not JSON"));
+    records.push(record(0, 7, "key", change("delete", "c-9", "vendor", json!({})).to_string().as_bytes()));
+    let document = "[filter]\noperations = [\"create\", \"update\"]";
+    let answer = invoke(&mocks.handler(Preset::Test, document), &records, "request-1").await;
+    assert_eq!(failures(&answer).len(), 2);
+    let whole = &logs.metrics("")[0];
+    let count = |name: &str| whole[name].as_u64().expect("a count");
+    let fates = ["Delivered", "Filtered", "Superseded", "Rejected", "Failed", "SkippedSettled"];
+    let counts: Vec<u64> = fates.iter().map(|fate| count(&format!("Records{fate}"))).collect();
+    assert_eq!(counts, [2, 1, 1, 2, 2, 0]);
+    assert_eq!(count("RecordsReceived"), counts.iter().sum::<u64>());
+    assert_eq!(logs.audit().len(), records.len());
+    let numbers: std::collections::BTreeSet<String> =
+        logs.audit().iter().map(|line| line["sequence_number"].to_string()).collect();
+    assert_eq!(numbers.len(), records.len());
+    assert!(logs.lines().iter().all(|line| line["request_id"] == "request-1"), "each line names its invocation");
+}
+
+#[tokio::test]
+async fn no_line_holds_a_contacts_data() {
+    let mocks = Mocks::start().await;
+    let logs = Logs::listen();
+    let secrets = ["Lovelace-Byron", "ada-private", "7946-0000", "Privatweg", "mock-secret", "pat-mock"];
+    let fields = json!({"last_name": secrets[0], "email": format!("{}@example.com", secrets[1]), "phone": secrets[2],
+        "company": "Acme", "address": {"street": secrets[3]}});
+    let mut bad = lead("c-2", fields.clone());
+    bad["contact"]["email"] = format!("{} at example", secrets[1]).into();
+    let mut odd = lead("c-3", fields.clone());
+    odd["contact"]["first_name"] = json!([secrets[0]]);
+    let message = format!("Email: invalid email address: {}@example.com", secrets[1]);
+    mocks.salesforce.fail_row("c-1", row_error("INVALID_EMAIL_ADDRESS", &message, &["Email"]), 9);
+    let changes = [lead("c-1", fields.clone()), bad, odd, customer("c-4", fields.clone()), lead("c-5", fields)];
+    invoke(&mocks.handler(Preset::Test, ""), &batch(&changes), "r").await;
+    assert_eq!(logs.audit().len(), 5);
+    for line in logs.lines() {
+        let text = line.to_string();
+        assert!(!secrets.iter().any(|secret| text.contains(secret)), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_changes_cost_the_fewest_calls() {
+    let mocks = Mocks::start().await;
+    let handler = mocks.handler(Preset::Test, "[pipeline]\nfallback_budget_ms = 120000");
+    let changes = [people(0..5000, lead), people(5000..10_000, customer)].concat();
+    let answer = invoke(&handler, &batch(&changes), "r").await;
+    assert!(failures(&answer).is_empty());
+    let salesforce = |call| mocks.salesforce.count(call);
+    assert_eq!((salesforce(SalesforceCall::Upsert), salesforce(SalesforceCall::Token)), (25, 1));
+    assert_eq!(mocks.hubspot.count(HubSpotCall::Upsert), 50);
+}
+
+#[tokio::test]
+async fn odd_envelopes_are_answered() {
+    let mocks = Mocks::start().await;
+    let handler = mocks.handler(Preset::Test, "");
+    let good = record(0, 1, "key", lead("c-1", json!({"last_name": "A", "company": "B"})).to_string().as_bytes());
+    let mut nameless = record(0, 2, "key", b"{");
+    nameless["kinesis"].as_object_mut().expect("an object").remove("sequenceNumber");
+    let mut dataless = record(0, 3, "key", b"");
+    dataless["kinesis"].as_object_mut().expect("an object").remove("data");
+    let records = [json!(null), json!(7), json!({}), good, nameless, dataless, json!({"kinesis": {"data": 5}})];
+    let answer = invoke(&handler, &records, "r").await;
+    assert!(failures(&answer).is_empty());
+    assert_eq!(mocks.salesforce.leads().len(), 1);
+}
