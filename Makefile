@@ -1,0 +1,121 @@
+# Everything that one does with the package. Tools that are no Rust crates come from Python packages, pinned in
+# tests/requirements, each set in an environment of its own below target/.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+# arm64 or x86_64: what `make build` builds for. What a stage runs on stands in samconfig.toml.
+ARCH ?= arm64
+EVENT ?= events/mixed.json
+STAGE ?= dev
+# What the template is validated for. Where a stage is deployed to stands in samconfig.toml.
+REGION ?= us-east-1
+
+CARGO_DENY_VERSION := 0.20.2
+CARGO_MACHETE_VERSION := 0.9.2
+
+VENV := target/venv
+TOOLS := target/tools
+# cargo finds its subcommands on the PATH; what the machine already has comes first.
+CARGO_LAMBDA := $(shell command -v cargo-lambda 2>/dev/null || echo $(VENV)-lambda/ready)
+CARGO_DENY := $(shell command -v cargo-deny 2>/dev/null || echo $(TOOLS)/bin/cargo-deny)
+CARGO_MACHETE := $(shell command -v cargo-machete 2>/dev/null || echo $(TOOLS)/bin/cargo-machete)
+# The environment goes first: cargo-lambda finds its cross linker by asking the first `python3`.
+LAMBDA_PATH := $(CURDIR)/$(VENV)-lambda/bin:$(PATH)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# --- run and test ---------------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: ## Feed a generated stream through the handler into both mocks, and compare (SEED=, RECORDS=)
+	cargo run --locked --example local
+
+.PHONY: test
+test: $(VENV)-mocks/ready ## Run all tests, with the AWS services that they need emulated
+	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked
+
+.PHONY: check
+check: fmt lint doc deps events test ## Everything that must hold before a commit: fmt, lint, doc, deps, events, test
+
+.PHONY: fmt
+fmt: ## Check the formatting
+	cargo fmt --check
+
+.PHONY: lint
+lint: ## Check with clippy, warnings as errors
+	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: doc
+doc: ## Build the documentation, warnings as errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+.PHONY: deps
+deps: $(CARGO_DENY) $(CARGO_MACHETE) ## Check the dependencies: licences, sources, duplicates, advisories, unused ones
+	$(CARGO_DENY) --locked check --hide-inclusion-graph bans licenses sources
+	@# The advisories are a database of their own: a machine that cannot reach it is told so, and is not stopped by it.
+	if $(CARGO_DENY) fetch db 2>/dev/null; then $(CARGO_DENY) --locked check --hide-inclusion-graph advisories; \
+	else echo "deps: the advisory database is out of reach: advisories are NOT checked" >&2; fi
+	$(CARGO_MACHETE) .
+
+.PHONY: events
+events: ## Check that the sample events are those that tests/support/make_events.py makes
+	$(PYTHON) tests/support/make_events.py --check
+
+# --- the Lambda ------------------------------------------------------------------------------------------------------
+
+.PHONY: build
+build: $(CARGO_LAMBDA) ## Build the Lambda artifact (ARCH=arm64 or x86_64)
+	PATH="$(LAMBDA_PATH)" cargo lambda build --locked --release --bin contact-sync $(if $(filter x86_64,$(ARCH)),--x86-64,--arm64)
+	@ls -l target/lambda/contact-sync/bootstrap
+
+# The mocks write the settings that lead to them to their standard output, one NAME=VALUE a line, and then `# ready`.
+.PHONY: watch
+watch: $(CARGO_LAMBDA) ## Serve the function locally, with both mocks behind it; then `make invoke` in another terminal
+	cargo build --locked --example local
+	@mkdir -p target/local
+	@cargo run --quiet --locked --example local -- --serve > target/local/mocks.out & mocks=$$!; \
+	trap 'kill $$mocks 2>/dev/null || true' EXIT; \
+	until grep -qsx '# ready' target/local/mocks.out; do \
+	  kill -0 $$mocks || { echo "watch: the mocks did not start" >&2; exit 1; }; sleep 0.2; done; \
+	grep '^[A-Z]' target/local/mocks.out > target/local/mocks.env; \
+	PATH="$(LAMBDA_PATH)" cargo lambda watch --only-lambda-apis --bin contact-sync --env-file target/local/mocks.env
+
+.PHONY: invoke
+invoke: $(CARGO_LAMBDA) ## Send a sample event to the function that `make watch` serves (EVENT=events/NAME.json)
+	@PATH="$(LAMBDA_PATH)" cargo lambda invoke contact-sync --data-file $(EVENT)
+
+# --- the stack -------------------------------------------------------------------------------------------------------
+
+.PHONY: validate
+validate: $(VENV)-sam/ready $(VENV)-checkov/ready ## Check the template: sam, cfn-lint, checkov, and what our test holds
+	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam validate --lint --template template.yaml --region $(REGION)
+	$(VENV)-sam/bin/cfn-lint --regions $(REGION) --template template.yaml
+	$(VENV)-checkov/bin/checkov --config-file .checkov.yaml --file template.yaml
+	AWS_DEFAULT_REGION=$(REGION) $(VENV)-sam/bin/python -m unittest discover --start-directory tests/template
+
+.PHONY: deploy
+deploy: $(VENV)-sam/ready $(CARGO_LAMBDA) ## Build and deploy the stack (STAGE=dev, staging or prod; GUIDED=1 the first time)
+	PATH="$(LAMBDA_PATH)" SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam build --config-env $(STAGE)
+	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam deploy --config-env $(STAGE) $(if $(GUIDED),--guided)
+
+# --- tools -----------------------------------------------------------------------------------------------------------
+
+$(VENV)-%/ready: tests/requirements/%.txt
+	$(PYTHON) -m venv --clear $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# Below target/ they are built once for each checkout. The versions are pinned for the same reason as all others.
+$(TOOLS)/bin/cargo-deny:
+	cargo install --quiet --locked --root $(TOOLS) cargo-deny@$(CARGO_DENY_VERSION)
+$(TOOLS)/bin/cargo-machete:
+	cargo install --quiet --locked --root $(TOOLS) cargo-machete@$(CARGO_MACHETE_VERSION)
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	rm -rf target .aws-sam
