@@ -1,0 +1,356 @@
+"""What the template promises, held on the resources that CloudFormation would get: the template is translated first, as
+AWS does it, so that what the transform adds is judged too.
+
+Run by `make validate`, which has the translator. Needs no network and no account.
+"""
+
+import functools
+import json
+import logging
+import re
+import unittest
+from pathlib import Path
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).resolve().parents[2]
+DAY = 24 * 60 * 60
+
+
+def source():
+    return yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def translated():
+    # The translator counts what it does for AWS's own service, and warns that nobody collects it.
+    logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
+    template = source()
+    # `sam package` puts the place of the upload here; the translator accepts nothing local.
+    template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/key"
+    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+    session = boto3.Session(region_name="us-east-1")
+    # Without managed policies: a template that needs one does not translate here, and is to say what it needs itself.
+    translator = Translator({}, Parser(), boto_session=session)
+    return translator.translate(template, defaults)
+
+
+def statements(policy):
+    """The statements of a policy, those behind a condition included."""
+    for statement in policy["Statement"]:
+        if "Fn::If" in statement:
+            statement = statement["Fn::If"][1]
+        yield statement
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+class Template(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.source = source()
+        cls.template = translated()
+        cls.resources = cls.template["Resources"]
+        cls.parameters = cls.template["Parameters"]
+
+    def of_type(self, kind):
+        found = {name: r for name, r in self.resources.items() if r["Type"] == kind}
+        self.assertTrue(found, f"the template has no {kind}")
+        return found
+
+    def the(self, kind):
+        found = self.of_type(kind)
+        self.assertEqual(len(found), 1, f"one {kind} was expected: {sorted(found)}")
+        return next(iter(found.values()))["Properties"]
+
+    def default(self, reference):
+        """The default of the parameter that a property refers to."""
+        return self.parameters[reference["Ref"]]["Default"]
+
+
+class TheMapping(Template):
+    def setUp(self):
+        self.mapping = self.the("AWS::Lambda::EventSourceMapping")
+
+    def test_reports_failed_records_one_by_one(self):
+        self.assertEqual(self.mapping["FunctionResponseTypes"], ["ReportBatchItemFailures"])
+
+    def test_halves_a_batch_that_fails_as_a_whole(self):
+        self.assertIs(self.mapping["BisectBatchOnFunctionError"], True)
+
+    def test_retries_by_age_and_not_by_count(self):
+        self.assertEqual(self.mapping["MaximumRetryAttempts"], -1)
+        self.assertGreaterEqual(self.default(self.mapping["MaximumRecordAgeInSeconds"]), DAY)
+
+    def test_gives_up_records_before_the_stream_forgets_them(self):
+        retention = self.the("AWS::Kinesis::Stream")["RetentionPeriodHours"] * 3600
+        parameter = self.parameters[self.mapping["MaximumRecordAgeInSeconds"]["Ref"]]
+        self.assertLess(parameter["Default"], retention)
+        self.assertLess(parameter["MaxValue"], retention)
+
+    def test_misses_nothing_that_is_written_before_it_starts(self):
+        self.assertEqual(self.mapping["StartingPosition"], "TRIM_HORIZON")
+
+    def test_puts_what_it_gives_up_into_the_bucket(self):
+        destination = self.mapping["DestinationConfig"]["OnFailure"]["Destination"]
+        self.assertEqual(destination, {"Fn::GetAtt": ["FailedEvents", "Arn"]})
+
+    def test_counts_its_events(self):
+        self.assertEqual(self.mapping["MetricsConfig"], {"Metrics": ["EventCount"]})
+
+    def test_filters_nothing(self):
+        # A filter on `data` drops every record that is no JSON without a trace.
+        self.assertNotIn("FilterCriteria", self.mapping)
+
+    def test_batches_as_documented(self):
+        self.assertEqual(self.default(self.mapping["BatchSize"]), 1000)
+        self.assertEqual(self.default(self.mapping["MaximumBatchingWindowInSeconds"]), 1)
+
+    def test_calls_the_function_as_it_was_deployed_last(self):
+        # Not a version or an alias: a deployment that changes only a parameter publishes none.
+        self.assertEqual(self.mapping["FunctionName"], {"Ref": "Function"})
+        self.assertNotIn("AWS::Lambda::Alias", {r["Type"] for r in self.resources.values()})
+
+
+class TheFunction(Template):
+    def setUp(self):
+        self.function = self.the("AWS::Lambda::Function")
+
+    def test_gets_every_variable_that_production_needs(self):
+        variables = self.function["Environment"]["Variables"]
+        self.assertEqual(
+            sorted(variables),
+            [
+                "CONTACT_SYNC_CONFIG",
+                "CONTACT_SYNC_PRESET",
+                "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL",
+                "CONTACT_SYNC__HUBSPOT__SECRET_ID",
+                "CONTACT_SYNC__PIPELINE__CONCURRENCY_SHARE",
+                "CONTACT_SYNC__SALESFORCE__SECRET_ID",
+                "CONTACT_SYNC__STATE__TABLE",
+            ],
+        )
+        self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": "ssm:${SettingsDocument}"})
+
+    def test_every_variable_names_a_setting_that_exists(self):
+        # Python 3.11 reads TOML; older ones skip what the Rust tests hold anyway.
+        try:
+            import tomllib
+        except ImportError:
+            self.skipTest("this Python reads no TOML")
+        settings = tomllib.loads((ROOT / "src/settings/defaults.toml").read_text(encoding="utf-8"))
+        for name in self.function["Environment"]["Variables"]:
+            if "__" in name:
+                _, section, key = name.lower().split("__")
+                self.assertIn(key, settings[section], name)
+
+    def test_offers_only_presets_that_exist(self):
+        for preset in self.parameters["Preset"]["AllowedValues"]:
+            self.assertTrue((ROOT / f"src/settings/presets/{preset}.toml").is_file(), preset)
+
+    def test_carries_no_secret(self):
+        text = json.dumps(self.template)
+        self.assertNotIn("{{resolve:", text)
+        for secret in self.of_type("AWS::SecretsManager::Secret").values():
+            self.assertNotIn("SecretString", secret["Properties"])
+
+    def test_logs_json_into_the_group_with_retention(self):
+        logging = self.function["LoggingConfig"]
+        self.assertEqual(logging["LogFormat"], "JSON")
+        self.assertEqual(logging["LogGroup"], {"Ref": "LogGroup"})
+
+    def test_is_traced(self):
+        self.assertEqual(self.function["TracingConfig"], {"Mode": "Active"})
+
+    def test_is_the_binary_of_the_package(self):
+        package = (ROOT / "Cargo.toml").read_text(encoding="utf-8")
+        binary = self.source["Resources"]["Function"]["Metadata"]["BuildProperties"]["Binary"]
+        self.assertRegex(package, rf'(?m)^default-run = "{re.escape(binary)}"$')
+        self.assertEqual(self.function["Handler"], "bootstrap")
+        self.assertEqual(self.function["Runtime"], "provided.al2023")
+
+    def test_shares_rate_limits_among_the_invocations_that_may_run(self):
+        share = self.function["Environment"]["Variables"]["CONTACT_SYNC__PIPELINE__CONCURRENCY_SHARE"]
+        self.assertEqual(share, {"Ref": "ConcurrentInvocations"})
+        self.assertIn({"Ref": "ConcurrentInvocations"}, self.function["ReservedConcurrentExecutions"]["Fn::If"])
+
+
+class LeastPrivilege(Template):
+    # What AWS gives no resource for. Everything else names what it is for.
+    WITHOUT_RESOURCE = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+
+    def statements(self):
+        role = self.the("AWS::IAM::Role")
+        self.assertNotIn("ManagedPolicyArns", role, "managed policies reach further than this function")
+        for policy in role["Policies"]:
+            yield from statements(policy["PolicyDocument"])
+
+    def test_no_statement_reaches_every_resource(self):
+        for statement in self.statements():
+            if set(as_list(statement["Action"])) <= self.WITHOUT_RESOURCE:
+                continue
+            for resource in as_list(statement["Resource"]):
+                self.assertNotEqual(resource, "*", statement["Sid"])
+
+    def test_a_star_stands_only_behind_a_name(self):
+        # Names that a service chooses below a resource of ours: log streams, and objects in the bucket.
+        allowed = {"WriteItsLogs": r":log-group:\$\{LogGroup\}:\*$", "StoreFailedEvents": r"^\$\{FailedEvents\.Arn\}/aws/lambda/\*$"}
+        for statement in self.statements():
+            if set(as_list(statement["Action"])) <= self.WITHOUT_RESOURCE:
+                continue
+            for resource in as_list(statement["Resource"]):
+                text = resource["Fn::Sub"] if isinstance(resource, dict) and "Fn::Sub" in resource else json.dumps(resource)
+                if "*" in text:
+                    self.assertRegex(text, allowed.get(statement["Sid"], "^$"), statement["Sid"])
+
+    def test_no_statement_allows_every_action(self):
+        for statement in self.statements():
+            self.assertEqual(statement["Effect"], "Allow")
+            for action in as_list(statement["Action"]):
+                self.assertNotIn("*", action, statement["Sid"])
+
+    def test_nothing_may_be_deleted_or_read_that_it_only_writes(self):
+        actions = {action for statement in self.statements() for action in as_list(statement["Action"])}
+        for action in actions:
+            self.assertNotRegex(action, r":(Delete|Purge|Update(?!Item)|Create(?!LogStream)|PutSecret|Receive|Scan)", action)
+
+    def test_only_lambda_takes_the_role(self):
+        trust = self.the("AWS::IAM::Role")["AssumeRolePolicyDocument"]["Statement"]
+        self.assertEqual([s["Principal"] for s in trust], [{"Service": "lambda.amazonaws.com"}])
+
+    def test_what_is_denied_is_denied_to_everybody(self):
+        for kind in ("AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy"):
+            for statement in self.the(kind)["PolicyDocument"]["Statement"]:
+                self.assertEqual(statement["Effect"], "Deny")
+                self.assertEqual(statement["Condition"], {"Bool": {"aws:SecureTransport": "false"}})
+
+
+class WhatIsStored(Template):
+    def test_logs_are_kept_for_a_while_and_not_for_ever(self):
+        days = self.default(self.the("AWS::Logs::LogGroup")["RetentionInDays"])
+        self.assertGreaterEqual(days, 30)
+        self.assertLessEqual(days, 731)
+
+    def test_dead_letters_are_kept_for_as_long_as_possible(self):
+        self.assertEqual(self.the("AWS::SQS::Queue")["MessageRetentionPeriod"], 14 * DAY)
+
+    def test_everything_is_encrypted(self):
+        stream = self.the("AWS::Kinesis::Stream")["StreamEncryption"]
+        self.assertEqual(stream["EncryptionType"], "KMS")
+        queue = self.the("AWS::SQS::Queue")
+        self.assertEqual(queue["SqsManagedSseEnabled"]["Fn::If"][2], True)
+        self.assertIs(self.the("AWS::DynamoDB::Table")["SSESpecification"]["SSEEnabled"], True)
+        bucket = self.the("AWS::S3::Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        self.assertEqual(bucket[0]["ServerSideEncryptionByDefault"]["SSEAlgorithm"], "aws:kms")
+
+    def test_one_key_of_the_owner_serves_everything(self):
+        with_key = json.dumps({"Fn::If": ["HasKey", {"Ref": "KmsKeyArn"}]})[:-2]
+        for name in ("Stream", "Function", "SalesforceSecret", "HubSpotSecret", "StateTable", "DeadLetterQueue",
+                     "FailedEvents", "LogGroup", "AlarmTopic"):
+            self.assertIn(with_key, json.dumps(self.resources[name]["Properties"]), name)
+
+    def test_the_state_table_is_the_one_that_the_function_expects(self):
+        table = self.the("AWS::DynamoDB::Table")
+        self.assertEqual([k["AttributeName"] for k in table["KeySchema"]], ["pk", "sk"])
+        self.assertEqual(table["TimeToLiveSpecification"], {"AttributeName": "expires_at", "Enabled": True})
+        self.assertIs(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], True)
+        self.assertEqual(table["BillingMode"], "PAY_PER_REQUEST")
+
+    def test_nobody_outside_reads_the_bucket_and_it_forgets(self):
+        bucket = self.the("AWS::S3::Bucket")
+        self.assertTrue(all(bucket["PublicAccessBlockConfiguration"].values()))
+        self.assertEqual(len(bucket["PublicAccessBlockConfiguration"]), 4)
+        self.assertTrue(bucket["LifecycleConfiguration"]["Rules"])
+
+    def test_data_outlives_the_stack(self):
+        for name in ("Stream", "DeadLetterQueue", "FailedEvents", "SalesforceSecret", "HubSpotSecret", "LogGroup"):
+            self.assertEqual(self.resources[name].get("DeletionPolicy"), "Retain", name)
+            self.assertEqual(self.resources[name].get("UpdateReplacePolicy"), "Retain", name)
+
+
+class Alarms(Template):
+    def alarms(self):
+        return {name: r["Properties"] for name, r in self.of_type("AWS::CloudWatch::Alarm").items()}
+
+    def names(self):
+        return {name: a["AlarmName"]["Fn::Sub"].removeprefix("${AWS::StackName}-") for name, a in self.alarms().items()}
+
+    def metrics(self):
+        for alarm in self.alarms().values():
+            for metric in alarm.get("Metrics", [alarm]):
+                metric = metric.get("MetricStat", {}).get("Metric", metric)
+                if "MetricName" in metric:
+                    yield metric["Namespace"], metric["MetricName"]
+
+    def test_each_tells_somebody(self):
+        topic = {"Fn::If": ["CreateTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}
+        for name, alarm in self.alarms().items():
+            self.assertEqual(alarm["AlarmActions"], [topic], name)
+            self.assertEqual(alarm["OKActions"], [topic], name)
+
+    def test_none_is_raised_by_silence(self):
+        # A quiet stream reports nothing. The alarm `stalled` is for a silence that is not quiet.
+        for name, alarm in self.alarms().items():
+            self.assertEqual(alarm["TreatMissingData"], "notBreaching", name)
+
+    def test_everything_that_breaks_has_one(self):
+        for metric in (
+            ("AWS/Lambda", "IteratorAge"), ("AWS/Lambda", "Errors"), ("AWS/Lambda", "Throttles"),
+            ("AWS/Lambda", "DroppedEventCount"), ("AWS/Lambda", "FailedInvokeEventCount"),
+            ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+            ("ContactSync", "AuthFailures"), ("ContactSync", "ConfigErrors"), ("ContactSync", "BreakerOpen"),
+            ("ContactSync", "DailyQuotaUsedPercent"), ("ContactSync", "UnknownCodes"),
+        ):
+            self.assertIn(metric, set(self.metrics()))
+
+    def test_each_destination_has_its_own(self):
+        names = set(self.names().values())
+        for kind in ("authentication", "breaker", "quota"):
+            self.assertLessEqual({f"salesforce-{kind}", f"hubspot-{kind}"}, names)
+
+    def test_each_has_a_row_in_the_runbook(self):
+        runbook = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
+        for name, title in self.names().items():
+            self.assertIn(f"RUNBOOK.md#{title}", self.alarms()[name]["AlarmDescription"])
+            self.assertRegex(runbook, rf'(?m)^### {re.escape(title)}$', name)
+
+
+class Dashboard(Template):
+    def test_is_json_and_shows_every_metric_of_ours(self):
+        text, names = self.the("AWS::CloudWatch::Dashboard")["DashboardBody"]["Fn::Sub"]
+        body = json.loads(re.sub(r"\$\{[^}]+\}", "1", text))
+        self.assertGreater(len(body["widgets"]), 5)
+        self.assertEqual(set(names), {"QueueName"})
+        for metric in (
+            "RecordsDelivered", "RecordsFiltered", "RecordsSuperseded", "RecordsRejected", "RecordsFailed",
+            "RecordsSkippedSettled", "ApiCalls", "ApiErrors", "Retries", "RateLimited", "ApiLatency", "AuthFailures",
+            "ConfigErrors", "ColdStart", "BreakerOpen", "DailyQuotaUsedPercent", "DeadLettersStored", "ValuesCut",
+            "UnknownCodes",
+        ):
+            self.assertIn(f'"{metric}"', text)
+
+
+class Parameters(Template):
+    def test_each_is_described_and_in_a_group(self):
+        groups = self.source["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        grouped = [name for group in groups for name in group["Parameters"]]
+        self.assertEqual(sorted(grouped), sorted(self.source["Parameters"]))
+        for name, parameter in self.source["Parameters"].items():
+            self.assertIn("Description", parameter, name)
+            self.assertIn("Default", parameter, f"{name}: a first deployment must not need a lookup")
+
+    def test_an_arn_is_held_to_its_form(self):
+        for name, parameter in self.source["Parameters"].items():
+            if name.endswith("Arn"):
+                self.assertIn("AllowedPattern", parameter, name)
+                self.assertRegex("", parameter["AllowedPattern"], name)
+                self.assertNotRegex("not an arn", parameter["AllowedPattern"], name)
+
+
+if __name__ == "__main__":
+    unittest.main()
