@@ -238,9 +238,13 @@ fn refused(answer: &HttpAnswer) -> Failed {
     }
     let problems = errors::problems(answer);
     let Some(problem) = problems.first() else {
-        let remedy =
-            format!("login_url answers {} without Salesforce's own words: check it, and proxies", answer.status);
-        return Failed::Other(stop(Cause::Configuration, "NO_TOKEN", remedy));
+        if answer.status < 400 {
+            let remedy = "login_url in the secret leads elsewhere: it has to be the org's own My Domain".to_owned();
+            return Failed::Other(stop(Cause::Configuration, "NO_TOKEN", remedy));
+        }
+        // Without Salesforce's own words it is a proxy's, which may be gone in a moment; the breaker bounds the calls.
+        let code = Code::from_system(&format!("HTTP_{}", answer.status));
+        return Failed::Other(CallError::Retry { code, after: None, pressure: false });
     };
     let said = format!("{} {}", problem.code(), problem.message.as_deref().unwrap_or_default()).to_lowercase();
     match REFUSALS.iter().find(|(part, ..)| said.contains(part)) {

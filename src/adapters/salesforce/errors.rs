@@ -34,6 +34,19 @@ impl Problem {
         self.message.as_ref().is_some_and(|message| message.to_lowercase().contains(&part.to_lowercase()))
     }
 
+    /// A row that failed and does not say why.
+    pub(super) fn reasonless() -> Self {
+        let message = "Salesforce gives no reason".to_owned();
+        Self { code: Some("NO_REASON".to_owned()), message: Some(message), fields: None }
+    }
+
+    /// Whether the message names the field `name`, and not one whose name only ends or begins so.
+    fn names(&self, name: &str) -> bool {
+        let message = self.message.as_deref().unwrap_or_default();
+        let words = message.split(|character: char| !character.is_alphanumeric() && character != '_');
+        words.into_iter().any(|word| word.eq_ignore_ascii_case(name))
+    }
+
     pub(super) fn code(&self) -> Code {
         Code::from_system(self.code.as_deref().unwrap_or("NO_CODE"))
     }
@@ -95,6 +108,7 @@ const ROWS: &[(&str, Verdict)] = &[
     ("ORG_IN_MAINTENANCE", Verdict::Later),
     ("API_CURRENTLY_DISABLED", Verdict::Later),
     ("COLLISION_DETECTED", Verdict::Once),
+    ("NO_REASON", Verdict::Once),
     ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", Verdict::Trigger),
     ("CANNOT_EXECUTE_FLOW_TRIGGER", Verdict::Trigger),
     ("FLOW_EXCEPTION", Verdict::Trigger),
@@ -128,6 +142,12 @@ pub(super) fn is_known(problem: &Problem) -> bool {
     ROWS.iter().any(|(name, _)| *name == code) || PUBLISHED.lines().any(|name| name == code)
 }
 
+/// Of several errors of one row, the one that decides: what can never succeed is not helped by what passes.
+pub(super) fn deciding(problems: &[Problem]) -> Option<&Problem> {
+    let is_final = |problem: &&Problem| verdict_of(problem) == Verdict::Reject;
+    problems.iter().find(is_final).or_else(|| problems.first())
+}
+
 /// What became of a row with `problem`; `body` is what was sent, `None` for a delete.
 pub(super) fn of_row(problem: &Problem, body: Option<&RawValue>, settings: &Settings) -> Outcome {
     let rejection = || problem.rejection();
@@ -137,7 +157,7 @@ pub(super) fn of_row(problem: &Problem, body: Option<&RawValue>, settings: &Sett
         Verdict::Halved => retry(Again::Halved),
         Verdict::Trigger if PASSING.iter().any(|part| problem.says(part)) => retry(Again::Halved),
         // Another writer was faster in creating the very record: now it is there to be updated.
-        Verdict::Duplicate if problem.says(&settings.external_id_field) => retry(Again::Once(None, rejection())),
+        Verdict::Duplicate if problem.names(&settings.external_id_field) => retry(Again::Once(None, rejection())),
         Verdict::Duplicate if problem.says("duplicate external id specified") => retry(Again::Halved),
         Verdict::Missing if is_about_defaults(problem) => match body.and_then(with_defaults) {
             Some(body) => retry(Again::Once(Some(body), rejection())),
@@ -153,7 +173,7 @@ pub(super) fn of_row(problem: &Problem, body: Option<&RawValue>, settings: &Sett
 fn is_about_defaults(problem: &Problem) -> bool {
     let fields = problem.fields.as_deref().unwrap_or_default();
     let named = |field: &String| REQUIRED.contains(&field.as_str());
-    if fields.is_empty() { REQUIRED.iter().any(|field| problem.says(field)) } else { fields.iter().all(named) }
+    if fields.is_empty() { REQUIRED.iter().any(|field| problem.names(field)) } else { fields.iter().all(named) }
 }
 
 /// Whether the rows' errors tell of our settings or of the org rather than of any record. `problems` has one entry
@@ -225,11 +245,10 @@ pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
         (400 | 403 | 404 | 405 | 410 | 415, Some(problem)) if is_about_settings(answer.status, problem) => {
             CallError::Stop(configuration(problem, settings))
         }
-        (300 | 400 | 413 | 414, _) => {
-            let mut rejection = Rejection::new(code.clone(), format!("Salesforce answered {}", answer.status));
-            if let Some(problem) = problem {
-                rejection = problem.rejection();
-            }
+        (400, Some(problem)) => CallError::Refused { rejection: problem.rejection(), suspects: Vec::new() },
+        // Whoever says so, a smaller request helps.
+        (300 | 413 | 414, _) => {
+            let rejection = Rejection::new(code.clone(), format!("Salesforce answered {}", answer.status));
             CallError::Refused { rejection, suspects: Vec::new() }
         }
         (301..=399, _) => stop(
@@ -237,7 +256,7 @@ pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
             "Salesforce redirects: login_url in the secret has to be the org's own My Domain",
         ),
         (429 | 503 | 504, _) => retry(after, true),
-        // 403 or 404 without Salesforce's own words is a proxy's; so is whatever else is unknown.
+        // 400, 403 or 404 without Salesforce's own words is a proxy's; so is whatever else is unknown.
         _ => retry(after, false),
     }
 }

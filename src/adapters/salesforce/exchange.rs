@@ -38,9 +38,12 @@ impl Salesforce {
         let token = self.auth.token(&self.http, call).await?;
         let mut answer = self.send(&token, &ask, is_compressed, call).await?;
         if has_ended(&answer) {
-            call.meter.auth_failure();
+            // Sessions end: only a new one that is refused too is a failure.
             let token = self.auth.renew(&token, &self.http, call).await?;
             answer = self.send(&token, &ask, is_compressed, call).await?;
+            if answer.status == 401 {
+                call.meter.auth_failure();
+            }
         }
         if (200..300).contains(&answer.status) {
             return Ok(answer);

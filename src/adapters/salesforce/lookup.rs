@@ -29,6 +29,8 @@ pub(super) struct Held {
 #[derive(Deserialize)]
 struct Page<'a> {
     done: bool,
+    #[serde(rename = "totalSize")]
+    total: usize,
     #[serde(rename = "nextRecordsUrl")]
     next: Option<String>,
     #[serde(borrow)]
@@ -50,13 +52,19 @@ impl Salesforce {
                 query: Some(query),
                 body: None,
             };
-            for _ in 0..MOST_PAGES {
+            // A record that is overlooked would count as gone: what does not add up is no answer.
+            let mut records = 0;
+            for number in 1.. {
                 let answer = self.ask(ask.clone(), call).await?;
                 let page: Page<'_> = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
-                page.records.iter().for_each(|record| self.take(record, &mut found));
-                let Some(next) = page.next.filter(|_| !page.done) else {
+                for record in &page.records {
+                    self.take(record, &mut found).ok_or_else(unreadable)?;
+                }
+                records += page.records.len();
+                if page.done && records == page.total {
                     break;
-                };
+                }
+                let next = page.next.filter(|_| !page.done && number < MOST_PAGES).ok_or_else(unreadable)?;
                 let (path, query) = next.split_once('?').map_or((&*next, None), |(path, query)| (path, Some(query)));
                 (ask.path, ask.query) = (path.to_owned(), query.map(str::to_owned));
             }
@@ -87,17 +95,16 @@ impl Salesforce {
         queries
     }
 
-    fn take(&self, record: &RawValue, found: &mut HashMap<String, Vec<Held>>) {
-        let fields: Map<String, Value> = serde_json::from_str(record.get()).unwrap_or_default();
+    fn take(&self, record: &RawValue, found: &mut HashMap<String, Vec<Held>>) -> Option<()> {
+        let fields: Map<String, Value> = serde_json::from_str(record.get()).ok()?;
         // Salesforce tells fields apart without regard to letter case, and answers in its own.
         let field = |name: &str| fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-        let key = field(&self.settings.external_id_field).and_then(Value::as_str).and_then(ContactId::new);
-        let id = field("Id").and_then(Value::as_str);
+        let key = ContactId::new(field(&self.settings.external_id_field)?.as_str()?)?;
         let is_id = |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if let (Some(key), Some(id)) = (key, id.filter(is_id)) {
-            let version = field(&self.settings.version_field).and_then(version);
-            found.entry(key.key().to_owned()).or_default().push(Held { id: id.to_owned(), version });
-        }
+        let id = field("Id")?.as_str().filter(is_id)?;
+        let version = field(&self.settings.version_field).and_then(version);
+        found.entry(key.key().to_owned()).or_default().push(Held { id: id.to_owned(), version });
+        Some(())
     }
 }
 

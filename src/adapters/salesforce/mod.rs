@@ -106,7 +106,7 @@ impl Salesforce {
         let held = self.look_up(&guarded, call).await?;
         for (payload, outcome) in batch.iter().zip(&mut outcomes) {
             let newest = held.get(payload.id.key()).into_iter().flatten().filter_map(|held| held.version).max();
-            if self.is_guarded(payload) && newest > Some(payload.version) {
+            if self.is_guarded(payload) && newest.is_some_and(|newest| newest > held_version(payload)) {
                 *outcome = Some(Outcome::Stale);
             }
         }
@@ -122,15 +122,22 @@ impl Salesforce {
         let unreadable = || CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false };
         let rows: Vec<&RawValue> = serde_json::from_slice(answer).map_err(|_| unreadable())?;
         let mut rows: Vec<Row> = rows.iter().map(|row| serde_json::from_str(row.get()).unwrap_or_default()).collect();
+        if rows.len() > sent.len() {
+            return Err(unreadable());
+        }
         rows.resize_with(sent.len(), Row::default);
         let nameless = Problem::default();
-        let problems: Vec<Option<&Problem>> = rows
-            .iter()
-            .map(|row| match row.success {
-                Some(true) => None,
-                _ => Some(row.errors.as_deref().and_then(<[Problem]>::first).unwrap_or(&nameless)),
-            })
-            .collect();
+        let reasonless = Problem::reasonless();
+        let problems: Vec<Option<&Problem>> =
+            rows.iter()
+                .map(|row| match row.success {
+                    Some(true) => None,
+                    _ => Some(
+                        errors::deciding(row.errors.as_deref().unwrap_or_default())
+                            .unwrap_or(if row.success.is_some() { &reasonless } else { &nameless }),
+                    ),
+                })
+                .collect();
         if let Some(stop) = errors::of_all_rows(&problems, &self.settings) {
             return Err(CallError::Stop(stop));
         }
@@ -159,7 +166,7 @@ impl Salesforce {
             let newest = found.iter().filter_map(|held| held.version).max();
             if found.is_empty() {
                 outcomes[at] = Some(gone());
-            } else if self.is_guarded(payload) && newest > Some(payload.version) {
+            } else if self.is_guarded(payload) && newest.is_some_and(|newest| newest > held_version(payload)) {
                 outcomes[at] = Some(Outcome::Stale);
             } else {
                 records.extend(found.iter().map(|held| (at, held.id.as_str())));
@@ -221,6 +228,11 @@ fn open(outcomes: &[Option<Outcome>]) -> Vec<usize> {
 /// What has no outcome by now has failed.
 fn settle(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(unanswered)).collect()
+}
+
+/// A payload's version as the field would hold it.
+fn held_version(payload: &Payload) -> u64 {
+    payload.version.min(model::LARGEST_VERSION)
 }
 
 fn unanswered() -> Outcome {

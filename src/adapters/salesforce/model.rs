@@ -19,6 +19,9 @@ const NOT_PROVIDED: &str = "[not provided]";
 /// <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
 pub(super) const REQUIRED: [&str; 2] = ["LastName", "Company"];
 
+/// The largest number that a field of the type Number(18, 0) holds.
+pub(super) const LARGEST_VERSION: u64 = 999_999_999_999_999_999;
+
 /// What happens to a text that is longer than its field. Since API version 15 Salesforce refuses it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Excess {
@@ -111,7 +114,7 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(R
     // After the attributes: none of them may take the place of the key or of the version.
     record.insert(&settings.external_id_field, Value::Text(contact.id.as_str().into()));
     if !settings.version_field.is_empty() {
-        record.insert(&settings.version_field, Value::Version(change.guard_version()));
+        record.insert(&settings.version_field, Value::Version(change.guard_version().min(LARGEST_VERSION)));
     }
     Ok((record, cuts))
 }
