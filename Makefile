@@ -37,7 +37,7 @@ run: ## Feed a generated stream through the handler into both mocks, and compare
 
 .PHONY: test
 test: $(VENV)-mocks/ready ## Run all tests, with the AWS services that they need emulated
-	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked
+	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked --all-features
 
 .PHONY: check
 check: fmt lint doc deps events test ## Everything that must hold before a commit: fmt, lint, doc, deps, events, test
@@ -48,11 +48,11 @@ fmt: ## Check the formatting
 
 .PHONY: lint
 lint: ## Check with clippy, warnings as errors
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 
 .PHONY: doc
 doc: ## Build the documentation, warnings as errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 
 .PHONY: deps
 deps: $(CARGO_DENY) $(CARGO_MACHETE) ## Check the dependencies: licences, sources, duplicates, advisories, unused ones

@@ -11,6 +11,7 @@ pub mod memory;
 pub mod mock_hubspot;
 pub mod mock_salesforce;
 pub mod moto;
+pub mod runtime_api;
 pub mod server;
 pub mod source;
 pub mod stream;

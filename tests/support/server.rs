@@ -133,11 +133,16 @@ impl Server {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+
+    /// Takes no more connections, and ends those that there are.
+    pub fn stop(&self) {
+        self.accepting.abort();
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.stop();
     }
 }
 

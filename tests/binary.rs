@@ -1,0 +1,51 @@
+//! The real binary behind a Runtime API: what Lambda starts is what the other tests test.
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+use support::harness::{Mocks, batch, change};
+use support::runtime_api::Function;
+use support::stream::sequence_number;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
+const TIME: Duration = Duration::from_secs(30);
+
+fn variables(mocks: &Mocks) -> Vec<(String, String)> {
+    let mut variables = mocks.variables();
+    variables.push(("CONTACT_SYNC_PRESET".to_owned(), "test".to_owned()));
+    variables
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_by_the_binary_as_by_the_handler() {
+    let mocks = Mocks::start().await;
+    let mut function = Function::start(Path::new(BINARY), &variables(&mocks)).await;
+    let fields = || json!({"last_name": "Lovelace", "company": "Acme", "email": "ada@example.com"});
+    let records = batch(&[change("create", "c-1", "lead", fields()), change("create", "c-2", "vendor", fields())]);
+    let event = json!({"Records": records}).to_string();
+    let ended = function.invoke(event.clone(), "r-1", TIME).await;
+    assert_eq!(ended.failures(), [""; 0]);
+    assert!(mocks.salesforce.lead("c-1").is_some() && mocks.hubspot.contact("c-2").is_some());
+    mocks.hubspot_server.stop();
+    let ended = function.invoke(event, "r-2", Duration::from_secs(3)).await;
+    assert_eq!(ended.failures(), [sequence_number(0, 1)]);
+}
+
+#[tokio::test]
+async fn a_bad_start_ends_with_one_line_that_names_the_setting() {
+    let mocks = Mocks::start().await;
+    let mut variables = variables(&mocks);
+    variables.push(("CONTACT_SYNC__HUBSPOT__BATCH_SIZE".to_owned(), "101".to_owned()));
+    let mut function = Function::start(Path::new(BINARY), &variables).await;
+    assert!(function.time_to_first_poll().await.is_none());
+    assert!(!function.exit().await.success());
+    let lines = function.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("CONTACT_SYNC__HUBSPOT__BATCH_SIZE: `hubspot.batch_size` is 101; allowed: 1 to 100"),
+        "{lines:?}"
+    );
+}
