@@ -130,7 +130,7 @@ fn trouble(mocks: &Mocks) {
 /// All shards at once, each batch by batch, with redelivery of what failed; gives how often records were delivered.
 async fn feed(handler: &Handler, mut shards: Vec<Shard>, mocks: &Mocks) -> Result<usize, String> {
     let total: usize = shards.iter().map(|shard| shard.records.len()).sum();
-    let (mut delivered, mut round, mut stuck) = (0, 0_usize, 0);
+    let (mut delivered, mut round, mut stuck) = (0, 0_usize, 0_u32);
     while shards.iter().any(|shard| !shard.is_drained()) {
         round += 1;
         if round == 3 {
@@ -154,15 +154,21 @@ async fn feed(handler: &Handler, mut shards: Vec<Shard>, mocks: &Mocks) -> Resul
         });
         delivered += futures_util::future::join_all(batches).await.into_iter().sum::<usize>();
         let done: usize = shards.iter().map(|shard| shard.checkpoint).sum();
-        progress(done, total);
-        stuck = if done == before { stuck + 1 } else { 0 };
-        if stuck > 100 {
+        if done > before {
+            progress(done, total);
+            stuck = 0;
+            continue;
+        }
+        stuck += 1;
+        if stuck == 1 {
+            say("\na system is away: its records come again until it is back");
+        }
+        if stuck > 30 {
             return Err(format!("no progress at record {done} of {total}"));
         }
-        if stuck > 0 {
-            // As the mapping does, give a system a moment.
-            tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_millis(100)).await;
-        }
+        // As the mapping does, give the system a moment, and a longer one each time.
+        let pause = Duration::from_millis(100 << stuck.min(4));
+        tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
     }
     Ok(delivered)
 }
