@@ -13,6 +13,9 @@ STAGE ?= dev
 # What the template is validated for. Where a stage is deployed to stands in samconfig.toml.
 REGION ?= us-east-1
 
+# One feature set for whatever is built to be tried or tested: another would compile the AWS SDK a second time.
+FEATURES := --all-features
+
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
 
@@ -33,11 +36,11 @@ help: ## Show this list
 
 .PHONY: run
 run: ## Feed a generated stream through the handler into both mocks, and compare (SEED=, RECORDS=)
-	cargo run --locked --example local
+	cargo run --locked $(FEATURES) --example local
 
 .PHONY: test
 test: $(VENV)-mocks/ready ## Run all tests, with the AWS services that they need emulated
-	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked --all-features
+	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked $(FEATURES)
 
 .PHONY: check
 check: fmt lint doc deps events test ## Everything that must hold before a commit: fmt, lint, doc, deps, events, test
@@ -48,11 +51,11 @@ fmt: ## Check the formatting
 
 .PHONY: lint
 lint: ## Check with clippy, warnings as errors
-	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy --locked --all-targets $(FEATURES) -- -D warnings
 
 .PHONY: doc
 doc: ## Build the documentation, warnings as errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps $(FEATURES)
 
 .PHONY: deps
 deps: $(CARGO_DENY) $(CARGO_MACHETE) ## Check the dependencies: licences, sources, duplicates, advisories, unused ones
@@ -76,18 +79,20 @@ build: $(CARGO_LAMBDA) ## Build the Lambda artifact (ARCH=arm64 or x86_64)
 # The mocks write the settings that lead to them to their standard output, one NAME=VALUE a line, and then `# ready`.
 .PHONY: watch
 watch: $(CARGO_LAMBDA) ## Serve the function locally, with both mocks behind it; then `make invoke` in another terminal
-	cargo build --locked --example local
+	cargo build --locked $(FEATURES) --example local
+	@# Here, where one sees it: cargo-lambda would compile at the first invocation, which waits for it.
+	cargo build --locked --bin contact-sync
 	@mkdir -p target/local
-	@cargo run --quiet --locked --example local -- --serve > target/local/mocks.out & mocks=$$!; \
+	@cargo run --quiet --locked $(FEATURES) --example local -- --serve > target/local/mocks.out & mocks=$$!; \
 	trap 'kill $$mocks 2>/dev/null || true' EXIT; \
 	until grep -qsx '# ready' target/local/mocks.out; do \
 	  kill -0 $$mocks || { echo "watch: the mocks did not start" >&2; exit 1; }; sleep 0.2; done; \
 	grep '^[A-Z]' target/local/mocks.out > target/local/mocks.env; \
-	PATH="$(LAMBDA_PATH)" cargo lambda watch --only-lambda-apis --bin contact-sync --env-file target/local/mocks.env
+	PATH="$(LAMBDA_PATH)" cargo lambda watch --invoke-address 127.0.0.1 --bin contact-sync --env-file target/local/mocks.env
 
 .PHONY: invoke
 invoke: $(CARGO_LAMBDA) ## Send a sample event to the function that `make watch` serves (EVENT=events/NAME.json)
-	@PATH="$(LAMBDA_PATH)" cargo lambda invoke contact-sync --data-file $(EVENT)
+	@PATH="$(LAMBDA_PATH)" cargo lambda invoke contact-sync --invoke-address 127.0.0.1 --data-file $(EVENT)
 
 # --- the stack -------------------------------------------------------------------------------------------------------
 
