@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lambda_events::event::streams::KinesisEventResponse;
-use lambda_runtime::LambdaEvent;
+use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tracing::Instrument;
@@ -30,9 +30,29 @@ pub struct Handler {
 /// Why an invocation has no answer, so that its whole batch comes again.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
+    /// The event holds no list of records, so that nothing can be judged. Lambda keeps it and tries again: were it
+    /// answered, its records would be lost without a word.
+    #[error("the event has no `Records`: the function has to be invoked by a Kinesis mapping, or with such an event")]
+    NotKinesis,
     /// A record failed, but neither it nor any record before it has a sequence number to report.
     #[error("a record failed that has no sequence number: the whole batch has to come again")]
     NoSequenceNumber,
+}
+
+impl HandlerError {
+    /// The name in Lambda's error reports, for people and alarms to match.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::NotKinesis => "NotKinesis",
+            Self::NoSequenceNumber => "NoSequenceNumber",
+        }
+    }
+}
+
+impl From<HandlerError> for Diagnostic {
+    fn from(error: HandlerError) -> Self {
+        Self { error_type: error.name().to_owned(), error_message: error.to_string() }
+    }
 }
 
 impl Handler {
@@ -54,7 +74,7 @@ impl Handler {
         );
         let remaining = remaining(context.deadline);
         async {
-            let records = envelope(&payload);
+            let records = envelope(&payload)?;
             // The settings are judged beside the work, and are in force from the next invocation on.
             let pipeline = self.current.pipeline();
             let deadline = pipeline.deadline(remaining);
@@ -150,14 +170,10 @@ struct WireKinesis<'a> {
 }
 
 /// The records of an event, each as far as it can be read.
-fn envelope(payload: &RawValue) -> Vec<Record<'_>> {
+fn envelope(payload: &RawValue) -> Result<Vec<Record<'_>>, HandlerError> {
     let envelope: Envelope<'_> = serde_json::from_str(payload.get()).unwrap_or_default();
     let records = envelope.records.and_then(|records| serde_json::from_str::<Vec<&RawValue>>(records.get()).ok());
-    let Some(records) = records else {
-        tracing::warn!("the event has no Records: nothing to do; is the function invoked by a Kinesis mapping?");
-        return Vec::new();
-    };
-    records.into_iter().map(record).collect()
+    Ok(records.ok_or(HandlerError::NotKinesis)?.into_iter().map(record).collect())
 }
 
 fn record(raw: &RawValue) -> Record<'_> {
@@ -226,12 +242,24 @@ mod tests {
             {"eventID":"shardId-000000000006:123","kinesis":{"sequenceNumber":"123","data":"e\u00330=","partitionKey":"k",
              "approximateArrivalTimestamp":1.5},"eventSourceARN":"arn"}]}"#;
         let payload = RawValue::from_string(event.to_owned()).expect("JSON");
-        let records = envelope(&payload);
+        let records = envelope(&payload).expect("records");
         assert_eq!(records.len(), 5);
         assert_eq!(records[3].data.as_deref(), Some("e30="));
         let last = &records[4];
         assert_eq!((last.shard_id.as_deref(), last.data.as_deref()), (Some("shardId-000000000006"), Some("e30=")));
         assert_eq!((last.approximate_arrival, last.sequence_number.as_deref()), (Some(1.5), Some("123")));
+    }
+
+    #[test]
+    fn an_event_without_a_list_of_records_is_an_error_and_an_empty_list_is_none() {
+        let judged = |event: &str| {
+            let payload = RawValue::from_string(event.to_owned()).expect("JSON");
+            envelope(&payload).map(|records| records.len()).ok()
+        };
+        for event in ["{}", "null", "[]", "7", r#"{"Records":null}"#, r#"{"Records":{}}"#, r#"{"records":[]}"#] {
+            assert_eq!(judged(event), None, "{event}");
+        }
+        assert_eq!(judged(r#"{"Records":[]}"#), Some(0));
     }
 
     proptest! {

@@ -26,7 +26,7 @@ async fn run() -> Result<(), Error> {
     let handler = factory::from_environment(&environment, &aws).await?;
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {
         let handler = handler.clone();
-        async move { handler.handle(event).await.map_err(Error::from) }
+        async move { handler.handle(event).await }
     }))
     .await
 }

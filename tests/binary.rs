@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::harness::{Mocks, batch, change};
-use support::runtime_api::Function;
+use support::runtime_api::{Ended, Function};
 use support::stream::sequence_number;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
@@ -32,6 +32,17 @@ async fn a_batch_is_answered_by_the_binary_as_by_the_handler() {
     mocks.hubspot_server.stop();
     let ended = function.invoke(event, "r-2", Duration::from_secs(3)).await;
     assert_eq!(ended.failures(), [sequence_number(0, 1)]);
+}
+
+#[tokio::test]
+async fn an_event_of_another_kind_is_an_error_with_a_name_and_the_process_goes_on() {
+    let mocks = Mocks::start().await;
+    let mut function = Function::start(Path::new(BINARY), &variables(&mocks)).await;
+    let ended = function.invoke(r#"{"detail-type":"something else"}"#, "r-1", TIME).await;
+    let Ended::Error(error) = ended else { panic!("{ended:?}") };
+    assert_eq!(error["errorType"], "NotKinesis");
+    let ended = function.invoke(r#"{"Records":[]}"#, "r-2", TIME).await;
+    assert_eq!(ended.failures(), [""; 0]);
 }
 
 #[tokio::test]
