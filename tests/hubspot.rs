@@ -6,9 +6,9 @@ mod support;
 mod deletes;
 #[path = "hubspot/dispatched.rs"]
 mod dispatched;
-#[path = "hubspot/portal.rs"]
-mod portal;
 #[path = "hubspot/trouble.rs"]
 mod trouble;
 #[path = "hubspot/upserts.rs"]
 mod upserts;
+
+use support::portal;

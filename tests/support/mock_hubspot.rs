@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use self::store::Store;
-use super::server::{Answer, Reply, Server};
+use super::server::{Answer, Mangle, Reply, Server};
 
 /// The token that is accepted until another one is.
 pub const TOKEN: &str = "pat-mock-1";
@@ -90,6 +90,7 @@ struct State {
     mistakes: Vec<String>,
     script: VecDeque<(Option<Endpoint>, Reply)>,
     lost_answers: u32,
+    mangles: VecDeque<Mangle>,
     row_errors: HashMap<String, (Value, u32)>,
     unnamed_errors: HashMap<String, Value>,
     poison: BTreeSet<String>,
@@ -134,6 +135,11 @@ impl MockHubSpot {
     /// Answers the next call of `endpoint` so.
     pub fn next_of(&self, endpoint: Endpoint, reply: impl Into<Reply>) {
         self.state().script.push_back((Some(endpoint), reply.into()));
+    }
+
+    /// Does what the next call asks for, and changes the answer.
+    pub fn mangle(&self, mangle: Mangle) {
+        self.state().mangles.push_back(mangle);
     }
 
     /// Does what the next `times` calls ask for, and drops the connection instead of answering.

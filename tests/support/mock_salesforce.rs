@@ -3,16 +3,19 @@
 //! one refuses.
 
 mod records;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use self::records::Store;
-use super::server::{Answer, Api, Reply, Request, Server};
+pub use self::tokens::Signer;
+use super::server::{Answer, Api, Mangle, Reply, Request, Server};
 
 /// The credentials that are accepted until others are.
 pub const CLIENT_ID: &str = "3MVG9mock";
@@ -30,6 +33,22 @@ pub enum Endpoint {
     Delete,
 }
 
+/// A call that came as far as an endpoint.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub endpoint: Endpoint,
+    /// Records or ids.
+    pub size: usize,
+    pub uri_length: usize,
+    pub headers: HeaderMap,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
 /// How the mock behaves beyond what is asked of it call by call.
 #[derive(Clone, Debug)]
 pub struct Habits {
@@ -42,6 +61,10 @@ pub struct Habits {
     pub page: usize,
     /// The header that tells the org's usage.
     pub limit_info: Option<String>,
+    /// Where the answer of the token endpoint sends the calls; the mock itself where nothing is said.
+    pub instance_url: Option<String>,
+    /// Answers are compressed where the client takes that; the real one gives no guarantee.
+    pub compresses: bool,
     /// Each answer takes so long.
     pub latency: Duration,
 }
@@ -54,6 +77,8 @@ impl Default for Habits {
             created_on_failures: true,
             page: 2000,
             limit_info: Some("api-usage=18/100000; per-app-api-usage=17/250(appName=contact-sync)".to_owned()),
+            instance_url: None,
+            compresses: true,
             latency: Duration::ZERO,
         }
     }
@@ -70,21 +95,26 @@ struct State {
     habits: Habits,
     url: String,
     client_secret: String,
-    jwt_only: bool,
+    signer: Option<Signer>,
     tokens: BTreeSet<String>,
     granted: u32,
+    refused_tokens: u32,
     store: Store,
-    seen: Vec<(Endpoint, usize)>,
+    seen: Vec<Seen>,
     mistakes: Vec<String>,
     script: VecDeque<(Option<Endpoint>, Reply)>,
     lost_answers: u32,
+    mangles: VecDeque<Mangle>,
     row_errors: HashMap<String, (Value, u32)>,
+    /// Contacts that are locked, and for how many calls.
+    locked: HashMap<String, u32>,
     poison: BTreeSet<String>,
     throttle_every: Option<u64>,
     locks_every: Option<u64>,
     upserted_rows: u64,
     calls: u64,
-    queries: Vec<Vec<Value>>,
+    /// What is left of each query, and how much it found in all.
+    queries: Vec<(usize, Vec<Value>)>,
 }
 
 impl MockSalesforce {
@@ -119,9 +149,9 @@ impl MockSalesforce {
         self.state().tokens.clear();
     }
 
-    /// Takes signed assertions only.
-    pub fn require_jwt(&self) {
-        self.state().jwt_only = true;
+    /// Takes assertions signed by `signer`, and no client secret.
+    pub fn require_jwt(&self, signer: Signer) {
+        self.state().signer = Some(signer);
     }
 
     /// Answers the next call so, whatever it asks for. Replies are taken in order, one a call.
@@ -134,6 +164,11 @@ impl MockSalesforce {
         self.state().script.push_back((Some(endpoint), reply.into()));
     }
 
+    /// Does what the next call asks for, and changes the answer.
+    pub fn mangle(&self, mangle: Mangle) {
+        self.state().mangles.push_back(mangle);
+    }
+
     /// Does what the next `times` calls ask for, and drops the connection instead of answering.
     pub fn lose_answers(&self, times: u32) {
         self.state().lost_answers = times;
@@ -142,6 +177,18 @@ impl MockSalesforce {
     /// Rows of the contact `id` fail with this error, `times` times.
     pub fn fail_row(&self, id: &str, error: Value, times: u32) {
         self.state().row_errors.insert(id.to_lowercase(), (error, times));
+    }
+
+    /// The record of the contact `id` is locked for so many calls: all rows of a batch with it fail.
+    pub fn lock(&self, id: &str, calls: u32) {
+        self.state().locked.insert(id.to_lowercase(), calls);
+    }
+
+    /// Somebody converts the lead.
+    pub fn convert(&self, id: &str) {
+        let mut state = self.state();
+        let field = state.habits.external_id_field.clone();
+        state.store.convert(&field, id);
     }
 
     /// A batch with the contact `id` in it is refused as a whole, with a 400 that names nobody.
@@ -180,14 +227,24 @@ impl MockSalesforce {
         state.store.keyed(&state.habits.external_id_field)
     }
 
+    /// The calls that reached an endpoint, in order.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state().seen.clone()
+    }
+
     /// How many calls reached an endpoint.
     pub fn count(&self, endpoint: Endpoint) -> usize {
-        self.state().seen.iter().filter(|(seen, _)| *seen == endpoint).count()
+        self.state().seen.iter().filter(|seen| seen.endpoint == endpoint).count()
     }
 
     /// How many records or ids each call of an endpoint carried.
     pub fn sizes(&self, endpoint: Endpoint) -> Vec<usize> {
-        self.state().seen.iter().filter(|(seen, _)| *seen == endpoint).map(|(_, size)| *size).collect()
+        self.state().seen.iter().filter(|seen| seen.endpoint == endpoint).map(|seen| seen.size).collect()
+    }
+
+    /// How many calls had a session that has ended.
+    pub fn refused_tokens(&self) -> u32 {
+        self.state().refused_tokens
     }
 
     /// What no client of Salesforce's should do, and ours did.
@@ -227,6 +284,9 @@ impl State {
             self.mistakes.push(format!("a URI of {} bytes", request.uri_length));
             return Answer::html(414, "URI too long").into();
         }
+        if let Some(answer) = retired(request) {
+            return answer.into();
+        }
         let Some(endpoint) = endpoint(request) else {
             self.mistakes.push(format!("unknown: {} {}", request.method, request.path));
             return refusal(404, "NOT_FOUND", "The requested resource does not exist").into();
@@ -236,7 +296,8 @@ impl State {
         {
             return answer.into();
         }
-        self.seen.push((endpoint, 0));
+        let (uri_length, headers) = (request.uri_length, request.headers.clone());
+        self.seen.push(Seen { endpoint, size: 0, uri_length, headers });
         let scripted = |(only, _): &(Option<Endpoint>, Reply)| only.is_none_or(|only| only == endpoint);
         if self.script.front().is_some_and(scripted)
             && let Some((_, reply)) = self.script.pop_front()
@@ -247,65 +308,29 @@ impl State {
             let message = "ConcurrentPerOrgLongTxn Limit exceeded.";
             return refusal(403, "REQUEST_LIMIT_EXCEEDED", message).into();
         }
-        let answer = match endpoint {
-            Endpoint::Token => self.token(request),
+        let mut answer = match endpoint {
+            Endpoint::Token => return self.token(request).into(),
             Endpoint::Upsert => self.upsert(request),
             Endpoint::Query => self.query(request),
             Endpoint::Delete => self.delete(request),
         };
-        if self.lost_answers > 0 && endpoint != Endpoint::Token {
+        if self.lost_answers > 0 {
             self.lost_answers -= 1;
             return Reply::Reset;
         }
-        match &self.habits.limit_info {
-            Some(info) if endpoint != Endpoint::Token => answer.with_header("sforce-limit-info", info).into(),
-            _ => answer.into(),
+        if let Some(mangle) = self.mangles.pop_front() {
+            mangle.apply(&mut answer);
         }
-    }
-
-    fn unauthorized(&mut self, request: &Request) -> Option<Answer> {
-        for (name, value) in [
-            ("sforce-auto-assign", None),
-            ("sforce-duplicate-rule-header", None),
-            ("sforce-call-options", Some("client=contact-sync")),
-        ] {
-            let sent = request.header(name);
-            if sent.is_none() || value.is_some_and(|value| sent != Some(value)) {
-                self.mistakes.push(format!("{name} is {sent:?}"));
-            }
+        if let Some(info) = &self.habits.limit_info {
+            answer = answer.with_header("sforce-limit-info", info);
         }
-        let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let known = token.is_some_and(|token| self.tokens.contains(token));
-        (!known).then(|| refusal(401, "INVALID_SESSION_ID", "Session expired or invalid"))
-    }
-
-    fn token(&mut self, request: &Request) -> Answer {
-        let form: HashMap<String, String> = url::form_urlencoded::parse(&request.body).into_owned().collect();
-        let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-        let oauth = |error: &str, text: &str| Answer::json(400, &json!({"error": error, "error_description": text}));
-        let is_jwt = field("grant_type") == "urn:ietf:params:oauth:grant-type:jwt-bearer";
-        if is_jwt {
-            if field("assertion").split('.').count() != 3 {
-                return oauth("invalid_grant", "invalid assertion");
-            }
-        } else if field("grant_type") != "client_credentials" || self.jwt_only {
-            return oauth("unsupported_grant_type", "grant type not supported");
-        } else if field("client_id") != CLIENT_ID {
-            return oauth("invalid_client_id", "client identifier invalid");
-        } else if field("client_secret") != self.client_secret {
-            return oauth("invalid_client", "invalid client credentials");
-        }
-        self.granted += 1;
-        let token = format!("00Dmock!{}", self.granted);
-        self.tokens.insert(token.clone());
-        let answer = json!({"access_token": token, "signature": "s", "scope": "api", "instance_url": self.url,
-            "id": "https://login.salesforce.com/id/00D/005", "token_type": "Bearer", "issued_at": "1782343657644"});
-        Answer::json(200, &answer)
+        let takes_gzip = request.header("accept-encoding").is_some_and(|value| value.contains("gzip"));
+        if self.habits.compresses && takes_gzip { compressed(answer).into() } else { answer.into() }
     }
 
     fn size(&mut self, size: usize) {
         if let Some(last) = self.seen.last_mut() {
-            last.1 = size;
+            last.size = size;
         }
     }
 }
@@ -314,9 +339,10 @@ fn endpoint(request: &Request) -> Option<Endpoint> {
     if request.path == "/services/oauth2/token" {
         return (request.method == "POST").then_some(Endpoint::Token);
     }
-    let rest = request.path.strip_prefix("/services/data/v")?;
-    let (version, rest) = rest.split_once('/')?;
-    version.strip_suffix(".0")?.parse::<u32>().ok().filter(|version| *version >= 46)?;
+    let (version, rest) = version_and_rest(request)?;
+    if version < 46 {
+        return None;
+    }
     let parts: Vec<&str> = rest.split('/').collect();
     match (request.method.as_str(), parts.as_slice()) {
         ("PATCH", ["composite", "sobjects", _, _]) => Some(Endpoint::Upsert),
@@ -324,6 +350,24 @@ fn endpoint(request: &Request) -> Option<Endpoint> {
         ("GET", ["query"] | ["query", _]) => Some(Endpoint::Query),
         _ => None,
     }
+}
+
+fn version_and_rest(request: &Request) -> Option<(u32, &str)> {
+    let (version, rest) = request.path.strip_prefix("/services/data/v")?.split_once('/')?;
+    Some((version.strip_suffix(".0")?.parse().ok()?, rest))
+}
+
+/// Versions up to 30.0 were retired in 2025.
+fn retired(request: &Request) -> Option<Answer> {
+    let (version, _) = version_and_rest(request)?;
+    (version <= 30).then(|| refusal(410, "UNSUPPORTED_API_VERSION", "Invalid Api version specified on URL"))
+}
+
+fn compressed(answer: Answer) -> Answer {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&answer.body).expect("written to memory");
+    let body = encoder.finish().expect("written to memory");
+    Answer { body, ..answer }.with_header("content-encoding", "gzip")
 }
 
 /// The body as JSON, unpacked where it is compressed.

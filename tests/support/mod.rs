@@ -5,13 +5,18 @@
 #![allow(unreachable_pub, reason = "the folder is a module of each test binary, and public to it")]
 #![allow(missing_docs, reason = "test support: names and tests say it")]
 
+pub mod dispatching;
 pub mod generator;
 pub mod harness;
 pub mod memory;
 pub mod mock_hubspot;
 pub mod mock_salesforce;
 pub mod moto;
+pub mod org;
+pub mod portal;
 pub mod runtime_api;
 pub mod server;
 pub mod source;
 pub mod stream;
+pub mod system;
+pub mod words;

@@ -69,6 +69,35 @@ impl Answer {
     }
 }
 
+/// Changes an answer on its way.
+#[derive(Clone)]
+pub struct Mangle(Arc<dyn Fn(&mut Answer) + Send + Sync>);
+
+impl Mangle {
+    pub fn new(edit: impl Fn(&mut Answer) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(edit))
+    }
+
+    /// Changes the JSON of the answer.
+    pub fn json(edit: impl Fn(&mut serde_json::Value) + Send + Sync + 'static) -> Self {
+        Self::new(move |answer| {
+            let mut body = serde_json::from_slice(&answer.body).unwrap_or_default();
+            edit(&mut body);
+            answer.body = body.to_string().into_bytes();
+        })
+    }
+
+    pub fn apply(&self, answer: &mut Answer) {
+        self.0(answer);
+    }
+}
+
+impl std::fmt::Debug for Mangle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mangle")
+    }
+}
+
 /// What the server does with a request.
 #[derive(Clone, Debug)]
 pub enum Reply {

@@ -3,6 +3,8 @@
 //!
 //! <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_client_credentials_flow.htm>
 
+mod refusals;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::errors;
+use self::refusals::refused;
 use crate::adapters::http::{Http, HttpAnswer, HttpError};
 use crate::adapters::{Call, CallError, Cause, Code, Stop};
 use crate::secrets::Secret;
@@ -198,65 +200,8 @@ fn granted(answer: &HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
     let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
     let mut header = HeaderValue::try_from(format!("Bearer {}", granted.access_token)).map_err(|_| unreadable())?;
     header.set_sensitive(true);
-    let instance = Url::parse(&granted.instance_url).map_err(|_| unreadable())?;
+    let instance = Url::parse(&granted.instance_url).ok().filter(Url::has_host).ok_or_else(unreadable)?;
     Ok((header, instance))
-}
-
-/// What the endpoint's refusals mean. Each remedy is what people found to help.
-const REFUSALS: &[(&str, Cause, &str)] = &[
-    (
-        "not supported on this domain",
-        Cause::Configuration,
-        "login_url in the secret has to be the org's own My Domain, https://NAME.my.salesforce.com",
-    ),
-    (
-        "no client credentials user enabled",
-        Cause::Configuration,
-        "choose a run-as user in the External Client App's client credentials flow",
-    ),
-    (
-        "user hasn't approved this consumer",
-        Cause::Configuration,
-        "pre-authorize the integration user's permission set in the External Client App",
-    ),
-    (
-        "unsupported_grant_type",
-        Cause::Configuration,
-        "enable the client credentials flow (or JWT bearer) in the External Client App",
-    ),
-    (
-        "invalid_client",
-        Cause::Credential,
-        "client_id and client_secret in the secret have to be the External Client App's",
-    ),
-];
-
-fn refused(answer: &HttpAnswer) -> Failed {
-    if answer.status >= 500 || matches!(answer.status, 408 | 420 | 429) {
-        let code = Code::from_system(&format!("HTTP_{}", answer.status));
-        return Failed::Other(CallError::Retry { code, after: answer.retry_after(), pressure: answer.status == 429 });
-    }
-    let problems = errors::problems(answer);
-    let Some(problem) = problems.first() else {
-        if answer.status < 400 {
-            let remedy = "login_url in the secret leads elsewhere: it has to be the org's own My Domain".to_owned();
-            return Failed::Other(stop(Cause::Configuration, "NO_TOKEN", remedy));
-        }
-        // Without Salesforce's own words it is a proxy's, which may be gone in a moment; the breaker bounds the calls.
-        let code = Code::from_system(&format!("HTTP_{}", answer.status));
-        return Failed::Other(CallError::Retry { code, after: None, pressure: false });
-    };
-    let said = format!("{} {}", problem.code(), problem.message.as_deref().unwrap_or_default()).to_lowercase();
-    match REFUSALS.iter().find(|(part, ..)| said.contains(part)) {
-        Some((_, Cause::Configuration, remedy)) => {
-            Failed::Other(stop(Cause::Configuration, problem.code(), (*remedy).to_owned()))
-        }
-        Some((_, cause, remedy)) => Failed::Credential(stop(*cause, problem.code(), (*remedy).to_owned())),
-        None => {
-            let remedy = "Salesforce grants no token: check the secret and the External Client App".to_owned();
-            Failed::Credential(stop(Cause::Credential, problem.code(), remedy))
-        }
-    }
 }
 
 fn unreadable(error: &crate::secrets::SecretError) -> CallError {

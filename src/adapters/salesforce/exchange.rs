@@ -10,6 +10,7 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::auth::Token;
+use super::problem::{Problem, problems};
 use super::{Salesforce, errors};
 use crate::adapters::http::{HttpAnswer, HttpError};
 use crate::adapters::{Call, CallError};
@@ -87,10 +88,8 @@ impl Salesforce {
 
 /// A session that has ended, and not one that the org's policies keep out: that one a new token would not help.
 fn has_ended(answer: &HttpAnswer) -> bool {
-    let barred = |problem: &errors::Problem| {
-        problem.message.as_ref().is_some_and(|message| message.contains("not valid for use with the REST API"))
-    };
-    answer.status == 401 && !errors::problems(answer).iter().any(barred)
+    let barred = |problem: &Problem| problem.says("not valid for use with the REST API");
+    answer.status == 401 && !problems(answer).iter().any(barred)
 }
 
 fn compress(body: Bytes) -> Bytes {

@@ -30,7 +30,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Records in one request of the sObject Collections resource.
+    /// Records in one request of the sObject Collections resource, written or deleted.
     /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_composite_sobjects_collections.htm>
     pub const LARGEST_BATCH: usize = 200;
 }

@@ -43,7 +43,11 @@ impl State {
         if let Some(seen) = self.seen.last_mut() {
             seen.status = Some(answer.status);
         }
-        self.with_quota(answer).into()
+        let mut answer = self.with_quota(answer);
+        if let Some(mangle) = self.mangles.pop_front() {
+            mangle.apply(&mut answer);
+        }
+        answer.into()
     }
 
     /// What is checked before the call is looked at.

@@ -30,6 +30,7 @@ const FIELDS: [(&str, usize); 15] = [
 pub(super) struct Record {
     pub(super) fields: Map<String, Value>,
     pub(super) is_deleted: bool,
+    is_converted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +46,7 @@ impl Store {
         if let Some(key) = fields.get(field).and_then(Value::as_str) {
             self.index.entry(key.to_lowercase()).or_default().push(id.clone());
         }
-        self.records.insert(id.clone(), Record { fields, is_deleted: false });
+        self.records.insert(id.clone(), Record { fields, ..Record::default() });
         id
     }
 
@@ -58,6 +59,12 @@ impl Store {
             })
         };
         self.index.get(&key).into_iter().flatten().filter(is_it).cloned().collect()
+    }
+
+    pub(super) fn convert(&mut self, field: &str, key: &str) {
+        for id in self.ids(field, key) {
+            self.records.entry(id).and_modify(|record| record.is_converted = true);
+        }
     }
 
     pub(super) fn find(&self, field: &str, key: &str) -> Option<&Record> {
@@ -87,6 +94,9 @@ impl State {
             let message = format!("Provided external ID field does not exist or is not accessible: {field}");
             return refusal(404, "NOT_FOUND", &message);
         }
+        if request.header("content-type") != Some("application/json") {
+            return refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type");
+        }
         let Some(body) = body(request) else {
             return refusal(400, "JSON_PARSER_ERROR", "Unexpected character");
         };
@@ -112,6 +122,12 @@ impl State {
         if keys.iter().any(|key| self.poison.contains(key)) {
             return refusal(400, "JSON_PARSER_ERROR", "Cannot deserialize instance of boolean from VALUE_STRING");
         }
+        if self.is_any_locked(&keys) {
+            let message = "unable to obtain exclusive access to this record or 1 records: 00Q000000000001";
+            let rows: Vec<_> =
+                keys.iter().map(|_| self.failed(&row_error("UNABLE_TO_LOCK_ROW", message, &[]))).collect();
+            return Answer::json(200, &rows.into());
+        }
         let rows = records.iter().zip(&keys).map(|(record, key)| {
             let twice = keys.iter().filter(|other| *other == key).count() > 1;
             self.upsert_row(field, record, key, twice)
@@ -131,12 +147,11 @@ impl State {
         };
         let error =
             error.or_else(|| (ids.len() > 1).then(|| row_error("DUPLICATE_EXTERNAL_ID", "more than one", &[field])));
+        let is_converted = |id: &String| self.store.records[id].is_converted;
+        let converted = || row_error("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", &[]);
+        let error = error.or_else(|| ids.first().is_some_and(is_converted).then(converted));
         if let Some(error) = error {
-            let mut row = json!({"success": false, "errors": [error]});
-            if self.habits.created_on_failures {
-                row["created"] = true.into();
-            }
-            return row;
+            return self.failed(&error);
         }
         let mut fields = record.as_object().cloned().unwrap_or_default();
         fields.remove("attributes");
@@ -150,6 +165,27 @@ impl State {
             let id = self.store.insert(field, fields);
             json!({"id": id, "success": true, "errors": [], "created": true})
         }
+    }
+
+    /// A failed row: without `id`, as in captures.
+    fn failed(&self, error: &Value) -> Value {
+        let mut row = json!({"success": false, "errors": [error]});
+        if self.habits.created_on_failures {
+            row["created"] = true.into();
+        }
+        row
+    }
+
+    /// "If an object in a batch can't be locked, the entire batch fails with this error."
+    fn is_any_locked(&mut self, keys: &[String]) -> bool {
+        let mut is_locked = false;
+        for key in keys {
+            if let Some(calls) = self.locked.get_mut(key).filter(|calls| **calls > 0) {
+                *calls -= 1;
+                is_locked = true;
+            }
+        }
+        is_locked
     }
 
     fn scripted_error(&mut self, key: &str) -> Option<Value> {
@@ -168,6 +204,15 @@ impl State {
         if fields.get("attributes").is_none_or(|attributes| attributes["type"] != "Lead") {
             self.mistakes.push("a record without its type".to_owned());
             return Some(row_error("INVALID_TYPE", "the type is missing", &[]));
+        }
+        let field = self.habits.external_id_field.clone();
+        match fields.get(&field).and_then(Value::as_str) {
+            None | Some("") => return Some(row_error("MISSING_ARGUMENT", &format!("{field} not specified"), &[])),
+            Some(key) if key.encode_utf16().count() > 255 => {
+                let message = format!("{field}: data value too large: (max length=255)");
+                return Some(row_error("STRING_TOO_LONG", &message, &[&field]));
+            }
+            Some(_) => {}
         }
         for (name, value) in fields {
             let is_ours = *name == self.habits.external_id_field || self.habits.custom_fields.contains(name);
@@ -204,10 +249,10 @@ impl State {
     pub(super) fn query(&mut self, request: &Request) -> Answer {
         if let Some(locator) = request.path.rsplit('/').next().and_then(|last| last.strip_prefix("01g")) {
             let number: usize = locator.parse().unwrap_or(usize::MAX);
-            let Some(rest) = self.queries.get(number).cloned() else {
+            let Some((total, rest)) = self.queries.get(number).cloned() else {
                 return refusal(404, "INVALID_QUERY_LOCATOR", "invalid query locator");
             };
-            return self.page(rest);
+            return self.page(total, rest);
         }
         let query = request.query("q").unwrap_or_default();
         let Some((columns, keys)) = parse(query, &self.habits.external_id_field) else {
@@ -235,7 +280,7 @@ impl State {
                 records.push(record);
             }
         }
-        self.page(records)
+        self.page(records.len(), records)
     }
 
     fn has(&self, name: &str) -> bool {
@@ -244,13 +289,13 @@ impl State {
             || self.habits.custom_fields.iter().any(|field| field == name)
     }
 
-    fn page(&mut self, mut records: Vec<Value>) -> Answer {
-        let total = records.len();
-        let rest = records.split_off(self.habits.page.min(total));
+    /// A page of a query that found `total` records, as every page of it tells.
+    fn page(&mut self, total: usize, mut records: Vec<Value>) -> Answer {
+        let rest = records.split_off(self.habits.page.min(records.len()));
         let mut page = json!({"totalSize": total, "done": rest.is_empty(), "records": records});
         if !rest.is_empty() {
             page["nextRecordsUrl"] = format!("/services/data/v67.0/query/01g{}", self.queries.len()).into();
-            self.queries.push(rest);
+            self.queries.push((total, rest));
         }
         Answer::json(200, &page)
     }

@@ -1,12 +1,13 @@
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 
+use super::codes::PUBLISHED;
 use super::*;
 use crate::adapters::salesforce::model::tests::settings;
 
 fn problem(code: &str, message: &str, fields: &[&str]) -> Problem {
     let fields = fields.iter().map(|field| (*field).to_owned()).collect();
-    Problem { code: Some(code.to_owned()), message: Some(message.to_owned()), fields: Some(fields) }
+    Problem { code: Some(code.to_owned()), message: Some(message.to_owned()), fields }
 }
 
 fn body() -> Box<RawValue> {
@@ -28,7 +29,7 @@ fn word(outcome: &Outcome) -> &'static str {
 }
 
 fn upserted(problem: &Problem) -> &'static str {
-    word(&of_row(problem, Some(&body()), &settings()))
+    word(&of_row(problem, Some(&body()), false, &settings()))
 }
 
 #[test]
@@ -49,17 +50,25 @@ fn rows_by_code_and_message() {
         ("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", &[], "skipped"),
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: UNABLE_TO_LOCK_ROW, unable", &[], "halved"),
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: Apex CPU time limit exceeded", &[], "halved"),
+        ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: System.LimitException: Too many DML", &[], "halved"),
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: no", &[], "rejected"),
+        ("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", &[], "rejected"),
+        ("INVALID_SESSION_ID", "", &[], "later"),
+        ("LIMIT_EXCEEDED", "", &[], "halved"),
         ("ENTITY_IS_DELETED", "entity is deleted", &[], "once"),
         ("INSUFFICIENT_ACCESS_OR_READONLY", "", &[], "rejected"),
         ("A_CODE_OF_TOMORROW", "", &[], "rejected"),
     ] {
         assert_eq!(upserted(&problem(code, message, fields)), expected, "{code} {message}");
     }
-    let gone = of_row(&problem("ENTITY_IS_DELETED", "", &[]), None, &settings());
+    let gone = of_row(&problem("ENTITY_IS_DELETED", "", &[]), None, false, &settings());
     assert_eq!(word(&gone), "delivered", "on a delete");
+    let unfound = problem("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", &[]);
+    assert_eq!(word(&of_row(&unfound, None, false, &settings())), "once", "on a delete the next look-up tells");
+    let large = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "Too many SOQL queries: 101", &[]);
+    assert_eq!(word(&of_row(&large, Some(&body()), true, &settings())), "once", "alone it is too large by itself");
     let kept = Settings { converted_leads: ConvertedLeads::DeadLetter, ..settings() };
-    let converted = of_row(&problem("CANNOT_UPDATE_CONVERTED_LEAD", "", &[]), Some(&body()), &kept);
+    let converted = of_row(&problem("CANNOT_UPDATE_CONVERTED_LEAD", "", &[]), Some(&body()), false, &kept);
     assert_eq!(word(&converted), "rejected");
 }
 
@@ -94,6 +103,10 @@ fn an_error_of_every_row_may_be_our_settings() {
     assert_eq!(stop(&[Some("INSUFFICIENT_ACCESS_OR_READONLY")]), None);
     assert_eq!(stop(&[Some("STRING_TOO_LONG"); 3]), None);
     assert_eq!(stop(&[None, Some("STORAGE_LIMIT_EXCEEDED")]), Some(Cause::Quota));
+    assert_eq!(stop(&[None, Some("API_DISABLED_FOR_ORG")]), Some(Cause::Configuration));
+    let no_create = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Lead", &[]);
+    let barred = of_all_rows(&[None, Some(&no_create)], &settings()).map(|stop| stop.cause);
+    assert_eq!(barred, Some(Cause::Configuration), "a missing right is no record's fault");
     assert_eq!(stop(&[]), None);
 }
 
@@ -113,6 +126,12 @@ fn whole_answers_by_status_and_code() {
         (400, json("JSON_PARSER_ERROR", ""), "refused"),
         (400, json("REQUIRED_FIELD_MISSING", "At least 1 record is required"), "refused"),
         (400, "no JSON".to_owned(), "retry"),
+        (400, json("UNABLE_TO_LOCK_ROW", ""), "retry"),
+        (404, json("INVALID_QUERY_LOCATOR", ""), "retry"),
+        (400, json("INVALID_QUERY_LOCATOR", ""), "retry"),
+        (400, json("STORAGE_LIMIT_EXCEEDED", ""), "stop Quota"),
+        (400, json("ORG_LOCKED", ""), "stop Configuration"),
+        (403, json("TXN_SECURITY_NO_ACCESS", ""), "stop Configuration"),
         (410, json("UNSUPPORTED_API_VERSION", ""), "stop Configuration"),
         (413, String::new(), "refused"),
         (420, String::new(), "retry"),

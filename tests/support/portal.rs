@@ -1,6 +1,4 @@
-//! The adapter as it is shipped, in front of a mock portal.
-
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+//! The HubSpot adapter as it is shipped, in front of a mock portal.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,18 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::hubspot::{HubSpot, LifecycleStage, Settings};
-use contact_sync::adapters::{
-    Adapter, Again, Call, CallError, Cause, Outcome, Payload, Rejection, Reply, Retry, Stop, http,
-};
-use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
+use contact_sync::adapters::{Adapter, Call, Payload, Reply, http};
+use contact_sync::contact::{Contact, ContactChange, ContactType, Field, Operation};
 use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::telemetry::Meter;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use crate::support::mock_hubspot::{Habits, MockHubSpot, TOKEN};
-use crate::support::server::Server;
+use super::mock_hubspot::{Habits, MockHubSpot, TOKEN};
+use super::server::Server;
+pub use super::words::{deletion, words};
+use super::words::{id, payload_of};
 
 /// Longer than any answer of loopback takes, and no wait where one never comes.
 const LONG: Duration = Duration::from_mins(1);
@@ -58,9 +56,7 @@ impl Portal {
     }
 
     pub fn payload(&self, change: &ContactChange) -> Payload {
-        let transformed = self.hubspot.transform(&[change]);
-        let id = change.contact.id.clone();
-        Payload { id, body: transformed.body, version: change.guard_version(), guarded: false }
+        payload_of(&*self.hubspot, &[change])
     }
 
     /// Payloads of the persons with these numbers.
@@ -119,56 +115,5 @@ pub fn person(number: usize) -> ContactChange {
         version: Some(10),
         replay: false,
         contact,
-    }
-}
-
-pub fn id(text: &str) -> ContactId {
-    ContactId::new(text).expect("a valid id")
-}
-
-pub fn deletion(text: &str) -> Payload {
-    Payload { id: id(text), body: None, version: 10, guarded: false }
-}
-
-/// A reply in words, one for each payload: what to do and why.
-pub fn words(reply: &Reply) -> Vec<String> {
-    match reply {
-        Ok(outcomes) => outcomes.iter().map(word).collect(),
-        Err(error) => vec![error_word(error)],
-    }
-}
-
-fn word(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Delivered(None) => "delivered".to_owned(),
-        Outcome::Delivered(Some(code)) => format!("delivered {code}"),
-        Outcome::Skipped(code) => format!("skipped {code}"),
-        Outcome::Stale => "stale".to_owned(),
-        Outcome::Rejected(Rejection { code, .. }) => format!("rejected {code}"),
-        Outcome::Retry(Retry { code, how, .. }) => match how {
-            Again::Same => format!("again {code}"),
-            Again::Halved => format!("halved {code}"),
-            Again::Once(_, _) => format!("once {code}"),
-        },
-    }
-}
-
-fn error_word(error: &CallError) -> String {
-    match error {
-        CallError::Retry { code, after, .. } => {
-            let after = after.map(|after| format!(" after {after:?}")).unwrap_or_default();
-            format!("retry {code}{after}")
-        }
-        CallError::Refused { rejection, suspects } => format!("refused {} {suspects:?}", rejection.code),
-        CallError::Stop(Stop { cause, code, .. }) => format!("stop {} {code}", cause_word(*cause)),
-    }
-}
-
-fn cause_word(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Quota => "quota",
-        Cause::Credential => "credential",
-        Cause::Configuration => "configuration",
-        Cause::Unavailable => "unavailable",
     }
 }

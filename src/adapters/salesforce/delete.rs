@@ -1,0 +1,57 @@
+//! Deleting: a query by our key, then a collection delete by Salesforce's ids.
+
+use reqwest::Method;
+
+use super::exchange::Ask;
+use super::{Salesforce, Settings, held_version, settle};
+use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply};
+
+impl Salesforce {
+    /// Finds the records by our key, then deletes them by Salesforce's.
+    pub(super) async fn remove(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
+        let held = self.look_up(batch, call).await?;
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
+        let mut records: Vec<(usize, &str)> = Vec::new();
+        for (at, payload) in batch.iter().enumerate() {
+            let found = held.get(payload.id.key()).map(Vec::as_slice).unwrap_or_default();
+            let newest = found.iter().filter_map(|held| held.version).max();
+            if found.is_empty() {
+                outcomes[at] = Some(Outcome::Delivered(Some(Code::new("ALREADY_GONE"))));
+            } else if self.is_guarded(payload) && newest.is_some_and(|newest| newest > held_version(payload)) {
+                outcomes[at] = Some(Outcome::Stale);
+            } else {
+                records.extend(found.iter().map(|held| (at, held.id.as_str())));
+            }
+        }
+        for part in records.chunks(Settings::LARGEST_BATCH) {
+            self.delete_part(part, batch, &mut outcomes, call).await?;
+        }
+        Ok(settle(outcomes))
+    }
+
+    /// <https://developer.salesforce.com/docs/platform/api-rest/guide/resources-composite-sobjects-collections-delete.html>
+    async fn delete_part(
+        &self,
+        part: &[(usize, &str)],
+        batch: &[&Payload],
+        outcomes: &mut [Option<Outcome>],
+        call: Call<'_>,
+    ) -> Result<(), CallError> {
+        let ids: Vec<&str> = part.iter().map(|(_, id)| *id).collect();
+        let ask = Ask {
+            method: Method::DELETE,
+            path: format!("/services/data/{}/composite/sobjects", self.settings.api_version),
+            query: Some(format!("ids={}&allOrNone=false", ids.join(","))),
+            body: None,
+        };
+        let answer = self.ask(ask, call).await?;
+        let sent: Vec<usize> = part.iter().map(|(at, _)| *at).collect();
+        for (at, outcome) in sent.iter().zip(self.rows(&answer.body, &sent, batch, call)?) {
+            // Of several records of one contact, the one that is still there decides.
+            if !matches!(outcomes[*at], Some(Outcome::Rejected(_) | Outcome::Retry(_))) {
+                outcomes[*at] = Some(outcome);
+            }
+        }
+        Ok(())
+    }
+}

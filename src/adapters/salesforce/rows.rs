@@ -1,0 +1,71 @@
+//! The rows of one answer: a result for each record that was sent, told apart by their places.
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::problem::Problem;
+use super::{Salesforce, errors, unanswered};
+use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply};
+
+/// What one row says.
+enum Row {
+    Success,
+    /// It failed for this.
+    Problem(Problem),
+    /// Nothing that can be read.
+    Nothing,
+}
+
+impl Row {
+    /// Failed rows may say `created: true` and may lack `id`: only `success` counts.
+    fn read(row: &RawValue) -> Self {
+        let row: Value = serde_json::from_str(row.get()).unwrap_or_default();
+        match row.get("success").and_then(Value::as_bool) {
+            None => Self::Nothing,
+            Some(true) => Self::Success,
+            Some(false) => {
+                let errors = row.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+                let problems: Vec<_> =
+                    errors.iter().filter_map(Problem::read).filter(|problem| problem.code.is_some()).collect();
+                Self::Problem(errors::deciding(&problems).cloned().unwrap_or_else(Problem::reasonless))
+            }
+        }
+    }
+
+    fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Problem(problem) => Some(problem),
+            Self::Success | Self::Nothing => None,
+        }
+    }
+}
+
+impl Salesforce {
+    /// The outcomes of the payloads at `sent`. Those for which the answer has no row have failed; an answer with more
+    /// rows than that is to something else.
+    pub(super) fn rows(&self, answer: &[u8], sent: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
+        let unreadable = || CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false };
+        let rows: Vec<&RawValue> = serde_json::from_slice(answer).map_err(|_| unreadable())?;
+        if rows.len() > sent.len() {
+            return Err(unreadable());
+        }
+        let mut rows: Vec<Row> = rows.into_iter().map(Row::read).collect();
+        rows.resize_with(sent.len(), || Row::Nothing);
+        let problems: Vec<Option<&Problem>> = rows.iter().map(Row::problem).collect();
+        if let Some(stop) = errors::of_all_rows(&problems, &self.settings) {
+            return Err(CallError::Stop(stop));
+        }
+        let outcome = |(row, at): (&Row, &usize)| match row {
+            Row::Success => Outcome::Delivered(None),
+            Row::Nothing => unanswered(),
+            Row::Problem(problem) => {
+                if !errors::is_known(problem) {
+                    call.meter.unknown_code();
+                    tracing::warn!(destination = "salesforce", code = %problem.code(), "unknown status code");
+                }
+                errors::of_row(problem, batch[*at].body.as_deref(), sent.len() == 1, &self.settings)
+            }
+        };
+        Ok(rows.iter().zip(sent).map(outcome).collect())
+    }
+}

@@ -1,0 +1,55 @@
+//! Writing: what the guard leaves, as one collection upsert.
+
+use reqwest::Method;
+
+use super::exchange::Ask;
+use super::{Salesforce, Settings, held_version, settle};
+use crate::adapters::{Call, CallError, Code, Outcome, Payload, Rejection, Reply};
+
+impl Salesforce {
+    /// Every payload gets its outcome from the guard, or else from the write.
+    pub(super) async fn write(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
+        let mut outcomes = self.stale(batch, call).await?;
+        let mut open = Vec::with_capacity(batch.len());
+        let mut bodies = Vec::with_capacity(batch.len());
+        for (at, payload) in batch.iter().enumerate().filter(|(at, _)| outcomes[*at].is_none()) {
+            if let Some(body) = &payload.body {
+                open.push(at);
+                bodies.push(body.get());
+            }
+        }
+        if !bodies.is_empty() {
+            let Settings { api_version, sobject, external_id_field, .. } = &self.settings;
+            let ask = Ask {
+                method: Method::PATCH,
+                path: format!("/services/data/{api_version}/composite/sobjects/{sobject}/{external_id_field}"),
+                query: None,
+                body: Some(format!(r#"{{"allOrNone":false,"records":[{}]}}"#, bodies.join(",")).into()),
+            };
+            let answer = self.ask(ask, call).await?;
+            let written = self.rows(&answer.body, &open, batch, call)?;
+            open.into_iter().zip(written).for_each(|(at, outcome)| outcomes[at] = Some(outcome));
+        }
+        Ok(settle(outcomes))
+    }
+
+    /// An outcome for each payload that must not be written: it is empty, or guarded and Salesforce holds its contact
+    /// in a newer version.
+    async fn stale(&self, batch: &[&Payload], call: Call<'_>) -> Result<Vec<Option<Outcome>>, CallError> {
+        let empty = || Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write");
+        let outcome = |payload: &&Payload| payload.body.is_none().then(|| Outcome::Rejected(empty()));
+        let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(outcome).collect();
+        let guarded: Vec<&Payload> = batch.iter().copied().filter(|payload| self.is_guarded(payload)).collect();
+        if guarded.is_empty() {
+            return Ok(outcomes);
+        }
+        let held = self.look_up(&guarded, call).await?;
+        for (payload, outcome) in batch.iter().zip(&mut outcomes) {
+            let newest = held.get(payload.id.key()).into_iter().flatten().filter_map(|held| held.version).max();
+            if self.is_guarded(payload) && newest.is_some_and(|newest| newest > held_version(payload)) {
+                *outcome = Some(Outcome::Stale);
+            }
+        }
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,43 @@
+//! The suite itself on trial: an adapter that breaks the contract in one way is caught by the case for it.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+use crate::support::system::{Lie, Start, hubspot, lying, salesforce};
+use crate::trial::Trial;
+use crate::{rows, transforms, trouble, writes};
+
+/// Whether the case that is named for `lie` fails.
+async fn is_caught(start: Start, lie: Lie) -> bool {
+    let trial = Trial::new(lying(start, lie).await);
+    let case = async {
+        match lie {
+            Lie::DropsOne => writes::what_is_written_is_there_and_what_is_deleted_is_gone(&trial).await,
+            Lie::NeverReads => rows::one_bad_row_is_rejected_and_its_neighbours_are_written(&trial).await,
+            Lie::AlwaysDelivered | Lie::BlamesRecords | Lie::TriesAgain => {
+                trouble::what_is_no_answer_acknowledges_and_rejects_nobody(&trial).await;
+            }
+            Lie::TakesTooMuch => writes::a_full_batch_takes_the_calls_that_the_limits_tell(&trial).await,
+            Lie::FoldsBackwards => transforms::folded_changes_leave_what_one_after_the_other_would(&trial).await,
+        }
+    };
+    AssertUnwindSafe(case).catch_unwind().await.is_err()
+}
+
+#[tokio::test]
+async fn every_lie_is_caught() {
+    for start in [salesforce as Start, hubspot] {
+        for lie in [
+            Lie::DropsOne,
+            Lie::NeverReads,
+            Lie::AlwaysDelivered,
+            Lie::BlamesRecords,
+            Lie::TriesAgain,
+            Lie::TakesTooMuch,
+            Lie::FoldsBackwards,
+        ] {
+            assert!(is_caught(start, lie).await, "{lie:?}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The Salesforce adapter over real HTTP on loopback, against a mock that answers as the real one does.
+
+mod support;
+
+#[path = "salesforce/deletes.rs"]
+mod deletes;
+#[path = "salesforce/dispatched.rs"]
+mod dispatched;
+#[path = "salesforce/rows.rs"]
+mod rows;
+#[path = "salesforce/tokens.rs"]
+mod tokens;
+#[path = "salesforce/trouble.rs"]
+mod trouble;
+#[path = "salesforce/upserts.rs"]
+mod upserts;
+
+use support::org;

@@ -1,0 +1,112 @@
+//! The adapter behind the real dispatcher: what becomes of each record in the end, and what it costs in calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use contact_sync::adapters::Adapter;
+use contact_sync::contact::{Contact, ContactChange, ContactType, Field, Operation};
+
+use crate::org::Org;
+use crate::support::dispatching::{count, fates, fates_of};
+use crate::support::mock_salesforce::{Endpoint, row_error};
+use crate::support::server::{Answer, Reply};
+use crate::support::words::newcomer;
+
+/// Sends changes of distinct contacts to their end; gives how often each fate occurs.
+async fn dispatch(org: &Org, changes: &[ContactChange]) -> BTreeMap<String, usize> {
+    let adapter: Arc<dyn Adapter> = Arc::clone(&org.salesforce) as _;
+    count(&fates_of(&adapter, &org.meter, changes).await)
+}
+
+fn newcomers(count: usize) -> Vec<ContactChange> {
+    (0..count).map(|number| newcomer(number, ContactType::Lead)).collect()
+}
+
+#[tokio::test]
+async fn ten_thousand_leads_come_and_go_in_fifty_and_a_hundred_calls() {
+    let org = Org::new().await;
+    let mut changes = newcomers(10_000);
+    assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 10_000)]));
+    assert_eq!((org.mock.count(Endpoint::Upsert), org.mock.count(Endpoint::Token)), (50, 1));
+    changes.iter_mut().for_each(|change| change.operation = Operation::Delete);
+    assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 10_000)]));
+    assert_eq!((org.mock.count(Endpoint::Query), org.mock.count(Endpoint::Delete)), (50, 50));
+    assert_eq!((org.mock.seen().len(), org.mock.leads().len()), (151, 0));
+    org.assert_polite();
+}
+
+#[tokio::test]
+async fn one_poison_row_costs_one_row() {
+    for culprit in [0, 1, 100, 199] {
+        let org = Org::new().await;
+        org.mock.poison(&format!("C-{culprit}"));
+        let expected = fates([("delivered", 199), ("rejected JSON_PARSER_ERROR", 1)]);
+        assert_eq!(dispatch(&org, &newcomers(200)).await, expected, "{culprit}");
+        let calls = org.mock.count(Endpoint::Upsert);
+        assert!(calls <= 19, "{culprit}: {calls} calls");
+    }
+}
+
+#[tokio::test]
+async fn a_locked_record_delays_its_chunk_only_until_it_is_alone() {
+    let org = Org::new().await;
+    org.mock.lock("C-7", 3);
+    assert_eq!(dispatch(&org, &newcomers(200)).await, fates([("delivered", 200)]));
+    let mut sizes = org.mock.sizes(Endpoint::Upsert);
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    assert_eq!(sizes, [200, 100, 100, 50, 50, 25, 25], "only what failed is sent again, in halves");
+}
+
+#[tokio::test]
+async fn passing_trouble_of_rows_delays_and_loses_nothing() {
+    let org = Org::new().await;
+    org.mock.lock_every(7);
+    org.mock.fail_row("C-3", row_error("UNABLE_TO_LOCK_ROW", "", &[]), 2);
+    org.mock.fail_row(
+        "C-4",
+        row_error("DUPLICATE_VALUE", "duplicate value found: Source_Id__c duplicates value", &[]),
+        1,
+    );
+    org.mock.fail_row("C-5", row_error("MATCH_SERVICE_TIMED_OUT", "", &[]), 1);
+    assert_eq!(dispatch(&org, &newcomers(60)).await, fates([("delivered", 60)]));
+    assert_eq!(org.mock.leads().len(), 60);
+}
+
+#[tokio::test]
+async fn second_chances_are_given_once() {
+    let org = Org::new().await;
+    let race = row_error("DUPLICATE_VALUE", "duplicate value found: Source_Id__c duplicates value", &[]);
+    org.mock.fail_row("C-1", race, 2);
+    let mut changes = newcomers(3);
+    changes[2].operation = Operation::Update;
+    let id = changes[2].contact.id.clone();
+    changes[2].contact = Contact { city: Field::Value("Paris".into()), ..Contact::bare(id, None) };
+    let expected = fates([("delivered", 2), ("rejected DUPLICATE_VALUE", 1)]);
+    assert_eq!(dispatch(&org, &changes).await, expected);
+    assert_eq!(org.mock.lead("C-2").map(|lead| lead["LastName"].clone()), Some("[not provided]".into()));
+}
+
+#[tokio::test]
+async fn passing_trouble_of_calls_delays_and_loses_nothing() {
+    for reply in [
+        Reply::Answer(Answer::json(200, &serde_json::json!([]))),
+        Reply::Cut(Answer::empty(200)),
+        Reply::Reset,
+        Reply::Answer(Answer::html(502, "<html>")),
+        Reply::Answer(Answer::empty(420)),
+        Reply::Answer(Answer::empty(429)),
+    ] {
+        let org = Org::new().await;
+        org.mock.next_of(Endpoint::Upsert, reply.clone());
+        assert_eq!(dispatch(&org, &newcomers(250)).await, fates([("delivered", 250)]), "{reply:?}");
+        assert_eq!(org.mock.leads().len(), 250);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_secret_rejects_nobody() {
+    let org = Org::new().await;
+    org.mock.rotate_secret("another");
+    assert_eq!(dispatch(&org, &newcomers(450)).await, fates([("failed invalid_client", 450)]));
+    assert_eq!(org.mock.count(Endpoint::Upsert), 0);
+}

@@ -1,0 +1,219 @@
+//! What becomes of each row of an answer.
+
+use contact_sync::adapters::salesforce::ConvertedLeads;
+use contact_sync::adapters::{Adapter, Outcome};
+use contact_sync::contact::{Contact, ContactType, Field, Operation};
+use serde_json::{Value, json};
+
+use crate::org::{Org, words};
+use crate::support::mock_salesforce::row_error;
+use crate::support::server::{Answer, Mangle};
+use crate::support::words::newcomer;
+
+#[tokio::test]
+async fn success_alone_decides() {
+    for created_on_failures in [true, false] {
+        let org = Org::with(|habits| habits.created_on_failures = created_on_failures, |_| {}).await;
+        let mut payloads = org.leads([1, 2, 3]);
+        let mut bad = newcomer(2, ContactType::Lead);
+        bad.contact.email = Field::Value("nobody".into());
+        payloads[1] = org.payload(&bad);
+        let reply = org.upsert(&payloads).await;
+        assert_eq!(words(&reply), ["delivered", "rejected INVALID_EMAIL_ADDRESS", "delivered"]);
+        let outcomes = reply.expect("outcomes");
+        let Outcome::Rejected(rejection) = &outcomes[1] else { panic!("{outcomes:?}") };
+        assert_eq!(rejection.fields, ["Email"]);
+        assert_eq!(org.mock.leads().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_an_answer_does_not_tell_of_has_failed() {
+    let good = json!({"id": "00Q1", "success": true, "errors": [], "created": true});
+    let without_reason = json!({"success": false, "errors": []});
+    let odd_reason =
+        json!({"id": null, "success": false, "errors": [{"statusCode": "STRING_TOO_LONG", "fields": "x"}]});
+    for (answer, expected) in [
+        (json!([]), vec!["again NO_RESULT", "again NO_RESULT"]),
+        (json!([good]), vec!["delivered", "again NO_RESULT"]),
+        (json!([null, good]), vec!["again NO_RESULT", "delivered"]),
+        (json!([{"success": "true"}, {"id": "00Q1"}]), vec!["again NO_RESULT", "again NO_RESULT"]),
+        (json!([without_reason, odd_reason]), vec!["once NO_REASON", "rejected STRING_TOO_LONG"]),
+        (json!([{"success": false, "errors": null}, {"success": false}]), vec!["once NO_REASON", "once NO_REASON"]),
+        (json!([good, good, good]), vec!["retry UNREADABLE_ANSWER"]),
+        (json!({"hasErrors": false}), vec!["retry UNREADABLE_ANSWER"]),
+    ] {
+        let org = Org::new().await;
+        org.upsert(&org.leads([0])).await.expect("a token from now on");
+        org.mock.next(Answer::json(200, &answer));
+        assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), expected, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_fails_the_whole_chunk_which_comes_again_in_halves() {
+    let org = Org::new().await;
+    org.mock.lock("C-2", 1);
+    let payloads = org.leads([1, 2, 3]);
+    assert_eq!(words(&org.upsert(&payloads).await), ["halved UNABLE_TO_LOCK_ROW"; 3]);
+    assert_eq!(org.mock.leads().len(), 0);
+    assert_eq!(words(&org.upsert(&payloads).await), ["delivered"; 3]);
+}
+
+#[tokio::test]
+async fn what_a_trigger_says_decides() {
+    let trigger = |message: &str| row_error("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, &[]);
+    let lock = "LeadTrigger: execution of AfterUpdate caused by: UNABLE_TO_LOCK_ROW, unable to obtain exclusive access";
+    let limit = "LeadTrigger: System.LimitException: Too many SOQL queries: 101";
+    for (error, in_company, alone) in [
+        (trigger(lock), "halved", "halved"),
+        (trigger(limit), "halved", "once"),
+        (trigger("LeadTrigger: Apex CPU time limit exceeded"), "halved", "once"),
+        (trigger("LeadTrigger: we do not like it"), "rejected", "rejected"),
+        (row_error("TOO_MANY_APEX_REQUESTS", "", &[]), "halved", "halved"),
+    ] {
+        let org = Org::new().await;
+        org.mock.fail_row("C-2", error.clone(), 2);
+        let code = error["statusCode"].as_str().unwrap_or_default();
+        let reply = words(&org.upsert(&org.leads([1, 2])).await);
+        assert_eq!(reply, ["delivered".to_owned(), format!("{in_company} {code}")], "{error}");
+        assert_eq!(words(&org.upsert(&org.leads([2])).await), [format!("{alone} {code}")], "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_race_for_a_new_record_is_run_once_more() {
+    let org = Org::new().await;
+    let race = row_error(
+        "DUPLICATE_VALUE",
+        "duplicate value found: Source_Id__c duplicates value on record with id: 00Q1",
+        &[],
+    );
+    let other =
+        row_error("DUPLICATE_VALUE", "duplicate value found: Tax__c duplicates value on record with id: 00Q1", &[]);
+    org.mock.fail_row("C-1", race, 1);
+    org.mock.fail_row("C-2", other, 1);
+    let reply = org.upsert(&org.leads([1, 2])).await;
+    assert_eq!(words(&reply), ["once DUPLICATE_VALUE", "rejected DUPLICATE_VALUE"]);
+    assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
+}
+
+#[tokio::test]
+async fn an_update_that_comes_first_is_sent_again_with_the_required_fields() {
+    let org = Org::new().await;
+    let mut update = newcomer(1, ContactType::Lead);
+    update.operation = Operation::Update;
+    update.contact = Contact { first_name: Field::Value("Ada".into()), ..Contact::bare(update.contact.id, None) };
+    let mut payload = org.payload(&update);
+    let reply = org.upsert(std::slice::from_ref(&payload)).await;
+    assert_eq!(words(&reply), ["once otherwise REQUIRED_FIELD_MISSING"]);
+    let outcomes = reply.expect("outcomes");
+    let Outcome::Retry(retry) = &outcomes[0] else { panic!("{outcomes:?}") };
+    let contact_sync::adapters::Again::Once(body, _) = &retry.how else { panic!("{retry:?}") };
+    payload.body.clone_from(body);
+    assert_eq!(words(&org.upsert(&[payload]).await), ["delivered"]);
+    let lead = org.mock.lead("C-1").expect("it is there");
+    assert_eq!(
+        (&lead["LastName"], &lead["Company"], &lead["FirstName"]),
+        (&json!("[not provided]"), &json!("[not provided]"), &json!("Ada"))
+    );
+}
+
+#[tokio::test]
+async fn converted_leads_go_by_the_policy() {
+    for (policy, expected) in [
+        (ConvertedLeads::Skip, "skipped CANNOT_UPDATE_CONVERTED_LEAD"),
+        (ConvertedLeads::DeadLetter, "rejected CANNOT_UPDATE_CONVERTED_LEAD"),
+    ] {
+        let org = Org::with(|_| {}, |settings| settings.converted_leads = policy).await;
+        org.upsert(&org.leads([1])).await.expect("written");
+        org.mock.convert("C-1");
+        assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), [expected, "delivered"]);
+        let reply = org.delete(&[crate::org::deletion("C-1")]).await;
+        assert_eq!(words(&reply), ["delivered"], "a converted lead can be deleted");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_code_rejects_its_row_and_is_counted() {
+    let org = Org::new().await;
+    org.mock.fail_row("C-1", row_error("A_CODE_OF_TOMORROW", "", &[]), 1);
+    org.mock.fail_row("C-2", row_error("p2@example.com", "", &[]), 1);
+    let reply = org.upsert(&org.leads([1, 2, 3])).await;
+    assert_eq!(words(&reply), ["rejected A_CODE_OF_TOMORROW", "rejected UNREADABLE_CODE", "delivered"]);
+}
+
+#[tokio::test]
+async fn the_same_error_of_settings_on_every_row_stops_the_destination() {
+    let plan = |settings: &mut contact_sync::adapters::salesforce::Settings| {
+        settings.attributes.insert("plan".to_owned(), "Nowhere__c".to_owned());
+    };
+    let org = Org::with(|_| {}, plan).await;
+    let changes: Vec<_> = (1..=3)
+        .map(|number| {
+            let mut change = newcomer(number, ContactType::Lead);
+            let value = contact_sync::contact::Attribute::Bool(true);
+            change.contact.attributes.values = [("plan".into(), value)].into();
+            change
+        })
+        .collect();
+    let mut payloads: Vec<_> = changes.iter().map(|change| org.payload(change)).collect();
+    assert_eq!(words(&org.upsert(&payloads).await), ["stop configuration INVALID_FIELD"]);
+    payloads[0] = org.payload(&newcomer(1, ContactType::Lead));
+    let reply = words(&org.upsert(&payloads).await);
+    assert_eq!(reply, ["delivered", "rejected INVALID_FIELD", "rejected INVALID_FIELD"], "some rows: theirs alone");
+    for (error, cause) in [
+        (
+            row_error("INVALID_FIELD_FOR_INSERT_UPDATE", "Unable to create/update fields: Phone", &["Phone"]),
+            "configuration",
+        ),
+        (row_error("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", &[]), "configuration"),
+        (
+            row_error("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Lead", &[]),
+            "configuration",
+        ),
+        (row_error("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", &[]), "quota"),
+    ] {
+        let org = Org::new().await;
+        (1..=3).for_each(|number| org.mock.fail_row(&format!("C-{number}"), error.clone(), 1));
+        let code = error["statusCode"].as_str().unwrap_or_default();
+        assert_eq!(words(&org.upsert(&org.leads(1..=3)).await), [format!("stop {cause} {code}")]);
+        assert_eq!(org.mock.leads().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn settings_that_name_what_the_org_lacks_stop_the_destination() {
+    type Edit = fn(&mut contact_sync::adapters::salesforce::Settings);
+    for (edit, expected) in [
+        ((|settings| settings.sobject = "Nothing__c".to_owned()) as Edit, "stop configuration NOT_FOUND"),
+        (|settings| settings.external_id_field = "Other__c".to_owned(), "stop configuration NOT_FOUND"),
+        (|settings| settings.api_version = "v30.0".to_owned(), "stop configuration UNSUPPORTED_API_VERSION"),
+        (|settings| settings.api_version = "v45.0".to_owned(), "stop configuration NOT_FOUND"),
+    ] {
+        let org = Org::with(|_| {}, edit).await;
+        let reply = org.upsert(&org.leads([1, 2])).await;
+        assert_eq!(words(&reply), [expected]);
+        assert!(crate::org::remedy(&reply).contains("External ID"));
+    }
+}
+
+#[tokio::test]
+async fn two_records_of_one_key_reject_the_row() {
+    let org = Org::new().await;
+    for _ in 0..2 {
+        org.mock.put("C-1", &json!({"LastName": "x", "Company": "y"}));
+    }
+    assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), ["rejected DUPLICATE_EXTERNAL_ID", "delivered"]);
+}
+
+#[tokio::test]
+async fn of_several_errors_the_final_one_decides() {
+    let org = Org::new().await;
+    let errors = json!([{"statusCode": "UNABLE_TO_LOCK_ROW"}, {"statusCode": "STRING_TOO_LONG"}, null, 7]);
+    org.mock.mangle(Mangle::json(move |rows: &mut Value| {
+        rows[1] = json!({"success": false, "errors": errors});
+    }));
+    assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), ["delivered", "rejected STRING_TOO_LONG"]);
+    assert_eq!(org.salesforce.limits().upsert, 200);
+}

@@ -1,0 +1,263 @@
+//! Getting in: client credentials, signed assertions, and what the token endpoint refuses.
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
+use futures_util::future::join_all;
+use jsonwebtoken::DecodingKey;
+use serde_json::{Value, json};
+
+use crate::org::{Org, remedy, words};
+use crate::support::mock_salesforce::{CLIENT_ID, Endpoint, Signer, refusal};
+use crate::support::server::{Answer, Reply};
+
+fn oauth(error: &str, description: &str) -> Answer {
+    Answer::json(400, &json!({"error": error, "error_description": description}))
+}
+
+#[tokio::test]
+async fn one_token_serves_all_calls() {
+    let org = Org::new().await;
+    for number in 1..4 {
+        assert_eq!(words(&org.upsert(&org.leads([number])).await), ["delivered"]);
+    }
+    assert_eq!((org.mock.count(Endpoint::Token), org.mock.count(Endpoint::Upsert)), (1, 3));
+    org.assert_polite();
+}
+
+#[tokio::test]
+async fn calls_go_where_the_answer_of_the_token_endpoint_says() {
+    let elsewhere = Org::new().await;
+    let instance_url = elsewhere.server.url();
+    let org = Org::with(|habits| habits.instance_url = Some(instance_url), |_| {}).await;
+    let reply = org.upsert(&org.leads([1])).await;
+    assert_eq!(words(&reply), ["stop credential INVALID_SESSION_ID"], "the other org does not know this session");
+    assert_eq!((org.mock.count(Endpoint::Token), org.mock.refused_tokens()), (2, 0));
+    assert_eq!((elsewhere.mock.count(Endpoint::Token), elsewhere.mock.refused_tokens()), (0, 2));
+}
+
+#[tokio::test]
+async fn no_token_leaves_for_an_instance_that_is_not_allowed() {
+    for instance in ["http://localhost:9/", "https://my.salesforce.com.example/", "ftp://127.0.0.1/"] {
+        let org = Org::with(|habits| habits.instance_url = Some(instance.to_owned()), |_| {}).await;
+        let reply = org.upsert(&org.leads([1])).await;
+        assert_eq!(words(&reply), ["stop configuration HOST_NOT_ALLOWED"], "{instance}");
+        assert_eq!(org.mock.count(Endpoint::Token), 1);
+    }
+    let org = Org::with(|_| {}, |settings| settings.allowed_hosts = vec!["my.salesforce.com".to_owned()]).await;
+    assert_eq!(words(&org.upsert(&org.leads([1])).await), ["stop configuration HOST_NOT_ALLOWED"]);
+    assert_eq!(org.mock.count(Endpoint::Token), 0, "the secret does not travel either");
+}
+
+#[tokio::test]
+async fn an_ended_session_is_renewed_once_and_the_call_repeated_once() {
+    let org = Org::new().await;
+    org.upsert(&org.leads([1])).await.expect("written");
+    org.mock.expire_tokens();
+    assert_eq!(words(&org.upsert(&org.leads([2])).await), ["delivered"]);
+    assert_eq!((org.mock.count(Endpoint::Token), org.mock.refused_tokens()), (2, 1));
+    org.mock.expire_tokens();
+    org.mock.next_of(
+        Endpoint::Token,
+        Answer::json(200, &json!({"access_token": "00Dstale", "instance_url": org.server.url()})),
+    );
+    let reply = org.upsert(&org.leads([3])).await;
+    assert_eq!(words(&reply), ["stop credential INVALID_SESSION_ID"], "a second one is not asked for");
+    assert_eq!((org.mock.count(Endpoint::Token), org.mock.refused_tokens()), (3, 3));
+    assert_eq!(words(&org.upsert(&org.leads([3])).await), ["delivered"]);
+}
+
+#[tokio::test]
+async fn however_many_calls_wait_one_token_is_asked_for() {
+    let org = Org::new().await;
+    for round in 1..3 {
+        let batches: Vec<_> = (0..12).map(|number| org.leads([number])).collect();
+        for reply in join_all(batches.iter().map(|batch| org.upsert(batch))).await {
+            assert_eq!(words(&reply), ["delivered"]);
+        }
+        assert_eq!(org.mock.count(Endpoint::Token), round);
+        org.mock.expire_tokens();
+    }
+}
+
+#[tokio::test]
+async fn calls_that_wait_together_take_one_refusal_together() {
+    let org = Org::new().await;
+    org.mock.next_of(Endpoint::Token, Reply::Answer(Answer::empty(503)));
+    let batches: Vec<_> = (0..12).map(|number| org.leads([number])).collect();
+    for reply in join_all(batches.iter().map(|batch| org.upsert(batch))).await {
+        assert_eq!(words(&reply), ["retry HTTP_503"]);
+    }
+    assert_eq!(org.mock.count(Endpoint::Token), 1);
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_found_without_a_restart() {
+    let org = Org::new().await;
+    org.upsert(&org.leads([1])).await.expect("written");
+    org.mock.rotate_secret("mock-secret-2");
+    org.mock.expire_tokens();
+    org.write_secret(&org.mock.secret());
+    assert_eq!(words(&org.upsert(&org.leads([2])).await), ["delivered"]);
+    assert_eq!(org.mock.count(Endpoint::Token), 3, "the old secret, refused, and the new one");
+}
+
+#[tokio::test]
+async fn a_barred_user_is_not_helped_by_another_token() {
+    let org = Org::new().await;
+    org.upsert(&org.leads([1])).await.expect("written");
+    let barred = refusal(401, "INVALID_SESSION_ID", "This session is not valid for use with the REST API");
+    org.mock.next_of(Endpoint::Upsert, barred);
+    let reply = org.upsert(&org.leads([1])).await;
+    assert_eq!(words(&reply), ["stop configuration INVALID_SESSION_ID"]);
+    assert!(remedy(&reply).contains("IP ranges"), "{}", remedy(&reply));
+    assert_eq!(org.mock.count(Endpoint::Token), 1);
+}
+
+#[tokio::test]
+async fn refusals_of_the_token_endpoint_name_the_remedy() {
+    for (answer, expected, part) in [
+        (
+            oauth("invalid_grant", "request not supported on this domain"),
+            "stop configuration invalid_grant",
+            "My Domain",
+        ),
+        (
+            oauth("invalid_grant", "no client credentials user enabled"),
+            "stop configuration invalid_grant",
+            "run-as user",
+        ),
+        (
+            oauth("invalid_grant", "user hasn't approved this consumer"),
+            "stop configuration invalid_grant",
+            "pre-authorize",
+        ),
+        (
+            oauth("unsupported_grant_type", "grant type not supported"),
+            "stop configuration unsupported_grant_type",
+            "enable",
+        ),
+        (oauth("invalid_client", "invalid client credentials"), "stop credential invalid_client", "client_secret"),
+        (oauth("invalid_client_id", "client identifier invalid"), "stop credential invalid_client_id", "client_id"),
+        (oauth("invalid_grant", "inactive user"), "stop credential invalid_grant", "check the secret"),
+        (oauth("invalid_grant", "login rate exceeded"), "stop quota invalid_grant", "a user of its own"),
+        (Answer::empty(302).with_header("location", "/"), "stop configuration NO_TOKEN", "My Domain"),
+    ] {
+        let org = Org::new().await;
+        org.mock.next_of(Endpoint::Token, answer);
+        let reply = org.upsert(&org.leads([1])).await;
+        assert_eq!(words(&reply), [expected], "{part}");
+        assert!(remedy(&reply).contains(part), "{}", remedy(&reply));
+        assert!(!remedy(&reply).contains("mock-secret"));
+        assert_eq!(org.mock.count(Endpoint::Upsert), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_token_endpoint_in_trouble_is_asked_again_later() {
+    let granted = json!({"access_token": "t", "instance_url": "https://acme.my.salesforce.com"});
+    for (reply, expected) in [
+        (oauth("unknown_error", "retry your request").into(), "retry unknown_error"),
+        (Answer::html(503, "<html>").into(), "retry HTTP_503"),
+        (Answer::empty(429).with_header("retry-after", 7).into(), "retry HTTP_429 after 7s"),
+        (Answer::html(403, "<html>").into(), "retry HTTP_403"),
+        (Answer::empty(200).into(), "retry UNREADABLE_TOKEN"),
+        (
+            Answer::json(200, &json!({"access_token": "a\u{0}b", "instance_url": "https://x"})).into(),
+            "retry UNREADABLE_TOKEN",
+        ),
+        (Answer::json(200, &json!({"access_token": "a", "instance_url": "nowhere"})).into(), "retry UNREADABLE_TOKEN"),
+        (
+            Answer::json(200, &json!({"access_token": "a", "instance_url": "data:text/plain,x"})).into(),
+            "retry UNREADABLE_TOKEN",
+        ),
+        (Reply::Cut(Answer::json(200, &granted)), "retry CONNECTION_FAILED"),
+        (Reply::Reset, "retry CONNECTION_FAILED"),
+    ] {
+        let org = Org::new().await;
+        org.mock.next_of(Endpoint::Token, reply);
+        assert_eq!(words(&org.upsert(&org.leads([1])).await), [expected]);
+        assert_eq!(org.mock.count(Endpoint::Upsert), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_secret_stops_the_destination_until_it_is_repaired() {
+    for secret in [
+        json!(null),
+        json!({}),
+        json!({"login_url": "nowhere", "client_id": "c", "client_secret": "s"}),
+        json!({"login_url": "http://127.0.0.1:9", "client_id": "c"}),
+        json!({"login_url": "http://127.0.0.1:9", "client_id": "c", "private_key_pem": "no key", "username": "u"}),
+    ] {
+        let org = Org::new().await;
+        org.write_secret(&secret);
+        let reply = org.upsert(&org.leads([1])).await;
+        assert_eq!(words(&reply), ["stop credential SECRET_MALFORMED"], "{secret}");
+        assert!(remedy(&reply).contains("client_id"));
+    }
+}
+
+/// A new key: its private half as the secret holds it, and the public one.
+fn key() -> (String, DecodingKey) {
+    let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
+    let der: Pkcs8V1Der<'_> = pair.as_der().expect("PKCS 8");
+    let text = base64_simd::STANDARD.encode_to_string(der.as_ref());
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line)).collect();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
+    (pem, DecodingKey::from_rsa_der(pair.public_key().as_ref()))
+}
+
+fn jwt_secret(org: &Org, pem: &str, username: &str, audience: Option<&str>) -> Value {
+    let mut secret = json!({"login_url": org.server.url(), "client_id": CLIENT_ID, "private_key_pem": pem,
+        "username": username});
+    if let Some(audience) = audience {
+        secret["audience"] = audience.into();
+    }
+    secret
+}
+
+#[tokio::test]
+async fn a_signed_assertion_gets_in_and_a_false_one_does_not() {
+    let (pem, public_key) = key();
+    let (other_pem, _) = key();
+    let user = "sync@acme.example";
+    let (production, sandbox) = ("https://login.salesforce.com", "https://test.salesforce.com");
+    for (signed_with, sub, aud, expects, word) in [
+        (&pem, user, None, production, "delivered"),
+        (&pem, user, Some(sandbox), sandbox, "delivered"),
+        (&pem, user, Some(sandbox), production, "stop credential invalid_grant"),
+        (&other_pem, user, None, production, "stop credential invalid_grant"),
+        (&pem, "somebody@else.example", None, production, "stop configuration invalid_grant"),
+    ] {
+        let org = Org::new().await;
+        let audience = expects.to_owned();
+        org.mock.require_jwt(Signer { public_key: public_key.clone(), username: user.to_owned(), audience });
+        org.write_secret(&jwt_secret(&org, signed_with, sub, aud));
+        assert_eq!(words(&org.upsert(&org.leads([1])).await), [word], "{sub} {aud:?} {expects}");
+    }
+}
+
+#[tokio::test]
+async fn an_assertion_is_signed_anew_for_each_token() {
+    let (pem, public_key) = key();
+    let org = Org::new().await;
+    let (username, audience) = ("sync@acme.example".to_owned(), "https://login.salesforce.com".to_owned());
+    org.mock.require_jwt(Signer { public_key, username: username.clone(), audience });
+    org.write_secret(&jwt_secret(&org, &pem, &username, None));
+    for _ in 0..2 {
+        assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
+        org.mock.expire_tokens();
+    }
+    assert_eq!(org.mock.count(Endpoint::Token), 2);
+    org.assert_polite();
+}
+
+#[tokio::test]
+async fn a_client_secret_where_the_org_wants_an_assertion_is_told_as_configuration() {
+    let (_, public_key) = key();
+    let org = Org::new().await;
+    let (username, audience) = ("sync@acme.example".to_owned(), "https://login.salesforce.com".to_owned());
+    org.mock.require_jwt(Signer { public_key, username, audience });
+    assert_eq!(words(&org.upsert(&org.leads([1])).await), ["stop configuration unsupported_grant_type"]);
+}

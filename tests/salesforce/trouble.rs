@@ -1,0 +1,100 @@
+//! Whole requests that come to nothing.
+
+use serde_json::json;
+
+use crate::org::{Org, deletion, words};
+use crate::support::mock_salesforce::{Endpoint, refusal};
+use crate::support::server::{Answer, Reply};
+
+#[tokio::test]
+async fn whole_answers_stop_or_wait_and_reject_nobody() {
+    let page = "<html><body>Down for maintenance</body></html>";
+    let limit = |message: &str| refusal(403, "REQUEST_LIMIT_EXCEEDED", message);
+    let bare = json!({"errorCode": "SERVER_UNAVAILABLE", "message": "Server Unavailable"});
+    for (answer, expected) in [
+        (limit("TotalRequests Limit exceeded."), "stop quota REQUEST_LIMIT_EXCEEDED"),
+        (limit("ConcurrentPerOrgLongTxn Limit exceeded."), "retry REQUEST_LIMIT_EXCEEDED after 3s"),
+        (
+            limit("ConcurrentRequests (Concurrent API Requests) Limit exceeded.").with_header("retry-after", 9),
+            "retry REQUEST_LIMIT_EXCEEDED after 9s",
+        ),
+        (refusal(403, "API_DISABLED_FOR_ORG", "API is not enabled"), "stop configuration API_DISABLED_FOR_ORG"),
+        (refusal(403, "INSUFFICIENT_ACCESS", "no"), "stop configuration INSUFFICIENT_ACCESS"),
+        (refusal(400, "API_CURRENTLY_DISABLED", "down"), "retry API_CURRENTLY_DISABLED"),
+        (refusal(503, "SERVER_UNAVAILABLE", "Server Unavailable"), "retry SERVER_UNAVAILABLE"),
+        (Answer::json(503, &bare), "retry SERVER_UNAVAILABLE"),
+        (refusal(500, "UNKNOWN_EXCEPTION", "An unexpected error occurred"), "retry UNKNOWN_EXCEPTION"),
+        (Answer::html(403, page), "retry HTTP_403"),
+        (Answer::html(400, page), "retry HTTP_400"),
+        (Answer::html(420, page), "retry HTTP_420"),
+        (Answer::empty(429).with_header("retry-after", 2), "retry HTTP_429 after 2s"),
+        (Answer::html(500, page), "retry HTTP_500"),
+        (Answer::html(502, page), "retry HTTP_502"),
+        (Answer::html(503, page), "retry HTTP_503"),
+        (Answer::empty(504), "retry HTTP_504"),
+        (Answer::html(200, page), "retry UNREADABLE_ANSWER"),
+        (Answer::empty(204), "retry UNREADABLE_ANSWER"),
+        (Answer::empty(302).with_header("location", "/"), "stop configuration HTTP_302"),
+    ] {
+        let org = Org::new().await;
+        org.upsert(&org.leads([0])).await.expect("a token from now on");
+        org.mock.next(answer.clone());
+        assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), [expected], "{answer:?}");
+        org.mock.next(answer.clone());
+        assert_eq!(words(&org.delete(&[deletion("C-1")]).await), [expected], "{answer:?}");
+        assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), ["delivered"; 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_refused_as_a_whole_is_searched() {
+    let org = Org::new().await;
+    org.mock.poison("C-2");
+    assert_eq!(words(&org.upsert(&org.leads([1, 2, 3])).await), ["refused JSON_PARSER_ERROR []"]);
+    assert_eq!(words(&org.upsert(&org.leads([1, 3])).await), ["delivered"; 2]);
+    for answer in [Answer::empty(413), Answer::empty(414), refusal(400, "EXCEEDED_ID_LIMIT", "record limit reached")] {
+        org.mock.next(answer.clone());
+        let reply = words(&org.upsert(&org.leads([1, 3])).await);
+        assert!(reply[0].starts_with("refused"), "{answer:?}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn broken_connections_are_told_and_nothing_is_doubled() {
+    let org = Org::new().await;
+    org.upsert(&org.leads([0])).await.expect("a token from now on");
+    let payloads = org.leads([1, 2]);
+    org.mock.lose_answers(1);
+    assert_eq!(words(&org.upsert(&payloads).await), ["retry CONNECTION_FAILED"]);
+    assert_eq!(org.mock.leads().len(), 3, "it was carried out");
+    let answer = Answer::json(200, &json!([{"success": true}, {"success": true}]));
+    for reply in [Reply::Reset, Reply::Cut(answer)] {
+        org.mock.next(reply);
+        assert_eq!(words(&org.upsert(&payloads).await), ["retry CONNECTION_FAILED"]);
+    }
+    assert_eq!(words(&org.upsert(&payloads).await), ["delivered"; 2]);
+    assert_eq!(org.mock.leads().len(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_in_time_is_given_up() {
+    let org = Org::with(|_| {}, |settings| settings.request_timeout_ms = 300).await;
+    let answer = Answer::json(200, &json!([{"success": true}]));
+    for endpoint in [Endpoint::Token, Endpoint::Upsert] {
+        for reply in [Reply::Hang, Reply::Trickle(answer.clone())] {
+            let org = Org::with(|_| {}, |settings| settings.request_timeout_ms = 300).await;
+            org.mock.next_of(endpoint, reply);
+            assert_eq!(words(&org.upsert(&org.leads([1])).await), ["retry TIMEOUT"], "{endpoint:?}");
+        }
+    }
+    org.assert_polite();
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_given_up() {
+    let org = Org::new().await;
+    org.upsert(&org.leads([0])).await.expect("a token from now on");
+    let endless = Answer { status: 200, body: vec![b' '; 9 * 1024 * 1024], ..Answer::default() };
+    org.mock.next(endless);
+    assert_eq!(words(&org.upsert(&org.leads([1])).await), ["retry ANSWER_TOO_LONG"]);
+}

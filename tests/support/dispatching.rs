@@ -1,0 +1,67 @@
+//! An adapter behind the real dispatcher: what becomes of each record in the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contact_sync::adapters::Adapter;
+use contact_sync::contact::{ContactChange, Operation};
+use contact_sync::dispatch::settings::{RateLimit, Retry};
+use contact_sync::dispatch::{ApiDispatcher, Breaker, Concurrency, Errand, RateLimiter, RetryPolicy};
+use contact_sync::fold::Step;
+use contact_sync::settle::{Ledger, Sink, Verdict};
+use contact_sync::telemetry::Meter;
+use contact_sync::transform::{GuardMode, SchemaTransformer};
+use smallvec::smallvec;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Sends changes of distinct contacts to their end; gives the fate of each, in their order.
+pub async fn fates_of(adapter: &Arc<dyn Adapter>, meter: &Meter, changes: &[ContactChange]) -> Vec<String> {
+    let dispatcher = ApiDispatcher {
+        adapter: Arc::clone(adapter),
+        retry: RetryPolicy::new(Retry { max_attempts: 6, base_delay_ms: 1, max_delay_ms: 5 }),
+        rate_limiter: Arc::new(RateLimiter::new(RateLimit { requests: 1_000_000, per_ms: 1_000 }, 1)),
+        breaker: Arc::new(Breaker::default()),
+        concurrency: Arc::new(Concurrency::new(4)),
+        dry_run: false,
+    };
+    let steps: Vec<_> = changes.iter().enumerate().map(|(at, change)| step(at, change.operation)).collect();
+    let changes: Vec<_> = changes.iter().cloned().map(Some).collect();
+    let ledger = Ledger::new(changes.len());
+    (0..changes.len()).for_each(|position| ledger.expect(position, &[0]));
+    let sink = Sink { ledger: &ledger, destination: 0, meter };
+    let transformer = SchemaTransformer { adapter: &**adapter, guard: GuardMode::Off, changes: &changes, sink };
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let errand = Errand { deadline, transformer: &transformer, sink, meter };
+    let (sender, queue) = mpsc::channel(512);
+    tokio::join!(transformer.run(&steps, 64, sender), dispatcher.run(queue, errand));
+    ledger.close().iter().map(|entry| fate(entry.rows[0].verdict.as_ref())).collect()
+}
+
+/// How often each fate occurs.
+pub fn count(fates: &[String]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    fates.iter().for_each(|fate| *counts.entry(fate.clone()).or_default() += 1);
+    counts
+}
+
+fn step(at: usize, operation: Operation) -> Step {
+    match operation {
+        Operation::Delete => Step { delete: smallvec![at], upsert: smallvec![] },
+        Operation::Create | Operation::Update => Step { delete: smallvec![], upsert: smallvec![at] },
+    }
+}
+
+fn fate(verdict: Option<&Verdict>) -> String {
+    match verdict {
+        Some(Verdict::Delivered(_)) => "delivered".to_owned(),
+        Some(Verdict::Rejected(_, rejection)) => format!("rejected {}", rejection.code),
+        Some(Verdict::Failed(code)) => format!("failed {code}"),
+        other => format!("{other:?}"),
+    }
+}
+
+pub fn fates<const N: usize>(expected: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    expected.into_iter().map(|(fate, count)| (fate.to_owned(), count)).collect()
+}

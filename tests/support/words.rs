@@ -1,0 +1,89 @@
+//! Answers of adapters in words, and the contacts that tests send.
+
+use contact_sync::adapters::{Adapter, Again, CallError, Cause, Outcome, Payload, Rejection, Reply, Retry, Stop};
+use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
+
+/// A reply in words, one for each payload: what to do and why.
+pub fn words(reply: &Reply) -> Vec<String> {
+    match reply {
+        Ok(outcomes) => outcomes.iter().map(word).collect(),
+        Err(error) => vec![error_word(error)],
+    }
+}
+
+fn word(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Delivered(None) => "delivered".to_owned(),
+        Outcome::Delivered(Some(code)) => format!("delivered {code}"),
+        Outcome::Skipped(code) => format!("skipped {code}"),
+        Outcome::Stale => "stale".to_owned(),
+        Outcome::Rejected(Rejection { code, .. }) => format!("rejected {code}"),
+        Outcome::Retry(Retry { code, how, .. }) => match how {
+            Again::Same => format!("again {code}"),
+            Again::Halved => format!("halved {code}"),
+            Again::Once(None, _) => format!("once {code}"),
+            Again::Once(Some(_), _) => format!("once otherwise {code}"),
+        },
+    }
+}
+
+fn error_word(error: &CallError) -> String {
+    match error {
+        CallError::Retry { code, after, .. } => {
+            let after = after.map(|after| format!(" after {after:?}")).unwrap_or_default();
+            format!("retry {code}{after}")
+        }
+        CallError::Refused { rejection, suspects } => format!("refused {} {suspects:?}", rejection.code),
+        CallError::Stop(Stop { cause, code, .. }) => format!("stop {} {code}", cause_word(*cause)),
+    }
+}
+
+fn cause_word(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Quota => "quota",
+        Cause::Credential => "credential",
+        Cause::Configuration => "configuration",
+        Cause::Unavailable => "unavailable",
+    }
+}
+
+/// What the operator is told to do, where the destination stops.
+pub fn remedy(reply: &Reply) -> String {
+    match reply {
+        Err(CallError::Stop(stop)) => stop.remedy.clone(),
+        other => panic!("no stop: {:?}", words(other)),
+    }
+}
+
+pub fn id(text: &str) -> ContactId {
+    ContactId::new(text).expect("a valid id")
+}
+
+/// A new contact with a name, an address and an employer; `kind` decides nothing for an adapter.
+pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
+    let mut contact = Contact::bare(id(&format!("C-{number}")), Some(kind));
+    contact.email = Field::Value(format!("p{number}@example.com").into());
+    contact.first_name = Field::Value("Ada".into());
+    contact.last_name = Field::Value(format!("Person {number}").into());
+    contact.company = Field::Value("Engines".into());
+    contact.job_title = Field::Value("Engineer".into());
+    ContactChange {
+        event_id: "event".into(),
+        operation: Operation::Create,
+        occurred_at: time::OffsetDateTime::UNIX_EPOCH,
+        version: Some(10),
+        replay: false,
+        contact,
+    }
+}
+
+/// What `adapter` makes of these changes of one contact.
+pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload {
+    let last = changes.last().expect("a change");
+    let body = adapter.transform(changes).body;
+    Payload { id: last.contact.id.clone(), body, version: last.guard_version(), guarded: false }
+}
+
+pub fn deletion(text: &str) -> Payload {
+    Payload { id: id(text), body: None, version: 10, guarded: false }
+}
