@@ -8,6 +8,8 @@ SHELL := bash
 PYTHON ?= python3
 # arm64 or x86_64: what `make build` builds for. What a stage runs on stands in samconfig.toml.
 ARCH ?= arm64
+# Cargo features of the artifact. `otel` sends spans to a collector; DEPLOY.md says how.
+FEATURES ?=
 EVENT ?= events/mixed.json
 STAGE ?= dev
 # What the template is validated for. Where a stage is deployed to stands in samconfig.toml.
@@ -30,7 +32,7 @@ LAMBDA_PATH := $(CURDIR)/$(VENV)-lambda/bin:$(PATH)
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # --- run and test ---------------------------------------------------------------------------------------------------
 
@@ -72,9 +74,13 @@ events: ## Check that the sample events are those that tests/support/make_events
 # --- the Lambda ------------------------------------------------------------------------------------------------------
 
 .PHONY: build
-build: $(CARGO_LAMBDA) ## Build the Lambda artifact (ARCH=arm64 or x86_64)
-	PATH="$(LAMBDA_PATH)" cargo lambda build --locked --release --bin contact-sync $(if $(filter x86_64,$(ARCH)),--x86-64,--arm64)
-	@ls -l target/lambda/contact-sync/bootstrap
+build: $(CARGO_LAMBDA) ## Build the Lambda artifact (ARCH=arm64 or x86_64, FEATURES=otel)
+	PATH="$(LAMBDA_PATH)" cargo lambda build --locked --release --bin contact-sync \
+	  $(if $(filter x86_64,$(ARCH)),--x86-64,--arm64) $(if $(FEATURES),--features "$(FEATURES)")
+
+.PHONY: artifact-check
+artifact-check: ## Check that neither mocks nor the operator's tool are in what `make build` made, and print its size
+	$(PYTHON) tests/artifact/check.py target/lambda/contact-sync/bootstrap --arch $(ARCH) --features "$(FEATURES)"
 
 # The mocks write the settings that lead to them to their standard output, one NAME=VALUE a line, and then `# ready`.
 .PHONY: watch
@@ -103,9 +109,16 @@ validate: $(VENV)-sam/ready $(VENV)-checkov/ready ## Check the template: sam, cf
 	$(VENV)-checkov/bin/checkov --config-file .checkov.yaml --file template.yaml
 	AWS_DEFAULT_REGION=$(REGION) $(VENV)-sam/bin/python -m unittest discover --start-directory tests/template
 
+# sam hands no flags to cargo-lambda, which takes its settings from a variable too.
+BUILD_SETTINGS = {locked = true, features = [$(foreach feature,$(FEATURES),"$(feature)",)]}
+
+.PHONY: sam-build
+sam-build: $(VENV)-sam/ready $(CARGO_LAMBDA) ## Build what `make deploy` uploads, and nothing else (STAGE=, FEATURES=otel)
+	PATH="$(LAMBDA_PATH)" CARGO_LAMBDA_BUILD='$(BUILD_SETTINGS)' SAM_CLI_TELEMETRY=0 \
+	  $(VENV)-sam/bin/sam build --config-env $(STAGE)
+
 .PHONY: deploy
-deploy: $(VENV)-sam/ready $(CARGO_LAMBDA) ## Build and deploy the stack (STAGE=dev, staging or prod; GUIDED=1 the first time)
-	PATH="$(LAMBDA_PATH)" SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam build --config-env $(STAGE)
+deploy: sam-build ## Build and deploy the stack (STAGE=dev, staging or prod; GUIDED=1 the first time)
 	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam deploy --config-env $(STAGE) $(if $(GUIDED),--guided)
 
 # --- tools -----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ use crate::consume::Record;
 use crate::factory::Current;
 use crate::fold::Position;
 use crate::pipeline::{Outcome, Pipeline};
-use crate::telemetry::{self, Invocation};
+use crate::telemetry::{self, Invocation, traces};
 
 /// Handles invocations; cheap to clone, and each clone is the same handler.
 #[derive(Clone, Debug)]
@@ -67,24 +67,24 @@ impl Handler {
     /// Where a failure cannot be reported: then the whole batch comes again.
     pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<KinesisEventResponse, HandlerError> {
         let LambdaEvent { payload, context } = event;
-        let span = tracing::error_span!(
-            "invocation",
-            request_id = context.request_id.as_str(),
-            trace_id = context.xray_trace_id.as_deref()
-        );
-        let remaining = remaining(context.deadline);
-        async {
+        let span = traces::invocation(&context.request_id, context.xray_trace_id.as_deref());
+        let answer = async {
             let records = envelope(&payload)?;
+            if let Some(shard_id) = records.iter().find_map(|record| record.shard_id.as_deref()) {
+                traces::from_shard(shard_id);
+            }
             // The settings are judged beside the work, and are in force from the next invocation on.
             let pipeline = self.current.pipeline();
-            let deadline = pipeline.deadline(remaining);
+            let deadline = pipeline.deadline(remaining(context.deadline));
             let (outcome, refresh_failed) =
                 tokio::join!(pipeline.run(&records, deadline), self.current.refresh(deadline.work));
-            self.tell(&context.request_id, &records, &outcome, refresh_failed);
+            self.tell(&records, &outcome, refresh_failed);
             answer(&records, &outcome.settled.failed)
         }
         .instrument(span)
-        .await
+        .await;
+        traces::flush(remaining(context.deadline)).await;
+        answer
     }
 
     /// The pipeline that the next invocation will use.
@@ -92,11 +92,10 @@ impl Handler {
         self.current.pipeline()
     }
 
-    fn tell(&self, request_id: &str, records: &[Record<'_>], outcome: &Outcome, refresh_failed: bool) {
+    fn tell(&self, records: &[Record<'_>], outcome: &Outcome, refresh_failed: bool) {
         let settled = &outcome.settled;
         let destinations = outcome.meters.iter().zip(&settled.by_destination);
         telemetry::emit(&Invocation {
-            request_id,
             cold_start: !self.was_invoked.swap(true, Ordering::Relaxed),
             received: records.len() as u64,
             counts: settled.counts,

@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            telemetry::init(tracing::Level::ERROR, None);
+            telemetry::init(tracing::Level::ERROR, None, None);
             tracing::error!(error = &*error as &dyn std::error::Error, "contact-sync cannot start");
             ExitCode::FAILURE
         }
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let environment = Environment::read()?;
-    telemetry::init(environment.log_level, environment.log_format);
+    telemetry::init(environment.log_level, environment.log_format, environment.traces_to.as_deref());
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let handler = factory::from_environment(&environment, &aws).await?;
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {

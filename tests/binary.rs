@@ -1,6 +1,11 @@
 //! The real binary behind a Runtime API: what Lambda starts is what the other tests test.
 
+#[path = "binary/logs.rs"]
+mod logs;
 mod support;
+#[cfg(feature = "otel")]
+#[path = "binary/traces.rs"]
+mod traces;
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,18 +24,22 @@ fn variables(mocks: &Mocks) -> Vec<(String, String)> {
     variables
 }
 
+/// A lead and a contact.
+fn event() -> String {
+    let fields = || json!({"last_name": "Lovelace", "company": "Acme", "email": "ada@example.com"});
+    let changes = [change("create", "c-1", "lead", fields()), change("create", "c-2", "vendor", fields())];
+    json!({"Records": batch(&changes)}).to_string()
+}
+
 #[tokio::test]
 async fn a_batch_is_answered_by_the_binary_as_by_the_handler() {
     let mocks = Mocks::start().await;
     let mut function = Function::start(Path::new(BINARY), &variables(&mocks)).await;
-    let fields = || json!({"last_name": "Lovelace", "company": "Acme", "email": "ada@example.com"});
-    let records = batch(&[change("create", "c-1", "lead", fields()), change("create", "c-2", "vendor", fields())]);
-    let event = json!({"Records": records}).to_string();
-    let ended = function.invoke(event.clone(), "r-1", TIME).await;
+    let ended = function.invoke(event(), "r-1", TIME).await;
     assert_eq!(ended.failures(), [""; 0]);
     assert!(mocks.salesforce.lead("c-1").is_some() && mocks.hubspot.contact("c-2").is_some());
     mocks.hubspot_server.stop();
-    let ended = function.invoke(event, "r-2", Duration::from_secs(3)).await;
+    let ended = function.invoke(event(), "r-2", Duration::from_secs(3)).await;
     assert_eq!(ended.failures(), [sequence_number(0, 1)]);
 }
 

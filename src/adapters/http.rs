@@ -7,8 +7,10 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Request, Url};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::{Call, CallError, Cause, Code, Stop};
+use crate::telemetry::traces;
 
 /// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an answer to us.
 const LONGEST_BODY: usize = 8 * 1024 * 1024;
@@ -81,16 +83,21 @@ pub enum HttpError {
 impl HttpError {
     /// What to do next about it.
     pub fn into_call_error(self) -> CallError {
-        let (code, pressure) = match self {
-            Self::Timeout => (Code::new("TIMEOUT"), true),
-            Self::Connection(_) => (Code::new("CONNECTION_FAILED"), false),
-            Self::TooLong => (Code::new("ANSWER_TOO_LONG"), false),
-            Self::Forbidden(remedy) => {
-                let code = Code::new("HOST_NOT_ALLOWED");
-                return CallError::Stop(Stop { cause: Cause::Configuration, code, remedy, after: None });
-            }
-        };
-        CallError::Retry { code, after: None, pressure }
+        let code = Code::new(self.code());
+        let pressure = matches!(self, Self::Timeout);
+        match self {
+            Self::Forbidden(remedy) => CallError::Stop(Stop { cause: Cause::Configuration, code, remedy, after: None }),
+            _ => CallError::Retry { code, after: None, pressure },
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Timeout => "TIMEOUT",
+            Self::Connection(_) => "CONNECTION_FAILED",
+            Self::TooLong => "ANSWER_TOO_LONG",
+            Self::Forbidden(_) => "HOST_NOT_ALLOWED",
+        }
     }
 }
 
@@ -110,7 +117,13 @@ impl Http {
         check_url(request.url(), &self.allowed_hosts).map_err(HttpError::Forbidden)?;
         let started = Instant::now();
         let until = call.give_up_at.min(started + self.request_timeout);
-        let answer = timeout_at(until, self.exchange(request)).await.unwrap_or(Err(HttpError::Timeout));
+        let span = traces::exchange(request.method().as_str(), request.url());
+        let exchange = self.exchange(request).instrument(span.clone());
+        let answer = timeout_at(until, exchange).await.unwrap_or(Err(HttpError::Timeout));
+        match &answer {
+            Ok(answer) => traces::answered(&span, answer.status),
+            Err(error) => traces::failed(&span, error.code()),
+        }
         let failed = !matches!(&answer, Ok(answer) if answer.status < 400);
         call.meter.api_call(started.elapsed(), failed);
         answer

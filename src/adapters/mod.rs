@@ -249,6 +249,17 @@ pub enum CallError {
     Stop(Stop),
 }
 
+impl CallError {
+    /// What happened, in a word.
+    pub fn code(&self) -> &Code {
+        match self {
+            Self::Retry { code, .. } => code,
+            Self::Refused { rejection, .. } => &rejection.code,
+            Self::Stop(stop) => &stop.code,
+        }
+    }
+}
+
 /// Why calls to a destination have to stop.
 #[derive(Clone, Debug)]
 pub struct Stop {

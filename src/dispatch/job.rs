@@ -14,6 +14,16 @@ pub enum Kind {
     Delete,
 }
 
+impl Kind {
+    /// Its name in traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upsert => "upsert",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 /// One write of one contact. A contact has at most one under way.
 #[derive(Clone, Debug)]
 pub struct Job {

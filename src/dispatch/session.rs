@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
 use super::batch::{Backlog, Search, Unit};
 use super::retry::RetryBudget;
@@ -16,6 +17,7 @@ use super::{ApiDispatcher, Errand, Job, Kind, Permit};
 use crate::adapters::{Again, Call, CallError, Code, Limits, Outcome, Payload, Rejection, Reply, Stop};
 use crate::consume::Stage;
 use crate::settle::Verdict;
+use crate::telemetry::traces;
 
 /// A call needs at least this long: less is not worth beginning.
 const SHORTEST_CALL: Duration = Duration::from_millis(50);
@@ -292,12 +294,26 @@ fn wait<'a>(at: Instant, then: Waited) -> BoxFuture<'a, Waited> {
 }
 
 async fn call(dispatcher: &ApiDispatcher, errand: Errand<'_>, limits: Limits, unit: Unit) -> Answered {
-    let reply = reply(dispatcher, errand, limits, &unit).await;
+    let attempt = 1 + unit.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
+    let span = traces::batch(dispatcher.adapter.destination(), unit.kind.name(), unit.jobs.len(), attempt);
+    let reply = reply(dispatcher, errand, limits, &unit).instrument(span.clone()).await;
+    if let Some(code) = code_of(&reply) {
+        traces::failed(&span, code);
+    }
     let (started, reply) = match reply {
         Ok((started, reply)) => (started, Ok(reply)),
         Err(code) => (Instant::now(), Err(code)),
     };
     Answered { unit, started, reply }
+}
+
+/// Why a call came to nothing, if it did.
+fn code_of(reply: &Result<(Instant, Reply), Code>) -> Option<&Code> {
+    match reply {
+        Err(code) => Some(code),
+        Ok((_, Err(error))) => Some(error.code()),
+        Ok((_, Ok(_))) => None,
+    }
 }
 
 /// Makes the call, or says why not.

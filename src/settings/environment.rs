@@ -7,6 +7,8 @@ use tracing::Level;
 use super::{DocumentSource, Layer, Preset, SettingsError};
 use crate::telemetry::Look;
 
+const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
 /// What the environment says.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -19,8 +21,12 @@ pub struct Environment {
     /// `AWS_LAMBDA_LOG_LEVEL`, which the function's logging configuration sets.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
     pub log_level: Level,
-    /// `AWS_LAMBDA_LOG_FORMAT`; without it, text on a terminal and JSON elsewhere.
+    /// `AWS_LAMBDA_LOG_FORMAT`, which Lambda sets to `Text` where nothing else is configured; without it, text on a
+    /// terminal and JSON elsewhere.
     pub log_format: Option<Look>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of traces, which a layer runs at `http://localhost:4318`.
+    /// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
+    pub traces_to: Option<String>,
 }
 
 impl Environment {
@@ -43,6 +49,7 @@ impl Environment {
             overrides: Vec::new(),
             log_level: Level::INFO,
             log_format: None,
+            traces_to: None,
         };
         let mut overrides = Vec::new();
         for (name, value) in variables {
@@ -56,6 +63,7 @@ impl Environment {
                 "CONTACT_SYNC_CONFIG" => found.document = Some(value.parse()?),
                 "AWS_LAMBDA_LOG_LEVEL" => found.log_level = level(value),
                 "AWS_LAMBDA_LOG_FORMAT" => found.log_format = format(value),
+                TRACES_TO => found.traces_to = Some(value.to_owned()).filter(|endpoint| !endpoint.is_empty()),
                 _ if name.starts_with("CONTACT_SYNC__") => {
                     overrides.push((name.to_owned(), value.to_owned()));
                 }
@@ -74,7 +82,7 @@ impl Environment {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with("CONTACT_SYNC_") || matches!(name, "AWS_LAMBDA_LOG_LEVEL" | "AWS_LAMBDA_LOG_FORMAT")
+    name.starts_with("CONTACT_SYNC_") || matches!(name, "AWS_LAMBDA_LOG_LEVEL" | "AWS_LAMBDA_LOG_FORMAT" | TRACES_TO)
 }
 
 fn preset(name: &str) -> Result<Preset, SettingsError> {

@@ -6,10 +6,12 @@ use std::io::{IsTerminal, Write as _};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::traces::TRACES;
 
 /// The target of metrics: complete lines, which no level holds back.
 pub(super) const METRICS: &str = "contact_sync::metrics";
@@ -22,8 +24,11 @@ pub type LineWriter = Box<dyn Fn(&str) + Send + Sync>;
 pub enum Look {
     /// One JSON object a line.
     Json,
-    /// For people; no metrics.
+    /// For people, with the metrics' lines in between: CloudWatch finds them there too, and a function without a logging
+    /// configuration writes so.
     Text,
+    /// For people at a terminal: no metrics, and no ids of the one invocation that they see.
+    Terminal,
 }
 
 /// Writes every event as a line, with the fields of the spans around it.
@@ -31,6 +36,8 @@ pub struct Lines {
     level: Level,
     look: Look,
     write: LineWriter,
+    /// Whether somebody else makes traces of the spans that no line carries.
+    is_traced: bool,
 }
 
 impl fmt::Debug for Lines {
@@ -39,17 +46,29 @@ impl fmt::Debug for Lines {
     }
 }
 
-/// Logs to standard output from here on, for the whole process. Without `look`, text on a terminal and JSON elsewhere.
-pub fn init(level: Level, look: Option<Look>) {
-    let look = look.unwrap_or(if std::io::stdout().is_terminal() { Look::Text } else { Look::Json });
+/// Logs to standard output from here on, for the whole process, and sends spans to the collector at `traces_to`.
+/// Without `look`, text on a terminal and JSON elsewhere.
+pub fn init(level: Level, look: Option<Look>, traces_to: Option<&str>) {
+    let look = match (look, std::io::stdout().is_terminal()) {
+        (None | Some(Look::Text), true) => Look::Terminal,
+        (look, _) => look.unwrap_or(Look::Json),
+    };
     let write: LineWriter = Box::new(|line| {
         let mut stdout = std::io::stdout().lock();
         // Nobody is left to tell where standard output is gone.
         let _ = stdout.write_all(line.as_bytes());
     });
-    let subscriber = tracing_subscriber::registry().with(Lines::new(level, look, write));
+    let is_traced = cfg!(feature = "otel") && traces_to.is_some();
+    let lines = Lines { is_traced, ..Lines::new(level, look, write) };
+    let subscriber = tracing_subscriber::registry().with(lines);
+    #[cfg(feature = "otel")]
+    let subscriber = subscriber.with(traces_to.map(super::otlp::layer));
     // A second call changes nothing: the first one's choice stands.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    std::panic::set_hook(Box::new(super::panics::tell));
+    if traces_to.is_some() && !is_traced {
+        tracing::warn!("OTEL_EXPORTER_OTLP_ENDPOINT is set, but this artifact is built without the feature `otel`");
+    }
 }
 
 /// The time as log lines and dead letters give it.
@@ -60,7 +79,7 @@ pub(super) fn now() -> String {
 impl Lines {
     /// Lines of `level` and above, through `write`, which gets each whole, with its line feed.
     pub fn new(level: Level, look: Look, write: LineWriter) -> Self {
-        Self { level, look, write }
+        Self { level, look, write, is_traced: false }
     }
 }
 
@@ -69,15 +88,20 @@ struct Carried(String);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        let ours = metadata.target().starts_with("contact_sync");
-        // The libraries' own chatter may quote what they carry: only their warnings are let through, and the
-        // runtime's and the SDK's errors reach us as values anyway.
-        let level = if ours { self.level } else { self.level.min(Level::WARN) };
-        metadata.target() == METRICS || metadata.is_span() || *metadata.level() <= level
+        let level = match metadata.target() {
+            METRICS => return true,
+            TRACES => return self.is_traced,
+            target if target.starts_with("contact_sync") => self.level,
+            // The libraries' own chatter may quote what they carry: only their warnings are let through, and the
+            // runtime's and the SDK's errors reach us as values anyway.
+            _ => self.level.min(Level::WARN),
+        };
+        metadata.is_span() || *metadata.level() <= level
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        if !attributes.metadata().target().starts_with("contact_sync") {
+        let target = attributes.metadata().target();
+        if !target.starts_with("contact_sync") || target == TRACES {
             return;
         }
         let mut fields = Fields::new(self.look);
@@ -87,16 +111,19 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         }
     }
 
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(Carried(carried)) = span.extensions_mut().get_mut()
+        {
+            let mut fields = Fields::new(self.look);
+            values.record(&mut fields);
+            carried.push_str(&fields.rest);
+        }
+    }
+
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::new(self.look);
         event.record(&mut fields);
-        if event.metadata().target() == METRICS {
-            if self.look == Look::Json {
-                fields.message.push('\n');
-                (self.write)(&fields.message);
-            }
-            return;
-        }
         let mut carried = String::new();
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(Carried(fields)) = span.extensions().get() {
@@ -104,23 +131,33 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             }
         }
         let level = event.metadata().level();
+        let is_metrics = event.metadata().target() == METRICS;
         let line = match self.look {
-            Look::Json => {
-                let message = quoted(&fields.message);
-                let time = now();
-                format!(
-                    "{{\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":{message}{carried}{}}}\n",
-                    fields.rest
-                )
-            }
-            Look::Text => {
-                let time = now();
-                let clock = time.get(11..19).unwrap_or_default();
-                format!("{clock} {level:<5} {}{}\n", fields.message, fields.rest)
-            }
+            Look::Terminal if is_metrics => return,
+            Look::Text if is_metrics => format!("{}\n", fields.message),
+            Look::Json if is_metrics => with_fields(&fields.message, &carried),
+            Look::Json => json(*level, &fields, &carried),
+            Look::Text => text(*level, &fields, &carried),
+            Look::Terminal => text(*level, &fields, ""),
         };
         (self.write)(&line);
     }
+}
+
+/// A whole JSON object, with what its spans carry at its end.
+fn with_fields(object: &str, carried: &str) -> String {
+    format!("{}{carried}}}\n", object.strip_suffix('}').unwrap_or(object))
+}
+
+fn json(level: Level, fields: &Fields, carried: &str) -> String {
+    let (time, message, rest) = (now(), quoted(&fields.message), &fields.rest);
+    format!("{{\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":{message}{carried}{rest}}}\n")
+}
+
+fn text(level: Level, fields: &Fields, carried: &str) -> String {
+    let time = now();
+    let clock = time.get(11..19).unwrap_or_default();
+    format!("{clock} {level:<5} {}{}{carried}\n", fields.message, fields.rest)
 }
 
 /// Collects an event's fields: the message, and the others as the line's tail.
@@ -140,7 +177,7 @@ impl Fields {
         let _ = match (field.name(), self.look) {
             ("message" | "line", _) => self.message.write_str(plain),
             (name, Look::Json) => write!(self.rest, ",{}:{json}", quoted(name)),
-            (name, Look::Text) => write!(self.rest, " {name}={plain}"),
+            (name, Look::Text | Look::Terminal) => write!(self.rest, " {name}={plain}"),
         };
     }
 }
@@ -209,7 +246,10 @@ mod tests {
     #[test]
     fn a_line_is_one_flat_object_with_the_spans_fields() {
         let written = lines(Level::INFO, Look::Json, || {
-            let _in = tracing::info_span!("invocation", request_id = "r-1").entered();
+            let span =
+                tracing::info_span!("invocation", request_id = "r-1", shard_id = tracing::field::Empty).entered();
+            let _call = tracing::info_span!(target: TRACES, "call", code = "of the call").entered();
+            span.record("shard_id", "shardId-6");
             tracing::warn!(code = "X", count = 3, good = true, missing = None::<u64>, "a \"quoted\" word\nand more");
             tracing::debug!("not written");
         });
@@ -218,6 +258,7 @@ mod tests {
         let line: Value = serde_json::from_str(line).expect("JSON");
         assert_eq!(line["message"], "a \"quoted\" word\nand more");
         assert_eq!((&line["level"], &line["request_id"]), (&"WARN".into(), &"r-1".into()));
+        assert_eq!(line["shard_id"], "shardId-6", "what is found out later is carried too");
         assert_eq!((&line["code"], &line["count"], &line["good"]), (&"X".into(), &3.into(), &true.into()));
         let time = line["timestamp"].as_str().expect("a time");
         assert!(OffsetDateTime::parse(time, &Rfc3339).is_ok(), "{time}");
@@ -227,7 +268,22 @@ mod tests {
     fn metrics_pass_every_level_and_stay_off_the_terminal() {
         let speak = || tracing::info!(target: METRICS, line = %"{}");
         assert_eq!(lines(Level::ERROR, Look::Json, speak), ["{}\n"]);
-        assert!(lines(Level::INFO, Look::Text, speak).is_empty());
+        assert_eq!(lines(Level::ERROR, Look::Text, speak), ["{}\n"], "CloudWatch reads them from text too");
+        assert!(lines(Level::INFO, Look::Terminal, speak).is_empty());
+    }
+
+    #[test]
+    fn text_has_the_ids_of_its_invocation_but_for_the_one_at_a_terminal() {
+        let speak = || {
+            let _in = tracing::info_span!("invocation", request_id = "r-1").entered();
+            tracing::warn!(code = "X", "trouble");
+        };
+        for (look, end) in
+            [(Look::Text, "WARN  trouble code=X request_id=r-1\n"), (Look::Terminal, "WARN  trouble code=X\n")]
+        {
+            let written = lines(Level::INFO, look, speak);
+            assert!(written.len() == 1 && written[0].ends_with(end), "{written:?}");
+        }
     }
 
     #[test]

@@ -46,8 +46,6 @@ impl Counts {
 /// What one invocation adds up to.
 #[derive(Debug)]
 pub struct Invocation<'a> {
-    /// Lambda's name for it.
-    pub request_id: &'a str,
     /// The first of this process.
     pub cold_start: bool,
     /// Records in the batch; the sum of `counts`.
@@ -62,12 +60,12 @@ pub struct Invocation<'a> {
     pub destinations: Vec<(Destination, Counts, &'a Meter)>,
 }
 
-/// Writes the metrics of one invocation.
+/// Writes the metrics of one invocation; its span has its ids.
 pub fn emit(invocation: &Invocation<'_>) {
     write(&whole(invocation));
     for (destination, counts, meter) in &invocation.destinations {
         if counts.sum() > 0 || meter.api_calls() > 0 {
-            write(&of_destination(invocation.request_id, *destination, counts, meter));
+            write(&of_destination(*destination, counts, meter));
         }
     }
 }
@@ -77,7 +75,7 @@ fn write(line: &Value) {
 }
 
 fn whole(invocation: &Invocation<'_>) -> Value {
-    let mut line = Line::new(invocation.request_id);
+    let mut line = Line::new();
     line.count("RecordsReceived", invocation.received);
     for (name, count) in invocation.counts.by_name() {
         line.count(name, count);
@@ -92,8 +90,8 @@ fn whole(invocation: &Invocation<'_>) -> Value {
     line.finish(None)
 }
 
-fn of_destination(request_id: &str, destination: Destination, counts: &Counts, meter: &Meter) -> Value {
-    let mut line = Line::new(request_id);
+fn of_destination(destination: Destination, counts: &Counts, meter: &Meter) -> Value {
+    let mut line = Line::new();
     for (name, count) in counts.by_name().into_iter().chain(meter.sums()) {
         line.count(name, count);
     }
@@ -114,12 +112,11 @@ struct Line {
 }
 
 impl Line {
-    fn new(request_id: &str) -> Self {
+    fn new() -> Self {
         let mut fields = Map::new();
         fields.insert("timestamp".into(), super::log::now().into());
         fields.insert("level".into(), "INFO".into());
         fields.insert("message".into(), "metrics".into());
-        fields.insert("request_id".into(), request_id.into());
         Self { metrics: Vec::new(), fields }
     }
 
@@ -156,7 +153,6 @@ mod tests {
         meter.api_call(Duration::from_millis(5), false);
         let counts = Counts { delivered: 2, failed: 1, ..Counts::default() };
         let invocation = Invocation {
-            request_id: "r-1",
             cold_start: true,
             received: 3,
             counts,
@@ -164,7 +160,7 @@ mod tests {
             config_errors: 0,
             destinations: Vec::new(),
         };
-        let destination = of_destination("r-1", Destination("salesforce"), &counts, &meter);
+        let destination = of_destination(Destination("salesforce"), &counts, &meter);
         for line in [whole(&invocation), destination] {
             let directive = &line["_aws"]["CloudWatchMetrics"][0];
             assert_eq!(directive["Namespace"], NAMESPACE);

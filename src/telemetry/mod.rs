@@ -1,8 +1,12 @@
-//! Logs and metrics: the only room that prints.
+//! Logs, metrics and traces: the only room that prints.
 
 mod log;
 mod meter;
 mod metrics;
+#[cfg(feature = "otel")]
+mod otlp;
+mod panics;
+pub mod traces;
 
 use serde::{Deserialize, Serialize};
 

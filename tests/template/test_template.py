@@ -18,6 +18,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 24 * 60 * 60
+A_STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes"
 
 
 def source():
@@ -48,6 +49,41 @@ def statements(policy):
 
 def as_list(value):
     return value if isinstance(value, list) else [value]
+
+
+def resolved(template, value, **given):
+    """A value as CloudFormation would see it, with these parameters and the others' defaults. Conditions, references to
+    parameters and what conditions are made of; anything else stays as it is."""
+    if isinstance(value, list):
+        return [resolved(template, item, **given) for item in value]
+    if not isinstance(value, dict) or len(value) != 1:
+        return value
+    (function, argument), = value.items()
+    if function == "Ref" and argument in template["Parameters"]:
+        return str(given.get(argument, template["Parameters"][argument]["Default"]))
+    if function == "Condition":
+        return resolved(template, template["Conditions"][argument], **given)
+    if function == "Fn::If":
+        holds = resolved(template, {"Condition": argument[0]}, **given)
+        return resolved(template, argument[1 if holds else 2], **given)
+    parts = resolved(template, argument, **given)
+    if function == "Fn::Equals":
+        return str(parts[0]) == str(parts[1])
+    if function == "Fn::Not":
+        return not parts[0]
+    if function == "Fn::And":
+        return all(parts)
+    return value
+
+
+@functools.cache
+def emitted_metrics():
+    """The names of the metrics in the code that writes them: whatever begins a list of arguments or a pair."""
+    found = set()
+    for name in ("meter", "metrics"):
+        code = (ROOT / f"src/telemetry/{name}.rs").read_text(encoding="utf-8")
+        found.update(re.findall(r'\(\s*"([A-Z][A-Za-z]+)",', code.split("#[cfg(test)]")[0]))
+    return found
 
 
 class Template(unittest.TestCase):
@@ -85,13 +121,24 @@ class TheMapping(Template):
 
     def test_retries_by_age_and_not_by_count(self):
         self.assertEqual(self.mapping["MaximumRetryAttempts"], -1)
-        self.assertGreaterEqual(self.default(self.mapping["MaximumRecordAgeInSeconds"]), DAY)
+        self.assertGreaterEqual(self.record_age(), 5 * DAY)
 
     def test_gives_up_records_before_the_stream_forgets_them(self):
         retention = self.the("AWS::Kinesis::Stream")["RetentionPeriodHours"] * 3600
-        parameter = self.parameters[self.mapping["MaximumRecordAgeInSeconds"]["Ref"]]
-        self.assertLess(parameter["Default"], retention)
-        self.assertLess(parameter["MaxValue"], retention)
+        self.assertLess(self.record_age(), retention)
+        self.assertLess(self.parameters["MaximumRecordAgeSeconds"]["MaxValue"], retention)
+        # An existing stream may have the least that there is.
+        self.assertLess(self.record_age(StreamArn=A_STREAM), DAY)
+        self.assertEqual(self.record_age(StreamArn=A_STREAM, MaximumRecordAgeSeconds=3600), 3600)
+
+    def test_warns_when_half_of_that_time_is_over(self):
+        alarm = self.resources["RecordAgeAlarm"]["Properties"]
+        _, names = alarm["Metrics"][0]["Expression"]["Fn::Sub"]
+        self.assertEqual(names["Limit"], self.mapping["MaximumRecordAgeInSeconds"])
+        self.assertLessEqual(alarm["Threshold"], 50)
+
+    def record_age(self, **given):
+        return int(resolved(self.template, self.mapping["MaximumRecordAgeInSeconds"], **given))
 
     def test_misses_nothing_that_is_written_before_it_starts(self):
         self.assertEqual(self.mapping["StartingPosition"], "TRIM_HORIZON")
@@ -133,6 +180,7 @@ class TheFunction(Template):
                 "CONTACT_SYNC__PIPELINE__CONCURRENCY_SHARE",
                 "CONTACT_SYNC__SALESFORCE__SECRET_ID",
                 "CONTACT_SYNC__STATE__TABLE",
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
             ],
         )
         self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": "ssm:${SettingsDocument}"})
@@ -166,6 +214,14 @@ class TheFunction(Template):
 
     def test_is_traced(self):
         self.assertEqual(self.function["TracingConfig"], {"Mode": "Active"})
+
+    def test_sends_spans_where_a_layer_takes_them_and_not_elsewhere(self):
+        layer = "arn:aws:lambda:eu-west-1:123456789012:layer:collector:7"
+        endpoint, layers = self.function["Environment"]["Variables"]["OTEL_EXPORTER_OTLP_ENDPOINT"], self.function["Layers"]
+        nothing = {"Ref": "AWS::NoValue"}
+        self.assertEqual([resolved(self.template, value) for value in (endpoint, layers)], [nothing, nothing])
+        self.assertEqual(resolved(self.template, layers, CollectorLayerArn=layer), [layer])
+        self.assertEqual(resolved(self.template, endpoint, CollectorLayerArn=layer), "http://localhost:4318")
 
     def test_is_the_binary_of_the_package(self):
         package = (ROOT / "Cargo.toml").read_text(encoding="utf-8")
@@ -265,7 +321,10 @@ class WhatIsStored(Template):
         bucket = self.the("AWS::S3::Bucket")
         self.assertTrue(all(bucket["PublicAccessBlockConfiguration"].values()))
         self.assertEqual(len(bucket["PublicAccessBlockConfiguration"]), 4)
-        self.assertTrue(bucket["LifecycleConfiguration"]["Rules"])
+        for rule in bucket["LifecycleConfiguration"]["Rules"]:
+            self.assertEqual(rule["Status"], "Enabled")
+            self.assertEqual(rule["ExpirationInDays"], {"Ref": "FailedEventsRetentionDays"})
+            self.assertIn("NoncurrentVersionExpiration", rule)
 
     def test_data_outlives_the_stack(self):
         for name in ("Stream", "DeadLetterQueue", "FailedEvents", "SalesforceSecret", "HubSpotSecret", "LogGroup"):
@@ -293,6 +352,11 @@ class Alarms(Template):
             self.assertEqual(alarm["AlarmActions"], [topic], name)
             self.assertEqual(alarm["OKActions"], [topic], name)
 
+    def test_each_has_a_reason_for_its_threshold(self):
+        text = (ROOT / "template.yaml").read_text(encoding="utf-8")
+        for name in self.alarms():
+            self.assertRegex(text, rf"(?m)^  # .*\n  {name}:$", "a comment in front of it says why")
+
     def test_none_is_raised_by_silence(self):
         # A quiet stream reports nothing. The alarm `stalled` is for a silence that is not quiet.
         for name, alarm in self.alarms().items():
@@ -302,11 +366,16 @@ class Alarms(Template):
         for metric in (
             ("AWS/Lambda", "IteratorAge"), ("AWS/Lambda", "Errors"), ("AWS/Lambda", "Throttles"),
             ("AWS/Lambda", "DroppedEventCount"), ("AWS/Lambda", "FailedInvokeEventCount"),
+            ("AWS/Lambda", "DestinationDeliveryFailures"),
             ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
             ("ContactSync", "AuthFailures"), ("ContactSync", "ConfigErrors"), ("ContactSync", "BreakerOpen"),
             ("ContactSync", "DailyQuotaUsedPercent"), ("ContactSync", "UnknownCodes"),
         ):
             self.assertIn(metric, set(self.metrics()))
+
+    def test_none_waits_for_a_metric_that_nobody_writes(self):
+        ours = {metric for namespace, metric in self.metrics() if namespace == "ContactSync"}
+        self.assertLessEqual(ours, emitted_metrics())
 
     def test_each_destination_has_its_own(self):
         names = set(self.names().values())
@@ -326,13 +395,53 @@ class Dashboard(Template):
         body = json.loads(re.sub(r"\$\{[^}]+\}", "1", text))
         self.assertGreater(len(body["widgets"]), 5)
         self.assertEqual(set(names), {"QueueName"})
-        for metric in (
-            "RecordsDelivered", "RecordsFiltered", "RecordsSuperseded", "RecordsRejected", "RecordsFailed",
-            "RecordsSkippedSettled", "ApiCalls", "ApiErrors", "Retries", "RateLimited", "ApiLatency", "AuthFailures",
-            "ConfigErrors", "ColdStart", "BreakerOpen", "DailyQuotaUsedPercent", "DeadLettersStored", "ValuesCut",
-            "UnknownCodes",
-        ):
+        # The sum of the fates stands for what was received.
+        for metric in emitted_metrics() - {"RecordsReceived"}:
             self.assertIn(f'"{metric}"', text)
+        shown = set(re.findall(r'"((?:[A-Z][a-z]+){2,})"', text)) - {"ContactSync"}
+        amazons = {
+            "IteratorAge", "PolledEventCount", "InvokedEventCount", "FailedInvokeEventCount", "FilteredOutEventCount",
+            "DroppedEventCount", "OnFailureDestinationDeliveredEventCount", "ApproximateNumberOfMessagesVisible",
+            "ConcurrentExecutions", "IncomingBytes", "FunctionName", "EventSourceMappingUUID", "QueueName", "LogGroupName",
+        }
+        self.assertLessEqual(shown, emitted_metrics() | amazons)
+
+    def test_the_code_writes_the_contracts_metrics(self):
+        self.assertLessEqual({
+            "RecordsReceived", "RecordsDelivered", "RecordsFiltered", "RecordsSuperseded", "RecordsRejected",
+            "RecordsFailed", "RecordsSkippedSettled", "ApiCalls", "ApiErrors", "Retries", "RateLimited", "ApiLatency",
+            "AuthFailures", "ConfigErrors", "ColdStart",
+        }, emitted_metrics())
+
+
+class Queries(Template):
+    # Of the audit trail, of every line, and of those that report trouble.
+    FIELDS = {
+        "audit", "event_id", "contact_id", "sequence_number", "operation", "destination", "fate", "code", "attempts",
+        "level", "message", "request_id", "trace_id", "shard_id", "error", "remedy",
+    }
+    # What Logs Insights itself and the platform's own lines bring.
+    FOREIGN = {"@timestamp", "type", "record.requestId", "record.metrics.durationMs", "record.metrics.maxMemoryUsedMB",
+               "record.metrics.initDurationMs"}
+    ALIASES = {"records", "contacts", "example", "times", "since", "time", "ms", "mb", "init_ms"}
+
+    def test_ask_for_fields_that_the_log_has(self):
+        queries = self.of_type("AWS::Logs::QueryDefinition")
+        self.assertGreaterEqual(len(queries), 5)
+        for name, query in queries.items():
+            text = re.sub(r'"[^"]*"', "", query["Properties"]["QueryString"])
+            text = re.sub(r"\b\w+(?=\()|\b(fields|filter|sort|limit|stats|by|as|and|in|desc|asc|bin)\b|\b\d\w*", "", text)
+            asked = set(re.findall(r"[@\w][\w.]*", text))
+            self.assertLessEqual(asked, self.FIELDS | self.FOREIGN | self.ALIASES, name)
+
+    def test_those_fields_are_what_the_code_writes(self):
+        code = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*.rs") if "bin" not in p.parts)
+        for field in self.FIELDS:
+            self.assertRegex(code, rf'[\s({{%?]{field}( =|,)|\\"{field}\\"', field)
+
+    def test_read_our_log(self):
+        for name, query in self.of_type("AWS::Logs::QueryDefinition").items():
+            self.assertEqual(query["Properties"]["LogGroupNames"], [{"Ref": "LogGroup"}], name)
 
 
 class Parameters(Template):

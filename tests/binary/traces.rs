@@ -1,0 +1,137 @@
+//! Traces as a collector gets them: the real binary, with a receiver of OTLP on loopback.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+
+use super::support::harness::Mocks;
+use super::support::runtime_api::Function;
+use super::support::server::{Answer, Api, Reply, Request, Server};
+use super::{BINARY, TIME, event, variables};
+
+/// Takes every export, or as `reply` says.
+struct Collector {
+    exports: Mutex<Vec<ExportTraceServiceRequest>>,
+    reply: Reply,
+}
+
+impl Api for Collector {
+    fn reply(&self, request: &Request) -> Reply {
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/v1/traces"));
+        assert_eq!(request.header("content-type"), Some("application/x-protobuf"));
+        let export = ExportTraceServiceRequest::decode(request.body.clone()).expect("OTLP");
+        self.exports.lock().expect("sound").push(export);
+        self.reply.clone()
+    }
+}
+
+impl Collector {
+    async fn start(reply: Reply) -> (Arc<Self>, Server) {
+        let collector = Arc::new(Self { exports: Mutex::default(), reply });
+        let server = Server::start(Arc::clone(&collector)).await;
+        (collector, server)
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        let exports = self.exports.lock().expect("sound");
+        let scopes = exports.iter().flat_map(|export| &export.resource_spans).flat_map(|spans| &spans.scope_spans);
+        scopes.flat_map(|spans| spans.spans.clone()).collect()
+    }
+}
+
+fn attribute(span: &Span, key: &str) -> Option<String> {
+    let pair = span.attributes.iter().find(|pair| pair.key == key)?;
+    match pair.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text.clone()),
+        Value::IntValue(number) => Some(number.to_string()),
+        other => Some(format!("{other:?}")),
+    }
+}
+
+fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
+    let mut found = spans.iter().filter(|span| span.name == name);
+    let one =
+        found.next().unwrap_or_else(|| panic!("no `{name}`: {:?}", spans.iter().map(|s| &s.name).collect::<Vec<_>>()));
+    assert!(found.next().is_none(), "more than one `{name}`");
+    one
+}
+
+async fn start(mocks: &Mocks, endpoint: String) -> Function {
+    let mut variables = variables(mocks);
+    variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint));
+    Function::start(Path::new(BINARY), &variables).await
+}
+
+#[tokio::test]
+async fn each_call_is_a_span_below_its_batch_below_the_invocation_below_lambdas_own() {
+    let mocks = Mocks::start().await;
+    let (collector, server) = Collector::start(Answer::empty(200).into()).await;
+    let mut function = start(&mocks, server.url()).await;
+    assert_eq!(function.invoke(event(), "r-1", TIME).await.failures(), [""; 0]);
+    // The answer comes after the flush, so that everything is there.
+    let spans = collector.spans();
+    assert_eq!(collector.exports.lock().expect("sound").len(), 1, "one export for each invocation");
+
+    let invocation = named(&spans, "invocation");
+    assert_eq!(invocation.parent_span_id, [0x9a, 0x91, 0x97, 0xaf, 0x75, 0x5a, 0x64, 0x19], "Lambda's segment");
+    assert_eq!(attribute(invocation, "request_id").as_deref(), Some("r-1"));
+    assert_eq!(attribute(invocation, "shard_id").as_deref(), Some("shardId-000000000000"));
+    for (batch, path) in [
+        ("salesforce upsert", "/services/data/v67.0/composite/sobjects/Lead/Source_Id__c"),
+        ("hubspot upsert", "/crm/objects/2026-09/contacts/batch/upsert"),
+    ] {
+        let batch = named(&spans, batch);
+        assert_eq!(batch.parent_span_id, invocation.span_id);
+        assert_eq!((attribute(batch, "records"), attribute(batch, "attempt")), (Some("1".into()), Some("1".into())));
+        let exchange = spans.iter().find(|span| attribute(span, "url.path").as_deref() == Some(path));
+        let exchange = exchange.unwrap_or_else(|| panic!("no exchange with {path}"));
+        assert_eq!(exchange.parent_span_id, batch.span_id);
+        assert_eq!(attribute(exchange, "http.response.status_code").as_deref(), Some("200"));
+        assert_eq!(attribute(exchange, "server.address").as_deref(), Some("127.0.0.1"));
+    }
+    let trace = [0x5b, 0xef, 0x4d, 0xe7, 0xad, 0x49, 0xb0, 0xe8, 0x7f, 0x6e, 0xf6, 0xc8, 0x7f, 0xc2, 0xe7, 0x00];
+    assert!(spans.iter().all(|span| span.trace_id == trace), "one trace, X-Ray's");
+    let all = format!("{:?}", collector.exports.lock().expect("sound"));
+    for private in ["Lovelace", "ada@", "Acme"] {
+        assert!(!all.contains(private), "{private} left with the traces");
+    }
+}
+
+#[tokio::test]
+async fn what_failed_says_so_and_how_often_it_was_tried() {
+    let mocks = Mocks::start().await;
+    let (collector, server) = Collector::start(Answer::empty(200).into()).await;
+    let mut function = start(&mocks, server.url()).await;
+    mocks.hubspot_server.stop();
+    function.invoke(event(), "r-1", Duration::from_secs(3)).await;
+    let spans = collector.spans();
+    let batches: Vec<_> = spans.iter().filter(|span| span.name == "hubspot upsert").collect();
+    let attempts: Vec<_> = batches.iter().filter_map(|span| attribute(span, "attempt")).collect();
+    assert!(attempts.len() > 1 && attempts[1] == "2", "{attempts:?}");
+    for batch in batches {
+        assert_eq!(batch.status.as_ref().map(|status| status.code), Some(2), "{batch:?}");
+        assert!(attribute(batch, "error.type").is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_or_is_gone_costs_the_spans_and_nothing_else() {
+    let mocks = Mocks::start().await;
+    for (reply, is_gone) in [(Reply::Hang, false), (Answer::empty(503).into(), false), (Reply::Reset, true)] {
+        let (collector, server) = Collector::start(reply.clone()).await;
+        if is_gone {
+            server.stop();
+        }
+        let mut function = start(&mocks, server.url()).await;
+        assert_eq!(function.invoke(event(), "r-1", TIME).await.failures(), [""; 0], "{reply:?}");
+        let exports = collector.exports.lock().expect("sound").len();
+        assert_eq!(exports, usize::from(!is_gone), "{reply:?}: tried once, and not again");
+        let lost = function.lines().iter().filter(|line| line.contains("spans not sent")).count();
+        assert_eq!(lost, 1, "{reply:?}: {:?}", function.lines());
+    }
+}
