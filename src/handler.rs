@@ -73,12 +73,12 @@ impl Handler {
             if let Some(shard_id) = records.iter().find_map(|record| record.shard_id.as_deref()) {
                 traces::from_shard(shard_id);
             }
-            // The settings are judged beside the work, and are in force from the next invocation on.
+            // New settings are read beside the work, and are in force from the next invocation on.
             let pipeline = self.current.pipeline();
+            self.current.refresh();
             let deadline = pipeline.deadline(remaining(context.deadline));
-            let (outcome, refresh_failed) =
-                tokio::join!(pipeline.run(&records, deadline), self.current.refresh(deadline.work));
-            self.tell(&records, &outcome, refresh_failed);
+            let outcome = pipeline.run(&records, deadline).await;
+            self.tell(&records, &outcome);
             answer(&records, &outcome.settled.failed)
         }
         .instrument(span)
@@ -92,7 +92,7 @@ impl Handler {
         self.current.pipeline()
     }
 
-    fn tell(&self, records: &[Record<'_>], outcome: &Outcome, refresh_failed: bool) {
+    fn tell(&self, records: &[Record<'_>], outcome: &Outcome) {
         let settled = &outcome.settled;
         let destinations = outcome.meters.iter().zip(&settled.by_destination);
         telemetry::emit(&Invocation {
@@ -100,7 +100,7 @@ impl Handler {
             received: records.len() as u64,
             counts: settled.counts,
             dead_letters_stored: settled.dead_letters_stored,
-            config_errors: u64::from(refresh_failed),
+            config_errors: self.current.take_errors(),
             destinations: destinations.map(|((name, meter), counts)| (*name, *counts, meter)).collect(),
         });
         let counts = settled.counts;

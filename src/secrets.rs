@@ -1,13 +1,18 @@
 //! Secrets: read from Secrets Manager (or, in the presets `local` and `test`, from a file), kept for a while, read
 //! again when a system refuses them.
 
+mod manager;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+
+pub use self::manager::SecretsManager;
 
 /// A refused secret is read again at most this often: a wrong one must not become a stream of calls.
 const REREAD_EVERY: Duration = Duration::from_secs(30);
@@ -16,11 +21,14 @@ const REREAD_EVERY: Duration = Duration::from_secs(30);
 /// is taken off at random: functions that started together do not ask together.
 const TIME_TO_LIVE: Duration = Duration::from_mins(10);
 
+/// A source that has not answered by then does not answer. The SDK itself waits for an answer without end.
+const LONGEST_READ: Duration = Duration::from_secs(5);
+
 /// Where a secret lives.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
     /// AWS Secrets Manager, by name or ARN.
-    SecretsManager(aws_sdk_secretsmanager::Client, String),
+    SecretsManager(Arc<SecretsManager>, String),
     /// A file on this machine.
     File(PathBuf),
 }
@@ -33,7 +41,7 @@ pub enum SecretError {
     SecretsManager {
         /// The secret's name or ARN.
         id: String,
-        /// What the client says.
+        /// What the service or its client says.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -49,6 +57,34 @@ pub enum SecretError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// All secrets of the process, each by its id.
+#[derive(Debug)]
+pub struct Secrets {
+    manager: Arc<SecretsManager>,
+    files_allowed: bool,
+    known: std::sync::Mutex<BTreeMap<String, Arc<Secret>>>,
+}
+
+impl Secrets {
+    /// Secrets of Secrets Manager, and of files (`file:PATH`) where those are allowed.
+    pub fn new(client: aws_sdk_secretsmanager::Client, files_allowed: bool) -> Self {
+        Self { manager: Arc::new(SecretsManager::new(client)), files_allowed, known: std::sync::Mutex::default() }
+    }
+
+    /// The secret of this id. Nothing is read yet.
+    pub fn get(&self, id: &str) -> Arc<Secret> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let file = id.strip_prefix("file:").filter(|_| self.files_allowed);
+            Arc::new(Secret::new(match file {
+                Some(path) => SecretSource::File(path.into()),
+                None => self.manager.source(id),
+            }))
+        };
+        Arc::clone(known.entry(id.to_owned()).or_insert_with(new))
+    }
 }
 
 /// One secret, shared by everything that talks to one destination.
@@ -93,12 +129,13 @@ impl Secret {
         if state.fresh_until.is_some_and(|until| Instant::now() < until) {
             return Ok(value);
         }
+        // Before the attempt, so that one that nobody waits for to its end is an attempt too.
+        state.fresh_until = Some(Instant::now() + REREAD_EVERY);
         match self.source.read().await {
             Ok(new) => Ok(state.keep(new)),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "secret not read again: the last value stays");
-                state.fresh_until = Some(Instant::now() + REREAD_EVERY);
                 Ok(value)
             }
         }
@@ -110,7 +147,6 @@ impl Secret {
     /// # Errors
     /// Where the source cannot be read.
     pub async fn renew(&self, refused: &Arc<SecretString>) -> Result<Option<Arc<SecretString>>, SecretError> {
-        use secrecy::ExposeSecret;
         let mut state = self.state.lock().await;
         let is_other = |value: &Arc<SecretString>| value.expose_secret() != refused.expose_secret();
         if let Some(value) = state.value.as_ref().filter(|value| is_other(value)) {
@@ -133,23 +169,16 @@ impl SecretSource {
                 let text = text.map_err(|source| SecretError::File { path: path.clone(), source })?;
                 Ok(SecretString::from(text))
             }
-            Self::SecretsManager(client, id) => {
-                let answer = client.get_secret_value().secret_id(id).send().await;
-                let answer = answer.map_err(|error| SecretError::SecretsManager {
-                    id: id.clone(),
-                    source: Box::new(error.into_service_error()),
-                })?;
-                let text = answer.secret_string.ok_or_else(|| SecretError::NotText(id.clone()))?;
-                Ok(SecretString::from(text))
-            }
+            Self::SecretsManager(manager, id) => match timeout(LONGEST_READ, manager.read(id)).await {
+                Ok(read) => read,
+                Err(_) => Err(manager::error(id, "no answer in time")),
+            },
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     struct File(tempfile::NamedTempFile);

@@ -4,30 +4,40 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use contact_sync::adapters::{External, http};
 use contact_sync::dispatch::settings::{RateLimit, Retry};
-use contact_sync::factory::{Current, External, assemble};
+use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
-use contact_sync::settle::DeadLetters;
 use serde_json::{Map, Value, json};
+use support::harness::no_aws;
 use support::memory::{BOMB, Faults, Memory, NAME, POISON};
 use support::stream::{self, Shard, record};
 
+/// One client for thousands of handlers, which never use it: each would read the root certificates.
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
+
+/// The factory's own handler, with the third system added as the others are.
 fn handler(memory: &Arc<Memory>, extra: &str) -> Handler {
+    let factory = factory(memory);
     let routes = ["lead", "prospect", "customer", "vendor"].map(|kind| format!("{kind} = [\"{NAME}\"]\n")).concat();
     let layer = Layer::from_toml("the test", &format!("[routes]\n{routes}{extra}")).expect("TOML");
-    let settings = load(Preset::Test, &[layer], &[NAME]).expect("allowed");
-    let external = External {
-        adapter: Arc::clone(memory) as _,
+    let settings = load(Preset::Test, &[layer], &factory.destinations()).expect("allowed");
+    factory.build(Preset::Test, &settings, &no_aws()).expect("a handler")
+}
+
+fn factory(memory: &Arc<Memory>) -> Factory {
+    let memory = Arc::clone(memory);
+    Factory::default().with_http(CLIENT.clone()).with(NAME, move |_, _| External {
+        adapter: Arc::clone(&memory) as _,
         rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
         retry: Retry { max_attempts: 4, base_delay_ms: 20, max_delay_ms: 500 },
         max_in_flight: 3,
         keeps_versions: false,
-    };
-    Handler::new(Current::fixed(assemble(&settings, vec![external], DeadLetters::LogOnly)))
+    })
 }
 
 fn change(at: usize, operation: &str, id: usize, attributes: &Map<String, Value>) -> Value {

@@ -1,5 +1,13 @@
 //! Settings as an operator writes them: what is merged, what is refused, and how the refusal reads.
 
+#[path = "settings/aws.rs"]
+mod aws;
+#[path = "settings/refresh.rs"]
+mod refresh;
+#[path = "settings/secrets.rs"]
+mod secrets;
+mod support;
+
 use contact_sync::factory::DESTINATIONS;
 use contact_sync::settings::{Layer, Preset, Settings, load};
 
@@ -43,7 +51,7 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
     for (document, parts) in [
         ("[pipeline]\nspeed = 3", ["`pipeline.speed`", "queue_capacity"]),
         ("[salesforce.status]\nlaed = \"New\"", ["`salesforce.status.laed`", "prospect"]),
-        ("[pipeline]\nqueue_capacity = \"many\"", ["`pipeline.queue_capacity`", "usize"]),
+        ("[pipeline]\nqueue_capacity = \"many\"", ["`pipeline.queue_capacity`", "a whole number"]),
         ("[salesforce]\nbatch_size = 201", ["`salesforce.batch_size`", "1 to 200"]),
         ("[hubspot]\nbatch_size = 101", ["`hubspot.batch_size`", "1 to 100"]),
         ("[hubspot]\nbatch_size = 0", ["`hubspot.batch_size`", "1 to 100"]),
@@ -69,11 +77,20 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
             ["`salesforce.retry.base_delay_ms`", "1 to 20"],
         ),
         ("[dead_letter]\nqueue_url = \"queue\"", ["`dead_letter.queue_url`", "URL of an SQS queue"]),
+        ("[dead_letter]\nqueue_url = \"ftp://a/b\"", ["`dead_letter.queue_url`", "URL of an SQS queue"]),
+        ("[hubspot]\nbase_url = \"nowhere\"", ["`hubspot.base_url`", "scheme, host and port"]),
+        ("[hubspot]\napi_version = \"2026-13\"", ["`hubspot.api_version`", "YYYY-MM"]),
+        ("[salesforce.attributes]\nplan = \"Plan c\"", ["`salesforce.attributes.plan`", "letters"]),
+        ("[salesforce.attributes]\nplan = \"source_id__C\"", ["`salesforce.attributes.plan`", "external_id_field"]),
+        ("[hubspot.attributes]\na = \"plan\"\nb = \"plan\"", ["`hubspot.attributes.b`", "taken by `a`"]),
+        ("[hubspot.attributes]\na = 3", ["`hubspot.attributes.a`", "a text"]),
+        ("hubspot = 3", ["`hubspot`", "a table"]),
+        ("[log]\naudit = true", ["`log.audit`", "a text"]),
         ("[log]\naudit = \"some\"", ["`log.audit`", "failures"]),
-        ("refresh_secs = -1", ["`refresh_secs`", "u64"]),
+        ("refresh_secs = -1", ["`refresh_secs`", "a whole number, 0 or more"]),
     ] {
         let error = refused(document);
-        assert!(error.starts_with("the file settings.toml"), "{error}");
+        assert!(error.starts_with("the file settings.toml, line "), "{error}");
         assert!(parts.iter().all(|part| error.contains(part)), "{document}\n{error}");
         assert!(!error.contains('\n'), "{error}");
     }
@@ -83,6 +100,55 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
 fn a_document_that_is_no_toml_is_refused_with_its_line() {
     let error = refused("[pipeline]\ndry_run = \n");
     assert!(error.starts_with("the file settings.toml, line 2: not valid TOML"), "{error}");
+}
+
+#[test]
+fn a_refusal_names_the_line_that_was_written_last() {
+    for (document, expected) in [
+        ("\n\n[hubspot]\n# small\nbatch_size = 0", "line 5: `hubspot.batch_size` is 0; allowed: 1 to 100"),
+        ("[hubspot.retry]\n\nmax_attempts = 21", "line 3: `hubspot.retry.max_attempts` is 21; allowed: 1 to 20"),
+        ("hubspot.retry = {\nmax_attempts = 0 }", "line 2: `hubspot.retry.max_attempts` is 0; allowed: 1 to 20"),
+        ("\n[pipelin]\ndry_run = true", "line 2: `pipelin` is unknown; allowed here: "),
+        ("[filter]\ntypes = [\n\"lead\",\n\"friend\"]", "line 4: `filter.types.1` is `friend`; allowed: "),
+        (
+            "\n[pipeline]\nfallback_budget_ms = 50",
+            "line 3: `pipeline.deadline_margin_ms` is 100; allowed: 1 to 49 (because of `pipeline.fallback_budget_ms`, \
+             which has to be greater)",
+        ),
+        ("[hubspot]\nallowed_hosts = [\"a.example\"]", "line 2: `hubspot.base_url` is refused: "),
+    ] {
+        let error = refused(document);
+        let start = format!("the file settings.toml, {expected}");
+        assert!(error.starts_with(&start), "{error}\nexpected {start}");
+    }
+}
+
+#[test]
+fn the_kitchen_sink_sets_every_key_that_there_is_to_another_value() {
+    fn keys(prefix: &str, table: &toml::Table, found: &mut Vec<(String, String)>) {
+        for (key, value) in table {
+            let path = format!("{prefix}{key}");
+            match value {
+                toml::Value::Table(inner) if path.ends_with(".attributes") => found.push((path, format!("{inner}"))),
+                toml::Value::Table(inner) => keys(&format!("{path}."), inner, found),
+                leaf => found.push((path, leaf.to_string())),
+            }
+        }
+    }
+    let all = |text: &str| {
+        let mut found = Vec::new();
+        keys("", &toml::from_str(text).expect("TOML"), &mut found);
+        found
+    };
+    let defaults = all(include_str!("../src/settings/defaults.toml"));
+    let sink = all(include_str!("fixtures/kitchen-sink.toml"));
+    assert_eq!(
+        defaults.iter().map(|(key, _)| key).collect::<Vec<_>>(),
+        sink.iter().map(|(key, _)| key).collect::<Vec<_>>()
+    );
+    for (default, other) in defaults.iter().zip(&sink) {
+        assert_ne!(default, other);
+    }
 }
 
 #[test]

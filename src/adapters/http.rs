@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Request, Url};
+use secrecy::zeroize::Zeroizing;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
@@ -143,6 +144,15 @@ impl Http {
     }
 }
 
+/// `Bearer …` as a header's value: marked as sensitive, so that `Debug` does not show it, and wiped from memory with
+/// its last copy. `None` where the token holds what no header may hold.
+pub fn bearer(token: &str) -> Option<HeaderValue> {
+    let text = Zeroizing::new([b"Bearer ", token.as_bytes()].concat());
+    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
 /// Whether a credential may travel to `url`: its parsed host equals an allowed one or lies below one, and plain
 /// `http` goes to loopback only.
 ///
@@ -178,6 +188,14 @@ fn is_loopback(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_in_no_debug_output() {
+        let header = bearer("t-1").expect("a header");
+        assert_eq!(header.as_bytes(), b"Bearer t-1");
+        assert!(!format!("{header:?}").contains("t-1"));
+        assert!(bearer("t\n1").is_none());
+    }
 
     #[test]
     fn credentials_go_to_allowed_hosts_only() {

@@ -4,6 +4,7 @@
 //! A new system is one folder beside `salesforce` and `hubspot`, one line in `factory`, one section in the settings;
 //! it starts by passing the adapter contract suite (`tests/adapter_contract.rs`).
 
+mod external;
 pub mod http;
 pub mod hubspot;
 pub mod salesforce;
@@ -12,6 +13,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+pub use external::{External, Tools};
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 use tokio::time::Instant;

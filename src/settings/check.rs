@@ -1,5 +1,7 @@
 //! What a well-formed document may still get wrong: impossible values.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use reqwest::Url;
@@ -11,8 +13,28 @@ use crate::dispatch::settings::{RateLimit, Retry};
 
 /// A value that cannot be: its key, what is wrong and what is allowed.
 pub(super) struct Problem {
-    pub(super) key: &'static str,
+    pub(super) key: Cow<'static, str>,
+    /// The key whose value it does not go together with.
+    other: Option<&'static str>,
     pub(super) trouble: String,
+}
+
+impl Problem {
+    /// The same, where `other` is as much to blame.
+    fn beside(self, other: &'static str) -> Self {
+        Self { other: Some(other), ..self }
+    }
+
+    /// The same, with a word on the limit that comes from `other`.
+    fn against(self, other: &'static str, relation: &str) -> Self {
+        let trouble = format!("{} (because of `{other}`, {relation})", self.trouble);
+        Self { trouble, ..self.beside(other) }
+    }
+
+    /// Every key that may be the one to change.
+    pub(super) fn keys(&self) -> Vec<&str> {
+        std::iter::once(&*self.key).chain(self.other).collect()
+    }
 }
 
 type Verdict = Result<(), Problem>;
@@ -35,7 +57,9 @@ fn pipeline(settings: &Settings) -> Verdict {
     within("pipeline.queue_capacity", pipeline.queue_capacity, 1..=100_000)?;
     within("pipeline.fallback_budget_ms", pipeline.fallback_budget_ms, 1..=900_000)?;
     let below = pipeline.fallback_budget_ms.saturating_sub(1).max(1);
+    let budget = "pipeline.fallback_budget_ms";
     within("pipeline.deadline_margin_ms", pipeline.deadline_margin_ms, 1..=below)
+        .map_err(|problem| problem.against(budget, "which has to be greater"))
 }
 
 fn filter(settings: &Settings) -> Verdict {
@@ -56,7 +80,7 @@ fn routes(settings: &Settings, destinations: &[&str]) -> Verdict {
         holds(key, twice.is_none(), || "names a destination twice; allowed: each once".to_owned())?;
         let needed = settings.filter.types.contains(&kind);
         let trouble = || format!("is empty, though filter.types lets the type through; allowed: some of {known}");
-        holds(key, !named.is_empty() || !needed, trouble)?;
+        holds(key, !named.is_empty() || !needed, trouble).map_err(|problem| problem.beside("filter.types"))?;
     }
     Ok(())
 }
@@ -70,9 +94,11 @@ fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> Verdict
     name("salesforce.sobject", &section.sobject)?;
     name("salesforce.external_id_field", &section.external_id_field)?;
     optional_name("salesforce.version_field", &section.version_field)?;
-    for field in section.attributes.values() {
-        name("salesforce.attributes", field)?;
-    }
+    let reserved = [
+        ("salesforce.external_id_field", &*section.external_id_field),
+        ("salesforce.version_field", &*section.version_field),
+    ];
+    attributes("salesforce.attributes", &section.attributes, reserved)?;
     within("salesforce.batch_size", section.batch_size, 1..=salesforce::Settings::LARGEST_BATCH)?;
     within("salesforce.max_in_flight", section.max_in_flight, 1..=100)?;
     within("salesforce.request_timeout_ms", section.request_timeout_ms, 1..=600_000)?;
@@ -93,23 +119,25 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
     secret_id("hubspot.secret_id", &section.secret_id, preset)?;
     hosts("hubspot.allowed_hosts", &section.allowed_hosts)?;
     let url = Url::parse(&section.base_url);
-    let url = url.map_err(|error| Problem { key: "hubspot.base_url", trouble: format!("is no URL: {error}") })?;
+    let problem = |trouble| Problem { key: "hubspot.base_url".into(), other: None, trouble };
+    let url = url.map_err(|error| problem(format!("is no URL: {error}; allowed: scheme, host and port")))?;
     check_url(&url, &section.allowed_hosts)
-        .map_err(|trouble| Problem { key: "hubspot.base_url", trouble: format!("is refused: {trouble}") })?;
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        .map_err(|trouble| problem(format!("is refused: {trouble}")).beside("hubspot.allowed_hosts"))?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let bare = bare && url.username().is_empty() && url.password().is_none();
     holds("hubspot.base_url", bare, || "has a path, query or user; allowed: scheme, host and port".to_owned())?;
     let dated = section.api_version.split_once('-').is_some_and(|(year, month)| {
         let digits = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
-        digits(year, 4) && digits(month, 2)
+        digits(year, 4) && digits(month, 2) && ("01"..="12").contains(&month)
     });
     let known = dated || section.api_version == "v3";
     holds("hubspot.api_version", known, || format!("is `{}`; allowed: YYYY-MM or v3", section.api_version))?;
     name("hubspot.id_property", &section.id_property)?;
     optional_name("hubspot.type_property", &section.type_property)?;
     optional_name("hubspot.version_property", &section.version_property)?;
-    for property in section.attributes.values() {
-        name("hubspot.attributes", property)?;
-    }
+    let reserved =
+        [("hubspot.id_property", &*section.id_property), ("hubspot.version_property", &*section.version_property)];
+    attributes("hubspot.attributes", &section.attributes, reserved)?;
     within("hubspot.batch_size", section.batch_size, 1..=hubspot::Settings::LARGEST_BATCH)?;
     within("hubspot.max_in_flight", section.max_in_flight, 1..=100)?;
     within("hubspot.request_timeout_ms", section.request_timeout_ms, 1..=600_000)?;
@@ -120,9 +148,10 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
 fn settle(settings: &Settings, preset: Preset) -> Verdict {
     let queue = &settings.dead_letter.queue_url;
     let needed = !preset.is_for_developers();
-    let trouble = || format!("is empty, but the preset {} needs a queue: set its URL", preset.name());
+    let trouble = || format!("is empty, but the preset {} needs one; allowed: the URL of an SQS queue", preset.name());
     holds("dead_letter.queue_url", !queue.is_empty() || !needed, trouble)?;
-    let is_url = queue.is_empty() || Url::parse(queue).is_ok_and(|url| url.has_host());
+    let is_web = |url: Url| url.has_host() && matches!(url.scheme(), "https" | "http");
+    let is_url = queue.is_empty() || Url::parse(queue).is_ok_and(is_web);
     holds("dead_letter.queue_url", is_url, || "is no URL; allowed: the URL of an SQS queue".to_owned())?;
     within("state.ttl_hours", settings.state.ttl_hours, 1..=8760)
 }
@@ -136,6 +165,7 @@ fn retry(keys: [&'static str; 3], retry: Retry) -> Verdict {
     within(keys[0], retry.max_attempts, 1..=20)?;
     within(keys[2], retry.max_delay_ms, 1..=900_000)?;
     within(keys[1], retry.base_delay_ms, 1..=retry.max_delay_ms)
+        .map_err(|problem| problem.against(keys[2], "which must not be less"))
 }
 
 fn secret_id(key: &'static str, id: &str, preset: Preset) -> Verdict {
@@ -158,6 +188,20 @@ fn optional_name(key: &'static str, text: &str) -> Verdict {
     if text.is_empty() { Ok(()) } else { name(key, text) }
 }
 
+/// Custom fields have names of the system, each one attribute's, and none takes the place of the key or the version.
+fn attributes(key: &str, named: &BTreeMap<String, String>, reserved: [(&'static str, &str); 2]) -> Verdict {
+    let mut taken: Vec<(&str, &str)> = reserved.into_iter().filter(|(_, field)| !field.is_empty()).collect();
+    for (attribute, field) in named {
+        let at = |problem: Problem| Problem { key: format!("{key}.{attribute}").into(), ..problem };
+        name("", field).map_err(at)?;
+        let other = taken.iter().find(|(_, taken)| taken.eq_ignore_ascii_case(field)).map(|(other, _)| *other);
+        let trouble = || format!("is `{field}`, which is taken by `{}`; allowed: each once", other.unwrap_or_default());
+        holds("", other.is_none(), trouble).map_err(at)?;
+        taken.push((attribute, field));
+    }
+    Ok(())
+}
+
 /// Names go into URLs, queries and JSON keys: the systems themselves allow nothing else in them.
 fn name(key: &'static str, text: &str) -> Verdict {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -170,5 +214,5 @@ fn within<T: PartialOrd + Copy + std::fmt::Display>(key: &'static str, value: T,
 }
 
 fn holds(key: &'static str, condition: bool, trouble: impl FnOnce() -> String) -> Verdict {
-    if condition { Ok(()) } else { Err(Problem { key, trouble: trouble() }) }
+    if condition { Ok(()) } else { Err(Problem { key: key.into(), other: None, trouble: trouble() }) }
 }

@@ -1,7 +1,9 @@
-//! Merging the layers, each value remembering where it came from.
+//! Merging the layers, and telling where each value came from.
 
+use figment::error::{Actual, Kind};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
+use toml::de::{DeTable, DeValue};
 
 use super::{Preset, Settings, SettingsError, check};
 
@@ -10,6 +12,8 @@ use super::{Preset, Settings, SettingsError, check};
 pub struct Layer {
     name: String,
     values: Dict,
+    /// What the lines are counted in; empty where the source has none.
+    text: String,
 }
 
 impl Layer {
@@ -20,14 +24,14 @@ impl Layer {
     pub fn from_toml(name: impl Into<String>, text: &str) -> Result<Self, SettingsError> {
         let name = name.into();
         let table: toml::Table = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let line = line_at(text, error.span().map_or(0, |span| span.start));
             SettingsError(format!("{name}, line {line}: not valid TOML: {}", one_line(error.message())))
         })?;
         let values = match Value::serialize(&table) {
             Ok(Value::Dict(_, values)) => values,
             _ => Dict::new(),
         };
-        Ok(Self { name, values })
+        Ok(Self { name, values, text: text.to_owned() })
     }
 
     /// One environment variable: `CONTACT_SYNC__SECTION__KEY` and a TOML value; what is no TOML value is a text.
@@ -38,15 +42,30 @@ impl Layer {
         let path = variable.strip_prefix("CONTACT_SYNC__").unwrap_or_default().to_ascii_lowercase();
         if path.split("__").any(str::is_empty) {
             let form = "the form is CONTACT_SYNC__SECTION__KEY";
-            return Err(SettingsError(format!("{variable}: names no setting; {form}")));
+            return Err(SettingsError(format!("the variable {variable}: names no setting; {form}")));
         }
         let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
         let one_value = parsed.ok().filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
         let value = one_value.unwrap_or_else(|| toml::Value::String(value.to_owned()));
-        let value = Value::serialize(&value).map_err(|error| SettingsError(format!("{variable}: {error}")))?;
+        let value =
+            Value::serialize(&value).map_err(|error| SettingsError(format!("the variable {variable}: {error}")))?;
         let nested = path.rsplit("__").fold(value, |inner, key| Dict::from([(key.to_owned(), inner)]).into());
         let values = nested.into_dict().unwrap_or_default();
-        Ok(Self { name: format!("the variable {variable}"), values })
+        Ok(Self { name: format!("the variable {variable}"), values, text: String::new() })
+    }
+
+    fn sets(&self, path: &[&str]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return true };
+        let start = self.values.get(*first);
+        start.is_some_and(|start| rest.iter().try_fold(start, |value, key| inner(value, key)).is_some())
+    }
+
+    /// The layer's name, and the line where it has lines.
+    fn place(&self, path: &[&str]) -> String {
+        match line_of(&self.text, path) {
+            Some(line) => format!("{}, line {line}", self.name),
+            None => self.name.clone(),
+        }
     }
 }
 
@@ -60,44 +79,145 @@ impl Provider for Layer {
     }
 }
 
-/// The merged and judged settings: the defaults, then `preset`, then `layers`, the later over the earlier.
-/// `destinations` are the systems that routes may name.
+/// All layers of one start: the defaults, the preset, and what lies above them.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    preset: Preset,
+    layers: Vec<Layer>,
+}
+
+impl Layers {
+    /// The defaults, then `preset`, then `above`, the later over the earlier.
+    ///
+    /// # Errors
+    /// Where a layer that is built in is not TOML, which a test rules out.
+    pub fn new(preset: Preset, above: impl IntoIterator<Item = Layer>) -> Result<Self, SettingsError> {
+        let mut layers = vec![
+            Layer::from_toml("the defaults", super::DEFAULTS)?,
+            Layer::from_toml(format!("the preset {}", preset.name()), preset.differences())?,
+        ];
+        layers.extend(above);
+        Ok(Self { preset, layers })
+    }
+
+    /// The merged and judged settings. `destinations` are the systems that routes may name.
+    ///
+    /// # Errors
+    /// The first key that is unknown, of the wrong type or impossible, as the operator wrote it.
+    pub fn settings(&self, destinations: &[&str]) -> Result<Settings, SettingsError> {
+        let merged = self.layers.iter().cloned().fold(Figment::new(), Figment::merge);
+        let settings: Settings = merged.extract().map_err(|error| self.refused(&error))?;
+        check::check(&settings, self.preset, destinations).map_err(|problem| {
+            let place = self.place_of_any(&problem.keys());
+            SettingsError(format!("{place}: `{}` {}", problem.key, problem.trouble))
+        })?;
+        Ok(settings)
+    }
+
+    /// The layer that the value of `path` came from, with the line where it has lines. Where nobody sets the very
+    /// path, the nearest table around it tells.
+    pub fn place(&self, path: &[&str]) -> String {
+        self.highest(path).map_or_else(|| "the settings".to_owned(), |(at, path)| self.layers[at].place(path))
+    }
+
+    /// The same for several keys that do not go together: the one that was set last is the one to change.
+    fn place_of_any(&self, keys: &[&str]) -> String {
+        let paths: Vec<Vec<&str>> = keys.iter().map(|key| key.split('.').collect()).collect();
+        let found = paths.iter().rev().filter_map(|path| self.highest(path)).max_by_key(|(at, _)| *at);
+        found.map_or_else(|| "the settings".to_owned(), |(at, path)| self.layers[at].place(path))
+    }
+
+    fn highest<'p>(&self, path: &'p [&'p str]) -> Option<(usize, &'p [&'p str])> {
+        let lengths = (1..=path.len()).rev();
+        lengths.map(|length| &path[..length]).find_map(|path| {
+            let at = self.layers.iter().rposition(|layer| layer.sets(path))?;
+            Some((at, path))
+        })
+    }
+
+    fn refused(&self, error: &figment::Error) -> SettingsError {
+        let mut path: Vec<&str> = error.path.iter().map(String::as_str).collect();
+        let trouble = match &error.kind {
+            Kind::UnknownField(name, allowed) => {
+                if path.last() != Some(&name.as_str()) {
+                    path.push(name);
+                }
+                format!("is unknown; allowed here: {}", allowed.join(", "))
+            }
+            Kind::UnknownVariant(name, allowed) => format!("is `{name}`; allowed: {}", allowed.join(", ")),
+            Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
+                format!("is {}; allowed: {}", written(actual), wanted(expected))
+            }
+            other => one_line(&other.to_string()),
+        };
+        SettingsError(format!("{}: `{}` {trouble}", self.place(&path), path.join(".")))
+    }
+}
+
+/// The merged and judged settings of a preset and the layers above it.
 ///
 /// # Errors
 /// The first key that is unknown, of the wrong type or impossible, as the operator wrote it.
-pub fn load(preset: Preset, layers: &[Layer], destinations: &[&str]) -> Result<Settings, SettingsError> {
-    let built_in = [
-        Layer::from_toml("the defaults", include_str!("defaults.toml"))?,
-        Layer::from_toml(format!("the preset {}", preset.name()), preset.differences())?,
-    ];
-    let merged = built_in.into_iter().chain(layers.iter().cloned()).fold(Figment::new(), Figment::merge);
-    let settings: Settings = merged.extract().map_err(|error| refused(&error))?;
-    check::check(&settings, preset, destinations).map_err(|problem| {
-        let origin = merged.find_metadata(problem.key).map_or("the settings", |metadata| &metadata.name);
-        SettingsError(format!("{origin}: `{}` {}", problem.key, problem.trouble))
-    })?;
-    Ok(settings)
+pub fn load(preset: Preset, above: &[Layer], destinations: &[&str]) -> Result<Settings, SettingsError> {
+    Layers::new(preset, above.iter().cloned())?.settings(destinations)
 }
 
-fn refused(error: &figment::Error) -> SettingsError {
-    let origin = error.metadata.as_ref().map_or("the settings", |metadata| &metadata.name);
-    let mut path = error.path.clone();
-    let trouble = match &error.kind {
-        figment::error::Kind::UnknownField(name, allowed) => {
-            if path.last() != Some(name) {
-                path.push(name.clone());
-            }
-            format!("is unknown; allowed here: {}", allowed.join(", "))
+/// What stands in the document, in TOML's words.
+fn written(actual: &Actual) -> String {
+    match actual {
+        Actual::Bool(value) => format!("`{value}`"),
+        Actual::Unsigned(value) => format!("`{value}`"),
+        Actual::Signed(value) => format!("`{value}`"),
+        Actual::Float(value) => format!("`{value}`"),
+        Actual::Str(text) => format!("the text {text:?}"),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a table".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// What serde expects, in TOML's words.
+fn wanted(expected: &str) -> &str {
+    match expected {
+        "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "a boolean" => "true or false",
+        "a string" => "a text",
+        "a sequence" => "a list",
+        _ if expected.starts_with("struct ") || expected == "a map" => "a table",
+        _ if expected.starts_with("enum ") || expected.contains("identifier") => "a text",
+        other => other,
+    }
+}
+
+fn inner<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    match value {
+        Value::Dict(_, dict) => dict.get(key),
+        Value::Array(_, items) => items.get(key.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// The line that sets `path` in a TOML text.
+fn line_of(text: &str, path: &[&str]) -> Option<usize> {
+    fn entry<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<(usize, &'t DeValue<'i>)> {
+        let (name, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;
+        Some((name.span().start, value.get_ref()))
+    }
+    let document = DeTable::parse(text).ok()?;
+    let (first, rest) = path.split_first()?;
+    let (start, _) = rest.iter().try_fold(entry(document.get_ref(), first)?, |(_, value), key| match value {
+        DeValue::Table(table) => entry(table, key),
+        DeValue::Array(items) => {
+            let item = items.get(key.parse::<usize>().ok()?)?;
+            Some((item.span().start, item.get_ref()))
         }
-        figment::error::Kind::UnknownVariant(name, allowed) => {
-            format!("is `{name}`; allowed: {}", allowed.join(", "))
-        }
-        figment::error::Kind::InvalidType(actual, expected) | figment::error::Kind::InvalidValue(actual, expected) => {
-            format!("is {actual}; allowed: {expected}")
-        }
-        other => one_line(&other.to_string()),
-    };
-    SettingsError(format!("{origin}: `{}` {trouble}", path.join(".")))
+        _ => None,
+    })?;
+    Some(line_at(text, start))
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
 fn one_line(text: &str) -> String {

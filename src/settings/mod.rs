@@ -13,11 +13,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use environment::Environment;
-pub use layers::{Layer, load};
+pub use layers::{Layer, Layers, load};
 pub use source::{DocumentError, DocumentSource};
 
 use crate::adapters::{hubspot, salesforce};
 use crate::{consume, pipeline, route, settle, telemetry, transform};
+
+/// Every key: what it means, what it may be, and its default.
+const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -49,6 +49,11 @@ impl fmt::Display for DocumentSource {
 }
 
 impl DocumentSource {
+    /// What to say where reading takes too long.
+    pub(crate) fn late(&self) -> DocumentError {
+        DocumentError { name: self.to_string(), source: "no answer in time".into() }
+    }
+
     /// The document's text as it is now.
     ///
     /// # Errors
@@ -56,7 +61,7 @@ impl DocumentSource {
     pub async fn read(&self, ssm: &aws_sdk_ssm::Client) -> Result<String, DocumentError> {
         let failed = |source| DocumentError { name: self.to_string(), source };
         match self {
-            Self::File(path) => tokio::fs::read_to_string(path).await.map_err(|error| failed(error.into())),
+            Self::File(path) => std::fs::read_to_string(path).map_err(|error| failed(error.into())),
             Self::Parameter(name) => {
                 let answer = ssm.get_parameter().name(name).with_decryption(true).send().await;
                 let answer = answer.map_err(|error| failed(error.into_service_error().into()))?;

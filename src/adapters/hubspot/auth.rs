@@ -11,13 +11,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::time::timeout_at;
 
+use crate::adapters::http::bearer;
 use crate::adapters::{Call, CallError, Cause, Code, Stop};
 use crate::secrets::{Secret, SecretError};
 
 /// What the secret holds, as JSON.
 #[derive(Deserialize)]
 struct Content {
-    access_token: String,
+    access_token: SecretString,
 }
 
 /// A token, ready to be sent.
@@ -59,9 +60,8 @@ impl Auth {
 impl Token {
     fn parse(secret: &Arc<SecretString>) -> Option<Self> {
         let content: Content = serde_json::from_str(secret.expose_secret()).ok()?;
-        let token = content.access_token.trim();
-        let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok().filter(|_| !token.is_empty())?;
-        header.set_sensitive(true);
+        let token = content.access_token.expose_secret().trim();
+        let header = bearer(token).filter(|_| !token.is_empty())?;
         Some(Self { header, secret: Arc::clone(secret) })
     }
 }

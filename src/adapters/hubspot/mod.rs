@@ -25,7 +25,10 @@ use self::problem::Problem;
 use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
-use super::{Adapter, Again, Call, CallError, Code, Destination, Limits, Outcome, Payload, Reply, Retry, Transformed};
+use super::{
+    Adapter, Again, Call, CallError, Code, Destination, External, Limits, Outcome, Payload, Reply, Retry, Tools,
+    Transformed,
+};
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
 
@@ -47,6 +50,17 @@ impl HubSpot {
             auth: Auth::new(secret),
             batch_url: exchange::batch_url(settings),
             settings: settings.clone(),
+        }
+    }
+
+    /// The same, as the factory takes it.
+    pub(crate) fn external(settings: &Settings, tools: &Tools) -> External {
+        External {
+            adapter: Arc::new(Self::new(settings, tools.http(), tools.secret(&settings.secret_id))),
+            rate_limit: settings.rate_limit,
+            retry: settings.retry,
+            max_in_flight: settings.max_in_flight,
+            keeps_versions: !settings.version_property.is_empty(),
         }
     }
 

@@ -8,15 +8,17 @@ mod refusals;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use self::refusals::refused;
-use crate::adapters::http::{Http, HttpAnswer, HttpError};
+use crate::adapters::http::{Http, HttpAnswer, HttpError, bearer};
 use crate::adapters::{Call, CallError, Cause, Code, Stop};
 use crate::secrets::Secret;
 
@@ -31,8 +33,8 @@ const ASSERTION_LIFE: Duration = Duration::from_mins(3);
 struct Content {
     login_url: String,
     client_id: String,
-    client_secret: Option<String>,
-    private_key_pem: Option<String>,
+    client_secret: Option<SecretString>,
+    private_key_pem: Option<SecretString>,
     username: Option<String>,
     audience: Option<String>,
 }
@@ -40,7 +42,7 @@ struct Content {
 /// The token endpoint's answer. It says nothing about how long the token lives.
 #[derive(Deserialize)]
 struct Granted {
-    access_token: String,
+    access_token: SecretString,
     instance_url: String,
 }
 
@@ -145,7 +147,7 @@ async fn request(secret: &SecretString, http: &Http, call: Call<'_>) -> Result<(
     let mut url = Url::parse(&content.login_url).map_err(|_| malformed("login_url is no URL"))?;
     url.set_path("/services/oauth2/token");
     url.set_query(None);
-    let body = body(&content).map_err(|what| malformed(&what))?;
+    let body = Bytes::from_owner(body(&content).map_err(|what| malformed(&what))?);
     let request = http.client().post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
     let other = |error: HttpError| Failed::Other(error.into_call_error());
     let request = request.build().map_err(|error| other(HttpError::Connection(error)))?;
@@ -153,20 +155,21 @@ async fn request(secret: &SecretString, http: &Http, call: Call<'_>) -> Result<(
     if answer.status == 200 { granted(&answer) } else { Err(refused(&answer)) }
 }
 
-/// The form that asks for a token.
-fn body(content: &Content) -> Result<String, String> {
-    let mut form = url::form_urlencoded::Serializer::new(String::new());
+/// The form that asks for a token. It has room for the longest secrets, so that no shorter draft of it is left behind.
+fn body(content: &Content) -> Result<Zeroizing<String>, String> {
+    const ROOM: usize = 8192;
+    let mut form = url::form_urlencoded::Serializer::new(String::with_capacity(ROOM));
     if let Some(pem) = &content.private_key_pem {
-        let assertion = assertion(content, pem)?;
+        let assertion = Zeroizing::new(assertion(content, pem.expose_secret())?);
         form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
             .append_pair("assertion", &assertion);
     } else {
-        let client_secret = content.client_secret.as_deref().ok_or("client_secret is missing")?;
+        let client_secret = content.client_secret.as_ref().ok_or("client_secret is missing")?.expose_secret();
         form.append_pair("grant_type", "client_credentials")
             .append_pair("client_id", &content.client_id)
             .append_pair("client_secret", client_secret);
     }
-    Ok(form.finish())
+    Ok(Zeroizing::new(form.finish()))
 }
 
 /// A signed statement of who we are.
@@ -198,8 +201,7 @@ fn granted(answer: &HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
         Failed::Other(CallError::Retry { code, after: None, pressure: false })
     };
     let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
-    let mut header = HeaderValue::try_from(format!("Bearer {}", granted.access_token)).map_err(|_| unreadable())?;
-    header.set_sensitive(true);
+    let header = bearer(granted.access_token.expose_secret()).ok_or_else(unreadable)?;
     let instance = Url::parse(&granted.instance_url).ok().filter(Url::has_host).ok_or_else(unreadable)?;
     Ok((header, instance))
 }

@@ -23,7 +23,9 @@ use reqwest::Client;
 use self::auth::Auth;
 pub use self::settings::{ConvertedLeads, Settings, Status};
 use super::http::Http;
-use super::{Adapter, Again, Call, Code, Destination, Limits, Outcome, Payload, Reply, Retry, Transformed};
+use super::{
+    Adapter, Again, Call, Code, Destination, External, Limits, Outcome, Payload, Reply, Retry, Tools, Transformed,
+};
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
 
@@ -53,6 +55,17 @@ impl Salesforce {
                 ("sforce-call-options", "client=contact-sync"),
             ],
             settings: settings.clone(),
+        }
+    }
+
+    /// The same, as the factory takes it.
+    pub(crate) fn external(settings: &Settings, tools: &Tools) -> External {
+        External {
+            adapter: Arc::new(Self::new(settings, tools.http(), tools.secret(&settings.secret_id))),
+            rate_limit: settings.rate_limit,
+            retry: settings.retry,
+            max_in_flight: settings.max_in_flight,
+            keeps_versions: !settings.version_field.is_empty(),
         }
     }
 

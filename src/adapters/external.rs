@@ -1,0 +1,47 @@
+//! What a system and the factory have to know of each other.
+
+use std::sync::Arc;
+
+use reqwest::Client;
+
+use super::Adapter;
+use crate::dispatch::settings::{RateLimit, Retry};
+use crate::secrets::{Secret, Secrets};
+
+/// An external system, ready to be called, and how it wants to be called.
+pub struct External {
+    /// The adapter.
+    pub adapter: Arc<dyn Adapter>,
+    /// The account's budget of calls.
+    pub rate_limit: RateLimit,
+    /// When to try again.
+    pub retry: Retry,
+    /// Calls at once.
+    pub max_in_flight: usize,
+    /// Whether it keeps the version of what was written, so that a guard can compare.
+    pub keeps_versions: bool,
+}
+
+/// What systems are made with. It outlives every change of the settings.
+#[derive(Debug)]
+pub struct Tools {
+    http: Client,
+    secrets: Secrets,
+}
+
+impl Tools {
+    /// The tools of one process.
+    pub(crate) fn new(http: Client, secrets: Secrets) -> Self {
+        Self { http, secrets }
+    }
+
+    /// The one HTTP client of the process.
+    pub fn http(&self) -> Client {
+        self.http.clone()
+    }
+
+    /// The secret of this name, ARN or, on a developer's machine, `file:PATH`.
+    pub fn secret(&self, id: &str) -> Arc<Secret> {
+        self.secrets.get(id)
+    }
+}

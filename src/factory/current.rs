@@ -1,0 +1,189 @@
+//! The pipeline in force, and how a changed document replaces it while the function runs.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, timeout};
+
+use super::wiring::Wired;
+use super::{Plant, layers};
+use crate::pipeline::Pipeline;
+use crate::settings::{DocumentSource, Environment, Settings};
+
+/// Reading the document may take this long, and no longer.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
+
+type Key = (&'static str, fn(&mut Settings) -> &mut String);
+
+/// What can't change while running, as `defaults.toml` says of each: connections and what is cached belong to it.
+const FIXED: [Key; 3] = [
+    ("salesforce.secret_id", |settings| &mut settings.salesforce.secret_id),
+    ("hubspot.secret_id", |settings| &mut settings.hubspot.secret_id),
+    ("state.table", |settings| &mut settings.state.table),
+];
+
+/// The pipeline in force, and what may replace it.
+pub struct Current {
+    pipeline: Mutex<Arc<Pipeline>>,
+    watch: Option<Watch>,
+    errors: AtomicU64,
+}
+
+/// Where new settings come from.
+pub(super) struct Watch {
+    environment: Environment,
+    ssm: aws_sdk_ssm::Client,
+    plant: Plant,
+    state: Mutex<State>,
+}
+
+/// The document as it was last read, and what came of it.
+struct State {
+    read_at: Instant,
+    text: String,
+    settings: Settings,
+    wired: Vec<Wired>,
+    /// A reading is under way, in this invocation (by their count) or an earlier one.
+    begun_in: Option<u64>,
+    invocations: u64,
+    /// The last reading outlived its invocation and failed.
+    was_interrupted: bool,
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current").field("is_watched", &self.watch.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    pub(super) fn new(
+        environment: &Environment,
+        ssm: aws_sdk_ssm::Client,
+        plant: Plant,
+        wired: Vec<Wired>,
+        settings: Settings,
+        text: String,
+    ) -> Self {
+        let state = State {
+            read_at: Instant::now(),
+            text,
+            settings,
+            wired,
+            begun_in: None,
+            invocations: 0,
+            was_interrupted: false,
+        };
+        Self { environment: environment.clone(), ssm, plant, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this invocation is to begin a reading.
+    fn begins(&self) -> bool {
+        let mut state = self.state();
+        state.invocations += 1;
+        let every = Duration::from_secs(state.settings.refresh_secs);
+        let is_due = state.begun_in.is_none() && (state.was_interrupted || state.read_at.elapsed() >= every);
+        if is_due {
+            state.begun_in = Some(state.invocations);
+            state.read_at = Instant::now();
+        }
+        is_due
+    }
+}
+
+impl Current {
+    /// A pipeline that stays.
+    pub fn fixed(pipeline: Pipeline) -> Self {
+        Self { pipeline: Mutex::new(Arc::new(pipeline)), watch: None, errors: AtomicU64::new(0) }
+    }
+
+    pub(super) fn watched(pipeline: Pipeline, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..Self::fixed(pipeline) }
+    }
+
+    /// The pipeline in force.
+    pub fn pipeline(&self) -> Arc<Pipeline> {
+        Arc::clone(&self.pipeline.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Documents that could not be put in force since the last time this was asked.
+    pub(crate) fn take_errors(&self) -> u64 {
+        self.errors.swap(0, Ordering::Relaxed)
+    }
+
+    /// Begins to read the document again, if it is time to. Nobody waits for it: a file is read at once, a parameter
+    /// by a task of its own, beside whatever the invocation does, and beside the next one's work if it takes longer.
+    pub(crate) fn refresh(self: &Arc<Self>) {
+        let Some(watch) = &self.watch else { return };
+        let Some(source) = &watch.environment.document else { return };
+        if !watch.begins() {
+            return;
+        }
+        let reading = Arc::clone(self).read(source.clone());
+        match source {
+            DocumentSource::File(_) => reading.now_or_never().unwrap_or_default(),
+            DocumentSource::Parameter(_) => drop(tokio::spawn(reading)),
+        }
+    }
+
+    async fn read(self: Arc<Self>, source: DocumentSource) {
+        let Some(watch) = &self.watch else { return };
+        let read = timeout(REFRESH_TIMEOUT, source.read(&watch.ssm)).await;
+        let read = read.unwrap_or_else(|_| Err(source.late()));
+        let mut state = watch.state();
+        let begun_in = state.begun_in.take();
+        match read {
+            Ok(text) => {
+                state.was_interrupted = false;
+                if text != state.text {
+                    self.take(watch, &mut state, text);
+                }
+            }
+            // A function that is frozen between two invocations loses its connections: the first time, that says
+            // nothing of the document, and the next invocation asks again.
+            Err(_) if begun_in != Some(state.invocations) && !state.was_interrupted => state.was_interrupted = true,
+            Err(error) => {
+                state.was_interrupted = false;
+                self.errors.fetch_add(1, Ordering::Relaxed);
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "settings document not read: the last good settings stay");
+            }
+        }
+    }
+
+    /// Puts a good document in force as a whole, for the invocations that begin from now on. A bad one changes nothing.
+    fn take(&self, watch: &Watch, state: &mut State, text: String) {
+        let settings = layers(&watch.environment, &text).and_then(|all| all.settings(&watch.plant.destinations()));
+        let mut settings = match settings {
+            Ok(settings) => settings,
+            Err(error) => {
+                self.errors.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "settings document refused: the last good settings stay");
+                return;
+            }
+        };
+        for (key, value) in FIXED {
+            let (is, was) = (value(&mut settings), value(&mut state.settings));
+            if is != was {
+                tracing::warn!(key, "this setting is read at start only: its change waits for the next deployment");
+                is.clone_from(was);
+            }
+        }
+        state.text = text;
+        if settings == state.settings {
+            return;
+        }
+        state.wired = watch.plant.wire(&settings, &state.wired);
+        let pipeline = watch.plant.pipeline(&settings, &state.wired);
+        state.settings = settings;
+        *self.pipeline.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(pipeline);
+        tracing::info!("settings changed: in force from the next invocation on");
+    }
+}

@@ -1,0 +1,107 @@
+//! Parameter Store and Secrets Manager in small, which can be told to hang and to refuse.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use aws_config::SdkConfig;
+use serde_json::{Value, json};
+
+use crate::support::harness;
+use crate::support::server::{Answer, Api, Reply, Request, Server};
+
+/// The name of the one parameter.
+pub(crate) const PARAMETER: &str = "/contact-sync/settings";
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The operations asked for, in order.
+    pub(crate) calls: Vec<String>,
+    /// The parameter's value.
+    pub(crate) document: String,
+    /// Each secret's text, or the code with which it is refused.
+    pub(crate) secrets: BTreeMap<String, Result<String, &'static str>>,
+    /// Operations that get no answer.
+    pub(crate) hangs: Vec<&'static str>,
+    /// Operations that are not permitted.
+    pub(crate) refuses: Vec<&'static str>,
+}
+
+/// The two services.
+#[derive(Debug, Default)]
+pub(crate) struct Aws {
+    state: Mutex<State>,
+}
+
+impl Aws {
+    pub(crate) async fn start() -> (Arc<Self>, Server) {
+        let aws = Arc::<Self>::default();
+        let server = Server::start(Arc::clone(&aws)).await;
+        (aws, server)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("sound")
+    }
+
+    /// How often `operation` was asked for.
+    pub(crate) fn calls(&self, operation: &str) -> usize {
+        self.state().calls.iter().filter(|call| *call == operation).count()
+    }
+}
+
+pub(crate) fn config(server: &Server) -> SdkConfig {
+    harness::aws(&server.url())
+}
+
+impl Api for Aws {
+    fn reply(&self, request: &Request) -> Reply {
+        let operation = request.header("x-amz-target").and_then(|target| target.split_once('.'));
+        let operation = operation.map(|(_, operation)| operation.to_owned()).expect("a target");
+        let mut state = self.state();
+        state.calls.push(operation.clone());
+        if state.hangs.contains(&&*operation) {
+            return Reply::Hang;
+        }
+        if state.refuses.contains(&&*operation) {
+            return refusal("AccessDeniedException").into();
+        }
+        let asked: Value = serde_json::from_slice(&request.body).expect("JSON");
+        match &*operation {
+            "GetParameter" => {
+                assert_eq!((&asked["Name"], &asked["WithDecryption"]), (&json!(PARAMETER), &json!(true)));
+                let parameter = json!({"Name": PARAMETER, "Type": "String", "Value": state.document, "Version": 1});
+                Answer::json(200, &json!({"Parameter": parameter})).into()
+            }
+            "GetSecretValue" => {
+                let id = asked["SecretId"].as_str().expect("an id");
+                match state.secrets.get(id) {
+                    Some(Ok(text)) => Answer::json(200, &value(id, text)).into(),
+                    Some(Err(code)) => refusal(code).into(),
+                    None => refusal("ResourceNotFoundException").into(),
+                }
+            }
+            "BatchGetSecretValue" => {
+                let ids = asked["SecretIdList"].as_array().expect("a list");
+                let (mut values, mut errors) = (Vec::new(), Vec::new());
+                for id in ids.iter().map(|id| id.as_str().expect("an id")) {
+                    match state.secrets.get(id) {
+                        Some(Ok(text)) => values.push(value(id, text)),
+                        Some(Err(code)) => errors.push(json!({"SecretId": id, "ErrorCode": code, "Message": "no"})),
+                        None => panic!("asked for {id}"),
+                    }
+                }
+                Answer::json(200, &json!({"SecretValues": values, "Errors": errors})).into()
+            }
+            other => panic!("{other} was asked for"),
+        }
+    }
+}
+
+fn value(id: &str, text: &str) -> Value {
+    let arn = format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:{id}-AbCdEf");
+    json!({"ARN": arn, "Name": id, "SecretString": text, "VersionId": "v-1", "CreatedDate": 1.0})
+}
+
+fn refusal(code: &str) -> Answer {
+    Answer::json(400, &json!({"__type": code, "message": "refused on purpose"}))
+}

@@ -1,0 +1,178 @@
+//! A document that changes while the function runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contact_sync::adapters::External;
+use contact_sync::dispatch::settings::{RateLimit, Retry};
+use contact_sync::factory::Factory;
+use contact_sync::handler::Handler;
+use contact_sync::settings::Environment;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+use tokio::time::{Instant, advance, pause, resume};
+
+use super::aws::{self, Aws, PARAMETER};
+use crate::support::harness::{Logs, Mocks, batch, change, no_aws};
+use crate::support::memory::{Faults, Memory, NAME};
+use crate::support::server::Server;
+use crate::support::stream::{failures, invoke};
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    let preset = [("CONTACT_SYNC_PRESET", "test")];
+    let all = preset.iter().chain(variables);
+    Environment::from_variables(all.map(|(name, value)| ((*name).into(), (*value).into()))).expect("good variables")
+}
+
+/// A function whose document is a parameter, and which has nothing to do.
+async fn watching(server: &Server, refresh_secs: &str) -> Handler {
+    let environment = environment(&[
+        ("CONTACT_SYNC_CONFIG", &format!("ssm:{PARAMETER}")),
+        ("CONTACT_SYNC__REFRESH_SECS", refresh_secs),
+        ("CONTACT_SYNC__FILTER__OPERATIONS", r#"["delete"]"#),
+    ]);
+    Factory::default().from_environment(&environment, &aws::config(server)).await.expect("a handler")
+}
+
+fn people(count: usize) -> Vec<Value> {
+    let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
+    batch(&(0..count).map(|at| change("create", &format!("c-{at}"), "lead", fields())).collect::<Vec<_>>())
+}
+
+/// Lets the tasks beside the test go on until `holds`.
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_adds_no_call_before_its_time() {
+    let (aws, server) = Aws::start().await;
+    let handler = watching(&server, "60").await;
+    for _ in 0..5 {
+        invoke(&handler, &people(2), "r").await;
+    }
+    assert_eq!(aws.state().calls, ["GetParameter"], "the start's");
+    pause();
+    advance(Duration::from_secs(61)).await;
+    resume();
+    for _ in 0..5 {
+        invoke(&handler, &people(2), "r").await;
+    }
+    until(|| aws.calls("GetParameter") == 2).await;
+    invoke(&handler, &people(2), "r").await;
+    assert_eq!(aws.calls("GetParameter"), 2, "one for each minute, however many invocations");
+}
+
+#[tokio::test]
+async fn a_parameter_store_that_hangs_delays_nobody_and_is_told_of() {
+    let (aws, server) = Aws::start().await;
+    let handler = watching(&server, "0").await;
+    aws.state().hangs.push("GetParameter");
+    let logs = Logs::listen();
+    let told = || logs.lines().iter().filter(|line| line["level"] == "ERROR").count();
+    pause();
+    let start = Instant::now();
+    for _ in 0..3 {
+        assert!(failures(&invoke(&handler, &people(2), "r").await).is_empty());
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO, "in virtual time, a wait of any length would show");
+    resume();
+    until(|| aws.calls("GetParameter") == 2).await;
+    // The reading that outlived its invocation is begun again once before anybody is told.
+    for expected in [0, 1] {
+        let asked = aws.calls("GetParameter");
+        pause();
+        advance(Duration::from_secs(3)).await;
+        resume();
+        while aws.calls("GetParameter") == asked {
+            invoke(&handler, &people(2), "r").await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(told(), expected);
+    }
+    let errors: u64 = logs.metrics("").iter().filter_map(|line| line["ConfigErrors"].as_u64()).sum();
+    assert_eq!(errors, 1);
+}
+
+/// A third system beside the other two, with a document of its own.
+fn with_memory(memory: &Arc<Memory>) -> Factory {
+    let memory = Arc::clone(memory);
+    Factory::default().with(NAME, move |_, _| External {
+        adapter: Arc::clone(&memory) as _,
+        rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
+        retry: Retry { max_attempts: 1, base_delay_ms: 1, max_delay_ms: 1 },
+        max_in_flight: 1,
+        keeps_versions: false,
+    })
+}
+
+#[tokio::test]
+async fn an_open_breaker_stays_open_where_a_change_does_not_concern_it() {
+    let memory = Memory::new(1, Faults { stopped: 100, ..Faults::default() });
+    let file = NamedTempFile::new().expect("a file");
+    let write =
+        |text: &str| std::fs::write(file.path(), format!("[routes]\nlead = [\"{NAME}\"]\n{text}")).expect("written");
+    write("");
+    let environment = environment(&[("CONTACT_SYNC_CONFIG", &format!("file:{}", file.path().display()))]);
+    let handler = with_memory(&memory).from_environment(&environment, &no_aws()).await.expect("a handler");
+    assert_eq!(failures(&invoke(&handler, &people(2), "r").await).len(), 2);
+    let calls = memory.calls();
+    assert!(calls > 0);
+    write("[filter]\noperations = [\"create\"]");
+    for _ in 0..3 {
+        assert_eq!(failures(&invoke(&handler, &people(2), "r").await).len(), 2);
+    }
+    assert_eq!(memory.calls(), calls, "nobody called while it was open");
+}
+
+#[tokio::test]
+async fn what_is_fixed_is_refused_with_a_warning_and_the_rest_takes_effect() {
+    let mocks = Mocks::start().await;
+    let file = NamedTempFile::new().expect("a file");
+    let mut variables: Vec<(String, String)> = mocks.variables();
+    let secret = variables.iter().position(|(name, _)| name.ends_with("HUBSPOT__SECRET_ID")).expect("set");
+    let (_, secret) = variables.remove(secret);
+    let write = |secret: &str, rest: &str| {
+        std::fs::write(file.path(), format!("{rest}\n[hubspot]\nsecret_id = \"{secret}\"")).expect("written");
+    };
+    write(&secret, "");
+    variables.push(("CONTACT_SYNC_CONFIG".to_owned(), format!("file:{}", file.path().display())));
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let handler = Factory::default().from_environment(&environment(&variables), &no_aws()).await.expect("a handler");
+
+    let logs = Logs::listen();
+    write("file:/nowhere/at-all", "[filter]\ntypes = [\"customer\"]\n[state]\ntable = \"other\"");
+    invoke(&handler, &[], "r").await;
+    let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
+    let both = batch(&[change("create", "c-1", "lead", fields()), change("create", "c-2", "customer", fields())]);
+    assert!(failures(&invoke(&handler, &both, "r").await).is_empty());
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (0, 1));
+    let lines = logs.lines();
+    let refused: Vec<&Value> = lines.iter().filter(|line| line["level"] == "WARN").map(|line| &line["key"]).collect();
+    assert_eq!(refused, ["hubspot.secret_id", "state.table"]);
+}
+
+#[tokio::test]
+async fn a_bad_document_changes_nothing_and_is_told_of_with_its_line() {
+    let memory = Memory::new(1, Faults::default());
+    let file = NamedTempFile::new().expect("a file");
+    let write =
+        |text: &str| std::fs::write(file.path(), format!("[routes]\nlead = [\"{NAME}\"]\n{text}")).expect("written");
+    write("");
+    let environment = environment(&[("CONTACT_SYNC_CONFIG", &format!("file:{}", file.path().display()))]);
+    let handler = with_memory(&memory).from_environment(&environment, &no_aws()).await.expect("a handler");
+    let logs = Logs::listen();
+    // Half of it is good: nothing of it may take effect.
+    write("[filter]\noperations = [\"delete\"]\n[hubspot]\nbatch_size = 101");
+    for _ in 0..2 {
+        assert!(failures(&invoke(&handler, &people(2), "r").await).is_empty());
+    }
+    assert_eq!(memory.written().len(), 4);
+    let lines = logs.lines();
+    let told: Vec<&Value> = lines.iter().filter(|line| line["level"] == "ERROR").map(|line| &line["error"]).collect();
+    let expected =
+        format!("the file {}, line 6: `hubspot.batch_size` is 101; allowed: 1 to 100", file.path().display());
+    assert_eq!(told, [&expected, &expected], "at every reading, as long as it is bad");
+}
