@@ -20,8 +20,8 @@ mod writes;
 
 /// Each case as a test of its own, named after the system.
 macro_rules! cases {
-    ($system:ident, $($room:ident::$case:ident)*) => {$(
-        #[tokio::test]
+    ($system:ident $clock:tt $($room:ident::$case:ident)*) => {$(
+        #[tokio::test $clock]
         async fn $case() {
             crate::trial::run(crate::support::system::$system, crate::$room::$case).await;
         }
@@ -30,42 +30,42 @@ macro_rules! cases {
 
 /// The cases that every system can have.
 macro_rules! every_system {
-    ($system:ident) => {
-        cases! { $system,
-            writes::what_is_written_is_there_and_what_is_deleted_is_gone
-            writes::repeating_a_call_is_harmless
-            writes::contacts_are_told_apart_without_regard_to_letter_case
+    ($system:ident $clock:tt) => {
+        cases! { $system $clock
+            rows::a_poisonous_batch_is_refused_and_passes_without_its_culprit
+            rows::a_row_that_fails_for_now_succeeds_when_it_is_repeated
+            rows::many_culprits_are_found_delivery_by_delivery
+            rows::one_bad_row_is_rejected_and_its_neighbours_are_written
+            transforms::an_absent_field_stays_as_it_is
+            transforms::folded_changes_leave_what_one_after_the_other_would
+            trouble::a_used_up_quota_stops_the_destination
+            trouble::a_write_whose_answer_is_lost_is_repeated_without_harm
+            trouble::too_many_calls_at_a_time_slow_down
             writes::a_full_batch_takes_the_calls_that_the_limits_tell
             writes::an_empty_payload_hurts_nobody
-            transforms::folded_changes_leave_what_one_after_the_other_would
-            transforms::an_absent_field_stays_as_it_is
+            writes::contacts_are_told_apart_without_regard_to_letter_case
+            writes::repeating_a_call_is_harmless
+            writes::what_is_written_is_there_and_what_is_deleted_is_gone
         }
     };
 }
 
-/// The cases of a system that is reached over HTTP.
+/// The cases of a system that is reached over HTTP and has fields of its own.
 macro_rules! http_system {
     ($system:ident) => {
-        every_system!($system);
-        cases! { $system,
-            rows::one_bad_row_is_rejected_and_its_neighbours_are_written
-            rows::a_row_that_fails_for_now_succeeds_when_it_is_repeated
-            rows::a_short_answer_acknowledges_nobody_that_it_does_not_tell_of
+        every_system!($system());
+        cases! { $system ()
             rows::a_long_answer_rejects_nobody
-            rows::a_poisonous_batch_is_refused_and_passes_without_its_culprit
-            rows::many_culprits_are_found_delivery_by_delivery
+            rows::a_short_answer_acknowledges_nobody_that_it_does_not_tell_of
+            transforms::a_change_that_can_never_be_written_is_named_and_the_others_go_on
             transforms::a_cleared_field_is_gone
             transforms::no_value_is_too_long_for_the_system
-            transforms::a_change_that_can_never_be_written_is_named_and_the_others_go_on
-            trouble::what_is_no_answer_acknowledges_and_rejects_nobody
-            trouble::an_answer_that_does_not_come_in_time_is_given_up
-            trouble::a_write_whose_answer_is_lost_is_repeated_without_harm
-            trouble::redirects_are_not_followed
-            trouble::no_call_is_made_to_a_host_that_is_not_allowed
-            trouble::an_ended_credential_is_renewed_and_the_call_repeated_once
             trouble::a_refused_credential_stops_the_destination
-            trouble::a_used_up_quota_stops_the_destination
-            trouble::too_many_calls_at_a_time_slow_down
+            trouble::an_answer_that_does_not_come_in_time_is_given_up
+            trouble::an_ended_credential_is_renewed_and_the_call_repeated_once
+            trouble::no_call_is_made_to_a_host_that_is_not_allowed
+            trouble::redirects_are_not_followed
+            trouble::what_is_no_answer_acknowledges_and_rejects_nobody
         }
     };
 }
@@ -79,5 +79,6 @@ mod hubspot {
 }
 
 mod memory {
-    every_system!(memory);
+    // It waits in virtual time.
+    every_system!(memory(start_paused = true));
 }

@@ -14,8 +14,10 @@ pub(super) struct Unit {
     pub(super) search: Option<Search>,
 }
 
-/// The search for the payload that makes a system refuse a whole batch: halving, the left half first, so that even a
-/// search that runs out of calls has found the first culprit.
+/// The search for the payload that makes a system refuse a whole batch: by the names that the answer gives, else by
+/// halving. The part with the first payload goes first, and always has the calls that it needs: a search that runs out
+/// of calls has settled the first payload at least. The stream goes on behind it, so that a batch which comes again
+/// and again is shorter each time, whoever is in it and whomever the answers name.
 #[derive(Debug)]
 pub(super) struct Search {
     /// Parts not sent yet; the last is next.
@@ -28,8 +30,16 @@ impl Search {
     /// A new search among `count` payloads, with room to find one culprit: two calls for each halving, and two to
     /// spare.
     fn among(count: usize) -> Self {
-        Self { rest: Vec::new(), calls_left: 2 * count.next_power_of_two().ilog2() + 2 }
+        Self { rest: Vec::new(), calls_left: calls_to_halve(count) + 2 }
     }
+}
+
+/// A call for each part.
+const CALLS_OF_A_SPLIT: u32 = 2;
+
+/// What finding one culprit among `count` payloads takes: two calls for each halving.
+fn calls_to_halve(count: usize) -> u32 {
+    2 * count.next_power_of_two().ilog2()
 }
 
 impl Unit {
@@ -43,24 +53,16 @@ impl Unit {
     pub(super) fn split(self, suspects: &[usize]) -> Result<Self, (Vec<Job>, Option<Self>)> {
         let Self { kind, mut jobs, search } = self;
         let mut search = search.unwrap_or_else(|| Search::among(jobs.len()));
-        let is_useful = !suspects.is_empty() && suspects.len() < jobs.len();
-        let mut parts: Vec<Vec<Job>> = if is_useful {
-            let (named, others): (Vec<_>, Vec<_>) =
-                jobs.into_iter().enumerate().partition(|(at, _)| suspects.contains(at));
-            let strip = |pairs: Vec<(usize, Job)>| pairs.into_iter().map(|(_, job)| job).collect::<Vec<_>>();
-            vec![strip(others), strip(named)]
-        } else {
+        let parts = by_name(&mut jobs, suspects, search.calls_left).unwrap_or_else(|| {
             let right = jobs.split_off(jobs.len() / 2);
-            vec![jobs, right]
-        };
-        let needed = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-        if search.calls_left < needed {
+            [std::mem::take(&mut jobs), right]
+        });
+        if search.calls_left < CALLS_OF_A_SPLIT {
             let given_up = parts.into_iter().flatten().collect();
             return Err((given_up, Self::next_of(kind, search)));
         }
-        search.calls_left -= needed;
-        parts.reverse();
-        search.rest.extend(parts);
+        search.calls_left -= CALLS_OF_A_SPLIT;
+        search.rest.extend(parts.into_iter().rev());
         Self::next_of(kind, search).ok_or_else(|| (Vec::new(), None))
     }
 
@@ -69,6 +71,22 @@ impl Unit {
         let jobs = search.rest.pop()?;
         Some(Self { kind, jobs, search: Some(search) })
     }
+}
+
+/// The suspects apart from the others, the part with the first payload first; takes the jobs only where that is of use
+/// and leaves the calls to find a culprit in the first part.
+fn by_name(jobs: &mut Vec<Job>, suspects: &[usize], calls_left: u32) -> Option<[Vec<Job>; 2]> {
+    let named = (0..jobs.len()).filter(|at| suspects.contains(at)).count();
+    let is_first_named = suspects.contains(&0);
+    let first = if is_first_named { named } else { jobs.len() - named };
+    let is_useful = named > 0 && named < jobs.len();
+    if !is_useful || calls_left < CALLS_OF_A_SPLIT + calls_to_halve(first) {
+        return None;
+    }
+    let all = std::mem::take(jobs).into_iter().enumerate();
+    let (first, second): (Vec<_>, Vec<_>) = all.partition(|(at, _)| suspects.contains(at) == is_first_named);
+    let strip = |part: Vec<(usize, Job)>| part.into_iter().map(|(_, job)| job).collect();
+    Some([strip(first), strip(second)])
 }
 
 /// What waits for a call.
@@ -116,6 +134,7 @@ impl Backlog {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use smallvec::smallvec;
 
     use super::*;
@@ -184,6 +203,37 @@ mod tests {
             }
             assert_eq!(found, Some(culprit));
             assert!(calls <= 17, "{calls} calls for {culprit}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_payload_is_settled_whoever_is_to_blame_and_whoever_is_named(
+            count in 2_usize..=200, odds in 1_u32..=100, named in 0_u32..=100, seed in any::<u64>()
+        ) {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let culprits: Vec<bool> = (0..count).map(|_| random.u32(..100) < odds).collect();
+            let (mut calls, mut settled, mut given_up) = (0, Vec::new(), Vec::new());
+            let mut current = Some(unit(count));
+            while let Some(mut unit) = current {
+                calls += 1;
+                let is_refused = unit.jobs.iter().any(|job| culprits[job.sources[0]]);
+                if is_refused && unit.jobs.len() > 1 {
+                    let suspects: Vec<_> = (0..unit.jobs.len()).filter(|_| random.u32(..100) < named).collect();
+                    current = unit.split(&suspects).map(Some).unwrap_or_else(|(lost, next)| {
+                        given_up.extend(positions(&lost));
+                        next
+                    });
+                } else {
+                    settled.extend(positions(&unit.jobs));
+                    current = unit.search.take().and_then(|search| Unit::next_of(unit.kind, search));
+                }
+            }
+            prop_assert!(calls <= 3 + calls_to_halve(count), "{calls} calls");
+            prop_assert!(settled.contains(&0), "the batch would come again as it was");
+            settled.append(&mut given_up);
+            settled.sort_unstable();
+            prop_assert_eq!(settled, (0..count).collect::<Vec<_>>());
         }
     }
 

@@ -107,7 +107,8 @@ impl Meter {
         self.config_errors.load(Relaxed)
     }
 
-    pub(super) fn unknown_codes(&self) -> u64 {
+    /// Row errors so far whose code no table knows.
+    pub fn unknown_codes(&self) -> u64 {
         self.unknown_codes.load(Relaxed)
     }
 

@@ -180,7 +180,7 @@ fn block_on(future: impl Future<Output = ()>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn no_answer_of_salesforce_panics_loops_or_loses_a_record(seed in any::<u64>()) {

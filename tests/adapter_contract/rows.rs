@@ -70,12 +70,13 @@ pub async fn a_poisonous_batch_is_refused_and_passes_without_its_culprit(trial: 
 pub async fn many_culprits_are_found_delivery_by_delivery(trial: &Trial) {
     const CULPRITS: [usize; 9] = [0, 1, 2, 13, 40, 41, 77, 98, 99];
     let changes: Vec<_> = (0..trial.adapter.limits().upsert).map(person).collect();
-    CULPRITS.iter().for_each(|number| trial.strike(Fault::Poison(format!("C-{number}"))));
+    let culprits: Vec<usize> = CULPRITS.into_iter().filter(|number| *number < changes.len()).collect();
+    culprits.iter().for_each(|number| trial.strike(Fault::Poison(format!("C-{number}"))));
     let mut fates = vec![String::new(); changes.len()];
     let (mut from, mut deliveries) = (0, 0);
     while from < changes.len() {
         deliveries += 1;
-        assert!(deliveries <= CULPRITS.len(), "no progress at {from}");
+        assert!(deliveries <= culprits.len(), "no progress at {from}");
         let told = fates_of(&trial.adapter, &trial.meter, &changes[from..]).await;
         let failed = told.iter().position(|fate| fate.starts_with("failed")).map_or(changes.len(), |at| from + at);
         fates[from..].clone_from_slice(&told);
@@ -83,8 +84,8 @@ pub async fn many_culprits_are_found_delivery_by_delivery(trial: &Trial) {
         from = failed;
     }
     for (number, fate) in fates.iter().enumerate() {
-        let expected = if CULPRITS.contains(&number) { "rejected" } else { "delivered" };
+        let expected = if culprits.contains(&number) { "rejected" } else { "delivered" };
         assert!(fate.starts_with(expected), "{number}: {fate}");
     }
-    assert_eq!(trial.held().len(), changes.len() - CULPRITS.len());
+    assert_eq!(trial.held().len(), changes.len() - culprits.len());
 }

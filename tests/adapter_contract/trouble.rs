@@ -19,7 +19,9 @@ use crate::trial::{Trial, decides_nothing};
 fn broken() -> Vec<Reply> {
     let page = "<html><body>Sorry</body></html>";
     let garbage = Answer { status: 200, body: vec![0xff, 0xfe, b'[', b'{'], ..Answer::default() };
+    let unpackable = Answer { status: 200, body: b"[]".to_vec(), ..Answer::default() };
     let mut replies = vec![
+        unpackable.with_header("content-encoding", "gzip").into(),
         Reply::Reset,
         Reply::Cut(Answer::json(200, &json!([{"id": "1", "success": true}, {"id": "2", "success": true}]))),
         Reply::Cut(Answer::empty(200)),

@@ -110,3 +110,16 @@ async fn a_refused_secret_rejects_nobody() {
     assert_eq!(dispatch(&org, &newcomers(450)).await, fates([("failed invalid_client", 450)]));
     assert_eq!(org.mock.count(Endpoint::Upsert), 0);
 }
+
+#[tokio::test]
+async fn no_request_is_larger_than_settings_and_salesforce_allow() {
+    for (batch_size, expected) in [(7, vec![7, 7, 6]), (1, vec![1; 20]), (0, vec![1; 20]), (100_000, vec![20])] {
+        let org = Org::with(|_| {}, |settings| settings.batch_size = batch_size).await;
+        let mut changes = newcomers(20);
+        assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 20)]));
+        changes.iter_mut().for_each(|change| change.operation = Operation::Delete);
+        assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 20)]));
+        assert_eq!(org.mock.sizes(Endpoint::Upsert), expected);
+        assert_eq!(org.mock.sizes(Endpoint::Delete), expected);
+    }
+}

@@ -141,6 +141,7 @@ async fn an_unknown_code_rejects_its_row_and_is_counted() {
     org.mock.fail_row("C-2", row_error("p2@example.com", "", &[]), 1);
     let reply = org.upsert(&org.leads([1, 2, 3])).await;
     assert_eq!(words(&reply), ["rejected A_CODE_OF_TOMORROW", "rejected UNREADABLE_CODE", "delivered"]);
+    assert_eq!(org.meter.unknown_codes(), 2);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Whole requests that come to nothing.
 
+use std::io::Write as _;
+
 use serde_json::json;
 
 use crate::org::{Org, deletion, words};
@@ -94,7 +96,14 @@ async fn an_answer_that_does_not_come_in_time_is_given_up() {
 async fn an_answer_without_end_is_given_up() {
     let org = Org::new().await;
     org.upsert(&org.leads([0])).await.expect("a token from now on");
-    let endless = Answer { status: 200, body: vec![b' '; 9 * 1024 * 1024], ..Answer::default() };
-    org.mock.next(endless);
-    assert_eq!(words(&org.upsert(&org.leads([1])).await), ["retry ANSWER_TOO_LONG"]);
+    let endless = vec![b' '; 9 * 1024 * 1024];
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&endless).expect("written to memory");
+    let packed = encoder.finish().expect("written to memory");
+    assert!(packed.len() < 100_000, "little travels, and much would be held");
+    let packed = Answer { status: 200, body: packed, ..Answer::default() }.with_header("content-encoding", "gzip");
+    for answer in [Answer { status: 200, body: endless, ..Answer::default() }, packed] {
+        org.mock.next(answer);
+        assert_eq!(words(&org.upsert(&org.leads([1])).await), ["retry ANSWER_TOO_LONG"]);
+    }
 }

@@ -1,7 +1,7 @@
 //! A third system, as small as can be: it keeps records in memory, and fails as it is told. It shows that a new system
 //! needs no change anywhere else, and lets thousands of schedules of faults run in virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,6 +45,19 @@ pub struct Faults {
     pub forgotten: u32,
 }
 
+/// What the next call meets, whatever chance would have.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// No answer, after the write was applied.
+    Lost,
+    /// This answer, and nothing is written.
+    Error(CallError),
+    /// This contact's row ends so.
+    Row(String, Outcome),
+    /// A batch with this contact is refused, now and later.
+    Poison(String),
+}
+
 /// The system.
 #[derive(Debug)]
 pub struct Memory {
@@ -61,6 +74,10 @@ struct State {
     written: Vec<String>,
     under_way: BTreeMap<String, usize>,
     mistakes: Vec<String>,
+    error: Option<CallError>,
+    loses_answer: bool,
+    rows: BTreeMap<String, Outcome>,
+    poison: BTreeSet<String>,
 }
 
 impl Memory {
@@ -73,6 +90,10 @@ impl Memory {
             written: Vec::new(),
             under_way: BTreeMap::new(),
             mistakes: Vec::new(),
+            error: None,
+            loses_answer: false,
+            rows: BTreeMap::new(),
+            poison: BTreeSet::new(),
         };
         let limits = Limits { upsert: 5, upsert_calls: 1, delete: 3, delete_calls: 2 };
         Arc::new(Self { state: Mutex::new(state), limits })
@@ -94,6 +115,16 @@ impl Memory {
     /// What the dispatcher did that no dispatcher may do.
     pub fn mistakes(&self) -> Vec<String> {
         self.lock().mistakes.clone()
+    }
+
+    pub fn next(&self, next: Next) {
+        let mut state = self.lock();
+        match next {
+            Next::Lost => state.loses_answer = true,
+            Next::Error(error) => state.error = Some(error),
+            Next::Row(id, outcome) => drop(state.rows.insert(id.to_lowercase(), outcome)),
+            Next::Poison(id) => drop(state.poison.insert(id.to_lowercase())),
+        }
     }
 
     pub fn heal(&self) {
@@ -158,6 +189,9 @@ impl State {
 
     fn answer(&mut self, batch: &[&Payload], write: fn(&mut Self, &Payload)) -> Reply {
         let faults = self.faults;
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
         if self.strikes(faults.panic) {
             self.leave(batch);
             panic!("a fault in the adapter");
@@ -174,18 +208,21 @@ impl State {
             let after = Some(Duration::from_millis(300));
             return Err(CallError::Retry { code: Code::new("TOO_MANY"), after, pressure: true });
         }
-        let is_lost = self.strikes(faults.lost);
-        if is_lost && self.random.bool() {
+        let applies_first = std::mem::take(&mut self.loses_answer);
+        let is_lost = applies_first || self.strikes(faults.lost);
+        if is_lost && !applies_first && self.random.bool() {
             return Err(CallError::Retry { code: Code::new("LOST"), after: None, pressure: false });
         }
         let holds = |payload: &Payload, mark: &str| body(payload).contains_key(mark);
-        if batch.iter().any(|payload| holds(payload, BOMB)) {
+        if batch.iter().any(|payload| holds(payload, BOMB) || self.poison.contains(payload.id.key())) {
             let rejection = Rejection::new(Code::new("BOMB"), "refused");
             return Err(CallError::Refused { rejection, suspects: Vec::new() });
         }
         let mut outcomes: Vec<Outcome> = Vec::new();
         for payload in batch {
-            outcomes.push(if holds(payload, POISON) {
+            outcomes.push(if let Some(outcome) = self.rows.remove(payload.id.key()) {
+                outcome
+            } else if holds(payload, POISON) {
                 Outcome::Rejected(Rejection::new(Code::new("POISON"), "refused"))
             } else if self.strikes(faults.row) {
                 let how = if self.random.bool() { Again::Same } else { Again::Halved };

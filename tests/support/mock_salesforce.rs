@@ -2,11 +2,13 @@
 //! we send, as its documentation and captures of the real one have them, oddities included. What it refuses, the real
 //! one refuses.
 
+mod gate;
+mod query;
 mod records;
 mod tokens;
+mod upsert;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,14 +17,11 @@ use serde_json::{Map, Value, json};
 
 use self::records::Store;
 pub use self::tokens::Signer;
-use super::server::{Answer, Api, Mangle, Reply, Request, Server};
+use super::server::{Answer, Mangle, Reply, Server};
 
 /// The credentials that are accepted until others are.
 pub const CLIENT_ID: &str = "3MVG9mock";
 pub const CLIENT_SECRET: &str = "mock-secret-1";
-
-/// The longest URI that is taken.
-const LONGEST_URI: usize = 16_384;
 
 /// The endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -257,17 +256,6 @@ impl MockSalesforce {
     }
 }
 
-impl Api for MockSalesforce {
-    fn reply(&self, request: &Request) -> Reply {
-        let mut state = self.state();
-        state.calls += 1;
-        match state.reply(request) {
-            Reply::Answer(answer) if !state.habits.latency.is_zero() => Reply::Later(state.habits.latency, answer),
-            reply => reply,
-        }
-    }
-}
-
 /// An error of a whole request.
 pub fn refusal(status: u16, code: &str, message: &str) -> Answer {
     Answer::json(status, &json!([{"message": message, "errorCode": code}]))
@@ -276,106 +264,4 @@ pub fn refusal(status: u16, code: &str, message: &str) -> Answer {
 /// An error of a row.
 pub fn row_error(code: &str, message: &str, fields: &[&str]) -> Value {
     json!({"statusCode": code, "message": message, "fields": fields})
-}
-
-impl State {
-    fn reply(&mut self, request: &Request) -> Reply {
-        if request.uri_length > LONGEST_URI {
-            self.mistakes.push(format!("a URI of {} bytes", request.uri_length));
-            return Answer::html(414, "URI too long").into();
-        }
-        if let Some(answer) = retired(request) {
-            return answer.into();
-        }
-        let Some(endpoint) = endpoint(request) else {
-            self.mistakes.push(format!("unknown: {} {}", request.method, request.path));
-            return refusal(404, "NOT_FOUND", "The requested resource does not exist").into();
-        };
-        if endpoint != Endpoint::Token
-            && let Some(answer) = self.unauthorized(request)
-        {
-            return answer.into();
-        }
-        let (uri_length, headers) = (request.uri_length, request.headers.clone());
-        self.seen.push(Seen { endpoint, size: 0, uri_length, headers });
-        let scripted = |(only, _): &(Option<Endpoint>, Reply)| only.is_none_or(|only| only == endpoint);
-        if self.script.front().is_some_and(scripted)
-            && let Some((_, reply)) = self.script.pop_front()
-        {
-            return reply;
-        }
-        if endpoint != Endpoint::Token && self.throttle_every.is_some_and(|k| self.calls.is_multiple_of(k)) {
-            let message = "ConcurrentPerOrgLongTxn Limit exceeded.";
-            return refusal(403, "REQUEST_LIMIT_EXCEEDED", message).into();
-        }
-        let mut answer = match endpoint {
-            Endpoint::Token => return self.token(request).into(),
-            Endpoint::Upsert => self.upsert(request),
-            Endpoint::Query => self.query(request),
-            Endpoint::Delete => self.delete(request),
-        };
-        if self.lost_answers > 0 {
-            self.lost_answers -= 1;
-            return Reply::Reset;
-        }
-        if let Some(mangle) = self.mangles.pop_front() {
-            mangle.apply(&mut answer);
-        }
-        if let Some(info) = &self.habits.limit_info {
-            answer = answer.with_header("sforce-limit-info", info);
-        }
-        let takes_gzip = request.header("accept-encoding").is_some_and(|value| value.contains("gzip"));
-        if self.habits.compresses && takes_gzip { compressed(answer).into() } else { answer.into() }
-    }
-
-    fn size(&mut self, size: usize) {
-        if let Some(last) = self.seen.last_mut() {
-            last.size = size;
-        }
-    }
-}
-
-fn endpoint(request: &Request) -> Option<Endpoint> {
-    if request.path == "/services/oauth2/token" {
-        return (request.method == "POST").then_some(Endpoint::Token);
-    }
-    let (version, rest) = version_and_rest(request)?;
-    if version < 46 {
-        return None;
-    }
-    let parts: Vec<&str> = rest.split('/').collect();
-    match (request.method.as_str(), parts.as_slice()) {
-        ("PATCH", ["composite", "sobjects", _, _]) => Some(Endpoint::Upsert),
-        ("DELETE", ["composite", "sobjects"]) => Some(Endpoint::Delete),
-        ("GET", ["query"] | ["query", _]) => Some(Endpoint::Query),
-        _ => None,
-    }
-}
-
-fn version_and_rest(request: &Request) -> Option<(u32, &str)> {
-    let (version, rest) = request.path.strip_prefix("/services/data/v")?.split_once('/')?;
-    Some((version.strip_suffix(".0")?.parse().ok()?, rest))
-}
-
-/// Versions up to 30.0 were retired in 2025.
-fn retired(request: &Request) -> Option<Answer> {
-    let (version, _) = version_and_rest(request)?;
-    (version <= 30).then(|| refusal(410, "UNSUPPORTED_API_VERSION", "Invalid Api version specified on URL"))
-}
-
-fn compressed(answer: Answer) -> Answer {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(&answer.body).expect("written to memory");
-    let body = encoder.finish().expect("written to memory");
-    Answer { body, ..answer }.with_header("content-encoding", "gzip")
-}
-
-/// The body as JSON, unpacked where it is compressed.
-fn body(request: &Request) -> Option<Value> {
-    if request.header("content-encoding") == Some("gzip") {
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(&request.body[..]).read_to_string(&mut text).ok()?;
-        return serde_json::from_str(&text).ok();
-    }
-    serde_json::from_slice(&request.body).ok()
 }

@@ -90,12 +90,8 @@ impl Adapter for HubSpot {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            upsert: self.settings.batch_size.clamp(1, Settings::LARGEST_BATCH),
-            upsert_calls: 1,
-            delete: Settings::LARGEST_BATCH,
-            delete_calls: 2,
-        }
+        let batch = self.settings.batch_size.clamp(1, Settings::LARGEST_BATCH);
+        Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2 }
     }
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {

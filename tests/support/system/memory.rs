@@ -1,12 +1,13 @@
-//! The third system: no HTTP, so that of the faults only its own are left.
+//! The third system: without HTTP, and so without the faults of connections, hosts and credentials.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use contact_sync::adapters::Adapter;
+use contact_sync::adapters::{Adapter, Again, CallError, Cause, Code, Outcome, Rejection, Retry, Stop};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::super::memory::{Faults, Memory};
+use super::super::memory::{Faults, Memory, Next};
 use super::{Fault, Records, System};
 
 pub fn memory() -> BoxFuture<'static, Box<dyn System>> {
@@ -30,8 +31,31 @@ impl System for Arc<Memory> {
         Memory::records(self).into_iter().map(|(id, fields)| (id, held(fields))).collect()
     }
 
-    fn strike(&self, _: Fault) -> bool {
-        false
+    fn strike(&self, fault: Fault) -> bool {
+        let busy = || Retry { code: Code::new("BUSY"), after: None, how: Again::Same };
+        self.next(match fault {
+            Fault::Lost => Next::Lost,
+            Fault::Poison(id) => Next::Poison(id),
+            Fault::Rejected(id) => {
+                Next::Row(id.to_owned(), Outcome::Rejected(Rejection::new(Code::new("WRONG"), "refused")))
+            }
+            Fault::Delayed(id) => Next::Row(id.to_owned(), Outcome::Retry(busy())),
+            Fault::Exhausted => Next::Error(CallError::Stop(Stop {
+                cause: Cause::Quota,
+                code: Code::new("FULL"),
+                remedy: "wait".to_owned(),
+                after: None,
+            })),
+            Fault::Throttled => Next::Error(CallError::Retry {
+                code: Code::new("TOO_MANY"),
+                after: Some(Duration::from_secs(1)),
+                pressure: true,
+            }),
+            Fault::Reply(_) | Fault::Mangled(_) | Fault::Short | Fault::Long | Fault::Expired | Fault::Revoked => {
+                return false;
+            }
+        });
+        true
     }
 
     fn calls(&self) -> usize {

@@ -1,0 +1,190 @@
+//! The collection upsert.
+
+use serde_json::{Value, json};
+
+use super::super::server::{Answer, Request};
+use super::gate::body;
+use super::{State, refusal, row_error};
+
+/// Lead fields that can be written, and their lengths.
+const FIELDS: [(&str, usize); 15] = [
+    ("LastName", 80),
+    ("FirstName", 40),
+    ("Company", 255),
+    ("Email", 80),
+    ("Phone", 40),
+    ("MobilePhone", 40),
+    ("Title", 128),
+    ("Website", 255),
+    ("Street", 255),
+    ("City", 40),
+    ("State", 80),
+    ("PostalCode", 20),
+    ("Country", 80),
+    ("LeadSource", 40),
+    ("Status", 40),
+];
+
+impl State {
+    pub(super) fn upsert(&mut self, request: &Request) -> Answer {
+        let mut parts = request.path.rsplit('/');
+        let (field, sobject) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if sobject != "Lead" {
+            return refusal(404, "NOT_FOUND", "The requested resource does not exist");
+        }
+        if field != self.habits.external_id_field {
+            let message = format!("Provided external ID field does not exist or is not accessible: {field}");
+            return refusal(404, "NOT_FOUND", &message);
+        }
+        if request.header("content-type") != Some("application/json") {
+            return refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type");
+        }
+        let Some(body) = body(request) else {
+            return refusal(400, "JSON_PARSER_ERROR", "Unexpected character");
+        };
+        let records = body["records"].as_array().cloned().unwrap_or_default();
+        self.size(records.len());
+        if body["allOrNone"] != false {
+            self.mistakes.push("allOrNone is not false".to_owned());
+        }
+        if records.is_empty() {
+            self.mistakes.push("an empty upsert".to_owned());
+            return refusal(400, "REQUIRED_FIELD_MISSING", "At least 1 record is required");
+        }
+        if records.len() > 200 {
+            self.mistakes.push(format!("{} records", records.len()));
+            return refusal(
+                400,
+                "EXCEEDED_ID_LIMIT",
+                "record limit reached. cannot submit more than 200 records into this call",
+            );
+        }
+        let keys: Vec<String> =
+            records.iter().map(|record| record[field].as_str().unwrap_or_default().trim().to_lowercase()).collect();
+        if keys.iter().any(|key| self.poison.contains(key)) {
+            return refusal(400, "JSON_PARSER_ERROR", "Cannot deserialize instance of boolean from VALUE_STRING");
+        }
+        if self.is_any_locked(&keys) {
+            let message = "unable to obtain exclusive access to this record or 1 records: 00Q000000000001";
+            let rows: Vec<_> =
+                keys.iter().map(|_| self.failed(&row_error("UNABLE_TO_LOCK_ROW", message, &[]))).collect();
+            return Answer::json(200, &rows.into());
+        }
+        let rows = records.iter().zip(&keys).map(|(record, key)| {
+            let twice = keys.iter().filter(|other| *other == key).count() > 1;
+            self.upsert_row(field, record, key, twice)
+        });
+        let rows = rows.collect::<Vec<Value>>();
+        Answer::json(200, &rows.into())
+    }
+
+    fn upsert_row(&mut self, field: &str, record: &Value, key: &str, twice: bool) -> Value {
+        self.upserted_rows += 1;
+        let ids = self.store.ids(field, key);
+        let error = if twice {
+            self.mistakes.push(format!("{key} twice in a request"));
+            Some(row_error("DUPLICATE_VALUE", &format!("Duplicate external id specified: {key}"), &[field]))
+        } else {
+            self.scripted_error(key).or_else(|| self.refused(record, ids.is_empty()))
+        };
+        let error =
+            error.or_else(|| (ids.len() > 1).then(|| row_error("DUPLICATE_EXTERNAL_ID", "more than one", &[field])));
+        let is_converted = |id: &String| self.store.records[id].is_converted;
+        let converted = || row_error("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", &[]);
+        let error = error.or_else(|| ids.first().is_some_and(is_converted).then(converted));
+        if let Some(error) = error {
+            return self.failed(&error);
+        }
+        let mut fields = record.as_object().cloned().unwrap_or_default();
+        fields.remove("attributes");
+        if let Some(id) = ids.first() {
+            let held = self.store.records.get_mut(id).expect("indexed");
+            held.fields.extend(fields);
+            held.fields.retain(|_, value| !value.is_null());
+            json!({"id": id, "success": true, "errors": [], "created": false})
+        } else {
+            fields.retain(|_, value| !value.is_null());
+            let id = self.store.insert(field, fields);
+            json!({"id": id, "success": true, "errors": [], "created": true})
+        }
+    }
+
+    /// A failed row: without `id`, as in captures.
+    fn failed(&self, error: &Value) -> Value {
+        let mut row = json!({"success": false, "errors": [error]});
+        if self.habits.created_on_failures {
+            row["created"] = true.into();
+        }
+        row
+    }
+
+    /// "If an object in a batch can't be locked, the entire batch fails with this error."
+    fn is_any_locked(&mut self, keys: &[String]) -> bool {
+        let mut is_locked = false;
+        for key in keys {
+            if let Some(calls) = self.locked.get_mut(key).filter(|calls| **calls > 0) {
+                *calls -= 1;
+                is_locked = true;
+            }
+        }
+        is_locked
+    }
+
+    pub(super) fn scripted_error(&mut self, key: &str) -> Option<Value> {
+        if self.locks_every.is_some_and(|k| self.upserted_rows.is_multiple_of(k)) {
+            let message = "unable to obtain exclusive access to this record or 1 records: 005";
+            return Some(row_error("UNABLE_TO_LOCK_ROW", message, &[]));
+        }
+        let (error, times) = self.row_errors.get_mut(key).filter(|(_, times)| *times > 0)?;
+        *times -= 1;
+        Some(error.clone())
+    }
+
+    /// What is wrong with a record in itself.
+    fn refused(&mut self, record: &Value, is_new: bool) -> Option<Value> {
+        let fields = record.as_object()?;
+        if fields.get("attributes").is_none_or(|attributes| attributes["type"] != "Lead") {
+            self.mistakes.push("a record without its type".to_owned());
+            return Some(row_error("INVALID_TYPE", "the type is missing", &[]));
+        }
+        let field = self.habits.external_id_field.clone();
+        match fields.get(&field).and_then(Value::as_str) {
+            None | Some("") => return Some(row_error("MISSING_ARGUMENT", &format!("{field} not specified"), &[])),
+            Some(key) if key.encode_utf16().count() > 255 => {
+                let message = format!("{field}: data value too large: (max length=255)");
+                return Some(row_error("STRING_TOO_LONG", &message, &[&field]));
+            }
+            Some(_) => {}
+        }
+        for (name, value) in fields {
+            let is_ours = *name == self.habits.external_id_field || self.habits.custom_fields.contains(name);
+            if name == "attributes" || is_ours {
+                continue;
+            }
+            let Some((_, longest)) = FIELDS.iter().find(|(field, _)| field == name) else {
+                let message = format!("No such column '{name}' on sobject of type Lead");
+                return Some(row_error("INVALID_FIELD", &message, &[]));
+            };
+            match value {
+                Value::Null if matches!(&**name, "LastName" | "Company" | "Status") => {
+                    let message = format!("Required fields are missing: [{name}]");
+                    return Some(row_error("REQUIRED_FIELD_MISSING", &message, &[name]));
+                }
+                Value::String(text) if text.encode_utf16().count() > *longest => {
+                    let message = format!("{name}: data value too large: (max length={longest})");
+                    return Some(row_error("STRING_TOO_LONG", &message, &[name]));
+                }
+                Value::String(text) if name == "Email" && !text.contains('@') => {
+                    let message = format!("Email: invalid email address: {text}");
+                    return Some(row_error("INVALID_EMAIL_ADDRESS", &message, &["Email"]));
+                }
+                Value::Null | Value::String(_) => {}
+                _ => return Some(row_error("INVALID_TYPE_ON_FIELD_IN_RECORD", "value not of required type", &[name])),
+            }
+        }
+        let missing: Vec<&str> =
+            ["LastName", "Company"].into_iter().filter(|name| !fields.contains_key(*name)).collect();
+        let message = format!("Required fields are missing: [{}]", missing.join(", "));
+        (is_new && !missing.is_empty()).then(|| row_error("REQUIRED_FIELD_MISSING", &message, &missing))
+    }
+}
