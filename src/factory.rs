@@ -170,6 +170,20 @@ pub fn layers(environment: &Environment, document: &str) -> Result<Layers, Setti
     Layers::new(environment.preset, std::iter::once(document).chain(environment.overrides.iter().cloned()))
 }
 
+/// The systems themselves, for a look at them.
+///
+/// # Errors
+/// Where the HTTP client cannot be made.
+#[cfg(feature = "admin")]
+pub fn systems(preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<(Salesforce, HubSpot), FactoryError> {
+    let tools = Plant::new(Factory::default(), preset, aws)?.tools;
+    let Settings { salesforce, hubspot, .. } = settings;
+    Ok((
+        Salesforce::new(salesforce, tools.http(), tools.secret(&salesforce.secret_id)),
+        HubSpot::new(hubspot, tools.http(), tools.secret(&hubspot.secret_id)),
+    ))
+}
+
 /// What outlives a change of the settings.
 struct Plant {
     systems: Vec<System>,

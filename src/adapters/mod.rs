@@ -4,6 +4,8 @@
 //! A new system is one folder beside `salesforce` and `hubspot`, one line in `factory`, one section in the settings;
 //! it starts by passing the adapter contract suite (`tests/adapter_contract.rs`).
 
+#[cfg(feature = "admin")]
+pub mod doctor;
 mod external;
 pub mod http;
 pub mod hubspot;

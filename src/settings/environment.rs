@@ -1,5 +1,6 @@
 //! The environment: read here, once, and nowhere else.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use tracing::Level;
@@ -38,6 +39,15 @@ impl Environment {
         Self::from_variables(std::env::vars_os())
     }
 
+    /// The process's environment laid over `variables`: those of a deployed function, say.
+    ///
+    /// # Errors
+    /// Where a variable of ours cannot be understood.
+    pub fn read_over(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, SettingsError> {
+        let all: BTreeMap<OsString, OsString> = variables.into_iter().chain(std::env::vars_os()).collect();
+        Self::from_variables(all)
+    }
+
     /// The same, of the variables given.
     ///
     /// # Errors
@@ -60,7 +70,7 @@ impl Environment {
             match name {
                 "CONTACT_SYNC_PRESET" => found.preset = preset(value)?,
                 "CONTACT_SYNC_CONFIG" if value.is_empty() => {}
-                "CONTACT_SYNC_CONFIG" => found.document = Some(value.parse()?),
+                "CONTACT_SYNC_CONFIG" => found.document = Some(document(value)?),
                 "AWS_LAMBDA_LOG_LEVEL" => found.log_level = level(value),
                 "AWS_LAMBDA_LOG_FORMAT" => found.log_format = format(value),
                 TRACES_TO => found.traces_to = Some(value.to_owned()).filter(|endpoint| !endpoint.is_empty()),
@@ -90,6 +100,10 @@ fn preset(name: &str) -> Result<Preset, SettingsError> {
         let allowed = Preset::ALL.map(Preset::name).join(", ");
         SettingsError(format!("the variable CONTACT_SYNC_PRESET is `{name}`; allowed: {allowed}"))
     })
+}
+
+fn document(source: &str) -> Result<DocumentSource, SettingsError> {
+    source.parse().map_err(|error| SettingsError(format!("the variable CONTACT_SYNC_CONFIG is `{source}`; {error}")))
 }
 
 /// Lambda's names; what it may add one day is no reason not to start.

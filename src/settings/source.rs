@@ -31,9 +31,7 @@ impl FromStr for DocumentSource {
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("ssm", name)) if !name.is_empty() => Ok(Self::Parameter(name.to_owned())),
-            _ => Err(SettingsError(format!(
-                "the variable CONTACT_SYNC_CONFIG is `{text}`; allowed: file:PATH or ssm:PARAMETER-NAME"
-            ))),
+            _ => Err(SettingsError("allowed: file:PATH or ssm:PARAMETER-NAME".to_owned())),
         }
     }
 }

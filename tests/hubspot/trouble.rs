@@ -190,12 +190,11 @@ async fn no_answer_loses_a_row_or_shows_a_contact() {
         for body in &odd {
             for endpoint in [Endpoint::Upsert, Endpoint::Read, Endpoint::Archive] {
                 portal.mock.next_of(endpoint, Answer::json(status, body));
-                let reply = match endpoint {
-                    Endpoint::Upsert => portal.upsert(&payloads).await,
-                    Endpoint::Read | Endpoint::Archive => {
-                        portal.mock.put(Some("C-1"), &[]);
-                        portal.delete(&[deletion("C-1")]).await
-                    }
+                let reply = if endpoint == Endpoint::Upsert {
+                    portal.upsert(&payloads).await
+                } else {
+                    portal.mock.put(Some("C-1"), &[]);
+                    portal.delete(&[deletion("C-1")]).await
                 };
                 let count = if endpoint == Endpoint::Upsert { payloads.len() } else { 1 };
                 assert!(reply.as_ref().map_or(true, |outcomes| outcomes.len() == count), "{status} {body}");

@@ -3,6 +3,7 @@
 
 mod batch;
 mod gate;
+mod properties;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -24,6 +25,7 @@ pub enum Endpoint {
     Upsert,
     Read,
     Archive,
+    Properties,
 }
 
 /// A call that came as far as an endpoint, and how it was answered.
@@ -53,6 +55,8 @@ pub struct Habits {
     pub errors_with_200: bool,
     /// A new contact needs an email, a first or a last name.
     pub require_a_name: bool,
+    /// The credential has the scope to write.
+    pub may_write: bool,
     /// Answers carry the headers of the quota.
     pub quota_headers: bool,
     /// Each answer takes so long.
@@ -68,6 +72,7 @@ impl Default for Habits {
             hide_properties: false,
             errors_with_200: false,
             require_a_name: true,
+            may_write: true,
             quota_headers: true,
             latency: Duration::ZERO,
         }

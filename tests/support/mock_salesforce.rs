@@ -2,6 +2,7 @@
 //! we send, as its documentation and captures of the real one have them, oddities included. What it refuses, the real
 //! one refuses.
 
+mod describe;
 mod gate;
 mod query;
 mod records;
@@ -30,6 +31,7 @@ pub enum Endpoint {
     Upsert,
     Query,
     Delete,
+    Describe,
 }
 
 /// A call that came as far as an endpoint.
@@ -54,6 +56,10 @@ pub struct Habits {
     pub external_id_field: String,
     /// Fields that exist besides the standard ones.
     pub custom_fields: Vec<String>,
+    /// The external id field is a key.
+    pub external_id_is_unique: bool,
+    /// Fields that field-level security hides from the run-as user.
+    pub hidden_fields: Vec<String>,
     /// Failed rows say `created: true`, as in captures.
     pub created_on_failures: bool,
     /// Records in one page of a query.
@@ -73,6 +79,8 @@ impl Default for Habits {
         Self {
             external_id_field: "Source_Id__c".to_owned(),
             custom_fields: vec!["Plan__c".to_owned(), "Version__c".to_owned()],
+            external_id_is_unique: true,
+            hidden_fields: Vec::new(),
             created_on_failures: true,
             page: 2000,
             limit_info: Some("api-usage=18/100000; per-app-api-usage=17/250(appName=contact-sync)".to_owned()),

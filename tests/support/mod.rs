@@ -19,4 +19,5 @@ pub mod server;
 pub mod source;
 pub mod stream;
 pub mod system;
+pub mod turnstile;
 pub mod words;

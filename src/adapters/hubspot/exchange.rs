@@ -40,7 +40,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn new(http: HttpAnswer) -> Self {
+    pub(super) fn new(http: HttpAnswer) -> Self {
         let json = serde_json::from_slice(&http.body).unwrap_or_default();
         Self { status: http.status, json, http }
     }

@@ -136,7 +136,7 @@ fn encode(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-fn unreadable() -> CallError {
+pub(super) fn unreadable() -> CallError {
     CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false }
 }
 

@@ -4,6 +4,8 @@
 
 mod auth;
 mod delete;
+#[cfg(feature = "admin")]
+mod doctor;
 mod errors;
 mod exchange;
 mod lookup;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::server::{Answer, Api, Reply, Request};
+use super::properties::missing_scope;
 use super::{Endpoint, MockHubSpot, Seen, State, limited};
 
 impl Api for MockHubSpot {
@@ -56,7 +57,8 @@ impl State {
             self.mistakes.push(format!("unknown path {}", request.path));
             Answer::json(404, &json!({"status": "error", "message": "resource not found", "correlationId": "c0"}))
         })?;
-        if request.method != "POST" {
+        let is_read = endpoint == Endpoint::Properties;
+        if request.method != if is_read { "GET" } else { "POST" } {
             self.mistakes.push(format!("{} on {}", request.method, request.path));
             return Err(Answer::empty(405));
         }
@@ -69,7 +71,7 @@ impl State {
                 "category": "INVALID_AUTHENTICATION"});
             return Err(Answer::json(401, &body).with_header("x-hubspot-auth-failure", "401 Unauthorized"));
         }
-        if !request.header("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
+        if !is_read && !request.header("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
             self.mistakes.push("a body that is not announced as JSON".to_owned());
             return Err(Answer::empty(415));
         }
@@ -93,10 +95,15 @@ impl State {
     }
 
     fn batch(&mut self, endpoint: Endpoint, body: &[u8]) -> Answer {
+        let writes = matches!(endpoint, Endpoint::Upsert | Endpoint::Archive);
+        if writes && !self.habits.may_write {
+            return missing_scope("crm.objects.contacts.write");
+        }
         let answer = match endpoint {
             Endpoint::Upsert => self.upsert(body),
             Endpoint::Read => self.read(body),
             Endpoint::Archive => self.archive(body),
+            Endpoint::Properties => Ok(self.properties()),
         };
         answer.unwrap_or_else(|refusal| refusal)
     }
@@ -120,10 +127,14 @@ impl State {
 
 /// Both families of paths.
 fn endpoint(path: &str) -> Option<Endpoint> {
+    let is_supported = |version: &str| ["2025-09", "2026-03", "2026-09"].contains(&version);
+    let versioned = path.strip_prefix("/crm/properties/").and_then(|rest| rest.strip_suffix("/contacts"));
+    if path == "/crm/v3/properties/contacts" || versioned.is_some_and(is_supported) {
+        return Some(Endpoint::Properties);
+    }
     let rest = path.strip_prefix("/crm/v3/objects/contacts/batch/").or_else(|| {
         let (version, rest) = path.strip_prefix("/crm/objects/")?.split_once('/')?;
-        let is_supported = ["2025-09", "2026-03", "2026-09"].contains(&version);
-        rest.strip_prefix("contacts/batch/").filter(|_| is_supported)
+        rest.strip_prefix("contacts/batch/").filter(|_| is_supported(version))
     })?;
     match rest {
         "upsert" => Some(Endpoint::Upsert),

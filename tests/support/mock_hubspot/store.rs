@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::batch::validation;
 
-const STANDARD: [&str; 14] = [
+pub(super) const STANDARD: [&str; 14] = [
     "email",
     "firstname",
     "lastname",
@@ -23,10 +23,10 @@ const STANDARD: [&str; 14] = [
     "lifecyclestage",
 ];
 
-const READ_ONLY: [&str; 3] = ["hs_object_id", "createdate", "lastmodifieddate"];
+pub(super) const READ_ONLY: [&str; 3] = ["hs_object_id", "createdate", "lastmodifieddate"];
 
 /// In their order: a contact moves forward only.
-const STAGES: [&str; 8] = [
+pub(super) const STAGES: [&str; 8] = [
     "subscriber",
     "lead",
     "marketingqualifiedlead",

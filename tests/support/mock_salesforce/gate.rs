@@ -56,6 +56,7 @@ impl State {
             Endpoint::Upsert => self.upsert(request),
             Endpoint::Query => self.query(request),
             Endpoint::Delete => self.delete(request),
+            Endpoint::Describe => self.describe(request),
         };
         if self.lost_answers > 0 {
             self.lost_answers -= 1;
@@ -92,6 +93,7 @@ fn endpoint(request: &Request) -> Option<Endpoint> {
         ("PATCH", ["composite", "sobjects", _, _]) => Some(Endpoint::Upsert),
         ("DELETE", ["composite", "sobjects"]) => Some(Endpoint::Delete),
         ("GET", ["query"] | ["query", _]) => Some(Endpoint::Query),
+        ("GET", ["sobjects", _, "describe"]) => Some(Endpoint::Describe),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use super::gate::body;
 use super::{State, refusal, row_error};
 
 /// Lead fields that can be written, and their lengths.
-const FIELDS: [(&str, usize); 15] = [
+pub(super) const FIELDS: [(&str, usize); 15] = [
     ("LastName", 80),
     ("FirstName", 40),
     ("Company", 255),

@@ -1,0 +1,283 @@
+//! An operator's look at the portal: whether the key is unique, every property that we send exists and may be written,
+//! and the credential has its scopes.
+//!
+//! <https://developers.hubspot.com/docs/api-reference/latest/crm/properties/guide>
+
+use reqwest::header::AUTHORIZATION;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::exchange::{Answer, Endpoint};
+use super::model::STAGE;
+use super::{HubSpot, Settings};
+use crate::adapters::doctor::{Check, remedy};
+use crate::adapters::http::HttpError;
+use crate::adapters::{Call, CallError, Code};
+
+/// The standard properties that we send; `model.rs` says of what.
+const PROPERTIES: [&str; 14] = [
+    "email",
+    "firstname",
+    "lastname",
+    "company",
+    "jobtitle",
+    "website",
+    "phone",
+    "mobilephone",
+    "address",
+    "city",
+    "state",
+    "zip",
+    "country",
+    STAGE,
+];
+
+/// An id that no contact has.
+const NOBODY: &str = "contact-sync-doctor";
+
+#[derive(Debug, Deserialize)]
+struct Properties {
+    results: Vec<Property>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Property {
+    name: String,
+    r#type: String,
+    has_unique_value: bool,
+    options: Vec<Choice>,
+    modification_metadata: Modification,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Choice {
+    value: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Modification {
+    read_only_value: bool,
+}
+
+impl HubSpot {
+    /// Looks at everything that a delivery needs. Each check that depends on a failed one is left out.
+    pub async fn examine(&self, call: Call<'_>) -> Vec<Check> {
+        let secret = "hubspot secret";
+        if let Err(error) = self.auth.token(call).await {
+            return vec![Check::fail(secret, remedy(&error))];
+        }
+        let mut checks = vec![Check::ok(secret, "readable, of the right form")];
+        match self.properties(call).await {
+            Ok(properties) => {
+                checks.push(Check::ok("hubspot credential", "accepted"));
+                checks.extend(judge(&properties, &self.settings));
+            }
+            Err(error) => {
+                checks.push(Check::fail("hubspot credential", remedy(&error)));
+                return checks;
+            }
+        }
+        checks.push(self.may_read(call).await);
+        checks.push(self.may_write(call).await);
+        checks
+    }
+
+    async fn properties(&self, call: Call<'_>) -> Result<Vec<Property>, CallError> {
+        let base = self.settings.base_url.trim_end_matches('/');
+        let url = match self.settings.api_version.as_str() {
+            "v3" => format!("{base}/crm/v3/properties/contacts"),
+            version => format!("{base}/crm/properties/{version}/contacts"),
+        };
+        let token = self.auth.token(call).await?;
+        let request = self.http.client().get(url).header(AUTHORIZATION, token.header).build();
+        let request = request.map_err(|error| HttpError::Connection(error).into_call_error())?;
+        let answer = Answer::new(self.http.send(request, call).await.map_err(HttpError::into_call_error)?);
+        let problem = answer.problem();
+        let answer = self.accept(answer, problem.as_ref(), |_| Vec::new())?;
+        let properties: Properties = serde_json::from_value(answer.json).map_err(|_| {
+            let code = Code::new("UNREADABLE_ANSWER");
+            CallError::Retry { code, after: None, pressure: false }
+        })?;
+        Ok(properties.results)
+    }
+
+    /// Looks for nobody: needs the scope, and reads nothing.
+    async fn may_read(&self, call: Call<'_>) -> Check {
+        let name = "hubspot scope to read";
+        let id_property = &self.settings.id_property;
+        let body = json!({"idProperty": id_property, "properties": [id_property], "inputs": [{"id": NOBODY}]});
+        match self.send(Endpoint::Read, body.to_string().into_bytes(), call).await {
+            Ok(answer) if answer.status == 404 => Check::ok(name, "crm.objects.contacts.read"),
+            answer => self.scope(name, "crm.objects.contacts.read", answer),
+        }
+    }
+
+    /// Writes nobody. Whether HubSpot takes an empty list or refuses it, it asks for the scope first.
+    async fn may_write(&self, call: Call<'_>) -> Check {
+        let name = "hubspot scope to write";
+        match self.send(Endpoint::Upsert, br#"{"inputs":[]}"#.to_vec(), call).await {
+            Ok(answer) if answer.status == 400 => Check::ok(name, "crm.objects.contacts.write"),
+            answer => self.scope(name, "crm.objects.contacts.write", answer),
+        }
+    }
+
+    fn scope(&self, name: &'static str, scope: &str, answer: Result<Answer, CallError>) -> Check {
+        let accepted = answer.and_then(|answer| {
+            let problem = answer.problem();
+            self.accept(answer, problem.as_ref(), |_| Vec::new())
+        });
+        match accepted {
+            Ok(_) => Check::ok(name, scope),
+            Err(error) => Check::fail(name, format!("{}; the scope is {scope}", remedy(&error))),
+        }
+    }
+}
+
+/// What the portal's properties say about our settings. Pure.
+fn judge(properties: &[Property], settings: &Settings) -> Vec<Check> {
+    let mut checks = vec![key(properties, settings), writable(properties, settings), stages(properties, settings)];
+    if !settings.version_property.is_empty() {
+        checks.push(version(properties, settings));
+    }
+    checks
+}
+
+fn find<'a>(properties: &'a [Property], name: &str) -> Option<&'a Property> {
+    properties.iter().find(|property| property.name == name)
+}
+
+fn key(properties: &[Property], settings: &Settings) -> Check {
+    let (name, id) = ("hubspot id property", &settings.id_property);
+    let Some(property) = find(properties, id) else {
+        return Check::fail(name, format!("{id} is not there: make it, a text with unique values (hasUniqueValue)"));
+    };
+    let not_unique =
+        format!("{id} has no unique values, and cannot be given them later: make another property that has");
+    let no_text = format!("{id} is of the type {}: make another one, a text", property.r#type);
+    let wrong = [(!property.has_unique_value, not_unique), (property.r#type != "string", no_text)];
+    let wrong: Vec<String> = wrong.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, text)| text).collect();
+    Check::of(name, format!("{id} has unique values"), &wrong)
+}
+
+fn writable(properties: &[Property], settings: &Settings) -> Check {
+    let own = [&settings.id_property, &settings.type_property, &settings.version_property].map(String::as_str);
+    let attributes = settings.attributes.values().map(String::as_str);
+    let sent: Vec<&str> = PROPERTIES.into_iter().chain(own).chain(attributes).filter(|name| !name.is_empty()).collect();
+    let trouble = |name: &&str| match find(properties, name) {
+        None => Some(format!("{name} is not there: make it, or correct the setting")),
+        Some(property) if property.modification_metadata.read_only_value => Some(format!("{name} may not be written")),
+        Some(property) if **name == settings.type_property => missing_options(property, &["customer", "vendor"]),
+        Some(_) => None,
+    };
+    let wrong: Vec<String> = sent.iter().filter_map(trouble).collect();
+    Check::of("hubspot properties", format!("all {} may be written", sent.len()), &wrong)
+}
+
+/// A list of choices has to offer what we send; other types take any text.
+fn missing_options(property: &Property, values: &[&str]) -> Option<String> {
+    let offers = |value: &str| property.options.iter().any(|choice| choice.value == value);
+    let missing: Vec<&str> = values.iter().copied().filter(|value| !offers(value)).collect();
+    let is_list = property.r#type == "enumeration";
+    (is_list && !missing.is_empty())
+        .then(|| format!("{} does not offer {}: add it to its options", property.name, missing.join(", ")))
+}
+
+fn stages(properties: &[Property], settings: &Settings) -> Check {
+    let stages = [&settings.lifecycle_stage.customer, &settings.lifecycle_stage.vendor].map(String::as_str);
+    let stages: Vec<&str> = stages.into_iter().filter(|stage| !stage.is_empty()).collect();
+    let missing = find(properties, STAGE).and_then(|property| missing_options(property, &stages));
+    let found = if stages.is_empty() { "none is set".to_owned() } else { format!("{} are there", stages.join(", ")) };
+    Check::of("hubspot lifecycle stages", found, missing.as_slice())
+}
+
+fn version(properties: &[Property], settings: &Settings) -> Check {
+    let (name, version) = ("hubspot version property", &settings.version_property);
+    match find(properties, version) {
+        None => Check::fail(name, format!("{version} is not there: make it, a number")),
+        Some(property) if property.r#type == "number" => Check::ok(name, format!("{version} is a number")),
+        Some(property) => Check::fail(name, format!("{version} is of the type {}: make it a number", property.r#type)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::hubspot::model;
+    use crate::consume::EventConsumer;
+    use crate::factory::DESTINATIONS;
+    use crate::settings::{Layer, Preset, load};
+
+    fn settings() -> Settings {
+        let document = "hubspot.version_property = \"version\"\nhubspot.type_property = \"kind\"\n\
+            hubspot.attributes = { plan = \"plan\" }";
+        let layer = Layer::from_toml("the test", document).expect("TOML");
+        load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed").hubspot
+    }
+
+    fn properties() -> Vec<Property> {
+        let of = |name: &str, kind: &str, values: &[&str]| Property {
+            name: name.to_owned(),
+            r#type: kind.to_owned(),
+            options: values.iter().map(|value| Choice { value: (*value).to_owned() }).collect(),
+            ..Property::default()
+        };
+        let texts = PROPERTIES.into_iter().filter(|name| *name != STAGE).chain(["plan"]);
+        let mut properties: Vec<Property> = texts.map(|name| of(name, "string", &[])).collect();
+        properties.push(of(STAGE, "enumeration", &["lead", "customer", "other"]));
+        properties.push(of("kind", "enumeration", &["customer", "vendor"]));
+        properties.push(of("version", "number", &[]));
+        properties.push(Property { has_unique_value: true, ..of("source_id", "string", &[]) });
+        properties
+    }
+
+    #[test]
+    fn every_property_that_is_ever_sent_is_looked_at() {
+        let text = |name: &str| format!("\"{name}\":\"x\"");
+        let texts = ["first_name", "last_name", "company", "job_title", "phone", "mobile_phone", "website"];
+        let address = ["street", "city", "state", "postal_code", "country"].map(text).join(",");
+        let event = format!(
+            r#"{{"event_id":"e","operation":"create","occurred_at":"2026-11-20T10:15:00Z","contact":{{"id":"c",
+            "type":"customer","email":"a@b.example",{},"address":{{{address}}},"attributes":{{"plan":"x"}}}}}}"#,
+            texts.map(text).join(",")
+        );
+        let change = EventConsumer.consume(Some(&base64_simd::STANDARD.encode_to_string(event))).expect("allowed");
+        let body = model::transform(&[&change], &settings()).body.expect("a record");
+        let sent: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body.get()).expect("an object");
+        let properties = properties();
+        assert!(sent.keys().all(|name| find(&properties, name).is_some()), "{sent:?}");
+        assert_eq!(sent.len(), properties.len());
+    }
+
+    #[test]
+    fn each_fault_of_the_portal_is_named_with_its_remedy() {
+        let edit = |name: &'static str, change: fn(&mut Property)| {
+            let mut properties = properties();
+            change(properties.iter_mut().find(|property| property.name == name).expect("a property"));
+            properties
+        };
+        let without = |name: &str| properties().into_iter().filter(|property| property.name != name).collect();
+        let failing = |properties: &[Property]| -> Vec<String> {
+            judge(properties, &settings()).into_iter().filter_map(|check| check.finding.err()).collect()
+        };
+        assert!(failing(&properties()).is_empty());
+        for (properties, part) in [
+            (edit("source_id", |property| property.has_unique_value = false), "no unique values"),
+            (edit("source_id", |property| property.r#type = "number".into()), "of the type number"),
+            (edit("version", |property| property.r#type = "string".into()), "make it a number"),
+            (edit("kind", |property| drop(property.options.pop())), "kind does not offer vendor"),
+            (edit(STAGE, |property| drop(property.options.pop())), "lifecyclestage does not offer other"),
+            (
+                edit("email", |property| property.modification_metadata.read_only_value = true),
+                "email may not be written",
+            ),
+            (without("plan"), "plan is not there"),
+        ] {
+            let failing = failing(&properties);
+            assert!(failing.len() == 1 && failing[0].contains(part), "{part}: {failing:?}");
+        }
+        assert_eq!(failing(&without("version")).len(), 2, "no version, and a property that cannot be written");
+    }
+}

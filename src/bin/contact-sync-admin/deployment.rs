@@ -1,0 +1,125 @@
+//! The deployment that a command is about: its settings, and the way to its AWS account.
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_lambda::types::EventSourceMappingConfiguration;
+use clap::Args;
+use contact_sync::factory;
+use contact_sync::settings::{DocumentSource, Environment, Layer, Settings};
+
+use super::failure::Failure;
+
+/// An operator waits longer than an invocation may: throttled calls get more tries than the SDK's three.
+const ATTEMPTS: u32 = 8;
+
+/// Which deployment, for every command.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// Take the settings, and the stream, of this deployed function (name or ARN)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Take this settings document: `file:PATH` or `ssm:PARAMETER-NAME`
+    #[arg(long, global = true, value_name = "SOURCE")]
+    config: Option<DocumentSource>,
+}
+
+/// A deployment.
+#[derive(Debug)]
+pub(crate) struct Deployment {
+    pub(crate) environment: Environment,
+    pub(crate) aws: SdkConfig,
+}
+
+impl Target {
+    /// Reads the variables of the function, where one is named, and of this process.
+    pub(crate) async fn deployment(&self) -> Result<Deployment, Failure> {
+        let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
+        let aws = aws_config::defaults(BehaviorVersion::latest()).retry_config(retries).load().await;
+        let deployed = match &self.function {
+            Some(function) => variables(function, &aws).await?,
+            None => Vec::new(),
+        };
+        let deployed = deployed.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let mut environment = Environment::read_over(deployed)?;
+        if let Some(source) = &self.config {
+            environment.document = Some(source.clone());
+        }
+        Ok(Deployment { environment, aws })
+    }
+}
+
+impl Deployment {
+    /// The merged and judged settings.
+    pub(crate) async fn settings(&self) -> Result<Settings, Failure> {
+        let ssm = aws_sdk_ssm::Client::new(&self.aws);
+        let (settings, _) = factory::read_settings(&self.environment, &ssm).await?;
+        Ok(settings)
+    }
+}
+
+impl Deployment {
+    /// Lays `--queue-url` over the settings.
+    pub(crate) fn set_queue(&mut self, url: &str) -> Result<(), Failure> {
+        let text = format!("dead_letter.queue_url = {}", toml::Value::from(url));
+        self.environment.overrides.push(Layer::from_toml("the option --queue-url", &text)?);
+        Ok(())
+    }
+
+    /// The dead-letter queue in the settings.
+    pub(crate) async fn queue_url(&self) -> Result<String, Failure> {
+        let url = self.settings().await?.dead_letter.queue_url;
+        if url.is_empty() {
+            let what = "the settings name no dead-letter queue";
+            return Err(Failure::new(what, "name the queue with --queue-url, or a deployed function with --function"));
+        }
+        Ok(url)
+    }
+
+    /// The stream that the function's mapping reads.
+    pub(crate) async fn stream(&self, target: &Target) -> Result<String, Failure> {
+        let remedy = "name the stream with --stream, or a deployed function with --function";
+        let Some(function) = &target.function else {
+            return Err(Failure::new("no stream is named", remedy));
+        };
+        let mut streams: Vec<String> =
+            self.mappings(function).await?.into_iter().filter_map(|mapping| mapping.event_source_arn).collect();
+        streams.dedup();
+        match streams.as_slice() {
+            [stream] => Ok(stream.clone()),
+            [] => Err(Failure::new(format!("the function {function} reads no stream"), remedy)),
+            _ => Err(Failure::new(format!("the function {function} reads several streams"), remedy)),
+        }
+    }
+
+    /// The function's Kinesis mappings.
+    pub(crate) async fn mappings(&self, function: &str) -> Result<Vec<EventSourceMappingConfiguration>, Failure> {
+        let lambda = aws_sdk_lambda::Client::new(&self.aws);
+        let mut pages = lambda.list_event_source_mappings().function_name(function).into_paginator().send();
+        let mut mappings = Vec::new();
+        while let Some(page) = pages.next().await {
+            let doing = format!("listing the event source mappings of {function}");
+            let page = page.map_err(|error| Failure::aws(&doing, "lambda:ListEventSourceMappings", &error))?;
+            mappings.extend(page.event_source_mappings.unwrap_or_default());
+        }
+        let is_kinesis = |mapping: &EventSourceMappingConfiguration| {
+            mapping.event_source_arn.as_ref().is_some_and(|arn| arn.contains(":kinesis:"))
+        };
+        mappings.retain(is_kinesis);
+        Ok(mappings)
+    }
+}
+
+/// The variables of a deployed function.
+async fn variables(function: &str, aws: &SdkConfig) -> Result<Vec<(String, String)>, Failure> {
+    let lambda = aws_sdk_lambda::Client::new(aws);
+    let answer = lambda.get_function_configuration().function_name(function).send().await;
+    let answer = answer.map_err(|error| {
+        Failure::aws(
+            &format!("reading the configuration of the function {function}"),
+            "lambda:GetFunctionConfiguration",
+            &error,
+        )
+    })?;
+    let variables = answer.environment.and_then(|environment| environment.variables);
+    Ok(variables.unwrap_or_default().into_iter().collect())
+}

@@ -1,0 +1,126 @@
+//! `doctor`: whether a deployment can do its work; a line for each check.
+
+mod resources;
+mod stream;
+
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use contact_sync::adapters::{Call, doctor};
+use contact_sync::factory;
+use contact_sync::settings::Settings;
+use contact_sync::telemetry::Meter;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::Outcome;
+use super::deployment::{Deployment, Target};
+use super::failure::Failure;
+use super::output::Output;
+
+/// The systems' calls may take this long, all together for each.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Check that a deployment can do its work: a line for each check, ok or what to do
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  contact-sync-admin doctor --function contact-sync
+  contact-sync-admin doctor --config file:settings.toml --json
+
+Looks at the settings, both secrets and what they open, the object, fields and properties that are written, the queue, the
+table, the parameter, and, with --function, the event source mapping and its stream. Nothing is written anywhere. What
+is in AWS is looked at with your own permissions, not with those of the function. Exit code 1: a check failed.")]
+pub(crate) struct Args {}
+
+/// One line.
+#[derive(Debug)]
+struct Line {
+    name: String,
+    state: State,
+    text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ok,
+    Fail,
+    Skipped,
+}
+
+impl Line {
+    fn ok(name: &str, text: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), state: State::Ok, text: text.into() }
+    }
+
+    fn fail(name: &str, text: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), state: State::Fail, text: text.into() }
+    }
+
+    fn skipped(name: &str, text: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), state: State::Skipped, text: text.into() }
+    }
+
+    /// Well, unless something is wrong.
+    fn of(name: &str, found: impl Into<String>, wrong: &[String]) -> Self {
+        if wrong.is_empty() { Self::ok(name, found) } else { Self::fail(name, wrong.join("; ")) }
+    }
+
+    fn text(&self) -> String {
+        let state = match self.state {
+            State::Ok => "ok  ",
+            State::Fail => "FAIL",
+            State::Skipped => "--  ",
+        };
+        format!("{state}  {}: {}", self.name, self.text)
+    }
+
+    fn json(&self) -> Value {
+        let is_ok = match self.state {
+            State::Ok => Some(true),
+            State::Fail => Some(false),
+            State::Skipped => None,
+        };
+        json!({"check": self.name, "ok": is_ok, "text": self.text})
+    }
+}
+
+impl From<doctor::Check> for Line {
+    fn from(check: doctor::Check) -> Self {
+        match check.finding {
+            Ok(found) => Self::ok(check.name, found),
+            Err(remedy) => Self::fail(check.name, remedy),
+        }
+    }
+}
+
+/// Runs the checks.
+pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> Outcome {
+    let progress = output.progress("checks", None);
+    let deployment = target.deployment().await?;
+    let lines = match deployment.settings().await {
+        Ok(settings) => {
+            let name = format!("preset {}", deployment.environment.preset.name());
+            let mut lines = vec![Line::ok("settings", name)];
+            lines.extend(Box::pin(systems(&deployment, &settings)).await?);
+            lines.extend(resources::look(&deployment, &settings).await);
+            lines.extend(stream::look(&deployment, target, &settings).await);
+            lines
+        }
+        // Without settings there is nothing else to look at.
+        Err(failure) => vec![Line::fail("settings", failure.to_string())],
+    };
+    drop(progress);
+    let text: Vec<String> = lines.iter().map(Line::text).collect();
+    output.answer(&json!({"checks": lines.iter().map(Line::json).collect::<Vec<_>>()}), &text.join("\n"));
+    Ok(lines.iter().all(|line| line.state != State::Fail))
+}
+
+/// Both systems, as their adapters see them.
+async fn systems(deployment: &Deployment, settings: &Settings) -> Result<Vec<Line>, Failure> {
+    let (salesforce, hubspot) = factory::systems(deployment.environment.preset, settings, &deployment.aws)?;
+    let meter = Meter::default();
+    let call = Call { give_up_at: Instant::now() + PATIENCE, meter: &meter };
+    let (salesforce, hubspot) = tokio::join!(salesforce.examine(call), hubspot.examine(call));
+    Ok(salesforce.into_iter().chain(hubspot).map(Line::from).collect())
+}

@@ -1,0 +1,74 @@
+use super::*;
+
+fn rejected() -> Value {
+    json!({
+        "schema": "contact-sync/dead-letter/1",
+        "reason": {"stage": "deliver", "destination": "salesforce", "code": "INVALID_EMAIL_ADDRESS",
+            "message": "ada@example.con is invalid", "fields": ["Email"]},
+        "contact_id": "c-1001", "event_id": "e-1",
+        "record": {"event_source_arn": "arn", "shard_id": "shardId-000000000006", "sequence_number": "495",
+            "sub_sequence": 2, "partition_key": "ada@example.con", "approximate_arrival": 1_763_633_700.123,
+            "data": base64_simd::STANDARD.encode_to_string(br#"{"contact":{"email":"ada@example.con"}}"#)},
+        "rejected_at": "2026-11-20T10:15:01Z",
+    })
+}
+
+/// As a true sample has it: without a response where the record's age was exceeded.
+fn discarded(payload: Option<Value>) -> Value {
+    let mut document = json!({
+        "requestContext": {"requestId": "r", "functionArn": "arn", "condition": "RecordAgeExceeded",
+            "approximateInvokeCount": 1},
+        "version": "1.0", "timestamp": "2026-11-20T10:15:01.234Z",
+        "KinesisBatchInfo": {"shardId": "shardId-000000000006", "startSequenceNumber": "495", "endSequenceNumber": "497",
+            "approximateArrivalOfFirstRecord": "2026-11-20T10:14:01.234Z",
+            "approximateArrivalOfLastRecord": "2026-11-20T10:14:02.234Z", "batchSize": 3, "streamArn": "arn"},
+    });
+    if let Some(payload) = payload {
+        document["payload"] = payload;
+    }
+    document
+}
+
+#[test]
+fn each_kind_of_message_is_told_by_its_shape() {
+    let read = |value: Value| Letter::read(&value.to_string());
+    let mut broken = rejected();
+    broken["reason"] = json!("none");
+    let mut incomplete = discarded(None);
+    incomplete["KinesisBatchInfo"].as_object_mut().expect("an object").remove("streamArn");
+    for (letter, stage, code, records) in [
+        (read(rejected()), "deliver", "INVALID_EMAIL_ADDRESS", 1),
+        (read(discarded(None)), "mapping", "RecordAgeExceeded", 3),
+        (read(broken), "unknown", "-", 1),
+        (read(incomplete), "unknown", "-", 1),
+        (read(json!({"Type": "Notification"})), "unknown", "-", 1),
+        (Letter::read("hello"), "unknown", "-", 1),
+    ] {
+        assert_eq!((letter.stage(), letter.code(), letter.records()), (stage, code, records));
+    }
+}
+
+#[test]
+fn the_event_is_read_as_an_object_and_as_a_text() {
+    let event = json!({"Records": [{"kinesis": {"kinesisSchemaVersion": "1.0", "partitionKey": "c-1",
+        "sequenceNumber": "495", "data": "e30=", "approximateArrivalTimestamp": 1.5}, "eventID": "x"}]});
+    for payload in [Some(event.clone()), Some(event.to_string().into()), None, Some(Value::Null)] {
+        let holds = payload.as_ref().is_some_and(|payload| !payload.is_null());
+        let Letter::Discarded(letter) = Letter::read(&discarded(payload).to_string()) else {
+            panic!("not understood");
+        };
+        let keys =
+            letter.payload.map(|records| records.into_iter().map(|record| record.kinesis.partition_key).collect());
+        assert_eq!(keys, holds.then(|| vec!["c-1".to_owned()]));
+    }
+}
+
+#[test]
+fn a_contacts_data_is_seen_only_where_it_is_to_be_revealed() {
+    let letter = Letter::read(&rejected().to_string());
+    let hidden = letter.whole(false).to_string();
+    assert!(!hidden.contains("ada@") && hidden.contains("c-1001") && hidden.contains("\"sub_sequence\":2"), "{hidden}");
+    let revealed = letter.whole(true);
+    assert_eq!(revealed["record"]["data"]["contact"]["email"], "ada@example.con");
+    assert_eq!(revealed["reason"]["message"], "ada@example.con is invalid");
+}

@@ -1,0 +1,15 @@
+//! The operator's tool: the real binary, against emulations of AWS and of both systems.
+
+#[path = "admin/dead_letters.rs"]
+mod dead_letters;
+#[path = "admin/doctor.rs"]
+mod doctor;
+#[path = "admin/killed.rs"]
+mod killed;
+#[path = "admin/replay.rs"]
+mod replay;
+#[path = "admin/stage.rs"]
+mod stage;
+mod support;
+#[path = "admin/throttled.rs"]
+mod throttled;

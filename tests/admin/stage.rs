@@ -1,0 +1,176 @@
+//! What every scenario needs: a queue, a stream, and the tool with the way to them.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::process::{Child, Command};
+
+use crate::support::harness;
+use crate::support::moto::Moto;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
+
+/// Settings with which a replay may be trusted not to overwrite newer data.
+pub(crate) const GUARDED: [(&str, &str); 2] =
+    [("CONTACT_SYNC__SALESFORCE__VERSION_FIELD", "Version__c"), ("CONTACT_SYNC__HUBSPOT__VERSION_PROPERTY", "version")];
+
+/// A queue and a stream of an emulation.
+pub(crate) struct Stage {
+    pub(crate) url: String,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) kinesis: aws_sdk_kinesis::Client,
+    pub(crate) queue: String,
+    pub(crate) stream: String,
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+/// What a run of the tool left.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// A record as it lies in the stream.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Lying {
+    pub(crate) key: String,
+    pub(crate) data: Vec<u8>,
+    pub(crate) sequence_number: String,
+}
+
+impl Lying {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.data).expect("JSON")
+    }
+}
+
+impl Stage {
+    /// A stage of this name, guarded.
+    pub(crate) async fn new(moto: &Moto, name: &str) -> Self {
+        let aws = moto.config();
+        let (sqs, kinesis) = (aws_sdk_sqs::Client::new(&aws), aws_sdk_kinesis::Client::new(&aws));
+        let made = sqs.create_queue().queue_name(name).send().await.expect("a queue");
+        kinesis.create_stream().stream_name(name).shard_count(2).send().await.expect("a stream");
+        let described = kinesis.describe_stream_summary().stream_name(name).send().await.expect("a stream");
+        let stream = described.stream_description_summary.expect("a summary").stream_arn;
+        let queue = made.queue_url.expect("its URL");
+        let mut variables = vec![
+            ("CONTACT_SYNC_PRESET".to_owned(), "test".to_owned()),
+            ("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL".to_owned(), queue.clone()),
+        ];
+        variables.extend(GUARDED.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        Self { url: moto.url.clone(), sqs, kinesis, queue, stream, variables }
+    }
+
+    /// The tool, with nothing of this process's environment.
+    pub(crate) fn command(&self, url: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).env_clear().envs(self.variables.iter().cloned());
+        for (name, value) in [
+            ("AWS_ENDPOINT_URL", url),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+        ] {
+            command.env(name, value);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    pub(crate) async fn admin(&self, arguments: &[&str]) -> Ran {
+        let output = self.command(&self.url, arguments).output().await.expect("the tool runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    pub(crate) fn spawn(&self, url: &str, arguments: &[&str]) -> Child {
+        self.command(url, arguments).spawn().expect("the tool runs")
+    }
+
+    /// Puts a message into the queue; gives its id.
+    pub(crate) async fn send(&self, body: &Value) -> String {
+        let sent = self.sqs.send_message().queue_url(&self.queue).message_body(body.to_string()).send().await;
+        sent.expect("sent").message_id.expect("an id")
+    }
+
+    /// How many messages the queue holds, hidden ones too.
+    pub(crate) async fn waiting(&self) -> u64 {
+        use aws_sdk_sqs::types::QueueAttributeName as Name;
+        let names = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
+        let call = self.sqs.get_queue_attributes().queue_url(&self.queue).set_attribute_names(Some(names.to_vec()));
+        let answer = call.send().await.expect("an answer").attributes.expect("attributes");
+        names.iter().map(|name| answer[name].parse::<u64>().expect("a number")).sum()
+    }
+
+    /// How many messages a reader would get now.
+    pub(crate) async fn visible(&self) -> u64 {
+        use aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessages as Name;
+        let answer = self.sqs.get_queue_attributes().queue_url(&self.queue).attribute_names(Name).send().await;
+        answer.expect("an answer").attributes.expect("attributes")[&Name].parse().expect("a number")
+    }
+
+    /// Puts a record into the stream; gives its shard and number.
+    pub(crate) async fn put(&self, key: &str, data: &[u8]) -> (String, String) {
+        let data = aws_sdk_kinesis::primitives::Blob::new(data);
+        let put = self.kinesis.put_record().stream_arn(&self.stream).partition_key(key).data(data).send().await;
+        let put = put.expect("put");
+        (put.shard_id, put.sequence_number)
+    }
+
+    /// Everything that lies in the stream, shard by shard.
+    pub(crate) async fn lying(&self) -> Vec<Lying> {
+        let shards = self.kinesis.list_shards().stream_arn(&self.stream).send().await.expect("shards");
+        let mut found = Vec::new();
+        for shard in shards.shards() {
+            let iterator = self.kinesis.get_shard_iterator().stream_arn(&self.stream).shard_id(&shard.shard_id);
+            let iterator = iterator.shard_iterator_type(aws_sdk_kinesis::types::ShardIteratorType::TrimHorizon);
+            let iterator = iterator.send().await.expect("an iterator").shard_iterator.expect("one");
+            let read = self.kinesis.get_records().stream_arn(&self.stream).shard_iterator(iterator).send().await;
+            found.extend(read.expect("read").records.into_iter().map(|record| Lying {
+                key: record.partition_key.unwrap_or_default(),
+                data: record.data.into_inner(),
+                sequence_number: record.sequence_number,
+            }));
+        }
+        found
+    }
+
+    /// A dead letter of ours about this data.
+    pub(crate) fn letter(&self, contact: &str, data: &[u8]) -> Value {
+        json!({
+            "schema": "contact-sync/dead-letter/1",
+            "reason": {"stage": "deliver", "destination": "salesforce", "code": "INVALID_EMAIL_ADDRESS",
+                "message": "Email: invalid email address: ada@example.con", "fields": ["Email"]},
+            "contact_id": contact, "event_id": format!("e-{contact}"),
+            "record": {"event_source_arn": self.stream, "shard_id": "shardId-000000000000",
+                "sequence_number": format!("4959{contact:0>20}").replace("c-", "00"), "sub_sequence": 0,
+                "partition_key": contact, "approximate_arrival": 1_763_633_700.123,
+                "data": base64_simd::STANDARD.encode_to_string(data)},
+            "rejected_at": "2026-11-20T10:15:01Z",
+        })
+    }
+}
+
+/// An update of a lead, as it lies in the stream.
+pub(crate) fn event(id: &str) -> Value {
+    let mut event = harness::change("update", id, "lead", json!({"email": "ada@example.con"}));
+    event["version"] = 42.into();
+    event
+}
+
+/// So long ago, as dead letters tell it.
+pub(crate) fn ago(seconds: i64) -> String {
+    let at = OffsetDateTime::now_utc() - time::Duration::seconds(seconds);
+    at.replace_nanosecond(0).expect("a time").format(&Rfc3339).expect("a text")
+}

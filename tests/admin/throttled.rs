@@ -1,0 +1,58 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::stage::{Stage, event};
+use crate::support::moto::Moto;
+use crate::support::server::{Answer, Api, Reply, Request, Server};
+
+/// A Kinesis that takes every third record of a call, throttles the others, and never takes the key `c-7`.
+#[derive(Default)]
+struct Narrow(Mutex<BTreeMap<String, u32>>);
+
+impl Api for Narrow {
+    fn reply(&self, request: &Request) -> Reply {
+        assert_eq!(request.header("x-amz-target"), Some("Kinesis_20131202.PutRecords"));
+        let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+        let records = body["Records"].as_array().expect("records");
+        let keys: Vec<&str> = records.iter().map(|record| record["PartitionKey"].as_str().expect("a key")).collect();
+        if keys.contains(&"c-7") {
+            let refusal = json!({"__type": "ValidationException", "message": "1 validation error detected"});
+            return Answer::json(400, &refusal).into();
+        }
+        let mut taken = self.0.lock().expect("sound");
+        let result = |(at, key): (usize, &&str)| {
+            if at % 3 > 0 {
+                return json!({"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"});
+            }
+            *taken.entry((*key).to_owned()).or_default() += 1;
+            json!({"SequenceNumber": "1", "ShardId": "shardId-000000000000"})
+        };
+        let results: Vec<Value> = keys.iter().enumerate().map(result).collect();
+        let failed = results.iter().filter(|result| result["ErrorCode"].is_string()).count();
+        Answer::json(200, &json!({"FailedRecordCount": failed, "Records": results})).into()
+    }
+}
+
+#[tokio::test]
+async fn what_the_stream_throttles_is_put_again_and_only_what_was_put_is_deleted() {
+    let moto = Moto::start().await;
+    let mut stage = Stage::new(&moto, "throttled").await;
+    for at in 0..20 {
+        let id = format!("c-{at}");
+        stage.send(&stage.letter(&id, event(&id).to_string().as_bytes())).await;
+    }
+    let narrow = Arc::new(Narrow::default());
+    let server = Server::start(Arc::clone(&narrow)).await;
+    stage.variables.push(("AWS_ENDPOINT_URL_KINESIS".to_owned(), server.url()));
+    let ran = stage.admin(&["replay", "--json"]).await;
+    let told = ran.json();
+    assert_eq!((ran.code, &told["put_back"], &told["deleted"]), (Some(1), &json!(19), &json!(19)), "{told}");
+    let reason = told["left"][0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("too large, or no key"), "{reason}");
+    assert_eq!(stage.visible().await, 1, "the message of what the stream refuses is kept");
+    let taken = narrow.0.lock().expect("sound").clone();
+    assert_eq!(taken.len(), 19);
+    assert!(taken.values().all(|times| *times == 1), "{taken:?}");
+}
