@@ -20,13 +20,19 @@ FEATURES := --all-features
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
+CARGO_MUTANTS_VERSION := 27.1.0
+CARGO_CYCLONEDX_VERSION := 0.5.9
 
 VENV := target/venv
 TOOLS := target/tools
+# Tests write down here what they came to.
+EVIDENCE := target/tmp/evidence
 # cargo finds its subcommands on the PATH; what the machine already has comes first.
 CARGO_LAMBDA := $(shell command -v cargo-lambda 2>/dev/null || echo $(VENV)-lambda/ready)
 CARGO_DENY := $(shell command -v cargo-deny 2>/dev/null || echo $(TOOLS)/bin/cargo-deny)
 CARGO_MACHETE := $(shell command -v cargo-machete 2>/dev/null || echo $(TOOLS)/bin/cargo-machete)
+CARGO_MUTANTS := $(shell command -v cargo-mutants 2>/dev/null || echo $(TOOLS)/bin/cargo-mutants)
+CARGO_CYCLONEDX := $(shell command -v cargo-cyclonedx 2>/dev/null || echo $(TOOLS)/bin/cargo-cyclonedx)
 # The environment goes first: cargo-lambda finds its cross linker by asking the first `python3`.
 LAMBDA_PATH := $(CURDIR)/$(VENV)-lambda/bin:$(PATH)
 
@@ -42,7 +48,30 @@ run: ## Feed a generated stream through the handler into both mocks, and compare
 
 .PHONY: test
 test: $(VENV)-mocks/ready ## Run all tests, with the AWS services that they need emulated
+	@rm -rf $(EVIDENCE)
 	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked $(FEATURES)
+	@echo; cat $(EVIDENCE)/*
+
+.PHONY: e2e
+e2e: $(VENV)-mocks/ready ## Bring a stream of an emulated Kinesis to both mocks through the real binary (a part of `test`)
+	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked $(FEATURES) --test e2e
+
+# Whatever fails names its seed, and SEED=n runs it alone.
+.PHONY: soak
+soak: ## Run new random streams and schedules of faults for MINUTES (30), and print what they came to
+	@rm -rf $(EVIDENCE)
+	SOAK_MINUTES=$(or $(MINUTES),30) cargo test --locked $(FEATURES) --test convergence -- whatever whenever
+	@echo; cat $(EVIDENCE)/*
+
+.PHONY: fuzz
+fuzz: ## Fuzz the event and the change for MINUTES (10)
+	@rm -rf $(EVIDENCE)
+	SOAK_MINUTES=$(or $(MINUTES),10) cargo test --locked $(FEATURES) --test fuzz
+	@echo; cat $(EVIDENCE)/*
+
+.PHONY: mutants
+mutants: $(CARGO_MUTANTS) ## Break the rooms that decide, line by line, and list what no test notices (half an hour)
+	PATH="$(CURDIR)/$(TOOLS)/bin:$(PATH)" cargo mutants --output target
 
 .PHONY: check
 check: fmt lint doc deps events test ## Everything that must hold before a commit: fmt, lint, doc, deps, events, test
@@ -81,6 +110,14 @@ build: $(CARGO_LAMBDA) ## Build the Lambda artifact (ARCH=arm64 or x86_64, FEATU
 .PHONY: artifact-check
 artifact-check: ## Check that neither mocks nor the operator's tool are in what `make build` made, and print its size
 	$(PYTHON) tests/artifact/check.py target/lambda/contact-sync/bootstrap --arch $(ARCH) --features "$(FEATURES)"
+
+# The tool reads the lock file, and writes beside Cargo.toml.
+.PHONY: sbom
+sbom: $(CARGO_CYCLONEDX) ## Write the artifact's bill of materials (CycloneDX) beside it
+	PATH="$(CURDIR)/$(TOOLS)/bin:$(PATH)" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
+	  --target $(if $(filter x86_64,$(ARCH)),x86_64,aarch64)-unknown-linux-gnu --override-filename contact-sync-sbom
+	@mkdir -p target/lambda/contact-sync
+	mv contact-sync-sbom.json target/lambda/contact-sync/sbom.cdx.json
 
 # The mocks write the settings that lead to them to their standard output, one NAME=VALUE a line, and then `# ready`.
 .PHONY: watch
@@ -133,6 +170,10 @@ $(TOOLS)/bin/cargo-deny:
 	cargo install --quiet --locked --root $(TOOLS) cargo-deny@$(CARGO_DENY_VERSION)
 $(TOOLS)/bin/cargo-machete:
 	cargo install --quiet --locked --root $(TOOLS) cargo-machete@$(CARGO_MACHETE_VERSION)
+$(TOOLS)/bin/cargo-mutants:
+	cargo install --quiet --locked --root $(TOOLS) cargo-mutants@$(CARGO_MUTANTS_VERSION)
+$(TOOLS)/bin/cargo-cyclonedx:
+	cargo install --quiet --locked --root $(TOOLS) cargo-cyclonedx@$(CARGO_CYCLONEDX_VERSION)
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here

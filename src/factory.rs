@@ -77,6 +77,11 @@ impl Default for Factory {
 }
 
 impl Factory {
+    /// A factory that knows no system yet.
+    pub fn empty() -> Self {
+        Self { systems: Vec::new(), http: None }
+    }
+
     /// The same, with one system more. Its section in the settings, where it has one, is called by its name.
     #[must_use]
     pub fn with(

@@ -8,27 +8,14 @@ use contact_sync::handler::Handler;
 use contact_sync::settings::{Environment, Layer, Preset, load};
 use serde_json::{Value, json};
 use support::harness::{Logs, Mocks, batch, change};
-use support::mock_hubspot;
 use support::moto::Moto;
 use support::stream::{failures, invoke, record, sequence_number};
 
 /// The variables that lead the function to the mocks, with the secrets in Secrets Manager.
 async fn variables(moto: &Moto, mocks: &Mocks) -> Vec<(String, String)> {
-    let secrets = aws_sdk_secretsmanager::Client::new(&moto.config());
-    for (name, value) in [
-        ("contact-sync/salesforce", mocks.salesforce.secret()),
-        ("contact-sync/hubspot", json!({"access_token": mock_hubspot::TOKEN})),
-    ] {
-        secrets.create_secret().name(name).secret_string(value.to_string()).send().await.expect("a secret");
-    }
+    moto.secrets(mocks).await;
     let variable = |key: &str, value: &str| (format!("CONTACT_SYNC__{key}"), value.to_owned());
     vec![variable("HUBSPOT__BASE_URL", &mocks.hubspot_server.url())]
-}
-
-async fn queue(moto: &Moto) -> (aws_sdk_sqs::Client, String) {
-    let sqs = aws_sdk_sqs::Client::new(&moto.config());
-    let made = sqs.create_queue().queue_name("dead-letters").send().await.expect("a queue");
-    (sqs, made.queue_url.expect("its URL"))
 }
 
 fn handler(moto: &Moto, variables: &[(String, String)], document: &str) -> Handler {
@@ -43,22 +30,6 @@ fn people(count: usize) -> Vec<Value> {
     let fields =
         |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
     (0..count).map(|at| change("create", &format!("c-{at}"), kind(at), fields(at))).collect()
-}
-
-async fn messages(sqs: &aws_sdk_sqs::Client, url: &str) -> Vec<Value> {
-    let mut found = Vec::new();
-    loop {
-        let answer = sqs.receive_message().queue_url(url).max_number_of_messages(10).send().await.expect("an answer");
-        let messages = answer.messages.unwrap_or_default();
-        if messages.is_empty() {
-            return found;
-        }
-        found.extend(
-            messages
-                .iter()
-                .map(|message| serde_json::from_str::<Value>(message.body().expect("a body")).expect("JSON")),
-        );
-    }
 }
 
 #[tokio::test]
@@ -83,14 +54,14 @@ async fn credentials_come_from_secrets_manager_and_a_rotated_one_is_found() {
 #[tokio::test]
 async fn a_rejected_record_is_stored_whole_with_its_reason() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
-    let (sqs, url) = queue(&moto).await;
+    let (sqs, url) = moto.queue().await;
     let document = format!("[dead_letter]\nqueue_url = \"{url}\"");
     let handler = handler(&moto, &variables(&moto, &mocks).await, &document);
     let mut records = batch(&people(2));
     records.extend((2..27).map(|at| record(0, at, "poison", b"not JSON")));
     let answer = invoke(&handler, &records, "r").await;
     assert!(failures(&answer).is_empty());
-    let mut letters = messages(&sqs, &url).await;
+    let mut letters = moto.messages(&sqs, &url).await;
     assert_eq!(letters.len(), 25);
     letters.sort_by_key(|letter| letter["record"]["sequence_number"].to_string());
     let first = &letters[0];
@@ -111,7 +82,7 @@ async fn a_record_whose_dead_letter_is_not_stored_comes_again() {
     let answer = invoke(&handler, &records, "r").await;
     assert_eq!(failures(&answer), [sequence_number(0, 2)]);
     assert_eq!(logs.fates().last().expect("a line"), "failed DEAD_LETTER_NOT_STORED");
-    let (sqs, url) = queue(&moto).await;
+    let (sqs, url) = moto.queue().await;
     let attributes = sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All).send().await;
     assert!(attributes.is_ok(), "the emulation is there: it was the queue that was not");
 }
@@ -119,12 +90,7 @@ async fn a_record_whose_dead_letter_is_not_stored_comes_again() {
 #[tokio::test]
 async fn a_changed_parameter_is_in_force_from_the_next_invocation_on_and_a_bad_one_is_not() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
-    let ssm = aws_sdk_ssm::Client::new(&moto.config());
-    let put = async |text: &str| {
-        let parameter = ssm.put_parameter().name("/contact-sync/settings").value(text);
-        let parameter = parameter.r#type(aws_sdk_ssm::types::ParameterType::String).overwrite(true);
-        parameter.send().await.expect("written");
-    };
+    let put = async |text: &str| moto.parameter("/contact-sync/settings", text).await;
     put("[filter]\ntypes = [\"lead\"]").await;
     let mut variables = variables(&moto, &mocks).await;
     variables.push(("CONTACT_SYNC_PRESET".to_owned(), "test".to_owned()));

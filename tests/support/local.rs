@@ -4,6 +4,7 @@
 #[path = "mod.rs"]
 mod support;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
@@ -16,11 +17,11 @@ use contact_sync::telemetry::{Lines, Look};
 use serde_json::Value;
 use support::generator::{MockStreamGenerator, Plan};
 use support::harness::Mocks;
+use support::kinesis::{Ended, Invocation, Mapping, Record, Report, Stream};
 use support::mock_hubspot::Endpoint as HubSpotCall;
 use support::mock_salesforce::Endpoint as SalesforceCall;
 use support::server::Answer;
 use support::source::Source;
-use support::stream::{self, Shard};
 use tracing_subscriber::layer::SubscriberExt;
 
 const SHARDS: usize = 4;
@@ -71,10 +72,12 @@ async fn run() -> Result<(), String> {
          a token that is rotated on the way, an outage of HubSpot\n",
         plan.records, plan.contacts, plan.seed
     ));
+    let mut stream = Stream::new(SHARDS);
+    records.iter().for_each(|record| stream.put(&record.partition_key, &record.data, Duration::ZERO));
     let started = Instant::now();
-    let delivered = feed(&handler, stream::shards(records, SHARDS), &mocks).await?;
+    let report = feed(&handler, &stream, &mocks).await?;
     let took = started.elapsed();
-    table(&sums.lock().expect("no panic"), &mocks, plan.records, delivered, took);
+    table(&sums.lock().expect("no panic"), &mocks, plan.records, report.records(), took);
 
     let differences = mocks.differences(&source);
     let mistakes = mocks.mistakes();
@@ -127,50 +130,51 @@ fn trouble(mocks: &Mocks) {
     mocks.hubspot.throttle_every(13);
 }
 
-/// All shards at once, each batch by batch, with redelivery of what failed; gives how often records were delivered.
-async fn feed(handler: &Handler, mut shards: Vec<Shard>, mocks: &Mocks) -> Result<usize, String> {
-    let total: usize = shards.iter().map(|shard| shard.records.len()).sum();
-    let (mut delivered, mut round, mut stuck) = (0, 0_usize, 0_u32);
-    while shards.iter().any(|shard| !shard.is_drained()) {
-        round += 1;
-        if round == 3 {
-            mocks.salesforce.expire_tokens();
-            mocks.hubspot.rotate_token("pat-mock-2");
-            std::fs::write(mocks.hubspot_secret.path(), r#"{"access_token":"pat-mock-2"}"#)
-                .map_err(|e| e.to_string())?;
-        }
-        if round == 6 {
-            (0..10).for_each(|_| mocks.hubspot.next(Answer::html(503, "<h1>Sorry</h1>")));
-        }
-        let before: usize = shards.iter().map(|shard| shard.checkpoint).sum();
-        let open = shards.iter_mut().enumerate().filter(|(_, shard)| !shard.is_drained());
-        let batches = open.map(|(at, shard)| {
-            let request_id = format!("run-{at}-{round}");
-            let size = BATCH.min(shard.records.len() - shard.checkpoint);
-            async move {
-                shard.deliver(handler, BATCH, &request_id).await;
-                size
-            }
-        });
-        delivered += futures_util::future::join_all(batches).await.into_iter().sum::<usize>();
-        let done: usize = shards.iter().map(|shard| shard.checkpoint).sum();
-        if done > before {
-            progress(done, total);
-            stuck = 0;
-            continue;
-        }
-        stuck += 1;
-        if stuck == 1 {
+/// Far longer than any run takes.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Lets a mapping bring the stream to the handler. Whole batches come again, so that the numbers at the end can be
+/// compared with the contacts; its waits are short ones.
+async fn feed(handler: &Handler, stream: &Stream, mocks: &Mocks) -> Result<Report, String> {
+    let backoff = (Duration::from_millis(200), Duration::from_millis(1600));
+    let mapping = Mapping { batch_size: BATCH, bisect: false, backoff, ..Mapping::default() };
+    let (done, invocations, is_away) = (Cell::new(0), Cell::new(0), Cell::new(false));
+    let function = async |invocation: Invocation| {
+        invocations.set(invocations.get() + 1);
+        happen(invocations.get(), mocks);
+        let records = invocation.records.clone();
+        let ended = invocation.handle(handler).await;
+        let settled = settled(&ended, &records);
+        if settled > 0 {
+            done.set(done.get() + settled);
+            progress(done.get(), stream.len());
+        } else if !is_away.replace(true) {
             say("\na system is away: its records come again until it is back");
         }
-        if stuck > 30 {
-            return Err(format!("no progress at record {done} of {total}"));
-        }
-        // As the mapping does, give the system a moment, and a longer one each time.
-        let pause = Duration::from_millis(100 << stuck.min(4));
-        tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
+        ended
+    };
+    let drained = tokio::time::timeout(PATIENCE, mapping.drain(stream, function)).await;
+    drained.map_err(|_| format!("no end in sight at record {} of {}", done.get(), stream.len()))
+}
+
+/// What happens on the way: the third batch of each shard meets new credentials, the sixth an outage.
+fn happen(invocation: usize, mocks: &Mocks) {
+    if invocation == 2 * SHARDS + 1 {
+        mocks.salesforce.expire_tokens();
+        mocks.hubspot.rotate_token("pat-mock-2");
+        let secret = r#"{"access_token":"pat-mock-2"}"#;
+        std::fs::write(mocks.hubspot_secret.path(), secret).expect("the file is ours");
     }
-    Ok(delivered)
+    if invocation == 5 * SHARDS + 1 {
+        (0..10).for_each(|_| mocks.hubspot.next(Answer::html(503, "<h1>Sorry</h1>")));
+    }
+}
+
+/// How many records an answer moves the checkpoint.
+fn settled(ended: &Ended, records: &[Arc<Record>]) -> usize {
+    let Ended::Answer(answer) = ended else { return 0 };
+    let lowest = &answer["batchItemFailures"][0]["itemIdentifier"];
+    records.iter().position(|record| *lowest == record.sequence_number).unwrap_or(records.len())
 }
 
 fn progress(done: usize, total: usize) {

@@ -43,6 +43,12 @@ pub struct Faults {
     pub panic: u32,
     /// A lie, which no dispatcher can see: acknowledged and not written. It proves that the laws' tests can fail.
     pub forgotten: u32,
+    /// Another lie: refused for good, and nothing is wrong with it.
+    pub slandered: u32,
+    /// Takes one payload fewer than its limits say, and calls a full batch a mistake.
+    pub is_petty: bool,
+    /// Away for this long, from the start on: every call comes to nothing.
+    pub away: Option<(Duration, Duration)>,
 }
 
 /// What the next call meets, whatever chance would have.
@@ -61,15 +67,19 @@ pub enum Next {
 /// The system.
 #[derive(Debug)]
 pub struct Memory {
+    name: &'static str,
     state: Mutex<State>,
     limits: Limits,
+    started: Instant,
 }
 
 #[derive(Debug)]
 struct State {
     records: BTreeMap<String, Map<String, Value>>,
+    versions: BTreeMap<String, u64>,
     faults: Faults,
     random: fastrand::Rng,
+    struck: u64,
     calls: usize,
     written: Vec<String>,
     under_way: BTreeMap<String, usize>,
@@ -82,10 +92,16 @@ struct State {
 
 impl Memory {
     pub fn new(seed: u64, faults: Faults) -> Arc<Self> {
+        Self::named(NAME, seed, faults)
+    }
+
+    pub fn named(name: &'static str, seed: u64, faults: Faults) -> Arc<Self> {
         let state = State {
             records: BTreeMap::new(),
+            versions: BTreeMap::new(),
             faults,
             random: fastrand::Rng::with_seed(seed),
+            struck: 0,
             calls: 0,
             written: Vec::new(),
             under_way: BTreeMap::new(),
@@ -96,7 +112,7 @@ impl Memory {
             poison: BTreeSet::new(),
         };
         let limits = Limits { upsert: 5, upsert_calls: 1, delete: 3, delete_calls: 2 };
-        Arc::new(Self { state: Mutex::new(state), limits })
+        Arc::new(Self { name, state: Mutex::new(state), limits, started: Instant::now() })
     }
 
     pub fn records(&self) -> BTreeMap<String, Map<String, Value>> {
@@ -127,6 +143,11 @@ impl Memory {
         }
     }
 
+    /// How often a fault struck.
+    pub fn struck(&self) -> u64 {
+        self.lock().struck
+    }
+
     pub fn heal(&self) {
         self.lock().faults = Faults::default();
     }
@@ -143,31 +164,53 @@ impl Memory {
         write: fn(&mut State, &Payload),
     ) -> Reply {
         let latency = Duration::from_millis(self.lock().enter(batch, limit));
+        let _under_way = UnderWay(self, batch);
         let arrived = Instant::now() + latency;
         sleep_until(arrived.min(call.give_up_at)).await;
         call.meter.api_call(latency, false);
         let (hangs, reply) = {
             let mut state = self.lock();
-            let reply = state.answer(batch, write);
+            let reply = if state.is_away(self.started.elapsed()) { Err(gone()) } else { state.answer(batch, write) };
             let percent = state.faults.hanging;
             (state.strikes(percent), reply)
         };
         if hangs || arrived > call.give_up_at {
             sleep_until(call.give_up_at).await;
         }
-        self.lock().leave(batch);
         let timeout = || CallError::Retry { code: Code::new("TIMEOUT"), after: None, pressure: true };
         if hangs { Err(timeout()) } else { reply }
     }
 }
 
+fn gone() -> CallError {
+    CallError::Retry { code: Code::new("HTTP_503"), after: None, pressure: true }
+}
+
+/// A call, until it is answered or given up: the function may die in the middle of it.
+struct UnderWay<'a>(&'a Memory, &'a [&'a Payload]);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.lock().leave(self.1);
+    }
+}
+
 impl State {
     fn strikes(&mut self, percent: u32) -> bool {
-        self.random.u32(..100) < percent
+        let strikes = self.random.u32(..100) < percent;
+        self.struck += u64::from(strikes);
+        strikes
+    }
+
+    fn is_away(&mut self, now: Duration) -> bool {
+        let is_away = self.faults.away.is_some_and(|(from, until)| (from..until).contains(&now));
+        self.struck += u64::from(is_away);
+        is_away
     }
 
     fn enter(&mut self, batch: &[&Payload], limit: usize) -> u64 {
         self.calls += 1;
+        let limit = limit - usize::from(self.faults.is_petty);
         if batch.is_empty() || batch.len() > limit {
             self.mistakes.push(format!("{} payloads in one call", batch.len()));
         }
@@ -192,10 +235,7 @@ impl State {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        if self.strikes(faults.panic) {
-            self.leave(batch);
-            panic!("a fault in the adapter");
-        }
+        assert!(!self.strikes(faults.panic), "a fault in the adapter");
         if self.strikes(faults.stopped) {
             return Err(CallError::Stop(Stop {
                 cause: Cause::Unavailable,
@@ -222,8 +262,10 @@ impl State {
         for payload in batch {
             outcomes.push(if let Some(outcome) = self.rows.remove(payload.id.key()) {
                 outcome
-            } else if holds(payload, POISON) {
+            } else if holds(payload, POISON) || self.strikes(faults.slandered) {
                 Outcome::Rejected(Rejection::new(Code::new("POISON"), "refused"))
+            } else if payload.guarded && self.versions.get(payload.id.key()) > Some(&payload.version) {
+                Outcome::Stale
             } else if self.strikes(faults.row) {
                 let how = if self.random.bool() { Again::Same } else { Again::Halved };
                 Outcome::Retry(Retry { code: Code::new("LOCKED"), after: None, how })
@@ -250,16 +292,18 @@ fn body(payload: &Payload) -> Map<String, Value> {
 }
 
 fn merge(state: &mut State, payload: &Payload) {
+    state.versions.insert(payload.id.key().to_owned(), payload.version);
     state.records.entry(payload.id.key().to_owned()).or_default().extend(body(payload));
 }
 
 fn remove(state: &mut State, payload: &Payload) {
+    state.versions.remove(payload.id.key());
     state.records.remove(payload.id.key());
 }
 
 impl Adapter for Memory {
     fn destination(&self) -> Destination {
-        Destination(NAME)
+        Destination(self.name)
     }
 
     fn limits(&self) -> Limits {

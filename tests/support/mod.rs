@@ -6,12 +6,16 @@
 #![allow(missing_docs, reason = "test support: names and tests say it")]
 
 pub mod dispatching;
+pub mod evidence;
 pub mod generator;
 pub mod harness;
+pub mod kinesis;
 pub mod memory;
+pub mod mock_aws;
 pub mod mock_hubspot;
 pub mod mock_salesforce;
 pub mod moto;
+pub mod mutate;
 pub mod org;
 pub mod portal;
 pub mod runtime_api;

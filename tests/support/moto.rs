@@ -3,10 +3,12 @@
 use std::process::Stdio;
 
 use aws_config::SdkConfig;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use super::harness;
+use super::harness::{self, Mocks};
+use super::mock_hubspot;
 
 /// A running emulation.
 pub struct Moto {
@@ -37,5 +39,62 @@ impl Moto {
 
     pub fn config(&self) -> SdkConfig {
         harness::aws(&self.url)
+    }
+
+    /// Both systems' secrets, under the names that the settings have.
+    pub async fn secrets(&self, mocks: &Mocks) {
+        let secrets = aws_sdk_secretsmanager::Client::new(&self.config());
+        for (name, value) in [
+            ("contact-sync/salesforce", mocks.salesforce.secret()),
+            ("contact-sync/hubspot", json!({"access_token": mock_hubspot::TOKEN})),
+        ] {
+            secrets.create_secret().name(name).secret_string(value.to_string()).send().await.expect("a secret");
+        }
+    }
+
+    /// A queue for dead letters, and its URL.
+    pub async fn queue(&self) -> (aws_sdk_sqs::Client, String) {
+        let sqs = aws_sdk_sqs::Client::new(&self.config());
+        let made = sqs.create_queue().queue_name("dead-letters").send().await.expect("a queue");
+        (sqs, made.queue_url.expect("its URL"))
+    }
+
+    /// All messages of a queue.
+    pub async fn messages(&self, sqs: &aws_sdk_sqs::Client, url: &str) -> Vec<Value> {
+        let mut found = Vec::new();
+        loop {
+            let call = sqs.receive_message().queue_url(url).max_number_of_messages(10);
+            let messages = call.send().await.expect("an answer").messages.unwrap_or_default();
+            if messages.is_empty() {
+                return found;
+            }
+            let bodies = messages.iter().map(|message| message.body().expect("a body"));
+            found.extend(bodies.map(|body| serde_json::from_str::<Value>(body).expect("JSON")));
+        }
+    }
+
+    /// A parameter of this text.
+    pub async fn parameter(&self, name: &str, text: &str) {
+        let ssm = aws_sdk_ssm::Client::new(&self.config());
+        let parameter = ssm.put_parameter().name(name).value(text);
+        let parameter = parameter.r#type(aws_sdk_ssm::types::ParameterType::String).overwrite(true);
+        parameter.send().await.expect("written");
+    }
+
+    /// A state table, and its name.
+    pub async fn table(&self) -> String {
+        use aws_sdk_dynamodb::types::{
+            AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+        };
+        let dynamodb = aws_sdk_dynamodb::Client::new(&self.config());
+        let mut call = dynamodb.create_table().table_name("state").billing_mode(BillingMode::PayPerRequest);
+        for (name, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
+            let attribute = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+            call = call.attribute_definitions(attribute.build().expect("whole"));
+            let key = KeySchemaElement::builder().attribute_name(name).key_type(kind);
+            call = call.key_schema(key.build().expect("whole"));
+        }
+        call.send().await.expect("a table");
+        "state".to_owned()
     }
 }

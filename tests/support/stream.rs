@@ -1,7 +1,4 @@
-//! A stream in small: shards with sequence numbers, batches, a checkpoint at the lowest failed record, redelivery of
-//! everything after it.
-
-use std::hash::{DefaultHasher, Hash, Hasher};
+//! Records as an event carries them, and one invocation with them. Whole streams are `kinesis`'s.
 
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use contact_sync::handler::Handler;
@@ -9,17 +6,10 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::generator::Generated;
-
 pub const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes";
 
-/// One shard, and how far it has been read.
-#[derive(Debug)]
-pub struct Shard {
-    pub name: String,
-    pub records: Vec<Value>,
-    pub checkpoint: usize,
-}
+/// When records arrive, in seconds of the Unix epoch.
+pub const ARRIVAL: f64 = 1_763_633_700.123;
 
 /// A sequence number: 56 digits, growing.
 pub fn sequence_number(shard: usize, at: usize) -> String {
@@ -35,7 +25,7 @@ pub fn record(shard: usize, at: usize, partition_key: &str, data: &[u8]) -> Valu
             "partitionKey": partition_key,
             "sequenceNumber": number,
             "data": base64_simd::STANDARD.encode_to_string(data),
-            "approximateArrivalTimestamp": 1_763_633_700.123,
+            "approximateArrivalTimestamp": ARRIVAL,
         },
         "eventSource": "aws:kinesis",
         "eventVersion": "1.0",
@@ -45,20 +35,6 @@ pub fn record(shard: usize, at: usize, partition_key: &str, data: &[u8]) -> Valu
         "awsRegion": "eu-west-1",
         "eventSourceARN": ARN,
     })
-}
-
-/// Spreads records over shards by their partition keys, in order.
-pub fn shards(records: impl IntoIterator<Item = Generated>, count: usize) -> Vec<Shard> {
-    let new = |at| Shard { name: format!("shardId-{at:012}"), records: Vec::new(), checkpoint: 0 };
-    let mut shards: Vec<Shard> = (0..count).map(new).collect();
-    for generated in records {
-        let mut hasher = DefaultHasher::new();
-        generated.partition_key.hash(&mut hasher);
-        let at = usize::try_from(hasher.finish() % count as u64).expect("fits");
-        let shard = &mut shards[at];
-        shard.records.push(record(at, shard.records.len(), &generated.partition_key, &generated.data));
-    }
-    shards
 }
 
 /// Invokes the handler with a batch of records.
@@ -73,29 +49,4 @@ pub async fn invoke(handler: &Handler, records: &[Value], request_id: &str) -> K
 /// The failed records' sequence numbers.
 pub fn failures(answer: &KinesisEventResponse) -> Vec<String> {
     answer.batch_item_failures.iter().filter_map(|failure| failure.item_identifier.clone()).collect()
-}
-
-impl Shard {
-    /// Whether everything was read.
-    pub fn is_drained(&self) -> bool {
-        self.checkpoint >= self.records.len()
-    }
-
-    /// Delivers the next batch; the answer moves the checkpoint as Kinesis would. Says how many records of the batch
-    /// come again.
-    pub async fn deliver(&mut self, handler: &Handler, size: usize, request_id: &str) -> usize {
-        let end = (self.checkpoint + size).min(self.records.len());
-        let batch = &self.records[self.checkpoint..end];
-        let answer = invoke(handler, batch, request_id).await;
-        let failed = failures(&answer);
-        let number = |record: &Value| record["kinesis"]["sequenceNumber"].as_str().expect("a number").to_owned();
-        for identifier in &failed {
-            assert!(batch.iter().any(|record| number(record) == *identifier), "{identifier} is not in the batch");
-        }
-        let lowest = failed.first().map(|first| {
-            self.checkpoint + batch.iter().position(|record| number(record) == *first).expect("in the batch")
-        });
-        self.checkpoint = lowest.unwrap_or(end);
-        end - self.checkpoint
-    }
 }

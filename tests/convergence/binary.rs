@@ -1,0 +1,86 @@
+//! A few schedules through the real binary behind a Runtime API, which is killed now and then in the middle of its work.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::numbers::Numbers;
+use super::sockets::{PATIENCE, TROUBLED, World, mapping};
+use crate::support::evidence::{seeds, tell};
+use crate::support::kinesis::{Ended, Invocation};
+use crate::support::runtime_api::Function;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
+const TIME: Duration = Duration::from_secs(20);
+
+async fn run(seed: u64) -> Result<Numbers, String> {
+    let world = World::start(seed, 80).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let document = folder.path().join("settings.toml");
+    std::fs::write(&document, world.document(true)).expect("written");
+    let mut variables = world.mocks.variables();
+    let config = format!("file:{}", document.display());
+    for (name, value) in [
+        ("CONTACT_SYNC_PRESET", "test"),
+        ("CONTACT_SYNC_CONFIG", &config),
+        ("AWS_ENDPOINT_URL", &world.aws_server.url()),
+    ] {
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+    // One environment: what would overlap waits for it.
+    let environment = Mutex::new(Function::start(Path::new(BINARY), &variables).await);
+    let (invocations, kills) = (Cell::new(0), Cell::new(0));
+    let function = async |invocation: Invocation| {
+        let mut environment = environment.lock().await;
+        invocations.set(invocations.get() + 1);
+        let is_troubled = invocations.get() <= TROUBLED;
+        if is_troubled {
+            world.trouble();
+        } else {
+            world.aws.heal();
+            // The function reads it again beside each invocation.
+            std::fs::write(&document, world.document(false)).expect("written");
+        }
+        let dies_at = Instant::now() + if is_troubled && world.strikes(20) { world.moment(150) } else { 2 * TIME };
+        let ended: Ended = tokio::select! {
+            ended = environment.invoke(invocation.event, &invocation.request_id, TIME) => ended.into(),
+            () = sleep_until(dies_at) => {
+                environment.kill().await;
+                kills.set(kills.get() + 1);
+                Ended::Error
+            }
+        };
+        let is_well = matches!(&ended, Ended::Answer(answer) if answer["batchItemFailures"][0].is_null());
+        if !is_well {
+            *environment = Function::start(Path::new(BINARY), &variables).await;
+        }
+        ended
+    };
+    let drained = timeout(PATIENCE, mapping(seed).drain(&world.stream, function)).await;
+    let report = drained.map_err(|_| format!("not drained after {} invocations", invocations.get()))?;
+    world.check()?;
+    Ok(Numbers {
+        schedules: 1,
+        records: world.stream.len() as u64,
+        deliveries: report.records() as u64,
+        invocations: report.deliveries.len() as u64,
+        faults: world.faults(),
+        kills: kills.get(),
+        dead_letters: world.aws.letters().len() as u64,
+    })
+}
+
+#[tokio::test]
+async fn whenever_the_binary_is_killed_both_systems_end_equal_to_the_source() {
+    let mut numbers = Numbers::default();
+    for seed in seeds(5) {
+        match run(seed).await {
+            Ok(more) => numbers.add(more),
+            Err(trouble) => panic!("SEED={seed}: {trouble}\nso far: {numbers}"),
+        }
+    }
+    tell("binary", numbers);
+}

@@ -1,0 +1,73 @@
+//! The laws that hold whatever the systems are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::support::kinesis::{Record, Stream};
+
+/// A record, as a dead letter tells of it. The data have a say: the parts of an aggregate share the rest.
+pub(crate) type Key = (usize, String, String);
+
+pub(crate) fn key(record: &Record) -> Key {
+    (record.shard, record.sequence_number.clone(), base64_simd::STANDARD.encode_to_string(&record.data))
+}
+
+/// Where a record is refused: at a destination, or (`""`) before any is asked.
+pub(crate) type Place = &'static str;
+
+/// Which records have to have a dead letter, and which may have one.
+#[derive(Debug, Default)]
+pub(crate) struct DeadLetters {
+    pub must: BTreeSet<(Key, Place)>,
+    /// Refused, but a later delete may have spared them the question.
+    pub may: BTreeSet<(Key, Place)>,
+}
+
+impl DeadLetters {
+    /// Holds the stored letters against what has to be stored.
+    pub(crate) fn check(&self, letters: &[Value]) -> Result<(), String> {
+        let mut missing = self.must.clone();
+        for letter in letters {
+            let found = self.must.iter().chain(&self.may).find(|expected| is_of(letter, expected));
+            match found {
+                Some(expected) => drop(missing.remove(expected)),
+                None => return Err(format!("a dead letter of a record with which nothing is wrong: {letter}")),
+            }
+        }
+        match missing.first() {
+            Some(missing) => Err(format!("{} rejected without a dead letter, the first: {missing:?}", self.must.len())),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_of(letter: &Value, ((shard, number, data), place): &(Key, Place)) -> bool {
+    let record = &letter["record"];
+    record["sequence_number"] == **number
+        && record["data"] == **data
+        && record["shard_id"] == *format!("shardId-{shard:012}")
+        && letter["reason"]["destination"].as_str().unwrap_or_default() == *place
+}
+
+/// The changes of a stream in the order in which they hold: that of their contact, whose changes share a key.
+pub(crate) fn in_order(stream: &Stream) -> impl Iterator<Item = (&Record, Option<Value>)> {
+    let records = stream.shards.iter().flatten();
+    records.map(|record| (&**record, serde_json::from_slice(&record.data).ok()))
+}
+
+/// What differs, as a sentence.
+pub(crate) fn same<T: std::fmt::Debug + PartialEq>(
+    name: &str,
+    held: &BTreeMap<String, T>,
+    expected: &BTreeMap<String, T>,
+) -> Result<(), String> {
+    let ids: BTreeSet<&String> = held.keys().chain(expected.keys()).collect();
+    for id in ids {
+        let (held, expected) = (held.get(id), expected.get(id));
+        if held != expected {
+            return Err(format!("{name} holds of {id}: {held:?}\nexpected: {expected:?}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! Schedules over real sockets: the handler as the factory builds it, against the strict mocks of both systems, with
+//! connections that break, answers that are cut or never come, credentials that change in the middle.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contact_sync::factory;
+use contact_sync::handler::Handler;
+use contact_sync::settings::Preset;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::laws::{DeadLetters, in_order, key};
+use super::numbers::Numbers;
+use crate::support::evidence::{seeds, tell};
+use crate::support::generator::{MockStreamGenerator, Plan};
+use crate::support::harness::{self, Mocks};
+use crate::support::kinesis::{Ended, Invocation, Mapping, Stream};
+use crate::support::mock_aws::{self, MockAws};
+use crate::support::mock_salesforce::row_error;
+use crate::support::server::{Answer, Reply, Server};
+use crate::support::source::Source;
+
+/// Both systems, a queue and a table on loopback, a stream, and what has to come of it.
+pub(crate) struct World {
+    pub mocks: Mocks,
+    pub aws: Arc<MockAws>,
+    pub aws_server: Server,
+    pub stream: Stream,
+    source: Source,
+    letters: DeadLetters,
+    random: RefCell<fastrand::Rng>,
+    rotations: Cell<u32>,
+    struck: Cell<u64>,
+}
+
+impl World {
+    pub(crate) async fn start(seed: u64, records: usize) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+        let faults = mock_aws::Faults { refused: 3, lost: 5, entry: 10, ..mock_aws::Faults::default() };
+        let aws = MockAws::new(seed, faults);
+        let aws_server = Server::start(Arc::clone(&aws)).await;
+        let plan = Plan { seed, records, contacts: random.usize(2..25), one_bad_in: 15 };
+        let mut stream = Stream::new(random.usize(1..=2));
+        for record in MockStreamGenerator::new(plan) {
+            stream.put(&record.partition_key, &record.data, Duration::from_millis(random.u64(..30)));
+        }
+        // Some contacts are refused by their system, whatever is said of them.
+        let refused: BTreeSet<String> =
+            (0..plan.contacts).filter(|_| random.u32(..10) == 0).map(|contact| format!("c-{contact:06}")).collect();
+        let no = row_error("FIELD_CUSTOM_VALIDATION_EXCEPTION", "no", &["Phone"]);
+        for id in &refused {
+            mocks.salesforce.fail_row(id, no.clone(), u32::MAX);
+            mocks.hubspot.poison(id);
+        }
+        mocks.salesforce.throttle_every(random.u64(5..40));
+        mocks.salesforce.lock_every(random.u64(5..60));
+        mocks.hubspot.throttle_every(random.u64(5..40));
+        let (source, letters) = expected(&stream, &refused);
+        let (random, rotations, struck) = (random.into(), Cell::new(0), Cell::new(0));
+        Self { mocks, aws, aws_server, stream, source, letters, random, rotations, struck }
+    }
+
+    /// The settings, as TOML. While there is trouble, nobody waits long for an answer; afterwards they are patient, so
+    /// that a busy machine only makes the test slow.
+    pub(crate) fn document(&self, is_troubled: bool) -> String {
+        let (request, budget) = if is_troubled { (80, 1_500) } else { (2_000, 20_000) };
+        let queue = format!("{}/letters", self.aws_server.url());
+        let retry = "retry = { max_attempts = 3, base_delay_ms = 1, max_delay_ms = 5 }";
+        let system = format!("batch_size = 7\nrequest_timeout_ms = {request}\n{retry}\n");
+        format!(
+            "[dead_letter]\nqueue_url = \"{queue}\"\n[state]\ntable = \"state\"\n\
+             [pipeline]\nfallback_budget_ms = {budget}\ndeadline_margin_ms = 300\n\
+             [salesforce]\n{system}[hubspot]\n{system}"
+        )
+    }
+
+    pub(crate) fn strikes(&self, percent: u32) -> bool {
+        let strikes = self.random.borrow_mut().u32(..100) < percent;
+        self.struck.set(self.struck.get() + u64::from(strikes));
+        strikes
+    }
+
+    /// A time within which something happens.
+    pub(crate) fn moment(&self, most_ms: u64) -> Duration {
+        Duration::from_millis(self.random.borrow_mut().u64(..most_ms))
+    }
+
+    /// Something goes wrong with the calls to come.
+    pub(crate) fn trouble(&self) {
+        let Mocks { salesforce, hubspot, .. } = &self.mocks;
+        for percent in [30, 15] {
+            if self.strikes(percent) {
+                salesforce.next(self.broken_reply());
+            }
+            if self.strikes(percent) {
+                hubspot.next(self.broken_reply());
+            }
+        }
+        if self.strikes(15) {
+            salesforce.lose_answers(1);
+        }
+        if self.strikes(15) {
+            hubspot.lose_answers(1);
+        }
+        if self.strikes(8) {
+            salesforce.expire_tokens();
+        }
+        if self.strikes(8) {
+            self.rotate();
+        }
+    }
+
+    fn broken_reply(&self) -> Reply {
+        match self.random.borrow_mut().u32(..5) {
+            0 => Reply::Reset,
+            1 => Answer::html(503, "<h1>Sorry</h1>").into(),
+            2 => Reply::Cut(Answer::json(200, &json!([{"success": true}]))),
+            3 => Reply::Hang,
+            _ => Answer::html(502, "").into(),
+        }
+    }
+
+    /// Both secrets change; the old ones are refused from now on.
+    fn rotate(&self) {
+        self.rotations.set(self.rotations.get() + 1);
+        let Mocks { salesforce, hubspot, .. } = &self.mocks;
+        salesforce.rotate_secret(&format!("mock-secret-{}", self.rotations.get()));
+        salesforce.expire_tokens();
+        let token = format!("pat-rotated-{}", self.rotations.get());
+        hubspot.rotate_token(&token);
+        std::fs::write(self.mocks.salesforce_secret.path(), salesforce.secret().to_string()).expect("written");
+        let secret = json!({"access_token": token}).to_string();
+        std::fs::write(self.mocks.hubspot_secret.path(), secret).expect("written");
+    }
+
+    /// The laws, once the stream is drained.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let differences = self.mocks.differences(&self.source);
+        if let Some(difference) = differences.first() {
+            return Err(format!("{} contacts differ, the first: {difference}", differences.len()));
+        }
+        self.letters.check(&self.aws.letters())?;
+        let mistakes = [self.mocks.mistakes(), self.aws.mistakes()].concat();
+        mistakes.into_iter().next().map_or(Ok(()), |mistake| Err(format!("a mistake: {mistake}")))
+    }
+
+    pub(crate) fn faults(&self) -> u64 {
+        self.struck.get() + self.aws.struck()
+    }
+}
+
+/// What the systems should hold and which dead letters there should be, where these contacts are refused.
+fn expected(stream: &Stream, refused: &BTreeSet<String>) -> (Source, DeadLetters) {
+    let (mut source, mut letters) = (Source::default(), DeadLetters::default());
+    for (record, change) in in_order(stream) {
+        let Some(change) = change.filter(is_sound) else {
+            letters.must.insert((key(record), ""));
+            continue;
+        };
+        let kind = change["contact"]["type"].as_str().expect("a type");
+        let place = if matches!(kind, "lead" | "prospect") { "salesforce" } else { "hubspot" };
+        if !refused.contains(&record.partition_key) {
+            source.apply(&change);
+        } else if change["operation"] != "delete" {
+            // A delete in the same batch would have spared it the question.
+            letters.may.insert((key(record), place));
+            letters.must.insert((key(record), place));
+        } else {
+            letters.must.retain(|((_, number, data), _)| {
+                let mut earlier = stream.shards.iter().flatten();
+                !earlier.any(|other| {
+                    let (_, its_number, its_data) = key(other);
+                    other.partition_key == record.partition_key && its_number == *number && its_data == *data
+                })
+            });
+        }
+    }
+    (source, letters)
+}
+
+/// Whether the generator means it as a change: what it makes to be rejected says so by its ids.
+fn is_sound(change: &Value) -> bool {
+    change["contact"]["id"].as_str().is_some_and(|id| id.to_lowercase().starts_with("c-"))
+}
+
+/// How the mapping behaves; its waits are short.
+pub(crate) fn mapping(seed: u64) -> Mapping {
+    let mut random = fastrand::Rng::with_seed(seed);
+    Mapping {
+        batch_size: random.usize(5..60),
+        parallelization_factor: random.usize(1..=3),
+        bisect: random.bool(),
+        lost_checkpoints: random.u32(..=10),
+        backoff: (Duration::from_millis(1), Duration::from_millis(20)),
+        seed,
+        ..Mapping::default()
+    }
+}
+
+/// Far longer than any schedule takes.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
+
+/// So many invocations meet trouble; then everything is well.
+pub(crate) const TROUBLED: u64 = 40;
+
+async fn run(seed: u64) -> Result<Numbers, String> {
+    let world = World::start(seed, 30 + usize::try_from(seed % 90).expect("fits")).await;
+    let environment = RefCell::new(handler(&world, true));
+    let (invocations, kills) = (Cell::new(0), Cell::new(0));
+    let function = async |invocation: Invocation| {
+        invocations.set(invocations.get() + 1);
+        let is_troubled = invocations.get() <= TROUBLED;
+        if is_troubled {
+            world.trouble();
+        } else {
+            world.aws.heal();
+        }
+        let handler = environment.borrow().clone();
+        let work = invocation.handle(&handler);
+        let dies = is_troubled && world.strikes(10);
+        let time = if dies { world.moment(60) } else { Duration::from_mins(1) };
+        let ended = timeout(time, work).await.unwrap_or_else(|_| {
+            kills.set(kills.get() + 1);
+            Ended::Error
+        });
+        // Lambda takes new environments as it likes, and a breaker's pause is longer than this test's patience.
+        let is_well = matches!(&ended, Ended::Answer(answer) if answer["batchItemFailures"][0].is_null());
+        if !is_well {
+            environment.replace(self::handler(&world, is_troubled));
+        }
+        ended
+    };
+    let drained = timeout(PATIENCE, mapping(seed).drain(&world.stream, function)).await;
+    let report = drained.map_err(|_| format!("not drained after {} invocations", invocations.get()))?;
+    world.check()?;
+    Ok(Numbers {
+        schedules: 1,
+        records: world.stream.len() as u64,
+        deliveries: report.records() as u64,
+        invocations: report.deliveries.len() as u64,
+        faults: world.faults(),
+        kills: kills.get(),
+        dead_letters: world.aws.letters().len() as u64,
+    })
+}
+
+fn handler(world: &World, is_troubled: bool) -> Handler {
+    let settings = world.mocks.settings(Preset::Test, &world.document(is_troubled));
+    factory::build(Preset::Test, &settings, &harness::aws(&world.aws_server.url())).expect("a handler")
+}
+
+#[tokio::test]
+async fn whatever_goes_wrong_on_the_wire_both_systems_end_equal_to_the_source() {
+    let mut runs = stream::iter(seeds(40)).map(async |seed| (seed, run(seed).await)).buffer_unordered(4);
+    let mut numbers = Numbers::default();
+    while let Some((seed, came_to)) = runs.next().await {
+        match came_to {
+            Ok(more) => numbers.add(more),
+            Err(trouble) => panic!("SEED={seed}: {trouble}\nso far: {numbers}"),
+        }
+    }
+    tell("sockets", numbers);
+}

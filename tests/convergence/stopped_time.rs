@@ -1,0 +1,285 @@
+//! Thousands of schedules in stopped time: the handler, the simulated mapping, two systems in memory, a queue and a table
+//! without a socket.
+
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use contact_sync::adapters::{External, http};
+use contact_sync::dispatch::settings::{RateLimit, Retry};
+use contact_sync::factory::Factory;
+use contact_sync::handler::Handler;
+use contact_sync::settings::{Layer, Preset, Settings, load};
+use tokio::time::{Instant, timeout};
+
+use super::laws::same;
+use super::numbers::{Numbers, all};
+use super::streams::{Expected, LEFT, RIGHT, ROUTES, changes, versions};
+use crate::support::kinesis::{Broken, Ended, Invocation, Mapping, Report, Stream};
+use crate::support::memory::{self, Memory};
+use crate::support::mock_aws::{self, MockAws};
+
+/// One client for thousands of handlers, which never use it: each would read the root certificates.
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
+
+/// What is broken on purpose, so that the laws can be seen to be broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    Sound,
+    /// A system acknowledges what it does not write.
+    ForgetfulSystem,
+    /// A system refuses for good what is good.
+    SlanderousSystem,
+    /// A system whose limits are narrower than the adapter says.
+    PettySystem,
+    /// The queue acknowledges dead letters that it does not store.
+    ForgetfulQueue,
+    /// The mapping does not listen to the reported failures.
+    DeafMapping,
+    /// The mapping delivers nothing again.
+    DroppedRedelivery,
+    /// The mapping delivers batches from the end to the beginning.
+    SwappedOrder,
+}
+
+struct World {
+    left: Arc<Memory>,
+    right: Arc<Memory>,
+    aws: Arc<MockAws>,
+    settings: Settings,
+    keeps_versions: bool,
+}
+
+/// What happens to invocations, in percent.
+struct Trouble {
+    killed: u32,
+    throttled: u32,
+    /// Everything is well from then on.
+    heals: Duration,
+}
+
+impl World {
+    fn new(random: &mut fastrand::Rng, variant: Variant, document: &str) -> Self {
+        let system = |name, random: &mut fastrand::Rng| {
+            let faults = faults(random, variant);
+            Memory::named(name, random.u64(..), faults)
+        };
+        let (left, right) = (system(LEFT, random), system(RIGHT, random));
+        let mut percent = |most: u32| random.u32(..=most);
+        let faults = mock_aws::Faults {
+            refused: percent(20),
+            lost: percent(20),
+            entry: percent(20),
+            hanging: percent(5),
+            forgotten: if variant == Variant::ForgetfulQueue { 50 } else { 0 },
+        };
+        let state = if random.bool() { "[state]\ntable = \"state\"\n" } else { "" };
+        let queue = "[dead_letter]\nqueue_url = \"http://127.0.0.1:9/letters\"\n";
+        let text =
+            format!("{ROUTES}{queue}{state}[pipeline]\nfallback_budget_ms = {}\n{document}", random.u64(1_000..20_000));
+        let layer = Layer::from_toml("the test", &text).expect("TOML");
+        let settings = load(Preset::Test, &[layer], &[LEFT, RIGHT]).expect("allowed");
+        Self { left, right, aws: MockAws::new(random.u64(..), faults), settings, keeps_versions: false }
+    }
+
+    /// A new environment of the function: it remembers nothing.
+    fn handler(&self) -> Handler {
+        let keeps_versions = self.keeps_versions;
+        let mut factory = Factory::empty().with_http(CLIENT.clone());
+        for (name, memory) in [(LEFT, &self.left), (RIGHT, &self.right)] {
+            let memory = Arc::clone(memory);
+            factory = factory.with(name, move |_, _| External {
+                adapter: Arc::clone(&memory) as _,
+                rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
+                retry: Retry { max_attempts: 4, base_delay_ms: 20, max_delay_ms: 500 },
+                max_in_flight: 3,
+                keeps_versions,
+            });
+        }
+        factory.build(Preset::Test, &self.settings, &self.aws.config()).expect("a handler")
+    }
+
+    fn heal(&self) {
+        self.left.heal();
+        self.right.heal();
+        self.aws.heal();
+    }
+
+    /// Brings the stream through the mapping, with invocations that are throttled and die. Gives the kills besides.
+    async fn drain(
+        &self,
+        stream: &Stream,
+        mapping: &Mapping,
+        trouble: &Trouble,
+        random: fastrand::Rng,
+    ) -> Result<(Report, u64), String> {
+        let (started, random) = (Instant::now(), RefCell::new(random));
+        let environment = RefCell::new(self.handler());
+        let kills = Cell::new(0);
+        let strikes = |percent| started.elapsed() < trouble.heals && random.borrow_mut().u32(..100) < percent;
+        let function = async |invocation: Invocation| {
+            if started.elapsed() >= trouble.heals {
+                self.heal();
+            }
+            if strikes(trouble.throttled) {
+                return Ended::Throttled;
+            }
+            let handler = environment.borrow().clone();
+            let work = invocation.handle(&handler);
+            if !strikes(trouble.killed) {
+                return work.await;
+            }
+            let dies_after = Duration::from_millis(random.borrow_mut().u64(..3_000));
+            timeout(dies_after, work).await.unwrap_or_else(|_| {
+                kills.set(kills.get() + 1);
+                environment.replace(self.handler());
+                Ended::Error
+            })
+        };
+        let drained = timeout(Duration::from_hours(48), mapping.drain(stream, function)).await;
+        Ok((drained.map_err(|_| "not drained in two days, one of them without a fault".to_owned())?, kills.get()))
+    }
+
+    fn mistakes(&self) -> Result<(), String> {
+        let mistakes = [self.left.mistakes(), self.right.mistakes(), self.aws.mistakes()].concat();
+        mistakes.into_iter().next().map_or(Ok(()), |mistake| Err(format!("a mistake: {mistake}")))
+    }
+
+    fn numbers(&self, stream: &Stream, report: &Report, kills: u64) -> Numbers {
+        Numbers {
+            schedules: 1,
+            records: stream.len() as u64,
+            deliveries: report.records() as u64,
+            invocations: report.deliveries.len() as u64,
+            faults: self.left.struck() + self.right.struck() + self.aws.struck(),
+            kills,
+            dead_letters: self.aws.letters().len() as u64,
+        }
+    }
+}
+
+fn faults(random: &mut fastrand::Rng, variant: Variant) -> memory::Faults {
+    let away = random.bool().then(|| {
+        let from = random.u64(..60);
+        (Duration::from_secs(from), Duration::from_secs(from + random.u64(1..900)))
+    });
+    let mut percent = |most: u32| random.u32(..=most);
+    memory::Faults {
+        lost: percent(20),
+        throttled: percent(20),
+        hanging: percent(3),
+        stopped: percent(3),
+        row: percent(15),
+        short: percent(10),
+        panic: percent(3),
+        away,
+        forgotten: if variant == Variant::ForgetfulSystem { 20 } else { 0 },
+        slandered: if variant == Variant::SlanderousSystem { 5 } else { 0 },
+        is_petty: variant == Variant::PettySystem,
+    }
+}
+
+fn mapping(random: &mut fastrand::Rng, variant: Variant) -> Mapping {
+    Mapping {
+        batch_size: random.usize(1..50),
+        window: Duration::from_millis(random.u64(..3_000)),
+        parallelization_factor: random.usize(1..=4),
+        bisect: random.bool(),
+        report_failures: variant != Variant::DeafMapping,
+        lost_checkpoints: random.u32(..=10),
+        seed: random.u64(..),
+        broken: match variant {
+            Variant::DroppedRedelivery => Some(Broken::DropsRedelivery),
+            Variant::SwappedOrder => Some(Broken::SwapsOrder),
+            _ => None,
+        },
+        ..Mapping::default()
+    }
+}
+
+fn trouble(random: &mut fastrand::Rng) -> Trouble {
+    Trouble {
+        killed: random.u32(..=20),
+        throttled: random.u32(..=10),
+        heals: Duration::from_secs(random.u64(30..1800)),
+    }
+}
+
+/// One schedule to its end.
+async fn run(seed: u64, variant: Variant) -> Result<Numbers, String> {
+    fastrand::seed(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let stream = changes(&mut random);
+    let world = World::new(&mut random, variant, "");
+    let (mapping, trouble) = (mapping(&mut random, variant), trouble(&mut random));
+    let (report, kills) = world.drain(&stream, &mapping, &trouble, random).await?;
+    let expected = Expected::of(&stream);
+    same(LEFT, &world.left.records(), &expected.held[LEFT])?;
+    same(RIGHT, &world.right.records(), &expected.held[RIGHT])?;
+    expected.letters.check(&world.aws.letters())?;
+    world.mistakes()?;
+    Ok(world.numbers(&stream, &report, kills))
+}
+
+/// The same of versions that come in any order, to a system that keeps them.
+async fn run_versions(seed: u64, guard: &str) -> Result<Numbers, String> {
+    fastrand::seed(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (stream, expected) = versions(&mut random);
+    let mut world = World::new(&mut random, Variant::Sound, &format!("[guard]\nmode = \"{guard}\""));
+    world.keeps_versions = true;
+    let (mapping, trouble) = (mapping(&mut random, Variant::Sound), trouble(&mut random));
+    let (report, kills) = world.drain(&stream, &mapping, &trouble, random).await?;
+    same(LEFT, &world.left.records(), &expected)?;
+    world.mistakes()?;
+    Ok(world.numbers(&stream, &report, kills))
+}
+
+fn in_stopped_time<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+/// The panics of the systems are wanted: thousands of backtraces would only hide a failure.
+fn without_backtraces() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !info.payload_as_str().is_some_and(|text| text.starts_with("a fault in the ")) {
+                tell(info);
+            }
+        }));
+    });
+}
+
+#[test]
+fn whatever_goes_wrong_both_systems_end_equal_to_the_changes_one_by_one() {
+    without_backtraces();
+    all("stopped time", 1000, |seed| in_stopped_time(run(seed, Variant::Sound)));
+}
+
+#[test]
+fn whatever_goes_wrong_no_older_version_is_left_over_a_newer_one() {
+    without_backtraces();
+    all("versions", 300, |seed| in_stopped_time(run_versions(seed, "always")));
+}
+
+#[test]
+fn what_is_broken_is_found_out() {
+    without_backtraces();
+    for variant in [
+        Variant::ForgetfulSystem,
+        Variant::SlanderousSystem,
+        Variant::PettySystem,
+        Variant::ForgetfulQueue,
+        Variant::DeafMapping,
+        Variant::DroppedRedelivery,
+        Variant::SwappedOrder,
+    ] {
+        let found = (0..20).filter(|seed| in_stopped_time(run(*seed, variant)).is_err()).count();
+        assert!(found >= 5, "{variant:?}: {found} of 20");
+    }
+    let found = (0..20).filter(|seed| in_stopped_time(run_versions(*seed, "off")).is_err()).count();
+    assert!(found >= 10, "without the guard: {found} of 20");
+}

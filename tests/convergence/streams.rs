@@ -1,0 +1,163 @@
+//! Random streams for the systems in memory, and what these should hold at the end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::laws::{DeadLetters, in_order, key};
+use crate::support::kinesis::Stream;
+use crate::support::memory::{BOMB, POISON};
+
+/// The two systems, and which types each gets.
+pub(crate) const LEFT: &str = "left";
+pub(crate) const RIGHT: &str = "right";
+pub(crate) const ROUTES: &str =
+    "[routes]\nlead = [\"left\"]\nprospect = [\"left\", \"right\"]\ncustomer = [\"right\"]\nvendor = [\"right\"]\n";
+
+fn destinations(kind: Option<&str>) -> &'static [&'static str] {
+    match kind {
+        Some("lead") => &[LEFT],
+        Some("prospect") | None => &[LEFT, RIGHT],
+        Some(_) => &[RIGHT],
+    }
+}
+
+const TYPES: [&str; 4] = ["lead", "prospect", "customer", "vendor"];
+
+/// A stream of changes of few contacts. Some are refused by the systems, some by our own decoder, some make a
+/// transformation panic; some come as parts of an aggregate.
+pub(crate) fn changes(random: &mut fastrand::Rng) -> Stream {
+    let mut stream = Stream::new(random.usize(1..=3));
+    let (records, contacts) = (random.usize(1..120), random.usize(1..16));
+    let (mut arrives, mut at) = (Duration::ZERO, 0);
+    while at < records {
+        arrives += Duration::from_millis(if random.u32(..5) == 0 { random.u64(..5_000) } else { random.u64(..50) });
+        let contact = random.usize(..contacts);
+        let partition_key = format!("c-{contact}");
+        if random.u32(..15) == 0 {
+            let parts: Vec<String> = (0..random.usize(2..5)).map(|part| change(random, at + part, contact)).collect();
+            at += parts.len();
+            let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+            stream.put_aggregate(&partition_key, &parts, arrives);
+            continue;
+        }
+        let data = if random.u32(..40) == 0 { format!("no change: {at}") } else { change(random, at, contact) };
+        stream.put(&partition_key, data.as_bytes(), arrives);
+        at += 1;
+    }
+    stream
+}
+
+fn change(random: &mut fastrand::Rng, at: usize, contact: usize) -> String {
+    let operation = ["create", "update", "update", "update", "delete"][random.usize(..5)];
+    // Mostly a contact keeps its type.
+    let kind = if random.u32(..10) == 0 { TYPES[random.usize(..4)] } else { TYPES[contact % 4] };
+    let letter = if random.bool() { 'c' } else { 'C' };
+    let mut person = json!({"id": format!("{letter}-{contact}"), "type": kind});
+    let mut attributes = Map::new();
+    for name in ["a", "b", "c"] {
+        if random.bool() {
+            attributes.insert(name.to_owned(), if random.u32(..8) == 0 { Value::Null } else { at.into() });
+        }
+    }
+    if operation == "delete" {
+        if random.u32(..4) == 0 {
+            person.as_object_mut().expect("an object").remove("type");
+        }
+    } else {
+        match random.u32(..60) {
+            0 => drop(attributes.insert(POISON.to_owned(), true.into())),
+            1 => drop(attributes.insert(BOMB.to_owned(), true.into())),
+            2 => person["company"] = "PANIC".into(),
+            _ => {}
+        }
+    }
+    person["attributes"] = attributes.into();
+    let mut change = json!({
+        "event_id": format!("e-{at}"), "operation": operation, "occurred_at": "2026-11-20T10:15:00Z", "contact": person,
+    });
+    if random.bool() {
+        change["version"] = (at + 1).into();
+    }
+    change.to_string()
+}
+
+/// What the systems should hold, and which dead letters there should be.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    pub held: BTreeMap<&'static str, BTreeMap<String, Map<String, Value>>>,
+    pub letters: DeadLetters,
+}
+
+impl Expected {
+    /// The changes one by one, without those that are refused.
+    pub(crate) fn of(stream: &Stream) -> Self {
+        let mut expected = Self::default();
+        for name in [LEFT, RIGHT] {
+            expected.held.insert(name, BTreeMap::new());
+        }
+        for (record, change) in in_order(stream) {
+            let Some(change) = change else {
+                expected.letters.must.insert((key(record), ""));
+                continue;
+            };
+            let contact = &change["contact"];
+            let id = contact["id"].as_str().expect("an id").to_lowercase();
+            let attributes = contact["attributes"].as_object().expect("an object");
+            let is_refused =
+                attributes.contains_key(POISON) || attributes.contains_key(BOMB) || contact["company"] == "PANIC";
+            for name in destinations(contact["type"].as_str()) {
+                let held = expected.held.get_mut(name).expect("both are there");
+                if change["operation"] == "delete" {
+                    held.remove(&id);
+                    expected.letters.spare(name, &id, stream);
+                } else if is_refused {
+                    expected.letters.must.insert((key(record), name));
+                } else {
+                    held.entry(id.clone()).or_default().extend(attributes.clone());
+                }
+            }
+        }
+        expected
+    }
+}
+
+impl DeadLetters {
+    /// A delete of `id` at `place`: where it shared a batch with refused changes of the contact, these were not sent.
+    fn spare(&mut self, place: &'static str, id: &str, stream: &Stream) {
+        let is_of = |number: &str, data: &str| {
+            let mut records = stream.shards.iter().flatten();
+            records.any(|record| {
+                let (_, its_number, its_data) = key(record);
+                its_number == number && its_data == data && record.partition_key == *id
+            })
+        };
+        let spared: Vec<_> =
+            self.must.iter().filter(|((_, number, data), at)| *at == place && is_of(number, data)).cloned().collect();
+        for letter in spared {
+            self.must.remove(&letter);
+            self.may.insert(letter);
+        }
+    }
+}
+
+/// Whole contacts in any order, each version as often as it likes: what is left has to be the newest.
+pub(crate) fn versions(random: &mut fastrand::Rng) -> (Stream, BTreeMap<String, Map<String, Value>>) {
+    let mut stream = Stream::new(random.usize(1..=2));
+    let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+    for at in 0..random.usize(1..60) {
+        let (contact, version) = (random.usize(..6), random.u64(1..20));
+        let id = format!("c-{contact}");
+        let change = json!({
+            "event_id": format!("e-{at}"), "operation": "update", "occurred_at": "2026-11-20T10:15:00Z",
+            "version": version, "contact": {"id": id, "type": "lead", "attributes": {"a": version, "b": version}},
+        });
+        stream.put(&id, change.to_string().as_bytes(), Duration::from_millis(random.u64(..200) + at as u64 * 100));
+        let held = newest.entry(id).or_default();
+        *held = version.max(*held);
+    }
+    let whole = |version: u64| Map::from_iter([("a".to_owned(), version.into()), ("b".to_owned(), version.into())]);
+    let expected = newest.into_iter().map(|(id, version)| (id, whole(version))).collect();
+    (stream, expected)
+}

@@ -1,0 +1,122 @@
+//! From a Kinesis stream to both systems: producers put records into an emulation of Kinesis, the simulated mapping reads
+//! them from there and invokes the real binary, which finds its settings, secrets, queue and table where it finds them on
+//! AWS, and both mocks behind them. `make e2e` runs this alone.
+
+mod support;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Duration;
+
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
+use support::generator::{Generated, MockStreamGenerator, Plan};
+use support::harness::Mocks;
+use support::kinesis::{Invocation, Mapping, Stream};
+use support::moto::Moto;
+use support::runtime_api::Function;
+use support::source::Source;
+use tokio::sync::Mutex;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
+const TIME: Duration = Duration::from_secs(30);
+const NAME: &str = "contact-changes";
+const SHARDS: i32 = 3;
+
+/// What a producer does.
+async fn put(kinesis: &aws_sdk_kinesis::Client, records: &[Generated]) {
+    kinesis.create_stream().stream_name(NAME).shard_count(SHARDS).send().await.expect("a stream");
+    // A call takes 500. <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+    for chunk in records.chunks(500) {
+        let entry = |record: &Generated| {
+            let entry = PutRecordsRequestEntry::builder().partition_key(&record.partition_key);
+            entry.data(record.data.clone().into()).build().expect("whole")
+        };
+        let call = kinesis.put_records().stream_name(NAME).set_records(Some(chunk.iter().map(entry).collect()));
+        let answer = call.send().await.expect("an answer");
+        assert_eq!(answer.failed_record_count().unwrap_or_default(), 0);
+    }
+}
+
+/// What a poller does: every shard from its beginning to its tip.
+async fn read(kinesis: &aws_sdk_kinesis::Client, count: usize) -> Stream {
+    let listed = kinesis.list_shards().stream_name(NAME).send().await.expect("shards");
+    let shards = listed.shards.unwrap_or_default();
+    let mut stream = Stream::new(shards.len());
+    for (at, shard) in shards.iter().enumerate() {
+        let iterator = kinesis.get_shard_iterator().stream_name(NAME).shard_id(shard.shard_id());
+        let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.expect("an iterator");
+        let mut next = iterator.shard_iterator;
+        while let Some(iterator) = next {
+            let page = kinesis.get_records().shard_iterator(iterator).limit(1000).send().await.expect("records");
+            for record in &page.records {
+                let key = record.partition_key().expect("every record has one");
+                stream.append(at, record.sequence_number(), key, record.data().as_ref(), Duration::ZERO);
+            }
+            next = page.next_shard_iterator.filter(|_| !page.records.is_empty());
+        }
+    }
+    assert_eq!(stream.len(), count);
+    stream
+}
+
+/// The settings are where a deployment has them: a document in Parameter Store, and the rest in variables.
+async fn variables(moto: &Moto, mocks: &Mocks, queue: &str) -> Vec<(String, String)> {
+    let document = format!("[dead_letter]\nqueue_url = \"{queue}\"\n[state]\ntable = \"{}\"\n", moto.table().await);
+    moto.parameter("/contact-sync/settings", &document).await;
+    moto.secrets(mocks).await;
+    let variables = [
+        ("CONTACT_SYNC_PRESET", "test"),
+        ("CONTACT_SYNC_CONFIG", "ssm:/contact-sync/settings"),
+        ("CONTACT_SYNC__HUBSPOT__BASE_URL", &mocks.hubspot_server.url()),
+        ("AWS_ENDPOINT_URL", &moto.url),
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+#[tokio::test]
+async fn a_stream_of_an_emulated_kinesis_reaches_both_systems_through_the_real_binary() {
+    let (moto, mocks) = (Moto::start().await, Mocks::start().await);
+    mocks.salesforce.throttle_every(7);
+    mocks.hubspot.throttle_every(7);
+    let kinesis = aws_sdk_kinesis::Client::new(&moto.config());
+    let plan = Plan { records: 1500, contacts: 300, one_bad_in: 100, ..Plan::default() };
+    let records: Vec<Generated> = MockStreamGenerator::new(plan).collect();
+    put(&kinesis, &records).await;
+    let stream = read(&kinesis, records.len()).await;
+    let used = stream.shards.iter().filter(|shard| !shard.is_empty()).count();
+    assert!(used > 1, "all records are in one shard");
+
+    let (sqs, queue) = moto.queue().await;
+    let variables = variables(&moto, &mocks, &queue).await;
+    let mut environments = VecDeque::new();
+    for _ in 0..2 {
+        environments.push_back(Mutex::new(Function::start(Path::new(BINARY), &variables).await));
+    }
+    // The first invocations meet a system that is away, and what it missed comes again.
+    (0..12).for_each(|_| mocks.hubspot.next(support::server::Answer::html(503, "<h1>Sorry</h1>")));
+    let mapping =
+        Mapping { batch_size: 200, backoff: (Duration::from_millis(50), Duration::from_secs(1)), ..Mapping::default() };
+    let function = async |invocation: Invocation| {
+        // A shard keeps to one environment, as long as there is room.
+        let environment = &environments[invocation.records[0].shard % environments.len()];
+        let ended = environment.lock().await.invoke(invocation.event, &invocation.request_id, TIME).await;
+        ended.into()
+    };
+    let drained = tokio::time::timeout(Duration::from_mins(3), mapping.drain(&stream, function)).await;
+    let report = drained.expect("drained in three minutes");
+    assert!(report.records() > stream.len(), "nothing came again");
+    assert!(report.discarded.is_empty());
+
+    let mut source = Source::default();
+    records.iter().filter_map(|record| record.change.as_ref()).for_each(|change| source.apply(change));
+    assert_eq!(mocks.differences(&source), [""; 0]);
+    assert_eq!(mocks.mistakes(), [""; 0]);
+    let letters = moto.messages(&sqs, &queue).await;
+    let bad = records.iter().filter(|record| record.change.is_none());
+    let mut expected: Vec<String> = bad.map(|record| base64_simd::STANDARD.encode_to_string(&record.data)).collect();
+    let mut told: Vec<String> =
+        letters.iter().map(|letter| letter["record"]["data"].as_str().expect("data").to_owned()).collect();
+    expected.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(told, expected);
+}

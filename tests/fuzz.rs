@@ -1,0 +1,252 @@
+//! Fuzzing of what comes from outside, on the stable compiler: random changes to sound examples, so many in each test run
+//! and for as long as one likes by `make fuzz MINUTES=n`. A case that fails is named: `SEED=n cargo test --test fuzz NAME`.
+//!
+//! Coverage-guided fuzzers need a nightly compiler. What guides these cases is the structure: they begin with the sample
+//! events, and the changes know JSON. Answers of the external systems are `tests/adapter_contract.rs`'s.
+
+mod support;
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use contact_sync::adapters::{External, http};
+use contact_sync::consume::EventConsumer;
+use contact_sync::contact::{ContactChange, Field, Text};
+use contact_sync::dispatch::settings::{RateLimit, Retry};
+use contact_sync::factory::Factory;
+use contact_sync::handler::Handler;
+use contact_sync::settings::{Layer, Preset, load};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use support::evidence::{seeds, tell};
+use support::harness::no_aws;
+use support::kinesis::{Ended, Invocation};
+use support::memory::{Faults, Memory, NAME};
+use support::mutate::mutated;
+use support::stream::record;
+
+/// One client for thousands of handlers, which never use it: each would read the root certificates.
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
+
+/// A value that no log and no message may show.
+const SECRET: &str = "Zq7Secret";
+
+/// The sample events.
+fn events() -> Vec<Value> {
+    let mut paths: Vec<_> =
+        std::fs::read_dir("events").expect("the folder").map(|e| e.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+    let events =
+        paths.iter().map(|path| serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON"));
+    let events: Vec<Value> = events.filter(|event: &Value| event["Records"].is_array()).collect();
+    assert!(events.len() > 10, "{}", events.len());
+    events
+}
+
+/// The changes in them, and one with every field.
+fn changes() -> Vec<Value> {
+    let data = |record: &Value| base64_simd::STANDARD.decode_to_vec(record["kinesis"]["data"].as_str()?).ok();
+    let events = events();
+    let records = events.iter().flat_map(|event| event["Records"].as_array().into_iter().flatten());
+    let mut changes: Vec<Value> =
+        records.filter_map(|record| serde_json::from_slice(&data(record)?).ok()).filter(Value::is_object).collect();
+    changes.push(json!({
+        "event_id": "e-1", "operation": "create", "occurred_at": "2026-11-20T10:15:00.123Z", "version": 42, "replay": true,
+        "contact": {"id": "c-1", "type": "lead", "email": format!("{SECRET}@example.com"), "first_name": SECRET,
+            "last_name": SECRET, "company": SECRET, "job_title": SECRET, "phone": SECRET, "mobile_phone": null,
+            "website": SECRET, "address": {"street": SECRET, "city": SECRET, "state": null, "postal_code": SECRET,
+            "country": SECRET}, "lead_source": SECRET, "status": SECRET,
+            "attributes": {"plan": SECRET, "seats": 25, "newsletter": true}},
+    }));
+    changes
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+fn handler(memory: &Arc<Memory>) -> Handler {
+    let routes = ["lead", "prospect", "customer", "vendor"].map(|kind| format!("{kind} = [\"{NAME}\"]\n")).concat();
+    let layer = Layer::from_toml("the test", &format!("[routes]\n{routes}")).expect("TOML");
+    let settings = load(Preset::Test, &[layer], &[NAME]).expect("allowed");
+    let memory = Arc::clone(memory);
+    let factory = Factory::empty().with_http(CLIENT.clone()).with(NAME, move |_, _| External {
+        adapter: Arc::clone(&memory) as _,
+        rate_limit: RateLimit { requests: 10_000, per_ms: 1000 },
+        retry: Retry { max_attempts: 4, base_delay_ms: 1, max_delay_ms: 20 },
+        max_in_flight: 3,
+        keeps_versions: false,
+    });
+    factory.build(Preset::Test, &settings, &no_aws()).expect("a handler")
+}
+
+fn good(id: &str, at: usize) -> String {
+    let change = json!({"event_id": id, "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
+        "contact": {"id": id, "type": "lead"}});
+    record(0, at, "key", change.to_string().as_bytes()).to_string()
+}
+
+/// Whatever a record is, its invocation is answered, nothing has failed, and both of its neighbours are delivered.
+fn odd_record(seed: u64, events: &[Value]) -> Result<(), String> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let event = &events[random.usize(..events.len())];
+    let Some(records) = event["Records"].as_array().filter(|records| !records.is_empty()) else { return Ok(()) };
+    let odd = String::from_utf8_lossy(&mutated(&mut random, records)).into_owned();
+    let text = format!("{{\"Records\":[{},{odd},{}]}}", good("good-1", 0), good("good-2", 1));
+    if RawValue::from_string(text.clone()).is_err() {
+        return Ok(());
+    }
+    let memory = Memory::new(seed, Faults::default());
+    answered(&handler(&memory), text)?;
+    let held = memory.records();
+    let both = held.contains_key("good-1") && held.contains_key("good-2");
+    if both { Ok(()) } else { Err(format!("a neighbour of {odd} is missing: {held:?}")) }
+}
+
+/// Whatever an event is, its invocation is answered; only what has no list of records is an error, and comes again.
+fn odd_event(seed: u64, events: &[Value]) -> Result<(), String> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let text = mutated(&mut random, events);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if RawValue::from_string(text.clone()).is_err() {
+        return Ok(());
+    }
+    let has_records = serde_json::from_str::<Envelope>(&text).is_ok();
+    match answered(&handler(&Memory::new(seed, Faults::default())), text) {
+        Err(trouble) if has_records => Err(trouble),
+        Ok(()) if !has_records => Err("an event without records was answered".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// An event as its records are found.
+#[derive(serde::Deserialize)]
+struct Envelope {
+    #[serde(rename = "Records")]
+    _records: Vec<Box<RawValue>>,
+}
+
+fn answered(handler: &Handler, event: String) -> Result<(), String> {
+    let shown = event.clone();
+    let invocation = Invocation { request_id: "r".to_owned(), event, records: Vec::new() };
+    let ended = run(async { tokio::time::timeout(Duration::from_mins(5), invocation.handle(handler)).await });
+    match ended {
+        Ok(Ended::Answer(answer)) if answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) => Ok(()),
+        other => Err(format!("{other:?} for {shown}")),
+    }
+}
+
+/// What is decoded is what the JSON says, read a second time by somebody else; a refusal shows nobody's data.
+fn decoded(seed: u64, changes: &[Value]) -> Result<bool, String> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let data = mutated(&mut random, changes);
+    let mut text = base64_simd::STANDARD.encode_to_string(&data);
+    if random.u32(..50) == 0 {
+        text.insert(random.usize(..=text.len()), ['=', ' ', '\n', '-'][random.usize(..4)]);
+    }
+    match EventConsumer.consume(Some(&text)) {
+        Ok(change) => {
+            let shown = String::from_utf8_lossy(&data);
+            let value: Value = serde_json::from_slice(&data).map_err(|error| format!("{error} in {shown}"))?;
+            says_the_same(&change, &value).map_err(|name| format!("{name} of {shown}"))?;
+            let debug = format!("{change:?}");
+            if debug.contains(SECRET) { Err(format!("{debug} shows data")) } else { Ok(true) }
+        }
+        Err(refusal) if refusal.rejection.message.contains(SECRET) => {
+            Err(format!("a refusal shows data: {}", refusal.rejection.message))
+        }
+        Err(_) => Ok(false),
+    }
+}
+
+/// `Err` names the field that differs.
+fn says_the_same(change: &ContactChange, value: &Value) -> Result<(), &'static str> {
+    let person = &value["contact"];
+    let is = |name, is_so: bool| if is_so { Ok(()) } else { Err(name) };
+    is("event_id", value["event_id"] == *change.event_id)?;
+    is("operation", value["operation"].as_str().is_some_and(|name| name.to_lowercase() == change.operation.name()))?;
+    is("version", value["version"].as_u64() == change.version)?;
+    is("id", person["id"].as_str().map(str::trim) == Some(change.contact.id.as_str()))?;
+    let kind = person["type"].as_str().map(str::to_lowercase);
+    is("type", kind.as_deref() == change.contact.kind.map(contact_sync::contact::ContactType::name))?;
+    is("email", email_is_the_same(&change.contact.email, person.get("email")))?;
+    let address = person.get("address").filter(|address| !address.is_null());
+    let part = |name: &str| match address {
+        Some(address) => address.get(name),
+        None => person.get("address"),
+    };
+    let contact = &change.contact;
+    for (name, text, value) in [
+        ("first_name", &contact.first_name, person.get("first_name")),
+        ("last_name", &contact.last_name, person.get("last_name")),
+        ("company", &contact.company, person.get("company")),
+        ("job_title", &contact.job_title, person.get("job_title")),
+        ("phone", &contact.phone, person.get("phone")),
+        ("mobile_phone", &contact.mobile_phone, person.get("mobile_phone")),
+        ("website", &contact.website, person.get("website")),
+        ("lead_source", &contact.lead_source, person.get("lead_source")),
+        ("status", &contact.status, person.get("status")),
+        ("street", &contact.street, part("street")),
+        ("city", &contact.city, part("city")),
+        ("state", &contact.state, part("state")),
+        ("postal_code", &contact.postal_code, part("postal_code")),
+        ("country", &contact.country, part("country")),
+    ] {
+        is(name, is_the_same(text, value))?;
+    }
+    is(
+        "attributes",
+        person.get("attributes").is_none_or(|named| {
+            named.as_object().map_or(contact.attributes.cleared, |named| named.len() == contact.attributes.values.len())
+        }),
+    )
+}
+
+/// Absent is absent, null or blank is null, and a text is that text.
+fn is_the_same(text: &Text, value: Option<&Value>) -> bool {
+    match (text, value) {
+        (Field::Absent, None) | (Field::Null, Some(Value::Null)) => true,
+        (Field::Null, Some(Value::String(text))) => text.trim().is_empty(),
+        (Field::Value(text), Some(Value::String(value))) => **text == **value,
+        _ => false,
+    }
+}
+
+fn email_is_the_same(text: &Text, value: Option<&Value>) -> bool {
+    match (text, value) {
+        (Field::Value(text), Some(Value::String(value))) => **text == *value.trim().to_lowercase(),
+        _ => is_the_same(text, value),
+    }
+}
+
+fn all(name: &str, count: u64, mut case: impl FnMut(u64) -> Result<bool, String>) -> (u64, u64) {
+    let (mut cases, mut sound) = (0_u64, 0_u64);
+    for seed in seeds(count) {
+        cases += 1;
+        sound += u64::from(case(seed).unwrap_or_else(|trouble| panic!("SEED={seed}: {trouble}")));
+    }
+    tell(name, format!("{cases} cases, {sound} of them sound"));
+    (cases, sound)
+}
+
+#[test]
+fn whatever_a_record_is_its_neighbours_are_delivered() {
+    let events = events();
+    all("fuzz records", 1000, |seed| odd_record(seed, &events).map(|()| true));
+}
+
+#[test]
+fn whatever_an_event_is_it_is_answered() {
+    let events = events();
+    all("fuzz events", 1000, |seed| odd_event(seed, &events).map(|()| true));
+}
+
+#[test]
+fn whatever_is_decoded_says_what_its_json_says() {
+    let changes = changes();
+    let (cases, accepted) = all("fuzz changes", 10_000, |seed| decoded(seed, &changes));
+    // A thousandth at least, or the cases are too wild to test what is accepted; one case alone may be any.
+    assert!(accepted * 1000 >= cases || cases == 1, "{accepted} of {cases} accepted");
+}

@@ -1,0 +1,89 @@
+//! Shards and their records.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::super::stream;
+
+/// One record, as the mapping holds it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub shard: usize,
+    /// Its place in its shard: not its number, which several records share where a consumer de-aggregates.
+    pub at: usize,
+    pub sequence_number: String,
+    pub partition_key: String,
+    pub data: Vec<u8>,
+    /// When it arrives, from the start of the mapping on.
+    pub arrives: Duration,
+    /// As the event carries it.
+    pub json: String,
+}
+
+/// A stream: records by shard, in order.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    pub shards: Vec<Vec<Arc<Record>>>,
+}
+
+impl Stream {
+    pub fn new(shards: usize) -> Self {
+        Self { shards: vec![Vec::new(); shards] }
+    }
+
+    /// Puts a record into the shard of its key.
+    pub fn put(&mut self, partition_key: &str, data: &[u8], arrives: Duration) {
+        let shard = spread(partition_key, self.shards.len());
+        let number = stream::sequence_number(shard, self.shards[shard].len());
+        self.append(shard, &number, partition_key, data, arrives);
+    }
+
+    /// Puts user records that a producer has put into one. A consumer with enhanced fan-out gets each of them, all
+    /// with the number of the one.
+    pub fn put_aggregate(&mut self, partition_key: &str, data: &[&[u8]], arrives: Duration) {
+        let shard = spread(partition_key, self.shards.len());
+        let number = stream::sequence_number(shard, self.shards[shard].len());
+        for data in data {
+            self.append(shard, &number, partition_key, data, arrives);
+        }
+    }
+
+    /// Puts a record that has its shard and number already.
+    pub fn append(&mut self, shard: usize, number: &str, partition_key: &str, data: &[u8], arrives: Duration) {
+        let at = self.shards[shard].len();
+        let json = event_record(shard, number, partition_key, data, arrives).to_string();
+        let record = Record {
+            shard,
+            at,
+            sequence_number: number.to_owned(),
+            partition_key: partition_key.to_owned(),
+            data: data.to_vec(),
+            arrives,
+            json,
+        };
+        self.shards[shard].push(Arc::new(record));
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(Vec::len).sum()
+    }
+}
+
+/// Which of `count` places a key has.
+pub(super) fn spread(partition_key: &str, count: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    partition_key.hash(&mut hasher);
+    usize::try_from(hasher.finish() % count as u64).expect("fits")
+}
+
+fn event_record(shard: usize, number: &str, partition_key: &str, data: &[u8], arrives: Duration) -> Value {
+    let mut record = stream::record(shard, 0, partition_key, data);
+    record["eventID"] = format!("shardId-{shard:012}:{number}").into();
+    record["kinesis"]["sequenceNumber"] = number.into();
+    record["kinesis"]["approximateArrivalTimestamp"] = (stream::ARRIVAL + arrives.as_secs_f64()).into();
+    record
+}
