@@ -13,6 +13,7 @@ use self::wiring::Wired;
 use crate::adapters::hubspot::HubSpot;
 use crate::adapters::salesforce::Salesforce;
 use crate::adapters::{External, Tools, http};
+use crate::dispatch::{ApiDispatcher, LeaseTable};
 use crate::handler::Handler;
 use crate::pipeline::Pipeline;
 use crate::route::Router;
@@ -109,7 +110,7 @@ impl Factory {
     /// # Errors
     /// Where the HTTP client cannot be made.
     pub fn build(self, preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<Handler, FactoryError> {
-        let plant = Plant::new(self, preset, aws)?;
+        let plant = Plant::new(self, preset, settings, aws)?;
         let wired = plant.wire(settings, &[]);
         Ok(Handler::new(Current::fixed(plant.pipeline(settings, &wired))))
     }
@@ -122,7 +123,7 @@ impl Factory {
         let ssm = aws_sdk_ssm::Client::new(aws);
         let text = document(environment, &ssm).await?;
         let settings = layers(environment, &text)?.settings(&self.destinations())?;
-        let plant = Plant::new(self, environment.preset, aws)?;
+        let plant = Plant::new(self, environment.preset, &settings, aws)?;
         let wired = plant.wire(&settings, &[]);
         let pipeline = plant.pipeline(&settings, &wired);
         let watch = Watch::new(environment, ssm, plant, wired, settings, text);
@@ -181,7 +182,7 @@ pub fn layers(environment: &Environment, document: &str) -> Result<Layers, Setti
 /// Where the HTTP client cannot be made.
 #[cfg(feature = "admin")]
 pub fn systems(preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<(Salesforce, HubSpot), FactoryError> {
-    let tools = Plant::new(Factory::default(), preset, aws)?.tools;
+    let tools = Plant::new(Factory::default(), preset, settings, aws)?.tools;
     let Settings { salesforce, hubspot, .. } = settings;
     Ok((
         Salesforce::new(salesforce, tools.http(), tools.secret(&salesforce.secret_id)),
@@ -194,14 +195,25 @@ struct Plant {
     systems: Vec<System>,
     tools: Tools,
     sqs: aws_sdk_sqs::Client,
+    /// Where there is a table.
+    dynamodb: Option<aws_sdk_dynamodb::Client>,
+    /// Its name, which is read at start only.
+    table: String,
 }
 
 impl Plant {
-    fn new(factory: Factory, preset: Preset, aws: &SdkConfig) -> Result<Self, FactoryError> {
+    fn new(factory: Factory, preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<Self, FactoryError> {
         let Factory { systems, http } = factory;
         let http = http.map_or_else(http::client, Ok)?;
         let secrets = Secrets::new(aws_sdk_secretsmanager::Client::new(aws), preset.is_for_developers());
-        Ok(Self { systems, tools: Tools::new(http, secrets), sqs: aws_sdk_sqs::Client::new(aws) })
+        let table = settings.state.table.clone();
+        Ok(Self {
+            systems,
+            tools: Tools::new(http, secrets),
+            sqs: aws_sdk_sqs::Client::new(aws),
+            dynamodb: (!table.is_empty()).then(|| aws_sdk_dynamodb::Client::new(aws)),
+            table,
+        })
     }
 
     fn destinations(&self) -> Vec<&'static str> {
@@ -211,9 +223,19 @@ impl Plant {
     /// Every system's connection. What was learnt with the same settings `before` is kept.
     fn wire(&self, settings: &Settings, before: &[Wired]) -> Vec<Wired> {
         let wire = |(at, system): (usize, &System)| {
-            Wired::new(system.name, settings, (system.open)(settings, &self.tools), before.get(at))
+            let wired = Wired::new(system.name, settings, (system.open)(settings, &self.tools), before.get(at));
+            self.share_budget(&wired.connection.dispatcher);
+            wired
         };
         self.systems.iter().enumerate().map(wire).collect()
+    }
+
+    /// With a state table, all environments share each destination's budget through it.
+    fn share_budget(&self, dispatcher: &ApiDispatcher) {
+        if let Some(client) = &self.dynamodb {
+            let destination = dispatcher.adapter.destination();
+            dispatcher.rate_limiter.share_through(LeaseTable::new(client.clone(), &self.table, destination));
+        }
     }
 
     fn pipeline(&self, settings: &Settings, wired: &[Wired]) -> Pipeline {

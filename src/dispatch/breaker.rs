@@ -1,7 +1,7 @@
 //! The circuit breaker of one destination: once it is known that nothing will succeed, nothing is sent, in this
 //! invocation and for a while after it.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -22,15 +22,6 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// The longest pause that a system may ask for. <https://developers.hubspot.com/docs/api-reference/error-handling>
 const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
-/// Whether a call may be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Permit {
-    /// Yes.
-    Go,
-    /// No, for this reason.
-    Refused(Code),
-}
-
 /// Remembers what a destination's last calls came to.
 #[derive(Debug, Default)]
 pub struct Breaker {
@@ -48,74 +39,103 @@ struct State {
 struct Open {
     until: Instant,
     code: Code,
+    /// The system said so itself, and did not merely fall silent.
+    is_stop: bool,
     /// One call is under way to see whether the trouble is over.
-    probing: bool,
+    is_probed: bool,
+}
+
+/// Leave to make one call, and to tell what came of it. Dropped without a word, it was not made after all, or nobody
+/// waits for its answer any more: that tells nothing.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    breaker: &'a Breaker,
+    is_probe: bool,
 }
 
 impl Breaker {
     /// Asks for a call. Where the pause is over, one call goes ahead alone.
-    pub fn permit(&self) -> Permit {
+    ///
+    /// # Errors
+    /// The reason for which no call may be made.
+    pub fn permit(&self) -> Result<Pass<'_>, Code> {
         let mut state = self.lock();
-        match &mut state.open {
-            None => Permit::Go,
-            Some(open) if open.probing || Instant::now() < open.until => Permit::Refused(open.code.clone()),
+        let is_probe = match &mut state.open {
+            None => false,
+            Some(open) if open.is_probed || Instant::now() < open.until => return Err(open.code.clone()),
             Some(open) => {
-                open.probing = true;
-                Permit::Go
+                open.is_probed = true;
+                true
             }
+        };
+        Ok(Pass { breaker: self, is_probe })
+    }
+
+    /// The reason for which no call may be made now, without asking for one.
+    pub fn refusal(&self) -> Option<Code> {
+        let state = self.lock();
+        let open = state.open.as_ref()?;
+        (open.is_probed || Instant::now() < open.until).then(|| open.code.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass<'_> {
+    /// The call was answered. An answer to a call from before the trouble does not end it.
+    pub fn answered(self) {
+        let mut state = self.breaker.lock();
+        if self.is_probe || state.open.is_none() {
+            *state = State::default();
         }
     }
 
-    /// Whether calls are refused now.
-    pub fn is_open(&self) -> bool {
-        self.lock().open.is_some()
-    }
-
-    /// A call was answered.
-    pub fn answered(&self) {
-        *self.lock() = State::default();
-    }
-
-    /// A permitted call was not made after all.
-    pub fn not_used(&self) {
-        if let Some(open) = &mut self.lock().open {
-            open.probing = false;
+    /// The call came to nothing, for a reason that may pass. Says whether this opens the breaker.
+    pub fn failed(self, code: &Code) -> bool {
+        let mut state = self.breaker.lock();
+        if state.open.is_some() {
+            if self.is_probe {
+                state.open(code.clone(), None, false);
+            }
+            return false;
         }
-    }
-
-    /// A call came to nothing, for a reason that may pass.
-    pub fn failed(&self, code: &Code) {
-        let mut state = self.lock();
         state.failures += 1;
-        let was_probe = state.open.as_ref().is_some_and(|open| open.probing);
-        if was_probe || state.failures >= FAILURES_TO_OPEN {
-            state.open(code.clone(), None);
+        let opens = state.failures >= FAILURES_TO_OPEN;
+        if opens {
+            state.open(code.clone(), None, false);
         }
+        opens
     }
 
     /// Nothing will succeed for now. Says whether this is news.
-    pub fn stop(&self, stop: &Stop) -> bool {
-        let mut state = self.lock();
-        let is_news = state.open.as_ref().is_none_or(|open| open.probing);
+    pub fn stop(self, stop: &Stop) -> bool {
+        let mut state = self.breaker.lock();
+        let is_news = self.is_probe || state.open.as_ref().is_none_or(|open| !open.is_stop);
         if is_news {
             let asked = stop.after.map(|after| after.min(LONGEST_ASKED));
             let pause = if stop.cause == Cause::Quota { Some(asked.unwrap_or(LONGEST_PAUSE)) } else { asked };
-            state.open(stop.code.clone(), pause);
+            state.open(stop.code.clone(), pause, true);
         }
         is_news
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if let Some(open) = self.breaker.lock().open.as_mut().filter(|_| self.is_probe) {
+            open.is_probed = false;
+        }
     }
 }
 
 impl State {
-    fn open(&mut self, code: Code, pause: Option<Duration>) {
+    fn open(&mut self, code: Code, pause: Option<Duration>, is_stop: bool) {
         let own = (FIRST_PAUSE * 2_u32.saturating_pow(self.openings.min(16))).min(LONGEST_PAUSE);
         self.openings += 1;
         self.failures = 0;
-        self.open = Some(Open { until: Instant::now() + pause.unwrap_or(own), code, probing: false });
+        self.open = Some(Open { until: Instant::now() + pause.unwrap_or(own), code, is_stop, is_probed: false });
     }
 }
 
@@ -133,49 +153,89 @@ mod tests {
         tokio::time::advance(Duration::from_secs(seconds)).await;
     }
 
+    fn refused(breaker: &Breaker) -> Option<Code> {
+        breaker.permit().err()
+    }
+
+    fn pass(breaker: &Breaker) -> Pass<'_> {
+        breaker.permit().expect("a pass")
+    }
+
     #[tokio::test(start_paused = true)]
     async fn opens_after_repeated_failures_and_lets_one_call_look() {
         let breaker = Breaker::default();
         for _ in 1..FAILURES_TO_OPEN {
-            breaker.failed(&GONE);
+            assert!(!pass(&breaker).failed(&GONE));
         }
-        assert_eq!(breaker.permit(), Permit::Go);
-        breaker.failed(&GONE);
-        assert_eq!(breaker.permit(), Permit::Refused(GONE));
+        assert!(pass(&breaker).failed(&GONE));
+        assert_eq!(refused(&breaker), Some(GONE));
         seconds(5).await;
-        assert_eq!(breaker.permit(), Permit::Go);
-        assert_eq!(breaker.permit(), Permit::Refused(GONE), "one call looks, the others wait for what it sees");
-        breaker.failed(&GONE);
+        let probe = pass(&breaker);
+        assert_eq!(refused(&breaker), Some(GONE), "one call looks, the others wait for what it sees");
+        assert!(!probe.failed(&GONE), "no news");
         seconds(5).await;
-        assert_eq!(breaker.permit(), Permit::Refused(GONE), "the second pause is longer");
+        assert_eq!(refused(&breaker), Some(GONE), "the second pause is longer");
         seconds(5).await;
-        assert_eq!(breaker.permit(), Permit::Go);
-        breaker.answered();
-        assert_eq!(breaker.permit(), Permit::Go);
-        assert!(!breaker.is_open());
+        pass(&breaker).answered();
+        assert_eq!(refused(&breaker), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_in_between_starts_the_count_anew() {
+        let breaker = Breaker::default();
+        for _ in 0..10 {
+            for _ in 1..FAILURES_TO_OPEN {
+                assert!(!pass(&breaker).failed(&GONE));
+            }
+            pass(&breaker).answered();
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_opens_at_once_and_is_news_once() {
         let breaker = Breaker::default();
-        assert!(breaker.stop(&stop(Cause::Credential, None)));
-        assert!(!breaker.stop(&stop(Cause::Credential, None)));
-        assert_eq!(breaker.permit(), Permit::Refused(Code::new("STOPPED")));
+        let (first, second) = (pass(&breaker), pass(&breaker));
+        assert!(first.stop(&stop(Cause::Credential, None)));
+        assert!(!second.stop(&stop(Cause::Credential, None)));
+        assert_eq!(refused(&breaker), Some(Code::new("STOPPED")));
         seconds(5).await;
-        assert_eq!(breaker.permit(), Permit::Go);
-        breaker.not_used();
-        assert_eq!(breaker.permit(), Permit::Go, "a probe that was not made leaves its place");
+        assert!(pass(&breaker).stop(&stop(Cause::Credential, None)), "it lasts: the operator is told again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_nobody_waits_for_leaves_its_place() {
+        let breaker = Breaker::default();
+        pass(&breaker).stop(&stop(Cause::Configuration, None));
+        seconds(5).await;
+        drop(pass(&breaker));
+        pass(&breaker).answered();
+        assert_eq!(refused(&breaker), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_under_way_before_the_trouble_neither_ends_nor_prolongs_it() {
+        let breaker = Breaker::default();
+        let (early, late, later) = (pass(&breaker), pass(&breaker), pass(&breaker));
+        early.stop(&stop(Cause::Quota, None));
+        late.answered();
+        assert_eq!(refused(&breaker), Some(Code::new("STOPPED")));
+        seconds(300).await;
+        let probe = pass(&breaker);
+        assert!(!later.failed(&GONE));
+        assert_eq!(refused(&breaker), Some(Code::new("STOPPED")), "the probe is still under way");
+        probe.answered();
+        assert_eq!(refused(&breaker), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_systems_own_word_sets_the_pause() {
         for (asked, pause) in [(None, 300), (Some(42), 42), (Some(100_000), 3600)] {
             let breaker = Breaker::default();
-            breaker.stop(&stop(Cause::Quota, asked.map(Duration::from_secs)));
+            pass(&breaker).stop(&stop(Cause::Quota, asked.map(Duration::from_secs)));
             seconds(pause - 1).await;
-            assert_ne!(breaker.permit(), Permit::Go);
+            assert_eq!(refused(&breaker), Some(Code::new("STOPPED")));
             seconds(1).await;
-            assert_eq!(breaker.permit(), Permit::Go);
+            assert_eq!(refused(&breaker), None);
         }
     }
 }

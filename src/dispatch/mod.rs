@@ -4,6 +4,7 @@
 
 mod batch;
 mod breaker;
+mod call;
 mod concurrency;
 mod job;
 mod rate_limit;
@@ -16,10 +17,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub use breaker::{Breaker, Permit};
+pub use breaker::{Breaker, Pass};
 pub use concurrency::Concurrency;
 pub use job::{Job, Kind};
-pub use rate_limit::RateLimiter;
+pub use rate_limit::{LeaseError, LeaseTable, Places, RateLimiter};
 pub use retry::RetryPolicy;
 
 use crate::adapters::Adapter;

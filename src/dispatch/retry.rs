@@ -34,6 +34,11 @@ impl RetryPolicy {
         Self { max_attempts: settings.max_attempts, max_delay, caps }
     }
 
+    /// Whether there may be another try after so many.
+    pub fn allows_another(&self, tries: u32) -> bool {
+        tries < self.max_attempts
+    }
+
     /// A system's word on how long to wait, within our maximum.
     pub fn at_most(&self, hint: Duration) -> Duration {
         hint.min(self.max_delay)
@@ -44,7 +49,7 @@ impl RetryPolicy {
     /// again. The system's own word wins, as far as our maximum.
     /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
     pub fn delay(&self, tries: u32, hint: Option<Duration>, random: f64) -> Option<Duration> {
-        if tries >= self.max_attempts {
+        if !self.allows_another(tries) {
             return None;
         }
         let cap = self.caps.get(tries.saturating_sub(1) as usize).copied().unwrap_or(self.max_delay);
@@ -101,6 +106,17 @@ mod tests {
     }
 
     #[test]
+    fn the_presets_are_those_of_the_settings() {
+        use crate::settings::{Preset, load};
+        let of = |preset| load(preset, &[], &["salesforce", "hubspot"]).expect("good settings");
+        for (preset, retry) in [(Preset::Local, Retry::standard()), (Preset::Test, Retry::quick())] {
+            let settings = of(preset);
+            assert_eq!((settings.salesforce.retry, settings.hubspot.retry), (retry, retry), "{preset:?}");
+        }
+        assert_eq!(RetryPolicy::new(Retry::none()).delay(1, None, 0.5), None);
+    }
+
+    #[test]
     fn an_outage_adds_a_fifth_and_ten() {
         let mut budget = RetryBudget::default();
         for _ in 0..100 {
@@ -118,6 +134,7 @@ mod tests {
             let settings = Retry { max_attempts: attempts, base_delay_ms: base, max_delay_ms: base + extra };
             let delay = RetryPolicy::new(settings).delay(tries, hint.map(Duration::from_millis), random);
             prop_assert_eq!(delay.is_some(), tries < attempts);
+            // A `Duration` cannot be negative: that a random number out of bounds does not panic is half of the law.
             prop_assert!(delay.is_none_or(|delay| delay <= Duration::from_millis(base + extra)));
         }
     }

@@ -1,7 +1,6 @@
 //! One invocation's traffic with one destination: a loop that starts calls, takes their answers and waits for
 //! retries, all at once.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -9,18 +8,14 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tracing::Instrument;
 
 use super::batch::{Backlog, Search, Unit};
+use super::call::{Answered, SHORTEST_CALL, call};
 use super::retry::RetryBudget;
-use super::{ApiDispatcher, Errand, Job, Kind, Permit};
-use crate::adapters::{Again, Call, CallError, Code, Limits, Outcome, Payload, Rejection, Reply, Stop};
+use super::{ApiDispatcher, Errand, Job, Kind};
+use crate::adapters::{Again, CallError, Code, Limits, Outcome, Rejection};
 use crate::consume::Stage;
 use crate::settle::Verdict;
-use crate::telemetry::traces;
-
-/// A call needs at least this long: less is not worth beginning.
-const SHORTEST_CALL: Duration = Duration::from_millis(50);
 
 pub(super) struct Session<'a> {
     dispatcher: &'a ApiDispatcher,
@@ -30,14 +25,6 @@ pub(super) struct Session<'a> {
     calls: FuturesUnordered<BoxFuture<'a, Answered>>,
     waits: FuturesUnordered<BoxFuture<'a, Waited>>,
     retries: RetryBudget,
-}
-
-/// A call that has come to an end.
-struct Answered {
-    unit: Unit,
-    started: Instant,
-    /// `Err` where the call was not made.
-    reply: Result<Reply, Code>,
 }
 
 /// What comes back from a wait.
@@ -93,18 +80,16 @@ impl<'a> Session<'a> {
     }
 
     fn take_answer(&mut self, answered: Answered) {
-        let Answered { mut unit, started, reply } = answered;
-        if let Ok(reply) = &reply {
-            unit.jobs.iter_mut().for_each(|job| job.calls += 1);
-            self.learn(started, reply);
-        }
+        let Answered { mut unit, reply } = answered;
         match reply {
             Err(code) => self.give_up(unit, &code),
             Ok(Ok(outcomes)) => self.take_outcomes(unit, outcomes),
             Ok(Err(CallError::Retry { code, after, .. })) => {
-                unit.jobs.iter_mut().for_each(|job| job.tries += 1);
-                let tries = unit.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
-                match self.wait_until(tries, after) {
+                self.count_try(&mut unit.jobs, &code);
+                if unit.jobs.is_empty() {
+                    return self.go_on(unit.kind, unit.search);
+                }
+                match self.wait_until(&unit.jobs, after) {
                     Some(at) => self.waits.push(wait(at, Waited::Units(vec![unit]))),
                     None => self.give_up(unit, &code),
                 }
@@ -112,45 +97,6 @@ impl<'a> Session<'a> {
             Ok(Err(CallError::Refused { rejection, suspects })) => self.search(unit, &rejection, &suspects),
             Ok(Err(CallError::Stop(stop))) => self.give_up(unit, &stop.code),
         }
-    }
-
-    /// What an answer tells about the destination, whomever it was about.
-    fn learn(&self, started: Instant, reply: &Reply) {
-        let ApiDispatcher { breaker, concurrency, rate_limiter, .. } = self.dispatcher;
-        match reply {
-            Ok(_) | Err(CallError::Refused { .. }) => {
-                breaker.answered();
-                concurrency.grow();
-            }
-            Err(CallError::Retry { code, after, pressure }) => {
-                if *pressure {
-                    concurrency.cut(started);
-                }
-                // A system that says when to come back is there.
-                match after {
-                    Some(after) if *pressure => {
-                        self.errand.meter.rate_limited();
-                        breaker.answered();
-                        rate_limiter.pause(self.dispatcher.retry.at_most(*after));
-                    }
-                    _ => breaker.failed(code),
-                }
-            }
-            Err(CallError::Stop(stop)) => {
-                if breaker.stop(stop) {
-                    self.tell(stop);
-                }
-            }
-        }
-    }
-
-    fn tell(&self, stop: &Stop) {
-        let destination = self.dispatcher.adapter.destination();
-        self.errand.meter.stopped(stop.cause);
-        tracing::error!(
-            %destination, code = %stop.code, cause = ?stop.cause, remedy = stop.remedy,
-            "destination stopped: its records fail and come again"
-        );
     }
 
     fn take_outcomes(&mut self, unit: Unit, outcomes: Vec<Outcome>) {
@@ -189,11 +135,11 @@ impl<'a> Session<'a> {
     /// Sends jobs again after a wait, if they have tries left and there is time.
     fn again(&mut self, kind: Kind, same: Vec<Job>, halved: Vec<Job>, after: Option<Duration>, reason: &Code) {
         for (mut jobs, is_halved) in [(same, false), (halved, true)] {
-            jobs.iter_mut().for_each(|job| job.tries += 1);
-            let Some(tries) = jobs.iter().map(|job| job.tries).max() else {
+            self.count_try(&mut jobs, reason);
+            if jobs.is_empty() {
                 continue;
-            };
-            let Some(at) = self.wait_until(tries, after) else {
+            }
+            let Some(at) = self.wait_until(&jobs, after) else {
                 jobs.iter().for_each(|job| self.fail(job, reason));
                 continue;
             };
@@ -208,12 +154,21 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// When to try again after so many tries; `None` where that is never, or too late to be worth beginning.
-    fn wait_until(&mut self, tries: u32, after: Option<Duration>) -> Option<Instant> {
-        let delay = self.dispatcher.retry.delay(tries, after, fastrand::f64())?;
-        let at = Instant::now() + delay;
-        let in_time = at + SHORTEST_CALL < self.errand.deadline;
-        let granted = in_time && self.retries.take();
+    /// Counts a try that came to nothing. Jobs whose last it was have failed; the others are not held back by them.
+    fn count_try(&self, jobs: &mut Vec<Job>, reason: &Code) {
+        jobs.iter_mut().for_each(|job| job.tries += 1);
+        let has_tries_left = |job: &Job| self.dispatcher.retry.allows_another(job.tries);
+        jobs.iter().filter(|job| !has_tries_left(job)).for_each(|job| self.fail(job, reason));
+        jobs.retain(has_tries_left);
+    }
+
+    /// When to try these jobs again, in one call; `None` where that is too late to be worth beginning, or one retry
+    /// too many.
+    fn wait_until(&mut self, jobs: &[Job], after: Option<Duration>) -> Option<Instant> {
+        let tries = jobs.iter().map(|job| job.tries).max()?;
+        let at = Instant::now() + self.dispatcher.retry.delay(tries, after, fastrand::f64())?;
+        let is_in_time = at + SHORTEST_CALL < self.errand.deadline;
+        let granted = is_in_time && self.retries.take();
         if granted {
             self.errand.meter.retry();
         }
@@ -291,66 +246,4 @@ fn wait<'a>(at: Instant, then: Waited) -> BoxFuture<'a, Waited> {
         then
     }
     .boxed()
-}
-
-async fn call(dispatcher: &ApiDispatcher, errand: Errand<'_>, limits: Limits, unit: Unit) -> Answered {
-    let attempt = 1 + unit.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
-    let span = traces::batch(dispatcher.adapter.destination(), unit.kind.name(), unit.jobs.len(), attempt);
-    let reply = reply(dispatcher, errand, limits, &unit).instrument(span.clone()).await;
-    if let Some(code) = code_of(&reply) {
-        traces::failed(&span, code);
-    }
-    let (started, reply) = match reply {
-        Ok((started, reply)) => (started, Ok(reply)),
-        Err(code) => (Instant::now(), Err(code)),
-    };
-    Answered { unit, started, reply }
-}
-
-/// Why a call came to nothing, if it did.
-fn code_of(reply: &Result<(Instant, Reply), Code>) -> Option<&Code> {
-    match reply {
-        Err(code) => Some(code),
-        Ok((_, Err(error))) => Some(error.code()),
-        Ok((_, Ok(_))) => None,
-    }
-}
-
-/// Makes the call, or says why not.
-async fn reply(
-    dispatcher: &ApiDispatcher,
-    errand: Errand<'_>,
-    limits: Limits,
-    unit: &Unit,
-) -> Result<(Instant, Reply), Code> {
-    let batch: Vec<&Payload> = unit.jobs.iter().map(|job| &job.payload).collect();
-    if dispatcher.dry_run {
-        let destination = dispatcher.adapter.destination();
-        tracing::info!(%destination, operation = ?unit.kind, records = batch.len(), "dry run: not sent");
-        let outcomes = batch.iter().map(|_| Outcome::Delivered(Some(Code::new("DRY_RUN")))).collect();
-        return Ok((Instant::now(), Ok(outcomes)));
-    }
-    if let Permit::Refused(code) = dispatcher.breaker.permit() {
-        return Err(code);
-    }
-    let guard_calls = u32::from(batch.iter().any(|payload| payload.guarded));
-    let calls = match unit.kind {
-        Kind::Upsert => limits.upsert_calls + guard_calls,
-        // Its look-up brings the version along.
-        Kind::Delete => limits.delete_calls,
-    };
-    let latest_start = errand.deadline.checked_sub(SHORTEST_CALL).unwrap_or(errand.deadline);
-    if Instant::now() > latest_start || !dispatcher.rate_limiter.acquire(calls, latest_start).await {
-        dispatcher.breaker.not_used();
-        return Err(Code::new("OUT_OF_TIME"));
-    }
-    let started = Instant::now();
-    let call = Call { give_up_at: errand.deadline, meter: errand.meter };
-    let answer = match unit.kind {
-        Kind::Upsert => dispatcher.adapter.upsert(&batch, call),
-        Kind::Delete => dispatcher.adapter.delete(&batch, call),
-    };
-    let answer = AssertUnwindSafe(answer).catch_unwind().await;
-    let internal = || Err(CallError::Retry { code: Code::new("INTERNAL_ERROR"), after: None, pressure: false });
-    Ok((started, answer.unwrap_or_else(|_| internal())))
 }

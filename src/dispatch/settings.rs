@@ -23,3 +23,20 @@ pub struct Retry {
     /// The longest wait.
     pub max_delay_ms: u64,
 }
+
+impl Retry {
+    /// What the settings have by default: a hiccup of a few seconds is waited out.
+    pub const fn standard() -> Self {
+        Self { max_attempts: 4, base_delay_ms: 200, max_delay_ms: 10_000 }
+    }
+
+    /// As often, with waits too short to be felt: against mocks.
+    pub const fn quick() -> Self {
+        Self { base_delay_ms: 1, max_delay_ms: 20, ..Self::standard() }
+    }
+
+    /// One try and no more: what did not succeed comes again with the stream.
+    pub const fn none() -> Self {
+        Self { max_attempts: 1, ..Self::standard() }
+    }
+}

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::adapters::External;
-use crate::dispatch::settings::RateLimit;
 use crate::dispatch::{ApiDispatcher, Concurrency, RateLimiter, RetryPolicy};
 use crate::pipeline::Connection;
 use crate::settings::Settings;
@@ -13,44 +12,45 @@ use crate::transform::GuardMode;
 pub(super) struct Wired {
     pub(super) connection: Connection,
     section: Option<toml::Value>,
-    rate_limit: (RateLimit, u32),
     max_in_flight: usize,
 }
 
 impl Wired {
-    /// The connection to `external`. Each part of `before` whose settings are the same is kept: a limiter with the
-    /// budget that it has spent, a limit with what it has learnt, and, where the system's whole section is the same,
-    /// the breaker and the adapter with its token. A changed section may be the cure that an open breaker waits for.
+    /// The connection to `external`. Each part of `before` whose settings are the same is kept: a limit with
+    /// what it has learnt, and, where the system's whole section is the same, the breaker and the adapter with its
+    /// token. A changed section may be the cure that an open breaker waits for. The rate limiter is kept in any case:
+    /// whatever the new budget is, the calls of the last window were made.
     pub(super) fn new(name: &str, settings: &Settings, external: External, before: Option<&Self>) -> Self {
         let External { adapter, rate_limit, retry, max_in_flight, keeps_versions } = external;
-        let rate_limit = (rate_limit, settings.pipeline.concurrency_share);
+        let share = settings.pipeline.concurrency_share;
         let section = section(name, settings);
         let old = |same: fn(&Self, &Kept<'_>) -> bool| {
-            let kept = Kept { section: &section, rate_limit, max_in_flight };
+            let kept = Kept { section: &section, max_in_flight };
             before.filter(|before| same(before, &kept)).map(|before| &before.connection.dispatcher)
         };
-        let of_limit = old(|before, kept| before.rate_limit == kept.rate_limit);
+        let limiter = old(|_, _| true).map(|old| Arc::clone(&old.rate_limiter));
+        if let Some(limiter) = &limiter {
+            limiter.set_budget(rate_limit, share);
+        }
         let of_concurrency = old(|before, kept| before.max_in_flight == kept.max_in_flight);
         let of_section = old(|before, kept| before.section == *kept.section);
         let dispatcher = ApiDispatcher {
             adapter: of_section.map_or(adapter, |old| Arc::clone(&old.adapter)),
             retry: RetryPolicy::new(retry),
-            rate_limiter: of_limit
-                .map_or_else(|| Arc::new(RateLimiter::new(rate_limit.0, rate_limit.1)), |old| old.rate_limiter.clone()),
+            rate_limiter: limiter.unwrap_or_else(|| Arc::new(RateLimiter::new(rate_limit, share))),
             breaker: of_section.map_or_else(Arc::default, |old| Arc::clone(&old.breaker)),
             concurrency: of_concurrency
                 .map_or_else(|| Arc::new(Concurrency::new(max_in_flight)), |old| Arc::clone(&old.concurrency)),
             dry_run: settings.pipeline.dry_run,
         };
         let guard = if keeps_versions { settings.guard.mode } else { GuardMode::Off };
-        Self { connection: Connection { dispatcher, guard }, section, rate_limit, max_in_flight }
+        Self { connection: Connection { dispatcher, guard }, section, max_in_flight }
     }
 }
 
 /// The settings that decide what is kept.
 struct Kept<'a> {
     section: &'a Option<toml::Value>,
-    rate_limit: (RateLimit, u32),
     max_in_flight: usize,
 }
 
@@ -83,22 +83,22 @@ mod tests {
     fn what_was_learnt_is_kept_where_its_settings_are_the_same() {
         let tools = tools();
         let before = wired("", &tools, None);
-        for (document, adapter_and_breaker, limiter, concurrency) in [
-            ("[filter]\ntypes = [\"lead\"]", true, true, true),
-            ("[hubspot]\nbatch_size = 7", true, true, true),
-            ("[pipeline]\nqueue_capacity = 7", true, true, true),
-            ("[pipeline]\ndry_run = true", true, true, true),
-            ("[pipeline]\nconcurrency_share = 7", true, false, true),
-            ("[salesforce]\nbatch_size = 7", false, true, true),
-            ("[salesforce.attributes]\nplan = \"Plan__c\"", false, true, true),
-            ("[salesforce]\nmax_in_flight = 7", false, true, false),
-            ("[salesforce.rate_limit]\nrequests = 7", false, false, true),
+        for (document, adapter_and_breaker, concurrency) in [
+            ("[filter]\ntypes = [\"lead\"]", true, true),
+            ("[hubspot]\nbatch_size = 7", true, true),
+            ("[pipeline]\nqueue_capacity = 7", true, true),
+            ("[pipeline]\ndry_run = true", true, true),
+            ("[pipeline]\nconcurrency_share = 7", true, true),
+            ("[salesforce]\nbatch_size = 7", false, true),
+            ("[salesforce.attributes]\nplan = \"Plan__c\"", false, true),
+            ("[salesforce]\nmax_in_flight = 7", false, false),
+            ("[salesforce.rate_limit]\nrequests = 7", false, true),
         ] {
             let after = wired(document, &tools, Some(&before));
             let (old, new) = (&before.connection.dispatcher, &after.connection.dispatcher);
             assert_eq!(Arc::ptr_eq(&old.adapter, &new.adapter), adapter_and_breaker, "adapter: {document}");
             assert_eq!(Arc::ptr_eq(&old.breaker, &new.breaker), adapter_and_breaker, "breaker: {document}");
-            assert_eq!(Arc::ptr_eq(&old.rate_limiter, &new.rate_limiter), limiter, "rate limiter: {document}");
+            assert!(Arc::ptr_eq(&old.rate_limiter, &new.rate_limiter), "rate limiter: {document}");
             assert_eq!(Arc::ptr_eq(&old.concurrency, &new.concurrency), concurrency, "concurrency: {document}");
             assert_eq!(new.dry_run, document.contains("dry_run"), "what is set is in force: {document}");
         }

@@ -14,6 +14,7 @@ pub struct Meter {
     retries: AtomicU64,
     rate_limited: AtomicU64,
     auth_failures: AtomicU64,
+    lease_failures: AtomicU64,
     config_errors: AtomicU64,
     unknown_codes: AtomicU64,
     values_cut: AtomicU64,
@@ -67,6 +68,11 @@ impl Meter {
         self.auth_failures.fetch_add(1, Relaxed);
     }
 
+    /// Counts a lease of the shared rate limit that the state table did not give.
+    pub fn lease_failed(&self) {
+        self.lease_failures.fetch_add(1, Relaxed);
+    }
+
     /// Counts a row error whose code no table knows.
     pub fn unknown_code(&self) {
         self.unknown_codes.fetch_add(1, Relaxed);
@@ -81,6 +87,11 @@ impl Meter {
     pub fn stopped(&self, cause: Cause) {
         self.is_stopped.store(true, Relaxed);
         self.config_errors.fetch_add(u64::from(cause == Cause::Configuration), Relaxed);
+    }
+
+    /// A call was not made, because the destination had been found to be beyond calling, in this invocation or before.
+    pub fn met_open_breaker(&self) {
+        self.is_stopped.store(true, Relaxed);
     }
 
     /// Takes note of what an answer tells of the quota; the latest word counts.
@@ -117,13 +128,14 @@ impl Meter {
     }
 
     /// The sums, by the names of the metrics.
-    pub(super) fn sums(&self) -> [(&'static str, u64); 5] {
+    pub(super) fn sums(&self) -> [(&'static str, u64); 6] {
         [
             ("ApiCalls", &self.api_calls),
             ("ApiErrors", &self.api_errors),
             ("Retries", &self.retries),
             ("RateLimited", &self.rate_limited),
             ("AuthFailures", &self.auth_failures),
+            ("LeaseFailures", &self.lease_failures),
         ]
         .map(|(name, count)| (name, count.load(Relaxed)))
     }

@@ -286,6 +286,7 @@ async fn a_guard_that_gets_no_answer_writes_nothing() {
 #[tokio::test]
 async fn the_quota_is_read_from_headers_and_their_absence_is_normal() {
     let portal = Portal::new().await;
+    portal.mock.limit(190, std::time::Duration::from_secs(10));
     words(&portal.upsert(&portal.people([1])).await);
     let quota = portal.meter.quota();
     assert_eq!(quota.window, Some((190, std::time::Duration::from_secs(10))));

@@ -112,14 +112,14 @@ impl State {
         if !self.habits.quota_headers {
             return answer;
         }
-        let (max, used, length) = self
-            .limit
-            .as_ref()
-            .map_or((190, 1, 10_000), |window| (window.requests, window.taken.len(), window.length.as_millis()));
+        let answer = match &self.limit {
+            Some(window) => answer
+                .with_header("x-hubspot-ratelimit-max", window.requests)
+                .with_header("x-hubspot-ratelimit-remaining", window.requests.saturating_sub(window.taken.len()))
+                .with_header("x-hubspot-ratelimit-interval-milliseconds", window.length.as_millis()),
+            None => answer,
+        };
         answer
-            .with_header("x-hubspot-ratelimit-max", max)
-            .with_header("x-hubspot-ratelimit-remaining", max.saturating_sub(used))
-            .with_header("x-hubspot-ratelimit-interval-milliseconds", length)
             .with_header("x-hubspot-ratelimit-daily", 1_000_000)
             .with_header("x-hubspot-ratelimit-daily-remaining", 1_000_000_u64.saturating_sub(self.calls))
     }

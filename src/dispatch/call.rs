@@ -1,0 +1,156 @@
+//! One call of the adapter: whether it may be made, when, and what its answer tells about the destination.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::batch::Unit;
+use super::breaker::Pass;
+use super::{ApiDispatcher, Errand, Kind};
+use crate::adapters::{Call, CallError, Code, Limits, Outcome, Payload, Reply, Stop};
+use crate::telemetry::traces;
+
+/// A call needs at least this long: less is not worth beginning.
+pub(super) const SHORTEST_CALL: Duration = Duration::from_millis(50);
+
+/// A call that has come to an end.
+pub(super) struct Answered {
+    pub(super) unit: Unit,
+    /// `Err` where the call was not made.
+    pub(super) reply: Result<Reply, Code>,
+}
+
+/// Makes the call, or says why not.
+pub(super) async fn call(dispatcher: &ApiDispatcher, errand: Errand<'_>, limits: Limits, mut unit: Unit) -> Answered {
+    if dispatcher.dry_run {
+        let reply = Ok(Ok(not_sent(dispatcher, &unit)));
+        return Answered { unit, reply };
+    }
+    let attempt = 1 + unit.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
+    let span = traces::batch(dispatcher.adapter.destination(), unit.kind.name(), unit.jobs.len(), attempt);
+    let reply = reply(dispatcher, errand, limits, &unit).instrument(span.clone()).await;
+    if let Some(code) = code_of(&reply) {
+        traces::failed(&span, code);
+    }
+    if reply.is_ok() {
+        unit.jobs.iter_mut().for_each(|job| job.calls += 1);
+    }
+    Answered { unit, reply }
+}
+
+/// Why a call came to nothing, if it did.
+fn code_of(reply: &Result<Reply, Code>) -> Option<&Code> {
+    match reply {
+        Err(code) => Some(code),
+        Ok(Err(error)) => Some(error.code()),
+        Ok(Ok(_)) => None,
+    }
+}
+
+fn not_sent(dispatcher: &ApiDispatcher, unit: &Unit) -> Vec<Outcome> {
+    let destination = dispatcher.adapter.destination();
+    tracing::info!(%destination, operation = ?unit.kind, records = unit.jobs.len(), "dry run: not sent");
+    unit.jobs.iter().map(|_| Outcome::Delivered(Some(Code::new("DRY_RUN")))).collect()
+}
+
+async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, limits: Limits, unit: &Unit) -> Result<Reply, Code> {
+    let ApiDispatcher { adapter, breaker, rate_limiter, .. } = dispatcher;
+    let refused = |code: Code| {
+        errand.meter.met_open_breaker();
+        code
+    };
+    if let Some(code) = breaker.refusal() {
+        return Err(refused(code));
+    }
+    let batch: Vec<&Payload> = unit.jobs.iter().map(|job| &job.payload).collect();
+    let out_of_time = || Code::new("OUT_OF_TIME");
+    let latest = errand.deadline.checked_sub(SHORTEST_CALL).ok_or_else(out_of_time)?;
+    let places = rate_limiter.acquire(requests(&batch, unit.kind, limits), latest, errand.meter).await;
+    let places = places.ok_or_else(out_of_time)?;
+    // Only now: much may have been learnt while this call waited for its turn.
+    let pass = match breaker.permit() {
+        Ok(pass) => pass,
+        Err(code) => {
+            places.give_back();
+            return Err(refused(code));
+        }
+    };
+    let started = Instant::now();
+    let call = Call { give_up_at: errand.deadline, meter: errand.meter };
+    let answer = match unit.kind {
+        Kind::Upsert => adapter.upsert(&batch, call),
+        Kind::Delete => adapter.delete(&batch, call),
+    };
+    let answer = AssertUnwindSafe(answer).catch_unwind().await;
+    drop(places);
+    let internal = || Err(CallError::Retry { code: Code::new("INTERNAL_ERROR"), after: None, pressure: false });
+    let reply = answer.unwrap_or_else(|_| internal());
+    learn(dispatcher, errand, pass, started, &reply);
+    Ok(reply)
+}
+
+/// The requests that the adapter will make of a batch.
+fn requests(batch: &[&Payload], kind: Kind, limits: Limits) -> u32 {
+    match kind {
+        Kind::Upsert => limits.upsert_calls + u32::from(batch.iter().any(|payload| payload.guarded)),
+        // Its look-up brings the version along.
+        Kind::Delete => limits.delete_calls,
+    }
+}
+
+/// What an answer tells about the destination, whomever it was about.
+fn learn(dispatcher: &ApiDispatcher, errand: Errand<'_>, pass: Pass<'_>, started: Instant, reply: &Reply) {
+    let ApiDispatcher { concurrency, rate_limiter, retry, .. } = dispatcher;
+    rate_limiter.learn(errand.meter.quota());
+    match reply {
+        Ok(_) | Err(CallError::Refused { .. }) => {
+            pass.answered();
+            concurrency.grow();
+        }
+        Err(CallError::Retry { code, after, pressure }) => {
+            // Whoever names a time to wait has too much to do, whatever the reason.
+            if *pressure || after.is_some() {
+                concurrency.cut(started);
+            }
+            match after {
+                // A system that asks for less is there.
+                Some(after) if *pressure => {
+                    errand.meter.rate_limited();
+                    pass.answered();
+                    rate_limiter.pause(retry.at_most(*after));
+                }
+                _ => {
+                    if pass.failed(code) {
+                        tell_silence(dispatcher, errand, code);
+                    }
+                }
+            }
+        }
+        Err(CallError::Stop(stop)) => {
+            if pass.stop(stop) {
+                tell_stop(dispatcher, errand, stop);
+            }
+        }
+    }
+}
+
+fn tell_silence(dispatcher: &ApiDispatcher, errand: Errand<'_>, code: &Code) {
+    let destination = dispatcher.adapter.destination();
+    errand.meter.met_open_breaker();
+    tracing::error!(
+        %destination, %code,
+        "destination does not answer: no calls for a while, its records fail and come again"
+    );
+}
+
+fn tell_stop(dispatcher: &ApiDispatcher, errand: Errand<'_>, stop: &Stop) {
+    let destination = dispatcher.adapter.destination();
+    errand.meter.stopped(stop.cause);
+    tracing::error!(
+        %destination, code = %stop.code, cause = ?stop.cause, remedy = stop.remedy,
+        "destination stopped: its records fail and come again"
+    );
+}

@@ -1,0 +1,221 @@
+//! The rate limiter: never more calls in any stretch of time than the budget says, start-up included.
+//!
+//! Alone, an environment keeps to its share of the budget, by an exact log of its calls ([`window`]). With the state
+//! table, all environments share the whole budget, by time slots ([`lease`]); where the table does not answer, each
+//! goes on with its share. In both cases the answers of the system may make it slower ([`budget`]).
+//!
+//! No leaky bucket: one of the size B that fills with R lets B + R·T through in a stretch T, so that it either
+//! exceeds the budget after a pause or leaves a part of it unused for ever.
+
+mod budget;
+mod lease;
+mod shared;
+mod table;
+mod window;
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use self::budget::{Budget, spacing};
+use self::shared::{Shared, Table, Turn};
+pub use self::table::{LeaseError, LeaseTable};
+use self::window::{Room, Window};
+use super::settings::RateLimit;
+use crate::telemetry::{Meter, Quota};
+
+/// Limits the calls to one destination.
+#[derive(Debug)]
+pub struct RateLimiter {
+    state: Mutex<State>,
+    answered: Notify,
+    shared: OnceLock<Shared>,
+}
+
+#[derive(Debug)]
+struct State {
+    whole: Budget,
+    share: u32,
+    has_table: bool,
+    quota: Quota,
+    window: Window,
+    last_start: Option<Instant>,
+    /// The system's own word: nothing before then.
+    paused_until: Option<Instant>,
+    alone: Alone,
+}
+
+/// The calls made without the table's word. As long as one is in the window, all of the window's have to fit into the
+/// share: the others may just as well have been alone.
+#[derive(Debug, Default)]
+struct Alone {
+    under_way: u32,
+    until: Option<Instant>,
+}
+
+/// The places of a call's requests; they come free again a window's length after this is dropped, which the answer
+/// does, or whatever ends the waiting for it.
+#[derive(Debug)]
+pub struct Places<'a> {
+    limiter: &'a RateLimiter,
+    calls: u32,
+    is_alone: bool,
+}
+
+impl RateLimiter {
+    /// A limiter of `budget`, divided among `share` environments.
+    pub fn new(budget: RateLimit, share: u32) -> Self {
+        let state = State {
+            whole: budget.into(),
+            share,
+            has_table: false,
+            quota: Quota::default(),
+            window: Window::default(),
+            last_start: None,
+            paused_until: None,
+            alone: Alone::default(),
+        };
+        Self { state: Mutex::new(state), answered: Notify::new(), shared: OnceLock::new() }
+    }
+
+    /// From now on the whole budget is shared through `table`.
+    pub fn share_through(&self, table: LeaseTable) {
+        self.share(Table::Real(table));
+    }
+
+    fn share(&self, table: Table) {
+        self.lock().has_table = true;
+        self.shared.get_or_init(|| Shared::new(table));
+    }
+
+    /// Takes another budget. The calls made so far stay in the window.
+    pub fn set_budget(&self, budget: RateLimit, share: u32) {
+        let mut state = self.lock();
+        (state.whole, state.share) = (budget.into(), share);
+    }
+
+    /// Waits until a call that makes `calls` requests may be made; `None`, as soon as that is known, where it would be
+    /// after `until`.
+    pub async fn acquire(&self, calls: u32, until: Instant, meter: &Meter) -> Option<Places<'_>> {
+        let shared = self.shared.get();
+        let mut is_alone = shared.is_none();
+        loop {
+            self.wait_for_room(calls, is_alone, until).await?;
+            if let Some(shared) = shared {
+                let account = self.lock().account();
+                is_alone = match shared.turn(calls, account, until, meter).await {
+                    Turn::Come => false,
+                    Turn::NotInTime => return None,
+                    Turn::Alone => true,
+                };
+            }
+            // While one waited for its turn, others may have taken the room: the turn is then lost, and no harm done.
+            if self.lock().enter(calls, is_alone) {
+                return Some(Places { limiter: self, calls, is_alone });
+            }
+        }
+    }
+
+    /// Takes the system's word that nothing may be sent for `pause`.
+    pub fn pause(&self, pause: Duration) {
+        let mut state = self.lock();
+        state.paused_until = state.paused_until.max(Some(Instant::now() + pause));
+    }
+
+    /// Takes note of what the system tells of the account, if it tells anything.
+    pub fn learn(&self, quota: Quota) {
+        if quota != Quota::default() {
+            self.lock().quota = quota;
+        }
+    }
+
+    async fn wait_for_room(&self, calls: u32, is_alone: bool, until: Instant) -> Option<()> {
+        loop {
+            let answered = self.answered.notified();
+            let room = self.lock().room(calls, is_alone);
+            match room {
+                Room::Now => return (Instant::now() <= until).then_some(()),
+                Room::At(at) if at > until => return None,
+                Room::At(at) => sleep_until(at).await,
+                Room::AfterAnAnswer => timeout_at(until, answered).await.ok()?,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The whole budget, as far as the account allows it.
+    fn account(&self) -> Budget {
+        self.whole.lowered_by(&self.quota)
+    }
+
+    fn own(&self) -> Budget {
+        self.account().divided(self.share)
+    }
+
+    fn room(&mut self, calls: u32, is_alone: bool) -> Room {
+        let now = Instant::now();
+        // The calls that all made by slots were spread evenly, and as evenly leave the window: those that each makes
+        // alone may take their places as evenly, and not at once.
+        let takes_over = if is_alone && self.has_table { self.own().interval() } else { Duration::ZERO };
+        let space = spacing(self.own(), &self.quota).max(takes_over);
+        let spaced = self.last_start.map(|start| start + space);
+        if let Some(at) = self.paused_until.max(spaced).filter(|at| *at > now) {
+            return Room::At(at);
+        }
+        let keeps_to_share = is_alone || self.alone.under_way > 0 || self.alone.until.is_some_and(|until| until > now);
+        self.window.room(calls, if keeps_to_share { self.own() } else { self.account() }, now)
+    }
+
+    fn enter(&mut self, calls: u32, is_alone: bool) -> bool {
+        let is_free = self.room(calls, is_alone) == Room::Now;
+        if is_free {
+            self.window.enter(calls);
+            self.last_start = Some(Instant::now());
+            self.alone.under_way += if is_alone { calls } else { 0 };
+        }
+        is_free
+    }
+
+    fn leave(&mut self, calls: u32, is_alone: bool) {
+        if calls == 0 {
+            return;
+        }
+        let budget = if is_alone { self.own() } else { self.account() };
+        let now = Instant::now();
+        self.take_back(calls, is_alone);
+        self.window.keep(calls, budget, now);
+        if is_alone {
+            self.alone.until = Some(now + budget.window);
+        }
+    }
+
+    fn take_back(&mut self, calls: u32, is_alone: bool) {
+        self.window.leave(calls);
+        self.alone.under_way -= if is_alone { calls } else { 0 };
+    }
+}
+
+impl Places<'_> {
+    /// The call was not made after all.
+    pub fn give_back(mut self) {
+        self.limiter.lock().take_back(self.calls, self.is_alone);
+        self.calls = 0;
+    }
+}
+
+impl Drop for Places<'_> {
+    fn drop(&mut self) {
+        self.limiter.lock().leave(self.calls, self.is_alone);
+        self.limiter.answered.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,332 @@
+//! The limiter in virtual time: alone, and several environments with one table in memory.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::lease::{Ask, Leased, Micros, Schedule, micros};
+use super::*;
+
+const MILLI: Duration = Duration::from_millis(1);
+const FAR: Duration = Duration::from_hours(24);
+
+/// The item of the state table, as one environment sees it: through its own clock and network.
+#[derive(Debug)]
+pub(super) struct MemoryTable {
+    item: Arc<Item>,
+    started: Instant,
+    /// How far this environment's clock is ahead.
+    ahead: Micros,
+    latency: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Item {
+    next: Mutex<Option<Micros>>,
+    leases: Mutex<Vec<(Micros, Micros)>>,
+    is_silent: std::sync::atomic::AtomicBool,
+}
+
+impl MemoryTable {
+    /// What [`LeaseTable`] does by conditional writes.
+    pub(super) async fn lease(&self, ask: Ask) -> Result<Leased, LeaseError> {
+        sleep_until(Instant::now() + self.latency).await;
+        if self.item.is_silent.load(std::sync::atomic::Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        let mut next = self.item.next.lock().expect("sound");
+        let first = next.filter(|next| *next >= ask.oldest).unwrap_or(ask.earliest);
+        if first > ask.latest {
+            return Ok(Leased::TooLate(first));
+        }
+        *next = Some(first + ask.length());
+        self.item.leases.lock().expect("sound").push((first, first + ask.length()));
+        Ok(Leased::From(first))
+    }
+
+    pub(super) fn now(&self) -> Micros {
+        1_700_000_000_000_000 + micros(self.started.elapsed()) + self.ahead
+    }
+}
+
+fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+/// The most calls in any stretch of the length `window`.
+fn busiest(arrivals: &mut [Duration], window: Duration) -> usize {
+    arrivals.sort_unstable();
+    let inside = |at: usize| arrivals[at..].iter().take_while(|time| **time < arrivals[at] + window).count();
+    (0..arrivals.len()).map(inside).max().unwrap_or(0)
+}
+
+/// Environments that share a budget.
+struct Fleet {
+    item: Arc<Item>,
+    limiters: Vec<RateLimiter>,
+    started: Instant,
+    arrivals: Mutex<Vec<Duration>>,
+}
+
+impl Fleet {
+    /// Environments with these clocks, and tables so far away.
+    fn new(budget: RateLimit, share: u32, environments: &[(Micros, Duration)]) -> Self {
+        let (item, started) = (Arc::new(Item::default()), Instant::now());
+        let limiter = |(ahead, latency): &(Micros, Duration)| {
+            let table = MemoryTable { item: Arc::clone(&item), started, ahead: *ahead, latency: *latency };
+            let limiter = RateLimiter::new(budget, share);
+            limiter.share(Table::Memory(table));
+            limiter
+        };
+        let limiters = environments.iter().map(limiter).collect();
+        Self { item, limiters, started, arrivals: Mutex::default() }
+    }
+
+    /// One worker of one environment: calls of `requests` with this latency, `delay` of which is the way there, and
+    /// `rest` before each next one; until `end`.
+    async fn work(&self, environment: usize, end: Duration, mut next: impl FnMut() -> Load) {
+        let meter = Meter::default();
+        loop {
+            let Load { requests, delay, latency, rest } = next();
+            sleep_until(Instant::now() + rest).await;
+            let Some(places) = self.limiters[environment].acquire(requests, self.started + end, &meter).await else {
+                return;
+            };
+            let sent = self.started.elapsed();
+            (0..requests).for_each(|_| self.arrivals.lock().expect("sound").push(sent + delay));
+            sleep_until(Instant::now() + latency.max(delay)).await;
+            drop(places);
+        }
+    }
+}
+
+struct Load {
+    requests: u32,
+    delay: Duration,
+    latency: Duration,
+    rest: Duration,
+}
+
+fn steady(latency: u64) -> Load {
+    Load {
+        requests: 1,
+        delay: MILLI * 2,
+        latency: MILLI * u32::try_from(latency).expect("short"),
+        rest: Duration::ZERO,
+    }
+}
+
+const HUBSPOT: RateLimit = RateLimit { requests: 100, per_ms: 10_000 };
+
+#[test]
+fn alone_an_environment_uses_more_than_nine_tenths_of_its_share() {
+    in_virtual_time(async {
+        let limiter = RateLimiter::new(HUBSPOT, 4);
+        let (start, meter) = (Instant::now(), Meter::default());
+        for _ in 0..250 {
+            let places = limiter.acquire(1, start + FAR, &meter).await.expect("in time");
+            sleep_until(Instant::now() + MILLI * 300).await;
+            drop(places);
+        }
+        // 250 calls are ten windows' worth; the first window's calls wait for nobody.
+        assert!((90..=111).contains(&start.elapsed().as_secs()), "{:?} for 250 calls", start.elapsed());
+    });
+}
+
+#[test]
+fn four_environments_use_more_than_nine_tenths_of_the_budget_with_about_a_write_a_second_each() {
+    in_virtual_time(async {
+        let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5); 4]);
+        let end = Duration::from_mins(2);
+        let mut random = fastrand::Rng::with_seed(7);
+        let worker = |environment| {
+            let mut random = random.fork();
+            fleet.work(environment, end, move || steady(random.u64(150..900)))
+        };
+        futures_util::future::join_all((0..16).map(|at| at % 4).map(worker)).await;
+        let mut arrivals = fleet.arrivals.into_inner().expect("sound");
+        let used = arrivals.len() * 100 / (12 * 100);
+        assert!((90..=100).contains(&used), "{used} % of the budget");
+        assert!(busiest(&mut arrivals, Duration::from_secs(10)) <= 100);
+        let writes = fleet.item.leases.lock().expect("sound").len();
+        assert!((4 * 60..=4 * 150).contains(&writes), "{writes} writes of 4 environments in 120 s");
+    });
+}
+
+#[test]
+fn one_busy_environment_may_use_what_the_others_do_not() {
+    in_virtual_time(async {
+        let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5)]);
+        let end = Duration::from_mins(2);
+        futures_util::future::join_all((0..4).map(|_| fleet.work(0, end, || steady(250)))).await;
+        let calls = fleet.arrivals.lock().expect("sound").len();
+        assert!((1080..=1200).contains(&calls), "{calls} of 1200 calls");
+        let writes = fleet.item.leases.lock().expect("sound").len();
+        assert!((110..=140).contains(&writes), "{writes} writes in 120 s");
+    });
+}
+
+#[test]
+fn a_silent_table_delays_little_and_leaves_each_its_share() {
+    in_virtual_time(async {
+        let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5); 4]);
+        let silent = |is: bool| fleet.item.is_silent.store(is, std::sync::atomic::Ordering::Relaxed);
+        let outage = async {
+            for is_silent in [true, false, true, false] {
+                silent(is_silent);
+                sleep_until(Instant::now() + Duration::from_secs(33)).await;
+            }
+        };
+        let end = Duration::from_secs(132);
+        let workers = futures_util::future::join_all((0..16).map(|at| fleet.work(at % 4, end, || steady(250))));
+        tokio::join!(outage, workers);
+        let mut arrivals = fleet.arrivals.into_inner().expect("sound");
+        assert!(arrivals[0] < Duration::from_millis(350), "the first call waited {:?}", arrivals[0]);
+        assert!(busiest(&mut arrivals, Duration::from_secs(10)) <= 100);
+        let used = arrivals.len() * 100 / 1320;
+        assert!((75..=100).contains(&used), "{used} % of the budget");
+    });
+}
+
+#[test]
+fn an_impossible_queue_is_no_queue() {
+    in_virtual_time(async {
+        let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI)]);
+        let an_hour = micros(Duration::from_hours(1));
+        *fleet.item.next.lock().expect("sound") = Some(1_700_000_000_000_000 + an_hour);
+        let meter = Meter::default();
+        assert!(fleet.limiters[0].acquire(1, fleet.started + Duration::from_mins(2), &meter).await.is_some());
+        *fleet.item.next.lock().expect("sound") = Some(1_700_000_000_000_000 + an_hour / 100);
+        sleep_until(Instant::now() + Duration::from_secs(6)).await;
+        assert!(fleet.limiters[0].acquire(1, fleet.started + Duration::from_secs(20), &meter).await.is_none());
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_would_end_too_late_is_not_begun() {
+    let limiter = RateLimiter::new(RateLimit { requests: 1, per_ms: 1000 }, 1);
+    let (start, meter) = (Instant::now(), Meter::default());
+    drop(limiter.acquire(1, start, &meter).await.expect("room"));
+    assert!(limiter.acquire(1, start + MILLI * 500, &meter).await.is_none());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    limiter.pause(Duration::from_secs(7));
+    assert!(limiter.acquire(1, start + Duration::from_mins(1), &meter).await.is_some());
+    assert!(start.elapsed() >= Duration::from_secs(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_that_were_not_used_are_free_at_once() {
+    let limiter = RateLimiter::new(RateLimit { requests: 2, per_ms: 1000 }, 1);
+    let (start, meter) = (Instant::now(), Meter::default());
+    for _ in 0..10 {
+        limiter.acquire(2, start, &meter).await.expect("room").give_back();
+    }
+    drop(limiter.acquire(2, start, &meter).await.expect("room"));
+    assert!(limiter.acquire(1, start, &meter).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
+    let limiter = RateLimiter::new(RateLimit { requests: 100, per_ms: 1000 }, 1);
+    let (start, meter) = (Instant::now(), Meter::default());
+    let take = async |limiter: &RateLimiter| drop(limiter.acquire(1, start + FAR, &meter).await.expect("in time"));
+    limiter.learn(Quota { window: Some((2, MILLI * 1000)), ..Quota::default() });
+    for _ in 0..4 {
+        take(&limiter).await;
+    }
+    assert_eq!(start.elapsed(), MILLI * 1000, "the account has two a second");
+    limiter.learn(Quota { daily_used: Some(95), daily_max: Some(100), ..Quota::default() });
+    limiter.learn(Quota::default());
+    for _ in 0..10 {
+        take(&limiter).await;
+    }
+    assert_eq!(start.elapsed(), MILLI * 1200, "half of the pace");
+    limiter.learn(Quota { daily_used: Some(5), daily_max: Some(100), ..Quota::default() });
+    limiter.set_budget(RateLimit { requests: 12, per_ms: 5000 }, 1);
+    take(&limiter).await;
+    assert_eq!(start.elapsed(), MILLI * 6000, "the window of five seconds is full since the second pair of calls");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the environments do: bursts and pauses, freezes with slots in hand, leases not used up, stalls of the
+    /// whole machine, clocks apart and networks slow within the bounds of [`lease`], and pairs of requests.
+    #[test]
+    fn no_window_of_the_fleet_has_more_than_the_budget(
+        seed: u64, requests in 2_u32..120, per_ms in 500_u64..12_000, count in 1_usize..6,
+    ) {
+        let mut arrivals = in_virtual_time(async {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let window = Duration::from_millis(per_ms);
+            // Clocks and network share the third that the grace leaves of the twentieth.
+            let clocks = micros(window) / 120;
+            let network = u64::try_from(window.as_micros() / 120).expect("fits");
+            let mut environment =
+                || (random.u64(0..=clocks), Duration::from_millis(random.u64(1..80)));
+            let environments: Vec<_> = (0..count).map(|_| environment()).collect();
+            let fleet = Fleet::new(RateLimit { requests, per_ms }, 4, &environments);
+            let end = window * 6;
+            let worker = |environment| {
+                let mut random = random.fork();
+                fleet.work(environment, end, move || Load {
+                    requests: if random.u32(..8) == 0 { 2 } else { 1 },
+                    delay: Duration::from_micros(random.u64(0..=network)),
+                    latency: window.mul_f64(random.f64() * if random.u32(..10) == 0 { 1.5 } else { 0.05 }),
+                    rest: if random.u32(..10) == 0 { window.mul_f64(random.f64() * 2.0) } else { Duration::ZERO },
+                })
+            };
+            let workers = futures_util::future::join_all((0..count * 4).map(|at| at % count).map(worker));
+            let mut stalls = random.clone();
+            let machine = async {
+                loop {
+                    sleep_until(Instant::now() + window.mul_f64(stalls.f64())).await;
+                    tokio::time::advance(window.mul_f64(stalls.f64() * 0.1)).await;
+                }
+            };
+            tokio::select! {
+                _ = workers => {}
+                () = machine => {}
+            }
+            fleet.arrivals.into_inner().expect("sound")
+        });
+        prop_assert!(!arrivals.is_empty());
+        // With a budget of one slot a pair of requests is one more than it.
+        let allowed = requests as usize;
+        let most = busiest(&mut arrivals, Duration::from_millis(per_ms));
+        prop_assert!(most <= allowed, "{most} calls in a window of {allowed}");
+    }
+
+    #[test]
+    fn no_window_of_one_environment_has_more_than_its_share(
+        seed: u64, requests in 1_u32..60, per_ms in 100_u64..20_000, share in 1_u32..6,
+    ) {
+        let budget = Budget::from(RateLimit { requests, per_ms }).divided(share);
+        let mut arrivals = in_virtual_time(async {
+            let limiter = RateLimiter::new(RateLimit { requests, per_ms }, share);
+            let fleet =
+                Fleet { item: Arc::default(), limiters: vec![limiter], started: Instant::now(), arrivals: Mutex::default() };
+            let mut random = fastrand::Rng::with_seed(seed);
+            let worker = |_| {
+                let mut random = random.fork();
+                fleet.work(0, budget.window * 5, move || {
+                    let latency = budget.window.mul_f64(random.f64() * 0.4);
+                    Load { requests: 1, delay: latency.mul_f64(random.f64()), latency, rest: Duration::ZERO }
+                })
+            };
+            futures_util::future::join_all((0..4).map(worker)).await;
+            fleet.arrivals.into_inner().expect("sound")
+        });
+        let most = busiest(&mut arrivals, budget.window);
+        prop_assert!(most <= budget.calls as usize, "{most} calls in a window of {budget:?}");
+    }
+
+    #[test]
+    fn a_period_and_the_grace_fit_into_the_window(requests in 2_u32..10_000, per_ms in 100_u64..600_000) {
+        let budget = Budget::from(RateLimit { requests, per_ms });
+        let Schedule { period, grace } = Schedule::of(budget);
+        let late = grace + micros(budget.window) / 60 + period;
+        prop_assert!((micros(budget.window) + late).div_ceil(period) <= u64::from(requests));
+    }
+}
