@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 
@@ -185,8 +186,7 @@ impl fmt::Debug for ContactId {
 }
 
 /// One value of `contact.attributes`.
-#[derive(Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, PartialEq)]
 pub enum Attribute {
     /// The attribute was cleared.
     Null,
@@ -196,6 +196,46 @@ pub enum Attribute {
     Number(serde_json::Number),
     /// A text.
     Text(Box<str>),
+}
+
+impl<'de> Deserialize<'de> for Attribute {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Scalar;
+        impl Visitor<'_> for Scalar {
+            type Value = Attribute;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a number, a boolean or null")
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Attribute, E> {
+                Ok(Attribute::Null)
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Attribute, E> {
+                Ok(Attribute::Bool(value))
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Attribute, E> {
+                Ok(Attribute::Number(value.into()))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Attribute, E> {
+                Ok(Attribute::Number(value.into()))
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Attribute, E> {
+                serde_json::Number::from_f64(value).map(Attribute::Number).ok_or_else(|| E::custom("not a number"))
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Attribute, E> {
+                Ok(Attribute::Text(value.into()))
+            }
+        }
+        // Not derived as `untagged`: that tries one variant after the other, with an error's text made for each in
+        // between, and takes a fifth of the time of reading a record.
+        deserializer.deserialize_any(Scalar)
+    }
 }
 
 /// What the typed model does not know.

@@ -1,5 +1,7 @@
 //! Judging an event's values: an [`Event`] of the right shape to a [`ContactChange`].
 
+use std::mem;
+
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -16,86 +18,86 @@ const LONGEST_TEXT: usize = 65_536;
 
 type Judged<T> = Result<T, Box<Refusal>>;
 
-pub(super) fn validate(event: Event<'_>) -> Judged<ContactChange> {
-    let event_id = event.event_id.value().map(|text| &*text.0);
-    let known_event = event_id.filter(|id| id.chars().count() <= LONGEST_EVENT_ID).map(Box::<str>::from);
-    let contact_id = event.contact.value().and_then(|contact| contact.0.id.value());
-    let known_contact = contact_id.and_then(|id| ContactId::new(&id.0)).map(|id| id.as_str().into());
-    judge(event).map_err(|mut refusal| {
-        refusal.event_id = known_event;
-        refusal.contact_id = known_contact;
+pub(super) fn validate(mut event: Event<'_>) -> Judged<ContactChange> {
+    judge(&mut event).map_err(|mut refusal| {
+        let event_id = event.event_id.value().filter(|id| !is_longer(&id.0, LONGEST_EVENT_ID));
+        let contact_id = event.contact.value().and_then(|contact| ContactId::new(&contact.0.id.value()?.0));
+        refusal.event_id = event_id.map(|id| (*id.0).into());
+        refusal.contact_id = contact_id.map(|id| id.as_str().into());
         refusal
     })
 }
 
-fn judge(event: Event<'_>) -> Judged<ContactChange> {
-    let event_id = required(event.event_id, "event_id", LONGEST_EVENT_ID)?;
-    let operation = required(event.operation, "operation", LONGEST_TEXT)?;
-    let operation = Operation::from_name(&operation.0)
+fn judge(event: &mut Event<'_>) -> Judged<ContactChange> {
+    let event_id = required(&event.event_id, "event_id", LONGEST_EVENT_ID)?;
+    let operation = required(&event.operation, "operation", LONGEST_TEXT)?;
+    let operation = Operation::from_name(operation)
         .ok_or_else(|| refuse("UNKNOWN_OPERATION", "operation", "allowed: create, update, delete"))?;
-    let occurred_at = required(event.occurred_at, "occurred_at", LONGEST_TEXT)?;
-    let occurred_at = OffsetDateTime::parse(&occurred_at.0, &Rfc3339)
+    let occurred_at = required(&event.occurred_at, "occurred_at", LONGEST_TEXT)?;
+    let occurred_at = OffsetDateTime::parse(occurred_at, &Rfc3339)
         .map_err(|_| refuse("INVALID_TIMESTAMP", "occurred_at", "allowed: an RFC 3339 time"))?;
-    let Field::Value(person) = event.contact else {
+    let Field::Value(person) = &mut event.contact else {
         return Err(refuse("MISSING_FIELD", "contact", "is required"));
     };
     Ok(ContactChange {
-        event_id: event_id.0.into(),
+        event_id: event_id.into(),
         operation,
         occurred_at,
         version: event.version.value().copied(),
         replay: event.replay.value().copied().unwrap_or(false),
-        contact: contact(person.0, operation)?,
+        contact: contact(&mut person.0, operation)?,
     })
 }
 
-fn contact(person: Person<'_>, operation: Operation) -> Judged<Contact> {
-    let id = required(person.id, "contact.id", usize::MAX)?;
-    let id = ContactId::new(&id.0)
+fn contact(person: &mut Person<'_>, operation: Operation) -> Judged<Contact> {
+    let named = mem::take(&mut person.attributes);
+    let id = required(&person.id, "contact.id", usize::MAX)?;
+    let id = ContactId::new(id)
         .ok_or_else(|| refuse("TOO_LONG", "contact.id", "allowed: 1 to 255 characters after trimming"))?;
-    let kind = kind(person.kind, operation)?;
-    let address = match person.address {
-        Field::Value(address) => address.0,
-        Field::Null => Address::all(|| Field::Null),
-        Field::Absent => Address::all(|| Field::Absent),
+    let kind = kind(&person.kind, operation)?;
+    let address = match &person.address {
+        Field::Value(address) => &address.0,
+        Field::Null => &Address::all(|| Field::Null),
+        Field::Absent => &Address::all(|| Field::Absent),
     };
     Ok(Contact {
         id,
         kind,
-        email: email(person.email)?,
-        first_name: text(person.first_name, "contact.first_name")?,
-        last_name: text(person.last_name, "contact.last_name")?,
-        company: text(person.company, "contact.company")?,
-        job_title: text(person.job_title, "contact.job_title")?,
-        phone: text(person.phone, "contact.phone")?,
-        mobile_phone: text(person.mobile_phone, "contact.mobile_phone")?,
-        website: text(person.website, "contact.website")?,
-        street: text(address.street, "contact.address.street")?,
-        city: text(address.city, "contact.address.city")?,
-        state: text(address.state, "contact.address.state")?,
-        postal_code: text(address.postal_code, "contact.address.postal_code")?,
-        country: text(address.country, "contact.address.country")?,
-        lead_source: text(person.lead_source, "contact.lead_source")?,
-        status: text(person.status, "contact.status")?,
-        attributes: attributes(person.attributes)?,
+        email: email(&person.email)?,
+        first_name: text(&person.first_name, "contact.first_name")?,
+        last_name: text(&person.last_name, "contact.last_name")?,
+        company: text(&person.company, "contact.company")?,
+        job_title: text(&person.job_title, "contact.job_title")?,
+        phone: text(&person.phone, "contact.phone")?,
+        mobile_phone: text(&person.mobile_phone, "contact.mobile_phone")?,
+        website: text(&person.website, "contact.website")?,
+        street: text(&address.street, "contact.address.street")?,
+        city: text(&address.city, "contact.address.city")?,
+        state: text(&address.state, "contact.address.state")?,
+        postal_code: text(&address.postal_code, "contact.address.postal_code")?,
+        country: text(&address.country, "contact.address.country")?,
+        lead_source: text(&person.lead_source, "contact.lead_source")?,
+        status: text(&person.status, "contact.status")?,
+        attributes: attributes(named)?,
     })
 }
 
-fn kind(named: Field<Str<'_>>, operation: Operation) -> Judged<Option<ContactType>> {
+fn kind(named: &Field<Str<'_>>, operation: Operation) -> Judged<Option<ContactType>> {
     if operation == Operation::Delete && named.value().is_none() {
         return Ok(None);
     }
     let name = required(named, "contact.type", LONGEST_TEXT)?;
-    let kind = ContactType::from_name(&name.0);
+    let kind = ContactType::from_name(name);
     let kind =
         kind.ok_or_else(|| refuse("UNKNOWN_TYPE", "contact.type", "allowed: lead, prospect, customer, vendor"))?;
     Ok(Some(kind))
 }
 
-fn email(given: Field<Str<'_>>) -> Judged<Text> {
-    let address = match text(given, "contact.email")? {
+fn email(given: &Field<Str<'_>>) -> Judged<Text> {
+    let address = match optional(given, "contact.email")? {
+        Field::Absent => return Ok(Field::Absent),
+        Field::Null => return Ok(Field::Null),
         Field::Value(address) => address,
-        nothing => return Ok(nothing),
     };
     let address = address.trim().to_lowercase();
     if email_address::EmailAddress::is_valid(&address) {
@@ -122,19 +124,24 @@ fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
 }
 
 /// A field that must be there and hold something.
-fn required<'a>(field: Field<Str<'a>>, name: &str, longest: usize) -> Judged<Str<'a>> {
+fn required<'a>(field: &'a Field<Str<'_>>, name: &str, longest: usize) -> Judged<&'a str> {
     match field {
         Field::Absent | Field::Null => Err(refuse("MISSING_FIELD", name, "is required")),
         Field::Value(text) if text.0.trim().is_empty() => Err(refuse("EMPTY_FIELD", name, "must not be empty")),
         Field::Value(text) if is_longer(&text.0, longest) => {
             Err(refuse("TOO_LONG", name, &format!("allowed: {longest} characters")))
         }
-        Field::Value(text) => Ok(text),
+        Field::Value(text) => Ok(&text.0),
     }
 }
 
-/// An optional text. A blank one says the same as null, to people and to both systems.
-fn text(field: Field<Str<'_>>, name: &str) -> Judged<Text> {
+/// An optional text.
+fn text(field: &Field<Str<'_>>, name: &str) -> Judged<Text> {
+    Ok(optional(field, name)?.map(Into::into))
+}
+
+/// What a field says. A blank text says the same as null, to people and to both systems.
+fn optional<'a>(field: &'a Field<Str<'_>>, name: &str) -> Judged<Field<&'a str>> {
     match field {
         Field::Absent => Ok(Field::Absent),
         Field::Null => Ok(Field::Null),
@@ -142,7 +149,7 @@ fn text(field: Field<Str<'_>>, name: &str) -> Judged<Text> {
         Field::Value(text) if is_longer(&text.0, LONGEST_TEXT) => {
             Err(refuse("TOO_LONG", name, &format!("allowed: {LONGEST_TEXT} characters")))
         }
-        Field::Value(text) => Ok(Field::Value(text.0.into())),
+        Field::Value(text) => Ok(Field::Value(&text.0)),
     }
 }
 
