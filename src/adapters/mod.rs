@@ -7,6 +7,7 @@
 #[cfg(feature = "admin")]
 pub mod doctor;
 mod external;
+mod fields;
 pub mod http;
 pub mod hubspot;
 pub mod salesforce;

@@ -1,11 +1,11 @@
 //! HubSpot's words for a contact: its changes as the `properties` of one input. Pure.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde_json::value::to_raw_value;
 
 use super::Settings;
+use crate::adapters::fields::Fields;
 use crate::adapters::{Code, Rejection, Transformed};
 use crate::contact::{Attribute, Contact, ContactChange, ContactType, Field, Text};
 
@@ -42,13 +42,13 @@ enum Excess {
     Reject,
 }
 
-type Properties<'a> = BTreeMap<&'a str, Cow<'a, str>>;
+type Properties<'a> = Fields<'a, Cow<'a, str>>;
 
 /// The changes of one contact, one laid over the other, as the JSON object `properties`.
 ///
 /// A change of which one value can never be written is left out as a whole, as HubSpot itself would refuse it.
 pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
-    let mut record = Properties::new();
+    let mut record = Properties::none();
     let mut written = Vec::with_capacity(changes.len());
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
@@ -74,13 +74,11 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
 }
 
 /// Writes `later` over `record`, as HubSpot would: value by value, but no stage back to an earlier one.
-fn lay_over<'a>(record: &mut Properties<'a>, later: Properties<'a>) {
-    for (name, value) in later {
-        let held = record.get(name).filter(|_| name == STAGE);
-        if !held.is_some_and(|held| is_backward(held, &value)) {
-            record.insert(name, value);
-        }
+fn lay_over<'a>(record: &mut Properties<'a>, mut later: Properties<'a>) {
+    if let Some(held) = record.get(STAGE) {
+        later.retain(|name, value| name != STAGE || !is_backward(held, value));
     }
+    record.lay_over(later);
 }
 
 fn is_backward(from: &str, to: &str) -> bool {
@@ -91,7 +89,7 @@ fn is_backward(from: &str, to: &str) -> bool {
 /// What one change says, and how many of its values were cut.
 fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(Properties<'a>, u32), Rejection> {
     let contact = &change.contact;
-    let mut properties = Properties::new();
+    let mut properties = Properties::of_contact();
     let mut cuts = 0;
     for (name, field, excess) in texts(contact) {
         let text = match field {
@@ -106,21 +104,21 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(P
                 Excess::Reject => return Err(too_long(name)),
             }
         }
-        properties.insert(name, fitting.into());
+        properties.set(name, fitting.into());
     }
     for (attribute, name) in &settings.attributes {
         if let Some(text) = attribute_text(contact.attributes.get(attribute)) {
             if fit(&text).len() < text.len() {
                 return Err(too_long(name));
             }
-            properties.insert(name, text);
+            properties.set(name, text);
         }
     }
     insert_kind(&mut properties, contact, settings);
     // After the attributes: none of them may take the place of the key or of the version.
-    properties.insert(&settings.id_property, contact.id.as_str().into());
+    properties.set(&settings.id_property, contact.id.as_str().into());
     if !settings.version_property.is_empty() {
-        properties.insert(&settings.version_property, change.guard_version().to_string().into());
+        properties.set(&settings.version_property, change.guard_version().to_string().into());
     }
     Ok((properties, cuts))
 }
@@ -154,10 +152,10 @@ fn insert_kind<'a>(properties: &mut Properties<'a>, contact: &Contact, settings:
         ContactType::Lead | ContactType::Prospect => "",
     };
     if !stage.is_empty() {
-        properties.insert(STAGE, stage.into());
+        properties.set(STAGE, stage.into());
     }
     if !settings.type_property.is_empty() {
-        properties.insert(&settings.type_property, kind.name().into());
+        properties.set(&settings.type_property, kind.name().into());
     }
 }
 

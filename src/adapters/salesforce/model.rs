@@ -3,12 +3,12 @@
 //! Lengths: <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Settings;
+use crate::adapters::fields::Fields;
 use crate::adapters::{Code, Rejection, Transformed};
 use crate::contact::{Attribute, Contact, ContactChange, ContactType, Field, Operation, Text};
 
@@ -43,24 +43,24 @@ enum Value<'a> {
     Type { r#type: &'a str },
 }
 
-type Record<'a> = BTreeMap<&'a str, Value<'a>>;
+type Record<'a> = Fields<'a, Value<'a>>;
 
 /// The changes of one contact, one laid over the other, as the record's JSON. A change of which one value can never
 /// be written is left out as a whole, as Salesforce itself would refuse it.
 pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
-    let mut record = Record::new();
+    let mut record = Record::none();
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match of_change(change, settings) {
             Ok((fields, cut)) => {
-                record.extend(fields);
+                record.lay_over(fields);
                 transformed.cut += cut;
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
     }
     if !record.is_empty() {
-        record.insert("attributes", Value::Type { r#type: &settings.sobject });
+        record.set("attributes", Value::Type { r#type: &settings.sobject });
         transformed.body = to_raw_value(&record).ok();
     }
     transformed
@@ -82,7 +82,7 @@ pub(super) fn with_defaults(body: &RawValue) -> Option<Box<RawValue>> {
 fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(Record<'a>, u32), Rejection> {
     let contact = &change.contact;
     let is_create = change.operation == Operation::Create;
-    let mut record = Record::new();
+    let mut record = Record::of_contact();
     let mut cuts = 0;
     for (name, field, longest, excess) in texts(contact) {
         let value = match field {
@@ -101,20 +101,20 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(R
             Field::Null => Value::Null,
             Field::Absent => continue,
         };
-        record.insert(name, value);
+        record.set(name, value);
     }
     if let Some(status) = status(contact, is_create, settings)? {
-        record.insert("Status", Value::Text(status.into()));
+        record.set("Status", Value::Text(status.into()));
     }
     for (attribute, field) in &settings.attributes {
         if let Some(value) = attribute_value(contact.attributes.get(attribute)) {
-            record.insert(field, value);
+            record.set(field, value);
         }
     }
     // After the attributes: none of them may take the place of the key or of the version.
-    record.insert(&settings.external_id_field, Value::Text(contact.id.as_str().into()));
+    record.set(&settings.external_id_field, Value::Text(contact.id.as_str().into()));
     if !settings.version_field.is_empty() {
-        record.insert(&settings.version_field, Value::Version(change.guard_version().min(LARGEST_VERSION)));
+        record.set(&settings.version_field, Value::Version(change.guard_version().min(LARGEST_VERSION)));
     }
     Ok((record, cuts))
 }
