@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::auth::Token;
 use super::problem::Problem;
-use super::{HubSpot, Settings, errors};
+use super::{HubSpot, Settings, errors, model, sparse};
 use crate::adapters::http::{HttpAnswer, HttpError};
 use crate::adapters::{Call, CallError, Cause, Code, Stop};
 use crate::telemetry::Quota;
@@ -40,8 +40,16 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Every word of it.
     pub(super) fn new(http: HttpAnswer) -> Self {
         let json = serde_json::from_slice(&http.body).unwrap_or_default();
+        Self { status: http.status, json, http }
+    }
+
+    /// The answer of a batch call, of whose results only what a delivery needs is read.
+    fn of_batch(http: HttpAnswer, settings: &Settings) -> Self {
+        let wanted = [model::STAGE, &settings.id_property, &settings.version_property];
+        let json = sparse::read(&http.body, &wanted).unwrap_or_default();
         Self { status: http.status, json, http }
     }
 
@@ -132,7 +140,7 @@ impl HubSpot {
         if let Some(quota) = quota(&answer) {
             call.meter.note_quota(quota);
         }
-        Ok(Answer::new(answer))
+        Ok(Answer::of_batch(answer, &self.settings))
     }
 }
 

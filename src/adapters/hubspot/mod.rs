@@ -13,6 +13,7 @@ mod model;
 mod problem;
 mod rows;
 mod settings;
+mod sparse;
 mod upsert;
 
 use std::sync::Arc;
