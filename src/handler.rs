@@ -141,14 +141,14 @@ fn answer(records: &[Record<'_>], failed: &[Position]) -> Result<KinesisEventRes
 #[derive(Default, Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, rename = "Records")]
-    records: Option<&'a RawValue>,
+    records: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct WireRecord<'a> {
     #[serde(borrow)]
-    kinesis: Option<&'a RawValue>,
+    kinesis: Option<WireKinesis<'a>>,
     #[serde(borrow, rename = "eventID")]
     event_id: Option<&'a RawValue>,
     #[serde(borrow, rename = "eventSourceARN")]
@@ -171,14 +171,12 @@ struct WireKinesis<'a> {
 /// The records of an event, each as far as it can be read.
 fn envelope(payload: &RawValue) -> Result<Vec<Record<'_>>, HandlerError> {
     let envelope: Envelope<'_> = serde_json::from_str(payload.get()).unwrap_or_default();
-    let records = envelope.records.and_then(|records| serde_json::from_str::<Vec<&RawValue>>(records.get()).ok());
-    Ok(records.ok_or(HandlerError::NotKinesis)?.into_iter().map(record).collect())
+    Ok(envelope.records.ok_or(HandlerError::NotKinesis)?.into_iter().map(record).collect())
 }
 
 fn record(raw: &RawValue) -> Record<'_> {
     let wire: WireRecord<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
-    let kinesis: WireKinesis<'_> =
-        wire.kinesis.and_then(|kinesis| serde_json::from_str(kinesis.get()).ok()).unwrap_or_default();
+    let kinesis = wire.kinesis.unwrap_or_default();
     let number = text(kinesis.sequence_number).filter(|number| !number.is_empty());
     Record {
         event_source_arn: text(wire.event_source_arn),
