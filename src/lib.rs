@@ -33,6 +33,7 @@
 //!
 //! - [`contact`]: the contact and its changes; knows nobody
 //! - [`settings`]: settings from outside; the only reader of the environment
+//! - [`aws`]: how the AWS clients are configured
 //! - [`secrets`]: credentials, kept for a while
 //! - [`telemetry`]: logs and metrics; the only room that prints
 //! - [`factory`]: a preset and settings to a handler: the one place where parts meet
@@ -40,6 +41,7 @@
 //! The promises at the edges (events, fates, calls, settings, metrics) are in the README.
 
 pub mod adapters;
+pub mod aws;
 pub mod consume;
 pub mod contact;
 pub mod dispatch;

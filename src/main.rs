@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use contact_sync::factory;
 use contact_sync::settings::Environment;
 use contact_sync::telemetry;
+use contact_sync::{aws, factory};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,7 +22,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Error> {
     let environment = Environment::read()?;
     telemetry::init(environment.log_level, environment.log_format, environment.traces_to.as_deref());
-    let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let aws = aws::config().await;
     let handler = factory::from_environment(&environment, &aws).await?;
     lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {
         let handler = handler.clone();

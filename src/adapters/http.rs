@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, Request, Url};
+use reqwest::{Certificate, Client, Request, Url};
 use secrecy::zeroize::Zeroizing;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::{Call, CallError, Cause, Code, Stop};
 use crate::telemetry::traces;
@@ -17,11 +18,14 @@ use crate::telemetry::traces;
 const LONGEST_BODY: usize = 8 * 1024 * 1024;
 
 /// The one HTTP client of the process: no redirects (they would carry credentials elsewhere), and idle connections
-/// dropped before Lambda's freeze has silently killed them.
+/// dropped before Lambda's freeze has silently killed them. The root certificates are compiled in: to read those of the
+/// system is two fifths of the time to the first poll.
 ///
 /// # Errors
-/// Where the TLS library finds no root certificates.
+/// Where the TLS library does not take the root certificates.
 pub fn client() -> reqwest::Result<Client> {
+    let roots = TLS_SERVER_ROOT_CERTS.iter().map(|root| Certificate::from_der(root));
+    let roots = roots.collect::<reqwest::Result<Vec<_>>>()?;
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -29,6 +33,7 @@ pub fn client() -> reqwest::Result<Client> {
         .connect_timeout(Duration::from_secs(5))
         .tcp_nodelay(true)
         .user_agent(concat!("contact-sync/", env!("CARGO_PKG_VERSION")))
+        .tls_certs_only(roots)
         .build()
 }
 

@@ -1,0 +1,41 @@
+//! The configuration of the AWS clients: the SDK's own, from the standard variables, but that TLS is made ready when AWS
+//! is first called.
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+
+/// The configuration that this process's environment gives.
+pub async fn config() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest()).http_client(AtFirstCall(https())).load().await
+}
+
+/// The SDK's default: its TLS library, and the proxy of the standard variables.
+fn https() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build()
+    })
+}
+
+/// The SDK's HTTP client without its `validate_base_client_config`, which reads the system's root certificates as soon
+/// as a client is made: 45 % of the instructions until the first poll, where nobody has called AWS yet.
+#[derive(Debug)]
+struct AtFirstCall(SharedHttpClient);
+
+impl HttpClient for AtFirstCall {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        self.0.http_connector(settings, components)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.0.connector_metadata()
+    }
+}
