@@ -73,6 +73,15 @@ fuzz: ## Fuzz the event and the change for MINUTES (10)
 mutants: $(CARGO_MUTANTS) ## Break the rooms that decide, line by line, and list what no test notices (half an hour)
 	PATH="$(CURDIR)/$(TOOLS)/bin:$(PATH)" cargo mutants --output target
 
+.PHONY: bench
+bench: ## Measure what a record costs, and write benches/instructions.toml, report.md and report.svg
+	cargo bench --locked --bench cost
+
+.PHONY: bench-check
+bench-check: ## Hold the instructions a record to those recorded (needs valgrind)
+	@if command -v valgrind > /dev/null; then cargo bench --locked --bench cost -- --check; \
+	else echo "bench-check: SKIPPED, valgrind is missing (apt-get install valgrind)" >&2; fi
+
 .PHONY: check
 check: fmt lint doc deps events test ## Everything that must hold before a commit: fmt, lint, doc, deps, events, test
 

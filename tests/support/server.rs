@@ -5,8 +5,10 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper::body::{Body, Bytes, Frame, Incoming};
@@ -130,6 +132,8 @@ pub trait Api: Send + Sync + 'static {
 pub struct Server {
     pub address: SocketAddr,
     accepting: AbortHandle,
+    /// Nanoseconds spent on answers.
+    busy: Arc<AtomicU64>,
 }
 
 impl Server {
@@ -137,15 +141,17 @@ impl Server {
     pub async fn start(api: Arc<impl Api>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
+        let busy = Arc::<AtomicU64>::default();
+        let clock = Arc::clone(&busy);
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let Ok((stream, _)) = listener.accept().await else {
                     continue;
                 };
-                let api = Arc::clone(&api);
+                let (api, clock) = (Arc::clone(&api), Arc::clone(&clock));
                 connections.spawn(async move {
-                    let service = service_fn(move |request| answer(Arc::clone(&api), request));
+                    let service = service_fn(move |request| answer(Arc::clone(&api), Arc::clone(&clock), request));
                     // An error here is a client that went away, or a reply that asked for it.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -155,7 +161,12 @@ impl Server {
             }
         })
         .abort_handle();
-        Self { address, accepting }
+        Self { address, accepting, busy }
+    }
+
+    /// The time that making answers has taken so far.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy.load(Relaxed))
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -189,7 +200,11 @@ impl std::error::Error for Dropped {}
 
 type Outgoing = hyper::Response<BoxBody<Bytes, Dropped>>;
 
-async fn answer(api: Arc<impl Api>, request: hyper::Request<Incoming>) -> Result<Outgoing, Dropped> {
+async fn answer(
+    api: Arc<impl Api>,
+    clock: Arc<AtomicU64>,
+    request: hyper::Request<Incoming>,
+) -> Result<Outgoing, Dropped> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
     let query = head.uri.query().unwrap_or_default();
@@ -205,7 +220,10 @@ async fn answer(api: Arc<impl Api>, request: hyper::Request<Incoming>) -> Result
         let body = http_body_util::Full::new(Bytes::from(answer.body.clone()));
         body.map_err(|never: Infallible| match never {}).boxed()
     };
-    match api.reply(&request) {
+    let started = Instant::now();
+    let reply = api.reply(&request);
+    clock.fetch_add(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    match reply {
         Reply::Answer(answer) => Ok(response(&answer, full(&answer))),
         Reply::Later(wait, answer) => {
             tokio::time::sleep_until(tokio::time::Instant::now() + wait).await;

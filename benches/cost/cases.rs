@@ -1,0 +1,207 @@
+//! The cases: what runs under callgrind, in a process of its own for each.
+
+use std::future::poll_fn;
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use contact_sync::adapters::hubspot::HubSpot;
+use contact_sync::adapters::salesforce::Salesforce;
+use contact_sync::adapters::{Adapter, Call, Outcome, Payload, http};
+use contact_sync::consume::EventConsumer;
+use contact_sync::contact::ContactChange;
+use contact_sync::factory::{self, DESTINATIONS};
+use contact_sync::fold::fold;
+use contact_sync::secrets::{Secret, SecretSource};
+use contact_sync::settings::{Layer, Preset, Settings, load};
+use contact_sync::telemetry::{Lines, Look, Meter};
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::record;
+use crate::support::harness::no_aws;
+
+/// What stands for the case in callgrind's options: it counts inside of this function only.
+pub(crate) const COUNTED: &str = "*cases*counted*";
+
+const LEADS: [&str; 2] = ["lead", "prospect"];
+const CUSTOMERS: [&str; 2] = ["customer", "vendor"];
+
+/// Something whose instructions are counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// Records by which the count is divided.
+    pub(crate) records: usize,
+    work: Work,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    Consume,
+    Fold,
+    Transform(System),
+    /// An upsert, counted until the request has been handed to the HTTP client.
+    Batch(System),
+    /// An upsert, counted from there on.
+    Answer(System),
+    /// The handler from the event to the answer, with so many changes of each contact.
+    Whole {
+        changes: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum System {
+    Salesforce,
+    HubSpot,
+}
+
+impl Case {
+    pub(crate) const ALL: [Self; 13] = [
+        Self::new("consume", 200, Work::Consume),
+        Self::new("fold", 1000, Work::Fold),
+        Self::new("transform for Salesforce", 200, Work::Transform(System::Salesforce)),
+        Self::new("transform for HubSpot", 100, Work::Transform(System::HubSpot)),
+        Self::new("Salesforce batch", 200, Work::Batch(System::Salesforce)),
+        Self::new("HubSpot batch", 100, Work::Batch(System::HubSpot)),
+        Self::new("Salesforce answer", 200, Work::Answer(System::Salesforce)),
+        Self::new("HubSpot answer", 100, Work::Answer(System::HubSpot)),
+        Self::new("whole, 100 records", 100, Work::Whole { changes: 1 }),
+        Self::new("whole, 1000 records", 1000, Work::Whole { changes: 1 }),
+        Self::new("whole, 10000 records", 10_000, Work::Whole { changes: 1 }),
+        Self::new("whole, 10 changes a contact", 1000, Work::Whole { changes: 10 }),
+        Self::new("whole, 100 changes a contact", 1000, Work::Whole { changes: 100 }),
+    ];
+
+    const fn new(name: &'static str, records: usize, work: Work) -> Self {
+        Self { name, records, work }
+    }
+
+    /// Runs the case; `variables` lead to the mocks.
+    pub(crate) fn run(self, variables: &[&str]) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        match self.work {
+            Work::Consume => {
+                let data = record::data(self.records, &LEADS);
+                counted(|| data.iter().for_each(|data| drop(black_box(EventConsumer.consume(Some(data))))));
+            }
+            Work::Fold => {
+                let changes = record::changes(self.records, &LEADS);
+                counted(|| drop(black_box(fold(changes.iter().enumerate()))));
+            }
+            Work::Transform(system) => {
+                let settings = settings(variables);
+                let adapter = system.adapter(&settings);
+                let changes = record::changes(self.records, system.types());
+                counted(|| changes.iter().for_each(|change| drop(black_box(adapter.transform(&[change])))));
+            }
+            Work::Batch(system) => runtime.block_on(upsert(system, self.records, variables, Part::UntilSent)),
+            Work::Answer(system) => runtime.block_on(upsert(system, self.records, variables, Part::FromThereOn)),
+            Work::Whole { changes } => whole(&runtime, self.records, changes, variables),
+        }
+    }
+}
+
+impl System {
+    fn types(self) -> &'static [&'static str] {
+        match self {
+            Self::Salesforce => &LEADS,
+            Self::HubSpot => &CUSTOMERS,
+        }
+    }
+
+    fn adapter(self, settings: &Settings) -> Box<dyn Adapter> {
+        let client = http::client().expect("a client");
+        let secret = |id: &str| {
+            let path = id.strip_prefix("file:").expect("a file");
+            Arc::new(Secret::new(SecretSource::File(path.into())))
+        };
+        match self {
+            Self::Salesforce => {
+                let secret = secret(&settings.salesforce.secret_id);
+                Box::new(Salesforce::new(&settings.salesforce, client, secret))
+            }
+            Self::HubSpot => Box::new(HubSpot::new(&settings.hubspot, client, secret(&settings.hubspot.secret_id))),
+        }
+    }
+}
+
+/// Which part of an upsert is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    UntilSent,
+    FromThereOn,
+}
+
+/// callgrind counts in here.
+#[inline(never)]
+fn counted<T>(work: impl FnOnce() -> T) -> T {
+    black_box(work())
+}
+
+fn settings(variables: &[&str]) -> Settings {
+    let budgets = "[log]\naudit = \"off\"\n[salesforce]\nrate_limit = { requests = 100_000, per_ms = 1000 }\n\
+                   [hubspot]\nrate_limit = { requests = 100_000, per_ms = 1000 }";
+    let mut layers = vec![Layer::from_toml("the bench", budgets).expect("TOML")];
+    for variable in variables {
+        let (name, value) = variable.split_once('=').expect("NAME=VALUE");
+        layers.push(Layer::from_variable(name, value).expect("a variable"));
+    }
+    load(Preset::Local, &layers, &DESTINATIONS).expect("good settings")
+}
+
+/// An adapter's upsert of one full batch, on a connection and with a token that are there already. Its first poll makes
+/// the body and hands the request to the HTTP client; the later ones take the answer and read it.
+async fn upsert(system: System, records: usize, variables: &[&str], part: Part) {
+    let settings = settings(variables);
+    let adapter = system.adapter(&settings);
+    let changes = record::changes(records, system.types());
+    let payloads: Vec<Payload> = changes.iter().map(|change| payload(&*adapter, change)).collect();
+    let batch: Vec<&Payload> = payloads.iter().collect();
+    let meter = Meter::default();
+    for is_counted in [false, true] {
+        let call = Call { give_up_at: Instant::now() + Duration::from_mins(5), meter: &meter };
+        let mut upsert = pin!(adapter.upsert(&batch, call));
+        let mut now = Part::UntilSent;
+        let reply = poll_fn(|context| {
+            let poll: Poll<_> = if is_counted && now == part {
+                counted(|| upsert.as_mut().poll(context))
+            } else {
+                upsert.as_mut().poll(context)
+            };
+            now = Part::FromThereOn;
+            poll
+        });
+        let outcomes = reply.await.expect("an answer");
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Delivered(_))), "{outcomes:?}");
+    }
+}
+
+fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
+    let body = adapter.transform(&[change]).body;
+    Payload { id: change.contact.id.clone(), body, version: change.guard_version(), guarded: false }
+}
+
+/// A whole invocation, on connections and with tokens that are there already.
+fn whole(runtime: &tokio::runtime::Runtime, records: usize, changes: usize, variables: &[&str]) {
+    let lines = Lines::new(tracing::Level::INFO, Look::Json, Box::new(|line| assert!(!black_box(line).is_empty())));
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines)).expect("the first");
+    let handler = factory::build(Preset::Local, &settings(variables), &no_aws()).expect("a handler");
+    let event = |count, contacts| {
+        let payload = RawValue::from_string(record::event(count, contacts)).expect("JSON");
+        let mut context = Context::default();
+        let deadline = SystemTime::now() + Duration::from_mins(10);
+        let deadline = deadline.duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+        context.deadline = u64::try_from(deadline).expect("fits");
+        LambdaEvent::new(payload, context)
+    };
+    runtime.block_on(handler.handle(event(1000, 1000))).expect("an answer");
+    let event = event(records, records / changes);
+    let answer = counted(|| runtime.block_on(handler.handle(event))).expect("an answer");
+    assert!(answer.batch_item_failures.is_empty(), "{:?}", answer.batch_item_failures);
+}

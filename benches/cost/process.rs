@@ -1,0 +1,175 @@
+//! Whole runs: the binary behind a Runtime API, the mocks on a thread of their own.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hyper::body::Bytes;
+use tokio::runtime::Runtime;
+
+use crate::record;
+use crate::support::harness::Mocks;
+use crate::support::mock_hubspot::Endpoint as HubSpotCall;
+use crate::support::mock_salesforce::Endpoint as SalesforceCall;
+use crate::support::runtime_api::{Ended, Function};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
+
+/// The function has this long for an invocation.
+const TIME: Duration = Duration::from_mins(1);
+
+const STARTS: usize = 40;
+const WARMING: usize = 20;
+const INVOCATIONS: usize = 400;
+/// Records of one of those.
+pub(crate) const BATCH: usize = 100;
+
+/// Lambda's largest event has 6 MB: so many records.
+pub(crate) const LARGEST: usize = 3400;
+
+/// How long each system takes to answer where the two are compared.
+const LATENCY: Duration = Duration::from_millis(300);
+
+/// What was measured.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// From the start of the process to its first poll, sorted.
+    pub(crate) starts: Vec<Duration>,
+    /// An invocation's time less the systems' own, sorted.
+    pub(crate) own_times: Vec<Duration>,
+    /// CPU time a record.
+    pub(crate) cpu: Duration,
+    /// API calls for each thousand records.
+    pub(crate) calls: usize,
+    /// The most memory that the process had, of an event of [`LARGEST`] records.
+    pub(crate) peak_kib: u64,
+    pub(crate) event_bytes: usize,
+    /// The time of an invocation with records of both systems, and of one with the slower system's alone.
+    pub(crate) both: Duration,
+    pub(crate) slower: Duration,
+}
+
+/// Runs everything.
+pub(crate) async fn measure() -> Result<Measured, String> {
+    let builder = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = builder.map_err(|error| error.to_string())?;
+    let (quick, slow) = (mocks(&runtime, Duration::ZERO).await?, mocks(&runtime, LATENCY).await?);
+    let starts = starts(&quick).await?;
+    let (own_times, cpu, calls) = invocations(&quick).await?;
+    let (peak_kib, event_bytes) = largest(&quick).await?;
+    let (both, slower) = in_parallel(&slow).await?;
+    let mistakes = [quick.mistakes(), slow.mistakes()].concat();
+    runtime.shutdown_background();
+    if let Some(mistake) = mistakes.first() {
+        return Err(format!("a mistake in the conversation with the systems: {mistake}"));
+    }
+    Ok(Measured { starts, own_times, cpu, calls, peak_kib, event_bytes, both, slower })
+}
+
+/// The mocks, which answer on threads of `runtime`, after `latency`.
+async fn mocks(runtime: &Runtime, latency: Duration) -> Result<Mocks, String> {
+    let starting = Mocks::start_with(move |habits| habits.latency = latency, move |habits| habits.latency = latency);
+    runtime.spawn(starting).await.map_err(|error| error.to_string())
+}
+
+/// The binary, with nothing but the mocks behind it.
+async fn start(mocks: &Mocks) -> Function {
+    let mut variables = mocks.variables();
+    for (name, value) in [
+        ("CONTACT_SYNC_PRESET", "local"),
+        ("CONTACT_SYNC__LOG__AUDIT", "off"),
+        ("CONTACT_SYNC__SALESFORCE__RATE_LIMIT", "{ requests = 100_000, per_ms = 1000 }"),
+        ("CONTACT_SYNC__HUBSPOT__RATE_LIMIT", "{ requests = 100_000, per_ms = 1000 }"),
+    ] {
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+    Function::start(Path::new(BINARY), &variables).await
+}
+
+async fn starts(mocks: &Mocks) -> Result<Vec<Duration>, String> {
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        let mut function = start(mocks).await;
+        starts.push(function.time_to_first_poll().await.ok_or("the function did not start")?);
+        function.kill().await;
+    }
+    starts.sort_unstable();
+    Ok(starts)
+}
+
+/// One invocation, all of whose records have to be delivered; its time.
+async fn invoke(function: &mut Function, event: &Bytes) -> Result<Duration, String> {
+    let started = Instant::now();
+    let ended = function.invoke(event.clone(), "bench", TIME).await;
+    let took = started.elapsed();
+    match &ended {
+        Ended::Answer(answer) if answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) => Ok(took),
+        ended => Err(format!("an invocation went wrong: {ended:?}")),
+    }
+}
+
+/// Own times, CPU time a record, and calls for each thousand records.
+async fn invocations(mocks: &Mocks) -> Result<(Vec<Duration>, Duration, usize), String> {
+    let mut function = start(mocks).await;
+    let event = Bytes::from(record::event(BATCH, BATCH));
+    for _ in 0..WARMING {
+        invoke(&mut function, &event).await?;
+    }
+    let (cpu_before, calls_before) = (cpu(&function)?, calls(mocks));
+    let mut own_times = Vec::new();
+    for _ in 0..INVOCATIONS {
+        let before = busy(mocks);
+        let took = invoke(&mut function, &event).await?;
+        own_times.push(took.saturating_sub(busy(mocks).saturating_sub(before)));
+    }
+    own_times.sort_unstable();
+    let records = u32::try_from(INVOCATIONS * BATCH).expect("fits");
+    let calls = (calls(mocks) - calls_before) * 1000 / (INVOCATIONS * BATCH);
+    Ok((own_times, cpu(&function)?.saturating_sub(cpu_before) / records, calls))
+}
+
+/// The peak of the memory that the largest event takes, and the event's size.
+async fn largest(mocks: &Mocks) -> Result<(u64, usize), String> {
+    let mut function = start(mocks).await;
+    let event = Bytes::from(record::event(LARGEST, LARGEST));
+    invoke(&mut function, &event).await?;
+    let status = read(&function, "status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
+    let peak = peak.and_then(|peak| peak.trim().parse().ok()).ok_or("the peak cannot be read")?;
+    Ok((peak, event.len()))
+}
+
+/// The time of an invocation with records of both systems, and of one with the slower system's records alone.
+async fn in_parallel(slow: &Mocks) -> Result<(Duration, Duration), String> {
+    let mut function = start(slow).await;
+    let mut times = Vec::new();
+    let types: [&[&str]; 4] = [&["lead", "customer"], &["lead", "customer"], &["lead"], &["customer"]];
+    for (types, count) in types.into_iter().zip([200, 200, 100, 100]) {
+        times.push(invoke(&mut function, &record::event_of(count, count, types).into()).await?);
+    }
+    // The first made the connections and got the token.
+    Ok((times[1], times[2].max(times[3])))
+}
+
+fn busy(mocks: &Mocks) -> Duration {
+    mocks.salesforce_server.busy() + mocks.hubspot_server.busy()
+}
+
+fn calls(mocks: &Mocks) -> usize {
+    mocks.salesforce.count(SalesforceCall::Upsert) + mocks.hubspot.count(HubSpotCall::Upsert)
+}
+
+/// The CPU time of all its threads.
+fn cpu(function: &Function) -> Result<Duration, String> {
+    let id = function.id().ok_or("the function has ended")?;
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).map_err(|error| error.to_string())?;
+    let nanos = tasks.flatten().filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Ok(Duration::from_nanos(nanos.sum()))
+}
+
+fn read(function: &Function, file: &str) -> Result<String, String> {
+    let id = function.id().ok_or("the function has ended")?;
+    std::fs::read_to_string(format!("/proc/{id}/{file}")).map_err(|error| error.to_string())
+}

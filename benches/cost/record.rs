@@ -1,0 +1,61 @@
+//! The record that costs are told of: 0.9 KB of JSON, every field set.
+
+use contact_sync::consume::EventConsumer;
+use contact_sync::contact::ContactChange;
+use serde_json::{Value, json};
+
+use crate::support::stream;
+
+const TYPES: [&str; 4] = ["lead", "customer", "prospect", "vendor"];
+
+/// The change at `at`, of one contact among `contacts`; the first of each creates it.
+pub(crate) fn change(at: usize, contacts: usize, types: &[&str]) -> Value {
+    let contact = at % contacts;
+    json!({
+        "event_id": format!("7b2d4c1e-5d0f-4c3a-9a53-{at:012}"),
+        "operation": if at < contacts { "create" } else { "update" },
+        "occurred_at": "2026-11-20T10:15:00.123Z",
+        "version": at + 1,
+        "contact": {
+            "id": format!("c-{contact:06}"), "type": types[contact % types.len()],
+            "email": format!("Ada.Lovelace.{contact:06}@analytical-engines.example.com"),
+            "first_name": "Augusta Ada", "last_name": "King, Countess of Lovelace",
+            "company": "Analytical Engines & Difference Machines Ltd",
+            "job_title": "Principal Engineer, Number Mills", "phone": "+44 20 7946 0000",
+            "mobile_phone": "+44 7700 900123",
+            "website": format!("https://www.analytical-engines.example.com/people/{contact:06}"),
+            "address": {
+                "street": "12 St James's Square, Third Floor", "city": "London", "state": "Greater London",
+                "postal_code": "SW1Y 4JH", "country": "United Kingdom",
+            },
+            "lead_source": "Web", "status": "Working - Contacted",
+            "attributes": {"plan": "team", "seats": 25, "newsletter": true, "region": "emea-north", "score": 87.5},
+        },
+    })
+}
+
+/// `count` changes of `contacts` contacts of all types, as the event that Lambda hands out.
+pub(crate) fn event(count: usize, contacts: usize) -> String {
+    event_of(count, contacts, &TYPES)
+}
+
+/// The same of these types.
+pub(crate) fn event_of(count: usize, contacts: usize, types: &[&str]) -> String {
+    let record = |at| {
+        let change = change(at, contacts, types).to_string();
+        stream::record(0, at, &format!("c-{:06}", at % contacts), change.as_bytes())
+    };
+    json!({"Records": (0..count).map(record).collect::<Vec<_>>()}).to_string()
+}
+
+/// The data of `count` records, as base64.
+pub(crate) fn data(count: usize, types: &[&str]) -> Vec<String> {
+    let text = |at| base64_simd::STANDARD.encode_to_string(change(at, count, types).to_string());
+    (0..count).map(text).collect()
+}
+
+/// The same, consumed.
+pub(crate) fn changes(count: usize, types: &[&str]) -> Vec<ContactChange> {
+    let consume = |data: &String| EventConsumer.consume(Some(data)).expect("allowed");
+    data(count, types).iter().map(consume).collect()
+}
