@@ -51,7 +51,7 @@ pub enum FactoryError {
     #[error("the settings document cannot be read: check CONTACT_SYNC_CONFIG and the function's permissions")]
     Document(#[from] crate::settings::DocumentError),
     /// The HTTP client cannot be made.
-    #[error("the HTTP client cannot be made: the root certificates are missing or unreadable")]
+    #[error("the HTTP client cannot be made")]
     Http(#[from] reqwest::Error),
 }
 

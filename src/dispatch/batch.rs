@@ -220,10 +220,13 @@ mod tests {
                 let is_refused = unit.jobs.iter().any(|job| culprits[job.sources[0]]);
                 if is_refused && unit.jobs.len() > 1 {
                     let suspects: Vec<_> = (0..unit.jobs.len()).filter(|_| random.u32(..100) < named).collect();
-                    current = unit.split(&suspects).map(Some).unwrap_or_else(|(lost, next)| {
-                        given_up.extend(positions(&lost));
-                        next
-                    });
+                    current = unit.split(&suspects).map_or_else(
+                        |(lost, next)| {
+                            given_up.extend(positions(&lost));
+                            next
+                        },
+                        Some,
+                    );
                 } else {
                     settled.extend(positions(&unit.jobs));
                     current = unit.search.take().and_then(|search| Unit::next_of(unit.kind, search));
