@@ -22,9 +22,26 @@ pub(crate) struct DeadLetters {
     pub must: BTreeSet<(Key, Place)>,
     /// Refused, but a later delete may have spared them the question.
     pub may: BTreeSet<(Key, Place)>,
+    /// Those of `must`, by place and contact.
+    of_contact: BTreeMap<(Place, String), Vec<Key>>,
 }
 
 impl DeadLetters {
+    /// The record of this contact is refused there.
+    pub(crate) fn refused(&mut self, record: &Record, place: Place, contact: &str) {
+        self.must.insert((key(record), place));
+        self.of_contact.entry((place, contact.to_owned())).or_default().push(key(record));
+    }
+
+    /// The contact is deleted there: where the delete shared a batch with refused changes, these were not sent.
+    pub(crate) fn deleted(&mut self, place: Place, contact: &str) {
+        for key in self.of_contact.remove(&(place, contact.to_owned())).unwrap_or_default() {
+            let letter = (key, place);
+            self.must.remove(&letter);
+            self.may.insert(letter);
+        }
+    }
+
     /// Holds the stored letters against what has to be stored.
     pub(crate) fn check(&self, letters: &[Value]) -> Result<(), String> {
         let mut missing = self.must.clone();

@@ -167,17 +167,9 @@ fn expected(stream: &Stream, refused: &BTreeSet<String>) -> (Source, DeadLetters
         if !refused.contains(&record.partition_key) {
             source.apply(&change);
         } else if change["operation"] != "delete" {
-            // A delete in the same batch would have spared it the question.
-            letters.may.insert((key(record), place));
-            letters.must.insert((key(record), place));
+            letters.refused(record, place, &record.partition_key);
         } else {
-            letters.must.retain(|((_, number, data), _)| {
-                let mut earlier = stream.shards.iter().flatten();
-                !earlier.any(|other| {
-                    let (_, its_number, its_data) = key(other);
-                    other.partition_key == record.partition_key && its_number == *number && its_data == *data
-                })
-            });
+            letters.deleted(place, &record.partition_key);
         }
     }
     (source, letters)

@@ -111,34 +111,15 @@ impl Expected {
                 let held = expected.held.get_mut(name).expect("both are there");
                 if change["operation"] == "delete" {
                     held.remove(&id);
-                    expected.letters.spare(name, &id, stream);
+                    expected.letters.deleted(name, &id);
                 } else if is_refused {
-                    expected.letters.must.insert((key(record), name));
+                    expected.letters.refused(record, name, &id);
                 } else {
                     held.entry(id.clone()).or_default().extend(attributes.clone());
                 }
             }
         }
         expected
-    }
-}
-
-impl DeadLetters {
-    /// A delete of `id` at `place`: where it shared a batch with refused changes of the contact, these were not sent.
-    fn spare(&mut self, place: &'static str, id: &str, stream: &Stream) {
-        let is_of = |number: &str, data: &str| {
-            let mut records = stream.shards.iter().flatten();
-            records.any(|record| {
-                let (_, its_number, its_data) = key(record);
-                its_number == number && its_data == data && record.partition_key == *id
-            })
-        };
-        let spared: Vec<_> =
-            self.must.iter().filter(|((_, number, data), at)| *at == place && is_of(number, data)).cloned().collect();
-        for letter in spared {
-            self.must.remove(&letter);
-            self.may.insert(letter);
-        }
     }
 }
 

@@ -46,6 +46,8 @@ struct State {
     random: fastrand::Rng,
     struck: u64,
     letters: Vec<Value>,
+    /// Slots are leased by the wall clock. Where time is stopped there are none, so that a seed tells everything.
+    leases_slots: bool,
     /// By partition key and sort key.
     items: BTreeMap<(String, String), Value>,
     mistakes: Vec<String>,
@@ -54,13 +56,21 @@ struct State {
 impl MockAws {
     pub fn new(seed: u64, faults: Faults) -> Arc<Self> {
         let random = fastrand::Rng::with_seed(seed);
-        let state =
-            State { faults, random, struck: 0, letters: Vec::new(), items: BTreeMap::new(), mistakes: Vec::new() };
+        let state = State {
+            faults,
+            random,
+            struck: 0,
+            letters: Vec::new(),
+            leases_slots: true,
+            items: BTreeMap::new(),
+            mistakes: Vec::new(),
+        };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
-    /// A configuration that leads here without a socket.
+    /// A configuration that leads here without a socket, for stopped time.
     pub fn config(self: &Arc<Self>) -> SdkConfig {
+        self.lock().leases_slots = false;
         let client = InProcess(Arc::clone(self));
         harness::no_aws().into_builder().http_client(client).build()
     }
@@ -126,7 +136,10 @@ impl State {
             Some("AmazonSQS.SendMessageBatch") => self.send_message_batch(&body),
             Some("DynamoDB_20120810.PutItem") => self.put_item(&body),
             Some("DynamoDB_20120810.Query") => self.query(&body),
-            Some("DynamoDB_20120810.UpdateItem") => self.update_item(&body),
+            Some("DynamoDB_20120810.UpdateItem") if self.leases_slots => self.update_item(&body),
+            Some("DynamoDB_20120810.UpdateItem") => {
+                error(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException")
+            }
             target => {
                 self.mistakes.push(format!("unknown: {target:?}"));
                 error(400, "UnknownOperationException")
@@ -173,11 +186,11 @@ impl State {
         let key = (key("pk"), key("sk"));
         let held = self.items.get(&key).and_then(|item| number(&item["next_slot"]));
         let next = match body["ConditionExpression"].as_str() {
-            Some("next_slot BETWEEN :now AND :latest") => held
-                .filter(|held| (value(":now")..=value(":latest")).contains(held))
+            Some("next_slot BETWEEN :oldest AND :latest") => held
+                .filter(|held| (value(":oldest")..=value(":latest")).contains(held))
                 .map(|held| held + value(":length")),
-            Some("attribute_not_exists(next_slot) OR next_slot < :now") => {
-                held.is_none_or(|held| held < value(":now")).then(|| value(":end"))
+            Some("attribute_not_exists(next_slot) OR next_slot < :oldest") => {
+                held.is_none_or(|held| held < value(":oldest")).then(|| value(":end"))
             }
             other => {
                 self.mistakes.push(format!("an unexpected condition: {other:?}"));
