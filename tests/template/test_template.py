@@ -238,7 +238,9 @@ class TheFunction(Template):
 
 class LeastPrivilege(Template):
     # What AWS gives no resource for. Everything else names what it is for.
-    WITHOUT_RESOURCE = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+    WITHOUT_RESOURCE = {
+        "secretsmanager:BatchGetSecretValue", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+    }
 
     def statements(self):
         role = self.the("AWS::IAM::Role")
