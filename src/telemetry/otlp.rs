@@ -118,7 +118,7 @@ impl Collector {
             .with_http()
             .with_endpoint(format!("{}/v1/traces", self.endpoint.trim_end_matches('/')))
             .with_http_client(http::client()?)
-            // It would wait by stopping the thread, and with it the process.
+            // An answer waits for it: what is not taken at once is lost.
             .with_retry_policy(RetryPolicy::default().with_max_retries(0))
             .build()?;
         exporter.set_resource(&self.resource);
