@@ -109,6 +109,12 @@ deps: $(CARGO_DENY) $(CARGO_MACHETE) ## Check the dependencies: licences, source
 events: ## Check that the sample events are those that tests/support/make_events.py makes
 	$(PYTHON) tests/support/make_events.py --check
 
+.PHONY: schema
+schema: ## Write the JSON Schema of a change, events/contact-change.schema.json, from the types
+	@mkdir -p target
+	cargo run --quiet --locked --features admin --bin contact-sync-admin -- change-schema > target/schema.json
+	mv target/schema.json events/contact-change.schema.json
+
 # --- the Lambda ------------------------------------------------------------------------------------------------------
 
 .PHONY: build

@@ -67,6 +67,7 @@ pub type Text = Field<Box<str>>;
 
 /// What kind of party a contact is; decides where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ContactType {
     /// Somebody who may become a customer.
@@ -101,6 +102,7 @@ impl ContactType {
 
 /// What happened to the contact in the internal database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// It is new.

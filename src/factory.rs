@@ -110,9 +110,17 @@ impl Factory {
     /// # Errors
     /// Where the HTTP client cannot be made.
     pub fn build(self, preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<Handler, FactoryError> {
+        Ok(Handler::new(Current::fixed(self.pipeline(preset, settings, aws)?)))
+    }
+
+    /// The same handler's pipeline.
+    ///
+    /// # Errors
+    /// Where the HTTP client cannot be made.
+    pub fn pipeline(self, preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<Pipeline, FactoryError> {
         let plant = Plant::new(self, preset, settings, aws)?;
         let wired = plant.wire(settings, &[]);
-        Ok(Handler::new(Current::fixed(plant.pipeline(settings, &wired))))
+        Ok(plant.pipeline(settings, &wired))
     }
 
     /// The same, from the environment; a document is read again while running.
@@ -159,7 +167,11 @@ pub async fn read_settings(
     Ok((layers(environment, &text)?.settings(&DESTINATIONS)?, text))
 }
 
-async fn document(environment: &Environment, ssm: &aws_sdk_ssm::Client) -> Result<String, FactoryError> {
+/// The text of the document that an environment names; empty where it names none.
+///
+/// # Errors
+/// Where it cannot be read.
+pub async fn document(environment: &Environment, ssm: &aws_sdk_ssm::Client) -> Result<String, FactoryError> {
     Ok(match &environment.document {
         Some(source) => source.read(ssm).await?,
         None => String::new(),

@@ -169,7 +169,10 @@ struct WireKinesis<'a> {
 }
 
 /// The records of an event, each as far as it can be read.
-fn envelope(payload: &RawValue) -> Result<Vec<Record<'_>>, HandlerError> {
+///
+/// # Errors
+/// Where it has no records.
+pub fn envelope(payload: &RawValue) -> Result<Vec<Record<'_>>, HandlerError> {
     let envelope: Envelope<'_> = serde_json::from_str(payload.get()).unwrap_or_default();
     Ok(envelope.records.ok_or(HandlerError::NotKinesis)?.into_iter().map(record).collect())
 }

@@ -16,12 +16,13 @@ use crate::contact::ContactChange;
 use crate::dispatch::{ApiDispatcher, Errand};
 use crate::fold::{Position, fold};
 use crate::route::Router;
-use crate::settle::{Ledger, Settled, Settler, Sink};
+use crate::settle::{Entry, Ledger, Settled, Settler, Sink};
 use crate::telemetry::Meter;
 use crate::transform::{GuardMode, SchemaTransformer};
 
 /// The section `[pipeline]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
 pub struct Settings {
@@ -75,6 +76,16 @@ pub struct Outcome {
     pub meters: Vec<(Destination, Meter)>,
 }
 
+/// What is known of a batch once everything has been sent.
+pub struct Sent {
+    /// What became of each record.
+    pub entries: Vec<Entry>,
+    /// The changes, by their records' positions.
+    pub changes: Vec<Option<ContactChange>>,
+    /// Each destination's counts, in the factory's order.
+    pub meters: Vec<(Destination, Meter)>,
+}
+
 /// A filtered, valid change and its place.
 type Processed = (Position, ContactChange);
 
@@ -94,6 +105,13 @@ impl Pipeline {
 
     /// Takes a batch all the way. Whatever is not known when the time is up has failed.
     pub async fn run(&self, records: &[Record<'_>], deadline: Deadline) -> Outcome {
+        let Sent { entries, changes, meters } = self.send(records, deadline.work).await;
+        let settled = self.settler.settle(&entries, records, &changes, deadline.settling).await;
+        Outcome { settled, meters }
+    }
+
+    /// Takes a batch to its destinations, and settles nothing yet.
+    pub async fn send(&self, records: &[Record<'_>], until: Instant) -> Sent {
         let ledger = Ledger::new(records.len());
         let meters: Vec<Meter> = self.connections.iter().map(|_| Meter::default()).collect();
         let mut changes: Vec<Option<ContactChange>> = Vec::new();
@@ -105,18 +123,16 @@ impl Pipeline {
                 tokio::join!(self.consume(records, &ledger, processed), self.collect(queue, &ledger, &mut changes),);
             routed
         };
-        let routed = timeout_at(deadline.work, collecting).await.ok();
+        let routed = timeout_at(until, collecting).await.ok();
         if let Some(routed) = routed {
             let each = routed.into_iter().enumerate().map(|(destination, positions)| {
                 let sink = Sink { ledger: &ledger, destination, meter: &meters[destination] };
-                self.deliver(positions, &changes, sink, deadline.work)
+                self.deliver(positions, &changes, sink, until)
             });
             join_all(each).await;
         }
-        let entries = ledger.close();
-        let settled = self.settler.settle(&entries, records, &changes, deadline.settling).await;
         let names = self.connections.iter().map(|connection| connection.dispatcher.adapter.destination());
-        Outcome { settled, meters: names.zip(meters).collect() }
+        Sent { entries: ledger.close(), meters: names.zip(meters).collect(), changes }
     }
 
     /// Records to changes.

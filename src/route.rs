@@ -6,6 +6,7 @@ use crate::contact::{ContactChange, ContactType};
 
 /// The section `[routes]`: the destinations of each type, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
 pub struct Routes {

@@ -24,6 +24,9 @@ const TIME_TO_LIVE: Duration = Duration::from_mins(10);
 /// A source that has not answered by then does not answer. The SDK itself waits for an answer without end.
 const LONGEST_READ: Duration = Duration::from_secs(5);
 
+/// The same where an earlier value is at hand: records wait for it.
+const LONGEST_REREAD: Duration = Duration::from_secs(1);
+
 /// Where a secret lives.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
@@ -124,14 +127,14 @@ impl Secret {
     pub async fn get(&self) -> Result<Arc<SecretString>, SecretError> {
         let mut state = self.state.lock().await;
         let Some(value) = state.value.clone() else {
-            return Ok(state.keep(self.source.read().await?));
+            return Ok(state.keep(self.source.read(LONGEST_READ).await?));
         };
         if state.fresh_until.is_some_and(|until| Instant::now() < until) {
             return Ok(value);
         }
         // Before the attempt, so that one that nobody waits for to its end is an attempt too.
         state.fresh_until = Some(Instant::now() + REREAD_EVERY);
-        match self.source.read().await {
+        match self.source.read(LONGEST_REREAD).await {
             Ok(new) => Ok(state.keep(new)),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -156,20 +159,20 @@ impl Secret {
             return Ok(None);
         }
         state.reread_at = Some(Instant::now());
-        let value = state.keep(self.source.read().await?);
+        let value = state.keep(self.source.read(LONGEST_READ).await?);
         Ok(Some(value).filter(is_other))
     }
 }
 
 impl SecretSource {
-    async fn read(&self) -> Result<SecretString, SecretError> {
+    async fn read(&self, longest: Duration) -> Result<SecretString, SecretError> {
         match self {
             Self::File(path) => {
                 let text = std::fs::read_to_string(path);
                 let text = text.map_err(|source| SecretError::File { path: path.clone(), source })?;
                 Ok(SecretString::from(text))
             }
-            Self::SecretsManager(manager, id) => match timeout(LONGEST_READ, manager.read(id)).await {
+            Self::SecretsManager(manager, id) => match timeout(longest, manager.read(id)).await {
                 Ok(read) => read,
                 Err(_) => Err(manager::error(id, "no answer in time")),
             },

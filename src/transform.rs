@@ -18,6 +18,7 @@ use crate::settle::{Sink, Verdict};
 
 /// The section `[guard]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Guard {
     /// Which changes are compared with the version that the destination holds.
@@ -26,6 +27,7 @@ pub struct Guard {
 
 /// Which changes are compared with the version that the destination holds, where it keeps one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum GuardMode {
     /// Those that a replay put back.

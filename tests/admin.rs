@@ -6,6 +6,8 @@ mod dead_letters;
 mod doctor;
 #[path = "admin/killed.rs"]
 mod killed;
+#[path = "admin/preview.rs"]
+mod preview;
 #[path = "admin/replay.rs"]
 mod replay;
 #[path = "admin/stage.rs"]

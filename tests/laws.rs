@@ -12,7 +12,7 @@ use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Map, Value, json};
-use support::harness::{batch, no_aws};
+use support::harness::{Logs, batch, no_aws};
 use support::memory::{Faults, Memory, NAME};
 use support::stream;
 
@@ -84,9 +84,26 @@ fn a_dry_run_calls_nobody_and_fails_nothing() {
     in_virtual_time(async {
         let memory = Memory::new(1, Faults::default());
         let handler = handler(&memory, "[pipeline]\ndry_run = true");
-        let changes: Vec<Value> = (0..10).map(|at| change(at, "create", at, &Map::new())).collect();
+        let logs = Logs::listen();
+        let mut changes: Vec<Value> = (0..9).map(|at| change(at, "create", at, &Map::new())).collect();
+        changes.push(change(9, "delete", 9, &Map::new()));
+        changes[0]["contact"]["last_name"] = "Lovelace".into();
         let answer = stream::invoke(&handler, &batch(&changes), "r").await;
         assert!(stream::failures(&answer).is_empty());
+        assert_eq!(logs.fates(), ["delivered DRY_RUN"; 10]);
+        let lines = logs.lines();
+        let told = lines.iter().filter(|line| line["message"] == "dry run: not sent").map(|line| {
+            assert_eq!((&line["destination"], &line["level"]), (&json!(NAME), &json!("INFO")));
+            (line["operation"].as_str().expect("a name"), line["records"].as_u64(), line["calls"].as_u64())
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort_unstable();
+        assert_eq!(
+            told,
+            [("delete", Some(1), Some(2)), ("upsert", Some(4), Some(1)), ("upsert", Some(5), Some(1))],
+            "a line for each call that would be made"
+        );
+        assert!(lines.iter().all(|line| !line.to_string().contains("Lovelace")));
         assert_eq!(memory.calls(), 0);
     });
 }

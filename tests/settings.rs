@@ -4,6 +4,9 @@
 mod aws;
 #[path = "settings/refresh.rs"]
 mod refresh;
+#[cfg(feature = "admin")]
+#[path = "settings/schemas.rs"]
+mod schemas;
 #[path = "settings/secrets.rs"]
 mod secrets;
 mod support;

@@ -10,11 +10,11 @@ use super::{Refusal, Stage};
 use crate::contact::{Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text};
 
 /// The longest `event_id`, in characters.
-const LONGEST_EVENT_ID: usize = 128;
+pub(super) const LONGEST_EVENT_ID: usize = 128;
 
 /// The longest text of any field, in characters: twice the longest field of either system. What is longer is no
 /// contact's data.
-const LONGEST_TEXT: usize = 65_536;
+pub(super) const LONGEST_TEXT: usize = 65_536;
 
 type Judged<T> = Result<T, Box<Refusal>>;
 

@@ -2,6 +2,8 @@
 //! A format of another change feed would be a file beside `change.rs`.
 
 mod change;
+#[cfg(feature = "admin")]
+mod schema;
 mod wire;
 
 use std::borrow::Cow;
@@ -10,11 +12,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "admin")]
+pub use self::schema::schema;
 use crate::adapters::{Code, Rejection};
 use crate::contact::{ContactChange, ContactType, Operation};
 
 /// The section `[filter]`: which changes are for us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
 pub struct Filter {

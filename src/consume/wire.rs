@@ -42,30 +42,39 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
 /// The change event.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[expect(clippy::struct_field_names, reason = "the fields are named as on the wire")]
 pub(super) struct Event<'a> {
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "admin", schemars(with = "super::schema::EventId"))]
     pub(super) event_id: Field<Str<'a>>,
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "admin", schemars(with = "super::schema::OperationName"))]
     pub(super) operation: Field<Str<'a>>,
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "admin", schemars(with = "super::schema::Time"))]
     pub(super) occurred_at: Field<Str<'a>>,
     #[serde(default)]
     pub(super) version: Field<u64>,
     #[serde(default)]
     pub(super) replay: Field<bool>,
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "admin", schemars(with = "Person"))]
     pub(super) contact: Field<Object<Person<'a>>>,
 }
 
-/// The contact in it.
+/// The contact that changed.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 pub(super) struct Person<'a> {
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "admin", schemars(with = "super::schema::Id"))]
     pub(super) id: Field<Str<'a>>,
     #[serde(borrow, default, rename = "type")]
+    #[cfg_attr(feature = "admin", schemars(with = "super::schema::TypeName"))]
     pub(super) kind: Field<Str<'a>>,
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "admin", schemars(with = "super::schema::Email"))]
     pub(super) email: Field<Str<'a>>,
     #[serde(borrow, default)]
     pub(super) first_name: Field<Str<'a>>,
@@ -91,8 +100,9 @@ pub(super) struct Person<'a> {
     pub(super) attributes: Field<Named>,
 }
 
-/// The address in that.
+/// Its postal address; null clears every part.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 pub(super) struct Address<'a> {
     #[serde(borrow, default)]
     pub(super) street: Field<Str<'a>>,

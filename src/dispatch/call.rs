@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::batch::Unit;
 use super::breaker::Pass;
-use super::{ApiDispatcher, Errand, Kind};
+use super::{ApiDispatcher, Errand, Kind, Listener, Planned};
 use crate::adapters::{Call, CallError, Code, Limits, Outcome, Payload, Reply, Stop};
 use crate::telemetry::traces;
 
@@ -25,8 +25,8 @@ pub(super) struct Answered {
 
 /// Makes the call, or says why not.
 pub(super) async fn call(dispatcher: &ApiDispatcher, errand: Errand<'_>, limits: Limits, mut unit: Unit) -> Answered {
-    if dispatcher.dry_run {
-        let reply = Ok(Ok(not_sent(dispatcher, &unit)));
+    if let Some(listener) = &dispatcher.dry_run {
+        let reply = Ok(Ok(not_sent(dispatcher, listener, limits, &unit)));
         return Answered { unit, reply };
     }
     let attempt = 1 + unit.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
@@ -50,9 +50,14 @@ fn code_of(reply: &Result<Reply, Code>) -> Option<&Code> {
     }
 }
 
-fn not_sent(dispatcher: &ApiDispatcher, unit: &Unit) -> Vec<Outcome> {
-    let destination = dispatcher.adapter.destination();
-    tracing::info!(%destination, operation = ?unit.kind, records = unit.jobs.len(), "dry run: not sent");
+fn not_sent(dispatcher: &ApiDispatcher, listener: &Listener, limits: Limits, unit: &Unit) -> Vec<Outcome> {
+    let batch: Vec<&Payload> = unit.jobs.iter().map(|job| &job.payload).collect();
+    listener.tell(&Planned {
+        destination: dispatcher.adapter.destination(),
+        kind: unit.kind,
+        calls: requests(&batch, unit.kind, limits),
+        jobs: &unit.jobs,
+    });
     unit.jobs.iter().map(|_| Outcome::Delivered(Some(Code::new("DRY_RUN")))).collect()
 }
 

@@ -6,6 +6,7 @@ mod batch;
 mod breaker;
 mod call;
 mod concurrency;
+mod dry_run;
 mod job;
 mod rate_limit;
 mod retry;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 pub use breaker::{Breaker, Pass};
 pub use concurrency::Concurrency;
+pub use dry_run::{Listener, Planned};
 pub use job::{Job, Kind};
 pub use rate_limit::{LeaseError, LeaseTable, Places, RateLimiter};
 pub use retry::RetryPolicy;
@@ -41,8 +43,8 @@ pub struct ApiDispatcher {
     pub breaker: Arc<Breaker>,
     /// How many calls at once.
     pub concurrency: Arc<Concurrency>,
-    /// Do everything but the calls.
-    pub dry_run: bool,
+    /// Do everything but the calls, which it is told of instead.
+    pub dry_run: Option<Listener>,
 }
 
 /// What one invocation brings.

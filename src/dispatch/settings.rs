@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A budget of calls: this many in each stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// Calls in each stretch.
@@ -14,6 +15,7 @@ pub struct RateLimit {
 
 /// How often, and how far apart, a call is tried within one invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
     /// Tries in all, the first one included.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::adapters::External;
-use crate::dispatch::{ApiDispatcher, Concurrency, RateLimiter, RetryPolicy};
+use crate::dispatch::{ApiDispatcher, Concurrency, Listener, RateLimiter, RetryPolicy};
 use crate::pipeline::Connection;
 use crate::settings::Settings;
 use crate::transform::GuardMode;
@@ -41,7 +41,7 @@ impl Wired {
             breaker: of_section.map_or_else(Arc::default, |old| Arc::clone(&old.breaker)),
             concurrency: of_concurrency
                 .map_or_else(|| Arc::new(Concurrency::new(max_in_flight)), |old| Arc::clone(&old.concurrency)),
-            dry_run: settings.pipeline.dry_run,
+            dry_run: settings.pipeline.dry_run.then(Listener::log),
         };
         let guard = if keeps_versions { settings.guard.mode } else { GuardMode::Off };
         Self { connection: Connection { dispatcher, guard }, section, max_in_flight }
@@ -100,7 +100,7 @@ mod tests {
             assert_eq!(Arc::ptr_eq(&old.breaker, &new.breaker), adapter_and_breaker, "breaker: {document}");
             assert!(Arc::ptr_eq(&old.rate_limiter, &new.rate_limiter), "rate limiter: {document}");
             assert_eq!(Arc::ptr_eq(&old.concurrency, &new.concurrency), concurrency, "concurrency: {document}");
-            assert_eq!(new.dry_run, document.contains("dry_run"), "what is set is in force: {document}");
+            assert_eq!(new.dry_run.is_some(), document.contains("dry_run"), "what is set is in force: {document}");
         }
     }
 }

@@ -100,6 +100,14 @@ impl Layers {
         Ok(Self { preset, layers })
     }
 
+    /// The same, with `layer` between the preset and all others.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub fn above_preset(mut self, layer: Layer) -> Self {
+        self.layers.insert(2, layer);
+        self
+    }
+
     /// The merged and judged settings. `destinations` are the systems that routes may name.
     ///
     /// # Errors

@@ -6,6 +6,8 @@
 mod check;
 mod environment;
 mod layers;
+#[cfg(feature = "admin")]
+mod schema;
 mod source;
 
 use std::fmt;
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use environment::Environment;
 pub use layers::{Layer, Layers, load};
+#[cfg(feature = "admin")]
+pub use schema::{Effective, effective, schema};
 pub use source::{DocumentError, DocumentSource};
 
 use crate::adapters::{hubspot, salesforce};
@@ -24,6 +28,7 @@ const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "`defaults.toml` documents every key")]
 pub struct Settings {

@@ -33,7 +33,8 @@ impl Fate {
         }
     }
 
-    fn of_verdict(verdict: Option<&Verdict>) -> Self {
+    /// The fate of a record at one destination; nothing known is a failure.
+    pub fn of_verdict(verdict: Option<&Verdict>) -> Self {
         match verdict {
             Some(Verdict::Delivered(_)) => Self::Delivered,
             Some(Verdict::Skipped(_)) => Self::Filtered,
@@ -46,7 +47,7 @@ impl Fate {
     /// A record's fate from what is known of it; nothing known is a failure. With several destinations the one that
     /// asks for most decides: a failure brings the record again, a rejection a person, and what one destination has is
     /// delivered even where another did not want it.
-    fn of_entry(entry: &Entry) -> Self {
+    pub fn of_entry(entry: &Entry) -> Self {
         if entry.refusal.is_some() {
             return Self::Rejected;
         }
@@ -243,12 +244,7 @@ fn code_of_entry(entry: &Entry) -> Option<&str> {
 }
 
 fn code_of_verdict(verdict: Option<&Verdict>) -> Option<&str> {
-    match verdict {
-        Some(Verdict::Delivered(code) | Verdict::Superseded(code)) => code.as_ref().map(Code::as_str),
-        Some(Verdict::Skipped(code) | Verdict::Failed(code)) => Some(code.as_str()),
-        Some(Verdict::Rejected(_, rejection)) => Some(rejection.code.as_str()),
-        None => Some("OUT_OF_TIME"),
-    }
+    verdict.map_or(Some("OUT_OF_TIME"), |verdict| verdict.code().map(Code::as_str))
 }
 
 fn count(counts: &mut Counts, fate: Fate) {

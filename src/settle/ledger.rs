@@ -26,6 +26,17 @@ pub enum Verdict {
     Failed(Code),
 }
 
+impl Verdict {
+    /// The reason, where there is one to tell.
+    pub fn code(&self) -> Option<&Code> {
+        match self {
+            Self::Delivered(code) | Self::Superseded(code) => code.as_ref(),
+            Self::Skipped(code) | Self::Failed(code) => Some(code),
+            Self::Rejected(_, rejection) => Some(&rejection.code),
+        }
+    }
+}
+
 /// One record at one destination.
 #[derive(Clone, Debug)]
 pub struct Row {

@@ -13,6 +13,7 @@ pub use ledger::{Entry, Ledger, Row, Sink, Verdict};
 
 /// The section `[dead_letter]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
 pub struct DeadLetterSettings {
@@ -21,6 +22,7 @@ pub struct DeadLetterSettings {
 
 /// The section `[state]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
 pub struct StateSettings {

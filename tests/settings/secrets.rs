@@ -1,11 +1,15 @@
 //! Secrets as the function reads them: when, how often, and never into a log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::handler::Handler;
+use contact_sync::secrets::Secrets;
 use contact_sync::settings::{Layer, Preset, load};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use tokio::time::{Instant, advance, pause, resume};
 
 use super::aws::{self, Aws};
 use crate::support::harness::{Logs, Mocks, batch, change};
@@ -70,6 +74,28 @@ async fn a_secret_that_is_refused_within_the_answer_stops_its_own_destination_on
     let told = lines.iter().find(|line| line["level"] == "ERROR").expect("an error line");
     let remedy = told["remedy"].as_str().expect("what to do");
     assert!(remedy.contains("contact-sync/hubspot") && remedy.contains("AccessDeniedException"), "{remedy}");
+}
+
+#[tokio::test]
+async fn a_value_stays_while_secrets_manager_does_not_answer_and_is_asked_for_rarely() {
+    let (aws, server) = Aws::start().await;
+    aws.state().secrets.insert("one".to_owned(), Ok("old".to_owned()));
+    let secret = Secrets::new(aws_sdk_secretsmanager::Client::new(&aws::config(&server)), false).get("one");
+    assert_eq!(secret.get().await.expect("readable").expose_secret(), "old");
+    aws.state().hangs.push("GetSecretValue");
+    pause();
+    advance(Duration::from_mins(11)).await;
+    let start = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(secret.get().await.expect("at hand").expose_secret(), "old");
+    }
+    assert!(start.elapsed() <= Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(aws.calls("GetSecretValue") <= 2, "once more, and not again within 30 seconds");
+    aws.state().hangs.clear();
+    aws.state().secrets.insert("one".to_owned(), Ok("new".to_owned()));
+    advance(Duration::from_secs(31)).await;
+    resume();
+    assert_eq!(secret.get().await.expect("readable").expose_secret(), "new");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub async fn fates_of(adapter: &Arc<dyn Adapter>, meter: &Meter, changes: &[Cont
         rate_limiter: Arc::new(RateLimiter::new(RateLimit { requests: 1_000_000, per_ms: 1_000 }, 1)),
         breaker: Arc::new(Breaker::default()),
         concurrency: Arc::new(Concurrency::new(4)),
-        dry_run: false,
+        dry_run: None,
     };
     let steps: Vec<_> = changes.iter().enumerate().map(|(at, change)| step(at, change.operation)).collect();
     let changes: Vec<_> = changes.iter().cloned().map(Some).collect();

@@ -48,6 +48,33 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The variables, and the text of the document that they name. AWS is asked only where the function or the
+    /// document is there.
+    pub(crate) async fn document(&self) -> Result<(Environment, String), Failure> {
+        let local = if self.function.is_none() { Some(self.local()?) } else { None };
+        let is_local = |environment: &Environment| !matches!(environment.document, Some(DocumentSource::Parameter(_)));
+        let Deployment { environment, aws } = match local.filter(is_local) {
+            Some(environment) => Deployment {
+                environment,
+                aws: SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build(),
+            },
+            None => self.deployment().await?,
+        };
+        let text = factory::document(&environment, &aws_sdk_ssm::Client::new(&aws)).await?;
+        Ok((environment, text))
+    }
+
+    /// The variables of this process alone.
+    pub(crate) fn local(&self) -> Result<Environment, Failure> {
+        let mut environment = Environment::read()?;
+        if let Some(source) = &self.config {
+            environment.document = Some(source.clone());
+        }
+        Ok(environment)
+    }
+}
+
 impl Deployment {
     /// The merged and judged settings.
     pub(crate) async fn settings(&self) -> Result<Settings, Failure> {

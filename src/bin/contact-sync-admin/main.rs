@@ -4,6 +4,7 @@
 //! everything is as it should be; 1, something is wrong or left undone, and the output says what; 2, wrong usage.
 
 mod bucket;
+mod change_schema;
 mod dead_letters;
 mod deployment;
 mod doctor;
@@ -12,9 +13,11 @@ mod filter;
 mod letter;
 mod mark;
 mod output;
+mod preview;
 mod put;
 mod queue;
 mod replay;
+mod settings;
 mod stream;
 mod when;
 
@@ -51,6 +54,9 @@ enum Command {
     DeadLetters(dead_letters::Args),
     Replay(replay::Args),
     Doctor(doctor::Args),
+    Settings(settings::Args),
+    Preview(preview::Args),
+    ChangeSchema(change_schema::Args),
 }
 
 /// Whether everything is as it should be; `false` becomes the exit code 1.
@@ -64,6 +70,12 @@ async fn main() -> ExitCode {
         Command::DeadLetters(args) => dead_letters::run(&args, &target, output).await,
         Command::Replay(args) => replay::run(&args, &target, output).await,
         Command::Doctor(args) => doctor::run(&args, &target, output).await,
+        Command::Settings(args) => settings::run(&args, &target, output).await,
+        Command::Preview(args) => preview::run(&args, &target, output).await,
+        Command::ChangeSchema(_) => {
+            change_schema::run(output);
+            Ok(true)
+        }
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

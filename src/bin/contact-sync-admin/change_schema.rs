@@ -1,0 +1,15 @@
+//! `change-schema`: what a producer may send.
+
+use clap::Args as ClapArgs;
+use contact_sync::consume;
+
+use super::output::Output;
+
+/// Print the JSON Schema of a contact change, for producers to validate with
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(output: Output) {
+    let schema = consume::schema();
+    output.answer(&schema, &format!("{schema:#}"));
+}

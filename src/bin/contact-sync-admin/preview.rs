@@ -1,0 +1,79 @@
+//! `preview`: what would be sent where, by the function's own rooms in a dry run. Nothing is called.
+
+mod input;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use contact_sync::consume::Record;
+use contact_sync::dispatch::{Kind, Listener};
+use contact_sync::factory::{self, DESTINATIONS, Factory};
+use contact_sync::pipeline::Pipeline;
+use serde_json::value::RawValue;
+
+use self::report::Report;
+use super::Outcome;
+use super::deployment::Target;
+use super::failure::Failure;
+use super::output::Output;
+
+/// More than any file takes; the pipeline wants a deadline.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// Show what would be sent where for a file of changes, record by record, without sending it
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// A Lambda event with Kinesis records, one change, a JSON array of changes, or one change a line
+    file: PathBuf,
+}
+
+/// One record of a call that would be made.
+pub(crate) struct Write {
+    pub(crate) destination: &'static str,
+    /// The call's number, from 1, among the destination's.
+    pub(crate) batch: usize,
+    pub(crate) kind: Kind,
+    /// The records that it carries; the last gives it its content.
+    pub(crate) sources: Vec<usize>,
+    pub(crate) body: Option<Box<RawValue>>,
+}
+
+/// What the dry run told.
+#[derive(Default)]
+pub(crate) struct Plan {
+    pub(crate) writes: Vec<Write>,
+    /// Each destination's batches and API calls.
+    pub(crate) calls: Vec<(&'static str, usize, u32)>,
+}
+
+pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome {
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|error| Failure::new(format!("{}: {error}", args.file.display()), "name a readable file"))?;
+    let (environment, document) = target.document().await?;
+    let settings = factory::layers(&environment, &document)?.settings(&DESTINATIONS)?;
+    let nowhere = aws_config::SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest()).build();
+    let pipeline = Factory::default().pipeline(environment.preset, &settings, &nowhere)?;
+    let records = input::records(&text);
+    let report = preview(pipeline, &records).await;
+    output.answer(&report.to_json(), &report.to_text());
+    Ok(true)
+}
+
+async fn preview(mut pipeline: Pipeline, records: &[Record<'_>]) -> Report {
+    let plan = Arc::new(Mutex::new(Plan::default()));
+    let told = Arc::clone(&plan);
+    let listener = Listener::new(move |planned| {
+        told.lock().unwrap_or_else(PoisonError::into_inner).take(planned);
+    });
+    let connections = pipeline.connections.iter().cloned().map(|mut connection| {
+        connection.dispatcher.dry_run = Some(listener.clone());
+        connection
+    });
+    pipeline.connections = connections.collect();
+    let sent = pipeline.send(records, tokio::time::Instant::now() + LONGEST).await;
+    let plan = std::mem::take(&mut *plan.lock().unwrap_or_else(PoisonError::into_inner));
+    Report::new(&sent, plan, records)
+}

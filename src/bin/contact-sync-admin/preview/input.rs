@@ -1,0 +1,26 @@
+//! A file of changes as the records of one batch. The text of each change stays as it is, mistakes included.
+
+use std::borrow::Cow;
+
+use base64_simd::STANDARD;
+use contact_sync::consume::Record;
+use contact_sync::handler::envelope;
+use serde_json::value::RawValue;
+
+/// The records of a Lambda event, of a JSON array of changes, of one change, or of one change a line.
+pub(super) fn records(text: &str) -> Vec<Record<'_>> {
+    if let Ok(whole) = serde_json::from_str::<&RawValue>(text) {
+        if let Ok(records) = envelope(whole) {
+            return records;
+        }
+        if let Ok(changes) = serde_json::from_str::<Vec<&RawValue>>(text) {
+            return changes.into_iter().map(|change| record(change.get())).collect();
+        }
+        return vec![record(whole.get())];
+    }
+    text.lines().filter(|line| !line.trim().is_empty()).map(record).collect()
+}
+
+fn record(change: &str) -> Record<'static> {
+    Record { data: Some(Cow::Owned(STANDARD.encode_to_string(change))), ..Record::default() }
+}

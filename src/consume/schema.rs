@@ -1,0 +1,122 @@
+//! The JSON Schema of a change, so that a producer can validate before sending. It says what the consumer takes; where
+//! JSON Schema has no words for a rule (a key that stands twice), the consumer is the stricter one.
+
+use std::borrow::Cow;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::change::{LONGEST_EVENT_ID, LONGEST_TEXT};
+use super::wire::{Event, Named, Object, Str};
+use crate::contact::{ContactId, Field};
+
+/// The JSON Schema (draft 2020-12) of one record's data.
+pub fn schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+    let mut schema = generator.into_root_schema_for::<Event<'static>>().to_value();
+    schema["title"] = "A contact change".into();
+    schema["description"] = "The data of one Kinesis record. Of a contact's optional fields, an absent one is left \
+                             untouched and null clears it. Unknown fields are ignored."
+        .into();
+    schema["required"] = json!(["event_id", "operation", "occurred_at", "contact"]);
+    schema["properties"]["contact"]["required"] = json!(["id"]);
+    // A delete may leave the type out: it then goes to every destination.
+    schema["if"] = json!({"properties": {"operation": {"enum": ["create", "update"]}}});
+    schema["then"] = json!({"properties": {"contact": {
+        "required": ["type"], "properties": {"type": {"type": "string"}}
+    }}});
+    schema
+}
+
+/// Gives a type its schema.
+macro_rules! schema_of {
+    ($type:ty, $schema:expr) => {
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
+}
+
+pub(super) struct EventId;
+pub(super) struct OperationName;
+pub(super) struct Time;
+pub(super) struct Id;
+pub(super) struct TypeName;
+pub(super) struct Email;
+
+schema_of!(Str<'_>, json_schema!({"type": "string", "maxLength": LONGEST_TEXT}));
+schema_of!(EventId, json_schema!({"type": "string", "maxLength": LONGEST_EVENT_ID, "pattern": r"\S"}));
+schema_of!(OperationName, json_schema!({"enum": ["create", "update", "delete"]}));
+schema_of!(Time, json_schema!({"type": "string", "format": "date-time"}));
+schema_of!(
+    Id,
+    json_schema!({
+        "description": "The identity of a contact everywhere: trimmed, and compared without regard to letter case.",
+        "type": "string", "maxLength": ContactId::LONGEST, "pattern": r"\S"
+    })
+);
+schema_of!(
+    TypeName,
+    json_schema!({
+        "description": "Lead, prospect, customer or vendor, in any letter case. Required unless it is a delete.",
+        "type": ["string", "null"],
+        "pattern": "^([Ll][Ee][Aa][Dd]|[Pp][Rr][Oo][Ss][Pp][Ee][Cc][Tt]|[Cc][Uu][Ss][Tt][Oo][Mm][Ee][Rr]\
+                    |[Vv][Ee][Nn][Dd][Oo][Rr])$"
+    })
+);
+schema_of!(
+    Email,
+    json_schema!({
+        "type": ["string", "null"], "maxLength": LONGEST_TEXT,
+        "anyOf": [{"format": "email"}, {"pattern": r"^\s*$"}]
+    })
+);
+schema_of!(
+    Named,
+    json_schema!({
+        "description": "What the typed fields do not know; sent where the settings name a field for it.",
+        "type": "object",
+        "propertyNames": {"maxLength": ContactId::LONGEST},
+        "additionalProperties": {"type": ["string", "number", "boolean", "null"], "maxLength": LONGEST_TEXT}
+    })
+);
+
+impl<T: JsonSchema> JsonSchema for Object<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Field<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    /// The value's own schema, or null.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
+    }
+}

@@ -1,0 +1,107 @@
+//! The document's JSON Schema: the shapes come from the types, the words and the defaults from `defaults.toml`.
+
+use std::collections::BTreeMap;
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
+
+use super::{DEFAULTS, Settings};
+
+/// The JSON Schema (draft 2020-12) of a settings document. Nothing in a document is required: what it does not set
+/// comes from the layers below it.
+pub fn schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+    let mut schema = generator.into_root_schema_for::<Settings>().to_value();
+    let defaults = toml::from_str::<toml::Table>(DEFAULTS).ok().and_then(|table| serde_json::to_value(table).ok());
+    describe(&mut schema, "", defaults.as_ref(), &documentation(DEFAULTS));
+    schema["title"] = "The settings of contact-sync".into();
+    schema["description"] = "The document that CONTACT_SYNC_CONFIG names, as TOML.".into();
+    schema
+}
+
+/// Writes what `defaults.toml` says of a key, and of every key below it, into its schema.
+fn describe(schema: &mut Value, path: &str, default: Option<&Value>, words: &BTreeMap<String, String>) {
+    let Some(object) = schema.as_object_mut() else { return };
+    object.remove("required");
+    if let Some(words) = words.get(path) {
+        object.insert("description".to_owned(), words.as_str().into());
+    }
+    let Some(Value::Object(properties)) = object.get_mut("properties") else {
+        if let Some(default) = default {
+            object.insert("default".to_owned(), default.clone());
+        }
+        return;
+    };
+    for (key, property) in properties {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        describe(property, &path, default.and_then(|default| default.get(key)), words);
+    }
+}
+
+/// The comment above each key, which holds for the keys right below it too, and the one below the header of a table
+/// that sets nothing.
+fn documentation(text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let (mut section, mut comment, mut last) = (String::new(), Vec::new(), String::new());
+    for line in text.lines().chain([""]) {
+        if let Some(words) = line.strip_prefix('#') {
+            comment.push(words.trim());
+            continue;
+        }
+        let words = std::mem::take(&mut comment).join(" ");
+        if let Some(header) = line.strip_prefix('[') {
+            header.trim_end_matches(']').clone_into(&mut section);
+            last.clear();
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            let path = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
+            if !words.is_empty() {
+                last = words;
+            }
+            found.insert(path, last.clone());
+        } else if !section.is_empty() && !words.is_empty() {
+            found.insert(section.clone(), words);
+        }
+    }
+    found
+}
+
+/// The settings in force, key by key, each with the layer that it came from.
+pub fn effective(layers: &super::Layers, settings: &Settings) -> Vec<Effective> {
+    let mut found = Vec::new();
+    let all = toml::Table::try_from(settings).unwrap_or_default();
+    flatten(&mut Vec::new(), &toml::Value::Table(all), &mut |path, value| {
+        found.push(Effective { key: path.join("."), value: value.clone(), from: layers.place(path) });
+    });
+    found
+}
+
+/// One setting in force.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// Its key, with dots.
+    pub key: String,
+    /// Its value.
+    pub value: toml::Value,
+    /// The layer that it came from, with the line where it has lines.
+    pub from: String,
+}
+
+fn flatten<'v>(path: &mut Vec<&'v str>, value: &'v toml::Value, take: &mut impl FnMut(&[&str], &toml::Value)) {
+    match value {
+        toml::Value::Table(table) if !table.is_empty() => {
+            for (key, inner) in table {
+                path.push(key);
+                flatten(path, inner, take);
+                path.pop();
+            }
+        }
+        leaf => take(path, leaf),
+    }
+}
+
+impl Effective {
+    /// The same as JSON.
+    pub fn to_json(&self) -> Value {
+        json!({"key": self.key, "value": self.value, "from": self.from})
+    }
+}

@@ -1,0 +1,150 @@
+//! `settings`, `preview` and `change-schema`: what they say is what the function does.
+
+use std::process::{Command, Output};
+
+use contact_sync::settings::Preset;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::support::harness::{Logs, Mocks};
+use crate::support::stream::{failures, invoke};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
+
+fn admin(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let preset = [("CONTACT_SYNC_PRESET", "test")];
+    let mut command = Command::new(BINARY);
+    command.args(arguments).env_clear().envs(preset).envs(variables.iter().copied());
+    command.output().expect("the tool runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+fn json_of(variables: &[(&str, &str)], arguments: &[&str]) -> Value {
+    let output = admin(variables, arguments);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn file(content: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), content).expect("written");
+    file
+}
+
+#[test]
+fn each_setting_is_shown_with_the_layer_that_it_came_from() {
+    let document = file("[hubspot]\n\nbatch_size = 7\n[hubspot.retry]\nmax_attempts = 2");
+    let path = document.path().display().to_string();
+    let config = format!("file:{path}");
+    let variables = [("CONTACT_SYNC_CONFIG", &*config), ("CONTACT_SYNC__SALESFORCE__BATCH_SIZE", "9")];
+    let shown = json_of(&variables, &["settings", "--json"]);
+    let of = |key: &str| {
+        let all = shown.as_array().expect("a list");
+        let found = all.iter().find(|setting| setting["key"] == key).unwrap_or_else(|| panic!("{key}"));
+        (found["value"].clone(), found["from"].as_str().expect("a layer").to_owned())
+    };
+    assert_eq!(of("hubspot.batch_size"), (7.into(), format!("the file {path}, line 3")));
+    assert_eq!(of("hubspot.retry.max_attempts"), (2.into(), format!("the file {path}, line 5")));
+    assert_eq!(of("salesforce.batch_size"), (9.into(), "the variable CONTACT_SYNC__SALESFORCE__BATCH_SIZE".to_owned()));
+    assert!(of("refresh_secs").1.starts_with("the preset test, line "));
+    assert!(of("log.audit").1.starts_with("the defaults, line "));
+    assert_eq!(of("salesforce.attributes").0, json!({}));
+    let table = text(&admin(&variables, &["settings"]).stdout);
+    assert!(table.lines().any(|line| line.starts_with("hubspot.batch_size") && line.ends_with(", line 3")), "{table}");
+}
+
+#[test]
+fn a_document_is_judged_with_its_line() {
+    let bad = file("[hubspot]\nbatch_size = 101");
+    let path = bad.path().to_str().expect("UTF-8");
+    let output = admin(&[], &["settings", "--check", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains(&format!("the file {path}, line 2: `hubspot.batch_size` is 101")), "{said}");
+    assert_eq!(said.lines().count(), 1);
+
+    let good = file("[hubspot]\nbatch_size = 7");
+    let path = good.path().to_str().expect("UTF-8");
+    let production = [("CONTACT_SYNC_PRESET", "production")];
+    let output = admin(&production, &["settings", "--check", path]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).contains("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL"), "the deployment adds the queue");
+    let output = admin(&production, &["settings"]);
+    assert_eq!(output.status.code(), Some(1), "without a queue the function would not start");
+}
+
+#[test]
+fn the_schemas_are_printed() {
+    let printed = |arguments: &[&str]| json_of(&[], arguments);
+    assert_eq!(printed(&["settings", "--schema"]), contact_sync::settings::schema());
+    assert_eq!(printed(&["change-schema"]), contact_sync::consume::schema());
+}
+
+#[tokio::test]
+async fn a_preview_tells_what_the_function_then_does() {
+    for name in ["created", "updated", "deleted", "mixed", "same-contact", "type-changed", "out-of-order", "poison"] {
+        let path = format!("events/{name}.json");
+        let told = json_of(&[], &["preview", &path, "--json"]);
+        let event: Value = serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+        let records = event["Records"].as_array().expect("records");
+        let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+        let logs = Logs::listen();
+        assert!(failures(&invoke(&mocks.handler(Preset::Test, ""), records, name).await).is_empty());
+
+        // The systems' own answers (already gone, say) are not known before.
+        let row = |line: &Value| {
+            let code = line["code"].as_str().filter(|code| *code != "DRY_RUN" && *code != "ALREADY_GONE");
+            format!("{} {} {code:?}", line["destination"], line["fate"])
+        };
+        let told_rows: Vec<String> = told["records"].as_array().expect("a list").iter().map(row).collect();
+        let rows: Vec<String> = logs.audit().iter().map(row).collect();
+        assert_eq!(told_rows, rows, "{name}");
+        for (at, destination) in ["salesforce", "hubspot"].into_iter().enumerate() {
+            let planned = told["calls"].as_array().expect("a list");
+            let planned = planned.iter().find(|calls| calls["destination"] == destination);
+            let planned = planned.map_or(0, |calls| calls["api_calls"].as_u64().expect("a number"));
+            let made: u64 = logs.metrics(destination).iter().filter_map(|line| line["ApiCalls"].as_u64()).sum();
+            // Salesforce takes a call for its token; a delete of what is not there ends with its look-up.
+            let most = planned + u64::from(at == 0 && made > 0);
+            let as_told = if has_deletes(&told) { made <= most } else { made == most };
+            assert!(as_told, "{name}: {destination} took {made} calls, {planned} were told");
+        }
+    }
+}
+
+fn has_deletes(told: &Value) -> bool {
+    told["records"].as_array().into_iter().flatten().any(|row| row["write"]["operation"] == "delete")
+}
+
+#[test]
+fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
+    let change = |id: &str, kind: &str| {
+        json!({
+            "event_id": format!("e-{id}"), "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
+            "contact": {"id": id, "type": kind, "last_name": "Lovelace", "company": "Acme", "attributes": {"seats": 25}}
+        })
+    };
+    let (lead, customer) = (change("c-1", "lead"), change("c-2", "customer"));
+    let attributes = [
+        ("CONTACT_SYNC__SALESFORCE__ATTRIBUTES__SEATS", "Seats__c"),
+        ("CONTACT_SYNC__HUBSPOT__ATTRIBUTES__SEATS", "seats"),
+    ];
+    for content in [json!([lead, customer]).to_string(), format!("{lead}\n\n{customer}\n")] {
+        let file = file(&content);
+        let told = json_of(&attributes, &["preview", file.path().to_str().expect("UTF-8"), "--json"]);
+        let fields = |at: usize| &told["records"][at]["write"]["fields"];
+        assert_eq!(fields(0)["LastName"], "Lovelace");
+        assert_eq!(fields(0)["Seats__c"], 25, "Salesforce takes a number");
+        assert_eq!(fields(1)["seats"], "25", "HubSpot takes a text");
+        assert_eq!(told["api_calls"], 2);
+        assert_eq!(
+            (&told["records"][0]["code"], &told["records"][0]["fate"]),
+            (&json!("DRY_RUN"), &json!("delivered"))
+        );
+    }
+    let file = file(&lead.to_string());
+    let table = text(&admin(&attributes, &["preview", file.path().to_str().expect("UTF-8")]).stdout);
+    assert!(table.lines().any(|line| line.contains("LastName") && line.ends_with("Lovelace")), "{table}");
+}

@@ -1,0 +1,169 @@
+//! The JSON Schemas say what the types and the consumer say.
+
+use contact_sync::consume::{self, EventConsumer};
+use contact_sync::settings;
+use jsonschema::Validator;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Preset, with};
+
+const CHANGE_SCHEMA: &str = include_str!("../../events/contact-change.schema.json");
+
+fn validator(schema: &Value) -> Validator {
+    jsonschema::options().should_validate_formats(true).build(schema).expect("a schema")
+}
+
+fn document(text: &str) -> Value {
+    serde_json::to_value(toml::from_str::<toml::Table>(text).expect("TOML")).expect("JSON")
+}
+
+#[test]
+fn the_settings_schema_takes_what_the_function_takes_and_names_every_key() {
+    let schema = settings::schema();
+    jsonschema::meta::validate(&schema).expect("draft 2020-12");
+    let validator = validator(&schema);
+    for good in [
+        "",
+        include_str!("../fixtures/kitchen-sink.toml"),
+        include_str!("../../src/settings/defaults.toml"),
+        include_str!("../../src/settings/presets/test.toml"),
+        include_str!("../../src/settings/presets/high-throughput.toml"),
+    ] {
+        assert!(validator.is_valid(&document(good)), "{good}");
+    }
+    for bad in [
+        "[pipelin]\ndry_run = true",
+        "[pipeline]\nspeed = 3",
+        "[pipeline]\nqueue_capacity = \"many\"",
+        "refresh_secs = -1",
+        "[filter]\ntypes = [\"friend\"]",
+        "[guard]\nmode = \"sometimes\"",
+        "[hubspot.attributes]\na = 3",
+        "[hubspot.retry]\nmax_attempt = 3",
+    ] {
+        assert!(!validator.is_valid(&document(bad)) && with(Preset::Test, bad).is_err(), "{bad}");
+    }
+    assert_documented(&schema, "");
+    assert_eq!(schema["properties"]["hubspot"]["properties"]["batch_size"]["default"], 100);
+}
+
+/// Every key says what it means.
+fn assert_documented(schema: &Value, path: &str) {
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        assert!(property["description"].as_str().is_some_and(|words| !words.is_empty()), "{path}");
+        assert_documented(property, &path);
+    }
+}
+
+#[test]
+fn the_change_schema_in_the_repository_is_that_of_the_types() {
+    let kept: Value = serde_json::from_str(CHANGE_SCHEMA).expect("JSON");
+    assert_eq!(kept, consume::schema(), "run `make schema`");
+    jsonschema::meta::validate(&kept).expect("draft 2020-12");
+}
+
+/// Rules that JSON Schema has no words for, or that are broken before there is JSON.
+const BEYOND_THE_SCHEMA: [&str; 7] = [
+    "MISSING_DATA",
+    "INVALID_BASE64",
+    "EMPTY_DATA",
+    "INVALID_UTF8",
+    "INVALID_JSON",
+    "NESTED_TOO_DEEPLY",
+    "DUPLICATE_KEY",
+];
+
+#[test]
+fn every_sample_event_is_judged_by_the_schema_as_by_the_consumer() {
+    let validator = validator(&serde_json::from_str(CHANGE_SCHEMA).expect("JSON"));
+    let (mut good, mut bad) = (0, 0);
+    for file in std::fs::read_dir("events").expect("the samples") {
+        let path = file.expect("readable").path();
+        let event: Value = serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+        for record in event["Records"].as_array().into_iter().flatten() {
+            let data = record["kinesis"]["data"].as_str();
+            let verdict = EventConsumer.consume(data);
+            let code = verdict.as_ref().err().map(|refusal| refusal.rejection.code.to_string());
+            if code.as_ref().is_some_and(|code| BEYOND_THE_SCHEMA.contains(&&**code)) {
+                continue;
+            }
+            let bytes = base64_simd::STANDARD.decode_to_vec(data.expect("data")).expect("base64");
+            let change: Value = serde_json::from_slice(&bytes).expect("JSON");
+            assert_eq!(validator.is_valid(&change), code.is_none(), "{}: {code:?} {change}", path.display());
+            if code.is_none() { good += 1 } else { bad += 1 }
+        }
+    }
+    assert!(good > 20 && bad > 5, "{good} good and {bad} bad samples");
+}
+
+/// A change that uses every field.
+fn whole() -> Value {
+    json!({
+        "event_id": "e-1", "operation": "update", "occurred_at": "2026-11-20T10:15:00.123Z", "version": 42,
+        "replay": true,
+        "contact": {
+            "id": "c-1001", "type": "lead", "email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace",
+            "company": "Analytical Engines", "job_title": "Engineer", "phone": "+44 20 7946 0000",
+            "mobile_phone": null, "website": "https://example.com", "lead_source": "Web", "status": null,
+            "address": {"street": "12 St James's Sq", "city": "London", "state": null, "postal_code": "SW1Y 4JH",
+                        "country": "United Kingdom"},
+            "attributes": {"plan": "team", "seats": 25, "newsletter": true, "none": null}
+        }
+    })
+}
+
+/// The places in a change, as JSON pointers.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    for (key, inner) in value.as_object().into_iter().flatten() {
+        let at = format!("{at}/{key}");
+        found.push(at.clone());
+        places(inner, &at, found);
+    }
+}
+
+fn put(change: &mut Value, place: &str, value: Option<Value>) {
+    let (parent, key) = place.rsplit_once('/').expect("a place");
+    let Some(Value::Object(parent)) = change.pointer_mut(parent) else { return };
+    match value {
+        Some(value) => drop(parent.insert(key.to_owned(), value)),
+        None => drop(parent.remove(key)),
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_change_schema_and_the_consumer_agree_on_any_change(
+        mutations in proptest::collection::vec((0_usize..64, 0_usize..14), 0..3), operation in 0_usize..3,
+    ) {
+        let mut change = whole();
+        change["operation"] = ["create", "update", "delete"][operation].into();
+        let mut all = Vec::new();
+        places(&change, "", &mut all);
+        all.push("/contact/unknown".to_owned());
+        for (place, what) in mutations {
+            let value = match what {
+                0 => None,
+                1 => Some(Value::Null),
+                2 => Some("".into()),
+                3 => Some(" ".into()),
+                4 => Some("x".into()),
+                5 => Some(7.into()),
+                6 => Some((-7).into()),
+                7 => Some(1.5.into()),
+                8 => Some(true.into()),
+                9 => Some(json!({})),
+                10 => Some(json!(["x"])),
+                11 => Some("x".repeat(300).into()),
+                12 => Some("VENDOR".into()),
+                _ => Some("x".repeat(70_000).into()),
+            };
+            put(&mut change, &all[place % all.len()], value);
+        }
+        let consumed = EventConsumer.consume(Some(&base64_simd::STANDARD.encode_to_string(change.to_string())));
+        let code = consumed.err().map(|refusal| refusal.rejection.code.to_string());
+        let is_valid = validator(&consume::schema()).is_valid(&change);
+        prop_assert_eq!(is_valid, code.is_none(), "{:?} {}", code, change);
+    }
+}
