@@ -2,6 +2,10 @@
 
 mod support;
 
+#[path = "salesforce/assertions.rs"]
+mod assertions;
+#[path = "salesforce/configuration.rs"]
+mod configuration;
 #[path = "salesforce/deletes.rs"]
 mod deletes;
 #[path = "salesforce/dispatched.rs"]
