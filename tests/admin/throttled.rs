@@ -35,6 +35,65 @@ impl Api for Narrow {
     }
 }
 
+/// A Kinesis of three records whose second iterator has expired.
+#[derive(Default)]
+struct Forgetful(Mutex<Vec<String>>);
+
+impl Api for Forgetful {
+    fn reply(&self, request: &Request) -> Reply {
+        let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+        let of = |number: usize| {
+            let data = base64_simd::STANDARD.encode_to_string(event(&format!("c-{number}")).to_string());
+            let now = time::OffsetDateTime::now_utc().unix_timestamp() - 60;
+            json!({"SequenceNumber": number.to_string(), "PartitionKey": format!("c-{number}"), "Data": data,
+                "ApproximateArrivalTimestamp": now})
+        };
+        let call = request.header("x-amz-target").and_then(|target| target.rsplit('.').next()).expect("a call");
+        let answer = match (call, body["ShardIterator"].as_str().unwrap_or_default()) {
+            ("ListShards", _) => json!({"Shards": [{"ShardId": "shardId-000000000000",
+                "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "1"},
+                "SequenceNumberRange": {"StartingSequenceNumber": "1"}}]}),
+            ("GetShardIterator", _) if body["ShardIteratorType"] == "AT_TIMESTAMP" => json!({"ShardIterator": "first"}),
+            ("GetShardIterator", _) => {
+                assert_eq!(
+                    (&body["ShardIteratorType"], &body["StartingSequenceNumber"]),
+                    (&json!("AFTER_SEQUENCE_NUMBER"), &json!("2"))
+                );
+                json!({"ShardIterator": "after 2"})
+            }
+            ("GetRecords", "first") => {
+                json!({"Records": [of(1), of(2)], "NextShardIterator": "expired", "MillisBehindLatest": 9})
+            }
+            ("GetRecords", "after 2") => json!({"Records": [of(3)], "MillisBehindLatest": 0}),
+            ("GetRecords", _) => {
+                let refusal = json!({"__type": "ExpiredIteratorException", "message": "Iterator expired."});
+                return Answer::json(400, &refusal).into();
+            }
+            ("PutRecords", _) => {
+                let records = body["Records"].as_array().expect("records");
+                let key = |record: &Value| record["PartitionKey"].as_str().expect("a key").to_owned();
+                self.0.lock().expect("sound").extend(records.iter().map(key));
+                let taken = json!({"SequenceNumber": "9", "ShardId": "shardId-000000000000"});
+                json!({"FailedRecordCount": 0, "Records": vec![taken; records.len()]})
+            }
+            (call, _) => panic!("an unexpected call: {call}"),
+        };
+        Answer::json(200, &answer).into()
+    }
+}
+
+#[tokio::test]
+async fn a_stretch_goes_on_where_it_was_after_its_iterator_has_expired() {
+    let moto = Moto::start().await;
+    let mut stage = Stage::new(&moto, "expired").await;
+    let forgetful = Arc::new(Forgetful::default());
+    let server = Server::start(Arc::clone(&forgetful)).await;
+    stage.variables.push(("AWS_ENDPOINT_URL_KINESIS".to_owned(), server.url()));
+    let ran = stage.admin(&["replay", "--from", "1h", "--stream", "changes"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "3 changes put back\n"), "{ran:?}");
+    assert_eq!(*forgetful.0.lock().expect("sound"), ["c-1", "c-2", "c-3"]);
+}
+
 #[tokio::test]
 async fn what_the_stream_throttles_is_put_again_and_only_what_was_put_is_deleted() {
     let moto = Moto::start().await;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
+use aws_sdk_kinesis::operation::get_shard_iterator::builders::GetShardIteratorFluentBuilder;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use time::OffsetDateTime;
@@ -45,7 +47,10 @@ pub(crate) struct Range {
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     stream: &'a Stream,
+    shard: String,
     iterator: Option<String>,
+    /// The last record that was read.
+    last: Option<String>,
     next_read: Instant,
 }
 
@@ -117,7 +122,7 @@ impl Stream {
             }
             Err(error) => return Err(self.failure("reading", "kinesis:GetShardIterator", &error)),
         };
-        let mut reader = Reader { stream: self, iterator, next_read: Instant::now() };
+        let mut reader = self.reader(shard, iterator);
         let mut range = nothing;
         while let Some(page) = reader.next().await? {
             for record in page.records {
@@ -144,13 +149,14 @@ impl Stream {
         let time = time.map_err(|_| Failure::new("the time is out of range", "name another one"))?;
         let answer = call.timestamp(time).send().await;
         let answer = answer.map_err(|error| self.failure("reading", "kinesis:GetShardIterator", &error))?;
-        Ok(Reader { stream: self, iterator: answer.shard_iterator, next_read: Instant::now() })
+        Ok(self.reader(shard, answer.shard_iterator))
     }
 
-    fn iterator(
-        &self,
-        shard: &str,
-    ) -> aws_sdk_kinesis::operation::get_shard_iterator::builders::GetShardIteratorFluentBuilder {
+    fn reader(&self, shard: &str, iterator: Option<String>) -> Reader<'_> {
+        Reader { stream: self, shard: shard.to_owned(), iterator, last: None, next_read: Instant::now() }
+    }
+
+    fn iterator(&self, shard: &str) -> GetShardIteratorFluentBuilder {
         let call = self.client.get_shard_iterator().shard_id(shard);
         call.set_stream_name(self.name.clone()).set_stream_arn(self.arn.clone())
     }
@@ -181,10 +187,19 @@ impl Reader<'_> {
             return Ok(None);
         };
         sleep_until(self.next_read).await;
-        let call = self.stream.client.get_records().shard_iterator(iterator);
-        let answer = call.set_stream_arn(self.stream.arn.clone()).send().await;
+        let answer = match self.get(&iterator).await {
+            // An iterator lives for five minutes; what was read was put back meanwhile, which may take longer.
+            Err(error) if error.code() == Some("ExpiredIteratorException") => match self.renewed().await? {
+                Some(iterator) => self.get(&iterator).await,
+                None => Err(error),
+            },
+            answer => answer,
+        };
         let answer = answer.map_err(|error| self.stream.failure("reading", "kinesis:GetRecords", &error))?;
         self.next_read = Instant::now() + BETWEEN_READS;
+        if let Some(record) = answer.records.last() {
+            self.last = Some(record.sequence_number.clone());
+        }
         self.iterator = answer.next_shard_iterator;
         let is_last = answer.records.is_empty() && answer.millis_behind_latest.unwrap_or_default() == 0;
         let records = answer.records.into_iter().map(|record| Raw {
@@ -194,6 +209,20 @@ impl Reader<'_> {
             data: record.data.into_inner(),
         });
         Ok(Some(Page { records: records.collect(), is_last }))
+    }
+
+    async fn get(&self, iterator: &str) -> Result<GetRecordsOutput, SdkError<GetRecordsError>> {
+        let call = self.stream.client.get_records().shard_iterator(iterator);
+        call.set_stream_arn(self.stream.arn.clone()).send().await
+    }
+
+    /// An iterator that goes on after the last record; nothing, where none was read.
+    async fn renewed(&self) -> Result<Option<String>, Failure> {
+        let Some(last) = &self.last else { return Ok(None) };
+        let call = self.stream.iterator(&self.shard).shard_iterator_type(ShardIteratorType::AfterSequenceNumber);
+        let answer = call.starting_sequence_number(last).send().await;
+        let answer = answer.map_err(|error| self.stream.failure("reading", "kinesis:GetShardIterator", &error))?;
+        Ok(answer.shard_iterator)
     }
 }
 
