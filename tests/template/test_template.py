@@ -371,7 +371,7 @@ class Alarms(Template):
             ("AWS/Lambda", "DestinationDeliveryFailures"),
             ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
             ("ContactSync", "AuthFailures"), ("ContactSync", "ConfigErrors"), ("ContactSync", "BreakerOpen"),
-            ("ContactSync", "DailyQuotaUsedPercent"), ("ContactSync", "UnknownCodes"),
+            ("ContactSync", "DailyQuotaUsedPercent"), ("ContactSync", "UnknownCodes"), ("ContactSync", "LeaseFailures"),
         ):
             self.assertIn(metric, set(self.metrics()))
 
