@@ -137,7 +137,7 @@ impl Operation {
 #[derive(Clone)]
 pub struct ContactId {
     text: Box<str>,
-    /// The lower-cased form, where it differs from `text`.
+    /// The lower-cased form, where it may differ from `text`.
     folded: Option<Box<str>>,
 }
 
@@ -148,11 +148,11 @@ impl ContactId {
     /// The identity in `text`, or `None` where it is blank or too long.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
-        if text.is_empty() || text.chars().count() > Self::LONGEST {
+        if text.is_empty() || (text.len() > Self::LONGEST && text.chars().count() > Self::LONGEST) {
             return None;
         }
-        let lower = text.to_lowercase();
-        let folded = (lower != text).then(|| lower.into_boxed_str());
+        let is_plain = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+        let folded = if is_plain { None } else { Some(text.to_lowercase().into_boxed_str()) };
         Some(Self { text: text.into(), folded })
     }
 

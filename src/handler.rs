@@ -138,10 +138,10 @@ fn answer(records: &[Record<'_>], failed: &[Position]) -> Result<KinesisEventRes
     Ok(answer)
 }
 
-#[derive(Default, Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, rename = "Records")]
-    records: Option<Vec<&'a RawValue>>,
+#[derive(Deserialize)]
+struct Envelope<T> {
+    #[serde(rename = "Records")]
+    records: Vec<T>,
 }
 
 #[derive(Default, Deserialize)]
@@ -173,12 +173,16 @@ struct WireKinesis<'a> {
 /// # Errors
 /// Where it has no records.
 pub fn envelope(payload: &RawValue) -> Result<Vec<Record<'_>>, HandlerError> {
-    let envelope: Envelope<'_> = serde_json::from_str(payload.get()).unwrap_or_default();
-    Ok(envelope.records.ok_or(HandlerError::NotKinesis)?.into_iter().map(record).collect())
+    let event = payload.get();
+    if let Ok(Envelope { records }) = serde_json::from_str(event) {
+        return Ok(records.into_iter().map(record).collect());
+    }
+    // One of them is odd, so each is read by itself.
+    let Envelope::<&RawValue> { records } = serde_json::from_str(event).map_err(|_| HandlerError::NotKinesis)?;
+    Ok(records.into_iter().map(|raw| record(serde_json::from_str(raw.get()).unwrap_or_default())).collect())
 }
 
-fn record(raw: &RawValue) -> Record<'_> {
-    let wire: WireRecord<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+fn record(wire: WireRecord<'_>) -> Record<'_> {
     let kinesis = wire.kinesis.unwrap_or_default();
     let number = text(kinesis.sequence_number).filter(|number| !number.is_empty());
     Record {

@@ -31,6 +31,7 @@ pub(crate) fn change(at: usize, contacts: usize, types: &[&str]) -> Value {
             "lead_source": "Web", "status": "Working - Contacted",
             "attributes": {"plan": "team", "seats": 25, "newsletter": true, "region": "emea-north", "score": 87.5},
         },
+        "origin": {"database": "crm-core", "table": "contacts", "host": "db-3.analytical-engines.example.com"},
     })
 }
 

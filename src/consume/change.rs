@@ -127,7 +127,7 @@ fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
 fn required<'a>(field: &'a Field<Str<'_>>, name: &str, longest: usize) -> Judged<&'a str> {
     match field {
         Field::Absent | Field::Null => Err(refuse("MISSING_FIELD", name, "is required")),
-        Field::Value(text) if text.0.trim().is_empty() => Err(refuse("EMPTY_FIELD", name, "must not be empty")),
+        Field::Value(text) if is_blank(&text.0) => Err(refuse("EMPTY_FIELD", name, "must not be empty")),
         Field::Value(text) if is_longer(&text.0, longest) => {
             Err(refuse("TOO_LONG", name, &format!("allowed: {longest} characters")))
         }
@@ -145,12 +145,16 @@ fn optional<'a>(field: &'a Field<Str<'_>>, name: &str) -> Judged<Field<&'a str>>
     match field {
         Field::Absent => Ok(Field::Absent),
         Field::Null => Ok(Field::Null),
-        Field::Value(text) if text.0.trim().is_empty() => Ok(Field::Null),
+        Field::Value(text) if is_blank(&text.0) => Ok(Field::Null),
         Field::Value(text) if is_longer(&text.0, LONGEST_TEXT) => {
             Err(refuse("TOO_LONG", name, &format!("allowed: {LONGEST_TEXT} characters")))
         }
         Field::Value(text) => Ok(Field::Value(&text.0)),
     }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.chars().all(char::is_whitespace)
 }
 
 /// Whether `text` has more characters than that; counted only where its bytes leave a doubt.

@@ -12,7 +12,9 @@ const OF_RESULT: [&str; 2] = ["id", "objectWriteTraceId"];
 
 /// The answer in `body`, and of its results their ids and the properties that are `wanted`.
 pub(super) fn read(body: &[u8], wanted: &[&str]) -> serde_json::Result<Value> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    // Judged once, and not text by text.
+    let text = str::from_utf8(body).map_err(serde_json::Error::custom)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let answer = Part::Answer(wanted).deserialize(&mut deserializer)?;
     deserializer.end().map(|()| answer)
 }
