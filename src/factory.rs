@@ -4,6 +4,7 @@ mod current;
 mod wiring;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 
@@ -19,7 +20,7 @@ use crate::pipeline::Pipeline;
 use crate::route::Router;
 use crate::secrets::Secrets;
 use crate::settings::{Environment, Layer, Layers, Preset, Settings, SettingsError};
-use crate::settle::{DeadLetters, Settler};
+use crate::settle::{DeadLetters, SettledSet, Settler};
 
 /// A system's name, and how it is made of the settings.
 type Known = (&'static str, fn(&Settings, &Tools) -> External);
@@ -222,8 +223,8 @@ impl Plant {
         Ok(Self {
             systems,
             tools: Tools::new(http, secrets),
-            sqs: aws_sdk_sqs::Client::new(aws),
-            dynamodb: (!table.is_empty()).then(|| aws_sdk_dynamodb::Client::new(aws)),
+            sqs: sqs(aws),
+            dynamodb: (!table.is_empty()).then(|| dynamodb(aws)),
             table,
         })
     }
@@ -256,7 +257,12 @@ impl Plant {
         Pipeline {
             filter: settings.filter.clone(),
             router: Router::new(&settings.routes, &self.destinations()),
-            settler: Settler { dead_letters: self.dead_letters(settings), audit: settings.log.audit, destinations },
+            settler: Settler {
+                dead_letters: self.dead_letters(settings),
+                settled_set: self.settled_set(settings),
+                audit: settings.log.audit,
+                destinations,
+            },
             connections,
             settings: settings.pipeline,
         }
@@ -268,4 +274,33 @@ impl Plant {
             url => DeadLetters::Queue(self.sqs.clone(), url.to_owned()),
         }
     }
+
+    /// None in a dry run: what it only pretends to write has to be written one day.
+    fn settled_set(&self, settings: &Settings) -> Option<SettledSet> {
+        let client = self.dynamodb.clone().filter(|_| !settings.pipeline.dry_run)?;
+        Some(SettledSet::new(client, self.table.clone(), settings.state.ttl_hours))
+    }
+}
+
+/// The state table only saves work, so it is given little time: a second try where the first did not come back.
+fn dynamodb(aws: &SdkConfig) -> aws_sdk_dynamodb::Client {
+    use aws_sdk_dynamodb::config::Builder;
+    use aws_sdk_dynamodb::config::retry::RetryConfig;
+    use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+    let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(50));
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(Duration::from_millis(450))
+        .operation_timeout(Duration::from_secs(1));
+    let config = Builder::from(aws).retry_config(retries).timeout_config(timeouts.build()).build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+/// A queue that does not answer must not take the whole invocation: its records come again.
+fn sqs(aws: &SdkConfig) -> aws_sdk_sqs::Client {
+    use aws_sdk_sqs::config::Builder;
+    use aws_sdk_sqs::config::timeout::TimeoutConfig;
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(Duration::from_secs(3))
+        .operation_timeout(Duration::from_secs(10));
+    aws_sdk_sqs::Client::from_conf(Builder::from(aws).timeout_config(timeouts.build()).build())
 }

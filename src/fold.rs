@@ -25,6 +25,21 @@ pub struct Step {
     pub upsert: Positions,
 }
 
+impl Step {
+    /// The step without the changes that `keep` refuses. It is asked about each in the order in which they hold.
+    pub fn retain(self, is_delete: impl Fn(Position) -> bool, mut keep: impl FnMut(Position) -> bool) -> Self {
+        let kept: Positions = self.delete.into_iter().chain(self.upsert).filter(|position| keep(*position)).collect();
+        let deleted = kept.iter().rposition(|position| is_delete(*position));
+        let (delete, upsert) = kept.split_at(deleted.map_or(0, |last| last + 1));
+        Self { delete: delete.into(), upsert: upsert.into() }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.delete.is_empty() && self.upsert.is_empty()
+    }
+}
+
 /// A change and its place in the batch.
 pub type Placed<'a> = (Position, &'a ContactChange);
 
@@ -123,6 +138,22 @@ mod tests {
         let steps = fold(changes.iter().enumerate());
         let upserts: Vec<_> = steps.iter().map(|step| step.upsert.to_vec()).collect();
         assert_eq!(upserts, [vec![0, 2], vec![1, 3], vec![4]]);
+    }
+
+    #[test]
+    fn a_step_without_some_of_its_changes_is_the_step_of_the_others() {
+        let step = || Step { delete: Positions::from_slice(&[0, 1, 2]), upsert: Positions::from_slice(&[3, 4]) };
+        for (left_out, delete, upsert) in [
+            (vec![], vec![0, 1, 2], vec![3, 4]),
+            (vec![0, 1, 2], vec![], vec![3, 4]),
+            (vec![2], vec![], vec![0, 1, 3, 4]),
+            (vec![1, 3, 4], vec![0, 2], vec![]),
+            (vec![0, 1, 2, 3, 4], vec![], vec![]),
+        ] {
+            let rest = step().retain(|at| at == 2, |at| !left_out.contains(&at));
+            assert_eq!((rest.delete.to_vec(), rest.upsert.to_vec()), (delete, upsert), "{left_out:?}");
+            assert_eq!(rest.is_empty(), left_out.len() == 5);
+        }
     }
 
     proptest! {

@@ -100,6 +100,7 @@ impl Handler {
             received: records.len() as u64,
             counts: settled.counts,
             dead_letters_stored: settled.dead_letters_stored,
+            state_errors: settled.state_errors,
             config_errors: self.current.take_errors(),
             destinations: destinations.map(|((name, meter), counts)| (*name, *counts, meter)).collect(),
         });
@@ -111,6 +112,7 @@ impl Handler {
             superseded = counts.superseded,
             rejected = counts.rejected,
             failed = counts.failed,
+            skipped_settled = counts.skipped_settled,
             "batch settled"
         );
     }

@@ -15,7 +15,7 @@
 //!    ▼
 //!  dispatch          payloads ─► batches ─► rate limit ─► adapter ─► outcome per payload ─► retry | settle
 //!    ▼
-//!  settle            rejected ─► dead letter;  failed ─► batchItemFailures
+//!  settle            rejected ─► dead letter;  failed ─► batchItemFailures;  settled-but-comes-again ─► state table
 //! ```
 //!
 //! The rooms, in the order of the drawing:
@@ -27,7 +27,7 @@
 //! - [`transform`]: changes to payloads in the destination's own schema
 //! - [`dispatch`]: batches, rate limits, retries: the only room that waits
 //! - [`adapters`]: the external systems, and the words in which they answer; the only room that speaks HTTP to them
-//! - [`settle`]: fates, dead letters, the audit trail
+//! - [`settle`]: fates, dead letters, the settled set, the audit trail
 //!
 //! and beside it:
 //!

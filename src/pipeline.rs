@@ -16,7 +16,7 @@ use crate::contact::ContactChange;
 use crate::dispatch::{ApiDispatcher, Errand};
 use crate::fold::{Position, fold};
 use crate::route::Router;
-use crate::settle::{Entry, Ledger, Settled, Settler, Sink};
+use crate::settle::{Batch, Earlier, Entry, Ledger, Settled, Settler, Sink};
 use crate::telemetry::Meter;
 use crate::transform::{GuardMode, SchemaTransformer};
 
@@ -84,6 +84,8 @@ pub struct Sent {
     pub changes: Vec<Option<ContactChange>>,
     /// Each destination's counts, in the factory's order.
     pub meters: Vec<(Destination, Meter)>,
+    /// Calls of the state table that came to nothing.
+    pub state_errors: u64,
 }
 
 /// A filtered, valid change and its place.
@@ -105,8 +107,10 @@ impl Pipeline {
 
     /// Takes a batch all the way. Whatever is not known when the time is up has failed.
     pub async fn run(&self, records: &[Record<'_>], deadline: Deadline) -> Outcome {
-        let Sent { entries, changes, meters } = self.send(records, deadline.work).await;
-        let settled = self.settler.settle(&entries, records, &changes, deadline.settling).await;
+        let Sent { entries, changes, meters, state_errors } = self.send(records, deadline.work).await;
+        let batch = Batch { records, changes: &changes, entries: &entries };
+        let mut settled = self.settler.settle(batch, deadline.settling).await;
+        settled.state_errors += state_errors;
         Outcome { settled, meters }
     }
 
@@ -118,21 +122,27 @@ impl Pipeline {
         changes.resize_with(records.len(), || None);
 
         let (processed, queue) = mpsc::channel::<Processed>(self.settings.queue_capacity);
+        // What was settled earlier is asked for beside the decoding.
         let collecting = async {
-            let ((), routed) =
-                tokio::join!(self.consume(records, &ledger, processed), self.collect(queue, &ledger, &mut changes),);
-            routed
+            let (earlier, (), routed) = tokio::join!(
+                self.settler.earlier(records, until),
+                self.consume(records, &ledger, processed),
+                self.collect(queue, &ledger, &mut changes),
+            );
+            (earlier, routed)
         };
-        let routed = timeout_at(until, collecting).await.ok();
-        if let Some(routed) = routed {
+        let mut state_errors = 0;
+        if let Ok(((earlier, was_told), routed)) = timeout_at(until, collecting).await {
+            state_errors += u64::from(!was_told);
+            earlier.wholes().for_each(|(position, fate)| ledger.settle_earlier(position, fate));
             let each = routed.into_iter().enumerate().map(|(destination, positions)| {
                 let sink = Sink { ledger: &ledger, destination, meter: &meters[destination] };
-                self.deliver(positions, &changes, sink, until)
+                self.deliver(positions, &changes, &earlier, sink, until)
             });
             join_all(each).await;
         }
         let names = self.connections.iter().map(|connection| connection.dispatcher.adapter.destination());
-        Sent { entries: ledger.close(), meters: names.zip(meters).collect(), changes }
+        Sent { entries: ledger.close(), meters: names.zip(meters).collect(), changes, state_errors }
     }
 
     /// Records to changes.
@@ -172,12 +182,13 @@ impl Pipeline {
         routed
     }
 
-    /// One destination's part: fold, transform, dispatch. Apart from every other destination's, its time and its
+    /// One destination's part: fold, leave out what is settled, transform, dispatch. Apart from every other destination's, its time and its
     /// panics included.
     async fn deliver(
         &self,
         positions: Vec<Position>,
         changes: &[Option<ContactChange>],
+        earlier: &Earlier,
         sink: Sink<'_>,
         deadline: Instant,
     ) {
@@ -187,6 +198,8 @@ impl Pipeline {
         let dispatcher = &connection.dispatcher;
         let work = async {
             let steps = fold(positions.iter().filter_map(|at| Some((*at, changes.get(*at)?.as_ref()?))));
+            let steps =
+                earlier.skip(steps, sink.destination, changes, |position, verdict| sink.record(position, verdict, 0));
             let transformer =
                 SchemaTransformer { adapter: &*dispatcher.adapter, guard: connection.guard, changes, sink };
             let (payloads, queue) = mpsc::channel(self.settings.queue_capacity);

@@ -44,6 +44,7 @@ pub enum DeadLetterError {
 pub(super) struct Letter<'a> {
     pub(super) position: Position,
     pub(super) record: &'a Record<'a>,
+    pub(super) sub_sequence: usize,
     pub(super) stage: Stage,
     pub(super) destination: Option<Destination>,
     pub(super) rejection: &'a Rejection,
@@ -64,7 +65,7 @@ impl Letter<'_> {
             "event_source_arn": record.event_source_arn,
             "shard_id": record.shard_id,
             "sequence_number": record.sequence_number,
-            "sub_sequence": 0,
+            "sub_sequence": self.sub_sequence,
             "partition_key": record.partition_key,
             "approximate_arrival": record.approximate_arrival,
             "data": data,
@@ -116,6 +117,17 @@ impl DeadLetters {
         }
         stored
     }
+}
+
+/// Which of the records that share its sequence number a record is: the parts of a KPL aggregate do, under enhanced
+/// fan-out.
+pub(super) fn sub_sequence(records: &[Record<'_>], position: Position) -> usize {
+    let Some((own, before)) = records.get(..=position).and_then(<[_]>::split_last) else {
+        return 0;
+    };
+    let is_part =
+        |record: &&Record<'_>| record.sequence_number.is_some() && record.sequence_number == own.sequence_number;
+    before.iter().rev().take_while(is_part).count()
 }
 
 /// Which messages share a call.
@@ -190,6 +202,7 @@ mod tests {
             let letter = Letter {
                 position: 0,
                 record,
+                sub_sequence: 0,
                 stage: Stage::Deliver,
                 destination: Some(Destination("salesforce")),
                 rejection: &rejection,

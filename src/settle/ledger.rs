@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
+use super::Fate;
 use crate::adapters::{Code, Rejection};
 use crate::consume::{Refusal, Stage};
 use crate::fold::Position;
@@ -24,7 +25,17 @@ pub enum Verdict {
     Rejected(Stage, Rejection),
     /// It is not there yet.
     Failed(Code),
+    /// An earlier invocation settled it.
+    Settled {
+        /// How.
+        fate: Fate,
+        /// It changed something there, so that its place among the contact's changes matters.
+        ordered: bool,
+    },
 }
+
+/// The reason for not sending what an earlier invocation settled.
+pub(super) static SETTLED_EARLIER: Code = Code::new("SETTLED_EARLIER");
 
 impl Verdict {
     /// The reason, where there is one to tell.
@@ -33,6 +44,7 @@ impl Verdict {
             Self::Delivered(code) | Self::Superseded(code) => code.as_ref(),
             Self::Skipped(code) | Self::Failed(code) => Some(code),
             Self::Rejected(_, rejection) => Some(&rejection.code),
+            Self::Settled { .. } => Some(&SETTLED_EARLIER),
         }
     }
 }
@@ -51,12 +63,22 @@ pub struct Row {
 /// One record.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
+    /// An earlier invocation settled it, before any destination was asked.
+    pub settled: Option<Fate>,
     /// It was refused before any destination was asked.
     pub refusal: Option<Box<Refusal>>,
     /// It is not for us.
     pub filtered: Option<Code>,
     /// Where it goes.
     pub rows: SmallVec<[Row; 1]>,
+}
+
+impl Entry {
+    /// Whether nothing is left of it for this invocation.
+    pub fn is_from_earlier(&self) -> bool {
+        let is_settled = |row: &Row| matches!(row.verdict, Some(Verdict::Settled { .. }));
+        self.settled.is_some() || (!self.rows.is_empty() && self.rows.iter().all(is_settled))
+    }
 }
 
 /// All records of a batch, by position.
@@ -84,6 +106,11 @@ impl Ledger {
     /// The record is not for us.
     pub fn filter(&self, position: Position, code: Code) {
         self.with(position, |entry| entry.filtered = Some(code));
+    }
+
+    /// An earlier invocation settled the record, before any destination was asked.
+    pub fn settle_earlier(&self, position: Position, fate: Fate) {
+        self.with(position, |entry| entry.settled = Some(fate));
     }
 
     /// The record goes to these destinations, and has failed at each until its outcome is recorded.

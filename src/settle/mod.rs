@@ -1,15 +1,20 @@
-//! What happens to a record once it is known what became of it: one fate, its dead letter, its line in the audit
-//! trail.
+//! What happens to a record once it is known what became of it: one fate, its dead letter, a place in the settled set,
+//! its line in the audit trail.
 
+mod audit;
 mod dead_letter;
 mod fate;
 mod ledger;
+mod settled_set;
+mod settler;
 
 use serde::{Deserialize, Serialize};
 
 pub use dead_letter::{DeadLetterError, DeadLetters};
-pub use fate::{Fate, Settled, Settler};
+pub use fate::Fate;
 pub use ledger::{Entry, Ledger, Row, Sink, Verdict};
+pub use settled_set::{Earlier, SettledSet};
+pub use settler::{Batch, Settled, Settler};
 
 /// The section `[dead_letter]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -54,6 +54,8 @@ pub struct Invocation<'a> {
     pub counts: Counts,
     /// Dead letters that SQS took.
     pub dead_letters_stored: u64,
+    /// Calls of the state table that came to nothing.
+    pub state_errors: u64,
     /// Documents that were not taken over.
     pub config_errors: u64,
     /// What happened at each destination.
@@ -82,6 +84,7 @@ fn whole(invocation: &Invocation<'_>) -> Value {
     }
     line.count("ColdStart", u64::from(invocation.cold_start));
     line.count("DeadLettersStored", invocation.dead_letters_stored);
+    line.count("StateErrors", invocation.state_errors);
     let meters = || invocation.destinations.iter().map(|(_, _, meter)| *meter);
     let config_errors = invocation.config_errors + meters().map(Meter::config_errors).sum::<u64>();
     line.count("ConfigErrors", config_errors);
@@ -157,6 +160,7 @@ mod tests {
             received: 3,
             counts,
             dead_letters_stored: 0,
+            state_errors: 0,
             config_errors: 0,
             destinations: Vec::new(),
         };

@@ -82,6 +82,7 @@ struct State {
     struck: u64,
     calls: usize,
     written: Vec<String>,
+    failing: BTreeMap<String, u32>,
     under_way: BTreeMap<String, usize>,
     mistakes: Vec<String>,
     error: Option<CallError>,
@@ -95,6 +96,7 @@ impl Memory {
         Self::named(NAME, seed, faults)
     }
 
+    /// One of several.
     pub fn named(name: &'static str, seed: u64, faults: Faults) -> Arc<Self> {
         let state = State {
             records: BTreeMap::new(),
@@ -104,6 +106,7 @@ impl Memory {
             struck: 0,
             calls: 0,
             written: Vec::new(),
+            failing: BTreeMap::new(),
             under_way: BTreeMap::new(),
             mistakes: Vec::new(),
             error: None,
@@ -146,6 +149,11 @@ impl Memory {
     /// How often a fault struck.
     pub fn struck(&self) -> u64 {
         self.lock().struck
+    }
+
+    /// Writes of this key fail, so many times.
+    pub fn fail(&self, key: &str, times: u32) {
+        self.lock().failing.insert(key.to_owned(), times);
     }
 
     pub fn heal(&self) {
@@ -208,6 +216,14 @@ impl State {
         is_away
     }
 
+    fn fails(&mut self, payload: &Payload) -> bool {
+        let Some(times) = self.failing.get_mut(payload.id.key()).filter(|times| **times > 0) else {
+            return false;
+        };
+        *times -= 1;
+        true
+    }
+
     fn enter(&mut self, batch: &[&Payload], limit: usize) -> u64 {
         self.calls += 1;
         let limit = limit - usize::from(self.faults.is_petty);
@@ -266,7 +282,7 @@ impl State {
                 Outcome::Rejected(Rejection::new(Code::new("POISON"), "refused"))
             } else if payload.guarded && self.versions.get(payload.id.key()) > Some(&payload.version) {
                 Outcome::Stale
-            } else if self.strikes(faults.row) {
+            } else if self.fails(payload) || self.strikes(faults.row) {
                 let how = if self.random.bool() { Again::Same } else { Again::Halved };
                 Outcome::Retry(Retry { code: Code::new("LOCKED"), after: None, how })
             } else {

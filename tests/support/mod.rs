@@ -5,11 +5,13 @@
 #![allow(unreachable_pub, reason = "the folder is a module of each test binary, and public to it")]
 #![allow(missing_docs, reason = "test support: names and tests say it")]
 
+pub mod cloud;
 pub mod dispatching;
 pub mod evidence;
 pub mod generator;
 pub mod harness;
 pub mod kinesis;
+pub mod mapping;
 pub mod memory;
 pub mod mock_aws;
 pub mod mock_hubspot;
@@ -18,10 +20,12 @@ pub mod moto;
 pub mod mutate;
 pub mod org;
 pub mod portal;
+pub mod proxy;
 pub mod runtime_api;
 pub mod server;
 pub mod source;
 pub mod stream;
 pub mod system;
+pub mod table;
 pub mod turnstile;
 pub mod words;

@@ -1,0 +1,115 @@
+//! The audit trail: a line for each record and destination. Contract section 6.
+
+use super::fate::Fate;
+use super::ledger::{Entry, Row, SETTLED_EARLIER, Verdict};
+use crate::adapters::{Code, Destination};
+use crate::consume::Record;
+use crate::contact::ContactChange;
+use crate::telemetry::Audit;
+
+/// What a record's lines have in common.
+pub(super) struct Line<'a> {
+    event_id: Option<&'a str>,
+    contact_id: Option<&'a str>,
+    sequence_number: Option<&'a str>,
+    operation: Option<&'a str>,
+}
+
+/// What a line says of one destination.
+struct Said<'a> {
+    fate: Fate,
+    code: Option<&'a str>,
+    attempts: u32,
+    /// An earlier invocation had its line.
+    is_repeated: bool,
+}
+
+/// Writes the lines of the record that ended so, where `audit` asks for them.
+pub(super) fn write(
+    audit: Audit,
+    destinations: &[Destination],
+    entry: &Entry,
+    fate: Fate,
+    record: Option<&Record<'_>>,
+    change: Option<&ContactChange>,
+) {
+    let is_failure = matches!(fate, Fate::Rejected | Fate::Failed) && !entry.is_from_earlier();
+    if audit == Audit::Off || (audit == Audit::Failures && !is_failure) {
+        return;
+    }
+    let line = Line::of(entry, record, change);
+    if entry.rows.is_empty() {
+        line.write(None, &Said::of_entry(entry, fate));
+    }
+    for row in &entry.rows {
+        let destination = destinations.get(row.destination).map(|destination| destination.0);
+        line.write(destination, &Said::of_row(entry, row, fate));
+    }
+}
+
+impl<'a> Line<'a> {
+    fn of(entry: &'a Entry, record: Option<&'a Record<'_>>, change: Option<&'a ContactChange>) -> Self {
+        let refusal = entry.refusal.as_deref();
+        Self {
+            event_id: change
+                .map(|change| &*change.event_id)
+                .or(refusal.and_then(|refusal| refusal.event_id.as_deref())),
+            contact_id: change
+                .map(|change| change.contact.id.as_str())
+                .or(refusal.and_then(|refusal| refusal.contact_id.as_deref())),
+            sequence_number: record.and_then(|record| record.sequence_number.as_deref()),
+            operation: change.map(|change| change.operation.name()),
+        }
+    }
+
+    fn write(&self, destination: Option<&str>, said: &Said<'_>) {
+        let Self { event_id, contact_id, sequence_number, operation } = *self;
+        let (fate, code, attempts) = (said.fate.name(), said.code, said.attempts);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    audit = true,
+                    event_id,
+                    contact_id,
+                    sequence_number,
+                    operation,
+                    destination,
+                    fate,
+                    code,
+                    attempts,
+                    "record settled"
+                )
+            };
+        }
+        if matches!(said.fate, Fate::Rejected | Fate::Failed) && !said.is_repeated {
+            line!(warn);
+        } else {
+            line!(info);
+        }
+    }
+}
+
+impl<'a> Said<'a> {
+    fn of_entry(entry: &'a Entry, fate: Fate) -> Self {
+        let refused = entry.refusal.as_ref().map(|refusal| &refusal.rejection.code);
+        let code = match fate {
+            _ if entry.settled.is_some() => Some(SETTLED_EARLIER.as_str()),
+            Fate::Failed if entry.refusal.is_some() => Some("DEAD_LETTER_NOT_STORED"),
+            Fate::Failed => Some("OUT_OF_TIME"),
+            _ => refused.or(entry.filtered.as_ref()).map(Code::as_str),
+        };
+        Self { fate, code, attempts: 0, is_repeated: entry.settled.is_some() }
+    }
+
+    /// A rejection that may come again, because its record failed, is not the end of it: the line says failed, and why.
+    fn of_row(entry: &'a Entry, row: &'a Row, fate: Fate) -> Self {
+        if let Some(settled) = entry.settled {
+            return Self { fate: settled, code: Some(SETTLED_EARLIER.as_str()), attempts: 0, is_repeated: true };
+        }
+        let own = Fate::of_verdict(row.verdict.as_ref());
+        let code = row.verdict.as_ref().map_or(Some("OUT_OF_TIME"), |verdict| verdict.code().map(Code::as_str));
+        let is_repeated = matches!(row.verdict, Some(Verdict::Settled { .. }));
+        let comes_again = own == Fate::Rejected && fate == Fate::Failed && !is_repeated;
+        Self { fate: if comes_again { Fate::Failed } else { own }, code, attempts: row.attempts, is_repeated }
+    }
+}

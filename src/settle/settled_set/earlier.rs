@@ -1,0 +1,158 @@
+//! What of a batch was settled by earlier invocations, and what of it may be left out.
+
+use std::collections::HashSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use smallvec::SmallVec;
+
+use super::Item;
+use super::batch::Batch;
+use super::item::{Mark, Memory, decode};
+use super::number::SequenceNumber;
+use crate::adapters::Destination;
+use crate::contact::{ContactChange, Operation};
+use crate::fold::{Position, Step};
+use crate::settle::{Fate, Verdict};
+
+/// What of a batch was settled by earlier invocations.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// By position; empty where nothing is known.
+    known: Vec<Option<Memory>>,
+}
+
+/// A record of an item, as far as it concerns a batch.
+struct Remembered {
+    position: Option<Position>,
+    /// It lies before the checkpoint at which the batch begins, so that it does not come again.
+    is_behind_us: bool,
+    memory: Memory,
+}
+
+impl Earlier {
+    pub(super) fn nothing(records: usize) -> Self {
+        Self { known: vec![None; records] }
+    }
+
+    /// How the record at `position` ended before any destination was asked, if it did.
+    pub(crate) fn whole(&self, position: Position) -> Option<Fate> {
+        match self.known.get(position)? {
+            Some(Memory::Whole(fate)) => Some(*fate),
+            _ => None,
+        }
+    }
+
+    /// How the record at `position` ended at `destination`, and whether it changed something there.
+    pub(crate) fn at(&self, position: Position, destination: usize) -> Option<(Fate, bool)> {
+        match self.known.get(position)?.as_ref()? {
+            Memory::Whole(fate) => Some((*fate, false)),
+            Memory::At(marks) => {
+                let mark = marks.iter().find(|mark| mark.destination == destination)?;
+                Some((mark.fate, mark.ordered))
+            }
+        }
+    }
+
+    /// The positions that ended before any destination was asked.
+    pub(crate) fn wholes(&self) -> impl Iterator<Item = (Position, Fate)> {
+        (0..self.known.len()).filter_map(|position| Some((position, self.whole(position)?)))
+    }
+
+    /// The steps without what is settled at `destination` already; `tell` hears of each change left out. After a change
+    /// that is sent, every one that changes something is sent as well: an older one must not have the last word.
+    pub(crate) fn skip(
+        &self,
+        steps: Vec<Step>,
+        destination: usize,
+        changes: &[Option<ContactChange>],
+        mut tell: impl FnMut(Position, Verdict),
+    ) -> Vec<Step> {
+        if self.known.iter().all(Option::is_none) {
+            return steps;
+        }
+        let is_delete = |position: Position| {
+            changes.get(position).and_then(Option::as_ref).is_some_and(|change| change.operation == Operation::Delete)
+        };
+        let rest = steps.into_iter().map(|step| {
+            let mut nothing_sent = true;
+            step.retain(is_delete, |position| {
+                let known = self.at(position, destination).filter(|(_, is_ordered)| nothing_sent || !is_ordered);
+                match known {
+                    Some((fate, ordered)) => tell(position, Verdict::Settled { fate, ordered }),
+                    None => nothing_sent = false,
+                }
+                known.is_none()
+            })
+        });
+        rest.filter(|step| !step.is_empty()).collect()
+    }
+
+    /// Takes over what `item` tells of the batch. Of changes that one write carried, none is left out unless all of
+    /// them can be: the batch holds them, or they lie before the checkpoint at which it begins. One that came again
+    /// without the others (its batch was halved) may have been written once more, over what the others had left.
+    pub(super) fn learn(&mut self, item: &Item, batch: &Batch<'_>, destinations: &[Destination]) {
+        let Some(records) = remembered(item, batch) else {
+            return tracing::warn!("an item of the state table is not understood: what it remembers is sent again");
+        };
+        let names = item.get("destinations").and_then(|list| list.as_l().ok());
+        let names: Vec<&str> =
+            names.into_iter().flatten().filter_map(|name| Some(name.as_s().ok()?.as_str())).collect();
+        let ours = |mark: &Mark| {
+            let name = names.get(mark.destination)?;
+            destinations.iter().position(|destination| destination.0 == *name)
+        };
+        let groups = |record: &Remembered| match &record.memory {
+            Memory::Whole(_) => SmallVec::new(),
+            Memory::At(marks) => {
+                marks.iter().map(|mark| mark.group).filter(|group| *group > 0).collect::<SmallVec<[u32; 1]>>()
+            }
+        };
+        let missing = records.iter().filter(|record| record.position.is_none() && !record.is_behind_us);
+        let torn: HashSet<u32> = missing.flat_map(groups).collect();
+        for Remembered { position, memory, .. } in records {
+            let Some(known) = position.and_then(|position| self.known.get_mut(position)) else {
+                continue;
+            };
+            let memory = match memory {
+                Memory::Whole(fate) => Memory::Whole(fate),
+                Memory::At(marks) => {
+                    let whole = marks.into_iter().filter(|mark| !torn.contains(&mark.group));
+                    let translated = whole.filter_map(|mark| Some(Mark { destination: ours(&mark)?, ..mark }));
+                    Memory::At(translated.collect())
+                }
+            };
+            merge(known, memory);
+        }
+    }
+}
+
+fn merge(known: &mut Option<Memory>, more: Memory) {
+    match (known, more) {
+        (Some(Memory::At(marks)), Memory::At(more)) => {
+            let is_new = |mark: &Mark| marks.iter().all(|known| known.destination != mark.destination);
+            let new: SmallVec<[Mark; 1]> = more.into_iter().filter(is_new).collect();
+            marks.extend(new);
+        }
+        (known @ None, Memory::At(marks)) if !marks.is_empty() => *known = Some(Memory::At(marks)),
+        (known, whole @ Memory::Whole(_)) => *known = Some(whole),
+        _ => {}
+    }
+}
+
+fn remembered(item: &Item, batch: &Batch<'_>) -> Option<Vec<Remembered>> {
+    let text = |name: &str| item.get(name)?.as_s().ok().map(String::as_str);
+    let first = text("first").and_then(SequenceNumber::of_digits)?;
+    if first > batch.last {
+        return Some(Vec::new());
+    }
+    let checkpoint = text("checkpoint").and_then(SequenceNumber::of_digits);
+    let begins_there = checkpoint == Some(batch.first);
+    let positions = batch.positions();
+    let mut records = Vec::new();
+    let bytes = item.get("records").map(AttributeValue::as_b)?.ok()?;
+    decode(bytes.as_ref(), |number, fingerprint, memory| {
+        let is_behind_us = begins_there && number < batch.first;
+        records.push(Remembered { position: positions.get(&(number, fingerprint)).copied(), is_behind_us, memory });
+    })?;
+    Some(records)
+}

@@ -1,0 +1,234 @@
+//! One partly failed invocation's memory, as bytes: each settled record by its number and fingerprint, and what became
+//! of it at each destination.
+//!
+//! A number is written as what differs from the one before it, two digits a byte: 56 digits of which the last 29 differ
+//! take 17 bytes, a record 28. A batch of 10,000 so fits an item, which takes 400 KB.
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+
+use smallvec::SmallVec;
+
+use super::number::SequenceNumber;
+use crate::settle::Fate;
+
+/// The first byte. What begins otherwise was written by another version, and is not understood.
+const FORMAT: u8 = 1;
+
+/// The records' bytes in one item; what else is in it has 10,000 bytes.
+const MOST_BYTES: usize = 399_600;
+
+/// What became of a record at one destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::settle) struct Mark {
+    /// By its place in a list.
+    pub(in crate::settle) destination: usize,
+    pub(in crate::settle) fate: Fate,
+    /// It changed something there, so that its place among the contact's changes matters.
+    pub(in crate::settle) ordered: bool,
+    /// Changes that one write carried have the same number; 0: it went alone.
+    pub(in crate::settle) group: u32,
+}
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::settle) enum Memory {
+    /// It ended before any destination was asked.
+    Whole(Fate),
+    /// It ended at these destinations.
+    At(SmallVec<[Mark; 1]>),
+}
+
+/// The bytes of `records`, in their order; what does not fit is left out.
+pub(super) fn encode<'a>(records: impl IntoIterator<Item = (SequenceNumber<'a>, u64, &'a Memory)>) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    let mut before = "";
+    for (number, fingerprint, memory) in records {
+        let start = bytes.len();
+        put_number(&mut bytes, before, number.digits());
+        bytes.extend_from_slice(&fingerprint.to_le_bytes());
+        put_memory(&mut bytes, memory);
+        if bytes.len() > MOST_BYTES {
+            bytes.truncate(start);
+            break;
+        }
+        before = number.digits();
+    }
+    bytes
+}
+
+/// Reads the records one by one; `None` where the bytes are none of ours.
+pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(SequenceNumber<'_>, u64, Memory)) -> Option<()> {
+    let (format, mut rest) = bytes.split_first()?;
+    if *format != FORMAT {
+        return None;
+    }
+    let mut digits = String::new();
+    while !rest.is_empty() {
+        take_number(&mut rest, &mut digits)?;
+        let (fingerprint, after) = rest.split_first_chunk::<8>()?;
+        rest = after;
+        let memory = take_memory(&mut rest)?;
+        each(SequenceNumber::of_digits(&digits)?, u64::from_le_bytes(*fingerprint), memory);
+    }
+    Some(())
+}
+
+fn put_number(bytes: &mut Vec<u8>, before: &str, digits: &str) {
+    let shared = before.bytes().zip(digits.bytes()).take_while(|(a, b)| a == b).count();
+    let rest = &digits.as_bytes()[shared..];
+    // A number has at most 255 digits.
+    bytes.extend([shared, rest.len()].map(|length| u8::try_from(length).unwrap_or(u8::MAX)));
+    bytes.extend(rest.chunks(2).map(|pair| (pair[0] - b'0') << 4 | pair.get(1).map_or(0, |digit| digit - b'0')));
+}
+
+fn take_number(rest: &mut &[u8], digits: &mut String) -> Option<()> {
+    let ([shared, length], after) = rest.split_first_chunk::<2>()?;
+    let (packed, after) = after.split_at_checked(usize::from(*length).div_ceil(2))?;
+    *rest = after;
+    digits.truncate(usize::from(*shared));
+    let end = usize::from(*shared) + usize::from(*length);
+    for digit in packed.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        if digits.len() < end {
+            digits.push(char::from_digit(digit.into(), 10)?);
+        }
+    }
+    (digits.len() == end).then_some(())
+}
+
+fn put_memory(bytes: &mut Vec<u8>, memory: &Memory) {
+    match memory {
+        Memory::Whole(fate) => put_varint(bytes, u64::from(code(*fate))),
+        Memory::At(marks) => {
+            // Above every fate.
+            put_varint(bytes, marks.len() as u64 + 3);
+            for mark in marks {
+                put_varint(
+                    bytes,
+                    (mark.destination as u64) << 3 | u64::from(mark.ordered) << 2 | u64::from(code(mark.fate)),
+                );
+                put_varint(bytes, mark.group.into());
+            }
+        }
+    }
+}
+
+fn take_memory(rest: &mut &[u8]) -> Option<Memory> {
+    let head = take_varint(rest)?;
+    if head <= 3 {
+        return Some(Memory::Whole(fate(head)?));
+    }
+    let mut marks = SmallVec::new();
+    for _ in 3..head {
+        let word = take_varint(rest)?;
+        marks.push(Mark {
+            destination: usize::try_from(word >> 3).ok()?,
+            ordered: word & 4 != 0,
+            fate: fate(word & 3)?,
+            group: u32::try_from(take_varint(rest)?).ok()?,
+        });
+    }
+    Some(Memory::At(marks))
+}
+
+/// A failed record is not settled: it has no code.
+fn code(fate: Fate) -> u8 {
+    match fate {
+        Fate::Delivered | Fate::Failed => 0,
+        Fate::Filtered => 1,
+        Fate::Superseded => 2,
+        Fate::Rejected => 3,
+    }
+}
+
+fn fate(code: u64) -> Option<Fate> {
+    [Fate::Delivered, Fate::Filtered, Fate::Superseded, Fate::Rejected].get(usize::try_from(code).ok()?).copied()
+}
+
+fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push((value & 0x7f) as u8);
+}
+
+fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, after) = rest.split_first()?;
+        *rest = after;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use smallvec::smallvec;
+
+    use super::*;
+
+    type Known = (String, u64, Memory);
+
+    fn encoded(records: &[Known]) -> Vec<u8> {
+        let number = |text| SequenceNumber::parse(text).expect("a number");
+        encode(records.iter().map(|(text, fingerprint, memory)| (number(text), *fingerprint, memory)))
+    }
+
+    fn decoded(bytes: &[u8]) -> Option<Vec<Known>> {
+        let mut records = Vec::new();
+        decode(bytes, |number, fingerprint, memory| {
+            let digits = number.digits();
+            records.push((if digits.is_empty() { "0" } else { digits }.to_owned(), fingerprint, memory));
+        })?;
+        Some(records)
+    }
+
+    fn memory() -> impl Strategy<Value = Memory> {
+        let fate = || (0_u64..4).prop_map(|code| fate(code).expect("one of four"));
+        let mark = (0_usize..300, fate(), any::<bool>(), 0_u32..20_000)
+            .prop_map(|(destination, fate, ordered, group)| Mark { destination, fate, ordered, group });
+        prop_oneof![
+            fate().prop_map(Memory::Whole),
+            proptest::collection::vec(mark, 1..4).prop_map(|marks| Memory::At(marks.into())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            records in proptest::collection::vec(("(0|[1-9][0-9]{0,128})", any::<u64>(), memory()), 0..40)
+        ) {
+            prop_assert_eq!(decoded(&encoded(&records)), Some(records));
+        }
+
+        #[test]
+        fn whatever_else_is_read_is_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = decoded(&[&[FORMAT], bytes.as_slice()].concat());
+        }
+    }
+
+    #[test]
+    fn ten_thousand_records_fit_one_item_and_what_does_not_fit_is_left_out() {
+        let mark = Mark { destination: 1, fate: Fate::Delivered, ordered: true, group: 9_999 };
+        let record = |number: String| (number, u64::MAX, Memory::At(smallvec![mark]));
+        // As Kinesis numbers the records of one shard: the first 27 digits are the shard's.
+        let native = |at: u64| format!("495903382714902566085596925{:029}", u128::from(at) * 2_643_383_232_532_551_614);
+        let records: Vec<Known> = (0..10_000).map(|at| record(native(at))).collect();
+        let bytes = encoded(&records);
+        assert!(bytes.len() < 300_000, "{}", bytes.len());
+        assert_eq!(decoded(&bytes), Some(records));
+
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut strange = || (0..129).map(|_| char::from(b'1' + random.u8(..9))).collect::<String>();
+        let records: Vec<Known> = (0..10_000).map(|_| record(strange())).collect();
+        let bytes = encoded(&records);
+        assert!(bytes.len() <= MOST_BYTES, "{}", bytes.len());
+        let read = decoded(&bytes).expect("whole records");
+        assert_eq!(read, records[..read.len()]);
+        assert!(read.len() > 4_000, "{}", read.len());
+    }
+}

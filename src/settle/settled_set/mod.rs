@@ -1,0 +1,164 @@
+//! The settled set: what a partly failed invocation settled is remembered in DynamoDB, so that it is not sent again
+//! when Kinesis delivers everything after the checkpoint once more.
+//!
+//! A record comes again only after a failure, so the cost is one query for each invocation and one item for each
+//! that failed in part. The item's sort key is the last sequence number that it covers; a batch asks for those that end
+//! at or after its first record, whatever part of a batch it is. Batches of one shard that are under way at once (a
+//! parallelization factor above 1) interleave, so a range says nothing of a record: each is known by itself.
+//!
+//! A table that does not answer never fails an invocation. Then what was settled is sent again, which is harmless; what
+//! may be left out after that is chosen so that it stays harmless (`remember.rs`, `earlier.rs`). One coincidence is
+//! accepted: an invocation dies after it wrote its item and before it answered, Lambda halves its batch exactly at the
+//! first failed record, and the table does not answer the first half. A change in that half could then be written
+//! over a later one of the same contact, in the second half, that is left out.
+
+mod batch;
+mod earlier;
+mod item;
+mod number;
+mod remember;
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::QueryError;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use tokio::time::{Instant, timeout_at};
+
+pub use earlier::Earlier;
+pub(super) use remember::Ended;
+
+use self::batch::{Batch, number};
+use self::number::SequenceNumber;
+use self::remember::remember;
+use super::Fate;
+use crate::adapters::Destination;
+use crate::consume::Record;
+
+/// The table has this long to answer, and no longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Pages that one query reads: 1 MB each, an item of ours a tenth of it and less. More lie after a batch only where many
+/// invocations of a shard failed at once.
+const MOST_PAGES: usize = 4;
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The settled set of one table.
+#[derive(Clone, Debug)]
+pub struct SettledSet {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+    ttl: Duration,
+}
+
+/// Why the table was of no use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TableError {
+    #[error("the state table refused the query")]
+    Query(#[source] Box<QueryError>),
+    #[error("the state table refused the item")]
+    Put(#[source] Box<PutItemError>),
+    #[error("the state table did not answer in time")]
+    OutOfTime,
+}
+
+impl SettledSet {
+    /// The settled set in this table, whose items live for `ttl_hours`.
+    pub fn new(client: aws_sdk_dynamodb::Client, table: String, ttl_hours: u64) -> Self {
+        Self { client, table, ttl: Duration::from_hours(ttl_hours) }
+    }
+
+    /// What of `records` was settled by earlier invocations.
+    pub(super) async fn read(
+        &self,
+        records: &[Record<'_>],
+        destinations: &[Destination],
+        until: Instant,
+    ) -> Result<Earlier, TableError> {
+        let mut earlier = Earlier::nothing(records.len());
+        let Some(batch) = Batch::of(records) else {
+            return Ok(earlier);
+        };
+        // Boxed, like the item's: the SDK's futures are several kilobytes of every invocation's.
+        let items = timeout_at(until.min(Instant::now() + PATIENCE), Box::pin(self.items(&batch))).await;
+        for item in items.map_err(|_| TableError::OutOfTime)?? {
+            earlier.learn(&item, &batch, destinations);
+        }
+        Ok(earlier)
+    }
+
+    /// The items that end at or after the batch's first record. Consistent: the batch comes again within a second.
+    async fn items(&self, batch: &Batch<'_>) -> Result<Vec<Item>, TableError> {
+        let mut items = Vec::new();
+        let mut page = None;
+        for _ in 0..MOST_PAGES {
+            let query = self.client.query().table_name(&self.table).consistent_read(true);
+            let query = query
+                .key_condition_expression("pk = :pk AND sk >= :first")
+                .expression_attribute_values(":pk", AttributeValue::S(batch.partition_key()))
+                .expression_attribute_values(":first", AttributeValue::S(batch.first.sort_key()))
+                .set_exclusive_start_key(page);
+            let answer = query.send().await.map_err(|error| TableError::Query(Box::new(error.into_service_error())))?;
+            items.extend(answer.items.unwrap_or_default());
+            page = answer.last_evaluated_key;
+            if page.is_none() {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    /// Remembers what was settled of `records`.
+    pub(super) async fn write(
+        &self,
+        records: &[Record<'_>],
+        ended: &Ended<'_>,
+        destinations: &[Destination],
+        until: Instant,
+    ) -> Result<(), TableError> {
+        let Some(item) = self.item(records, ended, destinations) else {
+            return Ok(());
+        };
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send();
+        let answer = timeout_at(until.min(Instant::now() + PATIENCE), Box::pin(put)).await;
+        let answer = answer.map_err(|_| TableError::OutOfTime)?;
+        answer.map(drop).map_err(|error| TableError::Put(Box::new(error.into_service_error())))
+    }
+
+    fn item(&self, records: &[Record<'_>], ended: &Ended<'_>, destinations: &[Destination]) -> Option<Item> {
+        let batch = Batch::of(records)?;
+        let identity = |position: usize| batch.identities.get(position).copied().flatten();
+        let memories = remember(ended, destinations.len(), &|position| identity(position).is_some());
+        let known = memories.iter().enumerate().filter_map(|(position, memory)| {
+            let (number, fingerprint) = identity(position)?;
+            Some((number, fingerprint, memory.as_ref()?))
+        });
+        let bytes = item::encode(known);
+        if bytes.len() <= 1 {
+            return None;
+        }
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let names = destinations.iter().map(|destination| text(destination.0)).collect();
+        let expires_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.ttl;
+        let mut item = Item::from([
+            ("pk".to_owned(), AttributeValue::S(batch.partition_key())),
+            ("sk".to_owned(), AttributeValue::S(batch.last.sort_key())),
+            ("first".to_owned(), text(batch.first.digits())),
+            ("destinations".to_owned(), AttributeValue::L(names)),
+            ("records".to_owned(), AttributeValue::B(Blob::new(bytes))),
+            ("expires_at".to_owned(), AttributeValue::N(expires_at.as_secs().to_string())),
+        ]);
+        let checkpoint = checkpoint(records, ended.fates);
+        item.extend(checkpoint.map(|number| ("checkpoint".to_owned(), text(number.digits()))));
+        Some(item)
+    }
+}
+
+/// What Kinesis will take for its checkpoint: the first failed record's number, or the nearest one before it.
+fn checkpoint<'a>(records: &'a [Record<'_>], fates: &[Fate]) -> Option<SequenceNumber<'a>> {
+    let failed = fates.iter().position(|fate| *fate == Fate::Failed)?;
+    records.get(..=failed)?.iter().rev().find_map(number)
+}

@@ -1,0 +1,176 @@
+//! The end of a batch: fates, dead letters, the settled set, the audit trail.
+
+use std::collections::HashSet;
+
+use tokio::time::Instant;
+
+use super::dead_letter::{DeadLetters, Letter};
+use super::fate::{Fate, count};
+use super::ledger::{Entry, Verdict};
+use super::settled_set::{Earlier, Ended, SettledSet};
+use super::{audit, dead_letter};
+use crate::adapters::Destination;
+use crate::consume::Record;
+use crate::contact::ContactChange;
+use crate::fold::Position;
+use crate::telemetry::{Audit, Counts};
+
+/// What a batch came to.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// The failed records' places, in order.
+    pub failed: Vec<Position>,
+    /// Records by fate.
+    pub counts: Counts,
+    /// Records by what became of them at each destination, in the factory's order.
+    pub by_destination: Vec<Counts>,
+    /// Dead letters that were stored.
+    pub dead_letters_stored: u64,
+    /// Calls of the state table that came to nothing.
+    pub state_errors: u64,
+}
+
+/// Settles batches.
+#[derive(Clone, Debug)]
+pub struct Settler {
+    /// Where rejected records go.
+    pub dead_letters: DeadLetters,
+    /// What keeps settled records from being sent again; nothing does without a table, and in a dry run.
+    pub settled_set: Option<SettledSet>,
+    /// Which records have their line.
+    pub audit: Audit,
+    /// The destinations' names, in the factory's order.
+    pub destinations: Vec<Destination>,
+}
+
+/// A batch, as it comes to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// As they arrived.
+    pub records: &'a [Record<'a>],
+    /// The changes in them, by position.
+    pub changes: &'a [Option<ContactChange>],
+    /// What is known of them.
+    pub entries: &'a [Entry],
+}
+
+impl Settler {
+    /// What of a batch earlier invocations settled, and whether the table told. Where it does not, nothing is known and
+    /// everything is sent: again, but harmlessly.
+    pub async fn earlier(&self, records: &[Record<'_>], until: Instant) -> (Earlier, bool) {
+        let Some(set) = &self.settled_set else {
+            return (Earlier::default(), true);
+        };
+        match set.read(records, &self.destinations, until).await {
+            Ok(earlier) => (earlier, true),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "settled set not read: what was settled earlier is sent again");
+                (Earlier::default(), false)
+            }
+        }
+    }
+
+    /// Gives each record its fate, stores the dead letters, remembers what is settled and writes the audit trail. A dead
+    /// letter that cannot be stored before `until` makes its record fail, so that it comes again.
+    pub async fn settle(&self, batch: Batch<'_>, until: Instant) -> Settled {
+        let mut fates: Vec<Fate> = batch.entries.iter().map(Fate::of_entry).collect();
+        let letters = self.letters(batch, &fates);
+        let stored = self.dead_letters.store(&letters, until).await;
+        let mut has_letter = HashSet::new();
+        for (letter, is_stored) in letters.iter().zip(stored) {
+            if is_stored {
+                has_letter.insert((letter.position, letter.destination));
+            } else {
+                fates[letter.position] = Fate::Failed;
+            }
+        }
+        let mut state_errors = 0;
+        if fates.contains(&Fate::Failed) {
+            let name = |destination: usize| self.destinations.get(destination).copied();
+            let has_letter = |position, destination| has_letter.contains(&(position, name(destination)));
+            let Batch { entries, changes, .. } = batch;
+            let ended = Ended { entries, fates: &fates, changes, has_letter: &has_letter };
+            state_errors += u64::from(!self.remember(batch.records, &ended, until).await);
+        }
+        let dead_letters_stored = if self.dead_letters.has_queue() { has_letter.len() as u64 } else { 0 };
+        Settled { dead_letters_stored, state_errors, ..self.sum(batch, &fates) }
+    }
+
+    /// Counts the records and writes their lines.
+    fn sum(&self, batch: Batch<'_>, fates: &[Fate]) -> Settled {
+        let none = vec![Counts::default(); self.destinations.len()];
+        let mut settled = Settled { by_destination: none, ..Settled::default() };
+        for (position, (entry, fate)) in batch.entries.iter().zip(fates).enumerate() {
+            count(&mut settled.counts, *fate, entry.is_from_earlier());
+            if *fate == Fate::Failed {
+                settled.failed.push(position);
+            }
+            for row in &entry.rows {
+                if let Some(counts) = settled.by_destination.get_mut(row.destination) {
+                    let is_from_earlier = matches!(row.verdict, Some(Verdict::Settled { .. }));
+                    count(counts, Fate::of_verdict(row.verdict.as_ref()), is_from_earlier);
+                }
+            }
+            let change = batch.changes.get(position).and_then(Option::as_ref);
+            audit::write(self.audit, &self.destinations, entry, *fate, batch.records.get(position), change);
+        }
+        settled
+    }
+
+    /// Whether there was nothing to remember, or the table took it.
+    async fn remember(&self, records: &[Record<'_>], ended: &Ended<'_>, until: Instant) -> bool {
+        let Some(set) = &self.settled_set else {
+            return true;
+        };
+        let written = set.write(records, ended, &self.destinations, until).await;
+        if let Err(error) = &written {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(error, "settled set not written: what was settled now is sent again");
+        }
+        written.is_ok()
+    }
+
+    /// The dead letters of the records that are rejected. One that failed elsewhere comes again, and is rejected
+    /// again then. What an earlier invocation rejected has its letter.
+    fn letters<'a>(&self, batch: Batch<'a>, fates: &[Fate]) -> Vec<Letter<'a>> {
+        let Batch { records, changes, entries } = batch;
+        let mut letters = Vec::new();
+        let is_rejected =
+            |position: &Position| fates[*position] == Fate::Rejected && entries[*position].settled.is_none();
+        for position in (0..entries.len()).filter(is_rejected) {
+            let (entry, Some(record)) = (&entries[position], records.get(position)) else {
+                continue;
+            };
+            let change = changes.get(position).and_then(Option::as_ref);
+            let sub_sequence = dead_letter::sub_sequence(records, position);
+            if let Some(refusal) = &entry.refusal {
+                letters.push(Letter {
+                    position,
+                    record,
+                    sub_sequence,
+                    stage: refusal.stage,
+                    destination: None,
+                    rejection: &refusal.rejection,
+                    contact_id: refusal.contact_id.as_deref(),
+                    event_id: refusal.event_id.as_deref(),
+                });
+            }
+            for row in &entry.rows {
+                if let Some(Verdict::Rejected(stage, rejection)) = &row.verdict {
+                    letters.push(Letter {
+                        position,
+                        record,
+                        sub_sequence,
+                        stage: *stage,
+                        destination: self.destinations.get(row.destination).copied(),
+                        rejection,
+                        contact_id: change.map(|change| change.contact.id.as_str()),
+                        event_id: change.map(|change| &*change.event_id),
+                    });
+                }
+            }
+        }
+        letters
+    }
+}

@@ -1,0 +1,9 @@
+//! The settled set: what an earlier invocation settled is not sent again, and leaving it out never changes what the
+//! systems hold in the end.
+
+mod support;
+
+#[path = "settled/harmless.rs"]
+mod harmless;
+#[path = "settled/redelivery.rs"]
+mod redelivery;

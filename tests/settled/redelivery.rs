@@ -1,0 +1,206 @@
+//! What comes again after a partial failure, against the mocks and an emulation of AWS: rows and calls are counted.
+
+use contact_sync::factory::{self, DESTINATIONS};
+use contact_sync::handler::Handler;
+use contact_sync::settings::{Layer, Preset, load};
+use serde_json::{Value, json};
+
+use crate::support::cloud::Cloud;
+use crate::support::harness::{Logs, Mocks, batch, change};
+use crate::support::mock_hubspot::Endpoint as HubSpotCall;
+use crate::support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
+use crate::support::proxy::Treatment;
+use crate::support::server::Reply;
+use crate::support::stream::{failures, invoke, record, sequence_number};
+
+const ONE_TRY: &str = "retry = { max_attempts = 1, base_delay_ms = 1, max_delay_ms = 1 }";
+
+/// The function, with both mocks and AWS behind it. `extra` goes into the section `[routes]`.
+fn handler(cloud: &Cloud, mocks: &Mocks, extra: &str) -> Handler {
+    let document = format!(
+        "{}[pipeline]\nfallback_budget_ms = 120000\n[salesforce]\n{ONE_TRY}\n[hubspot]\n{ONE_TRY}\n[routes]\n{extra}",
+        cloud.document()
+    );
+    let mut layers = vec![Layer::from_toml("the document", &document).expect("TOML")];
+    let url = mocks.hubspot_server.url();
+    layers.push(Layer::from_variable("CONTACT_SYNC__HUBSPOT__BASE_URL", &url).expect("a variable"));
+    let settings = load(Preset::Test, &layers, &DESTINATIONS).expect("good settings");
+    factory::build(Preset::Test, &settings, &cloud.config()).expect("a handler")
+}
+
+fn lead(at: usize) -> Value {
+    let fields = json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    change("create", &format!("c-{at}"), "lead", fields)
+}
+
+fn customer(at: usize) -> Value {
+    let fields = json!({"last_name": format!("Nr {at}"), "email": format!("p{at}@example.com")});
+    change("create", &format!("c-{at}"), "customer", fields)
+}
+
+fn locked() -> Value {
+    row_error("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record", &[])
+}
+
+fn rows(mocks: &Mocks) -> (usize, usize) {
+    let seen = mocks.hubspot.seen();
+    let contacts = seen.iter().filter(|call| call.endpoint == HubSpotCall::Upsert).map(|call| call.ids.len());
+    (mocks.salesforce.sizes(SalesforceCall::Upsert).iter().sum(), contacts.sum())
+}
+
+#[tokio::test]
+async fn of_ten_thousand_records_exactly_the_failed_ones_are_written_again_for_two_calls_of_the_table() {
+    let mocks = Mocks::start().await;
+    let cloud = Cloud::start(&mocks).await;
+    let handler = handler(&cloud, &mocks, "");
+    let logs = Logs::listen();
+    let failing = [100, 2_468, 9_998];
+    failing.iter().for_each(|at| mocks.salesforce.fail_row(&format!("c-{at}"), locked(), 1));
+    let changes: Vec<Value> = (0..10_000).map(|at| if at % 2 == 0 { lead(at) } else { customer(at) }).collect();
+    let records = batch(&changes);
+
+    let answer = invoke(&handler, &records, "r-1").await;
+    assert_eq!(failures(&answer), failing.map(|at| sequence_number(0, at)));
+    assert_eq!(rows(&mocks), (5_000, 5_000));
+    assert_eq!(json!(cloud.table_calls()), json!({"Query": 1, "PutItem": 1}));
+
+    let answer = invoke(&handler, &records[100..], "r-2").await;
+    assert!(failures(&answer).is_empty());
+    assert_eq!(rows(&mocks), (5_003, 5_000), "three rows of one call");
+    assert_eq!(mocks.salesforce.count(SalesforceCall::Upsert), 26);
+    assert_eq!(json!(cloud.table_calls()), json!({"Query": 2, "PutItem": 1}), "nothing failed: one call");
+    let metrics = &logs.metrics("")[1];
+    assert_eq!((&metrics["RecordsDelivered"], &metrics["RecordsSkippedSettled"]), (&json!(3), &json!(9_897)));
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (5_000, 5_000));
+    assert_eq!(mocks.mistakes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn of_two_destinations_only_the_one_that_failed_is_written_again() {
+    let mocks = Mocks::start().await;
+    let cloud = Cloud::start(&mocks).await;
+    let handler = handler(&cloud, &mocks, "lead = [\"salesforce\", \"hubspot\"]");
+    let logs = Logs::listen();
+    mocks.hubspot.next(Reply::Reset);
+    let records = batch(&[lead(0), lead(1)]);
+    assert_eq!(failures(&invoke(&handler, &records, "r-1").await).len(), 2);
+    assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
+    assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [2], "written once");
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (2, 2));
+    assert_eq!(logs.fates()[4..], ["delivered SETTLED_EARLIER", "delivered", "delivered SETTLED_EARLIER", "delivered"]);
+    let metrics = &logs.metrics("")[1];
+    assert_eq!((&metrics["RecordsDelivered"], &metrics["RecordsSkippedSettled"]), (&json!(2), &json!(0)));
+    assert_eq!(logs.metrics("salesforce")[1]["RecordsSkippedSettled"], 2);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_stored_once_and_names_the_part_of_an_aggregate() {
+    let mocks = Mocks::start().await;
+    let cloud = Cloud::start(&mocks).await;
+    let handler = handler(&cloud, &mocks, "");
+    let logs = Logs::listen();
+    mocks.salesforce.fail_row("c-0", locked(), 1);
+    mocks.salesforce.fail_row("c-2", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
+    // Four parts of one aggregate under enhanced fan-out, and a record after it.
+    let part = |data: &[u8]| record(0, 7, "key", data);
+    let records = [
+        part(lead(0).to_string().as_bytes()),
+        part(b"{"),
+        part(lead(1).to_string().as_bytes()),
+        part(lead(2).to_string().as_bytes()),
+        record(0, 8, "key", customer(3).to_string().as_bytes()),
+    ];
+    assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 7)]);
+    assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
+    let mut letters = cloud.dead_letters().await;
+    letters.sort_by_key(|letter| letter["record"]["sub_sequence"].as_u64());
+    let told: Vec<Value> = letters
+        .iter()
+        .map(|letter| {
+            json!([letter["record"]["sub_sequence"], letter["reason"]["destination"], letter["reason"]["code"]])
+        })
+        .collect();
+    assert_eq!(told, [json!([1, null, "INVALID_JSON"]), json!([3, "salesforce", "STRING_TOO_LONG"])]);
+    let again = &logs.fates()[5..];
+    let earlier = |fate: &str| format!("{fate} SETTLED_EARLIER");
+    assert_eq!(
+        again,
+        ["delivered".into(), earlier("rejected"), earlier("delivered"), earlier("rejected"), earlier("delivered")]
+    );
+    assert_eq!(logs.metrics("")[1]["RecordsSkippedSettled"], 4);
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_contact_that_changed_before_and_after_the_failure_is_not_written_again() {
+    let mocks = Mocks::start().await;
+    let cloud = Cloud::start(&mocks).await;
+    let handler = handler(&cloud, &mocks, "");
+    mocks.salesforce.fail_row("c-1", locked(), 1);
+    let update = change("update", "c-0", "lead", json!({"phone": "2"}));
+    let records = batch(&[lead(0), lead(1), update]);
+    assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 1)]);
+    assert!(failures(&invoke(&handler, &records[1..], "r-2").await).is_empty());
+    assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [2, 1]);
+    assert_eq!(mocks.salesforce.lead("c-0").expect("a lead")["Phone"], "2");
+}
+
+#[tokio::test]
+async fn changes_that_a_halved_batch_tears_apart_keep_their_order() {
+    let mocks = Mocks::start().await;
+    let cloud = Cloud::start(&mocks).await;
+    let handler = handler(&cloud, &mocks, "");
+    mocks.salesforce.fail_row("c-1", locked(), 2);
+    let phone =
+        |number: &str| change("update", "c-0", "lead", json!({"last_name": "A", "company": "B", "phone": number}));
+    let records = batch(&[lead(1), phone("1"), phone("2")]);
+    assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)]);
+    // The first half while the table is away: the older change is written again, over the newer one.
+    cloud.proxy.treat("DynamoDB", Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException"));
+    assert_eq!(failures(&invoke(&handler, &records[..2], "r-2").await), [sequence_number(0, 0)]);
+    cloud.proxy.treat("DynamoDB", Treatment::Pass);
+    assert!(failures(&invoke(&handler, &records[..2], "r-3").await).is_empty());
+    assert!(failures(&invoke(&handler, &records[2..], "r-4").await).is_empty());
+    assert_eq!(mocks.salesforce.lead("c-0").expect("a lead")["Phone"], "2");
+}
+
+#[tokio::test]
+async fn a_table_that_is_gone_throttled_or_silent_fails_nothing_and_is_told_once_a_call() {
+    let gone = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException");
+    let throttled = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException");
+    for treatment in [gone, throttled, Treatment::Refuse(503, "ServiceUnavailable"), Treatment::Hang] {
+        let mocks = Mocks::start().await;
+        let cloud = Cloud::start(&mocks).await;
+        let handler = handler(&cloud, &mocks, "");
+        let logs = Logs::listen();
+        cloud.proxy.treat("DynamoDB", treatment);
+        mocks.salesforce.fail_row("c-0", locked(), 1);
+        let records = batch(&[lead(0), lead(1), customer(2)]);
+        assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)], "{treatment:?}");
+        assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty(), "{treatment:?}");
+        assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (2, 1));
+        let errors: Vec<u64> = logs.metrics("").iter().filter_map(|line| line["StateErrors"].as_u64()).collect();
+        assert_eq!(errors, [2, 1], "{treatment:?}");
+        let told = logs.lines().into_iter().filter(|line| line["level"] == "WARN" && line["audit"].is_null());
+        let told: Vec<String> = told.map(|line| line["message"].to_string()).collect();
+        assert_eq!(told.iter().filter(|text| text.contains("settled set not")).count(), 3, "{treatment:?}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_does_not_answer_fails_its_rejected_records_and_no_others() {
+    for treatment in [Treatment::Refuse(503, "ServiceUnavailable"), Treatment::LoseAnswer] {
+        let mocks = Mocks::start().await;
+        let cloud = Cloud::start(&mocks).await;
+        let handler = handler(&cloud, &mocks, "");
+        cloud.proxy.treat("AmazonSQS", treatment);
+        let records = [record(0, 0, "key", b"{"), record(0, 1, "key", lead(1).to_string().as_bytes())];
+        assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)], "{treatment:?}");
+        cloud.proxy.treat("AmazonSQS", Treatment::Pass);
+        assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
+        assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [1], "what was delivered is remembered");
+        let letters = cloud.dead_letters().await;
+        assert!(letters.iter().all(|letter| letter["record"]["sequence_number"] == sequence_number(0, 0)));
+        assert!(!letters.is_empty());
+    }
+}

@@ -1,0 +1,150 @@
+//! A DynamoDB table inside the test's own process: what the SDK sends is answered without a socket, so that thousands of
+//! schedules of faults run in virtual time. What it does with a query or an item is what moto does, on the way that we
+//! use; the tests against moto see to that.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::harness;
+
+/// How often, in percent, each fault strikes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// Refused: throttled, say, or the table is gone.
+    pub refused: u32,
+    /// No answer; half of the time after it was done.
+    pub hanging: u32,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: BTreeMap<(String, String), Value>,
+    calls: Vec<String>,
+    faults: Faults,
+    random: fastrand::Rng,
+}
+
+/// The table.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    state: Arc<Mutex<State>>,
+    /// Told whenever an item was written.
+    pub written: Arc<Notify>,
+}
+
+impl Table {
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        let table = Self::default();
+        *table.lock() = State { faults, random: fastrand::Rng::with_seed(seed), ..State::default() };
+        table
+    }
+
+    /// An SDK configuration that leads here.
+    pub fn config(&self) -> SdkConfig {
+        let config = harness::no_aws().into_builder();
+        config.http_client(SharedHttpClient::new(self.clone())).build()
+    }
+
+    /// The operations asked for, in order.
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    /// Its items, in the order of their keys.
+    pub fn items(&self) -> Vec<Value> {
+        self.lock().items.values().cloned().collect()
+    }
+
+    pub fn heal(&self) {
+        self.lock().faults = Faults::default();
+    }
+
+    /// From now on every call is refused.
+    pub fn drop_table(&self) {
+        self.lock().faults = Faults { refused: 100, hanging: 0 };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(self, operation: String, body: Value) -> (u16, Value) {
+        let arrived = Instant::now() + Duration::from_millis(self.lock().random.u64(1..20));
+        sleep_until(arrived).await;
+        let (answer, hangs) = {
+            let mut state = self.lock();
+            state.calls.push(operation.clone());
+            let Faults { refused, hanging } = state.faults;
+            let hangs = state.random.u32(..100) < hanging;
+            if state.random.u32(..100) < refused {
+                let error = "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException";
+                ((400, json!({"__type": error, "message": "Requested resource not found"})), hangs)
+            } else if hangs && state.random.bool() {
+                ((500, json!({})), true)
+            } else {
+                (state.carry_out(&operation, &body), hangs)
+            }
+        };
+        if operation == "PutItem" && answer.0 == 200 {
+            self.written.notify_waiters();
+        }
+        if hangs {
+            std::future::pending::<()>().await;
+        }
+        sleep_until(arrived + Duration::from_millis(5)).await;
+        answer
+    }
+}
+
+impl State {
+    fn carry_out(&mut self, operation: &str, body: &Value) -> (u16, Value) {
+        let text = |value: &Value| value["S"].as_str().expect("a text").to_owned();
+        match operation {
+            "PutItem" => {
+                let item = &body["Item"];
+                self.items.insert((text(&item["pk"]), text(&item["sk"])), item.clone());
+                (200, json!({}))
+            }
+            "Query" => {
+                assert_eq!(body["KeyConditionExpression"], "pk = :pk AND sk >= :first");
+                let values = &body["ExpressionAttributeValues"];
+                let from = (text(&values[":pk"]), text(&values[":first"]));
+                let found = self.items.range(from.clone()..).filter(|((pk, _), _)| *pk == from.0);
+                let items: Vec<&Value> = found.map(|(_, item)| item).collect();
+                (200, json!({"Items": items, "Count": items.len(), "ScannedCount": items.len()}))
+            }
+            // Budgets are shared elsewhere.
+            _ => (400, json!({"__type": "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException"})),
+        }
+    }
+}
+
+impl HttpConnector for Table {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").expect("an operation").to_owned();
+        let operation = target.rsplit('.').next().expect("a name").to_owned();
+        let body = serde_json::from_slice(request.body().bytes().expect("in memory")).expect("JSON");
+        let answer = self.clone().answer(operation, body);
+        HttpConnectorFuture::new(async move {
+            let (status, body) = answer.await;
+            Ok(HttpResponse::new(status.try_into().expect("a status"), body.to_string().into()))
+        })
+    }
+}
+
+impl HttpClient for Table {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
