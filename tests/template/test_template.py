@@ -277,6 +277,22 @@ class LeastPrivilege(Template):
         for action in actions:
             self.assertNotRegex(action, r":(Delete|Purge|Update(?!Item)|Create(?!LogStream)|PutSecret|Receive|Scan)", action)
 
+    def test_it_may_do_what_the_code_does_and_no_more(self):
+        # The SDK's calls, as the code spells them. A batch of messages is sent with the right to send one.
+        names = {"send_message_batch": "send_message"}
+        call = r"\.(query|scan|[a-z]+_item|batch_\w+|transact_\w+|get_secret_value|send_message\w*|get_parameters?)\(\)"
+        made = set()
+        for path in (ROOT / "src").rglob("*.rs"):
+            code = path.read_text(encoding="utf-8").split("#[cfg(test)]")[0]
+            if "aws_sdk_" in code and "bin" not in path.parts:
+                made.update(names.get(name, name) for name in re.findall(call, code))
+        allowed = {tuple(action.split(":")) for statement in self.statements() for action in as_list(statement["Action"])}
+        snake = {
+            re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower()
+            for service, action in allowed if service in {"dynamodb", "secretsmanager", "sqs", "ssm"}
+        }
+        self.assertEqual(snake, made)
+
     def test_only_lambda_takes_the_role(self):
         trust = self.the("AWS::IAM::Role")["AssumeRolePolicyDocument"]["Statement"]
         self.assertEqual([s["Principal"] for s in trust], [{"Service": "lambda.amazonaws.com"}])
@@ -371,7 +387,8 @@ class Alarms(Template):
             ("AWS/Lambda", "DestinationDeliveryFailures"),
             ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
             ("ContactSync", "AuthFailures"), ("ContactSync", "ConfigErrors"), ("ContactSync", "BreakerOpen"),
-            ("ContactSync", "DailyQuotaUsedPercent"), ("ContactSync", "UnknownCodes"), ("ContactSync", "LeaseFailures"),
+            ("ContactSync", "DailyQuotaUsedPercent"), ("ContactSync", "UnknownCodes"), ("ContactSync", "StateErrors"),
+            ("ContactSync", "LeaseFailures"),
         ):
             self.assertIn(metric, set(self.metrics()))
 
