@@ -45,7 +45,7 @@ pub struct Faults {
     pub forgotten: u32,
     /// Another lie: refused for good, and nothing is wrong with it.
     pub slandered: u32,
-    /// Takes one payload fewer than its limits say, and calls a full batch a mistake.
+    /// Takes half of what its limits say, and calls more a mistake.
     pub is_petty: bool,
     /// Away for this long, from the start on: every call comes to nothing.
     pub away: Option<(Duration, Duration)>,
@@ -226,7 +226,7 @@ impl State {
 
     fn enter(&mut self, batch: &[&Payload], limit: usize) -> u64 {
         self.calls += 1;
-        let limit = limit - usize::from(self.faults.is_petty);
+        let limit = if self.faults.is_petty { limit / 2 } else { limit };
         if batch.is_empty() || batch.len() > limit {
             self.mistakes.push(format!("{} payloads in one call", batch.len()));
         }
