@@ -1,0 +1,13 @@
+//! The waiting room: deadlines, retries, the breaker, one system's outage beside the other, order, and rate limits that
+//! hold across processes.
+
+mod support;
+
+#[path = "dispatch/fleet.rs"]
+mod fleet;
+#[path = "dispatch/policy.rs"]
+mod policy;
+#[path = "dispatch/scripted.rs"]
+mod scripted;
+#[path = "dispatch/sockets.rs"]
+mod sockets;

@@ -1,0 +1,176 @@
+//! Several processes, one account: the real binary, sharing a table or not.
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use contact_sync::adapters::Destination;
+use contact_sync::dispatch::settings::RateLimit;
+use contact_sync::dispatch::{LeaseTable, RateLimiter};
+use contact_sync::telemetry::Meter;
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::harness::{Mocks, batch, change};
+use crate::support::moto::Moto;
+use crate::support::runtime_api::{Ended, Function};
+
+const TABLE: &str = "contact-sync-state";
+const PROCESSES: usize = 4;
+
+/// Six windows of a hundred calls.
+const CALLS: usize = 600;
+
+/// Contacts in one call where only the calls matter.
+const SMALL: usize = 10;
+
+/// The table as the template makes it.
+async fn table(moto: &Moto) -> aws_sdk_dynamodb::Client {
+    let client = aws_sdk_dynamodb::Client::new(&moto.config());
+    let mut request = client.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
+    for (name, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
+        let attribute = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+        let key = KeySchemaElement::builder().attribute_name(name).key_type(kind);
+        request = request.attribute_definitions(attribute.build().expect("whole"));
+        request = request.key_schema(key.build().expect("whole"));
+    }
+    request.send().await.expect("a table");
+    client
+}
+
+async fn next_slot(client: &aws_sdk_dynamodb::Client) -> u64 {
+    let request = client.get_item().table_name(TABLE).consistent_read(true);
+    let request = request.key("pk", AttributeValue::S("rate#hubspot".to_owned()));
+    let item = request.key("sk", AttributeValue::S("lease".to_owned())).send().await.expect("an answer").item;
+    item.expect("an item")["next_slot"].as_n().expect("a number").parse().expect("whole")
+}
+
+/// Blocks of slots never overlap: all slots that are spent, and the time between them, fit into the item's time.
+#[tokio::test]
+async fn environments_lease_from_one_item_by_conditional_writes() {
+    let moto = Moto::start().await;
+    let client = table(&moto).await;
+    let budget = RateLimit { requests: 1001, per_ms: 20_000 };
+    let limiter = || {
+        let limiter = RateLimiter::new(budget, 1);
+        limiter.share_through(LeaseTable::new(client.clone(), TABLE, Destination("hubspot")));
+        limiter
+    };
+    let (meter, far) = (Meter::default(), Instant::now() + Duration::from_mins(10));
+    let first = limiter();
+    drop(first.acquire(1, far, &meter).await.expect("in time"));
+    let begin = next_slot(&client).await;
+    let others: Vec<RateLimiter> = (0..4).map(|_| limiter()).collect();
+    join_all(others.iter().map(|limiter| async {
+        for _ in 0..10 {
+            drop(limiter.acquire(1, far, &meter).await.expect("in time"));
+        }
+    }))
+    .await;
+    let period = 21_000;
+    assert!(next_slot(&client).await >= begin + 40 * period, "40 slots of 21 ms");
+    let too_soon = Instant::now() + Duration::from_millis(1);
+    let crowded = RateLimiter::new(RateLimit { requests: 2, per_ms: 60_000 }, 1);
+    crowded.share_through(LeaseTable::new(client.clone(), TABLE, Destination("hubspot")));
+    drop(crowded.acquire(1, far, &meter).await.expect("in time"));
+    assert!(crowded.acquire(1, too_soon, &meter).await.is_none(), "the next slot is a minute away");
+}
+
+/// A process works its contacts off, batch by batch; what failed comes again.
+async fn work(variables: &[(String, String)], process: usize, contacts: usize) {
+    let mut function = Function::start(Path::new(env!("CARGO_BIN_EXE_contact-sync")), variables).await;
+    let batch_size = contacts / 6;
+    for (round, first) in (0..contacts).step_by(batch_size).enumerate() {
+        let person = |at: usize| {
+            let id = format!("c-{process}-{at}");
+            change("create", &id, "customer", json!({"last_name": "Lovelace", "email": format!("{id}@example.com")}))
+        };
+        let event = json!({"Records": batch(&(first..first + batch_size).map(person).collect::<Vec<_>>())}).to_string();
+        let mut delivery = 0;
+        loop {
+            let request = format!("r-{process}-{round}-{delivery}");
+            let ended = function.invoke(event.clone(), &request, Duration::from_mins(5)).await;
+            assert!(matches!(ended, Ended::Answer(_)), "{ended:?} {:?}", function.lines().last());
+            if ended.failures().is_empty() {
+                break;
+            }
+            delivery += 1;
+            assert!(delivery < 20, "{ended:?}");
+        }
+    }
+}
+
+/// What the calls of four processes came to.
+#[derive(Debug)]
+struct Load {
+    accepted: usize,
+    refused: usize,
+    /// Of the budget, in percent.
+    used: f64,
+}
+
+async fn load(window: Duration, in_a_call: usize, moto: Option<&Moto>) -> Load {
+    let mocks = Mocks::start_with(|_| {}, |hubspot| hubspot.latency = Duration::from_millis(20)).await;
+    mocks.hubspot.limit(100, window);
+    let mut variables = mocks.variables();
+    let mut set = |name: &str, value: String| variables.push((name.to_owned(), value));
+    set("CONTACT_SYNC_PRESET", "test".to_owned());
+    set("CONTACT_SYNC__LOG__AUDIT", "off".to_owned());
+    set("CONTACT_SYNC__PIPELINE__CONCURRENCY_SHARE", PROCESSES.to_string());
+    set("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", in_a_call.to_string());
+    set("CONTACT_SYNC__HUBSPOT__RATE_LIMIT", format!("{{ requests = 100, per_ms = {} }}", window.as_millis()));
+    set("CONTACT_SYNC__HUBSPOT__RETRY", "{ max_attempts = 4, base_delay_ms = 200, max_delay_ms = 10000 }".to_owned());
+    set("CONTACT_SYNC__HUBSPOT__REQUEST_TIMEOUT_MS", "20000".to_owned());
+    if let Some(moto) = moto {
+        set("AWS_ENDPOINT_URL", moto.url.clone());
+        set("CONTACT_SYNC__STATE__TABLE", TABLE.to_owned());
+    }
+    let start = Instant::now();
+    let contacts = CALLS * in_a_call;
+    join_all((0..PROCESSES).map(|process| work(&variables, process, contacts / PROCESSES))).await;
+    let elapsed = start.elapsed();
+    let seen = mocks.hubspot.seen();
+    let with = |status| seen.iter().filter(|seen| seen.status == Some(status)).count();
+    let (accepted, refused) = (with(200), with(429));
+    assert_eq!(mocks.hubspot.contacts().len(), contacts);
+    let windows = elapsed.as_secs_f64() / window.as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "hundreds of calls")]
+    let used = accepted as f64 / windows;
+    Load { accepted, refused, used }
+}
+
+/// How much of the budget is used is a matter of the limiter's own tests, in virtual time: a machine may be busy.
+#[tokio::test]
+async fn four_processes_that_share_a_table_are_refused_at_most_one_call_in_a_hundred() {
+    let moto = Moto::start().await;
+    table(&moto).await;
+    let load = load(Duration::from_secs(3), SMALL, Some(&moto)).await;
+    assert!(load.refused * 100 <= load.accepted + load.refused, "{load:?}");
+}
+
+#[tokio::test]
+async fn four_processes_without_a_table_keep_to_their_shares_and_are_never_refused() {
+    let load = load(Duration::from_millis(1500), SMALL, None).await;
+    assert_eq!(load.refused, 0, "{load:?}");
+}
+
+/// At HubSpot's own window: `cargo test --test dispatch -- --ignored --nocapture`, on a machine with nothing else to do.
+#[tokio::test]
+#[ignore = "takes two minutes and wants a quiet machine"]
+async fn sixty_thousand_contacts_at_hubspots_own_pace() {
+    let moto = Moto::start().await;
+    table(&moto).await;
+    let window = Duration::from_secs(10);
+    let shared = load(window, 100, Some(&moto)).await;
+    let alone = load(window, 100, None).await;
+    #[expect(clippy::print_stderr, reason = "figures are what this is for")]
+    {
+        eprintln!("with the table: {shared:?}\nwithout: {alone:?}");
+    }
+    assert!(shared.refused * 100 <= shared.accepted + shared.refused, "{shared:?}");
+    assert!(shared.used >= 90.0, "{shared:?}");
+    assert_eq!(alone.refused, 0, "{alone:?}");
+}

@@ -1,0 +1,156 @@
+//! A system that answers by a script and writes down what it was asked: for schedules in virtual time.
+
+#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use contact_sync::adapters::{
+    Adapter, Again, Call, CallError, Cause, Code, Destination, External, Limits, Outcome, Payload, Reply, Retry, Stop,
+    Transformed, http,
+};
+use contact_sync::contact::ContactChange;
+use contact_sync::dispatch::Kind;
+use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
+use contact_sync::factory::Factory;
+use contact_sync::handler::Handler;
+use contact_sync::settings::{Layer, Preset, load};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep_until};
+
+use crate::support::harness::no_aws;
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub kind: Kind,
+    pub ids: Vec<String>,
+    pub started: Instant,
+    pub ended: Option<Instant>,
+    pub give_up_at: Instant,
+}
+
+/// What is answered, and after how long; nothing at all where there is no reply.
+pub type Said = (Duration, Option<Reply>);
+
+/// Loading the certificates for a client takes longer than any of these tests.
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
+
+type Script = Box<dyn Fn(&Asked, usize) -> Said + Send + Sync>;
+
+pub struct Scripted {
+    name: &'static str,
+    limits: Limits,
+    script: Mutex<Script>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+impl Scripted {
+    /// The script gets the call and its number.
+    pub fn new(
+        name: &'static str,
+        batch: usize,
+        script: impl Fn(&Asked, usize) -> Said + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let limits = Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2 };
+        Arc::new(Self { name, limits, script: Mutex::new(Box::new(script)), asked: Mutex::default() })
+    }
+
+    /// From now on it answers so.
+    pub fn now(&self, script: impl Fn(&Asked, usize) -> Said + Send + Sync + 'static) {
+        *self.script.lock().expect("sound") = Box::new(script);
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().expect("sound").clone()
+    }
+
+    /// How many calls have ended.
+    pub fn ended(&self) -> usize {
+        self.asked().iter().filter(|asked| asked.ended.is_some()).count()
+    }
+
+    async fn exchange(&self, kind: Kind, batch: &[&Payload], call: Call<'_>) -> Reply {
+        let ids = batch.iter().map(|payload| payload.id.key().to_owned()).collect();
+        let asked = Asked { kind, ids, started: Instant::now(), ended: None, give_up_at: call.give_up_at };
+        let number = {
+            let mut all = self.asked.lock().expect("sound");
+            all.push(asked.clone());
+            all.len() - 1
+        };
+        let (latency, reply) = (self.script.lock().expect("sound"))(&asked, number);
+        let answered_at = if reply.is_some() { asked.started + latency } else { call.give_up_at };
+        sleep_until(answered_at.min(call.give_up_at)).await;
+        call.meter.api_call(asked.started.elapsed(), false);
+        self.asked.lock().expect("sound")[number].ended = Some(Instant::now());
+        reply.unwrap_or_else(|| failed("TIMEOUT", None, true))
+    }
+}
+
+impl Adapter for Scripted {
+    fn destination(&self) -> Destination {
+        Destination(self.name)
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn transform(&self, _: &[&ContactChange]) -> Transformed {
+        Transformed { body: RawValue::from_string("{}".to_owned()).ok(), ..Transformed::default() }
+    }
+
+    fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
+        self.exchange(Kind::Upsert, batch, call).boxed()
+    }
+
+    fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
+        self.exchange(Kind::Delete, batch, call).boxed()
+    }
+}
+
+/// All delivered.
+pub fn good(asked: &Asked) -> Reply {
+    Ok(asked.ids.iter().map(|_| Outcome::Delivered(None)).collect())
+}
+
+/// All delivered but this one, which may succeed later.
+pub fn good_but(asked: &Asked, id: &str, after: Option<Duration>) -> Reply {
+    let outcome = |asked: &String| match asked == id {
+        true => Outcome::Retry(Retry { code: Code::new("LOCKED"), after, how: Again::Same }),
+        false => Outcome::Delivered(None),
+    };
+    Ok(asked.ids.iter().map(outcome).collect())
+}
+
+pub fn failed(code: &'static str, after: Option<Duration>, pressure: bool) -> Reply {
+    Err(CallError::Retry { code: Code::new(code), after, pressure })
+}
+
+pub fn stopped(cause: Cause) -> Reply {
+    Err(CallError::Stop(Stop { cause, code: Code::new("STOPPED"), remedy: "wait".to_owned(), after: None }))
+}
+
+/// The handler of these systems: leads go to the first, customers to the last.
+pub fn handler(systems: &[&Arc<Scripted>], max_in_flight: usize, retry: RetrySettings, extra: &str) -> Handler {
+    let (first, last) = (systems[0].name, systems[systems.len() - 1].name);
+    let routes = format!(
+        "[routes]\nlead = [\"{first}\"]\nprospect = [\"{first}\"]\ncustomer = [\"{last}\"]\nvendor = [\"{last}\"]\n{extra}"
+    );
+    let factory = systems.iter().fold(Factory::default().with_http(CLIENT.clone()), |factory, system| {
+        let adapter: Arc<dyn Adapter> = Arc::clone(system) as _;
+        let rate_limit = RateLimit { requests: 1000, per_ms: 1000 };
+        factory.with(system.name, move |_, _| External {
+            adapter: Arc::clone(&adapter),
+            rate_limit,
+            retry,
+            max_in_flight,
+            keeps_versions: false,
+        })
+    });
+    let layer = Layer::from_toml("the test", &routes).expect("TOML");
+    let settings = load(Preset::Test, &[layer], &factory.destinations()).expect("allowed");
+    factory.build(Preset::Test, &settings, &no_aws()).expect("a handler")
+}

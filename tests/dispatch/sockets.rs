@@ -1,0 +1,84 @@
+//! Systems that misbehave on the wire: the function answers in time, and the other system's records are written.
+
+use std::time::Duration;
+
+use contact_sync::settings::Preset;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::support::harness::{Logs, Mocks, batch, change};
+use crate::support::mock_hubspot::Endpoint;
+use crate::support::server::{Answer, Reply};
+use crate::support::stream::{failures, invoke, sequence_number};
+
+fn people(count: usize) -> Vec<Value> {
+    let kind = |at| if at % 2 == 0 { "lead" } else { "customer" };
+    let fields =
+        |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    (0..count).map(|at| change("create", &format!("c-{at}"), kind(at), fields(at))).collect()
+}
+
+fn misbehaving() -> [Reply; 4] {
+    let answer = Answer::json(200, &json!({"status": "COMPLETE", "results": []}));
+    [Reply::Hang, Reply::Trickle(answer.clone()), Reply::Reset, Reply::Cut(answer)]
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        sleep_until(Instant::now() + Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn while_hubspot_hangs_salesforces_records_are_written() {
+    let mocks = Mocks::start().await;
+    (0..100).for_each(|_| mocks.hubspot.next(Reply::Hang));
+    let handler = mocks.handler(Preset::Test, "[pipeline]\nfallback_budget_ms = 8000");
+    let records = batch(&people(1000));
+    let invocation = invoke(&handler, &records, "r");
+    tokio::pin!(invocation);
+    let written = until(|| mocks.salesforce.leads().len() == 500);
+    tokio::select! {
+        biased;
+        () = written => {}
+        _ = &mut invocation => panic!("HubSpot hangs: the invocation waits for it"),
+    }
+    assert!(mocks.hubspot.count(Endpoint::Upsert) > 0, "they were under way together");
+    let answer = invocation.await;
+    let customers: Vec<String> = (0..1000).filter(|at| at % 2 == 1).map(|at| sequence_number(0, at)).collect();
+    assert_eq!(failures(&answer), customers);
+}
+
+/// The deadline of each invocation is in 1970, as local emulators have it: the budget of the settings counts.
+#[tokio::test]
+async fn whatever_the_systems_do_the_function_answers_in_time() {
+    for reply in misbehaving() {
+        let mocks = Mocks::start().await;
+        (0..1000).for_each(|_| mocks.hubspot.next(reply.clone()));
+        let document = "[pipeline]\nfallback_budget_ms = 3000\ndeadline_margin_ms = 1500";
+        let handler = mocks.handler(Preset::Test, document);
+        // What Lambda does with a function that does not answer in its time.
+        let answer = timeout(Duration::from_millis(3000), invoke(&handler, &batch(&people(300)), "r")).await;
+        let answer = answer.unwrap_or_else(|_| panic!("no answer in time: {reply:?}"));
+        assert_eq!(failures(&answer).len(), 150, "{reply:?}");
+        assert_eq!(mocks.salesforce.leads().len(), 150, "{reply:?}");
+        let calls = mocks.hubspot.count(Endpoint::Upsert);
+        assert!(calls <= 12, "{calls} calls for {reply:?}");
+    }
+}
+
+/// Settings of real life, with what they have to hold in a table.
+#[tokio::test]
+async fn a_table_that_cannot_be_reached_is_told_once_and_costs_no_record() {
+    let mocks = Mocks::start().await;
+    let logs = Logs::listen();
+    let handler = mocks.handler(Preset::Test, "[state]\ntable = \"contact-sync-state\"");
+    for _ in 0..2 {
+        assert!(failures(&invoke(&handler, &batch(&people(400)), "r").await).is_empty());
+    }
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (200, 200));
+    let told = |line: &&Value| line["message"].as_str().is_some_and(|text| text.starts_with("rate limit not shared"));
+    assert_eq!(logs.lines().iter().filter(told).count(), 2, "once for each destination");
+    let counted = logs.metrics("hubspot").iter().map(|line| line["LeaseFailures"].as_u64()).collect::<Vec<_>>();
+    assert_eq!(counted, [Some(1), Some(0)], "the table is left alone for a while");
+}
