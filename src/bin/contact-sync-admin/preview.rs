@@ -73,6 +73,8 @@ async fn preview(mut pipeline: Pipeline, records: &[Record<'_>]) -> Report {
         connection
     });
     pipeline.connections = connections.collect();
+    // A preview is of the changes, whatever became of them earlier, and asks nobody.
+    pipeline.settler.settled_set = None;
     let sent = pipeline.send(records, tokio::time::Instant::now() + LONGEST).await;
     let plan = std::mem::take(&mut *plan.lock().unwrap_or_else(PoisonError::into_inner));
     Report::new(&sent, plan, records)
