@@ -41,6 +41,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Every word of it.
+    #[cfg(feature = "admin")]
     pub(super) fn new(http: HttpAnswer) -> Self {
         let json = serde_json::from_slice(&http.body).unwrap_or_default();
         Self { status: http.status, json, http }
