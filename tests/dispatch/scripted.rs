@@ -112,15 +112,20 @@ impl Adapter for Scripted {
 }
 
 /// All delivered.
+#[expect(clippy::unnecessary_wraps, reason = "a reply like the others")]
 pub fn good(asked: &Asked) -> Reply {
     Ok(asked.ids.iter().map(|_| Outcome::Delivered(None)).collect())
 }
 
 /// All delivered but this one, which may succeed later.
+#[expect(clippy::unnecessary_wraps, reason = "a reply like the others")]
 pub fn good_but(asked: &Asked, id: &str, after: Option<Duration>) -> Reply {
-    let outcome = |asked: &String| match asked == id {
-        true => Outcome::Retry(Retry { code: Code::new("LOCKED"), after, how: Again::Same }),
-        false => Outcome::Delivered(None),
+    let outcome = |asked: &String| {
+        if asked == id {
+            Outcome::Retry(Retry { code: Code::new("LOCKED"), after, how: Again::Same })
+        } else {
+            Outcome::Delivered(None)
+        }
     };
     Ok(asked.ids.iter().map(outcome).collect())
 }
