@@ -5,6 +5,10 @@
 //! are remembered that changed nothing there, and of the others those that the first write carried: a change that
 //! follows one that failed, or that was written after another write, could be left out where the earlier one is
 //! repeated, and the earlier one would have the last word.
+//!
+//! One chain of accidents is beyond it: a batch is halved between two changes that one write carried, so that the first is
+//! written once more; and then the mapping loses its checkpoint and delivers both together, of which nothing is left
+//! to be sent. The contact's next change mends it. (An ignored test in `tests/convergence` shows the chain.)
 
 use smallvec::smallvec;
 
