@@ -47,8 +47,8 @@ impl Mapping {
         self.batches.front().map(Vec::as_slice)
     }
 
-    /// Takes note of how it ended. A batch is not cut before a record that `may_begin` refuses.
-    pub fn delivered(&mut self, how: Delivered, may_begin: impl Fn(&Value) -> bool) {
+    /// Takes note of how it ended.
+    pub fn delivered(&mut self, how: Delivered) {
         let mut batch = self.batches.pop_front().expect("a batch was delivered");
         let made_progress = match how {
             Delivered::All => return,
@@ -59,7 +59,7 @@ impl Mapping {
             Delivered::Nothing => false,
         };
         let middle = batch.len() / 2;
-        if self.bisects && !made_progress && middle > 0 && may_begin(&batch[middle]) {
+        if self.bisects && !made_progress && middle > 0 {
             let second = batch.split_off(middle);
             self.batches.push_front(second);
         }

@@ -52,7 +52,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-pub(super) fn number<'a>(record: &'a Record<'_>) -> Option<SequenceNumber<'a>> {
+fn number<'a>(record: &'a Record<'_>) -> Option<SequenceNumber<'a>> {
     record.sequence_number.as_deref().and_then(SequenceNumber::parse)
 }
 

@@ -1,8 +1,5 @@
 //! What of a batch was settled by earlier invocations, and what of it may be left out.
 
-use std::collections::HashSet;
-
-use aws_sdk_dynamodb::types::AttributeValue;
 use smallvec::SmallVec;
 
 use super::Item;
@@ -19,14 +16,6 @@ use crate::settle::{Fate, Verdict};
 pub struct Earlier {
     /// By position; empty where nothing is known.
     known: Vec<Option<Memory>>,
-}
-
-/// A record of an item, as far as it concerns a batch.
-struct Remembered {
-    position: Option<Position>,
-    /// It lies before the checkpoint at which the batch begins, so that it does not come again.
-    is_behind_us: bool,
-    memory: Memory,
 }
 
 impl Earlier {
@@ -87,41 +76,32 @@ impl Earlier {
         rest.filter(|step| !step.is_empty()).collect()
     }
 
-    /// Takes over what `item` tells of the batch. Of changes that one write carried, none is left out unless all of
-    /// them can be: the batch holds them, or they lie before the checkpoint at which it begins. One that came again
-    /// without the others (its batch was halved) may have been written once more, over what the others had left.
+    /// Takes over what `item` tells of the batch.
     pub(super) fn learn(&mut self, item: &Item, batch: &Batch<'_>, destinations: &[Destination]) {
-        let Some(records) = remembered(item, batch) else {
-            return tracing::warn!("an item of the state table is not understood: what it remembers is sent again");
-        };
         let names = item.get("destinations").and_then(|list| list.as_l().ok());
         let names: Vec<&str> =
             names.into_iter().flatten().filter_map(|name| Some(name.as_s().ok()?.as_str())).collect();
-        let ours = |mark: &Mark| {
+        let ours = |mark: Mark| {
             let name = names.get(mark.destination)?;
-            destinations.iter().position(|destination| destination.0 == *name)
+            let destination = destinations.iter().position(|destination| destination.0 == *name)?;
+            Some(Mark { destination, ..mark })
         };
-        let groups = |record: &Remembered| match &record.memory {
-            Memory::Whole(_) => SmallVec::new(),
-            Memory::At(marks) => {
-                marks.iter().map(|mark| mark.group).filter(|group| *group > 0).collect::<SmallVec<[u32; 1]>>()
-            }
-        };
-        let missing = records.iter().filter(|record| record.position.is_none() && !record.is_behind_us);
-        let torn: HashSet<u32> = missing.flat_map(groups).collect();
-        for Remembered { position, memory, .. } in records {
-            let Some(known) = position.and_then(|position| self.known.get_mut(position)) else {
-                continue;
+        let positions = batch.positions();
+        let understood = records(item, batch, |number, fingerprint, memory| {
+            let position = positions.get(&(number, fingerprint));
+            let Some(known) = position.and_then(|position| self.known.get_mut(*position)) else {
+                return;
             };
-            let memory = match memory {
-                Memory::Whole(fate) => Memory::Whole(fate),
-                Memory::At(marks) => {
-                    let whole = marks.into_iter().filter(|mark| !torn.contains(&mark.group));
-                    let translated = whole.filter_map(|mark| Some(Mark { destination: ours(&mark)?, ..mark }));
-                    Memory::At(translated.collect())
-                }
-            };
-            merge(known, memory);
+            merge(
+                known,
+                match memory {
+                    Memory::At(marks) => Memory::At(marks.into_iter().filter_map(ours).collect()),
+                    whole @ Memory::Whole(_) => whole,
+                },
+            );
+        });
+        if understood.is_none() {
+            tracing::warn!("an item of the state table is not understood: what it remembers is sent again");
         }
     }
 }
@@ -139,20 +119,11 @@ fn merge(known: &mut Option<Memory>, more: Memory) {
     }
 }
 
-fn remembered(item: &Item, batch: &Batch<'_>) -> Option<Vec<Remembered>> {
-    let text = |name: &str| item.get(name)?.as_s().ok().map(String::as_str);
-    let first = text("first").and_then(SequenceNumber::of_digits)?;
-    if first > batch.last {
-        return Some(Vec::new());
+/// Reads an item's records, unless all of them lie after the batch; `None` where the item is none of ours.
+fn records(item: &Item, batch: &Batch<'_>, each: impl FnMut(SequenceNumber<'_>, u64, Memory)) -> Option<()> {
+    let first = item.get("first")?.as_s().ok()?;
+    if SequenceNumber::of_digits(first)? > batch.last {
+        return Some(());
     }
-    let checkpoint = text("checkpoint").and_then(SequenceNumber::of_digits);
-    let begins_there = checkpoint == Some(batch.first);
-    let positions = batch.positions();
-    let mut records = Vec::new();
-    let bytes = item.get("records").map(AttributeValue::as_b)?.ok()?;
-    decode(bytes.as_ref(), |number, fingerprint, memory| {
-        let is_behind_us = begins_there && number < batch.first;
-        records.push(Remembered { position: positions.get(&(number, fingerprint)).copied(), is_behind_us, memory });
-    })?;
-    Some(records)
+    decode(item.get("records")?.as_b().ok()?.as_ref(), each)
 }

@@ -2,7 +2,7 @@
 //! of it at each destination.
 //!
 //! A number is written as what differs from the one before it, two digits a byte: 56 digits of which the last 29 differ
-//! take 17 bytes, a record 28. A batch of 10,000 so fits an item, which takes 400 KB.
+//! take 17 bytes, a record 27. A batch of 10,000 so fits an item, which takes 400 KB.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 
 use smallvec::SmallVec;
@@ -24,8 +24,6 @@ pub(in crate::settle) struct Mark {
     pub(in crate::settle) fate: Fate,
     /// It changed something there, so that its place among the contact's changes matters.
     pub(in crate::settle) ordered: bool,
-    /// Changes that one write carried have the same number; 0: it went alone.
-    pub(in crate::settle) group: u32,
 }
 
 /// What became of a record.
@@ -105,7 +103,6 @@ fn put_memory(bytes: &mut Vec<u8>, memory: &Memory) {
                     bytes,
                     (mark.destination as u64) << 3 | u64::from(mark.ordered) << 2 | u64::from(code(mark.fate)),
                 );
-                put_varint(bytes, mark.group.into());
             }
         }
     }
@@ -123,7 +120,6 @@ fn take_memory(rest: &mut &[u8]) -> Option<Memory> {
             destination: usize::try_from(word >> 3).ok()?,
             ordered: word & 4 != 0,
             fate: fate(word & 3)?,
-            group: u32::try_from(take_varint(rest)?).ok()?,
         });
     }
     Some(Memory::At(marks))
@@ -189,8 +185,11 @@ mod tests {
 
     fn memory() -> impl Strategy<Value = Memory> {
         let fate = || (0_u64..4).prop_map(|code| fate(code).expect("one of four"));
-        let mark = (0_usize..300, fate(), any::<bool>(), 0_u32..20_000)
-            .prop_map(|(destination, fate, ordered, group)| Mark { destination, fate, ordered, group });
+        let mark = (0_usize..300, fate(), any::<bool>()).prop_map(|(destination, fate, ordered)| Mark {
+            destination,
+            fate,
+            ordered,
+        });
         prop_oneof![
             fate().prop_map(Memory::Whole),
             proptest::collection::vec(mark, 1..4).prop_map(|marks| Memory::At(marks.into())),
@@ -213,7 +212,7 @@ mod tests {
 
     #[test]
     fn ten_thousand_records_fit_one_item_and_what_does_not_fit_is_left_out() {
-        let mark = Mark { destination: 1, fate: Fate::Delivered, ordered: true, group: 9_999 };
+        let mark = Mark { destination: 1, fate: Fate::Delivered, ordered: true };
         let record = |number: String| (number, u64::MAX, Memory::At(smallvec![mark]));
         // As Kinesis numbers the records of one shard: the first 27 digits are the shard's.
         let native = |at: u64| format!("495903382714902566085596925{:029}", u128::from(at) * 2_643_383_232_532_551_614);

@@ -6,11 +6,8 @@
 //! at or after its first record, whatever part of a batch it is. Batches of one shard that are under way at once (a
 //! parallelization factor above 1) interleave, so a range says nothing of a record: each is known by itself.
 //!
-//! A table that does not answer never fails an invocation. Then what was settled is sent again, which is harmless; what
-//! may be left out after that is chosen so that it stays harmless (`remember.rs`, `earlier.rs`). One coincidence is
-//! accepted: an invocation dies after it wrote its item and before it answered, Lambda halves its batch exactly at the
-//! first failed record, and the table does not answer the first half. A change in that half could then be written
-//! over a later one of the same contact, in the second half, that is left out.
+//! A table that does not answer never fails an invocation. Then what was settled is sent again, which is harmless, and
+//! only what can be left out after that as well is remembered (`remember.rs`).
 
 mod batch;
 mod earlier;
@@ -30,10 +27,8 @@ use tokio::time::{Instant, timeout_at};
 pub use earlier::Earlier;
 pub(super) use remember::Ended;
 
-use self::batch::{Batch, number};
-use self::number::SequenceNumber;
+use self::batch::Batch;
 use self::remember::remember;
-use super::Fate;
 use crate::adapters::Destination;
 use crate::consume::Record;
 
@@ -143,22 +138,13 @@ impl SettledSet {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let names = destinations.iter().map(|destination| text(destination.0)).collect();
         let expires_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.ttl;
-        let mut item = Item::from([
+        Some(Item::from([
             ("pk".to_owned(), AttributeValue::S(batch.partition_key())),
             ("sk".to_owned(), AttributeValue::S(batch.last.sort_key())),
             ("first".to_owned(), text(batch.first.digits())),
             ("destinations".to_owned(), AttributeValue::L(names)),
             ("records".to_owned(), AttributeValue::B(Blob::new(bytes))),
             ("expires_at".to_owned(), AttributeValue::N(expires_at.as_secs().to_string())),
-        ]);
-        let checkpoint = checkpoint(records, ended.fates);
-        item.extend(checkpoint.map(|number| ("checkpoint".to_owned(), text(number.digits()))));
-        Some(item)
+        ]))
     }
-}
-
-/// What Kinesis will take for its checkpoint: the first failed record's number, or the nearest one before it.
-fn checkpoint<'a>(records: &'a [Record<'_>], fates: &[Fate]) -> Option<SequenceNumber<'a>> {
-    let failed = fates.iter().position(|fate| *fate == Fate::Failed)?;
-    records.get(..=failed)?.iter().rev().find_map(number)
 }

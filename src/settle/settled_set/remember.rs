@@ -1,14 +1,10 @@
 //! What is worth remembering of a batch that failed in part. Pure.
 //!
-//! The law: whatever happens between (the batch is halved, an invocation dies, the table is not read for once), leaving
-//! out what is remembered leaves the same behind as sending everything again. So of one contact's changes only those
-//! are remembered that changed nothing there, and of the others those that the first write carried: a change that
-//! follows one that failed, or that was written after another write, could be left out where the earlier one is
-//! repeated, and the earlier one would have the last word.
-//!
-//! One chain of accidents is beyond it: a batch is halved between two changes that one write carried, so that the first is
-//! written once more; and then the mapping loses its checkpoint and delivers both together, of which nothing is left
-//! to be sent. The contact's next change mends it. (An ignored test in `tests/convergence` shows the chain.)
+//! The law: whatever happens between (the batch is halved, or read again in other pieces, an invocation dies, the table
+//! does not answer for once), leaving out what is remembered leaves the same behind as sending everything again. So a
+//! change that changed something is remembered only where no other change of its contact, in this batch and for this
+//! destination, comes before it or was carried with it: an older one that is sent again, on its own and unknown to a
+//! later invocation, would have the last word over one that is left out. What follows it is sent again each time.
 
 use smallvec::smallvec;
 
@@ -50,24 +46,17 @@ pub(super) fn remember(
         ended.then_some(Memory::Whole(*fate))
     };
     let mut memories: Vec<_> = ended.entries.iter().zip(ended.fates).enumerate().map(whole).collect();
-    let mut groups = 0;
     for destination in 0..destinations {
         for step in steps(ended, destination) {
             let changes = step.delete.iter().chain(&step.upsert);
             let standings: Vec<_> = changes.map(|at| (*at, standing(ended, *at, destination))).collect();
-            let written = first_write(&standings, is_told_apart);
-            let group = if written.len() > 1 {
-                groups += 1;
-                groups
-            } else {
-                0
-            };
-            let mark = |fate, ordered, group| Mark { destination, fate, ordered, group };
+            let first = first_write(&standings);
             let unchanged = standings.iter().filter_map(|(at, standing)| match standing {
-                Standing::Unchanged(fate) if is_told_apart(*at) => Some((*at, mark(*fate, false, 0))),
+                Standing::Unchanged(fate) => Some((*at, *fate, false)),
                 _ => None,
             });
-            for (at, mark) in unchanged.chain(written.into_iter().map(|(at, fate)| (at, mark(fate, true, group)))) {
+            for (at, fate, ordered) in unchanged.chain(first).filter(|(at, ..)| is_told_apart(*at)) {
+                let mark = Mark { destination, fate, ordered };
                 match &mut memories[at] {
                     Some(Memory::At(marks)) => marks.push(mark),
                     memory => *memory = Some(Memory::At(smallvec![mark])),
@@ -85,29 +74,13 @@ fn steps(ended: &Ended<'_>, destination: usize) -> Vec<Step> {
     fold(records.filter_map(|(at, (entry, change))| Some((at, change.as_ref().filter(|_| goes_there(entry))?))))
 }
 
-/// The changes that the contact's first write carried; none where one before or among them is open, or is not told
-/// apart.
-fn first_write(standings: &[(Position, Standing)], is_told_apart: &dyn Fn(Position) -> bool) -> Vec<(Position, Fate)> {
-    let in_order = || standings.iter().filter(|(_, standing)| !matches!(standing, Standing::Unchanged(_)));
-    let known = in_order().map_while(|(at, standing)| match standing {
-        Standing::Known(fate) => Some((*at, *fate)),
+/// The contact's first change that changed something, if it is there and went alone.
+fn first_write(standings: &[(Position, Standing)]) -> Option<(Position, Fate, bool)> {
+    let (at, first) = standings.iter().find(|(_, standing)| !matches!(standing, Standing::Unchanged(_)))?;
+    match first {
+        Standing::Known(fate) | Standing::Written(fate @ Fate::Delivered) => Some((*at, *fate, true)),
         _ => None,
-    });
-    let mut carried: Vec<(Position, Fate)> = known.collect();
-    if !carried.is_empty() {
-        return carried;
     }
-    for (at, standing) in in_order() {
-        match standing {
-            Standing::Written(fate) if is_told_apart(*at) => carried.push((*at, *fate)),
-            _ => break,
-        }
-        // What is delivered carried those before it, which it superseded.
-        if matches!(standing, Standing::Written(Fate::Delivered)) {
-            return carried;
-        }
-    }
-    Vec::new()
 }
 
 fn standing(ended: &Ended<'_>, position: Position, destination: usize) -> Standing {
