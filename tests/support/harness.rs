@@ -136,6 +136,13 @@ pub struct Logs {
 impl Logs {
     /// Listens, to the finest level.
     pub fn listen() -> Self {
+        // Where listeners come and go on several threads, tracing may for a moment take a level for switched off. One that
+        // stays keeps all of them on.
+        static STAYS: std::sync::Once = std::sync::Once::new();
+        STAYS.call_once(|| {
+            let nobody = Lines::new(tracing::Level::TRACE, Look::Json, Box::new(|_| {}));
+            let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(nobody));
+        });
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
         let write =
