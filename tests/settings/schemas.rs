@@ -81,6 +81,9 @@ fn every_sample_event_is_judged_by_the_schema_as_by_the_consumer() {
     let (mut good, mut bad) = (0, 0);
     for file in std::fs::read_dir("events").expect("the samples") {
         let path = file.expect("readable").path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
         let event: Value = serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
         for record in event["Records"].as_array().into_iter().flatten() {
             let data = record["kinesis"]["data"].as_str();
@@ -90,7 +93,11 @@ fn every_sample_event_is_judged_by_the_schema_as_by_the_consumer() {
                 continue;
             }
             let bytes = base64_simd::STANDARD.decode_to_vec(data.expect("data")).expect("base64");
-            let change: Value = serde_json::from_slice(&bytes).expect("JSON");
+            let mut change: Value = serde_json::from_slice(&bytes).expect("JSON");
+            // The format of an address has no word for the blanks around it, which are trimmed.
+            if let Some(email) = change["contact"]["email"].as_str().map(|email| email.trim().to_owned()) {
+                change["contact"]["email"] = email.into();
+            }
             // A validator that reckons in doubles takes 2^64 for the largest version; ours takes no fraction and no more.
             if change["version"].as_f64().is_some_and(|version| change["version"].is_f64() && version.fract() == 0.0) {
                 assert!(code.is_some(), "{}: {change}", path.display());
