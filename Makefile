@@ -15,8 +15,8 @@ STAGE ?= dev
 # What the template is validated for. Where a stage is deployed to stands in samconfig.toml.
 REGION ?= us-east-1
 
-# One feature set for whatever is built to be tried or tested: another would compile the AWS SDK a second time.
-FEATURES := --all-features
+# The features of whatever is built to be tried or tested: one set, since another would compile the AWS SDK again.
+TESTED := --all-features
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
@@ -44,29 +44,29 @@ help: ## Show this list
 
 .PHONY: run
 run: ## Feed a generated stream through the handler into both mocks, and compare (SEED=, RECORDS=)
-	cargo run --locked $(FEATURES) --example local
+	cargo run --locked $(TESTED) --example local
 
 .PHONY: test
 test: $(VENV)-mocks/ready ## Run all tests, with the AWS services that they need emulated
 	@rm -rf $(EVIDENCE)
-	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked $(FEATURES)
+	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked $(TESTED)
 	@echo; cat $(EVIDENCE)/*
 
 .PHONY: e2e
 e2e: $(VENV)-mocks/ready ## Bring a stream of an emulated Kinesis to both mocks through the real binary (a part of `test`)
-	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked $(FEATURES) --test e2e
+	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked $(TESTED) --test e2e
 
 # Whatever fails names its seed, and SEED=n runs it alone.
 .PHONY: soak
 soak: ## Run new random streams and schedules of faults for MINUTES (30), and print what they came to
 	@rm -rf $(EVIDENCE)
-	SOAK_MINUTES=$(or $(MINUTES),30) cargo test --locked $(FEATURES) --test convergence -- whatever whenever
+	SOAK_MINUTES=$(or $(MINUTES),30) cargo test --locked $(TESTED) --test convergence -- whatever whenever
 	@echo; cat $(EVIDENCE)/*
 
 .PHONY: fuzz
 fuzz: ## Fuzz the event and the change for MINUTES (10)
 	@rm -rf $(EVIDENCE)
-	SOAK_MINUTES=$(or $(MINUTES),10) cargo test --locked $(FEATURES) --test fuzz
+	SOAK_MINUTES=$(or $(MINUTES),10) cargo test --locked $(TESTED) --test fuzz
 	@echo; cat $(EVIDENCE)/*
 
 .PHONY: mutants
@@ -91,11 +91,11 @@ fmt: ## Check the formatting
 
 .PHONY: lint
 lint: ## Check with clippy, warnings as errors
-	cargo clippy --locked --all-targets $(FEATURES) -- -D warnings
+	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
 
 .PHONY: doc
 doc: ## Build the documentation, warnings as errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps $(FEATURES)
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps $(TESTED)
 
 .PHONY: deps
 deps: $(CARGO_DENY) $(CARGO_MACHETE) ## Check the dependencies: licences, sources, duplicates, advisories, unused ones
@@ -137,11 +137,11 @@ sbom: $(CARGO_CYCLONEDX) ## Write the artifact's bill of materials (CycloneDX) b
 # The mocks write the settings that lead to them to their standard output, one NAME=VALUE a line, and then `# ready`.
 .PHONY: watch
 watch: $(CARGO_LAMBDA) ## Serve the function locally, with both mocks behind it; then `make invoke` in another terminal
-	cargo build --locked $(FEATURES) --example local
+	cargo build --locked $(TESTED) --example local
 	@# Here, where one sees it: cargo-lambda would compile at the first invocation, which waits for it.
 	cargo build --locked --bin contact-sync
 	@mkdir -p target/local
-	@cargo run --quiet --locked $(FEATURES) --example local -- --serve > target/local/mocks.out & mocks=$$!; \
+	@cargo run --quiet --locked $(TESTED) --example local -- --serve > target/local/mocks.out & mocks=$$!; \
 	trap 'kill $$mocks 2>/dev/null || true' EXIT; \
 	until grep -qsx '# ready' target/local/mocks.out; do \
 	  kill -0 $$mocks || { echo "watch: the mocks did not start" >&2; exit 1; }; sleep 0.2; done; \
