@@ -182,8 +182,8 @@ impl Pipeline {
         routed
     }
 
-    /// One destination's part: fold, leave out what is settled, transform, dispatch. Apart from every other destination's, its time and its
-    /// panics included.
+    /// One destination's part: fold, leave out what is settled, transform, dispatch. Apart from every other
+    /// destination's, its time and its panics included.
     async fn deliver(
         &self,
         positions: Vec<Position>,

@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::contact::{ContactChange, ContactId};
+use crate::secrets::SecretError;
 use crate::telemetry::Meter;
 
 /// An external system's name, as settings, logs, metrics and dead letters call it.
@@ -255,6 +256,13 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The destination's secret cannot be read, so that no call can be signed.
+    pub(crate) fn secret_unreadable(error: &SecretError) -> Self {
+        let cause = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
+        let remedy = format!("{error}{cause}: let the function read it");
+        Self::Stop(Stop { cause: Cause::Credential, code: Code::new("SECRET_UNREADABLE"), remedy, after: None })
+    }
+
     /// What happened, in a word.
     pub fn code(&self) -> &Code {
         match self {

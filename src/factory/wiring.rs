@@ -20,20 +20,17 @@ impl Wired {
     /// what it has learnt, and, where the system's whole section is the same, the breaker and the adapter with its
     /// token. A changed section may be the cure that an open breaker waits for. The rate limiter is kept in any case:
     /// whatever the new budget is, the calls of the last window were made.
-    pub(super) fn new(name: &str, settings: &Settings, external: External, before: Option<&Self>) -> Self {
+    pub(super) fn new<'a>(name: &str, settings: &Settings, external: External, before: Option<&'a Self>) -> Self {
         let External { adapter, rate_limit, retry, max_in_flight, keeps_versions } = external;
         let share = settings.pipeline.concurrency_share;
         let section = section(name, settings);
-        let old = |same: fn(&Self, &Kept<'_>) -> bool| {
-            let kept = Kept { section: &section, max_in_flight };
-            before.filter(|before| same(before, &kept)).map(|before| &before.connection.dispatcher)
-        };
-        let limiter = old(|_, _| true).map(|old| Arc::clone(&old.rate_limiter));
+        let dispatcher_of = |before: &'a Self| &before.connection.dispatcher;
+        let limiter = before.map(|before| Arc::clone(&dispatcher_of(before).rate_limiter));
         if let Some(limiter) = &limiter {
             limiter.set_budget(rate_limit, share);
         }
-        let of_concurrency = old(|before, kept| before.max_in_flight == kept.max_in_flight);
-        let of_section = old(|before, kept| before.section == *kept.section);
+        let of_concurrency = before.filter(|before| before.max_in_flight == max_in_flight).map(dispatcher_of);
+        let of_section = before.filter(|before| before.section == section).map(dispatcher_of);
         let dispatcher = ApiDispatcher {
             adapter: of_section.map_or(adapter, |old| Arc::clone(&old.adapter)),
             retry: RetryPolicy::new(retry),
@@ -46,12 +43,6 @@ impl Wired {
         let guard = if keeps_versions { settings.guard.mode } else { GuardMode::Off };
         Self { connection: Connection { dispatcher, guard }, section, max_in_flight }
     }
-}
-
-/// The settings that decide what is kept.
-struct Kept<'a> {
-    section: &'a Option<toml::Value>,
-    max_in_flight: usize,
 }
 
 /// The section that is called by the system's name.

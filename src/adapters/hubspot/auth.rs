@@ -68,14 +68,9 @@ impl Token {
 
 async fn in_time<T>(reading: impl Future<Output = Result<T, SecretError>>, call: Call<'_>) -> Result<T, CallError> {
     match timeout_at(call.give_up_at, reading).await {
-        Ok(read) => read.map_err(|error| unreadable(&error)),
+        Ok(read) => read.map_err(|error| CallError::secret_unreadable(&error)),
         Err(_) => Err(CallError::Retry { code: Code::new("SECRET_TIMEOUT"), after: None, pressure: false }),
     }
-}
-
-fn unreadable(error: &SecretError) -> CallError {
-    let cause = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
-    credential("SECRET_UNREADABLE", format!("{error}{cause}: let the function read it"))
 }
 
 fn malformed() -> CallError {

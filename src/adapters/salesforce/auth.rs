@@ -119,14 +119,14 @@ impl Auth {
 
     /// Asks for a token, and once more with the secret read again where its content is refused.
     async fn grant(&self, http: &Http, call: Call<'_>) -> Result<(HeaderValue, Url), CallError> {
-        let secret = self.secret.get().await.map_err(|error| unreadable(&error))?;
+        let secret = self.secret.get().await.map_err(|error| CallError::secret_unreadable(&error))?;
         let refusal = match request(&secret, http, call).await {
             Ok(granted) => return Ok(granted),
             Err(Failed::Other(error)) => return Err(error),
             Err(Failed::Credential(error)) => error,
         };
         call.meter.auth_failure();
-        match self.secret.renew(&secret).await.map_err(|error| unreadable(&error))? {
+        match self.secret.renew(&secret).await.map_err(|error| CallError::secret_unreadable(&error))? {
             None => Err(refusal),
             Some(renewed) => match request(&renewed, http, call).await {
                 Ok(granted) => Ok(granted),
@@ -204,11 +204,6 @@ fn granted(answer: &HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
     let header = bearer(granted.access_token.expose_secret()).ok_or_else(unreadable)?;
     let instance = Url::parse(&granted.instance_url).ok().filter(Url::has_host).ok_or_else(unreadable)?;
     Ok((header, instance))
-}
-
-fn unreadable(error: &crate::secrets::SecretError) -> CallError {
-    let cause = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
-    stop(Cause::Credential, "SECRET_UNREADABLE", format!("{error}{cause}: let the function read it"))
 }
 
 fn stop(cause: Cause, code: impl Into<Code>, remedy: String) -> CallError {
