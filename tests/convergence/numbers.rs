@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::support::evidence::{seeds, tell};
+use crate::support::kinesis::{Report, Stream};
+use crate::support::mock_aws::MockAws;
 
 /// What schedules came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +23,19 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// One schedule that ran to its end.
+    pub(crate) fn of_one(stream: &Stream, report: &Report, aws: &MockAws, faults: u64, kills: u64) -> Self {
+        Self {
+            schedules: 1,
+            records: stream.len() as u64,
+            deliveries: report.records() as u64,
+            invocations: report.deliveries.len() as u64,
+            faults,
+            kills,
+            dead_letters: aws.letters().len() as u64,
+        }
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.schedules += other.schedules;
         self.records += other.records;

@@ -239,15 +239,7 @@ async fn run(seed: u64) -> Result<Numbers, String> {
     let drained = timeout(PATIENCE, mapping(seed).drain(&world.stream, function)).await;
     let report = drained.map_err(|_| format!("not drained after {} invocations", invocations.get()))?;
     world.check()?;
-    Ok(Numbers {
-        schedules: 1,
-        records: world.stream.len() as u64,
-        deliveries: report.records() as u64,
-        invocations: report.deliveries.len() as u64,
-        faults: world.faults(),
-        kills: kills.get(),
-        dead_letters: world.aws.letters().len() as u64,
-    })
+    Ok(Numbers::of_one(&world.stream, &report, &world.aws, world.faults(), kills.get()))
 }
 
 fn handler(world: &World, is_troubled: bool) -> Handler {

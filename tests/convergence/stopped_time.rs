@@ -148,15 +148,8 @@ impl World {
     }
 
     fn numbers(&self, stream: &Stream, report: &Report, kills: u64) -> Numbers {
-        Numbers {
-            schedules: 1,
-            records: stream.len() as u64,
-            deliveries: report.records() as u64,
-            invocations: report.deliveries.len() as u64,
-            faults: self.left.struck() + self.right.struck() + self.aws.struck(),
-            kills,
-            dead_letters: self.aws.letters().len() as u64,
-        }
+        let faults = self.left.struck() + self.right.struck() + self.aws.struck();
+        Numbers::of_one(stream, report, &self.aws, faults, kills)
     }
 }
 

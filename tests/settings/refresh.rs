@@ -108,19 +108,28 @@ fn with_memory(memory: &Arc<Memory>) -> Factory {
     })
 }
 
+/// A function that sends leads to `memory`, as its document says, and that document.
+async fn documented(memory: &Arc<Memory>) -> (NamedTempFile, Handler) {
+    let file = NamedTempFile::new().expect("a file");
+    write(&file, "");
+    let environment = environment(&[("CONTACT_SYNC_CONFIG", &format!("file:{}", file.path().display()))]);
+    let handler = with_memory(memory).from_environment(&environment, &no_aws()).await.expect("a handler");
+    (file, handler)
+}
+
+/// The document with `text` in it.
+fn write(file: &NamedTempFile, text: &str) {
+    std::fs::write(file.path(), format!("[routes]\nlead = [\"{NAME}\"]\n{text}")).expect("written");
+}
+
 #[tokio::test]
 async fn an_open_breaker_stays_open_where_a_change_does_not_concern_it() {
     let memory = Memory::new(1, Faults { stopped: 100, ..Faults::default() });
-    let file = NamedTempFile::new().expect("a file");
-    let write =
-        |text: &str| std::fs::write(file.path(), format!("[routes]\nlead = [\"{NAME}\"]\n{text}")).expect("written");
-    write("");
-    let environment = environment(&[("CONTACT_SYNC_CONFIG", &format!("file:{}", file.path().display()))]);
-    let handler = with_memory(&memory).from_environment(&environment, &no_aws()).await.expect("a handler");
+    let (file, handler) = documented(&memory).await;
     assert_eq!(failures(&invoke(&handler, &people(2), "r").await).len(), 2);
     let calls = memory.calls();
     assert!(calls > 0);
-    write("[filter]\noperations = [\"create\"]");
+    write(&file, "[filter]\noperations = [\"create\"]");
     for _ in 0..3 {
         assert_eq!(failures(&invoke(&handler, &people(2), "r").await).len(), 2);
     }
@@ -157,15 +166,10 @@ async fn what_is_fixed_is_refused_with_a_warning_and_the_rest_takes_effect() {
 #[tokio::test]
 async fn a_bad_document_changes_nothing_and_is_told_of_with_its_line() {
     let memory = Memory::new(1, Faults::default());
-    let file = NamedTempFile::new().expect("a file");
-    let write =
-        |text: &str| std::fs::write(file.path(), format!("[routes]\nlead = [\"{NAME}\"]\n{text}")).expect("written");
-    write("");
-    let environment = environment(&[("CONTACT_SYNC_CONFIG", &format!("file:{}", file.path().display()))]);
-    let handler = with_memory(&memory).from_environment(&environment, &no_aws()).await.expect("a handler");
+    let (file, handler) = documented(&memory).await;
     let logs = Logs::listen();
     // Half of it is good: nothing of it may take effect.
-    write("[filter]\noperations = [\"delete\"]\n[hubspot]\nbatch_size = 101");
+    write(&file, "[filter]\noperations = [\"delete\"]\n[hubspot]\nbatch_size = 101");
     for _ in 0..2 {
         assert!(failures(&invoke(&handler, &people(2), "r").await).is_empty());
     }
