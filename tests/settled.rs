@@ -3,7 +3,11 @@
 
 mod support;
 
+#[path = "settled/counts.rs"]
+mod counts;
 #[path = "settled/harmless.rs"]
 mod harmless;
 #[path = "settled/redelivery.rs"]
 mod redelivery;
+#[path = "settled/world.rs"]
+mod world;

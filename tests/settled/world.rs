@@ -1,0 +1,196 @@
+//! Two systems in memory, a table in the process, the function before them, and Lambda's deliveries with their deaths: all
+//! in virtual time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use contact_sync::adapters::{External, http};
+use contact_sync::dispatch::settings::{RateLimit, Retry};
+use contact_sync::factory::Factory;
+use contact_sync::handler::Handler;
+use contact_sync::settings::{Layer, Preset, load};
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use crate::support::mapping::{Delivered, Mapping};
+use crate::support::memory::{BOMB, Faults, Memory, POISON};
+use crate::support::stream::{failures, invoke, record};
+use crate::support::table::{self, Table};
+
+pub(crate) const NAMES: [&str; 2] = ["one", "two"];
+
+/// One client for thousands of handlers, which never use it.
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
+
+/// What a schedule came to.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) written: usize,
+    pub(crate) deliveries: usize,
+    pub(crate) deaths: usize,
+    pub(crate) answers_lost: usize,
+}
+
+/// Two systems, a table, and the function before them.
+pub(crate) struct World {
+    pub(crate) systems: [Arc<Memory>; 2],
+    pub(crate) table: Table,
+    pub(crate) handler: Handler,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, faults: Faults, table_faults: table::Faults, has_table: bool) -> Self {
+        let systems = [0, 1].map(|at| Memory::named(NAMES[at], seed + at as u64, faults));
+        let table = Table::new(seed, table_faults);
+        let routes = "lead = [\"one\"]\nprospect = [\"two\"]\ncustomer = [\"one\", \"two\"]\nvendor = [\"two\"]";
+        let name = if has_table { "settled" } else { "" };
+        let document = format!("[routes]\n{routes}\n[state]\ntable = \"{name}\"");
+        let layer = Layer::from_toml("the test", &document).expect("TOML");
+        let settings = load(Preset::Test, &[layer], &NAMES).expect("allowed");
+        let mut factory = Factory::empty().with_http(CLIENT.clone());
+        for (name, memory) in NAMES.into_iter().zip(&systems) {
+            let memory = Arc::clone(memory);
+            factory = factory.with(name, move |_, _| External {
+                adapter: Arc::clone(&memory) as _,
+                rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
+                retry: Retry { max_attempts: 2, base_delay_ms: 20, max_delay_ms: 500 },
+                max_in_flight: 3,
+                keeps_versions: false,
+            });
+        }
+        let handler = factory.build(Preset::Test, &settings, &table.config()).expect("a handler");
+        Self { systems, table, handler }
+    }
+
+    fn heal(&self) {
+        self.systems.iter().for_each(|system| system.heal());
+        self.table.heal();
+    }
+
+    /// One lane of the shard: deliveries, one after the other, any of which may die.
+    async fn drain(&self, mut mapping: Mapping, seed: u64) -> Result<Tally, String> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut tally = Tally::default();
+        while let Some(batch) = mapping.next() {
+            tally.deliveries += 1;
+            if tally.deliveries == 80 {
+                self.heal();
+            }
+            if tally.deliveries > 300 {
+                return Err("stuck".to_owned());
+            }
+            let dice = if tally.deliveries < 80 { random.u32(..100) } else { 100 };
+            let dies_at = Instant::now() + Duration::from_millis(random.u64(1..2500));
+            let how = tokio::select! {
+                biased;
+                () = self.table.written.notified(), if dice < 15 => {
+                    tally.answers_lost += 1;
+                    Delivered::Nothing
+                }
+                () = sleep_until(dies_at), if (15..35).contains(&dice) => Delivered::Nothing,
+                answer = invoke(&self.handler, batch, "r") => Delivered::from_failures(batch, &failures(&answer)),
+            };
+            tally.deaths += usize::from(how == Delivered::Nothing);
+            mapping.delivered(how);
+            tokio::time::advance(Duration::from_millis(random.u64(200..2000))).await;
+        }
+        Ok(tally)
+    }
+}
+
+fn id_of(change: &Value) -> String {
+    change["contact"]["id"].as_str().expect("an id").to_owned()
+}
+
+/// Changes of few contacts, many of them of one contact in a row. A contact keeps its type.
+fn changes(random: &mut fastrand::Rng, count: usize) -> Vec<Value> {
+    let mut contact = 0;
+    let one = |at: usize| {
+        if random.u32(..3) > 0 {
+            contact = random.usize(..9);
+        }
+        let operation = ["create", "update", "update", "update", "delete"][random.usize(..5)];
+        let mut attributes = Map::new();
+        for name in ["a", "b", "c"] {
+            if random.bool() {
+                attributes.insert(name.to_owned(), if random.u32(..8) == 0 { Value::Null } else { at.into() });
+            }
+        }
+        if operation != "delete" {
+            match random.u32(..30) {
+                0 => drop(attributes.insert(POISON.to_owned(), true.into())),
+                1 => drop(attributes.insert(BOMB.to_owned(), true.into())),
+                _ => {}
+            }
+        }
+        let kind = ["lead", "prospect", "customer"][contact % 3];
+        json!({
+            "event_id": format!("e-{at}"), "operation": operation, "occurred_at": "2026-11-20T10:15:00Z",
+            "contact": {"id": format!("c-{contact}"), "type": kind, "attributes": attributes},
+        })
+    };
+    (0..count).map(one).collect()
+}
+
+fn one_by_one(changes: &[Value], kinds: &[&str]) -> BTreeMap<String, Map<String, Value>> {
+    let mut records: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for change in changes.iter().filter(|change| kinds.contains(&change["contact"]["type"].as_str().expect("a type"))) {
+        let attributes = change["contact"]["attributes"].as_object().expect("an object");
+        if change["operation"] == "delete" {
+            records.remove(&id_of(change));
+        } else if !attributes.contains_key(POISON) && !attributes.contains_key(BOMB) {
+            records.entry(id_of(change)).or_default().extend(attributes.clone());
+        }
+    }
+    records
+}
+
+/// One schedule, to its end; what differs from the law, if anything.
+pub(crate) async fn run(seed: u64, has_table: bool) -> Result<Tally, String> {
+    fastrand::seed(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut percent = |most: u32| random.u32(..=most);
+    let faults =
+        Faults { lost: percent(25), throttled: percent(20), row: percent(30), short: percent(10), ..Faults::default() };
+    let table_faults = table::Faults { refused: percent(40), hanging: percent(20) };
+    let world = World::new(seed, faults, table_faults, has_table);
+    let changes = {
+        let count = random.usize(1..60);
+        changes(&mut random, count)
+    };
+    // Batches of one shard under way at once: each contact in one lane, their sequence numbers interleaved.
+    let lanes = random.usize(1..4);
+    let lane_of = |id: &str| usize::from(id.as_bytes()[id.len() - 1]) % lanes;
+    let mut records = vec![Vec::new(); lanes];
+    for (at, change) in changes.iter().enumerate() {
+        // Now and then two records share a number, as the parts of an aggregate do.
+        let number = if at % 11 == 10 { at - 1 } else { at };
+        records[lane_of(&id_of(change))].push(record(0, number, &id_of(change), change.to_string().as_bytes()));
+    }
+    let drained = records.iter().enumerate().map(|(lane, records)| {
+        let mapping = Mapping::new(records, random.usize(1..30), random.u32(..4) > 0);
+        world.drain(mapping, seed * 7 + lane as u64)
+    });
+    let drained: Vec<_> = drained.collect();
+    let mut tally = Tally::default();
+    for lane in futures_util::future::join_all(drained).await {
+        let lane = lane?;
+        tally.deliveries += lane.deliveries;
+        tally.deaths += lane.deaths;
+        tally.answers_lost += lane.answers_lost;
+    }
+    for (system, kinds) in world.systems.iter().zip([["lead", "customer"], ["prospect", "customer"]]) {
+        let (held, expected) = (system.records(), one_by_one(&changes, &kinds));
+        if held != expected {
+            return Err(format!("held {held:?}\nexpected {expected:?}"));
+        }
+        tally.written += system.written().len();
+    }
+    Ok(tally)
+}
+
+pub(crate) fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(work)
+}
