@@ -55,8 +55,8 @@ pub(super) struct Letter<'a> {
 impl Letter<'_> {
     /// The message. Where the record's data would not fit it is left out: a replay fetches it from the stream.
     fn message(&self, now: &str) -> String {
-        let whole = self.body(now, self.record.data.as_deref(), false).to_string();
-        if whole.len() <= MOST_BYTES { whole } else { self.body(now, None, true).to_string() }
+        let whole = sendable(&self.body(now, self.record.data.as_deref(), false));
+        if whole.len() <= MOST_BYTES { whole } else { sendable(&self.body(now, None, true)) }
     }
 
     fn body(&self, now: &str, data: Option<&str>, omitted: bool) -> Value {
@@ -117,6 +117,12 @@ impl DeadLetters {
         }
         stored
     }
+}
+
+/// JSON as SQS takes it: two characters that a text may hold it refuses, and they can be written otherwise.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+fn sendable(body: &Value) -> String {
+    body.to_string().replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
 /// Which of the records that share its sequence number a record is: the parts of a KPL aggregate do, under enhanced
@@ -185,6 +191,15 @@ mod tests {
         assert_eq!(sizes(&[MOST_BYTES / 2, MOST_BYTES / 2, 1]), [2, 1]);
         assert_eq!(sizes(&[MOST_BYTES, MOST_BYTES]), [1, 1]);
         assert!(sizes(&[]).is_empty());
+    }
+
+    #[test]
+    fn characters_that_a_queue_refuses_are_written_otherwise() {
+        let body = json!({"contact_id": "a\u{fffe}b\u{ffff}c\u{1}d"});
+        let text = sendable(&body);
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), body);
+        let is_taken = |char: char| matches!(char, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+        assert!(text.chars().all(is_taken), "{text}");
     }
 
     #[test]
