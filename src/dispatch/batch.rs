@@ -115,6 +115,11 @@ impl Backlog {
         !self.ready.is_empty() || self.deletes.len() >= limits.delete || self.upserts.len() >= limits.upsert
     }
 
+    /// The calls that all of it takes.
+    pub(super) fn calls(&self, limits: Limits) -> usize {
+        self.ready.len() + self.deletes.len().div_ceil(limits.delete) + self.upserts.len().div_ceil(limits.upsert)
+    }
+
     /// The next unit: first what keeps its own company, then deletes (an upsert may follow each), then upserts. Less
     /// than a full batch only where `flush` says that no more will come.
     pub(super) fn take(&mut self, limits: Limits, flush: bool) -> Option<Unit> {

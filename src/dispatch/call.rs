@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::batch::Unit;
 use super::breaker::Pass;
+use super::rate_limit::Need;
 use super::{ApiDispatcher, Errand, Kind, Listener, Planned};
 use crate::adapters::{Call, CallError, Code, Limits, Outcome, Payload, Reply, Stop};
 use crate::telemetry::traces;
@@ -23,15 +24,21 @@ pub(super) struct Answered {
     pub(super) reply: Result<Reply, Code>,
 }
 
-/// Makes the call, or says why not.
-pub(super) async fn call(dispatcher: &ApiDispatcher, errand: Errand<'_>, limits: Limits, mut unit: Unit) -> Answered {
+/// Makes the call, or says why not. `to_come` calls follow it, as far as is known.
+pub(super) async fn call(
+    dispatcher: &ApiDispatcher,
+    errand: Errand<'_>,
+    limits: Limits,
+    mut unit: Unit,
+    to_come: Option<usize>,
+) -> Answered {
     if let Some(listener) = &dispatcher.dry_run {
         let reply = Ok(Ok(not_sent(dispatcher, listener, limits, &unit)));
         return Answered { unit, reply };
     }
     let attempt = 1 + unit.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
     let span = traces::batch(dispatcher.adapter.destination(), unit.kind.name(), unit.jobs.len(), attempt);
-    let reply = reply(dispatcher, errand, limits, &unit).instrument(span.clone()).await;
+    let reply = reply(dispatcher, errand, need(&unit, limits, to_come), &unit).instrument(span.clone()).await;
     if let Some(code) = code_of(&reply) {
         traces::failed(&span, code);
     }
@@ -51,17 +58,16 @@ fn code_of(reply: &Result<Reply, Code>) -> Option<&Code> {
 }
 
 fn not_sent(dispatcher: &ApiDispatcher, listener: &Listener, limits: Limits, unit: &Unit) -> Vec<Outcome> {
-    let batch: Vec<&Payload> = unit.jobs.iter().map(|job| &job.payload).collect();
     listener.tell(&Planned {
         destination: dispatcher.adapter.destination(),
         kind: unit.kind,
-        calls: requests(&batch, unit.kind, limits),
+        calls: requests(unit, limits),
         jobs: &unit.jobs,
     });
     unit.jobs.iter().map(|_| Outcome::Delivered(Some(Code::new("DRY_RUN")))).collect()
 }
 
-async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, limits: Limits, unit: &Unit) -> Result<Reply, Code> {
+async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit: &Unit) -> Result<Reply, Code> {
     let ApiDispatcher { adapter, breaker, rate_limiter, .. } = dispatcher;
     let refused = |code: Code| {
         errand.meter.met_open_breaker();
@@ -73,7 +79,7 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, limits: Limits, u
     let batch: Vec<&Payload> = unit.jobs.iter().map(|job| &job.payload).collect();
     let out_of_time = || Code::new("OUT_OF_TIME");
     let latest = errand.deadline.checked_sub(SHORTEST_CALL).ok_or_else(out_of_time)?;
-    let places = rate_limiter.acquire(requests(&batch, unit.kind, limits), latest, errand.meter).await;
+    let places = rate_limiter.acquire(need, latest, errand.meter).await;
     let places = places.ok_or_else(out_of_time)?;
     // Only now: much may have been learnt while this call waited for its turn.
     let pass = match breaker.permit() {
@@ -97,13 +103,20 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, limits: Limits, u
     Ok(reply)
 }
 
-/// The requests that the adapter will make of a batch.
-fn requests(batch: &[&Payload], kind: Kind, limits: Limits) -> u32 {
-    match kind {
-        Kind::Upsert => limits.upsert_calls + u32::from(batch.iter().any(|payload| payload.guarded)),
+/// The requests that the adapter will make of a unit.
+fn requests(unit: &Unit, limits: Limits) -> u32 {
+    match unit.kind {
+        Kind::Upsert => limits.upsert_calls + u32::from(unit.jobs.iter().any(|job| job.payload.guarded)),
         // Its look-up brings the version along.
         Kind::Delete => limits.delete_calls,
     }
+}
+
+/// The requests of a unit, and of the calls after it.
+fn need(unit: &Unit, limits: Limits, to_come: Option<usize>) -> Need {
+    let requests = requests(unit, limits);
+    let calls = to_come.and_then(|calls| u32::try_from(calls + 1).ok());
+    Need { requests, in_all: calls.map_or(u32::MAX, |calls| calls.saturating_mul(requests)) }
 }
 
 /// What an answer tells about the destination, whomever it was about.

@@ -22,7 +22,7 @@ pub use breaker::{Breaker, Pass};
 pub use concurrency::Concurrency;
 pub use dry_run::{Listener, Planned};
 pub use job::{Job, Kind};
-pub use rate_limit::{LeaseError, LeaseTable, Places, RateLimiter};
+pub use rate_limit::{LeaseError, LeaseTable, Need, Places, RateLimiter};
 pub use retry::RetryPolicy;
 
 use crate::adapters::Adapter;

@@ -51,7 +51,8 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut more_may_come = true;
         loop {
-            self.start_calls(!more_may_come);
+            let left = queue.is_closed().then(|| queue.len());
+            self.start_calls(!more_may_come, left);
             let has_room = more_may_come && !self.backlog.has_full_batch(self.limits);
             tokio::select! {
                 biased;
@@ -69,13 +70,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn start_calls(&mut self, flush: bool) {
+    /// `left` jobs are still in the queue, where it is known that no more come into it.
+    fn start_calls(&mut self, flush: bool, left: Option<usize>) {
         while self.calls.len() < self.dispatcher.concurrency.limit() {
             let Some(unit) = self.backlog.take(self.limits, flush) else {
                 return;
             };
             self.retries.count_call();
-            self.calls.push(call(self.dispatcher, self.errand, self.limits, unit).boxed());
+            let to_come = left.map(|left| self.backlog.calls(self.limits) + left.div_ceil(self.limits.upsert));
+            self.calls.push(call(self.dispatcher, self.errand, self.limits, unit, to_come).boxed());
         }
     }
 

@@ -37,6 +37,7 @@ pub struct Seen {
     pub ids: Vec<String>,
     /// `None` where the reply was scripted or the connection was broken.
     pub status: Option<u16>,
+    pub at: Instant,
 }
 
 /// How the mock behaves beyond what is asked of it call by call.

@@ -34,6 +34,16 @@ impl Budget {
         }
     }
 
+    /// What of it is used where the day's calls are nearly over: half from nine tenths on, and a tenth from 97 of 100 on.
+    /// People work with the account, too. The end is told by an error, and opens the breaker.
+    pub(super) fn braked_by(self, quota: &Quota) -> Self {
+        match quota.daily_used_percent() {
+            Some(97..) => self.divided(10),
+            Some(90..97) => self.divided(2),
+            _ => self,
+        }
+    }
+
     /// The time from one call to the next, where they are spread evenly.
     pub(super) fn interval(self) -> Duration {
         self.window / self.calls
@@ -46,27 +56,17 @@ impl From<RateLimit> for Budget {
     }
 }
 
-/// The least time between two calls of one environment, whose part of the budget is `own`: how it goes easy on an
-/// account that is nearly used up.
-///
-/// | the answers tell | calls |
-/// | --- | --- |
-/// | a tenth of the window's calls left, or less | evenly spread instead of in bursts: others need the rest |
-/// | nine tenths of the day's calls used | at half of the pace |
-/// | 97 of 100 of the day's calls used | at a tenth of the pace: people work with the account, too |
-///
-/// The end of the day's calls is told by an error, and opens the breaker.
-pub(super) fn spacing(own: Budget, quota: &Quota) -> Duration {
-    let is_nearly_full = quota
-        .window
-        .zip(quota.window_remaining)
-        .is_some_and(|((most, _), left)| u64::from(left) * 10 <= u64::from(most));
-    match quota.daily_used_percent() {
-        Some(97..) => own.interval() * 10,
-        Some(90..97) => own.interval() * 2,
-        _ if is_nearly_full => own.interval(),
-        _ => Duration::ZERO,
-    }
+/// The least time between two calls of an environment that keeps to its part `own` of the budget, and has made `made`
+/// calls in this window. It is none, unless a tenth of the account's window is left, or less, and that is less than the
+/// rest of the part: somebody else uses the account, too. Then calls are spread evenly instead of made in bursts.
+/// Calls in leased slots are spread already.
+pub(super) fn spacing(own: Budget, made: usize, quota: &Quota) -> Duration {
+    let (Some((most, _)), Some(left)) = (quota.window, quota.window_remaining) else {
+        return Duration::ZERO;
+    };
+    let is_nearly_full = u64::from(left) * 10 <= u64::from(most);
+    let is_others_use = (left as usize) < (own.calls as usize).saturating_sub(made);
+    if is_nearly_full && is_others_use { own.interval() } else { Duration::ZERO }
 }
 
 #[cfg(test)]
@@ -110,29 +110,42 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_is_nearly_used_up_is_spared() {
+    fn a_day_that_is_nearly_used_up_slows_down() {
+        let ours = budget(100, 10_000);
+        let day = |used, most| Quota { daily_used: Some(used), daily_max: Some(most), ..Quota::default() };
+        for (quota, calls) in [
+            (Quota::default(), 100),
+            (day(899, 1000), 100),
+            (day(900, 1000), 50),
+            (day(969, 1000), 50),
+            (day(970, 1000), 10),
+            (day(2000, 1000), 10),
+            (day(5, 0), 100),
+        ] {
+            assert_eq!(ours.braked_by(&quota), budget(calls, 10_000), "{quota:?}");
+        }
+    }
+
+    #[test]
+    fn bursts_end_where_others_use_the_account() {
         let own = budget(25, 10_000);
-        let window = |left| Quota {
+        let left = |left| Quota {
             window: Some((100, Duration::from_secs(10))),
             window_remaining: Some(left),
             ..Quota::default()
         };
-        let day = |used| Quota { daily_used: Some(used), daily_max: Some(1000), ..window(50) };
-        for (quota, millis) in [
-            (Quota::default(), 0),
-            (Quota { window_remaining: Some(0), ..Quota::default() }, 0),
-            (window(100), 0),
-            (window(11), 0),
-            (window(10), 400),
-            (window(0), 400),
-            (day(899), 0),
-            (day(900), 800),
-            (day(969), 800),
-            (day(970), 4000),
-            (day(2000), 4000),
-            (Quota { daily_used: Some(5), daily_max: Some(0), ..Quota::default() }, 0),
+        for (quota, made, millis) in [
+            (Quota::default(), 0, 0),
+            (Quota { window_remaining: Some(0), ..Quota::default() }, 0, 0),
+            (left(100), 0, 0),
+            (left(11), 0, 0),
+            (left(10), 0, 400),
+            (left(10), 14, 400),
+            (left(10), 15, 0),
+            (left(0), 24, 400),
+            (left(0), 25, 0),
         ] {
-            assert_eq!(spacing(own, &quota), Duration::from_millis(millis), "{quota:?}");
+            assert_eq!(spacing(own, made, &quota), Duration::from_millis(millis), "{quota:?} after {made} calls");
         }
     }
 }

@@ -55,6 +55,16 @@ struct Alone {
     until: Option<Instant>,
 }
 
+/// What a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// The requests that it makes.
+    pub requests: u32,
+    /// The requests of all calls that are still to come, this one's included, as far as that is known: no more slots
+    /// are leased than these.
+    pub in_all: u32,
+}
+
 /// The places of a call's requests; they come free again a window's length after this is dropped, which the answer
 /// does, or whatever ends the waiting for it.
 #[derive(Debug)]
@@ -96,16 +106,16 @@ impl RateLimiter {
         (state.whole, state.share) = (budget.into(), share);
     }
 
-    /// Waits until a call that makes `calls` requests may be made; `None`, as soon as that is known, where it would be
-    /// after `until`.
-    pub async fn acquire(&self, calls: u32, until: Instant, meter: &Meter) -> Option<Places<'_>> {
+    /// Waits until a call may be made; `None`, as soon as that is known, where it would be after `until`.
+    pub async fn acquire(&self, need: Need, until: Instant, meter: &Meter) -> Option<Places<'_>> {
+        let calls = need.requests;
         let shared = self.shared.get();
         let mut is_alone = shared.is_none();
         loop {
             self.wait_for_room(calls, is_alone, until).await?;
             if let Some(shared) = shared {
                 let account = self.lock().account();
-                is_alone = match shared.turn(calls, account, until, meter).await {
+                is_alone = match shared.turn(need, account, until, meter).await {
                     Turn::Come => false,
                     Turn::NotInTime => return None,
                     Turn::Alone => true,
@@ -152,7 +162,7 @@ impl RateLimiter {
 impl State {
     /// The whole budget, as far as the account allows it.
     fn account(&self) -> Budget {
-        self.whole.lowered_by(&self.quota)
+        self.whole.lowered_by(&self.quota).braked_by(&self.quota)
     }
 
     fn own(&self) -> Budget {
@@ -161,16 +171,21 @@ impl State {
 
     fn room(&mut self, calls: u32, is_alone: bool) -> Room {
         let now = Instant::now();
-        // The calls that all made by slots were spread evenly, and as evenly leave the window: those that each makes
-        // alone may take their places as evenly, and not at once.
-        let takes_over = if is_alone && self.has_table { self.own().interval() } else { Duration::ZERO };
-        let space = spacing(self.own(), &self.quota).max(takes_over);
+        let space = if is_alone { self.space() } else { Duration::ZERO };
         let spaced = self.last_start.map(|start| start + space);
         if let Some(at) = self.paused_until.max(spaced).filter(|at| *at > now) {
             return Room::At(at);
         }
         let keeps_to_share = is_alone || self.alone.under_way > 0 || self.alone.until.is_some_and(|until| until > now);
         self.window.room(calls, if keeps_to_share { self.own() } else { self.account() }, now)
+    }
+
+    /// The least time between two calls that are made alone.
+    fn space(&self) -> Duration {
+        let own = self.own();
+        // The calls that all made by slots were spread evenly, and as evenly leave the window: those that each makes
+        // alone may take their places as evenly, and not at once.
+        if self.has_table { own.interval() } else { spacing(own, self.window.taken(), &self.quota) }
     }
 
     fn enter(&mut self, calls: u32, is_alone: bool) -> bool {

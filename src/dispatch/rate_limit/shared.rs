@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Need;
 use super::budget::Budget;
 use super::lease::{Ask, Leased, Leases, Micros, Schedule, Step, micros};
 use super::table::{LeaseError, LeaseTable};
@@ -80,11 +81,11 @@ impl Shared {
         Self { table, held: tokio::sync::Mutex::default() }
     }
 
-    /// Waits for the turn of a call that makes `calls` requests.
-    pub(super) async fn turn(&self, calls: u32, budget: Budget, until: Instant, meter: &Meter) -> Turn {
+    /// Waits for a call's turn.
+    pub(super) async fn turn(&self, need: Need, budget: Budget, until: Instant, meter: &Meter) -> Turn {
         let schedule = Schedule::of(budget);
         loop {
-            let at = match self.slot(calls, budget, until, meter).await {
+            let at = match self.slot(need, budget, until, meter).await {
                 Slot::At(at) => at,
                 Slot::No(turn) => return turn,
             };
@@ -97,7 +98,7 @@ impl Shared {
     }
 
     /// A slot in hand, or of a new block. One call asks; those that wait for the lock find what it got.
-    async fn slot(&self, calls: u32, budget: Budget, until: Instant, meter: &Meter) -> Slot {
+    async fn slot(&self, need: Need, budget: Budget, until: Instant, meter: &Meter) -> Slot {
         let schedule = Schedule::of(budget);
         let mut held = self.held.lock().await;
         loop {
@@ -106,10 +107,10 @@ impl Shared {
             }
             let now = self.table.now();
             let latest = now + micros(until.saturating_duration_since(Instant::now()));
-            let slots = match held.leases.take(calls, schedule, now, latest) {
+            let slots = match held.leases.take(need.requests, schedule, now, latest) {
                 Step::At(at) => return Slot::At(at),
                 Step::TooLate => return Slot::No(Turn::NotInTime),
-                Step::Lease(slots) => slots,
+                Step::Lease(slots) => slots.min(need.in_all.max(need.requests)),
             };
             let earliest = now + held.round_trip;
             if earliest > latest {

@@ -61,8 +61,14 @@ fn busiest(arrivals: &mut [Duration], window: Duration) -> usize {
     (0..arrivals.len()).map(inside).max().unwrap_or(0)
 }
 
+/// More will come.
+fn need(requests: u32) -> Need {
+    Need { requests, in_all: u32::MAX }
+}
+
 /// Environments that share a budget.
 struct Fleet {
+    budget: RateLimit,
     item: Arc<Item>,
     limiters: Vec<RateLimiter>,
     started: Instant,
@@ -80,7 +86,17 @@ impl Fleet {
             limiter
         };
         let limiters = environments.iter().map(limiter).collect();
-        Self { item, limiters, started, arrivals: Mutex::default() }
+        Self { budget, item, limiters, started, arrivals: Mutex::default() }
+    }
+
+    /// What the system tells in its answers.
+    fn quota(&self) -> Quota {
+        let window = Duration::from_millis(self.budget.per_ms);
+        let since = self.started.elapsed().saturating_sub(window);
+        let all = self.arrivals.lock().expect("sound");
+        let used = all.iter().rev().take(200).filter(|at| **at > since).count();
+        let left = self.budget.requests.saturating_sub(u32::try_from(used).expect("few"));
+        Quota { window: Some((self.budget.requests, window)), window_remaining: Some(left), ..Quota::default() }
     }
 
     /// One worker of one environment: calls of `requests` with this latency, `delay` of which is the way there, and
@@ -90,13 +106,15 @@ impl Fleet {
         loop {
             let Load { requests, delay, latency, rest } = next();
             sleep_until(Instant::now() + rest).await;
-            let Some(places) = self.limiters[environment].acquire(requests, self.started + end, &meter).await else {
+            let Some(places) = self.limiters[environment].acquire(need(requests), self.started + end, &meter).await
+            else {
                 return;
             };
             let sent = self.started.elapsed();
             (0..requests).for_each(|_| self.arrivals.lock().expect("sound").push(sent + delay));
             sleep_until(Instant::now() + latency.max(delay)).await;
             drop(places);
+            self.limiters[environment].learn(self.quota());
         }
     }
 }
@@ -125,7 +143,7 @@ fn alone_an_environment_uses_more_than_nine_tenths_of_its_share() {
         let limiter = RateLimiter::new(HUBSPOT, 4);
         let (start, meter) = (Instant::now(), Meter::default());
         for _ in 0..250 {
-            let places = limiter.acquire(1, start + FAR, &meter).await.expect("in time");
+            let places = limiter.acquire(need(1), start + FAR, &meter).await.expect("in time");
             sleep_until(Instant::now() + MILLI * 300).await;
             drop(places);
         }
@@ -190,16 +208,31 @@ fn a_silent_table_delays_little_and_leaves_each_its_share() {
 }
 
 #[test]
+fn no_more_is_leased_than_is_known_to_be_needed() {
+    in_virtual_time(async {
+        let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5)]);
+        let meter = Meter::default();
+        for in_all in (1..=40).rev() {
+            let need = Need { requests: 1, in_all };
+            drop(fleet.limiters[0].acquire(need, fleet.started + FAR, &meter).await.expect("in time"));
+        }
+        let leases = fleet.item.leases.lock().expect("sound").clone();
+        let slots: u64 = leases.iter().map(|(from, to)| (to - from) / Schedule::of(HUBSPOT.into()).period).sum();
+        assert_eq!(slots, 40, "{leases:?}");
+    });
+}
+
+#[test]
 fn an_impossible_queue_is_no_queue() {
     in_virtual_time(async {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI)]);
         let an_hour = micros(Duration::from_hours(1));
         *fleet.item.next.lock().expect("sound") = Some(1_700_000_000_000_000 + an_hour);
         let meter = Meter::default();
-        assert!(fleet.limiters[0].acquire(1, fleet.started + Duration::from_mins(2), &meter).await.is_some());
+        assert!(fleet.limiters[0].acquire(need(1), fleet.started + Duration::from_mins(2), &meter).await.is_some());
         *fleet.item.next.lock().expect("sound") = Some(1_700_000_000_000_000 + an_hour / 100);
         sleep_until(Instant::now() + Duration::from_secs(6)).await;
-        assert!(fleet.limiters[0].acquire(1, fleet.started + Duration::from_secs(20), &meter).await.is_none());
+        assert!(fleet.limiters[0].acquire(need(1), fleet.started + Duration::from_secs(20), &meter).await.is_none());
     });
 }
 
@@ -207,11 +240,11 @@ fn an_impossible_queue_is_no_queue() {
 async fn a_wait_that_would_end_too_late_is_not_begun() {
     let limiter = RateLimiter::new(RateLimit { requests: 1, per_ms: 1000 }, 1);
     let (start, meter) = (Instant::now(), Meter::default());
-    drop(limiter.acquire(1, start, &meter).await.expect("room"));
-    assert!(limiter.acquire(1, start + MILLI * 500, &meter).await.is_none());
+    drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
+    assert!(limiter.acquire(need(1), start + MILLI * 500, &meter).await.is_none());
     assert_eq!(start.elapsed(), Duration::ZERO);
     limiter.pause(Duration::from_secs(7));
-    assert!(limiter.acquire(1, start + Duration::from_mins(1), &meter).await.is_some());
+    assert!(limiter.acquire(need(1), start + Duration::from_mins(1), &meter).await.is_some());
     assert!(start.elapsed() >= Duration::from_secs(7));
 }
 
@@ -220,17 +253,18 @@ async fn places_that_were_not_used_are_free_at_once() {
     let limiter = RateLimiter::new(RateLimit { requests: 2, per_ms: 1000 }, 1);
     let (start, meter) = (Instant::now(), Meter::default());
     for _ in 0..10 {
-        limiter.acquire(2, start, &meter).await.expect("room").give_back();
+        limiter.acquire(need(2), start, &meter).await.expect("room").give_back();
     }
-    drop(limiter.acquire(2, start, &meter).await.expect("room"));
-    assert!(limiter.acquire(1, start, &meter).await.is_none());
+    drop(limiter.acquire(need(2), start, &meter).await.expect("room"));
+    assert!(limiter.acquire(need(1), start, &meter).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
     let limiter = RateLimiter::new(RateLimit { requests: 100, per_ms: 1000 }, 1);
     let (start, meter) = (Instant::now(), Meter::default());
-    let take = async |limiter: &RateLimiter| drop(limiter.acquire(1, start + FAR, &meter).await.expect("in time"));
+    let take =
+        async |limiter: &RateLimiter| drop(limiter.acquire(need(1), start + FAR, &meter).await.expect("in time"));
     limiter.learn(Quota { window: Some((2, MILLI * 1000)), ..Quota::default() });
     for _ in 0..4 {
         take(&limiter).await;
@@ -238,14 +272,15 @@ async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
     assert_eq!(start.elapsed(), MILLI * 1000, "the account has two a second");
     limiter.learn(Quota { daily_used: Some(95), daily_max: Some(100), ..Quota::default() });
     limiter.learn(Quota::default());
-    for _ in 0..10 {
+    for _ in 0..48 {
         take(&limiter).await;
     }
-    assert_eq!(start.elapsed(), MILLI * 1200, "half of the pace");
+    assert_eq!(start.elapsed(), MILLI * 1000, "two and 48 are half of the budget");
+    assert!(limiter.acquire(need(1), Instant::now(), &meter).await.is_none(), "and no more");
     limiter.learn(Quota { daily_used: Some(5), daily_max: Some(100), ..Quota::default() });
     limiter.set_budget(RateLimit { requests: 12, per_ms: 5000 }, 1);
     take(&limiter).await;
-    assert_eq!(start.elapsed(), MILLI * 6000, "the window of five seconds is full since the second pair of calls");
+    assert_eq!(start.elapsed(), MILLI * 6000, "the calls of the last window were made");
 }
 
 proptest! {
@@ -306,7 +341,7 @@ proptest! {
         let mut arrivals = in_virtual_time(async {
             let limiter = RateLimiter::new(RateLimit { requests, per_ms }, share);
             let fleet =
-                Fleet { item: Arc::default(), limiters: vec![limiter], started: Instant::now(), arrivals: Mutex::default() };
+                Fleet { budget: RateLimit { requests, per_ms }, item: Arc::default(), limiters: vec![limiter], started: Instant::now(), arrivals: Mutex::default() };
             let mut random = fastrand::Rng::with_seed(seed);
             let worker = |_| {
                 let mut random = random.fork();

@@ -34,7 +34,7 @@ impl Window {
         while self.answered.front().is_some_and(|answered| *answered + budget.window <= now) {
             self.answered.pop_front();
         }
-        let taken = self.under_way as usize + self.answered.len();
+        let taken = self.taken();
         let missing = (taken + calls as usize).saturating_sub(budget.calls as usize).min(taken);
         match missing.checked_sub(1) {
             None => Room::Now,
@@ -42,6 +42,11 @@ impl Window {
                 self.answered.get(last).map_or(Room::AfterAnAnswer, |answered| Room::At(*answered + budget.window))
             }
         }
+    }
+
+    /// The places that are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.under_way as usize + self.answered.len()
     }
 
     /// Calls are started.
