@@ -11,6 +11,33 @@ use crate::adapters::http::check_url;
 use crate::adapters::{hubspot, salesforce};
 use crate::dispatch::settings::{RateLimit, Retry};
 
+/// What each number may be. A margin and the first delays have a second limit besides, in the value of another key.
+pub(super) const RANGES: [(&str, RangeInclusive<u64>); 23] = [
+    ("refresh_secs", 0..=86_400),
+    ("pipeline.concurrency_share", 1..=10_000),
+    ("pipeline.transform_concurrency", 1..=10_000),
+    ("pipeline.queue_capacity", 1..=100_000),
+    ("pipeline.deadline_margin_ms", 1..=899_999),
+    ("pipeline.fallback_budget_ms", 1..=900_000),
+    ("salesforce.batch_size", 1..=salesforce::Settings::LARGEST_BATCH as u64),
+    ("salesforce.max_in_flight", 1..=100),
+    ("salesforce.request_timeout_ms", 1..=600_000),
+    ("salesforce.rate_limit.requests", 1..=1_000_000),
+    ("salesforce.rate_limit.per_ms", 1..=86_400_000),
+    ("salesforce.retry.max_attempts", 1..=20),
+    ("salesforce.retry.base_delay_ms", 1..=900_000),
+    ("salesforce.retry.max_delay_ms", 1..=900_000),
+    ("hubspot.batch_size", 1..=hubspot::Settings::LARGEST_BATCH as u64),
+    ("hubspot.max_in_flight", 1..=100),
+    ("hubspot.request_timeout_ms", 1..=600_000),
+    ("hubspot.rate_limit.requests", 1..=1_000_000),
+    ("hubspot.rate_limit.per_ms", 1..=86_400_000),
+    ("hubspot.retry.max_attempts", 1..=20),
+    ("hubspot.retry.base_delay_ms", 1..=900_000),
+    ("hubspot.retry.max_delay_ms", 1..=900_000),
+    ("state.ttl_hours", 1..=8760),
+];
+
 /// A value that cannot be: its key, what is wrong and what is allowed.
 pub(super) struct Problem {
     pub(super) key: Cow<'static, str>,
@@ -41,7 +68,7 @@ type Verdict = Result<(), Problem>;
 
 /// The first impossible value, if there is one.
 pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) -> Verdict {
-    within("refresh_secs", settings.refresh_secs, 0..=86_400)?;
+    within("refresh_secs", settings.refresh_secs)?;
     pipeline(settings)?;
     filter(settings)?;
     routes(settings, destinations)?;
@@ -52,13 +79,13 @@ pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) 
 
 fn pipeline(settings: &Settings) -> Verdict {
     let pipeline = &settings.pipeline;
-    within("pipeline.concurrency_share", pipeline.concurrency_share, 1..=10_000)?;
-    within("pipeline.transform_concurrency", pipeline.transform_concurrency, 1..=10_000)?;
-    within("pipeline.queue_capacity", pipeline.queue_capacity, 1..=100_000)?;
-    within("pipeline.fallback_budget_ms", pipeline.fallback_budget_ms, 1..=900_000)?;
+    within("pipeline.concurrency_share", pipeline.concurrency_share)?;
+    within("pipeline.transform_concurrency", pipeline.transform_concurrency)?;
+    within("pipeline.queue_capacity", pipeline.queue_capacity)?;
+    let (margin, budget) = ("pipeline.deadline_margin_ms", "pipeline.fallback_budget_ms");
+    within(budget, pipeline.fallback_budget_ms)?;
     let below = pipeline.fallback_budget_ms.saturating_sub(1).max(1);
-    let budget = "pipeline.fallback_budget_ms";
-    within("pipeline.deadline_margin_ms", pipeline.deadline_margin_ms, 1..=below)
+    inside(margin, pipeline.deadline_margin_ms, &(1..=below))
         .map_err(|problem| problem.against(budget, "which has to be greater"))
 }
 
@@ -99,9 +126,9 @@ fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> Verdict
         ("salesforce.version_field", &*section.version_field),
     ];
     attributes("salesforce.attributes", &section.attributes, reserved)?;
-    within("salesforce.batch_size", section.batch_size, 1..=salesforce::Settings::LARGEST_BATCH)?;
-    within("salesforce.max_in_flight", section.max_in_flight, 1..=100)?;
-    within("salesforce.request_timeout_ms", section.request_timeout_ms, 1..=600_000)?;
+    within("salesforce.batch_size", section.batch_size)?;
+    within("salesforce.max_in_flight", section.max_in_flight)?;
+    within("salesforce.request_timeout_ms", section.request_timeout_ms)?;
     for (key, status) in
         [("salesforce.status.lead", &section.status.lead), ("salesforce.status.prospect", &section.status.prospect)]
     {
@@ -138,9 +165,9 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
     let reserved =
         [("hubspot.id_property", &*section.id_property), ("hubspot.version_property", &*section.version_property)];
     attributes("hubspot.attributes", &section.attributes, reserved)?;
-    within("hubspot.batch_size", section.batch_size, 1..=hubspot::Settings::LARGEST_BATCH)?;
-    within("hubspot.max_in_flight", section.max_in_flight, 1..=100)?;
-    within("hubspot.request_timeout_ms", section.request_timeout_ms, 1..=600_000)?;
+    within("hubspot.batch_size", section.batch_size)?;
+    within("hubspot.max_in_flight", section.max_in_flight)?;
+    within("hubspot.request_timeout_ms", section.request_timeout_ms)?;
     rate_limit(["hubspot.rate_limit.requests", "hubspot.rate_limit.per_ms"], section.rate_limit)?;
     retry(["hubspot.retry.max_attempts", "hubspot.retry.base_delay_ms", "hubspot.retry.max_delay_ms"], section.retry)
 }
@@ -153,18 +180,18 @@ fn settle(settings: &Settings, preset: Preset) -> Verdict {
     let is_web = |url: Url| url.has_host() && matches!(url.scheme(), "https" | "http");
     let is_url = queue.is_empty() || Url::parse(queue).is_ok_and(is_web);
     holds("dead_letter.queue_url", is_url, || "is no URL; allowed: the URL of an SQS queue".to_owned())?;
-    within("state.ttl_hours", settings.state.ttl_hours, 1..=8760)
+    within("state.ttl_hours", settings.state.ttl_hours)
 }
 
 fn rate_limit(keys: [&'static str; 2], limit: RateLimit) -> Verdict {
-    within(keys[0], limit.requests, 1..=1_000_000)?;
-    within(keys[1], limit.per_ms, 1..=86_400_000)
+    within(keys[0], limit.requests)?;
+    within(keys[1], limit.per_ms)
 }
 
 fn retry(keys: [&'static str; 3], retry: Retry) -> Verdict {
-    within(keys[0], retry.max_attempts, 1..=20)?;
-    within(keys[2], retry.max_delay_ms, 1..=900_000)?;
-    within(keys[1], retry.base_delay_ms, 1..=retry.max_delay_ms)
+    within(keys[0], retry.max_attempts)?;
+    within(keys[2], retry.max_delay_ms)?;
+    inside(keys[1], retry.base_delay_ms, &(1..=retry.max_delay_ms))
         .map_err(|problem| problem.against(keys[2], "which must not be less"))
 }
 
@@ -208,9 +235,14 @@ fn name(key: &'static str, text: &str) -> Verdict {
     holds(key, plain, || format!("is `{text}`; allowed: an API name of letters, digits and underscores"))
 }
 
-fn within<T: PartialOrd + Copy + std::fmt::Display>(key: &'static str, value: T, range: RangeInclusive<T>) -> Verdict {
-    let inside = range.contains(&value);
-    holds(key, inside, || format!("is {value}; allowed: {} to {}", range.start(), range.end()))
+/// Whether a number lies in its key's range of [`RANGES`].
+fn within<T: TryInto<u64>>(key: &'static str, value: T) -> Verdict {
+    let range = RANGES.iter().find(|(known, _)| *known == key).map_or(&(0..=u64::MAX), |(_, range)| range);
+    inside(key, value.try_into().unwrap_or(u64::MAX), range)
+}
+
+fn inside(key: &'static str, value: u64, range: &RangeInclusive<u64>) -> Verdict {
+    holds(key, range.contains(&value), || format!("is {value}; allowed: {} to {}", range.start(), range.end()))
 }
 
 fn holds(key: &'static str, condition: bool, trouble: impl FnOnce() -> String) -> Verdict {

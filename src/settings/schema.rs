@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
+use super::check::RANGES;
 use super::{DEFAULTS, Settings};
 
 /// The JSON Schema (draft 2020-12) of a settings document. Nothing in a document is required: what it does not set
@@ -19,7 +20,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// Writes what `defaults.toml` says of a key, and of every key below it, into its schema.
+/// Writes what `defaults.toml` says of a key, what a number may be, and the same of every key below it, into its schema.
 fn describe(schema: &mut Value, path: &str, default: Option<&Value>, words: &BTreeMap<String, String>) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("required");
@@ -29,6 +30,10 @@ fn describe(schema: &mut Value, path: &str, default: Option<&Value>, words: &BTr
     let Some(Value::Object(properties)) = object.get_mut("properties") else {
         if let Some(default) = default {
             object.insert("default".to_owned(), default.clone());
+        }
+        if let Some((_, range)) = RANGES.iter().find(|(key, _)| *key == path) {
+            object.insert("minimum".to_owned(), (*range.start()).into());
+            object.insert("maximum".to_owned(), (*range.end()).into());
         }
         return;
     };

@@ -41,6 +41,9 @@ fn the_settings_schema_takes_what_the_function_takes_and_names_every_key() {
         "[guard]\nmode = \"sometimes\"",
         "[hubspot.attributes]\na = 3",
         "[hubspot.retry]\nmax_attempt = 3",
+        "refresh_secs = 86_401",
+        "[hubspot]\nbatch_size = 101",
+        "[salesforce.rate_limit]\nper_ms = 0",
     ] {
         assert!(!validator.is_valid(&document(bad)) && with(Preset::Test, bad).is_err(), "{bad}");
     }
@@ -48,11 +51,12 @@ fn the_settings_schema_takes_what_the_function_takes_and_names_every_key() {
     assert_eq!(schema["properties"]["hubspot"]["properties"]["batch_size"]["default"], 100);
 }
 
-/// Every key says what it means.
+/// Every key says what it means, and every number what it may be.
 fn assert_documented(schema: &Value, path: &str) {
     for (key, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{key}");
         assert!(property["description"].as_str().is_some_and(|words| !words.is_empty()), "{path}");
+        assert!(property["type"] != "integer" || property["maximum"].is_u64(), "{path}");
         assert_documented(property, &path);
     }
 }
