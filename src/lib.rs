@@ -32,6 +32,7 @@
 //! and beside it:
 //!
 //! - [`contact`]: the contact and its changes; knows nobody
+//! - `json`: what serde leaves open
 //! - [`settings`]: settings from outside; the only reader of the environment
 //! - [`aws`]: how the AWS clients are configured
 //! - [`secrets`]: credentials, kept for a while
@@ -48,6 +49,7 @@ pub mod dispatch;
 pub mod factory;
 pub mod fold;
 pub mod handler;
+mod json;
 pub mod pipeline;
 pub mod route;
 pub mod secrets;

@@ -1,11 +1,20 @@
 //! The rows of one answer: a result for each record that was sent, told apart by their places.
 
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::problem::Problem;
 use super::{Salesforce, errors, unanswered};
 use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply};
+use crate::json::Object;
+
+/// What a row says that succeeded, as far as it is read. Failed rows may say `created: true` and may lack `id`: only
+/// `success` counts.
+#[derive(Deserialize)]
+struct Head {
+    success: bool,
+}
 
 /// What one row says.
 enum Row {
@@ -17,7 +26,14 @@ enum Row {
 }
 
 impl Row {
-    /// Failed rows may say `created: true` and may lack `id`: only `success` counts.
+    /// The rows of an answer, in its order. Those of one without a failure, nearly every one, are read at once.
+    fn read_all(answer: &[u8]) -> serde_json::Result<Vec<Self>> {
+        match serde_json::from_slice::<Vec<Object<Head>>>(answer) {
+            Ok(rows) if rows.iter().all(|row| row.0.success) => Ok(rows.iter().map(|_| Self::Success).collect()),
+            _ => Ok(serde_json::from_slice::<Vec<&RawValue>>(answer)?.into_iter().map(Self::read).collect()),
+        }
+    }
+
     fn read(row: &RawValue) -> Self {
         let row: Value = serde_json::from_str(row.get()).unwrap_or_default();
         match row.get("success").and_then(Value::as_bool) {
@@ -45,11 +61,10 @@ impl Salesforce {
     /// rows than that is to something else.
     pub(super) fn rows(&self, answer: &[u8], sent: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
         let unreadable = || CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false };
-        let rows: Vec<&RawValue> = serde_json::from_slice(answer).map_err(|_| unreadable())?;
+        let mut rows = Row::read_all(answer).map_err(|_| unreadable())?;
         if rows.len() > sent.len() {
             return Err(unreadable());
         }
-        let mut rows: Vec<Row> = rows.into_iter().map(Row::read).collect();
         rows.resize_with(sent.len(), || Row::Nothing);
         let problems: Vec<Option<&Problem>> = rows.iter().map(Row::problem).collect();
         if let Some(stop) = errors::of_all_rows(&problems, &self.settings) {

@@ -24,7 +24,7 @@ impl Salesforce {
                 method: Method::PATCH,
                 path: format!("/services/data/{api_version}/composite/sobjects/{sobject}/{external_id_field}"),
                 query: None,
-                body: Some(format!(r#"{{"allOrNone":false,"records":[{}]}}"#, bodies.join(",")).into()),
+                body: Some([r#"{"allOrNone":false,"records":["#, &bodies.join(","), "]}"].concat().into()),
             };
             let answer = self.ask(ask, call).await?;
             let written = self.rows(&answer.body, &open, batch, call)?;
