@@ -1,4 +1,5 @@
-//! A panic's line: where, and never what. The standard message may quote what was being read, a contact's name say.
+//! A panic's line: where, and never what. The standard message may quote what was being read, a contact's name or a
+//! secret.
 
 use std::panic::PanicHookInfo;
 
@@ -35,14 +36,19 @@ mod tests {
                 if std::thread::current().id() == here { tell(panic) } else { others(panic) }
             },
         ));
-        let name = String::from("Zoë");
+        let (name, token) = (String::from("Zoë"), "pat-na1-1234");
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             let cut = std::panic::catch_unwind(|| name[..3].len());
             assert!(cut.is_err());
+            let refused = std::panic::catch_unwind(|| panic!("not a header: Bearer {token}"));
+            assert!(refused.is_err());
         });
         std::panic::set_hook(Box::new(move |panic| before(panic)));
-        let line = written.lock().expect("sound").clone();
-        assert!(line.contains("panics.rs:") && line.contains("\"level\":\"ERROR\""), "{line}");
-        assert!(!line.contains("Zo"), "{line}");
+        let lines = written.lock().expect("sound").clone();
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+        for line in lines.lines() {
+            assert!(line.contains("panics.rs:") && line.contains("\"level\":\"ERROR\""), "{line}");
+            assert!(!line.contains("Zo") && !line.contains(token), "{line}");
+        }
     }
 }

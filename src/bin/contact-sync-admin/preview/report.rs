@@ -107,8 +107,8 @@ impl Report {
         let lines = self
             .calls
             .iter()
-            .map(|(destination, batches, calls)| format!("{destination}: {calls} API calls for {batches} batches"));
-        let all = format!("{total} API calls in all, and one for a Salesforce token where none is at hand");
+            .map(|(destination, batches, calls)| format!("{destination}: API calls {calls}, batches {batches}"));
+        let all = format!("in all: API calls {total}, and one for a Salesforce token where none is at hand");
         let calls: Vec<String> = lines.chain([all]).collect();
         format!("{text}\n\n{}", calls.join("\n"))
     }
