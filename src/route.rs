@@ -39,13 +39,15 @@ impl Router {
     /// The router of `routes` among the destinations of these names. A name that is not among them, which the
     /// settings' check refuses, leads nowhere.
     pub fn new(routes: &Routes, destinations: &[&str]) -> Self {
-        let by_type = routes.entries().map(|(_, _, names)| {
+        let by_type: [Vec<usize>; 4] = routes.entries().map(|(_, _, names)| {
             names.iter().filter_map(|name| destinations.iter().position(|known| known == name)).collect()
         });
-        Self { by_type, everywhere: (0..destinations.len()).collect() }
+        let everywhere = (0..destinations.len()).filter(|at| by_type.iter().any(|way| way.contains(at))).collect();
+        Self { by_type, everywhere }
     }
 
-    /// Where `change` goes. A delete that does not say its type goes everywhere: the contact may be anywhere.
+    /// Where `change` goes. A delete that does not say its type goes wherever any route leads: the contact may be in
+    /// any of those systems. One that no route names may have no account, and would let the delete fail for ever.
     pub fn route(&self, change: &ContactChange) -> &[usize] {
         match change.contact.kind {
             None => &self.everywhere,
@@ -65,7 +67,7 @@ mod tests {
     use crate::contact::{Contact, ContactId, Operation};
 
     #[test]
-    fn each_type_has_its_destinations_and_a_delete_without_type_goes_everywhere() {
+    fn each_type_has_its_destinations_and_a_delete_without_type_goes_wherever_one_leads() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let routes = Routes {
             lead: names(&["salesforce"]),
@@ -73,13 +75,13 @@ mod tests {
             customer: names(&["hubspot"]),
             vendor: names(&["elsewhere"]),
         };
-        let way = Router::new(&routes, &["salesforce", "hubspot"]);
+        let way = Router::new(&routes, &["salesforce", "unused", "hubspot"]);
         for (kind, expected) in [
             (Some(ContactType::Lead), vec![0]),
-            (Some(ContactType::Prospect), vec![0, 1]),
-            (Some(ContactType::Customer), vec![1]),
+            (Some(ContactType::Prospect), vec![0, 2]),
+            (Some(ContactType::Customer), vec![2]),
             (Some(ContactType::Vendor), vec![]),
-            (None, vec![0, 1]),
+            (None, vec![0, 2]),
         ] {
             let change = ContactChange {
                 event_id: "e".into(),

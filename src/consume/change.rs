@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use email_address::{EmailAddress, Options};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -29,13 +30,13 @@ pub(super) fn validate(mut event: Event<'_>) -> Judged<ContactChange> {
 }
 
 fn judge(event: &mut Event<'_>) -> Judged<ContactChange> {
-    let event_id = required(&event.event_id, "event_id", LONGEST_EVENT_ID)?;
+    let event_id = event_id(&event.event_id)?;
     let operation = required(&event.operation, "operation", LONGEST_TEXT)?;
     let operation = Operation::from_name(operation)
         .ok_or_else(|| refuse("UNKNOWN_OPERATION", "operation", "allowed: create, update, delete"))?;
     let occurred_at = required(&event.occurred_at, "occurred_at", LONGEST_TEXT)?;
-    let occurred_at = OffsetDateTime::parse(occurred_at, &Rfc3339)
-        .map_err(|_| refuse("INVALID_TIMESTAMP", "occurred_at", "allowed: an RFC 3339 time"))?;
+    let occurred_at =
+        time(occurred_at).ok_or_else(|| refuse("INVALID_TIMESTAMP", "occurred_at", "allowed: an RFC 3339 time"))?;
     let Field::Value(person) = &mut event.contact else {
         return Err(refuse("MISSING_FIELD", "contact", "is required"));
     };
@@ -47,6 +48,22 @@ fn judge(event: &mut Event<'_>) -> Judged<ContactChange> {
         replay: event.replay.value().copied().unwrap_or(false),
         contact: contact(&mut person.0, operation)?,
     })
+}
+
+/// Whatever its one to 128 characters are: it is the producer's, and means nothing here.
+fn event_id<'a>(given: &'a Field<Str<'_>>) -> Judged<&'a str> {
+    match given {
+        Field::Value(id) if id.0.is_empty() => Err(refuse("EMPTY_FIELD", "event_id", "must not be empty")),
+        Field::Value(id) if !is_longer(&id.0, LONGEST_EVENT_ID) => Ok(&id.0),
+        _ => required(given, "event_id", LONGEST_EVENT_ID),
+    }
+}
+
+/// `time` takes any byte between date and time; RFC 3339 takes three.
+/// <https://www.rfc-editor.org/rfc/rfc3339#section-5.6>
+fn time(text: &str) -> Option<OffsetDateTime> {
+    let is_separated = matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '));
+    OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| is_separated)
 }
 
 fn contact(person: &mut Person<'_>, operation: Operation) -> Judged<Contact> {
@@ -94,16 +111,16 @@ fn kind(named: &Field<Str<'_>>, operation: Operation) -> Judged<Option<ContactTy
 }
 
 fn email(given: &Field<Str<'_>>) -> Judged<Text> {
-    let address = match optional(given, "contact.email")? {
+    let address = match given {
         Field::Absent => return Ok(Field::Absent),
         Field::Null => return Ok(Field::Null),
-        Field::Value(address) => address,
+        Field::Value(address) => address.0.trim().to_lowercase(),
     };
-    let address = address.trim().to_lowercase();
-    if email_address::EmailAddress::is_valid(&address) {
-        return Ok(Field::Value(address.into()));
+    // The address alone: `Ada <ada@example.com>` is a line of a message's header.
+    match EmailAddress::parse_with_options(&address, Options::default().without_display_text()) {
+        Ok(_) => Ok(Field::Value(address.into())),
+        Err(_) => Err(refuse("INVALID_EMAIL", "contact.email", "allowed: an email address, or null")),
     }
-    Err(refuse("INVALID_EMAIL", "contact.email", "allowed: an email address"))
 }
 
 fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
@@ -116,8 +133,8 @@ fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
     };
     for (name, value) in &attributes.values {
         let too_long = matches!(value, Attribute::Text(text) if is_longer(text, LONGEST_TEXT));
-        if too_long || is_longer(name, ContactId::LONGEST) {
-            return Err(refuse("TOO_LONG", "contact.attributes", "allowed: 65536 characters"));
+        if too_long || is_longer(name, LONGEST_TEXT) {
+            return Err(refuse("TOO_LONG", "contact.attributes", &format!("allowed: {LONGEST_TEXT} characters")));
         }
     }
     Ok(attributes)

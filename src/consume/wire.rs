@@ -165,6 +165,10 @@ fn is_too_deep(text: &[u8]) -> bool {
 fn explain(text: &str, error: &serde_json::Error) -> Refusal {
     let at = format!("line {}, column {}", error.line(), error.column());
     let said = error.to_string();
+    // serde_json calls this a mistake in the syntax, and it is none.
+    if said.starts_with("number out of range") {
+        return Refusal::new(Stage::Decode, "WRONG_TYPE", format!("a number is out of range, {at}"));
+    }
     if !error.is_data() {
         return Refusal::new(Stage::Decode, "INVALID_JSON", format!("the data is not JSON, {at}"));
     }

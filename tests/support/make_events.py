@@ -241,7 +241,8 @@ def empty():
     return []
 
 
-@scenario("poison", "one record of each kind that is not allowed, between good ones. The partition key names the kind",
+@scenario("poison", "a record of each kind that is not allowed, between good ones (but for a text of a megabyte, which is a test of its "
+          "own). The partition key names the kind",
           "the records whose key begins with `good-` are delivered, all others rejected, each with its own code")
 def poison():
     return list(interleave(poisonous(), every=4))
@@ -326,11 +327,13 @@ def poisonous():
         without("no-operation", "operation"),
         bad("operation-null", operation=None),
         bad("operation-unknown", operation="merge"),
+        bad("operation-letter-case", operation="Create"),
         bad("operation-number", operation=1),
         # occurred_at
         without("no-occurred-at", "occurred_at"),
         bad("occurred-at-empty", occurred_at=""),
         bad("occurred-at-without-offset", occurred_at="2026-11-20T10:15:00"),
+        bad("occurred-at-odd-separator", occurred_at="2026-11-20x10:15:00Z"),
         bad("occurred-at-no-such-day", occurred_at="2026-02-30T10:15:00Z"),
         bad("occurred-at-number", occurred_at=1763633700),
         # version
@@ -358,6 +361,8 @@ def poisonous():
         bad_contact("type-unknown", type="partner"),
         bad_contact("type-number", type=1),
         # the other contact fields
+        bad_contact("email-empty", email=""),
+        bad_contact("email-with-a-name", email="Ada Lovelace <ada@example.com>"),
         bad_contact("email-without-domain", email="ada@"),
         bad_contact("email-without-at", email="ada.example.com"),
         bad_contact("email-two-addresses", email="ada@example.com, grace@example.com"),
@@ -370,6 +375,7 @@ def poisonous():
         bad_contact("address-text", address="12 St James's Sq, London"),
         bad_contact("address-city-number", address={"city": 1}),
         bad_contact("attributes-list", attributes=["plan", "team"]),
+        raw("attribute-key-twice", text.replace('"last_name"', '"attributes": {"seats": 1, "seats": 2}, "last_name"').encode()),
         bad_contact("attribute-object", attributes={"plan": {"name": "team"}}),
         bad_contact("attribute-list", attributes={"plans": ["team"]}),
     ]
