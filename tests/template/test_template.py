@@ -12,6 +12,7 @@ import unittest
 from pathlib import Path
 
 import boto3
+import tomlkit
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
@@ -76,13 +77,46 @@ def resolved(template, value, **given):
     return value
 
 
+def toml(path):
+    return tomlkit.parse((ROOT / path).read_text(encoding="utf-8")).unwrap()
+
+
+def code(path):
+    """A file of ours without its tests."""
+    return (ROOT / path).read_text(encoding="utf-8").split("#[cfg(test)]")[0]
+
+
+@functools.cache
+def destinations():
+    """The systems that the code knows."""
+    ((count, lines),) = re.findall(r"(?s)const SYSTEMS: \[Known; (\d+)\] = \[(.*?)\n\];", code("src/factory.rs"))
+    found = re.findall(r'\("(\w+)", \|', lines)
+    assert len(found) == int(count), found
+    return found
+
+
 @functools.cache
 def emitted_metrics():
     """The names of the metrics in the code that writes them: whatever begins a list of arguments or a pair."""
     found = set()
     for name in ("meter", "metrics"):
-        code = (ROOT / f"src/telemetry/{name}.rs").read_text(encoding="utf-8")
-        found.update(re.findall(r'\(\s*"([A-Z][A-Za-z]+)",', code.split("#[cfg(test)]")[0]))
+        found.update(re.findall(r'\(\s*"([A-Z][A-Za-z]+)",', code(f"src/telemetry/{name}.rs")))
+    return found
+
+
+def looks(until, wait):
+    """When one environment's breaker lets a call look whether a credential is still refused, in seconds from the first
+    refusal: after each pause, and then with the next batch."""
+    breaker = code("src/dispatch/breaker.rs")
+    unit = {"secs": 1, "mins": 60}
+    first, longest = (
+        int(number) * unit[name]
+        for name, number in re.findall(r"const (?:FIRST|LONGEST)_PAUSE: Duration = Duration::from_(\w+)\((\d+)\)", breaker)
+    )
+    at, pause, found = 0, first, []
+    while at < until:
+        found.append(at)
+        at, pause = at + pause + wait, min(2 * pause, longest)
     return found
 
 
@@ -126,10 +160,18 @@ class TheMapping(Template):
     def test_gives_up_records_before_the_stream_forgets_them(self):
         retention = self.the("AWS::Kinesis::Stream")["RetentionPeriodHours"] * 3600
         self.assertLess(self.record_age(), retention)
-        self.assertLess(self.parameters["MaximumRecordAgeSeconds"]["MaxValue"], retention)
+        self.assertNotRegex(str(retention), self.parameters["MaximumRecordAgeSeconds"]["AllowedPattern"])
         # An existing stream may have the least that there is.
         self.assertLess(self.record_age(StreamArn=A_STREAM), DAY)
         self.assertEqual(self.record_age(StreamArn=A_STREAM, MaximumRecordAgeSeconds=3600), 3600)
+
+    def test_takes_no_age_that_lambda_refuses(self):
+        # https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html
+        pattern = self.parameters["MaximumRecordAgeSeconds"]["AllowedPattern"]
+        for age in range(0, 610_000):
+            self.assertEqual(bool(re.search(pattern, str(age))), age == 0 or 60 <= age <= 601_200, age)
+        for other in ("-1", "", "060", "60 ", "1e3"):
+            self.assertNotRegex(other, pattern)
 
     def test_warns_when_half_of_that_time_is_over(self):
         alarm = self.resources["RecordAgeAlarm"]["Properties"]
@@ -171,27 +213,21 @@ class TheFunction(Template):
     def test_gets_every_variable_that_production_needs(self):
         variables = self.function["Environment"]["Variables"]
         self.assertEqual(
-            sorted(variables),
-            [
+            set(variables),
+            {
                 "CONTACT_SYNC_CONFIG",
                 "CONTACT_SYNC_PRESET",
                 "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL",
-                "CONTACT_SYNC__HUBSPOT__SECRET_ID",
                 "CONTACT_SYNC__PIPELINE__CONCURRENCY_SHARE",
-                "CONTACT_SYNC__SALESFORCE__SECRET_ID",
                 "CONTACT_SYNC__STATE__TABLE",
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
-            ],
+            }
+            | {f"CONTACT_SYNC__{name.upper()}__SECRET_ID" for name in destinations()},
         )
         self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": "ssm:${SettingsDocument}"})
 
     def test_every_variable_names_a_setting_that_exists(self):
-        # Python 3.11 reads TOML; older ones skip what the Rust tests hold anyway.
-        try:
-            import tomllib
-        except ImportError:
-            self.skipTest("this Python reads no TOML")
-        settings = tomllib.loads((ROOT / "src/settings/defaults.toml").read_text(encoding="utf-8"))
+        settings = toml("src/settings/defaults.toml")
         for name in self.function["Environment"]["Variables"]:
             if "__" in name:
                 _, section, key = name.lower().split("__")
@@ -211,6 +247,14 @@ class TheFunction(Template):
         logging = self.function["LoggingConfig"]
         self.assertEqual(logging["LogFormat"], "JSON")
         self.assertEqual(logging["LogGroup"], {"Ref": "LogGroup"})
+
+    def test_drops_no_line_that_alarms_wait_for(self):
+        # Lambda itself drops what is below the level, also lines that are metrics.
+        levels = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"]
+        (written,) = re.findall(r'insert\("level".into\(\), "(\w+)"', code("src/telemetry/metrics.rs"))
+        self.assertEqual(self.function["LoggingConfig"]["ApplicationLogLevel"], {"Ref": "LogLevel"})
+        allowed = self.parameters["LogLevel"]["AllowedValues"]
+        self.assertEqual(allowed, levels[: levels.index(written) + 1])
 
     def test_is_traced(self):
         self.assertEqual(self.function["TracingConfig"], {"Mode": "Active"})
@@ -283,15 +327,21 @@ class LeastPrivilege(Template):
         call = r"\.(query|scan|[a-z]+_item|batch_\w+|transact_\w+|get_secret_value|send_message\w*|get_parameters?)\(\)"
         made = set()
         for path in (ROOT / "src").rglob("*.rs"):
-            code = path.read_text(encoding="utf-8").split("#[cfg(test)]")[0]
-            if "aws_sdk_" in code and "bin" not in path.parts:
-                made.update(names.get(name, name) for name in re.findall(call, code))
+            text = code(path)
+            if "aws_sdk_" in text and "bin" not in path.parts:
+                made.update(names.get(name, name) for name in re.findall(call, text))
         allowed = {tuple(action.split(":")) for statement in self.statements() for action in as_list(statement["Action"])}
         snake = {
             re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower()
             for service, action in allowed if service in {"dynamodb", "secretsmanager", "sqs", "ssm"}
         }
         self.assertEqual(snake, made)
+
+    def test_it_may_read_the_secrets_that_it_is_told_of_and_no_others(self):
+        variables = self.the("AWS::Lambda::Function")["Environment"]["Variables"]
+        told = [variables[f"CONTACT_SYNC__{name.upper()}__SECRET_ID"] for name in destinations()]
+        (readable,) = [s["Resource"] for s in self.statements() if s["Sid"] == "ReadTheSecrets"]
+        self.assertCountEqual(map(json.dumps, readable), map(json.dumps, told))
 
     def test_only_lambda_takes_the_role(self):
         trust = self.the("AWS::IAM::Role")["AssumeRolePolicyDocument"]["Statement"]
@@ -399,7 +449,37 @@ class Alarms(Template):
     def test_each_destination_has_its_own(self):
         names = set(self.names().values())
         for kind in ("authentication", "breaker", "quota"):
-            self.assertLessEqual({f"salesforce-{kind}", f"hubspot-{kind}"}, names)
+            for destination in destinations():
+                self.assertIn(f"{destination}-{kind}", names)
+
+    def test_each_destinations_leases_count(self):
+        dimensions = [
+            metric["MetricStat"]["Metric"].get("Dimensions", [{}])[0].get("Value")
+            for metric in self.resources["StateTableAlarm"]["Properties"]["Metrics"] if "MetricStat" in metric
+        ]
+        self.assertCountEqual(dimensions, [None, *destinations()])
+
+    def test_a_refused_credential_is_told_of_even_by_a_single_environment_and_a_rotated_one_is_not(self):
+        for destination in destinations():
+            (alarm,) = [a for a in self.alarms().values() if a["AlarmName"]["Fn::Sub"].endswith(f"-{destination}-authentication")]
+            for phase in range(0, alarm["Period"], 7):
+                for wait in (0, 1, 10, 60):
+                    hours = self.raised(alarm, looks(until=4 * 3600, wait=wait), phase)
+                    self.assertIn(True, hours[:5], f"{phase} s into a period, {wait} s between batches")
+                    self.assertTrue(all(hours[5:]), f"{phase} s into a period, {wait} s between batches: it flaps")
+                # Every environment's first call after the change, within the time that a secret is kept.
+                self.assertNotIn(True, self.raised(alarm, [0, 20, alarm["Period"]], phase))
+
+    @staticmethod
+    def raised(alarm, refusals, phase):
+        """Whether the alarm is raised after each of its periods, of which the first began `phase` before the first
+        refusal."""
+        periods = [0] * (1 + int(phase + refusals[-1]) // alarm["Period"])
+        for at in refusals:
+            periods[int(phase + at) // alarm["Period"]] += 1
+        breaching = [count >= alarm["Threshold"] for count in periods]
+        most, least = alarm["EvaluationPeriods"], alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])
+        return [sum(breaching[max(0, end - most):end]) >= least for end in range(1, len(breaching) + 1)]
 
     def test_each_has_a_row_in_the_runbook(self):
         runbook = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
@@ -425,12 +505,53 @@ class Dashboard(Template):
         }
         self.assertLessEqual(shown, emitted_metrics() | amazons)
 
+    def test_shows_each_destination_wherever_it_shows_one(self):
+        text, _ = self.the("AWS::CloudWatch::Dashboard")["DashboardBody"]["Fn::Sub"]
+        for widget in json.loads(re.sub(r"\$\{[^}]+\}", "1", text))["widgets"]:
+            lines = json.dumps(widget["properties"]["metrics"])
+            if '"Destination"' in lines:
+                for name in destinations():
+                    self.assertIn(f'"{name}"', lines, widget["properties"]["title"])
+
     def test_the_code_writes_the_contracts_metrics(self):
         self.assertLessEqual({
             "RecordsReceived", "RecordsDelivered", "RecordsFiltered", "RecordsSuperseded", "RecordsRejected",
             "RecordsFailed", "RecordsSkippedSettled", "ApiCalls", "ApiErrors", "Retries", "RateLimited", "ApiLatency",
             "AuthFailures", "ConfigErrors", "ColdStart",
         }, emitted_metrics())
+
+
+class Runbook(Template):
+    def test_counts_what_costs(self):
+        runbook = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
+        alarms = self.of_type("AWS::CloudWatch::Alarm").values()
+        waited_for = sum(
+            sum("MetricStat" in metric for metric in alarm["Properties"].get("Metrics", [])) or 1 for alarm in alarms
+        )
+        self.assertIn(f"0.10 an alarm's metric ({waited_for})", runbook)
+        # Those with the dimension, by the code that writes their line, and those without.
+        whole, with_dimension = code("src/telemetry/metrics.rs").split("fn of_destination")
+        names = r'\(\s*"([A-Z][A-Za-z]+)",'
+        fates = re.findall(names, whole.split("pub fn emit")[0])
+        sums = re.findall(names, code("src/telemetry/meter.rs"))
+        once = len(fates) + len(re.findall(names, whole.split("fn whole")[1]))
+        each = len(fates) + len(sums) + len(re.findall(names, with_dimension))
+        self.assertEqual(set(fates + sums) | set(re.findall(names, whole + with_dimension)), emitted_metrics())
+        self.assertIn(f"0.30 a metric ({once + each * len(destinations())})", runbook)
+
+    def test_links_to_what_is_there(self):
+        headings = {}
+        for path in ("RUNBOOK.md", "DEPLOY.md", "README.md"):
+            text = re.sub(r"(?ms)^ *```.*?^ *```", "", (ROOT / path).read_text(encoding="utf-8"))
+            titles = re.findall(r"(?m)^#+ (.*)$", text)
+            headings[path] = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+        for path in ("RUNBOOK.md", "DEPLOY.md", "CONTRIBUTING.md", "README.md"):
+            text = (ROOT / path).read_text(encoding="utf-8")
+            for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+                target = target or path
+                self.assertTrue((ROOT / target).exists(), f"{path} links to {target}")
+                if heading and target in headings:
+                    self.assertIn(heading, headings[target], f"{path} links to {target}#{heading}")
 
 
 class Queries(Template):
@@ -454,9 +575,9 @@ class Queries(Template):
             self.assertLessEqual(asked, self.FIELDS | self.FOREIGN | self.ALIASES, name)
 
     def test_those_fields_are_what_the_code_writes(self):
-        code = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "src").rglob("*.rs") if "bin" not in p.parts)
+        text = "".join(code(path) for path in (ROOT / "src").rglob("*.rs") if "bin" not in path.parts)
         for field in self.FIELDS:
-            self.assertRegex(code, rf'[\s({{%?]{field}( =|,)|\\"{field}\\"', field)
+            self.assertRegex(text, rf'[\s({{%?]{field}( =|,)|\\"{field}\\"', field)
 
     def test_read_our_log(self):
         for name, query in self.of_type("AWS::Logs::QueryDefinition").items():
@@ -478,6 +599,21 @@ class Parameters(Template):
                 self.assertIn("AllowedPattern", parameter, name)
                 self.assertRegex("", parameter["AllowedPattern"], name)
                 self.assertNotRegex("not an arn", parameter["AllowedPattern"], name)
+
+
+class Stages(unittest.TestCase):
+    """What a person's answers to `sam deploy --guided` are saved into, too."""
+
+    def test_each_is_built_for_the_architecture_that_it_is_deployed_to(self):
+        config = toml("samconfig.toml")
+        stages = {name for name, value in config.items() if isinstance(value, dict)}
+        self.assertEqual(stages, {"dev", "staging", "prod"})
+        for stage in stages:
+            self.assertNotIn("parameter_overrides", config[stage]["global"]["parameters"], "saved answers would hide them")
+            told = [str(config[stage][command]["parameters"]["parameter_overrides"]) for command in ("build", "deploy")]
+            built, deployed = (re.findall(r"\bArchitecture=\W*(\w+)", text) for text in told)
+            self.assertEqual(len(built), 1, stage)
+            self.assertEqual(built, deployed, stage)
 
 
 if __name__ == "__main__":
