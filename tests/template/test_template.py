@@ -339,7 +339,7 @@ class LeastPrivilege(Template):
 
     def test_it_may_read_the_secrets_that_it_is_told_of_and_no_others(self):
         variables = self.the("AWS::Lambda::Function")["Environment"]["Variables"]
-        told = [variables[f"CONTACT_SYNC__{name.upper()}__SECRET_ID"] for name in destinations()]
+        told = [variables.get(f"CONTACT_SYNC__{name.upper()}__SECRET_ID") for name in destinations()]
         (readable,) = [s["Resource"] for s in self.statements() if s["Sid"] == "ReadTheSecrets"]
         self.assertCountEqual(map(json.dumps, readable), map(json.dumps, told))
 
@@ -460,14 +460,15 @@ class Alarms(Template):
         self.assertCountEqual(dimensions, [None, *destinations()])
 
     def test_a_refused_credential_is_told_of_even_by_a_single_environment_and_a_rotated_one_is_not(self):
+        alarms = {title: self.alarms()[name] for name, title in self.names().items()}
         for destination in destinations():
-            (alarm,) = [a for a in self.alarms().values() if a["AlarmName"]["Fn::Sub"].endswith(f"-{destination}-authentication")]
+            alarm = alarms[f"{destination}-authentication"]
             for phase in range(0, alarm["Period"], 7):
                 for wait in (0, 1, 10, 60):
-                    hours = self.raised(alarm, looks(until=4 * 3600, wait=wait), phase)
-                    self.assertIn(True, hours[:5], f"{phase} s into a period, {wait} s between batches")
-                    self.assertTrue(all(hours[5:]), f"{phase} s into a period, {wait} s between batches: it flaps")
-                # Every environment's first call after the change, within the time that a secret is kept.
+                    told = self.raised(alarm, looks(until=4 * 3600, wait=wait), phase)
+                    self.assertIn(True, told[:5], f"{phase} s into a period, {wait} s between batches")
+                    self.assertTrue(all(told[5:]), f"{phase} s into a period, {wait} s between batches: it flaps")
+                # The environments' first calls after the change: busy ones' within seconds, an idle one's a period later.
                 self.assertNotIn(True, self.raised(alarm, [0, 20, alarm["Period"]], phase))
 
     @staticmethod
@@ -528,7 +529,7 @@ class Runbook(Template):
         waited_for = sum(
             sum("MetricStat" in metric for metric in alarm["Properties"].get("Metrics", [])) or 1 for alarm in alarms
         )
-        self.assertIn(f"0.10 an alarm's metric ({waited_for})", runbook)
+        self.assertEqual(re.findall(r"an alarm's metric \((\d+)\)", runbook), [str(waited_for)])
         # Those with the dimension, by the code that writes their line, and those without.
         whole, with_dimension = code("src/telemetry/metrics.rs").split("fn of_destination")
         names = r'\(\s*"([A-Z][A-Za-z]+)",'
@@ -537,7 +538,7 @@ class Runbook(Template):
         once = len(fates) + len(re.findall(names, whole.split("fn whole")[1]))
         each = len(fates) + len(sums) + len(re.findall(names, with_dimension))
         self.assertEqual(set(fates + sums) | set(re.findall(names, whole + with_dimension)), emitted_metrics())
-        self.assertIn(f"0.30 a metric ({once + each * len(destinations())})", runbook)
+        self.assertEqual(re.findall(r"[\d.]+ a metric \((\d+)\)", runbook), [str(once + each * len(destinations()))])
 
     def test_links_to_what_is_there(self):
         headings = {}
