@@ -67,6 +67,15 @@ async fn passing_trouble_delays_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_429_without_a_word_is_no_outage() {
+    let portal = Portal::new().await;
+    // More than the breaker takes for an outage, one after the other.
+    (0..9).for_each(|_| portal.mock.next(Answer::empty(429)));
+    assert_eq!(dispatch(&portal, people(1_000)).await, fates([("delivered", 1_000)]));
+    assert_eq!(portal.mock.count(Endpoint::Upsert), 19);
+}
+
+#[tokio::test]
 async fn an_error_that_names_nobody_finds_its_row_in_the_end() {
     let portal = Portal::new().await;
     portal.mock.fail_unnamed("C-5", json!({"category": "VALIDATION_ERROR"}));

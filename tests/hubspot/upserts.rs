@@ -186,7 +186,7 @@ async fn settings_that_the_portal_refuses_stop_the_destination() {
 }
 
 #[tokio::test]
-async fn an_attribute_without_its_property_concerns_its_own_row_only() {
+async fn an_attribute_without_its_property_is_our_settings_fault_and_a_wrong_value_the_rows_own() {
     let edit = |settings: &mut contact_sync::adapters::hubspot::Settings| {
         settings.attributes.insert("plan".to_owned(), "plan_name".to_owned());
     };
@@ -194,8 +194,12 @@ async fn an_attribute_without_its_property_concerns_its_own_row_only() {
     let mut change = person(1);
     change.contact.attributes.values = [("plan".into(), Attribute::Text("team".into()))].into();
     let payloads = [portal.payload(&change), portal.payload(&person(2))];
-    assert_eq!(words(&portal.upsert(&payloads).await), ["rejected PROPERTY_DOESNT_EXIST", "delivered"]);
+    assert_eq!(words(&portal.upsert(&payloads).await), ["stop configuration PROPERTY_DOESNT_EXIST"]);
     portal.mock.create_property("plan_name");
+    let hidden = json!([{"isValid": false, "error": "INVALID_OPTION", "name": "plan_name"}]);
+    let message = format!("Property values were not valid: {hidden}");
+    portal.mock.fail_row("C-1", json!({"category": "VALIDATION_ERROR", "message": message}), 1);
+    assert_eq!(words(&portal.upsert(&payloads).await), ["rejected INVALID_OPTION", "delivered"]);
     assert_eq!(words(&portal.upsert(&payloads).await), ["delivered", "delivered"]);
     assert_eq!(
         portal.mock.contact("C-1").and_then(|contact| contact.get("plan_name").cloned()).as_deref(),

@@ -15,7 +15,7 @@ use crate::adapters::{Again, CallError, Cause, Code, Outcome, Rejection, Retry, 
 /// A locked account stays so for two seconds.
 const LOCKED: Duration = Duration::from_secs(2);
 
-/// The pause of the policy `SECONDLY`.
+/// The pause of the policy `SECONDLY`, and of a limit that does not say which it is: too much is never an outage.
 const A_SECOND: Duration = Duration::from_secs(1);
 
 /// The rolling window, where no header tells its length.
@@ -108,16 +108,18 @@ pub(super) fn of_settings(problem: &Problem, settings: &Settings) -> Option<Stop
     Some(Stop { cause: Cause::Configuration, code, remedy, after: None })
 }
 
+/// The property that is missing or read-only though settings name it, or does not take the value that they gave it.
 fn refused_setting<'a>(problem: &Problem, settings: &'a Settings) -> Option<&'a str> {
-    let fixed = [settings.id_property.as_str(), &settings.version_property, &settings.type_property, STAGE];
-    let named = |name: &&str| problem.properties.iter().any(|property| property == name);
-    let missing = problem.is("PROPERTY_DOESNT_EXIST") || problem.is("READ_ONLY_VALUE");
-    let chosen = problem.is("INVALID_OPTION");
-    fixed
-        .into_iter()
-        .filter(|_| missing)
-        .find(named)
-        .or_else(|| [settings.type_property.as_str(), STAGE].into_iter().filter(|_| chosen).find(named))
+    let attributes = || settings.attributes.values().map(String::as_str);
+    let is_named = |name: &&str| problem.properties.iter().any(|property| property == name);
+    let kind = [settings.type_property.as_str(), STAGE];
+    if problem.is("PROPERTY_DOESNT_EXIST") || problem.is("READ_ONLY_VALUE") {
+        let keys = [settings.id_property.as_str(), &settings.version_property];
+        return keys.into_iter().chain(kind).chain(attributes()).find(is_named);
+    }
+    // Where an attribute goes to the same property, the value may be a producer's.
+    let is_chosen = |name: &&str| problem.is("INVALID_OPTION") && !attributes().any(|other| other == *name);
+    kind.into_iter().filter(is_chosen).find(is_named)
 }
 
 /// What an answer that is not a 2xx means for the whole call.
@@ -131,7 +133,7 @@ pub(super) fn of_answer(answer: &HttpAnswer, problem: Option<&Problem>, settings
     let wait = |after, pressure| CallError::Retry { code: code.clone(), after, pressure };
     match status {
         401 => stop(Cause::Credential, "put a valid access token into the secret `hubspot.secret_id`"),
-        403 => stop(Cause::Configuration, "give the access token the scope crm.objects.contacts.write (and read)"),
+        403 => stop(Cause::Configuration, &forbidden(problem)),
         477 => stop(Cause::Unavailable, "HubSpot is moving the account to another data centre: wait"),
         429 => limited(answer, problem, &code, told),
         423 => wait(Some(told.unwrap_or_default().max(LOCKED)), true),
@@ -153,6 +155,21 @@ pub(super) fn of_answer(answer: &HttpAnswer, problem: Option<&Problem>, settings
     }
 }
 
+/// What a 403 asks for.
+fn forbidden(problem: Option<&Problem>) -> String {
+    let scopes = problem.map(|problem| problem.scopes.join(", ")).unwrap_or_default();
+    if problem.is_some_and(|problem| problem.is("USER_DOES_NOT_HAVE_PERMISSIONS")) {
+        // A private app acts for the super admin who made it, and loses what that user loses.
+        return "the user who made the access token may not do this: give that user the permission, or use the token \
+                of another app or of a service key"
+            .to_owned();
+    }
+    if scopes.is_empty() {
+        return "give the access token the scopes crm.objects.contacts.write and crm.objects.contacts.read".to_owned();
+    }
+    format!("give the access token the scope that HubSpot asks for: {scopes}")
+}
+
 /// A 429, by its policy. `Retry-After` is not documented for it, and counts where it is sent.
 /// <https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines>
 fn limited(answer: &HttpAnswer, problem: Option<&Problem>, code: &Code, told: Option<Duration>) -> CallError {
@@ -164,16 +181,14 @@ fn limited(answer: &HttpAnswer, problem: Option<&Problem>, code: &Code, told: Op
         let remedy = "the day's calls of the account are used up: wait for midnight in its time zone, or buy more";
         return CallError::Stop(Stop { cause: Cause::Quota, code, remedy: remedy.to_owned(), after: told });
     }
-    let after = if is("TEN_SECONDLY_ROLLING", "ten_secondly_rolling limit") {
+    let pause = if is("TEN_SECONDLY_ROLLING", "ten_secondly_rolling limit") {
         let interval = answer.header("x-hubspot-ratelimit-interval-milliseconds");
         let interval = interval.and_then(|millis| millis.trim().parse().ok()).map(Duration::from_millis);
-        Some(told.or(interval).unwrap_or(WINDOW).min(LONGEST_WAIT))
-    } else if is("SECONDLY", "secondly limit") {
-        Some(told.unwrap_or(A_SECOND))
+        interval.unwrap_or(WINDOW).min(LONGEST_WAIT)
     } else {
-        told
+        A_SECOND
     };
-    CallError::Retry { code, after, pressure: true }
+    CallError::Retry { code, after: Some(told.unwrap_or(pause)), pressure: true }
 }
 
 /// A refused batch; who is to blame is found by those who know its rows.

@@ -25,6 +25,8 @@ pub(super) struct Problem {
     pub(super) ids: Vec<String>,
     /// The line of our request that HubSpot's parser stumbled over.
     pub(super) line: Option<usize>,
+    /// The scopes that the credential lacks.
+    pub(super) scopes: Vec<String>,
     /// The properties that it is about.
     pub(super) properties: Vec<String>,
     /// Another record holds a value that only one may have.
@@ -97,6 +99,7 @@ impl Problem {
         };
         self.trace_ids.extend(strings(context.get("objectWriteTraceId")));
         self.ids.extend(strings(context.get("ids")));
+        self.scopes.extend(strings(context.get("requiredGranularScopes")).filter(|scope| is_scope(scope)));
         for property in strings(context.get("propertyName")) {
             self.add_property(Some(&property));
         }
@@ -163,6 +166,11 @@ pub(super) fn strings(value: Option<&Value>) -> impl Iterator<Item = String> {
 fn is_name(text: &str) -> bool {
     (1..=100).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// Whether `text` looks like the name of a scope, `crm.objects.contacts.write`.
+fn is_scope(text: &str) -> bool {
+    text.split('.').all(is_name)
 }
 
 /// Whether `text` looks like HubSpot's own id of a record.

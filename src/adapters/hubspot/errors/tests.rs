@@ -47,6 +47,12 @@ fn rows_end_as_their_code_says() {
 }
 
 #[test]
+fn every_code_of_the_table_has_its_fate() {
+    let fate = |(name, _): &(&str, Verdict)| format!("{name}: {}\n", row(&json!({"category": name})));
+    insta::assert_snapshot!("rows", ROWS.iter().map(fate).collect::<String>());
+}
+
+#[test]
 fn only_codes_that_no_table_has_are_unknown() {
     for (error, expected) in [
         (json!({"category": "VALIDATION_ERROR", "subCategory": "crm.new"}), true),
@@ -77,6 +83,7 @@ fn what_settings_chose_stops_the_destination_instead_of_rejecting_records() {
     let mut settings = settings();
     settings.version_property = "source_version".to_owned();
     settings.type_property = "contact_type".to_owned();
+    settings.attributes.insert("segment".to_owned(), "segment_name".to_owned());
     let about = |code: &str, property: &str| json!({"category": "VALIDATION_ERROR", "errors": [{"code": code, "context": {"propertyName": [property]}}]});
     for (error, stops) in [
         (about("PROPERTY_DOESNT_EXIST", "source_id"), true),
@@ -86,8 +93,12 @@ fn what_settings_chose_stops_the_destination_instead_of_rejecting_records() {
         (about("INVALID_OPTION", "lifecyclestage"), true),
         (json!({"message": "Unable to perform update/upsert by non-unique 0-1 property source_id"}), true),
         (json!({"category": "VALIDATION_ERROR", "message": "the value by non-unique & Sons is invalid"}), false),
-        (about("PROPERTY_DOESNT_EXIST", "plan_name"), false),
+        (about("PROPERTY_DOESNT_EXIST", "plan_name"), true),
+        (about("READ_ONLY_VALUE", "segment_name"), true),
+        (about("PROPERTY_DOESNT_EXIST", "email"), false),
         (about("INVALID_OPTION", "plan_name"), false),
+        (about("INVALID_INTEGER", "plan_name"), false),
+        (about("INVALID_LONG", "lifecyclestage"), false),
         (about("INVALID_EMAIL", "email"), false),
     ] {
         let stop = of_settings(&problem(&error), &settings);
@@ -95,13 +106,31 @@ fn what_settings_chose_stops_the_destination_instead_of_rejecting_records() {
     }
 }
 
-/// A whole answer's meaning in a line: what to do, the code, the wait in milliseconds.
-fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> String {
+#[test]
+fn a_producers_value_stops_nothing() {
+    let mut settings = settings();
+    settings.type_property = "contact_type".to_owned();
+    for property in ["contact_type", STAGE] {
+        let error = json!({"errors": [{"code": "INVALID_OPTION", "context": {"propertyName": [property]}}]});
+        settings.attributes.clear();
+        assert!(of_settings(&problem(&error), &settings).is_some(), "{property}: settings chose the value");
+        settings.attributes.insert("kind".to_owned(), property.to_owned());
+        assert!(of_settings(&problem(&error), &settings).is_none(), "{property}: an attribute may have");
+    }
+}
+
+/// What a whole answer means for the call.
+fn call_error(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> CallError {
     let headers: HeaderMap =
         headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
     let answer = HttpAnswer { status, headers, body: Bytes::new() };
+    of_answer(&answer, Problem::read(body).as_ref(), &settings())
+}
+
+/// The same in a line: what to do, the code, the wait in milliseconds.
+fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> String {
     let millis = |after: Option<Duration>| after.map_or_else(|| "-".to_owned(), |after| after.as_millis().to_string());
-    match of_answer(&answer, Problem::read(body).as_ref(), &settings()) {
+    match call_error(status, headers, body) {
         CallError::Retry { code, after, pressure } => {
             format!("{} {code} {}", if pressure { "slow down" } else { "retry" }, millis(after))
         }
@@ -127,10 +156,26 @@ fn limits_stop_or_slow_down_by_their_policy() {
         (&[(INTERVAL, "4000")], limit("TEN_SECONDLY_ROLLING"), "slow down TEN_SECONDLY_ROLLING 4000"),
         (&[(INTERVAL, "soon")], limit("TEN_SECONDLY_ROLLING"), "slow down TEN_SECONDLY_ROLLING 10000"),
         (&[], says("You have reached your ten_secondly_rolling limit."), "slow down RATE_LIMITS 10000"),
-        (&[], limit("HOURLY"), "slow down HOURLY -"),
+        (&[], limit("HOURLY"), "slow down HOURLY 1000"),
+        (&[], Value::Null, "slow down HTTP_429 1000"),
         (&[("retry-after", "2")], Value::Null, "slow down HTTP_429 2000"),
     ] {
         assert_eq!(answer(429, headers, &body), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_403_says_what_is_lacking_and_quotes_nobody() {
+    let lacking = |scopes: &[&str]| json!({"category": "MISSING_SCOPES", "errors": [{"context": {"requiredGranularScopes": scopes}}]});
+    for (body, expected) in [
+        (lacking(&["crm.objects.contacts.write", "oauth"]), "asks for: crm.objects.contacts.write, oauth"),
+        (lacking(&["ada@example.com", "a b", "..", ""]), "crm.objects.contacts.write and"),
+        (Value::Null, "crm.objects.contacts.write and"),
+        (json!({"category": "USER_DOES_NOT_HAVE_PERMISSIONS"}), "the user who made the access token"),
+    ] {
+        let CallError::Stop(stop) = call_error(403, &[], &body) else { panic!("{body} does not stop") };
+        assert!(stop.remedy.contains(expected) && !stop.remedy.contains("ada"), "{body}: {}", stop.remedy);
+        assert_eq!(stop.cause, Cause::Configuration);
     }
 }
 
