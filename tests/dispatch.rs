@@ -3,8 +3,12 @@
 
 mod support;
 
+#[path = "dispatch/chances.rs"]
+mod chances;
 #[path = "dispatch/fleet.rs"]
 mod fleet;
+#[path = "dispatch/outage.rs"]
+mod outage;
 #[path = "dispatch/policy.rs"]
 mod policy;
 #[path = "dispatch/scripted.rs"]

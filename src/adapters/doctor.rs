@@ -33,7 +33,7 @@ pub(super) fn remedy(error: &CallError) -> String {
     match error {
         CallError::Stop(stop) => format!("{}: {}", stop.code, stop.remedy),
         CallError::Refused { rejection, .. } => format!("{}: {}", rejection.code, rejection.message),
-        CallError::Retry { code, .. } => {
+        CallError::Retry { code, .. } | CallError::Throttled { code, .. } => {
             format!("{code}: no usable answer; see that the system can be reached, try again")
         }
     }

@@ -240,8 +240,16 @@ pub enum CallError {
         code: Code,
         /// The system's own word on how long to wait.
         after: Option<Duration>,
-        /// The system is short of breath (429, 503, a timeout): send less at a time.
+        /// The system is short of breath (503, a timeout): send less at a time.
         pressure: bool,
+    },
+    /// The system is there, and wants less (429, 423, too many calls at once). Send the call again after a while, and
+    /// less at a time.
+    Throttled {
+        /// Which limit was met.
+        code: Code,
+        /// The system's own word on how long to wait.
+        after: Option<Duration>,
     },
     /// Something in the batch made the system refuse all of it, and nothing of it was written. Sent alone, the
     /// culprit is refused in the same way; the others succeed.
@@ -266,7 +274,7 @@ impl CallError {
     /// What happened, in a word.
     pub fn code(&self) -> &Code {
         match self {
-            Self::Retry { code, .. } => code,
+            Self::Retry { code, .. } | Self::Throttled { code, .. } => code,
             Self::Refused { rejection, .. } => &rejection.code,
             Self::Stop(stop) => &stop.code,
         }

@@ -47,6 +47,12 @@ impl Unit {
         Self { kind, jobs, search: None }
     }
 
+    /// The same jobs in two calls; in one, where there is but one job.
+    pub(super) fn halves(kind: Kind, mut jobs: Vec<Job>) -> Vec<Self> {
+        let right = jobs.split_off(jobs.len().div_ceil(2));
+        [jobs, right].into_iter().filter(|part| !part.is_empty()).map(|part| Self::new(kind, part)).collect()
+    }
+
     /// Splits a refused batch: the suspects apart from the others, and without suspects in halves. The first part
     /// becomes the unit; the others wait in its search. `Err` where the search has no calls left: the jobs to give
     /// up, and the unit to go on with.

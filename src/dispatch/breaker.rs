@@ -4,7 +4,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::adapters::{Cause, Code, Stop};
 
@@ -26,6 +27,7 @@ const LONGEST_ASKED: Duration = Duration::from_hours(1);
 #[derive(Debug, Default)]
 pub struct Breaker {
     state: Mutex<State>,
+    probed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -53,29 +55,47 @@ pub struct Pass<'a> {
     is_probe: bool,
 }
 
+/// Whether a call may be made.
+#[derive(Debug)]
+pub enum Permit<'a> {
+    /// It may.
+    Given(Pass<'a>),
+    /// Another call is under way to see whether the trouble is over: wait for what it sees.
+    Wait,
+    /// It may not, for this reason.
+    Refused(Code),
+}
+
 impl Breaker {
     /// Asks for a call. Where the pause is over, one call goes ahead alone.
-    ///
-    /// # Errors
-    /// The reason for which no call may be made.
-    pub fn permit(&self) -> Result<Pass<'_>, Code> {
+    pub fn permit(&self) -> Permit<'_> {
         let mut state = self.lock();
         let is_probe = match &mut state.open {
             None => false,
-            Some(open) if open.is_probed || Instant::now() < open.until => return Err(open.code.clone()),
+            Some(open) if open.is_probed => return Permit::Wait,
+            Some(open) if Instant::now() < open.until => return Permit::Refused(open.code.clone()),
             Some(open) => {
                 open.is_probed = true;
                 true
             }
         };
-        Ok(Pass { breaker: self, is_probe })
+        Permit::Given(Pass { breaker: self, is_probe })
     }
 
-    /// The reason for which no call may be made now, without asking for one.
-    pub fn refusal(&self) -> Option<Code> {
-        let state = self.lock();
-        let open = state.open.as_ref()?;
-        (open.is_probed || Instant::now() < open.until).then(|| open.code.clone())
+    /// Waits until it is known whether there is use in asking for a call.
+    ///
+    /// # Errors
+    /// The reason for which no call may be made, now or before `until`.
+    pub async fn hope(&self, until: Instant) -> Result<(), Code> {
+        loop {
+            let probed = self.probed.notified();
+            let code = match &self.lock().open {
+                Some(open) if open.is_probed => open.code.clone(),
+                Some(open) if Instant::now() < open.until => return Err(open.code.clone()),
+                _ => return Ok(()),
+            };
+            timeout_at(until, probed).await.map_err(|_| code)?;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -124,8 +144,11 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if let Some(open) = self.breaker.lock().open.as_mut().filter(|_| self.is_probe) {
-            open.is_probed = false;
+        if self.is_probe {
+            if let Some(open) = &mut self.breaker.lock().open {
+                open.is_probed = false;
+            }
+            self.breaker.probed.notify_waiters();
         }
     }
 }
@@ -154,11 +177,21 @@ mod tests {
     }
 
     fn refused(breaker: &Breaker) -> Option<Code> {
-        breaker.permit().err()
+        match breaker.permit() {
+            Permit::Refused(code) => Some(code),
+            Permit::Given(_) | Permit::Wait => None,
+        }
     }
 
     fn pass(breaker: &Breaker) -> Pass<'_> {
-        breaker.permit().expect("a pass")
+        match breaker.permit() {
+            Permit::Given(pass) => pass,
+            other => panic!("no pass: {other:?}"),
+        }
+    }
+
+    fn waits(breaker: &Breaker) -> bool {
+        matches!(breaker.permit(), Permit::Wait)
     }
 
     #[tokio::test(start_paused = true)]
@@ -171,13 +204,35 @@ mod tests {
         assert_eq!(refused(&breaker), Some(GONE));
         seconds(5).await;
         let probe = pass(&breaker);
-        assert_eq!(refused(&breaker), Some(GONE), "one call looks, the others wait for what it sees");
+        assert!(waits(&breaker), "one call looks, the others wait for what it sees");
         assert!(!probe.failed(&GONE), "no news");
         seconds(5).await;
         assert_eq!(refused(&breaker), Some(GONE), "the second pause is longer");
         seconds(5).await;
         pass(&breaker).answered();
         assert_eq!(refused(&breaker), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_a_probe_hears_what_it_saw() {
+        let breaker = Breaker::default();
+        let far = Instant::now() + Duration::from_mins(1);
+        pass(&breaker).stop(&stop(Cause::Quota, Some(Duration::from_secs(1))));
+        assert_eq!(breaker.hope(far).await, Err(Code::new("STOPPED")), "at once, before the pause is over");
+        seconds(1).await;
+        let (heard, ()) = tokio::join!(breaker.hope(far), async {
+            let probe = pass(&breaker);
+            seconds(1).await;
+            assert!(!probe.failed(&GONE));
+        });
+        assert_eq!(heard, Ok(()), "asked before there was a probe");
+        assert_eq!(breaker.hope(far).await, Err(GONE));
+        seconds(10).await;
+        let probe = pass(&breaker);
+        let soon = Instant::now() + Duration::from_secs(1);
+        assert_eq!(breaker.hope(soon).await, Err(GONE), "as long as there is time");
+        let (heard, ()) = tokio::join!(breaker.hope(far), async { probe.answered() });
+        assert_eq!(heard, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -222,7 +277,7 @@ mod tests {
         seconds(300).await;
         let probe = pass(&breaker);
         assert!(!later.failed(&GONE));
-        assert_eq!(refused(&breaker), Some(Code::new("STOPPED")), "the probe is still under way");
+        assert!(waits(&breaker), "the probe is still under way");
         probe.answered();
         assert_eq!(refused(&breaker), None);
     }

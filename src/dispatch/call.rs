@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::batch::Unit;
-use super::breaker::Pass;
+use super::breaker::{Pass, Permit};
 use super::rate_limit::Need;
 use super::{ApiDispatcher, Errand, Kind, Listener, Planned};
 use crate::adapters::{Call, CallError, Code, Limits, Outcome, Payload, Reply, Stop};
@@ -16,6 +16,9 @@ use crate::telemetry::traces;
 
 /// A call needs at least this long: less is not worth beginning.
 pub(super) const SHORTEST_CALL: Duration = Duration::from_millis(50);
+
+/// The pause after an answer that asks for less and does not say for how long.
+const PAUSE_OF_THE_THROTTLED: Duration = Duration::from_secs(1);
 
 /// A call that has come to an end.
 pub(super) struct Answered {
@@ -73,20 +76,21 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit:
         errand.meter.met_open_breaker();
         code
     };
-    if let Some(code) = breaker.refusal() {
-        return Err(refused(code));
-    }
     let batch: Vec<&Payload> = unit.jobs.iter().map(|job| &job.payload).collect();
     let out_of_time = || Code::new("OUT_OF_TIME");
     let latest = errand.deadline.checked_sub(SHORTEST_CALL).ok_or_else(out_of_time)?;
-    let places = rate_limiter.acquire(need, latest, errand.meter).await;
-    let places = places.ok_or_else(out_of_time)?;
-    // Only now: much may have been learnt while this call waited for its turn.
-    let pass = match breaker.permit() {
-        Ok(pass) => pass,
-        Err(code) => {
-            places.give_back();
-            return Err(refused(code));
+    let (places, pass) = loop {
+        breaker.hope(latest).await.map_err(refused)?;
+        let places = rate_limiter.acquire(need, latest, errand.meter).await;
+        let places = places.ok_or_else(out_of_time)?;
+        // Only now: much may have been learnt while this call waited for its turn.
+        match breaker.permit() {
+            Permit::Given(pass) => break (places, pass),
+            Permit::Wait => places.give_back(),
+            Permit::Refused(code) => {
+                places.give_back();
+                return Err(refused(code));
+            }
         }
     };
     let started = Instant::now();
@@ -128,23 +132,23 @@ fn learn(dispatcher: &ApiDispatcher, errand: Errand<'_>, pass: Pass<'_>, started
             pass.answered();
             concurrency.grow();
         }
+        // A system that asks for less is there.
+        Err(CallError::Throttled { after, .. }) => {
+            errand.meter.rate_limited();
+            pass.answered();
+            concurrency.cut(started);
+            rate_limiter.pause(retry.at_most(after.unwrap_or(PAUSE_OF_THE_THROTTLED)));
+        }
         Err(CallError::Retry { code, after, pressure }) => {
             // Whoever names a time to wait has too much to do, whatever the reason.
             if *pressure || after.is_some() {
                 concurrency.cut(started);
             }
-            match after {
-                // A system that asks for less is there.
-                Some(after) if *pressure => {
-                    errand.meter.rate_limited();
-                    pass.answered();
-                    rate_limiter.pause(retry.at_most(*after));
-                }
-                _ => {
-                    if pass.failed(code) {
-                        tell_silence(dispatcher, errand, code);
-                    }
-                }
+            if let Some(after) = after.filter(|_| *pressure) {
+                rate_limiter.pause(retry.at_most(after));
+            }
+            if pass.failed(code) {
+                tell_silence(dispatcher, errand, code);
             }
         }
         Err(CallError::Stop(stop)) => {

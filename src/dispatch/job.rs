@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::adapters::Payload;
+use crate::adapters::{Code, Payload};
 use crate::fold::Positions;
 
 /// The two things that can be done to a contact.
@@ -39,14 +39,14 @@ pub struct Job {
     pub calls: u32,
     /// Tries that count for the retry policy.
     pub tries: u32,
-    /// It has had its one second chance.
-    pub second_chance_used: bool,
+    /// The codes for which it has had a second chance, one each.
+    pub second_chances: Vec<Code>,
 }
 
 impl Job {
     /// A job that nothing follows.
     pub fn new(kind: Kind, payload: Payload, sources: Positions) -> Self {
-        Self { kind, payload, sources, then: VecDeque::new(), calls: 0, tries: 0, second_chance_used: false }
+        Self { kind, payload, sources, then: VecDeque::new(), calls: 0, tries: 0, second_chances: Vec::new() }
     }
 
     /// The first of `jobs`, to be followed by the others.

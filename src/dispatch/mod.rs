@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub use breaker::{Breaker, Pass};
+pub use breaker::{Breaker, Pass, Permit};
 pub use concurrency::Concurrency;
 pub use dry_run::{Listener, Planned};
 pub use job::{Job, Kind};

@@ -28,7 +28,8 @@ impl RetryPolicy {
         let caps = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(settings.base_delay_ms))
             .with_max_delay(max_delay)
-            .with_max_times(settings.max_attempts.saturating_sub(1) as usize)
+            // One at least: a second chance is no further try, and waits like the first.
+            .with_max_times(settings.max_attempts.saturating_sub(1).max(1) as usize)
             .build()
             .collect();
         Self { max_attempts: settings.max_attempts, max_delay, caps }

@@ -35,6 +35,15 @@ enum Waited {
     Units(Vec<Unit>),
 }
 
+/// What it costs to send a job again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    /// One of its tries, and a retry of the invocation.
+    ATry,
+    /// Nothing: it cannot go on for ever. Halves of halves end with one job alone, and each code has one second chance.
+    Nothing,
+}
+
 impl<'a> Session<'a> {
     pub(super) fn new(dispatcher: &'a ApiDispatcher, errand: Errand<'a>) -> Self {
         Self {
@@ -83,19 +92,12 @@ impl<'a> Session<'a> {
     }
 
     fn take_answer(&mut self, answered: Answered) {
-        let Answered { mut unit, reply } = answered;
+        let Answered { unit, reply } = answered;
         match reply {
             Err(code) => self.give_up(unit, &code),
             Ok(Ok(outcomes)) => self.take_outcomes(unit, outcomes),
-            Ok(Err(CallError::Retry { code, after, .. })) => {
-                self.count_try(&mut unit.jobs, &code);
-                if unit.jobs.is_empty() {
-                    return self.go_on(unit.kind, unit.search);
-                }
-                match self.wait_until(&unit.jobs, after) {
-                    Some(at) => self.waits.push(wait(at, Waited::Units(vec![unit]))),
-                    None => self.give_up(unit, &code),
-                }
+            Ok(Err(CallError::Retry { code, after, .. } | CallError::Throttled { code, after })) => {
+                self.call_again(unit, &code, after);
             }
             Ok(Err(CallError::Refused { rejection, suspects })) => self.search(unit, &rejection, &suspects),
             Ok(Err(CallError::Stop(stop))) => self.give_up(unit, &stop.code),
@@ -105,9 +107,10 @@ impl<'a> Session<'a> {
     fn take_outcomes(&mut self, unit: Unit, outcomes: Vec<Outcome>) {
         let Unit { kind, jobs, search } = unit;
         let mut outcomes = outcomes.into_iter();
-        let (mut same, mut halved) = (Vec::new(), Vec::new());
+        // What was sent alone cannot be sent in smaller company: it is that job's own try.
+        let halving = if jobs.len() > 1 { Cost::Nothing } else { Cost::ATry };
+        let (mut same, mut once, mut halved) = (Vec::new(), Vec::new(), Vec::new());
         let mut after: Option<Duration> = None;
-        let mut reason = Code::new("NO_RESULT");
         for mut job in jobs {
             match outcomes.next() {
                 Some(Outcome::Delivered(code)) => self.done(job, &Verdict::Delivered(code)),
@@ -116,62 +119,79 @@ impl<'a> Session<'a> {
                 Some(Outcome::Rejected(rejection)) => self.reject(job, rejection),
                 Some(Outcome::Retry(retry)) => {
                     after = after.max(retry.after);
-                    reason = retry.code;
                     match retry.how {
-                        Again::Once(_, rejection) if job.second_chance_used => self.reject(job, rejection),
-                        Again::Once(body, _) => {
-                            job.second_chance_used = true;
-                            job.payload.body = body.or(job.payload.body);
-                            same.push(job);
+                        Again::Once(_, rejection) if job.second_chances.contains(&retry.code) => {
+                            self.reject(job, rejection);
                         }
-                        Again::Same => same.push(job),
-                        Again::Halved => halved.push(job),
+                        Again::Once(body, _) => {
+                            job.second_chances.push(retry.code.clone());
+                            job.payload.body = body.or(job.payload.body);
+                            once.push((job, retry.code));
+                        }
+                        Again::Same => same.push((job, retry.code)),
+                        Again::Halved => halved.push((job, retry.code)),
                     }
                 }
-                None => same.push(job),
+                None => same.push((job, Code::new("NO_RESULT"))),
             }
         }
-        self.again(kind, same, halved, after, &reason);
+        self.again(same, Cost::ATry, after, Waited::Jobs);
+        self.again(once, Cost::Nothing, after, Waited::Jobs);
+        self.again(halved, halving, after, |jobs| Waited::Units(Unit::halves(kind, jobs)));
         self.go_on(kind, search);
     }
 
-    /// Sends jobs again after a wait, if they have tries left and there is time.
-    fn again(&mut self, kind: Kind, same: Vec<Job>, halved: Vec<Job>, after: Option<Duration>, reason: &Code) {
-        for (mut jobs, is_halved) in [(same, false), (halved, true)] {
-            self.count_try(&mut jobs, reason);
-            if jobs.is_empty() {
-                continue;
-            }
-            let Some(at) = self.wait_until(&jobs, after) else {
-                jobs.iter().for_each(|job| self.fail(job, reason));
-                continue;
-            };
-            let waited = if is_halved {
-                let right = jobs.split_off(jobs.len().div_ceil(2));
-                let parts = [jobs, right].into_iter().filter(|part| !part.is_empty());
-                Waited::Units(parts.map(|part| Unit::new(kind, part)).collect())
-            } else {
-                Waited::Jobs(jobs)
-            };
-            self.waits.push(wait(at, waited));
+    /// Sends jobs again after a wait, if they have tries left and there is time. Each comes with the reason why it did
+    /// not succeed now.
+    fn again(
+        &mut self,
+        mut jobs: Vec<(Job, Code)>,
+        cost: Cost,
+        after: Option<Duration>,
+        then: impl FnOnce(Vec<Job>) -> Waited,
+    ) {
+        if cost == Cost::ATry {
+            self.count_try(&mut jobs);
+        }
+        let Some(tries) = jobs.iter().map(|(job, _)| job.tries).max() else {
+            return;
+        };
+        match self.wait_until(tries, cost, after) {
+            Some(at) => self.waits.push(wait(at, then(jobs.into_iter().map(|(job, _)| job).collect()))),
+            None => jobs.iter().for_each(|(job, code)| self.fail(job, code)),
+        }
+    }
+
+    /// Sends a whole call again, for which there was no outcome at all.
+    fn call_again(&mut self, unit: Unit, code: &Code, after: Option<Duration>) {
+        let Unit { kind, jobs, search } = unit;
+        let mut jobs = jobs.into_iter().map(|job| (job, code.clone())).collect();
+        self.count_try(&mut jobs);
+        let jobs: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
+        let Some(tries) = jobs.iter().map(|job| job.tries).max() else {
+            return self.go_on(kind, search);
+        };
+        let unit = Unit { kind, jobs, search };
+        match self.wait_until(tries, Cost::ATry, after) {
+            Some(at) => self.waits.push(wait(at, Waited::Units(vec![unit]))),
+            None => self.give_up(unit, code),
         }
     }
 
     /// Counts a try that came to nothing. Jobs whose last it was have failed; the others are not held back by them.
-    fn count_try(&self, jobs: &mut Vec<Job>, reason: &Code) {
-        jobs.iter_mut().for_each(|job| job.tries += 1);
-        let has_tries_left = |job: &Job| self.dispatcher.retry.allows_another(job.tries);
-        jobs.iter().filter(|job| !has_tries_left(job)).for_each(|job| self.fail(job, reason));
+    fn count_try(&self, jobs: &mut Vec<(Job, Code)>) {
+        jobs.iter_mut().for_each(|(job, _)| job.tries += 1);
+        let has_tries_left = |(job, _): &(Job, Code)| self.dispatcher.retry.allows_another(job.tries);
+        jobs.iter().filter(|job| !has_tries_left(job)).for_each(|(job, code)| self.fail(job, code));
         jobs.retain(has_tries_left);
     }
 
-    /// When to try these jobs again, in one call; `None` where that is too late to be worth beginning, or one retry
-    /// too many.
-    fn wait_until(&mut self, jobs: &[Job], after: Option<Duration>) -> Option<Instant> {
-        let tries = jobs.iter().map(|job| job.tries).max()?;
+    /// When to try again, in one call, jobs that have had so many tries; `None` where that is too late to be worth
+    /// beginning, or one retry too many.
+    fn wait_until(&mut self, tries: u32, cost: Cost, after: Option<Duration>) -> Option<Instant> {
         let at = Instant::now() + self.dispatcher.retry.delay(tries, after, fastrand::f64())?;
         let is_in_time = at + SHORTEST_CALL < self.errand.deadline;
-        let granted = is_in_time && self.retries.take();
+        let granted = is_in_time && (cost == Cost::Nothing || self.retries.take());
         if granted {
             self.errand.meter.retry();
         }

@@ -84,9 +84,9 @@ pub fn person(number: usize) -> ContactChange {
 
 /// Whether nobody is told to have been written or refused for good.
 pub fn decides_nothing(reply: &Reply) -> bool {
-    use contact_sync::adapters::CallError::{Retry, Stop};
+    use contact_sync::adapters::CallError::{Retry, Stop, Throttled};
     match reply {
         Ok(outcomes) => outcomes.iter().all(|outcome| matches!(outcome, Outcome::Retry(_))),
-        Err(error) => matches!(error, Retry { .. } | Stop(_)),
+        Err(error) => matches!(error, Retry { .. } | Throttled { .. } | Stop(_)),
     }
 }

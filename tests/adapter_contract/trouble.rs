@@ -143,7 +143,7 @@ pub async fn too_many_calls_at_a_time_slow_down(trial: &Trial) {
     trial.upsert(&people).await.expect("a credential from now on");
     trial.strike(Fault::Throttled);
     let reply = trial.upsert(&people).await;
-    let is_told = matches!(&reply, Err(CallError::Retry { after: Some(after), pressure: true, .. })
+    let is_told = matches!(&reply, Err(CallError::Throttled { after: Some(after), .. })
         if *after >= Duration::from_secs(1));
     assert!(is_told, "{:?}", words(&reply));
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);

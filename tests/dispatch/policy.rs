@@ -2,31 +2,16 @@
 
 use std::time::Duration;
 
-use contact_sync::adapters::Cause;
 use contact_sync::dispatch::Kind;
 use contact_sync::dispatch::settings::Retry;
-use contact_sync::handler::Handler;
 use serde_json::{Value, json};
-use tokio::time::{Instant, advance, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use crate::scripted::{Asked, Scripted, failed, good, good_but, handler, stopped};
-use crate::support::harness::{Logs, batch, change};
+use crate::scripted::{
+    Asked, MILLI, RETRY, Scripted, failed, failed_records, good, good_but, handler, leads, many, throttled,
+};
+use crate::support::harness::{batch, change};
 use crate::support::stream::{failures, invoke, sequence_number};
-
-const MILLI: Duration = Duration::from_millis(1);
-const RETRY: Retry = Retry { max_attempts: 3, base_delay_ms: 100, max_delay_ms: 5_000 };
-
-fn leads(ids: impl IntoIterator<Item = &'static str>) -> Vec<Value> {
-    ids.into_iter().map(|id| change("create", id, "lead", json!({}))).collect()
-}
-
-fn many(kind: &str, count: usize) -> Vec<Value> {
-    (0..count).map(|at| change("create", &format!("{kind}-{at}"), kind, json!({}))).collect()
-}
-
-async fn failed_records(handler: &Handler, changes: &[Value]) -> usize {
-    failures(&invoke(handler, &batch(changes), "r").await).len()
-}
 
 /// Calls as words: `upsert a b`.
 fn words(asked: &[Asked]) -> Vec<String> {
@@ -56,19 +41,19 @@ async fn with_one_system_hanging_the_others_records_are_written_within_a_second(
 #[tokio::test(start_paused = true)]
 async fn a_throttled_system_slows_nobody_but_itself() {
     let alive = Scripted::new("alive", 100, |asked, _| (MILLI * 80, Some(good(asked))));
-    let throttled = Scripted::new("throttled", 100, |asked, number| {
-        let reply = if number < 8 { failed("TOO_MANY", Some(MILLI * 3000), true) } else { good(asked) };
+    let slowed = Scripted::new("throttled", 100, |asked, number| {
+        let reply = if number < 8 { throttled("TOO_MANY", Some(MILLI * 3000)) } else { good(asked) };
         (MILLI * 80, Some(reply))
     });
     let retry = Retry { max_attempts: 9, ..RETRY };
-    let handler = handler(&[&alive, &throttled], 4, retry, "[pipeline]\nfallback_budget_ms = 60000");
+    let handler = handler(&[&alive, &slowed], 4, retry, "[pipeline]\nfallback_budget_ms = 60000");
     let changes = [many("customer", 1000), many("lead", 1000)].concat();
     let start = Instant::now();
     assert_eq!(failed_records(&handler, &changes).await, 0);
     let last = |system: &Scripted| system.asked().iter().filter_map(|asked| asked.ended).max().expect("some");
     assert!(last(&alive) - start < MILLI * 1000);
-    assert!(last(&throttled) - start > MILLI * 3000, "it was told to wait");
-    let starts: Vec<Instant> = throttled.asked().iter().map(|asked| asked.started).collect();
+    assert!(last(&slowed) - start > MILLI * 3000, "it was told to wait");
+    let starts: Vec<Instant> = slowed.asked().iter().map(|asked| asked.started).collect();
     let early = starts.iter().filter(|at| (MILLI * 81..MILLI * 3000).contains(&(**at - start))).count();
     assert_eq!(early, 0, "no call in the pause that was asked for");
 }
@@ -162,70 +147,17 @@ async fn a_wait_that_would_end_after_the_deadline_is_not_begun() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_does_not_multiply_the_calls() {
-    let system = Scripted::new("one", 1, |_, _| (MILLI, Some(failed("TOO_MANY", Some(MILLI), true))));
+    let system = Scripted::new("one", 1, |_, _| (MILLI, Some(throttled("TOO_MANY", Some(MILLI)))));
     let handler = handler(&[&system], 4, RETRY, "[pipeline]\nfallback_budget_ms = 600000");
     assert_eq!(failed_records(&handler, &many("lead", 1000)).await, 1000);
     let calls = system.asked().len();
     assert!((1000..=1265).contains(&calls), "{calls} calls for 1000 payloads");
 }
 
-/// The metric `BreakerOpen` of each invocation so far.
-fn breaker_open(logs: &Logs) -> Vec<u64> {
-    logs.metrics("one").iter().map(|line| line["BreakerOpen"].as_u64().expect("a number")).collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stopped_system_is_left_alone_until_one_call_has_looked() {
-    for cause in [Cause::Quota, Cause::Credential, Cause::Configuration, Cause::Unavailable] {
-        let logs = Logs::listen();
-        let system = Scripted::new("one", 10, move |_, _| (MILLI * 10, Some(stopped(cause))));
-        let handler = handler(&[&system], 1, RETRY, "");
-        assert_eq!(failed_records(&handler, &many("lead", 50)).await, 50);
-        assert_eq!(system.asked().len(), 1, "{cause:?} opens at once");
-        assert_eq!(failed_records(&handler, &many("lead", 50)).await, 50);
-        assert_eq!(system.asked().len(), 1, "{cause:?} stays in mind between invocations");
-        advance(Duration::from_mins(6)).await;
-        system.now(|asked, _| (MILLI * 10, Some(good(asked))));
-        assert_eq!(failed_records(&handler, &many("lead", 50)).await, 0);
-        assert_eq!(breaker_open(&logs), [1, 1, 0], "{cause:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_silent_system_opens_the_breaker_after_a_while_and_a_probe_closes_it() {
-    let logs = Logs::listen();
-    let system = Scripted::new("one", 10, |_, _| (MILLI * 10, Some(failed("HTTP_500", None, false))));
-    let handler = handler(&[&system], 1, RETRY, "");
-    assert_eq!(failed_records(&handler, &many("lead", 500)).await, 500);
-    assert_eq!(system.asked().len(), 8);
-    advance(Duration::from_secs(6)).await;
-    assert_eq!(failed_records(&handler, &many("lead", 500)).await, 500);
-    assert_eq!(system.asked().len(), 9, "one call looks");
-    advance(Duration::from_secs(11)).await;
-    system.now(|asked, _| (MILLI * 10, Some(good(asked))));
-    assert_eq!(failed_records(&handler, &many("lead", 500)).await, 0);
-    assert_eq!(breaker_open(&logs), [1, 1, 0]);
-    let told = logs.lines().iter().filter(|line| line["level"] == "ERROR").count();
-    assert_eq!(told, 1, "the operator is told once");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_probe_that_is_cut_off_by_the_deadline_does_not_keep_the_breaker_open() {
-    let system = Scripted::new("one", 10, |_, _| (MILLI * 10, Some(stopped(Cause::Configuration))));
-    let handler = handler(&[&system], 1, RETRY, "[pipeline]\nfallback_budget_ms = 2000");
-    failed_records(&handler, &many("lead", 10)).await;
-    advance(Duration::from_secs(20)).await;
-    system.now(|_, _| (MILLI, None));
-    assert_eq!(failed_records(&handler, &many("lead", 10)).await, 10);
-    advance(Duration::from_mins(1)).await;
-    system.now(|asked, _| (MILLI * 10, Some(good(asked))));
-    assert_eq!(failed_records(&handler, &many("lead", 10)).await, 0);
-}
-
 #[tokio::test(start_paused = true)]
 async fn calls_at_once_are_halved_by_pressure_and_never_over_the_setting() {
     let system = Scripted::new("one", 1, |asked, number| {
-        let reply = if number < 8 { failed("BUSY", Some(MILLI), true) } else { good(asked) };
+        let reply = if number < 8 { throttled("BUSY", Some(MILLI)) } else { good(asked) };
         (MILLI * 100, Some(reply))
     });
     let retry = Retry { max_attempts: 10, ..RETRY };

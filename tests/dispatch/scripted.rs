@@ -18,9 +18,26 @@ use contact_sync::settings::{Layer, Preset, load};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use crate::support::harness::no_aws;
+use crate::support::harness::{batch, change, no_aws};
+use crate::support::stream::{failures, invoke};
+
+pub const MILLI: Duration = Duration::from_millis(1);
+pub const RETRY: RetrySettings = RetrySettings { max_attempts: 3, base_delay_ms: 100, max_delay_ms: 5_000 };
+
+pub fn leads(ids: impl IntoIterator<Item = &'static str>) -> Vec<Value> {
+    ids.into_iter().map(|id| change("create", id, "lead", json!({}))).collect()
+}
+
+pub fn many(kind: &str, count: usize) -> Vec<Value> {
+    (0..count).map(|at| change("create", &format!("{kind}-{at}"), kind, json!({}))).collect()
+}
+
+pub async fn failed_records(handler: &Handler, changes: &[Value]) -> usize {
+    failures(&invoke(handler, &batch(changes), "r").await).len()
+}
 
 /// One call.
 #[derive(Clone, Debug)]
@@ -118,16 +135,24 @@ pub fn good(asked: &Asked) -> Reply {
 }
 
 /// All delivered but this one, which may succeed later.
-#[expect(clippy::unnecessary_wraps, reason = "a reply like the others")]
 pub fn good_but(asked: &Asked, id: &str, after: Option<Duration>) -> Reply {
-    let outcome = |asked: &String| {
-        if asked == id {
-            Outcome::Retry(Retry { code: Code::new("LOCKED"), after, how: Again::Same })
-        } else {
-            Outcome::Delivered(None)
-        }
-    };
-    Ok(asked.ids.iter().map(outcome).collect())
+    each(asked, |asked| (asked == id).then(|| Outcome::Retry(Retry { code: "LOCKED".into(), after, how: Again::Same })))
+}
+
+/// All delivered but those for which there is another outcome.
+#[expect(clippy::unnecessary_wraps, reason = "a reply like the others")]
+pub fn each(asked: &Asked, outcome: impl Fn(&str) -> Option<Outcome>) -> Reply {
+    Ok(asked.ids.iter().map(|id| outcome(id).unwrap_or(Outcome::Delivered(None))).collect())
+}
+
+/// It may succeed later, so.
+#[expect(clippy::unnecessary_wraps, reason = "for `each`")]
+pub fn later(code: &'static str, how: Again) -> Option<Outcome> {
+    Some(Outcome::Retry(Retry { code: code.into(), after: None, how }))
+}
+
+pub fn throttled(code: &'static str, after: Option<Duration>) -> Reply {
+    Err(CallError::Throttled { code: code.into(), after })
 }
 
 pub fn failed(code: &'static str, after: Option<Duration>, pressure: bool) -> Reply {

@@ -80,14 +80,14 @@ async fn whole_answers_stop_or_wait_and_reject_nobody() {
         (Answer::html(403, page), "stop configuration HTTP_403"),
         (Answer::empty(477).with_header("retry-after", 7200), "stop unavailable HTTP_477"),
         (limited("DAILY", "daily"), "stop quota DAILY"),
-        (limited("SECONDLY", "secondly"), "retry SECONDLY after 1s"),
-        (limited("TEN_SECONDLY_ROLLING", "ten_secondly_rolling"), "retry TEN_SECONDLY_ROLLING after 10s"),
+        (limited("SECONDLY", "secondly"), "throttled SECONDLY after 1s"),
+        (limited("TEN_SECONDLY_ROLLING", "ten_secondly_rolling"), "throttled TEN_SECONDLY_ROLLING after 10s"),
         (
             limited("TEN_SECONDLY_ROLLING", "ten_secondly_rolling")
                 .with_header("x-hubspot-ratelimit-interval-milliseconds", 3000),
-            "retry TEN_SECONDLY_ROLLING after 3s",
+            "throttled TEN_SECONDLY_ROLLING after 3s",
         ),
-        (Answer::empty(423), "retry HTTP_423 after 2s"),
+        (Answer::empty(423), "throttled HTTP_423 after 2s"),
         (Answer::html(502, page), "retry HTTP_502 after 3s"),
         (Answer::html(524, page), "retry HTTP_524 after 3s"),
         (Answer::html(500, page), "retry HTTP_500"),
@@ -142,12 +142,12 @@ async fn an_answer_that_does_not_come_in_time_is_given_up() {
 async fn a_burst_beyond_the_limit_is_told_to_wait() {
     let portal = Portal::new().await;
     portal.mock.limit(2, std::time::Duration::from_mins(10));
-    for expected in ["delivered", "delivered", "retry TEN_SECONDLY_ROLLING after 600s"] {
+    for expected in ["delivered", "delivered", "throttled TEN_SECONDLY_ROLLING after 600s"] {
         assert_eq!(words(&portal.upsert(&portal.people([1])).await), [expected]);
     }
     let portal = Portal::new().await;
     portal.mock.throttle_every(2);
-    for expected in ["delivered", "retry SECONDLY after 1s", "delivered"] {
+    for expected in ["delivered", "throttled SECONDLY after 1s", "delivered"] {
         assert_eq!(words(&portal.upsert(&portal.people([1])).await), [expected]);
     }
 }

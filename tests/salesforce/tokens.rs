@@ -155,7 +155,7 @@ async fn a_token_endpoint_in_trouble_is_asked_again_later() {
     for (reply, expected) in [
         (oauth("unknown_error", "retry your request").into(), "retry unknown_error"),
         (Answer::html(503, "<html>").into(), "retry HTTP_503"),
-        (Answer::empty(429).with_header("retry-after", 7).into(), "retry HTTP_429 after 7s"),
+        (Answer::empty(429).with_header("retry-after", 7).into(), "throttled HTTP_429 after 7s"),
         (Answer::html(403, "<html>").into(), "retry HTTP_403"),
         (Answer::empty(200).into(), "retry UNREADABLE_TOKEN"),
         (

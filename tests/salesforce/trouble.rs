@@ -15,10 +15,10 @@ async fn whole_answers_stop_or_wait_and_reject_nobody() {
     let bare = json!({"errorCode": "SERVER_UNAVAILABLE", "message": "Server Unavailable"});
     for (answer, expected) in [
         (limit("TotalRequests Limit exceeded."), "stop quota REQUEST_LIMIT_EXCEEDED"),
-        (limit("ConcurrentPerOrgLongTxn Limit exceeded."), "retry REQUEST_LIMIT_EXCEEDED after 3s"),
+        (limit("ConcurrentPerOrgLongTxn Limit exceeded."), "throttled REQUEST_LIMIT_EXCEEDED after 3s"),
         (
             limit("ConcurrentRequests (Concurrent API Requests) Limit exceeded.").with_header("retry-after", 9),
-            "retry REQUEST_LIMIT_EXCEEDED after 9s",
+            "throttled REQUEST_LIMIT_EXCEEDED after 9s",
         ),
         (refusal(403, "API_DISABLED_FOR_ORG", "API is not enabled"), "stop configuration API_DISABLED_FOR_ORG"),
         (refusal(403, "INSUFFICIENT_ACCESS", "no"), "stop configuration INSUFFICIENT_ACCESS"),
@@ -29,7 +29,7 @@ async fn whole_answers_stop_or_wait_and_reject_nobody() {
         (Answer::html(403, page), "retry HTTP_403"),
         (Answer::html(400, page), "retry HTTP_400"),
         (Answer::html(420, page), "retry HTTP_420"),
-        (Answer::empty(429).with_header("retry-after", 2), "retry HTTP_429 after 2s"),
+        (Answer::empty(429).with_header("retry-after", 2), "throttled HTTP_429 after 2s"),
         (Answer::html(500, page), "retry HTTP_500"),
         (Answer::html(502, page), "retry HTTP_502"),
         (Answer::html(503, page), "retry HTTP_503"),

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 pub async fn fates_of(adapter: &Arc<dyn Adapter>, meter: &Meter, changes: &[ContactChange]) -> Vec<String> {
     let dispatcher = ApiDispatcher {
         adapter: Arc::clone(adapter),
-        retry: RetryPolicy::new(Retry { max_attempts: 6, base_delay_ms: 1, max_delay_ms: 5 }),
+        retry: RetryPolicy::new(Retry { base_delay_ms: 1, ..Retry::standard() }),
         rate_limiter: Arc::new(RateLimiter::new(RateLimit { requests: 1_000_000, per_ms: 1_000 }, 1)),
         breaker: Arc::new(Breaker::default()),
         concurrency: Arc::new(Concurrency::new(4)),

@@ -262,7 +262,7 @@ impl State {
         }
         if self.strikes(faults.throttled) {
             let after = Some(Duration::from_millis(300));
-            return Err(CallError::Retry { code: Code::new("TOO_MANY"), after, pressure: true });
+            return Err(CallError::Throttled { code: Code::new("TOO_MANY"), after });
         }
         let applies_first = std::mem::take(&mut self.loses_answer);
         let is_lost = applies_first || self.strikes(faults.lost);

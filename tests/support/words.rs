@@ -33,6 +33,10 @@ fn error_word(error: &CallError) -> String {
             let after = after.map(|after| format!(" after {after:?}")).unwrap_or_default();
             format!("retry {code}{after}")
         }
+        CallError::Throttled { code, after } => {
+            let after = after.map(|after| format!(" after {after:?}")).unwrap_or_default();
+            format!("throttled {code}{after}")
+        }
         CallError::Refused { rejection, suspects } => format!("refused {} {suspects:?}", rejection.code),
         CallError::Stop(Stop { cause, code, .. }) => format!("stop {} {code}", cause_word(*cause)),
     }

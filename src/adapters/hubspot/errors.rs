@@ -136,7 +136,7 @@ pub(super) fn of_answer(answer: &HttpAnswer, problem: Option<&Problem>, settings
         403 => stop(Cause::Configuration, &forbidden(problem)),
         477 => stop(Cause::Unavailable, "HubSpot is moving the account to another data centre: wait"),
         429 => limited(answer, problem, &code, told),
-        423 => wait(Some(told.unwrap_or_default().max(LOCKED)), true),
+        423 => CallError::Throttled { code, after: Some(told.unwrap_or_default().max(LOCKED)) },
         408 => wait(told, true),
         502..=504 | 521..=526 => wait(Some(told.unwrap_or(A_FEW_SECONDS)), told.is_some()),
         300..=399 => stop(Cause::Configuration, "`hubspot.base_url` redirects: name the final address"),
@@ -188,7 +188,7 @@ fn limited(answer: &HttpAnswer, problem: Option<&Problem>, code: &Code, told: Op
     } else {
         A_SECOND
     };
-    CallError::Retry { code, after: Some(told.unwrap_or(pause)), pressure: true }
+    CallError::Throttled { code, after: Some(told.unwrap_or(pause)) }
 }
 
 /// A refused batch; who is to blame is found by those who know its rows.

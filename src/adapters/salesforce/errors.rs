@@ -111,7 +111,7 @@ pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
             if problem.says("TotalRequests") {
                 stop(Cause::Quota, "the org's API calls of the last 24 hours are used up: wait, or buy more")
             } else {
-                retry(Some(after.unwrap_or(A_FEW_SECONDS)), true)
+                CallError::Throttled { code, after: Some(after.unwrap_or(A_FEW_SECONDS)) }
             }
         }
         (_, Some(problem)) if verdict(problem) == Verdict::Full => CallError::Stop(full(problem)),
@@ -131,7 +131,8 @@ pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
             Cause::Configuration,
             "Salesforce redirects: login_url in the secret has to be the org's own My Domain",
         ),
-        (429 | 503 | 504, _) => retry(after, true),
+        (429, _) => CallError::Throttled { code, after },
+        (503 | 504, _) => retry(after, true),
         // 400, 403 or 404 without Salesforce's own words is a proxy's; so is whatever else is unknown.
         _ => retry(after, false),
     }

@@ -111,7 +111,9 @@ impl Adapter for Liar {
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
         async move {
             let mut reply = self.adapter.upsert(batch, call).await;
-            if self.lie == Lie::TriesAgain && matches!(reply, Err(CallError::Retry { .. })) {
+            if self.lie == Lie::TriesAgain
+                && matches!(reply, Err(CallError::Retry { .. } | CallError::Throttled { .. }))
+            {
                 reply = self.adapter.upsert(batch, call).await;
             }
             self.twist(batch.len(), reply)

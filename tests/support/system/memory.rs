@@ -46,11 +46,9 @@ impl System for Arc<Memory> {
                 remedy: "wait".to_owned(),
                 after: None,
             })),
-            Fault::Throttled => Next::Error(CallError::Retry {
-                code: Code::new("TOO_MANY"),
-                after: Some(Duration::from_secs(1)),
-                pressure: true,
-            }),
+            Fault::Throttled => {
+                Next::Error(CallError::Throttled { code: Code::new("TOO_MANY"), after: Some(Duration::from_secs(1)) })
+            }
             Fault::Reply(_) | Fault::Mangled(_) | Fault::Short | Fault::Long | Fault::Expired | Fault::Revoked => {
                 return false;
             }

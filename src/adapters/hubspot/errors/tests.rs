@@ -131,6 +131,7 @@ fn call_error(status: u16, headers: &[(&'static str, &'static str)], body: &Valu
 fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> String {
     let millis = |after: Option<Duration>| after.map_or_else(|| "-".to_owned(), |after| after.as_millis().to_string());
     match call_error(status, headers, body) {
+        CallError::Throttled { code, after } => format!("throttled {code} {}", millis(after)),
         CallError::Retry { code, after, pressure } => {
             format!("{} {code} {}", if pressure { "slow down" } else { "retry" }, millis(after))
         }
@@ -149,16 +150,16 @@ fn limits_stop_or_slow_down_by_their_policy() {
         (&[][..], limit("DAILY"), "Quota DAILY -"),
         (&[("retry-after", "60")], limit("DAILY"), "Quota DAILY 60000"),
         (&[], says("You have reached your daily limit."), "Quota RATE_LIMITS -"),
-        (&[], limit("SECONDLY"), "slow down SECONDLY 1000"),
-        (&[], says("You have reached your secondly limit."), "slow down RATE_LIMITS 1000"),
-        (&[("retry-after", "3")], limit("SECONDLY"), "slow down SECONDLY 3000"),
-        (&[], limit("TEN_SECONDLY_ROLLING"), "slow down TEN_SECONDLY_ROLLING 10000"),
-        (&[(INTERVAL, "4000")], limit("TEN_SECONDLY_ROLLING"), "slow down TEN_SECONDLY_ROLLING 4000"),
-        (&[(INTERVAL, "soon")], limit("TEN_SECONDLY_ROLLING"), "slow down TEN_SECONDLY_ROLLING 10000"),
-        (&[], says("You have reached your ten_secondly_rolling limit."), "slow down RATE_LIMITS 10000"),
-        (&[], limit("HOURLY"), "slow down HOURLY 1000"),
-        (&[], Value::Null, "slow down HTTP_429 1000"),
-        (&[("retry-after", "2")], Value::Null, "slow down HTTP_429 2000"),
+        (&[], limit("SECONDLY"), "throttled SECONDLY 1000"),
+        (&[], says("You have reached your secondly limit."), "throttled RATE_LIMITS 1000"),
+        (&[("retry-after", "3")], limit("SECONDLY"), "throttled SECONDLY 3000"),
+        (&[], limit("TEN_SECONDLY_ROLLING"), "throttled TEN_SECONDLY_ROLLING 10000"),
+        (&[(INTERVAL, "4000")], limit("TEN_SECONDLY_ROLLING"), "throttled TEN_SECONDLY_ROLLING 4000"),
+        (&[(INTERVAL, "soon")], limit("TEN_SECONDLY_ROLLING"), "throttled TEN_SECONDLY_ROLLING 10000"),
+        (&[], says("You have reached your ten_secondly_rolling limit."), "throttled RATE_LIMITS 10000"),
+        (&[], limit("HOURLY"), "throttled HOURLY 1000"),
+        (&[], Value::Null, "throttled HTTP_429 1000"),
+        (&[("retry-after", "2")], Value::Null, "throttled HTTP_429 2000"),
     ] {
         assert_eq!(answer(429, headers, &body), expected, "{body}");
     }
@@ -190,9 +191,9 @@ fn whole_answers_end_as_their_status_says() {
         (403, &[], Value::Null, "Configuration HTTP_403 -"),
         (477, &[("retry-after", "7200")], json!({}), "Unavailable HTTP_477 7200000"),
         (477, forever, json!({}), "Unavailable HTTP_477 86400000"),
-        (423, &[], json!({}), "slow down HTTP_423 2000"),
-        (423, &[("retry-after", "1")], json!({}), "slow down HTTP_423 2000"),
-        (423, &[("retry-after", "5")], json!({}), "slow down HTTP_423 5000"),
+        (423, &[], json!({}), "throttled HTTP_423 2000"),
+        (423, &[("retry-after", "1")], json!({}), "throttled HTTP_423 2000"),
+        (423, &[("retry-after", "5")], json!({}), "throttled HTTP_423 5000"),
         (408, &[], Value::Null, "slow down HTTP_408 -"),
         (500, &[], Value::Null, "retry HTTP_500 -"),
         (502, &[], Value::Null, "retry HTTP_502 3000"),

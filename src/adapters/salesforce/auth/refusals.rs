@@ -47,7 +47,11 @@ const RETRY: &str = "retry your request";
 pub(super) fn refused(answer: &HttpAnswer) -> Failed {
     if answer.status >= 500 || matches!(answer.status, 408 | 420 | 429) {
         let code = Code::from_system(&format!("HTTP_{}", answer.status));
-        return Failed::Other(CallError::Retry { code, after: answer.retry_after(), pressure: answer.status == 429 });
+        let after = answer.retry_after();
+        return Failed::Other(match answer.status {
+            429 => CallError::Throttled { code, after },
+            _ => CallError::Retry { code, after, pressure: false },
+        });
     }
     let problems = problems(answer);
     let Some(problem) = problems.first() else {

@@ -117,7 +117,7 @@ fn whole_answers_by_status_and_code() {
         (401, json("INVALID_SESSION_ID", "Session expired or invalid"), "stop Credential"),
         (401, json("INVALID_SESSION_ID", "This session is not valid for use with the REST API"), "stop Configuration"),
         (403, json("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."), "stop Quota"),
-        (403, json("REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded."), "retry pressure"),
+        (403, json("REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded."), "throttled"),
         (403, json("API_DISABLED_FOR_ORG", ""), "stop Configuration"),
         (403, "<html>".to_owned(), "retry"),
         (404, json("NOT_FOUND", "Provided external ID field does not exist"), "stop Configuration"),
@@ -135,7 +135,7 @@ fn whole_answers_by_status_and_code() {
         (410, json("UNSUPPORTED_API_VERSION", ""), "stop Configuration"),
         (413, String::new(), "refused"),
         (420, String::new(), "retry"),
-        (429, String::new(), "retry pressure"),
+        (429, String::new(), "throttled"),
         (500, json("UNKNOWN_EXCEPTION", ""), "retry"),
         (502, "<html>".to_owned(), "retry"),
         (503, r#"{"errorCode":"SERVER_UNAVAILABLE","message":"Server Unavailable"}"#.to_owned(), "retry pressure"),
@@ -146,6 +146,7 @@ fn whole_answers_by_status_and_code() {
     ] {
         let answer = HttpAnswer { status, headers: HeaderMap::new(), body: Bytes::from(text.clone()) };
         let word = match of_answer(&answer, &settings()) {
+            CallError::Throttled { .. } => "throttled".to_owned(),
             CallError::Retry { pressure: true, .. } => "retry pressure".to_owned(),
             CallError::Retry { .. } => "retry".to_owned(),
             CallError::Refused { .. } => "refused".to_owned(),

@@ -1,0 +1,95 @@
+//! What a failed row costs: halvings, second chances, tries, and the code that is told of it.
+
+use contact_sync::adapters::{Again, Outcome, Rejection};
+use contact_sync::dispatch::settings::Retry;
+
+use crate::scripted::{MILLI, RETRY, Scripted, each, failed_records, handler, later, leads, many};
+use crate::support::harness::Logs;
+
+fn refused() -> Rejection {
+    Rejection::new("REFUSED".into(), "for good")
+}
+
+/// Contact and fate of those that were not delivered.
+fn undelivered(logs: &Logs) -> Vec<(String, String)> {
+    let fates = logs.audit().into_iter().zip(logs.fates());
+    let fates = fates.map(|(line, fate)| (line["contact_id"].as_str().expect("an id").to_owned(), fate));
+    fates.filter(|(_, fate)| fate != "delivered").collect()
+}
+
+/// The answer blames nobody, until the culprit is alone.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_told_of_only_alone_is_found_with_the_tries_that_settings_allow() {
+    for max_attempts in [1, Retry::standard().max_attempts] {
+        for culprit in ["lead-0", "lead-77", "lead-199"] {
+            let logs = Logs::listen();
+            let system = Scripted::new("one", 200, move |asked, _| {
+                let is_hit = asked.ids.iter().any(|id| id == culprit);
+                let reply = each(asked, |id| match asked.ids.len() {
+                    1 if id == culprit => Some(Outcome::Rejected(refused())),
+                    _ if is_hit => later("LOCKED", Again::Halved),
+                    _ => None,
+                });
+                (MILLI * 10, Some(reply))
+            });
+            let handler = handler(&[&system], 4, Retry { max_attempts, ..Retry::standard() }, "");
+            assert_eq!(failed_records(&handler, &many("lead", 200)).await, 0, "{culprit}");
+            assert_eq!(undelivered(&logs), [(culprit.to_owned(), "rejected REFUSED".to_owned())]);
+            assert!(system.asked().len() <= 17, "two calls for each halving: {}", system.asked().len());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_fails_alone_has_as_many_tries_as_settings_allow_and_stays_alone() {
+    let logs = Logs::listen();
+    let system = Scripted::new("one", 8, |asked, _| {
+        (MILLI * 10, Some(each(asked, |id| (id == "lead-5").then(|| later("LOCKED", Again::Halved)).flatten())))
+    });
+    let handler = handler(&[&system], 1, RETRY, "");
+    assert_eq!(failed_records(&handler, &many("lead", 8)).await, 1);
+    assert_eq!(undelivered(&logs), [("lead-5".to_owned(), "failed LOCKED".to_owned())]);
+    let sizes: Vec<usize> = system.asked().iter().map(|asked| asked.ids.len()).collect();
+    assert_eq!(sizes, [8, 1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_chance_needs_no_further_try_and_each_code_has_one() {
+    for (codes, fate) in [
+        (&["MISSING"][..], None),
+        (&["MISSING", "DUPLICATE"], None),
+        (&["MISSING", "MISSING"], Some("rejected REFUSED")),
+        (&["MISSING", "DUPLICATE", "MISSING"], Some("rejected REFUSED")),
+    ] {
+        let logs = Logs::listen();
+        let system = Scripted::new("one", 10, move |asked, number| {
+            let chance = |id: &str| {
+                let code = codes.get(number).filter(|_| id == "a")?;
+                later(code, Again::Once(None, refused()))
+            };
+            (MILLI * 10, Some(each(asked, chance)))
+        });
+        let handler = handler(&[&system], 1, Retry::none(), "");
+        assert_eq!(failed_records(&handler, &leads(["a", "b"])).await, 0, "{codes:?}");
+        let expected: Vec<_> = fate.map(|fate| ("a".to_owned(), fate.to_owned())).into_iter().collect();
+        assert_eq!(undelivered(&logs), expected, "{codes:?}");
+        assert_eq!(system.asked().len(), codes.len() + usize::from(fate.is_none()), "{codes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_record_is_told_its_own_reason() {
+    let logs = Logs::listen();
+    let system = Scripted::new("one", 10, |asked, _| {
+        let reason = |id: &str| match id {
+            "a" => later("LOCKED", Again::Same),
+            "b" => later("BUSY", Again::Same),
+            _ => None,
+        };
+        (MILLI * 10, Some(each(asked, reason)))
+    });
+    let handler = handler(&[&system], 1, Retry::none(), "");
+    assert_eq!(failed_records(&handler, &leads(["a", "b", "c"])).await, 2);
+    let expected = [("a", "failed LOCKED"), ("b", "failed BUSY")];
+    assert_eq!(undelivered(&logs), expected.map(|(id, fate)| (id.to_owned(), fate.to_owned())));
+}

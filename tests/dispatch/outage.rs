@@ -1,0 +1,123 @@
+//! The circuit breaker at work: what opens it, what it does meanwhile, and how it closes.
+
+use std::time::Duration;
+
+use contact_sync::adapters::Cause;
+use contact_sync::dispatch::settings::Retry;
+use tokio::time::{Instant, advance};
+
+use crate::scripted::{MILLI, RETRY, Scripted, failed, failed_records, good, handler, many, stopped, throttled};
+use crate::support::harness::Logs;
+
+/// The metric `BreakerOpen` of each invocation so far.
+fn breaker_open(logs: &Logs) -> Vec<u64> {
+    logs.metrics("one").iter().map(|line| line["BreakerOpen"].as_u64().expect("a number")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_system_is_left_alone_until_one_call_has_looked() {
+    for cause in [Cause::Quota, Cause::Credential, Cause::Configuration, Cause::Unavailable] {
+        let logs = Logs::listen();
+        let system = Scripted::new("one", 10, move |_, _| (MILLI * 10, Some(stopped(cause))));
+        let handler = handler(&[&system], 1, RETRY, "");
+        assert_eq!(failed_records(&handler, &many("lead", 50)).await, 50);
+        assert_eq!(system.asked().len(), 1, "{cause:?} opens at once");
+        assert_eq!(failed_records(&handler, &many("lead", 50)).await, 50);
+        assert_eq!(system.asked().len(), 1, "{cause:?} stays in mind between invocations");
+        advance(Duration::from_mins(6)).await;
+        system.now(|asked, _| (MILLI * 10, Some(good(asked))));
+        assert_eq!(failed_records(&handler, &many("lead", 50)).await, 0);
+        assert_eq!(breaker_open(&logs), [1, 1, 0], "{cause:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_system_opens_the_breaker_after_a_while_and_a_probe_closes_it() {
+    let logs = Logs::listen();
+    let system = Scripted::new("one", 10, |_, _| (MILLI * 10, Some(failed("HTTP_500", None, false))));
+    let handler = handler(&[&system], 1, RETRY, "");
+    assert_eq!(failed_records(&handler, &many("lead", 500)).await, 500);
+    assert_eq!(system.asked().len(), 8);
+    advance(Duration::from_secs(6)).await;
+    assert_eq!(failed_records(&handler, &many("lead", 500)).await, 500);
+    assert_eq!(system.asked().len(), 9, "one call looks");
+    advance(Duration::from_secs(11)).await;
+    system.now(|asked, _| (MILLI * 10, Some(good(asked))));
+    assert_eq!(failed_records(&handler, &many("lead", 500)).await, 0);
+    assert_eq!(breaker_open(&logs), [1, 1, 0]);
+    let told = logs.lines().iter().filter(|line| line["level"] == "ERROR").count();
+    assert_eq!(told, 1, "the operator is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_cut_off_by_the_deadline_does_not_keep_the_breaker_open() {
+    let system = Scripted::new("one", 10, |_, _| (MILLI * 10, Some(stopped(Cause::Configuration))));
+    let handler = handler(&[&system], 1, RETRY, "[pipeline]\nfallback_budget_ms = 2000");
+    failed_records(&handler, &many("lead", 10)).await;
+    advance(Duration::from_secs(20)).await;
+    system.now(|_, _| (MILLI, None));
+    assert_eq!(failed_records(&handler, &many("lead", 10)).await, 10);
+    advance(Duration::from_mins(1)).await;
+    system.now(|asked, _| (MILLI * 10, Some(good(asked))));
+    assert_eq!(failed_records(&handler, &many("lead", 10)).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_the_probe_has_its_answer_everything_beside_it_is_sent() {
+    let system = Scripted::new("one", 100, |_, _| (MILLI * 10, Some(stopped(Cause::Unavailable))));
+    let handler = handler(&[&system], 4, RETRY, "");
+    assert_eq!(failed_records(&handler, &many("customer", 10)).await, 10);
+    advance(Duration::from_mins(6)).await;
+    system.now(|asked, _| (MILLI * 300, Some(good(asked))));
+    assert_eq!(failed_records(&handler, &many("customer", 1000)).await, 0);
+    let asked = system.asked();
+    let probe = asked[1].ended.expect("answered");
+    assert!(asked[2..].iter().all(|asked| asked.started >= probe), "one call looks, alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_probe_in_vain_fails_without_a_call() {
+    let system = Scripted::new("one", 100, |_, _| (MILLI * 10, Some(stopped(Cause::Unavailable))));
+    let handler = handler(&[&system], 4, RETRY, "[pipeline]\nfallback_budget_ms = 3000");
+    assert_eq!(failed_records(&handler, &many("customer", 10)).await, 10);
+    for hangs in [false, true] {
+        advance(Duration::from_mins(6)).await;
+        let before = system.asked().len();
+        system.now(move |_, _| (MILLI * 300, (!hangs).then(|| failed("HTTP_500", None, false))));
+        let start = Instant::now();
+        assert_eq!(failed_records(&handler, &many("customer", 1000)).await, 1000);
+        assert_eq!(system.asked().len() - before, 1);
+        assert!(start.elapsed() <= MILLI * 3000);
+    }
+}
+
+/// Whoever names a time to wait is short of breath, but an outage all the same.
+#[tokio::test(start_paused = true)]
+async fn server_errors_open_the_breaker_whether_or_not_they_name_a_time() {
+    for after in [None, Some(MILLI * 100)] {
+        let system = Scripted::new("one", 10, move |_, _| (MILLI * 10, Some(failed("HTTP_503", after, true))));
+        let handler = handler(&[&system], 1, RETRY, "");
+        assert_eq!(failed_records(&handler, &many("lead", 500)).await, 500);
+        assert_eq!(system.asked().len(), 8, "{after:?}");
+        advance(Duration::from_secs(6)).await;
+        assert_eq!(failed_records(&handler, &many("lead", 500)).await, 500);
+        assert_eq!(system.asked().len(), 9, "the probe does not close it: {after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_calls_are_no_outage_and_are_fewer_after_a_pause() {
+    let logs = Logs::listen();
+    let system = Scripted::new("one", 10, |asked, number| {
+        let reply = if number < 12 { throttled("HTTP_429", None) } else { good(asked) };
+        (MILLI * 10, Some(reply))
+    });
+    let retry = Retry { max_attempts: 20, ..RETRY };
+    let handler = handler(&[&system], 4, retry, "[pipeline]\nfallback_budget_ms = 600000");
+    assert_eq!(failed_records(&handler, &many("lead", 500)).await, 0);
+    assert_eq!(breaker_open(&logs), [0]);
+    assert_eq!(logs.metrics("one")[0]["RateLimited"], 12);
+    let asked = system.asked();
+    let pauses = asked[..13].windows(2).filter(|pair| pair[1].started - pair[0].started >= MILLI * 1000).count();
+    assert!(pauses >= 8, "a second after each answer, and soon one call at a time: {pauses}");
+}
