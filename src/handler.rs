@@ -17,6 +17,7 @@ use tracing::Instrument;
 use crate::consume::Record;
 use crate::factory::Current;
 use crate::fold::Position;
+use crate::json::Str;
 use crate::pipeline::{Outcome, Pipeline};
 use crate::telemetry::{self, Invocation, traces};
 
@@ -146,28 +147,26 @@ struct Envelope<T> {
     records: Vec<T>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WireRecord<'a> {
+/// A record whose texts are read as `T`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "T: Deserialize<'de>"))]
+struct WireRecord<'a, T> {
     #[serde(borrow)]
-    kinesis: Option<WireKinesis<'a>>,
-    #[serde(borrow, rename = "eventID")]
-    event_id: Option<&'a RawValue>,
-    #[serde(borrow, rename = "eventSourceARN")]
-    event_source_arn: Option<&'a RawValue>,
+    kinesis: Option<WireKinesis<'a, T>>,
+    #[serde(rename = "eventID")]
+    event_id: Option<T>,
+    #[serde(rename = "eventSourceARN")]
+    event_source_arn: Option<T>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WireKinesis<'a> {
-    #[serde(borrow)]
-    partition_key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    sequence_number: Option<&'a RawValue>,
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "T: Deserialize<'de>"))]
+struct WireKinesis<'a, T> {
+    partition_key: Option<T>,
+    sequence_number: Option<T>,
     #[serde(borrow)]
     approximate_arrival_timestamp: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    data: Option<T>,
 }
 
 /// The records of an event, each as far as it can be read.
@@ -177,31 +176,37 @@ struct WireKinesis<'a> {
 pub fn envelope(payload: &RawValue) -> Result<Vec<Record<'_>>, HandlerError> {
     let event = payload.get();
     if let Ok(Envelope { records }) = serde_json::from_str(event) {
-        return Ok(records.into_iter().map(record).collect());
+        return Ok(records.into_iter().map(|wire| record(wire, |Str(text)| Some(text))).collect());
     }
-    // One of them is odd, so each is read by itself.
+    // One of them is odd, so each is read by itself, and each part of it.
     let Envelope::<&RawValue> { records } = serde_json::from_str(event).map_err(|_| HandlerError::NotKinesis)?;
-    Ok(records.into_iter().map(|raw| record(serde_json::from_str(raw.get()).unwrap_or_default())).collect())
+    Ok(records.into_iter().map(|raw| odd_record(raw).unwrap_or_default()).collect())
 }
 
-fn record(wire: WireRecord<'_>) -> Record<'_> {
-    let kinesis = wire.kinesis.unwrap_or_default();
-    let number = text(kinesis.sequence_number).filter(|number| !number.is_empty());
+fn odd_record(raw: &RawValue) -> Option<Record<'_>> {
+    Some(record(serde_json::from_str(raw.get()).ok()?, text))
+}
+
+fn record<'a, T>(wire: WireRecord<'a, T>, text: impl Fn(T) -> Option<Cow<'a, str>>) -> Record<'a> {
+    let part = |part: Option<T>| part.and_then(&text);
+    let shard_id = part(wire.event_id).and_then(shard);
+    let event_source_arn = part(wire.event_source_arn);
+    let Some(kinesis) = wire.kinesis else {
+        return Record { event_source_arn, shard_id, ..Record::default() };
+    };
     Record {
-        event_source_arn: text(wire.event_source_arn),
-        shard_id: text(wire.event_id).and_then(shard),
-        sequence_number: number,
-        partition_key: text(kinesis.partition_key),
+        event_source_arn,
+        shard_id,
+        sequence_number: part(kinesis.sequence_number).filter(|number| !number.is_empty()),
+        partition_key: part(kinesis.partition_key),
         approximate_arrival: kinesis.approximate_arrival_timestamp.and_then(|raw| serde_json::from_str(raw.get()).ok()),
-        data: text(kinesis.data),
+        data: part(kinesis.data),
     }
 }
 
 /// A JSON string, borrowed where it holds no escapes; anything else is nothing.
-fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    let raw = raw?.get();
-    let plain = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|text| !text.contains('\\'));
-    plain.map_or_else(|| serde_json::from_str(raw).ok().map(Cow::Owned), |text| Some(Cow::Borrowed(text)))
+fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    serde_json::from_str(raw.get()).ok().map(|Str(text)| text)
 }
 
 /// The shard in `shardId-000000000006:4959…`.

@@ -1,11 +1,16 @@
 //! What serde leaves open about JSON.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
+
+/// A text that is borrowed where it holds no escapes.
+#[derive(Deserialize)]
+pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// A JSON object. serde's derived structs would also take an array of their fields' values.
 pub(crate) struct Object<T>(pub(crate) T);

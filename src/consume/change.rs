@@ -6,9 +6,10 @@ use email_address::{EmailAddress, Options};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::wire::{Address, Event, Person, Str};
+use super::wire::{Address, Event, Person};
 use super::{Refusal, Stage};
 use crate::contact::{Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text};
+use crate::json::Str;
 
 /// The longest `event_id`, in characters.
 pub(super) const LONGEST_EVENT_ID: usize = 128;

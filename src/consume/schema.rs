@@ -8,9 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::change::{LONGEST_EVENT_ID, LONGEST_TEXT};
-use super::wire::{Event, Named, Str};
+use super::wire::{Event, Named};
 use crate::contact::{ContactId, Field};
-use crate::json::Object;
+use crate::json::{Object, Str};
 
 /// The JSON Schema (draft 2020-12) of one record's data.
 pub fn schema() -> Value {

@@ -1,7 +1,6 @@
 //! The change as it is written: every field may be missing or null, texts are borrowed from the record. Values are
 //! judged in `change.rs`; here only the shape is.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -9,14 +8,10 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::{Refusal, Stage};
 use crate::contact::{Attribute, Attributes, Field};
-use crate::json::Object;
+use crate::json::{Object, Str};
 
 /// As deep as serde_json itself goes. What lies deeper is an accident or an attack.
 const DEEPEST: usize = 128;
-
-/// A text that is borrowed where it holds no escapes.
-#[derive(Deserialize)]
-pub(super) struct Str<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// The change event.
 #[derive(Deserialize)]
