@@ -103,8 +103,12 @@ fn of_destination(destination: Destination, counts: &Counts, meter: &Meter) -> V
     if !latencies.is_empty() {
         line.add("ApiLatency", "Milliseconds", json!(latencies));
     }
-    if let Some(percent) = meter.quota().daily_used_percent() {
+    let quota = meter.quota();
+    if let Some(percent) = quota.daily_used_percent() {
         line.add("DailyQuotaUsedPercent", "Percent", json!(percent));
+    }
+    if let Some(calls) = quota.window_remaining {
+        line.count("WindowCallsRemaining", calls.into());
     }
     line.finish(Some(destination))
 }
@@ -147,13 +151,21 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
+
+    use super::*;
+    use crate::telemetry::Quota;
 
     #[test]
     fn every_metric_that_is_declared_has_a_value_and_the_dimension_too() {
         let meter = Meter::default();
         meter.api_call(Duration::from_millis(5), false);
+        meter.note_quota(Quota {
+            window_remaining: Some(17),
+            daily_used: Some(1),
+            daily_max: Some(4),
+            ..Quota::default()
+        });
         let counts = Counts { delivered: 2, failed: 1, ..Counts::default() };
         let invocation = Invocation {
             cold_start: true,
@@ -165,6 +177,10 @@ mod tests {
             destinations: Vec::new(),
         };
         let destination = of_destination(Destination("salesforce"), &counts, &meter);
+        assert_eq!(
+            (&destination["DailyQuotaUsedPercent"], &destination["WindowCallsRemaining"]),
+            (&json!(25), &json!(17))
+        );
         for line in [whole(&invocation), destination] {
             let directive = &line["_aws"]["CloudWatchMetrics"][0];
             assert_eq!(directive["Namespace"], NAMESPACE);
