@@ -32,12 +32,14 @@ macro_rules! cases {
 macro_rules! every_system {
     ($system:ident $clock:tt) => {
         cases! { $system $clock
+            rows::a_delete_that_fails_spares_its_neighbours_and_is_repeated
             rows::a_poisonous_batch_is_refused_and_passes_without_its_culprit
             rows::a_row_that_fails_for_now_succeeds_when_it_is_repeated
             rows::many_culprits_are_found_delivery_by_delivery
             rows::one_bad_row_is_rejected_and_its_neighbours_are_written
             transforms::an_absent_field_stays_as_it_is
             transforms::folded_changes_leave_what_one_after_the_other_would
+            trouble::a_pause_that_the_system_asks_for_is_told
             trouble::a_used_up_quota_stops_the_destination
             trouble::a_write_whose_answer_is_lost_is_repeated_without_harm
             trouble::too_many_calls_at_a_time_slow_down

@@ -252,7 +252,7 @@ pub enum CallError {
         after: Option<Duration>,
     },
     /// Something in the batch made the system refuse all of it, and nothing of it was written. Sent alone, the
-    /// culprit is refused in the same way; the others succeed.
+    /// culprit is refused in the same way, or gets an outcome of its own; the others succeed.
     Refused {
         /// The reason; what a payload that is refused alone is rejected for.
         rejection: Rejection,

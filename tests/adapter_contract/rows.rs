@@ -6,7 +6,7 @@ use contact_sync::adapters::{CallError, Outcome};
 
 use crate::support::dispatching::fates_of;
 use crate::support::system::Fault;
-use crate::support::words::words;
+use crate::support::words::{deletion, words};
 use crate::trial::{Trial, person};
 
 pub async fn one_bad_row_is_rejected_and_its_neighbours_are_written(trial: &Trial) {
@@ -26,6 +26,20 @@ pub async fn a_row_that_fails_for_now_succeeds_when_it_is_repeated(trial: &Trial
     assert!(matches!(&reply[..], [Outcome::Delivered(_), Outcome::Retry(_), Outcome::Delivered(_)]), "{reply:?}");
     assert_eq!(words(&trial.upsert(&people[1..2]).await), ["delivered"]);
     assert_eq!(trial.held().len(), 3);
+}
+
+pub async fn a_delete_that_fails_spares_its_neighbours_and_is_repeated(trial: &Trial) {
+    trial.upsert(&trial.people(1..=3)).await.expect("outcomes");
+    let gone = ["C-1", "C-2", "C-3"].map(deletion);
+    trial.strike(Fault::Delayed("C-2"));
+    let reply = trial.delete(&gone).await.expect("outcomes");
+    assert!(matches!(&reply[..], [Outcome::Delivered(_), Outcome::Retry(_), Outcome::Delivered(_)]), "{reply:?}");
+    assert_eq!(trial.held(), ["c-2"]);
+    trial.strike(Fault::Rejected("C-2"));
+    let reply = trial.delete(&gone[1..2]).await.expect("outcomes");
+    assert!(matches!(&reply[..], [Outcome::Rejected(_)]), "{reply:?}");
+    assert_eq!(words(&trial.delete(&gone[1..2]).await), ["delivered"]);
+    assert_eq!(trial.held(), Vec::<String>::new());
 }
 
 pub async fn a_short_answer_acknowledges_nobody_that_it_does_not_tell_of(trial: &Trial) {
@@ -58,6 +72,10 @@ pub async fn a_poisonous_batch_is_refused_and_passes_without_its_culprit(trial: 
     for company in [&people[..], &people[1..2]] {
         match trial.upsert(company).await {
             Err(CallError::Refused { suspects, .. }) => assert!(suspects.iter().all(|at| *at < company.len())),
+            // Alone, it may be judged like a row among others.
+            Ok(outcomes) if company.len() == 1 => {
+                assert!(matches!(&outcomes[..], [Outcome::Rejected(_)]), "{outcomes:?}");
+            }
             other => panic!("{:?}", words(&other)),
         }
         assert_eq!(trial.held(), Vec::<String>::new(), "a refused batch writes nothing");

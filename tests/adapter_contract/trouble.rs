@@ -149,6 +149,30 @@ pub async fn too_many_calls_at_a_time_slow_down(trial: &Trial) {
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
 }
 
+pub async fn a_pause_that_the_system_asks_for_is_told(trial: &Trial) {
+    const PAUSE: Duration = Duration::from_secs(7);
+    let people = trial.people(1..=2);
+    trial.upsert(&people).await.expect("a credential from now on");
+    for deletes in [false, true] {
+        trial.strike(Fault::Paused(PAUSE));
+        let work = async {
+            if deletes { trial.delete(&["C-1", "C-2"].map(deletion)).await } else { trial.upsert(&people).await }
+        };
+        let (reply, calls) = trial.calls_of(work).await;
+        assert_eq!((pause_of(&reply), calls), (Some(PAUSE), 1), "{:?}", words(&reply));
+        assert_eq!(trial.held(), ["c-1", "c-2"]);
+    }
+    assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 2]);
+}
+
+/// How long the system wants to be left alone.
+fn pause_of(reply: &Told) -> Option<Duration> {
+    match reply {
+        Err(CallError::Retry { after, pressure: true, .. } | CallError::Throttled { after, .. }) => *after,
+        _ => None,
+    }
+}
+
 fn stops(reply: &Told, cause: Cause) -> bool {
     matches!(reply, Err(CallError::Stop(stop)) if stop.cause == cause && !stop.remedy.is_empty())
 }

@@ -79,6 +79,10 @@ async fn an_archive_counts_for_what_its_answer_says() {
             Answer::json(207, &json!({"status": "COMPLETE", "errors": [null]})),
             vec!["halved UNACCOUNTED", "halved UNACCOUNTED"],
         ),
+        (Answer::json(404, &not_found(&["50001"])), vec!["delivered ALREADY_GONE", "again UNACCOUNTED"]),
+        (Answer::json(404, &not_found(&["50001", "50002"])), vec!["delivered ALREADY_GONE"; 2]),
+        (Answer::json(404, &not_found(&[])), vec!["halved UNACCOUNTED", "halved UNACCOUNTED"]),
+        (Answer::json(404, &json!({"message": "resource not found"})), vec!["stop configuration HTTP_404"]),
         (Answer::json(200, &json!({"status": "PENDING"})), vec!["again UNACCOUNTED", "again UNACCOUNTED"]),
         (Answer::html(200, "<html>"), vec!["retry UNREADABLE_ANSWER"]),
         (Answer::empty(202), vec!["retry UNREADABLE_ANSWER"]),
@@ -91,6 +95,15 @@ async fn an_archive_counts_for_what_its_answer_says() {
         let reply = portal.delete(&[deletion("C-2"), deletion("C-1")]).await;
         assert_eq!(words(&reply), expected, "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_contact_that_vanishes_before_its_archive_is_gone() {
+    let portal = Portal::new().await;
+    words(&portal.upsert(&portal.people([1])).await);
+    let body = json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": "Could not find some objects"});
+    portal.mock.next_of(Endpoint::Archive, Answer::json(404, &body));
+    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["delivered ALREADY_GONE"]);
 }
 
 #[tokio::test]

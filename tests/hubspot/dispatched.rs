@@ -77,10 +77,38 @@ async fn a_429_without_a_word_is_no_outage() {
 
 #[tokio::test]
 async fn an_error_that_names_nobody_finds_its_row_in_the_end() {
-    let portal = Portal::new().await;
+    // Results without a key do not tell either who is missing: the batch is halved until its row is alone.
+    let portal = Portal::with(|habits| habits.hide_properties = true, |_| {}).await;
     portal.mock.fail_unnamed("C-5", json!({"category": "VALIDATION_ERROR"}));
-    let expected = fates([("delivered", 19), ("rejected VALIDATION_ERROR", 1)]);
-    assert_eq!(dispatch(&portal, people(20)).await, expected);
+    let expected = fates([("delivered", 99), ("rejected VALIDATION_ERROR", 1)]);
+    assert_eq!(dispatch(&portal, people(100)).await, expected);
+    let calls = portal.mock.count(Endpoint::Upsert);
+    assert!(calls <= 15, "{calls} calls");
+    portal.assert_polite();
+}
+
+#[tokio::test]
+async fn a_write_whose_own_first_try_is_in_its_way_is_delivered() {
+    let portal = Portal::new().await;
+    let message = "Cannot set PropertyValueCoordinates{propertyName=source_id, value=C-1} on 11. 22 already has that \
+        value.";
+    portal.mock.next(Reply::Reset);
+    portal.mock.next(Answer::json(400, &json!({"category": "VALIDATION_ERROR", "message": message})));
+    assert_eq!(dispatch(&portal, vec![person(1)]).await, fates([("delivered", 1)]));
+    assert_eq!(portal.mock.count(Endpoint::Upsert), 3);
+}
+
+#[tokio::test]
+async fn contacts_that_vanish_before_their_archive_are_gone() {
+    let portal = Portal::new().await;
+    let mut gone = people(5);
+    assert_eq!(dispatch(&portal, gone.clone()).await, fates([("delivered", 5)]));
+    gone.iter_mut().for_each(|change| change.operation = Operation::Delete);
+    let body = json!({"status": "error", "category": "OBJECT_NOT_FOUND"});
+    portal.mock.next_of(Endpoint::Archive, Answer::json(404, &body));
+    assert_eq!(dispatch(&portal, gone).await, fates([("delivered", 5)]));
+    assert_eq!(portal.mock.contacts().len(), 0);
+    portal.assert_polite();
 }
 
 #[tokio::test]

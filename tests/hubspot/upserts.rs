@@ -133,6 +133,43 @@ async fn a_row_that_was_bad_luck_is_delivered_the_second_time() {
         let payloads = portal.people([1, 2]);
         assert_eq!(words(&portal.upsert(&payloads).await), [expected, "delivered"]);
         assert_eq!(words(&portal.upsert(&payloads).await), ["delivered", "delivered"]);
+        assert_eq!(portal.meter.unknown_codes(), 0, "nobody was rejected for it");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_refused_alone_ends_as_it_would_among_others() {
+    let key_clash = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=source_id, value=c-1} on 11. 22 \
+        already has that value.";
+    for (status, error, expected, unknown) in [
+        (409, json!({"category": "CONFLICT"}), "rejected CONFLICT", 0),
+        (409, json!({"category": "CONFLICT", "message": key_clash}), "once VALUE_CLASH", 0),
+        (400, json!({"category": "VALIDATION_ERROR", "message": key_clash}), "once VALUE_CLASH", 0),
+        (400, json!({"message": key_clash}), "once VALUE_CLASH", 0),
+        (404, json!({"category": "OBJECT_NOT_FOUND"}), "once OBJECT_NOT_FOUND", 0),
+        (400, json!({"category": "RATE_LIMITS"}), "again RATE_LIMITS", 0),
+        (400, json!({"category": "BRAND_NEW"}), "rejected BRAND_NEW", 1),
+    ] {
+        for whole in [false, true] {
+            let portal = Portal::new().await;
+            if whole {
+                portal.mock.next(Answer::json(status, &error));
+            } else if error.get("category").is_some() {
+                portal.mock.fail_row("C-1", error.clone(), 1);
+            } else {
+                continue;
+            }
+            assert_eq!(words(&portal.upsert(&portal.people([1])).await), [expected], "{whole} {error}");
+            assert_eq!(portal.meter.unknown_codes(), unknown, "{whole} {error}");
+        }
+    }
+    for (answer, expected) in [
+        (Answer::json(400, &json!({"message": "Invalid input JSON on line 2, column 9"})), "refused HTTP_400 [0]"),
+        (Answer::empty(413), "refused HTTP_413 []"),
+    ] {
+        let portal = Portal::new().await;
+        portal.mock.next(answer);
+        assert_eq!(words(&portal.upsert(&portal.people([1])).await), [expected]);
     }
 }
 

@@ -153,7 +153,8 @@ impl MockHubSpot {
         self.state().lost_answers = times;
     }
 
-    /// Upserts of the contact `id` end with this error, `times` times. Its context gets the trace id.
+    /// What is asked about the contact `id` ends with this error, `times` times: an upsert, whose trace id its context
+    /// gets, or a read, whose id it gets.
     pub fn fail_row(&self, id: &str, error: Value, times: u32) {
         self.state().row_errors.insert(id.to_lowercase(), (error, times));
     }

@@ -7,6 +7,7 @@ mod memory;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use contact_sync::adapters::Adapter;
 use futures_util::future::BoxFuture;
@@ -54,9 +55,9 @@ pub enum Fault {
     Short,
     /// The answer tells of one payload more.
     Long,
-    /// The write of this contact is refused for good, with a success for the call.
+    /// The write or delete of this contact is refused for good, with a success for the call.
     Rejected(&'static str),
-    /// The write of this contact fails for a reason that passes, with a success for the call.
+    /// The write or delete of this contact fails for a reason that passes, with a success for the call.
     Delayed(&'static str),
     /// A batch with this contact in it is refused as a whole, each time.
     Poison(String),
@@ -68,4 +69,6 @@ pub enum Fault {
     Exhausted,
     /// Too many calls at a time.
     Throttled,
+    /// It wants to be left alone for so long.
+    Paused(Duration),
 }

@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
-
+use super::batch_answer::BatchAnswer;
 use super::exchange::Endpoint;
 use super::lookup::Found;
 use super::problem::Problem;
-use super::rows::list;
 use super::{HubSpot, settle, unaccounted};
 use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply};
 
@@ -46,11 +44,15 @@ impl HubSpot {
     ) -> Result<(), CallError> {
         let inputs: Vec<_> = records.keys().map(|id| serde_json::json!({"id": id})).collect();
         let body = serde_json::json!({"inputs": inputs}).to_string().into_bytes();
-        let answer = self.ask(Endpoint::Archive, body, call, |problem| named_by(problem, records)).await?;
-        let rest = if answer.status == 204 {
-            Outcome::Delivered(None)
-        } else {
-            self.read_archived(&answer.rows()?, records, outcomes, call)?
+        let answer = self.send(Endpoint::Archive, body, call).await?;
+        let rest = match answer.not_found() {
+            // Somebody else was faster. What it names is gone, and of the others nothing was archived.
+            Some(problem) => self.read_archived(&BatchAnswer::of(problem), records, outcomes, call)?,
+            None if answer.0.status == 204 => Outcome::Delivered(None),
+            None => {
+                let answer = self.read(&answer, records.len(), |problem| named_by(problem, records))?;
+                self.read_archived(&answer, records, outcomes, call)?
+            }
         };
         for index in records.values().flatten() {
             outcomes[*index].get_or_insert_with(|| rest.clone());
@@ -62,20 +64,19 @@ impl HubSpot {
     /// name.
     fn read_archived(
         &self,
-        answer: &Value,
+        answer: &BatchAnswer<'_>,
         records: &Records,
         outcomes: &mut [Option<Outcome>],
         call: Call<'_>,
     ) -> Result<Outcome, CallError> {
-        let is_complete = answer.get("status").and_then(Value::as_str) == Some("COMPLETE");
-        let mut rest = if is_complete { Outcome::Delivered(None) } else { unaccounted(false) };
-        for error in list(answer, "errors") {
-            let Some(problem) = Problem::read(error) else {
+        let mut rest = if answer.is_complete { Outcome::Delivered(None) } else { unaccounted(false) };
+        for error in &answer.errors {
+            let Some(problem) = error else {
                 rest = unaccounted(true);
                 continue;
             };
-            let outcome = if problem.is("OBJECT_NOT_FOUND") { already_gone() } else { self.judge(&problem, call)? };
-            match named_by(&problem, records) {
+            let outcome = if problem.is("OBJECT_NOT_FOUND") { already_gone() } else { self.judge(problem, call)? };
+            match named_by(problem, records) {
                 rows if rows.is_empty() && records.len() == 1 => rest = outcome,
                 rows if rows.is_empty() => rest = unaccounted(true),
                 rows => rows.into_iter().for_each(|index| outcomes[index] = Some(outcome.clone())),

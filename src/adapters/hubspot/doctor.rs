@@ -94,10 +94,9 @@ impl HubSpot {
         let token = self.auth.token(call).await?;
         let request = self.http.client().get(url).header(AUTHORIZATION, token.header).build();
         let request = request.map_err(|error| HttpError::Connection(error).into_call_error())?;
-        let answer = Answer::new(self.http.send(request, call).await.map_err(HttpError::into_call_error)?);
-        let problem = answer.problem();
-        let answer = self.accept(answer, problem.as_ref(), |_| Vec::new())?;
-        let properties: Properties = serde_json::from_value(answer.json).map_err(|_| {
+        let answer = Answer(self.http.send(request, call).await.map_err(HttpError::into_call_error)?);
+        self.accept(&answer)?;
+        let properties: Properties = serde_json::from_slice(&answer.0.body).map_err(|_| {
             let code = Code::new("UNREADABLE_ANSWER");
             CallError::Retry { code, after: None, pressure: false }
         })?;
@@ -110,7 +109,7 @@ impl HubSpot {
         let id_property = &self.settings.id_property;
         let body = json!({"idProperty": id_property, "properties": [id_property], "inputs": [{"id": NOBODY}]});
         match self.send(Endpoint::Read, body.to_string().into_bytes(), call).await {
-            Ok(answer) if answer.status == 404 => Check::ok(name, "crm.objects.contacts.read"),
+            Ok(answer) if answer.0.status == 404 => Check::ok(name, "crm.objects.contacts.read"),
             answer => self.scope(name, "crm.objects.contacts.read", answer),
         }
     }
@@ -119,18 +118,14 @@ impl HubSpot {
     async fn may_write(&self, call: Call<'_>) -> Check {
         let name = "hubspot scope to write";
         match self.send(Endpoint::Upsert, br#"{"inputs":[]}"#.to_vec(), call).await {
-            Ok(answer) if answer.status == 400 => Check::ok(name, "crm.objects.contacts.write"),
+            Ok(answer) if answer.0.status == 400 => Check::ok(name, "crm.objects.contacts.write"),
             answer => self.scope(name, "crm.objects.contacts.write", answer),
         }
     }
 
     fn scope(&self, name: &'static str, scope: &str, answer: Result<Answer, CallError>) -> Check {
-        let accepted = answer.and_then(|answer| {
-            let problem = answer.problem();
-            self.accept(answer, problem.as_ref(), |_| Vec::new())
-        });
-        match accepted {
-            Ok(_) => Check::ok(name, scope),
+        match answer.and_then(|answer| self.accept(&answer)) {
+            Ok(()) => Check::ok(name, scope),
             Err(error) => Check::fail(name, format!("{}; the scope is {scope}", remedy(&error))),
         }
     }

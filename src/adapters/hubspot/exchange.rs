@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use serde_json::Value;
 
 use super::auth::Token;
+use super::batch_answer::BatchAnswer;
 use super::problem::Problem;
-use super::{HubSpot, Settings, errors, model, sparse};
+use super::{HubSpot, Settings, errors};
 use crate::adapters::http::{HttpAnswer, HttpError};
 use crate::adapters::{Call, CallError, Cause, Code, Stop};
 use crate::telemetry::Quota;
@@ -31,72 +31,51 @@ pub(super) fn batch_url(settings: &Settings) -> String {
     }
 }
 
-/// An answer, and its JSON where it has any.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    /// `null` where the body is none.
-    pub(super) json: Value,
-    http: HttpAnswer,
-}
+/// An answer.
+pub(super) struct Answer(pub(super) HttpAnswer);
 
 impl Answer {
-    /// Every word of it.
-    #[cfg(feature = "admin")]
-    pub(super) fn new(http: HttpAnswer) -> Self {
-        let json = serde_json::from_slice(&http.body).unwrap_or_default();
-        Self { status: http.status, json, http }
-    }
-
-    /// The answer of a batch call, of whose results only what a delivery needs is read.
-    fn of_batch(http: HttpAnswer, settings: &Settings) -> Self {
-        let wanted = [model::STAGE, &settings.id_property, &settings.version_property];
-        let json = sparse::read(&http.body, &wanted).unwrap_or_default();
-        Self { status: http.status, json, http }
-    }
-
     /// The error that it is, where it is one and can be read.
     pub(super) fn problem(&self) -> Option<Problem> {
-        if self.status < 300 { None } else { Problem::read(&self.json) }
+        let Self(http) = self;
+        if http.status < 300 { None } else { Problem::read(&serde_json::from_slice(&http.body).ok()?) }
     }
 
-    /// The object that speaks of the rows. A 2xx without one (a proxy's page, say) says nothing of any.
-    pub(super) fn rows(self) -> Result<Value, CallError> {
-        if self.json.is_object() {
-            return Ok(self.json);
-        }
-        Err(CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false })
+    /// The 404 that speaks of records, and not of the path.
+    pub(super) fn not_found(&self) -> Option<Problem> {
+        self.problem().filter(|problem| self.0.status == 404 && problem.is("OBJECT_NOT_FOUND"))
     }
 }
 
 impl HubSpot {
-    /// Sends `body` and takes a 2xx; anything else is an error, with the rows that `suspects` finds in it.
-    pub(super) async fn ask(
-        &self,
-        endpoint: Endpoint,
-        body: Vec<u8>,
-        call: Call<'_>,
-        suspects: impl Fn(&Problem) -> Vec<usize>,
-    ) -> Result<Answer, CallError> {
-        let answer = self.send(endpoint, body, call).await?;
-        let problem = answer.problem();
-        self.accept(answer, problem.as_ref(), suspects)
+    /// Lets a 2xx pass.
+    pub(super) fn accept(&self, answer: &Answer) -> Result<(), CallError> {
+        if (200..300).contains(&answer.0.status) {
+            return Ok(());
+        }
+        Err(errors::of_answer(&answer.0, answer.problem().as_ref(), &self.settings))
     }
 
-    /// Lets a 2xx pass.
-    pub(super) fn accept(
+    /// What a 2xx says of the `count` rows that were sent; anything else is an error, with the rows that `suspects`
+    /// finds in it. The refusal of one row alone is that row's error, and means what it means among others. Where it
+    /// gives no reason, its status is all that there is.
+    pub(super) fn read<'a>(
         &self,
-        answer: Answer,
-        problem: Option<&Problem>,
+        answer: &'a Answer,
+        count: usize,
         suspects: impl Fn(&Problem) -> Vec<usize>,
-    ) -> Result<Answer, CallError> {
-        if (200..300).contains(&answer.status) {
-            return Ok(answer);
+    ) -> Result<BatchAnswer<'a>, CallError> {
+        let unreadable = || CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false };
+        match (self.accept(answer), answer.problem()) {
+            (Ok(()), _) => BatchAnswer::read(&answer.0.body, &self.settings).ok_or_else(unreadable),
+            (Err(CallError::Refused { .. }), Some(problem)) if count == 1 && problem.gives_a_reason() => {
+                Ok(BatchAnswer::of(problem))
+            }
+            (Err(CallError::Refused { rejection, .. }), Some(problem)) => {
+                Err(CallError::Refused { rejection, suspects: suspects(&problem) })
+            }
+            (Err(error), _) => Err(error),
         }
-        let mut error = errors::of_answer(&answer.http, problem, &self.settings);
-        if let (CallError::Refused { suspects: found, .. }, Some(problem)) = (&mut error, problem) {
-            *found = suspects(problem);
-        }
-        Err(error)
     }
 
     /// Sends `body` with the token at hand, and once more where that is refused and the secret holds another.
@@ -104,7 +83,7 @@ impl HubSpot {
         let body = Bytes::from(body);
         let token = self.auth.token(call).await?;
         let answer = self.send_with(&token, endpoint, body.clone(), call).await?;
-        if answer.status != 401 {
+        if answer.0.status != 401 {
             return Ok(answer);
         }
         call.meter.auth_failure();
@@ -112,7 +91,7 @@ impl HubSpot {
             return Ok(answer);
         };
         let answer = self.send_with(&token, endpoint, body, call).await?;
-        if answer.status == 401 {
+        if answer.0.status == 401 {
             call.meter.auth_failure();
         }
         Ok(answer)
@@ -141,7 +120,7 @@ impl HubSpot {
         if let Some(quota) = quota(&answer) {
             call.meter.note_quota(quota);
         }
-        Ok(Answer::of_batch(answer, &self.settings))
+        Ok(Answer(answer))
     }
 }
 

@@ -1,9 +1,8 @@
 //! What HubSpot holds under our keys: read before a guarded write, and before every delete.
 
-use serde_json::{Value, json};
-
+use super::batch_answer::{BatchAnswer, Record, words};
 use super::exchange::Endpoint;
-use super::problem::{Problem, is_record_id, strings};
+use super::problem::is_record_id;
 use super::rows::Row;
 use super::{HubSpot, unaccounted};
 use crate::adapters::{Call, CallError, Outcome, Payload};
@@ -32,37 +31,33 @@ impl HubSpot {
         properties.extend(Some(self.settings.version_property.as_str()).filter(|name| !name.is_empty()));
         let body = rows.read_body(&properties);
         let answer = self.send(Endpoint::Read, body, call).await?;
-        let answer = match answer.problem() {
+        let answer = match answer.not_found() {
             // Nobody at all was found.
-            Some(problem) if answer.status == 404 && problem.is("OBJECT_NOT_FOUND") => {
-                if rows.named_by(&problem).is_empty() {
-                    return Ok((0..count).map(|_| Found::Nowhere).collect());
-                }
-                json!({"errors": [answer.json]})
+            Some(problem) if rows.named_by(&problem).is_empty() => {
+                return Ok((0..count).map(|_| Found::Nowhere).collect());
             }
-            problem => self.accept(answer, problem.as_ref(), |problem| rows.suspects(problem))?.rows()?,
+            Some(problem) => BatchAnswer::of(problem),
+            None => self.read(&answer, count, |problem| rows.suspects(problem))?,
         };
-        let account = rows.account(&answer);
-        account.rows.iter().map(|row| self.found(*row, &account.problems, call)).collect()
+        rows.account(&answer).into_iter().map(|row| self.found(row, call)).collect()
     }
 
     /// A key of which the answer says nothing is not taken for a free one: a record could be there.
-    fn found(&self, row: Row<'_>, problems: &[Problem], call: Call<'_>) -> Result<Found, CallError> {
+    fn found(&self, row: Row<'_>, call: Call<'_>) -> Result<Found, CallError> {
         Ok(match row {
-            Row::Result(result) => match strings(result.get("id")).next().filter(|id| is_record_id(id)) {
-                Some(id) => Found::Record { id, version: self.version_in(result) },
+            Row::Result(result) => match words(result.id).next().filter(|id| is_record_id(id)) {
+                Some(id) => Found::Record { id: id.into_owned(), version: version_in(result) },
                 None => Found::Unsettled(unaccounted(false)),
             },
-            Row::Problem(index) if problems[index].is("OBJECT_NOT_FOUND") => Found::Nowhere,
-            Row::Problem(index) => Found::Unsettled(self.judge(&problems[index], call)?),
+            Row::Problem(problem) if problem.is("OBJECT_NOT_FOUND") => Found::Nowhere,
+            Row::Problem(problem) => Found::Unsettled(self.judge(problem, call)?),
             Row::Counted => Found::Unsettled(unaccounted(true)),
             Row::Nothing { lost } => Found::Unsettled(unaccounted(lost)),
         })
     }
+}
 
-    /// HubSpot's numbers are texts, perhaps with decimals.
-    fn version_in(&self, result: &Value) -> Option<u64> {
-        let text = strings(result.get("properties")?.get(&self.settings.version_property)).next()?;
-        text.trim().split('.').next()?.parse().ok()
-    }
+/// HubSpot's numbers are texts, perhaps with decimals.
+fn version_in(result: &Record<'_>) -> Option<u64> {
+    words(result.properties.version).next()?.trim().split('.').next()?.parse().ok()
 }

@@ -3,6 +3,7 @@
 //! <https://developers.hubspot.com/docs/api-reference/latest/crm/objects/contacts/guide>
 
 mod auth;
+mod batch_answer;
 mod delete;
 #[cfg(feature = "admin")]
 mod doctor;
@@ -13,7 +14,6 @@ mod model;
 mod problem;
 mod rows;
 mod settings;
-mod sparse;
 mod upsert;
 
 use std::sync::Arc;
@@ -80,10 +80,11 @@ impl HubSpot {
         if let Some(stop) = errors::of_settings(problem, &self.settings) {
             return Err(CallError::Stop(stop));
         }
-        if !errors::is_known(problem) {
+        let outcome = errors::of_row(problem, &self.settings);
+        if matches!(outcome, Outcome::Rejected(_)) && !errors::is_known(problem) {
             call.meter.unknown_code();
         }
-        Ok(errors::of_row(problem, &self.settings))
+        Ok(outcome)
     }
 }
 

@@ -72,6 +72,11 @@ impl Problem {
         self.code.as_ref().or(self.category.as_ref())
     }
 
+    /// Whether it says anything that the table of rows can judge.
+    pub(super) fn gives_a_reason(&self) -> bool {
+        self.code().is_some() || self.clash.is_some()
+    }
+
     /// Whether its category or its code is `name`.
     pub(super) fn is(&self, name: &str) -> bool {
         [&self.code, &self.category].into_iter().flatten().any(|code| code.as_str() == name)
@@ -148,7 +153,7 @@ impl Problem {
 }
 
 /// A text, a number, or a list of them, as texts.
-pub(super) fn strings(value: Option<&Value>) -> impl Iterator<Item = String> {
+pub(super) fn strings(value: Option<&Value>) -> impl Iterator<Item = String> + use<> {
     let one = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

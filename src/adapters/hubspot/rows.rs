@@ -6,22 +6,22 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::problem::{Problem, strings};
+use super::batch_answer::{BatchAnswer, Record, text, words};
+use super::problem::Problem;
 use crate::adapters::Payload;
 use crate::contact::ContactId;
 
 /// What an answer says of one row.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy)]
 pub(super) enum Row<'v> {
     /// This is its result.
-    Result(&'v Value),
+    Result(&'v Record<'v>),
     /// It is among results that carry no key, and no row is without one.
     Counted,
-    /// This is its error, by its index in [`Account::problems`].
-    Problem(usize),
+    /// This is its error.
+    Problem(&'v Problem),
     /// Nothing. `lost`: the answer also has parts that name no row, and one of them may be about this one.
     Nothing {
         /// Whether there are such parts.
@@ -29,17 +29,15 @@ pub(super) enum Row<'v> {
     },
 }
 
-/// An answer, sorted by rows.
-pub(super) struct Account<'v> {
-    /// One for each row, in the request's order.
-    pub(super) rows: Vec<Row<'v>>,
-    /// The errors.
-    pub(super) problems: Vec<Problem>,
+impl Row<'_> {
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Nothing { .. })
+    }
 }
 
 /// The rows of one request.
 pub(super) struct Rows<'a> {
-    payloads: Vec<&'a Payload>,
+    pub(super) payloads: Vec<&'a Payload>,
     by_key: HashMap<&'a str, usize>,
     id_property: &'a str,
 }
@@ -85,23 +83,20 @@ impl<'a> Rows<'a> {
         body.to_string().into_bytes()
     }
 
-    /// Sorts `answer` by rows. What is unaccounted is told, whatever the status was: HubSpot is known to say
-    /// `COMPLETE` with no results. <https://github.com/rudderlabs/rudder-transformer/pull/5147>
-    pub(super) fn account<'v>(&self, answer: &'v Value) -> Account<'v> {
+    /// Sorts `answer` by rows, in the request's order. What is unaccounted is told, whatever the status was: HubSpot is
+    /// known to say `COMPLETE` with no results. <https://github.com/rudderlabs/rudder-transformer/pull/5147>
+    pub(super) fn account<'v>(&self, answer: &'v BatchAnswer<'v>) -> Vec<Row<'v>> {
         let mut rows = vec![Row::Nothing { lost: false }; self.payloads.len()];
-        let is_open = |row: &Row<'_>| matches!(row, Row::Nothing { .. });
-        let (problems, lost) = self.take_errors(list(answer, "errors"), &mut rows);
+        let lost = self.take_errors(&answer.errors, &mut rows);
         let mut anonymous = HashMap::new();
-        for result in list(answer, "results") {
+        for result in &answer.results {
             match self.row_of_result(result) {
-                Some(row) if is_open(&rows[row]) => rows[row] = Row::Result(result),
-                None if self.is_anonymous(result) => {
-                    anonymous.extend(strings(result.get("id")).map(|id| (id, result)));
-                }
+                Some(row) if rows[row].is_open() => rows[row] = Row::Result(result),
+                None if is_anonymous(result) => anonymous.extend(words(result.id).map(|id| (id, result))),
                 Some(_) | None => {}
             }
         }
-        let open = rows.iter().filter(|row| is_open(row)).count();
+        let open = rows.iter().filter(|row| row.is_open()).count();
         let rest = match &lost[..] {
             [] if anonymous.len() == open => match anonymous.into_values().next() {
                 Some(result) if rows.len() == 1 => Row::Result(result),
@@ -110,31 +105,29 @@ impl<'a> Rows<'a> {
             [problem] if open == 1 && anonymous.is_empty() => problem.map_or(Row::Nothing { lost: true }, Row::Problem),
             lost => Row::Nothing { lost: !lost.is_empty() || !anonymous.is_empty() },
         };
-        rows.iter_mut().filter(|row| is_open(row)).for_each(|row| *row = rest);
-        Account { rows, problems }
+        rows.iter_mut().filter(|row| row.is_open()).for_each(|row| *row = rest);
+        rows
     }
 
-    /// The errors, and those among them that name no row; an unreadable one is `None` there.
-    fn take_errors(&self, errors: &[Value], rows: &mut [Row<'_>]) -> (Vec<Problem>, Vec<Option<usize>>) {
-        let mut problems = Vec::new();
+    /// Gives rows their errors, and those back that name no row; an unreadable one is `None`.
+    fn take_errors<'v>(&self, errors: &'v [Option<Problem>], rows: &mut [Row<'v>]) -> Vec<Option<&'v Problem>> {
         let mut lost = Vec::new();
         for error in errors {
-            let Some(problem) = Problem::read(error) else {
+            let Some(problem) = error else {
                 lost.push(None);
                 continue;
             };
-            let named = self.named_by(&problem);
+            let named = self.named_by(problem);
             if named.is_empty() {
-                lost.push(Some(problems.len()));
+                lost.push(Some(problem));
             }
             for row in named {
-                if matches!(rows[row], Row::Nothing { .. }) {
-                    rows[row] = Row::Problem(problems.len());
+                if rows[row].is_open() {
+                    rows[row] = Row::Problem(problem);
                 }
             }
-            problems.push(problem);
         }
-        (problems, lost)
+        lost
     }
 
     /// The rows that `problem` names.
@@ -164,9 +157,9 @@ impl<'a> Rows<'a> {
         (0..self.payloads.len()).filter(|row| is_quoted(self.payloads[*row])).collect()
     }
 
-    fn row_of_result(&self, result: &Value) -> Option<usize> {
-        let traced = strings(result.get("objectWriteTraceId")).find_map(|id| self.row_of_trace_id(&id));
-        traced.or_else(|| self.row_of_key(self.key_of(result)?))
+    fn row_of_result(&self, result: &Record<'_>) -> Option<usize> {
+        let traced = words(result.trace_id).find_map(|id| self.row_of_trace_id(&id));
+        traced.or_else(|| self.row_of_key(&text(result.properties.key)?))
     }
 
     fn row_of_trace_id(&self, id: &str) -> Option<usize> {
@@ -174,21 +167,12 @@ impl<'a> Rows<'a> {
     }
 
     fn row_of_key(&self, id: &str) -> Option<usize> {
-        self.by_key.get(ContactId::new(id)?.key()).copied()
-    }
-
-    fn is_anonymous(&self, result: &Value) -> bool {
-        self.key_of(result).is_none() && result.get("objectWriteTraceId").is_none_or(Value::is_null)
-    }
-
-    fn key_of<'v>(&self, result: &'v Value) -> Option<&'v str> {
-        result.get("properties")?.get(self.id_property)?.as_str()
+        self.by_key.get(id).or_else(|| self.by_key.get(ContactId::new(id)?.key())).copied()
     }
 }
 
-/// The list under `name`, empty where it is missing or none.
-pub(super) fn list<'v>(answer: &'v Value, name: &str) -> &'v [Value] {
-    answer.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+fn is_anonymous(result: &Record<'_>) -> bool {
+    text(result.properties.key).is_none() && result.trace_id.is_none()
 }
 
 fn email_of(payload: &Payload) -> Option<String> {

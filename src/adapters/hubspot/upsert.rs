@@ -1,8 +1,9 @@
 //! Writing: what the guard leaves, as one batch upsert.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::batch_answer::{Record, text};
 use super::exchange::{Endpoint, from_part};
 use super::lookup::Found;
 use super::rows::Row;
@@ -48,22 +49,20 @@ impl HubSpot {
     }
 
     async fn write_all(&self, payloads: Vec<&Payload>, call: Call<'_>) -> Reply {
-        let sent_stages: Vec<_> = payloads.iter().map(|payload| stage_in(payload)).collect();
         let rows = self.rows(payloads);
         let Ok(body) = rows.upsert_body() else {
             let rejection = Rejection::new(Code::new("UNWRITABLE"), "the record cannot be written as JSON");
             return Err(CallError::Refused { rejection, suspects: Vec::new() });
         };
-        let answer = self.ask(Endpoint::Upsert, body, call, |problem| rows.suspects(problem)).await?;
-        let answer = answer.rows()?;
-        let account = rows.account(&answer);
-        let mut outcomes = Vec::with_capacity(account.rows.len());
-        for (row, sent) in account.rows.iter().zip(sent_stages) {
+        let answer = self.send(Endpoint::Upsert, body, call).await?;
+        let answer = self.read(&answer, rows.payloads.len(), |problem| rows.suspects(problem))?;
+        let mut outcomes = Vec::with_capacity(rows.payloads.len());
+        for (payload, row) in rows.payloads.iter().zip(rows.account(&answer)) {
             outcomes.push(match row {
-                Row::Result(result) => Outcome::Delivered(kept_stage(result, sent.as_deref())),
+                Row::Result(record) => Outcome::Delivered(kept_stage(record, payload)),
                 Row::Counted => Outcome::Delivered(None),
-                Row::Problem(index) => self.judge(&account.problems[*index], call)?,
-                Row::Nothing { lost } => unaccounted(*lost),
+                Row::Problem(problem) => self.judge(problem, call)?,
+                Row::Nothing { lost } => unaccounted(lost),
             });
         }
         let is_kept = |outcome: &&Outcome| matches!(outcome, Outcome::Delivered(Some(_)));
@@ -80,18 +79,21 @@ fn open(outcomes: &[Option<Outcome>]) -> Vec<usize> {
     (0..outcomes.len()).filter(|index| outcomes[*index].is_none()).collect()
 }
 
-fn stage_in(payload: &Payload) -> Option<String> {
+/// A stage only moves forward: HubSpot ignores a backward one with a 2xx. That is told, and is no failure.
+fn kept_stage(record: &Record<'_>, payload: &Payload) -> Option<Code> {
+    let (held, sent) = (record.properties.stage?, payload.body.as_deref()?);
+    if model::begins_with_stage(sent, held) {
+        return None;
+    }
+    let is_other = !text(Some(held))?.eq_ignore_ascii_case(&stage_in(sent)?);
+    is_other.then(|| Code::new("LIFECYCLE_STAGE_KEPT"))
+}
+
+fn stage_in(body: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Body {
         lifecyclestage: Option<String>,
     }
-    let body: Body = serde_json::from_str(payload.body.as_ref()?.get()).ok()?;
+    let body: Body = serde_json::from_str(body.get()).ok()?;
     body.lifecyclestage
-}
-
-/// A stage only moves forward: HubSpot ignores a backward one with a 2xx. That is told, and is no failure.
-fn kept_stage(result: &Value, sent: Option<&str>) -> Option<Code> {
-    let held = result.get("properties")?.get(model::STAGE)?.as_str()?;
-    let is_other = !held.eq_ignore_ascii_case(sent?);
-    is_other.then(|| Code::new("LIFECYCLE_STAGE_KEPT"))
 }

@@ -91,14 +91,17 @@ impl State {
     }
 
     fn error_of(&mut self, input: &Upsert) -> Option<Value> {
-        if let Some((error, times)) = self.row_errors.get_mut(&input.id.to_lowercase())
-            && *times > 0
-        {
-            *times -= 1;
-            return Some(error.clone());
+        if let Some(error) = self.scripted_error(&input.id) {
+            return Some(error);
         }
         let (id_property, require_a_name) = (&self.habits.id_property, self.habits.require_a_name);
         self.store.error_of(&input.id, &input.properties, id_property, require_a_name)
+    }
+
+    fn scripted_error(&mut self, id: &str) -> Option<Value> {
+        let (error, times) = self.row_errors.get_mut(&id.to_lowercase()).filter(|(_, times)| *times > 0)?;
+        *times -= 1;
+        Some(error.clone())
     }
 
     fn apply(&mut self, input: &Upsert) -> Value {
@@ -124,21 +127,26 @@ impl State {
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
         self.check_key(batch.id_property.as_deref())?;
         let asked = batch.properties.unwrap_or_default();
-        let (mut results, mut missing) = (Vec::new(), Vec::new());
+        let (mut results, mut missing, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for input in &inputs {
+            if let Some(mut error) = self.scripted_error(&input.id) {
+                error["context"]["ids"] = json!([input.id]);
+                errors.push(error);
+                continue;
+            }
             match self.store.find(&input.id) {
                 Some(record) => results.push(shown(record, asked.iter())),
                 None => missing.push(&input.id),
             }
         }
         results.reverse();
-        if missing.is_empty() {
-            return Ok(complete(200, &results, &[]));
+        if !missing.is_empty() {
+            let message =
+                "Could not get some CONTACT objects, they may be deleted or not exist. Check that ids are valid.";
+            errors.push(json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": message,
+                "context": {"ids": missing}}));
         }
-        let message = "Could not get some CONTACT objects, they may be deleted or not exist. Check that ids are valid.";
-        let error = json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": message,
-            "context": {"ids": missing}});
-        Ok(complete(207, &results, &[error]))
+        Ok(complete(if errors.is_empty() { 200 } else { 207 }, &results, &errors))
     }
 
     pub(super) fn archive(&mut self, body: &[u8]) -> Result<Answer, Refusal> {

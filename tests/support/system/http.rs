@@ -14,7 +14,7 @@ use super::super::mock_hubspot::limited;
 use super::super::mock_salesforce::{Endpoint, refusal, row_error};
 use super::super::org::{self, Org};
 use super::super::portal::{self, Portal};
-use super::super::server::Mangle;
+use super::super::server::{Answer, Mangle};
 use super::{Fault, Records, System};
 
 pub fn salesforce() -> BoxFuture<'static, Box<dyn System>> {
@@ -75,6 +75,10 @@ impl System for Org {
             Fault::Throttled => {
                 self.mock.next(refusal(403, "REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded."));
             }
+            Fault::Paused(pause) => {
+                let away = refusal(503, "SERVER_UNAVAILABLE", "Server Unavailable");
+                self.mock.next(away.with_header("retry-after", pause.as_secs()));
+            }
         }
         true
     }
@@ -122,6 +126,7 @@ impl System for Portal {
             Fault::Revoked => self.mock.rotate_token("pat-mock-2"),
             Fault::Exhausted => self.mock.next(limited("DAILY", "daily")),
             Fault::Throttled => self.mock.next(limited("SECONDLY", "secondly")),
+            Fault::Paused(pause) => self.mock.next(Answer::empty(423).with_header("retry-after", pause.as_secs())),
         }
         true
     }

@@ -24,6 +24,8 @@ pub enum Lie {
     BlamesRecords,
     /// Tries again by itself.
     TriesAgain,
+    /// Keeps to itself how long the system wants to be left alone.
+    HidesPauses,
     /// Says that it takes more than the system does.
     TakesTooMuch,
     /// Lets the first change win.
@@ -84,6 +86,11 @@ impl Liar {
             Lie::BlamesRecords if reply.is_err() => {
                 all(|| Outcome::Rejected(Rejection::new(Code::new("BLAMED"), "whatever happened")))
             }
+            Lie::HidesPauses => reply.map_err(|error| match error {
+                CallError::Retry { code, pressure, .. } => CallError::Retry { code, after: None, pressure },
+                CallError::Throttled { code, .. } => CallError::Throttled { code, after: None },
+                error => error,
+            }),
             _ => reply,
         }
     }

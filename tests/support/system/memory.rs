@@ -49,6 +49,7 @@ impl System for Arc<Memory> {
             Fault::Throttled => {
                 Next::Error(CallError::Throttled { code: Code::new("TOO_MANY"), after: Some(Duration::from_secs(1)) })
             }
+            Fault::Paused(pause) => Next::Error(CallError::Throttled { code: Code::new("BUSY"), after: Some(pause) }),
             Fault::Reply(_) | Fault::Mangled(_) | Fault::Short | Fault::Long | Fault::Expired | Fault::Revoked => {
                 return false;
             }

@@ -156,6 +156,25 @@ fn an_attribute_cannot_take_the_keys_place() {
 }
 
 #[test]
+fn a_body_that_begins_with_its_stage_need_not_be_read() {
+    let raw = |json: &str| RawValue::from_string(json.to_owned()).expect("JSON");
+    let change = change(ContactType::Customer, |contact| contact.city = value("London"));
+    let body = transform(&[&change], &settings()).body.expect("a body");
+    for (stage, expected) in [
+        (r#""customer""#, true),
+        (r#""custom""#, false),
+        (r#""customers""#, false),
+        (r#""other""#, false),
+        (r#""customer\",\"source_id""#, false),
+        ("7", false),
+        ("null", false),
+    ] {
+        assert_eq!(begins_with_stage(&body, &raw(stage)), expected, "{stage}");
+    }
+    assert!(!begins_with_stage(&raw(r#"{"city":"x","lifecyclestage":"customer"}"#), &raw(r#""customer""#)));
+}
+
+#[test]
 fn long_texts_are_cut_between_characters_and_counted() {
     let long = change(ContactType::Lead, |contact| {
         contact.first_name = value(&"é".repeat(LONGEST_TEXT));

@@ -1,6 +1,7 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::adapters::hubspot::model::tests::settings;
 
 fn payload(id: &str, body: &Value) -> Payload {
     let body = serde_json::value::to_raw_value(body).expect("JSON");
@@ -17,16 +18,21 @@ fn rows(payloads: &[Payload]) -> Rows<'_> {
 
 /// The account of three rows, a letter each: result, counted, problem, nothing, lost.
 fn account(answer: &Value) -> String {
-    let payloads = payloads(3);
-    let account = rows(&payloads).account(answer);
-    let letter = |row: &Row<'_>| match row {
+    account_of(3, answer)
+}
+
+fn account_of(count: usize, answer: &Value) -> String {
+    let payloads = payloads(count);
+    let body = answer.to_string();
+    let answer = BatchAnswer::read(body.as_bytes(), &settings()).expect("an object");
+    let letter = |row: Row<'_>| match row {
         Row::Result(_) => 'r',
         Row::Counted => 'c',
         Row::Problem(_) => 'p',
         Row::Nothing { lost: false } => 'n',
         Row::Nothing { lost: true } => 'l',
     };
-    account.rows.iter().map(letter).collect()
+    rows(&payloads).account(&answer).into_iter().map(letter).collect()
 }
 
 #[test]
@@ -92,9 +98,6 @@ fn each_input_has_its_own_line_and_trace_id() {
 
 #[test]
 fn a_row_that_is_alone_has_the_only_result() {
-    let payloads = payloads(1);
-    let answer = json!({"results": [{"id": "9", "properties": null}]});
-    assert_eq!(rows(&payloads).account(&answer).rows, [Row::Result(&answer["results"][0])]);
-    let answer = json!({"results": [{"id": "9", "properties": {"source_id": "somebody"}}]});
-    assert_eq!(rows(&payloads).account(&answer).rows, [Row::Nothing { lost: false }]);
+    assert_eq!(account_of(1, &json!({"results": [{"id": "9", "properties": null}]})), "r");
+    assert_eq!(account_of(1, &json!({"results": [{"id": "9", "properties": {"source_id": "somebody"}}]})), "n");
 }
