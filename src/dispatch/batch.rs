@@ -22,7 +22,8 @@ pub(super) struct Unit {
 pub(super) struct Search {
     /// Parts not sent yet; the last is next.
     pub(super) rest: Vec<Vec<Job>>,
-    /// Calls that the search may still add.
+    /// Calls of the adapter that the search may still add: one request each for upserts without a guard, two for others,
+    /// whose part is looked up anew.
     pub(super) calls_left: u32,
 }
 
