@@ -54,7 +54,7 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
     for (document, parts) in [
         ("[pipeline]\nspeed = 3", ["`pipeline.speed`", "queue_capacity"]),
         ("[salesforce.status]\nlaed = \"New\"", ["`salesforce.status.laed`", "prospect"]),
-        ("[pipeline]\nqueue_capacity = \"many\"", ["`pipeline.queue_capacity`", "a whole number"]),
+        ("[pipeline]\nqueue_capacity = \"many\"", ["`pipeline.queue_capacity`", "a whole number, 1 to 100000"]),
         ("[salesforce]\nbatch_size = 201", ["`salesforce.batch_size`", "1 to 200"]),
         ("[hubspot]\nbatch_size = 101", ["`hubspot.batch_size`", "1 to 100"]),
         ("[hubspot]\nbatch_size = 0", ["`hubspot.batch_size`", "1 to 100"]),
@@ -85,17 +85,51 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
         ("[hubspot]\napi_version = \"2026-13\"", ["`hubspot.api_version`", "YYYY-MM"]),
         ("[salesforce.attributes]\nplan = \"Plan c\"", ["`salesforce.attributes.plan`", "letters"]),
         ("[salesforce.attributes]\nplan = \"source_id__C\"", ["`salesforce.attributes.plan`", "external_id_field"]),
-        ("[hubspot.attributes]\na = \"plan\"\nb = \"plan\"", ["`hubspot.attributes.b`", "taken by `a`"]),
+        ("[hubspot.attributes]\na = \"plan\"\nb = \"plan\"", ["`hubspot.attributes.b`", "taken by `hubspot.attributes.a`"]),
         ("[hubspot.attributes]\na = 3", ["`hubspot.attributes.a`", "a text"]),
         ("hubspot = 3", ["`hubspot`", "a table"]),
         ("[log]\naudit = true", ["`log.audit`", "a text"]),
         ("[log]\naudit = \"some\"", ["`log.audit`", "failures"]),
-        ("refresh_secs = -1", ["`refresh_secs`", "a whole number, 0 or more"]),
+        ("refresh_secs = -1", ["`refresh_secs` is `-1`", "a whole number, 0 to 86400"]),
+        ("[hubspot]\nbatch_size = -1", ["`hubspot.batch_size` is `-1`", "a whole number, 1 to 100"]),
+        (
+            "[salesforce]\nrate_limit = { requests = 5_000_000_000 }",
+            ["`salesforce.rate_limit.requests` is `5000000000`", "a whole number, 1 to 1000000"],
+        ),
     ] {
         let error = refused(document);
         assert!(error.starts_with("the file settings.toml, line "), "{error}");
         assert!(parts.iter().all(|part| error.contains(part)), "{document}\n{error}");
         assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn no_two_values_go_to_one_field() {
+    let own = "taken by the contact's own values";
+    for (document, by) in [
+        ("[salesforce]\nversion_field = \"Source_Id__c\"", "taken by `salesforce.external_id_field`"),
+        ("[salesforce]\nversion_field = \"source_id__C\"", "taken by `salesforce.external_id_field`"),
+        ("[salesforce]\nversion_field = \"LastName\"", own),
+        ("[salesforce]\nexternal_id_field = \"Id\"", own),
+        ("[hubspot]\nversion_property = \"source_id\"", "taken by `hubspot.id_property`"),
+        ("[hubspot]\ntype_property = \"Source_id\"", "taken by `hubspot.id_property`"),
+        ("[hubspot]\ntype_property = \"kind\"\nversion_property = \"kind\"", "taken by `hubspot.type_property`"),
+        ("[hubspot]\ntype_property = \"lifecyclestage\"", own),
+        ("[hubspot]\nid_property = \"email\"", own),
+        ("[salesforce.attributes]\nx = \"attributes\"", own),
+        ("[salesforce.attributes]\nx = \"Id\"", own),
+        ("[salesforce.attributes]\nx = \"LastName\"", own),
+        ("[salesforce.attributes]\nx = \"lastname\"", own),
+        ("[salesforce.attributes]\nx = \"Status\"", own),
+        ("[hubspot.attributes]\nx = \"lifecyclestage\"", own),
+        ("[hubspot.attributes]\nx = \"LastName\"", own),
+        ("[hubspot.attributes]\nx = \"zip\"", own),
+        ("[hubspot.attributes]\nx = \"hs_object_id\"", own),
+        ("[hubspot]\ntype_property = \"kind\"\nattributes = { x = \"kind\" }", "taken by `hubspot.type_property`"),
+    ] {
+        let error = refused(document);
+        assert!(error.contains(by) && error.ends_with("allowed: a field that nothing else goes to"), "{document}\n{error}");
     }
 }
 

@@ -1,55 +1,32 @@
 //! What a well-formed document may still get wrong: impossible values.
 
+mod names;
+mod ranges;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 
 use reqwest::Url;
 
+use self::names::{fields, name};
+use self::ranges::{inside, within};
+pub(super) use self::ranges::{range, shown};
 use super::{Preset, Settings};
 use crate::adapters::http::check_url;
 use crate::adapters::{hubspot, salesforce};
 use crate::dispatch::settings::{RateLimit, Retry};
 
-/// What each number may be. A margin and the first delays have a second limit besides, in the value of another key.
-pub(super) const RANGES: [(&str, RangeInclusive<u64>); 23] = [
-    ("refresh_secs", 0..=86_400),
-    ("pipeline.concurrency_share", 1..=10_000),
-    ("pipeline.transform_concurrency", 1..=10_000),
-    ("pipeline.queue_capacity", 1..=100_000),
-    ("pipeline.deadline_margin_ms", 1..=899_999),
-    ("pipeline.fallback_budget_ms", 1..=900_000),
-    ("salesforce.batch_size", 1..=salesforce::Settings::LARGEST_BATCH as u64),
-    ("salesforce.max_in_flight", 1..=100),
-    ("salesforce.request_timeout_ms", 1..=600_000),
-    ("salesforce.rate_limit.requests", 1..=1_000_000),
-    ("salesforce.rate_limit.per_ms", 1..=86_400_000),
-    ("salesforce.retry.max_attempts", 1..=20),
-    ("salesforce.retry.base_delay_ms", 1..=900_000),
-    ("salesforce.retry.max_delay_ms", 1..=900_000),
-    ("hubspot.batch_size", 1..=hubspot::Settings::LARGEST_BATCH as u64),
-    ("hubspot.max_in_flight", 1..=100),
-    ("hubspot.request_timeout_ms", 1..=600_000),
-    ("hubspot.rate_limit.requests", 1..=1_000_000),
-    ("hubspot.rate_limit.per_ms", 1..=86_400_000),
-    ("hubspot.retry.max_attempts", 1..=20),
-    ("hubspot.retry.base_delay_ms", 1..=900_000),
-    ("hubspot.retry.max_delay_ms", 1..=900_000),
-    ("state.ttl_hours", 1..=8760),
-];
-
 /// A value that cannot be: its key, what is wrong and what is allowed.
 pub(super) struct Problem {
     pub(super) key: Cow<'static, str>,
     /// The key whose value it does not go together with.
-    other: Option<&'static str>,
+    other: Option<Cow<'static, str>>,
     pub(super) trouble: String,
 }
 
 impl Problem {
     /// The same, where `other` is as much to blame.
     fn beside(self, other: &'static str) -> Self {
-        Self { other: Some(other), ..self }
+        Self { other: Some(other.into()), ..self }
     }
 
     /// The same, with a word on the limit that comes from `other`.
@@ -60,7 +37,7 @@ impl Problem {
 
     /// Every key that may be the one to change.
     pub(super) fn keys(&self) -> Vec<&str> {
-        std::iter::once(&*self.key).chain(self.other).collect()
+        std::iter::once(&*self.key).chain(self.other.as_deref()).collect()
     }
 }
 
@@ -119,13 +96,12 @@ fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> Verdict
     let recent = version.and_then(|version| version.parse::<u32>().ok()).is_some_and(|version| version >= 46);
     holds("salesforce.api_version", recent, || format!("is `{}`; allowed: v46.0 or later", section.api_version))?;
     name("salesforce.sobject", &section.sobject)?;
-    name("salesforce.external_id_field", &section.external_id_field)?;
-    optional_name("salesforce.version_field", &section.version_field)?;
-    let reserved = [
+    let special = [
         ("salesforce.external_id_field", &*section.external_id_field),
         ("salesforce.version_field", &*section.version_field),
     ];
-    attributes("salesforce.attributes", &section.attributes, reserved)?;
+    name(special[0].0, special[0].1)?;
+    fields(&salesforce::own_fields(), &special, "salesforce.attributes", &section.attributes)?;
     within("salesforce.batch_size", section.batch_size)?;
     within("salesforce.max_in_flight", section.max_in_flight)?;
     within("salesforce.request_timeout_ms", section.request_timeout_ms)?;
@@ -159,12 +135,13 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
     });
     let known = dated || section.api_version == "v3";
     holds("hubspot.api_version", known, || format!("is `{}`; allowed: YYYY-MM or v3", section.api_version))?;
-    name("hubspot.id_property", &section.id_property)?;
-    optional_name("hubspot.type_property", &section.type_property)?;
-    optional_name("hubspot.version_property", &section.version_property)?;
-    let reserved =
-        [("hubspot.id_property", &*section.id_property), ("hubspot.version_property", &*section.version_property)];
-    attributes("hubspot.attributes", &section.attributes, reserved)?;
+    let special = [
+        ("hubspot.id_property", &*section.id_property),
+        ("hubspot.type_property", &*section.type_property),
+        ("hubspot.version_property", &*section.version_property),
+    ];
+    name(special[0].0, special[0].1)?;
+    fields(&hubspot::own_properties(), &special, "hubspot.attributes", &section.attributes)?;
     within("hubspot.batch_size", section.batch_size)?;
     within("hubspot.max_in_flight", section.max_in_flight)?;
     within("hubspot.request_timeout_ms", section.request_timeout_ms)?;
@@ -211,40 +188,6 @@ fn hosts(key: &'static str, hosts: &[String]) -> Verdict {
     holds(key, bad.is_none(), || "names something else than a host; allowed: hosts in lower case, no port".to_owned())
 }
 
-fn optional_name(key: &'static str, text: &str) -> Verdict {
-    if text.is_empty() { Ok(()) } else { name(key, text) }
-}
-
-/// Custom fields have names of the system, each one attribute's, and none takes the place of the key or the version.
-fn attributes(key: &str, named: &BTreeMap<String, String>, reserved: [(&'static str, &str); 2]) -> Verdict {
-    let mut taken: Vec<(&str, &str)> = reserved.into_iter().filter(|(_, field)| !field.is_empty()).collect();
-    for (attribute, field) in named {
-        let at = |problem: Problem| Problem { key: format!("{key}.{attribute}").into(), ..problem };
-        name("", field).map_err(at)?;
-        let other = taken.iter().find(|(_, taken)| taken.eq_ignore_ascii_case(field)).map(|(other, _)| *other);
-        let trouble = || format!("is `{field}`, which is taken by `{}`; allowed: each once", other.unwrap_or_default());
-        holds("", other.is_none(), trouble).map_err(at)?;
-        taken.push((attribute, field));
-    }
-    Ok(())
-}
-
-/// Names go into URLs, queries and JSON keys: the systems themselves allow nothing else in them.
-fn name(key: &'static str, text: &str) -> Verdict {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    holds(key, plain, || format!("is `{text}`; allowed: an API name of letters, digits and underscores"))
-}
-
-/// Whether a number lies in its key's range of [`RANGES`].
-fn within<T: TryInto<u64>>(key: &'static str, value: T) -> Verdict {
-    let range = RANGES.iter().find(|(known, _)| *known == key).map_or(&(0..=u64::MAX), |(_, range)| range);
-    inside(key, value.try_into().unwrap_or(u64::MAX), range)
-}
-
-fn inside(key: &'static str, value: u64, range: &RangeInclusive<u64>) -> Verdict {
-    holds(key, range.contains(&value), || format!("is {value}; allowed: {} to {}", range.start(), range.end()))
-}
-
-fn holds(key: &'static str, condition: bool, trouble: impl FnOnce() -> String) -> Verdict {
+fn holds(key: impl Into<Cow<'static, str>>, condition: bool, trouble: impl FnOnce() -> String) -> Verdict {
     if condition { Ok(()) } else { Err(Problem { key: key.into(), other: None, trouble: trouble() }) }
 }

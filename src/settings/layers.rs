@@ -154,7 +154,9 @@ impl Layers {
             }
             Kind::UnknownVariant(name, allowed) => format!("is `{name}`; allowed: {}", allowed.join(", ")),
             Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-                format!("is {}; allowed: {}", written(actual), wanted(expected))
+                let number = check::range(&path.join(".")).map(|range| format!("a whole number, {}", check::shown(range)));
+                let allowed = number.unwrap_or_else(|| wanted(expected).to_owned());
+                format!("is {}; allowed: {allowed}", written(actual))
             }
             other => one_line(&other.to_string()),
         };
@@ -184,10 +186,9 @@ fn written(actual: &Actual) -> String {
     }
 }
 
-/// What serde expects, in TOML's words.
+/// What serde expects where no number is, in TOML's words.
 fn wanted(expected: &str) -> &str {
     match expected {
-        "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
         "a boolean" => "true or false",
         "a string" => "a text",
         "a sequence" => "a list",

@@ -4,6 +4,8 @@
 //! Each section's type lives beside the code that obeys it. `defaults.toml` says what each key means, once.
 
 mod check;
+#[cfg(feature = "admin")]
+mod effective;
 mod environment;
 mod layers;
 #[cfg(feature = "admin")]
@@ -14,10 +16,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "admin")]
+pub use effective::{Effective, effective};
 pub use environment::Environment;
 pub use layers::{Layer, Layers, load};
 #[cfg(feature = "admin")]
-pub use schema::{Effective, effective, schema};
+pub use schema::schema;
 pub use source::{DocumentError, DocumentSource};
 
 use crate::adapters::{hubspot, salesforce};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use schemars::generate::SchemaSettings;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::check::RANGES;
+use super::check::range;
 use super::{DEFAULTS, Settings};
 
 /// The JSON Schema (draft 2020-12) of a settings document. Nothing in a document is required: what it does not set
@@ -31,7 +31,7 @@ fn describe(schema: &mut Value, path: &str, default: Option<&Value>, words: &BTr
         if let Some(default) = default {
             object.insert("default".to_owned(), default.clone());
         }
-        if let Some((_, range)) = RANGES.iter().find(|(key, _)| *key == path) {
+        if let Some(range) = range(path) {
             object.insert("minimum".to_owned(), (*range.start()).into());
             object.insert("maximum".to_owned(), (*range.end()).into());
         }
@@ -68,45 +68,4 @@ fn documentation(text: &str) -> BTreeMap<String, String> {
         }
     }
     found
-}
-
-/// The settings in force, key by key, each with the layer that it came from.
-pub fn effective(layers: &super::Layers, settings: &Settings) -> Vec<Effective> {
-    let mut found = Vec::new();
-    let all = toml::Table::try_from(settings).unwrap_or_default();
-    flatten(&mut Vec::new(), &toml::Value::Table(all), &mut |path, value| {
-        found.push(Effective { key: path.join("."), value: value.clone(), from: layers.place(path) });
-    });
-    found
-}
-
-/// One setting in force.
-#[derive(Clone, Debug)]
-pub struct Effective {
-    /// Its key, with dots.
-    pub key: String,
-    /// Its value.
-    pub value: toml::Value,
-    /// The layer that it came from, with the line where it has lines.
-    pub from: String,
-}
-
-fn flatten<'v>(path: &mut Vec<&'v str>, value: &'v toml::Value, take: &mut impl FnMut(&[&str], &toml::Value)) {
-    match value {
-        toml::Value::Table(table) if !table.is_empty() => {
-            for (key, inner) in table {
-                path.push(key);
-                flatten(path, inner, take);
-                path.pop();
-            }
-        }
-        leaf => take(path, leaf),
-    }
-}
-
-impl Effective {
-    /// The same as JSON.
-    pub fn to_json(&self) -> Value {
-        json!({"key": self.key, "value": self.value, "from": self.from})
-    }
 }

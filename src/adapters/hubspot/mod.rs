@@ -26,6 +26,7 @@ use reqwest::Client;
 use self::auth::Auth;
 use self::problem::Problem;
 use self::rows::Rows;
+pub(crate) use self::model::own_properties;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
 use super::{

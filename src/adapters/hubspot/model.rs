@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::Settings;
 use crate::adapters::fields::Fields;
 use crate::adapters::{Code, Rejection, Transformed};
-use crate::contact::{Attribute, Contact, ContactChange, ContactType, Field, Text};
+use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Text};
 
 /// The property of the lifecycle stage.
 pub(super) const STAGE: &str = "lifecyclestage";
@@ -135,6 +135,13 @@ fn ours<'a>(change: &'a ContactChange, settings: &'a Settings) -> Properties<'a>
 pub(super) fn begins_with_stage(body: &RawValue, stage: &RawValue) -> bool {
     let rest = body.get().strip_prefix(r#"{"lifecyclestage":"#);
     rest.is_some_and(|rest| rest.starts_with(stage.get()))
+}
+
+/// The properties that a contact's own values go to, and the record's own id: no setting may name them again.
+pub(crate) fn own_properties() -> Vec<&'static str> {
+    let anybody = ContactId::new("-").map(|id| Contact::bare(id, None));
+    let texts = anybody.iter().flat_map(texts).map(|(name, ..)| name);
+    texts.chain([STAGE, "hs_object_id"]).collect()
 }
 
 fn texts(contact: &Contact) -> [(&'static str, &Text, Excess); 13] {

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::Settings;
 use crate::adapters::fields::Fields;
 use crate::adapters::{Code, Rejection, Transformed};
-use crate::contact::{Attribute, Contact, ContactChange, ContactType, Field, Operation, Text};
+use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text};
 
 /// What stands in a field that Salesforce requires and the contact lacks.
 const NOT_PROVIDED: &str = "[not provided]";
@@ -18,6 +18,12 @@ const NOT_PROVIDED: &str = "[not provided]";
 /// The fields that Salesforce requires of a lead.
 /// <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
 pub(super) const REQUIRED: [&str; 2] = ["LastName", "Company"];
+
+/// The field of the status.
+const STATUS: &str = "Status";
+
+/// Where a record of a collection says of which object it is.
+const TYPE: &str = "attributes";
 
 /// The largest number that a field of the type Number(18, 0) holds.
 pub(super) const LARGEST_VERSION: u64 = 999_999_999_999_999_999;
@@ -60,7 +66,7 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
         }
     }
     if !record.is_empty() {
-        record.set("attributes", Value::Type { r#type: &settings.sobject });
+        record.set(TYPE, Value::Type { r#type: &settings.sobject });
         transformed.body = to_raw_value(&record).ok();
     }
     transformed
@@ -104,7 +110,7 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(R
         record.set(name, value);
     }
     if let Some(status) = status(contact, is_create, settings)? {
-        record.set("Status", Value::Text(status.into()));
+        record.set(STATUS, Value::Text(status.into()));
     }
     for (attribute, field) in &settings.attributes {
         if let Some(value) = attribute_value(contact.attributes.get(attribute)) {
@@ -117,6 +123,13 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(R
         record.set(&settings.version_field, Value::Version(change.guard_version().min(LARGEST_VERSION)));
     }
     Ok((record, cuts))
+}
+
+/// The fields that a contact's own values go to, and the two that make a record one: no setting may name them again.
+pub(crate) fn own_fields() -> Vec<&'static str> {
+    let anybody = ContactId::new("-").map(|id| Contact::bare(id, None));
+    let texts = anybody.iter().flat_map(texts).map(|(name, ..)| name);
+    texts.chain([STATUS, TYPE, "Id"]).collect()
 }
 
 fn texts(contact: &Contact) -> [(&'static str, &Text, usize, Excess); 14] {
@@ -147,7 +160,7 @@ fn status<'a>(contact: &'a Contact, is_create: bool, settings: &'a Settings) -> 
         _ => &settings.status.lead,
     };
     match contact.status.value() {
-        Some(status) if fit(status, LONGEST).len() < status.len() => Err(too_long("Status", LONGEST)),
+        Some(status) if fit(status, LONGEST).len() < status.len() => Err(too_long(STATUS, LONGEST)),
         Some(status) => Ok(Some(status)),
         None => Ok(is_create.then_some(default)),
     }
