@@ -1,26 +1,27 @@
 //! The one place where parts meet: a preset and settings to a [`Handler`].
 
 mod current;
+mod plant;
 mod wiring;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 
 pub use self::current::Current;
 use self::current::Watch;
-use self::wiring::Wired;
+use self::plant::Plant;
 use crate::adapters::hubspot::HubSpot;
 use crate::adapters::salesforce::Salesforce;
-use crate::adapters::{External, Tools, http};
-use crate::dispatch::{ApiDispatcher, LeaseTable};
+use crate::adapters::{External, Tools};
 use crate::handler::Handler;
 use crate::pipeline::Pipeline;
-use crate::route::Router;
-use crate::secrets::Secrets;
 use crate::settings::{Environment, Layer, Layers, Preset, Settings, SettingsError};
-use crate::settle::{DeadLetters, SettledSet, Settler};
+
+/// At the start, a document that has not come by then does not come: Lambda ends a start after 10 s, without a word of ours.
+/// The SDK itself waits for an answer without end.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
+const LONGEST_READ: Duration = Duration::from_secs(5);
 
 /// A system's name, and how it is made of the settings.
 type Known = (&'static str, fn(&Settings, &Tools) -> External);
@@ -134,6 +135,9 @@ impl Factory {
         let settings = layers(environment, &text)?.settings(&self.destinations())?;
         let plant = Plant::new(self, environment.preset, &settings, aws)?;
         let wired = plant.wire(&settings, &[]);
+        if !settings.pipeline.dry_run {
+            plant.tools.prefetch_secrets();
+        }
         let pipeline = plant.pipeline(&settings, &wired);
         let watch = Watch::new(environment, ssm, plant, wired, settings, text);
         Ok(Handler::new(Current::watched(pipeline, watch)))
@@ -171,10 +175,10 @@ pub async fn read_settings(
 /// The text of the document that an environment names; empty where it names none.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// Where it cannot be read in time.
 pub async fn document(environment: &Environment, ssm: &aws_sdk_ssm::Client) -> Result<String, FactoryError> {
     Ok(match &environment.document {
-        Some(source) => source.read(ssm).await?,
+        Some(source) => source.read(ssm, LONGEST_READ).await?,
         None => String::new(),
     })
 }
@@ -201,106 +205,4 @@ pub fn systems(preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<(
         Salesforce::new(salesforce, tools.http(), tools.secret(&salesforce.secret_id)),
         HubSpot::new(hubspot, tools.http(), tools.secret(&hubspot.secret_id)),
     ))
-}
-
-/// What outlives a change of the settings.
-struct Plant {
-    systems: Vec<System>,
-    tools: Tools,
-    sqs: aws_sdk_sqs::Client,
-    /// Where there is a table.
-    dynamodb: Option<aws_sdk_dynamodb::Client>,
-    /// Its name, which is read at start only.
-    table: String,
-}
-
-impl Plant {
-    fn new(factory: Factory, preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<Self, FactoryError> {
-        let Factory { systems, http } = factory;
-        let http = http.map_or_else(http::client, Ok)?;
-        let secrets = Secrets::new(aws_sdk_secretsmanager::Client::new(aws), preset.is_for_developers());
-        let table = settings.state.table.clone();
-        Ok(Self {
-            systems,
-            tools: Tools::new(http, secrets),
-            sqs: sqs(aws),
-            dynamodb: (!table.is_empty()).then(|| dynamodb(aws)),
-            table,
-        })
-    }
-
-    fn destinations(&self) -> Vec<&'static str> {
-        self.systems.iter().map(|system| system.name).collect()
-    }
-
-    /// Every system's connection. What was learnt with the same settings `before` is kept.
-    fn wire(&self, settings: &Settings, before: &[Wired]) -> Vec<Wired> {
-        let wire = |(at, system): (usize, &System)| {
-            let wired = Wired::new(system.name, settings, (system.open)(settings, &self.tools), before.get(at));
-            self.share_budget(&wired.connection.dispatcher);
-            wired
-        };
-        self.systems.iter().enumerate().map(wire).collect()
-    }
-
-    /// With a state table, all environments share each destination's budget through it.
-    fn share_budget(&self, dispatcher: &ApiDispatcher) {
-        if let Some(client) = &self.dynamodb {
-            let destination = dispatcher.adapter.destination();
-            dispatcher.rate_limiter.share_through(LeaseTable::new(client.clone(), &self.table, destination));
-        }
-    }
-
-    fn pipeline(&self, settings: &Settings, wired: &[Wired]) -> Pipeline {
-        let connections: Arc<[_]> = wired.iter().map(|wired| wired.connection.clone()).collect();
-        let destinations = connections.iter().map(|connection| connection.dispatcher.adapter.destination()).collect();
-        Pipeline {
-            filter: settings.filter.clone(),
-            router: Router::new(&settings.routes, &self.destinations()),
-            settler: Settler {
-                dead_letters: self.dead_letters(settings),
-                settled_set: self.settled_set(settings),
-                audit: settings.log.audit,
-                destinations,
-            },
-            connections,
-            settings: settings.pipeline,
-        }
-    }
-
-    fn dead_letters(&self, settings: &Settings) -> DeadLetters {
-        match settings.dead_letter.queue_url.as_str() {
-            "" => DeadLetters::LogOnly,
-            url => DeadLetters::Queue(self.sqs.clone(), url.to_owned()),
-        }
-    }
-
-    /// None in a dry run: what it only pretends to write has to be written one day.
-    fn settled_set(&self, settings: &Settings) -> Option<SettledSet> {
-        let client = self.dynamodb.clone().filter(|_| !settings.pipeline.dry_run)?;
-        Some(SettledSet::new(client, self.table.clone(), settings.state.ttl_hours))
-    }
-}
-
-/// The state table only saves work, so it is given little time: a second try where the first did not come back.
-fn dynamodb(aws: &SdkConfig) -> aws_sdk_dynamodb::Client {
-    use aws_sdk_dynamodb::config::Builder;
-    use aws_sdk_dynamodb::config::retry::RetryConfig;
-    use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-    let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(50));
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_millis(450))
-        .operation_timeout(Duration::from_secs(1));
-    let config = Builder::from(aws).retry_config(retries).timeout_config(timeouts.build()).build();
-    aws_sdk_dynamodb::Client::from_conf(config)
-}
-
-/// A queue that does not answer must not take the whole invocation: its records come again.
-fn sqs(aws: &SdkConfig) -> aws_sdk_sqs::Client {
-    use aws_sdk_sqs::config::Builder;
-    use aws_sdk_sqs::config::timeout::TimeoutConfig;
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .operation_timeout(Duration::from_secs(10));
-    aws_sdk_sqs::Client::from_conf(Builder::from(aws).timeout_config(timeouts.build()).build())
 }

@@ -1,5 +1,11 @@
 //! Secrets: read from Secrets Manager (or, in the presets `local` and `test`, from a file), kept for a while, read
 //! again when a system refuses them.
+//!
+//! What is kept here is wiped from memory when it is dropped, and so is what the adapters take out of it. What cannot be
+//! wiped from here are the buffers of others, which free them as they are: TLS and HTTP, through which a value comes and
+//! a token goes, and the AWS SDK, which parses the answer. They live as long as a call does, the header with the token as
+//! long as the token. What is never made cannot be left behind either: no error, log line, `Debug` or environment variable
+//! holds a value.
 
 mod manager;
 
@@ -39,12 +45,22 @@ pub enum SecretSource {
 /// Why a secret cannot be had. Names the secret, never its content.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// Secrets Manager refused or did not answer.
-    #[error("cannot read the secret `{id}` from Secrets Manager")]
-    SecretsManager {
+    /// Secrets Manager refused.
+    #[error("Secrets Manager does not give the secret `{id}` ({code}: {message})")]
+    Refused {
         /// The secret's name or ARN.
         id: String,
-        /// What the service or its client says.
+        /// The service's code.
+        code: String,
+        /// The service's words, which name the secret and whoever asked for it.
+        message: String,
+    },
+    /// Secrets Manager was not reached, or did not answer.
+    #[error("Secrets Manager does not answer for the secret `{id}`")]
+    Unreached {
+        /// The secret's name or ARN.
+        id: String,
+        /// What the client says.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -60,6 +76,28 @@ pub enum SecretError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl SecretError {
+    /// What the operator is to do about it.
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors>
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Refused { code, .. } => match code.as_str() {
+                "ResourceNotFoundException" => "create it, or correct the secret_id",
+                "InvalidRequestException" => "give it a value, or restore it where it is being deleted",
+                "AccessDeniedException" | "DecryptionFailure" => {
+                    "allow the function's role secretsmanager:GetSecretValue, and kms:Decrypt where the secret has its own key"
+                }
+                _ => "the service is in trouble, and the secret is read again",
+            },
+            Self::Unreached { .. } => {
+                "see that the function has credentials, and in a VPC a way to the service: a NAT gateway or an endpoint"
+            }
+            Self::NotText(_) => "store it as text, not as binary",
+            Self::File { .. } => "name a readable file",
+        }
+    }
 }
 
 /// All secrets of the process, each by its id.
@@ -87,6 +125,13 @@ impl Secrets {
             }))
         };
         Arc::clone(known.entry(id.to_owned()).or_insert_with(new))
+    }
+
+    /// Begins to read all secrets of Secrets Manager that were asked for by their names so far, in one call beside
+    /// whatever else there is to do. Whoever wants a value meanwhile waits for the same call.
+    pub fn prefetch(&self) {
+        let manager = Arc::clone(&self.manager);
+        tokio::spawn(async move { manager.prefetch().await });
     }
 }
 
@@ -174,7 +219,7 @@ impl SecretSource {
             }
             Self::SecretsManager(manager, id) => match timeout(longest, manager.read(id)).await {
                 Ok(read) => read,
-                Err(_) => Err(manager::error(id, "no answer in time")),
+                Err(_) => Err(SecretError::Unreached { id: id.clone(), source: "no answer in time".into() }),
             },
         }
     }

@@ -9,10 +9,19 @@ mod refresh;
 mod schemas;
 #[path = "settings/secrets.rs"]
 mod secrets;
+#[path = "settings/starts.rs"]
+mod starts;
 mod support;
 
 use contact_sync::factory::DESTINATIONS;
 use contact_sync::settings::{Layer, Preset, Settings, load};
+
+/// Lets the tasks beside the test go on until `holds`.
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::task::yield_now().await;
+    }
+}
 
 fn with(preset: Preset, document: &str) -> Result<Settings, String> {
     let layer = Layer::from_toml("the file settings.toml", document).map_err(|error| error.to_string())?;
@@ -85,7 +94,10 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
         ("[hubspot]\napi_version = \"2026-13\"", ["`hubspot.api_version`", "YYYY-MM"]),
         ("[salesforce.attributes]\nplan = \"Plan c\"", ["`salesforce.attributes.plan`", "letters"]),
         ("[salesforce.attributes]\nplan = \"source_id__C\"", ["`salesforce.attributes.plan`", "external_id_field"]),
-        ("[hubspot.attributes]\na = \"plan\"\nb = \"plan\"", ["`hubspot.attributes.b`", "taken by `hubspot.attributes.a`"]),
+        (
+            "[hubspot.attributes]\na = \"plan\"\nb = \"plan\"",
+            ["`hubspot.attributes.b`", "taken by `hubspot.attributes.a`"],
+        ),
         ("[hubspot.attributes]\na = 3", ["`hubspot.attributes.a`", "a text"]),
         ("hubspot = 3", ["`hubspot`", "a table"]),
         ("[log]\naudit = true", ["`log.audit`", "a text"]),
@@ -129,7 +141,10 @@ fn no_two_values_go_to_one_field() {
         ("[hubspot]\ntype_property = \"kind\"\nattributes = { x = \"kind\" }", "taken by `hubspot.type_property`"),
     ] {
         let error = refused(document);
-        assert!(error.contains(by) && error.ends_with("allowed: a field that nothing else goes to"), "{document}\n{error}");
+        assert!(
+            error.contains(by) && error.ends_with("allowed: a field that nothing else goes to"),
+            "{document}\n{error}"
+        );
     }
 }
 

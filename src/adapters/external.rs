@@ -44,4 +44,9 @@ impl Tools {
     pub fn secret(&self, id: &str) -> Arc<Secret> {
         self.secrets.get(id)
     }
+
+    /// Begins to read the secrets of every system that was made so far.
+    pub(crate) fn prefetch_secrets(&self) {
+        self.secrets.prefetch();
+    }
 }

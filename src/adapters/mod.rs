@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::contact::{ContactChange, ContactId};
 use crate::secrets::SecretError;
-use crate::telemetry::Meter;
+use crate::telemetry::{self, Meter};
 
 /// An external system's name, as settings, logs, metrics and dead letters call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -266,8 +266,7 @@ pub enum CallError {
 impl CallError {
     /// The destination's secret cannot be read, so that no call can be signed.
     pub(crate) fn secret_unreadable(error: &SecretError) -> Self {
-        let cause = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
-        let remedy = format!("{error}{cause}: let the function read it");
+        let remedy = format!("{}: {}", telemetry::chain(error), error.remedy());
         Self::Stop(Stop { cause: Cause::Credential, code: Code::new("SECRET_UNREADABLE"), remedy, after: None })
     }
 

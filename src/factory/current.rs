@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::wiring::Wired;
 use super::{Plant, layers};
@@ -27,9 +27,16 @@ const FIXED: [Key; 3] = [
 
 /// The pipeline in force, and what may replace it.
 pub struct Current {
-    pipeline: Mutex<Arc<Pipeline>>,
+    next: Mutex<Next>,
     watch: Option<Watch>,
     errors: AtomicU64,
+}
+
+/// What the next invocation uses.
+struct Next {
+    pipeline: Arc<Pipeline>,
+    /// The connections whose new budgets come into force as soon as an invocation takes it.
+    changed: Option<Arc<[Wired]>>,
 }
 
 /// Where new settings come from.
@@ -45,7 +52,7 @@ struct State {
     read_at: Instant,
     text: String,
     settings: Settings,
-    wired: Vec<Wired>,
+    wired: Arc<[Wired]>,
     /// A reading is under way, in this invocation (by their count) or an earlier one.
     begun_in: Option<u64>,
     invocations: u64,
@@ -64,7 +71,7 @@ impl Watch {
         environment: &Environment,
         ssm: aws_sdk_ssm::Client,
         plant: Plant,
-        wired: Vec<Wired>,
+        wired: Arc<[Wired]>,
         settings: Settings,
         text: String,
     ) -> Self {
@@ -101,16 +108,25 @@ impl Watch {
 impl Current {
     /// A pipeline that stays.
     pub fn fixed(pipeline: Pipeline) -> Self {
-        Self { pipeline: Mutex::new(Arc::new(pipeline)), watch: None, errors: AtomicU64::new(0) }
+        let next = Next { pipeline: Arc::new(pipeline), changed: None };
+        Self { next: Mutex::new(next), watch: None, errors: AtomicU64::new(0) }
     }
 
     pub(super) fn watched(pipeline: Pipeline, watch: Watch) -> Self {
         Self { watch: Some(watch), ..Self::fixed(pipeline) }
     }
 
-    /// The pipeline in force.
+    /// The pipeline of an invocation that begins now.
     pub fn pipeline(&self) -> Arc<Pipeline> {
-        Arc::clone(&self.pipeline.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut next = self.next();
+        if let Some(changed) = next.changed.take() {
+            changed.iter().for_each(Wired::put_in_force);
+        }
+        Arc::clone(&next.pipeline)
+    }
+
+    fn next(&self) -> MutexGuard<'_, Next> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Documents that could not be put in force since the last time this was asked.
@@ -135,8 +151,7 @@ impl Current {
 
     async fn read(self: Arc<Self>, source: DocumentSource) {
         let Some(watch) = &self.watch else { return };
-        let read = timeout(REFRESH_TIMEOUT, source.read(&watch.ssm)).await;
-        let read = read.unwrap_or_else(|_| Err(source.late()));
+        let read = source.read(&watch.ssm, REFRESH_TIMEOUT).await;
         let mut state = watch.state();
         let begun_in = state.begun_in.take();
         match read {
@@ -183,7 +198,7 @@ impl Current {
         state.wired = watch.plant.wire(&settings, &state.wired);
         let pipeline = watch.plant.pipeline(&settings, &state.wired);
         state.settings = settings;
-        *self.pipeline.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(pipeline);
+        *self.next() = Next { pipeline: Arc::new(pipeline), changed: Some(Arc::clone(&state.wired)) };
         tracing::info!("settings changed: in force from the next invocation on");
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::adapters::External;
+use crate::dispatch::settings::RateLimit;
 use crate::dispatch::{ApiDispatcher, Concurrency, Listener, RateLimiter, RetryPolicy};
 use crate::pipeline::Connection;
 use crate::settings::Settings;
@@ -13,22 +14,22 @@ pub(super) struct Wired {
     pub(super) connection: Connection,
     section: Option<toml::Value>,
     max_in_flight: usize,
+    rate_limit: RateLimit,
+    share: u32,
 }
 
 impl Wired {
     /// The connection to `external`. Each part of `before` whose settings are the same is kept: a limit with
     /// what it has learnt, and, where the system's whole section is the same, the breaker and the adapter with its
     /// token. A changed section may be the cure that an open breaker waits for. The rate limiter is kept in any case:
-    /// whatever the new budget is, the calls of the last window were made.
+    /// whatever the new budget is, the calls of the last window were made. An invocation under way uses the same one, so
+    /// that a new budget waits for [`Self::put_in_force`].
     pub(super) fn new<'a>(name: &str, settings: &Settings, external: External, before: Option<&'a Self>) -> Self {
         let External { adapter, rate_limit, retry, max_in_flight, keeps_versions } = external;
         let share = settings.pipeline.concurrency_share;
         let section = section(name, settings);
         let dispatcher_of = |before: &'a Self| &before.connection.dispatcher;
         let limiter = before.map(|before| Arc::clone(&dispatcher_of(before).rate_limiter));
-        if let Some(limiter) = &limiter {
-            limiter.set_budget(rate_limit, share);
-        }
         let of_concurrency = before.filter(|before| before.max_in_flight == max_in_flight).map(dispatcher_of);
         let of_section = before.filter(|before| before.section == section).map(dispatcher_of);
         let dispatcher = ApiDispatcher {
@@ -41,7 +42,12 @@ impl Wired {
             dry_run: settings.pipeline.dry_run.then(Listener::log),
         };
         let guard = if keeps_versions { settings.guard.mode } else { GuardMode::Off };
-        Self { connection: Connection { dispatcher, guard }, section, max_in_flight }
+        Self { connection: Connection { dispatcher, guard }, section, max_in_flight, rate_limit, share }
+    }
+
+    /// The limiter takes the budget of these settings.
+    pub(super) fn put_in_force(&self) {
+        self.connection.dispatcher.rate_limiter.set_budget(self.rate_limit, self.share);
     }
 }
 

@@ -1,16 +1,19 @@
-//! AWS Secrets Manager: every secret in one call the first time, if that is allowed, and one by one after that.
+//! AWS Secrets Manager: every secret in one call at the start, if that is allowed, and one by one after that.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
-use super::{SecretError, SecretSource, TIME_TO_LIVE};
+use super::{REREAD_EVERY, SecretError, SecretSource, TIME_TO_LIVE};
 
 /// A batch that has not come by then is not waited for: the secrets are read one by one.
 const LONGEST_BATCH: Duration = Duration::from_secs(2);
@@ -18,6 +21,10 @@ const LONGEST_BATCH: Duration = Duration::from_secs(2);
 /// The most secrets that one call takes.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html>
 const LARGEST_BATCH: usize = 20;
+
+/// So many times everything else that is ready goes first at the start: the connection to the Runtime API and the first
+/// poll take some six turns, and nothing may delay them. TLS, which this call makes ready on the same thread, would.
+const TURNS_OF_OTHERS: usize = 16;
 
 type Read = Result<SecretString, SecretError>;
 
@@ -28,6 +35,9 @@ pub struct SecretsManager {
     ids: Mutex<Vec<String>>,
     first: OnceCell<Mutex<First>>,
 }
+
+/// Why the first reading came to nothing.
+type Unreached = Box<dyn Error + Send + Sync>;
 
 #[derive(Debug)]
 struct First {
@@ -46,14 +56,21 @@ impl SecretsManager {
         SecretSource::SecretsManager(Arc::clone(self), id.to_owned())
     }
 
+    /// Makes the first reading, if nobody has. One that comes to nothing says nothing: a function that is frozen after its
+    /// start loses its connections. Whoever wants a secret then makes the first reading.
+    pub(super) async fn prefetch(&self) {
+        for _ in 0..TURNS_OF_OTHERS {
+            yield_now().await;
+        }
+        if let Err(error) = self.first.get_or_try_init(|| self.read_all()).await {
+            tracing::info!(error = &*error as &dyn Error, "secrets not read at the start: the first call reads them");
+        }
+    }
+
     /// The secret's current value.
     pub(super) async fn read(&self, id: &str) -> Read {
-        let first = self.first.get_or_init(|| self.read_all()).await;
-        let found = {
-            let mut first = lock(first);
-            let is_fresh = first.at.elapsed() < TIME_TO_LIVE;
-            first.found.remove(id).filter(|_| is_fresh)
-        };
+        let first = self.first.get_or_init(async || self.read_all().await.unwrap_or_else(|_| First::empty())).await;
+        let found = lock(first).take(id);
         match found {
             Some(read) => read,
             None => self.read_one(id).await,
@@ -61,33 +78,42 @@ impl SecretsManager {
     }
 
     /// The first reading. What it does not bring is read one by one.
-    async fn read_all(&self) -> Mutex<First> {
+    async fn read_all(&self) -> Result<Mutex<First>, Unreached> {
         let ids = lock(&self.ids).clone();
-        let found = match ids.len() {
-            2..=LARGEST_BATCH => self.read_together(&ids).await,
-            _ => HashMap::new(),
-        };
-        Mutex::new(First { at: Instant::now(), found })
-    }
-
-    async fn read_together(&self, ids: &[String]) -> HashMap<String, Read> {
-        let call = self.client.batch_get_secret_value().set_secret_id_list(Some(ids.to_vec())).send();
-        match timeout(LONGEST_BATCH, call).await {
-            Ok(Ok(answer)) => sorted(ids, answer),
-            Ok(Err(error)) => {
-                let error = error.into_service_error();
-                let error: &dyn std::error::Error = &error;
-                tracing::info!(error, "secrets are read one by one: secretsmanager:BatchGetSecretValue was refused");
+        if !(2..=LARGEST_BATCH).contains(&ids.len()) {
+            return Ok(First::empty());
+        }
+        let call = self.client.batch_get_secret_value().set_secret_id_list(Some(ids.clone())).send();
+        let found = match timeout(LONGEST_BATCH, call).await? {
+            Ok(answer) => sorted(&ids, answer),
+            Err(error) => {
+                let code = error.code().map(str::to_owned).ok_or(error)?;
+                tracing::info!(code, "secrets are read one by one: secretsmanager:BatchGetSecretValue was refused");
                 HashMap::new()
             }
-            Err(_) => HashMap::new(),
-        }
+        };
+        Ok(Mutex::new(First { at: Instant::now(), found }))
     }
 
     async fn read_one(&self, id: &str) -> Read {
         let answer = self.client.get_secret_value().secret_id(id).send().await;
-        let answer = answer.map_err(|source| error(id, source.into_service_error()))?;
+        let answer = answer.map_err(|error| match error.code() {
+            Some(code) => refused(id, code, error.message()),
+            None => SecretError::Unreached { id: id.to_owned(), source: error.into() },
+        })?;
         text(id, answer.secret_string)
+    }
+}
+
+impl First {
+    fn empty() -> Mutex<Self> {
+        Mutex::new(Self { at: Instant::now(), found: HashMap::new() })
+    }
+
+    /// What it brought for a secret, once, and while it is believed: a refusal may have been repaired meanwhile.
+    fn take(&mut self, id: &str) -> Option<Read> {
+        let age = self.at.elapsed();
+        self.found.remove(id).filter(|read| age < if read.is_ok() { TIME_TO_LIVE } else { REREAD_EVERY })
     }
 }
 
@@ -103,11 +129,9 @@ fn sorted(ids: &[String], answer: BatchGetSecretValueOutput) -> HashMap<String, 
             found.insert(id.clone(), text(id, value.secret_string));
         }
     }
-    for refused in answer.errors.unwrap_or_default() {
-        let code = refused.error_code.unwrap_or_default();
-        let message = refused.message.unwrap_or_default();
-        if let Some(id) = refused.secret_id.filter(|id| ids.contains(id)) {
-            let refusal = error(&id, format!("{code}: {message}"));
+    for error in answer.errors.unwrap_or_default() {
+        if let Some(id) = error.secret_id.filter(|id| ids.contains(id)) {
+            let refusal = refused(&id, &error.error_code.unwrap_or_default(), error.message.as_deref());
             found.insert(id, Err(refusal));
         }
     }
@@ -118,8 +142,8 @@ fn text(id: &str, text: Option<String>) -> Read {
     text.map(SecretString::from).ok_or_else(|| SecretError::NotText(id.to_owned()))
 }
 
-pub(super) fn error(id: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SecretError {
-    SecretError::SecretsManager { id: id.to_owned(), source: source.into() }
+fn refused(id: &str, code: &str, message: Option<&str>) -> SecretError {
+    SecretError::Refused { id: id.to_owned(), code: code.to_owned(), message: message.unwrap_or_default().to_owned() }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

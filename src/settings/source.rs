@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::SettingsError;
 
@@ -21,8 +24,10 @@ pub enum DocumentSource {
 pub struct DocumentError {
     name: String,
     #[source]
-    source: Box<dyn std::error::Error + Send + Sync>,
+    source: Cause,
 }
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl FromStr for DocumentSource {
     type Err = SettingsError;
@@ -47,25 +52,24 @@ impl fmt::Display for DocumentSource {
 }
 
 impl DocumentSource {
-    /// What to say where reading takes too long.
-    pub(crate) fn late(&self) -> DocumentError {
-        DocumentError { name: self.to_string(), source: "no answer in time".into() }
-    }
-
     /// The document's text as it is now.
     ///
     /// # Errors
-    /// Where it cannot be read.
-    pub async fn read(&self, ssm: &aws_sdk_ssm::Client) -> Result<String, DocumentError> {
-        let failed = |source| DocumentError { name: self.to_string(), source };
-        match self {
-            Self::File(path) => std::fs::read_to_string(path).map_err(|error| failed(error.into())),
+    /// Where it cannot be read, or does not come within `longest`.
+    pub async fn read(&self, ssm: &aws_sdk_ssm::Client, longest: Duration) -> Result<String, DocumentError> {
+        let text = match self {
+            Self::File(path) => std::fs::read_to_string(path).map_err(Into::into),
             Self::Parameter(name) => {
-                let answer = ssm.get_parameter().name(name).with_decryption(true).send().await;
-                let answer = answer.map_err(|error| failed(error.into_service_error().into()))?;
-                let text = answer.parameter.and_then(|parameter| parameter.value);
-                text.ok_or_else(|| failed("the answer holds no value".into()))
+                let late = |_| Err("no answer in time".into());
+                timeout(longest, parameter(ssm, name)).await.unwrap_or_else(late)
             }
-        }
+        };
+        text.map_err(|source| DocumentError { name: self.to_string(), source })
     }
+}
+
+async fn parameter(ssm: &aws_sdk_ssm::Client, name: &str) -> Result<String, Cause> {
+    let answer = ssm.get_parameter().name(name).with_decryption(true).send().await;
+    let answer = answer.map_err(|error| Cause::from(error.into_service_error()))?;
+    answer.parameter.and_then(|parameter| parameter.value).ok_or_else(|| "the answer holds no value".into())
 }

@@ -212,12 +212,7 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut chain = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            let _ = write!(chain, ": {error}");
-            cause = error.source();
-        }
+        let chain = chain(value);
         self.add(field, &chain, &quoted(&chain));
     }
 
@@ -225,6 +220,17 @@ impl Visit for Fields {
         let text = format!("{value:?}");
         self.add(field, &text, &quoted(&text));
     }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut chain = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(chain, ": {error}");
+        cause = error.source();
+    }
+    chain
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod traces;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use log::chain;
 pub use log::{LineWriter, Lines, Look, init};
 pub use meter::{Meter, Quota};
 pub use metrics::{Counts, Invocation, emit};

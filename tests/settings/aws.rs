@@ -67,8 +67,9 @@ impl Api for Aws {
         }
         let asked: Value = serde_json::from_slice(&request.body).expect("JSON");
         match &*operation {
+            "GetParameter" if asked["Name"] != PARAMETER => refusal("ParameterNotFound").into(),
             "GetParameter" => {
-                assert_eq!((&asked["Name"], &asked["WithDecryption"]), (&json!(PARAMETER), &json!(true)));
+                assert_eq!(asked["WithDecryption"], true);
                 let parameter = json!({"Name": PARAMETER, "Type": "String", "Value": state.document, "Version": 1});
                 Answer::json(200, &json!({"Parameter": parameter})).into()
             }

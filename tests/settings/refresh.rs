@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 use tokio::time::{Instant, advance, pause, resume};
 
 use super::aws::{self, Aws, PARAMETER};
+use super::until;
 use crate::support::harness::{Logs, Mocks, batch, change, no_aws};
 use crate::support::memory::{Faults, Memory, NAME};
 use crate::support::server::Server;
@@ -30,6 +31,7 @@ async fn watching(server: &Server, refresh_secs: &str) -> Handler {
         ("CONTACT_SYNC_CONFIG", &format!("ssm:{PARAMETER}")),
         ("CONTACT_SYNC__REFRESH_SECS", refresh_secs),
         ("CONTACT_SYNC__FILTER__OPERATIONS", r#"["delete"]"#),
+        ("CONTACT_SYNC__PIPELINE__DRY_RUN", "true"),
     ]);
     Factory::default().from_environment(&environment, &aws::config(server)).await.expect("a handler")
 }
@@ -37,13 +39,6 @@ async fn watching(server: &Server, refresh_secs: &str) -> Handler {
 fn people(count: usize) -> Vec<Value> {
     let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
     batch(&(0..count).map(|at| change("create", &format!("c-{at}"), "lead", fields())).collect::<Vec<_>>())
-}
-
-/// Lets the tasks beside the test go on until `holds`.
-async fn until(holds: impl Fn() -> bool) {
-    while !holds() {
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]
@@ -137,6 +132,28 @@ async fn an_open_breaker_stays_open_where_a_change_does_not_concern_it() {
 }
 
 #[tokio::test]
+async fn a_changed_budget_holds_from_the_next_invocation_on() {
+    let mocks = Mocks::start().await;
+    let file = NamedTempFile::new().expect("a file");
+    let write = |budget: &str| {
+        let document = format!("[salesforce]\nbatch_size = 1\nrate_limit = {budget}");
+        std::fs::write(file.path(), document).expect("written");
+    };
+    write("{ requests = 1000, per_ms = 1000 }");
+    let mut variables: Vec<(String, String)> = mocks.variables();
+    variables.push(("CONTACT_SYNC_CONFIG".to_owned(), format!("file:{}", file.path().display())));
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let handler = Factory::default().from_environment(&environment(&variables), &no_aws()).await.expect("a handler");
+
+    write("{ requests = 1, per_ms = 86_400_000 }");
+    assert!(
+        failures(&invoke(&handler, &people(3), "r").await).is_empty(),
+        "three calls, within the budget it began with"
+    );
+    assert_eq!(failures(&invoke(&handler, &people(3), "r").await).len(), 3, "the day's call has been made");
+}
+
+#[tokio::test]
 async fn what_is_fixed_is_refused_with_a_warning_and_the_rest_takes_effect() {
     let mocks = Mocks::start().await;
     let file = NamedTempFile::new().expect("a file");
@@ -153,11 +170,15 @@ async fn what_is_fixed_is_refused_with_a_warning_and_the_rest_takes_effect() {
 
     let logs = Logs::listen();
     write("file:/nowhere/at-all", "[filter]\ntypes = [\"customer\"]\n[state]\ntable = \"other\"");
-    invoke(&handler, &[], "r").await;
     let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
-    let both = batch(&[change("create", "c-1", "lead", fields()), change("create", "c-2", "customer", fields())]);
-    assert!(failures(&invoke(&handler, &both, "r").await).is_empty());
-    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (0, 1));
+    let both = |lead, customer| {
+        batch(&[change("create", lead, "lead", fields()), change("create", customer, "customer", fields())])
+    };
+    assert!(failures(&invoke(&handler, &both("c-1", "c-2"), "r").await).is_empty());
+    let held = || (mocks.salesforce.leads().len(), mocks.hubspot.contacts().len());
+    assert_eq!(held(), (1, 1), "the invocation that reads the document keeps to the settings that it began with");
+    assert!(failures(&invoke(&handler, &both("c-3", "c-4"), "r").await).is_empty());
+    assert_eq!(held(), (1, 2), "the next one has the new ones");
     let lines = logs.lines();
     let refused: Vec<&Value> = lines.iter().filter(|line| line["level"] == "WARN").map(|line| &line["key"]).collect();
     assert_eq!(refused, ["hubspot.secret_id", "state.table"]);

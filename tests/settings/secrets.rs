@@ -3,22 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::factory::{self, DESTINATIONS};
+use aws_config::SdkConfig;
+use contact_sync::factory;
 use contact_sync::handler::Handler;
 use contact_sync::secrets::Secrets;
-use contact_sync::settings::{Layer, Preset, load};
+use contact_sync::settings::Environment;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::time::{Instant, advance, pause, resume};
 
-use super::aws::{self, Aws};
-use crate::support::harness::{Logs, Mocks, batch, change};
+use super::aws::{self, Aws, State};
+use super::until;
+use crate::support::harness::{Logs, Mocks, batch, change, no_aws};
 use crate::support::mock_hubspot;
 use crate::support::server::Server;
 use crate::support::stream::{failures, invoke, sequence_number};
 
-/// The function between the mocks, with its secrets in Secrets Manager.
-async fn function(mocks: &Mocks) -> (Arc<Aws>, Server, Handler) {
+/// The function between the mocks as it starts, with its secrets in Secrets Manager, which is as `prepare` leaves it.
+async fn function(mocks: &Mocks, document: &str, prepare: impl FnOnce(&mut State)) -> (Arc<Aws>, Server, Handler) {
     let (aws, server) = Aws::start().await;
     for (id, text) in [
         ("contact-sync/salesforce", mocks.salesforce.secret()),
@@ -26,10 +29,25 @@ async fn function(mocks: &Mocks) -> (Arc<Aws>, Server, Handler) {
     ] {
         aws.state().secrets.insert(id.to_owned(), Ok(text.to_string()));
     }
-    let base_url = Layer::from_variable("CONTACT_SYNC__HUBSPOT__BASE_URL", &mocks.hubspot_server.url());
-    let settings = load(Preset::Test, &[base_url.expect("a variable")], &DESTINATIONS).expect("good settings");
-    let handler = factory::build(Preset::Test, &settings, &aws::config(&server)).expect("a handler");
+    prepare(&mut aws.state());
+    let handler = start(mocks, document, &aws::config(&server)).await;
     (aws, server, handler)
+}
+
+/// The function as it starts, with `document` over the preset.
+async fn start(mocks: &Mocks, document: &str, aws: &SdkConfig) -> Handler {
+    let file = NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), document).expect("written");
+    let (config, base_url) = (format!("file:{}", file.path().display()), mocks.hubspot_server.url());
+    let variables = [
+        ("CONTACT_SYNC_PRESET", "test"),
+        ("CONTACT_SYNC_CONFIG", &*config),
+        ("CONTACT_SYNC__REFRESH_SECS", "3600"),
+        ("CONTACT_SYNC__HUBSPOT__BASE_URL", &*base_url),
+    ];
+    let variables = variables.map(|(name, value)| (name.into(), value.into()));
+    let environment = Environment::from_variables(variables).expect("good variables");
+    factory::from_environment(&environment, aws).await.expect("a handler")
 }
 
 fn both() -> Vec<Value> {
@@ -38,11 +56,10 @@ fn both() -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn both_secrets_come_in_one_call_and_not_before_they_are_needed() {
+async fn both_secrets_come_in_one_call_at_the_start() {
     let mocks = Mocks::start().await;
-    let (aws, _server, handler) = function(&mocks).await;
-    invoke(&handler, &[], "r").await;
-    assert_eq!(aws.state().calls, [""; 0]);
+    let (aws, _server, handler) = function(&mocks, "", |_| {}).await;
+    until(|| aws.calls("BatchGetSecretValue") == 1).await;
     for _ in 0..3 {
         assert!(failures(&invoke(&handler, &both(), "r").await).is_empty());
     }
@@ -50,10 +67,62 @@ async fn both_secrets_come_in_one_call_and_not_before_they_are_needed() {
 }
 
 #[tokio::test]
+async fn an_invocation_that_comes_meanwhile_waits_for_the_same_call() {
+    let mocks = Mocks::start().await;
+    let (aws, _server, handler) = function(&mocks, "", |_| {}).await;
+    assert_eq!(aws.state().calls, [""; 0], "nobody waits for it at the start");
+    let (both_of, first, second) = (both(), "r-1", "r-2");
+    let (first, second) = tokio::join!(invoke(&handler, &both_of, first), invoke(&handler, &both_of, second));
+    assert!(failures(&first).is_empty() && failures(&second).is_empty());
+    assert_eq!(aws.state().calls, ["BatchGetSecretValue"]);
+}
+
+#[tokio::test]
+async fn a_dry_run_reads_no_secret() {
+    let mocks = Mocks::start().await;
+    let (aws, _server, handler) = function(&mocks, "[pipeline]\ndry_run = true", |_| {}).await;
+    for _ in 0..3 {
+        assert!(failures(&invoke(&handler, &both(), "r").await).is_empty());
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(aws.state().calls, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_call_at_the_start_that_gets_no_answer_is_made_again_when_a_secret_is_needed() {
+    let mocks = Mocks::start().await;
+    let (aws, _server, handler) = function(&mocks, "", |state| state.hangs.push("BatchGetSecretValue")).await;
+    until(|| aws.calls("BatchGetSecretValue") == 1).await;
+    aws.state().hangs.clear();
+    // As after a freeze: its time is over when the process goes on.
+    pause();
+    advance(Duration::from_secs(3)).await;
+    resume();
+    assert!(failures(&invoke(&handler, &both(), "r").await).is_empty());
+    assert_eq!(aws.state().calls, ["BatchGetSecretValue", "BatchGetSecretValue"]);
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_be_reached_is_told_with_the_reason_and_what_to_do() {
+    let mocks = Mocks::start().await;
+    let handler = start(&mocks, "", &no_aws()).await;
+    let logs = Logs::listen();
+    assert_eq!(failures(&invoke(&handler, &both(), "r").await).len(), 2, "they fail, and are not rejected");
+    let lines = logs.lines();
+    let told: Vec<&str> = lines.iter().filter_map(|line| line["remedy"].as_str()).collect();
+    assert_eq!(told.len(), 2, "one for each destination");
+    for remedy in told {
+        assert!(remedy.contains("Connection refused") && remedy.contains("a NAT gateway"), "{remedy}");
+        assert!(!remedy.contains("GetSecretValue"), "no permission is to blame: {remedy}");
+    }
+}
+
+#[tokio::test]
 async fn without_the_permission_for_one_call_they_are_read_one_by_one() {
     let mocks = Mocks::start().await;
-    let (aws, _server, handler) = function(&mocks).await;
-    aws.state().refuses.push("BatchGetSecretValue");
+    let (aws, _server, handler) = function(&mocks, "", |state| state.refuses.push("BatchGetSecretValue")).await;
     for _ in 0..3 {
         assert!(failures(&invoke(&handler, &both(), "r").await).is_empty());
     }
@@ -63,8 +132,10 @@ async fn without_the_permission_for_one_call_they_are_read_one_by_one() {
 #[tokio::test]
 async fn a_secret_that_is_refused_within_the_answer_stops_its_own_destination_only() {
     let mocks = Mocks::start().await;
-    let (aws, _server, handler) = function(&mocks).await;
-    aws.state().secrets.insert("contact-sync/hubspot".to_owned(), Err("AccessDeniedException"));
+    let refuse = |state: &mut State| {
+        state.secrets.insert("contact-sync/hubspot".to_owned(), Err("AccessDeniedException"));
+    };
+    let (aws, _server, handler) = function(&mocks, "", refuse).await;
     let logs = Logs::listen();
     let answer = invoke(&handler, &both(), "r").await;
     assert_eq!(failures(&answer), [sequence_number(0, 1)], "it fails, and is not rejected");
@@ -74,6 +145,7 @@ async fn a_secret_that_is_refused_within_the_answer_stops_its_own_destination_on
     let told = lines.iter().find(|line| line["level"] == "ERROR").expect("an error line");
     let remedy = told["remedy"].as_str().expect("what to do");
     assert!(remedy.contains("contact-sync/hubspot") && remedy.contains("AccessDeniedException"), "{remedy}");
+    assert!(remedy.contains("secretsmanager:GetSecretValue"), "{remedy}");
 }
 
 #[tokio::test]
@@ -101,7 +173,7 @@ async fn a_value_stays_while_secrets_manager_does_not_answer_and_is_asked_for_ra
 #[tokio::test]
 async fn no_line_of_any_level_holds_a_secret_or_a_token() {
     let mocks = Mocks::start().await;
-    let (_aws, _server, handler) = function(&mocks).await;
+    let (_aws, _server, handler) = function(&mocks, "", |_| {}).await;
     let logs = Logs::listen();
     invoke(&handler, &both(), "r").await;
     mocks.hubspot.rotate_token("pat-other");

@@ -24,9 +24,9 @@ use futures_util::future::BoxFuture;
 use reqwest::Client;
 
 use self::auth::Auth;
+pub(crate) use self::model::own_properties;
 use self::problem::Problem;
 use self::rows::Rows;
-pub(crate) use self::model::own_properties;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
 use super::{
