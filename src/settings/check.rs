@@ -51,7 +51,14 @@ pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) 
     routes(settings, destinations)?;
     salesforce_section(&settings.salesforce, preset)?;
     hubspot_section(&settings.hubspot, preset)?;
-    settle(settings, preset)
+    settle(settings)
+}
+
+/// What the deployment itself has to bring, and may not be missing where a function starts.
+pub(super) fn complete(settings: &Settings, preset: Preset) -> Verdict {
+    let has_queue = !settings.dead_letter.queue_url.is_empty() || preset.is_for_developers();
+    let trouble = || format!("is empty, but the preset {} needs one; allowed: the URL of an SQS queue", preset.name());
+    holds("dead_letter.queue_url", has_queue, trouble)
 }
 
 fn pipeline(settings: &Settings) -> Verdict {
@@ -149,11 +156,8 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
     retry(["hubspot.retry.max_attempts", "hubspot.retry.base_delay_ms", "hubspot.retry.max_delay_ms"], section.retry)
 }
 
-fn settle(settings: &Settings, preset: Preset) -> Verdict {
+fn settle(settings: &Settings) -> Verdict {
     let queue = &settings.dead_letter.queue_url;
-    let needed = !preset.is_for_developers();
-    let trouble = || format!("is empty, but the preset {} needs one; allowed: the URL of an SQS queue", preset.name());
-    holds("dead_letter.queue_url", !queue.is_empty() || !needed, trouble)?;
     let is_web = |url: Url| url.has_host() && matches!(url.scheme(), "https" | "http");
     let is_url = queue.is_empty() || Url::parse(queue).is_ok_and(is_web);
     holds("dead_letter.queue_url", is_url, || "is no URL; allowed: the URL of an SQS queue".to_owned())?;

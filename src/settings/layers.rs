@@ -100,26 +100,30 @@ impl Layers {
         Ok(Self { preset, layers })
     }
 
-    /// The same, with `layer` between the preset and all others.
-    #[cfg(feature = "admin")]
-    #[must_use]
-    pub fn above_preset(mut self, layer: Layer) -> Self {
-        self.layers.insert(2, layer);
-        self
-    }
-
     /// The merged and judged settings. `destinations` are the systems that routes may name.
     ///
     /// # Errors
     /// The first key that is unknown, of the wrong type or impossible, as the operator wrote it.
     pub fn settings(&self, destinations: &[&str]) -> Result<Settings, SettingsError> {
+        let settings = self.draft(destinations)?;
+        check::complete(&settings, self.preset).map_err(|problem| self.impossible(&problem))?;
+        Ok(settings)
+    }
+
+    /// The same, for a look at settings that the deployment has yet to complete: its queue may be missing.
+    ///
+    /// # Errors
+    /// As [`Self::settings`] has them.
+    pub fn draft(&self, destinations: &[&str]) -> Result<Settings, SettingsError> {
         let merged = self.layers.iter().cloned().fold(Figment::new(), Figment::merge);
         let settings: Settings = merged.extract().map_err(|error| self.refused(&error))?;
-        check::check(&settings, self.preset, destinations).map_err(|problem| {
-            let place = self.place_of_any(&problem.keys());
-            SettingsError(format!("{place}: `{}` {}", problem.key, problem.trouble))
-        })?;
+        check::check(&settings, self.preset, destinations).map_err(|problem| self.impossible(&problem))?;
         Ok(settings)
+    }
+
+    fn impossible(&self, problem: &check::Problem) -> SettingsError {
+        let place = self.place_of_any(&problem.keys());
+        SettingsError(format!("{place}: `{}` {}", problem.key, problem.trouble))
     }
 
     /// The layer that the value of `path` came from, with the line where it has lines. Where nobody sets the very
@@ -154,7 +158,8 @@ impl Layers {
             }
             Kind::UnknownVariant(name, allowed) => format!("is `{name}`; allowed: {}", allowed.join(", ")),
             Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-                let number = check::range(&path.join(".")).map(|range| format!("a whole number, {}", check::shown(range)));
+                let number =
+                    check::range(&path.join(".")).map(|range| format!("a whole number, {}", check::shown(range)));
                 let allowed = number.unwrap_or_else(|| wanted(expected).to_owned());
                 format!("is {}; allowed: {allowed}", written(actual))
             }

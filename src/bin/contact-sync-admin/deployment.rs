@@ -65,8 +65,13 @@ impl Target {
         Ok((environment, text))
     }
 
+    /// The variables: those of the function, where one is named, with this process's over them.
+    pub(crate) async fn environment(&self) -> Result<Environment, Failure> {
+        if self.function.is_some() { Ok(self.deployment().await?.environment) } else { self.local() }
+    }
+
     /// The variables of this process alone.
-    pub(crate) fn local(&self) -> Result<Environment, Failure> {
+    fn local(&self) -> Result<Environment, Failure> {
         let mut environment = Environment::read()?;
         if let Some(source) = &self.config {
             environment.document = Some(source.clone());

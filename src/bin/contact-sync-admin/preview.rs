@@ -53,7 +53,8 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
     let text = std::fs::read_to_string(&args.file)
         .map_err(|error| Failure::new(format!("{}: {error}", args.file.display()), "name a readable file"))?;
     let (environment, document) = target.document().await?;
-    let settings = factory::layers(&environment, &document)?.settings(&DESTINATIONS)?;
+    // A preview stores no dead letter, so that it needs no queue.
+    let settings = factory::layers(&environment, &document)?.draft(&DESTINATIONS)?;
     let nowhere = aws_config::SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest()).build();
     let pipeline = Factory::default().pipeline(environment.preset, &settings, &nowhere)?;
     let records = input::records(&text);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use contact_sync::factory::{self, DESTINATIONS};
-use contact_sync::settings::{self, DocumentSource, Effective, Layer};
+use contact_sync::settings::{self, DocumentSource, Effective};
 use serde_json::{Value, json};
 
 use super::Outcome;
@@ -13,13 +13,17 @@ use super::deployment::Target;
 use super::failure::Failure;
 use super::output::{Output, table};
 
+/// How a shell comes to the queue of a deployment.
+const SET_QUEUE: &str = "set CONTACT_SYNC__DEAD_LETTER__QUEUE_URL, or name a deployed function with --function";
+
 /// Show the settings in force, each with the layer that it came from
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// Print the JSON Schema of a settings document instead
     #[arg(long, conflicts_with = "check")]
     schema: bool,
-    /// Judge this document instead, as the function would with the preset and the variables of this shell
+    /// Judge this document instead, as the function would with the preset and the variables of this shell, or of the
+    /// deployed --function
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
 }
@@ -31,11 +35,14 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
         return Ok(true);
     }
     if let Some(file) = &args.check {
-        return check(file, target, output);
+        return check(file, target, output).await;
     }
     let (environment, text) = target.document().await?;
     let layers = factory::layers(&environment, &text)?;
-    let settings = layers.settings(&DESTINATIONS)?;
+    let settings = layers.draft(&DESTINATIONS)?;
+    if let Err(missing) = layers.settings(&DESTINATIONS) {
+        output.note(&format!("the function does not start like this: {missing}; {SET_QUEUE}"));
+    }
     let effective = settings::effective(&layers, &settings);
     let json: Vec<Value> = effective.iter().map(Effective::to_json).collect();
     let row = |setting: &Effective| [setting.key.clone(), setting.value.to_string(), setting.from.clone()];
@@ -44,21 +51,19 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
 }
 
 /// A document is good where the function would start with it. Only a queue may come from the deployment later.
-fn check(file: &Path, target: &Target, output: Output) -> Outcome {
+async fn check(file: &Path, target: &Target, output: Output) -> Outcome {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(format!("{}: {error}", file.display()), "name a readable file"))?;
-    let mut environment = target.local()?;
+    let mut environment = target.environment().await?;
     environment.document = Some(DocumentSource::File(file.to_owned()));
-    let judged = factory::layers(&environment, &text)?;
-    let queue = "[dead_letter]\nqueue_url = \"https://queue.invalid\"";
-    let has_queue = judged.settings(&DESTINATIONS).is_ok();
-    let with_queue = judged.above_preset(Layer::from_toml("the deployment", queue)?);
-    with_queue.settings(&DESTINATIONS).map_err(|error| Failure::new(error.to_string(), "correct the document"))?;
+    let layers = factory::layers(&environment, &text)?;
+    layers.draft(&DESTINATIONS).map_err(|error| Failure::new(error.to_string(), "correct the document"))?;
+    let has_queue = layers.settings(&DESTINATIONS).is_ok();
     let preset = environment.preset.name();
-    let mut text = format!("{} is good for the preset {preset}", file.display());
-    if !has_queue {
-        text.push_str("; it names no dead_letter.queue_url: set CONTACT_SYNC__DEAD_LETTER__QUEUE_URL");
-    }
-    output.answer(&json!({"good": true, "preset": preset, "has_queue": has_queue}), &text);
+    let whose = target.function.as_ref().map(|function| format!("the function {function}, ")).unwrap_or_default();
+    let queue = if has_queue { String::new() } else { format!("; it names no dead_letter.queue_url: {SET_QUEUE}") };
+    let text = format!("{} is good for {whose}the preset {preset}{queue}", file.display());
+    let function = &target.function;
+    output.answer(&json!({"good": true, "function": function, "preset": preset, "has_queue": has_queue}), &text);
     Ok(true)
 }
