@@ -50,7 +50,10 @@ pub enum FactoryError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The settings document cannot be read.
-    #[error("the settings document cannot be read: check CONTACT_SYNC_CONFIG and the function's permissions")]
+    #[error(
+        "the settings document cannot be read: check CONTACT_SYNC_CONFIG, the function's permissions and, in a VPC, its way to \
+         Parameter Store"
+    )]
     Document(#[from] crate::settings::DocumentError),
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot be made")]

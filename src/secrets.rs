@@ -149,11 +149,24 @@ struct State {
     reread_at: Option<Instant>,
 }
 
+/// A value as it was read, which for one of the first call is earlier than now.
+#[derive(Debug)]
+struct Reading {
+    value: SecretString,
+    at: Instant,
+}
+
+impl Reading {
+    fn of_now(value: SecretString) -> Self {
+        Self { value, at: Instant::now() }
+    }
+}
+
 impl State {
-    fn keep(&mut self, value: SecretString) -> Arc<SecretString> {
+    fn keep(&mut self, Reading { value, at }: Reading) -> Arc<SecretString> {
         let value = Arc::new(value);
         self.value = Some(Arc::clone(&value));
-        self.fresh_until = Some(Instant::now() + TIME_TO_LIVE.mul_f64(1.0 - 0.1 * fastrand::f64()));
+        self.fresh_until = Some(at + TIME_TO_LIVE.mul_f64(1.0 - 0.1 * fastrand::f64()));
         value
     }
 }
@@ -210,12 +223,12 @@ impl Secret {
 }
 
 impl SecretSource {
-    async fn read(&self, longest: Duration) -> Result<SecretString, SecretError> {
+    async fn read(&self, longest: Duration) -> Result<Reading, SecretError> {
         match self {
             Self::File(path) => {
                 let text = std::fs::read_to_string(path);
                 let text = text.map_err(|source| SecretError::File { path: path.clone(), source })?;
-                Ok(SecretString::from(text))
+                Ok(Reading::of_now(text.into()))
             }
             Self::SecretsManager(manager, id) => match timeout(longest, manager.read(id)).await {
                 Ok(read) => read,

@@ -217,6 +217,8 @@ fn is_the_same(text: &Text, value: Option<&Value>) -> bool {
 fn email_is_the_same(text: &Text, value: Option<&Value>) -> bool {
     match (text, value) {
         (Field::Value(text), Some(Value::String(value))) => **text == *value.trim().to_lowercase(),
+        // No address at all is a mistake, not a wish.
+        (Field::Null, Some(value)) => value.is_null(),
         _ => is_the_same(text, value),
     }
 }

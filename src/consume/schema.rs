@@ -1,5 +1,6 @@
 //! The JSON Schema of a change, so that a producer can validate before sending. It says what the consumer takes; where
-//! JSON Schema has no words for a rule (a key that stands twice), the consumer is the stricter one.
+//! JSON Schema has no words for a rule (a key that stands twice, each rule of an email address), the consumer is the
+//! stricter one, and never the schema.
 
 use std::borrow::Cow;
 
@@ -20,6 +21,7 @@ pub fn schema() -> Value {
     schema["description"] = "The data of one Kinesis record. Of a contact's optional fields, an absent one is left \
                              untouched and null clears it. Unknown fields are ignored."
         .into();
+    schema["properties"]["version"]["maximum"] = u64::MAX.into();
     schema["required"] = json!(["event_id", "operation", "occurred_at", "contact"]);
     schema["properties"]["contact"]["required"] = json!(["id"]);
     // A delete may leave the type out: it then goes to every destination.
@@ -28,6 +30,23 @@ pub fn schema() -> Value {
         "required": ["type"], "properties": {"type": {"type": "string"}}
     }}});
     schema
+}
+
+/// What the consumer trims, as a part of a set in a pattern. The `\s` of patterns is another set: it has U+FEFF, and lacks
+/// U+0085.
+const BLANKS: &str = r"\t-\r \u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
+
+/// One to 255 characters after trimming.
+fn id() -> String {
+    let inner = ContactId::LONGEST - 2;
+    format!(r"^[{BLANKS}]*[^{BLANKS}]([\s\S]{{0,{inner}}}[^{BLANKS}])?[{BLANKS}]*$")
+}
+
+/// A local part, quoted or not, and a domain, after trimming. Not the format `email`: many validators leave formats
+/// unjudged, and it has no room for the blanks, nor for letters beyond ASCII.
+fn address() -> String {
+    let (local, domain) = (format!(r#""[\s\S]+"|[^{BLANKS}@<>]+"#), format!(r"\[[\s\S]*\]|[^{BLANKS}@<>]+"));
+    format!("^[{BLANKS}]*({local})@({domain})[{BLANKS}]*$")
 }
 
 /// Gives a type its schema.
@@ -57,14 +76,14 @@ pub(super) struct TypeName;
 pub(super) struct Email;
 
 schema_of!(Str<'_>, json_schema!({"type": "string", "maxLength": LONGEST_TEXT}));
-schema_of!(EventId, json_schema!({"type": "string", "maxLength": LONGEST_EVENT_ID, "pattern": r"\S"}));
+schema_of!(EventId, json_schema!({"type": "string", "minLength": 1, "maxLength": LONGEST_EVENT_ID}));
 schema_of!(OperationName, json_schema!({"enum": ["create", "update", "delete"]}));
 schema_of!(Time, json_schema!({"type": "string", "format": "date-time"}));
 schema_of!(
     Id,
     json_schema!({
         "description": "The identity of a contact everywhere: trimmed, and compared without regard to letter case.",
-        "type": "string", "maxLength": ContactId::LONGEST, "pattern": r"\S"
+        "type": "string", "pattern": id()
     })
 );
 schema_of!(
@@ -79,8 +98,8 @@ schema_of!(
 schema_of!(
     Email,
     json_schema!({
-        "type": ["string", "null"], "maxLength": LONGEST_TEXT,
-        "anyOf": [{"format": "email"}, {"pattern": r"^\s*$"}]
+        "description": "An address, with nothing beside it but blanks, which are trimmed; null clears it.",
+        "type": ["string", "null"], "pattern": address()
     })
 );
 schema_of!(
@@ -88,7 +107,7 @@ schema_of!(
     json_schema!({
         "description": "What the typed fields do not know; sent where the settings name a field for it.",
         "type": "object",
-        "propertyNames": {"maxLength": ContactId::LONGEST},
+        "propertyNames": {"maxLength": LONGEST_TEXT},
         "additionalProperties": {"type": ["string", "number", "boolean", "null"], "maxLength": LONGEST_TEXT}
     })
 );

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
-use super::{REREAD_EVERY, SecretError, SecretSource, TIME_TO_LIVE};
+use super::{REREAD_EVERY, Reading, SecretError, SecretSource, TIME_TO_LIVE};
 
 /// A batch that has not come by then is not waited for: the secrets are read one by one.
 const LONGEST_BATCH: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ const LARGEST_BATCH: usize = 20;
 /// poll take some six turns, and nothing may delay them. TLS, which this call makes ready on the same thread, would.
 const TURNS_OF_OTHERS: usize = 16;
 
-type Read = Result<SecretString, SecretError>;
+type Read<T> = Result<T, SecretError>;
 
 /// The service, and what its first answer brought for secrets that have not asked yet.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ type Unreached = Box<dyn Error + Send + Sync>;
 #[derive(Debug)]
 struct First {
     at: Instant,
-    found: HashMap<String, Read>,
+    found: HashMap<String, Read<SecretString>>,
 }
 
 impl SecretsManager {
@@ -68,12 +68,12 @@ impl SecretsManager {
     }
 
     /// The secret's current value.
-    pub(super) async fn read(&self, id: &str) -> Read {
+    pub(super) async fn read(&self, id: &str) -> Read<Reading> {
         let first = self.first.get_or_init(async || self.read_all().await.unwrap_or_else(|_| First::empty())).await;
         let found = lock(first).take(id);
         match found {
             Some(read) => read,
-            None => self.read_one(id).await,
+            None => self.read_one(id).await.map(Reading::of_now),
         }
     }
 
@@ -95,7 +95,7 @@ impl SecretsManager {
         Ok(Mutex::new(First { at: Instant::now(), found }))
     }
 
-    async fn read_one(&self, id: &str) -> Read {
+    async fn read_one(&self, id: &str) -> Read<SecretString> {
         let answer = self.client.get_secret_value().secret_id(id).send().await;
         let answer = answer.map_err(|error| match error.code() {
             Some(code) => refused(id, code, error.message()),
@@ -111,14 +111,16 @@ impl First {
     }
 
     /// What it brought for a secret, once, and while it is believed: a refusal may have been repaired meanwhile.
-    fn take(&mut self, id: &str) -> Option<Read> {
-        let age = self.at.elapsed();
-        self.found.remove(id).filter(|read| age < if read.is_ok() { TIME_TO_LIVE } else { REREAD_EVERY })
+    fn take(&mut self, id: &str) -> Option<Read<Reading>> {
+        let (at, age) = (self.at, self.at.elapsed());
+        let read = self.found.remove(id)?;
+        let is_believed = age < if read.is_ok() { TIME_TO_LIVE } else { REREAD_EVERY };
+        is_believed.then(|| read.map(|value| Reading { value, at }))
     }
 }
 
 /// The values and refusals of an answer, which is a 200 whatever became of each secret.
-fn sorted(ids: &[String], answer: BatchGetSecretValueOutput) -> HashMap<String, Read> {
+fn sorted(ids: &[String], answer: BatchGetSecretValueOutput) -> HashMap<String, Read<SecretString>> {
     let mut found = HashMap::new();
     for value in answer.secret_values.unwrap_or_default() {
         // A secret may be asked for by its name, its ARN, or its ARN without the six characters at its end.
@@ -138,7 +140,7 @@ fn sorted(ids: &[String], answer: BatchGetSecretValueOutput) -> HashMap<String, 
     found
 }
 
-fn text(id: &str, text: Option<String>) -> Read {
+fn text(id: &str, text: Option<String>) -> Read<SecretString> {
     text.map(SecretString::from).ok_or_else(|| SecretError::NotText(id.to_owned()))
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use aws_sdk_ssm::error::ProvideErrorMetadata;
 use tokio::time::timeout;
 
 use super::SettingsError;
@@ -70,6 +71,10 @@ impl DocumentSource {
 
 async fn parameter(ssm: &aws_sdk_ssm::Client, name: &str) -> Result<String, Cause> {
     let answer = ssm.get_parameter().name(name).with_decryption(true).send().await;
-    let answer = answer.map_err(|error| Cause::from(error.into_service_error()))?;
+    let answer = answer.map_err(|error| {
+        // An error of a kind that the SDK does not know prints the service's code, and keeps its words for itself.
+        let said: Vec<&str> = error.code().into_iter().chain(error.message()).collect();
+        if said.is_empty() { Cause::from(error) } else { said.join(": ").into() }
+    })?;
     answer.parameter.and_then(|parameter| parameter.value).ok_or_else(|| "the answer holds no value".into())
 }

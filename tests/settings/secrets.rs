@@ -105,6 +105,30 @@ async fn a_call_at_the_start_that_gets_no_answer_is_made_again_when_a_secret_is_
 }
 
 #[tokio::test]
+async fn a_value_of_the_start_is_kept_no_longer_than_another() {
+    let (aws, server) = Aws::start().await;
+    for id in ["one", "two"] {
+        aws.state().secrets.insert(id.to_owned(), Ok("old".to_owned()));
+    }
+    let secrets = Secrets::new(aws_sdk_secretsmanager::Client::new(&aws::config(&server)), false);
+    let (one, two) = (secrets.get("one"), secrets.get("two"));
+    secrets.prefetch();
+    until(|| aws.calls("BatchGetSecretValue") == 1).await;
+    assert_eq!(one.get().await.expect("readable").expose_secret(), "old");
+    aws.state().secrets.insert("two".to_owned(), Ok("new".to_owned()));
+    let wait = async |seconds| {
+        pause();
+        advance(Duration::from_secs(seconds)).await;
+        resume();
+    };
+    wait(500).await;
+    assert_eq!(two.get().await.expect("readable").expose_secret(), "old", "it came with the first call");
+    wait(101).await;
+    assert_eq!(two.get().await.expect("readable").expose_secret(), "new", "ten minutes after that call");
+    assert_eq!(aws.state().calls, ["BatchGetSecretValue", "GetSecretValue"]);
+}
+
+#[tokio::test]
 async fn a_service_that_cannot_be_reached_is_told_with_the_reason_and_what_to_do() {
     let mocks = Mocks::start().await;
     let handler = start(&mocks, "", &no_aws()).await;

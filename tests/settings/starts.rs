@@ -42,7 +42,7 @@ async fn a_document_that_cannot_be_read_ends_the_start_with_one_line() {
     }
     aws.state().refuses.push("GetParameter");
     let line = line_of(&parameter, &url).await;
-    assert!(line.contains(PARAMETER) && line.contains("AccessDeniedException"), "{line}");
+    assert!(line.contains(PARAMETER) && line.contains("AccessDeniedException: refused on purpose"), "{line}");
 }
 
 #[tokio::test]
