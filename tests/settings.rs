@@ -81,7 +81,7 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
         ),
         ("[hubspot]\nbase_url = \"http://127.0.0.1/crm\"", ["`hubspot.base_url`", "scheme, host and port"]),
         ("[hubspot]\napi_version = \"v4\"", ["`hubspot.api_version`", "YYYY-MM or v3"]),
-        ("[salesforce]\napi_version = \"67.0\"", ["`salesforce.api_version`", "v46.0"]),
+        ("[salesforce]\napi_version = \"67.0\"", ["`salesforce.api_version`", "v52.0"]),
         ("[salesforce]\nsobject = \"Lead/..\"", ["`salesforce.sobject`", "letters"]),
         ("[salesforce]\nallowed_hosts = [\"https://a\"]", ["`salesforce.allowed_hosts`", "host"]),
         (

@@ -205,6 +205,9 @@ pub enum Outcome {
     Rejected(Rejection),
     /// It may succeed later.
     Retry(Retry),
+    /// Our settings or the account do not fit it: it fails, and comes again from the stream. Another try in between would
+    /// come to the same. The adapter has told the operator.
+    Failed(Code),
 }
 
 /// How a payload may succeed later.

@@ -117,6 +117,7 @@ impl<'a> Session<'a> {
                 Some(Outcome::Skipped(code)) => self.done(job, &Verdict::Skipped(code)),
                 Some(Outcome::Stale) => self.done(job, &Verdict::Superseded(Some(Code::new("STALE")))),
                 Some(Outcome::Rejected(rejection)) => self.reject(job, rejection),
+                Some(Outcome::Failed(code)) => self.fail(&job, &code),
                 Some(Outcome::Retry(retry)) => {
                     after = after.max(retry.after);
                     match retry.how {

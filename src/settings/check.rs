@@ -100,8 +100,8 @@ fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> Verdict
     secret_id("salesforce.secret_id", &section.secret_id, preset)?;
     hosts("salesforce.allowed_hosts", &section.allowed_hosts)?;
     let version = section.api_version.strip_prefix('v').and_then(|version| version.strip_suffix(".0"));
-    let recent = version.and_then(|version| version.parse::<u32>().ok()).is_some_and(|version| version >= 46);
-    holds("salesforce.api_version", recent, || format!("is `{}`; allowed: v46.0 or later", section.api_version))?;
+    let recent = version.and_then(|version| version.parse::<u32>().ok()).is_some_and(|version| version >= 52);
+    holds("salesforce.api_version", recent, || format!("is `{}`; allowed: v52.0 or later", section.api_version))?;
     name("salesforce.sobject", &section.sobject)?;
     let special = [
         ("salesforce.external_id_field", &*section.external_id_field),

@@ -89,6 +89,11 @@ impl Meter {
         self.config_errors.fetch_add(u64::from(cause == Cause::Configuration), Relaxed);
     }
 
+    /// Counts an answer that refuses some records for what settings or the account lack.
+    pub fn config_error(&self) {
+        self.config_errors.fetch_add(1, Relaxed);
+    }
+
     /// A call was not made, because the destination had been found to be beyond calling, in this invocation or before.
     pub fn met_open_breaker(&self) {
         self.is_stopped.store(true, Relaxed);
@@ -114,7 +119,8 @@ impl Meter {
         self.retries.load(Relaxed)
     }
 
-    pub(super) fn config_errors(&self) -> u64 {
+    /// Refusals of our configuration so far.
+    pub fn config_errors(&self) -> u64 {
         self.config_errors.load(Relaxed)
     }
 

@@ -86,7 +86,7 @@ pub fn person(number: usize) -> ContactChange {
 pub fn decides_nothing(reply: &Reply) -> bool {
     use contact_sync::adapters::CallError::{Retry, Stop, Throttled};
     match reply {
-        Ok(outcomes) => outcomes.iter().all(|outcome| matches!(outcome, Outcome::Retry(_))),
+        Ok(outcomes) => outcomes.iter().all(|outcome| matches!(outcome, Outcome::Retry(_) | Outcome::Failed(_))),
         Err(error) => matches!(error, Retry { .. } | Throttled { .. } | Stop(_)),
     }
 }

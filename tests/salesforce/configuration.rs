@@ -3,7 +3,8 @@
 use contact_sync::contact::ContactType;
 
 use crate::org::{Org, words};
-use crate::support::mock_salesforce::row_error;
+use crate::support::mock_salesforce::{Endpoint, row_error};
+use crate::support::server::Answer;
 use crate::support::words::newcomer;
 
 #[tokio::test]
@@ -24,7 +25,16 @@ async fn the_same_error_of_settings_on_every_row_stops_the_destination() {
     assert_eq!(words(&org.upsert(&payloads).await), ["stop configuration INVALID_FIELD"]);
     payloads[0] = org.payload(&newcomer(1, ContactType::Lead));
     let reply = words(&org.upsert(&payloads).await);
-    assert_eq!(reply, ["delivered", "rejected INVALID_FIELD", "rejected INVALID_FIELD"], "some rows: theirs alone");
+    assert_eq!(reply, ["delivered", "failed INVALID_FIELD", "failed INVALID_FIELD"], "some rows: theirs alone");
+    assert_eq!(org.meter.config_errors(), 1);
+    let hidden = row_error("INVALID_FIELD_FOR_INSERT_UPDATE", "Unable to create/update fields: Phone", &["Phone"]);
+    org.mock.fail_row("C-1", hidden, 1);
+    let reply = words(&org.upsert(&payloads).await);
+    assert_eq!(reply, ["stop configuration INVALID_FIELD_FOR_INSERT_UPDATE"], "one or the other on every row");
+}
+
+#[tokio::test]
+async fn an_error_of_rights_or_settings_on_every_row_stops_the_destination() {
     for (error, cause) in [
         (
             row_error("INVALID_FIELD_FOR_INSERT_UPDATE", "Unable to create/update fields: Phone", &["Phone"]),
@@ -43,6 +53,40 @@ async fn the_same_error_of_settings_on_every_row_stops_the_destination() {
         assert_eq!(words(&org.upsert(&org.leads(1..=3)).await), [format!("stop {cause} {code}")]);
         assert_eq!(org.mock.leads().len(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_row_that_lacks_a_right_is_rejected_where_the_user_has_it_for_others() {
+    let not_ours = row_error("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", &[]);
+    let rejected = "rejected INSUFFICIENT_ACCESS_OR_READONLY";
+    for (may_write, bad_neighbour, expected) in [
+        (true, None, vec![rejected]),
+        (true, Some(false), vec![rejected, "delivered"]),
+        (true, Some(true), vec![rejected, "rejected STRING_TOO_LONG"]),
+        (false, None, vec!["stop configuration INSUFFICIENT_ACCESS_OR_READONLY"]),
+        (false, Some(true), vec!["stop configuration INSUFFICIENT_ACCESS_OR_READONLY"]),
+    ] {
+        let org = Org::with(|habits| habits.may_write = may_write, |_| {}).await;
+        org.mock.fail_row("C-1", not_ours.clone(), 1);
+        if bad_neighbour == Some(true) {
+            org.mock.fail_row("C-2", row_error("STRING_TOO_LONG", "", &[]), 1);
+        }
+        let numbers = if bad_neighbour.is_some() { 1..=2 } else { 1..=1 };
+        assert_eq!(words(&org.upsert(&org.leads(numbers)).await), expected, "{may_write} {bad_neighbour:?}");
+        org.assert_polite();
+    }
+    let org = Org::with(|habits| habits.may_write = false, |_| {}).await;
+    let expected = ["stop configuration CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"];
+    assert_eq!(words(&org.upsert(&org.leads([1])).await), expected, "the message itself names the object");
+}
+
+#[tokio::test]
+async fn rights_that_cannot_be_asked_after_reject_nobody() {
+    let org = Org::new().await;
+    org.mock.fail_row("C-1", row_error("INSUFFICIENT_ACCESS_OR_READONLY", "", &[]), 1);
+    org.mock.next_of(Endpoint::Describe, Answer::empty(503));
+    assert_eq!(words(&org.upsert(&org.leads([1])).await), ["retry HTTP_503"]);
+    assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
 }
 
 #[tokio::test]

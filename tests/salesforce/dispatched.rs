@@ -48,6 +48,18 @@ async fn one_poison_row_costs_one_row() {
 }
 
 #[tokio::test]
+async fn one_poison_id_costs_one_delete() {
+    let org = Org::new().await;
+    let mut changes = newcomers(200);
+    dispatch(&org, &changes).await;
+    org.mock.poison("C-100");
+    changes.iter_mut().for_each(|change| change.operation = Operation::Delete);
+    let expected = fates([("delivered", 199), ("rejected MALFORMED_QUERY", 1)]);
+    assert_eq!(dispatch(&org, &changes).await, expected);
+    assert_eq!(org.mock.leads().into_keys().collect::<Vec<_>>(), ["c-100"]);
+}
+
+#[tokio::test]
 async fn a_locked_record_delays_its_chunk_only_until_it_is_alone() {
     let org = Org::new().await;
     org.mock.lock("C-7", 3);
@@ -73,6 +85,51 @@ async fn passing_trouble_of_rows_delays_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_record_that_always_meets_a_fault_of_salesforce_is_rejected_and_its_neighbours_are_written() {
+    let org = Org::new().await;
+    org.mock.fail_row("C-3", row_error("UNKNOWN_EXCEPTION", "An unexpected error occurred", &[]), u32::MAX);
+    let expected = fates([("delivered", 59), ("rejected UNKNOWN_EXCEPTION", 1)]);
+    assert_eq!(dispatch(&org, &newcomers(60)).await, expected);
+}
+
+#[tokio::test]
+async fn a_hidden_field_rejects_nobody_and_costs_no_second_call() {
+    let org = Org::with(|habits| habits.hidden_fields = vec!["City".to_owned()], |_| {}).await;
+    let mut changes = newcomers(200);
+    changes[7].contact.city = Field::Value("Paris".into());
+    changes[8].contact.email = Field::Value("nobody".into());
+    let expected = [("delivered", 198), ("failed INVALID_FIELD", 1), ("rejected INVALID_EMAIL_ADDRESS", 1)];
+    assert_eq!(dispatch(&org, &changes).await, fates(expected));
+    assert_eq!((org.mock.count(Endpoint::Upsert), org.meter.config_errors()), (1, 1));
+    for (_, change) in changes.iter_mut().enumerate().filter(|(at, _)| *at != 8) {
+        change.contact.city = Field::Value("Paris".into());
+    }
+    let expected = [("failed INVALID_FIELD", 199), ("rejected INVALID_EMAIL_ADDRESS", 1)];
+    assert_eq!(dispatch(&org, &changes).await, fates(expected), "one bad e-mail address does not speak for the others");
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_ours_is_rejected_and_a_revoked_right_rejects_nobody() {
+    let not_ours = row_error("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", &[]);
+    for (size, described) in [(3, 0), (1, 1)] {
+        let org = Org::new().await;
+        org.mock.fail_row("C-0", not_ours.clone(), 1);
+        let mut expected = fates([("rejected INSUFFICIENT_ACCESS_OR_READONLY", 1)]);
+        expected.extend((size > 1).then(|| ("delivered".to_owned(), size - 1)));
+        assert_eq!(dispatch(&org, &newcomers(size)).await, expected);
+        assert_eq!(org.mock.count(Endpoint::Describe), described, "asked only where no row was written");
+    }
+    for size in [1, 3] {
+        let org = Org::with(|habits| habits.may_delete = false, |_| {}).await;
+        let mut changes = newcomers(size);
+        dispatch(&org, &changes).await;
+        changes.iter_mut().for_each(|change| change.operation = Operation::Delete);
+        let expected = fates([("failed INSUFFICIENT_ACCESS_OR_READONLY", size)]);
+        assert_eq!(dispatch(&org, &changes).await, expected);
+    }
+}
+
+#[tokio::test]
 async fn second_chances_are_given_once() {
     let org = Org::new().await;
     let race = row_error("DUPLICATE_VALUE", "duplicate value found: Source_Id__c duplicates value", &[]);
@@ -87,6 +144,16 @@ async fn second_chances_are_given_once() {
 }
 
 #[tokio::test]
+async fn a_hiccup_of_the_token_endpoint_costs_one_more_call_for_a_token() {
+    for reply in [Reply::Answer(Answer::empty(503)), Reply::Reset] {
+        let org = Org::new().await;
+        org.mock.next_of(Endpoint::Token, reply);
+        assert_eq!(dispatch(&org, &newcomers(300)).await, fates([("delivered", 300)]));
+        assert_eq!((org.mock.count(Endpoint::Token), org.mock.count(Endpoint::Upsert)), (2, 2));
+    }
+}
+
+#[tokio::test]
 async fn passing_trouble_of_calls_delays_and_loses_nothing() {
     for reply in [
         Reply::Answer(Answer::json(200, &serde_json::json!([]))),
@@ -96,10 +163,13 @@ async fn passing_trouble_of_calls_delays_and_loses_nothing() {
         Reply::Answer(Answer::empty(420)),
         Reply::Answer(Answer::empty(429)),
     ] {
-        let org = Org::new().await;
-        org.mock.next_of(Endpoint::Upsert, reply.clone());
-        assert_eq!(dispatch(&org, &newcomers(250)).await, fates([("delivered", 250)]), "{reply:?}");
-        assert_eq!(org.mock.leads().len(), 250);
+        for endpoint in [Endpoint::Token, Endpoint::Upsert] {
+            let org = Org::new().await;
+            org.mock.next_of(endpoint, reply.clone());
+            let told = dispatch(&org, &newcomers(250)).await;
+            assert_eq!(told, fates([("delivered", 250)]), "{endpoint:?}: {reply:?}");
+            assert_eq!(org.mock.leads().len(), 250);
+        }
     }
 }
 

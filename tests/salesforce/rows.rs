@@ -65,11 +65,15 @@ async fn what_a_trigger_says_decides() {
     let trigger = |message: &str| row_error("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, &[]);
     let lock = "LeadTrigger: execution of AfterUpdate caused by: UNABLE_TO_LOCK_ROW, unable to obtain exclusive access";
     let limit = "LeadTrigger: System.LimitException: Too many SOQL queries: 101";
+    let task = "LeadTrigger: execution of AfterInsert caused by: System.DmlException: Insert failed. First exception on \
+        row 0; first error: CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY, entity type cannot be inserted: Task: []";
     for (error, in_company, alone) in [
         (trigger(lock), "halved", "halved"),
         (trigger(limit), "halved", "once"),
         (trigger("LeadTrigger: Apex CPU time limit exceeded"), "halved", "once"),
         (trigger("LeadTrigger: we do not like it"), "rejected", "rejected"),
+        (trigger(task), "rejected", "rejected"),
+        (row_error("UNKNOWN_EXCEPTION", "An unexpected error occurred", &[]), "halved", "once"),
         (row_error("TOO_MANY_APEX_REQUESTS", "", &[]), "halved", "halved"),
     ] {
         let org = Org::new().await;
@@ -93,8 +97,9 @@ async fn the_race_for_a_new_record_is_run_once_more() {
         row_error("DUPLICATE_VALUE", "duplicate value found: Tax__c duplicates value on record with id: 00Q1", &[]);
     org.mock.fail_row("C-1", race, 1);
     org.mock.fail_row("C-2", other, 1);
-    let reply = org.upsert(&org.leads([1, 2])).await;
-    assert_eq!(words(&reply), ["once DUPLICATE_VALUE", "rejected DUPLICATE_VALUE"]);
+    org.mock.fail_row("C-3", row_error("DUPLICATE_VALUE", "a localized message", &["Source_Id__c"]), 1);
+    let reply = org.upsert(&org.leads([1, 2, 3])).await;
+    assert_eq!(words(&reply), ["once DUPLICATE_VALUE", "rejected DUPLICATE_VALUE", "once DUPLICATE_VALUE"]);
     assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
 }
 

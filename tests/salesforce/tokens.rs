@@ -85,6 +85,7 @@ async fn calls_that_wait_together_take_one_refusal_together() {
         assert_eq!(words(&reply), ["retry HTTP_503"]);
     }
     assert_eq!(org.mock.count(Endpoint::Token), 1);
+    assert_eq!(words(&org.upsert(&batches[0]).await), ["delivered"], "a call that comes later asks anew");
 }
 
 #[tokio::test]
@@ -96,6 +97,33 @@ async fn a_rotated_secret_is_found_without_a_restart() {
     org.write_secret(&org.mock.secret());
     assert_eq!(words(&org.upsert(&org.leads([2])).await), ["delivered"]);
     assert_eq!(org.mock.count(Endpoint::Token), 3, "the old secret, refused, and the new one");
+}
+
+#[tokio::test]
+async fn a_corrected_login_url_is_found_without_a_restart() {
+    let elsewhere = || oauth("invalid_grant", "request not supported on this domain");
+    let redirect = || Answer::empty(302).with_header("location", "/");
+    for (host, answer, code) in [
+        ("127.0.0.1", Some(elsewhere as fn() -> Answer), "invalid_grant"),
+        ("127.0.0.1", Some(redirect), "NO_TOKEN"),
+        ("localhost", None, "HOST_NOT_ALLOWED"),
+    ] {
+        let org = Org::new().await;
+        let mut wrong = org.mock.secret();
+        wrong["login_url"] = format!("{}/wrong", org.server.url().replace("127.0.0.1", host)).into();
+        org.write_secret(&wrong);
+        let refuse = || answer.into_iter().for_each(|answer| org.mock.next_of(Endpoint::Token, answer()));
+        refuse();
+        assert_eq!(words(&org.upsert(&org.leads([1])).await), [format!("stop configuration {code}")]);
+        org.write_secret(&org.mock.secret());
+        refuse();
+        assert_eq!(words(&org.upsert(&org.leads([1])).await), [format!("stop configuration {code}")], "30 s apart");
+        tokio::time::pause();
+        tokio::time::advance(std::time::Duration::from_secs(31)).await;
+        tokio::time::resume();
+        refuse();
+        assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"], "{code}");
+    }
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ impl Seen {
 
 /// How the mock behaves beyond what is asked of it call by call.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one oddity, switched on its own")]
 pub struct Habits {
     pub external_id_field: String,
     /// Fields that exist besides the standard ones.
@@ -60,6 +61,10 @@ pub struct Habits {
     pub external_id_is_unique: bool,
     /// Fields that field-level security hides from the run-as user.
     pub hidden_fields: Vec<String>,
+    /// The run-as user may create and edit records, if not locked away one by one.
+    pub may_write: bool,
+    /// The user may delete records.
+    pub may_delete: bool,
     /// Failed rows say `created: true`, as in captures.
     pub created_on_failures: bool,
     /// Records in one page of a query.
@@ -81,6 +86,8 @@ impl Default for Habits {
             custom_fields: vec!["Plan__c".to_owned(), "Version__c".to_owned()],
             external_id_is_unique: true,
             hidden_fields: Vec::new(),
+            may_write: true,
+            may_delete: true,
             created_on_failures: true,
             page: 2000,
             limit_info: Some("api-usage=18/100000; per-app-api-usage=17/250(appName=contact-sync)".to_owned()),
@@ -198,7 +205,7 @@ impl MockSalesforce {
         state.store.convert(&field, id);
     }
 
-    /// A batch with the contact `id` in it is refused as a whole, with a 400 that names nobody.
+    /// A batch or query with the contact `id` in it is refused as a whole, with a 400 that names nobody.
     pub fn poison(&self, id: &str) {
         self.state().poison.insert(id.to_lowercase());
     }

@@ -18,6 +18,7 @@ fn word(outcome: &Outcome) -> String {
         Outcome::Skipped(code) => format!("skipped {code}"),
         Outcome::Stale => "stale".to_owned(),
         Outcome::Rejected(Rejection { code, .. }) => format!("rejected {code}"),
+        Outcome::Failed(code) => format!("failed {code}"),
         Outcome::Retry(Retry { code, how, .. }) => match how {
             Again::Same => format!("again {code}"),
             Again::Halved => format!("halved {code}"),

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use secrecy::zeroize::Zeroizing;
+use secrecy::zeroize::{Zeroize, Zeroizing};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -21,9 +21,6 @@ use self::refusals::refused;
 use crate::adapters::http::{Http, HttpAnswer, HttpError, bearer};
 use crate::adapters::{Call, CallError, Cause, Code, Stop};
 use crate::secrets::Secret;
-
-/// An answer that was no token stands for this long: calls that waited together do not ask one after the other.
-const FAILURE_STANDS: Duration = Duration::from_secs(1);
 
 /// How long an assertion is valid; Salesforce allows up to five minutes.
 const ASSERTION_LIFE: Duration = Duration::from_mins(3);
@@ -66,13 +63,14 @@ pub(super) struct Auth {
 struct State {
     token: Option<Token>,
     generation: u64,
+    /// The last answer that was no token, and when it came.
     failure: Option<(Instant, CallError)>,
 }
 
 /// A grant that came to nothing.
 enum Failed {
-    /// The credentials themselves are refused: a rotated secret may help.
-    Credential(CallError),
+    /// What the secret says is refused: one that has been changed meanwhile may help.
+    Secret(CallError),
     /// Another secret would not help.
     Other(CallError),
 }
@@ -93,11 +91,13 @@ impl Auth {
     }
 
     async fn token_after(&self, refused: Option<u64>, http: &Http, call: Call<'_>) -> Result<Token, CallError> {
+        let asked = Instant::now();
         let mut state = timeout_at(call.give_up_at, self.state.lock()).await.map_err(|_| timed_out())?;
         if let Some(token) = state.token.as_ref().filter(|token| Some(token.generation) != refused) {
             return Ok(token.clone());
         }
-        if let Some((_, failure)) = state.failure.as_ref().filter(|(at, _)| at.elapsed() < FAILURE_STANDS) {
+        // Calls that waited together do not ask one after the other; one that comes later asks anew.
+        if let Some((_, failure)) = state.failure.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(failure.clone());
         }
         state.token = None;
@@ -123,14 +123,16 @@ impl Auth {
         let refusal = match request(&secret, http, call).await {
             Ok(granted) => return Ok(granted),
             Err(Failed::Other(error)) => return Err(error),
-            Err(Failed::Credential(error)) => error,
+            Err(Failed::Secret(error)) => error,
         };
-        call.meter.auth_failure();
+        if matches!(&refusal, CallError::Stop(stop) if stop.cause == Cause::Credential) {
+            call.meter.auth_failure();
+        }
         match self.secret.renew(&secret).await.map_err(|error| CallError::secret_unreadable(&error))? {
             None => Err(refusal),
             Some(renewed) => match request(&renewed, http, call).await {
                 Ok(granted) => Ok(granted),
-                Err(Failed::Credential(error) | Failed::Other(error)) => Err(error),
+                Err(Failed::Secret(error) | Failed::Other(error)) => Err(error),
             },
         }
     }
@@ -140,7 +142,7 @@ async fn request(secret: &SecretString, http: &Http, call: Call<'_>) -> Result<(
     let form =
         r#"{"login_url", "client_id", "client_secret"} (or, for JWT, "private_key_pem", "username", "audience")"#;
     let malformed = |what: &str| {
-        Failed::Credential(stop(Cause::Credential, "SECRET_MALFORMED", format!("{what}; the secret's form is {form}")))
+        Failed::Secret(stop(Cause::Credential, "SECRET_MALFORMED", format!("{what}; the secret's form is {form}")))
     };
     let content: Content =
         serde_json::from_str(secret.expose_secret()).map_err(|_| malformed("the secret has not the right fields"))?;
@@ -149,10 +151,16 @@ async fn request(secret: &SecretString, http: &Http, call: Call<'_>) -> Result<(
     url.set_query(None);
     let body = Bytes::from_owner(body(&content).map_err(|what| malformed(&what))?);
     let request = http.client().post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-    let other = |error: HttpError| Failed::Other(error.into_call_error());
-    let request = request.build().map_err(|error| other(HttpError::Connection(error)))?;
-    let answer = http.send(request, call).await.map_err(other)?;
-    if answer.status == 200 { granted(&answer) } else { Err(refused(&answer)) }
+    let request = request.build().map_err(HttpError::Connection).map_err(unsent)?;
+    let answer = http.send(request, call).await.map_err(unsent)?;
+    if answer.status == 200 { granted(answer) } else { Err(refused(&answer)) }
+}
+
+/// A request for a token without an answer. It goes to the host that the secret names.
+fn unsent(error: HttpError) -> Failed {
+    let of_secret = matches!(error, HttpError::Forbidden(_));
+    let error = error.into_call_error();
+    if of_secret { Failed::Secret(error) } else { Failed::Other(error) }
 }
 
 /// The form that asks for a token. It has room for the longest secrets, so that no shorter draft of it is left behind.
@@ -195,15 +203,24 @@ fn assertion(content: &Content, pem: &str) -> Result<String, String> {
     jsonwebtoken::encode(&header, &claims, &key).map_err(|_| "private_key_pem cannot sign".to_owned())
 }
 
-fn granted(answer: &HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
+fn granted(answer: HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
     let unreadable = || {
         let code = Code::new("UNREADABLE_TOKEN");
         Failed::Other(CallError::Retry { code, after: None, pressure: false })
     };
-    let granted: Granted = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
+    let granted = serde_json::from_slice::<Granted>(&answer.body);
+    wipe(answer.body);
+    let granted = granted.map_err(|_| unreadable())?;
     let header = bearer(granted.access_token.expose_secret()).ok_or_else(unreadable)?;
     let instance = Url::parse(&granted.instance_url).ok().filter(Url::has_host).ok_or_else(unreadable)?;
     Ok((header, instance))
+}
+
+/// Leaves no token behind in the memory of an answer that nobody else holds.
+fn wipe(body: Bytes) {
+    if let Ok(mut body) = body.try_into_mut() {
+        body.zeroize();
+    }
 }
 
 fn stop(cause: Cause, code: impl Into<Code>, remedy: String) -> CallError {

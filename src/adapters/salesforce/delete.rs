@@ -46,9 +46,9 @@ impl Salesforce {
         };
         let answer = self.ask(ask, call).await?;
         let sent: Vec<usize> = part.iter().map(|(at, _)| *at).collect();
-        for (at, outcome) in sent.iter().zip(self.rows(&answer.body, &sent, batch, call)?) {
+        for (at, outcome) in sent.iter().zip(self.rows(&answer.body, &sent, batch, call).await?) {
             // Of several records of one contact, the one that is still there decides.
-            if !matches!(outcomes[*at], Some(Outcome::Rejected(_) | Outcome::Retry(_))) {
+            if !matches!(outcomes[*at], Some(Outcome::Rejected(_) | Outcome::Retry(_) | Outcome::Failed(_))) {
                 outcomes[*at] = Some(outcome);
             }
         }

@@ -1,12 +1,9 @@
 //! An operator's look at the org: whether the object is there, the key is one, and every field that we send may be
 //! written.
-//!
-//! <https://developer.salesforce.com/docs/platform/api-rest/guide/resources-sobject-describe.html>
 
-use reqwest::Method;
 use serde::Deserialize;
 
-use super::exchange::Ask;
+use super::describe::Rights;
 use super::{Salesforce, Settings};
 use crate::adapters::doctor::{Check, remedy};
 use crate::adapters::{Call, CallError};
@@ -33,11 +30,9 @@ const FIELDS: [&str; 15] = [
 
 /// The object as the integration user sees it: a field that is hidden from the user is not there.
 #[derive(Debug, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "the object's properties as Salesforce names them")]
 struct Described {
-    createable: bool,
-    updateable: bool,
-    deletable: bool,
+    #[serde(flatten)]
+    rights: Rights,
     queryable: bool,
     fields: Vec<Field>,
 }
@@ -72,18 +67,11 @@ impl Salesforce {
                 return vec![Check::ok(secret, "readable, of the right form"), Check::fail(token, remedy(&error))];
             }
         };
-        match self.describe(call).await {
+        match self.describe::<Described>(call).await {
             Ok(described) => checks.extend(judge(&described, &self.settings)),
             Err(error) => checks.push(Check::fail("salesforce object", remedy(&error))),
         }
         checks
-    }
-
-    async fn describe(&self, call: Call<'_>) -> Result<Described, CallError> {
-        let Settings { api_version, sobject, .. } = &self.settings;
-        let path = format!("/services/data/{api_version}/sobjects/{sobject}/describe");
-        let answer = self.ask(Ask { method: Method::GET, path, query: None, body: None }, call).await?;
-        serde_json::from_slice(&answer.body).map_err(|_| super::lookup::unreadable())
     }
 }
 
@@ -108,9 +96,9 @@ fn find<'a>(described: &'a Described, name: &str) -> Option<&'a Field> {
 fn object(described: &Described, settings: &Settings) -> Check {
     let needed = [
         (described.queryable, "read"),
-        (described.createable, "create"),
-        (described.updateable, "edit"),
-        (described.deletable, "delete"),
+        (described.rights.createable, "create"),
+        (described.rights.updateable, "edit"),
+        (described.rights.deletable, "delete"),
     ];
     let missing: Vec<&str> = needed.into_iter().filter(|(given, _)| !given).map(|(_, right)| right).collect();
     let wrong = format!("give the run-as user's permission set {} on {}", missing.join(", "), settings.sobject);
@@ -193,7 +181,8 @@ mod tests {
         let mut fields: Vec<Field> = FIELDS.into_iter().chain(["Plan__c"]).map(field).collect();
         fields.push(Field { external_id: true, unique: true, ..field("source_id__c") });
         fields.push(Field { r#type: "double".to_owned(), precision: 18, ..field("Version__c") });
-        Described { createable: true, updateable: true, deletable: true, queryable: true, fields }
+        let rights = Rights { createable: true, updateable: true, deletable: true };
+        Described { rights, queryable: true, fields }
     }
 
     #[test]
@@ -240,7 +229,7 @@ mod tests {
             (&|described| edit(described, "Version__c", |field| field.scale = 2), "Number(18, 0)"),
             (&|described| edit(described, "Email", |field| field.updateable = false), "Email may not be edited"),
             (&|described| described.fields.retain(|field| field.name != "Plan__c"), "Plan__c is not there"),
-            (&|described| described.deletable = false, "delete on Lead"),
+            (&|described| described.rights.deletable = false, "delete on Lead"),
         ] {
             let failing = failing(change);
             assert!(failing.len() == 1 && failing[0].1.contains(parts), "{parts}: {failing:?}");

@@ -23,22 +23,24 @@ use crate::adapters::{Again, CallError, Cause, Code, Outcome, Rejection, Retry, 
 const A_FEW_SECONDS: Duration = Duration::from_secs(3);
 
 /// Of several errors of one row, the one that decides: what can never succeed is not helped by what passes.
-pub(super) fn deciding(problems: &[Problem]) -> Option<&Problem> {
-    let is_final = |problem: &&Problem| verdict(problem) == Verdict::Reject;
+pub(super) fn deciding<'a>(problems: &'a [Problem], settings: &Settings) -> Option<&'a Problem> {
+    let is_final = |problem: &&Problem| verdict(problem, &settings.sobject) == Verdict::Reject;
     problems.iter().find(is_final).or_else(|| problems.first())
 }
 
-/// What became of a row with `problem`; `body` is what was sent, `None` for a delete; `alone` if nothing else was.
+/// What became of a row with `problem`; `body` is what was sent, `None` for a delete; `alone` if nothing else was. Not
+/// for rows of which [`of_all_rows`] speaks, and where [`is_about_rights`], the user is known to have the rights to the
+/// object.
 pub(super) fn of_row(problem: &Problem, body: Option<&RawValue>, alone: bool, settings: &Settings) -> Outcome {
     let rejection = || problem.rejection();
     let retry = |how| Outcome::Retry(Retry { code: problem.code(), after: None, how });
-    match verdict(problem) {
+    match verdict(problem, &settings.sobject) {
         Verdict::Later => retry(Again::Same),
         Verdict::Halved => retry(Again::Halved),
-        Verdict::Large if !alone => retry(Again::Halved),
+        Verdict::Large | Verdict::Fault if !alone => retry(Again::Halved),
+        Verdict::Duplicate if problem.says("duplicate external id specified") => retry(Again::Halved),
         // Another writer was faster in creating the very record: now it is there to be updated.
         Verdict::Duplicate if problem.names(&settings.external_id_field) => retry(Again::Once(None, rejection())),
-        Verdict::Duplicate if problem.says("duplicate external id specified") => retry(Again::Halved),
         Verdict::Missing if is_about_defaults(problem) => match body.and_then(with_defaults) {
             Some(body) => retry(Again::Once(Some(body), rejection())),
             None => Outcome::Rejected(rejection()),
@@ -46,7 +48,10 @@ pub(super) fn of_row(problem: &Problem, body: Option<&RawValue>, alone: bool, se
         Verdict::Converted if settings.converted_leads == ConvertedLeads::Skip => Outcome::Skipped(problem.code()),
         Verdict::Gone if body.is_none() => Outcome::Delivered(Some(Code::new("ALREADY_GONE"))),
         Verdict::Unfound if body.is_some() => Outcome::Rejected(rejection()),
-        Verdict::Once | Verdict::Large | Verdict::Gone | Verdict::Unfound => retry(Again::Once(None, rejection())),
+        Verdict::Once | Verdict::Large | Verdict::Fault | Verdict::Gone | Verdict::Unfound => {
+            retry(Again::Once(None, rejection()))
+        }
+        Verdict::Schema => Outcome::Failed(problem.code()),
         _ => Outcome::Rejected(rejection()),
     }
 }
@@ -60,6 +65,7 @@ fn is_about_defaults(problem: &Problem) -> bool {
 /// Whether the rows' errors tell of our settings or of the org rather than of any record. `problems` has one entry
 /// for each row, `None` for those that succeeded.
 pub(super) fn of_all_rows(problems: &[Option<&Problem>], settings: &Settings) -> Option<Stop> {
+    let verdict = |problem: &Problem| verdict(problem, &settings.sobject);
     for problem in problems.iter().flatten() {
         match verdict(problem) {
             Verdict::Full => return Some(full(problem)),
@@ -68,13 +74,26 @@ pub(super) fn of_all_rows(problems: &[Option<&Problem>], settings: &Settings) ->
         }
     }
     let first = (*problems.first()?)?;
-    let same = problems.iter().all(|problem| problem.is_some_and(|problem| problem.code == first.code));
-    let blames_settings = match verdict(first) {
+    let blames_settings = |problem: &Problem| match verdict(problem) {
         Verdict::Schema => true,
+        // A single record may be locked away for itself.
         Verdict::Access => problems.len() > 1,
         _ => false,
     };
-    (same && blames_settings).then(|| configuration(first, settings))
+    let all = problems.iter().all(|problem| problem.is_some_and(blames_settings));
+    all.then(|| configuration(first, settings))
+}
+
+/// Whether the row's error blames settings or the account, while other rows fare otherwise.
+pub(super) fn is_about_schema(problem: &Problem, settings: &Settings) -> bool {
+    verdict(problem, &settings.sobject) == Verdict::Schema
+}
+
+/// Whether the row lacks a right, and the answer itself cannot tell to what. Where another row was written, it is to
+/// this record: that one is rejected, or its shard would wait for it until it is too old. Where none was, it may be to
+/// all, and rejecting them one by one would make a dead letter of every record that comes.
+pub(super) fn is_about_rights(problem: &Problem, settings: &Settings) -> bool {
+    verdict(problem, &settings.sobject) == Verdict::Access
 }
 
 fn full(problem: &Problem) -> Stop {
@@ -83,7 +102,7 @@ fn full(problem: &Problem) -> Stop {
 }
 
 /// What Salesforce says about names is about our settings: it may be told.
-fn configuration(problem: &Problem, settings: &Settings) -> Stop {
+pub(super) fn configuration(problem: &Problem, settings: &Settings) -> Stop {
     let Settings { sobject, external_id_field, api_version, .. } = settings;
     let remedy = format!(
         "Salesforce refuses what settings name ({api_version}, {sobject}, {external_id_field}, its fields and attributes): \
@@ -101,6 +120,7 @@ pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
     let retry = |after, pressure| CallError::Retry { code: code.clone(), after, pressure };
     let stop =
         |cause, remedy: &str| CallError::Stop(Stop { cause, code: code.clone(), remedy: remedy.to_owned(), after });
+    let of = |problem| verdict(problem, &settings.sobject);
     match (answer.status, problem) {
         (401, Some(problem)) if problem.says("not valid for use with the REST API") => stop(
             Cause::Configuration,
@@ -114,13 +134,15 @@ pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
                 CallError::Throttled { code, after: Some(after.unwrap_or(A_FEW_SECONDS)) }
             }
         }
-        (_, Some(problem)) if verdict(problem) == Verdict::Full => CallError::Stop(full(problem)),
-        (_, Some(problem)) if matches!(verdict(problem), Verdict::Later | Verdict::Halved) => {
+        (_, Some(problem)) if of(problem) == Verdict::Full => CallError::Stop(full(problem)),
+        (_, Some(problem)) if matches!(of(problem), Verdict::Later | Verdict::Halved | Verdict::Fault) => {
             retry(after, answer.status == 503)
         }
-        (400 | 403 | 404 | 405 | 410 | 415, Some(problem)) if is_about_settings(answer.status, problem) => {
+        (403 | 404 | 405 | 410 | 415, Some(problem)) => CallError::Stop(configuration(problem, settings)),
+        (400, Some(problem)) if names_settings(problem, of(problem)) => {
             CallError::Stop(configuration(problem, settings))
         }
+        // A malformed query, too: the names in it have been checked, so that it can only be an id.
         (400, Some(problem)) => CallError::Refused { rejection: problem.rejection(), suspects: Vec::new() },
         // Whoever says so, a smaller request helps.
         (300 | 413 | 414, _) => {
@@ -138,10 +160,8 @@ pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
     }
 }
 
-fn is_about_settings(status: u16, problem: &Problem) -> bool {
-    status != 400
-        || matches!(verdict(problem), Verdict::Schema | Verdict::Access | Verdict::Barred)
-        || matches!(problem.code.as_deref(), Some("NOT_FOUND" | "MALFORMED_QUERY"))
+fn names_settings(problem: &Problem, verdict: Verdict) -> bool {
+    problem.code().as_str() == "NOT_FOUND" || matches!(verdict, Verdict::Schema | Verdict::Access | Verdict::Barred)
 }
 
 #[cfg(test)]

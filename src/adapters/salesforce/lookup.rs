@@ -1,6 +1,7 @@
 //! Finding records by our own ids, with SOQL: deletes take Salesforce's ids only, and a guard needs the version held.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -113,8 +114,8 @@ fn version(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().and_then(|number| format!("{number:.0}").parse().ok()))
 }
 
-/// A text in SOQL.
-/// <https://developer.salesforce.com/docs/atlas.en-us.soql_sosl.meta/soql_sosl/sforce_api_calls_soql_select_quotedstringescapes.htm>
+/// A text in SOQL. Control characters have no place in a query but as escapes.
+/// <https://developer.salesforce.com/docs/platform/salesforce-soql-sosl/guide/sforce-api-calls-soql-select-quotedstringescapes.html>
 fn literal(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);
     literal.push('\'');
@@ -125,6 +126,10 @@ fn literal(text: &str) -> String {
             '\n' => literal.push_str("\\n"),
             '\r' => literal.push_str("\\r"),
             '\t' => literal.push_str("\\t"),
+            control if control.is_control() => {
+                // Writing into memory cannot fail.
+                let _ = write!(literal, "\\u{:04x}", u32::from(control));
+            }
             other => literal.push(other),
         }
     }
@@ -151,7 +156,8 @@ mod tests {
             ("O'Brien", r"'O\'Brien'"),
             (r"a\b", r"'a\\b'"),
             (r"\') OR Id != null --", r"'\\\') OR Id != null --'"),
-            ("a\nb\tc", r"'a\nb\tc'"),
+            ("a\nb\tc\r", r"'a\nb\tc\r'"),
+            ("a\u{0}b\u{1b}c\u{85}", r"'a\u0000b\u001bc\u0085'"),
         ] {
             assert_eq!(literal(text), expected);
         }

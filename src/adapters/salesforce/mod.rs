@@ -4,6 +4,7 @@
 
 mod auth;
 mod delete;
+mod describe;
 #[cfg(feature = "admin")]
 mod doctor;
 mod errors;

@@ -40,8 +40,16 @@ impl Problem {
         self.message.as_ref().is_some_and(|message| message.to_lowercase().contains(&part.to_lowercase()))
     }
 
-    /// Whether the message names the field `name`, and not one whose name only ends or begins so.
+    /// Whether the message begins with `part`, in whatever letter case.
+    pub(super) fn begins(&self, part: &str) -> bool {
+        self.message.as_ref().is_some_and(|message| message.to_lowercase().starts_with(&part.to_lowercase()))
+    }
+
+    /// Whether the error is about the field `name`, and not about one whose name only ends or begins so.
     pub(super) fn names(&self, name: &str) -> bool {
+        if self.fields.iter().any(|field| field.eq_ignore_ascii_case(name)) {
+            return true;
+        }
         let message = self.message.as_deref().unwrap_or_default();
         let words = message.split(|character: char| !character.is_alphanumeric() && character != '_');
         words.into_iter().any(|word| word.eq_ignore_ascii_case(name))

@@ -4,9 +4,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::describe::Rights;
 use super::problem::Problem;
-use super::{Salesforce, errors, unanswered};
-use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply};
+use super::{Salesforce, Settings, errors, unanswered};
+use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply, Stop};
 use crate::json::Object;
 
 /// What a row says that succeeded, as far as it is read. Failed rows may say `created: true` and may lack `id`: only
@@ -27,14 +28,17 @@ enum Row {
 
 impl Row {
     /// The rows of an answer, in its order. Those of one without a failure, nearly every one, are read at once.
-    fn read_all(answer: &[u8]) -> serde_json::Result<Vec<Self>> {
+    fn read_all(answer: &[u8], settings: &Settings) -> serde_json::Result<Vec<Self>> {
         match serde_json::from_slice::<Vec<Object<Head>>>(answer) {
             Ok(rows) if rows.iter().all(|row| row.0.success) => Ok(rows.iter().map(|_| Self::Success).collect()),
-            _ => Ok(serde_json::from_slice::<Vec<&RawValue>>(answer)?.into_iter().map(Self::read).collect()),
+            _ => {
+                let rows: Vec<&RawValue> = serde_json::from_slice(answer)?;
+                Ok(rows.into_iter().map(|row| Self::read(row, settings)).collect())
+            }
         }
     }
 
-    fn read(row: &RawValue) -> Self {
+    fn read(row: &RawValue, settings: &Settings) -> Self {
         let row: Value = serde_json::from_str(row.get()).unwrap_or_default();
         match row.get("success").and_then(Value::as_bool) {
             None => Self::Nothing,
@@ -43,7 +47,7 @@ impl Row {
                 let errors = row.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
                 let problems: Vec<_> =
                     errors.iter().filter_map(Problem::read).filter(|problem| problem.code.is_some()).collect();
-                Self::Problem(errors::deciding(&problems).cloned().unwrap_or_else(Problem::reasonless))
+                Self::Problem(errors::deciding(&problems, settings).cloned().unwrap_or_else(Problem::reasonless))
             }
         }
     }
@@ -59,9 +63,9 @@ impl Row {
 impl Salesforce {
     /// The outcomes of the payloads at `sent`. Those for which the answer has no row have failed; an answer with more
     /// rows than that is to something else.
-    pub(super) fn rows(&self, answer: &[u8], sent: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
+    pub(super) async fn rows(&self, answer: &[u8], sent: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
         let unreadable = || CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false };
-        let mut rows = Row::read_all(answer).map_err(|_| unreadable())?;
+        let mut rows = Row::read_all(answer, &self.settings).map_err(|_| unreadable())?;
         if rows.len() > sent.len() {
             return Err(unreadable());
         }
@@ -70,17 +74,46 @@ impl Salesforce {
         if let Some(stop) = errors::of_all_rows(&problems, &self.settings) {
             return Err(CallError::Stop(stop));
         }
+        let known: Vec<&Problem> = problems.into_iter().flatten().collect();
+        let is_delete = sent.iter().all(|at| batch[*at].body.is_none());
+        if !rows.iter().any(|row| matches!(row, Row::Success)) {
+            self.check_rights(&known, is_delete, call).await?;
+        }
+        self.tell(&known, call);
         let outcome = |(row, at): (&Row, &usize)| match row {
             Row::Success => Outcome::Delivered(None),
             Row::Nothing => unanswered(),
             Row::Problem(problem) => {
-                if !errors::is_known(problem) {
-                    call.meter.unknown_code();
-                    tracing::warn!(destination = "salesforce", code = %problem.code(), "unknown status code");
-                }
                 errors::of_row(problem, batch[*at].body.as_deref(), sent.len() == 1, &self.settings)
             }
         };
         Ok(rows.iter().zip(sent).map(outcome).collect())
+    }
+
+    /// No row was written. Where one lacks a right, the object's description tells whether all would.
+    async fn check_rights(&self, problems: &[&Problem], is_delete: bool, call: Call<'_>) -> Result<(), CallError> {
+        let Some(problem) = problems.iter().find(|problem| errors::is_about_rights(problem, &self.settings)) else {
+            return Ok(());
+        };
+        let Rights { createable, updateable, deletable } = self.describe(call).await?;
+        let may = if is_delete { deletable } else { createable && updateable };
+        if may { Ok(()) } else { Err(CallError::Stop(errors::configuration(problem, &self.settings))) }
+    }
+
+    /// Tells of rows that an operator should know of, beside their outcomes.
+    fn tell(&self, problems: &[&Problem], call: Call<'_>) {
+        for problem in problems.iter().filter(|problem| !errors::is_known(problem)) {
+            call.meter.unknown_code();
+            tracing::warn!(destination = "salesforce", code = %problem.code(), "unknown status code");
+        }
+        let mut refused = problems.iter().filter(|problem| errors::is_about_schema(problem, &self.settings));
+        if let Some(first) = refused.next() {
+            call.meter.config_error();
+            let Stop { code, remedy, .. } = errors::configuration(first, &self.settings);
+            tracing::error!(
+                destination = "salesforce", %code, remedy, records = 1 + refused.count(),
+                "settings or the account do not fit some records: they fail and come again"
+            );
+        }
     }
 }

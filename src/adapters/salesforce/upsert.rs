@@ -27,7 +27,7 @@ impl Salesforce {
                 body: Some([r#"{"allOrNone":false,"records":["#, &bodies.join(","), "]}"].concat().into()),
             };
             let answer = self.ask(ask, call).await?;
-            let written = self.rows(&answer.body, &open, batch, call)?;
+            let written = self.rows(&answer.body, &open, batch, call).await?;
             open.into_iter().zip(written).for_each(|(at, outcome)| outcomes[at] = Some(outcome));
         }
         Ok(settle(outcomes))

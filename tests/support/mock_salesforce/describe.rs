@@ -32,8 +32,8 @@ impl State {
         fields.retain(|field| !habits.hidden_fields.iter().any(|hidden| field["name"] == hidden.as_str()));
         Answer::json(
             200,
-            &json!({"name": "Lead", "createable": true, "updateable": true, "deletable": true, "queryable": true,
-                "fields": fields}),
+            &json!({"name": "Lead", "createable": habits.may_write, "updateable": habits.may_write,
+                "deletable": habits.may_delete, "queryable": true, "fields": fields}),
         )
     }
 }

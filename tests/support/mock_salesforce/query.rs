@@ -15,11 +15,14 @@ impl State {
             return self.page(total, rest);
         }
         let query = request.query("q").unwrap_or_default();
-        let Some((columns, keys)) = parse(query, &self.habits.external_id_field) else {
+        let Some((columns, keys)) = parse(query) else {
             self.mistakes.push(format!("an unexpected query of {} characters", query.len()));
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
         };
         self.size(keys.len());
+        if keys.iter().any(|key| self.poison.contains(&key.to_lowercase())) {
+            return refusal(400, "MALFORMED_QUERY", "unexpected token");
+        }
         if let Some(unknown) = columns.iter().find(|name| !self.has(name)) {
             return refusal(400, "INVALID_FIELD", &format!("No such column '{unknown}' on entity 'Lead'"));
         }
@@ -81,6 +84,9 @@ impl State {
         }
         match self.store.records.get_mut(id) {
             None => failed(row_error("MALFORMED_ID", "malformed id", &[])),
+            Some(_) if !self.habits.may_delete => {
+                failed(row_error("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", &[]))
+            }
             Some(record) if record.is_deleted => failed(row_error("ENTITY_IS_DELETED", "entity is deleted", &[])),
             Some(record) => {
                 record.is_deleted = true;
@@ -90,10 +96,26 @@ impl State {
     }
 }
 
-/// The columns and keys of `SELECT … FROM Lead WHERE field IN ('…','…')`: the only query that we send.
-fn parse(query: &str, field: &str) -> Option<(Vec<String>, Vec<String>)> {
+/// The character of an escape. <https://developer.salesforce.com/docs/platform/salesforce-soql-sosl/guide/sforce-api-calls-soql-select-quotedstringescapes.html>
+fn escaped(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
+    match characters.next()?.1 {
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        't' => Some('\t'),
+        'u' => {
+            let code: String = characters.by_ref().take(4).map(|(_, digit)| digit).collect();
+            char::from_u32(u32::from_str_radix(&code, 16).ok()?)
+        }
+        quoted @ ('\'' | '"' | '\\') => Some(quoted),
+        _ => None,
+    }
+}
+
+/// The columns and keys of `SELECT Id,field… FROM Lead WHERE field IN ('…','…')`: the only query that we send.
+fn parse(query: &str) -> Option<(Vec<String>, Vec<String>)> {
     let (columns, rest) = query.strip_prefix("SELECT ")?.split_once(" FROM Lead WHERE ")?;
-    let mut rest = rest.strip_prefix(field)?.strip_prefix(" IN (")?;
+    let (field, mut rest) = rest.split_once(" IN (")?;
+    columns.split(',').nth(1).filter(|column| *column == field)?;
     let mut keys = Vec::new();
     loop {
         rest = rest.strip_prefix('\'')?;
@@ -102,12 +124,8 @@ fn parse(query: &str, field: &str) -> Option<(Vec<String>, Vec<String>)> {
         let end = loop {
             match characters.next()? {
                 (at, '\'') => break at,
-                (_, '\\') => key.push(match characters.next()?.1 {
-                    'n' => '\n',
-                    'r' => '\r',
-                    't' => '\t',
-                    other => other,
-                }),
+                (_, '\\') => key.push(escaped(&mut characters)?),
+                (_, control) if control.is_control() => return None,
                 (_, other) => key.push(other),
             }
         };

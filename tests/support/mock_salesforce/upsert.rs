@@ -147,6 +147,14 @@ impl State {
             self.mistakes.push("a record without its type".to_owned());
             return Some(row_error("INVALID_TYPE", "the type is missing", &[]));
         }
+        if !self.habits.may_write {
+            let verb = if is_new { "inserted" } else { "updated" };
+            let message = format!("entity type cannot be {verb}: Lead");
+            return Some(row_error("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", &message, &[]));
+        }
+        if let Some(name) = fields.keys().find(|name| self.habits.hidden_fields.contains(name)) {
+            return Some(no_such_column(name));
+        }
         let field = self.habits.external_id_field.clone();
         match fields.get(&field).and_then(Value::as_str) {
             None | Some("") => return Some(row_error("MISSING_ARGUMENT", &format!("{field} not specified"), &[])),
@@ -162,8 +170,7 @@ impl State {
                 continue;
             }
             let Some((_, longest)) = FIELDS.iter().find(|(field, _)| field == name) else {
-                let message = format!("No such column '{name}' on sobject of type Lead");
-                return Some(row_error("INVALID_FIELD", &message, &[]));
+                return Some(no_such_column(name));
             };
             match value {
                 Value::Null if matches!(&**name, "LastName" | "Company" | "Status") => {
@@ -187,4 +194,9 @@ impl State {
         let message = format!("Required fields are missing: [{}]", missing.join(", "));
         (is_new && !missing.is_empty()).then(|| row_error("REQUIRED_FIELD_MISSING", &message, &missing))
     }
+}
+
+/// A field that is not there, for the run-as user at least.
+fn no_such_column(name: &str) -> Value {
+    row_error("INVALID_FIELD", &format!("No such column '{name}' on sobject of type Lead"), &[])
 }

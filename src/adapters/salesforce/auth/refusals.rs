@@ -5,10 +5,13 @@ use super::{Failed, stop};
 use crate::adapters::http::HttpAnswer;
 use crate::adapters::{CallError, Cause, Code};
 
+/// What the endpoint says of a `login_url` that is not the org's own.
+const ELSEWHERE: &str = "not supported on this domain";
+
 /// What the endpoint's refusals mean. Each remedy is what people found to help.
 const REFUSALS: &[(&str, Cause, &str)] = &[
     (
-        "not supported on this domain",
+        ELSEWHERE,
         Cause::Configuration,
         "login_url in the secret has to be the org's own My Domain, https://NAME.my.salesforce.com",
     ),
@@ -57,7 +60,7 @@ pub(super) fn refused(answer: &HttpAnswer) -> Failed {
     let Some(problem) = problems.first() else {
         if answer.status < 400 {
             let remedy = "login_url in the secret leads elsewhere: it has to be the org's own My Domain".to_owned();
-            return Failed::Other(stop(Cause::Configuration, "NO_TOKEN", remedy));
+            return Failed::Secret(stop(Cause::Configuration, "NO_TOKEN", remedy));
         }
         // Without Salesforce's own words it is a proxy's, which may be gone in a moment; the breaker bounds the calls.
         let code = Code::from_system(&format!("HTTP_{}", answer.status));
@@ -70,5 +73,6 @@ pub(super) fn refused(answer: &HttpAnswer) -> Failed {
     let unknown = ("", Cause::Credential, "Salesforce grants no token: check the secret and the External Client App");
     let (_, cause, remedy) = *REFUSALS.iter().find(|(part, ..)| said.contains(part)).unwrap_or(&unknown);
     let error = stop(cause, problem.code(), remedy.to_owned());
-    if cause == Cause::Credential { Failed::Credential(error) } else { Failed::Other(error) }
+    let of_secret = cause == Cause::Credential || said.contains(ELSEWHERE);
+    if of_secret { Failed::Secret(error) } else { Failed::Other(error) }
 }

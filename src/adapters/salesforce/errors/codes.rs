@@ -13,6 +13,8 @@ pub(super) enum Verdict {
     Halved,
     /// A limit of one transaction: smaller company helps. A row that reaches it alone does so by itself.
     Large,
+    /// Salesforce's own fault, for which one row may be the occasion: for the same reason in smaller company.
+    Fault,
     /// A race, or a fault that passes: a second try decides.
     Once,
     /// It depends on what the org's own code says.
@@ -24,10 +26,9 @@ pub(super) enum Verdict {
     Gone,
     /// The record went away between look-up and delete. An upsert names no record by Salesforce's id.
     Unfound,
-    /// The names that settings use: if every row has it, no record is to blame. One row is enough, as the names are
-    /// ours.
+    /// What settings name or the account lacks: never a record's fault, whichever record meets it.
     Schema,
-    /// The same, but a single record may be locked away for itself.
+    /// The user lacks a right: to this record, or to all of them.
     Access,
     /// The integration user may not write at all, whatever the record.
     Barred,
@@ -36,7 +37,7 @@ pub(super) enum Verdict {
 }
 
 /// The codes whose meaning is not simply that the record is refused.
-const ROWS: &[(&str, Verdict)] = &[
+pub(super) const ROWS: &[(&str, Verdict)] = &[
     ("UNABLE_TO_LOCK_ROW", Verdict::Halved),
     ("TOO_MANY_APEX_REQUESTS", Verdict::Halved),
     ("FAILED_DUE_TO_OTHER_INPUTS", Verdict::Halved),
@@ -44,6 +45,8 @@ const ROWS: &[(&str, Verdict)] = &[
     ("TOO_MANY_JOBS", Verdict::Large),
     ("DELETE_OPERATION_TOO_LARGE", Verdict::Large),
     ("MAX_DEPTH_IN_FLOW_EXECUTION", Verdict::Large),
+    ("UNKNOWN_EXCEPTION", Verdict::Fault),
+    ("INTERNAL_ERROR", Verdict::Fault),
     ("UNABLE_TO_LOCK_RECORD", Verdict::Later),
     ("TERRITORY_REALIGN_IN_PROGRESS", Verdict::Later),
     ("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", Verdict::Later),
@@ -61,8 +64,6 @@ const ROWS: &[(&str, Verdict)] = &[
     ("TXN_SECURITY_METERING_ERROR", Verdict::Later),
     ("SERVICE_UNAVAILABLE", Verdict::Later),
     ("BAD_GATEWAY", Verdict::Later),
-    ("UNKNOWN_EXCEPTION", Verdict::Later),
-    ("INTERNAL_ERROR", Verdict::Later),
     ("FUNCTIONALITY_TEMPORARILY_UNAVAILABLE", Verdict::Later),
     ("SERVER_UNAVAILABLE", Verdict::Later),
     ("ORG_IN_MAINTENANCE", Verdict::Later),
@@ -97,16 +98,16 @@ const ROWS: &[(&str, Verdict)] = &[
     ("INVALID_TYPE_FOR_OPERATION", Verdict::Schema),
     ("INVALID_EXTERNAL_ID_FIELD_NAME", Verdict::Schema),
     ("INVALID_ENTITY_FOR_UPSERT", Verdict::Schema),
-    ("FUNCTIONALITY_NOT_ENABLED", Verdict::Access),
+    ("FIELD_NOT_UPDATABLE", Verdict::Schema),
+    ("FUNCTIONALITY_NOT_ENABLED", Verdict::Schema),
+    ("PACKAGE_DISABLED", Verdict::Schema),
+    ("PACKAGE_LICENSE_REQUIRED", Verdict::Schema),
+    ("INVALID_PACKAGE_LICENSE", Verdict::Schema),
     ("INSUFFICIENT_ACCESS", Verdict::Access),
     ("INSUFFICIENT_ACCESS_OR_READONLY", Verdict::Access),
     ("TXN_SECURITY_NO_ACCESS", Verdict::Access),
-    ("FIELD_NOT_UPDATABLE", Verdict::Access),
     ("FORBIDDEN_EXCEPTION", Verdict::Access),
     ("UNAUTHORIZED_EXCEPTION", Verdict::Access),
-    ("PACKAGE_DISABLED", Verdict::Access),
-    ("PACKAGE_LICENSE_REQUIRED", Verdict::Access),
-    ("INVALID_PACKAGE_LICENSE", Verdict::Access),
     ("API_DISABLED_FOR_ORG", Verdict::Barred),
     ("UNSUPPORTED_API_VERSION", Verdict::Barred),
     ("INVALID_READ_ONLY_USER_DML", Verdict::Barred),
@@ -122,22 +123,34 @@ const LOCKED: &str = "UNABLE_TO_LOCK_ROW";
 /// What it holds where the limits of one transaction were reached.
 const LARGE: [&str; 3] = ["Too many SOQL queries", "Apex CPU time limit", "System.LimitException"];
 
-/// What it holds where the integration user lacks the right to create or edit such records.
+/// How it begins where the integration user lacks the right to create or edit such records; the object's label follows.
+/// Further in, it quotes what a trigger met with an object of its own.
 const FORBIDDEN: &str = "entity type cannot be";
 
 /// The published codes, in alphabetical order.
 pub(super) const PUBLISHED: &str = include_str!("status_codes.txt");
 
-/// The verdict on a row with `problem`.
-pub(super) fn verdict(problem: &Problem) -> Verdict {
+/// The verdict on a row with `problem`, of the object `sobject`.
+pub(super) fn verdict(problem: &Problem, sobject: &str) -> Verdict {
     let code = problem.code.as_deref().unwrap_or_default();
     match ROWS.iter().find(|(name, _)| *name == code) {
         Some((_, Verdict::Trigger)) if problem.says(LOCKED) => Verdict::Halved,
         Some((_, Verdict::Trigger)) if LARGE.iter().any(|part| problem.says(part)) => Verdict::Large,
-        Some((_, Verdict::Trigger)) if problem.says(FORBIDDEN) => Verdict::Barred,
+        Some((_, Verdict::Trigger)) if problem.begins(FORBIDDEN) => {
+            if problem.says(&label(sobject)) {
+                Verdict::Barred
+            } else {
+                Verdict::Access
+            }
+        }
         Some((_, Verdict::Trigger)) | None => Verdict::Reject,
         Some((_, verdict)) => *verdict,
     }
+}
+
+/// The label that Salesforce proposes for an object of this name. A custom object may have another.
+fn label(sobject: &str) -> String {
+    sobject.strip_suffix("__c").unwrap_or(sobject).replace('_', " ")
 }
 
 /// Whether the code is known: in the table, or published.

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 
-use super::codes::PUBLISHED;
+use super::codes::{PUBLISHED, ROWS};
 use super::*;
 use crate::adapters::salesforce::model::tests::settings;
 
@@ -21,6 +21,7 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::Skipped(_) => "skipped",
         Outcome::Stale => "stale",
         Outcome::Rejected(_) => "rejected",
+        Outcome::Failed(_) => "failed",
         Outcome::Retry(Retry { how: Again::Same, .. }) => "later",
         Outcome::Retry(Retry { how: Again::Halved, .. }) => "halved",
         Outcome::Retry(Retry { how: Again::Once(None, _), .. }) => "once",
@@ -37,12 +38,16 @@ fn rows_by_code_and_message() {
     for (code, message, fields, expected) in [
         ("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access", &[][..], "halved"),
         ("TOO_MANY_APEX_REQUESTS", "", &[], "halved"),
-        ("INTERNAL_ERROR", "", &[], "later"),
+        ("INTERNAL_ERROR", "", &[], "halved"),
+        ("QUERY_TIMEOUT", "", &[], "later"),
+        ("INVALID_FIELD", "No such column", &[], "failed"),
         ("INVALID_EMAIL_ADDRESS", "Email: invalid email address: x", &["Email"], "rejected"),
         ("DUPLICATE_VALUE", "duplicate value found: Source_Id__c duplicates value on record", &[], "once"),
         ("DUPLICATE_VALUE", "duplicate value found: Other__c duplicates value on record", &[], "rejected"),
         ("DUPLICATE_VALUE", "duplicate value found: Other_Source_Id__c duplicates value on", &[], "rejected"),
-        ("DUPLICATE_VALUE", "Duplicate external id specified: c-1", &[], "halved"),
+        ("DUPLICATE_VALUE", "a localized message", &["source_id__c"], "once"),
+        ("DUPLICATE_VALUE", "a localized message", &["Other__c"], "rejected"),
+        ("DUPLICATE_VALUE", "Duplicate external id specified: c-1", &["Source_Id__c"], "halved"),
         ("REQUIRED_FIELD_MISSING", "Required fields are missing: [LastName]", &["LastName"], "once with defaults"),
         ("REQUIRED_FIELD_MISSING", "Required fields are missing: [Company]", &[], "once with defaults"),
         ("REQUIRED_FIELD_MISSING", "Required fields are missing: [Tax__c]", &["Tax__c"], "rejected"),
@@ -52,6 +57,7 @@ fn rows_by_code_and_message() {
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: Apex CPU time limit exceeded", &[], "halved"),
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: System.LimitException: Too many DML", &[], "halved"),
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: no", &[], "rejected"),
+        ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: entity type cannot be inserted: Lead", &[], "rejected"),
         ("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", &[], "rejected"),
         ("INVALID_SESSION_ID", "", &[], "later"),
         ("LIMIT_EXCEEDED", "", &[], "halved"),
@@ -72,21 +78,46 @@ fn rows_by_code_and_message() {
     assert_eq!(word(&converted), "rejected");
 }
 
+/// What becomes of a row: of an upsert with others, alone, of a delete with others; and of a whole answer that consists
+/// of one or of two such rows.
+fn fate(problem: &Problem) -> [&'static str; 5] {
+    let stops = |rows: &[Option<&Problem>]| if of_all_rows(rows, &settings()).is_some() { "stop" } else { "-" };
+    let of_row = |body, alone| word(&of_row(problem, body, alone, &settings()));
+    let row = Some(problem);
+    [upserted(problem), of_row(Some(&body()), true), of_row(None, false), stops(&[row]), stops(&[row, row])]
+}
+
 #[test]
-fn each_published_status_code_has_a_fate_that_is_known() {
-    let mut fates = String::new();
+fn each_status_code_has_a_fate_that_is_known() {
+    const ORDINARY: [&str; 5] = ["rejected", "rejected", "rejected", "-", "-"];
+    let line = |name: &str, [company, alone, delete, one, two]: [&str; 5]| {
+        format!("{name:<53} {company:<9} {alone:<9} {delete:<9} {one:<5} {two}").trim_end().to_owned() + "\n"
+    };
+    let mut table = line("code", ["company", "alone", "delete", "one", "two"]);
+    for (code, verdict) in ROWS {
+        table += &line(code, fate(&problem(code, "", &[])));
+        let messages = if *verdict == Verdict::Trigger { &MESSAGES[..] } else { &[] };
+        messages.iter().for_each(|message| table += &line(&format!("  {message}"), fate(&problem(code, message, &[]))));
+    }
+    insta::assert_snapshot!("fates_by_code", table);
+    assert_eq!(PUBLISHED.lines().count(), 592);
     for code in PUBLISHED.lines() {
         let problem = problem(code, "", &[]);
         assert!(is_known(&problem), "{code}");
-        let fate = upserted(&problem);
-        if fate != "rejected" {
-            fates.extend([code, ": ", fate, "\n"]);
-        }
+        assert!(fate(&problem) == ORDINARY || ROWS.iter().any(|(name, _)| *name == code), "{code}");
     }
-    assert_eq!(PUBLISHED.lines().count(), 592);
-    insta::assert_snapshot!("fates_other_than_rejected", fates);
     assert!(!is_known(&problem("A_CODE_OF_TOMORROW", "", &[])));
 }
+
+/// What tells the failures of a trigger apart.
+const MESSAGES: [&str; 6] = [
+    "t: UNABLE_TO_LOCK_ROW, unable to obtain",
+    "t: Too many SOQL queries: 101",
+    "t: Apex CPU time limit exceeded",
+    "t: System.LimitException: Too many DML rows",
+    "entity type cannot be inserted: Lead",
+    "entity type cannot be inserted: Something",
+];
 
 #[test]
 fn an_error_of_every_row_may_be_our_settings() {
@@ -97,6 +128,8 @@ fn an_error_of_every_row_may_be_our_settings() {
     };
     assert_eq!(stop(&[Some("INVALID_FIELD"), Some("INVALID_FIELD")]), Some(Cause::Configuration));
     assert_eq!(stop(&[Some("INVALID_FIELD")]), Some(Cause::Configuration));
+    assert_eq!(stop(&[Some("INVALID_FIELD"), Some("INVALID_FIELD_FOR_INSERT_UPDATE")]), Some(Cause::Configuration));
+    assert_eq!(stop(&[Some("INVALID_FIELD"), Some("INSUFFICIENT_ACCESS")]), Some(Cause::Configuration));
     assert_eq!(stop(&[Some("INVALID_FIELD"), None]), None);
     assert_eq!(stop(&[Some("INVALID_FIELD"), Some("STRING_TOO_LONG")]), None);
     assert_eq!(stop(&[Some("INSUFFICIENT_ACCESS_OR_READONLY"); 2]), Some(Cause::Configuration));
@@ -107,6 +140,9 @@ fn an_error_of_every_row_may_be_our_settings() {
     let no_create = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Lead", &[]);
     let barred = of_all_rows(&[None, Some(&no_create)], &settings()).map(|stop| stop.cause);
     assert_eq!(barred, Some(Cause::Configuration), "a missing right is no record's fault");
+    let custom = Settings { sobject: "Our_Lead__c".to_owned(), ..settings() };
+    let no_create = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Our Lead", &[]);
+    assert!(of_all_rows(&[None, Some(&no_create)], &custom).is_some(), "the message tells the label");
     assert_eq!(stop(&[]), None);
 }
 
@@ -124,6 +160,10 @@ fn whole_answers_by_status_and_code() {
         (404, String::new(), "retry"),
         (400, json("INVALID_FIELD", ""), "stop Configuration"),
         (400, json("JSON_PARSER_ERROR", ""), "refused"),
+        (400, json("MALFORMED_QUERY", "unexpected token"), "refused"),
+        (400, json("UNKNOWN_EXCEPTION", ""), "retry"),
+        (403, json("UNKNOWN_EXCEPTION", ""), "retry"),
+        (404, json("INTERNAL_ERROR", ""), "retry"),
         (400, json("REQUIRED_FIELD_MISSING", "At least 1 record is required"), "refused"),
         (400, "no JSON".to_owned(), "retry"),
         (400, json("UNABLE_TO_LOCK_ROW", ""), "retry"),

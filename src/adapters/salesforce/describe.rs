@@ -1,0 +1,30 @@
+//! What the integration user sees of the object.
+//!
+//! <https://developer.salesforce.com/docs/platform/api-rest/guide/resources-sobject-describe.html>
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::exchange::Ask;
+use super::lookup::unreadable;
+use super::{Salesforce, Settings};
+use crate::adapters::{Call, CallError};
+
+/// What the user may do to the object's records, sharing aside.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Rights {
+    pub(super) createable: bool,
+    pub(super) updateable: bool,
+    pub(super) deletable: bool,
+}
+
+impl Salesforce {
+    /// The object's description, as far as `D` reads it.
+    pub(super) async fn describe<D: DeserializeOwned>(&self, call: Call<'_>) -> Result<D, CallError> {
+        let Settings { api_version, sobject, .. } = &self.settings;
+        let path = format!("/services/data/{api_version}/sobjects/{sobject}/describe");
+        let answer = self.ask(Ask { method: Method::GET, path, query: None, body: None }, call).await?;
+        serde_json::from_slice(&answer.body).map_err(|_| unreadable())
+    }
+}
