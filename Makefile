@@ -47,8 +47,9 @@ run: ## Feed a generated stream through the handler into both mocks, and compare
 	cargo run --locked $(TESTED) --example local
 
 .PHONY: test
-test: $(VENV)-mocks/ready ## Run all tests, with the AWS services that they need emulated
+test: $(VENV)-mocks/ready $(VENV)-sam/ready ## Run all tests, with the AWS services that they need emulated
 	@rm -rf $(EVIDENCE)
+	AWS_DEFAULT_REGION=$(REGION) $(VENV)-sam/bin/python -m unittest discover --start-directory tests/template
 	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked $(TESTED)
 	@echo; cat $(EVIDENCE)/*
 
