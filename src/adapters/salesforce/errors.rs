@@ -84,6 +84,14 @@ pub(super) fn of_all_rows(problems: &[Option<&Problem>], settings: &Settings) ->
     all.then(|| configuration(first, settings))
 }
 
+/// The fault that every one of several rows met: Salesforce's own trouble then, and no record's. Halved down to single
+/// rows, all of them would be rejected for it.
+pub(super) fn shared_fault(problems: &[Option<&Problem>], settings: &Settings) -> Option<Code> {
+    let is_fault = |problem: &Problem| verdict(problem, &settings.sobject) == Verdict::Fault;
+    let all = problems.len() > 1 && problems.iter().all(|problem| problem.is_some_and(is_fault));
+    problems.first().copied().flatten().filter(|_| all).map(Problem::code)
+}
+
 /// Whether the row's error blames settings or the account, while other rows fare otherwise.
 pub(super) fn is_about_schema(problem: &Problem, settings: &Settings) -> bool {
     verdict(problem, &settings.sobject) == Verdict::Schema

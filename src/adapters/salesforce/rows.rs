@@ -74,6 +74,9 @@ impl Salesforce {
         if let Some(stop) = errors::of_all_rows(&problems, &self.settings) {
             return Err(CallError::Stop(stop));
         }
+        if let Some(code) = errors::shared_fault(&problems, &self.settings) {
+            return Err(CallError::Retry { code, after: None, pressure: false });
+        }
         let known: Vec<&Problem> = problems.into_iter().flatten().collect();
         let is_delete = sent.iter().all(|at| batch[*at].body.is_none());
         if !rows.iter().any(|row| matches!(row, Row::Success)) {
