@@ -83,12 +83,16 @@ impl SchemaTransformer<'_> {
         Job::chain(jobs)
     }
 
-    /// The changes at `positions` one by one, in order, and then `next`: for a folded payload that was refused, so
-    /// that only the offending change is rejected.
-    pub fn one_by_one(&self, positions: &[Position], next: VecDeque<Job>) -> Option<Job> {
-        let single = |position: &Position| match self.change(*position)?.operation {
-            Operation::Delete => self.delete(smallvec![*position]),
-            Operation::Create | Operation::Update => self.upsert(&[*position]),
+    /// The changes at `positions` one by one, in order, and then `next`: for a folded payload that was refused after so
+    /// many calls, so that only the offending change is rejected.
+    pub fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job> {
+        let single = |position: &Position| {
+            let job = match self.change(*position)?.operation {
+                Operation::Delete => self.delete(smallvec![*position]),
+                // What is cut of them was counted when they were folded.
+                Operation::Create | Operation::Update => self.transformed(&[*position]).0,
+            };
+            job.map(|job| Job { calls, ..job })
         };
         Job::chain(positions.iter().filter_map(single).chain(next).collect())
     }
@@ -109,9 +113,20 @@ impl SchemaTransformer<'_> {
     }
 
     fn upsert(&self, positions: &[Position]) -> Option<Job> {
+        let (job, cut) = self.transformed(positions);
+        self.sink.count_cut(cut);
+        job
+    }
+
+    /// The job of writing these changes, and how many values were cut for it.
+    fn transformed(&self, positions: &[Position]) -> (Option<Job>, u32) {
         let changes: Vec<&ContactChange> = positions.iter().filter_map(|at| self.change(*at)).collect();
         let transformed = self.isolated(&changes);
-        self.sink.count_cut(transformed.cut);
+        let cut = transformed.cut;
+        (self.job_of(positions, &changes, transformed), cut)
+    }
+
+    fn job_of(&self, positions: &[Position], changes: &[&ContactChange], transformed: Transformed) -> Option<Job> {
         let mut left_out = Vec::new();
         for (index, rejection) in transformed.rejected {
             if let Some(position) = positions.get(index) {

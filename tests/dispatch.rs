@@ -7,6 +7,8 @@ mod support;
 mod chances;
 #[path = "dispatch/fleet.rs"]
 mod fleet;
+#[path = "dispatch/hanging.rs"]
+mod hanging;
 #[path = "dispatch/outage.rs"]
 mod outage;
 #[path = "dispatch/policy.rs"]

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use super::{Call, CallError, Cause, Code, Stop};
+use super::{Call, CallError, Cause, Code, SHORTEST_CALL, Stop};
 use crate::telemetry::traces;
 
 /// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an answer to us.
@@ -72,6 +72,9 @@ impl HttpAnswer {
 /// Why an exchange has no answer. Says nothing of the request's content.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
+    /// Not sent: the call before it has left too little time.
+    #[error("no time is left for the request")]
+    OutOfTime,
     /// The time was up, on the way or while reading.
     #[error("no complete answer in time")]
     Timeout,
@@ -99,6 +102,7 @@ impl HttpError {
 
     fn code(&self) -> &'static str {
         match self {
+            Self::OutOfTime => "OUT_OF_TIME",
             Self::Timeout => "TIMEOUT",
             Self::Connection(_) => "CONNECTION_FAILED",
             Self::TooLong => "ANSWER_TOO_LONG",
@@ -122,6 +126,9 @@ impl Http {
     pub async fn send(&self, request: Request, call: Call<'_>) -> Result<HttpAnswer, HttpError> {
         check_url(request.url(), &self.allowed_hosts).map_err(HttpError::Forbidden)?;
         let started = Instant::now();
+        if started + SHORTEST_CALL > call.give_up_at {
+            return Err(HttpError::OutOfTime);
+        }
         let until = call.give_up_at.min(started + self.request_timeout);
         let span = traces::exchange(request.method().as_str(), request.url());
         let exchange = self.exchange(request).instrument(span.clone());
@@ -200,6 +207,16 @@ mod tests {
         assert_eq!(header.as_bytes(), b"Bearer t-1");
         assert!(!format!("{header:?}").contains("t-1"));
         assert!(bearer("t\n1").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_cannot_end_in_time_is_not_sent() {
+        let http = Http::new(client().expect("a client"), vec!["127.0.0.1".to_owned()], Duration::from_secs(1));
+        let request = http.client().get("http://127.0.0.1:9/").build().expect("a request");
+        let meter = crate::telemetry::Meter::default();
+        let call = Call { give_up_at: Instant::now() + SHORTEST_CALL / 2, meter: &meter };
+        assert!(matches!(http.send(request, call).await, Err(HttpError::OutOfTime)));
+        assert_eq!(meter.api_calls(), 0);
     }
 
     #[test]

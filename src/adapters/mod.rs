@@ -57,7 +57,7 @@ pub trait Adapter: Send + Sync {
 }
 
 /// How much one call of an adapter may carry, and how many API calls it makes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Payloads in one [`Adapter::upsert`].
     pub upsert: usize,
@@ -67,6 +67,22 @@ pub struct Limits {
     pub delete: usize,
     /// API calls of one delete, guarded or not.
     pub delete_calls: u32,
+    /// The look-up of a delete, and of an upsert with guarded payloads.
+    pub lookup: Lookup,
+}
+
+/// How many contacts fit into one look-up.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    /// How much room it has.
+    pub room: usize,
+    /// How much of it a contact takes.
+    pub length: fn(&ContactId) -> usize,
+}
+
+impl Lookup {
+    /// Whatever fits into a batch fits into its look-up.
+    pub const UNBOUNDED: Self = Self { room: usize::MAX, length: |_| 0 };
 }
 
 /// What a change became in [`Adapter::transform`].
@@ -100,6 +116,9 @@ impl fmt::Debug for Payload {
         f.debug_struct("Payload").field("id", &self.id).finish_non_exhaustive()
     }
 }
+
+/// A request needs at least this long: less is not worth beginning.
+pub const SHORTEST_CALL: Duration = Duration::from_millis(50);
 
 /// What a call of an adapter may use: time, and a place to count.
 #[derive(Clone, Copy)]

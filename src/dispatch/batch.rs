@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::job::{Job, Kind};
-use crate::adapters::Limits;
+use crate::adapters::{Limits, Lookup};
 
 /// Jobs of one call.
 #[derive(Debug)]
@@ -137,11 +137,24 @@ impl Backlog {
             [(Kind::Delete, &mut self.deletes, limits.delete), (Kind::Upsert, &mut self.upserts, limits.upsert)]
         {
             if queue.len() >= size || (flush && !queue.is_empty()) {
-                return Some(Unit::new(kind, queue.drain(..size.min(queue.len())).collect()));
+                return Some(Unit::new(kind, queue.drain(..together(queue, size, limits.lookup)).collect()));
             }
         }
         None
     }
+}
+
+/// How many of the first `most` jobs go together: those that are looked up have to fit into one look-up. One job always
+/// goes.
+fn together(queue: &VecDeque<Job>, most: usize, lookup: Lookup) -> usize {
+    let mut taken = 0_usize;
+    let fits = |job: &&Job| {
+        if job.kind == Kind::Delete || job.payload.guarded {
+            taken = taken.saturating_add((lookup.length)(&job.payload.id));
+        }
+        taken <= lookup.room
+    };
+    queue.iter().take(most).take_while(fits).count().max(1)
 }
 
 #[cfg(test)]
@@ -153,7 +166,7 @@ mod tests {
     use crate::adapters::Payload;
     use crate::contact::ContactId;
 
-    const LIMITS: Limits = Limits { upsert: 4, upsert_calls: 1, delete: 2, delete_calls: 2 };
+    const LIMITS: Limits = Limits { upsert: 4, upsert_calls: 1, delete: 2, delete_calls: 2, lookup: Lookup::UNBOUNDED };
 
     fn job(kind: Kind, at: usize) -> Job {
         let id = ContactId::new(&format!("c-{at}")).expect("valid");
@@ -184,6 +197,29 @@ mod tests {
         }
         let expected = [(Kind::Upsert, 4), (Kind::Upsert, 4), (Kind::Delete, 1), (Kind::Upsert, 1)];
         assert_eq!(sizes, expected);
+    }
+
+    #[test]
+    fn what_is_looked_up_together_fits_into_one_look_up() {
+        let lookup = Lookup { room: 9, length: |id| id.as_str().len() };
+        let limits = Limits { upsert: 4, delete: 4, lookup, ..LIMITS };
+        for (kind, is_guarded, expected) in [
+            (Kind::Delete, false, [2, 2, 2, 1]),
+            (Kind::Upsert, true, [2, 2, 2, 1]),
+            (Kind::Upsert, false, [4, 3, 0, 0]),
+        ] {
+            let mut backlog = Backlog::default();
+            for at in 10..17 {
+                let mut job = job(kind, at);
+                job.payload.guarded = is_guarded;
+                backlog.push(job);
+            }
+            let sizes = expected.map(|_| backlog.take(limits, true).map_or(0, |unit| unit.jobs.len()));
+            assert_eq!(sizes, expected, "{kind:?} {is_guarded}");
+        }
+        let mut backlog = Backlog::default();
+        backlog.push(job(Kind::Delete, 10_000_000));
+        assert_eq!(backlog.take(limits, true).map(|unit| unit.jobs.len()), Some(1), "too long for any");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use super::pause::Pause;
 use crate::adapters::{Cause, Code, Stop};
 
 /// Calls without an answer, one after the other, after which the system is taken for gone. Retries of one hiccup make
@@ -21,7 +22,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// The longest pause that a system may ask for. <https://developers.hubspot.com/docs/api-reference/error-handling>
-const LONGEST_ASKED: Duration = Duration::from_hours(1);
+pub(super) const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
 /// Remembers what a destination's last calls came to.
 #[derive(Debug, Default)]
@@ -39,7 +40,7 @@ struct State {
 
 #[derive(Debug)]
 struct Open {
-    until: Instant,
+    pause: Pause,
     code: Code,
     /// The system said so itself, and did not merely fall silent.
     is_stop: bool,
@@ -73,7 +74,7 @@ impl Breaker {
         let is_probe = match &mut state.open {
             None => false,
             Some(open) if open.is_probed => return Permit::Wait,
-            Some(open) if Instant::now() < open.until => return Permit::Refused(open.code.clone()),
+            Some(open) if !open.pause.is_over() => return Permit::Refused(open.code.clone()),
             Some(open) => {
                 open.is_probed = true;
                 true
@@ -91,7 +92,7 @@ impl Breaker {
             let probed = self.probed.notified();
             let code = match &self.lock().open {
                 Some(open) if open.is_probed => open.code.clone(),
-                Some(open) if Instant::now() < open.until => return Err(open.code.clone()),
+                Some(open) if !open.pause.is_over() => return Err(open.code.clone()),
                 _ => return Ok(()),
             };
             timeout_at(until, probed).await.map_err(|_| code)?;
@@ -158,7 +159,7 @@ impl State {
         let own = (FIRST_PAUSE * 2_u32.saturating_pow(self.openings.min(16))).min(LONGEST_PAUSE);
         self.openings += 1;
         self.failures = 0;
-        self.open = Some(Open { until: Instant::now() + pause.unwrap_or(own), code, is_stop, is_probed: false });
+        self.open = Some(Open { pause: Pause::of(pause.unwrap_or(own)), code, is_stop, is_probed: false });
     }
 }
 

@@ -8,14 +8,11 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::batch::Unit;
-use super::breaker::{Pass, Permit};
-use super::rate_limit::Need;
+use super::breaker::{LONGEST_ASKED, Pass, Permit};
+use super::rate_limit::{Need, Places};
 use super::{ApiDispatcher, Errand, Kind, Listener, Planned};
-use crate::adapters::{Call, CallError, Code, Limits, Outcome, Payload, Reply, Stop};
+use crate::adapters::{Call, CallError, Code, Limits, Outcome, Payload, Reply, SHORTEST_CALL, Stop};
 use crate::telemetry::traces;
-
-/// A call needs at least this long: less is not worth beginning.
-pub(super) const SHORTEST_CALL: Duration = Duration::from_millis(50);
 
 /// The pause after an answer that asks for less and does not say for how long.
 const PAUSE_OF_THE_THROTTLED: Duration = Duration::from_secs(1);
@@ -70,29 +67,43 @@ fn not_sent(dispatcher: &ApiDispatcher, listener: &Listener, limits: Limits, uni
     unit.jobs.iter().map(|_| Outcome::Delivered(Some(Code::new("DRY_RUN")))).collect()
 }
 
-async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit: &Unit) -> Result<Reply, Code> {
-    let ApiDispatcher { adapter, breaker, rate_limiter, .. } = dispatcher;
+/// Waits until a call may be made, or says why it may not.
+async fn admission<'a>(
+    dispatcher: &'a ApiDispatcher,
+    errand: Errand<'_>,
+    need: Need,
+) -> Result<(Places<'a>, Pass<'a>), Code> {
+    let ApiDispatcher { breaker, rate_limiter, retry, .. } = dispatcher;
     let refused = |code: Code| {
         errand.meter.met_open_breaker();
         code
     };
-    let batch: Vec<&Payload> = unit.jobs.iter().map(|job| &job.payload).collect();
     let out_of_time = || Code::new("OUT_OF_TIME");
     let latest = errand.deadline.checked_sub(SHORTEST_CALL).ok_or_else(out_of_time)?;
-    let (places, pass) = loop {
+    loop {
         breaker.hope(latest).await.map_err(refused)?;
+        if rate_limiter.pause_left() > retry.longest() {
+            return Err(Code::new("ASKED_TO_WAIT"));
+        }
         let places = rate_limiter.acquire(need, latest, errand.meter).await;
         let places = places.ok_or_else(out_of_time)?;
         // Only now: much may have been learnt while this call waited for its turn.
         match breaker.permit() {
-            Permit::Given(pass) => break (places, pass),
+            Permit::Given(pass) => return Ok((places, pass)),
             Permit::Wait => places.give_back(),
             Permit::Refused(code) => {
                 places.give_back();
                 return Err(refused(code));
             }
         }
-    };
+    }
+}
+
+async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit: &Unit) -> Result<Reply, Code> {
+    let ApiDispatcher { adapter, rate_limiter, .. } = dispatcher;
+    let batch: Vec<&Payload> = unit.jobs.iter().map(|job| &job.payload).collect();
+    let (places, pass) = admission(dispatcher, errand, need).await?;
+    errand.meter.allow_calls(need.requests);
     let started = Instant::now();
     let call = Call { give_up_at: errand.deadline, meter: errand.meter };
     let answer = match unit.kind {
@@ -101,6 +112,7 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit:
     };
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
     drop(places);
+    rate_limiter.note_extra(errand.meter.calls_beyond_allowed());
     let internal = || Err(CallError::Retry { code: Code::new("INTERNAL_ERROR"), after: None, pressure: false });
     let reply = answer.unwrap_or_else(|_| internal());
     learn(dispatcher, errand, pass, started, &reply);
@@ -137,7 +149,8 @@ fn learn(dispatcher: &ApiDispatcher, errand: Errand<'_>, pass: Pass<'_>, started
             errand.meter.rate_limited();
             pass.answered();
             concurrency.cut(started);
-            rate_limiter.pause(retry.at_most(after.unwrap_or(PAUSE_OF_THE_THROTTLED)));
+            let pause = after.unwrap_or(PAUSE_OF_THE_THROTTLED.min(retry.longest()));
+            rate_limiter.pause(pause.min(LONGEST_ASKED));
         }
         Err(CallError::Retry { code, after, pressure }) => {
             // Whoever names a time to wait has too much to do, whatever the reason.
@@ -145,7 +158,7 @@ fn learn(dispatcher: &ApiDispatcher, errand: Errand<'_>, pass: Pass<'_>, started
                 concurrency.cut(started);
             }
             if let Some(after) = after.filter(|_| *pressure) {
-                rate_limiter.pause(retry.at_most(after));
+                rate_limiter.pause(after.min(LONGEST_ASKED));
             }
             if pass.failed(code) {
                 tell_silence(dispatcher, errand, code);

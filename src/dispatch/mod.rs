@@ -8,6 +8,7 @@ mod call;
 mod concurrency;
 mod dry_run;
 mod job;
+mod pause;
 mod rate_limit;
 mod retry;
 mod session;

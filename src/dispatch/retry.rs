@@ -40,22 +40,23 @@ impl RetryPolicy {
         tries < self.max_attempts
     }
 
-    /// A system's word on how long to wait, within our maximum.
-    pub fn at_most(&self, hint: Duration) -> Duration {
-        hint.min(self.max_delay)
+    /// The longest wait in one invocation.
+    pub fn longest(&self) -> Duration {
+        self.max_delay
     }
 
     /// The wait after `tries` tries, the last of which failed; `None` where it was the last. `random`, from 0 to 1,
     /// spreads the wait over the whole of its cap (full jitter), so that what failed together does not come together
-    /// again. The system's own word wins, as far as our maximum.
+    /// again. The system's own word wins; `None` where it is more than our maximum, too, since a call before that time
+    /// is one that we were asked not to make.
     /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
     pub fn delay(&self, tries: u32, hint: Option<Duration>, random: f64) -> Option<Duration> {
-        if !self.allows_another(tries) {
+        if !self.allows_another(tries) || hint.is_some_and(|hint| hint > self.max_delay) {
             return None;
         }
         let cap = self.caps.get(tries.saturating_sub(1) as usize).copied().unwrap_or(self.max_delay);
         let jittered = cap.min(self.max_delay).mul_f64(random.clamp(0.0, 1.0));
-        Some(hint.map_or(jittered, |hint| self.at_most(hint)))
+        Some(hint.unwrap_or(jittered))
     }
 }
 
@@ -98,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_word_wins_within_our_maximum() {
+    fn the_systems_word_wins_within_our_maximum_and_ends_the_tries_beyond() {
         let policy = RetryPolicy::new(SETTINGS);
         let hint = |millis| Some(Duration::from_millis(millis));
         assert_eq!(policy.delay(1, hint(300), 0.5), hint(300));
-        assert_eq!(policy.delay(1, hint(60_000), 0.5), hint(400));
+        assert_eq!(policy.delay(1, hint(401), 0.5), None, "not before the system's time, and not so late");
         assert_eq!(policy.delay(5, hint(1), 0.5), None);
     }
 
@@ -134,7 +135,8 @@ mod tests {
         ) {
             let settings = Retry { max_attempts: attempts, base_delay_ms: base, max_delay_ms: base + extra };
             let delay = RetryPolicy::new(settings).delay(tries, hint.map(Duration::from_millis), random);
-            prop_assert_eq!(delay.is_some(), tries < attempts);
+            let is_patient = hint.is_none_or(|hint| hint <= base + extra);
+            prop_assert_eq!(delay.is_some(), tries < attempts && is_patient);
             // A `Duration` cannot be negative: that a random number out of bounds does not panic is half of the law.
             prop_assert!(delay.is_none_or(|delay| delay <= Duration::from_millis(base + extra)));
         }

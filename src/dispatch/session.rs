@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Backlog, Search, Unit};
-use super::call::{Answered, SHORTEST_CALL, call};
+use super::call::{Answered, call};
 use super::retry::RetryBudget;
 use super::{ApiDispatcher, Errand, Job, Kind};
-use crate::adapters::{Again, CallError, Code, Limits, Outcome, Rejection};
+use crate::adapters::{Again, CallError, Code, Limits, Outcome, Rejection, SHORTEST_CALL};
 use crate::consume::Stage;
 use crate::settle::Verdict;
 
@@ -242,7 +242,7 @@ impl<'a> Session<'a> {
     /// Refused for good: folded changes go again one by one, a single one is rejected.
     fn reject(&mut self, job: Job, rejection: Rejection) {
         if job.sources.len() > 1 {
-            let first = self.errand.transformer.one_by_one(&job.sources, job.then);
+            let first = self.errand.transformer.one_by_one(&job.sources, job.calls, job.then);
             first.into_iter().for_each(|job| self.backlog.push(job));
             return;
         }

@@ -93,3 +93,18 @@ async fn each_record_is_told_its_own_reason() {
     let expected = [("a", "failed LOCKED"), ("b", "failed BUSY")];
     assert_eq!(undelivered(&logs), expected.map(|(id, fate)| (id.to_owned(), fate.to_owned())));
 }
+
+/// What was sent together, was refused, and was sent one by one: each was part of two calls, and was cut once.
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_again_one_by_one_keeps_its_count() {
+    let logs = Logs::listen();
+    let system = Scripted::new("one", 10, |asked, number| {
+        (MILLI * 10, Some(each(asked, |_| (number == 0).then(|| Outcome::Rejected(refused())))))
+    });
+    let handler = handler(&[&system], 1, RETRY, "");
+    assert_eq!(failed_records(&handler, &leads(["a", "a"])).await, 0);
+    assert_eq!(logs.fates(), ["delivered", "delivered"]);
+    let attempts: Vec<_> = logs.audit().iter().map(|line| line["attempts"].as_u64()).collect();
+    assert_eq!(attempts, [Some(2), Some(2)]);
+    assert_eq!(logs.metrics("")[0]["ValuesCut"], 1, "the folded one was cut");
+}

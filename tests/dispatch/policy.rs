@@ -5,7 +5,7 @@ use std::time::Duration;
 use contact_sync::dispatch::Kind;
 use contact_sync::dispatch::settings::Retry;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, advance, sleep_until};
 
 use crate::scripted::{
     Asked, MILLI, RETRY, Scripted, failed, failed_records, good, good_but, handler, leads, many, throttled,
@@ -143,6 +143,24 @@ async fn a_wait_that_would_end_after_the_deadline_is_not_begun() {
     let start = Instant::now();
     assert_eq!(failed_records(&handler, &leads(["slow", "a"])).await, 1);
     assert!(start.elapsed() < MILLI * 100, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_more_time_than_we_have_is_spared_for_all_of_it() {
+    let system = Scripted::new("one", 10, |asked, number| {
+        let reply = if number == 0 { throttled("TOO_MANY", Some(MILLI * 30_000)) } else { good(asked) };
+        (MILLI * 10, Some(reply))
+    });
+    let handler = handler(&[&system], 1, RETRY, "");
+    let start = Instant::now();
+    for _ in 0..2 {
+        assert_eq!(failed_records(&handler, &many("lead", 50)).await, 50);
+        assert!(start.elapsed() < MILLI * 100, "nobody waits for what is too far away: {:?}", start.elapsed());
+    }
+    advance(MILLI * 27_000).await;
+    assert_eq!(failed_records(&handler, &many("lead", 50)).await, 0, "the rest of it is waited for");
+    let second = &system.asked()[1];
+    assert!(second.started - start >= MILLI * 30_000, "{:?}", second.started - start);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Again, Call, CallError, Cause, Code, Destination, External, Limits, Outcome, Payload, Reply, Retry, Stop,
-    Transformed, http,
+    Adapter, Again, Call, CallError, Cause, Code, Destination, External, Limits, Lookup, Outcome, Payload, Reply,
+    Retry, Stop, Transformed, http,
 };
 use contact_sync::contact::ContactChange;
 use contact_sync::dispatch::Kind;
@@ -71,7 +71,8 @@ impl Scripted {
         batch: usize,
         script: impl Fn(&Asked, usize) -> Said + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let limits = Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2 };
+        let limits =
+            Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2, lookup: Lookup::UNBOUNDED };
         Arc::new(Self { name, limits, script: Mutex::new(Box::new(script)), asked: Mutex::default() })
     }
 
@@ -116,7 +117,7 @@ impl Adapter for Scripted {
     }
 
     fn transform(&self, _: &[&ContactChange]) -> Transformed {
-        Transformed { body: RawValue::from_string("{}".to_owned()).ok(), ..Transformed::default() }
+        Transformed { body: RawValue::from_string("{}".to_owned()).ok(), cut: 1, ..Transformed::default() }
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {

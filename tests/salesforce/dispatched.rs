@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contact_sync::adapters::Adapter;
-use contact_sync::contact::{Contact, ContactChange, ContactType, Field, Operation};
+use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
 
 use crate::org::Org;
 use crate::support::dispatching::{count, fates, fates_of};
@@ -32,6 +32,23 @@ async fn ten_thousand_leads_come_and_go_in_fifty_and_a_hundred_calls() {
     assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 10_000)]));
     assert_eq!((org.mock.count(Endpoint::Query), org.mock.count(Endpoint::Delete)), (50, 50));
     assert_eq!((org.mock.seen().len(), org.mock.leads().len()), (151, 0));
+    org.assert_polite();
+}
+
+#[tokio::test]
+async fn however_long_the_ids_are_a_delete_is_one_query_and_one_call() {
+    let org = Org::new().await;
+    let mut changes = newcomers(200);
+    for (number, change) in changes.iter_mut().enumerate() {
+        let id = format!("{number}-{}", ["x", "'", "\u{e4}"][number % 3].repeat(200));
+        change.contact.id = ContactId::new(&id).expect("valid");
+    }
+    assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 200)]));
+    changes.iter_mut().for_each(|change| change.operation = Operation::Delete);
+    assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 200)]));
+    let (queries, deletes) = (org.mock.count(Endpoint::Query), org.mock.count(Endpoint::Delete));
+    assert!(queries > 1 && queries == deletes, "{queries} queries, {deletes} deletes");
+    assert!(org.mock.leads().is_empty());
     org.assert_polite();
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Again, Call, CallError, Cause, Code, Destination, Limits, Outcome, Payload, Rejection, Reply, Retry, Stop,
-    Transformed,
+    Adapter, Again, Call, CallError, Cause, Code, Destination, Limits, Lookup, Outcome, Payload, Rejection, Reply,
+    Retry, Stop, Transformed,
 };
 use contact_sync::contact::{Attribute, ContactChange, Field};
 use futures_util::FutureExt;
@@ -114,7 +114,7 @@ impl Memory {
             rows: BTreeMap::new(),
             poison: BTreeSet::new(),
         };
-        let limits = Limits { upsert: 5, upsert_calls: 1, delete: 3, delete_calls: 2 };
+        let limits = Limits { upsert: 5, upsert_calls: 1, delete: 3, delete_calls: 2, lookup: Lookup::UNBOUNDED };
         Arc::new(Self { name, state: Mutex::new(state), limits, started: Instant::now() })
     }
 

@@ -30,8 +30,8 @@ use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
 use super::{
-    Adapter, Again, Call, CallError, Code, Destination, External, Limits, Outcome, Payload, Reply, Retry, Tools,
-    Transformed,
+    Adapter, Again, Call, CallError, Code, Destination, External, Limits, Lookup, Outcome, Payload, Reply, Retry,
+    Tools, Transformed,
 };
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
@@ -96,7 +96,7 @@ impl Adapter for HubSpot {
 
     fn limits(&self) -> Limits {
         let batch = self.settings.batch_size.clamp(1, Settings::LARGEST_BATCH);
-        Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2 }
+        Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2, lookup: Lookup::UNBOUNDED }
     }
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {

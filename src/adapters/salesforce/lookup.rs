@@ -10,12 +10,18 @@ use serde_json::{Map, Value};
 
 use super::Salesforce;
 use super::exchange::Ask;
-use crate::adapters::{Call, CallError, Code, Payload};
+use crate::adapters::{Call, CallError, Code, Lookup, Payload};
 use crate::contact::ContactId;
 
 /// The longest query, encoded. URI and headers together may have 16,384 bytes.
 /// <https://developer.salesforce.com/docs/platform/salesforce-app-limits-cheatsheet/guide/salesforce-app-limits-platform-api.html>
 const LONGEST_QUERY: usize = 12_000;
+
+/// Between two ids.
+const COMMA: &str = "%2C";
+
+/// For the closing parenthesis.
+const ROOM_TO_CLOSE: usize = 3;
 
 /// Pages of one query. 200 ids find 200 records, unless the field is not unique.
 const MOST_PAGES: usize = 20;
@@ -73,23 +79,34 @@ impl Salesforce {
         Ok(found)
     }
 
-    /// The query strings: as few as their length allows.
-    fn queries(&self, payloads: &[&Payload]) -> Vec<String> {
+    /// What one query has room for.
+    pub(super) fn lookup(&self) -> Lookup {
+        let room = LONGEST_QUERY.saturating_sub(self.query_start().len() + ROOM_TO_CLOSE);
+        Lookup { room, length: |id| encode(&literal(id.as_str())).len() + COMMA.len() }
+    }
+
+    fn query_start(&self) -> String {
         let key = &self.settings.external_id_field;
         let version = match self.settings.version_field.as_str() {
             "" => String::new(),
             field => format!(",{field}"),
         };
-        let start = encode(&format!("SELECT Id,{key}{version} FROM {} WHERE {key} IN (", self.settings.sobject));
+        let start = format!("SELECT Id,{key}{version} FROM {} WHERE {key} IN (", self.settings.sobject);
+        format!("q={}", encode(&start))
+    }
+
+    /// The query strings: as few as their length allows.
+    fn queries(&self, payloads: &[&Payload]) -> Vec<String> {
+        let start = self.query_start();
         let mut queries: Vec<String> = Vec::new();
         for payload in payloads {
             let literal = encode(&literal(payload.id.as_str()));
             match queries.last_mut() {
-                Some(query) if query.len() + literal.len() + 8 <= LONGEST_QUERY => {
-                    query.push_str("%2C");
+                Some(query) if query.len() + COMMA.len() + literal.len() + ROOM_TO_CLOSE <= LONGEST_QUERY => {
+                    query.push_str(COMMA);
                     query.push_str(&literal);
                 }
-                _ => queries.push(format!("q={start}{literal}")),
+                _ => queries.push(format!("{start}{literal}")),
             }
         }
         queries.iter_mut().for_each(|query| query.push_str("%29"));

@@ -85,7 +85,7 @@ impl Adapter for Salesforce {
 
     fn limits(&self) -> Limits {
         let batch = self.settings.batch_size.clamp(1, Settings::LARGEST_BATCH);
-        Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2 }
+        Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2, lookup: self.lookup() }
     }
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {

@@ -12,6 +12,10 @@ pub(super) struct Budget {
     pub(super) window: Duration,
 }
 
+/// The longest window that an account is believed to have: HubSpot's has 10 s. A misread number is not to stop a
+/// destination for a day.
+const LONGEST_WINDOW: Duration = Duration::from_mins(1);
+
 impl Budget {
     pub(super) fn new(calls: u32, window: Duration) -> Self {
         Self { calls: calls.max(1), window: window.max(Duration::from_nanos(1)) }
@@ -26,7 +30,7 @@ impl Budget {
     /// The account's own limit, where the answers tell of one that is lower than ours.
     pub(super) fn lowered_by(self, quota: &Quota) -> Self {
         match quota.window {
-            Some((calls, window)) if calls > 0 && !window.is_zero() => {
+            Some((calls, window)) if calls > 0 && !window.is_zero() && window <= LONGEST_WINDOW => {
                 let told = Self::new(calls, window);
                 if told.interval() > self.interval() { told } else { self }
             }
@@ -103,6 +107,8 @@ mod tests {
             (told(50, 10_000), budget(50, 10_000)),
             (told(9, 1000), budget(9, 1000)),
             (told(0, 10_000), ours),
+            (told(100, 60_000), budget(100, 60_000)),
+            (told(100, 86_400_000), ours),
             (told(50, 0), ours),
         ] {
             assert_eq!(ours.lowered_by(&quota), expected, "{quota:?}");

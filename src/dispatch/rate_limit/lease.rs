@@ -10,7 +10,7 @@
 //! slots. Two thirds of the twentieth are the grace; one third, 167 ms of HubSpot's 10 s, is for the differences of
 //! the network and of the environments' clocks (AWS keeps them within milliseconds). The one call that is left of N is
 //! for calls of the adapter that make two requests: they take two slots and are made at the second one's time. What it
-//! costs is 6 % of a budget of 100.
+//! costs is 6 % of a budget of 100, and more of a smaller one: (N - 1) / N / 1.05 of it is used, 86 % of 10 and 76 % of 5.
 
 use std::time::Duration;
 

@@ -4,8 +4,9 @@
 //! table, all environments share the whole budget, by time slots ([`lease`]); where the table does not answer, each
 //! goes on with its share. In both cases the answers of the system may make it slower ([`budget`]).
 //!
-//! No leaky bucket: one of the size B that fills with R lets B + R·T through in a stretch T, so that it either
-//! exceeds the budget after a pause or leaves a part of it unused for ever.
+//! No leaky bucket, which is what the crate `governor` has (its GCRA is one): one of the size B that fills with R lets
+//! B + R·T through in a stretch T, so that it either exceeds the budget after a pause or leaves a part of it unused for
+//! ever. HubSpot counts exactly this, "100 in any 10 seconds".
 
 mod budget;
 mod lease;
@@ -23,6 +24,7 @@ use self::budget::{Budget, spacing};
 use self::shared::{Shared, Table, Turn};
 pub use self::table::{LeaseError, LeaseTable};
 use self::window::{Room, Window};
+use super::pause::Pause;
 use super::settings::RateLimit;
 use crate::telemetry::{Meter, Quota};
 
@@ -32,6 +34,9 @@ pub struct RateLimiter {
     state: Mutex<State>,
     answered: Notify,
     shared: OnceLock<Shared>,
+    /// Calls wait in the order in which they came: else one of two requests would wait for ever behind those of one,
+    /// for which there is room sooner.
+    queue: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -43,7 +48,7 @@ struct State {
     window: Window,
     last_start: Option<Instant>,
     /// The system's own word: nothing before then.
-    paused_until: Option<Instant>,
+    pause: Option<Pause>,
     alone: Alone,
 }
 
@@ -84,10 +89,15 @@ impl RateLimiter {
             quota: Quota::default(),
             window: Window::default(),
             last_start: None,
-            paused_until: None,
+            pause: None,
             alone: Alone::default(),
         };
-        Self { state: Mutex::new(state), answered: Notify::new(), shared: OnceLock::new() }
+        Self {
+            state: Mutex::new(state),
+            answered: Notify::new(),
+            shared: OnceLock::new(),
+            queue: tokio::sync::Mutex::default(),
+        }
     }
 
     /// From now on the whole budget is shared through `table`.
@@ -111,6 +121,7 @@ impl RateLimiter {
         let calls = need.requests;
         let shared = self.shared.get();
         let mut is_alone = shared.is_none();
+        let _first = timeout_at(until, self.queue.lock()).await.ok()?;
         loop {
             self.wait_for_room(calls, is_alone, until).await?;
             if let Some(shared) = shared {
@@ -121,7 +132,7 @@ impl RateLimiter {
                     Turn::Alone => true,
                 };
             }
-            // While one waited for its turn, others may have taken the room: the turn is then lost, and no harm done.
+            // While one waited for its turn, the room may have gone: the turn is then lost, and no harm done.
             if self.lock().enter(calls, is_alone) {
                 return Some(Places { limiter: self, calls, is_alone });
             }
@@ -131,7 +142,21 @@ impl RateLimiter {
     /// Takes the system's word that nothing may be sent for `pause`.
     pub fn pause(&self, pause: Duration) {
         let mut state = self.lock();
-        state.paused_until = state.paused_until.max(Some(Instant::now() + pause));
+        if pause > state.pause_left() {
+            state.pause = Some(Pause::of(pause));
+        }
+    }
+
+    /// How long nothing may be sent, by the system's word.
+    pub fn pause_left(&self) -> Duration {
+        self.lock().pause_left()
+    }
+
+    /// Takes note of requests that were made beyond what calls had asked for: they take places, too.
+    pub fn note_extra(&self, requests: u32) {
+        let mut state = self.lock();
+        let (budget, now) = (state.account(), Instant::now());
+        state.window.keep(requests, budget, now);
     }
 
     /// Takes note of what the system tells of the account, if it tells anything.
@@ -160,6 +185,10 @@ impl RateLimiter {
 }
 
 impl State {
+    fn pause_left(&self) -> Duration {
+        self.pause.map_or(Duration::ZERO, |pause| pause.left())
+    }
+
     /// The whole budget, as far as the account allows it.
     fn account(&self) -> Budget {
         self.whole.lowered_by(&self.quota).braked_by(&self.quota)
@@ -172,8 +201,9 @@ impl State {
     fn room(&mut self, calls: u32, is_alone: bool) -> Room {
         let now = Instant::now();
         let space = if is_alone { self.space() } else { Duration::ZERO };
-        let spaced = self.last_start.map(|start| start + space);
-        if let Some(at) = self.paused_until.max(spaced).filter(|at| *at > now) {
+        let spaced = self.last_start.map_or(now, |start| start + space);
+        let at = spaced.max(now + self.pause_left());
+        if at > now {
             return Room::At(at);
         }
         let keeps_to_share = is_alone || self.alone.under_way > 0 || self.alone.until.is_some_and(|until| until > now);

@@ -13,6 +13,10 @@ use crate::telemetry::Meter;
 /// The table has so long to answer: several times what it needs, connecting included, and little of an invocation.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// How long it has for the second try. An environment that goes alone while others still lease is one too many, by its
+/// share of the budget: that is worth a second try.
+const PATIENCE_AGAIN: Duration = Duration::from_millis(150);
+
 /// A table that did not answer is left alone for so long.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -97,6 +101,10 @@ impl Shared {
         }
     }
 
+    async fn ask(&self, ask: Ask, patience: Duration) -> Result<Leased, LeaseError> {
+        timeout(patience, self.table.lease(ask)).await.unwrap_or(Err(LeaseError::Silent))
+    }
+
     /// A slot in hand, or of a new block. One call asks; those that wait for the lock find what it got.
     async fn slot(&self, need: Need, budget: Budget, until: Instant, meter: &Meter) -> Slot {
         let schedule = Schedule::of(budget);
@@ -123,7 +131,10 @@ impl Shared {
                 slots,
                 period: schedule.period,
             };
-            let answer = timeout(PATIENCE, self.table.lease(ask)).await.unwrap_or(Err(LeaseError::Silent));
+            let mut answer = self.ask(ask, PATIENCE).await;
+            if answer.is_err() && held.away_until.is_none() {
+                answer = self.ask(ask, PATIENCE_AGAIN).await;
+            }
             held.round_trip = self.table.now().saturating_sub(now).max(held.round_trip / 4 * 3);
             let longest_queue = micros(LONGEST_QUEUE.max(budget.window * 6));
             match answer {

@@ -80,7 +80,7 @@ impl State {
 
     fn over_limit(&mut self) -> Option<Answer> {
         if self.throttle_every.is_some_and(|k| self.calls.is_multiple_of(k)) {
-            return Some(limited("SECONDLY", "secondly"));
+            return Some(limited("SECONDLY", "secondly").with_header("retry-after", 0));
         }
         let window = self.limit.as_mut()?;
         let now = Instant::now();

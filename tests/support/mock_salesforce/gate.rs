@@ -49,7 +49,7 @@ impl State {
         }
         if endpoint != Endpoint::Token && self.throttle_every.is_some_and(|k| self.calls.is_multiple_of(k)) {
             let message = "ConcurrentPerOrgLongTxn Limit exceeded.";
-            return refusal(403, "REQUEST_LIMIT_EXCEEDED", message).into();
+            return refusal(403, "REQUEST_LIMIT_EXCEEDED", message).with_header("retry-after", 0).into();
         }
         let mut answer = match endpoint {
             Endpoint::Token => return self.token(request).into(),

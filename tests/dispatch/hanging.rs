@@ -1,0 +1,92 @@
+//! Whatever the real binary waits for in vain, its answer is there before the deadline that Lambda named, and tells the
+//! truth about every record.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::support::cloud::Cloud;
+use crate::support::harness::{Mocks, batch, change};
+use crate::support::mock_salesforce::Endpoint;
+use crate::support::proxy::Treatment;
+use crate::support::runtime_api::{Ended, Function};
+use crate::support::server::Reply;
+use crate::support::stream::sequence_number;
+
+/// What Lambda gives an invocation, and tells it.
+const TIME: Duration = Duration::from_secs(6);
+
+const LEADS: usize = 20;
+const CUSTOMERS: usize = 20;
+
+/// Leads, customers, and one that nobody can accept.
+fn changes() -> Vec<Value> {
+    let fields = json!({"last_name": "Lovelace", "company": "Acme"});
+    let person = |at: usize| {
+        let kind = if at < LEADS { "lead" } else { "customer" };
+        change("create", &format!("c-{at}"), kind, fields.clone())
+    };
+    let bad = change("create", "c-bad", "lead", json!({"email": "nobody"}));
+    (0..LEADS + CUSTOMERS).map(person).chain([bad]).collect()
+}
+
+/// The places of the records that come again where something hangs.
+async fn come_again(hang: impl FnOnce(&Mocks, &Cloud)) -> Vec<usize> {
+    let mocks = Mocks::start().await;
+    let cloud = Cloud::start(&mocks).await;
+    hang(&mocks, &cloud);
+    let mut variables = cloud.variables();
+    for (name, value) in [
+        ("CONTACT_SYNC_PRESET", "test"),
+        ("CONTACT_SYNC__HUBSPOT__BASE_URL", &*mocks.hubspot_server.url()),
+        ("CONTACT_SYNC__PIPELINE__DEADLINE_MARGIN_MS", "1500"),
+    ] {
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+    let mut function = Function::start(Path::new(env!("CARGO_BIN_EXE_contact-sync")), &variables).await;
+    function.time_to_first_poll().await.expect("it starts, whatever hangs");
+    let event = json!({"Records": batch(&changes())}).to_string();
+    let ended = timeout(TIME, function.invoke(event, "r-1", TIME)).await;
+    let ended = ended.unwrap_or_else(|_| panic!("Lambda would have ended it: {:?}", function.lines()));
+    assert!(matches!(ended, Ended::Answer(_)), "{ended:?}");
+    let numbers: Vec<String> = (0..=LEADS + CUSTOMERS).map(|at| sequence_number(0, at)).collect();
+    let failures = ended.failures();
+    failures.iter().map(|failure| numbers.iter().position(|number| number == failure).expect("ours")).collect()
+}
+
+fn leads() -> Vec<usize> {
+    (0..LEADS).collect()
+}
+
+#[tokio::test]
+async fn while_salesforce_hangs() {
+    let hang =
+        |mocks: &Mocks, _: &Cloud| (0..100).for_each(|_| mocks.salesforce.next_of(Endpoint::Upsert, Reply::Hang));
+    assert_eq!(come_again(hang).await, leads());
+}
+
+#[tokio::test]
+async fn while_the_token_endpoint_hangs() {
+    let hang = |mocks: &Mocks, _: &Cloud| (0..100).for_each(|_| mocks.salesforce.next_of(Endpoint::Token, Reply::Hang));
+    assert_eq!(come_again(hang).await, leads());
+}
+
+#[tokio::test]
+async fn while_secrets_manager_hangs() {
+    let failed = come_again(|_, cloud| cloud.proxy.treat("secretsmanager", Treatment::Hang)).await;
+    assert_eq!(failed, (0..LEADS + CUSTOMERS).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn while_the_queue_of_dead_letters_hangs() {
+    let failed = come_again(|_, cloud| cloud.proxy.treat("AmazonSQS", Treatment::Hang)).await;
+    assert_eq!(failed, [LEADS + CUSTOMERS], "without its dead letter, a rejected record comes again");
+}
+
+#[tokio::test]
+async fn while_the_state_table_hangs() {
+    let failed = come_again(|_, cloud| cloud.proxy.treat("DynamoDB", Treatment::Hang)).await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
