@@ -71,8 +71,10 @@ impl SchemaTransformer<'_> {
     /// What a step becomes; nothing where all its changes were rejected.
     fn job(&self, step: &Step) -> Option<Job> {
         let mut jobs = VecDeque::new();
-        if !step.delete.is_empty() {
+        if self.is_carried(&step.delete) {
             jobs.extend(self.delete(step.delete.clone()));
+        } else {
+            jobs.extend(step.delete.iter().filter_map(|position| self.single(*position)));
         }
         // An older change between newer ones is stale on its own, and would not be in company.
         if step.upsert.len() > 1 && self.is_guarded(&step.upsert) {
@@ -97,6 +99,25 @@ impl SchemaTransformer<'_> {
         Job::chain(positions.iter().filter_map(single).chain(next).collect())
     }
 
+    /// Whether the last of `positions`, a delete, leaves alone what all of them would leave one by one. One that is not
+    /// compared does. One that is compared has to be the newest of them, and has nothing to be compared with that one of
+    /// the others wrote without being compared.
+    fn is_carried(&self, positions: &[Position]) -> bool {
+        let guarded = |position: &Position| self.is_guarded(&[*position]);
+        let version = |position: &Position| self.change(*position).map(ContactChange::guard_version);
+        positions.split_last().is_none_or(|(last, others)| {
+            !guarded(last) || others.iter().all(|other| guarded(other) && version(other) <= version(last))
+        })
+    }
+
+    /// A change by itself.
+    fn single(&self, position: Position) -> Option<Job> {
+        match self.change(position)?.operation {
+            Operation::Delete => self.delete(smallvec![position]),
+            Operation::Create | Operation::Update => self.upsert(&[position]),
+        }
+    }
+
     fn change(&self, position: Position) -> Option<&ContactChange> {
         self.changes.get(position)?.as_ref()
     }
@@ -107,7 +128,7 @@ impl SchemaTransformer<'_> {
             id: last.contact.id.clone(),
             body: None,
             version: last.guard_version(),
-            guarded: self.is_guarded(&positions),
+            guarded: self.is_guarded(&[*positions.last()?]),
         };
         Some(Job::new(Kind::Delete, payload, positions))
     }

@@ -123,22 +123,40 @@ impl Expected {
     }
 }
 
-/// Whole contacts in any order, each version as often as it likes: what is left has to be the newest.
-pub(crate) fn versions(random: &mut fastrand::Rng) -> (Stream, BTreeMap<String, Map<String, Value>>) {
+/// Whole contacts of any version, in any order, and what is left where `guard` compares them with what is held: one by one,
+/// a change whose version is older than the held one is left out, and nothing is older than nothing. (Where live changes are
+/// not compared they come in their order, and what a replay puts among them is older.)
+pub(crate) fn versions(random: &mut fastrand::Rng, guard: &str) -> (Stream, BTreeMap<String, Map<String, Value>>) {
     let mut stream = Stream::new(random.usize(1..=2));
-    let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+    let mut held: BTreeMap<String, u64> = BTreeMap::new();
     for at in 0..random.usize(1..60) {
-        let (contact, version) = (random.usize(..6), random.u64(1..20));
-        let id = format!("c-{contact}");
-        let change = json!({
-            "event_id": format!("e-{at}"), "operation": "update", "occurred_at": "2026-11-20T10:15:00Z",
-            "version": version, "contact": {"id": id, "type": "lead", "attributes": {"a": version, "b": version}},
+        let contact = random.usize(..6);
+        let (id, is_replay) = (format!("c-{contact}"), random.bool());
+        let is_compared = guard != "replays" || is_replay;
+        let newest = at as u64 + 1;
+        let version = if is_compared { random.u64(0..newest) } else { newest };
+        // In a batch `version` decides and not the order: what a delete leaves would hang on where batches end.
+        let is_numbered = contact.is_multiple_of(2);
+        let is_delete = !is_numbered && random.u32(..3) == 0;
+        let mut change = json!({
+            "event_id": format!("e-{at}"), "operation": if is_delete { "delete" } else { "update" },
+            "occurred_at": format!("2026-11-20T10:15:{version:02}Z"), "replay": is_replay,
+            "contact": {"id": id, "type": "lead", "attributes": {"a": version, "b": version}},
         });
+        if is_numbered {
+            change["version"] = version.into();
+        }
         stream.put(&id, change.to_string().as_bytes(), Duration::from_millis(random.u64(..200) + at as u64 * 100));
-        let held = newest.entry(id).or_default();
-        *held = version.max(*held);
+        if is_compared && held.get(&id).is_some_and(|held| *held > version) {
+            continue;
+        }
+        if is_delete {
+            held.remove(&id);
+        } else {
+            held.insert(id, version);
+        }
     }
     let whole = |version: u64| Map::from_iter([("a".to_owned(), version.into()), ("b".to_owned(), version.into())]);
-    let expected = newest.into_iter().map(|(id, version)| (id, whole(version))).collect();
+    let expected = held.into_iter().map(|(id, version)| (id, whole(version))).collect();
     (stream, expected)
 }
