@@ -51,7 +51,7 @@ async fn only_what_the_filters_take_is_put_back() {
     let ran = stage.admin(&["replay", "--until", "1h"]).await;
     assert_eq!(ran.out, "0 changes put back, 0 messages deleted, 2 left out by the filters\n");
     let ran = stage.admin(&["replay", "--limit", "1", "--keep"]).await;
-    assert_eq!(ran.out, "1 change put back, 0 messages deleted, 1 left out by the filters\n");
+    assert_eq!(ran.out, "1 change put back, 0 messages deleted; --limit 1 is reached, and there may be more\n");
     assert_eq!(stage.visible().await, 2);
 }
 
@@ -111,6 +111,23 @@ async fn one_record_that_two_destinations_refused_goes_back_once() {
     let ran = stage.admin(&["replay"]).await;
     assert_eq!(ran.out, "1 change put back, 2 messages deleted\n");
     assert_eq!(stage.lying().await.len(), 1);
+}
+
+#[tokio::test]
+async fn records_that_share_their_place_are_told_apart_by_what_is_in_them() {
+    let moto = Moto::start().await;
+    let stage = Stage::new(&moto, "places").await;
+    let contacts = ["c-1", "c-2", "c-3", "c-4"];
+    for (contact, number) in contacts.into_iter().zip([Some("1"), Some("1"), None, None]) {
+        let mut letter = stage.letter(contact, event(contact).to_string().as_bytes());
+        letter["record"]["sequence_number"] = number.into();
+        stage.send(&letter).await;
+    }
+    let ran = stage.admin(&["replay", "--round", "1"]).await;
+    assert_eq!(ran.out, "4 changes put back, 4 messages deleted\n");
+    let mut keys: Vec<String> = stage.lying().await.into_iter().map(|record| record.key).collect();
+    keys.sort();
+    assert_eq!(keys, contacts);
 }
 
 #[tokio::test]
@@ -223,9 +240,13 @@ async fn a_stretch_of_the_stream_itself_goes_back_and_does_not_feed_on_itself() 
     }
     let ran = stage.admin(&["replay", "--from", "1h", "--contact", "c-1", "--stream", "stretch"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "3 changes put back, 9 left out by the filters\n"));
+    let ran = stage.admin(&["replay", "--from", "1h", "--contact", "c-2", "--limit", "2", "--stream", "stretch"]).await;
+    let told = ran.out.lines().next().expect("a line");
+    assert!(told.starts_with("2 changes put back, ") && told.contains("--limit 2 is reached"), "{ran:?}");
+    assert_eq!(stage.lying().await.len(), 17);
     let ran = stage.admin(&["replay", "--from", "2d", "--to", "1d", "--stream", &stage.stream]).await;
     assert_eq!(ran.out, "0 changes put back\n", "nothing arrived then");
-    assert_eq!(stage.lying().await.len(), 15);
+    assert_eq!(stage.lying().await.len(), 17);
     let ran = stage.admin(&["replay", "--from", "1h", "--code", "TOO_LONG", "--stream", "stretch"]).await;
     assert!(ran.err.contains("--code is about dead letters"), "{ran:?}");
     let ran = stage.admin(&["replay", "--from", "1h"]).await;

@@ -19,7 +19,7 @@ const MOST_BYTES: usize = 5 * 1024 * 1024;
 /// So far ahead a call looks for records of other keys: a hot key must not make each call walk through everything.
 const LOOK_AHEAD: usize = 5_000;
 
-/// So many calls in a row that put nothing are enough: the stream has no room.
+/// So many calls in a row that put nothing are enough: the stream has no room, and half a minute made none.
 const CALLS_IN_VAIN: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
@@ -81,6 +81,9 @@ impl Putting {
         let outcomes: Vec<(usize, Put)> = chosen.into_iter().zip(outcomes).collect();
         let settled = outcomes.iter().any(|(_, outcome)| !matches!(outcome, Put::Later(_)));
         self.in_vain = if settled { 0 } else { self.in_vain + 1 };
+        if self.in_vain == CALLS_IN_VAIN {
+            return Ok(self.give_up(outcomes));
+        }
         let mut progress = Progress::default();
         let mut gone = HashSet::new();
         for (at, outcome) in outcomes {
@@ -88,7 +91,6 @@ impl Putting {
             match outcome {
                 Put::Done => progress.done.push(source),
                 Put::Refused(reason) => progress.failed.push((source, reason)),
-                Put::Later(reason) if self.in_vain >= CALLS_IN_VAIN => progress.failed.push((source, reason)),
                 Put::Later(_) => continue,
             }
             gone.insert(at);
@@ -96,6 +98,21 @@ impl Putting {
         let mut at = 0..;
         self.pending.retain(|_| at.next().is_none_or(|at| !gone.contains(&at)));
         Ok(progress)
+    }
+
+    /// Nothing more is put into a stream that took none of these: it would take none of what waits for it either.
+    fn give_up(&mut self, outcomes: Vec<(usize, Put)>) -> Progress {
+        let reason = outcomes.into_iter().find_map(|(_, outcome)| match outcome {
+            Put::Later(reason) => Some(reason),
+            Put::Done | Put::Refused(_) => None,
+        });
+        let reason = reason.unwrap_or_default();
+        let full = self.pending.first().map(|record| record.stream.called().to_owned());
+        let is_full = |record: &mut Ready| Some(record.stream.called()) == full.as_deref();
+        let given_up = self.pending.extract_if(.., is_full).map(|record| (record.source, reason.clone()));
+        let failed = given_up.collect();
+        self.in_vain = 0;
+        Progress { failed, ..Progress::default() }
     }
 }
 
@@ -173,6 +190,16 @@ async fn call(batch: &[&Ready]) -> Result<Option<Vec<Put>>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use aws_sdk_kinesis::config::http::{HttpRequest, HttpResponse};
+    use aws_sdk_kinesis::config::{HttpClient, RuntimeComponents};
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    };
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn ready(stream: &str, key: &str, bytes: usize) -> Ready {
@@ -181,6 +208,50 @@ mod tests {
             .build();
         let stream = Stream::new(aws_sdk_kinesis::Client::from_conf(config), stream);
         Ready { stream, key: key.to_owned(), data: vec![0; bytes], source: 0 }
+    }
+
+    /// A Kinesis without room.
+    #[derive(Clone, Debug, Default)]
+    struct Full(Arc<AtomicU32>);
+
+    impl HttpConnector for Full {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let asked: Value = serde_json::from_slice(request.body().bytes().expect("in memory")).expect("JSON");
+            let count = asked["Records"].as_array().expect("records").len();
+            let refused = json!({"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"});
+            let answer = json!({"FailedRecordCount": count, "Records": vec![refused; count]});
+            let answer = HttpResponse::new(200.try_into().expect("a status"), answer.to_string().into());
+            HttpConnectorFuture::ready(Ok(answer))
+        }
+    }
+
+    impl HttpClient for Full {
+        fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+            SharedHttpConnector::new(self.clone())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_takes_nothing_is_given_up_as_a_whole() {
+        let full = Full::default();
+        let config = aws_sdk_kinesis::Config::builder()
+            .behavior_version(aws_sdk_kinesis::config::BehaviorVersion::latest())
+            .region(aws_sdk_kinesis::config::Region::new("eu-west-1"))
+            .credentials_provider(aws_sdk_kinesis::config::Credentials::for_tests())
+            .http_client(full.clone());
+        let stream = Stream::new(aws_sdk_kinesis::Client::from_conf(config.build()), "s");
+        let one_key = |source| Ready { stream: stream.clone(), key: "a".to_owned(), data: vec![0], source };
+        let mut putting = Putting::new((0..20).map(one_key).collect());
+        let (started, mut failed) = (Instant::now(), Vec::new());
+        while !putting.is_done() {
+            let step = putting.step().await.expect("answered");
+            assert!(step.done.is_empty());
+            failed.extend(step.failed.into_iter().map(|(source, _)| source));
+        }
+        assert_eq!(failed, (0..20).collect::<Vec<_>>());
+        assert_eq!(full.0.load(Ordering::Relaxed), CALLS_IN_VAIN);
+        assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
     }
 
     #[test]

@@ -24,6 +24,12 @@ use super::queue::Queue;
 use super::stream::Stream;
 use super::when;
 
+/// Messages that one call receives: with a low limit no more are taken away from others.
+const FEW_MESSAGES: u64 = 10;
+
+/// Data that is held in memory at a time: what messages only point to may be a hundred times as large as they are.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
 /// Put rejected changes back into the stream, each under its own key, marked with "replay": true
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -56,7 +62,7 @@ pub(crate) struct Args {
     /// … up to this time; now, where it is not given
     #[arg(long, value_name = "TIME", value_parser = when::parse, requires = "from", help_heading = "From where")]
     to: Option<OffsetDateTime>,
-    /// Put changes into this stream (name or ARN) instead of the one that they came from
+    /// Put changes into this stream (name or ARN) instead of the one that they came from; with --from, read it as well
     #[arg(long, value_name = "STREAM")]
     stream: Option<String>,
     /// Say what would be put back, and write nothing
@@ -68,7 +74,7 @@ pub(crate) struct Args {
     /// Delete nothing afterwards
     #[arg(long)]
     keep: bool,
-    /// Put back so many messages or objects at most
+    /// Put back so many messages, objects or, with --from, changes at most
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
     /// Hold so many messages at a time, and put them back in the order of the stream
@@ -100,7 +106,7 @@ struct Replay<'a> {
     store: Store,
     report: Report,
     output: Output,
-    /// Messages and objects that may still be taken.
+    /// Messages, objects or changes of a stretch that may still be taken.
     allowed: u64,
 }
 
@@ -158,19 +164,29 @@ impl Replay<'_> {
     async fn rounds(&mut self, depth: u64) -> Result<(), Failure> {
         loop {
             let progress = self.output.progress("messages received", Some(depth));
-            let received = self.store.receive(self.args.round, &progress).await?;
-            let mut sources = Vec::new();
+            let most = u64::from(self.args.round).min(self.allowed.max(FEW_MESSAGES));
+            let received = self.store.receive(most, &progress).await?;
+            drop(progress);
+            let (mut sources, mut bytes) = (Vec::new(), 0);
             for message in received.messages {
                 let letter = Letter::read(&message.body);
-                if self.args.filter.takes(&letter) && self.take_one() {
-                    sources.push(self.finder.source(message.id, Origin::Message, letter).await?);
-                } else {
+                if !self.args.filter.takes(&letter) {
                     self.report.not_meant += 1;
+                    continue;
+                }
+                if !self.take_one() {
+                    break;
+                }
+                let source = self.finder.source(message.id, Origin::Message, letter).await?;
+                bytes += source.records.iter().map(|record| record.data.len()).sum::<usize>();
+                sources.push(source);
+                if bytes > MOST_BYTES {
+                    self.put_back(std::mem::take(&mut sources)).await?;
+                    bytes = 0;
                 }
             }
-            drop(progress);
             self.put_back(sources).await?;
-            if received.is_all {
+            if received.is_all || self.report.limit.is_some() {
                 return Ok(());
             }
         }
@@ -184,13 +200,16 @@ impl Replay<'_> {
         for key in keys {
             let Some(bucket) = &self.store.bucket else { break };
             let letter = Letter::read(&bucket.read(&key).await?);
-            if self.args.filter.takes(&letter) && self.take_one() {
-                let source = self.finder.source(key, Origin::Object, letter).await?;
-                self.put_back(vec![source]).await?;
-            } else {
-                self.report.not_meant += 1;
-            }
             progress.inc(1);
+            if !self.args.filter.takes(&letter) {
+                self.report.not_meant += 1;
+                continue;
+            }
+            if !self.take_one() {
+                break;
+            }
+            let source = self.finder.source(key, Origin::Object, letter).await?;
+            self.put_back(vec![source]).await?;
         }
         Ok(())
     }
@@ -210,6 +229,9 @@ impl Replay<'_> {
                 let records = records.map(|raw| Record::of_stream(raw, &shard, stream)).collect();
                 self.put_back(vec![Source { name: shard.clone(), origin: Origin::Stream, records, stays: None }])
                     .await?;
+                if self.report.limit.is_some() {
+                    return Ok(());
+                }
                 if is_last {
                     break;
                 }
@@ -218,10 +240,13 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Whether another one may be taken.
+    /// Whether another one may be taken; where none may, the report says so.
     fn take_one(&mut self) -> bool {
-        let may = self.allowed > 0;
-        self.allowed = self.allowed.saturating_sub(1);
-        may
+        if self.allowed == 0 {
+            self.report.limit = self.args.limit;
+            return false;
+        }
+        self.allowed -= 1;
+        true
     }
 }

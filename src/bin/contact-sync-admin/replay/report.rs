@@ -20,6 +20,8 @@ pub(super) struct Report {
     pub(super) deleted: u64,
     /// Records and messages that the filters leave out.
     pub(super) not_meant: u64,
+    /// So many are allowed, and were taken: nothing behind them was looked at.
+    pub(super) limit: Option<u64>,
     left: BTreeMap<String, Left>,
 }
 
@@ -55,7 +57,8 @@ impl Report {
             |(reason, left): (&String, &Left)| json!({"reason": reason, "count": left.count, "example": left.example});
         json!({
             "dry_run": self.is_dry_run, "put_back": self.put_back, "deleted": self.deleted,
-            "filtered": self.not_meant, "left": self.left.iter().map(left).collect::<Vec<_>>(),
+            "filtered": self.not_meant, "limit_reached": self.limit.is_some(),
+            "left": self.left.iter().map(left).collect::<Vec<_>>(),
         })
     }
 
@@ -67,6 +70,9 @@ impl Report {
         }
         if self.not_meant > 0 {
             let _ = write!(text, ", {} left out by the filters", self.not_meant);
+        }
+        if let Some(limit) = self.limit {
+            let _ = write!(text, "; --limit {limit} is reached, and there may be more");
         }
         if !self.left.is_empty() {
             let row = |(reason, left): (&String, &Left)| [left.count.to_string(), left.example.clone(), reason.clone()];

@@ -1,7 +1,9 @@
 //! One round: judges the records of some sources, puts back those that may, in their order, and deletes the sources
 //! that have nothing left to put.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 use indicatif::ProgressBar;
 
@@ -25,10 +27,32 @@ pub(super) struct Store {
     held: Held,
     /// The records that are back in the stream: one that two destinations refused has two letters.
     done: HashSet<Identity>,
+    /// Nobody can make two records whose contents it takes for one.
+    hasher: RandomState,
 }
 
-/// A record's place: stream, shard, sequence number, and the place in an aggregate.
-type Identity = (String, String, String, u64);
+/// What tells a record from all others. Its place alone does not: a stream that was made anew begins to count anew, a
+/// record from elsewhere has no number, and which part of an aggregate one is depends on the batch that it came in. What
+/// is taken for two records though it is one goes back twice, harmlessly.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Identity {
+    stream: String,
+    shard: String,
+    sequence_number: String,
+    sub_sequence: u64,
+    /// Of its partition key and data, as they came.
+    content: u64,
+}
+
+impl Identity {
+    /// The order of the stream.
+    fn compare(&self, other: &Self) -> Ordering {
+        let shard = (&self.stream, &self.shard).cmp(&(&other.stream, &other.shard));
+        shard
+            .then_with(|| compare(&self.sequence_number, &other.sequence_number))
+            .then(self.sub_sequence.cmp(&other.sub_sequence))
+    }
+}
 
 /// A source, while its records are put back.
 struct Holder {
@@ -66,11 +90,21 @@ struct Entry {
 impl Store {
     pub(super) fn new(keep: bool, dry_run: bool) -> Self {
         let (held, done) = (Held::new(), HashSet::new());
-        Self { queue: None, bucket: None, keep, dry_run, held, done }
+        Self { queue: None, bucket: None, keep, dry_run, held, done, hasher: RandomState::new() }
+    }
+
+    fn identity(&self, record: &Record) -> Identity {
+        Identity {
+            stream: record.stream.called().to_owned(),
+            shard: record.shard.clone(),
+            sequence_number: record.sequence_number.clone(),
+            sub_sequence: record.sub_sequence,
+            content: self.hasher.hash_one((&record.key, &record.data)),
+        }
     }
 
     /// Messages that were not received before.
-    pub(super) async fn receive(&mut self, most: u32, progress: &ProgressBar) -> Result<Received, Failure> {
+    pub(super) async fn receive(&mut self, most: u64, progress: &ProgressBar) -> Result<Received, Failure> {
         let Some(queue) = &self.queue else { return Ok(Received { is_all: true, ..Received::default() }) };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         queue.receive(most, &mut self.held, progress).await
@@ -152,8 +186,9 @@ impl Replay<'_> {
             if let Some(reason) = &source.stays {
                 self.report.leave(&source.name, reason);
             }
+            let origin = source.origin;
             for record in source.records {
-                let identity = record.identity();
+                let identity = self.store.identity(&record);
                 if self.store.done.contains(&identity) {
                     continue;
                 }
@@ -163,6 +198,7 @@ impl Replay<'_> {
                     is_part: record.is_part,
                 };
                 match self.judge.judge(&record.data, known) {
+                    Verdict::PutBack(_) if origin == Origin::Stream && !self.take_one() => break,
                     Verdict::PutBack(data) => {
                         holders[at].open += 1;
                         if let Some(place) = places.get(&identity) {
@@ -184,10 +220,7 @@ impl Replay<'_> {
                 }
             }
         }
-        entries.sort_by(|a, b| {
-            let (a, b) = (&a.identity, &b.identity);
-            (&a.0, &a.1).cmp(&(&b.0, &b.1)).then_with(|| compare(&a.2, &b.2)).then(a.3.cmp(&b.3))
-        });
+        entries.sort_by(|a, b| a.identity.compare(&b.identity));
         entries
     }
 
@@ -208,12 +241,5 @@ impl Replay<'_> {
             }
         }
         Ok(())
-    }
-}
-
-impl Record {
-    fn identity(&self) -> Identity {
-        let stream = self.stream.called().to_owned();
-        (stream, self.shard.clone(), self.sequence_number.clone(), self.sub_sequence)
     }
 }
