@@ -72,20 +72,21 @@ struct System {
 pub struct Factory {
     systems: Vec<System>,
     http: Option<reqwest::Client>,
+    function: String,
 }
 
 impl Default for Factory {
     /// A factory of the systems that contact-sync comes with.
     fn default() -> Self {
         let system = |(name, open): Known| System { name, open: Box::new(open) };
-        Self { systems: SYSTEMS.into_iter().map(system).collect(), http: None }
+        Self { systems: SYSTEMS.into_iter().map(system).collect(), ..Self::empty() }
     }
 }
 
 impl Factory {
     /// A factory that knows no system yet.
     pub fn empty() -> Self {
-        Self { systems: Vec::new(), http: None }
+        Self { systems: Vec::new(), http: None, function: String::new() }
     }
 
     /// The same, with one system more. Its section in the settings, where it has one, is called by its name.
@@ -103,6 +104,13 @@ impl Factory {
     #[must_use]
     pub fn with_http(self, client: reqwest::Client) -> Self {
         Self { http: Some(client), ..self }
+    }
+
+    /// The same, for the function of this name: several may share a state table and a stream, and settle nothing for each
+    /// other.
+    #[must_use]
+    pub fn with_function(self, name: &str) -> Self {
+        Self { function: name.to_owned(), ..self }
     }
 
     /// The names that routes may use.
@@ -136,7 +144,7 @@ impl Factory {
         let ssm = aws_sdk_ssm::Client::new(aws);
         let text = document(environment, &ssm).await?;
         let settings = layers(environment, &text)?.settings(&self.destinations())?;
-        let plant = Plant::new(self, environment.preset, &settings, aws)?;
+        let plant = Plant::new(self.with_function(&environment.function), environment.preset, &settings, aws)?;
         let wired = plant.wire(&settings, &[]);
         if !settings.pipeline.dry_run {
             plant.tools.prefetch_secrets();

@@ -82,6 +82,8 @@ pub struct Sent {
     pub entries: Vec<Entry>,
     /// The changes, by their records' positions.
     pub changes: Vec<Option<ContactChange>>,
+    /// What earlier invocations had settled.
+    pub earlier: Earlier,
     /// Each destination's counts, in the factory's order.
     pub meters: Vec<(Destination, Meter)>,
     /// Calls of the state table that came to nothing.
@@ -107,8 +109,8 @@ impl Pipeline {
 
     /// Takes a batch all the way. Whatever is not known when the time is up has failed.
     pub async fn run(&self, records: &[Record<'_>], deadline: Deadline) -> Outcome {
-        let Sent { entries, changes, meters, state_errors } = self.send(records, deadline.work).await;
-        let batch = Batch { records, changes: &changes, entries: &entries };
+        let Sent { entries, changes, earlier, meters, state_errors } = self.send(records, deadline.work).await;
+        let batch = Batch { records, changes: &changes, entries: &entries, earlier: &earlier };
         let mut settled = self.settler.settle(batch, deadline.settling).await;
         settled.state_errors += state_errors;
         Outcome { settled, meters }
@@ -131,8 +133,9 @@ impl Pipeline {
             );
             (earlier, routed)
         };
-        let mut state_errors = 0;
-        if let Ok(((earlier, was_told), routed)) = timeout_at(until, collecting).await {
+        let (mut earlier, mut state_errors) = (Earlier::default(), 0);
+        if let Ok(((known, was_told), routed)) = timeout_at(until, collecting).await {
+            earlier = known;
             state_errors += u64::from(!was_told);
             earlier.wholes().for_each(|(position, fate)| ledger.settle_earlier(position, fate));
             let each = routed.into_iter().enumerate().map(|(destination, positions)| {
@@ -142,7 +145,7 @@ impl Pipeline {
             join_all(each).await;
         }
         let names = self.connections.iter().map(|connection| connection.dispatcher.adapter.destination());
-        Sent { entries: ledger.close(), meters: names.zip(meters).collect(), changes, state_errors }
+        Sent { entries: ledger.close(), meters: names.zip(meters).collect(), changes, earlier, state_errors }
     }
 
     /// Records to changes.

@@ -24,6 +24,7 @@ pub(super) struct Plant {
     dynamodb: Option<aws_sdk_dynamodb::Client>,
     /// Its name, which is read at start only.
     table: String,
+    function: String,
 }
 
 impl Plant {
@@ -33,7 +34,7 @@ impl Plant {
         settings: &Settings,
         aws: &SdkConfig,
     ) -> Result<Self, FactoryError> {
-        let Factory { systems, http } = factory;
+        let Factory { systems, http, function } = factory;
         let http = http.map_or_else(http::client, Ok)?;
         let secrets = Secrets::new(secrets_manager(aws), preset.is_for_developers());
         let table = settings.state.table.clone();
@@ -43,6 +44,7 @@ impl Plant {
             sqs: sqs(aws),
             dynamodb: (!table.is_empty()).then(|| dynamodb(aws)),
             table,
+            function,
         })
     }
 
@@ -95,7 +97,7 @@ impl Plant {
     /// None in a dry run: what it only pretends to write has to be written one day.
     fn settled_set(&self, settings: &Settings) -> Option<SettledSet> {
         let client = self.dynamodb.clone().filter(|_| !settings.pipeline.dry_run)?;
-        Some(SettledSet::new(client, self.table.clone(), settings.state.ttl_hours))
+        Some(SettledSet::new(client, self.table.clone(), self.function.clone(), settings.state.ttl_hours))
     }
 }
 

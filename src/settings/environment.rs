@@ -9,6 +9,7 @@ use super::{DocumentSource, Layer, Preset, SettingsError};
 use crate::telemetry::Look;
 
 const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
 /// What the environment says.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Environment {
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of traces, which a layer runs at `http://localhost:4318`.
     /// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
     pub traces_to: Option<String>,
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: what is settled is settled for this function. Empty elsewhere.
+    pub function: String,
 }
 
 impl Environment {
@@ -60,6 +63,7 @@ impl Environment {
             log_level: Level::INFO,
             log_format: None,
             traces_to: None,
+            function: String::new(),
         };
         let mut overrides = Vec::new();
         for (name, value) in variables {
@@ -73,6 +77,7 @@ impl Environment {
                 "CONTACT_SYNC_CONFIG" => found.document = Some(document(value)?),
                 "AWS_LAMBDA_LOG_LEVEL" => found.log_level = level(value),
                 "AWS_LAMBDA_LOG_FORMAT" => found.log_format = format(value),
+                FUNCTION => value.clone_into(&mut found.function),
                 TRACES_TO => found.traces_to = Some(value.to_owned()).filter(|endpoint| !endpoint.is_empty()),
                 _ if name.starts_with("CONTACT_SYNC__") => {
                     overrides.push((name.to_owned(), value.to_owned()));
@@ -92,7 +97,8 @@ impl Environment {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with("CONTACT_SYNC_") || matches!(name, "AWS_LAMBDA_LOG_LEVEL" | "AWS_LAMBDA_LOG_FORMAT" | TRACES_TO)
+    name.starts_with("CONTACT_SYNC_")
+        || matches!(name, "AWS_LAMBDA_LOG_LEVEL" | "AWS_LAMBDA_LOG_FORMAT" | TRACES_TO | FUNCTION)
 }
 
 fn preset(name: &str) -> Result<Preset, SettingsError> {

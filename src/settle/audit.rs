@@ -101,15 +101,13 @@ impl<'a> Said<'a> {
         Self { fate, code, attempts: 0, is_repeated: entry.settled.is_some() }
     }
 
-    /// A rejection that may come again, because its record failed, is not the end of it: the line says failed, and why.
+    /// The code says why, whatever becomes of it.
     fn of_row(entry: &'a Entry, row: &'a Row, fate: Fate) -> Self {
         if let Some(settled) = entry.settled {
             return Self { fate: settled, code: Some(SETTLED_EARLIER.as_str()), attempts: 0, is_repeated: true };
         }
-        let own = Fate::of_verdict(row.verdict.as_ref());
         let code = row.verdict.as_ref().map_or(Some("OUT_OF_TIME"), |verdict| verdict.code().map(Code::as_str));
         let is_repeated = matches!(row.verdict, Some(Verdict::Settled { .. }));
-        let comes_again = own == Fate::Rejected && fate == Fate::Failed && !is_repeated;
-        Self { fate: if comes_again { Fate::Failed } else { own }, code, attempts: row.attempts, is_repeated }
+        Self { fate: Fate::of_row(row, fate), code, attempts: row.attempts, is_repeated }
     }
 }

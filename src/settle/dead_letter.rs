@@ -16,6 +16,12 @@ use crate::fold::Position;
 const MOST_MESSAGES: usize = 10;
 const MOST_BYTES: usize = 262_144;
 
+/// What a system says may be as long as its whole answer, and a message that does not fit would come again for ever: so
+/// much of its text, so many of the fields that it names and so much of each name, in characters.
+const LONGEST_TEXT: usize = 10_000;
+const MOST_FIELDS: usize = 50;
+const LONGEST_FIELD: usize = 255;
+
 /// Calls under way at once.
 const CALLS_AT_ONCE: usize = 8;
 
@@ -61,6 +67,7 @@ impl Letter<'_> {
 
     fn body(&self, now: &str, data: Option<&str>, omitted: bool) -> Value {
         let Self { record, rejection, .. } = self;
+        let fields = rejection.fields.iter().take(MOST_FIELDS).map(|field| cut(field, LONGEST_FIELD));
         let mut place = json!({
             "event_source_arn": record.event_source_arn,
             "shard_id": record.shard_id,
@@ -79,8 +86,8 @@ impl Letter<'_> {
                 "stage": self.stage,
                 "destination": self.destination.map(|destination| destination.0),
                 "code": rejection.code.as_str(),
-                "message": rejection.message,
-                "fields": rejection.fields,
+                "message": cut(&rejection.message, LONGEST_TEXT),
+                "fields": fields.collect::<Vec<_>>(),
             },
             "contact_id": self.contact_id,
             "event_id": self.event_id,
@@ -117,6 +124,10 @@ impl DeadLetters {
         }
         stored
     }
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
 /// JSON as SQS takes it: two characters that a text may hold it refuses, and they can be written otherwise.
@@ -230,5 +241,25 @@ mod tests {
         let large = message(&record("A".repeat(300_000)));
         assert_eq!(large["record"]["data"], Value::Null);
         assert_eq!(large["record"]["data_omitted"], true);
+    }
+
+    #[test]
+    fn an_answer_of_any_length_fits_a_message_and_leaves_room_for_the_data() {
+        let mut rejection = Rejection::new(Code::new("X"), "\u{1}".repeat(1_000_000));
+        rejection.fields = vec!["\u{1}".repeat(1_000_000); 1_000];
+        let record = Record { data: Some("A".repeat(50_000).into()), ..Record::default() };
+        let letter = Letter {
+            position: 0,
+            record: &record,
+            sub_sequence: 0,
+            stage: Stage::Deliver,
+            destination: None,
+            rejection: &rejection,
+            contact_id: None,
+            event_id: None,
+        };
+        let message = letter.message("2026-11-20T10:15:01Z");
+        assert!(message.len() <= MOST_BYTES, "{}", message.len());
+        assert!(message.contains("AAAA"));
     }
 }

@@ -1,6 +1,6 @@
 //! From what is known of each record to its one fate.
 
-use super::ledger::{Entry, Verdict};
+use super::ledger::{Entry, Row, Verdict};
 use crate::telemetry::Counts;
 
 /// How a record ends. Contract section 2.
@@ -35,6 +35,15 @@ impl Fate {
             Some(Verdict::Rejected(..)) => Self::Rejected,
             Some(Verdict::Settled { fate, .. }) => *fate,
             Some(Verdict::Failed(_)) | None => Self::Failed,
+        }
+    }
+
+    /// The fate of a record at one destination, where all of it ended as `whole`: a rejection that may come again, because
+    /// its record failed, is not the end of it.
+    pub(super) fn of_row(row: &Row, whole: Self) -> Self {
+        match row.verdict {
+            Some(Verdict::Rejected(..)) if whole == Self::Failed => Self::Failed,
+            ref verdict => Self::of_verdict(verdict.as_ref()),
         }
     }
 
@@ -77,7 +86,6 @@ mod tests {
     use super::*;
     use crate::adapters::{Code, Rejection};
     use crate::consume::Stage;
-    use crate::settle::Row;
 
     #[test]
     fn the_destination_that_asks_for_most_decides() {

@@ -52,6 +52,8 @@ pub struct Batch<'a> {
     pub changes: &'a [Option<ContactChange>],
     /// What is known of them.
     pub entries: &'a [Entry],
+    /// What earlier invocations had settled.
+    pub earlier: &'a Earlier,
 }
 
 impl Settler {
@@ -76,7 +78,7 @@ impl Settler {
     pub async fn settle(&self, batch: Batch<'_>, until: Instant) -> Settled {
         let mut fates: Vec<Fate> = batch.entries.iter().map(Fate::of_entry).collect();
         let letters = self.letters(batch, &fates);
-        let stored = self.dead_letters.store(&letters, until).await;
+        let stored = self.dead_letters.store(&letters, self.letters_until(until)).await;
         let mut has_letter = HashSet::new();
         for (letter, is_stored) in letters.iter().zip(stored) {
             if is_stored {
@@ -85,8 +87,10 @@ impl Settler {
                 fates[letter.position] = Fate::Failed;
             }
         }
-        let mut state_errors = 0;
-        if fates.contains(&Fate::Failed) {
+        let is_forgotten = self.forget(batch, until).await;
+        let mut state_errors = u64::from(!is_forgotten);
+        // What is remembered now would keep the next invocation from sending, and so from seeing what has to be forgotten.
+        if is_forgotten && fates.contains(&Fate::Failed) {
             let name = |destination: usize| self.destinations.get(destination).copied();
             let has_letter = |position, destination| has_letter.contains(&(position, name(destination)));
             let Batch { entries, changes, .. } = batch;
@@ -95,6 +99,12 @@ impl Settler {
         }
         let dead_letters_stored = if self.dead_letters.has_queue() { has_letter.len() as u64 } else { 0 };
         Settled { dead_letters_stored, state_errors, ..self.sum(batch, &fates) }
+    }
+
+    /// A queue that does not answer leaves the settled set its time: what was settled would be sent again.
+    fn letters_until(&self, until: Instant) -> Instant {
+        let time = until.saturating_duration_since(Instant::now());
+        if self.settled_set.is_some() { until - time / 3 } else { until }
     }
 
     /// Counts the records and writes their lines.
@@ -109,13 +119,35 @@ impl Settler {
             for row in &entry.rows {
                 if let Some(counts) = settled.by_destination.get_mut(row.destination) {
                     let is_from_earlier = matches!(row.verdict, Some(Verdict::Settled { .. }));
-                    count(counts, Fate::of_verdict(row.verdict.as_ref()), is_from_earlier);
+                    count(counts, Fate::of_row(row, *fate), is_from_earlier);
                 }
             }
             let change = batch.changes.get(position).and_then(Option::as_ref);
             audit::write(self.audit, &self.destinations, entry, *fate, batch.records.get(position), change);
         }
         settled
+    }
+
+    /// Whether there was nothing to forget, or the table took it.
+    async fn forget(&self, batch: Batch<'_>, until: Instant) -> bool {
+        let undone = batch.earlier.undone(batch.entries, batch.changes);
+        let Some(set) = self.settled_set.as_ref().filter(|_| !undone.is_empty()) else {
+            return true;
+        };
+        let items = undone.len();
+        let forgotten = set.forget(batch.records, undone, until).await;
+        match &forgotten {
+            Ok(()) => tracing::warn!(items, "the stream is read again: what was settled later is sent again, too"),
+            Err(error) => {
+                let error: &dyn std::error::Error = error;
+                tracing::error!(
+                    error,
+                    items,
+                    "settled set not emptied though the stream is read again: set a new state.table"
+                );
+            }
+        }
+        forgotten.is_ok()
     }
 
     /// Whether there was nothing to remember, or the table took it.
@@ -134,7 +166,7 @@ impl Settler {
     /// The dead letters of the records that are rejected. One that failed elsewhere comes again, and is rejected
     /// again then. What an earlier invocation rejected has its letter.
     fn letters<'a>(&self, batch: Batch<'a>, fates: &[Fate]) -> Vec<Letter<'a>> {
-        let Batch { records, changes, entries } = batch;
+        let Batch { records, changes, entries, .. } = batch;
         let mut letters = Vec::new();
         let is_rejected =
             |position: &Position| fates[*position] == Fate::Rejected && entries[*position].settled.is_none();
@@ -142,34 +174,30 @@ impl Settler {
             let (entry, Some(record)) = (&entries[position], records.get(position)) else {
                 continue;
             };
-            let change = changes.get(position).and_then(Option::as_ref);
-            let sub_sequence = dead_letter::sub_sequence(records, position);
-            if let Some(refusal) = &entry.refusal {
-                letters.push(Letter {
-                    position,
-                    record,
-                    sub_sequence,
-                    stage: refusal.stage,
-                    destination: None,
-                    rejection: &refusal.rejection,
-                    contact_id: refusal.contact_id.as_deref(),
-                    event_id: refusal.event_id.as_deref(),
-                });
-            }
-            for row in &entry.rows {
-                if let Some(Verdict::Rejected(stage, rejection)) = &row.verdict {
-                    letters.push(Letter {
-                        position,
-                        record,
-                        sub_sequence,
-                        stage: *stage,
-                        destination: self.destinations.get(row.destination).copied(),
-                        rejection,
-                        contact_id: change.map(|change| change.contact.id.as_str()),
-                        event_id: change.map(|change| &*change.event_id),
-                    });
+            let (change, refusal) = (changes.get(position).and_then(Option::as_ref), entry.refusal.as_deref());
+            let contact_id = change.map(|change| change.contact.id.as_str());
+            let event_id = change.map(|change| &*change.event_id);
+            let contact_id = contact_id.or(refusal.and_then(|refusal| refusal.contact_id.as_deref()));
+            let event_id = event_id.or(refusal.and_then(|refusal| refusal.event_id.as_deref()));
+            let refused = refusal.map(|refusal| (None, refusal.stage, &refusal.rejection));
+            let at_destinations = entry.rows.iter().filter_map(|row| match &row.verdict {
+                Some(Verdict::Rejected(stage, rejection)) => {
+                    Some((self.destinations.get(row.destination).copied(), *stage, rejection))
                 }
-            }
+                _ => None,
+            });
+            let sub_sequence = dead_letter::sub_sequence(records, position);
+            let letter = |(destination, stage, rejection)| Letter {
+                position,
+                record,
+                sub_sequence,
+                stage,
+                destination,
+                rejection,
+                contact_id,
+                event_id,
+            };
+            letters.extend(refused.into_iter().chain(at_destinations).map(letter));
         }
         letters
     }

@@ -1,25 +1,71 @@
-//! The sums of the metrics and the lines of the audit trail, over random outcomes.
+//! The sums of the metrics and the lines of the audit trail.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
+use crate::harmless::create;
 use crate::support::harness::Logs;
-use crate::world::{NAMES, in_virtual_time, run};
+use crate::support::memory::{Faults, POISON};
+use crate::support::stream::invoke;
+use crate::support::table;
+use crate::world::{NAMES, World, in_virtual_time, run};
+
+const FATES: [&str; 6] = ["Delivered", "Filtered", "Superseded", "Rejected", "Failed", "SkippedSettled"];
 
 #[test]
 fn every_record_counts_once_and_has_a_line_at_each_destination() {
-    const FATES: [&str; 6] = ["Delivered", "Filtered", "Superseded", "Rejected", "Failed", "SkippedSettled"];
-    let sum =
-        |line: &Value| FATES.iter().map(|fate| line[format!("Records{fate}")].as_u64().expect("a count")).sum::<u64>();
+    let count = |line: &Value, fate: &str| line[format!("Records{fate}")].as_u64().expect("a count");
     let mut skipped = 0;
     for seed in 0..60 {
         let logs = Logs::listen();
         in_virtual_time(run(seed, true)).unwrap_or_else(|trouble| panic!("SEED={seed}: {trouble}"));
         for line in logs.metrics("") {
-            assert_eq!(line["RecordsReceived"], sum(&line), "SEED={seed}: {line}");
-            skipped += line["RecordsSkippedSettled"].as_u64().expect("a count");
+            let sum: u64 = FATES.iter().map(|fate| count(&line, fate)).sum();
+            assert_eq!(line["RecordsReceived"], sum, "SEED={seed}: {line}");
+            skipped += count(&line, "SkippedSettled");
         }
-        let at_destinations: u64 = NAMES.iter().flat_map(|name| logs.metrics(name)).map(|line| sum(&line)).sum();
-        assert_eq!(logs.audit().len() as u64, at_destinations, "SEED={seed}: each record is routed here");
+        let mut told: BTreeMap<(&str, String), u64> = BTreeMap::new();
+        for line in logs.audit() {
+            let name = NAMES.into_iter().find(|name| line["destination"] == *name).expect("each record is routed here");
+            let fate =
+                if line["code"] == "SETTLED_EARLIER" { "skippedsettled" } else { line["fate"].as_str().expect("one") };
+            *told.entry((name, fate.to_owned())).or_default() += 1;
+        }
+        for name in NAMES {
+            for fate in FATES {
+                let counted: u64 = logs.metrics(name).iter().map(|line| count(line, fate)).sum();
+                let lines = told.get(&(name, fate.to_lowercase())).copied().unwrap_or_default();
+                assert_eq!(counted, lines, "SEED={seed}: {name} {fate}");
+            }
+        }
     }
     assert!(skipped > 0);
+}
+
+#[test]
+fn the_audit_trail_tells_of_all_of_failures_or_of_nothing() {
+    for (audit, expected) in [
+        ("all", &["delivered", "rejected POISON", "failed LOCKED"][..]),
+        ("failures", &["rejected POISON", "failed LOCKED"]),
+        ("off", &[]),
+    ] {
+        in_virtual_time(async {
+            let world = World::new(1, Faults::default(), table::Faults::default(), true);
+            let handler = world.other("contact-sync", &format!("[log]\naudit = \"{audit}\""));
+            let records = [
+                create(0, "lead", "c-0", &json!({})),
+                create(1, "lead", "c-1", &json!({POISON: true})),
+                create(2, "lead", "c-2", &json!({})),
+            ];
+            world.systems[0].fail("c-2", 2);
+            let logs = Logs::listen();
+            invoke(&handler, &records, "r-1").await;
+            assert_eq!(logs.fates(), expected, "{audit}");
+            let before = logs.audit().len();
+            invoke(&handler, &records, "r-2").await;
+            let again = if audit == "all" { 3 } else { 0 };
+            assert_eq!(logs.audit().len(), before + again, "{audit}: what was settled earlier had its line");
+        });
+    }
 }

@@ -34,6 +34,52 @@ fn what_is_left_out_never_changes_what_the_systems_hold_in_the_end() {
     }
 }
 
+pub(crate) fn create(at: usize, kind: &str, contact: &str, attributes: &Value) -> Value {
+    let change = json!({"event_id": format!("e-{at}"), "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
+        "contact": {"id": contact, "type": kind, "attributes": attributes}});
+    record(0, at, contact, change.to_string().as_bytes())
+}
+
+#[test]
+fn what_was_settled_is_sent_again_where_the_stream_is_read_again_from_before_it() {
+    in_virtual_time(async {
+        let world = World::new(1, Faults::default(), table::Faults::default(), true);
+        let records = [
+            create(0, "lead", "c-1", &json!({"phone": 1})),
+            create(1, "lead", "c-1", &json!({"phone": 2})),
+            create(2, "lead", "c-2", &json!({})),
+            create(3, "lead", "c-3", &json!({})),
+        ];
+        world.systems[0].fail("c-2", 2);
+        assert!(failures(&invoke(&world.handler, &records[..1], "r").await).is_empty());
+        assert_eq!(failures(&invoke(&world.handler, &records[1..], "r").await), [sequence_number(0, 2)]);
+        assert!(failures(&invoke(&world.handler, &records[2..], "r").await).is_empty());
+        let calls = world.table.calls().len();
+        // The mapping is made anew.
+        for (part, told) in [(&records[..1], 1), (&records[1..3], 2), (&records[3..], 1)] {
+            let written = world.systems[0].written().len();
+            assert!(failures(&invoke(&world.handler, part, "r").await).is_empty());
+            assert_eq!(world.systems[0].written().len(), written + told);
+        }
+        assert_eq!(world.systems[0].records()["c-1"]["phone"], 2);
+        assert_eq!(world.table.calls()[calls..], ["Query", "PutItem", "Query", "Query"]);
+    });
+}
+
+#[test]
+fn two_functions_that_share_stream_and_table_settle_nothing_for_each_other() {
+    in_virtual_time(async {
+        let world = World::new(1, Faults::default(), table::Faults::default(), true);
+        let leads = world.other("leads", "[filter]\ntypes = [\"lead\"]");
+        let vendors = world.other("vendors", "[filter]\ntypes = [\"vendor\"]");
+        let records = [create(0, "lead", "c-0", &json!({})), create(1, "vendor", "c-1", &json!({}))];
+        world.systems[0].fail("c-0", 2);
+        assert_eq!(failures(&invoke(&leads, &records, "r").await), [sequence_number(0, 0)]);
+        assert!(failures(&invoke(&vendors, &records, "r").await).is_empty());
+        assert_eq!(world.systems[1].written(), ["c-1"]);
+    });
+}
+
 #[test]
 fn numbers_of_another_stream_or_of_a_stream_made_anew_are_not_mistaken() {
     in_virtual_time(async {

@@ -17,8 +17,12 @@ const ONE_TRY: &str = "retry = { max_attempts = 1, base_delay_ms = 1, max_delay_
 
 /// The function, with both mocks and AWS behind it. `extra` goes into the section `[routes]`.
 fn handler(cloud: &Cloud, mocks: &Mocks, extra: &str) -> Handler {
+    handler_with_budget(120_000, cloud, mocks, extra)
+}
+
+fn handler_with_budget(millis: u32, cloud: &Cloud, mocks: &Mocks, extra: &str) -> Handler {
     let document = format!(
-        "{}[pipeline]\nfallback_budget_ms = 120000\n[salesforce]\n{ONE_TRY}\n[hubspot]\n{ONE_TRY}\n[routes]\n{extra}",
+        "{}[pipeline]\nfallback_budget_ms = {millis}\n[salesforce]\n{ONE_TRY}\n[hubspot]\n{ONE_TRY}\n[routes]\n{extra}",
         cloud.document()
     );
     let mut layers = vec![Layer::from_toml("the document", &document).expect("TOML")];
@@ -38,8 +42,8 @@ fn customer(at: usize) -> Value {
     change("create", &format!("c-{at}"), "customer", fields)
 }
 
-fn locked() -> Value {
-    row_error("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record", &[])
+fn in_use() -> Value {
+    row_error("RECORD_IN_USE_BY_WORKFLOW", "the record is in use", &[])
 }
 
 fn rows(mocks: &Mocks) -> (usize, usize) {
@@ -55,7 +59,7 @@ async fn of_ten_thousand_records_exactly_the_failed_ones_are_written_again_for_t
     let handler = handler(&cloud, &mocks, "");
     let logs = Logs::listen();
     let failing = [100, 2_468, 9_998];
-    failing.iter().for_each(|at| mocks.salesforce.fail_row(&format!("c-{at}"), locked(), 1));
+    failing.iter().for_each(|at| mocks.salesforce.fail_row(&format!("c-{at}"), in_use(), 1));
     let changes: Vec<Value> = (0..10_000).map(|at| if at % 2 == 0 { lead(at) } else { customer(at) }).collect();
     let records = batch(&changes);
 
@@ -99,7 +103,7 @@ async fn a_dead_letter_is_stored_once_and_names_the_part_of_an_aggregate() {
     let cloud = Cloud::start(&mocks).await;
     let handler = handler(&cloud, &mocks, "");
     let logs = Logs::listen();
-    mocks.salesforce.fail_row("c-0", locked(), 1);
+    mocks.salesforce.fail_row("c-0", in_use(), 1);
     mocks.salesforce.fail_row("c-2", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     // Four parts of one aggregate under enhanced fan-out, and a record after it.
     let part = |data: &[u8]| record(0, 7, "key", data);
@@ -136,7 +140,7 @@ async fn of_a_contact_that_changed_twice_in_the_batch_the_later_change_is_writte
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
     let handler = handler(&cloud, &mocks, "");
-    mocks.salesforce.fail_row("c-1", locked(), 1);
+    mocks.salesforce.fail_row("c-1", in_use(), 1);
     let update = change("update", "c-0", "lead", json!({"phone": "2"}));
     let records = batch(&[lead(0), lead(1), update, lead(2)]);
     assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 1)]);
@@ -150,7 +154,7 @@ async fn changes_that_a_halved_batch_tears_apart_keep_their_order() {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
     let handler = handler(&cloud, &mocks, "");
-    mocks.salesforce.fail_row("c-1", locked(), 2);
+    mocks.salesforce.fail_row("c-1", in_use(), 2);
     let phone =
         |number: &str| change("update", "c-0", "lead", json!({"last_name": "A", "company": "B", "phone": number}));
     let records = batch(&[lead(1), phone("1"), phone("2")]);
@@ -174,7 +178,7 @@ async fn a_table_that_is_gone_throttled_or_silent_fails_nothing_and_is_told_once
         let handler = handler(&cloud, &mocks, "");
         let logs = Logs::listen();
         cloud.proxy.treat("DynamoDB", treatment);
-        mocks.salesforce.fail_row("c-0", locked(), 1);
+        mocks.salesforce.fail_row("c-0", in_use(), 1);
         let records = batch(&[lead(0), lead(1), customer(2)]);
         assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)], "{treatment:?}");
         assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty(), "{treatment:?}");
@@ -203,4 +207,17 @@ async fn a_queue_that_does_not_answer_fails_its_rejected_records_and_no_others()
         assert!(letters.iter().all(|letter| letter["record"]["sequence_number"] == sequence_number(0, 0)));
         assert!(!letters.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_queue_that_takes_all_its_time_leaves_the_settled_set_some() {
+    let mocks = Mocks::start().await;
+    let cloud = Cloud::start(&mocks).await;
+    let handler = handler_with_budget(3_000, &cloud, &mocks, "");
+    cloud.proxy.treat("AmazonSQS", Treatment::Hang);
+    let records = [record(0, 0, "key", b"{"), record(0, 1, "key", lead(1).to_string().as_bytes())];
+    assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)]);
+    cloud.proxy.treat("AmazonSQS", Treatment::Pass);
+    assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
+    assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [1], "what was delivered is remembered");
 }

@@ -37,30 +37,20 @@ pub(crate) struct World {
     pub(crate) systems: [Arc<Memory>; 2],
     pub(crate) table: Table,
     pub(crate) handler: Handler,
+    has_table: bool,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, faults: Faults, table_faults: table::Faults, has_table: bool) -> Self {
         let systems = [0, 1].map(|at| Memory::named(NAMES[at], seed + at as u64, faults));
         let table = Table::new(seed, table_faults);
-        let routes = "lead = [\"one\"]\nprospect = [\"two\"]\ncustomer = [\"one\", \"two\"]\nvendor = [\"two\"]";
-        let name = if has_table { "settled" } else { "" };
-        let document = format!("[routes]\n{routes}\n[state]\ntable = \"{name}\"");
-        let layer = Layer::from_toml("the test", &document).expect("TOML");
-        let settings = load(Preset::Test, &[layer], &NAMES).expect("allowed");
-        let mut factory = Factory::empty().with_http(CLIENT.clone());
-        for (name, memory) in NAMES.into_iter().zip(&systems) {
-            let memory = Arc::clone(memory);
-            factory = factory.with(name, move |_, _| External {
-                adapter: Arc::clone(&memory) as _,
-                rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
-                retry: Retry { max_attempts: 2, base_delay_ms: 20, max_delay_ms: 500 },
-                max_in_flight: 3,
-                keeps_versions: false,
-            });
-        }
-        let handler = factory.build(Preset::Test, &settings, &table.config()).expect("a handler");
-        Self { systems, table, handler }
+        let handler = handler(&systems, &table, has_table, "contact-sync", "");
+        Self { systems, table, handler, has_table }
+    }
+
+    /// Another function on the same stream, with the same systems and the same table.
+    pub(crate) fn other(&self, name: &str, document: &str) -> Handler {
+        handler(&self.systems, &self.table, self.has_table, name, document)
     }
 
     fn heal(&self) {
@@ -68,11 +58,17 @@ impl World {
         self.table.heal();
     }
 
-    /// One lane of the shard: deliveries, one after the other, any of which may die.
-    async fn drain(&self, mut mapping: Mapping, seed: u64) -> Result<Tally, String> {
+    /// One lane of the shard: deliveries, one after the other, any of which may die. So many times it is read again from an
+    /// earlier place.
+    async fn drain(&self, mut mapping: Mapping, mut readings: usize, seed: u64) -> Result<Tally, String> {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut tally = Tally::default();
-        while let Some(batch) = mapping.next() {
+        loop {
+            if readings > 0 && (mapping.next().is_none() || random.u32(..10) == 0) {
+                readings -= 1;
+                mapping.read_again(random.usize(..=mapping.checkpoint()), random.usize(1..30));
+            }
+            let Some(batch) = mapping.next() else { break };
             tally.deliveries += 1;
             if tally.deliveries == 80 {
                 self.heal();
@@ -97,6 +93,26 @@ impl World {
         }
         Ok(tally)
     }
+}
+
+fn handler(systems: &[Arc<Memory>; 2], table: &Table, has_table: bool, function: &str, document: &str) -> Handler {
+    let routes = "lead = [\"one\"]\nprospect = [\"two\"]\ncustomer = [\"one\", \"two\"]\nvendor = [\"two\"]";
+    let name = if has_table { "settled" } else { "" };
+    let document = format!("[routes]\n{routes}\n[state]\ntable = \"{name}\"\n{document}");
+    let layer = Layer::from_toml("the test", &document).expect("TOML");
+    let settings = load(Preset::Test, &[layer], &NAMES).expect("allowed");
+    let mut factory = Factory::empty().with_http(CLIENT.clone()).with_function(function);
+    for (name, memory) in NAMES.into_iter().zip(systems) {
+        let memory = Arc::clone(memory);
+        factory = factory.with(name, move |_, _| External {
+            adapter: Arc::clone(&memory) as _,
+            rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
+            retry: Retry { max_attempts: 2, base_delay_ms: 20, max_delay_ms: 500 },
+            max_in_flight: 3,
+            keeps_versions: false,
+        });
+    }
+    factory.build(Preset::Test, &settings, &table.config()).expect("a handler")
 }
 
 fn id_of(change: &Value) -> String {
@@ -153,7 +169,10 @@ pub(crate) async fn run(seed: u64, has_table: bool) -> Result<Tally, String> {
     let mut percent = |most: u32| random.u32(..=most);
     let faults =
         Faults { lost: percent(25), throttled: percent(20), row: percent(30), short: percent(10), ..Faults::default() };
-    let table_faults = table::Faults { refused: percent(40), hanging: percent(20) };
+    // Where the stream is read again, the table has to answer: it tells what of later changes has to be forgotten.
+    let readings = percent(2) as usize;
+    let silent = u32::from(readings == 0);
+    let table_faults = table::Faults { refused: silent * percent(40), hanging: silent * percent(20) };
     let world = World::new(seed, faults, table_faults, has_table);
     let changes = {
         let count = random.usize(1..60);
@@ -170,7 +189,7 @@ pub(crate) async fn run(seed: u64, has_table: bool) -> Result<Tally, String> {
     }
     let drained = records.iter().enumerate().map(|(lane, records)| {
         let mapping = Mapping::new(records, random.usize(1..30), random.u32(..4) > 0);
-        world.drain(mapping, seed * 7 + lane as u64)
+        world.drain(mapping, readings, seed * 7 + lane as u64)
     });
     let drained: Vec<_> = drained.collect();
     let mut tally = Tally::default();

@@ -32,6 +32,7 @@ impl Delivered {
 /// The deliveries of one shard, or of one lane of it where batches are under way at once.
 #[derive(Debug)]
 pub struct Mapping {
+    records: Vec<Value>,
     batches: VecDeque<Vec<Value>>,
     bisects: bool,
 }
@@ -39,7 +40,19 @@ pub struct Mapping {
 impl Mapping {
     /// Cuts `records` into batches of `size`.
     pub fn new(records: &[Value], size: usize, bisects: bool) -> Self {
-        Self { batches: records.chunks(size).map(<[_]>::to_vec).collect(), bisects }
+        let mut mapping = Self { records: records.to_vec(), batches: VecDeque::new(), bisects };
+        mapping.read_again(0, size);
+        mapping
+    }
+
+    /// Made anew: reads from the record at `from` on, in batches of `size`.
+    pub fn read_again(&mut self, from: usize, size: usize) {
+        self.batches = self.records[from..].chunks(size).map(<[_]>::to_vec).collect();
+    }
+
+    /// The place of the next record.
+    pub fn checkpoint(&self) -> usize {
+        self.records.len() - self.batches.iter().map(Vec::len).sum::<usize>()
     }
 
     /// The batch that is delivered next.

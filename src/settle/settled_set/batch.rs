@@ -5,12 +5,24 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::number::SequenceNumber;
 use crate::consume::Record;
+use crate::contact::ContactId;
 use crate::fold::Position;
 
 /// What tells one record of a shard from all others. The number alone does not: the parts of a KPL aggregate share it
 /// under enhanced fan-out, and a stream that was made anew begins to count anew. So the content has a say. (A release of
 /// Rust that hashes otherwise makes records unknown for once, and they are sent again.)
 pub(super) type Identity<'a> = (SequenceNumber<'a>, u64);
+
+/// A contact, as an item tells it from others. Two that look alike cost an item, and nothing else.
+pub(super) type ContactHash = u32;
+
+/// The contact's.
+pub(super) fn contact_hash(id: &ContactId) -> ContactHash {
+    let mut hasher = DefaultHasher::new();
+    id.key().hash(&mut hasher);
+    let [a, b, c, d, ..] = hasher.finish().to_le_bytes();
+    ContactHash::from_le_bytes([a, b, c, d])
+}
 
 /// A batch of one shard.
 #[derive(Debug)]
@@ -40,9 +52,10 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// The key of everything that is remembered of the shard.
-    pub(super) fn partition_key(&self) -> String {
-        format!("settled#{}", self.shard)
+    /// The key of everything that `function` remembers of the shard. Another one reads the same stream with filters,
+    /// routes and accounts of its own: what is settled for one is not for the other.
+    pub(super) fn partition_key(&self, function: &str) -> String {
+        format!("settled#{function}#{}", self.shard)
     }
 
     /// Each record's place.

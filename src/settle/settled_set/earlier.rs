@@ -1,26 +1,32 @@
 //! What of a batch was settled by earlier invocations, and what of it may be left out.
 
+use std::collections::{BTreeSet, HashMap};
+
 use smallvec::SmallVec;
 
 use super::Item;
-use super::batch::Batch;
+use super::batch::{Batch, ContactHash, contact_hash};
 use super::item::{Mark, Memory, decode};
 use super::number::SequenceNumber;
 use crate::adapters::Destination;
 use crate::contact::{ContactChange, Operation};
 use crate::fold::{Position, Step};
-use crate::settle::{Fate, Verdict};
+use crate::settle::{Entry, Fate, Verdict};
 
 /// What of a batch was settled by earlier invocations.
 #[derive(Debug, Default)]
 pub struct Earlier {
     /// By position; empty where nothing is known.
     known: Vec<Option<Memory>>,
+    /// The items that tell of records of the batch.
+    here: Vec<String>,
+    /// The items that tell of a later change of a contact at a destination, one that lies behind the batch.
+    later: HashMap<(usize, ContactHash), Vec<String>>,
 }
 
 impl Earlier {
     pub(super) fn nothing(records: usize) -> Self {
-        Self { known: vec![None; records] }
+        Self { known: vec![None; records], ..Self::default() }
     }
 
     /// How the record at `position` ended before any destination was asked, if it did.
@@ -37,7 +43,7 @@ impl Earlier {
             Memory::Whole(fate) => Some((*fate, false)),
             Memory::At(marks) => {
                 let mark = marks.iter().find(|mark| mark.destination == destination)?;
-                Some((mark.fate, mark.ordered))
+                Some((mark.fate, mark.ordered.is_some()))
             }
         }
     }
@@ -76,6 +82,26 @@ impl Earlier {
         rest.filter(|step| !step.is_empty()).collect()
     }
 
+    /// The sort keys of the items that tell of a change over which an older one of its contact was sent at its
+    /// destination. Behind the batch such a change would be left out by the next one; in it, it was sent as well, and may
+    /// have failed. While a stream is read in its order there is neither.
+    pub(in crate::settle) fn undone(&self, entries: &[Entry], changes: &[Option<ContactChange>]) -> BTreeSet<&str> {
+        let mut undone = BTreeSet::new();
+        if self.here.is_empty() && self.later.is_empty() {
+            return undone;
+        }
+        for (position, (entry, change)) in entries.iter().zip(changes).enumerate() {
+            let Some(change) = change else { continue };
+            let contact = contact_hash(&change.contact.id);
+            for row in entry.rows.iter().filter(|row| !matches!(row.verdict, Some(Verdict::Settled { .. }))) {
+                let here = self.at(position, row.destination).map(|_| &self.here);
+                let items = here.into_iter().chain(self.later.get(&(row.destination, contact)));
+                undone.extend(items.flatten().map(String::as_str));
+            }
+        }
+        undone
+    }
+
     /// Takes over what `item` tells of the batch.
     pub(super) fn learn(&mut self, item: &Item, batch: &Batch<'_>, destinations: &[Destination]) {
         let names = item.get("destinations").and_then(|list| list.as_l().ok());
@@ -87,11 +113,20 @@ impl Earlier {
             Some(Mark { destination, ..mark })
         };
         let positions = batch.positions();
-        let understood = records(item, batch, |number, fingerprint, memory| {
+        let mut is_here = false;
+        let understood = records(item, |number, fingerprint, memory| {
+            if number > batch.last {
+                let marks = if let Memory::At(marks) = memory { marks } else { SmallVec::new() };
+                let contacts =
+                    marks.into_iter().filter_map(ours).filter_map(|mark| Some((mark.destination, mark.ordered?)));
+                contacts.for_each(|contact| self.later.entry(contact).or_default().extend(sort_key(item)));
+                return;
+            }
             let position = positions.get(&(number, fingerprint));
             let Some(known) = position.and_then(|position| self.known.get_mut(*position)) else {
                 return;
             };
+            is_here = true;
             merge(
                 known,
                 match memory {
@@ -100,6 +135,7 @@ impl Earlier {
                 },
             );
         });
+        self.here.extend(sort_key(item).filter(|_| is_here));
         if understood.is_none() {
             tracing::warn!("an item of the state table is not understood: what it remembers is sent again");
         }
@@ -119,13 +155,13 @@ fn merge(known: &mut Option<Memory>, more: Memory) {
     }
 }
 
-/// Reads an item's records, unless all of them lie after the batch; `None` where the item is none of ours.
-fn records(item: &Item, batch: &Batch<'_>, each: impl FnMut(SequenceNumber<'_>, u64, Memory)) -> Option<()> {
-    let first = item.get("first")?.as_s().ok()?;
-    if SequenceNumber::of_digits(first)? > batch.last {
-        return Some(());
-    }
+/// Reads an item's records; `None` where the item is none of ours.
+fn records(item: &Item, each: impl FnMut(SequenceNumber<'_>, u64, Memory)) -> Option<()> {
     decode(item.get("records")?.as_b().ok()?.as_ref(), each)
+}
+
+fn sort_key(item: &Item) -> Option<String> {
+    item.get("sk")?.as_s().ok().cloned()
 }
 
 #[cfg(test)]
@@ -137,13 +173,15 @@ mod tests {
 
     /// By position: `w`ritten, `u`nchanged, `?` unknown. What is left of one contact's upserts in this order.
     fn left(known: &str, order: &[Position]) -> Vec<Position> {
-        let mark = |ordered| Memory::At(smallvec![Mark { destination: 0, fate: Fate::Delivered, ordered }]);
+        let mark = |is_ordered: bool| {
+            Memory::At(smallvec![Mark { destination: 0, fate: Fate::Delivered, ordered: is_ordered.then_some(7) }])
+        };
         let known = known.chars().map(|letter| match letter {
             'w' => Some(mark(true)),
             'u' => Some(mark(false)),
             _ => None,
         });
-        let earlier = Earlier { known: known.collect() };
+        let earlier = Earlier { known: known.collect(), ..Earlier::default() };
         let step = Step { delete: Positions::new(), upsert: order.into() };
         let mut told = 0;
         let steps = earlier.skip(vec![step], 0, &[], |_, _| told += 1);

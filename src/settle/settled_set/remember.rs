@@ -5,9 +5,15 @@
 //! change that changed something is remembered only where no other change of its contact, in this batch and for this
 //! destination, comes before it or was carried with it: an older one that is sent again, on its own and unknown to a
 //! later invocation, would have the last word over one that is left out. What follows it is sent again each time.
+//!
+//! Where a stream is read again from before a batch, older changes of earlier batches are sent again, too: whoever sends
+//! one forgets the items that tell of a later one of its contact (`Earlier::undone`). He does not see those of another
+//! shard, into which a split or a merge has led the contact, nor what lies more than [`super::MOST_PAGES`] behind, nor
+//! anything while the table is silent: who reads a stream again after such things gives the function an empty table.
 
 use smallvec::smallvec;
 
+use super::batch::contact_hash;
 use super::item::{Mark, Memory};
 use crate::contact::ContactChange;
 use crate::fold::{Position, Step, fold};
@@ -55,8 +61,9 @@ pub(super) fn remember(
                 Standing::Unchanged(fate) => Some((*at, *fate, false)),
                 _ => None,
             });
-            for (at, fate, ordered) in unchanged.chain(first).filter(|(at, ..)| is_told_apart(*at)) {
-                let mark = Mark { destination, fate, ordered };
+            for (at, fate, is_ordered) in unchanged.chain(first).filter(|(at, ..)| is_told_apart(*at)) {
+                let contact = ended.changes[at].as_ref().map(|change| contact_hash(&change.contact.id));
+                let mark = Mark { destination, fate, ordered: contact.filter(|_| is_ordered) };
                 match &mut memories[at] {
                     Some(Memory::At(marks)) => marks.push(mark),
                     memory => *memory = Some(Memory::At(smallvec![mark])),
