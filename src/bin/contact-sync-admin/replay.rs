@@ -47,6 +47,8 @@ Examples:
 A message is deleted once all its changes are in the stream, and not before: interrupted at any point nothing is lost.
 With salesforce.version_field and hubspot.version_property configured, a change that is older than what the system holds
 is left out there (STALE). What could overwrite newer data, and what cannot be marked, is put back with --force only.
+Not seen to be older: a change of a contact that was deleted since (it is written again), and one of a record that was last
+written before the version field was configured (an empty one is older than all).
 Exit code 1: something that was meant could not be put back; the output says what and why.")]
 pub(crate) struct Args {
     /// Take messages from this queue instead of the dead-letter queue in the settings

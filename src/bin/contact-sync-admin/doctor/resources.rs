@@ -12,9 +12,11 @@ use super::super::deployment::Deployment;
 use super::super::failure::Failure;
 use super::Line;
 
-/// As long as SQS keeps a message at most: dead letters wait for people.
+const A_DAY: u64 = 86_400;
+
+/// As long as SQS keeps a message at most, in days; by itself it is 4.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html>
-const FOURTEEN_DAYS: u64 = 14 * 86_400;
+const MOST_DAYS: u64 = 14;
 
 pub(super) async fn look(deployment: &Deployment, settings: &Settings) -> Vec<Line> {
     vec![parameter(deployment), queue(deployment, settings).await, table(deployment, settings).await]
@@ -52,12 +54,17 @@ fn judge_queue(name: &str, attributes: &HashMap<QueueAttributeName, String>) -> 
     let retention = number(QueueAttributeName::MessageRetentionPeriod).unwrap_or_default();
     let is_encrypted = attributes.get(&QueueAttributeName::SqsManagedSseEnabled).is_some_and(|on| on == "true")
         || attributes.contains_key(&QueueAttributeName::KmsMasterKeyId);
-    let short = format!("it keeps messages for {} days: set MessageRetentionPeriod to 14 days", retention / 86_400);
+    let short = format!(
+        "it keeps messages for {}h, in which nobody may look: set MessageRetentionPeriod to {MOST_DAYS} days",
+        retention / 3600
+    );
     let open = "it is not encrypted, and holds contact data: set SqsManagedSseEnabled or KmsMasterKeyId".to_owned();
-    let wrong = [(retention < FOURTEEN_DAYS, short), (!is_encrypted, open)];
+    let wrong = [(retention < A_DAY, short), (!is_encrypted, open)];
     let wrong: Vec<String> = wrong.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, text)| text).collect();
     let waiting = number(QueueAttributeName::ApproximateNumberOfMessages).unwrap_or_default();
-    Line::of(name, format!("keeps messages for 14 days, encrypted; {waiting} wait"), &wrong)
+    let days = retention / A_DAY;
+    let hint = if days < MOST_DAYS { format!(" ({MOST_DAYS} are allowed)") } else { String::new() };
+    Line::of(name, format!("keeps messages for {days} days{hint}, encrypted; {waiting} wait"), &wrong)
 }
 
 async fn table(deployment: &Deployment, settings: &Settings) -> Line {

@@ -1,5 +1,7 @@
 //! The event source mapping, and the stream that it reads.
 
+use std::fmt::Write;
+
 use aws_sdk_kinesis::types::StreamDescriptionSummary;
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration, FunctionResponseType};
 use contact_sync::settings::Settings;
@@ -69,12 +71,16 @@ fn judge_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
             "few tries are over within seconds of an outage: set MaximumRetryAttempts to -1, and let the age decide",
         ),
         (destination.is_none(), "what it gives up is gone: set DestinationConfig.OnFailure"),
-        (!matches!(state, "Enabled" | "Enabling" | "Updating" | "Creating"), "it reads nothing: enable it"),
     ];
     let wrong: Vec<String> =
         wrong.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, text)| text.to_owned()).collect();
     let found = format!("{state}; reports item failures, halves failed batches, keeps what it gives up");
-    Line::of("event source mapping", found, &wrong)
+    let name = "event source mapping";
+    if wrong.is_empty() && matches!(state, "Disabled" | "Disabling") {
+        // As the template makes it: doctor is asked before anything is read.
+        return Line::skipped(name, format!("{found}; it reads nothing until it is enabled"));
+    }
+    Line::of(name, found, &wrong)
 }
 
 /// A record has to be there for as long as it is tried; each invocation has to know its share of the limits.
@@ -102,14 +108,19 @@ fn judge_stream(
             age / 3600
         ));
     }
-    if at_once > share {
+    let has_table = !settings.state.table.is_empty();
+    if at_once > share && !has_table {
         wrong.push(format!(
             "{at_once} invocations may run at once (shards x factor), each taking a share of {share} of the rate limits: \
              set pipeline.concurrency_share to {at_once}"
         ));
     }
-    let found =
+    let mut found =
         format!("keeps records for {}h, tried for {}h; {at_once} invocations at once", retention / 3600, age / 3600);
+    if at_once > share && has_table {
+        let _ =
+            write!(found, ", which share the rate limits through the table; while it is silent each takes 1/{share}");
+    }
     Line::of("stream", found, &wrong)
 }
 
@@ -138,12 +149,14 @@ mod tests {
     #[test]
     fn a_mapping_that_loses_records_is_found_out() {
         assert_eq!(judge_mapping(&mapping().build()).state, State::Ok);
+        assert_eq!(judge_mapping(&mapping().state("Disabled").build()).state, State::Skipped);
+        let both = judge_mapping(&mapping().state("Disabled").maximum_retry_attempts(3).build());
+        assert_eq!(both.state, State::Fail, "{}", both.text());
         for (mapping, part) in [
             (mapping().set_function_response_types(None), "LOST"),
             (mapping().bisect_batch_on_function_error(false), "BisectBatchOnFunctionError"),
             (mapping().maximum_retry_attempts(3), "MaximumRetryAttempts"),
             (mapping().set_destination_config(None), "OnFailure"),
-            (mapping().state("Disabled"), "enable it"),
         ] {
             let line = judge_mapping(&mapping.build());
             assert!(line.state == State::Fail && line.text.contains(part), "{}", line.text());
@@ -160,14 +173,17 @@ mod tests {
             let stream = stream.stream_creation_timestamp(aws_sdk_kinesis::primitives::DateTime::from_secs(0));
             stream.set_enhanced_monitoring(Some(Vec::new())).build().expect("a stream")
         };
-        let judge = |mapping, stream: &_| judge_stream(&mapping, stream, &settings);
-        assert_eq!(judge(mapping().build(), &stream(168, 4)).state, State::Ok);
-        for (line, part) in [
-            (judge(mapping().build(), &stream(24, 4)), "after 24h, but they are tried for 144h"),
-            (judge(mapping().maximum_record_age_in_seconds(-1).build(), &stream(168, 4)), "below the retention"),
-            (judge(mapping().build(), &stream(168, 5)), "concurrency_share to 10"),
+        assert_eq!(judge_stream(&mapping().build(), &stream(168, 4), &settings).state, State::Ok);
+        for (mapping, stream, part) in [
+            (mapping(), stream(24, 4), "after 24h, but they are tried for 144h"),
+            (mapping().maximum_record_age_in_seconds(-1), stream(168, 4), "below the retention"),
+            (mapping(), stream(168, 5), "concurrency_share to 10"),
         ] {
+            let line = judge_stream(&mapping.build(), &stream, &settings);
             assert!(line.state == State::Fail && line.text.contains(part), "{}", line.text());
         }
+        settings.state.table = "settled".to_owned();
+        let line = judge_stream(&mapping().build(), &stream(168, 5), &settings);
+        assert!(line.state == State::Ok && line.text.contains("through the table"), "{}", line.text());
     }
 }
