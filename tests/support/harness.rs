@@ -1,17 +1,20 @@
 //! The function as the factory builds it, with both mocks behind it. Only addresses differ from the real thing.
 
+use std::cell::RefCell;
 use std::io::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, Settings, load};
-use contact_sync::telemetry::{Lines, Look};
+use contact_sync::telemetry::{self, Look};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::mock_hubspot::{self, MockHubSpot};
 use super::mock_salesforce::{self, MockSalesforce};
@@ -127,29 +130,39 @@ pub fn batch(changes: &[Value]) -> Vec<Value> {
     changes.iter().enumerate().map(record).collect()
 }
 
+thread_local! {
+    /// Who hears this thread.
+    static LISTENER: RefCell<Option<Lines>> = const { RefCell::new(None) };
+}
+
+type Lines = Arc<Mutex<Vec<Value>>>;
+
 /// Every line that the function writes on this thread, from here to the end of the test.
 pub struct Logs {
-    lines: Arc<Mutex<Vec<Value>>>,
-    _guard: tracing::subscriber::DefaultGuard,
+    lines: Lines,
+    before: Option<Lines>,
 }
 
 impl Logs {
     /// Listens, to the finest level.
     pub fn listen() -> Self {
-        // Where listeners come and go on several threads, tracing may for a moment take a level for switched off. One that
-        // stays keeps all of them on.
-        static STAYS: std::sync::Once = std::sync::Once::new();
-        STAYS.call_once(|| {
-            let nobody = Lines::new(tracing::Level::TRACE, Look::Json, Box::new(|_| {}));
-            let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(nobody));
+        // One subscriber for all threads, which stays: a span that is under way when a listener comes would else end in
+        // another subscriber than it began in.
+        static ALL: Once = Once::new();
+        ALL.call_once(|| {
+            let write = |line: &str| {
+                let line = || serde_json::from_str(line).expect("a JSON line");
+                LISTENER.with_borrow(|lines| {
+                    lines.iter().for_each(|lines| lines.lock().expect("sound").push(line()));
+                });
+            };
+            let lines = telemetry::Lines::new(tracing::Level::TRACE, Look::Json, Box::new(write));
+            let is_heard = dynamic_filter_fn(|_, _| LISTENER.with_borrow(Option::is_some));
+            let subscriber = tracing_subscriber::registry().with(lines.with_filter(is_heard));
+            tracing::subscriber::set_global_default(subscriber).expect("the only one");
         });
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&lines);
-        let write =
-            move |line: &str| sink.lock().expect("sound").push(serde_json::from_str(line).expect("a JSON line"));
-        let layer = Lines::new(tracing::Level::TRACE, Look::Json, Box::new(write));
-        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
-        Self { lines, _guard: guard }
+        let lines = Lines::default();
+        Self { before: LISTENER.replace(Some(Arc::clone(&lines))), lines }
     }
 
     pub fn lines(&self) -> Vec<Value> {
@@ -175,5 +188,11 @@ impl Logs {
         let is_it =
             |line: &Value| line["_aws"].is_object() && line["Destination"].as_str().unwrap_or_default() == destination;
         self.lines().into_iter().filter(is_it).collect()
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        LISTENER.set(self.before.take());
     }
 }
