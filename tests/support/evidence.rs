@@ -1,7 +1,9 @@
 //! Which random cases run, and where it is written down what they came to.
 
 use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 #[expect(clippy::disallowed_methods, reason = "the tests' own arguments, not settings")]
@@ -21,6 +23,16 @@ pub fn seeds(count: u64) -> Box<dyn Iterator<Item = u64>> {
     let first = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros();
     let first = u64::try_from(first).expect("not so late");
     Box::new((first..).take_while(move |_| Instant::now() < end))
+}
+
+/// Runs a case. Where it panics, its seed is named besides what the panic itself has said.
+pub fn case<T>(seed: u64, case: impl FnOnce() -> T) -> T {
+    ended(seed, catch_unwind(AssertUnwindSafe(case)))
+}
+
+/// The same of a case that has ended: `AssertUnwindSafe(case).catch_unwind().await`.
+pub fn ended<T>(seed: u64, ended: thread::Result<T>) -> T {
+    ended.unwrap_or_else(|_| panic!("SEED={seed}: the case panicked, as is said above"))
 }
 
 /// A line for the end of `make test`.

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 /// Texts and numbers that parsers stumble over.
-const ODD: [&str; 26] = [
+const ODD: [&str; 27] = [
     "null",
     "true",
     "-0",
@@ -26,6 +26,7 @@ const ODD: [&str; 26] = [
     "\"2026-02-30T25:61:61Z\"",
     "\"2026-11-20T10:15:00.123+23:59\"",
     "\"DELETE\"",
+    "\"Create\"",
     "\"a@b\"",
     "\"@\"",
     "{\"a\":1,\"a\":2}",
