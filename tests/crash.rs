@@ -3,43 +3,42 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use futures_util::FutureExt;
 use support::cloud::Cloud;
-use support::generator::{MockStreamGenerator, Plan};
+use support::evidence::{ended, seeds};
+use support::generator::{Generated, MockStreamGenerator, Plan};
 use support::harness::Mocks;
-use support::kinesis::Stream;
-use support::mapping::{Delivered, Mapping};
+use support::kinesis::{Ended, Invocation, Mapping, Stream};
 use support::mock_salesforce::Endpoint;
 use support::proxy::Treatment;
-use support::runtime_api::{Ended, Function};
-use support::source::Source;
-use tokio::time::{Instant, sleep_until};
+use support::runtime_api::Function;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 
-/// From this delivery on nothing goes wrong any more, so that the stream comes to its end.
-const LAST_TROUBLE: usize = 60;
+/// So many deliveries meet trouble. Then nothing goes wrong any more, so that the stream comes to its end.
+const TROUBLED: usize = 60;
 
-/// One run: what is under test, and what makes trouble.
-struct Run {
+/// Far longer than a run takes.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// What is around the function.
+struct World {
     mocks: Mocks,
     cloud: Cloud,
-    random: fastrand::Rng,
-    deliveries: usize,
-    deaths: usize,
 }
 
-impl Run {
-    async fn new(seed: u64) -> Self {
+impl World {
+    async fn start() -> Self {
         let slow = Duration::from_millis(3);
         let mocks = Mocks::start_with(|habits| habits.latency = slow, |habits| habits.latency = slow).await;
         let cloud = Cloud::start(&mocks).await;
-        let random = fastrand::Rng::with_seed(seed);
-        Self { mocks, cloud, random, deliveries: 0, deaths: 0 }
+        Self { mocks, cloud }
     }
 
     async fn function(&self) -> Function {
@@ -62,52 +61,6 @@ impl Run {
         salesforce + self.mocks.hubspot.seen().len() + self.cloud.proxy.calls().len()
     }
 
-    /// What goes wrong at the systems and at AWS during the next delivery.
-    fn make_trouble(&mut self) {
-        let in_trouble = self.deliveries < LAST_TROUBLE;
-        let refused = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException");
-        let ways = [refused, Treatment::Slow(Duration::from_millis(300)), Treatment::Hang, Treatment::LoseAnswer];
-        for service in ["DynamoDB_20120810.Query", "DynamoDB_20120810.PutItem", "AmazonSQS", "secretsmanager"] {
-            let strikes = in_trouble && self.random.u32(..5) == 0;
-            let way = ways[self.random.usize(..ways.len())];
-            self.cloud.proxy.treat(service, if strikes { way } else { Treatment::Pass });
-        }
-        let every = |random: &mut fastrand::Rng| if in_trouble && random.bool() { random.u64(2..6) } else { u64::MAX };
-        self.mocks.salesforce.throttle_every(every(&mut self.random));
-        self.mocks.hubspot.throttle_every(every(&mut self.random));
-        if in_trouble && self.random.u32(..4) == 0 {
-            self.mocks.salesforce.lose_answers(1);
-            self.mocks.hubspot.lose_answers(1);
-        }
-    }
-
-    /// Delivers a batch; in time of trouble every second process dies at a random request of the delivery.
-    async fn deliver(&mut self, function: &mut Function, batch: &[Value]) -> Delivered {
-        self.deliveries += 1;
-        self.make_trouble();
-        let dies = self.deliveries < LAST_TROUBLE && self.random.bool();
-        let dies_after = self.requests() + self.random.usize(..10);
-        let event = json!({"Records": batch}).to_string();
-        let time = Duration::from_secs(if self.deliveries < LAST_TROUBLE { 4 } else { 30 });
-        let request_id = format!("r-{}", self.deliveries);
-        let ended = tokio::select! {
-            ended = function.invoke(event, &request_id, time) => Some(ended),
-            () = self.has_seen(dies_after), if dies => None,
-        };
-        match ended {
-            Some(ended @ Ended::Answer(_)) if !dies || self.random.bool() => {
-                Delivered::from_failures(batch, &ended.failures())
-            }
-            // An answer may have been sent and is not heard, as when the process ends with it on its way.
-            _ => {
-                self.deaths += 1;
-                function.kill().await;
-                *function = self.function().await;
-                Delivered::Nothing
-            }
-        }
-    }
-
     async fn has_seen(&self, requests: usize) {
         while self.requests() < requests {
             sleep_until(Instant::now() + Duration::from_millis(1)).await;
@@ -115,39 +68,100 @@ impl Run {
     }
 }
 
+/// One run: the function, and what makes trouble.
+struct Run<'a> {
+    world: &'a World,
+    function: Function,
+    random: fastrand::Rng,
+    /// Deliveries that are still to meet trouble.
+    troubled: usize,
+    deaths: usize,
+}
+
+impl Run<'_> {
+    /// What goes wrong at the systems and at AWS during the next delivery.
+    fn make_trouble(&mut self, in_trouble: bool) {
+        let World { mocks, cloud } = self.world;
+        let refused = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException");
+        let ways = [refused, Treatment::Slow(Duration::from_millis(300)), Treatment::Hang, Treatment::LoseAnswer];
+        for service in ["DynamoDB_20120810.Query", "DynamoDB_20120810.PutItem", "AmazonSQS", "secretsmanager"] {
+            let strikes = in_trouble && self.random.u32(..5) == 0;
+            let way = ways[self.random.usize(..ways.len())];
+            cloud.proxy.treat(service, if strikes { way } else { Treatment::Pass });
+        }
+        let every = |random: &mut fastrand::Rng| if in_trouble && random.bool() { random.u64(2..6) } else { u64::MAX };
+        mocks.salesforce.throttle_every(every(&mut self.random));
+        mocks.hubspot.throttle_every(every(&mut self.random));
+        if in_trouble && self.random.u32(..4) == 0 {
+            mocks.salesforce.lose_answers(1);
+            mocks.hubspot.lose_answers(1);
+        }
+    }
+
+    /// Delivers a batch; in time of trouble every second process dies at a random request of the delivery.
+    async fn deliver(&mut self, invocation: Invocation) -> Ended {
+        let in_trouble = self.troubled > 0;
+        self.troubled = self.troubled.saturating_sub(1);
+        self.make_trouble(in_trouble);
+        let dies = in_trouble && self.random.bool();
+        let dies_after = self.world.requests() + self.random.usize(..10);
+        let time = Duration::from_secs(if in_trouble { 4 } else { 30 });
+        let ended = tokio::select! {
+            ended = self.function.invoke(invocation.event, &invocation.request_id, time) => ended.into(),
+            () = self.world.has_seen(dies_after), if dies => Ended::Error,
+        };
+        // Or its answer is sent and never heard, as when the process ends with it on its way.
+        if matches!(ended, Ended::Answer(_)) && (!dies || self.random.bool()) {
+            return ended;
+        }
+        self.deaths += 1;
+        self.function.kill().await;
+        self.function = self.world.function().await;
+        Ended::Error
+    }
+}
+
+/// Brings the records through the function, one batch at a time. Gives the deaths.
+async fn drain(world: &World, seed: u64, records: &[Generated], troubled: usize) -> usize {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut stream = Stream::new(2);
+    records.iter().for_each(|record| stream.put(&record.partition_key, &record.data, Duration::ZERO));
+    let backoff = (Duration::from_millis(1), Duration::from_millis(20));
+    let mapping = Mapping { batch_size: random.usize(20..80), bisect: random.bool(), backoff, ..Mapping::default() };
+    let run = Mutex::new(Run { world, function: world.function().await, random, troubled, deaths: 0 });
+    let function = async |invocation: Invocation| run.lock().await.deliver(invocation).await;
+    let report = timeout(PATIENCE, mapping.drain(&stream, function)).await.expect("drained in five minutes");
+    assert_eq!(report.lost(&stream), 0);
+    run.into_inner().deaths
+}
+
+async fn one(seed: u64) {
+    let world = World::start().await;
+    let plan = Plan { seed, records: 600, contacts: 150, one_bad_in: 40 };
+    let records: Vec<Generated> = MockStreamGenerator::new(plan).collect();
+    let deaths = drain(&world, seed, &records, TROUBLED).await;
+    let letters = world.cloud.dead_letters().await;
+    assert_eq!(world.mocks.broken_promises(&records, &letters), [""; 0], "SEED={seed}");
+    assert!(deaths > 5, "SEED={seed}: only {deaths} deaths");
+}
+
 #[tokio::test]
 async fn whenever_the_process_dies_both_systems_end_equal_to_the_source() {
-    #[expect(clippy::disallowed_methods, reason = "replays one run: SEED=n cargo test --test crash")]
-    let only = std::env::var("SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    let mut deaths = 0;
-    for seed in only.map_or(1..3, |seed| seed..seed + 1) {
-        let mut run = Run::new(seed).await;
-        let plan = Plan { seed, records: 600, contacts: 150, one_bad_in: 40 };
-        let generated: Vec<_> = MockStreamGenerator::new(plan).collect();
-        let mut source = Source::default();
-        generated.iter().filter_map(|record| record.change.as_ref()).for_each(|change| source.apply(change));
-        let bad = generated.iter().filter(|record| record.change.is_none()).count();
-        let mut stream = Stream::new(2);
-        generated.iter().for_each(|record| stream.put(&record.partition_key, &record.data, Duration::ZERO));
-        let mut function = run.function().await;
-        for shard in &stream.shards {
-            let records: Vec<Value> =
-                shard.iter().map(|record| serde_json::from_str(&record.json).expect("JSON")).collect();
-            let size = run.random.usize(20..80);
-            let mut mapping = Mapping::new(&records, size, run.random.bool());
-            while let Some(batch) = mapping.next().map(<[_]>::to_vec) {
-                let how = run.deliver(&mut function, &batch).await;
-                assert!(run.deliveries < 1000, "SEED={seed}: stuck");
-                mapping.delivered(how);
-            }
-        }
-        assert_eq!(run.mocks.differences(&source), [""; 0], "SEED={seed}");
-        let letters = run.cloud.dead_letters().await;
-        let number = |letter: &Value| letter["record"]["sequence_number"].as_str().expect("a number").to_owned();
-        let buried: BTreeSet<String> = letters.iter().map(number).collect();
-        assert_eq!(buried.len(), bad, "SEED={seed}: a dead letter for each bad record and for no other");
-        assert!(run.deaths > 5, "SEED={seed}: only {} deaths", run.deaths);
-        deaths += run.deaths;
+    for seed in seeds(2) {
+        ended(seed, AssertUnwindSafe(one(seed)).catch_unwind().await);
     }
-    assert!(deaths > 0);
+}
+
+#[tokio::test]
+async fn systems_that_forget_and_a_queue_that_loses_a_letter_are_found_out() {
+    let world = World::start().await;
+    let plan = Plan { seed: 1, records: 80, contacts: 20, one_bad_in: 10 };
+    let records: Vec<Generated> = MockStreamGenerator::new(plan).collect();
+    world.mocks.salesforce.forget();
+    drain(&world, 1, &records, 0).await;
+    let letters = world.cloud.dead_letters().await;
+    let broken = world.mocks.broken_promises(&records, &letters);
+    assert!(!broken.is_empty() && broken.iter().all(|promise| promise.ends_with("is missing")), "{broken:?}");
+    let broken = world.mocks.broken_promises(&records, &letters[1..]);
+    assert!(broken.iter().any(|promise| promise.starts_with("dead letters of")), "{broken:?}");
 }

@@ -1,23 +1,26 @@
 //! A few schedules through the real binary behind a Runtime API, which is killed now and then in the middle of its work.
 
 use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::laws::{Broken, NOT_DRAINED};
 use super::numbers::Numbers;
-use super::sockets::{PATIENCE, TROUBLED, World, mapping};
-use crate::support::evidence::{seeds, tell};
+use super::sockets::{PATIENCE, TROUBLED, Variant, World, mapping};
+use crate::support::evidence::{ended, seeds, tell};
 use crate::support::kinesis::{Ended, Invocation};
 use crate::support::runtime_api::Function;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 const TIME: Duration = Duration::from_secs(20);
 
-async fn run(seed: u64) -> Result<Numbers, String> {
-    let world = World::start(seed, 80).await;
+async fn run(seed: u64) -> Result<Numbers, Broken> {
+    let world = World::start(seed, 80, Variant::Sound).await;
     let folder = tempfile::tempdir().expect("a folder");
     let document = folder.path().join("settings.toml");
     std::fs::write(&document, world.document(true)).expect("written");
@@ -60,8 +63,8 @@ async fn run(seed: u64) -> Result<Numbers, String> {
         ended
     };
     let drained = timeout(PATIENCE, mapping(seed).drain(&world.stream, function)).await;
-    let report = drained.map_err(|_| format!("not drained after {} invocations", invocations.get()))?;
-    world.check()?;
+    let report = drained.map_err(|_| vec![format!("{NOT_DRAINED} after {} invocations", invocations.get())])?;
+    world.check(&report)?;
     Ok(Numbers::of_one(&world.stream, &report, &world.aws, world.faults(), kills.get()))
 }
 
@@ -69,10 +72,7 @@ async fn run(seed: u64) -> Result<Numbers, String> {
 async fn whenever_the_binary_is_killed_both_systems_end_equal_to_the_source() {
     let mut numbers = Numbers::default();
     for seed in seeds(5) {
-        match run(seed).await {
-            Ok(more) => numbers.add(more),
-            Err(trouble) => panic!("SEED={seed}: {trouble}\nso far: {numbers}"),
-        }
+        numbers.take(seed, ended(seed, AssertUnwindSafe(run(seed)).catch_unwind().await));
     }
     tell("binary", numbers);
 }

@@ -1,10 +1,47 @@
-//! The laws that hold whatever the systems are.
+//! The laws that hold whatever the systems are. What a broken one says begins with its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::support::kinesis::{Record, Stream};
+use crate::support::kinesis::{Record, Report, Stream};
+
+pub(crate) const NOT_DRAINED: &str = "not drained";
+pub(crate) const LOST: &str = "lost";
+pub(crate) const HELD: &str = "held";
+pub(crate) const LETTER_TOO_MANY: &str = "a dead letter too many";
+pub(crate) const LETTER_MISSING: &str = "a dead letter is missing";
+pub(crate) const MISTAKE: &str = "a mistake";
+
+/// Every law that is broken.
+pub(crate) type Broken = Vec<String>;
+
+/// All laws are asked: one that is broken hides no other.
+pub(crate) fn all_hold(laws: impl IntoIterator<Item = Result<(), String>>) -> Result<(), Broken> {
+    let broken: Broken = laws.into_iter().filter_map(Result::err).collect();
+    if broken.is_empty() { Ok(()) } else { Err(broken) }
+}
+
+/// How many of these runs break this law.
+pub(crate) fn count<T>(law: &str, runs: impl IntoIterator<Item = Result<T, Broken>>) -> usize {
+    let breaks = |run: &Result<T, Broken>| run.as_ref().is_err_and(|broken| broken.iter().any(|b| b.starts_with(law)));
+    runs.into_iter().filter(breaks).count()
+}
+
+/// Each record of a drained stream was settled by an answer: none was given up, none left out.
+pub(crate) fn nothing_lost(report: &Report, stream: &Stream) -> Result<(), String> {
+    match report.lost(stream) {
+        0 => Ok(()),
+        lost => {
+            Err(format!("{LOST}: {lost} of {} records, {} batches discarded", stream.len(), report.discarded.len()))
+        }
+    }
+}
+
+/// Nobody saw a mistake in a conversation.
+pub(crate) fn no_mistake(seen: impl IntoIterator<Item = String>) -> Result<(), String> {
+    seen.into_iter().next().map_or(Ok(()), |mistake| Err(format!("{MISTAKE}: {mistake}")))
+}
 
 /// A record, as a dead letter tells of it. The data have a say: the parts of an aggregate share the rest.
 pub(crate) type Key = (usize, String, String);
@@ -42,20 +79,18 @@ impl DeadLetters {
         }
     }
 
-    /// Holds the stored letters against what has to be stored.
-    pub(crate) fn check(&self, letters: &[Value]) -> Result<(), String> {
-        let mut missing = self.must.clone();
-        for letter in letters {
-            let found = self.must.iter().chain(&self.may).find(|expected| is_of(letter, expected));
-            match found {
-                Some(expected) => drop(missing.remove(expected)),
-                None => return Err(format!("a dead letter of a record with which nothing is wrong: {letter}")),
-            }
-        }
-        match missing.first() {
-            Some(missing) => Err(format!("{} rejected without a dead letter, the first: {missing:?}", self.must.len())),
-            None => Ok(()),
-        }
+    /// No letter is of a record with which nothing is wrong.
+    pub(crate) fn none_too_many(&self, letters: &[Value]) -> Result<(), String> {
+        let is_expected = |letter: &&Value| self.must.iter().chain(&self.may).any(|expected| is_of(letter, expected));
+        let other = letters.iter().find(|letter| !is_expected(letter));
+        other.map_or(Ok(()), |letter| Err(format!("{LETTER_TOO_MANY}: {letter}")))
+    }
+
+    /// Each rejected record has its letter.
+    pub(crate) fn none_missing(&self, letters: &[Value]) -> Result<(), String> {
+        let has_none = |expected: &&(Key, Place)| !letters.iter().any(|letter| is_of(letter, expected));
+        let missing = self.must.iter().find(has_none);
+        missing.map_or(Ok(()), |missing| Err(format!("{LETTER_MISSING}: {missing:?}")))
     }
 }
 
@@ -83,7 +118,7 @@ pub(crate) fn same<T: std::fmt::Debug + PartialEq>(
     for id in ids {
         let (held, expected) = (held.get(id), expected.get(id));
         if held != expected {
-            return Err(format!("{name} holds of {id}: {held:?}\nexpected: {expected:?}"));
+            return Err(format!("{HELD} by {name} of {id}: {held:?}\nexpected: {expected:?}"));
         }
     }
     Ok(())

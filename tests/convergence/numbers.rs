@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::support::evidence::{seeds, tell};
+use super::laws::Broken;
+use crate::support::evidence::{self, seeds, tell};
 use crate::support::kinesis::{Report, Stream};
 use crate::support::mock_aws::MockAws;
 
@@ -20,6 +21,8 @@ pub(crate) struct Numbers {
     /// Invocations that died.
     pub kills: u64,
     pub dead_letters: u64,
+    /// Records that no answer has settled.
+    pub lost: u64,
 }
 
 impl Numbers {
@@ -33,10 +36,19 @@ impl Numbers {
             faults,
             kills,
             dead_letters: aws.letters().len() as u64,
+            lost: report.lost(stream) as u64,
         }
     }
 
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Adds what a schedule came to. One that breaks a law ends the test, and is named.
+    pub(crate) fn take(&mut self, seed: u64, came_to: Result<Self, Broken>) {
+        match came_to {
+            Ok(more) => self.add(more),
+            Err(broken) => panic!("SEED={seed}: {}\nso far: {self}", broken.join("\n")),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
         self.schedules += other.schedules;
         self.records += other.records;
         self.deliveries += other.deliveries;
@@ -44,29 +56,27 @@ impl Numbers {
         self.faults += other.faults;
         self.kills += other.kills;
         self.dead_letters += other.dead_letters;
+        self.lost += other.lost;
     }
 }
 
 impl fmt::Display for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { schedules, records, deliveries, invocations, faults, kills, dead_letters } = self;
+        let Self { schedules, records, deliveries, invocations, faults, kills, dead_letters, lost } = self;
         write!(
             f,
             "{schedules} schedules, {records} records delivered {deliveries} times in {invocations} invocations, \
-             {faults} faults, {kills} killed, {dead_letters} dead letters, lost: 0"
+             {faults} faults, {kills} killed, {dead_letters} dead letters, lost: {lost}"
         )
     }
 }
 
 /// Runs the schedules, one after the other, and writes down what they came to, for the end of `make test`. The first that
 /// breaks a law ends it.
-pub(crate) fn all(name: &str, count: u64, run: impl Fn(u64) -> Result<Numbers, String>) {
+pub(crate) fn all(name: &str, count: u64, run: impl Fn(u64) -> Result<Numbers, Broken>) {
     let mut numbers = Numbers::default();
     for seed in seeds(count) {
-        match run(seed) {
-            Ok(more) => numbers.add(more),
-            Err(trouble) => panic!("SEED={seed}: {trouble}\nso far: {numbers}"),
-        }
+        numbers.take(seed, evidence::case(seed, || run(seed)));
     }
     tell(name, numbers);
 }

@@ -3,26 +3,44 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::Preset;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::laws::{DeadLetters, in_order, key};
+use super::laws::{
+    Broken, DeadLetters, HELD, LETTER_MISSING, MISTAKE, NOT_DRAINED, all_hold, count, in_order, key, no_mistake,
+    nothing_lost,
+};
 use super::numbers::Numbers;
-use crate::support::evidence::{seeds, tell};
+use crate::support::evidence::{ended, seeds, tell};
 use crate::support::generator::{MockStreamGenerator, Plan};
 use crate::support::harness::{self, Mocks};
-use crate::support::kinesis::{Ended, Invocation, Mapping, Stream};
+use crate::support::kinesis::{Ended, Invocation, Mapping, Report, Stream};
 use crate::support::mock_aws::{self, MockAws};
-use crate::support::mock_salesforce::row_error;
+use crate::support::mock_hubspot;
+use crate::support::mock_salesforce::{self, row_error};
 use crate::support::server::{Answer, Reply, Server};
 use crate::support::source::Source;
+
+/// What is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    Sound,
+    /// Both systems acknowledge what they do not keep.
+    ForgetfulSystems,
+    /// A system takes one record a call, where it says more.
+    PettySalesforce,
+    PettyHubSpot,
+    /// The queue acknowledges dead letters that it does not store.
+    ForgetfulQueue,
+}
 
 /// Both systems, a queue and a table on loopback, a stream, and what has to come of it.
 pub(crate) struct World {
@@ -39,10 +57,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn start(seed: u64, records: usize) -> Self {
+    pub(crate) async fn start(seed: u64, records: usize, variant: Variant) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
-        let faults = mock_aws::Faults { refused: 3, lost: 5, entry: 10, ..mock_aws::Faults::default() };
+        let mocks = mocks(variant).await;
+        let forgotten = if variant == Variant::ForgetfulQueue { 50 } else { 0 };
+        let faults = mock_aws::Faults { refused: 3, lost: 5, entry: 10, forgotten, ..mock_aws::Faults::default() };
         let aws = MockAws::new(seed, faults);
         let aws_server = Server::start(Arc::clone(&aws)).await;
         let plan = Plan { seed, records, contacts: random.usize(2..25), one_bad_in: 15 };
@@ -142,19 +161,45 @@ impl World {
     }
 
     /// The laws, once the stream is drained.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self, report: &Report) -> Result<(), Broken> {
         let differences = self.mocks.differences(&self.source);
-        if let Some(difference) = differences.first() {
-            return Err(format!("{} contacts differ, the first: {difference}", differences.len()));
-        }
-        self.letters.check(&self.aws.letters())?;
-        let mistakes = [self.mocks.mistakes(), self.aws.mistakes()].concat();
-        mistakes.into_iter().next().map_or(Ok(()), |mistake| Err(format!("a mistake: {mistake}")))
+        let held = match differences.first() {
+            Some(first) => Err(format!("{HELD}: {} contacts differ, the first: {first}", differences.len())),
+            None => Ok(()),
+        };
+        let letters = self.aws.letters();
+        all_hold([
+            nothing_lost(report, &self.stream),
+            held,
+            self.letters.none_too_many(&letters),
+            self.letters.none_missing(&letters),
+            no_mistake([self.mocks.mistakes(), self.aws.mistakes()].concat()),
+        ])
     }
 
     pub(crate) fn faults(&self) -> u64 {
         self.struck.get() + self.aws.struck()
     }
+}
+
+async fn mocks(variant: Variant) -> Mocks {
+    let salesforce = |habits: &mut mock_salesforce::Habits| {
+        if variant == Variant::PettySalesforce {
+            habits.most_records = 1;
+        }
+    };
+    let hubspot = |habits: &mut mock_hubspot::Habits| {
+        habits.require_a_name = false;
+        if variant == Variant::PettyHubSpot {
+            habits.most_inputs = 1;
+        }
+    };
+    let mocks = Mocks::start_with(salesforce, hubspot).await;
+    if variant == Variant::ForgetfulSystems {
+        mocks.salesforce.forget();
+        mocks.hubspot.forget();
+    }
+    mocks
 }
 
 /// What the systems should hold and which dead letters there should be, where these contacts are refused.
@@ -195,8 +240,7 @@ pub(crate) fn mapping(seed: u64) -> Mapping {
         batch_size: random.usize(5..60),
         parallelization_factor: random.usize(1..=3),
         bisect: random.bool(),
-        // As in stopped time: not where there is a settled set.
-        lost_checkpoints: if has_table(seed) { 0 } else { 10 },
+        lost_checkpoints: 10,
         backoff: (Duration::from_millis(1), Duration::from_millis(20)),
         seed,
         ..Mapping::default()
@@ -209,8 +253,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
 /// So many invocations meet trouble; then everything is well.
 pub(crate) const TROUBLED: u64 = 25;
 
-async fn run(seed: u64) -> Result<Numbers, String> {
-    let world = World::start(seed, 30 + usize::try_from(seed % 90).expect("fits")).await;
+async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
+    let world = World::start(seed, 30 + usize::try_from(seed % 90).expect("fits"), variant).await;
     let environment = RefCell::new(handler(&world, true));
     let (invocations, kills) = (Cell::new(0), Cell::new(0));
     let function = async |invocation: Invocation| {
@@ -237,8 +281,8 @@ async fn run(seed: u64) -> Result<Numbers, String> {
         ended
     };
     let drained = timeout(PATIENCE, mapping(seed).drain(&world.stream, function)).await;
-    let report = drained.map_err(|_| format!("not drained after {} invocations", invocations.get()))?;
-    world.check()?;
+    let report = drained.map_err(|_| vec![format!("{NOT_DRAINED} after {} invocations", invocations.get())])?;
+    world.check(&report)?;
     Ok(Numbers::of_one(&world.stream, &report, &world.aws, world.faults(), kills.get()))
 }
 
@@ -249,13 +293,24 @@ fn handler(world: &World, is_troubled: bool) -> Handler {
 
 #[tokio::test]
 async fn whatever_goes_wrong_on_the_wire_both_systems_end_equal_to_the_source() {
-    let mut runs = stream::iter(seeds(25)).map(async |seed| (seed, run(seed).await)).buffer_unordered(4);
+    let run = async |seed| (seed, AssertUnwindSafe(run(seed, Variant::Sound)).catch_unwind().await);
+    let mut runs = stream::iter(seeds(25)).map(run).buffer_unordered(4);
     let mut numbers = Numbers::default();
     while let Some((seed, came_to)) = runs.next().await {
-        match came_to {
-            Ok(more) => numbers.add(more),
-            Err(trouble) => panic!("SEED={seed}: {trouble}\nso far: {numbers}"),
-        }
+        numbers.take(seed, ended(seed, came_to));
     }
     tell("sockets", numbers);
+}
+
+#[tokio::test]
+async fn what_is_broken_on_the_wire_is_found_out_by_the_law_that_it_breaks() {
+    for (variant, law) in [
+        (Variant::ForgetfulSystems, HELD),
+        (Variant::PettySalesforce, MISTAKE),
+        (Variant::PettyHubSpot, MISTAKE),
+        (Variant::ForgetfulQueue, LETTER_MISSING),
+    ] {
+        let runs = stream::iter(60..63).map(|seed| run(seed, variant)).buffer_unordered(3).collect::<Vec<_>>().await;
+        assert!(count(law, runs) >= 2, "{variant:?}: seldom found by `{law}`");
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::harmless::create;
+use crate::support::evidence::case;
 use crate::support::harness::Logs;
 use crate::support::memory::{Faults, POISON};
 use crate::support::stream::invoke;
@@ -19,7 +20,8 @@ fn every_record_counts_once_and_has_a_line_at_each_destination() {
     let mut skipped = 0;
     for seed in 0..60 {
         let logs = Logs::listen();
-        in_virtual_time(run(seed, true)).unwrap_or_else(|trouble| panic!("SEED={seed}: {trouble}"));
+        let ended = case(seed, || in_virtual_time(run(seed, true, 0)));
+        ended.unwrap_or_else(|broken| panic!("SEED={seed}: {broken}"));
         for line in logs.metrics("") {
             let sum: u64 = FATES.iter().map(|fate| count(&line, fate)).sum();
             assert_eq!(line["RecordsReceived"], sum, "SEED={seed}: {line}");

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::evidence::{case, seeds};
 use crate::support::memory::Faults;
 use crate::support::stream::{ARN, failures, invoke, record, sequence_number};
 use crate::support::table;
@@ -10,25 +11,19 @@ use crate::world::{Tally, World, in_virtual_time, run};
 
 #[test]
 fn what_is_left_out_never_changes_what_the_systems_hold_in_the_end() {
-    #[expect(clippy::disallowed_methods, reason = "replays one failing schedule: SEED=n cargo test --test settled")]
-    let only = std::env::var("SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    let seeds = only.map_or(0..400, |seed| seed..seed + 1);
-    let mut failures = Vec::new();
     let (mut with, mut without) = (Tally::default(), Tally::default());
-    for seed in seeds.clone() {
+    let mut schedules = 0;
+    for seed in seeds(400) {
+        schedules += 1;
         for (tally, has_table) in [(&mut with, true), (&mut without, false)] {
-            match in_virtual_time(run(seed, has_table)) {
-                Ok(more) => {
-                    tally.written += more.written;
-                    tally.deaths += more.deaths;
-                    tally.answers_lost += more.answers_lost;
-                }
-                Err(trouble) => failures.push(format!("SEED={seed} with the table: {has_table}: {trouble}")),
-            }
+            let ended = case(seed, || in_virtual_time(run(seed, has_table, 0)));
+            let more = ended.unwrap_or_else(|broken| panic!("SEED={seed} with the table: {has_table}: {broken}"));
+            tally.written += more.written;
+            tally.deaths += more.deaths;
+            tally.answers_lost += more.answers_lost;
         }
     }
-    assert!(failures.is_empty(), "{} of {} schedules: {}", failures.len(), seeds.end - seeds.start, failures[0]);
-    if only.is_none() {
+    if schedules > 1 {
         assert!(with.answers_lost > 100 && with.deaths > 300, "{with:?}: hardly anything went wrong");
         assert!(with.written < without.written, "{with:?} with the settled set, {without:?} without it");
     }
@@ -78,6 +73,13 @@ fn two_functions_that_share_stream_and_table_settle_nothing_for_each_other() {
         assert!(failures(&invoke(&vendors, &records, "r").await).is_empty());
         assert_eq!(world.systems[1].written(), ["c-1"]);
     });
+}
+
+#[test]
+fn a_system_that_forgets_is_found_out() {
+    let breaks = |seed| in_virtual_time(run(seed, true, 20)).is_err_and(|broken| broken.starts_with("held"));
+    let found = (0..20).filter(|seed| breaks(*seed)).count();
+    assert!(found >= 10, "{found} of 20");
 }
 
 #[test]

@@ -162,13 +162,14 @@ fn one_by_one(changes: &[Value], kinds: &[&str]) -> BTreeMap<String, Map<String,
     records
 }
 
-/// One schedule, to its end; what differs from the law, if anything.
-pub(crate) async fn run(seed: u64, has_table: bool) -> Result<Tally, String> {
+/// One schedule, to its end; what differs from the law, if anything. Systems that forget so many percent of what they
+/// acknowledge break it.
+pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Tally, String> {
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut percent = |most: u32| random.u32(..=most);
-    let faults =
-        Faults { lost: percent(25), throttled: percent(20), row: percent(30), short: percent(10), ..Faults::default() };
+    let (lost, throttled, row, short) = (percent(25), percent(20), percent(30), percent(10));
+    let faults = Faults { lost, throttled, row, short, forgotten, ..Faults::default() };
     // Where the stream is read again, the table has to answer: it tells what of later changes has to be forgotten.
     let readings = percent(2) as usize;
     let silent = u32::from(readings == 0);

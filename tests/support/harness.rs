@@ -1,6 +1,7 @@
 //! The function as the factory builds it, with both mocks behind it. Only addresses differ from the real thing.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, Once};
 
@@ -16,6 +17,7 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use super::generator::Generated;
 use super::mock_hubspot::{self, MockHubSpot};
 use super::mock_salesforce::{self, MockSalesforce};
 use super::server::Server;
@@ -78,13 +80,33 @@ impl Mocks {
         found
     }
 
+    /// Which promises are broken, once these records have all been brought here and these letters written.
+    pub fn broken_promises(&self, records: &[Generated], letters: &[Value]) -> Vec<String> {
+        let mut source = Source::default();
+        records.iter().filter_map(|record| record.change.as_ref()).for_each(|change| source.apply(change));
+        let mut broken = self.differences(&source);
+        broken.extend(self.mistakes());
+        let bad = records.iter().filter(|record| record.change.is_none());
+        let mut bad: Vec<String> = bad.map(|record| base64_simd::STANDARD.encode_to_string(&record.data)).collect();
+        // Where a record came again, its letter may be there twice.
+        let text = |letter: &Value, name: &str| letter["record"][name].as_str().unwrap_or_default().to_owned();
+        let told = letters.iter().map(|letter| (text(letter, "sequence_number"), text(letter, "data")));
+        let mut told: Vec<String> = told.collect::<BTreeMap<_, _>>().into_values().collect();
+        bad.sort_unstable();
+        told.sort_unstable();
+        if told != bad {
+            broken.push(format!("dead letters of {} records; {} are bad", told.len(), bad.len()));
+        }
+        broken
+    }
+
     /// What no client should do, and ours did.
     pub fn mistakes(&self) -> Vec<String> {
         [self.salesforce.mistakes(), self.hubspot.mistakes()].concat()
     }
 
     /// Without the key itself, which is how the contacts are told apart.
-    fn hubspot_contacts(&self) -> std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> {
+    fn hubspot_contacts(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let mut contacts = self.hubspot.contacts();
         contacts.values_mut().for_each(|properties| drop(properties.remove("source_id")));
         contacts

@@ -54,6 +54,8 @@ pub struct Habits {
     pub hide_properties: bool,
     /// Errors of rows come with a 200, as the schema of 2026-09 has them.
     pub errors_with_200: bool,
+    /// Inputs in one call.
+    pub most_inputs: usize,
     /// A new contact needs an email, a first or a last name.
     pub require_a_name: bool,
     /// The credential has the scope to write.
@@ -72,6 +74,7 @@ impl Default for Habits {
             echo_trace_ids: false,
             hide_properties: false,
             errors_with_200: false,
+            most_inputs: 100,
             require_a_name: true,
             may_write: true,
             quota_headers: true,
@@ -100,6 +103,7 @@ struct State {
     row_errors: HashMap<String, (Value, u32)>,
     unnamed_errors: HashMap<String, Value>,
     poison: BTreeSet<String>,
+    is_forgetful: bool,
     throttle_every: Option<u64>,
     limit: Option<Window>,
     calls: u64,
@@ -167,6 +171,11 @@ impl MockHubSpot {
     /// A batch with the contact `id` in it is refused as a whole, with a 409 that names nobody.
     pub fn poison(&self, id: &str) {
         self.state().poison.insert(id.to_lowercase());
+    }
+
+    /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests' own test is that they do.
+    pub fn forget(&self) {
+        self.state().is_forgetful = true;
     }
 
     /// Every `k`-th call is one too many in its second.

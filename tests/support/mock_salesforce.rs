@@ -67,6 +67,8 @@ pub struct Habits {
     pub may_delete: bool,
     /// Failed rows say `created: true`, as in captures.
     pub created_on_failures: bool,
+    /// Records in one call.
+    pub most_records: usize,
     /// Records in one page of a query.
     pub page: usize,
     /// The header that tells the org's usage.
@@ -89,6 +91,7 @@ impl Default for Habits {
             may_write: true,
             may_delete: true,
             created_on_failures: true,
+            most_records: 200,
             page: 2000,
             limit_info: Some("api-usage=18/100000; per-app-api-usage=17/250(appName=contact-sync)".to_owned()),
             instance_url: None,
@@ -123,6 +126,7 @@ struct State {
     /// Contacts that are locked, and for how many calls.
     locked: HashMap<String, u32>,
     poison: BTreeSet<String>,
+    is_forgetful: bool,
     throttle_every: Option<u64>,
     locks_every: Option<u64>,
     upserted_rows: u64,
@@ -208,6 +212,11 @@ impl MockSalesforce {
     /// A batch or query with the contact `id` in it is refused as a whole, with a 400 that names nobody.
     pub fn poison(&self, id: &str) {
         self.state().poison.insert(id.to_lowercase());
+    }
+
+    /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests' own test is that they do.
+    pub fn forget(&self) {
+        self.state().is_forgetful = true;
     }
 
     /// Every `k`-th call meets the limit of concurrent requests.

@@ -100,6 +100,7 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         if verdict == Verdict::Done && self.loses_checkpoint() {
             return self.read_again(batch);
         }
+        self.checkpoint(&batch, verdict);
         match follow(batch, verdict, self.mapping) {
             Next::Done => {}
             Next::Again(batches) => {
@@ -124,6 +125,16 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
             at: self.run.started.elapsed(),
         });
         (self.run.function)(Invocation { request_id, event, records: batch.records.clone() }).await
+    }
+
+    fn checkpoint(&self, batch: &Batch, verdict: Verdict) {
+        let settled = match verdict {
+            Verdict::Done => batch.records.len(),
+            Verdict::FailedFrom(place) => place,
+            Verdict::Failed | Verdict::NotInvoked => 0,
+        };
+        let places = batch.records[..settled].iter().map(|record| (record.shard, record.at));
+        self.run.report.borrow_mut().settled.extend(places);
     }
 
     fn loses_checkpoint(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The event source mapping: its settings, and a run from the first record to the last.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use super::lane::Lane;
 use super::on_failure::Discarded;
 use super::stream::{Record, Stream, spread};
 
-/// An event source mapping. The default is what `template.yaml` deploys, without its window.
+/// An event source mapping. The default is that of `template.yaml`, but for smaller batches, no window, and no age at which
+/// a record is given up.
 #[derive(Clone, Debug)]
 pub struct Mapping {
     pub batch_size: usize,
@@ -109,6 +111,8 @@ pub struct Report {
     /// In the order in which they began.
     pub deliveries: Vec<Delivery>,
     pub discarded: Vec<Discarded>,
+    /// The shards and places of the records behind which a checkpoint was written: nobody gets them again.
+    pub settled: BTreeSet<(usize, usize)>,
     /// Checkpoints that were lost.
     pub lost_checkpoints: usize,
 }
@@ -117,6 +121,11 @@ impl Report {
     /// How many records were delivered, each as often as it came.
     pub fn records(&self) -> usize {
         self.deliveries.iter().map(|delivery| delivery.places.len()).sum()
+    }
+
+    /// How many records of the drained stream no answer has settled.
+    pub fn lost(&self, stream: &Stream) -> usize {
+        stream.len() - self.settled.len()
     }
 }
 

@@ -10,8 +10,6 @@ use super::super::server::Answer;
 use super::State;
 use super::store::Record;
 
-const MOST_INPUTS: usize = 100;
-
 #[derive(Deserialize)]
 struct Batch<I> {
     inputs: Option<Vec<I>>,
@@ -108,12 +106,16 @@ impl State {
         let id_property = self.habits.id_property.clone();
         let (record, is_new) = self.store.upsert(&input.id, &input.properties, &id_property);
         let mut result = shown(record, input.properties.keys());
+        let number = record.number.clone();
         result["new"] = json!(is_new);
         if self.habits.hide_properties {
             result["properties"] = Value::Null;
         }
         if self.habits.echo_trace_ids {
             result["objectWriteTraceId"] = json!(input.object_write_trace_id);
+        }
+        if self.is_forgetful {
+            self.store.archive(&number);
         }
         result
     }
@@ -167,8 +169,8 @@ impl State {
     fn check_inputs<'a>(&mut self, ids: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
         let mut seen = BTreeSet::new();
         let twice: Vec<_> = ids.filter(|id| !seen.insert(id.to_lowercase())).collect();
-        if seen.len() + twice.len() > MOST_INPUTS {
-            self.mistakes.push("more than 100 inputs".to_owned());
+        if seen.len() + twice.len() > self.habits.most_inputs {
+            self.mistakes.push(format!("more than {} inputs", self.habits.most_inputs));
             let message = "The maximum number of inputs supported in a batch is 100. Please reduce the number of \
                 items and try again";
             return Err(Answer::json(400, &validation(message)));

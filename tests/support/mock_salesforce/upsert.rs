@@ -1,6 +1,6 @@
 //! The collection upsert.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::server::{Answer, Request};
 use super::gate::body;
@@ -51,7 +51,7 @@ impl State {
             self.mistakes.push("an empty upsert".to_owned());
             return refusal(400, "REQUIRED_FIELD_MISSING", "At least 1 record is required");
         }
-        if records.len() > 200 {
+        if records.len() > self.habits.most_records {
             self.mistakes.push(format!("{} records", records.len()));
             return refusal(
                 400,
@@ -97,16 +97,16 @@ impl State {
         }
         let mut fields = record.as_object().cloned().unwrap_or_default();
         fields.remove("attributes");
-        if let Some(id) = ids.first() {
-            let held = self.store.records.get_mut(id).expect("indexed");
-            held.fields.extend(fields);
-            held.fields.retain(|_, value| !value.is_null());
-            json!({"id": id, "success": true, "errors": [], "created": false})
-        } else {
-            fields.retain(|_, value| !value.is_null());
-            let id = self.store.insert(field, fields);
-            json!({"id": id, "success": true, "errors": [], "created": true})
-        }
+        let is_new = ids.is_empty();
+        let id = match ids.into_iter().next() {
+            Some(id) => id,
+            None => self.store.insert(field, Map::from_iter([(field.to_owned(), record[field].clone())])),
+        };
+        let held = self.store.records.get_mut(&id).expect("indexed");
+        held.fields.extend(fields);
+        held.fields.retain(|_, value| !value.is_null());
+        held.is_deleted = self.is_forgetful;
+        json!({"id": id, "success": true, "errors": [], "created": is_new})
     }
 
     /// A failed row: without `id`, as in captures.
