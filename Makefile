@@ -12,6 +12,8 @@ ARCH ?= arm64
 FEATURES ?=
 EVENT ?= events/mixed.json
 STAGE ?= dev
+# `required`: `make deps` fails where it cannot reach the database of advisories.
+ADVISORIES ?=
 # What the template is validated for. Where a stage is deployed to stands in samconfig.toml.
 REGION ?= us-east-1
 
@@ -102,8 +104,10 @@ doc: ## Build the documentation, warnings as errors
 deps: $(CARGO_DENY) $(CARGO_MACHETE) ## Check the dependencies: licences, sources, duplicates, advisories, unused ones
 	$(CARGO_DENY) --locked check --hide-inclusion-graph bans licenses sources
 	@# The advisories are a database of their own: a machine that cannot reach it is told so, and is not stopped by it.
+	@# ADVISORIES=required stops it, as in the workflow.
 	if $(CARGO_DENY) fetch db 2>/dev/null; then $(CARGO_DENY) --locked check --hide-inclusion-graph advisories; \
-	else echo "deps: the advisory database is out of reach: advisories are NOT checked" >&2; fi
+	else echo "deps: the advisory database is out of reach: advisories are NOT checked" >&2; \
+	[ "$(ADVISORIES)" != required ]; fi
 	$(CARGO_MACHETE) .
 
 .PHONY: events
@@ -131,7 +135,7 @@ artifact-check: ## Check that neither mocks nor the operator's tool are in what 
 .PHONY: sbom
 sbom: $(CARGO_CYCLONEDX) ## Write the artifact's bill of materials (CycloneDX) beside it
 	PATH="$(CURDIR)/$(TOOLS)/bin:$(PATH)" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
-	  --target $(if $(filter x86_64,$(ARCH)),x86_64,aarch64)-unknown-linux-gnu --override-filename contact-sync-sbom
+	  $(if $(FEATURES),--features "$(FEATURES)") --target $(if $(filter x86_64,$(ARCH)),x86_64,aarch64)-unknown-linux-gnu --override-filename contact-sync-sbom
 	@mkdir -p target/lambda/contact-sync
 	mv contact-sync-sbom.json target/lambda/contact-sync/sbom.cdx.json
 
