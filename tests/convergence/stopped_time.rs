@@ -187,6 +187,8 @@ fn mapping(random: &mut fastrand::Rng, variant: Variant) -> Mapping {
         parallelization_factor: random.usize(1..=4),
         bisect: random.bool(),
         report_failures: variant != Variant::DeafMapping,
+        // What never comes back need not be tried seven hundred times.
+        backoff: (Duration::from_millis(214), Duration::from_mins(if variant == Variant::LostSystem { 60 } else { 1 })),
         max_retries: (variant == Variant::HastyMapping).then_some(0),
         lost_checkpoints: random.u32(..=10),
         seed: random.u64(..),
