@@ -120,3 +120,36 @@ fn a_system_that_never_answers_costs_its_records_one_delivery_and_no_more_time_t
         assert!(start.elapsed() <= Duration::from_secs(4), "{:?}", start.elapsed());
     });
 }
+
+fn narrow(queue: usize, permits: usize) -> String {
+    format!("[pipeline]\nqueue_capacity = {queue}\ntransform_concurrency = {permits}\nfallback_budget_ms = 20000")
+}
+
+#[test]
+fn queues_and_a_semaphore_of_one_let_everything_through() {
+    in_virtual_time(async {
+        let memory = Memory::new(1, Faults::default());
+        let handler = handler(&memory, &narrow(1, 1));
+        let changes: Vec<Value> = (0..53).map(|at| change(at, "create", at, &Map::new())).collect();
+        let answer = stream::invoke(&handler, &batch(&changes), "r").await;
+        assert!(stream::failures(&answer).is_empty());
+        assert_eq!((memory.written().len(), memory.transformed()), (53, 53));
+    });
+}
+
+#[test]
+fn a_system_that_does_not_answer_stops_its_own_transformations() {
+    // Three calls of five under way, a batch of five that waits for the next, the queue, and what waits to enter it.
+    for (queue, permits, most) in [(1, 1, 22), (7, 2, 29), (512, 64, 200)] {
+        in_virtual_time(async {
+            let memory = Memory::new(1, Faults { hanging: 100, ..Faults::default() });
+            let handler = handler(&memory, &narrow(queue, permits));
+            let changes: Vec<Value> = (0..200).map(|at| change(at, "create", at, &Map::new())).collect();
+            let records = batch(&changes);
+            let answer = tokio::time::timeout(Duration::from_secs(1), stream::invoke(&handler, &records, "r")).await;
+            assert!(answer.is_err(), "nobody answered");
+            let made = memory.transformed();
+            assert!(made <= most && made > queue.min(100), "{made} payloads with a queue of {queue}");
+        });
+    }
+}

@@ -46,6 +46,7 @@ const FIRST: [&str; 10] = ["Ada", "Grace", "Zoë", "Łukasz", "Νίκος", "О�
 const LAST: [&str; 8] = ["Lovelace", "Hopper", "Müller", "Żak", "Παπάς", "Иванова", "山田", "d'Arc-Şahin"];
 const COMPANY: [&str; 6] = ["Analytical Engines", "Ünï & Söhne", "日本商事", "Acme <Ltd>", "Éire 🚀 Labs", "x"];
 const CITY: [&str; 5] = ["London", "Zürich", "大阪", "São Paulo", "Kraków"];
+const STATUS: [&str; 3] = ["Open - Not Contacted", "Contacted", "Qualified"];
 const TITLE: [&str; 4] = ["Engineer", "Head of \"Everything\"", "Büroleitung", "課長"];
 
 impl MockStreamGenerator {
@@ -87,6 +88,7 @@ impl MockStreamGenerator {
             ("website", json!(format!("https://example.com/{round}"))),
             ("address", address),
             ("lead_source", json!("Web")),
+            ("status", json!(self.pick(&STATUS))),
         ] {
             if self.maybe(mentioned) {
                 let cleared = self.maybe(10);

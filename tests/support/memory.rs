@@ -81,6 +81,7 @@ struct State {
     random: fastrand::Rng,
     struck: u64,
     calls: usize,
+    transformed: usize,
     written: Vec<String>,
     failing: BTreeMap<String, u32>,
     under_way: BTreeMap<String, usize>,
@@ -105,6 +106,7 @@ impl Memory {
             random: fastrand::Rng::with_seed(seed),
             struck: 0,
             calls: 0,
+            transformed: 0,
             written: Vec::new(),
             failing: BTreeMap::new(),
             under_way: BTreeMap::new(),
@@ -124,6 +126,11 @@ impl Memory {
 
     pub fn calls(&self) -> usize {
         self.lock().calls
+    }
+
+    /// How many payloads were made.
+    pub fn transformed(&self) -> usize {
+        self.lock().transformed
     }
 
     /// The keys written, in order.
@@ -327,6 +334,7 @@ impl Adapter for Memory {
     }
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {
+        self.lock().transformed += 1;
         let mut record = Map::new();
         for change in changes {
             assert!(

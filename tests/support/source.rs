@@ -17,8 +17,6 @@ struct Person {
     kind: String,
     /// The texts, under the event's names; address parts without their prefix.
     fields: BTreeMap<String, Option<String>>,
-    /// The status that a lead got when it was made, where the event brought none.
-    default_status: Option<&'static str>,
 }
 
 const ADDRESS: [&str; 5] = ["street", "city", "state", "postal_code", "country"];
@@ -68,11 +66,7 @@ impl Source {
         }
         let kind = contact["type"].as_str().expect("a type").to_lowercase();
         let is_create = change["operation"] == "create";
-        let person = self.people.entry(id).or_insert_with(|| Person {
-            kind: kind.clone(),
-            fields: BTreeMap::new(),
-            default_status: None,
-        });
+        let person = self.people.entry(id).or_insert_with(|| Person { kind: kind.clone(), fields: BTreeMap::new() });
         person.kind.clone_from(&kind);
         let mentioned = contact.as_object().expect("an object");
         person.take(mentioned);
@@ -81,9 +75,11 @@ impl Source {
             Some(Value::Null) => ADDRESS.iter().for_each(|part| person.set(part, None)),
             _ => {}
         }
-        if is_create && !mentioned.contains_key("status") {
-            person.default_status = Some(if kind == "lead" { "Open - Not Contacted" } else { "Working - Contacted" });
-            person.fields.remove("status");
+        // A status cannot be cleared: a new lead has the default, and one that is there keeps its own.
+        let default = if kind == "lead" { "Open - Not Contacted" } else { "Working - Contacted" };
+        let carried = contact["status"].as_str().filter(|status| !status.trim().is_empty());
+        if let Some(status) = carried.or(is_create.then_some(default)) {
+            person.set("status", Some(status.to_owned()));
         }
     }
 
@@ -93,9 +89,6 @@ impl Source {
             let mut lead = person.mapped(&LEAD);
             for required in ["LastName", "Company"] {
                 lead.entry(required.to_owned()).or_insert_with(|| "[not provided]".to_owned());
-            }
-            if let Some(status) = person.default_status.filter(|_| !person.fields.contains_key("status")) {
-                lead.insert("Status".to_owned(), status.to_owned());
             }
             lead
         })
@@ -123,7 +116,7 @@ impl Source {
 
 impl Person {
     fn take(&mut self, mentioned: &Map<String, Value>) {
-        for (name, value) in mentioned {
+        for (name, value) in mentioned.iter().filter(|(name, _)| *name != "status") {
             match value {
                 Value::String(text) if name == "email" => self.set(name, Some(text.trim().to_lowercase())),
                 Value::String(text) => {
