@@ -18,7 +18,7 @@ use crate::consume::Record;
 use crate::factory::Current;
 use crate::fold::Position;
 use crate::json::Str;
-use crate::pipeline::{Outcome, Pipeline};
+use crate::pipeline::Outcome;
 use crate::telemetry::{self, Invocation, traces};
 
 /// Handles invocations; cheap to clone, and each clone is the same handler.
@@ -76,7 +76,7 @@ impl Handler {
             }
             // New settings are read beside the work, and are in force from the next invocation on.
             let pipeline = self.current.pipeline();
-            self.current.refresh();
+            self.current.refresh(|| traces::beside(&context.request_id, context.xray_trace_id.as_deref()));
             let deadline = pipeline.deadline(remaining(context.deadline));
             let outcome = pipeline.run(&records, deadline).await;
             self.tell(&records, &outcome);
@@ -86,11 +86,6 @@ impl Handler {
         .await;
         traces::flush(remaining(context.deadline)).await;
         answer
-    }
-
-    /// The pipeline that the next invocation will use.
-    pub fn pipeline(&self) -> Arc<Pipeline> {
-        self.current.pipeline()
     }
 
     fn tell(&self, records: &[Record<'_>], outcome: &Outcome) {

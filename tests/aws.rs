@@ -129,6 +129,7 @@ async fn a_changed_parameter_is_in_force_from_the_next_invocation_on_and_a_bad_o
     let errors: u64 = logs.metrics("").iter().filter_map(|line| line["ConfigErrors"].as_u64()).sum();
     assert!(errors >= 1);
     let told = told("ERROR").expect("an error line");
+    assert_eq!(told["request_id"], "r", "{told}");
     let error = told["error"].as_str().expect("the reason");
     assert!(error.starts_with("the parameter /contact-sync/settings, line 2: `filter.types.0`"), "{told}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::wiring::Wired;
 use super::{Plant, layers};
@@ -135,14 +136,15 @@ impl Current {
     }
 
     /// Begins to read the document again, if it is time to. Nobody waits for it: a file is read at once, a parameter
-    /// by a task of its own, beside whatever the invocation does, and beside the next one's work if it takes longer.
-    pub(crate) fn refresh(self: &Arc<Self>) {
+    /// by a task of its own, beside whatever the invocation does, and beside the next one's work if it takes longer. What
+    /// it has to say is said in `span`.
+    pub(crate) fn refresh(self: &Arc<Self>, span: impl FnOnce() -> Span) {
         let Some(watch) = &self.watch else { return };
         let Some(source) = &watch.environment.document else { return };
         if !watch.begins() {
             return;
         }
-        let reading = Arc::clone(self).read(source.clone());
+        let reading = Arc::clone(self).read(source.clone()).instrument(span());
         match source {
             DocumentSource::File(_) => reading.now_or_never().unwrap_or_default(),
             DocumentSource::Parameter(_) => drop(tokio::spawn(reading)),

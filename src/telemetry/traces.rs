@@ -23,6 +23,13 @@ pub fn invocation(request_id: &str, header: Option<&str>) -> Span {
     span
 }
 
+/// The span of what an invocation began and need not see the end of: its lines have the same ids. It is nobody's child, or
+/// the invocation's own span would stay open for it.
+pub fn beside(request_id: &str, header: Option<&str>) -> Span {
+    let trace_id = header.and_then(|header| part(header, "Root"));
+    tracing::error_span!(parent: None, "beside", request_id, trace_id)
+}
+
 /// The invocation under way is about this shard: a batch comes from one.
 pub fn from_shard(shard_id: &str) {
     Span::current().record("shard_id", shard_id);
