@@ -17,7 +17,7 @@ use tracing::Instrument;
 use crate::consume::Record;
 use crate::factory::Current;
 use crate::fold::Position;
-use crate::json::Str;
+use crate::json::{self, Str};
 use crate::pipeline::Outcome;
 use crate::telemetry::{self, Invocation, traces};
 
@@ -179,7 +179,7 @@ pub fn envelope(payload: &RawValue) -> Result<Vec<Record<'_>>, HandlerError> {
 }
 
 fn odd_record(raw: &RawValue) -> Option<Record<'_>> {
-    Some(record(serde_json::from_str(raw.get()).ok()?, text))
+    Some(record(serde_json::from_str(raw.get()).ok()?, json::text))
 }
 
 fn record<'a, T>(wire: WireRecord<'a, T>, text: impl Fn(T) -> Option<Cow<'a, str>>) -> Record<'a> {
@@ -197,11 +197,6 @@ fn record<'a, T>(wire: WireRecord<'a, T>, text: impl Fn(T) -> Option<Cow<'a, str
         approximate_arrival: kinesis.approximate_arrival_timestamp.and_then(|raw| serde_json::from_str(raw.get()).ok()),
         data: part(kinesis.data),
     }
-}
-
-/// A JSON string, borrowed where it holds no escapes; anything else is nothing.
-fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    serde_json::from_str(raw.get()).ok().map(|Str(text)| text)
 }
 
 /// The shard in `shardId-000000000006:4959…`.

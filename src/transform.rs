@@ -74,7 +74,7 @@ impl SchemaTransformer<'_> {
         if self.is_carried(&step.delete) {
             jobs.extend(self.delete(step.delete.clone()));
         } else {
-            jobs.extend(step.delete.iter().filter_map(|position| self.single(*position)));
+            jobs.extend(step.delete.iter().filter_map(|position| self.counted(self.single(*position))));
         }
         // An older change between newer ones is stale on its own, and would not be in company.
         if step.upsert.len() > 1 && self.is_guarded(&step.upsert) {
@@ -88,14 +88,8 @@ impl SchemaTransformer<'_> {
     /// The changes at `positions` one by one, in order, and then `next`: for a folded payload that was refused after so
     /// many calls, so that only the offending change is rejected.
     pub fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job> {
-        let single = |position: &Position| {
-            let job = match self.change(*position)?.operation {
-                Operation::Delete => self.delete(smallvec![*position]),
-                // What is cut of them was counted when they were folded.
-                Operation::Create | Operation::Update => self.transformed(&[*position]).0,
-            };
-            job.map(|job| Job { calls, ..job })
-        };
+        // What is cut of them was counted when they were folded.
+        let single = |position: &Position| Some(Job { calls, ..self.single(*position).0? });
         Job::chain(positions.iter().filter_map(single).chain(next).collect())
     }
 
@@ -110,11 +104,12 @@ impl SchemaTransformer<'_> {
         })
     }
 
-    /// A change by itself.
-    fn single(&self, position: Position) -> Option<Job> {
-        match self.change(position)?.operation {
-            Operation::Delete => self.delete(smallvec![position]),
-            Operation::Create | Operation::Update => self.upsert(&[position]),
+    /// The job of a change by itself, and how many values were cut for it.
+    fn single(&self, position: Position) -> (Option<Job>, u32) {
+        match self.change(position).map(|change| change.operation) {
+            Some(Operation::Delete) => (self.delete(smallvec![position]), 0),
+            Some(Operation::Create | Operation::Update) => self.transformed(&[position]),
+            None => (None, 0),
         }
     }
 
@@ -134,7 +129,10 @@ impl SchemaTransformer<'_> {
     }
 
     fn upsert(&self, positions: &[Position]) -> Option<Job> {
-        let (job, cut) = self.transformed(positions);
+        self.counted(self.transformed(positions))
+    }
+
+    fn counted(&self, (job, cut): (Option<Job>, u32)) -> Option<Job> {
         self.sink.count_cut(cut);
         job
     }

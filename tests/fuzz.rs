@@ -6,10 +6,10 @@
 
 mod support;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{External, http};
+use contact_sync::adapters::External;
 use contact_sync::consume::EventConsumer;
 use contact_sync::contact::{ContactChange, Field, Text};
 use contact_sync::dispatch::settings::{RateLimit, Retry};
@@ -19,14 +19,11 @@ use contact_sync::settings::{Layer, Preset, load};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use support::evidence::{self, seeds, tell};
-use support::harness::{Logs, no_aws};
+use support::harness::{CLIENT, Logs, no_aws};
 use support::kinesis::{Ended, Invocation};
 use support::memory::{Faults, Memory, NAME};
 use support::mutate::mutated;
 use support::stream::record;
-
-/// One client for thousands of handlers, which never use it: each would read the root certificates.
-static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
 
 /// The code of whatever panicked inside the function: caught, so that the neighbours are spared, and a defect all the same.
 const PANICKED: &str = "INTERNAL_ERROR";

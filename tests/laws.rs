@@ -3,21 +3,16 @@
 
 mod support;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{External, http};
-use contact_sync::dispatch::settings::{RateLimit, Retry};
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Map, Value, json};
-use support::harness::{Logs, batch, no_aws};
+use support::harness::{CLIENT, Logs, batch, no_aws};
 use support::memory::{Faults, Memory, NAME};
 use support::stream;
-
-/// One client for thousands of handlers, which never use it: each would read the root certificates.
-static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
 
 /// The factory's own handler, with the third system added as the others are.
 fn handler(memory: &Arc<Memory>, extra: &str) -> Handler {
@@ -30,13 +25,7 @@ fn handler(memory: &Arc<Memory>, extra: &str) -> Handler {
 
 fn factory(memory: &Arc<Memory>) -> Factory {
     let memory = Arc::clone(memory);
-    Factory::default().with_http(CLIENT.clone()).with(NAME, move |_, _| External {
-        adapter: Arc::clone(&memory) as _,
-        rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
-        retry: Retry { max_attempts: 4, base_delay_ms: 20, max_delay_ms: 500 },
-        max_in_flight: 3,
-        keeps_versions: false,
-    })
+    Factory::default().with_http(CLIENT.clone()).with(NAME, move |_, _| memory.external(4))
 }
 
 fn change(at: usize, operation: &str, id: usize, attributes: &Map<String, Value>) -> Value {

@@ -16,8 +16,7 @@ pub(super) const TRACES: &str = "contact_sync::traces";
 /// The span of one invocation: what its lines have in common. Lambda's header names X-Ray's trace; the shard is told
 /// with [`from_shard`] once it is known.
 pub fn invocation(request_id: &str, header: Option<&str>) -> Span {
-    let trace_id = header.and_then(|header| part(header, "Root"));
-    let span = tracing::error_span!("invocation", request_id, trace_id, shard_id = Empty);
+    let span = tracing::error_span!("invocation", request_id, trace_id = root(header), shard_id = Empty);
     #[cfg(feature = "otel")]
     super::otlp::adopt(&span, header.unwrap_or_default());
     span
@@ -26,8 +25,12 @@ pub fn invocation(request_id: &str, header: Option<&str>) -> Span {
 /// The span of what an invocation began and need not see the end of: its lines have the same ids. It is nobody's child, or
 /// the invocation's own span would stay open for it.
 pub fn beside(request_id: &str, header: Option<&str>) -> Span {
-    let trace_id = header.and_then(|header| part(header, "Root"));
-    tracing::error_span!(parent: None, "beside", request_id, trace_id)
+    tracing::error_span!(parent: None, "beside", request_id, trace_id = root(header))
+}
+
+/// The id of X-Ray's trace.
+fn root(header: Option<&str>) -> Option<&str> {
+    part(header?, "Root")
 }
 
 /// The invocation under way is about this shard: a batch comes from one.

@@ -2,11 +2,10 @@
 //! without a socket.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{External, http};
-use contact_sync::dispatch::settings::{RateLimit, Retry};
+use contact_sync::adapters::External;
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, Settings, load};
@@ -18,12 +17,10 @@ use super::laws::{
 };
 use super::numbers::{Numbers, all};
 use super::streams::{Expected, LEFT, RIGHT, ROUTES, changes, versions};
+use crate::support::harness::CLIENT;
 use crate::support::kinesis::{self, Ended, Invocation, Mapping, Report, Stream};
 use crate::support::memory::{self, Memory};
 use crate::support::mock_aws::{self, MockAws};
-
-/// One client for thousands of handlers, which never use it: each would read the root certificates.
-static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
 
 /// What is broken on purpose, so that the laws can be seen to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,13 +92,7 @@ impl World {
         let mut factory = Factory::empty().with_http(CLIENT.clone());
         for (name, memory) in [(LEFT, &self.left), (RIGHT, &self.right)] {
             let memory = Arc::clone(memory);
-            factory = factory.with(name, move |_, _| External {
-                adapter: Arc::clone(&memory) as _,
-                rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
-                retry: Retry { max_attempts: 4, base_delay_ms: 20, max_delay_ms: 500 },
-                max_in_flight: 3,
-                keeps_versions,
-            });
+            factory = factory.with(name, move |_, _| External { keeps_versions, ..memory.external(4) });
         }
         factory.build(Preset::Test, &self.settings, &self.aws.config()).expect("a handler")
     }

@@ -2,12 +2,12 @@
 
 #![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
     Adapter, Again, Call, CallError, Cause, Code, Destination, External, Limits, Lookup, Outcome, Payload, Reply,
-    Retry, Stop, Transformed, http,
+    Retry, Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
 use contact_sync::dispatch::Kind;
@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use crate::support::harness::{batch, change, no_aws};
+use crate::support::harness::{CLIENT, batch, change, no_aws};
 use crate::support::stream::{failures, invoke};
 
 pub const MILLI: Duration = Duration::from_millis(1);
@@ -51,9 +51,6 @@ pub struct Asked {
 
 /// What is answered, and after how long; nothing at all where there is no reply.
 pub type Said = (Duration, Option<Reply>);
-
-/// Loading the certificates for a client takes longer than any of these tests.
-static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
 
 type Script = Box<dyn Fn(&Asked, usize) -> Said + Send + Sync>;
 

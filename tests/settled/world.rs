@@ -2,26 +2,22 @@
 //! in virtual time.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{External, http};
-use contact_sync::dispatch::settings::{RateLimit, Retry};
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
+use crate::support::harness::CLIENT;
 use crate::support::mapping::{Delivered, Mapping};
 use crate::support::memory::{BOMB, Faults, Memory, POISON};
 use crate::support::stream::{failures, invoke, record};
 use crate::support::table::{self, Table};
 
 pub(crate) const NAMES: [&str; 2] = ["one", "two"];
-
-/// One client for thousands of handlers, which never use it.
-static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
 
 /// What a schedule came to.
 #[derive(Debug, Default)]
@@ -104,13 +100,7 @@ fn handler(systems: &[Arc<Memory>; 2], table: &Table, has_table: bool, function:
     let mut factory = Factory::empty().with_http(CLIENT.clone()).with_function(function);
     for (name, memory) in NAMES.into_iter().zip(systems) {
         let memory = Arc::clone(memory);
-        factory = factory.with(name, move |_, _| External {
-            adapter: Arc::clone(&memory) as _,
-            rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
-            retry: Retry { max_attempts: 2, base_delay_ms: 20, max_delay_ms: 500 },
-            max_in_flight: 3,
-            keeps_versions: false,
-        });
+        factory = factory.with(name, move |_, _| memory.external(2));
     }
     factory.build(Preset::Test, &settings, &table.config()).expect("a handler")
 }

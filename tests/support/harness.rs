@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, LazyLock, Mutex, Once};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use contact_sync::adapters::http;
 use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, Settings, load};
@@ -112,6 +113,9 @@ impl Mocks {
         contacts
     }
 }
+
+/// One client for thousands of handlers, which never use it: each would read the root certificates.
+pub static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
 
 /// An SDK configuration that leads nowhere.
 pub fn no_aws() -> SdkConfig {

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Again, Call, CallError, Cause, Code, Destination, Limits, Lookup, Outcome, Payload, Rejection, Reply,
-    Retry, Stop, Transformed,
+    Adapter, Again, Call, CallError, Cause, Code, Destination, External, Limits, Lookup, Outcome, Payload, Rejection,
+    Reply, Retry, Stop, Transformed,
 };
 use contact_sync::contact::{Attribute, ContactChange, Field};
+use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
@@ -98,6 +99,17 @@ impl Memory {
     }
 
     /// One of several.
+    /// The system as a factory opens it, with a budget and waits that fit virtual time.
+    pub fn external(self: &Arc<Self>, max_attempts: u32) -> External {
+        External {
+            adapter: Arc::clone(self) as _,
+            rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
+            retry: RetrySettings { max_attempts, base_delay_ms: 20, max_delay_ms: 500 },
+            max_in_flight: 3,
+            keeps_versions: false,
+        }
+    }
+
     pub fn named(name: &'static str, seed: u64, faults: Faults) -> Arc<Self> {
         let state = State {
             records: BTreeMap::new(),

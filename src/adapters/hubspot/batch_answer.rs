@@ -4,13 +4,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::problem::{Problem, strings};
 use super::{Settings, model};
+use crate::json::{self, Str};
 
 /// What an answer says of the rows.
 #[derive(Default)]
@@ -59,16 +59,9 @@ impl<'a> BatchAnswer<'a> {
     }
 }
 
-/// The text that `value` is, if it is one. Without an escape it is read where it lies.
-pub(super) fn text(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    let json = value?.get();
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
-}
-
 /// The texts and numbers that `value` is or lists.
 pub(super) fn words(value: Option<&RawValue>) -> impl Iterator<Item = Cow<'_, str>> {
-    let text = text(value);
+    let text = value.and_then(json::text);
     let odd: Option<Value> = value.filter(|_| text.is_none()).and_then(|value| serde_json::from_str(value.get()).ok());
     text.into_iter().chain(strings(odd.as_ref()).map(Cow::Owned))
 }
@@ -108,7 +101,7 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self(mut part, settings) = self;
-        while let Some(Name(name)) = map.next_key()? {
+        while let Some(Str(name)) = map.next_key()? {
             match (&mut part, &*name) {
                 (Part::Answer(answer), "results") => {
                     answer.results.clear();
@@ -171,10 +164,6 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
     }
 }
 
-/// A name, borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
 fn problems(errors: &Value) -> Vec<Option<Problem>> {
     errors.as_array().into_iter().flatten().map(Problem::read).collect()
 }
@@ -193,7 +182,7 @@ mod tests {
         let all = |value: Option<&RawValue>| words(value).collect::<Vec<_>>().join("+");
         let result = |record: &Record<'_>| {
             let Properties { key, stage, version } = record.properties;
-            let key = text(key).unwrap_or_default();
+            let key = key.and_then(json::text).unwrap_or_default();
             format!(" [{} {} {key} {} {}]", all(record.id), all(record.trace_id), all(stage), all(version))
         };
         let results: String = answer.results.iter().map(result).collect();

@@ -8,29 +8,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::exchange::{Answer, Endpoint};
-use super::model::STAGE;
+use super::model::{self, STAGE};
 use super::{HubSpot, Settings};
 use crate::adapters::doctor::{Check, remedy};
 use crate::adapters::http::HttpError;
 use crate::adapters::{Call, CallError, Code};
-
-/// The standard properties that we send; `model.rs` says of what.
-const PROPERTIES: [&str; 14] = [
-    "email",
-    "firstname",
-    "lastname",
-    "company",
-    "jobtitle",
-    "website",
-    "phone",
-    "mobilephone",
-    "address",
-    "city",
-    "state",
-    "zip",
-    "country",
-    STAGE,
-];
 
 /// An id that no contact has.
 const NOBODY: &str = "contact-sync-doctor";
@@ -160,7 +142,8 @@ fn key(properties: &[Property], settings: &Settings) -> Check {
 fn writable(properties: &[Property], settings: &Settings) -> Check {
     let own = [&settings.id_property, &settings.type_property, &settings.version_property].map(String::as_str);
     let attributes = settings.attributes.values().map(String::as_str);
-    let sent: Vec<&str> = PROPERTIES.into_iter().chain(own).chain(attributes).filter(|name| !name.is_empty()).collect();
+    let sent: Vec<&str> =
+        model::properties().into_iter().chain(own).chain(attributes).filter(|name| !name.is_empty()).collect();
     let trouble = |name: &&str| match find(properties, name) {
         None => Some(format!("{name} is not there: make it, or correct the setting")),
         Some(property) if property.modification_metadata.read_only_value => Some(format!("{name} may not be written")),
@@ -219,7 +202,7 @@ mod tests {
             options: values.iter().map(|value| Choice { value: (*value).to_owned() }).collect(),
             ..Property::default()
         };
-        let texts = PROPERTIES.into_iter().filter(|name| *name != STAGE).chain(["plan"]);
+        let texts = model::properties().into_iter().filter(|name| *name != STAGE).chain(["plan"]);
         let mut properties: Vec<Property> = texts.map(|name| of(name, "string", &[])).collect();
         properties.push(of(STAGE, "enumeration", &["lead", "customer", "other"]));
         properties.push(of("kind", "enumeration", &["customer", "vendor"]));

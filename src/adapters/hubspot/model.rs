@@ -137,11 +137,16 @@ pub(super) fn begins_with_stage(body: &RawValue, stage: &RawValue) -> bool {
     rest.is_some_and(|rest| rest.starts_with(stage.get()))
 }
 
-/// The properties that a contact's own values go to, and the record's own id: no setting may name them again.
-pub(crate) fn own_properties() -> Vec<&'static str> {
+/// The properties that a contact's own values go to.
+pub(super) fn properties() -> Vec<&'static str> {
     let anybody = ContactId::new("-").map(|id| Contact::bare(id, None));
     let texts = anybody.iter().flat_map(texts).map(|(name, ..)| name);
-    texts.chain([STAGE, "hs_object_id"]).collect()
+    texts.chain([STAGE]).collect()
+}
+
+/// These, and the record's own id: no setting may name them again.
+pub(crate) fn own_properties() -> Vec<&'static str> {
+    [properties().as_slice(), &["hs_object_id"]].concat()
 }
 
 fn texts(contact: &Contact) -> [(&'static str, &Text, Excess); 13] {

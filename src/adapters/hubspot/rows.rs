@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::batch_answer::{BatchAnswer, Record, text, words};
+use super::batch_answer::{BatchAnswer, Record, words};
 use super::problem::Problem;
 use crate::adapters::Payload;
 use crate::contact::ContactId;
+use crate::json;
 
 /// What an answer says of one row.
 #[derive(Clone, Copy)]
@@ -159,7 +160,7 @@ impl<'a> Rows<'a> {
 
     fn row_of_result(&self, result: &Record<'_>) -> Option<usize> {
         let traced = words(result.trace_id).find_map(|id| self.row_of_trace_id(&id));
-        traced.or_else(|| self.row_of_key(&text(result.properties.key)?))
+        traced.or_else(|| self.row_of_key(&json::text(result.properties.key?)?))
     }
 
     fn row_of_trace_id(&self, id: &str) -> Option<usize> {
@@ -172,7 +173,7 @@ impl<'a> Rows<'a> {
 }
 
 fn is_anonymous(result: &Record<'_>) -> bool {
-    text(result.properties.key).is_none() && result.trace_id.is_none()
+    result.properties.key.and_then(json::text).is_none() && result.trace_id.is_none()
 }
 
 fn email_of(payload: &Payload) -> Option<String> {

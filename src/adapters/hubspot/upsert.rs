@@ -3,12 +3,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::batch_answer::{Record, text};
+use super::batch_answer::Record;
 use super::exchange::{Endpoint, from_part};
 use super::lookup::Found;
 use super::rows::Row;
 use super::{HubSpot, model, settle, unaccounted};
 use crate::adapters::{Call, CallError, Code, Outcome, Payload, Rejection, Reply};
+use crate::json;
 
 impl HubSpot {
     /// Every payload gets its outcome from the guard, or else from the write.
@@ -85,7 +86,7 @@ fn kept_stage(record: &Record<'_>, payload: &Payload) -> Option<Code> {
     if model::begins_with_stage(sent, held) {
         return None;
     }
-    let is_other = !text(Some(held))?.eq_ignore_ascii_case(&stage_in(sent)?);
+    let is_other = !json::text(held)?.eq_ignore_ascii_case(&stage_in(sent)?);
     is_other.then(|| Code::new("LIFECYCLE_STAGE_KEPT"))
 }
 

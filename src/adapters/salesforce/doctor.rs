@@ -4,29 +4,10 @@
 use serde::Deserialize;
 
 use super::describe::Rights;
-use super::{Salesforce, Settings};
+use super::{Salesforce, Settings, model};
 use crate::adapters::doctor::{Check, remedy};
 use crate::adapters::{Call, CallError};
 use crate::contact::ContactId;
-
-/// The standard fields that we send; `model.rs` says of what.
-const FIELDS: [&str; 15] = [
-    "LastName",
-    "FirstName",
-    "Company",
-    "Email",
-    "Phone",
-    "MobilePhone",
-    "Title",
-    "Website",
-    "Street",
-    "City",
-    "State",
-    "PostalCode",
-    "Country",
-    "LeadSource",
-    "Status",
-];
 
 /// The object as the integration user sees it: a field that is hidden from the user is not there.
 #[derive(Debug, Deserialize)]
@@ -128,7 +109,8 @@ fn key(described: &Described, settings: &Settings) -> Check {
 fn fields(described: &Described, settings: &Settings) -> Check {
     let own = [settings.external_id_field.as_str(), settings.version_field.as_str()];
     let attributes = settings.attributes.values().map(String::as_str);
-    let sent: Vec<&str> = FIELDS.into_iter().chain(own).chain(attributes).filter(|name| !name.is_empty()).collect();
+    let sent: Vec<&str> =
+        model::fields().into_iter().chain(own).chain(attributes).filter(|name| !name.is_empty()).collect();
     let trouble = |name: &&str| match find(described, name) {
         None => Some(format!("{name} is not there, or hidden from the run-as user")),
         Some(field) if !field.createable || !field.updateable => Some(format!("{name} may not be edited")),
@@ -178,7 +160,7 @@ mod tests {
             updateable: true,
             ..Field::default()
         };
-        let mut fields: Vec<Field> = FIELDS.into_iter().chain(["Plan__c"]).map(field).collect();
+        let mut fields: Vec<Field> = model::fields().into_iter().chain(["Plan__c"]).map(field).collect();
         fields.push(Field { external_id: true, unique: true, ..field("source_id__c") });
         fields.push(Field { r#type: "double".to_owned(), precision: 18, ..field("Version__c") });
         let rights = Rights { createable: true, updateable: true, deletable: true };

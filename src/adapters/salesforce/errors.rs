@@ -62,14 +62,14 @@ fn is_about_defaults(problem: &Problem) -> bool {
     if fields.is_empty() { REQUIRED.iter().any(|field| problem.names(field)) } else { fields.iter().all(named) }
 }
 
-/// Whether the rows' errors tell of our settings or of the org rather than of any record. `problems` has one entry
-/// for each row, `None` for those that succeeded.
-pub(super) fn of_all_rows(problems: &[Option<&Problem>], settings: &Settings) -> Option<Stop> {
+/// What the rows' errors mean for the whole call, where they tell of our settings or of Salesforce rather than of any
+/// record. `problems` has one entry for each row, `None` for those that succeeded.
+pub(super) fn of_all_rows(problems: &[Option<&Problem>], settings: &Settings) -> Option<CallError> {
     let verdict = |problem: &Problem| verdict(problem, &settings.sobject);
     for problem in problems.iter().flatten() {
         match verdict(problem) {
-            Verdict::Full => return Some(full(problem)),
-            Verdict::Barred => return Some(configuration(problem, settings)),
+            Verdict::Full => return Some(CallError::Stop(full(problem))),
+            Verdict::Barred => return Some(CallError::Stop(configuration(problem, settings))),
             _ => {}
         }
     }
@@ -80,16 +80,14 @@ pub(super) fn of_all_rows(problems: &[Option<&Problem>], settings: &Settings) ->
         Verdict::Access => problems.len() > 1,
         _ => false,
     };
-    let all = problems.iter().all(|problem| problem.is_some_and(blames_settings));
-    all.then(|| configuration(first, settings))
-}
-
-/// The fault that every one of several rows met: Salesforce's own trouble then, and no record's. Halved down to single
-/// rows, all of them would be rejected for it.
-pub(super) fn shared_fault(problems: &[Option<&Problem>], settings: &Settings) -> Option<Code> {
-    let is_fault = |problem: &Problem| verdict(problem, &settings.sobject) == Verdict::Fault;
-    let all = problems.len() > 1 && problems.iter().all(|problem| problem.is_some_and(is_fault));
-    problems.first().copied().flatten().filter(|_| all).map(Problem::code)
+    // A fault that each of several rows met is Salesforce's own trouble, and no record's. Halved down to single rows, all
+    // of them would be rejected for it.
+    let is_fault = |problem: &Problem| problems.len() > 1 && verdict(problem) == Verdict::Fault;
+    let all = |holds: &dyn Fn(&Problem) -> bool| problems.iter().all(|problem| problem.is_some_and(holds));
+    if all(&blames_settings) {
+        return Some(CallError::Stop(configuration(first, settings)));
+    }
+    all(&is_fault).then(|| CallError::Retry { code: first.code(), after: None, pressure: false })
 }
 
 /// Whether the row's error blames settings or the account, while other rows fare otherwise.

@@ -125,11 +125,16 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(R
     Ok((record, cuts))
 }
 
-/// The fields that a contact's own values go to, and the two that make a record one: no setting may name them again.
-pub(crate) fn own_fields() -> Vec<&'static str> {
+/// The fields that a contact's own values go to.
+pub(super) fn fields() -> Vec<&'static str> {
     let anybody = ContactId::new("-").map(|id| Contact::bare(id, None));
     let texts = anybody.iter().flat_map(texts).map(|(name, ..)| name);
-    texts.chain([STATUS, TYPE, "Id"]).collect()
+    texts.chain([STATUS]).collect()
+}
+
+/// These, and the two that make a record one: no setting may name them again.
+pub(crate) fn own_fields() -> Vec<&'static str> {
+    [fields().as_slice(), &[TYPE, "Id"]].concat()
 }
 
 fn texts(contact: &Contact) -> [(&'static str, &Text, usize, Excess); 14] {

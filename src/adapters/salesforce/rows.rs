@@ -71,11 +71,8 @@ impl Salesforce {
         }
         rows.resize_with(sent.len(), || Row::Nothing);
         let problems: Vec<Option<&Problem>> = rows.iter().map(Row::problem).collect();
-        if let Some(stop) = errors::of_all_rows(&problems, &self.settings) {
-            return Err(CallError::Stop(stop));
-        }
-        if let Some(code) = errors::shared_fault(&problems, &self.settings) {
-            return Err(CallError::Retry { code, after: None, pressure: false });
+        if let Some(error) = errors::of_all_rows(&problems, &self.settings) {
+            return Err(error);
         }
         let known: Vec<&Problem> = problems.into_iter().flatten().collect();
         let is_delete = sent.iter().all(|at| batch[*at].body.is_none());

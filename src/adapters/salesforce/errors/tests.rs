@@ -81,10 +81,14 @@ fn rows_by_code_and_message() {
 /// What becomes of a row: of an upsert with others, alone, of a delete with others; and of a whole answer that consists
 /// of one or of two such rows.
 fn fate(problem: &Problem) -> [&'static str; 5] {
-    let stops = |rows: &[Option<&Problem>]| if of_all_rows(rows, &settings()).is_some() { "stop" } else { "-" };
+    let of_all = |rows: &[Option<&Problem>]| match of_all_rows(rows, &settings()) {
+        Some(CallError::Stop(_)) => "stop",
+        Some(_) => "retry",
+        None => "-",
+    };
     let of_row = |body, alone| word(&of_row(problem, body, alone, &settings()));
     let row = Some(problem);
-    [upserted(problem), of_row(Some(&body()), true), of_row(None, false), stops(&[row]), stops(&[row, row])]
+    [upserted(problem), of_row(Some(&body()), true), of_row(None, false), of_all(&[row]), of_all(&[row, row])]
 }
 
 #[test]
@@ -119,12 +123,19 @@ const MESSAGES: [&str; 6] = [
     "entity type cannot be inserted: Something",
 ];
 
+fn cause(error: Option<CallError>) -> Option<Cause> {
+    match error {
+        Some(CallError::Stop(stop)) => Some(stop.cause),
+        _ => None,
+    }
+}
+
 #[test]
 fn an_error_of_every_row_may_be_our_settings() {
     let stop = |rows: &[Option<&str>]| {
         let problems: Vec<_> = rows.iter().map(|code| code.map(|code| problem(code, "", &[]))).collect();
         let problems: Vec<_> = problems.iter().map(Option::as_ref).collect();
-        of_all_rows(&problems, &settings()).map(|stop| stop.cause)
+        cause(of_all_rows(&problems, &settings()))
     };
     assert_eq!(stop(&[Some("INVALID_FIELD"), Some("INVALID_FIELD")]), Some(Cause::Configuration));
     assert_eq!(stop(&[Some("INVALID_FIELD")]), Some(Cause::Configuration));
@@ -138,7 +149,7 @@ fn an_error_of_every_row_may_be_our_settings() {
     assert_eq!(stop(&[None, Some("STORAGE_LIMIT_EXCEEDED")]), Some(Cause::Quota));
     assert_eq!(stop(&[None, Some("API_DISABLED_FOR_ORG")]), Some(Cause::Configuration));
     let no_create = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Lead", &[]);
-    let barred = of_all_rows(&[None, Some(&no_create)], &settings()).map(|stop| stop.cause);
+    let barred = cause(of_all_rows(&[None, Some(&no_create)], &settings()));
     assert_eq!(barred, Some(Cause::Configuration), "a missing right is no record's fault");
     let custom = Settings { sobject: "Our_Lead__c".to_owned(), ..settings() };
     let no_create = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Our Lead", &[]);
