@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use support::generator::{Generated, MockStreamGenerator, Plan};
 use support::harness::Mocks;
 use support::kinesis::{Invocation, Mapping, Stream};
 use support::moto::Moto;
 use support::runtime_api::Function;
+use support::stream::ARN;
 use tokio::sync::Mutex;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
@@ -34,28 +35,6 @@ async fn put(kinesis: &aws_sdk_kinesis::Client, records: &[Generated]) {
         let answer = call.send().await.expect("an answer");
         assert_eq!(answer.failed_record_count().unwrap_or_default(), 0);
     }
-}
-
-/// What a poller does: every shard from its beginning to its tip.
-async fn read(kinesis: &aws_sdk_kinesis::Client, count: usize) -> Stream {
-    let listed = kinesis.list_shards().stream_name(NAME).send().await.expect("shards");
-    let shards = listed.shards.unwrap_or_default();
-    let mut stream = Stream::new(shards.len());
-    for (at, shard) in shards.iter().enumerate() {
-        let iterator = kinesis.get_shard_iterator().stream_name(NAME).shard_id(shard.shard_id());
-        let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.expect("an iterator");
-        let mut next = iterator.shard_iterator;
-        while let Some(iterator) = next {
-            let page = kinesis.get_records().shard_iterator(iterator).limit(1000).send().await.expect("records");
-            for record in &page.records {
-                let key = record.partition_key().expect("every record has one");
-                stream.append(at, record.sequence_number(), key, record.data().as_ref(), Duration::ZERO);
-            }
-            next = page.next_shard_iterator.filter(|_| !page.records.is_empty());
-        }
-    }
-    assert_eq!(stream.len(), count);
-    stream
 }
 
 /// The settings are where a deployment has them: a document in Parameter Store, and the rest in variables.
@@ -81,7 +60,8 @@ async fn a_stream_of_an_emulated_kinesis_reaches_both_systems_through_the_real_b
     let plan = Plan { records: 1500, contacts: 300, one_bad_in: 100, ..Plan::default() };
     let records: Vec<Generated> = MockStreamGenerator::new(plan).collect();
     put(&kinesis, &records).await;
-    let stream = read(&kinesis, records.len()).await;
+    let stream = Stream::read(&kinesis, ARN).await;
+    assert_eq!(stream.len(), records.len());
     let used = stream.shards.iter().filter(|shard| !shard.is_empty()).count();
     assert!(used > 1, "all records are in one shard");
 

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::kinesis::{Ended, Invocation, Mapping, Report, Stream};
+use support::kinesis::{Ended, Invocation, Mapping, OnFailure, Payload, Report, Stream};
 use tokio::time::{Instant, sleep_until};
 
 /// Records of one letter or digit each, all there from the start, in one shard and of one key.
@@ -60,7 +60,7 @@ fn deliveries(report: &Report, stream: &Stream) -> String {
 fn discarded(report: &Report) -> String {
     let word = |discarded: &support::kinesis::Discarded| {
         let names: String = discarded.records.iter().map(|record| char::from(record.data[0])).collect();
-        let context = &discarded.message["requestContext"];
+        let context = &discarded.document["requestContext"];
         let condition = context["condition"].as_str().expect("a condition");
         format!("{names} {condition} {}", context["approximateInvokeCount"])
     };
@@ -201,7 +201,7 @@ fn what_is_too_large_is_tried_in_vain_and_the_next_record_flows() {
     stream.put("key", b"1", Duration::ZERO);
     let report = in_virtual_time(mapping(2, true).drain(&stream, reports("")));
     assert_eq!((&*deliveries(&report, &stream), &*discarded(&report)), ("1", "x RetryAttemptsExhausted 3"));
-    assert!(report.discarded[0].message["responseContext"].is_null());
+    assert!(report.discarded[0].document["responseContext"].is_null());
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn age_discards_what_nobody_could_take_and_the_younger_records_flow() {
     let report = in_virtual_time(mapping.drain(&stream, function));
     let told = &report.discarded[0];
     assert!(discarded(&report).starts_with("12 RecordAgeExceeded "), "{}", discarded(&report));
-    assert!(told.message["responseContext"].is_null());
+    assert!(told.document["responseContext"].is_null());
     assert!(deliveries(&report, &stream).ends_with(" 3"));
 
     // Too old before the mapping came to it: never delivered, and counted as one invocation all the same.
@@ -311,11 +311,42 @@ fn a_lost_checkpoint_brings_delivered_records_again() {
 
 #[test]
 fn the_message_of_a_discarded_batch_tells_where_its_records_are() {
-    let told = |function: &dyn Fn(Invocation) -> Ended| -> Value {
+    let told = |function: &dyn Fn(Invocation) -> Ended| {
         let report = in_virtual_time(mapping(3, false).drain(&stream("12"), async |invocation| function(invocation)));
-        report.discarded[0].message.clone()
+        report.discarded[0].clone()
     };
     let partial = told(&|invocation| reported(&identifiers(&invocation, "1")));
-    insta::assert_json_snapshot!("on_failure", partial);
-    assert_eq!(told(&|_| Ended::Error)["responseContext"]["functionError"], "Unhandled");
+    insta::assert_json_snapshot!("on_failure", partial.document);
+    assert_eq!((partial.key, &partial.document["payload"]), (None, &Value::Null));
+    assert_eq!(told(&|_| Ended::Error).document["responseContext"]["functionError"], "Unhandled");
+}
+
+#[test]
+fn the_object_of_a_discarded_batch_holds_the_whole_event_besides() {
+    let discarded = |on_failure: OnFailure| {
+        let mapping = Mapping { on_failure, ..mapping(0, true) };
+        let mut stream = stream("123");
+        // In a batch of its own, a minute later.
+        stream.put("key", b"4", Duration::from_mins(1));
+        in_virtual_time(mapping.drain(&stream, reports("24"))).discarded
+    };
+    let messages = discarded(OnFailure::Message);
+    for form in [Payload::Captured, Payload::Documented] {
+        let objects = discarded(OnFailure::Object(form));
+        assert_eq!(objects.len(), 2);
+        for (object, message) in objects.iter().zip(&messages) {
+            let mut document = object.document.clone();
+            let payload = document.as_object_mut().expect("an object").remove("payload").expect("the event");
+            assert_eq!(document, message.document, "all that a message says");
+            let event: Value = match form {
+                Payload::Captured => payload,
+                Payload::Documented => serde_json::from_str(payload.as_str().expect("a text")).expect("JSON"),
+            };
+            let record: Value = serde_json::from_str(&object.records[0].json).expect("JSON");
+            assert_eq!(event, json!({"Records": [record]}));
+        }
+        let keys: Vec<&str> = objects.iter().filter_map(|object| object.key.as_deref()).collect();
+        insta::assert_json_snapshot!("on_failure_keys", keys);
+        assert!(keys.is_sorted(), "by shard and time");
+    }
 }

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::stage::{Stage, event};
+use crate::stage::{Bucket, Lying, Stage, event, given_up};
+use crate::support::kinesis::{Ended, OnFailure, Payload, Stream};
 use crate::support::moto::Moto;
-use crate::support::stream::record;
 use crate::support::turnstile::{Stop, Turnstile};
 
 const LETTERS: usize = 12;
@@ -19,8 +19,10 @@ async fn filled(moto: &Moto, name: &str) -> Stage {
     stage
 }
 
-async fn keys(stage: &Stage) -> BTreeSet<String> {
-    stage.lying().await.into_iter().map(|record| record.key).collect()
+/// Whose changes lie in the stream.
+async fn contacts(stage: &Stage) -> BTreeSet<String> {
+    let of = |record: &Lying| record.json()["contact"]["id"].as_str().expect("an id").to_owned();
+    stage.lying().await.iter().map(of).collect()
 }
 
 /// Kills the tool at one of its calls; then what is in neither place is lost.
@@ -29,14 +31,14 @@ async fn killed(stage: Stage, stop: Stop) {
     let mut tool = stage.spawn(&turnstile.url, &["replay", "--hide", "1"]);
     turnstile.stopped().await;
     tool.kill().await.expect("killed");
-    let (back, waiting) = (keys(&stage).await.len() as u64, stage.waiting().await);
+    let (back, waiting) = (contacts(&stage).await.len() as u64, stage.waiting().await);
     assert!(back + waiting >= LETTERS as u64, "{stop:?}: {back} back, {waiting} waiting");
     // Hidden messages come back after a second; until then there is nothing to do.
     while stage.waiting().await > 0 {
         let ran = stage.admin(&["replay", "--hide", "1"]).await;
         assert_eq!(ran.code, Some(0), "{stop:?}: {ran:?}");
     }
-    assert_eq!(keys(&stage).await.len(), LETTERS, "{stop:?}");
+    assert_eq!(contacts(&stage).await.len(), LETTERS, "{stop:?}");
 }
 
 #[tokio::test]
@@ -63,42 +65,36 @@ async fn a_replay_that_is_killed_at_any_of_its_calls_loses_nothing() {
 #[tokio::test]
 async fn a_replay_of_whole_events_that_is_killed_at_any_of_its_calls_loses_nothing() {
     let moto = Moto::start().await;
-    let s3 = aws_sdk_s3::Client::new(&moto.config());
-    let filled = async |bucket: &str| {
-        let stage = Stage::new(&moto, bucket).await;
-        let place = aws_sdk_s3::types::CreateBucketConfiguration::builder()
-            .location_constraint(aws_sdk_s3::types::BucketLocationConstraint::EuWest1)
-            .build();
-        s3.create_bucket().bucket(bucket).create_bucket_configuration(place).send().await.expect("a bucket");
-        for at in 0..2 {
-            let ids = [2 * at, 2 * at + 1].map(|at| format!("c-{at}"));
-            let of = |(at, id): (usize, &String)| record(0, at, id, event(id).to_string().as_bytes());
-            let document = json!({"KinesisBatchInfo": {"shardId": format!("shardId-{at:012}"),
-                    "startSequenceNumber": "1", "endSequenceNumber": "2", "batchSize": 2, "streamArn": stage.stream},
-                "payload": {"Records": ids.iter().enumerate().map(of).collect::<Vec<_>>()}});
-            let body = document.to_string().into_bytes().into();
-            s3.put_object().bucket(bucket).key(format!("{at}")).body(body).send().await.expect("an object");
+    let filled = async |name: &str| {
+        let stage = Stage::new(&moto, name).await;
+        let bucket = Bucket::new(&moto, name).await;
+        let mut stream = Stream::named(&stage.consumer(), 1);
+        for at in 0..4 {
+            let id = format!("c-{at}");
+            stream.put("key", event(&id).to_string().as_bytes(), Duration::ZERO);
         }
-        stage
+        let objects = given_up(&stream, 2, OnFailure::Object(Payload::Captured), async |_| Ended::Error).await;
+        assert_eq!(objects.len(), 2);
+        bucket.put(&objects).await;
+        (stage, bucket)
     };
-    let stage = filled("undisturbed").await;
+    let (stage, _) = filled("undisturbed").await;
     let turnstile = Turnstile::start(&stage.url, None).await;
     let output = stage.command(&turnstile.url, &["replay", "--s3", "s3://undisturbed"]).output().await.expect("runs");
     assert!(output.status.success(), "{output:?}");
     for at in 1..=turnstile.calls() {
         for reaches in [false, true] {
-            let bucket = format!("killed-{at}-{reaches}");
-            let stage = filled(&bucket).await;
+            let name = format!("killed-{at}-{reaches}");
+            let (stage, bucket) = filled(&name).await;
             let turnstile = Turnstile::start(&stage.url, Some(Stop { at, reaches })).await;
-            let location = format!("s3://{bucket}");
+            let location = format!("s3://{name}");
             let arguments = ["replay", "--s3", location.as_str()];
             let mut tool = stage.spawn(&turnstile.url, &arguments);
             turnstile.stopped().await;
             tool.kill().await.expect("killed");
             let ran = stage.admin(&arguments).await;
-            assert_eq!((ran.code, keys(&stage).await.len()), (Some(0), 4), "{at} {reaches}: {ran:?}");
-            let left = s3.list_objects_v2().bucket(&bucket).send().await.expect("a list");
-            assert!(left.contents().is_empty(), "{at} {reaches}");
+            assert_eq!((ran.code, contacts(&stage).await.len()), (Some(0), 4), "{at} {reaches}: {ran:?}");
+            assert!(bucket.is_empty().await, "{at} {reaches}");
         }
     }
 }

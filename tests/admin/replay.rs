@@ -1,9 +1,12 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, ago, event};
+use crate::stage::{Bucket, Stage, ago, event, given_up};
 use crate::support::harness::{Logs, Mocks};
+use crate::support::kinesis::{Ended, Invocation, OnFailure, Payload, Stream};
 use crate::support::moto::Moto;
-use crate::support::stream::{failures, invoke, record};
+use crate::support::stream::{failures, invoke, record, sequence_number};
 
 #[tokio::test]
 async fn a_dead_letter_goes_back_marked_under_its_key_and_is_deleted() {
@@ -160,29 +163,23 @@ async fn data_that_did_not_fit_a_message_is_fetched_from_the_stream() {
     assert_eq!(stage.visible().await, 2, "what cannot be put back is kept");
 }
 
-/// What the mapping leaves of a batch in an SQS queue.
-fn given_up(stage: &Stage, shard: &str, first: &str, last: &str, count: usize) -> Value {
-    json!({
-        "requestContext": {"requestId": "r", "functionArn": "arn", "condition": "RetryAttemptsExhausted",
-            "approximateInvokeCount": 3},
-        "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
-        "version": "1.0", "timestamp": ago(60),
-        "KinesisBatchInfo": {"shardId": shard, "startSequenceNumber": first, "endSequenceNumber": last,
-            "approximateArrivalOfFirstRecord": ago(90), "approximateArrivalOfLastRecord": ago(80), "batchSize": count,
-            "streamArn": format!("{}/consumer/fast:1763633700", stage.stream)},
-    })
-}
-
 #[tokio::test]
 async fn a_batch_that_the_mapping_gave_up_is_fetched_from_the_stream_to_its_exact_end() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "ranges").await;
-    let mut places = Vec::new();
     for at in 0..6 {
-        places.push(stage.put("same-shard", event(&format!("c-{at}")).to_string().as_bytes()).await);
+        stage.put("same-shard", event(&format!("c-{at}")).to_string().as_bytes()).await;
     }
-    let (shard, _) = &places[0];
-    stage.send(&given_up(&stage, shard, &places[1].1, &places[3].1, 3)).await;
+    // Of the first four records three are given up, and of the last two the first.
+    let stream = Stream::read(&stage.kinesis, &stage.consumer()).await;
+    let fails = async |invocation: Invocation| {
+        let bad = invocation.records.iter().find(|record| matches!(record.at, 1 | 4));
+        let bad = bad.map(|record| json!({"itemIdentifier": record.sequence_number}));
+        Ended::Answer(json!({"batchItemFailures": bad.as_slice()}))
+    };
+    let given_up = given_up(&stream, 4, OnFailure::Message, fails).await;
+    assert_eq!(given_up.iter().map(|batch| batch.records.len()).collect::<Vec<_>>(), [3, 2]);
+    stage.send(&given_up[0].document).await;
     let ran = stage.admin(&["replay"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "3 changes put back, 1 message deleted\n"), "{ran:?}");
     let back: Vec<Value> = stage.lying().await.iter().map(crate::stage::Lying::json).collect();
@@ -190,7 +187,9 @@ async fn a_batch_that_the_mapping_gave_up_is_fetched_from_the_stream_to_its_exac
     assert_eq!(ids, ["c-1", "c-2", "c-3"], "in their order, though they share a key");
     assert!(back[6..].iter().all(|event| event["replay"] == true));
 
-    stage.send(&given_up(&stage, shard, &places[4].1, "999999", 9)).await;
+    let mut torn = given_up[1].document.clone();
+    torn["KinesisBatchInfo"]["endSequenceNumber"] = "999999".into();
+    stage.send(&torn).await;
     let ran = stage.admin(&["replay", "--contact", "c-4", "--json"]).await;
     let told = ran.json();
     assert_eq!((ran.code, &told["put_back"], &told["deleted"]), (Some(1), &json!(1), &json!(0)), "{told}");
@@ -198,35 +197,27 @@ async fn a_batch_that_the_mapping_gave_up_is_fetched_from_the_stream_to_its_exac
 }
 
 #[tokio::test]
-async fn whole_events_in_a_bucket_go_back_in_both_of_their_forms() {
+async fn whole_events_in_a_bucket_go_back_in_both_of_their_forms_though_the_stream_has_forgotten_them() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "bucket").await;
-    let s3 = aws_sdk_s3::Client::new(&moto.config());
-    let place = aws_sdk_s3::types::CreateBucketConfiguration::builder()
-        .location_constraint(aws_sdk_s3::types::BucketLocationConstraint::EuWest1)
-        .build();
-    s3.create_bucket().bucket("failed").create_bucket_configuration(place).send().await.expect("a bucket");
-    let payload = |first: usize, ids: [&str; 2]| {
-        let of = |(at, id): (usize, &&str)| record(0, first + at, id, event(id).to_string().as_bytes());
-        json!({"Records": ids.iter().enumerate().map(of).collect::<Vec<_>>()})
-    };
-    for (name, payload) in
-        [("object", payload(0, ["c-1", "c-2"])), ("text", Value::from(payload(2, ["c-3", "c-4"]).to_string()))]
-    {
-        let mut document = given_up(&stage, "shardId-000000000000", "1", "2", 2);
-        document["payload"] = payload;
-        let key = format!("aws/lambda/mapping/shardId-000000000000/2026/11/20/{name}");
-        let body = document.to_string().into_bytes().into();
-        s3.put_object().bucket("failed").key(key).body(body).send().await.expect("an object");
+    let bucket = Bucket::new(&moto, "failed").await;
+    for (shard, form, ids) in [(0, Payload::Captured, ["c-1", "c-2"]), (1, Payload::Documented, ["c-3", "c-4"])] {
+        let mut stream = Stream::named(&stage.consumer(), 2);
+        for (at, id) in ids.into_iter().enumerate() {
+            let number = sequence_number(shard, at);
+            stream.append(shard, &number, id, event(id).to_string().as_bytes(), Duration::ZERO);
+        }
+        bucket.put(&given_up(&stream, 2, OnFailure::Object(form), async |_| Ended::Error).await).await;
     }
     let ran = stage.admin(&["replay", "--s3", "s3://failed/aws/lambda/", "--contact", "c-1"]).await;
     assert_eq!(ran.out, "1 change put back, 0 objects deleted, 3 left out by the filters\n", "{ran:?}");
     let ran = stage.admin(&["replay", "--s3", "s3://failed/aws/lambda/"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "4 changes put back, 2 objects deleted\n"), "{ran:?}");
-    let left = s3.list_objects_v2().bucket("failed").send().await.expect("a list");
-    assert!(left.contents().is_empty());
-    let mut keys: Vec<String> = stage.lying().await.into_iter().map(|record| record.key).collect();
-    keys.sort();
+    assert!(bucket.is_empty().await);
+    let mut lying = stage.lying().await;
+    assert!(lying.iter().all(|record| record.json()["replay"] == true));
+    lying.sort();
+    let keys: Vec<&str> = lying.iter().map(|record| &*record.key).collect();
     assert_eq!(keys, ["c-1", "c-1", "c-2", "c-3", "c-4"]);
 }
 

@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::process::{Child, Command};
 
 use crate::support::harness;
+use crate::support::kinesis::{Discarded, Ended, Invocation, Mapping, OnFailure, Stream};
 use crate::support::moto::Moto;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
@@ -146,6 +147,11 @@ impl Stage {
         found
     }
 
+    /// The name of a consumer of the stream: messages and objects of a mapping with enhanced fan-out carry it.
+    pub(crate) fn consumer(&self) -> String {
+        format!("{}/consumer/fast:1763633700", self.stream)
+    }
+
     /// A dead letter of ours about this data.
     pub(crate) fn letter(&self, contact: &str, data: &[u8]) -> Value {
         json!({
@@ -159,6 +165,49 @@ impl Stage {
                 "data": base64_simd::STANDARD.encode_to_string(data)},
             "rejected_at": "2026-11-20T10:15:01Z",
         })
+    }
+}
+
+/// What the simulated mapping leaves of a stream that it reads in batches of this size: what the function gives back, and
+/// whole batches where it fails, are given up at once.
+pub(crate) async fn given_up(
+    stream: &Stream,
+    batch_size: usize,
+    on_failure: OnFailure,
+    function: impl AsyncFn(Invocation) -> Ended,
+) -> Vec<Discarded> {
+    let mapping = Mapping { batch_size, on_failure, max_retries: Some(0), bisect: false, ..Mapping::default() };
+    mapping.drain(stream, function).await.discarded
+}
+
+/// A bucket for what the mapping gives up.
+pub(crate) struct Bucket {
+    s3: aws_sdk_s3::Client,
+    name: String,
+}
+
+impl Bucket {
+    pub(crate) async fn new(moto: &Moto, name: &str) -> Self {
+        let s3 = aws_sdk_s3::Client::new(&moto.config());
+        let place = aws_sdk_s3::types::CreateBucketConfiguration::builder()
+            .location_constraint(aws_sdk_s3::types::BucketLocationConstraint::EuWest1)
+            .build();
+        s3.create_bucket().bucket(name).create_bucket_configuration(place).send().await.expect("a bucket");
+        Self { s3, name: name.to_owned() }
+    }
+
+    /// Puts them where the mapping would.
+    pub(crate) async fn put(&self, discarded: &[Discarded]) {
+        for Discarded { document, key, .. } in discarded {
+            let body = document.to_string().into_bytes().into();
+            let key = key.as_deref().expect("an object has a key");
+            self.s3.put_object().bucket(&self.name).key(key).body(body).send().await.expect("an object");
+        }
+    }
+
+    pub(crate) async fn is_empty(&self) -> bool {
+        let left = self.s3.list_objects_v2().bucket(&self.name).send().await.expect("a list");
+        left.contents().is_empty()
     }
 }
 

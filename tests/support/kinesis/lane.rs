@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::{Batch, Ended, Next, Verdict, follow, judge};
 use super::mapping::{Broken, Delivery, Invocation, Mapping, Run};
-use super::on_failure::{Condition, Discarded};
+use super::on_failure::{Condition, Discarding};
 use super::stream::Record;
 
 /// `{"Records":[` and `]}`.
@@ -152,8 +152,14 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
     }
 
     fn discard(&self, batch: Batch, condition: Condition, last: Option<&Ended>) {
-        let discarded = Discarded::new(batch, condition, last, self.run.started.elapsed());
-        self.run.report.borrow_mut().discarded.push(discarded);
+        let mut report = self.run.report.borrow_mut();
+        let discarding = Discarding {
+            on_failure: self.mapping.on_failure,
+            stream_arn: &self.run.stream_arn,
+            now: self.run.started.elapsed(),
+            earlier: report.discarded.len(),
+        };
+        report.discarded.push(discarding.discarded(batch, condition, last));
     }
 
     async fn back_off(&self) {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::batch::Ended;
 use super::lane::Lane;
-use super::on_failure::Discarded;
+use super::on_failure::{Discarded, OnFailure};
 use super::stream::{Record, Stream, spread};
 
 /// An event source mapping. The default is that of `template.yaml`, but for smaller batches, no window, and no age at which
@@ -30,6 +30,7 @@ pub struct Mapping {
     /// `None`: none is too old.
     pub max_age: Option<Duration>,
     pub bisect: bool,
+    pub on_failure: OnFailure,
     /// `ReportBatchItemFailures`. Without it every answer is a full success.
     pub report_failures: bool,
     /// The longest event.
@@ -63,6 +64,7 @@ impl Default for Mapping {
             max_retries: None,
             max_age: None,
             bisect: true,
+            on_failure: OnFailure::Message,
             report_failures: true,
             payload: 6 * 1024 * 1024,
             backoff: (Duration::from_millis(214), Duration::from_mins(1)),
@@ -133,6 +135,7 @@ impl Report {
 pub(super) struct Run<F> {
     pub(super) function: F,
     pub(super) started: Instant,
+    pub(super) stream_arn: String,
     pub(super) report: RefCell<Report>,
     pub(super) random: RefCell<fastrand::Rng>,
     invocations: Cell<u64>,
@@ -151,6 +154,7 @@ impl Mapping {
         let run = Run {
             function,
             started: Instant::now(),
+            stream_arn: stream.arn.clone(),
             report: RefCell::default(),
             random: RefCell::new(fastrand::Rng::with_seed(self.seed)),
             invocations: Cell::new(0),

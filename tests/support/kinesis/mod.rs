@@ -10,9 +10,10 @@ mod batch;
 mod lane;
 mod mapping;
 mod on_failure;
+mod poll;
 mod stream;
 
 pub use batch::Ended;
 pub use mapping::{Broken, Delivery, Invocation, Mapping, Report};
-pub use on_failure::{Condition, Discarded};
+pub use on_failure::{Condition, Discarded, OnFailure, Payload};
 pub use stream::{Record, Stream};

@@ -26,12 +26,18 @@ pub struct Record {
 /// A stream: records by shard, in order.
 #[derive(Clone, Debug)]
 pub struct Stream {
+    /// Of the stream, or of its consumer with enhanced fan-out, as records and messages carry it.
+    pub arn: String,
     pub shards: Vec<Vec<Arc<Record>>>,
 }
 
 impl Stream {
     pub fn new(shards: usize) -> Self {
-        Self { shards: vec![Vec::new(); shards] }
+        Self::named(stream::ARN, shards)
+    }
+
+    pub fn named(arn: &str, shards: usize) -> Self {
+        Self { arn: arn.to_owned(), shards: vec![Vec::new(); shards] }
     }
 
     /// Puts a record into the shard of its key.
@@ -54,7 +60,8 @@ impl Stream {
     /// Puts a record that has its shard and number already.
     pub fn append(&mut self, shard: usize, number: &str, partition_key: &str, data: &[u8], arrives: Duration) {
         let at = self.shards[shard].len();
-        let json = event_record(shard, number, partition_key, data, arrives).to_string();
+        let mut json = event_record(shard, number, partition_key, data, arrives);
+        json["eventSourceARN"] = self.arn.as_str().into();
         let record = Record {
             shard,
             at,
@@ -62,7 +69,7 @@ impl Stream {
             partition_key: partition_key.to_owned(),
             data: data.to_vec(),
             arrives,
-            json,
+            json: json.to_string(),
         };
         self.shards[shard].push(Arc::new(record));
     }
