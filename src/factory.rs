@@ -146,9 +146,7 @@ impl Factory {
         let settings = layers(environment, &text)?.settings(&self.destinations())?;
         let plant = Plant::new(self.with_function(&environment.function), environment.preset, &settings, aws)?;
         let wired = plant.wire(&settings, &[]);
-        if !settings.pipeline.dry_run {
-            plant.tools.prefetch_secrets();
-        }
+        plant.tools.prefetch_secrets();
         let pipeline = plant.pipeline(&settings, &wired);
         let watch = Watch::new(environment, ssm, plant, wired, settings, text);
         Ok(Handler::new(Current::watched(pipeline, watch)))

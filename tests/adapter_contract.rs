@@ -43,6 +43,7 @@ macro_rules! every_system {
             trouble::a_used_up_quota_stops_the_destination
             trouble::a_write_whose_answer_is_lost_is_repeated_without_harm
             trouble::too_many_calls_at_a_time_slow_down
+            writes::a_dry_run_looks_and_changes_nothing
             writes::a_full_batch_takes_the_calls_that_the_limits_tell
             writes::an_empty_payload_hurts_nobody
             writes::contacts_are_told_apart_without_regard_to_letter_case

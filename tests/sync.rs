@@ -21,6 +21,15 @@ fn customer(id: &str, fields: Value) -> Value {
     change("create", id, "customer", fields)
 }
 
+/// Both systems keep the version of what was written.
+const VERSIONS_KEPT: &str = "[salesforce]\nversion_field = \"Version__c\"\n[hubspot]\nversion_property = \"version\"";
+
+fn versioned(mut change: Value, version: u64, replay: bool) -> Value {
+    change["version"] = version.into();
+    change["replay"] = replay.into();
+    change
+}
+
 fn people(range: std::ops::Range<usize>, make: fn(&str, Value) -> Value) -> Vec<Value> {
     let fields =
         |at: usize| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
@@ -191,13 +200,7 @@ async fn an_older_change_that_is_replayed_does_not_overwrite_a_newer_one() {
     let mocks = Mocks::start_with(|_| {}, |_| {}).await;
     mocks.hubspot.create_property("version");
     let logs = Logs::listen();
-    let document = "[salesforce]\nversion_field = \"Version__c\"\n[hubspot]\nversion_property = \"version\"";
-    let handler = mocks.handler(Preset::Test, document);
-    let versioned = |mut change: Value, version: u64, replay: bool| {
-        change["version"] = version.into();
-        change["replay"] = replay.into();
-        change
-    };
+    let handler = mocks.handler(Preset::Test, VERSIONS_KEPT);
     let make = |last_name: &str, version: u64, replay: bool| {
         let fields = || json!({"last_name": last_name, "company": "Acme"});
         [versioned(lead("c-1", fields()), version, replay), versioned(customer("c-2", fields()), version, replay)]
@@ -210,6 +213,54 @@ async fn an_older_change_that_is_replayed_does_not_overwrite_a_newer_one() {
     invoke(&handler, &batch(&make("Newer", 8, true)), "r").await;
     assert_eq!(mocks.salesforce.lead("c-1").expect("a lead")["LastName"], "Newer");
     assert_eq!(mocks.hubspot.contact("c-2").expect("a contact")["lastname"], "Newer");
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_a_run_would_come_to_and_writes_nothing() {
+    let mocks = Mocks::start_with(|_| {}, |_| {}).await;
+    mocks.hubspot.create_property("version");
+    let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
+    let held = ["c-1", "c-2"].map(|id| versioned(lead(id, fields()), 7, false));
+    let known = ["c-5", "c-6"].map(|id| versioned(customer(id, fields()), 7, false));
+    invoke(&mocks.handler(Preset::Test, VERSIONS_KEPT), &batch(&[held, known].concat()), "r").await;
+    let state = || (mocks.salesforce.leads(), mocks.hubspot.contacts());
+    let before = state();
+    let writes = || {
+        let of_hubspot = [HubSpotCall::Upsert, HubSpotCall::Archive].map(|call| mocks.hubspot.count(call));
+        let of_salesforce = [SalesforceCall::Upsert, SalesforceCall::Delete].map(|call| mocks.salesforce.count(call));
+        (of_hubspot, of_salesforce)
+    };
+    let written = writes();
+    let gone = |id: &str, kind: &str| change("delete", id, kind, json!({}));
+    let changes = [
+        versioned(lead("c-1", fields()), 6, true),
+        gone("c-2", "lead"),
+        gone("c-3", "lead"),
+        lead("c-4", fields()),
+        versioned(customer("c-5", fields()), 6, true),
+        gone("c-6", "customer"),
+        gone("c-7", "customer"),
+        customer("c-8", fields()),
+    ];
+    let logs = Logs::listen();
+    let document = format!("{VERSIONS_KEPT}\n[pipeline]\ndry_run = true");
+    let answer = invoke(&mocks.handler(Preset::Test, &document), &batch(&changes), "r").await;
+    assert!(failures(&answer).is_empty());
+    let fates = ["superseded STALE", "delivered DRY_RUN", "delivered ALREADY_GONE", "delivered DRY_RUN"];
+    assert_eq!(logs.fates(), [fates, fates].concat());
+    assert_eq!((state(), writes()), (before, written));
+    let lines = logs.lines();
+    let told = lines.iter().filter(|line| line["message"] == "dry run: not sent");
+    let mut told: Vec<_> = told
+        .map(|line| {
+            (line["destination"].clone(), line["operation"].clone(), line["records"].clone(), line["calls"].clone())
+        })
+        .map(|(destination, operation, records, calls)| format!("{destination} {operation} {records} {calls}"))
+        .collect();
+    told.sort_unstable();
+    let expected =
+        ["hubspot", "salesforce"].map(|name| ["delete", "upsert"].map(|word| format!("\"{name}\" \"{word}\" 1 1")));
+    assert_eq!(told, expected.concat(), "each call that was not made");
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
     let batch: Vec<&Payload> = payloads.iter().collect();
     let meter = Meter::default();
     for is_counted in [false, true] {
-        let call = Call { give_up_at: Instant::now() + Duration::from_mins(5), meter: &meter };
+        let call = Call { give_up_at: Instant::now() + Duration::from_mins(5), meter: &meter, dry_run: false };
         let mut upsert = pin!(adapter.upsert(&batch, call));
         let mut now = Part::UntilSent;
         let reply = poll_fn(|context| {

@@ -214,7 +214,7 @@ mod tests {
         let http = Http::new(client().expect("a client"), vec!["127.0.0.1".to_owned()], Duration::from_secs(1));
         let request = http.client().get("http://127.0.0.1:9/").build().expect("a request");
         let meter = crate::telemetry::Meter::default();
-        let call = Call { give_up_at: Instant::now() + SHORTEST_CALL / 2, meter: &meter };
+        let call = Call { give_up_at: Instant::now() + SHORTEST_CALL / 2, meter: &meter, dry_run: false };
         assert!(matches!(http.send(request, call).await, Err(HttpError::OutOfTime)));
         assert_eq!(meter.api_calls(), 0);
     }

@@ -65,7 +65,7 @@ pub struct Limits {
     pub upsert_calls: u32,
     /// Payloads in one [`Adapter::delete`].
     pub delete: usize,
-    /// API calls of one delete, guarded or not.
+    /// API calls of one delete, guarded or not; all but the last are look-ups.
     pub delete_calls: u32,
     /// The look-up of a delete, and of an upsert with guarded payloads.
     pub lookup: Lookup,
@@ -127,6 +127,9 @@ pub struct Call<'a> {
     pub give_up_at: Instant,
     /// Counts calls, errors and latencies, and takes what the system tells of its quota.
     pub meter: &'a Meter,
+    /// Do everything but the write: look up what has to be looked up before it, and answer [`Outcome::dry_run`] for
+    /// every payload that would be in it.
+    pub dry_run: bool,
 }
 
 /// The answer of one call: an outcome per payload, or one sentence about the whole call.
@@ -227,6 +230,20 @@ pub enum Outcome {
     /// Our settings or the account do not fit it: it fails, and comes again from the stream. Another try in between would
     /// come to the same. The adapter has told the operator.
     Failed(Code),
+}
+
+impl Outcome {
+    const DRY_RUN: Code = Code::new("DRY_RUN");
+
+    /// It would be written, were this not a dry run.
+    pub const fn dry_run() -> Self {
+        Self::Delivered(Some(Self::DRY_RUN))
+    }
+
+    /// Whether it is [`Self::dry_run`].
+    pub fn is_dry_run(&self) -> bool {
+        matches!(self, Self::Delivered(Some(code)) if *code == Self::DRY_RUN)
+    }
 }
 
 /// How a payload may succeed later.

@@ -10,8 +10,8 @@ use tracing::Instrument;
 use super::batch::Unit;
 use super::breaker::{LONGEST_ASKED, Pass, Permit};
 use super::rate_limit::{Need, Places};
-use super::{ApiDispatcher, Errand, Kind, Listener, Planned};
-use crate::adapters::{Call, CallError, Code, Limits, Outcome, Payload, Reply, SHORTEST_CALL, Stop};
+use super::{ApiDispatcher, DryRun, Errand, Kind};
+use crate::adapters::{Call, CallError, Code, Limits, Payload, Reply, SHORTEST_CALL, Stop};
 use crate::telemetry::traces;
 
 /// The pause after an answer that asks for less and does not say for how long.
@@ -32,20 +32,30 @@ pub(super) async fn call(
     mut unit: Unit,
     to_come: Option<usize>,
 ) -> Answered {
-    if let Some(listener) = &dispatcher.dry_run {
-        let reply = Ok(Ok(not_sent(dispatcher, listener, limits, &unit)));
-        return Answered { unit, reply };
+    let requests = Requests::of(&unit, limits);
+    let made = dispatcher.dry_run.as_ref().map_or(requests, |dry_run| dry_run.made(requests));
+    let reply = if made.in_all() == 0 {
+        Ok(Ok(DryRun::unasked(&unit)))
+    } else {
+        asked(dispatcher, errand, made.need(to_come), &mut unit).await
+    };
+    if let (Some(dry_run), Ok(reply)) = (&dispatcher.dry_run, &reply) {
+        dry_run.tell(dispatcher.adapter.destination(), &unit, reply, requests);
     }
+    Answered { unit, reply }
+}
+
+async fn asked(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit: &mut Unit) -> Result<Reply, Code> {
     let attempt = 1 + unit.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
     let span = traces::batch(dispatcher.adapter.destination(), unit.kind.name(), unit.jobs.len(), attempt);
-    let reply = reply(dispatcher, errand, need(&unit, limits, to_come), &unit).instrument(span.clone()).await;
+    let reply = reply(dispatcher, errand, need, unit).instrument(span.clone()).await;
     if let Some(code) = code_of(&reply) {
         traces::failed(&span, code);
     }
     if reply.is_ok() {
         unit.jobs.iter_mut().for_each(|job| job.calls += 1);
     }
-    Answered { unit, reply }
+    reply
 }
 
 /// Why a call came to nothing, if it did.
@@ -55,16 +65,6 @@ fn code_of(reply: &Result<Reply, Code>) -> Option<&Code> {
         Ok(Err(error)) => Some(error.code()),
         Ok(Ok(_)) => None,
     }
-}
-
-fn not_sent(dispatcher: &ApiDispatcher, listener: &Listener, limits: Limits, unit: &Unit) -> Vec<Outcome> {
-    listener.tell(&Planned {
-        destination: dispatcher.adapter.destination(),
-        kind: unit.kind,
-        calls: requests(unit, limits),
-        jobs: &unit.jobs,
-    });
-    unit.jobs.iter().map(|_| Outcome::Delivered(Some(Code::new("DRY_RUN")))).collect()
 }
 
 /// Waits until a call may be made, or says why it may not.
@@ -105,7 +105,7 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit:
     let (places, pass) = admission(dispatcher, errand, need).await?;
     errand.meter.allow_calls(need.requests);
     let started = Instant::now();
-    let call = Call { give_up_at: errand.deadline, meter: errand.meter };
+    let call = Call { give_up_at: errand.deadline, meter: errand.meter, dry_run: dispatcher.dry_run.is_some() };
     let answer = match unit.kind {
         Kind::Upsert => adapter.upsert(&batch, call),
         Kind::Delete => adapter.delete(&batch, call),
@@ -119,20 +119,35 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit:
     Ok(reply)
 }
 
-/// The requests that the adapter will make of a unit.
-fn requests(unit: &Unit, limits: Limits) -> u32 {
-    match unit.kind {
-        Kind::Upsert => limits.upsert_calls + u32::from(unit.jobs.iter().any(|job| job.payload.guarded)),
-        // Its look-up brings the version along.
-        Kind::Delete => limits.delete_calls,
-    }
+/// The requests that the adapter makes of a unit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Requests {
+    pub(super) lookups: u32,
+    pub(super) writes: u32,
 }
 
-/// The requests of a unit, and of the calls after it.
-fn need(unit: &Unit, limits: Limits, to_come: Option<usize>) -> Need {
-    let requests = requests(unit, limits);
-    let calls = to_come.and_then(|calls| u32::try_from(calls + 1).ok());
-    Need { requests, in_all: calls.map_or(u32::MAX, |calls| calls.saturating_mul(requests)) }
+impl Requests {
+    fn of(unit: &Unit, limits: Limits) -> Self {
+        match unit.kind {
+            Kind::Upsert => {
+                let lookups = u32::from(unit.jobs.iter().any(|job| job.payload.guarded));
+                Self { lookups, writes: limits.upsert_calls }
+            }
+            // Its look-up brings the version along.
+            Kind::Delete => Self { lookups: limits.delete_calls.saturating_sub(1), writes: 1 },
+        }
+    }
+
+    pub(super) fn in_all(self) -> u32 {
+        self.lookups + self.writes
+    }
+
+    /// The same, and those of the calls after it.
+    fn need(self, to_come: Option<usize>) -> Need {
+        let requests = self.in_all();
+        let calls = to_come.and_then(|calls| u32::try_from(calls + 1).ok());
+        Need { requests, in_all: calls.map_or(u32::MAX, |calls| calls.saturating_mul(requests)) }
+    }
 }
 
 /// What an answer tells about the destination, whomever it was about.

@@ -1,51 +1,74 @@
-//! A dry run: everything but the calls, the look-ups before a delete or a guarded write among them. No credential is
-//! needed for it, and none is used.
+//! A dry run: everything but the writes. What would be looked up before a write is looked up, with the credentials that
+//! it takes; a preview leaves that out too.
 
 use std::fmt;
 use std::sync::Arc;
 
+use super::batch::Unit;
+use super::call::Requests;
 use super::{Job, Kind};
-use crate::adapters::Destination;
+use crate::adapters::{Destination, Outcome, Reply};
 
-/// A call that would be made.
+/// A write that would be made.
 #[derive(Clone, Copy, Debug)]
 pub struct Planned<'a> {
     /// To whom.
     pub destination: Destination,
     /// What it would do.
     pub kind: Kind,
-    /// The API calls that it would take, look-ups included.
+    /// The API calls that it would still take: with its look-up, where that was left out.
     pub calls: u32,
     /// What it would carry.
-    pub jobs: &'a [Job],
+    pub jobs: &'a [&'a Job],
 }
 
-/// Is told of every call that would be made.
+/// How a dry run goes.
 #[derive(Clone)]
-pub struct Listener(Arc<dyn Fn(&Planned<'_>) + Send + Sync>);
+pub struct DryRun {
+    looks_up: bool,
+    listen: Arc<dyn Fn(&Planned<'_>) + Send + Sync>,
+}
 
-impl Listener {
-    /// Tells `listen`.
-    pub fn new(listen: impl Fn(&Planned<'_>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(listen))
-    }
-
-    /// Writes a line for each call: how many records, and nothing of what they hold.
-    pub fn log() -> Self {
-        Self::new(|planned| {
+impl DryRun {
+    /// Looks up, and writes a line for each call that is not made: how many records, and nothing of what they hold.
+    pub fn logged() -> Self {
+        let log = |planned: &Planned<'_>| {
             let Planned { destination, kind, calls, jobs } = planned;
             let operation = kind.name();
             tracing::info!(%destination, operation, calls, records = jobs.len(), "dry run: not sent");
-        })
+        };
+        Self { looks_up: true, listen: Arc::new(log) }
     }
 
-    pub(super) fn tell(&self, planned: &Planned<'_>) {
-        (self.0)(planned);
+    /// Makes no call at all, so that no credential is needed and none used. `listen` is told of every write.
+    pub fn preview(listen: impl Fn(&Planned<'_>) + Send + Sync + 'static) -> Self {
+        Self { looks_up: false, listen: Arc::new(listen) }
+    }
+
+    /// What of `requests` is made.
+    pub(super) fn made(&self, requests: Requests) -> Requests {
+        Requests { lookups: if self.looks_up { requests.lookups } else { 0 }, writes: 0 }
+    }
+
+    /// Tells what of the unit would be written, going by the answer of its look-up.
+    pub(super) fn tell(&self, destination: Destination, unit: &Unit, reply: &Reply, requests: Requests) {
+        let Ok(outcomes) = reply else { return };
+        let jobs: Vec<&Job> =
+            unit.jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_dry_run()).map(|(job, _)| job).collect();
+        if !jobs.is_empty() {
+            let calls = requests.in_all() - self.made(requests).in_all();
+            (self.listen)(&Planned { destination, kind: unit.kind, calls, jobs: &jobs });
+        }
+    }
+
+    /// What becomes of a unit that there is nothing to ask about.
+    pub(super) fn unasked(unit: &Unit) -> Vec<Outcome> {
+        unit.jobs.iter().map(|_| Outcome::dry_run()).collect()
     }
 }
 
-impl fmt::Debug for Listener {
+impl fmt::Debug for DryRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Listener")
+        f.debug_struct("DryRun").field("looks_up", &self.looks_up).finish_non_exhaustive()
     }
 }

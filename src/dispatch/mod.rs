@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 pub use breaker::{Breaker, Pass, Permit};
 pub use concurrency::Concurrency;
-pub use dry_run::{Listener, Planned};
+pub use dry_run::{DryRun, Planned};
 pub use job::{Job, Kind};
 pub use rate_limit::{LeaseError, LeaseTable, Need, Places, RateLimiter};
 pub use retry::RetryPolicy;
@@ -44,8 +44,8 @@ pub struct ApiDispatcher {
     pub breaker: Arc<Breaker>,
     /// How many calls at once.
     pub concurrency: Arc<Concurrency>,
-    /// Do everything but the calls, which it is told of instead.
-    pub dry_run: Option<Listener>,
+    /// Do everything but the writes, which it is told of instead.
+    pub dry_run: Option<DryRun>,
 }
 
 /// What one invocation brings.

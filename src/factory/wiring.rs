@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::adapters::External;
 use crate::dispatch::settings::RateLimit;
-use crate::dispatch::{ApiDispatcher, Concurrency, Listener, RateLimiter, RetryPolicy};
+use crate::dispatch::{ApiDispatcher, Concurrency, DryRun, RateLimiter, RetryPolicy};
 use crate::pipeline::Connection;
 use crate::settings::Settings;
 use crate::transform::GuardMode;
@@ -39,7 +39,7 @@ impl Wired {
             breaker: of_section.map_or_else(Arc::default, |old| Arc::clone(&old.breaker)),
             concurrency: of_concurrency
                 .map_or_else(|| Arc::new(Concurrency::new(max_in_flight)), |old| Arc::clone(&old.concurrency)),
-            dry_run: settings.pipeline.dry_run.then(Listener::log),
+            dry_run: settings.pipeline.dry_run.then(DryRun::logged),
         };
         let guard = if keeps_versions { settings.guard.mode } else { GuardMode::Off };
         Self { connection: Connection { dispatcher, guard }, section, max_in_flight, rate_limit, share }

@@ -18,6 +18,7 @@ async fn is_caught(start: Start, lie: Lie) -> bool {
             Lie::AlwaysDelivered | Lie::BlamesRecords | Lie::TriesAgain => {
                 trouble::what_is_no_answer_acknowledges_and_rejects_nobody(&trial).await;
             }
+            Lie::WritesAnyway => writes::a_dry_run_looks_and_changes_nothing(&trial).await,
             Lie::HidesPauses => trouble::a_pause_that_the_system_asks_for_is_told(&trial).await,
             Lie::TakesTooMuch => writes::a_full_batch_takes_the_calls_that_the_limits_tell(&trial).await,
             Lie::FoldsBackwards => transforms::folded_changes_leave_what_one_after_the_other_would(&trial).await,
@@ -36,6 +37,7 @@ async fn every_lie_is_caught() {
             Lie::BlamesRecords,
             Lie::TriesAgain,
             Lie::HidesPauses,
+            Lie::WritesAnyway,
             Lie::TakesTooMuch,
             Lie::FoldsBackwards,
         ] {

@@ -48,8 +48,15 @@ impl Trial {
         self.adapter.delete(&batch, self.call(LONG)).await
     }
 
+    /// What a dry run would write and delete.
+    pub async fn dry_run(&self, written: &[Payload], deleted: &[Payload]) -> [Reply; 2] {
+        let call = Call { dry_run: true, ..self.call(LONG) };
+        let (written, deleted): (Vec<_>, Vec<_>) = (written.iter().collect(), deleted.iter().collect());
+        [self.adapter.upsert(&written, call).await, self.adapter.delete(&deleted, call).await]
+    }
+
     fn call(&self, time: Duration) -> Call<'_> {
-        Call { give_up_at: Instant::now() + time, meter: &self.meter }
+        Call { give_up_at: Instant::now() + time, meter: &self.meter, dry_run: false }
     }
 
     /// Payloads of the newcomers with these numbers.

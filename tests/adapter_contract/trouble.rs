@@ -102,7 +102,7 @@ pub async fn no_call_is_made_to_a_host_that_is_not_allowed(trial: &Trial) {
     let astray = trial.system.astray().expect("a system with hosts");
     let people = trial.people(1..=2);
     let batch: Vec<&Payload> = people.iter().collect();
-    let call = Call { give_up_at: Instant::now() + Duration::from_mins(1), meter: &trial.meter };
+    let call = Call { give_up_at: Instant::now() + Duration::from_mins(1), meter: &trial.meter, dry_run: false };
     for reply in [astray.upsert(&batch, call).await, astray.delete(&batch, call).await] {
         assert!(stops(&reply, Cause::Configuration), "{:?}", words(&reply));
     }

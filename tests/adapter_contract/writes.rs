@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
 
+use contact_sync::adapters::Outcome;
 use contact_sync::contact::Field;
 
 use crate::support::words::{deletion, id, words};
@@ -54,6 +55,24 @@ pub async fn a_full_batch_takes_the_calls_that_the_limits_tell(trial: &Trial) {
     assert_eq!(words(&reply), vec!["delivered"; limits.delete]);
     assert!(calls <= limits.delete_calls as usize, "{calls} calls");
     assert_eq!(trial.held().len(), limits.upsert + 1 - limits.delete);
+}
+
+pub async fn a_dry_run_looks_and_changes_nothing(trial: &Trial) {
+    trial.upsert(&trial.people(1..=2)).await.expect("written");
+    let records = trial.system.records();
+    let mut people = trial.people(1..=3);
+    people[0].guarded = true;
+    let [written, deleted] = trial.dry_run(&people, &["C-2", "C-9"].map(deletion)).await;
+    let written = written.expect("outcomes");
+    assert!(written.len() == 3 && written.iter().all(Outcome::is_dry_run), "{written:?}");
+    let deleted = deleted.expect("outcomes");
+    assert_eq!(
+        deleted.iter().map(Outcome::is_dry_run).collect::<Vec<_>>(),
+        [true, false],
+        "nobody is C-9: {deleted:?}"
+    );
+    assert!(matches!(&deleted[1], Outcome::Delivered(Some(_))), "{deleted:?}");
+    assert_eq!(trial.system.records(), records);
 }
 
 pub async fn an_empty_payload_hurts_nobody(trial: &Trial) {

@@ -78,19 +78,6 @@ async fn an_invocation_that_comes_meanwhile_waits_for_the_same_call() {
 }
 
 #[tokio::test]
-async fn a_dry_run_reads_no_secret() {
-    let mocks = Mocks::start().await;
-    let (aws, _server, handler) = function(&mocks, "[pipeline]\ndry_run = true", |_| {}).await;
-    for _ in 0..3 {
-        assert!(failures(&invoke(&handler, &both(), "r").await).is_empty());
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-    }
-    assert_eq!(aws.state().calls, [""; 0]);
-}
-
-#[tokio::test]
 async fn a_call_at_the_start_that_gets_no_answer_is_made_again_when_a_secret_is_needed() {
     let mocks = Mocks::start().await;
     let (aws, _server, handler) = function(&mocks, "", |state| state.hangs.push("BatchGetSecretValue")).await;

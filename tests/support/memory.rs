@@ -98,7 +98,6 @@ impl Memory {
         Self::named(NAME, seed, faults)
     }
 
-    /// One of several.
     /// The system as a factory opens it, with a budget and waits that fit virtual time.
     pub fn external(self: &Arc<Self>, max_attempts: u32) -> External {
         External {
@@ -197,7 +196,13 @@ impl Memory {
         call.meter.api_call(latency, false);
         let (hangs, reply) = {
             let mut state = self.lock();
-            let reply = if state.is_away(self.started.elapsed()) { Err(gone()) } else { state.answer(batch, write) };
+            let reply = if state.is_away(self.started.elapsed()) {
+                Err(gone())
+            } else if call.dry_run {
+                Ok(batch.iter().map(|payload| state.look_at(payload)).collect())
+            } else {
+                state.answer(batch, write)
+            };
             let percent = state.faults.hanging;
             (state.strikes(percent), reply)
         };
@@ -265,6 +270,18 @@ impl State {
         }
     }
 
+    /// What a dry run finds.
+    fn look_at(&self, payload: &Payload) -> Outcome {
+        if payload.body.is_none() && !self.records.contains_key(payload.id.key()) {
+            return Outcome::Delivered(Some(Code::new("ALREADY_GONE")));
+        }
+        if self.is_stale(payload) { Outcome::Stale } else { Outcome::dry_run() }
+    }
+
+    fn is_stale(&self, payload: &Payload) -> bool {
+        payload.guarded && self.versions.get(payload.id.key()) > Some(&payload.version)
+    }
+
     fn answer(&mut self, batch: &[&Payload], write: fn(&mut Self, &Payload)) -> Reply {
         let faults = self.faults;
         if let Some(error) = self.error.take() {
@@ -299,7 +316,7 @@ impl State {
                 outcome
             } else if holds(payload, POISON) || self.strikes(faults.slandered) {
                 Outcome::Rejected(Rejection::new(Code::new("POISON"), "refused"))
-            } else if payload.guarded && self.versions.get(payload.id.key()) > Some(&payload.version) {
+            } else if self.is_stale(payload) {
                 Outcome::Stale
             } else if self.fails(payload) || self.strikes(faults.row) {
                 let how = if self.random.bool() { Again::Same } else { Again::Halved };

@@ -76,7 +76,7 @@ impl Org {
     }
 
     pub fn call(&self) -> Call<'_> {
-        Call { give_up_at: Instant::now() + LONG, meter: &self.meter }
+        Call { give_up_at: Instant::now() + LONG, meter: &self.meter, dry_run: false }
     }
 
     /// Asserts that our side of the conversation was without fault.

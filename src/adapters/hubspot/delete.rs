@@ -30,7 +30,9 @@ impl HubSpot {
                 }
             });
         }
-        if !records.is_empty() {
+        if call.dry_run {
+            records.values().flatten().for_each(|index| outcomes[*index] = Some(Outcome::dry_run()));
+        } else if !records.is_empty() {
             self.archive(&records, &mut outcomes, call).await?;
         }
         Ok(settle(outcomes))

@@ -22,7 +22,9 @@ impl HubSpot {
             }
         }
         let open = open(&outcomes);
-        if !open.is_empty() {
+        if call.dry_run {
+            open.iter().for_each(|index| outcomes[*index] = Some(Outcome::dry_run()));
+        } else if !open.is_empty() {
             let rows: Vec<_> = open.iter().map(|index| batch[*index]).collect();
             let written = self.write_all(rows, call).await.map_err(|error| from_part(error, &open))?;
             open.iter().zip(written).for_each(|(index, outcome)| outcomes[*index] = Some(outcome));

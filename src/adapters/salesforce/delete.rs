@@ -23,6 +23,10 @@ impl Salesforce {
                 records.extend(found.iter().map(|held| (at, held.id.as_str())));
             }
         }
+        if call.dry_run {
+            records.iter().for_each(|(at, _)| outcomes[*at] = Some(Outcome::dry_run()));
+            records.clear();
+        }
         for part in records.chunks(Settings::LARGEST_BATCH) {
             self.delete_part(part, batch, &mut outcomes, call).await?;
         }

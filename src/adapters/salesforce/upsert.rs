@@ -18,7 +18,9 @@ impl Salesforce {
                 bodies.push(body.get());
             }
         }
-        if !bodies.is_empty() {
+        if call.dry_run {
+            open.iter().for_each(|at| outcomes[*at] = Some(Outcome::dry_run()));
+        } else if !bodies.is_empty() {
             let Settings { api_version, sobject, external_id_field, .. } = &self.settings;
             let ask = Ask {
                 method: Method::PATCH,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use contact_sync::consume::Record;
-use contact_sync::dispatch::{Kind, Listener};
+use contact_sync::dispatch::{DryRun, Kind};
 use contact_sync::factory::{self, DESTINATIONS, Factory};
 use contact_sync::pipeline::Pipeline;
 use serde_json::value::RawValue;
@@ -66,11 +66,11 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
 async fn preview(mut pipeline: Pipeline, records: &[Record<'_>]) -> Report {
     let plan = Arc::new(Mutex::new(Plan::default()));
     let told = Arc::clone(&plan);
-    let listener = Listener::new(move |planned| {
+    let dry_run = DryRun::preview(move |planned| {
         told.lock().unwrap_or_else(PoisonError::into_inner).take(planned);
     });
     let connections = pipeline.connections.iter().cloned().map(|mut connection| {
-        connection.dispatcher.dry_run = Some(listener.clone());
+        connection.dispatcher.dry_run = Some(dry_run.clone());
         connection
     });
     pipeline.connections = connections.collect();

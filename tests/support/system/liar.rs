@@ -26,6 +26,8 @@ pub enum Lie {
     TriesAgain,
     /// Keeps to itself how long the system wants to be left alone.
     HidesPauses,
+    /// Writes in a dry run, and says that it did not.
+    WritesAnyway,
     /// Says that it takes more than the system does.
     TakesTooMuch,
     /// Lets the first change win.
@@ -117,6 +119,10 @@ impl Adapter for Liar {
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
         async move {
+            if call.dry_run && self.lie == Lie::WritesAnyway {
+                let call = Call { dry_run: false, ..call };
+                return self.adapter.upsert(batch, call).await.map(|outcomes| vec![Outcome::dry_run(); outcomes.len()]);
+            }
             let mut reply = self.adapter.upsert(batch, call).await;
             if self.lie == Lie::TriesAgain
                 && matches!(reply, Err(CallError::Retry { .. } | CallError::Throttled { .. }))
