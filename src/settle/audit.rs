@@ -24,12 +24,13 @@ struct Said<'a> {
     is_repeated: bool,
 }
 
-/// Writes the lines of the record that ended so, where `audit` asks for them.
+/// Writes the lines of the record that ended so, where `audit` asks for them. `at` says how it ended at a destination.
 pub(super) fn write(
     audit: Audit,
     destinations: &[Destination],
     entry: &Entry,
     fate: Fate,
+    at: impl Fn(&Row) -> Fate,
     record: Option<&Record<'_>>,
     change: Option<&ContactChange>,
 ) {
@@ -43,7 +44,7 @@ pub(super) fn write(
     }
     for row in &entry.rows {
         let destination = destinations.get(row.destination).map(|destination| destination.0);
-        line.write(destination, &Said::of_row(entry, row, fate));
+        line.write(destination, &Said::of_row(entry, row, at(row)));
     }
 }
 
@@ -108,6 +109,6 @@ impl<'a> Said<'a> {
         }
         let code = row.verdict.as_ref().map_or(Some("OUT_OF_TIME"), |verdict| verdict.code().map(Code::as_str));
         let is_repeated = matches!(row.verdict, Some(Verdict::Settled { .. }));
-        Self { fate: Fate::of_row(row, fate), code, attempts: row.attempts, is_repeated }
+        Self { fate, code, attempts: row.attempts, is_repeated }
     }
 }

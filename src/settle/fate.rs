@@ -38,11 +38,11 @@ impl Fate {
         }
     }
 
-    /// The fate of a record at one destination, where all of it ended as `whole`: a rejection that may come again, because
-    /// its record failed, is not the end of it.
-    pub(super) fn of_row(row: &Row, whole: Self) -> Self {
+    /// The fate of a record at one destination, where all of it ended as `whole`: a rejection that comes again with its
+    /// record, because that failed and the rejection has no letter, is not the end of it.
+    pub(super) fn of_row(row: &Row, whole: Self, has_letter: bool) -> Self {
         match row.verdict {
-            Some(Verdict::Rejected(..)) if whole == Self::Failed => Self::Failed,
+            Some(Verdict::Rejected(..)) if whole == Self::Failed && !has_letter => Self::Failed,
             ref verdict => Self::of_verdict(verdict.as_ref()),
         }
     }

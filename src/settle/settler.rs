@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::dead_letter::{DeadLetters, Letter};
 use super::fate::{Fate, count};
-use super::ledger::{Entry, Verdict};
+use super::ledger::{Entry, Row, Verdict};
 use super::settled_set::{Earlier, Ended, SettledSet};
 use super::{audit, dead_letter};
 use crate::adapters::Destination;
@@ -79,26 +79,26 @@ impl Settler {
         let mut fates: Vec<Fate> = batch.entries.iter().map(Fate::of_entry).collect();
         let letters = self.letters(batch, &fates);
         let stored = self.dead_letters.store(&letters, self.letters_until(until)).await;
-        let mut has_letter = HashSet::new();
+        let mut in_store = HashSet::new();
         for (letter, is_stored) in letters.iter().zip(stored) {
             if is_stored {
-                has_letter.insert((letter.position, letter.destination));
+                in_store.insert((letter.position, letter.destination));
             } else {
                 fates[letter.position] = Fate::Failed;
             }
         }
+        let name = |destination: usize| self.destinations.get(destination).copied();
+        let has_letter = |position, destination| in_store.contains(&(position, name(destination)));
         let is_forgotten = self.forget(batch, until).await;
         let mut state_errors = u64::from(!is_forgotten);
         // What is remembered now would keep the next invocation from sending, and so from seeing what has to be forgotten.
         if is_forgotten && fates.contains(&Fate::Failed) {
-            let name = |destination: usize| self.destinations.get(destination).copied();
-            let has_letter = |position, destination| has_letter.contains(&(position, name(destination)));
             let Batch { entries, changes, .. } = batch;
             let ended = Ended { entries, fates: &fates, changes, has_letter: &has_letter };
             state_errors += u64::from(!self.remember(batch.records, &ended, until).await);
         }
-        let dead_letters_stored = if self.dead_letters.has_queue() { has_letter.len() as u64 } else { 0 };
-        Settled { dead_letters_stored, state_errors, ..self.sum(batch, &fates) }
+        let dead_letters_stored = if self.dead_letters.has_queue() { in_store.len() as u64 } else { 0 };
+        Settled { dead_letters_stored, state_errors, ..self.sum(batch, &fates, has_letter) }
     }
 
     /// A queue that does not answer leaves the settled set its time: what was settled would be sent again.
@@ -108,7 +108,7 @@ impl Settler {
     }
 
     /// Counts the records and writes their lines.
-    fn sum(&self, batch: Batch<'_>, fates: &[Fate]) -> Settled {
+    fn sum(&self, batch: Batch<'_>, fates: &[Fate], has_letter: impl Fn(Position, usize) -> bool) -> Settled {
         let none = vec![Counts::default(); self.destinations.len()];
         let mut settled = Settled { by_destination: none, ..Settled::default() };
         for (position, (entry, fate)) in batch.entries.iter().zip(fates).enumerate() {
@@ -116,14 +116,15 @@ impl Settler {
             if *fate == Fate::Failed {
                 settled.failed.push(position);
             }
+            let at = |row: &Row| Fate::of_row(row, *fate, has_letter(position, row.destination));
             for row in &entry.rows {
                 if let Some(counts) = settled.by_destination.get_mut(row.destination) {
                     let is_from_earlier = matches!(row.verdict, Some(Verdict::Settled { .. }));
-                    count(counts, Fate::of_row(row, *fate), is_from_earlier);
+                    count(counts, at(row), is_from_earlier);
                 }
             }
             let change = batch.changes.get(position).and_then(Option::as_ref);
-            audit::write(self.audit, &self.destinations, entry, *fate, batch.records.get(position), change);
+            audit::write(self.audit, &self.destinations, entry, *fate, at, batch.records.get(position), change);
         }
         settled
     }
@@ -163,13 +164,17 @@ impl Settler {
         written.is_ok()
     }
 
-    /// The dead letters of the records that are rejected. One that failed elsewhere comes again, and is rejected
-    /// again then. What an earlier invocation rejected has its letter.
+    /// The dead letters of what is rejected. A record that failed at another destination comes again: where the next
+    /// invocation will not know of its letter, it is rejected again, and has its letter then. What an earlier invocation
+    /// rejected has it already.
     fn letters<'a>(&self, batch: Batch<'a>, fates: &[Fate]) -> Vec<Letter<'a>> {
         let Batch { records, changes, entries, .. } = batch;
         let mut letters = Vec::new();
-        let is_rejected =
-            |position: &Position| fates[*position] == Fate::Rejected && entries[*position].settled.is_none();
+        let is_rejected = |position: &Position| match fates[*position] {
+            Fate::Rejected => entries[*position].settled.is_none(),
+            Fate::Failed => batch.earlier.is_told_apart(*position),
+            Fate::Delivered | Fate::Filtered | Fate::Superseded => false,
+        };
         for position in (0..entries.len()).filter(is_rejected) {
             let (entry, Some(record)) = (&entries[position], records.get(position)) else {
                 continue;

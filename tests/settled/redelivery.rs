@@ -98,6 +98,32 @@ async fn of_two_destinations_only_the_one_that_failed_is_written_again() {
 }
 
 #[tokio::test]
+async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_called_again() {
+    let mocks = Mocks::start().await;
+    let cloud = Cloud::start(&mocks).await;
+    let handler = handler(&cloud, &mocks, "lead = [\"salesforce\", \"hubspot\"]");
+    let logs = Logs::listen();
+    mocks.salesforce.fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
+    let records = batch(&[lead(0), lead(1)]);
+    for delivery in 0..3 {
+        mocks.hubspot.next(Reply::Reset);
+        assert_eq!(failures(&invoke(&handler, &records, "r").await).len(), 2);
+        assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [2], "delivery {delivery}");
+    }
+    assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
+    assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [2], "written once");
+    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (1, 2));
+    let letters = cloud.dead_letters().await;
+    let told: Vec<_> = letters.iter().map(|letter| (&letter["contact_id"], &letter["reason"]["destination"])).collect();
+    assert_eq!(told, [(&json!("c-0"), &json!("salesforce"))], "one letter, stored at once");
+    let of_salesforce: Vec<_> = logs.metrics("salesforce").iter().map(|line| line["RecordsRejected"].clone()).collect();
+    assert_eq!(of_salesforce, [1, 0, 0, 0], "and told once");
+    let whole: Vec<_> = logs.metrics("").iter().map(|line| line["RecordsRejected"].clone()).collect();
+    assert_eq!(whole, [0, 0, 0, 1], "a record is rejected once nothing of it is open");
+    assert_eq!(logs.fates()[..2], ["rejected STRING_TOO_LONG", "failed CONNECTION_FAILED"]);
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_stored_once_and_names_the_part_of_an_aggregate() {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;

@@ -18,6 +18,8 @@ use crate::settle::{Entry, Fate, Verdict};
 pub struct Earlier {
     /// By position; empty where nothing is known.
     known: Vec<Option<Memory>>,
+    /// By position, whether the table can remember the record; empty where it does not answer.
+    told_apart: Vec<bool>,
     /// The items that tell of records of the batch.
     here: Vec<String>,
     /// The items that tell of a later change of a contact at a destination, one that lies behind the batch.
@@ -25,8 +27,14 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    pub(super) fn nothing(records: usize) -> Self {
-        Self { known: vec![None; records], ..Self::default() }
+    pub(super) fn nothing(batch: &Batch<'_>) -> Self {
+        let told_apart: Vec<bool> = batch.identities.iter().map(Option::is_some).collect();
+        Self { known: vec![None; told_apart.len()], told_apart, ..Self::default() }
+    }
+
+    /// Whether the next invocation will know what becomes of the record at `position` in this one, if the table takes it.
+    pub(in crate::settle) fn is_told_apart(&self, position: Position) -> bool {
+        self.told_apart.get(position).is_some_and(|is_told_apart| *is_told_apart)
     }
 
     /// How the record at `position` ended before any destination was asked, if it did.

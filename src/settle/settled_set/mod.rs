@@ -75,10 +75,10 @@ impl SettledSet {
         destinations: &[Destination],
         until: Instant,
     ) -> Result<Earlier, TableError> {
-        let mut earlier = Earlier::nothing(records.len());
         let Some(batch) = Batch::of(records) else {
-            return Ok(earlier);
+            return Ok(Earlier::default());
         };
+        let mut earlier = Earlier::nothing(&batch);
         // Boxed, like the item's: the SDK's futures are several kilobytes of every invocation's.
         let items = timeout_at(until.min(Instant::now() + PATIENCE), Box::pin(self.items(&batch))).await;
         for item in items.map_err(|_| TableError::OutOfTime)?? {
