@@ -54,8 +54,8 @@ impl<'a> BatchAnswer<'a> {
     }
 
     /// The refusal of a whole call, where it speaks of rows.
-    pub(super) fn of(problem: Problem) -> Self {
-        Self { errors: vec![Some(problem)], ..Self::default() }
+    pub(super) fn of(problem: &Problem) -> Self {
+        Self { errors: vec![Some(problem.clone())], ..Self::default() }
     }
 }
 

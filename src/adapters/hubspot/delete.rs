@@ -50,7 +50,7 @@ impl HubSpot {
         let rest = match answer.not_found() {
             // Somebody else was faster. What it names is gone, and of the others nothing was archived.
             Some(problem) => self.read_archived(&BatchAnswer::of(problem), records, outcomes, call)?,
-            None if answer.0.status == 204 => Outcome::Delivered(None),
+            None if answer.http.status == 204 => Outcome::Delivered(None),
             None => {
                 let answer = self.read(&answer, records.len(), |problem| named_by(problem, records))?;
                 self.read_archived(&answer, records, outcomes, call)?

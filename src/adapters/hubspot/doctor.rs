@@ -76,9 +76,9 @@ impl HubSpot {
         let token = self.auth.token(call).await?;
         let request = self.http.client().get(url).header(AUTHORIZATION, token.header).build();
         let request = request.map_err(|error| HttpError::Connection(error).into_call_error())?;
-        let answer = Answer(self.http.send(request, call).await.map_err(HttpError::into_call_error)?);
+        let answer = Answer::new(self.http.send(request, call).await.map_err(HttpError::into_call_error)?);
         self.accept(&answer)?;
-        let properties: Properties = serde_json::from_slice(&answer.0.body).map_err(|_| {
+        let properties: Properties = serde_json::from_slice(&answer.http.body).map_err(|_| {
             let code = Code::new("UNREADABLE_ANSWER");
             CallError::Retry { code, after: None, pressure: false }
         })?;
@@ -91,7 +91,7 @@ impl HubSpot {
         let id_property = &self.settings.id_property;
         let body = json!({"idProperty": id_property, "properties": [id_property], "inputs": [{"id": NOBODY}]});
         match self.send(Endpoint::Read, body.to_string().into_bytes(), call).await {
-            Ok(answer) if answer.0.status == 404 => Check::ok(name, "crm.objects.contacts.read"),
+            Ok(answer) if answer.http.status == 404 => Check::ok(name, "crm.objects.contacts.read"),
             answer => self.scope(name, "crm.objects.contacts.read", answer),
         }
     }
@@ -100,7 +100,7 @@ impl HubSpot {
     async fn may_write(&self, call: Call<'_>) -> Check {
         let name = "hubspot scope to write";
         match self.send(Endpoint::Upsert, br#"{"inputs":[]}"#.to_vec(), call).await {
-            Ok(answer) if answer.0.status == 400 => Check::ok(name, "crm.objects.contacts.write"),
+            Ok(answer) if answer.http.status == 400 => Check::ok(name, "crm.objects.contacts.write"),
             answer => self.scope(name, "crm.objects.contacts.write", answer),
         }
     }

@@ -32,28 +32,32 @@ pub(super) fn batch_url(settings: &Settings) -> String {
 }
 
 /// An answer.
-pub(super) struct Answer(pub(super) HttpAnswer);
+pub(super) struct Answer {
+    pub(super) http: HttpAnswer,
+    /// The error that it is, where it is one and can be read.
+    pub(super) problem: Option<Problem>,
+}
 
 impl Answer {
-    /// The error that it is, where it is one and can be read.
-    pub(super) fn problem(&self) -> Option<Problem> {
-        let Self(http) = self;
-        if http.status < 300 { None } else { Problem::read(&serde_json::from_slice(&http.body).ok()?) }
+    pub(super) fn new(http: HttpAnswer) -> Self {
+        let is_error = http.status >= 300;
+        let problem = is_error.then(|| Problem::read(&serde_json::from_slice(&http.body).ok()?)).flatten();
+        Self { http, problem }
     }
 
     /// The 404 that speaks of records, and not of the path.
-    pub(super) fn not_found(&self) -> Option<Problem> {
-        self.problem().filter(|problem| self.0.status == 404 && problem.is("OBJECT_NOT_FOUND"))
+    pub(super) fn not_found(&self) -> Option<&Problem> {
+        self.problem.as_ref().filter(|problem| self.http.status == 404 && problem.is("OBJECT_NOT_FOUND"))
     }
 }
 
 impl HubSpot {
     /// Lets a 2xx pass.
     pub(super) fn accept(&self, answer: &Answer) -> Result<(), CallError> {
-        if (200..300).contains(&answer.0.status) {
+        if (200..300).contains(&answer.http.status) {
             return Ok(());
         }
-        Err(errors::of_answer(&answer.0, answer.problem().as_ref(), &self.settings))
+        Err(errors::of_answer(&answer.http, answer.problem.as_ref(), &self.settings))
     }
 
     /// What a 2xx says of the `count` rows that were sent; anything else is an error, with the rows that `suspects`
@@ -66,13 +70,13 @@ impl HubSpot {
         suspects: impl Fn(&Problem) -> Vec<usize>,
     ) -> Result<BatchAnswer<'a>, CallError> {
         let unreadable = || CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false };
-        match (self.accept(answer), answer.problem()) {
-            (Ok(()), _) => BatchAnswer::read(&answer.0.body, &self.settings).ok_or_else(unreadable),
+        match (self.accept(answer), &answer.problem) {
+            (Ok(()), _) => BatchAnswer::read(&answer.http.body, &self.settings).ok_or_else(unreadable),
             (Err(CallError::Refused { .. }), Some(problem)) if count == 1 && problem.gives_a_reason() => {
                 Ok(BatchAnswer::of(problem))
             }
             (Err(CallError::Refused { rejection, .. }), Some(problem)) => {
-                Err(CallError::Refused { rejection, suspects: suspects(&problem) })
+                Err(CallError::Refused { rejection, suspects: suspects(problem) })
             }
             (Err(error), _) => Err(error),
         }
@@ -83,7 +87,7 @@ impl HubSpot {
         let body = Bytes::from(body);
         let token = self.auth.token(call).await?;
         let answer = self.send_with(&token, endpoint, body.clone(), call).await?;
-        if answer.0.status != 401 {
+        if answer.http.status != 401 {
             return Ok(answer);
         }
         call.meter.auth_failure();
@@ -91,7 +95,7 @@ impl HubSpot {
             return Ok(answer);
         };
         let answer = self.send_with(&token, endpoint, body, call).await?;
-        if answer.0.status == 401 {
+        if answer.http.status == 401 {
             call.meter.auth_failure();
         }
         Ok(answer)
@@ -120,7 +124,7 @@ impl HubSpot {
         if let Some(quota) = quota(&answer) {
             call.meter.note_quota(quota);
         }
-        Ok(Answer(answer))
+        Ok(Answer::new(answer))
     }
 }
 

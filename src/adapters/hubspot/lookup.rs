@@ -33,7 +33,7 @@ impl HubSpot {
         let answer = self.send(Endpoint::Read, body, call).await?;
         let answer = match answer.not_found() {
             // Nobody at all was found.
-            Some(problem) if rows.named_by(&problem).is_empty() => {
+            Some(problem) if rows.named_by(problem).is_empty() => {
                 return Ok((0..count).map(|_| Found::Nowhere).collect());
             }
             Some(problem) => BatchAnswer::of(problem),

@@ -11,7 +11,7 @@ use super::model::EMAIL;
 use crate::adapters::Code;
 
 /// What is known of one error.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Problem {
     /// The kind of trouble: `category`, or what an answer has in its place (`errorType`, `error`).
     pub(super) category: Option<Code>,
@@ -38,7 +38,7 @@ pub(super) struct Problem {
 }
 
 /// Another record holds a value that only one may have.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Clash {
     /// The property.
     pub(super) property: String,
