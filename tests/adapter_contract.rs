@@ -9,6 +9,8 @@ mod any_answer;
 mod liars;
 #[path = "adapter_contract/rows.rs"]
 mod rows;
+#[path = "adapter_contract/settings.rs"]
+mod settings;
 #[path = "adapter_contract/transforms.rs"]
 mod transforms;
 #[path = "adapter_contract/trial.rs"]
@@ -28,6 +30,16 @@ macro_rules! cases {
     )*};
 }
 
+/// The cases that one system alone can have, each with systems of its own.
+macro_rules! own_cases {
+    ($($room:ident::$case:ident)*) => {$(
+        #[tokio::test]
+        async fn $case() {
+            $room::$case().await;
+        }
+    )*};
+}
+
 /// The cases that every system can have.
 macro_rules! every_system {
     ($system:ident $clock:tt) => {
@@ -39,6 +51,7 @@ macro_rules! every_system {
             rows::one_bad_row_is_rejected_and_its_neighbours_are_written
             transforms::an_absent_field_stays_as_it_is
             transforms::folded_changes_leave_what_one_after_the_other_would
+            trouble::a_missing_right_stops_the_destination_and_rejects_nobody
             trouble::a_pause_that_the_system_asks_for_is_told
             trouble::a_used_up_quota_stops_the_destination
             trouble::a_write_whose_answer_is_lost_is_repeated_without_harm
@@ -53,13 +66,24 @@ macro_rules! every_system {
     };
 }
 
-/// The cases of a system that is reached over HTTP and has fields of its own.
+/// The cases of a system that is reached over HTTP and has fields of its own, versions of its API, a quota of which its
+/// answers tell, and values that only one record may have. A case that a system cannot have fails on it: a system without
+/// one of these lists its cases as `memory` does.
 macro_rules! http_system {
     ($system:ident) => {
         every_system!($system());
         cases! { $system ()
             rows::a_long_answer_rejects_nobody
+            rows::a_refused_value_is_named_by_its_field_and_is_in_no_log
             rows::a_short_answer_acknowledges_nobody_that_it_does_not_tell_of
+            rows::a_success_that_tells_of_nobody_acknowledges_nobody
+            rows::a_value_that_another_record_owns_is_rejected_with_its_owner
+            rows::what_an_answer_may_leave_out_is_not_missed
+            settings::a_field_that_the_system_lacks_fails_the_records_that_have_it_alone
+            settings::a_field_that_the_system_lacks_and_each_of_several_records_has_stops_the_destination
+            settings::a_version_that_the_system_does_not_have_stops_the_destination
+            settings::every_version_of_the_api_is_spoken
+            settings::the_quota_that_an_answer_tells_is_noted_and_silence_is_normal
             transforms::a_change_that_can_never_be_written_is_named_and_the_others_go_on
             transforms::a_cleared_field_is_gone
             transforms::no_value_is_too_long_for_the_system
@@ -77,9 +101,8 @@ mod salesforce {
     http_system!(salesforce);
 }
 
-mod hubspot {
-    http_system!(hubspot);
-}
+#[path = "adapter_contract/hubspot/mod.rs"]
+mod hubspot;
 
 mod memory {
     // It waits in virtual time.

@@ -11,6 +11,7 @@ mod fields;
 pub mod http;
 pub mod hubspot;
 pub mod salesforce;
+mod unfit;
 
 use std::borrow::Cow;
 use std::fmt;

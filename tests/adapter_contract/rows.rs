@@ -3,11 +3,13 @@
 #![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
 
 use contact_sync::adapters::{CallError, Outcome};
+use contact_sync::contact::Field;
 
 use crate::support::dispatching::fates_of;
+use crate::support::listener::listen;
 use crate::support::system::Fault;
 use crate::support::words::{deletion, words};
-use crate::trial::{Trial, person};
+use crate::trial::{Trial, decides_nothing, person};
 
 pub async fn one_bad_row_is_rejected_and_its_neighbours_are_written(trial: &Trial) {
     trial.strike(Fault::Rejected("C-2"));
@@ -51,6 +53,47 @@ pub async fn a_short_answer_acknowledges_nobody_that_it_does_not_tell_of(trial: 
         assert!(delivered < 3 && delivered + again == 3, "{outcomes:?}");
     }
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
+}
+
+pub async fn a_success_that_tells_of_nobody_acknowledges_nobody(trial: &Trial) {
+    let people = trial.people(1..=3);
+    trial.strike(Fault::Mute);
+    let reply = trial.upsert(&people).await;
+    assert!(decides_nothing(&reply), "{:?}", words(&reply));
+    assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
+}
+
+pub async fn what_an_answer_may_leave_out_is_not_missed(trial: &Trial) {
+    let people = trial.people(1..=3);
+    trial.strike(Fault::Sparse);
+    assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
+    assert_eq!(trial.held().len(), 3);
+}
+
+pub async fn a_value_that_another_record_owns_is_rejected_with_its_owner(trial: &Trial) {
+    let owner = trial.system.rival("C-2").expect("a system with values that only one record may have");
+    let reply = trial.upsert(&trial.people(1..=3)).await.expect("outcomes");
+    let [Outcome::Delivered(_), Outcome::Rejected(rejection), Outcome::Delivered(_)] = &reply[..] else {
+        panic!("{reply:?}");
+    };
+    let is_named = rejection.message.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == owner);
+    assert!(is_named, "{owner}: {}", rejection.message);
+    assert_eq!(trial.held(), ["c-1", "c-3"]);
+}
+
+pub async fn a_refused_value_is_named_by_its_field_and_is_in_no_log(trial: &Trial) {
+    let mut changes = [person(1), person(2)];
+    changes[1].contact.email = Field::Value("sesame".into());
+    let payloads = changes.each_ref().map(|change| trial.payload(&[change]));
+    let heard = listen();
+    let reply = trial.upsert(&payloads).await.expect("outcomes");
+    let [Outcome::Delivered(_), Outcome::Rejected(rejection)] = &reply[..] else { panic!("{reply:?}") };
+    let [field] = &rejection.fields[..] else { panic!("{rejection:?}") };
+    assert!(field.eq_ignore_ascii_case("email") && rejection.code.as_str().contains("EMAIL"), "{rejection:?}");
+    let fates = fates_of(&trial.adapter, &trial.meter, &changes).await;
+    assert!(fates[1].starts_with("rejected"), "{fates:?}");
+    let shown = format!("{reply:?} {payloads:?} {:?}", heard.lines());
+    assert!(!shown.contains("sesame") && !shown.contains("example.com"), "{shown}");
 }
 
 pub async fn a_long_answer_rejects_nobody(trial: &Trial) {

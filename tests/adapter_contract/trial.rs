@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{Adapter, Call, Outcome, Payload, Reply};
+use contact_sync::adapters::{Adapter, Call, CallError, Cause, Outcome, Payload, Reply};
 use contact_sync::contact::{ContactChange, ContactType};
 use contact_sync::telemetry::Meter;
 use tokio::time::Instant;
 
-use crate::support::system::{Fault, Start, System};
+use crate::support::system::{Fault, Setting, Start, System};
 use crate::support::words::{newcomer, payload_of};
 
 /// Longer than any answer of loopback takes, and no wait where one never comes.
@@ -35,7 +35,7 @@ impl Trial {
     }
 
     pub async fn upsert(&self, payloads: &[Payload]) -> Reply {
-        self.upsert_within(payloads, LONG).await
+        self.upsert_by(&*self.adapter, payloads).await
     }
 
     pub async fn upsert_within(&self, payloads: &[Payload], time: Duration) -> Reply {
@@ -44,8 +44,23 @@ impl Trial {
     }
 
     pub async fn delete(&self, payloads: &[Payload]) -> Reply {
+        self.delete_by(&*self.adapter, payloads).await
+    }
+
+    /// The same by an adapter with [other settings](Self::set).
+    pub async fn upsert_by(&self, adapter: &dyn Adapter, payloads: &[Payload]) -> Reply {
         let batch: Vec<_> = payloads.iter().collect();
-        self.adapter.delete(&batch, self.call(LONG)).await
+        adapter.upsert(&batch, self.call(LONG)).await
+    }
+
+    pub async fn delete_by(&self, adapter: &dyn Adapter, payloads: &[Payload]) -> Reply {
+        let batch: Vec<_> = payloads.iter().collect();
+        adapter.delete(&batch, self.call(LONG)).await
+    }
+
+    /// The adapter with another setting, where the system can have it.
+    pub fn set(&self, setting: Setting) -> Option<Arc<dyn Adapter>> {
+        self.system.with_setting(setting)
     }
 
     /// What a dry run would write and delete.
@@ -91,9 +106,14 @@ pub fn person(number: usize) -> ContactChange {
 
 /// Whether nobody is told to have been written or refused for good.
 pub fn decides_nothing(reply: &Reply) -> bool {
-    use contact_sync::adapters::CallError::{Retry, Stop, Throttled};
+    use CallError::{Retry, Stop, Throttled};
     match reply {
         Ok(outcomes) => outcomes.iter().all(|outcome| matches!(outcome, Outcome::Retry(_) | Outcome::Failed(_))),
         Err(error) => matches!(error, Retry { .. } | Throttled { .. } | Stop(_)),
     }
+}
+
+/// Whether the destination stops for this cause, and the operator is told what to do.
+pub fn stops(reply: &Reply, cause: Cause) -> bool {
+    matches!(reply, Err(CallError::Stop(stop)) if stop.cause == cause && !stop.remedy.is_empty())
 }

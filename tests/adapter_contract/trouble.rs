@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use contact_sync::adapters::{Call, CallError, Cause, Payload, Reply as Told};
+use contact_sync::adapters::{CallError, Cause, Reply as Told};
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::support::server::{Answer, Api, Reply, Request, Server};
-use crate::support::system::Fault;
+use crate::support::system::{Fault, Setting};
 use crate::support::words::{deletion, words};
-use crate::trial::{Trial, decides_nothing};
+use crate::trial::{Trial, decides_nothing, stops};
 
 /// Neither system's answer, or none at all.
 fn broken() -> Vec<Reply> {
@@ -99,11 +98,9 @@ pub async fn redirects_are_not_followed(trial: &Trial) {
 }
 
 pub async fn no_call_is_made_to_a_host_that_is_not_allowed(trial: &Trial) {
-    let astray = trial.system.astray().expect("a system with hosts");
+    let astray = trial.set(Setting::OtherHost).expect("a system with hosts");
     let people = trial.people(1..=2);
-    let batch: Vec<&Payload> = people.iter().collect();
-    let call = Call { give_up_at: Instant::now() + Duration::from_mins(1), meter: &trial.meter, dry_run: false };
-    for reply in [astray.upsert(&batch, call).await, astray.delete(&batch, call).await] {
+    for reply in [trial.upsert_by(&*astray, &people).await, trial.delete_by(&*astray, &people).await] {
         assert!(stops(&reply, Cause::Configuration), "{:?}", words(&reply));
     }
     assert_eq!((trial.system.calls(), trial.meter.api_calls()), (0, 0));
@@ -129,6 +126,21 @@ pub async fn a_refused_credential_stops_the_destination(trial: &Trial) {
         assert!(calls <= 1, "{calls} calls with a refused credential");
     }
     assert_eq!(trial.held().len(), 3);
+}
+
+pub async fn a_missing_right_stops_the_destination_and_rejects_nobody(trial: &Trial) {
+    let people = trial.people(1..=3);
+    trial.upsert(&people).await.expect("a credential from now on");
+    for deletes in [false, true] {
+        trial.strike(Fault::Forbidden);
+        let work = async {
+            if deletes { trial.delete(&["C-1", "C-2"].map(deletion)).await } else { trial.upsert(&people).await }
+        };
+        let (reply, calls) = trial.calls_of(work).await;
+        assert!(stops(&reply, Cause::Configuration), "{:?}", words(&reply));
+        assert_eq!(calls, 1, "another try would come to the same");
+    }
+    assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3], "the right is given");
 }
 
 pub async fn a_used_up_quota_stops_the_destination(trial: &Trial) {
@@ -171,8 +183,4 @@ fn pause_of(reply: &Told) -> Option<Duration> {
         Err(CallError::Retry { after, pressure: true, .. } | CallError::Throttled { after, .. }) => *after,
         _ => None,
     }
-}
-
-fn stops(reply: &Told, cause: Cause) -> bool {
-    matches!(reply, Err(CallError::Stop(stop)) if stop.cause == cause && !stop.remedy.is_empty())
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contact_sync::adapters::Adapter;
-use contact_sync::contact::{ContactChange, Operation};
+use contact_sync::adapters::hubspot::Settings;
+use contact_sync::contact::{Attribute, ContactChange, Operation};
 use serde_json::json;
 
 use crate::portal::{Portal, person};
@@ -122,4 +123,21 @@ async fn a_refused_token_or_scope_rejects_nobody() {
     let portal = Portal::new().await;
     portal.mock.next(Answer::json(403, &json!({"category": "MISSING_SCOPES"})));
     assert_eq!(dispatch(&portal, people(50)).await, fates([("failed MISSING_SCOPES", 50)]));
+}
+
+/// Where HubSpot judges the batch as one, in spite of the trace ids, those without the property go again in two halves.
+#[tokio::test]
+async fn a_property_that_some_contacts_have_fails_them_alone_and_costs_two_calls_at_most() {
+    let plan = |settings: &mut Settings| drop(settings.attributes.insert("plan".to_owned(), "plan_name".to_owned()));
+    for (judges_as_one, calls) in [(false, 1), (true, 3)] {
+        let portal = Portal::with(|habits| habits.judges_as_one = judges_as_one, plan).await;
+        let mut changes = people(100);
+        for number in [0, 1, 49, 98] {
+            changes[number].contact.attributes.values = [("plan".into(), Attribute::Text("team".into()))].into();
+        }
+        let expected = fates([("delivered", 96), ("failed PROPERTY_DOESNT_EXIST", 4)]);
+        assert_eq!(dispatch(&portal, changes).await, expected, "{judges_as_one}");
+        assert_eq!((portal.mock.count(Endpoint::Upsert), portal.meter.config_errors()), (calls, 1));
+        portal.assert_polite();
+    }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+pub use self::properties::missing_scope;
 use self::store::Store;
 use super::server::{Answer, Mangle, Reply, Server};
 
@@ -52,8 +53,8 @@ pub struct Habits {
     pub echo_trace_ids: bool,
     /// Results have no property at all.
     pub hide_properties: bool,
-    /// Errors of rows come with a 200, as the schema of 2026-09 has them.
-    pub errors_with_200: bool,
+    /// One bad input refuses all of its call, in spite of the trace ids.
+    pub judges_as_one: bool,
     /// Inputs in one call.
     pub most_inputs: usize,
     /// A new contact needs an email, a first or a last name.
@@ -73,7 +74,7 @@ impl Default for Habits {
             is_unique: true,
             echo_trace_ids: false,
             hide_properties: false,
-            errors_with_200: false,
+            judges_as_one: false,
             most_inputs: 100,
             require_a_name: true,
             may_write: true,

@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod generator;
 pub mod harness;
 pub mod kinesis;
+pub mod listener;
 pub mod mapping;
 pub mod memory;
 pub mod mock_aws;

@@ -27,8 +27,12 @@ pub type Start = fn() -> BoxFuture<'static, Box<dyn System>>;
 pub trait System: Send + Sync {
     fn adapter(&self) -> Arc<dyn Adapter>;
 
-    /// The same adapter with settings that lead to a host which they do not allow; `None` where there are no hosts.
-    fn astray(&self) -> Option<Arc<dyn Adapter>>;
+    /// The same adapter with another setting; `None` where the system has nothing of the kind.
+    fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>>;
+
+    /// Gives another record a value of this newcomer's that only one may have. Tells the system's own id of that record;
+    /// `None` where any two may have any value.
+    fn rival(&self, id: &'static str) -> Option<String>;
 
     fn records(&self) -> Records;
 
@@ -40,6 +44,19 @@ pub trait System: Send + Sync {
 
     /// What no client should do, and the adapter did.
     fn mistakes(&self) -> Vec<String>;
+}
+
+/// Another setting.
+#[derive(Clone, Copy, Debug)]
+pub enum Setting {
+    /// It leads to a host that settings do not allow.
+    OtherHost,
+    /// The attribute `plan` goes to a field that the system does not have.
+    UnknownField,
+    /// One of the versions of the API that the system has, by its place among them.
+    Version(usize),
+    /// A version that it does not have.
+    UnknownVersion,
 }
 
 /// What can go wrong.
@@ -55,6 +72,14 @@ pub enum Fault {
     Short,
     /// The answer tells of one payload more.
     Long,
+    /// The call is carried out, and its answer tells of nobody.
+    Mute,
+    /// The answer leaves out, or says `null` of, whatever it may.
+    Sparse,
+    /// The answer tells that so many of the day's calls are used.
+    Told { used: u64, max: u64 },
+    /// The answer tells nothing of the quota.
+    Untold,
     /// The write or delete of this contact is refused for good, with a success for the call.
     Rejected(&'static str),
     /// The write or delete of this contact fails for a reason that passes, with a success for the call.
@@ -65,6 +90,8 @@ pub enum Fault {
     Expired,
     /// The credential ends, and there is no other.
     Revoked,
+    /// The credential lacks a right.
+    Forbidden,
     /// Today's calls are used up.
     Exhausted,
     /// Too many calls at a time.

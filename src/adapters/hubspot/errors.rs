@@ -94,18 +94,40 @@ fn once(rejection: Rejection) -> Outcome {
     Outcome::Retry(Retry { code, after: None, how: Again::Once(None, rejection) })
 }
 
-/// What HubSpot refuses of our settings rather than of a record: a property that every record has, or a value that
-/// settings chose. No record is rejected for it.
-pub(super) fn of_settings(problem: &Problem, settings: &Settings) -> Option<Stop> {
-    let remedy = if problem.begins("Unable to perform") && problem.says("by non-unique") {
-        let property = &settings.id_property;
+/// What settings name and HubSpot does not take.
+pub(super) struct Unfit<'a> {
+    /// The property.
+    pub(super) property: &'a str,
+    /// Every record that is written has it.
+    pub(super) is_everywhere: bool,
+    /// What the operator is to do about it.
+    pub(super) stop: Stop,
+}
+
+/// What HubSpot refuses of our settings rather than of a record: a property that they name, or a value that they chose.
+/// No record is rejected for it.
+pub(super) fn of_settings<'a>(problem: &Problem, settings: &'a Settings) -> Option<Unfit<'a>> {
+    let Settings { id_property, version_property, type_property, .. } = settings;
+    let is_not_unique = problem.begins("Unable to perform") && problem.says("by non-unique");
+    let property = if is_not_unique { id_property } else { refused_setting(problem, settings)? };
+    let remedy = if is_not_unique {
         format!("`hubspot.id_property` has to name a property with unique values, and `{property}` has none")
     } else {
-        let property = refused_setting(problem, settings)?;
         format!("HubSpot does not take the property `{property}` as settings use it: create it, or change them")
     };
     let code = problem.code().cloned().unwrap_or(Code::new("CONFIGURATION_REFUSED"));
-    Some(Stop { cause: Cause::Configuration, code, remedy, after: None })
+    Some(Unfit {
+        property,
+        // Which value a record has depends on its type.
+        is_everywhere: [id_property, version_property, type_property].iter().any(|name| *name == property)
+            && !problem.is("INVALID_OPTION"),
+        stop: Stop { cause: Cause::Configuration, code, remedy, after: None },
+    })
+}
+
+/// Whether an answer with this status may be about some of the rows, if it says so in HubSpot's own words.
+pub(super) fn may_blame_rows(status: u16) -> bool {
+    matches!(status, 400 | 404 | 409 | 422)
 }
 
 /// The property that is missing or read-only though settings name it, or does not take the value that they gave it.
@@ -145,8 +167,8 @@ pub(super) fn of_answer(answer: &HttpAnswer, problem: Option<&Problem>, settings
             stop(Cause::Configuration, "HubSpot does not have this path: check `hubspot.api_version`")
         }
         413 => refused(problem, &code),
-        400 | 404 | 409 | 422 if problem.is_some() => match problem.and_then(|p| of_settings(p, settings)) {
-            Some(stop) => CallError::Stop(stop),
+        _ if may_blame_rows(status) && problem.is_some() => match problem.and_then(|p| of_settings(p, settings)) {
+            Some(unfit) => CallError::Stop(unfit.stop),
             None => refused(problem, &code),
         },
         // Another 5xx, an error in words that are not HubSpot's, or one that nobody knows: no record is rejected

@@ -14,6 +14,7 @@ mod model;
 mod problem;
 mod rows;
 mod settings;
+mod unfit;
 mod upsert;
 
 use std::sync::Arc;
@@ -78,8 +79,8 @@ impl HubSpot {
 
     /// What becomes of a row with this error; an error for the whole call where our settings are to blame.
     fn judge(&self, problem: &Problem, call: Call<'_>) -> Result<Outcome, CallError> {
-        if let Some(stop) = errors::of_settings(problem, &self.settings) {
-            return Err(CallError::Stop(stop));
+        if let Some(unfit) = errors::of_settings(problem, &self.settings) {
+            return Err(CallError::Stop(unfit.stop));
         }
         let outcome = errors::of_row(problem, &self.settings);
         if matches!(outcome, Outcome::Rejected(_)) && !errors::is_known(problem) {

@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::batch_answer::{BatchAnswer, Record, words};
+use super::model::EMAIL;
 use super::problem::Problem;
 use crate::adapters::Payload;
 use crate::contact::ContactId;
@@ -30,7 +32,12 @@ pub(super) enum Row<'v> {
     },
 }
 
-impl Row<'_> {
+impl<'v> Row<'v> {
+    /// Its error, if it has one.
+    pub(super) fn problem(self) -> Option<&'v Problem> {
+        if let Self::Problem(problem) = self { Some(problem) } else { None }
+    }
+
     fn is_open(&self) -> bool {
         matches!(self, Self::Nothing { .. })
     }
@@ -154,8 +161,25 @@ impl<'a> Rows<'a> {
         if let Some(row) = on_line {
             return vec![row];
         }
-        let is_quoted = |payload: &Payload| email_of(payload).is_some_and(|email| problem.says(&email));
-        (0..self.payloads.len()).filter(|row| is_quoted(self.payloads[*row])).collect()
+        self.quoted(EMAIL, problem)
+    }
+
+    /// The rows that have `property`; where `problem` is about its value, those that it names, else those whose value it
+    /// quotes, else all of them.
+    pub(super) fn having(&self, property: &str, problem: &Problem) -> Vec<usize> {
+        let has = |row: &usize| value_of(self.payloads[*row], property).is_some();
+        let having = (0..self.payloads.len()).filter(has).collect();
+        if !problem.is("INVALID_OPTION") {
+            return having;
+        }
+        let narrower = [self.named_by(problem), self.quoted(property, problem)];
+        narrower.into_iter().find(|rows| !rows.is_empty()).unwrap_or(having)
+    }
+
+    /// The rows whose value of `property` the error quotes.
+    fn quoted(&self, property: &str, problem: &Problem) -> Vec<usize> {
+        let is_quoted = |value: String| !value.is_empty() && problem.says(&value);
+        (0..self.payloads.len()).filter(|row| value_of(self.payloads[*row], property).is_some_and(is_quoted)).collect()
     }
 
     fn row_of_result(&self, result: &Record<'_>) -> Option<usize> {
@@ -176,13 +200,10 @@ fn is_anonymous(result: &Record<'_>) -> bool {
     result.properties.key.and_then(json::text).is_none() && result.trace_id.is_none()
 }
 
-fn email_of(payload: &Payload) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Body {
-        email: Option<String>,
-    }
-    let body: Body = serde_json::from_str(payload.body.as_ref()?.get()).ok()?;
-    body.email.filter(|email| !email.is_empty())
+/// What the payload says of a property.
+fn value_of(payload: &Payload, property: &str) -> Option<String> {
+    let mut body: HashMap<String, Value> = serde_json::from_str(payload.body.as_ref()?.get()).ok()?;
+    body.remove(property)?.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]

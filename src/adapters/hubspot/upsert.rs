@@ -58,14 +58,21 @@ impl HubSpot {
             return Err(CallError::Refused { rejection, suspects: Vec::new() });
         };
         let answer = self.send(Endpoint::Upsert, body, call).await?;
+        if let Some(outcomes) = self.without_unfit(&answer, &rows, call) {
+            return Ok(outcomes);
+        }
         let answer = self.read(&answer, rows.payloads.len(), |problem| rows.suspects(problem))?;
+        let account = rows.account(&answer);
+        let problems: Vec<_> = account.iter().map(|row| row.problem()).collect();
+        let unfit = self.unfit(&problems, call)?;
         let mut outcomes = Vec::with_capacity(rows.payloads.len());
-        for (payload, row) in rows.payloads.iter().zip(rows.account(&answer)) {
-            outcomes.push(match row {
-                Row::Result(record) => Outcome::Delivered(kept_stage(record, payload)),
-                Row::Counted => Outcome::Delivered(None),
-                Row::Problem(problem) => self.judge(problem, call)?,
-                Row::Nothing { lost } => unaccounted(lost),
+        for ((payload, row), unfit) in rows.payloads.iter().zip(account).zip(unfit) {
+            outcomes.push(match (row, unfit) {
+                (_, Some(code)) => Outcome::Failed(code),
+                (Row::Result(record), None) => Outcome::Delivered(kept_stage(record, payload)),
+                (Row::Counted, None) => Outcome::Delivered(None),
+                (Row::Problem(problem), None) => self.judge(problem, call)?,
+                (Row::Nothing { lost }, None) => unaccounted(lost),
             });
         }
         let is_kept = |outcome: &&Outcome| matches!(outcome, Outcome::Delivered(Some(_)));

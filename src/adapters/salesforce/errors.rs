@@ -75,7 +75,8 @@ pub(super) fn of_all_rows(problems: &[Option<&Problem>], settings: &Settings) ->
     }
     let first = (*problems.first()?)?;
     let blames_settings = |problem: &Problem| match verdict(problem) {
-        Verdict::Schema => true,
+        // Alone, a record with an attribute says nothing of the next one, which may have none.
+        Verdict::Schema => problems.len() > 1 || !settings.attributes.values().any(|field| problem.names(field)),
         // A single record may be locked away for itself.
         Verdict::Access => problems.len() > 1,
         _ => false,

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::describe::Rights;
 use super::problem::Problem;
 use super::{Salesforce, Settings, errors, unanswered};
-use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply, Stop};
+use crate::adapters::{Adapter, Call, CallError, Code, Outcome, Payload, Reply, unfit};
 use crate::json::Object;
 
 /// What a row says that succeeded, as far as it is read. Failed rows may say `created: true` and may lack `id`: only
@@ -108,12 +108,8 @@ impl Salesforce {
         }
         let mut refused = problems.iter().filter(|problem| errors::is_about_schema(problem, &self.settings));
         if let Some(first) = refused.next() {
-            call.meter.config_error();
-            let Stop { code, remedy, .. } = errors::configuration(first, &self.settings);
-            tracing::error!(
-                destination = "salesforce", %code, remedy, records = 1 + refused.count(),
-                "settings or the account do not fit some records: they fail and come again"
-            );
+            let stop = errors::configuration(first, &self.settings);
+            unfit::tell(self.destination(), &stop, 1 + refused.count(), call);
         }
     }
 }

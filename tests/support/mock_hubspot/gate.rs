@@ -54,7 +54,9 @@ impl State {
     /// What is checked before the call is looked at.
     fn admit(&mut self, request: &Request) -> Result<Endpoint, Answer> {
         let endpoint = endpoint(&request.path).ok_or_else(|| {
-            self.mistakes.push(format!("unknown path {}", request.path));
+            if !has_unknown_version(&request.path) {
+                self.mistakes.push(format!("unknown path {}", request.path));
+            }
             Answer::json(404, &json!({"status": "error", "message": "resource not found", "correlationId": "c0"}))
         })?;
         let is_read = endpoint == Endpoint::Properties;
@@ -125,9 +127,18 @@ impl State {
     }
 }
 
+fn is_supported(version: &str) -> bool {
+    ["2025-09", "2026-03", "2026-09"].contains(&version)
+}
+
+/// Settings name the version: an unknown one is no mistake of the client's.
+fn has_unknown_version(path: &str) -> bool {
+    let versioned = path.strip_prefix("/crm/objects/").and_then(|rest| rest.split_once('/'));
+    versioned.is_some_and(|(version, rest)| rest.starts_with("contacts/batch/") && !is_supported(version))
+}
+
 /// Both families of paths.
 fn endpoint(path: &str) -> Option<Endpoint> {
-    let is_supported = |version: &str| ["2025-09", "2026-03", "2026-09"].contains(&version);
     let versioned = path.strip_prefix("/crm/properties/").and_then(|rest| rest.strip_suffix("/contacts"));
     if path == "/crm/v3/properties/contacts" || versioned.is_some_and(is_supported) {
         return Some(Endpoint::Properties);

@@ -29,7 +29,7 @@ impl State {
 }
 
 /// The credential lacks a scope.
-pub(super) fn missing_scope(scope: &str) -> Answer {
+pub fn missing_scope(scope: &str) -> Answer {
     let message = "This app hasn't been granted all required scopes to make this call.";
     let body = json!({"status": "error", "message": message, "correlationId": "c5", "category": "MISSING_SCOPES",
         "errors": [{"message": "One or more of the following scopes are required.",

@@ -62,11 +62,11 @@ impl State {
             self.lost_answers -= 1;
             return Reply::Reset;
         }
-        if let Some(mangle) = self.mangles.pop_front() {
-            mangle.apply(&mut answer);
-        }
         if let Some(info) = &self.habits.limit_info {
             answer = answer.with_header("sforce-limit-info", info);
+        }
+        if let Some(mangle) = self.mangles.pop_front() {
+            mangle.apply(&mut answer);
         }
         let takes_gzip = request.header("accept-encoding").is_some_and(|value| value.contains("gzip"));
         if self.habits.compresses && takes_gzip { compressed(answer).into() } else { answer.into() }

@@ -10,12 +10,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::super::mock_hubspot::limited;
+use super::super::mock_hubspot::{limited, missing_scope};
 use super::super::mock_salesforce::{Endpoint, refusal, row_error};
 use super::super::org::{self, Org};
 use super::super::portal::{self, Portal};
 use super::super::server::{Answer, Mangle};
-use super::{Fault, Records, System};
+use super::{Fault, Records, Setting, System};
 
 pub fn salesforce() -> BoxFuture<'static, Box<dyn System>> {
     async { Box::new(Org::new().await) as _ }.boxed()
@@ -23,6 +23,26 @@ pub fn salesforce() -> BoxFuture<'static, Box<dyn System>> {
 
 pub fn hubspot() -> BoxFuture<'static, Box<dyn System>> {
     async { Box::new(Portal::new().await) as _ }.boxed()
+}
+
+/// Gives the answer these headers for all whose names begin with `prefix`.
+fn with_headers(prefix: &'static str, told: Vec<(&'static str, String)>) -> Mangle {
+    Mangle::new(move |answer| {
+        answer.headers.retain(|(name, _)| !name.starts_with(prefix));
+        answer.headers.extend(told.iter().map(|(name, value)| (format!("{prefix}{name}"), value.clone())));
+    })
+}
+
+/// Says `null` of whatever it may: of a result, the key alone is left.
+fn make_sparse(body: &mut Value) {
+    for result in body["results"].as_array_mut().into_iter().flatten() {
+        let key = result["properties"]["source_id"].take();
+        let properties = json!({"source_id": key, "email": null, "lifecyclestage": null, "hs_object_id": null});
+        *result = json!({"id": null, "properties": properties, "objectWriteTraceId": null, "createdAt": null});
+    }
+    for name in ["status", "errors", "numErrors", "startedAt", "completedAt"] {
+        body[name] = Value::Null;
+    }
 }
 
 fn secret_of(file: &tempfile::NamedTempFile) -> Arc<Secret> {
@@ -43,11 +63,25 @@ impl System for Org {
         Arc::clone(&self.salesforce) as _
     }
 
-    fn astray(&self) -> Option<Arc<dyn Adapter>> {
+    fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>> {
         let mut settings = org::settings();
-        settings.allowed_hosts = vec!["my.salesforce.com".to_owned()];
+        match setting {
+            Setting::OtherHost => settings.allowed_hosts = vec!["my.salesforce.com".to_owned()],
+            Setting::UnknownField => drop(settings.attributes.insert("plan".to_owned(), "Nowhere__c".to_owned())),
+            Setting::Version(at) => {
+                settings.api_version = ["v67.0", "v46.0"].get(at).copied()?.into();
+            }
+            Setting::UnknownVersion => settings.api_version = "v30.0".into(),
+        }
         let client = http::client().expect("a client");
         Some(Arc::new(Salesforce::new(&settings, client, secret_of(&self.secret))))
+    }
+
+    fn rival(&self, id: &'static str) -> Option<String> {
+        let owner = "00QXX0000012345";
+        let message = format!("duplicate value found: Tax__c duplicates value on record with id: {owner}");
+        self.mock.fail_row(id, row_error("DUPLICATE_VALUE", &message, &[]), 1);
+        Some(owner.to_owned())
     }
 
     fn records(&self) -> Records {
@@ -61,6 +95,17 @@ impl System for Org {
             Fault::Mangled(mangle) => self.mock.mangle(mangle),
             Fault::Short => self.mock.mangle(Mangle::json(|body| resize(body, false))),
             Fault::Long => self.mock.mangle(Mangle::json(|body| resize(body, true))),
+            Fault::Mute => self.mock.mangle(Mangle::json(|body| *body = json!([]))),
+            Fault::Sparse => self.mock.mangle(Mangle::json(|body| {
+                let rows = body.as_array().map_or(0, Vec::len);
+                let row = json!({"success": true, "id": null, "errors": null, "created": null});
+                *body = vec![row; rows].into();
+            })),
+            Fault::Told { used, max } => {
+                self.mock.mangle(with_headers("sforce-", vec![("limit-info", format!("api-usage={used}/{max}"))]));
+            }
+            Fault::Untold => self.mock.mangle(with_headers("sforce-", Vec::new())),
+            Fault::Forbidden => self.mock.next(refusal(403, "API_DISABLED_FOR_ORG", "The REST API is not enabled.")),
             Fault::Rejected(id) => {
                 self.mock.fail_row(id, row_error("INVALID_EMAIL_ADDRESS", "Email: invalid", &["Email"]), 1);
             }
@@ -98,11 +143,23 @@ impl System for Portal {
         Arc::clone(&self.hubspot) as _
     }
 
-    fn astray(&self) -> Option<Arc<dyn Adapter>> {
+    fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>> {
         let mut settings = portal::settings(self.server.url());
-        settings.allowed_hosts = vec!["api.hubapi.com".to_owned()];
+        match setting {
+            Setting::OtherHost => settings.allowed_hosts = vec!["api.hubapi.com".to_owned()],
+            Setting::UnknownField => drop(settings.attributes.insert("plan".to_owned(), "plan_name".to_owned())),
+            Setting::Version(at) => {
+                settings.api_version = ["2026-09", "2026-03", "v3"].get(at).copied()?.into();
+            }
+            Setting::UnknownVersion => settings.api_version = "2019-03".into(),
+        }
         let client = http::client().expect("a client");
         Some(Arc::new(HubSpot::new(&settings, client, secret_of(&self.secret))))
+    }
+
+    fn rival(&self, id: &'static str) -> Option<String> {
+        let number = id.strip_prefix("C-")?;
+        Some(self.mock.put(None, &[("email", &format!("p{number}@example.com"))]))
     }
 
     fn records(&self) -> Records {
@@ -116,6 +173,15 @@ impl System for Portal {
             Fault::Mangled(mangle) => self.mock.mangle(mangle),
             Fault::Short => self.mock.mangle(Mangle::json(|body| resize(&mut body["results"], false))),
             Fault::Long => self.mock.mangle(Mangle::json(|body| resize(&mut body["results"], true))),
+            Fault::Mute => self.mock.mangle(Mangle::json(|body| body["results"] = json!([]))),
+            Fault::Sparse => self.mock.mangle(Mangle::json(make_sparse)),
+            Fault::Told { used, max } => {
+                let daily = [("daily", max), ("daily-remaining", max - used)];
+                let told = daily.map(|(name, calls)| (name, calls.to_string()));
+                self.mock.mangle(with_headers("x-hubspot-ratelimit-", told.into()));
+            }
+            Fault::Untold => self.mock.mangle(with_headers("x-hubspot-ratelimit-", Vec::new())),
+            Fault::Forbidden => self.mock.next(missing_scope("crm.objects.contacts.write")),
             Fault::Rejected(id) => self.mock.fail_row(id, json!({"category": "VALIDATION_ERROR"}), 1),
             Fault::Delayed(id) => self.mock.fail_row(id, json!({"category": "INTERNAL_ERROR"}), 1),
             Fault::Poison(id) => self.mock.poison(&id),

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use contact_sync::adapters::{
-    Adapter, Call, CallError, Code, Destination, Limits, Outcome, Payload, Rejection, Reply, Transformed,
+    Adapter, Call, CallError, Cause, Code, Destination, Limits, Outcome, Payload, Rejection, Reply, Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
+use contact_sync::telemetry::Meter;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Fault, Records, Start, System};
+use super::{Fault, Records, Setting, Start, System};
 
 /// One way to break the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,18 @@ pub enum Lie {
     TakesTooMuch,
     /// Lets the first change win.
     FoldsBackwards,
+    /// Keeps to itself who owns a value.
+    HidesOwners,
+    /// Takes a stop for a hiccup.
+    GoesOn,
+    /// Stops for all what concerns a few.
+    StopsForAFew,
+    /// Rejects records for what settings lack.
+    BlamesForSettings,
+    /// Keeps to itself what the system tells of its quota.
+    HidesTheQuota,
+    /// Logs what it sends.
+    Gossips,
 }
 
 /// `start`'s system, behind a liar.
@@ -54,8 +67,12 @@ impl System for Lying {
         Arc::new(Liar { adapter: self.system.adapter(), lie: self.lie })
     }
 
-    fn astray(&self) -> Option<Arc<dyn Adapter>> {
-        self.system.astray()
+    fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>> {
+        Some(Arc::new(Liar { adapter: self.system.with_setting(setting)?, lie: self.lie }))
+    }
+
+    fn rival(&self, id: &'static str) -> Option<String> {
+        self.system.rival(id)
     }
 
     fn records(&self) -> Records {
@@ -88,12 +105,39 @@ impl Liar {
             Lie::BlamesRecords if reply.is_err() => {
                 all(|| Outcome::Rejected(Rejection::new(Code::new("BLAMED"), "whatever happened")))
             }
-            Lie::HidesPauses => reply.map_err(|error| match error {
-                CallError::Retry { code, pressure, .. } => CallError::Retry { code, after: None, pressure },
-                CallError::Throttled { code, .. } => CallError::Throttled { code, after: None },
-                error => error,
-            }),
-            _ => reply,
+            Lie::StopsForAFew => match reply.iter().flatten().find(|outcome| matches!(outcome, Outcome::Failed(_))) {
+                Some(Outcome::Failed(code)) => Err(CallError::Stop(Stop {
+                    cause: Cause::Configuration,
+                    code: code.clone(),
+                    remedy: "mend it".to_owned(),
+                    after: None,
+                })),
+                _ => reply,
+            },
+            _ => reply
+                .map(|outcomes| outcomes.into_iter().map(|outcome| self.twist_outcome(outcome)).collect())
+                .map_err(|error| self.twist_error(error)),
+        }
+    }
+
+    fn twist_outcome(&self, outcome: Outcome) -> Outcome {
+        match (self.lie, outcome) {
+            (Lie::HidesOwners, Outcome::Rejected(rejection)) => {
+                Outcome::Rejected(Rejection { message: "somebody has it".to_owned(), ..rejection })
+            }
+            (Lie::BlamesForSettings, Outcome::Failed(code)) => Outcome::Rejected(Rejection::new(code, "no such field")),
+            (_, outcome) => outcome,
+        }
+    }
+
+    fn twist_error(&self, error: CallError) -> CallError {
+        match (self.lie, error) {
+            (Lie::HidesPauses, CallError::Retry { code, pressure, .. }) => {
+                CallError::Retry { code, after: None, pressure }
+            }
+            (Lie::HidesPauses, CallError::Throttled { code, .. }) => CallError::Throttled { code, after: None },
+            (Lie::GoesOn, CallError::Stop(stop)) => CallError::Retry { code: stop.code, after: None, pressure: false },
+            (_, error) => error,
         }
     }
 }
@@ -122,6 +166,11 @@ impl Adapter for Liar {
             if call.dry_run && self.lie == Lie::WritesAnyway {
                 let call = Call { dry_run: false, ..call };
                 return self.adapter.upsert(batch, call).await.map(|outcomes| vec![Outcome::dry_run(); outcomes.len()]);
+            }
+            let deaf = Meter::default();
+            let call = if self.lie == Lie::HidesTheQuota { Call { meter: &deaf, ..call } } else { call };
+            if self.lie == Lie::Gossips {
+                batch.iter().for_each(|payload| tracing::debug!(body = ?payload.body, "sent"));
             }
             let mut reply = self.adapter.upsert(batch, call).await;
             if self.lie == Lie::TriesAgain

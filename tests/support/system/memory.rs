@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::super::memory::{Faults, Memory, Next};
-use super::{Fault, Records, System};
+use super::{Fault, Records, Setting, System};
 
 pub fn memory() -> BoxFuture<'static, Box<dyn System>> {
     async { Box::new(Memory::new(7, Faults::default())) as _ }.boxed()
@@ -19,7 +19,11 @@ impl System for Arc<Memory> {
         Arc::clone(self) as _
     }
 
-    fn astray(&self) -> Option<Arc<dyn Adapter>> {
+    fn with_setting(&self, _: Setting) -> Option<Arc<dyn Adapter>> {
+        None
+    }
+
+    fn rival(&self, _: &'static str) -> Option<String> {
         None
     }
 
@@ -32,6 +36,10 @@ impl System for Arc<Memory> {
     }
 
     fn strike(&self, fault: Fault) -> bool {
+        let stop = |cause, code| {
+            let remedy = "wait".to_owned();
+            Next::Error(CallError::Stop(Stop { cause, code: Code::new(code), remedy, after: None }))
+        };
         let busy = || Retry { code: Code::new("BUSY"), after: None, how: Again::Same };
         self.next(match fault {
             Fault::Lost => Next::Lost,
@@ -40,19 +48,16 @@ impl System for Arc<Memory> {
                 Next::Row(id.to_owned(), Outcome::Rejected(Rejection::new(Code::new("WRONG"), "refused")))
             }
             Fault::Delayed(id) => Next::Row(id.to_owned(), Outcome::Retry(busy())),
-            Fault::Exhausted => Next::Error(CallError::Stop(Stop {
-                cause: Cause::Quota,
-                code: Code::new("FULL"),
-                remedy: "wait".to_owned(),
-                after: None,
-            })),
+            Fault::Exhausted => stop(Cause::Quota, "FULL"),
+            Fault::Forbidden => stop(Cause::Configuration, "FORBIDDEN"),
             Fault::Throttled => {
                 Next::Error(CallError::Throttled { code: Code::new("TOO_MANY"), after: Some(Duration::from_secs(1)) })
             }
             Fault::Paused(pause) => Next::Error(CallError::Throttled { code: Code::new("BUSY"), after: Some(pause) }),
-            Fault::Reply(_) | Fault::Mangled(_) | Fault::Short | Fault::Long | Fault::Expired | Fault::Revoked => {
+            Fault::Reply(_) | Fault::Mangled(_) | Fault::Short | Fault::Long | Fault::Mute | Fault::Sparse => {
                 return false;
             }
+            Fault::Told { .. } | Fault::Untold | Fault::Expired | Fault::Revoked => return false,
         });
         true
     }

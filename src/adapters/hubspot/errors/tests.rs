@@ -79,30 +79,32 @@ fn a_reason_names_codes_fields_owner_and_correlation_but_no_value() {
 }
 
 #[test]
-fn what_settings_chose_stops_the_destination_instead_of_rejecting_records() {
+fn what_settings_chose_rejects_no_record_and_stops_the_destination_where_every_record_has_it() {
     let mut settings = settings();
     settings.version_property = "source_version".to_owned();
     settings.type_property = "contact_type".to_owned();
     settings.attributes.insert("segment".to_owned(), "segment_name".to_owned());
     let about = |code: &str, property: &str| json!({"category": "VALIDATION_ERROR", "errors": [{"code": code, "context": {"propertyName": [property]}}]});
-    for (error, stops) in [
-        (about("PROPERTY_DOESNT_EXIST", "source_id"), true),
-        (about("PROPERTY_DOESNT_EXIST", "source_version"), true),
-        (about("READ_ONLY_VALUE", "contact_type"), true),
-        (about("INVALID_OPTION", "contact_type"), true),
-        (about("INVALID_OPTION", "lifecyclestage"), true),
-        (json!({"message": "Unable to perform update/upsert by non-unique 0-1 property source_id"}), true),
-        (json!({"category": "VALIDATION_ERROR", "message": "the value by non-unique & Sons is invalid"}), false),
-        (about("PROPERTY_DOESNT_EXIST", "plan_name"), true),
-        (about("READ_ONLY_VALUE", "segment_name"), true),
-        (about("PROPERTY_DOESNT_EXIST", "email"), false),
-        (about("INVALID_OPTION", "plan_name"), false),
-        (about("INVALID_INTEGER", "plan_name"), false),
-        (about("INVALID_LONG", "lifecyclestage"), false),
-        (about("INVALID_EMAIL", "email"), false),
+    for (error, expected) in [
+        (about("PROPERTY_DOESNT_EXIST", "source_id"), Some(true)),
+        (about("PROPERTY_DOESNT_EXIST", "source_version"), Some(true)),
+        (about("READ_ONLY_VALUE", "contact_type"), Some(true)),
+        (about("INVALID_OPTION", "contact_type"), Some(false)),
+        (about("INVALID_OPTION", "lifecyclestage"), Some(false)),
+        (json!({"message": "Unable to perform update/upsert by non-unique 0-1 property source_id"}), Some(true)),
+        (json!({"category": "VALIDATION_ERROR", "message": "the value by non-unique & Sons is invalid"}), None),
+        (about("PROPERTY_DOESNT_EXIST", "plan_name"), Some(false)),
+        (about("READ_ONLY_VALUE", "segment_name"), Some(false)),
+        (about("PROPERTY_DOESNT_EXIST", "email"), None),
+        (about("INVALID_OPTION", "plan_name"), None),
+        (about("INVALID_INTEGER", "plan_name"), None),
+        (about("INVALID_LONG", "lifecyclestage"), None),
+        (about("INVALID_EMAIL", "email"), None),
     ] {
-        let stop = of_settings(&problem(&error), &settings);
-        assert_eq!(stop.is_some_and(|stop| stop.cause == Cause::Configuration), stops, "{error}");
+        let unfit = of_settings(&problem(&error), &settings);
+        let told = unfit.as_ref().map(|unfit| unfit.is_everywhere);
+        assert_eq!(told, expected, "{error}");
+        assert!(unfit.is_none_or(|unfit| unfit.stop.cause == Cause::Configuration), "{error}");
     }
 }
 

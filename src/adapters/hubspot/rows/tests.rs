@@ -84,6 +84,24 @@ fn a_refusal_points_at_rows_by_name_by_line_and_by_address() {
 }
 
 #[test]
+fn a_property_is_had_by_those_who_send_it_and_its_value_by_those_who_are_meant() {
+    let payloads = [json!({"stage": "customer"}), json!({"stage": "nowhere"}), json!({"email": "a@example.com"})];
+    let payloads: Vec<_> = payloads.iter().enumerate().map(|(n, body)| payload(&format!("C-{n}"), body)).collect();
+    let rows = rows(&payloads);
+    for (error, expected) in [
+        (json!({"category": "PROPERTY_DOESNT_EXIST", "message": "stage nowhere"}), &[0, 1][..]),
+        (json!({"category": "INVALID_OPTION", "message": "nowhere is no stage"}), &[1]),
+        (json!({"category": "INVALID_OPTION", "context": {"objectWriteTraceId": ["1"]}}), &[1]),
+        (json!({"category": "INVALID_OPTION", "message": "no such stage"}), &[0, 1]),
+    ] {
+        let problem = Problem::read(&error).expect("an object");
+        assert_eq!(rows.having("stage", &problem), expected, "{error}");
+    }
+    let missing = Problem::read(&json!({"category": "PROPERTY_DOESNT_EXIST"})).expect("an object");
+    assert_eq!(rows.having("plan", &missing), Vec::<usize>::new());
+}
+
+#[test]
 fn each_input_has_its_own_line_and_trace_id() {
     let payloads = payloads(2);
     let body = String::from_utf8(rows(&payloads).upsert_body().expect("JSON")).expect("UTF-8");

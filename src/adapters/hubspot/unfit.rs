@@ -1,0 +1,47 @@
+//! What settings name and HubSpot does not take: the records that have it fail, and the others are written. A stop only
+//! where every record has it, or each of several met it.
+
+use super::HubSpot;
+use super::errors::{self, Unfit};
+use super::exchange::Answer;
+use super::problem::Problem;
+use super::rows::Rows;
+use crate::adapters::{Adapter, Again, Call, CallError, Code, Outcome, Retry, Stop, unfit};
+
+impl HubSpot {
+    /// The codes of the rows that fail for it. `problems` has one entry for each row, `None` for those without an error.
+    pub(super) fn unfit(&self, problems: &[Option<&Problem>], call: Call<'_>) -> Result<Vec<Option<Code>>, CallError> {
+        let of = |problem: Option<&Problem>| errors::of_settings(problem?, &self.settings);
+        let unfit: Vec<Option<Unfit<'_>>> = problems.iter().copied().map(of).collect();
+        let met = unfit.iter().flatten().count();
+        let is_met_by_all = met == problems.len() && met > 1;
+        if let Some(unfit) = unfit.iter().flatten().find(|unfit| unfit.is_everywhere || is_met_by_all) {
+            return Err(CallError::Stop(unfit.stop.clone()));
+        }
+        if let Some(first) = unfit.iter().flatten().next() {
+            self.tell_unfit(&first.stop, met, call);
+        }
+        Ok(unfit.into_iter().map(|unfit| Some(unfit?.stop.code)).collect())
+    }
+
+    /// The outcomes of a batch that was refused as a whole for what some of its rows have: they fail, and the others go
+    /// again without them. `None` where it was not, or where no row or each of several has it.
+    pub(super) fn without_unfit(&self, answer: &Answer, rows: &Rows<'_>, call: Call<'_>) -> Option<Vec<Outcome>> {
+        let problem = answer.problem.as_ref().filter(|_| errors::may_blame_rows(answer.http.status))?;
+        let unfit = errors::of_settings(problem, &self.settings).filter(|unfit| !unfit.is_everywhere)?;
+        let having = rows.having(unfit.property, problem);
+        let count = rows.payloads.len();
+        if having.is_empty() || (having.len() == count && count > 1) {
+            return None;
+        }
+        self.tell_unfit(&unfit.stop, having.len(), call);
+        let code = || unfit.stop.code.clone();
+        // Halves keep to themselves: in a new batch they might meet others that have it, and be refused once more.
+        let again = || Outcome::Retry(Retry { code: code(), after: None, how: Again::Halved });
+        Some((0..count).map(|row| if having.contains(&row) { Outcome::Failed(code()) } else { again() }).collect())
+    }
+
+    fn tell_unfit(&self, stop: &Stop, records: usize, call: Call<'_>) {
+        unfit::tell(self.destination(), stop, records, call);
+    }
+}

@@ -1,0 +1,122 @@
+//! What an answer says of the rows, in whatever order, shape and status.
+
+#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+
+use contact_sync::adapters::Outcome;
+use contact_sync::contact::Field;
+use serde_json::json;
+
+use crate::support::mock_hubspot::{Endpoint, Habits};
+use crate::support::portal::{Portal, deletion, person, words};
+use crate::support::server::{Answer, Mangle};
+
+pub async fn errors_are_read_whatever_2xx_they_come_with() {
+    for status in [200, 201, 202, 207] {
+        let portal = Portal::new().await;
+        portal.mock.mangle(Mangle::new(move |answer| answer.status = status));
+        let mut bad = person(2);
+        bad.contact.email = Field::Value("ada@example.con".into());
+        let mut payloads = portal.people([1, 2, 3]);
+        payloads[1] = portal.payload(&bad);
+        let reply = portal.upsert(&payloads).await;
+        assert_eq!(words(&reply), ["delivered", "rejected INVALID_EMAIL", "delivered"], "{status}");
+        let outcomes = reply.expect("outcomes");
+        let Outcome::Rejected(rejection) = &outcomes[1] else { panic!("{outcomes:?}") };
+        assert_eq!(rejection.fields, ["email"]);
+        assert!(!rejection.message.contains("ada"), "{}", rejection.message);
+        assert_eq!(portal.mock.contacts().len(), 2);
+        portal.assert_polite();
+    }
+}
+
+pub async fn results_in_any_order_find_their_rows_by_trace_id_by_key_or_by_their_number() {
+    for (echo_trace_ids, hide_properties) in [(false, false), (true, false), (true, true), (false, true)] {
+        let habits = |habits: &mut Habits| {
+            habits.echo_trace_ids = echo_trace_ids;
+            habits.hide_properties = hide_properties;
+        };
+        let portal = Portal::with(habits, |_| {}).await;
+        portal.mock.fail_row("C-2", json!({"category": "VALIDATION_ERROR"}), 1);
+        let reply = portal.upsert(&portal.people([1, 2, 3])).await;
+        assert_eq!(words(&reply), ["delivered", "rejected VALIDATION_ERROR", "delivered"]);
+    }
+}
+
+pub async fn results_and_errors_have_to_equal_the_inputs() {
+    let keyed = |id: &str| json!({"id": "1", "properties": {"source_id": id, "email": null}});
+    for (answer, expected) in [
+        (json!({"status": "COMPLETE", "results": []}), ["again UNACCOUNTED", "again UNACCOUNTED"]),
+        (json!({"status": "COMPLETE"}), ["again UNACCOUNTED", "again UNACCOUNTED"]),
+        (json!({"status": "PENDING", "results": null, "errors": null}), ["again UNACCOUNTED", "again UNACCOUNTED"]),
+        (json!({"results": [keyed("c-2")]}), ["again UNACCOUNTED", "delivered"]),
+        (json!({"results": [keyed("C-9"), keyed("C-8")]}), ["again UNACCOUNTED", "again UNACCOUNTED"]),
+        (
+            json!({"results": [], "errors": [{"category": "VALIDATION_ERROR"}]}),
+            ["halved UNACCOUNTED", "halved UNACCOUNTED"],
+        ),
+        (
+            json!({"results": [keyed("C-1")], "errors": [{"category": "VALIDATION_ERROR"}]}),
+            ["delivered", "rejected VALIDATION_ERROR"],
+        ),
+    ] {
+        let portal = Portal::new().await;
+        portal.mock.next(Answer::json(200, &answer));
+        let reply = portal.upsert(&portal.people([1, 2])).await;
+        assert_eq!(words(&reply), expected, "{answer}");
+    }
+}
+
+pub async fn whatever_it_answers_no_row_is_lost_and_no_contact_shown() {
+    let person = "p1@example.com";
+    let odd = [
+        json!(null),
+        json!("p1@example.com"),
+        json!([[]]),
+        json!({"results": {}, "errors": 7}),
+        json!({"results": [null, [], {"objectWriteTraceId": {}}], "errors": [null, [], 3, {"context": []}]}),
+        json!({"results": [{"id": {}, "properties": []}], "errors": [{"context": {"ids": {"a": 1}}}]}),
+        json!({"errors": [{"category": person, "message": person, "context": {"propertyName": [person]}}]}),
+        json!({"errors": [{"category": "CONFLICT", "context": {"existingId": [person], "objectWriteTraceId": ["0"]}}]}),
+        json!({"errors": [{"message": "Property values were not valid: [{[[[", "context": {"ids": ["c-1"]}}]}),
+        json!({"message": person, "category": person, "policyName": person, "correlationId": person}),
+        json!({"status": "error", "message": "x already has that value", "errors": [{"in": person}]}),
+    ];
+    let portal = Portal::new().await;
+    let payloads = portal.people([1, 2, 3]);
+    for status in [200, 201, 202, 207, 400, 401, 403, 404, 409, 413, 418, 423, 429, 477, 500, 503] {
+        for body in &odd {
+            for endpoint in [Endpoint::Upsert, Endpoint::Read, Endpoint::Archive] {
+                portal.mock.next_of(endpoint, Answer::json(status, body));
+                let reply = if endpoint == Endpoint::Upsert {
+                    portal.upsert(&payloads).await
+                } else {
+                    portal.mock.put(Some("C-1"), &[]);
+                    portal.delete(&[deletion("C-1")]).await
+                };
+                let count = if endpoint == Endpoint::Upsert { payloads.len() } else { 1 };
+                assert!(reply.as_ref().map_or(true, |outcomes| outcomes.len() == count), "{status} {body}");
+                let shown = format!("{reply:?} {:?}", words(&reply));
+                assert!(!shown.contains("example.com"), "{status} {body}: {shown}");
+            }
+        }
+    }
+}
+
+pub async fn nulls_in_an_answer_say_nothing_and_hide_nothing() {
+    let nothing = json!({"id": null, "properties": null, "objectWriteTraceId": null, "archived": null});
+    let keyed = json!({"id": null, "new": null, "properties": {"source_id": "c-1", "email": null, "lifecyclestage": null},
+        "createdAt": null, "objectWriteTraceId": null});
+    let refused = json!({"status": null, "message": null, "category": null, "subCategory": null, "errors": [null],
+        "context": {"objectWriteTraceId": ["1"], "ids": null}, "links": null});
+    for (results, errors, expected) in [
+        (json!([keyed, null, nothing]), json!([refused]), ["delivered", "once NO_CODE"]),
+        (json!([keyed]), json!([null]), ["delivered", "halved UNACCOUNTED"]),
+        (json!([keyed, nothing]), json!(null), ["delivered", "again UNACCOUNTED"]),
+        (json!(null), json!(null), ["again UNACCOUNTED", "again UNACCOUNTED"]),
+    ] {
+        let portal = Portal::new().await;
+        let body = json!({"status": null, "results": results, "errors": errors, "numErrors": null, "startedAt": null});
+        portal.mock.next(Answer::json(207, &body));
+        assert_eq!(words(&portal.upsert(&portal.people([1, 2])).await), expected, "{body}");
+    }
+}

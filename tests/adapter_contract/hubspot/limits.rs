@@ -1,0 +1,97 @@
+//! How much HubSpot takes: what its headers tell, and the answers that stop us or make us wait.
+
+#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+
+use std::time::Duration;
+
+use contact_sync::adapters::CallError;
+use serde_json::json;
+
+use crate::support::mock_hubspot::limited;
+use crate::support::portal::{Portal, deletion, words};
+use crate::support::server::Answer;
+
+pub async fn the_window_is_read_from_headers_and_their_absence_is_normal() {
+    let portal = Portal::new().await;
+    portal.mock.limit(190, Duration::from_secs(10));
+    words(&portal.upsert(&portal.people([1])).await);
+    let quota = portal.meter.quota();
+    assert_eq!(quota.window, Some((190, Duration::from_secs(10))));
+    assert_eq!((quota.window_remaining, quota.daily_used, quota.daily_max), (Some(189), Some(1), Some(1_000_000)));
+    let silent = json!({"status": "COMPLETE", "results": []});
+    portal.mock.next(Answer::json(200, &silent));
+    words(&portal.upsert(&portal.people([1])).await);
+    assert_eq!(portal.meter.quota(), quota);
+}
+
+/// What the next write and the next delete come to where HubSpot answers so, and that both pass after it.
+async fn told(answer: &Answer) -> CallError {
+    let portal = Portal::new().await;
+    portal.mock.next(answer.clone());
+    let written = portal.upsert(&portal.people([1, 2])).await;
+    portal.mock.next(answer.clone());
+    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), words(&written), "{answer:?}");
+    assert_eq!(words(&portal.upsert(&portal.people([1, 2])).await), ["delivered", "delivered"]);
+    written.expect_err("no outcomes")
+}
+
+pub async fn what_nothing_helps_against_stops_the_destination() {
+    let scopes = json!({"status": "error", "category": "MISSING_SCOPES", "correlationId": "c",
+        "errors": [{"message": "…", "context": {"requiredGranularScopes": ["crm.objects.contacts.write"]}}]});
+    let (two_hours, an_hour) = (Duration::from_hours(2), Duration::from_hours(1));
+    for (answer, expected, after) in [
+        (Answer::json(403, &scopes), "stop configuration MISSING_SCOPES", None),
+        (Answer::html(403, "<html>"), "stop configuration HTTP_403", None),
+        (Answer::empty(477).with_header("retry-after", 7200), "stop unavailable HTTP_477", Some(two_hours)),
+        (Answer::empty(477), "stop unavailable HTTP_477", None),
+        (limited("DAILY", "daily"), "stop quota DAILY", None),
+        (limited("DAILY", "daily").with_header("retry-after", 3600), "stop quota DAILY", Some(an_hour)),
+        (Answer::empty(301).with_header("location", "http://127.0.0.1:9/"), "stop configuration HTTP_301", None),
+    ] {
+        let error = told(&answer).await;
+        assert_eq!(words(&Err(error.clone())), [expected]);
+        let CallError::Stop(stop) = error else { panic!("{error:?}") };
+        assert_eq!(stop.after, after, "{answer:?}");
+    }
+}
+
+pub async fn what_passes_is_waited_for_as_long_as_it_takes() {
+    let rolling = || limited("TEN_SECONDLY_ROLLING", "ten_secondly_rolling");
+    let page = "<html><body>Bad gateway</body></html>";
+    for (answer, expected) in [
+        (Answer::empty(423), "throttled HTTP_423 after 2s"),
+        (Answer::empty(423).with_header("retry-after", 1), "throttled HTTP_423 after 2s"),
+        (Answer::empty(423).with_header("retry-after", 9), "throttled HTTP_423 after 9s"),
+        (limited("SECONDLY", "secondly"), "throttled SECONDLY after 1s"),
+        (rolling(), "throttled TEN_SECONDLY_ROLLING after 10s"),
+        (
+            rolling().with_header("x-hubspot-ratelimit-interval-milliseconds", 3000),
+            "throttled TEN_SECONDLY_ROLLING after 3s",
+        ),
+        (Answer::html(500, page), "retry HTTP_500"),
+        (Answer::html(502, page), "retry HTTP_502 after 3s"),
+        (Answer::html(503, page), "retry HTTP_503 after 3s"),
+        (Answer::html(504, page), "retry HTTP_504 after 3s"),
+        (Answer::html(521, page), "retry HTTP_521 after 3s"),
+        (Answer::html(524, page), "retry HTTP_524 after 3s"),
+        (Answer::html(400, page), "retry HTTP_400"),
+        (Answer::html(200, page), "retry UNREADABLE_ANSWER"),
+        (Answer::empty(204), "retry UNREADABLE_ANSWER"),
+        (Answer::json(200, &json!([])), "retry UNREADABLE_ANSWER"),
+    ] {
+        assert_eq!(words(&Err(told(&answer).await)), [expected], "{answer:?}");
+    }
+}
+
+pub async fn a_burst_beyond_the_limit_is_told_to_wait() {
+    let portal = Portal::new().await;
+    portal.mock.limit(2, Duration::from_mins(10));
+    for expected in ["delivered", "delivered", "throttled TEN_SECONDLY_ROLLING after 600s"] {
+        assert_eq!(words(&portal.upsert(&portal.people([1])).await), [expected]);
+    }
+    let portal = Portal::new().await;
+    portal.mock.throttle_every(2);
+    for expected in ["delivered", "throttled SECONDLY after 0ns", "delivered"] {
+        assert_eq!(words(&portal.upsert(&portal.people([1])).await), [expected]);
+    }
+}

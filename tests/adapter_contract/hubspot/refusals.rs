@@ -1,0 +1,76 @@
+//! Batches that are refused as a whole: who is named, and what a row that is refused alone ends as.
+
+#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+
+use serde_json::{Value, json};
+
+use crate::support::portal::{Portal, words};
+use crate::support::server::Answer;
+
+pub async fn a_row_that_is_refused_alone_ends_as_it_would_among_others() {
+    let key_clash = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=source_id, value=c-1} on 11. 22 \
+        already has that value.";
+    for (status, error, expected, unknown) in [
+        (409, json!({"category": "CONFLICT"}), "rejected CONFLICT", 0),
+        (409, json!({"category": "CONFLICT", "message": key_clash}), "once VALUE_CLASH", 0),
+        (400, json!({"category": "VALIDATION_ERROR", "message": key_clash}), "once VALUE_CLASH", 0),
+        (400, json!({"message": key_clash}), "once VALUE_CLASH", 0),
+        (404, json!({"category": "OBJECT_NOT_FOUND"}), "once OBJECT_NOT_FOUND", 0),
+        (400, json!({"category": "RATE_LIMITS"}), "again RATE_LIMITS", 0),
+        (400, json!({"category": "BRAND_NEW"}), "rejected BRAND_NEW", 1),
+    ] {
+        for whole in [false, true] {
+            let portal = Portal::new().await;
+            if whole {
+                portal.mock.next(Answer::json(status, &error));
+            } else if error.get("category").is_some() {
+                portal.mock.fail_row("C-1", error.clone(), 1);
+            } else {
+                continue;
+            }
+            assert_eq!(words(&portal.upsert(&portal.people([1])).await), [expected], "{whole} {error}");
+            assert_eq!(portal.meter.unknown_codes(), unknown, "{whole} {error}");
+        }
+    }
+    for (answer, expected) in [
+        (Answer::json(400, &json!({"message": "Invalid input JSON on line 2, column 9"})), "refused HTTP_400 [0]"),
+        (Answer::empty(413), "refused HTTP_413 []"),
+    ] {
+        let portal = Portal::new().await;
+        portal.mock.next(answer);
+        assert_eq!(words(&portal.upsert(&portal.people([1])).await), [expected]);
+    }
+}
+
+pub async fn a_refused_batch_names_its_suspects() {
+    let duplicate = json!({"category": "VALIDATION_ERROR", "context": {"ids": ["c-2"]},
+        "message": "Duplicate IDs found in batch input: [c-2]. IDs must be unique"});
+    let traced = json!({"category": "VALIDATION_ERROR",
+        "errors": [{"code": "INVALID_DATE", "context": {"objectWriteTraceId": ["0"]}}]});
+    let quoted = json!({"category": "VALIDATION_ERROR", "message": "Email address p3@example.com is invalid"});
+    let line = json!({"message": "Invalid input JSON on line 3, column 9: Cannot deserialize value of type"});
+    for (status, body, expected) in [
+        (400, duplicate, "refused VALIDATION_ERROR [1]"),
+        (400, traced, "refused INVALID_DATE [0]"),
+        (400, quoted, "refused VALIDATION_ERROR [2]"),
+        (400, line, "refused HTTP_400 [1]"),
+        (409, json!({"category": "CONFLICT"}), "refused CONFLICT []"),
+    ] {
+        let portal = Portal::new().await;
+        portal.mock.next(Answer::json(status, &body));
+        let reply = portal.upsert(&portal.people([1, 2, 3])).await;
+        assert_eq!(words(&reply), [expected]);
+        assert!(!format!("{reply:?}").contains("example.com"));
+    }
+}
+
+pub async fn a_malformed_value_names_its_row_by_the_line() {
+    let portal = Portal::new().await;
+    let mut payloads = portal.people([1, 2]);
+    payloads[0].body = None;
+    assert_eq!(words(&portal.upsert(&payloads).await), ["rejected EMPTY_PAYLOAD", "delivered"]);
+    payloads[0].body = serde_json::value::to_raw_value(&json!({"email": 7})).ok();
+    assert_eq!(words(&portal.upsert(&payloads).await), ["refused HTTP_400 [0]"]);
+    payloads[0].body = serde_json::value::to_raw_value(&Value::Null).ok();
+    assert_eq!(words(&portal.upsert(&payloads).await), ["refused HTTP_400 [0]"]);
+}

@@ -1,0 +1,109 @@
+//! What settings name and the portal does not take: whom it stops.
+
+#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+
+use contact_sync::adapters::hubspot::Settings;
+use contact_sync::contact::{Attribute, ContactChange, ContactType};
+use serde_json::json;
+
+use crate::support::mock_hubspot::Endpoint;
+use crate::support::portal::{Portal, person, words};
+use crate::support::server::Answer;
+
+/// Every fourth person has a plan, and every other one is a vendor.
+fn people(count: usize) -> Vec<ContactChange> {
+    let with = |number: usize| {
+        let mut change = person(number);
+        if number % 4 == 1 {
+            change.contact.attributes.values = [("plan".into(), Attribute::Text("team".into()))].into();
+        }
+        change.contact.kind = Some(if number % 2 == 1 { ContactType::Vendor } else { ContactType::Customer });
+        change
+    };
+    (0..count).map(with).collect()
+}
+
+fn plan(settings: &mut Settings) {
+    settings.attributes.insert("plan".to_owned(), "plan_name".to_owned());
+}
+
+fn unknown_stage_of_vendors(settings: &mut Settings) {
+    settings.lifecycle_stage.vendor = "nowhere".into();
+}
+
+pub async fn what_every_record_has_stops_the_destination() {
+    type Edit = fn(&mut Settings);
+    let no_edit: Edit = |_| {};
+    for (is_unique, edit, expected) in [
+        (false, no_edit, "stop configuration VALIDATION_ERROR"),
+        (true, |settings| settings.type_property = "contact_type".into(), "stop configuration PROPERTY_DOESNT_EXIST"),
+        (
+            true,
+            |settings| settings.version_property = "source_version".into(),
+            "stop configuration PROPERTY_DOESNT_EXIST",
+        ),
+    ] {
+        let portal = Portal::with(|habits| habits.is_unique = is_unique, edit).await;
+        for numbers in [1..=1, 1..=3] {
+            assert_eq!(words(&portal.upsert(&portal.people(numbers)).await), [expected]);
+        }
+        assert_eq!(portal.meter.config_errors(), 0, "the dispatcher tells of it");
+    }
+    let no_such_stage = Portal::with(|_| {}, |settings| settings.lifecycle_stage.customer = "custmer".into()).await;
+    let reply = no_such_stage.upsert(&no_such_stage.people([1, 2])).await;
+    assert_eq!(words(&reply), ["stop configuration INVALID_OPTION"], "each of several met it");
+}
+
+pub async fn a_stage_that_one_type_alone_has_fails_the_records_of_that_type() {
+    let portal = Portal::with(|_| {}, unknown_stage_of_vendors).await;
+    let payloads: Vec<_> = people(4).iter().map(|change| portal.payload(change)).collect();
+    let expected = ["delivered", "failed INVALID_OPTION", "delivered", "failed INVALID_OPTION"];
+    assert_eq!(words(&portal.upsert(&payloads).await), expected);
+    assert_eq!(words(&portal.upsert(&payloads[1..2]).await), ["failed INVALID_OPTION"], "customers may come after it");
+    assert_eq!(portal.meter.config_errors(), 2);
+}
+
+/// Here HubSpot judges the batch as one, in spite of the trace ids.
+pub async fn a_batch_that_is_refused_for_a_property_goes_again_without_those_that_have_it() {
+    for (edit, code) in
+        [(plan as fn(&mut Settings), "PROPERTY_DOESNT_EXIST"), (unknown_stage_of_vendors, "INVALID_OPTION")]
+    {
+        let portal = Portal::with(|habits| habits.judges_as_one = true, edit).await;
+        let payloads: Vec<_> = people(8).iter().map(|change| portal.payload(change)).collect();
+        let has_it = |number: usize| if code == "INVALID_OPTION" { number % 2 == 1 } else { number % 4 == 1 };
+        let word = |number| if has_it(number) { format!("failed {code}") } else { format!("halved {code}") };
+        assert_eq!(words(&portal.upsert(&payloads).await), (0..8).map(word).collect::<Vec<_>>());
+        let others: Vec<_> = (0..8).filter(|number| !has_it(*number)).map(|number| payloads[number].clone()).collect();
+        assert_eq!(words(&portal.upsert(&others).await), vec!["delivered"; others.len()]);
+        assert_eq!(words(&portal.upsert(&payloads[1..2]).await), [format!("failed {code}")], "alone");
+        assert_eq!(portal.meter.config_errors(), 2);
+        let all_have_it = [payloads[1].clone(), payloads[5].clone()];
+        assert_eq!(words(&portal.upsert(&all_have_it).await), [format!("stop configuration {code}")]);
+        portal.assert_polite();
+    }
+}
+
+pub async fn a_refusal_for_a_property_that_no_row_has_stops_the_destination() {
+    let portal = Portal::with(|_| {}, plan).await;
+    let error =
+        json!({"category": "VALIDATION_ERROR", "errors": [{"code": "PROPERTY_DOESNT_EXIST", "in": "plan_name"}]});
+    for numbers in [1..=1, 1..=3] {
+        portal.mock.next(Answer::json(400, &error));
+        let reply = portal.upsert(&portal.people(numbers)).await;
+        assert_eq!(words(&reply), ["stop configuration PROPERTY_DOESNT_EXIST"]);
+    }
+    assert_eq!(portal.mock.count(Endpoint::Upsert), 2);
+}
+
+pub async fn a_value_of_an_attribute_that_its_property_does_not_take_is_the_rows_own_fault() {
+    let portal = Portal::with(|_| {}, plan).await;
+    portal.mock.create_property("plan_name");
+    let payloads: Vec<_> = people(3).iter().map(|change| portal.payload(change)).collect();
+    let hidden = json!([{"isValid": false, "error": "INVALID_OPTION", "name": "plan_name"}]);
+    let message = format!("Property values were not valid: {hidden}");
+    portal.mock.fail_row("C-1", json!({"category": "VALIDATION_ERROR", "message": message}), 1);
+    assert_eq!(words(&portal.upsert(&payloads).await), ["delivered", "rejected INVALID_OPTION", "delivered"]);
+    assert_eq!(words(&portal.upsert(&payloads).await), ["delivered"; 3]);
+    let held = portal.mock.contact("C-1").and_then(|contact| contact.get("plan_name").cloned());
+    assert_eq!(held.as_deref(), Some("team"));
+}
