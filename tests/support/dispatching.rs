@@ -18,21 +18,36 @@ use tokio::time::Instant;
 
 /// Sends changes of distinct contacts to their end; gives the fate of each, in their order.
 pub async fn fates_of(adapter: &Arc<dyn Adapter>, meter: &Meter, changes: &[ContactChange]) -> Vec<String> {
-    let dispatcher = ApiDispatcher {
+    fates_by(&dispatcher_of(adapter), meter, changes, Duration::from_mins(1)).await
+}
+
+/// A dispatcher whose own budget keeps nobody waiting.
+pub fn dispatcher_of(adapter: &Arc<dyn Adapter>) -> ApiDispatcher {
+    ApiDispatcher {
         adapter: Arc::clone(adapter),
         retry: RetryPolicy::new(Retry { base_delay_ms: 1, ..Retry::standard() }),
         rate_limiter: Arc::new(RateLimiter::new(RateLimit { requests: 1_000_000, per_ms: 1_000 }, 1)),
         breaker: Arc::new(Breaker::default()),
         concurrency: Arc::new(Concurrency::new(4)),
         dry_run: None,
-    };
+    }
+}
+
+/// The fates of one invocation, which has so much time, by a dispatcher that may have seen others.
+pub async fn fates_by(
+    dispatcher: &ApiDispatcher,
+    meter: &Meter,
+    changes: &[ContactChange],
+    time: Duration,
+) -> Vec<String> {
     let steps: Vec<_> = changes.iter().enumerate().map(|(at, change)| step(at, change.operation)).collect();
     let changes: Vec<_> = changes.iter().cloned().map(Some).collect();
     let ledger = Ledger::new(changes.len());
     (0..changes.len()).for_each(|position| ledger.expect(position, &[0]));
     let sink = Sink { ledger: &ledger, destination: 0, meter };
-    let transformer = SchemaTransformer { adapter: &**adapter, guard: GuardMode::Off, changes: &changes, sink };
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let transformer =
+        SchemaTransformer { adapter: &*dispatcher.adapter, guard: GuardMode::Off, changes: &changes, sink };
+    let deadline = Instant::now() + time;
     let errand = Errand { deadline, transformer: &transformer, sink, meter };
     let (sender, queue) = mpsc::channel(512);
     tokio::join!(transformer.run(&steps, 64, sender), dispatcher.run(queue, errand));

@@ -6,6 +6,7 @@ use contact_sync::adapters::Outcome;
 use contact_sync::contact::Field;
 use serde_json::json;
 
+use crate::support::listener::listen;
 use crate::support::mock_hubspot::{Endpoint, Habits};
 use crate::support::portal::{Portal, deletion, person, words};
 use crate::support::server::{Answer, Mangle};
@@ -81,6 +82,7 @@ pub async fn whatever_it_answers_no_row_is_lost_and_no_contact_shown() {
         json!({"message": person, "category": person, "policyName": person, "correlationId": person}),
         json!({"status": "error", "message": "x already has that value", "errors": [{"in": person}]}),
     ];
+    let heard = listen();
     let portal = Portal::new().await;
     let payloads = portal.people([1, 2, 3]);
     for status in [200, 201, 202, 207, 400, 401, 403, 404, 409, 413, 418, 423, 429, 477, 500, 503] {
@@ -100,6 +102,8 @@ pub async fn whatever_it_answers_no_row_is_lost_and_no_contact_shown() {
             }
         }
     }
+    let logged = heard.lines().join("\n");
+    assert!(!logged.contains("example.com") && !logged.contains("Person"), "{logged}");
 }
 
 pub async fn nulls_in_an_answer_say_nothing_and_hide_nothing() {

@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
 
+use contact_sync::adapters::Adapter;
 use serde_json::json;
 
 use crate::support::mock_hubspot::Endpoint;
@@ -110,4 +111,18 @@ pub async fn a_delete_whose_answer_was_lost_succeeds_when_it_is_sent_again() {
     portal.mock.lose_answers(1);
     assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["retry CONNECTION_FAILED"]);
     assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["delivered ALREADY_GONE"]);
+}
+
+pub async fn a_hundred_go_in_two_calls_and_no_more_are_sent_at_a_time() {
+    for batch_size in [100, 5_000] {
+        let portal = Portal::with(|_| {}, |settings| settings.batch_size = batch_size).await;
+        let most = portal.hubspot.limits().delete;
+        let ids: Vec<_> = (0..most).map(|number| format!("C-{number}")).collect();
+        ids.iter().for_each(|id| drop(portal.mock.put(Some(id), &[])));
+        let payloads: Vec<_> = ids.iter().map(|id| deletion(id)).collect();
+        assert_eq!(words(&portal.delete(&payloads).await), ["delivered"; 100]);
+        let calls: Vec<_> = portal.mock.seen().iter().map(|seen| (seen.endpoint, seen.ids.len())).collect();
+        assert_eq!(calls, [(Endpoint::Read, 100), (Endpoint::Archive, 100)]);
+        portal.assert_polite();
+    }
 }

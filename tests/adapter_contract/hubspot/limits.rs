@@ -2,13 +2,15 @@
 
 #![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::CallError;
+use contact_sync::adapters::{Adapter, CallError};
 use serde_json::json;
 
+use crate::support::dispatching::{dispatcher_of, fates_by};
 use crate::support::mock_hubspot::limited;
-use crate::support::portal::{Portal, deletion, words};
+use crate::support::portal::{Portal, deletion, person, words};
 use crate::support::server::Answer;
 
 pub async fn the_window_is_read_from_headers_and_their_absence_is_normal() {
@@ -22,6 +24,19 @@ pub async fn the_window_is_read_from_headers_and_their_absence_is_normal() {
     portal.mock.next(Answer::json(200, &silent));
     words(&portal.upsert(&portal.people([1])).await);
     assert_eq!(portal.meter.quota(), quota);
+}
+
+pub async fn the_window_that_the_headers_tell_is_kept_though_settings_allow_more() {
+    let portal = Portal::new().await;
+    portal.mock.limit(2, Duration::from_mins(1));
+    let adapter: Arc<dyn Adapter> = Arc::clone(&portal.hubspot) as _;
+    let dispatcher = dispatcher_of(&adapter);
+    for expected in ["delivered", "delivered", "failed OUT_OF_TIME"] {
+        let time = Duration::from_secs(30);
+        assert_eq!(fates_by(&dispatcher, &portal.meter, &[person(1)], time).await, [expected]);
+    }
+    let statuses: Vec<_> = portal.mock.seen().iter().map(|seen| seen.status).collect();
+    assert_eq!(statuses, [Some(200); 2], "the third call would be refused, and is not made");
 }
 
 /// What the next write and the next delete come to where HubSpot answers so, and that both pass after it.

@@ -22,11 +22,13 @@ own_cases! {
     deletes::a_contact_of_which_the_look_up_says_nothing_is_not_taken_for_deleted
     deletes::a_contact_that_vanishes_before_its_archive_is_gone
     deletes::a_delete_whose_answer_was_lost_succeeds_when_it_is_sent_again
+    deletes::a_hundred_go_in_two_calls_and_no_more_are_sent_at_a_time
     deletes::a_look_up_that_finds_nobody_at_all_may_be_a_404
     deletes::an_archive_counts_for_what_its_answer_says
     deletes::nothing_to_archive_takes_one_call
     limits::a_burst_beyond_the_limit_is_told_to_wait
     limits::the_window_is_read_from_headers_and_their_absence_is_normal
+    limits::the_window_that_the_headers_tell_is_kept_though_settings_allow_more
     limits::what_nothing_helps_against_stops_the_destination
     limits::what_passes_is_waited_for_as_long_as_it_takes
     refusals::a_malformed_value_names_its_row_by_the_line
@@ -46,7 +48,7 @@ own_cases! {
     tokens::a_secret_without_a_token_stops_the_destination_until_it_is_repaired
     tokens::a_token_that_stays_refused_stops_the_destination_and_rejects_nobody
     writes::a_contact_arrives_over_both_families_of_paths
-    writes::a_stage_that_hubspot_keeps_is_told_and_is_no_failure
+    writes::a_stage_that_hubspot_keeps_is_told_and_counted_and_is_no_failure
     writes::every_value_travels_as_a_string
     writes::folded_stages_leave_what_one_after_the_other_would
 }

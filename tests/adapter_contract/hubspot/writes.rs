@@ -6,6 +6,7 @@ use contact_sync::adapters::Adapter;
 use contact_sync::adapters::hubspot::Settings;
 use contact_sync::contact::{Attribute, ContactType, Field};
 
+use crate::support::listener::listen;
 use crate::support::portal::{Portal, person, words};
 
 pub async fn a_contact_arrives_over_both_families_of_paths() {
@@ -31,12 +32,15 @@ pub async fn a_contact_arrives_over_both_families_of_paths() {
     }
 }
 
-pub async fn a_stage_that_hubspot_keeps_is_told_and_is_no_failure() {
+pub async fn a_stage_that_hubspot_keeps_is_told_and_counted_and_is_no_failure() {
     let portal = Portal::new().await;
     portal.mock.put(Some("C-1"), &[("lifecyclestage", "evangelist")]);
     portal.mock.put(Some("C-2"), &[("lifecyclestage", "opportunity")]);
+    let heard = listen();
     let reply = portal.upsert(&portal.people([1, 2, 3])).await;
     assert_eq!(words(&reply), ["delivered LIFECYCLE_STAGE_KEPT", "delivered", "delivered"]);
+    let counted = heard.lines().into_iter().filter(|line| line.contains("stages were kept")).collect::<Vec<_>>();
+    assert!(matches!(&counted[..], [line] if line.starts_with("INFO") && line.contains("count=1")), "{counted:?}");
     let stage = |id| portal.mock.contact(id).and_then(|contact| contact.get("lifecyclestage").cloned());
     assert_eq!(stage("C-1").as_deref(), Some("evangelist"));
     assert_eq!(stage("C-2").as_deref(), Some("customer"));
