@@ -4,24 +4,22 @@
 use super::HubSpot;
 use super::errors::{self, Unfit};
 use super::exchange::Answer;
-use super::problem::Problem;
-use super::rows::Rows;
-use crate::adapters::{Adapter, Again, Call, CallError, Code, Outcome, Retry, Stop, unfit};
+use super::rows::{Row, Rows};
+use crate::adapters::{Adapter, Again, Call, CallError, Outcome, Retry, Stop, unfit};
 
 impl HubSpot {
-    /// The codes of the rows that fail for it. `problems` has one entry for each row, `None` for those without an error.
-    pub(super) fn unfit(&self, problems: &[Option<&Problem>], call: Call<'_>) -> Result<Vec<Option<Code>>, CallError> {
-        let of = |problem: Option<&Problem>| errors::of_settings(problem?, &self.settings);
-        let unfit: Vec<Option<Unfit<'_>>> = problems.iter().copied().map(of).collect();
-        let met = unfit.iter().flatten().count();
-        let is_met_by_all = met == problems.len() && met > 1;
-        if let Some(unfit) = unfit.iter().flatten().find(|unfit| unfit.is_everywhere || is_met_by_all) {
+    /// Tells of the rows that fail for it; an error where nothing is to be written at all.
+    pub(super) fn check_unfit(&self, rows: &[Row<'_>], call: Call<'_>) -> Result<(), CallError> {
+        let of = |row: &Row<'_>| errors::of_settings(row.problem()?, &self.settings);
+        let unfit: Vec<Unfit<'_>> = rows.iter().filter_map(of).collect();
+        let is_met_by_all = unfit.len() == rows.len() && rows.len() > 1;
+        if let Some(unfit) = unfit.iter().find(|unfit| unfit.is_everywhere || is_met_by_all) {
             return Err(CallError::Stop(unfit.stop.clone()));
         }
-        if let Some(first) = unfit.iter().flatten().next() {
-            self.tell_unfit(&first.stop, met, call);
+        if let Some(first) = unfit.first() {
+            self.tell_unfit(&first.stop, unfit.len(), call);
         }
-        Ok(unfit.into_iter().map(|unfit| Some(unfit?.stop.code)).collect())
+        Ok(())
     }
 
     /// The outcomes of a batch that was refused as a whole for what some of its rows have: they fail, and the others go

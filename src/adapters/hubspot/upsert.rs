@@ -7,7 +7,7 @@ use super::batch_answer::Record;
 use super::exchange::{Endpoint, from_part};
 use super::lookup::Found;
 use super::rows::Row;
-use super::{HubSpot, model, settle, unaccounted};
+use super::{HubSpot, errors, model, settle, unaccounted};
 use crate::adapters::{Call, CallError, Code, Outcome, Payload, Rejection, Reply};
 use crate::json;
 
@@ -63,16 +63,17 @@ impl HubSpot {
         }
         let answer = self.read(&answer, rows.payloads.len(), |problem| rows.suspects(problem))?;
         let account = rows.account(&answer);
-        let problems: Vec<_> = account.iter().map(|row| row.problem()).collect();
-        let unfit = self.unfit(&problems, call)?;
+        self.check_unfit(&account, call)?;
         let mut outcomes = Vec::with_capacity(rows.payloads.len());
-        for ((payload, row), unfit) in rows.payloads.iter().zip(account).zip(unfit) {
-            outcomes.push(match (row, unfit) {
-                (_, Some(code)) => Outcome::Failed(code),
-                (Row::Result(record), None) => Outcome::Delivered(kept_stage(record, payload)),
-                (Row::Counted, None) => Outcome::Delivered(None),
-                (Row::Problem(problem), None) => self.judge(problem, call)?,
-                (Row::Nothing { lost }, None) => unaccounted(lost),
+        for (payload, row) in rows.payloads.iter().zip(account) {
+            outcomes.push(match row {
+                Row::Result(record) => Outcome::Delivered(kept_stage(record, payload)),
+                Row::Counted => Outcome::Delivered(None),
+                Row::Problem(problem) => match errors::of_settings(problem, &self.settings) {
+                    Some(unfit) => Outcome::Failed(unfit.stop.code),
+                    None => self.judge(problem, call)?,
+                },
+                Row::Nothing { lost } => unaccounted(lost),
             });
         }
         let is_kept = |outcome: &&Outcome| matches!(outcome, Outcome::Delivered(Some(_)));
