@@ -125,7 +125,7 @@ events: ## Check that the sample events are those that tests/support/make_events
 .PHONY: schema
 schema: ## Write the JSON Schema of a change, events/contact-change.schema.json, from the types
 	@mkdir -p target
-	cargo run --quiet --locked --features admin --bin contact-sync-admin -- change-schema > target/schema.json
+	cargo run --quiet --locked $(TESTED) --bin contact-sync-admin -- change-schema > target/schema.json
 	mv target/schema.json events/contact-change.schema.json
 
 # --- the Lambda ------------------------------------------------------------------------------------------------------

@@ -82,11 +82,11 @@ async fn admission<'a>(
     let latest = errand.deadline.checked_sub(SHORTEST_CALL).ok_or_else(out_of_time)?;
     loop {
         breaker.hope(latest).await.map_err(refused)?;
-        if rate_limiter.pause_left() > retry.longest() {
-            return Err(Code::new("ASKED_TO_WAIT"));
-        }
-        let places = rate_limiter.acquire(need, latest, errand.meter).await;
-        let places = places.ok_or_else(out_of_time)?;
+        let places = tokio::select! {
+            biased;
+            () = rate_limiter.paused_beyond(retry.longest()) => return Err(Code::new("ASKED_TO_WAIT")),
+            places = rate_limiter.acquire(need, latest, errand.meter) => places.ok_or_else(out_of_time)?,
+        };
         // Only now: much may have been learnt while this call waited for its turn.
         match breaker.permit() {
             Permit::Given(pass) => return Ok((places, pass)),

@@ -59,6 +59,20 @@ async fn a_throttled_system_slows_nobody_but_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_already_when_a_long_pause_is_asked_for_does_not_wait_it_out() {
+    let system = Scripted::new("one", 1, |asked, number| match number {
+        0 => (MILLI * 10, Some(throttled("TOO_MANY", Some(MILLI * 2000)))),
+        1 => (MILLI * 500, Some(throttled("TOO_MANY", Some(MILLI * 60_000)))),
+        _ => (MILLI * 20, Some(good(asked))),
+    });
+    let handler = handler(&[&system], 4, RETRY, "[pipeline]\nfallback_budget_ms = 120000");
+    let start = Instant::now();
+    let failed = failed_records(&handler, &leads(["a", "b", "c", "d", "e", "f"])).await;
+    assert_eq!((failed, system.asked().len()), (4, 4), "c and d were under way before the first pause");
+    assert!(start.elapsed() < MILLI * 3000, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_payload_that_waits_for_a_retry_holds_back_nothing_but_itself() {
     let system = Scripted::new("one", 2, |asked, number| {
         let reply = if number < 2 { good_but(asked, "slow", Some(MILLI * 2000)) } else { good(asked) };

@@ -33,6 +33,7 @@ use crate::telemetry::{Meter, Quota};
 pub struct RateLimiter {
     state: Mutex<State>,
     answered: Notify,
+    paused: Notify,
     shared: OnceLock<Shared>,
     /// Calls wait in the order in which they came: else one of two requests would wait for ever behind those of one,
     /// for which there is room sooner.
@@ -95,6 +96,7 @@ impl RateLimiter {
         Self {
             state: Mutex::new(state),
             answered: Notify::new(),
+            paused: Notify::new(),
             shared: OnceLock::new(),
             queue: tokio::sync::Mutex::default(),
         }
@@ -144,12 +146,19 @@ impl RateLimiter {
         let mut state = self.lock();
         if pause > state.pause_left() {
             state.pause = Some(Pause::of(pause));
+            self.paused.notify_waiters();
         }
     }
 
-    /// How long nothing may be sent, by the system's word.
-    pub fn pause_left(&self) -> Duration {
-        self.lock().pause_left()
+    /// Ends as soon as the system's word is that nothing may be sent for longer than `longest`.
+    pub async fn paused_beyond(&self, longest: Duration) {
+        loop {
+            let paused = self.paused.notified();
+            if self.lock().pause_left() > longest {
+                return;
+            }
+            paused.await;
+        }
     }
 
     /// Takes note of requests that were made beyond what calls had asked for: they take places, too.
