@@ -14,7 +14,7 @@ pub(super) struct Unit {
     pub(super) search: Option<Search>,
 }
 
-/// The search for the payload that makes a system refuse a whole batch: by the names that the answer gives, else by
+/// The search for the payload that makes a system refuse a whole batch, or rows that may pass in smaller company: by the names that the answer gives, else by
 /// halving. The part with the first payload goes first, and always has the calls that it needs: a search that runs out
 /// of calls has settled the first payload at least. The stream goes on behind it, so that a batch which comes again
 /// and again is shorter each time, whoever is in it and whomever the answers name.
@@ -46,12 +46,6 @@ fn calls_to_halve(count: usize) -> u32 {
 impl Unit {
     pub(super) fn new(kind: Kind, jobs: Vec<Job>) -> Self {
         Self { kind, jobs, search: None }
-    }
-
-    /// The same jobs in two calls; in one, where there is but one job.
-    pub(super) fn halves(kind: Kind, mut jobs: Vec<Job>) -> Vec<Self> {
-        let right = jobs.split_off(jobs.len().div_ceil(2));
-        [jobs, right].into_iter().filter(|part| !part.is_empty()).map(|part| Self::new(kind, part)).collect()
     }
 
     /// Splits a refused batch: the suspects apart from the others, and without suspects in halves. The first part

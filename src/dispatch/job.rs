@@ -41,12 +41,23 @@ pub struct Job {
     pub tries: u32,
     /// The codes for which it has had a second chance, one each.
     pub second_chances: Vec<Code>,
+    /// It was sent in smaller and smaller company already.
+    pub was_searched: bool,
 }
 
 impl Job {
     /// A job that nothing follows.
     pub fn new(kind: Kind, payload: Payload, sources: Positions) -> Self {
-        Self { kind, payload, sources, then: VecDeque::new(), calls: 0, tries: 0, second_chances: Vec::new() }
+        Self {
+            kind,
+            payload,
+            sources,
+            then: VecDeque::new(),
+            calls: 0,
+            tries: 0,
+            second_chances: Vec::new(),
+            was_searched: false,
+        }
     }
 
     /// The first of `jobs`, to be followed by the others.

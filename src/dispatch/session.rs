@@ -1,19 +1,21 @@
 //! One invocation's traffic with one destination: a loop that starts calls, takes their answers and waits for
 //! retries, all at once.
 
+mod again;
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 
+use self::again::{Cost, Waited};
 use super::batch::{Backlog, Search, Unit};
 use super::call::{Answered, call};
 use super::retry::RetryBudget;
 use super::{ApiDispatcher, Errand, Job, Kind};
-use crate::adapters::{Again, CallError, Code, Limits, Outcome, Rejection, SHORTEST_CALL};
+use crate::adapters::{Again, CallError, Code, Limits, Outcome, Rejection};
 use crate::consume::Stage;
 use crate::settle::Verdict;
 
@@ -25,23 +27,6 @@ pub(super) struct Session<'a> {
     calls: FuturesUnordered<BoxFuture<'a, Answered>>,
     waits: FuturesUnordered<BoxFuture<'a, Waited>>,
     retries: RetryBudget,
-}
-
-/// What comes back from a wait.
-enum Waited {
-    /// To be batched with whatever else is there.
-    Jobs(Vec<Job>),
-    /// To keep their company.
-    Units(Vec<Unit>),
-}
-
-/// What it costs to send a job again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cost {
-    /// One of its tries, and a retry of the invocation.
-    ATry,
-    /// Nothing: it cannot go on for ever. Halves of halves end with one job alone, and each code has one second chance.
-    Nothing,
 }
 
 impl<'a> Session<'a> {
@@ -107,8 +92,7 @@ impl<'a> Session<'a> {
     fn take_outcomes(&mut self, unit: Unit, outcomes: Vec<Outcome>) {
         let Unit { kind, jobs, search } = unit;
         let mut outcomes = outcomes.into_iter();
-        // What was sent alone cannot be sent in smaller company: it is that job's own try.
-        let halving = if jobs.len() > 1 { Cost::Nothing } else { Cost::ATry };
+        let were_alone = jobs.len() == 1;
         let (mut same, mut once, mut halved) = (Vec::new(), Vec::new(), Vec::new());
         let mut after: Option<Duration> = None;
         for mut job in jobs {
@@ -130,6 +114,7 @@ impl<'a> Session<'a> {
                             once.push((job, retry.code));
                         }
                         Again::Same => same.push((job, retry.code)),
+                        Again::Halved if search.is_none() && job.was_searched => same.push((job, retry.code)),
                         Again::Halved => halved.push((job, retry.code)),
                     }
                 }
@@ -138,65 +123,13 @@ impl<'a> Session<'a> {
         }
         self.again(same, Cost::ATry, after, Waited::Jobs);
         self.again(once, Cost::Nothing, after, Waited::Jobs);
-        self.again(halved, halving, after, |jobs| Waited::Units(Unit::halves(kind, jobs)));
+        if halved.len() > 1 {
+            return self.halve(kind, halved, search, after);
+        }
+        // In smaller company than alone it cannot be sent: that was its own try.
+        let cost = if were_alone { Cost::ATry } else { Cost::Nothing };
+        self.again(halved, cost, after, |jobs| Waited::Units(vec![Unit::new(kind, jobs)]));
         self.go_on(kind, search);
-    }
-
-    /// Sends jobs again after a wait, if they have tries left and there is time. Each comes with the reason why it did
-    /// not succeed now.
-    fn again(
-        &mut self,
-        mut jobs: Vec<(Job, Code)>,
-        cost: Cost,
-        after: Option<Duration>,
-        then: impl FnOnce(Vec<Job>) -> Waited,
-    ) {
-        if cost == Cost::ATry {
-            self.count_try(&mut jobs);
-        }
-        let Some(tries) = jobs.iter().map(|(job, _)| job.tries).max() else {
-            return;
-        };
-        match self.wait_until(tries, cost, after) {
-            Some(at) => self.waits.push(wait(at, then(jobs.into_iter().map(|(job, _)| job).collect()))),
-            None => jobs.iter().for_each(|(job, code)| self.fail(job, code)),
-        }
-    }
-
-    /// Sends a whole call again, for which there was no outcome at all.
-    fn call_again(&mut self, unit: Unit, code: &Code, after: Option<Duration>) {
-        let Unit { kind, jobs, search } = unit;
-        let mut jobs = jobs.into_iter().map(|job| (job, code.clone())).collect();
-        self.count_try(&mut jobs);
-        let jobs: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
-        let Some(tries) = jobs.iter().map(|job| job.tries).max() else {
-            return self.go_on(kind, search);
-        };
-        let unit = Unit { kind, jobs, search };
-        match self.wait_until(tries, Cost::ATry, after) {
-            Some(at) => self.waits.push(wait(at, Waited::Units(vec![unit]))),
-            None => self.give_up(unit, code),
-        }
-    }
-
-    /// Counts a try that came to nothing. Jobs whose last it was have failed; the others are not held back by them.
-    fn count_try(&self, jobs: &mut Vec<(Job, Code)>) {
-        jobs.iter_mut().for_each(|(job, _)| job.tries += 1);
-        let has_tries_left = |(job, _): &(Job, Code)| self.dispatcher.retry.allows_another(job.tries);
-        jobs.iter().filter(|job| !has_tries_left(job)).for_each(|(job, code)| self.fail(job, code));
-        jobs.retain(has_tries_left);
-    }
-
-    /// When to try again, in one call, jobs that have had so many tries; `None` where that is too late to be worth
-    /// beginning, or one retry too many.
-    fn wait_until(&mut self, tries: u32, cost: Cost, after: Option<Duration>) -> Option<Instant> {
-        let at = Instant::now() + self.dispatcher.retry.delay(tries, after, fastrand::f64())?;
-        let is_in_time = at + SHORTEST_CALL < self.errand.deadline;
-        let granted = is_in_time && (cost == Cost::Nothing || self.retries.take());
-        if granted {
-            self.errand.meter.retry();
-        }
-        granted.then_some(at)
     }
 
     /// A whole batch was refused for something in it.
@@ -262,12 +195,4 @@ impl<'a> Session<'a> {
             job.sources.iter().for_each(|position| self.errand.sink.record(*position, verdict.clone(), job.calls));
         }
     }
-}
-
-fn wait<'a>(at: Instant, then: Waited) -> BoxFuture<'a, Waited> {
-    async move {
-        sleep_until(at).await;
-        then
-    }
-    .boxed()
 }

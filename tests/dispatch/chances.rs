@@ -40,6 +40,17 @@ async fn a_row_that_is_told_of_only_alone_is_found_with_the_tries_that_settings_
     }
 }
 
+/// Down to each row alone it would be two calls for each. A search has some twenty, and then there are the tries.
+#[tokio::test(start_paused = true)]
+async fn rows_that_stay_locked_whatever_their_company_do_not_multiply_the_calls() {
+    let system =
+        Scripted::new("one", 200, |asked, _| (MILLI * 10, Some(each(asked, |_| later("LOCKED", Again::Halved)))));
+    let handler = handler(&[&system], 4, Retry::standard(), "[pipeline]\nfallback_budget_ms = 600000");
+    assert_eq!(failed_records(&handler, &many("lead", 200)).await, 200);
+    let calls = system.asked().len();
+    assert!(calls < 60, "{calls} calls for 200 rows");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_fails_alone_has_as_many_tries_as_settings_allow_and_stays_alone() {
     let logs = Logs::listen();
