@@ -103,6 +103,8 @@ mod tests {
         let policy = RetryPolicy::new(SETTINGS);
         let hint = |millis| Some(Duration::from_millis(millis));
         assert_eq!(policy.delay(1, hint(300), 0.5), hint(300));
+        assert_eq!(policy.delay(1, hint(400), 0.5), hint(400));
+        assert_eq!(Some(policy.longest()), hint(400));
         assert_eq!(policy.delay(1, hint(401), 0.5), None, "not before the system's time, and not so late");
         assert_eq!(policy.delay(5, hint(1), 0.5), None);
     }
