@@ -2,7 +2,9 @@
 //!
 //! Alone, an environment keeps to its share of the budget, by an exact log of its calls ([`window`]). With the state
 //! table, all environments share the whole budget, by time slots ([`lease`]); where the table does not answer, each
-//! goes on with its share. In both cases the answers of the system may make it slower ([`budget`]).
+//! goes on with its share. In both cases the answers of the system may make it slower ([`budget`]). Without the table a
+//! process that takes over from another one does not know of its calls: what the system then has too many, some of those
+//! under way at once, it refuses, and the pause that its answer asks for is kept.
 //!
 //! No leaky bucket, which is what the crate `governor` has (its GCRA is one): one of the size B that fills with R lets
 //! B + R·T through in a stretch T, so that it either exceeds the budget after a pause or leaves a part of it unused for
