@@ -12,6 +12,8 @@ mod support;
 
 #[path = "convergence/binary.rs"]
 mod binary;
+#[path = "convergence/falsified.rs"]
+mod falsified;
 #[path = "convergence/laws.rs"]
 mod laws;
 #[path = "convergence/numbers.rs"]

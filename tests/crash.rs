@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use support::cloud::Cloud;
 use support::evidence::{ended, seeds};
-use support::generator::{Generated, MockStreamGenerator, Plan};
+use support::generator::{Generated, MockStreamGenerator, Plan, attribute_variables};
 use support::harness::Mocks;
 use support::kinesis::{Ended, Invocation, Mapping, Stream};
 use support::mock_salesforce::Endpoint;
@@ -43,6 +43,7 @@ impl World {
 
     async fn function(&self) -> Function {
         let mut variables = self.cloud.variables();
+        variables.extend(attribute_variables());
         for (name, value) in [
             ("CONTACT_SYNC_PRESET", "test"),
             ("CONTACT_SYNC__HUBSPOT__BASE_URL", &*self.mocks.hubspot_server.url()),
@@ -137,7 +138,7 @@ async fn drain(world: &World, seed: u64, records: &[Generated], troubled: usize)
 
 async fn one(seed: u64) {
     let world = World::start().await;
-    let plan = Plan { seed, records: 600, contacts: 150, one_bad_in: 40 };
+    let plan = Plan { seed, records: 600, contacts: 150, one_bad_in: 40, one_late_in: 30 };
     let records: Vec<Generated> = MockStreamGenerator::new(plan).collect();
     let deaths = drain(&world, seed, &records, TROUBLED).await;
     let letters = world.cloud.dead_letters().await;
@@ -155,7 +156,7 @@ async fn whenever_the_process_dies_both_systems_end_equal_to_the_source() {
 #[tokio::test]
 async fn systems_that_forget_and_a_queue_that_loses_a_letter_are_found_out() {
     let world = World::start().await;
-    let plan = Plan { seed: 1, records: 80, contacts: 20, one_bad_in: 10 };
+    let plan = Plan { seed: 1, records: 80, contacts: 20, one_bad_in: 10, one_late_in: 0 };
     let records: Vec<Generated> = MockStreamGenerator::new(plan).collect();
     world.mocks.salesforce.forget();
     drain(&world, 1, &records, 0).await;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
-use support::generator::{Generated, MockStreamGenerator, Plan};
+use support::generator::{Generated, MockStreamGenerator, Plan, attribute_settings};
 use support::harness::Mocks;
 use support::kinesis::{Invocation, Mapping, Stream};
 use support::moto::Moto;
@@ -39,7 +39,11 @@ async fn put(kinesis: &aws_sdk_kinesis::Client, records: &[Generated]) {
 
 /// The settings are where a deployment has them: a document in Parameter Store, and the rest in variables.
 async fn variables(moto: &Moto, mocks: &Mocks, queue: &str) -> Vec<(String, String)> {
-    let document = format!("[dead_letter]\nqueue_url = \"{queue}\"\n[state]\ntable = \"{}\"\n", moto.table().await);
+    let document = format!(
+        "[dead_letter]\nqueue_url = \"{queue}\"\n[state]\ntable = \"{}\"\n{}",
+        moto.table().await,
+        attribute_settings()
+    );
     moto.parameter("/contact-sync/settings", &document).await;
     moto.secrets(mocks).await;
     let variables = [
@@ -71,8 +75,9 @@ async fn a_stream_of_an_emulated_kinesis_reaches_both_systems_through_the_real_b
     for _ in 0..2 {
         environments.push_back(Mutex::new(Function::start(Path::new(BINARY), &variables).await));
     }
-    // The first invocations meet a system that is away, and what it missed comes again.
-    (0..12).for_each(|_| mocks.hubspot.next(support::server::Answer::html(503, "<h1>Sorry</h1>")));
+    // The first invocations meet a system that is away, and what it missed comes again: of these answers one environment
+    // gets eight at least, after which its breaker opens.
+    (0..16).for_each(|_| mocks.hubspot.next(support::server::Answer::html(503, "<h1>Sorry</h1>")));
     let mapping =
         Mapping { batch_size: 200, backoff: (Duration::from_millis(50), Duration::from_secs(1)), ..Mapping::default() };
     let function = async |invocation: Invocation| {

@@ -57,25 +57,39 @@ pub(crate) type Place = &'static str;
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetters {
     pub must: BTreeSet<(Key, Place)>,
-    /// Refused, but a later delete may have spared them the question.
+    /// Refused, but a delete may have spared them the question.
     pub may: BTreeSet<(Key, Place)>,
-    /// Those of `must`, by place and contact.
-    of_contact: BTreeMap<(Place, String), Vec<Key>>,
+    /// What was said of a contact.
+    said: BTreeMap<(Place, String), Said>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    /// Its records that have to have a letter.
+    must: Vec<Key>,
+    /// The version of its last change, where that is a delete.
+    deleted: Option<u64>,
 }
 
 impl DeadLetters {
-    /// The record of this contact is refused there.
-    pub(crate) fn refused(&mut self, record: &Record, place: Place, contact: &str) {
-        self.must.insert((key(record), place));
-        self.of_contact.entry((place, contact.to_owned())).or_default().push(key(record));
-    }
-
-    /// The contact is deleted there: where the delete shared a batch with refused changes, these were not sent.
-    pub(crate) fn deleted(&mut self, place: Place, contact: &str) {
-        for key in self.of_contact.remove(&(place, contact.to_owned())).unwrap_or_default() {
-            let letter = (key, place);
-            self.must.remove(&letter);
-            self.may.insert(letter);
+    /// A change of this contact, which is refused there or not.
+    pub(crate) fn take(&mut self, record: &Record, change: &Value, place: Place, contact: &str, is_refused: bool) {
+        let said = self.said.entry((place, contact.to_owned())).or_default();
+        let version = change["version"].as_u64();
+        // It was overtaken by a delete: in one batch with it it is not sent.
+        let is_behind = said.deleted.take().is_some_and(|deleted| version.is_some_and(|own| own < deleted));
+        if change["operation"] == "delete" {
+            // Where it shares a batch with refused changes, these are not sent.
+            for letter in said.must.drain(..).map(|key| (key, place)) {
+                self.must.remove(&letter);
+                self.may.insert(letter);
+            }
+            said.deleted = version;
+        } else if is_refused && is_behind {
+            self.may.insert((key(record), place));
+        } else if is_refused {
+            said.must.push(key(record));
+            self.must.insert((key(record), place));
         }
     }
 

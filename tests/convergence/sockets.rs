@@ -14,13 +14,14 @@ use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::falsified::Falsified;
 use super::laws::{
     Broken, DeadLetters, HELD, LETTER_MISSING, MISTAKE, NOT_DRAINED, all_hold, count, in_order, key, no_mistake,
     nothing_lost,
 };
 use super::numbers::Numbers;
 use crate::support::evidence::{ended, seeds, tell};
-use crate::support::generator::{MockStreamGenerator, Plan};
+use crate::support::generator::{MockStreamGenerator, Plan, attribute_settings};
 use crate::support::harness::{self, Mocks};
 use crate::support::kinesis::{Ended, Invocation, Mapping, Report, Stream};
 use crate::support::mock_aws::{self, MockAws};
@@ -40,6 +41,8 @@ pub(crate) enum Variant {
     PettyHubSpot,
     /// The queue acknowledges dead letters that it does not store.
     ForgetfulQueue,
+    /// A rule of the contract is not kept.
+    Falsified(Falsified),
 }
 
 /// Both systems, a queue and a table on loopback, a stream, and what has to come of it.
@@ -47,9 +50,11 @@ pub(crate) struct World {
     pub mocks: Mocks,
     pub aws: Arc<MockAws>,
     pub aws_server: Server,
+    /// As it is delivered, and as it was put.
     pub stream: Stream,
-    source: Source,
-    letters: DeadLetters,
+    put: Stream,
+    /// Contacts that their system refuses.
+    refused: BTreeSet<String>,
     random: RefCell<fastrand::Rng>,
     has_table: bool,
     rotations: Cell<u32>,
@@ -64,11 +69,12 @@ impl World {
         let faults = mock_aws::Faults { refused: 3, lost: 5, entry: 10, forgotten, ..mock_aws::Faults::default() };
         let aws = MockAws::new(seed, faults);
         let aws_server = Server::start(Arc::clone(&aws)).await;
-        let plan = Plan { seed, records, contacts: random.usize(2..25), one_bad_in: 15 };
-        let mut stream = Stream::new(random.usize(1..=2));
+        let plan = Plan { seed, records, contacts: random.usize(2..25), one_bad_in: 15, one_late_in: 10 };
+        let mut put = Stream::new(random.usize(1..=2));
         for record in MockStreamGenerator::new(plan) {
-            stream.put(&record.partition_key, &record.data, Duration::from_millis(random.u64(..30)));
+            put.put(&record.partition_key, &record.data, Duration::from_millis(random.u64(..30)));
         }
+        let stream = if let Variant::Falsified(rule) = variant { rule.stream(&put) } else { put.clone() };
         // Some contacts are refused by their system, whatever is said of them.
         let refused: BTreeSet<String> =
             (0..plan.contacts).filter(|_| random.u32(..10) == 0).map(|contact| format!("c-{contact:06}")).collect();
@@ -80,10 +86,9 @@ impl World {
         mocks.salesforce.throttle_every(random.u64(5..40));
         mocks.salesforce.lock_every(random.u64(5..60));
         mocks.hubspot.throttle_every(random.u64(5..40));
-        let (source, letters) = expected(&stream, &refused);
         let (random, rotations, struck) = (random.into(), Cell::new(0), Cell::new(0));
         let has_table = has_table(seed);
-        Self { mocks, aws, aws_server, stream, source, letters, random, has_table, rotations, struck }
+        Self { mocks, aws, aws_server, stream, put, refused, random, has_table, rotations, struck }
     }
 
     /// The settings, as TOML. While there is trouble, nobody waits long for an answer; afterwards they are patient, so
@@ -97,7 +102,8 @@ impl World {
         format!(
             "[dead_letter]\nqueue_url = \"{queue}\"\n[state]\ntable = \"{table}\"\n\
              [pipeline]\nfallback_budget_ms = {budget}\ndeadline_margin_ms = 300\n\
-             [salesforce]\n{system}[hubspot]\n{system}"
+             [salesforce]\n{system}[hubspot]\n{system}{}",
+            attribute_settings()
         )
     }
 
@@ -162,7 +168,8 @@ impl World {
 
     /// The laws, once the stream is drained.
     pub(crate) fn check(&self, report: &Report) -> Result<(), Broken> {
-        let differences = self.mocks.differences(&self.source);
+        let (source, expected) = self.expected(report);
+        let differences = self.mocks.differences(&source);
         let held = match differences.first() {
             Some(first) => Err(format!("{HELD}: {} contacts differ, the first: {first}", differences.len())),
             None => Ok(()),
@@ -171,10 +178,28 @@ impl World {
         all_hold([
             nothing_lost(report, &self.stream),
             held,
-            self.letters.none_too_many(&letters),
-            self.letters.none_missing(&letters),
+            expected.none_too_many(&letters),
+            expected.none_missing(&letters),
             no_mistake([self.mocks.mistakes(), self.aws.mistakes()].concat()),
         ])
+    }
+
+    /// What the systems should hold, and which dead letters there should be.
+    fn expected(&self, report: &Report) -> (Source, DeadLetters) {
+        let (mut source, mut letters) = (Source::default(), DeadLetters::default());
+        for (record, change) in in_order(&self.put) {
+            let Some(change) = change.filter(is_sound) else {
+                letters.must.insert((key(record), ""));
+                continue;
+            };
+            let id = &record.partition_key;
+            if self.refused.contains(id) {
+                places(&change).iter().for_each(|place| letters.take(record, &change, place, id, true));
+            } else {
+                source.apply(&change, Some((record, report)));
+            }
+        }
+        (source, letters)
     }
 
     pub(crate) fn faults(&self) -> u64 {
@@ -202,30 +227,18 @@ async fn mocks(variant: Variant) -> Mocks {
     mocks
 }
 
-/// What the systems should hold and which dead letters there should be, where these contacts are refused.
-fn expected(stream: &Stream, refused: &BTreeSet<String>) -> (Source, DeadLetters) {
-    let (mut source, mut letters) = (Source::default(), DeadLetters::default());
-    for (record, change) in in_order(stream) {
-        let Some(change) = change.filter(is_sound) else {
-            letters.must.insert((key(record), ""));
-            continue;
-        };
-        let kind = change["contact"]["type"].as_str().expect("a type");
-        let place = if matches!(kind, "lead" | "prospect") { "salesforce" } else { "hubspot" };
-        if !refused.contains(&record.partition_key) {
-            source.apply(&change);
-        } else if change["operation"] != "delete" {
-            letters.refused(record, place, &record.partition_key);
-        } else {
-            letters.deleted(place, &record.partition_key);
-        }
-    }
-    (source, letters)
-}
-
 /// Whether the generator means it as a change: what it makes to be rejected says so by its ids.
 fn is_sound(change: &Value) -> bool {
-    change["contact"]["id"].as_str().is_some_and(|id| id.to_lowercase().starts_with("c-"))
+    change["contact"]["id"].as_str().is_some_and(|id| id.trim().to_lowercase().starts_with("c-"))
+}
+
+/// Where a change goes.
+fn places(change: &Value) -> &'static [&'static str] {
+    match change["contact"]["type"].as_str().map(str::to_lowercase).as_deref() {
+        None => &["salesforce", "hubspot"],
+        Some("lead" | "prospect") => &["salesforce"],
+        Some(_) => &["hubspot"],
+    }
 }
 
 /// Every other schedule has a state table.
@@ -309,6 +322,10 @@ async fn what_is_broken_on_the_wire_is_found_out_by_the_law_that_it_breaks() {
         (Variant::PettySalesforce, MISTAKE),
         (Variant::PettyHubSpot, MISTAKE),
         (Variant::ForgetfulQueue, LETTER_MISSING),
+        (Variant::Falsified(Falsified::Versions), HELD),
+        (Variant::Falsified(Falsified::Attributes), HELD),
+        (Variant::Falsified(Falsified::UntypedDeletes), HELD),
+        (Variant::Falsified(Falsified::Identities), HELD),
     ] {
         let runs = stream::iter(60..63).map(|seed| run(seed, variant)).buffer_unordered(3).collect::<Vec<_>>().await;
         assert!(count(law, runs) >= 2, "{variant:?}: seldom found by `{law}`");

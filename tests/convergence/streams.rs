@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::laws::{DeadLetters, in_order, key};
-use crate::support::kinesis::Stream;
+use super::laws::{DeadLetters, HELD, in_order, key};
+use crate::support::kinesis::{Report, Stream};
 use crate::support::memory::{BOMB, POISON};
+use crate::support::orders::Possible;
 
 /// The two systems, and which types each gets.
 pub(crate) const LEFT: &str = "left";
@@ -35,26 +36,59 @@ pub(crate) fn changes(random: &mut fastrand::Rng) -> Stream {
         arrives += Duration::from_millis(if random.u32(..5) == 0 { random.u64(..5_000) } else { random.u64(..50) });
         let contact = random.usize(..contacts);
         let partition_key = format!("c-{contact}");
+        if random.u32(..12) == 0 {
+            // Two changes of the contact in the other order: the newer one, and then the one that it has overtaken.
+            let [older, newer] = [0, 1].map(|part| versioned(random, at + part, contact));
+            let waits = Duration::from_millis(if random.bool() { 0 } else { random.u64(..2_000) });
+            stream.put(&partition_key, newer.as_bytes(), arrives);
+            stream.put(&partition_key, older.as_bytes(), arrives + waits);
+            (arrives, at) = (arrives + waits, at + 2);
+            continue;
+        }
         if random.u32(..15) == 0 {
-            let parts: Vec<String> = (0..random.usize(2..5)).map(|part| change(random, at + part, contact)).collect();
+            let parts: Vec<String> =
+                (0..random.usize(2..5)).map(|part| change(random, at + part, contact).to_string()).collect();
             at += parts.len();
             let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
             stream.put_aggregate(&partition_key, &parts, arrives);
             continue;
         }
-        let data = if random.u32(..40) == 0 { format!("no change: {at}") } else { change(random, at, contact) };
+        let data = if random.u32(..40) == 0 { no_change(random, at) } else { change(random, at, contact).to_string() };
         stream.put(&partition_key, data.as_bytes(), arrives);
         at += 1;
     }
     stream
 }
 
-fn change(random: &mut fastrand::Rng, at: usize, contact: usize) -> String {
+/// What is no change, and why: the JSON, its shape, or a value.
+fn no_change(random: &mut fastrand::Rng, at: usize) -> String {
+    let id = format!("e-{at}");
+    match random.u32(..4) {
+        0 => format!("no change: {at}"),
+        1 => json!({"event_id": id, "operation": "create"}).to_string(),
+        2 => json!({"event_id": id, "operation": 1, "occurred_at": "2026-11-20T10:15:00Z"}).to_string(),
+        _ => json!({"event_id": id, "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
+            "contact": {"id": " ", "type": "lead"}})
+        .to_string(),
+    }
+}
+
+fn versioned(random: &mut fastrand::Rng, at: usize, contact: usize) -> String {
+    let mut change = change(random, at, contact);
+    change["version"] = (at + 1).into();
+    change.to_string()
+}
+
+fn change(random: &mut fastrand::Rng, at: usize, contact: usize) -> Value {
     let operation = ["create", "update", "update", "update", "delete"][random.usize(..5)];
     // Mostly a contact keeps its type.
     let kind = if random.u32(..10) == 0 { TYPES[random.usize(..4)] } else { TYPES[contact % 4] };
-    let letter = if random.bool() { 'c' } else { 'C' };
-    let mut person = json!({"id": format!("{letter}-{contact}"), "type": kind});
+    let id = match random.u32(..6) {
+        0 => format!(" C-{contact}\u{a0}"),
+        1..3 => format!("C-{contact}"),
+        _ => format!("c-{contact}"),
+    };
+    let mut person = json!({"id": id, "type": kind});
     let mut attributes = Map::new();
     for name in ["a", "b", "c"] {
         if random.bool() {
@@ -80,47 +114,80 @@ fn change(random: &mut fastrand::Rng, at: usize, contact: usize) -> String {
     if random.bool() {
         change["version"] = (at + 1).into();
     }
-    change.to_string()
+    change
 }
 
 /// What the systems should hold, and which dead letters there should be.
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
-    pub held: BTreeMap<&'static str, BTreeMap<String, Map<String, Value>>>,
+    /// By system and identity.
+    held: BTreeMap<(&'static str, String), Possible<Texts>>,
     pub letters: DeadLetters,
 }
 
+/// A record's values, each as JSON.
+type Texts = BTreeMap<String, String>;
+
 impl Expected {
     /// The changes one by one, without those that are refused.
-    pub(crate) fn of(stream: &Stream) -> Self {
+    pub(crate) fn of(stream: &Stream, report: &Report) -> Self {
         let mut expected = Self::default();
-        for name in [LEFT, RIGHT] {
-            expected.held.insert(name, BTreeMap::new());
-        }
         for (record, change) in in_order(stream) {
-            let Some(change) = change else {
+            let Some(change) = change.filter(is_sound) else {
                 expected.letters.must.insert((key(record), ""));
                 continue;
             };
             let contact = &change["contact"];
-            let id = contact["id"].as_str().expect("an id").to_lowercase();
+            let id = contact["id"].as_str().expect("an id").trim().to_lowercase();
             let attributes = contact["attributes"].as_object().expect("an object");
             let is_refused =
                 attributes.contains_key(POISON) || attributes.contains_key(BOMB) || contact["company"] == "PANIC";
             for name in destinations(contact["type"].as_str()) {
-                let held = expected.held.get_mut(name).expect("both are there");
-                if change["operation"] == "delete" {
-                    held.remove(&id);
-                    expected.letters.deleted(name, &id);
-                } else if is_refused {
-                    expected.letters.refused(record, name, &id);
-                } else {
-                    held.entry(id.clone()).or_default().extend(attributes.clone());
+                expected.letters.take(record, &change, name, &id, is_refused);
+                if !is_refused {
+                    let possible = expected.held.entry((name, id.clone())).or_default();
+                    possible.apply(&change, Some((record, report)), after);
                 }
             }
         }
         expected
     }
+
+    /// The system holds what its changes may leave, and nothing else.
+    pub(crate) fn is_held(
+        &self,
+        system: &'static str,
+        held: &BTreeMap<String, Map<String, Value>>,
+    ) -> Result<(), String> {
+        let ours = self.held.keys().filter(|(name, _)| *name == system).map(|(_, id)| id);
+        let nobody = Possible::default();
+        for id in ours.chain(held.keys()) {
+            let texts = |fields: &Map<String, Value>| -> Texts {
+                fields.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
+            };
+            let held = held.get(id).map(texts);
+            let possible = self.held.get(&(system, id.clone())).unwrap_or(&nobody);
+            if !possible.states().any(|state| state == held.as_ref()) {
+                return Err(format!("{HELD} by {system} of {id}: {held:?}\nexpected: {possible:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is meant as a change is of a contact.
+fn is_sound(change: &Value) -> bool {
+    change["contact"]["id"].as_str().is_some_and(|id| !id.trim().is_empty())
+}
+
+fn after(held: Option<Texts>, change: &Value) -> Option<Texts> {
+    if change["operation"] == "delete" {
+        return None;
+    }
+    let mut held = held.unwrap_or_default();
+    let attributes = change["contact"]["attributes"].as_object().expect("an object");
+    held.extend(attributes.iter().map(|(name, value)| (name.clone(), value.to_string())));
+    Some(held)
 }
 
 /// Whole contacts of any version, in any order, and what is left where `guard` compares them with what is held: one by one,

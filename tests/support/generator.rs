@@ -20,25 +20,62 @@ pub struct Plan {
     pub contacts: usize,
     /// One record in so many is of a kind that has to be rejected; 0: none.
     pub one_bad_in: usize,
+    /// One change in so many is overtaken by the next one of its contact, which has a higher version; 0: none.
+    pub one_late_in: usize,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { seed: 1, records: 20_000, contacts: 5_000, one_bad_in: 500 }
+        Self { seed: 1, records: 20_000, contacts: 5_000, one_bad_in: 500, one_late_in: 100 }
     }
 }
 
-/// Generates contacts of all four types, with creates, updates (partial ones too), deletes, several changes of one
-/// contact close together, texts of many scripts, and now and then something that is no change at all.
+/// Generates contacts of all four types, with creates, updates (partial ones too), deletes (some of which do not say of
+/// what type), several changes of one contact close together, types that change, versions that come in another order or
+/// not at all, identities in other letters, attributes, texts of many scripts, and now and then something that is no change
+/// at all.
 #[derive(Debug)]
 pub struct MockStreamGenerator {
     random: fastrand::Rng,
     plan: Plan,
     made: usize,
-    /// Each contact's version, and whether it exists.
-    contacts: Vec<(u64, bool)>,
+    /// Changes so far, those that are still to come included.
+    changes: usize,
+    contacts: Vec<Known>,
     /// The contact that the last change was of: changes come in bursts.
     last: usize,
+}
+
+/// A contact, as the company's database has it.
+#[derive(Debug)]
+struct Known {
+    kind: &'static str,
+    version: u64,
+    exists: bool,
+    /// Was overtaken, and is its next change to come.
+    late: Option<Value>,
+    /// A delete was overtaken by the create after it: it may be the last that the systems heard.
+    is_doubtful: bool,
+}
+
+/// Where the attributes go that are generated: their Lead fields, and their contact properties.
+pub const LEAD_FIELDS: [(&str, &str); 3] =
+    [("plan", "Plan__c"), ("seats", "Seats__c"), ("newsletter", "Newsletter__c")];
+pub const CONTACT_PROPERTIES: [(&str, &str); 3] = [("plan", "plan"), ("seats", "seats"), ("newsletter", "newsletter")];
+
+/// The settings that say so, as a document.
+pub fn attribute_settings() -> String {
+    let lines = |fields: [(&str, &str); 3]| fields.map(|(name, field)| format!("{name} = \"{field}\"\n")).concat();
+    let (leads, contacts) = (lines(LEAD_FIELDS), lines(CONTACT_PROPERTIES));
+    format!("[salesforce.attributes]\n{leads}[hubspot.attributes]\n{contacts}")
+}
+
+/// The same as variables.
+pub fn attribute_variables() -> [(String, String); 2] {
+    [("SALESFORCE", LEAD_FIELDS), ("HUBSPOT", CONTACT_PROPERTIES)].map(|(section, fields)| {
+        let fields = fields.map(|(name, field)| format!("{name} = \"{field}\"")).join(", ");
+        (format!("CONTACT_SYNC__{section}__ATTRIBUTES"), format!("{{ {fields} }}"))
+    })
 }
 
 const TYPES: [&str; 4] = ["lead", "prospect", "customer", "vendor"];
@@ -47,17 +84,20 @@ const LAST: [&str; 8] = ["Lovelace", "Hopper", "Müller", "Żak", "Παπάς", 
 const COMPANY: [&str; 6] = ["Analytical Engines", "Ünï & Söhne", "日本商事", "Acme <Ltd>", "Éire 🚀 Labs", "x"];
 const CITY: [&str; 5] = ["London", "Zürich", "大阪", "São Paulo", "Kraków"];
 const STATUS: [&str; 3] = ["Open - Not Contacted", "Contacted", "Qualified"];
+const PLAN: [&str; 3] = ["team", "Größe \"L\"", "プラン"];
 const TITLE: [&str; 4] = ["Engineer", "Head of \"Everything\"", "Büroleitung", "課長"];
 
 impl MockStreamGenerator {
     pub fn new(plan: Plan) -> Self {
-        let contacts = vec![(0, false); plan.contacts.max(1)];
-        Self { random: fastrand::Rng::with_seed(plan.seed), plan, made: 0, contacts, last: 0 }
-    }
-
-    /// The type of a contact: it keeps it for life.
-    pub fn kind(contact: usize) -> &'static str {
-        TYPES[contact % TYPES.len()]
+        let known = |contact: usize| Known {
+            kind: TYPES[contact % TYPES.len()],
+            version: 0,
+            exists: false,
+            late: None,
+            is_doubtful: false,
+        };
+        let contacts = (0..plan.contacts.max(1)).map(known).collect();
+        Self { random: fastrand::Rng::with_seed(plan.seed), plan, made: 0, changes: 0, contacts, last: 0 }
     }
 
     fn pick<'a>(&mut self, texts: &[&'a str]) -> &'a str {
@@ -95,28 +135,72 @@ impl MockStreamGenerator {
                 fields.insert(name.to_owned(), if cleared { Value::Null } else { value });
             }
         }
+        if self.maybe(mentioned) {
+            fields.insert("attributes".to_owned(), self.attributes());
+        }
         fields
     }
 
-    fn change(&mut self) -> (usize, Value) {
+    /// Some of the attributes, one that no system has a field for among them; now and then all are cleared at once.
+    fn attributes(&mut self) -> Value {
+        if self.maybe(5) {
+            return Value::Null;
+        }
+        let mut attributes = Map::new();
+        let seats = [json!(self.random.u32(..500)), json!(2.5), json!(-1), json!(1e21)][self.random.usize(..4)].clone();
+        for (name, value) in [
+            ("plan", json!(self.pick(&PLAN))),
+            ("seats", seats),
+            ("newsletter", json!(self.random.bool())),
+            ("unknown", json!("nobody has a field for it")),
+        ] {
+            if self.maybe(60) {
+                let cleared = self.maybe(15);
+                attributes.insert(name.to_owned(), if cleared { Value::Null } else { value });
+            }
+        }
+        attributes.into()
+    }
+
+    /// The contact's next change, on its way to the stream.
+    fn next_change(&mut self) -> (usize, Value) {
         // A quarter of the changes follow up on the last one.
         let contact = if self.maybe(25) { self.last } else { self.random.usize(..self.contacts.len()) };
         self.last = contact;
-        let (version, exists) = self.contacts[contact];
+        if let Some(late) = self.contacts[contact].late.take() {
+            return (contact, late);
+        }
+        let is_overtaken = self.plan.one_late_in > 0 && self.random.usize(..self.plan.one_late_in) == 0;
+        if !is_overtaken {
+            return (contact, self.change(contact, false));
+        }
+        let late = self.change(contact, true);
+        let change = self.change(contact, true);
+        self.contacts[contact].is_doubtful = late["operation"] == "delete";
+        self.contacts[contact].late = Some(late);
+        (contact, change)
+    }
+
+    /// A change that happens to the contact. One of a pair that changes places carries its version, and may find no
+    /// contact.
+    fn change(&mut self, contact: usize, is_of_a_pair: bool) -> Value {
+        let Known { mut kind, version, exists, is_doubtful, .. } = self.contacts[contact];
         let operation = match exists {
             false => "create",
             true if self.maybe(6) => "delete",
             true => "update",
         };
-        self.contacts[contact] = (version + 1, operation != "delete");
+        let changes_type = operation == "update" && self.maybe(2);
+        if changes_type {
+            kind = self.pick(&TYPES);
+        }
         let mut fields = match operation {
             "create" => self.fields(contact, 85),
             "update" => self.fields(contact, 30),
             _ => Map::new(),
         };
-        // Identity is blind to letter case.
-        let id = if self.maybe(5) { format!("C-{contact:06}") } else { format!("c-{contact:06}") };
-        if operation == "create" {
+        let is_perhaps_new = operation == "create" || changes_type || is_of_a_pair || is_doubtful;
+        if is_perhaps_new && operation != "delete" {
             // HubSpot takes no new contact without a name or an address.
             fields.entry("email").and_modify(|email| *email = format!("new{contact}.{version}@example.com").into());
             fields.entry("last_name").or_insert_with(|| "Nobody".into());
@@ -124,27 +208,64 @@ impl MockStreamGenerator {
                 fields.insert("last_name".into(), "Nobody".into());
             }
         }
-        fields.insert("id".into(), id.into());
-        fields.insert("type".into(), Self::kind(contact).into());
-        let second = self.made / 100;
-        let change = json!({
-            "event_id": format!("e-{:08}", self.made), "operation": operation, "version": version + 1,
-            "occurred_at": format!("2026-11-20T{:02}:{:02}:{:02}.{:03}Z", second / 3600 % 24, second / 60 % 60, second % 60, self.made % 1000),
+        fields.insert("id".into(), self.id(contact).into());
+        // A delete that does not say of what type goes wherever the contact may be.
+        if operation != "delete" || self.maybe(70) {
+            let name = if self.maybe(10) { kind.to_uppercase() } else { kind.to_owned() };
+            fields.insert("type".into(), name.into());
+        }
+        let second = self.changes / 100;
+        let mut change = json!({
+            "event_id": format!("e-{:08}", self.changes), "operation": operation,
+            "occurred_at": format!("2026-11-20T{:02}:{:02}:{:02}.{:03}Z", second / 3600 % 24, second / 60 % 60, second % 60, self.changes % 1000),
             "contact": fields,
         });
-        (contact, change)
+        if is_of_a_pair || self.maybe(90) {
+            change["version"] = (version + 1).into();
+        }
+        self.changes += 1;
+        let known = &mut self.contacts[contact];
+        (known.kind, known.version, known.exists) = (kind, version + 1, operation != "delete");
+        known.is_doubtful = false;
+        change
     }
 
+    /// Identity is blind to letter case and to the space around it.
+    fn id(&mut self, contact: usize) -> String {
+        match self.random.u32(..20) {
+            0 => format!("C-{contact:06}"),
+            1 => format!("  c-{contact:06}\t"),
+            2 => format!("\u{a0}C-{contact:06} "),
+            _ => format!("c-{contact:06}"),
+        }
+    }
+
+    /// What nobody can accept: no JSON, JSON of another shape, or a value against the rules.
     fn bad(&mut self) -> Vec<u8> {
-        let samples: [&[u8]; 6] = [
-            b"not json",
-            b"{\"event_id\":\"x\"}",
-            b"\xff\xfe\x00",
-            br#"{"event_id":"x","operation":"create","occurred_at":"2026-11-20T10:15:00Z","contact":{"id":"bad","type":"lead","email":"nobody"}}"#,
-            br#"{"event_id":"x","operation":"merge","occurred_at":"2026-11-20T10:15:00Z","contact":{"id":"bad","type":"lead"}}"#,
-            br#"{"event_id":"x","operation":"create","occurred_at":"2026-11-20T10:15:00Z","contact":{"id":"bad","type":"friend"}}"#,
-        ];
-        samples[self.random.usize(..samples.len())].to_vec()
+        let sound = json!({"event_id": "x", "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
+            "contact": {"id": "bad", "type": "lead"}});
+        let with = |path: &str, value: Value| {
+            let mut change = sound.clone();
+            *change.pointer_mut(path).expect("it is there") = value;
+            change.to_string()
+        };
+        let text = match self.random.u32(..14) {
+            0 => return b"\xff\xfe\x00".to_vec(),
+            1 => String::new(),
+            2 => "not json".to_owned(),
+            3 => sound.to_string()[..60].to_owned(),
+            4 => "[".repeat(200),
+            5 => r#"{"event_id":"x"}"#.to_owned(),
+            6 => sound.to_string().replacen("\"id\"", "\"id\":\"bad\",\"id\"", 1),
+            7 => with("/operation", "merge".into()),
+            8 => with("/occurred_at", "yesterday".into()),
+            9 => with("/event_id", "x".repeat(129).into()),
+            10 => with("/contact/type", "friend".into()),
+            11 => with("/contact/id", " \t".into()),
+            12 => with("/contact", json!({"id": "bad", "type": "lead", "email": "nobody"})),
+            _ => with("/contact", json!({"id": "bad", "type": "lead", "attributes": {"plan": ["team"]}})),
+        };
+        text.into_bytes()
     }
 }
 
@@ -159,7 +280,7 @@ impl Iterator for MockStreamGenerator {
         if self.plan.one_bad_in > 0 && self.random.usize(..self.plan.one_bad_in) == 0 {
             return Some(Generated { partition_key: "bad".into(), data: self.bad(), change: None });
         }
-        let (contact, change) = self.change();
+        let (contact, change) = self.next_change();
         let data = change.to_string().into_bytes();
         Some(Generated { partition_key: format!("c-{contact:06}"), data, change: Some(change) })
     }

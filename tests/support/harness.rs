@@ -22,7 +22,7 @@ use super::generator::Generated;
 use super::mock_hubspot::{self, MockHubSpot};
 use super::mock_salesforce::{self, MockSalesforce};
 use super::server::Server;
-use super::source::{Source, differences};
+use super::source::Source;
 use super::stream;
 
 /// Both mocks, and where their secrets are.
@@ -76,15 +76,13 @@ impl Mocks {
 
     /// What differs between the systems and what they should hold.
     pub fn differences(&self, source: &Source) -> Vec<String> {
-        let mut found = differences(&source.leads(), &self.salesforce.leads());
-        found.extend(differences(&source.contacts(), &self.hubspot_contacts()));
-        found
+        source.differences(&self.salesforce.leads(), &self.hubspot_contacts())
     }
 
     /// Which promises are broken, once these records have all been brought here and these letters written.
     pub fn broken_promises(&self, records: &[Generated], letters: &[Value]) -> Vec<String> {
         let mut source = Source::default();
-        records.iter().filter_map(|record| record.change.as_ref()).for_each(|change| source.apply(change));
+        records.iter().filter_map(|record| record.change.as_ref()).for_each(|change| source.apply(change, None));
         let mut broken = self.differences(&source);
         broken.extend(self.mistakes());
         let bad = records.iter().filter(|record| record.change.is_none());

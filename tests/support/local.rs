@@ -15,7 +15,7 @@ use contact_sync::handler::Handler;
 use contact_sync::settings::Preset;
 use contact_sync::telemetry::{Lines, Look};
 use serde_json::Value;
-use support::generator::{MockStreamGenerator, Plan};
+use support::generator::{MockStreamGenerator, Plan, attribute_settings};
 use support::harness::Mocks;
 use support::kinesis::{Ended, Invocation, Mapping, Record, Report, Stream};
 use support::mock_hubspot::Endpoint as HubSpotCall;
@@ -61,11 +61,11 @@ async fn run() -> Result<(), String> {
     listen(Arc::clone(&sums));
     let mocks = Mocks::start().await;
     trouble(&mocks);
-    let handler = mocks.handler(Preset::Local, SETTINGS);
+    let handler = mocks.handler(Preset::Local, &format!("{SETTINGS}{}", attribute_settings()));
 
     let records: Vec<_> = MockStreamGenerator::new(plan).collect();
     let mut source = Source::default();
-    records.iter().filter_map(|record| record.change.as_ref()).for_each(|change| source.apply(change));
+    records.iter().filter_map(|record| record.change.as_ref()).for_each(|change| source.apply(change, None));
     say(&format!(
         "{} changes of {} contacts in {SHARDS} shards, batches of {BATCH}, SEED={}\n\
          switched on: records that nobody can accept, row locks, throttling,\n\
@@ -89,8 +89,8 @@ async fn run() -> Result<(), String> {
     }
     say(&format!(
         "\nBoth systems equal the source: {} leads in Salesforce, {} contacts in HubSpot, compared field by field.",
-        source.leads().len(),
-        source.contacts().len()
+        mocks.salesforce.leads().len(),
+        mocks.hubspot.contacts().len()
     ));
     Ok(())
 }

@@ -127,6 +127,7 @@ impl MockHubSpot {
     /// The same, with other habits.
     pub async fn start_with(edit: impl FnOnce(&mut Habits)) -> (Arc<Self>, Server) {
         let mut state = State { tokens: [TOKEN.to_owned()].into(), ..State::default() };
+        state.store.custom_properties.extend(["plan", "seats", "newsletter"].map(str::to_owned));
         edit(&mut state.habits);
         let mock = Arc::new(Self { state: Mutex::new(state) });
         let server = Server::start(Arc::clone(&mock)).await;

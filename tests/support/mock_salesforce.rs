@@ -85,7 +85,7 @@ impl Default for Habits {
     fn default() -> Self {
         Self {
             external_id_field: "Source_Id__c".to_owned(),
-            custom_fields: vec!["Plan__c".to_owned(), "Version__c".to_owned()],
+            custom_fields: ["Plan__c", "Seats__c", "Newsletter__c", "Version__c"].map(str::to_owned).into(),
             external_id_is_unique: true,
             hidden_fields: Vec::new(),
             may_write: true,

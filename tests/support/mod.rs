@@ -19,6 +19,7 @@ pub mod mock_hubspot;
 pub mod mock_salesforce;
 pub mod moto;
 pub mod mutate;
+pub mod orders;
 pub mod org;
 pub mod portal;
 pub mod proxy;

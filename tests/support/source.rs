@@ -1,27 +1,31 @@
 //! What the CRMs should hold: the changes applied one by one, by the tables of contract section 3, written a second
 //! time and independently of the code under test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-/// The company's own database, as the changes tell of it.
+use super::generator::{CONTACT_PROPERTIES, LEAD_FIELDS};
+use super::kinesis::{Record, Report};
+use super::orders::Possible;
+
+/// Fields or properties with a value, by name, of records by id in lower case.
+pub type Held = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The company's own database, as the changes tell of it: what each system may hold of a contact, by identity in lower
+/// case. A contact may come to the one in one order and to the other in another.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
-    /// By identity, in lower case.
-    people: BTreeMap<String, Person>,
+    leads: BTreeMap<String, Possible<Texts>>,
+    contacts: BTreeMap<String, Possible<Texts>>,
 }
 
-#[derive(Clone, Debug)]
-struct Person {
-    kind: String,
-    /// The texts, under the event's names; address parts without their prefix.
-    fields: BTreeMap<String, Option<String>>,
-}
+/// The texts of a record under the system's names.
+type Texts = BTreeMap<String, String>;
 
 const ADDRESS: [&str; 5] = ["street", "city", "state", "postal_code", "country"];
 
-const LEAD: [(&str, &str); 15] = [
+const LEAD: [(&str, &str); 14] = [
     ("last_name", "LastName"),
     ("first_name", "FirstName"),
     ("company", "Company"),
@@ -36,7 +40,6 @@ const LEAD: [(&str, &str); 15] = [
     ("postal_code", "PostalCode"),
     ("country", "Country"),
     ("lead_source", "LeadSource"),
-    ("status", "Status"),
 ];
 
 const CONTACT: [(&str, &str); 13] = [
@@ -56,105 +59,129 @@ const CONTACT: [(&str, &str); 13] = [
 ];
 
 impl Source {
-    /// Applies one change, as an event's JSON.
-    pub fn apply(&mut self, change: &Value) {
-        let contact = &change["contact"];
-        let id = contact["id"].as_str().expect("an id").trim().to_lowercase();
-        if change["operation"] == "delete" {
-            self.people.remove(&id);
-            return;
+    /// Applies one change, as an event's JSON. `delivered` is its record, and how all records were delivered: without it
+    /// nobody knows in which batch it was.
+    pub fn apply(&mut self, change: &Value, delivered: Option<(&Record, &Report)>) {
+        let id = change["contact"]["id"].as_str().expect("an id").trim().to_lowercase();
+        let kind = change["contact"]["type"].as_str().map(str::to_lowercase);
+        if matches!(kind.as_deref(), Some("lead" | "prospect") | None) {
+            self.leads.entry(id.clone()).or_default().apply(change, delivered, lead_after);
         }
-        let kind = contact["type"].as_str().expect("a type").to_lowercase();
-        let is_create = change["operation"] == "create";
-        let person = self.people.entry(id).or_insert_with(|| Person { kind: kind.clone(), fields: BTreeMap::new() });
-        person.kind.clone_from(&kind);
-        let mentioned = contact.as_object().expect("an object");
-        person.take(mentioned);
-        match mentioned.get("address") {
-            Some(Value::Object(address)) => person.take(address),
-            Some(Value::Null) => ADDRESS.iter().for_each(|part| person.set(part, None)),
-            _ => {}
-        }
-        // A status cannot be cleared: a new lead has the default, and one that is there keeps its own.
-        let default = if kind == "lead" { "Open - Not Contacted" } else { "Working - Contacted" };
-        let carried = contact["status"].as_str().filter(|status| !status.trim().is_empty());
-        if let Some(status) = carried.or(is_create.then_some(default)) {
-            person.set("status", Some(status.to_owned()));
+        if matches!(kind.as_deref(), Some("customer" | "vendor") | None) {
+            self.contacts.entry(id).or_default().apply(change, delivered, contact_after);
         }
     }
 
-    /// The leads that Salesforce should hold: id in lower case, and every field with a value.
-    pub fn leads(&self) -> BTreeMap<String, BTreeMap<String, String>> {
-        self.held(&["lead", "prospect"], |person| {
-            let mut lead = person.mapped(&LEAD);
-            for required in ["LastName", "Company"] {
-                lead.entry(required.to_owned()).or_insert_with(|| "[not provided]".to_owned());
-            }
-            lead
-        })
-    }
-
-    /// The contacts that HubSpot should hold: id in lower case, and every property with a value.
-    pub fn contacts(&self) -> BTreeMap<String, BTreeMap<String, String>> {
-        self.held(&["customer", "vendor"], |person| {
-            let mut contact = person.mapped(&CONTACT);
-            let stage = if person.kind == "customer" { "customer" } else { "other" };
-            contact.insert("lifecyclestage".to_owned(), stage.to_owned());
-            contact
-        })
-    }
-
-    fn held(
-        &self,
-        kinds: &[&str],
-        shape: impl Fn(&Person) -> BTreeMap<String, String>,
-    ) -> BTreeMap<String, BTreeMap<String, String>> {
-        let ours = self.people.iter().filter(|(_, person)| kinds.contains(&&*person.kind));
-        ours.map(|(id, person)| (id.clone(), shape(person))).collect()
+    /// What differs from what the systems hold, each as a sentence.
+    pub fn differences(&self, leads: &Held, contacts: &Held) -> Vec<String> {
+        [differences(&self.leads, leads), differences(&self.contacts, contacts)].concat()
     }
 }
 
-impl Person {
-    fn take(&mut self, mentioned: &Map<String, Value>) {
-        for (name, value) in mentioned.iter().filter(|(name, _)| *name != "status") {
-            match value {
-                Value::String(text) if name == "email" => self.set(name, Some(text.trim().to_lowercase())),
-                Value::String(text) => {
-                    self.set(name, Some(text.clone()).filter(|text| !text.trim().is_empty()));
-                }
-                Value::Null => self.set(name, None),
-                _ => {}
-            }
+fn lead_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
+    if change["operation"] == "delete" {
+        return None;
+    }
+    let mut lead = held.unwrap_or_default();
+    let contact = &change["contact"];
+    take(&mut lead, contact, &LEAD);
+    let is_create = change["operation"] == "create";
+    // A status cannot be cleared: a new lead has the default, and one that is there keeps its own.
+    let is_lead = contact["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("lead"));
+    let default = if is_lead { "Open - Not Contacted" } else { "Working - Contacted" };
+    let carried = contact["status"].as_str().filter(|status| !status.trim().is_empty());
+    if let Some(status) = carried.or(is_create.then_some(default)) {
+        lead.insert("Status".to_owned(), status.to_owned());
+    }
+    take_attributes(&mut lead, contact, &LEAD_FIELDS, Value::to_string);
+    // A new lead has these, and one that is there keeps its own.
+    for (ours, required) in [("last_name", "LastName"), ("company", "Company")] {
+        let told = &contact[ours];
+        if is_create && told.as_str().is_none_or(|text| text.trim().is_empty()) || !lead.contains_key(required) {
+            lead.insert(required.to_owned(), "[not provided]".to_owned());
         }
     }
+    Some(lead)
+}
 
-    fn set(&mut self, name: &str, value: Option<String>) {
-        self.fields.insert(name.to_owned(), value);
+fn contact_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
+    if change["operation"] == "delete" {
+        return None;
     }
+    let mut contact = held.unwrap_or_default();
+    take(&mut contact, &change["contact"], &CONTACT);
+    // `customer` comes before `other`, and a stage never goes back.
+    let is_customer = change["contact"]["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("customer"));
+    let stage = contact.entry("lifecyclestage".to_owned()).or_insert_with(|| "customer".to_owned());
+    if !is_customer {
+        "other".clone_into(stage);
+    }
+    // HubSpot reads no exponents.
+    let plain: fn(&Value) -> String = |value| match value.as_f64() {
+        Some(number) if value.is_f64() => number.to_string(),
+        _ => value.to_string(),
+    };
+    take_attributes(&mut contact, &change["contact"], &CONTACT_PROPERTIES, plain);
+    Some(contact)
+}
 
-    fn mapped(&self, table: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let value = |name: &str| self.fields.get(name).cloned().flatten();
-        table.iter().filter_map(|(ours, theirs)| Some(((*theirs).to_owned(), value(ours)?))).collect()
+/// The texts that a change mentions, under the names of this table.
+fn take(texts: &mut Texts, contact: &Value, table: &[(&str, &str)]) {
+    for (ours, theirs) in table {
+        let told = match (&contact["address"], ADDRESS.contains(ours)) {
+            (Value::Object(address), true) => address.get(*ours),
+            (cleared @ Value::Null, true) => contact.get("address").map(|_| cleared),
+            _ => contact.get(*ours),
+        };
+        match told {
+            None => {}
+            Some(Value::String(text)) if *ours == "email" => {
+                drop(texts.insert((*theirs).to_owned(), text.trim().to_lowercase()));
+            }
+            Some(Value::String(text)) if !text.trim().is_empty() => {
+                drop(texts.insert((*theirs).to_owned(), text.clone()));
+            }
+            Some(_) => drop(texts.remove(*theirs)),
+        }
     }
 }
 
-/// The first differences between what is expected and what is held, each as a sentence.
-pub fn differences(
-    expected: &BTreeMap<String, BTreeMap<String, String>>,
-    held: &BTreeMap<String, BTreeMap<String, String>>,
-) -> Vec<String> {
-    let mut found = Vec::new();
-    for id in expected.keys().chain(held.keys().filter(|id| !expected.contains_key(*id))) {
-        match (expected.get(id), held.get(id)) {
-            (Some(_), None) => found.push(format!("{id} is missing")),
-            (None, Some(_)) => found.push(format!("{id} should not be there")),
-            (Some(expected), Some(held)) if expected != held => {
-                let names = expected.keys().chain(held.keys());
-                let name = names.into_iter().find(|name| expected.get(*name) != held.get(*name)).expect("differs");
-                found.push(format!("{id}: {name} is {:?}, expected {:?}", held.get(name), expected.get(name)));
-            }
-            _ => {}
+/// The attributes that a change mentions, under the system's names for them. Null in the place of all clears each.
+fn take_attributes(texts: &mut Texts, contact: &Value, table: &[(&str, &str)], number: fn(&Value) -> String) {
+    for (ours, theirs) in table {
+        let told = match contact.get("attributes") {
+            Some(Value::Object(attributes)) => attributes.get(*ours),
+            cleared => cleared,
+        };
+        match told {
+            None => {}
+            Some(Value::Null) => drop(texts.remove(*theirs)),
+            Some(Value::String(text)) => drop(texts.insert((*theirs).to_owned(), text.clone())),
+            Some(value) => drop(texts.insert((*theirs).to_owned(), number(value))),
         }
     }
-    found
+}
+
+fn differences(possible: &BTreeMap<String, Possible<Texts>>, held: &Held) -> Vec<String> {
+    let ids: BTreeSet<&String> = possible.keys().chain(held.keys()).collect();
+    let nobody = Possible::default();
+    let of = |id: &String| {
+        let (possible, held) = (possible.get(id).unwrap_or(&nobody), held.get(id));
+        let is_possible = possible.states().any(|state| state == held);
+        if is_possible { None } else { difference(id, possible.states().next()?, held) }
+    };
+    ids.into_iter().filter_map(of).collect()
+}
+
+fn difference(id: &str, expected: Option<&Texts>, held: Option<&Texts>) -> Option<String> {
+    match (expected, held) {
+        (Some(_), None) => Some(format!("{id} is missing")),
+        (None, Some(_)) => Some(format!("{id} should not be there")),
+        (Some(expected), Some(held)) => {
+            let mut names = expected.keys().chain(held.keys());
+            let name = names.find(|name| expected.get(*name) != held.get(*name))?;
+            Some(format!("{id}: {name} is {:?}, expected {:?}", held.get(name), expected.get(name)))
+        }
+        (None, None) => None,
+    }
 }

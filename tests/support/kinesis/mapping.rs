@@ -125,6 +125,16 @@ impl Report {
         self.deliveries.iter().map(|delivery| delivery.places.len()).sum()
     }
 
+    /// Whether two records of a shard, by their places, came in the same batches always, or never. `None`: now and then.
+    pub fn together(&self, a: (usize, usize), b: (usize, usize)) -> Option<bool> {
+        let mut met = self.deliveries.iter().filter(|delivery| delivery.shard == a.0).filter_map(|delivery| {
+            let has = |place: (usize, usize)| delivery.places.contains(&place.1);
+            (has(a) || has(b)).then(|| has(a) && has(b))
+        });
+        let first = met.next()?;
+        met.all(|other| other == first).then_some(first)
+    }
+
     /// How many records of the drained stream no answer has settled.
     pub fn lost(&self, stream: &Stream) -> usize {
         stream.len() - self.settled.len()

@@ -74,6 +74,16 @@ impl Stream {
         self.shards[shard].push(Arc::new(record));
     }
 
+    /// The same with other data.
+    pub fn mapped(&self, data: impl Fn(&[u8]) -> Vec<u8>) -> Self {
+        let mut stream = Self::named(&self.arn, self.shards.len());
+        for record in self.shards.iter().flatten() {
+            let Record { shard, sequence_number, partition_key, arrives, .. } = &**record;
+            stream.append(*shard, sequence_number, partition_key, &data(&record.data), *arrives);
+        }
+        stream
+    }
+
     /// The number of records.
     pub fn len(&self) -> usize {
         self.shards.iter().map(Vec::len).sum()
