@@ -1,5 +1,6 @@
 //! The adapter contract suite: what every adapter has to do, whatever the system. A new system implements
-//! `support::system::System`, gets a block below, and is done when its cases pass.
+//! `support::system::System`, gets a block below, and is done when its cases pass. A case that the system cannot have fails
+//! on it and is left out of its block; what it alone has gets cases of its own, as in `adapter_contract/hubspot`.
 
 mod support;
 
@@ -67,8 +68,7 @@ macro_rules! every_system {
 }
 
 /// The cases of a system that is reached over HTTP and has fields of its own, versions of its API, a quota of which its
-/// answers tell, and values that only one record may have. A case that a system cannot have fails on it: a system without
-/// one of these lists its cases as `memory` does.
+/// answers tell, and values that only one record may have. A system without one of these lists the others itself.
 macro_rules! http_system {
     ($system:ident) => {
         every_system!($system());
