@@ -66,16 +66,27 @@ fn only_codes_that_no_table_has_are_unknown() {
 
 #[test]
 fn a_reason_names_codes_fields_owner_and_correlation_but_no_value() {
-    let message = "Cannot set PropertyValueCoordinates{propertyName=email, value=ada@example.com} on 11. 22 already \
+    let clash = "Cannot set PropertyValueCoordinates{propertyName=email, value=ada@example.com} on 11. 22 already \
         has that value.";
-    let error = json!({"category": "VALIDATION_ERROR", "message": message, "correlationId": "aaaa-bbbb"});
-    let Outcome::Rejected(rejection) = of_row(&problem(&error), &settings()) else { panic!("not rejected") };
-    assert_eq!(
-        rejection.message,
-        "HubSpot refuses the record: VALIDATION_ERROR; record 22 has this value of `email` already; \
-         correlation id aaaa-bbbb"
-    );
-    assert_eq!(rejection.fields, ["email"]);
+    let about = |properties: &[&str]| json!([{"code": "INVALID_INTEGER", "message": "x of Ada", "context": {"propertyName": properties}}]);
+    for (mut error, fields, expected) in [
+        (
+            json!({"message": clash, "correlationId": "aaaa-bbbb"}),
+            &["email"][..],
+            "VALIDATION_ERROR; record 22 has this value of `email` already; correlation id aaaa-bbbb",
+        ),
+        (
+            json!({"errors": about(&["plan", "seats"])}),
+            &["plan", "seats"],
+            "INVALID_INTEGER; VALIDATION_ERROR; it is about plan, seats",
+        ),
+        (json!({"message": "no Ada"}), &[], "VALIDATION_ERROR"),
+    ] {
+        error["category"] = "VALIDATION_ERROR".into();
+        let Outcome::Rejected(rejection) = of_row(&problem(&error), &settings()) else { panic!("not rejected") };
+        assert_eq!(rejection.message, format!("HubSpot refuses the record: {expected}"));
+        assert_eq!(rejection.fields, fields);
+    }
 }
 
 #[test]

@@ -78,6 +78,35 @@ fn rows_by_code_and_message() {
     assert_eq!(word(&converted), "rejected");
 }
 
+#[test]
+fn who_is_to_blame_for_a_row_among_others() {
+    for (code, schema, rights) in [
+        ("INVALID_FIELD", true, false),
+        ("INSUFFICIENT_ACCESS_OR_READONLY", false, true),
+        ("INVALID_EMAIL_ADDRESS", false, false),
+    ] {
+        let problem = problem(code, "", &[]);
+        let told = (is_about_schema(&problem, &settings()), is_about_rights(&problem, &settings()));
+        assert_eq!(told, (schema, rights), "{code}");
+    }
+}
+
+#[test]
+fn of_several_errors_of_a_row_what_can_never_succeed_decides_and_else_the_first() {
+    let of = |codes: &[&str]| {
+        let problems: Vec<_> = codes.iter().map(|code| problem(code, "", &[])).collect();
+        deciding(&problems, &settings()).map(|deciding| deciding.code().to_string())
+    };
+    for (codes, expected) in [
+        (&["UNABLE_TO_LOCK_ROW", "INVALID_EMAIL_ADDRESS", "STRING_TOO_LONG"][..], "INVALID_EMAIL_ADDRESS"),
+        (&["INVALID_EMAIL_ADDRESS", "UNABLE_TO_LOCK_ROW"], "INVALID_EMAIL_ADDRESS"),
+        (&["UNABLE_TO_LOCK_ROW", "QUERY_TIMEOUT"], "UNABLE_TO_LOCK_ROW"),
+    ] {
+        assert_eq!(of(codes).as_deref(), Some(expected), "{codes:?}");
+    }
+    assert_eq!(of(&[]), None);
+}
+
 /// What becomes of a row: of an upsert with others, alone, of a delete with others; and of a whole answer that consists
 /// of one or of two such rows.
 fn fate(problem: &Problem) -> [&'static str; 5] {
