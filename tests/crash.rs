@@ -59,7 +59,7 @@ impl World {
     fn requests(&self) -> usize {
         let salesforce = [Endpoint::Token, Endpoint::Upsert, Endpoint::Query, Endpoint::Delete];
         let salesforce: usize = salesforce.iter().map(|endpoint| self.mocks.salesforce.count(*endpoint)).sum();
-        salesforce + self.mocks.hubspot.seen().len() + self.cloud.proxy.calls().len()
+        salesforce + self.mocks.hubspot.seen().len() + self.cloud.proxy.requests()
     }
 
     async fn has_seen(&self, requests: usize) {

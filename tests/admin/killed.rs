@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use crate::stage::{Bucket, Lying, Stage, event, given_up};
 use crate::support::kinesis::{Ended, OnFailure, Payload, Stream};
 use crate::support::moto::Moto;
-use crate::support::turnstile::{Stop, Turnstile};
+use crate::support::proxy::{Proxy, Stop};
 
 const LETTERS: usize = 12;
 
@@ -27,9 +27,9 @@ async fn contacts(stage: &Stage) -> BTreeSet<String> {
 
 /// Kills the tool at one of its calls; then what is in neither place is lost.
 async fn killed(stage: Stage, stop: Stop) {
-    let turnstile = Turnstile::start(&stage.url, Some(stop)).await;
-    let mut tool = stage.spawn(&turnstile.url, &["replay", "--hide", "1"]);
-    turnstile.stopped().await;
+    let proxy = Proxy::start_until(&stage.url, Some(stop)).await;
+    let mut tool = stage.spawn(&proxy.url, &["replay", "--hide", "1"]);
+    proxy.stopped().await;
     tool.kill().await.expect("killed");
     let (back, waiting) = (contacts(&stage).await.len() as u64, stage.waiting().await);
     assert!(back + waiting >= LETTERS as u64, "{stop:?}: {back} back, {waiting} waiting");
@@ -45,10 +45,10 @@ async fn killed(stage: Stage, stop: Stop) {
 async fn a_replay_that_is_killed_at_any_of_its_calls_loses_nothing() {
     let moto = Moto::start().await;
     let stage = filled(&moto, "undisturbed").await;
-    let turnstile = Turnstile::start(&stage.url, None).await;
-    let output = stage.command(&turnstile.url, &["replay"]).output().await.expect("the tool runs");
+    let proxy = Proxy::start(&stage.url).await;
+    let output = stage.command(&proxy.url, &["replay"]).output().await.expect("the tool runs");
     assert!(output.status.success(), "{output:?}");
-    let calls = turnstile.calls();
+    let calls = proxy.requests();
     assert!(calls >= 5, "it looks, receives, puts, deletes: {calls}");
     let mut cases = JoinSet::new();
     for at in 1..=calls {
@@ -79,18 +79,18 @@ async fn a_replay_of_whole_events_that_is_killed_at_any_of_its_calls_loses_nothi
         (stage, bucket)
     };
     let (stage, _) = filled("undisturbed").await;
-    let turnstile = Turnstile::start(&stage.url, None).await;
-    let output = stage.command(&turnstile.url, &["replay", "--s3", "s3://undisturbed"]).output().await.expect("runs");
+    let proxy = Proxy::start(&stage.url).await;
+    let output = stage.command(&proxy.url, &["replay", "--s3", "s3://undisturbed"]).output().await.expect("runs");
     assert!(output.status.success(), "{output:?}");
-    for at in 1..=turnstile.calls() {
+    for at in 1..=proxy.requests() {
         for reaches in [false, true] {
             let name = format!("killed-{at}-{reaches}");
             let (stage, bucket) = filled(&name).await;
-            let turnstile = Turnstile::start(&stage.url, Some(Stop { at, reaches })).await;
+            let proxy = Proxy::start_until(&stage.url, Some(Stop { at, reaches })).await;
             let location = format!("s3://{name}");
             let arguments = ["replay", "--s3", location.as_str()];
-            let mut tool = stage.spawn(&turnstile.url, &arguments);
-            turnstile.stopped().await;
+            let mut tool = stage.spawn(&proxy.url, &arguments);
+            proxy.stopped().await;
             tool.kill().await.expect("killed");
             let ran = stage.admin(&arguments).await;
             assert_eq!((ran.code, contacts(&stage).await.len()), (Some(0), 4), "{at} {reaches}: {ran:?}");

@@ -6,10 +6,11 @@ use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Value, json};
 
 use crate::support::cloud::Cloud;
-use crate::support::harness::{Logs, Mocks, batch, change};
+use crate::support::harness::{Logs, Mocks, aws, batch, change};
 use crate::support::mock_hubspot::Endpoint as HubSpotCall;
 use crate::support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
-use crate::support::proxy::Treatment;
+use crate::support::moto::Moto;
+use crate::support::proxy::{Proxy, Treatment};
 use crate::support::server::Reply;
 use crate::support::stream::{failures, invoke, record, sequence_number};
 
@@ -77,6 +78,16 @@ async fn of_ten_thousand_records_exactly_the_failed_ones_are_written_again_for_t
     assert_eq!((&metrics["RecordsDelivered"], &metrics["RecordsSkippedSettled"]), (&json!(3), &json!(9_897)));
     assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (5_000, 5_000));
     assert_eq!(mocks.mistakes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_call_that_the_sdk_sends_again_is_counted_once() {
+    let moto = Moto::start().await;
+    let proxy = Proxy::start(&moto.url).await;
+    proxy.treat("DynamoDB", Treatment::LoseAnswer);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws(&proxy.url));
+    assert!(dynamodb.list_tables().send().await.is_err());
+    assert_eq!((proxy.requests(), proxy.calls()), (3, vec!["DynamoDB_20120810.ListTables".to_owned()]));
 }
 
 #[tokio::test]

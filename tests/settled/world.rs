@@ -1,6 +1,7 @@
 //! Two systems in memory, a table in the process, the function before them, and Lambda's deliveries with their deaths: all
 //! in virtual time.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::support::harness::CLIENT;
-use crate::support::mapping::{Delivered, Mapping};
+use crate::support::kinesis::{Ended, Invocation, Mapping, Stream};
 use crate::support::memory::{BOMB, Faults, Memory, POISON};
-use crate::support::stream::{failures, invoke, record};
+use crate::support::stream::sequence_number;
 use crate::support::table::{self, Table};
 
 pub(crate) const NAMES: [&str; 2] = ["one", "two"];
@@ -54,40 +55,36 @@ impl World {
         self.table.heal();
     }
 
-    /// One lane of the shard: deliveries, one after the other, any of which may die. So many times it is read again from an
-    /// earlier place.
-    async fn drain(&self, mut mapping: Mapping, mut readings: usize, seed: u64) -> Result<Tally, String> {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut tally = Tally::default();
-        loop {
-            if readings > 0 && (mapping.next().is_none() || random.u32(..10) == 0) {
-                readings -= 1;
-                mapping.read_again(random.usize(..=mapping.checkpoint()), random.usize(1..30));
-            }
-            let Some(batch) = mapping.next() else { break };
-            tally.deliveries += 1;
-            if tally.deliveries == 80 {
+    /// Brings the stream through the mapping, with invocations any of which may die.
+    async fn drain(&self, mapping: &Mapping, stream: &Stream, seed: u64) -> Result<Tally, String> {
+        let (random, tally) = (RefCell::new(fastrand::Rng::with_seed(seed)), RefCell::new(Tally::default()));
+        let heals_at = 80 * mapping.parallelization_factor;
+        let function = async |invocation: Invocation| {
+            tally.borrow_mut().deliveries += 1;
+            let deliveries = tally.borrow().deliveries;
+            if deliveries == heals_at {
                 self.heal();
             }
-            if tally.deliveries > 300 {
-                return Err("stuck".to_owned());
-            }
-            let dice = if tally.deliveries < 80 { random.u32(..100) } else { 100 };
-            let dies_at = Instant::now() + Duration::from_millis(random.u64(1..2500));
-            let how = tokio::select! {
+            let dice = if deliveries < heals_at { random.borrow_mut().u32(..100) } else { 100 };
+            let dies_at = Instant::now() + Duration::from_millis(random.borrow_mut().u64(1..2500));
+            let ended = tokio::select! {
                 biased;
                 () = self.table.written.notified(), if dice < 15 => {
-                    tally.answers_lost += 1;
-                    Delivered::Nothing
+                    tally.borrow_mut().answers_lost += 1;
+                    Ended::Error
                 }
-                () = sleep_until(dies_at), if (15..35).contains(&dice) => Delivered::Nothing,
-                answer = invoke(&self.handler, batch, "r") => Delivered::from_failures(batch, &failures(&answer)),
+                () = sleep_until(dies_at), if (15..35).contains(&dice) => Ended::Error,
+                ended = invocation.handle(&self.handler) => ended,
             };
-            tally.deaths += usize::from(how == Delivered::Nothing);
-            mapping.delivered(how);
-            tokio::time::advance(Duration::from_millis(random.u64(200..2000))).await;
+            tally.borrow_mut().deaths += usize::from(ended == Ended::Error);
+            ended
+        };
+        let drained = timeout(Duration::from_hours(12), mapping.drain(stream, function)).await;
+        let report = drained.map_err(|_| "not drained in half a day, most of it without a fault".to_owned())?;
+        if report.lost(stream) > 0 {
+            return Err(format!("lost: {} records", report.lost(stream)));
         }
-        Ok(tally)
+        Ok(tally.into_inner())
     }
 }
 
@@ -170,26 +167,22 @@ pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Ta
         changes(&mut random, count)
     };
     // Batches of one shard under way at once: each contact in one lane, their sequence numbers interleaved.
-    let lanes = random.usize(1..4);
-    let lane_of = |id: &str| usize::from(id.as_bytes()[id.len() - 1]) % lanes;
-    let mut records = vec![Vec::new(); lanes];
+    let mut stream = Stream::new(1);
     for (at, change) in changes.iter().enumerate() {
         // Now and then two records share a number, as the parts of an aggregate do.
-        let number = if at % 11 == 10 { at - 1 } else { at };
-        records[lane_of(&id_of(change))].push(record(0, number, &id_of(change), change.to_string().as_bytes()));
+        let number = sequence_number(0, if at % 11 == 10 { at - 1 } else { at });
+        stream.append(0, &number, &id_of(change), change.to_string().as_bytes(), Duration::ZERO);
     }
-    let drained = records.iter().enumerate().map(|(lane, records)| {
-        let mapping = Mapping::new(records, random.usize(1..30), random.u32(..4) > 0);
-        world.drain(mapping, readings, seed * 7 + lane as u64)
-    });
-    let drained: Vec<_> = drained.collect();
-    let mut tally = Tally::default();
-    for lane in futures_util::future::join_all(drained).await {
-        let lane = lane?;
-        tally.deliveries += lane.deliveries;
-        tally.deaths += lane.deaths;
-        tally.answers_lost += lane.answers_lost;
-    }
+    let mapping = Mapping {
+        batch_size: random.usize(1..30),
+        parallelization_factor: random.usize(1..4),
+        bisect: random.u32(..4) > 0,
+        backoff: (Duration::from_millis(214), Duration::from_secs(2)),
+        made_anew: readings,
+        seed,
+        ..Mapping::default()
+    };
+    let mut tally = world.drain(&mapping, &stream, seed * 7).await?;
     for (system, kinds) in world.systems.iter().zip([["lead", "customer"], ["prospect", "customer"]]) {
         let (held, expected) = (system.records(), one_by_one(&changes, &kinds));
         if held != expected {

@@ -1,5 +1,7 @@
-//! Stands before an emulation of AWS, counts what is asked of each service, and gets in its way when it is told to.
+//! A way to an emulation of AWS that is shared by nobody else: it counts what is asked of each service, gets in its way when
+//! it is told to, and lets nobody through after a certain request, so that a process can be killed at exactly that one.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
@@ -26,9 +29,19 @@ pub enum Treatment {
     LoseAnswer,
 }
 
+/// Which request is the last, and whether it still reaches the emulation.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop {
+    pub at: usize,
+    pub reaches: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
+    requests: usize,
     calls: Vec<String>,
+    /// The SDK's own ids of these calls. It sends a call again whose connection broke, as one on a busy machine does.
+    ids: HashSet<String>,
     treatments: Vec<(&'static str, Treatment)>,
 }
 
@@ -36,8 +49,17 @@ struct State {
 #[derive(Debug)]
 pub struct Proxy {
     pub url: String,
-    state: Arc<Mutex<State>>,
+    gate: Arc<Gate>,
     accepting: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Gate {
+    target: String,
+    client: reqwest::Client,
+    stop: Option<Stop>,
+    stopped: Notify,
+    state: Mutex<State>,
 }
 
 impl Drop for Proxy {
@@ -49,107 +71,127 @@ impl Drop for Proxy {
 impl Proxy {
     /// Stands before `target`, on a free port.
     pub async fn start(target: &str) -> Self {
+        Self::start_until(target, None).await
+    }
+
+    /// The same, up to a certain request.
+    pub async fn start_until(target: &str, stop: Option<Stop>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound address"));
-        let state = Arc::<Mutex<State>>::default();
-        let accepting = tokio::spawn(serve(listener, target.to_owned(), Arc::clone(&state))).abort_handle();
-        Self { url, state, accepting }
+        let gate = Arc::new(Gate {
+            target: target.to_owned(),
+            client: reqwest::Client::new(),
+            stop,
+            stopped: Notify::new(),
+            state: Mutex::default(),
+        });
+        let accepting = tokio::spawn(serve(listener, Arc::clone(&gate))).abort_handle();
+        Self { url, gate, accepting }
     }
 
-    /// The operations asked for, as `DynamoDB_20120810.Query`, in order.
+    /// The operations asked for, as `DynamoDB_20120810.Query`, in order; one that was sent again counts once.
     pub fn calls(&self) -> Vec<String> {
-        self.lock().calls.clone()
+        self.gate.lock().calls.clone()
     }
 
-    /// How many calls there were of operations whose name begins so.
-    pub fn count(&self, prefix: &str) -> usize {
-        self.lock().calls.iter().filter(|call| call.starts_with(prefix)).count()
+    /// How many requests came, each as often as it was sent.
+    pub fn requests(&self) -> usize {
+        self.gate.lock().requests
     }
 
     /// From now on treats operations whose name begins so like this.
     pub fn treat(&self, prefix: &'static str, treatment: Treatment) {
-        let mut state = self.lock();
+        let mut state = self.gate.lock();
         state.treatments.retain(|(known, _)| *known != prefix);
         state.treatments.push((prefix, treatment));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+    /// The last request has come, and gets no answer.
+    pub async fn stopped(&self) {
+        self.gate.stopped.notified().await;
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a request; gives its number, and what is to happen to it.
+    fn note(&self, request: &Request<Incoming>) -> (usize, Treatment) {
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let operation = header("x-amz-target").unwrap_or_default();
+        let mut state = self.lock();
+        state.requests += 1;
+        if header("amz-sdk-invocation-id").is_none_or(|id| state.ids.insert(id.to_owned())) {
+            state.calls.push(operation.to_owned());
+        }
+        let treatment = state.treatments.iter().find(|(prefix, _)| operation.starts_with(prefix));
+        (state.requests, treatment.map_or(Treatment::Pass, |(_, treatment)| *treatment))
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+        let (number, treatment) = self.note(&request);
+        if let Some(stop) = self.stop.filter(|stop| number >= stop.at) {
+            if number == stop.at && stop.reaches {
+                self.forward(request).await?;
+            }
+            self.stopped.notify_one();
+            return std::future::pending().await;
+        }
+        match treatment {
+            Treatment::Pass => self.forward(request).await,
+            Treatment::Slow(time) => {
+                sleep_until(Instant::now() + time).await;
+                self.forward(request).await
+            }
+            Treatment::Refuse(status, error) => {
+                let body = serde_json::json!({"__type": error, "message": "refused by the test"}).to_string();
+                let answer = Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
+                Ok(answer.body(Full::new(body.into())).expect("valid"))
+            }
+            Treatment::Hang => std::future::pending().await,
+            Treatment::LoseAnswer => {
+                self.forward(request).await?;
+                Err(std::io::Error::other("lost on purpose"))
+            }
+        }
+    }
+
+    async fn forward(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        let mut headers = head.headers;
+        for own in ["host", "content-length", "connection", "transfer-encoding"] {
+            headers.remove(own);
+        }
+        let url = format!("{}{}", self.target, head.uri.path_and_query().map_or("/", |path| path.as_str()));
+        let sent = self.client.request(head.method, url).headers(headers).body(body).send().await;
+        let answer = sent.map_err(std::io::Error::other)?;
+        let mut response = Response::builder().status(answer.status());
+        for (name, value) in answer.headers() {
+            if !["content-length", "connection", "transfer-encoding"].contains(&name.as_str()) {
+                response = response.header(name, value);
+            }
+        }
+        let body = answer.bytes().await.map_err(std::io::Error::other)?;
+        Ok(response.body(Full::new(body)).expect("valid"))
+    }
 }
 
-async fn serve(listener: TcpListener, target: String, state: Arc<Mutex<State>>) {
-    let client = reqwest::Client::new();
+async fn serve(listener: TcpListener, gate: Arc<Gate>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let (client, target, state) = (client.clone(), target.clone(), Arc::clone(&state));
+        let gate = Arc::clone(&gate);
         connections.spawn(async move {
-            let service =
-                service_fn(move |request| answer(client.clone(), target.clone(), Arc::clone(&state), request));
+            let answer = |request| {
+                let gate = Arc::clone(&gate);
+                async move { gate.answer(request).await }
+            };
             // An error here is a client that went away, or a lost answer.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let connection = hyper::server::conn::http1::Builder::new();
+            let _ = connection.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
         });
         while connections.try_join_next().is_some() {}
     }
-}
-
-async fn answer(
-    client: reqwest::Client,
-    target: String,
-    state: Arc<Mutex<State>>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, std::io::Error> {
-    let operation =
-        request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
-    let treatment = {
-        let mut state = lock(&state);
-        state.calls.push(operation.clone());
-        let treatment = state.treatments.iter().find(|(prefix, _)| operation.starts_with(prefix));
-        treatment.map_or(Treatment::Pass, |(_, treatment)| *treatment)
-    };
-    match treatment {
-        Treatment::Pass => forward(&client, &target, request).await,
-        Treatment::Slow(time) => {
-            sleep_until(Instant::now() + time).await;
-            forward(&client, &target, request).await
-        }
-        Treatment::Refuse(status, error) => {
-            let body = serde_json::json!({"__type": error, "message": "refused by the test"}).to_string();
-            let answer = Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
-            Ok(answer.body(Full::new(body.into())).expect("valid"))
-        }
-        Treatment::Hang => std::future::pending().await,
-        Treatment::LoseAnswer => {
-            forward(&client, &target, request).await?;
-            Err(std::io::Error::other("lost on purpose"))
-        }
-    }
-}
-
-async fn forward(
-    client: &reqwest::Client,
-    target: &str,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, std::io::Error> {
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-    let mut headers = head.headers;
-    for own in ["host", "content-length", "connection", "transfer-encoding"] {
-        headers.remove(own);
-    }
-    let url = format!("{target}{}", head.uri.path_and_query().map_or("/", |path| path.as_str()));
-    let sent = client.request(head.method, url).headers(headers).body(body).send().await;
-    let answer = sent.map_err(std::io::Error::other)?;
-    let mut response = Response::builder().status(answer.status());
-    for (name, value) in answer.headers() {
-        if !["content-length", "connection", "transfer-encoding"].contains(&name.as_str()) {
-            response = response.header(name, value);
-        }
-    }
-    let body = answer.bytes().await.map_err(std::io::Error::other)?;
-    Ok(response.body(Full::new(body)).expect("valid"))
 }

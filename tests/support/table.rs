@@ -1,6 +1,6 @@
-//! A DynamoDB table inside the test's own process: what the SDK sends is answered without a socket, so that thousands of
-//! schedules of faults run in virtual time. What it does with a query or an item is what moto does, on the way that we
-//! use; the tests against moto see to that.
+//! A DynamoDB table alone, inside the test's own process, for the tests of the settled set: it tells when an item is written
+//! and which calls it got, and takes its time, where `mock_aws` stands for all services and answers at once. What it does
+//! with a query or an item is what moto does, on the way that we use; the tests against moto see to that.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

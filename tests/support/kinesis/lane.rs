@@ -18,6 +18,11 @@ const FRAME: usize = 14;
 pub(super) struct Lane<'a, F> {
     mapping: &'a Mapping,
     run: &'a Run<F>,
+    /// All of the lane's, from its beginning.
+    records: Vec<Arc<Record>>,
+    batch_size: usize,
+    /// So often it may still be made anew.
+    made_anew: usize,
     /// Not in any batch yet.
     unread: VecDeque<Arc<Record>>,
     /// To be delivered before anything else is read.
@@ -28,11 +33,14 @@ pub(super) struct Lane<'a, F> {
 
 impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
     pub(super) fn new(mapping: &'a Mapping, run: &'a Run<F>, records: Vec<Arc<Record>>) -> Self {
-        Self { mapping, run, unread: records.into(), ready: VecDeque::new(), failures: 0 }
+        let (batch_size, made_anew) = (mapping.batch_size, mapping.made_anew);
+        let (unread, ready) = (records.clone().into(), VecDeque::new());
+        Self { mapping, run, records, batch_size, made_anew, unread, ready, failures: 0 }
     }
 
     pub(super) async fn drain(mut self) {
         loop {
+            self.perhaps_begin_anew();
             let batch = match self.ready.pop_front() {
                 Some(batch) => batch,
                 None => match self.read().await {
@@ -46,6 +54,20 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         }
     }
 
+    /// Somebody makes the mapping anew, at the latest when everything is read.
+    fn perhaps_begin_anew(&mut self) {
+        let left = self.unread.len() + self.ready.iter().map(|batch| batch.records.len()).sum::<usize>();
+        let mut random = self.run.random.borrow_mut();
+        if self.made_anew == 0 || (left > 0 && random.u32(..10) > 0) {
+            return;
+        }
+        self.made_anew -= 1;
+        let from = random.usize(..=self.records.len() - left);
+        self.batch_size = random.usize(1..30);
+        self.ready.clear();
+        self.unread = self.records[from..].to_vec().into();
+    }
+
     /// Gathers a batch: it is full by number or by size, or its window is over.
     async fn read(&mut self) -> Option<Batch> {
         let first = self.unread.front()?;
@@ -54,7 +76,7 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         let (mut records, mut bytes) = (Vec::new(), FRAME);
         while let Some(next) = self.unread.front() {
             bytes += next.json.len() + 1;
-            let is_full = records.len() >= self.mapping.batch_size || bytes > self.mapping.payload;
+            let is_full = records.len() >= self.batch_size || bytes > self.mapping.payload;
             if is_full && !records.is_empty() {
                 break;
             }

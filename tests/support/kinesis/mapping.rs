@@ -41,6 +41,9 @@ pub struct Mapping {
     /// So often, in percent, a poller dies before it has written its checkpoint: what it had delivered comes again, in
     /// other batches.
     pub lost_checkpoints: u32,
+    /// So often at most, in each lane, the mapping is made anew at an earlier place, and reads on in batches of another
+    /// size: what was settled long ago comes again.
+    pub made_anew: usize,
     pub seed: u64,
     /// For the tests' own test.
     pub broken: Option<Broken>,
@@ -69,6 +72,7 @@ impl Default for Mapping {
             payload: 6 * 1024 * 1024,
             backoff: (Duration::from_millis(214), Duration::from_mins(1)),
             lost_checkpoints: 0,
+            made_anew: 0,
             seed: 0,
             broken: None,
         }
