@@ -142,12 +142,11 @@ struct Envelope<T> {
     records: Vec<T>,
 }
 
-/// A record whose texts are read as `T`.
+/// A record whose texts are read as `T`, and whose numbers as `N`.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", bound(deserialize = "T: Deserialize<'de>"))]
-struct WireRecord<'a, T> {
-    #[serde(borrow)]
-    kinesis: Option<WireKinesis<'a, T>>,
+#[serde(rename_all = "camelCase")]
+struct WireRecord<T, N> {
+    kinesis: Option<WireKinesis<T, N>>,
     #[serde(rename = "eventID")]
     event_id: Option<T>,
     #[serde(rename = "eventSourceARN")]
@@ -155,12 +154,11 @@ struct WireRecord<'a, T> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", bound(deserialize = "T: Deserialize<'de>"))]
-struct WireKinesis<'a, T> {
+#[serde(rename_all = "camelCase")]
+struct WireKinesis<T, N> {
     partition_key: Option<T>,
     sequence_number: Option<T>,
-    #[serde(borrow)]
-    approximate_arrival_timestamp: Option<&'a RawValue>,
+    approximate_arrival_timestamp: Option<N>,
     data: Option<T>,
 }
 
@@ -171,7 +169,7 @@ struct WireKinesis<'a, T> {
 pub fn envelope(payload: &RawValue) -> Result<Vec<Record<'_>>, HandlerError> {
     let event = payload.get();
     if let Ok(Envelope { records }) = serde_json::from_str(event) {
-        return Ok(records.into_iter().map(|wire| record(wire, |Str(text)| Some(text))).collect());
+        return Ok(records.into_iter().map(|wire| record(wire, |Str(text)| Some(text), Some)).collect());
     }
     // One of them is odd, so each is read by itself, and each part of it.
     let Envelope::<&RawValue> { records } = serde_json::from_str(event).map_err(|_| HandlerError::NotKinesis)?;
@@ -179,10 +177,15 @@ pub fn envelope(payload: &RawValue) -> Result<Vec<Record<'_>>, HandlerError> {
 }
 
 fn odd_record(raw: &RawValue) -> Option<Record<'_>> {
-    Some(record(serde_json::from_str(raw.get()).ok()?, json::text))
+    let number = |raw: &RawValue| serde_json::from_str(raw.get()).ok();
+    Some(record(serde_json::from_str(raw.get()).ok()?, json::text, number))
 }
 
-fn record<'a, T>(wire: WireRecord<'a, T>, text: impl Fn(T) -> Option<Cow<'a, str>>) -> Record<'a> {
+fn record<'a, T, N>(
+    wire: WireRecord<T, N>,
+    text: impl Fn(T) -> Option<Cow<'a, str>>,
+    number: impl FnOnce(N) -> Option<f64>,
+) -> Record<'a> {
     let part = |part: Option<T>| part.and_then(&text);
     let shard_id = part(wire.event_id).and_then(shard);
     let event_source_arn = part(wire.event_source_arn);
@@ -194,7 +197,7 @@ fn record<'a, T>(wire: WireRecord<'a, T>, text: impl Fn(T) -> Option<Cow<'a, str
         shard_id,
         sequence_number: part(kinesis.sequence_number).filter(|number| !number.is_empty()),
         partition_key: part(kinesis.partition_key),
-        approximate_arrival: kinesis.approximate_arrival_timestamp.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+        approximate_arrival: kinesis.approximate_arrival_timestamp.and_then(number),
         data: part(kinesis.data),
     }
 }
