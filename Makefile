@@ -136,7 +136,7 @@ build: $(CARGO_LAMBDA) ## Build the Lambda artifact (ARCH=arm64 or x86_64, FEATU
 	  $(if $(filter x86_64,$(ARCH)),--x86-64,--arm64) $(if $(FEATURES),--features "$(FEATURES)")
 
 .PHONY: artifact-check
-artifact-check: ## Check that neither mocks nor the operator's tool are in what `make build` made, and print its size
+artifact-check: ## Check that neither mocks nor the operator's tool are in what `make build` made, and its size
 	$(PYTHON) tests/artifact/check.py target/lambda/contact-sync/bootstrap --arch $(ARCH) --features "$(FEATURES)"
 
 # The tool reads the lock file, and writes beside Cargo.toml.

@@ -1,7 +1,7 @@
 """What is in the Lambda artifact, and what is not: neither the mocks nor the operator's tool, nor what only they need.
 
 Reads the binary's own text: each panic's place is the path of a source file, and each client of the AWS SDK says its name.
-`make artifact-check` runs it on what `make build` made; it prints the sizes too.
+`make artifact-check` runs it on what `make build` made; it prints the sizes too, and holds the zipped one.
 """
 
 import argparse
@@ -21,6 +21,8 @@ FORBIDDEN = [
     rb"aws-sdk-kinesis", rb"aws-sdk-lambda", rb"aws-sdk-s3",
 ]
 OF_FEATURES = {"otel": [rb"/opentelemetry", rb"v1/traces"]}
+# What Lambda takes at every cold start, zipped. What serves AWS alone is built for size (Cargo.toml): without that it is more.
+LARGEST = 6_000_000
 # e_machine of the ELF header
 MACHINES = {"x86_64": 62, "arm64": 183}
 
@@ -40,6 +42,8 @@ def complaints(content, arch, features):
     expected, forbidden = list(EXPECTED), list(FORBIDDEN)
     for feature, marks in OF_FEATURES.items():
         (expected if feature in features else forbidden).extend(marks)
+    if (size := zipped_size(content)) > LARGEST:
+        yield f"it has {size} bytes zipped; at most {LARGEST} are wanted"
     for mark in expected:
         if mark not in content:
             yield f"{mark.decode()} is not in it: this check looks for the wrong things"
