@@ -22,7 +22,9 @@ pub(crate) struct Line {
 
 /// The picture: a bar for each stage, and the lines over a logarithmic axis.
 pub(crate) fn svg(stages: &[(&str, u64)], lines: &[Line; 2]) -> Result<String, fmt::Error> {
-    let mut out = String::from("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 860 300\" role=\"img\">\n");
+    let mut out = String::from(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"300\" viewBox=\"0 0 860 300\" role=\"img\">\n",
+    );
     out.push_str(STYLE);
     bars(&mut out, stages)?;
     growth(&mut out, lines)?;
@@ -31,8 +33,8 @@ pub(crate) fn svg(stages: &[(&str, u64)], lines: &[Line; 2]) -> Result<String, f
 }
 
 fn bars(out: &mut String, stages: &[(&str, u64)]) -> fmt::Result {
-    const LEFT: u64 = 160;
-    const WIDTH: u64 = 190;
+    const LEFT: u64 = 175;
+    const WIDTH: u64 = 180;
     writeln!(out, "<text class=\"title\" x=\"10\" y=\"24\">Instructions a record, by stage</text>")?;
     let most = stages.iter().map(|(_, count)| *count).max().unwrap_or(1).max(1);
     for (row, (name, count)) in (0_u64..).zip(stages) {
@@ -56,7 +58,9 @@ fn growth(out: &mut String, lines: &[Line; 2]) -> fmt::Result {
     let height = |y: u64| BOTTOM - y * (BOTTOM - TOP) / top;
     for tick in (0..=top).step_by(20_000) {
         let y = height(tick);
-        writeln!(out, "<path class=\"grid\" d=\"M{LEFT} {y}H{RIGHT}\"/>")?;
+        if tick > 0 {
+            writeln!(out, "<path class=\"grid\" d=\"M{LEFT} {y}H{RIGHT}\"/>")?;
+        }
         writeln!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", LEFT - 8, y + 4, thousands(tick))?;
     }
     let place = |x: u64| LEFT + 20 + u64::from(x.ilog10()) * 70;
@@ -71,7 +75,10 @@ fn growth(out: &mut String, lines: &[Line; 2]) -> fmt::Result {
         for (x, y) in points {
             writeln!(out, "<circle class=\"dot {class}\" cx=\"{x}\" cy=\"{y}\" r=\"3\"/>")?;
         }
-        writeln!(out, "<text class=\"{class}\" x=\"{}\" y=\"288\">{}</text>", LEFT + row * 170, line.name)?;
+        let x = LEFT + 10 + row * 170;
+        writeln!(out, "<path class=\"{class}\" d=\"M{x} 286h22\"/>")?;
+        writeln!(out, "<circle class=\"dot {class}\" cx=\"{}\" cy=\"286\" r=\"3\"/>", x + 11)?;
+        writeln!(out, "<text class=\"{class}\" x=\"{}\" y=\"290\">{}</text>", x + 28, line.name)?;
     }
     Ok(())
 }
