@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A text that is borrowed where it holds no escapes.
@@ -18,6 +19,19 @@ pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     let json = raw.get();
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
+
+/// Appends `text` as a JSON text. One that holds nothing to escape, nearly every one, is copied as it is.
+pub(crate) fn push_text(json: &mut String, text: &str) {
+    // Judged without stopping at the first, so that the compiler makes vector instructions of it.
+    let is_escaped = |byte: u8| matches!(byte, ..b' ' | b'"' | b'\\');
+    if text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
+        json.push_str(&Value::from(text).to_string());
+    } else {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    }
 }
 
 /// A JSON object. serde's derived structs would also take an array of their fields' values.
@@ -38,5 +52,21 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
             }
         }
         deserializer.deserialize_map(OnlyMaps(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_text_is_written_as_serde_writes_it(text in "[a-zé\\PC\"\\\\/\\x00-\\x20\\x7f\u{2028}]{0,40}") {
+            let mut json = String::from("[");
+            push_text(&mut json, &text);
+            prop_assert_eq!(json, format!("[{}", serde_json::to_string(&text).expect("JSON")));
+        }
     }
 }

@@ -18,8 +18,8 @@ use std::fmt;
 use std::time::Duration;
 
 pub use external::{External, Tools};
+pub use fields::Body;
 use futures_util::future::BoxFuture;
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::contact::{ContactChange, ContactId};
@@ -90,7 +90,7 @@ impl Lookup {
 #[derive(Debug, Default)]
 pub struct Transformed {
     /// The record's own JSON; `None` where every change was rejected.
-    pub body: Option<Box<RawValue>>,
+    pub body: Option<Body>,
     /// The changes left out, by their index, each with the reason.
     pub rejected: Vec<(usize, Rejection)>,
     /// Values that were cut to fit their field.
@@ -103,7 +103,7 @@ pub struct Payload {
     /// Whose record it is.
     pub id: ContactId,
     /// The record's own JSON; `None` for a delete.
-    pub body: Option<Box<RawValue>>,
+    pub body: Option<Body>,
     /// The version of the newest change in it, for destinations that keep one.
     pub version: u64,
     /// Compare `version` with the destination's first, and leave newer data alone. Set only where the adapter's
@@ -267,7 +267,7 @@ pub enum Again {
     Halved,
     /// Once more and not again, with this body where one is given. If it fails in such a way a second time, it is
     /// rejected for this reason.
-    Once(Option<Box<RawValue>>, Rejection),
+    Once(Option<Body>, Rejection),
 }
 
 /// Why a whole call came to nothing. None of its payloads has an outcome.

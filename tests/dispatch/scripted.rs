@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Again, Call, CallError, Cause, Code, Destination, External, Limits, Lookup, Outcome, Payload, Reply,
+    Adapter, Again, Body, Call, CallError, Cause, Code, Destination, External, Limits, Lookup, Outcome, Payload, Reply,
     Retry, Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
@@ -17,8 +17,7 @@ use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use crate::support::harness::{CLIENT, batch, change, no_aws};
@@ -114,7 +113,7 @@ impl Adapter for Scripted {
     }
 
     fn transform(&self, _: &[&ContactChange]) -> Transformed {
-        Transformed { body: RawValue::from_string("{}".to_owned()).ok(), cut: 1, ..Transformed::default() }
+        Transformed { body: Some(Body::of(Map::new())), cut: 1, ..Transformed::default() }
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Again, Call, CallError, Cause, Code, Destination, External, Limits, Lookup, Outcome, Payload, Rejection,
-    Reply, Retry, Stop, Transformed,
+    Adapter, Again, Body, Call, CallError, Cause, Code, Destination, External, Limits, Lookup, Outcome, Payload,
+    Rejection, Reply, Retry, Stop, Transformed,
 };
 use contact_sync::contact::{Attribute, ContactChange, Field};
 use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until};
 
@@ -385,8 +384,7 @@ impl Adapter for Memory {
                 record.insert(name.to_string(), value);
             }
         }
-        let body = RawValue::from_string(Value::Object(record).to_string()).ok();
-        Transformed { body, ..Transformed::default() }
+        Transformed { body: Some(Body::of(record)), ..Transformed::default() }
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {

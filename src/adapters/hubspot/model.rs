@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use super::Settings;
 use crate::adapters::fields::Fields;
-use crate::adapters::{Code, Rejection, Transformed};
+use crate::adapters::{Body, Code, Rejection, Transformed};
 use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Text};
 
 /// The property of the lifecycle stage.
@@ -49,27 +49,17 @@ type Properties<'a> = Fields<'a, Cow<'a, str>>;
 /// A change of which one value can never be written is left out as a whole, as HubSpot itself would refuse it.
 pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
     let mut record = Properties::none();
-    let mut written = Vec::with_capacity(changes.len());
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match of_change(change, settings) {
             Ok((properties, cut)) => {
                 lay_over(&mut record, properties);
                 transformed.cut += cut;
-                written.push(index);
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
     }
-    if written.is_empty() {
-        return transformed;
-    }
-    transformed.body = to_raw_value(&record).ok();
-    if transformed.body.is_none() {
-        let rejection = Rejection::new(Code::new("UNWRITABLE"), "the record cannot be written as JSON");
-        let rejected = written.into_iter().map(|index| (index, rejection.clone()));
-        transformed.rejected.extend(rejected);
-    }
+    transformed.body = (!record.is_empty()).then(|| record.body());
     transformed
 }
 
@@ -104,7 +94,7 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(P
                 Excess::Reject => return Err(too_long(name)),
             }
         }
-        properties.set(name, fitting.into());
+        properties.add(name, fitting.into());
     }
     for (attribute, name) in &settings.attributes {
         // None of them may take the place of the key or of the version.
@@ -123,16 +113,16 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(P
 fn ours<'a>(change: &'a ContactChange, settings: &'a Settings) -> Properties<'a> {
     let mut properties = Properties::of_contact();
     insert_kind(&mut properties, &change.contact, settings);
-    properties.set(&settings.id_property, change.contact.id.as_str().into());
+    properties.add(&settings.id_property, change.contact.id.as_str().into());
     if !settings.version_property.is_empty() {
-        properties.set(&settings.version_property, change.guard_version().to_string().into());
+        properties.add(&settings.version_property, change.guard_version().to_string().into());
     }
     properties
 }
 
 /// Whether `body` begins with this lifecycle stage, a JSON text. Nearly every body does that [`transform`] made, so
 /// that it need not be read again to compare an answer with it.
-pub(super) fn begins_with_stage(body: &RawValue, stage: &RawValue) -> bool {
+pub(super) fn begins_with_stage(body: &Body, stage: &RawValue) -> bool {
     let rest = body.get().strip_prefix(r#"{"lifecyclestage":"#);
     rest.is_some_and(|rest| rest.starts_with(stage.get()))
 }
@@ -178,10 +168,10 @@ fn insert_kind<'a>(properties: &mut Properties<'a>, contact: &Contact, settings:
         ContactType::Lead | ContactType::Prospect => "",
     };
     if !stage.is_empty() {
-        properties.set(STAGE, stage.into());
+        properties.add(STAGE, stage.into());
     }
     if !settings.type_property.is_empty() {
-        properties.set(&settings.type_property, kind.name().into());
+        properties.add(&settings.type_property, kind.name().into());
     }
 }
 

@@ -4,15 +4,14 @@
 //! may echo the trace id, and else is known by the value of our key.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
-use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::batch_answer::{BatchAnswer, Record, words};
 use super::model::EMAIL;
 use super::problem::Problem;
-use crate::adapters::Payload;
+use crate::adapters::{Body, Payload};
 use crate::contact::ContactId;
 use crate::json;
 
@@ -50,15 +49,6 @@ pub(super) struct Rows<'a> {
     id_property: &'a str,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Input<'a> {
-    id: &'a str,
-    id_property: &'a str,
-    object_write_trace_id: String,
-    properties: &'a RawValue,
-}
-
 impl<'a> Rows<'a> {
     pub(super) fn new(payloads: Vec<&'a Payload>, id_property: &'a str) -> Self {
         let by_key = payloads.iter().enumerate().map(|(index, payload)| (payload.id.key(), index)).collect();
@@ -67,18 +57,21 @@ impl<'a> Rows<'a> {
 
     /// The body of an upsert. A trace id on every input is what makes HubSpot judge them one by one: without it one
     /// bad input refuses all. Each input has a line of its own, so that "Invalid input JSON on line 3" names one.
-    pub(super) fn upsert_body(&self) -> serde_json::Result<Vec<u8>> {
-        let mut body = b"{\"inputs\":[".to_vec();
+    pub(super) fn upsert_body(&self) -> Vec<u8> {
+        let room = |payload: &&Payload| 128 + payload.id.as_str().len() + properties(payload).len();
+        let mut body = String::with_capacity(self.payloads.iter().map(room).sum());
+        body.push_str(r#"{"inputs":["#);
         for (index, payload) in self.payloads.iter().enumerate() {
-            body.extend_from_slice(if index == 0 { b"\n" } else { b",\n" });
-            let properties = payload.body.as_deref().unwrap_or(RawValue::NULL);
-            let id = payload.id.as_str();
-            let object_write_trace_id = index.to_string();
-            let input = Input { id, id_property: self.id_property, object_write_trace_id, properties };
-            serde_json::to_writer(&mut body, &input)?;
+            body.push_str(if index == 0 { "\n" } else { ",\n" });
+            body.push_str(r#"{"id":"#);
+            json::push_text(&mut body, payload.id.as_str());
+            body.push_str(r#","idProperty":"#);
+            json::push_text(&mut body, self.id_property);
+            // Writing into memory cannot fail.
+            let _ = write!(body, r#","objectWriteTraceId":"{index}","properties":{}}}"#, properties(payload));
         }
-        body.extend_from_slice(b"\n]}");
-        Ok(body)
+        body.push_str("\n]}");
+        body.into_bytes()
     }
 
     /// The body of a read by our key, asking for `properties`.
@@ -194,6 +187,10 @@ impl<'a> Rows<'a> {
     fn row_of_key(&self, id: &str) -> Option<usize> {
         self.by_key.get(id).or_else(|| self.by_key.get(ContactId::new(id)?.key())).copied()
     }
+}
+
+fn properties(payload: &Payload) -> &str {
+    payload.body.as_ref().map_or("null", Body::get)
 }
 
 fn is_anonymous(result: &Record<'_>) -> bool {

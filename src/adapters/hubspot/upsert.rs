@@ -1,14 +1,13 @@
 //! Writing: what the guard leaves, as one batch upsert.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::batch_answer::Record;
 use super::exchange::{Endpoint, from_part};
 use super::lookup::Found;
 use super::rows::Row;
 use super::{HubSpot, errors, model, settle, unaccounted};
-use crate::adapters::{Call, CallError, Code, Outcome, Payload, Rejection, Reply};
+use crate::adapters::{Body, Call, CallError, Code, Outcome, Payload, Rejection, Reply};
 use crate::json;
 
 impl HubSpot {
@@ -53,11 +52,7 @@ impl HubSpot {
 
     async fn write_all(&self, payloads: Vec<&Payload>, call: Call<'_>) -> Reply {
         let rows = self.rows(payloads);
-        let Ok(body) = rows.upsert_body() else {
-            let rejection = Rejection::new(Code::new("UNWRITABLE"), "the record cannot be written as JSON");
-            return Err(CallError::Refused { rejection, suspects: Vec::new() });
-        };
-        let answer = self.send(Endpoint::Upsert, body, call).await?;
+        let answer = self.send(Endpoint::Upsert, rows.upsert_body(), call).await?;
         if let Some(outcomes) = self.without_unfit(&answer, &rows, call) {
             return Ok(outcomes);
         }
@@ -92,7 +87,7 @@ fn open(outcomes: &[Option<Outcome>]) -> Vec<usize> {
 
 /// A stage only moves forward: HubSpot ignores a backward one with a 2xx. That is told, and is no failure.
 fn kept_stage(record: &Record<'_>, payload: &Payload) -> Option<Code> {
-    let (held, sent) = (record.properties.stage?, payload.body.as_deref()?);
+    let (held, sent) = (record.properties.stage?, payload.body.as_ref()?);
     if model::begins_with_stage(sent, held) {
         return None;
     }
@@ -100,11 +95,11 @@ fn kept_stage(record: &Record<'_>, payload: &Payload) -> Option<Code> {
     is_other.then(|| Code::new("LIFECYCLE_STAGE_KEPT"))
 }
 
-fn stage_in(body: &RawValue) -> Option<String> {
+fn stage_in(body: &Body) -> Option<String> {
     #[derive(Deserialize)]
-    struct Body {
+    struct Staged {
         lifecyclestage: Option<String>,
     }
-    let body: Body = serde_json::from_str(body.get()).ok()?;
+    let body: Staged = serde_json::from_str(body.get()).ok()?;
     body.lifecyclestage
 }

@@ -9,15 +9,13 @@ mod codes;
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 pub(super) use self::codes::is_known;
 use self::codes::{Verdict, verdict};
 use super::model::{REQUIRED, with_defaults};
 use super::problem::{Problem, problems};
 use super::{ConvertedLeads, Settings};
 use crate::adapters::http::HttpAnswer;
-use crate::adapters::{Again, CallError, Cause, Code, Outcome, Rejection, Retry, Stop};
+use crate::adapters::{Again, Body, CallError, Cause, Code, Outcome, Rejection, Retry, Stop};
 
 /// "Concurrent" limits count requests of 20 s and longer: some of them have ended after a few seconds.
 const A_FEW_SECONDS: Duration = Duration::from_secs(3);
@@ -31,7 +29,7 @@ pub(super) fn deciding<'a>(problems: &'a [Problem], settings: &Settings) -> Opti
 /// What became of a row with `problem`; `body` is what was sent, `None` for a delete; `alone` if nothing else was. Not
 /// for rows of which [`of_all_rows`] speaks, and where [`is_about_rights`], the user is known to have the rights to the
 /// object.
-pub(super) fn of_row(problem: &Problem, body: Option<&RawValue>, alone: bool, settings: &Settings) -> Outcome {
+pub(super) fn of_row(problem: &Problem, body: Option<&Body>, alone: bool, settings: &Settings) -> Outcome {
     let rejection = || problem.rejection();
     let retry = |how| Outcome::Retry(Retry { code: problem.code(), after: None, how });
     match verdict(problem, &settings.sobject) {

@@ -3,14 +3,13 @@
 //! Lengths: <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
 
 use std::borrow::Cow;
-
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use std::fmt::Write as _;
 
 use super::Settings;
-use crate::adapters::fields::Fields;
-use crate::adapters::{Code, Rejection, Transformed};
+use crate::adapters::fields::{FieldValue, Fields};
+use crate::adapters::{Body, Code, Rejection, Transformed};
 use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text};
+use crate::json;
 
 /// What stands in a field that Salesforce requires and the contact lacks.
 const NOT_PROVIDED: &str = "[not provided]";
@@ -38,8 +37,7 @@ enum Excess {
 }
 
 /// A field's value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 enum Value<'a> {
     Null,
     Bool(bool),
@@ -47,6 +45,23 @@ enum Value<'a> {
     Version(u64),
     Text(Cow<'a, str>),
     Type { r#type: &'a str },
+}
+
+impl FieldValue for Value<'_> {
+    fn write(&self, json: &mut String) {
+        // Writing into memory cannot fail.
+        let _ = match self {
+            Self::Null => json.write_str("null"),
+            Self::Bool(value) => write!(json, "{value}"),
+            Self::Number(number) => write!(json, "{number}"),
+            Self::Version(version) => write!(json, "{version}"),
+            Self::Text(text) => {
+                json::push_text(json, text);
+                Ok(())
+            }
+            Self::Type { r#type } => write!(json, r#"{{"type":"{type}"}}"#),
+        };
+    }
 }
 
 type Record<'a> = Fields<'a, Value<'a>>;
@@ -67,21 +82,21 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
     }
     if !record.is_empty() {
         record.set(TYPE, Value::Type { r#type: &settings.sobject });
-        transformed.body = to_raw_value(&record).ok();
+        transformed.body = Some(record.body());
     }
     transformed
 }
 
 /// The same record with the required fields that it does not mention: for a lead that does not exist yet and arrives
 /// first as an update. `None` where it mentions them all.
-pub(super) fn with_defaults(body: &RawValue) -> Option<Box<RawValue>> {
+pub(super) fn with_defaults(body: &Body) -> Option<Body> {
     let mut record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body.get()).ok()?;
     let missing: Vec<_> = REQUIRED.into_iter().filter(|field| !record.contains_key(*field)).collect();
     if missing.is_empty() {
         return None;
     }
     record.extend(missing.into_iter().map(|field| (field.to_owned(), NOT_PROVIDED.into())));
-    to_raw_value(&record).ok()
+    Some(Body::of(record))
 }
 
 /// What one change says, and how many of its values were cut.
@@ -107,10 +122,10 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(R
             Field::Null => Value::Null,
             Field::Absent => continue,
         };
-        record.set(name, value);
+        record.add(name, value);
     }
     if let Some(status) = status(contact, is_create, settings)? {
-        record.set(STATUS, Value::Text(status.into()));
+        record.add(STATUS, Value::Text(status.into()));
     }
     for (attribute, field) in &settings.attributes {
         if let Some(value) = attribute_value(contact.attributes.get(attribute)) {

@@ -83,9 +83,7 @@ impl Salesforce {
         let outcome = |(row, at): (&Row, &usize)| match row {
             Row::Success => Outcome::Delivered(None),
             Row::Nothing => unanswered(),
-            Row::Problem(problem) => {
-                errors::of_row(problem, batch[*at].body.as_deref(), sent.len() == 1, &self.settings)
-            }
+            Row::Problem(problem) => errors::of_row(problem, batch[*at].body.as_ref(), sent.len() == 1, &self.settings),
         };
         Ok(rows.iter().zip(sent).map(outcome).collect())
     }

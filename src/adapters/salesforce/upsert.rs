@@ -26,7 +26,7 @@ impl Salesforce {
                 method: Method::PATCH,
                 path: format!("/services/data/{api_version}/composite/sobjects/{sobject}/{external_id_field}"),
                 query: None,
-                body: Some([r#"{"allOrNone":false,"records":["#, &bodies.join(","), "]}"].concat().into()),
+                body: Some(collection(&bodies).into()),
             };
             let answer = self.ask(ask, call).await?;
             let written = self.rows(&answer.body, &open, batch, call).await?;
@@ -54,4 +54,18 @@ impl Salesforce {
         }
         Ok(outcomes)
     }
+}
+
+/// The request's body around the records' own.
+fn collection(records: &[&str]) -> String {
+    let (head, tail) = (r#"{"allOrNone":false,"records":["#, "]}");
+    let room = records.iter().map(|record| record.len() + 1).sum::<usize>();
+    let mut body = String::with_capacity(head.len() + room + tail.len());
+    body.push_str(head);
+    for (at, record) in records.iter().enumerate() {
+        body.push_str(if at == 0 { "" } else { "," });
+        body.push_str(record);
+    }
+    body.push_str(tail);
+    body
 }

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
+use contact_sync::adapters::Body;
 use contact_sync::consume::Record;
 use contact_sync::dispatch::{DryRun, Kind};
 use contact_sync::factory::{self, DESTINATIONS, Factory};
 use contact_sync::pipeline::Pipeline;
-use serde_json::value::RawValue;
 
 use self::report::Report;
 use super::Outcome;
@@ -38,7 +38,7 @@ pub(crate) struct Write {
     pub(crate) kind: Kind,
     /// The records that it carries; the last gives it its content.
     pub(crate) sources: Vec<usize>,
-    pub(crate) body: Option<Box<RawValue>>,
+    pub(crate) body: Option<Body>,
 }
 
 /// What the dry run told.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use contact_sync::adapters::{
-    Adapter, Call, CallError, Cause, Code, Destination, Limits, Outcome, Payload, Rejection, Reply, Stop, Transformed,
+    Adapter, Body, Call, CallError, Cause, Code, Destination, Limits, Outcome, Payload, Rejection, Reply, Stop,
+    Transformed,
 };
 use contact_sync::contact::ContactChange;
 use contact_sync::telemetry::Meter;
@@ -170,7 +171,7 @@ impl Adapter for Liar {
             let deaf = Meter::default();
             let call = if self.lie == Lie::HidesTheQuota { Call { meter: &deaf, ..call } } else { call };
             if self.lie == Lie::Gossips {
-                batch.iter().for_each(|payload| tracing::debug!(body = ?payload.body, "sent"));
+                batch.iter().for_each(|payload| tracing::debug!(body = payload.body.as_ref().map(Body::get), "sent"));
             }
             let mut reply = self.adapter.upsert(batch, call).await;
             if self.lie == Lie::TriesAgain

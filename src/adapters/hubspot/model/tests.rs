@@ -157,7 +157,6 @@ fn an_attribute_cannot_take_the_keys_place() {
 
 #[test]
 fn a_body_that_begins_with_its_stage_need_not_be_read() {
-    let raw = |json: &str| RawValue::from_string(json.to_owned()).expect("JSON");
     let change = change(ContactType::Customer, |contact| contact.city = value("London"));
     let body = transform(&[&change], &settings()).body.expect("a body");
     for (stage, expected) in [
@@ -169,9 +168,11 @@ fn a_body_that_begins_with_its_stage_need_not_be_read() {
         ("7", false),
         ("null", false),
     ] {
-        assert_eq!(begins_with_stage(&body, &raw(stage)), expected, "{stage}");
+        let stage: &RawValue = serde_json::from_str(stage).expect("JSON");
+        assert_eq!(begins_with_stage(&body, stage), expected, "{stage}");
     }
-    assert!(!begins_with_stage(&raw(r#"{"city":"x","lifecyclestage":"customer"}"#), &raw(r#""customer""#)));
+    let other = serde_json::from_str(r#"{"city":"x","lifecyclestage":"customer"}"#).expect("an object");
+    assert!(!begins_with_stage(&Body::of(other), serde_json::from_str(r#""customer""#).expect("JSON")));
 }
 
 #[test]

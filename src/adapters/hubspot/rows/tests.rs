@@ -4,7 +4,7 @@ use super::*;
 use crate::adapters::hubspot::model::tests::settings;
 
 fn payload(id: &str, body: &Value) -> Payload {
-    let body = serde_json::value::to_raw_value(body).expect("JSON");
+    let body = Body::of(body.as_object().expect("an object").clone());
     Payload { id: ContactId::new(id).expect("valid"), body: Some(body), version: 1, guarded: false }
 }
 
@@ -104,7 +104,7 @@ fn a_property_is_had_by_those_who_send_it_and_its_value_by_those_who_are_meant()
 #[test]
 fn each_input_has_its_own_line_and_trace_id() {
     let payloads = payloads(2);
-    let body = String::from_utf8(rows(&payloads).upsert_body().expect("JSON")).expect("UTF-8");
+    let body = String::from_utf8(rows(&payloads).upsert_body()).expect("UTF-8");
     let lines: Vec<_> = body.lines().collect();
     assert_eq!(lines.len(), 4);
     let input: Value = serde_json::from_str(lines[2]).expect("the second input");

@@ -10,8 +10,8 @@ fn problem(code: &str, message: &str, fields: &[&str]) -> Problem {
     Problem { code: Some(code.to_owned()), message: Some(message.to_owned()), fields }
 }
 
-fn body() -> Box<RawValue> {
-    RawValue::from_string(r#"{"FirstName":"Ada"}"#.to_owned()).expect("JSON")
+fn body() -> Body {
+    Body::of(serde_json::from_str(r#"{"FirstName":"Ada"}"#).expect("an object"))
 }
 
 /// The outcome as one word.
