@@ -80,7 +80,7 @@ macro_rules! http_system {
             rows::a_value_that_another_record_owns_is_rejected_with_its_owner
             rows::what_an_answer_may_leave_out_is_not_missed
             settings::a_field_that_the_system_lacks_fails_the_records_that_have_it_alone
-            settings::a_field_that_the_system_lacks_and_each_of_several_records_has_stops_the_destination
+            settings::a_field_that_the_system_lacks_and_each_of_several_records_has_stops_nobody
             settings::a_version_that_the_system_does_not_have_stops_the_destination
             settings::every_version_of_the_api_is_spoken
             settings::the_quota_that_an_answer_tells_is_noted_and_silence_is_normal

@@ -263,7 +263,7 @@ pub struct Retry {
 pub enum Again {
     /// Nothing.
     Same,
-    /// Send it in smaller company, down to none.
+    /// Send it in smaller company: alone in the end, as long as some company settles something.
     Halved,
     /// Once more and not again, with this body where one is given. If it fails in such a way a second time, it is
     /// rejected for this reason.

@@ -25,13 +25,25 @@ pub(super) struct Search {
     /// Calls of the adapter that the search may still add: one request each for upserts without a guard, two for others,
     /// whose part is looked up anew.
     pub(super) calls_left: u32,
+    /// It is among rows that have outcomes of their own, and not among those of a batch that is refused as a whole.
+    pub(super) is_by_row: bool,
 }
 
 impl Search {
     /// A new search among `count` payloads, with room to find one culprit: two calls for each halving, and two to
     /// spare.
     fn among(count: usize) -> Self {
-        Self { rest: Vec::new(), calls_left: calls_to_halve(count) + 2 }
+        Self { rest: Vec::new(), calls_left: calls_to_halve(count) + 2, is_by_row: false }
+    }
+
+    /// Where rows have outcomes of their own, a part of which some are settled pays for the search of the next one: of the
+    /// `unsettled` of that part, or of the part behind it. So what passes in small company only (a limit of what one call
+    /// may cost) passes in one invocation, and calls that settle nothing are counted.
+    pub(super) fn pay(&mut self, unsettled: usize) {
+        let next = self.rest.last().map_or(0, Vec::len).max(unsettled);
+        if self.is_by_row {
+            self.calls_left = self.calls_left.max(calls_to_halve(next) + 2);
+        }
     }
 }
 
@@ -46,6 +58,12 @@ fn calls_to_halve(count: usize) -> u32 {
 impl Unit {
     pub(super) fn new(kind: Kind, jobs: Vec<Job>) -> Self {
         Self { kind, jobs, search: None }
+    }
+
+    /// Jobs that go in smaller company, each by its own outcome.
+    pub(super) fn by_row(kind: Kind, jobs: Vec<Job>, search: Option<Search>) -> Self {
+        let search = search.unwrap_or_else(|| Search { is_by_row: true, ..Search::among(jobs.len()) });
+        Self { kind, jobs, search: Some(search) }
     }
 
     /// Splits a refused batch: the suspects apart from the others, and without suspects in halves. The first part

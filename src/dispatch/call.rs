@@ -34,7 +34,7 @@ pub(super) async fn call(
 ) -> Answered {
     let requests = Requests::of(&unit, limits);
     let made = dispatcher.dry_run.as_ref().map_or(requests, |dry_run| dry_run.made(requests));
-    let reply = if made.in_all() == 0 {
+    let reply = if dispatcher.dry_run.is_some() && made.in_all() == 0 {
         Ok(Ok(DryRun::unasked(&unit)))
     } else {
         asked(dispatcher, errand, made.need(to_come), &mut unit).await

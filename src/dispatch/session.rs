@@ -90,10 +90,11 @@ impl<'a> Session<'a> {
     }
 
     fn take_outcomes(&mut self, unit: Unit, outcomes: Vec<Outcome>) {
-        let Unit { kind, jobs, search } = unit;
+        let Unit { kind, jobs, mut search } = unit;
         let mut outcomes = outcomes.into_iter();
         let were_alone = jobs.len() == 1;
         let (mut same, mut once, mut halved) = (Vec::new(), Vec::new(), Vec::new());
+        let sent = jobs.len();
         let mut after: Option<Duration> = None;
         for mut job in jobs {
             match outcomes.next() {
@@ -114,12 +115,17 @@ impl<'a> Session<'a> {
                             once.push((job, retry.code));
                         }
                         Again::Same => same.push((job, retry.code)),
-                        Again::Halved if search.is_none() && job.was_searched => same.push((job, retry.code)),
+                        Again::Halved if search.is_none() && job.was_searched && !were_alone => {
+                            same.push((job, retry.code));
+                        }
                         Again::Halved => halved.push((job, retry.code)),
                     }
                 }
                 None => same.push((job, Code::new("NO_RESULT"))),
             }
+        }
+        if same.len() + once.len() + halved.len() < sent {
+            search.iter_mut().for_each(|search| search.pay(halved.len()));
         }
         self.again(same, Cost::ATry, after, Waited::Jobs);
         self.again(once, Cost::Nothing, after, Waited::Jobs);

@@ -51,6 +51,20 @@ async fn rows_that_stay_locked_whatever_their_company_do_not_multiply_the_calls(
     assert!(calls < 60, "{calls} calls for 200 rows");
 }
 
+/// A trigger bears so many rows in one call, and no more.
+#[tokio::test(start_paused = true)]
+async fn what_passes_in_small_company_only_passes_in_one_invocation() {
+    for (most, calls) in [(100, 3), (20, 31), (5, 127), (1, 399)] {
+        let system = Scripted::new("one", 200, move |asked, _| {
+            let is_large = asked.ids.len() > most;
+            (MILLI * 10, Some(each(asked, |_| is_large.then(|| later("TOO_LARGE", Again::Halved)).flatten())))
+        });
+        let handler = handler(&[&system], 4, Retry::standard(), "[pipeline]\nfallback_budget_ms = 600000");
+        assert_eq!(failed_records(&handler, &many("lead", 200)).await, 0, "{most} at most");
+        assert_eq!(system.asked().len(), calls, "two for each halving: {most} at most");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_fails_alone_has_as_many_tries_as_settings_allow_and_stays_alone() {
     let logs = Logs::listen();

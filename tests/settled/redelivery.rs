@@ -134,6 +134,27 @@ async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_ca
     assert_eq!(logs.fates()[..2], ["rejected STRING_TOO_LONG", "failed CONNECTION_FAILED"]);
 }
 
+/// What a table that is read only does not remember would have another letter at each delivery.
+#[tokio::test]
+async fn where_the_table_takes_nothing_the_letter_waits_for_the_other_destination() {
+    let mocks = Mocks::start().await;
+    let cloud = Cloud::start(&mocks).await;
+    let handler = handler(&cloud, &mocks, "lead = [\"salesforce\", \"hubspot\"]");
+    cloud.proxy.treat("DynamoDB_20120810.PutItem", Treatment::Refuse(400, "AccessDeniedException"));
+    mocks.salesforce.fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
+    let records = batch(&[lead(0)]);
+    for delivery in 0..5 {
+        mocks.hubspot.next(Reply::Reset);
+        assert_eq!(failures(&invoke(&handler, &records, "r").await).len(), 1, "delivery {delivery}");
+    }
+    assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
+    assert_eq!(
+        cloud.dead_letters().await.len(),
+        2,
+        "one before it is known that the table takes nothing, and the last"
+    );
+}
+
 #[tokio::test]
 async fn a_dead_letter_is_stored_once_and_names_the_part_of_an_aggregate() {
     let mocks = Mocks::start().await;

@@ -10,6 +10,13 @@ use serde_json::Value;
 use super::model::EMAIL;
 use crate::adapters::Code;
 
+/// What HubSpot says between a value and the options that its property has.
+const NO_OPTION: &str = " was not one of the allowed options";
+
+fn is_part_of_a_value(character: char) -> bool {
+    character.is_alphanumeric() || matches!(character, '_' | '-' | ' ')
+}
+
 /// What is known of one error.
 #[derive(Clone, Default)]
 pub(super) struct Problem {
@@ -90,6 +97,13 @@ impl Problem {
     /// Whether it says `phrase` anywhere.
     pub(super) fn says(&self, phrase: &str) -> bool {
         self.texts.iter().any(|text| text.contains(phrase))
+    }
+
+    /// Whether it refuses this value of a property with options. The options that there are, which it lists, are not
+    /// meant.
+    pub(super) fn refuses_option(&self, value: &str) -> bool {
+        let refused = self.texts.iter().filter_map(|text| text.split_once(NO_OPTION).map(|(before, _)| before));
+        refused.filter_map(|before| before.strip_suffix(value)).any(|before| !before.ends_with(is_part_of_a_value))
     }
 
     fn read_part(&mut self, part: &serde_json::Map<String, Value>) {

@@ -154,25 +154,26 @@ impl<'a> Rows<'a> {
         if let Some(row) = on_line {
             return vec![row];
         }
-        self.quoted(EMAIL, problem)
+        self.with_value(EMAIL, |address| problem.says(address))
     }
 
     /// The rows that have `property`; where `problem` is about its value, those that it names, else those whose value it
-    /// quotes, else all of them.
+    /// refuses, else all of them.
     pub(super) fn having(&self, property: &str, problem: &Problem) -> Vec<usize> {
         let has = |row: &usize| value_of(self.payloads[*row], property).is_some();
         let having = (0..self.payloads.len()).filter(has).collect();
         if !problem.is("INVALID_OPTION") {
             return having;
         }
-        let narrower = [self.named_by(problem), self.quoted(property, problem)];
+        let is_refused = |value: &str| problem.refuses_option(value);
+        let narrower = [self.named_by(problem), self.with_value(property, is_refused)];
         narrower.into_iter().find(|rows| !rows.is_empty()).unwrap_or(having)
     }
 
-    /// The rows whose value of `property` the error quotes.
-    fn quoted(&self, property: &str, problem: &Problem) -> Vec<usize> {
-        let is_quoted = |value: String| !value.is_empty() && problem.says(&value);
-        (0..self.payloads.len()).filter(|row| value_of(self.payloads[*row], property).is_some_and(is_quoted)).collect()
+    /// The rows whose value of `property` is one that `is_meant`.
+    fn with_value(&self, property: &str, is_meant: impl Fn(&str) -> bool) -> Vec<usize> {
+        let is_meant = |value: String| !value.is_empty() && is_meant(&value);
+        (0..self.payloads.len()).filter(|row| value_of(self.payloads[*row], property).is_some_and(is_meant)).collect()
     }
 
     fn row_of_result(&self, result: &Record<'_>) -> Option<usize> {

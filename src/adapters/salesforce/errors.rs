@@ -73,8 +73,9 @@ pub(super) fn of_all_rows(problems: &[Option<&Problem>], settings: &Settings) ->
     }
     let first = (*problems.first()?)?;
     let blames_settings = |problem: &Problem| match verdict(problem) {
-        // Alone, a record with an attribute says nothing of the next one, which may have none.
-        Verdict::Schema => problems.len() > 1 || !settings.attributes.values().any(|field| problem.names(field)),
+        // Records with an attribute say nothing of the next ones, which may have none: when they come again, they may be
+        // all of a call.
+        Verdict::Schema => !settings.attributes.values().any(|field| problem.names(field)),
         // A single record may be locked away for itself.
         Verdict::Access => problems.len() > 1,
         _ => false,

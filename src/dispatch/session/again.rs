@@ -30,7 +30,7 @@ pub(super) enum Cost {
 
 impl Session<'_> {
     /// Sends jobs again in smaller company, as in the search for a culprit and with its calls. Where it has none left they
-    /// go together, as one of their tries: one search is all that an invocation gives them.
+    /// go with whatever else is there, as one of their tries: one search is all that an invocation gives them.
     pub(super) fn halve(
         &mut self,
         kind: Kind,
@@ -42,7 +42,7 @@ impl Session<'_> {
         let searched = |(job, _)| Job { was_searched: true, ..job };
         let jobs: Vec<Job> = halved.into_iter().map(searched).collect();
         let tries = jobs.iter().map(|job| job.tries).max().unwrap_or_default();
-        match (Unit { kind, jobs, search }).split(&[]) {
+        match Unit::by_row(kind, jobs, search).split(&[]) {
             Ok(unit) => match self.wait_until(tries, Cost::Nothing, after) {
                 Some(at) => self.waits.push(wait(at, Waited::Units(vec![unit]))),
                 None => self.give_up(unit, &code),

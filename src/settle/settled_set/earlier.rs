@@ -18,7 +18,7 @@ use crate::settle::{Entry, Fate, Verdict};
 pub struct Earlier {
     /// By position; empty where nothing is known.
     known: Vec<Option<Memory>>,
-    /// By position, whether the table can remember the record; empty where it does not answer.
+    /// By position, whether the table will remember the record; empty where it does not answer.
     told_apart: Vec<bool>,
     /// The items that tell of records of the batch.
     here: Vec<String>,
@@ -27,8 +27,9 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    pub(super) fn nothing(batch: &Batch<'_>) -> Self {
-        let told_apart: Vec<bool> = batch.identities.iter().map(Option::is_some).collect();
+    /// `is_writable` says whether the table may be counted on to remember anything.
+    pub(super) fn nothing(batch: &Batch<'_>, is_writable: bool) -> Self {
+        let told_apart: Vec<bool> = batch.identities.iter().map(|identity| identity.is_some() && is_writable).collect();
         Self { known: vec![None; told_apart.len()], told_apart, ..Self::default() }
     }
 

@@ -16,6 +16,8 @@ mod number;
 mod remember;
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -49,6 +51,8 @@ pub struct SettledSet {
     table: String,
     function: String,
     ttl: Duration,
+    /// Whether the table took what was written to it last.
+    is_writable: Arc<AtomicBool>,
 }
 
 /// Why the table was of no use.
@@ -65,7 +69,8 @@ pub(super) enum TableError {
 impl SettledSet {
     /// The settled set of `function` in this table, whose items live for `ttl_hours`.
     pub fn new(client: aws_sdk_dynamodb::Client, table: String, function: String, ttl_hours: u64) -> Self {
-        Self { client, table, function, ttl: Duration::from_hours(ttl_hours) }
+        let is_writable = Arc::new(AtomicBool::new(true));
+        Self { client, table, function, ttl: Duration::from_hours(ttl_hours), is_writable }
     }
 
     /// What of `records` was settled by earlier invocations.
@@ -78,7 +83,7 @@ impl SettledSet {
         let Some(batch) = Batch::of(records) else {
             return Ok(Earlier::default());
         };
-        let mut earlier = Earlier::nothing(&batch);
+        let mut earlier = Earlier::nothing(&batch, self.is_writable.load(Ordering::Relaxed));
         // Boxed, like the item's: the SDK's futures are several kilobytes of every invocation's.
         let items = timeout_at(until.min(Instant::now() + PATIENCE), Box::pin(self.items(&batch))).await;
         for item in items.map_err(|_| TableError::OutOfTime)?? {
@@ -159,6 +164,7 @@ impl SettledSet {
         ]);
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send();
         let answer = timeout_at(until.min(Instant::now() + PATIENCE), Box::pin(put)).await;
+        self.is_writable.store(matches!(answer, Ok(Ok(_))), Ordering::Relaxed);
         let answer = answer.map_err(|_| TableError::OutOfTime)?;
         answer.map(drop).map_err(|error| TableError::Put(Box::new(error.into_service_error())))
     }

@@ -41,6 +41,7 @@ own_cases! {
     settings::a_refusal_for_a_property_that_no_row_has_stops_the_destination
     settings::a_stage_that_one_type_alone_has_fails_the_records_of_that_type
     settings::a_value_of_an_attribute_that_its_property_does_not_take_is_the_rows_own_fault
+    settings::each_property_that_some_have_is_told_of_by_itself
     settings::what_every_record_has_stops_the_destination
     tokens::a_new_token_that_is_refused_too_is_tried_once
     tokens::a_rotated_token_is_found_without_a_restart

@@ -51,7 +51,7 @@ pub async fn what_every_record_has_stops_the_destination() {
     }
     let no_such_stage = Portal::with(|_| {}, |settings| settings.lifecycle_stage.customer = "custmer".into()).await;
     let reply = no_such_stage.upsert(&no_such_stage.people([1, 2])).await;
-    assert_eq!(words(&reply), ["stop configuration INVALID_OPTION"], "each of several met it");
+    assert_eq!(words(&reply), ["failed INVALID_OPTION"; 2], "of another type may be who comes next");
 }
 
 pub async fn a_stage_that_one_type_alone_has_fails_the_records_of_that_type() {
@@ -61,6 +61,25 @@ pub async fn a_stage_that_one_type_alone_has_fails_the_records_of_that_type() {
     assert_eq!(words(&portal.upsert(&payloads).await), expected);
     assert_eq!(words(&portal.upsert(&payloads[1..2]).await), ["failed INVALID_OPTION"], "customers may come after it");
     assert_eq!(portal.meter.config_errors(), 2);
+}
+
+pub async fn each_property_that_some_have_is_told_of_by_itself() {
+    let portal = Portal::with(
+        |_| {},
+        |settings| {
+            plan(settings);
+            unknown_stage_of_vendors(settings);
+        },
+    )
+    .await;
+    let mut people = people(2);
+    people.swap(0, 1);
+    people[1].contact.attributes.values = [("plan".into(), Attribute::Text("team".into()))].into();
+    people[0].contact.attributes.values.clear();
+    let payloads: Vec<_> = people.iter().map(|change| portal.payload(change)).collect();
+    let expected = ["failed INVALID_OPTION", "failed PROPERTY_DOESNT_EXIST"];
+    assert_eq!(words(&portal.upsert(&payloads).await), expected);
+    assert_eq!(portal.meter.config_errors(), 2, "a line for each");
 }
 
 /// Here HubSpot judges the batch as one, in spite of the trace ids.
@@ -78,7 +97,7 @@ pub async fn a_batch_that_is_refused_for_a_property_goes_again_without_those_tha
         assert_eq!(words(&portal.upsert(&payloads[1..2]).await), [format!("failed {code}")], "alone");
         assert_eq!(portal.meter.config_errors(), 2);
         let all_have_it = [payloads[1].clone(), payloads[5].clone()];
-        assert_eq!(words(&portal.upsert(&all_have_it).await), [format!("stop configuration {code}")]);
+        assert_eq!(words(&portal.upsert(&all_have_it).await), vec![format!("failed {code}"); 2]);
         portal.assert_polite();
     }
 }

@@ -196,7 +196,11 @@ fn is_email(text: &str) -> bool {
 
 /// An error whose code hides in its message, next to the offending value.
 fn invalid(code: &str, name: &str, value: &str) -> Value {
-    let hidden = json!([{"isValid": false, "message": format!("{name} {value} is invalid"), "error": code,
-        "name": name, "localizedErrorMessage": format!("{name} {value} is invalid"), "portalId": 1}]);
+    let message = match code {
+        "INVALID_OPTION" => format!("{value} was not one of the allowed options: [{}]", STAGES.join(", ")),
+        _ => format!("{name} {value} is invalid"),
+    };
+    let hidden = json!([{"isValid": false, "message": message, "error": code, "name": name,
+        "localizedErrorMessage": message, "portalId": 1}]);
     validation(&format!("Property values were not valid: {hidden}"))
 }

@@ -83,6 +83,9 @@ fn a_refusal_points_at_rows_by_name_by_line_and_by_address() {
     }
 }
 
+/// The value is refused; that another one is among those allowed says nothing against it.
+const OPTIONS: &str = "nowhere was not one of the allowed options: [customer, other]";
+
 #[test]
 fn a_property_is_had_by_those_who_send_it_and_its_value_by_those_who_are_meant() {
     let payloads = [json!({"stage": "customer"}), json!({"stage": "nowhere"}), json!({"email": "a@example.com"})];
@@ -90,7 +93,9 @@ fn a_property_is_had_by_those_who_send_it_and_its_value_by_those_who_are_meant()
     let rows = rows(&payloads);
     for (error, expected) in [
         (json!({"category": "PROPERTY_DOESNT_EXIST", "message": "stage nowhere"}), &[0, 1][..]),
-        (json!({"category": "INVALID_OPTION", "message": "nowhere is no stage"}), &[1]),
+        (json!({"category": "INVALID_OPTION", "message": OPTIONS}), &[1]),
+        (json!({"category": "INVALID_OPTION", "message": format!("[{{\"message\":\"{OPTIONS}\"}}]")}), &[1]),
+        (json!({"category": "INVALID_OPTION", "message": format!("some{OPTIONS}")}), &[0, 1]),
         (json!({"category": "INVALID_OPTION", "context": {"objectWriteTraceId": ["1"]}}), &[1]),
         (json!({"category": "INVALID_OPTION", "message": "no such stage"}), &[0, 1]),
     ] {
