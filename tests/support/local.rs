@@ -166,7 +166,7 @@ fn happen(invocation: usize, mocks: &Mocks) {
         std::fs::write(mocks.hubspot_secret.path(), secret).expect("the file is ours");
     }
     if invocation == 5 * SHARDS + 1 {
-        (0..10).for_each(|_| mocks.hubspot.next(Answer::html(503, "<h1>Sorry</h1>")));
+        (0..8).for_each(|_| mocks.hubspot.next(Answer::html(503, "<h1>Sorry</h1>")));
     }
 }
 
