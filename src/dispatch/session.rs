@@ -92,9 +92,9 @@ impl<'a> Session<'a> {
     fn take_outcomes(&mut self, unit: Unit, outcomes: Vec<Outcome>) {
         let Unit { kind, jobs, mut search } = unit;
         let mut outcomes = outcomes.into_iter();
-        let were_alone = jobs.len() == 1;
-        let (mut same, mut once, mut halved) = (Vec::new(), Vec::new(), Vec::new());
         let sent = jobs.len();
+        let were_alone = sent == 1;
+        let (mut same, mut once, mut halved) = (Vec::new(), Vec::new(), Vec::new());
         let mut after: Option<Duration> = None;
         for mut job in jobs {
             match outcomes.next() {

@@ -17,8 +17,11 @@ use crate::support::stream::{failures, invoke, record, sequence_number};
 const ONE_TRY: &str = "retry = { max_attempts = 1, base_delay_ms = 1, max_delay_ms = 1 }";
 
 /// The function, with both mocks and AWS behind it. `extra` goes into the section `[routes]`.
-fn handler(cloud: &Cloud, mocks: &Mocks, extra: &str) -> Handler {
-    handler_with_budget(120_000, cloud, mocks, extra)
+async fn function(extra: &str) -> (Mocks, Cloud, Handler) {
+    let mocks = Mocks::start().await;
+    let cloud = Cloud::start(&mocks).await;
+    let handler = handler_with_budget(120_000, &cloud, &mocks, extra);
+    (mocks, cloud, handler)
 }
 
 fn handler_with_budget(millis: u32, cloud: &Cloud, mocks: &Mocks, extra: &str) -> Handler {
@@ -55,9 +58,7 @@ fn rows(mocks: &Mocks) -> (usize, usize) {
 
 #[tokio::test]
 async fn of_ten_thousand_records_exactly_the_failed_ones_are_written_again_for_two_calls_of_the_table() {
-    let mocks = Mocks::start().await;
-    let cloud = Cloud::start(&mocks).await;
-    let handler = handler(&cloud, &mocks, "");
+    let (mocks, cloud, handler) = function("").await;
     let logs = Logs::listen();
     let failing = [100, 2_468, 9_998];
     failing.iter().for_each(|at| mocks.salesforce.fail_row(&format!("c-{at}"), in_use(), 1));
@@ -92,9 +93,7 @@ async fn a_call_that_the_sdk_sends_again_is_counted_once() {
 
 #[tokio::test]
 async fn of_two_destinations_only_the_one_that_failed_is_written_again() {
-    let mocks = Mocks::start().await;
-    let cloud = Cloud::start(&mocks).await;
-    let handler = handler(&cloud, &mocks, "lead = [\"salesforce\", \"hubspot\"]");
+    let (mocks, _cloud, handler) = function("lead = [\"salesforce\", \"hubspot\"]").await;
     let logs = Logs::listen();
     mocks.hubspot.next(Reply::Reset);
     let records = batch(&[lead(0), lead(1)]);
@@ -110,9 +109,7 @@ async fn of_two_destinations_only_the_one_that_failed_is_written_again() {
 
 #[tokio::test]
 async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_called_again() {
-    let mocks = Mocks::start().await;
-    let cloud = Cloud::start(&mocks).await;
-    let handler = handler(&cloud, &mocks, "lead = [\"salesforce\", \"hubspot\"]");
+    let (mocks, cloud, handler) = function("lead = [\"salesforce\", \"hubspot\"]").await;
     let logs = Logs::listen();
     mocks.salesforce.fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     let records = batch(&[lead(0), lead(1)]);
@@ -137,9 +134,7 @@ async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_ca
 /// What a table that is read only does not remember would have another letter at each delivery.
 #[tokio::test]
 async fn where_the_table_takes_nothing_the_letter_waits_for_the_other_destination() {
-    let mocks = Mocks::start().await;
-    let cloud = Cloud::start(&mocks).await;
-    let handler = handler(&cloud, &mocks, "lead = [\"salesforce\", \"hubspot\"]");
+    let (mocks, cloud, handler) = function("lead = [\"salesforce\", \"hubspot\"]").await;
     cloud.proxy.treat("DynamoDB_20120810.PutItem", Treatment::Refuse(400, "AccessDeniedException"));
     mocks.salesforce.fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     let records = batch(&[lead(0)]);
@@ -157,9 +152,7 @@ async fn where_the_table_takes_nothing_the_letter_waits_for_the_other_destinatio
 
 #[tokio::test]
 async fn a_dead_letter_is_stored_once_and_names_the_part_of_an_aggregate() {
-    let mocks = Mocks::start().await;
-    let cloud = Cloud::start(&mocks).await;
-    let handler = handler(&cloud, &mocks, "");
+    let (mocks, cloud, handler) = function("").await;
     let logs = Logs::listen();
     mocks.salesforce.fail_row("c-0", in_use(), 1);
     mocks.salesforce.fail_row("c-2", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
@@ -195,9 +188,7 @@ async fn a_dead_letter_is_stored_once_and_names_the_part_of_an_aggregate() {
 
 #[tokio::test]
 async fn of_a_contact_that_changed_twice_in_the_batch_the_later_change_is_written_again() {
-    let mocks = Mocks::start().await;
-    let cloud = Cloud::start(&mocks).await;
-    let handler = handler(&cloud, &mocks, "");
+    let (mocks, _cloud, handler) = function("").await;
     mocks.salesforce.fail_row("c-1", in_use(), 1);
     let update = change("update", "c-0", "lead", json!({"phone": "2"}));
     let records = batch(&[lead(0), lead(1), update, lead(2)]);
@@ -209,9 +200,7 @@ async fn of_a_contact_that_changed_twice_in_the_batch_the_later_change_is_writte
 
 #[tokio::test]
 async fn changes_that_a_halved_batch_tears_apart_keep_their_order() {
-    let mocks = Mocks::start().await;
-    let cloud = Cloud::start(&mocks).await;
-    let handler = handler(&cloud, &mocks, "");
+    let (mocks, cloud, handler) = function("").await;
     mocks.salesforce.fail_row("c-1", in_use(), 2);
     let phone =
         |number: &str| change("update", "c-0", "lead", json!({"last_name": "A", "company": "B", "phone": number}));
@@ -231,9 +220,7 @@ async fn a_table_that_is_gone_throttled_or_silent_fails_nothing_and_is_told_once
     let gone = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException");
     let throttled = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException");
     for treatment in [gone, throttled, Treatment::Refuse(503, "ServiceUnavailable"), Treatment::Hang] {
-        let mocks = Mocks::start().await;
-        let cloud = Cloud::start(&mocks).await;
-        let handler = handler(&cloud, &mocks, "");
+        let (mocks, cloud, handler) = function("").await;
         let logs = Logs::listen();
         cloud.proxy.treat("DynamoDB", treatment);
         mocks.salesforce.fail_row("c-0", in_use(), 1);
@@ -252,9 +239,7 @@ async fn a_table_that_is_gone_throttled_or_silent_fails_nothing_and_is_told_once
 #[tokio::test]
 async fn a_queue_that_does_not_answer_fails_its_rejected_records_and_no_others() {
     for treatment in [Treatment::Refuse(503, "ServiceUnavailable"), Treatment::LoseAnswer] {
-        let mocks = Mocks::start().await;
-        let cloud = Cloud::start(&mocks).await;
-        let handler = handler(&cloud, &mocks, "");
+        let (mocks, cloud, handler) = function("").await;
         cloud.proxy.treat("AmazonSQS", treatment);
         let records = [record(0, 0, "key", b"{"), record(0, 1, "key", lead(1).to_string().as_bytes())];
         assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)], "{treatment:?}");

@@ -3,10 +3,11 @@
 //! HubSpot answers in an order of its own. An error names its row by `objectWriteTraceId`, or by `ids`; a result
 //! may echo the trace id, and else is known by the value of our key.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::batch_answer::{BatchAnswer, Record, words};
 use super::model::EMAIL;
@@ -154,26 +155,25 @@ impl<'a> Rows<'a> {
         if let Some(row) = on_line {
             return vec![row];
         }
-        self.with_value(EMAIL, |address| problem.says(address))
+        self.rows_where(EMAIL, |address| !address.is_empty() && problem.says(address))
     }
 
     /// The rows that have `property`; where `problem` is about its value, those that it names, else those whose value it
     /// refuses, else all of them.
     pub(super) fn having(&self, property: &str, problem: &Problem) -> Vec<usize> {
-        let has = |row: &usize| value_of(self.payloads[*row], property).is_some();
-        let having = (0..self.payloads.len()).filter(has).collect();
+        let having = self.rows_where(property, |_| true);
         if !problem.is("INVALID_OPTION") {
             return having;
         }
-        let is_refused = |value: &str| problem.refuses_option(value);
-        let narrower = [self.named_by(problem), self.with_value(property, is_refused)];
+        let is_refused = |value: &str| !value.is_empty() && problem.refuses_option(value);
+        let narrower = [self.named_by(problem), self.rows_where(property, is_refused)];
         narrower.into_iter().find(|rows| !rows.is_empty()).unwrap_or(having)
     }
 
-    /// The rows whose value of `property` is one that `is_meant`.
-    fn with_value(&self, property: &str, is_meant: impl Fn(&str) -> bool) -> Vec<usize> {
-        let is_meant = |value: String| !value.is_empty() && is_meant(&value);
-        (0..self.payloads.len()).filter(|row| value_of(self.payloads[*row], property).is_some_and(is_meant)).collect()
+    /// The rows that have `property`, with a value that `is_meant`.
+    fn rows_where(&self, property: &str, is_meant: impl Fn(&str) -> bool) -> Vec<usize> {
+        let value = |row: usize| value_in(self.payloads[row].body.as_ref()?, property);
+        (0..self.payloads.len()).filter(|row| value(*row).is_some_and(|value| is_meant(&value))).collect()
     }
 
     fn row_of_result(&self, result: &Record<'_>) -> Option<usize> {
@@ -198,10 +198,10 @@ fn is_anonymous(result: &Record<'_>) -> bool {
     result.properties.key.and_then(json::text).is_none() && result.trace_id.is_none()
 }
 
-/// What the payload says of a property.
-fn value_of(payload: &Payload, property: &str) -> Option<String> {
-    let mut body: HashMap<String, Value> = serde_json::from_str(payload.body.as_ref()?.get()).ok()?;
-    body.remove(property)?.as_str().map(str::to_owned)
+/// What `body` says of a property.
+pub(super) fn value_in<'a>(body: &'a Body, property: &str) -> Option<Cow<'a, str>> {
+    let body: HashMap<&str, &RawValue> = serde_json::from_str(body.get()).ok()?;
+    body.get(property).copied().and_then(json::text)
 }
 
 #[cfg(test)]

@@ -10,22 +10,19 @@ use super::rows::{Row, Rows};
 use crate::adapters::{Adapter, Again, Call, CallError, Outcome, Retry, Stop, unfit};
 
 impl HubSpot {
-    /// Tells of the rows that fail for it; an error where nothing is to be written at all.
-    pub(super) fn check_unfit(&self, rows: &[Row<'_>], call: Call<'_>) -> Result<(), CallError> {
+    /// What each row fails for, if it does, of which the operator is told; an error where nothing is to be written at all.
+    pub(super) fn unfit_rows(&self, rows: &[Row<'_>], call: Call<'_>) -> Result<Vec<Option<Unfit<'_>>>, CallError> {
         let of = |row: &Row<'_>| errors::of_settings(row.problem()?, &self.settings);
-        let mut by_property: BTreeMap<&str, Vec<Unfit<'_>>> = BTreeMap::new();
-        for unfit in rows.iter().filter_map(of) {
-            by_property.entry(unfit.property).or_default().push(unfit);
-        }
-        for unfit in by_property.values() {
-            if let Some(unfit) = unfit.iter().find(|unfit| unfit.is_everywhere) {
-                return Err(CallError::Stop(unfit.stop.clone()));
+        let unfit: Vec<_> = rows.iter().map(of).collect();
+        let mut by_property: BTreeMap<&str, (&Stop, usize)> = BTreeMap::new();
+        for Unfit { property, is_everywhere, stop } in unfit.iter().flatten() {
+            if *is_everywhere {
+                return Err(CallError::Stop(stop.clone()));
             }
+            by_property.entry(property).or_insert((stop, 0)).1 += 1;
         }
-        for unfit in by_property.values() {
-            self.tell_unfit(&unfit[0].stop, unfit.len(), call);
-        }
-        Ok(())
+        by_property.into_values().for_each(|(stop, records)| self.tell_unfit(stop, records, call));
+        Ok(unfit)
     }
 
     /// The outcomes of a batch that was refused as a whole for what some of its rows have: they fail, and the others go

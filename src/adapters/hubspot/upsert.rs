@@ -1,13 +1,12 @@
 //! Writing: what the guard leaves, as one batch upsert.
 
-use serde::Deserialize;
-
 use super::batch_answer::Record;
 use super::exchange::{Endpoint, from_part};
 use super::lookup::Found;
-use super::rows::Row;
-use super::{HubSpot, errors, model, settle, unaccounted};
-use crate::adapters::{Body, Call, CallError, Code, Outcome, Payload, Rejection, Reply};
+use super::model::{STAGE, begins_with_stage};
+use super::rows::{Row, value_in};
+use super::{HubSpot, settle, unaccounted};
+use crate::adapters::{Call, CallError, Code, Outcome, Payload, Rejection, Reply};
 use crate::json;
 
 impl HubSpot {
@@ -58,13 +57,13 @@ impl HubSpot {
         }
         let answer = self.read(&answer, rows.payloads.len(), |problem| rows.suspects(problem))?;
         let account = rows.account(&answer);
-        self.check_unfit(&account, call)?;
+        let unfit = self.unfit_rows(&account, call)?;
         let mut outcomes = Vec::with_capacity(rows.payloads.len());
-        for (payload, row) in rows.payloads.iter().zip(account) {
+        for ((payload, row), unfit) in rows.payloads.iter().zip(account).zip(unfit) {
             outcomes.push(match row {
                 Row::Result(record) => Outcome::Delivered(kept_stage(record, payload)),
                 Row::Counted => Outcome::Delivered(None),
-                Row::Problem(problem) => match errors::of_settings(problem, &self.settings) {
+                Row::Problem(problem) => match unfit {
                     Some(unfit) => Outcome::Failed(unfit.stop.code),
                     None => self.judge(problem, call)?,
                 },
@@ -88,18 +87,9 @@ fn open(outcomes: &[Option<Outcome>]) -> Vec<usize> {
 /// A stage only moves forward: HubSpot ignores a backward one with a 2xx. That is told, and is no failure.
 fn kept_stage(record: &Record<'_>, payload: &Payload) -> Option<Code> {
     let (held, sent) = (record.properties.stage?, payload.body.as_ref()?);
-    if model::begins_with_stage(sent, held) {
+    if begins_with_stage(sent, held) {
         return None;
     }
-    let is_other = !json::text(held)?.eq_ignore_ascii_case(&stage_in(sent)?);
+    let is_other = !json::text(held)?.eq_ignore_ascii_case(&value_in(sent, STAGE)?);
     is_other.then(|| Code::new("LIFECYCLE_STAGE_KEPT"))
-}
-
-fn stage_in(body: &Body) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Staged {
-        lifecyclestage: Option<String>,
-    }
-    let body: Staged = serde_json::from_str(body.get()).ok()?;
-    body.lifecyclestage
 }

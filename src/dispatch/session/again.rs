@@ -38,7 +38,7 @@ impl Session<'_> {
         search: Option<Search>,
         after: Option<Duration>,
     ) {
-        let Some((_, code)) = halved.first().cloned() else { return };
+        let Some(code) = halved.first().map(|(_, code)| code.clone()) else { return };
         let searched = |(job, _)| Job { was_searched: true, ..job };
         let jobs: Vec<Job> = halved.into_iter().map(searched).collect();
         let tries = jobs.iter().map(|job| job.tries).max().unwrap_or_default();
