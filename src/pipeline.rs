@@ -81,7 +81,7 @@ pub struct Sent {
     /// What became of each record.
     pub entries: Vec<Entry>,
     /// The changes, by their records' positions.
-    pub changes: Vec<Option<ContactChange>>,
+    pub changes: Vec<Option<Box<ContactChange>>>,
     /// What earlier invocations had settled.
     pub earlier: Earlier,
     /// Each destination's counts, in the factory's order.
@@ -91,7 +91,7 @@ pub struct Sent {
 }
 
 /// A filtered, valid change and its place.
-type Processed = (Position, ContactChange);
+type Processed = (Position, Box<ContactChange>);
 
 impl Pipeline {
     /// The deadline of an invocation that Lambda ends after `remaining`. A time that cannot be (local emulators name
@@ -120,7 +120,7 @@ impl Pipeline {
     pub async fn send(&self, records: &[Record<'_>], until: Instant) -> Sent {
         let ledger = Ledger::new(records.len());
         let meters: Vec<Meter> = self.connections.iter().map(|_| Meter::default()).collect();
-        let mut changes: Vec<Option<ContactChange>> = Vec::new();
+        let mut changes: Vec<Option<Box<ContactChange>>> = Vec::new();
         changes.resize_with(records.len(), || None);
 
         let (processed, queue) = mpsc::channel::<Processed>(self.settings.queue_capacity);
@@ -167,7 +167,7 @@ impl Pipeline {
         &self,
         mut queue: mpsc::Receiver<Processed>,
         ledger: &Ledger,
-        changes: &mut [Option<ContactChange>],
+        changes: &mut [Option<Box<ContactChange>>],
     ) -> Vec<Vec<Position>> {
         let mut routed = vec![Vec::new(); self.connections.len()];
         while let Some((position, change)) = queue.recv().await {
@@ -190,7 +190,7 @@ impl Pipeline {
     async fn deliver(
         &self,
         positions: Vec<Position>,
-        changes: &[Option<ContactChange>],
+        changes: &[Option<Box<ContactChange>>],
         earlier: &Earlier,
         sink: Sink<'_>,
         deadline: Instant,
@@ -200,7 +200,7 @@ impl Pipeline {
         };
         let dispatcher = &connection.dispatcher;
         let work = async {
-            let steps = fold(positions.iter().filter_map(|at| Some((*at, changes.get(*at)?.as_ref()?))));
+            let steps = fold(positions.iter().filter_map(|at| Some((*at, changes.get(*at)?.as_deref()?))));
             let steps =
                 earlier.skip(steps, sink.destination, changes, |position, verdict| sink.record(position, verdict, 0));
             let transformer =

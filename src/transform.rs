@@ -46,7 +46,7 @@ pub struct SchemaTransformer<'a> {
     /// The guard, [`GuardMode::Off`] where the destination keeps no version.
     pub guard: GuardMode,
     /// The batch's changes, by position.
-    pub changes: &'a [Option<ContactChange>],
+    pub changes: &'a [Option<Box<ContactChange>>],
     /// Takes the changes that can never be written.
     pub sink: Sink<'a>,
 }
@@ -114,7 +114,7 @@ impl SchemaTransformer<'_> {
     }
 
     fn change(&self, position: Position) -> Option<&ContactChange> {
-        self.changes.get(position)?.as_ref()
+        self.changes.get(position)?.as_deref()
     }
 
     fn delete(&self, positions: Positions) -> Option<Job> {

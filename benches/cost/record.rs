@@ -58,5 +58,5 @@ pub(crate) fn data(count: usize, types: &[&str]) -> Vec<String> {
 /// The same, consumed.
 pub(crate) fn changes(count: usize, types: &[&str]) -> Vec<ContactChange> {
     let consume = |data: &String| EventConsumer.consume(Some(data)).expect("allowed");
-    data(count, types).iter().map(consume).collect()
+    data(count, types).iter().map(|data| *consume(data)).collect()
 }

@@ -20,7 +20,7 @@ pub(super) const LONGEST_TEXT: usize = 65_536;
 
 type Judged<T> = Result<T, Box<Refusal>>;
 
-pub(super) fn validate(mut event: Event<'_>) -> Judged<ContactChange> {
+pub(super) fn validate(mut event: Event<'_>) -> Judged<Box<ContactChange>> {
     judge(&mut event).map_err(|mut refusal| {
         let event_id = event.event_id.value().filter(|id| !is_longer(&id.0, LONGEST_EVENT_ID));
         let contact_id = event.contact.value().and_then(|contact| ContactId::new(&contact.0.id.value()?.0));
@@ -30,7 +30,7 @@ pub(super) fn validate(mut event: Event<'_>) -> Judged<ContactChange> {
     })
 }
 
-fn judge(event: &mut Event<'_>) -> Judged<ContactChange> {
+fn judge(event: &mut Event<'_>) -> Judged<Box<ContactChange>> {
     let event_id = event_id(&event.event_id)?;
     let operation = required(&event.operation, "operation", LONGEST_TEXT)?;
     let operation = Operation::from_name(operation)
@@ -41,14 +41,14 @@ fn judge(event: &mut Event<'_>) -> Judged<ContactChange> {
     let Field::Value(person) = &mut event.contact else {
         return Err(refuse("MISSING_FIELD", "contact", "is required"));
     };
-    Ok(ContactChange {
+    Ok(Box::new(ContactChange {
         event_id: event_id.into(),
         operation,
         occurred_at,
         version: event.version.value().copied(),
         replay: event.replay.value().copied().unwrap_or(false),
         contact: contact(&mut person.0, operation)?,
-    })
+    }))
 }
 
 /// Whatever its one to 128 characters are: it is the producer's, and means nothing here.

@@ -105,7 +105,7 @@ impl EventConsumer {
     ///
     /// # Errors
     /// A refusal with a code of its own for everything that contract section 1 does not allow.
-    pub fn consume(self, data: Option<&str>) -> Result<ContactChange, Box<Refusal>> {
+    pub fn consume(self, data: Option<&str>) -> Result<Box<ContactChange>, Box<Refusal>> {
         catch_unwind(AssertUnwindSafe(|| decode(data))).unwrap_or_else(|_| {
             let message = "reading the record failed inside contact-sync";
             Err(Box::new(Refusal::new(Stage::Decode, "INTERNAL_ERROR", message)))
@@ -113,7 +113,7 @@ impl EventConsumer {
     }
 }
 
-fn decode(data: Option<&str>) -> Result<ContactChange, Box<Refusal>> {
+fn decode(data: Option<&str>) -> Result<Box<ContactChange>, Box<Refusal>> {
     let refuse = |code, message: &str| Box::new(Refusal::new(Stage::Decode, code, message));
     let data = data.ok_or_else(|| refuse("MISSING_DATA", "the record has no data"))?;
     let bytes = base64_simd::STANDARD.decode_to_vec(data);

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::contact::Field;
 
-fn consume(bytes: &[u8]) -> Result<ContactChange, Box<Refusal>> {
+fn consume(bytes: &[u8]) -> Result<Box<ContactChange>, Box<Refusal>> {
     EventConsumer.consume(Some(&base64_simd::STANDARD.encode_to_string(bytes)))
 }
 

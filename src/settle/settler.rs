@@ -49,7 +49,7 @@ pub struct Batch<'a> {
     /// As they arrived.
     pub records: &'a [Record<'a>],
     /// The changes in them, by position.
-    pub changes: &'a [Option<ContactChange>],
+    pub changes: &'a [Option<Box<ContactChange>>],
     /// What is known of them.
     pub entries: &'a [Entry],
     /// What earlier invocations had settled.
@@ -123,7 +123,7 @@ impl Settler {
                     count(counts, at(row), is_from_earlier);
                 }
             }
-            let change = batch.changes.get(position).and_then(Option::as_ref);
+            let change = batch.changes.get(position).and_then(Option::as_deref);
             audit::write(self.audit, &self.destinations, entry, *fate, at, batch.records.get(position), change);
         }
         settled

@@ -41,7 +41,7 @@ pub async fn fates_by(
     time: Duration,
 ) -> Vec<String> {
     let steps: Vec<_> = changes.iter().enumerate().map(|(at, change)| step(at, change.operation)).collect();
-    let changes: Vec<_> = changes.iter().cloned().map(Some).collect();
+    let changes: Vec<_> = changes.iter().cloned().map(|change| Some(Box::new(change))).collect();
     let ledger = Ledger::new(changes.len());
     (0..changes.len()).for_each(|position| ledger.expect(position, &[0]));
     let sink = Sink { ledger: &ledger, destination: 0, meter };

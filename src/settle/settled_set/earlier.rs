@@ -68,7 +68,7 @@ impl Earlier {
         &self,
         steps: Vec<Step>,
         destination: usize,
-        changes: &[Option<ContactChange>],
+        changes: &[Option<Box<ContactChange>>],
         mut tell: impl FnMut(Position, Verdict),
     ) -> Vec<Step> {
         if self.known.iter().all(Option::is_none) {
@@ -94,7 +94,11 @@ impl Earlier {
     /// The sort keys of the items that tell of a change over which an older one of its contact was sent at its
     /// destination. Behind the batch such a change would be left out by the next one; in it, it was sent as well, and may
     /// have failed. While a stream is read in its order there is neither.
-    pub(in crate::settle) fn undone(&self, entries: &[Entry], changes: &[Option<ContactChange>]) -> BTreeSet<&str> {
+    pub(in crate::settle) fn undone(
+        &self,
+        entries: &[Entry],
+        changes: &[Option<Box<ContactChange>>],
+    ) -> BTreeSet<&str> {
         let mut undone = BTreeSet::new();
         if self.here.is_empty() && self.later.is_empty() {
             return undone;

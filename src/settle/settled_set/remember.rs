@@ -24,7 +24,7 @@ pub(in crate::settle) struct Ended<'a> {
     pub(in crate::settle) entries: &'a [Entry],
     /// The records' fates, of which none is provisional any more.
     pub(in crate::settle) fates: &'a [Fate],
-    pub(in crate::settle) changes: &'a [Option<ContactChange>],
+    pub(in crate::settle) changes: &'a [Option<Box<ContactChange>>],
     /// Whether a rejection by a destination has its dead letter.
     pub(in crate::settle) has_letter: &'a (dyn Fn(Position, usize) -> bool + Sync),
 }
@@ -78,7 +78,7 @@ pub(super) fn remember(
 fn steps(ended: &Ended<'_>, destination: usize) -> Vec<Step> {
     let goes_there = |entry: &Entry| entry.rows.iter().any(|row| row.destination == destination);
     let records = ended.entries.iter().zip(ended.changes).enumerate();
-    fold(records.filter_map(|(at, (entry, change))| Some((at, change.as_ref().filter(|_| goes_there(entry))?))))
+    fold(records.filter_map(|(at, (entry, change))| Some((at, change.as_deref().filter(|_| goes_there(entry))?))))
 }
 
 /// The contact's first change that changed something, if it is there and went alone.
