@@ -20,6 +20,7 @@
 //!
 //! The rooms, in the order of the drawing:
 //!
+//! - [`runtime`]: Lambda's own, with a shorter way for the body
 //! - [`handler`]: an invocation in, an answer out
 //! - [`pipeline`]: the stages, and the queues between them
 //! - [`consume`]: a record's bytes to a change that is allowed
@@ -52,6 +53,7 @@ pub mod handler;
 mod json;
 pub mod pipeline;
 pub mod route;
+pub mod runtime;
 pub mod secrets;
 pub mod settings;
 pub mod settle;

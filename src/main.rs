@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use contact_sync::settings::Environment;
-use contact_sync::telemetry;
-use contact_sync::{aws, factory};
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use contact_sync::{aws, factory, runtime, telemetry};
+use lambda_runtime::Error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -24,9 +23,5 @@ async fn run() -> Result<(), Error> {
     telemetry::init(environment.log_level, environment.log_format, environment.traces_to.as_deref());
     let aws = aws::config().await;
     let handler = factory::from_environment(&environment, &aws).await?;
-    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<_>| {
-        let handler = handler.clone();
-        async move { handler.handle(event).await }
-    }))
-    .await
+    runtime::run(handler).await
 }

@@ -47,9 +47,11 @@ async fn a_batch_is_answered_by_the_binary_as_by_the_handler() {
 async fn an_event_of_another_kind_is_an_error_with_a_name_and_the_process_goes_on() {
     let mocks = Mocks::start().await;
     let mut function = Function::start(Path::new(BINARY), &variables(&mocks)).await;
-    let ended = function.invoke(r#"{"detail-type":"something else"}"#, "r-1", TIME).await;
-    let Ended::Error(error) = ended else { panic!("{ended:?}") };
-    assert_eq!(error["errorType"], "NotKinesis");
+    for event in [&b"{\"detail-type\":\"something else\"}"[..], b"null", b"{", b"", b"{\"Records\":[\"\xff\"]}"] {
+        let ended = function.invoke(event, "r-1", TIME).await;
+        let Ended::Error(error) = ended else { panic!("{ended:?}") };
+        assert_eq!(error["errorType"], "NotKinesis");
+    }
     let ended = function.invoke(r#"{"Records":[]}"#, "r-2", TIME).await;
     assert_eq!(ended.failures(), [""; 0]);
 }

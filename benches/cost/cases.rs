@@ -18,7 +18,6 @@ use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::settings::{Layer, Preset, Settings, load};
 use contact_sync::telemetry::{Lines, Look, Meter};
 use lambda_runtime::{Context, LambdaEvent};
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -193,12 +192,11 @@ fn whole(runtime: &tokio::runtime::Runtime, records: usize, changes: usize, vari
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines)).expect("the first");
     let handler = factory::build(Preset::Local, &settings(variables), &no_aws()).expect("a handler");
     let event = |count, contacts| {
-        let payload = RawValue::from_string(record::event(count, contacts)).expect("JSON");
         let mut context = Context::default();
         let deadline = SystemTime::now() + Duration::from_mins(10);
         let deadline = deadline.duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
         context.deadline = u64::try_from(deadline).expect("fits");
-        LambdaEvent::new(payload, context)
+        LambdaEvent::new(record::event(count, contacts).into(), context)
     };
     runtime.block_on(handler.handle(event(1000, 1000))).expect("an answer");
     let event = event(records, records / changes);

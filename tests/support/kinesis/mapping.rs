@@ -8,7 +8,6 @@ use std::time::Duration;
 use contact_sync::handler::Handler;
 use futures_util::future::join_all;
 use lambda_runtime::{Context, LambdaEvent};
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::batch::Ended;
@@ -90,10 +89,9 @@ pub struct Invocation {
 impl Invocation {
     /// Hands it to the handler, as the runtime does.
     pub async fn handle(self, handler: &Handler) -> Ended {
-        let payload = RawValue::from_string(self.event).expect("JSON");
         let mut context = Context::default();
         context.request_id = self.request_id;
-        match handler.handle(LambdaEvent::new(payload, context)).await {
+        match handler.handle(LambdaEvent::new(self.event.into(), context)).await {
             Ok(answer) => Ended::Answer(serde_json::to_value(answer).expect("JSON")),
             Err(_) => Ended::Error,
         }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 /// The records of a Lambda event, of a JSON array of changes, of one change, or of one change a line.
 pub(super) fn records(text: &str) -> Vec<Record<'_>> {
     if let Ok(whole) = serde_json::from_str::<&RawValue>(text) {
-        if let Ok(records) = envelope(whole) {
+        if let Ok(records) = envelope(whole.get()) {
             return records;
         }
         if let Ok(changes) = serde_json::from_str::<Vec<&RawValue>>(text) {
