@@ -34,7 +34,9 @@ pub struct Handler {
 pub enum HandlerError {
     /// The event is no JSON or holds no list of records, so that nothing can be judged. Lambda keeps it and tries again:
     /// were it answered, its records would be lost without a word.
-    #[error("the event has no `Records`: the function has to be invoked by a Kinesis mapping, or with such an event")]
+    #[error(
+        "the event is no JSON with a list of `Records`: Kinesis mappings invoke the function, or somebody with such an event"
+    )]
     NotKinesis,
     /// A record failed, but neither it nor any record before it has a sequence number to report.
     #[error("a record failed that has no sequence number: the whole batch has to come again")]
@@ -63,7 +65,7 @@ impl Handler {
         Self { current: Arc::new(current), was_invoked: Arc::default() }
     }
 
-    /// Handles one invocation, whose event is JSON as it came.
+    /// Handles one invocation, whose event is the bytes as they came.
     ///
     /// # Errors
     /// Where a failure cannot be reported: then the whole batch comes again.

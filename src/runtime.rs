@@ -2,7 +2,7 @@
 //!
 //! The runtime reads an event's JSON into a type that owns all it holds, in a reader that keeps account of where it is.
 //! Even for a type that only keeps the text, this is a whole read and a copy of up to 6 MB, before the handler reads it
-//! in earnest: an eighth of all the work (`benches/README.md`). So the body goes past it.
+//! in earnest: a ninth of all the work (`benches/README.md`). So the body goes past it.
 
 use std::mem;
 use std::task::{Context, Poll};
@@ -24,7 +24,7 @@ tokio::task_local! {
 /// Polls for events and handles them, until Lambda ends the process.
 ///
 /// # Errors
-/// Where the Runtime API cannot be reached.
+/// Where the Runtime API fails at a poll or at an answer; with several workers, once none is left.
 ///
 /// # Panics
 /// Outside of Lambda: the runtime wants its variables.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::harness::{Mocks, batch, change};
+use support::mock_salesforce::row_error;
 use support::runtime_api::{Ended, Function};
 use support::stream::sequence_number;
 
@@ -47,13 +48,30 @@ async fn a_batch_is_answered_by_the_binary_as_by_the_handler() {
 async fn an_event_of_another_kind_is_an_error_with_a_name_and_the_process_goes_on() {
     let mocks = Mocks::start().await;
     let mut function = Function::start(Path::new(BINARY), &variables(&mocks)).await;
-    for event in [&b"{\"detail-type\":\"something else\"}"[..], b"null", b"{", b"", b"{\"Records\":[\"\xff\"]}"] {
-        let ended = function.invoke(event, "r-1", TIME).await;
-        let Ended::Error(error) = ended else { panic!("{ended:?}") };
-        assert_eq!(error["errorType"], "NotKinesis");
+    let events = [r#"{"detail-type":"something else"}"#, "null", "{", "", r#"{"Records":[]}}"#].map(str::as_bytes);
+    for (at, event) in events.into_iter().chain([&b"{\"Records\":[],\"\xff\":1}"[..]]).enumerate() {
+        let ended = function.invoke(event, &format!("r-{at}"), TIME).await;
+        let shown = String::from_utf8_lossy(event);
+        let Ended::Error(error) = ended else { panic!("{shown}: {ended:?}") };
+        assert_eq!(error["errorType"], "NotKinesis", "{shown}");
     }
-    let ended = function.invoke(r#"{"Records":[]}"#, "r-2", TIME).await;
+    let ended = function.invoke(r#"{"Records":[]}"#, "r-good", TIME).await;
     assert_eq!(ended.failures(), [""; 0]);
+}
+
+#[tokio::test]
+async fn of_invocations_at_once_each_is_answered_with_what_failed_of_its_own() {
+    let mocks = Mocks::start_with(|habits| habits.latency = Duration::from_millis(50), |_| {}).await;
+    let mut variables = variables(&mocks);
+    variables.push(("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), "2".to_owned()));
+    let mut function = Function::start(Path::new(BINARY), &variables).await;
+    let fields = json!({"last_name": "Lovelace", "company": "Acme", "email": "ada@example.com"});
+    let changes = ["c-0", "c-1", "c-2", "c-3"].map(|id| change("create", id, "lead", fields.clone()));
+    let locked = row_error("UNABLE_TO_LOCK_ROW", "locked", &[]);
+    ["c-0", "c-1", "c-2", "c-3"].iter().for_each(|id| mocks.salesforce.fail_row(id, locked.clone(), 99));
+    let events = batch(&changes).into_iter().map(|record| json!({"Records": [record]}).to_string().into());
+    let failures: Vec<_> = function.invoke_at_once(events, TIME).await.iter().map(Ended::failures).collect();
+    assert_eq!(failures, [0, 1, 2, 3].map(|at| [sequence_number(0, at)]));
 }
 
 #[tokio::test]

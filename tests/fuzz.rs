@@ -16,11 +16,12 @@ use contact_sync::dispatch::settings::{RateLimit, Retry};
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
+use hyper::body::Bytes;
+use lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use support::evidence::{self, seeds, tell};
 use support::harness::{CLIENT, Logs, no_aws};
-use support::kinesis::{Ended, Invocation};
 use support::memory::{Faults, Memory, NAME};
 use support::mutate::mutated;
 use support::stream::record;
@@ -100,7 +101,7 @@ fn odd_record(seed: u64, events: &[Value]) -> Result<bool, String> {
         return Ok(false);
     }
     let memory = Memory::new(seed, Faults::default());
-    answered(&handler(&memory), text)?;
+    answered(&handler(&memory), text.into())?;
     let held = memory.records();
     let both = held.contains_key("good-1") && held.contains_key("good-2");
     if both { Ok(true) } else { Err(format!("a neighbour of {odd} is missing: {held:?}")) }
@@ -110,10 +111,9 @@ fn odd_record(seed: u64, events: &[Value]) -> Result<bool, String> {
 /// it has one.
 fn odd_event(seed: u64, events: &[Value]) -> Result<bool, String> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let text = mutated(&mut random, events);
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let has_records = serde_json::from_str::<Envelope>(&text).is_ok();
-    match answered(&handler(&Memory::new(seed, Faults::default())), text) {
+    let event = mutated(&mut random, events);
+    let has_records = str::from_utf8(&event).is_ok_and(|text| serde_json::from_str::<Envelope>(text).is_ok());
+    match answered(&handler(&Memory::new(seed, Faults::default())), event.into()) {
         Err(trouble) if has_records => Err(trouble),
         Ok(()) if !has_records => Err("an event without records was answered".to_owned()),
         _ => Ok(has_records),
@@ -127,16 +127,16 @@ struct Envelope {
     _records: Vec<Box<RawValue>>,
 }
 
-fn answered(handler: &Handler, event: String) -> Result<(), String> {
-    let shown = event.clone();
+fn answered(handler: &Handler, event: Bytes) -> Result<(), String> {
+    let shown = String::from_utf8_lossy(&event).into_owned();
     let logs = Logs::listen();
-    let invocation = Invocation { request_id: "r".to_owned(), event, records: Vec::new() };
-    let ended = run(async { tokio::time::timeout(Duration::from_mins(5), invocation.handle(handler)).await });
+    let handled = handler.handle(LambdaEvent::new(event, Context::default()));
+    let ended = run(async { tokio::time::timeout(Duration::from_mins(5), handled).await });
     if let Some(line) = logs.audit().iter().find(|line| line["code"] == PANICKED) {
         return Err(format!("{line} for {shown}"));
     }
     match ended {
-        Ok(Ended::Answer(answer)) if answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) => Ok(()),
+        Ok(Ok(answer)) if answer.batch_item_failures.is_empty() => Ok(()),
         other => Err(format!("{other:?} for {shown}")),
     }
 }

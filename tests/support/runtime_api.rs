@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::future;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -145,6 +146,29 @@ impl Function {
             }
             None => Ended::Died,
         }
+    }
+
+    /// Hands out several events as fast as they are asked for, and waits for how each ends.
+    pub async fn invoke_at_once(&mut self, events: impl Iterator<Item = Bytes>, time: Duration) -> Vec<Ended> {
+        let named = events.enumerate().map(|(at, event)| Invocation { request_id: at.to_string(), event, time });
+        let invocations: Vec<_> = named.collect();
+        let mut all: Vec<_> = invocations.iter().map(|_| Ended::Died).collect();
+        let handing_out = async {
+            for invocation in invocations {
+                self.invocations.send(invocation).await.expect("the stub takes it");
+            }
+        };
+        let taking = async {
+            for _ in 0..all.len() {
+                let Some((answered, ended)) = self.answers.recv().await else { return };
+                all[answered.parse::<usize>().expect("one of these")] = ended;
+            }
+        };
+        tokio::select! {
+            _ = future::join(handing_out, taking) => {}
+            _ = self.process.wait() => {}
+        }
+        all
     }
 
     /// The process's id, for `/proc`.
