@@ -130,8 +130,8 @@ struct Envelope {
 fn answered(handler: &Handler, event: Bytes) -> Result<(), String> {
     let shown = String::from_utf8_lossy(&event).into_owned();
     let logs = Logs::listen();
-    let handled = handler.handle(LambdaEvent::new(event, Context::default()));
-    let ended = run(async { tokio::time::timeout(Duration::from_mins(5), handled).await });
+    let answering = handler.handle(LambdaEvent::new(event, Context::default()));
+    let ended = run(async { tokio::time::timeout(Duration::from_mins(5), answering).await });
     if let Some(line) = logs.audit().iter().find(|line| line["code"] == PANICKED) {
         return Err(format!("{line} for {shown}"));
     }
