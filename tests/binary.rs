@@ -66,9 +66,10 @@ async fn of_invocations_at_once_each_is_answered_with_what_failed_of_its_own() {
     variables.push(("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), "2".to_owned()));
     let mut function = Function::start(Path::new(BINARY), &variables).await;
     let fields = json!({"last_name": "Lovelace", "company": "Acme", "email": "ada@example.com"});
-    let changes = ["c-0", "c-1", "c-2", "c-3"].map(|id| change("create", id, "lead", fields.clone()));
+    let ids = ["c-0", "c-1", "c-2", "c-3"];
+    let changes = ids.map(|id| change("create", id, "lead", fields.clone()));
     let locked = row_error("UNABLE_TO_LOCK_ROW", "locked", &[]);
-    ["c-0", "c-1", "c-2", "c-3"].iter().for_each(|id| mocks.salesforce.fail_row(id, locked.clone(), 99));
+    ids.iter().for_each(|id| mocks.salesforce.fail_row(id, locked.clone(), 99));
     let events = batch(&changes).into_iter().map(|record| json!({"Records": [record]}).to_string().into());
     let failures: Vec<_> = function.invoke_at_once(events, TIME).await.iter().map(Ended::failures).collect();
     assert_eq!(failures, [0, 1, 2, 3].map(|at| [sequence_number(0, at)]));

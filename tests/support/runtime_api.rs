@@ -152,7 +152,7 @@ impl Function {
     pub async fn invoke_at_once(&mut self, events: impl Iterator<Item = Bytes>, time: Duration) -> Vec<Ended> {
         let named = events.enumerate().map(|(at, event)| Invocation { request_id: at.to_string(), event, time });
         let invocations: Vec<_> = named.collect();
-        let mut all: Vec<_> = invocations.iter().map(|_| Ended::Died).collect();
+        let mut all = vec![Ended::Died; invocations.len()];
         let handing_out = async {
             for invocation in invocations {
                 self.invocations.send(invocation).await.expect("the stub takes it");

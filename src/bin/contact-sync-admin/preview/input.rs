@@ -9,14 +9,14 @@ use serde_json::value::RawValue;
 
 /// The records of a Lambda event, of a JSON array of changes, of one change, or of one change a line.
 pub(super) fn records(text: &str) -> Vec<Record<'_>> {
-    if let Ok(whole) = serde_json::from_str::<&RawValue>(text) {
-        if let Ok(records) = envelope(whole.get()) {
-            return records;
-        }
-        if let Ok(changes) = serde_json::from_str::<Vec<&RawValue>>(text) {
-            return changes.into_iter().map(|change| record(change.get())).collect();
-        }
-        return vec![record(whole.get())];
+    if let Ok(records) = envelope(text) {
+        return records;
+    }
+    if let Ok(changes) = serde_json::from_str::<Vec<&RawValue>>(text) {
+        return changes.into_iter().map(|change| record(change.get())).collect();
+    }
+    if let Ok(change) = serde_json::from_str::<&RawValue>(text) {
+        return vec![record(change.get())];
     }
     text.lines().filter(|line| !line.trim().is_empty()).map(record).collect()
 }
