@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use super::{Call, CallError, Cause, Code, SHORTEST_CALL, Stop};
+use super::{Call, CallError, Cause, Code, FailureCause, SHORTEST_CALL, Stop};
 use crate::telemetry::traces;
 
 /// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an answer to us.
@@ -94,9 +94,14 @@ impl HttpError {
     pub fn into_call_error(self) -> CallError {
         let code = Code::new(self.code());
         let pressure = matches!(self, Self::Timeout);
+        let cause = match &self {
+            Self::Timeout | Self::TooLong => FailureCause::Size,
+            Self::Connection(error) if !error.is_connect() => FailureCause::Record,
+            Self::OutOfTime | Self::Connection(_) | Self::Forbidden(_) => FailureCause::Destination,
+        };
         match self {
             Self::Forbidden(remedy) => CallError::Stop(Stop { cause: Cause::Configuration, code, remedy, after: None }),
-            _ => CallError::Retry { code, after: None, pressure },
+            _ => CallError::Retry { code, after: None, pressure, cause },
         }
     }
 

@@ -255,19 +255,25 @@ pub struct Retry {
     /// The system's own word on how long to wait.
     pub after: Option<Duration>,
     /// What to do differently.
-    pub how: Again,
+    pub how: RetryMode,
 }
 
 /// What to do differently when a payload is sent again.
 #[derive(Clone, Debug)]
-pub enum Again {
+pub enum RetryMode {
     /// Nothing.
     Same,
     /// Send it in smaller company: alone in the end, as long as some company settles something.
-    Halved,
+    SplitBatch,
+    /// This record may be the cause: isolate it. Alone and more than once, while other records succeed, it is rejected for
+    /// this reason.
+    Isolate(Rejection),
+    /// Once more, after every other record of the destination in the invocation has settled: another record may hold the
+    /// value that this one wants. If it fails in such a way a second time, it is rejected for this reason.
+    Last(Rejection),
     /// Once more and not again, with this body where one is given. If it fails in such a way a second time, it is
     /// rejected for this reason.
-    Once(Option<Body>, Rejection),
+    OnceMore(Option<Body>, Rejection),
 }
 
 /// Why a whole call came to nothing. None of its payloads has an outcome.
@@ -282,6 +288,8 @@ pub enum CallError {
         after: Option<Duration>,
         /// The system is short of breath (503, a timeout): send less at a time.
         pressure: bool,
+        /// What may be the cause.
+        cause: FailureCause,
     },
     /// The system is there, and wants less (429, 423, too many calls at once). Send the call again after a while, and
     /// less at a time.
@@ -303,7 +311,33 @@ pub enum CallError {
     Stop(Stop),
 }
 
+/// What may be the cause of a call without a usable answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureCause {
+    /// The destination, or the way to it: no record's content reached it (no connection, no token, no secret, no time).
+    Destination,
+    /// The destination, or one record of the batch.
+    Record,
+    /// The destination, one record of the batch, or the number of its records: a smaller batch may pass at once.
+    Size,
+}
+
 impl CallError {
+    /// A call without a usable answer, for which no pause is asked.
+    pub(crate) fn failed(code: impl Into<Code>, cause: FailureCause) -> Self {
+        Self::Retry { code: code.into(), after: None, pressure: false, cause }
+    }
+
+    /// The same error of a call that carried no record.
+    pub(crate) fn without_records(self) -> Self {
+        match self {
+            Self::Retry { code, after, pressure, .. } => {
+                Self::Retry { code, after, pressure, cause: FailureCause::Destination }
+            }
+            other => other,
+        }
+    }
+
     /// The destination's secret cannot be read, so that no call can be signed.
     pub(crate) fn secret_unreadable(error: &SecretError) -> Self {
         let remedy = format!("{}: {}", telemetry::chain(error), error.remedy());

@@ -11,7 +11,7 @@ use super::batch::Unit;
 use super::breaker::{LONGEST_ASKED, Pass, Permit};
 use super::rate_limit::{Need, Places};
 use super::{ApiDispatcher, DryRun, Errand, Kind};
-use crate::adapters::{Call, CallError, Code, Limits, Payload, Reply, SHORTEST_CALL, Stop};
+use crate::adapters::{Call, CallError, Code, FailureCause, Limits, Payload, Reply, SHORTEST_CALL, Stop};
 use crate::telemetry::traces;
 
 /// The pause after an answer that asks for less and does not say for how long.
@@ -113,7 +113,7 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit:
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
     drop(places);
     rate_limiter.note_extra(errand.meter.calls_beyond_allowed());
-    let internal = || Err(CallError::Retry { code: Code::new("INTERNAL_ERROR"), after: None, pressure: false });
+    let internal = || Err(CallError::failed("INTERNAL_ERROR", FailureCause::Record));
     let reply = answer.unwrap_or_else(|_| internal());
     learn(dispatcher, errand, pass, started, &reply);
     Ok(reply)
@@ -167,7 +167,7 @@ fn learn(dispatcher: &ApiDispatcher, errand: Errand<'_>, pass: Pass<'_>, started
             let pause = after.unwrap_or(PAUSE_OF_THE_THROTTLED.min(retry.longest()));
             rate_limiter.pause(pause.min(LONGEST_ASKED));
         }
-        Err(CallError::Retry { code, after, pressure }) => {
+        Err(CallError::Retry { code, after, pressure, .. }) => {
             // Whoever names a time to wait has too much to do, whatever the reason.
             if *pressure || after.is_some() {
                 concurrency.cut(started);

@@ -15,7 +15,7 @@ use super::batch::{Backlog, Search, Unit};
 use super::call::{Answered, call};
 use super::retry::RetryBudget;
 use super::{ApiDispatcher, Errand, Job, Kind};
-use crate::adapters::{Again, CallError, Code, Limits, Outcome, Rejection};
+use crate::adapters::{CallError, Code, Limits, Outcome, Rejection, RetryMode};
 use crate::consume::Stage;
 use crate::settle::Verdict;
 
@@ -106,19 +106,19 @@ impl<'a> Session<'a> {
                 Some(Outcome::Retry(retry)) => {
                     after = after.max(retry.after);
                     match retry.how {
-                        Again::Once(_, rejection) if job.second_chances.contains(&retry.code) => {
+                        RetryMode::OnceMore(_, rejection) if job.second_chances.contains(&retry.code) => {
                             self.reject(job, rejection);
                         }
-                        Again::Once(body, _) => {
+                        RetryMode::OnceMore(body, _) => {
                             job.second_chances.push(retry.code.clone());
                             job.payload.body = body.or(job.payload.body);
                             once.push((job, retry.code));
                         }
-                        Again::Same => same.push((job, retry.code)),
-                        Again::Halved if search.is_none() && job.was_searched && !were_alone => {
+                        RetryMode::Same | RetryMode::Isolate(_) | RetryMode::Last(_) => same.push((job, retry.code)),
+                        RetryMode::SplitBatch if search.is_none() && job.was_searched && !were_alone => {
                             same.push((job, retry.code));
                         }
-                        Again::Halved => halved.push((job, retry.code)),
+                        RetryMode::SplitBatch => halved.push((job, retry.code)),
                     }
                 }
                 None => same.push((job, Code::new("NO_RESULT"))),

@@ -1,6 +1,6 @@
 //! What a failed row costs: halvings, second chances, tries, and the code that is told of it.
 
-use contact_sync::adapters::{Again, Outcome, Rejection};
+use contact_sync::adapters::{Outcome, Rejection, RetryMode};
 use contact_sync::dispatch::settings::Retry;
 
 use crate::scripted::{MILLI, RETRY, Scripted, each, failed_records, handler, later, leads, many};
@@ -27,7 +27,7 @@ async fn a_row_that_is_told_of_only_alone_is_found_with_the_tries_that_settings_
                 let is_hit = asked.ids.iter().any(|id| id == culprit);
                 let reply = each(asked, |id| match asked.ids.len() {
                     1 if id == culprit => Some(Outcome::Rejected(refused())),
-                    _ if is_hit => later("LOCKED", Again::Halved),
+                    _ if is_hit => later("LOCKED", RetryMode::SplitBatch),
                     _ => None,
                 });
                 (MILLI * 10, Some(reply))
@@ -43,8 +43,9 @@ async fn a_row_that_is_told_of_only_alone_is_found_with_the_tries_that_settings_
 /// Down to each row alone it would be two calls for each. A search has some twenty, and then there are the tries.
 #[tokio::test(start_paused = true)]
 async fn rows_that_stay_locked_whatever_their_company_do_not_multiply_the_calls() {
-    let system =
-        Scripted::new("one", 200, |asked, _| (MILLI * 10, Some(each(asked, |_| later("LOCKED", Again::Halved)))));
+    let system = Scripted::new("one", 200, |asked, _| {
+        (MILLI * 10, Some(each(asked, |_| later("LOCKED", RetryMode::SplitBatch))))
+    });
     let handler = handler(&[&system], 4, Retry::standard(), "[pipeline]\nfallback_budget_ms = 600000");
     assert_eq!(failed_records(&handler, &many("lead", 200)).await, 200);
     let calls = system.asked().len();
@@ -57,7 +58,7 @@ async fn what_passes_in_small_company_only_passes_in_one_invocation() {
     for (most, calls) in [(100, 3), (20, 31), (5, 127), (1, 399)] {
         let system = Scripted::new("one", 200, move |asked, _| {
             let is_large = asked.ids.len() > most;
-            (MILLI * 10, Some(each(asked, |_| is_large.then(|| later("TOO_LARGE", Again::Halved)).flatten())))
+            (MILLI * 10, Some(each(asked, |_| is_large.then(|| later("TOO_LARGE", RetryMode::SplitBatch)).flatten())))
         });
         let handler = handler(&[&system], 4, Retry::standard(), "[pipeline]\nfallback_budget_ms = 600000");
         assert_eq!(failed_records(&handler, &many("lead", 200)).await, 0, "{most} at most");
@@ -69,7 +70,7 @@ async fn what_passes_in_small_company_only_passes_in_one_invocation() {
 async fn who_fails_alone_has_as_many_tries_as_settings_allow_and_stays_alone() {
     let logs = Logs::listen();
     let system = Scripted::new("one", 8, |asked, _| {
-        (MILLI * 10, Some(each(asked, |id| (id == "lead-5").then(|| later("LOCKED", Again::Halved)).flatten())))
+        (MILLI * 10, Some(each(asked, |id| (id == "lead-5").then(|| later("LOCKED", RetryMode::SplitBatch)).flatten())))
     });
     let handler = handler(&[&system], 1, RETRY, "");
     assert_eq!(failed_records(&handler, &many("lead", 8)).await, 1);
@@ -90,7 +91,7 @@ async fn a_second_chance_needs_no_further_try_and_each_code_has_one() {
         let system = Scripted::new("one", 10, move |asked, number| {
             let chance = |id: &str| {
                 let code = codes.get(number).filter(|_| id == "a")?;
-                later(code, Again::Once(None, refused()))
+                later(code, RetryMode::OnceMore(None, refused()))
             };
             (MILLI * 10, Some(each(asked, chance)))
         });
@@ -107,8 +108,8 @@ async fn each_record_is_told_its_own_reason() {
     let logs = Logs::listen();
     let system = Scripted::new("one", 10, |asked, _| {
         let reason = |id: &str| match id {
-            "a" => later("LOCKED", Again::Same),
-            "b" => later("BUSY", Again::Same),
+            "a" => later("LOCKED", RetryMode::Same),
+            "b" => later("BUSY", RetryMode::Same),
             _ => None,
         };
         (MILLI * 10, Some(each(asked, reason)))

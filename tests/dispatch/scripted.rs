@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Again, Body, Call, CallError, Cause, Code, Destination, External, Limits, Lookup, Outcome, Payload, Reply,
-    Retry, Stop, Transformed,
+    Adapter, Body, Call, CallError, Cause, Code, Destination, External, FailureCause, Limits, Lookup, Outcome, Payload,
+    Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
 use contact_sync::dispatch::Kind;
@@ -133,7 +133,9 @@ pub fn good(asked: &Asked) -> Reply {
 
 /// All delivered but this one, which may succeed later.
 pub fn good_but(asked: &Asked, id: &str, after: Option<Duration>) -> Reply {
-    each(asked, |asked| (asked == id).then(|| Outcome::Retry(Retry { code: "LOCKED".into(), after, how: Again::Same })))
+    each(asked, |asked| {
+        (asked == id).then(|| Outcome::Retry(Retry { code: "LOCKED".into(), after, how: RetryMode::Same }))
+    })
 }
 
 /// All delivered but those for which there is another outcome.
@@ -144,7 +146,7 @@ pub fn each(asked: &Asked, outcome: impl Fn(&str) -> Option<Outcome>) -> Reply {
 
 /// It may succeed later, so.
 #[expect(clippy::unnecessary_wraps, reason = "for `each`")]
-pub fn later(code: &'static str, how: Again) -> Option<Outcome> {
+pub fn later(code: &'static str, how: RetryMode) -> Option<Outcome> {
     Some(Outcome::Retry(Retry { code: code.into(), after: None, how }))
 }
 
@@ -153,7 +155,7 @@ pub fn throttled(code: &'static str, after: Option<Duration>) -> Reply {
 }
 
 pub fn failed(code: &'static str, after: Option<Duration>, pressure: bool) -> Reply {
-    Err(CallError::Retry { code: Code::new(code), after, pressure })
+    Err(CallError::Retry { code: Code::new(code), after, pressure, cause: FailureCause::Record })
 }
 
 pub fn stopped(cause: Cause) -> Reply {

@@ -114,7 +114,7 @@ async fn an_update_that_comes_first_is_sent_again_with_the_required_fields() {
     assert_eq!(words(&reply), ["once otherwise REQUIRED_FIELD_MISSING"]);
     let outcomes = reply.expect("outcomes");
     let Outcome::Retry(retry) = &outcomes[0] else { panic!("{outcomes:?}") };
-    let contact_sync::adapters::Again::Once(body, _) = &retry.how else { panic!("{retry:?}") };
+    let contact_sync::adapters::RetryMode::OnceMore(body, _) = &retry.how else { panic!("{retry:?}") };
     payload.body.clone_from(body);
     assert_eq!(words(&org.upsert(&[payload]).await), ["delivered"]);
     let lead = org.mock.lead("C-1").expect("it is there");

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Again, Body, Call, CallError, Cause, Code, Destination, External, Limits, Lookup, Outcome, Payload,
-    Rejection, Reply, Retry, Stop, Transformed,
+    Adapter, Body, Call, CallError, Cause, Code, Destination, External, FailureCause, Limits, Lookup, Outcome, Payload,
+    Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::{Attribute, ContactChange, Field};
 use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
@@ -208,13 +208,14 @@ impl Memory {
         if hangs || arrived > call.give_up_at {
             sleep_until(call.give_up_at).await;
         }
-        let timeout = || CallError::Retry { code: Code::new("TIMEOUT"), after: None, pressure: true };
+        let timeout =
+            || CallError::Retry { code: Code::new("TIMEOUT"), after: None, pressure: true, cause: FailureCause::Size };
         if hangs { Err(timeout()) } else { reply }
     }
 }
 
 fn gone() -> CallError {
-    CallError::Retry { code: Code::new("HTTP_503"), after: None, pressure: true }
+    CallError::Retry { code: Code::new("HTTP_503"), after: None, pressure: true, cause: FailureCause::Record }
 }
 
 /// A call, until it is answered or given up: the function may die in the middle of it.
@@ -302,7 +303,12 @@ impl State {
         let applies_first = std::mem::take(&mut self.loses_answer);
         let is_lost = applies_first || self.strikes(faults.lost);
         if is_lost && !applies_first && self.random.bool() {
-            return Err(CallError::Retry { code: Code::new("LOST"), after: None, pressure: false });
+            return Err(CallError::Retry {
+                code: Code::new("LOST"),
+                after: None,
+                pressure: false,
+                cause: FailureCause::Record,
+            });
         }
         let holds = |payload: &Payload, mark: &str| body(payload).contains_key(mark);
         if batch.iter().any(|payload| holds(payload, BOMB) || self.poison.contains(payload.id.key())) {
@@ -318,7 +324,7 @@ impl State {
             } else if self.is_stale(payload) {
                 Outcome::Stale
             } else if self.fails(payload) || self.strikes(faults.row) {
-                let how = if self.random.bool() { Again::Same } else { Again::Halved };
+                let how = if self.random.bool() { RetryMode::Same } else { RetryMode::SplitBatch };
                 Outcome::Retry(Retry { code: Code::new("LOCKED"), after: None, how })
             } else {
                 self.written.push(payload.id.key().to_owned());
@@ -332,7 +338,12 @@ impl State {
             outcomes.pop();
         }
         if is_lost {
-            return Err(CallError::Retry { code: Code::new("LOST"), after: None, pressure: false });
+            return Err(CallError::Retry {
+                code: Code::new("LOST"),
+                after: None,
+                pressure: false,
+                cause: FailureCause::Record,
+            });
         }
         Ok(outcomes)
     }

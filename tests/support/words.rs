@@ -1,6 +1,6 @@
 //! Answers of adapters in words, and the contacts that tests send.
 
-use contact_sync::adapters::{Adapter, Again, CallError, Cause, Outcome, Payload, Rejection, Reply, Retry, Stop};
+use contact_sync::adapters::{Adapter, CallError, Cause, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop};
 use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
 
 /// A reply in words, one for each payload: what to do and why.
@@ -20,10 +20,12 @@ fn word(outcome: &Outcome) -> String {
         Outcome::Rejected(Rejection { code, .. }) => format!("rejected {code}"),
         Outcome::Failed(code) => format!("failed {code}"),
         Outcome::Retry(Retry { code, how, .. }) => match how {
-            Again::Same => format!("again {code}"),
-            Again::Halved => format!("halved {code}"),
-            Again::Once(None, _) => format!("once {code}"),
-            Again::Once(Some(_), _) => format!("once otherwise {code}"),
+            RetryMode::Same => format!("again {code}"),
+            RetryMode::SplitBatch => format!("halved {code}"),
+            RetryMode::Isolate(_) => format!("isolated {code}"),
+            RetryMode::Last(_) => format!("last {code}"),
+            RetryMode::OnceMore(None, _) => format!("once {code}"),
+            RetryMode::OnceMore(Some(_), _) => format!("once otherwise {code}"),
         },
     }
 }

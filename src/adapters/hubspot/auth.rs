@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::time::timeout_at;
 
 use crate::adapters::http::bearer;
-use crate::adapters::{Call, CallError, Cause, Code, Stop};
+use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
 use crate::secrets::{Secret, SecretError};
 
 /// What the secret holds, as JSON.
@@ -69,7 +69,7 @@ impl Token {
 async fn in_time<T>(reading: impl Future<Output = Result<T, SecretError>>, call: Call<'_>) -> Result<T, CallError> {
     match timeout_at(call.give_up_at, reading).await {
         Ok(read) => read.map_err(|error| CallError::secret_unreadable(&error)),
-        Err(_) => Err(CallError::Retry { code: Code::new("SECRET_TIMEOUT"), after: None, pressure: false }),
+        Err(_) => Err(CallError::failed("SECRET_TIMEOUT", FailureCause::Destination)),
     }
 }
 

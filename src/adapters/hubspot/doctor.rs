@@ -12,7 +12,7 @@ use super::model::{self, STAGE};
 use super::{HubSpot, Settings};
 use crate::adapters::doctor::{Check, remedy};
 use crate::adapters::http::HttpError;
-use crate::adapters::{Call, CallError, Code};
+use crate::adapters::{Call, CallError, Code, FailureCause};
 
 /// An id that no contact has.
 const NOBODY: &str = "contact-sync-doctor";
@@ -80,7 +80,7 @@ impl HubSpot {
         self.accept(&answer)?;
         let properties: Properties = serde_json::from_slice(&answer.http.body).map_err(|_| {
             let code = Code::new("UNREADABLE_ANSWER");
-            CallError::Retry { code, after: None, pressure: false }
+            CallError::failed(code, FailureCause::Destination)
         })?;
         Ok(properties.results)
     }

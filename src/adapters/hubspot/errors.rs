@@ -10,7 +10,7 @@ use super::Settings;
 use super::model::{EMAIL, STAGE};
 use super::problem::{Clash, Problem};
 use crate::adapters::http::HttpAnswer;
-use crate::adapters::{Again, CallError, Cause, Code, Outcome, Rejection, Retry, Stop};
+use crate::adapters::{CallError, Cause, Code, FailureCause, Outcome, Rejection, Retry, RetryMode, Stop};
 
 /// A locked account stays so for two seconds.
 const LOCKED: Duration = Duration::from_secs(2);
@@ -85,13 +85,13 @@ pub(super) fn of_row(problem: &Problem, settings: &Settings) -> Outcome {
     match known.map_or(Verdict::Reject, |(_, verdict)| *verdict) {
         Verdict::Reject => Outcome::Rejected(rejection(problem, code)),
         Verdict::Once => once(rejection(problem, code)),
-        Verdict::Later => Outcome::Retry(Retry { code: code.clone(), after: None, how: Again::Same }),
+        Verdict::Later => Outcome::Retry(Retry { code: code.clone(), after: None, how: RetryMode::Same }),
     }
 }
 
 fn once(rejection: Rejection) -> Outcome {
     let code = rejection.code.clone();
-    Outcome::Retry(Retry { code, after: None, how: Again::Once(None, rejection) })
+    Outcome::Retry(Retry { code, after: None, how: RetryMode::OnceMore(None, rejection) })
 }
 
 /// What settings name and HubSpot does not take.
@@ -152,7 +152,12 @@ pub(super) fn of_answer(answer: &HttpAnswer, problem: Option<&Problem>, settings
     let stop = |cause, remedy: &str| {
         CallError::Stop(Stop { cause, code: code.clone(), remedy: remedy.to_owned(), after: told })
     };
-    let wait = |after, pressure| CallError::Retry { code: code.clone(), after, pressure };
+    let cause = match status {
+        408 | 502 | 504 | 524 => FailureCause::Size,
+        521..=523 | 525 | 526 => FailureCause::Destination,
+        _ => FailureCause::Record,
+    };
+    let wait = |after, pressure| CallError::Retry { code: code.clone(), after, pressure, cause };
     match status {
         401 => stop(Cause::Credential, "put a valid access token into the secret `hubspot.secret_id`"),
         403 => stop(Cause::Configuration, &forbidden(problem)),

@@ -10,7 +10,7 @@ use super::batch_answer::BatchAnswer;
 use super::problem::Problem;
 use super::{HubSpot, Settings, errors};
 use crate::adapters::http::{HttpAnswer, HttpError};
-use crate::adapters::{Call, CallError, Cause, Code, Stop};
+use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
 use crate::telemetry::Quota;
 
 /// The batch calls.
@@ -69,7 +69,7 @@ impl HubSpot {
         count: usize,
         suspects: impl Fn(&Problem) -> Vec<usize>,
     ) -> Result<BatchAnswer<'a>, CallError> {
-        let unreadable = || CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false };
+        let unreadable = || CallError::failed("UNREADABLE_ANSWER", FailureCause::Record);
         match (self.accept(answer), &answer.problem) {
             (Ok(()), _) => BatchAnswer::read(&answer.http.body, &self.settings).ok_or_else(unreadable),
             (Err(CallError::Refused { .. }), Some(problem)) if count == 1 && problem.gives_a_reason() => {

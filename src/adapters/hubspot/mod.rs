@@ -31,7 +31,7 @@ use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
 use super::{
-    Adapter, Again, Call, CallError, Code, Destination, External, Limits, Lookup, Outcome, Payload, Reply, Retry,
+    Adapter, Call, CallError, Code, Destination, External, Limits, Lookup, Outcome, Payload, Reply, Retry, RetryMode,
     Tools, Transformed,
 };
 use crate::contact::ContactChange;
@@ -121,6 +121,6 @@ fn settle(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
 /// The answer does not say what became of a row. Where it says something of nobody, the row is sent in smaller
 /// company: alone, it is the one that is meant.
 fn unaccounted(lost: bool) -> Outcome {
-    let how = if lost { Again::Halved } else { Again::Same };
+    let how = if lost { RetryMode::SplitBatch } else { RetryMode::Same };
     Outcome::Retry(Retry { code: Code::new("UNACCOUNTED"), after: None, how })
 }

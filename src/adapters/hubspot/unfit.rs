@@ -7,7 +7,7 @@ use super::HubSpot;
 use super::errors::{self, Unfit};
 use super::exchange::Answer;
 use super::rows::{Row, Rows};
-use crate::adapters::{Adapter, Again, Call, CallError, Outcome, Retry, Stop, unfit};
+use crate::adapters::{Adapter, Call, CallError, Outcome, Retry, RetryMode, Stop, unfit};
 
 impl HubSpot {
     /// What each row fails for, if it does, of which the operator is told; an error where nothing is to be written at all.
@@ -37,7 +37,7 @@ impl HubSpot {
         self.tell_unfit(&unfit.stop, having.len(), call);
         let code = || unfit.stop.code.clone();
         // In smaller company: in a new batch they might meet others that have it, and be refused once more.
-        let again = || Outcome::Retry(Retry { code: code(), after: None, how: Again::Halved });
+        let again = || Outcome::Retry(Retry { code: code(), after: None, how: RetryMode::SplitBatch });
         let outcome = |row| if having.contains(&row) { Outcome::Failed(code()) } else { again() };
         Some((0..rows.payloads.len()).map(outcome).collect())
     }

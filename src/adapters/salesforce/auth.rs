@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::refusals::refused;
 use crate::adapters::http::{Http, HttpAnswer, HttpError, bearer};
-use crate::adapters::{Call, CallError, Cause, Code, Stop};
+use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
 use crate::secrets::Secret;
 
 /// How long an assertion is valid; Salesforce allows up to five minutes.
@@ -159,7 +159,7 @@ async fn request(secret: &SecretString, http: &Http, call: Call<'_>) -> Result<(
 /// A request for a token without an answer. It goes to the host that the secret names.
 fn unsent(error: HttpError) -> Failed {
     let of_secret = matches!(error, HttpError::Forbidden(_));
-    let error = error.into_call_error();
+    let error = error.into_call_error().without_records();
     if of_secret { Failed::Secret(error) } else { Failed::Other(error) }
 }
 
@@ -204,10 +204,7 @@ fn assertion(content: &Content, pem: &str) -> Result<String, String> {
 }
 
 fn granted(answer: HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
-    let unreadable = || {
-        let code = Code::new("UNREADABLE_TOKEN");
-        Failed::Other(CallError::Retry { code, after: None, pressure: false })
-    };
+    let unreadable = || Failed::Other(CallError::failed("UNREADABLE_TOKEN", FailureCause::Destination));
     let granted = serde_json::from_slice::<Granted>(&answer.body);
     wipe(answer.body);
     let granted = granted.map_err(|_| unreadable())?;
@@ -228,5 +225,5 @@ fn stop(cause: Cause, code: impl Into<Code>, remedy: String) -> CallError {
 }
 
 fn timed_out() -> CallError {
-    CallError::Retry { code: Code::new("TOKEN_TIMEOUT"), after: None, pressure: false }
+    CallError::failed("TOKEN_TIMEOUT", FailureCause::Destination)
 }

@@ -15,7 +15,7 @@ use super::model::{REQUIRED, with_defaults};
 use super::problem::{Problem, problems};
 use super::{ConvertedLeads, Settings};
 use crate::adapters::http::HttpAnswer;
-use crate::adapters::{Again, Body, CallError, Cause, Code, Outcome, Rejection, Retry, Stop};
+use crate::adapters::{Body, CallError, Cause, Code, FailureCause, Outcome, Rejection, Retry, RetryMode, Stop};
 
 /// "Concurrent" limits count requests of 20 s and longer: some of them have ended after a few seconds.
 const A_FEW_SECONDS: Duration = Duration::from_secs(3);
@@ -33,21 +33,23 @@ pub(super) fn of_row(problem: &Problem, body: Option<&Body>, alone: bool, settin
     let rejection = || problem.rejection();
     let retry = |how| Outcome::Retry(Retry { code: problem.code(), after: None, how });
     match verdict(problem, &settings.sobject) {
-        Verdict::Later => retry(Again::Same),
-        Verdict::Halved => retry(Again::Halved),
-        Verdict::Large | Verdict::Fault if !alone => retry(Again::Halved),
-        Verdict::Duplicate if problem.says("duplicate external id specified") => retry(Again::Halved),
+        Verdict::Later => retry(RetryMode::Same),
+        Verdict::Halved => retry(RetryMode::SplitBatch),
+        Verdict::Large | Verdict::Fault if !alone => retry(RetryMode::SplitBatch),
+        Verdict::Duplicate if problem.says("duplicate external id specified") => retry(RetryMode::SplitBatch),
         // Another writer was faster in creating the very record: now it is there to be updated.
-        Verdict::Duplicate if problem.names(&settings.external_id_field) => retry(Again::Once(None, rejection())),
+        Verdict::Duplicate if problem.names(&settings.external_id_field) => {
+            retry(RetryMode::OnceMore(None, rejection()))
+        }
         Verdict::Missing if is_about_defaults(problem) => match body.and_then(with_defaults) {
-            Some(body) => retry(Again::Once(Some(body), rejection())),
+            Some(body) => retry(RetryMode::OnceMore(Some(body), rejection())),
             None => Outcome::Rejected(rejection()),
         },
         Verdict::Converted if settings.converted_leads == ConvertedLeads::Skip => Outcome::Skipped(problem.code()),
         Verdict::Gone if body.is_none() => Outcome::Delivered(Some(Code::new("ALREADY_GONE"))),
         Verdict::Unfound if body.is_some() => Outcome::Rejected(rejection()),
         Verdict::Once | Verdict::Large | Verdict::Fault | Verdict::Gone | Verdict::Unfound => {
-            retry(Again::Once(None, rejection()))
+            retry(RetryMode::OnceMore(None, rejection()))
         }
         Verdict::Schema => Outcome::Failed(problem.code()),
         _ => Outcome::Rejected(rejection()),
@@ -87,7 +89,7 @@ pub(super) fn of_all_rows(problems: &[Option<&Problem>], settings: &Settings) ->
     if all(&blames_settings) {
         return Some(CallError::Stop(configuration(first, settings)));
     }
-    all(&is_fault).then(|| CallError::Retry { code: first.code(), after: None, pressure: false })
+    all(&is_fault).then(|| CallError::failed(first.code(), FailureCause::Record))
 }
 
 /// Whether the row's error blames settings or the account, while other rows fare otherwise.
@@ -123,7 +125,13 @@ pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
     let problem = problems.first();
     let code = problem.map_or_else(|| Code::from_system(&format!("HTTP_{}", answer.status)), Problem::code);
     let after = answer.retry_after();
-    let retry = |after, pressure| CallError::Retry { code: code.clone(), after, pressure };
+    let cause = match answer.status {
+        408 | 504 => FailureCause::Size,
+        _ if code.as_str() == "REQUEST_RUNNING_TOO_LONG" => FailureCause::Size,
+        420 => FailureCause::Destination,
+        _ => FailureCause::Record,
+    };
+    let retry = |after, pressure| CallError::Retry { code: code.clone(), after, pressure, cause };
     let stop =
         |cause, remedy: &str| CallError::Stop(Stop { cause, code: code.clone(), remedy: remedy.to_owned(), after });
     let of = |problem| verdict(problem, &settings.sobject);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Salesforce;
 use super::exchange::Ask;
-use crate::adapters::{Call, CallError, Code, Lookup, Payload};
+use crate::adapters::{Call, CallError, FailureCause, Lookup, Payload};
 use crate::contact::ContactId;
 
 /// The longest query, encoded. URI and headers together may have 16,384 bytes.
@@ -159,7 +159,7 @@ fn encode(text: &str) -> String {
 }
 
 pub(super) fn unreadable() -> CallError {
-    CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false }
+    CallError::failed("UNREADABLE_ANSWER", FailureCause::Record)
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(crate) use self::model::own_fields;
 pub use self::settings::{ConvertedLeads, Settings, Status};
 use super::http::Http;
 use super::{
-    Adapter, Again, Call, Code, Destination, External, Limits, Outcome, Payload, Reply, Retry, Tools, Transformed,
+    Adapter, Call, Code, Destination, External, Limits, Outcome, Payload, Reply, Retry, RetryMode, Tools, Transformed,
 };
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
@@ -113,5 +113,5 @@ fn held_version(payload: &Payload) -> u64 {
 
 /// The answer does not say what became of a row.
 fn unanswered() -> Outcome {
-    Outcome::Retry(Retry { code: Code::new("NO_RESULT"), after: None, how: Again::Same })
+    Outcome::Retry(Retry { code: Code::new("NO_RESULT"), after: None, how: RetryMode::Same })
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::describe::Rights;
 use super::problem::Problem;
 use super::{Salesforce, Settings, errors, unanswered};
-use crate::adapters::{Adapter, Call, CallError, Code, Outcome, Payload, Reply, unfit};
+use crate::adapters::{Adapter, Call, CallError, FailureCause, Outcome, Payload, Reply, unfit};
 use crate::json::Object;
 
 /// What a row says that succeeded, as far as it is read. Failed rows may say `created: true` and may lack `id`: only
@@ -64,7 +64,7 @@ impl Salesforce {
     /// The outcomes of the payloads at `sent`. Those for which the answer has no row have failed; an answer with more
     /// rows than that is to something else.
     pub(super) async fn rows(&self, answer: &[u8], sent: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
-        let unreadable = || CallError::Retry { code: Code::new("UNREADABLE_ANSWER"), after: None, pressure: false };
+        let unreadable = || CallError::failed("UNREADABLE_ANSWER", FailureCause::Record);
         let mut rows = Row::read_all(answer, &self.settings).map_err(|_| unreadable())?;
         if rows.len() > sent.len() {
             return Err(unreadable());

@@ -92,7 +92,7 @@ pub(super) enum Next {
     /// Nothing of it is left.
     Done,
     /// These, in order.
-    Again(Vec<Batch>),
+    RetryMode(Vec<Batch>),
     /// Nobody gets it again.
     Discard(Batch, Condition),
 }
@@ -102,17 +102,17 @@ pub(super) enum Next {
 pub(super) fn follow(mut batch: Batch, verdict: Verdict, mapping: &Mapping) -> Next {
     match verdict {
         Verdict::Done => Next::Done,
-        Verdict::NotInvoked => Next::Again(vec![batch]),
-        Verdict::FailedFrom(place) if place > 0 => Next::Again(vec![Batch::new(batch.records.split_off(place))]),
+        Verdict::NotInvoked => Next::RetryMode(vec![batch]),
+        Verdict::FailedFrom(place) if place > 0 => Next::RetryMode(vec![Batch::new(batch.records.split_off(place))]),
         Verdict::FailedFrom(_) | Verdict::Failed => {
             if mapping.bisect && batch.records.len() > 1 {
                 let right = batch.records.split_off(batch.records.len() / 2);
-                return Next::Again(vec![Batch::new(batch.records), Batch::new(right)]);
+                return Next::RetryMode(vec![Batch::new(batch.records), Batch::new(right)]);
             }
             if mapping.max_retries.is_some_and(|most| batch.attempts > most) {
                 return Next::Discard(batch, Condition::RetryAttemptsExhausted);
             }
-            Next::Again(vec![batch])
+            Next::RetryMode(vec![batch])
         }
     }
 }

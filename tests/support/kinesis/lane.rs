@@ -125,7 +125,7 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         self.checkpoint(&batch, verdict);
         match follow(batch, verdict, self.mapping) {
             Next::Done => {}
-            Next::Again(batches) => {
+            Next::RetryMode(batches) => {
                 if self.mapping.broken != Some(Broken::DropsRedelivery) {
                     batches.into_iter().rev().for_each(|batch| self.ready.push_front(batch));
                 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use contact_sync::adapters::{
-    Adapter, Body, Call, CallError, Cause, Code, Destination, Limits, Outcome, Payload, Rejection, Reply, Stop,
-    Transformed,
+    Adapter, Body, Call, CallError, Cause, Code, Destination, FailureCause, Limits, Outcome, Payload, Rejection, Reply,
+    Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
 use contact_sync::telemetry::Meter;
@@ -133,11 +133,13 @@ impl Liar {
 
     fn twist_error(&self, error: CallError) -> CallError {
         match (self.lie, error) {
-            (Lie::HidesPauses, CallError::Retry { code, pressure, .. }) => {
-                CallError::Retry { code, after: None, pressure }
+            (Lie::HidesPauses, CallError::Retry { code, pressure, cause, .. }) => {
+                CallError::Retry { code, after: None, pressure, cause }
             }
             (Lie::HidesPauses, CallError::Throttled { code, .. }) => CallError::Throttled { code, after: None },
-            (Lie::GoesOn, CallError::Stop(stop)) => CallError::Retry { code: stop.code, after: None, pressure: false },
+            (Lie::GoesOn, CallError::Stop(stop)) => {
+                CallError::Retry { code: stop.code, after: None, pressure: false, cause: FailureCause::Destination }
+            }
             (_, error) => error,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{Adapter, Again, CallError, Cause, Code, Outcome, Rejection, Retry, Stop};
+use contact_sync::adapters::{Adapter, CallError, Cause, Code, Outcome, Rejection, Retry, RetryMode, Stop};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -40,7 +40,7 @@ impl System for Arc<Memory> {
             let remedy = "wait".to_owned();
             Next::Error(CallError::Stop(Stop { cause, code: Code::new(code), remedy, after: None }))
         };
-        let busy = || Retry { code: Code::new("BUSY"), after: None, how: Again::Same };
+        let busy = || Retry { code: Code::new("BUSY"), after: None, how: RetryMode::Same };
         self.next(match fault {
             Fault::Lost => Next::Lost,
             Fault::Poison(id) => Next::Poison(id),

@@ -13,8 +13,8 @@ fn problem(error: &Value) -> Problem {
 fn row(error: &Value) -> String {
     match of_row(&problem(error), &settings()) {
         Outcome::Rejected(rejection) => format!("reject {}", rejection.code),
-        Outcome::Retry(Retry { how: Again::Once(None, rejection), .. }) => format!("once {}", rejection.code),
-        Outcome::Retry(Retry { how: Again::Same, code, .. }) => format!("retry {code}"),
+        Outcome::Retry(Retry { how: RetryMode::OnceMore(None, rejection), .. }) => format!("once {}", rejection.code),
+        Outcome::Retry(Retry { how: RetryMode::Same, code, .. }) => format!("retry {code}"),
         other => format!("{other:?}"),
     }
 }
@@ -145,7 +145,7 @@ fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -
     let millis = |after: Option<Duration>| after.map_or_else(|| "-".to_owned(), |after| after.as_millis().to_string());
     match call_error(status, headers, body) {
         CallError::Throttled { code, after } => format!("throttled {code} {}", millis(after)),
-        CallError::Retry { code, after, pressure } => {
+        CallError::Retry { code, after, pressure, .. } => {
             format!("{} {code} {}", if pressure { "slow down" } else { "retry" }, millis(after))
         }
         CallError::Refused { rejection, .. } => format!("refused {}", rejection.code),

@@ -3,7 +3,7 @@
 use super::super::problem::problems;
 use super::{Failed, stop};
 use crate::adapters::http::HttpAnswer;
-use crate::adapters::{CallError, Cause, Code};
+use crate::adapters::{CallError, Cause, Code, FailureCause};
 
 /// What the endpoint says of a `login_url` that is not the org's own.
 const ELSEWHERE: &str = "not supported on this domain";
@@ -53,7 +53,7 @@ pub(super) fn refused(answer: &HttpAnswer) -> Failed {
         let after = answer.retry_after();
         return Failed::Other(match answer.status {
             429 => CallError::Throttled { code, after },
-            _ => CallError::Retry { code, after, pressure: false },
+            _ => CallError::Retry { code, after, pressure: false, cause: FailureCause::Destination },
         });
     }
     let problems = problems(answer);
@@ -64,11 +64,11 @@ pub(super) fn refused(answer: &HttpAnswer) -> Failed {
         }
         // Without Salesforce's own words it is a proxy's, which may be gone in a moment; the breaker bounds the calls.
         let code = Code::from_system(&format!("HTTP_{}", answer.status));
-        return Failed::Other(CallError::Retry { code, after: None, pressure: false });
+        return Failed::Other(CallError::failed(code, FailureCause::Destination));
     };
     let said = format!("{} {}", problem.code(), problem.message.as_deref().unwrap_or_default()).to_lowercase();
     if said.contains(RETRY) {
-        return Failed::Other(CallError::Retry { code: problem.code(), after: None, pressure: false });
+        return Failed::Other(CallError::failed(problem.code(), FailureCause::Destination));
     }
     let unknown = ("", Cause::Credential, "Salesforce grants no token: check the secret and the External Client App");
     let (_, cause, remedy) = *REFUSALS.iter().find(|(part, ..)| said.contains(part)).unwrap_or(&unknown);

@@ -22,10 +22,12 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::Stale => "stale",
         Outcome::Rejected(_) => "rejected",
         Outcome::Failed(_) => "failed",
-        Outcome::Retry(Retry { how: Again::Same, .. }) => "later",
-        Outcome::Retry(Retry { how: Again::Halved, .. }) => "halved",
-        Outcome::Retry(Retry { how: Again::Once(None, _), .. }) => "once",
-        Outcome::Retry(Retry { how: Again::Once(Some(_), _), .. }) => "once with defaults",
+        Outcome::Retry(Retry { how: RetryMode::Same, .. }) => "later",
+        Outcome::Retry(Retry { how: RetryMode::SplitBatch, .. }) => "halved",
+        Outcome::Retry(Retry { how: RetryMode::Isolate(_), .. }) => "isolated",
+        Outcome::Retry(Retry { how: RetryMode::Last(_), .. }) => "last",
+        Outcome::Retry(Retry { how: RetryMode::OnceMore(None, _), .. }) => "once",
+        Outcome::Retry(Retry { how: RetryMode::OnceMore(Some(_), _), .. }) => "once with defaults",
     }
 }
 
