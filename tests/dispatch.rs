@@ -1,5 +1,5 @@
-//! The waiting room: deadlines, retries, the breaker, one system's outage beside the other, order, and rate limits that
-//! hold across processes.
+//! Dispatch: deadlines, retries, isolation of offending records, the breaker, one system's outage beside the other, order,
+//! and rate limits that hold across processes.
 
 mod support;
 
@@ -9,6 +9,8 @@ mod chances;
 mod fleet;
 #[path = "dispatch/hanging.rs"]
 mod hanging;
+#[path = "dispatch/isolation.rs"]
+mod isolation;
 #[path = "dispatch/outage.rs"]
 mod outage;
 #[path = "dispatch/policy.rs"]

@@ -1,5 +1,8 @@
 //! The circuit breaker of one destination: once it is known that nothing will succeed, nothing is sent, in this
 //! invocation and for a while after it.
+//!
+//! It opens by an answer that is about the account, by calls that failed without a record in them, or by records that
+//! failed alone. One record is no evidence: it may be the cause of every call that it is in.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,23 +11,31 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::pause::Pause;
+use super::suspects::{Suspects, Suspicion};
 use crate::adapters::{Cause, Code, Stop};
 
-/// Calls without an answer, one after the other, after which the system is taken for gone. Retries of one hiccup make
-/// four.
+/// Calls without a record in them that failed, one after the other, after which the destination counts as unavailable.
+/// Retries of one hiccup make four.
 const FAILURES_TO_OPEN: u32 = 8;
+
+/// Records that failed alone, one after the other, after which the destination counts as unavailable. Of records of which
+/// a tenth makes its call fail, three at random do so once in a thousand times.
+const RECORDS_TO_OPEN: usize = 3;
+
+/// Failed calls, one after the other, after which single records are sent as probes.
+const FAILURES_TO_DOUBT: u32 = 2;
 
 /// The first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest pause of our own choice. A day's quota comes back call by call (it is a rolling day), and a mended
-/// configuration should take effect soon: every five minutes one call may look.
+/// The longest pause of our own choice. A day's quota comes back call by call (it is a rolling day), and a corrected
+/// configuration should take effect soon: every five minutes one call probes.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// The longest pause that a system may ask for. <https://developers.hubspot.com/docs/api-reference/error-handling>
 pub(super) const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
-/// Remembers what a destination's last calls came to.
+/// Remembers the outcome of a destination's last calls.
 #[derive(Debug, Default)]
 pub struct Breaker {
     state: Mutex<State>,
@@ -33,7 +44,13 @@ pub struct Breaker {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Calls that the destination answered.
+    answers: u64,
+    /// Calls that failed since the last answer.
     failures: u32,
+    /// Those of them in which no record reached the destination.
+    failures_unsent: u32,
+    suspects: Suspects,
     openings: u32,
     open: Option<Open>,
 }
@@ -42,16 +59,32 @@ struct State {
 struct Open {
     pause: Pause,
     code: Code,
-    /// The system said so itself, and did not merely fall silent.
+    /// The destination said so itself.
     is_stop: bool,
     /// One call is under way to see whether the trouble is over.
     is_probed: bool,
 }
 
-/// Leave to make one call, and to tell what came of it. Dropped without a word, it was not made after all, or nobody
-/// waits for its answer any more: that tells nothing.
+/// What a failed call says about the destination.
+#[derive(Clone, Copy, Debug)]
+pub enum Evidence<'a> {
+    /// No record reached it.
+    Unsent,
+    /// Several records did: any of them may be the cause.
+    Batch,
+    /// One record did.
+    Record {
+        /// Its contact's key.
+        key: &'a str,
+        /// The destination's answers before the first failed call that it was part of.
+        since: u64,
+    },
+}
+
+/// Permission to make one call, and to report its outcome. Dropped without a report, the call was not made after all, or
+/// its answer is not waited for any more: that says nothing.
 #[derive(Debug)]
-pub struct Pass<'a> {
+pub struct CallPermit<'a> {
     breaker: &'a Breaker,
     is_probe: bool,
 }
@@ -60,8 +93,8 @@ pub struct Pass<'a> {
 #[derive(Debug)]
 pub enum Permit<'a> {
     /// It may.
-    Given(Pass<'a>),
-    /// Another call is under way to see whether the trouble is over: wait for what it sees.
+    Given(CallPermit<'a>),
+    /// Another call is under way to see whether the trouble is over: wait for its outcome.
     Wait,
     /// It may not, for this reason.
     Refused(Code),
@@ -80,14 +113,14 @@ impl Breaker {
                 true
             }
         };
-        Permit::Given(Pass { breaker: self, is_probe })
+        Permit::Given(CallPermit { breaker: self, is_probe })
     }
 
     /// Waits until it is known whether there is use in asking for a call.
     ///
     /// # Errors
     /// The reason for which no call may be made, now or before `until`.
-    pub async fn hope(&self, until: Instant) -> Result<(), Code> {
+    pub async fn wait_until_ready(&self, until: Instant) -> Result<(), Code> {
         loop {
             let probed = self.probed.notified();
             let code = match &self.lock().open {
@@ -99,42 +132,89 @@ impl Breaker {
         }
     }
 
+    /// Says whether single records are to be sent, one at a time, until one succeeds: calls with records in them failed,
+    /// and nothing has succeeded since.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        let state = self.lock();
+        let may_probe = state.open.as_ref().is_none_or(|open| open.is_probed || open.pause.is_over());
+        may_probe && state.failures >= FAILURES_TO_DOUBT && state.failures > state.failures_unsent
+    }
+
+    /// Returns how many calls the destination has answered.
+    pub(super) fn answers(&self) -> u64 {
+        self.lock().answers
+    }
+
+    /// Returns what is known of the record `key`.
+    pub(super) fn suspicion(&self, key: &str) -> Suspicion {
+        let state = self.lock();
+        state.suspects.suspicion(key, state.answers)
+    }
+
+    /// Says whether the record `key` has failed alone at least `enough` times, more than once while others succeeded.
+    pub(super) fn is_offending(&self, key: &str, enough: u32) -> bool {
+        self.lock().suspects.is_offending(key, enough)
+    }
+
+    /// Holds the record `key`, which was given up, back for a while.
+    pub(super) fn hold(&self, key: &str, code: Code) {
+        self.lock().suspects.hold(key, code);
+    }
+
+    /// Forgets the record `key`, which has ended.
+    pub(super) fn forget(&self, key: &str) {
+        self.lock().suspects.forget(key);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pass<'_> {
-    /// The call was answered. An answer to a call from before the trouble does not end it.
+impl CallPermit<'_> {
+    /// Reports an answer. An answer to a call from before the trouble does not end it.
     pub fn answered(self) {
         let mut state = self.breaker.lock();
         if self.is_probe || state.open.is_none() {
-            *state = State::default();
+            state.answers += 1;
+            state.failures = 0;
+            state.failures_unsent = 0;
+            state.openings = 0;
+            state.open = None;
         }
     }
 
-    /// The call came to nothing, for a reason that may pass. Says whether this opens the breaker.
-    pub fn failed(self, code: &Code) -> bool {
+    /// Reports a call without a usable answer, for a reason that may pass. Says whether this opens the breaker.
+    pub fn failed(self, code: &Code, evidence: Evidence<'_>) -> bool {
         let mut state = self.breaker.lock();
+        let state = &mut *state;
+        match evidence {
+            // Another record has succeeded since this one failed first: its failure is its own.
+            Evidence::Record { key, since } if state.suspects.count(key, since, state.answers) => return false,
+            Evidence::Unsent => state.failures_unsent += 1,
+            Evidence::Batch | Evidence::Record { .. } => {}
+        }
+        state.failures += 1;
         if state.open.is_some() {
             if self.is_probe {
                 state.open(code.clone(), None, false);
             }
             return false;
         }
-        state.failures += 1;
-        let opens = state.failures >= FAILURES_TO_OPEN;
+        let opens =
+            state.failures_unsent >= FAILURES_TO_OPEN || state.suspects.unproven(state.answers) >= RECORDS_TO_OPEN;
         if opens {
             state.open(code.clone(), None, false);
         }
         opens
     }
 
-    /// Nothing will succeed for now. Says whether this is news.
+    /// Reports that nothing will succeed for now. Says whether this is news.
     pub fn stop(self, stop: &Stop) -> bool {
         let mut state = self.breaker.lock();
         let is_news = self.is_probe || state.open.as_ref().is_none_or(|open| !open.is_stop);
         if is_news {
+            (state.failures, state.failures_unsent) = (0, 0);
             let asked = stop.after.map(|after| after.min(LONGEST_ASKED));
             let pause = if stop.cause == Cause::Quota { Some(asked.unwrap_or(LONGEST_PAUSE)) } else { asked };
             state.open(stop.code.clone(), pause, true);
@@ -143,7 +223,7 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for CallPermit<'_> {
     fn drop(&mut self) {
         if self.is_probe {
             if let Some(open) = &mut self.breaker.lock().open {
@@ -158,7 +238,6 @@ impl State {
     fn open(&mut self, code: Code, pause: Option<Duration>, is_stop: bool) {
         let own = (FIRST_PAUSE * 2_u32.saturating_pow(self.openings.min(16))).min(LONGEST_PAUSE);
         self.openings += 1;
-        self.failures = 0;
         self.open = Some(Open { pause: Pause::of(pause.unwrap_or(own)), code, is_stop, is_probed: false });
     }
 }
@@ -184,7 +263,7 @@ mod tests {
         }
     }
 
-    fn pass(breaker: &Breaker) -> Pass<'_> {
+    fn pass(breaker: &Breaker) -> CallPermit<'_> {
         match breaker.permit() {
             Permit::Given(pass) => pass,
             other => panic!("no pass: {other:?}"),
@@ -199,14 +278,14 @@ mod tests {
     async fn opens_after_repeated_failures_and_lets_one_call_look() {
         let breaker = Breaker::default();
         for _ in 1..FAILURES_TO_OPEN {
-            assert!(!pass(&breaker).failed(&GONE));
+            assert!(!pass(&breaker).failed(&GONE, Evidence::Unsent));
         }
-        assert!(pass(&breaker).failed(&GONE));
+        assert!(pass(&breaker).failed(&GONE, Evidence::Unsent));
         assert_eq!(refused(&breaker), Some(GONE));
         seconds(5).await;
         let probe = pass(&breaker);
         assert!(waits(&breaker), "one call looks, the others wait for what it sees");
-        assert!(!probe.failed(&GONE), "no news");
+        assert!(!probe.failed(&GONE, Evidence::Unsent), "no news");
         seconds(5).await;
         assert_eq!(refused(&breaker), Some(GONE), "the second pause is longer");
         seconds(5).await;
@@ -219,20 +298,20 @@ mod tests {
         let breaker = Breaker::default();
         let far = Instant::now() + Duration::from_mins(1);
         pass(&breaker).stop(&stop(Cause::Quota, Some(Duration::from_secs(1))));
-        assert_eq!(breaker.hope(far).await, Err(Code::new("STOPPED")), "at once, before the pause is over");
+        assert_eq!(breaker.wait_until_ready(far).await, Err(Code::new("STOPPED")), "at once, before the pause is over");
         seconds(1).await;
-        let (heard, ()) = tokio::join!(breaker.hope(far), async {
+        let (heard, ()) = tokio::join!(breaker.wait_until_ready(far), async {
             let probe = pass(&breaker);
             seconds(1).await;
-            assert!(!probe.failed(&GONE));
+            assert!(!probe.failed(&GONE, Evidence::Unsent));
         });
         assert_eq!(heard, Ok(()), "asked before there was a probe");
-        assert_eq!(breaker.hope(far).await, Err(GONE));
+        assert_eq!(breaker.wait_until_ready(far).await, Err(GONE));
         seconds(10).await;
         let probe = pass(&breaker);
         let soon = Instant::now() + Duration::from_secs(1);
-        assert_eq!(breaker.hope(soon).await, Err(GONE), "as long as there is time");
-        let (heard, ()) = tokio::join!(breaker.hope(far), async { probe.answered() });
+        assert_eq!(breaker.wait_until_ready(soon).await, Err(GONE), "as long as there is time");
+        let (heard, ()) = tokio::join!(breaker.wait_until_ready(far), async { probe.answered() });
         assert_eq!(heard, Ok(()));
     }
 
@@ -241,7 +320,7 @@ mod tests {
         let breaker = Breaker::default();
         for _ in 0..10 {
             for _ in 1..FAILURES_TO_OPEN {
-                assert!(!pass(&breaker).failed(&GONE));
+                assert!(!pass(&breaker).failed(&GONE, Evidence::Unsent));
             }
             pass(&breaker).answered();
         }
@@ -277,7 +356,7 @@ mod tests {
         assert_eq!(refused(&breaker), Some(Code::new("STOPPED")));
         seconds(300).await;
         let probe = pass(&breaker);
-        assert!(!later.failed(&GONE));
+        assert!(!later.failed(&GONE, Evidence::Unsent));
         assert!(waits(&breaker), "the probe is still under way");
         probe.answered();
         assert_eq!(refused(&breaker), None);

@@ -7,11 +7,13 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::batch::Unit;
-use super::breaker::{LONGEST_ASKED, Pass, Permit};
+use super::batch::Batch;
+use super::breaker::{CallPermit, Evidence, LONGEST_ASKED, Permit};
 use super::rate_limit::{Need, Places};
 use super::{ApiDispatcher, DryRun, Errand, Kind};
-use crate::adapters::{Call, CallError, Code, FailureCause, Limits, Payload, Reply, SHORTEST_CALL, Stop};
+use crate::adapters::{
+    Call, CallError, Code, FailureCause, Limits, Outcome, Payload, Reply, Retry, RetryMode, SHORTEST_CALL, Stop,
+};
 use crate::telemetry::traces;
 
 /// The pause after an answer that asks for less and does not say for how long.
@@ -19,7 +21,7 @@ const PAUSE_OF_THE_THROTTLED: Duration = Duration::from_secs(1);
 
 /// A call that has come to an end.
 pub(super) struct Answered {
-    pub(super) unit: Unit,
+    pub(super) batch: Batch,
     /// `Err` where the call was not made.
     pub(super) reply: Result<Reply, Code>,
 }
@@ -29,31 +31,33 @@ pub(super) async fn call(
     dispatcher: &ApiDispatcher,
     errand: Errand<'_>,
     limits: Limits,
-    mut unit: Unit,
+    mut batch: Batch,
     to_come: Option<usize>,
 ) -> Answered {
-    let requests = Requests::of(&unit, limits);
+    let requests = Requests::of(&batch, limits);
     let made = dispatcher.dry_run.as_ref().map_or(requests, |dry_run| dry_run.made(requests));
     let reply = if dispatcher.dry_run.is_some() && made.in_all() == 0 {
-        Ok(Ok(DryRun::unasked(&unit)))
+        Ok(Ok(DryRun::unasked(&batch)))
     } else {
-        asked(dispatcher, errand, made.need(to_come), &mut unit).await
+        asked(dispatcher, errand, made.need(to_come), &mut batch).await
     };
     if let (Some(dry_run), Ok(reply)) = (&dispatcher.dry_run, &reply) {
-        dry_run.tell(dispatcher.adapter.destination(), &unit, reply, requests);
+        dry_run.tell(dispatcher.adapter.destination(), &batch, reply, requests);
     }
-    Answered { unit, reply }
+    Answered { batch, reply }
 }
 
-async fn asked(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit: &mut Unit) -> Result<Reply, Code> {
-    let attempt = 1 + unit.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
-    let span = traces::batch(dispatcher.adapter.destination(), unit.kind.name(), unit.jobs.len(), attempt);
-    let reply = reply(dispatcher, errand, need, unit).instrument(span.clone()).await;
+async fn asked(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch: &mut Batch) -> Result<Reply, Code> {
+    let attempt = 1 + batch.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
+    let span = traces::batch(dispatcher.adapter.destination(), batch.kind.name(), batch.jobs.len(), attempt);
+    let reply = reply(dispatcher, errand, need, batch).instrument(span.clone()).await;
     if let Some(code) = code_of(&reply) {
         traces::failed(&span, code);
     }
     if reply.is_ok() {
-        unit.jobs.iter_mut().for_each(|job| job.calls += 1);
+        for job in &mut batch.jobs {
+            job.calls += 1;
+        }
     }
     reply
 }
@@ -72,7 +76,7 @@ async fn admission<'a>(
     dispatcher: &'a ApiDispatcher,
     errand: Errand<'_>,
     need: Need,
-) -> Result<(Places<'a>, Pass<'a>), Code> {
+) -> Result<(Places<'a>, CallPermit<'a>), Code> {
     let ApiDispatcher { breaker, rate_limiter, retry, .. } = dispatcher;
     let refused = |code: Code| {
         errand.meter.met_open_breaker();
@@ -81,7 +85,7 @@ async fn admission<'a>(
     let out_of_time = || Code::new("OUT_OF_TIME");
     let latest = errand.deadline.checked_sub(SHORTEST_CALL).ok_or_else(out_of_time)?;
     loop {
-        breaker.hope(latest).await.map_err(refused)?;
+        breaker.wait_until_ready(latest).await.map_err(refused)?;
         let places = tokio::select! {
             biased;
             () = rate_limiter.paused_beyond(retry.longest()) => return Err(Code::new("ASKED_TO_WAIT")),
@@ -99,27 +103,33 @@ async fn admission<'a>(
     }
 }
 
-async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, unit: &Unit) -> Result<Reply, Code> {
-    let ApiDispatcher { adapter, rate_limiter, .. } = dispatcher;
-    let batch: Vec<&Payload> = unit.jobs.iter().map(|job| &job.payload).collect();
-    let (places, pass) = admission(dispatcher, errand, need).await?;
+async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch: &mut Batch) -> Result<Reply, Code> {
+    let ApiDispatcher { adapter, rate_limiter, breaker, .. } = dispatcher;
+    let (places, permit) = admission(dispatcher, errand, need).await?;
+    batch.answers = breaker.answers();
+    let payloads: Vec<&Payload> = batch.jobs.iter().map(|job| &job.payload).collect();
     errand.meter.allow_calls(need.requests);
     let started = Instant::now();
     let call = Call { give_up_at: errand.deadline, meter: errand.meter, dry_run: dispatcher.dry_run.is_some() };
-    let answer = match unit.kind {
-        Kind::Upsert => adapter.upsert(&batch, call),
-        Kind::Delete => adapter.delete(&batch, call),
+    let answer = match batch.kind {
+        Kind::Upsert => adapter.upsert(&payloads, call),
+        Kind::Delete => adapter.delete(&payloads, call),
     };
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
     drop(places);
     rate_limiter.note_extra(errand.meter.calls_beyond_allowed());
     let internal = || Err(CallError::failed("INTERNAL_ERROR", FailureCause::Record));
     let reply = answer.unwrap_or_else(|_| internal());
-    learn(dispatcher, errand, pass, started, &reply);
+    if failure_of(&reply).is_some_and(|failure| failure.cause != FailureCause::Destination) {
+        for job in &mut batch.jobs {
+            job.suspected_at.get_or_insert(batch.answers);
+        }
+    }
+    learn(dispatcher, errand, permit, started, batch, &reply);
     Ok(reply)
 }
 
-/// The requests that the adapter makes of a unit.
+/// The requests that the adapter makes of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Requests {
     pub(super) lookups: u32,
@@ -127,10 +137,10 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    fn of(unit: &Unit, limits: Limits) -> Self {
-        match unit.kind {
+    fn of(batch: &Batch, limits: Limits) -> Self {
+        match batch.kind {
             Kind::Upsert => {
-                let lookups = u32::from(unit.jobs.iter().any(|job| job.payload.guarded));
+                let lookups = u32::from(batch.jobs.iter().any(|job| job.payload.guarded));
                 Self { lookups, writes: limits.upsert_calls }
             }
             // Its look-up brings the version along.
@@ -150,53 +160,102 @@ impl Requests {
     }
 }
 
-/// What an answer tells about the destination, whomever it was about.
-fn learn(dispatcher: &ApiDispatcher, errand: Errand<'_>, pass: Pass<'_>, started: Instant, reply: &Reply) {
+/// A call that failed as a whole.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) code: Code,
+    /// The system's own word on how long to wait.
+    pub(super) after: Option<Duration>,
+    /// The system wants less at a time.
+    pub(super) pressure: bool,
+    pub(super) cause: FailureCause,
+}
+
+/// Returns the failure of a call as a whole: it has no usable answer, or an answer in which every row met a fault of the
+/// system's own.
+pub(super) fn failure_of(reply: &Reply) -> Option<Failure> {
+    match reply {
+        Err(CallError::Retry { code, after, pressure, cause }) => {
+            Some(Failure { code: code.clone(), after: *after, pressure: *pressure, cause: *cause })
+        }
+        Ok(outcomes) => {
+            let faults = outcomes.iter().map_while(|outcome| match outcome {
+                Outcome::Retry(retry @ Retry { how: RetryMode::Isolate(_), .. }) => Some(retry),
+                _ => None,
+            });
+            let faults: Vec<&Retry> = faults.collect();
+            let first = faults.first().filter(|_| faults.len() == outcomes.len())?;
+            let after = faults.iter().filter_map(|fault| fault.after).max();
+            Some(Failure { code: first.code.clone(), after, pressure: false, cause: FailureCause::Record })
+        }
+        Err(_) => None,
+    }
+}
+
+/// Takes over what an answer says about the destination, whichever records it was about.
+fn learn(
+    dispatcher: &ApiDispatcher,
+    errand: Errand<'_>,
+    permit: CallPermit<'_>,
+    started: Instant,
+    batch: &Batch,
+    reply: &Reply,
+) {
     let ApiDispatcher { concurrency, rate_limiter, retry, .. } = dispatcher;
     rate_limiter.learn(errand.meter.quota());
-    match reply {
-        Ok(_) | Err(CallError::Refused { .. }) => {
-            pass.answered();
-            concurrency.grow();
+    if let Some(failure) = failure_of(reply) {
+        // A system that names a time to wait has too much to do, whatever the reason.
+        if failure.pressure || failure.after.is_some() {
+            concurrency.cut(started);
         }
-        // A system that asks for less is there.
+        if let Some(after) = failure.after.filter(|_| failure.pressure) {
+            rate_limiter.pause(after.min(LONGEST_ASKED));
+        }
+        if permit.failed(&failure.code, evidence(batch, failure.cause)) {
+            log_unavailable(dispatcher, errand, &failure.code);
+        }
+        return;
+    }
+    match reply {
+        Err(CallError::Stop(stop)) => {
+            if permit.stop(stop) {
+                log_stop(dispatcher, errand, stop);
+            }
+        }
+        // A system that asks for less is available.
         Err(CallError::Throttled { after, .. }) => {
             errand.meter.rate_limited();
-            pass.answered();
+            permit.answered();
             concurrency.cut(started);
             let pause = after.unwrap_or(PAUSE_OF_THE_THROTTLED.min(retry.longest()));
             rate_limiter.pause(pause.min(LONGEST_ASKED));
         }
-        Err(CallError::Retry { code, after, pressure, .. }) => {
-            // Whoever names a time to wait has too much to do, whatever the reason.
-            if *pressure || after.is_some() {
-                concurrency.cut(started);
-            }
-            if let Some(after) = after.filter(|_| *pressure) {
-                rate_limiter.pause(after.min(LONGEST_ASKED));
-            }
-            if pass.failed(code) {
-                tell_silence(dispatcher, errand, code);
-            }
-        }
-        Err(CallError::Stop(stop)) => {
-            if pass.stop(stop) {
-                tell_stop(dispatcher, errand, stop);
-            }
+        Ok(_) | Err(CallError::Refused { .. } | CallError::Retry { .. }) => {
+            permit.answered();
+            concurrency.grow();
         }
     }
 }
 
-fn tell_silence(dispatcher: &ApiDispatcher, errand: Errand<'_>, code: &Code) {
+/// Returns what the failure of a batch says about the destination.
+fn evidence(batch: &Batch, cause: FailureCause) -> Evidence<'_> {
+    match batch.jobs.as_slice() {
+        _ if cause == FailureCause::Destination => Evidence::Unsent,
+        [job] => Evidence::Record { key: job.payload.id.key(), since: job.suspected_at.unwrap_or(0) },
+        _ => Evidence::Batch,
+    }
+}
+
+fn log_unavailable(dispatcher: &ApiDispatcher, errand: Errand<'_>, code: &Code) {
     let destination = dispatcher.adapter.destination();
     errand.meter.met_open_breaker();
     tracing::error!(
         %destination, %code,
-        "destination does not answer: no calls for a while, its records fail and come again"
+        "destination unavailable: no calls for a while, its records fail and come again"
     );
 }
 
-fn tell_stop(dispatcher: &ApiDispatcher, errand: Errand<'_>, stop: &Stop) {
+fn log_stop(dispatcher: &ApiDispatcher, errand: Errand<'_>, stop: &Stop) {
     let destination = dispatcher.adapter.destination();
     errand.meter.stopped(stop.cause);
     tracing::error!(

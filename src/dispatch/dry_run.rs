@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::batch::Unit;
+use super::batch::Batch;
 use super::call::Requests;
 use super::{Job, Kind};
 use crate::adapters::{Destination, Outcome, Reply};
@@ -50,20 +50,20 @@ impl DryRun {
         Requests { lookups: if self.looks_up { requests.lookups } else { 0 }, writes: 0 }
     }
 
-    /// Tells what of the unit would be written, going by the answer of its look-up.
-    pub(super) fn tell(&self, destination: Destination, unit: &Unit, reply: &Reply, requests: Requests) {
+    /// Tells what of the batch would be written, going by the answer of its look-up.
+    pub(super) fn tell(&self, destination: Destination, batch: &Batch, reply: &Reply, requests: Requests) {
         let Ok(outcomes) = reply else { return };
         let jobs: Vec<&Job> =
-            unit.jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_dry_run()).map(|(job, _)| job).collect();
+            batch.jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_dry_run()).map(|(job, _)| job).collect();
         if !jobs.is_empty() {
             let calls = requests.in_all() - self.made(requests).in_all();
-            (self.listen)(&Planned { destination, kind: unit.kind, calls, jobs: &jobs });
+            (self.listen)(&Planned { destination, kind: batch.kind, calls, jobs: &jobs });
         }
     }
 
-    /// What becomes of a unit that there is nothing to ask about.
-    pub(super) fn unasked(unit: &Unit) -> Vec<Outcome> {
-        unit.jobs.iter().map(|_| Outcome::dry_run()).collect()
+    /// What becomes of a batch that there is nothing to ask about.
+    pub(super) fn unasked(batch: &Batch) -> Vec<Outcome> {
+        batch.jobs.iter().map(|_| Outcome::dry_run()).collect()
     }
 }
 

@@ -41,8 +41,14 @@ pub struct Job {
     pub tries: u32,
     /// The codes for which it has had a second chance, one each.
     pub second_chances: Vec<Code>,
-    /// It was sent in smaller and smaller company already.
-    pub was_searched: bool,
+    /// It was bisected already, for its own outcome.
+    pub was_bisected: bool,
+    /// Answers of the destination before the first call that it was part of and that failed as a whole.
+    pub suspected_at: Option<u64>,
+    /// Jobs of the worker that had settled when it was sent as one of the last.
+    pub settled_before: Option<u64>,
+    /// Calls of this invocation in which it failed alone.
+    pub failures_alone: u32,
 }
 
 impl Job {
@@ -56,7 +62,10 @@ impl Job {
             calls: 0,
             tries: 0,
             second_chances: Vec::new(),
-            was_searched: false,
+            was_bisected: false,
+            suspected_at: None,
+            settled_before: None,
+            failures_alone: 0,
         }
     }
 

@@ -3,23 +3,28 @@
 //! so that one system's outage is not the other's.
 
 mod batch;
+mod batch_size;
+mod bisection;
 mod breaker;
 mod call;
 mod concurrency;
 mod dry_run;
+mod failure;
 mod job;
 mod pause;
 mod rate_limit;
 mod retry;
-mod session;
 pub mod settings;
+mod suspects;
+mod worker;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub use breaker::{Breaker, Pass, Permit};
+pub use batch_size::BatchSizes;
+pub use breaker::{Breaker, CallPermit, Evidence, Permit};
 pub use concurrency::Concurrency;
 pub use dry_run::{DryRun, Planned};
 pub use job::{Job, Kind};
@@ -44,6 +49,8 @@ pub struct ApiDispatcher {
     pub breaker: Arc<Breaker>,
     /// How many calls at once.
     pub concurrency: Arc<Concurrency>,
+    /// How many payloads in one call are known to pass.
+    pub batch_sizes: Arc<BatchSizes>,
     /// Do everything but the writes, which it is told of instead.
     pub dry_run: Option<DryRun>,
 }
@@ -64,6 +71,6 @@ pub struct Errand<'a> {
 impl ApiDispatcher {
     /// Sends what comes out of `queue`, to its end. Every job's outcome is in the sink then.
     pub async fn run(&self, queue: mpsc::Receiver<Job>, errand: Errand<'_>) {
-        session::Session::new(self, errand).run(queue).await;
+        worker::Worker::new(self, errand).run(queue).await;
     }
 }

@@ -45,13 +45,23 @@ impl RetryPolicy {
         self.max_delay
     }
 
+    /// Returns how many attempts settings allow.
+    pub(super) fn max_attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
     /// The wait after `tries` tries, the last of which failed; `None` where it was the last. `random`, from 0 to 1,
     /// spreads the wait over the whole of its cap (full jitter), so that what failed together does not come together
     /// again. The system's own word wins; `None` where it is more than our maximum, too, since a call before that time
     /// is one that we were asked not to make.
     /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
     pub fn delay(&self, tries: u32, hint: Option<Duration>, random: f64) -> Option<Duration> {
-        if !self.allows_another(tries) || hint.is_some_and(|hint| hint > self.max_delay) {
+        if self.allows_another(tries) { self.wait(tries, hint, random) } else { None }
+    }
+
+    /// Returns the wait after so many failures, however many tries settings allow.
+    pub(super) fn wait(&self, tries: u32, hint: Option<Duration>, random: f64) -> Option<Duration> {
+        if hint.is_some_and(|hint| hint > self.max_delay) {
             return None;
         }
         let cap = self.caps.get(tries.saturating_sub(1) as usize).copied().unwrap_or(self.max_delay);

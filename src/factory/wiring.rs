@@ -39,6 +39,7 @@ impl Wired {
             breaker: of_section.map_or_else(Arc::default, |old| Arc::clone(&old.breaker)),
             concurrency: of_concurrency
                 .map_or_else(|| Arc::new(Concurrency::new(max_in_flight)), |old| Arc::clone(&old.concurrency)),
+            batch_sizes: of_section.map_or_else(Arc::default, |old| Arc::clone(&old.batch_sizes)),
             dry_run: settings.pipeline.dry_run.then(DryRun::logged),
         };
         let guard = if keeps_versions { settings.guard.mode } else { GuardMode::Off };

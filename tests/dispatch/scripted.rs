@@ -81,6 +81,11 @@ impl Scripted {
         self.asked.lock().expect("sound").clone()
     }
 
+    /// The payloads of each call.
+    pub fn sizes(&self) -> Vec<usize> {
+        self.asked().iter().map(|asked| asked.ids.len()).collect()
+    }
+
     /// How many calls have ended.
     pub fn ended(&self) -> usize {
         self.asked().iter().filter(|asked| asked.ended.is_some()).count()
@@ -156,6 +161,11 @@ pub fn throttled(code: &'static str, after: Option<Duration>) -> Reply {
 
 pub fn failed(code: &'static str, after: Option<Duration>, pressure: bool) -> Reply {
     Err(CallError::Retry { code: Code::new(code), after, pressure, cause: FailureCause::Record })
+}
+
+/// No usable answer, for this cause.
+pub fn failed_for(cause: FailureCause) -> Reply {
+    Err(CallError::Retry { code: Code::new("NO_ANSWER"), after: None, pressure: false, cause })
 }
 
 pub fn stopped(cause: Cause) -> Reply {

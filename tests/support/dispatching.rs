@@ -29,6 +29,7 @@ pub fn dispatcher_of(adapter: &Arc<dyn Adapter>) -> ApiDispatcher {
         rate_limiter: Arc::new(RateLimiter::new(RateLimit { requests: 1_000_000, per_ms: 1_000 }, 1)),
         breaker: Arc::new(Breaker::default()),
         concurrency: Arc::new(Concurrency::new(4)),
+        batch_sizes: Arc::default(),
         dry_run: None,
     }
 }

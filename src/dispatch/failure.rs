@@ -1,0 +1,90 @@
+//! Decides what the failure of a whole call means. Pure.
+//!
+//! A call without a usable answer has one of four causes: the destination is unavailable, one record makes its call fail,
+//! the batch is too large for its time, or it was a hiccup. No single call tells which. So the first failure of a batch
+//! repeats it, the second one isolates, and while nothing succeeds single records are sent as probes.
+//!
+//! The bounds, for a destination with `n` calls in flight at most and batches of `b` payloads:
+//! - an outage costs one invocation at most `n + 4` calls: those in flight, one repeated batch, three probes. Then the circuit
+//!   breaker is open. An invocation of fewer than three payloads repeats each of them as often as settings allow, and
+//!   later invocations hold them back ([`super::suspects`]).
+//! - each offending record of a batch costs at most `2 * log2(b) + 5` calls to isolate, the repeated batch and a probe
+//!   among them, and as many calls alone as settings allow attempts, two at least. A call that settles something renews the budget, so that the number of
+//!   offending records is limited by time alone.
+
+use crate::adapters::FailureCause;
+
+/// What is known of a call that failed as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FailedCall {
+    pub(super) cause: FailureCause,
+    /// Payloads in the call.
+    pub(super) payloads: usize,
+    /// Calls of this batch that failed so, this one included.
+    pub(super) failures: u32,
+    /// The batch is a part of one that failed.
+    pub(super) is_part: bool,
+    /// Nothing has succeeded since this and another call failed.
+    pub(super) in_doubt: bool,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Response {
+    /// Send the same batch again after a while.
+    Repeat,
+    /// Split the batch: the destination answers other calls.
+    Bisect,
+    /// Put the batch back, and send single records as probes until one succeeds or the breaker opens.
+    Probe,
+    /// The record failed alone: count it, and repeat or reject it.
+    CountAlone,
+}
+
+/// Decides what to do after the failure of a whole call. `may_repeat` says whether settings allow another attempt.
+pub(super) fn respond(call: FailedCall, may_repeat: bool) -> Response {
+    match call {
+        FailedCall { cause: FailureCause::Destination, .. } => Response::Repeat,
+        FailedCall { payloads: ..=1, .. } => Response::CountAlone,
+        FailedCall { in_doubt: true, .. } => Response::Probe,
+        FailedCall { cause: FailureCause::Size, .. } | FailedCall { is_part: true, .. } => Response::Bisect,
+        FailedCall { failures: ..=1, .. } if may_repeat => Response::Repeat,
+        FailedCall { .. } => Response::Bisect,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_failure_of_a_call_means_what_the_other_calls_say() {
+        use FailureCause::{Destination, Record, Size};
+        for (cause, payloads, failures, is_part, in_doubt, expected) in [
+            // No record reached the destination.
+            (Destination, 100, 1, false, false, Response::Repeat),
+            (Destination, 100, 3, true, true, Response::Repeat),
+            (Destination, 1, 1, false, true, Response::Repeat),
+            // A hiccup, perhaps.
+            (Record, 100, 1, false, false, Response::Repeat),
+            // Twice, while other calls are answered.
+            (Record, 100, 2, false, false, Response::Bisect),
+            (Record, 50, 1, true, false, Response::Bisect),
+            // A smaller batch may pass at once.
+            (Size, 100, 1, false, false, Response::Bisect),
+            // Nothing succeeds.
+            (Record, 100, 1, false, true, Response::Probe),
+            (Record, 100, 2, false, true, Response::Probe),
+            (Size, 50, 1, true, true, Response::Probe),
+            // Alone.
+            (Record, 1, 1, false, false, Response::CountAlone),
+            (Record, 1, 3, true, true, Response::CountAlone),
+            (Size, 1, 1, true, false, Response::CountAlone),
+        ] {
+            let call = FailedCall { cause, payloads, failures, is_part, in_doubt };
+            assert_eq!(respond(call, true), expected, "{call:?}");
+        }
+        let once = FailedCall { cause: Record, payloads: 2, failures: 1, is_part: false, in_doubt: false };
+        assert_eq!(respond(once, false), Response::Bisect, "settings allow one attempt");
+    }
+}
