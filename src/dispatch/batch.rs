@@ -122,14 +122,12 @@ impl Backlog {
     /// failed alone, as long as there is one or, without `flush`, one may come. `random` chooses one of so many: offending
     /// records often come in a row.
     pub(super) fn take_probe(&mut self, flush: bool, random: impl Fn(usize) -> usize) -> Option<Batch> {
-        while let Some(mut batch) = self.ready.pop_front() {
+        if let Some(mut batch) = self.ready.pop_front() {
             let kind = batch.kind;
+            let job = batch.jobs.remove(random(batch.jobs.len()));
             if batch.jobs.is_empty() {
                 self.ready.extend(batch.bisection.and_then(|bisection| Batch::next_of(kind, bisection)));
-                continue;
-            }
-            let job = batch.jobs.remove(random(batch.jobs.len()));
-            if !batch.jobs.is_empty() || batch.bisection.is_some() {
+            } else {
                 self.ready.push_front(batch);
             }
             return Some(Batch::new(kind, vec![job]));

@@ -151,9 +151,15 @@ impl Breaker {
         state.suspects.suspicion(key, state.answers)
     }
 
-    /// Says whether the record `key` has failed alone at least `enough` times, more than once while others succeeded.
-    pub(super) fn is_offending(&self, key: &str, enough: u32) -> bool {
+    /// Says whether the record `key` is the cause of its failures alone. With `enough` its answers name it, and so many
+    /// failures are enough.
+    pub(super) fn is_offending(&self, key: &str, enough: Option<u32>) -> bool {
         self.lock().suspects.is_offending(key, enough)
+    }
+
+    /// Says whether another record has succeeded since the record `key` failed first.
+    pub(super) fn is_proven(&self, key: &str) -> bool {
+        self.lock().suspects.is_proven(key)
     }
 
     /// Holds the record `key`, which was given up, back for a while.
@@ -172,9 +178,11 @@ impl Breaker {
 }
 
 impl CallPermit<'_> {
-    /// Reports an answer. An answer to a call from before the trouble does not end it.
-    pub fn answered(self) {
+    /// Reports an answer, after so many calls of the same batch that failed. An answer to a call from before the trouble does
+    /// not end it.
+    pub fn answered(self, failed_before: u32) {
         let mut state = self.breaker.lock();
+        state.suspects.count_answer(failed_before);
         if self.is_probe || state.open.is_none() {
             state.answers += 1;
             state.failures = 0;
@@ -191,7 +199,10 @@ impl CallPermit<'_> {
         match evidence {
             // Another record has succeeded since this one failed first: its failure is its own.
             Evidence::Record { key, since } if state.suspects.count(key, since, state.answers) => return false,
-            Evidence::Unsent => state.failures_unsent += 1,
+            Evidence::Unsent => {
+                state.failures_unsent += 1;
+                state.suspects.count_unsent();
+            }
             Evidence::Batch | Evidence::Record { .. } => {}
         }
         state.failures += 1;
@@ -289,7 +300,7 @@ mod tests {
         seconds(5).await;
         assert_eq!(refused(&breaker), Some(GONE), "the second pause is longer");
         seconds(5).await;
-        pass(&breaker).answered();
+        pass(&breaker).answered(0);
         assert_eq!(refused(&breaker), None);
     }
 
@@ -311,7 +322,7 @@ mod tests {
         let probe = pass(&breaker);
         let soon = Instant::now() + Duration::from_secs(1);
         assert_eq!(breaker.wait_until_ready(soon).await, Err(GONE), "as long as there is time");
-        let (heard, ()) = tokio::join!(breaker.wait_until_ready(far), async { probe.answered() });
+        let (heard, ()) = tokio::join!(breaker.wait_until_ready(far), async { probe.answered(0) });
         assert_eq!(heard, Ok(()));
     }
 
@@ -322,7 +333,7 @@ mod tests {
             for _ in 1..FAILURES_TO_OPEN {
                 assert!(!pass(&breaker).failed(&GONE, Evidence::Unsent));
             }
-            pass(&breaker).answered();
+            pass(&breaker).answered(0);
         }
     }
 
@@ -343,7 +354,7 @@ mod tests {
         pass(&breaker).stop(&stop(Cause::Configuration, None));
         seconds(5).await;
         drop(pass(&breaker));
-        pass(&breaker).answered();
+        pass(&breaker).answered(0);
         assert_eq!(refused(&breaker), None);
     }
 
@@ -352,13 +363,13 @@ mod tests {
         let breaker = Breaker::default();
         let (early, late, later) = (pass(&breaker), pass(&breaker), pass(&breaker));
         early.stop(&stop(Cause::Quota, None));
-        late.answered();
+        late.answered(0);
         assert_eq!(refused(&breaker), Some(Code::new("STOPPED")));
         seconds(300).await;
         let probe = pass(&breaker);
         assert!(!later.failed(&GONE, Evidence::Unsent));
         assert!(waits(&breaker), "the probe is still under way");
-        probe.answered();
+        probe.answered(0);
         assert_eq!(refused(&breaker), None);
     }
 

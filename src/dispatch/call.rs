@@ -225,15 +225,23 @@ fn learn(
         // A system that asks for less is available.
         Err(CallError::Throttled { after, .. }) => {
             errand.meter.rate_limited();
-            permit.answered();
+            permit.answered(failed_before(batch));
             concurrency.cut(started);
             let pause = after.unwrap_or(PAUSE_OF_THE_THROTTLED.min(retry.longest()));
             rate_limiter.pause(pause.min(LONGEST_ASKED));
         }
         Ok(_) | Err(CallError::Refused { .. } | CallError::Retry { .. }) => {
-            permit.answered();
+            permit.answered(failed_before(batch));
             concurrency.grow();
         }
+    }
+}
+
+/// Returns how many calls of this very batch failed: none of its records was the cause.
+fn failed_before(batch: &Batch) -> u32 {
+    match batch.jobs.as_slice() {
+        [job] => job.failures_alone.max(batch.failures),
+        _ => batch.failures,
     }
 }
 

@@ -9,7 +9,9 @@
 //!   breaker is open. An invocation of fewer than three payloads repeats each of them as often as settings allow, and
 //!   later invocations hold them back ([`super::suspects`]).
 //! - each offending record of a batch costs at most `2 * log2(b) + 5` calls to isolate, the repeated batch and a probe
-//!   among them, and as many calls alone as settings allow attempts, two at least. A call that settles something renews the budget, so that the number of
+//!   among them. Then it is sent alone until that it fails is no coincidence: three calls where 250 others succeeded, ten
+//!   where two did, more where others fail too ([`super::suspects`]). Where the answer names the record, as many calls
+//!   alone as settings allow attempts are enough, two at least. A call that settles something renews the budget, so that the number of
 //!   offending records is limited by time alone.
 
 use crate::adapters::FailureCause;

@@ -1,7 +1,8 @@
 //! Records that failed their calls alone, remembered across the invocations of a process.
 //!
 //! A record that fails alone proves nothing while nothing else succeeds: the destination may be unavailable. Once another
-//! record has succeeded since, its failures count against it.
+//! record has succeeded since, its failures count against it. How many are enough depends on how often other calls fail: in
+//! a brownout a healthy record may fail several times in a row.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,6 +16,12 @@ const MOST_SUSPECTS: usize = 1_000;
 /// The fewest failures alone, while others succeed, for which a record is rejected.
 const FEWEST_FAILURES: u32 = 2;
 
+/// How improbable it has to be that a healthy record fails so often.
+const COINCIDENCE: f64 = 1e-6;
+
+/// Calls that the background remembers. Then the older half counts for less.
+const MEMORY: f64 = 256.0;
+
 /// The first pause of a record that was given up; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -25,17 +32,45 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     by_key: HashMap<Box<str>, Suspect>,
+    background: Background,
+}
+
+/// How often calls fail of which no record is the cause.
+#[derive(Debug, Default)]
+struct Background {
+    answers: f64,
+    failures: f64,
+}
+
+impl Background {
+    fn count(&mut self, answers: f64, failures: f64) {
+        self.answers += answers;
+        self.failures += failures;
+        if self.answers + self.failures > MEMORY {
+            self.answers /= 2.0;
+            self.failures /= 2.0;
+        }
+    }
+
+    /// Returns the probability that a call without an offending record fails `times` times in a row. The rate is estimated
+    /// by the rule of succession: with few calls known, it is high.
+    fn coincidence(&self, times: u32) -> f64 {
+        let rate = (self.failures + 1.0) / (self.answers + self.failures + 2.0);
+        rate.powf(f64::from(times))
+    }
 }
 
 #[derive(Debug)]
 struct Suspect {
-    /// Answers of the destination before its first failure.
+    /// Answers of the destination before its first failure in the last invocation.
     since: u64,
     /// Answers of the destination before its last failure.
     last: u64,
     failures: u32,
     /// Those of them before which another record had succeeded.
     proven: u32,
+    /// Failures alone since the first of those.
+    since_proof: u32,
     /// How often it was given up.
     given_up: u32,
     hold: Option<(Pause, Code)>,
@@ -53,32 +88,53 @@ pub(super) enum Suspicion {
 }
 
 impl Suspects {
-    /// Counts a failure alone of the record `key`, before whose first failed call `since` answers had come. `answers` have
-    /// come by now. Says whether another record has succeeded in between, so that the failure says nothing about the
-    /// destination.
+    /// Counts a failure alone of the record `key`, before whose first failed call in this invocation `since` answers had
+    /// come. `answers` have come by now. Says whether another record has succeeded in between, in this invocation or since
+    /// its last failure, so that this one says nothing about the destination.
     pub(super) fn count(&mut self, key: &str, since: u64, answers: u64) -> bool {
         if !self.by_key.contains_key(key) && self.by_key.len() >= MOST_SUSPECTS {
             self.by_key.clear();
         }
-        let new = || Suspect { since, last: answers, failures: 0, proven: 0, given_up: 0, hold: None };
+        let new = || Suspect { since, last: answers, failures: 0, proven: 0, since_proof: 0, given_up: 0, hold: None };
         let suspect = self.by_key.entry(key.into()).or_insert_with(new);
-        suspect.last = answers;
-        let is_proven = answers > suspect.since;
+        let is_proven = answers > since || answers > suspect.last;
+        (suspect.since, suspect.last) = (since, answers);
         suspect.failures += 1;
         suspect.proven += u32::from(is_proven);
+        suspect.since_proof += u32::from(suspect.proven > 0);
         is_proven
     }
 
-    /// Says whether the record `key` has failed alone at least `enough` times, more than once while others succeeded.
-    pub(super) fn is_offending(&self, key: &str, enough: u32) -> bool {
-        let of = |suspect: &Suspect| suspect.proven >= FEWEST_FAILURES && suspect.failures >= enough;
-        self.by_key.get(key).is_some_and(of)
+    /// Says whether the record `key` is the cause of its failures. With `enough` its answers name it, so many failures are
+    /// enough, more than one of them while others succeeded. Without, they have to be no coincidence.
+    pub(super) fn is_offending(&self, key: &str, enough: Option<u32>) -> bool {
+        let Some(suspect) = self.by_key.get(key) else { return false };
+        suspect.proven >= FEWEST_FAILURES
+            && match enough {
+                Some(enough) => suspect.failures >= enough,
+                None => self.background.coincidence(suspect.since_proof) < COINCIDENCE,
+            }
+    }
+
+    /// Says whether another record has succeeded since the record `key` failed first.
+    pub(super) fn is_proven(&self, key: &str) -> bool {
+        self.by_key.get(key).is_some_and(|suspect| suspect.proven > 0)
+    }
+
+    /// Counts a call that was answered, after so many of the same batch that failed.
+    pub(super) fn count_answer(&mut self, failed_before: u32) {
+        self.background.count(1.0, f64::from(failed_before));
+    }
+
+    /// Counts a call that failed without a record in it.
+    pub(super) fn count_unsent(&mut self) {
+        self.background.count(0.0, 1.0);
     }
 
     /// Returns how many records failed alone since the last of `answers` answers, without another one's success since
     /// they failed first.
     pub(super) fn unproven(&self, answers: u64) -> usize {
-        self.by_key.values().filter(|suspect| suspect.last == answers && suspect.since >= answers).count()
+        self.by_key.values().filter(|suspect| suspect.last == answers && suspect.since == answers).count()
     }
 
     /// Holds the record back for a while, unless another one succeeds.
@@ -115,18 +171,33 @@ mod tests {
     fn a_record_offends_that_failed_alone_more_than_once_while_others_succeeded() {
         let mut suspects = Suspects::default();
         assert!(!suspects.count("a", 3, 3) && !suspects.count("a", 3, 3), "nothing succeeds");
-        assert!(!suspects.is_offending("a", 1));
+        assert!(!suspects.is_offending("a", Some(1)));
         assert_eq!(suspects.unproven(3), 1);
-        assert!(suspects.count("a", 3, 4), "another record succeeded");
-        assert!(!suspects.is_offending("a", 1), "once is not enough");
-        assert!(suspects.count("a", 4, 4));
-        assert!(suspects.is_offending("a", 4));
-        assert!(!suspects.is_offending("a", 5), "settings allow another attempt");
-        assert!(suspects.count("b", 3, 4), "another record of its batch succeeded");
-        assert_eq!(suspects.unproven(4), 0);
+        assert!(suspects.count("a", 4, 4), "another record succeeded since its last failure");
+        assert!(!suspects.is_offending("a", Some(1)), "once is not enough");
+        assert!(!suspects.count("a", 4, 4), "none in this invocation, and none since");
+        assert!(suspects.count("a", 5, 6), "one in this invocation");
+        assert!(suspects.is_offending("a", Some(5)));
+        assert!(!suspects.is_offending("a", Some(6)), "settings allow another attempt");
+        assert!(suspects.count("b", 5, 6), "another record of its batch succeeded");
+        assert_eq!(suspects.unproven(6), 0);
         suspects.forget("a");
-        assert!(!suspects.count("a", 4, 4));
-        assert_eq!((suspects.unproven(4), suspects.unproven(5)), (1, 0));
+        assert!(!suspects.count("a", 6, 6));
+        assert_eq!((suspects.unproven(6), suspects.unproven(7)), (1, 0));
+    }
+
+    #[test]
+    fn the_more_calls_fail_of_themselves_the_more_failures_it_takes() {
+        for (answers, failed_before, expected) in [(2, 0, 10), (20, 0, 5), (250, 0, 3), (100, 1, 20), (20, 9, 126)] {
+            let mut suspects = Suspects::default();
+            (0..answers).for_each(|_| suspects.count_answer(failed_before));
+            let mut failures = 0;
+            while !suspects.is_offending("a", None) {
+                suspects.count("a", 0, 1);
+                failures += 1;
+            }
+            assert_eq!(failures, expected, "{answers} answers, {failed_before} failures before each");
+        }
     }
 
     #[tokio::test(start_paused = true)]

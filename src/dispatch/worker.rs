@@ -20,7 +20,7 @@ use super::failure::{FailedCall, Response, respond};
 use super::retry::RetryBudget;
 use super::suspects::Suspicion;
 use super::{ApiDispatcher, Errand, Job, Kind};
-use crate::adapters::{CallError, Code, FailureCause, Limits, Rejection};
+use crate::adapters::{CallError, Code, FailureCause, Limits, Rejection, Retry, RetryMode};
 
 pub(super) struct Worker<'a> {
     dispatcher: &'a ApiDispatcher,
@@ -169,9 +169,10 @@ impl<'a> Worker<'a> {
                     self.delay_probe(failure.after);
                 }
                 let Batch { kind, jobs, bisection, .. } = batch;
+                let Failure { code, after, .. } = failure;
                 for job in jobs {
-                    let rejection = alone_rejection(&failure.code);
-                    self.failed_alone(job, &failure.code, failure.after, rejection);
+                    let retry = Retry { code: code.clone(), after, how: RetryMode::Same };
+                    self.failed_alone(job, retry, alone_rejection(&code), false);
                 }
                 self.go_on(kind, bisection, true);
             }

@@ -214,8 +214,10 @@ impl Memory {
     }
 }
 
+/// An outage in which no call reaches the system. One that begins between two calls of an invocation, and answers each with
+/// an error of its own, is no different from a record that makes its calls fail: `tests/dispatch/isolation.rs` has those.
 fn gone() -> CallError {
-    CallError::Retry { code: Code::new("HTTP_503"), after: None, pressure: true, cause: FailureCause::Record }
+    CallError::Retry { code: Code::new("AWAY"), after: None, pressure: true, cause: FailureCause::Destination }
 }
 
 /// A call, until it is answered or given up: the function may die in the middle of it.

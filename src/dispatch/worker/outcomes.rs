@@ -79,9 +79,10 @@ impl Worker<'_> {
         let Call { is_alone, is_part, answers } = requeued.call;
         let Retry { code, after, how } = retry;
         requeued.after = requeued.after.max(after);
+        let same = |code| Retry { code, after, how: RetryMode::Same };
         match how {
             RetryMode::Same => requeued.same.push((job, code)),
-            RetryMode::Isolate(rejection) if is_alone => self.failed_alone(job, &code, after, rejection),
+            RetryMode::Isolate(rejection) if is_alone => self.failed_alone(job, same(code), rejection, true),
             RetryMode::Isolate(_) => {
                 job.suspected_at.get_or_insert(answers);
                 requeued.split.push((job, code));

@@ -6,13 +6,16 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::Worker;
-use crate::adapters::{Code, Rejection, SHORTEST_CALL};
+use crate::adapters::{Code, Rejection, Retry, SHORTEST_CALL};
 use crate::dispatch::batch::Batch;
 use crate::dispatch::bisection::Bisection;
 use crate::dispatch::{Job, Kind};
 
 /// The fewest calls alone that a record has, whatever settings allow: once may be bad luck.
 const FEWEST_CALLS_ALONE: u32 = 2;
+
+/// The most calls alone that a record has in one invocation.
+const MOST_CALLS_ALONE: u32 = 16;
 
 /// What comes back from a wait.
 pub(super) enum Waited {
@@ -102,21 +105,23 @@ impl Worker<'_> {
         }
     }
 
-    /// Takes a failure of a record that was alone in its call. It is rejected once it has failed often enough while other
-    /// records succeeded. Otherwise it is sent again, as often as settings allow, and then fails.
-    pub(super) fn failed_alone(&mut self, mut job: Job, code: &Code, after: Option<Duration>, rejection: Rejection) {
-        let breaker = &self.dispatcher.breaker;
-        let enough = self.dispatcher.retry.max_attempts().max(FEWEST_CALLS_ALONE);
-        if breaker.is_offending(job.payload.id.key(), enough) {
+    /// Takes a failure of a record that was alone in its call, with the rejection that it has once it is known to be the
+    /// cause; `is_named` says that the answer names the record. While others succeed, it is sent again until that is known.
+    /// Else it is sent again as often as settings allow, and then fails.
+    pub(super) fn failed_alone(&mut self, mut job: Job, retry: Retry, rejection: Rejection, is_named: bool) {
+        let (breaker, key) = (&self.dispatcher.breaker, job.payload.id.key());
+        let allowed = self.dispatcher.retry.max_attempts().max(FEWEST_CALLS_ALONE);
+        if breaker.is_offending(key, is_named.then_some(allowed)) {
             return self.reject(job, rejection);
         }
         job.failures_alone += 1;
-        let at = if job.failures_alone < enough { self.wait_alone(job.failures_alone, after) } else { None };
+        let most = if breaker.is_proven(key) { MOST_CALLS_ALONE } else { allowed };
+        let at = if job.failures_alone < most { self.wait_alone(job.failures_alone, retry.after) } else { None };
         match at {
             Some(at) => self.wait(at, Waited::Alone(job)),
             None => {
-                breaker.hold(job.payload.id.key(), code.clone());
-                self.fail(&job, code);
+                breaker.hold(key, retry.code.clone());
+                self.fail(&job, &retry.code);
             }
         }
     }
