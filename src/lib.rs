@@ -32,6 +32,7 @@
 //!
 //! and beside it:
 //!
+//! - `clock`: time limits that outlive an invocation
 //! - [`contact`]: the contact and its changes; knows nobody
 //! - `json`: what serde leaves open
 //! - [`settings`]: settings from outside; the only reader of the environment
@@ -44,6 +45,7 @@
 
 pub mod adapters;
 pub mod aws;
+mod clock;
 pub mod consume;
 pub mod contact;
 pub mod dispatch;

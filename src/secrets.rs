@@ -19,12 +19,13 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 pub use self::manager::SecretsManager;
+use crate::clock;
 
 /// A refused secret is read again at most this often: a wrong one must not become a stream of calls.
 const REREAD_EVERY: Duration = Duration::from_secs(30);
 
 /// A secret is read again after this long, so that a rotated one is found before the old one is refused. Up to a tenth
-/// is taken off at random: functions that started together do not ask together.
+/// is taken off at random: functions that started together do not ask together. Counts wall-clock time ([`clock`]).
 const TIME_TO_LIVE: Duration = Duration::from_mins(10);
 
 /// A source that has not answered by then does not answer. The SDK itself waits for an answer without end.
@@ -158,7 +159,7 @@ struct Reading {
 
 impl Reading {
     fn of_now(value: SecretString) -> Self {
-        Self { value, at: Instant::now() }
+        Self { value, at: clock::now() }
     }
 }
 
@@ -187,11 +188,11 @@ impl Secret {
         let Some(value) = state.value.clone() else {
             return Ok(state.keep(self.source.read(LONGEST_READ).await?));
         };
-        if state.fresh_until.is_some_and(|until| Instant::now() < until) {
+        if state.fresh_until.is_some_and(|until| clock::now() < until) {
             return Ok(value);
         }
         // Before the attempt, so that one that nobody waits for to its end is an attempt too.
-        state.fresh_until = Some(Instant::now() + REREAD_EVERY);
+        state.fresh_until = Some(clock::now() + REREAD_EVERY);
         match self.source.read(LONGEST_REREAD).await {
             Ok(new) => Ok(state.keep(new)),
             Err(error) => {
@@ -213,10 +214,10 @@ impl Secret {
         if let Some(value) = state.value.as_ref().filter(|value| is_other(value)) {
             return Ok(Some(Arc::clone(value)));
         }
-        if state.reread_at.is_some_and(|at| at.elapsed() < REREAD_EVERY) {
+        if state.reread_at.is_some_and(|at| clock::elapsed(at) < REREAD_EVERY) {
             return Ok(None);
         }
-        state.reread_at = Some(Instant::now());
+        state.reread_at = Some(clock::now());
         let value = state.keep(self.source.read(LONGEST_READ).await?);
         Ok(Some(value).filter(is_other))
     }
@@ -288,6 +289,23 @@ mod tests {
         assert_eq!(new.expose_secret(), "new");
         let again = secret.renew(&old).await.expect("readable").expect("the other value is at hand");
         assert_eq!(again.expose_secret(), "new");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_in_which_the_environment_is_frozen_counts() {
+        let (file, secret) = File::new("old");
+        let old = secret.get().await.expect("readable");
+        file.write("new");
+        clock::freeze(Duration::from_mins(8));
+        assert_eq!(get(&secret).await, "old");
+        clock::freeze(Duration::from_mins(2));
+        assert_eq!(get(&secret).await, "new", "ten minutes at most");
+        let new = secret.renew(&old).await.expect("readable").expect("another value");
+        assert!(secret.renew(&new).await.expect("readable").is_none());
+        file.write("newer");
+        assert!(secret.renew(&new).await.expect("readable").is_none(), "read a moment ago");
+        clock::freeze(REREAD_EVERY);
+        assert!(secret.renew(&new).await.expect("readable").is_some());
     }
 
     #[tokio::test]

@@ -17,9 +17,14 @@ use crate::telemetry::traces;
 /// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an answer to us.
 const LONGEST_BODY: usize = 8 * 1024 * 1024;
 
-/// The one HTTP client of the process: no redirects (they would carry credentials elsewhere), and idle connections
-/// dropped before Lambda's freeze has silently killed them. The root certificates are compiled in: to read those of the
-/// system is two fifths of the time to the first poll.
+/// Makes the one HTTP client of the process. It follows no redirects, which would carry credentials
+/// elsewhere. The root certificates are compiled in: to read those of the system is two fifths of the
+/// time to the first poll.
+///
+/// Idle connections are dropped after 50 s of the timers' clock, which stands still while Lambda keeps
+/// the environment frozen. After a freeze a kept connection may be dead. Where that is known before the
+/// request is written, the request goes out by a new connection. Otherwise the call fails with
+/// `CONNECTION_FAILED`, and `dispatch` repeats it by a new one, which is harmless.
 ///
 /// # Errors
 /// Where the TLS library does not take the root certificates.

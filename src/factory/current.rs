@@ -11,6 +11,7 @@ use tracing::{Instrument, Span};
 
 use super::wiring::Wired;
 use super::{Plant, layers};
+use crate::clock;
 use crate::pipeline::Pipeline;
 use crate::settings::{DocumentSource, Environment, Settings};
 
@@ -77,7 +78,7 @@ impl Watch {
         text: String,
     ) -> Self {
         let state = State {
-            read_at: Instant::now(),
+            read_at: clock::now(),
             text,
             settings,
             wired,
@@ -97,10 +98,10 @@ impl Watch {
         let mut state = self.state();
         state.invocations += 1;
         let every = Duration::from_secs(state.settings.refresh_secs);
-        let is_due = state.begun_in.is_none() && (state.was_interrupted || state.read_at.elapsed() >= every);
+        let is_due = state.begun_in.is_none() && (state.was_interrupted || clock::elapsed(state.read_at) >= every);
         if is_due {
             state.begun_in = Some(state.invocations);
-            state.read_at = Instant::now();
+            state.read_at = clock::now();
         }
         is_due
     }
@@ -202,5 +203,56 @@ impl Current {
         state.settings = settings;
         *self.next() = Next { pipeline: Arc::new(pipeline), changed: Some(Arc::clone(&state.wired)) };
         tracing::info!("settings changed: in force from the next invocation on");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Factory;
+    use super::*;
+
+    /// A pipeline whose document is `file`, to be read again every `refresh_secs`.
+    fn watched(file: &tempfile::NamedTempFile, refresh_secs: &str) -> Arc<Current> {
+        let document = format!("file:{}", file.path().display());
+        let variables = [
+            ("CONTACT_SYNC_PRESET", "test"),
+            ("CONTACT_SYNC_CONFIG", &*document),
+            ("CONTACT_SYNC__REFRESH_SECS", refresh_secs),
+        ];
+        let variables = variables.map(|(name, value)| (name.into(), value.into()));
+        let environment = Environment::from_variables(variables).expect("good variables");
+        let factory = Factory::default();
+        let settings = layers(&environment, "").and_then(|all| all.settings(&factory.destinations()));
+        let settings = settings.expect("good settings");
+        let aws = aws_config::SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest()).build();
+        let plant = Plant::new(factory, environment.preset, &settings, &aws).expect("a client");
+        let wired = plant.wire(&settings, &[]);
+        let pipeline = plant.pipeline(&settings, &wired);
+        let ssm = aws_sdk_ssm::Client::new(&aws);
+        let watch = Watch::new(&environment, ssm, plant, wired, settings, String::new());
+        Arc::new(Current::watched(pipeline, watch))
+    }
+
+    fn writes_nothing(current: &Current) -> bool {
+        current.pipeline().connections.iter().all(|connection| connection.dispatcher.dry_run.is_some())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kill_switch_is_seen_as_soon_as_refresh_secs_have_passed_on_the_wall() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let current = watched(&file, "60");
+        std::fs::write(file.path(), "[pipeline]\ndry_run = true").expect("written");
+        clock::freeze(Duration::from_secs(59));
+        current.refresh(Span::none);
+        assert!(!writes_nothing(&current), "a second too early");
+        clock::freeze(Duration::from_secs(1));
+        current.refresh(Span::none);
+        assert!(writes_nothing(&current));
+        std::fs::write(file.path(), "").expect("written");
+        current.refresh(Span::none);
+        assert!(writes_nothing(&current), "read a moment ago");
+        clock::freeze(Duration::from_hours(1));
+        current.refresh(Span::none);
+        assert!(!writes_nothing(&current));
     }
 }

@@ -14,6 +14,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::{REREAD_EVERY, Reading, SecretError, SecretSource, TIME_TO_LIVE};
+use crate::clock;
 
 /// A batch that has not come by then is not waited for: the secrets are read one by one.
 const LONGEST_BATCH: Duration = Duration::from_secs(2);
@@ -92,7 +93,7 @@ impl SecretsManager {
                 HashMap::new()
             }
         };
-        Ok(Mutex::new(First { at: Instant::now(), found }))
+        Ok(Mutex::new(First { at: clock::now(), found }))
     }
 
     async fn read_one(&self, id: &str) -> Read<SecretString> {
@@ -107,12 +108,12 @@ impl SecretsManager {
 
 impl First {
     fn empty() -> Mutex<Self> {
-        Mutex::new(Self { at: Instant::now(), found: HashMap::new() })
+        Mutex::new(Self { at: clock::now(), found: HashMap::new() })
     }
 
     /// What it brought for a secret, once, and while it is believed: a refusal may have been repaired meanwhile.
     fn take(&mut self, id: &str) -> Option<Read<Reading>> {
-        let (at, age) = (self.at, self.at.elapsed());
+        let (at, age) = (self.at, clock::elapsed(self.at));
         let read = self.found.remove(id)?;
         let is_believed = age < if read.is_ok() { TIME_TO_LIVE } else { REREAD_EVERY };
         is_believed.then(|| read.map(|value| Reading { value, at }))

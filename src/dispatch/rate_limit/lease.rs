@@ -94,7 +94,11 @@ pub(super) enum Step {
 
 impl Leases {
     /// Takes slots for a call of `calls` requests that is to begin at `latest`.
+    /// Slots that were leased before the wall clock was put back lie too far ahead: they are dropped.
     pub(super) fn take(&mut self, calls: u32, schedule: Schedule, now: Micros, latest: Micros) -> Step {
+        if self.leased_at.is_some_and(|leased_at| now + schedule.grace < leased_at) {
+            *self = Self::default();
+        }
         let overdue = now.saturating_sub(schedule.grace).saturating_sub(self.next);
         let dead = overdue.div_ceil(self.period.max(1)).min(self.left.into());
         self.skip(u32::try_from(dead).unwrap_or(self.left));

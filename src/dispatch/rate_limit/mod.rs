@@ -28,6 +28,7 @@ pub use self::table::{LeaseError, LeaseTable};
 use self::window::{Room, Window};
 use super::pause::Pause;
 use super::settings::RateLimit;
+use crate::clock;
 use crate::telemetry::{Meter, Quota};
 
 /// Limits the calls to one destination.
@@ -166,7 +167,7 @@ impl RateLimiter {
     /// Takes note of requests that were made beyond what calls had asked for: they take places, too.
     pub fn note_extra(&self, requests: u32) {
         let mut state = self.lock();
-        let (budget, now) = (state.account(), Instant::now());
+        let (budget, now) = (state.account(), clock::now());
         state.window.keep(requests, budget, now);
     }
 
@@ -183,8 +184,13 @@ impl RateLimiter {
             let room = self.lock().room(calls, is_alone);
             match room {
                 Room::Now => return (Instant::now() <= until).then_some(()),
-                Room::At(at) if at > until => return None,
-                Room::At(at) => sleep_until(at).await,
+                Room::At(at) => {
+                    let at = Instant::now() + at.saturating_duration_since(clock::now());
+                    if at > until {
+                        return None;
+                    }
+                    sleep_until(at).await;
+                }
                 Room::AfterAnAnswer => timeout_at(until, answered).await.ok()?,
             }
         }
@@ -210,7 +216,7 @@ impl State {
     }
 
     fn room(&mut self, calls: u32, is_alone: bool) -> Room {
-        let now = Instant::now();
+        let now = clock::now();
         let space = if is_alone { self.space() } else { Duration::ZERO };
         let spaced = self.last_start.map_or(now, |start| start + space);
         let at = spaced.max(now + self.pause_left());
@@ -233,7 +239,7 @@ impl State {
         let is_free = self.room(calls, is_alone) == Room::Now;
         if is_free {
             self.window.enter(calls);
-            self.last_start = Some(Instant::now());
+            self.last_start = Some(clock::now());
             self.alone.under_way += if is_alone { calls } else { 0 };
         }
         is_free
@@ -244,7 +250,7 @@ impl State {
             return;
         }
         let budget = if is_alone { self.own() } else { self.account() };
-        let now = Instant::now();
+        let now = clock::now();
         self.take_back(calls, is_alone);
         self.window.keep(calls, budget, now);
         if is_alone {

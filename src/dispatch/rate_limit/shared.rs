@@ -8,6 +8,7 @@ use super::Need;
 use super::budget::Budget;
 use super::lease::{Ask, Leased, Leases, Micros, Schedule, Step, micros};
 use super::table::{LeaseError, LeaseTable};
+use crate::clock;
 use crate::telemetry::Meter;
 
 /// The table has so long to answer: several times what it needs, connecting included, and little of an invocation.
@@ -110,7 +111,7 @@ impl Shared {
         let schedule = Schedule::of(budget);
         let mut held = self.held.lock().await;
         loop {
-            if held.away_until.is_some_and(|away| away > Instant::now()) {
+            if held.away_until.is_some_and(|away| away > clock::now()) {
                 return Slot::No(Turn::Alone);
             }
             let now = self.table.now();
@@ -157,7 +158,7 @@ impl Held {
             let error: &dyn std::error::Error = error;
             tracing::warn!(error, "rate limit not shared: this environment keeps to its share until the table answers");
         }
-        self.away_until = Some(Instant::now() + PAUSE);
+        self.away_until = Some(clock::now() + PAUSE);
     }
 
     fn is_back(&mut self) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::lease::{Ask, Leased, Micros, Schedule, micros};
+use super::lease::{Ask, Leased, Leases, Micros, Schedule, Step, micros};
 use super::*;
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -335,6 +335,32 @@ async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
     limiter.set_budget(RateLimit { requests: 12, per_ms: 5000 }, 1);
     take(&limiter).await;
     assert_eq!(start.elapsed(), MILLI * 6000, "the calls of the last window were made");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_and_a_pause_pass_while_the_environment_is_frozen() {
+    let limiter = RateLimiter::new(RateLimit { requests: 1, per_ms: 86_400_000 }, 1);
+    let (start, meter) = (Instant::now(), Meter::default());
+    drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
+    clock::freeze(FAR - MILLI);
+    assert!(limiter.acquire(need(1), start, &meter).await.is_none());
+    clock::freeze(MILLI);
+    drop(limiter.acquire(need(1), start, &meter).await.expect("a day has passed"));
+    limiter.pause(FAR * 2);
+    clock::freeze(FAR * 2);
+    drop(limiter.acquire(need(1), start, &meter).await.expect("two days have passed"));
+    assert_eq!(start.elapsed(), Duration::ZERO, "nobody waited");
+}
+
+#[test]
+fn slots_that_were_leased_before_the_clock_was_put_back_hold_up_no_call() {
+    let schedule = Schedule::of(HUBSPOT.into());
+    let (now, second) = (1_700_000_000_000_000, 1_000_000);
+    let mut leases = Leases::default();
+    leases.put(now, 5, schedule.period, now);
+    assert_eq!(leases.take(1, schedule, now, now + second), Step::At(now));
+    let put_back = now - 3_600 * second;
+    assert_eq!(leases.take(1, schedule, put_back, put_back + second), Step::Lease(1));
 }
 
 proptest! {

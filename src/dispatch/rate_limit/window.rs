@@ -3,6 +3,8 @@
 //! A system counts a call when it arrives: at some time between the call's start and its answer. So a call keeps its
 //! place from its start until a window's length after its answer. Of any N + 1 calls the last is then started a whole
 //! window after the first arrived, whatever the network does; and all but the answers' own time is used.
+//!
+//! Its instants are those of [`crate::clock::now`]: a window also passes while the environment is frozen.
 
 use std::collections::VecDeque;
 
