@@ -10,6 +10,8 @@ mod configuration;
 mod deletes;
 #[path = "salesforce/dispatched.rs"]
 mod dispatched;
+#[path = "salesforce/moved.rs"]
+mod moved;
 #[path = "salesforce/rows.rs"]
 mod rows;
 #[path = "salesforce/tokens.rs"]

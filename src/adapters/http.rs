@@ -132,9 +132,14 @@ impl Http {
         &self.client
     }
 
+    /// Checks that a credential may travel to `url`.
+    pub fn check(&self, url: &Url) -> Result<(), HttpError> {
+        check_url(url, &self.allowed_hosts).map_err(HttpError::Forbidden)
+    }
+
     /// Sends `request` and reads the answer to its end, within the request's own time and the call's.
     pub async fn send(&self, request: Request, call: Call<'_>) -> Result<HttpAnswer, HttpError> {
-        check_url(request.url(), &self.allowed_hosts).map_err(HttpError::Forbidden)?;
+        self.check(request.url())?;
         let started = Instant::now();
         if started + SHORTEST_CALL > call.give_up_at {
             return Err(HttpError::OutOfTime);

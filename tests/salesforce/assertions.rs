@@ -10,7 +10,7 @@ use crate::org::{Org, words};
 use crate::support::mock_salesforce::{CLIENT_ID, Endpoint, Signer};
 
 /// A new key: its private half as the secret holds it, and the public one.
-fn key() -> (String, DecodingKey) {
+pub(crate) fn key() -> (String, DecodingKey) {
     let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
     let der: Pkcs8V1Der<'_> = pair.as_der().expect("PKCS 8");
     let text = base64_simd::STANDARD.encode_to_string(der.as_ref());
@@ -19,7 +19,7 @@ fn key() -> (String, DecodingKey) {
     (pem, DecodingKey::from_rsa_der(pair.public_key().as_ref()))
 }
 
-fn jwt_secret(org: &Org, pem: &str, username: &str, audience: Option<&str>) -> Value {
+pub(crate) fn jwt_secret(org: &Org, pem: &str, username: &str, audience: Option<&str>) -> Value {
     let mut secret = json!({"login_url": org.server.url(), "client_id": CLIENT_ID, "private_key_pem": pem,
         "username": username});
     if let Some(audience) = audience {

@@ -1,5 +1,6 @@
 //! Getting in: client credentials, one token for all, and what the token endpoint refuses.
 
+use contact_sync::adapters::{CallError, FailureCause};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -163,7 +164,47 @@ async fn refusals_of_the_token_endpoint_name_the_remedy() {
         ),
         (oauth("invalid_client", "invalid client credentials"), "stop credential invalid_client", "client_secret"),
         (oauth("invalid_client_id", "client identifier invalid"), "stop credential invalid_client_id", "client_id"),
-        (oauth("invalid_grant", "inactive user"), "stop credential invalid_grant", "check the secret"),
+        (oauth("invalid_client_id", "client identifier invalid"), "stop credential invalid_client_id", "ten minutes"),
+        (
+            oauth("invalid_app_access", "user is not admin approved to access this app"),
+            "stop configuration invalid_app_access",
+            "pre-authorize the user's permission set",
+        ),
+        (
+            oauth("OAUTH_APP_ACCESS_DENIED", "access denied"),
+            "stop configuration OAUTH_APP_ACCESS_DENIED",
+            "pre-authorize",
+        ),
+        (
+            oauth("OAUTH_APP_BLOCKED", "this app is blocked by admin"),
+            "stop configuration OAUTH_APP_BLOCKED",
+            "unblock it",
+        ),
+        (
+            oauth("app_not_found", "External client app is not installed in this org"),
+            "stop configuration app_not_found",
+            "install the app there",
+        ),
+        (
+            oauth("invalid_grant", "External client app is not installed in this org"),
+            "stop configuration invalid_grant",
+            "login_url",
+        ),
+        (oauth("inactive_org", "org is locked"), "stop configuration inactive_org", "have Salesforce reactivate it"),
+        (oauth("invalid_grant", "inactive organization"), "stop configuration invalid_grant", "login_url"),
+        (oauth("invalid_grant", "inactive user"), "stop credential invalid_grant", "activate it"),
+        (oauth("inactive_user", "user is inactive"), "stop credential inactive_user", "activate it"),
+        (oauth("invalid_grant", "ip restricted"), "stop configuration invalid_grant", "Login IP Ranges"),
+        (
+            oauth("invalid_grant", "IP restricted or invalid login hours"),
+            "stop configuration invalid_grant",
+            "Login Hours",
+        ),
+        (oauth("login_ip_restricted", "Restricted IP"), "stop configuration login_ip_restricted", "outgoing addresses"),
+        (oauth("rate_limit_exceeded", "number of logins"), "stop quota rate_limit_exceeded", "a user of its own"),
+        (oauth("invalid_grant", "invalid assertion"), "stop credential invalid_grant", "private_key_pem"),
+        (oauth("invalid_grant", "audience is invalid"), "stop credential invalid_grant", "test.salesforce.com"),
+        (oauth("invalid_grant", "something new"), "stop credential invalid_grant", "check the secret"),
         (oauth("invalid_grant", "login rate exceeded"), "stop quota invalid_grant", "a user of its own"),
         (Answer::empty(302).with_header("location", "/"), "stop configuration NO_TOKEN", "My Domain"),
     ] {
@@ -182,6 +223,10 @@ async fn a_token_endpoint_in_trouble_is_asked_again_later() {
     let granted = json!({"access_token": "t", "instance_url": "https://acme.my.salesforce.com"});
     for (reply, expected) in [
         (oauth("unknown_error", "retry your request").into(), "retry unknown_error"),
+        (oauth("invalid_grant", "token request is already being processed").into(), "retry invalid_grant"),
+        (oauth("temporarily_unavailable", "later").into(), "retry temporarily_unavailable"),
+        (Answer::html(200, "<html>Down for maintenance</html>").into(), "retry UNREADABLE_TOKEN"),
+        (Answer { status: 403, body: b"Bad_OAuth_Token".into(), ..Answer::default() }.into(), "retry HTTP_403"),
         (Answer::html(503, "<html>").into(), "retry HTTP_503"),
         (Answer::empty(429).with_header("retry-after", 7).into(), "throttled HTTP_429 after 7s"),
         (Answer::html(403, "<html>").into(), "retry HTTP_403"),
@@ -200,8 +245,12 @@ async fn a_token_endpoint_in_trouble_is_asked_again_later() {
     ] {
         let org = Org::new().await;
         org.mock.next_of(Endpoint::Token, reply);
-        assert_eq!(words(&org.upsert(&org.leads([1])).await), [expected]);
+        let reply = org.upsert(&org.leads([1])).await;
+        assert_eq!(words(&reply), [expected]);
+        let is_records = matches!(&reply, Err(CallError::Retry { cause, .. }) if *cause != FailureCause::Destination);
+        assert!(!is_records, "no record's content was on its way: {reply:?}");
         assert_eq!(org.mock.count(Endpoint::Upsert), 0);
+        assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"], "asked again: {expected}");
     }
 }
 

@@ -154,6 +154,26 @@ async fn a_changed_budget_holds_from_the_next_invocation_on() {
 }
 
 #[tokio::test]
+async fn a_changed_base_url_takes_effect_without_a_restart() {
+    let (mocks, other) = (Mocks::start().await, Mocks::start().await);
+    let file = NamedTempFile::new().expect("a file");
+    let write = |url: &str| std::fs::write(file.path(), format!("[hubspot]\nbase_url = \"{url}\"")).expect("written");
+    write(&mocks.hubspot_server.url());
+    let mut variables: Vec<(String, String)> = mocks.variables();
+    variables.retain(|(name, _)| !name.ends_with("HUBSPOT__BASE_URL"));
+    variables.push(("CONTACT_SYNC_CONFIG".to_owned(), format!("file:{}", file.path().display())));
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let handler = Factory::default().from_environment(&environment(&variables), &no_aws()).await.expect("a handler");
+
+    let customer = batch(&[change("create", "c-1", "customer", json!({"last_name": "Lovelace"}))]);
+    write(&other.hubspot_server.url());
+    for expected in [(1, 0), (1, 1)] {
+        assert!(failures(&invoke(&handler, &customer, "r").await).is_empty());
+        assert_eq!((mocks.hubspot.contacts().len(), other.hubspot.contacts().len()), expected);
+    }
+}
+
+#[tokio::test]
 async fn what_is_fixed_is_refused_with_a_warning_and_the_rest_takes_effect() {
     let mocks = Mocks::start().await;
     let file = NamedTempFile::new().expect("a file");

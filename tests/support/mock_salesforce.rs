@@ -127,6 +127,7 @@ struct State {
     locked: HashMap<String, u32>,
     poison: BTreeSet<String>,
     is_forgetful: bool,
+    takes_any_token: bool,
     throttle_every: Option<u64>,
     locks_every: Option<u64>,
     upserted_rows: u64,
@@ -162,6 +163,16 @@ impl MockSalesforce {
         client_secret.clone_into(&mut self.state().client_secret);
     }
 
+    /// Sends the calls of the tokens granted from here on elsewhere; to the mock itself where nothing is said.
+    pub fn set_instance_url(&self, url: Option<String>) {
+        self.state().habits.instance_url = url;
+    }
+
+    /// Takes every token, as an instance does whose tokens another host grants.
+    pub fn take_any_token(&self) {
+        self.state().takes_any_token = true;
+    }
+
     /// Ends all sessions.
     pub fn expire_tokens(&self) {
         self.state().tokens.clear();
@@ -172,7 +183,7 @@ impl MockSalesforce {
         self.state().signer = Some(signer);
     }
 
-    /// Answers the next call so, whatever it asks for. Replies are taken in order, one a call.
+    /// Answers the next call so, whatever it asks for but a token. Replies are taken in order, one a call.
     pub fn next(&self, reply: impl Into<Reply>) {
         self.state().script.push_back((None, reply.into()));
     }

@@ -60,7 +60,9 @@ impl Salesforce {
         call: Call<'_>,
     ) -> Result<HttpAnswer, CallError> {
         let request = self.request(token, ask, is_compressed).map_err(HttpError::into_call_error)?;
-        let answer = self.http.send(request, call).await.map_err(HttpError::into_call_error)?;
+        let answer = self.http.send(request, call).await;
+        self.auth.note(token, is_answer(&answer));
+        let answer = answer.map_err(HttpError::into_call_error)?;
         if let Some(quota) = answer.header("sforce-limit-info").and_then(quota) {
             call.meter.note_quota(quota);
         }
@@ -90,6 +92,20 @@ impl Salesforce {
 fn has_ended(answer: &HttpAnswer) -> bool {
     let barred = |problem: &Problem| problem.says("not valid for use with the REST API");
     answer.status == 401 && !problems(answer).iter().any(barred)
+}
+
+/// Whether the org is at this instance: it answered in Salesforce's own words, or was not asked. A host
+/// that an org has left answers with redirects, with pages, with `URL_NOT_RESET`, or not at all.
+fn is_answer(answer: &Result<HttpAnswer, HttpError>) -> bool {
+    match answer {
+        Ok(answer) if answer.status <= 300 => matches!(answer.body.trim_ascii_start().first(), Some(b'[' | b'{')),
+        Ok(answer) => {
+            let problems = problems(answer);
+            let is_elsewhere = |problem: &Problem| problem.code().as_str() == "URL_NOT_RESET";
+            answer.status >= 400 && !problems.is_empty() && !problems.iter().any(is_elsewhere)
+        }
+        Err(error) => matches!(error, HttpError::OutOfTime),
+    }
 }
 
 fn compress(body: Bytes) -> Bytes {

@@ -47,6 +47,7 @@ own_cases! {
     tokens::a_rotated_token_is_found_without_a_restart
     tokens::a_secret_that_cannot_be_read_stops_the_destination
     tokens::a_secret_without_a_token_stops_the_destination_until_it_is_repaired
+    tokens::a_token_ends_with_its_secret_though_it_is_still_valid
     tokens::a_token_that_stays_refused_stops_the_destination_and_rejects_nobody
     writes::a_contact_arrives_over_both_families_of_paths
     writes::a_stage_that_hubspot_keeps_is_told_and_counted_and_is_no_failure

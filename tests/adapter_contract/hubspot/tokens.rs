@@ -3,10 +3,12 @@
 #![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use contact_sync::adapters::http;
 use contact_sync::adapters::hubspot::HubSpot;
 use contact_sync::secrets::{Secret, SecretSource};
+use tokio::time::{advance, pause, resume};
 
 use crate::support::portal::{Portal, deletion, settings, words};
 
@@ -18,6 +20,18 @@ pub async fn a_rotated_token_is_found_without_a_restart() {
     assert_eq!(words(&portal.upsert(&portal.people([2])).await), ["delivered"]);
     assert_eq!((portal.mock.refused_tokens(), portal.mock.contacts().len()), (1, 2));
     portal.assert_polite();
+}
+
+pub async fn a_token_ends_with_its_secret_though_it_is_still_valid() {
+    let portal = Portal::new().await;
+    assert_eq!(words(&portal.upsert(&portal.people([1])).await), ["delivered"]);
+    portal.write_secret(r#"{"access_token": "pat-mock-2"}"#);
+    pause();
+    advance(Duration::from_mins(10)).await;
+    resume();
+    portal.mock.rotate_token("pat-mock-2");
+    assert_eq!(words(&portal.upsert(&portal.people([2])).await), ["delivered"]);
+    assert_eq!(portal.mock.refused_tokens(), 0, "the new one was sent, ten minutes after the secret was read");
 }
 
 pub async fn a_token_that_stays_refused_stops_the_destination_and_rejects_nobody() {

@@ -41,7 +41,8 @@ impl State {
         }
         let (uri_length, headers) = (request.uri_length, request.headers.clone());
         self.seen.push(Seen { endpoint, size: 0, uri_length, headers });
-        let scripted = |(only, _): &(Option<Endpoint>, Reply)| only.is_none_or(|only| only == endpoint);
+        let scripted =
+            |(only, _): &(Option<Endpoint>, Reply)| only.map_or(endpoint != Endpoint::Token, |only| only == endpoint);
         if self.script.front().is_some_and(scripted)
             && let Some((_, reply)) = self.script.pop_front()
         {

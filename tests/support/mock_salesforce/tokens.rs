@@ -46,7 +46,7 @@ impl State {
         let Some(token) = request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) else {
             return Some(refusal(401, "INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE"));
         };
-        if self.tokens.contains(token) {
+        if self.takes_any_token || self.tokens.contains(token) {
             return None;
         }
         self.refused_tokens += 1;

@@ -1,60 +1,124 @@
-//! What the token endpoint refuses, and what to do about it.
+//! Classifies the refusals of the token endpoint, and names the thing to change for each.
+//!
+//! <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_flow_errors.htm>
 
 use super::super::problem::problems;
 use super::{Failed, stop};
 use crate::adapters::http::HttpAnswer;
 use crate::adapters::{CallError, Cause, Code, FailureCause};
 
-/// What the endpoint says of a `login_url` that is not the org's own.
-const ELSEWHERE: &str = "not supported on this domain";
+/// A refusal that is known by its words.
+struct Refusal {
+    /// One of these is in the code or the description, in lower case.
+    says: &'static [&'static str],
+    cause: Cause,
+    /// A corrected secret may help, so that the secret is read again.
+    is_of_secret: bool,
+    remedy: &'static str,
+}
 
-/// What the endpoint's refusals mean. Each remedy is what people found to help.
-const REFUSALS: &[(&str, Cause, &str)] = &[
-    (
-        ELSEWHERE,
-        Cause::Configuration,
+const fn configuration(says: &'static [&'static str], remedy: &'static str) -> Refusal {
+    Refusal { says, cause: Cause::Configuration, is_of_secret: false, remedy }
+}
+
+const fn credential(says: &'static [&'static str], remedy: &'static str) -> Refusal {
+    Refusal { says, cause: Cause::Credential, is_of_secret: true, remedy }
+}
+
+/// A configuration that is at fault because the secret names the wrong org.
+const fn elsewhere(says: &'static [&'static str], remedy: &'static str) -> Refusal {
+    Refusal { says, cause: Cause::Configuration, is_of_secret: true, remedy }
+}
+
+/// All known refusals. The first that fits decides.
+const REFUSALS: &[Refusal] = &[
+    elsewhere(
+        &["not supported on this domain"],
         "login_url in the secret has to be the org's own My Domain, https://NAME.my.salesforce.com",
     ),
-    (
-        "no client credentials user enabled",
-        Cause::Configuration,
+    // The generic hosts do not know the External Client Apps of an org.
+    elsewhere(
+        &["is not installed in this org", "app_not_found"],
+        "the External Client App is not installed in the org: login_url in the secret has to be the My Domain of the org \
+         that has the app, and client_id that app's consumer key; or install the app there",
+    ),
+    elsewhere(
+        &["inactive_org", "inactive organization", "inactive org"],
+        "the org is locked, closed or suspended: have Salesforce reactivate it, or correct login_url in the secret",
+    ),
+    configuration(
+        &["no client credentials user enabled"],
         "choose a run-as user in the External Client App's client credentials flow",
     ),
-    (
-        "user hasn't approved this consumer",
-        Cause::Configuration,
-        "pre-authorize the integration user's permission set in the External Client App",
+    configuration(
+        &[
+            "not admin approved",
+            "invalid_app_access",
+            "oauth_app_access_denied",
+            "oauth_authorization_blocked",
+            "hasn't approved this consumer",
+            "has not approved this consumer",
+        ],
+        "the integration user is not approved for the app: pre-authorize the user's permission set in the External Client \
+         App's policies (Permitted Users: admin approved users are pre-authorized)",
     ),
-    (
-        "unsupported_grant_type",
-        Cause::Configuration,
+    configuration(
+        &["oauth_app_blocked", "blocked by admin"],
+        "the org blocks the app: unblock it under Setup, Connected Apps OAuth Usage (or External Client App Manager)",
+    ),
+    configuration(
+        &["ip restricted", "restricted ip", "login hours", "login_ip", "ip_restricted"],
+        "the org's IP restrictions or login hours keep the integration user out: add the function's outgoing addresses to \
+         the Login IP Ranges and all hours to the Login Hours of the user's profile, or relax IP restrictions in the \
+         External Client App's policies",
+    ),
+    configuration(
+        &["unsupported_grant_type"],
         "enable the client credentials flow (or JWT bearer) in the External Client App",
     ),
-    (
-        "login rate exceeded",
-        Cause::Quota,
-        "the integration user has logged in 3,600 times within an hour: give this service a user of its own",
+    credential(
+        &["inactive_user", "inactive user", "user is inactive"],
+        "the integration user is inactive: activate it in Setup, Users (or name another: the run-as user of the External \
+         Client App, with JWT the username in the secret)",
     ),
-    (
-        "invalid_client",
-        Cause::Credential,
-        "client_id and client_secret in the secret have to be the External Client App's",
+    Refusal {
+        says: &["login rate exceeded", "rate_limit_exceeded"],
+        cause: Cause::Quota,
+        is_of_secret: false,
+        remedy: "the integration user has logged in 3,600 times within an hour: give this service a user of its own",
+    },
+    credential(
+        &["invalid_client"],
+        "client_id and client_secret in the secret have to be the External Client App's (a new app takes ten minutes to be \
+         known)",
+    ),
+    credential(
+        &["invalid assertion", "invalid_assertion"],
+        "private_key_pem in the secret has to belong to the certificate of the External Client App, and client_id to the app",
+    ),
+    credential(
+        &["audience is invalid", "invalid audience"],
+        "audience in the secret has to be https://login.salesforce.com, for a sandbox https://test.salesforce.com",
     ),
 ];
 
-/// What the endpoint says, with a 400, where it failed for itself.
+/// Refusals that pass by themselves, though they come with a 400.
 /// <https://github.com/amazon-connect/amazon-connect-salesforce-lambda/issues/43>
-const RETRY: &str = "retry your request";
+/// <https://help.salesforce.com/s/articleView?id=release-notes.rn_security_refresh_token_error.htm&release=252&type=5>
+const PASSING: &[&str] =
+    &["retry your request", "token request is already being processed", "temporarily_unavailable", "server_error"];
 
-/// What to do about an answer that is no token.
+/// Returns the error of an answer that is no token.
 pub(super) fn refused(answer: &HttpAnswer) -> Failed {
-    if answer.status >= 500 || matches!(answer.status, 408 | 420 | 429) {
-        let code = Code::from_system(&format!("HTTP_{}", answer.status));
-        let after = answer.retry_after();
-        return Failed::Other(match answer.status {
-            429 => CallError::Throttled { code, after },
-            _ => CallError::Retry { code, after, pressure: false, cause: FailureCause::Destination },
-        });
+    let http_code = || Code::from_system(&format!("HTTP_{}", answer.status));
+    let after = answer.retry_after();
+    if answer.status == 429 {
+        return Failed::Other(CallError::Throttled { code: http_code(), after });
+    }
+    let retry =
+        |code| Failed::Other(CallError::Retry { code, after, pressure: false, cause: FailureCause::Destination });
+    if answer.status >= 500 || matches!(answer.status, 408 | 420) {
+        return retry(http_code());
     }
     let problems = problems(answer);
     let Some(problem) = problems.first() else {
@@ -62,17 +126,17 @@ pub(super) fn refused(answer: &HttpAnswer) -> Failed {
             let remedy = "login_url in the secret leads elsewhere: it has to be the org's own My Domain".to_owned();
             return Failed::Secret(stop(Cause::Configuration, "NO_TOKEN", remedy));
         }
-        // Without Salesforce's own words it is a proxy's, which may be gone in a moment; the breaker bounds the calls.
-        let code = Code::from_system(&format!("HTTP_{}", answer.status));
-        return Failed::Other(CallError::failed(code, FailureCause::Destination));
+        // A page, with a 403 say, is a proxy's, and may be gone in a moment. The breaker limits the calls.
+        return retry(http_code());
     };
     let said = format!("{} {}", problem.code(), problem.message.as_deref().unwrap_or_default()).to_lowercase();
-    if said.contains(RETRY) {
-        return Failed::Other(CallError::failed(problem.code(), FailureCause::Destination));
+    let says = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
+    if says(PASSING) {
+        return retry(problem.code());
     }
-    let unknown = ("", Cause::Credential, "Salesforce grants no token: check the secret and the External Client App");
-    let (_, cause, remedy) = *REFUSALS.iter().find(|(part, ..)| said.contains(part)).unwrap_or(&unknown);
-    let error = stop(cause, problem.code(), remedy.to_owned());
-    let of_secret = cause == Cause::Credential || said.contains(ELSEWHERE);
-    if of_secret { Failed::Secret(error) } else { Failed::Other(error) }
+    let unknown =
+        credential(&[], "Salesforce grants no token: check the secret, and the External Client App's policies");
+    let refusal = REFUSALS.iter().find(|refusal| says(refusal.says)).unwrap_or(&unknown);
+    let error = stop(refusal.cause, problem.code(), refusal.remedy.to_owned());
+    if refusal.is_of_secret { Failed::Secret(error) } else { Failed::Other(error) }
 }
