@@ -228,6 +228,21 @@ async fn a_token_for_a_host_that_is_not_allowed_is_not_kept_and_a_correction_is_
 }
 
 #[tokio::test]
+async fn a_token_endpoint_that_is_gone_is_corrected_in_the_secret() {
+    for reply in gone() {
+        let other = Org::new().await;
+        let org = Org::with(|_| {}, |settings| settings.request_timeout_ms = 500).await;
+        org.mock.next_of(Endpoint::Token, reply.clone());
+        assert_ne!(words(&org.upsert(&org.leads([1])).await), ["delivered"], "{reply:?}");
+        org.write_secret(&other.mock.secret());
+        wait(Duration::from_secs(30)).await;
+        org.mock.next_of(Endpoint::Token, reply.clone());
+        assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"], "{reply:?}");
+        assert_eq!((org.mock.leads().len(), other.mock.leads().len()), (0, 1), "{reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn blanks_around_the_values_of_a_secret_do_not_count() {
     let org = Org::new().await;
     let mut secret = org.mock.secret();

@@ -12,56 +12,27 @@
 //!
 //! <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_client_credentials_flow.htm>
 
+mod grant;
 mod refusals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use secrecy::zeroize::{Zeroize, Zeroizing};
+use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use self::refusals::refused;
-use crate::adapters::http::{Http, HttpAnswer, HttpError, bearer};
-use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
+use self::grant::{Failed, Grant, request};
+use crate::adapters::http::Http;
+use crate::adapters::{Call, CallError, Cause, FailureCause};
 use crate::clock;
 use crate::secrets::Secret;
 
-/// How long an assertion is valid; Salesforce allows up to five minutes.
-const ASSERTION_LIFE: Duration = Duration::from_mins(3);
-
 /// The shortest time between two tokens that are asked for because the instance does not answer.
 const REPLACE_EVERY: Duration = Duration::from_secs(30);
-
-/// What the secret holds, as JSON.
-#[derive(Deserialize)]
-struct Content {
-    login_url: String,
-    client_id: String,
-    client_secret: Option<SecretString>,
-    private_key_pem: Option<SecretString>,
-    username: Option<String>,
-    audience: Option<String>,
-}
-
-impl Content {
-    fn read(secret: &SecretString) -> Result<Self, String> {
-        serde_json::from_str(secret.expose_secret()).map_err(|_| "the secret has not the right fields".to_owned())
-    }
-}
-
-/// The token endpoint's answer. It says nothing about how long the token lives.
-#[derive(Deserialize)]
-struct Granted {
-    access_token: SecretString,
-    instance_url: String,
-}
 
 /// A token, and where to take it.
 #[derive(Clone, Debug)]
@@ -97,21 +68,6 @@ struct State {
     failure: Option<(Instant, CallError)>,
     /// When a token was replaced because its instance did not answer.
     replaced: Option<Instant>,
-}
-
-/// A token as it was granted.
-struct Grant {
-    header: HeaderValue,
-    instance: Url,
-    secret: Arc<SecretString>,
-}
-
-/// A grant that came to nothing.
-enum Failed {
-    /// What the secret says is refused: one that has been changed meanwhile may help.
-    Secret(CallError),
-    /// Another secret would not help.
-    Other(CallError),
 }
 
 impl Auth {
@@ -184,126 +140,25 @@ impl Auth {
         }
     }
 
-    /// Asks for a token, and once more with the secret read again where its content is refused.
+    /// Asks for a token, and once more with the secret read again where its content is refused or its
+    /// host does not answer.
     async fn grant(&self, secret: Arc<SecretString>, http: &Http, call: Call<'_>) -> Result<Grant, CallError> {
-        let refusal = match request(&secret, http, call).await {
+        let (refusal, is_silent) = match request(&secret, http, call).await {
             Ok(granted) => return Ok(granted),
             Err(Failed::Other(error)) => return Err(error),
-            Err(Failed::Secret(error)) => error,
+            Err(Failed::Secret(error)) => (error, false),
+            Err(Failed::Host(error)) => (error, true),
         };
         if matches!(&refusal, CallError::Stop(stop) if stop.cause == Cause::Credential) {
             call.meter.auth_failure();
         }
-        match self.secret.renew(&secret).await.map_err(|error| CallError::secret_unreadable(&error))? {
-            None => Err(refusal),
-            Some(renewed) => match request(&renewed, http, call).await {
-                Ok(granted) => Ok(granted),
-                Err(Failed::Secret(error) | Failed::Other(error)) => Err(error),
-            },
+        match self.secret.renew(&secret).await {
+            Ok(Some(renewed)) => request(&renewed, http, call).await.map_err(Failed::into_error),
+            // Where the host is silent, it is the one to be named, whether or not the secret can be read.
+            Err(error) if !is_silent => Err(CallError::secret_unreadable(&error)),
+            Ok(None) | Err(_) => Err(refusal),
         }
     }
-}
-
-async fn request(secret: &Arc<SecretString>, http: &Http, call: Call<'_>) -> Result<Grant, Failed> {
-    let content = Content::read(secret).map_err(malformed)?;
-    let mut url = Url::parse(content.login_url.trim()).map_err(|_| malformed("login_url is no URL".to_owned()))?;
-    url.set_path("/services/oauth2/token");
-    url.set_query(None);
-    let body = Bytes::from_owner(body(&content).map_err(malformed)?);
-    let request = http.client().post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-    let request = request.build().map_err(HttpError::Connection).map_err(unsent)?;
-    let answer = http.send(request, call).await.map_err(unsent)?;
-    if answer.status != 200 {
-        return Err(refused(&answer));
-    }
-    let (header, instance) = granted(answer)?;
-    http.check(&instance).map_err(|error| astray("the token's instance_url", error))?;
-    Ok(Grant { header, instance, secret: Arc::clone(secret) })
-}
-
-/// A secret that cannot be used as it is.
-fn malformed(what: String) -> Failed {
-    let form =
-        r#"{"login_url", "client_id", "client_secret"} (or, for JWT, "private_key_pem", "username", "audience")"#;
-    Failed::Secret(stop(Cause::Credential, "SECRET_MALFORMED", format!("{what}; the secret's form is {form}")))
-}
-
-/// A request for a token without an answer. It goes to the host that the secret names.
-fn unsent(error: HttpError) -> Failed {
-    match error {
-        HttpError::Forbidden(_) => astray("login_url in the secret", error),
-        error => Failed::Other(error.into_call_error().without_records()),
-    }
-}
-
-/// A URL, named by `name`, to which no credential may go. A corrected secret may name another.
-fn astray(name: &str, error: HttpError) -> Failed {
-    let remedy = format!(
-        "{name} is refused: {error}. Correct login_url in the secret, or add the host to `salesforce.allowed_hosts`"
-    );
-    Failed::Secret(HttpError::Forbidden(remedy).into_call_error())
-}
-
-/// The form that asks for a token, without the blanks that copying leaves around a value. It has room for the longest
-/// secrets, so that no shorter draft of it is left behind.
-fn body(content: &Content) -> Result<Zeroizing<String>, String> {
-    const ROOM: usize = 8192;
-    let mut form = url::form_urlencoded::Serializer::new(String::with_capacity(ROOM));
-    if let Some(pem) = &content.private_key_pem {
-        let assertion = Zeroizing::new(assertion(content, pem.expose_secret())?);
-        form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
-            .append_pair("assertion", &assertion);
-    } else {
-        let client_secret = content.client_secret.as_ref().ok_or("client_secret is missing")?.expose_secret();
-        form.append_pair("grant_type", "client_credentials")
-            .append_pair("client_id", content.client_id.trim())
-            .append_pair("client_secret", client_secret.trim());
-    }
-    Ok(Zeroizing::new(form.finish()))
-}
-
-/// A signed statement of who we are.
-/// <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_jwt_flow.htm>
-fn assertion(content: &Content, pem: &str) -> Result<String, String> {
-    #[derive(Serialize)]
-    struct Claims<'a> {
-        iss: &'a str,
-        sub: &'a str,
-        aud: &'a str,
-        exp: u64,
-    }
-    let key = jsonwebtoken::EncodingKey::from_rsa_pem(pem.as_bytes())
-        .map_err(|_| "private_key_pem is no RSA private key in PEM form")?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let claims = Claims {
-        iss: content.client_id.trim(),
-        sub: content.username.as_deref().ok_or("username is missing")?.trim(),
-        aud: content.audience.as_deref().unwrap_or("https://login.salesforce.com").trim(),
-        exp: (now + ASSERTION_LIFE).as_secs(),
-    };
-    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
-    jsonwebtoken::encode(&header, &claims, &key).map_err(|_| "private_key_pem cannot sign".to_owned())
-}
-
-fn granted(answer: HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
-    let unreadable = || Failed::Other(CallError::failed("UNREADABLE_TOKEN", FailureCause::Destination));
-    let granted = serde_json::from_slice::<Granted>(&answer.body);
-    wipe(answer.body);
-    let granted = granted.map_err(|_| unreadable())?;
-    let header = bearer(granted.access_token.expose_secret()).ok_or_else(unreadable)?;
-    let instance = Url::parse(&granted.instance_url).ok().filter(Url::has_host).ok_or_else(unreadable)?;
-    Ok((header, instance))
-}
-
-/// Leaves no token behind in the memory of an answer that nobody else holds.
-fn wipe(body: Bytes) {
-    if let Ok(mut body) = body.try_into_mut() {
-        body.zeroize();
-    }
-}
-
-fn stop(cause: Cause, code: impl Into<Code>, remedy: String) -> CallError {
-    CallError::Stop(Stop { cause, code: code.into(), remedy, after: None })
 }
 
 fn timed_out() -> CallError {

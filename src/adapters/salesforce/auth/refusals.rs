@@ -2,8 +2,8 @@
 //!
 //! <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_flow_errors.htm>
 
-use super::super::problem::problems;
-use super::{Failed, stop};
+use super::super::problem::{Problem, problems};
+use super::grant::{Failed, stop};
 use crate::adapters::http::HttpAnswer;
 use crate::adapters::{CallError, Cause, Code, FailureCause};
 
@@ -112,31 +112,32 @@ const PASSING: &[&str] =
 pub(super) fn refused(answer: &HttpAnswer) -> Failed {
     let http_code = || Code::from_system(&format!("HTTP_{}", answer.status));
     let after = answer.retry_after();
-    if answer.status == 429 {
-        return Failed::Other(CallError::Throttled { code: http_code(), after });
-    }
-    let retry =
-        |code| Failed::Other(CallError::Retry { code, after, pressure: false, cause: FailureCause::Destination });
-    if answer.status >= 500 || matches!(answer.status, 408 | 420) {
-        return retry(http_code());
-    }
+    let retry = |code| CallError::Retry { code, after, pressure: false, cause: FailureCause::Destination };
     let problems = problems(answer);
-    let Some(problem) = problems.first() else {
-        if answer.status < 400 {
-            let remedy = "login_url in the secret leads elsewhere: it has to be the org's own My Domain".to_owned();
-            return Failed::Secret(stop(Cause::Configuration, "NO_TOKEN", remedy));
-        }
+    match (answer.status, problems.first()) {
+        (429, _) => Failed::Other(CallError::Throttled { code: http_code(), after }),
+        (300..=399, None) => Failed::Secret(stop(
+            Cause::Configuration,
+            "NO_TOKEN",
+            "login_url in the secret leads elsewhere: it has to be the org's own My Domain".to_owned(),
+        )),
         // A page, with a 403 say, is a proxy's, and may be gone in a moment. The breaker limits the calls.
-        return retry(http_code());
-    };
+        (_, None) => Failed::Host(retry(http_code())),
+        (408 | 420 | 500.., Some(_)) => Failed::Other(retry(http_code())),
+        (_, Some(problem)) => said(problem).unwrap_or_else(|| Failed::Other(retry(problem.code()))),
+    }
+}
+
+/// Looks a refusal up; `None` for one that passes by itself.
+fn said(problem: &Problem) -> Option<Failed> {
     let said = format!("{} {}", problem.code(), problem.message.as_deref().unwrap_or_default()).to_lowercase();
     let says = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
     if says(PASSING) {
-        return retry(problem.code());
+        return None;
     }
     let unknown =
         credential(&[], "Salesforce grants no token: check the secret, and the External Client App's policies");
     let refusal = REFUSALS.iter().find(|refusal| says(refusal.says)).unwrap_or(&unknown);
     let error = stop(refusal.cause, problem.code(), refusal.remedy.to_owned());
-    if refusal.is_of_secret { Failed::Secret(error) } else { Failed::Other(error) }
+    Some(if refusal.is_of_secret { Failed::Secret(error) } else { Failed::Other(error) })
 }
