@@ -1,5 +1,6 @@
 //! The configuration of the AWS clients: the SDK's own, from the standard variables, but that TLS is made ready when AWS
-//! is first called.
+//! is first called, and that plain `http` obeys no proxy of the environment. Plain `http` leads to an emulation or to a
+//! service of the machine itself, and its answers hold secrets.
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -7,12 +8,18 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
-use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
 /// The configuration that this process's environment gives.
 pub async fn config() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest()).http_client(AtFirstCall(https())).load().await
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(AtFirstCall { https: https(), plain: plain() })
+        .load()
+        .await
 }
 
 /// The SDK's default: its TLS library, and the proxy of the standard variables.
@@ -25,17 +32,46 @@ fn https() -> SharedHttpClient {
     })
 }
 
+/// Makes a client for plain `http` without a proxy.
+fn plain() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder().proxy_config(ProxyConfig::disabled());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.build_http()
+    })
+}
+
 /// The SDK's HTTP client without its `validate_base_client_config`, which reads the system's root certificates as soon
 /// as a client is made: 45 % of the instructions until the first poll, where nobody has called AWS yet.
 #[derive(Debug)]
-struct AtFirstCall(SharedHttpClient);
+struct AtFirstCall {
+    https: SharedHttpClient,
+    plain: SharedHttpClient,
+}
 
 impl HttpClient for AtFirstCall {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        self.0.http_connector(settings, components)
+        let https = self.https.http_connector(settings, components);
+        let plain = self.plain.http_connector(settings, components);
+        SharedHttpConnector::new(ByScheme { https, plain })
     }
 
     fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        self.0.connector_metadata()
+        self.https.connector_metadata()
+    }
+}
+
+/// Sends a request by the connector of its scheme.
+#[derive(Debug)]
+struct ByScheme {
+    https: SharedHttpConnector,
+    plain: SharedHttpConnector,
+}
+
+impl HttpConnector for ByScheme {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let is_plain = request.uri().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
+        if is_plain { self.plain.call(request) } else { self.https.call(request) }
     }
 }

@@ -2,6 +2,8 @@
 
 #[path = "settings/aws.rs"]
 mod aws;
+#[path = "settings/proxies.rs"]
+mod proxies;
 #[path = "settings/refresh.rs"]
 mod refresh;
 #[cfg(feature = "admin")]

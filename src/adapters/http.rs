@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Certificate, Client, Request, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Request, Url};
 use secrecy::zeroize::Zeroizing;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
@@ -26,11 +27,27 @@ const LONGEST_BODY: usize = 8 * 1024 * 1024;
 /// request is written, the request goes out by a new connection. Otherwise the call fails with
 /// `CONNECTION_FAILED`, and `dispatch` repeats it by a new one, which is harmless.
 ///
+/// For `https` it obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters too. Plain `http` goes
+/// by [`plain_client`].
+///
 /// # Errors
 /// Where the TLS library does not take the root certificates.
 pub fn client() -> reqwest::Result<Client> {
     let roots = TLS_SERVER_ROOT_CERTS.iter().map(|root| Certificate::from_der(root));
     let roots = roots.collect::<reqwest::Result<Vec<_>>>()?;
+    builder().tls_certs_only(roots).build()
+}
+
+/// Makes a client for plain `http`, which goes to loopback only. It obeys no proxy of the environment:
+/// credentials would travel to the proxy in plain text.
+///
+/// # Errors
+/// Where the TLS library cannot be made ready.
+pub fn plain_client() -> reqwest::Result<Client> {
+    builder().no_proxy().tls_certs_only([]).build()
+}
+
+fn builder() -> ClientBuilder {
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -38,14 +55,14 @@ pub fn client() -> reqwest::Result<Client> {
         .connect_timeout(Duration::from_secs(5))
         .tcp_nodelay(true)
         .user_agent(concat!("contact-sync/", env!("CARGO_PKG_VERSION")))
-        .tls_certs_only(roots)
-        .build()
 }
 
 /// One destination's way out: the client, and the rules that hold for it.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: Client,
+    /// Made where it is needed: on a developer's machine.
+    plain: OnceCell<Client>,
     allowed_hosts: Vec<String>,
     request_timeout: Duration,
 }
@@ -124,7 +141,7 @@ impl HttpError {
 impl Http {
     /// The way out to hosts that equal one of `allowed_hosts` or lie below one.
     pub fn new(client: Client, allowed_hosts: Vec<String>, request_timeout: Duration) -> Self {
-        Self { client, allowed_hosts, request_timeout }
+        Self { client, plain: OnceCell::new(), allowed_hosts, request_timeout }
     }
 
     /// The client, to build requests with.
@@ -158,7 +175,11 @@ impl Http {
     }
 
     async fn exchange(&self, request: Request) -> Result<HttpAnswer, HttpError> {
-        let mut response = self.client.execute(request).await.map_err(HttpError::Connection)?;
+        let client = match request.url().scheme() {
+            "http" => self.plain.get_or_try_init(async || plain_client()).await.map_err(HttpError::Connection)?,
+            _ => &self.client,
+        };
+        let mut response = client.execute(request).await.map_err(HttpError::Connection)?;
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(HttpError::Connection)? {
             if body.len() + chunk.len() > LONGEST_BODY {
