@@ -16,7 +16,7 @@ mod starts;
 mod support;
 
 use contact_sync::factory::DESTINATIONS;
-use contact_sync::settings::{Layer, Preset, Settings, load};
+use contact_sync::settings::{DocumentSource, Environment, Layer, Preset, Settings, load};
 
 /// Lets the tasks beside the test go on until `holds`.
 async fn until(holds: impl Fn() -> bool) {
@@ -92,6 +92,23 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
         ),
         ("[dead_letter]\nqueue_url = \"queue\"", ["`dead_letter.queue_url`", "URL of an SQS queue"]),
         ("[dead_letter]\nqueue_url = \"ftp://a/b\"", ["`dead_letter.queue_url`", "URL of an SQS queue"]),
+        ("[dead_letter]\nqueue_url = \"https://sqs.example\"", ["`dead_letter.queue_url`", "URL of an SQS queue"]),
+        ("[dead_letter]\nqueue_url = \"https://sqs.example/1/q/\"", ["`dead_letter.queue_url`", "URL of an SQS queue"]),
+        (
+            "[dead_letter]\nqueue_url = \"https://sqs.example/1/q?a\"",
+            ["`dead_letter.queue_url`", "URL of an SQS queue"],
+        ),
+        ("[dead_letter]\nqueue_url = \"https://sqs.exa\\nmple/1/q\"", ["`dead_letter.queue_url`", "SQS queue"]),
+        ("[dead_letter]\nqueue_url = \"https://sqs.example/1/a queue\"", ["`dead_letter.queue_url`", "SQS queue"]),
+        (
+            "[dead_letter]\nqueue_url = \"arn:aws:sqs:eu-west-1:123456789012:letters\"",
+            ["`dead_letter.queue_url`", "URL of an SQS queue"],
+        ),
+        ("[dead_letter]\nqueue_url = \"https://sqs.example/1/q.fifo\"", ["`dead_letter.queue_url`", "a FIFO queue"]),
+        ("[dead_letter]\nqueue_url = \"https://sqs.example/1/q.fifo \"", ["`dead_letter.queue_url`", "a FIFO queue"]),
+        ("[state]\ntable = \"contact sync\"", ["`state.table`", "a table's name or ARN"]),
+        ("[salesforce]\nsecret_id = \"contact-sync salesforce\"", ["`salesforce.secret_id`", "a secret's name or ARN"]),
+        ("[hubspot]\nsecret_id = \" \"", ["`hubspot.secret_id`", "is empty"]),
         ("[hubspot]\nbase_url = \"nowhere\"", ["`hubspot.base_url`", "scheme, host and port"]),
         ("[hubspot]\napi_version = \"2026-13\"", ["`hubspot.api_version`", "YYYY-MM"]),
         ("[salesforce.attributes]\nplan = \"Plan c\"", ["`salesforce.attributes.plan`", "letters"]),
@@ -116,6 +133,56 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
         assert!(parts.iter().all(|part| error.contains(part)), "{document}\n{error}");
         assert!(!error.contains('\n'), "{error}");
     }
+}
+
+/// The same document with blanks and line ends around each text.
+fn padded(value: &mut toml::Value) {
+    match value {
+        toml::Value::String(text) => *text = format!(" \t\u{a0}{text}\r\n "),
+        toml::Value::Array(items) => items.iter_mut().for_each(padded),
+        toml::Value::Table(table) => table.iter_mut().for_each(|(_, value)| padded(value)),
+        _ => {}
+    }
+}
+
+#[test]
+fn blanks_and_line_ends_around_a_text_do_not_count() {
+    let text = include_str!("fixtures/kitchen-sink.toml");
+    let expected = with(Preset::Production, text).expect("allowed");
+    let mut document = toml::Value::Table(toml::from_str(text).expect("TOML"));
+    padded(&mut document);
+    let shown = toml::to_string(&document).expect("TOML");
+    assert_eq!(with(Preset::Production, &shown).as_ref(), Ok(&expected));
+
+    let base = Layer::from_toml("the file a.toml", text).expect("TOML");
+    for (key, value) in [
+        ("DEAD_LETTER__QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters"),
+        ("HUBSPOT__BASE_URL", "https://eu.api.hubapi.com"),
+        ("HUBSPOT__ALLOWED_HOSTS", r#"["eu.api.hubapi.com\n"]"#),
+        ("SALESFORCE__SECRET_ID", "crm/salesforce"),
+        ("SALESFORCE__SOBJECT", "Lead__c"),
+        ("SALESFORCE__BATCH_SIZE", "150"),
+        ("STATE__TABLE", "contact-sync"),
+        ("LOG__AUDIT", "off"),
+        ("PIPELINE__DRY_RUN", "true"),
+    ] {
+        let variable = Layer::from_variable(&format!("CONTACT_SYNC__{key}"), &format!(" {value} \r\n"));
+        let layers = [base.clone(), variable.expect("a variable")];
+        assert_eq!(load(Preset::Production, &layers, &DESTINATIONS).as_ref(), Ok(&expected), "{key}");
+    }
+}
+
+#[test]
+fn blanks_and_line_ends_around_a_variable_of_ours_do_not_count() {
+    let read = |variables: &[(&str, &str)]| {
+        Environment::from_variables(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())))
+    };
+    let found = read(&[("CONTACT_SYNC_PRESET", " test\n"), ("CONTACT_SYNC_CONFIG", " ssm: /contact-sync/settings \n")]);
+    let found = found.expect("good variables");
+    assert_eq!(found.preset, Preset::Test);
+    assert_eq!(found.document, Some(DocumentSource::Parameter("/contact-sync/settings".to_owned())));
+    assert_eq!(read(&[("CONTACT_SYNC_CONFIG", " \n")]).expect("unset").document, None);
+    assert!(read(&[("CONTACT_SYNC_CONFIG", "ssm: \n")]).is_err());
 }
 
 #[test]

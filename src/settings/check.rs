@@ -157,11 +157,33 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
 }
 
 fn settle(settings: &Settings) -> Verdict {
-    let queue = &settings.dead_letter.queue_url;
-    let is_web = |url: Url| url.has_host() && matches!(url.scheme(), "https" | "http");
-    let is_url = queue.is_empty() || Url::parse(queue).is_ok_and(is_web);
-    holds("dead_letter.queue_url", is_url, || "is no URL; allowed: the URL of an SQS queue".to_owned())?;
+    queue_url(&settings.dead_letter.queue_url)?;
+    let table = &settings.state.table;
+    aws_name("state.table", table, table.is_empty(), "_.-:/", "a table's name or ARN")?;
     within("state.ttl_hours", settings.state.ttl_hours)
+}
+
+/// A FIFO queue wants a message group for each message, and would store no dead letter.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html>
+fn queue_url(text: &str) -> Verdict {
+    const KEY: &str = "dead_letter.queue_url";
+    let bare = |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let is_web = |url: &Url| url.has_host() && matches!(url.scheme(), "https" | "http") && bare(url);
+    let url = Url::parse(text).ok().filter(|url| is_web(url) && text.bytes().all(|b| b.is_ascii_graphic()));
+    let name = url.as_ref().and_then(|url| url.path_segments()?.next_back()).unwrap_or_default();
+    let is_plain =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let trouble = "is a FIFO queue; allowed: the URL of a standard SQS queue, whose name does not end in .fifo";
+    let is_fifo = name.rsplit_once('.').is_some_and(|(_, kind)| kind.eq_ignore_ascii_case("fifo"));
+    holds(KEY, !is_fifo, || trouble.to_owned())?;
+    let is_queue = text.is_empty() || is_plain(name);
+    holds(KEY, is_queue, || "is no URL of a queue; allowed: the URL of an SQS queue".to_owned())
+}
+
+/// The name or ARN of something in AWS: letters, digits and some `others`.
+fn aws_name(key: &'static str, text: &str, is_free: bool, others: &str, what: &str) -> Verdict {
+    let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.as_bytes().contains(&byte));
+    holds(key, is_free || is_name, || format!("is `{text}`; allowed: {what}, of letters, digits and {others}"))
 }
 
 fn rate_limit(keys: [&'static str; 2], limit: RateLimit) -> Verdict {
@@ -180,7 +202,8 @@ fn secret_id(key: &'static str, id: &str, preset: Preset) -> Verdict {
     holds(key, !id.is_empty(), || "is empty; allowed: a secret's name or ARN".to_owned())?;
     let allowed = !id.starts_with("file:") || preset.is_for_developers();
     let trouble = || "is a file; allowed: a secret's name or ARN (files in the presets local and test only)".to_owned();
-    holds(key, allowed, trouble)
+    holds(key, allowed, trouble)?;
+    aws_name(key, id, id.starts_with("file:"), "/_+=.@-!:", "a secret's name or ARN")
 }
 
 fn hosts(key: &'static str, hosts: &[String]) -> Verdict {

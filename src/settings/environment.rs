@@ -70,7 +70,8 @@ impl Environment {
             let Some(name) = name.to_str().filter(|name| is_ours(name)) else {
                 continue;
             };
-            let value = value.to_str().ok_or_else(|| SettingsError(format!("the variable {name} is not UTF-8")))?;
+            let value =
+                value.to_str().ok_or_else(|| SettingsError(format!("the variable {name} is not UTF-8")))?.trim();
             match name {
                 "CONTACT_SYNC_PRESET" => found.preset = preset(value)?,
                 "CONTACT_SYNC_CONFIG" if value.is_empty() => {}

@@ -27,7 +27,7 @@ impl Layer {
             let line = line_at(text, error.span().map_or(0, |span| span.start));
             SettingsError(format!("{name}, line {line}: not valid TOML: {}", one_line(error.message())))
         })?;
-        let values = match Value::serialize(&table) {
+        let values = match Value::serialize(&table).map(trimmed) {
             Ok(Value::Dict(_, values)) => values,
             _ => Dict::new(),
         };
@@ -47,8 +47,8 @@ impl Layer {
         let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
         let one_value = parsed.ok().filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
         let value = one_value.unwrap_or_else(|| toml::Value::String(value.to_owned()));
-        let value =
-            Value::serialize(&value).map_err(|error| SettingsError(format!("the variable {variable}: {error}")))?;
+        let value = Value::serialize(&value).map(trimmed);
+        let value = value.map_err(|error| SettingsError(format!("the variable {variable}: {error}")))?;
         let nested = path.rsplit("__").fold(value, |inner, key| Dict::from([(key.to_owned(), inner)]).into());
         let values = nested.into_dict().unwrap_or_default();
         Ok(Self { name: format!("the variable {variable}"), values, text: String::new() })
@@ -175,6 +175,18 @@ impl Layers {
 /// The first key that is unknown, of the wrong type or impossible, as the operator wrote it.
 pub fn load(preset: Preset, above: &[Layer], destinations: &[&str]) -> Result<Settings, SettingsError> {
     Layers::new(preset, above.iter().cloned())?.settings(destinations)
+}
+
+/// Removes the blanks and line ends around each text, which copying leaves behind: what is checked is what is used.
+fn trimmed(value: Value) -> Value {
+    match value {
+        Value::String(tag, text) => Value::String(tag, text.trim().to_owned()),
+        Value::Dict(tag, dict) => {
+            Value::Dict(tag, dict.into_iter().map(|(key, value)| (key, trimmed(value))).collect())
+        }
+        Value::Array(tag, items) => Value::Array(tag, items.into_iter().map(trimmed).collect()),
+        other => other,
+    }
 }
 
 /// What stands in the document, in TOML's words.

@@ -34,7 +34,7 @@ impl FromStr for DocumentSource {
     type Err = SettingsError;
 
     fn from_str(text: &str) -> Result<Self, SettingsError> {
-        match text.split_once(':') {
+        match text.split_once(':').map(|(kind, name)| (kind.trim(), name.trim())) {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("ssm", name)) if !name.is_empty() => Ok(Self::Parameter(name.to_owned())),
             _ => Err(SettingsError("allowed: file:PATH or ssm:PARAMETER-NAME".to_owned())),

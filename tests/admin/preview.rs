@@ -76,6 +76,28 @@ fn a_document_is_judged_with_its_line() {
 }
 
 #[test]
+fn a_queue_that_can_take_no_dead_letter_is_refused_by_the_check_and_by_doctor() {
+    let fifo = "https://sqs.eu-west-1.amazonaws.com/123456789012/letters.fifo";
+    let document = file(&format!("[dead_letter]\nqueue_url = \"{fifo}\\n\""));
+    let path = document.path().to_str().expect("UTF-8");
+    let output = admin(&[], &["settings", "--check", path]);
+    let expected = format!("the file {path}, line 2: `dead_letter.queue_url` is a FIFO queue");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(&expected), "{output:?}");
+
+    let variables = [
+        ("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL", fifo),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ];
+    let output = admin(&variables, &["doctor"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    assert!(said.contains("FAIL  settings") && said.contains("`dead_letter.queue_url` is a FIFO queue"), "{output:?}");
+}
+
+#[test]
 fn a_shell_without_a_queue_sees_the_settings_and_is_told_of_it() {
     let production = [("CONTACT_SYNC_PRESET", "production")];
     let output = admin(&production, &["settings"]);

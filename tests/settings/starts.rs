@@ -46,6 +46,19 @@ async fn a_document_that_cannot_be_read_ends_the_start_with_one_line() {
 }
 
 #[tokio::test]
+async fn a_queue_that_can_take_no_dead_letter_ends_the_start_with_its_key() {
+    let fifo = "https://sqs.eu-west-1.amazonaws.com/123456789012/letters.fifo";
+    let variables = [("CONTACT_SYNC_PRESET", "production"), ("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL", fifo)];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut function = Function::start(Path::new(BINARY), &variables).await;
+    assert!(function.time_to_first_poll().await.is_none());
+    assert!(!function.exit().await.success());
+    let lines = function.lines();
+    let expected = "the variable CONTACT_SYNC__DEAD_LETTER__QUEUE_URL: `dead_letter.queue_url` is a FIFO queue";
+    assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:?}");
+}
+
+#[tokio::test]
 async fn a_parameter_store_that_hangs_ends_the_start_before_lambda_does() {
     let (aws, server) = Aws::start().await;
     aws.state().hangs.push("GetParameter");

@@ -68,7 +68,7 @@ impl HubSpot {
     }
 
     async fn properties(&self, call: Call<'_>) -> Result<Vec<Property>, CallError> {
-        let base = self.settings.base_url.trim_end_matches('/');
+        let base = self.settings.base();
         let url = match self.settings.api_version.as_str() {
             "v3" => format!("{base}/crm/v3/properties/contacts"),
             version => format!("{base}/crm/properties/{version}/contacts"),

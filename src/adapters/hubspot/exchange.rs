@@ -24,7 +24,7 @@ pub(super) enum Endpoint {
 /// Where the batch calls are. Date-versioned paths and those of `v3` differ in their order.
 /// <https://developers.hubspot.com/docs/developer-tooling/platform/versioning>
 pub(super) fn batch_url(settings: &Settings) -> String {
-    let base = settings.base_url.trim_end_matches('/');
+    let base = settings.base();
     match settings.api_version.as_str() {
         "v3" => format!("{base}/crm/v3/objects/contacts/batch"),
         version => format!("{base}/crm/objects/{version}/contacts/batch"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use crate::dispatch::settings::{RateLimit, Retry};
@@ -32,6 +33,14 @@ impl Settings {
     /// Inputs in one batch request; 101 are refused.
     /// <https://developers.hubspot.com/docs/api-reference/latest/crm/using-object-apis>
     pub const LARGEST_BATCH: usize = 100;
+
+    /// Returns the beginning of every URL: scheme, host and port of `base_url`, in the form in which they are checked.
+    pub(super) fn base(&self) -> String {
+        match Url::parse(&self.base_url) {
+            Ok(url) if url.has_host() => url.origin().ascii_serialization(),
+            _ => self.base_url.clone(),
+        }
+    }
 }
 
 /// The lifecycle stage of each type, by the stage's internal name.
@@ -43,4 +52,23 @@ pub struct LifecycleStage {
     pub customer: String,
     /// For contacts of the type `vendor`.
     pub vendor: String,
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_base_url_is_used_in_the_form_in_which_it_is_checked() {
+        let mut settings = crate::adapters::hubspot::model::tests::settings();
+        for (base_url, expected) in [
+            ("https://api.hubapi.com", "https://api.hubapi.com"),
+            ("https://api.hubapi.com/", "https://api.hubapi.com"),
+            ("HTTPS://API.hubapi.com:443/.", "https://api.hubapi.com"),
+            ("https:\\\\api.hubapi.com\\", "https://api.hubapi.com"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+            ("nowhere", "nowhere"),
+        ] {
+            base_url.clone_into(&mut settings.base_url);
+            assert_eq!(settings.base(), expected, "{base_url}");
+        }
+    }
 }

@@ -29,8 +29,8 @@ struct Content {
 }
 
 impl Content {
-    fn read(secret: &SecretString) -> Result<Self, String> {
-        serde_json::from_str(secret.expose_secret()).map_err(|_| "the secret has not the right fields".to_owned())
+    fn read(secret: &SecretString) -> Result<Self, &'static str> {
+        serde_json::from_str(secret.expose_secret()).map_err(|_| "the secret has not the right fields")
     }
 }
 
@@ -68,7 +68,7 @@ impl Failed {
 /// Asks the token endpoint that `secret` names.
 pub(super) async fn request(secret: &Arc<SecretString>, http: &Http, call: Call<'_>) -> Result<Grant, Failed> {
     let content = Content::read(secret).map_err(malformed)?;
-    let mut url = Url::parse(content.login_url.trim()).map_err(|_| malformed("login_url is no URL".to_owned()))?;
+    let mut url = Url::parse(content.login_url.trim()).map_err(|_| malformed("login_url is no URL"))?;
     url.set_path("/services/oauth2/token");
     url.set_query(None);
     let body = Bytes::from_owner(body(&content).map_err(malformed)?);
@@ -79,12 +79,12 @@ pub(super) async fn request(secret: &Arc<SecretString>, http: &Http, call: Call<
         return Err(refused(&answer));
     }
     let (header, instance) = granted(answer)?;
-    http.check(&instance).map_err(|error| astray("the token's instance_url", error))?;
+    http.check(&instance).map_err(|error| astray("the token's instance_url", &error))?;
     Ok(Grant { header, instance, secret: Arc::clone(secret) })
 }
 
 /// A secret that cannot be used as it is.
-fn malformed(what: String) -> Failed {
+fn malformed(what: &str) -> Failed {
     let form =
         r#"{"login_url", "client_id", "client_secret"} (or, for JWT, "private_key_pem", "username", "audience")"#;
     Failed::Secret(stop(Cause::Credential, "SECRET_MALFORMED", format!("{what}; the secret's form is {form}")))
@@ -93,14 +93,14 @@ fn malformed(what: String) -> Failed {
 /// A request for a token without an answer. It goes to the host that the secret names.
 fn unsent(error: HttpError) -> Failed {
     match error {
-        HttpError::Forbidden(_) => astray("login_url in the secret", error),
+        HttpError::Forbidden(_) => astray("login_url in the secret", &error),
         HttpError::OutOfTime => Failed::Other(error.into_call_error()),
         error => Failed::Host(error.into_call_error().without_records()),
     }
 }
 
 /// A URL, named by `name`, to which no credential may go. A corrected secret may name another.
-fn astray(name: &str, error: HttpError) -> Failed {
+fn astray(name: &str, error: &HttpError) -> Failed {
     let remedy = format!(
         "{name} is refused: {error}. Correct login_url in the secret, or add the host to `salesforce.allowed_hosts`"
     );
@@ -109,7 +109,7 @@ fn astray(name: &str, error: HttpError) -> Failed {
 
 /// The form that asks for a token, without the blanks that copying leaves around a value. It has room for the longest
 /// secrets, so that no shorter draft of it is left behind.
-fn body(content: &Content) -> Result<Zeroizing<String>, String> {
+fn body(content: &Content) -> Result<Zeroizing<String>, &'static str> {
     const ROOM: usize = 8192;
     let mut form = url::form_urlencoded::Serializer::new(String::with_capacity(ROOM));
     if let Some(pem) = &content.private_key_pem {
@@ -127,7 +127,7 @@ fn body(content: &Content) -> Result<Zeroizing<String>, String> {
 
 /// A signed statement of who we are.
 /// <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_jwt_flow.htm>
-fn assertion(content: &Content, pem: &str) -> Result<String, String> {
+fn assertion(content: &Content, pem: &str) -> Result<String, &'static str> {
     #[derive(Serialize)]
     struct Claims<'a> {
         iss: &'a str,
@@ -145,7 +145,7 @@ fn assertion(content: &Content, pem: &str) -> Result<String, String> {
         exp: (now + ASSERTION_LIFE).as_secs(),
     };
     let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
-    jsonwebtoken::encode(&header, &claims, &key).map_err(|_| "private_key_pem cannot sign".to_owned())
+    jsonwebtoken::encode(&header, &claims, &key).map_err(|_| "private_key_pem cannot sign")
 }
 
 fn granted(answer: HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
