@@ -122,6 +122,7 @@ impl SchemaTransformer<'_> {
         let payload = Payload {
             id: last.contact.id.clone(),
             body: None,
+            if_new: None,
             version: last.guard_version(),
             guarded: self.is_guarded(&[*positions.last()?]),
         };
@@ -158,6 +159,7 @@ impl SchemaTransformer<'_> {
         let payload = Payload {
             id: changes.last()?.contact.id.clone(),
             body: Some(transformed.body?),
+            if_new: transformed.if_new,
             version: newest,
             guarded: self.is_guarded(&sources),
         };

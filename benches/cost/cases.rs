@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contact_sync::adapters::hubspot::HubSpot;
 use contact_sync::adapters::salesforce::Salesforce;
-use contact_sync::adapters::{Adapter, Call, Outcome, Payload, http};
+use contact_sync::adapters::{Adapter, Call, Outcome, Payload, Transformed, http};
 use contact_sync::consume::EventConsumer;
 use contact_sync::contact::ContactChange;
 use contact_sync::factory::{self, DESTINATIONS};
@@ -182,8 +182,8 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
 }
 
 fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
-    let body = adapter.transform(&[change]).body;
-    Payload { id: change.contact.id.clone(), body, version: change.guard_version(), guarded: false }
+    let Transformed { body, if_new, .. } = adapter.transform(&[change]);
+    Payload { id: change.contact.id.clone(), body, if_new, version: change.guard_version(), guarded: false }
 }
 
 /// A whole invocation, on connections and with tokens that are there already.

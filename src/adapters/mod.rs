@@ -62,13 +62,13 @@ pub trait Adapter: Send + Sync {
 pub struct Limits {
     /// Payloads in one [`Adapter::upsert`].
     pub upsert: usize,
-    /// API calls of one upsert whose payloads have no guard; a guarded one takes one more.
+    /// API calls of one upsert; one more where a payload [is looked up](Payload::is_looked_up).
     pub upsert_calls: u32,
     /// Payloads in one [`Adapter::delete`].
     pub delete: usize,
     /// API calls of one delete, guarded or not; all but the last are look-ups.
     pub delete_calls: u32,
-    /// The look-up of a delete, and of an upsert with guarded payloads.
+    /// The look-up of a delete, and of an upsert with payloads that are looked up.
     pub lookup: Lookup,
 }
 
@@ -91,6 +91,8 @@ impl Lookup {
 pub struct Transformed {
     /// The record's own JSON; `None` where every change was rejected.
     pub body: Option<Body>,
+    /// Becomes [`Payload::if_new`].
+    pub if_new: Option<Body>,
     /// The changes left out, by their index, each with the reason.
     pub rejected: Vec<(usize, Rejection)>,
     /// Values that were cut to fit their field.
@@ -104,11 +106,21 @@ pub struct Payload {
     pub id: ContactId,
     /// The record's own JSON; `None` for a delete.
     pub body: Option<Body>,
+    /// Fields that a record gets which does not exist yet, where `body` does not mention them: defaults that must not
+    /// overwrite a person's work. The adapter looks the record up before it writes.
+    pub if_new: Option<Body>,
     /// The version of the newest change in it, for destinations that keep one.
     pub version: u64,
     /// Compare `version` with the destination's first, and leave newer data alone. Set only where the adapter's
     /// settings name a version field.
     pub guarded: bool,
+}
+
+impl Payload {
+    /// Reports whether an upsert of it looks its record up first. One look-up serves all payloads of a batch.
+    pub fn is_looked_up(&self) -> bool {
+        self.guarded || self.if_new.is_some()
+    }
 }
 
 impl fmt::Debug for Payload {

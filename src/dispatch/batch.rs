@@ -150,7 +150,7 @@ impl Backlog {
 fn together(queue: &VecDeque<Job>, most: usize, lookup: Lookup) -> usize {
     let mut taken = 0_usize;
     let fits = |job: &&Job| {
-        if job.kind == Kind::Delete || job.payload.guarded {
+        if job.kind == Kind::Delete || job.payload.is_looked_up() {
             taken = taken.saturating_add((lookup.length)(&job.payload.id));
         }
         taken <= lookup.room

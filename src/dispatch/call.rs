@@ -140,7 +140,7 @@ impl Requests {
     fn of(batch: &Batch, limits: Limits) -> Self {
         match batch.kind {
             Kind::Upsert => {
-                let lookups = u32::from(batch.jobs.iter().any(|job| job.payload.guarded));
+                let lookups = u32::from(batch.jobs.iter().any(|job| job.payload.is_looked_up()));
                 Self { lookups, writes: limits.upsert_calls }
             }
             // Its look-up brings the version along.

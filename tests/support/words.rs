@@ -1,6 +1,8 @@
 //! Answers of adapters in words, and the contacts that tests send.
 
-use contact_sync::adapters::{Adapter, CallError, Cause, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop};
+use contact_sync::adapters::{
+    Adapter, CallError, Cause, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+};
 use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
 
 /// A reply in words, one for each payload: what to do and why.
@@ -87,10 +89,10 @@ pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
 /// What `adapter` makes of these changes of one contact.
 pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload {
     let last = changes.last().expect("a change");
-    let body = adapter.transform(changes).body;
-    Payload { id: last.contact.id.clone(), body, version: last.guard_version(), guarded: false }
+    let Transformed { body, if_new, .. } = adapter.transform(changes);
+    Payload { id: last.contact.id.clone(), body, if_new, version: last.guard_version(), guarded: false }
 }
 
 pub fn deletion(text: &str) -> Payload {
-    Payload { id: id(text), body: None, version: 10, guarded: false }
+    Payload { id: id(text), body: None, if_new: None, version: 10, guarded: false }
 }

@@ -1,14 +1,14 @@
 use smallvec::smallvec;
 
 use super::*;
-use crate::adapters::Payload;
+use crate::adapters::{Body, Payload};
 use crate::contact::ContactId;
 
 const LIMITS: Limits = Limits { upsert: 4, upsert_calls: 1, delete: 2, delete_calls: 2, lookup: Lookup::UNBOUNDED };
 
 fn job(kind: Kind, at: usize) -> Job {
     let id = ContactId::new(&format!("c-{at}")).expect("valid");
-    Job::new(kind, Payload { id, body: None, version: 0, guarded: false }, smallvec![at])
+    Job::new(kind, Payload { id, body: None, if_new: None, version: 0, guarded: false }, smallvec![at])
 }
 
 fn batch(count: usize) -> Batch {
@@ -37,17 +37,21 @@ fn full_batches_at_once_and_partial_ones_at_the_end() {
 fn what_is_looked_up_together_fits_into_one_look_up() {
     let lookup = Lookup { room: 9, length: |id| id.as_str().len() };
     let limits = Limits { upsert: 4, delete: 4, lookup, ..LIMITS };
-    for (kind, is_guarded, expected) in
-        [(Kind::Delete, false, [2, 2, 2, 1]), (Kind::Upsert, true, [2, 2, 2, 1]), (Kind::Upsert, false, [4, 3, 0, 0])]
-    {
+    for (kind, is_guarded, has_defaults, expected) in [
+        (Kind::Delete, false, false, [2, 2, 2, 1]),
+        (Kind::Upsert, true, false, [2, 2, 2, 1]),
+        (Kind::Upsert, false, true, [2, 2, 2, 1]),
+        (Kind::Upsert, false, false, [4, 3, 0, 0]),
+    ] {
         let mut backlog = Backlog::default();
         for at in 10..17 {
             let mut job = job(kind, at);
             job.payload.guarded = is_guarded;
+            job.payload.if_new = has_defaults.then(|| Body::of(serde_json::Map::new()));
             backlog.push(job);
         }
         let sizes = expected.map(|_| backlog.take(limits, true).map_or(0, |batch| batch.jobs.len()));
-        assert_eq!(sizes, expected, "{kind:?} {is_guarded}");
+        assert_eq!(sizes, expected, "{kind:?} {is_guarded} {has_defaults}");
     }
     let mut backlog = Backlog::default();
     backlog.push(job(Kind::Delete, 10_000_000));

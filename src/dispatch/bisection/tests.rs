@@ -9,7 +9,7 @@ use crate::dispatch::batch::Batch;
 
 fn job(at: usize) -> Job {
     let id = ContactId::new(&format!("c-{at}")).expect("valid");
-    Job::new(Kind::Upsert, Payload { id, body: None, version: 0, guarded: false }, smallvec![at])
+    Job::new(Kind::Upsert, Payload { id, body: None, if_new: None, version: 0, guarded: false }, smallvec![at])
 }
 
 fn batch(count: usize) -> Batch {

@@ -5,7 +5,7 @@ use crate::adapters::hubspot::model::tests::settings;
 
 fn payload(id: &str, body: &Value) -> Payload {
     let body = Body::of(body.as_object().expect("an object").clone());
-    Payload { id: ContactId::new(id).expect("valid"), body: Some(body), version: 1, guarded: false }
+    Payload { id: ContactId::new(id).expect("valid"), body: Some(body), if_new: None, version: 1, guarded: false }
 }
 
 fn payloads(count: usize) -> Vec<Payload> {
