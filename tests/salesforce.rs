@@ -6,6 +6,8 @@ mod support;
 mod assertions;
 #[path = "salesforce/configuration.rs"]
 mod configuration;
+#[path = "salesforce/defaults.rs"]
+mod defaults;
 #[path = "salesforce/deletes.rs"]
 mod deletes;
 #[path = "salesforce/dispatched.rs"]

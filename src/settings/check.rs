@@ -115,8 +115,8 @@ fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> Verdict
     for (key, status) in
         [("salesforce.status.lead", &section.status.lead), ("salesforce.status.prospect", &section.status.prospect)]
     {
-        let fits = (1..=40).contains(&status.chars().count());
-        holds(key, fits, || "has the wrong length; allowed: 1 to 40 characters".to_owned())?;
+        let fits = status.chars().count() <= 40;
+        holds(key, fits, || "is too long; allowed: at most 40 characters, and empty".to_owned())?;
     }
     rate_limit(["salesforce.rate_limit.requests", "salesforce.rate_limit.per_ms"], section.rate_limit)?;
     retry(

@@ -236,6 +236,10 @@ fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
         );
     }
     let file = file(&lead.to_string());
+    let path = file.path().to_str().expect("UTF-8");
+    let told = json_of(&[("CONTACT_SYNC__SALESFORCE__STATUS__LEAD", "New")], &["preview", path, "--json"]);
+    assert_eq!(told["api_calls"], 2, "one looks up whether the lead is new");
+    assert_eq!(told["records"][0]["write"]["fields_if_new"], json!({"Status": "New"}));
     let table = text(&admin(&attributes, &["preview", file.path().to_str().expect("UTF-8")]).stdout);
     assert!(table.lines().any(|line| line.contains("LastName") && line.ends_with("Lovelace")), "{table}");
 }

@@ -17,7 +17,7 @@ async fn a_lead_arrives_as_the_contract_says() {
     let lead = org.mock.lead("c-1").expect("it is there");
     let expected = json!({
         "Source_Id__c": "C-1", "LastName": "Person 1", "FirstName": "Ada", "Company": "Engines", "Title": "Engineer",
-        "Email": "p1@example.com", "Status": "Working - Contacted", "Plan__c": "team",
+        "Email": "p1@example.com", "Plan__c": "team",
     });
     assert_eq!(serde_json::Value::Object(lead), expected);
     org.assert_polite();
@@ -162,6 +162,44 @@ async fn a_status_that_sales_has_set_stays() {
     update.contact.status = Field::Value("Nurturing".into());
     org.upsert(&[org.payload(&update)]).await.expect("written");
     assert_eq!(status(), Some(json!("Nurturing")));
+}
+
+#[tokio::test]
+async fn one_look_up_serves_the_guard_and_the_records_that_may_be_new() {
+    let edit = |settings: &mut contact_sync::adapters::salesforce::Settings| {
+        settings.version_field = "Version__c".to_owned();
+        settings.status.lead = "New".to_owned();
+    };
+    let org = Org::with(|_| {}, edit).await;
+    for id in ["C-1", "C-2", "C-3"] {
+        org.mock.put(id, &json!({"Version__c": 11, "LastName": "x", "Company": "y", "Status": "Nurturing"}));
+    }
+    let mut payloads = org.leads(1..=4);
+    payloads[0].guarded = true;
+    let told = |number, status: &str| {
+        let mut change = newcomer(number, ContactType::Lead);
+        change.contact.status = Field::Value(status.into());
+        org.payload(&change)
+    };
+    payloads.extend([told(5, "Open"), org.payload(&newcomer(6, ContactType::Prospect))]);
+    let expected = ["stale", "delivered", "delivered", "delivered", "delivered", "delivered"];
+    assert_eq!(words(&org.upsert(&payloads).await), expected);
+    assert_eq!((org.mock.sizes(Endpoint::Query), org.mock.sizes(Endpoint::Upsert)), (vec![4], vec![5]));
+    let status = |id| org.mock.lead(id).and_then(|lead| lead.get("Status").cloned());
+    assert_eq!(status("C-2"), Some(json!("Nurturing")), "it exists");
+    assert_eq!((status("C-4"), status("C-5"), status("C-6")), (Some(json!("New")), Some(json!("Open")), None));
+    assert_eq!(words(&org.upsert(&payloads[4..]).await), ["delivered"; 2]);
+    assert_eq!(org.mock.count(Endpoint::Query), 1, "nobody in the batch may need a default");
+    org.assert_polite();
+}
+
+#[tokio::test]
+async fn a_look_up_without_an_answer_writes_no_default() {
+    let org = Org::with(|_| {}, |settings| settings.status.lead = "New".to_owned()).await;
+    let missed = crate::support::server::Answer::json(200, &json!({"done": true, "totalSize": 1, "records": []}));
+    org.mock.next_of(Endpoint::Query, missed);
+    assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), ["retry UNREADABLE_ANSWER"]);
+    assert_eq!(org.mock.count(Endpoint::Upsert), 0);
 }
 
 #[tokio::test]

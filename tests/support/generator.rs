@@ -63,19 +63,25 @@ pub const LEAD_FIELDS: [(&str, &str); 3] =
     [("plan", "Plan__c"), ("seats", "Seats__c"), ("newsletter", "Newsletter__c")];
 pub const CONTACT_PROPERTIES: [(&str, &str); 3] = [("plan", "plan"), ("seats", "seats"), ("newsletter", "newsletter")];
 
+/// The status that a new lead has; a new prospect has none.
+pub const NEW_STATUS: &str = "Open - Not Contacted";
+
 /// The settings that say so, as a document.
 pub fn attribute_settings() -> String {
     let lines = |fields: [(&str, &str); 3]| fields.map(|(name, field)| format!("{name} = \"{field}\"\n")).concat();
     let (leads, contacts) = (lines(LEAD_FIELDS), lines(CONTACT_PROPERTIES));
-    format!("[salesforce.attributes]\n{leads}[hubspot.attributes]\n{contacts}")
+    let status = format!("[salesforce.status]\nlead = \"{NEW_STATUS}\"\n");
+    format!("{status}[salesforce.attributes]\n{leads}[hubspot.attributes]\n{contacts}")
 }
 
 /// The same as variables.
-pub fn attribute_variables() -> [(String, String); 2] {
-    [("SALESFORCE", LEAD_FIELDS), ("HUBSPOT", CONTACT_PROPERTIES)].map(|(section, fields)| {
+pub fn attribute_variables() -> Vec<(String, String)> {
+    let mut variables = vec![("CONTACT_SYNC__SALESFORCE__STATUS__LEAD".to_owned(), NEW_STATUS.to_owned())];
+    for (section, fields) in [("SALESFORCE", LEAD_FIELDS), ("HUBSPOT", CONTACT_PROPERTIES)] {
         let fields = fields.map(|(name, field)| format!("{name} = \"{field}\"")).join(", ");
-        (format!("CONTACT_SYNC__{section}__ATTRIBUTES"), format!("{{ {fields} }}"))
-    })
+        variables.push((format!("CONTACT_SYNC__{section}__ATTRIBUTES"), format!("{{ {fields} }}")));
+    }
+    variables
 }
 
 const TYPES: [&str; 4] = ["lead", "prospect", "customer", "vendor"];

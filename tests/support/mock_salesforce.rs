@@ -220,6 +220,16 @@ impl MockSalesforce {
         state.store.convert(&field, id);
     }
 
+    /// Somebody edits the lead.
+    pub fn edit(&self, id: &str, fields: &Value) {
+        let mut state = self.state();
+        let field = state.habits.external_id_field.clone();
+        for id in state.store.ids(&field, id) {
+            let fields = fields.as_object().cloned().unwrap_or_default();
+            state.store.records.entry(id).and_modify(|record| record.fields.extend(fields));
+        }
+    }
+
     /// A batch or query with the contact `id` in it is refused as a whole, with a 400 that names nobody.
     pub fn poison(&self, id: &str) {
         self.state().poison.insert(id.to_lowercase());

@@ -99,7 +99,7 @@ pub fn settings() -> Settings {
         auto_assign: false,
         allow_duplicates: true,
         converted_leads: ConvertedLeads::Skip,
-        status: Status { lead: "Open - Not Contacted".to_owned(), prospect: "Working - Contacted".to_owned() },
+        status: Status { lead: String::new(), prospect: String::new() },
         attributes: BTreeMap::new(),
         rate_limit: RateLimit { requests: 25, per_ms: 1_000 },
         retry: Retry { max_attempts: 4, base_delay_ms: 200, max_delay_ms: 10_000 },

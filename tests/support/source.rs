@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::generator::{CONTACT_PROPERTIES, LEAD_FIELDS};
+use super::generator::{CONTACT_PROPERTIES, LEAD_FIELDS, NEW_STATUS};
 use super::kinesis::{Record, Report};
 use super::orders::Possible;
 
@@ -82,24 +82,21 @@ fn lead_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
     if change["operation"] == "delete" {
         return None;
     }
+    let is_new = held.is_none();
     let mut lead = held.unwrap_or_default();
     let contact = &change["contact"];
     take(&mut lead, contact, &LEAD);
-    let is_create = change["operation"] == "create";
-    // A status cannot be cleared: a new lead has the default, and one that is there keeps its own.
+    // A status cannot be cleared: a lead that a create makes has the default, and one that is there keeps its own.
     let is_lead = contact["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("lead"));
-    let default = if is_lead { "Open - Not Contacted" } else { "Working - Contacted" };
+    let default = (is_new && is_lead && change["operation"] == "create").then_some(NEW_STATUS);
     let carried = contact["status"].as_str().filter(|status| !status.trim().is_empty());
-    if let Some(status) = carried.or(is_create.then_some(default)) {
+    if let Some(status) = carried.or(default) {
         lead.insert("Status".to_owned(), status.to_owned());
     }
     take_attributes(&mut lead, contact, &LEAD_FIELDS, Value::to_string);
-    // A new lead has these, and one that is there keeps its own.
-    for (ours, required) in [("last_name", "LastName"), ("company", "Company")] {
-        let told = &contact[ours];
-        if is_create && told.as_str().is_none_or(|text| text.trim().is_empty()) || !lead.contains_key(required) {
-            lead.insert(required.to_owned(), "[not provided]".to_owned());
-        }
+    // A new lead has these, and so has one of which they are cleared.
+    for required in ["LastName", "Company"] {
+        lead.entry(required.to_owned()).or_insert_with(|| "[not provided]".to_owned());
     }
     Some(lead)
 }

@@ -70,10 +70,15 @@ type Record<'a> = Fields<'a, Value<'a>>;
 /// be written is left out as a whole, as Salesforce itself would refuse it.
 pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
     let mut record = Record::none();
+    let mut status = None;
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match of_change(change, settings) {
             Ok((fields, cut)) => {
+                // One by one, the first change would make the record, and each later one would find it there.
+                if record.is_empty() {
+                    status = default_status(change, settings);
+                }
                 record.lay_over(fields);
                 transformed.cut += cut;
             }
@@ -81,28 +86,42 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
         }
     }
     if !record.is_empty() {
+        if let Some(status) = status.filter(|_| record.get(STATUS).is_none()) {
+            transformed.if_new = Some(of_new(&record, status));
+        }
         record.set(TYPE, Value::Type { r#type: &settings.sobject });
         transformed.body = Some(record.body());
     }
     transformed
 }
 
-/// The same record with the required fields that it does not mention: for a lead that does not exist yet and arrives
-/// first as an update. `None` where it mentions them all.
+/// Returns the record with the required fields that it does not mention: for a lead that does not exist yet, which
+/// Salesforce refuses without them. `None` where it mentions them all.
 pub(super) fn with_defaults(body: &Body) -> Option<Body> {
-    let mut record: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body.get()).ok()?;
-    let missing: Vec<_> = REQUIRED.into_iter().filter(|field| !record.contains_key(*field)).collect();
-    if missing.is_empty() {
-        return None;
+    let mut required = Record::none();
+    for name in REQUIRED {
+        required.add(name, Value::Text(NOT_PROVIDED.into()));
     }
-    record.extend(missing.into_iter().map(|field| (field.to_owned(), NOT_PROVIDED.into())));
-    Some(Body::of(record))
+    let whole = body.with_missing(&required.body());
+    (whole != *body).then_some(whole)
+}
+
+/// The defaults of `record` where it does not exist yet. They are looked up for the status; the required fields go
+/// along, or Salesforce would refuse the record first.
+fn of_new(record: &Record<'_>, status: &str) -> Body {
+    let mut fields = Record::none();
+    fields.add(STATUS, Value::Text(status.into()));
+    for name in REQUIRED {
+        if record.get(name).is_none() {
+            fields.add(name, Value::Text(NOT_PROVIDED.into()));
+        }
+    }
+    fields.body()
 }
 
 /// What one change says, and how many of its values were cut.
 fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(Record<'a>, u32), Rejection> {
     let contact = &change.contact;
-    let is_create = change.operation == Operation::Create;
     let mut record = Record::of_contact();
     let mut cuts = 0;
     for (name, field, longest, excess) in texts(contact) {
@@ -118,13 +137,12 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(R
                 Value::Text(fitting.into())
             }
             Field::Null if REQUIRED.contains(&name) => Value::Text(NOT_PROVIDED.into()),
-            Field::Absent if is_create && REQUIRED.contains(&name) => Value::Text(NOT_PROVIDED.into()),
             Field::Null => Value::Null,
             Field::Absent => continue,
         };
         record.add(name, value);
     }
-    if let Some(status) = status(contact, is_create, settings)? {
+    if let Some(status) = status(contact)? {
         record.add(STATUS, Value::Text(status.into()));
     }
     for (attribute, field) in &settings.attributes {
@@ -172,18 +190,26 @@ fn texts(contact: &Contact) -> [(&'static str, &Text, usize, Excess); 14] {
     ]
 }
 
-/// A new lead has a status; later it is sent only where the event carries one, so that a salesperson's own stays.
-fn status<'a>(contact: &'a Contact, is_create: bool, settings: &'a Settings) -> Result<Option<&'a str>, Rejection> {
+/// Reads the status, which is sent only where the change carries one: a lead has one always, and none can be cleared.
+fn status(contact: &Contact) -> Result<Option<&str>, Rejection> {
     const LONGEST: usize = 40;
-    let default = match contact.kind {
+    match contact.status.value() {
+        Some(status) if fit(status, LONGEST).len() < status.len() => Err(too_long(STATUS, LONGEST)),
+        status => Ok(status.map(|status| &**status)),
+    }
+}
+
+/// Returns the configured status of a lead that `change` makes; `None` where the change carries one, and where none is
+/// configured: the org has a default of its own.
+fn default_status<'a>(change: &ContactChange, settings: &'a Settings) -> Option<&'a str> {
+    if change.operation != Operation::Create || change.contact.status.value().is_some() {
+        return None;
+    }
+    let status = match change.contact.kind {
         Some(ContactType::Prospect) => &settings.status.prospect,
         _ => &settings.status.lead,
     };
-    match contact.status.value() {
-        Some(status) if fit(status, LONGEST).len() < status.len() => Err(too_long(STATUS, LONGEST)),
-        Some(status) => Ok(Some(status)),
-        None => Ok(is_create.then_some(default)),
-    }
+    (!status.is_empty()).then_some(status)
 }
 
 fn attribute_value(attribute: Field<&Attribute>) -> Option<Value<'_>> {

@@ -39,6 +39,8 @@ pub(crate) struct Write {
     /// The records that it carries; the last gives it its content.
     pub(crate) sources: Vec<usize>,
     pub(crate) body: Option<Body>,
+    /// The fields that it adds where the record does not exist yet.
+    pub(crate) if_new: Option<Body>,
 }
 
 /// What the dry run told.

@@ -81,18 +81,50 @@ fn every_field_has_its_place() {
     insta::assert_json_snapshot!("lead", record(&[&all]));
 }
 
+/// The fields that a record gets where it does not exist yet.
+fn if_new(changes: &[&ContactChange], settings: &Settings) -> serde_json::Value {
+    let defaults = transform(changes, settings).if_new;
+    defaults.map_or(json!(null), |body| serde_json::from_str(body.get()).expect("JSON"))
+}
+
 #[test]
-fn a_new_lead_has_the_required_fields_and_a_status() {
-    let new = record(&[&change(Operation::Create, |_| {})]);
-    let expected = json!({
-        "attributes": {"type": "Lead"}, "Source_Id__c": "c-1", "LastName": "[not provided]",
-        "Company": "[not provided]", "Status": "Open - Not Contacted",
-    });
-    assert_eq!(new, expected);
-    let prospect = record(&[&change(Operation::Create, |contact| {
+fn defaults_are_apart_from_what_a_change_says() {
+    let new = change(Operation::Create, |_| {});
+    assert_eq!(record(&[&new]), json!({"attributes": {"type": "Lead"}, "Source_Id__c": "c-1"}));
+    let missing = json!({"Status": "Open - Not Contacted", "LastName": "[not provided]", "Company": "[not provided]"});
+    assert_eq!(if_new(&[&new], &settings()), missing);
+    let prospect = change(Operation::Create, |contact| {
         contact.kind = Some(ContactType::Prospect);
-    })]);
-    assert_eq!(prospect["Status"], "Working - Contacted");
+        contact.company = text("Acme");
+        contact.last_name = Field::Null;
+    });
+    assert_eq!(if_new(&[&prospect], &settings()), json!({"Status": "Working - Contacted"}), "each field once");
+}
+
+#[test]
+fn a_record_is_looked_up_for_a_status_that_is_configured_for_its_first_change() {
+    let (create, update) = (change(Operation::Create, |_| {}), change(Operation::Update, |_| {}));
+    let prospect = change(Operation::Create, |contact| contact.kind = Some(ContactType::Prospect));
+    let told = change(Operation::Create, |contact| contact.status = text("Nurturing"));
+    let cleared = change(Operation::Create, |contact| contact.status = Field::Null);
+    let refused = change(Operation::Update, |contact| contact.phone = text(&"1".repeat(41)));
+    let leads_only = Status { lead: "New".into(), prospect: String::new() };
+    let settings = Settings { status: leads_only, ..settings() };
+    for (changes, status) in [
+        (vec![&create], json!("New")),
+        (vec![&cleared], json!("New")),
+        (vec![&create, &update], json!("New")),
+        (vec![&create, &prospect], json!("New")),
+        (vec![&refused, &create], json!("New")),
+        (vec![&prospect], json!(null)),
+        (vec![&told], json!(null)),
+        (vec![&create, &told], json!(null)),
+        (vec![&update], json!(null)),
+        // One by one, the update makes the record, and the create finds it.
+        (vec![&update, &create], json!(null)),
+    ] {
+        assert_eq!(if_new(&changes, &settings)["Status"], status, "{changes:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the dry run came to, record by record.
 
+use contact_sync::adapters::Body;
 use contact_sync::consume::Record;
 use contact_sync::dispatch::Planned;
 use contact_sync::pipeline::Sent;
@@ -27,6 +28,7 @@ impl Plan {
             kind: planned.kind,
             sources: job.sources.to_vec(),
             body: job.payload.body.clone(),
+            if_new: job.payload.if_new.clone(),
         }));
     }
 }
@@ -108,7 +110,10 @@ impl Report {
             .calls
             .iter()
             .map(|(destination, batches, calls)| format!("{destination}: API calls {calls}, batches {batches}"));
-        let all = format!("in all: API calls {total}, and one for a Salesforce token where none is at hand");
+        let all = format!(
+            "in all: API calls {total}, one for a Salesforce token where none is at hand, \
+             and one for each batch with new leads that lack LastName or Company"
+        );
         let calls: Vec<String> = lines.chain([all]).collect();
         format!("{text}\n\n{}", calls.join("\n"))
     }
@@ -138,7 +143,12 @@ fn head(record: usize, sent: &Sent, entry: &Entry) -> Row {
 
 impl Row {
     fn fields(&self) -> Option<Map<String, Value>> {
-        serde_json::from_str(self.write.as_ref()?.body.as_ref()?.get()).ok()
+        fields(self.write.as_ref()?.body.as_ref()?)
+    }
+
+    /// The fields that are added where the record does not exist yet.
+    fn fields_if_new(&self) -> Option<Map<String, Value>> {
+        fields(self.write.as_ref()?.if_new.as_ref()?)
     }
 
     fn to_json(&self) -> Value {
@@ -148,20 +158,25 @@ impl Row {
             "message": self.message, "carried_by": self.carried_by,
             "write": self.write.as_ref().map(|write| json!({
                 "batch": write.batch, "operation": write.kind.name(), "fields": self.fields(),
+                "fields_if_new": self.fields_if_new(),
             })),
         })
+    }
+
+    /// Each field that is sent, and its value.
+    fn written(&self) -> Vec<(String, String)> {
+        let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let always = self.fields().unwrap_or_default().into_iter();
+        let if_new = self.fields_if_new().unwrap_or_default().into_iter();
+        let if_new = if_new.map(|(field, value)| (format!("{field} (if new)"), text(value)));
+        always.map(|(field, value)| (field, text(value))).chain(if_new).collect()
     }
 
     /// The record, and a line for each field that is sent.
     fn to_lines(&self) -> Vec<[String; 8]> {
         let mut details: Vec<(String, String)> = match (&self.carried_by, &self.write) {
             (Some(later), _) => vec![("carried by record".to_owned(), later.to_string())],
-            (None, Some(_)) => self
-                .fields()
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(field, value)| (field, value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-                .collect(),
+            (None, Some(_)) => self.written(),
             (None, None) => vec![(self.code.clone().unwrap_or_default(), self.message.clone().unwrap_or_default())],
         };
         if details.is_empty() {
@@ -180,6 +195,10 @@ impl Row {
         ]);
         lines
     }
+}
+
+fn fields(body: &Body) -> Option<Map<String, Value>> {
+    serde_json::from_str(body.get()).ok()
 }
 
 fn blank(field: String, value: String) -> [String; 8] {

@@ -1,0 +1,104 @@
+//! Defaults go to leads that do not exist yet, and leave the work of salespeople alone.
+
+use contact_sync::settings::Preset;
+use serde_json::{Value, json};
+
+use crate::support::harness::{Mocks, batch, change};
+use crate::support::mock_salesforce::Endpoint;
+use crate::support::stream::{failures, invoke};
+
+const LEADS: usize = 50;
+const STATUS: &str = "[salesforce.status]\nlead = \"New\"";
+const VERSION: &str = "[salesforce]\nversion_field = \"Version__c\"";
+
+fn arlo(operation: &str, number: usize) -> Value {
+    let mut change = change(operation, &format!("c-{number}"), "lead", json!({"last_name": "Arlo"}));
+    change["version"] = 1.into();
+    change
+}
+
+fn queries_and_upserts(mocks: &Mocks) -> (usize, usize) {
+    (mocks.salesforce.count(Endpoint::Query), mocks.salesforce.count(Endpoint::Upsert))
+}
+
+/// Leads with a company and a status that a salesperson gave them.
+async fn worked_on(document: &str) -> Mocks {
+    let mocks = Mocks::start().await;
+    let creates: Vec<Value> = (0..LEADS).map(|number| arlo("create", number)).collect();
+    let answer = invoke(&mocks.handler(Preset::Test, document), &batch(&creates), "r").await;
+    assert!(failures(&answer).is_empty());
+    for number in 0..LEADS {
+        let work = json!({"Company": "Somebody's own", "Status": "Working - Contacted"});
+        mocks.salesforce.edit(&format!("c-{number}"), &work);
+    }
+    mocks
+}
+
+fn field(mocks: &Mocks, number: usize, name: &str) -> Value {
+    mocks.salesforce.lead(&format!("c-{number}")).and_then(|lead| lead.get(name).cloned()).unwrap_or_default()
+}
+
+fn kept(mocks: &Mocks, name: &str, expected: &str) -> usize {
+    (0..LEADS).filter(|number| field(mocks, *number, name) == expected).count()
+}
+
+/// The recipe *Backfill* of the runbook, and its neighbours.
+#[tokio::test]
+async fn a_backfill_leaves_sales_work_alone_however_often_it_runs() {
+    let both = format!("{VERSION}\n{STATUS}");
+    for (document, operation, is_replay, new_status, first, second) in [
+        ("", "create", false, json!(null), (0, 2), (0, 1)),
+        ("", "update", false, json!(null), (0, 2), (0, 1)),
+        (STATUS, "create", false, json!("New"), (1, 1), (1, 1)),
+        (STATUS, "update", false, json!(null), (0, 2), (0, 1)),
+        (VERSION, "create", false, json!(null), (0, 2), (0, 1)),
+        (VERSION, "create", true, json!(null), (2, 2), (1, 1)),
+        (VERSION, "update", true, json!(null), (2, 2), (1, 1)),
+        (&both, "create", true, json!("New"), (1, 1), (1, 1)),
+    ] {
+        let mocks = worked_on(document).await;
+        let handler = mocks.handler(Preset::Test, document);
+        let mut changes: Vec<Value> = (0..=LEADS).map(|number| arlo(operation, number)).collect();
+        changes.iter_mut().for_each(|change| change["replay"] = is_replay.into());
+        for (round, expected) in [first, second].into_iter().enumerate() {
+            let case = format!("{document:?}, {operation}, replay: {is_replay}, round {round}");
+            let before = queries_and_upserts(&mocks);
+            assert!(failures(&invoke(&handler, &batch(&changes), "r").await).is_empty(), "{case}");
+            let after = queries_and_upserts(&mocks);
+            assert_eq!((after.0 - before.0, after.1 - before.1), expected, "queries and upserts: {case}");
+            let work = (kept(&mocks, "Company", "Somebody's own"), kept(&mocks, "Status", "Working - Contacted"));
+            assert_eq!(work, (LEADS, LEADS), "{case}");
+            let new = (field(&mocks, LEADS, "Company"), field(&mocks, LEADS, "Status"));
+            assert_eq!(new, (json!("[not provided]"), new_status.clone()), "{case}");
+        }
+        assert_eq!(mocks.mistakes(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_folded_has_the_defaults_that_its_changes_have_one_by_one() {
+    let mocks = worked_on(STATUS).await;
+    let mut titled = arlo("update", 0);
+    titled["contact"]["job_title"] = "Engineer".into();
+    let mut cleared = arlo("update", 2);
+    cleared["contact"]["company"] = Value::Null;
+    let changes = [
+        arlo("create", 0),
+        titled,
+        arlo("delete", 1),
+        arlo("create", 1),
+        cleared,
+        arlo("update", LEADS),
+        arlo("create", LEADS),
+    ];
+    let before = queries_and_upserts(&mocks);
+    let answer = invoke(&mocks.handler(Preset::Test, STATUS), &batch(&changes), "r").await;
+    assert!(failures(&answer).is_empty());
+    let held = |number| ["Company", "Status", "Title"].map(|name| field(&mocks, number, name));
+    assert_eq!(held(0), ["Somebody's own", "Working - Contacted", "Engineer"], "it exists");
+    assert_eq!(held(1), [json!("[not provided]"), json!("New"), json!(null)], "behind a delete it is new");
+    assert_eq!(held(2), [json!("[not provided]"), json!("Working - Contacted"), json!(null)], "cleared by the change");
+    assert_eq!(held(LEADS), [json!("[not provided]"), json!(null), json!(null)], "the update makes it");
+    let after = queries_and_upserts(&mocks);
+    assert!(after.0 - before.0 <= 3 && after.1 - before.1 <= 3, "{before:?} {after:?}");
+}
