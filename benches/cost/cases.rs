@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contact_sync::adapters::hubspot::HubSpot;
 use contact_sync::adapters::salesforce::Salesforce;
-use contact_sync::adapters::{Adapter, Call, Outcome, Payload, Transformed, http};
+use contact_sync::adapters::{Adapter, Call, Outcome, Payload, Transformed, Unlimited, http};
 use contact_sync::consume::EventConsumer;
 use contact_sync::contact::ContactChange;
 use contact_sync::factory::{self, DESTINATIONS};
@@ -164,7 +164,12 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
     let batch: Vec<&Payload> = payloads.iter().collect();
     let meter = Meter::default();
     for is_counted in [false, true] {
-        let call = Call { give_up_at: Instant::now() + Duration::from_mins(5), meter: &meter, dry_run: false };
+        let call = Call {
+            give_up_at: Instant::now() + Duration::from_mins(5),
+            meter: &meter,
+            permits: &Unlimited,
+            dry_run: false,
+        };
         let mut upsert = pin!(adapter.upsert(&batch, call));
         let mut now = Part::UntilSent;
         let reply = poll_fn(|context| {

@@ -24,7 +24,8 @@ impl Body {
         &self.0
     }
 
-    /// Returns this record with those fields of `defaults` that it does not mention. Values keep their digits.
+    /// Returns this record with those fields of `defaults` that it does not mention. Values keep
+    /// their digits.
     #[must_use]
     pub fn with_missing(&self, defaults: &Self) -> Self {
         let (own, mut missing) = (self.fields(), defaults.fields());

@@ -97,6 +97,9 @@ pub enum HttpError {
     /// Not sent: the call before it has left too little time.
     #[error("no time is left for the request")]
     OutOfTime,
+    /// Not sent: the rate limit has no permit for it in time.
+    #[error("the rate limit has no permit for the request in time")]
+    NotPermitted(Code),
     /// The time was up, on the way or while reading.
     #[error("no complete answer in time")]
     Timeout,
@@ -114,12 +117,17 @@ pub enum HttpError {
 impl HttpError {
     /// What to do next about it.
     pub fn into_call_error(self) -> CallError {
-        let code = Code::new(self.code());
+        let code = match &self {
+            Self::NotPermitted(code) => code.clone(),
+            error => Code::new(error.code()),
+        };
         let pressure = matches!(self, Self::Timeout);
         let cause = match &self {
             Self::Timeout | Self::TooLong => FailureCause::Size,
             Self::Connection(error) if !error.is_connect() => FailureCause::Record,
-            Self::OutOfTime | Self::Connection(_) | Self::Forbidden(_) => FailureCause::Destination,
+            Self::OutOfTime | Self::NotPermitted(_) | Self::Connection(_) | Self::Forbidden(_) => {
+                FailureCause::Destination
+            }
         };
         match self {
             Self::Forbidden(remedy) => CallError::Stop(Stop { cause: Cause::Configuration, code, remedy, after: None }),
@@ -129,7 +137,7 @@ impl HttpError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::OutOfTime => "OUT_OF_TIME",
+            Self::OutOfTime | Self::NotPermitted(_) => "OUT_OF_TIME",
             Self::Timeout => "TIMEOUT",
             Self::Connection(_) => "CONNECTION_FAILED",
             Self::TooLong => "ANSWER_TOO_LONG",
@@ -154,13 +162,20 @@ impl Http {
         check_url(url, &self.allowed_hosts).map_err(HttpError::Forbidden)
     }
 
-    /// Sends `request` and reads the answer to its end, within the request's own time and the call's.
+    /// Sends `request` and reads the answer to its end, within the request's own time and the
+    /// call's. Waits for the request's permit first.
     pub async fn send(&self, request: Request, call: Call<'_>) -> Result<HttpAnswer, HttpError> {
         self.check(request.url())?;
-        let started = Instant::now();
-        if started + SHORTEST_CALL > call.give_up_at {
+        let has_time = || Instant::now() + SHORTEST_CALL <= call.give_up_at;
+        if !has_time() {
             return Err(HttpError::OutOfTime);
         }
+        // Held until the answer is read: the system counts the request some time before that.
+        let _permit = call.permits.next().await.map_err(HttpError::NotPermitted)?;
+        if !has_time() {
+            return Err(HttpError::OutOfTime);
+        }
+        let started = Instant::now();
         let until = call.give_up_at.min(started + self.request_timeout);
         let span = traces::exchange(request.method().as_str(), request.url());
         let exchange = self.exchange(request).instrument(span.clone());
@@ -236,6 +251,7 @@ fn is_loopback(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::Unlimited;
 
     #[test]
     fn a_token_is_in_no_debug_output() {
@@ -250,7 +266,8 @@ mod tests {
         let http = Http::new(client().expect("a client"), vec!["127.0.0.1".to_owned()], Duration::from_secs(1));
         let request = http.client().get("http://127.0.0.1:9/").build().expect("a request");
         let meter = crate::telemetry::Meter::default();
-        let call = Call { give_up_at: Instant::now() + SHORTEST_CALL / 2, meter: &meter, dry_run: false };
+        let call =
+            Call { give_up_at: Instant::now() + SHORTEST_CALL / 2, meter: &meter, permits: &Unlimited, dry_run: false };
         assert!(matches!(http.send(request, call).await, Err(HttpError::OutOfTime)));
         assert_eq!(meter.api_calls(), 0);
     }

@@ -10,6 +10,7 @@ mod external;
 mod fields;
 pub mod http;
 pub mod hubspot;
+mod permits;
 pub mod salesforce;
 mod unfit;
 
@@ -20,11 +21,12 @@ use std::time::Duration;
 pub use external::{External, Tools};
 pub use fields::Body;
 use futures_util::future::BoxFuture;
+pub use permits::{Permit, Permits, Unlimited};
 use tokio::time::Instant;
 
 use crate::contact::{ContactChange, ContactId};
 use crate::secrets::SecretError;
-use crate::telemetry::{self, Meter};
+use crate::telemetry::{self, Meter, Quota};
 
 /// An external system's name, as settings, logs, metrics and dead letters call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,8 +108,8 @@ pub struct Payload {
     pub id: ContactId,
     /// The record's own JSON; `None` for a delete.
     pub body: Option<Body>,
-    /// Fields that a record gets which does not exist yet, where `body` does not mention them: defaults that must not
-    /// overwrite a person's work. The adapter looks the record up before it writes.
+    /// Fields to add where the record does not exist yet and `body` does not mention them: defaults
+    /// that must not overwrite a person's work. The adapter looks the record up before it writes.
     pub if_new: Option<Body>,
     /// The version of the newest change in it, for destinations that keep one.
     pub version: u64,
@@ -117,7 +119,8 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Reports whether an upsert of it looks its record up first. One look-up serves all payloads of a batch.
+    /// Reports whether an upsert of it looks its record up first. One look-up serves all payloads
+    /// of a batch.
     pub fn is_looked_up(&self) -> bool {
         self.guarded || self.if_new.is_some()
     }
@@ -133,16 +136,26 @@ impl fmt::Debug for Payload {
 /// A request needs at least this long: less is not worth beginning.
 pub const SHORTEST_CALL: Duration = Duration::from_millis(50);
 
-/// What a call of an adapter may use: time, and a place to count.
+/// What a call of an adapter may use: time, permits, and a place to count.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// The call must have ended by then.
     pub give_up_at: Instant,
     /// Counts calls, errors and latencies, and takes what the system tells of its quota.
     pub meter: &'a Meter,
+    /// Each request waits for a permit of its own.
+    pub permits: &'a dyn Permits,
     /// Do everything but the write: look up what has to be looked up before it, and answer [`Outcome::dry_run`] for
     /// every payload that would be in it.
     pub dry_run: bool,
+}
+
+impl Call<'_> {
+    /// Takes note of the quota that an answer reports.
+    pub(crate) fn note_quota(self, quota: Quota) {
+        self.meter.note_quota(quota);
+        self.permits.learn(quota);
+    }
 }
 
 /// The answer of one call: an outcome per payload, or one sentence about the whole call.

@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::batch::Batch;
 use super::breaker::{CallPermit, Evidence, LONGEST_ASKED, Permit};
+use super::permits::{CallPermits, permit};
 use super::rate_limit::{Need, Places};
 use super::{ApiDispatcher, DryRun, Errand, Kind};
 use crate::adapters::{
@@ -77,20 +78,15 @@ async fn admission<'a>(
     errand: Errand<'_>,
     need: Need,
 ) -> Result<(Places<'a>, CallPermit<'a>), Code> {
-    let ApiDispatcher { breaker, rate_limiter, retry, .. } = dispatcher;
+    let ApiDispatcher { breaker, .. } = dispatcher;
     let refused = |code: Code| {
         errand.meter.met_open_breaker();
         code
     };
-    let out_of_time = || Code::new("OUT_OF_TIME");
-    let latest = errand.deadline.checked_sub(SHORTEST_CALL).ok_or_else(out_of_time)?;
+    let latest = latest(errand)?;
     loop {
         breaker.wait_until_ready(latest).await.map_err(refused)?;
-        let places = tokio::select! {
-            biased;
-            () = rate_limiter.paused_beyond(retry.longest()) => return Err(Code::new("ASKED_TO_WAIT")),
-            places = rate_limiter.acquire(need, latest, errand.meter) => places.ok_or_else(out_of_time)?,
-        };
+        let places = permit(dispatcher, need, latest, errand.meter).await?;
         // Only now: much may have been learnt while this call waited for its turn.
         match breaker.permit() {
             Permit::Given(pass) => return Ok((places, pass)),
@@ -103,21 +99,29 @@ async fn admission<'a>(
     }
 }
 
+/// Returns the latest time at which a request is worth sending.
+fn latest(errand: Errand<'_>) -> Result<Instant, Code> {
+    errand.deadline.checked_sub(SHORTEST_CALL).ok_or(Code::new("OUT_OF_TIME"))
+}
+
 async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch: &mut Batch) -> Result<Reply, Code> {
-    let ApiDispatcher { adapter, rate_limiter, breaker, .. } = dispatcher;
-    let (places, permit) = admission(dispatcher, errand, need).await?;
+    let ApiDispatcher { adapter, breaker, .. } = dispatcher;
+    let (places, pass) = admission(dispatcher, errand, need).await?;
     batch.answers = breaker.answers();
     let payloads: Vec<&Payload> = batch.jobs.iter().map(|job| &job.payload).collect();
-    errand.meter.allow_calls(need.requests);
     let started = Instant::now();
-    let call = Call { give_up_at: errand.deadline, meter: errand.meter, dry_run: dispatcher.dry_run.is_some() };
+    let permits = CallPermits::new(dispatcher, need, places, latest(errand)?, errand.meter);
+    let dry_run = dispatcher.dry_run.is_some();
+    let call = Call { give_up_at: errand.deadline, meter: errand.meter, permits: &permits, dry_run };
     let answer = match batch.kind {
         Kind::Upsert => adapter.upsert(&payloads, call),
         Kind::Delete => adapter.delete(&payloads, call),
     };
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
-    drop(places);
-    rate_limiter.note_extra(errand.meter.calls_beyond_allowed());
+    // A call without a permit for its last request tells nothing of the destination.
+    if let (Some(code), Ok(Err(_))) = (permits.end(), &answer) {
+        return Err(code);
+    }
     let internal = || Err(CallError::failed("INTERNAL_ERROR", FailureCause::Record));
     let reply = answer.unwrap_or_else(|_| internal());
     if failure_of(&reply).is_some_and(|failure| failure.cause != FailureCause::Destination) {
@@ -125,7 +129,7 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch
             job.suspected_at.get_or_insert(batch.answers);
         }
     }
-    learn(dispatcher, errand, permit, started, batch, &reply);
+    learn(dispatcher, errand, pass, started, batch, &reply);
     Ok(reply)
 }
 
@@ -202,7 +206,6 @@ fn learn(
     reply: &Reply,
 ) {
     let ApiDispatcher { concurrency, rate_limiter, retry, .. } = dispatcher;
-    rate_limiter.learn(errand.meter.quota());
     if let Some(failure) = failure_of(reply) {
         // A system that names a time to wait has too much to do, whatever the reason.
         if failure.pressure || failure.after.is_some() {

@@ -12,6 +12,7 @@ mod dry_run;
 mod failure;
 mod job;
 mod pause;
+mod permits;
 mod rate_limit;
 mod retry;
 pub mod settings;

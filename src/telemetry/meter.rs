@@ -10,7 +10,6 @@ use crate::adapters::Cause;
 #[derive(Debug, Default)]
 pub struct Meter {
     api_calls: AtomicU64,
-    calls_allowed: AtomicU64,
     api_errors: AtomicU64,
     retries: AtomicU64,
     rate_limited: AtomicU64,
@@ -52,18 +51,6 @@ impl Meter {
         self.api_errors.fetch_add(u64::from(failed), Relaxed);
         let millis = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
         lock(&self.latencies_ms).push(millis);
-    }
-
-    /// Counts HTTP exchanges that the rate limit has a place for.
-    pub fn allow_calls(&self, calls: u32) {
-        self.calls_allowed.fetch_add(calls.into(), Relaxed);
-    }
-
-    /// The exchanges without a place (a token, the repeat of a call whose token had ended), each told once.
-    pub fn calls_beyond_allowed(&self) -> u32 {
-        let made = self.api_calls.load(Relaxed);
-        let beyond = made.saturating_sub(self.calls_allowed.fetch_max(made, Relaxed));
-        u32::try_from(beyond).unwrap_or(u32::MAX)
     }
 
     /// Counts a call or payload that is sent again.
@@ -192,18 +179,6 @@ mod tests {
         let thinned = meter.latencies_ms(100);
         assert_eq!((thinned.len(), thinned[0], thinned[99]), (100, 0, 999));
         assert_eq!(meter.sums()[..2], [("ApiCalls", 1000), ("ApiErrors", 100)]);
-    }
-
-    #[test]
-    fn exchanges_without_a_place_are_told_once() {
-        let meter = Meter::default();
-        let call = || meter.api_call(Duration::ZERO, false);
-        meter.allow_calls(2);
-        (0..3).for_each(|_| call());
-        assert_eq!((meter.calls_beyond_allowed(), meter.calls_beyond_allowed()), (1, 0));
-        meter.allow_calls(2);
-        call();
-        assert_eq!(meter.calls_beyond_allowed(), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{Adapter, Call, CallError, Cause, Outcome, Payload, Reply};
+use contact_sync::adapters::{Adapter, Call, CallError, Cause, Outcome, Payload, Reply, Unlimited};
 use contact_sync::contact::{ContactChange, ContactType};
 use contact_sync::telemetry::Meter;
 use tokio::time::Instant;
@@ -71,7 +71,7 @@ impl Trial {
     }
 
     fn call(&self, time: Duration) -> Call<'_> {
-        Call { give_up_at: Instant::now() + time, meter: &self.meter, dry_run: false }
+        Call { give_up_at: Instant::now() + time, meter: &self.meter, permits: &Unlimited, dry_run: false }
     }
 
     /// Payloads of the newcomers with these numbers.

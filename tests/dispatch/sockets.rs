@@ -67,6 +67,51 @@ async fn whatever_the_systems_do_the_function_answers_in_time() {
     }
 }
 
+/// A share of one request: a token, a look-up and a second try are requests like the others.
+#[tokio::test]
+async fn each_request_has_a_stretch_of_its_own_where_the_share_is_one() {
+    let stretch = Duration::from_millis(200);
+    let document = "[pipeline]\nconcurrency_share = 16\n\
+        [salesforce]\nrate_limit = { requests = 16, per_ms = 200 }\n[salesforce.status]\nlead = \"New\"\n\
+        [hubspot]\nrate_limit = { requests = 16, per_ms = 200 }\n[hubspot.retry]\nmax_attempts = 4";
+    let mocks = Mocks::start().await;
+    let handler = mocks.handler(Preset::Test, document);
+    let name = || json!({"last_name": "Lovelace"});
+    let both = |operation| ["lead", "customer"].map(|kind| change(operation, &format!("c-{kind}"), kind, name()));
+    assert_eq!(failures(&invoke(&handler, &batch(&both("create")), "r").await), [""; 0]);
+    mocks.salesforce.expire_tokens();
+    assert_eq!(failures(&invoke(&handler, &batch(&both("delete")), "r").await), [""; 0]);
+    assert_eq!(
+        failures(&invoke(&handler, &batch(&[change("update", "c-new", "lead", json!({}))]), "r").await),
+        [""; 0]
+    );
+    let of_salesforce: Vec<_> = mocks.salesforce.seen().iter().map(|seen| seen.at).collect();
+    let of_hubspot: Vec<_> = mocks.hubspot.seen().iter().map(|seen| seen.at).collect();
+    // Token, query, upsert; (a refused query,) token, query, delete; upsert, upsert with the
+    // defaults.
+    assert_eq!((of_salesforce.len(), mocks.salesforce.refused_tokens(), of_hubspot.len()), (8, 1, 3));
+    for at in [of_salesforce, of_hubspot] {
+        for (one, next) in at.iter().zip(&at[1..]) {
+            assert!(*next - *one >= stretch, "{:?} apart", *next - *one);
+        }
+    }
+}
+
+/// More calls than permits, all of which want the token that one of them asks for.
+#[tokio::test]
+async fn calls_that_wait_for_a_token_hold_no_permit_that_its_request_needs() {
+    let mocks = Mocks::start().await;
+    let document = "[pipeline]\nfallback_budget_ms = 60000\n\
+        [salesforce]\nbatch_size = 5\nrate_limit = { requests = 2, per_ms = 100 }";
+    let handler = mocks.handler(Preset::Test, document);
+    let leads: Vec<Value> = people(40).into_iter().filter(|change| change["contact"]["type"] == "lead").collect();
+    for _ in 0..2 {
+        let answer = timeout(Duration::from_secs(30), invoke(&handler, &batch(&leads), "r")).await;
+        assert_eq!(failures(&answer.expect("no call waits for another for ever")), [""; 0]);
+        mocks.salesforce.expire_tokens();
+    }
+}
+
 /// Settings of real life, with what they have to hold in a table.
 #[tokio::test]
 async fn a_table_that_cannot_be_reached_is_told_once_and_costs_no_record() {

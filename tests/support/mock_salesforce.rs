@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use self::records::Store;
 pub use self::tokens::Signer;
@@ -42,6 +43,7 @@ pub struct Seen {
     pub size: usize,
     pub uri_length: usize,
     pub headers: HeaderMap,
+    pub at: Instant,
 }
 
 impl Seen {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::salesforce::{ConvertedLeads, Salesforce, Settings, Status};
-use contact_sync::adapters::{Adapter, Call, Payload, Reply, http};
+use contact_sync::adapters::{Adapter, Call, Payload, Reply, Unlimited, http};
 use contact_sync::contact::{ContactChange, ContactType};
 use contact_sync::dispatch::settings::{RateLimit, Retry};
 use contact_sync::secrets::{Secret, SecretSource};
@@ -76,7 +76,7 @@ impl Org {
     }
 
     pub fn call(&self) -> Call<'_> {
-        Call { give_up_at: Instant::now() + LONG, meter: &self.meter, dry_run: false }
+        Call { give_up_at: Instant::now() + LONG, meter: &self.meter, permits: &Unlimited, dry_run: false }
     }
 
     /// Asserts that our side of the conversation was without fault.

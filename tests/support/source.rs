@@ -86,7 +86,8 @@ fn lead_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
     let mut lead = held.unwrap_or_default();
     let contact = &change["contact"];
     take(&mut lead, contact, &LEAD);
-    // A status cannot be cleared: a lead that a create makes has the default, and one that is there keeps its own.
+    // A status cannot be cleared: a lead that a create makes has the default, and one that is there
+    // keeps its own.
     let is_lead = contact["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("lead"));
     let default = (is_new && is_lead && change["operation"] == "create").then_some(NEW_STATUS);
     let carried = contact["status"].as_str().filter(|status| !status.trim().is_empty());

@@ -122,7 +122,7 @@ impl HubSpot {
         })?;
         let answer = self.http.send(request, call).await.map_err(HttpError::into_call_error)?;
         if let Some(quota) = quota(&answer) {
-            call.meter.note_quota(quota);
+            call.note_quota(quota);
         }
         Ok(Answer::new(answer))
     }

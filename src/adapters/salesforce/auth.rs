@@ -22,7 +22,7 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout_at};
 
 use self::grant::{Failed, Grant, request};
@@ -97,7 +97,7 @@ impl Auth {
 
     async fn token_after(&self, refused: Option<u64>, http: &Http, call: Call<'_>) -> Result<Token, CallError> {
         let asked = Instant::now();
-        let mut state = timeout_at(call.give_up_at, self.state.lock()).await.map_err(|_| timed_out())?;
+        let mut state = self.locked(call).await?;
         // Calls that waited together do not ask one after the other; one that comes later asks anew.
         if let Some((_, failure)) = state.failure.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(failure.clone());
@@ -138,6 +138,15 @@ impl Auth {
             state.replaced = Some(clock::now());
             state.token = None;
         }
+    }
+
+    /// Waits for the state, without a permit: the call that holds it may need one for its request.
+    async fn locked(&self, call: Call<'_>) -> Result<MutexGuard<'_, State>, CallError> {
+        if let Ok(state) = self.state.try_lock() {
+            return Ok(state);
+        }
+        call.permits.give_back();
+        timeout_at(call.give_up_at, self.state.lock()).await.map_err(|_| timed_out())
     }
 
     /// Asks for a token, and once more with the secret read again where its content is refused or its

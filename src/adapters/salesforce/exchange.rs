@@ -64,7 +64,7 @@ impl Salesforce {
         self.auth.note(token, is_answer(&answer));
         let answer = answer.map_err(HttpError::into_call_error)?;
         if let Some(quota) = answer.header("sforce-limit-info").and_then(quota) {
-            call.meter.note_quota(quota);
+            call.note_quota(quota);
         }
         Ok(answer)
     }

@@ -75,7 +75,8 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
     for (index, change) in changes.iter().enumerate() {
         match of_change(change, settings) {
             Ok((fields, cut)) => {
-                // One by one, the first change would make the record, and each later one would find it there.
+                // One by one, the first change would make the record, and each later one would find
+                // it there.
                 if record.is_empty() {
                     status = default_status(change, settings);
                 }
@@ -95,8 +96,8 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
     transformed
 }
 
-/// Returns the record with the required fields that it does not mention: for a lead that does not exist yet, which
-/// Salesforce refuses without them. `None` where it mentions them all.
+/// Returns the record with the required fields that it does not mention: for a lead that does not
+/// exist yet, which Salesforce refuses without them. `None` where it mentions them all.
 pub(super) fn with_defaults(body: &Body) -> Option<Body> {
     let mut required = Record::none();
     for name in REQUIRED {
@@ -106,8 +107,8 @@ pub(super) fn with_defaults(body: &Body) -> Option<Body> {
     (whole != *body).then_some(whole)
 }
 
-/// The defaults of `record` where it does not exist yet. They are looked up for the status; the required fields go
-/// along, or Salesforce would refuse the record first.
+/// The defaults of `record` where it does not exist yet. They are looked up for the status; the
+/// required fields go along, or Salesforce would refuse the record first.
 fn of_new(record: &Record<'_>, status: &str) -> Body {
     let mut fields = Record::none();
     fields.add(STATUS, Value::Text(status.into()));
@@ -190,7 +191,8 @@ fn texts(contact: &Contact) -> [(&'static str, &Text, usize, Excess); 14] {
     ]
 }
 
-/// Reads the status, which is sent only where the change carries one: a lead has one always, and none can be cleared.
+/// Reads the status, which is sent only where the change carries one: a lead has one always, and
+/// none can be cleared.
 fn status(contact: &Contact) -> Result<Option<&str>, Rejection> {
     const LONGEST: usize = 40;
     match contact.status.value() {
@@ -199,8 +201,8 @@ fn status(contact: &Contact) -> Result<Option<&str>, Rejection> {
     }
 }
 
-/// Returns the configured status of a lead that `change` makes; `None` where the change carries one, and where none is
-/// configured: the org has a default of its own.
+/// Returns the configured status of a lead that `change` makes; `None` where the change carries
+/// one, and where none is configured: the org has a default of its own.
 fn default_status<'a>(change: &ContactChange, settings: &'a Settings) -> Option<&'a str> {
     if change.operation != Operation::Create || change.contact.status.value().is_some() {
         return None;

@@ -1,5 +1,5 @@
-//! Writing: what the guard leaves, as one collection upsert. One look-up serves the guard and the defaults of records
-//! that do not exist yet.
+//! Writing: what the guard leaves, as one collection upsert. One look-up serves the guard and the
+//! defaults of records that do not exist yet.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -67,8 +67,8 @@ fn empty() -> Outcome {
     Outcome::Rejected(Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write"))
 }
 
-/// Adds the defaults of new records where none is held. A record that someone makes between look-up and write gets
-/// them, too: Salesforce has no upsert that tells the two apart.
+/// Adds the defaults of new records where none is held. A record that someone makes between look-up
+/// and write gets them, too: Salesforce has no upsert that tells the two apart.
 fn with_defaults_if_new<'a>(body: &'a Body, payload: &Payload, held: &[Held]) -> Cow<'a, Body> {
     match &payload.if_new {
         Some(defaults) if held.is_empty() => Cow::Owned(body.with_missing(defaults)),

@@ -6,7 +6,7 @@ mod stream;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use contact_sync::adapters::{Call, doctor};
+use contact_sync::adapters::{Call, Unlimited, doctor};
 use contact_sync::factory;
 use contact_sync::settings::Settings;
 use contact_sync::telemetry::Meter;
@@ -120,7 +120,7 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> Outcome {
 async fn systems(deployment: &Deployment, settings: &Settings) -> Result<Vec<Line>, Failure> {
     let (salesforce, hubspot) = factory::systems(deployment.environment.preset, settings, &deployment.aws)?;
     let meter = Meter::default();
-    let call = Call { give_up_at: Instant::now() + PATIENCE, meter: &meter, dry_run: false };
+    let call = Call { give_up_at: Instant::now() + PATIENCE, meter: &meter, permits: &Unlimited, dry_run: false };
     let (salesforce, hubspot) = tokio::join!(salesforce.examine(call), hubspot.examine(call));
     Ok(salesforce.into_iter().chain(hubspot).map(Line::from).collect())
 }

@@ -14,7 +14,7 @@ pub(super) struct Budget {
 
 /// The longest window that an account is believed to have: HubSpot's has 10 s. A misread number is not to stop a
 /// destination for a day.
-const LONGEST_WINDOW: Duration = Duration::from_mins(1);
+pub(super) const LONGEST_WINDOW: Duration = Duration::from_mins(1);
 
 impl Budget {
     pub(super) fn new(calls: u32, window: Duration) -> Self {

@@ -5,12 +5,14 @@
 //! [`Schedule::grace`] later, and is worth nothing after that: so it does no harm that a lease is not used up, or that
 //! Lambda freezes an environment with slots in hand and wakes it much later.
 //!
-//! Why no window sees more than its budget N: a window of the length T sees the calls of the slots in T + L, where L
-//! is the most by which a call may come after its slot. The period is (T + T/20) / (N - 1), so T + T/20 has N - 1
-//! slots. Two thirds of the twentieth are the grace; one third, 167 ms of HubSpot's 10 s, is for the differences of
-//! the network and of the environments' clocks (AWS keeps them within milliseconds). The one call that is left of N is
-//! for calls of the adapter that make two requests: they take two slots and are made at the second one's time. What it
-//! costs is 6 % of a budget of 100, and more of a smaller one: (N - 1) / N / 1.05 of it is used, 86 % of 10 and 76 % of 5.
+//! Why no window sees more than its budget N: a window of the length T sees the calls of the slots
+//! in T + L, where L is the most by which a call may come after its slot. The period is (T + T/20)
+//! / (N - 1), so T + T/20 has N - 1 slots. Two thirds of the twentieth are the grace; one third,
+//! 167 ms of HubSpot's 10 s, is for the differences of the network and of the environments' clocks
+//! (AWS keeps them within milliseconds). The one call that is left of N is a spare, for a request
+//! that a slow network or a stall of the machine brings later than that. What it costs is 6 % of a
+//! budget of 100, and more of a smaller one: (N - 1) / N / 1.05 of it is used, 86 % of 10 and 76 %
+//! of 5.
 
 use std::time::Duration;
 
@@ -22,8 +24,8 @@ pub(super) type Micros = u64;
 /// A busy environment asks for a block so often.
 const BLOCK_TIME: Micros = 1_000_000;
 
-/// The requests that one call of an adapter makes, at most.
-const MOST_REQUESTS: u32 = 2;
+/// Calls of the budget without a slot.
+const SPARE: u32 = 1;
 
 /// How the slots lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ pub(super) struct Schedule {
 impl Schedule {
     pub(super) fn of(budget: Budget) -> Self {
         let window = micros(budget.window);
-        let slots = u64::from(budget.calls.saturating_sub(MOST_REQUESTS - 1).max(1));
+        let slots = u64::from(budget.calls.saturating_sub(SPARE).max(1));
         Self { period: (window + window / 20).div_ceil(slots).max(1), grace: window / 30 }
     }
 }
@@ -81,10 +83,10 @@ pub(super) struct Leases {
     spent: u32,
 }
 
-/// What to do for a call.
+/// What to do for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Make it at this time, or up to the grace later. Its slots are spent.
+    /// Make it at this time, or up to the grace later. Its slot is spent.
     At(Micros),
     /// Not in time, with the slots in hand.
     TooLate,
@@ -93,24 +95,26 @@ pub(super) enum Step {
 }
 
 impl Leases {
-    /// Takes slots for a call of `calls` requests that is to begin at `latest`.
-    /// Slots that were leased before the wall clock was put back lie too far ahead: they are dropped.
-    pub(super) fn take(&mut self, calls: u32, schedule: Schedule, now: Micros, latest: Micros) -> Step {
+    /// Takes the slot of one request that is to be sent at `latest`; `requests` are still to come
+    /// of its call, this one included. Where the call takes longer than its slots live, its last
+    /// requests need new ones. Slots that were leased before the wall clock was put back lie too far
+    /// ahead: they are dropped.
+    pub(super) fn take(&mut self, requests: u32, schedule: Schedule, now: Micros, latest: Micros) -> Step {
         if self.leased_at.is_some_and(|leased_at| now + schedule.grace < leased_at) {
             *self = Self::default();
         }
         let overdue = now.saturating_sub(schedule.grace).saturating_sub(self.next);
         let dead = overdue.div_ceil(self.period.max(1)).min(self.left.into());
         self.skip(u32::try_from(dead).unwrap_or(self.left));
-        if self.left < calls {
-            return Step::Lease(self.wanted(calls, schedule, now));
+        if self.left == 0 {
+            return Step::Lease(self.wanted(requests, schedule, now));
         }
-        let at = self.next + self.period * u64::from(calls.saturating_sub(1));
+        let at = self.next;
         if at > latest {
             return Step::TooLate;
         }
-        self.skip(calls);
-        self.spent += calls;
+        self.skip(1);
+        self.spent += 1;
         Step::At(at)
     }
 

@@ -1,10 +1,16 @@
 //! The rate limiter: never more calls in any stretch of time than the budget says, start-up included.
 //!
-//! Alone, an environment keeps to its share of the budget, by an exact log of its calls ([`window`]). With the state
-//! table, all environments share the whole budget, by time slots ([`lease`]); where the table does not answer, each
-//! goes on with its share. In both cases the answers of the system may make it slower ([`budget`]). Without the table a
-//! process that takes over from another one does not know of its calls: what the system then has too many, some of those
-//! under way at once, it refuses, and the pause that its answer asks for is kept.
+//! Alone, an environment keeps to its share of the budget, by an exact log of its calls
+//! ([`window`]). With the state table, all environments share the whole budget, by time slots
+//! ([`lease`]); where the table does not answer, each goes on with its share. In both cases the
+//! answers of the system may make it slower ([`budget`]). Without the table a process that takes
+//! over from another one does not know of its calls, nor one that the table does not answer of the
+//! others': the account may see a share more. Where the system reports the calls left in its
+//! window, such a process makes none beyond them ([`reported`]). What the system refuses all the
+//! same, some of the calls under way at once, is sent after the pause that its answer asks for.
+//!
+//! Each request takes a permit of its own, just before it is sent: look-ups, tokens and repeats
+//! too.
 //!
 //! No leaky bucket, which is what the crate `governor` has (its GCRA is one): one of the size B that fills with R lets
 //! B + R·T through in a stretch T, so that it either exceeds the budget after a pause or leaves a part of it unused for
@@ -12,6 +18,7 @@
 
 mod budget;
 mod lease;
+mod reported;
 mod shared;
 mod table;
 mod window;
@@ -20,9 +27,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use self::budget::{Budget, spacing};
+use self::reported::{Reported, later};
 use self::shared::{Shared, Table, Turn};
 pub use self::table::{LeaseError, LeaseTable};
 use self::window::{Room, Window};
@@ -38,8 +46,7 @@ pub struct RateLimiter {
     answered: Notify,
     paused: Notify,
     shared: OnceLock<Shared>,
-    /// Calls wait in the order in which they came: else one of two requests would wait for ever behind those of one,
-    /// for which there is room sooner.
+    /// Requests wait in the order in which they came.
     queue: tokio::sync::Mutex<()>,
 }
 
@@ -50,6 +57,7 @@ struct State {
     has_table: bool,
     quota: Quota,
     window: Window,
+    reported: Reported,
     last_start: Option<Instant>,
     /// The system's own word: nothing before then.
     pause: Option<Pause>,
@@ -64,23 +72,34 @@ struct Alone {
     until: Option<Instant>,
 }
 
-/// What a call needs.
+/// What a call needs. A permit is for one request; the others that are known to follow are leased
+/// together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
-    /// The requests that it makes.
+    /// The requests that it is still to make.
     pub requests: u32,
     /// The requests of all calls that are still to come, this one's included, as far as that is known: no more slots
     /// are leased than these.
     pub in_all: u32,
 }
 
-/// The places of a call's requests; they come free again a window's length after this is dropped, which the answer
-/// does, or whatever ends the waiting for it.
+impl Need {
+    /// The need after one request.
+    #[must_use]
+    pub fn after_one(self) -> Self {
+        let Self { requests, in_all } = self;
+        Self { requests: requests.saturating_sub(1).max(1), in_all: in_all.saturating_sub(1).max(1) }
+    }
+}
+
+/// The place of a request; it comes free again a window's length after this is dropped, which the
+/// answer does, or whatever ends the waiting for it.
 #[derive(Debug)]
 pub struct Places<'a> {
     limiter: &'a RateLimiter,
-    calls: u32,
+    permitted: Instant,
     is_alone: bool,
+    is_given_back: bool,
 }
 
 impl RateLimiter {
@@ -92,6 +111,7 @@ impl RateLimiter {
             has_table: false,
             quota: Quota::default(),
             window: Window::default(),
+            reported: Reported::default(),
             last_start: None,
             pause: None,
             alone: Alone::default(),
@@ -121,14 +141,14 @@ impl RateLimiter {
         (state.whole, state.share) = (budget.into(), share);
     }
 
-    /// Waits until a call may be made; `None`, as soon as that is known, where it would be after `until`.
+    /// Waits until a request may be sent; `None`, as soon as that is known, where it would be after
+    /// `until`.
     pub async fn acquire(&self, need: Need, until: Instant, meter: &Meter) -> Option<Places<'_>> {
-        let calls = need.requests;
         let shared = self.shared.get();
         let mut is_alone = shared.is_none();
         let _first = timeout_at(until, self.queue.lock()).await.ok()?;
         loop {
-            self.wait_for_room(calls, is_alone, until).await?;
+            self.wait_for_room(is_alone, until).await?;
             if let Some(shared) = shared {
                 let account = self.lock().account();
                 is_alone = match shared.turn(need, account, until, meter).await {
@@ -138,8 +158,8 @@ impl RateLimiter {
                 };
             }
             // While one waited for its turn, the room may have gone: the turn is then lost, and no harm done.
-            if self.lock().enter(calls, is_alone) {
-                return Some(Places { limiter: self, calls, is_alone });
+            if self.lock().enter(is_alone) {
+                return Some(Places { limiter: self, permitted: clock::now(), is_alone, is_given_back: false });
             }
         }
     }
@@ -164,24 +184,20 @@ impl RateLimiter {
         }
     }
 
-    /// Takes note of requests that were made beyond what calls had asked for: they take places, too.
-    pub fn note_extra(&self, requests: u32) {
-        let mut state = self.lock();
-        let (budget, now) = (state.account(), clock::now());
-        state.window.keep(requests, budget, now);
-    }
-
-    /// Takes note of what the system tells of the account, if it tells anything.
-    pub fn learn(&self, quota: Quota) {
+    /// Takes note of what the system tells of the account, if it tells anything, in its answer to a
+    /// request that was sent at `sent`.
+    pub fn learn(&self, quota: Quota, sent: Instant) {
         if quota != Quota::default() {
-            self.lock().quota = quota;
+            let mut state = self.lock();
+            state.quota = quota;
+            state.reported.learn(&quota, sent, clock::now());
         }
     }
 
-    async fn wait_for_room(&self, calls: u32, is_alone: bool, until: Instant) -> Option<()> {
+    async fn wait_for_room(&self, is_alone: bool, until: Instant) -> Option<()> {
         loop {
             let answered = self.answered.notified();
-            let room = self.lock().room(calls, is_alone);
+            let room = self.lock().room(is_alone);
             match room {
                 Room::Now => return (Instant::now() <= until).then_some(()),
                 Room::At(at) => {
@@ -189,7 +205,8 @@ impl RateLimiter {
                     if at > until {
                         return None;
                     }
-                    sleep_until(at).await;
+                    // An answer may report that there is room sooner.
+                    drop(timeout_at(at, answered).await);
                 }
                 Room::AfterAnAnswer => timeout_at(until, answered).await.ok()?,
             }
@@ -215,7 +232,7 @@ impl State {
         self.account().divided(self.share)
     }
 
-    fn room(&mut self, calls: u32, is_alone: bool) -> Room {
+    fn room(&mut self, is_alone: bool) -> Room {
         let now = clock::now();
         let space = if is_alone { self.space() } else { Duration::ZERO };
         let spaced = self.last_start.map_or(now, |start| start + space);
@@ -224,7 +241,8 @@ impl State {
             return Room::At(at);
         }
         let keeps_to_share = is_alone || self.alone.under_way > 0 || self.alone.until.is_some_and(|until| until > now);
-        self.window.room(calls, if keeps_to_share { self.own() } else { self.account() }, now)
+        let room = self.window.room(1, if keeps_to_share { self.own() } else { self.account() }, now);
+        if is_alone { later(room, self.reported.room(now)) } else { room }
     }
 
     /// The least time between two calls that are made alone.
@@ -235,46 +253,52 @@ impl State {
         if self.has_table { own.interval() } else { spacing(own, self.window.taken(), &self.quota) }
     }
 
-    fn enter(&mut self, calls: u32, is_alone: bool) -> bool {
-        let is_free = self.room(calls, is_alone) == Room::Now;
+    fn enter(&mut self, is_alone: bool) -> bool {
+        let is_free = self.room(is_alone) == Room::Now;
         if is_free {
-            self.window.enter(calls);
+            self.window.enter(1);
+            self.reported.enter();
             self.last_start = Some(clock::now());
-            self.alone.under_way += if is_alone { calls } else { 0 };
+            self.alone.under_way += u32::from(is_alone);
         }
         is_free
     }
 
-    fn leave(&mut self, calls: u32, is_alone: bool) {
-        if calls == 0 {
-            return;
-        }
+    fn leave(&mut self, permitted: Instant, is_alone: bool) {
         let budget = if is_alone { self.own() } else { self.account() };
         let now = clock::now();
-        self.take_back(calls, is_alone);
-        self.window.keep(calls, budget, now);
+        self.window.leave(1);
+        self.window.keep(1, budget, now);
+        self.reported.leave(permitted, now);
+        self.alone.under_way -= u32::from(is_alone);
         if is_alone {
             self.alone.until = Some(now + budget.window);
         }
     }
 
-    fn take_back(&mut self, calls: u32, is_alone: bool) {
-        self.window.leave(calls);
-        self.alone.under_way -= if is_alone { calls } else { 0 };
+    fn take_back(&mut self, is_alone: bool) {
+        self.window.leave(1);
+        self.reported.take_back();
+        self.alone.under_way -= u32::from(is_alone);
     }
 }
 
 impl Places<'_> {
-    /// The call was not made after all.
+    /// The request was not sent after all.
     pub fn give_back(mut self) {
-        self.limiter.lock().take_back(self.calls, self.is_alone);
-        self.calls = 0;
+        self.is_given_back = true;
     }
 }
 
 impl Drop for Places<'_> {
     fn drop(&mut self) {
-        self.limiter.lock().leave(self.calls, self.is_alone);
+        let mut state = self.limiter.lock();
+        if self.is_given_back {
+            state.take_back(self.is_alone);
+        } else {
+            state.leave(self.permitted, self.is_alone);
+        }
+        drop(state);
         self.limiter.answered.notify_waiters();
     }
 }

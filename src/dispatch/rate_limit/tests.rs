@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use tokio::time::sleep_until;
 
 use super::lease::{Ask, Leased, Leases, Micros, Schedule, Step, micros};
 use super::*;
@@ -73,6 +74,8 @@ struct Fleet {
     limiters: Vec<RateLimiter>,
     started: Instant,
     arrivals: Mutex<Vec<Duration>>,
+    /// Whether the system reports the calls left in its window.
+    reports: bool,
 }
 
 impl Fleet {
@@ -86,7 +89,17 @@ impl Fleet {
             limiter
         };
         let limiters = environments.iter().map(limiter).collect();
-        Self { budget, item, limiters, started, arrivals: Mutex::default() }
+        Self { budget, item, limiters, started, arrivals: Mutex::default(), reports: true }
+    }
+
+    /// The same, with one environment more, which the table does not answer.
+    fn cut_off(budget: RateLimit, share: u32, environments: &[(Micros, Duration)]) -> Self {
+        let mut fleet = Self::new(budget, share, environments);
+        let item = Arc::new(Item { is_silent: true.into(), ..Item::default() });
+        let limiter = RateLimiter::new(budget, share);
+        limiter.share(Table::Memory(MemoryTable { item, started: fleet.started, ahead: 0, latency: MILLI }));
+        fleet.limiters.push(limiter);
+        fleet
     }
 
     /// What the system tells in its answers.
@@ -96,25 +109,26 @@ impl Fleet {
         let all = self.arrivals.lock().expect("sound");
         let used = all.iter().rev().take(200).filter(|at| **at > since).count();
         let left = self.budget.requests.saturating_sub(u32::try_from(used).expect("few"));
-        Quota { window: Some((self.budget.requests, window)), window_remaining: Some(left), ..Quota::default() }
+        let window = Some((self.budget.requests, window));
+        if self.reports { Quota { window, window_remaining: Some(left), ..Quota::default() } } else { Quota::default() }
     }
 
-    /// One worker of one environment: calls of `requests` with this latency, `delay` of which is the way there, and
-    /// `rest` before each next one; until `end`.
+    /// One worker of one environment: calls of `requests`, one after the other and each with this
+    /// latency, `delay` of which is the way there, and `rest` before each next one; until `end`.
     async fn work(&self, environment: usize, end: Duration, mut next: impl FnMut() -> Load) {
         let meter = Meter::default();
         loop {
             let Load { requests, delay, latency, rest } = next();
             sleep_until(Instant::now() + rest).await;
-            let Some(places) = self.limiters[environment].acquire(need(requests), self.started + end, &meter).await
-            else {
-                return;
-            };
-            let sent = self.started.elapsed();
-            (0..requests).for_each(|_| self.arrivals.lock().expect("sound").push(sent + delay));
-            sleep_until(Instant::now() + latency.max(delay)).await;
-            drop(places);
-            self.limiters[environment].learn(self.quota());
+            let limiter = &self.limiters[environment];
+            for left in (1..=requests).rev() {
+                let Some(places) = limiter.acquire(need(left), self.started + end, &meter).await else { return };
+                let sent = Instant::now();
+                self.arrivals.lock().expect("sound").push(sent - self.started + delay);
+                sleep_until(sent + latency.max(delay)).await;
+                drop(places);
+                limiter.learn(self.quota(), sent);
+            }
         }
     }
 }
@@ -207,6 +221,39 @@ fn a_silent_table_delays_little_and_leaves_each_its_share() {
     });
 }
 
+/// What an environment that leases, and one that is cut off from the table, come to in the fullest
+/// window.
+fn fullest_with_one_cut_off(reports: bool) -> usize {
+    in_virtual_time(async {
+        let mut fleet = Fleet::cut_off(HUBSPOT, 2, &[(0, MILLI * 5)]);
+        fleet.reports = reports;
+        let end = Duration::from_mins(2);
+        // The leasing one is at it already when the other one comes.
+        let worker = |at: u32| {
+            let mut is_first = true;
+            fleet.work(at as usize % 2, end, move || {
+                let rest = if is_first && at % 2 == 1 { Duration::from_secs(15) } else { Duration::ZERO };
+                is_first = false;
+                Load { rest, ..steady(u64::from(170 + 40 * at)) }
+            })
+        };
+        futures_util::future::join_all((0..8).map(worker)).await;
+        busiest(&mut fleet.arrivals.into_inner().expect("sound"), Duration::from_secs(10))
+    })
+}
+
+#[test]
+fn an_environment_that_the_table_does_not_answer_adds_at_most_its_share() {
+    let fullest = fullest_with_one_cut_off(false);
+    assert!((130..=150).contains(&fullest), "{fullest} calls in a window of 100, and a share of 50");
+}
+
+#[test]
+fn where_the_system_reports_the_calls_left_such_an_environment_makes_none_beyond_them() {
+    let fullest = fullest_with_one_cut_off(true);
+    assert!((95..=100).contains(&fullest), "{fullest} calls in a window of 100");
+}
+
 #[test]
 fn a_hiccup_of_the_table_sends_nobody_alone() {
     in_virtual_time(async {
@@ -265,51 +312,16 @@ async fn a_wait_that_would_end_too_late_is_not_begun() {
     assert!(start.elapsed() >= Duration::from_secs(7));
 }
 
-/// Places come free one by one: whoever needs two would never find them, were it not its turn.
-#[tokio::test(start_paused = true)]
-async fn a_call_of_two_requests_has_its_turn_among_those_of_one() {
-    let limiter = RateLimiter::new(RateLimit { requests: 4, per_ms: 1000 }, 1);
-    let (start, meter) = (Instant::now(), Meter::default());
-    let (limiter, meter) = (&limiter, &meter);
-    let busy = futures_util::future::join_all((0..8).map(|at| async move {
-        sleep_until(start + MILLI * 130 * at).await;
-        loop {
-            drop(limiter.acquire(need(1), start + FAR, meter).await.expect("in time"));
-        }
-    }));
-    let pairs = async {
-        sleep_until(start + MILLI * 2000).await;
-        for _ in 0..5 {
-            drop(limiter.acquire(need(2), start + FAR, meter).await.expect("in time"));
-        }
-    };
-    tokio::select! {
-        _ = busy => {}
-        () = pairs => {}
-        () = sleep_until(start + FAR) => panic!("starved"),
-    }
-    // Eight of one request and one of two are ten places, which four a second give in two and a half seconds.
-    assert!(start.elapsed() < Duration::from_secs(17), "{:?}", start.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn requests_that_nobody_had_a_place_for_count_in_the_next_window() {
-    let limiter = RateLimiter::new(RateLimit { requests: 3, per_ms: 1000 }, 1);
-    let (start, meter) = (Instant::now(), Meter::default());
-    drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
-    limiter.note_extra(2);
-    assert!(limiter.acquire(need(1), start + MILLI * 999, &meter).await.is_none());
-    assert!(limiter.acquire(need(1), start + MILLI * 1000, &meter).await.is_some());
-}
-
 #[tokio::test(start_paused = true)]
 async fn places_that_were_not_used_are_free_at_once() {
     let limiter = RateLimiter::new(RateLimit { requests: 2, per_ms: 1000 }, 1);
     let (start, meter) = (Instant::now(), Meter::default());
     for _ in 0..10 {
-        limiter.acquire(need(2), start, &meter).await.expect("room").give_back();
+        limiter.acquire(need(1), start, &meter).await.expect("room").give_back();
     }
-    drop(limiter.acquire(need(2), start, &meter).await.expect("room"));
+    for _ in 0..2 {
+        drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
+    }
     assert!(limiter.acquire(need(1), start, &meter).await.is_none());
 }
 
@@ -319,19 +331,19 @@ async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
     let (start, meter) = (Instant::now(), Meter::default());
     let take =
         async |limiter: &RateLimiter| drop(limiter.acquire(need(1), start + FAR, &meter).await.expect("in time"));
-    limiter.learn(Quota { window: Some((2, MILLI * 1000)), ..Quota::default() });
+    limiter.learn(Quota { window: Some((2, MILLI * 1000)), ..Quota::default() }, start);
     for _ in 0..4 {
         take(&limiter).await;
     }
     assert_eq!(start.elapsed(), MILLI * 1000, "the account has two a second");
-    limiter.learn(Quota { daily_used: Some(95), daily_max: Some(100), ..Quota::default() });
-    limiter.learn(Quota::default());
+    limiter.learn(Quota { daily_used: Some(95), daily_max: Some(100), ..Quota::default() }, start);
+    limiter.learn(Quota::default(), start);
     for _ in 0..48 {
         take(&limiter).await;
     }
     assert_eq!(start.elapsed(), MILLI * 1000, "two and 48 are half of the budget");
     assert!(limiter.acquire(need(1), Instant::now(), &meter).await.is_none(), "and no more");
-    limiter.learn(Quota { daily_used: Some(5), daily_max: Some(100), ..Quota::default() });
+    limiter.learn(Quota { daily_used: Some(5), daily_max: Some(100), ..Quota::default() }, start);
     limiter.set_budget(RateLimit { requests: 12, per_ms: 5000 }, 1);
     take(&limiter).await;
     assert_eq!(start.elapsed(), MILLI * 6000, "the calls of the last window were made");
@@ -421,7 +433,7 @@ proptest! {
         let mut arrivals = in_virtual_time(async {
             let limiter = RateLimiter::new(RateLimit { requests, per_ms }, share);
             let fleet =
-                Fleet { budget: RateLimit { requests, per_ms }, item: Arc::default(), limiters: vec![limiter], started: Instant::now(), arrivals: Mutex::default() };
+                Fleet { budget: RateLimit { requests, per_ms }, item: Arc::default(), limiters: vec![limiter], started: Instant::now(), arrivals: Mutex::default(), reports: true };
             let mut random = fastrand::Rng::with_seed(seed);
             let worker = |_| {
                 let mut random = random.fork();
@@ -437,11 +449,58 @@ proptest! {
         prop_assert!(most <= budget.calls as usize, "{most} calls in a window of {budget:?}");
     }
 
+    /// Whatever others have used of the system's window when a process takes over, and however
+    /// answers and requests overtake each other.
+    #[test]
+    fn the_calls_left_that_the_system_reports_are_never_exceeded(
+        seed: u64, most in 8_u32..60, per_ms in 200_u64..5_000, used in 0_usize..=100, workers in 1_usize..=4,
+    ) {
+        let (window, most_calls) = (Duration::from_millis(per_ms), most as usize);
+        let (arrivals, exceeded) = in_virtual_time(async {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let limiter = RateLimiter::new(RateLimit { requests: most * 2, per_ms }, 1);
+            let (started, meter) = (Instant::now(), Meter::default());
+            // Before the first report nothing is known: there is room for as many as may be under
+            // way.
+            let others = (0..(most_calls - workers) * used / 100).map(|_| started + window.mul_f64(random.f64()));
+            let (arrivals, exceeded) = (Mutex::new(others.collect::<Vec<_>>()), Mutex::new(0));
+            let begin = started + window;
+            let slow = |random: &mut fastrand::Rng| if random.u32(..10) == 0 { 0.2 } else { 0.02 };
+            let work = |_| {
+                let mut random = random.fork();
+                let (limiter, meter, arrivals, exceeded) = (&limiter, &meter, &arrivals, &exceeded);
+                async move {
+                    sleep_until(begin).await;
+                    while let Some(places) = limiter.acquire(need(1), begin + window * 4, meter).await {
+                        let sent = Instant::now();
+                        sleep_until(sent + window.mul_f64(random.f64() * slow(&mut random))).await;
+                        let now = Instant::now();
+                        let left = {
+                            let mut arrivals = arrivals.lock().expect("sound");
+                            let taken = arrivals.iter().filter(|at| **at + window > now).count();
+                            *exceeded.lock().expect("sound") += usize::from(taken >= most_calls);
+                            arrivals.push(now);
+                            u32::try_from(most_calls.saturating_sub(taken + 1)).expect("few")
+                        };
+                        sleep_until(now + window.mul_f64(random.f64() * slow(&mut random))).await;
+                        drop(places);
+                        let told = Some((most, window));
+                        limiter.learn(Quota { window: told, window_remaining: Some(left), ..Quota::default() }, sent);
+                    }
+                }
+            };
+            futures_util::future::join_all((0..workers).map(work)).await;
+            (arrivals.into_inner().expect("sound").len(), exceeded.into_inner().expect("sound"))
+        });
+        prop_assert_eq!(exceeded, 0, "calls beyond those left, of {}", arrivals);
+        prop_assert!(arrivals >= most_calls, "{arrivals} calls in four windows of {most_calls}");
+    }
+
     #[test]
     fn a_period_and_the_grace_fit_into_the_window(requests in 2_u32..10_000, per_ms in 100_u64..600_000) {
         let budget = Budget::from(RateLimit { requests, per_ms });
         let Schedule { period, grace } = Schedule::of(budget);
-        let late = grace + micros(budget.window) / 60 + period;
+        let late = grace + micros(budget.window) / 60;
         prop_assert!((micros(budget.window) + late).div_ceil(period) <= u64::from(requests));
     }
 }

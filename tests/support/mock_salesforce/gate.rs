@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::super::server::{Answer, Api, Reply, Request};
 use super::{Endpoint, MockSalesforce, Seen, State, refusal};
@@ -40,7 +41,7 @@ impl State {
             return answer.into();
         }
         let (uri_length, headers) = (request.uri_length, request.headers.clone());
-        self.seen.push(Seen { endpoint, size: 0, uri_length, headers });
+        self.seen.push(Seen { endpoint, size: 0, uri_length, headers, at: Instant::now() });
         let scripted =
             |(only, _): &(Option<Endpoint>, Reply)| only.map_or(endpoint != Endpoint::Token, |only| only == endpoint);
         if self.script.front().is_some_and(scripted)
