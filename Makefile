@@ -72,9 +72,9 @@ fuzz: ## Fuzz the event and the change for MINUTES (10)
 	SOAK_MINUTES=$(or $(MINUTES),10) cargo test --locked $(TESTED) --test fuzz
 	@echo; cat $(EVIDENCE)/*
 
-# Takes some two minutes, in each of which 600 calls are allowed. Wants a quiet machine: what its processes lack, the budget lacks.
+# Takes some five minutes, in each of which 600 calls are allowed. Wants a quiet machine: what its processes lack, the budget lacks.
 .PHONY: fleet
-fleet: $(VENV)-mocks/ready ## Send 60,000 contacts from four processes, with and without the table, and print what they used of the budget
+fleet: $(VENV)-mocks/ready ## Send 60,000 contacts from several processes, with, without and cut off from the table, and print what they used of the budget
 	@rm -rf $(EVIDENCE)
 	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server \
 	  cargo test --locked $(TESTED) --test dispatch -- --ignored four_processes_send
