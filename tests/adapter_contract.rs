@@ -8,6 +8,8 @@ mod support;
 mod any_answer;
 #[path = "adapter_contract/liars.rs"]
 mod liars;
+#[path = "adapter_contract/listeners.rs"]
+mod listeners;
 #[path = "adapter_contract/rows.rs"]
 mod rows;
 #[path = "adapter_contract/settings.rs"]

@@ -235,19 +235,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use serde_json::Value;
 
     use super::*;
-
-    fn lines(level: Level, look: Look, speak: impl FnOnce()) -> Vec<String> {
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&written);
-        let layer = Lines::new(level, look, Box::new(move |line| sink.lock().expect("sound").push(line.to_owned())));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), speak);
-        written.lock().expect("sound").clone()
-    }
+    use crate::telemetry::listener::lines;
 
     #[test]
     fn a_line_is_one_flat_object_with_the_spans_fields() {

@@ -1,5 +1,7 @@
 //! Logs, metrics and traces: the only room that prints.
 
+#[cfg(test)]
+mod listener;
 mod log;
 mod meter;
 mod metrics;

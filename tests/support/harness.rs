@@ -1,9 +1,8 @@
 //! The function as the factory builds it, with both mocks behind it. Only addresses differ from the real thing.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::{Arc, LazyLock, Mutex, Once};
+use std::sync::{Arc, LazyLock};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
@@ -11,14 +10,11 @@ use contact_sync::adapters::http;
 use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, Settings, load};
-use contact_sync::telemetry::{self, Look};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
-use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::dynamic_filter_fn;
-use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::generator::Generated;
+use super::listener::{Form, Listener};
 use super::mock_hubspot::{self, MockHubSpot};
 use super::mock_salesforce::{self, MockSalesforce};
 use super::server::Server;
@@ -154,43 +150,21 @@ pub fn batch(changes: &[Value]) -> Vec<Value> {
     changes.iter().enumerate().map(record).collect()
 }
 
-thread_local! {
-    /// Who hears this thread.
-    static LISTENER: RefCell<Option<Lines>> = const { RefCell::new(None) };
-}
-
-type Lines = Arc<Mutex<Vec<Value>>>;
-
 /// Every line that the function writes on this thread, from here to the end of the test.
-pub struct Logs {
-    lines: Lines,
-    before: Option<Lines>,
-}
+pub struct Logs(Listener);
 
 impl Logs {
     /// Listens, to the finest level.
     pub fn listen() -> Self {
-        // One subscriber for all threads, which stays: a span that is under way when a listener comes would else end in
-        // another subscriber than it began in.
-        static ALL: Once = Once::new();
-        ALL.call_once(|| {
-            let write = |line: &str| {
-                let line = || serde_json::from_str(line).expect("a JSON line");
-                LISTENER.with_borrow(|lines| {
-                    lines.iter().for_each(|lines| lines.lock().expect("sound").push(line()));
-                });
-            };
-            let lines = telemetry::Lines::new(tracing::Level::TRACE, Look::Json, Box::new(write));
-            let is_heard = dynamic_filter_fn(|_, _| LISTENER.with_borrow(Option::is_some));
-            let subscriber = tracing_subscriber::registry().with(lines.with_filter(is_heard));
-            tracing::subscriber::set_global_default(subscriber).expect("the only one");
-        });
-        let lines = Lines::default();
-        Self { before: LISTENER.replace(Some(Arc::clone(&lines))), lines }
+        Self(Listener::new(Form::Json))
     }
 
     pub fn lines(&self) -> Vec<Value> {
-        self.lines.lock().expect("sound").clone()
+        let mut lines = Vec::new();
+        for line in self.0.lines() {
+            lines.push(serde_json::from_str(&line).expect("a JSON line"));
+        }
+        lines
     }
 
     /// The audit trail: fate and code by sequence number and destination.
@@ -212,11 +186,5 @@ impl Logs {
         let is_it =
             |line: &Value| line["_aws"].is_object() && line["Destination"].as_str().unwrap_or_default() == destination;
         self.lines().into_iter().filter(is_it).collect()
-    }
-}
-
-impl Drop for Logs {
-    fn drop(&mut self) {
-        LISTENER.set(self.before.take());
     }
 }

@@ -1,33 +1,81 @@
-//! Listens to what is logged on this thread.
+//! Collects what a test logs.
+//!
+//! A test process has one subscriber. It passes each event to the listener of the thread that logs
+//! the event. A test runs on a thread of its own, and so does its runtime: every listening test has
+//! a runtime of one thread. Events of threads without a listener are dropped.
+//!
+//! A subscriber for each test loses events. `tracing` caches at a callsite whether its subscriber is
+//! interested. As long as one subscriber exists, the thread that reaches a callsite first decides: a
+//! thread without a subscriber disables the callsite for all threads.
+//! <https://docs.rs/tracing-core/0.1.36/tracing_core/callsite/index.html>
 
+use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
 
+use contact_sync::telemetry::{Lines, Look};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::field::{Field, Visit};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Subscriber};
+use tracing::subscriber::NoSubscriber;
+use tracing::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::Layer;
+use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
-/// Lines of `LEVEL name=value …`, until it is dropped.
-pub struct Listener {
-    lines: Lines,
-    _guard: DefaultGuard,
+thread_local! {
+    /// The lines of the listener of this thread.
+    static LISTENER: RefCell<Option<Arc<Heard>>> = const { RefCell::new(None) };
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+/// Keeps `tracing` from having one subscriber only, so that each callsite asks all of them. One is
+/// interested in nothing, the other may be interested: no callsite is cached as enabled or disabled.
+static UNINTERESTED: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
-/// Begins to listen, at every level.
+/// The form of a listener's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `LEVEL name=value …` of every event, of the libraries too.
+    Fields,
+    /// The function's own JSON lines at every level, with the fields of the spans.
+    Json,
+}
+
+#[derive(Debug)]
+struct Heard {
+    form: Form,
+    lines: Mutex<Vec<String>>,
+}
+
+/// Collects the lines that its thread logs until it is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    heard: Arc<Heard>,
+    before: Option<Arc<Heard>>,
+}
+
+/// Begins to listen to the fields of every event, at every level.
 pub fn listen() -> Listener {
-    let lines = Lines::default();
-    let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines.clone()));
-    Listener { lines, _guard: guard }
+    Listener::new(Form::Fields)
 }
 
 impl Listener {
+    /// Takes the place of the thread's listener, which returns when this one is dropped.
+    ///
+    /// # Panics
+    ///
+    /// On a runtime of several threads, whose events would be lost.
+    pub fn new(form: Form) -> Self {
+        if let Ok(runtime) = Handle::try_current() {
+            assert_eq!(runtime.runtime_flavor(), RuntimeFlavor::CurrentThread, "it hears one thread");
+        }
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(install);
+        let heard = Arc::new(Heard { form, lines: Mutex::default() });
+        Self { before: LISTENER.replace(Some(Arc::clone(&heard))), heard }
+    }
+
     pub fn lines(&self) -> Vec<String> {
-        self.lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.heard.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The lines of one level.
@@ -36,11 +84,42 @@ impl Listener {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl Drop for Listener {
+    fn drop(&mut self) {
+        LISTENER.set(self.before.take());
+    }
+}
+
+/// Installs the subscriber of the process. The order matters: `tracing` skips all callsites until
+/// the second subscriber exists.
+fn install() {
+    LazyLock::force(&UNINTERESTED);
+    let json = Lines::new(Level::TRACE, Look::Json, Box::new(write));
+    let subscriber = tracing_subscriber::registry()
+        .with(json.with_filter(dynamic_filter_fn(|_, _| is_heard_as(Form::Json))))
+        .with(FieldLines.with_filter(dynamic_filter_fn(|_, _| is_heard_as(Form::Fields))));
+    tracing::subscriber::set_global_default(subscriber).expect("the only one");
+}
+
+fn is_heard_as(form: Form) -> bool {
+    LISTENER.with_borrow(|heard| heard.as_ref().is_some_and(|heard| heard.form == form))
+}
+
+fn write(line: &str) {
+    LISTENER.with_borrow(|heard| {
+        if let Some(heard) = heard {
+            heard.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+        }
+    });
+}
+
+struct FieldLines;
+
+impl<S: Subscriber> Layer<S> for FieldLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line(event.metadata().level().to_string());
         event.record(&mut line);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.0);
+        write(&line.0);
     }
 }
 
