@@ -109,15 +109,15 @@ fn secrets_manager(aws: &SdkConfig) -> aws_sdk_secretsmanager::Client {
     aws_sdk_secretsmanager::Client::from_conf(Builder::from(aws).retry_config(retries).build())
 }
 
-/// The state table only saves work, so it is given little time: a second try where the first did not come back.
+/// The state table only saves work, so it is given little time: a second try where the first did not come back. A limit for
+/// an operation that the configuration sets itself is kept.
 fn dynamodb(aws: &SdkConfig) -> aws_sdk_dynamodb::Client {
     use aws_sdk_dynamodb::config::Builder;
     use aws_sdk_dynamodb::config::retry::RetryConfig;
     use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
     let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(50));
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_millis(450))
-        .operation_timeout(Duration::from_secs(1));
+    let limit = aws.timeout_config().and_then(TimeoutConfig::operation_timeout).unwrap_or(Duration::from_secs(1));
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(limit * 9 / 20).operation_timeout(limit);
     let config = Builder::from(aws).retry_config(retries).timeout_config(timeouts.build()).build();
     aws_sdk_dynamodb::Client::from_conf(config)
 }

@@ -1,12 +1,13 @@
 //! What comes again after a partial failure, against the mocks and an emulation of AWS: rows and calls are counted.
 
+use aws_config::SdkConfig;
 use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Value, json};
 
 use crate::support::cloud::Cloud;
-use crate::support::harness::{Logs, Mocks, aws, batch, change};
+use crate::support::harness::{Logs, Mocks, aws, batch, change, with_a_patient_table};
 use crate::support::mock_hubspot::Endpoint as HubSpotCall;
 use crate::support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
 use crate::support::moto::Moto;
@@ -20,20 +21,20 @@ const ONE_TRY: &str = "retry = { max_attempts = 1, base_delay_ms = 1, max_delay_
 async fn function(extra: &str) -> (Mocks, Cloud, Handler) {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
-    let handler = handler_with_budget(120_000, &cloud, &mocks, extra);
+    let handler = handler(120_000, &with_a_patient_table(cloud.config()), &cloud, &mocks, extra);
     (mocks, cloud, handler)
 }
 
-fn handler_with_budget(millis: u32, cloud: &Cloud, mocks: &Mocks, extra: &str) -> Handler {
+fn handler(budget_ms: u32, aws: &SdkConfig, cloud: &Cloud, mocks: &Mocks, extra: &str) -> Handler {
     let document = format!(
-        "{}[pipeline]\nfallback_budget_ms = {millis}\n[salesforce]\n{ONE_TRY}\n[hubspot]\n{ONE_TRY}\n[routes]\n{extra}",
+        "{}[pipeline]\nfallback_budget_ms = {budget_ms}\n[salesforce]\n{ONE_TRY}\n[hubspot]\n{ONE_TRY}\n[routes]\n{extra}",
         cloud.document()
     );
     let mut layers = vec![Layer::from_toml("the document", &document).expect("TOML")];
     let url = mocks.hubspot_server.url();
     layers.push(Layer::from_variable("CONTACT_SYNC__HUBSPOT__BASE_URL", &url).expect("a variable"));
     let settings = load(Preset::Test, &layers, &DESTINATIONS).expect("good settings");
-    factory::build(Preset::Test, &settings, &cloud.config()).expect("a handler")
+    factory::build(Preset::Test, &settings, aws).expect("a handler")
 }
 
 fn lead(at: usize) -> Value {
@@ -220,7 +221,9 @@ async fn a_table_that_is_gone_throttled_or_silent_fails_nothing_and_is_told_once
     let gone = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException");
     let throttled = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException");
     for treatment in [gone, throttled, Treatment::Refuse(503, "ServiceUnavailable"), Treatment::Hang] {
-        let (mocks, cloud, handler) = function("").await;
+        let mocks = Mocks::start().await;
+        let cloud = Cloud::start(&mocks).await;
+        let handler = handler(120_000, &cloud.config(), &cloud, &mocks, "");
         let logs = Logs::listen();
         cloud.proxy.treat("DynamoDB", treatment);
         mocks.salesforce.fail_row("c-0", in_use(), 1);
@@ -256,7 +259,7 @@ async fn a_queue_that_does_not_answer_fails_its_rejected_records_and_no_others()
 async fn a_queue_that_takes_all_its_time_leaves_the_settled_set_some() {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
-    let handler = handler_with_budget(3_000, &cloud, &mocks, "");
+    let handler = handler(9_000, &with_a_patient_table(cloud.config()), &cloud, &mocks, "");
     cloud.proxy.treat("AmazonSQS", Treatment::Hang);
     let records = [record(0, 0, "key", b"{"), record(0, 1, "key", lead(1).to_string().as_bytes())];
     assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)]);

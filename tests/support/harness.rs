@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use contact_sync::adapters::http;
@@ -125,6 +127,13 @@ pub fn aws(endpoint: &str) -> SdkConfig {
         .endpoint_url(endpoint)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build()
+}
+
+/// Gives the state table a minute for each call. The function's own limit of a second is too short for an emulation on a
+/// busy machine, and a test that counts what the table saves fails where the function went on without it.
+pub fn with_a_patient_table(config: SdkConfig) -> SdkConfig {
+    let limit = TimeoutConfig::builder().operation_timeout(Duration::from_mins(1));
+    config.into_builder().timeout_config(limit.build()).build()
 }
 
 fn file(content: &Value) -> NamedTempFile {

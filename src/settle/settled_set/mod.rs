@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::primitives::Blob;
@@ -35,7 +36,7 @@ use self::remember::remember;
 use crate::adapters::Destination;
 use crate::consume::Record;
 
-/// The table has this long to answer, and no longer.
+/// The table has this long to answer, and no longer, where its client has no limit for an operation.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Pages that one query reads: 1 MB each, an item of ours 31 bytes for each settled record, up to 400 KB. More lie behind a
@@ -51,6 +52,8 @@ pub struct SettledSet {
     table: String,
     function: String,
     ttl: Duration,
+    /// How long the table has to answer.
+    patience: Duration,
     /// Whether the table took what was written to it last.
     is_writable: Arc<AtomicBool>,
 }
@@ -69,8 +72,9 @@ pub(super) enum TableError {
 impl SettledSet {
     /// The settled set of `function` in this table, whose items live for `ttl_hours`.
     pub fn new(client: aws_sdk_dynamodb::Client, table: String, function: String, ttl_hours: u64) -> Self {
-        let is_writable = Arc::new(AtomicBool::new(true));
-        Self { client, table, function, ttl: Duration::from_hours(ttl_hours), is_writable }
+        let limit = client.config().timeout_config().and_then(TimeoutConfig::operation_timeout);
+        let (patience, is_writable) = (limit.unwrap_or(PATIENCE), Arc::new(AtomicBool::new(true)));
+        Self { client, table, function, ttl: Duration::from_hours(ttl_hours), patience, is_writable }
     }
 
     /// What of `records` was settled by earlier invocations.
@@ -85,7 +89,7 @@ impl SettledSet {
         };
         let mut earlier = Earlier::nothing(&batch, self.is_writable.load(Ordering::Relaxed));
         // Boxed, like the item's: the SDK's futures are several kilobytes of every invocation's.
-        let items = timeout_at(until.min(Instant::now() + PATIENCE), Box::pin(self.items(&batch))).await;
+        let items = timeout_at(until.min(Instant::now() + self.patience), Box::pin(self.items(&batch))).await;
         for item in items.map_err(|_| TableError::OutOfTime)?? {
             earlier.learn(&item, &batch, destinations);
         }
@@ -163,7 +167,7 @@ impl SettledSet {
             ("expires_at".to_owned(), AttributeValue::N(expires_at.as_secs().to_string())),
         ]);
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send();
-        let answer = timeout_at(until.min(Instant::now() + PATIENCE), Box::pin(put)).await;
+        let answer = timeout_at(until.min(Instant::now() + self.patience), Box::pin(put)).await;
         self.is_writable.store(matches!(answer, Ok(Ok(_))), Ordering::Relaxed);
         let answer = answer.map_err(|_| TableError::OutOfTime)?;
         answer.map(drop).map_err(|error| TableError::Put(Box::new(error.into_service_error())))
