@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -80,6 +80,98 @@ impl Api for Forgetful {
         };
         Answer::json(200, &answer).into()
     }
+}
+
+/// A queue whose messages come back while they are read: after each answer with news two bring the first messages again,
+/// under other handles. Only the latest handle deletes.
+struct Returning {
+    bodies: Vec<String>,
+    state: Mutex<Returned>,
+}
+
+#[derive(Default)]
+struct Returned {
+    /// Messages that were received.
+    received: usize,
+    answers: usize,
+    /// The latest handle of each message.
+    handles: BTreeMap<usize, String>,
+    deleted: BTreeSet<usize>,
+}
+
+impl Returning {
+    fn receive(&self, most: usize) -> Value {
+        let mut state = self.state.lock().expect("sound");
+        let is_news = state.answers.is_multiple_of(3);
+        state.answers += 1;
+        let places = if is_news {
+            let first = state.received;
+            state.received = (first + most).min(self.bodies.len());
+            first..state.received
+        } else {
+            0..most.min(state.received)
+        };
+        let mut messages = Vec::new();
+        for at in places {
+            let handle = format!("{at} {}", state.answers);
+            state.handles.insert(at, handle.clone());
+            messages.push(json!({"MessageId": at.to_string(), "ReceiptHandle": handle, "Body": self.bodies[at]}));
+        }
+        json!({"Messages": messages})
+    }
+
+    fn delete(&self, entries: &[Value]) -> Value {
+        let mut state = self.state.lock().expect("sound");
+        let mut done = Vec::new();
+        for entry in entries {
+            let found = state.handles.iter().find(|(_, handle)| entry["ReceiptHandle"] == **handle);
+            let at = *found.expect("the latest handle").0;
+            state.deleted.insert(at);
+            done.push(json!({"Id": entry["Id"]}));
+        }
+        json!({"Successful": done, "Failed": []})
+    }
+}
+
+impl Api for Returning {
+    fn reply(&self, request: &Request) -> Reply {
+        let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+        let entries = body["Entries"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let answer = match request.header("x-amz-target").expect("a call") {
+            "AmazonSQS.GetQueueAttributes" => json!({"Attributes": {"ApproximateNumberOfMessages": "25"}}),
+            "AmazonSQS.ReceiveMessage" => {
+                let most = body["MaxNumberOfMessages"].as_u64().expect("a number");
+                self.receive(usize::try_from(most).expect("ten at most"))
+            }
+            "AmazonSQS.DeleteMessageBatch" => self.delete(entries),
+            "AmazonSQS.ChangeMessageVisibilityBatch" => {
+                let done: Vec<Value> = entries.iter().map(|entry| json!({"Id": entry["Id"]})).collect();
+                json!({"Successful": done, "Failed": []})
+            }
+            call => panic!("an unexpected call: {call}"),
+        };
+        Answer::json(200, &answer).into()
+    }
+}
+
+#[tokio::test]
+async fn a_queue_is_seen_to_its_end_where_messages_come_back_meanwhile() {
+    let moto = Moto::start().await;
+    let mut stage = Stage::new(&moto, "returning").await;
+    let body = |at: usize| {
+        let id = format!("c-{at}");
+        let mut letter = stage.letter(&id, event(&id).to_string().as_bytes());
+        letter["reason"]["code"] = if at < 20 { "OTHER" } else { "TOO_LONG" }.into();
+        letter.to_string()
+    };
+    let bodies = (0..25).map(body).collect();
+    let returning = Arc::new(Returning { bodies, state: Mutex::default() });
+    let server = Server::start(Arc::clone(&returning)).await;
+    stage.variables.push(("AWS_ENDPOINT_URL_SQS".to_owned(), server.url()));
+    let ran = stage.admin(&["replay", "--round", "5", "--code", "TOO_LONG"]).await;
+    assert_eq!(ran.out, "5 changes put back, 5 messages deleted, 20 left out by the filters\n", "{ran:?}");
+    assert_eq!(stage.lying().await.len(), 5);
+    assert_eq!(returning.state.lock().expect("sound").deleted, (20..25).collect());
 }
 
 #[tokio::test]
