@@ -40,7 +40,7 @@ async fn a_batch_is_answered_by_the_binary_as_by_the_handler() {
     assert_eq!(ended.failures(), [""; 0]);
     assert!(mocks.salesforce.lead("c-1").is_some() && mocks.hubspot.contact("c-2").is_some());
     mocks.hubspot_server.stop();
-    let ended = function.invoke(event(), "r-2", Duration::from_secs(3)).await;
+    let ended = function.invoke(event(), "r-2", TIME).await;
     assert_eq!(ended.failures(), [sequence_number(0, 1)]);
 }
 

@@ -260,8 +260,8 @@ pub(crate) fn mapping(seed: u64) -> Mapping {
     }
 }
 
-/// Far longer than any schedule takes.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
+/// Far longer than any schedule takes, on a busy machine too.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(30);
 
 /// So many invocations meet trouble; then everything is well.
 pub(crate) const TROUBLED: u64 = 25;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::support::cloud::Cloud;
 use crate::support::harness::{Mocks, batch, change};
@@ -16,7 +16,13 @@ use crate::support::server::Reply;
 use crate::support::stream::sequence_number;
 
 /// What Lambda gives an invocation, and tells it.
-const TIME: Duration = Duration::from_secs(6);
+const TIME: Duration = Duration::from_secs(8);
+
+/// An answer that never comes is waited for so long.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// So often an answer may be late. A busy machine delays one now and then, a wait without a limit delays all.
+const TRIES: usize = 5;
 
 const LEADS: usize = 20;
 const CUSTOMERS: usize = 20;
@@ -32,8 +38,19 @@ fn changes() -> Vec<Value> {
     (0..LEADS + CUSTOMERS).map(person).chain([bad]).collect()
 }
 
-/// The places of the records that come again where something hangs.
-async fn come_again(hang: impl FnOnce(&Mocks, &Cloud)) -> Vec<usize> {
+/// The places of the records that come again where something hangs, by an answer that Lambda gets in time.
+async fn come_again(hang: impl Fn(&Mocks, &Cloud)) -> Vec<usize> {
+    for _ in 0..TRIES {
+        let (places, time) = answer(&hang).await;
+        if time < TIME {
+            return places;
+        }
+    }
+    panic!("Lambda would have ended it, {TRIES} times of {TRIES}");
+}
+
+/// The places of the records that come again, and the time after which the answer tells them.
+async fn answer(hang: impl Fn(&Mocks, &Cloud)) -> (Vec<usize>, Duration) {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
     hang(&mocks, &cloud);
@@ -41,19 +58,21 @@ async fn come_again(hang: impl FnOnce(&Mocks, &Cloud)) -> Vec<usize> {
     for (name, value) in [
         ("CONTACT_SYNC_PRESET", "test"),
         ("CONTACT_SYNC__HUBSPOT__BASE_URL", &*mocks.hubspot_server.url()),
-        ("CONTACT_SYNC__PIPELINE__DEADLINE_MARGIN_MS", "1500"),
+        ("CONTACT_SYNC__PIPELINE__DEADLINE_MARGIN_MS", "3000"),
     ] {
         variables.push((name.to_owned(), value.to_owned()));
     }
     let mut function = Function::start(Path::new(env!("CARGO_BIN_EXE_contact-sync")), &variables).await;
     function.time_to_first_poll().await.expect("it starts, whatever hangs");
     let event = json!({"Records": batch(&changes())}).to_string();
-    let ended = timeout(TIME, function.invoke(event, "r-1", TIME)).await;
-    let ended = ended.unwrap_or_else(|_| panic!("Lambda would have ended it: {:?}", function.lines()));
+    let start = Instant::now();
+    let ended = timeout(PATIENCE, function.invoke(event, "r-1", TIME)).await;
+    let (ended, time) = (ended.unwrap_or_else(|_| panic!("no answer: {:?}", function.lines())), start.elapsed());
     assert!(matches!(ended, Ended::Answer(_)), "{ended:?}");
     let numbers: Vec<String> = (0..=LEADS + CUSTOMERS).map(|at| sequence_number(0, at)).collect();
     let failures = ended.failures();
-    failures.iter().map(|failure| numbers.iter().position(|number| number == failure).expect("ours")).collect()
+    let place = |failure: &String| numbers.iter().position(|number| number == failure).expect("ours");
+    (failures.iter().map(place).collect(), time)
 }
 
 fn leads() -> Vec<usize> {
