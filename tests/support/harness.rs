@@ -1,5 +1,6 @@
 //! The function as the factory builds it, with both mocks behind it. Only addresses differ from the real thing.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::{Arc, LazyLock};
@@ -160,20 +161,24 @@ pub fn batch(changes: &[Value]) -> Vec<Value> {
 }
 
 /// Every line that the function writes on this thread, from here to the end of the test.
-pub struct Logs(Listener);
+pub struct Logs {
+    listener: Listener,
+    /// The lines that were read so far.
+    read: RefCell<Vec<Value>>,
+}
 
 impl Logs {
     /// Listens, to the finest level.
     pub fn listen() -> Self {
-        Self(Listener::new(Form::Json))
+        Self { listener: Listener::new(Form::Json), read: RefCell::default() }
     }
 
     pub fn lines(&self) -> Vec<Value> {
-        let mut lines = Vec::new();
-        for line in self.0.lines() {
-            lines.push(serde_json::from_str(&line).expect("a JSON line"));
+        let mut read = self.read.borrow_mut();
+        for line in self.listener.lines_after(read.len()) {
+            read.push(serde_json::from_str(&line).expect("a JSON line"));
         }
-        lines
+        read.clone()
     }
 
     /// The audit trail: fate and code by sequence number and destination.

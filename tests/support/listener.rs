@@ -31,6 +31,8 @@ thread_local! {
 /// interested in nothing, the other may be interested: no callsite is cached as enabled or disabled.
 static UNINTERESTED: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
+static INSTALLED: Once = Once::new();
+
 /// The form of a listener's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -68,14 +70,18 @@ impl Listener {
         if let Ok(runtime) = Handle::try_current() {
             assert_eq!(runtime.runtime_flavor(), RuntimeFlavor::CurrentThread, "it hears one thread");
         }
-        static INSTALLED: Once = Once::new();
         INSTALLED.call_once(install);
         let heard = Arc::new(Heard { form, lines: Mutex::default() });
         Self { before: LISTENER.replace(Some(Arc::clone(&heard))), heard }
     }
 
     pub fn lines(&self) -> Vec<String> {
-        self.heard.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lines_after(0)
+    }
+
+    /// All lines but the first `count`.
+    pub fn lines_after(&self, count: usize) -> Vec<String> {
+        self.heard.lines.lock().unwrap_or_else(PoisonError::into_inner)[count..].to_vec()
     }
 
     /// The lines of one level.
