@@ -73,10 +73,12 @@ async fn every_sample_event_ends_as_the_readme_of_the_folder_tells() {
 async fn all_four_types_reach_their_systems() {
     let mocks = Mocks::start().await;
     let handler = mocks.handler(Preset::Test, "");
-    let fields =
-        || json!({"first_name": "Ada", "last_name": "Lovelace", "company": "Acme", "email": "ADA@example.com"});
+    let fields = |kind: &str| {
+        let email = format!("ADA.{kind}@example.com");
+        json!({"first_name": "Ada", "last_name": "Lovelace", "company": "Acme", "email": email})
+    };
     let kinds = ["lead", "prospect", "customer", "vendor"];
-    let changes: Vec<Value> = kinds.iter().map(|kind| change("create", kind, kind, fields())).collect();
+    let changes: Vec<Value> = kinds.iter().map(|kind| change("create", kind, kind, fields(kind))).collect();
     let answer = invoke(&handler, &batch(&changes), "r").await;
     assert!(failures(&answer).is_empty());
     let held = json!({
