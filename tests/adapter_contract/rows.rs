@@ -2,7 +2,7 @@
 
 #![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
 
-use contact_sync::adapters::{CallError, Outcome};
+use contact_sync::adapters::{CallError, Outcome, Retry, RetryMode};
 use contact_sync::contact::Field;
 
 use crate::support::dispatching::fates_of;
@@ -70,11 +70,13 @@ pub async fn what_an_answer_may_leave_out_is_not_missed(trial: &Trial) {
     assert_eq!(trial.held().len(), 3);
 }
 
+/// At once, or after all others.
 pub async fn a_value_that_another_record_owns_is_rejected_with_its_owner(trial: &Trial) {
     let owner = trial.system.rival("C-2").expect("a system with values that only one record may have");
     let reply = trial.upsert(&trial.people(1..=3)).await.expect("outcomes");
-    let [Outcome::Delivered(_), Outcome::Rejected(rejection), Outcome::Delivered(_)] = &reply[..] else {
-        panic!("{reply:?}");
+    let [Outcome::Delivered(_), clash, Outcome::Delivered(_)] = &reply[..] else { panic!("{reply:?}") };
+    let (Outcome::Rejected(rejection) | Outcome::Retry(Retry { how: RetryMode::Last(rejection), .. })) = clash else {
+        panic!("{clash:?}");
     };
     let is_named = rejection.message.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == owner);
     assert!(is_named, "{owner}: {}", rejection.message);

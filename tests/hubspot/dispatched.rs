@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use contact_sync::adapters::Adapter;
 use contact_sync::adapters::hubspot::Settings;
-use contact_sync::contact::{Attribute, ContactChange, Operation};
+use contact_sync::contact::{Attribute, ContactChange, Field, Operation};
 use serde_json::json;
 
 use crate::portal::{Portal, person};
-use crate::support::dispatching::{count, fates, fates_of};
+use crate::support::dispatching::{count, dispatcher_of, fates, fates_by, fates_of};
+use crate::support::listener::listen;
 use crate::support::mock_hubspot::Endpoint;
 use crate::support::server::{Answer, Reply};
+use crate::support::words::id;
 
 /// Sends changes of distinct contacts to their end; gives how often each fate occurs.
 async fn dispatch(portal: &Portal, changes: Vec<ContactChange>) -> BTreeMap<String, usize> {
@@ -28,7 +31,7 @@ async fn one_poison_input_in_a_full_batch_costs_one_input_and_at_most_16_calls_m
     for culprit in [0, 1, 37, 50, 99] {
         let portal = Portal::new().await;
         portal.mock.poison(&format!("C-{culprit}"));
-        let expected = fates([("delivered", 99), ("rejected CONFLICT", 1)]);
+        let expected = fates([("delivered", 99), ("rejected VALIDATION_ERROR", 1)]);
         assert_eq!(dispatch(&portal, people(100)).await, expected, "{culprit}");
         let calls = portal.mock.count(Endpoint::Upsert);
         assert!(calls <= 17, "{culprit}: {calls} calls");
@@ -97,6 +100,69 @@ async fn a_write_whose_own_first_try_is_in_its_way_is_delivered() {
     portal.mock.next(Answer::json(400, &json!({"category": "VALIDATION_ERROR", "message": message})));
     assert_eq!(dispatch(&portal, vec![person(1)]).await, fates([("delivered", 1)]));
     assert_eq!(portal.mock.count(Endpoint::Upsert), 3);
+}
+
+/// HubSpot judges each row by what it holds before the batch.
+#[tokio::test]
+async fn an_address_that_one_contact_gives_up_and_another_takes_arrives_at_both() {
+    let portal = Portal::new().await;
+    portal.mock.put(Some("C-1"), &[("email", "shared@example.com")]);
+    portal.mock.put(Some("C-2"), &[("email", "two@example.com")]);
+    let mut changes = [person(1), person(2)];
+    changes[0].contact.email = Field::Value("new@example.com".into());
+    changes[1].contact.email = Field::Value("shared@example.com".into());
+    assert_eq!(dispatch(&portal, changes.to_vec()).await, fates([("delivered", 2)]));
+    let email = |id| portal.mock.contact(id).and_then(|contact| contact.get("email").cloned());
+    assert_eq!(email("C-1").as_deref(), Some("new@example.com"));
+    assert_eq!(email("C-2").as_deref(), Some("shared@example.com"));
+    assert_eq!(portal.mock.count(Endpoint::Upsert), 2);
+}
+
+#[tokio::test]
+async fn a_page_of_the_network_delays_and_stops_nobody() {
+    let page = "<html><head><title>403 Forbidden</title></head></html>";
+    for status in [400, 401, 403, 404, 405, 407, 409, 410, 422, 451, 520, 530] {
+        for answer in
+            [Answer::html(status, page), Answer::empty(status), Answer::json(status, &json!({"message": "No"}))]
+        {
+            let portal = Portal::new().await;
+            let heard = listen();
+            portal.mock.next(answer);
+            assert_eq!(dispatch(&portal, people(5)).await, fates([("delivered", 5)]), "{status}");
+            assert_eq!((portal.mock.count(Endpoint::Upsert), portal.meter.config_errors()), (2, 0), "{status}");
+            assert_eq!(heard.at("ERROR"), Vec::<String>::new(), "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_comes_back_otherwise_costs_one_call_more_at_most() {
+    for (shown_key, calls) in
+        [((|key| key.replace("e\u{308}", "\u{eb}")) as fn(&str) -> String, 1), (|key| key.replace("Zo", "So"), 2)]
+    {
+        let portal = Portal::with(|habits| habits.shown_key = shown_key, |_| {}).await;
+        let mut changes = people(100);
+        changes[50].contact.id = id("Zoe\u{308}-1");
+        assert_eq!(dispatch(&portal, changes).await, fates([("delivered", 100)]));
+        assert_eq!((portal.mock.count(Endpoint::Upsert), portal.mock.contacts().len()), (calls, 100));
+    }
+}
+
+#[tokio::test]
+async fn a_property_of_the_mapping_that_is_missing_fails_those_who_carry_it_and_no_other_call() {
+    let portal = Portal::new().await;
+    portal.mock.remove_property("mobilephone");
+    let adapter: Arc<dyn Adapter> = Arc::clone(&portal.hubspot) as _;
+    let dispatcher = dispatcher_of(&adapter);
+    let mut bad = person(1);
+    bad.contact.mobile_phone = Field::Value("+44 20 7946 0001".into());
+    for (change, expected) in
+        [(bad.clone(), "failed PROPERTY_DOESNT_EXIST"), (person(2), "delivered"), (bad, "failed PROPERTY_DOESNT_EXIST")]
+    {
+        let time = Duration::from_secs(30);
+        assert_eq!(fates_by(&dispatcher, &portal.meter, &[change], time).await, [expected]);
+    }
+    assert_eq!((portal.mock.count(Endpoint::Upsert), portal.meter.config_errors()), (3, 2));
 }
 
 #[tokio::test]

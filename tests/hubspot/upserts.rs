@@ -44,7 +44,7 @@ async fn a_guard_that_gets_no_answer_writes_nothing() {
     payloads[2].guarded = true;
     portal.mock.next(Answer::json(200, &json!({"status": "COMPLETE", "results": []})));
     let reply = portal.upsert(&payloads).await;
-    assert_eq!(words(&reply), ["delivered", "again UNACCOUNTED", "again UNACCOUNTED"]);
+    assert_eq!(words(&reply), ["delivered", "isolated UNACCOUNTED", "isolated UNACCOUNTED"]);
     assert_eq!(portal.mock.contacts().len(), 1);
 
     let body = json!({"category": "VALIDATION_ERROR", "context": {"ids": ["c-3"]}});

@@ -53,6 +53,8 @@ pub struct Habits {
     pub echo_trace_ids: bool,
     /// Results have no property at all.
     pub hide_properties: bool,
+    /// The form in which a result shows the key that was sent.
+    pub shown_key: fn(&str) -> String,
     /// One bad input refuses all of its call, in spite of the trace ids.
     pub judges_as_one: bool,
     /// Inputs in one call.
@@ -74,6 +76,7 @@ impl Default for Habits {
             is_unique: true,
             echo_trace_ids: false,
             hide_properties: false,
+            shown_key: str::to_owned,
             judges_as_one: false,
             most_inputs: 100,
             require_a_name: true,
@@ -170,7 +173,7 @@ impl MockHubSpot {
         self.state().unnamed_errors.insert(id.to_lowercase(), error);
     }
 
-    /// A batch with the contact `id` in it is refused as a whole, with a 409 that names nobody.
+    /// A batch with the contact `id` in it is refused as a whole, with a 400 that names nobody.
     pub fn poison(&self, id: &str) {
         self.state().poison.insert(id.to_lowercase());
     }
@@ -193,6 +196,11 @@ impl MockHubSpot {
     /// Makes a custom property.
     pub fn create_property(&self, name: &str) {
         self.state().store.custom_properties.insert(name.to_owned());
+    }
+
+    /// Takes a property away, one of HubSpot's own too.
+    pub fn remove_property(&self, name: &str) {
+        self.state().store.removed_properties.insert(name.to_owned());
     }
 
     /// Puts a contact there, as somebody else's work would; gives HubSpot's id of it. Without an id of ours it is a

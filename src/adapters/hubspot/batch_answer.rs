@@ -33,6 +33,13 @@ pub(super) struct Record<'a> {
     pub(super) properties: Properties<'a>,
 }
 
+impl Record<'_> {
+    /// Returns whether nothing in it says that it is a result.
+    pub(super) fn is_blank(&self) -> bool {
+        self.id.is_none() && self.trace_id.is_none() && self.properties.key.is_none()
+    }
+}
+
 /// The properties of a result that a delivery reads.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Properties<'a> {

@@ -19,6 +19,8 @@ impl HubSpot {
             outcomes.push(match found {
                 Found::Nowhere => Some(already_gone()),
                 Found::Unsettled(outcome) => Some(outcome),
+                // To archive it would delete a contact of which the event says nothing.
+                Found::Record { is_foreign: true, .. } => Some(unaccounted(false)),
                 Found::Record { version, .. }
                     if self.is_guarded(batch[index]) && version > Some(batch[index].version) =>
                 {
@@ -72,12 +74,14 @@ impl HubSpot {
         call: Call<'_>,
     ) -> Result<Outcome, CallError> {
         let mut rest = if answer.is_complete { Outcome::Delivered(None) } else { unaccounted(false) };
-        for error in &answer.errors {
-            let Some(problem) = error else {
-                rest = unaccounted(true);
+        let problems: Vec<_> = answer.errors.iter().map(Option::as_ref).collect();
+        let refused = self.refused_rows(&problems, call)?;
+        for (problem, refused) in problems.into_iter().zip(refused) {
+            let (Some(problem), Some(refused)) = (problem, refused) else {
+                rest = unaccounted(records.len() > 1);
                 continue;
             };
-            let outcome = if problem.is("OBJECT_NOT_FOUND") { already_gone() } else { self.judge(problem, call)? };
+            let outcome = if problem.is("OBJECT_NOT_FOUND") { already_gone() } else { refused };
             match named_by(problem, records) {
                 rows if rows.is_empty() && records.len() == 1 => rest = outcome,
                 rows if rows.is_empty() => rest = unaccounted(true),

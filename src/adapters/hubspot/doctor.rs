@@ -91,7 +91,7 @@ impl HubSpot {
         let id_property = &self.settings.id_property;
         let body = json!({"idProperty": id_property, "properties": [id_property], "inputs": [{"id": NOBODY}]});
         match self.send(Endpoint::Read, body.to_string().into_bytes(), call).await {
-            Ok(answer) if answer.http.status == 404 => Check::ok(name, "crm.objects.contacts.read"),
+            Ok(answer) if answer.not_found().is_some() => Check::ok(name, "crm.objects.contacts.read"),
             answer => self.scope(name, "crm.objects.contacts.read", answer),
         }
     }
@@ -100,7 +100,9 @@ impl HubSpot {
     async fn may_write(&self, call: Call<'_>) -> Check {
         let name = "hubspot scope to write";
         match self.send(Endpoint::Upsert, br#"{"inputs":[]}"#.to_vec(), call).await {
-            Ok(answer) if answer.http.status == 400 => Check::ok(name, "crm.objects.contacts.write"),
+            Ok(answer) if answer.http.status == 400 && answer.problem.is_some() => {
+                Check::ok(name, "crm.objects.contacts.write")
+            }
             answer => self.scope(name, "crm.objects.contacts.write", answer),
         }
     }

@@ -7,6 +7,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 
 use super::auth::Token;
 use super::batch_answer::BatchAnswer;
+use super::errors::Reach;
 use super::problem::Problem;
 use super::{HubSpot, Settings, errors};
 use crate::adapters::http::{HttpAnswer, HttpError};
@@ -34,15 +35,21 @@ pub(super) fn batch_url(settings: &Settings) -> String {
 /// An answer.
 pub(super) struct Answer {
     pub(super) http: HttpAnswer,
-    /// The error that it is, where it is one and can be read.
+    /// The error that it is, where it is one and HubSpot's own.
     pub(super) problem: Option<Problem>,
 }
 
 impl Answer {
     pub(super) fn new(http: HttpAnswer) -> Self {
         let is_error = http.status >= 300;
-        let problem = is_error.then(|| Problem::read(&serde_json::from_slice(&http.body).ok()?)).flatten();
+        let problem = is_error.then(|| Problem::of_answer(http.status, &http.body)).flatten();
         Self { http, problem }
+    }
+
+    /// Returns whether HubSpot refuses the token. A 401 of the network in front of it says nothing
+    /// about the token.
+    fn refuses_token(&self) -> bool {
+        self.http.status == 401 && self.problem.is_some()
     }
 
     /// The 404 that speaks of records, and not of the path.
@@ -60,9 +67,9 @@ impl HubSpot {
         Err(errors::of_answer(&answer.http, answer.problem.as_ref(), &self.settings))
     }
 
-    /// What a 2xx says of the `count` rows that were sent; anything else is an error, with the rows that `suspects`
-    /// finds in it. The refusal of one row alone is that row's error, and means what it means among others. Where it
-    /// gives no reason, its status is all that there is.
+    /// What a 2xx says of the `count` rows that were sent; anything else is an error, with the rows
+    /// that `suspects` finds in it. The refusal of one row alone is that row's error, and means
+    /// what it means among others.
     pub(super) fn read<'a>(
         &self,
         answer: &'a Answer,
@@ -72,11 +79,13 @@ impl HubSpot {
         let unreadable = || CallError::failed("UNREADABLE_ANSWER", FailureCause::Record);
         match (self.accept(answer), &answer.problem) {
             (Ok(()), _) => BatchAnswer::read(&answer.http.body, &self.settings).ok_or_else(unreadable),
-            (Err(CallError::Refused { .. }), Some(problem)) if count == 1 && problem.gives_a_reason() => {
-                Ok(BatchAnswer::of(problem))
-            }
+            (Err(CallError::Refused { .. }), Some(problem)) if count == 1 => Ok(BatchAnswer::of(problem)),
             (Err(CallError::Refused { rejection, .. }), Some(problem)) => {
-                Err(CallError::Refused { rejection, suspects: suspects(problem) })
+                match errors::of_settings(problem, &self.settings) {
+                    // Each of the rows carries it, and none can be the cause alone.
+                    Some(found) if found.reach == Reach::EveryRecord => Err(CallError::Stop(found.stop)),
+                    _ => Err(CallError::Refused { rejection, suspects: suspects(problem) }),
+                }
             }
             (Err(error), _) => Err(error),
         }
@@ -87,7 +96,7 @@ impl HubSpot {
         let body = Bytes::from(body);
         let token = self.auth.token(call).await?;
         let answer = self.send_with(&token, endpoint, body.clone(), call).await?;
-        if answer.http.status != 401 {
+        if !answer.refuses_token() {
             return Ok(answer);
         }
         call.meter.auth_failure();
@@ -95,7 +104,7 @@ impl HubSpot {
             return Ok(answer);
         };
         let answer = self.send_with(&token, endpoint, body, call).await?;
-        if answer.http.status == 401 {
+        if answer.refuses_token() {
             call.meter.auth_failure();
         }
         Ok(answer)

@@ -2,7 +2,7 @@
 
 use super::batch_answer::{BatchAnswer, Record, words};
 use super::exchange::Endpoint;
-use super::problem::is_record_id;
+use super::problem::{Problem, is_record_id};
 use super::rows::Row;
 use super::{HubSpot, unaccounted};
 use crate::adapters::{Call, CallError, Outcome, Payload};
@@ -15,6 +15,8 @@ pub(super) enum Found {
         id: String,
         /// The version that was written last, where the record has one.
         version: Option<u64>,
+        /// It shows the key of another contact, as a contact does that ours was merged into.
+        is_foreign: bool,
     },
     /// No record.
     Nowhere,
@@ -39,22 +41,33 @@ impl HubSpot {
             Some(problem) => BatchAnswer::of(problem),
             None => self.read(&answer, count, |problem| rows.suspects(problem))?,
         };
-        rows.account(&answer).into_iter().map(|row| self.found(row, call)).collect()
+        let account = rows.account(&answer);
+        let problems: Vec<_> = account.iter().map(|row| row.problem().filter(|problem| !is_nowhere(problem))).collect();
+        let refused = self.refused_rows(&problems, call)?;
+        let found = |(row, refused)| found(row, refused, |result| !rows.knows(result));
+        Ok(account.into_iter().zip(refused).map(found).collect())
     }
+}
 
-    /// A key of which the answer says nothing is not taken for a free one: a record could be there.
-    fn found(&self, row: Row<'_>, call: Call<'_>) -> Result<Found, CallError> {
-        Ok(match row {
-            Row::Result(result) => match words(result.id).next().filter(|id| is_record_id(id)) {
-                Some(id) => Found::Record { id: id.into_owned(), version: version_in(result) },
-                None => Found::Unsettled(unaccounted(false)),
-            },
-            Row::Problem(problem) if problem.is("OBJECT_NOT_FOUND") => Found::Nowhere,
-            Row::Problem(problem) => Found::Unsettled(self.judge(problem, call)?),
-            Row::Counted => Found::Unsettled(unaccounted(true)),
-            Row::Nothing { lost } => Found::Unsettled(unaccounted(lost)),
-        })
+/// Returns what is held under a key. One of which the answer says nothing is not taken for a free
+/// one: a record could be there. `refused` is the outcome of a row with an error.
+fn found(row: Row<'_>, refused: Option<Outcome>, is_foreign: impl Fn(&Record<'_>) -> bool) -> Found {
+    match row {
+        Row::Result(result) => match words(result.id).next().filter(|id| is_record_id(id)) {
+            Some(id) => {
+                Found::Record { id: id.into_owned(), version: version_in(result), is_foreign: is_foreign(result) }
+            }
+            None => Found::Unsettled(unaccounted(false)),
+        },
+        Row::Problem(problem) if is_nowhere(problem) => Found::Nowhere,
+        Row::Problem(_) => Found::Unsettled(refused.unwrap_or_else(|| unaccounted(false))),
+        Row::Counted => Found::Unsettled(unaccounted(true)),
+        Row::Nothing { lost } => Found::Unsettled(unaccounted(lost)),
     }
+}
+
+fn is_nowhere(problem: &Problem) -> bool {
+    problem.is("OBJECT_NOT_FOUND")
 }
 
 /// HubSpot's numbers are texts, perhaps with decimals.

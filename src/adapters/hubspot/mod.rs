@@ -12,9 +12,9 @@ mod exchange;
 mod lookup;
 mod model;
 mod problem;
+mod refused;
 mod rows;
 mod settings;
-mod unfit;
 mod upsert;
 
 use std::sync::Arc;
@@ -26,12 +26,11 @@ use reqwest::Client;
 
 use self::auth::Auth;
 pub(crate) use self::model::own_properties;
-use self::problem::Problem;
 use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
 use super::{
-    Adapter, Call, CallError, Code, Destination, External, Limits, Lookup, Outcome, Payload, Reply, Retry, RetryMode,
+    Adapter, Call, Code, Destination, External, Limits, Lookup, Outcome, Payload, Rejection, Reply, Retry, RetryMode,
     Tools, Transformed,
 };
 use crate::contact::ContactChange;
@@ -76,18 +75,6 @@ impl HubSpot {
     fn is_guarded(&self, payload: &Payload) -> bool {
         payload.guarded && !self.settings.version_property.is_empty()
     }
-
-    /// What becomes of a row with this error; an error for the whole call where our settings are to blame.
-    fn judge(&self, problem: &Problem, call: Call<'_>) -> Result<Outcome, CallError> {
-        if let Some(unfit) = errors::of_settings(problem, &self.settings) {
-            return Err(CallError::Stop(unfit.stop));
-        }
-        let outcome = errors::of_row(problem, &self.settings);
-        if matches!(outcome, Outcome::Rejected(_)) && !errors::is_known(problem) {
-            call.meter.unknown_code();
-        }
-        Ok(outcome)
-    }
 }
 
 impl Adapter for HubSpot {
@@ -118,9 +105,16 @@ fn settle(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| unaccounted(false))).collect()
 }
 
-/// The answer does not say what became of a row. Where it says something of nobody, the row is sent in smaller
-/// company: alone, it is the one that is meant.
+/// Returns the outcome of a row of which the answer says nothing. Where it says something of a row
+/// that it does not name (`lost`), the row is sent in a smaller batch: alone, it is the one. Else
+/// this record may be the cause: HubSpot is known to leave out what it merged.
 fn unaccounted(lost: bool) -> Outcome {
-    let how = if lost { RetryMode::SplitBatch } else { RetryMode::Same };
-    Outcome::Retry(Retry { code: Code::new("UNACCOUNTED"), after: None, how })
+    let code = Code::new("UNACCOUNTED");
+    let how = if lost {
+        RetryMode::SplitBatch
+    } else {
+        let message = "HubSpot's answer does not say what became of the record";
+        RetryMode::Isolate(Rejection::new(code.clone(), message))
+    };
+    Outcome::Retry(Retry { code, after: None, how })
 }

@@ -40,6 +40,10 @@ pub(super) struct Problem {
     pub(super) clash: Option<Clash>,
     /// The id under which HubSpot's support finds it.
     pub(super) correlation_id: Option<String>,
+    /// The status of the answer, where the error is a whole answer.
+    pub(super) http_status: Option<u16>,
+    /// The id of the record that has a unique value already, where a field of the error holds it.
+    owner: Option<String>,
     /// All that it says, for looking things up in it only.
     texts: Vec<String>,
 }
@@ -54,7 +58,23 @@ pub(super) struct Clash {
 }
 
 impl Problem {
-    /// Reads an error, or a whole answer that is one; `None` where it is not an object.
+    /// Reads the body of an answer with an error's status; `None` unless it is HubSpot's own.
+    ///
+    /// A page, an empty body, or JSON of another shape comes from the network in front of HubSpot.
+    /// Its status says nothing about the account, the credential or a record.
+    pub(super) fn of_answer(status: u16, body: &[u8]) -> Option<Self> {
+        let error: Value = serde_json::from_slice(body).ok()?;
+        if !is_in_envelope(error.as_object()?, status) {
+            return None;
+        }
+        let mut problem = Self { http_status: Some(status), ..Self::read(&error)? };
+        if status == 409 && problem.code().is_none() {
+            problem.category = Some(Code::new("CONFLICT"));
+        }
+        Some(problem)
+    }
+
+    /// Reads one error; `None` where it is not an object.
     pub(super) fn read(error: &Value) -> Option<Self> {
         let error = error.as_object()?;
         let nested = error.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -77,11 +97,6 @@ impl Problem {
     /// The most exact code that it has.
     pub(super) fn code(&self) -> Option<&Code> {
         self.code.as_ref().or(self.category.as_ref())
-    }
-
-    /// Whether it says anything that the table of rows can judge.
-    pub(super) fn gives_a_reason(&self) -> bool {
-        self.code().is_some() || self.clash.is_some()
     }
 
     /// Whether its category or its code is `name`.
@@ -113,18 +128,17 @@ impl Problem {
             self.code = text("code").map(Code::from_system);
         }
         self.add_property(text("in"));
+        self.add_owner(part.get("errorTokens").and_then(|tokens| tokens.get("existingObjectId")));
         let Some(context) = part.get("context") else {
             return;
         };
         self.trace_ids.extend(strings(context.get("objectWriteTraceId")));
-        self.ids.extend(strings(context.get("ids")));
+        self.ids.extend(["ids", "id"].into_iter().flat_map(|name| strings(context.get(name))));
         self.scopes.extend(strings(context.get("requiredGranularScopes")).filter(|scope| is_scope(scope)));
         for property in strings(context.get("propertyName")) {
             self.add_property(Some(&property));
         }
-        if let Some(owner) = strings(context.get("existingId")).find(|id| is_record_id(id)) {
-            self.clash = Some(Clash { property: EMAIL.to_owned(), owner: Some(owner) });
-        }
+        self.add_owner(context.get("existingId"));
     }
 
     fn read_texts(&mut self) {
@@ -141,22 +155,28 @@ impl Problem {
         }
     }
 
-    /// The forms in which a clash of unique values is told.
+    /// Reads the forms in which HubSpot reports a clash of unique values. Where none names a
+    /// property, it is the email address: the one standard property that no two contacts may share.
     /// <https://github.com/HubSpot/hubspot-api-python/issues/51>
     /// <https://community.hubspot.com/t5/APIs-Integrations/Updated-409-Conflict-responses/m-p/951534>
     fn read_clash(&mut self, error: &serde_json::Map<String, Value>) {
-        let told = self.texts.iter().find_map(|text| coordinates(text).or_else(|| existing_contact(text)));
-        let profile = error.get("identityProfile").and_then(|profile| strings(profile.get("vid")).next());
-        let known = self.is("CONTACT_EXISTS") || self.is("OBJECT_ALREADY_EXISTS");
-        let by_email = |owner| Clash { property: EMAIL.to_owned(), owner };
-        let clash = told
-            .or_else(|| self.clash.take())
-            .or_else(|| profile.filter(|id| is_record_id(id)).map(|id| by_email(Some(id))))
-            .or_else(|| known.then(|| by_email(None)));
-        if let Some(clash) = &clash {
-            self.add_property(Some(&clash.property));
+        self.add_owner(error.get("identityProfile").and_then(|profile| profile.get("vid")));
+        let in_words = self.texts.iter().find_map(|text| coordinates(text).or_else(|| existing_contact(text)));
+        let is_clash = self.owner.is_some() || self.is("CONTACT_EXISTS") || self.is("OBJECT_ALREADY_EXISTS");
+        self.clash = in_words.or_else(|| {
+            let property = self.properties.first().map_or(EMAIL, String::as_str).to_owned();
+            is_clash.then(|| Clash { property, owner: self.owner.clone() })
+        });
+        if let Some(property) = self.clash.as_ref().map(|clash| clash.property.clone()) {
+            self.add_property(Some(&property));
         }
-        self.clash = clash;
+    }
+
+    /// Keeps the first id of the record that has the value already.
+    fn add_owner(&mut self, ids: Option<&Value>) {
+        if self.owner.is_none() {
+            self.owner = strings(ids).find(|id| is_record_id(id));
+        }
     }
 
     fn add_property(&mut self, name: Option<&str>) {
@@ -164,6 +184,18 @@ impl Problem {
             self.properties.push(name.to_owned());
         }
     }
+}
+
+/// Returns whether `error` is in HubSpot's envelope: `status` with the text `error`, or one of the
+/// names that only HubSpot's errors have. No field of it is in every recorded body. A conflict is
+/// also recorded with nothing but a message.
+/// <https://developers.hubspot.com/docs/api-reference/error-handling>
+fn is_in_envelope(error: &serde_json::Map<String, Value>, status: u16) -> bool {
+    const NAMES: [&str; 5] = ["category", "subCategory", "correlationId", "errorType", "policyName"];
+    let is = |name: &str, text: &str| error.get(name).is_some_and(|value| value == text);
+    is("status", "error")
+        || NAMES.iter().any(|name| error.get(*name).is_some_and(Value::is_string))
+        || (status == 409 && is("message", "Conflict"))
 }
 
 /// A text, a number, or a list of them, as texts.

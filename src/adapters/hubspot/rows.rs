@@ -4,9 +4,11 @@
 //! may echo the trace id, and else is known by the value of our key.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde_json::value::RawValue;
 
 use super::batch_answer::{BatchAnswer, Record, words};
@@ -47,13 +49,15 @@ impl<'v> Row<'v> {
 pub(super) struct Rows<'a> {
     pub(super) payloads: Vec<&'a Payload>,
     by_key: HashMap<&'a str, usize>,
+    /// Made where an answer has a key in another form than the request: hardly ever.
+    by_form: OnceLock<HashMap<String, Option<usize>>>,
     id_property: &'a str,
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn new(payloads: Vec<&'a Payload>, id_property: &'a str) -> Self {
         let by_key = payloads.iter().enumerate().map(|(index, payload)| (payload.id.key(), index)).collect();
-        Self { payloads, by_key, id_property }
+        Self { payloads, by_key, by_form: OnceLock::new(), id_property }
     }
 
     /// The body of an upsert. A trace id on every input is what makes HubSpot judge them one by one: without it one
@@ -85,30 +89,45 @@ impl<'a> Rows<'a> {
         body.to_string().into_bytes()
     }
 
-    /// Sorts `answer` by rows, in the request's order. What is unaccounted is told, whatever the status was: HubSpot is
-    /// known to say `COMPLETE` with no results. <https://github.com/rudderlabs/rudder-transformer/pull/5147>
+    /// Sorts `answer` by rows, in the request's order. What is unaccounted is reported, whatever
+    /// the status was: HubSpot is known to say `COMPLETE` with no results.
+    /// <https://github.com/rudderlabs/rudder-transformer/pull/5147>
+    ///
+    /// A single result for a single row is that row's, whatever key it carries. Among several rows
+    /// a result whose key is no row's leaves it open which of the open rows it is about.
     pub(super) fn account<'v>(&self, answer: &'v BatchAnswer<'v>) -> Vec<Row<'v>> {
         let mut rows = vec![Row::Nothing { lost: false }; self.payloads.len()];
         let lost = self.take_errors(&answer.errors, &mut rows);
-        let mut anonymous = HashMap::new();
-        for result in &answer.results {
-            match self.row_of_result(result) {
-                Some(row) if rows[row].is_open() => rows[row] = Row::Result(result),
-                None if is_anonymous(result) => anonymous.extend(words(result.id).map(|id| (id, result))),
-                Some(_) | None => {}
-            }
+        if let ([Row::Nothing { .. }], [result], []) = (&rows[..], &answer.results[..], &lost[..])
+            && !result.is_blank()
+        {
+            return vec![Row::Result(result)];
         }
+        let (anonymous, has_strangers) = self.take_results(&answer.results, &mut rows);
         let open = rows.iter().filter(|row| row.is_open()).count();
         let rest = match &lost[..] {
-            [] if anonymous.len() == open => match anonymous.into_values().next() {
-                Some(result) if rows.len() == 1 => Row::Result(result),
-                _ => Row::Counted,
-            },
-            [problem] if open == 1 && anonymous.is_empty() => problem.map_or(Row::Nothing { lost: true }, Row::Problem),
-            lost => Row::Nothing { lost: !lost.is_empty() || !anonymous.is_empty() },
+            [] if anonymous == open && !has_strangers => Row::Counted,
+            [Some(problem)] if open == 1 && anonymous == 0 && !has_strangers => Row::Problem(problem),
+            lost => Row::Nothing { lost: rows.len() > 1 && (!lost.is_empty() || anonymous > 0 || has_strangers) },
         };
         rows.iter_mut().filter(|row| row.is_open()).for_each(|row| *row = rest);
         rows
+    }
+
+    /// Gives rows their results. Returns how many results carry no key, and whether any carries one
+    /// that is no row's.
+    fn take_results<'v>(&self, results: &'v [Record<'v>], rows: &mut [Row<'v>]) -> (usize, bool) {
+        let mut anonymous = HashSet::new();
+        let mut has_strangers = false;
+        for result in results {
+            match self.row_of_result(result) {
+                Some(row) if rows[row].is_open() => rows[row] = Row::Result(result),
+                Some(_) => {}
+                None if is_anonymous(result) => anonymous.extend(words(result.id)),
+                None => has_strangers = true,
+            }
+        }
+        (anonymous.len(), has_strangers)
     }
 
     /// Gives rows their errors, and those back that name no row; an unreadable one is `None`.
@@ -158,16 +177,23 @@ impl<'a> Rows<'a> {
         self.rows_where(EMAIL, |address| !address.is_empty() && problem.says(address))
     }
 
-    /// The rows that have `property`; where `problem` is about its value, those that it names, else those whose value it
-    /// refuses, else all of them.
-    pub(super) fn having(&self, property: &str, problem: &Problem) -> Vec<usize> {
-        let having = self.rows_where(property, |_| true);
-        if !problem.is("INVALID_OPTION") {
-            return having;
+    /// Returns the rows that carry `property`. Where `problem` refuses a value of it: the rows that
+    /// it names, else those with the value that it quotes, else all, where they have one value in
+    /// common. None where it may be about any of them.
+    pub(super) fn carrying(&self, property: &str, problem: &Problem, is_about_value: bool) -> Vec<usize> {
+        let carrying = self.rows_where(property, |_| true);
+        if !is_about_value {
+            return carrying;
         }
         let is_refused = |value: &str| !value.is_empty() && problem.refuses_option(value);
-        let narrower = [self.named_by(problem), self.rows_where(property, is_refused)];
-        narrower.into_iter().find(|rows| !rows.is_empty()).unwrap_or(having)
+        for narrower in [self.named_by(problem), self.rows_where(property, is_refused)] {
+            if !narrower.is_empty() {
+                return narrower;
+            }
+        }
+        let value = |row: usize| value_in(self.payloads[row].body.as_ref()?, property);
+        let values: BTreeSet<_> = carrying.iter().map(|row| value(*row)).collect();
+        if values.len() > 1 { Vec::new() } else { carrying }
     }
 
     /// The rows that have `property`, with a value that `is_meant`.
@@ -181,17 +207,40 @@ impl<'a> Rows<'a> {
         traced.or_else(|| self.row_of_key(&json::text(result.properties.key?)?))
     }
 
+    /// Returns whether `result` shows no key, or one of these rows'.
+    pub(super) fn knows(&self, result: &Record<'_>) -> bool {
+        result.properties.key.is_none() || self.row_of_result(result).is_some()
+    }
+
     fn row_of_trace_id(&self, id: &str) -> Option<usize> {
         id.parse().ok().filter(|row| *row < self.payloads.len())
     }
 
+    /// Returns the row with this key: as it was sent, in the form in which ids are compared, or in
+    /// another Unicode form.
     fn row_of_key(&self, id: &str) -> Option<usize> {
-        self.by_key.get(id).or_else(|| self.by_key.get(ContactId::new(id)?.key())).copied()
+        let row = self.by_key.get(id).or_else(|| self.by_key.get(ContactId::new(id)?.key())).copied();
+        row.or_else(|| self.by_form.get_or_init(|| self.rows_by_form()).get(&normal_form(id)).copied().flatten())
+    }
+
+    /// Returns the rows by the normal form of their keys; `None` for a form that several rows have.
+    fn rows_by_form(&self) -> HashMap<String, Option<usize>> {
+        let mut by_form = HashMap::with_capacity(self.payloads.len());
+        for (row, payload) in self.payloads.iter().enumerate() {
+            by_form.entry(normal_form(payload.id.key())).and_modify(|row| *row = None).or_insert(Some(row));
+        }
+        by_form
     }
 }
 
 fn properties(payload: &Payload) -> &str {
     payload.body.as_ref().map_or("null", Body::get)
+}
+
+/// Returns a key without what systems are known to change in one: surrounding blanks, letter case,
+/// the Unicode form and the width.
+fn normal_form(key: &str) -> String {
+    ComposingNormalizerBorrowed::new_nfkc().normalize(key.trim()).to_lowercase()
 }
 
 fn is_anonymous(result: &Record<'_>) -> bool {

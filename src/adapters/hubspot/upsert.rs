@@ -52,21 +52,20 @@ impl HubSpot {
     async fn write_all(&self, payloads: Vec<&Payload>, call: Call<'_>) -> Reply {
         let rows = self.rows(payloads);
         let answer = self.send(Endpoint::Upsert, rows.upsert_body(), call).await?;
-        if let Some(outcomes) = self.without_unfit(&answer, &rows, call) {
+        let count = rows.payloads.len();
+        if let Some(outcomes) = self.without_misconfigured(&answer, &rows, call) {
             return Ok(outcomes);
         }
-        let answer = self.read(&answer, rows.payloads.len(), |problem| rows.suspects(problem))?;
+        let answer = self.read(&answer, count, |problem| rows.suspects(problem))?;
         let account = rows.account(&answer);
-        let unfit = self.unfit_rows(&account, call)?;
-        let mut outcomes = Vec::with_capacity(rows.payloads.len());
-        for ((payload, row), unfit) in rows.payloads.iter().zip(account).zip(unfit) {
+        let problems: Vec<_> = account.iter().map(|row| row.problem()).collect();
+        let refused = self.refused_rows(&problems, call)?;
+        let mut outcomes = Vec::with_capacity(count);
+        for ((payload, row), refused) in rows.payloads.iter().zip(account).zip(refused) {
             outcomes.push(match row {
                 Row::Result(record) => Outcome::Delivered(kept_stage(record, payload)),
                 Row::Counted => Outcome::Delivered(None),
-                Row::Problem(problem) => match unfit {
-                    Some(unfit) => Outcome::Failed(unfit.stop.code),
-                    None => self.judge(problem, call)?,
-                },
+                Row::Problem(_) => refused.unwrap_or_else(|| unaccounted(false)),
                 Row::Nothing { lost } => unaccounted(lost),
             });
         }

@@ -2,7 +2,7 @@
 
 #![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
 
-use contact_sync::adapters::Outcome;
+use contact_sync::adapters::{Body, Outcome};
 use contact_sync::contact::Field;
 use serde_json::json;
 
@@ -10,6 +10,7 @@ use crate::support::listener::listen;
 use crate::support::mock_hubspot::{Endpoint, Habits};
 use crate::support::portal::{Portal, deletion, person, words};
 use crate::support::server::{Answer, Mangle};
+use crate::support::words::id;
 
 pub async fn errors_are_read_whatever_2xx_they_come_with() {
     for status in [200, 201, 202, 207] {
@@ -46,11 +47,15 @@ pub async fn results_in_any_order_find_their_rows_by_trace_id_by_key_or_by_their
 pub async fn results_and_errors_have_to_equal_the_inputs() {
     let keyed = |id: &str| json!({"id": "1", "properties": {"source_id": id, "email": null}});
     for (answer, expected) in [
-        (json!({"status": "COMPLETE", "results": []}), ["again UNACCOUNTED", "again UNACCOUNTED"]),
-        (json!({"status": "COMPLETE"}), ["again UNACCOUNTED", "again UNACCOUNTED"]),
-        (json!({"status": "PENDING", "results": null, "errors": null}), ["again UNACCOUNTED", "again UNACCOUNTED"]),
-        (json!({"results": [keyed("c-2")]}), ["again UNACCOUNTED", "delivered"]),
-        (json!({"results": [keyed("C-9"), keyed("C-8")]}), ["again UNACCOUNTED", "again UNACCOUNTED"]),
+        (json!({"status": "COMPLETE", "results": []}), ["isolated UNACCOUNTED", "isolated UNACCOUNTED"]),
+        (json!({"status": "COMPLETE"}), ["isolated UNACCOUNTED", "isolated UNACCOUNTED"]),
+        (
+            json!({"status": "PENDING", "results": null, "errors": null}),
+            ["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
+        ),
+        (json!({"results": [keyed("c-2")]}), ["isolated UNACCOUNTED", "delivered"]),
+        (json!({"results": [keyed("C-9"), keyed("C-8")]}), ["halved UNACCOUNTED", "halved UNACCOUNTED"]),
+        (json!({"results": [keyed("C-9"), keyed("c-1")]}), ["delivered", "halved UNACCOUNTED"]),
         (
             json!({"results": [], "errors": [{"category": "VALIDATION_ERROR"}]}),
             ["halved UNACCOUNTED", "halved UNACCOUNTED"],
@@ -64,6 +69,43 @@ pub async fn results_and_errors_have_to_equal_the_inputs() {
         portal.mock.next(Answer::json(200, &answer));
         let reply = portal.upsert(&portal.people([1, 2])).await;
         assert_eq!(words(&reply), expected, "{answer}");
+    }
+}
+
+/// Shows a key in another form.
+type Form = fn(&str) -> String;
+
+/// Keys as a portal may show them: composed, wide, in the other letter case, with blanks.
+const FORMS: [(&str, Form); 4] = [
+    ("composed", |key| key.replace("e\u{308}", "\u{eb}")),
+    ("wide", |key| key.replace('1', "\u{ff11}")),
+    ("in the other letter case", str::to_uppercase),
+    ("with blanks", |key| format!(" {key}\t")),
+];
+
+pub async fn a_key_that_comes_back_in_another_form_is_its_rows() {
+    for (form, shown_key) in FORMS {
+        let portal = Portal::with(|habits| habits.shown_key = shown_key, |_| {}).await;
+        let mut payloads = portal.people([1, 2, 3]);
+        payloads[1].id = id("Zoe\u{308}-1");
+        payloads[1].body =
+            json!({"source_id": "Zoe\u{308}-1", "email": "z@example.com"}).as_object().cloned().map(Body::of);
+        for company in [&payloads[..], &payloads[1..2]] {
+            assert_eq!(words(&portal.upsert(company).await), vec!["delivered"; company.len()], "{form}");
+        }
+        assert_eq!(portal.mock.count(Endpoint::Upsert), 2, "{form}");
+        let gone: Vec<_> = payloads.iter().map(|payload| deletion(payload.id.as_str())).collect();
+        assert_eq!(words(&portal.delete(&gone).await), ["delivered"; 3], "{form}");
+        assert_eq!(portal.mock.contacts().len(), 0, "{form}");
+    }
+}
+
+pub async fn a_single_result_for_a_single_row_is_that_rows_whatever_key_it_carries() {
+    let portal = Portal::with(|habits| habits.shown_key = |_| "somebody".to_owned(), |_| {}).await;
+    let payloads = portal.people([1, 2]);
+    assert_eq!(words(&portal.upsert(&payloads).await), ["halved UNACCOUNTED"; 2], "it may be either's");
+    for payload in &payloads {
+        assert_eq!(words(&portal.upsert(std::slice::from_ref(payload)).await), ["delivered"]);
     }
 }
 
@@ -113,10 +155,10 @@ pub async fn nulls_in_an_answer_say_nothing_and_hide_nothing() {
     let refused = json!({"status": null, "message": null, "category": null, "subCategory": null, "errors": [null],
         "context": {"objectWriteTraceId": ["1"], "ids": null}, "links": null});
     for (results, errors, expected) in [
-        (json!([keyed, null, nothing]), json!([refused]), ["delivered", "once NO_CODE"]),
+        (json!([keyed, null, nothing]), json!([refused]), ["delivered", "isolated NO_CODE"]),
         (json!([keyed]), json!([null]), ["delivered", "halved UNACCOUNTED"]),
-        (json!([keyed, nothing]), json!(null), ["delivered", "again UNACCOUNTED"]),
-        (json!(null), json!(null), ["again UNACCOUNTED", "again UNACCOUNTED"]),
+        (json!([keyed, nothing]), json!(null), ["delivered", "isolated UNACCOUNTED"]),
+        (json!(null), json!(null), ["isolated UNACCOUNTED", "isolated UNACCOUNTED"]),
     ] {
         let portal = Portal::new().await;
         let body = json!({"status": null, "results": results, "errors": errors, "numErrors": null, "startedAt": null});

@@ -32,7 +32,7 @@ pub async fn a_look_up_that_finds_nobody_at_all_may_be_a_404() {
     let named = json!({"status": "error", "category": "OBJECT_NOT_FOUND", "context": {"ids": ["c-1"]}});
     for (body, expected) in [
         (unnamed, ["delivered ALREADY_GONE", "delivered ALREADY_GONE"]),
-        (named, ["delivered ALREADY_GONE", "again UNACCOUNTED"]),
+        (named, ["delivered ALREADY_GONE", "isolated UNACCOUNTED"]),
     ] {
         let portal = Portal::new().await;
         portal.mock.next(Answer::json(404, &body));
@@ -51,8 +51,15 @@ pub async fn a_contact_of_which_the_look_up_says_nothing_is_not_taken_for_delete
         ]}),
     ));
     let reply = portal.delete(&[deletion("C-1"), deletion("C-2"), deletion("C-3")]).await;
-    assert_eq!(words(&reply), ["delivered", "again UNACCOUNTED", "again UNACCOUNTED"]);
+    assert_eq!(words(&reply), ["delivered", "isolated UNACCOUNTED", "isolated UNACCOUNTED"]);
     assert_eq!(portal.mock.contacts().into_keys().collect::<Vec<_>>(), ["c-2"]);
+}
+
+pub async fn a_contact_that_is_found_under_another_key_is_not_archived() {
+    let portal = Portal::with(|habits| habits.shown_key = |_| "c-9".to_owned(), |_| {}).await;
+    words(&portal.upsert(&portal.people([1])).await);
+    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["isolated UNACCOUNTED"]);
+    assert_eq!((portal.mock.count(Endpoint::Archive), portal.mock.contacts().len()), (0, 1));
 }
 
 pub async fn an_archive_counts_for_what_its_answer_says() {
@@ -76,11 +83,16 @@ pub async fn an_archive_counts_for_what_its_answer_says() {
             Answer::json(207, &json!({"status": "COMPLETE", "errors": [null]})),
             vec!["halved UNACCOUNTED", "halved UNACCOUNTED"],
         ),
-        (Answer::json(404, &not_found(&["50001"])), vec!["delivered ALREADY_GONE", "again UNACCOUNTED"]),
+        (Answer::json(404, &not_found(&["50001"])), vec!["delivered ALREADY_GONE", "isolated UNACCOUNTED"]),
         (Answer::json(404, &not_found(&["50001", "50002"])), vec!["delivered ALREADY_GONE"; 2]),
         (Answer::json(404, &not_found(&[])), vec!["halved UNACCOUNTED", "halved UNACCOUNTED"]),
-        (Answer::json(404, &json!({"message": "resource not found"})), vec!["stop configuration HTTP_404"]),
-        (Answer::json(200, &json!({"status": "PENDING"})), vec!["again UNACCOUNTED", "again UNACCOUNTED"]),
+        (
+            Answer::json(404, &json!({"status": "error", "message": "resource not found"})),
+            vec!["stop configuration HTTP_404"],
+        ),
+        (Answer::html(404, "<html>"), vec!["retry HTTP_404"]),
+        (Answer::empty(404), vec!["retry HTTP_404"]),
+        (Answer::json(200, &json!({"status": "PENDING"})), vec!["isolated UNACCOUNTED", "isolated UNACCOUNTED"]),
         (Answer::html(200, "<html>"), vec!["retry UNREADABLE_ANSWER"]),
         (Answer::empty(202), vec!["retry UNREADABLE_ANSWER"]),
         (Answer::json(400, &locked(&["50002"])), vec!["refused VALIDATION_ERROR [1]"]),

@@ -12,13 +12,15 @@ pub async fn a_row_that_is_refused_alone_ends_as_it_would_among_others() {
     let key_clash = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=source_id, value=c-1} on 11. 22 \
         already has that value.";
     for (status, error, expected, unknown) in [
-        (409, json!({"category": "CONFLICT"}), "rejected CONFLICT", 0),
+        (409, json!({"category": "CONFLICT"}), "last CONFLICT", 0),
+        (400, json!({"category": "VALIDATION_ERROR"}), "rejected VALIDATION_ERROR", 0),
         (409, json!({"category": "CONFLICT", "message": key_clash}), "once VALUE_CLASH", 0),
         (400, json!({"category": "VALIDATION_ERROR", "message": key_clash}), "once VALUE_CLASH", 0),
-        (400, json!({"message": key_clash}), "once VALUE_CLASH", 0),
+        (400, json!({"status": "error", "message": key_clash}), "once VALUE_CLASH", 0),
         (404, json!({"category": "OBJECT_NOT_FOUND"}), "once OBJECT_NOT_FOUND", 0),
         (400, json!({"category": "RATE_LIMITS"}), "again RATE_LIMITS", 0),
-        (400, json!({"category": "BRAND_NEW"}), "rejected BRAND_NEW", 1),
+        (400, json!({"category": "BRAND_NEW"}), "isolated BRAND_NEW", 1),
+        (400, json!({"category": "INTERNAL_ERROR"}), "isolated INTERNAL_ERROR", 0),
     ] {
         for whole in [false, true] {
             let portal = Portal::new().await;
@@ -33,9 +35,13 @@ pub async fn a_row_that_is_refused_alone_ends_as_it_would_among_others() {
             assert_eq!(portal.meter.unknown_codes(), unknown, "{whole} {error}");
         }
     }
+    let malformed = json!({"status": "error", "message": "Invalid input JSON on line 2, column 9"});
+    let too_large = json!({"status": "error", "message": "Request entity too large"});
     for (answer, expected) in [
-        (Answer::json(400, &json!({"message": "Invalid input JSON on line 2, column 9"})), "refused HTTP_400 [0]"),
-        (Answer::empty(413), "refused HTTP_413 []"),
+        (Answer::json(400, &malformed), "isolated HTTP_400"),
+        (Answer::json(413, &too_large), "isolated HTTP_413"),
+        (Answer::empty(413), "retry HTTP_413"),
+        (Answer::json(409, &json!({"message": "Conflict"})), "last CONFLICT"),
     ] {
         let portal = Portal::new().await;
         portal.mock.next(answer);
@@ -49,13 +55,20 @@ pub async fn a_refused_batch_names_its_suspects() {
     let traced = json!({"category": "VALIDATION_ERROR",
         "errors": [{"code": "INVALID_DATE", "context": {"objectWriteTraceId": ["0"]}}]});
     let quoted = json!({"category": "VALIDATION_ERROR", "message": "Email address p3@example.com is invalid"});
-    let line = json!({"message": "Invalid input JSON on line 3, column 9: Cannot deserialize value of type"});
+    let line = json!({"status": "error", "message": "Invalid input JSON on line 3, column 9: Cannot deserialize value of type"});
     for (status, body, expected) in [
         (400, duplicate, "refused VALIDATION_ERROR [1]"),
         (400, traced, "refused INVALID_DATE [0]"),
         (400, quoted, "refused VALIDATION_ERROR [2]"),
         (400, line, "refused HTTP_400 [1]"),
         (409, json!({"category": "CONFLICT"}), "refused CONFLICT []"),
+        (409, json!({"message": "Conflict"}), "refused CONFLICT []"),
+        (
+            409,
+            json!({"category": "CONFLICT", "context": {"id": ["c-2"], "existingId": ["7"]}}),
+            "refused EMAIL_CLASH [1]",
+        ),
+        (413, json!({"status": "error", "message": "Request entity too large"}), "refused HTTP_413 []"),
     ] {
         let portal = Portal::new().await;
         portal.mock.next(Answer::json(status, &body));

@@ -2,12 +2,13 @@
 
 #![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
 
-use contact_sync::adapters::Outcome;
+use contact_sync::adapters::{Outcome, Retry, RetryMode};
 use contact_sync::contact::Field;
 use serde_json::json;
 
-use crate::support::portal::{Portal, person, words};
-use crate::support::server::Mangle;
+use crate::support::listener::listen;
+use crate::support::portal::{Portal, deletion, person, words};
+use crate::support::server::{Answer, Mangle};
 
 pub async fn an_address_that_another_record_owns_is_told_in_each_of_its_forms() {
     let portal = Portal::new().await;
@@ -16,22 +17,82 @@ pub async fn an_address_that_another_record_owns_is_told_in_each_of_its_forms() 
     let mut known = person(2);
     known.contact.email = Field::Value("p1@example.com".into());
     let reply = portal.upsert(&[portal.payload(&person(1)), portal.payload(&known)]).await;
-    assert_eq!(words(&reply), ["rejected EMAIL_CLASH", "rejected EMAIL_CLASH"]);
+    assert_eq!(words(&reply), ["last EMAIL_CLASH", "last EMAIL_CLASH"]);
     for outcome in reply.expect("outcomes") {
-        let Outcome::Rejected(rejection) = outcome else { panic!("{outcome:?}") };
+        let Outcome::Retry(Retry { how: RetryMode::Last(rejection), .. }) = outcome else { panic!("{outcome:?}") };
         assert!(rejection.message.contains(&format!("record {owner} ")), "{}", rejection.message);
         assert!(!rejection.message.contains("example.com"), "{}", rejection.message);
         assert_eq!(rejection.fields, ["email"]);
     }
 }
 
+pub async fn a_clash_is_tried_again_after_all_others_and_names_the_owner_whatever_its_form() {
+    let on = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=email, value=p1@example.com} on 11. 22 \
+        already has that value.";
+    for (error, owner) in [
+        (json!({"category": "VALIDATION_ERROR", "context": {"id": ["C-1"], "existingId": ["22"]}}), true),
+        (json!({"category": "VALIDATION_ERROR", "message": on}), true),
+        (json!({"category": "CONFLICT", "message": "Contact already exists. Existing ID: 22"}), true),
+        (json!({"category": "CONFLICT", "context": {"existingId": ["22"]}}), true),
+        (json!({"category": "OBJECT_ALREADY_EXISTS", "identityProfile": {"vid": 22}}), true),
+        (json!({"category": "OBJECT_ALREADY_EXISTS", "error": "CONTACT_EXISTS"}), false),
+    ] {
+        for whole in [false, true] {
+            let portal = Portal::new().await;
+            let payloads = portal.people([1]);
+            if whole {
+                portal.mock.next(Answer::json(409, &error));
+            } else {
+                portal.mock.fail_row("C-1", error.clone(), 1);
+            }
+            let reply = portal.upsert(&payloads).await;
+            assert_eq!(words(&reply), ["last EMAIL_CLASH"], "{whole} {error}");
+            let Ok([Outcome::Retry(Retry { how: RetryMode::Last(rejection), .. })]) = reply.as_deref() else {
+                panic!("{reply:?}");
+            };
+            assert_eq!(rejection.message.contains("record 22 "), owner, "{error}: {}", rejection.message);
+            assert_eq!(words(&portal.upsert(&payloads).await), ["delivered"], "the owner gave it up");
+        }
+    }
+}
+
+pub async fn an_address_that_a_delete_frees_is_free_after_it() {
+    let portal = Portal::new().await;
+    words(&portal.upsert(&portal.people([1])).await);
+    let mut heir = person(2);
+    heir.contact.email = Field::Value("p1@example.com".into());
+    let heir = [portal.payload(&heir)];
+    assert_eq!(words(&portal.upsert(&heir).await), ["last EMAIL_CLASH"]);
+    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["delivered"]);
+    assert_eq!(words(&portal.upsert(&heir).await), ["delivered"]);
+}
+
+pub async fn a_row_that_may_be_its_own_trouble_is_isolated_and_an_unknown_code_is_counted_once_a_call() {
+    for (error, code, unknown) in [
+        (json!({"category": "INTERNAL_ERROR", "context": {"id": ["C-1"]}}), "INTERNAL_ERROR", 0),
+        (json!({"category": "ACCOUNT_TAKES_NO_MORE_CONTACTS"}), "ACCOUNT_TAKES_NO_MORE_CONTACTS", 1),
+        (json!({"message": "something"}), "NO_CODE", 0),
+    ] {
+        let portal = Portal::new().await;
+        let heard = listen();
+        (1..=3).for_each(|number| portal.mock.fail_row(&format!("C-{number}"), error.clone(), 1));
+        let reply = portal.upsert(&portal.people(1..=4)).await;
+        let isolated = format!("isolated {code}");
+        assert_eq!(words(&reply), [&isolated, &isolated, &isolated, "delivered"]);
+        assert_eq!(portal.meter.unknown_codes(), unknown, "{error}");
+        let warned: Vec<_> = heard.at("WARN").into_iter().filter(|line| line.contains("unknown code")).collect();
+        assert_eq!(warned.len(), usize::try_from(unknown).expect("a small number"), "{warned:?}");
+        assert!(warned.iter().all(|line| line.contains("records=3") && line.contains(code)), "{warned:?}");
+    }
+}
+
 pub async fn a_row_that_was_bad_luck_is_delivered_the_second_time() {
     for (error, expected) in [
         (json!({"category": "RATE_LIMITS"}), "again RATE_LIMITS"),
-        (json!({"category": "MISSING_SCOPES"}), "again MISSING_SCOPES"),
         (json!({"category": "EXPIRED_AUTHENTICATION"}), "again EXPIRED_AUTHENTICATION"),
         (json!({"category": "OBJECT_NOT_FOUND"}), "once OBJECT_NOT_FOUND"),
-        (json!({}), "once NO_CODE"),
+        (json!({"category": "INTERNAL_ERROR"}), "isolated INTERNAL_ERROR"),
+        (json!({}), "isolated NO_CODE"),
     ] {
         let portal = Portal::new().await;
         portal.mock.fail_row("c-1", error, 1);

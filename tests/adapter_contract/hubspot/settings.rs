@@ -2,10 +2,12 @@
 
 #![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
 
+use contact_sync::adapters::CallError;
 use contact_sync::adapters::hubspot::Settings;
-use contact_sync::contact::{Attribute, ContactChange, ContactType};
+use contact_sync::contact::{Attribute, ContactChange, ContactType, Field};
 use serde_json::json;
 
+use crate::support::listener::listen;
 use crate::support::mock_hubspot::Endpoint;
 use crate::support::portal::{Portal, person, words};
 use crate::support::server::Answer;
@@ -44,10 +46,15 @@ pub async fn what_every_record_has_stops_the_destination() {
         ),
     ] {
         let portal = Portal::with(|habits| habits.is_unique = is_unique, edit).await;
-        for numbers in [1..=1, 1..=3] {
-            assert_eq!(words(&portal.upsert(&portal.people(numbers)).await), [expected]);
-        }
+        assert_eq!(words(&portal.upsert(&portal.people(1..=3)).await), [expected]);
         assert_eq!(portal.meter.config_errors(), 0, "the dispatcher tells of it");
+        let alone = portal.upsert(&portal.people([1])).await;
+        if is_unique {
+            assert_eq!(words(&alone), ["failed PROPERTY_DOESNT_EXIST"], "one record is no evidence");
+            assert_eq!(portal.meter.config_errors(), 1);
+        } else {
+            assert_eq!(words(&alone), [expected], "it is about the account");
+        }
     }
     let no_such_stage = Portal::with(|_| {}, |settings| settings.lifecycle_stage.customer = "custmer".into()).await;
     let reply = no_such_stage.upsert(&no_such_stage.people([1, 2])).await;
@@ -102,16 +109,77 @@ pub async fn a_batch_that_is_refused_for_a_property_goes_again_without_those_tha
     }
 }
 
-pub async fn a_refusal_for_a_property_that_no_row_has_stops_the_destination() {
+pub async fn a_refusal_for_a_property_that_no_row_has_stops_and_rejects_nobody() {
     let portal = Portal::with(|_| {}, plan).await;
     let error =
         json!({"category": "VALIDATION_ERROR", "errors": [{"code": "PROPERTY_DOESNT_EXIST", "in": "plan_name"}]});
-    for numbers in [1..=1, 1..=3] {
+    for (numbers, expected) in [(1..=1, "failed PROPERTY_DOESNT_EXIST"), (1..=3, "refused PROPERTY_DOESNT_EXIST []")] {
         portal.mock.next(Answer::json(400, &error));
-        let reply = portal.upsert(&portal.people(numbers)).await;
-        assert_eq!(words(&reply), ["stop configuration PROPERTY_DOESNT_EXIST"]);
+        assert_eq!(words(&portal.upsert(&portal.people(numbers)).await), [expected]);
     }
     assert_eq!(portal.mock.count(Endpoint::Upsert), 2);
+}
+
+pub async fn a_property_of_the_mapping_that_is_missing_fails_the_records_that_carry_it_alone() {
+    for judges_as_one in [false, true] {
+        let portal = Portal::with(|habits| habits.judges_as_one = judges_as_one, |_| {}).await;
+        portal.mock.remove_property("mobilephone");
+        let mut changes = [person(1), person(2), person(3)];
+        changes[1].contact.mobile_phone = Field::Value("+44 20 7946 0001".into());
+        let payloads = changes.each_ref().map(|change| portal.payload(change));
+        let heard = listen();
+        let other = if judges_as_one { "halved PROPERTY_DOESNT_EXIST" } else { "delivered" };
+        assert_eq!(words(&portal.upsert(&payloads).await), [other, "failed PROPERTY_DOESNT_EXIST", other]);
+        assert_eq!(words(&portal.upsert(&payloads[1..2]).await), ["failed PROPERTY_DOESNT_EXIST"], "alone");
+        assert_eq!(words(&portal.upsert(&payloads[..1]).await), ["delivered"]);
+        let told = heard.at("ERROR");
+        assert_eq!((told.len(), portal.meter.config_errors()), (2, 2), "{told:?}");
+        assert!(told.iter().all(|line| line.contains("`mobilephone`") && line.contains("records=1")), "{told:?}");
+    }
+}
+
+pub async fn a_version_property_of_a_wrong_type_rejects_nobody_and_stops_where_several_meet_it() {
+    let versioned = |settings: &mut Settings| settings.version_property = "source_version".into();
+    let hidden = json!([{"isValid": false, "error": "INVALID_LONG", "name": "source_version"}]);
+    let error = json!({"category": "VALIDATION_ERROR", "message": format!("Property values were not valid: {hidden}")});
+    for (count, refused, expected) in [
+        (1, 1, vec!["failed INVALID_LONG"]),
+        (3, 1, vec!["failed INVALID_LONG", "delivered", "delivered"]),
+        (3, 3, vec!["stop configuration INVALID_LONG"]),
+    ] {
+        let portal = Portal::with(|_| {}, versioned).await;
+        portal.mock.create_property("source_version");
+        (1..=refused).for_each(|number| portal.mock.fail_row(&format!("C-{number}"), error.clone(), 1));
+        let reply = portal.upsert(&portal.people(1..=count)).await;
+        assert_eq!(words(&reply), expected);
+        if let Err(CallError::Stop(stop)) = &reply {
+            assert!(stop.remedy.contains("hubspot.version_property"), "{}", stop.remedy);
+        }
+        let portal = Portal::with(|_| {}, versioned).await;
+        portal.mock.next(Answer::json(400, &error));
+        let whole = if count == 1 { "failed INVALID_LONG" } else { "stop configuration INVALID_LONG" };
+        assert_eq!(words(&portal.upsert(&portal.people(1..=count)).await), [whole], "as a whole");
+    }
+}
+
+pub async fn a_right_that_some_records_need_fails_them_alone() {
+    let lacking = |scope: &str| {
+        json!({"status": "error", "category": "MISSING_SCOPES",
+            "errors": [{"context": {"requiredGranularScopes": [scope]}}]})
+    };
+    let portal = Portal::new().await;
+    let heard = listen();
+    let sensitive = "crm.objects.contacts.sensitive.write";
+    portal.mock.fail_row("C-1", lacking(sensitive), 1);
+    assert_eq!(words(&portal.upsert(&portal.people([1, 2])).await), ["failed MISSING_SCOPES", "delivered"]);
+    portal.mock.next(Answer::json(403, &lacking(sensitive)));
+    assert_eq!(words(&portal.upsert(&portal.people([1, 2])).await), ["refused MISSING_SCOPES []"]);
+    portal.mock.next(Answer::json(403, &lacking(sensitive)));
+    assert_eq!(words(&portal.upsert(&portal.people([1])).await), ["failed MISSING_SCOPES"]);
+    assert!(heard.at("ERROR").iter().all(|line| line.contains(sensitive)), "{:?}", heard.lines());
+    assert_eq!(portal.meter.config_errors(), 2);
+    portal.mock.next(Answer::json(403, &lacking("crm.objects.contacts.write")));
+    assert_eq!(words(&portal.upsert(&portal.people([1])).await), ["stop configuration MISSING_SCOPES"]);
 }
 
 pub async fn a_value_of_an_attribute_that_its_property_does_not_take_is_the_rows_own_fault() {

@@ -8,9 +8,11 @@ use std::time::Duration;
 use contact_sync::adapters::http;
 use contact_sync::adapters::hubspot::HubSpot;
 use contact_sync::secrets::{Secret, SecretSource};
+use serde_json::json;
 use tokio::time::{advance, pause, resume};
 
 use crate::support::portal::{Portal, deletion, settings, words};
+use crate::support::server::Answer;
 
 pub async fn a_rotated_token_is_found_without_a_restart() {
     let portal = Portal::new().await;
@@ -46,6 +48,17 @@ pub async fn a_token_that_stays_refused_stops_the_destination_and_rejects_nobody
     portal.write_secret(r#"{"access_token": "pat-mock-3"}"#);
     words(&portal.upsert(&portal.people([1])).await);
     assert_eq!(portal.mock.refused_tokens(), 5, "the secret is not read again within 30 seconds");
+}
+
+pub async fn a_401_of_the_network_says_nothing_about_the_token() {
+    for answer in [Answer::html(401, "<html>"), Answer::empty(401), Answer::json(401, &json!({"message": "no"}))] {
+        let portal = Portal::new().await;
+        portal.write_secret(r#"{"access_token": "pat-mock-1"}"#);
+        portal.mock.next(answer);
+        assert_eq!(words(&portal.upsert(&portal.people([1])).await), ["retry HTTP_401"]);
+        assert_eq!(portal.mock.seen().len(), 1, "it is not sent again with the same token");
+        assert_eq!(words(&portal.upsert(&portal.people([1])).await), ["delivered"]);
+    }
 }
 
 pub async fn a_new_token_that_is_refused_too_is_tried_once() {

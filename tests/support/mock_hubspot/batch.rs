@@ -48,8 +48,7 @@ impl State {
         }
         self.note_mistakes(&inputs);
         if inputs.iter().any(|input| self.poison.contains(&input.id.to_lowercase())) {
-            let body = json!({"status": "error", "message": "Conflict", "category": "CONFLICT"});
-            return Err(Answer::json(409, &body));
+            return Err(Answer::json(400, &validation("One of the inputs is invalid")));
         }
         let errors: Vec<_> = inputs.iter().map(|input| self.error_of(input)).collect();
         let is_traced = inputs.iter().all(|input| input.object_write_trace_id.is_some()) && !self.habits.judges_as_one;
@@ -108,6 +107,7 @@ impl State {
         let mut result = shown(record, input.properties.keys());
         let number = record.number.clone();
         result["new"] = json!(is_new);
+        self.show_key(&mut result);
         if self.habits.hide_properties {
             result["properties"] = Value::Null;
         }
@@ -118,6 +118,13 @@ impl State {
             self.store.archive(&number);
         }
         result
+    }
+
+    fn show_key(&self, result: &mut Value) {
+        let key = &mut result["properties"][&self.habits.id_property];
+        if let Some(text) = key.as_str() {
+            *key = (self.habits.shown_key)(text).into();
+        }
     }
 
     pub(super) fn read(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
@@ -137,7 +144,11 @@ impl State {
                 continue;
             }
             match self.store.find(&input.id) {
-                Some(record) => results.push(shown(record, asked.iter())),
+                Some(record) => {
+                    let mut result = shown(record, asked.iter());
+                    self.show_key(&mut result);
+                    results.push(result);
+                }
                 None => missing.push(&input.id),
             }
         }

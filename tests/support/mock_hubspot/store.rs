@@ -57,6 +57,7 @@ pub(super) struct Store {
     by_email: HashMap<String, u64>,
     last_id: u64,
     pub(super) custom_properties: BTreeSet<String>,
+    pub(super) removed_properties: BTreeSet<String>,
 }
 
 impl Store {
@@ -130,6 +131,7 @@ impl Store {
     ) -> Option<Value> {
         for (name, value) in properties {
             let is_known = STANDARD.contains(&name.as_str()) || name == id_property;
+            let is_known = is_known && !self.removed_properties.contains(name);
             if READ_ONLY.contains(&name.as_str()) {
                 return Some(invalid("READ_ONLY_VALUE", name, value));
             }

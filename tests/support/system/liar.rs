@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use contact_sync::adapters::{
     Adapter, Body, Call, CallError, Cause, Code, Destination, FailureCause, Limits, Outcome, Payload, Rejection, Reply,
-    Stop, Transformed,
+    Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
 use contact_sync::telemetry::Meter;
@@ -123,8 +123,9 @@ impl Liar {
 
     fn twist_outcome(&self, outcome: Outcome) -> Outcome {
         match (self.lie, outcome) {
-            (Lie::HidesOwners, Outcome::Rejected(rejection)) => {
-                Outcome::Rejected(Rejection { message: "somebody has it".to_owned(), ..rejection })
+            (Lie::HidesOwners, Outcome::Rejected(rejection)) => Outcome::Rejected(without_owner(rejection)),
+            (Lie::HidesOwners, Outcome::Retry(Retry { how: RetryMode::Last(rejection), code, after })) => {
+                Outcome::Retry(Retry { how: RetryMode::Last(without_owner(rejection)), code, after })
             }
             (Lie::BlamesForSettings, Outcome::Failed(code)) => Outcome::Rejected(Rejection::new(code, "no such field")),
             (_, outcome) => outcome,
@@ -143,6 +144,10 @@ impl Liar {
             (_, error) => error,
         }
     }
+}
+
+fn without_owner(rejection: Rejection) -> Rejection {
+    Rejection { message: "somebody has it".to_owned(), ..rejection }
 }
 
 impl Adapter for Liar {

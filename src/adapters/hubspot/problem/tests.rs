@@ -61,25 +61,30 @@ fn a_clash_names_its_owner() {
         (json!({"message": "Contact already exists. Existing ID: 22"}), Some("22")),
         (json!({"category": "CONFLICT", "context": {"existingId": ["22"]}}), Some("22")),
         (json!({"error": "CONTACT_EXISTS", "identityProfile": {"vid": 22}}), Some("22")),
+        (json!({"category": "VALIDATION_ERROR", "context": {"id": ["c-1"], "existingId": ["22"]}}), Some("22")),
+        (json!({"category": "UNIQUE_VALUE_CONFLICT", "errorTokens": {"existingObjectId": ["22"]}}), Some("22")),
+        (json!({"category": "OBJECT_ALREADY_EXISTS", "context": {"existingId": ["ada"]}}), None),
         (json!({"category": "OBJECT_ALREADY_EXISTS"}), None),
     ] {
         let expected = Clash { property: "email".to_owned(), owner: owner.map(str::to_owned) };
         assert_eq!(read(&error).clash, Some(expected), "{error}");
     }
     assert_eq!(read(&json!({"category": "VALIDATION_ERROR"})).clash, None);
+    let other = json!({"context": {"propertyName": ["tax_number"], "existingId": ["22"]}});
+    assert_eq!(read(&other).clash.map(|clash| clash.property), Some("tax_number".to_owned()));
 }
 
 #[test]
 fn rows_are_named_by_trace_id_by_id_and_by_line() {
     let error = json!({
         "message": "Duplicate IDs found in batch input: [c-1, c-2]. IDs must be unique",
-        "context": {"objectWriteTraceId": ["7"], "ids": [3]},
+        "context": {"objectWriteTraceId": ["7"], "ids": [3], "id": "c-9"},
         "errors": [{"context": {"objectWriteTraceId": "8"}}],
     });
     let problem = read(&error);
     assert_eq!(
         (&problem.trace_ids[..], &problem.ids[..]),
-        (&["8".to_owned(), "7".to_owned()][..], &["3".to_owned(), "c-1".to_owned(), "c-2".to_owned()][..],)
+        (&["8", "7"].map(str::to_owned)[..], &["3", "c-9", "c-1", "c-2"].map(str::to_owned)[..])
     );
     let error = json!({"message": "Invalid input JSON on line 3, column 9: Cannot deserialize value"});
     assert_eq!(read(&error).line, Some(3));
@@ -91,4 +96,40 @@ fn what_does_not_look_like_a_name_is_not_taken_for_one() {
     let error = json!({"correlationId": "a b", "context": {"propertyName": ["ada@example.com", "email"]}});
     let problem = read(&error);
     assert_eq!((problem.correlation_id, problem.properties), (None, vec!["email".to_owned()]));
+}
+
+#[test]
+fn an_answer_is_hubspots_own_where_it_is_in_its_envelope() {
+    for (status, body, expected) in [
+        (403, r#"{"status":"error","message":"no"}"#, true),
+        (404, r#"{"message":"resource not found","correlationId":"c"}"#, true),
+        (400, r#"{"category":"VALIDATION_ERROR"}"#, true),
+        (429, r#"{"errorType":"RATE_LIMIT"}"#, true),
+        (429, r#"{"policyName":"DAILY"}"#, true),
+        (409, r#"{"message":"Conflict"}"#, true),
+        (403, r#"{"message":"Conflict"}"#, false),
+        (409, r#"{"message":"Conflicting"}"#, false),
+        (403, r#"{"message":"Forbidden"}"#, false),
+        (403, r#"{"status":403,"error":"Forbidden","path":"/"}"#, false),
+        (403, r#"{"status":"ok","category":7,"correlationId":null}"#, false),
+        (403, r#"[{"status":"error"}]"#, false),
+        (403, "<html>", false),
+        (403, "\"error\"", false),
+        (403, "", false),
+    ] {
+        assert_eq!(Problem::of_answer(status, body.as_bytes()).is_some(), expected, "{status} {body}");
+    }
+}
+
+#[test]
+fn a_409_without_a_code_is_a_conflict() {
+    for (status, body, expected) in [
+        (409, r#"{"message":"Conflict"}"#, Some("CONFLICT")),
+        (409, r#"{"status":"error"}"#, Some("CONFLICT")),
+        (409, r#"{"category":"OBJECT_ALREADY_EXISTS"}"#, Some("OBJECT_ALREADY_EXISTS")),
+        (400, r#"{"status":"error"}"#, None),
+    ] {
+        let problem = Problem::of_answer(status, body.as_bytes()).expect("HubSpot's own");
+        assert_eq!(problem.code().map(Code::as_str), expected, "{body}");
+    }
 }

@@ -45,8 +45,12 @@ fn every_part_of_an_answer_finds_its_row() {
         (json!([]), json!([]), "nnn"),
         (json!([traced("2"), traced("0"), traced("1")]), json!([]), "rrr"),
         (json!([keyed("c-2 "), keyed("C-0")]), json!([]), "rnr"),
-        (json!([traced("7"), traced("x"), traced("-1")]), json!([]), "nnn"),
-        (json!([keyed("somebody"), keyed("else"), keyed("entirely")]), json!([]), "nnn"),
+        (json!([traced("7"), traced("x"), traced("-1")]), json!([]), "lll"),
+        (json!([keyed("somebody"), keyed("else"), keyed("entirely")]), json!([]), "lll"),
+        (json!([keyed("C-0"), keyed("somebody"), keyed("C-2")]), json!([]), "rlr"),
+        (json!([keyed("C-0"), keyed("somebody")]), json!([error(json!({"ids": ["C-2"]}))]), "rlp"),
+        (json!([keyed("C-0"), keyed("somebody")]), json!([error(json!({}))]), "rll"),
+        (json!([keyed("C-0"), keyed("\u{ff23}-1"), keyed(" c-2")]), json!([]), "rrr"),
         (json!([keyed("C-0"), keyed("c-0"), keyed("c-0")]), json!([]), "rnn"),
         (json!([plain("7"), plain("8"), plain("9")]), json!([]), "ccc"),
         (json!([plain("7"), plain("8"), plain("8")]), json!([]), "lll"),
@@ -87,7 +91,7 @@ fn a_refusal_points_at_rows_by_name_by_line_and_by_address() {
 const OPTIONS: &str = "nowhere was not one of the allowed options: [customer, other]";
 
 #[test]
-fn a_property_is_had_by_those_who_send_it_and_its_value_by_those_who_are_meant() {
+fn a_property_is_carried_by_those_who_send_it_and_its_value_by_those_who_are_meant() {
     let payloads = [json!({"stage": "customer"}), json!({"stage": "nowhere"}), json!({"email": "a@example.com"})];
     let payloads: Vec<_> = payloads.iter().enumerate().map(|(n, body)| payload(&format!("C-{n}"), body)).collect();
     let rows = rows(&payloads);
@@ -95,15 +99,18 @@ fn a_property_is_had_by_those_who_send_it_and_its_value_by_those_who_are_meant()
         (json!({"category": "PROPERTY_DOESNT_EXIST", "message": "stage nowhere"}), &[0, 1][..]),
         (json!({"category": "INVALID_OPTION", "message": OPTIONS}), &[1]),
         (json!({"category": "INVALID_OPTION", "message": format!("[{{\"message\":\"{OPTIONS}\"}}]")}), &[1]),
-        (json!({"category": "INVALID_OPTION", "message": format!("some{OPTIONS}")}), &[0, 1]),
+        (json!({"category": "INVALID_OPTION", "message": format!("some{OPTIONS}")}), &[]),
         (json!({"category": "INVALID_OPTION", "context": {"objectWriteTraceId": ["1"]}}), &[1]),
-        (json!({"category": "INVALID_OPTION", "message": "no such stage"}), &[0, 1]),
+        (json!({"category": "INVALID_OPTION", "message": "no such stage"}), &[]),
     ] {
         let problem = Problem::read(&error).expect("an object");
-        assert_eq!(rows.having("stage", &problem), expected, "{error}");
+        assert_eq!(rows.carrying("stage", &problem, problem.is("INVALID_OPTION")), expected, "{error}");
     }
     let missing = Problem::read(&json!({"category": "PROPERTY_DOESNT_EXIST"})).expect("an object");
-    assert_eq!(rows.having("plan", &missing), Vec::<usize>::new());
+    assert_eq!(rows.carrying("plan", &missing, false), Vec::<usize>::new());
+    let same = [payload("C-0", &json!({"stage": "x"})), payload("C-1", &json!({"stage": "x"}))];
+    let refused = Problem::read(&json!({"category": "INVALID_OPTION"})).expect("an object");
+    assert_eq!(Rows::new(same.iter().collect(), "source_id").carrying("stage", &refused, true), [0, 1]);
 }
 
 #[test]
@@ -120,7 +127,39 @@ fn each_input_has_its_own_line_and_trace_id() {
 }
 
 #[test]
-fn a_row_that_is_alone_has_the_only_result() {
-    assert_eq!(account_of(1, &json!({"results": [{"id": "9", "properties": null}]})), "r");
-    assert_eq!(account_of(1, &json!({"results": [{"id": "9", "properties": {"source_id": "somebody"}}]})), "n");
+fn a_row_that_is_alone_has_the_only_result_whatever_key_it_carries() {
+    let error = json!({"category": "VALIDATION_ERROR"});
+    for (results, errors, expected) in [
+        (json!([{"id": "9", "properties": null}]), json!([]), "r"),
+        (json!([{"id": "9", "properties": {"source_id": "somebody"}}]), json!([]), "r"),
+        (json!([{"properties": {"source_id": "somebody"}}]), json!([]), "r"),
+        (json!([{"id": "9", "objectWriteTraceId": "7"}]), json!([]), "r"),
+        (json!([{"id": "8", "objectWriteTraceId": "7"}, {"id": "9", "objectWriteTraceId": "8"}]), json!([]), "n"),
+        (json!([null]), json!([]), "n"),
+        (json!([{"id": null, "properties": null}]), json!([]), "n"),
+        (json!([]), json!([error]), "p"),
+        (json!([{"properties": {"source_id": "somebody"}}]), json!([error]), "n"),
+    ] {
+        assert_eq!(account_of(1, &json!({"results": results, "errors": errors})), expected, "{results} {errors}");
+    }
+}
+
+#[test]
+fn a_key_in_another_form_is_the_rows_unless_several_rows_have_it() {
+    let body = json!({"email": "a@example.com"});
+    let rows_of = |ids: &[&str]| ids.iter().map(|id| payload(id, &body)).collect::<Vec<_>>();
+    for (ids, told, expected) in [
+        (&["Zoe\u{308}-1", "b"][..], "Zo\u{eb}-1", Some(0)),
+        (&["Zo\u{eb}-1", "b"], "ZOE\u{308}-1", Some(0)),
+        (&["a", "\u{ff21}\u{ff22}-1"], " ab-1 ", Some(1)),
+        (&["a", "AB-1"], "\u{ff41}\u{ff42}-1", Some(1)),
+        (&["\u{fb01}-1", "b"], "FI-1", Some(0)),
+        (&["Zoe\u{308}-1", "Zo\u{eb}-1"], "zo\u{eb}-1", Some(1)),
+        (&["Zoe\u{308}-1", "Zo\u{eb}-1"], "\u{ff3a}o\u{eb}-1", None),
+        (&["a", "b"], "c", None),
+        (&["a", "b"], "", None),
+    ] {
+        let payloads = rows_of(ids);
+        assert_eq!(rows(&payloads).row_of_key(told), expected, "{ids:?} {told}");
+    }
 }
