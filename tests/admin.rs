@@ -8,6 +8,8 @@ mod doctor;
 mod killed;
 #[path = "admin/preview.rs"]
 mod preview;
+#[path = "admin/rejected.rs"]
+mod rejected;
 #[path = "admin/replay.rs"]
 mod replay;
 #[path = "admin/stage.rs"]

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::contact::Field;
@@ -109,6 +110,24 @@ fn a_refusal_names_the_place_and_the_ids_but_no_value() {
     assert!(!refusal.rejection.message.contains("Secret"), "{}", refusal.rejection.message);
 }
 
+/// Where a change says something, and in which field.
+const WORDS: [(&str, &str); 14] = [
+    ("", "event_id"),
+    ("", "operation"),
+    ("", "occurred_at"),
+    ("", "version"),
+    ("", "replay"),
+    ("", "contact"),
+    ("/contact", "id"),
+    ("/contact", "type"),
+    ("/contact", "email"),
+    ("/contact", "first_name"),
+    ("/contact", "address"),
+    ("/contact", "attributes"),
+    ("/contact/address", "city"),
+    ("/contact/address", "country"),
+];
+
 proptest! {
     #[test]
     fn arbitrary_bytes_are_judged_and_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
@@ -128,5 +147,19 @@ proptest! {
     #[test]
     fn arbitrary_text_in_place_of_base64_is_judged_and_never_panics(text in ".{0,200}") {
         let _ = EventConsumer.consume(Some(&text));
+    }
+
+    #[test]
+    fn a_refusal_quotes_no_value_and_no_key(field in 0_usize..WORDS.len(), shape in 0_usize..5, mark in "[A-Z]{9}") {
+        let values = [
+            json!(mark), json!(mark.repeat(9_000)), json!([&mark]), json!({&mark: &mark}), json!({&mark: [&mark]}),
+        ];
+        let mut change = json!({"event_id": "e-1", "operation": "update", "occurred_at": "2026-11-20T10:15:00Z",
+            "contact": {"id": "c-1", "type": "lead", "address": {}}});
+        let (place, name) = WORDS[field];
+        change.pointer_mut(place).expect("an object")[name] = values[shape].clone();
+        if let Err(refusal) = consume(change.to_string().as_bytes()) {
+            prop_assert!(!refusal.rejection.message.contains(&mark), "{}", refusal.rejection.message);
+        }
     }
 }

@@ -54,7 +54,9 @@ async fn what_was_rejected_is_listed_and_summed_up_and_nothing_is_taken_away() {
         ("list", &["dead-letters", "list"][..]),
         ("list_filtered", &["dead-letters", "list", "--code", "invalid_email_address", "--limit", "1"]),
         ("list_of_the_mapping", &["dead-letters", "list", "--stage", "mapping"]),
-        ("list_of_none", &["dead-letters", "list", "--contact", "c-99"]),
+        ("list_of_a_contact", &["dead-letters", "list", "--contact", "c-99"]),
+        ("list_of_none", &["dead-letters", "list", "--code", "TOO_LONG"]),
+        ("summary_of_none", &["dead-letters", "summary", "--code", "TOO_LONG"]),
         ("summary", &["dead-letters", "summary"]),
         ("summary_json", &["dead-letters", "summary", "--json", "--since", "3d"]),
     ] {
@@ -74,11 +76,125 @@ async fn one_is_shown_whole_and_its_contact_only_where_it_is_to_be_revealed() {
     assert!(!shown.out.contains("ada@"), "{shown:?}");
     insta::assert_snapshot!("show", without(&shown.out, &names));
     let revealed = stage.admin(&["dead-letters", "show", "e-c-2", "--reveal", "--json"]).await.json();
-    assert_eq!(revealed["dead_letters"][0]["record"]["data"], event("c-2"));
+    assert_eq!(revealed["dead_letters"][0]["record"]["data"], event("c-2").to_string());
+    assert_eq!(revealed["dead_letters"][0]["record"]["data_encoding"], "utf-8");
     let missing = stage.admin(&["dead-letters", "show", "e-99"]).await;
     assert_eq!(missing.code, Some(1));
     assert!(missing.err.starts_with("error: no dead letter is called `e-99`: take the id from"), "{missing:?}");
     assert_eq!(missing.err.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn the_data_is_revealed_byte_for_byte() {
+    let moto = Moto::start().await;
+    let stage = Stage::new(&moto, "reveal").await;
+    let id = stage.send(&stage.letter("c-1", b"")).await;
+    let shown = stage.admin(&["dead-letters", "show", &id, "--reveal"]).await;
+    assert!(shown.out.ends_with("\n\ndata (as it arrived):\n\n"), "{shown:?}");
+    for (at, data) in [
+        r#"{"contact": {"id": "c-1", "id": "c-2"}}"#,
+        r#"{"version": 18446744073709551616, "n": 1.50e2}"#,
+        "not JSON, with an é and\ttwo lines\r\n \n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = stage.send(&stage.letter(&format!("c-{at}"), data.as_bytes())).await;
+        let shown = stage.admin(&["dead-letters", "show", &id, "--reveal"]).await;
+        let revealed = shown.out.split_once("\ndata (as it arrived):\n").expect("the data").1;
+        assert_eq!(revealed.strip_suffix('\n'), Some(data), "{shown:?}");
+        let shown = stage.admin(&["dead-letters", "show", &id, "--reveal", "--json"]).await.json();
+        assert_eq!(shown["dead_letters"][0]["record"]["data"], data);
+    }
+}
+
+#[tokio::test]
+async fn data_that_is_no_text_is_revealed_as_base64_and_called_so() {
+    let moto = Moto::start().await;
+    let stage = Stage::new(&moto, "binary").await;
+    for (data, what, json) in [
+        (&b"\xf3\x89\x9a\xc2"[..], "data (not UTF-8 text, as base64):\n84mawg==\n", ("base64", "84mawg==")),
+        (b"\x1b[2J", "data (text with control characters, as base64):\nG1sySg==\n", ("utf-8", "\u{1b}[2J")),
+    ] {
+        let id = stage.send(&stage.letter("c-1", data)).await;
+        let shown = stage.admin(&["dead-letters", "show", &id, "--reveal"]).await;
+        assert!(shown.out.ends_with(what), "{shown:?}");
+        let shown = stage.admin(&["dead-letters", "show", &id, "--reveal", "--json"]).await.json();
+        let record = &shown["dead_letters"][0]["record"];
+        assert_eq!((&record["data_encoding"], &record["data"]), (&json!(json.0), &json!(json.1)));
+    }
+    let mut letter = stage.letter("c-1", b"");
+    letter["record"]["data"] = "no base64!".into();
+    let id = stage.send(&letter).await;
+    let shown = stage.admin(&["dead-letters", "show", &id, "--reveal"]).await;
+    assert!(shown.out.ends_with("data (no base64 when it arrived, as it stands in the message):\nno base64!\n"));
+}
+
+#[tokio::test]
+async fn a_message_that_quotes_nothing_is_shown_and_that_of_a_system_is_hidden() {
+    let moto = Moto::start().await;
+    let stage = Stage::new(&moto, "messages").await;
+    let hidden = "(hidden: --reveal)";
+    for (stage_, code, message, expected) in [
+        ("decode", "WRONG_TYPE", "a value has the wrong type, line 1, column 9", None),
+        ("validate", "TOO_LONG", "contact.id: allowed: 1 to 255 characters after trimming", None),
+        ("deliver", "INVALID_EMAIL_ADDRESS", "Email: INVALID_EMAIL_ADDRESS", None),
+        ("deliver", "INVALID_EMAIL_ADDRESS", "", None),
+        ("deliver", "INVALID_EMAIL_ADDRESS", "Email: ada@example.con", Some(hidden)),
+        ("deliver", "INVALID_EMAIL_ADDRESS", "LOVELACE", Some(hidden)),
+        ("deliver", "INVALID_EMAIL_ADDRESS", "艾达", Some(hidden)),
+        ("other", "INVALID_EMAIL_ADDRESS", "ada", Some(hidden)),
+    ] {
+        let mut letter = stage.letter("c-1", b"{}");
+        letter["reason"]["stage"] = stage_.into();
+        letter["reason"]["code"] = code.into();
+        letter["reason"]["message"] = message.into();
+        let id = stage.send(&letter).await;
+        let shown = stage.admin(&["dead-letters", "show", &id, "--json"]).await.json();
+        assert_eq!(shown["dead_letters"][0]["reason"]["message"], expected.unwrap_or(message));
+        assert_eq!(shown["dead_letters"][0]["record"]["data"], hidden);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_queue_one_that_another_reader_holds_and_a_filter_without_hits_are_told_apart() {
+    let moto = Moto::start().await;
+    let stage = Stage::new(&moto, "none").await;
+    for arguments in [["dead-letters", "list"], ["dead-letters", "summary"]] {
+        let ran = stage.admin(&arguments).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), "the queue is empty\n"));
+    }
+    assert_eq!(stage.admin(&["replay"]).await.out, "0 changes put back, 0 messages deleted: the queue is empty\n");
+    stage.send(&stage.letter("c-1", b"{}")).await;
+    let ran = stage.admin(&["dead-letters", "list", "--code", "TOO_LONG"]).await;
+    assert_eq!(ran.out, "none of 1 match\n");
+    stage.sqs.receive_message().queue_url(&stage.queue).visibility_timeout(600).send().await.expect("held");
+    let ran = stage.admin(&["dead-letters", "list"]).await;
+    assert!(ran.out.ends_with("held by another reader for a while: 1\n"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn times_between_which_nothing_can_lie_are_refused() {
+    let moto = Moto::start().await;
+    let stage = Stage::new(&moto, "times").await;
+    for arguments in [
+        &["replay", "--stream", "times", "--from", "1h", "--to", "2h"][..],
+        &["replay", "--stream", "times", "--from", "2999-01-01"],
+        &["replay", "--since", "1h", "--until", "2h"],
+        &["dead-letters", "list", "--since", "1h", "--until", "2h"],
+        &["dead-letters", "summary", "--since", "1h", "--until", "2h"],
+    ] {
+        let ran = stage.admin(arguments).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(ran.err.contains(" is before --") || ran.err.contains("is in the future"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_version_names_the_tool() {
+    let moto = Moto::start().await;
+    let ran = Stage::new(&moto, "version").await.admin(&["--version"]).await;
+    assert_eq!(ran.out, format!("contact-sync-admin {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[tokio::test]
@@ -105,7 +221,7 @@ async fn a_failure_is_one_line_that_says_what_to_do() {
     assert!(ran.err.contains("no-such-queue") && ran.err.contains("sqs:GetQueueAttributes"), "{ran:?}");
     stage.variables.retain(|(name, _)| name != "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL");
     let ran = stage.admin(&["dead-letters", "list"]).await;
-    assert!(ran.err.contains("name the queue with --queue-url"), "{ran:?}");
+    assert!(ran.err.contains("name the queue with --queue-url, or a deployed function"), "{ran:?}");
     stage.variables.push(("CONTACT_SYNC__HUBSPOT__BATCH_SIZE".to_owned(), "101".to_owned()));
     let ran = stage.admin(&["replay", "--json"]).await;
     let error: Value = serde_json::from_str(&ran.err).expect("JSON");

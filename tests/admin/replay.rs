@@ -236,7 +236,7 @@ async fn a_stretch_of_the_stream_itself_goes_back_and_does_not_feed_on_itself() 
     assert!(told.starts_with("2 changes put back, ") && told.contains("--limit 2 is reached"), "{ran:?}");
     assert_eq!(stage.lying().await.len(), 17);
     let ran = stage.admin(&["replay", "--from", "2d", "--to", "1d", "--stream", &stage.stream]).await;
-    assert_eq!(ran.out, "0 changes put back\n", "nothing arrived then");
+    assert_eq!(ran.out, "0 changes put back: nothing arrived in that time\n");
     assert_eq!(stage.lying().await.len(), 17);
     let ran = stage.admin(&["replay", "--from", "1h", "--code", "TOO_LONG", "--stream", "stretch"]).await;
     assert!(ran.err.contains("--code is about dead letters"), "{ran:?}");

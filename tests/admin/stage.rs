@@ -1,10 +1,12 @@
 //! What every scenario needs: a queue, a stream, and the tool with the way to them.
 
+use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use crate::support::harness;
@@ -91,6 +93,29 @@ impl Stage {
 
     pub(crate) async fn admin(&self, arguments: &[&str]) -> Ran {
         let output = self.command(&self.url, arguments).output().await.expect("the tool runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// The tool on a terminal of its own, which shows both of its outputs, with this typed into it.
+    pub(crate) async fn on_a_terminal(&self, arguments: &[&str], typed: &str) -> Ran {
+        const PTY: &str = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+        let tool = self.command(&self.url, arguments);
+        let tool = tool.as_std();
+        let mut command = Command::new("python3");
+        command.args(["-c", PTY, "env", "-i"]);
+        for (name, value) in tool.get_envs() {
+            let variable = [name, OsStr::new("="), value.unwrap_or_default()];
+            command.arg(variable.into_iter().collect::<OsString>());
+        }
+        command.arg(tool.get_program()).args(tool.get_args());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("python3");
+        // It stays open until the tool has ended: a terminal without a reader hangs up.
+        let mut input = child.stdin.take().expect("piped");
+        input.write_all(typed.as_bytes()).await.expect("typed");
+        let output = child.wait_with_output().await.expect("the tool runs");
+        drop(input);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
         Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }

@@ -11,9 +11,9 @@ use super::Outcome;
 use super::deployment::Target;
 use super::failure::Failure;
 use super::filter::Filter;
-use super::letter::Letter;
+use super::letter::{self, Letter};
 use super::output::{Output, table};
-use super::queue::{Held, Message, Queue};
+use super::queue::{Depth, Held, Message, Queue};
 use super::when;
 
 /// How long a message that is looked at may stay hidden from others if the tool dies.
@@ -28,7 +28,8 @@ Examples:
   contact-sync-admin dead-letters show e-4711 --function contact-sync --reveal
 
 A message is hidden from others for a moment while it is looked at, and is never deleted. Names, addresses and other
-data of contacts are shown by `show --reveal` only: treat what it prints as such.")]
+data of contacts are shown by `show --reveal` only, the record's data byte for byte: treat what it prints as such.
+Without it, `show` shows the messages of contact-sync itself, which quote no value, and hides those of the systems.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -73,15 +74,41 @@ struct Entry {
 
 /// Runs the command.
 pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome {
+    if let Command::List { filter, .. } | Command::Summary { filter } = &args.command {
+        filter.check()?;
+    }
     let deployment = target.deployment().await?;
     let url = match &args.queue_url {
         Some(url) => url.clone(),
         None => deployment.queue_url().await?,
     };
     let queue = Queue::new(&deployment.aws, &url, HIDDEN_SECS);
-    let progress = output.progress("messages looked at", Some(queue.depth().await?));
+    let (mut entries, depth) = read(&queue, args.most, output).await?;
+    let (looked_at, now) = (entries.len(), OffsetDateTime::now_utc());
+    let none = match looked_at {
+        0 => depth.emptiness(),
+        _ => format!("none of {looked_at} match"),
+    };
+    match &args.command {
+        Command::List { filter, limit } => {
+            entries.retain(|entry| filter.takes(&entry.letter));
+            list(&entries, *limit, looked_at, &none, output);
+        }
+        Command::Show { id, reveal } => show(&entries, id, *reveal, output)?,
+        Command::Summary { filter } => {
+            entries.retain(|entry| filter.takes(&entry.letter));
+            summary(&entries, now, looked_at, &none, output);
+        }
+    }
+    Ok(true)
+}
+
+/// Reads the queue: its letters, the newest first, and how many messages it held before.
+async fn read(queue: &Queue, most: usize, output: Output) -> Result<(Vec<Entry>, Depth), Failure> {
+    let depth = queue.depth().await?;
+    let progress = output.progress("messages looked at", Some(depth.visible));
     let mut held = Held::new();
-    let received = queue.receive(args.most, &mut held, &progress).await;
+    let received = queue.receive(most, &mut held, &progress).await;
     queue.release(&held).await;
     let received = received?;
     drop(progress);
@@ -90,19 +117,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
     }
     let mut entries: Vec<Entry> = received.messages.into_iter().map(Entry::read).collect();
     entries.sort_by(|a, b| b.letter.at().cmp(&a.letter.at()).then_with(|| a.id.cmp(&b.id)));
-    let now = OffsetDateTime::now_utc();
-    match &args.command {
-        Command::List { filter, limit } => {
-            entries.retain(|entry| filter.takes(&entry.letter));
-            list(&entries, *limit, output);
-        }
-        Command::Show { id, reveal } => show(&entries, id, *reveal, output)?,
-        Command::Summary { filter } => {
-            entries.retain(|entry| filter.takes(&entry.letter));
-            summary(&entries, now, output);
-        }
-    }
-    Ok(true)
+    Ok((entries, depth))
 }
 
 impl Entry {
@@ -143,18 +158,19 @@ impl Entry {
     }
 }
 
-fn list(entries: &[Entry], limit: usize, output: Output) {
+fn list(entries: &[Entry], limit: usize, looked_at: usize, none: &str, output: Output) {
     let shown = &entries[..limit.min(entries.len())];
     let header = ["at", "stage", "destination", "code", "contact", "records", "message"];
-    let mut text = match shown {
-        [] => "no dead letters".to_owned(),
+    let mut text = match entries {
+        [] => none.to_owned(),
         _ => table(header, shown.iter().map(Entry::row)),
     };
     if shown.len() < entries.len() {
         let _ = write!(text, "\n{} of {} shown: --limit N shows more", shown.len(), entries.len());
     }
     let json: Vec<Value> = shown.iter().map(Entry::json).collect();
-    output.answer(&json!({"dead_letters": json, "shown": shown.len(), "found": entries.len()}), &text);
+    let (shown, found) = (shown.len(), entries.len());
+    output.answer(&json!({"dead_letters": json, "shown": shown, "found": found, "looked_at": looked_at}), &text);
 }
 
 fn show(entries: &[Entry], id: &str, reveal: bool, output: Output) -> Result<(), Failure> {
@@ -169,7 +185,7 @@ fn show(entries: &[Entry], id: &str, reveal: bool, output: Output) -> Result<(),
         whole
     };
     let whole: Vec<Value> = found.iter().map(whole).collect();
-    let text: Vec<String> = whole.iter().map(|whole| format!("{whole:#}")).collect();
+    let text: Vec<String> = whole.iter().map(letter::text).collect();
     output.answer(&json!({"dead_letters": whole}), &text.join("\n"));
     Ok(())
 }
@@ -188,7 +204,7 @@ struct Group {
     oldest: Option<OffsetDateTime>,
 }
 
-fn summary(entries: &[Entry], now: OffsetDateTime, output: Output) {
+fn summary(entries: &[Entry], now: OffsetDateTime, looked_at: usize, none: &str, output: Output) {
     let mut groups: BTreeMap<Key<'_>, Group> = BTreeMap::new();
     for Entry { letter, .. } in entries {
         let key = (letter.stage(), letter.destination(), letter.code());
@@ -212,7 +228,7 @@ fn summary(entries: &[Entry], now: OffsetDateTime, output: Output) {
     let [a, b, c, d] = AGES.map(|(name, _)| name);
     let header = ["letters", "stage", "destination", "code", a, b, c, d, "oldest"];
     let text = match groups.as_slice() {
-        [] => "no dead letters".to_owned(),
+        [] => none.to_owned(),
         groups => format!("{}\n{} in all", table(header, groups.iter().map(row)), entries.len()),
     };
     let json = |((stage, destination, code), group): &(Key<'_>, Group)| {
@@ -221,5 +237,5 @@ fn summary(entries: &[Entry], now: OffsetDateTime, output: Output) {
             "records": group.records, "by_age": ages, "oldest": group.oldest.map(when::show)})
     };
     let json: Vec<Value> = groups.iter().map(json).collect();
-    output.answer(&json!({"groups": json, "letters": entries.len()}), &text);
+    output.answer(&json!({"groups": json, "letters": entries.len(), "looked_at": looked_at}), &text);
 }

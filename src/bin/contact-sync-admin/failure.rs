@@ -12,11 +12,18 @@ use contact_sync::settings::SettingsError;
 pub(crate) struct Failure {
     what: String,
     remedy: String,
+    /// The options contradict each other.
+    pub(crate) is_usage: bool,
 }
 
 impl Failure {
     pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), remedy: remedy.into() }
+        Self { what: what.into(), remedy: remedy.into(), is_usage: false }
+    }
+
+    /// Options that contradict each other.
+    pub(crate) fn usage(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { is_usage: true, ..Self::new(what, remedy) }
     }
 
     /// An AWS call that failed while `doing` something for which `permission` is needed.
@@ -46,7 +53,7 @@ impl fmt::Display for Failure {
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
-        Self::new(error.to_string(), "correct the setting, or name a deployed function with --function")
+        Self::new(error.to_string(), "correct it where it is written")
     }
 }
 

@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use contact_sync::factory::DESTINATIONS;
 use time::OffsetDateTime;
 
+use super::failure::Failure;
 use super::letter::Letter;
 use super::when;
 
@@ -69,6 +70,11 @@ impl Filter {
         let same =
             |id: &String| contact.is_some_and(|contact| id.trim().to_lowercase() == contact.trim().to_lowercase());
         any(&self.contact, same) && any(&self.destination, |name| destinations.contains(&name.as_str()))
+    }
+
+    /// Refuses times between which nothing can lie.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        when::in_order(("--since", self.since), ("--until", self.until))
     }
 
     /// An option that only dead letters have an answer to.

@@ -1,10 +1,14 @@
 //! What lies in a queue or a bucket of rejected changes: our own dead letters, and what the event source mapping
 //! leaves of batches that it gave up.
 
+mod shown;
+
 use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+pub(crate) use self::shown::text;
 
 /// The schema of our own dead letters, contract section 4.
 const OURS: &str = "contact-sync/dead-letter/1";
@@ -37,7 +41,7 @@ pub(crate) struct Reason {
     pub(crate) stage: String,
     pub(crate) destination: Option<String>,
     pub(crate) code: String,
-    /// May quote the contact's data.
+    /// May quote the contact's data where it is a system's.
     #[serde(default)]
     pub(crate) message: String,
     #[serde(default)]
@@ -191,64 +195,6 @@ impl Letter {
             Self::Rejected(rejected) => Some(rejected),
             Self::Discarded(_) | Self::Unknown(_) => None,
         }
-    }
-
-    /// All that may be seen of it; the contact's data only where it is to be revealed.
-    pub(crate) fn whole(&self, reveal: bool) -> Value {
-        match self {
-            Self::Rejected(rejected) => rejected.whole(reveal),
-            Self::Discarded(discarded) => discarded.whole(),
-            Self::Unknown(why) => json!({"unknown": why}),
-        }
-    }
-}
-
-impl Rejected {
-    fn whole(&self, reveal: bool) -> Value {
-        let Self { reason, record, .. } = self;
-        let hidden = "(hidden: --reveal)";
-        let shown = |text: Option<&str>| text.map(|text| if reveal { text } else { hidden }.to_owned());
-        json!({
-            "reason": {
-                "stage": reason.stage, "destination": reason.destination, "code": reason.code,
-                "fields": reason.fields, "message": shown(Some(&reason.message)),
-            },
-            "contact_id": self.contact_id,
-            "event_id": self.event_id,
-            "rejected_at": self.at,
-            "record": {
-                "event_source_arn": record.event_source_arn, "shard_id": record.shard_id,
-                "sequence_number": record.sequence_number, "sub_sequence": record.sub_sequence,
-                "partition_key": shown(record.partition_key.as_deref()),
-                "data_omitted": record.data_omitted,
-                "data": if reveal { record.readable() } else { record.data.as_ref().map(|_| hidden.into()) },
-            },
-        })
-    }
-}
-
-impl Place {
-    /// The data as JSON where it is any, else as it came.
-    fn readable(&self) -> Option<Value> {
-        let data = self.data.as_deref()?;
-        let bytes = base64_simd::STANDARD.decode_to_vec(data).ok();
-        Some(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| data.into()))
-    }
-}
-
-impl Discarded {
-    fn whole(&self) -> Value {
-        json!({
-            "condition": self.request_context.condition,
-            "given_up_at": self.timestamp,
-            "batch": {
-                "stream_arn": self.batch.stream_arn, "shard_id": self.batch.shard_id,
-                "start_sequence_number": self.batch.start_sequence_number,
-                "end_sequence_number": self.batch.end_sequence_number,
-                "batch_size": self.batch.batch_size,
-            },
-            "holds_its_records": self.payload.is_some(),
-        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod change_schema;
+mod confirm;
 mod dead_letters;
 mod deployment;
 mod doctor;
@@ -31,7 +32,7 @@ use self::output::Output;
 
 /// Looks into contact-sync's queues, settings and streams, and puts back what was rejected.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, after_help = AFTER_HELP)]
+#[command(name = "contact-sync-admin", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -59,6 +60,9 @@ enum Command {
     ChangeSchema(change_schema::Args),
 }
 
+/// The exit code of wrong usage, as clap has it.
+const WRONG_USAGE: u8 = 2;
+
 /// Whether everything is as it should be; `false` becomes the exit code 1.
 type Outcome = Result<bool, Failure>;
 
@@ -82,7 +86,7 @@ async fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
             output.failure(&failure);
-            ExitCode::FAILURE
+            if failure.is_usage { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

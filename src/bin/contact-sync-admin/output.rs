@@ -1,6 +1,6 @@
 //! What the tool writes: answers to standard output, as text or JSON; progress and failures to standard error.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
@@ -34,6 +34,11 @@ impl Output {
         if !self.is_json {
             write(io::stderr(), text);
         }
+    }
+
+    /// Whether a person reads along, and may be asked.
+    pub(crate) fn may_ask(self) -> bool {
+        !self.is_json && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Why there is no answer: one line.
@@ -72,5 +77,5 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
 
 /// A reader that has gone away (`| head`) is no failure.
 fn write(mut stream: impl Write, text: &str) {
-    let _ = writeln!(stream, "{}", text.trim_end());
+    let _ = writeln!(stream, "{text}");
 }

@@ -43,6 +43,25 @@ pub(crate) struct Message {
     pub(crate) body: String,
 }
 
+/// About how many messages there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Depth {
+    /// To receive.
+    pub(crate) visible: u64,
+    /// Held by another reader.
+    hidden: u64,
+}
+
+impl Depth {
+    /// Says why no message was received.
+    pub(crate) fn emptiness(self) -> String {
+        match self.hidden {
+            0 => "the queue is empty".to_owned(),
+            hidden => format!("nothing to receive; held by another reader for a while: {hidden}"),
+        }
+    }
+}
+
 /// What was received.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
@@ -56,13 +75,18 @@ impl Queue {
         Self { client: Client::new(aws), url: url.to_owned(), hidden_secs }
     }
 
-    /// About how many messages there are to receive.
-    pub(crate) async fn depth(&self) -> Result<u64, Failure> {
-        let name = QueueAttributeName::ApproximateNumberOfMessages;
-        let answer = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone()).send().await;
+    /// Asks how many messages there are.
+    pub(crate) async fn depth(&self) -> Result<Depth, Failure> {
+        let (visible, hidden) = (
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        );
+        let call = self.client.get_queue_attributes().queue_url(&self.url);
+        let answer = call.attribute_names(visible.clone()).attribute_names(hidden.clone()).send().await;
         let answer = answer.map_err(|error| self.failure("looking at", "sqs:GetQueueAttributes", &error))?;
-        let depth = answer.attributes.and_then(|attributes| attributes.get(&name)?.parse().ok());
-        Ok(depth.unwrap_or_default())
+        let attributes = answer.attributes.unwrap_or_default();
+        let number = |name| attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or_default();
+        Ok(Depth { visible: number(visible), hidden: number(hidden) })
     }
 
     /// Receives until nothing new comes, or `most` messages are there, or as many as may be held in memory. Each

@@ -2,6 +2,7 @@
 //! has lost nothing: at worst a change is in the stream and in the queue, and is put back a second time.
 
 mod judge;
+mod pick;
 mod report;
 mod round;
 mod source;
@@ -45,6 +46,8 @@ Examples:
   contact-sync-admin replay --function contact-sync --from 2026-11-20T10:00:00Z --to 2026-11-20T11:00:00Z --contact c-1
 
 A message is deleted once all its changes are in the stream, and not before: interrupted at any point nothing is lost.
+A dead letter that the function would reject again, as all of the stages decode and validate, is put back with --force
+only; on a terminal the tool asks. It has to be corrected where it comes from.
 With salesforce.version_field and hubspot.version_property configured, a change that is older than what the system holds
 is left out there (STALE). What could overwrite newer data, and what cannot be marked, is put back with --force only.
 Not seen to be older: a change of a contact that was deleted since (it is written again), and one of a record that was last
@@ -70,13 +73,13 @@ pub(crate) struct Args {
     /// Say what would be put back, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Put back also what could overwrite newer data, and, as it is, what cannot be marked
+    /// Put back also what the function rejects again, what could overwrite newer data, and, as it is, what cannot be marked
     #[arg(long)]
     force: bool,
     /// Delete nothing afterwards
     #[arg(long)]
     keep: bool,
-    /// Put back so many messages, objects or, with --from, changes at most
+    /// Put back so many messages, objects or, with --from, changes at most; what is left alone does not count
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
     /// Hold so many messages at a time, and put them back in the order of the stream
@@ -108,16 +111,20 @@ struct Replay<'a> {
     store: Store,
     report: Report,
     output: Output,
-    /// Messages, objects or changes of a stretch that may still be taken.
+    /// Messages, objects or changes of a stretch that may still be put back.
     allowed: u64,
+    /// A person is there, who was not asked yet.
+    may_ask: bool,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome {
     if let (Some(option), Some(_)) = (args.filter.letters_only(), args.from) {
         let remedy = "a stretch of the stream is narrowed by --from, --to, --contact and --destination";
-        return Err(Failure::new(format!("{option} is about dead letters"), remedy));
+        return Err(Failure::usage(format!("{option} is about dead letters"), remedy));
     }
+    args.filter.check()?;
+    when::in_order(("--from", args.from), ("--to", args.to))?;
     let mut deployment = target.deployment().await?;
     if let Some(url) = &args.queue_url {
         deployment.set_queue(url)?;
@@ -132,6 +139,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
         report: Report::new(args.dry_run, args.container()),
         output,
         allowed: args.limit.unwrap_or(u64::MAX),
+        may_ask: output.may_ask() && !args.dry_run,
     };
     let outcome = match (args.from, &args.s3) {
         (Some(from), _) => {
@@ -158,7 +166,8 @@ impl Replay<'_> {
     async fn messages(&mut self, queue: Queue) -> Result<(), Failure> {
         let depth = queue.depth().await?;
         self.store.queue = Some(queue);
-        let outcome = self.rounds(depth).await;
+        self.report.nothing = depth.emptiness();
+        let outcome = self.rounds(depth.visible).await;
         self.store.release().await;
         outcome
     }
@@ -176,15 +185,15 @@ impl Replay<'_> {
                     self.report.not_meant += 1;
                     continue;
                 }
-                if !self.take_one() {
-                    break;
-                }
                 let source = self.finder.source(message.id, Origin::Message, letter).await?;
                 bytes += source.records.iter().map(|record| record.data.len()).sum::<usize>();
                 sources.push(source);
                 if bytes > MOST_BYTES {
                     self.put_back(std::mem::take(&mut sources)).await?;
                     bytes = 0;
+                }
+                if self.report.limit.is_some() {
+                    break;
                 }
             }
             self.put_back(sources).await?;
@@ -197,6 +206,7 @@ impl Replay<'_> {
     /// The objects of a bucket, one after the other.
     async fn objects(&mut self, bucket: Bucket) -> Result<(), Failure> {
         let keys = bucket.keys().await?;
+        "the bucket has no object there".clone_into(&mut self.report.nothing);
         self.store.bucket = Some(bucket);
         let progress = self.output.progress("objects", Some(keys.len() as u64));
         for key in keys {
@@ -207,17 +217,18 @@ impl Replay<'_> {
                 self.report.not_meant += 1;
                 continue;
             }
-            if !self.take_one() {
-                break;
-            }
             let source = self.finder.source(key, Origin::Object, letter).await?;
             self.put_back(vec![source]).await?;
+            if self.report.limit.is_some() {
+                break;
+            }
         }
         Ok(())
     }
 
     /// A stretch of the stream itself, shard by shard, parents before their children.
     async fn stretch(&mut self, stream: &Stream, from: OffsetDateTime) -> Result<(), Failure> {
+        "nothing arrived in that time".clone_into(&mut self.report.nothing);
         // What this replay puts back arrives later than that: it does not feed on itself.
         let to = self.args.to.map_or_else(OffsetDateTime::now_utc, |to| to.min(OffsetDateTime::now_utc()));
         let progress = self.output.progress("records read", None);
@@ -242,7 +253,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Whether another one may be taken; where none may, the report says so.
+    /// Whether another one may be put back; where none may, the report says so.
     fn take_one(&mut self) -> bool {
         if self.allowed == 0 {
             self.report.limit = self.args.limit;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::failure::Failure;
+
 /// A time from the command line: RFC 3339, a day (its beginning, in UTC), or how long ago.
 pub(crate) fn parse(text: &str) -> Result<OffsetDateTime, String> {
     if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
@@ -17,6 +19,21 @@ pub(crate) fn parse(text: &str) -> Result<OffsetDateTime, String> {
     ago.ok_or_else(|| {
         "allowed: 2026-11-20T10:15:00Z, a day such as 2026-11-20, or how long ago: 30m, 12h, 3d".to_owned()
     })
+}
+
+/// Refuses a stretch of time that ends before it begins. Each end comes with the name of its option.
+pub(crate) fn in_order(
+    (begin, from): (&str, Option<OffsetDateTime>),
+    (end, to): (&str, Option<OffsetDateTime>),
+) -> Result<(), Failure> {
+    let Some(from) = from else { return Ok(()) };
+    let now = OffsetDateTime::now_utc();
+    let what = match to {
+        Some(to) if to < from => format!("{end} {} is before {begin} {}", show(to), show(from)),
+        None if now < from => format!("{begin} {} is in the future", show(from)),
+        Some(_) | None => return Ok(()),
+    };
+    Err(Failure::usage(what, "nothing can lie in between: correct the times"))
 }
 
 /// `30s`, `15m`, `12h`, `3d`.

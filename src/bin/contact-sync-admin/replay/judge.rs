@@ -1,6 +1,7 @@
 //! Which records go back into the stream, and as what. Pure.
 
-use contact_sync::consume::EventConsumer;
+use contact_sync::consume::{EventConsumer, Refusal};
+use contact_sync::contact::ContactChange;
 use contact_sync::factory::DESTINATIONS;
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
@@ -17,6 +18,8 @@ pub(super) struct Judge {
     /// Why an older change would overwrite a newer one at a destination, in the order of [`DESTINATIONS`].
     unguarded: [Option<&'static str>; 2],
     force: bool,
+    /// What the function rejects again is put back all the same.
+    takes_rejected: bool,
 }
 
 /// What is known of a record besides its data.
@@ -24,6 +27,8 @@ pub(super) struct Judge {
 pub(super) struct Known<'a> {
     /// The destination that refused it.
     pub(super) refused_by: Option<&'a str>,
+    /// The code for which it was rejected before it was sent to any destination.
+    pub(super) refused_unsent: Option<&'a str>,
     /// Whether the filters of contacts and destinations have been asked already.
     pub(super) is_meant: bool,
     /// It is one of several records that the data holds.
@@ -39,6 +44,8 @@ pub(super) enum Verdict {
     NotMeant,
     /// It stays where it is, for this reason.
     Left(&'static str),
+    /// It stays where it is: the function would reject it again, with this code.
+    RejectedAgain(String),
 }
 
 const AGGREGATE: &str = "it is a KPL aggregate of several records and cannot be marked; --force puts it back as it is";
@@ -66,13 +73,22 @@ impl Judge {
                 reason(&settings.hubspot.version_property, hubspot),
             ],
             force,
+            takes_rejected: force,
         }
     }
 
-    /// What happens to a record with this data. The change in it goes to all destinations of its type, whichever of
-    /// them refused it; what the function cannot read is rejected again, and overwrites nothing.
+    /// Puts back from now on what the function rejects again.
+    pub(super) fn take_rejected(&mut self) {
+        self.takes_rejected = true;
+    }
+
+    /// Decides what happens to a record with this data. The change in it goes to all destinations of its type,
+    /// whichever of them refused it. A dead letter that the function rejects again stays where it is. A batch and a
+    /// stretch of the stream may hold what was never judged, and what cannot be read there gets its dead letter.
     pub(super) fn judge(&self, data: &[u8], known: Known<'_>) -> Verdict {
-        let change = EventConsumer.consume(Some(&base64_simd::STANDARD.encode_to_string(data))).ok();
+        let change = EventConsumer.consume(Some(&base64_simd::STANDARD.encode_to_string(data)));
+        let rejected_again = rejected_again(&change, known);
+        let change = change.ok();
         let routed = change.as_ref().map(|change| self.router.route(change)).unwrap_or_default();
         let refused_by = DESTINATIONS.iter().position(|name| known.refused_by == Some(*name));
         if !known.is_meant {
@@ -81,6 +97,9 @@ impl Judge {
             if !self.filter.takes_change(contact, &names) {
                 return Verdict::NotMeant;
             }
+        }
+        if let (false, Some(code)) = (self.takes_rejected, &rejected_again) {
+            return Verdict::RejectedAgain(code.clone());
         }
         if !self.force
             && let Some(reason) = routed.iter().chain(&refused_by).find_map(|at| self.unguarded[*at])
@@ -92,7 +111,22 @@ impl Judge {
             Ok(_) | Err(Unmarkable::Aggregate) => AGGREGATE,
             Err(Unmarkable::NoObject) => NO_OBJECT,
         };
-        if self.force { Verdict::PutBack(data.to_vec()) } else { Verdict::Left(unmarkable) }
+        // What is rejected again needs no mark: it overwrites nothing.
+        let is_taken = self.force || (self.takes_rejected && rejected_again.is_some());
+        if is_taken { Verdict::PutBack(data.to_vec()) } else { Verdict::Left(unmarkable) }
+    }
+}
+
+/// Returns the code with which the function rejects the record of a dead letter again, if it does. Where this tool reads
+/// its data, the letter's own code stands: the values may not fit the destination.
+fn rejected_again(change: &Result<Box<ContactChange>, Box<Refusal>>, known: Known<'_>) -> Option<String> {
+    // The data of a part is that of its whole aggregate.
+    if !known.is_meant || known.is_part {
+        return None;
+    }
+    match change {
+        Err(refusal) => Some(refusal.rejection.code.to_string()),
+        Ok(_) => known.refused_unsent.map(str::to_owned),
     }
 }
 
@@ -129,6 +163,7 @@ mod tests {
             Verdict::PutBack(_) => "raw",
             Verdict::NotMeant => "not meant",
             Verdict::Left(reason) => reason.split([' ', ':']).next().expect("a word"),
+            Verdict::RejectedAgain(code) => code,
         }
     }
 
@@ -147,10 +182,8 @@ mod tests {
             (everywhere, &event("lead"), Some("salesforce"), "hubspot.version_property"),
             ("", &event("lead"), None, "salesforce.version_field"),
             (off, &event("lead"), None, "guard.mode"),
-            ("", &event("friend"), None, "marked"),
-            ("", &event("friend"), Some("hubspot"), "hubspot.version_property"),
         ] {
-            let known = Known { refused_by, is_meant: true, is_part: false };
+            let known = Known { refused_by, is_meant: true, ..Known::default() };
             assert_eq!(
                 word(&judge(document, &[], false).judge(event.as_bytes(), known)),
                 expected,
@@ -161,13 +194,36 @@ mod tests {
     }
 
     #[test]
+    fn a_dead_letter_that_the_function_rejects_again_needs_force_or_a_yes() {
+        let letter = Known { is_meant: true, ..Known::default() };
+        let unsent = Known { refused_unsent: Some("TOO_LONG"), ..letter };
+        for (data, known, code) in [
+            (&*event("friend"), letter, "UNKNOWN_TYPE"),
+            (&event("friend"), unsent, "UNKNOWN_TYPE"),
+            (&event("lead"), unsent, "TOO_LONG"),
+            ("not JSON", letter, "INVALID_JSON"),
+        ] {
+            let back = if data.starts_with('{') { "marked" } else { "raw" };
+            let mut judge_of = judge("", &[], false);
+            assert_eq!(word(&judge_of.judge(data.as_bytes(), known)), code);
+            assert_eq!(word(&judge("", &[], true).judge(data.as_bytes(), known)), back);
+            judge_of.take_rejected();
+            let unguarded = data.contains("lead");
+            let expected = if unguarded { "salesforce.version_field" } else { back };
+            assert_eq!(word(&judge_of.judge(data.as_bytes(), known)), expected, "a yes is about the rejection alone");
+        }
+        let elsewhere = Known::default();
+        assert_eq!(word(&judge("", &[], false).judge(event("friend").as_bytes(), elsewhere)), "marked");
+    }
+
+    #[test]
     fn what_cannot_be_marked_needs_force_and_then_goes_back_as_it_is() {
-        let known = Known { is_meant: true, ..Known::default() };
+        let known = Known::default();
         for data in [&b"not JSON"[..], b"[]", b"", b"\xF3\x89\x9A\xC2\x01"] {
             assert!(matches!(judge(GUARDED, &[], false).judge(data, known), Verdict::Left(_)));
             assert_eq!(judge(GUARDED, &[], true).judge(data, known), Verdict::PutBack(data.to_vec()));
         }
-        let part = Known { is_part: true, ..known };
+        let part = Known { is_part: true, is_meant: true, ..known };
         assert_eq!(judge(GUARDED, &[], false).judge(b"{}", part), Verdict::Left(AGGREGATE));
     }
 

@@ -20,8 +20,10 @@ pub(super) struct Report {
     pub(super) deleted: u64,
     /// Records and messages that the filters leave out.
     pub(super) not_meant: u64,
-    /// So many are allowed, and were taken: nothing behind them was looked at.
+    /// So many are allowed, and were put back: nothing behind them was touched.
     pub(super) limit: Option<u64>,
+    /// Why nothing was found, where nothing was.
+    pub(super) nothing: String,
     left: BTreeMap<String, Left>,
 }
 
@@ -70,6 +72,10 @@ impl Report {
         }
         if self.not_meant > 0 {
             let _ = write!(text, ", {} left out by the filters", self.not_meant);
+        }
+        let found = self.put_back + self.deleted + self.not_meant;
+        if found == 0 && self.left.is_empty() && self.limit.is_none() {
+            let _ = write!(text, ": {}", self.nothing);
         }
         if let Some(limit) = self.limit {
             let _ = write!(text, "; --limit {limit} is reached, and there may be more");

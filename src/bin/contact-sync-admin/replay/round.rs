@@ -2,7 +2,7 @@
 //! that have nothing left to put.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use indicatif::ProgressBar;
@@ -13,7 +13,7 @@ use super::super::put::{Putting, Ready};
 use super::super::queue::{Held, Queue, Received};
 use super::super::stream::compare;
 use super::Replay;
-use super::judge::{Known, Verdict};
+use super::pick::Entry;
 use super::source::{Origin, Record, Source};
 
 /// The queue or the bucket that sources lie in.
@@ -26,7 +26,7 @@ pub(super) struct Store {
     /// The messages that are hidden from others and were not deleted.
     held: Held,
     /// The records that are back in the stream: one that two destinations refused has two letters.
-    done: HashSet<Identity>,
+    pub(super) done: HashSet<Identity>,
     /// Nobody can make two records whose contents it takes for one.
     hasher: RandomState,
 }
@@ -35,7 +35,7 @@ pub(super) struct Store {
 /// record from elsewhere has no number, and which part of an aggregate one is depends on the batch that it came in. What
 /// is taken for two records though it is one goes back twice, harmlessly.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Identity {
+pub(super) struct Identity {
     stream: String,
     shard: String,
     sequence_number: String,
@@ -46,7 +46,7 @@ struct Identity {
 
 impl Identity {
     /// The order of the stream.
-    fn compare(&self, other: &Self) -> Ordering {
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
         let shard = (&self.stream, &self.shard).cmp(&(&other.stream, &other.shard));
         shard
             .then_with(|| compare(&self.sequence_number, &other.sequence_number))
@@ -55,13 +55,13 @@ impl Identity {
 }
 
 /// A source, while its records are put back.
-struct Holder {
+pub(super) struct Holder {
     name: String,
     origin: Origin,
     /// Records that are not in the stream yet.
-    open: usize,
+    pub(super) open: usize,
     /// It is not deleted, whatever becomes of the rest.
-    stays: bool,
+    pub(super) stays: bool,
     /// Everything was done for it.
     is_done: bool,
 }
@@ -78,22 +78,13 @@ impl Holder {
     }
 }
 
-/// A record, and the sources that hold it.
-struct Entry {
-    identity: Identity,
-    key: String,
-    data: Vec<u8>,
-    stream: super::Stream,
-    holders: Vec<usize>,
-}
-
 impl Store {
     pub(super) fn new(keep: bool, dry_run: bool) -> Self {
         let (held, done) = (Held::new(), HashSet::new());
         Self { queue: None, bucket: None, keep, dry_run, held, done, hasher: RandomState::new() }
     }
 
-    fn identity(&self, record: &Record) -> Identity {
+    pub(super) fn identity(&self, record: &Record) -> Identity {
         Identity {
             stream: record.stream.called().to_owned(),
             shard: record.shard.clone(),
@@ -176,52 +167,6 @@ impl Replay<'_> {
             self.delete_through(&mut holders).await?;
         }
         Ok(())
-    }
-
-    /// The records that go back, in the order of the stream, each once.
-    fn judge_all(&mut self, sources: Vec<Source>, holders: &mut [Holder]) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut places: HashMap<Identity, usize> = HashMap::new();
-        for (at, source) in sources.into_iter().enumerate() {
-            if let Some(reason) = &source.stays {
-                self.report.leave(&source.name, reason);
-            }
-            let origin = source.origin;
-            for record in source.records {
-                let identity = self.store.identity(&record);
-                if self.store.done.contains(&identity) {
-                    continue;
-                }
-                let known = Known {
-                    refused_by: record.refused_by.as_deref(),
-                    is_meant: record.is_meant,
-                    is_part: record.is_part,
-                };
-                match self.judge.judge(&record.data, known) {
-                    Verdict::PutBack(_) if origin == Origin::Stream && !self.take_one() => break,
-                    Verdict::PutBack(data) => {
-                        holders[at].open += 1;
-                        if let Some(place) = places.get(&identity) {
-                            entries[*place].holders.push(at);
-                            continue;
-                        }
-                        places.insert(identity.clone(), entries.len());
-                        let Record { stream, key, .. } = record;
-                        entries.push(Entry { identity, key, data, stream, holders: vec![at] });
-                    }
-                    Verdict::NotMeant => {
-                        self.report.not_meant += 1;
-                        holders[at].stays = true;
-                    }
-                    Verdict::Left(reason) => {
-                        self.report.leave(&source.name, reason);
-                        holders[at].stays = true;
-                    }
-                }
-            }
-        }
-        entries.sort_by(|a, b| a.identity.compare(&b.identity));
-        entries
     }
 
     /// Deletes the sources whose records are all back.

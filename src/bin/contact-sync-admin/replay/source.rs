@@ -8,6 +8,7 @@ use aws_sdk_kinesis::Client;
 use super::super::failure::Failure;
 use super::super::letter::{Discarded, Letter, Rejected};
 use super::super::stream::{Raw, Stream};
+use super::judge::Known;
 
 /// What to delete once all its records are back in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(super) struct Record {
     pub(super) key: String,
     pub(super) data: Vec<u8>,
     pub(super) refused_by: Option<String>,
+    /// The code for which it was rejected before it was sent to any destination.
+    pub(super) refused_unsent: Option<String>,
     /// The filters have been asked already.
     pub(super) is_meant: bool,
     /// Its data holds other records too.
@@ -91,6 +94,7 @@ impl Finder {
             key: place.partition_key.unwrap_or_default(),
             data: Vec::new(),
             refused_by: reason.destination,
+            refused_unsent: Some(reason.code).filter(|_| matches!(&*reason.stage, "decode" | "validate")),
             is_meant: true,
             is_part: false,
             sub_sequence: place.sub_sequence,
@@ -161,6 +165,16 @@ impl Finder {
 }
 
 impl Record {
+    /// Returns what is known of it besides its data.
+    pub(super) fn known(&self) -> Known<'_> {
+        Known {
+            refused_by: self.refused_by.as_deref(),
+            refused_unsent: self.refused_unsent.as_deref(),
+            is_meant: self.is_meant,
+            is_part: self.is_part,
+        }
+    }
+
     /// A record as it lies in the stream, to be put into `target`.
     pub(super) fn of_stream(raw: Raw, shard: &str, target: &Stream) -> Self {
         Self {
@@ -171,6 +185,7 @@ impl Record {
             key: raw.partition_key,
             data: raw.data,
             refused_by: None,
+            refused_unsent: None,
             is_meant: false,
             is_part: false,
         }
