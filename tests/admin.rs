@@ -12,6 +12,8 @@ mod preview;
 mod rejected;
 #[path = "admin/replay.rs"]
 mod replay;
+#[path = "admin/settings.rs"]
+mod settings;
 #[path = "admin/stage.rs"]
 mod stage;
 mod support;

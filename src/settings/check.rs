@@ -10,6 +10,7 @@ use reqwest::Url;
 use self::names::{fields, name};
 use self::ranges::{inside, within};
 pub(super) use self::ranges::{range, shown};
+use super::layers::suggestion;
 use super::{Preset, Settings};
 use crate::adapters::http::check_url;
 use crate::adapters::{hubspot, salesforce};
@@ -85,7 +86,8 @@ fn routes(settings: &Settings, destinations: &[&str]) -> Verdict {
     for (key, kind, named) in settings.routes.entries() {
         let known = destinations.join(", ");
         if let Some(unknown) = named.iter().find(|name| !destinations.contains(&name.as_str())) {
-            return holds(key, false, || format!("names `{unknown}`; allowed: {known}"));
+            let meant = suggestion(unknown, destinations);
+            return holds(key, false, || format!("names `{unknown}`; allowed: {known}{meant}"));
         }
         let twice = named.iter().enumerate().find(|(at, name)| named[..*at].contains(name));
         holds(key, twice.is_none(), || "names a destination twice; allowed: each once".to_owned())?;

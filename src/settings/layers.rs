@@ -1,10 +1,13 @@
 //! Merging the layers, and telling where each value came from.
 
+mod mistakes;
+
 use figment::error::{Actual, Kind};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use toml::de::{DeTable, DeValue};
 
+pub(super) use self::mistakes::suggestion;
 use super::{Preset, Settings, SettingsError, check};
 
 /// One source of settings: its name for people, and what it sets.
@@ -23,15 +26,26 @@ impl Layer {
     /// Where it is not TOML, with the line.
     pub fn from_toml(name: impl Into<String>, text: &str) -> Result<Self, SettingsError> {
         let name = name.into();
-        let table: toml::Table = toml::from_str(text).map_err(|error| {
-            let line = line_at(text, error.span().map_or(0, |span| span.start));
-            SettingsError(format!("{name}, line {line}: not valid TOML: {}", one_line(error.message())))
-        })?;
+        let table: toml::Table = toml::from_str(text).map_err(|error| no_toml(&name, text, &error))?;
         let values = match Value::serialize(&table).map(trimmed) {
             Ok(Value::Dict(_, values)) => values,
             _ => Dict::new(),
         };
         Ok(Self { name, values, text: text.to_owned() })
+    }
+
+    /// Reads as much of a TOML text as can be read. Returns all that is wrong with its syntax, each with the line.
+    #[cfg(feature = "admin")]
+    pub fn recover(name: impl Into<String>, text: &str) -> (Self, Vec<SettingsError>) {
+        let name = name.into();
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let table: toml::Table = serde::Deserialize::deserialize(toml::Deserializer::from(table)).unwrap_or_default();
+        let values = match Value::serialize(&table) {
+            Ok(Value::Dict(_, values)) => values,
+            _ => Dict::new(),
+        };
+        let errors = errors.iter().map(|error| no_toml(&name, text, error)).collect();
+        (Self { name, values, text: text.to_owned() }, errors)
     }
 
     /// One environment variable: `CONTACT_SYNC__SECTION__KEY` and a TOML value; what is no TOML value is a text.
@@ -79,6 +93,20 @@ impl Provider for Layer {
     }
 }
 
+/// A key that is unknown, or whose value cannot be.
+struct Fault {
+    /// The key; behind it those whose values it does not go together with.
+    paths: Vec<Vec<String>>,
+    trouble: String,
+}
+
+impl From<check::Problem> for Fault {
+    fn from(problem: check::Problem) -> Self {
+        let path = |key: &str| key.split('.').map(str::to_owned).collect();
+        Self { paths: problem.keys().into_iter().map(path).collect(), trouble: problem.trouble }
+    }
+}
+
 /// All layers of one start: the defaults, the preset, and what lies above them.
 #[derive(Clone, Debug)]
 pub struct Layers {
@@ -103,10 +131,10 @@ impl Layers {
     /// The merged and judged settings. `destinations` are the systems that routes may name.
     ///
     /// # Errors
-    /// The first key that is unknown, of the wrong type or impossible, as the operator wrote it.
+    /// Every key that is unknown, of the wrong type or impossible, as the operator wrote it, in one line.
     pub fn settings(&self, destinations: &[&str]) -> Result<Settings, SettingsError> {
         let settings = self.draft(destinations)?;
-        check::complete(&settings, self.preset).map_err(|problem| self.impossible(&problem))?;
+        check::complete(&settings, self.preset).map_err(|problem| self.error(&problem.into()))?;
         Ok(settings)
     }
 
@@ -115,15 +143,23 @@ impl Layers {
     /// # Errors
     /// As [`Self::settings`] has them.
     pub fn draft(&self, destinations: &[&str]) -> Result<Settings, SettingsError> {
+        self.judge(destinations).map_err(|_| {
+            let mistakes = self.mistakes(destinations).into_iter().map(|SettingsError(text)| text);
+            SettingsError(mistakes.collect::<Vec<_>>().join("; also: "))
+        })
+    }
+
+    /// The settings, or the first mistake.
+    fn judge(&self, destinations: &[&str]) -> Result<Settings, Fault> {
         let merged = self.layers.iter().cloned().fold(Figment::new(), Figment::merge);
-        let settings: Settings = merged.extract().map_err(|error| self.refused(&error))?;
-        check::check(&settings, self.preset, destinations).map_err(|problem| self.impossible(&problem))?;
+        let settings: Settings = merged.extract().map_err(|error| refused(&error))?;
+        check::check(&settings, self.preset, destinations)?;
         Ok(settings)
     }
 
-    fn impossible(&self, problem: &check::Problem) -> SettingsError {
-        let place = self.place_of_any(&problem.keys());
-        SettingsError(format!("{place}: `{}` {}", problem.key, problem.trouble))
+    fn error(&self, fault: &Fault) -> SettingsError {
+        let place = self.place_of_any(&fault.paths);
+        SettingsError(format!("{place}: `{}` {}", fault.paths[0].join("."), fault.trouble))
     }
 
     /// The layer that the value of `path` came from, with the line where it has lines. Where nobody sets the very
@@ -133,8 +169,8 @@ impl Layers {
     }
 
     /// The same for several keys that do not go together: the one that was set last is the one to change.
-    fn place_of_any(&self, keys: &[&str]) -> String {
-        let paths: Vec<Vec<&str>> = keys.iter().map(|key| key.split('.').collect()).collect();
+    fn place_of_any(&self, paths: &[Vec<String>]) -> String {
+        let paths: Vec<Vec<&str>> = paths.iter().map(|path| path.iter().map(String::as_str).collect()).collect();
         let found = paths.iter().rev().filter_map(|path| self.highest(path)).max_by_key(|(at, _)| *at);
         found.map_or_else(|| "the settings".to_owned(), |(at, path)| self.layers[at].place(path))
     }
@@ -146,33 +182,35 @@ impl Layers {
             Some((at, path))
         })
     }
+}
 
-    fn refused(&self, error: &figment::Error) -> SettingsError {
-        let mut path: Vec<&str> = error.path.iter().map(String::as_str).collect();
-        let trouble = match &error.kind {
-            Kind::UnknownField(name, allowed) => {
-                if path.last() != Some(&name.as_str()) {
-                    path.push(name);
-                }
-                format!("is unknown; allowed here: {}", allowed.join(", "))
+/// What the merged values get wrong: the first of it.
+fn refused(error: &figment::Error) -> Fault {
+    let mut path = error.path.clone();
+    let trouble = match &error.kind {
+        Kind::UnknownField(name, allowed) => {
+            if path.last() != Some(name) {
+                path.push(name.clone());
             }
-            Kind::UnknownVariant(name, allowed) => format!("is `{name}`; allowed: {}", allowed.join(", ")),
-            Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-                let number =
-                    check::range(&path.join(".")).map(|range| format!("a whole number, {}", check::shown(range)));
-                let allowed = number.unwrap_or_else(|| wanted(expected).to_owned());
-                format!("is {}; allowed: {allowed}", written(actual))
-            }
-            other => one_line(&other.to_string()),
-        };
-        SettingsError(format!("{}: `{}` {trouble}", self.place(&path), path.join(".")))
-    }
+            format!("is unknown; allowed here: {}{}", allowed.join(", "), suggestion(name, allowed))
+        }
+        Kind::UnknownVariant(name, allowed) => {
+            format!("is `{name}`; allowed: {}{}", allowed.join(", "), suggestion(name, allowed))
+        }
+        Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
+            let number = check::range(&path.join(".")).map(|range| format!("a whole number, {}", check::shown(range)));
+            let allowed = number.unwrap_or_else(|| wanted(expected).to_owned());
+            format!("is {}; allowed: {allowed}", written(actual))
+        }
+        other => one_line(&other.to_string()),
+    };
+    Fault { paths: vec![path], trouble }
 }
 
 /// The merged and judged settings of a preset and the layers above it.
 ///
 /// # Errors
-/// The first key that is unknown, of the wrong type or impossible, as the operator wrote it.
+/// Every key that is unknown, of the wrong type or impossible, as the operator wrote it, in one line.
 pub fn load(preset: Preset, above: &[Layer], destinations: &[&str]) -> Result<Settings, SettingsError> {
     Layers::new(preset, above.iter().cloned())?.settings(destinations)
 }
@@ -229,7 +267,7 @@ fn line_of(text: &str, path: &[&str]) -> Option<usize> {
         let (name, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;
         Some((name.span().start, value.get_ref()))
     }
-    let document = DeTable::parse(text).ok()?;
+    let (document, _) = DeTable::parse_recoverable(text);
     let (first, rest) = path.split_first()?;
     let (start, _) = rest.iter().try_fold(entry(document.get_ref(), first)?, |(_, value), key| match value {
         DeValue::Table(table) => entry(table, key),
@@ -240,6 +278,11 @@ fn line_of(text: &str, path: &[&str]) -> Option<usize> {
         _ => None,
     })?;
     Some(line_at(text, start))
+}
+
+fn no_toml(name: &str, text: &str, error: &toml::de::Error) -> SettingsError {
+    let line = line_at(text, error.span().map_or(0, |span| span.start));
+    SettingsError(format!("{name}, line {line}: not valid TOML: {}", one_line(error.message())))
 }
 
 fn line_at(text: &str, offset: usize) -> usize {

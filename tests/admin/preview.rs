@@ -1,26 +1,24 @@
-//! `settings`, `preview` and `change-schema`: what they say is what the function does.
+//! `preview`, `change-schema` and what `settings` shows: what they say is what the function does.
 
 use std::process::{Command, Output};
-use std::sync::Arc;
 
 use contact_sync::settings::Preset;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::support::harness::{Logs, Mocks};
-use crate::support::server::{Answer, Api, Reply, Request, Server};
 use crate::support::stream::{failures, invoke};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
 
-fn admin(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+pub(crate) fn admin(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     let preset = [("CONTACT_SYNC_PRESET", "test")];
     let mut command = Command::new(BINARY);
     command.args(arguments).env_clear().envs(preset).envs(variables.iter().copied());
     command.output().expect("the tool runs")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
@@ -29,7 +27,7 @@ fn json_of(variables: &[(&str, &str)], arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-fn file(content: &str) -> NamedTempFile {
+pub(crate) fn file(content: &str) -> NamedTempFile {
     let file = NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), content).expect("written");
     file
@@ -55,24 +53,6 @@ fn each_setting_is_shown_with_the_layer_that_it_came_from() {
     assert_eq!(of("salesforce.attributes").0, json!({}));
     let table = text(&admin(&variables, &["settings"]).stdout);
     assert!(table.lines().any(|line| line.starts_with("hubspot.batch_size") && line.ends_with(", line 3")), "{table}");
-}
-
-#[test]
-fn a_document_is_judged_with_its_line() {
-    let bad = file("[hubspot]\nbatch_size = 101");
-    let path = bad.path().to_str().expect("UTF-8");
-    let output = admin(&[], &["settings", "--check", path]);
-    assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
-    assert!(said.contains(&format!("the file {path}, line 2: `hubspot.batch_size` is 101")), "{said}");
-    assert_eq!(said.lines().count(), 1);
-
-    let good = file("[hubspot]\nbatch_size = 7");
-    let path = good.path().to_str().expect("UTF-8");
-    let production = [("CONTACT_SYNC_PRESET", "production")];
-    let output = admin(&production, &["settings", "--check", path]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text(&output.stdout).contains("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL"), "the deployment adds the queue");
 }
 
 #[test]
@@ -114,54 +94,6 @@ fn a_shell_without_a_queue_sees_the_settings_and_is_told_of_it() {
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "a preview needs no queue");
     let bad = [("CONTACT_SYNC_PRESET", "production"), ("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", "101")];
     assert_eq!(admin(&bad, &["preview", "events/mixed.json"]).status.code(), Some(1), "other mistakes are mistakes");
-}
-
-/// AWS Lambda with one function, which has these variables.
-struct Lambda(Value);
-
-impl Api for Lambda {
-    fn reply(&self, request: &Request) -> Reply {
-        assert_eq!(request.path, "/2015-03-31/functions/deployed/configuration");
-        Answer::json(200, &json!({"FunctionName": "deployed", "Environment": {"Variables": self.0}})).into()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_document_is_judged_as_that_of_the_function_that_is_named() {
-    let lambda = Lambda(json!({
-        "CONTACT_SYNC_PRESET": "staging",
-        "CONTACT_SYNC_CONFIG": "ssm:/not/read",
-        "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
-        "CONTACT_SYNC__SALESFORCE__VERSION_FIELD": "Version__c",
-    }));
-    let server = Server::start(Arc::new(lambda)).await;
-    let url = server.url();
-    let variables = [
-        ("AWS_ENDPOINT_URL", &*url),
-        ("AWS_REGION", "eu-west-1"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-    ];
-    let judge = |content: &str| {
-        let document = file(content);
-        let path = document.path().to_str().expect("UTF-8");
-        let mut command = Command::new(BINARY);
-        command.args(["settings", "--check", path, "--function", "deployed"]).env_clear().envs(variables);
-        command.output().expect("the tool runs")
-    };
-    let good = judge("[hubspot]\nbatch_size = 7");
-    assert_eq!(good.status.code(), Some(0), "{good:?}");
-    let said = text(&good.stdout);
-    assert!(
-        said.contains("is good for the function deployed, the preset staging") && !said.contains("queue"),
-        "{said}"
-    );
-    // Good by itself, and not beside the function's own variable.
-    let bad = judge("[salesforce]\nexternal_id_field = \"Version__c\"");
-    assert_eq!(bad.status.code(), Some(1), "{bad:?}");
-    assert!(text(&bad.stderr).contains("CONTACT_SYNC__SALESFORCE__VERSION_FIELD"), "{bad:?}");
-    // What only developers' presets take.
-    assert_eq!(judge("[hubspot]\nsecret_id = \"file:secret.json\"").status.code(), Some(1));
 }
 
 #[test]

@@ -7,6 +7,9 @@ use super::output::Output;
 
 /// Print the JSON Schema of a contact change, for producers to validate with
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  contact-sync-admin change-schema > contact-change.schema.json")]
 pub(crate) struct Args {}
 
 pub(crate) fn run(output: Output) {

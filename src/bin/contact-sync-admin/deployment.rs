@@ -4,7 +4,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_lambda::types::EventSourceMappingConfiguration;
 use clap::Args;
-use contact_sync::factory;
+use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::settings::{DocumentSource, Environment, Layer, Settings};
 
 use super::failure::Failure;
@@ -28,6 +28,8 @@ pub(crate) struct Target {
 pub(crate) struct Deployment {
     pub(crate) environment: Environment,
     pub(crate) aws: SdkConfig,
+    /// It is that of a deployed function.
+    pub(crate) is_deployed: bool,
 }
 
 impl Target {
@@ -44,7 +46,7 @@ impl Target {
         if let Some(source) = &self.config {
             environment.document = Some(source.clone());
         }
-        Ok(Deployment { environment, aws })
+        Ok(Deployment { environment, aws, is_deployed: self.function.is_some() })
     }
 }
 
@@ -54,10 +56,11 @@ impl Target {
     pub(crate) async fn document(&self) -> Result<(Environment, String), Failure> {
         let local = if self.function.is_none() { Some(self.local()?) } else { None };
         let is_local = |environment: &Environment| !matches!(environment.document, Some(DocumentSource::Parameter(_)));
-        let Deployment { environment, aws } = match local.filter(is_local) {
+        let Deployment { environment, aws, .. } = match local.filter(is_local) {
             Some(environment) => Deployment {
                 environment,
                 aws: SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build(),
+                is_deployed: false,
             },
             None => self.deployment().await?,
         };
@@ -81,11 +84,10 @@ impl Target {
 }
 
 impl Deployment {
-    /// The merged and judged settings.
+    /// The merged and judged settings. The queue may be missing: it is the deployment that brings it.
     pub(crate) async fn settings(&self) -> Result<Settings, Failure> {
-        let ssm = aws_sdk_ssm::Client::new(&self.aws);
-        let (settings, _) = factory::read_settings(&self.environment, &ssm).await?;
-        Ok(settings)
+        let text = factory::document(&self.environment, &aws_sdk_ssm::Client::new(&self.aws)).await?;
+        Ok(factory::layers(&self.environment, &text)?.draft(&DESTINATIONS)?)
     }
 }
 
@@ -102,14 +104,19 @@ impl Deployment {
         let url = self.settings().await?.dead_letter.queue_url;
         if url.is_empty() {
             let what = "the settings name no dead-letter queue";
-            return Err(Failure::new(what, "name the queue with --queue-url, or a deployed function with --function"));
+            return Err(Failure::new(what, self.or_function("name the queue with --queue-url")));
         }
         Ok(url)
     }
 
+    /// A remedy, and where no function is named the one to name it.
+    fn or_function(&self, remedy: &str) -> String {
+        if self.is_deployed { remedy.to_owned() } else { format!("{remedy}, or a deployed function with --function") }
+    }
+
     /// The stream that the function's mapping reads.
     pub(crate) async fn stream(&self, target: &Target) -> Result<String, Failure> {
-        let remedy = "name the stream with --stream, or a deployed function with --function";
+        let remedy = self.or_function("name the stream with --stream");
         let Some(function) = &target.function else {
             return Err(Failure::new("no stream is named", remedy));
         };

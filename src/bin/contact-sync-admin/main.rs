@@ -11,6 +11,7 @@ mod deployment;
 mod doctor;
 mod failure;
 mod filter;
+mod guard;
 mod letter;
 mod mark;
 mod output;

@@ -29,11 +29,23 @@ impl Output {
         }
     }
 
+    /// The answer for programs, where people read it line by line on standard error.
+    pub(crate) fn json(self, json: &Value) {
+        if self.is_json {
+            write(io::stdout(), &format!("{json:#}"));
+        }
+    }
+
     /// A word beside the answer.
     pub(crate) fn note(self, text: &str) {
         if !self.is_json {
             write(io::stderr(), text);
         }
+    }
+
+    /// A mistake in what was given to be judged: one line, for people.
+    pub(crate) fn mistake(self, text: &str) {
+        self.note(&format!("error: {text}"));
     }
 
     /// Whether a person reads along, and may be asked.
