@@ -34,6 +34,9 @@ const LONGEST_READ: Duration = Duration::from_secs(5);
 /// The same where an earlier value is at hand: records wait for it.
 const LONGEST_REREAD: Duration = Duration::from_secs(1);
 
+/// The code for a secret that does not exist, and for one that has no value.
+const NOT_FOUND: &str = "ResourceNotFoundException";
+
 /// Where a secret lives.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
@@ -84,8 +87,13 @@ impl SecretError {
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors>
     pub fn remedy(&self) -> &'static str {
         match self {
+            // The service has one code for both, and other words.
+            // <https://github.com/boto/boto3/issues/2794>
+            Self::Refused { code, message, .. } if code == NOT_FOUND && message.contains("staging label") => {
+                "it exists without a value: put a value into it"
+            }
             Self::Refused { code, .. } => match code.as_str() {
-                "ResourceNotFoundException" => "create it, or correct the secret_id",
+                NOT_FOUND => "create it, or correct the secret_id",
                 "InvalidRequestException" => "give it a value, or restore it where it is being deleted",
                 "AccessDeniedException" | "DecryptionFailure" => {
                     "allow the function's role secretsmanager:GetSecretValue, and kms:Decrypt where the secret has its own key"

@@ -122,6 +122,77 @@ async fn everything_that_is_wrong_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_missing_key_is_told_once_and_as_what_it_is() {
+    let (moto, mocks) = (Moto::start().await, Mocks::start().await);
+    let mut stage = Stage::new(&moto, "keyless").await;
+    stage.variables.extend(mocks.variables());
+    for (key, value) in [("HUBSPOT__ID_PROPERTY", "our_id"), ("SALESFORCE__EXTERNAL_ID_FIELD", "Our_Id__c")] {
+        stage.variables.push((format!("CONTACT_SYNC__{key}"), value.to_owned()));
+    }
+    mocks.hubspot.create_property("version");
+    let ran = stage.admin(&["doctor"]).await;
+    assert_eq!(ran.code, Some(1));
+    let told: Vec<&str> = ran.out.lines().filter(|line| line.starts_with("FAIL")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("FAIL  salesforce external id: Our_Id__c is not there"), "{told:?}");
+    assert!(told[1].starts_with("FAIL  hubspot id property: our_id is not there: make it"), "{told:?}");
+    assert!(!ran.out.contains("scope to read") && ran.out.contains("ok    hubspot scope to write"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_secret_without_a_value_needs_one_and_is_not_to_be_created() {
+    let moto = Moto::start().await;
+    let stage = Stage::new(&moto, "valueless").await;
+    let secrets = aws_sdk_secretsmanager::Client::new(&moto.config());
+    for name in ["contact-sync/salesforce", "contact-sync/hubspot"] {
+        secrets.create_secret().name(name).send().await.expect("a secret");
+    }
+    let ran = stage.admin(&["doctor"]).await;
+    for system in ["salesforce", "hubspot"] {
+        let start = format!("FAIL  {system} secret: SECRET_UNREADABLE: ");
+        let line = ran.out.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{ran:?}"));
+        assert!(line.ends_with("it exists without a value: put a value into it"), "{line}");
+    }
+    assert!(!ran.out.contains("create it"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_deployed_function_without_a_queue_is_told_that_it_does_not_start() {
+    let moto = Moto::start().await;
+    let mut stage = Stage::new(&moto, "queueless").await;
+    stage.variables = vec![("CONTACT_SYNC_PRESET".to_owned(), "staging".to_owned())];
+    function(&moto, &stage).await;
+    stage.variables.clear();
+    let ran = stage.admin(&["doctor", "--function", "contact-sync"]).await;
+    let line = "FAIL  dead-letter queue: none, and the preset staging does not start without one: set ";
+    assert!(ran.code == Some(1) && ran.out.contains(line) && !ran.out.contains("--function"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn the_example_of_its_help_works_as_printed() {
+    let moto = Moto::start().await;
+    let mut stage = Stage::new(&moto, "example").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("settings.toml"), "[hubspot]\nbatch_size = 7").expect("written");
+    stage.variables.clear();
+    let mut command = stage.command(&stage.url, &["doctor", "--config", "file:settings.toml", "--json"]);
+    let output = command.current_dir(folder.path()).output().await.expect("the tool runs");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let of = |name: &str| {
+        let checks = told["checks"].as_array().expect("checks").iter();
+        let found: Vec<_> = checks.filter(|check| check["check"] == name).cloned().collect();
+        assert!(!found.is_empty(), "{name}: {told}");
+        found
+    };
+    assert_eq!(of("settings")[0]["text"], "preset production");
+    assert_eq!(of("settings document")[0]["ok"], true);
+    let queue = &of("dead-letter queue")[0];
+    assert!(queue["ok"].is_null() && queue["text"].as_str().is_some_and(|text| text.contains("--function")), "{queue}");
+    let guards = of("guard");
+    assert!(guards.len() == 2 && guards[1]["text"].as_str().is_some_and(|text| text.contains("hubspot.version_prop")));
+}
+
+#[tokio::test]
 async fn a_secret_that_cannot_be_read_or_is_refused_is_told_from_one_of_the_wrong_form() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
     let mut stage = Stage::new(&moto, "secrets").await;

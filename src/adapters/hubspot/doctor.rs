@@ -14,6 +14,9 @@ use crate::adapters::doctor::{Check, remedy};
 use crate::adapters::http::HttpError;
 use crate::adapters::{Call, CallError, Code, FailureCause};
 
+/// The check of the property that holds our id.
+const ID_PROPERTY: &str = "hubspot id property";
+
 /// An id that no contact has.
 const NOBODY: &str = "contact-sync-doctor";
 
@@ -52,17 +55,21 @@ impl HubSpot {
             return vec![Check::fail(secret, remedy(&error))];
         }
         let mut checks = vec![Check::ok(secret, "readable, of the right form")];
-        match self.properties(call).await {
-            Ok(properties) => {
-                checks.push(Check::ok("hubspot credential", "accepted"));
-                checks.extend(judge(&properties, &self.settings));
-            }
+        let properties = match self.properties(call).await {
+            Ok(properties) => properties,
             Err(error) => {
                 checks.push(Check::fail("hubspot credential", remedy(&error)));
                 return checks;
             }
+        };
+        checks.push(Check::ok("hubspot credential", "accepted"));
+        let found = judge(&properties, &self.settings);
+        let has_key = found.iter().all(|check| check.name != ID_PROPERTY || check.finding.is_ok());
+        checks.extend(found);
+        // The call asks by the id property: without one it fails for that, whatever its scope.
+        if has_key {
+            checks.push(self.may_read(call).await);
         }
-        checks.push(self.may_read(call).await);
         checks.push(self.may_write(call).await);
         checks
     }
@@ -129,7 +136,7 @@ fn find<'a>(properties: &'a [Property], name: &str) -> Option<&'a Property> {
 }
 
 fn key(properties: &[Property], settings: &Settings) -> Check {
-    let (name, id) = ("hubspot id property", &settings.id_property);
+    let (name, id) = (ID_PROPERTY, &settings.id_property);
     let Some(property) = find(properties, id) else {
         return Check::fail(name, format!("{id} is not there: make it, a text with unique values (hasUniqueValue)"));
     };
@@ -141,11 +148,13 @@ fn key(properties: &[Property], settings: &Settings) -> Check {
     Check::of(name, format!("{id} has unique values"), &wrong)
 }
 
+/// Checks that every property that is sent may be written. A missing id or version property has a check of its own.
 fn writable(properties: &[Property], settings: &Settings) -> Check {
-    let own = [&settings.id_property, &settings.type_property, &settings.version_property].map(String::as_str);
+    let checked = [&settings.id_property, &settings.version_property].map(String::as_str);
+    let checked = checked.into_iter().filter(|name| find(properties, name).is_some());
     let attributes = settings.attributes.values().map(String::as_str);
-    let sent: Vec<&str> =
-        model::properties().into_iter().chain(own).chain(attributes).filter(|name| !name.is_empty()).collect();
+    let others = model::properties().into_iter().chain([settings.type_property.as_str()]).chain(attributes);
+    let sent: Vec<&str> = others.filter(|name| !name.is_empty()).chain(checked).collect();
     let trouble = |name: &&str| match find(properties, name) {
         None => Some(format!("{name} is not there: make it, or correct the setting")),
         Some(property) if property.modification_metadata.read_only_value => Some(format!("{name} may not be written")),
@@ -258,6 +267,9 @@ mod tests {
             let failing = failing(&properties);
             assert!(failing.len() == 1 && failing[0].contains(part), "{part}: {failing:?}");
         }
-        assert_eq!(failing(&without("version")).len(), 2, "no version, and a property that cannot be written");
+        for name in ["source_id", "version"] {
+            let failing = failing(&without(name));
+            assert!(failing.len() == 1 && failing[0].contains(&format!("{name} is not there")), "{failing:?}");
+        }
     }
 }

@@ -90,8 +90,8 @@ fn object(described: &Described, settings: &Settings) -> Check {
 fn key(described: &Described, settings: &Settings) -> Check {
     let name = "salesforce external id";
     let Some(field) = find(described, &settings.external_id_field) else {
-        let what = "make it (text of 255, External ID, unique, case-insensitive), and let the run-as user see it";
-        return Check::fail(name, format!("{} is not there: {what}", settings.external_id_field));
+        let what = "make it (text of 255, External ID, unique, case-insensitive), and give the run-as user edit access";
+        return Check::fail(name, format!("{} is not there, or hidden: {what}", settings.external_id_field));
     };
     let of = |is_wrong: bool, what: &str| is_wrong.then(|| format!("{} {what}", settings.external_id_field));
     let wrong = [
@@ -106,11 +106,12 @@ fn key(described: &Described, settings: &Settings) -> Check {
     Check::of(name, found, &wrong)
 }
 
+/// Checks that every field that is sent may be written. A missing key or version field has a check of its own.
 fn fields(described: &Described, settings: &Settings) -> Check {
-    let own = [settings.external_id_field.as_str(), settings.version_field.as_str()];
+    let checked = [settings.external_id_field.as_str(), settings.version_field.as_str()];
+    let checked = checked.into_iter().filter(|name| find(described, name).is_some());
     let attributes = settings.attributes.values().map(String::as_str);
-    let sent: Vec<&str> =
-        model::fields().into_iter().chain(own).chain(attributes).filter(|name| !name.is_empty()).collect();
+    let sent: Vec<&str> = model::fields().into_iter().chain(attributes).chain(checked).collect();
     let trouble = |name: &&str| match find(described, name) {
         None => Some(format!("{name} is not there, or hidden from the run-as user")),
         Some(field) if !field.createable || !field.updateable => Some(format!("{name} may not be edited")),
@@ -126,7 +127,8 @@ fn fields(described: &Described, settings: &Settings) -> Check {
 fn version(described: &Described, settings: &Settings) -> Check {
     let name = "salesforce version field";
     let Some(field) = find(described, &settings.version_field) else {
-        return Check::fail(name, format!("{} is not there: make it, a Number(18, 0)", settings.version_field));
+        let what = "make it, a Number(18, 0), and give the run-as user edit access";
+        return Check::fail(name, format!("{} is not there, or hidden: {what}", settings.version_field));
     };
     let fits = field.r#type == "double" && field.scale == 0 && field.precision >= 18;
     let wrong = format!(
@@ -216,7 +218,11 @@ mod tests {
             let failing = failing(change);
             assert!(failing.len() == 1 && failing[0].1.contains(parts), "{parts}: {failing:?}");
         }
-        let gone: Edit = |described| described.fields.retain(|field| !field.external_id);
-        assert_eq!(failing(&gone).len(), 2, "no key, and a field that cannot be written");
+        let no_key: Edit = |described| described.fields.retain(|field| !field.external_id);
+        let no_version: Edit = |described| described.fields.retain(|field| field.name != "Version__c");
+        for (gone, name) in [(no_key, "salesforce external id"), (no_version, "salesforce version field")] {
+            let failing = failing(&gone);
+            assert!(failing.len() == 1 && failing[0].0 == name, "{failing:?}");
+        }
     }
 }

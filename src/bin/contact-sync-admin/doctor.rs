@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::Outcome;
 use super::deployment::{Deployment, Target};
 use super::failure::Failure;
+use super::guard;
 use super::output::Output;
 
 /// The systems' calls may take this long, all together for each.
@@ -102,6 +103,7 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> Outcome {
         Ok(settings) => {
             let name = format!("preset {}", deployment.environment.preset.name());
             let mut lines = vec![Line::ok("settings", name)];
+            lines.extend(guard::notes(&settings).into_iter().map(|note| Line::skipped("guard", note)));
             lines.extend(Box::pin(systems(&deployment, &settings)).await?);
             lines.extend(resources::look(&deployment, &settings).await);
             lines.extend(stream::look(&deployment, target, &settings).await);

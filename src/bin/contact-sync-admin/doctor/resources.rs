@@ -10,6 +10,7 @@ use contact_sync::settings::{DocumentSource, Settings};
 
 use super::super::deployment::Deployment;
 use super::super::failure::Failure;
+use super::super::settings::SET_QUEUE;
 use super::Line;
 
 const A_DAY: u64 = 86_400;
@@ -36,7 +37,7 @@ async fn queue(deployment: &Deployment, settings: &Settings) -> Line {
     let name = "dead-letter queue";
     let url = &settings.dead_letter.queue_url;
     if url.is_empty() {
-        return Line::skipped(name, "none: rejected records are only logged");
+        return no_queue(name, deployment);
     }
     let sqs = aws_sdk_sqs::Client::new(&deployment.aws);
     let answer = sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All).send().await;
@@ -46,6 +47,20 @@ async fn queue(deployment: &Deployment, settings: &Settings) -> Line {
             let failure = Failure::aws(&format!("looking at the queue {url}"), "sqs:GetQueueAttributes", &error);
             Line::fail(name, failure.to_string())
         }
+    }
+}
+
+/// Without a queue developers' presets only log, and no other starts. A shell may see settings without that of the
+/// deployment.
+fn no_queue(name: &str, deployment: &Deployment) -> Line {
+    let preset = deployment.environment.preset;
+    match deployment.is_deployed {
+        _ if preset.is_for_developers() => Line::skipped(name, "none: rejected records are only logged"),
+        true => {
+            let what = format!("none, and the preset {} does not start without one", preset.name());
+            Line::fail(name, format!("{what}: set dead_letter.queue_url, or CONTACT_SYNC__DEAD_LETTER__QUEUE_URL"))
+        }
+        false => Line::skipped(name, format!("not looked at: these settings name none; {SET_QUEUE}")),
     }
 }
 
