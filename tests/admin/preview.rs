@@ -1,6 +1,7 @@
 //! `preview`, `change-schema` and what `settings` shows: what they say is what the function does.
 
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 use contact_sync::settings::Preset;
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-fn json_of(variables: &[(&str, &str)], arguments: &[&str]) -> Value {
+pub(crate) fn json_of(variables: &[(&str, &str)], arguments: &[&str]) -> Value {
     let output = admin(variables, arguments);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
@@ -117,7 +118,8 @@ async fn a_preview_tells_what_the_function_then_does() {
         // The systems' own answers (already gone, say) are not known before.
         let row = |line: &Value| {
             let code = line["code"].as_str().filter(|code| *code != "DRY_RUN" && *code != "ALREADY_GONE");
-            format!("{} {} {code:?}", line["destination"], line["fate"])
+            let fate = line["fate"].as_str().expect("a fate").replace("would be written", "delivered");
+            format!("{} {fate} {code:?}", line["destination"])
         };
         let told_rows: Vec<String> = told["records"].as_array().expect("a list").iter().map(row).collect();
         let rows: Vec<String> = logs.audit().iter().map(row).collect();
@@ -164,7 +166,7 @@ fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
         assert_eq!(told["api_calls"], 2);
         assert_eq!(
             (&told["records"][0]["code"], &told["records"][0]["fate"]),
-            (&json!("DRY_RUN"), &json!("delivered"))
+            (&json!("DRY_RUN"), &json!("would be written"))
         );
     }
     let file = file(&lead.to_string());
@@ -174,4 +176,65 @@ fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
     assert_eq!(told["records"][0]["write"]["fields_if_new"], json!({"Status": "New"}));
     let table = text(&admin(&attributes, &["preview", file.path().to_str().expect("UTF-8")]).stdout);
     assert!(table.lines().any(|line| line.contains("LastName") && line.ends_with("Lovelace")), "{table}");
+}
+
+/// The lines of a preview of changes, as the words in them.
+fn previewed(changes: &[Value], arguments: &[&str]) -> (Output, Vec<String>) {
+    let lines: Vec<String> = changes.iter().map(Value::to_string).collect();
+    let file = file(&lines.join("\n"));
+    let path = file.path().to_str().expect("UTF-8");
+    let output = admin(&[], &[&["preview", path], arguments].concat());
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines = text(&output.stdout).lines().map(words).collect();
+    (output, lines)
+}
+
+fn lead(id: &str, version: u64, contact: Value) -> Value {
+    let mut event = crate::support::harness::change("update", id, "lead", contact);
+    event["version"] = version.into();
+    event
+}
+
+#[test]
+fn a_preview_with_a_rejected_record_counts_the_outcomes_and_exits_with_1() {
+    let output = admin(&[], &["preview", "events/poison.json", "--summary"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), String::new()));
+    insta::assert_snapshot!("preview_summary", text(&output.stdout));
+    let told = json_of(&[], &["preview", "events/poison.json", "--json"]);
+    let counts = &told["counts"];
+    assert_eq!((&counts["records"], &counts["rejected"]), (&json!(90), &json!(71)), "{counts}");
+    let by_code = counts["by_code"]["rejected"].as_object().expect("codes").values();
+    assert_eq!(by_code.filter_map(Value::as_u64).sum::<u64>(), 71);
+    let brief = json_of(&[], &["preview", "events/poison.json", "--json", "--summary"]);
+    assert!(brief["records"].is_null() && brief["counts"] == *counts, "{brief}");
+    let (good, lines) = previewed(&[lead("c-1", 1, json!({"email": "ada@example.com"}))], &[]);
+    assert_eq!(good.status.code(), Some(0), "{good:?}");
+    assert_eq!(lines.last().map(String::as_str), Some("records 1: 1 would be written"));
+}
+
+#[test]
+fn a_preview_reads_standard_input() {
+    let mut command = Command::new(BINARY);
+    command.args(["preview", "-", "--summary"]).env_clear().env("CONTACT_SYNC_PRESET", "test");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the tool runs");
+    let change = lead("c-1", 1, json!({"email": "ada@example.com"})).to_string();
+    child.stdin.take().expect("piped").write_all(change.as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("the tool runs");
+    assert!(text(&output.stdout).ends_with("\nrecords 1: 1 would be written\n"), "{output:?}");
+}
+
+#[test]
+fn a_preview_shows_what_is_written_and_by_which_record() {
+    let changes = [
+        // The version decides: the first of these carries the second.
+        lead("c-1", 2, json!({"phone": null, "first_name": "Ada"})),
+        lead("c-1", 1, json!({"email": "ada@example.com"})),
+        crate::support::harness::change("update", "c-2", "customer", json!({"phone": null, "city": "x"})),
+        lead("c-3", 1, json!({"email": "eve@example.com"})),
+        crate::support::harness::change("delete", "c-3", "lead", json!({})),
+        lead("c-4", 1, json!({"last_name": 7})),
+    ];
+    let (output, lines) = previewed(&changes, &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    insta::assert_snapshot!("preview", lines.join("\n"));
 }

@@ -1,5 +1,6 @@
 //! `preview`: what would be sent where, by the function's own rooms in a dry run. Nothing is called.
 
+mod counts;
 mod input;
 mod report;
 
@@ -17,7 +18,6 @@ use contact_sync::pipeline::Pipeline;
 use self::report::Report;
 use super::Outcome;
 use super::deployment::Target;
-use super::failure::Failure;
 use super::output::Output;
 
 /// More than any file takes; the pipeline wants a deadline.
@@ -25,9 +25,20 @@ const LONGEST: Duration = Duration::from_hours(1);
 
 /// Show what would be sent where for a file of changes, record by record, without sending it
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  contact-sync-admin preview events/mixed.json
+  contact-sync-admin preview changes.ndjson --config file:settings.toml --summary
+  export-contacts | contact-sync-admin preview - --function contact-sync
+
+The end tells how many records would be written, superseded, filtered and rejected. Exit code 1: one would be rejected.")]
 pub(crate) struct Args {
-    /// A Lambda event with Kinesis records, one change, a JSON array of changes, or one change a line
+    /// A Lambda event with Kinesis records, one change, a JSON array of changes, or one change a line; `-` reads
+    /// standard input
     file: PathBuf,
+    /// Show only how many there are of each outcome, and the calls
+    #[arg(long)]
+    summary: bool,
 }
 
 /// One record of a call that would be made.
@@ -52,8 +63,7 @@ pub(crate) struct Plan {
 }
 
 pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome {
-    let text = std::fs::read_to_string(&args.file)
-        .map_err(|error| Failure::new(format!("{}: {error}", args.file.display()), "name a readable file"))?;
+    let text = input::text(&args.file)?;
     let (environment, document) = target.document().await?;
     // A preview stores no dead letter, so that it needs no queue.
     let settings = factory::layers(&environment, &document)?.draft(&DESTINATIONS)?;
@@ -61,8 +71,8 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
     let pipeline = Factory::default().pipeline(environment.preset, &settings, &nowhere)?;
     let records = input::records(&text);
     let report = preview(pipeline, &records).await;
-    output.answer(&report.to_json(), &report.to_text());
-    Ok(true)
+    output.answer(&report.to_json(args.summary), &report.to_text(args.summary));
+    Ok(report.is_clean())
 }
 
 async fn preview(mut pipeline: Pipeline, records: &[Record<'_>]) -> Report {

@@ -1,11 +1,23 @@
 //! A file of changes as the records of one batch. The text of each change stays as it is, mistakes included.
 
 use std::borrow::Cow;
+use std::io;
+use std::path::Path;
 
 use base64_simd::STANDARD;
 use contact_sync::consume::Record;
 use contact_sync::handler::envelope;
 use serde_json::value::RawValue;
+
+use crate::failure::Failure;
+
+/// The text of a file, or of standard input where the file is `-`.
+pub(super) fn text(file: &Path) -> Result<String, Failure> {
+    let text = if file == Path::new("-") { io::read_to_string(io::stdin()) } else { std::fs::read_to_string(file) };
+    text.map_err(|error| {
+        Failure::new(format!("{}: {error}", file.display()), "name a readable file, or - for standard input")
+    })
+}
 
 /// The records of a Lambda event, of a JSON array of changes, of one change, or of one change a line.
 pub(super) fn records(text: &str) -> Vec<Record<'_>> {

@@ -1,5 +1,8 @@
 //! What the dry run came to, record by record.
 
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
 use contact_sync::adapters::Body;
 use contact_sync::consume::Record;
 use contact_sync::dispatch::Planned;
@@ -7,8 +10,12 @@ use contact_sync::pipeline::Sent;
 use contact_sync::settle::{Entry, Fate, Verdict};
 use serde_json::{Map, Value, json};
 
+use super::counts::{Counts, name};
 use super::{Plan, Write};
 use crate::output::table;
+
+/// The place of the write that carries a record to a destination.
+type Places = HashMap<(&'static str, usize), usize>;
 
 impl Plan {
     /// Writes down one call.
@@ -36,6 +43,7 @@ impl Plan {
 /// The answer of `preview`.
 pub(super) struct Report {
     rows: Vec<Row>,
+    counts: Counts,
     calls: Vec<(&'static str, usize, u32)>,
 }
 
@@ -46,77 +54,115 @@ struct Row {
     contact_id: Option<String>,
     operation: Option<&'static str>,
     destination: Option<&'static str>,
-    fate: &'static str,
+    fate: Fate,
     code: Option<String>,
     message: Option<String>,
+    /// The fields that it is rejected for.
+    rejected_fields: Vec<String>,
     /// The write that it gives its content to.
     write: Option<Write>,
     /// The later record that carries it.
     carried_by: Option<usize>,
 }
 
+/// A write and the last of its records, which gives it its content.
+struct Carrier {
+    last: usize,
+    write: Option<Write>,
+}
+
 impl Report {
     pub(super) fn new(sent: &Sent, plan: Plan, records: &[Record<'_>]) -> Self {
-        let Plan { mut writes, calls } = plan;
-        let mut rows = Vec::new();
-        for record in 0..records.len() {
-            let Some(entry) = sent.entries.get(record) else { continue };
-            let row = head(record, sent, entry);
-            if entry.rows.is_empty() {
-                rows.push(row);
-                continue;
-            }
-            for at in &entry.rows {
-                let destination = sent.meters.get(at.destination).map(|(name, _)| name.0);
-                let mine = |write: &Write| Some(write.destination) == destination && write.sources.contains(&record);
-                let carrier = writes.iter().find(|write| mine(write)).and_then(|write| write.sources.last().copied());
-                let own = writes.iter().position(|write| mine(write) && write.sources.last() == Some(&record));
-                let verdict = at.verdict.as_ref();
-                let message = match verdict {
-                    Some(Verdict::Rejected(_, rejection)) => Some(rejection.message.clone()),
-                    _ => None,
-                };
-                rows.push(Row {
-                    destination,
-                    fate: Fate::of_verdict(verdict).name(),
-                    code: verdict.and_then(|verdict| verdict.code()).map(ToString::to_string),
-                    message,
-                    write: own.map(|own| writes.swap_remove(own)),
-                    carried_by: carrier.filter(|carrier| *carrier != record),
-                    ..head(record, sent, entry)
-                });
-            }
+        let Plan { writes, calls } = plan;
+        let (mut carriers, places) = carriers(writes);
+        let (mut rows, mut counts) = (Vec::new(), Counts::default());
+        for (record, entry) in sent.entries.iter().enumerate().take(records.len()) {
+            let of_record = rows_of(record, sent, entry, &mut carriers, &places);
+            let codes = of_record.iter().filter_map(|row| Some((row.fate, row.code.clone()?)));
+            counts.add(Fate::of_entry(entry), codes);
+            rows.extend(of_record);
         }
-        Self { rows, calls }
+        Self { rows, counts, calls }
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    /// Whether no record is rejected.
+    pub(super) fn is_clean(&self) -> bool {
+        self.counts.is_clean()
+    }
+
+    pub(super) fn to_json(&self, is_summary: bool) -> Value {
         let calls = self.calls.iter().map(
             |(destination, batches, calls)| json!({"destination": destination, "batches": batches, "api_calls": calls}),
         );
         let total: u32 = self.calls.iter().map(|(.., calls)| calls).sum();
-        json!({
-            "records": self.rows.iter().map(Row::to_json).collect::<Vec<_>>(),
-            "calls": calls.collect::<Vec<_>>(),
-            "api_calls": total,
-        })
+        let mut json = json!({
+            "counts": self.counts.to_json(), "calls": calls.collect::<Vec<_>>(), "api_calls": total,
+        });
+        if !is_summary {
+            json["records"] = self.rows.iter().map(Row::to_json).collect();
+        }
+        json
     }
 
-    pub(super) fn to_text(&self) -> String {
-        let header = ["RECORD", "CONTACT", "OPERATION", "DESTINATION", "FATE", "BATCH", "FIELD", "VALUE"];
-        let text = table(header, self.rows.iter().flat_map(Row::to_lines));
+    pub(super) fn to_text(&self, is_summary: bool) -> String {
+        let mut text = String::new();
+        if !is_summary {
+            let header = ["RECORD", "CONTACT", "OPERATION", "DESTINATION", "FATE", "BATCH", "FIELD", "VALUE"];
+            text = table(header, self.rows.iter().flat_map(Row::to_lines)) + "\n\n";
+        }
         let total: u32 = self.calls.iter().map(|(.., calls)| calls).sum();
-        let lines = self
-            .calls
-            .iter()
-            .map(|(destination, batches, calls)| format!("{destination}: API calls {calls}, batches {batches}"));
-        let all = format!(
+        for (destination, batches, calls) in &self.calls {
+            let _ = writeln!(text, "{destination}: API calls {calls}, batches {batches}");
+        }
+        let _ = writeln!(
+            text,
             "in all: API calls {total}, one for a Salesforce token where none is at hand, \
              and one for each batch with new leads that lack LastName or Company"
         );
-        let calls: Vec<String> = lines.chain([all]).collect();
-        format!("{text}\n\n{}", calls.join("\n"))
+        text + &self.counts.to_text()
     }
+}
+
+/// The writes, and the place of each by destination and record.
+fn carriers(writes: Vec<Write>) -> (Vec<Carrier>, Places) {
+    let (mut carriers, mut places) = (Vec::with_capacity(writes.len()), Places::new());
+    for write in writes {
+        let Some(last) = write.sources.last().copied() else { continue };
+        for source in &write.sources {
+            places.insert((write.destination, *source), carriers.len());
+        }
+        carriers.push(Carrier { last, write: Some(write) });
+    }
+    (carriers, places)
+}
+
+/// A record's rows: one for each destination, or one where it goes nowhere.
+fn rows_of(record: usize, sent: &Sent, entry: &Entry, carriers: &mut [Carrier], places: &Places) -> Vec<Row> {
+    if entry.rows.is_empty() {
+        return vec![head(record, sent, entry)];
+    }
+    let mut rows = Vec::with_capacity(entry.rows.len());
+    for at in &entry.rows {
+        let destination = sent.meters.get(at.destination).map(|(name, _)| name.0);
+        let carrier = destination.and_then(|destination| carriers.get_mut(*places.get(&(destination, record))?));
+        let verdict = at.verdict.as_ref();
+        let rejection = match verdict {
+            Some(Verdict::Rejected(_, rejection)) => Some(rejection),
+            _ => None,
+        };
+        let carried_by = carrier.as_ref().map(|carrier| carrier.last).filter(|last| *last != record);
+        rows.push(Row {
+            destination,
+            fate: Fate::of_verdict(verdict),
+            code: verdict.and_then(|verdict| verdict.code()).map(ToString::to_string),
+            message: rejection.map(|rejection| rejection.message.clone()),
+            rejected_fields: rejection.map(|rejection| rejection.fields.clone()).unwrap_or_default(),
+            write: carrier.filter(|carrier| carrier.last == record).and_then(|carrier| carrier.write.take()),
+            carried_by,
+            ..head(record, sent, entry)
+        });
+    }
+    rows
 }
 
 /// What a record's rows have in common, and all that there is to say where it goes nowhere.
@@ -133,15 +179,17 @@ fn head(record: usize, sent: &Sent, entry: &Entry) -> Row {
         ),
         operation: change.map(|change| change.operation.name()),
         destination: None,
-        fate: Fate::of_entry(entry).name(),
+        fate: Fate::of_entry(entry),
         code: refusal.map(|refusal| &refusal.rejection.code).or(entry.filtered.as_ref()).map(ToString::to_string),
         message: refusal.map(|refusal| refusal.rejection.message.clone()),
+        rejected_fields: refusal.map(|refusal| refusal.rejection.fields.clone()).unwrap_or_default(),
         write: None,
         carried_by: None,
     }
 }
 
 impl Row {
+    /// The fields that are sent. A field is a text, a number or the like: an object is a system's own envelope.
     fn fields(&self) -> Option<Map<String, Value>> {
         fields(self.write.as_ref()?.body.as_ref()?)
     }
@@ -151,11 +199,19 @@ impl Row {
         fields(self.write.as_ref()?.if_new.as_ref()?)
     }
 
+    /// The reason of a rejection, with the fields that it does not name itself.
+    fn reason(&self) -> String {
+        let message = self.message.clone().unwrap_or_default();
+        let unnamed = self.rejected_fields.iter().filter(|field| !message.contains(*field)).map(String::as_str);
+        let unnamed: Vec<&str> = unnamed.collect();
+        if unnamed.is_empty() { message } else { format!("{}: {message}", unnamed.join(", ")) }
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "record": self.record, "event_id": self.event_id, "contact_id": self.contact_id,
-            "operation": self.operation, "destination": self.destination, "fate": self.fate, "code": self.code,
-            "message": self.message, "carried_by": self.carried_by,
+            "operation": self.operation, "destination": self.destination, "fate": name(self.fate), "code": self.code,
+            "message": self.message, "rejected_fields": self.rejected_fields, "carried_by": self.carried_by,
             "write": self.write.as_ref().map(|write| json!({
                 "batch": write.batch, "operation": write.kind.name(), "fields": self.fields(),
                 "fields_if_new": self.fields_if_new(),
@@ -165,11 +221,10 @@ impl Row {
 
     /// Each field that is sent, and its value.
     fn written(&self) -> Vec<(String, String)> {
-        let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let always = self.fields().unwrap_or_default().into_iter();
         let if_new = self.fields_if_new().unwrap_or_default().into_iter();
-        let if_new = if_new.map(|(field, value)| (format!("{field} (if new)"), text(value)));
-        always.map(|(field, value)| (field, text(value))).chain(if_new).collect()
+        let if_new = if_new.map(|(field, value)| (format!("{field} (if new)"), shown(&value)));
+        always.map(|(field, value)| (field, shown(&value))).chain(if_new).collect()
     }
 
     /// The record, and a line for each field that is sent.
@@ -177,7 +232,7 @@ impl Row {
         let mut details: Vec<(String, String)> = match (&self.carried_by, &self.write) {
             (Some(later), _) => vec![("carried by record".to_owned(), later.to_string())],
             (None, Some(_)) => self.written(),
-            (None, None) => vec![(self.code.clone().unwrap_or_default(), self.message.clone().unwrap_or_default())],
+            (None, None) => vec![(self.code.clone().unwrap_or_default(), self.reason())],
         };
         if details.is_empty() {
             details.push((String::new(), String::new()));
@@ -190,7 +245,7 @@ impl Row {
             text(self.contact_id.as_deref()),
             text(self.operation),
             text(self.destination),
-            self.fate.to_owned(),
+            name(self.fate).to_owned(),
             text(batch.as_deref()),
         ]);
         lines
@@ -198,7 +253,19 @@ impl Row {
 }
 
 fn fields(body: &Body) -> Option<Map<String, Value>> {
-    serde_json::from_str(body.get()).ok()
+    let mut fields: Map<String, Value> = serde_json::from_str(body.get()).ok()?;
+    fields.retain(|_, value| !value.is_object());
+    Some(fields)
+}
+
+/// A field's value. Salesforce is told `null` to clear a field, HubSpot an empty text.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "(cleared)".to_owned(),
+        Value::String(text) if text.is_empty() => "(cleared)".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 fn blank(field: String, value: String) -> [String; 8] {
