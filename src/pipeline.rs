@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -150,8 +151,9 @@ impl Pipeline {
 
     /// Records to changes.
     async fn consume(&self, records: &[Record<'_>], ledger: &Ledger, queue: mpsc::Sender<Processed>) {
+        let now = OffsetDateTime::now_utc();
         for (position, record) in records.iter().enumerate() {
-            match EventConsumer.consume(record.data.as_deref()) {
+            match EventConsumer.consume(record.data.as_deref(), record.arrived_at(now)) {
                 Err(refusal) => ledger.refuse(position, refusal),
                 Ok(change) => match self.filter.judge(&change) {
                     Some(code) => ledger.filter(position, code),

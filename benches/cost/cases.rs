@@ -87,7 +87,9 @@ impl Case {
         match self.work {
             Work::Consume => {
                 let data = record::data(self.records, &LEADS);
-                counted(|| data.iter().for_each(|data| drop(black_box(EventConsumer.consume(Some(data))))));
+                counted(|| {
+                    data.iter().for_each(|data| drop(black_box(EventConsumer.consume(Some(data), record::arrival()))))
+                });
             }
             Work::Fold => {
                 let changes = record::changes(self.records, &LEADS);

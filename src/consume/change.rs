@@ -3,8 +3,8 @@
 use std::mem;
 
 use email_address::{EmailAddress, Options};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 use super::wire::{Address, Event, Person};
 use super::{Refusal, Stage};
@@ -18,26 +18,29 @@ pub(super) const LONGEST_EVENT_ID: usize = 128;
 /// contact's data.
 pub(super) const LONGEST_TEXT: usize = 65_536;
 
+/// The most that a producer's clock may be ahead of the stream's. A change from further ahead would make every later one of
+/// its contact stale.
+const FURTHEST_AHEAD: Duration = Duration::days(1);
+
 type Judged<T> = Result<T, Box<Refusal>>;
 
-pub(super) fn validate(mut event: Event<'_>) -> Judged<Box<ContactChange>> {
-    judge(&mut event).map_err(|mut refusal| {
+pub(super) fn validate(mut event: Event<'_>, arrived_at: OffsetDateTime) -> Judged<Box<ContactChange>> {
+    judge(&mut event, arrived_at).map_err(|mut refusal| {
         let event_id = event.event_id.value().filter(|id| !is_longer(&id.0, LONGEST_EVENT_ID));
         let contact_id = event.contact.value().and_then(|contact| ContactId::new(&contact.0.id.value()?.0));
         refusal.event_id = event_id.map(|id| (*id.0).into());
         refusal.contact_id = contact_id.map(|id| id.as_str().into());
+        refusal.operation = event.operation.value().and_then(|name| Operation::from_name(&name.0));
         refusal
     })
 }
 
-fn judge(event: &mut Event<'_>) -> Judged<Box<ContactChange>> {
+fn judge(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Judged<Box<ContactChange>> {
     let event_id = event_id(&event.event_id)?;
     let operation = required(&event.operation, "operation", LONGEST_TEXT)?;
     let operation = Operation::from_name(operation)
         .ok_or_else(|| refuse("UNKNOWN_OPERATION", "operation", "allowed: create, update, delete"))?;
-    let occurred_at = required(&event.occurred_at, "occurred_at", LONGEST_TEXT)?;
-    let occurred_at =
-        time(occurred_at).ok_or_else(|| refuse("INVALID_TIMESTAMP", "occurred_at", "allowed: an RFC 3339 time"))?;
+    let occurred_at = occurred_at(&event.occurred_at, arrived_at)?;
     let Field::Value(person) = &mut event.contact else {
         return Err(refuse("MISSING_FIELD", "contact", "is required"));
     };
@@ -47,7 +50,10 @@ fn judge(event: &mut Event<'_>) -> Judged<Box<ContactChange>> {
         occurred_at,
         version: event.version.value().copied(),
         replay: event.replay.value().copied().unwrap_or(false),
-        contact: contact(&mut person.0, operation)?,
+        contact: match operation {
+            Operation::Create | Operation::Update => contact(&mut person.0)?,
+            Operation::Delete => deleted(&person.0)?,
+        },
     }))
 }
 
@@ -60,6 +66,18 @@ fn event_id<'a>(given: &'a Field<Str<'_>>) -> Judged<&'a str> {
     }
 }
 
+fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Judged<OffsetDateTime> {
+    let text = required(given, "occurred_at", LONGEST_TEXT)?;
+    let Some(time) = time(text) else {
+        return Err(refuse("INVALID_TIMESTAMP", "occurred_at", "allowed: an RFC 3339 time"));
+    };
+    if time > arrived_at.saturating_add(FURTHEST_AHEAD) {
+        let rule = "allowed: at most a day after the record's arrival; check the producer's clock";
+        return Err(refuse("TIME_IN_FUTURE", "occurred_at", rule));
+    }
+    Ok(time)
+}
+
 /// `time` takes any byte between date and time; RFC 3339 takes three.
 /// <https://www.rfc-editor.org/rfc/rfc3339#section-5.6>
 fn time(text: &str) -> Option<OffsetDateTime> {
@@ -67,12 +85,30 @@ fn time(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| is_separated)
 }
 
-fn contact(person: &mut Person<'_>, operation: Operation) -> Judged<Contact> {
+/// Reads the contact of a delete: its identity, and its type where that is usable.
+fn deleted(person: &Person<'_>) -> Judged<Contact> {
+    let kind = person.kind.value().and_then(|name| ContactType::from_name(&name.0));
+    Ok(Contact::bare(id(&person.id)?, kind))
+}
+
+fn id(given: &Field<Str<'_>>) -> Judged<ContactId> {
+    let text = ContactId::trim(required(given, "contact.id", usize::MAX)?);
+    if let Some(id) = ContactId::new(text) {
+        return Ok(id);
+    }
+    Err(if text.is_empty() {
+        refuse("EMPTY_FIELD", "contact.id", "must not be empty")
+    } else if text.contains(char::is_control) {
+        refuse("CONTROL_CHARACTER", "contact.id", "allowed: control characters at its ends, where they are trimmed")
+    } else {
+        refuse("TOO_LONG", "contact.id", "allowed: 1 to 255 characters after trimming")
+    })
+}
+
+fn contact(person: &mut Person<'_>) -> Judged<Contact> {
     let named = mem::take(&mut person.attributes);
-    let id = required(&person.id, "contact.id", usize::MAX)?;
-    let id = ContactId::new(id)
-        .ok_or_else(|| refuse("TOO_LONG", "contact.id", "allowed: 1 to 255 characters after trimming"))?;
-    let kind = kind(&person.kind, operation)?;
+    let id = id(&person.id)?;
+    let kind = kind(&person.kind)?;
     let address = match &person.address {
         Field::Value(address) => &address.0,
         Field::Null => &Address::all(|| Field::Null),
@@ -80,7 +116,7 @@ fn contact(person: &mut Person<'_>, operation: Operation) -> Judged<Contact> {
     };
     Ok(Contact {
         id,
-        kind,
+        kind: Some(kind),
         email: email(&person.email)?,
         first_name: text(&person.first_name, "contact.first_name")?,
         last_name: text(&person.last_name, "contact.last_name")?,
@@ -100,15 +136,9 @@ fn contact(person: &mut Person<'_>, operation: Operation) -> Judged<Contact> {
     })
 }
 
-fn kind(named: &Field<Str<'_>>, operation: Operation) -> Judged<Option<ContactType>> {
-    if operation == Operation::Delete && named.value().is_none() {
-        return Ok(None);
-    }
-    let name = required(named, "contact.type", LONGEST_TEXT)?;
-    let kind = ContactType::from_name(name);
-    let kind =
-        kind.ok_or_else(|| refuse("UNKNOWN_TYPE", "contact.type", "allowed: lead, prospect, customer, vendor"))?;
-    Ok(Some(kind))
+fn kind(named: &Field<Str<'_>>) -> Judged<ContactType> {
+    let kind = ContactType::from_name(required(named, "contact.type", LONGEST_TEXT)?);
+    kind.ok_or_else(|| refuse("UNKNOWN_TYPE", "contact.type", "allowed: lead, prospect, customer, vendor"))
 }
 
 fn email(given: &Field<Str<'_>>) -> Judged<Text> {
@@ -117,6 +147,9 @@ fn email(given: &Field<Str<'_>>) -> Judged<Text> {
         Field::Null => return Ok(Field::Null),
         Field::Value(address) => address.0.trim().to_lowercase(),
     };
+    if address.is_empty() {
+        return Ok(Field::Null);
+    }
     if is_plain_address(&address) {
         return Ok(Field::Value(address.into()));
     }
@@ -154,8 +187,12 @@ fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
         Field::Value(named) => named.0,
     };
     for (name, value) in &attributes.values {
-        let too_long = matches!(value, Attribute::Text(text) if is_longer(text, LONGEST_TEXT));
-        if too_long || is_longer(name, LONGEST_TEXT) {
+        let is_too_long = match value {
+            Attribute::Text(text) => is_longer(text, LONGEST_TEXT),
+            Attribute::Number(number) => is_longer(number.as_str(), LONGEST_TEXT),
+            Attribute::Null | Attribute::Bool(_) => false,
+        };
+        if is_too_long || is_longer(name, LONGEST_TEXT) {
             return Err(refuse("TOO_LONG", "contact.attributes", &format!("allowed: {LONGEST_TEXT} characters")));
         }
     }

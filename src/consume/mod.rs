@@ -11,6 +11,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 #[cfg(feature = "admin")]
 pub use self::schema::schema;
@@ -51,6 +52,15 @@ pub struct Record<'a> {
     pub data: Option<Cow<'a, str>>,
 }
 
+impl Record<'_> {
+    /// Returns when the stream took the record, or `now` where the record has no believable time of arrival.
+    pub fn arrived_at(&self, now: OffsetDateTime) -> OffsetDateTime {
+        let seconds = self.approximate_arrival.filter(|seconds| *seconds > 0.0);
+        let since_epoch = seconds.and_then(time::Duration::checked_seconds_f64);
+        since_epoch.and_then(|time| OffsetDateTime::UNIX_EPOCH.checked_add(time)).unwrap_or(now)
+    }
+}
+
 impl fmt::Debug for Record<'_> {
     /// The place in the stream only: the rest is somebody's data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,11 +93,14 @@ pub struct Refusal {
     pub contact_id: Option<Box<str>>,
     /// The event's id, where it can be read.
     pub event_id: Option<Box<str>>,
+    /// The operation, where it can be read.
+    pub operation: Option<Operation>,
 }
 
 impl Refusal {
     fn new(stage: Stage, code: &'static str, message: impl Into<String>) -> Self {
-        Self { stage, rejection: Rejection::new(Code::new(code), message), contact_id: None, event_id: None }
+        let rejection = Rejection::new(Code::new(code), message);
+        Self { stage, rejection, contact_id: None, event_id: None, operation: None }
     }
 
     fn of_field(mut self, field: impl Into<String>) -> Self {
@@ -101,19 +114,20 @@ impl Refusal {
 pub struct EventConsumer;
 
 impl EventConsumer {
-    /// The change in a record's data, which is base64 text. Never panics: what would is refused.
+    /// Reads the change in the data, which is base64 text, of a record that arrived at that time. Never panics: what would
+    /// is refused.
     ///
     /// # Errors
     /// A refusal with a code of its own for everything that contract section 1 does not allow.
-    pub fn consume(self, data: Option<&str>) -> Result<Box<ContactChange>, Box<Refusal>> {
-        catch_unwind(AssertUnwindSafe(|| decode(data))).unwrap_or_else(|_| {
+    pub fn consume(self, data: Option<&str>, arrived_at: OffsetDateTime) -> Result<Box<ContactChange>, Box<Refusal>> {
+        catch_unwind(AssertUnwindSafe(|| decode(data, arrived_at))).unwrap_or_else(|_| {
             let message = "reading the record failed inside contact-sync";
             Err(Box::new(Refusal::new(Stage::Decode, "INTERNAL_ERROR", message)))
         })
     }
 }
 
-fn decode(data: Option<&str>) -> Result<Box<ContactChange>, Box<Refusal>> {
+fn decode(data: Option<&str>, arrived_at: OffsetDateTime) -> Result<Box<ContactChange>, Box<Refusal>> {
     let refuse = |code, message: &str| Box::new(Refusal::new(Stage::Decode, code, message));
     let data = data.ok_or_else(|| refuse("MISSING_DATA", "the record has no data"))?;
     let bytes = base64_simd::STANDARD.decode_to_vec(data);
@@ -123,7 +137,7 @@ fn decode(data: Option<&str>) -> Result<Box<ContactChange>, Box<Refusal>> {
     }
     let text = str::from_utf8(&bytes).map_err(|_| refuse("INVALID_UTF8", "the record's data is not UTF-8"))?;
     let event = wire::parse(text)?;
-    change::validate(event)
+    change::validate(event, arrived_at)
 }
 
 #[cfg(test)]

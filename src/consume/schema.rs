@@ -1,6 +1,6 @@
 //! The JSON Schema of a change, so that a producer can validate before sending. It says what the consumer takes; where
-//! JSON Schema has no words for a rule (a key that stands twice, each rule of an email address), the consumer is the
-//! stricter one, and never the schema.
+//! JSON Schema has no words for a rule (a key that stands twice, each rule of an email address, a time after the record's
+//! arrival), the consumer is the stricter one, and never the schema.
 
 use std::borrow::Cow;
 
@@ -24,29 +24,45 @@ pub fn schema() -> Value {
     schema["properties"]["version"]["maximum"] = u64::MAX.into();
     schema["required"] = json!(["event_id", "operation", "occurred_at", "contact"]);
     schema["properties"]["contact"]["required"] = json!(["id"]);
-    // A delete may leave the type out: it then goes to every destination.
-    schema["if"] = json!({"properties": {"operation": {"enum": ["create", "update"]}}});
-    schema["then"] = json!({"properties": {"contact": {
-        "required": ["type"], "properties": {"type": {"type": "string"}}
-    }}});
+    // Of a delete no other field is judged; its type may be absent or anything.
+    let mut person = split_off(&mut schema["properties"]["contact"]["properties"], &["id"]);
+    person["type"]["type"] = "string".into();
+    let mut event =
+        split_off(&mut schema["properties"], &["event_id", "operation", "occurred_at", "version", "contact"]);
+    event["contact"] = json!({"properties": person, "required": ["type"]});
+    schema["if"] = json!({"properties": {"operation": {"const": "delete"}}});
+    schema["else"] = json!({"properties": event});
     schema
+}
+
+/// Takes out the properties that are not in `kept`.
+fn split_off(properties: &mut Value, kept: &[&str]) -> Value {
+    let mut others = serde_json::Map::new();
+    if let Value::Object(all) = properties {
+        let (stay, go) = std::mem::take(all).into_iter().partition(|(name, _)| kept.contains(&&**name));
+        (*all, others) = (stay, go);
+    }
+    Value::Object(others)
 }
 
 /// What the consumer trims, as a part of a set in a pattern. The `\s` of patterns is another set: it has U+FEFF, and lacks
 /// U+0085.
 const BLANKS: &str = r"\t-\r \u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
 
-/// One to 255 characters after trimming.
+/// The control characters, as a part of a set in a pattern.
+const CONTROLS: &str = r"\u0000-\u001F\u007F-\u009F";
+
+/// One to 255 characters after trimming, no control character among them.
 fn id() -> String {
-    let inner = ContactId::LONGEST - 2;
-    format!(r"^[{BLANKS}]*[^{BLANKS}]([\s\S]{{0,{inner}}}[^{BLANKS}])?[{BLANKS}]*$")
+    let (inner, ends) = (ContactId::LONGEST - 2, format!("{BLANKS}{CONTROLS}"));
+    format!(r"^[{ends}]*[^{ends}]([^{CONTROLS}]{{0,{inner}}}[^{ends}])?[{ends}]*$")
 }
 
 /// A local part, quoted or not, and a domain, after trimming. Not the format `email`: many validators leave formats
 /// unjudged, and it has no room for the blanks, nor for letters beyond ASCII.
 fn address() -> String {
     let (local, domain) = (format!(r#""[\s\S]+"|[^{BLANKS}@<>]+"#), format!(r"\[[\s\S]*\]|[^{BLANKS}@<>]+"));
-    format!("^[{BLANKS}]*({local})@({domain})[{BLANKS}]*$")
+    format!("^[{BLANKS}]*(({local})@({domain}))?[{BLANKS}]*$")
 }
 
 /// Gives a type its schema.
@@ -82,7 +98,8 @@ schema_of!(Time, json_schema!({"type": "string", "format": "date-time"}));
 schema_of!(
     Id,
     json_schema!({
-        "description": "The identity of a contact everywhere: trimmed, and compared without regard to letter case.",
+        "description": "The identity of a contact everywhere: trimmed of blanks and control characters, \
+                        and compared without regard to letter case.",
         "type": "string", "pattern": id()
     })
 );
@@ -98,7 +115,7 @@ schema_of!(
 schema_of!(
     Email,
     json_schema!({
-        "description": "An address, with nothing beside it but blanks, which are trimmed; null clears it.",
+        "description": "An address, with nothing beside it but blanks, which are trimmed; null or a blank text clears it.",
         "type": ["string", "null"], "pattern": address()
     })
 );

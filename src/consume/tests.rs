@@ -2,10 +2,15 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::contact::Field;
+use crate::contact::{Attribute, Field};
+
+/// When every record arrived: at 2026-11-20T10:15:00Z.
+fn arrival() -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range")
+}
 
 fn consume(bytes: &[u8]) -> Result<Box<ContactChange>, Box<Refusal>> {
-    EventConsumer.consume(Some(&base64_simd::STANDARD.encode_to_string(bytes)))
+    EventConsumer.consume(Some(&base64_simd::STANDARD.encode_to_string(bytes)), arrival())
 }
 
 fn event(contact: &str) -> String {
@@ -39,16 +44,23 @@ fn each_kind_of_bad_input_has_a_code_of_its_own() {
         (contact(r#""attributes":{"a":1,"a":2}"#), "DUPLICATE_KEY"),
         (contact(r#""email":null,"email":null"#), "DUPLICATE_KEY"),
         (contact(r#""attributes":{"a":1e400}"#), "WRONG_TYPE"),
+        (contact(r#""attributes":{"a":18446744073709551616}"#), "ok"),
+        (contact(r#""attributes":{"a":01}"#), "INVALID_JSON"),
+        (contact(r#""attributes":{"a":"\ud800"}"#), "INVALID_JSON"),
+        (contact(&format!(r#""attributes":{{"a":0.{}}}"#, "1".repeat(70_000))), "TOO_LONG"),
         (contact(&format!(r#""attributes":{{"{}":1}}"#, "a".repeat(256))), "ok"),
         (contact(r#""email":"not an address""#), "INVALID_EMAIL"),
-        (contact(r#""email":"""#), "INVALID_EMAIL"),
-        (contact(r#""email":"  ""#), "INVALID_EMAIL"),
+        (contact(r#""email":"""#), "ok"),
+        (contact(r#""email":" \t ""#), "ok"),
         (contact(r#""email":"Ada Lovelace <ada@example.com>""#), "INVALID_EMAIL"),
         (contact(r#""email":"\"ada lovelace\"@example.com""#), "ok"),
         (contact(&format!(r#""company":"{}""#, "x".repeat(1_000_000))), "TOO_LONG"),
         (with("e-1", &"e".repeat(129)), "TOO_LONG"),
         (with("c-1", &"c".repeat(256)), "TOO_LONG"),
         (with("c-1", "  "), "EMPTY_FIELD"),
+        (with("c-1", "\\u001f \\u0085"), "EMPTY_FIELD"),
+        (with("c-1", "c\\u0000-1"), "CONTROL_CHARACTER"),
+        (with("c-1", "c-1\\u001f"), "ok"),
         (with("e-1", ""), "EMPTY_FIELD"),
         (with("e-1", " "), "ok"),
         (with("lead", "friend"), "UNKNOWN_TYPE"),
@@ -67,7 +79,7 @@ fn each_kind_of_bad_input_has_a_code_of_its_own() {
         assert_eq!(code(input.as_bytes()), expected, "{shown}");
     }
     assert_eq!(code(b"\xff\xfe"), "INVALID_UTF8");
-    let of = |data| EventConsumer.consume(data).expect_err("refused").rejection.code.to_string();
+    let of = |data| EventConsumer.consume(data, arrival()).expect_err("refused").rejection.code.to_string();
     assert_eq!(of(None), "MISSING_DATA");
     assert_eq!(of(Some("###")), "INVALID_BASE64");
 }
@@ -102,11 +114,110 @@ fn a_delete_needs_no_type_and_passes_the_filter_of_types() {
 }
 
 #[test]
+fn a_time_that_is_more_than_a_day_after_the_records_arrival_is_refused() {
+    let judged = |time: &str| {
+        let text = event(r#"{"id":"c-1","type":"lead"}"#).replace("2026-11-20T10:15:00Z", time);
+        code(text.as_bytes())
+    };
+    for (time, expected) in [
+        ("2026-11-20T10:15:00Z", "ok"),
+        ("2026-11-20T22:15:00Z", "ok"),
+        ("2026-11-21T10:15:00Z", "ok"),
+        ("2026-11-21T10:15:00.001Z", "TIME_IN_FUTURE"),
+        ("2026-11-21T12:15:00+02:00", "ok"),
+        ("2026-11-21T12:15:01+02:00", "TIME_IN_FUTURE"),
+        ("2026-11-21T09:15:01-01:00", "TIME_IN_FUTURE"),
+        ("2016-12-31T23:59:60Z", "ok"),
+        ("2026-12-31T23:59:60Z", "TIME_IN_FUTURE"),
+        ("9999-12-31T23:59:59Z", "TIME_IN_FUTURE"),
+        ("9999-12-31T23:59:59-23:59", "TIME_IN_FUTURE"),
+        ("1970-01-01T00:00:00Z", "ok"),
+    ] {
+        assert_eq!(judged(time), expected, "{time}");
+    }
+    let text = event(r#"{"id":"c-1"}"#).replace("update", "delete").replace("2026", "2027");
+    assert_eq!(code(text.as_bytes()), "TIME_IN_FUTURE", "a delete is judged by its time, too");
+}
+
+#[test]
+fn a_record_without_a_believable_arrival_arrives_now() {
+    let now = OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range");
+    let arrived = |approximate_arrival| Record { approximate_arrival, ..Record::default() }.arrived_at(now);
+    for unbelievable in [None, Some(0.0), Some(-1.0), Some(f64::NAN), Some(f64::INFINITY), Some(1_795_169_700_123.0)] {
+        assert_eq!(arrived(unbelievable), now, "{unbelievable:?}");
+    }
+    assert_eq!(arrived(Some(1_795_169_640.5)), now - time::Duration::milliseconds(59_500));
+}
+
+#[test]
+fn a_delete_is_judged_by_the_fields_that_it_uses() {
+    let delete = |contact: &str| event(contact).replace("update", "delete");
+    for (text, expected) in [
+        (delete(r#"{"id":"c-1","type":"lead","email":"n/a"}"#), "ok lead"),
+        (delete(r#"{"id":"c-1","type":"lead","email":7,"email":[],"address":"x","attributes":[{}]}"#), "ok lead"),
+        (delete(r#"{"id":"c-1","type":"LEAD","attributes":{"a":1e400,"b":"\ud800"}}"#), "ok lead"),
+        (delete(r#"{"id":"c-1","type":"partner"}"#), "ok"),
+        (delete(r#"{"id":"c-1","type":7}"#), "ok"),
+        (delete(r#"{"id":"c-1","type":{"a":[]}}"#), "ok"),
+        (delete(r#"{"id":"c-1","type":null}"#), "ok"),
+        (delete(r#"{"id":"c-1"}"#), "ok"),
+        (delete(r#"{"id":" c-1","type":"lead","phone":7}"#).replace("{\"event", "{\"replay\":3,\"event"), "ok lead"),
+        (delete(r#"{"id":7,"type":"lead","email":7}"#), "WRONG_TYPE contact.id"),
+        (delete(r#"{"type":"lead","email":7}"#), "MISSING_FIELD contact.id"),
+        (delete(r#"{"id":"","email":7}"#), "EMPTY_FIELD contact.id"),
+        (delete(r#"{"id":"c-1","email":7}"#).replace("e-1", ""), "EMPTY_FIELD event_id"),
+        (delete(r#"{"id":"c-1","email":7}"#).replace("2026-11", "2026-13"), "INVALID_TIMESTAMP occurred_at"),
+        (delete(r#"{"email":7,"id":"c-1"}"#).replace("{\"event", "{\"version\":-1,\"event"), "WRONG_TYPE version"),
+        (delete("[]"), "WRONG_TYPE contact"),
+        (delete(r#"{"id":"c-1"}"#) + "x", "INVALID_JSON"),
+        (event(r#"{"id":"c-1","type":"lead","email":7}"#), "WRONG_TYPE contact.email"),
+    ] {
+        let judged = match consume(text.as_bytes()) {
+            Ok(change) => format!("ok {}", change.contact.kind.map(ContactType::name).unwrap_or_default()),
+            Err(refusal) => format!("{} {}", refusal.rejection.code, refusal.rejection.fields.join(" ")),
+        };
+        assert_eq!(judged.trim_end(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_replayed_delete_is_one_whatever_else_is_wrong_with_it() {
+    let text = event(r#"{"id":"c-1","email":7}"#).replace("update", "delete");
+    for (replay, expected) in [("true", true), ("false", false), ("\"true\"", false), ("null", false)] {
+        let text = text.replacen('{', &format!("{{\"replay\":{replay},"), 1);
+        assert_eq!(consume(text.as_bytes()).expect("a delete").replay, expected, "{replay}");
+    }
+}
+
+#[test]
+fn numbers_of_attributes_keep_the_digits_that_they_were_written_with() {
+    for number in ["0", "-0", "-0.0", "25", "1.10", "18446744073709551616", "-9223372036854775809", "1E+2", "0.1e-7"] {
+        let change =
+            consume(event(&format!(r#"{{"id":"c","type":"lead","attributes":{{"n": {number} }}}}"#)).as_bytes());
+        let change = change.expect("allowed");
+        let Field::Value(Attribute::Number(kept)) = change.contact.attributes.get("n") else { panic!("{number}") };
+        assert_eq!(kept.as_str(), number);
+    }
+}
+
+#[test]
+fn texts_of_attributes_are_read_with_their_escapes() {
+    let change = consume(event(r#"{"id":"c","type":"lead","attributes":{"t":"a\"\u00e9\ud83d\ude00\n"}}"#).as_bytes());
+    let change = change.expect("allowed");
+    let Field::Value(Attribute::Text(text)) = change.contact.attributes.get("t") else { panic!("a text") };
+    assert_eq!(&**text, "a\"é😀\n");
+}
+
+#[test]
 fn a_refusal_names_the_place_and_the_ids_but_no_value() {
     let text = event(r#"{"id":"c-9","type":"lead","address":{"city":["Secret Town"]}}"#);
     let refusal = consume(text.as_bytes()).expect_err("refused");
     assert_eq!(refusal.rejection.fields, ["contact.address.city"]);
     assert_eq!((refusal.contact_id.as_deref(), refusal.event_id.as_deref()), (Some("c-9"), Some("e-1")));
+    assert_eq!(refusal.operation, Some(Operation::Update));
+    let text = event(r#"{"id":"c-9","type":"friend"}"#);
+    let invalid = consume(text.as_bytes()).expect_err("refused");
+    assert_eq!((invalid.contact_id.as_deref(), invalid.operation), (Some("c-9"), Some(Operation::Update)));
     assert!(!refusal.rejection.message.contains("Secret"), "{}", refusal.rejection.message);
 }
 
@@ -127,8 +238,56 @@ const WORDS: [(&str, &str); 14] = [
     ("/contact/address", "city"),
     ("/contact/address", "country"),
 ];
+/// Any JSON, two levels deep at most.
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::{Value, json};
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(|number| json!(number)),
+        ".{0,8}".prop_map(Value::from),
+        Just(json!("x".repeat(70_000))),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        let list = proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from);
+        let object = proptest::collection::vec((".{0,4}", inner), 0..3).prop_map(|pairs| pairs.into_iter().collect());
+        prop_oneof![list, object]
+    })
+}
 
 proptest! {
+    #[test]
+    fn a_delete_is_the_same_whatever_stands_in_any_other_field(
+        values in proptest::collection::vec((0_usize..14, any_json()), 0..6), id in "[a-z]{1,9}"
+    ) {
+        const OTHERS: [&str; 14] = ["email", "first_name", "last_name", "company", "job_title", "phone", "mobile_phone",
+            "website", "address", "lead_source", "status", "attributes", "previous_type", "replay"];
+        let mut text = event(&format!(r#"{{"id":"{id}","type":"lead"}}"#)).replace("update", "delete");
+        for (which, value) in values {
+            let inside = if OTHERS[which] == "replay" { "{\"event_id\"" } else { "{\"id\"" };
+            let with = format!("{{\"{}\":{value},{}", OTHERS[which], &inside[1..]);
+            text = text.replacen(inside, &with, 1);
+        }
+        let change = consume(text.as_bytes());
+        let change = change.map_err(|refusal| TestCaseError::fail(format!("{refusal:?} {text}")))?;
+        prop_assert_eq!(change.operation, Operation::Delete);
+        prop_assert_eq!((change.contact.id.as_str(), change.contact.kind), (&*id, Some(ContactType::Lead)));
+        prop_assert!(change.contact.email == Field::Absent && change.contact.attributes.values.is_empty());
+    }
+
+    #[test]
+    fn any_number_of_an_attribute_keeps_its_digits(
+        number in "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?"
+    ) {
+        let text = event(&format!(r#"{{"id":"c","type":"lead","attributes":{{"n":{number}}}}}"#));
+        let change = consume(text.as_bytes()).map_err(|refusal| TestCaseError::fail(format!("{refusal:?}")))?;
+        let Field::Value(Attribute::Number(kept)) = change.contact.attributes.get("n") else {
+            return Err(TestCaseError::fail("no number"));
+        };
+        prop_assert_eq!(kept.as_str(), number);
+    }
+
     #[test]
     fn arbitrary_bytes_are_judged_and_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let judged = consume(&bytes);
@@ -146,7 +305,7 @@ proptest! {
 
     #[test]
     fn arbitrary_text_in_place_of_base64_is_judged_and_never_panics(text in ".{0,200}") {
-        let _ = EventConsumer.consume(Some(&text));
+        let _ = EventConsumer.consume(Some(&text), arrival());
     }
 
     #[test]

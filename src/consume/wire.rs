@@ -1,14 +1,16 @@
 //! The change as it is written: every field may be missing or null, texts are borrowed from the record. Values are
 //! judged in `change.rs`; here only the shape is.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{Refusal, Stage};
-use crate::contact::{Attribute, Attributes, Field};
-use crate::json::{Object, Str};
+use crate::contact::{Attribute, Attributes, ContactId, Field, Number, Operation};
+use crate::json::{self, Object, Str};
 
 /// As deep as serde_json itself goes. What lies deeper is an accident or an attack.
 const DEEPEST: usize = 128;
@@ -37,7 +39,7 @@ pub(super) struct Event<'a> {
 }
 
 /// The contact that changed.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 pub(super) struct Person<'a> {
     #[serde(borrow, default)]
@@ -111,7 +113,7 @@ impl<'de> Deserialize<'de> for Named {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named, A::Error> {
                 let mut attributes = Attributes::default();
-                while let Some((name, value)) = map.next_entry::<Box<str>, Attribute>()? {
+                while let Some((name, Scalar(value))) = map.next_entry::<Box<str>, Scalar>()? {
                     if attributes.values.insert(name, value).is_some() {
                         return Err(A::Error::custom("duplicate field in attributes"));
                     }
@@ -123,14 +125,102 @@ impl<'de> Deserialize<'de> for Named {
     }
 }
 
-/// The event in `text`, or the place of what is wrong with it. The reasons never quote the text: it is somebody's data.
+/// One value of the attributes.
+struct Scalar(Attribute);
+
+/// How serde_json begins to say that no double comes near a number.
+const OUT_OF_RANGE: &str = "number out of range";
+
+/// How the error of a text begins that is no text: half of a surrogate pair, which serde_json finds only where it reads on.
+const NO_TEXT: &str = "no text";
+
+impl<'de> Deserialize<'de> for Scalar {
+    /// Reads the value from its JSON, because a number that serde reads has lost digits.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(match raw.get().as_bytes() {
+            b"null" => Attribute::Null,
+            b"true" => Attribute::Bool(true),
+            b"false" => Attribute::Bool(false),
+            [b'"', ..] => {
+                let text = json::text(raw).ok_or_else(|| D::Error::custom(NO_TEXT))?;
+                Attribute::Text(text.into())
+            }
+            [b'-' | b'0'..=b'9', ..] => {
+                let number = Number::new(raw.get()).ok_or_else(|| D::Error::custom(OUT_OF_RANGE))?;
+                Attribute::Number(number)
+            }
+            _ => return Err(D::Error::custom("a string, a number, a boolean or null is expected")),
+        }))
+    }
+}
+
+/// The fields of a delete that are judged. Whatever stands in the others is no reason to keep a contact.
+#[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the fields are named as on the wire")]
+struct Delete<'a> {
+    #[serde(borrow, default)]
+    event_id: Field<Str<'a>>,
+    #[serde(borrow, default)]
+    operation: Field<Str<'a>>,
+    #[serde(borrow, default)]
+    occurred_at: Field<Str<'a>>,
+    #[serde(default)]
+    version: Field<u64>,
+    #[serde(borrow, default)]
+    contact: Field<Object<Deleted<'a>>>,
+}
+
+/// The contact that is deleted. Its type may be any JSON: an unusable one counts as absent.
+#[derive(Deserialize)]
+struct Deleted<'a> {
+    #[serde(borrow, default)]
+    id: Field<Str<'a>>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
+}
+
+impl<'a> Delete<'a> {
+    /// Returns the event that says the same, and is `replay` or not.
+    fn into_event(self, replay: bool) -> Event<'a> {
+        let Self { event_id, operation, occurred_at, version, contact } = self;
+        let contact = contact.map(|Object(Deleted { id, kind })| {
+            let kind = kind.and_then(json::text).map_or(Field::Absent, |name| Field::Value(Str(name)));
+            Object(Person { id, kind, ..Person::default() })
+        });
+        Event { event_id, operation, occurred_at, version, replay: Field::Value(replay), contact }
+    }
+}
+
+/// Reads the event in `text`, or says where it is wrong. The reasons never quote the text: it is somebody's data.
 pub(super) fn parse(text: &str) -> Result<Event<'_>, Box<Refusal>> {
     if is_too_deep(text.as_bytes()) {
         let message = format!("the JSON is nested deeper than {DEEPEST}");
         return Err(Box::new(Refusal::new(Stage::Decode, "NESTED_TOO_DEEPLY", message)));
     }
-    let event = serde_json::from_str::<Object<Event<'_>>>(text);
-    event.map(|object| object.0).map_err(|error| Box::new(explain(text, &error)))
+    match serde_json::from_str::<Object<Event<'_>>>(text) {
+        Ok(Object(event)) => Ok(event),
+        Err(error) => parse_delete(text).unwrap_or_else(|| Err(Box::new(explain::<Event<'_>>(text, &error)))),
+    }
+}
+
+/// Reads a delete by the fields that are judged; `None` where `text` is no delete.
+fn parse_delete(text: &str) -> Option<Result<Event<'_>, Box<Refusal>>> {
+    let fields = fields(text)?;
+    let operation = fields.get("operation").and_then(|raw| json::text(raw))?;
+    if operation != Operation::Delete.name() {
+        return None;
+    }
+    let replay = fields.get("replay").is_some_and(|raw| raw.get() == "true");
+    Some(match serde_json::from_str::<Object<Delete<'_>>>(text) {
+        Ok(Object(delete)) => Ok(delete.into_event(replay)),
+        Err(error) => Err(Box::new(explain::<Delete<'_>>(text, &error))),
+    })
+}
+
+/// Reads an object's fields as they are written; of a key that stands twice, the last.
+fn fields(text: &str) -> Option<BTreeMap<String, &RawValue>> {
+    serde_json::from_str(text).ok()
 }
 
 /// Whether more than [`DEEPEST`] brackets are open at once. Few brackets in all, the usual case, need no closer look.
@@ -157,18 +247,19 @@ fn is_too_deep(text: &[u8]) -> bool {
     false
 }
 
-fn explain(text: &str, error: &serde_json::Error) -> Refusal {
+/// Explains why `text` is no `T`, and where.
+fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> Refusal {
     let at = format!("line {}, column {}", error.line(), error.column());
     let said = error.to_string();
     // serde_json calls this a mistake in the syntax, and it is none.
-    if said.starts_with("number out of range") {
-        return Refusal::new(Stage::Decode, "WRONG_TYPE", format!("a number is out of range, {at}"));
+    if said.starts_with(OUT_OF_RANGE) {
+        return identified(text, Refusal::new(Stage::Decode, "WRONG_TYPE", format!("a number is out of range, {at}")));
     }
-    if !error.is_data() {
+    if !error.is_data() || said.starts_with(NO_TEXT) {
         return Refusal::new(Stage::Decode, "INVALID_JSON", format!("the data is not JSON, {at}"));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let place = serde_path_to_error::deserialize::<_, Object<Event<'_>>>(&mut deserializer);
+    let place = serde_path_to_error::deserialize::<_, Object<T>>(&mut deserializer);
     let path = place.err().map(|error| error.path().to_string()).unwrap_or_default();
     let mut refusal = if said.starts_with("duplicate field") {
         Refusal::new(Stage::Decode, "DUPLICATE_KEY", format!("a key stands twice, {at}"))
@@ -178,17 +269,18 @@ fn explain(text: &str, error: &serde_json::Error) -> Refusal {
     if path != "." {
         refusal = refusal.of_field(path);
     }
-    (refusal.contact_id, refusal.event_id) = identities(text);
-    refusal
+    identified(text, refusal)
 }
 
-/// The ids of an event whose shape is otherwise wrong, as far as they can be read.
-fn identities(text: &str) -> (Option<Box<str>>, Option<Box<str>>) {
-    let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else {
-        return (None, None);
-    };
-    let short = |value: &serde_json::Value| {
-        value.as_str().filter(|text| text.chars().count() <= crate::contact::ContactId::LONGEST).map(Into::into)
-    };
-    (short(&value["contact"]["id"]), short(&value["event_id"]))
+/// Adds what tells the event of another shape from others, as far as it can be read.
+fn identified(text: &str, mut refusal: Refusal) -> Refusal {
+    let fields = fields(text).unwrap_or_default();
+    let known = |name: &str| fields.get(name).and_then(|raw| json::text(raw));
+    let event_id = known("event_id").filter(|id| id.chars().count() <= ContactId::LONGEST);
+    refusal.event_id = event_id.map(|id| (*id).into());
+    refusal.operation = known("operation").and_then(|name| Operation::from_name(&name));
+    let contact = fields.get("contact").and_then(|raw| self::fields(raw.get())).unwrap_or_default();
+    let contact_id = contact.get("id").and_then(|raw| json::text(raw)).and_then(|id| ContactId::new(&id));
+    refusal.contact_id = contact_id.map(|id| id.as_str().into());
+    refusal
 }

@@ -336,6 +336,7 @@ def poisonous():
         bad("occurred-at-odd-separator", occurred_at="2026-11-20x10:15:00Z"),
         bad("occurred-at-no-such-day", occurred_at="2026-02-30T10:15:00Z"),
         bad("occurred-at-number", occurred_at=1763633700),
+        bad("occurred-at-in-the-future", occurred_at="9999-11-20T10:15:00Z"),
         # version
         bad("version-negative", version=-1),
         bad("version-fraction", version=1.5),
@@ -352,6 +353,7 @@ def poisonous():
         bad_contact("contact-id-empty", id=""),
         bad_contact("contact-id-blank", id=" \t "),
         bad_contact("contact-id-too-long", id="i" * 256),
+        bad_contact("contact-id-control-character", id="c\n1001"),
         bad_contact("contact-id-number", id=1001),
         # contact.type
         contact_without("no-type-on-create", "type"),
@@ -361,7 +363,6 @@ def poisonous():
         bad_contact("type-unknown", type="partner"),
         bad_contact("type-number", type=1),
         # the other contact fields
-        bad_contact("email-empty", email=""),
         bad_contact("email-with-a-name", email="Ada Lovelace <ada@example.com>"),
         bad_contact("email-without-domain", email="ada@"),
         bad_contact("email-without-at", email="ada.example.com"),

@@ -391,7 +391,7 @@ impl Adapter for Memory {
                 let value = match value {
                     Attribute::Null => Value::Null,
                     Attribute::Bool(value) => (*value).into(),
-                    Attribute::Number(number) => Value::Number(number.clone()),
+                    Attribute::Number(number) => serde_json::from_str(number.as_str()).expect("a number"),
                     Attribute::Text(text) => (**text).into(),
                 };
                 record.insert(name.to_string(), value);

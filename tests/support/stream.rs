@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 pub const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes";
 
 /// When records arrive, in seconds of the Unix epoch.
-pub const ARRIVAL: f64 = 1_763_633_700.123;
+pub const ARRIVAL: f64 = 1_795_169_700.123;
 
 /// A sequence number: 56 digits, growing.
 pub fn sequence_number(shard: usize, at: usize) -> String {

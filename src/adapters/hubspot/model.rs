@@ -98,12 +98,16 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(P
     }
     for (attribute, name) in &settings.attributes {
         // None of them may take the place of the key or of the version.
-        let is_free = properties.get(name).is_none();
-        if let Some(text) = attribute_text(contact.attributes.get(attribute)).filter(|_| is_free) {
-            if fit(&text).len() < text.len() {
-                return Err(too_long(name));
+        if properties.get(name).is_some() {
+            continue;
+        }
+        match contact.attributes.get(attribute) {
+            Field::Absent => {}
+            Field::Null => properties.set(name, "".into()),
+            Field::Value(value) => {
+                let text = attribute_text(value).filter(|text| fit(text).len() == text.len());
+                properties.set(name, text.ok_or_else(|| too_long(name))?);
             }
-            properties.set(name, text);
         }
     }
     Ok((properties, cuts))
@@ -175,25 +179,17 @@ fn insert_kind<'a>(properties: &mut Properties<'a>, contact: &Contact, settings:
     }
 }
 
-/// An attribute as the text that HubSpot reads in a property of any type; `None` where the event does not name it.
-fn attribute_text(attribute: Field<&Attribute>) -> Option<Cow<'_, str>> {
-    Some(match attribute {
-        Field::Absent => return None,
-        Field::Null | Field::Value(Attribute::Null) => "".into(),
-        Field::Value(Attribute::Bool(true)) => "true".into(),
-        Field::Value(Attribute::Bool(false)) => "false".into(),
-        Field::Value(Attribute::Number(number)) => number_text(number).into(),
-        Field::Value(Attribute::Text(text)) => Cow::Borrowed(text),
-    })
-}
-
-/// Digits and at most one decimal point: HubSpot reads no exponents, and Rust's `f64` prints none.
+/// Returns an attribute as the text that HubSpot reads in a property of any type; `None` where that has no end. A number has
+/// its digits and at most one decimal point: HubSpot reads no exponents.
 /// <https://developers.hubspot.com/docs/api-reference/legacy/crm/properties/guide>
-fn number_text(number: &serde_json::Number) -> String {
-    match number.as_f64() {
-        Some(float) if number.is_f64() => float.to_string(),
-        _ => number.to_string(),
-    }
+fn attribute_text(attribute: &Attribute) -> Option<Cow<'_, str>> {
+    Some(match attribute {
+        Attribute::Null => "".into(),
+        Attribute::Bool(true) => "true".into(),
+        Attribute::Bool(false) => "false".into(),
+        Attribute::Number(number) => return number.without_exponent(),
+        Attribute::Text(text) => Cow::Borrowed(text),
+    })
 }
 
 /// The longest beginning of `text` that a property takes.

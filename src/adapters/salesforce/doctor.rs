@@ -179,7 +179,8 @@ mod tests {
             "email":"a@b.example","lead_source":"Web",{},"address":{{{address}}},"attributes":{{"plan":"x"}}}}}}"#,
             texts.map(text).join(",")
         );
-        let change = EventConsumer.consume(Some(&base64_simd::STANDARD.encode_to_string(event))).expect("allowed");
+        let data = base64_simd::STANDARD.encode_to_string(event);
+        let change = EventConsumer.consume(Some(&data), time::OffsetDateTime::now_utc()).expect("allowed");
         let body = model::transform(&[&change], &settings()).body.expect("a record");
         let sent: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body.get()).expect("an object");
         let described = described();

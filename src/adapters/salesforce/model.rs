@@ -3,12 +3,15 @@
 //! Lengths: <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write as _;
+
+use serde_json::value::RawValue;
 
 use super::Settings;
 use crate::adapters::fields::{FieldValue, Fields};
 use crate::adapters::{Body, Code, Rejection, Transformed};
-use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text};
+use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Number, Operation, Text};
 use crate::json;
 
 /// What stands in a field that Salesforce requires and the contact lacks.
@@ -41,7 +44,7 @@ enum Excess {
 enum Value<'a> {
     Null,
     Bool(bool),
-    Number(&'a serde_json::Number),
+    Number(&'a Number),
     Version(u64),
     Text(Cow<'a, str>),
     Type { r#type: &'a str },
@@ -53,7 +56,7 @@ impl FieldValue for Value<'_> {
         let _ = match self {
             Self::Null => json.write_str("null"),
             Self::Bool(value) => write!(json, "{value}"),
-            Self::Number(number) => write!(json, "{number}"),
+            Self::Number(number) => json.write_str(number.as_str()),
             Self::Version(version) => write!(json, "{version}"),
             Self::Text(text) => {
                 json::push_text(json, text);

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::adapters::hubspot::LifecycleStage;
-use crate::contact::{Attributes, ContactId, Operation};
+use crate::contact::{Attributes, ContactId, Number, Operation};
 use crate::dispatch::settings::{RateLimit, Retry};
 
 pub(in crate::adapters::hubspot) fn settings() -> Settings {
@@ -123,7 +123,7 @@ fn type_and_version_are_sent_where_they_have_a_property() {
 
 #[test]
 fn attributes_are_sent_as_text_where_settings_name_a_property() {
-    let number = |text: &str| Attribute::Number(serde_json::from_str(text).expect("a number"));
+    let number = |text: &str| Attribute::Number(Number::new(text).expect("a number"));
     for (attribute, expected) in [
         (Attribute::Null, ""),
         (Attribute::Bool(true), "true"),
@@ -131,7 +131,9 @@ fn attributes_are_sent_as_text_where_settings_name_a_property() {
         (number("25"), "25"),
         (number("-0.5"), "-0.5"),
         (number("1e21"), "1000000000000000000000"),
-        (number("18446744073709551615"), "18446744073709551615"),
+        (number("18446744073709551616"), "18446744073709551616"),
+        (number("1.10"), "1.10"),
+        (number("-0"), "-0"),
         (Attribute::Text("team".into()), "team"),
     ] {
         let change = change(ContactType::Lead, |contact| {
@@ -143,6 +145,17 @@ fn attributes_are_sent_as_text_where_settings_name_a_property() {
         contact.attributes = Attributes { cleared: true, values: BTreeMap::new() };
     });
     assert_eq!(body_of(&[&cleared])["plan_name"], "");
+}
+
+#[test]
+fn a_number_that_is_endless_without_its_exponent_is_rejected() {
+    let number = Number::new("1e-70000").expect("a number");
+    let change = change(ContactType::Lead, |contact| {
+        contact.attributes.values = [("plan".into(), Attribute::Number(number))].into();
+    });
+    let transformed = transform(&[&change], &settings());
+    let [(0, rejection)] = transformed.rejected.as_slice() else { panic!("{:?}", transformed.rejected) };
+    assert_eq!(rejection.code.as_str(), "VALUE_TOO_LONG");
 }
 
 #[test]

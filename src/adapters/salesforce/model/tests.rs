@@ -172,6 +172,21 @@ fn what_is_too_long_is_cut_on_a_character_or_rejected() {
 }
 
 #[test]
+fn a_number_keeps_its_digits_also_where_defaults_are_put_beside_it() {
+    for number in ["18446744073709551616", "0.1000000000000000055511151231257827", "1.50", "1e21", "-0", "-0.0E+5"] {
+        let change = change(Operation::Update, |contact| {
+            let number = Number::new(number).expect("a number");
+            contact.attributes.values.insert("plan".into(), Attribute::Number(number));
+        });
+        let body = transform(&[&change], &settings()).body.expect("a body");
+        let expected = format!(r#""Plan__c":{number},"#);
+        assert!(body.get().contains(&expected), "{}", body.get());
+        let whole = with_defaults(&body).expect("the name is missing");
+        assert!(whole.get().contains(&expected), "{}", whole.get());
+    }
+}
+
+#[test]
 fn the_defaults_are_put_where_nothing_is_said() {
     let body = Body::of(serde_json::from_str(r#"{"Company":"Acme"}"#).expect("an object"));
     let whole = with_defaults(&body).expect("LastName is missing");

@@ -6,6 +6,7 @@ use contact_sync::factory::DESTINATIONS;
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
 use contact_sync::transform::GuardMode;
+use time::OffsetDateTime;
 
 use super::super::filter::Filter;
 use super::super::mark::{Unmarkable, mark};
@@ -86,7 +87,9 @@ impl Judge {
     /// whichever of them refused it. A dead letter that the function rejects again stays where it is. A batch and a
     /// stretch of the stream may hold what was never judged, and what cannot be read there gets its dead letter.
     pub(super) fn judge(&self, data: &[u8], known: Known<'_>) -> Verdict {
-        let change = EventConsumer.consume(Some(&base64_simd::STANDARD.encode_to_string(data)));
+        // The record would arrive in the stream anew.
+        let text = base64_simd::STANDARD.encode_to_string(data);
+        let change = EventConsumer.consume(Some(&text), OffsetDateTime::now_utc());
         let rejected_again = rejected_again(&change, known);
         let change = change.ok();
         let routed = change.as_ref().map(|change| self.router.route(change)).unwrap_or_default();
