@@ -36,18 +36,30 @@ pub struct Router {
 }
 
 impl Router {
-    /// The router of `routes` among the destinations of these names. A name that is not among them, which the
-    /// settings' check refuses, leads nowhere.
-    pub fn new(routes: &Routes, destinations: &[&str]) -> Self {
+    /// Builds the router of `routes` among the destinations of these names, for changes of the types that the filter passes.
+    /// A name that is not among them, which the settings' check refuses, is no destination.
+    pub fn new(routes: &Routes, passed: &[ContactType], destinations: &[&str]) -> Self {
         let by_type: [Vec<usize>; 4] = routes.entries().map(|(_, _, names)| {
             names.iter().filter_map(|name| destinations.iter().position(|known| known == name)).collect()
         });
-        let everywhere = (0..destinations.len()).filter(|at| by_type.iter().any(|way| way.contains(at))).collect();
+        let mut everywhere = Vec::new();
+        for at in 0..destinations.len() {
+            let is_reached = |(kind, route): (&ContactType, &Vec<usize>)| passed.contains(kind) && route.contains(&at);
+            if ContactType::ALL.iter().zip(&by_type).any(is_reached) {
+                everywhere.push(at);
+            }
+        }
         Self { by_type, everywhere }
     }
 
-    /// Where `change` goes. A delete that does not say its type goes wherever any route leads: the contact may be in
-    /// any of those systems. One that no route names may have no account, and would let the delete fail for ever.
+    /// Whether a change that the filter passes can be routed to the destination at this index.
+    pub fn reaches(&self, destination: usize) -> bool {
+        self.everywhere.contains(&destination)
+    }
+
+    /// Returns the destinations of `change`. A delete without a type goes to each one that a type passed by the filter is
+    /// routed to: the contact may be in any of them. Another one may have no account, and would let the delete fail until
+    /// its record is given up.
     pub fn route(&self, change: &ContactChange) -> &[usize] {
         match change.contact.kind {
             None => &self.everywhere,
@@ -67,7 +79,7 @@ mod tests {
     use crate::contact::{Contact, ContactId, Operation};
 
     #[test]
-    fn each_type_has_its_destinations_and_a_delete_without_type_goes_wherever_one_leads() {
+    fn each_type_has_its_destinations_and_a_delete_without_type_goes_where_a_passing_type_is_routed() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let routes = Routes {
             lead: names(&["salesforce"]),
@@ -75,14 +87,19 @@ mod tests {
             customer: names(&["hubspot"]),
             vendor: names(&["elsewhere"]),
         };
-        let way = Router::new(&routes, &["salesforce", "unused", "hubspot"]);
-        for (kind, expected) in [
-            (Some(ContactType::Lead), vec![0]),
-            (Some(ContactType::Prospect), vec![0, 2]),
-            (Some(ContactType::Customer), vec![2]),
-            (Some(ContactType::Vendor), vec![]),
-            (None, vec![0, 2]),
+        use ContactType::{Customer, Lead, Prospect, Vendor};
+        for (passed, kind, expected) in [
+            (&ContactType::ALL[..], Some(Lead), vec![0]),
+            (&ContactType::ALL, Some(Prospect), vec![0, 2]),
+            (&ContactType::ALL, Some(Customer), vec![2]),
+            (&ContactType::ALL, Some(Vendor), vec![]),
+            (&ContactType::ALL, None, vec![0, 2]),
+            (&[Lead], None, vec![0]),
+            (&[Prospect], None, vec![0, 2]),
+            (&[Customer, Vendor], None, vec![2]),
+            (&[Vendor], None, vec![]),
         ] {
+            let way = Router::new(&routes, passed, &["salesforce", "unused", "hubspot"]);
             let change = ContactChange {
                 event_id: "e".into(),
                 operation: Operation::Delete,
@@ -91,7 +108,8 @@ mod tests {
                 replay: false,
                 contact: Contact::bare(ContactId::new("c").expect("valid"), kind),
             };
-            assert_eq!(way.route(&change), expected, "{kind:?}");
+            assert_eq!(way.route(&change), expected, "{kind:?} of {passed:?}");
+            assert!(expected.iter().all(|at| kind.is_some() || way.reaches(*at)) && !way.reaches(1));
         }
     }
 }

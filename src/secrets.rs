@@ -125,12 +125,21 @@ impl Secrets {
 
     /// The secret of this id. Nothing is read yet.
     pub fn get(&self, id: &str) -> Arc<Secret> {
+        self.known_or(id, || self.manager.source(id))
+    }
+
+    /// Returns the secret of this id, which [`Self::prefetch`] does not read.
+    pub fn get_unused(&self, id: &str) -> Arc<Secret> {
+        self.known_or(id, || self.manager.unused_source(id))
+    }
+
+    fn known_or(&self, id: &str, managed: impl FnOnce() -> SecretSource) -> Arc<Secret> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let file = id.strip_prefix("file:").filter(|_| self.files_allowed);
             Arc::new(Secret::new(match file {
                 Some(path) => SecretSource::File(path.into()),
-                None => self.manager.source(id),
+                None => managed(),
             }))
         };
         Arc::clone(known.entry(id.to_owned()).or_insert_with(new))

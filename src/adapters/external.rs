@@ -26,13 +26,20 @@ pub struct External {
 #[derive(Debug)]
 pub struct Tools {
     http: Client,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
+    /// Whether a change may be routed to the system that is made with them.
+    is_used: bool,
 }
 
 impl Tools {
     /// The tools of one process.
     pub(crate) fn new(http: Client, secrets: Secrets) -> Self {
-        Self { http, secrets }
+        Self { http, secrets: Arc::new(secrets), is_used: true }
+    }
+
+    /// Returns the tools of a system that no change is routed to: its secret is not read at the start.
+    pub(crate) fn of_unused(&self) -> Self {
+        Self { http: self.http.clone(), secrets: Arc::clone(&self.secrets), is_used: false }
     }
 
     /// The one HTTP client of the process.
@@ -42,10 +49,10 @@ impl Tools {
 
     /// The secret of this name, ARN or, on a developer's machine, `file:PATH`.
     pub fn secret(&self, id: &str) -> Arc<Secret> {
-        self.secrets.get(id)
+        if self.is_used { self.secrets.get(id) } else { self.secrets.get_unused(id) }
     }
 
-    /// Begins to read the secrets of every system that was made so far.
+    /// Begins to read the secrets of every system in use that was made so far.
     pub(crate) fn prefetch_secrets(&self) {
         self.secrets.prefetch();
     }

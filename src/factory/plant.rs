@@ -54,8 +54,11 @@ impl Plant {
 
     /// Every system's connection. What was learnt with the same settings `before` is kept.
     pub(super) fn wire(&self, settings: &Settings, before: &[Wired]) -> Arc<[Wired]> {
+        let router = self.router(settings);
+        let unused = self.tools.of_unused();
         let wire = |(at, system): (usize, &System)| {
-            let wired = Wired::new(system.name, settings, (system.open)(settings, &self.tools), before.get(at));
+            let tools = if router.reaches(at) { &self.tools } else { &unused };
+            let wired = Wired::new(system.name, settings, (system.open)(settings, tools), before.get(at));
             self.share_budget(&wired.connection.dispatcher);
             wired
         };
@@ -75,7 +78,7 @@ impl Plant {
         let destinations = connections.iter().map(|connection| connection.dispatcher.adapter.destination()).collect();
         Pipeline {
             filter: settings.filter.clone(),
-            router: Router::new(&settings.routes, &self.destinations()),
+            router: self.router(settings),
             settler: Settler {
                 dead_letters: self.dead_letters(settings),
                 settled_set: self.settled_set(settings),
@@ -85,6 +88,10 @@ impl Plant {
             connections,
             settings: settings.pipeline,
         }
+    }
+
+    fn router(&self, settings: &Settings) -> Router {
+        Router::new(&settings.routes, &settings.filter.types, &self.destinations())
     }
 
     fn dead_letters(&self, settings: &Settings) -> DeadLetters {

@@ -54,6 +54,11 @@ impl SecretsManager {
     /// The source of one secret, which is among those of the first call.
     pub(super) fn source(self: &Arc<Self>, id: &str) -> SecretSource {
         lock(&self.ids).push(id.to_owned());
+        self.unused_source(id)
+    }
+
+    /// Returns the source of one secret that the first call does not read.
+    pub(super) fn unused_source(self: &Arc<Self>, id: &str) -> SecretSource {
         SecretSource::SecretsManager(Arc::clone(self), id.to_owned())
     }
 

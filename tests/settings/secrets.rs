@@ -67,6 +67,19 @@ async fn both_secrets_come_in_one_call_at_the_start() {
 }
 
 #[tokio::test]
+async fn the_secret_of_a_system_that_nothing_is_routed_to_is_not_asked_for() {
+    let mocks = Mocks::start().await;
+    let remove = |state: &mut State| drop(state.secrets.remove("contact-sync/hubspot"));
+    let document = "[filter]\ntypes = [\"lead\", \"prospect\"]";
+    let (aws, _server, handler) = function(&mocks, document, remove).await;
+    let mut delete = change("delete", "c-1", "lead", json!({}));
+    delete["contact"].as_object_mut().expect("an object").remove("type");
+    let lead = change("create", "c-2", "lead", json!({"last_name": "Lovelace", "company": "Acme"}));
+    assert!(failures(&invoke(&handler, &batch(&[delete, lead]), "r").await).is_empty());
+    assert_eq!(aws.state().calls, ["GetSecretValue"]);
+}
+
+#[tokio::test]
 async fn an_invocation_that_comes_meanwhile_waits_for_the_same_call() {
     let mocks = Mocks::start().await;
     let (aws, _server, handler) = function(&mocks, "", |_| {}).await;

@@ -3,10 +3,8 @@
 //! Lengths: <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use serde_json::value::RawValue;
 
 use super::Settings;
 use crate::adapters::fields::{FieldValue, Fields};

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use contact_sync::adapters::{Call, Unlimited, doctor};
-use contact_sync::factory;
+use contact_sync::factory::{self, DESTINATIONS};
+use contact_sync::route::Router;
 use contact_sync::settings::Settings;
 use contact_sync::telemetry::Meter;
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ is in AWS is looked at with your own permissions, not with those of the function
 pub(crate) struct Args {}
 
 /// One line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Line {
     name: String,
     state: State,
@@ -123,6 +124,18 @@ async fn systems(deployment: &Deployment, settings: &Settings) -> Result<Vec<Lin
     let (salesforce, hubspot) = factory::systems(deployment.environment.preset, settings, &deployment.aws)?;
     let meter = Meter::default();
     let call = Call { give_up_at: Instant::now() + PATIENCE, meter: &meter, permits: &Unlimited, dry_run: false };
-    let (salesforce, hubspot) = tokio::join!(salesforce.examine(call), hubspot.examine(call));
-    Ok(salesforce.into_iter().chain(hubspot).map(Line::from).collect())
+    let router = Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS);
+    let (salesforce, hubspot) = tokio::join!(
+        examined(&router, "salesforce", salesforce.examine(call)),
+        examined(&router, "hubspot", hubspot.examine(call))
+    );
+    Ok([salesforce, hubspot].concat())
+}
+
+/// Runs a system's checks where a change can be routed to it. A system that is not in use needs no secret.
+async fn examined(router: &Router, name: &str, checks: impl Future<Output = Vec<doctor::Check>>) -> Vec<Line> {
+    match DESTINATIONS.iter().position(|known| *known == name) {
+        Some(at) if router.reaches(at) => checks.await.into_iter().map(Line::from).collect(),
+        _ => vec![Line::skipped(name, "not in use: no type that filter.types passes is routed to it")],
+    }
 }

@@ -68,7 +68,7 @@ impl Judge {
             all the same";
         Self {
             filter: filter.clone(),
-            router: Router::new(&settings.routes, &DESTINATIONS),
+            router: Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS),
             unguarded: [
                 reason(&settings.salesforce.version_field, salesforce),
                 reason(&settings.hubspot.version_property, hubspot),
