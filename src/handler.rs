@@ -1,9 +1,9 @@
 //! One invocation in, one answer out: the only room that names the Lambda event's types.
 //!
-//! The envelope is read leniently, record by record. `aws_lambda_events::KinesisEvent` would refuse a whole batch for
-//! one odd record, before anybody could say which: the batch would come again for ever.
+//! The envelope is read leniently, record by record ([`envelope`]).
 
-use std::borrow::Cow;
+mod envelope;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,14 +11,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use bytes::Bytes;
 use lambda_runtime::{Diagnostic, LambdaEvent};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tracing::Instrument;
 
+pub use self::envelope::envelope;
 use crate::consume::Record;
 use crate::factory::Current;
 use crate::fold::Position;
-use crate::json::{self, Str};
 use crate::pipeline::Outcome;
 use crate::telemetry::{self, Invocation, traces};
 
@@ -32,12 +30,13 @@ pub struct Handler {
 /// Why an invocation has no answer, so that its whole batch comes again.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
-    /// The event is no JSON or holds no list of records, so that nothing can be judged. Lambda keeps it and tries again:
-    /// were it answered, its records would be lost without a word.
+    /// The event holds no record of a supported source, so that nothing can be judged. Were it answered, the service that
+    /// sent it would delete what the function never wrote.
     #[error(
-        "the event is no JSON with a list of `Records`: Kinesis mappings invoke the function, or somebody with such an event"
+        "the event holds no record of a supported source (Kinesis): find out which mapping, trigger or person invokes the \
+         function, and remove it"
     )]
-    NotKinesis,
+    UnsupportedEvent,
     /// A record failed, but neither it nor any record before it has a sequence number to report.
     #[error("a record failed that has no sequence number: the whole batch has to come again")]
     NoSequenceNumber,
@@ -47,7 +46,7 @@ impl HandlerError {
     /// The name in Lambda's error reports, for people and alarms to match.
     fn name(&self) -> &'static str {
         match self {
-            Self::NotKinesis => "NotKinesis",
+            Self::UnsupportedEvent => "UnsupportedEvent",
             Self::NoSequenceNumber => "NoSequenceNumber",
         }
     }
@@ -73,7 +72,7 @@ impl Handler {
         let LambdaEvent { payload, context } = event;
         let span = traces::invocation(&context.request_id, context.xray_trace_id.as_deref());
         let answer = async {
-            let records = envelope(str::from_utf8(&payload).map_err(|_| HandlerError::NotKinesis)?)?;
+            let records = envelope(str::from_utf8(&payload).map_err(|_| HandlerError::UnsupportedEvent)?)?;
             if let Some(shard_id) = records.iter().find_map(|record| record.shard_id.as_deref()) {
                 traces::from_shard(shard_id);
             }
@@ -139,86 +138,9 @@ fn answer(records: &[Record<'_>], failed: &[Position]) -> Result<KinesisEventRes
     Ok(answer)
 }
 
-#[derive(Deserialize)]
-struct Envelope<T> {
-    #[serde(rename = "Records")]
-    records: Vec<T>,
-}
-
-/// A record whose texts are read as `T`, and whose numbers as `N`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireRecord<T, N> {
-    kinesis: Option<WireKinesis<T, N>>,
-    #[serde(rename = "eventID")]
-    event_id: Option<T>,
-    #[serde(rename = "eventSourceARN")]
-    event_source_arn: Option<T>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireKinesis<T, N> {
-    partition_key: Option<T>,
-    sequence_number: Option<T>,
-    approximate_arrival_timestamp: Option<N>,
-    data: Option<T>,
-}
-
-/// The records of an event, each as far as it can be read.
-///
-/// # Errors
-/// Where it has no records.
-pub fn envelope(event: &str) -> Result<Vec<Record<'_>>, HandlerError> {
-    if let Ok(Envelope { records }) = serde_json::from_str(event) {
-        return Ok(records.into_iter().map(|wire| record(wire, |Str(text)| Some(text), Some)).collect());
-    }
-    // One of them is odd, so each is read by itself, and each part of it.
-    let Envelope::<&RawValue> { records } = serde_json::from_str(event).map_err(|_| HandlerError::NotKinesis)?;
-    Ok(records.into_iter().map(|raw| odd_record(raw).unwrap_or_default()).collect())
-}
-
-fn odd_record(raw: &RawValue) -> Option<Record<'_>> {
-    let number = |raw: &RawValue| serde_json::from_str(raw.get()).ok();
-    Some(record(serde_json::from_str(raw.get()).ok()?, json::text, number))
-}
-
-fn record<'a, T, N>(
-    wire: WireRecord<T, N>,
-    text: impl Fn(T) -> Option<Cow<'a, str>>,
-    number: impl FnOnce(N) -> Option<f64>,
-) -> Record<'a> {
-    let part = |part: Option<T>| part.and_then(&text);
-    let shard_id = part(wire.event_id).and_then(shard);
-    let event_source_arn = part(wire.event_source_arn);
-    let Some(kinesis) = wire.kinesis else {
-        return Record { event_source_arn, shard_id, ..Record::default() };
-    };
-    Record {
-        event_source_arn,
-        shard_id,
-        sequence_number: part(kinesis.sequence_number).filter(|number| !number.is_empty()),
-        partition_key: part(kinesis.partition_key),
-        approximate_arrival: kinesis.approximate_arrival_timestamp.and_then(number),
-        data: part(kinesis.data),
-    }
-}
-
-/// The shard in `shardId-000000000006:4959…`.
-fn shard(event_id: Cow<'_, str>) -> Option<Cow<'_, str>> {
-    let length = event_id.find(':')?;
-    match event_id {
-        Cow::Borrowed(text) => Some(Cow::Borrowed(&text[..length])),
-        Cow::Owned(mut text) => {
-            text.truncate(length);
-            Some(Cow::Owned(text))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::borrow::Cow;
 
     use super::*;
 
@@ -240,45 +162,5 @@ mod tests {
         assert_eq!(answered(&[Some("1"), None, None], &[1, 2]), Some(vec!["1".into()]));
         assert_eq!(answered(&[None, Some("2")], &[0]), None);
         assert_eq!(answered(&[None, Some("2")], &[]), Some(vec![]));
-    }
-
-    #[test]
-    fn an_odd_record_leaves_its_neighbours_readable() {
-        let event = r#"{"Records":[7,null,{"kinesis":"x"},{"kinesis":{"sequenceNumber":5,"data":"e30="}},
-            {"eventID":"shardId-000000000006:123","kinesis":{"sequenceNumber":"123","data":"e\u00330=","partitionKey":"k",
-             "approximateArrivalTimestamp":1.5},"eventSourceARN":"arn"}]}"#;
-        let records = envelope(event).expect("records");
-        assert_eq!(records.len(), 5);
-        assert_eq!(records[3].data.as_deref(), Some("e30="));
-        let last = &records[4];
-        assert_eq!((last.shard_id.as_deref(), last.data.as_deref()), (Some("shardId-000000000006"), Some("e30=")));
-        assert_eq!((last.approximate_arrival, last.sequence_number.as_deref()), (Some(1.5), Some("123")));
-    }
-
-    #[test]
-    fn an_event_without_a_list_of_records_is_an_error_and_an_empty_list_is_none() {
-        let judged = |event: &str| envelope(event).map(|records| records.len()).ok();
-        for event in [
-            "{}",
-            "null",
-            "[]",
-            "7",
-            r#"{"Records":null}"#,
-            r#"{"Records":{}}"#,
-            r#"{"records":[]}"#,
-            "",
-            r#"{"Records":[]"#,
-            r#"{"Records":[]}}"#,
-        ] {
-            assert_eq!(judged(event), None, "{event}");
-        }
-        assert_eq!(judged(r#"{"Records":[]}"#), Some(0));
-    }
-
-    proptest! {
-        #[test]
-        fn no_envelope_panics(text in r#"\{"Records":(\[(\{"kinesis":[a-z0-9{}":,]{0,30}\},?)*\]|[a-z0-9"]{1,8})\}"#) {
-            let _ = envelope(&text);
-        }
     }
 }

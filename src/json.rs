@@ -1,6 +1,7 @@
 //! What serde leaves open about JSON.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -19,6 +20,11 @@ pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     let json = raw.get();
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
+
+/// Reads an object's fields as they are written; of a key that stands twice, the last. `None` for what is no object.
+pub(crate) fn fields(json: &str) -> Option<BTreeMap<String, &RawValue>> {
+    serde_json::from_str(json).ok()
 }
 
 /// Appends `text` as a JSON text. One that holds nothing to escape, nearly every one, is copied as it is.

@@ -48,12 +48,15 @@ async fn a_batch_is_answered_by_the_binary_as_by_the_handler() {
 async fn an_event_of_another_kind_is_an_error_with_a_name_and_the_process_goes_on() {
     let mocks = Mocks::start().await;
     let mut function = Function::start(Path::new(BINARY), &variables(&mocks)).await;
-    let events = [r#"{"detail-type":"something else"}"#, "null", "{", "", r#"{"Records":[]}}"#].map(str::as_bytes);
+    let of_a_queue = r#"{"Records":[{"messageId":"m-1","receiptHandle":"r","body":"{\"event_id\":\"e-1\"}",
+        "eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:123456789012:letters"}]}"#;
+    let other = r#"{"detail-type":"something else"}"#;
+    let events = [of_a_queue, other, "null", "{", "", r#"{"Records":[]}}"#].map(str::as_bytes);
     for (at, event) in events.into_iter().chain([&b"{\"Records\":[],\"\xff\":1}"[..]]).enumerate() {
         let ended = function.invoke(event, &format!("r-{at}"), TIME).await;
         let shown = String::from_utf8_lossy(event);
         let Ended::Error(error) = ended else { panic!("{shown}: {ended:?}") };
-        assert_eq!(error["errorType"], "NotKinesis", "{shown}");
+        assert_eq!(error["errorType"], "UnsupportedEvent", "{shown}");
     }
     let ended = function.invoke(r#"{"Records":[]}"#, "r-good", TIME).await;
     assert_eq!(ended.failures(), [""; 0]);

@@ -5,7 +5,9 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use contact_sync::handler::HandlerError;
 use contact_sync::settings::Preset;
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
 use support::harness::{Logs, Mocks, batch, change};
 use support::mock_hubspot::Endpoint as HubSpotCall;
@@ -198,6 +200,31 @@ async fn a_delete_without_a_type_reaches_both_systems() {
 }
 
 #[tokio::test]
+async fn a_delete_without_a_usable_type_goes_where_a_passing_type_is_routed_and_nowhere_else() {
+    for (types, of_salesforce) in [(r#"["lead", "prospect"]"#, true), (r#"["customer", "vendor"]"#, false)] {
+        let mocks = Mocks::start().await;
+        let both = "[routes]\nlead = [\"salesforce\", \"hubspot\"]";
+        invoke(&mocks.handler(Preset::Test, both), &batch(&people(0..2, lead)), "r").await;
+        // The account that is not in use is not there.
+        let unused = if of_salesforce { &mocks.hubspot_secret } else { &mocks.salesforce_secret };
+        std::fs::write(unused.path(), "not JSON").expect("written");
+        let logs = Logs::listen();
+        let handler = mocks.handler(Preset::Test, &format!("[filter]\ntypes = {types}"));
+        let mut typeless = change("delete", "c-0", "lead", json!({}));
+        typeless["contact"].as_object_mut().expect("an object").remove("type");
+        let unusable = change("delete", "c-1", "partner", json!({"email": 7}));
+        let answer = invoke(&handler, &batch(&[typeless, unusable]), "r").await;
+        assert!(failures(&answer).is_empty(), "{types}: {:?}", logs.fates());
+        let left = if of_salesforce { (0, 2) } else { (2, 0) };
+        assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), left, "{types}");
+        let handler = mocks.handler(Preset::Test, "[filter]\noperations = [\"create\"]");
+        let answer = invoke(&handler, &batch(&[change("delete", "c-1", "", json!({}))]), "r").await;
+        assert!(failures(&answer).is_empty());
+        assert_eq!(logs.fates()[2..], ["filtered FILTERED_OPERATION"]);
+    }
+}
+
+#[tokio::test]
 async fn an_older_change_that_is_replayed_does_not_overwrite_a_newer_one() {
     let mocks = Mocks::start_with(|_| {}, |_| {}).await;
     mocks.hubspot.create_property("version");
@@ -333,8 +360,37 @@ async fn odd_envelopes_are_answered() {
     nameless["kinesis"].as_object_mut().expect("an object").remove("sequenceNumber");
     let mut dataless = record(0, 3, "key", b"");
     dataless["kinesis"].as_object_mut().expect("an object").remove("data");
-    let records = [json!(null), json!(7), json!({}), good, nameless, dataless, json!({"kinesis": {"data": 5}})];
+    let of_a_queue = json!({"messageId": "m-1", "body": "{}", "eventSource": "aws:sqs"});
+    let records =
+        [json!(null), json!(7), json!({}), of_a_queue, good, nameless, dataless, json!({"kinesis": {"data": 5}})];
     let answer = invoke(&handler, &records, "r").await;
     assert!(failures(&answer).is_empty());
     assert_eq!(mocks.salesforce.leads().len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_of_another_service_is_an_error_and_leaves_nothing_behind() {
+    let mocks = Mocks::start().await;
+    let handler = mocks.handler(Preset::Test, "");
+    let logs = Logs::listen();
+    let body = lead("c-1", json!({"last_name": "Lovelace"})).to_string();
+    for event in [
+        json!({"Records": [{"messageId": "m-1", "body": body, "eventSource": "aws:sqs"}]}),
+        json!({"Records": [{"EventVersion": "1.0", "EventSource": "aws:sns", "Sns": {"Message": body}}]}),
+        json!({"Records": [{"eventSource": "aws:s3", "s3": {"object": {"key": body}}}]}),
+        json!({"Records": [{"eventSource": "aws:dynamodb", "dynamodb": {"NewImage": {"id": {"S": body}}}}]}),
+        json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {"body": body}}),
+        json!({"eventSource": "aws:kafka", "records": {"contacts-0": [{"offset": 1, "value": body}]}}),
+        json!({"records": [{"recordId": "1", "data": body}]}),
+    ] {
+        let ended = handler.handle(LambdaEvent::new(event.to_string().into(), Context::default())).await;
+        assert!(matches!(ended, Err(HandlerError::UnsupportedEvent)), "{event}: {ended:?}");
+        let told = format!("{:?} {:?}", Diagnostic::from(ended.expect_err("an error")), logs.lines());
+        assert!(!told.contains("Lovelace") && !told.contains("m-1"), "{told}");
+    }
+    assert_eq!(logs.audit(), [Value::Null; 0]);
+    for event in [json!({"Records": []}), json!({"records": {}})] {
+        let answer = handler.handle(LambdaEvent::new(event.to_string().into(), Context::default())).await;
+        assert!(failures(&answer.expect("an answer")).is_empty(), "{event}");
+    }
 }

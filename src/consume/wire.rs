@@ -1,7 +1,6 @@
 //! The change as it is written: every field may be missing or null, texts are borrowed from the record. Values are
 //! judged in `change.rs`; here only the shape is.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -206,7 +205,7 @@ pub(super) fn parse(text: &str) -> Result<Event<'_>, Box<Refusal>> {
 
 /// Reads a delete by the fields that are judged; `None` where `text` is no delete.
 fn parse_delete(text: &str) -> Option<Result<Event<'_>, Box<Refusal>>> {
-    let fields = fields(text)?;
+    let fields = json::fields(text)?;
     let operation = fields.get("operation").and_then(|raw| json::text(raw))?;
     if operation != Operation::Delete.name() {
         return None;
@@ -216,11 +215,6 @@ fn parse_delete(text: &str) -> Option<Result<Event<'_>, Box<Refusal>>> {
         Ok(Object(delete)) => Ok(delete.into_event(replay)),
         Err(error) => Err(Box::new(explain::<Delete<'_>>(text, &error))),
     })
-}
-
-/// Reads an object's fields as they are written; of a key that stands twice, the last.
-fn fields(text: &str) -> Option<BTreeMap<String, &RawValue>> {
-    serde_json::from_str(text).ok()
 }
 
 /// Whether more than [`DEEPEST`] brackets are open at once. Few brackets in all, the usual case, need no closer look.
@@ -274,12 +268,12 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
 
 /// Adds what tells the event of another shape from others, as far as it can be read.
 fn identified(text: &str, mut refusal: Refusal) -> Refusal {
-    let fields = fields(text).unwrap_or_default();
+    let fields = json::fields(text).unwrap_or_default();
     let known = |name: &str| fields.get(name).and_then(|raw| json::text(raw));
     let event_id = known("event_id").filter(|id| id.chars().count() <= ContactId::LONGEST);
     refusal.event_id = event_id.map(|id| (*id).into());
     refusal.operation = known("operation").and_then(|name| Operation::from_name(&name));
-    let contact = fields.get("contact").and_then(|raw| self::fields(raw.get())).unwrap_or_default();
+    let contact = fields.get("contact").and_then(|raw| json::fields(raw.get())).unwrap_or_default();
     let contact_id = contact.get("id").and_then(|raw| json::text(raw)).and_then(|id| ContactId::new(&id));
     refusal.contact_id = contact_id.map(|id| id.as_str().into());
     refusal
