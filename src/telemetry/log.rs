@@ -1,5 +1,7 @@
-//! Log lines: one flat JSON object each, or, on a terminal, text for people.
+//! Log lines: one flat JSON object each, or text for people. One event is one line, whatever its values hold: they come
+//! from producers and systems.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _};
 
@@ -157,7 +159,30 @@ fn json(level: Level, fields: &Fields, carried: &str) -> String {
 fn text(level: Level, fields: &Fields, carried: &str) -> String {
     let time = now();
     let clock = time.get(11..19).unwrap_or_default();
-    format!("{clock} {level:<5} {}{}{carried}\n", fields.message, fields.rest)
+    format!("{clock} {level:<5} {}{}{carried}\n", escaped(&fields.message), fields.rest)
+}
+
+/// Returns `text` with each character escaped that ends a line or that a terminal obeys.
+fn escaped(text: &str) -> Cow<'_, str> {
+    let is_plain = |char: char| !char.is_control() && !matches!(char, '\u{2028}' | '\u{2029}');
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for char in text.chars() {
+        if is_plain(char) {
+            escaped.push(char);
+        } else {
+            escaped.extend(char.escape_default());
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Returns a field's value for a line of text. One that could be read as further fields stands in quotation marks.
+fn value(text: &str) -> Cow<'_, str> {
+    let text = escaped(text);
+    if text.contains(['=', '"']) { Cow::Owned(format!("\"{}\"", text.replace('"', "\\\""))) } else { text }
 }
 
 /// Collects an event's fields: the message, and the others as the line's tail.
@@ -177,7 +202,7 @@ impl Fields {
         let _ = match (field.name(), self.look) {
             ("message" | "line", _) => self.message.write_str(plain),
             (name, Look::Json) => write!(self.rest, ",{}:{json}", quoted(name)),
-            (name, Look::Text | Look::Terminal) => write!(self.rest, " {name}={plain}"),
+            (name, Look::Text | Look::Terminal) => write!(self.rest, " {name}={}", value(plain)),
         };
     }
 }
@@ -235,6 +260,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
@@ -280,6 +306,58 @@ mod tests {
         {
             let written = lines(Level::INFO, look, speak);
             assert!(written.len() == 1 && written[0].ends_with(end), "{written:?}");
+        }
+    }
+
+    /// Characters that end a line somewhere, or that a terminal obeys.
+    const SPECIAL: [char; 16] = [
+        '\0', '\u{7}', '\u{8}', '\t', '\n', '\u{b}', '\u{c}', '\r', '\u{1b}', '\u{1f}', '\u{7f}', '\u{85}', '\u{9b}',
+        '\u{9f}', '\u{2028}', '\u{2029}',
+    ];
+
+    #[test]
+    fn one_event_is_one_line_whatever_its_values_hold() {
+        let forged = "x\n{\"_aws\":{\"Timestamp\":1795000000000},\"RecordsFailed\":1000000}";
+        let special: String = SPECIAL.iter().flat_map(|char| ['a', *char]).collect();
+        let error: Box<dyn std::error::Error> = special.clone().into();
+        let speak = || {
+            let _in = tracing::info_span!("invocation", shard_id = forged, request_id = %special).entered();
+            let list = [special.as_str()];
+            tracing::warn!(event_id = forged, code = special, error = &*error, ?list, "{forged} {special}");
+        };
+        for look in [Look::Text, Look::Terminal] {
+            let written = lines(Level::INFO, look, speak);
+            let [line] = written.as_slice() else { panic!("{written:?}") };
+            let line = line.strip_suffix('\n').expect("a whole line");
+            assert!(!line.contains(SPECIAL), "{line:?}");
+            assert!(line.contains("x\\n{\"_aws\"") && line.contains("a\\u{1b}a"), "{line}");
+        }
+        let written = lines(Level::INFO, Look::Json, speak);
+        let [line] = written.as_slice() else { panic!("{written:?}") };
+        assert!(line.ends_with('\n') && line.bytes().filter(|byte| *byte < b' ').count() == 1, "{line:?}");
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!((&line["event_id"], &line["code"]), (&forged.into(), &special.into()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_ends_its_line_or_is_obeyed_by_a_terminal(text in "(.|[\\x00-\\x1f\\x7f-\\x9f\u{2028}\u{2029}]){0,40}") {
+            let shown = escaped(&text);
+            prop_assert!(!shown.contains(SPECIAL) && !shown.contains(char::is_control), "{:?}", shown);
+            prop_assert!(text.contains(char::is_control) || text.contains(SPECIAL) || shown == text);
+        }
+    }
+
+    #[test]
+    fn no_value_is_read_as_another_field_of_its_line() {
+        for (value, expected) in [
+            ("c-1", "contact_id=c-1"),
+            ("c 1", "contact_id=c 1"),
+            ("c-1 fate=delivered", "contact_id=\"c-1 fate=delivered\""),
+            ("c-1\" fate=delivered", "contact_id=\"c-1\\\" fate=delivered\""),
+        ] {
+            let written = lines(Level::INFO, Look::Text, || tracing::warn!(contact_id = value, "settled"));
+            assert!(written[0].ends_with(&format!("settled {expected}\n")), "{written:?}");
         }
     }
 
