@@ -176,6 +176,15 @@ fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
     assert_eq!(told["records"][0]["write"]["fields_if_new"], json!({"Status": "New"}));
     let table = text(&admin(&attributes, &["preview", file.path().to_str().expect("UTF-8")]).stdout);
     assert!(table.lines().any(|line| line.contains("LastName") && line.ends_with("Lovelace")), "{table}");
+    let long = lead.to_string().replace(":25", ":18446744073709551616");
+    let file = self::file(&long);
+    for arguments in [
+        &["preview", file.path().to_str().expect("UTF-8")][..],
+        &["--json", "preview", file.path().to_str().expect("UTF-8")],
+    ] {
+        let shown = text(&admin(&attributes, arguments).stdout);
+        assert!(shown.contains("18446744073709551616"), "a number keeps its digits: {shown}");
+    }
 }
 
 /// The lines of a preview of changes, as the words in them.

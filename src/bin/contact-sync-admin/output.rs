@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::failure::Failure;
 
@@ -21,18 +22,18 @@ impl Output {
     }
 
     /// The whole answer: `json` for programs, `text` for people.
-    pub(crate) fn answer(self, json: &Value, text: &str) {
-        if self.is_json {
-            write(io::stdout(), &format!("{json:#}"));
-        } else {
+    pub(crate) fn answer(self, json: &impl Serialize, text: &str) {
+        self.json(json);
+        if !self.is_json {
             write(io::stdout(), text);
         }
     }
 
     /// The answer for programs, where people read it line by line on standard error.
-    pub(crate) fn json(self, json: &Value) {
+    pub(crate) fn json(self, json: &impl Serialize) {
         if self.is_json {
-            write(io::stdout(), &format!("{json:#}"));
+            // What is answered has texts for keys, so that it is always JSON.
+            write(io::stdout(), &serde_json::to_string_pretty(json).unwrap_or_default());
         }
     }
 

@@ -56,7 +56,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
     let row = |setting: &Effective| [setting.key.clone(), setting.value.to_string(), setting.from.clone()];
     let mut text = vec![table(["SETTING", "VALUE", "FROM"], effective.iter().map(row))];
     text.extend(guard::notes(&settings));
-    output.answer(&json.into(), &text.join("\n"));
+    output.answer(&json, &text.join("\n"));
     Ok(true)
 }
 

@@ -1,14 +1,17 @@
 //! What the dry run came to, record by record.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use contact_sync::adapters::Body;
 use contact_sync::consume::Record;
+use contact_sync::contact::Operation;
 use contact_sync::dispatch::Planned;
 use contact_sync::pipeline::Sent;
 use contact_sync::settle::{Entry, Fate, Verdict};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::counts::{Counts, name};
 use super::{Plan, Write};
@@ -90,18 +93,13 @@ impl Report {
         self.counts.is_clean()
     }
 
-    pub(super) fn to_json(&self, is_summary: bool) -> Value {
+    pub(super) fn to_json(&self, is_summary: bool) -> impl Serialize {
         let calls = self.calls.iter().map(
             |(destination, batches, calls)| json!({"destination": destination, "batches": batches, "api_calls": calls}),
         );
         let total: u32 = self.calls.iter().map(|(.., calls)| calls).sum();
-        let mut json = json!({
-            "counts": self.counts.to_json(), "calls": calls.collect::<Vec<_>>(), "api_calls": total,
-        });
-        if !is_summary {
-            json["records"] = self.rows.iter().map(Row::to_json).collect();
-        }
-        json
+        let records = (!is_summary).then(|| self.rows.iter().map(Row::to_json).collect());
+        Answer { api_calls: total, calls: calls.collect(), counts: self.counts.to_json(), records }
     }
 
     pub(super) fn to_text(&self, is_summary: bool) -> String {
@@ -177,7 +175,10 @@ fn head(record: usize, sent: &Sent, entry: &Entry) -> Row {
             change.map(|change| change.contact.id.as_str()),
             refusal.and_then(|refusal| refusal.contact_id.as_ref()),
         ),
-        operation: change.map(|change| change.operation.name()),
+        operation: change
+            .map(|change| change.operation)
+            .or(refusal.and_then(|refusal| refusal.operation))
+            .map(Operation::name),
         destination: None,
         fate: Fate::of_entry(entry),
         code: refusal.map(|refusal| &refusal.rejection.code).or(entry.filtered.as_ref()).map(ToString::to_string),
@@ -188,14 +189,49 @@ fn head(record: usize, sent: &Sent, entry: &Entry) -> Row {
     }
 }
 
+/// Fields by name, each as its JSON is written: a number keeps its digits.
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    api_calls: u32,
+    calls: Vec<Value>,
+    counts: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<Vec<RowJson<'a>>>,
+}
+
+#[derive(Serialize)]
+struct RowJson<'a> {
+    carried_by: Option<usize>,
+    code: Option<&'a str>,
+    contact_id: Option<&'a str>,
+    destination: Option<&'static str>,
+    event_id: Option<&'a str>,
+    fate: &'static str,
+    message: Option<&'a str>,
+    operation: Option<&'static str>,
+    record: usize,
+    rejected_fields: &'a [String],
+    write: Option<WriteJson>,
+}
+
+#[derive(Serialize)]
+struct WriteJson {
+    batch: usize,
+    fields: Option<Fields>,
+    fields_if_new: Option<Fields>,
+    operation: &'static str,
+}
+
 impl Row {
-    /// The fields that are sent. A field is a text, a number or the like: an object is a system's own envelope.
-    fn fields(&self) -> Option<Map<String, Value>> {
+    /// The fields that are sent.
+    fn fields(&self) -> Option<Fields> {
         fields(self.write.as_ref()?.body.as_ref()?)
     }
 
     /// The fields that are added where the record does not exist yet.
-    fn fields_if_new(&self) -> Option<Map<String, Value>> {
+    fn fields_if_new(&self) -> Option<Fields> {
         fields(self.write.as_ref()?.if_new.as_ref()?)
     }
 
@@ -207,16 +243,26 @@ impl Row {
         if unnamed.is_empty() { message } else { format!("{}: {message}", unnamed.join(", ")) }
     }
 
-    fn to_json(&self) -> Value {
-        json!({
-            "record": self.record, "event_id": self.event_id, "contact_id": self.contact_id,
-            "operation": self.operation, "destination": self.destination, "fate": name(self.fate), "code": self.code,
-            "message": self.message, "rejected_fields": self.rejected_fields, "carried_by": self.carried_by,
-            "write": self.write.as_ref().map(|write| json!({
-                "batch": write.batch, "operation": write.kind.name(), "fields": self.fields(),
-                "fields_if_new": self.fields_if_new(),
-            })),
-        })
+    fn to_json(&self) -> RowJson<'_> {
+        let write = self.write.as_ref().map(|write| WriteJson {
+            batch: write.batch,
+            fields: self.fields(),
+            fields_if_new: self.fields_if_new(),
+            operation: write.kind.name(),
+        });
+        RowJson {
+            carried_by: self.carried_by,
+            code: self.code.as_deref(),
+            contact_id: self.contact_id.as_deref(),
+            destination: self.destination,
+            event_id: self.event_id.as_deref(),
+            fate: name(self.fate),
+            message: self.message.as_deref(),
+            operation: self.operation,
+            record: self.record,
+            rejected_fields: &self.rejected_fields,
+            write,
+        }
     }
 
     /// Each field that is sent, and its value.
@@ -252,19 +298,20 @@ impl Row {
     }
 }
 
-fn fields(body: &Body) -> Option<Map<String, Value>> {
-    let mut fields: Map<String, Value> = serde_json::from_str(body.get()).ok()?;
-    fields.retain(|_, value| !value.is_object());
+/// The fields of a body. A field is a text, a number or the like: an object is a system's own envelope.
+fn fields(body: &Body) -> Option<Fields> {
+    let mut fields: Fields = serde_json::from_str(body.get()).ok()?;
+    fields.retain(|_, value| !value.get().starts_with('{'));
     Some(fields)
 }
 
 /// A field's value. Salesforce is told `null` to clear a field, HubSpot an empty text.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "(cleared)".to_owned(),
-        Value::String(text) if text.is_empty() => "(cleared)".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+fn shown(value: &RawValue) -> String {
+    match serde_json::from_str(value.get()) {
+        Ok(Value::Null) => "(cleared)".to_owned(),
+        Ok(Value::String(text)) if text.is_empty() => "(cleared)".to_owned(),
+        Ok(Value::String(text)) => text,
+        _ => value.get().to_owned(),
     }
 }
 
