@@ -18,6 +18,7 @@ use crate::consume::Record;
 use crate::factory::Current;
 use crate::fold::Position;
 use crate::pipeline::Outcome;
+use crate::settle::checkpoint;
 use crate::telemetry::{self, Invocation, traces};
 
 /// Handles invocations; cheap to clone, and each clone is the same handler.
@@ -128,8 +129,7 @@ fn answer(records: &[Record<'_>], failed: &[Position]) -> Result<KinesisEventRes
     let mut answer = KinesisEventResponse::default();
     let mut last = None;
     for position in failed {
-        let number = records[..=*position].iter().rev().find_map(|record| record.sequence_number.as_deref());
-        let number = number.ok_or(HandlerError::NoSequenceNumber)?;
+        let number = checkpoint::identifier(records, *position).ok_or(HandlerError::NoSequenceNumber)?;
         if last != Some(number) {
             answer.add_failure(number);
         }

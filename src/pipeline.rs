@@ -49,8 +49,10 @@ pub struct Connection {
 pub struct Deadline {
     /// No call is under way after this.
     pub work: Instant,
-    /// Dead letters are stored by then.
+    /// Dead letters are stored by then, and the state table has what it is to remember.
     pub settling: Instant,
+    /// No line of the audit trail is begun after this: the rest of the time is the answer's.
+    pub lines: Instant,
 }
 
 /// The whole way of the data, of one set of settings.
@@ -91,7 +93,7 @@ pub struct Sent {
     pub state_errors: u64,
 }
 
-/// A filtered, valid change and its place.
+/// A valid change and its place.
 type Processed = (Position, Box<ContactChange>);
 
 impl Pipeline {
@@ -105,14 +107,15 @@ impl Pipeline {
         // A function with a timeout below the margin still has half of its time to work.
         let margin = Duration::from_millis(self.settings.deadline_margin_ms).min(budget / 2);
         let now = Instant::now();
-        Deadline { work: now + budget - margin, settling: now + budget - margin / 3 }
+        let end = now + budget;
+        Deadline { work: end - margin, settling: end - margin / 3, lines: end - margin / 6 }
     }
 
     /// Takes a batch all the way. Whatever is not known when the time is up has failed.
     pub async fn run(&self, records: &[Record<'_>], deadline: Deadline) -> Outcome {
         let Sent { entries, changes, earlier, meters, state_errors } = self.send(records, deadline.work).await;
         let batch = Batch { records, changes: &changes, entries: &entries, earlier: &earlier };
-        let mut settled = self.settler.settle(batch, deadline.settling).await;
+        let mut settled = self.settler.settle(batch, deadline.settling, deadline.lines).await;
         settled.state_errors += state_errors;
         Outcome { settled, meters }
     }
@@ -155,16 +158,14 @@ impl Pipeline {
         for (position, record) in records.iter().enumerate() {
             match EventConsumer.consume(record.data.as_deref(), record.arrived_at(now)) {
                 Err(refusal) => ledger.refuse(position, refusal),
-                Ok(change) => match self.filter.judge(&change) {
-                    Some(code) => ledger.filter(position, code),
-                    // The receiver outlives this: both are in one join.
-                    None => drop(queue.send((position, change)).await),
-                },
+                // The receiver outlives this: both are in one join.
+                Ok(change) => drop(queue.send((position, change)).await),
             }
         }
     }
 
-    /// Changes to the positions that each destination gets. Folding needs the whole batch, so here it is gathered.
+    /// Filters and routes changes: returns the positions that each destination gets. Folding needs the whole batch, so here
+    /// it is gathered, filtered changes included: their lines in the audit trail name them.
     async fn collect(
         &self,
         mut queue: mpsc::Receiver<Processed>,
@@ -173,18 +174,29 @@ impl Pipeline {
     ) -> Vec<Vec<Position>> {
         let mut routed = vec![Vec::new(); self.connections.len()];
         while let Some((position, change)) = queue.recv().await {
-            let destinations = self.router.route(&change);
-            if destinations.is_empty() {
-                ledger.filter(position, Code::new("NO_ROUTE"));
-            } else {
-                ledger.expect(position, destinations);
-            }
-            for destination in destinations {
-                routed[*destination].push(position);
+            match self.destinations(&change) {
+                Ok(destinations) => {
+                    ledger.expect(position, destinations);
+                    for destination in destinations {
+                        routed[*destination].push(position);
+                    }
+                }
+                Err(code) => ledger.filter(position, code),
             }
             changes[position] = Some(change);
         }
         routed
+    }
+
+    /// Returns where `change` goes, or why it goes nowhere.
+    fn destinations(&self, change: &ContactChange) -> Result<&[usize], Code> {
+        if let Some(code) = self.filter.judge(change) {
+            return Err(code);
+        }
+        match self.router.route(change) {
+            [] => Err(Code::new("NO_ROUTE")),
+            destinations => Ok(destinations),
+        }
     }
 
     /// One destination's part: fold, leave out what is settled, transform, dispatch. Apart from every other

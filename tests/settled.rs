@@ -7,6 +7,8 @@ mod support;
 mod counts;
 #[path = "settled/harmless.rs"]
 mod harmless;
+#[path = "settled/letters.rs"]
+mod letters;
 #[path = "settled/redelivery.rs"]
 mod redelivery;
 #[path = "settled/world.rs"]

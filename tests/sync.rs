@@ -5,11 +5,12 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use contact_sync::factory;
 use contact_sync::handler::HandlerError;
 use contact_sync::settings::Preset;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
-use support::harness::{Logs, Mocks, batch, change};
+use support::harness::{Logs, Mocks, batch, change, no_aws};
 use support::mock_hubspot::Endpoint as HubSpotCall;
 use support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
 use support::server::{Answer, Reply};
@@ -315,6 +316,50 @@ async fn every_record_counts_once_and_has_its_line() {
         logs.audit().iter().map(|line| line["sequence_number"].to_string()).collect();
     assert_eq!(numbers.len(), records.len());
     assert!(logs.lines().iter().all(|line| line["request_id"] == "request-1"), "each line names its invocation");
+}
+
+#[tokio::test]
+async fn every_line_of_a_record_that_could_be_decoded_names_its_event_its_contact_and_its_operation() {
+    let mocks = Mocks::start().await;
+    let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
+    let mut typeless = change("delete", "c-4", "lead", json!({}));
+    typeless["contact"].as_object_mut().expect("an object").remove("type");
+    let mut odd = lead("c-6", fields());
+    odd["contact"]["first_name"] = json!([1]);
+    let changes = [
+        (change("create", "c-0", "vendor", fields()), "filtered FILTERED_TYPE"),
+        (change("update", "c-1", "lead", fields()), "filtered FILTERED_OPERATION"),
+        (change("create", "c-2", "prospect", fields()), "filtered NO_ROUTE"),
+        (change("create", "c-3", "lead", json!({"email": "no address"})), "rejected INVALID_EMAIL"),
+        (typeless, "delivered"),
+        (versioned(lead("c-5", fields()), 7, true), "delivered"),
+        (odd, "rejected WRONG_TYPE"),
+        (change("create", "c-7", "partner", fields()), "rejected UNKNOWN_TYPE"),
+        (change("delete", "c-8", "customer", json!({})), "delivered"),
+    ];
+    let document = "[filter]\ntypes = [\"lead\", \"prospect\", \"customer\"]\noperations = [\"create\", \"delete\"]";
+    let records = batch(&changes.clone().map(|(change, _)| change));
+    for dry_run in [false, true] {
+        let logs = Logs::listen();
+        let mut settings = mocks.settings(Preset::Test, document);
+        settings.pipeline.dry_run = dry_run;
+        settings.routes.prospect.clear();
+        let handler = factory::build(Preset::Test, &settings, &no_aws()).expect("a handler");
+        assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
+        for ((change, fate), number) in changes.iter().zip((0..).map(|at| sequence_number(0, at))) {
+            let lines: Vec<Value> =
+                logs.audit().into_iter().filter(|line| line["sequence_number"] == *number).collect();
+            assert!(!lines.is_empty(), "{change}");
+            for line in lines {
+                assert_eq!(line["event_id"], change["event_id"], "{line}");
+                assert_eq!(line["contact_id"], change["contact"]["id"], "{line}");
+                assert_eq!(line["operation"], change["operation"], "{line}");
+                let told =
+                    format!("{} {}", line["fate"].as_str().expect("a fate"), line["code"].as_str().unwrap_or(""));
+                assert!(told.starts_with(fate), "{line}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::fate::Fate;
 use super::ledger::{Entry, Row, SETTLED_EARLIER, Verdict};
 use crate::adapters::{Code, Destination};
 use crate::consume::Record;
-use crate::contact::ContactChange;
+use crate::contact::{ContactChange, Operation};
 use crate::telemetry::Audit;
 
 /// What a record's lines have in common.
@@ -24,23 +24,35 @@ struct Said<'a> {
     is_repeated: bool,
 }
 
-/// Writes the lines of the record that ended so, where `audit` asks for them. `at` says how it ended at a destination.
-pub(super) fn write(
-    audit: Audit,
-    destinations: &[Destination],
-    entry: &Entry,
-    fate: Fate,
-    at: impl Fn(&Row) -> Fate,
-    record: Option<&Record<'_>>,
-    change: Option<&ContactChange>,
-) {
-    let is_failure = matches!(fate, Fate::Rejected | Fate::Failed) && !entry.is_from_earlier();
-    if audit == Audit::Off || (audit == Audit::Failures && !is_failure) {
-        return;
+/// A record at its end.
+#[derive(Clone, Copy)]
+pub(super) struct Finished<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) fate: Fate,
+    /// Its dead letter is stored with a later delivery.
+    pub(super) letter_waits: bool,
+    pub(super) record: Option<&'a Record<'a>>,
+    pub(super) change: Option<&'a ContactChange>,
+}
+
+impl Finished<'_> {
+    /// Whether `audit` asks for its lines.
+    pub(super) fn has_lines(&self, audit: Audit) -> bool {
+        let is_failure = matches!(self.fate, Fate::Rejected | Fate::Failed) && !self.entry.is_from_earlier();
+        match audit {
+            Audit::All => true,
+            Audit::Failures => is_failure,
+            Audit::Off => false,
+        }
     }
-    let line = Line::of(entry, record, change);
+}
+
+/// Writes the lines of a record. `at` says how it ended at a destination.
+pub(super) fn write(finished: Finished<'_>, destinations: &[Destination], at: impl Fn(&Row) -> Fate) {
+    let entry = finished.entry;
+    let line = Line::of(entry, finished.record, finished.change);
     if entry.rows.is_empty() {
-        line.write(None, &Said::of_entry(entry, fate));
+        line.write(None, &Said::of_entry(finished));
     }
     for row in &entry.rows {
         let destination = destinations.get(row.destination).map(|destination| destination.0);
@@ -59,7 +71,10 @@ impl<'a> Line<'a> {
                 .map(|change| change.contact.id.as_str())
                 .or(refusal.and_then(|refusal| refusal.contact_id.as_deref())),
             sequence_number: record.and_then(|record| record.sequence_number.as_deref()),
-            operation: change.map(|change| change.operation.name()),
+            operation: change
+                .map(|change| change.operation)
+                .or(refusal.and_then(|refusal| refusal.operation))
+                .map(Operation::name),
         }
     }
 
@@ -91,10 +106,12 @@ impl<'a> Line<'a> {
 }
 
 impl<'a> Said<'a> {
-    fn of_entry(entry: &'a Entry, fate: Fate) -> Self {
+    fn of_entry(finished: Finished<'a>) -> Self {
+        let Finished { entry, fate, letter_waits, .. } = finished;
         let refused = entry.refusal.as_ref().map(|refusal| &refusal.rejection.code);
         let code = match fate {
             _ if entry.settled.is_some() => Some(SETTLED_EARLIER.as_str()),
+            Fate::Failed if letter_waits => Some("DEAD_LETTER_WAITS"),
             Fate::Failed if entry.refusal.is_some() => Some("DEAD_LETTER_NOT_STORED"),
             Fate::Failed => Some("OUT_OF_TIME"),
             _ => refused.or(entry.filtered.as_ref()).map(Code::as_str),

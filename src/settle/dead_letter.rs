@@ -1,5 +1,9 @@
 //! Dead letters: what can never succeed, whole and with the reason, in an SQS queue.
 
+use std::collections::BTreeMap;
+use std::iter;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -10,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::adapters::{Destination, Rejection};
 use crate::consume::{Record, Stage};
 use crate::fold::Position;
+use crate::telemetry;
 
 /// Messages in one call, and bytes in all of them. SQS takes 1 MiB by now; every queue takes this.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
@@ -43,12 +48,17 @@ pub enum DeadLetterError {
     /// SQS did not answer in time.
     #[error("the dead letters were not stored in time")]
     OutOfTime,
+    /// They come again behind another one.
+    #[error("a dead letter before them was not stored, and they come again with it")]
+    Behind,
 }
 
 /// One rejection of one record.
 #[derive(Debug)]
 pub(super) struct Letter<'a> {
     pub(super) position: Position,
+    /// Whether the state table keeps it from being stored again where its record comes again.
+    pub(super) is_remembered: bool,
     pub(super) record: &'a Record<'a>,
     pub(super) sub_sequence: usize,
     pub(super) stage: Stage,
@@ -102,28 +112,102 @@ impl DeadLetters {
         matches!(self, Self::Queue(..))
     }
 
-    /// Stores the letters; says of each whether it is stored, or needs no storing.
+    /// Stores the letters, in their order, and says of each whether it is stored, or needs no storing. No call is begun at
+    /// `until`. Behind a letter that is not stored, no call is begun for one that would be stored again with it.
     pub(super) async fn store(&self, letters: &[Letter<'_>], until: Instant) -> Vec<bool> {
         let Self::Queue(client, url) = self else {
             return vec![true; letters.len()];
         };
-        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or_else(|_| OffsetDateTime::now_utc());
-        let now = now.format(&Rfc3339).unwrap_or_default();
-        let messages: Vec<String> = letters.iter().map(|letter| letter.message(&now)).collect();
         let mut stored = vec![false; letters.len()];
-        let sends = batches(&messages).into_iter().map(|batch| send(client, url, &messages, batch, until));
-        let mut sends = stream::iter(sends).buffer_unordered(CALLS_AT_ONCE);
-        while let Some(done) = sends.next().await {
-            match done {
-                Ok(done) => done.into_iter().for_each(|at| stored[at] = true),
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "dead letters not stored: their records come again");
+        let mut failures = Failures::default();
+        let has_failed = AtomicBool::new(false);
+        let is_due = |letter: &Letter<'_>| letter.is_remembered || !has_failed.load(Ordering::Relaxed);
+        let messages = messages(letters, is_due).take_while(|_| Instant::now() < until);
+        let calls =
+            batches(messages).take_while(|_| Instant::now() < until).map(|batch| send(client, url, batch, until));
+        let mut calls = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE);
+        while let Some((count, ended)) = calls.next().await {
+            let taken = failures.take(count, ended);
+            has_failed.fetch_or(taken.len() < count, Ordering::Relaxed);
+            for at in taken {
+                if let Some(is_stored) = stored.get_mut(at) {
+                    *is_stored = true;
                 }
             }
         }
+        failures.not_begun(letters.len(), until);
+        failures.report(stored.iter().filter(|is_stored| !**is_stored).count());
         stored
     }
+}
+
+/// Why letters are not stored, so that a whole invocation reports it in few lines.
+#[derive(Default)]
+struct Failures {
+    /// Letters of calls that have ended.
+    ended: usize,
+    /// Each reason of a call that failed, once.
+    reasons: Vec<String>,
+    /// Letters that SQS refused one by one, by code.
+    refused: BTreeMap<String, usize>,
+}
+
+impl Failures {
+    /// Takes the outcome of a call with so many letters. Returns those that are stored.
+    fn take(&mut self, count: usize, ended: Result<Taken, DeadLetterError>) -> Vec<usize> {
+        self.ended += count;
+        match ended {
+            Ok(Taken { stored, refused }) => {
+                for code in refused {
+                    *self.refused.entry(code).or_default() += 1;
+                }
+                stored
+            }
+            Err(error) => {
+                self.add(&error);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Notes why not all of so many letters were handed out.
+    fn not_begun(&mut self, letters: usize, until: Instant) {
+        if self.ended == letters {
+            return;
+        }
+        let is_late = Instant::now() >= until;
+        self.add(if is_late { &DeadLetterError::OutOfTime } else { &DeadLetterError::Behind });
+    }
+
+    fn add(&mut self, error: &DeadLetterError) {
+        let reason = telemetry::chain(error);
+        if !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+
+    /// Reports that so many letters are not stored.
+    fn report(&self, letters: usize) {
+        for (code, letters) in &self.refused {
+            tracing::error!(code, letters, "dead letters refused by the queue: their records come again");
+        }
+        if !self.reasons.is_empty() {
+            let letters = letters.saturating_sub(self.refused.values().sum());
+            let error = self.reasons.join("; ");
+            tracing::error!(letters, error, "dead letters not stored: their records come again");
+        }
+    }
+}
+
+/// Makes the messages of the letters that are due by the time that each is needed.
+fn messages<'a>(
+    letters: &'a [Letter<'_>],
+    is_due: impl Fn(&Letter<'_>) -> bool + 'a,
+) -> impl Iterator<Item = (usize, String)> + 'a {
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or_else(|_| OffsetDateTime::now_utc());
+    let now = now.format(&Rfc3339).unwrap_or_default();
+    let due = letters.iter().enumerate().filter(move |(_, letter)| is_due(letter));
+    due.map(move |(at, letter)| (at, letter.message(&now)))
 }
 
 fn cut(text: &str, most: usize) -> &str {
@@ -147,44 +231,52 @@ pub(super) fn sub_sequence(records: &[Record<'_>], position: Position) -> usize 
     before.iter().rev().take_while(is_part).count()
 }
 
-/// Which messages share a call.
-fn batches(messages: &[String]) -> Vec<Vec<usize>> {
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut bytes = usize::MAX;
-    for (at, message) in messages.iter().enumerate() {
-        match batches.last_mut() {
-            Some(batch) if batch.len() < MOST_MESSAGES && bytes + message.len() <= MOST_BYTES => {
-                batch.push(at);
-                bytes += message.len();
-            }
-            _ => {
-                batches.push(vec![at]);
-                bytes = message.len();
-            }
+/// Splits messages into those that share a call, each batch when it is asked for.
+fn batches(messages: impl Iterator<Item = (usize, String)>) -> impl Iterator<Item = Vec<(usize, String)>> {
+    let mut messages = messages.peekable();
+    iter::from_fn(move || {
+        let first = messages.next()?;
+        let mut bytes = first.1.len();
+        let mut batch = vec![first];
+        while batch.len() < MOST_MESSAGES
+            && let Some(message) = messages.next_if(|(_, message)| bytes + message.len() <= MOST_BYTES)
+        {
+            bytes += message.1.len();
+            batch.push(message);
         }
-    }
-    batches
+        Some(batch)
+    })
 }
 
-/// One call. The answer names the messages that are stored.
+/// What SQS answers to a call.
+struct Taken {
+    /// The letters that are stored.
+    stored: Vec<usize>,
+    /// The code of each that is not.
+    refused: Vec<String>,
+}
+
+/// Makes one call. Returns its number of letters besides.
 async fn send(
     client: &aws_sdk_sqs::Client,
     url: &str,
-    messages: &[String],
-    batch: Vec<usize>,
+    batch: Vec<(usize, String)>,
     until: Instant,
-) -> Result<Vec<usize>, DeadLetterError> {
-    let entries = batch.into_iter().filter_map(|at| {
-        let entry = SendMessageBatchRequestEntry::builder().id(at.to_string()).message_body(messages.get(at)?);
-        entry.build().ok()
+) -> (usize, Result<Taken, DeadLetterError>) {
+    let count = batch.len();
+    let entries = batch.into_iter().filter_map(|(at, message)| {
+        SendMessageBatchRequestEntry::builder().id(at.to_string()).message_body(message).build().ok()
     });
     let call = client.send_message_batch().queue_url(url).set_entries(Some(entries.collect())).send();
-    let answer = timeout_at(until, call).await.map_err(|_| DeadLetterError::OutOfTime)?;
-    let answer = answer.map_err(|error| DeadLetterError::Sqs(Box::new(error.into_service_error())))?;
-    for failure in answer.failed() {
-        tracing::error!(code = failure.code(), "a dead letter was not stored: its record comes again");
-    }
-    Ok(answer.successful().iter().filter_map(|success| success.id().parse().ok()).collect())
+    let ended = match timeout_at(until, call).await {
+        Err(_) => Err(DeadLetterError::OutOfTime),
+        Ok(Err(error)) => Err(DeadLetterError::Sqs(Box::new(error.into_service_error()))),
+        Ok(Ok(answer)) => Ok(Taken {
+            stored: answer.successful().iter().filter_map(|success| success.id().parse().ok()).collect(),
+            refused: answer.failed().iter().map(|failure| failure.code().to_owned()).collect(),
+        }),
+    };
+    (count, ended)
 }
 
 #[cfg(test)]
@@ -195,8 +287,7 @@ mod tests {
     #[test]
     fn a_call_carries_ten_messages_and_no_more_than_fits() {
         let sizes = |sizes: &[usize]| -> Vec<usize> {
-            let messages: Vec<String> = sizes.iter().map(|size| "x".repeat(*size)).collect();
-            batches(&messages).iter().map(Vec::len).collect()
+            batches(sizes.iter().map(|size| "x".repeat(*size)).enumerate()).map(|batch| batch.len()).collect()
         };
         assert_eq!(sizes(&[10; 25]), [10, 10, 5]);
         assert_eq!(sizes(&[MOST_BYTES / 2, MOST_BYTES / 2, 1]), [2, 1]);
@@ -227,6 +318,7 @@ mod tests {
         let message = |record: &Record<'_>| {
             let letter = Letter {
                 position: 0,
+                is_remembered: false,
                 record,
                 sub_sequence: 0,
                 stage: Stage::Deliver,
@@ -250,6 +342,7 @@ mod tests {
         let record = Record { data: Some("A".repeat(50_000).into()), ..Record::default() };
         let letter = Letter {
             position: 0,
+            is_remembered: false,
             record: &record,
             sub_sequence: 0,
             stage: Stage::Deliver,

@@ -2,6 +2,7 @@
 //! its line in the audit trail.
 
 mod audit;
+pub(crate) mod checkpoint;
 mod dead_letter;
 mod fate;
 mod ledger;

@@ -1,9 +1,11 @@
 //! The end of a batch: fates, dead letters, the settled set, the audit trail.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use tokio::time::Instant;
 
+use super::audit::Finished;
+use super::checkpoint::first_again;
 use super::dead_letter::{DeadLetters, Letter};
 use super::fate::{Fate, count};
 use super::ledger::{Entry, Row, Verdict};
@@ -56,6 +58,14 @@ pub struct Batch<'a> {
     pub earlier: &'a Earlier,
 }
 
+/// How the records of a batch end.
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    fates: &'a [Fate],
+    /// Those whose dead letter is stored with a later delivery.
+    waiting: &'a BTreeSet<Position>,
+}
+
 impl Settler {
     /// What of a batch earlier invocations settled, and whether the table told. Where it does not, nothing is known and
     /// everything is sent: again, but harmlessly.
@@ -73,13 +83,18 @@ impl Settler {
         }
     }
 
-    /// Gives each record its fate, stores the dead letters, remembers what is settled and writes the audit trail. A dead
-    /// letter that cannot be stored before `until` makes its record fail, so that it comes again.
-    pub async fn settle(&self, batch: Batch<'_>, until: Instant) -> Settled {
+    /// Gives each record its fate, stores the dead letters, remembers what is settled and writes the audit trail. A record
+    /// whose dead letter is not stored before `until` fails, so that it comes again. Nothing is begun at `until`, and no
+    /// line of the audit trail at `lines_until`.
+    pub async fn settle(&self, batch: Batch<'_>, until: Instant, lines_until: Instant) -> Settled {
         let mut fates: Vec<Fate> = batch.entries.iter().map(Fate::of_entry).collect();
-        let letters = self.letters(batch, &fates);
+        let waiting = self.waiting(batch, &fates);
+        let letters = self.letters(batch, &fates, &waiting);
         let stored = self.dead_letters.store(&letters, self.letters_until(until)).await;
         let mut in_store = HashSet::new();
+        for position in &waiting {
+            fates[*position] = Fate::Failed;
+        }
         for (letter, is_stored) in letters.iter().zip(stored) {
             if is_stored {
                 in_store.insert((letter.position, letter.destination));
@@ -97,8 +112,31 @@ impl Settler {
             let ended = Ended { entries, fates: &fates, changes, has_letter: &has_letter };
             state_errors += u64::from(!self.remember(batch.records, &ended, until).await);
         }
-        let dead_letters_stored = if self.dead_letters.has_queue() { in_store.len() as u64 } else { 0 };
-        Settled { dead_letters_stored, state_errors, ..self.sum(batch, &fates, has_letter) }
+        let mut settled = self.sum(batch, &fates, has_letter);
+        settled.state_errors = state_errors;
+        settled.dead_letters_stored = if self.dead_letters.has_queue() { in_store.len() as u64 } else { 0 };
+        let ends = Ends { fates: &fates, waiting: &waiting };
+        self.write_lines(batch, ends, has_letter, lines_until);
+        settled
+    }
+
+    /// Returns the rejected records whose letters are stored with a later delivery: those that come again because another
+    /// record failed before them, and that the state table does not know. Each delivery would store a copy.
+    fn waiting(&self, batch: Batch<'_>, fates: &[Fate]) -> BTreeSet<Position> {
+        let mut waiting = BTreeSet::new();
+        let Some(failed) = fates.iter().position(|fate| *fate == Fate::Failed) else {
+            return waiting;
+        };
+        if !self.dead_letters.has_queue() {
+            return waiting;
+        }
+        for position in first_again(batch.records, failed)..fates.len() {
+            let is_new = batch.entries[position].settled.is_none();
+            if fates[position] == Fate::Rejected && is_new && !batch.earlier.is_told_apart(position) {
+                waiting.insert(position);
+            }
+        }
+        waiting
     }
 
     /// A queue that does not answer leaves the settled set its time: what was settled would be sent again.
@@ -107,7 +145,7 @@ impl Settler {
         if self.settled_set.is_some() { until - time / 3 } else { until }
     }
 
-    /// Counts the records and writes their lines.
+    /// Counts the records.
     fn sum(&self, batch: Batch<'_>, fates: &[Fate], has_letter: impl Fn(Position, usize) -> bool) -> Settled {
         let none = vec![Counts::default(); self.destinations.len()];
         let mut settled = Settled { by_destination: none, ..Settled::default() };
@@ -116,17 +154,47 @@ impl Settler {
             if *fate == Fate::Failed {
                 settled.failed.push(position);
             }
-            let at = |row: &Row| Fate::of_row(row, *fate, has_letter(position, row.destination));
             for row in &entry.rows {
                 if let Some(counts) = settled.by_destination.get_mut(row.destination) {
                     let is_from_earlier = matches!(row.verdict, Some(Verdict::Settled { .. }));
-                    count(counts, at(row), is_from_earlier);
+                    let fate = Fate::of_row(row, *fate, has_letter(position, row.destination));
+                    count(counts, fate, is_from_earlier);
                 }
             }
-            let change = batch.changes.get(position).and_then(Option::as_deref);
-            audit::write(self.audit, &self.destinations, entry, *fate, at, batch.records.get(position), change);
         }
         settled
+    }
+
+    /// Writes the records' lines of the audit trail, as many as there is time for.
+    fn write_lines(
+        &self,
+        batch: Batch<'_>,
+        ends: Ends<'_>,
+        has_letter: impl Fn(Position, usize) -> bool,
+        until: Instant,
+    ) {
+        let mut unwritten = 0_usize;
+        for (position, (entry, fate)) in batch.entries.iter().zip(ends.fates).enumerate() {
+            let finished = Finished {
+                entry,
+                fate: *fate,
+                letter_waits: ends.waiting.contains(&position),
+                record: batch.records.get(position),
+                change: batch.changes.get(position).and_then(Option::as_deref),
+            };
+            if !finished.has_lines(self.audit) {
+                continue;
+            }
+            if Instant::now() >= until {
+                unwritten += 1;
+                continue;
+            }
+            let at = |row: &Row| Fate::of_row(row, *fate, has_letter(position, row.destination));
+            audit::write(finished, &self.destinations, at);
+        }
+        if unwritten > 0 {
+            tracing::warn!(records = unwritten, "audit lines not written: out of time");
+        }
     }
 
     /// Whether there was nothing to forget, or the table took it.
@@ -136,6 +204,10 @@ impl Settler {
             return true;
         };
         let items = undone.len();
+        if Instant::now() >= until {
+            tracing::error!(items, "settled set not emptied: out of time");
+            return false;
+        }
         let forgotten = set.forget(batch.records, undone, until).await;
         match &forgotten {
             Ok(()) => tracing::warn!(items, "the stream is read again: what was settled later is sent again, too"),
@@ -156,6 +228,10 @@ impl Settler {
         let Some(set) = &self.settled_set else {
             return true;
         };
+        if Instant::now() >= until {
+            tracing::warn!("settled set not written: out of time");
+            return false;
+        }
         let written = set.write(records, ended, &self.destinations, until).await;
         if let Err(error) = &written {
             let error: &dyn std::error::Error = error;
@@ -164,46 +240,51 @@ impl Settler {
         written.is_ok()
     }
 
-    /// The dead letters of what is rejected. A record that failed at another destination comes again: where the next
-    /// invocation will not know of its letter, it is rejected again, and has its letter then. What an earlier invocation
-    /// rejected has it already.
-    fn letters<'a>(&self, batch: Batch<'a>, fates: &[Fate]) -> Vec<Letter<'a>> {
-        let Batch { records, changes, entries, .. } = batch;
+    /// Makes the dead letters of what is rejected and does not wait. A record that failed at another destination comes
+    /// again: where the next invocation will not know of its letter, it is rejected again, and has its letter then. What an
+    /// earlier invocation rejected has it already.
+    fn letters<'a>(&self, batch: Batch<'a>, fates: &[Fate], waiting: &BTreeSet<Position>) -> Vec<Letter<'a>> {
         let mut letters = Vec::new();
-        let is_rejected = |position: &Position| match fates[*position] {
-            Fate::Rejected => entries[*position].settled.is_none(),
-            Fate::Failed => batch.earlier.is_told_apart(*position),
-            Fate::Delivered | Fate::Filtered | Fate::Superseded => false,
-        };
-        for position in (0..entries.len()).filter(is_rejected) {
-            let (entry, Some(record)) = (&entries[position], records.get(position)) else {
-                continue;
+        for (position, fate) in fates.iter().enumerate() {
+            let is_due = match fate {
+                Fate::Rejected => batch.entries[position].settled.is_none() && !waiting.contains(&position),
+                Fate::Failed => batch.earlier.is_told_apart(position),
+                Fate::Delivered | Fate::Filtered | Fate::Superseded => false,
             };
-            let (change, refusal) = (changes.get(position).and_then(Option::as_ref), entry.refusal.as_deref());
-            let contact_id = change.map(|change| change.contact.id.as_str());
-            let event_id = change.map(|change| &*change.event_id);
-            let contact_id = contact_id.or(refusal.and_then(|refusal| refusal.contact_id.as_deref()));
-            let event_id = event_id.or(refusal.and_then(|refusal| refusal.event_id.as_deref()));
-            let refused = refusal.map(|refusal| (None, refusal.stage, &refusal.rejection));
-            let at_destinations = entry.rows.iter().filter_map(|row| match &row.verdict {
-                Some(Verdict::Rejected(stage, rejection)) => {
-                    Some((self.destinations.get(row.destination).copied(), *stage, rejection))
-                }
-                _ => None,
-            });
-            let sub_sequence = dead_letter::sub_sequence(records, position);
-            let letter = |(destination, stage, rejection)| Letter {
-                position,
-                record,
-                sub_sequence,
-                stage,
-                destination,
-                rejection,
-                contact_id,
-                event_id,
-            };
-            letters.extend(refused.into_iter().chain(at_destinations).map(letter));
+            if is_due {
+                self.push_letters(batch, position, &mut letters);
+            }
         }
         letters
+    }
+
+    /// Appends the letters of one record: one for each destination that rejected it, or one where none was asked.
+    fn push_letters<'a>(&self, batch: Batch<'a>, position: Position, letters: &mut Vec<Letter<'a>>) {
+        let (entry, Some(record)) = (&batch.entries[position], batch.records.get(position)) else {
+            return;
+        };
+        let (change, refusal) = (batch.changes.get(position).and_then(Option::as_ref), entry.refusal.as_deref());
+        let contact_id = change.map(|change| change.contact.id.as_str());
+        let event_id = change.map(|change| &*change.event_id);
+        let sub_sequence = dead_letter::sub_sequence(batch.records, position);
+        let letter = |destination, stage, rejection| Letter {
+            position,
+            is_remembered: batch.earlier.is_told_apart(position),
+            record,
+            sub_sequence,
+            stage,
+            destination,
+            rejection,
+            contact_id: contact_id.or(refusal.and_then(|refusal| refusal.contact_id.as_deref())),
+            event_id: event_id.or(refusal.and_then(|refusal| refusal.event_id.as_deref())),
+        };
+        if let Some(refusal) = refusal {
+            letters.push(letter(None, refusal.stage, &refusal.rejection));
+        }
+        for row in &entry.rows {
+            if let Some(Verdict::Rejected(stage, rejection)) = &row.verdict {
+                letters.push(letter(self.destinations.get(row.destination).copied(), *stage, rejection));
+            }
+        }
     }
 }

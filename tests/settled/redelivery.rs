@@ -240,6 +240,22 @@ async fn a_table_that_is_gone_throttled_or_silent_fails_nothing_and_is_told_once
 }
 
 #[tokio::test]
+async fn while_the_state_table_is_silent_the_letter_of_a_record_that_comes_again_waits() {
+    let gone = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException");
+    let (mocks, cloud, handler) = function("").await;
+    cloud.proxy.treat("DynamoDB", gone);
+    mocks.salesforce.fail_row("c-0", in_use(), 3);
+    let lead_of = |at: usize| record(0, at, "key", lead(at).to_string().as_bytes());
+    let records = [lead_of(0), record(0, 1, "key", b"{"), lead_of(2)];
+    for _ in 0..3 {
+        assert_eq!(failures(&invoke(&handler, &records, "r").await), [0, 1].map(|at| sequence_number(0, at)));
+    }
+    assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
+    let letters = cloud.dead_letters().await;
+    assert_eq!(letters.len(), 1, "{letters:?}");
+}
+
+#[tokio::test]
 async fn a_queue_that_does_not_answer_fails_its_rejected_records_and_no_others() {
     for treatment in [Treatment::Refuse(503, "ServiceUnavailable"), Treatment::LoseAnswer] {
         let (mocks, cloud, handler) = function("").await;
