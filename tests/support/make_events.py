@@ -124,7 +124,7 @@ def updated():
     ]
 
 
-@scenario("deleted", "deletes; the last without a type, so that it goes to every destination", "5 delivered")
+@scenario("deleted", "deletes; the last without a type, so that it goes to every destination that a passing type is routed to", "5 delivered")
 def deleted():
     return [
         delete({"id": "c-1001", "type": "lead"}, event_id="deleted-1", version=3),
