@@ -1,5 +1,7 @@
 //! The only room that speaks HTTP: one exchange, in time, to an allowed host, counted.
 
+mod retry_after;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Request, Url};
 use secrecy::zeroize::Zeroizing;
+use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
@@ -84,10 +87,10 @@ impl HttpAnswer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// `Retry-After` in its form of seconds. Neither system documents the form of a date.
+    /// Returns how long `Retry-After` asks to wait, in seconds or until a date.
     /// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
     pub fn retry_after(&self) -> Option<Duration> {
-        self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
+        retry_after::wait(self.header("retry-after")?, self.header("date"), OffsetDateTime::now_utc())
     }
 }
 
