@@ -14,6 +14,8 @@ mod deletes;
 mod dispatched;
 #[path = "salesforce/moved.rs"]
 mod moved;
+#[path = "salesforce/refusals.rs"]
+mod refusals;
 #[path = "salesforce/rows.rs"]
 mod rows;
 #[path = "salesforce/tokens.rs"]

@@ -30,13 +30,9 @@ async fn the_field_of_an_attribute_that_the_org_lacks_fails_those_who_have_it() 
 }
 
 #[tokio::test]
-async fn an_error_of_rights_or_settings_on_every_row_stops_the_destination() {
+async fn what_every_row_says_of_the_account_stops_the_destination() {
     for (error, cause) in [
-        (
-            row_error("INVALID_FIELD_FOR_INSERT_UPDATE", "Unable to create/update fields: Phone", &["Phone"]),
-            "configuration",
-        ),
-        (row_error("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", &[]), "configuration"),
+        (row_error("INVALID_TYPE", "sObject type 'Lead' is not supported", &[]), "configuration"),
         (
             row_error("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Lead", &[]),
             "configuration",
@@ -51,24 +47,30 @@ async fn an_error_of_rights_or_settings_on_every_row_stops_the_destination() {
     }
 }
 
+/// Where no row was written, other calls tell whether the right is lacking to these records or to all.
 #[tokio::test]
-async fn a_row_that_lacks_a_right_is_rejected_where_the_user_has_it_for_others() {
+async fn a_row_that_lacks_a_right_is_rejected_where_another_is_written_and_isolated_where_none_is() {
     let not_ours = row_error("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", &[]);
-    let rejected = "rejected INSUFFICIENT_ACCESS_OR_READONLY";
-    for (may_write, bad_neighbour, expected) in [
-        (true, None, vec![rejected]),
-        (true, Some(false), vec![rejected, "delivered"]),
-        (true, Some(true), vec![rejected, "rejected STRING_TOO_LONG"]),
-        (false, None, vec!["stop configuration INSUFFICIENT_ACCESS_OR_READONLY"]),
-        (false, Some(true), vec!["stop configuration INSUFFICIENT_ACCESS_OR_READONLY"]),
+    let isolated = "isolated INSUFFICIENT_ACCESS_OR_READONLY";
+    let stopped = "stop configuration INSUFFICIENT_ACCESS_OR_READONLY";
+    for (may_write, neighbour, expected) in [
+        (true, None, vec![isolated]),
+        (true, Some("good"), vec!["rejected INSUFFICIENT_ACCESS_OR_READONLY", "delivered"]),
+        (true, Some("too long"), vec![isolated, "rejected STRING_TOO_LONG"]),
+        (true, Some("not ours"), vec![isolated, isolated]),
+        (false, None, vec![stopped]),
+        (false, Some("too long"), vec![stopped]),
+        (false, Some("not ours"), vec![stopped]),
     ] {
         let org = Org::with(|habits| habits.may_write = may_write, |_| {}).await;
         org.mock.fail_row("C-1", not_ours.clone(), 1);
-        if bad_neighbour == Some(true) {
-            org.mock.fail_row("C-2", row_error("STRING_TOO_LONG", "", &[]), 1);
+        match neighbour {
+            Some("too long") => org.mock.fail_row("C-2", row_error("STRING_TOO_LONG", "", &[]), 1),
+            Some("not ours") => org.mock.fail_row("C-2", not_ours.clone(), 1),
+            _ => {}
         }
-        let numbers = if bad_neighbour.is_some() { 1..=2 } else { 1..=1 };
-        assert_eq!(words(&org.upsert(&org.leads(numbers)).await), expected, "{may_write} {bad_neighbour:?}");
+        let numbers = if neighbour.is_some() { 1..=2 } else { 1..=1 };
+        assert_eq!(words(&org.upsert(&org.leads(numbers)).await), expected, "{may_write} {neighbour:?}");
         org.assert_polite();
     }
     let org = Org::with(|habits| habits.may_write = false, |_| {}).await;
@@ -88,15 +90,15 @@ async fn rights_that_cannot_be_asked_after_reject_nobody() {
 #[tokio::test]
 async fn settings_that_name_what_the_org_lacks_stop_the_destination() {
     type Edit = fn(&mut contact_sync::adapters::salesforce::Settings);
-    for (edit, expected) in [
-        ((|settings| settings.sobject = "Nothing__c".to_owned()) as Edit, "stop configuration NOT_FOUND"),
-        (|settings| settings.external_id_field = "Other__c".to_owned(), "stop configuration NOT_FOUND"),
-        (|settings| settings.api_version = "v30.0".to_owned(), "stop configuration UNSUPPORTED_API_VERSION"),
-        (|settings| settings.api_version = "v45.0".to_owned(), "stop configuration NOT_FOUND"),
+    for (edit, code, part) in [
+        ((|settings| settings.sobject = "Nothing__c".to_owned()) as Edit, "NOT_FOUND", "`salesforce.sobject`"),
+        (|settings| settings.external_id_field = "Other__c".to_owned(), "NOT_FOUND", "`salesforce.external_id_field`"),
+        (|settings| settings.api_version = "v30.0".to_owned(), "UNSUPPORTED_API_VERSION", "`salesforce.api_version`"),
+        (|settings| settings.api_version = "v45.0".to_owned(), "NOT_FOUND", "`salesforce.api_version`"),
     ] {
         let org = Org::with(|_| {}, edit).await;
         let reply = org.upsert(&org.leads([1, 2])).await;
-        assert_eq!(words(&reply), [expected]);
-        assert!(crate::org::remedy(&reply).contains("External ID"));
+        assert_eq!(words(&reply), [format!("stop configuration {code}")]);
+        assert!(crate::org::remedy(&reply).contains(part), "{part}");
     }
 }

@@ -34,12 +34,15 @@ async fn what_an_answer_does_not_tell_of_has_failed() {
     let odd_reason =
         json!({"id": null, "success": false, "errors": [{"statusCode": "STRING_TOO_LONG", "fields": "x"}]});
     for (answer, expected) in [
-        (json!([]), vec!["again NO_RESULT", "again NO_RESULT"]),
-        (json!([good]), vec!["delivered", "again NO_RESULT"]),
-        (json!([null, good]), vec!["again NO_RESULT", "delivered"]),
-        (json!([{"success": "true"}, {"id": "00Q1"}]), vec!["again NO_RESULT", "again NO_RESULT"]),
-        (json!([without_reason, odd_reason]), vec!["once NO_REASON", "rejected STRING_TOO_LONG"]),
-        (json!([{"success": false, "errors": null}, {"success": false}]), vec!["once NO_REASON", "once NO_REASON"]),
+        (json!([]), vec!["isolated NO_RESULT", "isolated NO_RESULT"]),
+        (json!([good]), vec!["delivered", "isolated NO_RESULT"]),
+        (json!([null, good]), vec!["isolated NO_RESULT", "delivered"]),
+        (json!([{"success": "true"}, {"id": "00Q1"}]), vec!["isolated NO_RESULT", "isolated NO_RESULT"]),
+        (json!([without_reason, odd_reason]), vec!["isolated NO_REASON", "rejected STRING_TOO_LONG"]),
+        (
+            json!([{"success": false, "errors": null}, {"success": false}]),
+            vec!["isolated NO_REASON", "isolated NO_REASON"],
+        ),
         (json!([good, good, good]), vec!["retry UNREADABLE_ANSWER"]),
         (json!({"hasErrors": false}), vec!["retry UNREADABLE_ANSWER"]),
     ] {
@@ -69,11 +72,11 @@ async fn what_a_trigger_says_decides() {
         row 0; first error: CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY, entity type cannot be inserted: Task: []";
     for (error, in_company, alone) in [
         (trigger(lock), "halved", "halved"),
-        (trigger(limit), "halved", "once"),
-        (trigger("LeadTrigger: Apex CPU time limit exceeded"), "halved", "once"),
+        (trigger(limit), "halved", "isolated"),
+        (trigger("LeadTrigger: Apex CPU time limit exceeded"), "halved", "isolated"),
         (trigger("LeadTrigger: we do not like it"), "rejected", "rejected"),
         (trigger(task), "rejected", "rejected"),
-        (row_error("UNKNOWN_EXCEPTION", "An unexpected error occurred", &[]), "halved", "once"),
+        (row_error("UNKNOWN_EXCEPTION", "An unexpected error occurred", &[]), "isolated", "isolated"),
         (row_error("TOO_MANY_APEX_REQUESTS", "", &[]), "halved", "halved"),
     ] {
         let org = Org::new().await;
@@ -86,7 +89,7 @@ async fn what_a_trigger_says_decides() {
 }
 
 #[tokio::test]
-async fn the_race_for_a_new_record_is_run_once_more() {
+async fn a_value_that_another_record_holds_is_asked_for_once_more_and_last() {
     let org = Org::new().await;
     let race = row_error(
         "DUPLICATE_VALUE",
@@ -98,8 +101,11 @@ async fn the_race_for_a_new_record_is_run_once_more() {
     org.mock.fail_row("C-1", race, 1);
     org.mock.fail_row("C-2", other, 1);
     org.mock.fail_row("C-3", row_error("DUPLICATE_VALUE", "a localized message", &["Source_Id__c"]), 1);
+    let rule = row_error("DUPLICATES_DETECTED", "Use one of these records?", &[]);
     let reply = org.upsert(&org.leads([1, 2, 3])).await;
-    assert_eq!(words(&reply), ["once DUPLICATE_VALUE", "rejected DUPLICATE_VALUE", "once DUPLICATE_VALUE"]);
+    assert_eq!(words(&reply), ["last DUPLICATE_VALUE"; 3]);
+    org.mock.fail_row("C-2", rule, 1);
+    assert_eq!(words(&org.upsert(&org.leads([2])).await), ["last DUPLICATES_DETECTED"]);
     assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
 }
 
@@ -150,12 +156,12 @@ async fn an_unknown_code_rejects_its_row_and_is_counted() {
 }
 
 #[tokio::test]
-async fn two_records_of_one_key_reject_the_row() {
+async fn two_records_of_one_key_are_told_last() {
     let org = Org::new().await;
     for _ in 0..2 {
         org.mock.put("C-1", &json!({"LastName": "x", "Company": "y"}));
     }
-    assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), ["rejected DUPLICATE_EXTERNAL_ID", "delivered"]);
+    assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), ["last DUPLICATE_EXTERNAL_ID", "delivered"]);
 }
 
 #[tokio::test]

@@ -25,6 +25,10 @@ async fn whole_answers_stop_or_wait_and_reject_nobody() {
         (refusal(400, "API_CURRENTLY_DISABLED", "down"), "retry API_CURRENTLY_DISABLED"),
         (refusal(503, "SERVER_UNAVAILABLE", "Server Unavailable"), "retry SERVER_UNAVAILABLE"),
         (Answer::json(503, &bare), "retry SERVER_UNAVAILABLE"),
+        (
+            refusal(500, "REQUEST_RUNNING_TOO_LONG", "Your request was running too long"),
+            "retry REQUEST_RUNNING_TOO_LONG",
+        ),
         (refusal(500, "UNKNOWN_EXCEPTION", "An unexpected error occurred"), "retry UNKNOWN_EXCEPTION"),
         (Answer::html(403, page), "retry HTTP_403"),
         (Answer::html(400, page), "retry HTTP_400"),
@@ -54,10 +58,30 @@ async fn a_batch_that_is_refused_as_a_whole_is_searched() {
     org.mock.poison("C-2");
     assert_eq!(words(&org.upsert(&org.leads([1, 2, 3])).await), ["refused JSON_PARSER_ERROR []"]);
     assert_eq!(words(&org.upsert(&org.leads([1, 3])).await), ["delivered"; 2]);
-    for answer in [Answer::empty(413), Answer::empty(414), refusal(400, "EXCEEDED_ID_LIMIT", "record limit reached")] {
+    for answer in [
+        Answer::empty(413),
+        Answer::empty(414),
+        Answer::empty(431),
+        refusal(400, "EXCEEDED_ID_LIMIT", "record limit reached"),
+    ] {
         org.mock.next(answer.clone());
         let reply = words(&org.upsert(&org.leads([1, 3])).await);
         assert!(reply[0].starts_with("refused"), "{answer:?}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pause_is_obeyed_whichever_way_it_is_written() {
+    let org = Org::new().await;
+    org.upsert(&org.leads([0])).await.expect("a token from now on");
+    let now = "Sun, 29 Nov 2026 23:01:55 GMT";
+    for until in ["7", "Sun, 29 Nov 2026 23:02:02 GMT", "Sunday, 29-Nov-26 23:02:02 GMT", "Sun Nov 29 23:02:02 2026"] {
+        for (status, expected) in
+            [(503, "retry HTTP_503 after 7s"), (500, "retry HTTP_500 after 7s"), (429, "throttled HTTP_429 after 7s")]
+        {
+            org.mock.next(Answer::empty(status).with_header("date", now).with_header("retry-after", until));
+            assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), [expected], "{until}");
+        }
     }
 }
 

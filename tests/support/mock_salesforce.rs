@@ -63,6 +63,12 @@ pub struct Habits {
     pub external_id_is_unique: bool,
     /// Fields that field-level security hides from the run-as user.
     pub hidden_fields: Vec<String>,
+    /// Fields that field-level security lets the run-as user see and not edit.
+    pub read_only_fields: Vec<String>,
+    /// Fields that are a checkbox: a text in one refuses the whole request.
+    pub checkboxes: Vec<String>,
+    /// The values of the restricted picklist Status, where it is one.
+    pub statuses: Option<Vec<String>>,
     /// The run-as user may create and edit records, if not locked away one by one.
     pub may_write: bool,
     /// The user may delete records.
@@ -73,6 +79,8 @@ pub struct Habits {
     pub most_records: usize,
     /// Records in one page of a query.
     pub page: usize,
+    /// The longest path with its query that is answered otherwise than with this answer.
+    pub longest_uri: Option<(usize, Answer)>,
     /// The header that tells the org's usage.
     pub limit_info: Option<String>,
     /// Where the answer of the token endpoint sends the calls; the mock itself where nothing is said.
@@ -90,11 +98,15 @@ impl Default for Habits {
             custom_fields: ["Plan__c", "Seats__c", "Newsletter__c", "Version__c"].map(str::to_owned).into(),
             external_id_is_unique: true,
             hidden_fields: Vec::new(),
+            read_only_fields: Vec::new(),
+            checkboxes: Vec::new(),
+            statuses: None,
             may_write: true,
             may_delete: true,
             created_on_failures: true,
             most_records: 200,
             page: 2000,
+            longest_uri: None,
             limit_info: Some("api-usage=18/100000; per-app-api-usage=17/250(appName=contact-sync)".to_owned()),
             instance_url: None,
             compresses: true,

@@ -4,43 +4,81 @@
 //! Codes: <https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_calls_concepts_core_data_objects.htm>,
 //! and, complete, the enumeration `StatusCode` of the metadata WSDL, in `errors/status_codes.txt`. Statuses:
 //! <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
+//!
+//! A status counts as Salesforce's word only with Salesforce's own JSON: without it a page of the network is all that is
+//! known, and the call is one without an answer.
 
 mod codes;
 
 use std::time::Duration;
 
-pub(super) use self::codes::is_known;
-use self::codes::{Verdict, verdict};
+use self::codes::verdict;
+pub(super) use self::codes::{Verdict, is_known};
 use super::model::{REQUIRED, with_defaults};
-use super::problem::{Problem, problems};
-use super::{ConvertedLeads, Settings};
+use super::problem::{Problem, api_error};
+use super::unfit::{self, Unfit};
+use super::{ConvertedLeads, Settings, remedies};
 use crate::adapters::http::HttpAnswer;
 use crate::adapters::{Body, CallError, Cause, Code, FailureCause, Outcome, Rejection, Retry, RetryMode, Stop};
 
 /// "Concurrent" limits count requests of 20 s and longer: some of them have ended after a few seconds.
 const A_FEW_SECONDS: Duration = Duration::from_secs(3);
 
-/// Of several errors of one row, the one that decides: what can never succeed is not helped by what passes.
-pub(super) fn deciding<'a>(problems: &'a [Problem], settings: &Settings) -> Option<&'a Problem> {
-    let is_final = |problem: &&Problem| verdict(problem, &settings.sobject) == Verdict::Reject;
-    problems.iter().find(is_final).or_else(|| problems.first())
+/// The error of a row, classified.
+#[derive(Clone)]
+pub(super) struct RowError {
+    pub(super) problem: Problem,
+    pub(super) verdict: Verdict,
+    /// What of settings or of the fixed mapping is refused, where that is the reason.
+    pub(super) unfit: Option<Unfit>,
 }
 
-/// What became of a row with `problem`; `body` is what was sent, `None` for a delete; `alone` if nothing else was. Not
-/// for rows of which [`of_all_rows`] speaks, and where [`is_about_rights`], the user is known to have the rights to the
-/// object.
-pub(super) fn of_row(problem: &Problem, body: Option<&Body>, alone: bool, settings: &Settings) -> Outcome {
+impl RowError {
+    /// Classifies the error of a row; `body` is what was sent, `None` for a delete.
+    pub(super) fn new(problem: Problem, body: Option<&Body>, settings: &Settings) -> Self {
+        let verdict = verdict(&problem, body, &settings.sobject);
+        let unfit = unfit::of_settings(&problem, verdict, body, settings);
+        Self { problem, verdict, unfit }
+    }
+
+    /// Of several errors of one row, the one that decides: what can never succeed is helped neither by other settings
+    /// nor by what passes, and what waits for other settings not by what passes. Of none, that there is none.
+    pub(super) fn deciding(problems: Vec<Problem>, body: Option<&Body>, settings: &Settings) -> Self {
+        let rank = |error: &Self| match (error.verdict, &error.unfit) {
+            (_, Some(_)) => 1,
+            (Verdict::Reject, None) => 0,
+            _ => 2,
+        };
+        let errors = problems.into_iter().map(|problem| Self::new(problem, body, settings));
+        errors.min_by_key(rank).unwrap_or_else(|| Self::new(Problem::reasonless(), body, settings))
+    }
+}
+
+/// What else was in the call of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Neighbours {
+    /// Nothing.
+    pub(super) is_alone: bool,
+    /// Another row was written.
+    pub(super) any_written: bool,
+}
+
+/// What became of a row with `error`; `body` is what was sent, `None` for a delete. Not for rows of which [`of_all_rows`]
+/// speaks, and where the user lacks a right and no row was written, the user is known to have the rights to the object.
+pub(super) fn of_row(error: &RowError, body: Option<&Body>, neighbours: Neighbours, settings: &Settings) -> Outcome {
+    let RowError { problem, verdict, unfit } = error;
     let rejection = || problem.rejection();
     let retry = |how| Outcome::Retry(Retry { code: problem.code(), after: None, how });
-    match verdict(problem, &settings.sobject) {
+    match verdict {
+        _ if unfit.is_some() => Outcome::Failed(problem.code()),
         Verdict::Later => retry(RetryMode::Same),
         Verdict::Halved => retry(RetryMode::SplitBatch),
-        Verdict::Large | Verdict::Fault if !alone => retry(RetryMode::SplitBatch),
+        Verdict::Large if !neighbours.is_alone => retry(RetryMode::SplitBatch),
+        Verdict::Large | Verdict::Fault => retry(RetryMode::Isolate(rejection())),
         Verdict::Duplicate if problem.says("duplicate external id specified") => retry(RetryMode::SplitBatch),
-        // Another writer was faster in creating the very record: now it is there to be updated.
-        Verdict::Duplicate if problem.names(&settings.external_id_field) => {
-            retry(RetryMode::OnceMore(None, rejection()))
-        }
+        // The other record may give the value up in this very invocation; and of two writers that create one record, the
+        // slower one finds it there to be updated.
+        Verdict::Duplicate => retry(RetryMode::Last(rejection())),
         Verdict::Missing if is_about_defaults(problem) => match body.and_then(with_defaults) {
             Some(body) => retry(RetryMode::OnceMore(Some(body), rejection())),
             None => Outcome::Rejected(rejection()),
@@ -48,10 +86,10 @@ pub(super) fn of_row(problem: &Problem, body: Option<&Body>, alone: bool, settin
         Verdict::Converted if settings.converted_leads == ConvertedLeads::Skip => Outcome::Skipped(problem.code()),
         Verdict::Gone if body.is_none() => Outcome::Delivered(Some(Code::new("ALREADY_GONE"))),
         Verdict::Unfound if body.is_some() => Outcome::Rejected(rejection()),
-        Verdict::Once | Verdict::Large | Verdict::Fault | Verdict::Gone | Verdict::Unfound => {
-            retry(RetryMode::OnceMore(None, rejection()))
-        }
-        Verdict::Schema => Outcome::Failed(problem.code()),
+        Verdict::Once | Verdict::Gone | Verdict::Unfound => retry(RetryMode::OnceMore(None, rejection())),
+        // Where another row was written, the right is lacking to this record alone: its shard would wait for it until it
+        // is too old. Where none was, it may be lacking to all, and only other calls can tell.
+        Verdict::Access if !neighbours.any_written => retry(RetryMode::Isolate(rejection())),
         _ => Outcome::Rejected(rejection()),
     }
 }
@@ -62,46 +100,23 @@ fn is_about_defaults(problem: &Problem) -> bool {
     if fields.is_empty() { REQUIRED.iter().any(|field| problem.names(field)) } else { fields.iter().all(named) }
 }
 
-/// What the rows' errors mean for the whole call, where they tell of our settings or of Salesforce rather than of any
-/// record. `problems` has one entry for each row, `None` for those that succeeded.
-pub(super) fn of_all_rows(problems: &[Option<&Problem>], settings: &Settings) -> Option<CallError> {
-    let verdict = |problem: &Problem| verdict(problem, &settings.sobject);
-    for problem in problems.iter().flatten() {
-        match verdict(problem) {
-            Verdict::Full => return Some(CallError::Stop(full(problem))),
-            Verdict::Barred => return Some(CallError::Stop(configuration(problem, settings))),
+/// Why the destination stops, where the rows' errors cannot be one record's: they speak of the account, or every record
+/// of several is refused for what every record has. `rows` has one entry for each row, `None` for those that succeeded
+/// or say nothing; `contacts` is how many records they are about.
+pub(super) fn of_all_rows(rows: &[Option<&RowError>], contacts: usize, settings: &Settings) -> Option<Stop> {
+    for error in rows.iter().flatten() {
+        match error.verdict {
+            Verdict::Full => return Some(full(&error.problem)),
+            Verdict::Barred => return Some(configuration(&error.problem, settings)),
             _ => {}
         }
     }
-    let first = (*problems.first()?)?;
-    let blames_settings = |problem: &Problem| match verdict(problem) {
-        // Records with an attribute say nothing of the next ones, which may have none: when they come again, they may be
-        // all of a call.
-        Verdict::Schema => !settings.attributes.values().any(|field| problem.names(field)),
-        // A single record may be locked away for itself.
-        Verdict::Access => problems.len() > 1,
-        _ => false,
-    };
-    // A fault that each of several rows met is Salesforce's own trouble, and no record's. Halved down to single rows, all
-    // of them would be rejected for it.
-    let is_fault = |problem: &Problem| problems.len() > 1 && verdict(problem) == Verdict::Fault;
-    let all = |holds: &dyn Fn(&Problem) -> bool| problems.iter().all(|problem| problem.is_some_and(holds));
-    if all(&blames_settings) {
-        return Some(CallError::Stop(configuration(first, settings)));
+    let mut first = None;
+    for row in rows {
+        let unfit = row.as_ref()?.unfit.as_ref().filter(|unfit| unfit.is_everywhere)?;
+        first.get_or_insert(&unfit.stop);
     }
-    all(&is_fault).then(|| CallError::failed(first.code(), FailureCause::Record))
-}
-
-/// Whether the row's error blames settings or the account, while other rows fare otherwise.
-pub(super) fn is_about_schema(problem: &Problem, settings: &Settings) -> bool {
-    verdict(problem, &settings.sobject) == Verdict::Schema
-}
-
-/// Whether the row lacks a right, and the answer itself cannot tell to what. Where another row was written, it is to
-/// this record: that one is rejected, or its shard would wait for it until it is too old. Where none was, it may be to
-/// all, and rejecting them one by one would make a dead letter of every record that comes.
-pub(super) fn is_about_rights(problem: &Problem, settings: &Settings) -> bool {
-    verdict(problem, &settings.sobject) == Verdict::Access
+    first.filter(|_| contacts > 1).cloned()
 }
 
 fn full(problem: &Problem) -> Stop {
@@ -111,71 +126,78 @@ fn full(problem: &Problem) -> Stop {
 
 /// What Salesforce says about names is about our settings: it may be told.
 pub(super) fn configuration(problem: &Problem, settings: &Settings) -> Stop {
-    let Settings { sobject, external_id_field, api_version, .. } = settings;
-    let remedy = format!(
-        "Salesforce refuses what settings name ({api_version}, {sobject}, {external_id_field}, its fields and attributes): \
-         create the fields, mark {external_id_field} as External ID and unique, and grant the integration user access"
-    );
+    let remedy = remedies::of_problem(problem, settings);
     Stop { cause: Cause::Configuration, code: problem.code(), remedy, after: None }
 }
 
-/// What an answer with a status other than 2xx means for the whole call.
+/// What an answer with a status other than 2xx means for the whole call, whatever records are in it. Of a refusal that
+/// may be about fields of records, `refusal.rs` tells more.
 pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
-    let problems = problems(answer);
-    let problem = problems.first();
-    let code = problem.map_or_else(|| Code::from_system(&format!("HTTP_{}", answer.status)), Problem::code);
-    let after = answer.retry_after();
-    let cause = match answer.status {
-        408 | 504 => FailureCause::Size,
-        _ if code.as_str() == "REQUEST_RUNNING_TOO_LONG" => FailureCause::Size,
-        420 => FailureCause::Destination,
-        _ => FailureCause::Record,
-    };
-    let retry = |after, pressure| CallError::Retry { code: code.clone(), after, pressure, cause };
-    let stop =
-        |cause, remedy: &str| CallError::Stop(Stop { cause, code: code.clone(), remedy: remedy.to_owned(), after });
-    let of = |problem| verdict(problem, &settings.sobject);
-    match (answer.status, problem) {
-        (401, Some(problem)) if problem.says("not valid for use with the REST API") => stop(
-            Cause::Configuration,
-            "the org's policies keep the integration user from the REST API: check IP ranges and API access control",
-        ),
-        (401, _) => stop(Cause::Credential, "Salesforce refuses a new token: check the External Client App's policies"),
-        (_, Some(problem)) if code.as_str() == "REQUEST_LIMIT_EXCEEDED" => {
-            if problem.says("TotalRequests") {
-                stop(Cause::Quota, "the org's API calls of the last 24 hours are used up: wait, or buy more")
-            } else {
-                CallError::Throttled { code, after: Some(after.unwrap_or(A_FEW_SECONDS)) }
-            }
-        }
-        (_, Some(problem)) if of(problem) == Verdict::Full => CallError::Stop(full(problem)),
-        (_, Some(problem)) if matches!(of(problem), Verdict::Later | Verdict::Halved | Verdict::Fault) => {
-            retry(after, answer.status == 503)
-        }
-        (403 | 404 | 405 | 410 | 415, Some(problem)) => CallError::Stop(configuration(problem, settings)),
-        (400, Some(problem)) if names_settings(problem, of(problem)) => {
-            CallError::Stop(configuration(problem, settings))
-        }
-        // A malformed query, too: the names in it have been checked, so that it can only be an id.
-        (400, Some(problem)) => CallError::Refused { rejection: problem.rejection(), suspects: Vec::new() },
-        // Whoever says so, a smaller request helps.
-        (300 | 413 | 414, _) => {
-            let rejection = Rejection::new(code.clone(), format!("Salesforce answered {}", answer.status));
-            CallError::Refused { rejection, suspects: Vec::new() }
-        }
-        (301..=399, _) => stop(
-            Cause::Configuration,
-            "Salesforce redirects: login_url in the secret has to be the org's own My Domain",
-        ),
-        (429, _) => CallError::Throttled { code, after },
-        (503 | 504, _) => retry(after, true),
-        // 400, 403 or 404 without Salesforce's own words is a proxy's; so is whatever else is unknown.
-        _ => retry(after, false),
+    match api_error(answer) {
+        Some(problem) => of_api_error(answer, &problem, settings),
+        None => of_status(answer),
     }
 }
 
-fn names_settings(problem: &Problem, verdict: Verdict) -> bool {
-    problem.code().as_str() == "NOT_FOUND" || matches!(verdict, Verdict::Schema | Verdict::Access | Verdict::Barred)
+/// What Salesforce's own refusal of a call means.
+fn of_api_error(answer: &HttpAnswer, problem: &Problem, settings: &Settings) -> CallError {
+    let (code, after) = (problem.code(), answer.retry_after());
+    let verdict = verdict(problem, None, &settings.sobject);
+    let stop = |cause, remedy: String| CallError::Stop(Stop { cause, code: problem.code(), remedy, after });
+    match (answer.status, verdict) {
+        (401, _) if problem.says(remedies::BARRED_SESSION) => CallError::Stop(configuration(problem, settings)),
+        (401, _) => stop(Cause::Credential, remedies::SESSION.to_owned()),
+        _ if problem.is("REQUEST_LIMIT_EXCEEDED") && problem.says("TotalRequests") => {
+            stop(Cause::Quota, "the org's API calls of the last 24 hours are used up: wait, or buy more".to_owned())
+        }
+        _ if problem.is("REQUEST_LIMIT_EXCEEDED") => {
+            CallError::Throttled { code, after: Some(after.unwrap_or(A_FEW_SECONDS)) }
+        }
+        (429, _) => CallError::Throttled { code, after },
+        (_, Verdict::Full) => CallError::Stop(full(problem)),
+        // A smaller call may pass: the rows lock each other out, or are too many.
+        (_, Verdict::Halved | Verdict::Large) => retry(answer, code, FailureCause::Size),
+        _ if problem.is("QUERY_TIMEOUT") => retry(answer, code, FailureCause::Size),
+        (_, Verdict::Later | Verdict::Fault) => retry(answer, code, FailureCause::Record),
+        (410, _) => stop(Cause::Configuration, remedies::version(&settings.api_version)),
+        (403 | 404 | 405 | 415, _) => CallError::Stop(configuration(problem, settings)),
+        (400, Verdict::Field | Verdict::Schema | Verdict::Access | Verdict::Barred) => {
+            CallError::Stop(configuration(problem, settings))
+        }
+        (400, _) if problem.is("NOT_FOUND") => CallError::Stop(configuration(problem, settings)),
+        // A malformed query, too: the names in it have been checked, so that it can only be an id.
+        (300 | 400, _) => CallError::Refused { rejection: problem.rejection(), suspects: Vec::new() },
+        _ => of_status_with(answer, code),
+    }
+}
+
+/// What a status says that anybody on the way may send.
+fn of_status(answer: &HttpAnswer) -> CallError {
+    of_status_with(answer, Code::from_system(&format!("HTTP_{}", answer.status)))
+}
+
+fn of_status_with(answer: &HttpAnswer, code: Code) -> CallError {
+    match answer.status {
+        // Whoever says so, a smaller request helps.
+        300 | 413 | 414 | 431 => {
+            let rejection = Rejection::new(code, format!("Salesforce answered {}", answer.status));
+            CallError::Refused { rejection, suspects: Vec::new() }
+        }
+        301..=399 => {
+            let remedy = "Salesforce redirects: login_url in the secret has to be the org's own My Domain".to_owned();
+            CallError::Stop(Stop { cause: Cause::Configuration, code, remedy, after: answer.retry_after() })
+        }
+        429 => CallError::Throttled { code, after: answer.retry_after() },
+        // Nothing serves this host at the moment.
+        420 => retry(answer, code, FailureCause::Destination),
+        408 | 504 => retry(answer, code, FailureCause::Size),
+        // 400, 401, 403 or 404 without Salesforce's own words is a proxy's; so is whatever else is unknown.
+        _ => retry(answer, code, FailureCause::Record),
+    }
+}
+
+fn retry(answer: &HttpAnswer, code: Code, cause: FailureCause) -> CallError {
+    CallError::Retry { code, after: answer.retry_after(), pressure: matches!(answer.status, 503 | 504), cause }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::auth::Token;
-use super::problem::{Problem, problems};
+use super::problem::{Problem, api_error, problems};
 use super::{Salesforce, errors};
 use crate::adapters::http::{HttpAnswer, HttpError};
 use crate::adapters::{Call, CallError};
@@ -31,7 +31,13 @@ pub(super) struct Ask {
 
 impl Salesforce {
     /// Sends `ask` and takes a 2xx; anything else is an error.
-    pub(super) async fn ask(&self, mut ask: Ask, call: Call<'_>) -> Result<HttpAnswer, CallError> {
+    pub(super) async fn ask(&self, ask: Ask, call: Call<'_>) -> Result<HttpAnswer, CallError> {
+        let answer = self.answer(ask, call).await?;
+        if is_success(&answer) { Ok(answer) } else { Err(errors::of_answer(&answer, &self.settings)) }
+    }
+
+    /// Sends `ask` and returns the answer, whatever its status.
+    pub(super) async fn answer(&self, mut ask: Ask, call: Call<'_>) -> Result<HttpAnswer, CallError> {
         let is_compressed = ask.body.as_ref().is_some_and(|body| body.len() >= WORTH_COMPRESSING);
         if is_compressed {
             ask.body = ask.body.map(compress);
@@ -42,14 +48,11 @@ impl Salesforce {
             // Sessions end: only a new one that is refused too is a failure.
             let token = self.auth.renew(&token, &self.http, call).await?;
             answer = self.send(&token, &ask, is_compressed, call).await?;
-            if answer.status == 401 {
+            if answer.status == 401 && api_error(&answer).is_some() {
                 call.meter.auth_failure();
             }
         }
-        if (200..300).contains(&answer.status) {
-            return Ok(answer);
-        }
-        Err(errors::of_answer(&answer, &self.settings))
+        Ok(answer)
     }
 
     async fn send(
@@ -86,6 +89,11 @@ impl Salesforce {
         }
         request.build().map_err(HttpError::Connection)
     }
+}
+
+/// Whether the status is one of success.
+pub(super) fn is_success(answer: &HttpAnswer) -> bool {
+    (200..300).contains(&answer.status)
 }
 
 /// A session that has ended, and not one that the org's policies keep out: that one a new token would not help.

@@ -12,8 +12,12 @@ mod exchange;
 mod lookup;
 mod model;
 mod problem;
+mod refusal;
+mod remedies;
 mod rows;
+mod sent;
 mod settings;
+mod unfit;
 mod upsert;
 
 use std::sync::Arc;
@@ -28,7 +32,8 @@ pub(crate) use self::model::own_fields;
 pub use self::settings::{ConvertedLeads, Settings, Status};
 use super::http::Http;
 use super::{
-    Adapter, Call, Code, Destination, External, Limits, Outcome, Payload, Reply, Retry, RetryMode, Tools, Transformed,
+    Adapter, Call, Code, Destination, External, Limits, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Tools,
+    Transformed,
 };
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
@@ -111,7 +116,9 @@ fn held_version(payload: &Payload) -> u64 {
     payload.version.min(model::LARGEST_VERSION)
 }
 
-/// The answer does not say what became of a row.
+/// The answer does not say what became of a row. One record may be the reason.
 fn unanswered() -> Outcome {
-    Outcome::Retry(Retry { code: Code::new("NO_RESULT"), after: None, how: RetryMode::Same })
+    let code = Code::new("NO_RESULT");
+    let rejection = Rejection::new(code.clone(), "Salesforce's answers say nothing of this record");
+    Outcome::Retry(Retry { code, after: None, how: RetryMode::Isolate(rejection) })
 }

@@ -20,7 +20,7 @@ const NOT_PROVIDED: &str = "[not provided]";
 pub(super) const REQUIRED: [&str; 2] = ["LastName", "Company"];
 
 /// The field of the status.
-const STATUS: &str = "Status";
+pub(super) const STATUS: &str = "Status";
 
 /// Where a record of a collection says of which object it is.
 const TYPE: &str = "attributes";

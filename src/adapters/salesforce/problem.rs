@@ -35,9 +35,25 @@ impl Problem {
         Self { code: Some("NO_REASON".to_owned()), message: Some(message), fields: Vec::new() }
     }
 
+    /// Whether the code is `code`.
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
     /// Whether the message holds `part`, in whatever letter case.
     pub(super) fn says(&self, part: &str) -> bool {
         self.message.as_ref().is_some_and(|message| message.to_lowercase().contains(&part.to_lowercase()))
+    }
+
+    /// Whether the message holds `part` outside of the record's own `texts`, in whatever letter case: a message may
+    /// quote a company that is called "Deadlock".
+    pub(super) fn says_itself(&self, part: &str, texts: &[String]) -> bool {
+        let part = part.to_lowercase();
+        let mut message = self.message.as_deref().unwrap_or_default().to_lowercase();
+        for text in texts.iter().map(|text| text.to_lowercase()).filter(|text| text.contains(&part)) {
+            message = message.replace(&text, "");
+        }
+        message.contains(&part)
     }
 
     /// Whether the message begins with `part`, in whatever letter case.
@@ -71,11 +87,27 @@ impl Problem {
 /// The errors in an answer that is none of success. Salesforce sends an array of objects, at times a bare object, and
 /// in front of it proxies send pages.
 pub(super) fn problems(answer: &HttpAnswer) -> Vec<Problem> {
-    let errors = match serde_json::from_slice(&answer.body).unwrap_or_default() {
+    let errors = errors(answer);
+    errors.iter().filter_map(Problem::read).filter(|problem| problem.code.is_some()).collect()
+}
+
+/// Returns the first error that the API itself reports, with the key `errorCode` and a code `LIKE_THIS`. A page, an
+/// empty body and the JSON of a gateway (`{"error": "forbidden"}`) are no word of Salesforce's: `None`.
+/// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
+pub(super) fn api_error(answer: &HttpAnswer) -> Option<Problem> {
+    let is_code = |code: &str| {
+        code.starts_with(|first: char| first.is_ascii_uppercase())
+            && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let is_own = |error: &&Value| error.get("errorCode").and_then(Value::as_str).is_some_and(is_code);
+    errors(answer).iter().find(is_own).and_then(Problem::read)
+}
+
+fn errors(answer: &HttpAnswer) -> Vec<Value> {
+    match serde_json::from_slice(&answer.body).unwrap_or_default() {
         Value::Array(errors) => errors,
         error => vec![error],
-    };
-    errors.iter().filter_map(Problem::read).filter(|problem| problem.code.is_some()).collect()
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +134,43 @@ mod tests {
                 .as_ref()
                 .map(|problem| (problem.code.as_deref(), problem.message.as_deref(), problem.fields.len()));
             assert_eq!(found, expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn only_the_api_s_own_json_is_its_word() {
+        for (body, expected) in [
+            (r#"[{"message":"m","errorCode":"NOT_FOUND"}]"#, Some("NOT_FOUND")),
+            (r#"{"message":"m","errorCode":"SERVER_UNAVAILABLE"}"#, Some("SERVER_UNAVAILABLE")),
+            (r#"[null,{"errorCode":"B"}]"#, Some("B")),
+            (r#"{"error":"forbidden"}"#, None),
+            (r#"{"error":"FORBIDDEN"}"#, None),
+            (r#"{"errorCode":403,"message":"Forbidden"}"#, None),
+            (r#"{"errorCode":"forbidden","message":"no"}"#, None),
+            (r#"{"message":"Forbidden"}"#, None),
+            (r#"{"errorCode":""}"#, None),
+            ("Bad_OAuth_Token", None),
+            ("<html>", None),
+            ("", None),
+        ] {
+            let answer = HttpAnswer { status: 403, headers: HeaderMap::new(), body: Bytes::from(body) };
+            let problem = api_error(&answer);
+            assert_eq!(problem.as_ref().and_then(|problem| problem.code.as_deref()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_the_record_in_a_message_is_not_salesforce_s_own_word() {
+        let texts = ["Deadlock Brewery".to_owned(), "Row".to_owned()];
+        for (message, part, expected) in [
+            ("LeadTrigger: Deadlock Brewery is on our list", "deadlock", false),
+            ("LeadTrigger: DEADLOCK BREWERY is on our list", "deadlock", false),
+            ("LeadTrigger: Deadlock detected while Deadlock Brewery was saved", "deadlock", true),
+            ("LeadTrigger: unable_to_lock_row", "UNABLE_TO_LOCK_ROW", true),
+            ("", "deadlock", false),
+        ] {
+            let problem = Problem { message: Some(message.to_owned()), ..Problem::default() };
+            assert_eq!(problem.says_itself(part, &texts), expected, "{message}");
         }
     }
 

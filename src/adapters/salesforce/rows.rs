@@ -1,13 +1,16 @@
 //! The rows of one answer: a result for each record that was sent, told apart by their places.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::describe::Rights;
+use super::errors::{self, Neighbours, RowError, Verdict};
 use super::problem::Problem;
-use super::{Salesforce, Settings, errors, unanswered};
-use crate::adapters::{Adapter, Call, CallError, FailureCause, Outcome, Payload, Reply, unfit};
+use super::{Salesforce, Settings, unanswered};
+use crate::adapters::{Adapter, Body, Call, CallError, FailureCause, Outcome, Payload, Reply, Stop, unfit};
 use crate::json::Object;
 
 /// What a row says that succeeded, as far as it is read. Failed rows may say `created: true` and may lack `id`: only
@@ -18,43 +21,62 @@ struct Head {
 }
 
 /// What one row says.
-enum Row {
+pub(super) enum Row {
     Success,
     /// It failed for this.
-    Problem(Problem),
+    Error(Box<RowError>),
     /// Nothing that can be read.
     Nothing,
 }
 
+impl From<RowError> for Row {
+    fn from(error: RowError) -> Self {
+        Self::Error(Box::new(error))
+    }
+}
+
 impl Row {
-    /// The rows of an answer, in its order. Those of one without a failure, nearly every one, are read at once.
-    fn read_all(answer: &[u8], settings: &Settings) -> serde_json::Result<Vec<Self>> {
-        match serde_json::from_slice::<Vec<Object<Head>>>(answer) {
-            Ok(rows) if rows.iter().all(|row| row.0.success) => Ok(rows.iter().map(|_| Self::Success).collect()),
-            _ => {
-                let rows: Vec<&RawValue> = serde_json::from_slice(answer)?;
-                Ok(rows.into_iter().map(|row| Self::read(row, settings)).collect())
-            }
+    /// The rows of an answer, in its order, to records of which `bodies` holds what was sent. Those of one without a
+    /// failure, nearly every one, are read at once. `None` where the answer is no list of rows; for a list of one, a row
+    /// may stand alone.
+    fn read_all(answer: &[u8], bodies: &[Option<&Body>], settings: &Settings) -> Option<Vec<Self>> {
+        if let Ok(rows) = serde_json::from_slice::<Vec<Object<Head>>>(answer)
+            && rows.iter().all(|row| row.0.success)
+        {
+            return Some(rows.iter().map(|_| Self::Success).collect());
         }
+        let rows: Vec<&RawValue> = match serde_json::from_slice(answer) {
+            Ok(rows) => rows,
+            Err(_) if bodies.len() == 1 => {
+                serde_json::from_slice::<Object<Head>>(answer).ok()?;
+                vec![serde_json::from_slice(answer).ok()?]
+            }
+            Err(_) => return None,
+        };
+        // More rows than records are an answer to something else.
+        let mut read = Vec::with_capacity(rows.len());
+        for (at, row) in rows.into_iter().enumerate() {
+            read.push(Self::read(row, *bodies.get(at)?, settings));
+        }
+        Some(read)
     }
 
-    fn read(row: &RawValue, settings: &Settings) -> Self {
+    fn read(row: &RawValue, body: Option<&Body>, settings: &Settings) -> Self {
         let row: Value = serde_json::from_str(row.get()).unwrap_or_default();
         match row.get("success").and_then(Value::as_bool) {
             None => Self::Nothing,
             Some(true) => Self::Success,
             Some(false) => {
                 let errors = row.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                let problems: Vec<_> =
-                    errors.iter().filter_map(Problem::read).filter(|problem| problem.code.is_some()).collect();
-                Self::Problem(errors::deciding(&problems, settings).cloned().unwrap_or_else(Problem::reasonless))
+                let problems = errors.iter().filter_map(Problem::read).filter(|problem| problem.code.is_some());
+                RowError::deciding(problems.collect(), body, settings).into()
             }
         }
     }
 
-    fn problem(&self) -> Option<&Problem> {
+    fn error(&self) -> Option<&RowError> {
         match self {
-            Self::Problem(problem) => Some(problem),
+            Self::Error(error) => Some(error),
             Self::Success | Self::Nothing => None,
         }
     }
@@ -65,49 +87,60 @@ impl Salesforce {
     /// rows than that is to something else.
     pub(super) async fn rows(&self, answer: &[u8], sent: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
         let unreadable = || CallError::failed("UNREADABLE_ANSWER", FailureCause::Record);
-        let mut rows = Row::read_all(answer, &self.settings).map_err(|_| unreadable())?;
+        let bodies: Vec<_> = sent.iter().map(|at| batch[*at].body.as_ref()).collect();
+        let rows = Row::read_all(answer, &bodies, &self.settings).ok_or_else(unreadable)?;
         if rows.len() > sent.len() {
             return Err(unreadable());
         }
+        self.judge(rows, sent, batch, call).await
+    }
+
+    /// The outcomes of the payloads at `sent` by their rows, of which the last may be missing.
+    pub(super) async fn judge(&self, mut rows: Vec<Row>, sent: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
         rows.resize_with(sent.len(), || Row::Nothing);
-        let problems: Vec<Option<&Problem>> = rows.iter().map(Row::problem).collect();
-        if let Some(error) = errors::of_all_rows(&problems, &self.settings) {
-            return Err(error);
+        let errors: Vec<Option<&RowError>> = rows.iter().map(Row::error).collect();
+        let contacts = sent.iter().collect::<BTreeSet<_>>().len();
+        if let Some(stop) = errors::of_all_rows(&errors, contacts, &self.settings) {
+            return Err(CallError::Stop(stop));
         }
-        let known: Vec<&Problem> = problems.into_iter().flatten().collect();
-        let is_delete = sent.iter().all(|at| batch[*at].body.is_none());
-        if !rows.iter().any(|row| matches!(row, Row::Success)) {
-            self.check_rights(&known, is_delete, call).await?;
+        let errors: Vec<&RowError> = errors.into_iter().flatten().collect();
+        let neighbours =
+            Neighbours { is_alone: sent.len() == 1, any_written: rows.iter().any(|row| matches!(row, Row::Success)) };
+        if !neighbours.any_written {
+            let is_delete = sent.iter().all(|at| batch[*at].body.is_none());
+            self.check_rights(&errors, is_delete, call).await?;
         }
-        self.tell(&known, call);
+        self.tell(&errors, call);
         let outcome = |(row, at): (&Row, &usize)| match row {
             Row::Success => Outcome::Delivered(None),
             Row::Nothing => unanswered(),
-            Row::Problem(problem) => errors::of_row(problem, batch[*at].body.as_ref(), sent.len() == 1, &self.settings),
+            Row::Error(error) => errors::of_row(error, batch[*at].body.as_ref(), neighbours, &self.settings),
         };
         Ok(rows.iter().zip(sent).map(outcome).collect())
     }
 
     /// No row was written. Where one lacks a right, the object's description tells whether all would.
-    async fn check_rights(&self, problems: &[&Problem], is_delete: bool, call: Call<'_>) -> Result<(), CallError> {
-        let Some(problem) = problems.iter().find(|problem| errors::is_about_rights(problem, &self.settings)) else {
+    async fn check_rights(&self, errors: &[&RowError], is_delete: bool, call: Call<'_>) -> Result<(), CallError> {
+        let Some(error) = errors.iter().find(|error| error.verdict == Verdict::Access) else {
             return Ok(());
         };
         let Rights { createable, updateable, deletable } = self.describe(call).await?;
         let may = if is_delete { deletable } else { createable && updateable };
-        if may { Ok(()) } else { Err(CallError::Stop(errors::configuration(problem, &self.settings))) }
+        if may { Ok(()) } else { Err(CallError::Stop(errors::configuration(&error.problem, &self.settings))) }
     }
 
-    /// Tells of rows that an operator should know of, beside their outcomes.
-    fn tell(&self, problems: &[&Problem], call: Call<'_>) {
-        for problem in problems.iter().filter(|problem| !errors::is_known(problem)) {
+    /// Tells of rows that an operator should know of, beside their outcomes: once for each field.
+    fn tell(&self, errors: &[&RowError], call: Call<'_>) {
+        for RowError { problem, .. } in errors.iter().filter(|error| !errors::is_known(&error.problem)) {
             call.meter.unknown_code();
             tracing::warn!(destination = "salesforce", code = %problem.code(), "unknown status code");
         }
-        let mut refused = problems.iter().filter(|problem| errors::is_about_schema(problem, &self.settings));
-        if let Some(first) = refused.next() {
-            let stop = errors::configuration(first, &self.settings);
-            unfit::tell(self.destination(), &stop, 1 + refused.count(), call);
+        let mut by_remedy: BTreeMap<&str, (&Stop, usize)> = BTreeMap::new();
+        for stop in errors.iter().filter_map(|error| Some(&error.unfit.as_ref()?.stop)) {
+            by_remedy.entry(&stop.remedy).or_insert((stop, 0)).1 += 1;
+        }
+        for (stop, records) in by_remedy.into_values() {
+            unfit::tell(self.destination(), stop, records, call);
         }
     }
 }

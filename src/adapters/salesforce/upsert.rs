@@ -6,35 +6,38 @@ use std::collections::HashMap;
 
 use reqwest::Method;
 
-use super::exchange::Ask;
+use super::exchange::{Ask, is_success};
 use super::lookup::Held;
+use super::sent::{HEAD, TAIL};
 use super::{Salesforce, Settings, held_version, settle};
-use crate::adapters::{Body, Call, CallError, Code, Outcome, Payload, Rejection, Reply};
+use crate::adapters::{Call, CallError, Code, Outcome, Payload, Rejection, Reply};
 
 impl Salesforce {
     /// Every payload gets its outcome from the guard, or else from the write.
     pub(super) async fn write(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
         let held = self.held(batch, call).await?;
+        let held = |payload: &Payload| held.get(payload.id.key()).map(Vec::as_slice).unwrap_or_default();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
         let mut open = Vec::with_capacity(batch.len());
-        let mut bodies = Vec::with_capacity(batch.len());
         for (at, payload) in batch.iter().enumerate() {
-            let held = held.get(payload.id.key()).map(Vec::as_slice).unwrap_or_default();
             match &payload.body {
                 None => outcomes[at] = Some(empty()),
-                Some(_) if self.is_stale(payload, held) => outcomes[at] = Some(Outcome::Stale),
-                Some(body) => {
-                    open.push(at);
-                    bodies.push(with_defaults_if_new(body, payload, held));
-                }
+                Some(_) if self.is_stale(payload, held(payload)) => outcomes[at] = Some(Outcome::Stale),
+                Some(_) => open.push(at),
             }
         }
         if call.dry_run {
-            open.iter().for_each(|at| outcomes[*at] = Some(Outcome::dry_run()));
-        } else if !bodies.is_empty() {
-            let answer = self.ask(self.upsert_of(&bodies), call).await?;
-            let written = self.rows(&answer.body, &open, batch, call).await?;
-            open.into_iter().zip(written).for_each(|(at, outcome)| outcomes[at] = Some(outcome));
+            for at in open {
+                outcomes[at] = Some(Outcome::dry_run());
+            }
+        } else if !open.is_empty() {
+            let whole: Vec<Cow<'_, Payload>> =
+                batch.iter().map(|payload| with_defaults_if_new(payload, held(payload))).collect();
+            let whole: Vec<&Payload> = whole.iter().map(AsRef::as_ref).collect();
+            let written = self.upsert_all(&open, &whole, call).await?;
+            for (at, outcome) in open.into_iter().zip(written) {
+                outcomes[at] = Some(outcome);
+            }
         }
         Ok(settle(outcomes))
     }
@@ -52,13 +55,21 @@ impl Salesforce {
         self.is_guarded(payload) && newest.is_some_and(|newest| newest > held_version(payload))
     }
 
-    fn upsert_of(&self, records: &[Cow<'_, Body>]) -> Ask {
+    /// Writes the payloads at `open`, and returns their outcomes.
+    async fn upsert_all(&self, open: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
+        let bodies: Vec<&str> = open.iter().filter_map(|at| Some(batch[*at].body.as_ref()?.get())).collect();
         let Settings { api_version, sobject, external_id_field, .. } = &self.settings;
-        Ask {
+        let ask = Ask {
             method: Method::PATCH,
             path: format!("/services/data/{api_version}/composite/sobjects/{sobject}/{external_id_field}"),
             query: None,
-            body: Some(collection(records).into()),
+            body: Some(collection(&bodies).into()),
+        };
+        let answer = self.answer(ask, call).await?;
+        if is_success(&answer) {
+            self.rows(&answer.body, open, batch, call).await
+        } else {
+            self.refused(&answer, open, batch, call).await
         }
     }
 }
@@ -69,23 +80,24 @@ fn empty() -> Outcome {
 
 /// Adds the defaults of new records where none is held. A record that someone makes between look-up
 /// and write gets them, too: Salesforce has no upsert that tells the two apart.
-fn with_defaults_if_new<'a>(body: &'a Body, payload: &Payload, held: &[Held]) -> Cow<'a, Body> {
-    match &payload.if_new {
-        Some(defaults) if held.is_empty() => Cow::Owned(body.with_missing(defaults)),
-        _ => Cow::Borrowed(body),
+fn with_defaults_if_new<'a>(payload: &'a Payload, held: &[Held]) -> Cow<'a, Payload> {
+    match (&payload.body, &payload.if_new) {
+        (Some(body), Some(defaults)) if held.is_empty() => {
+            Cow::Owned(Payload { body: Some(body.with_missing(defaults)), ..payload.clone() })
+        }
+        _ => Cow::Borrowed(payload),
     }
 }
 
 /// The request's body around the records' own.
-fn collection(records: &[Cow<'_, Body>]) -> String {
-    let (head, tail) = (r#"{"allOrNone":false,"records":["#, "]}");
-    let room = records.iter().map(|record| record.get().len() + 1).sum::<usize>();
-    let mut body = String::with_capacity(head.len() + room + tail.len());
-    body.push_str(head);
+fn collection(records: &[&str]) -> String {
+    let room = records.iter().map(|record| record.len() + 1).sum::<usize>();
+    let mut body = String::with_capacity(HEAD.len() + room + TAIL.len());
+    body.push_str(HEAD);
     for (at, record) in records.iter().enumerate() {
         body.push_str(if at == 0 { "" } else { "," });
-        body.push_str(record.get());
+        body.push_str(record);
     }
-    body.push_str(tail);
+    body.push_str(TAIL);
     body
 }

@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::server::{Answer, Api, Reply, Request};
@@ -27,6 +26,11 @@ impl State {
         if request.uri_length > LONGEST_URI {
             self.mistakes.push(format!("a URI of {} bytes", request.uri_length));
             return Answer::html(414, "URI too long").into();
+        }
+        if let Some((longest, answer)) = &self.habits.longest_uri
+            && request.uri_length > *longest
+        {
+            return answer.clone().into();
         }
         if let Some(answer) = retired(request) {
             return answer.into();
@@ -118,12 +122,12 @@ fn compressed(answer: Answer) -> Answer {
     Answer { body, ..answer }.with_header("content-encoding", "gzip")
 }
 
-/// The body as JSON, unpacked where it is compressed.
-pub(super) fn body(request: &Request) -> Option<Value> {
+/// The body, unpacked where it is compressed.
+pub(super) fn body(request: &Request) -> Option<String> {
     if request.header("content-encoding") == Some("gzip") {
         let mut text = String::new();
         flate2::read::GzDecoder::new(&request.body[..]).read_to_string(&mut text).ok()?;
-        return serde_json::from_str(&text).ok();
+        return Some(text);
     }
-    serde_json::from_slice(&request.body).ok()
+    String::from_utf8(request.body.to_vec()).ok()
 }

@@ -1,5 +1,9 @@
 //! The collection upsert.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::super::server::{Answer, Request};
@@ -39,7 +43,8 @@ impl State {
         if request.header("content-type") != Some("application/json") {
             return refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type");
         }
-        let Some(body) = body(request) else {
+        let text = body(request).unwrap_or_default();
+        let Ok(body) = serde_json::from_str::<Value>(&text) else {
             return refusal(400, "JSON_PARSER_ERROR", "Unexpected character");
         };
         let records = body["records"].as_array().cloned().unwrap_or_default();
@@ -64,6 +69,9 @@ impl State {
         if keys.iter().any(|key| self.poison.contains(key)) {
             return refusal(400, "JSON_PARSER_ERROR", "Cannot deserialize instance of boolean from VALUE_STRING");
         }
+        if let Some(refusal) = self.unparsed(&text) {
+            return refusal;
+        }
         if self.is_any_locked(&keys) {
             let message = "unable to obtain exclusive access to this record or 1 records: 00Q000000000001";
             let rows: Vec<_> =
@@ -76,6 +84,27 @@ impl State {
         });
         let rows = rows.collect::<Vec<Value>>();
         Answer::json(200, &rows.into())
+    }
+
+    /// The refusal of a request with a text in a checkbox: the parser tells the column of the first one.
+    fn unparsed(&self, body: &str) -> Option<Answer> {
+        #[derive(Deserialize)]
+        struct Collection<'a> {
+            #[serde(borrow)]
+            records: Vec<BTreeMap<&'a str, &'a RawValue>>,
+        }
+        let collection: Collection<'_> = serde_json::from_str(body).ok()?;
+        let is_checkbox = |name: &&str| self.habits.checkboxes.iter().any(|checkbox| checkbox == name);
+        let values = collection.records.iter().flat_map(|record| record.iter().filter(|(name, _)| is_checkbox(name)));
+        let value = values.map(|(_, value)| value.get()).find(|value| value.starts_with('"'))?;
+        let before = &body[..value.as_ptr() as usize - body.as_ptr() as usize];
+        let message = format!(
+            "Cannot deserialize instance of boolean from VALUE_STRING value {} or request may be missing a required field \
+             at [line:1, column:{}]",
+            value.trim_matches('"'),
+            before.chars().count() + 1
+        );
+        Some(refusal(400, "JSON_PARSER_ERROR", &message))
     }
 
     fn upsert_row(&mut self, field: &str, record: &Value, key: &str, twice: bool) -> Value {
@@ -154,6 +183,19 @@ impl State {
         }
         if let Some(name) = fields.keys().find(|name| self.habits.hidden_fields.contains(name)) {
             return Some(no_such_column(name));
+        }
+        let closed: Vec<&String> = fields.keys().filter(|name| self.habits.read_only_fields.contains(name)).collect();
+        if let Some(name) = closed.first() {
+            let message =
+                format!("Unable to create/update fields: {name}. Please check the security settings of this field");
+            return Some(row_error("INVALID_FIELD_FOR_INSERT_UPDATE", &message, &[name]));
+        }
+        let status = fields.get("Status").and_then(Value::as_str);
+        if let (Some(status), Some(known)) = (status, &self.habits.statuses)
+            && !known.iter().any(|known| known == status)
+        {
+            let message = format!("Status: bad value for restricted picklist field: {status}");
+            return Some(row_error("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", &message, &["Status"]));
         }
         let field = self.habits.external_id_field.clone();
         match fields.get(&field).and_then(Value::as_str) {

@@ -1,24 +1,35 @@
 //! The table of the rows' status codes.
+//!
+//! A passing code ends in one of three ways. What ends by itself, for all records at once or with another writer's
+//! transaction, is sent again until it has ended: the org's maintenance, its sessions, its services that are away
+//! ([`Verdict::Later`]), and locks ([`Verdict::Halved`]): a transaction holds a lock for ten minutes at most. What one
+//! record may meet for ever is isolated, and rejected on evidence that other records succeed: a fault
+//! ([`Verdict::Fault`]), and a limit that the record reaches alone ([`Verdict::Large`]). A race is decided by a second
+//! try ([`Verdict::Once`]).
 
 use super::Problem;
+use crate::adapters::Body;
+use crate::adapters::salesforce::sent;
 
 /// What to do about a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in super::super) enum Verdict {
     /// It is of the record's own making.
     Reject,
-    /// Not the row's fault: the same again.
+    /// Not the row's fault, and no record keeps it: the same again.
     Later,
-    /// The rows locked each other out: the same again, in smaller company.
+    /// The rows locked each other out, or another writer did: the same again, in smaller company.
     Halved,
-    /// A limit of one transaction: smaller company helps. A row that reaches it alone does so by itself.
+    /// A limit of one transaction, or another row's fault: smaller company helps. A row that meets it alone may do so
+    /// for ever.
     Large,
-    /// Salesforce's own fault, for which one row may be the occasion: for the same reason in smaller company.
+    /// Salesforce's own fault, for which one row may be the occasion, for ever.
     Fault,
-    /// A race, or a fault that passes: a second try decides.
+    /// A race: a second try decides.
     Once,
     /// It depends on what the org's own code says.
     Trigger,
+    /// Another record holds a value that only one may hold.
     Duplicate,
     Missing,
     Converted,
@@ -26,7 +37,9 @@ pub(super) enum Verdict {
     Gone,
     /// The record went away between look-up and delete. An upsert names no record by Salesforce's id.
     Unfound,
-    /// What settings name or the account lacks: never a record's fault, whichever record meets it.
+    /// A field that settings or the fixed mapping name is missing, or closed to the user: never the record's fault.
+    Field,
+    /// The object or the org does not take such records: never the record's fault.
     Schema,
     /// The user lacks a right: to this record, or to all of them.
     Access,
@@ -40,34 +53,40 @@ pub(super) enum Verdict {
 pub(super) const ROWS: &[(&str, Verdict)] = &[
     ("UNABLE_TO_LOCK_ROW", Verdict::Halved),
     ("TOO_MANY_APEX_REQUESTS", Verdict::Halved),
-    ("FAILED_DUE_TO_OTHER_INPUTS", Verdict::Halved),
     ("LIMIT_EXCEEDED", Verdict::Large),
     ("TOO_MANY_JOBS", Verdict::Large),
     ("DELETE_OPERATION_TOO_LARGE", Verdict::Large),
     ("MAX_DEPTH_IN_FLOW_EXECUTION", Verdict::Large),
+    ("REQUEST_RUNNING_TOO_LONG", Verdict::Large),
+    // Told of other rows of the call; alone there are none.
+    ("FAILED_DUE_TO_OTHER_INPUTS", Verdict::Large),
+    ("ALL_OR_NONE_OPERATION_ROLLED_BACK", Verdict::Large),
+    ("PROCESSING_HALTED", Verdict::Large),
     ("UNKNOWN_EXCEPTION", Verdict::Fault),
     ("INTERNAL_ERROR", Verdict::Fault),
+    ("QUERY_TIMEOUT", Verdict::Fault),
+    ("INVALID_QUERY_LOCATOR", Verdict::Fault),
+    ("ALREADY_IN_PROCESS", Verdict::Fault),
+    ("MATCH_SERVICE_TIMED_OUT", Verdict::Fault),
+    ("MATCH_SERVICE_ERROR", Verdict::Fault),
+    ("MATCH_RUNTIME_ERROR", Verdict::Fault),
+    ("PLATFORM_EVENT_PUBLISH_FAILED", Verdict::Fault),
+    ("RESOURCE_NOT_AVAILABLE", Verdict::Fault),
+    ("TXN_SECURITY_METERING_ERROR", Verdict::Fault),
+    ("NO_REASON", Verdict::Fault),
     ("UNABLE_TO_LOCK_RECORD", Verdict::Later),
+    ("RECORD_IN_USE_BY_WORKFLOW", Verdict::Later),
     ("TERRITORY_REALIGN_IN_PROGRESS", Verdict::Later),
     ("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", Verdict::Later),
-    ("RECORD_IN_USE_BY_WORKFLOW", Verdict::Later),
-    ("ALREADY_IN_PROCESS", Verdict::Later),
-    ("MATCH_SERVICE_TIMED_OUT", Verdict::Later),
     ("MATCH_SERVICE_UNAVAILABLE_ERROR", Verdict::Later),
     ("PLATFORM_EVENT_PUBLISHING_UNAVAILABLE", Verdict::Later),
-    ("ALL_OR_NONE_OPERATION_ROLLED_BACK", Verdict::Later),
-    ("PROCESSING_HALTED", Verdict::Later),
-    ("QUERY_TIMEOUT", Verdict::Later),
-    ("INVALID_QUERY_LOCATOR", Verdict::Later),
-    ("REQUEST_RUNNING_TOO_LONG", Verdict::Later),
     ("REQUEST_LIMIT_EXCEEDED", Verdict::Later),
-    ("TXN_SECURITY_METERING_ERROR", Verdict::Later),
     ("SERVICE_UNAVAILABLE", Verdict::Later),
     ("BAD_GATEWAY", Verdict::Later),
     ("FUNCTIONALITY_TEMPORARILY_UNAVAILABLE", Verdict::Later),
     ("SERVER_UNAVAILABLE", Verdict::Later),
     ("ORG_IN_MAINTENANCE", Verdict::Later),
-    ("API_CURRENTLY_DISABLED", Verdict::Later),
+    (DISABLED, Verdict::Later),
     // A refused session is never a record's fault.
     ("INVALID_SESSION_ID", Verdict::Later),
     ("SESSION_EXPIRED", Verdict::Later),
@@ -78,27 +97,25 @@ pub(super) const ROWS: &[(&str, Verdict)] = &[
     ("CONFLICT", Verdict::Once),
     ("OPERATION_CONFLICT", Verdict::Once),
     ("RECORD_LOCKED", Verdict::Once),
-    ("RESOURCE_NOT_AVAILABLE", Verdict::Once),
-    ("MATCH_SERVICE_ERROR", Verdict::Once),
-    ("MATCH_RUNTIME_ERROR", Verdict::Once),
-    ("PLATFORM_EVENT_PUBLISH_FAILED", Verdict::Once),
-    ("NO_REASON", Verdict::Once),
     ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", Verdict::Trigger),
     ("CANNOT_EXECUTE_FLOW_TRIGGER", Verdict::Trigger),
     ("FLOW_EXCEPTION", Verdict::Trigger),
     ("APEX_FAILED", Verdict::Trigger),
+    ("CUSTOM_APEX_ERROR", Verdict::Trigger),
     ("DUPLICATE_VALUE", Verdict::Duplicate),
+    ("DUPLICATES_DETECTED", Verdict::Duplicate),
+    ("DUPLICATE_EXTERNAL_ID", Verdict::Duplicate),
     ("REQUIRED_FIELD_MISSING", Verdict::Missing),
     ("CANNOT_UPDATE_CONVERTED_LEAD", Verdict::Converted),
     ("ENTITY_IS_DELETED", Verdict::Gone),
     ("INVALID_CROSS_REFERENCE_KEY", Verdict::Unfound),
-    ("INVALID_FIELD", Verdict::Schema),
-    ("INVALID_FIELD_FOR_INSERT_UPDATE", Verdict::Schema),
+    ("INVALID_FIELD", Verdict::Field),
+    ("INVALID_FIELD_FOR_INSERT_UPDATE", Verdict::Field),
+    ("FIELD_NOT_UPDATABLE", Verdict::Field),
     ("INVALID_TYPE", Verdict::Schema),
     ("INVALID_TYPE_FOR_OPERATION", Verdict::Schema),
     ("INVALID_EXTERNAL_ID_FIELD_NAME", Verdict::Schema),
     ("INVALID_ENTITY_FOR_UPSERT", Verdict::Schema),
-    ("FIELD_NOT_UPDATABLE", Verdict::Schema),
     ("FUNCTIONALITY_NOT_ENABLED", Verdict::Schema),
     ("PACKAGE_DISABLED", Verdict::Schema),
     ("PACKAGE_LICENSE_REQUIRED", Verdict::Schema),
@@ -114,14 +131,47 @@ pub(super) const ROWS: &[(&str, Verdict)] = &[
     ("ORG_LOCKED", Verdict::Barred),
     ("TRIAL_EXPIRED", Verdict::Barred),
     ("INVALID_OPERATION_WITH_EXPIRED_PASSWORD", Verdict::Barred),
+    ("LOGIN_DURING_RESTRICTED_DOMAIN", Verdict::Barred),
+    ("LOGIN_DURING_RESTRICTED_TIME", Verdict::Barred),
+    ("LOGIN_MUST_USE_SECURITY_TOKEN", Verdict::Barred),
     ("STORAGE_LIMIT_EXCEEDED", Verdict::Full),
+    // Of whole calls, and so of the row of a call with one.
+    ("JSON_PARSER_ERROR", Verdict::Reject),
+    ("EXCEEDED_ID_LIMIT", Verdict::Reject),
+    ("MALFORMED_QUERY", Verdict::Reject),
 ];
 
-/// What the message of a trigger or flow holds where rows locked each other out.
-const LOCKED: &str = "UNABLE_TO_LOCK_ROW";
+/// The API is away, or closed to the user: the message tells which.
+/// <https://github.com/restforce/restforce/issues/562>
+const DISABLED: &str = "API_CURRENTLY_DISABLED";
 
-/// What it holds where the limits of one transaction were reached.
-const LARGE: [&str; 3] = ["Too many SOQL queries", "Apex CPU time limit", "System.LimitException"];
+/// What its message says of a user.
+const FOR_THE_USER: &str = "for this user";
+
+/// The request cannot be read; of a field that is not there, Salesforce says so in these words.
+/// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
+const UNREADABLE: (&str, &str) = ("JSON_PARSER_ERROR", "no such column");
+
+/// What the message of a trigger or flow says where another transaction holds a lock.
+/// <https://github.com/SFDO-Community/declarative-lookup-rollup-summaries/issues/1021>
+const LOCKED: [&str; 4] = ["record currently unavailable", "being modified by another", "exclusive access", "deadlock"];
+
+/// What it says where the limits of one transaction were reached. A package's prefix may stand before it.
+/// <https://developer.salesforce.com/docs/atlas.en-us.apexcode.meta/apexcode/apex_gov_limits.htm>
+const LARGE: [&str; 12] = [
+    "too many soql queries",
+    "too many sosl queries",
+    "too many query rows",
+    "too many dml statements",
+    "too many dml rows",
+    "too many callouts",
+    "too many future calls",
+    "too many queueable jobs",
+    "too many email invocations",
+    "heap size",
+    "cpu time limit",
+    "limitexception",
+];
 
 /// How it begins where the integration user lacks the right to create or edit such records; the object's label follows.
 /// Further in, it quotes what a trigger met with an object of its own.
@@ -130,22 +180,60 @@ const FORBIDDEN: &str = "entity type cannot be";
 /// The published codes, in alphabetical order.
 pub(super) const PUBLISHED: &str = include_str!("status_codes.txt");
 
-/// The verdict on a row with `problem`, of the object `sobject`.
-pub(super) fn verdict(problem: &Problem, sobject: &str) -> Verdict {
-    let code = problem.code.as_deref().unwrap_or_default();
-    match ROWS.iter().find(|(name, _)| *name == code) {
-        Some((_, Verdict::Trigger)) if problem.says(LOCKED) => Verdict::Halved,
-        Some((_, Verdict::Trigger)) if LARGE.iter().any(|part| problem.says(part)) => Verdict::Large,
-        Some((_, Verdict::Trigger)) if problem.begins(FORBIDDEN) => {
+/// The verdict on a row with `problem`, of the object `sobject`, for which `body` was sent.
+pub(super) fn verdict(problem: &Problem, body: Option<&Body>, sobject: &str) -> Verdict {
+    match listed(problem.code.as_deref().unwrap_or_default()) {
+        Some(Verdict::Trigger) if problem.begins(FORBIDDEN) => {
             if problem.says(&label(sobject)) {
                 Verdict::Barred
             } else {
                 Verdict::Access
             }
         }
-        Some((_, Verdict::Trigger)) | None => Verdict::Reject,
-        Some((_, verdict)) => *verdict,
+        Some(Verdict::Trigger) => of_trigger(problem, &body.map(sent::texts).unwrap_or_default()),
+        Some(Verdict::Later) if problem.is(DISABLED) && problem.says(FOR_THE_USER) => Verdict::Barred,
+        Some(Verdict::Reject) if problem.is(UNREADABLE.0) && problem.says(UNREADABLE.1) => Verdict::Field,
+        None => Verdict::Reject,
+        Some(verdict) => verdict,
     }
+}
+
+/// Reads the message of a trigger or flow. The status code that it quotes decides (`first error: CODE, …`), else its
+/// words. Neither counts within one of `texts`, the record's own; and behind another code no word counts: a validation
+/// rule may quote what the org holds of the contact.
+fn of_trigger(problem: &Problem, texts: &[String]) -> Verdict {
+    if let Some(code) = quoted_code(problem, texts) {
+        return match listed(code) {
+            // What passes for a record passes for the trigger's own; what else its records meet is the org's code's.
+            Some(
+                passing @ (Verdict::Later | Verdict::Halved | Verdict::Large | Verdict::Fault | Verdict::Duplicate),
+            ) => passing,
+            _ => Verdict::Reject,
+        };
+    }
+    let says = |words: &[&str]| words.iter().any(|part| problem.says_itself(part, texts));
+    match () {
+        () if says(&LARGE) => Verdict::Large,
+        () if says(&LOCKED) => Verdict::Halved,
+        () => Verdict::Reject,
+    }
+}
+
+/// The first status code in the message that is not itself a trigger's.
+fn quoted_code<'a>(problem: &'a Problem, texts: &[String]) -> Option<&'a str> {
+    let message = problem.message.as_deref()?;
+    let words = message.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    for word in words.filter(|word| word.contains('_')) {
+        let is_code = listed(word).is_some() || PUBLISHED.lines().any(|code| code.eq_ignore_ascii_case(word));
+        if is_code && listed(word) != Some(Verdict::Trigger) && problem.says_itself(word, texts) {
+            return Some(word);
+        }
+    }
+    None
+}
+
+fn listed(code: &str) -> Option<Verdict> {
+    ROWS.iter().find(|(name, _)| name.eq_ignore_ascii_case(code)).map(|(_, verdict)| *verdict)
 }
 
 /// The label that Salesforce proposes for an object of this name. A custom object may have another.

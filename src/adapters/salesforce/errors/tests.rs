@@ -31,8 +31,16 @@ fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
+const AMONG_OTHERS: Neighbours = Neighbours { is_alone: false, any_written: true };
+
+const ALONE: Neighbours = Neighbours { is_alone: true, any_written: false };
+
+fn outcome(problem: &Problem, body: Option<&Body>, neighbours: Neighbours, settings: &Settings) -> &'static str {
+    word(&of_row(&RowError::new(problem.clone(), body, settings), body, neighbours, settings))
+}
+
 fn upserted(problem: &Problem) -> &'static str {
-    word(&of_row(problem, Some(&body()), false, &settings()))
+    outcome(problem, Some(&body()), AMONG_OTHERS, &settings())
 }
 
 #[test]
@@ -40,15 +48,20 @@ fn rows_by_code_and_message() {
     for (code, message, fields, expected) in [
         ("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access", &[][..], "halved"),
         ("TOO_MANY_APEX_REQUESTS", "", &[], "halved"),
-        ("INTERNAL_ERROR", "", &[], "halved"),
-        ("QUERY_TIMEOUT", "", &[], "later"),
+        ("INTERNAL_ERROR", "", &[], "isolated"),
+        ("QUERY_TIMEOUT", "", &[], "isolated"),
+        ("REQUEST_RUNNING_TOO_LONG", "", &[], "halved"),
+        ("PLATFORM_EVENT_PUBLISH_FAILED", "", &[], "isolated"),
+        ("RECORD_IN_USE_BY_WORKFLOW", "", &[], "later"),
         ("INVALID_FIELD", "No such column", &[], "failed"),
         ("INVALID_EMAIL_ADDRESS", "Email: invalid email address: x", &["Email"], "rejected"),
-        ("DUPLICATE_VALUE", "duplicate value found: Source_Id__c duplicates value on record", &[], "once"),
-        ("DUPLICATE_VALUE", "duplicate value found: Other__c duplicates value on record", &[], "rejected"),
-        ("DUPLICATE_VALUE", "duplicate value found: Other_Source_Id__c duplicates value on", &[], "rejected"),
-        ("DUPLICATE_VALUE", "a localized message", &["source_id__c"], "once"),
-        ("DUPLICATE_VALUE", "a localized message", &["Other__c"], "rejected"),
+        ("DUPLICATE_VALUE", "duplicate value found: Source_Id__c duplicates value on record", &[], "last"),
+        ("DUPLICATE_VALUE", "duplicate value found: Other__c duplicates value on record", &[], "last"),
+        ("DUPLICATE_VALUE", "duplicate value found: Other_Source_Id__c duplicates value on", &[], "last"),
+        ("DUPLICATE_VALUE", "a localized message", &["source_id__c"], "last"),
+        ("DUPLICATE_VALUE", "a localized message", &["Other__c"], "last"),
+        ("DUPLICATES_DETECTED", "Use one of these records?", &[], "last"),
+        ("DUPLICATE_EXTERNAL_ID", "more than one", &["Source_Id__c"], "last"),
         ("DUPLICATE_VALUE", "Duplicate external id specified: c-1", &["Source_Id__c"], "halved"),
         ("REQUIRED_FIELD_MISSING", "Required fields are missing: [LastName]", &["LastName"], "once with defaults"),
         ("REQUIRED_FIELD_MISSING", "Required fields are missing: [Company]", &[], "once with defaults"),
@@ -69,57 +82,113 @@ fn rows_by_code_and_message() {
     ] {
         assert_eq!(upserted(&problem(code, message, fields)), expected, "{code} {message}");
     }
-    let gone = of_row(&problem("ENTITY_IS_DELETED", "", &[]), None, false, &settings());
-    assert_eq!(word(&gone), "delivered", "on a delete");
-    let unfound = problem("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", &[]);
-    assert_eq!(word(&of_row(&unfound, None, false, &settings())), "once", "on a delete the next look-up tells");
-    let large = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "Too many SOQL queries: 101", &[]);
-    assert_eq!(word(&of_row(&large, Some(&body()), true, &settings())), "once", "alone it is too large by itself");
+    let delete = |code| outcome(&problem(code, "", &[]), None, AMONG_OTHERS, &settings());
+    assert_eq!(delete("ENTITY_IS_DELETED"), "delivered", "on a delete");
+    assert_eq!(delete("INVALID_CROSS_REFERENCE_KEY"), "once", "on a delete the next look-up tells");
     let kept = Settings { converted_leads: ConvertedLeads::DeadLetter, ..settings() };
-    let converted = of_row(&problem("CANNOT_UPDATE_CONVERTED_LEAD", "", &[]), Some(&body()), false, &kept);
-    assert_eq!(word(&converted), "rejected");
+    let converted = problem("CANNOT_UPDATE_CONVERTED_LEAD", "", &[]);
+    assert_eq!(outcome(&converted, Some(&body()), AMONG_OTHERS, &kept), "rejected");
 }
 
 #[test]
-fn who_is_to_blame_for_a_row_among_others() {
-    for (code, schema, rights) in [
-        ("INVALID_FIELD", true, false),
-        ("INSUFFICIENT_ACCESS_OR_READONLY", false, true),
-        ("INVALID_EMAIL_ADDRESS", false, false),
+fn what_one_record_may_meet_for_ever_is_isolated_where_it_is_alone() {
+    let trigger = "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY";
+    for (code, message, expected) in [
+        (trigger, "LeadTrigger: Too many SOQL queries: 101", "isolated"),
+        ("LIMIT_EXCEEDED", "", "isolated"),
+        ("REQUEST_RUNNING_TOO_LONG", "", "isolated"),
+        ("PROCESSING_HALTED", "", "isolated"),
+        ("UNKNOWN_EXCEPTION", "", "isolated"),
+        ("ALREADY_IN_PROCESS", "", "isolated"),
+        ("INSUFFICIENT_ACCESS_OR_READONLY", "", "isolated"),
+        // A lock ends with the transaction that holds it.
+        ("UNABLE_TO_LOCK_ROW", "", "halved"),
+        (trigger, "LeadTrigger: Record Currently Unavailable", "halved"),
+        ("SERVICE_UNAVAILABLE", "", "later"),
+        ("CONFLICT", "", "once"),
     ] {
-        let problem = problem(code, "", &[]);
-        let told = (is_about_schema(&problem, &settings()), is_about_rights(&problem, &settings()));
-        assert_eq!(told, (schema, rights), "{code}");
+        let row = problem(code, message, &[]);
+        assert_eq!(outcome(&row, Some(&body()), ALONE, &settings()), expected, "{code} {message}");
     }
+}
+
+#[test]
+fn passing_trouble_within_a_trigger_is_told_in_many_words() {
+    let quoting = r#"{"Company":"Deadlock Brewery","LastName":"Mr UNABLE_TO_LOCK_ROW"}"#;
+    let quoting = Body::of(serde_json::from_str(quoting).expect("an object"));
+    let lock = "System.QueryException: Record Currently Unavailable: The record you are attempting to edit is currently \
+        being modified by another user";
+    for code in ["CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER", "FLOW_EXCEPTION", "APEX_FAILED"]
+    {
+        for (message, expected) in [
+            (format!("LeadTrigger: execution of BeforeUpdate caused by: {lock}"), "halved"),
+            ("npsp.LeadTrigger: UNABLE TO OBTAIN EXCLUSIVE ACCESS to this record".to_owned(), "halved"),
+            ("t: (being modified by another user)".to_owned(), "halved"),
+            ("t: deadlock detected while waiting for a resource".to_owned(), "halved"),
+            ("the flow tried to update records: UNABLE_TO_LOCK_ROW: unable to obtain".to_owned(), "halved"),
+            ("t: first error: unable_to_lock_row, blocked: []".to_owned(), "halved"),
+            ("t: System.LimitException: npsp:Too many DML statements: 151".to_owned(), "halved"),
+            ("npe01: too many query rows: 50001".to_owned(), "halved"),
+            ("t: Too many DML rows: 10001".to_owned(), "halved"),
+            ("t: Too many callouts: 101".to_owned(), "halved"),
+            ("t: Too many future calls: 51".to_owned(), "halved"),
+            ("t: Too many queueable jobs added to the queue: 51".to_owned(), "halved"),
+            ("t: Apex heap size too large: 6000001".to_owned(), "halved"),
+            ("t: Apex CPU time limit exceeded".to_owned(), "halved"),
+            ("t: first error: REQUEST_RUNNING_TOO_LONG, too long: []".to_owned(), "halved"),
+            ("t: first error: UNKNOWN_EXCEPTION, An unexpected error occurred: []".to_owned(), "isolated"),
+            ("t: first error: SERVICE_UNAVAILABLE, later: []".to_owned(), "later"),
+            ("t: first error: DUPLICATE_VALUE, duplicate value found: X__c: []".to_owned(), "last"),
+            // A code of another kind is the last word, whatever is quoted behind it.
+            (
+                "t: first error: FIELD_CUSTOM_VALIDATION_EXCEPTION, Deadlock Records is barred: []".to_owned(),
+                "rejected",
+            ),
+            ("t: first error: REQUIRED_FIELD_MISSING, Required fields are missing: [Subject]".to_owned(), "rejected"),
+            ("t: first error: INSUFFICIENT_ACCESS_OR_READONLY, deadlock: []".to_owned(), "rejected"),
+            (format!("t: first error: {code}, u: caused by: UNABLE_TO_LOCK_ROW, x: []"), "halved"),
+            // What the record itself says is no word of Salesforce's.
+            ("t: Deadlock Brewery is on our list".to_owned(), "rejected"),
+            ("t: no contact may be called Mr UNABLE_TO_LOCK_ROW".to_owned(), "rejected"),
+            ("t: no".to_owned(), "rejected"),
+        ] {
+            let row = problem(code, &message, &[]);
+            assert_eq!(outcome(&row, Some(&quoting), AMONG_OTHERS, &settings()), expected, "{code} {message}");
+        }
+    }
+    let rule = problem("FIELD_CUSTOM_VALIDATION_EXCEPTION", "the deadlock of Apex CPU time limit", &[]);
+    assert_eq!(upserted(&rule), "rejected", "a validation rule is no trigger");
 }
 
 #[test]
 fn of_several_errors_of_a_row_what_can_never_succeed_decides_and_else_the_first() {
     let of = |codes: &[&str]| {
-        let problems: Vec<_> = codes.iter().map(|code| problem(code, "", &[])).collect();
-        deciding(&problems, &settings()).map(|deciding| deciding.code().to_string())
+        let problems = codes.iter().map(|code| problem(code, "", &[])).collect();
+        RowError::deciding(problems, Some(&body()), &settings()).problem.code().to_string()
     };
     for (codes, expected) in [
         (&["UNABLE_TO_LOCK_ROW", "INVALID_EMAIL_ADDRESS", "STRING_TOO_LONG"][..], "INVALID_EMAIL_ADDRESS"),
         (&["INVALID_EMAIL_ADDRESS", "UNABLE_TO_LOCK_ROW"], "INVALID_EMAIL_ADDRESS"),
         (&["UNABLE_TO_LOCK_ROW", "QUERY_TIMEOUT"], "UNABLE_TO_LOCK_ROW"),
+        (&["INVALID_FIELD", "INVALID_EMAIL_ADDRESS"], "INVALID_EMAIL_ADDRESS"),
+        (&["UNABLE_TO_LOCK_ROW", "INVALID_FIELD"], "INVALID_FIELD"),
+        (&[], "NO_REASON"),
     ] {
-        assert_eq!(of(codes).as_deref(), Some(expected), "{codes:?}");
+        assert_eq!(of(codes), expected, "{codes:?}");
     }
-    assert_eq!(of(&[]), None);
 }
 
 /// What becomes of a row: of an upsert with others, alone, of a delete with others; and of a whole answer that consists
 /// of one or of two such rows.
 fn fate(problem: &Problem) -> [&'static str; 5] {
-    let of_all = |rows: &[Option<&Problem>]| match of_all_rows(rows, &settings()) {
-        Some(CallError::Stop(_)) => "stop",
-        Some(_) => "retry",
-        None => "-",
+    let error = RowError::new(problem.clone(), Some(&body()), &settings());
+    let of_all = |rows: &[Option<&RowError>]| {
+        if of_all_rows(rows, rows.len(), &settings()).is_some() { "stop" } else { "-" }
     };
-    let of_row = |body, alone| word(&of_row(problem, body, alone, &settings()));
-    let row = Some(problem);
-    [upserted(problem), of_row(Some(&body()), true), of_row(None, false), of_all(&[row]), of_all(&[row, row])]
+    let row = Some(&error);
+    let alone = outcome(problem, Some(&body()), ALONE, &settings());
+    let delete = outcome(problem, None, AMONG_OTHERS, &settings());
+    [upserted(problem), alone, delete, of_all(&[row]), of_all(&[row, row])]
 }
 
 #[test]
@@ -145,8 +214,9 @@ fn each_status_code_has_a_fate_that_is_known() {
 }
 
 /// What tells the failures of a trigger apart.
-const MESSAGES: [&str; 6] = [
+const MESSAGES: [&str; 7] = [
     "t: UNABLE_TO_LOCK_ROW, unable to obtain",
+    "t: Record Currently Unavailable",
     "t: Too many SOQL queries: 101",
     "t: Apex CPU time limit exceeded",
     "t: System.LimitException: Too many DML rows",
@@ -154,38 +224,61 @@ const MESSAGES: [&str; 6] = [
     "entity type cannot be inserted: Something",
 ];
 
-fn cause(error: Option<CallError>) -> Option<Cause> {
-    match error {
-        Some(CallError::Stop(stop)) => Some(stop.cause),
-        _ => None,
-    }
+/// Why such an upsert of as many records stops the destination, if it does. A row is a code and the fields that it names.
+fn stop_of(rows: &[Option<(&str, &str)>], settings: &Settings) -> Option<Cause> {
+    let row = |(code, fields): (&str, &str)| {
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        RowError::new(problem(code, "", &fields), Some(&body()), settings)
+    };
+    let rows: Vec<Option<RowError>> = rows.iter().map(|named| named.map(row)).collect();
+    let errors: Vec<Option<&RowError>> = rows.iter().map(Option::as_ref).collect();
+    of_all_rows(&errors, errors.len(), settings).map(|stop| stop.cause)
 }
 
 #[test]
-fn an_error_of_every_row_may_be_our_settings() {
-    let stop = |rows: &[Option<&str>]| {
-        let problems: Vec<_> = rows.iter().map(|code| code.map(|code| problem(code, "", &[]))).collect();
-        let problems: Vec<_> = problems.iter().map(Option::as_ref).collect();
-        cause(of_all_rows(&problems, &settings()))
+fn only_what_cannot_be_one_record_s_stops_the_destination() {
+    let guarded = Settings { version_field: "Version__c".to_owned(), ..settings() };
+    let none = "";
+    let configuration = Some(Cause::Configuration);
+    for (rows, expected) in [
+        (&[Some(("INVALID_FIELD", none))][..], None),
+        (&[Some(("INVALID_FIELD", none)); 2], configuration),
+        (&[Some(("INVALID_FIELD", none)), Some(("INVALID_TYPE", none))], configuration),
+        (&[Some(("INVALID_FIELD_FOR_INSERT_UPDATE", "Version__c")); 2], configuration),
+        (&[Some(("INVALID_FIELD_FOR_INSERT_UPDATE", "Source_Id__c")); 2], configuration),
+        (&[Some(("NUMBER_OUTSIDE_VALID_RANGE", "version__c")); 2], configuration),
+        (&[Some(("INVALID_FIELD_FOR_INSERT_UPDATE", "Version__c"))], None),
+        (&[Some(("INVALID_FIELD_FOR_INSERT_UPDATE", "Version__c")), None], None),
+        // Fields that the next records may do without.
+        (&[Some(("INVALID_FIELD_FOR_INSERT_UPDATE", "MobilePhone")); 2], None),
+        (&[Some(("INVALID_FIELD_FOR_INSERT_UPDATE", "Plan__c")); 2], None),
+        (&[Some(("INVALID_FIELD_FOR_INSERT_UPDATE", "Status")); 2], None),
+        (&[Some(("INVALID_FIELD_FOR_INSERT_UPDATE", "Of_The_Org__c")); 2], None),
+        (&[Some(("INVALID_FIELD_FOR_INSERT_UPDATE", "Version__c MobilePhone")); 2], None),
+        (&[Some(("INVALID_FIELD", none)), Some(("STRING_TOO_LONG", none))], None),
+        (&[Some(("INVALID_FIELD", none)), None], None),
+        (&[Some(("INSUFFICIENT_ACCESS_OR_READONLY", none)); 2], None),
+        (&[Some(("UNKNOWN_EXCEPTION", none)); 3], None),
+        (&[Some(("STRING_TOO_LONG", none)); 3], None),
+        // These speak of the account.
+        (&[None, Some(("STORAGE_LIMIT_EXCEEDED", none))], Some(Cause::Quota)),
+        (&[Some(("API_DISABLED_FOR_ORG", none))], configuration),
+        (&[None, Some(("ORG_LOCKED", none))], configuration),
+        (&[], None),
+    ] {
+        assert_eq!(stop_of(rows, &guarded), expected, "{rows:?}");
+    }
+    let row = |message: &str, settings: &Settings| {
+        let error = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, &[]);
+        let error = RowError::new(error, Some(&body()), settings);
+        of_all_rows(&[None, Some(&error)], 2, settings).is_some()
     };
-    assert_eq!(stop(&[Some("INVALID_FIELD"), Some("INVALID_FIELD")]), Some(Cause::Configuration));
-    assert_eq!(stop(&[Some("INVALID_FIELD")]), Some(Cause::Configuration));
-    assert_eq!(stop(&[Some("INVALID_FIELD"), Some("INVALID_FIELD_FOR_INSERT_UPDATE")]), Some(Cause::Configuration));
-    assert_eq!(stop(&[Some("INVALID_FIELD"), Some("INSUFFICIENT_ACCESS")]), Some(Cause::Configuration));
-    assert_eq!(stop(&[Some("INVALID_FIELD"), None]), None);
-    assert_eq!(stop(&[Some("INVALID_FIELD"), Some("STRING_TOO_LONG")]), None);
-    assert_eq!(stop(&[Some("INSUFFICIENT_ACCESS_OR_READONLY"); 2]), Some(Cause::Configuration));
-    assert_eq!(stop(&[Some("INSUFFICIENT_ACCESS_OR_READONLY")]), None);
-    assert_eq!(stop(&[Some("STRING_TOO_LONG"); 3]), None);
-    assert_eq!(stop(&[None, Some("STORAGE_LIMIT_EXCEEDED")]), Some(Cause::Quota));
-    assert_eq!(stop(&[None, Some("API_DISABLED_FOR_ORG")]), Some(Cause::Configuration));
-    let no_create = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Lead", &[]);
-    let barred = cause(of_all_rows(&[None, Some(&no_create)], &settings()));
-    assert_eq!(barred, Some(Cause::Configuration), "a missing right is no record's fault");
+    assert!(row("entity type cannot be inserted: Lead", &settings()), "a missing right is no record's fault");
     let custom = Settings { sobject: "Our_Lead__c".to_owned(), ..settings() };
-    let no_create = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Our Lead", &[]);
-    assert!(of_all_rows(&[None, Some(&no_create)], &custom).is_some(), "the message tells the label");
-    assert_eq!(stop(&[]), None);
+    assert!(row("entity type cannot be inserted: Our Lead", &custom), "the message tells the label");
+    let error = RowError::new(problem("INVALID_FIELD", "", &[]), None, &settings());
+    let rows = [Some(&error), Some(&error)];
+    assert!(of_all_rows(&rows, 1, &settings()).is_none(), "two records of one contact are one");
 }
 
 #[test]
@@ -200,6 +293,13 @@ fn whole_answers_by_status_and_code() {
         (403, "<html>".to_owned(), "retry"),
         (404, json("NOT_FOUND", "Provided external ID field does not exist"), "stop Configuration"),
         (404, String::new(), "retry"),
+        (401, String::new(), "retry"),
+        (401, "<html>".to_owned(), "retry"),
+        (403, r#"{"error":"forbidden","message":"no"}"#.to_owned(), "retry"),
+        (404, r#"{"message":"no Route matched with those values"}"#.to_owned(), "retry"),
+        (410, "<html>".to_owned(), "retry"),
+        (410, r#"{"error":"GONE"}"#.to_owned(), "retry"),
+        (403, "Bad_OAuth_Token".to_owned(), "retry"),
         (400, json("INVALID_FIELD", ""), "stop Configuration"),
         (400, json("JSON_PARSER_ERROR", ""), "refused"),
         (400, json("MALFORMED_QUERY", "unexpected token"), "refused"),
@@ -208,7 +308,15 @@ fn whole_answers_by_status_and_code() {
         (404, json("INTERNAL_ERROR", ""), "retry"),
         (400, json("REQUIRED_FIELD_MISSING", "At least 1 record is required"), "refused"),
         (400, "no JSON".to_owned(), "retry"),
-        (400, json("UNABLE_TO_LOCK_ROW", ""), "retry"),
+        (400, json("UNABLE_TO_LOCK_ROW", ""), "retry size"),
+        (500, r#"[{"errorCode":"UNABLE_TO_LOCK_ROW"}]"#.to_owned(), "retry size"),
+        (500, json("REQUEST_RUNNING_TOO_LONG", ""), "retry size"),
+        (400, json("REQUEST_RUNNING_TOO_LONG", ""), "retry size"),
+        (400, json("QUERY_TIMEOUT", ""), "retry size"),
+        (400, json("LIMIT_EXCEEDED", ""), "retry size"),
+        (400, json("API_CURRENTLY_DISABLED", "down"), "retry"),
+        (403, json("API_CURRENTLY_DISABLED", "API is disabled for this User"), "stop Configuration"),
+        (409, json("CONFLICT", ""), "retry"),
         (404, json("INVALID_QUERY_LOCATOR", ""), "retry"),
         (400, json("INVALID_QUERY_LOCATOR", ""), "retry"),
         (400, json("STORAGE_LIMIT_EXCEEDED", ""), "stop Quota"),
@@ -216,12 +324,15 @@ fn whole_answers_by_status_and_code() {
         (403, json("TXN_SECURITY_NO_ACCESS", ""), "stop Configuration"),
         (410, json("UNSUPPORTED_API_VERSION", ""), "stop Configuration"),
         (413, String::new(), "refused"),
-        (420, String::new(), "retry"),
+        (414, "<html>".to_owned(), "refused"),
+        (431, String::new(), "refused"),
+        (408, String::new(), "retry size"),
+        (420, String::new(), "retry destination"),
         (429, String::new(), "throttled"),
         (500, json("UNKNOWN_EXCEPTION", ""), "retry"),
         (502, "<html>".to_owned(), "retry"),
         (503, r#"{"errorCode":"SERVER_UNAVAILABLE","message":"Server Unavailable"}"#.to_owned(), "retry pressure"),
-        (504, String::new(), "retry pressure"),
+        (504, String::new(), "retry size pressure"),
         (302, String::new(), "stop Configuration"),
         (300, "[\"/services/data/v67.0/a\"]".to_owned(), "refused"),
         (599, String::new(), "retry"),
@@ -229,11 +340,51 @@ fn whole_answers_by_status_and_code() {
         let answer = HttpAnswer { status, headers: HeaderMap::new(), body: Bytes::from(text.clone()) };
         let word = match of_answer(&answer, &settings()) {
             CallError::Throttled { .. } => "throttled".to_owned(),
-            CallError::Retry { pressure: true, .. } => "retry pressure".to_owned(),
-            CallError::Retry { .. } => "retry".to_owned(),
+            CallError::Retry { pressure, cause, .. } => {
+                let cause = match cause {
+                    FailureCause::Record => "",
+                    FailureCause::Size => " size",
+                    FailureCause::Destination => " destination",
+                };
+                format!("retry{cause}{}", if pressure { " pressure" } else { "" })
+            }
             CallError::Refused { .. } => "refused".to_owned(),
             CallError::Stop(stop) => format!("stop {:?}", stop.cause),
         };
         assert_eq!(word, expected, "{status} {text}");
+    }
+}
+
+#[test]
+fn each_remedy_names_the_thing_to_change() {
+    let of = |status, code: &str, message: &str| {
+        let text = format!(r#"[{{"errorCode":"{code}","message":"{message}"}}]"#);
+        match of_answer(&HttpAnswer { status, headers: HeaderMap::new(), body: text.into() }, &settings()) {
+            CallError::Stop(stop) => stop.remedy,
+            other => panic!("{code}: {other:?}"),
+        }
+    };
+    let entity = "entity type cannot be inserted: Lead";
+    for (status, code, message, part) in [
+        (403, "API_DISABLED_FOR_ORG", "The REST API is not enabled for this Organization.", "edition"),
+        (403, "API_CURRENTLY_DISABLED", "API is disabled for this User", "API Enabled"),
+        (410, "UNSUPPORTED_API_VERSION", "", "`salesforce.api_version`"),
+        (404, "UNSUPPORTED_API_VERSION", "", "`salesforce.api_version`"),
+        (410, "GONE", "", "`salesforce.api_version`"),
+        (403, "INSUFFICIENT_ACCESS", "", "permission set"),
+        (400, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", entity, "on Lead"),
+        (401, "INVALID_SESSION_ID", "This session is not valid for use with the REST API", "IP ranges"),
+        (403, "LOGIN_DURING_RESTRICTED_DOMAIN", "", "IP ranges"),
+        (403, "LOGIN_MUST_USE_SECURITY_TOKEN", "", "IP ranges"),
+        (403, "LOGIN_DURING_RESTRICTED_TIME", "", "login hours"),
+        (401, "INVALID_SESSION_ID", "Session expired or invalid", "user is active"),
+        (403, "TXN_SECURITY_NO_ACCESS", "", "transaction security"),
+        (403, "ORG_LOCKED", "", "locked"),
+        (404, "NOT_FOUND", "The requested resource does not exist", "`salesforce.sobject`"),
+        (404, "NOT_FOUND", "Provided external ID field does not exist: X", "`salesforce.external_id_field`"),
+        (403, "SOMETHING_ELSE", "", "grant the integration user access"),
+    ] {
+        let remedy = of(status, code, message);
+        assert!(remedy.contains(part), "{status} {code} {message}: {remedy}");
     }
 }
