@@ -102,7 +102,6 @@ async fn passing_trouble_of_rows_delays_and_loses_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "until dispatch obeys RetryMode::Isolate"]
 async fn a_record_that_always_meets_a_fault_of_salesforce_is_rejected_and_its_neighbours_are_written() {
     let org = Org::new().await;
     org.mock.fail_row("C-3", row_error("UNKNOWN_EXCEPTION", "An unexpected error occurred", &[]), u32::MAX);
@@ -172,7 +171,6 @@ async fn an_update_that_comes_first_and_a_race_have_a_second_chance() {
 }
 
 #[tokio::test]
-#[ignore = "until dispatch obeys RetryMode::Last"]
 async fn a_value_that_another_record_keeps_rejects_its_record_at_the_second_try() {
     let org = Org::new().await;
     for (id, code) in [("C-1", "DUPLICATE_VALUE"), ("C-2", "DUPLICATES_DETECTED")] {

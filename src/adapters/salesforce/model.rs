@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-
 use super::Settings;
 use crate::adapters::fields::{FieldValue, Fields};
 use crate::adapters::{Body, Code, Rejection, Transformed};
