@@ -11,6 +11,8 @@ mod fleet;
 mod hanging;
 #[path = "dispatch/isolation.rs"]
 mod isolation;
+#[path = "dispatch/offending.rs"]
+mod offending;
 #[path = "dispatch/outage.rs"]
 mod outage;
 #[path = "dispatch/policy.rs"]

@@ -27,11 +27,7 @@ impl Layer {
     pub fn from_toml(name: impl Into<String>, text: &str) -> Result<Self, SettingsError> {
         let name = name.into();
         let table: toml::Table = toml::from_str(text).map_err(|error| no_toml(&name, text, &error))?;
-        let values = match Value::serialize(&table).map(trimmed) {
-            Ok(Value::Dict(_, values)) => values,
-            _ => Dict::new(),
-        };
-        Ok(Self { name, values, text: text.to_owned() })
+        Ok(Self::of(name, &table, text))
     }
 
     /// Reads as much of a TOML text as can be read. Returns all that is wrong with its syntax, each with the line.
@@ -40,12 +36,17 @@ impl Layer {
         let name = name.into();
         let (table, errors) = DeTable::parse_recoverable(text);
         let table: toml::Table = serde::Deserialize::deserialize(toml::Deserializer::from(table)).unwrap_or_default();
-        let values = match Value::serialize(&table) {
+        let errors = errors.iter().map(|error| no_toml(&name, text, error)).collect();
+        (Self::of(name, &table, text), errors)
+    }
+
+    /// Makes a layer of a document's values, trimmed.
+    fn of(name: String, table: &toml::Table, text: &str) -> Self {
+        let values = match Value::serialize(table).map(trimmed) {
             Ok(Value::Dict(_, values)) => values,
             _ => Dict::new(),
         };
-        let errors = errors.iter().map(|error| no_toml(&name, text, error)).collect();
-        (Self { name, values, text: text.to_owned() }, errors)
+        Self { name, values, text: text.to_owned() }
     }
 
     /// One environment variable: `CONTACT_SYNC__SECTION__KEY` and a TOML value; what is no TOML value is a text.

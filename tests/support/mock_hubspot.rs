@@ -107,6 +107,7 @@ struct State {
     row_errors: HashMap<String, (Value, u32)>,
     unnamed_errors: HashMap<String, Value>,
     poison: BTreeSet<String>,
+    offending: Option<(String, Reply)>,
     is_forgetful: bool,
     throttle_every: Option<u64>,
     limit: Option<Window>,
@@ -176,6 +177,11 @@ impl MockHubSpot {
     /// A batch with the contact `id` in it is refused as a whole, with a 400 that names nobody.
     pub fn poison(&self, id: &str) {
         self.state().poison.insert(id.to_lowercase());
+    }
+
+    /// Answers so each call that holds the contact `id`, and no other.
+    pub fn offend(&self, id: &str, reply: impl Into<Reply>) {
+        self.state().offending = Some((format!("\"{id}\""), reply.into()));
     }
 
     /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests' own test is that they do.

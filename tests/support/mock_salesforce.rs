@@ -89,6 +89,8 @@ pub struct Habits {
     pub compresses: bool,
     /// Each answer takes so long.
     pub latency: Duration,
+    /// Besides, for each record of a call.
+    pub latency_per_record: Duration,
 }
 
 impl Default for Habits {
@@ -111,6 +113,7 @@ impl Default for Habits {
             instance_url: None,
             compresses: true,
             latency: Duration::ZERO,
+            latency_per_record: Duration::ZERO,
         }
     }
 }
@@ -140,6 +143,7 @@ struct State {
     /// Contacts that are locked, and for how many calls.
     locked: HashMap<String, u32>,
     poison: BTreeSet<String>,
+    offending: Option<(String, Reply)>,
     is_forgetful: bool,
     takes_any_token: bool,
     throttle_every: Option<u64>,
@@ -247,6 +251,11 @@ impl MockSalesforce {
     /// A batch or query with the contact `id` in it is refused as a whole, with a 400 that names nobody.
     pub fn poison(&self, id: &str) {
         self.state().poison.insert(id.to_lowercase());
+    }
+
+    /// Answers so each call that holds the contact `id`, and no other.
+    pub fn offend(&self, id: &str, reply: impl Into<Reply>) {
+        self.state().offending = Some((id.to_owned(), reply.into()));
     }
 
     /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests' own test is that they do.

@@ -28,6 +28,11 @@ impl State {
         let ids = ids_in(&request.body);
         let path = request.path.clone();
         self.seen.push(Seen { endpoint, path, ids, status: None, at: Instant::now() });
+        if let Some((id, reply)) = &self.offending
+            && String::from_utf8_lossy(&request.body).contains(id)
+        {
+            return reply.clone();
+        }
         let scripted = |(only, _): &(Option<Endpoint>, Reply)| only.is_none_or(|only| only == endpoint);
         if let Some((_, reply)) = self.script.front().filter(|entry| scripted(entry)).cloned() {
             self.script.pop_front();

@@ -14,8 +14,11 @@ impl Api for MockSalesforce {
     fn reply(&self, request: &Request) -> Reply {
         let mut state = self.state();
         state.calls += 1;
-        match state.reply(request) {
-            Reply::Answer(answer) if !state.habits.latency.is_zero() => Reply::Later(state.habits.latency, answer),
+        let reply = state.reply(request);
+        let records = state.seen.last().map_or(0, |seen| u32::try_from(seen.size).unwrap_or(u32::MAX));
+        let latency = state.habits.latency + state.habits.latency_per_record * records;
+        match reply {
+            Reply::Answer(answer) if !latency.is_zero() => Reply::Later(latency, answer),
             reply => reply,
         }
     }
@@ -46,6 +49,12 @@ impl State {
         }
         let (uri_length, headers) = (request.uri_length, request.headers.clone());
         self.seen.push(Seen { endpoint, size: 0, uri_length, headers, at: Instant::now() });
+        if let Some((id, reply)) = &self.offending {
+            let query = request.query.iter().any(|(_, value)| value.contains(&format!("'{id}'")));
+            if query || body(request).is_some_and(|body| body.contains(&format!("\"{id}\""))) {
+                return reply.clone();
+            }
+        }
         let scripted =
             |(only, _): &(Option<Endpoint>, Reply)| only.map_or(endpoint != Endpoint::Token, |only| only == endpoint);
         if self.script.front().is_some_and(scripted)
