@@ -303,17 +303,37 @@ pub struct ContactChange {
     pub occurred_at: OffsetDateTime,
     /// Grows with each change of one contact, where the producer sends it.
     pub version: Option<u64>,
+    /// Which number destinations compare it by.
+    pub version_source: VersionSource,
     /// The change was put back into the stream by a replay.
     pub replay: bool,
     /// Whom it happened to.
     pub contact: Contact,
 }
 
+/// Names the number by which destinations compare the changes of a contact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum VersionSource {
+    /// `occurred_at`, in milliseconds.
+    #[default]
+    OccurredAt,
+    /// `version`.
+    Version,
+}
+
 impl ContactChange {
-    /// The number by which a destination's guard compares changes: the version, else the time in milliseconds.
-    pub fn guard_version(&self) -> u64 {
-        let millis = || u64::try_from(self.occurred_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        self.version.unwrap_or_else(millis)
+    /// Returns the number by which destinations compare this change. `None` where its source is
+    /// `version` and the change has none.
+    pub fn guard_version(&self) -> Option<u64> {
+        match self.version_source {
+            VersionSource::Version => self.version,
+            // A time before 1970 is older than any other.
+            VersionSource::OccurredAt => {
+                Some(u64::try_from(self.occurred_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0))
+            }
+        }
     }
 }
 
@@ -359,17 +379,25 @@ mod tests {
     }
 
     #[test]
-    fn the_guard_compares_versions_and_else_milliseconds() {
+    fn one_scale_compares_all_changes_of_a_contact() {
         let mut change = ContactChange {
             event_id: "e".into(),
             operation: Operation::Create,
             occurred_at: OffsetDateTime::from_unix_timestamp_nanos(1_763_633_700_123_999_999).expect("in range"),
             version: None,
+            version_source: VersionSource::default(),
             replay: false,
             contact: Contact::bare(ContactId::new("c").expect("valid"), None),
         };
-        assert_eq!(change.guard_version(), 1_763_633_700_123);
-        change.version = Some(7);
-        assert_eq!(change.guard_version(), 7);
+        for (source, without, with) in [
+            (VersionSource::OccurredAt, Some(1_763_633_700_123), Some(1_763_633_700_123)),
+            (VersionSource::Version, None, Some(7)),
+        ] {
+            change.version_source = source;
+            change.version = None;
+            assert_eq!(change.guard_version(), without);
+            change.version = Some(7);
+            assert_eq!(change.guard_version(), with);
+        }
     }
 }

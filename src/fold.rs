@@ -84,7 +84,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::contact::{Contact, ContactId, ContactType};
+    use crate::contact::{Contact, ContactId, ContactType, VersionSource};
 
     fn change(id: &str, operation: Operation, version: Option<u64>) -> ContactChange {
         ContactChange {
@@ -92,6 +92,7 @@ mod tests {
             operation,
             occurred_at: OffsetDateTime::UNIX_EPOCH,
             version,
+            version_source: VersionSource::default(),
             replay: false,
             contact: Contact::bare(ContactId::new(id).expect("valid"), Some(ContactType::Lead)),
         }

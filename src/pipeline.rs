@@ -13,13 +13,13 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::adapters::{Code, Destination};
 use crate::consume::{EventConsumer, Filter, Record};
-use crate::contact::ContactChange;
+use crate::contact::{ContactChange, VersionSource};
 use crate::dispatch::{ApiDispatcher, Errand};
 use crate::fold::{Position, fold};
 use crate::route::Router;
-use crate::settle::{Batch, Earlier, Entry, Ledger, Settled, Settler, Sink};
+use crate::settle::{Batch, Earlier, Entry, Ledger, Rest, Settled, Settler, Sink, Skipping};
 use crate::telemetry::Meter;
-use crate::transform::{GuardMode, SchemaTransformer};
+use crate::transform::{DestinationGuard, SchemaTransformer};
 
 /// The section `[pipeline]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +40,8 @@ pub struct Settings {
 pub struct Connection {
     /// Its dispatcher, which holds the adapter.
     pub dispatcher: ApiDispatcher,
-    /// What is compared with its version; off where it keeps none.
-    pub guard: GuardMode,
+    /// What is compared with its version.
+    pub guard: DestinationGuard,
 }
 
 /// When an invocation's work has to end.
@@ -64,6 +64,8 @@ pub struct Pipeline {
     pub router: Router,
     /// The destinations, in the order that the router knows.
     pub connections: Arc<[Connection]>,
+    /// Which number destinations compare changes by.
+    pub version_source: VersionSource,
     /// What happens at the end.
     pub settler: Settler,
     /// The section `[pipeline]`.
@@ -158,8 +160,11 @@ impl Pipeline {
         for (position, record) in records.iter().enumerate() {
             match EventConsumer.consume(record.data.as_deref(), record.arrived_at(now)) {
                 Err(refusal) => ledger.refuse(position, refusal),
-                // The receiver outlives this: both are in one join.
-                Ok(change) => drop(queue.send((position, change)).await),
+                Ok(mut change) => {
+                    change.version_source = self.version_source;
+                    // The receiver outlives this: both are in one join.
+                    drop(queue.send((position, change)).await);
+                }
             }
         }
     }
@@ -215,10 +220,11 @@ impl Pipeline {
         let dispatcher = &connection.dispatcher;
         let work = async {
             let steps = fold(positions.iter().filter_map(|at| Some((*at, changes.get(*at)?.as_deref()?))));
-            let steps =
-                earlier.skip(steps, sink.destination, changes, |position, verdict| sink.record(position, verdict, 0));
-            let transformer =
-                SchemaTransformer { adapter: &*dispatcher.adapter, guard: connection.guard, changes, sink };
+            let guard = if earlier.is_blind() { connection.guard.without_memory() } else { connection.guard };
+            let skipping = Skipping { earlier, changes, destination: sink.destination, is_guarded: guard.protects() };
+            let Rest { steps, compared } = skipping.rest(steps, |position, verdict| sink.record(position, verdict, 0));
+            let adapter = &*dispatcher.adapter;
+            let transformer = SchemaTransformer { adapter, guard, compared: &compared, changes, sink };
             let (payloads, queue) = mpsc::channel(self.settings.queue_capacity);
             let errand = Errand { deadline, transformer: &transformer, sink, meter: sink.meter };
             tokio::join!(

@@ -76,7 +76,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::contact::{Contact, ContactId, Operation};
+    use crate::contact::{Contact, ContactId, Operation, VersionSource};
 
     #[test]
     fn each_type_has_its_destinations_and_a_delete_without_type_goes_where_a_passing_type_is_routed() {
@@ -105,6 +105,7 @@ mod tests {
                 operation: Operation::Delete,
                 occurred_at: OffsetDateTime::UNIX_EPOCH,
                 version: None,
+                version_source: VersionSource::default(),
                 replay: false,
                 contact: Contact::bare(ContactId::new("c").expect("valid"), kind),
             };

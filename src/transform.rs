@@ -1,50 +1,33 @@
 //! The schema transformer: steps to payloads in the destination's own schema, each on its own, so that what is wrong
 //! with one hurts no other.
 
-use std::collections::VecDeque;
+mod blocks;
+mod guard;
+
+use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
-use smallvec::smallvec;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::adapters::{Adapter, Code, Payload, Rejection, Transformed};
+use self::blocks::{Block, Ordered, Survey, blocks, survey};
+pub use self::guard::{DestinationGuard, Guard, GuardMode};
+use crate::adapters::{Adapter, Body, Code, Payload, Rejection, Transformed};
 use crate::consume::Stage;
 use crate::contact::{ContactChange, Operation};
 use crate::dispatch::{Job, Kind};
 use crate::fold::{Position, Positions, Step};
 use crate::settle::{Sink, Verdict};
 
-/// The section `[guard]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Guard {
-    /// Which changes are compared with the version that the destination holds.
-    pub mode: GuardMode,
-}
-
-/// Which changes are compared with the version that the destination holds, where it keeps one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum GuardMode {
-    /// Those that a replay put back.
-    Replays,
-    /// All.
-    Always,
-    /// None.
-    Off,
-}
-
 /// Transforms the changes of one batch for one destination.
 #[derive(Clone, Copy)]
 pub struct SchemaTransformer<'a> {
     /// Whose schema.
     pub adapter: &'a dyn Adapter,
-    /// The guard, [`GuardMode::Off`] where the destination keeps no version.
-    pub guard: GuardMode,
+    /// The destination's guard.
+    pub guard: DestinationGuard,
+    /// Changes that are compared besides those that the guard compares by themselves.
+    pub compared: &'a HashSet<Position>,
     /// The batch's changes, by position.
     pub changes: &'a [Option<Box<ContactChange>>],
     /// Takes the changes that can never be written.
@@ -68,102 +51,133 @@ impl SchemaTransformer<'_> {
         .await;
     }
 
-    /// What a step becomes; nothing where all its changes were rejected.
+    /// Returns the job of a step, and those that follow it; `None` where all its changes were rejected.
     fn job(&self, step: &Step) -> Option<Job> {
-        let mut jobs = VecDeque::new();
-        if self.is_carried(&step.delete) {
-            jobs.extend(self.delete(step.delete.clone()));
-        } else {
-            jobs.extend(step.delete.iter().filter_map(|position| self.counted(self.single(*position))));
-        }
-        // An older change between newer ones is stale on its own, and would not be in company.
-        if step.upsert.len() > 1 && self.is_guarded(&step.upsert) {
-            jobs.extend(step.upsert.iter().filter_map(|position| self.upsert(&[*position])));
-        } else if !step.upsert.is_empty() {
-            jobs.extend(self.upsert(&step.upsert));
-        }
-        Job::chain(jobs)
+        let sound = step.delete.iter().chain(&step.upsert).filter(|position| self.is_sound(**position));
+        let blocks = blocks(sound.filter_map(|position| self.ordered(*position)));
+        Job::chain(blocks.into_iter().filter_map(|block| self.job_of(block)).collect())
     }
 
-    /// The changes at `positions` one by one, in order, and then `next`: for a folded payload that was refused after so
-    /// many calls, so that only the offending change is rejected.
+    /// Returns the jobs of the changes at `positions` one by one, in order, and then `next`: for a folded payload
+    /// that was refused after so many calls, so that only the offending change is rejected.
     pub fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job> {
         // What is cut of them was counted when they were folded.
-        let single = |position: &Position| Some(Job { calls, ..self.single(*position).0? });
+        let single = |position: &Position| {
+            let block = blocks(self.ordered(*position).into_iter()).pop()?;
+            let job = match block.kind {
+                Kind::Delete => self.delete(block),
+                Kind::Upsert => self.upsert(block.sources).0,
+            };
+            Some(Job { calls, ..job? })
+        };
         Job::chain(positions.iter().filter_map(single).chain(next).collect())
     }
 
-    /// Whether the last of `positions`, a delete, leaves alone what all of them would leave one by one. One that is not
-    /// compared does. One that is compared has to be the newest of them, and has nothing to be compared with that one of
-    /// the others wrote without being compared.
-    fn is_carried(&self, positions: &[Position]) -> bool {
-        let guarded = |position: &Position| self.is_guarded(&[*position]);
-        let version = |position: &Position| self.change(*position).map(ContactChange::guard_version);
-        positions.split_last().is_none_or(|(last, others)| {
-            !guarded(last) || others.iter().all(|other| guarded(other) && version(other) <= version(last))
-        })
-    }
-
-    /// The job of a change by itself, and how many values were cut for it.
-    fn single(&self, position: Position) -> (Option<Job>, u32) {
-        match self.change(position).map(|change| change.operation) {
-            Some(Operation::Delete) => (self.delete(smallvec![position]), 0),
-            Some(Operation::Create | Operation::Update) => self.transformed(&[position]),
-            None => (None, 0),
+    /// Takes the changes out of `job` that are older than `version`, which the destination holds.
+    /// `false` where none is left.
+    pub fn compare(&self, job: &mut Job, version: Option<u64>) -> bool {
+        let Survey { older, written, .. } = self.survey(version, &job.sources);
+        if older.is_empty() || written.is_empty() {
+            return older.is_empty();
         }
+        for position in &older {
+            self.sink.record(*position, Verdict::Superseded(Some(Code::new("STALE"))), job.calls + 1);
+        }
+        let rest: Positions = job.sources.iter().copied().filter(|at| !older.contains(at)).collect();
+        if let Some(Job { payload, sources, outdated, .. }) = self.upsert(rest.clone()).0 {
+            (job.payload, job.sources, job.outdated) = (payload, sources, outdated);
+        } else {
+            // They could be written before: an empty payload is refused, and each is tried by itself.
+            (job.payload.body, job.sources) = (None, rest);
+        }
+        true
     }
 
     fn change(&self, position: Position) -> Option<&ContactChange> {
         self.changes.get(position)?.as_deref()
     }
 
-    fn delete(&self, positions: Positions) -> Option<Job> {
-        let last = self.change(*positions.last()?)?;
+    /// Whether the destination can hold the version of a change. One that it cannot is rejected.
+    fn is_sound(&self, position: Position) -> bool {
+        let refusal = self.change(position).and_then(|change| self.guard.refuses(change));
+        let is_sound = refusal.is_none();
+        if let Some(rejection) = refusal {
+            self.sink.record(position, Verdict::Rejected(Stage::Validate, rejection), 0);
+        }
+        is_sound
+    }
+
+    fn ordered(&self, position: Position) -> Option<Ordered> {
+        let change = self.change(position)?;
+        let is_compared = self.guard.compares(change) || (self.guard.protects() && self.compared.contains(&position));
+        let version = change.guard_version().unwrap_or_default();
+        Some(Ordered { position, is_delete: change.operation == Operation::Delete, version, is_compared })
+    }
+
+    fn survey(&self, version: Option<u64>, positions: &[Position]) -> Survey {
+        survey(version, positions.iter().filter_map(|position| self.ordered(*position)))
+    }
+
+    fn job_of(&self, block: Block) -> Option<Job> {
+        match block.kind {
+            Kind::Delete => self.delete(block),
+            Kind::Upsert => {
+                let (job, cut) = self.upsert(block.sources);
+                self.sink.count_cut(cut);
+                job
+            }
+        }
+    }
+
+    fn delete(&self, block: Block) -> Option<Job> {
+        let Block { sources, is_guarded, version, .. } = block;
+        let id = self.change(*sources.last()?)?.contact.id.clone();
+        let payload = Payload { id, body: None, if_new: None, version, guarded: is_guarded };
+        Some(Job::new(Kind::Delete, payload, sources))
+    }
+
+    /// Returns the job of writing these changes, and how many values were cut for it. `None` where
+    /// all of them are rejected.
+    fn upsert(&self, mut sources: Positions) -> (Option<Job>, u32) {
+        loop {
+            let Survey { outdated, written, .. } = self.survey(None, &sources);
+            let changes: Vec<&ContactChange> = written.iter().filter_map(|at| self.change(*at)).collect();
+            let transformed = self.isolated(&changes);
+            let rejected = self.reject(&written, transformed.rejected);
+            sources.retain(|at| !rejected.contains(at));
+            // What is older than a rejected change only is not outdated.
+            if rejected.is_empty() || outdated.is_empty() {
+                let if_new = transformed.if_new;
+                let job = transformed.body.and_then(|body| self.written((body, if_new), sources, outdated));
+                return (job, transformed.cut);
+            }
+        }
+    }
+
+    fn written(&self, (body, if_new): (Body, Option<Body>), sources: Positions, outdated: Positions) -> Option<Job> {
+        let written = |position: &&Position| !outdated.contains(position);
+        let first = self.ordered(*sources.first()?)?;
+        let last = self.change(*sources.iter().rfind(written)?)?;
         let payload = Payload {
             id: last.contact.id.clone(),
-            body: None,
-            if_new: None,
-            version: last.guard_version(),
-            guarded: self.is_guarded(&[*positions.last()?]),
+            body: Some(body),
+            if_new,
+            version: last.guard_version().unwrap_or_default(),
+            guarded: first.is_compared,
         };
-        Some(Job::new(Kind::Delete, payload, positions))
+        Some(Job { outdated, ..Job::new(Kind::Upsert, payload, sources) })
     }
 
-    fn upsert(&self, positions: &[Position]) -> Option<Job> {
-        self.counted(self.transformed(positions))
-    }
-
-    fn counted(&self, (job, cut): (Option<Job>, u32)) -> Option<Job> {
-        self.sink.count_cut(cut);
-        job
-    }
-
-    /// The job of writing these changes, and how many values were cut for it.
-    fn transformed(&self, positions: &[Position]) -> (Option<Job>, u32) {
-        let changes: Vec<&ContactChange> = positions.iter().filter_map(|at| self.change(*at)).collect();
-        let transformed = self.isolated(&changes);
-        let cut = transformed.cut;
-        (self.job_of(positions, &changes, transformed), cut)
-    }
-
-    fn job_of(&self, positions: &[Position], changes: &[&ContactChange], transformed: Transformed) -> Option<Job> {
-        let mut left_out = Vec::new();
-        for (index, rejection) in transformed.rejected {
+    /// Records the rejections of some of the changes at `positions`; gives their positions.
+    fn reject(&self, positions: &[Position], rejected: Vec<(usize, Rejection)>) -> Positions {
+        let mut left_out = Positions::new();
+        for (index, rejection) in rejected {
             if let Some(position) = positions.get(index) {
                 left_out.push(*position);
                 self.sink.record(*position, Verdict::Rejected(Stage::Validate, rejection), 0);
             }
         }
-        let sources: Positions = positions.iter().copied().filter(|at| !left_out.contains(at)).collect();
-        let newest = sources.iter().filter_map(|at| self.change(*at)).map(ContactChange::guard_version).max()?;
-        let payload = Payload {
-            id: changes.last()?.contact.id.clone(),
-            body: Some(transformed.body?),
-            if_new: transformed.if_new,
-            version: newest,
-            guarded: self.is_guarded(&sources),
-        };
-        Some(Job::new(Kind::Upsert, payload, sources))
+        left_out
     }
 
     /// The transformation, in which a panic is the fault of the change that causes it and of no other.
@@ -188,13 +202,5 @@ impl SchemaTransformer<'_> {
         }
         rest.rejected.extend(failing.into_iter().map(|at| (at, internal())));
         rest
-    }
-
-    fn is_guarded(&self, positions: &[Position]) -> bool {
-        match self.guard {
-            GuardMode::Off => false,
-            GuardMode::Always => true,
-            GuardMode::Replays => positions.iter().filter_map(|at| self.change(*at)).any(|change| change.replay),
-        }
     }
 }

@@ -218,6 +218,49 @@ fn no_two_values_go_to_one_field() {
 }
 
 #[test]
+fn a_guard_of_all_changes_needs_a_version_field_in_each_system_in_use() {
+    let field = "[salesforce]\nversion_field = \"Version__c\"";
+    let property = "[hubspot]\nversion_property = \"version\"";
+    let leads = "[filter]\ntypes = [\"lead\"]";
+    for (document, key) in [
+        (String::new(), Some("salesforce.version_field")),
+        (field.to_owned(), Some("hubspot.version_property")),
+        (property.to_owned(), Some("salesforce.version_field")),
+        (format!("{field}\n{property}"), None),
+        (format!("{leads}\n{field}"), None),
+        (format!("{leads}\n{property}"), Some("salesforce.version_field")),
+    ] {
+        let document = format!("[guard]\nmode = \"always\"\n{document}");
+        let Some(key) = key else {
+            assert!(with(Preset::Test, &document).is_ok(), "{document}");
+            continue;
+        };
+        let error = refused(&document);
+        let said = format!("`{key}` is empty; allowed: a version field (because of `guard.mode`, which is `always`)");
+        assert!(error.contains(&said), "{document}\n{error}");
+    }
+}
+
+#[test]
+fn where_no_guard_is_in_force_is_told() {
+    let salesforce = "salesforce: salesforce.version_field is empty";
+    let hubspot = "hubspot: hubspot.version_property is empty";
+    let off = "[guard]\nmode = \"off\"";
+    let property = "[hubspot]\nversion_property = \"version\"";
+    for (document, expected) in [
+        (String::new(), vec![salesforce, hubspot]),
+        (property.to_owned(), vec![salesforce]),
+        (off.to_owned(), vec!["salesforce: guard.mode is off", "hubspot: guard.mode is off"]),
+        (format!("[filter]\ntypes = [\"customer\"]\n{property}"), vec![]),
+    ] {
+        let settings = with(Preset::Test, &document).expect("allowed");
+        let missing = contact_sync::settings::missing_guards(&settings);
+        let found: Vec<String> = missing.into_iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        assert_eq!(found, expected, "{document}");
+    }
+}
+
+#[test]
 fn a_document_that_is_no_toml_is_refused_with_its_line() {
     let error = refused("[pipeline]\ndry_run = \n");
     assert!(error.starts_with("the file settings.toml, line 2: not valid TOML"), "{error}");

@@ -5,11 +5,15 @@ mod support;
 
 #[path = "settled/counts.rs"]
 mod counts;
+#[path = "settled/fenced.rs"]
+mod fenced;
 #[path = "settled/harmless.rs"]
 mod harmless;
 #[path = "settled/letters.rs"]
 mod letters;
 #[path = "settled/redelivery.rs"]
 mod redelivery;
+#[path = "settled/versions.rs"]
+mod versions;
 #[path = "settled/world.rs"]
 mod world;

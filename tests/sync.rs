@@ -3,6 +3,9 @@
 
 mod support;
 
+#[path = "sync/guard.rs"]
+mod guard;
+
 use std::collections::BTreeMap;
 
 use contact_sync::factory;
@@ -27,8 +30,10 @@ fn customer(id: &str, fields: Value) -> Value {
 /// Both systems keep the version of what was written.
 const VERSIONS_KEPT: &str = "[salesforce]\nversion_field = \"Version__c\"\n[hubspot]\nversion_property = \"version\"";
 
+/// The change in this version, of at most two digits: so many seconds past the minute.
 fn versioned(mut change: Value, version: u64, replay: bool) -> Value {
     change["version"] = version.into();
+    change["occurred_at"] = format!("2026-11-20T10:15:{version:02}Z").into();
     change["replay"] = replay.into();
     change
 }

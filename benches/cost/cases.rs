@@ -190,7 +190,13 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
 
 fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
     let Transformed { body, if_new, .. } = adapter.transform(&[change]);
-    Payload { id: change.contact.id.clone(), body, if_new, version: change.guard_version(), guarded: false }
+    Payload {
+        id: change.contact.id.clone(),
+        body,
+        if_new,
+        version: change.guard_version().unwrap_or_default(),
+        guarded: false,
+    }
 }
 
 /// A whole invocation, on connections and with tokens that are there already.

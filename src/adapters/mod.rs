@@ -13,6 +13,7 @@ pub mod hubspot;
 mod permits;
 pub mod salesforce;
 mod unfit;
+mod version;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +21,8 @@ use std::time::Duration;
 
 pub use external::{External, Tools};
 pub use fields::Body;
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{self, BoxFuture};
 pub use permits::{Permit, Permits, Unlimited};
 use tokio::time::Instant;
 
@@ -51,11 +53,19 @@ pub trait Adapter: Send + Sync {
     /// out and named.
     fn transform(&self, changes: &[&ContactChange]) -> Transformed;
 
-    /// Writes a batch. The batch is not empty, not over [`Limits::upsert`], and names no contact twice. The answer
+    /// Looks up the versions that the destination holds of a batch of guarded payloads, under the
+    /// rules of [`Self::upsert`]. The answer is in their order. A system that keeps no versions, and
+    /// so gets no guarded payloads, does not implement it.
+    fn held<'a>(&'a self, batch: &'a [&'a Payload], _call: Call<'a>) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
+        future::ready(Ok(vec![Held::Nowhere; batch.len()])).boxed()
+    }
+
+    /// Writes a batch, guarded or not: versions are compared before. The batch is not empty, not over [`Limits::upsert`], and names no contact twice. The answer
     /// holds one outcome per payload, in their order.
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply>;
 
-    /// Deletes a batch, under the same rules, with [`Limits::delete`]. What does not exist counts as delivered.
+    /// Deletes a batch, under the same rules, with [`Limits::delete`]. Compares the versions of guarded payloads
+    /// with what its own look-up finds. What does not exist counts as delivered.
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply>;
 }
 
@@ -109,9 +119,9 @@ pub struct Payload {
     /// The record's own JSON; `None` for a delete.
     pub body: Option<Body>,
     /// Fields to add where the record does not exist yet and `body` does not mention them: defaults
-    /// that must not overwrite a person's work. The adapter looks the record up before it writes.
+    /// that must not overwrite a person's work. The record is looked up before it is written.
     pub if_new: Option<Body>,
-    /// The version of the newest change in it, for destinations that keep one.
+    /// The version that the record gets, or for a delete its own, for destinations that keep one.
     pub version: u64,
     /// Compare `version` with the destination's first, and leave newer data alone. Set only where the adapter's
     /// settings name a version field.
@@ -124,6 +134,17 @@ impl Payload {
     pub fn is_looked_up(&self) -> bool {
         self.guarded || self.if_new.is_some()
     }
+}
+
+/// What a destination holds of a contact.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// A record, with the version that was written last, where it has one.
+    Record(Option<u64>),
+    /// No record.
+    Nowhere,
+    /// The destination does not say; this is what that means for the payload.
+    Unknown(Outcome),
 }
 
 impl fmt::Debug for Payload {
@@ -358,6 +379,18 @@ impl CallError {
         match self {
             Self::Retry { code, after, pressure, .. } => {
                 Self::Retry { code, after, pressure, cause: FailureCause::Destination }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns the same error of a part of a batch as an error of the whole; `part` holds the
+    /// part's indexes in it.
+    pub(crate) fn of_part(self, part: &[usize]) -> Self {
+        match self {
+            Self::Refused { rejection, suspects } => {
+                let suspects = suspects.into_iter().filter_map(|index| part.get(index).copied()).collect();
+                Self::Refused { rejection, suspects }
             }
             other => other,
         }

@@ -8,7 +8,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::wire::{Address, Event, Person};
 use super::{Refusal, Stage};
-use crate::contact::{Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text};
+use crate::contact::{
+    Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text, VersionSource,
+};
 use crate::json::Str;
 
 /// The longest `event_id`, in characters.
@@ -49,6 +51,7 @@ fn judge(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Judged<Box<Contac
         operation,
         occurred_at,
         version: event.version.value().copied(),
+        version_source: VersionSource::default(),
         replay: event.replay.value().copied().unwrap_or(false),
         contact: match operation {
             Operation::Create | Operation::Update => contact(&mut person.0)?,

@@ -11,8 +11,10 @@ use crate::adapters::{Limits, Lookup};
 pub(super) struct Batch {
     pub(super) kind: Kind,
     pub(super) jobs: Vec<Job>,
-    /// Calls of this batch that failed as a whole.
+    /// Calls of these jobs that failed as a whole, before some of them were taken out too.
     pub(super) failures: u32,
+    /// Calls of this very batch that failed as a whole.
+    pub(super) failures_unchanged: u32,
     /// It has to be split before it is sent again.
     pub(super) to_split: bool,
     /// Answers of the destination before its last call.
@@ -23,7 +25,7 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(kind: Kind, jobs: Vec<Job>) -> Self {
-        Self { kind, jobs, failures: 0, to_split: false, answers: 0, bisection: None }
+        Self { kind, jobs, failures: 0, failures_unchanged: 0, to_split: false, answers: 0, bisection: None }
     }
 
     /// Splits a batch that was refused, or rows of one: the suspects apart from the others, and without suspects in halves.
@@ -125,6 +127,7 @@ impl Backlog {
         if let Some(mut batch) = self.ready.pop_front() {
             let kind = batch.kind;
             let job = batch.jobs.remove(random(batch.jobs.len()));
+            batch.failures_unchanged = 0;
             if batch.jobs.is_empty() {
                 self.ready.extend(batch.bisection.and_then(|bisection| Batch::next_of(kind, bisection)));
             } else {

@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::breaker::{CallPermit, Evidence, LONGEST_ASKED, Permit};
 use super::permits::{CallPermits, permit};
 use super::rate_limit::{Need, Places};
-use super::{ApiDispatcher, DryRun, Errand, Kind};
+use super::{ApiDispatcher, DryRun, Errand, Kind, compare};
 use crate::adapters::{
     Call, CallError, Code, FailureCause, Limits, Outcome, Payload, Reply, Retry, RetryMode, SHORTEST_CALL, Stop,
 };
@@ -108,14 +108,18 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch
     let ApiDispatcher { adapter, breaker, .. } = dispatcher;
     let (places, pass) = admission(dispatcher, errand, need).await?;
     batch.answers = breaker.answers();
-    let payloads: Vec<&Payload> = batch.jobs.iter().map(|job| &job.payload).collect();
     let started = Instant::now();
     let permits = CallPermits::new(dispatcher, need, places, latest(errand)?, errand.meter);
     let dry_run = dispatcher.dry_run.is_some();
     let call = Call { give_up_at: errand.deadline, meter: errand.meter, permits: &permits, dry_run };
-    let answer = match batch.kind {
-        Kind::Upsert => adapter.upsert(&payloads, call),
-        Kind::Delete => adapter.delete(&payloads, call),
+    let answer = async {
+        match batch.kind {
+            Kind::Upsert => compare::upsert(&**adapter, errand, &mut batch.jobs, call).await,
+            Kind::Delete => {
+                let payloads: Vec<&Payload> = batch.jobs.iter().map(|job| &job.payload).collect();
+                adapter.delete(&payloads, call).await
+            }
+        }
     };
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
     // A call without a permit for its last request tells nothing of the destination.
@@ -243,8 +247,8 @@ fn learn(
 /// Returns how many calls of this very batch failed: none of its records was the cause.
 fn failed_before(batch: &Batch) -> u32 {
     match batch.jobs.as_slice() {
-        [job] => job.failures_alone.max(batch.failures),
-        _ => batch.failures,
+        [job] => job.failures_alone.max(batch.failures_unchanged),
+        _ => batch.failures_unchanged,
     }
 }
 

@@ -31,8 +31,11 @@ pub struct Job {
     pub kind: Kind,
     /// With which content.
     pub payload: Payload,
-    /// The records whose fate this decides; the last is the one that the others are carried by.
+    /// The records whose fate this decides, in the order in which they hold; the last of those that are not
+    /// `outdated` carries the others.
     pub sources: Positions,
+    /// Those of the sources that are older than another one of them, and left out of the payload.
+    pub outdated: Positions,
     /// What is to be sent once this is settled, unless it failed: of one contact nothing overtakes.
     pub then: VecDeque<Job>,
     /// Calls that it was part of.
@@ -58,6 +61,7 @@ impl Job {
             kind,
             payload,
             sources,
+            outdated: Positions::new(),
             then: VecDeque::new(),
             calls: 0,
             tries: 0,

@@ -7,6 +7,7 @@ mod batch_size;
 mod bisection;
 mod breaker;
 mod call;
+mod compare;
 mod concurrency;
 mod dry_run;
 mod failure;

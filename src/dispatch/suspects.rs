@@ -22,7 +22,7 @@ const COINCIDENCE: f64 = 1e-6;
 /// Calls that the background remembers. Then the older half counts for less.
 const MEMORY: f64 = 256.0;
 
-/// The first pause of a record that was given up; each further one is twice as long.
+/// The first pause of a record that was given up twice; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The longest pause of a record.
@@ -137,13 +137,14 @@ impl Suspects {
         self.by_key.values().filter(|suspect| suspect.last == answers && suspect.since == answers).count()
     }
 
-    /// Holds the record back for a while, unless another one succeeds.
+    /// Holds back for a while a record that was given up more than once, unless another one succeeds.
     pub(super) fn hold(&mut self, key: &str, code: Code) {
-        if let Some(suspect) = self.by_key.get_mut(key) {
-            let length = (FIRST_PAUSE * 2_u32.saturating_pow(suspect.given_up.min(16))).min(LONGEST_PAUSE);
-            suspect.given_up += 1;
-            suspect.hold = Some((Pause::of(length), code));
+        let Some(suspect) = self.by_key.get_mut(key) else { return };
+        if suspect.given_up > 0 {
+            let doubled = FIRST_PAUSE * 2_u32.saturating_pow((suspect.given_up - 1).min(16));
+            suspect.hold = Some((Pause::of(doubled.min(LONGEST_PAUSE)), code));
         }
+        suspect.given_up += 1;
     }
 
     /// Forgets the record: it has ended.
@@ -205,7 +206,8 @@ mod tests {
         let mut suspects = Suspects::default();
         assert_eq!(suspects.suspicion("a", 0), Suspicion::None);
         suspects.count("a", 0, 0);
-        assert_eq!(suspects.suspicion("a", 0), Suspicion::Alone);
+        suspects.hold("a", Code::new("HTTP_500"));
+        assert_eq!(suspects.suspicion("a", 0), Suspicion::Alone, "once may be a hiccup");
         for seconds in [5, 10, 20] {
             suspects.hold("a", Code::new("HTTP_500"));
             tokio::time::advance(Duration::from_secs(seconds) - Duration::from_millis(1)).await;

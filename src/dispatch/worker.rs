@@ -148,6 +148,7 @@ impl<'a> Worker<'a> {
     /// Takes the failure of a whole call.
     fn take_failure(&mut self, mut batch: Batch, failure: Failure) {
         batch.failures += 1;
+        batch.failures_unchanged += 1;
         let call = FailedCall {
             cause: failure.cause,
             payloads: batch.jobs.len(),

@@ -79,11 +79,13 @@ impl Plant {
         Pipeline {
             filter: settings.filter.clone(),
             router: self.router(settings),
+            version_source: settings.guard.version,
             settler: Settler {
                 dead_letters: self.dead_letters(settings),
                 settled_set: self.settled_set(settings),
                 audit: settings.log.audit,
                 destinations,
+                guarded: connections.iter().map(|connection| connection.guard.protects()).collect(),
             },
             connections,
             settings: settings.pipeline,

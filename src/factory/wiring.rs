@@ -7,7 +7,7 @@ use crate::dispatch::settings::RateLimit;
 use crate::dispatch::{ApiDispatcher, Concurrency, DryRun, RateLimiter, RetryPolicy};
 use crate::pipeline::Connection;
 use crate::settings::Settings;
-use crate::transform::GuardMode;
+use crate::transform::DestinationGuard;
 
 /// A connection, and the settings that it was made of.
 pub(super) struct Wired {
@@ -42,7 +42,8 @@ impl Wired {
             batch_sizes: of_section.map_or_else(Arc::default, |old| Arc::clone(&old.batch_sizes)),
             dry_run: settings.pipeline.dry_run.then(DryRun::logged),
         };
-        let guard = if keeps_versions { settings.guard.mode } else { GuardMode::Off };
+        let guard =
+            if keeps_versions { DestinationGuard::Versions(settings.guard.mode) } else { DestinationGuard::NoVersions };
         Self { connection: Connection { dispatcher, guard }, section, max_in_flight, rate_limit, share }
     }
 

@@ -11,10 +11,11 @@ use self::names::{fields, name};
 use self::ranges::{inside, within};
 pub(super) use self::ranges::{range, shown};
 use super::layers::suggestion;
-use super::{Preset, Settings};
+use super::{Preset, Settings, unguarded};
 use crate::adapters::http::check_url;
 use crate::adapters::{hubspot, salesforce};
 use crate::dispatch::settings::{RateLimit, Retry};
+use crate::transform::GuardMode;
 
 /// A value that cannot be: its key, what is wrong and what is allowed.
 pub(super) struct Problem {
@@ -52,6 +53,7 @@ pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) 
     routes(settings, destinations)?;
     salesforce_section(&settings.salesforce, preset)?;
     hubspot_section(&settings.hubspot, preset)?;
+    guard(settings)?;
     settle(settings)
 }
 
@@ -156,6 +158,18 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
     within("hubspot.request_timeout_ms", section.request_timeout_ms)?;
     rate_limit(["hubspot.rate_limit.requests", "hubspot.rate_limit.per_ms"], section.rate_limit)?;
     retry(["hubspot.retry.max_attempts", "hubspot.retry.base_delay_ms", "hubspot.retry.max_delay_ms"], section.retry)
+}
+
+/// A guard that is wanted for all changes has to be in force wherever a change goes.
+fn guard(settings: &Settings) -> Verdict {
+    if settings.guard.mode != GuardMode::Always {
+        return Ok(());
+    }
+    for (_, key) in unguarded(settings) {
+        let trouble = || "is empty; allowed: a version field (because of `guard.mode`, which is `always`)".to_owned();
+        holds(key, false, trouble).map_err(|problem| problem.beside("guard.mode"))?;
+    }
+    Ok(())
 }
 
 fn settle(settings: &Settings) -> Verdict {

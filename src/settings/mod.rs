@@ -7,6 +7,7 @@ mod check;
 #[cfg(feature = "admin")]
 mod effective;
 mod environment;
+mod guards;
 mod layers;
 #[cfg(feature = "admin")]
 mod schema;
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "admin")]
 pub use effective::{Effective, effective};
 pub use environment::Environment;
+pub use guards::missing_guards;
+use guards::unguarded;
 pub use layers::{Layer, Layers, load};
 #[cfg(feature = "admin")]
 pub use schema::schema;

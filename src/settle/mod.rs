@@ -15,6 +15,7 @@ pub use dead_letter::{DeadLetterError, DeadLetters};
 pub use fate::Fate;
 pub use ledger::{Entry, Ledger, Row, Sink, Verdict};
 pub use settled_set::{Earlier, SettledSet};
+pub(crate) use settled_set::{Rest, Skipping};
 pub use settler::{Batch, Settled, Settler};
 
 /// The section `[dead_letter]`.

@@ -43,6 +43,8 @@ pub struct Settler {
     pub audit: Audit,
     /// The destinations' names, in the factory's order.
     pub destinations: Vec<Destination>,
+    /// Whether each destination's guard protects newer changes from older ones, in the same order.
+    pub guarded: Vec<bool>,
 }
 
 /// A batch, as it comes to its end.
@@ -78,7 +80,7 @@ impl Settler {
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, "settled set not read: what was settled earlier is sent again");
-                (Earlier::default(), false)
+                (Earlier::blind(), false)
             }
         }
     }
@@ -109,7 +111,7 @@ impl Settler {
         // What is remembered now would keep the next invocation from sending, and so from seeing what has to be forgotten.
         if is_forgotten && fates.contains(&Fate::Failed) {
             let Batch { entries, changes, .. } = batch;
-            let ended = Ended { entries, fates: &fates, changes, has_letter: &has_letter };
+            let ended = Ended { entries, fates: &fates, changes, guarded: &self.guarded, has_letter: &has_letter };
             state_errors += u64::from(!self.remember(batch.records, &ended, until).await);
         }
         let mut settled = self.sum(batch, &fates, has_letter);

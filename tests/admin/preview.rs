@@ -86,6 +86,8 @@ fn a_shell_without_a_queue_sees_the_settings_and_is_told_of_it() {
     assert!(text(&output.stdout).contains("hubspot.batch_size"), "{output:?}");
     let said = text(&output.stderr);
     assert!(said.contains("does not start like this") && said.contains("`dead_letter.queue_url` is empty"), "{said}");
+    let guard = "no guard holds for salesforce (salesforce.version_field is empty)";
+    assert!(text(&output.stdout).contains(guard), "{output:?}");
     assert_eq!(said.lines().count(), 1, "{said}");
     let shown = json_of(&production, &["settings", "--json"]);
     let queue = shown.as_array().expect("a list").iter().find(|setting| setting["key"] == "dead_letter.queue_url");
@@ -211,9 +213,9 @@ fn a_preview_with_a_rejected_record_counts_the_outcomes_and_exits_with_1() {
     insta::assert_snapshot!("preview_summary", text(&output.stdout));
     let told = json_of(&[], &["preview", "events/poison.json", "--json"]);
     let counts = &told["counts"];
-    assert_eq!((&counts["records"], &counts["rejected"]), (&json!(90), &json!(71)), "{counts}");
+    assert_eq!((&counts["records"], &counts["rejected"]), (&json!(91), &json!(72)), "{counts}");
     let by_code = counts["by_code"]["rejected"].as_object().expect("codes").values();
-    assert_eq!(by_code.filter_map(Value::as_u64).sum::<u64>(), 71);
+    assert_eq!(by_code.filter_map(Value::as_u64).sum::<u64>(), 72);
     let brief = json_of(&[], &["preview", "events/poison.json", "--json", "--summary"]);
     assert!(brief["records"].is_null() && brief["counts"] == *counts, "{brief}");
     let (good, lines) = previewed(&[lead("c-1", 1, json!({"email": "ada@example.com"}))], &[]);

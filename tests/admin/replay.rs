@@ -250,6 +250,7 @@ async fn what_the_function_rejects_the_tool_puts_back_and_the_function_does_not_
     let stage = Stage::new(&moto, "round-trip").await;
     let mut variables = stage.variables.clone();
     variables.extend(mocks.variables());
+    variables.push(("CONTACT_SYNC__GUARD__VERSION".to_owned(), "version".to_owned()));
     let layers: Vec<_> = variables
         .iter()
         .filter(|(name, _)| name.starts_with("CONTACT_SYNC__"))

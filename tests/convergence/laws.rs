@@ -11,6 +11,7 @@ pub(crate) const LOST: &str = "lost";
 pub(crate) const HELD: &str = "held";
 pub(crate) const LETTER_TOO_MANY: &str = "a dead letter too many";
 pub(crate) const LETTER_MISSING: &str = "a dead letter is missing";
+pub(crate) const ORDER: &str = "an older version over a newer one";
 pub(crate) const MISTAKE: &str = "a mistake";
 
 /// Every law that is broken.

@@ -193,7 +193,13 @@ fn after(held: Option<Texts>, change: &Value) -> Option<Texts> {
 /// Whole contacts of any version, in any order, and what is left where `guard` compares them with what is held: one by one,
 /// a change whose version is older than the held one is left out, and nothing is older than nothing. (Where live changes are
 /// not compared they come in their order, and what a replay puts among them is older.)
-pub(crate) fn versions(random: &mut fastrand::Rng, guard: &str) -> (Stream, BTreeMap<String, Map<String, Value>>) {
+///
+/// Where `version` is the scale, every change has one, and some are larger than a destination holds: they are rejected.
+pub(crate) fn versions(
+    random: &mut fastrand::Rng,
+    guard: &str,
+    scale: &str,
+) -> (Stream, BTreeMap<String, Map<String, Value>>) {
     let mut stream = Stream::new(random.usize(1..=2));
     let mut held: BTreeMap<String, u64> = BTreeMap::new();
     for at in 0..random.usize(1..60) {
@@ -203,7 +209,8 @@ pub(crate) fn versions(random: &mut fastrand::Rng, guard: &str) -> (Stream, BTre
         let newest = at as u64 + 1;
         let version = if is_compared { random.u64(0..newest) } else { newest };
         // In a batch `version` decides and not the order: what a delete leaves would hang on where batches end.
-        let is_numbered = contact.is_multiple_of(2);
+        let is_numbered = scale == "version" || contact.is_multiple_of(2);
+        let is_too_large = scale == "version" && random.u32(..12) == 0;
         let is_delete = !is_numbered && random.u32(..3) == 0;
         let mut change = json!({
             "event_id": format!("e-{at}"), "operation": if is_delete { "delete" } else { "update" },
@@ -211,10 +218,10 @@ pub(crate) fn versions(random: &mut fastrand::Rng, guard: &str) -> (Stream, BTre
             "contact": {"id": id, "type": "lead", "attributes": {"a": version, "b": version}},
         });
         if is_numbered {
-            change["version"] = version.into();
+            change["version"] = if is_too_large { (1 << 53) + version } else { version }.into();
         }
         stream.put(&id, change.to_string().as_bytes(), Duration::from_millis(random.u64(..200) + at as u64 * 100));
-        if is_compared && held.get(&id).is_some_and(|held| *held > version) {
+        if is_too_large || is_compared && held.get(&id).is_some_and(|held| *held > version) {
             continue;
         }
         if is_delete {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::harness::{Mocks, batch, change};
 use crate::support::mock_salesforce::Endpoint;
+use crate::support::server::Answer;
 use crate::support::stream::{failures, invoke};
 
 const LEADS: usize = 50;
@@ -101,4 +102,44 @@ async fn what_is_folded_has_the_defaults_that_its_changes_have_one_by_one() {
     assert_eq!(held(LEADS), [json!("[not provided]"), json!(null), json!(null)], "the update makes it");
     let after = queries_and_upserts(&mocks);
     assert!(after.0 - before.0 <= 3 && after.1 - before.1 <= 3, "{before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn one_look_up_serves_the_guard_and_the_records_that_may_be_new() {
+    let mocks = Mocks::start().await;
+    for id in ["C-1", "C-2"] {
+        let held = json!({"Version__c": 11, "LastName": "x", "Company": "y", "Status": "Nurturing"});
+        mocks.salesforce.put(id, &held);
+    }
+    let document = format!(
+        "{VERSION}\n{STATUS}\n[guard]\nmode = \"always\"\nversion = \"version\"\n\
+        [hubspot]\nversion_property = \"version\""
+    );
+    let handler = mocks.handler(Preset::Test, &document);
+    let of = |number: usize, version: u64, fields: Value| {
+        let mut change = change("create", &format!("c-{number}"), "lead", fields);
+        change["version"] = version.into();
+        change
+    };
+    let name = json!({"last_name": "Arlo"});
+    let changes =
+        [of(1, 5, name.clone()), of(2, 20, name.clone()), of(3, 1, name), of(4, 1, json!({"status": "Open"}))];
+    assert!(failures(&invoke(&handler, &batch(&changes), "r").await).is_empty());
+    // The fourth goes once more with the required fields.
+    assert_eq!(mocks.salesforce.sizes(Endpoint::Query), [4, 1]);
+    assert_eq!(mocks.salesforce.sizes(Endpoint::Upsert), [3, 1]);
+    assert_eq!(field(&mocks, 1, "LastName"), "x", "older than what is held");
+    assert_eq!((field(&mocks, 2, "LastName"), field(&mocks, 2, "Status")), (json!("Arlo"), json!("Nurturing")));
+    assert_eq!((field(&mocks, 3, "Status"), field(&mocks, 4, "Status")), (json!("New"), json!("Open")));
+}
+
+#[tokio::test]
+async fn nothing_is_written_before_the_look_up_has_its_answer() {
+    let mocks = Mocks::start().await;
+    let handler = mocks.handler(Preset::Test, STATUS);
+    let missed = Answer::json(200, &json!({"done": true, "totalSize": 1, "records": []}));
+    mocks.salesforce.next_of(Endpoint::Query, missed);
+    assert!(failures(&invoke(&handler, &batch(&[arlo("create", 1), arlo("create", 2)]), "r").await).is_empty());
+    assert_eq!(queries_and_upserts(&mocks), (2, 1));
+    assert_eq!((field(&mocks, 1, "Status"), field(&mocks, 2, "Status")), (json!("New"), json!("New")));
 }

@@ -98,7 +98,11 @@ async fn a_whole_call_that_is_refused_for_a_field_fails_those_that_have_it_and_d
 #[tokio::test]
 async fn a_status_that_settings_chose_rejects_nobody_and_is_told_to_the_operator() {
     let statuses = Some(["Neu", "In Arbeit", "Geschlossen"].map(str::to_owned).into());
-    let org = Org::with(|habits| habits.statuses = statuses, |_| {}).await;
+    let org = Org::with(
+        |habits| habits.statuses = statuses,
+        |settings| settings.status.lead = "Open - Not Contacted".to_owned(),
+    )
+    .await;
     let dispatcher = dispatcher(&org);
     let picklist = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST";
     let heard = listen();

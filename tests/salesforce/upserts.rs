@@ -116,36 +116,32 @@ async fn lengths_are_those_of_the_contract() {
 }
 
 #[tokio::test]
-async fn a_guarded_change_does_not_overwrite_newer_data() {
+async fn the_versions_held_are_read_in_every_form() {
     let org = Org::with(|_| {}, |settings| settings.version_field = "Version__c".to_owned()).await;
-    for (id, version) in [("C-1", json!(11.0)), ("C-2", json!(10)), ("C-3", json!(9.0)), ("C-4", json!(null))] {
-        org.mock.put(id, &json!({"Version__c": version, "LastName": "x", "Company": "y"}));
+    let held = ["11.0", "10", "null", "4.1E1", "1.763633702123E12", "9.007199254740991E15"];
+    for (at, version) in held.iter().enumerate() {
+        let version: serde_json::Value = serde_json::from_str(version).expect("JSON");
+        org.mock.put(&format!("C-{at}"), &json!({"Version__c": version, "LastName": "x", "Company": "y"}));
     }
-    org.mock.put("C-6", &json!({"Version__c": 11, "LastName": "x", "Company": "y"}));
-    let mut payloads = org.leads(1..=6);
-    payloads.iter_mut().take(5).for_each(|payload| payload.guarded = true);
-    let reply = org.upsert(&payloads).await;
-    assert_eq!(words(&reply), ["stale", "delivered", "delivered", "delivered", "delivered", "delivered"]);
-    assert_eq!((org.mock.sizes(Endpoint::Query), org.mock.sizes(Endpoint::Upsert)), (vec![5], vec![5]));
-    let version = |id| org.mock.lead(id).and_then(|lead| lead.get("Version__c").cloned());
-    assert_eq!((version("C-1"), version("C-6")), (Some(json!(11.0)), Some(json!(10))));
-    assert_eq!(words(&org.upsert(&payloads[..1]).await), ["stale"]);
-    assert_eq!(org.mock.count(Endpoint::Upsert), 1, "nothing is left to write");
+    let found = org.held(&org.leads(0..=6)).await;
+    let [first, second, fourth] = ["version 11", "version 10", "version 41"];
+    let [long, last] = ["version 1763633702123", "version 9007199254740991"];
+    assert_eq!(found, [first, second, "no version", fourth, long, last, "nowhere"]);
+    assert_eq!((org.mock.sizes(Endpoint::Query), org.mock.count(Endpoint::Upsert)), (vec![7], 0));
     org.assert_polite();
 }
 
 #[tokio::test]
-async fn a_guard_that_gets_no_answer_writes_nothing() {
+async fn a_guard_that_gets_no_answer_knows_nothing() {
     let org = Org::with(|_| {}, |settings| settings.version_field = "Version__c".to_owned()).await;
-    let mut payloads = org.leads([1, 2]);
-    payloads[0].guarded = true;
+    let payloads = org.leads([1, 2]);
     for answer in [
         json!({"done": true, "totalSize": 1, "records": []}),
         json!([]),
         json!({"records": [7], "done": true, "totalSize": 1}),
     ] {
         org.mock.next_of(Endpoint::Query, crate::support::server::Answer::json(200, &answer));
-        assert_eq!(words(&org.upsert(&payloads).await), ["retry UNREADABLE_ANSWER"], "{answer}");
+        assert_eq!(org.held(&payloads).await, ["retry UNREADABLE_ANSWER"], "{answer}");
     }
     assert_eq!(org.mock.count(Endpoint::Upsert), 0);
 }
@@ -162,44 +158,6 @@ async fn a_status_that_sales_has_set_stays() {
     update.contact.status = Field::Value("Nurturing".into());
     org.upsert(&[org.payload(&update)]).await.expect("written");
     assert_eq!(status(), Some(json!("Nurturing")));
-}
-
-#[tokio::test]
-async fn one_look_up_serves_the_guard_and_the_records_that_may_be_new() {
-    let edit = |settings: &mut contact_sync::adapters::salesforce::Settings| {
-        settings.version_field = "Version__c".to_owned();
-        settings.status.lead = "New".to_owned();
-    };
-    let org = Org::with(|_| {}, edit).await;
-    for id in ["C-1", "C-2", "C-3"] {
-        org.mock.put(id, &json!({"Version__c": 11, "LastName": "x", "Company": "y", "Status": "Nurturing"}));
-    }
-    let mut payloads = org.leads(1..=4);
-    payloads[0].guarded = true;
-    let told = |number, status: &str| {
-        let mut change = newcomer(number, ContactType::Lead);
-        change.contact.status = Field::Value(status.into());
-        org.payload(&change)
-    };
-    payloads.extend([told(5, "Open"), org.payload(&newcomer(6, ContactType::Prospect))]);
-    let expected = ["stale", "delivered", "delivered", "delivered", "delivered", "delivered"];
-    assert_eq!(words(&org.upsert(&payloads).await), expected);
-    assert_eq!((org.mock.sizes(Endpoint::Query), org.mock.sizes(Endpoint::Upsert)), (vec![4], vec![5]));
-    let status = |id| org.mock.lead(id).and_then(|lead| lead.get("Status").cloned());
-    assert_eq!(status("C-2"), Some(json!("Nurturing")), "it exists");
-    assert_eq!((status("C-4"), status("C-5"), status("C-6")), (Some(json!("New")), Some(json!("Open")), None));
-    assert_eq!(words(&org.upsert(&payloads[4..]).await), ["delivered"; 2]);
-    assert_eq!(org.mock.count(Endpoint::Query), 1, "nobody in the batch may need a default");
-    org.assert_polite();
-}
-
-#[tokio::test]
-async fn a_look_up_without_an_answer_writes_no_default() {
-    let org = Org::with(|_| {}, |settings| settings.status.lead = "New".to_owned()).await;
-    let missed = crate::support::server::Answer::json(200, &json!({"done": true, "totalSize": 1, "records": []}));
-    org.mock.next_of(Endpoint::Query, missed);
-    assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), ["retry UNREADABLE_ANSWER"]);
-    assert_eq!(org.mock.count(Endpoint::Upsert), 0);
 }
 
 #[tokio::test]

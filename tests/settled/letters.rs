@@ -234,6 +234,7 @@ fn a_line_of_the_audit_trail_is_not_begun_when_its_time_is_over() {
             settled_set: None,
             audit: Audit::All,
             destinations: vec![Destination("one")],
+            guarded: vec![false],
         };
         let filtered = Entry { filtered: Some(Code::new("FILTERED_TYPE")), ..Entry::default() };
         let (entries, changes) = (vec![filtered; 50], vec![None; 50]);

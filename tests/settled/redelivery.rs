@@ -12,7 +12,7 @@ use crate::support::mock_hubspot::Endpoint as HubSpotCall;
 use crate::support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
 use crate::support::moto::Moto;
 use crate::support::proxy::{Proxy, Treatment};
-use crate::support::server::Reply;
+use crate::support::server::Answer;
 use crate::support::stream::{failures, invoke, record, sequence_number};
 
 const ONE_TRY: &str = "retry = { max_attempts = 1, base_delay_ms = 1, max_delay_ms = 1 }";
@@ -35,6 +35,11 @@ fn handler(budget_ms: u32, aws: &SdkConfig, cloud: &Cloud, mocks: &Mocks, extra:
     layers.push(Layer::from_variable("CONTACT_SYNC__HUBSPOT__BASE_URL", &url).expect("a variable"));
     let settings = load(Preset::Test, &layers, &DESTINATIONS).expect("good settings");
     factory::build(Preset::Test, &settings, aws).expect("a handler")
+}
+
+/// The edge's word that it does not reach HubSpot: no record of the call did, either.
+fn away() -> Answer {
+    Answer::html(521, "Web server is down")
 }
 
 fn lead(at: usize) -> Value {
@@ -96,9 +101,10 @@ async fn a_call_that_the_sdk_sends_again_is_counted_once() {
 async fn of_two_destinations_only_the_one_that_failed_is_written_again() {
     let (mocks, _cloud, handler) = function("lead = [\"salesforce\", \"hubspot\"]").await;
     let logs = Logs::listen();
-    mocks.hubspot.next(Reply::Reset);
+    mocks.hubspot.misbehave(away());
     let records = batch(&[lead(0), lead(1)]);
     assert_eq!(failures(&invoke(&handler, &records, "r-1").await).len(), 2);
+    mocks.hubspot.behave();
     assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
     assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [2], "written once");
     assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (2, 2));
@@ -114,11 +120,12 @@ async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_ca
     let logs = Logs::listen();
     mocks.salesforce.fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     let records = batch(&[lead(0), lead(1)]);
+    mocks.hubspot.misbehave(away());
     for delivery in 0..3 {
-        mocks.hubspot.next(Reply::Reset);
         assert_eq!(failures(&invoke(&handler, &records, "r").await).len(), 2);
         assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [2], "delivery {delivery}");
     }
+    mocks.hubspot.behave();
     assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
     assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [2], "written once");
     assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (1, 2));
@@ -129,7 +136,7 @@ async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_ca
     assert_eq!(of_salesforce, [1, 0, 0, 0], "and told once");
     let whole: Vec<_> = logs.metrics("").iter().map(|line| line["RecordsRejected"].clone()).collect();
     assert_eq!(whole, [0, 0, 0, 1], "a record is rejected once nothing of it is open");
-    assert_eq!(logs.fates()[..2], ["rejected STRING_TOO_LONG", "failed CONNECTION_FAILED"]);
+    assert_eq!(logs.fates()[..2], ["rejected STRING_TOO_LONG", "failed HTTP_521"]);
 }
 
 /// What a table that is read only does not remember would have another letter at each delivery.
@@ -139,10 +146,11 @@ async fn where_the_table_takes_nothing_the_letter_waits_for_the_other_destinatio
     cloud.proxy.treat("DynamoDB_20120810.PutItem", Treatment::Refuse(400, "AccessDeniedException"));
     mocks.salesforce.fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     let records = batch(&[lead(0)]);
+    mocks.hubspot.misbehave(away());
     for delivery in 0..5 {
-        mocks.hubspot.next(Reply::Reset);
         assert_eq!(failures(&invoke(&handler, &records, "r").await).len(), 1, "delivery {delivery}");
     }
+    mocks.hubspot.behave();
     assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
     assert_eq!(
         cloud.dead_letters().await.len(),

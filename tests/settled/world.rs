@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contact_sync::adapters::External;
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
@@ -35,19 +36,27 @@ pub(crate) struct World {
     pub(crate) table: Table,
     pub(crate) handler: Handler,
     has_table: bool,
+    keeps_versions: bool,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, faults: Faults, table_faults: table::Faults, has_table: bool) -> Self {
         let systems = [0, 1].map(|at| Memory::named(NAMES[at], seed + at as u64, faults));
         let table = Table::new(seed, table_faults);
-        let handler = handler(&systems, &table, has_table, "contact-sync", "");
-        Self { systems, table, handler, has_table }
+        let handler = handler(&systems, &table, has_table, false, "contact-sync", "");
+        Self { systems, table, handler, has_table, keeps_versions: false }
+    }
+
+    /// Two systems that keep versions, which are compared in this mode.
+    pub(crate) fn guarded(seed: u64, faults: Faults, table_faults: table::Faults, mode: &str) -> Self {
+        let world = Self { keeps_versions: true, ..Self::new(seed, faults, table_faults, true) };
+        let document = format!("[guard]\nmode = \"{mode}\"\nversion = \"version\"");
+        Self { handler: world.other("contact-sync", &document), ..world }
     }
 
     /// Another function on the same stream, with the same systems and the same table.
     pub(crate) fn other(&self, name: &str, document: &str) -> Handler {
-        handler(&self.systems, &self.table, self.has_table, name, document)
+        handler(&self.systems, &self.table, self.has_table, self.keeps_versions, name, document)
     }
 
     fn heal(&self) {
@@ -56,7 +65,13 @@ impl World {
     }
 
     /// Brings the stream through the mapping, with invocations any of which may die.
-    async fn drain(&self, mapping: &Mapping, stream: &Stream, seed: u64) -> Result<Tally, String> {
+    pub(crate) async fn drain(
+        &self,
+        mapping: &Mapping,
+        stream: &Stream,
+        seed: u64,
+        deaths: bool,
+    ) -> Result<Tally, String> {
         let (random, tally) = (RefCell::new(fastrand::Rng::with_seed(seed)), RefCell::new(Tally::default()));
         let heals_at = 80 * mapping.parallelization_factor;
         let function = async |invocation: Invocation| {
@@ -65,7 +80,7 @@ impl World {
             if deliveries == heals_at {
                 self.heal();
             }
-            let dice = if deliveries < heals_at { random.borrow_mut().u32(..100) } else { 100 };
+            let dice = if deaths && deliveries < heals_at { random.borrow_mut().u32(..100) } else { 100 };
             let dies_at = Instant::now() + Duration::from_millis(random.borrow_mut().u64(1..2500));
             let ended = tokio::select! {
                 biased;
@@ -88,7 +103,14 @@ impl World {
     }
 }
 
-fn handler(systems: &[Arc<Memory>; 2], table: &Table, has_table: bool, function: &str, document: &str) -> Handler {
+fn handler(
+    systems: &[Arc<Memory>; 2],
+    table: &Table,
+    has_table: bool,
+    keeps_versions: bool,
+    function: &str,
+    document: &str,
+) -> Handler {
     let routes = "lead = [\"one\"]\nprospect = [\"two\"]\ncustomer = [\"one\", \"two\"]\nvendor = [\"two\"]";
     let name = if has_table { "settled" } else { "" };
     let document = format!("[routes]\n{routes}\n[state]\ntable = \"{name}\"\n{document}");
@@ -97,12 +119,12 @@ fn handler(systems: &[Arc<Memory>; 2], table: &Table, has_table: bool, function:
     let mut factory = Factory::empty().with_http(CLIENT.clone()).with_function(function);
     for (name, memory) in NAMES.into_iter().zip(systems) {
         let memory = Arc::clone(memory);
-        factory = factory.with(name, move |_, _| memory.external(2));
+        factory = factory.with(name, move |_, _| External { keeps_versions, ..memory.external(2) });
     }
     factory.build(Preset::Test, &settings, &table.config()).expect("a handler")
 }
 
-fn id_of(change: &Value) -> String {
+pub(crate) fn id_of(change: &Value) -> String {
     change["contact"]["id"].as_str().expect("an id").to_owned()
 }
 
@@ -136,7 +158,7 @@ fn changes(random: &mut fastrand::Rng, count: usize) -> Vec<Value> {
     (0..count).map(one).collect()
 }
 
-fn one_by_one(changes: &[Value], kinds: &[&str]) -> BTreeMap<String, Map<String, Value>> {
+pub(crate) fn one_by_one(changes: &[Value], kinds: &[&str]) -> BTreeMap<String, Map<String, Value>> {
     let mut records: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for change in changes.iter().filter(|change| kinds.contains(&change["contact"]["type"].as_str().expect("a type"))) {
         let attributes = change["contact"]["attributes"].as_object().expect("an object");
@@ -160,7 +182,8 @@ pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Ta
     // Where the stream is read again, the table has to answer: it tells what of later changes has to be forgotten.
     let readings = percent(2) as usize;
     let silent = u32::from(readings == 0);
-    let table_faults = table::Faults { refused: silent * percent(40), hanging: silent * percent(20) };
+    let table_faults =
+        table::Faults { refused: silent * percent(40), hanging: silent * percent(20), ..table::Faults::default() };
     let world = World::new(seed, faults, table_faults, has_table);
     let changes = {
         let count = random.usize(1..60);
@@ -182,7 +205,7 @@ pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Ta
         seed,
         ..Mapping::default()
     };
-    let mut tally = world.drain(&mapping, &stream, seed * 7).await?;
+    let mut tally = world.drain(&mapping, &stream, seed * 7, true).await?;
     for (system, kinds) in world.systems.iter().zip([["lead", "customer"], ["prospect", "customer"]]) {
         let (held, expected) = (system.records(), one_by_one(&changes, &kinds));
         if held != expected {

@@ -1,6 +1,6 @@
 //! An adapter behind the real dispatcher: what becomes of each record in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use contact_sync::dispatch::{ApiDispatcher, Breaker, Concurrency, Errand, RateLi
 use contact_sync::fold::Step;
 use contact_sync::settle::{Ledger, Sink, Verdict};
 use contact_sync::telemetry::Meter;
-use contact_sync::transform::{GuardMode, SchemaTransformer};
+use contact_sync::transform::{DestinationGuard, SchemaTransformer};
 use smallvec::smallvec;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -46,8 +46,14 @@ pub async fn fates_by(
     let ledger = Ledger::new(changes.len());
     (0..changes.len()).for_each(|position| ledger.expect(position, &[0]));
     let sink = Sink { ledger: &ledger, destination: 0, meter };
-    let transformer =
-        SchemaTransformer { adapter: &*dispatcher.adapter, guard: GuardMode::Off, changes: &changes, sink };
+    let (adapter, compared) = (&*dispatcher.adapter, HashSet::new());
+    let transformer = SchemaTransformer {
+        adapter,
+        guard: DestinationGuard::NoVersions,
+        compared: &compared,
+        changes: &changes,
+        sink,
+    };
     let deadline = Instant::now() + time;
     let errand = Errand { deadline, transformer: &transformer, sink, meter };
     let (sender, queue) = mpsc::channel(512);

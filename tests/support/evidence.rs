@@ -11,13 +11,14 @@ fn argument(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// The seeds to run: the first `count`; `SEED=n` that one alone; `SOAK_MINUTES=n` new ones until the time is up.
+/// The seeds to run: the first `count`; `SEED=n` that one alone; `SCHEDULES=n` the first n; `SOAK_MINUTES=n` new ones until
+/// the time is up.
 pub fn seeds(count: u64) -> Box<dyn Iterator<Item = u64>> {
     if let Some(seed) = argument("SEED") {
         return Box::new(std::iter::once(seed));
     }
     let Some(minutes) = argument("SOAK_MINUTES") else {
-        return Box::new(0..count);
+        return Box::new(0..argument("SCHEDULES").unwrap_or(count));
     };
     let end = Instant::now() + Duration::from_mins(minutes);
     let first = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros();

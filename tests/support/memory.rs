@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Body, Call, CallError, Cause, Code, Destination, External, FailureCause, Limits, Lookup, Outcome, Payload,
-    Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+    Adapter, Body, Call, CallError, Cause, Code, Destination, External, FailureCause, Held, Limits, Lookup, Outcome,
+    Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::{Attribute, ContactChange, Field};
 use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
@@ -77,6 +77,12 @@ pub struct Memory {
 struct State {
     records: BTreeMap<String, Map<String, Value>>,
     versions: BTreeMap<String, u64>,
+    /// Writes over a newer version.
+    older_over_newer: Vec<String>,
+    /// The names of the fields that were written and acknowledged, and those that were written once more after it.
+    acknowledged: BTreeSet<String>,
+    written_again: BTreeSet<String>,
+    lookups: usize,
     faults: Faults,
     random: fastrand::Rng,
     struck: u64,
@@ -112,6 +118,10 @@ impl Memory {
         let state = State {
             records: BTreeMap::new(),
             versions: BTreeMap::new(),
+            older_over_newer: Vec::new(),
+            acknowledged: BTreeSet::new(),
+            written_again: BTreeSet::new(),
+            lookups: 0,
             faults,
             random: fastrand::Rng::with_seed(seed),
             struck: 0,
@@ -136,6 +146,21 @@ impl Memory {
 
     pub fn calls(&self) -> usize {
         self.lock().calls
+    }
+
+    /// How many look-ups of versions there were.
+    pub fn lookups(&self) -> usize {
+        self.lock().lookups
+    }
+
+    /// The writes of an older version over a newer one.
+    pub fn older_over_newer(&self) -> Vec<String> {
+        self.lock().older_over_newer.clone()
+    }
+
+    /// The names of the fields that were written once more after their write had been acknowledged.
+    pub fn written_again(&self) -> BTreeSet<String> {
+        self.lock().written_again.clone()
     }
 
     /// How many payloads were made.
@@ -181,6 +206,24 @@ impl Memory {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// What is held of the versions of a batch, or a fault.
+    async fn look_up(&self, batch: &[&Payload], call: Call<'_>) -> Result<Vec<Held>, CallError> {
+        let latency = Duration::from_millis(self.lock().random.u64(1..50));
+        sleep_until((Instant::now() + latency).min(call.give_up_at)).await;
+        call.meter.api_call(latency, false);
+        let mut state = self.lock();
+        state.lookups += 1;
+        let lost = state.faults.lost;
+        if state.is_away(self.started.elapsed()) || state.strikes(lost) {
+            return Err(gone());
+        }
+        let held = |payload: &&Payload| match state.versions.get(payload.id.key()) {
+            Some(version) => Held::Record(Some(*version)),
+            None => Held::Nowhere,
+        };
+        Ok(batch.iter().map(held).collect())
+    }
+
     async fn exchange(
         &self,
         batch: &[&Payload],
@@ -210,7 +253,11 @@ impl Memory {
         }
         let timeout =
             || CallError::Retry { code: Code::new("TIMEOUT"), after: None, pressure: true, cause: FailureCause::Size };
-        if hangs { Err(timeout()) } else { reply }
+        if hangs {
+            return Err(timeout());
+        }
+        self.lock().acknowledge(batch, &reply);
+        reply
     }
 }
 
@@ -240,6 +287,14 @@ impl State {
         let is_away = self.faults.away.is_some_and(|(from, until)| (from..until).contains(&now));
         self.struck += u64::from(is_away);
         is_away
+    }
+
+    fn acknowledge(&mut self, batch: &[&Payload], reply: &Reply) {
+        for (payload, outcome) in batch.iter().zip(reply.iter().flatten()) {
+            if matches!(outcome, Outcome::Delivered(_)) {
+                self.acknowledged.extend(body(payload).into_iter().map(|(name, _)| name));
+            }
+        }
     }
 
     fn fails(&mut self, payload: &Payload) -> bool {
@@ -280,8 +335,9 @@ impl State {
         if self.is_stale(payload) { Outcome::Stale } else { Outcome::dry_run() }
     }
 
+    /// Of a delete, whose look-up is part of the call. Upserts are compared before.
     fn is_stale(&self, payload: &Payload) -> bool {
-        payload.guarded && self.versions.get(payload.id.key()) > Some(&payload.version)
+        payload.guarded && payload.body.is_none() && self.versions.get(payload.id.key()) > Some(&payload.version)
     }
 
     fn answer(&mut self, batch: &[&Payload], write: fn(&mut Self, &Payload)) -> Reply {
@@ -329,11 +385,12 @@ impl State {
                 let how = if self.random.bool() { RetryMode::Same } else { RetryMode::SplitBatch };
                 Outcome::Retry(Retry { code: Code::new("LOCKED"), after: None, how })
             } else {
+                let finds_nothing = payload.body.is_none() && !self.records.contains_key(payload.id.key());
                 self.written.push(payload.id.key().to_owned());
                 if !self.strikes(faults.forgotten) {
                     write(self, payload);
                 }
-                Outcome::Delivered(None)
+                Outcome::Delivered(finds_nothing.then(|| Code::new("ALREADY_GONE")))
             });
         }
         if self.strikes(faults.short) {
@@ -356,11 +413,23 @@ fn body(payload: &Payload) -> Map<String, Value> {
 }
 
 fn merge(state: &mut State, payload: &Payload) {
+    note_older(state, payload);
+    let again: Vec<String> = body(payload).into_iter().map(|(name, _)| name).collect();
+    state.written_again.extend(again.into_iter().filter(|name| state.acknowledged.contains(name)));
     state.versions.insert(payload.id.key().to_owned(), payload.version);
     state.records.entry(payload.id.key().to_owned()).or_default().extend(body(payload));
 }
 
+fn note_older(state: &mut State, payload: &Payload) {
+    if let Some(held) = state.versions.get(payload.id.key()).filter(|held| **held > payload.version) {
+        let what = if payload.body.is_some() { "upsert" } else { "delete" };
+        let note = format!("{what} of {} in version {} over {held}", payload.id.key(), payload.version);
+        state.older_over_newer.push(note);
+    }
+}
+
 fn remove(state: &mut State, payload: &Payload) {
+    note_older(state, payload);
     state.versions.remove(payload.id.key());
     state.records.remove(payload.id.key());
 }
@@ -398,6 +467,10 @@ impl Adapter for Memory {
             }
         }
         Transformed { body: Some(Body::of(record)), ..Transformed::default() }
+    }
+
+    fn held<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
+        self.look_up(batch, call).boxed()
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {

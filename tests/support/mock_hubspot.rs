@@ -179,6 +179,16 @@ impl MockHubSpot {
         self.state().poison.insert(id.to_lowercase());
     }
 
+    /// Answers each call so, until [`Self::behave`].
+    pub fn misbehave(&self, reply: impl Into<Reply>) {
+        self.state().offending = Some((String::new(), reply.into()));
+    }
+
+    /// Answers each call as it should.
+    pub fn behave(&self) {
+        self.state().offending = None;
+    }
+
     /// Answers so each call that holds the contact `id`, and no other.
     pub fn offend(&self, id: &str, reply: impl Into<Reply>) {
         self.state().offending = Some((format!("\"{id}\""), reply.into()));
@@ -218,6 +228,11 @@ impl MockHubSpot {
             properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         properties.extend(id.map(|id| (id_property, id.to_owned())));
         state.store.insert(id, properties)
+    }
+
+    /// Somebody edits a property of the contact by hand.
+    pub fn edit(&self, id: &str, property: &str, value: &str) {
+        self.state().store.edit(id, property, value);
     }
 
     /// The properties of a contact, by our id. Cleared ones are not there.

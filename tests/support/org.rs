@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::mock_salesforce::{Habits, MockSalesforce};
 use super::server::Server;
 pub use super::words::{deletion, remedy, words};
-use super::words::{newcomer, payload_of};
+use super::words::{held_words, newcomer, payload_of};
 
 /// Longer than any answer of loopback takes, and no wait where one never comes.
 const LONG: Duration = Duration::from_mins(1);
@@ -68,6 +68,12 @@ impl Org {
     pub async fn upsert(&self, payloads: &[Payload]) -> Reply {
         let batch: Vec<_> = payloads.iter().collect();
         self.salesforce.upsert(&batch, self.call()).await
+    }
+
+    /// The versions held of these payloads, in words.
+    pub async fn held(&self, payloads: &[Payload]) -> Vec<String> {
+        let batch: Vec<_> = payloads.iter().collect();
+        held_words(&self.salesforce.held(&batch, self.call()).await)
     }
 
     pub async fn delete(&self, payloads: &[Payload]) -> Reply {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use contact_sync::adapters::hubspot::{HubSpot, LifecycleStage, Settings};
 use contact_sync::adapters::{Adapter, Call, Payload, Reply, Unlimited, http};
-use contact_sync::contact::{Contact, ContactChange, ContactType, Field, Operation};
+use contact_sync::contact::{Contact, ContactChange, ContactType, Field, Operation, VersionSource};
 use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::telemetry::Meter;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::mock_hubspot::{Habits, MockHubSpot, TOKEN};
 use super::server::Server;
 pub use super::words::{deletion, words};
-use super::words::{id, payload_of};
+use super::words::{held_words, id, payload_of};
 
 /// Longer than any answer of loopback takes, and no wait where one never comes.
 const LONG: Duration = Duration::from_mins(1);
@@ -69,6 +69,12 @@ impl Portal {
         self.hubspot.upsert(&batch, self.call()).await
     }
 
+    /// The versions held of these payloads, in words.
+    pub async fn held(&self, payloads: &[Payload]) -> Vec<String> {
+        let batch: Vec<_> = payloads.iter().collect();
+        held_words(&self.hubspot.held(&batch, self.call()).await)
+    }
+
     pub async fn delete(&self, payloads: &[Payload]) -> Reply {
         let batch: Vec<_> = payloads.iter().collect();
         self.hubspot.delete(&batch, self.call()).await
@@ -113,6 +119,7 @@ pub fn person(number: usize) -> ContactChange {
         operation: Operation::Update,
         occurred_at: time::OffsetDateTime::UNIX_EPOCH,
         version: Some(10),
+        version_source: VersionSource::Version,
         replay: false,
         contact,
     }

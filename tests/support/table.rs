@@ -25,6 +25,8 @@ pub struct Faults {
     pub refused: u32,
     /// No answer; half of the time after it was done.
     pub hanging: u32,
+    /// Refused, and only what is to be read.
+    pub unread: u32,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +74,7 @@ impl Table {
 
     /// From now on every call is refused.
     pub fn drop_table(&self) {
-        self.lock().faults = Faults { refused: 100, hanging: 0 };
+        self.lock().faults = Faults { refused: 100, ..Faults::default() };
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,9 +87,10 @@ impl Table {
         let (answer, hangs) = {
             let mut state = self.lock();
             state.calls.push(operation.clone());
-            let Faults { refused, hanging } = state.faults;
+            let Faults { refused, hanging, unread } = state.faults;
             let hangs = state.random.u32(..100) < hanging;
-            if state.random.u32(..100) < refused {
+            let is_unread = operation == "Query" && state.random.u32(..100) < unread;
+            if is_unread || state.random.u32(..100) < refused {
                 let error = "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException";
                 ((400, json!({"__type": error, "message": "Requested resource not found"})), hangs)
             } else if hangs && state.random.bool() {

@@ -1,14 +1,28 @@
 //! Answers of adapters in words, and the contacts that tests send.
 
 use contact_sync::adapters::{
-    Adapter, CallError, Cause, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+    Adapter, CallError, Cause, Held, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
-use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
+use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation, VersionSource};
 
 /// A reply in words, one for each payload: what to do and why.
 pub fn words(reply: &Reply) -> Vec<String> {
     match reply {
         Ok(outcomes) => outcomes.iter().map(word).collect(),
+        Err(error) => vec![error_word(error)],
+    }
+}
+
+/// What is held of each payload, in words.
+pub fn held_words(reply: &Result<Vec<Held>, CallError>) -> Vec<String> {
+    let held = |held: &Held| match held {
+        Held::Record(Some(version)) => format!("version {version}"),
+        Held::Record(None) => "no version".to_owned(),
+        Held::Nowhere => "nowhere".to_owned(),
+        Held::Unknown(outcome) => word(outcome),
+    };
+    match reply {
+        Ok(found) => found.iter().map(held).collect(),
         Err(error) => vec![error_word(error)],
     }
 }
@@ -81,6 +95,7 @@ pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
         operation: Operation::Create,
         occurred_at: time::OffsetDateTime::UNIX_EPOCH,
         version: Some(10),
+        version_source: VersionSource::Version,
         replay: false,
         contact,
     }
@@ -90,7 +105,13 @@ pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
 pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload {
     let last = changes.last().expect("a change");
     let Transformed { body, if_new, .. } = adapter.transform(changes);
-    Payload { id: last.contact.id.clone(), body, if_new, version: last.guard_version(), guarded: false }
+    Payload {
+        id: last.contact.id.clone(),
+        body,
+        if_new,
+        version: last.guard_version().unwrap_or_default(),
+        guarded: false,
+    }
 }
 
 pub fn deletion(text: &str) -> Payload {

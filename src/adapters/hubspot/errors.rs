@@ -32,6 +32,11 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// it is an outage, and no sign that the system only wants less at a time.
 const A_FEW_SECONDS: Duration = Duration::from_secs(3);
 
+/// Returns our own pause, which never hands records back: no longer than the longest wait.
+fn own_pause(settings: &Settings) -> Duration {
+    A_FEW_SECONDS.min(Duration::from_millis(settings.retry.max_delay_ms))
+}
+
 /// The longest wait that is believed: a migration (477) takes typically up to 24 hours.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
@@ -74,7 +79,7 @@ pub(super) fn of_answer(answer: &HttpAnswer, problem: Option<&Problem>, settings
             _ => refused(problem, &code),
         },
         (408, _) => wait(told, true),
-        (502..=504 | 521..=526, _) => wait(Some(told.unwrap_or(A_FEW_SECONDS)), told.is_some()),
+        (502..=504 | 521..=526, _) => wait(Some(told.unwrap_or_else(|| own_pause(settings))), told.is_some()),
         _ => wait(told, told.is_some()),
     }
 }

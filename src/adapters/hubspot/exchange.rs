@@ -153,14 +153,3 @@ fn quota(answer: &HttpAnswer) -> Option<Quota> {
     };
     (quota != Quota::default()).then_some(quota)
 }
-
-/// The same error about a part of a batch, told of the whole: `part` holds the part's indexes in it.
-pub(super) fn from_part(error: CallError, part: &[usize]) -> CallError {
-    match error {
-        CallError::Refused { rejection, suspects } => {
-            let suspects = suspects.into_iter().filter_map(|index| part.get(index).copied()).collect();
-            CallError::Refused { rejection, suspects }
-        }
-        error => error,
-    }
-}

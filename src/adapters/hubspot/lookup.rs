@@ -5,7 +5,7 @@ use super::exchange::Endpoint;
 use super::problem::{Problem, is_record_id};
 use super::rows::Row;
 use super::{HubSpot, unaccounted};
-use crate::adapters::{Call, CallError, Outcome, Payload};
+use crate::adapters::{Call, CallError, Held, Outcome, Payload, version};
 
 /// What is held under one key.
 pub(super) enum Found {
@@ -25,6 +25,17 @@ pub(super) enum Found {
 }
 
 impl HubSpot {
+    /// Looks up the versions of the records of these payloads.
+    pub(super) async fn versions(&self, batch: &[&Payload], call: Call<'_>) -> Result<Vec<Held>, CallError> {
+        let found = self.look_up(batch.to_vec(), call).await?;
+        let held = |found| match found {
+            Found::Record { version, .. } => Held::Record(version),
+            Found::Nowhere => Held::Nowhere,
+            Found::Unsettled(outcome) => Held::Unknown(outcome),
+        };
+        Ok(found.into_iter().map(held).collect())
+    }
+
     /// Looks up every payload's key; the answer is in their order.
     pub(super) async fn look_up(&self, payloads: Vec<&Payload>, call: Call<'_>) -> Result<Vec<Found>, CallError> {
         let count = payloads.len();
@@ -70,7 +81,7 @@ fn is_nowhere(problem: &Problem) -> bool {
     problem.is("OBJECT_NOT_FOUND")
 }
 
-/// HubSpot's numbers are texts, perhaps with decimals.
+/// Reads the version of a record; HubSpot's numbers are texts.
 fn version_in(result: &Record<'_>) -> Option<u64> {
-    words(result.properties.version).next()?.trim().split('.').next()?.parse().ok()
+    version::read(&words(result.properties.version).next()?)
 }

@@ -30,8 +30,8 @@ use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
 use super::{
-    Adapter, Call, Code, Destination, External, Limits, Lookup, Outcome, Payload, Rejection, Reply, Retry, RetryMode,
-    Tools, Transformed,
+    Adapter, Call, CallError, Code, Destination, External, Held, Limits, Lookup, Outcome, Payload, Rejection, Reply,
+    Retry, RetryMode, Tools, Transformed,
 };
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
@@ -89,6 +89,10 @@ impl Adapter for HubSpot {
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {
         model::transform(changes, &self.settings)
+    }
+
+    fn held<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
+        self.versions(batch, call).boxed()
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {

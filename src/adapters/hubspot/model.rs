@@ -118,8 +118,10 @@ fn ours<'a>(change: &'a ContactChange, settings: &'a Settings) -> Properties<'a>
     let mut properties = Properties::of_contact();
     insert_kind(&mut properties, &change.contact, settings);
     properties.add(&settings.id_property, change.contact.id.as_str().into());
-    if !settings.version_property.is_empty() {
-        properties.add(&settings.version_property, change.guard_version().to_string().into());
+    if !settings.version_property.is_empty()
+        && let Some(version) = change.guard_version()
+    {
+        properties.add(&settings.version_property, version.to_string().into());
     }
     properties
 }

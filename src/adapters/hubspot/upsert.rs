@@ -1,20 +1,19 @@
-//! Writing: what the guard leaves, as one batch upsert.
+//! Writing: one batch upsert.
 
 use super::batch_answer::Record;
-use super::exchange::{Endpoint, from_part};
-use super::lookup::Found;
+use super::exchange::Endpoint;
 use super::model::{STAGE, begins_with_stage};
 use super::rows::{Row, value_in};
 use super::{HubSpot, settle, unaccounted};
-use crate::adapters::{Call, CallError, Code, Outcome, Payload, Rejection, Reply};
+use crate::adapters::{Call, Code, Outcome, Payload, Rejection, Reply};
 use crate::json;
 
 impl HubSpot {
-    /// Every payload gets its outcome from the guard, or else from the write.
+    /// Writes every payload that holds something.
     pub(super) async fn write(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
-        let mut outcomes = self.guard(batch, call).await?;
+        let mut outcomes = vec![None; batch.len()];
         for (payload, outcome) in batch.iter().zip(&mut outcomes) {
-            if payload.body.is_none() && outcome.is_none() {
+            if payload.body.is_none() {
                 let rejection = Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write");
                 *outcome = Some(Outcome::Rejected(rejection));
             }
@@ -24,29 +23,10 @@ impl HubSpot {
             open.iter().for_each(|index| outcomes[*index] = Some(Outcome::dry_run()));
         } else if !open.is_empty() {
             let rows: Vec<_> = open.iter().map(|index| batch[*index]).collect();
-            let written = self.write_all(rows, call).await.map_err(|error| from_part(error, &open))?;
+            let written = self.write_all(rows, call).await.map_err(|error| error.of_part(&open))?;
             open.iter().zip(written).for_each(|(index, outcome)| outcomes[*index] = Some(outcome));
         }
         Ok(settle(outcomes))
-    }
-
-    /// An outcome for each payload that must not be written: the destination holds a newer version, or does not say.
-    async fn guard(&self, batch: &[&Payload], call: Call<'_>) -> Result<Vec<Option<Outcome>>, CallError> {
-        let mut outcomes = vec![None; batch.len()];
-        let guarded: Vec<_> = (0..batch.len()).filter(|index| self.is_guarded(batch[*index])).collect();
-        if guarded.is_empty() {
-            return Ok(outcomes);
-        }
-        let payloads = guarded.iter().map(|index| batch[*index]).collect();
-        let found = self.look_up(payloads, call).await.map_err(|error| from_part(error, &guarded))?;
-        for (index, found) in guarded.into_iter().zip(found) {
-            outcomes[index] = match found {
-                Found::Record { version, .. } if version > Some(batch[index].version) => Some(Outcome::Stale),
-                Found::Record { .. } | Found::Nowhere => None,
-                Found::Unsettled(outcome) => Some(outcome),
-            };
-        }
-        Ok(outcomes)
     }
 
     async fn write_all(&self, payloads: Vec<&Payload>, call: Call<'_>) -> Reply {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 
 use super::exchange::Ask;
-use super::{Salesforce, Settings, held_version, settle};
+use super::{Salesforce, Settings, settle};
 use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply};
 
 impl Salesforce {
@@ -17,7 +17,7 @@ impl Salesforce {
             let newest = found.iter().filter_map(|held| held.version).max();
             if found.is_empty() {
                 outcomes[at] = Some(Outcome::Delivered(Some(Code::new("ALREADY_GONE"))));
-            } else if self.is_guarded(payload) && newest.is_some_and(|newest| newest > held_version(payload)) {
+            } else if self.is_guarded(payload) && newest.is_some_and(|newest| newest > payload.version) {
                 outcomes[at] = Some(Outcome::Stale);
             } else {
                 records.extend(found.iter().map(|held| (at, held.id.as_str())));

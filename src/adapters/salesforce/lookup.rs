@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Salesforce;
 use super::exchange::Ask;
-use crate::adapters::{Call, CallError, FailureCause, Lookup, Payload};
+use crate::adapters::{self, Call, CallError, FailureCause, Lookup, Payload, version};
 use crate::contact::ContactId;
 
 /// The longest query, encoded. URI and headers together may have 16,384 bytes.
@@ -45,6 +45,16 @@ struct Page<'a> {
 }
 
 impl Salesforce {
+    /// Looks up the versions of the records of these payloads; the newest of several with one key.
+    pub(super) async fn versions(&self, batch: &[&Payload], call: Call<'_>) -> Result<Vec<adapters::Held>, CallError> {
+        let found = self.look_up(batch, call).await?;
+        let held = |payload: &&Payload| match found.get(payload.id.key()) {
+            Some(records) => adapters::Held::Record(records.iter().filter_map(|record| record.version).max()),
+            None => adapters::Held::Nowhere,
+        };
+        Ok(batch.iter().map(held).collect())
+    }
+
     /// What Salesforce holds of these contacts, by [`ContactId::key`]; several records where the field is not unique.
     pub(super) async fn look_up(
         &self,
@@ -126,9 +136,10 @@ impl Salesforce {
     }
 }
 
-/// A number field's value: JSON may carry it with a fraction of zero.
+/// Reads the number of a version field, a double that may come in exponent form (`1.763633702123E12`).
+/// <https://github.com/jsforce/jsforce/issues/1048>
 fn version(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_f64().and_then(|number| format!("{number:.0}").parse().ok()))
+    version::read(&value.as_number()?.to_string())
 }
 
 /// A text in SOQL. Control characters have no place in a query but as escapes.
@@ -181,10 +192,19 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_read_with_and_without_a_fraction() {
-        assert_eq!(version(&serde_json::json!(42)), Some(42));
-        assert_eq!(version(&serde_json::json!(1_763_633_700_123.0)), Some(1_763_633_700_123));
-        assert_eq!(version(&serde_json::json!(null)), None);
-        assert_eq!(version(&serde_json::json!(-1.0)), None);
+    fn a_version_is_read_from_a_number_of_any_form() {
+        for (json, expected) in [
+            ("42", Some(42)),
+            ("42.0", Some(42)),
+            ("4.1E1", Some(41)),
+            ("1.763633702123E12", Some(1_763_633_702_123)),
+            ("9.007199254740991E15", Some((1 << 53) - 1)),
+            ("1.0E18", Some(1_000_000_000_000_000_000)),
+            ("null", None),
+            ("\"42\"", None),
+            ("-1.0", None),
+        ] {
+            assert_eq!(version(&serde_json::from_str(json).expect("JSON")), expected, "{json}");
+        }
     }
 }

@@ -32,8 +32,8 @@ pub(crate) use self::model::own_fields;
 pub use self::settings::{ConvertedLeads, Settings, Status};
 use super::http::Http;
 use super::{
-    Adapter, Call, Code, Destination, External, Limits, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Tools,
-    Transformed,
+    Adapter, Call, CallError, Code, Destination, External, Held, Limits, Outcome, Payload, Rejection, Reply, Retry,
+    RetryMode, Tools, Transformed,
 };
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
@@ -97,6 +97,10 @@ impl Adapter for Salesforce {
         model::transform(changes, &self.settings)
     }
 
+    fn held<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
+        self.versions(batch, call).boxed()
+    }
+
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
         self.write(batch, call).boxed()
     }
@@ -109,11 +113,6 @@ impl Adapter for Salesforce {
 /// What has no outcome by now has failed.
 fn settle(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(unanswered)).collect()
-}
-
-/// A payload's version as the field would hold it.
-fn held_version(payload: &Payload) -> u64 {
-    payload.version.min(model::LARGEST_VERSION)
 }
 
 /// The answer does not say what became of a row. One record may be the reason.

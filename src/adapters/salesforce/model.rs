@@ -24,9 +24,6 @@ pub(super) const STATUS: &str = "Status";
 /// Where a record of a collection says of which object it is.
 const TYPE: &str = "attributes";
 
-/// The largest number that a field of the type Number(18, 0) holds.
-pub(super) const LARGEST_VERSION: u64 = 999_999_999_999_999_999;
-
 /// What happens to a text that is longer than its field. Since API version 15 Salesforce refuses it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Excess {
@@ -153,8 +150,10 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(R
     }
     // After the attributes: none of them may take the place of the key or of the version.
     record.set(&settings.external_id_field, Value::Text(contact.id.as_str().into()));
-    if !settings.version_field.is_empty() {
-        record.set(&settings.version_field, Value::Version(change.guard_version().min(LARGEST_VERSION)));
+    if !settings.version_field.is_empty()
+        && let Some(version) = change.guard_version()
+    {
+        record.set(&settings.version_field, Value::Version(version));
     }
     Ok((record, cuts))
 }

@@ -1,58 +1,30 @@
-//! Writing: what the guard leaves, as one collection upsert. One look-up serves the guard and the
-//! defaults of records that do not exist yet.
-
-use std::borrow::Cow;
-use std::collections::HashMap;
+//! Writing: one collection upsert.
 
 use reqwest::Method;
 
 use super::exchange::{Ask, is_success};
-use super::lookup::Held;
 use super::sent::{HEAD, TAIL};
-use super::{Salesforce, Settings, held_version, settle};
-use crate::adapters::{Call, CallError, Code, Outcome, Payload, Rejection, Reply};
+use super::{Salesforce, Settings, settle};
+use crate::adapters::{Call, Code, Outcome, Payload, Rejection, Reply};
 
 impl Salesforce {
-    /// Every payload gets its outcome from the guard, or else from the write.
+    /// Writes every payload that holds something.
     pub(super) async fn write(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
-        let held = self.held(batch, call).await?;
-        let held = |payload: &Payload| held.get(payload.id.key()).map(Vec::as_slice).unwrap_or_default();
-        let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
-        let mut open = Vec::with_capacity(batch.len());
-        for (at, payload) in batch.iter().enumerate() {
-            match &payload.body {
-                None => outcomes[at] = Some(empty()),
-                Some(_) if self.is_stale(payload, held(payload)) => outcomes[at] = Some(Outcome::Stale),
-                Some(_) => open.push(at),
-            }
-        }
+        let empty = || Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write");
+        let outcome = |payload: &&Payload| payload.body.is_none().then(|| Outcome::Rejected(empty()));
+        let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(outcome).collect();
+        let open: Vec<usize> = (0..batch.len()).filter(|at| outcomes[*at].is_none()).collect();
         if call.dry_run {
             for at in open {
                 outcomes[at] = Some(Outcome::dry_run());
             }
         } else if !open.is_empty() {
-            let whole: Vec<Cow<'_, Payload>> =
-                batch.iter().map(|payload| with_defaults_if_new(payload, held(payload))).collect();
-            let whole: Vec<&Payload> = whole.iter().map(AsRef::as_ref).collect();
-            let written = self.upsert_all(&open, &whole, call).await?;
+            let written = self.upsert_all(&open, batch, call).await?;
             for (at, outcome) in open.into_iter().zip(written) {
                 outcomes[at] = Some(outcome);
             }
         }
         Ok(settle(outcomes))
-    }
-
-    /// Looks up the payloads that have to be looked up; makes no call where none has.
-    async fn held(&self, batch: &[&Payload], call: Call<'_>) -> Result<HashMap<String, Vec<Held>>, CallError> {
-        let is_asked = |payload: &&Payload| self.is_guarded(payload) || payload.if_new.is_some();
-        let asked: Vec<&Payload> = batch.iter().copied().filter(is_asked).collect();
-        if asked.is_empty() { Ok(HashMap::new()) } else { self.look_up(&asked, call).await }
-    }
-
-    /// Reports whether Salesforce holds a newer version of a guarded payload's contact.
-    fn is_stale(&self, payload: &Payload, held: &[Held]) -> bool {
-        let newest = held.iter().filter_map(|held| held.version).max();
-        self.is_guarded(payload) && newest.is_some_and(|newest| newest > held_version(payload))
     }
 
     /// Writes the payloads at `open`, and returns their outcomes.
@@ -71,21 +43,6 @@ impl Salesforce {
         } else {
             self.refused(&answer, open, batch, call).await
         }
-    }
-}
-
-fn empty() -> Outcome {
-    Outcome::Rejected(Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write"))
-}
-
-/// Adds the defaults of new records where none is held. A record that someone makes between look-up
-/// and write gets them, too: Salesforce has no upsert that tells the two apart.
-fn with_defaults_if_new<'a>(payload: &'a Payload, held: &[Held]) -> Cow<'a, Payload> {
-    match (&payload.body, &payload.if_new) {
-        (Some(body), Some(defaults)) if held.is_empty() => {
-            Cow::Owned(Payload { body: Some(body.with_missing(defaults)), ..payload.clone() })
-        }
-        _ => Cow::Borrowed(payload),
     }
 }
 

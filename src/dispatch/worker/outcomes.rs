@@ -8,6 +8,7 @@ use crate::adapters::{Code, Outcome, Rejection, Retry, RetryMode};
 use crate::consume::Stage;
 use crate::dispatch::Job;
 use crate::dispatch::batch::Batch;
+use crate::fold::Position;
 use crate::settle::Verdict;
 
 /// What decides how a job of a call is sent again.
@@ -103,17 +104,18 @@ impl Worker<'_> {
         }
     }
 
-    /// Settles a job: the last of its records by what happened, those that it carried as superseded.
+    /// Settles a job: the last of its records by what happened, those that it carried as superseded, and those that are
+    /// older than another one as stale.
     fn done(&mut self, job: Job, verdict: &Verdict) {
-        let carried = match verdict {
-            Verdict::Delivered(_) => &Verdict::Superseded(None),
-            other => other,
-        };
-        if let Some((last, earlier)) = job.sources.split_last() {
-            for position in earlier {
-                self.errand.sink.record(*position, carried.clone(), job.calls);
-            }
-            self.errand.sink.record(*last, verdict.clone(), job.calls);
+        let is_written = |position: &Position| !job.outdated.contains(position);
+        let last = job.sources.iter().copied().rfind(is_written);
+        for position in &job.sources {
+            let verdict = match verdict {
+                Verdict::Delivered(_) if !is_written(position) => Verdict::Superseded(Some(Code::new("STALE"))),
+                Verdict::Delivered(_) if last != Some(*position) => Verdict::Superseded(None),
+                other => other.clone(),
+            };
+            self.errand.sink.record(*position, verdict, job.calls);
         }
         self.settled += 1;
         self.follow(job);

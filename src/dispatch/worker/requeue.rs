@@ -91,14 +91,14 @@ impl Worker<'_> {
 
     /// Repeats a whole call, for which there was no outcome at all.
     pub(super) fn repeat(&mut self, batch: Batch, code: &Code, after: Option<Duration>) {
-        let Batch { kind, jobs, failures, bisection, .. } = batch;
+        let Batch { kind, jobs, failures, failures_unchanged, bisection, .. } = batch;
         let mut jobs = jobs.into_iter().map(|job| (job, code.clone())).collect();
         self.count_try(&mut jobs);
         let jobs: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
         let Some(tries) = jobs.iter().map(|job| job.tries).max() else {
             return self.go_on(kind, bisection, false);
         };
-        let batch = Batch { failures, bisection, ..Batch::new(kind, jobs) };
+        let batch = Batch { failures, failures_unchanged, bisection, ..Batch::new(kind, jobs) };
         match self.wait_until(tries, after).filter(|_| self.retries.take()) {
             Some(at) => self.wait(at, Waited::Batch(batch)),
             None => self.give_up(batch, code),

@@ -10,20 +10,22 @@ use super::item::{Mark, Memory, decode};
 use super::number::SequenceNumber;
 use crate::adapters::Destination;
 use crate::contact::{ContactChange, Operation};
-use crate::fold::{Position, Step};
+use crate::fold::Position;
 use crate::settle::{Entry, Fate, Verdict};
 
 /// What of a batch was settled by earlier invocations.
 #[derive(Debug, Default)]
 pub struct Earlier {
     /// By position; empty where nothing is known.
-    known: Vec<Option<Memory>>,
+    pub(super) known: Vec<Option<Memory>>,
     /// By position, whether the table will remember the record; empty where it does not answer.
     told_apart: Vec<bool>,
     /// The items that tell of records of the batch.
     here: Vec<String>,
     /// The items that tell of a later change of a contact at a destination, one that lies behind the batch.
-    later: HashMap<(usize, ContactHash), Vec<String>>,
+    pub(super) later: HashMap<(usize, ContactHash), Vec<String>>,
+    /// Records may have been settled of which nothing is known here.
+    is_blind: bool,
 }
 
 impl Earlier {
@@ -31,6 +33,22 @@ impl Earlier {
     pub(super) fn nothing(batch: &Batch<'_>, is_writable: bool) -> Self {
         let told_apart: Vec<bool> = batch.identities.iter().map(|identity| identity.is_some() && is_writable).collect();
         Self { known: vec![None; told_apart.len()], told_apart, ..Self::default() }
+    }
+
+    /// Nothing is known, because the table did not tell.
+    pub(in crate::settle) fn blind() -> Self {
+        Self { is_blind: true, ..Self::default() }
+    }
+
+    /// Whether records may have been settled of which nothing is known here: the table did not tell
+    /// everything.
+    pub(crate) fn is_blind(&self) -> bool {
+        self.is_blind
+    }
+
+    /// From here on, it is not known which other records were settled.
+    pub(super) fn set_blind(&mut self) {
+        self.is_blind = true;
     }
 
     /// Whether the next invocation will know what becomes of the record at `position` in this one, if the table takes it.
@@ -51,44 +69,23 @@ impl Earlier {
         match self.known.get(position)?.as_ref()? {
             Memory::Whole(fate) => Some((*fate, false)),
             Memory::At(marks) => {
-                let mark = marks.iter().find(|mark| mark.destination == destination)?;
+                let mark = marks.iter().find(|mark| mark.destination == destination && !mark.is_again)?;
                 Some((mark.fate, mark.ordered.is_some()))
             }
+        }
+    }
+
+    /// Whether the record at `position` ended at `destination`, and is sent again and compared.
+    pub(super) fn is_again(&self, position: Position, destination: usize) -> bool {
+        match self.known.get(position) {
+            Some(Some(Memory::At(marks))) => marks.iter().any(|mark| mark.destination == destination && mark.is_again),
+            _ => false,
         }
     }
 
     /// The positions that ended before any destination was asked.
     pub(crate) fn wholes(&self) -> impl Iterator<Item = (Position, Fate)> {
         (0..self.known.len()).filter_map(|position| Some((position, self.whole(position)?)))
-    }
-
-    /// The steps without what is settled at `destination` already; `tell` hears of each change left out. After a change
-    /// that is sent, every one that changes something is sent as well: an older one must not have the last word.
-    pub(crate) fn skip(
-        &self,
-        steps: Vec<Step>,
-        destination: usize,
-        changes: &[Option<Box<ContactChange>>],
-        mut tell: impl FnMut(Position, Verdict),
-    ) -> Vec<Step> {
-        if self.known.iter().all(Option::is_none) {
-            return steps;
-        }
-        let is_delete = |position: Position| {
-            changes.get(position).and_then(Option::as_ref).is_some_and(|change| change.operation == Operation::Delete)
-        };
-        let rest = steps.into_iter().map(|step| {
-            let mut nothing_sent = true;
-            step.retain(is_delete, |position| {
-                let known = self.at(position, destination).filter(|(_, is_ordered)| nothing_sent || !is_ordered);
-                match known {
-                    Some((fate, ordered)) => tell(position, Verdict::Settled { fate, ordered }),
-                    None => nothing_sent = false,
-                }
-                known.is_none()
-            })
-        });
-        rest.filter(|step| !step.is_empty()).collect()
     }
 
     /// The sort keys of the items that tell of a change over which an older one of its contact was sent at its
@@ -106,7 +103,7 @@ impl Earlier {
         for (position, (entry, change)) in entries.iter().zip(changes).enumerate() {
             let Some(change) = change else { continue };
             let contact = contact_hash(&change.contact.id);
-            for row in entry.rows.iter().filter(|row| !matches!(row.verdict, Some(Verdict::Settled { .. }))) {
+            for row in entry.rows.iter().filter(|row| may_have_effect(row.verdict.as_ref(), change.operation)) {
                 let here = self.at(position, row.destination).map(|_| &self.here);
                 let items = here.into_iter().chain(self.later.get(&(row.destination, contact)));
                 undone.extend(items.flatten().map(String::as_str));
@@ -150,17 +147,33 @@ impl Earlier {
         });
         self.here.extend(sort_key(item).filter(|_| is_here));
         if understood.is_none() {
+            self.is_blind = true;
             tracing::warn!("an item of the state table is not understood: what it remembers is sent again");
         }
+    }
+}
+
+/// Whether a change may have changed something at a destination in this invocation.
+fn may_have_effect(verdict: Option<&Verdict>, operation: Operation) -> bool {
+    match verdict {
+        Some(Verdict::Settled { .. } | Verdict::Skipped(_) | Verdict::Rejected(..) | Verdict::Superseded(Some(_))) => {
+            false
+        }
+        // A delete with a code has found nothing.
+        Some(Verdict::Delivered(Some(_))) => operation != Operation::Delete,
+        Some(Verdict::Delivered(None) | Verdict::Superseded(None) | Verdict::Failed(_)) | None => true,
     }
 }
 
 fn merge(known: &mut Option<Memory>, more: Memory) {
     match (known, more) {
         (Some(Memory::At(marks)), Memory::At(more)) => {
-            let is_new = |mark: &Mark| marks.iter().all(|known| known.destination != mark.destination);
-            let new: SmallVec<[Mark; 1]> = more.into_iter().filter(is_new).collect();
-            marks.extend(new);
+            for mark in more {
+                match marks.iter_mut().find(|known| known.destination == mark.destination) {
+                    Some(known) => known.is_again |= mark.is_again,
+                    None => marks.push(mark),
+                }
+            }
         }
         (known @ None, Memory::At(marks)) if !marks.is_empty() => *known = Some(Memory::At(marks)),
         (known, whole @ Memory::Whole(_)) => *known = Some(whole),
@@ -175,48 +188,4 @@ fn records(item: &Item, each: impl FnMut(SequenceNumber<'_>, u64, Memory)) -> Op
 
 fn sort_key(item: &Item) -> Option<String> {
     item.get("sk")?.as_s().ok().cloned()
-}
-
-#[cfg(test)]
-mod tests {
-    use smallvec::smallvec;
-
-    use super::*;
-    use crate::fold::Positions;
-
-    /// By position: `w`ritten, `u`nchanged, `?` unknown. What is left of one contact's upserts in this order.
-    fn left(known: &str, order: &[Position]) -> Vec<Position> {
-        let mark = |is_ordered: bool| {
-            Memory::At(smallvec![Mark { destination: 0, fate: Fate::Delivered, ordered: is_ordered.then_some(7) }])
-        };
-        let known = known.chars().map(|letter| match letter {
-            'w' => Some(mark(true)),
-            'u' => Some(mark(false)),
-            _ => None,
-        });
-        let earlier = Earlier { known: known.collect(), ..Earlier::default() };
-        let step = Step { delete: Positions::new(), upsert: order.into() };
-        let mut told = 0;
-        let steps = earlier.skip(vec![step], 0, &[], |_, _| told += 1);
-        let left: Vec<Position> = steps.iter().flat_map(|step| step.upsert.iter().copied()).collect();
-        assert_eq!(left.len() + told, order.len(), "each change is sent or told of");
-        left
-    }
-
-    #[test]
-    fn nothing_that_was_written_is_left_out_after_a_change_that_is_sent() {
-        for (known, order, expected) in [
-            ("w", &[0][..], &[][..]),
-            ("?", &[0], &[0]),
-            ("w?", &[0, 1], &[1]),
-            ("?w", &[0, 1], &[0, 1]),
-            ("w?w", &[0, 1, 2], &[1, 2]),
-            ("?u?", &[0, 1, 2], &[0, 2]),
-            ("uw", &[0, 1], &[]),
-            // Versions turned the order round: what came later in the batch comes first.
-            ("w?", &[1, 0], &[1, 0]),
-        ] {
-            assert_eq!(left(known, order), expected, "{known} {order:?}");
-        }
-    }
 }

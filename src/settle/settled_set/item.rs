@@ -12,10 +12,16 @@ use super::number::SequenceNumber;
 use crate::settle::Fate;
 
 /// The first byte. What begins otherwise was written by another version, and is not understood.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
+
+/// The same of the release before, which is read as well: its marks lack the bit of `is_again`.
+const FORMAT_BEFORE: u8 = 2;
 
 /// The records' bytes in one item; what else is in it has 10,000 bytes.
 const MOST_BYTES: usize = 399_600;
+
+/// A mark's word: two bits of the fate, `ordered`, `is_again`, and from this bit on the destination.
+const DESTINATION_AT: u32 = 4;
 
 /// What became of a record at one destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +31,8 @@ pub(in crate::settle) struct Mark {
     pub(in crate::settle) fate: Fate,
     /// It changed something there, so that its place among the changes of this contact matters.
     pub(in crate::settle) ordered: Option<ContactHash>,
+    /// It is sent again when it comes again, and is compared with the destination then.
+    pub(in crate::settle) is_again: bool,
 }
 
 /// What became of a record.
@@ -57,15 +65,17 @@ pub(super) fn encode<'a>(records: impl IntoIterator<Item = (SequenceNumber<'a>, 
 /// Reads the records one by one; `None` where the bytes are none of ours.
 pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(SequenceNumber<'_>, u64, Memory)) -> Option<()> {
     let (format, mut rest) = bytes.split_first()?;
-    if *format != FORMAT {
-        return None;
-    }
+    let destination_at = match *format {
+        FORMAT => DESTINATION_AT,
+        FORMAT_BEFORE => DESTINATION_AT - 1,
+        _ => return None,
+    };
     let mut digits = String::new();
     while !rest.is_empty() {
         take_number(&mut rest, &mut digits)?;
         let (fingerprint, after) = rest.split_first_chunk::<8>()?;
         rest = after;
-        let memory = take_memory(&mut rest)?;
+        let memory = take_memory(&mut rest, destination_at)?;
         each(SequenceNumber::of_digits(&digits)?, u64::from_le_bytes(*fingerprint), memory);
     }
     Some(())
@@ -100,15 +110,15 @@ fn put_memory(bytes: &mut Vec<u8>, memory: &Memory) {
             // Above every fate.
             put_varint(bytes, marks.len() as u64 + 3);
             for mark in marks {
-                let is_ordered = u64::from(mark.ordered.is_some());
-                put_varint(bytes, (mark.destination as u64) << 3 | is_ordered << 2 | u64::from(code(mark.fate)));
+                let flags = u64::from(mark.is_again) << 3 | u64::from(mark.ordered.is_some()) << 2;
+                put_varint(bytes, (mark.destination as u64) << DESTINATION_AT | flags | u64::from(code(mark.fate)));
                 bytes.extend(mark.ordered.into_iter().flat_map(ContactHash::to_le_bytes));
             }
         }
     }
 }
 
-fn take_memory(rest: &mut &[u8]) -> Option<Memory> {
+fn take_memory(rest: &mut &[u8], destination_at: u32) -> Option<Memory> {
     let head = take_varint(rest)?;
     if head <= 3 {
         return Some(Memory::Whole(fate(head)?));
@@ -122,7 +132,9 @@ fn take_memory(rest: &mut &[u8]) -> Option<Memory> {
             *rest = after;
             ordered = Some(ContactHash::from_le_bytes(*contact));
         }
-        marks.push(Mark { destination: usize::try_from(word >> 3).ok()?, fate: fate(word & 3)?, ordered });
+        let is_again = destination_at == DESTINATION_AT && word & 8 != 0;
+        let destination = usize::try_from(word >> destination_at).ok()?;
+        marks.push(Mark { destination, fate: fate(word & 3)?, ordered, is_again });
     }
     Some(Memory::At(marks))
 }
@@ -187,11 +199,9 @@ mod tests {
 
     fn memory() -> impl Strategy<Value = Memory> {
         let fate = || (0_u64..4).prop_map(|code| fate(code).expect("one of four"));
-        let mark = (0_usize..300, fate(), any::<Option<ContactHash>>()).prop_map(|(destination, fate, ordered)| Mark {
-            destination,
-            fate,
-            ordered,
-        });
+        let mark = (0_usize..300, fate(), any::<Option<ContactHash>>(), any::<bool>());
+        let mark =
+            mark.prop_map(|(destination, fate, ordered, is_again)| Mark { destination, fate, ordered, is_again });
         prop_oneof![
             fate().prop_map(Memory::Whole),
             proptest::collection::vec(mark, 1..4).prop_map(|marks| Memory::At(marks.into())),
@@ -213,8 +223,24 @@ mod tests {
     }
 
     #[test]
+    fn an_item_of_the_release_before_is_read() {
+        let ordered = Mark { destination: 1, fate: Fate::Superseded, ordered: Some(7), is_again: false };
+        let unchanged = Mark { destination: 0, fate: Fate::Rejected, ordered: None, is_again: false };
+        let bytes = [
+            &[FORMAT_BEFORE, 0, 3, 0x12, 0x30][..],
+            &9_u64.to_le_bytes(),
+            &[5, 1 << 3 | 1 << 2 | 2],
+            &7_u32.to_le_bytes(),
+            &[3],
+        ];
+        let read = decoded(&bytes.concat()).expect("understood");
+        assert_eq!(read, [("123".to_owned(), 9, Memory::At(smallvec![ordered, unchanged]))]);
+        assert_eq!(decoded(&[FORMAT + 1]), None);
+    }
+
+    #[test]
     fn ten_thousand_records_fit_one_item_and_what_does_not_fit_is_left_out() {
-        let mark = Mark { destination: 1, fate: Fate::Delivered, ordered: Some(1 << 31) };
+        let mark = Mark { destination: 1, fate: Fate::Delivered, ordered: Some(1 << 31), is_again: false };
         let record = |number: String| (number, u64::MAX, Memory::At(smallvec![mark]));
         // As Kinesis numbers the records of one shard: the first 27 digits are the shard's.
         let native = |at: u64| format!("495903382714902566085596925{:029}", u128::from(at) * 2_643_383_232_532_551_614);

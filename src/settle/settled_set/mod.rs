@@ -14,6 +14,7 @@ mod earlier;
 mod item;
 mod number;
 mod remember;
+mod skip;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use earlier::Earlier;
 pub(super) use remember::Ended;
+pub(crate) use skip::{Rest, Skipping};
 
 use self::batch::Batch;
 use self::remember::remember;
@@ -90,14 +92,19 @@ impl SettledSet {
         let mut earlier = Earlier::nothing(&batch, self.is_writable.load(Ordering::Relaxed));
         // Boxed, like the item's: the SDK's futures are several kilobytes of every invocation's.
         let items = timeout_at(until.min(Instant::now() + self.patience), Box::pin(self.items(&batch))).await;
-        for item in items.map_err(|_| TableError::OutOfTime)?? {
+        let (items, is_all) = items.map_err(|_| TableError::OutOfTime)??;
+        for item in items {
             earlier.learn(&item, &batch, destinations);
+        }
+        if !is_all {
+            earlier.set_blind();
         }
         Ok(earlier)
     }
 
-    /// The items that end at or after the batch's first record. Consistent: the batch comes again within a second.
-    async fn items(&self, batch: &Batch<'_>) -> Result<Vec<Item>, TableError> {
+    /// The items that end at or after the batch's first record, and whether these are all. Consistent: the batch comes
+    /// again within a second.
+    async fn items(&self, batch: &Batch<'_>) -> Result<(Vec<Item>, bool), TableError> {
         let mut items = Vec::new();
         let mut page = None;
         for _ in 0..MOST_PAGES {
@@ -114,7 +121,7 @@ impl SettledSet {
                 break;
             }
         }
-        Ok(items)
+        Ok((items, page.is_none()))
     }
 
     /// Remembers what was settled of `records`.

@@ -1,10 +1,17 @@
 //! What is worth remembering of a batch that failed in part. Pure.
 //!
 //! The law: whatever happens between (the batch is halved, or read again in other pieces, an invocation dies, the table
-//! does not answer for once), leaving out what is remembered leaves the same behind as sending everything again. So a
-//! change that changed something is remembered only where no other change of its contact, in this batch and for this
-//! destination, comes before it or was carried with it: an older one that is sent again, on its own and unknown to a
-//! later invocation, would have the last word over one that is left out. What follows it is sent again each time.
+//! does not answer for once), leaving out what is remembered leaves the same behind as sending everything again.
+//!
+//! With a guard, every change is remembered. Where the table does not answer, an older change that is sent again is
+//! compared with the destination, and has no effect. Two have one: a change as new as the last one (a tie is not stale),
+//! and any before a last delete (nothing is held). They are repaired by what follows them: it is remembered as what is
+//! sent again and compared.
+//!
+//! Without a guard a change that changed something is remembered only where no other change of its contact, in this
+//! batch and for this destination, comes before it or was carried with it: an older one that is sent again, on its own
+//! and unknown to a later invocation, would have the last word over one that is left out. What follows it is sent again
+//! each time, but for a change that came after a newer version of its contact, and so would have the last word itself.
 //!
 //! Where a stream is read again from before a batch, older changes of earlier batches are sent again, too: whoever sends
 //! one forgets the items that tell of a later one of its contact (`Earlier::undone`). He does not see those of another
@@ -15,7 +22,7 @@ use smallvec::smallvec;
 
 use super::batch::contact_hash;
 use super::item::{Mark, Memory};
-use crate::contact::ContactChange;
+use crate::contact::{ContactChange, Operation};
 use crate::fold::{Position, Step, fold};
 use crate::settle::{Entry, Fate, Verdict};
 
@@ -25,6 +32,8 @@ pub(in crate::settle) struct Ended<'a> {
     /// The records' fates, of which none is provisional any more.
     pub(in crate::settle) fates: &'a [Fate],
     pub(in crate::settle) changes: &'a [Option<Box<ContactChange>>],
+    /// By destination, whether its guard protects newer changes from older ones.
+    pub(in crate::settle) guarded: &'a [bool],
     /// Whether a rejection by a destination has its dead letter.
     pub(in crate::settle) has_letter: &'a (dyn Fn(Position, usize) -> bool + Sync),
 }
@@ -56,14 +65,19 @@ pub(super) fn remember(
         for step in steps(ended, destination) {
             let changes = step.delete.iter().chain(&step.upsert);
             let standings: Vec<_> = changes.map(|at| (*at, standing(ended, *at, destination))).collect();
-            let first = first_write(&standings);
             let unchanged = standings.iter().filter_map(|(at, standing)| match standing {
-                Standing::Unchanged(fate) => Some((*at, *fate, false)),
+                Standing::Unchanged(fate) => Some((*at, *fate, Place::Any)),
                 _ => None,
             });
-            for (at, fate, is_ordered) in unchanged.chain(first).filter(|(at, ..)| is_told_apart(*at)) {
+            let writes = if ended.guarded.get(destination).is_some_and(|is_guarded| *is_guarded) {
+                protected_writes(ended, &standings)
+            } else {
+                unprotected_writes(ended, &standings)
+            };
+            for (at, fate, place) in unchanged.chain(writes).filter(|(at, ..)| is_told_apart(*at)) {
                 let contact = ended.changes[at].as_ref().map(|change| contact_hash(&change.contact.id));
-                let mark = Mark { destination, fate, ordered: contact.filter(|_| is_ordered) };
+                let ordered = contact.filter(|_| place != Place::Any);
+                let mark = Mark { destination, fate, ordered, is_again: place == Place::Again };
                 match &mut memories[at] {
                     Some(Memory::At(marks)) => marks.push(mark),
                     memory => *memory = Some(Memory::At(smallvec![mark])),
@@ -81,11 +95,72 @@ fn steps(ended: &Ended<'_>, destination: usize) -> Vec<Step> {
     fold(records.filter_map(|(at, (entry, change))| Some((at, change.as_deref().filter(|_| goes_there(entry))?))))
 }
 
-/// The contact's first change that changed something, if it is there and went alone.
-fn first_write(standings: &[(Position, Standing)]) -> Option<(Position, Fate, bool)> {
+/// Whether the place of a change among its contact's changes matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It changed nothing: it may be left out wherever it comes again.
+    Any,
+    /// It changed something.
+    Ordered,
+    /// It repairs what an older one may do that is sent again before it.
+    Again,
+}
+
+/// A change that is remembered, and how it ended.
+type Remembered = (Position, Fate, Place);
+
+/// The contact's changes that changed something and are there.
+fn writes(standings: &[(Position, Standing)]) -> Vec<Remembered> {
+    let write = |(at, standing): &(Position, Standing)| match standing {
+        Standing::Known(fate) | Standing::Written(fate) => Some((*at, *fate, Place::Ordered)),
+        Standing::Open | Standing::Unchanged(_) => None,
+    };
+    standings.iter().filter_map(write).collect()
+}
+
+/// With a guard: all of the contact's writes. Those behind the first that would have an effect if it were sent again alone
+/// repair it.
+fn protected_writes(ended: &Ended<'_>, standings: &[(Position, Standing)]) -> Vec<Remembered> {
+    let mut writes = writes(standings);
+    let Some(((last, ..), before)) = writes.split_last() else { return writes };
+    let is_delete =
+        |at: Position| ended.changes[at].as_ref().is_some_and(|change| change.operation == Operation::Delete);
+    let version = |at: Position| ended.changes[at].as_ref().and_then(|change| change.guard_version());
+    let kept = if is_delete(*last) {
+        // Sent again, the delete is right whatever was written before it.
+        before.len() + usize::from(before.iter().all(|(at, ..)| is_delete(*at)))
+    } else {
+        let is_tie = |(at, ..): &Remembered| version(*at) >= version(*last);
+        before.iter().position(is_tie).map_or(writes.len(), |tie| tie + 1)
+    };
+    writes.iter_mut().skip(kept).for_each(|(.., place)| *place = Place::Again);
+    writes
+}
+
+/// Without a guard: the contact's first write, if it went alone, and those that came after a newer version.
+fn unprotected_writes(ended: &Ended<'_>, standings: &[(Position, Standing)]) -> Vec<Remembered> {
+    let late = late_writes(ended, &writes(standings));
+    let first = first_write(standings).filter(|(at, ..)| late.iter().all(|(other, ..)| other != at));
+    late.into_iter().chain(first).collect()
+}
+
+/// The writes that came after a newer version of their contact, as long as no other write comes again before them.
+fn late_writes(ended: &Ended<'_>, writes: &[Remembered]) -> Vec<Remembered> {
+    let version = |at: Position| ended.changes[at].as_ref().and_then(|change| change.version);
+    let is_late = |at: Position| {
+        version(at).is_some() && writes.iter().any(|(other, ..)| *other < at && version(*other) > version(at))
+    };
+    // The stream goes on from the first failed record.
+    let first_again = ended.fates.iter().position(|fate| *fate == Fate::Failed).unwrap_or(ended.fates.len());
+    let is_passed = |(at, ..): &&Remembered| is_late(*at) || *at < first_again;
+    let passed = writes.iter().take_while(is_passed);
+    passed.filter(|(at, ..)| is_late(*at)).copied().collect()
+}
+
+fn first_write(standings: &[(Position, Standing)]) -> Option<Remembered> {
     let (at, first) = standings.iter().find(|(_, standing)| !matches!(standing, Standing::Unchanged(_)))?;
     match first {
-        Standing::Known(fate) | Standing::Written(fate @ Fate::Delivered) => Some((*at, *fate, true)),
+        Standing::Known(fate) | Standing::Written(fate @ Fate::Delivered) => Some((*at, *fate, Place::Ordered)),
         _ => None,
     }
 }

@@ -65,6 +65,13 @@ impl Store {
         self.records.get(self.by_key.get(&id.to_lowercase())?)
     }
 
+    pub(super) fn edit(&mut self, id: &str, property: &str, value: &str) {
+        let number = self.by_key.get(&id.to_lowercase());
+        if let Some(record) = number.and_then(|number| self.records.get_mut(number)) {
+            record.properties.insert(property.to_owned(), value.to_owned());
+        }
+    }
+
     pub(super) fn keyed(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let keyed = self.records.values().filter_map(|record| Some((record.key.clone()?, record.properties.clone())));
         keyed.collect()

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use contact_sync::adapters::{
-    Adapter, Body, Call, CallError, Cause, Code, Destination, FailureCause, Limits, Outcome, Payload, Rejection, Reply,
-    Retry, RetryMode, Stop, Transformed,
+    Adapter, Body, Call, CallError, Cause, Code, Destination, FailureCause, Held, Limits, Outcome, Payload, Rejection,
+    Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
 use contact_sync::telemetry::Meter;
@@ -167,6 +167,10 @@ impl Adapter for Liar {
             changes.reverse();
         }
         self.adapter.transform(&changes)
+    }
+
+    fn held<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
+        self.adapter.held(batch, call)
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {

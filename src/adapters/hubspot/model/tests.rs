@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::adapters::hubspot::LifecycleStage;
-use crate::contact::{Attributes, ContactId, Number, Operation};
+use crate::contact::{Attributes, ContactId, Number, Operation, VersionSource};
 use crate::dispatch::settings::{RateLimit, Retry};
 
 pub(in crate::adapters::hubspot) fn settings() -> Settings {
@@ -35,6 +35,7 @@ fn change(kind: ContactType, edit: impl FnOnce(&mut Contact)) -> ContactChange {
         operation: Operation::Update,
         occurred_at: OffsetDateTime::UNIX_EPOCH,
         version: Some(7),
+        version_source: VersionSource::Version,
         replay: false,
         contact,
     }

@@ -3,7 +3,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::adapters::salesforce::{ConvertedLeads, Status};
-use crate::contact::ContactId;
+use crate::contact::{ContactId, VersionSource};
 use crate::dispatch::settings::{RateLimit, Retry};
 
 pub(in crate::adapters::salesforce) fn settings() -> Settings {
@@ -35,6 +35,7 @@ fn change(operation: Operation, fill: impl FnOnce(&mut Contact)) -> ContactChang
         operation,
         occurred_at: OffsetDateTime::UNIX_EPOCH,
         version: Some(7),
+        version_source: VersionSource::Version,
         replay: false,
         contact,
     }

@@ -1,0 +1,276 @@
+//! Blocks: the changes of one contact, in the order in which they hold, cut into the fewest writes
+//! that leave the same behind as writing them one by one, each compared as the guard says. Pure.
+//!
+//! One by one, a compared change is left out where it is older than the version that the destination
+//! holds by then: the one found there, or that of the change written last. After a delete nothing is
+//! held, and nothing is older than nothing. Of a block's changes, those that are older than another
+//! one of the block are left out whatever is found there (`outdated`); only those before them depend
+//! on it, and they are asked about with one look-up.
+
+use smallvec::SmallVec;
+
+use crate::dispatch::Kind;
+use crate::fold::{Position, Positions};
+
+/// A change, as far as comparing takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ordered {
+    pub(super) position: Position,
+    pub(super) is_delete: bool,
+    pub(super) version: u64,
+    pub(super) is_compared: bool,
+}
+
+/// Changes that become one write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) kind: Kind,
+    /// In their order; a delete is the last of its block.
+    pub(super) sources: Positions,
+    /// Whether the destination decides over some of them.
+    pub(super) is_guarded: bool,
+    /// The version of the last one that is written.
+    pub(super) version: u64,
+}
+
+/// What is left of a block's changes where the destination holds some version.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Survey {
+    /// Older than what the destination holds.
+    pub(super) older: Positions,
+    /// Older than one of `written`.
+    pub(super) outdated: Positions,
+    /// The others.
+    pub(super) written: Positions,
+}
+
+/// The version that the destination holds after the changes so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Walk {
+    version: Option<u64>,
+    is_found: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Older,
+    Outdated,
+    Written,
+}
+
+impl Walk {
+    fn take(&mut self, change: Ordered) -> Place {
+        if change.is_compared && self.version > Some(change.version) {
+            return if self.is_found { Place::Older } else { Place::Outdated };
+        }
+        *self = Self { version: Some(change.version), is_found: false };
+        Place::Written
+    }
+}
+
+/// Returns what is left of the changes of an upsert where the destination holds `version`.
+pub(super) fn survey(version: Option<u64>, changes: impl Iterator<Item = Ordered>) -> Survey {
+    let (mut walk, mut survey) = (Walk { version, is_found: true }, Survey::default());
+    for change in changes {
+        match walk.take(change) {
+            Place::Older => survey.older.push(change.position),
+            Place::Outdated => survey.outdated.push(change.position),
+            Place::Written => survey.written.push(change.position),
+        }
+    }
+    survey
+}
+
+/// Cuts the changes of one contact into blocks, which are written one after the other.
+pub(super) fn blocks(changes: impl Iterator<Item = Ordered>) -> SmallVec<[Block; 1]> {
+    let mut blocks: SmallVec<[Block; 1]> = SmallVec::new();
+    let mut open: Option<Open> = None;
+    for change in changes {
+        let current = open.get_or_insert_with(|| Open::at(change));
+        if current.take(change)
+            && let Some(closed) = open.take()
+        {
+            push_delete(&mut blocks, closed.block);
+        }
+    }
+    blocks.extend(open.map(|open| open.block));
+    blocks
+}
+
+/// A block that may get more changes.
+struct Open {
+    block: Block,
+    walk: Walk,
+    /// Whether a change is written in any case, so that it is known what is held behind it.
+    is_certain: bool,
+}
+
+impl Open {
+    /// An empty block that `first` begins.
+    fn at(first: Ordered) -> Self {
+        let Ordered { version, is_compared, .. } = first;
+        let block = Block { kind: Kind::Upsert, sources: Positions::new(), is_guarded: is_compared, version };
+        Self { block, walk: Walk::default(), is_certain: false }
+    }
+
+    /// Takes the next change. `true` where it is a delete that ends the block.
+    fn take(&mut self, change: Ordered) -> bool {
+        self.block.sources.push(change.position);
+        if self.walk.take(change) == Place::Outdated {
+            return false;
+        }
+        self.block.version = change.version;
+        self.is_certain |= !change.is_compared;
+        if change.is_delete {
+            self.block.kind = Kind::Delete;
+            self.block.is_guarded = !self.is_certain;
+        }
+        change.is_delete
+    }
+}
+
+/// Adds a delete. It takes the one before it along where it has the last word in any case.
+fn push_delete(blocks: &mut SmallVec<[Block; 1]>, later: Block) {
+    match blocks.last_mut() {
+        Some(block) if !(block.is_guarded && later.is_guarded) || later.version >= block.version => {
+            block.sources.extend(later.sources);
+            block.is_guarded &= later.is_guarded;
+            block.version = later.version;
+        }
+        _ => blocks.push(later),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `u`psert or `d`elete with a version; `!` where it is not compared: `u1 u2! d3`.
+    fn changes(text: &str) -> Vec<Ordered> {
+        let change = |(position, word): (usize, &str)| Ordered {
+            position,
+            is_delete: word.starts_with('d'),
+            version: word[1..].trim_end_matches('!').parse().expect("a version"),
+            is_compared: !word.ends_with('!'),
+        };
+        text.split(' ').enumerate().map(change).collect()
+    }
+
+    /// Each block with `?` where it is guarded, and its version.
+    fn shown(text: &str) -> String {
+        let blocks = blocks(changes(text).into_iter());
+        let block = |block: &Block| {
+            let kind = if block.kind == Kind::Delete { "d" } else { "u" };
+            let guard = if block.is_guarded { "?" } else { "" };
+            format!("{kind}{}{guard} {:?}", block.version, block.sources)
+        };
+        blocks.iter().map(block).collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn a_guard_does_not_take_the_fold_apart() {
+        for (text, expected) in [
+            ("u1", "u1? [0]"),
+            ("u1!", "u1 [0]"),
+            ("u1 u2 u3", "u3? [0, 1, 2]"),
+            ("u3 u1 u2 u3", "u3? [0, 1, 2, 3]"),
+            ("u1! u2! u1!", "u1 [0, 1, 2]"),
+            // Behind one that is written in any case it is known what is held; before it, it is not.
+            ("u2! u1 u3", "u3 [0, 1, 2]"),
+            ("u2 u1! u3", "u3? [0, 1, 2]"),
+            ("d1", "d1? [0]"),
+            ("u1 d2 u3", "d2? [0, 1] | u3? [2]"),
+            ("u1! d2 u3", "d2 [0, 1] | u3? [2]"),
+            ("u2 d1! u3!", "d1 [0, 1] | u3 [2]"),
+            ("u2 d1 u3", "u3? [0, 1, 2]"),
+            ("u1 d2 u3 d4 u5", "d4? [0, 1, 2, 3] | u5? [4]"),
+            ("u1 d9 u3 d4 u5", "d9? [0, 1] | d4? [2, 3] | u5? [4]"),
+            ("u1 d9! u3 d4 u5", "d4 [0, 1, 2, 3] | u5? [4]"),
+            ("u1 d9 u3 d4! u5", "d4 [0, 1, 2, 3] | u5? [4]"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_look_up_decides_over_the_changes_before_the_first_certain_one() {
+        for (text, held, older, outdated, written) in [
+            ("u1 u2 u3", None, &[][..], &[][..], &[0, 1, 2][..]),
+            ("u1 u2 u3", Some(2), &[0], &[], &[1, 2]),
+            ("u1 u2 u3", Some(4), &[0, 1, 2], &[], &[]),
+            ("u3 u1 u2 u3", None, &[], &[1, 2], &[0, 3]),
+            ("u3 u1 u2 u3", Some(3), &[], &[1, 2], &[0, 3]),
+            ("u3 u1 u2 u4", Some(4), &[0, 1, 2], &[], &[3]),
+            ("u3 u1! u2", Some(9), &[0], &[], &[1, 2]),
+        ] {
+            let found = survey(held, changes(text).into_iter());
+            let found = (&found.older[..], &found.outdated[..], &found.written[..]);
+            assert_eq!(found, (older, outdated, written), "{text}, held: {held:?}");
+        }
+    }
+
+    /// What a destination holds: a version, and the changes in it.
+    type State = Option<(u64, Vec<Position>)>;
+
+    fn write(state: &mut State, change: Ordered) {
+        if change.is_delete {
+            *state = None;
+        } else {
+            let written = state.take().map(|(_, written)| written).unwrap_or_default();
+            *state = Some((change.version, [written, vec![change.position]].concat()));
+        }
+    }
+
+    fn one_by_one(mut state: State, changes: &[Ordered]) -> State {
+        for change in changes {
+            let held = state.as_ref().map(|(version, _)| *version);
+            if !change.is_compared || held <= Some(change.version) {
+                write(&mut state, *change);
+            }
+        }
+        state
+    }
+
+    fn by_blocks(mut state: State, changes: &[Ordered]) -> State {
+        for block in blocks(changes.iter().copied()) {
+            let held = state.as_ref().map(|(version, _)| *version);
+            match block.kind {
+                Kind::Delete if block.is_guarded && held > Some(block.version) => {}
+                Kind::Delete => state = None,
+                Kind::Upsert => {
+                    let held = held.filter(|_| block.is_guarded);
+                    let of = block.sources.iter().map(|at| changes[*at]);
+                    let left = survey(held, of);
+                    assert!(block.is_guarded || left.older.is_empty());
+                    left.written.iter().for_each(|at| write(&mut state, changes[*at]));
+                }
+            }
+        }
+        state
+    }
+
+    fn any_changes() -> impl Strategy<Value = Vec<Ordered>> {
+        let change = (any::<bool>(), 0_u64..6, any::<bool>(), 0_u32..3);
+        proptest::collection::vec(change, 1..9).prop_map(|changes| {
+            let ordered = |(position, (is_delete, version, is_compared, mostly)): (usize, (bool, u64, bool, u32))| {
+                Ordered { position, is_delete: is_delete && mostly == 0, version, is_compared }
+            };
+            changes.into_iter().enumerate().map(ordered).collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn blocks_leave_what_the_changes_leave_one_by_one(
+            held in proptest::option::of(0_u64..6),
+            changes in any_changes(),
+        ) {
+            let state = || held.map(|version| (version, vec![99]));
+            prop_assert_eq!(by_blocks(state(), &changes), one_by_one(state(), &changes));
+        }
+    }
+}
