@@ -76,6 +76,8 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
+    use ContactType::{Customer, Lead, Prospect, Vendor};
+
     use crate::contact::{Contact, ContactId, Operation, VersionSource};
 
     #[test]
@@ -87,7 +89,6 @@ mod tests {
             customer: names(&["hubspot"]),
             vendor: names(&["elsewhere"]),
         };
-        use ContactType::{Customer, Lead, Prospect, Vendor};
         for (passed, kind, expected) in [
             (&ContactType::ALL[..], Some(Lead), vec![0]),
             (&ContactType::ALL, Some(Prospect), vec![0, 2]),

@@ -88,7 +88,7 @@ impl Case {
             Work::Consume => {
                 let data = record::data(self.records, &LEADS);
                 counted(|| {
-                    data.iter().for_each(|data| drop(black_box(EventConsumer.consume(Some(data), record::arrival()))))
+                    data.iter().for_each(|data| drop(black_box(EventConsumer.consume(Some(data), record::arrival()))));
                 });
             }
             Work::Fold => {

@@ -156,7 +156,6 @@ impl<'de> Deserialize<'de> for Scalar {
 
 /// The fields of a delete that are judged. Whatever stands in the others is no reason to keep a contact.
 #[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the fields are named as on the wire")]
 struct Delete<'a> {
     #[serde(borrow, default)]
     event_id: Field<Str<'a>>,

@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(suspects.suspicion("a", 0), Suspicion::Alone, "once may be a hiccup");
         for seconds in [5, 10, 20] {
             suspects.hold("a", Code::new("HTTP_500"));
-            tokio::time::advance(Duration::from_secs(seconds) - Duration::from_millis(1)).await;
+            tokio::time::advance(Duration::from_millis(1000 * seconds - 1)).await;
             assert_eq!(suspects.suspicion("a", 0), Suspicion::Held(Code::new("HTTP_500")));
             assert_eq!(suspects.suspicion("a", 1), Suspicion::Alone, "another record succeeded");
             tokio::time::advance(Duration::from_millis(1)).await;

@@ -173,7 +173,7 @@ impl<'a> Worker<'a> {
                 let Failure { code, after, .. } = failure;
                 for job in jobs {
                     let retry = Retry { code: code.clone(), after, how: RetryMode::Same };
-                    self.failed_alone(job, retry, alone_rejection(&code), false);
+                    self.failed_alone(job, &retry, alone_rejection(&code), false);
                 }
                 self.go_on(kind, bisection, true);
             }

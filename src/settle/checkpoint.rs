@@ -34,8 +34,8 @@ mod tests {
             (&[None, Some("2")], 0, 0),
         ] {
             let record =
-                |number: &Option<&'static str>| Record { sequence_number: number.map(Into::into), ..Record::default() };
-            let records: Vec<Record<'_>> = numbers.iter().map(record).collect();
+                |number: Option<&'static str>| Record { sequence_number: number.map(Into::into), ..Record::default() };
+            let records: Vec<Record<'_>> = numbers.iter().copied().map(record).collect();
             assert_eq!(first_again(&records, failed), expected, "{numbers:?}");
         }
     }

@@ -112,7 +112,7 @@ impl Settler {
         if is_forgotten && fates.contains(&Fate::Failed) {
             let Batch { entries, changes, .. } = batch;
             let ended = Ended { entries, fates: &fates, changes, guarded: &self.guarded, has_letter: &has_letter };
-            state_errors += u64::from(!self.remember(batch.records, &ended, until).await);
+            state_errors += u64::from(!self.remember(batch, &ended, until).await);
         }
         let mut settled = self.sum(batch, &fates, has_letter);
         settled.state_errors = state_errors;
@@ -132,9 +132,9 @@ impl Settler {
         if !self.dead_letters.has_queue() {
             return waiting;
         }
-        for position in first_again(batch.records, failed)..fates.len() {
+        for (position, fate) in fates.iter().enumerate().skip(first_again(batch.records, failed)) {
             let is_new = batch.entries[position].settled.is_none();
-            if fates[position] == Fate::Rejected && is_new && !batch.earlier.is_told_apart(position) {
+            if *fate == Fate::Rejected && is_new && !batch.earlier.is_told_apart(position) {
                 waiting.insert(position);
             }
         }
@@ -201,7 +201,7 @@ impl Settler {
 
     /// Whether there was nothing to forget, or the table took it.
     async fn forget(&self, batch: Batch<'_>, until: Instant) -> bool {
-        let undone = batch.earlier.undone(batch.entries, batch.changes);
+        let undone = batch.earlier.undone(batch.entries, batch.changes, &self.guarded);
         let Some(set) = self.settled_set.as_ref().filter(|_| !undone.is_empty()) else {
             return true;
         };
@@ -226,7 +226,7 @@ impl Settler {
     }
 
     /// Whether there was nothing to remember, or the table took it.
-    async fn remember(&self, records: &[Record<'_>], ended: &Ended<'_>, until: Instant) -> bool {
+    async fn remember(&self, batch: Batch<'_>, ended: &Ended<'_>, until: Instant) -> bool {
         let Some(set) = &self.settled_set else {
             return true;
         };
@@ -234,7 +234,7 @@ impl Settler {
             tracing::warn!("settled set not written: out of time");
             return false;
         }
-        let written = set.write(records, ended, &self.destinations, until).await;
+        let written = set.write(batch.records, ended, batch.earlier.is_blind(), &self.destinations, until).await;
         if let Err(error) = &written {
             let error: &dyn std::error::Error = error;
             tracing::warn!(error, "settled set not written: what was settled now is sent again");

@@ -51,8 +51,11 @@ fn fault() -> RetryMode {
     RetryMode::Isolate(Rejection::new("INTERNAL".into(), "alone"))
 }
 
+/// A way to fail, and its name.
+type Way = (&'static str, fn(&Asked) -> Reply);
+
 /// Each way in which one record may make its whole call fail.
-fn ways() -> Vec<(&'static str, fn(&Asked) -> Reply)> {
+fn ways() -> Vec<Way> {
     vec![
         ("a server error", |_| failed("HTTP_500", None, false)),
         ("a pause that is asked for", |_| failed("HTTP_503", Some(MILLI * 100), true)),
@@ -112,7 +115,8 @@ fn every_set_of_offending_records_is_isolated_in_one_invocation() {
             let undelivered = undelivered(&logs);
             let mut ids: Vec<&String> = undelivered.iter().map(|(id, _)| id).collect();
             let mut expected: Vec<&String> = offending.iter().collect();
-            (ids.sort(), expected.sort());
+            ids.sort();
+            expected.sort();
             expected.dedup();
             if expected.len() < count {
                 assert_eq!(ids, expected, "{told}");

@@ -38,7 +38,7 @@ async fn a_guard_that_gets_no_answer_knows_nothing() {
 
 async fn guarded() -> Portal {
     let guard = |settings: &mut contact_sync::adapters::hubspot::Settings| {
-        settings.version_property = "source_version".to_owned();
+        "source_version".clone_into(&mut settings.version_property);
     };
     let portal = Portal::with(|_| {}, guard).await;
     portal.mock.create_property("source_version");

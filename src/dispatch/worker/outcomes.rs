@@ -83,7 +83,7 @@ impl Worker<'_> {
         let same = |code| Retry { code, after, how: RetryMode::Same };
         match how {
             RetryMode::Same => requeued.same.push((job, code)),
-            RetryMode::Isolate(rejection) if is_alone => self.failed_alone(job, same(code), rejection, true),
+            RetryMode::Isolate(rejection) if is_alone => self.failed_alone(job, &same(code), rejection, true),
             RetryMode::Isolate(_) => {
                 job.suspected_at.get_or_insert(answers);
                 requeued.split.push((job, code));

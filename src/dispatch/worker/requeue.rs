@@ -108,7 +108,7 @@ impl Worker<'_> {
     /// Takes a failure of a record that was alone in its call, with the rejection that it has once it is known to be the
     /// cause; `is_named` says that the answer names the record. While others succeed, it is sent again until that is known.
     /// Else it is sent again as often as settings allow, and then fails.
-    pub(super) fn failed_alone(&mut self, mut job: Job, retry: Retry, rejection: Rejection, is_named: bool) {
+    pub(super) fn failed_alone(&mut self, mut job: Job, retry: &Retry, rejection: Rejection, is_named: bool) {
         let (breaker, key) = (&self.dispatcher.breaker, job.payload.id.key());
         let allowed = self.dispatcher.retry.max_attempts().max(FEWEST_CALLS_ALONE);
         if breaker.is_offending(key, is_named.then_some(allowed)) {
@@ -117,13 +117,11 @@ impl Worker<'_> {
         job.failures_alone += 1;
         let most = if breaker.is_proven(key) { MOST_CALLS_ALONE } else { allowed };
         let at = if job.failures_alone < most { self.wait_alone(job.failures_alone, retry.after) } else { None };
-        match at {
-            Some(at) => self.wait(at, Waited::Alone(job)),
-            None => {
-                breaker.hold(key, retry.code.clone());
-                self.fail(&job, &retry.code);
-            }
+        if let Some(at) = at {
+            return self.wait(at, Waited::Alone(job));
         }
+        breaker.hold(key, retry.code.clone());
+        self.fail(&job, &retry.code);
     }
 
     /// Returns when to send a record alone again that has failed alone so often.

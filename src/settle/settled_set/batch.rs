@@ -33,6 +33,8 @@ pub(super) struct Batch<'a> {
     pub(super) identities: Vec<Option<Identity<'a>>>,
     pub(super) first: SequenceNumber<'a>,
     pub(super) last: SequenceNumber<'a>,
+    /// Tells the last record from others of its number.
+    last_fingerprint: u64,
 }
 
 impl<'a> Batch<'a> {
@@ -43,13 +45,20 @@ impl<'a> Batch<'a> {
         if shards().any(|other| other.as_ref() != Some(&shard)) {
             return None;
         }
-        let numbers = || records.iter().filter_map(number);
+        let numbers = || records.iter().filter_map(|record| Some((number(record)?, record)));
+        let (last, last_record) = numbers().max_by_key(|(number, _)| *number)?;
         Some(Self {
             shard: format!("{}#{}", shard.0, shard.1),
-            first: numbers().min()?,
-            last: numbers().max()?,
+            first: numbers().map(|(number, _)| number).min()?,
+            last,
+            last_fingerprint: fingerprint(last_record),
             identities: identities(records),
         })
+    }
+
+    /// The sort key of what is remembered of the batch. Another batch that ends with the same record has the same one.
+    pub(super) fn sort_key(&self) -> String {
+        format!("{}#{:016x}", self.last.sort_key(), self.last_fingerprint)
     }
 
     /// The key of everything that `function` remembers of the shard. Another one reads the same stream with filters,

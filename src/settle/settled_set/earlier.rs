@@ -95,6 +95,7 @@ impl Earlier {
         &self,
         entries: &[Entry],
         changes: &[Option<Box<ContactChange>>],
+        guarded: &[bool],
     ) -> BTreeSet<&str> {
         let mut undone = BTreeSet::new();
         if self.here.is_empty() && self.later.is_empty() {
@@ -103,7 +104,11 @@ impl Earlier {
         for (position, (entry, change)) in entries.iter().zip(changes).enumerate() {
             let Some(change) = change else { continue };
             let contact = contact_hash(&change.contact.id);
-            for row in entry.rows.iter().filter(|row| may_have_effect(row.verdict.as_ref(), change.operation)) {
+            for row in &entry.rows {
+                let is_guarded = guarded.get(row.destination).is_some_and(|is_guarded| *is_guarded);
+                if !undoes(row.verdict.as_ref(), change.operation, is_guarded) {
+                    continue;
+                }
                 let here = self.at(position, row.destination).map(|_| &self.here);
                 let items = here.into_iter().chain(self.later.get(&(row.destination, contact)));
                 undone.extend(items.flatten().map(String::as_str));
@@ -153,15 +158,21 @@ impl Earlier {
     }
 }
 
-/// Whether a change may have changed something at a destination in this invocation.
-fn may_have_effect(verdict: Option<&Verdict>, operation: Operation) -> bool {
+/// Whether a change may have undone a later one that is settled, by what became of it in this
+/// invocation.
+fn undoes(verdict: Option<&Verdict>, operation: Operation, is_guarded: bool) -> bool {
     match verdict {
         Some(Verdict::Settled { .. } | Verdict::Skipped(_) | Verdict::Rejected(..) | Verdict::Superseded(Some(_))) => {
             false
         }
+        // Compared with a newer record, a delete has no effect, and an upsert has one only where
+        // that record is gone.
+        _ if is_guarded && operation == Operation::Delete => false,
+        // It comes again, and is compared again.
+        Some(Verdict::Failed(_)) | None => !is_guarded,
         // A delete with a code has found nothing.
         Some(Verdict::Delivered(Some(_))) => operation != Operation::Delete,
-        Some(Verdict::Delivered(None) | Verdict::Superseded(None) | Verdict::Failed(_)) | None => true,
+        Some(Verdict::Delivered(None) | Verdict::Superseded(None)) => true,
     }
 }
 

@@ -2,7 +2,7 @@
 //! when Kinesis delivers everything after the checkpoint once more.
 //!
 //! A record comes again only after a failure, so the cost is one query for each invocation and one item for each
-//! that failed in part. The item's sort key is the last sequence number that it covers; a batch asks for those that end
+//! that failed in part. The item's sort key begins with the last sequence number that it covers; a batch asks for those that end
 //! at or after its first record, whatever part of a batch it is. Batches of one shard that are under way at once (a
 //! parallelization factor above 1) interleave, so a range says nothing of a record: each is known by itself.
 //!
@@ -124,11 +124,12 @@ impl SettledSet {
         Ok((items, page.is_none()))
     }
 
-    /// Remembers what was settled of `records`.
+    /// Remembers what was settled of `records`. `is_blind` says whether more may have been settled before than is known.
     pub(super) async fn write(
         &self,
         records: &[Record<'_>],
         ended: &Ended<'_>,
+        is_blind: bool,
         destinations: &[Destination],
         until: Instant,
     ) -> Result<(), TableError> {
@@ -139,7 +140,10 @@ impl SettledSet {
         if bytes == item::encode([]) {
             return Ok(());
         }
-        self.put(&batch, batch.last.sort_key(), bytes, destinations, until).await
+        // What an invocation knows it remembers again. One that does not know everything leaves the others' items alone.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let sort_key = if is_blind { format!("{}#{}", batch.sort_key(), now.as_millis()) } else { batch.sort_key() };
+        self.put(&batch, sort_key, bytes, destinations, until).await
     }
 
     /// Empties the items of these sort keys, in the shard of `records`.
