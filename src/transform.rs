@@ -55,7 +55,7 @@ impl SchemaTransformer<'_> {
     fn job(&self, step: &Step) -> Option<Job> {
         let sound = step.delete.iter().chain(&step.upsert).filter(|position| self.is_sound(**position));
         let blocks = blocks(sound.filter_map(|position| self.ordered(*position)));
-        Job::chain(blocks.into_iter().filter_map(|block| self.job_of(block)).collect())
+        Job::chain(blocks.into_iter().flat_map(|block| self.jobs_of(block)).collect())
     }
 
     /// Returns the jobs of the changes at `positions` one by one, in order, and then `next`: for a folded payload
@@ -63,12 +63,8 @@ impl SchemaTransformer<'_> {
     pub fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job> {
         // What is cut of them was counted when they were folded.
         let single = |position: &Position| {
-            let block = blocks(self.ordered(*position).into_iter()).pop()?;
-            let job = match block.kind {
-                Kind::Delete => self.delete(block),
-                Kind::Upsert => self.upsert(block.sources).0,
-            };
-            Some(Job { calls, ..job? })
+            let job = self.uncounted(blocks(self.ordered(*position).into_iter()).pop()?).0.pop()?;
+            Some(Job { calls, ..job })
         };
         Job::chain(positions.iter().filter_map(single).chain(next).collect())
     }
@@ -84,11 +80,13 @@ impl SchemaTransformer<'_> {
             self.sink.record(*position, Verdict::Superseded(Some(Code::new("STALE"))), job.calls + 1);
         }
         let rest: Positions = job.sources.iter().copied().filter(|at| !older.contains(at)).collect();
-        if let Some(Job { payload, sources, outdated, .. }) = self.upsert(rest.clone()).0 {
-            (job.payload, job.sources, job.outdated) = (payload, sources, outdated);
-        } else {
+        let mut jobs = self.upsert(rest.clone()).0;
+        match jobs.pop() {
+            Some(Job { kind: Kind::Upsert, payload, sources, outdated, .. }) if jobs.is_empty() => {
+                (job.payload, job.sources, job.outdated) = (payload, sources, outdated);
+            }
             // They could be written before: an empty payload is refused, and each is tried by itself.
-            (job.payload.body, job.sources) = (None, rest);
+            _ => (job.payload.body, job.sources) = (None, rest),
         }
         true
     }
@@ -118,14 +116,17 @@ impl SchemaTransformer<'_> {
         survey(version, positions.iter().filter_map(|position| self.ordered(*position)))
     }
 
-    fn job_of(&self, block: Block) -> Option<Job> {
+    /// Returns the jobs of a block, in order, and counts the values that were cut for them.
+    fn jobs_of(&self, block: Block) -> Vec<Job> {
+        let (jobs, cut) = self.uncounted(block);
+        self.sink.count_cut(cut);
+        jobs
+    }
+
+    fn uncounted(&self, block: Block) -> (Vec<Job>, u32) {
         match block.kind {
-            Kind::Delete => self.delete(block),
-            Kind::Upsert => {
-                let (job, cut) = self.upsert(block.sources);
-                self.sink.count_cut(cut);
-                job
-            }
+            Kind::Delete => (self.delete(block).into_iter().collect(), 0),
+            Kind::Upsert => self.upsert(block.sources),
         }
     }
 
@@ -136,22 +137,23 @@ impl SchemaTransformer<'_> {
         Some(Job::new(Kind::Delete, payload, sources))
     }
 
-    /// Returns the job of writing these changes, and how many values were cut for it. `None` where
-    /// all of them are rejected.
-    fn upsert(&self, mut sources: Positions) -> (Option<Job>, u32) {
-        loop {
-            let Survey { outdated, written, .. } = self.survey(None, &sources);
-            let changes: Vec<&ContactChange> = written.iter().filter_map(|at| self.change(*at)).collect();
-            let transformed = self.isolated(&changes);
-            let rejected = self.reject(&written, transformed.rejected);
-            sources.retain(|at| !rejected.contains(at));
-            // What is older than a rejected change only is not outdated.
-            if rejected.is_empty() || outdated.is_empty() {
-                let if_new = transformed.if_new;
-                let job = transformed.body.and_then(|body| self.written((body, if_new), sources, outdated));
-                return (job, transformed.cut);
-            }
+    /// Returns the jobs of writing these changes, and how many values were cut for them. It is one, unless some of the
+    /// changes are rejected.
+    fn upsert(&self, mut sources: Positions) -> (Vec<Job>, u32) {
+        let Survey { outdated, written, .. } = self.survey(None, &sources);
+        let changes: Vec<&ContactChange> = written.iter().filter_map(|at| self.change(*at)).collect();
+        let transformed = self.isolated(&changes);
+        let rejected = self.reject(&written, transformed.rejected);
+        sources.retain(|at| !rejected.contains(at));
+        if rejected.is_empty() || outdated.is_empty() {
+            let if_new = transformed.if_new;
+            let job = transformed.body.and_then(|body| self.written((body, if_new), sources, outdated));
+            return (job.into_iter().collect(), transformed.cut);
         }
+        // What is older than a rejected change only is not outdated: it may be a delete, which is a job of its own.
+        let rest = blocks(sources.iter().filter_map(|position| self.ordered(*position)));
+        let (jobs, cut): (Vec<_>, Vec<_>) = rest.into_iter().map(|block| self.uncounted(block)).unzip();
+        (jobs.into_iter().flatten().collect(), cut.into_iter().sum())
     }
 
     fn written(&self, (body, if_new): (Body, Option<Body>), sources: Positions, outdated: Positions) -> Option<Job> {

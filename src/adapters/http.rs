@@ -21,6 +21,9 @@ use crate::telemetry::traces;
 /// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an answer to us.
 const LONGEST_BODY: usize = 8 * 1024 * 1024;
 
+/// A request without an answer for so long says something of the system, however much longer it might have taken.
+const LONG_SILENCE: Duration = Duration::from_secs(10);
+
 /// Makes the one HTTP client of the process. It follows no redirects, which would carry credentials
 /// elsewhere. The root certificates are compiled in: to read those of the system is two fifths of the
 /// time to the first poll.
@@ -97,8 +100,8 @@ impl HttpAnswer {
 /// Why an exchange has no answer. Says nothing of the request's content.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Not sent: the call before it has left too little time.
-    #[error("no time is left for the request")]
+    /// Not sent, or not waited for as long as it may take: too little time was left. That says nothing of the system.
+    #[error("too little time is left for the request")]
     OutOfTime,
     /// Not sent: the rate limit has no permit for it in time.
     #[error("the rate limit has no permit for the request in time")]
@@ -180,9 +183,14 @@ impl Http {
         }
         let started = Instant::now();
         let until = call.give_up_at.min(started + self.request_timeout);
+        let is_cut_short = until < started + self.request_timeout.min(LONG_SILENCE);
         let span = traces::exchange(request.method().as_str(), request.url());
         let exchange = self.exchange(request).instrument(span.clone());
-        let answer = timeout_at(until, exchange).await.unwrap_or(Err(HttpError::Timeout));
+        let answer = timeout_at(until, exchange).await.unwrap_or(Err(if is_cut_short {
+            HttpError::OutOfTime
+        } else {
+            HttpError::Timeout
+        }));
         match &answer {
             Ok(answer) => traces::answered(&span, answer.status),
             Err(error) => traces::failed(&span, error.code()),
@@ -273,6 +281,22 @@ mod tests {
             Call { give_up_at: Instant::now() + SHORTEST_CALL / 2, meter: &meter, permits: &Unlimited, dry_run: false };
         assert!(matches!(http.send(request, call).await, Err(HttpError::OutOfTime)));
         assert_eq!(meter.api_calls(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_the_deadline_cuts_short_says_nothing_of_the_system() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let meter = crate::telemetry::Meter::default();
+        for (timeout, code) in [(Duration::from_mins(1), "OUT_OF_TIME"), (SHORTEST_CALL, "TIMEOUT")] {
+            let http = Http::new(client().expect("a client"), vec!["127.0.0.1".to_owned()], timeout);
+            let request = http.client().get(&url).build().expect("a request");
+            let give_up_at = Instant::now() + SHORTEST_CALL + Duration::from_millis(200);
+            let call = Call { give_up_at, meter: &meter, permits: &Unlimited, dry_run: false };
+            let error = http.send(request, call).await.expect_err("nobody answers");
+            assert_eq!(error.code(), code);
+        }
+        assert_eq!(meter.api_calls(), 2);
     }
 
     #[test]

@@ -281,10 +281,21 @@ pub enum Outcome {
 
 impl Outcome {
     const DRY_RUN: Code = Code::new("DRY_RUN");
+    const ALREADY_GONE: Code = Code::new("ALREADY_GONE");
 
     /// It would be written, were this not a dry run.
     pub const fn dry_run() -> Self {
         Self::Delivered(Some(Self::DRY_RUN))
+    }
+
+    /// Whether the destination took a write for it; in a dry run, whether it would have been asked for one.
+    pub fn is_written(&self) -> bool {
+        matches!(self, Self::Delivered(code) if *code != Some(Self::ALREADY_GONE))
+    }
+
+    /// It is not there to be deleted.
+    pub const fn already_gone() -> Self {
+        Self::Delivered(Some(Self::ALREADY_GONE))
     }
 
     /// Whether it is [`Self::dry_run`].

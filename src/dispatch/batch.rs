@@ -17,15 +17,15 @@ pub(super) struct Batch {
     pub(super) failures_unchanged: u32,
     /// It has to be split before it is sent again.
     pub(super) to_split: bool,
-    /// Answers of the destination before its last call.
-    pub(super) answers: u64,
+    /// Successes of its kind before its last call.
+    pub(super) successes: u64,
     /// What is left of the batch that it was split from.
     pub(super) bisection: Option<Bisection>,
 }
 
 impl Batch {
     pub(super) fn new(kind: Kind, jobs: Vec<Job>) -> Self {
-        Self { kind, jobs, failures: 0, failures_unchanged: 0, to_split: false, answers: 0, bisection: None }
+        Self { kind, jobs, failures: 0, failures_unchanged: 0, to_split: false, successes: 0, bisection: None }
     }
 
     /// Splits a batch that was refused, or rows of one: the suspects apart from the others, and without suspects in halves.

@@ -33,16 +33,21 @@ impl BatchSizes {
         Limits { upsert: bound(limits.upsert, upsert), delete: bound(limits.delete, delete), ..limits }
     }
 
-    /// Remembers that `size` payloads pass in one call and more do not. Says whether this is news.
+    /// Remembers that `size` payloads pass in one call and more do not. A yet smaller size is forgotten with the first one:
+    /// else sizes of a slow hour would follow each other for ever. Says whether this is news.
     pub(super) fn remember(&self, kind: Kind, size: usize) -> bool {
         let mut state = self.lock();
         let known = match kind {
             Kind::Upsert => &mut state.upsert,
             Kind::Delete => &mut state.delete,
         };
-        let is_news = known.as_ref().is_none_or(|(old, memory)| *old != size || memory.is_over());
-        *known = Some((size, Pause::of(MEMORY)));
-        is_news
+        match known {
+            Some((old, memory)) if !memory.is_over() => std::mem::replace(old, size) != size,
+            _ => {
+                *known = Some((size, Pause::of(MEMORY)));
+                true
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -64,8 +69,11 @@ mod tests {
         assert!(sizes.remember(Kind::Upsert, 50));
         assert!(!sizes.remember(Kind::Upsert, 50), "no news");
         assert_eq!(bounds(), (50, 200));
-        tokio::time::advance(MEMORY).await;
-        assert_eq!(bounds(), (200, 200));
+        tokio::time::advance(MEMORY / 2).await;
+        assert!(sizes.remember(Kind::Upsert, 25));
+        assert_eq!(bounds(), (25, 200));
+        tokio::time::advance(MEMORY / 2).await;
+        assert_eq!(bounds(), (200, 200), "an hour after the first");
         assert!(sizes.remember(Kind::Upsert, 50), "news again");
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use super::job::Kind;
 use super::pause::Pause;
 use super::suspects::{Suspects, Suspicion};
 use crate::adapters::{Cause, Code, Stop};
@@ -44,15 +45,33 @@ pub struct Breaker {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Calls that the destination answered.
-    answers: u64,
+    upserts: Writes,
+    deletes: Writes,
     /// Calls that failed since the last answer.
     failures: u32,
     /// Those of them in which no record reached the destination.
     failures_unsent: u32,
-    suspects: Suspects,
     openings: u32,
     open: Option<Open>,
+}
+
+/// What is known of the writes of one kind. That deletes succeed proves nothing of a system that takes no upserts.
+#[derive(Debug, Default)]
+struct Writes {
+    /// Calls in which a record was written.
+    successes: u64,
+    suspects: Suspects,
+}
+
+/// What a call brought that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A record was written.
+    Written,
+    /// Every record was refused, or was written before: the destination answers, and may yet write nothing.
+    Unwritten,
+    /// The destination asks for less. It is there, and nothing else is known.
+    Throttled,
 }
 
 #[derive(Debug)]
@@ -76,7 +95,7 @@ pub enum Evidence<'a> {
     Record {
         /// Its contact's key.
         key: &'a str,
-        /// The destination's answers before the first failed call that it was part of.
+        /// The successes of its kind before the first failed call that it was part of.
         since: u64,
     },
 }
@@ -140,36 +159,37 @@ impl Breaker {
         may_probe && state.failures >= FAILURES_TO_DOUBT && state.failures > state.failures_unsent
     }
 
-    /// Returns how many calls the destination has answered.
-    pub(super) fn answers(&self) -> u64 {
-        self.lock().answers
+    /// Returns how many calls of this kind have written a record.
+    pub(super) fn successes(&self, kind: Kind) -> u64 {
+        self.lock().of(kind).successes
     }
 
     /// Returns what is known of the record `key`.
-    pub(super) fn suspicion(&self, key: &str) -> Suspicion {
-        let state = self.lock();
-        state.suspects.suspicion(key, state.answers)
+    pub(super) fn suspicion(&self, kind: Kind, key: &str) -> Suspicion {
+        let mut state = self.lock();
+        let Writes { successes, suspects } = state.of(kind);
+        suspects.suspicion(key, *successes)
     }
 
     /// Says whether the record `key` is the cause of its failures alone. With `enough` its answers name it, and so many
     /// failures are enough.
-    pub(super) fn is_offending(&self, key: &str, enough: Option<u32>) -> bool {
-        self.lock().suspects.is_offending(key, enough)
+    pub(super) fn is_offending(&self, kind: Kind, key: &str, enough: Option<u32>) -> bool {
+        self.lock().of(kind).suspects.is_offending(key, enough)
     }
 
     /// Says whether another record has succeeded since the record `key` failed first.
-    pub(super) fn is_proven(&self, key: &str) -> bool {
-        self.lock().suspects.is_proven(key)
+    pub(super) fn is_proven(&self, kind: Kind, key: &str) -> bool {
+        self.lock().of(kind).suspects.is_proven(key)
     }
 
     /// Holds the record `key`, which was given up, back for a while.
-    pub(super) fn hold(&self, key: &str, code: Code) {
-        self.lock().suspects.hold(key, code);
+    pub(super) fn hold(&self, kind: Kind, key: &str, code: Code) {
+        self.lock().of(kind).suspects.hold(key, code);
     }
 
     /// Forgets the record `key`, which has ended.
-    pub(super) fn forget(&self, key: &str) {
-        self.lock().suspects.forget(key);
+    pub(super) fn forget(&self, kind: Kind, key: &str) {
+        self.lock().of(kind).suspects.forget(key);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -178,30 +198,36 @@ impl Breaker {
 }
 
 impl CallPermit<'_> {
-    /// Reports an answer, after so many calls of the same batch that failed. An answer to a call from before the trouble does
-    /// not end it.
-    pub fn answered(self, failed_before: u32) {
+    /// Reports a call of this kind that did not fail, after so many of the same batch that failed. An answer to a call from
+    /// before the trouble does not end it.
+    pub fn answered(self, kind: Kind, answer: Answer, failed_before: u32) {
         let mut state = self.breaker.lock();
-        state.suspects.count_answer(failed_before);
+        let is_written = answer == Answer::Written;
+        state.of(kind).suspects.count_answer(is_written, failed_before);
         if self.is_probe || state.open.is_none() {
-            state.answers += 1;
-            state.failures = 0;
+            state.of(kind).successes += u64::from(is_written);
             state.failures_unsent = 0;
-            state.openings = 0;
             state.open = None;
+            if is_written {
+                state.openings = 0;
+            }
+            if answer != Answer::Throttled {
+                state.failures = 0;
+            }
         }
     }
 
-    /// Reports a call without a usable answer, for a reason that may pass. Says whether this opens the breaker.
-    pub fn failed(self, code: &Code, evidence: Evidence<'_>) -> bool {
+    /// Reports a call of this kind without a usable answer, for a reason that may pass. Says whether this opens the breaker.
+    pub fn failed(self, kind: Kind, code: &Code, evidence: Evidence<'_>) -> bool {
         let mut state = self.breaker.lock();
         let state = &mut *state;
+        let Writes { successes, suspects } = state.of(kind);
         match evidence {
             // Another record has succeeded since this one failed first: its failure is its own.
-            Evidence::Record { key, since } if state.suspects.count(key, since, state.answers) => return false,
+            Evidence::Record { key, since } if suspects.count(key, since, *successes) => return false,
             Evidence::Unsent => {
+                suspects.count_unsent();
                 state.failures_unsent += 1;
-                state.suspects.count_unsent();
             }
             Evidence::Batch | Evidence::Record { .. } => {}
         }
@@ -212,8 +238,7 @@ impl CallPermit<'_> {
             }
             return false;
         }
-        let opens =
-            state.failures_unsent >= FAILURES_TO_OPEN || state.suspects.unproven(state.answers) >= RECORDS_TO_OPEN;
+        let opens = state.failures_unsent >= FAILURES_TO_OPEN || state.unproven() >= RECORDS_TO_OPEN;
         if opens {
             state.open(code.clone(), None, false);
         }
@@ -246,6 +271,19 @@ impl Drop for CallPermit<'_> {
 }
 
 impl State {
+    fn of(&mut self, kind: Kind) -> &mut Writes {
+        match kind {
+            Kind::Upsert => &mut self.upserts,
+            Kind::Delete => &mut self.deletes,
+        }
+    }
+
+    /// Returns how many records failed alone since the last success of their kind.
+    fn unproven(&self) -> usize {
+        let of = |writes: &Writes| writes.suspects.unproven(writes.successes);
+        of(&self.upserts) + of(&self.deletes)
+    }
+
     fn open(&mut self, code: Code, pause: Option<Duration>, is_stop: bool) {
         let own = (FIRST_PAUSE * 2_u32.saturating_pow(self.openings.min(16))).min(LONGEST_PAUSE);
         self.openings += 1;
@@ -289,18 +327,18 @@ mod tests {
     async fn opens_after_repeated_failures_and_lets_one_call_look() {
         let breaker = Breaker::default();
         for _ in 1..FAILURES_TO_OPEN {
-            assert!(!pass(&breaker).failed(&GONE, Evidence::Unsent));
+            assert!(!pass(&breaker).failed(Kind::Upsert, &GONE, Evidence::Unsent));
         }
-        assert!(pass(&breaker).failed(&GONE, Evidence::Unsent));
+        assert!(pass(&breaker).failed(Kind::Upsert, &GONE, Evidence::Unsent));
         assert_eq!(refused(&breaker), Some(GONE));
         seconds(5).await;
         let probe = pass(&breaker);
         assert!(waits(&breaker), "one call looks, the others wait for what it sees");
-        assert!(!probe.failed(&GONE, Evidence::Unsent), "no news");
+        assert!(!probe.failed(Kind::Upsert, &GONE, Evidence::Unsent), "no news");
         seconds(5).await;
         assert_eq!(refused(&breaker), Some(GONE), "the second pause is longer");
         seconds(5).await;
-        pass(&breaker).answered(0);
+        pass(&breaker).answered(Kind::Upsert, Answer::Written, 0);
         assert_eq!(refused(&breaker), None);
     }
 
@@ -314,7 +352,7 @@ mod tests {
         let (heard, ()) = tokio::join!(breaker.wait_until_ready(far), async {
             let probe = pass(&breaker);
             seconds(1).await;
-            assert!(!probe.failed(&GONE, Evidence::Unsent));
+            assert!(!probe.failed(Kind::Upsert, &GONE, Evidence::Unsent));
         });
         assert_eq!(heard, Ok(()), "asked before there was a probe");
         assert_eq!(breaker.wait_until_ready(far).await, Err(GONE));
@@ -322,7 +360,8 @@ mod tests {
         let probe = pass(&breaker);
         let soon = Instant::now() + Duration::from_secs(1);
         assert_eq!(breaker.wait_until_ready(soon).await, Err(GONE), "as long as there is time");
-        let (heard, ()) = tokio::join!(breaker.wait_until_ready(far), async { probe.answered(0) });
+        let (heard, ()) =
+            tokio::join!(breaker.wait_until_ready(far), async { probe.answered(Kind::Upsert, Answer::Written, 0) });
         assert_eq!(heard, Ok(()));
     }
 
@@ -331,9 +370,9 @@ mod tests {
         let breaker = Breaker::default();
         for _ in 0..10 {
             for _ in 1..FAILURES_TO_OPEN {
-                assert!(!pass(&breaker).failed(&GONE, Evidence::Unsent));
+                assert!(!pass(&breaker).failed(Kind::Upsert, &GONE, Evidence::Unsent));
             }
-            pass(&breaker).answered(0);
+            pass(&breaker).answered(Kind::Upsert, Answer::Written, 0);
         }
     }
 
@@ -354,7 +393,7 @@ mod tests {
         pass(&breaker).stop(&stop(Cause::Configuration, None));
         seconds(5).await;
         drop(pass(&breaker));
-        pass(&breaker).answered(0);
+        pass(&breaker).answered(Kind::Upsert, Answer::Written, 0);
         assert_eq!(refused(&breaker), None);
     }
 
@@ -363,13 +402,13 @@ mod tests {
         let breaker = Breaker::default();
         let (early, late, later) = (pass(&breaker), pass(&breaker), pass(&breaker));
         early.stop(&stop(Cause::Quota, None));
-        late.answered(0);
+        late.answered(Kind::Upsert, Answer::Written, 0);
         assert_eq!(refused(&breaker), Some(Code::new("STOPPED")));
         seconds(300).await;
         let probe = pass(&breaker);
-        assert!(!later.failed(&GONE, Evidence::Unsent));
+        assert!(!later.failed(Kind::Upsert, &GONE, Evidence::Unsent));
         assert!(waits(&breaker), "the probe is still under way");
-        probe.answered(0);
+        probe.answered(Kind::Upsert, Answer::Written, 0);
         assert_eq!(refused(&breaker), None);
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::batch::Batch;
-use super::breaker::{CallPermit, Evidence, LONGEST_ASKED, Permit};
+use super::breaker::{Answer, CallPermit, Evidence, LONGEST_ASKED, Permit};
 use super::permits::{CallPermits, permit};
 use super::rate_limit::{Need, Places};
 use super::{ApiDispatcher, DryRun, Errand, Kind, compare};
@@ -19,6 +19,9 @@ use crate::telemetry::traces;
 
 /// The pause after an answer that asks for less and does not say for how long.
 const PAUSE_OF_THE_THROTTLED: Duration = Duration::from_secs(1);
+
+/// Why a call was not made, or not waited for.
+pub(super) const OUT_OF_TIME: Code = Code::new("OUT_OF_TIME");
 
 /// A call that has come to an end.
 pub(super) struct Answered {
@@ -101,13 +104,13 @@ async fn admission<'a>(
 
 /// Returns the latest time at which a request is worth sending.
 fn latest(errand: Errand<'_>) -> Result<Instant, Code> {
-    errand.deadline.checked_sub(SHORTEST_CALL).ok_or(Code::new("OUT_OF_TIME"))
+    errand.deadline.checked_sub(SHORTEST_CALL).ok_or(OUT_OF_TIME)
 }
 
 async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch: &mut Batch) -> Result<Reply, Code> {
     let ApiDispatcher { adapter, breaker, .. } = dispatcher;
     let (places, pass) = admission(dispatcher, errand, need).await?;
-    batch.answers = breaker.answers();
+    batch.successes = breaker.successes(batch.kind);
     let started = Instant::now();
     let permits = CallPermits::new(dispatcher, need, places, latest(errand)?, errand.meter);
     let dry_run = dispatcher.dry_run.is_some();
@@ -126,11 +129,17 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch
     if let (Some(code), Ok(Err(_))) = (permits.end(), &answer) {
         return Err(code);
     }
+    // The call was cut short: that says nothing of the destination either.
+    if let Ok(Err(CallError::Retry { code, .. })) = &answer
+        && *code == OUT_OF_TIME
+    {
+        return Err(OUT_OF_TIME);
+    }
     let internal = || Err(CallError::failed("INTERNAL_ERROR", FailureCause::Record));
     let reply = answer.unwrap_or_else(|_| internal());
     if failure_of(&reply).is_some_and(|failure| failure.cause != FailureCause::Destination) {
         for job in &mut batch.jobs {
-            job.suspected_at.get_or_insert(batch.answers);
+            job.suspected_at.get_or_insert(batch.successes);
         }
     }
     learn(dispatcher, errand, pass, started, batch, &reply);
@@ -218,7 +227,7 @@ fn learn(
         if let Some(after) = failure.after.filter(|_| failure.pressure) {
             rate_limiter.pause(after.min(LONGEST_ASKED));
         }
-        if permit.failed(&failure.code, evidence(batch, failure.cause)) {
+        if permit.failed(batch.kind, &failure.code, evidence(batch, failure.cause)) {
             log_unavailable(dispatcher, errand, &failure.code);
         }
         return;
@@ -229,16 +238,21 @@ fn learn(
                 log_stop(dispatcher, errand, stop);
             }
         }
-        // A system that asks for less is available.
         Err(CallError::Throttled { after, .. }) => {
             errand.meter.rate_limited();
-            permit.answered(failed_before(batch));
+            permit.answered(batch.kind, Answer::Throttled, failed_before(batch));
             concurrency.cut(started);
             let pause = after.unwrap_or(PAUSE_OF_THE_THROTTLED.min(retry.longest()));
             rate_limiter.pause(pause.min(LONGEST_ASKED));
         }
-        Ok(_) | Err(CallError::Refused { .. } | CallError::Retry { .. }) => {
-            permit.answered(failed_before(batch));
+        Ok(outcomes) => {
+            let is_written = outcomes.iter().any(Outcome::is_written);
+            let answer = if is_written { Answer::Written } else { Answer::Unwritten };
+            permit.answered(batch.kind, answer, failed_before(batch));
+            concurrency.grow();
+        }
+        Err(CallError::Refused { .. } | CallError::Retry { .. }) => {
+            permit.answered(batch.kind, Answer::Unwritten, failed_before(batch));
             concurrency.grow();
         }
     }

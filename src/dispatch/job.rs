@@ -46,7 +46,7 @@ pub struct Job {
     pub second_chances: Vec<Code>,
     /// It was bisected already, for its own outcome.
     pub was_bisected: bool,
-    /// Answers of the destination before the first call that it was part of and that failed as a whole.
+    /// Successes of its kind before the first call that it was part of and that failed as a whole.
     pub suspected_at: Option<u64>,
     /// Jobs of the worker that had settled when it was sent as one of the last.
     pub settled_before: Option<u64>,

@@ -22,6 +22,9 @@ const COINCIDENCE: f64 = 1e-6;
 /// Calls that the background remembers. Then the older half counts for less.
 const MEMORY: f64 = 256.0;
 
+/// How long a record is remembered after its last failure: the next one may be of other content, or of another trouble.
+const MEMORY_OF_A_RECORD: Duration = Duration::from_mins(10);
+
 /// The first pause of a record that was given up twice; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -62,10 +65,12 @@ impl Background {
 
 #[derive(Debug)]
 struct Suspect {
-    /// Answers of the destination before its first failure in the last invocation.
+    /// Successes before its first failure in the last invocation.
     since: u64,
-    /// Answers of the destination before its last failure.
+    /// Successes before its last failure.
     last: u64,
+    /// As long as it is remembered.
+    memory: Pause,
     failures: u32,
     /// Those of them before which another record had succeeded.
     proven: u32,
@@ -88,17 +93,30 @@ pub(super) enum Suspicion {
 }
 
 impl Suspects {
-    /// Counts a failure alone of the record `key`, before whose first failed call in this invocation `since` answers had
-    /// come. `answers` have come by now. Says whether another record has succeeded in between, in this invocation or since
-    /// its last failure, so that this one says nothing about the destination.
-    pub(super) fn count(&mut self, key: &str, since: u64, answers: u64) -> bool {
+    /// Counts a failure alone of the record `key`, before whose first failed call in this invocation there were `since`
+    /// successes. By now there are `successes`. Says whether another record has succeeded in between, in this invocation or
+    /// since its last failure, so that this one says nothing about the destination.
+    pub(super) fn count(&mut self, key: &str, since: u64, successes: u64) -> bool {
+        if self.by_key.get(key).is_some_and(|suspect| suspect.memory.is_over()) {
+            self.by_key.remove(key);
+        }
         if !self.by_key.contains_key(key) && self.by_key.len() >= MOST_SUSPECTS {
             self.by_key.clear();
         }
-        let new = || Suspect { since, last: answers, failures: 0, proven: 0, since_proof: 0, given_up: 0, hold: None };
+        let memory = || Pause::of(MEMORY_OF_A_RECORD);
+        let new = || Suspect {
+            since,
+            last: successes,
+            memory: memory(),
+            failures: 0,
+            proven: 0,
+            since_proof: 0,
+            given_up: 0,
+            hold: None,
+        };
         let suspect = self.by_key.entry(key.into()).or_insert_with(new);
-        let is_proven = answers > since || answers > suspect.last;
-        (suspect.since, suspect.last) = (since, answers);
+        let is_proven = successes > since || successes > suspect.last;
+        (suspect.since, suspect.last, suspect.memory) = (since, successes, memory());
         suspect.failures += 1;
         suspect.proven += u32::from(is_proven);
         suspect.since_proof += u32::from(suspect.proven > 0);
@@ -121,9 +139,10 @@ impl Suspects {
         self.by_key.get(key).is_some_and(|suspect| suspect.proven > 0)
     }
 
-    /// Counts a call that was answered, after so many of the same batch that failed.
-    pub(super) fn count_answer(&mut self, failed_before: u32) {
-        self.background.count(1.0, f64::from(failed_before));
+    /// Counts a call that did not fail, after so many of the same batch that failed. It counts as an answer where it wrote a
+    /// record.
+    pub(super) fn count_answer(&mut self, is_written: bool, failed_before: u32) {
+        self.background.count(if is_written { 1.0 } else { 0.0 }, f64::from(failed_before));
     }
 
     /// Counts a call that failed without a record in it.
@@ -131,10 +150,11 @@ impl Suspects {
         self.background.count(0.0, 1.0);
     }
 
-    /// Returns how many records failed alone since the last of `answers` answers, without another one's success since
-    /// they failed first.
-    pub(super) fn unproven(&self, answers: u64) -> usize {
-        self.by_key.values().filter(|suspect| suspect.last == answers && suspect.since == answers).count()
+    /// Returns how many records failed alone since the last of so many successes, without another one's success since they
+    /// failed first.
+    pub(super) fn unproven(&self, successes: u64) -> usize {
+        let is_unproven = |suspect: &&Suspect| suspect.last == successes && suspect.since == successes;
+        self.by_key.values().filter(|suspect| !suspect.memory.is_over()).filter(is_unproven).count()
     }
 
     /// Holds back for a while a record that was given up more than once, unless another one succeeds.
@@ -152,11 +172,12 @@ impl Suspects {
         self.by_key.remove(key);
     }
 
-    /// Returns what is known of the record `key` after `answers` answers of the destination.
-    pub(super) fn suspicion(&self, key: &str, answers: u64) -> Suspicion {
+    /// Returns what is known of the record `key` after so many successes.
+    pub(super) fn suspicion(&self, key: &str, successes: u64) -> Suspicion {
         match self.by_key.get(key) {
             None => Suspicion::None,
-            Some(Suspect { last, hold: Some((pause, code)), .. }) if *last == answers && !pause.is_over() => {
+            Some(Suspect { memory, .. }) if memory.is_over() => Suspicion::None,
+            Some(Suspect { last, hold: Some((pause, code)), .. }) if *last == successes && !pause.is_over() => {
                 Suspicion::Held(code.clone())
             }
             Some(_) => Suspicion::Alone,
@@ -168,8 +189,8 @@ impl Suspects {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_record_offends_that_failed_alone_more_than_once_while_others_succeeded() {
+    #[tokio::test(start_paused = true)]
+    async fn a_record_offends_that_failed_alone_more_than_once_while_others_succeeded() {
         let mut suspects = Suspects::default();
         assert!(!suspects.count("a", 3, 3) && !suspects.count("a", 3, 3), "nothing succeeds");
         assert!(!suspects.is_offending("a", Some(1)));
@@ -187,11 +208,11 @@ mod tests {
         assert_eq!((suspects.unproven(6), suspects.unproven(7)), (1, 0));
     }
 
-    #[test]
-    fn the_more_calls_fail_of_themselves_the_more_failures_it_takes() {
+    #[tokio::test(start_paused = true)]
+    async fn the_more_calls_fail_of_themselves_the_more_failures_it_takes() {
         for (answers, failed_before, expected) in [(2, 0, 10), (20, 0, 5), (250, 0, 3), (100, 1, 20), (20, 9, 126)] {
             let mut suspects = Suspects::default();
-            (0..answers).for_each(|_| suspects.count_answer(failed_before));
+            (0..answers).for_each(|_| suspects.count_answer(true, failed_before));
             let mut failures = 0;
             while !suspects.is_offending("a", None) {
                 suspects.count("a", 0, 1);
@@ -218,8 +239,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_memory_is_bounded() {
+    #[tokio::test(start_paused = true)]
+    async fn a_record_is_forgotten_some_time_after_its_last_failure() {
+        let mut suspects = Suspects::default();
+        for _ in 0..5 {
+            suspects.count("a", 0, 1);
+            tokio::time::advance(MEMORY_OF_A_RECORD / 2).await;
+        }
+        assert!(suspects.is_offending("a", Some(5)));
+        tokio::time::advance(MEMORY_OF_A_RECORD / 2).await;
+        assert_eq!(suspects.suspicion("a", 1), Suspicion::None);
+        suspects.count("a", 0, 1);
+        assert!(!suspects.is_offending("a", Some(1)), "it starts anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_memory_is_bounded() {
         let mut suspects = Suspects::default();
         for at in 0..3 * MOST_SUSPECTS {
             suspects.count(&at.to_string(), 0, 0);

@@ -85,10 +85,10 @@ impl<'a> Worker<'a> {
 
     /// Takes a new job. A record that failed alone in an earlier invocation stays alone.
     fn admit(&mut self, mut job: Job) {
-        match self.dispatcher.breaker.suspicion(job.payload.id.key()) {
+        match self.dispatcher.breaker.suspicion(job.kind, job.payload.id.key()) {
             Suspicion::None => self.backlog.push(job),
             Suspicion::Alone => {
-                job.suspected_at = Some(self.dispatcher.breaker.answers());
+                job.suspected_at = Some(self.dispatcher.breaker.successes(job.kind));
                 self.backlog.push_alone(job);
             }
             Suspicion::Held(code) => self.fail(&job, &code),

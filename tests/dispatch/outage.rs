@@ -1,13 +1,18 @@
 //! The circuit breaker at work: what opens it, what it does meanwhile, and how it closes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use contact_sync::adapters::Cause;
+use contact_sync::adapters::{Cause, Code, Outcome, Rejection, RetryMode};
+use contact_sync::dispatch::Kind;
 use contact_sync::dispatch::settings::Retry;
+use serde_json::json;
 use tokio::time::{Instant, advance};
 
-use crate::scripted::{MILLI, RETRY, Scripted, failed, failed_records, good, handler, many, stopped, throttled};
-use crate::support::harness::Logs;
+use crate::scripted::{
+    Asked, MILLI, RETRY, Said, Scripted, each, failed, failed_records, good, handler, later, many, stopped, throttled,
+};
+use crate::support::harness::{Logs, change};
 
 /// The metric `BreakerOpen` of each invocation so far.
 fn breaker_open(logs: &Logs) -> Vec<u64> {
@@ -120,4 +125,62 @@ async fn too_many_calls_are_no_outage_and_are_fewer_after_a_pause() {
     let asked = system.asked();
     let pauses = asked[..13].windows(2).filter(|pair| pair[1].started - pair[0].started >= MILLI * 1000).count();
     assert!(pauses >= 8, "a second after each answer, and soon one call at a time: {pauses}");
+}
+
+/// An outage of which something else is answered all the while: who is refused then, and how.
+#[tokio::test(start_paused = true)]
+async fn while_nothing_is_written_nothing_is_rejected_for_it() {
+    let broken = || failed("HTTP_500", None, false);
+    let refused = |id: &str| {
+        let rejection = Rejection::new(Code::new("STRING_TOO_LONG"), "");
+        let faulty = RetryMode::Isolate(Rejection::new(Code::new("INTERNAL_ERROR"), ""));
+        if id == "lead-0" { Some(Outcome::Rejected(rejection)) } else { later("INTERNAL_ERROR", faulty) }
+    };
+    let gone = |asked: &Asked| each(asked, |_| Some(Outcome::already_gone()));
+    let is_delete = |asked: &Asked| asked.kind == Kind::Delete;
+    let scripts: [(&str, Box<dyn Fn(&Asked, usize) -> Said + Send + Sync>); 6] = [
+        ("one row is refused", Box::new(move |asked, _| (MILLI, Some(each(asked, refused))))),
+        (
+            "every third call is one too many",
+            Box::new(move |_, at| (MILLI, Some(if at % 3 == 2 { throttled("HTTP_429", None) } else { broken() }))),
+        ),
+        (
+            "deletes find nothing",
+            Box::new(move |asked, _| (MILLI, Some(if is_delete(asked) { gone(asked) } else { broken() }))),
+        ),
+        (
+            "deletes succeed",
+            Box::new(move |asked, _| (MILLI, Some(if is_delete(asked) { good(asked) } else { broken() }))),
+        ),
+        (
+            "upserts succeed",
+            Box::new(move |asked, _| (MILLI, Some(if is_delete(asked) { broken() } else { good(asked) }))),
+        ),
+        (
+            "some deletes find nothing",
+            Box::new(move |asked, _| {
+                let found = asked.ids.iter().all(|id| id.ends_with('7'));
+                (MILLI, Some(if is_delete(asked) && found { gone(asked) } else { broken() }))
+            }),
+        ),
+    ];
+    for (way, script) in scripts {
+        let logs = Logs::listen();
+        let system = Scripted::new("one", 20, script);
+        let handler = handler(&[&system], 2, RETRY, "");
+        let mut changes = many("lead", 60);
+        for number in 0..60 {
+            changes.push(change("delete", &format!("old-{number}"), "lead", json!({})));
+        }
+        for _ in 0..12 {
+            failed_records(&handler, &changes).await;
+            advance(Duration::from_secs(20)).await;
+        }
+        let fates = logs.fates();
+        let rejected: BTreeSet<_> = fates.iter().filter(|fate| fate.starts_with("rejected")).collect();
+        let expected: &[&str] = if way == "one row is refused" { &["rejected STRING_TOO_LONG"] } else { &[] };
+        assert_eq!(rejected.into_iter().collect::<Vec<_>>(), expected, "{way}");
+        let calls = system.asked().len();
+        assert!(calls <= 12 * 40, "{way}: {calls} calls");
+    }
 }

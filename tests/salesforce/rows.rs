@@ -6,6 +6,7 @@ use contact_sync::contact::{Contact, ContactType, Field, Operation};
 use serde_json::{Value, json};
 
 use crate::org::{Org, words};
+use crate::support::listener::listen;
 use crate::support::mock_salesforce::row_error;
 use crate::support::server::{Answer, Mangle};
 use crate::support::words::newcomer;
@@ -146,13 +147,30 @@ async fn converted_leads_go_by_the_policy() {
 }
 
 #[tokio::test]
-async fn an_unknown_code_rejects_its_row_and_is_counted() {
+async fn an_unknown_code_isolates_its_row_and_is_counted() {
     let org = Org::new().await;
     org.mock.fail_row("C-1", row_error("A_CODE_OF_TOMORROW", "", &[]), 1);
     org.mock.fail_row("C-2", row_error("p2@example.com", "", &[]), 1);
     let reply = org.upsert(&org.leads([1, 2, 3])).await;
-    assert_eq!(words(&reply), ["rejected A_CODE_OF_TOMORROW", "rejected UNREADABLE_CODE", "delivered"]);
+    assert_eq!(words(&reply), ["isolated A_CODE_OF_TOMORROW", "isolated UNREADABLE_CODE", "delivered"]);
     assert_eq!(org.meter.unknown_codes(), 2);
+}
+
+/// Updates may pass while the org takes no new record.
+#[tokio::test]
+async fn what_speaks_of_the_account_stops_nobody_while_others_are_written() {
+    for code in ["STORAGE_LIMIT_EXCEEDED", "API_DISABLED_FOR_ORG"] {
+        let org = Org::new().await;
+        let heard = listen();
+        org.mock.fail_row("C-1", row_error(code, "", &[]), 2);
+        assert_eq!(
+            words(&org.upsert(&org.leads([1, 2, 3])).await),
+            [&format!("failed {code}"), "delivered", "delivered"]
+        );
+        assert_eq!(heard.at("ERROR").len(), 1, "the operator is told");
+        let reply = words(&org.upsert(&org.leads([1])).await);
+        assert!(reply[0].starts_with("stop "), "{reply:?}");
+    }
 }
 
 #[tokio::test]

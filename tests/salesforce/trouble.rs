@@ -58,15 +58,16 @@ async fn a_batch_that_is_refused_as_a_whole_is_searched() {
     org.mock.poison("C-2");
     assert_eq!(words(&org.upsert(&org.leads([1, 2, 3])).await), ["refused JSON_PARSER_ERROR []"]);
     assert_eq!(words(&org.upsert(&org.leads([1, 3])).await), ["delivered"; 2]);
-    for answer in [
-        Answer::empty(413),
-        Answer::empty(414),
-        Answer::empty(431),
-        refusal(400, "EXCEEDED_ID_LIMIT", "record limit reached"),
+    for (answer, expected) in [
+        (Answer::empty(413), "retry HTTP_413"),
+        (Answer::html(414, "URI too long"), "retry HTTP_414"),
+        (Answer::empty(431), "retry HTTP_431"),
+        (refusal(413, "REQUEST_TOO_LARGE", ""), "refused REQUEST_TOO_LARGE []"),
+        (refusal(400, "EXCEEDED_ID_LIMIT", "record limit reached"), "refused EXCEEDED_ID_LIMIT []"),
+        (refusal(400, "A_CODE_OF_TOMORROW", ""), "retry A_CODE_OF_TOMORROW"),
     ] {
         org.mock.next(answer.clone());
-        let reply = words(&org.upsert(&org.leads([1, 3])).await);
-        assert!(reply[0].starts_with("refused"), "{answer:?}: {reply:?}");
+        assert_eq!(words(&org.upsert(&org.leads([1, 3])).await), [expected], "{answer:?}");
     }
 }
 

@@ -7,7 +7,7 @@ use super::exchange::Endpoint;
 use super::lookup::Found;
 use super::problem::Problem;
 use super::{HubSpot, settle, unaccounted};
-use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply};
+use crate::adapters::{Call, CallError, Outcome, Payload, Reply};
 
 impl HubSpot {
     /// Finds the records by our key, then archives them by HubSpot's: an archive takes no other.
@@ -101,5 +101,5 @@ fn named_by(problem: &Problem, records: &Records) -> Vec<usize> {
 }
 
 fn already_gone() -> Outcome {
-    Outcome::Delivered(Some(Code::new("ALREADY_GONE")))
+    Outcome::already_gone()
 }

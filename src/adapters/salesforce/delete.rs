@@ -4,7 +4,7 @@ use reqwest::Method;
 
 use super::exchange::Ask;
 use super::{Salesforce, Settings, settle};
-use crate::adapters::{Call, CallError, Code, Outcome, Payload, Reply};
+use crate::adapters::{Call, CallError, Outcome, Payload, Reply};
 
 impl Salesforce {
     /// Finds the records by our key, then deletes them by Salesforce's.
@@ -16,7 +16,7 @@ impl Salesforce {
             let found = held.get(payload.id.key()).map(Vec::as_slice).unwrap_or_default();
             let newest = found.iter().filter_map(|held| held.version).max();
             if found.is_empty() {
-                outcomes[at] = Some(Outcome::Delivered(Some(Code::new("ALREADY_GONE"))));
+                outcomes[at] = Some(Outcome::already_gone());
             } else if self.is_guarded(payload) && newest.is_some_and(|newest| newest > payload.version) {
                 outcomes[at] = Some(Outcome::Stale);
             } else {

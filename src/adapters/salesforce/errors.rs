@@ -74,7 +74,7 @@ pub(super) fn of_row(error: &RowError, body: Option<&Body>, neighbours: Neighbou
         Verdict::Later => retry(RetryMode::Same),
         Verdict::Halved => retry(RetryMode::SplitBatch),
         Verdict::Large if !neighbours.is_alone => retry(RetryMode::SplitBatch),
-        Verdict::Large | Verdict::Fault => retry(RetryMode::Isolate(rejection())),
+        Verdict::Large | Verdict::Fault | Verdict::Unknown => retry(RetryMode::Isolate(rejection())),
         Verdict::Duplicate if problem.says("duplicate external id specified") => retry(RetryMode::SplitBatch),
         // The other record may give the value up in this very invocation; and of two writers that create one record, the
         // slower one finds it there to be updated.
@@ -84,7 +84,7 @@ pub(super) fn of_row(error: &RowError, body: Option<&Body>, neighbours: Neighbou
             None => Outcome::Rejected(rejection()),
         },
         Verdict::Converted if settings.converted_leads == ConvertedLeads::Skip => Outcome::Skipped(problem.code()),
-        Verdict::Gone if body.is_none() => Outcome::Delivered(Some(Code::new("ALREADY_GONE"))),
+        Verdict::Gone if body.is_none() => Outcome::already_gone(),
         Verdict::Unfound if body.is_some() => Outcome::Rejected(rejection()),
         Verdict::Once | Verdict::Gone | Verdict::Unfound => retry(RetryMode::OnceMore(None, rejection())),
         // Where another row was written, the right is lacking to this record alone: its shard would wait for it until it
@@ -100,16 +100,13 @@ fn is_about_defaults(problem: &Problem) -> bool {
     if fields.is_empty() { REQUIRED.iter().any(|field| problem.names(field)) } else { fields.iter().all(named) }
 }
 
-/// Why the destination stops, where the rows' errors cannot be one record's: they speak of the account, or every record
-/// of several is refused for what every record has. `rows` has one entry for each row, `None` for those that succeeded
-/// or say nothing; `contacts` is how many records they are about.
-pub(super) fn of_all_rows(rows: &[Option<&RowError>], contacts: usize, settings: &Settings) -> Option<Stop> {
-    for error in rows.iter().flatten() {
-        match error.verdict {
-            Verdict::Full => return Some(full(&error.problem)),
-            Verdict::Barred => return Some(configuration(&error.problem, settings)),
-            _ => {}
-        }
+/// Why the destination stops, where no row was written and the rows' errors cannot be one record's: they speak of the
+/// account, or every record of several is refused for what every record has. `rows` has one entry for each row, `None`
+/// for those that say nothing; `contacts` is how many records they are about.
+pub(super) fn of_all_rows(rows: &[Option<&RowError>], contacts: usize) -> Option<Stop> {
+    let is_of_the_account = |error: &&&RowError| matches!(error.verdict, Verdict::Full | Verdict::Barred);
+    if let Some(unfit) = rows.iter().flatten().find(is_of_the_account).and_then(|error| error.unfit.as_ref()) {
+        return Some(unfit.stop.clone());
     }
     let mut first = None;
     for row in rows {
@@ -119,7 +116,7 @@ pub(super) fn of_all_rows(rows: &[Option<&RowError>], contacts: usize, settings:
     first.filter(|_| contacts > 1).cloned()
 }
 
-fn full(problem: &Problem) -> Stop {
+pub(super) fn full(problem: &Problem) -> Stop {
     let remedy = "the org's storage is full: free some, or buy more".to_owned();
     Stop { cause: Cause::Quota, code: problem.code(), remedy, after: None }
 }
@@ -158,7 +155,7 @@ fn of_api_error(answer: &HttpAnswer, problem: &Problem, settings: &Settings) -> 
         // A smaller call may pass: the rows lock each other out, or are too many.
         (_, Verdict::Halved | Verdict::Large) => retry(answer, code, FailureCause::Size),
         _ if problem.is("QUERY_TIMEOUT") => retry(answer, code, FailureCause::Size),
-        (_, Verdict::Later | Verdict::Fault) => retry(answer, code, FailureCause::Record),
+        (_, Verdict::Later | Verdict::Fault) | (400, Verdict::Unknown) => retry(answer, code, FailureCause::Record),
         (410, _) => stop(Cause::Configuration, remedies::version(&settings.api_version)),
         (403 | 404 | 405 | 415, _) => CallError::Stop(configuration(problem, settings)),
         (400, Verdict::Field | Verdict::Schema | Verdict::Access | Verdict::Barred) => {
@@ -166,7 +163,7 @@ fn of_api_error(answer: &HttpAnswer, problem: &Problem, settings: &Settings) -> 
         }
         (400, _) if problem.is("NOT_FOUND") => CallError::Stop(configuration(problem, settings)),
         // A malformed query, too: the names in it have been checked, so that it can only be an id.
-        (300 | 400, _) => CallError::Refused { rejection: problem.rejection(), suspects: Vec::new() },
+        (300 | 400 | 413 | 414 | 431, _) => CallError::Refused { rejection: problem.rejection(), suspects: Vec::new() },
         _ => of_status_with(answer, code),
     }
 }
@@ -178,9 +175,9 @@ fn of_status(answer: &HttpAnswer) -> CallError {
 
 fn of_status_with(answer: &HttpAnswer, code: Code) -> CallError {
     match answer.status {
-        // Whoever says so, a smaller request helps.
-        300 | 413 | 414 | 431 => {
-            let rejection = Rejection::new(code, format!("Salesforce answered {}", answer.status));
+        // Several records have this id: the answer is a list of them, without a code.
+        300 if serde_json::from_slice::<Vec<String>>(&answer.body).is_ok() => {
+            let rejection = Rejection::new(code, "several records have this id".to_owned());
             CallError::Refused { rejection, suspects: Vec::new() }
         }
         301..=399 => {
@@ -190,7 +187,8 @@ fn of_status_with(answer: &HttpAnswer, code: Code) -> CallError {
         429 => CallError::Throttled { code, after: answer.retry_after() },
         // Nothing serves this host at the moment.
         420 => retry(answer, code, FailureCause::Destination),
-        408 | 504 => retry(answer, code, FailureCause::Size),
+        // Whoever says so, a smaller request may help.
+        408 | 413 | 414 | 431 | 504 => retry(answer, code, FailureCause::Size),
         // 400, 401, 403 or 404 without Salesforce's own words is a proxy's; so is whatever else is unknown.
         _ => retry(answer, code, FailureCause::Record),
     }

@@ -99,7 +99,8 @@ pub(super) fn is_success(answer: &HttpAnswer) -> bool {
 /// A session that has ended, and not one that the org's policies keep out: that one a new token would not help.
 fn has_ended(answer: &HttpAnswer) -> bool {
     let barred = |problem: &Problem| problem.says("not valid for use with the REST API");
-    answer.status == 401 && !problems(answer).iter().any(barred)
+    let problems = problems(answer);
+    answer.status == 401 && !problems.is_empty() && !problems.iter().any(barred)
 }
 
 /// Whether the org is at this instance: it answered in Salesforce's own words, or was not asked. A host

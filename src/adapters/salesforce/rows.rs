@@ -98,15 +98,15 @@ impl Salesforce {
     /// The outcomes of the payloads at `sent` by their rows, of which the last may be missing.
     pub(super) async fn judge(&self, mut rows: Vec<Row>, sent: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
         rows.resize_with(sent.len(), || Row::Nothing);
-        let errors: Vec<Option<&RowError>> = rows.iter().map(Row::error).collect();
-        let contacts = sent.iter().collect::<BTreeSet<_>>().len();
-        if let Some(stop) = errors::of_all_rows(&errors, contacts, &self.settings) {
-            return Err(CallError::Stop(stop));
-        }
-        let errors: Vec<&RowError> = errors.into_iter().flatten().collect();
+        let by_row: Vec<Option<&RowError>> = rows.iter().map(Row::error).collect();
+        let errors: Vec<&RowError> = by_row.iter().copied().flatten().collect();
         let neighbours =
             Neighbours { is_alone: sent.len() == 1, any_written: rows.iter().any(|row| matches!(row, Row::Success)) };
         if !neighbours.any_written {
+            let contacts = sent.iter().collect::<BTreeSet<_>>().len();
+            if let Some(stop) = errors::of_all_rows(&by_row, contacts) {
+                return Err(CallError::Stop(stop));
+            }
             let is_delete = sent.iter().all(|at| batch[*at].body.is_none());
             self.check_rights(&errors, is_delete, call).await?;
         }

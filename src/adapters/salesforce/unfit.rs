@@ -4,7 +4,7 @@
 //! fields of attributes (names; the values are events'), and the status of a new lead whose event brings none (a
 //! value). The fixed mapping names the rest.
 
-use super::errors::Verdict;
+use super::errors::{Verdict, full};
 use super::problem::Problem;
 use super::{Settings, model, remedies, sent};
 use crate::adapters::{Body, Cause, Stop};
@@ -32,9 +32,10 @@ pub(super) fn of_settings(
     settings: &Settings,
 ) -> Option<Unfit> {
     let (field, is_everywhere) = match verdict {
-        Verdict::Schema => (None, true),
+        Verdict::Full => return Some(Unfit { field: None, is_everywhere: true, stop: full(problem) }),
+        Verdict::Schema | Verdict::Barred => (None, true),
         Verdict::Field => (named(problem, settings), is_about_keys(problem, settings)),
-        Verdict::Reject => {
+        Verdict::Reject | Verdict::Unknown => {
             let field = chosen(problem, body?, settings)?;
             let is_key = field != model::STATUS;
             (Some(field), is_key)

@@ -18,8 +18,8 @@ struct Call {
     is_alone: bool,
     /// Its batch was split from another.
     is_part: bool,
-    /// Answers of the destination before it.
-    answers: u64,
+    /// Successes of its kind before it.
+    successes: u64,
 }
 
 /// Jobs of one call that are sent again, by how.
@@ -39,10 +39,10 @@ struct Requeued {
 impl Worker<'_> {
     /// Takes one outcome for each payload of `batch`.
     pub(super) fn take_outcomes(&mut self, batch: Batch, outcomes: Vec<Outcome>) {
-        let Batch { kind, jobs, mut bisection, answers, .. } = batch;
+        let Batch { kind, jobs, mut bisection, successes, .. } = batch;
         let mut outcomes = outcomes.into_iter();
         let sent = jobs.len();
-        let call = Call { is_alone: sent == 1, is_part: bisection.is_some(), answers };
+        let call = Call { is_alone: sent == 1, is_part: bisection.is_some(), successes };
         let mut requeued = Requeued { call, ..Requeued::default() };
         for job in jobs {
             match outcomes.next() {
@@ -77,7 +77,7 @@ impl Worker<'_> {
 
     /// Sorts a job that is sent again by how.
     fn sort(&mut self, mut job: Job, retry: Retry, requeued: &mut Requeued) {
-        let Call { is_alone, is_part, answers } = requeued.call;
+        let Call { is_alone, is_part, successes } = requeued.call;
         let Retry { code, after, how } = retry;
         requeued.after = requeued.after.max(after);
         let same = |code| Retry { code, after, how: RetryMode::Same };
@@ -85,7 +85,7 @@ impl Worker<'_> {
             RetryMode::Same => requeued.same.push((job, code)),
             RetryMode::Isolate(rejection) if is_alone => self.failed_alone(job, &same(code), rejection, true),
             RetryMode::Isolate(_) => {
-                job.suspected_at.get_or_insert(answers);
+                job.suspected_at.get_or_insert(successes);
                 requeued.split.push((job, code));
             }
             // One bisection for its own outcome is all that an invocation gives it.
@@ -124,6 +124,8 @@ impl Worker<'_> {
     /// Takes a refusal for good: folded changes go again one by one, a single one is rejected.
     pub(super) fn reject(&mut self, job: Job, rejection: Rejection) {
         if job.sources.len() > 1 {
+            // What it failed for is known of all of them together, and of none.
+            self.dispatcher.breaker.forget(job.kind, job.payload.id.key());
             let suspected_at = job.suspected_at;
             let first = self.errand.transformer.one_by_one(&job.sources, job.calls, job.then);
             if let Some(mut first) = first {
@@ -146,7 +148,7 @@ impl Worker<'_> {
     /// Sends what has to follow a job that has ended.
     fn follow(&mut self, job: Job) {
         if job.suspected_at.is_some() {
-            self.dispatcher.breaker.forget(job.payload.id.key());
+            self.dispatcher.breaker.forget(job.kind, job.payload.id.key());
         }
         if let Some(next) = Job::chain(job.then) {
             self.backlog.push(next);

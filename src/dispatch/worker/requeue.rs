@@ -109,18 +109,18 @@ impl Worker<'_> {
     /// cause; `is_named` says that the answer names the record. While others succeed, it is sent again until that is known.
     /// Else it is sent again as often as settings allow, and then fails.
     pub(super) fn failed_alone(&mut self, mut job: Job, retry: &Retry, rejection: Rejection, is_named: bool) {
-        let (breaker, key) = (&self.dispatcher.breaker, job.payload.id.key());
+        let (breaker, kind, key) = (&self.dispatcher.breaker, job.kind, job.payload.id.key());
         let allowed = self.dispatcher.retry.max_attempts().max(FEWEST_CALLS_ALONE);
-        if breaker.is_offending(key, is_named.then_some(allowed)) {
+        if breaker.is_offending(kind, key, is_named.then_some(allowed)) {
             return self.reject(job, rejection);
         }
         job.failures_alone += 1;
-        let most = if breaker.is_proven(key) { MOST_CALLS_ALONE } else { allowed };
+        let most = if breaker.is_proven(kind, key) { MOST_CALLS_ALONE } else { allowed };
         let at = if job.failures_alone < most { self.wait_alone(job.failures_alone, retry.after) } else { None };
         if let Some(at) = at {
             return self.wait(at, Waited::Alone(job));
         }
-        breaker.hold(key, retry.code.clone());
+        breaker.hold(kind, key, retry.code.clone());
         self.fail(&job, &retry.code);
     }
 

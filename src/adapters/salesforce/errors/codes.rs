@@ -6,6 +6,9 @@
 //! record may meet for ever is isolated, and rejected on evidence that other records succeed: a fault
 //! ([`Verdict::Fault`]), and a limit that the record reaches alone ([`Verdict::Large`]). A race is decided by a second
 //! try ([`Verdict::Once`]).
+//!
+//! A code that is not in the table refuses the record, if it is published. Of any other it is not known whether it passes:
+//! it is isolated, too.
 
 use super::Problem;
 use crate::adapters::Body;
@@ -25,6 +28,8 @@ pub(in super::super) enum Verdict {
     Large,
     /// Salesforce's own fault, for which one row may be the occasion, for ever.
     Fault,
+    /// Nobody has published what it means.
+    Unknown,
     /// A race: a second try decides.
     Once,
     /// It depends on what the org's own code says.
@@ -193,7 +198,8 @@ pub(super) fn verdict(problem: &Problem, body: Option<&Body>, sobject: &str) -> 
         Some(Verdict::Trigger) => of_trigger(problem, &body.map(sent::texts).unwrap_or_default()),
         Some(Verdict::Later) if problem.is(DISABLED) && problem.says(FOR_THE_USER) => Verdict::Barred,
         Some(Verdict::Reject) if problem.is(UNREADABLE.0) && problem.says(UNREADABLE.1) => Verdict::Field,
-        None => Verdict::Reject,
+        None if is_known(problem) => Verdict::Reject,
+        None => Verdict::Unknown,
         Some(verdict) => verdict,
     }
 }

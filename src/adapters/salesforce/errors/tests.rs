@@ -73,12 +73,14 @@ fn rows_by_code_and_message() {
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: System.LimitException: Too many DML", &[], "halved"),
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: no", &[], "rejected"),
         ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "LeadTrigger: entity type cannot be inserted: Lead", &[], "rejected"),
+        ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Lead", &[], "failed"),
+        ("STORAGE_LIMIT_EXCEEDED", "", &[], "failed"),
         ("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", &[], "rejected"),
         ("INVALID_SESSION_ID", "", &[], "later"),
         ("LIMIT_EXCEEDED", "", &[], "halved"),
         ("ENTITY_IS_DELETED", "entity is deleted", &[], "once"),
         ("INSUFFICIENT_ACCESS_OR_READONLY", "", &[], "rejected"),
-        ("A_CODE_OF_TOMORROW", "", &[], "rejected"),
+        ("A_CODE_OF_TOMORROW", "", &[], "isolated"),
     ] {
         assert_eq!(upserted(&problem(code, message, fields)), expected, "{code} {message}");
     }
@@ -183,7 +185,7 @@ fn of_several_errors_of_a_row_what_can_never_succeed_decides_and_else_the_first(
 fn fate(problem: &Problem) -> [&'static str; 5] {
     let error = RowError::new(problem.clone(), Some(&body()), &settings());
     let of_all = |rows: &[Option<&RowError>]| {
-        if of_all_rows(rows, rows.len(), &settings()).is_some() { "stop" } else { "-" }
+        if of_all_rows(rows, rows.len()).is_some() { "stop" } else { "-" }
     };
     let row = Some(&error);
     let alone = outcome(problem, Some(&body()), ALONE, &settings());
@@ -232,7 +234,7 @@ fn stop_of(rows: &[Option<(&str, &str)>], settings: &Settings) -> Option<Cause> 
     };
     let rows: Vec<Option<RowError>> = rows.iter().map(|named| named.map(row)).collect();
     let errors: Vec<Option<&RowError>> = rows.iter().map(Option::as_ref).collect();
-    of_all_rows(&errors, errors.len(), settings).map(|stop| stop.cause)
+    of_all_rows(&errors, errors.len()).map(|stop| stop.cause)
 }
 
 #[test]
@@ -271,14 +273,14 @@ fn only_what_cannot_be_one_record_s_stops_the_destination() {
     let row = |message: &str, settings: &Settings| {
         let error = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, &[]);
         let error = RowError::new(error, Some(&body()), settings);
-        of_all_rows(&[None, Some(&error)], 2, settings).is_some()
+        of_all_rows(&[None, Some(&error)], 2).is_some()
     };
     assert!(row("entity type cannot be inserted: Lead", &settings()), "a missing right is no record's fault");
     let custom = Settings { sobject: "Our_Lead__c".to_owned(), ..settings() };
     assert!(row("entity type cannot be inserted: Our Lead", &custom), "the message tells the label");
     let error = RowError::new(problem("INVALID_FIELD", "", &[]), None, &settings());
     let rows = [Some(&error), Some(&error)];
-    assert!(of_all_rows(&rows, 1, &settings()).is_none(), "two records of one contact are one");
+    assert!(of_all_rows(&rows, 1).is_none(), "two records of one contact are one");
 }
 
 #[test]
@@ -323,9 +325,9 @@ fn whole_answers_by_status_and_code() {
         (400, json("ORG_LOCKED", ""), "stop Configuration"),
         (403, json("TXN_SECURITY_NO_ACCESS", ""), "stop Configuration"),
         (410, json("UNSUPPORTED_API_VERSION", ""), "stop Configuration"),
-        (413, String::new(), "refused"),
-        (414, "<html>".to_owned(), "refused"),
-        (431, String::new(), "refused"),
+        (413, String::new(), "retry size"),
+        (414, "<html>".to_owned(), "retry size"),
+        (431, String::new(), "retry size"),
         (408, String::new(), "retry size"),
         (420, String::new(), "retry destination"),
         (429, String::new(), "throttled"),
@@ -335,6 +337,9 @@ fn whole_answers_by_status_and_code() {
         (504, String::new(), "retry size pressure"),
         (302, String::new(), "stop Configuration"),
         (300, "[\"/services/data/v67.0/a\"]".to_owned(), "refused"),
+        (413, json("REQUEST_TOO_LARGE", ""), "refused"),
+        (400, json("A_CODE_OF_TOMORROW", ""), "retry"),
+        (403, json("A_CODE_OF_TOMORROW", ""), "stop Configuration"),
         (599, String::new(), "retry"),
     ] {
         let answer = HttpAnswer { status, headers: HeaderMap::new(), body: Bytes::from(text.clone()) };
