@@ -211,3 +211,19 @@ async fn one_scale_compares_changes_with_and_without_a_version() {
         }
     }
 }
+
+/// It is outdated beside a newer change, and no longer so once that one is rejected.
+#[tokio::test]
+async fn a_late_delete_deletes_where_the_newer_change_is_rejected() {
+    let mocks = mocks().await;
+    let handler = handler(&mocks, "mode = \"always\"");
+    invoke(&handler, &batch(&[at_version("create", "lead", 1)]), "r-1").await;
+    let logs = Logs::listen();
+    let mut newer = at_version("update", "lead", 5);
+    newer["contact"]["phone"] = "1".repeat(100).into();
+    assert!(failures(&invoke(&handler, &batch(&[newer, at_version("delete", "lead", 3)]), "r-2").await).is_empty());
+    assert_eq!(logs.fates(), ["rejected TOO_LONG", "delivered"]);
+    assert!(mocks.salesforce.leads().is_empty());
+    let upserts = mocks.salesforce.count(SalesforceCall::Upsert);
+    assert_eq!(upserts, 1, "no record is written by a delete");
+}
