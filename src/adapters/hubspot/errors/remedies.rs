@@ -90,8 +90,7 @@ pub(super) fn not_unique(id_property: &str) -> String {
 /// Returns the remedy for a property that is missing, or may not be written.
 pub(super) fn property(named: Option<(&str, Source)>, is_read_only: bool) -> String {
     let Some((name, source)) = named else {
-        return "HubSpot refuses a property and does not name it: `doctor` says which is missing"
-            .into();
+        return "HubSpot refuses a property and does not name it: `doctor` says which is missing".into();
     };
     let fault = if is_read_only {
         format!("HubSpot lets nobody write its contact property `{name}`: make it editable")
