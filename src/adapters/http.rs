@@ -123,10 +123,7 @@ pub enum HttpError {
 impl HttpError {
     /// What to do next about it.
     pub fn into_call_error(self) -> CallError {
-        let code = match &self {
-            Self::NotPermitted(code) => code.clone(),
-            error => Code::new(error.code()),
-        };
+        let code = self.code();
         let pressure = matches!(self, Self::Timeout);
         let cause = match &self {
             Self::Timeout | Self::TooLong => FailureCause::Size,
@@ -141,13 +138,14 @@ impl HttpError {
         }
     }
 
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::OutOfTime | Self::NotPermitted(_) => "OUT_OF_TIME",
-            Self::Timeout => "TIMEOUT",
-            Self::Connection(_) => "CONNECTION_FAILED",
-            Self::TooLong => "ANSWER_TOO_LONG",
-            Self::Forbidden(_) => "HOST_NOT_ALLOWED",
+            Self::OutOfTime => Code::OUT_OF_TIME,
+            Self::NotPermitted(code) => code.clone(),
+            Self::Timeout => Code::new("TIMEOUT"),
+            Self::Connection(_) => Code::new("CONNECTION_FAILED"),
+            Self::TooLong => Code::new("ANSWER_TOO_LONG"),
+            Self::Forbidden(_) => Code::new("HOST_NOT_ALLOWED"),
         }
     }
 }
@@ -294,7 +292,7 @@ mod tests {
             let give_up_at = Instant::now() + SHORTEST_CALL + Duration::from_millis(200);
             let call = Call { give_up_at, meter: &meter, permits: &Unlimited, dry_run: false };
             let error = http.send(request, call).await.expect_err("nobody answers");
-            assert_eq!(error.code(), code);
+            assert_eq!(error.code().as_str(), code);
         }
         assert_eq!(meter.api_calls(), 2);
     }

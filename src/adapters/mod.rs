@@ -190,6 +190,9 @@ impl Code {
     /// The longest code: longer than any that the systems publish.
     pub const LONGEST: usize = 80;
 
+    /// Too little time was left to send a request, or to wait for its answer.
+    pub const OUT_OF_TIME: Self = Self::new("OUT_OF_TIME");
+
     /// A code of our own.
     pub const fn new(code: &'static str) -> Self {
         Self(Cow::Borrowed(code))

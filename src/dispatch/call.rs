@@ -20,9 +20,6 @@ use crate::telemetry::traces;
 /// The pause after an answer that asks for less and does not say for how long.
 const PAUSE_OF_THE_THROTTLED: Duration = Duration::from_secs(1);
 
-/// Why a call was not made, or not waited for.
-pub(super) const OUT_OF_TIME: Code = Code::new("OUT_OF_TIME");
-
 /// A call that has come to an end.
 pub(super) struct Answered {
     pub(super) batch: Batch,
@@ -104,7 +101,7 @@ async fn admission<'a>(
 
 /// Returns the latest time at which a request is worth sending.
 fn latest(errand: Errand<'_>) -> Result<Instant, Code> {
-    errand.deadline.checked_sub(SHORTEST_CALL).ok_or(OUT_OF_TIME)
+    errand.deadline.checked_sub(SHORTEST_CALL).ok_or(Code::OUT_OF_TIME)
 }
 
 async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch: &mut Batch) -> Result<Reply, Code> {
@@ -131,9 +128,9 @@ async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch
     }
     // The call was cut short: that says nothing of the destination either.
     if let Ok(Err(CallError::Retry { code, .. })) = &answer
-        && *code == OUT_OF_TIME
+        && *code == Code::OUT_OF_TIME
     {
-        return Err(OUT_OF_TIME);
+        return Err(Code::OUT_OF_TIME);
     }
     let internal = || Err(CallError::failed("INTERNAL_ERROR", FailureCause::Record));
     let reply = answer.unwrap_or_else(|_| internal());
@@ -245,14 +242,10 @@ fn learn(
             let pause = after.unwrap_or(PAUSE_OF_THE_THROTTLED.min(retry.longest()));
             rate_limiter.pause(pause.min(LONGEST_ASKED));
         }
-        Ok(outcomes) => {
-            let is_written = outcomes.iter().any(Outcome::is_written);
+        Ok(_) | Err(CallError::Refused { .. } | CallError::Retry { .. }) => {
+            let is_written = reply.as_ref().is_ok_and(|outcomes| outcomes.iter().any(Outcome::is_written));
             let answer = if is_written { Answer::Written } else { Answer::Unwritten };
             permit.answered(batch.kind, answer, failed_before(batch));
-            concurrency.grow();
-        }
-        Err(CallError::Refused { .. } | CallError::Retry { .. }) => {
-            permit.answered(batch.kind, Answer::Unwritten, failed_before(batch));
             concurrency.grow();
         }
     }

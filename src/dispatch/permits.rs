@@ -8,7 +8,6 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::ApiDispatcher;
-use super::call::OUT_OF_TIME;
 use super::rate_limit::{Need, Places};
 use crate::adapters::{Code, Permit, Permits};
 use crate::clock;
@@ -25,7 +24,7 @@ pub(super) async fn permit<'a>(
     tokio::select! {
         biased;
         () = rate_limiter.paused_beyond(retry.longest()) => Err(Code::new("ASKED_TO_WAIT")),
-        places = rate_limiter.acquire(need, latest, meter) => places.ok_or(OUT_OF_TIME),
+        places = rate_limiter.acquire(need, latest, meter) => places.ok_or(Code::OUT_OF_TIME),
     }
 }
 
