@@ -1,6 +1,7 @@
-//! The configuration of the AWS clients: the SDK's own, from the standard variables, but that TLS is made ready when AWS
-//! is first called, and that plain `http` obeys no proxy of the environment. Plain `http` leads to an emulation or to a
-//! service of the machine itself, and its answers hold secrets.
+//! The configuration of the AWS clients: the SDK's own, from the standard variables, but that TLS
+//! is made ready when AWS is first called, and that plain `http` obeys no proxy of the environment.
+//! Plain `http` leads to an emulation or to a service of the machine itself, and its answers hold
+//! secrets.
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -9,7 +10,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
@@ -17,7 +19,10 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 /// The configuration that this process's environment gives.
 pub async fn config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(AtFirstCall { https: https(), plain: plain() })
+        .http_client(AtFirstCall {
+            https: https(),
+            plain: plain(),
+        })
         .load()
         .await
 }
@@ -28,7 +33,9 @@ fn https() -> SharedHttpClient {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-        connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build()
+        connector
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .build()
     })
 }
 
@@ -42,8 +49,9 @@ fn plain() -> SharedHttpClient {
     })
 }
 
-/// The SDK's HTTP client without its `validate_base_client_config`, which reads the system's root certificates as soon
-/// as a client is made: 45 % of the instructions until the first poll, where nobody has called AWS yet.
+/// The SDK's HTTP client without its `validate_base_client_config`, which reads the system's root
+/// certificates as soon as a client is made: 45 % of the instructions until the first poll, where
+/// nobody has called AWS yet.
 #[derive(Debug)]
 struct AtFirstCall {
     https: SharedHttpClient,
@@ -51,7 +59,11 @@ struct AtFirstCall {
 }
 
 impl HttpClient for AtFirstCall {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         let https = self.https.http_connector(settings, components);
         let plain = self.plain.http_connector(settings, components);
         SharedHttpConnector::new(ByScheme { https, plain })
@@ -71,7 +83,14 @@ struct ByScheme {
 
 impl HttpConnector for ByScheme {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let is_plain = request.uri().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
-        if is_plain { self.plain.call(request) } else { self.https.call(request) }
+        let is_plain = request
+            .uri()
+            .get(..5)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
+        if is_plain {
+            self.plain.call(request)
+        } else {
+            self.https.call(request)
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Measures time limits that outlive an invocation.
 //!
 //! Lambda freezes an environment between two invocations. The clock of timers stands still
-//! meanwhile, the wall clock does not: in an environment that works for 50 ms a second, five minutes
-//! of the timers' clock last for more than an hour. [`now`] is the timers' clock plus the time that it
-//! missed, so that a limit ends as soon as it has passed by either clock. A wall clock that is put
-//! back prolongs no limit. A step of less than a second counts as a correction, not as a freeze.
+//! meanwhile, the wall clock does not: in an environment that works for 50 ms a second, five
+//! minutes of the timers' clock last for more than an hour. [`now`] is the timers' clock plus the
+//! time that it missed, so that a limit ends as soon as it has passed by either clock. A wall clock
+//! that is put back prolongs no limit. A step of less than a second counts as a correction, not as
+//! a freeze.
 //!
 //! | time limit | clock |
 //! | --- | --- |
@@ -29,12 +30,14 @@ const SHORTEST_FREEZE: Duration = Duration::from_secs(1);
 
 static FREEZES: Mutex<Option<Freezes>> = Mutex::new(None);
 
-/// Returns the timers' time plus the time that they missed. Never goes back. To be compared with other
-/// results of this function only.
+/// Returns the timers' time plus the time that they missed. Never goes back. To be compared with
+/// other results of this function only.
 pub(crate) fn now() -> Instant {
     let (steady, wall) = (std::time::Instant::now(), SystemTime::now());
     let mut freezes = FREEZES.lock().unwrap_or_else(PoisonError::into_inner);
-    let missed = freezes.get_or_insert_with(|| Freezes::new(steady, wall)).observe(steady, wall);
+    let missed = freezes
+        .get_or_insert_with(|| Freezes::new(steady, wall))
+        .observe(steady, wall);
     drop(freezes);
     #[cfg(test)]
     let missed = missed + tests::FROZEN.get();
@@ -62,7 +65,11 @@ struct Freezes {
 
 impl Freezes {
     fn new(steady: std::time::Instant, wall: SystemTime) -> Self {
-        Self { missed: Duration::ZERO, steady, wall }
+        Self {
+            missed: Duration::ZERO,
+            steady,
+            wall,
+        }
     }
 
     /// Compares both clocks; returns the time missed so far. Short freezes add up: the comparison
@@ -92,14 +99,29 @@ mod tests {
 
     #[test]
     fn time_missed_adds_up_and_a_clock_that_is_put_back_takes_nothing_away() {
-        // Each step in milliseconds: by the steady clock, by the wall clock; and the time missed by then.
+        // Each step in milliseconds: by the steady clock, by the wall clock; and the time missed by
+        // then.
         let tables: &[&[(u64, i64, u64)]] = &[
             &[(1_000, 1_000, 0), (60_000, 60_000, 0)],
-            &[(50, 3_600_050, 3_600_000), (50, 50, 3_600_000), (50, 3_600_050, 7_200_000)],
+            &[
+                (50, 3_600_050, 3_600_000),
+                (50, 50, 3_600_000),
+                (50, 3_600_050, 7_200_000),
+            ],
             &[(50, 1_049, 0), (0, 1, 1_000)],
-            &[(50, 950, 0), (50, 950, 1_800), (50, 950, 1_800), (50, 950, 3_600)],
+            &[
+                (50, 950, 0),
+                (50, 950, 1_800),
+                (50, 950, 1_800),
+                (50, 950, 3_600),
+            ],
             &[(1_000, -3_600_000, 0), (50, 60_050, 60_000)],
-            &[(50, 60_050, 60_000), (50, -60_000, 60_000), (50, 50, 60_000), (50, 2_050, 62_000)],
+            &[
+                (50, 60_050, 60_000),
+                (50, -60_000, 60_000),
+                (50, 50, 60_000),
+                (50, 2_050, 62_000),
+            ],
             &[(60_000, 0, 0), (1_000, 1_000, 0)],
         ];
         for steps in tables {
@@ -108,8 +130,16 @@ mod tests {
             for (by_steady, by_wall, missed) in *steps {
                 steady += Duration::from_millis(*by_steady);
                 let step = Duration::from_millis(by_wall.unsigned_abs());
-                wall = if *by_wall < 0 { wall - step } else { wall + step };
-                assert_eq!(freezes.observe(steady, wall), Duration::from_millis(*missed), "{steps:?}");
+                wall = if *by_wall < 0 {
+                    wall - step
+                } else {
+                    wall + step
+                };
+                assert_eq!(
+                    freezes.observe(steady, wall),
+                    Duration::from_millis(*missed),
+                    "{steps:?}"
+                );
             }
         }
     }

@@ -47,7 +47,8 @@ impl<T> Field<T> {
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
-    /// A field that is there. Where it is not, the container's `default` makes it [`Field::Absent`].
+    /// A field that is there. Where it is not, the container's `default` makes it
+    /// [`Field::Absent`].
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Option::deserialize(deserializer)?;
         Ok(value.map_or(Self::Null, Self::Value))
@@ -99,7 +100,9 @@ impl ContactType {
 
     /// The type of this name, in any letter case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -131,12 +134,15 @@ impl Operation {
 
     /// The operation of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|operation| operation.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|operation| operation.name() == name)
     }
 }
 
-/// The identity of a contact: 1 to 255 characters after trimming, with no control character among them. Two ids are the
-/// same contact when they agree without regard to letter case, because both systems compare their keys so.
+/// The identity of a contact: 1 to 255 characters after trimming, with no control character among
+/// them. Two ids are the same contact when they agree without regard to letter case, because both
+/// systems compare their keys so.
 #[derive(Clone)]
 pub struct ContactId {
     text: Box<str>,
@@ -148,22 +154,32 @@ impl ContactId {
     /// The longest identity, in characters: the longest external id field of Salesforce.
     pub const LONGEST: usize = 255;
 
-    /// Returns the identity in `text`, or `None` where that is blank, too long, or holds a control character.
+    /// Returns the identity in `text`, or `None` where that is blank, too long, or holds a control
+    /// character.
     pub fn new(text: &str) -> Option<Self> {
         let text = Self::trim(text);
         if text.is_empty() || (text.len() > Self::LONGEST && text.chars().count() > Self::LONGEST) {
             return None;
         }
-        let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !byte.is_ascii_uppercase());
+        let is_plain = text
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~') && !byte.is_ascii_uppercase());
         if !is_plain && text.contains(char::is_control) {
             return None;
         }
-        let folded = if is_plain { None } else { Some(text.to_lowercase().into_boxed_str()) };
-        Some(Self { text: text.into(), folded })
+        let folded = if is_plain {
+            None
+        } else {
+            Some(text.to_lowercase().into_boxed_str())
+        };
+        Some(Self {
+            text: text.into(),
+            folded,
+        })
     }
 
-    /// Removes white space and control characters from both ends. Salesforce trims a key in a way that it does not document;
-    /// an id that it changes would be created and never found again.
+    /// Removes white space and control characters from both ends. Salesforce trims a key in a way
+    /// that it does not document; an id that it changes would be created and never found again.
     pub fn trim(text: &str) -> &str {
         text.trim_matches(|char: char| char.is_whitespace() || char.is_control())
     }
@@ -233,9 +249,13 @@ impl Attributes {
     }
 }
 
-/// A contact as far as one event tells of it. Blank texts have become [`Field::Null`] on the way in.
+/// A contact as far as one event tells of it. Blank texts have become [`Field::Null`] on the way
+/// in.
 #[derive(Clone)]
-#[expect(missing_docs, reason = "the fields are named as in the event, which contract section 1 documents")]
+#[expect(
+    missing_docs,
+    reason = "the fields are named as in the event, which contract section 1 documents"
+)]
 pub struct Contact {
     pub id: ContactId,
     /// Missing only where a delete does not say it.
@@ -288,7 +308,10 @@ impl Contact {
 impl fmt::Debug for Contact {
     /// The identity and the type only: a contact is a person.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Contact").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Contact")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -330,9 +353,9 @@ impl ContactChange {
         match self.version_source {
             VersionSource::Version => self.version,
             // A time before 1970 is older than any other.
-            VersionSource::OccurredAt => {
-                Some(u64::try_from(self.occurred_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0))
-            }
+            VersionSource::OccurredAt => Some(
+                u64::try_from(self.occurred_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+            ),
         }
     }
 }
@@ -352,7 +375,17 @@ mod tests {
 
     #[test]
     fn identity_is_trimmed_of_control_characters_and_has_none_within() {
-        for end in ["\0", "\u{1f}", "\t", "\u{7f}", "\u{85}", "\u{9f}", "\u{a0}", "\u{2028}", " \u{1} \n"] {
+        for end in [
+            "\0",
+            "\u{1f}",
+            "\t",
+            "\u{7f}",
+            "\u{85}",
+            "\u{9f}",
+            "\u{a0}",
+            "\u{2028}",
+            " \u{1} \n",
+        ] {
             let id = ContactId::new(&format!("{end}C-1{end}")).expect("an identity");
             assert_eq!((id.as_str(), id.key()), ("C-1", "c-1"), "{end:?}");
             assert!(ContactId::new(end).is_none(), "{end:?}");
@@ -360,7 +393,10 @@ mod tests {
         for inner in ["\0", "\n", "\u{1f}", "\u{7f}", "\u{85}"] {
             assert!(ContactId::new(&format!("c{inner}1")).is_none(), "{inner:?}");
         }
-        assert!(ContactId::new("c 1\u{a0}2\u{2028}3").is_some(), "white space within is the producer's");
+        assert!(
+            ContactId::new("c 1\u{a0}2\u{2028}3").is_some(),
+            "white space within is the producer's"
+        );
     }
 
     #[test]
@@ -372,7 +408,10 @@ mod tests {
 
     #[test]
     fn debug_shows_no_person() {
-        let mut contact = Contact::bare(ContactId::new("c-1").expect("valid"), Some(ContactType::Lead));
+        let mut contact = Contact::bare(
+            ContactId::new("c-1").expect("valid"),
+            Some(ContactType::Lead),
+        );
         contact.email = Field::Value("ada@example.com".into());
         let shown = format!("{contact:?} {:?}", contact.email);
         assert!(!shown.contains("ada"), "{shown}");
@@ -383,14 +422,19 @@ mod tests {
         let mut change = ContactChange {
             event_id: "e".into(),
             operation: Operation::Create,
-            occurred_at: OffsetDateTime::from_unix_timestamp_nanos(1_763_633_700_123_999_999).expect("in range"),
+            occurred_at: OffsetDateTime::from_unix_timestamp_nanos(1_763_633_700_123_999_999)
+                .expect("in range"),
             version: None,
             version_source: VersionSource::default(),
             replay: false,
             contact: Contact::bare(ContactId::new("c").expect("valid"), None),
         };
         for (source, without, with) in [
-            (VersionSource::OccurredAt, Some(1_763_633_700_123), Some(1_763_633_700_123)),
+            (
+                VersionSource::OccurredAt,
+                Some(1_763_633_700_123),
+                Some(1_763_633_700_123),
+            ),
             (VersionSource::Version, None, Some(7)),
         ] {
             change.version_source = source;

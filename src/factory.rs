@@ -18,8 +18,8 @@ use crate::handler::Handler;
 use crate::pipeline::Pipeline;
 use crate::settings::{Environment, Layer, Layers, Preset, Settings, SettingsError};
 
-/// At the start, a document that has not come by then does not come: Lambda ends a start after 10 s, without a word of ours.
-/// The SDK itself waits for an answer without end.
+/// At the start, a document that has not come by then does not come: Lambda ends a start after 10
+/// s, without a word of ours. The SDK itself waits for an answer without end.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 const LONGEST_READ: Duration = Duration::from_secs(5);
 
@@ -28,8 +28,12 @@ type Known = (&'static str, fn(&Settings, &Tools) -> External);
 
 /// The external systems: one line each.
 const SYSTEMS: [Known; 2] = [
-    ("salesforce", |settings, tools| Salesforce::external(&settings.salesforce, tools)),
-    ("hubspot", |settings, tools| HubSpot::external(&settings.hubspot, tools)),
+    ("salesforce", |settings, tools| {
+        Salesforce::external(&settings.salesforce, tools)
+    }),
+    ("hubspot", |settings, tools| {
+        HubSpot::external(&settings.hubspot, tools)
+    }),
 ];
 
 /// The systems that routes may name.
@@ -78,39 +82,59 @@ pub struct Factory {
 impl Default for Factory {
     /// A factory of the systems that contact-sync comes with.
     fn default() -> Self {
-        let system = |(name, open): Known| System { name, open: Box::new(open) };
-        Self { systems: SYSTEMS.into_iter().map(system).collect(), ..Self::empty() }
+        let system = |(name, open): Known| System {
+            name,
+            open: Box::new(open),
+        };
+        Self {
+            systems: SYSTEMS.into_iter().map(system).collect(),
+            ..Self::empty()
+        }
     }
 }
 
 impl Factory {
     /// A factory that knows no system yet.
     pub fn empty() -> Self {
-        Self { systems: Vec::new(), http: None, function: String::new() }
+        Self {
+            systems: Vec::new(),
+            http: None,
+            function: String::new(),
+        }
     }
 
-    /// The same, with one system more. Its section in the settings, where it has one, is called by its name.
+    /// The same, with one system more. Its section in the settings, where it has one, is called by
+    /// its name.
     #[must_use]
     pub fn with(
         mut self,
         name: &'static str,
         open: impl Fn(&Settings, &Tools) -> External + Send + Sync + 'static,
     ) -> Self {
-        self.systems.push(System { name, open: Box::new(open) });
+        self.systems.push(System {
+            name,
+            open: Box::new(open),
+        });
         self
     }
 
     /// The same, with an HTTP client that is at hand: for a process that makes many handlers.
     #[must_use]
     pub fn with_http(self, client: reqwest::Client) -> Self {
-        Self { http: Some(client), ..self }
+        Self {
+            http: Some(client),
+            ..self
+        }
     }
 
-    /// The same, for the function of this name: several may share a state table and a stream, and settle nothing for each
-    /// other.
+    /// The same, for the function of this name: several may share a state table and a stream, and
+    /// settle nothing for each other.
     #[must_use]
     pub fn with_function(self, name: &str) -> Self {
-        Self { function: name.to_owned(), ..self }
+        Self {
+            function: name.to_owned(),
+            ..self
+        }
     }
 
     /// The names that routes may use.
@@ -122,15 +146,27 @@ impl Factory {
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
-    pub fn build(self, preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<Handler, FactoryError> {
-        Ok(Handler::new(Current::fixed(self.pipeline(preset, settings, aws)?)))
+    pub fn build(
+        self,
+        preset: Preset,
+        settings: &Settings,
+        aws: &SdkConfig,
+    ) -> Result<Handler, FactoryError> {
+        Ok(Handler::new(Current::fixed(
+            self.pipeline(preset, settings, aws)?,
+        )))
     }
 
     /// The same handler's pipeline.
     ///
     /// # Errors
     /// Where the HTTP client cannot be made.
-    pub fn pipeline(self, preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<Pipeline, FactoryError> {
+    pub fn pipeline(
+        self,
+        preset: Preset,
+        settings: &Settings,
+        aws: &SdkConfig,
+    ) -> Result<Pipeline, FactoryError> {
         let plant = Plant::new(self, preset, settings, aws)?;
         let wired = plant.wire(settings, &[]);
         Ok(plant.pipeline(settings, &wired))
@@ -140,11 +176,20 @@ impl Factory {
     ///
     /// # Errors
     /// Where the settings are wrong, or the document cannot be read.
-    pub async fn from_environment(self, environment: &Environment, aws: &SdkConfig) -> Result<Handler, FactoryError> {
+    pub async fn from_environment(
+        self,
+        environment: &Environment,
+        aws: &SdkConfig,
+    ) -> Result<Handler, FactoryError> {
         let ssm = aws_sdk_ssm::Client::new(aws);
         let text = document(environment, &ssm).await?;
         let settings = layers(environment, &text)?.settings(&self.destinations())?;
-        let plant = Plant::new(self.with_function(&environment.function), environment.preset, &settings, aws)?;
+        let plant = Plant::new(
+            self.with_function(&environment.function),
+            environment.preset,
+            &settings,
+            aws,
+        )?;
         let wired = plant.wire(&settings, &[]);
         plant.tools.prefetch_secrets();
         let pipeline = plant.pipeline(&settings, &wired);
@@ -157,7 +202,11 @@ impl Factory {
 ///
 /// # Errors
 /// Where the HTTP client cannot be made.
-pub fn build(preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<Handler, FactoryError> {
+pub fn build(
+    preset: Preset,
+    settings: &Settings,
+    aws: &SdkConfig,
+) -> Result<Handler, FactoryError> {
     Factory::default().build(preset, settings, aws)
 }
 
@@ -165,7 +214,10 @@ pub fn build(preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<Han
 ///
 /// # Errors
 /// Where the settings are wrong, or the document cannot be read.
-pub async fn from_environment(environment: &Environment, aws: &SdkConfig) -> Result<Handler, FactoryError> {
+pub async fn from_environment(
+    environment: &Environment,
+    aws: &SdkConfig,
+) -> Result<Handler, FactoryError> {
     Factory::default().from_environment(environment, aws).await
 }
 
@@ -185,7 +237,10 @@ pub async fn read_settings(
 ///
 /// # Errors
 /// Where it cannot be read in time.
-pub async fn document(environment: &Environment, ssm: &aws_sdk_ssm::Client) -> Result<String, FactoryError> {
+pub async fn document(
+    environment: &Environment,
+    ssm: &aws_sdk_ssm::Client,
+) -> Result<String, FactoryError> {
     Ok(match &environment.document {
         Some(source) => source.read(ssm, LONGEST_READ).await?,
         None => String::new(),
@@ -197,9 +252,16 @@ pub async fn document(environment: &Environment, ssm: &aws_sdk_ssm::Client) -> R
 /// # Errors
 /// Where the text is not TOML.
 pub fn layers(environment: &Environment, document: &str) -> Result<Layers, SettingsError> {
-    let name = environment.document.as_ref().map(ToString::to_string).unwrap_or_default();
+    let name = environment
+        .document
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let document = Layer::from_toml(name, document)?;
-    Layers::new(environment.preset, std::iter::once(document).chain(environment.overrides.iter().cloned()))
+    Layers::new(
+        environment.preset,
+        std::iter::once(document).chain(environment.overrides.iter().cloned()),
+    )
 }
 
 /// The systems themselves, for a look at them.
@@ -207,11 +269,23 @@ pub fn layers(environment: &Environment, document: &str) -> Result<Layers, Setti
 /// # Errors
 /// Where the HTTP client cannot be made.
 #[cfg(feature = "admin")]
-pub fn systems(preset: Preset, settings: &Settings, aws: &SdkConfig) -> Result<(Salesforce, HubSpot), FactoryError> {
+pub fn systems(
+    preset: Preset,
+    settings: &Settings,
+    aws: &SdkConfig,
+) -> Result<(Salesforce, HubSpot), FactoryError> {
     let tools = Plant::new(Factory::default(), preset, settings, aws)?.tools;
-    let Settings { salesforce, hubspot, .. } = settings;
+    let Settings {
+        salesforce,
+        hubspot,
+        ..
+    } = settings;
     Ok((
-        Salesforce::new(salesforce, tools.http(), tools.secret(&salesforce.secret_id)),
+        Salesforce::new(
+            salesforce,
+            tools.http(),
+            tools.secret(&salesforce.secret_id),
+        ),
         HubSpot::new(hubspot, tools.http(), tools.secret(&hubspot.secret_id)),
     ))
 }

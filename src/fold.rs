@@ -1,8 +1,8 @@
-//! Folding: the changes of one contact, of one batch and for one destination, to the fewest writes that leave the
-//! same behind. Pure.
+//! Folding: the changes of one contact, of one batch and for one destination, to the fewest writes
+//! that leave the same behind. Pure.
 //!
-//! The law: what a step leaves equals what its changes would leave one by one, in order. An upsert carries every
-//! change since the last delete; whatever came before a delete is gone with it.
+//! The law: what a step leaves equals what its changes would leave one by one, in order. An upsert
+//! carries every change since the last delete; whatever came before a delete is gone with it.
 
 use std::collections::HashMap;
 
@@ -26,12 +26,25 @@ pub struct Step {
 }
 
 impl Step {
-    /// The step without the changes that `keep` refuses. It is asked about each in the order in which they hold.
-    pub fn retain(self, is_delete: impl Fn(Position) -> bool, mut keep: impl FnMut(Position) -> bool) -> Self {
-        let kept: Positions = self.delete.into_iter().chain(self.upsert).filter(|position| keep(*position)).collect();
+    /// The step without the changes that `keep` refuses. It is asked about each in the order in
+    /// which they hold.
+    pub fn retain(
+        self,
+        is_delete: impl Fn(Position) -> bool,
+        mut keep: impl FnMut(Position) -> bool,
+    ) -> Self {
+        let kept: Positions = self
+            .delete
+            .into_iter()
+            .chain(self.upsert)
+            .filter(|position| keep(*position))
+            .collect();
         let deleted = kept.iter().rposition(|position| is_delete(*position));
         let (delete, upsert) = kept.split_at(deleted.map_or(0, |last| last + 1));
-        Self { delete: delete.into(), upsert: upsert.into() }
+        Self {
+            delete: delete.into(),
+            upsert: upsert.into(),
+        }
     }
 
     /// Whether there is nothing to do.
@@ -48,21 +61,31 @@ pub fn fold<'a>(changes: impl IntoIterator<Item = Placed<'a>>) -> Vec<Step> {
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut contacts: Vec<SmallVec<[Placed<'a>; 1]>> = Vec::new();
     for placed in changes {
-        let place = *places.entry(placed.1.contact.id.key()).or_insert(contacts.len());
+        let place = *places
+            .entry(placed.1.contact.id.key())
+            .or_insert(contacts.len());
         match contacts.get_mut(place) {
             Some(of_one) => of_one.push(placed),
             None => contacts.push(SmallVec::from_buf([placed])),
         }
     }
-    contacts.into_iter().map(|mut of_one| step(&mut of_one)).collect()
+    contacts
+        .into_iter()
+        .map(|mut of_one| step(&mut of_one))
+        .collect()
 }
 
 fn step(changes: &mut [Placed<'_>]) -> Step {
     order_by_version(changes);
-    let deleted = changes.iter().rposition(|(_, change)| change.operation == Operation::Delete);
+    let deleted = changes
+        .iter()
+        .rposition(|(_, change)| change.operation == Operation::Delete);
     let (delete, upsert) = changes.split_at(deleted.map_or(0, |last| last + 1));
     let positions = |part: &[Placed<'_>]| part.iter().map(|(position, _)| *position).collect();
-    Step { delete: positions(delete), upsert: positions(upsert) }
+    Step {
+        delete: positions(delete),
+        upsert: positions(upsert),
+    }
 }
 
 /// Versions decide between the changes that carry one; the others keep their places.
@@ -70,7 +93,9 @@ fn order_by_version(changes: &mut [Placed<'_>]) {
     if changes.len() < 2 {
         return;
     }
-    let places: Positions = (0..changes.len()).filter(|at| changes[*at].1.version.is_some()).collect();
+    let places: Positions = (0..changes.len())
+        .filter(|at| changes[*at].1.version.is_some())
+        .collect();
     let mut versioned: SmallVec<[Placed<'_>; 4]> = places.iter().map(|at| changes[*at]).collect();
     versioned.sort_by_key(|(position, change)| (change.version, *position));
     for (at, placed) in places.into_iter().zip(versioned) {
@@ -112,7 +137,10 @@ mod tests {
             })
             .collect();
         let steps = fold(changes.iter().enumerate());
-        steps.into_iter().map(|step| (step.delete.to_vec(), step.upsert.to_vec())).collect()
+        steps
+            .into_iter()
+            .map(|step| (step.delete.to_vec(), step.upsert.to_vec()))
+            .collect()
     }
 
     #[test]
@@ -143,7 +171,10 @@ mod tests {
 
     #[test]
     fn a_step_without_some_of_its_changes_is_the_step_of_the_others() {
-        let step = || Step { delete: Positions::from_slice(&[0, 1, 2]), upsert: Positions::from_slice(&[3, 4]) };
+        let step = || Step {
+            delete: Positions::from_slice(&[0, 1, 2]),
+            upsert: Positions::from_slice(&[3, 4]),
+        };
         for (left_out, delete, upsert) in [
             (vec![], vec![0, 1, 2], vec![3, 4]),
             (vec![0, 1, 2], vec![], vec![3, 4]),
@@ -152,7 +183,11 @@ mod tests {
             (vec![0, 1, 2, 3, 4], vec![], vec![]),
         ] {
             let rest = step().retain(|at| at == 2, |at| !left_out.contains(&at));
-            assert_eq!((rest.delete.to_vec(), rest.upsert.to_vec()), (delete, upsert), "{left_out:?}");
+            assert_eq!(
+                (rest.delete.to_vec(), rest.upsert.to_vec()),
+                (delete, upsert),
+                "{left_out:?}"
+            );
             assert_eq!(rest.is_empty(), left_out.len() == 5);
         }
     }

@@ -19,15 +19,21 @@ pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     let json = raw.get();
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+    if inner.contains('\\') {
+        serde_json::from_str(json).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
 }
 
-/// Reads an object's fields as they are written; of a key that stands twice, the last. `None` for what is no object.
+/// Reads an object's fields as they are written; of a key that stands twice, the last. `None` for
+/// what is no object.
 pub(crate) fn fields(json: &str) -> Option<BTreeMap<String, &RawValue>> {
     serde_json::from_str(json).ok()
 }
 
-/// Appends `text` as a JSON text. One that holds nothing to escape, nearly every one, is copied as it is.
+/// Appends `text` as a JSON text. One that holds nothing to escape, nearly every one, is copied as
+/// it is.
 pub(crate) fn push_text(json: &mut String, text: &str) {
     // Judged without stopping at the first, so that the compiler makes vector instructions of it.
     let is_escaped = |byte: u8| matches!(byte, ..b' ' | b'"' | b'\\');

@@ -1,5 +1,6 @@
-//! contact-sync keeps Salesforce and HubSpot equal to a company's contact database, from its Kinesis stream of
-//! changes. Data goes one way; no stage knows the one before it, none reaches past the next:
+//! contact-sync keeps Salesforce and HubSpot equal to a company's contact database, from its
+//! Kinesis stream of changes. Data goes one way; no stage knows the one before it, none reaches
+//! past the next:
 //!
 //! ```text
 //!  Kinesis batch                                                       the shard is the durable raw queue
@@ -27,7 +28,8 @@
 //! - [`route`], [`fold`]: where a change goes, and the fewest writes that do; both pure
 //! - [`transform`]: changes to payloads in the destination's own schema
 //! - [`dispatch`]: batches, rate limits, retries: the only room that waits
-//! - [`adapters`]: the external systems, and the words in which they answer; the only room that speaks HTTP to them
+//! - [`adapters`]: the external systems, and the words in which they answer; the only room that
+//!   speaks HTTP to them
 //! - [`settle`]: fates, dead letters, the settled set, the audit trail
 //!
 //! and beside it:
@@ -62,6 +64,7 @@ pub mod settle;
 pub mod telemetry;
 pub mod transform;
 
-/// A record takes some eighty small allocations: with the C library's allocator they were a sixth of all its work.
+/// A record takes some eighty small allocations: with the C library's allocator they were a sixth
+/// of all its work.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -12,7 +12,10 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::init(tracing::Level::ERROR, None, None);
-            tracing::error!(error = &*error as &dyn std::error::Error, "contact-sync cannot start");
+            tracing::error!(
+                error = &*error as &dyn std::error::Error,
+                "contact-sync cannot start"
+            );
             ExitCode::FAILURE
         }
     }
@@ -20,7 +23,11 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let environment = Environment::read()?;
-    telemetry::init(environment.log_level, environment.log_format, environment.traces_to.as_deref());
+    telemetry::init(
+        environment.log_level,
+        environment.log_format,
+        environment.traces_to.as_deref(),
+    );
     let aws = aws::config().await;
     let handler = factory::from_environment(&environment, &aws).await?;
     runtime::run(handler).await

@@ -25,7 +25,10 @@ use crate::transform::{DestinationGuard, SchemaTransformer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
+#[expect(
+    missing_docs,
+    reason = "`src/settings/defaults.toml` documents every key"
+)]
 pub struct Settings {
     pub dry_run: bool,
     pub concurrency_share: u32,
@@ -99,25 +102,45 @@ pub struct Sent {
 type Processed = (Position, Box<ContactChange>);
 
 impl Pipeline {
-    /// The deadline of an invocation that Lambda ends after `remaining`. A time that cannot be (local emulators name
-    /// one in 1970) gives way to `fallback_budget_ms`.
+    /// The deadline of an invocation that Lambda ends after `remaining`. A time that cannot be
+    /// (local emulators name one in 1970) gives way to `fallback_budget_ms`.
     pub fn deadline(&self, remaining: Option<Duration>) -> Deadline {
-        /// The longest that Lambda lets a function run. <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
+        /// The longest that Lambda lets a function run.
+        /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
         const LONGEST: Duration = Duration::from_mins(15);
-        let believable = remaining.filter(|remaining| !remaining.is_zero() && *remaining <= LONGEST);
+        let believable =
+            remaining.filter(|remaining| !remaining.is_zero() && *remaining <= LONGEST);
         let budget = believable.unwrap_or(Duration::from_millis(self.settings.fallback_budget_ms));
         // A function with a timeout below the margin still has half of its time to work.
         let margin = Duration::from_millis(self.settings.deadline_margin_ms).min(budget / 2);
         let now = Instant::now();
         let end = now + budget;
-        Deadline { work: end - margin, settling: end - margin / 3, lines: end - margin / 6 }
+        Deadline {
+            work: end - margin,
+            settling: end - margin / 3,
+            lines: end - margin / 6,
+        }
     }
 
     /// Takes a batch all the way. Whatever is not known when the time is up has failed.
     pub async fn run(&self, records: &[Record<'_>], deadline: Deadline) -> Outcome {
-        let Sent { entries, changes, earlier, meters, state_errors } = self.send(records, deadline.work).await;
-        let batch = Batch { records, changes: &changes, entries: &entries, earlier: &earlier };
-        let mut settled = self.settler.settle(batch, deadline.settling, deadline.lines).await;
+        let Sent {
+            entries,
+            changes,
+            earlier,
+            meters,
+            state_errors,
+        } = self.send(records, deadline.work).await;
+        let batch = Batch {
+            records,
+            changes: &changes,
+            entries: &entries,
+            earlier: &earlier,
+        };
+        let mut settled = self
+            .settler
+            .settle(batch, deadline.settling, deadline.lines)
+            .await;
         settled.state_errors += state_errors;
         Outcome { settled, meters }
     }
@@ -143,19 +166,42 @@ impl Pipeline {
         if let Ok(((known, was_told), routed)) = timeout_at(until, collecting).await {
             earlier = known;
             state_errors += u64::from(!was_told);
-            earlier.wholes().for_each(|(position, fate)| ledger.settle_earlier(position, fate));
-            let each = routed.into_iter().enumerate().map(|(destination, positions)| {
-                let sink = Sink { ledger: &ledger, destination, meter: &meters[destination] };
-                self.deliver(positions, &changes, &earlier, sink, until)
-            });
+            earlier
+                .wholes()
+                .for_each(|(position, fate)| ledger.settle_earlier(position, fate));
+            let each = routed
+                .into_iter()
+                .enumerate()
+                .map(|(destination, positions)| {
+                    let sink = Sink {
+                        ledger: &ledger,
+                        destination,
+                        meter: &meters[destination],
+                    };
+                    self.deliver(positions, &changes, &earlier, sink, until)
+                });
             join_all(each).await;
         }
-        let names = self.connections.iter().map(|connection| connection.dispatcher.adapter.destination());
-        Sent { entries: ledger.close(), meters: names.zip(meters).collect(), changes, earlier, state_errors }
+        let names = self
+            .connections
+            .iter()
+            .map(|connection| connection.dispatcher.adapter.destination());
+        Sent {
+            entries: ledger.close(),
+            meters: names.zip(meters).collect(),
+            changes,
+            earlier,
+            state_errors,
+        }
     }
 
     /// Records to changes.
-    async fn consume(&self, records: &[Record<'_>], ledger: &Ledger, queue: mpsc::Sender<Processed>) {
+    async fn consume(
+        &self,
+        records: &[Record<'_>],
+        ledger: &Ledger,
+        queue: mpsc::Sender<Processed>,
+    ) {
         let now = OffsetDateTime::now_utc();
         for (position, record) in records.iter().enumerate() {
             match EventConsumer.consume(record.data.as_deref(), record.arrived_at(now)) {
@@ -169,8 +215,9 @@ impl Pipeline {
         }
     }
 
-    /// Filters and routes changes: returns the positions that each destination gets. Folding needs the whole batch, so here
-    /// it is gathered, filtered changes included: their lines in the audit trail name them.
+    /// Filters and routes changes: returns the positions that each destination gets. Folding needs
+    /// the whole batch, so here it is gathered, filtered changes included: their lines in the audit
+    /// trail name them.
     async fn collect(
         &self,
         mut queue: mpsc::Receiver<Processed>,
@@ -204,8 +251,8 @@ impl Pipeline {
         }
     }
 
-    /// One destination's part: fold, leave out what is settled, transform, dispatch. Apart from every other
-    /// destination's, its time and its panics included.
+    /// One destination's part: fold, leave out what is settled, transform, dispatch. Apart from
+    /// every other destination's, its time and its panics included.
     async fn deliver(
         &self,
         positions: Vec<Position>,
@@ -214,19 +261,48 @@ impl Pipeline {
         sink: Sink<'_>,
         deadline: Instant,
     ) {
-        let Some(connection) = self.connections.get(sink.destination).filter(|_| !positions.is_empty()) else {
+        let Some(connection) = self
+            .connections
+            .get(sink.destination)
+            .filter(|_| !positions.is_empty())
+        else {
             return;
         };
         let dispatcher = &connection.dispatcher;
         let work = async {
-            let steps = fold(positions.iter().filter_map(|at| Some((*at, changes.get(*at)?.as_deref()?))));
-            let guard = if earlier.is_blind() { connection.guard.without_memory() } else { connection.guard };
-            let skipping = Skipping { earlier, changes, destination: sink.destination, is_guarded: guard.protects() };
-            let Rest { steps, compared } = skipping.rest(steps, |position, verdict| sink.record(position, verdict, 0));
+            let steps = fold(
+                positions
+                    .iter()
+                    .filter_map(|at| Some((*at, changes.get(*at)?.as_deref()?))),
+            );
+            let guard = if earlier.is_blind() {
+                connection.guard.without_memory()
+            } else {
+                connection.guard
+            };
+            let skipping = Skipping {
+                earlier,
+                changes,
+                destination: sink.destination,
+                is_guarded: guard.protects(),
+            };
+            let Rest { steps, compared } =
+                skipping.rest(steps, |position, verdict| sink.record(position, verdict, 0));
             let adapter = &*dispatcher.adapter;
-            let transformer = SchemaTransformer { adapter, guard, compared: &compared, changes, sink };
+            let transformer = SchemaTransformer {
+                adapter,
+                guard,
+                compared: &compared,
+                changes,
+                sink,
+            };
             let (payloads, queue) = mpsc::channel(self.settings.queue_capacity);
-            let errand = Errand { deadline, transformer: &transformer, sink, meter: sink.meter };
+            let errand = Errand {
+                deadline,
+                transformer: &transformer,
+                sink,
+                meter: sink.meter,
+            };
             tokio::join!(
                 transformer.run(&steps, self.settings.transform_concurrency, payloads),
                 dispatcher.run(queue, errand),

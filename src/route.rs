@@ -8,7 +8,10 @@ use crate::contact::{ContactChange, ContactType};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
+#[expect(
+    missing_docs,
+    reason = "`src/settings/defaults.toml` documents every key"
+)]
 pub struct Routes {
     pub lead: Vec<String>,
     pub prospect: Vec<String>,
@@ -36,20 +39,29 @@ pub struct Router {
 }
 
 impl Router {
-    /// Builds the router of `routes` among the destinations of these names, for changes of the types that the filter passes.
-    /// A name that is not among them, which the settings' check refuses, is no destination.
+    /// Builds the router of `routes` among the destinations of these names, for changes of the
+    /// types that the filter passes. A name that is not among them, which the settings' check
+    /// refuses, is no destination.
     pub fn new(routes: &Routes, passed: &[ContactType], destinations: &[&str]) -> Self {
         let by_type: [Vec<usize>; 4] = routes.entries().map(|(_, _, names)| {
-            names.iter().filter_map(|name| destinations.iter().position(|known| known == name)).collect()
+            names
+                .iter()
+                .filter_map(|name| destinations.iter().position(|known| known == name))
+                .collect()
         });
         let mut everywhere = Vec::new();
         for at in 0..destinations.len() {
-            let is_reached = |(kind, route): (&ContactType, &Vec<usize>)| passed.contains(kind) && route.contains(&at);
+            let is_reached = |(kind, route): (&ContactType, &Vec<usize>)| {
+                passed.contains(kind) && route.contains(&at)
+            };
             if ContactType::ALL.iter().zip(&by_type).any(is_reached) {
                 everywhere.push(at);
             }
         }
-        Self { by_type, everywhere }
+        Self {
+            by_type,
+            everywhere,
+        }
     }
 
     /// Whether a change that the filter passes can be routed to the destination at this index.
@@ -57,9 +69,9 @@ impl Router {
         self.everywhere.contains(&destination)
     }
 
-    /// Returns the destinations of `change`. A delete without a type goes to each one that a type passed by the filter is
-    /// routed to: the contact may be in any of them. Another one may have no account, and would let the delete fail until
-    /// its record is given up.
+    /// Returns the destinations of `change`. A delete without a type goes to each one that a type
+    /// passed by the filter is routed to: the contact may be in any of them. Another one may have
+    /// no account, and would let the delete fail until its record is given up.
     pub fn route(&self, change: &ContactChange) -> &[usize] {
         match change.contact.kind {
             None => &self.everywhere,
@@ -81,8 +93,14 @@ mod tests {
     use crate::contact::{Contact, ContactId, Operation, VersionSource};
 
     #[test]
-    fn each_type_has_its_destinations_and_a_delete_without_type_goes_where_a_passing_type_is_routed() {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    fn each_type_has_its_destinations_and_a_delete_without_type_goes_where_a_passing_type_is_routed()
+     {
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
         let routes = Routes {
             lead: names(&["salesforce"]),
             prospect: names(&["salesforce", "hubspot"]),
@@ -111,7 +129,9 @@ mod tests {
                 contact: Contact::bare(ContactId::new("c").expect("valid"), kind),
             };
             assert_eq!(way.route(&change), expected, "{kind:?} of {passed:?}");
-            assert!(expected.iter().all(|at| kind.is_some() || way.reaches(*at)) && !way.reaches(1));
+            assert!(
+                expected.iter().all(|at| kind.is_some() || way.reaches(*at)) && !way.reaches(1)
+            );
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Lambda's runtime, and a way around its reading of events.
 //!
-//! The runtime reads an event's JSON into a type that owns all it holds, in a reader that keeps account of where it is.
-//! Even for a type that only keeps the text, this is a whole read and a copy of up to 6 MB, before the handler reads it
-//! in earnest: a ninth of all the work (`benches/README.md`). So the body goes past it.
+//! The runtime reads an event's JSON into a type that owns all it holds, in a reader that keeps
+//! account of where it is. Even for a type that only keeps the text, this is a whole read and a
+//! copy of up to 6 MB, before the handler reads it in earnest: a ninth of all the work
+//! (`benches/README.md`). So the body goes past it.
 
 use std::mem;
 use std::task::{Context, Poll};
@@ -17,7 +18,8 @@ use tokio::task::futures::TaskLocalFuture;
 use crate::handler::Handler;
 
 tokio::task_local! {
-    /// The body of the invocation under way: an environment may have several at once, each in a task of its own.
+    /// The body of the invocation under way: an environment may have several at once, each in a
+    /// task of its own.
     static BODY: Bytes;
 }
 
@@ -31,9 +33,17 @@ tokio::task_local! {
 pub async fn run(handler: Handler) -> Result<(), Error> {
     let service = service_fn(move |event: LambdaEvent<()>| {
         let handler = handler.clone();
-        async move { handler.handle(LambdaEvent::new(BODY.get(), event.context)).await }
+        async move {
+            handler
+                .handle(LambdaEvent::new(BODY.get(), event.context))
+                .await
+        }
     });
-    Runtime::new(service).layer(layer_fn(PastTheReader)).layer(TracingLayer::new()).run_concurrent().await
+    Runtime::new(service)
+        .layer(layer_fn(PastTheReader))
+        .layer(TracingLayer::new())
+        .run_concurrent()
+        .await
 }
 
 /// Leaves the runtime a body that takes no time to read, and the invocation's own one to [`BODY`].
@@ -73,9 +83,17 @@ mod tests {
         }));
         let handled = ["one", "two", "three"].map(|body| {
             let (parts, ()) = hyper::Response::new(()).into_parts();
-            service.call(LambdaInvocation { parts, body: body.into(), context: lambda_runtime::Context::default() })
+            service.call(LambdaInvocation {
+                parts,
+                body: body.into(),
+                context: lambda_runtime::Context::default(),
+            })
         });
-        let bodies: Vec<_> = join_all(handled).await.into_iter().map(Result::unwrap_or_default).collect();
+        let bodies: Vec<_> = join_all(handled)
+            .await
+            .into_iter()
+            .map(Result::unwrap_or_default)
+            .collect();
         assert_eq!(bodies, ["one", "two", "three"]);
     }
 }

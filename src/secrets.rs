@@ -1,10 +1,11 @@
-//! Secrets: read from Secrets Manager (or, in the presets `local` and `test`, from a file), kept for a while, read
-//! again when a system refuses them.
+//! Secrets: read from Secrets Manager (or, in the presets `local` and `test`, from a file), kept
+//! for a while, read again when a system refuses them.
 //!
-//! What is kept here is wiped from memory when it is dropped, and so is what the adapters take out of it. What cannot be
-//! wiped from here are the buffers of others, which free them as they are: TLS and HTTP, through which a value comes and
-//! a token goes, and the AWS SDK, which parses the answer. They live as long as a call does, the header with the token as
-//! long as the token. What is never made cannot be left behind either: no error, log line, `Debug` or environment variable
+//! What is kept here is wiped from memory when it is dropped, and so is what the adapters take out
+//! of it. What cannot be wiped from here are the buffers of others, which free them as they are:
+//! TLS and HTTP, through which a value comes and a token goes, and the AWS SDK, which parses the
+//! answer. They live as long as a call does, the header with the token as long as the token. What
+//! is never made cannot be left behind either: no error, log line, `Debug` or environment variable
 //! holds a value.
 
 mod manager;
@@ -21,14 +22,17 @@ use tokio::time::{Instant, timeout};
 pub use self::manager::SecretsManager;
 use crate::clock;
 
-/// A refused secret is read again at most this often: a wrong one must not become a stream of calls.
+/// A refused secret is read again at most this often: a wrong one must not become a stream of
+/// calls.
 const REREAD_EVERY: Duration = Duration::from_secs(30);
 
-/// A secret is read again after this long, so that a rotated one is found before the old one is refused. Up to a tenth
-/// is taken off at random: functions that started together do not ask together. Counts wall-clock time ([`clock`]).
+/// A secret is read again after this long, so that a rotated one is found before the old one is
+/// refused. Up to a tenth is taken off at random: functions that started together do not ask
+/// together. Counts wall-clock time ([`clock`]).
 const TIME_TO_LIVE: Duration = Duration::from_mins(10);
 
-/// A source that has not answered by then does not answer. The SDK itself waits for an answer without end.
+/// A source that has not answered by then does not answer. The SDK itself waits for an answer
+/// without end.
 const LONGEST_READ: Duration = Duration::from_secs(5);
 
 /// The same where an earlier value is at hand: records wait for it.
@@ -89,12 +93,16 @@ impl SecretError {
         match self {
             // The service has one code for both, and other words.
             // <https://github.com/boto/boto3/issues/2794>
-            Self::Refused { code, message, .. } if code == NOT_FOUND && message.contains("staging label") => {
+            Self::Refused { code, message, .. }
+                if code == NOT_FOUND && message.contains("staging label") =>
+            {
                 "it exists without a value: put a value into it"
             }
             Self::Refused { code, .. } => match code.as_str() {
                 NOT_FOUND => "create it, or correct the secret_id",
-                "InvalidRequestException" => "give it a value, or restore it where it is being deleted",
+                "InvalidRequestException" => {
+                    "give it a value, or restore it where it is being deleted"
+                }
                 "AccessDeniedException" | "DecryptionFailure" => {
                     "allow the function's role secretsmanager:GetSecretValue, and kms:Decrypt where the secret has its own key"
                 }
@@ -120,7 +128,11 @@ pub struct Secrets {
 impl Secrets {
     /// Secrets of Secrets Manager, and of files (`file:PATH`) where those are allowed.
     pub fn new(client: aws_sdk_secretsmanager::Client, files_allowed: bool) -> Self {
-        Self { manager: Arc::new(SecretsManager::new(client)), files_allowed, known: std::sync::Mutex::default() }
+        Self {
+            manager: Arc::new(SecretsManager::new(client)),
+            files_allowed,
+            known: std::sync::Mutex::default(),
+        }
     }
 
     /// The secret of this id. Nothing is read yet.
@@ -145,8 +157,9 @@ impl Secrets {
         Arc::clone(known.entry(id.to_owned()).or_insert_with(new))
     }
 
-    /// Begins to read all secrets of Secrets Manager that were asked for by their names so far, in one call beside
-    /// whatever else there is to do. Whoever wants a value meanwhile waits for the same call.
+    /// Begins to read all secrets of Secrets Manager that were asked for by their names so far, in
+    /// one call beside whatever else there is to do. Whoever wants a value meanwhile waits for the
+    /// same call.
     pub fn prefetch(&self) {
         let manager = Arc::clone(&self.manager);
         tokio::spawn(async move { manager.prefetch().await });
@@ -176,7 +189,10 @@ struct Reading {
 
 impl Reading {
     fn of_now(value: SecretString) -> Self {
-        Self { value, at: clock::now() }
+        Self {
+            value,
+            at: clock::now(),
+        }
     }
 }
 
@@ -192,11 +208,14 @@ impl State {
 impl Secret {
     /// A secret that is read when it is first asked for.
     pub fn new(source: SecretSource) -> Self {
-        Self { source, state: Mutex::default() }
+        Self {
+            source,
+            state: Mutex::default(),
+        }
     }
 
-    /// The value; read from its source the first time, and again when it has been kept for long. A value that cannot
-    /// be read again stays.
+    /// The value; read from its source the first time, and again when it has been kept for long. A
+    /// value that cannot be read again stays.
     ///
     /// # Errors
     /// Where the source cannot be read and there is no earlier value.
@@ -220,18 +239,25 @@ impl Secret {
         }
     }
 
-    /// A system refused `refused`: reads the source again, unless that was done within 30 seconds or another value is
-    /// at hand already. The answer is `None` where there is no other value to try.
+    /// A system refused `refused`: reads the source again, unless that was done within 30 seconds
+    /// or another value is at hand already. The answer is `None` where there is no other value to
+    /// try.
     ///
     /// # Errors
     /// Where the source cannot be read.
-    pub async fn renew(&self, refused: &Arc<SecretString>) -> Result<Option<Arc<SecretString>>, SecretError> {
+    pub async fn renew(
+        &self,
+        refused: &Arc<SecretString>,
+    ) -> Result<Option<Arc<SecretString>>, SecretError> {
         let mut state = self.state.lock().await;
         let is_other = |value: &Arc<SecretString>| value.expose_secret() != refused.expose_secret();
         if let Some(value) = state.value.as_ref().filter(|value| is_other(value)) {
             return Ok(Some(Arc::clone(value)));
         }
-        if state.reread_at.is_some_and(|at| clock::elapsed(at) < REREAD_EVERY) {
+        if state
+            .reread_at
+            .is_some_and(|at| clock::elapsed(at) < REREAD_EVERY)
+        {
             return Ok(None);
         }
         state.reread_at = Some(clock::now());
@@ -245,12 +271,18 @@ impl SecretSource {
         match self {
             Self::File(path) => {
                 let text = std::fs::read_to_string(path);
-                let text = text.map_err(|source| SecretError::File { path: path.clone(), source })?;
+                let text = text.map_err(|source| SecretError::File {
+                    path: path.clone(),
+                    source,
+                })?;
                 Ok(Reading::of_now(text.into()))
             }
             Self::SecretsManager(manager, id) => match timeout(longest, manager.read(id)).await {
                 Ok(read) => read,
-                Err(_) => Err(SecretError::Unreached { id: id.clone(), source: "no answer in time".into() }),
+                Err(_) => Err(SecretError::Unreached {
+                    id: id.clone(),
+                    source: "no answer in time".into(),
+                }),
             },
         }
     }
@@ -277,7 +309,12 @@ mod tests {
     }
 
     async fn get(secret: &Secret) -> String {
-        secret.get().await.expect("readable").expose_secret().to_owned()
+        secret
+            .get()
+            .await
+            .expect("readable")
+            .expose_secret()
+            .to_owned()
     }
 
     #[tokio::test(start_paused = true)]
@@ -298,13 +335,27 @@ mod tests {
     async fn a_refused_secret_is_read_again_at_most_once_in_30_seconds() {
         let (file, secret) = File::new("old");
         let old = secret.get().await.expect("readable");
-        assert!(secret.renew(&old).await.expect("readable").is_none(), "the same value is no help");
+        assert!(
+            secret.renew(&old).await.expect("readable").is_none(),
+            "the same value is no help"
+        );
         file.write("new");
-        assert!(secret.renew(&old).await.expect("readable").is_none(), "asked a moment ago");
+        assert!(
+            secret.renew(&old).await.expect("readable").is_none(),
+            "asked a moment ago"
+        );
         tokio::time::advance(REREAD_EVERY).await;
-        let new = secret.renew(&old).await.expect("readable").expect("another value");
+        let new = secret
+            .renew(&old)
+            .await
+            .expect("readable")
+            .expect("another value");
         assert_eq!(new.expose_secret(), "new");
-        let again = secret.renew(&old).await.expect("readable").expect("the other value is at hand");
+        let again = secret
+            .renew(&old)
+            .await
+            .expect("readable")
+            .expect("the other value is at hand");
         assert_eq!(again.expose_secret(), "new");
     }
 
@@ -317,10 +368,17 @@ mod tests {
         assert_eq!(get(&secret).await, "old");
         clock::freeze(Duration::from_mins(2));
         assert_eq!(get(&secret).await, "new", "ten minutes at most");
-        let new = secret.renew(&old).await.expect("readable").expect("another value");
+        let new = secret
+            .renew(&old)
+            .await
+            .expect("readable")
+            .expect("another value");
         assert!(secret.renew(&new).await.expect("readable").is_none());
         file.write("newer");
-        assert!(secret.renew(&new).await.expect("readable").is_none(), "read a moment ago");
+        assert!(
+            secret.renew(&new).await.expect("readable").is_none(),
+            "read a moment ago"
+        );
         clock::freeze(REREAD_EVERY);
         assert!(secret.renew(&new).await.expect("readable").is_some());
     }

@@ -1,5 +1,5 @@
-//! The schema transformer: steps to payloads in the destination's own schema, each on its own, so that what is wrong
-//! with one hurts no other.
+//! The schema transformer: steps to payloads in the destination's own schema, each on its own, so
+//! that what is wrong with one hurts no other.
 
 mod blocks;
 mod guard;
@@ -35,8 +35,8 @@ pub struct SchemaTransformer<'a> {
 }
 
 impl SchemaTransformer<'_> {
-    /// The stage: all `steps` at once, `permits` at a time, into `queue`. A permit is held until the queue has taken
-    /// the payload, so that a slow destination bounds what lies ready for it.
+    /// The stage: all `steps` at once, `permits` at a time, into `queue`. A permit is held until
+    /// the queue has taken the payload, so that a slow destination bounds what lies ready for it.
     pub async fn run(&self, steps: &[Step], permits: usize, queue: mpsc::Sender<Job>) {
         let semaphore = Semaphore::new(permits);
         join_all(steps.iter().map(|step| async {
@@ -51,19 +51,38 @@ impl SchemaTransformer<'_> {
         .await;
     }
 
-    /// Returns the job of a step, and those that follow it; `None` where all its changes were rejected.
+    /// Returns the job of a step, and those that follow it; `None` where all its changes were
+    /// rejected.
     fn job(&self, step: &Step) -> Option<Job> {
-        let sound = step.delete.iter().chain(&step.upsert).filter(|position| self.is_sound(**position));
+        let sound = step
+            .delete
+            .iter()
+            .chain(&step.upsert)
+            .filter(|position| self.is_sound(**position));
         let blocks = blocks(sound.filter_map(|position| self.ordered(*position)));
-        Job::chain(blocks.into_iter().flat_map(|block| self.jobs_of(block)).collect())
+        Job::chain(
+            blocks
+                .into_iter()
+                .flat_map(|block| self.jobs_of(block))
+                .collect(),
+        )
     }
 
-    /// Returns the jobs of the changes at `positions` one by one, in order, and then `next`: for a folded payload
-    /// that was refused after so many calls, so that only the offending change is rejected.
-    pub fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job> {
+    /// Returns the jobs of the changes at `positions` one by one, in order, and then `next`: for a
+    /// folded payload that was refused after so many calls, so that only the offending change is
+    /// rejected.
+    pub fn one_by_one(
+        &self,
+        positions: &[Position],
+        calls: u32,
+        next: VecDeque<Job>,
+    ) -> Option<Job> {
         // What is cut of them was counted when they were folded.
         let single = |position: &Position| {
-            let job = self.uncounted(blocks(self.ordered(*position).into_iter()).pop()?).0.pop()?;
+            let job = self
+                .uncounted(blocks(self.ordered(*position).into_iter()).pop()?)
+                .0
+                .pop()?;
             Some(Job { calls, ..job })
         };
         Job::chain(positions.iter().filter_map(single).chain(next).collect())
@@ -77,15 +96,31 @@ impl SchemaTransformer<'_> {
             return older.is_empty();
         }
         for position in &older {
-            self.sink.record(*position, Verdict::Superseded(Some(Code::new("STALE"))), job.calls + 1);
+            self.sink.record(
+                *position,
+                Verdict::Superseded(Some(Code::new("STALE"))),
+                job.calls + 1,
+            );
         }
-        let rest: Positions = job.sources.iter().copied().filter(|at| !older.contains(at)).collect();
+        let rest: Positions = job
+            .sources
+            .iter()
+            .copied()
+            .filter(|at| !older.contains(at))
+            .collect();
         let mut jobs = self.upsert(rest.clone()).0;
         match jobs.pop() {
-            Some(Job { kind: Kind::Upsert, payload, sources, outdated, .. }) if jobs.is_empty() => {
+            Some(Job {
+                kind: Kind::Upsert,
+                payload,
+                sources,
+                outdated,
+                ..
+            }) if jobs.is_empty() => {
                 (job.payload, job.sources, job.outdated) = (payload, sources, outdated);
             }
-            // They could be written before: an empty payload is refused, and each is tried by itself.
+            // They could be written before: an empty payload is refused, and each is tried by
+            // itself.
             _ => (job.payload.body, job.sources) = (None, rest),
         }
         true
@@ -97,23 +132,37 @@ impl SchemaTransformer<'_> {
 
     /// Whether the destination can hold the version of a change. One that it cannot is rejected.
     fn is_sound(&self, position: Position) -> bool {
-        let refusal = self.change(position).and_then(|change| self.guard.refuses(change));
+        let refusal = self
+            .change(position)
+            .and_then(|change| self.guard.refuses(change));
         let is_sound = refusal.is_none();
         if let Some(rejection) = refusal {
-            self.sink.record(position, Verdict::Rejected(Stage::Validate, rejection), 0);
+            self.sink
+                .record(position, Verdict::Rejected(Stage::Validate, rejection), 0);
         }
         is_sound
     }
 
     fn ordered(&self, position: Position) -> Option<Ordered> {
         let change = self.change(position)?;
-        let is_compared = self.guard.compares(change) || (self.guard.protects() && self.compared.contains(&position));
+        let is_compared = self.guard.compares(change)
+            || (self.guard.protects() && self.compared.contains(&position));
         let version = change.guard_version().unwrap_or_default();
-        Some(Ordered { position, is_delete: change.operation == Operation::Delete, version, is_compared })
+        Some(Ordered {
+            position,
+            is_delete: change.operation == Operation::Delete,
+            version,
+            is_compared,
+        })
     }
 
     fn survey(&self, version: Option<u64>, positions: &[Position]) -> Survey {
-        survey(version, positions.iter().filter_map(|position| self.ordered(*position)))
+        survey(
+            version,
+            positions
+                .iter()
+                .filter_map(|position| self.ordered(*position)),
+        )
     }
 
     /// Returns the jobs of a block, in order, and counts the values that were cut for them.
@@ -131,32 +180,59 @@ impl SchemaTransformer<'_> {
     }
 
     fn delete(&self, block: Block) -> Option<Job> {
-        let Block { sources, is_guarded, version, .. } = block;
+        let Block {
+            sources,
+            is_guarded,
+            version,
+            ..
+        } = block;
         let id = self.change(*sources.last()?)?.contact.id.clone();
-        let payload = Payload { id, body: None, if_new: None, version, guarded: is_guarded };
+        let payload = Payload {
+            id,
+            body: None,
+            if_new: None,
+            version,
+            guarded: is_guarded,
+        };
         Some(Job::new(Kind::Delete, payload, sources))
     }
 
-    /// Returns the jobs of writing these changes, and how many values were cut for them. It is one, unless some of the
-    /// changes are rejected.
+    /// Returns the jobs of writing these changes, and how many values were cut for them. It is one,
+    /// unless some of the changes are rejected.
     fn upsert(&self, mut sources: Positions) -> (Vec<Job>, u32) {
-        let Survey { outdated, written, .. } = self.survey(None, &sources);
-        let changes: Vec<&ContactChange> = written.iter().filter_map(|at| self.change(*at)).collect();
+        let Survey {
+            outdated, written, ..
+        } = self.survey(None, &sources);
+        let changes: Vec<&ContactChange> =
+            written.iter().filter_map(|at| self.change(*at)).collect();
         let transformed = self.isolated(&changes);
         let rejected = self.reject(&written, transformed.rejected);
         sources.retain(|at| !rejected.contains(at));
         if rejected.is_empty() || outdated.is_empty() {
             let if_new = transformed.if_new;
-            let job = transformed.body.and_then(|body| self.written((body, if_new), sources, outdated));
+            let job = transformed
+                .body
+                .and_then(|body| self.written((body, if_new), sources, outdated));
             return (job.into_iter().collect(), transformed.cut);
         }
-        // What is older than a rejected change only is not outdated: it may be a delete, which is a job of its own.
-        let rest = blocks(sources.iter().filter_map(|position| self.ordered(*position)));
-        let (jobs, cut): (Vec<_>, Vec<_>) = rest.into_iter().map(|block| self.uncounted(block)).unzip();
+        // What is older than a rejected change only is not outdated: it may be a delete, which is a
+        // job of its own.
+        let rest = blocks(
+            sources
+                .iter()
+                .filter_map(|position| self.ordered(*position)),
+        );
+        let (jobs, cut): (Vec<_>, Vec<_>) =
+            rest.into_iter().map(|block| self.uncounted(block)).unzip();
         (jobs.into_iter().flatten().collect(), cut.into_iter().sum())
     }
 
-    fn written(&self, (body, if_new): (Body, Option<Body>), sources: Positions, outdated: Positions) -> Option<Job> {
+    fn written(
+        &self,
+        (body, if_new): (Body, Option<Body>),
+        sources: Positions,
+        outdated: Positions,
+    ) -> Option<Job> {
         let written = |position: &&Position| !outdated.contains(position);
         let first = self.ordered(*sources.first()?)?;
         let last = self.change(*sources.iter().rfind(written)?)?;
@@ -167,7 +243,10 @@ impl SchemaTransformer<'_> {
             version: last.guard_version().unwrap_or_default(),
             guarded: first.is_compared,
         };
-        Some(Job { outdated, ..Job::new(Kind::Upsert, payload, sources) })
+        Some(Job {
+            outdated,
+            ..Job::new(Kind::Upsert, payload, sources)
+        })
     }
 
     /// Records the rejections of some of the changes at `positions`; gives their positions.
@@ -176,33 +255,53 @@ impl SchemaTransformer<'_> {
         for (index, rejection) in rejected {
             if let Some(position) = positions.get(index) {
                 left_out.push(*position);
-                self.sink.record(*position, Verdict::Rejected(Stage::Validate, rejection), 0);
+                self.sink
+                    .record(*position, Verdict::Rejected(Stage::Validate, rejection), 0);
             }
         }
         left_out
     }
 
-    /// The transformation, in which a panic is the fault of the change that causes it and of no other.
+    /// The transformation, in which a panic is the fault of the change that causes it and of no
+    /// other.
     fn isolated(&self, changes: &[&ContactChange]) -> Transformed {
-        let attempt =
-            |changes: &[&ContactChange]| catch_unwind(AssertUnwindSafe(|| self.adapter.transform(changes))).ok();
+        let attempt = |changes: &[&ContactChange]| {
+            catch_unwind(AssertUnwindSafe(|| self.adapter.transform(changes))).ok()
+        };
         if let Some(transformed) = attempt(changes) {
             return transformed;
         }
         let fails_alone = |change: &&ContactChange| attempt(&[change]).is_none();
-        let failing: Vec<usize> = (0..changes.len()).filter(|at| fails_alone(&changes[*at])).collect();
-        let sound: Vec<usize> = (0..changes.len()).filter(|at| !failing.contains(at)).collect();
+        let failing: Vec<usize> = (0..changes.len())
+            .filter(|at| fails_alone(&changes[*at]))
+            .collect();
+        let sound: Vec<usize> = (0..changes.len())
+            .filter(|at| !failing.contains(at))
+            .collect();
         let company: Vec<_> = sound.iter().map(|at| changes[*at]).collect();
-        let rest = if failing.is_empty() || sound.is_empty() { None } else { attempt(&company) };
-        let internal = || Rejection::new(Code::new("INTERNAL_ERROR"), "transforming failed inside contact-sync");
+        let rest = if failing.is_empty() || sound.is_empty() {
+            None
+        } else {
+            attempt(&company)
+        };
+        let internal = || {
+            Rejection::new(
+                Code::new("INTERNAL_ERROR"),
+                "transforming failed inside contact-sync",
+            )
+        };
         let Some(mut rest) = rest else {
             let rejected = (0..changes.len()).map(|at| (at, internal())).collect();
-            return Transformed { rejected, ..Transformed::default() };
+            return Transformed {
+                rejected,
+                ..Transformed::default()
+            };
         };
         for (index, _) in &mut rest.rejected {
             *index = sound[*index];
         }
-        rest.rejected.extend(failing.into_iter().map(|at| (at, internal())));
+        rest.rejected
+            .extend(failing.into_iter().map(|at| (at, internal())));
         rest
     }
 }

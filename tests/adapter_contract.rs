@@ -1,6 +1,7 @@
-//! The adapter contract suite: what every adapter has to do, whatever the system. A new system implements
-//! `support::system::System`, gets a block below, and is done when its cases pass. A case that the system cannot have fails
-//! on it and is left out of its block; what it alone has gets cases of its own, as in `adapter_contract/hubspot`.
+//! The adapter contract suite: what every adapter has to do, whatever the system. A new system
+//! implements `support::system::System`, gets a block below, and is done when its cases pass. A
+//! case that the system cannot have fails on it and is left out of its block; what it alone has
+//! gets cases of its own, as in `adapter_contract/hubspot`.
 
 mod support;
 
@@ -69,8 +70,9 @@ macro_rules! every_system {
     };
 }
 
-/// The cases of a system that is reached over HTTP and has fields of its own, versions of its API, a quota of which its
-/// answers tell, and values that only one record may have. A system without one of these lists the others itself.
+/// The cases of a system that is reached over HTTP and has fields of its own, versions of its API,
+/// a quota of which its answers tell, and values that only one record may have. A system without
+/// one of these lists the others itself.
 macro_rules! http_system {
     ($system:ident) => {
         every_system!($system());

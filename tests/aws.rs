@@ -23,16 +23,21 @@ async fn variables(moto: &Moto, mocks: &Mocks) -> Vec<(String, String)> {
 
 fn handler(moto: &Moto, variables: &[(String, String)], document: &str) -> Handler {
     let mut layers = vec![Layer::from_toml("the document", document).expect("TOML")];
-    layers.extend(variables.iter().map(|(name, value)| Layer::from_variable(name, value).expect("a variable")));
+    layers.extend(
+        variables
+            .iter()
+            .map(|(name, value)| Layer::from_variable(name, value).expect("a variable")),
+    );
     let settings = load(Preset::Test, &layers, &DESTINATIONS).expect("good settings");
     factory::build(Preset::Test, &settings, &moto.config()).expect("a handler")
 }
 
 fn people(count: usize) -> Vec<Value> {
     let kind = |at| if at % 2 == 0 { "lead" } else { "customer" };
-    let fields =
-        |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
-    (0..count).map(|at| change("create", &format!("c-{at}"), kind(at), fields(at))).collect()
+    let fields = |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    (0..count)
+        .map(|at| change("create", &format!("c-{at}"), kind(at), fields(at)))
+        .collect()
 }
 
 #[tokio::test]
@@ -46,12 +51,27 @@ async fn credentials_come_from_secrets_manager_and_a_rotated_one_is_found() {
     let secrets = aws_sdk_secretsmanager::Client::new(&moto.config());
     for (name, value) in [
         ("contact-sync/salesforce", mocks.salesforce.secret()),
-        ("contact-sync/hubspot", json!({"access_token": "pat-mock-2"})),
+        (
+            "contact-sync/hubspot",
+            json!({"access_token": "pat-mock-2"}),
+        ),
     ] {
-        secrets.put_secret_value().secret_id(name).secret_string(value.to_string()).send().await.expect("written");
+        secrets
+            .put_secret_value()
+            .secret_id(name)
+            .secret_string(value.to_string())
+            .send()
+            .await
+            .expect("written");
     }
     assert!(failures(&invoke(&handler, &batch(&people(8)), "r").await).is_empty());
-    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (4, 4));
+    assert_eq!(
+        (
+            mocks.salesforce.leads().len(),
+            mocks.hubspot.contacts().len()
+        ),
+        (4, 4)
+    );
 }
 
 #[tokio::test]
@@ -69,25 +89,45 @@ async fn a_rejected_record_is_stored_whole_with_its_reason() {
     letters.sort_by_key(|letter| letter["record"]["sequence_number"].to_string());
     let first = &letters[0];
     assert_eq!(first["reason"]["code"], "INVALID_JSON");
-    assert_eq!(first["record"]["sequence_number"], sequence_number(0, 2).as_str());
-    assert_eq!(first["record"]["data"], base64_simd::STANDARD.encode_to_string(b"not JSON").as_str());
+    assert_eq!(
+        first["record"]["sequence_number"],
+        sequence_number(0, 2).as_str()
+    );
+    assert_eq!(
+        first["record"]["data"],
+        base64_simd::STANDARD.encode_to_string(b"not JSON").as_str()
+    );
     assert_eq!(first["record"]["partition_key"], "poison");
 }
 
 #[tokio::test]
 async fn a_record_whose_dead_letter_is_not_stored_comes_again() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
-    let document = format!("[dead_letter]\nqueue_url = \"{}/123456789012/no-such-queue\"", moto.url);
+    let document = format!(
+        "[dead_letter]\nqueue_url = \"{}/123456789012/no-such-queue\"",
+        moto.url
+    );
     let handler = handler(&moto, &variables(&moto, &mocks).await, &document);
     let logs = Logs::listen();
     let mut records = batch(&people(2));
     records.push(record(0, 2, "poison", b"not JSON"));
     let answer = invoke(&handler, &records, "r").await;
     assert_eq!(failures(&answer), [sequence_number(0, 2)]);
-    assert_eq!(logs.fates().last().expect("a line"), "failed DEAD_LETTER_NOT_STORED");
+    assert_eq!(
+        logs.fates().last().expect("a line"),
+        "failed DEAD_LETTER_NOT_STORED"
+    );
     let (sqs, url) = moto.queue().await;
-    let attributes = sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All).send().await;
-    assert!(attributes.is_ok(), "the emulation is there: it was the queue that was not");
+    let attributes = sqs
+        .get_queue_attributes()
+        .queue_url(url)
+        .attribute_names(QueueAttributeName::All)
+        .send()
+        .await;
+    assert!(
+        attributes.is_ok(),
+        "the emulation is there: it was the queue that was not"
+    );
 }
 
 #[tokio::test]
@@ -97,13 +137,26 @@ async fn a_changed_parameter_is_in_force_from_the_next_invocation_on_and_a_bad_o
     put("[filter]\ntypes = [\"lead\"]").await;
     let mut variables = variables(&moto, &mocks).await;
     variables.push(("CONTACT_SYNC_PRESET".to_owned(), "test".to_owned()));
-    variables.push(("CONTACT_SYNC_CONFIG".to_owned(), "ssm:/contact-sync/settings".to_owned()));
-    let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+    variables.push((
+        "CONTACT_SYNC_CONFIG".to_owned(),
+        "ssm:/contact-sync/settings".to_owned(),
+    ));
+    let variables = variables
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::from_variables(variables).expect("good variables");
-    let handler = factory::from_environment(&environment, &moto.config()).await.expect("a handler");
-    let held = || (mocks.salesforce.leads().len(), mocks.hubspot.contacts().len());
+    let handler = factory::from_environment(&environment, &moto.config())
+        .await
+        .expect("a handler");
+    let held = || {
+        (
+            mocks.salesforce.leads().len(),
+            mocks.hubspot.contacts().len(),
+        )
+    };
 
-    // The parameter is read beside an invocation, and may be there only after it: then for the one after the next.
+    // The parameter is read beside an invocation, and may be there only after it: then for the one
+    // after the next.
     let invoke_until = async |holds: &dyn Fn() -> bool, count: usize| {
         for _ in 0..10_000 {
             if holds() {
@@ -119,7 +172,11 @@ async fn a_changed_parameter_is_in_force_from_the_next_invocation_on_and_a_bad_o
     invoke(&handler, &batch(&people(2)), "r").await;
     assert_eq!(held(), (1, 0));
     let logs = Logs::listen();
-    let told = |level: &str| logs.lines().into_iter().find(|line| line["level"] == level && line["audit"].is_null());
+    let told = |level: &str| {
+        logs.lines()
+            .into_iter()
+            .find(|line| line["level"] == level && line["audit"].is_null())
+    };
     put("[filter]\ntypes = [\"customer\"]").await;
     // The same contacts, until the new settings let the customers among them through.
     invoke_until(&|| held().1 == 2, 4).await;
@@ -130,10 +187,17 @@ async fn a_changed_parameter_is_in_force_from_the_next_invocation_on_and_a_bad_o
     invoke_until(&|| told("ERROR").is_some(), 6).await;
     invoke(&handler, &batch(&people(10)), "r").await;
     assert_eq!(held(), (leads, 5), "the last good settings stay");
-    let errors: u64 = logs.metrics("").iter().filter_map(|line| line["ConfigErrors"].as_u64()).sum();
+    let errors: u64 = logs
+        .metrics("")
+        .iter()
+        .filter_map(|line| line["ConfigErrors"].as_u64())
+        .sum();
     assert!(errors >= 1);
     let told = told("ERROR").expect("an error line");
     assert_eq!(told["request_id"], "r", "{told}");
     let error = told["error"].as_str().expect("the reason");
-    assert!(error.starts_with("the parameter /contact-sync/settings, line 2: `filter.types.0`"), "{told}");
+    assert!(
+        error.starts_with("the parameter /contact-sync/settings, line 2: `filter.types.0`"),
+        "{told}"
+    );
 }

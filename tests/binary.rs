@@ -28,7 +28,10 @@ fn variables(mocks: &Mocks) -> Vec<(String, String)> {
 /// A lead and a contact.
 fn event() -> String {
     let fields = || json!({"last_name": "Lovelace", "company": "Acme", "email": "ada@example.com"});
-    let changes = [change("create", "c-1", "lead", fields()), change("create", "c-2", "vendor", fields())];
+    let changes = [
+        change("create", "c-1", "lead", fields()),
+        change("create", "c-2", "vendor", fields()),
+    ];
     json!({"Records": batch(&changes)}).to_string()
 }
 
@@ -52,10 +55,16 @@ async fn an_event_of_another_kind_is_an_error_with_a_name_and_the_process_goes_o
         "eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:123456789012:letters"}]}"#;
     let other = r#"{"detail-type":"something else"}"#;
     let events = [of_a_queue, other, "null", "{", "", r#"{"Records":[]}}"#].map(str::as_bytes);
-    for (at, event) in events.into_iter().chain([&b"{\"Records\":[],\"\xff\":1}"[..]]).enumerate() {
+    for (at, event) in events
+        .into_iter()
+        .chain([&b"{\"Records\":[],\"\xff\":1}"[..]])
+        .enumerate()
+    {
         let ended = function.invoke(event, &format!("r-{at}"), TIME).await;
         let shown = String::from_utf8_lossy(event);
-        let Ended::Error(error) = ended else { panic!("{shown}: {ended:?}") };
+        let Ended::Error(error) = ended else {
+            panic!("{shown}: {ended:?}")
+        };
         assert_eq!(error["errorType"], "UnsupportedEvent", "{shown}");
     }
     let ended = function.invoke(r#"{"Records":[]}"#, "r-good", TIME).await;
@@ -64,7 +73,8 @@ async fn an_event_of_another_kind_is_an_error_with_a_name_and_the_process_goes_o
 
 #[tokio::test]
 async fn of_invocations_at_once_each_is_answered_with_what_failed_of_its_own() {
-    let mocks = Mocks::start_with(|habits| habits.latency = Duration::from_millis(50), |_| {}).await;
+    let mocks =
+        Mocks::start_with(|habits| habits.latency = Duration::from_millis(50), |_| {}).await;
     let mut variables = variables(&mocks);
     variables.push(("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), "2".to_owned()));
     let mut function = Function::start(Path::new(BINARY), &variables).await;
@@ -72,9 +82,17 @@ async fn of_invocations_at_once_each_is_answered_with_what_failed_of_its_own() {
     let ids = ["c-0", "c-1", "c-2", "c-3"];
     let changes = ids.map(|id| change("create", id, "lead", fields.clone()));
     let locked = row_error("UNABLE_TO_LOCK_ROW", "locked", &[]);
-    ids.iter().for_each(|id| mocks.salesforce.fail_row(id, locked.clone(), 99));
-    let events = batch(&changes).into_iter().map(|record| json!({"Records": [record]}).to_string().into());
-    let failures: Vec<_> = function.invoke_at_once(events, TIME).await.iter().map(Ended::failures).collect();
+    ids.iter()
+        .for_each(|id| mocks.salesforce.fail_row(id, locked.clone(), 99));
+    let events = batch(&changes)
+        .into_iter()
+        .map(|record| json!({"Records": [record]}).to_string().into());
+    let failures: Vec<_> = function
+        .invoke_at_once(events, TIME)
+        .await
+        .iter()
+        .map(Ended::failures)
+        .collect();
     assert_eq!(failures, [0, 1, 2, 3].map(|at| [sequence_number(0, at)]));
 }
 
@@ -82,14 +100,19 @@ async fn of_invocations_at_once_each_is_answered_with_what_failed_of_its_own() {
 async fn a_bad_start_ends_with_one_line_that_names_the_setting() {
     let mocks = Mocks::start().await;
     let mut variables = variables(&mocks);
-    variables.push(("CONTACT_SYNC__HUBSPOT__BATCH_SIZE".to_owned(), "101".to_owned()));
+    variables.push((
+        "CONTACT_SYNC__HUBSPOT__BATCH_SIZE".to_owned(),
+        "101".to_owned(),
+    ));
     let mut function = Function::start(Path::new(BINARY), &variables).await;
     assert!(function.time_to_first_poll().await.is_none());
     assert!(!function.exit().await.success());
     let lines = function.lines();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
-        lines[0].contains("CONTACT_SYNC__HUBSPOT__BATCH_SIZE: `hubspot.batch_size` is 101; allowed: 1 to 100"),
+        lines[0].contains(
+            "CONTACT_SYNC__HUBSPOT__BATCH_SIZE: `hubspot.batch_size` is 101; allowed: 1 to 100"
+        ),
         "{lines:?}"
     );
 }

@@ -1,5 +1,5 @@
-//! Dispatch: deadlines, retries, isolation of offending records, the breaker, one system's outage beside the other, order,
-//! and rate limits that hold across processes.
+//! Dispatch: deadlines, retries, isolation of offending records, the breaker, one system's outage
+//! beside the other, order, and rate limits that hold across processes.
 
 mod support;
 

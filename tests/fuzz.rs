@@ -1,8 +1,10 @@
-//! Fuzzing of what comes from outside, on the stable compiler: random changes to sound examples, so many in each test run
-//! and for as long as one likes by `make fuzz MINUTES=n`. A case that fails is named: `SEED=n cargo test --test fuzz NAME`.
+//! Fuzzing of what comes from outside, on the stable compiler: random changes to sound examples, so
+//! many in each test run and for as long as one likes by `make fuzz MINUTES=n`. A case that fails
+//! is named: `SEED=n cargo test --test fuzz NAME`.
 //!
-//! Coverage-guided fuzzers need a nightly compiler. What guides these cases is the structure: they begin with the sample
-//! events, and the changes know JSON. Answers of the external systems are `tests/adapter_contract.rs`'s.
+//! Coverage-guided fuzzers need a nightly compiler. What guides these cases is the structure: they
+//! begin with the sample events, and the changes know JSON. Answers of the external systems are
+//! `tests/adapter_contract.rs`'s.
 
 mod support;
 
@@ -29,7 +31,8 @@ use support::mutate::mutated;
 use support::stream::record;
 use time::OffsetDateTime;
 
-/// The code of whatever panicked inside the function: caught, so that the neighbours are spared, and a defect all the same.
+/// The code of whatever panicked inside the function: caught, so that the neighbours are spared,
+/// and a defect all the same.
 const PANICKED: &str = "INTERNAL_ERROR";
 
 /// A value that no log and no message may show.
@@ -42,24 +45,40 @@ fn arrival() -> OffsetDateTime {
 
 /// The sample events.
 fn events() -> Vec<Value> {
-    let mut paths: Vec<_> =
-        std::fs::read_dir("events").expect("the folder").map(|e| e.expect("an entry").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let mut paths: Vec<_> = std::fs::read_dir("events")
+        .expect("the folder")
+        .map(|e| e.expect("an entry").path())
+        .collect();
+    paths.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "json")
+    });
     paths.sort();
-    let events =
-        paths.iter().map(|path| serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON"));
-    let events: Vec<Value> = events.filter(|event: &Value| event["Records"].is_array()).collect();
+    let events = paths
+        .iter()
+        .map(|path| serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON"));
+    let events: Vec<Value> = events
+        .filter(|event: &Value| event["Records"].is_array())
+        .collect();
     assert!(events.len() > 10, "{}", events.len());
     events
 }
 
 /// The changes in them, and one with every field.
 fn changes() -> Vec<Value> {
-    let data = |record: &Value| base64_simd::STANDARD.decode_to_vec(record["kinesis"]["data"].as_str()?).ok();
+    let data = |record: &Value| {
+        base64_simd::STANDARD
+            .decode_to_vec(record["kinesis"]["data"].as_str()?)
+            .ok()
+    };
     let events = events();
-    let records = events.iter().flat_map(|event| event["Records"].as_array().into_iter().flatten());
-    let mut changes: Vec<Value> =
-        records.filter_map(|record| serde_json::from_slice(&data(record)?).ok()).filter(Value::is_object).collect();
+    let records = events
+        .iter()
+        .flat_map(|event| event["Records"].as_array().into_iter().flatten());
+    let mut changes: Vec<Value> = records
+        .filter_map(|record| serde_json::from_slice(&data(record)?).ok())
+        .filter(Value::is_object)
+        .collect();
     changes.push(json!({
         "event_id": "e-1", "operation": "create", "occurred_at": "2026-11-20T10:15:00.123Z", "version": 42, "replay": true,
         "contact": {"id": "c-1", "type": "lead", "email": format!("{SECRET}@example.com"), "first_name": SECRET,
@@ -72,23 +91,39 @@ fn changes() -> Vec<Value> {
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
     runtime.expect("a runtime").block_on(work)
 }
 
 fn handler(memory: &Arc<Memory>) -> Handler {
-    let routes = ["lead", "prospect", "customer", "vendor"].map(|kind| format!("{kind} = [\"{NAME}\"]\n")).concat();
+    let routes = ["lead", "prospect", "customer", "vendor"]
+        .map(|kind| format!("{kind} = [\"{NAME}\"]\n"))
+        .concat();
     let layer = Layer::from_toml("the test", &format!("[routes]\n{routes}")).expect("TOML");
     let settings = load(Preset::Test, &[layer], &[NAME]).expect("allowed");
     let memory = Arc::clone(memory);
-    let factory = Factory::empty().with_http(CLIENT.clone()).with(NAME, move |_, _| External {
-        adapter: Arc::clone(&memory) as _,
-        rate_limit: RateLimit { requests: 10_000, per_ms: 1000 },
-        retry: Retry { max_attempts: 4, base_delay_ms: 1, max_delay_ms: 20 },
-        max_in_flight: 3,
-        keeps_versions: false,
-    });
-    factory.build(Preset::Test, &settings, &no_aws()).expect("a handler")
+    let factory = Factory::empty()
+        .with_http(CLIENT.clone())
+        .with(NAME, move |_, _| External {
+            adapter: Arc::clone(&memory) as _,
+            rate_limit: RateLimit {
+                requests: 10_000,
+                per_ms: 1000,
+            },
+            retry: Retry {
+                max_attempts: 4,
+                base_delay_ms: 1,
+                max_delay_ms: 20,
+            },
+            max_in_flight: 3,
+            keeps_versions: false,
+        });
+    factory
+        .build(Preset::Test, &settings, &no_aws())
+        .expect("a handler")
 }
 
 fn good(id: &str, at: usize) -> String {
@@ -97,14 +132,23 @@ fn good(id: &str, at: usize) -> String {
     record(0, at, "key", change.to_string().as_bytes()).to_string()
 }
 
-/// Whatever a record is, its invocation is answered, nothing has failed, and both of its neighbours are delivered. Whether
-/// it could be in an event at all, which is JSON.
+/// Whatever a record is, its invocation is answered, nothing has failed, and both of its neighbours
+/// are delivered. Whether it could be in an event at all, which is JSON.
 fn odd_record(seed: u64, events: &[Value]) -> Result<bool, String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let event = &events[random.usize(..events.len())];
-    let Some(records) = event["Records"].as_array().filter(|records| !records.is_empty()) else { return Ok(false) };
+    let Some(records) = event["Records"]
+        .as_array()
+        .filter(|records| !records.is_empty())
+    else {
+        return Ok(false);
+    };
     let odd = String::from_utf8_lossy(&mutated(&mut random, records)).into_owned();
-    let text = format!("{{\"Records\":[{},{odd},{}]}}", good("good-1", 0), good("good-2", 1));
+    let text = format!(
+        "{{\"Records\":[{},{odd},{}]}}",
+        good("good-1", 0),
+        good("good-2", 1)
+    );
     if RawValue::from_string(text.clone()).is_err() {
         return Ok(false);
     }
@@ -112,18 +156,32 @@ fn odd_record(seed: u64, events: &[Value]) -> Result<bool, String> {
     answered(&handler(&memory), text.into())?;
     let held = memory.records();
     let both = held.contains_key("good-1") && held.contains_key("good-2");
-    if both { Ok(true) } else { Err(format!("a neighbour of {odd} is missing: {held:?}")) }
+    if both {
+        Ok(true)
+    } else {
+        Err(format!("a neighbour of {odd} is missing: {held:?}"))
+    }
 }
 
-/// Whatever an event is, its invocation is answered; only what has no record of Kinesis is an error, and comes again. Whether
-/// it has one.
+/// Whatever an event is, its invocation is answered; only what has no record of Kinesis is an
+/// error, and comes again. Whether it has one.
 fn odd_event(seed: u64, events: &[Value]) -> Result<bool, String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let event = mutated(&mut random, events);
-    let is_supported = str::from_utf8(&event).ok().map_or(Some(false), is_supported);
-    match (answered(&handler(&Memory::new(seed, Faults::default())), event.into()), is_supported) {
+    let is_supported = str::from_utf8(&event)
+        .ok()
+        .map_or(Some(false), is_supported);
+    match (
+        answered(
+            &handler(&Memory::new(seed, Faults::default())),
+            event.into(),
+        ),
+        is_supported,
+    ) {
         (Err(trouble), Some(true)) => Err(trouble),
-        (Ok(()), Some(false)) => Err("an event without a record of Kinesis was answered".to_owned()),
+        (Ok(()), Some(false)) => {
+            Err("an event without a record of Kinesis was answered".to_owned())
+        }
         (ended, _) => Ok(ended.is_ok()),
     }
 }
@@ -138,13 +196,24 @@ fn is_supported(event: &str) -> Option<bool> {
     if !event.trim_start().starts_with('{') {
         return Some(false);
     }
-    let Ok(Envelope { records }) = serde_json::from_str(event) else { return Some(false) };
+    let Ok(Envelope { records }) = serde_json::from_str(event) else {
+        return Some(false);
+    };
     let ours = |record: &Value| record["eventSource"] == "aws:kinesis";
-    if records.is_empty() || records.iter().any(|raw| serde_json::from_str(raw.get()).is_ok_and(|value| ours(&value))) {
+    if records.is_empty()
+        || records
+            .iter()
+            .any(|raw| serde_json::from_str(raw.get()).is_ok_and(|value| ours(&value)))
+    {
         return Some(true);
     }
-    let says_kinesis = |raw: &RawValue| raw.get().to_lowercase().contains("kinesis") || raw.get().contains('\\');
-    if records.iter().any(|raw| says_kinesis(raw)) { None } else { Some(false) }
+    let says_kinesis =
+        |raw: &RawValue| raw.get().to_lowercase().contains("kinesis") || raw.get().contains('\\');
+    if records.iter().any(|raw| says_kinesis(raw)) {
+        None
+    } else {
+        Some(false)
+    }
 }
 
 fn answered(handler: &Handler, event: Bytes) -> Result<(), String> {
@@ -161,35 +230,46 @@ fn answered(handler: &Handler, event: Bytes) -> Result<(), String> {
     }
 }
 
-/// What is decoded is what the JSON says, read a second time by somebody else; a refusal shows nobody's data.
+/// What is decoded is what the JSON says, read a second time by somebody else; a refusal shows
+/// nobody's data.
 fn decoded(seed: u64, changes: &[Value]) -> Result<bool, String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let data = mutated(&mut random, changes);
     let mut text = base64_simd::STANDARD.encode_to_string(&data);
     if random.u32(..50) == 0 {
-        text.insert(random.usize(..=text.len()), ['=', ' ', '\n', '-'][random.usize(..4)]);
+        text.insert(
+            random.usize(..=text.len()),
+            ['=', ' ', '\n', '-'][random.usize(..4)],
+        );
     }
     match EventConsumer.consume(Some(&text), arrival()) {
         Ok(change) => {
             let shown = String::from_utf8_lossy(&data);
-            // In a field that we ignore, half of a surrogate pair is nobody's trouble, nor is a number that nothing holds;
-            // `Value` reads everything.
+            // In a field that we ignore, half of a surrogate pair is nobody's trouble, nor is a
+            // number that nothing holds; `Value` reads everything.
             let whole = shown.replace("\\ud800", "\\ufffd");
             let value: Value = match serde_json::from_str(&whole) {
                 Ok(value) => value,
-                Err(error) if error.to_string().starts_with("number out of range") => return Ok(true),
+                Err(error) if error.to_string().starts_with("number out of range") => {
+                    return Ok(true);
+                }
                 Err(error) => return Err(format!("{error} in {shown}")),
             };
             says_the_same(&change, &value).map_err(|name| format!("{name} of {shown}"))?;
             let debug = format!("{change:?}");
-            if debug.contains(SECRET) { Err(format!("{debug} shows data")) } else { Ok(true) }
+            if debug.contains(SECRET) {
+                Err(format!("{debug} shows data"))
+            } else {
+                Ok(true)
+            }
         }
         Err(refusal) if refusal.rejection.code.as_str() == PANICKED => {
             Err(format!("a panic for {}", String::from_utf8_lossy(&data)))
         }
-        Err(refusal) if refusal.rejection.message.contains(SECRET) => {
-            Err(format!("a refusal shows data: {}", refusal.rejection.message))
-        }
+        Err(refusal) if refusal.rejection.message.contains(SECRET) => Err(format!(
+            "a refusal shows data: {}",
+            refusal.rejection.message
+        )),
         Err(_) => Ok(false),
     }
 }
@@ -201,7 +281,10 @@ fn says_the_same(change: &ContactChange, value: &Value) -> Result<(), &'static s
     is("event_id", value["event_id"] == *change.event_id)?;
     is("operation", value["operation"] == change.operation.name())?;
     is("version", value["version"].as_u64() == change.version)?;
-    is("id", person["id"].as_str().map(ContactId::trim) == Some(change.contact.id.as_str()))?;
+    is(
+        "id",
+        person["id"].as_str().map(ContactId::trim) == Some(change.contact.id.as_str()),
+    )?;
     let kind = person["type"].as_str().and_then(ContactType::from_name);
     is("type", kind == change.contact.kind)?;
     if change.operation == Operation::Delete {
@@ -209,7 +292,10 @@ fn says_the_same(change: &ContactChange, value: &Value) -> Result<(), &'static s
         return is("another field", texts(&change.contact) == texts(&bare));
     }
     is("type of a create or an update", kind.is_some())?;
-    is("email", email_is_the_same(&change.contact.email, person.get("email")))?;
+    is(
+        "email",
+        email_is_the_same(&change.contact.email, person.get("email")),
+    )?;
     let address = person.get("address").filter(|address| !address.is_null());
     let part = |name: &str| match address {
         Some(address) => address.get(name),
@@ -222,9 +308,17 @@ fn says_the_same(change: &ContactChange, value: &Value) -> Result<(), &'static s
         ("company", &contact.company, person.get("company")),
         ("job_title", &contact.job_title, person.get("job_title")),
         ("phone", &contact.phone, person.get("phone")),
-        ("mobile_phone", &contact.mobile_phone, person.get("mobile_phone")),
+        (
+            "mobile_phone",
+            &contact.mobile_phone,
+            person.get("mobile_phone"),
+        ),
         ("website", &contact.website, person.get("website")),
-        ("lead_source", &contact.lead_source, person.get("lead_source")),
+        (
+            "lead_source",
+            &contact.lead_source,
+            person.get("lead_source"),
+        ),
         ("status", &contact.status, person.get("status")),
         ("street", &contact.street, part("street")),
         ("city", &contact.city, part("city")),
@@ -234,13 +328,35 @@ fn says_the_same(change: &ContactChange, value: &Value) -> Result<(), &'static s
     ] {
         is(name, is_the_same(text, value))?;
     }
-    is("attributes", attributes_are_the_same(&contact.attributes, person.get("attributes")))
+    is(
+        "attributes",
+        attributes_are_the_same(&contact.attributes, person.get("attributes")),
+    )
 }
 
 /// Every field of a contact that a delete does not use.
 fn texts(contact: &Contact) -> [&Text; 15] {
-    let Contact { email, first_name, last_name, company, job_title, phone, mobile_phone, website, .. } = contact;
-    let Contact { street, city, state, postal_code, country, lead_source, status, .. } = contact;
+    let Contact {
+        email,
+        first_name,
+        last_name,
+        company,
+        job_title,
+        phone,
+        mobile_phone,
+        website,
+        ..
+    } = contact;
+    let Contact {
+        street,
+        city,
+        state,
+        postal_code,
+        country,
+        lead_source,
+        status,
+        ..
+    } = contact;
     [
         email,
         first_name,
@@ -262,8 +378,12 @@ fn texts(contact: &Contact) -> [&Text; 15] {
 
 /// Each attribute has its value; a number is compared as `Value` reads it.
 fn attributes_are_the_same(attributes: &Attributes, value: Option<&Value>) -> bool {
-    let Some(value) = value else { return !attributes.cleared && attributes.values.is_empty() };
-    let Some(named) = value.as_object() else { return attributes.cleared };
+    let Some(value) = value else {
+        return !attributes.cleared && attributes.values.is_empty();
+    };
+    let Some(named) = value.as_object() else {
+        return attributes.cleared;
+    };
     let is_same = |name: &str, attribute: &Attribute| match attribute {
         Attribute::Null => named[name].is_null(),
         Attribute::Bool(value) => named[name] == *value,
@@ -272,7 +392,11 @@ fn attributes_are_the_same(attributes: &Attributes, value: Option<&Value>) -> bo
         }
         Attribute::Text(text) => named[name] == **text,
     };
-    named.len() == attributes.values.len() && attributes.values.iter().all(|(name, value)| is_same(name, value))
+    named.len() == attributes.values.len()
+        && attributes
+            .values
+            .iter()
+            .all(|(name, value)| is_same(name, value))
 }
 
 /// Absent is absent, null or blank is null, and a text is that text.
@@ -304,15 +428,22 @@ fn all(name: &str, count: u64, case: impl Fn(u64) -> Result<bool, String>) -> (u
     (cases, sound)
 }
 
-/// One case alone may be any; of many, one in so many has to be sound, or they are too wild to go deep.
+/// One case alone may be any; of many, one in so many has to be sound, or they are too wild to go
+/// deep.
 fn hold_to((cases, sound): (u64, u64), one_in: u64) {
-    assert!(sound * one_in >= cases || cases == 1, "{sound} of {cases} are sound");
+    assert!(
+        sound * one_in >= cases || cases == 1,
+        "{sound} of {cases} are sound"
+    );
 }
 
 #[test]
 fn whatever_a_record_is_its_neighbours_are_delivered() {
     let events = events();
-    hold_to(all("fuzz records", 1000, |seed| odd_record(seed, &events)), 2);
+    hold_to(
+        all("fuzz records", 1000, |seed| odd_record(seed, &events)),
+        2,
+    );
 }
 
 #[test]
@@ -324,7 +455,10 @@ fn whatever_an_event_is_it_is_answered() {
 #[test]
 fn whatever_is_decoded_says_what_its_json_says() {
     let changes = changes();
-    hold_to(all("fuzz changes", 10_000, |seed| decoded(seed, &changes)), 1000);
+    hold_to(
+        all("fuzz changes", 10_000, |seed| decoded(seed, &changes)),
+        1000,
+    );
 }
 
 #[test]
@@ -333,7 +467,13 @@ fn an_operation_is_known_by_its_exact_name() {
         let change = json!({"event_id": "e-1", "operation": name, "occurred_at": "2026-11-20T10:15:00Z",
             "contact": {"id": "c-1", "type": "lead"}});
         let text = base64_simd::STANDARD.encode_to_string(change.to_string());
-        let refusal = EventConsumer.consume(Some(&text), arrival()).expect_err(name);
-        assert_eq!(refusal.rejection.code.as_str(), "UNKNOWN_OPERATION", "{name}");
+        let refusal = EventConsumer
+            .consume(Some(&text), arrival())
+            .expect_err(name);
+        assert_eq!(
+            refusal.rejection.code.as_str(),
+            "UNKNOWN_OPERATION",
+            "{name}"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! What the dispatcher and the stages before it owe to any system, in virtual time, against a third one that the factory
-//! takes like the other two. What holds over random streams and faults is `convergence.rs`'s.
+//! What the dispatcher and the stages before it owe to any system, in virtual time, against a third
+//! one that the factory takes like the other two. What holds over random streams and faults is
+//! `convergence.rs`'s.
 
 mod support;
 
@@ -17,15 +18,21 @@ use support::stream;
 /// The factory's own handler, with the third system added as the others are.
 fn handler(memory: &Arc<Memory>, extra: &str) -> Handler {
     let factory = factory(memory);
-    let routes = ["lead", "prospect", "customer", "vendor"].map(|kind| format!("{kind} = [\"{NAME}\"]\n")).concat();
+    let routes = ["lead", "prospect", "customer", "vendor"]
+        .map(|kind| format!("{kind} = [\"{NAME}\"]\n"))
+        .concat();
     let layer = Layer::from_toml("the test", &format!("[routes]\n{routes}{extra}")).expect("TOML");
     let settings = load(Preset::Test, &[layer], &factory.destinations()).expect("allowed");
-    factory.build(Preset::Test, &settings, &no_aws()).expect("a handler")
+    factory
+        .build(Preset::Test, &settings, &no_aws())
+        .expect("a handler")
 }
 
 fn factory(memory: &Arc<Memory>) -> Factory {
     let memory = Arc::clone(memory);
-    Factory::default().with_http(CLIENT.clone()).with(NAME, move |_, _| memory.external(4))
+    Factory::default()
+        .with_http(CLIENT.clone())
+        .with(NAME, move |_, _| memory.external(4))
 }
 
 fn change(at: usize, operation: &str, id: usize, attributes: &Map<String, Value>) -> Value {
@@ -36,7 +43,10 @@ fn change(at: usize, operation: &str, id: usize, attributes: &Map<String, Value>
 }
 
 fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
     runtime.expect("a runtime").block_on(work)
 }
 
@@ -45,7 +55,9 @@ fn full_batches_are_sent_and_nothing_is_sent_twice() {
     in_virtual_time(async {
         let memory = Memory::new(1, Faults::default());
         let handler = handler(&memory, "");
-        let changes: Vec<Value> = (0..53).map(|at| change(at, "create", at, &Map::new())).collect();
+        let changes: Vec<Value> = (0..53)
+            .map(|at| change(at, "create", at, &Map::new()))
+            .collect();
         let answer = stream::invoke(&handler, &batch(&changes), "r").await;
         assert!(stream::failures(&answer).is_empty());
         assert_eq!((memory.calls(), memory.written().len()), (11, 53));
@@ -57,8 +69,16 @@ fn a_panic_in_one_transformation_rejects_that_record_alone() {
     in_virtual_time(async {
         let memory = Memory::new(1, Faults::default());
         let handler = handler(&memory, "");
-        let mut changes: Vec<Value> =
-            (0..6).map(|at| change(at, "create", at / 2, &Map::from_iter([("a".to_owned(), at.into())]))).collect();
+        let mut changes: Vec<Value> = (0..6)
+            .map(|at| {
+                change(
+                    at,
+                    "create",
+                    at / 2,
+                    &Map::from_iter([("a".to_owned(), at.into())]),
+                )
+            })
+            .collect();
         changes[2]["contact"]["company"] = "PANIC".into();
         let answer = stream::invoke(&handler, &batch(&changes), "r").await;
         assert!(stream::failures(&answer).is_empty());
@@ -74,9 +94,14 @@ fn a_dry_run_looks_up_what_a_delete_needs_and_writes_nothing() {
         let memory = Memory::new(1, Faults::default());
         let held = batch(&[change(9, "create", 9, &Map::new())]);
         stream::invoke(&handler(&memory, ""), &held, "r").await;
-        let (records, handler) = (memory.records(), handler(&memory, "[pipeline]\ndry_run = true"));
+        let (records, handler) = (
+            memory.records(),
+            handler(&memory, "[pipeline]\ndry_run = true"),
+        );
         let logs = Logs::listen();
-        let mut changes: Vec<Value> = (0..9).map(|at| change(at, "create", at, &Map::new())).collect();
+        let mut changes: Vec<Value> = (0..9)
+            .map(|at| change(at, "create", at, &Map::new()))
+            .collect();
         changes.extend([9, 10].map(|at| change(at, "delete", at, &Map::new())));
         changes[0]["contact"]["last_name"] = "Lovelace".into();
         let answer = stream::invoke(&handler, &batch(&changes), "r").await;
@@ -85,37 +110,73 @@ fn a_dry_run_looks_up_what_a_delete_needs_and_writes_nothing() {
         expected[10] = "delivered ALREADY_GONE";
         assert_eq!(logs.fates(), expected);
         let lines = logs.lines();
-        let told = lines.iter().filter(|line| line["message"] == "dry run: not sent").map(|line| {
-            assert_eq!((&line["destination"], &line["level"]), (&json!(NAME), &json!("INFO")));
-            (line["operation"].as_str().expect("a name"), line["records"].as_u64(), line["calls"].as_u64())
-        });
+        let told = lines
+            .iter()
+            .filter(|line| line["message"] == "dry run: not sent")
+            .map(|line| {
+                assert_eq!(
+                    (&line["destination"], &line["level"]),
+                    (&json!(NAME), &json!("INFO"))
+                );
+                (
+                    line["operation"].as_str().expect("a name"),
+                    line["records"].as_u64(),
+                    line["calls"].as_u64(),
+                )
+            });
         let mut told: Vec<_> = told.collect();
         told.sort_unstable();
         assert_eq!(
             told,
-            [("delete", Some(1), Some(1)), ("upsert", Some(4), Some(1)), ("upsert", Some(5), Some(1))],
+            [
+                ("delete", Some(1), Some(1)),
+                ("upsert", Some(4), Some(1)),
+                ("upsert", Some(5), Some(1))
+            ],
             "a line for each call that would be made"
         );
-        assert!(lines.iter().all(|line| !line.to_string().contains("Lovelace")));
-        assert_eq!((memory.calls(), memory.records()), (2, records), "the first write, and the look-up of the deletes");
+        assert!(
+            lines
+                .iter()
+                .all(|line| !line.to_string().contains("Lovelace"))
+        );
+        assert_eq!(
+            (memory.calls(), memory.records()),
+            (2, records),
+            "the first write, and the look-up of the deletes"
+        );
     });
 }
 
 #[test]
 fn a_system_that_never_answers_costs_its_records_one_delivery_and_no_more_time_than_there_is() {
     in_virtual_time(async {
-        let memory = Memory::new(1, Faults { hanging: 100, ..Faults::default() });
+        let memory = Memory::new(
+            1,
+            Faults {
+                hanging: 100,
+                ..Faults::default()
+            },
+        );
         let handler = handler(&memory, "[pipeline]\nfallback_budget_ms = 4000");
-        let changes: Vec<Value> = (0..10).map(|at| change(at, "create", at, &Map::new())).collect();
+        let changes: Vec<Value> = (0..10)
+            .map(|at| change(at, "create", at, &Map::new()))
+            .collect();
         let start = tokio::time::Instant::now();
         let answer = stream::invoke(&handler, &batch(&changes), "r").await;
         assert_eq!(stream::failures(&answer).len(), 10);
-        assert!(start.elapsed() <= Duration::from_secs(4), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() <= Duration::from_secs(4),
+            "{:?}",
+            start.elapsed()
+        );
     });
 }
 
 fn narrow(queue: usize, permits: usize) -> String {
-    format!("[pipeline]\nqueue_capacity = {queue}\ntransform_concurrency = {permits}\nfallback_budget_ms = 20000")
+    format!(
+        "[pipeline]\nqueue_capacity = {queue}\ntransform_concurrency = {permits}\nfallback_budget_ms = 20000"
+    )
 }
 
 #[test]
@@ -123,7 +184,9 @@ fn queues_and_a_semaphore_of_one_let_everything_through() {
     in_virtual_time(async {
         let memory = Memory::new(1, Faults::default());
         let handler = handler(&memory, &narrow(1, 1));
-        let changes: Vec<Value> = (0..53).map(|at| change(at, "create", at, &Map::new())).collect();
+        let changes: Vec<Value> = (0..53)
+            .map(|at| change(at, "create", at, &Map::new()))
+            .collect();
         let answer = stream::invoke(&handler, &batch(&changes), "r").await;
         assert!(stream::failures(&answer).is_empty());
         assert_eq!((memory.written().len(), memory.transformed()), (53, 53));
@@ -132,17 +195,33 @@ fn queues_and_a_semaphore_of_one_let_everything_through() {
 
 #[test]
 fn a_system_that_does_not_answer_stops_its_own_transformations() {
-    // Three calls of five under way, a batch of five that waits for the next, the queue, and what waits to enter it.
+    // Three calls of five under way, a batch of five that waits for the next, the queue, and what
+    // waits to enter it.
     for (queue, permits, most) in [(1, 1, 22), (7, 2, 29), (512, 64, 200)] {
         in_virtual_time(async {
-            let memory = Memory::new(1, Faults { hanging: 100, ..Faults::default() });
+            let memory = Memory::new(
+                1,
+                Faults {
+                    hanging: 100,
+                    ..Faults::default()
+                },
+            );
             let handler = handler(&memory, &narrow(queue, permits));
-            let changes: Vec<Value> = (0..200).map(|at| change(at, "create", at, &Map::new())).collect();
+            let changes: Vec<Value> = (0..200)
+                .map(|at| change(at, "create", at, &Map::new()))
+                .collect();
             let records = batch(&changes);
-            let answer = tokio::time::timeout(Duration::from_secs(1), stream::invoke(&handler, &records, "r")).await;
+            let answer = tokio::time::timeout(
+                Duration::from_secs(1),
+                stream::invoke(&handler, &records, "r"),
+            )
+            .await;
             assert!(answer.is_err(), "nobody answered");
             let made = memory.transformed();
-            assert!(made <= most && made > queue.min(100), "{made} payloads with a queue of {queue}");
+            assert!(
+                made <= most && made > queue.min(100),
+                "{made} payloads with a queue of {queue}"
+            );
         });
     }
 }

@@ -1,4 +1,5 @@
-//! The Salesforce adapter over real HTTP on loopback, against a mock that answers as the real one does.
+//! The Salesforce adapter over real HTTP on loopback, against a mock that answers as the real one
+//! does.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! The settled set: what an earlier invocation settled is not sent again, and leaving it out never changes what the
-//! systems hold in the end.
+//! The settled set: what an earlier invocation settled is not sent again, and leaving it out never
+//! changes what the systems hold in the end.
 
 mod support;
 

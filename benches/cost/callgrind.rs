@@ -1,4 +1,5 @@
-//! Counting instructions: each case in a process of its own under callgrind, the mocks outside of it.
+//! Counting instructions: each case in a process of its own under callgrind, the mocks outside of
+//! it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -32,17 +33,32 @@ pub(crate) struct Instructions {
 /// Counts every case.
 pub(crate) async fn measure() -> Result<Instructions, String> {
     let found = Command::new("valgrind").arg("--version").output().await;
-    found.map_err(|error| format!("valgrind is missing ({error}): install it, e.g. `apt-get install valgrind`"))?;
+    found.map_err(|error| {
+        format!("valgrind is missing ({error}): install it, e.g. `apt-get install valgrind`")
+    })?;
     let mut counts = BTreeMap::new();
     for case in Case::ALL {
         let count = count(case).await?;
-        say(&format!("{:>9} instructions a record  {}", thousands(count), case.name));
+        say(&format!(
+            "{:>9} instructions a record  {}",
+            thousands(count),
+            case.name
+        ));
         counts.insert(case.name.to_owned(), count);
     }
     let rustc = said("rustc", &["--version"]).await?;
-    let rustc = rustc.split_whitespace().nth(1).ok_or("rustc does not tell its version")?.to_owned();
+    let rustc = rustc
+        .split_whitespace()
+        .nth(1)
+        .ok_or("rustc does not tell its version")?
+        .to_owned();
     let libc = said("getconf", &["GNU_LIBC_VERSION"]).await?;
-    Ok(Instructions { rustc, arch: std::env::consts::ARCH.to_owned(), libc, by_case: counts })
+    Ok(Instructions {
+        rustc,
+        arch: std::env::consts::ARCH.to_owned(),
+        libc,
+        by_case: counts,
+    })
 }
 
 async fn count(case: Case) -> Result<u64, String> {
@@ -51,14 +67,26 @@ async fn count(case: Case) -> Result<u64, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new("valgrind");
     command
-        .args(["--tool=callgrind", "--quiet", &format!("--toggle-collect={COUNTED}")])
+        .args([
+            "--tool=callgrind",
+            "--quiet",
+            &format!("--toggle-collect={COUNTED}"),
+        ])
         .arg(format!("--callgrind-out-file={}", file.path().display()))
         .arg(program)
         .args(["--case", case.name])
-        .args(mocks.variables().iter().map(|(name, value)| format!("{name}={value}")))
+        .args(
+            mocks
+                .variables()
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        )
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let status = command.status().await.map_err(|error| format!("valgrind: {error}"))?;
+    let status = command
+        .status()
+        .await
+        .map_err(|error| format!("valgrind: {error}"))?;
     if !status.success() {
         return Err(format!("`{}` failed under callgrind: {status}", case.name));
     }
@@ -66,14 +94,22 @@ async fn count(case: Case) -> Result<u64, String> {
         return Err(format!("`{}` made a mistake: {mistake}", case.name));
     }
     let total = total(file.path()).filter(|total| *total > 0);
-    let total = total.ok_or_else(|| format!("`{}`: callgrind counted nothing inside {COUNTED}", case.name))?;
+    let total = total.ok_or_else(|| {
+        format!(
+            "`{}`: callgrind counted nothing inside {COUNTED}",
+            case.name
+        )
+    })?;
     Ok(total / case.records as u64)
 }
 
 /// The sum of all costs in callgrind's file.
 fn total(path: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(path).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("summary:").or_else(|| line.strip_prefix("totals:")))?;
+    let line = text.lines().find_map(|line| {
+        line.strip_prefix("summary:")
+            .or_else(|| line.strip_prefix("totals:"))
+    })?;
     line.trim().parse().ok()
 }
 
@@ -86,7 +122,9 @@ async fn said(program: &str, arguments: &[&str]) -> Result<String, String> {
 
 /// Writes the counts down, for [`check`] to hold.
 pub(crate) fn record(counted: &Instructions) -> Result<(), String> {
-    let Instructions { rustc, arch, libc, .. } = counted;
+    let Instructions {
+        rustc, arch, libc, ..
+    } = counted;
     let mut text = format!(
         "# Instructions a 0.9 KB record, counted by callgrind. `make bench` writes this file, `make bench-check` holds\n\
          # each count to {TOLERANCE} % of it, where it runs with the same toolchain, architecture and C library.\n\
@@ -100,12 +138,18 @@ pub(crate) fn record(counted: &Instructions) -> Result<(), String> {
 
 /// Counts again and compares.
 pub(crate) async fn check() -> Result<(), String> {
-    let text = std::fs::read_to_string(RECORDED).map_err(|error| format!("{RECORDED}: {error}; run `make bench`"))?;
-    let recorded: Instructions = toml::from_str(&text).map_err(|error| format!("{RECORDED}: {error}"))?;
+    let text = std::fs::read_to_string(RECORDED)
+        .map_err(|error| format!("{RECORDED}: {error}; run `make bench`"))?;
+    let recorded: Instructions =
+        toml::from_str(&text).map_err(|error| format!("{RECORDED}: {error}"))?;
     let counted = measure().await?;
     let with = |of: &Instructions| format!("rustc {} on {} with {}", of.rustc, of.arch, of.libc);
     if with(&counted) != with(&recorded) {
-        say(&format!("bench: NOT HELD: recorded by {}, counted by {}", with(&recorded), with(&counted)));
+        say(&format!(
+            "bench: NOT HELD: recorded by {}, counted by {}",
+            with(&recorded),
+            with(&counted)
+        ));
         return Ok(());
     }
     let mut differing = Vec::new();
@@ -117,11 +161,16 @@ pub(crate) async fn check() -> Result<(), String> {
         };
         let percent = percent(*before, now);
         if percent.abs() > TOLERANCE {
-            differing.push(format!("`{}` takes {now}, recorded {before}: {percent:+.1} %", case.name));
+            differing.push(format!(
+                "`{}` takes {now}, recorded {before}: {percent:+.1} %",
+                case.name
+            ));
         }
     }
     if differing.is_empty() {
-        say(&format!("bench: all counts are within {TOLERANCE} % of those recorded"));
+        say(&format!(
+            "bench: all counts are within {TOLERANCE} % of those recorded"
+        ));
         return Ok(());
     }
     Err(format!(
@@ -131,7 +180,10 @@ pub(crate) async fn check() -> Result<(), String> {
     ))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of instructions a record are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of instructions a record are far below 2^52"
+)]
 fn percent(before: u64, now: u64) -> f64 {
     (now as f64 / before as f64 - 1.0) * 100.0
 }
@@ -139,7 +191,11 @@ fn percent(before: u64, now: u64) -> f64 {
 /// `12,345`.
 pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).expect("digits")).collect();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| str::from_utf8(group).expect("digits"))
+        .collect();
     groups.join(",")
 }

@@ -64,8 +64,16 @@ impl Case {
     pub(crate) const ALL: [Self; 13] = [
         Self::new("consume", 200, Work::Consume),
         Self::new("fold", 1000, Work::Fold),
-        Self::new("transform for Salesforce", 200, Work::Transform(System::Salesforce)),
-        Self::new("transform for HubSpot", 100, Work::Transform(System::HubSpot)),
+        Self::new(
+            "transform for Salesforce",
+            200,
+            Work::Transform(System::Salesforce),
+        ),
+        Self::new(
+            "transform for HubSpot",
+            100,
+            Work::Transform(System::HubSpot),
+        ),
         Self::new("Salesforce batch", 200, Work::Batch(System::Salesforce)),
         Self::new("HubSpot batch", 100, Work::Batch(System::HubSpot)),
         Self::new("Salesforce answer", 200, Work::Answer(System::Salesforce)),
@@ -73,22 +81,41 @@ impl Case {
         Self::new("whole, 100 records", 100, Work::Whole { changes: 1 }),
         Self::new("whole, 1000 records", 1000, Work::Whole { changes: 1 }),
         Self::new("whole, 10000 records", 10_000, Work::Whole { changes: 1 }),
-        Self::new("whole, 10 changes a contact", 1000, Work::Whole { changes: 10 }),
-        Self::new("whole, 100 changes a contact", 1000, Work::Whole { changes: 100 }),
+        Self::new(
+            "whole, 10 changes a contact",
+            1000,
+            Work::Whole { changes: 10 },
+        ),
+        Self::new(
+            "whole, 100 changes a contact",
+            1000,
+            Work::Whole { changes: 100 },
+        ),
     ];
 
     const fn new(name: &'static str, records: usize, work: Work) -> Self {
-        Self { name, records, work }
+        Self {
+            name,
+            records,
+            work,
+        }
     }
 
     /// Runs the case; `variables` lead to the mocks.
     pub(crate) fn run(self, variables: &[&str]) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         match self.work {
             Work::Consume => {
                 let data = record::data(self.records, &LEADS);
                 counted(|| {
-                    data.iter().for_each(|data| drop(black_box(EventConsumer.consume(Some(data), record::arrival()))));
+                    data.iter().for_each(|data| {
+                        drop(black_box(
+                            EventConsumer.consume(Some(data), record::arrival()),
+                        ));
+                    });
                 });
             }
             Work::Fold => {
@@ -99,10 +126,18 @@ impl Case {
                 let settings = settings(variables);
                 let adapter = system.adapter(&settings);
                 let changes = record::changes(self.records, system.types());
-                counted(|| changes.iter().for_each(|change| drop(black_box(adapter.transform(&[change])))));
+                counted(|| {
+                    changes
+                        .iter()
+                        .for_each(|change| drop(black_box(adapter.transform(&[change]))));
+                });
             }
-            Work::Batch(system) => runtime.block_on(upsert(system, self.records, variables, Part::UntilSent)),
-            Work::Answer(system) => runtime.block_on(upsert(system, self.records, variables, Part::FromThereOn)),
+            Work::Batch(system) => {
+                runtime.block_on(upsert(system, self.records, variables, Part::UntilSent));
+            }
+            Work::Answer(system) => {
+                runtime.block_on(upsert(system, self.records, variables, Part::FromThereOn));
+            }
             Work::Whole { changes } => whole(&runtime, self.records, changes, variables),
         }
     }
@@ -127,7 +162,11 @@ impl System {
                 let secret = secret(&settings.salesforce.secret_id);
                 Box::new(Salesforce::new(&settings.salesforce, client, secret))
             }
-            Self::HubSpot => Box::new(HubSpot::new(&settings.hubspot, client, secret(&settings.hubspot.secret_id))),
+            Self::HubSpot => Box::new(HubSpot::new(
+                &settings.hubspot,
+                client,
+                secret(&settings.hubspot.secret_id),
+            )),
         }
     }
 }
@@ -156,13 +195,17 @@ fn settings(variables: &[&str]) -> Settings {
     load(Preset::Local, &layers, &DESTINATIONS).expect("good settings")
 }
 
-/// An adapter's upsert of one full batch, on a connection and with a token that are there already. Its first poll makes
-/// the body and hands the request to the HTTP client; the later ones take the answer and read it.
+/// An adapter's upsert of one full batch, on a connection and with a token that are there already.
+/// Its first poll makes the body and hands the request to the HTTP client; the later ones take the
+/// answer and read it.
 async fn upsert(system: System, records: usize, variables: &[&str], part: Part) {
     let settings = settings(variables);
     let adapter = system.adapter(&settings);
     let changes = record::changes(records, system.types());
-    let payloads: Vec<Payload> = changes.iter().map(|change| payload(&*adapter, change)).collect();
+    let payloads: Vec<Payload> = changes
+        .iter()
+        .map(|change| payload(&*adapter, change))
+        .collect();
     let batch: Vec<&Payload> = payloads.iter().collect();
     let meter = Meter::default();
     for is_counted in [false, true] {
@@ -184,7 +227,12 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
             poll
         });
         let outcomes = reply.await.expect("an answer");
-        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Delivered(_))), "{outcomes:?}");
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| matches!(outcome, Outcome::Delivered(_))),
+            "{outcomes:?}"
+        );
     }
 }
 
@@ -201,18 +249,33 @@ fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
 
 /// A whole invocation, on connections and with tokens that are there already.
 fn whole(runtime: &tokio::runtime::Runtime, records: usize, changes: usize, variables: &[&str]) {
-    let lines = Lines::new(tracing::Level::INFO, Look::Json, Box::new(|line| assert!(!black_box(line).is_empty())));
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines)).expect("the first");
-    let handler = factory::build(Preset::Local, &settings(variables), &no_aws()).expect("a handler");
+    let lines = Lines::new(
+        tracing::Level::INFO,
+        Look::Json,
+        Box::new(|line| assert!(!black_box(line).is_empty())),
+    );
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))
+        .expect("the first");
+    let handler =
+        factory::build(Preset::Local, &settings(variables), &no_aws()).expect("a handler");
     let event = |count, contacts| {
         let mut context = Context::default();
         let deadline = SystemTime::now() + Duration::from_mins(10);
-        let deadline = deadline.duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+        let deadline = deadline
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_millis();
         context.deadline = u64::try_from(deadline).expect("fits");
         LambdaEvent::new(record::event(count, contacts).into(), context)
     };
-    runtime.block_on(handler.handle(event(1000, 1000))).expect("an answer");
+    runtime
+        .block_on(handler.handle(event(1000, 1000)))
+        .expect("an answer");
     let event = event(records, records / changes);
     let answer = counted(|| runtime.block_on(handler.handle(event))).expect("an answer");
-    assert!(answer.batch_item_failures.is_empty(), "{:?}", answer.batch_item_failures);
+    assert!(
+        answer.batch_item_failures.is_empty(),
+        "{:?}",
+        answer.batch_item_failures
+    );
 }

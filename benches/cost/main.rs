@@ -1,7 +1,9 @@
-//! What contact-sync costs: instructions a record by callgrind, and whole runs of the binary behind a Runtime API.
+//! What contact-sync costs: instructions a record by callgrind, and whole runs of the binary behind
+//! a Runtime API.
 //!
-//! `make bench` measures everything and writes `instructions.toml`, `report.md` and `report.svg`; `make bench-check`
-//! compares the instructions alone with those recorded. How, and what was learnt: `benches/README.md`.
+//! `make bench` measures everything and writes `instructions.toml`, `report.md` and `report.svg`;
+//! `make bench-check` compares the instructions alone with those recorded. How, and what was
+//! learnt: `benches/README.md`.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -20,14 +22,21 @@ use crate::cases::Case;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     // cargo itself adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
         ["--case", name, ref variables @ ..] => run_case(name, variables),
         ["--check"] => callgrind::check().await,
-        ["--process"] => process::measure().await.map(|measured| say(&report::process_table(&measured))),
+        ["--process"] => process::measure()
+            .await
+            .map(|measured| say(&report::process_table(&measured))),
         [] => measure_all().await,
-        _ => Err("allowed: --check, --process, or nothing to measure and write everything".to_owned()),
+        _ => Err(
+            "allowed: --check, --process, or nothing to measure and write everything".to_owned(),
+        ),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,9 +48,17 @@ async fn main() -> ExitCode {
 }
 
 fn run_case(name: &str, variables: &[&str]) -> Result<(), String> {
-    let case = Case::ALL.into_iter().find(|case| case.name == name).ok_or_else(|| format!("no case `{name}`"))?;
+    let case = Case::ALL
+        .into_iter()
+        .find(|case| case.name == name)
+        .ok_or_else(|| format!("no case `{name}`"))?;
     // A runtime of its own: the measured one is the binary's, with one thread.
-    std::thread::scope(|scope| scope.spawn(|| case.run(variables)).join().map_err(|_| format!("`{name}` panicked")))
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| case.run(variables))
+            .join()
+            .map_err(|_| format!("`{name}` panicked"))
+    })
 }
 
 async fn measure_all() -> Result<(), String> {

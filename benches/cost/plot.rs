@@ -1,4 +1,5 @@
-//! The plot: where the instructions go, and how they grow. Plain SVG, readable on light and on dark pages.
+//! The plot: where the instructions go, and how they grow. Plain SVG, readable on light and on dark
+//! pages.
 
 use std::fmt::{self, Write};
 
@@ -35,13 +36,35 @@ pub(crate) fn svg(stages: &[(&str, u64)], lines: &[Line; 2]) -> Result<String, f
 fn bars(out: &mut String, stages: &[(&str, u64)]) -> fmt::Result {
     const LEFT: u64 = 175;
     const WIDTH: u64 = 180;
-    writeln!(out, "<text class=\"title\" x=\"10\" y=\"24\">Instructions a record, by stage</text>")?;
-    let most = stages.iter().map(|(_, count)| *count).max().unwrap_or(1).max(1);
+    writeln!(
+        out,
+        "<text class=\"title\" x=\"10\" y=\"24\">Instructions a record, by stage</text>"
+    )?;
+    let most = stages
+        .iter()
+        .map(|(_, count)| *count)
+        .max()
+        .unwrap_or(1)
+        .max(1);
     for (row, (name, count)) in (0_u64..).zip(stages) {
         let (y, width) = (44 + row * 28, count * WIDTH / most);
-        writeln!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>", LEFT - 8, y + 13)?;
-        writeln!(out, "<rect class=\"bar\" x=\"{LEFT}\" y=\"{y}\" width=\"{width}\" height=\"18\"/>")?;
-        writeln!(out, "<text x=\"{}\" y=\"{}\">{}</text>", LEFT + width + 6, y + 13, thousands(*count))?;
+        writeln!(
+            out,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>",
+            LEFT - 8,
+            y + 13
+        )?;
+        writeln!(
+            out,
+            "<rect class=\"bar\" x=\"{LEFT}\" y=\"{y}\" width=\"{width}\" height=\"18\"/>"
+        )?;
+        writeln!(
+            out,
+            "<text x=\"{}\" y=\"{}\">{}</text>",
+            LEFT + width + 6,
+            y + 13,
+            thousands(*count)
+        )?;
     }
     Ok(())
 }
@@ -51,9 +74,20 @@ fn growth(out: &mut String, lines: &[Line; 2]) -> fmt::Result {
     const RIGHT: u64 = 840;
     const TOP: u64 = 44;
     const BOTTOM: u64 = 250;
-    writeln!(out, "<text class=\"title\" x=\"440\" y=\"24\">Instructions a record: level is linear growth</text>")?;
-    writeln!(out, "<path class=\"axis\" d=\"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}\"/>")?;
-    let most = lines.iter().flat_map(|line| line.points).map(|(_, y)| y).max().unwrap_or(1);
+    writeln!(
+        out,
+        "<text class=\"title\" x=\"440\" y=\"24\">Instructions a record: level is linear growth</text>"
+    )?;
+    writeln!(
+        out,
+        "<path class=\"axis\" d=\"M{LEFT} {TOP}V{BOTTOM}H{RIGHT}\"/>"
+    )?;
+    let most = lines
+        .iter()
+        .flat_map(|line| line.points)
+        .map(|(_, y)| y)
+        .max()
+        .unwrap_or(1);
     let top = most.next_multiple_of(20_000);
     let height = |y: u64| BOTTOM - y * (BOTTOM - TOP) / top;
     for tick in (0..=top).step_by(20_000) {
@@ -61,24 +95,55 @@ fn growth(out: &mut String, lines: &[Line; 2]) -> fmt::Result {
         if tick > 0 {
             writeln!(out, "<path class=\"grid\" d=\"M{LEFT} {y}H{RIGHT}\"/>")?;
         }
-        writeln!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", LEFT - 8, y + 4, thousands(tick))?;
+        writeln!(
+            out,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+            LEFT - 8,
+            y + 4,
+            thousands(tick)
+        )?;
     }
     let place = |x: u64| LEFT + 20 + u64::from(x.ilog10()) * 70;
     for power in 0..=4 {
         let x = 10_u64.pow(power);
-        writeln!(out, "<text x=\"{}\" y=\"268\" text-anchor=\"middle\">{}</text>", place(x), thousands(x))?;
+        writeln!(
+            out,
+            "<text x=\"{}\" y=\"268\" text-anchor=\"middle\">{}</text>",
+            place(x),
+            thousands(x)
+        )?;
     }
     for ((line, class), row) in lines.iter().zip(["one", "two"]).zip([0, 1]) {
-        let points: Vec<(u64, u64)> = line.points.iter().map(|(x, y)| (place(*x), height(*y))).collect();
+        let points: Vec<(u64, u64)> = line
+            .points
+            .iter()
+            .map(|(x, y)| (place(*x), height(*y)))
+            .collect();
         let path: Vec<String> = points.iter().map(|(x, y)| format!("{x},{y}")).collect();
-        writeln!(out, "<polyline class=\"{class}\" points=\"{}\"/>", path.join(" "))?;
+        writeln!(
+            out,
+            "<polyline class=\"{class}\" points=\"{}\"/>",
+            path.join(" ")
+        )?;
         for (x, y) in points {
-            writeln!(out, "<circle class=\"dot {class}\" cx=\"{x}\" cy=\"{y}\" r=\"3\"/>")?;
+            writeln!(
+                out,
+                "<circle class=\"dot {class}\" cx=\"{x}\" cy=\"{y}\" r=\"3\"/>"
+            )?;
         }
         let x = LEFT + 10 + row * 170;
         writeln!(out, "<path class=\"{class}\" d=\"M{x} 286h22\"/>")?;
-        writeln!(out, "<circle class=\"dot {class}\" cx=\"{}\" cy=\"286\" r=\"3\"/>", x + 11)?;
-        writeln!(out, "<text class=\"{class}\" x=\"{}\" y=\"290\">{}</text>", x + 28, line.name)?;
+        writeln!(
+            out,
+            "<circle class=\"dot {class}\" cx=\"{}\" cy=\"286\" r=\"3\"/>",
+            x + 11
+        )?;
+        writeln!(
+            out,
+            "<text class=\"{class}\" x=\"{}\" y=\"290\">{}</text>",
+            x + 28,
+            line.name
+        )?;
     }
     Ok(())
 }

@@ -43,16 +43,23 @@ pub(crate) struct Measured {
     /// The most memory that the process had, of an event of [`LARGEST`] records.
     pub(crate) peak_kib: u64,
     pub(crate) event_bytes: usize,
-    /// The time of an invocation with records of both systems, and of one with the slower system's alone.
+    /// The time of an invocation with records of both systems, and of one with the slower system's
+    /// alone.
     pub(crate) both: Duration,
     pub(crate) slower: Duration,
 }
 
 /// Runs everything.
 pub(crate) async fn measure() -> Result<Measured, String> {
-    let builder = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let builder = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
     let runtime = builder.map_err(|error| error.to_string())?;
-    let (quick, slow) = (mocks(&runtime, Duration::ZERO).await?, mocks(&runtime, LATENCY).await?);
+    let (quick, slow) = (
+        mocks(&runtime, Duration::ZERO).await?,
+        mocks(&runtime, LATENCY).await?,
+    );
     let starts = starts(&quick).await?;
     let (own_times, cpu, calls) = invocations(&quick).await?;
     let (peak_kib, event_bytes) = largest(&quick).await?;
@@ -60,15 +67,32 @@ pub(crate) async fn measure() -> Result<Measured, String> {
     let mistakes = [quick.mistakes(), slow.mistakes()].concat();
     runtime.shutdown_background();
     if let Some(mistake) = mistakes.first() {
-        return Err(format!("a mistake in the conversation with the systems: {mistake}"));
+        return Err(format!(
+            "a mistake in the conversation with the systems: {mistake}"
+        ));
     }
-    Ok(Measured { starts, own_times, cpu, calls, peak_kib, event_bytes, both, slower })
+    Ok(Measured {
+        starts,
+        own_times,
+        cpu,
+        calls,
+        peak_kib,
+        event_bytes,
+        both,
+        slower,
+    })
 }
 
 /// The mocks, which answer on threads of `runtime`, after `latency`.
 async fn mocks(runtime: &Runtime, latency: Duration) -> Result<Mocks, String> {
-    let starting = Mocks::start_with(move |habits| habits.latency = latency, move |habits| habits.latency = latency);
-    runtime.spawn(starting).await.map_err(|error| error.to_string())
+    let starting = Mocks::start_with(
+        move |habits| habits.latency = latency,
+        move |habits| habits.latency = latency,
+    );
+    runtime
+        .spawn(starting)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 /// The binary, with nothing but the mocks behind it.
@@ -77,8 +101,14 @@ async fn start(mocks: &Mocks) -> Function {
     for (name, value) in [
         ("CONTACT_SYNC_PRESET", "local"),
         ("CONTACT_SYNC__LOG__AUDIT", "off"),
-        ("CONTACT_SYNC__SALESFORCE__RATE_LIMIT", "{ requests = 100_000, per_ms = 1000 }"),
-        ("CONTACT_SYNC__HUBSPOT__RATE_LIMIT", "{ requests = 100_000, per_ms = 1000 }"),
+        (
+            "CONTACT_SYNC__SALESFORCE__RATE_LIMIT",
+            "{ requests = 100_000, per_ms = 1000 }",
+        ),
+        (
+            "CONTACT_SYNC__HUBSPOT__RATE_LIMIT",
+            "{ requests = 100_000, per_ms = 1000 }",
+        ),
     ] {
         variables.push((name.to_owned(), value.to_owned()));
     }
@@ -89,7 +119,12 @@ async fn starts(mocks: &Mocks) -> Result<Vec<Duration>, String> {
     let mut starts = Vec::new();
     for _ in 0..STARTS {
         let mut function = start(mocks).await;
-        starts.push(function.time_to_first_poll().await.ok_or("the function did not start")?);
+        starts.push(
+            function
+                .time_to_first_poll()
+                .await
+                .ok_or("the function did not start")?,
+        );
         function.kill().await;
     }
     starts.sort_unstable();
@@ -102,7 +137,13 @@ async fn invoke(function: &mut Function, event: &Bytes) -> Result<Duration, Stri
     let ended = function.invoke(event.clone(), "bench", TIME).await;
     let took = started.elapsed();
     match &ended {
-        Ended::Answer(answer) if answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) => Ok(took),
+        Ended::Answer(answer)
+            if answer["batchItemFailures"]
+                .as_array()
+                .is_some_and(Vec::is_empty) =>
+        {
+            Ok(took)
+        }
         ended => Err(format!("an invocation went wrong: {ended:?}")),
     }
 }
@@ -124,7 +165,11 @@ async fn invocations(mocks: &Mocks) -> Result<(Vec<Duration>, Duration, usize), 
     own_times.sort_unstable();
     let records = u32::try_from(INVOCATIONS * BATCH).expect("fits");
     let calls = (calls(mocks) - calls_before) * 1000 / (INVOCATIONS * BATCH);
-    Ok((own_times, cpu(&function)?.saturating_sub(cpu_before) / records, calls))
+    Ok((
+        own_times,
+        cpu(&function)?.saturating_sub(cpu_before) / records,
+        calls,
+    ))
 }
 
 /// The peak of the memory that the largest event takes, and the event's size.
@@ -133,16 +178,26 @@ async fn largest(mocks: &Mocks) -> Result<(u64, usize), String> {
     let event = Bytes::from(record::event(LARGEST, LARGEST));
     invoke(&mut function, &event).await?;
     let status = read(&function, "status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
-    let peak = peak.and_then(|peak| peak.trim().parse().ok()).ok_or("the peak cannot be read")?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
+    let peak = peak
+        .and_then(|peak| peak.trim().parse().ok())
+        .ok_or("the peak cannot be read")?;
     Ok((peak, event.len()))
 }
 
-/// The time of an invocation with records of both systems, and of one with the slower system's records alone.
+/// The time of an invocation with records of both systems, and of one with the slower system's
+/// records alone.
 async fn in_parallel(slow: &Mocks) -> Result<(Duration, Duration), String> {
     let mut function = start(slow).await;
     let mut times = Vec::new();
-    let types: [&[&str]; 4] = [&["lead", "customer"], &["lead", "customer"], &["lead"], &["customer"]];
+    let types: [&[&str]; 4] = [
+        &["lead", "customer"],
+        &["lead", "customer"],
+        &["lead"],
+        &["customer"],
+    ];
     for (types, count) in types.into_iter().zip([200, 200, 100, 100]) {
         times.push(invoke(&mut function, &record::event_of(count, count, types).into()).await?);
     }

@@ -63,6 +63,13 @@ pub(crate) fn data(count: usize, types: &[&str]) -> Vec<String> {
 
 /// The same, consumed.
 pub(crate) fn changes(count: usize, types: &[&str]) -> Vec<ContactChange> {
-    let consume = |data: &String| EventConsumer.consume(Some(data), arrival()).expect("allowed");
-    data(count, types).iter().map(|data| *consume(data)).collect()
+    let consume = |data: &String| {
+        EventConsumer
+            .consume(Some(data), arrival())
+            .expect("allowed")
+    };
+    data(count, types)
+        .iter()
+        .map(|data| *consume(data))
+        .collect()
 }

@@ -39,44 +39,98 @@ pub(crate) fn write(counted: &Instructions, measured: &Measured) -> Result<(), S
     for stage in STAGES {
         let _ = writeln!(text, "| {stage} | {} |", thousands(of(stage)));
     }
-    let _ = writeln!(text, "| **whole, 1,000 records** (aim: at most 60,000) | **{}** |\n", thousands(whole(1000)));
+    let _ = writeln!(
+        text,
+        "| **whole, 1,000 records** (aim: at most 60,000) | **{}** |\n",
+        thousands(whole(1000))
+    );
     text.push_str(
         "| records in the batch | instructions a record | changes of each contact | instructions a record |\n",
     );
     text.push_str("| ---: | ---: | ---: | ---: |\n");
     for (records, each) in [(100, 1), (1000, 10), (10_000, 100)] {
         let (by_records, by_changes) = (thousands(whole(records)), thousands(changes(each)));
-        let _ = writeln!(text, "| {} | {by_records} | {each} | {by_changes} |", thousands(records));
+        let _ = writeln!(
+            text,
+            "| {} | {by_records} | {each} | {by_changes} |",
+            thousands(records)
+        );
     }
     let _ = write!(text, "\n## Whole runs\n\n{}", process_table(measured));
     let lines = [
-        Line { name: "records in a batch".to_owned(), points: [100, 1000, 10_000].map(|x| (x, whole(x))) },
-        Line { name: "changes of a contact".to_owned(), points: [1, 10, 100].map(|x| (x, changes(x))) },
+        Line {
+            name: "records in a batch".to_owned(),
+            points: [100, 1000, 10_000].map(|x| (x, whole(x))),
+        },
+        Line {
+            name: "changes of a contact".to_owned(),
+            points: [1, 10, 100].map(|x| (x, changes(x))),
+        },
     ];
     let bars = STAGES.map(|stage| (stage, of(stage)));
     let svg = plot::svg(&bars, &lines).map_err(|error| error.to_string())?;
     for (name, content) in [("report.md", &text), ("report.svg", &svg)] {
-        std::fs::write(format!("{FOLDER}/{name}"), content).map_err(|error| format!("{name}: {error}"))?;
+        std::fs::write(format!("{FOLDER}/{name}"), content)
+            .map_err(|error| format!("{name}: {error}"))?;
     }
     Ok(())
 }
 
 /// What whole runs of the binary came to.
 pub(crate) fn process_table(measured: &Measured) -> String {
-    let Measured { starts, own_times, cpu, calls, peak_kib, event_bytes, both, slower } = measured;
+    let Measured {
+        starts,
+        own_times,
+        cpu,
+        calls,
+        peak_kib,
+        event_bytes,
+        both,
+        slower,
+    } = measured;
     let percent = both.as_secs_f64() / slower.as_secs_f64();
     let rows = [
-        ("start to first poll, median".to_owned(), millis(at(starts, 50)), "8 ms"),
-        (format!("own time of {BATCH} records, median"), millis(at(own_times, 50)), ""),
-        (format!("own time of {BATCH} records, p99"), millis(at(own_times, 99)), "3 ms"),
-        ("CPU time a record".to_owned(), format!("{:.1} µs", cpu.as_secs_f64() * 1e6), ""),
-        ("API calls for 1,000 records of both systems".to_owned(), calls.to_string(), ""),
         (
-            format!("peak memory, an event of {LARGEST} records and {:.1} MB", mega(*event_bytes)),
-            format!("{:.1} MB", mega(usize::try_from(*peak_kib).unwrap_or(0) * 1024)),
+            "start to first poll, median".to_owned(),
+            millis(at(starts, 50)),
+            "8 ms",
+        ),
+        (
+            format!("own time of {BATCH} records, median"),
+            millis(at(own_times, 50)),
+            "",
+        ),
+        (
+            format!("own time of {BATCH} records, p99"),
+            millis(at(own_times, 99)),
+            "3 ms",
+        ),
+        (
+            "CPU time a record".to_owned(),
+            format!("{:.1} µs", cpu.as_secs_f64() * 1e6),
+            "",
+        ),
+        (
+            "API calls for 1,000 records of both systems".to_owned(),
+            calls.to_string(),
+            "",
+        ),
+        (
+            format!(
+                "peak memory, an event of {LARGEST} records and {:.1} MB",
+                mega(*event_bytes)
+            ),
+            format!(
+                "{:.1} MB",
+                mega(usize::try_from(*peak_kib).unwrap_or(0) * 1024)
+            ),
             "48 MB",
         ),
-        ("time with both systems, by the slower one's alone".to_owned(), format!("{percent:.2}"), "1.1"),
+        (
+            "time with both systems, by the slower one's alone".to_owned(),
+            format!("{percent:.2}"),
+            "1.1",
+        ),
     ];
     let mut text = format!(
         "The release binary behind a Runtime API, both mocks on loopback in another process, {} cores. Own time is an \

@@ -1,4 +1,5 @@
-//! What an operator's look at a system finds. Each adapter has its own checks, in its `doctor.rs`; nothing is written.
+//! What an operator's look at a system finds. Each adapter has its own checks, in its `doctor.rs`;
+//! nothing is written.
 
 use super::CallError;
 
@@ -14,17 +15,27 @@ pub struct Check {
 impl Check {
     /// All is well.
     pub fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, finding: Ok(found.into()) }
+        Self {
+            name,
+            finding: Ok(found.into()),
+        }
     }
 
     /// Something is to be done.
     pub fn fail(name: &'static str, remedy: impl Into<String>) -> Self {
-        Self { name, finding: Err(remedy.into()) }
+        Self {
+            name,
+            finding: Err(remedy.into()),
+        }
     }
 
     /// Well, unless something is wrong.
     pub(super) fn of(name: &'static str, found: impl Into<String>, wrong: &[String]) -> Self {
-        if wrong.is_empty() { Self::ok(name, found) } else { Self::fail(name, wrong.join("; ")) }
+        if wrong.is_empty() {
+            Self::ok(name, found)
+        } else {
+            Self::fail(name, wrong.join("; "))
+        }
     }
 }
 
@@ -32,7 +43,9 @@ impl Check {
 pub(super) fn remedy(error: &CallError) -> String {
     match error {
         CallError::Stop(stop) => format!("{}: {}", stop.code, stop.remedy),
-        CallError::Refused { rejection, .. } => format!("{}: {}", rejection.code, rejection.message),
+        CallError::Refused { rejection, .. } => {
+            format!("{}: {}", rejection.code, rejection.message)
+        }
         CallError::Retry { code, .. } | CallError::Throttled { code, .. } => {
             format!("{code}: no usable answer; see that the system can be reached, try again")
         }

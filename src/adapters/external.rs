@@ -34,12 +34,21 @@ pub struct Tools {
 impl Tools {
     /// The tools of one process.
     pub(crate) fn new(http: Client, secrets: Secrets) -> Self {
-        Self { http, secrets: Arc::new(secrets), is_used: true }
+        Self {
+            http,
+            secrets: Arc::new(secrets),
+            is_used: true,
+        }
     }
 
-    /// Returns the tools of a system that no change is routed to: its secret is not read at the start.
+    /// Returns the tools of a system that no change is routed to: its secret is not read at the
+    /// start.
     pub(crate) fn of_unused(&self) -> Self {
-        Self { http: self.http.clone(), secrets: Arc::clone(&self.secrets), is_used: false }
+        Self {
+            http: self.http.clone(),
+            secrets: Arc::clone(&self.secrets),
+            is_used: false,
+        }
     }
 
     /// The one HTTP client of the process.
@@ -49,7 +58,11 @@ impl Tools {
 
     /// The secret of this name, ARN or, on a developer's machine, `file:PATH`.
     pub fn secret(&self, id: &str) -> Arc<Secret> {
-        if self.is_used { self.secrets.get(id) } else { self.secrets.get_unused(id) }
+        if self.is_used {
+            self.secrets.get(id)
+        } else {
+            self.secrets.get_unused(id)
+        }
     }
 
     /// Begins to read the secrets of every system in use that was made so far.

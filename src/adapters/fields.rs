@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::json;
 
-/// A record's own JSON, an object in the destination's schema: made once, and sent as often as need be.
+/// A record's own JSON, an object in the destination's schema: made once, and sent as often as need
+/// be.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body(Box<str>);
 
@@ -65,8 +66,8 @@ impl FieldValue for Cow<'_, str> {
     }
 }
 
-/// Fields by name, each once, in the order in which they were first set. A record has some twenty: to look through them
-/// takes less than half of what a tree takes to keep them in order.
+/// Fields by name, each once, in the order in which they were first set. A record has some twenty:
+/// to look through them takes less than half of what a tree takes to keep them in order.
 #[derive(Debug)]
 pub(super) struct Fields<'a, V>(Vec<(&'a str, V)>);
 
@@ -89,14 +90,18 @@ impl<'a, V> Fields<'a, V> {
         }
     }
 
-    /// Gives a field that has no value yet this one. To look for it is a tenth of the work of making a record.
+    /// Gives a field that has no value yet this one. To look for it is a tenth of the work of
+    /// making a record.
     pub(super) fn add(&mut self, name: &'a str, value: V) {
         self.0.push((name, value));
     }
 
     /// A field's value.
     pub(super) fn get(&self, name: &str) -> Option<&V> {
-        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.0
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
     }
 
     /// Lays `later` over these fields, value by value.
@@ -104,7 +109,10 @@ impl<'a, V> Fields<'a, V> {
         if self.0.is_empty() {
             *self = later;
         } else {
-            later.0.into_iter().for_each(|(name, value)| self.set(name, value));
+            later
+                .0
+                .into_iter()
+                .for_each(|(name, value)| self.set(name, value));
         }
     }
 
@@ -144,11 +152,19 @@ mod tests {
         for (record, defaults, expected) in [
             ("{}", r#"{"a":1}"#, r#"{"a":1}"#),
             (r#"{"a":null}"#, r#"{"a":1}"#, r#"{"a":null}"#),
-            (r#"{"n":1.10,"o":{"a":{}}}"#, r#"{"b":"x","a":"é\""}"#, r#"{"n":1.10,"o":{"a":{}},"a":"é\"","b":"x"}"#),
+            (
+                r#"{"n":1.10,"o":{"a":{}}}"#,
+                r#"{"b":"x","a":"é\""}"#,
+                r#"{"n":1.10,"o":{"a":{}},"a":"é\"","b":"x"}"#,
+            ),
             (r#"{"a":1}"#, "{}", r#"{"a":1}"#),
         ] {
             let body = |json: &str| Body(json.into());
-            assert_eq!(body(record).with_missing(&body(defaults)).get(), expected, "{record} {defaults}");
+            assert_eq!(
+                body(record).with_missing(&body(defaults)).get(),
+                expected,
+                "{record} {defaults}"
+            );
         }
     }
 }

@@ -18,34 +18,38 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 use super::{Call, CallError, Cause, Code, FailureCause, SHORTEST_CALL, Stop};
 use crate::telemetry::traces;
 
-/// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an answer to us.
+/// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an
+/// answer to us.
 const LONGEST_BODY: usize = 8 * 1024 * 1024;
 
-/// A request without an answer for so long says something of the system, however much longer it might have taken.
+/// A request without an answer for so long says something of the system, however much longer it
+/// might have taken.
 const LONG_SILENCE: Duration = Duration::from_secs(10);
 
 /// Makes the one HTTP client of the process. It follows no redirects, which would carry credentials
-/// elsewhere. The root certificates are compiled in: to read those of the system is two fifths of the
-/// time to the first poll.
+/// elsewhere. The root certificates are compiled in: to read those of the system is two fifths of
+/// the time to the first poll.
 ///
-/// Idle connections are dropped after 50 s of the timers' clock, which stands still while Lambda keeps
-/// the environment frozen. After a freeze a kept connection may be dead. Where that is known before the
-/// request is written, the request goes out by a new connection. Otherwise the call fails with
-/// `CONNECTION_FAILED`, and `dispatch` repeats it by a new one, which is harmless.
+/// Idle connections are dropped after 50 s of the timers' clock, which stands still while Lambda
+/// keeps the environment frozen. After a freeze a kept connection may be dead. Where that is known
+/// before the request is written, the request goes out by a new connection. Otherwise the call
+/// fails with `CONNECTION_FAILED`, and `dispatch` repeats it by a new one, which is harmless.
 ///
-/// For `https` it obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters too. Plain `http` goes
-/// by [`plain_client`].
+/// For `https` it obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters too. Plain
+/// `http` goes by [`plain_client`].
 ///
 /// # Errors
 /// Where the TLS library does not take the root certificates.
 pub fn client() -> reqwest::Result<Client> {
-    let roots = TLS_SERVER_ROOT_CERTS.iter().map(|root| Certificate::from_der(root));
+    let roots = TLS_SERVER_ROOT_CERTS
+        .iter()
+        .map(|root| Certificate::from_der(root));
     let roots = roots.collect::<reqwest::Result<Vec<_>>>()?;
     builder().tls_certs_only(roots).build()
 }
 
-/// Makes a client for plain `http`, which goes to loopback only. It obeys no proxy of the environment:
-/// credentials would travel to the proxy in plain text.
+/// Makes a client for plain `http`, which goes to loopback only. It obeys no proxy of the
+/// environment: credentials would travel to the proxy in plain text.
 ///
 /// # Errors
 /// Where the TLS library cannot be made ready.
@@ -93,14 +97,19 @@ impl HttpAnswer {
     /// Returns how long `Retry-After` asks to wait, in seconds or until a date.
     /// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
     pub fn retry_after(&self) -> Option<Duration> {
-        retry_after::wait(self.header("retry-after")?, self.header("date"), OffsetDateTime::now_utc())
+        retry_after::wait(
+            self.header("retry-after")?,
+            self.header("date"),
+            OffsetDateTime::now_utc(),
+        )
     }
 }
 
 /// Why an exchange has no answer. Says nothing of the request's content.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Not sent, or not waited for as long as it may take: too little time was left. That says nothing of the system.
+    /// Not sent, or not waited for as long as it may take: too little time was left. That says
+    /// nothing of the system.
     #[error("too little time is left for the request")]
     OutOfTime,
     /// Not sent: the rate limit has no permit for it in time.
@@ -133,8 +142,18 @@ impl HttpError {
             }
         };
         match self {
-            Self::Forbidden(remedy) => CallError::Stop(Stop { cause: Cause::Configuration, code, remedy, after: None }),
-            _ => CallError::Retry { code, after: None, pressure, cause },
+            Self::Forbidden(remedy) => CallError::Stop(Stop {
+                cause: Cause::Configuration,
+                code,
+                remedy,
+                after: None,
+            }),
+            _ => CallError::Retry {
+                code,
+                after: None,
+                pressure,
+                cause,
+            },
         }
     }
 
@@ -153,7 +172,12 @@ impl HttpError {
 impl Http {
     /// The way out to hosts that equal one of `allowed_hosts` or lie below one.
     pub fn new(client: Client, allowed_hosts: Vec<String>, request_timeout: Duration) -> Self {
-        Self { client, plain: OnceCell::new(), allowed_hosts, request_timeout }
+        Self {
+            client,
+            plain: OnceCell::new(),
+            allowed_hosts,
+            request_timeout,
+        }
     }
 
     /// The client, to build requests with.
@@ -184,11 +208,13 @@ impl Http {
         let is_cut_short = until < started + self.request_timeout.min(LONG_SILENCE);
         let span = traces::exchange(request.method().as_str(), request.url());
         let exchange = self.exchange(request).instrument(span.clone());
-        let answer = timeout_at(until, exchange).await.unwrap_or(Err(if is_cut_short {
-            HttpError::OutOfTime
-        } else {
-            HttpError::Timeout
-        }));
+        let answer = timeout_at(until, exchange)
+            .await
+            .unwrap_or(Err(if is_cut_short {
+                HttpError::OutOfTime
+            } else {
+                HttpError::Timeout
+            }));
         match &answer {
             Ok(answer) => traces::answered(&span, answer.status),
             Err(error) => traces::failed(&span, error.code()),
@@ -200,10 +226,17 @@ impl Http {
 
     async fn exchange(&self, request: Request) -> Result<HttpAnswer, HttpError> {
         let client = match request.url().scheme() {
-            "http" => self.plain.get_or_try_init(async || plain_client()).await.map_err(HttpError::Connection)?,
+            "http" => self
+                .plain
+                .get_or_try_init(async || plain_client())
+                .await
+                .map_err(HttpError::Connection)?,
             _ => &self.client,
         };
-        let mut response = client.execute(request).await.map_err(HttpError::Connection)?;
+        let mut response = client
+            .execute(request)
+            .await
+            .map_err(HttpError::Connection)?;
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(HttpError::Connection)? {
             if body.len() + chunk.len() > LONGEST_BODY {
@@ -212,12 +245,16 @@ impl Http {
             body.extend_from_slice(&chunk);
         }
         let headers = std::mem::take(response.headers_mut());
-        Ok(HttpAnswer { status: response.status().as_u16(), headers, body: body.freeze() })
+        Ok(HttpAnswer {
+            status: response.status().as_u16(),
+            headers,
+            body: body.freeze(),
+        })
     }
 }
 
-/// `Bearer …` as a header's value: marked as sensitive, so that `Debug` does not show it, and wiped from memory with
-/// its last copy. `None` where the token holds what no header may hold.
+/// `Bearer …` as a header's value: marked as sensitive, so that `Debug` does not show it, and wiped
+/// from memory with its last copy. `None` where the token holds what no header may hold.
 pub fn bearer(token: &str) -> Option<HeaderValue> {
     let text = Zeroizing::new([b"Bearer ", token.as_bytes()].concat());
     let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
@@ -225,27 +262,36 @@ pub fn bearer(token: &str) -> Option<HeaderValue> {
     Some(header)
 }
 
-/// Whether a credential may travel to `url`: its parsed host equals an allowed one or lies below one, and plain
-/// `http` goes to loopback only.
+/// Whether a credential may travel to `url`: its parsed host equals an allowed one or lies below
+/// one, and plain `http` goes to loopback only.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what would be allowed.
 pub fn check_url(url: &Url, allowed_hosts: &[String]) -> Result<(), String> {
     let host = url.host_str().unwrap_or_default();
-    let allowed = allowed_hosts.iter().any(|allowed| is_at_or_below(host, allowed));
+    let allowed = allowed_hosts
+        .iter()
+        .any(|allowed| is_at_or_below(host, allowed));
     if !allowed {
-        return Err(format!("the host `{host}` is not allowed: allowed_hosts is {allowed_hosts:?}"));
+        return Err(format!(
+            "the host `{host}` is not allowed: allowed_hosts is {allowed_hosts:?}"
+        ));
     }
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback(url) => Ok(()),
-        scheme => Err(format!("`{scheme}` to `{host}` is not allowed: use https (http to loopback only)")),
+        scheme => Err(format!(
+            "`{scheme}` to `{host}` is not allowed: use https (http to loopback only)"
+        )),
     }
 }
 
 fn is_at_or_below(host: &str, allowed: &str) -> bool {
     let (host, allowed) = (host.to_ascii_lowercase(), allowed.to_ascii_lowercase());
-    host == allowed || host.strip_suffix(&allowed).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+    host == allowed
+        || host
+            .strip_suffix(&allowed)
+            .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -272,25 +318,54 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_cannot_end_in_time_is_not_sent() {
-        let http = Http::new(client().expect("a client"), vec!["127.0.0.1".to_owned()], Duration::from_secs(1));
-        let request = http.client().get("http://127.0.0.1:9/").build().expect("a request");
+        let http = Http::new(
+            client().expect("a client"),
+            vec!["127.0.0.1".to_owned()],
+            Duration::from_secs(1),
+        );
+        let request = http
+            .client()
+            .get("http://127.0.0.1:9/")
+            .build()
+            .expect("a request");
         let meter = crate::telemetry::Meter::default();
-        let call =
-            Call { give_up_at: Instant::now() + SHORTEST_CALL / 2, meter: &meter, permits: &Unlimited, dry_run: false };
-        assert!(matches!(http.send(request, call).await, Err(HttpError::OutOfTime)));
+        let call = Call {
+            give_up_at: Instant::now() + SHORTEST_CALL / 2,
+            meter: &meter,
+            permits: &Unlimited,
+            dry_run: false,
+        };
+        assert!(matches!(
+            http.send(request, call).await,
+            Err(HttpError::OutOfTime)
+        ));
         assert_eq!(meter.api_calls(), 0);
     }
 
     #[tokio::test]
     async fn a_request_that_the_deadline_cuts_short_says_nothing_of_the_system() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let meter = crate::telemetry::Meter::default();
-        for (timeout, code) in [(Duration::from_mins(1), "OUT_OF_TIME"), (SHORTEST_CALL, "TIMEOUT")] {
-            let http = Http::new(client().expect("a client"), vec!["127.0.0.1".to_owned()], timeout);
+        for (timeout, code) in [
+            (Duration::from_mins(1), "OUT_OF_TIME"),
+            (SHORTEST_CALL, "TIMEOUT"),
+        ] {
+            let http = Http::new(
+                client().expect("a client"),
+                vec!["127.0.0.1".to_owned()],
+                timeout,
+            );
             let request = http.client().get(&url).build().expect("a request");
             let give_up_at = Instant::now() + SHORTEST_CALL + Duration::from_millis(200);
-            let call = Call { give_up_at, meter: &meter, permits: &Unlimited, dry_run: false };
+            let call = Call {
+                give_up_at,
+                meter: &meter,
+                permits: &Unlimited,
+                dry_run: false,
+            };
             let error = http.send(request, call).await.expect_err("nobody answers");
             assert_eq!(error.code().as_str(), code);
         }
@@ -299,7 +374,11 @@ mod tests {
 
     #[test]
     fn credentials_go_to_allowed_hosts_only() {
-        let allowed = ["my.salesforce.com".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
+        let allowed = [
+            "my.salesforce.com".to_owned(),
+            "127.0.0.1".to_owned(),
+            "[::1]".to_owned(),
+        ];
         for (url, expected) in [
             ("https://my.salesforce.com/", true),
             ("https://acme.my.salesforce.com/services", true),
@@ -317,7 +396,9 @@ mod tests {
             ("ftp://127.0.0.1/", false),
         ] {
             let url = Url::parse(url);
-            let verdict = url.as_ref().is_ok_and(|url| check_url(url, &allowed).is_ok());
+            let verdict = url
+                .as_ref()
+                .is_ok_and(|url| check_url(url, &allowed).is_ok());
             assert_eq!(verdict, expected, "{url:?}");
         }
     }

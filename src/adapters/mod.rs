@@ -1,8 +1,9 @@
 //! The external systems: what each must be able to do, and the words in which it answers.
 //!
-//! An adapter tries once and tells the truth about each payload. Waiting, retrying and giving up are `dispatch`'s.
-//! A new system is one folder beside `salesforce` and `hubspot`, one line in `factory`, one section in the settings;
-//! it starts by passing the adapter contract suite (`tests/adapter_contract.rs`).
+//! An adapter tries once and tells the truth about each payload. Waiting, retrying and giving up
+//! are `dispatch`'s. A new system is one folder beside `salesforce` and `hubspot`, one line in
+//! `factory`, one section in the settings; it starts by passing the adapter contract suite
+//! (`tests/adapter_contract.rs`).
 
 #[cfg(feature = "admin")]
 pub mod doctor;
@@ -48,24 +49,29 @@ pub trait Adapter: Send + Sync {
     /// How much one call may carry, and what it costs.
     fn limits(&self) -> Limits;
 
-    /// The changes of one contact, in order and with no delete among them, as one record of this system. The record
-    /// equals what writing the changes one after the other would leave. A change that can never be written is left
-    /// out and named.
+    /// The changes of one contact, in order and with no delete among them, as one record of this
+    /// system. The record equals what writing the changes one after the other would leave. A change
+    /// that can never be written is left out and named.
     fn transform(&self, changes: &[&ContactChange]) -> Transformed;
 
     /// Looks up the versions that the destination holds of a batch of guarded payloads, under the
-    /// rules of [`Self::upsert`]. The answer is in their order. A system that keeps no versions, and
-    /// so gets no guarded payloads, does not implement it.
-    fn held<'a>(&'a self, batch: &'a [&'a Payload], _call: Call<'a>) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
+    /// rules of [`Self::upsert`]. The answer is in their order. A system that keeps no versions,
+    /// and so gets no guarded payloads, does not implement it.
+    fn held<'a>(
+        &'a self,
+        batch: &'a [&'a Payload],
+        _call: Call<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         future::ready(Ok(vec![Held::Nowhere; batch.len()])).boxed()
     }
 
-    /// Writes a batch, guarded or not: versions are compared before. The batch is not empty, not over [`Limits::upsert`], and names no contact twice. The answer
-    /// holds one outcome per payload, in their order.
+    /// Writes a batch, guarded or not: versions are compared before. The batch is not empty, not
+    /// over [`Limits::upsert`], and names no contact twice. The answer holds one outcome per
+    /// payload, in their order.
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply>;
 
-    /// Deletes a batch, under the same rules, with [`Limits::delete`]. Compares the versions of guarded payloads
-    /// with what its own look-up finds. What does not exist counts as delivered.
+    /// Deletes a batch, under the same rules, with [`Limits::delete`]. Compares the versions of
+    /// guarded payloads with what its own look-up finds. What does not exist counts as delivered.
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply>;
 }
 
@@ -95,7 +101,10 @@ pub struct Lookup {
 
 impl Lookup {
     /// Whatever fits into a batch fits into its look-up.
-    pub const UNBOUNDED: Self = Self { room: usize::MAX, length: |_| 0 };
+    pub const UNBOUNDED: Self = Self {
+        room: usize::MAX,
+        length: |_| 0,
+    };
 }
 
 /// What a change became in [`Adapter::transform`].
@@ -123,8 +132,8 @@ pub struct Payload {
     pub if_new: Option<Body>,
     /// The version that the record gets, or for a delete its own, for destinations that keep one.
     pub version: u64,
-    /// Compare `version` with the destination's first, and leave newer data alone. Set only where the adapter's
-    /// settings name a version field.
+    /// Compare `version` with the destination's first, and leave newer data alone. Set only where
+    /// the adapter's settings name a version field.
     pub guarded: bool,
 }
 
@@ -150,7 +159,9 @@ pub enum Held {
 impl fmt::Debug for Payload {
     /// The identity only: the body is somebody's data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payload").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Payload")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -166,8 +177,8 @@ pub struct Call<'a> {
     pub meter: &'a Meter,
     /// Each request waits for a permit of its own.
     pub permits: &'a dyn Permits,
-    /// Do everything but the write: look up what has to be looked up before it, and answer [`Outcome::dry_run`] for
-    /// every payload that would be in it.
+    /// Do everything but the write: look up what has to be looked up before it, and answer
+    /// [`Outcome::dry_run`] for every payload that would be in it.
     pub dry_run: bool,
 }
 
@@ -198,13 +209,19 @@ impl Code {
         Self(Cow::Borrowed(code))
     }
 
-    /// A code that a system sent. What does not look like one becomes `UNREADABLE_CODE`: it goes to logs, where
-    /// nothing else of an answer may go.
+    /// A code that a system sent. What does not look like one becomes `UNREADABLE_CODE`: it goes to
+    /// logs, where nothing else of an answer may go.
     pub fn from_system(code: &str) -> Self {
         let looks_like_one = !code.is_empty()
             && code.len() <= Self::LONGEST
-            && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-        if looks_like_one { Self(Cow::Owned(code.to_owned())) } else { Self::new("UNREADABLE_CODE") }
+            && code
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        if looks_like_one {
+            Self(Cow::Owned(code.to_owned()))
+        } else {
+            Self::new("UNREADABLE_CODE")
+        }
     }
 
     /// The code itself.
@@ -236,8 +253,8 @@ impl fmt::Debug for Code {
 pub struct Rejection {
     /// The reason.
     pub code: Code,
-    /// The reason in words. May quote a contact's data, as the systems' messages do: dead letters carry it, logs
-    /// never do.
+    /// The reason in words. May quote a contact's data, as the systems' messages do: dead letters
+    /// carry it, logs never do.
     pub message: String,
     /// The destination's names of the fields concerned.
     pub fields: Vec<String>,
@@ -246,7 +263,11 @@ pub struct Rejection {
 impl Rejection {
     /// A rejection that names no field.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), fields: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            fields: Vec::new(),
+        }
     }
 
     /// The same, about `field`.
@@ -260,7 +281,10 @@ impl Rejection {
 impl fmt::Debug for Rejection {
     /// Without the message, which may quote a contact's data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rejection").field("code", &self.code).field("fields", &self.fields).finish_non_exhaustive()
+        f.debug_struct("Rejection")
+            .field("code", &self.code)
+            .field("fields", &self.fields)
+            .finish_non_exhaustive()
     }
 }
 
@@ -277,8 +301,8 @@ pub enum Outcome {
     Rejected(Rejection),
     /// It may succeed later.
     Retry(Retry),
-    /// Our settings or the account do not fit it: it fails, and comes again from the stream. Another try in between would
-    /// come to the same. The adapter has told the operator.
+    /// Our settings or the account do not fit it: it fails, and comes again from the stream.
+    /// Another try in between would come to the same. The adapter has told the operator.
     Failed(Code),
 }
 
@@ -291,7 +315,8 @@ impl Outcome {
         Self::Delivered(Some(Self::DRY_RUN))
     }
 
-    /// Whether the destination took a write for it; in a dry run, whether it would have been asked for one.
+    /// Whether the destination took a write for it; in a dry run, whether it would have been asked
+    /// for one.
     pub fn is_written(&self) -> bool {
         matches!(self, Self::Delivered(code) if *code != Some(Self::ALREADY_GONE))
     }
@@ -325,22 +350,23 @@ pub enum RetryMode {
     Same,
     /// Send it in smaller company: alone in the end, as long as some company settles something.
     SplitBatch,
-    /// This record may be the cause: isolate it. Alone and more than once, while other records succeed, it is rejected for
-    /// this reason.
+    /// This record may be the cause: isolate it. Alone and more than once, while other records
+    /// succeed, it is rejected for this reason.
     Isolate(Rejection),
-    /// Once more, after every other record of the destination in the invocation has settled: another record may hold the
-    /// value that this one wants. If it fails in such a way a second time, it is rejected for this reason.
+    /// Once more, after every other record of the destination in the invocation has settled:
+    /// another record may hold the value that this one wants. If it fails in such a way a second
+    /// time, it is rejected for this reason.
     Last(Rejection),
-    /// Once more and not again, with this body where one is given. If it fails in such a way a second time, it is
-    /// rejected for this reason.
+    /// Once more and not again, with this body where one is given. If it fails in such a way a
+    /// second time, it is rejected for this reason.
     OnceMore(Option<Body>, Rejection),
 }
 
 /// Why a whole call came to nothing. None of its payloads has an outcome.
 #[derive(Clone, Debug)]
 pub enum CallError {
-    /// Not answered, or not now. Send the call again after a while; repeating is harmless, though it may have been
-    /// carried out.
+    /// Not answered, or not now. Send the call again after a while; repeating is harmless, though
+    /// it may have been carried out.
     Retry {
         /// What happened.
         code: Code,
@@ -351,16 +377,17 @@ pub enum CallError {
         /// What may be the cause.
         cause: FailureCause,
     },
-    /// The system is there, and wants less (429, 423, too many calls at once). Send the call again after a while, and
-    /// less at a time.
+    /// The system is there, and wants less (429, 423, too many calls at once). Send the call again
+    /// after a while, and less at a time.
     Throttled {
         /// Which limit was met.
         code: Code,
         /// The system's own word on how long to wait.
         after: Option<Duration>,
     },
-    /// Something in the batch made the system refuse all of it, and nothing of it was written. Sent alone, the
-    /// culprit is refused in the same way, or gets an outcome of its own; the others succeed.
+    /// Something in the batch made the system refuse all of it, and nothing of it was written. Sent
+    /// alone, the culprit is refused in the same way, or gets an outcome of its own; the others
+    /// succeed.
     Refused {
         /// The reason; what a payload that is refused alone is rejected for.
         rejection: Rejection,
@@ -374,26 +401,41 @@ pub enum CallError {
 /// What may be the cause of a call without a usable answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureCause {
-    /// The destination, or the way to it: no record's content reached it (no connection, no token, no secret, no time).
+    /// The destination, or the way to it: no record's content reached it (no connection, no token,
+    /// no secret, no time).
     Destination,
     /// The destination, or one record of the batch.
     Record,
-    /// The destination, one record of the batch, or the number of its records: a smaller batch may pass at once.
+    /// The destination, one record of the batch, or the number of its records: a smaller batch may
+    /// pass at once.
     Size,
 }
 
 impl CallError {
     /// A call without a usable answer, for which no pause is asked.
     pub(crate) fn failed(code: impl Into<Code>, cause: FailureCause) -> Self {
-        Self::Retry { code: code.into(), after: None, pressure: false, cause }
+        Self::Retry {
+            code: code.into(),
+            after: None,
+            pressure: false,
+            cause,
+        }
     }
 
     /// The same error of a call that carried no record.
     pub(crate) fn without_records(self) -> Self {
         match self {
-            Self::Retry { code, after, pressure, .. } => {
-                Self::Retry { code, after, pressure, cause: FailureCause::Destination }
-            }
+            Self::Retry {
+                code,
+                after,
+                pressure,
+                ..
+            } => Self::Retry {
+                code,
+                after,
+                pressure,
+                cause: FailureCause::Destination,
+            },
             other => other,
         }
     }
@@ -402,9 +444,18 @@ impl CallError {
     /// part's indexes in it.
     pub(crate) fn of_part(self, part: &[usize]) -> Self {
         match self {
-            Self::Refused { rejection, suspects } => {
-                let suspects = suspects.into_iter().filter_map(|index| part.get(index).copied()).collect();
-                Self::Refused { rejection, suspects }
+            Self::Refused {
+                rejection,
+                suspects,
+            } => {
+                let suspects = suspects
+                    .into_iter()
+                    .filter_map(|index| part.get(index).copied())
+                    .collect();
+                Self::Refused {
+                    rejection,
+                    suspects,
+                }
             }
             other => other,
         }
@@ -413,7 +464,12 @@ impl CallError {
     /// The destination's secret cannot be read, so that no call can be signed.
     pub(crate) fn secret_unreadable(error: &SecretError) -> Self {
         let remedy = format!("{}: {}", telemetry::chain(error), error.remedy());
-        Self::Stop(Stop { cause: Cause::Credential, code: Code::new("SECRET_UNREADABLE"), remedy, after: None })
+        Self::Stop(Stop {
+            cause: Cause::Credential,
+            code: Code::new("SECRET_UNREADABLE"),
+            remedy,
+            after: None,
+        })
     }
 
     /// What happened, in a word.

@@ -27,7 +27,9 @@ pub struct Permit<'a> {
 impl<'a> Permit<'a> {
     /// A permit that holds a place in the rate limit.
     pub fn holding(place: impl Send + 'a) -> Self {
-        Self { _place: Some(Box::new(place)) }
+        Self {
+            _place: Some(Box::new(place)),
+        }
     }
 }
 

@@ -9,30 +9,43 @@ use time::{Duration, OffsetDateTime};
 use super::wire::{Address, Event, Person};
 use super::{Refusal, Stage};
 use crate::contact::{
-    Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text, VersionSource,
+    Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text,
+    VersionSource,
 };
 use crate::json::Str;
 
 /// The longest `event_id`, in characters.
 pub(super) const LONGEST_EVENT_ID: usize = 128;
 
-/// The longest text of any field, in characters: twice the longest field of either system. What is longer is no
-/// contact's data.
+/// The longest text of any field, in characters: twice the longest field of either system. What is
+/// longer is no contact's data.
 pub(super) const LONGEST_TEXT: usize = 65_536;
 
-/// The most that a producer's clock may be ahead of the stream's. A change from further ahead would make every later one of
-/// its contact stale.
+/// The most that a producer's clock may be ahead of the stream's. A change from further ahead would
+/// make every later one of its contact stale.
 const FURTHEST_AHEAD: Duration = Duration::days(1);
 
 type Judged<T> = Result<T, Box<Refusal>>;
 
-pub(super) fn validate(mut event: Event<'_>, arrived_at: OffsetDateTime) -> Judged<Box<ContactChange>> {
+pub(super) fn validate(
+    mut event: Event<'_>,
+    arrived_at: OffsetDateTime,
+) -> Judged<Box<ContactChange>> {
     judge(&mut event, arrived_at).map_err(|mut refusal| {
-        let event_id = event.event_id.value().filter(|id| !is_longer(&id.0, LONGEST_EVENT_ID));
-        let contact_id = event.contact.value().and_then(|contact| ContactId::new(&contact.0.id.value()?.0));
+        let event_id = event
+            .event_id
+            .value()
+            .filter(|id| !is_longer(&id.0, LONGEST_EVENT_ID));
+        let contact_id = event
+            .contact
+            .value()
+            .and_then(|contact| ContactId::new(&contact.0.id.value()?.0));
         refusal.event_id = event_id.map(|id| (*id.0).into());
         refusal.contact_id = contact_id.map(|id| id.as_str().into());
-        refusal.operation = event.operation.value().and_then(|name| Operation::from_name(&name.0));
+        refusal.operation = event
+            .operation
+            .value()
+            .and_then(|name| Operation::from_name(&name.0));
         refusal
     })
 }
@@ -40,8 +53,13 @@ pub(super) fn validate(mut event: Event<'_>, arrived_at: OffsetDateTime) -> Judg
 fn judge(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Judged<Box<ContactChange>> {
     let event_id = event_id(&event.event_id)?;
     let operation = required(&event.operation, "operation", LONGEST_TEXT)?;
-    let operation = Operation::from_name(operation)
-        .ok_or_else(|| refuse("UNKNOWN_OPERATION", "operation", "allowed: create, update, delete"))?;
+    let operation = Operation::from_name(operation).ok_or_else(|| {
+        refuse(
+            "UNKNOWN_OPERATION",
+            "operation",
+            "allowed: create, update, delete",
+        )
+    })?;
     let occurred_at = occurred_at(&event.occurred_at, arrived_at)?;
     let Field::Value(person) = &mut event.contact else {
         return Err(refuse("MISSING_FIELD", "contact", "is required"));
@@ -63,7 +81,9 @@ fn judge(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Judged<Box<Contac
 /// Whatever its one to 128 characters are: it is the producer's, and means nothing here.
 fn event_id<'a>(given: &'a Field<Str<'_>>) -> Judged<&'a str> {
     match given {
-        Field::Value(id) if id.0.is_empty() => Err(refuse("EMPTY_FIELD", "event_id", "must not be empty")),
+        Field::Value(id) if id.0.is_empty() => {
+            Err(refuse("EMPTY_FIELD", "event_id", "must not be empty"))
+        }
         Field::Value(id) if !is_longer(&id.0, LONGEST_EVENT_ID) => Ok(&id.0),
         _ => required(given, "event_id", LONGEST_EVENT_ID),
     }
@@ -72,7 +92,11 @@ fn event_id<'a>(given: &'a Field<Str<'_>>) -> Judged<&'a str> {
 fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Judged<OffsetDateTime> {
     let text = required(given, "occurred_at", LONGEST_TEXT)?;
     let Some(time) = time(text) else {
-        return Err(refuse("INVALID_TIMESTAMP", "occurred_at", "allowed: an RFC 3339 time"));
+        return Err(refuse(
+            "INVALID_TIMESTAMP",
+            "occurred_at",
+            "allowed: an RFC 3339 time",
+        ));
     };
     if time > arrived_at.saturating_add(FURTHEST_AHEAD) {
         let rule = "allowed: at most a day after the record's arrival; check the producer's clock";
@@ -85,12 +109,17 @@ fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Judged<Off
 /// <https://www.rfc-editor.org/rfc/rfc3339#section-5.6>
 fn time(text: &str) -> Option<OffsetDateTime> {
     let is_separated = matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '));
-    OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| is_separated)
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .filter(|_| is_separated)
 }
 
 /// Reads the contact of a delete: its identity, and its type where that is usable.
 fn deleted(person: &Person<'_>) -> Judged<Contact> {
-    let kind = person.kind.value().and_then(|name| ContactType::from_name(&name.0));
+    let kind = person
+        .kind
+        .value()
+        .and_then(|name| ContactType::from_name(&name.0));
     Ok(Contact::bare(id(&person.id)?, kind))
 }
 
@@ -102,9 +131,17 @@ fn id(given: &Field<Str<'_>>) -> Judged<ContactId> {
     Err(if text.is_empty() {
         refuse("EMPTY_FIELD", "contact.id", "must not be empty")
     } else if text.contains(char::is_control) {
-        refuse("CONTROL_CHARACTER", "contact.id", "allowed: control characters at its ends, where they are trimmed")
+        refuse(
+            "CONTROL_CHARACTER",
+            "contact.id",
+            "allowed: control characters at its ends, where they are trimmed",
+        )
     } else {
-        refuse("TOO_LONG", "contact.id", "allowed: 1 to 255 characters after trimming")
+        refuse(
+            "TOO_LONG",
+            "contact.id",
+            "allowed: 1 to 255 characters after trimming",
+        )
     })
 }
 
@@ -141,7 +178,13 @@ fn contact(person: &mut Person<'_>) -> Judged<Contact> {
 
 fn kind(named: &Field<Str<'_>>) -> Judged<ContactType> {
     let kind = ContactType::from_name(required(named, "contact.type", LONGEST_TEXT)?);
-    kind.ok_or_else(|| refuse("UNKNOWN_TYPE", "contact.type", "allowed: lead, prospect, customer, vendor"))
+    kind.ok_or_else(|| {
+        refuse(
+            "UNKNOWN_TYPE",
+            "contact.type",
+            "allowed: lead, prospect, customer, vendor",
+        )
+    })
 }
 
 fn email(given: &Field<Str<'_>>) -> Judged<Text> {
@@ -159,12 +202,16 @@ fn email(given: &Field<Str<'_>>) -> Judged<Text> {
     // The address alone: `Ada <ada@example.com>` is a line of a message's header.
     match EmailAddress::parse_with_options(&address, Options::default().without_display_text()) {
         Ok(_) => Ok(Field::Value(address.into())),
-        Err(_) => Err(refuse("INVALID_EMAIL", "contact.email", "allowed: an email address, or null")),
+        Err(_) => Err(refuse(
+            "INVALID_EMAIL",
+            "contact.email",
+            "allowed: an email address, or null",
+        )),
     }
 }
 
-/// Whether `address` is of a form that is always allowed: words of letters and digits, with one separator between two.
-/// Nearly all are, and the full check takes five times as long.
+/// Whether `address` is of a form that is always allowed: words of letters and digits, with one
+/// separator between two. Nearly all are, and the full check takes five times as long.
 fn is_plain_address(address: &str) -> bool {
     /// The longest local part; a part of a domain may have one character less.
     const LONGEST: usize = 64;
@@ -185,7 +232,10 @@ fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
     let attributes = match named {
         Field::Absent => return Ok(Attributes::default()),
         Field::Null => {
-            return Ok(Attributes { cleared: true, ..Attributes::default() });
+            return Ok(Attributes {
+                cleared: true,
+                ..Attributes::default()
+            });
         }
         Field::Value(named) => named.0,
     };
@@ -196,7 +246,11 @@ fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
             Attribute::Null | Attribute::Bool(_) => false,
         };
         if is_too_long || is_longer(name, LONGEST_TEXT) {
-            return Err(refuse("TOO_LONG", "contact.attributes", &format!("allowed: {LONGEST_TEXT} characters")));
+            return Err(refuse(
+                "TOO_LONG",
+                "contact.attributes",
+                &format!("allowed: {LONGEST_TEXT} characters"),
+            ));
         }
     }
     Ok(attributes)
@@ -206,10 +260,14 @@ fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
 fn required<'a>(field: &'a Field<Str<'_>>, name: &str, longest: usize) -> Judged<&'a str> {
     match field {
         Field::Absent | Field::Null => Err(refuse("MISSING_FIELD", name, "is required")),
-        Field::Value(text) if is_blank(&text.0) => Err(refuse("EMPTY_FIELD", name, "must not be empty")),
-        Field::Value(text) if is_longer(&text.0, longest) => {
-            Err(refuse("TOO_LONG", name, &format!("allowed: {longest} characters")))
+        Field::Value(text) if is_blank(&text.0) => {
+            Err(refuse("EMPTY_FIELD", name, "must not be empty"))
         }
+        Field::Value(text) if is_longer(&text.0, longest) => Err(refuse(
+            "TOO_LONG",
+            name,
+            &format!("allowed: {longest} characters"),
+        )),
         Field::Value(text) => Ok(&text.0),
     }
 }
@@ -225,9 +283,11 @@ fn optional<'a>(field: &'a Field<Str<'_>>, name: &str) -> Judged<Field<&'a str>>
         Field::Absent => Ok(Field::Absent),
         Field::Null => Ok(Field::Null),
         Field::Value(text) if is_blank(&text.0) => Ok(Field::Null),
-        Field::Value(text) if is_longer(&text.0, LONGEST_TEXT) => {
-            Err(refuse("TOO_LONG", name, &format!("allowed: {LONGEST_TEXT} characters")))
-        }
+        Field::Value(text) if is_longer(&text.0, LONGEST_TEXT) => Err(refuse(
+            "TOO_LONG",
+            name,
+            &format!("allowed: {LONGEST_TEXT} characters"),
+        )),
         Field::Value(text) => Ok(Field::Value(&text.0)),
     }
 }

@@ -1,6 +1,7 @@
-//! The JSON Schema of a change, so that a producer can validate before sending. It says what the consumer takes; where
-//! JSON Schema has no words for a rule (a key that stands twice, each rule of an email address, a time after the record's
-//! arrival), the consumer is the stricter one, and never the schema.
+//! The JSON Schema of a change, so that a producer can validate before sending. It says what the
+//! consumer takes; where JSON Schema has no words for a rule (a key that stands twice, each rule of
+//! an email address, a time after the record's arrival), the consumer is the stricter one, and
+//! never the schema.
 
 use std::borrow::Cow;
 
@@ -15,20 +16,27 @@ use crate::json::{Object, Str};
 
 /// The JSON Schema (draft 2020-12) of one record's data.
 pub fn schema() -> Value {
-    let generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
-    let mut schema = generator.into_root_schema_for::<Event<'static>>().to_value();
+    let generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator();
+    let mut schema = generator
+        .into_root_schema_for::<Event<'static>>()
+        .to_value();
     schema["title"] = "A contact change".into();
-    schema["description"] = "The data of one Kinesis record. Of a contact's optional fields, an absent one is left \
+    schema["description"] =
+        "The data of one Kinesis record. Of a contact's optional fields, an absent one is left \
                              untouched and null clears it. Unknown fields are ignored."
-        .into();
+            .into();
     schema["properties"]["version"]["maximum"] = u64::MAX.into();
     schema["required"] = json!(["event_id", "operation", "occurred_at", "contact"]);
     schema["properties"]["contact"]["required"] = json!(["id"]);
     // Of a delete no other field is judged; its type may be absent or anything.
     let mut person = split_off(&mut schema["properties"]["contact"]["properties"], &["id"]);
     person["type"]["type"] = "string".into();
-    let mut event =
-        split_off(&mut schema["properties"], &["event_id", "operation", "occurred_at", "version", "contact"]);
+    let mut event = split_off(
+        &mut schema["properties"],
+        &["event_id", "operation", "occurred_at", "version", "contact"],
+    );
     event["contact"] = json!({"properties": person, "required": ["type"]});
     schema["if"] = json!({"properties": {"operation": {"const": "delete"}}});
     schema["else"] = json!({"properties": event});
@@ -39,14 +47,16 @@ pub fn schema() -> Value {
 fn split_off(properties: &mut Value, kept: &[&str]) -> Value {
     let mut others = serde_json::Map::new();
     if let Value::Object(all) = properties {
-        let (stay, go) = std::mem::take(all).into_iter().partition(|(name, _)| kept.contains(&&**name));
+        let (stay, go) = std::mem::take(all)
+            .into_iter()
+            .partition(|(name, _)| kept.contains(&&**name));
         (*all, others) = (stay, go);
     }
     Value::Object(others)
 }
 
-/// What the consumer trims, as a part of a set in a pattern. The `\s` of patterns is another set: it has U+FEFF, and lacks
-/// U+0085.
+/// What the consumer trims, as a part of a set in a pattern. The `\s` of patterns is another set:
+/// it has U+FEFF, and lacks U+0085.
 const BLANKS: &str = r"\t-\r \u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
 
 /// The control characters, as a part of a set in a pattern.
@@ -58,10 +68,14 @@ fn id() -> String {
     format!(r"^[{ends}]*[^{ends}]([^{CONTROLS}]{{0,{inner}}}[^{ends}])?[{ends}]*$")
 }
 
-/// A local part, quoted or not, and a domain, after trimming. Not the format `email`: many validators leave formats
-/// unjudged, and it has no room for the blanks, nor for letters beyond ASCII.
+/// A local part, quoted or not, and a domain, after trimming. Not the format `email`: many
+/// validators leave formats unjudged, and it has no room for the blanks, nor for letters beyond
+/// ASCII.
 fn address() -> String {
-    let (local, domain) = (format!(r#""[\s\S]+"|[^{BLANKS}@<>]+"#), format!(r"\[[\s\S]*\]|[^{BLANKS}@<>]+"));
+    let (local, domain) = (
+        format!(r#""[\s\S]+"|[^{BLANKS}@<>]+"#),
+        format!(r"\[[\s\S]*\]|[^{BLANKS}@<>]+"),
+    );
     format!("^[{BLANKS}]*(({local})@({domain}))?[{BLANKS}]*$")
 }
 
@@ -91,10 +105,22 @@ pub(super) struct Id;
 pub(super) struct TypeName;
 pub(super) struct Email;
 
-schema_of!(Str<'_>, json_schema!({"type": "string", "maxLength": LONGEST_TEXT}));
-schema_of!(EventId, json_schema!({"type": "string", "minLength": 1, "maxLength": LONGEST_EVENT_ID}));
-schema_of!(OperationName, json_schema!({"enum": ["create", "update", "delete"]}));
-schema_of!(Time, json_schema!({"type": "string", "format": "date-time"}));
+schema_of!(
+    Str<'_>,
+    json_schema!({"type": "string", "maxLength": LONGEST_TEXT})
+);
+schema_of!(
+    EventId,
+    json_schema!({"type": "string", "minLength": 1, "maxLength": LONGEST_EVENT_ID})
+);
+schema_of!(
+    OperationName,
+    json_schema!({"enum": ["create", "update", "delete"]})
+);
+schema_of!(
+    Time,
+    json_schema!({"type": "string", "format": "date-time"})
+);
 schema_of!(
     Id,
     json_schema!({

@@ -10,15 +10,23 @@ fn arrival() -> OffsetDateTime {
 }
 
 fn consume(bytes: &[u8]) -> Result<Box<ContactChange>, Box<Refusal>> {
-    EventConsumer.consume(Some(&base64_simd::STANDARD.encode_to_string(bytes)), arrival())
+    EventConsumer.consume(
+        Some(&base64_simd::STANDARD.encode_to_string(bytes)),
+        arrival(),
+    )
 }
 
 fn event(contact: &str) -> String {
-    format!(r#"{{"event_id":"e-1","operation":"update","occurred_at":"2026-11-20T10:15:00Z","contact":{contact}}}"#)
+    format!(
+        r#"{{"event_id":"e-1","operation":"update","occurred_at":"2026-11-20T10:15:00Z","contact":{contact}}}"#
+    )
 }
 
 fn code(bytes: &[u8]) -> String {
-    consume(bytes).map_or_else(|refusal| refusal.rejection.code.to_string(), |_| "ok".to_owned())
+    consume(bytes).map_or_else(
+        |refusal| refusal.rejection.code.to_string(),
+        |_| "ok".to_owned(),
+    )
 }
 
 #[test]
@@ -38,7 +46,10 @@ fn each_kind_of_bad_input_has_a_code_of_its_own() {
         (event("[]"), "WRONG_TYPE"),
         (contact(r#""address":["a","b"]"#), "WRONG_TYPE"),
         (deep.clone(), "NESTED_TOO_DEEPLY"),
-        (contact(&format!(r#""unknown":{deep}"#)), "NESTED_TOO_DEEPLY"),
+        (
+            contact(&format!(r#""unknown":{deep}"#)),
+            "NESTED_TOO_DEEPLY",
+        ),
         (contact(r#""city":null,"email":7"#), "WRONG_TYPE"),
         (contact(r#""attributes":{"a":[1]}"#), "WRONG_TYPE"),
         (contact(r#""attributes":{"a":1,"a":2}"#), "DUPLICATE_KEY"),
@@ -47,14 +58,26 @@ fn each_kind_of_bad_input_has_a_code_of_its_own() {
         (contact(r#""attributes":{"a":18446744073709551616}"#), "ok"),
         (contact(r#""attributes":{"a":01}"#), "INVALID_JSON"),
         (contact(r#""attributes":{"a":"\ud800"}"#), "INVALID_JSON"),
-        (contact(&format!(r#""attributes":{{"a":0.{}}}"#, "1".repeat(70_000))), "TOO_LONG"),
-        (contact(&format!(r#""attributes":{{"{}":1}}"#, "a".repeat(256))), "ok"),
+        (
+            contact(&format!(r#""attributes":{{"a":0.{}}}"#, "1".repeat(70_000))),
+            "TOO_LONG",
+        ),
+        (
+            contact(&format!(r#""attributes":{{"{}":1}}"#, "a".repeat(256))),
+            "ok",
+        ),
         (contact(r#""email":"not an address""#), "INVALID_EMAIL"),
         (contact(r#""email":"""#), "ok"),
         (contact(r#""email":" \t ""#), "ok"),
-        (contact(r#""email":"Ada Lovelace <ada@example.com>""#), "INVALID_EMAIL"),
+        (
+            contact(r#""email":"Ada Lovelace <ada@example.com>""#),
+            "INVALID_EMAIL",
+        ),
         (contact(r#""email":"\"ada lovelace\"@example.com""#), "ok"),
-        (contact(&format!(r#""company":"{}""#, "x".repeat(1_000_000))), "TOO_LONG"),
+        (
+            contact(&format!(r#""company":"{}""#, "x".repeat(1_000_000))),
+            "TOO_LONG",
+        ),
         (with("e-1", &"e".repeat(129)), "TOO_LONG"),
         (with("c-1", &"c".repeat(256)), "TOO_LONG"),
         (with("c-1", "  "), "EMPTY_FIELD"),
@@ -66,9 +89,18 @@ fn each_kind_of_bad_input_has_a_code_of_its_own() {
         (with("lead", "friend"), "UNKNOWN_TYPE"),
         (with("update", "upsert"), "UNKNOWN_OPERATION"),
         (with("update", "Update"), "UNKNOWN_OPERATION"),
-        (with("2026-11-20T10:15:00Z", "yesterday"), "INVALID_TIMESTAMP"),
-        (with("2026-11-20T10:15:00Z", "2026-11-20x10:15:00Z"), "INVALID_TIMESTAMP"),
-        (with("2026-11-20T10:15:00Z", "2026-11-20 10:15:00.5+01:00"), "ok"),
+        (
+            with("2026-11-20T10:15:00Z", "yesterday"),
+            "INVALID_TIMESTAMP",
+        ),
+        (
+            with("2026-11-20T10:15:00Z", "2026-11-20x10:15:00Z"),
+            "INVALID_TIMESTAMP",
+        ),
+        (
+            with("2026-11-20T10:15:00Z", "2026-11-20 10:15:00.5+01:00"),
+            "ok",
+        ),
         (with(r#""id":"c-1","#, ""), "MISSING_FIELD"),
         (with(r#""type":"lead","#, ""), "MISSING_FIELD"),
         (with(r#""event_id":"e-1","#, ""), "MISSING_FIELD"),
@@ -79,7 +111,14 @@ fn each_kind_of_bad_input_has_a_code_of_its_own() {
         assert_eq!(code(input.as_bytes()), expected, "{shown}");
     }
     assert_eq!(code(b"\xff\xfe"), "INVALID_UTF8");
-    let of = |data| EventConsumer.consume(data, arrival()).expect_err("refused").rejection.code.to_string();
+    let of = |data| {
+        EventConsumer
+            .consume(data, arrival())
+            .expect_err("refused")
+            .rejection
+            .code
+            .to_string()
+    };
     assert_eq!(of(None), "MISSING_DATA");
     assert_eq!(of(Some("###")), "INVALID_BASE64");
 }
@@ -97,8 +136,14 @@ fn absent_null_and_blank_are_told_apart() {
     let contact = &change.contact;
     assert_eq!(contact.id.as_str(), "C-1");
     assert_eq!(contact.first_name, Field::Absent);
-    assert_eq!((&contact.company, &contact.phone, &contact.city), (&Field::Null, &Field::Null, &Field::Null));
-    assert_eq!(contact.email.value().map(|text| &**text), Some("ada@example.com"));
+    assert_eq!(
+        (&contact.company, &contact.phone, &contact.city),
+        (&Field::Null, &Field::Null, &Field::Null)
+    );
+    assert_eq!(
+        contact.email.value().map(|text| &**text),
+        Some("ada@example.com")
+    );
     assert_eq!(contact.attributes.values.len(), 4);
     assert_eq!(contact.attributes.get("z"), Field::Null);
 }
@@ -107,9 +152,15 @@ fn absent_null_and_blank_are_told_apart() {
 fn a_delete_needs_no_type_and_passes_the_filter_of_types() {
     let text = event(r#"{"id":"c-1"}"#).replace("update", "delete");
     let change = consume(text.as_bytes()).expect("allowed");
-    let filter = Filter { types: vec![ContactType::Vendor], operations: Operation::ALL.to_vec() };
+    let filter = Filter {
+        types: vec![ContactType::Vendor],
+        operations: Operation::ALL.to_vec(),
+    };
     assert!(filter.judge(&change).is_none());
-    let filter = Filter { types: vec![ContactType::Vendor], operations: vec![Operation::Create] };
+    let filter = Filter {
+        types: vec![ContactType::Vendor],
+        operations: vec![Operation::Create],
+    };
     assert_eq!(filter.judge(&change), Some(Code::new("FILTERED_OPERATION")));
 }
 
@@ -135,46 +186,112 @@ fn a_time_that_is_more_than_a_day_after_the_records_arrival_is_refused() {
     ] {
         assert_eq!(judged(time), expected, "{time}");
     }
-    let text = event(r#"{"id":"c-1"}"#).replace("update", "delete").replace("2026", "2027");
-    assert_eq!(code(text.as_bytes()), "TIME_IN_FUTURE", "a delete is judged by its time, too");
+    let text = event(r#"{"id":"c-1"}"#)
+        .replace("update", "delete")
+        .replace("2026", "2027");
+    assert_eq!(
+        code(text.as_bytes()),
+        "TIME_IN_FUTURE",
+        "a delete is judged by its time, too"
+    );
 }
 
 #[test]
 fn a_record_without_a_believable_arrival_arrives_now() {
     let now = OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range");
-    let arrived = |approximate_arrival| Record { approximate_arrival, ..Record::default() }.arrived_at(now);
-    for unbelievable in [None, Some(0.0), Some(-1.0), Some(f64::NAN), Some(f64::INFINITY), Some(1_795_169_700_123.0)] {
+    let arrived = |approximate_arrival| {
+        Record {
+            approximate_arrival,
+            ..Record::default()
+        }
+        .arrived_at(now)
+    };
+    for unbelievable in [
+        None,
+        Some(0.0),
+        Some(-1.0),
+        Some(f64::NAN),
+        Some(f64::INFINITY),
+        Some(1_795_169_700_123.0),
+    ] {
         assert_eq!(arrived(unbelievable), now, "{unbelievable:?}");
     }
-    assert_eq!(arrived(Some(1_795_169_640.5)), now - time::Duration::milliseconds(59_500));
+    assert_eq!(
+        arrived(Some(1_795_169_640.5)),
+        now - time::Duration::milliseconds(59_500)
+    );
 }
 
 #[test]
 fn a_delete_is_judged_by_the_fields_that_it_uses() {
     let delete = |contact: &str| event(contact).replace("update", "delete");
     for (text, expected) in [
-        (delete(r#"{"id":"c-1","type":"lead","email":"n/a"}"#), "ok lead"),
-        (delete(r#"{"id":"c-1","type":"lead","email":7,"email":[],"address":"x","attributes":[{}]}"#), "ok lead"),
-        (delete(r#"{"id":"c-1","type":"LEAD","attributes":{"a":1e400,"b":"\ud800"}}"#), "ok lead"),
+        (
+            delete(r#"{"id":"c-1","type":"lead","email":"n/a"}"#),
+            "ok lead",
+        ),
+        (
+            delete(
+                r#"{"id":"c-1","type":"lead","email":7,"email":[],"address":"x","attributes":[{}]}"#,
+            ),
+            "ok lead",
+        ),
+        (
+            delete(r#"{"id":"c-1","type":"LEAD","attributes":{"a":1e400,"b":"\ud800"}}"#),
+            "ok lead",
+        ),
         (delete(r#"{"id":"c-1","type":"partner"}"#), "ok"),
         (delete(r#"{"id":"c-1","type":7}"#), "ok"),
         (delete(r#"{"id":"c-1","type":{"a":[]}}"#), "ok"),
         (delete(r#"{"id":"c-1","type":null}"#), "ok"),
         (delete(r#"{"id":"c-1"}"#), "ok"),
-        (delete(r#"{"id":" c-1","type":"lead","phone":7}"#).replace("{\"event", "{\"replay\":3,\"event"), "ok lead"),
-        (delete(r#"{"id":7,"type":"lead","email":7}"#), "WRONG_TYPE contact.id"),
-        (delete(r#"{"type":"lead","email":7}"#), "MISSING_FIELD contact.id"),
+        (
+            delete(r#"{"id":" c-1","type":"lead","phone":7}"#)
+                .replace("{\"event", "{\"replay\":3,\"event"),
+            "ok lead",
+        ),
+        (
+            delete(r#"{"id":7,"type":"lead","email":7}"#),
+            "WRONG_TYPE contact.id",
+        ),
+        (
+            delete(r#"{"type":"lead","email":7}"#),
+            "MISSING_FIELD contact.id",
+        ),
         (delete(r#"{"id":"","email":7}"#), "EMPTY_FIELD contact.id"),
-        (delete(r#"{"id":"c-1","email":7}"#).replace("e-1", ""), "EMPTY_FIELD event_id"),
-        (delete(r#"{"id":"c-1","email":7}"#).replace("2026-11", "2026-13"), "INVALID_TIMESTAMP occurred_at"),
-        (delete(r#"{"email":7,"id":"c-1"}"#).replace("{\"event", "{\"version\":-1,\"event"), "WRONG_TYPE version"),
+        (
+            delete(r#"{"id":"c-1","email":7}"#).replace("e-1", ""),
+            "EMPTY_FIELD event_id",
+        ),
+        (
+            delete(r#"{"id":"c-1","email":7}"#).replace("2026-11", "2026-13"),
+            "INVALID_TIMESTAMP occurred_at",
+        ),
+        (
+            delete(r#"{"email":7,"id":"c-1"}"#).replace("{\"event", "{\"version\":-1,\"event"),
+            "WRONG_TYPE version",
+        ),
         (delete("[]"), "WRONG_TYPE contact"),
         (delete(r#"{"id":"c-1"}"#) + "x", "INVALID_JSON"),
-        (event(r#"{"id":"c-1","type":"lead","email":7}"#), "WRONG_TYPE contact.email"),
+        (
+            event(r#"{"id":"c-1","type":"lead","email":7}"#),
+            "WRONG_TYPE contact.email",
+        ),
     ] {
         let judged = match consume(text.as_bytes()) {
-            Ok(change) => format!("ok {}", change.contact.kind.map(ContactType::name).unwrap_or_default()),
-            Err(refusal) => format!("{} {}", refusal.rejection.code, refusal.rejection.fields.join(" ")),
+            Ok(change) => format!(
+                "ok {}",
+                change
+                    .contact
+                    .kind
+                    .map(ContactType::name)
+                    .unwrap_or_default()
+            ),
+            Err(refusal) => format!(
+                "{} {}",
+                refusal.rejection.code,
+                refusal.rejection.fields.join(" ")
+            ),
         };
         assert_eq!(judged.trim_end(), expected, "{text}");
     }
@@ -183,28 +300,58 @@ fn a_delete_is_judged_by_the_fields_that_it_uses() {
 #[test]
 fn a_replayed_delete_is_one_whatever_else_is_wrong_with_it() {
     let text = event(r#"{"id":"c-1","email":7}"#).replace("update", "delete");
-    for (replay, expected) in [("true", true), ("false", false), ("\"true\"", false), ("null", false)] {
+    for (replay, expected) in [
+        ("true", true),
+        ("false", false),
+        ("\"true\"", false),
+        ("null", false),
+    ] {
         let text = text.replacen('{', &format!("{{\"replay\":{replay},"), 1);
-        assert_eq!(consume(text.as_bytes()).expect("a delete").replay, expected, "{replay}");
+        assert_eq!(
+            consume(text.as_bytes()).expect("a delete").replay,
+            expected,
+            "{replay}"
+        );
     }
 }
 
 #[test]
 fn numbers_of_attributes_keep_the_digits_that_they_were_written_with() {
-    for number in ["0", "-0", "-0.0", "25", "1.10", "18446744073709551616", "-9223372036854775809", "1E+2", "0.1e-7"] {
-        let change =
-            consume(event(&format!(r#"{{"id":"c","type":"lead","attributes":{{"n": {number} }}}}"#)).as_bytes());
+    for number in [
+        "0",
+        "-0",
+        "-0.0",
+        "25",
+        "1.10",
+        "18446744073709551616",
+        "-9223372036854775809",
+        "1E+2",
+        "0.1e-7",
+    ] {
+        let change = consume(
+            event(&format!(
+                r#"{{"id":"c","type":"lead","attributes":{{"n": {number} }}}}"#
+            ))
+            .as_bytes(),
+        );
         let change = change.expect("allowed");
-        let Field::Value(Attribute::Number(kept)) = change.contact.attributes.get("n") else { panic!("{number}") };
+        let Field::Value(Attribute::Number(kept)) = change.contact.attributes.get("n") else {
+            panic!("{number}")
+        };
         assert_eq!(kept.as_str(), number);
     }
 }
 
 #[test]
 fn texts_of_attributes_are_read_with_their_escapes() {
-    let change = consume(event(r#"{"id":"c","type":"lead","attributes":{"t":"a\"\u00e9\ud83d\ude00\n"}}"#).as_bytes());
+    let change = consume(
+        event(r#"{"id":"c","type":"lead","attributes":{"t":"a\"\u00e9\ud83d\ude00\n"}}"#)
+            .as_bytes(),
+    );
     let change = change.expect("allowed");
-    let Field::Value(Attribute::Text(text)) = change.contact.attributes.get("t") else { panic!("a text") };
+    let Field::Value(Attribute::Text(text)) = change.contact.attributes.get("t") else {
+        panic!("a text")
+    };
     assert_eq!(&**text, "a\"é😀\n");
 }
 
@@ -213,12 +360,22 @@ fn a_refusal_names_the_place_and_the_ids_but_no_value() {
     let text = event(r#"{"id":"c-9","type":"lead","address":{"city":["Secret Town"]}}"#);
     let refusal = consume(text.as_bytes()).expect_err("refused");
     assert_eq!(refusal.rejection.fields, ["contact.address.city"]);
-    assert_eq!((refusal.contact_id.as_deref(), refusal.event_id.as_deref()), (Some("c-9"), Some("e-1")));
+    assert_eq!(
+        (refusal.contact_id.as_deref(), refusal.event_id.as_deref()),
+        (Some("c-9"), Some("e-1"))
+    );
     assert_eq!(refusal.operation, Some(Operation::Update));
     let text = event(r#"{"id":"c-9","type":"friend"}"#);
     let invalid = consume(text.as_bytes()).expect_err("refused");
-    assert_eq!((invalid.contact_id.as_deref(), invalid.operation), (Some("c-9"), Some(Operation::Update)));
-    assert!(!refusal.rejection.message.contains("Secret"), "{}", refusal.rejection.message);
+    assert_eq!(
+        (invalid.contact_id.as_deref(), invalid.operation),
+        (Some("c-9"), Some(Operation::Update))
+    );
+    assert!(
+        !refusal.rejection.message.contains("Secret"),
+        "{}",
+        refusal.rejection.message
+    );
 }
 
 /// Where a change says something, and in which field.
@@ -251,7 +408,8 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     ];
     leaf.prop_recursive(2, 8, 3, |inner| {
         let list = proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from);
-        let object = proptest::collection::vec((".{0,4}", inner), 0..3).prop_map(|pairs| pairs.into_iter().collect());
+        let object = proptest::collection::vec((".{0,4}", inner), 0..3)
+            .prop_map(|pairs| pairs.into_iter().collect());
         prop_oneof![list, object]
     })
 }

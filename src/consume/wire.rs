@@ -1,5 +1,5 @@
-//! The change as it is written: every field may be missing or null, texts are borrowed from the record. Values are
-//! judged in `change.rs`; here only the shape is.
+//! The change as it is written: every field may be missing or null, texts are borrowed from the
+//! record. Values are judged in `change.rs`; here only the shape is.
 
 use std::fmt;
 
@@ -17,7 +17,10 @@ const DEEPEST: usize = 128;
 /// The change event.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
-#[expect(clippy::struct_field_names, reason = "the fields are named as on the wire")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the fields are named as on the wire"
+)]
 pub(super) struct Event<'a> {
     #[serde(borrow, default)]
     #[cfg_attr(feature = "admin", schemars(with = "super::schema::EventId"))]
@@ -93,7 +96,13 @@ pub(super) struct Address<'a> {
 impl<'a> Address<'a> {
     /// The same said of every part.
     pub(super) fn all(say: impl Fn() -> Field<Str<'a>>) -> Self {
-        Self { street: say(), city: say(), state: say(), postal_code: say(), country: say() }
+        Self {
+            street: say(),
+            city: say(),
+            state: say(),
+            postal_code: say(),
+            country: say(),
+        }
     }
 }
 
@@ -130,7 +139,8 @@ struct Scalar(Attribute);
 /// How serde_json begins to say that no double comes near a number.
 const OUT_OF_RANGE: &str = "number out of range";
 
-/// How the error of a text begins that is no text: half of a surrogate pair, which serde_json finds only where it reads on.
+/// How the error of a text begins that is no text: half of a surrogate pair, which serde_json finds
+/// only where it reads on.
 const NO_TEXT: &str = "no text";
 
 impl<'de> Deserialize<'de> for Scalar {
@@ -146,15 +156,21 @@ impl<'de> Deserialize<'de> for Scalar {
                 Attribute::Text(text.into())
             }
             [b'-' | b'0'..=b'9', ..] => {
-                let number = Number::new(raw.get()).ok_or_else(|| D::Error::custom(OUT_OF_RANGE))?;
+                let number =
+                    Number::new(raw.get()).ok_or_else(|| D::Error::custom(OUT_OF_RANGE))?;
                 Attribute::Number(number)
             }
-            _ => return Err(D::Error::custom("a string, a number, a boolean or null is expected")),
+            _ => {
+                return Err(D::Error::custom(
+                    "a string, a number, a boolean or null is expected",
+                ));
+            }
         }))
     }
 }
 
-/// The fields of a delete that are judged. Whatever stands in the others is no reason to keep a contact.
+/// The fields of a delete that are judged. Whatever stands in the others is no reason to keep a
+/// contact.
 #[derive(Deserialize)]
 struct Delete<'a> {
     #[serde(borrow, default)]
@@ -181,24 +197,50 @@ struct Deleted<'a> {
 impl<'a> Delete<'a> {
     /// Returns the event that says the same, and is `replay` or not.
     fn into_event(self, replay: bool) -> Event<'a> {
-        let Self { event_id, operation, occurred_at, version, contact } = self;
+        let Self {
+            event_id,
+            operation,
+            occurred_at,
+            version,
+            contact,
+        } = self;
         let contact = contact.map(|Object(Deleted { id, kind })| {
-            let kind = kind.and_then(json::text).map_or(Field::Absent, |name| Field::Value(Str(name)));
-            Object(Person { id, kind, ..Person::default() })
+            let kind = kind
+                .and_then(json::text)
+                .map_or(Field::Absent, |name| Field::Value(Str(name)));
+            Object(Person {
+                id,
+                kind,
+                ..Person::default()
+            })
         });
-        Event { event_id, operation, occurred_at, version, replay: Field::Value(replay), contact }
+        Event {
+            event_id,
+            operation,
+            occurred_at,
+            version,
+            replay: Field::Value(replay),
+            contact,
+        }
     }
 }
 
-/// Reads the event in `text`, or says where it is wrong. The reasons never quote the text: it is somebody's data.
+/// Reads the event in `text`, or says where it is wrong. The reasons never quote the text: it is
+/// somebody's data.
 pub(super) fn parse(text: &str) -> Result<Event<'_>, Box<Refusal>> {
     if is_too_deep(text.as_bytes()) {
         let message = format!("the JSON is nested deeper than {DEEPEST}");
-        return Err(Box::new(Refusal::new(Stage::Decode, "NESTED_TOO_DEEPLY", message)));
+        return Err(Box::new(Refusal::new(
+            Stage::Decode,
+            "NESTED_TOO_DEEPLY",
+            message,
+        )));
     }
     match serde_json::from_str::<Object<Event<'_>>>(text) {
         Ok(Object(event)) => Ok(event),
-        Err(error) => parse_delete(text).unwrap_or_else(|| Err(Box::new(explain::<Event<'_>>(text, &error)))),
+        Err(error) => {
+            parse_delete(text).unwrap_or_else(|| Err(Box::new(explain::<Event<'_>>(text, &error))))
+        }
     }
 }
 
@@ -216,11 +258,22 @@ fn parse_delete(text: &str) -> Option<Result<Event<'_>, Box<Refusal>>> {
     })
 }
 
-/// Whether more than [`DEEPEST`] brackets are open at once. Few brackets in all, the usual case, need no closer look.
+/// Whether more than [`DEEPEST`] brackets are open at once. Few brackets in all, the usual case,
+/// need no closer look.
 fn is_too_deep(text: &[u8]) -> bool {
-    // Sums of bytes, which the compiler makes vector instructions of; `[` and `{` differ in this one bit.
-    let brackets = |part: &[u8]| part.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
-    if text.chunks(usize::from(u8::MAX)).map(|part| usize::from(brackets(part))).sum::<usize>() <= DEEPEST {
+    // Sums of bytes, which the compiler makes vector instructions of; `[` and `{` differ in this
+    // one bit.
+    let brackets = |part: &[u8]| {
+        part.iter()
+            .map(|byte| u8::from(byte | 0x20 == b'{'))
+            .sum::<u8>()
+    };
+    if text
+        .chunks(usize::from(u8::MAX))
+        .map(|part| usize::from(brackets(part)))
+        .sum::<usize>()
+        <= DEEPEST
+    {
         return false;
     }
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
@@ -246,18 +299,40 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
     let said = error.to_string();
     // serde_json calls this a mistake in the syntax, and it is none.
     if said.starts_with(OUT_OF_RANGE) {
-        return identified(text, Refusal::new(Stage::Decode, "WRONG_TYPE", format!("a number is out of range, {at}")));
+        return identified(
+            text,
+            Refusal::new(
+                Stage::Decode,
+                "WRONG_TYPE",
+                format!("a number is out of range, {at}"),
+            ),
+        );
     }
     if !error.is_data() || said.starts_with(NO_TEXT) {
-        return Refusal::new(Stage::Decode, "INVALID_JSON", format!("the data is not JSON, {at}"));
+        return Refusal::new(
+            Stage::Decode,
+            "INVALID_JSON",
+            format!("the data is not JSON, {at}"),
+        );
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let place = serde_path_to_error::deserialize::<_, Object<T>>(&mut deserializer);
-    let path = place.err().map(|error| error.path().to_string()).unwrap_or_default();
+    let path = place
+        .err()
+        .map(|error| error.path().to_string())
+        .unwrap_or_default();
     let mut refusal = if said.starts_with("duplicate field") {
-        Refusal::new(Stage::Decode, "DUPLICATE_KEY", format!("a key stands twice, {at}"))
+        Refusal::new(
+            Stage::Decode,
+            "DUPLICATE_KEY",
+            format!("a key stands twice, {at}"),
+        )
     } else {
-        Refusal::new(Stage::Decode, "WRONG_TYPE", format!("a value has the wrong type, {at}"))
+        Refusal::new(
+            Stage::Decode,
+            "WRONG_TYPE",
+            format!("a value has the wrong type, {at}"),
+        )
     };
     if path != "." {
         refusal = refusal.of_field(path);
@@ -272,8 +347,14 @@ fn identified(text: &str, mut refusal: Refusal) -> Refusal {
     let event_id = known("event_id").filter(|id| id.chars().count() <= ContactId::LONGEST);
     refusal.event_id = event_id.map(|id| (*id).into());
     refusal.operation = known("operation").and_then(|name| Operation::from_name(&name));
-    let contact = fields.get("contact").and_then(|raw| json::fields(raw.get())).unwrap_or_default();
-    let contact_id = contact.get("id").and_then(|raw| json::text(raw)).and_then(|id| ContactId::new(&id));
+    let contact = fields
+        .get("contact")
+        .and_then(|raw| json::fields(raw.get()))
+        .unwrap_or_default();
+    let contact_id = contact
+        .get("id")
+        .and_then(|raw| json::text(raw))
+        .and_then(|id| ContactId::new(&id));
     refusal.contact_id = contact_id.map(|id| id.as_str().into());
     refusal
 }

@@ -11,7 +11,8 @@ const LONGEST: usize = 65_536;
 pub struct Number(Box<str>);
 
 impl Number {
-    /// Takes a JSON number's text. `None` where no double comes near the number: neither system holds it.
+    /// Takes a JSON number's text. `None` where no double comes near the number: neither system
+    /// holds it.
     pub fn new(json: &str) -> Option<Self> {
         let is_number = serde_json::from_str::<serde_json::Number>(json).is_ok();
         is_number.then(|| Self(json.trim().into()))
@@ -22,7 +23,8 @@ impl Number {
         &self.0
     }
 
-    /// Returns the same number without an exponent, its digits kept; `None` where that is longer than any text.
+    /// Returns the same number without an exponent, its digits kept; `None` where that is longer
+    /// than any text.
     pub fn without_exponent(&self) -> Option<Cow<'_, str>> {
         let Some((mantissa, exponent)) = self.0.split_once(['e', 'E']) else {
             return Some(Cow::Borrowed(&self.0));
@@ -45,20 +47,31 @@ impl Number {
 
 /// Writes `digits` with a decimal point after the first `point` of them; zeros fill the gap.
 fn moved(digits: &str, point: i64) -> Option<String> {
-    let zeros =
-        |count: u64| usize::try_from(count).ok().filter(|count| *count <= LONGEST).map(|count| "0".repeat(count));
+    let zeros = |count: u64| {
+        usize::try_from(count)
+            .ok()
+            .filter(|count| *count <= LONGEST)
+            .map(|count| "0".repeat(count))
+    };
     let Ok(point) = usize::try_from(point) else {
         return Some(format!("0.{}{digits}", zeros(point.unsigned_abs())?));
     };
     let (whole, fraction) = match digits.split_at_checked(point) {
         Some((whole, fraction)) => (whole.to_owned(), fraction),
-        None => (format!("{digits}{}", zeros((point - digits.len()) as u64)?), ""),
+        None => (
+            format!("{digits}{}", zeros((point - digits.len()) as u64)?),
+            "",
+        ),
     };
     let whole = match whole.trim_start_matches('0') {
         "" => "0",
         whole => whole,
     };
-    Some(if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") })
+    Some(if fraction.is_empty() {
+        whole.to_owned()
+    } else {
+        format!("{whole}.{fraction}")
+    })
 }
 
 impl From<i64> for Number {
@@ -98,7 +111,10 @@ mod tests {
             ("-0.0", "-0.0"),
             ("1.10", "1.10"),
             ("18446744073709551616", "18446744073709551616"),
-            ("0.1000000000000000055511151231257827", "0.1000000000000000055511151231257827"),
+            (
+                "0.1000000000000000055511151231257827",
+                "0.1000000000000000055511151231257827",
+            ),
             ("1e21", "1000000000000000000000"),
             ("1.50e1", "15.0"),
             ("-1.5E+3", "-1500"),
@@ -115,7 +131,9 @@ mod tests {
     #[test]
     fn a_number_that_no_double_comes_near_or_no_text_holds_is_refused() {
         assert!(Number::new("1e400").is_none() && Number::new("-1e400").is_none());
-        for text in ["", "x", "01", "1.", "+1", "0x1", "NaN", "1 2", "\"1\"", "null"] {
+        for text in [
+            "", "x", "01", "1.", "+1", "0x1", "NaN", "1 2", "\"1\"", "null",
+        ] {
             assert!(Number::new(text).is_none(), "{text}");
         }
         assert_eq!(plain("1e-999999999"), None);

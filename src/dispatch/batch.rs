@@ -25,14 +25,28 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(kind: Kind, jobs: Vec<Job>) -> Self {
-        Self { kind, jobs, failures: 0, failures_unchanged: 0, to_split: false, successes: 0, bisection: None }
+        Self {
+            kind,
+            jobs,
+            failures: 0,
+            failures_unchanged: 0,
+            to_split: false,
+            successes: 0,
+            bisection: None,
+        }
     }
 
-    /// Splits a batch that was refused, or rows of one: the suspects apart from the others, and without suspects in halves.
-    /// The first part becomes the batch; the others wait in its bisection. `Err` where the bisection has no calls left: the
-    /// jobs to give up, and the batch to go on with.
+    /// Splits a batch that was refused, or rows of one: the suspects apart from the others, and
+    /// without suspects in halves. The first part becomes the batch; the others wait in its
+    /// bisection. `Err` where the bisection has no calls left: the jobs to give up, and the batch
+    /// to go on with.
     pub(super) fn split(self, suspects: &[usize]) -> Result<Self, (Vec<Job>, Option<Self>)> {
-        let Self { kind, jobs, bisection, .. } = self;
+        let Self {
+            kind,
+            jobs,
+            bisection,
+            ..
+        } = self;
         let bisection = bisection.unwrap_or_else(|| Bisection::among(jobs.len()));
         match bisection.split(jobs, suspects) {
             Ok(bisection) => Self::next_of(kind, bisection).ok_or_else(|| (Vec::new(), None)),
@@ -42,7 +56,12 @@ impl Batch {
 
     /// Splits a batch whose call failed in halves, and returns the part to go on with.
     pub(super) fn split_failed(self) -> Option<Self> {
-        let Self { kind, jobs, bisection, .. } = self;
+        let Self {
+            kind,
+            jobs,
+            bisection,
+            ..
+        } = self;
         let bisection = bisection.unwrap_or_else(|| Bisection::among(jobs.len()));
         Self::next_of(kind, bisection.split_failed(jobs))
     }
@@ -50,7 +69,10 @@ impl Batch {
     /// Returns the next part of a bisection.
     pub(super) fn next_of(kind: Kind, mut bisection: Bisection) -> Option<Self> {
         let jobs = bisection.next_part()?;
-        Some(Self { bisection: Some(bisection), ..Self::new(kind, jobs) })
+        Some(Self {
+            bisection: Some(bisection),
+            ..Self::new(kind, jobs)
+        })
     }
 }
 
@@ -85,7 +107,10 @@ impl Backlog {
 
     /// Says whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.deletes.is_empty() && self.upserts.is_empty() && self.alone.is_empty()
+        self.ready.is_empty()
+            && self.deletes.is_empty()
+            && self.upserts.is_empty()
+            && self.alone.is_empty()
     }
 
     /// Takes a record that failed alone.
@@ -95,47 +120,68 @@ impl Backlog {
 
     /// Says whether a call could start that nothing would be gained by delaying.
     pub(super) fn has_full_batch(&self, limits: Limits) -> bool {
-        !self.ready.is_empty() || self.deletes.len() >= limits.delete || self.upserts.len() >= limits.upsert
+        !self.ready.is_empty()
+            || self.deletes.len() >= limits.delete
+            || self.upserts.len() >= limits.upsert
     }
 
     /// Returns how many calls all of it takes.
     pub(super) fn calls(&self, limits: Limits) -> usize {
-        let fresh = self.deletes.len().div_ceil(limits.delete) + self.upserts.len().div_ceil(limits.upsert);
+        let fresh =
+            self.deletes.len().div_ceil(limits.delete) + self.upserts.len().div_ceil(limits.upsert);
         self.ready.len() + self.alone.len() + fresh
     }
 
-    /// Takes the next batch: first those that stay as they are, then deletes (an upsert may follow each), then upserts,
-    /// then records that failed alone. Takes less than a full batch only where `flush` says that no more will come.
+    /// Takes the next batch: first those that stay as they are, then deletes (an upsert may follow
+    /// each), then upserts, then records that failed alone. Takes less than a full batch only where
+    /// `flush` says that no more will come.
     pub(super) fn take(&mut self, limits: Limits, flush: bool) -> Option<Batch> {
         if let Some(batch) = self.ready.pop_front() {
             return Some(batch);
         }
-        for (kind, queue, size) in
-            [(Kind::Delete, &mut self.deletes, limits.delete), (Kind::Upsert, &mut self.upserts, limits.upsert)]
-        {
+        for (kind, queue, size) in [
+            (Kind::Delete, &mut self.deletes, limits.delete),
+            (Kind::Upsert, &mut self.upserts, limits.upsert),
+        ] {
             if queue.len() >= size || (flush && !queue.is_empty()) {
-                return Some(Batch::new(kind, queue.drain(..together(queue, size, limits.lookup)).collect()));
+                return Some(Batch::new(
+                    kind,
+                    queue
+                        .drain(..together(queue, size, limits.lookup))
+                        .collect(),
+                ));
             }
         }
         if flush { self.take_alone() } else { None }
     }
 
-    /// Takes a single record to probe a destination of which nobody knows whether it is available: one that has not
-    /// failed alone, as long as there is one or, without `flush`, one may come. `random` chooses one of so many: offending
-    /// records often come in a row.
-    pub(super) fn take_probe(&mut self, flush: bool, random: impl Fn(usize) -> usize) -> Option<Batch> {
+    /// Takes a single record to probe a destination of which nobody knows whether it is available:
+    /// one that has not failed alone, as long as there is one or, without `flush`, one may come.
+    /// `random` chooses one of so many: offending records often come in a row.
+    pub(super) fn take_probe(
+        &mut self,
+        flush: bool,
+        random: impl Fn(usize) -> usize,
+    ) -> Option<Batch> {
         if let Some(mut batch) = self.ready.pop_front() {
             let kind = batch.kind;
             let job = batch.jobs.remove(random(batch.jobs.len()));
             batch.failures_unchanged = 0;
             if batch.jobs.is_empty() {
-                self.ready.extend(batch.bisection.and_then(|bisection| Batch::next_of(kind, bisection)));
+                self.ready.extend(
+                    batch
+                        .bisection
+                        .and_then(|bisection| Batch::next_of(kind, bisection)),
+                );
             } else {
                 self.ready.push_front(batch);
             }
             return Some(Batch::new(kind, vec![job]));
         }
-        let fresh = self.deletes.pop_front().or_else(|| self.upserts.pop_front());
+        let fresh = self
+            .deletes
+            .pop_front()
+            .or_else(|| self.upserts.pop_front());
         match fresh {
             Some(job) => Some(Batch::new(job.kind, vec![job])),
             None if flush => self.take_alone(),
@@ -144,12 +190,14 @@ impl Backlog {
     }
 
     fn take_alone(&mut self) -> Option<Batch> {
-        self.alone.pop_front().map(|job| Batch::new(job.kind, vec![job]))
+        self.alone
+            .pop_front()
+            .map(|job| Batch::new(job.kind, vec![job]))
     }
 }
 
-/// Returns how many of the first `most` jobs go together: those that are looked up have to fit into one look-up. One job
-/// always goes.
+/// Returns how many of the first `most` jobs go together: those that are looked up have to fit into
+/// one look-up. One job always goes.
 fn together(queue: &VecDeque<Job>, most: usize, lookup: Lookup) -> usize {
     let mut taken = 0_usize;
     let fits = |job: &&Job| {

@@ -10,7 +10,8 @@ use crate::adapters::Limits;
 /// How long a size is remembered. Then a full batch is tried once more.
 const MEMORY: Duration = Duration::from_hours(1);
 
-/// The sizes that passed where a larger batch was too large for its time. Kept by one process for one destination.
+/// The sizes that passed where a larger batch was too large for its time. Kept by one process for
+/// one destination.
 #[derive(Debug, Default)]
 pub struct BatchSizes {
     state: Mutex<State>,
@@ -30,11 +31,16 @@ impl BatchSizes {
             Some((size, memory)) if !memory.is_over() => most.min(*size),
             _ => most,
         };
-        Limits { upsert: bound(limits.upsert, upsert), delete: bound(limits.delete, delete), ..limits }
+        Limits {
+            upsert: bound(limits.upsert, upsert),
+            delete: bound(limits.delete, delete),
+            ..limits
+        }
     }
 
-    /// Remembers that `size` payloads pass in one call and more do not. A yet smaller size is forgotten with the first one:
-    /// else sizes of a slow hour would follow each other for ever. Says whether this is news.
+    /// Remembers that `size` payloads pass in one call and more do not. A yet smaller size is
+    /// forgotten with the first one: else sizes of a slow hour would follow each other for ever.
+    /// Says whether this is news.
     pub(super) fn remember(&self, kind: Kind, size: usize) -> bool {
         let mut state = self.lock();
         let known = match kind {
@@ -62,7 +68,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_size_is_remembered_for_an_hour_and_for_its_kind_of_write() {
-        let limits = Limits { upsert: 200, upsert_calls: 1, delete: 200, delete_calls: 2, lookup: Lookup::UNBOUNDED };
+        let limits = Limits {
+            upsert: 200,
+            upsert_calls: 1,
+            delete: 200,
+            delete_calls: 2,
+            lookup: Lookup::UNBOUNDED,
+        };
         let sizes = BatchSizes::default();
         let bounds = || (sizes.bound(limits).upsert, sizes.bound(limits).delete);
         assert_eq!(bounds(), (200, 200));

@@ -1,8 +1,9 @@
-//! The circuit breaker of one destination: once it is known that nothing will succeed, nothing is sent, in this
-//! invocation and for a while after it.
+//! The circuit breaker of one destination: once it is known that nothing will succeed, nothing is
+//! sent, in this invocation and for a while after it.
 //!
-//! It opens by an answer that is about the account, by calls that failed without a record in them, or by records that
-//! failed alone. One record is no evidence: it may be the cause of every call that it is in.
+//! It opens by an answer that is about the account, by calls that failed without a record in them,
+//! or by records that failed alone. One record is no evidence: it may be the cause of every call
+//! that it is in.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,12 +16,13 @@ use super::pause::Pause;
 use super::suspects::{Suspects, Suspicion};
 use crate::adapters::{Cause, Code, Stop};
 
-/// Calls without a record in them that failed, one after the other, after which the destination counts as unavailable.
-/// Retries of one hiccup make four.
+/// Calls without a record in them that failed, one after the other, after which the destination
+/// counts as unavailable. Retries of one hiccup make four.
 const FAILURES_TO_OPEN: u32 = 8;
 
-/// Records that failed alone, one after the other, after which the destination counts as unavailable. Of records of which
-/// a tenth makes its call fail, three at random do so once in a thousand times.
+/// Records that failed alone, one after the other, after which the destination counts as
+/// unavailable. Of records of which a tenth makes its call fail, three at random do so once in a
+/// thousand times.
 const RECORDS_TO_OPEN: usize = 3;
 
 /// Failed calls, one after the other, after which single records are sent as probes.
@@ -29,11 +31,12 @@ const FAILURES_TO_DOUBT: u32 = 2;
 /// The first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest pause of our own choice. A day's quota comes back call by call (it is a rolling day), and a corrected
-/// configuration should take effect soon: every five minutes one call probes.
+/// The longest pause of our own choice. A day's quota comes back call by call (it is a rolling
+/// day), and a corrected configuration should take effect soon: every five minutes one call probes.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// The longest pause that a system may ask for. <https://developers.hubspot.com/docs/api-reference/error-handling>
+/// The longest pause that a system may ask for.
+/// <https://developers.hubspot.com/docs/api-reference/error-handling>
 pub(super) const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
 /// Remembers the outcome of a destination's last calls.
@@ -55,7 +58,8 @@ struct State {
     open: Option<Open>,
 }
 
-/// What is known of the writes of one kind. That deletes succeed proves nothing of a system that takes no upserts.
+/// What is known of the writes of one kind. That deletes succeed proves nothing of a system that
+/// takes no upserts.
 #[derive(Debug, Default)]
 struct Writes {
     /// Calls in which a record was written.
@@ -68,7 +72,8 @@ struct Writes {
 pub enum Answer {
     /// A record was written.
     Written,
-    /// Every record was refused, or was written before: the destination answers, and may yet write nothing.
+    /// Every record was refused, or was written before: the destination answers, and may yet write
+    /// nothing.
     Unwritten,
     /// The destination asks for less. It is there, and nothing else is known.
     Throttled,
@@ -100,8 +105,8 @@ pub enum Evidence<'a> {
     },
 }
 
-/// Permission to make one call, and to report its outcome. Dropped without a report, the call was not made after all, or
-/// its answer is not waited for any more: that says nothing.
+/// Permission to make one call, and to report its outcome. Dropped without a report, the call was
+/// not made after all, or its answer is not waited for any more: that says nothing.
 #[derive(Debug)]
 pub struct CallPermit<'a> {
     breaker: &'a Breaker,
@@ -132,7 +137,10 @@ impl Breaker {
                 true
             }
         };
-        Permit::Given(CallPermit { breaker: self, is_probe })
+        Permit::Given(CallPermit {
+            breaker: self,
+            is_probe,
+        })
     }
 
     /// Waits until it is known whether there is use in asking for a call.
@@ -151,11 +159,14 @@ impl Breaker {
         }
     }
 
-    /// Says whether single records are to be sent, one at a time, until one succeeds: calls with records in them failed,
-    /// and nothing has succeeded since.
+    /// Says whether single records are to be sent, one at a time, until one succeeds: calls with
+    /// records in them failed, and nothing has succeeded since.
     pub(super) fn is_in_doubt(&self) -> bool {
         let state = self.lock();
-        let may_probe = state.open.as_ref().is_none_or(|open| open.is_probed || open.pause.is_over());
+        let may_probe = state
+            .open
+            .as_ref()
+            .is_none_or(|open| open.is_probed || open.pause.is_over());
         may_probe && state.failures >= FAILURES_TO_DOUBT && state.failures > state.failures_unsent
     }
 
@@ -167,12 +178,15 @@ impl Breaker {
     /// Returns what is known of the record `key`.
     pub(super) fn suspicion(&self, kind: Kind, key: &str) -> Suspicion {
         let mut state = self.lock();
-        let Writes { successes, suspects } = state.of(kind);
+        let Writes {
+            successes,
+            suspects,
+        } = state.of(kind);
         suspects.suspicion(key, *successes)
     }
 
-    /// Says whether the record `key` is the cause of its failures alone. With `enough` its answers name it, and so many
-    /// failures are enough.
+    /// Says whether the record `key` is the cause of its failures alone. With `enough` its answers
+    /// name it, and so many failures are enough.
     pub(super) fn is_offending(&self, kind: Kind, key: &str, enough: Option<u32>) -> bool {
         self.lock().of(kind).suspects.is_offending(key, enough)
     }
@@ -198,12 +212,15 @@ impl Breaker {
 }
 
 impl CallPermit<'_> {
-    /// Reports a call of this kind that did not fail, after so many of the same batch that failed. An answer to a call from
-    /// before the trouble does not end it.
+    /// Reports a call of this kind that did not fail, after so many of the same batch that failed.
+    /// An answer to a call from before the trouble does not end it.
     pub fn answered(self, kind: Kind, answer: Answer, failed_before: u32) {
         let mut state = self.breaker.lock();
         let is_written = answer == Answer::Written;
-        state.of(kind).suspects.count_answer(is_written, failed_before);
+        state
+            .of(kind)
+            .suspects
+            .count_answer(is_written, failed_before);
         if self.is_probe || state.open.is_none() {
             state.of(kind).successes += u64::from(is_written);
             state.failures_unsent = 0;
@@ -217,14 +234,20 @@ impl CallPermit<'_> {
         }
     }
 
-    /// Reports a call of this kind without a usable answer, for a reason that may pass. Says whether this opens the breaker.
+    /// Reports a call of this kind without a usable answer, for a reason that may pass. Says
+    /// whether this opens the breaker.
     pub fn failed(self, kind: Kind, code: &Code, evidence: Evidence<'_>) -> bool {
         let mut state = self.breaker.lock();
         let state = &mut *state;
-        let Writes { successes, suspects } = state.of(kind);
+        let Writes {
+            successes,
+            suspects,
+        } = state.of(kind);
         match evidence {
             // Another record has succeeded since this one failed first: its failure is its own.
-            Evidence::Record { key, since } if suspects.count(key, since, *successes) => return false,
+            Evidence::Record { key, since } if suspects.count(key, since, *successes) => {
+                return false;
+            }
             Evidence::Unsent => {
                 suspects.count_unsent();
                 state.failures_unsent += 1;
@@ -238,7 +261,8 @@ impl CallPermit<'_> {
             }
             return false;
         }
-        let opens = state.failures_unsent >= FAILURES_TO_OPEN || state.unproven() >= RECORDS_TO_OPEN;
+        let opens =
+            state.failures_unsent >= FAILURES_TO_OPEN || state.unproven() >= RECORDS_TO_OPEN;
         if opens {
             state.open(code.clone(), None, false);
         }
@@ -252,7 +276,11 @@ impl CallPermit<'_> {
         if is_news {
             (state.failures, state.failures_unsent) = (0, 0);
             let asked = stop.after.map(|after| after.min(LONGEST_ASKED));
-            let pause = if stop.cause == Cause::Quota { Some(asked.unwrap_or(LONGEST_PAUSE)) } else { asked };
+            let pause = if stop.cause == Cause::Quota {
+                Some(asked.unwrap_or(LONGEST_PAUSE))
+            } else {
+                asked
+            };
             state.open(stop.code.clone(), pause, true);
         }
         is_news
@@ -287,7 +315,12 @@ impl State {
     fn open(&mut self, code: Code, pause: Option<Duration>, is_stop: bool) {
         let own = (FIRST_PAUSE * 2_u32.saturating_pow(self.openings.min(16))).min(LONGEST_PAUSE);
         self.openings += 1;
-        self.open = Some(Open { pause: Pause::of(pause.unwrap_or(own)), code, is_stop, is_probed: false });
+        self.open = Some(Open {
+            pause: Pause::of(pause.unwrap_or(own)),
+            code,
+            is_stop,
+            is_probed: false,
+        });
     }
 }
 
@@ -298,7 +331,12 @@ mod tests {
     const GONE: Code = Code::new("HTTP_503");
 
     fn stop(cause: Cause, after: Option<Duration>) -> Stop {
-        Stop { cause, code: Code::new("STOPPED"), remedy: String::new(), after }
+        Stop {
+            cause,
+            code: Code::new("STOPPED"),
+            remedy: String::new(),
+            after,
+        }
     }
 
     async fn seconds(seconds: u64) {
@@ -333,8 +371,14 @@ mod tests {
         assert_eq!(refused(&breaker), Some(GONE));
         seconds(5).await;
         let probe = pass(&breaker);
-        assert!(waits(&breaker), "one call looks, the others wait for what it sees");
-        assert!(!probe.failed(Kind::Upsert, &GONE, Evidence::Unsent), "no news");
+        assert!(
+            waits(&breaker),
+            "one call looks, the others wait for what it sees"
+        );
+        assert!(
+            !probe.failed(Kind::Upsert, &GONE, Evidence::Unsent),
+            "no news"
+        );
         seconds(5).await;
         assert_eq!(refused(&breaker), Some(GONE), "the second pause is longer");
         seconds(5).await;
@@ -347,7 +391,11 @@ mod tests {
         let breaker = Breaker::default();
         let far = Instant::now() + Duration::from_mins(1);
         pass(&breaker).stop(&stop(Cause::Quota, Some(Duration::from_secs(1))));
-        assert_eq!(breaker.wait_until_ready(far).await, Err(Code::new("STOPPED")), "at once, before the pause is over");
+        assert_eq!(
+            breaker.wait_until_ready(far).await,
+            Err(Code::new("STOPPED")),
+            "at once, before the pause is over"
+        );
         seconds(1).await;
         let (heard, ()) = tokio::join!(breaker.wait_until_ready(far), async {
             let probe = pass(&breaker);
@@ -359,9 +407,14 @@ mod tests {
         seconds(10).await;
         let probe = pass(&breaker);
         let soon = Instant::now() + Duration::from_secs(1);
-        assert_eq!(breaker.wait_until_ready(soon).await, Err(GONE), "as long as there is time");
-        let (heard, ()) =
-            tokio::join!(breaker.wait_until_ready(far), async { probe.answered(Kind::Upsert, Answer::Written, 0) });
+        assert_eq!(
+            breaker.wait_until_ready(soon).await,
+            Err(GONE),
+            "as long as there is time"
+        );
+        let (heard, ()) = tokio::join!(breaker.wait_until_ready(far), async {
+            probe.answered(Kind::Upsert, Answer::Written, 0);
+        });
         assert_eq!(heard, Ok(()));
     }
 
@@ -384,7 +437,10 @@ mod tests {
         assert!(!second.stop(&stop(Cause::Credential, None)));
         assert_eq!(refused(&breaker), Some(Code::new("STOPPED")));
         seconds(5).await;
-        assert!(pass(&breaker).stop(&stop(Cause::Credential, None)), "it lasts: the operator is told again");
+        assert!(
+            pass(&breaker).stop(&stop(Cause::Credential, None)),
+            "it lasts: the operator is told again"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
-//! One call of the adapter: whether it may be made, when, and what its answer tells about the destination.
+//! One call of the adapter: whether it may be made, when, and what its answer tells about the
+//! destination.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use super::permits::{CallPermits, permit};
 use super::rate_limit::{Need, Places};
 use super::{ApiDispatcher, DryRun, Errand, Kind, compare};
 use crate::adapters::{
-    Call, CallError, Code, FailureCause, Limits, Outcome, Payload, Reply, Retry, RetryMode, SHORTEST_CALL, Stop,
+    Call, CallError, Code, FailureCause, Limits, Outcome, Payload, Reply, Retry, RetryMode,
+    SHORTEST_CALL, Stop,
 };
 use crate::telemetry::traces;
 
@@ -36,7 +38,10 @@ pub(super) async fn call(
     to_come: Option<usize>,
 ) -> Answered {
     let requests = Requests::of(&batch, limits);
-    let made = dispatcher.dry_run.as_ref().map_or(requests, |dry_run| dry_run.made(requests));
+    let made = dispatcher
+        .dry_run
+        .as_ref()
+        .map_or(requests, |dry_run| dry_run.made(requests));
     let reply = if dispatcher.dry_run.is_some() && made.in_all() == 0 {
         Ok(Ok(DryRun::unasked(&batch)))
     } else {
@@ -48,10 +53,22 @@ pub(super) async fn call(
     Answered { batch, reply }
 }
 
-async fn asked(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch: &mut Batch) -> Result<Reply, Code> {
+async fn asked(
+    dispatcher: &ApiDispatcher,
+    errand: Errand<'_>,
+    need: Need,
+    batch: &mut Batch,
+) -> Result<Reply, Code> {
     let attempt = 1 + batch.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
-    let span = traces::batch(dispatcher.adapter.destination(), batch.kind.name(), batch.jobs.len(), attempt);
-    let reply = reply(dispatcher, errand, need, batch).instrument(span.clone()).await;
+    let span = traces::batch(
+        dispatcher.adapter.destination(),
+        batch.kind.name(),
+        batch.jobs.len(),
+        attempt,
+    );
+    let reply = reply(dispatcher, errand, need, batch)
+        .instrument(span.clone())
+        .await;
     if let Some(code) = code_of(&reply) {
         traces::failed(&span, code);
     }
@@ -101,17 +118,32 @@ async fn admission<'a>(
 
 /// Returns the latest time at which a request is worth sending.
 fn latest(errand: Errand<'_>) -> Result<Instant, Code> {
-    errand.deadline.checked_sub(SHORTEST_CALL).ok_or(Code::OUT_OF_TIME)
+    errand
+        .deadline
+        .checked_sub(SHORTEST_CALL)
+        .ok_or(Code::OUT_OF_TIME)
 }
 
-async fn reply(dispatcher: &ApiDispatcher, errand: Errand<'_>, need: Need, batch: &mut Batch) -> Result<Reply, Code> {
-    let ApiDispatcher { adapter, breaker, .. } = dispatcher;
+async fn reply(
+    dispatcher: &ApiDispatcher,
+    errand: Errand<'_>,
+    need: Need,
+    batch: &mut Batch,
+) -> Result<Reply, Code> {
+    let ApiDispatcher {
+        adapter, breaker, ..
+    } = dispatcher;
     let (places, pass) = admission(dispatcher, errand, need).await?;
     batch.successes = breaker.successes(batch.kind);
     let started = Instant::now();
     let permits = CallPermits::new(dispatcher, need, places, latest(errand)?, errand.meter);
     let dry_run = dispatcher.dry_run.is_some();
-    let call = Call { give_up_at: errand.deadline, meter: errand.meter, permits: &permits, dry_run };
+    let call = Call {
+        give_up_at: errand.deadline,
+        meter: errand.meter,
+        permits: &permits,
+        dry_run,
+    };
     let answer = async {
         match batch.kind {
             Kind::Upsert => compare::upsert(&**adapter, errand, &mut batch.jobs, call).await,
@@ -155,10 +187,16 @@ impl Requests {
         match batch.kind {
             Kind::Upsert => {
                 let lookups = u32::from(batch.jobs.iter().any(|job| job.payload.is_looked_up()));
-                Self { lookups, writes: limits.upsert_calls }
+                Self {
+                    lookups,
+                    writes: limits.upsert_calls,
+                }
             }
             // Its look-up brings the version along.
-            Kind::Delete => Self { lookups: limits.delete_calls.saturating_sub(1), writes: 1 },
+            Kind::Delete => Self {
+                lookups: limits.delete_calls.saturating_sub(1),
+                writes: 1,
+            },
         }
     }
 
@@ -170,7 +208,10 @@ impl Requests {
     fn need(self, to_come: Option<usize>) -> Need {
         let requests = self.in_all();
         let calls = to_come.and_then(|calls| u32::try_from(calls + 1).ok());
-        Need { requests, in_all: calls.map_or(u32::MAX, |calls| calls.saturating_mul(requests)) }
+        Need {
+            requests,
+            in_all: calls.map_or(u32::MAX, |calls| calls.saturating_mul(requests)),
+        }
     }
 }
 
@@ -185,22 +226,40 @@ pub(super) struct Failure {
     pub(super) cause: FailureCause,
 }
 
-/// Returns the failure of a call as a whole: it has no usable answer, or an answer in which every row met a fault of the
-/// system's own.
+/// Returns the failure of a call as a whole: it has no usable answer, or an answer in which every
+/// row met a fault of the system's own.
 pub(super) fn failure_of(reply: &Reply) -> Option<Failure> {
     match reply {
-        Err(CallError::Retry { code, after, pressure, cause }) => {
-            Some(Failure { code: code.clone(), after: *after, pressure: *pressure, cause: *cause })
-        }
+        Err(CallError::Retry {
+            code,
+            after,
+            pressure,
+            cause,
+        }) => Some(Failure {
+            code: code.clone(),
+            after: *after,
+            pressure: *pressure,
+            cause: *cause,
+        }),
         Ok(outcomes) => {
             let faults = outcomes.iter().map_while(|outcome| match outcome {
-                Outcome::Retry(retry @ Retry { how: RetryMode::Isolate(_), .. }) => Some(retry),
+                Outcome::Retry(
+                    retry @ Retry {
+                        how: RetryMode::Isolate(_),
+                        ..
+                    },
+                ) => Some(retry),
                 _ => None,
             });
             let faults: Vec<&Retry> = faults.collect();
             let first = faults.first().filter(|_| faults.len() == outcomes.len())?;
             let after = faults.iter().filter_map(|fault| fault.after).max();
-            Some(Failure { code: first.code.clone(), after, pressure: false, cause: FailureCause::Record })
+            Some(Failure {
+                code: first.code.clone(),
+                after,
+                pressure: false,
+                cause: FailureCause::Record,
+            })
         }
         Err(_) => None,
     }
@@ -215,7 +274,12 @@ fn learn(
     batch: &Batch,
     reply: &Reply,
 ) {
-    let ApiDispatcher { concurrency, rate_limiter, retry, .. } = dispatcher;
+    let ApiDispatcher {
+        concurrency,
+        rate_limiter,
+        retry,
+        ..
+    } = dispatcher;
     if let Some(failure) = failure_of(reply) {
         // A system that names a time to wait has too much to do, whatever the reason.
         if failure.pressure || failure.after.is_some() {
@@ -243,8 +307,14 @@ fn learn(
             rate_limiter.pause(pause.min(LONGEST_ASKED));
         }
         Ok(_) | Err(CallError::Refused { .. } | CallError::Retry { .. }) => {
-            let is_written = reply.as_ref().is_ok_and(|outcomes| outcomes.iter().any(Outcome::is_written));
-            let answer = if is_written { Answer::Written } else { Answer::Unwritten };
+            let is_written = reply
+                .as_ref()
+                .is_ok_and(|outcomes| outcomes.iter().any(Outcome::is_written));
+            let answer = if is_written {
+                Answer::Written
+            } else {
+                Answer::Unwritten
+            };
             permit.answered(batch.kind, answer, failed_before(batch));
             concurrency.grow();
         }
@@ -263,7 +333,10 @@ fn failed_before(batch: &Batch) -> u32 {
 fn evidence(batch: &Batch, cause: FailureCause) -> Evidence<'_> {
     match batch.jobs.as_slice() {
         _ if cause == FailureCause::Destination => Evidence::Unsent,
-        [job] => Evidence::Record { key: job.payload.id.key(), since: job.suspected_at.unwrap_or(0) },
+        [job] => Evidence::Record {
+            key: job.payload.id.key(),
+            since: job.suspected_at.unwrap_or(0),
+        },
         _ => Evidence::Batch,
     }
 }

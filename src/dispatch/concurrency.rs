@@ -1,5 +1,5 @@
-//! How many calls to a destination are under way at once: one more for each round that goes well, half when the
-//! system is short of breath.
+//! How many calls to a destination are under way at once: one more for each round that goes well,
+//! half when the system is short of breath.
 
 use std::sync::Mutex;
 
@@ -22,13 +22,22 @@ impl Concurrency {
     /// Starts at the maximum: what is set is what the account is known to bear.
     pub fn new(max_in_flight: usize) -> Self {
         let max = u32::try_from(max_in_flight).unwrap_or(u32::MAX).max(1);
-        Self { max, state: Mutex::new(State { limit: f64::from(max), last_cut: None }) }
+        Self {
+            max,
+            state: Mutex::new(State {
+                limit: f64::from(max),
+                last_cut: None,
+            }),
+        }
     }
 
     /// Calls that may be under way now; at least one.
     pub fn limit(&self) -> usize {
         let limit = self.lock().limit;
-        let whole = (1..=self.max).take_while(|count| f64::from(*count) <= limit).last().unwrap_or(1);
+        let whole = (1..=self.max)
+            .take_while(|count| f64::from(*count) <= limit)
+            .last()
+            .unwrap_or(1);
         whole as usize
     }
 
@@ -38,8 +47,8 @@ impl Concurrency {
         state.limit = (state.limit + 1.0 / state.limit).min(f64::from(self.max));
     }
 
-    /// A call that was started at `started` met a system short of breath. Calls that were under way together are one
-    /// reason, not many.
+    /// A call that was started at `started` met a system short of breath. Calls that were under way
+    /// together are one reason, not many.
     pub fn cut(&self, started: Instant) {
         let mut state = self.lock();
         if state.last_cut.is_none_or(|cut| started >= cut) {
@@ -49,7 +58,9 @@ impl Concurrency {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,5 @@
-//! A dry run: everything but the writes. What would be looked up before a write is looked up, with the credentials that
-//! it takes; a preview leaves that out too.
+//! A dry run: everything but the writes. What would be looked up before a write is looked up, with
+//! the credentials that it takes; a preview leaves that out too.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,34 +30,66 @@ pub struct DryRun {
 }
 
 impl DryRun {
-    /// Looks up, and writes a line for each call that is not made: how many records, and nothing of what they hold.
+    /// Looks up, and writes a line for each call that is not made: how many records, and nothing of
+    /// what they hold.
     pub fn logged() -> Self {
         let log = |planned: &Planned<'_>| {
-            let Planned { destination, kind, calls, jobs } = planned;
+            let Planned {
+                destination,
+                kind,
+                calls,
+                jobs,
+            } = planned;
             let operation = kind.name();
             tracing::info!(%destination, operation, calls, records = jobs.len(), "dry run: not sent");
         };
-        Self { looks_up: true, listen: Arc::new(log) }
+        Self {
+            looks_up: true,
+            listen: Arc::new(log),
+        }
     }
 
-    /// Makes no call at all, so that no credential is needed and none used. `listen` is told of every write.
+    /// Makes no call at all, so that no credential is needed and none used. `listen` is told of
+    /// every write.
     pub fn preview(listen: impl Fn(&Planned<'_>) + Send + Sync + 'static) -> Self {
-        Self { looks_up: false, listen: Arc::new(listen) }
+        Self {
+            looks_up: false,
+            listen: Arc::new(listen),
+        }
     }
 
     /// What of `requests` is made.
     pub(super) fn made(&self, requests: Requests) -> Requests {
-        Requests { lookups: if self.looks_up { requests.lookups } else { 0 }, writes: 0 }
+        Requests {
+            lookups: if self.looks_up { requests.lookups } else { 0 },
+            writes: 0,
+        }
     }
 
     /// Tells what of the batch would be written, going by the answer of its look-up.
-    pub(super) fn tell(&self, destination: Destination, batch: &Batch, reply: &Reply, requests: Requests) {
+    pub(super) fn tell(
+        &self,
+        destination: Destination,
+        batch: &Batch,
+        reply: &Reply,
+        requests: Requests,
+    ) {
         let Ok(outcomes) = reply else { return };
-        let jobs: Vec<&Job> =
-            batch.jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_dry_run()).map(|(job, _)| job).collect();
+        let jobs: Vec<&Job> = batch
+            .jobs
+            .iter()
+            .zip(outcomes)
+            .filter(|(_, outcome)| outcome.is_dry_run())
+            .map(|(job, _)| job)
+            .collect();
         if !jobs.is_empty() {
             let calls = requests.in_all() - self.made(requests).in_all();
-            (self.listen)(&Planned { destination, kind: batch.kind, calls, jobs: &jobs });
+            (self.listen)(&Planned {
+                destination,
+                kind: batch.kind,
+                calls,
+                jobs: &jobs,
+            });
         }
     }
 
@@ -69,6 +101,8 @@ impl DryRun {
 
 impl fmt::Debug for DryRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DryRun").field("looks_up", &self.looks_up).finish_non_exhaustive()
+        f.debug_struct("DryRun")
+            .field("looks_up", &self.looks_up)
+            .finish_non_exhaustive()
     }
 }

@@ -1,18 +1,21 @@
 //! Decides what the failure of a whole call means. Pure.
 //!
-//! A call without a usable answer has one of four causes: the destination is unavailable, one record makes its call fail,
-//! the batch is too large for its time, or it was a hiccup. No single call tells which. So the first failure of a batch
-//! repeats it, the second one isolates, and while nothing succeeds single records are sent as probes.
+//! A call without a usable answer has one of four causes: the destination is unavailable, one
+//! record makes its call fail, the batch is too large for its time, or it was a hiccup. No single
+//! call tells which. So the first failure of a batch repeats it, the second one isolates, and while
+//! nothing succeeds single records are sent as probes.
 //!
 //! The bounds, for a destination with `n` calls in flight at most and batches of `b` payloads:
-//! - an outage costs one invocation at most `n + 4` calls: those in flight, one repeated batch, three probes. Then the circuit
-//!   breaker is open. An invocation of fewer than three payloads repeats each of them as often as settings allow, and
-//!   later invocations hold them back ([`super::suspects`]).
-//! - each offending record of a batch costs at most `2 * log2(b) + 5` calls to isolate, the repeated batch and a probe
-//!   among them. Then it is sent alone until that it fails is no coincidence: three calls where 250 others succeeded, ten
-//!   where two did, more where others fail too ([`super::suspects`]). Where the answer names the record, as many calls
-//!   alone as settings allow attempts are enough, two at least. A call that settles something renews the budget, so that the number of
-//!   offending records is limited by time alone.
+//! - an outage costs one invocation at most `n + 4` calls: those in flight, one repeated batch,
+//!   three probes. Then the circuit breaker is open. An invocation of fewer than three payloads
+//!   repeats each of them as often as settings allow, and later invocations hold them back
+//!   ([`super::suspects`]).
+//! - each offending record of a batch costs at most `2 * log2(b) + 5` calls to isolate, the
+//!   repeated batch and a probe among them. Then it is sent alone until that it fails is no
+//!   coincidence: three calls where 250 others succeeded, ten where two did, more where others fail
+//!   too ([`super::suspects`]). Where the answer names the record, as many calls alone as settings
+//!   allow attempts are enough, two at least. A call that settles something renews the budget, so
+//!   that the number of offending records is limited by time alone.
 
 use crate::adapters::FailureCause;
 
@@ -37,19 +40,28 @@ pub(super) enum Response {
     Repeat,
     /// Split the batch: the destination answers other calls.
     Bisect,
-    /// Put the batch back, and send single records as probes until one succeeds or the breaker opens.
+    /// Put the batch back, and send single records as probes until one succeeds or the breaker
+    /// opens.
     Probe,
     /// The record failed alone: count it, and repeat or reject it.
     CountAlone,
 }
 
-/// Decides what to do after the failure of a whole call. `may_repeat` says whether settings allow another attempt.
+/// Decides what to do after the failure of a whole call. `may_repeat` says whether settings allow
+/// another attempt.
 pub(super) fn respond(call: FailedCall, may_repeat: bool) -> Response {
     match call {
-        FailedCall { cause: FailureCause::Destination, .. } => Response::Repeat,
+        FailedCall {
+            cause: FailureCause::Destination,
+            ..
+        } => Response::Repeat,
         FailedCall { payloads: ..=1, .. } => Response::CountAlone,
         FailedCall { in_doubt: true, .. } => Response::Probe,
-        FailedCall { cause: FailureCause::Size, .. } | FailedCall { is_part: true, .. } => Response::Bisect,
+        FailedCall {
+            cause: FailureCause::Size,
+            ..
+        }
+        | FailedCall { is_part: true, .. } => Response::Bisect,
         FailedCall { failures: ..=1, .. } if may_repeat => Response::Repeat,
         FailedCall { .. } => Response::Bisect,
     }
@@ -83,10 +95,26 @@ mod tests {
             (Record, 1, 3, true, true, Response::CountAlone),
             (Size, 1, 1, true, false, Response::CountAlone),
         ] {
-            let call = FailedCall { cause, payloads, failures, is_part, in_doubt };
+            let call = FailedCall {
+                cause,
+                payloads,
+                failures,
+                is_part,
+                in_doubt,
+            };
             assert_eq!(respond(call, true), expected, "{call:?}");
         }
-        let once = FailedCall { cause: Record, payloads: 2, failures: 1, is_part: false, in_doubt: false };
-        assert_eq!(respond(once, false), Response::Bisect, "settings allow one attempt");
+        let once = FailedCall {
+            cause: Record,
+            payloads: 2,
+            failures: 1,
+            is_part: false,
+            in_doubt: false,
+        };
+        assert_eq!(
+            respond(once, false),
+            Response::Bisect,
+            "settings allow one attempt"
+        );
     }
 }

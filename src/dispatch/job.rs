@@ -1,4 +1,5 @@
-//! What the dispatcher carries: a payload, the records that it stands for, and what has to follow it.
+//! What the dispatcher carries: a payload, the records that it stands for, and what has to follow
+//! it.
 
 use std::collections::VecDeque;
 
@@ -31,8 +32,8 @@ pub struct Job {
     pub kind: Kind,
     /// With which content.
     pub payload: Payload,
-    /// The records whose fate this decides, in the order in which they hold; the last of those that are not
-    /// `outdated` carries the others.
+    /// The records whose fate this decides, in the order in which they hold; the last of those that
+    /// are not `outdated` carries the others.
     pub sources: Positions,
     /// Those of the sources that are older than another one of them, and left out of the payload.
     pub outdated: Positions,

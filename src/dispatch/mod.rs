@@ -1,6 +1,6 @@
-//! The API dispatcher: the only room that waits. It makes batches of payloads, calls the adapter within the rate
-//! limit, and tries again what may succeed, as long as there is time. Each destination has a dispatcher of its own,
-//! so that one system's outage is not the other's.
+//! The API dispatcher: the only room that waits. It makes batches of payloads, calls the adapter
+//! within the rate limit, and tries again what may succeed, as long as there is time. Each
+//! destination has a dispatcher of its own, so that one system's outage is not the other's.
 
 mod batch;
 mod batch_size;

@@ -15,7 +15,9 @@ pub(super) struct Pause {
 impl Pause {
     /// Begins a pause of `length`.
     pub(super) fn of(length: Duration) -> Self {
-        Self { until: clock::now() + length }
+        Self {
+            until: clock::now() + length,
+        }
     }
 
     /// Returns the rest of it.

@@ -20,7 +20,11 @@ pub(super) async fn permit<'a>(
     latest: Instant,
     meter: &Meter,
 ) -> Result<Places<'a>, Code> {
-    let ApiDispatcher { rate_limiter, retry, .. } = dispatcher;
+    let ApiDispatcher {
+        rate_limiter,
+        retry,
+        ..
+    } = dispatcher;
     tokio::select! {
         biased;
         () = rate_limiter.paused_beyond(retry.longest()) => Err(Code::new("ASKED_TO_WAIT")),
@@ -54,14 +58,27 @@ impl<'a> CallPermits<'a> {
         latest: Instant,
         meter: &'a Meter,
     ) -> Self {
-        let state = State { need, at_hand: Some(at_hand), sent: clock::now(), refusal: None };
-        Self { dispatcher, meter, latest, state: Mutex::new(state) }
+        let state = State {
+            need,
+            at_hand: Some(at_hand),
+            sent: clock::now(),
+            refusal: None,
+        };
+        Self {
+            dispatcher,
+            meter,
+            latest,
+            state: Mutex::new(state),
+        }
     }
 
     /// Ends the call, and returns why a request was not sent where the rate limit had no permit for
     /// it in time.
     pub(super) fn end(self) -> Option<Code> {
-        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).refusal
+        self.state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .refusal
     }
 
     async fn take(&self) -> Result<Permit<'_>, Code> {

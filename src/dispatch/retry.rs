@@ -6,7 +6,8 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 
 use super::settings::Retry;
 
-/// Retries that any invocation may make of a destination, beside its share of the calls: enough for a hiccup.
+/// Retries that any invocation may make of a destination, beside its share of the calls: enough for
+/// a hiccup.
 const SPARE_RETRIES: u32 = 10;
 
 /// One retry for so many calls: an outage adds a fifth to the calls and no more.
@@ -32,7 +33,11 @@ impl RetryPolicy {
             .with_max_times(settings.max_attempts.saturating_sub(1).max(1) as usize)
             .build()
             .collect();
-        Self { max_attempts: settings.max_attempts, max_delay, caps }
+        Self {
+            max_attempts: settings.max_attempts,
+            max_delay,
+            caps,
+        }
     }
 
     /// Whether there may be another try after so many.
@@ -50,13 +55,17 @@ impl RetryPolicy {
         self.max_attempts
     }
 
-    /// The wait after `tries` tries, the last of which failed; `None` where it was the last. `random`, from 0 to 1,
-    /// spreads the wait over the whole of its cap (full jitter), so that what failed together does not come together
-    /// again. The system's own word wins; `None` where it is more than our maximum, too, since a call before that time
-    /// is one that we were asked not to make.
-    /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
+    /// The wait after `tries` tries, the last of which failed; `None` where it was the last.
+    /// `random`, from 0 to 1, spreads the wait over the whole of its cap (full jitter), so that
+    /// what failed together does not come together again. The system's own word wins; `None` where
+    /// it is more than our maximum, too, since a call before that time is one that we were asked
+    /// not to make. <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
     pub fn delay(&self, tries: u32, hint: Option<Duration>, random: f64) -> Option<Duration> {
-        if self.allows_another(tries) { self.wait(tries, hint, random) } else { None }
+        if self.allows_another(tries) {
+            self.wait(tries, hint, random)
+        } else {
+            None
+        }
     }
 
     /// Returns the wait after so many failures, however many tries settings allow.
@@ -64,7 +73,11 @@ impl RetryPolicy {
         if hint.is_some_and(|hint| hint > self.max_delay) {
             return None;
         }
-        let cap = self.caps.get(tries.saturating_sub(1) as usize).copied().unwrap_or(self.max_delay);
+        let cap = self
+            .caps
+            .get(tries.saturating_sub(1) as usize)
+            .copied()
+            .unwrap_or(self.max_delay);
         let jittered = cap.min(self.max_delay).mul_f64(random.clamp(0.0, 1.0));
         Some(hint.unwrap_or(jittered))
     }
@@ -97,14 +110,23 @@ mod tests {
 
     use super::*;
 
-    const SETTINGS: Retry = Retry { max_attempts: 5, base_delay_ms: 100, max_delay_ms: 400 };
+    const SETTINGS: Retry = Retry {
+        max_attempts: 5,
+        base_delay_ms: 100,
+        max_delay_ms: 400,
+    };
 
     #[test]
     fn waits_double_up_to_the_maximum_and_end_with_the_attempts() {
         let policy = RetryPolicy::new(SETTINGS);
-        let delays: Vec<_> =
-            (1..=6).map(|tries| policy.delay(tries, None, 1.0)).map(|d| d.map(|d| d.as_millis())).collect();
-        assert_eq!(delays, [Some(100), Some(200), Some(400), Some(400), None, None]);
+        let delays: Vec<_> = (1..=6)
+            .map(|tries| policy.delay(tries, None, 1.0))
+            .map(|d| d.map(|d| d.as_millis()))
+            .collect();
+        assert_eq!(
+            delays,
+            [Some(100), Some(200), Some(400), Some(400), None, None]
+        );
         assert_eq!(policy.delay(1, None, 0.0), Some(Duration::ZERO));
     }
 
@@ -115,7 +137,11 @@ mod tests {
         assert_eq!(policy.delay(1, hint(300), 0.5), hint(300));
         assert_eq!(policy.delay(1, hint(400), 0.5), hint(400));
         assert_eq!(Some(policy.longest()), hint(400));
-        assert_eq!(policy.delay(1, hint(401), 0.5), None, "not before the system's time, and not so late");
+        assert_eq!(
+            policy.delay(1, hint(401), 0.5),
+            None,
+            "not before the system's time, and not so late"
+        );
         assert_eq!(policy.delay(5, hint(1), 0.5), None);
     }
 
@@ -123,9 +149,16 @@ mod tests {
     fn the_presets_are_those_of_the_settings() {
         use crate::settings::{Preset, load};
         let of = |preset| load(preset, &[], &["salesforce", "hubspot"]).expect("good settings");
-        for (preset, retry) in [(Preset::Local, Retry::standard()), (Preset::Test, Retry::quick())] {
+        for (preset, retry) in [
+            (Preset::Local, Retry::standard()),
+            (Preset::Test, Retry::quick()),
+        ] {
             let settings = of(preset);
-            assert_eq!((settings.salesforce.retry, settings.hubspot.retry), (retry, retry), "{preset:?}");
+            assert_eq!(
+                (settings.salesforce.retry, settings.hubspot.retry),
+                (retry, retry),
+                "{preset:?}"
+            );
         }
         assert_eq!(RetryPolicy::new(Retry::none()).delay(1, None, 0.5), None);
     }
@@ -149,7 +182,8 @@ mod tests {
             let delay = RetryPolicy::new(settings).delay(tries, hint.map(Duration::from_millis), random);
             let is_patient = hint.is_none_or(|hint| hint <= base + extra);
             prop_assert_eq!(delay.is_some(), tries < attempts && is_patient);
-            // A `Duration` cannot be negative: that a random number out of bounds does not panic is half of the law.
+            // A `Duration` cannot be negative: that a random number out of bounds does not panic is
+            // half of the law.
             prop_assert!(delay.is_none_or(|delay| delay <= Duration::from_millis(base + extra)));
         }
     }

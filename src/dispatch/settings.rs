@@ -22,24 +22,35 @@ pub struct Retry {
     pub max_attempts: u32,
     /// The wait before the second try; it doubles from try to try, with jitter.
     pub base_delay_ms: u64,
-    /// The longest wait. Where a system asks for a longer one, no call is made until it is over, and what would have
-    /// waited fails and comes again with the stream.
+    /// The longest wait. Where a system asks for a longer one, no call is made until it is over,
+    /// and what would have waited fails and comes again with the stream.
     pub max_delay_ms: u64,
 }
 
 impl Retry {
     /// What the settings have by default: a hiccup of a few seconds is waited out.
     pub const fn standard() -> Self {
-        Self { max_attempts: 4, base_delay_ms: 200, max_delay_ms: 10_000 }
+        Self {
+            max_attempts: 4,
+            base_delay_ms: 200,
+            max_delay_ms: 10_000,
+        }
     }
 
-    /// As often, with waits too short to be felt: against mocks. What a mock asks for itself is obeyed.
+    /// As often, with waits too short to be felt: against mocks. What a mock asks for itself is
+    /// obeyed.
     pub const fn quick() -> Self {
-        Self { base_delay_ms: 1, ..Self::standard() }
+        Self {
+            base_delay_ms: 1,
+            ..Self::standard()
+        }
     }
 
     /// One try and no more: what did not succeed comes again with the stream.
     pub const fn none() -> Self {
-        Self { max_attempts: 1, ..Self::standard() }
+        Self {
+            max_attempts: 1,
+            ..Self::standard()
+        }
     }
 }

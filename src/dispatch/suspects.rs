@@ -1,8 +1,9 @@
 //! Records that failed their calls alone, remembered across the invocations of a process.
 //!
-//! A record that fails alone proves nothing while nothing else succeeds: the destination may be unavailable. Once another
-//! record has succeeded since, its failures count against it. How many are enough depends on how often other calls fail: in
-//! a brownout a healthy record may fail several times in a row.
+//! A record that fails alone proves nothing while nothing else succeeds: the destination may be
+//! unavailable. Once another record has succeeded since, its failures count against it. How many
+//! are enough depends on how often other calls fail: in a brownout a healthy record may fail
+//! several times in a row.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use super::pause::Pause;
 use crate::adapters::Code;
 
-/// The most records that are remembered. More than these fail alone only in an outage, which opens the breaker.
+/// The most records that are remembered. More than these fail alone only in an outage, which opens
+/// the breaker.
 const MOST_SUSPECTS: usize = 1_000;
 
 /// The fewest failures alone, while others succeed, for which a record is rejected.
@@ -22,7 +24,8 @@ const COINCIDENCE: f64 = 1e-6;
 /// Calls that the background remembers. Then the older half counts for less.
 const MEMORY: f64 = 256.0;
 
-/// How long a record is remembered after its last failure: the next one may be of other content, or of another trouble.
+/// How long a record is remembered after its last failure: the next one may be of other content, or
+/// of another trouble.
 const MEMORY_OF_A_RECORD: Duration = Duration::from_mins(10);
 
 /// The first pause of a record that was given up twice; each further one is twice as long.
@@ -55,8 +58,8 @@ impl Background {
         }
     }
 
-    /// Returns the probability that a call without an offending record fails `times` times in a row. The rate is estimated
-    /// by the rule of succession: with few calls known, it is high.
+    /// Returns the probability that a call without an offending record fails `times` times in a
+    /// row. The rate is estimated by the rule of succession: with few calls known, it is high.
     fn coincidence(&self, times: u32) -> f64 {
         let rate = (self.failures + 1.0) / (self.answers + self.failures + 2.0);
         rate.powf(f64::from(times))
@@ -93,11 +96,16 @@ pub(super) enum Suspicion {
 }
 
 impl Suspects {
-    /// Counts a failure alone of the record `key`, before whose first failed call in this invocation there were `since`
-    /// successes. By now there are `successes`. Says whether another record has succeeded in between, in this invocation or
-    /// since its last failure, so that this one says nothing about the destination.
+    /// Counts a failure alone of the record `key`, before whose first failed call in this
+    /// invocation there were `since` successes. By now there are `successes`. Says whether another
+    /// record has succeeded in between, in this invocation or since its last failure, so that this
+    /// one says nothing about the destination.
     pub(super) fn count(&mut self, key: &str, since: u64, successes: u64) -> bool {
-        if self.by_key.get(key).is_some_and(|suspect| suspect.memory.is_over()) {
+        if self
+            .by_key
+            .get(key)
+            .is_some_and(|suspect| suspect.memory.is_over())
+        {
             self.by_key.remove(key);
         }
         if !self.by_key.contains_key(key) && self.by_key.len() >= MOST_SUSPECTS {
@@ -123,10 +131,13 @@ impl Suspects {
         is_proven
     }
 
-    /// Says whether the record `key` is the cause of its failures. With `enough` its answers name it, so many failures are
-    /// enough, more than one of them while others succeeded. Without, they have to be no coincidence.
+    /// Says whether the record `key` is the cause of its failures. With `enough` its answers name
+    /// it, so many failures are enough, more than one of them while others succeeded. Without, they
+    /// have to be no coincidence.
     pub(super) fn is_offending(&self, key: &str, enough: Option<u32>) -> bool {
-        let Some(suspect) = self.by_key.get(key) else { return false };
+        let Some(suspect) = self.by_key.get(key) else {
+            return false;
+        };
         suspect.proven >= FEWEST_FAILURES
             && match enough {
                 Some(enough) => suspect.failures >= enough,
@@ -136,13 +147,16 @@ impl Suspects {
 
     /// Says whether another record has succeeded since the record `key` failed first.
     pub(super) fn is_proven(&self, key: &str) -> bool {
-        self.by_key.get(key).is_some_and(|suspect| suspect.proven > 0)
+        self.by_key
+            .get(key)
+            .is_some_and(|suspect| suspect.proven > 0)
     }
 
-    /// Counts a call that did not fail, after so many of the same batch that failed. It counts as an answer where it wrote a
-    /// record.
+    /// Counts a call that did not fail, after so many of the same batch that failed. It counts as
+    /// an answer where it wrote a record.
     pub(super) fn count_answer(&mut self, is_written: bool, failed_before: u32) {
-        self.background.count(if is_written { 1.0 } else { 0.0 }, f64::from(failed_before));
+        self.background
+            .count(if is_written { 1.0 } else { 0.0 }, f64::from(failed_before));
     }
 
     /// Counts a call that failed without a record in it.
@@ -150,16 +164,24 @@ impl Suspects {
         self.background.count(0.0, 1.0);
     }
 
-    /// Returns how many records failed alone since the last of so many successes, without another one's success since they
-    /// failed first.
+    /// Returns how many records failed alone since the last of so many successes, without another
+    /// one's success since they failed first.
     pub(super) fn unproven(&self, successes: u64) -> usize {
-        let is_unproven = |suspect: &&Suspect| suspect.last == successes && suspect.since == successes;
-        self.by_key.values().filter(|suspect| !suspect.memory.is_over()).filter(is_unproven).count()
+        let is_unproven =
+            |suspect: &&Suspect| suspect.last == successes && suspect.since == successes;
+        self.by_key
+            .values()
+            .filter(|suspect| !suspect.memory.is_over())
+            .filter(is_unproven)
+            .count()
     }
 
-    /// Holds back for a while a record that was given up more than once, unless another one succeeds.
+    /// Holds back for a while a record that was given up more than once, unless another one
+    /// succeeds.
     pub(super) fn hold(&mut self, key: &str, code: Code) {
-        let Some(suspect) = self.by_key.get_mut(key) else { return };
+        let Some(suspect) = self.by_key.get_mut(key) else {
+            return;
+        };
         if suspect.given_up > 0 {
             let doubled = FIRST_PAUSE * 2_u32.saturating_pow((suspect.given_up - 1).min(16));
             suspect.hold = Some((Pause::of(doubled.min(LONGEST_PAUSE)), code));
@@ -177,9 +199,11 @@ impl Suspects {
         match self.by_key.get(key) {
             None => Suspicion::None,
             Some(Suspect { memory, .. }) if memory.is_over() => Suspicion::None,
-            Some(Suspect { last, hold: Some((pause, code)), .. }) if *last == successes && !pause.is_over() => {
-                Suspicion::Held(code.clone())
-            }
+            Some(Suspect {
+                last,
+                hold: Some((pause, code)),
+                ..
+            }) if *last == successes && !pause.is_over() => Suspicion::Held(code.clone()),
             Some(_) => Suspicion::Alone,
         }
     }
@@ -192,16 +216,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_record_offends_that_failed_alone_more_than_once_while_others_succeeded() {
         let mut suspects = Suspects::default();
-        assert!(!suspects.count("a", 3, 3) && !suspects.count("a", 3, 3), "nothing succeeds");
+        assert!(
+            !suspects.count("a", 3, 3) && !suspects.count("a", 3, 3),
+            "nothing succeeds"
+        );
         assert!(!suspects.is_offending("a", Some(1)));
         assert_eq!(suspects.unproven(3), 1);
-        assert!(suspects.count("a", 4, 4), "another record succeeded since its last failure");
+        assert!(
+            suspects.count("a", 4, 4),
+            "another record succeeded since its last failure"
+        );
         assert!(!suspects.is_offending("a", Some(1)), "once is not enough");
-        assert!(!suspects.count("a", 4, 4), "none in this invocation, and none since");
+        assert!(
+            !suspects.count("a", 4, 4),
+            "none in this invocation, and none since"
+        );
         assert!(suspects.count("a", 5, 6), "one in this invocation");
         assert!(suspects.is_offending("a", Some(5)));
-        assert!(!suspects.is_offending("a", Some(6)), "settings allow another attempt");
-        assert!(suspects.count("b", 5, 6), "another record of its batch succeeded");
+        assert!(
+            !suspects.is_offending("a", Some(6)),
+            "settings allow another attempt"
+        );
+        assert!(
+            suspects.count("b", 5, 6),
+            "another record of its batch succeeded"
+        );
         assert_eq!(suspects.unproven(6), 0);
         suspects.forget("a");
         assert!(!suspects.count("a", 6, 6));
@@ -210,7 +249,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_more_calls_fail_of_themselves_the_more_failures_it_takes() {
-        for (answers, failed_before, expected) in [(2, 0, 10), (20, 0, 5), (250, 0, 3), (100, 1, 20), (20, 9, 126)] {
+        for (answers, failed_before, expected) in [
+            (2, 0, 10),
+            (20, 0, 5),
+            (250, 0, 3),
+            (100, 1, 20),
+            (20, 9, 126),
+        ] {
             let mut suspects = Suspects::default();
             (0..answers).for_each(|_| suspects.count_answer(true, failed_before));
             let mut failures = 0;
@@ -218,7 +263,10 @@ mod tests {
                 suspects.count("a", 0, 1);
                 failures += 1;
             }
-            assert_eq!(failures, expected, "{answers} answers, {failed_before} failures before each");
+            assert_eq!(
+                failures, expected,
+                "{answers} answers, {failed_before} failures before each"
+            );
         }
     }
 
@@ -228,12 +276,23 @@ mod tests {
         assert_eq!(suspects.suspicion("a", 0), Suspicion::None);
         suspects.count("a", 0, 0);
         suspects.hold("a", Code::new("HTTP_500"));
-        assert_eq!(suspects.suspicion("a", 0), Suspicion::Alone, "once may be a hiccup");
+        assert_eq!(
+            suspects.suspicion("a", 0),
+            Suspicion::Alone,
+            "once may be a hiccup"
+        );
         for seconds in [5, 10, 20] {
             suspects.hold("a", Code::new("HTTP_500"));
             tokio::time::advance(Duration::from_millis(1000 * seconds - 1)).await;
-            assert_eq!(suspects.suspicion("a", 0), Suspicion::Held(Code::new("HTTP_500")));
-            assert_eq!(suspects.suspicion("a", 1), Suspicion::Alone, "another record succeeded");
+            assert_eq!(
+                suspects.suspicion("a", 0),
+                Suspicion::Held(Code::new("HTTP_500"))
+            );
+            assert_eq!(
+                suspects.suspicion("a", 1),
+                Suspicion::Alone,
+                "another record succeeded"
+            );
             tokio::time::advance(Duration::from_millis(1)).await;
             assert_eq!(suspects.suspicion("a", 0), Suspicion::Alone);
         }

@@ -1,5 +1,5 @@
-//! One invocation's traffic with one destination: a loop that starts calls, takes their answers and waits for retries, all
-//! at once.
+//! One invocation's traffic with one destination: a loop that starts calls, takes their answers and
+//! waits for retries, all at once.
 
 mod outcomes;
 mod requeue;
@@ -34,7 +34,8 @@ pub(super) struct Worker<'a> {
     next_probe: Option<Instant>,
     /// Calls that failed in this doubt.
     probes: u32,
-    /// What is sent once everything else has settled, with the rejection that it would have otherwise.
+    /// What is sent once everything else has settled, with the rejection that it would have
+    /// otherwise.
     last: Vec<(Job, Rejection)>,
     /// Jobs that have settled.
     settled: u64,
@@ -85,7 +86,11 @@ impl<'a> Worker<'a> {
 
     /// Takes a new job. A record that failed alone in an earlier invocation stays alone.
     fn admit(&mut self, mut job: Job) {
-        match self.dispatcher.breaker.suspicion(job.kind, job.payload.id.key()) {
+        match self
+            .dispatcher
+            .breaker
+            .suspicion(job.kind, job.payload.id.key())
+        {
             Suspicion::None => self.backlog.push(job),
             Suspicion::Alone => {
                 job.suspected_at = Some(self.dispatcher.breaker.successes(job.kind));
@@ -95,12 +100,16 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Starts as many calls as there may be. `left` jobs are still in the queue, where it is known that no more come into
-    /// it.
+    /// Starts as many calls as there may be. `left` jobs are still in the queue, where it is known
+    /// that no more come into it.
     fn start_calls(&mut self, flush: bool, left: Option<usize>) {
         loop {
             let in_doubt = self.dispatcher.breaker.is_in_doubt();
-            let most = if in_doubt { 1 } else { self.dispatcher.concurrency.limit() };
+            let most = if in_doubt {
+                1
+            } else {
+                self.dispatcher.concurrency.limit()
+            };
             if self.calls.len() >= most {
                 return;
             }
@@ -110,7 +119,8 @@ impl<'a> Worker<'a> {
                 return;
             }
             let batch = if in_doubt {
-                self.backlog.take_probe(flush, |count| fastrand::usize(..count))
+                self.backlog
+                    .take_probe(flush, |count| fastrand::usize(..count))
             } else {
                 self.backlog.take(self.limits, flush)
             };
@@ -120,8 +130,10 @@ impl<'a> Worker<'a> {
                 continue;
             }
             self.retries.count_call();
-            let to_come = left.map(|left| self.backlog.calls(self.limits) + left.div_ceil(self.limits.upsert));
-            self.calls.push(call(self.dispatcher, self.errand, self.limits, batch, to_come).boxed());
+            let to_come = left
+                .map(|left| self.backlog.calls(self.limits) + left.div_ceil(self.limits.upsert));
+            self.calls
+                .push(call(self.dispatcher, self.errand, self.limits, batch, to_come).boxed());
         }
     }
 
@@ -137,7 +149,10 @@ impl<'a> Worker<'a> {
         }
         match reply {
             Ok(outcomes) => self.take_outcomes(batch, outcomes),
-            Err(CallError::Refused { rejection, suspects }) => self.take_refusal(batch, &rejection, &suspects),
+            Err(CallError::Refused {
+                rejection,
+                suspects,
+            }) => self.take_refusal(batch, &rejection, &suspects),
             Err(CallError::Stop(stop)) => self.give_up(batch, &stop.code),
             Err(CallError::Throttled { code, after } | CallError::Retry { code, after, .. }) => {
                 self.repeat(batch, &code, after);
@@ -169,10 +184,19 @@ impl<'a> Worker<'a> {
                 if call.in_doubt {
                     self.delay_probe(failure.after);
                 }
-                let Batch { kind, jobs, bisection, .. } = batch;
+                let Batch {
+                    kind,
+                    jobs,
+                    bisection,
+                    ..
+                } = batch;
                 let Failure { code, after, .. } = failure;
                 for job in jobs {
-                    let retry = Retry { code: code.clone(), after, how: RetryMode::Same };
+                    let retry = Retry {
+                        code: code.clone(),
+                        after,
+                        how: RetryMode::Same,
+                    };
                     self.failed_alone(job, &retry, alone_rejection(&code), false);
                 }
                 self.go_on(kind, bisection, true);
@@ -203,7 +227,12 @@ impl<'a> Worker<'a> {
         if batch.jobs.len() > 1 {
             return self.take_split(batch.split(suspects), &rejection.code);
         }
-        let Batch { kind, jobs, bisection, .. } = batch;
+        let Batch {
+            kind,
+            jobs,
+            bisection,
+            ..
+        } = batch;
         for job in jobs {
             self.reject(job, rejection.clone());
         }
@@ -225,7 +254,9 @@ impl<'a> Worker<'a> {
 
     /// Goes on with a bisection. `found` says that its last part was an offending record.
     fn go_on(&mut self, kind: Kind, bisection: Option<Bisection>, found: bool) {
-        let Some(mut bisection) = bisection else { return };
+        let Some(mut bisection) = bisection else {
+            return;
+        };
         if found {
             bisection.note_offender();
             bisection.renew(0);
@@ -248,8 +279,8 @@ impl<'a> Worker<'a> {
         self.limits = self.dispatcher.batch_sizes.bound(self.limits);
     }
 
-    /// Sends what waited for everything else to settle. Rejects a record once nothing has settled since it was last sent.
-    /// Says whether there was something.
+    /// Sends what waited for everything else to settle. Rejects a record once nothing has settled
+    /// since it was last sent. Says whether there was something.
     fn send_last(&mut self) -> bool {
         let waiting = std::mem::take(&mut self.last);
         let (any, settled) = (!waiting.is_empty(), self.settled);
@@ -264,7 +295,10 @@ impl<'a> Worker<'a> {
     }
 
     fn give_up(&mut self, batch: Batch, code: &Code) {
-        let waiting = batch.bisection.map(Bisection::into_rest).unwrap_or_default();
+        let waiting = batch
+            .bisection
+            .map(Bisection::into_rest)
+            .unwrap_or_default();
         for job in waiting.iter().flatten().chain(&batch.jobs) {
             self.fail(job, code);
         }

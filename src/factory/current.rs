@@ -20,10 +20,15 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Key = (&'static str, fn(&mut Settings) -> &mut String);
 
-/// What can't change while running, as `defaults.toml` says of each: connections and what is cached belong to it.
+/// What can't change while running, as `defaults.toml` says of each: connections and what is cached
+/// belong to it.
 const FIXED: [Key; 3] = [
-    ("salesforce.secret_id", |settings| &mut settings.salesforce.secret_id),
-    ("hubspot.secret_id", |settings| &mut settings.hubspot.secret_id),
+    ("salesforce.secret_id", |settings| {
+        &mut settings.salesforce.secret_id
+    }),
+    ("hubspot.secret_id", |settings| {
+        &mut settings.hubspot.secret_id
+    }),
     ("state.table", |settings| &mut settings.state.table),
 ];
 
@@ -64,7 +69,9 @@ struct State {
 
 impl fmt::Debug for Current {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Current").field("is_watched", &self.watch.is_some()).finish_non_exhaustive()
+        f.debug_struct("Current")
+            .field("is_watched", &self.watch.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,7 +93,12 @@ impl Watch {
             invocations: 0,
             was_interrupted: false,
         };
-        Self { environment: environment.clone(), ssm, plant, state: Mutex::new(state) }
+        Self {
+            environment: environment.clone(),
+            ssm,
+            plant,
+            state: Mutex::new(state),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -98,7 +110,8 @@ impl Watch {
         let mut state = self.state();
         state.invocations += 1;
         let every = Duration::from_secs(state.settings.refresh_secs);
-        let is_due = state.begun_in.is_none() && (state.was_interrupted || clock::elapsed(state.read_at) >= every);
+        let is_due = state.begun_in.is_none()
+            && (state.was_interrupted || clock::elapsed(state.read_at) >= every);
         if is_due {
             state.begun_in = Some(state.invocations);
             state.read_at = clock::now();
@@ -110,12 +123,22 @@ impl Watch {
 impl Current {
     /// A pipeline that stays.
     pub fn fixed(pipeline: Pipeline) -> Self {
-        let next = Next { pipeline: Arc::new(pipeline), changed: None };
-        Self { next: Mutex::new(next), watch: None, errors: AtomicU64::new(0) }
+        let next = Next {
+            pipeline: Arc::new(pipeline),
+            changed: None,
+        };
+        Self {
+            next: Mutex::new(next),
+            watch: None,
+            errors: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn watched(pipeline: Pipeline, watch: Watch) -> Self {
-        Self { watch: Some(watch), ..Self::fixed(pipeline) }
+        Self {
+            watch: Some(watch),
+            ..Self::fixed(pipeline)
+        }
     }
 
     /// The pipeline of an invocation that begins now.
@@ -136,12 +159,14 @@ impl Current {
         self.errors.swap(0, Ordering::Relaxed)
     }
 
-    /// Begins to read the document again, if it is time to. Nobody waits for it: a file is read at once, a parameter
-    /// by a task of its own, beside whatever the invocation does, and beside the next one's work if it takes longer. What
-    /// it has to say is said in `span`.
+    /// Begins to read the document again, if it is time to. Nobody waits for it: a file is read at
+    /// once, a parameter by a task of its own, beside whatever the invocation does, and beside the
+    /// next one's work if it takes longer. What it has to say is said in `span`.
     pub(crate) fn refresh(self: &Arc<Self>, span: impl FnOnce() -> Span) {
         let Some(watch) = &self.watch else { return };
-        let Some(source) = &watch.environment.document else { return };
+        let Some(source) = &watch.environment.document else {
+            return;
+        };
         if !watch.begins() {
             return;
         }
@@ -164,21 +189,28 @@ impl Current {
                     self.take(watch, &mut state, text);
                 }
             }
-            // A function that is frozen between two invocations loses its connections: the first time, that says
-            // nothing of the document, and the next invocation asks again.
-            Err(_) if begun_in != Some(state.invocations) && !state.was_interrupted => state.was_interrupted = true,
+            // A function that is frozen between two invocations loses its connections: the first
+            // time, that says nothing of the document, and the next invocation asks again.
+            Err(_) if begun_in != Some(state.invocations) && !state.was_interrupted => {
+                state.was_interrupted = true;
+            }
             Err(error) => {
                 state.was_interrupted = false;
                 self.errors.fetch_add(1, Ordering::Relaxed);
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "settings document not read: the last good settings stay");
+                tracing::error!(
+                    error,
+                    "settings document not read: the last good settings stay"
+                );
             }
         }
     }
 
-    /// Puts a good document in force as a whole, for the invocations that begin from now on. A bad one changes nothing.
+    /// Puts a good document in force as a whole, for the invocations that begin from now on. A bad
+    /// one changes nothing.
     fn take(&self, watch: &Watch, state: &mut State, text: String) {
-        let settings = layers(&watch.environment, &text).and_then(|all| all.settings(&watch.plant.destinations()));
+        let settings = layers(&watch.environment, &text)
+            .and_then(|all| all.settings(&watch.plant.destinations()));
         let mut settings = match settings {
             Ok(settings) => settings,
             Err(error) => {
@@ -190,7 +222,10 @@ impl Current {
         for (key, value) in FIXED {
             let (is, was) = (value(&mut settings), value(&mut state.settings));
             if is != was {
-                tracing::warn!(key, "this setting is read at start only: its change waits for the next deployment");
+                tracing::warn!(
+                    key,
+                    "this setting is read at start only: its change waits for the next deployment"
+                );
                 is.clone_from(was);
             }
         }
@@ -201,7 +236,10 @@ impl Current {
         state.wired = watch.plant.wire(&settings, &state.wired);
         let pipeline = watch.plant.pipeline(&settings, &state.wired);
         state.settings = settings;
-        *self.next() = Next { pipeline: Arc::new(pipeline), changed: Some(Arc::clone(&state.wired)) };
+        *self.next() = Next {
+            pipeline: Arc::new(pipeline),
+            changed: Some(Arc::clone(&state.wired)),
+        };
         tracing::info!("settings changed: in force from the next invocation on");
     }
 }
@@ -222,9 +260,12 @@ mod tests {
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
         let environment = Environment::from_variables(variables).expect("good variables");
         let factory = Factory::default();
-        let settings = layers(&environment, "").and_then(|all| all.settings(&factory.destinations()));
+        let settings =
+            layers(&environment, "").and_then(|all| all.settings(&factory.destinations()));
         let settings = settings.expect("good settings");
-        let aws = aws_config::SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest()).build();
+        let aws = aws_config::SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .build();
         let plant = Plant::new(factory, environment.preset, &settings, &aws).expect("a client");
         let wired = plant.wire(&settings, &[]);
         let pipeline = plant.pipeline(&settings, &wired);
@@ -234,7 +275,11 @@ mod tests {
     }
 
     fn writes_nothing(current: &Current) -> bool {
-        current.pipeline().connections.iter().all(|connection| connection.dispatcher.dry_run.is_some())
+        current
+            .pipeline()
+            .connections
+            .iter()
+            .all(|connection| connection.dispatcher.dry_run.is_some())
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,7 +34,11 @@ impl Plant {
         settings: &Settings,
         aws: &SdkConfig,
     ) -> Result<Self, FactoryError> {
-        let Factory { systems, http, function } = factory;
+        let Factory {
+            systems,
+            http,
+            function,
+        } = factory;
         let http = http.map_or_else(http::client, Ok)?;
         let secrets = Secrets::new(secrets_manager(aws), preset.is_for_developers());
         let table = settings.state.table.clone();
@@ -57,8 +61,17 @@ impl Plant {
         let router = self.router(settings);
         let unused = self.tools.of_unused();
         let wire = |(at, system): (usize, &System)| {
-            let tools = if router.reaches(at) { &self.tools } else { &unused };
-            let wired = Wired::new(system.name, settings, (system.open)(settings, tools), before.get(at));
+            let tools = if router.reaches(at) {
+                &self.tools
+            } else {
+                &unused
+            };
+            let wired = Wired::new(
+                system.name,
+                settings,
+                (system.open)(settings, tools),
+                before.get(at),
+            );
             self.share_budget(&wired.connection.dispatcher);
             wired
         };
@@ -69,13 +82,20 @@ impl Plant {
     fn share_budget(&self, dispatcher: &ApiDispatcher) {
         if let Some(client) = &self.dynamodb {
             let destination = dispatcher.adapter.destination();
-            dispatcher.rate_limiter.share_through(LeaseTable::new(client.clone(), &self.table, destination));
+            dispatcher.rate_limiter.share_through(LeaseTable::new(
+                client.clone(),
+                &self.table,
+                destination,
+            ));
         }
     }
 
     pub(super) fn pipeline(&self, settings: &Settings, wired: &[Wired]) -> Pipeline {
         let connections: Arc<[_]> = wired.iter().map(|wired| wired.connection.clone()).collect();
-        let destinations = connections.iter().map(|connection| connection.dispatcher.adapter.destination()).collect();
+        let destinations = connections
+            .iter()
+            .map(|connection| connection.dispatcher.adapter.destination())
+            .collect();
         Pipeline {
             filter: settings.filter.clone(),
             router: self.router(settings),
@@ -85,7 +105,10 @@ impl Plant {
                 settled_set: self.settled_set(settings),
                 audit: settings.log.audit,
                 destinations,
-                guarded: connections.iter().map(|connection| connection.guard.protects()).collect(),
+                guarded: connections
+                    .iter()
+                    .map(|connection| connection.guard.protects())
+                    .collect(),
             },
             connections,
             settings: settings.pipeline,
@@ -93,7 +116,11 @@ impl Plant {
     }
 
     fn router(&self, settings: &Settings) -> Router {
-        Router::new(&settings.routes, &settings.filter.types, &self.destinations())
+        Router::new(
+            &settings.routes,
+            &settings.filter.types,
+            &self.destinations(),
+        )
     }
 
     fn dead_letters(&self, settings: &Settings) -> DeadLetters {
@@ -105,12 +132,21 @@ impl Plant {
 
     /// None in a dry run: what it only pretends to write has to be written one day.
     fn settled_set(&self, settings: &Settings) -> Option<SettledSet> {
-        let client = self.dynamodb.clone().filter(|_| !settings.pipeline.dry_run)?;
-        Some(SettledSet::new(client, self.table.clone(), self.function.clone(), settings.state.ttl_hours))
+        let client = self
+            .dynamodb
+            .clone()
+            .filter(|_| !settings.pipeline.dry_run)?;
+        Some(SettledSet::new(
+            client,
+            self.table.clone(),
+            self.function.clone(),
+            settings.state.ttl_hours,
+        ))
     }
 }
 
-/// A service that cannot be reached is known for it within the time that a secret has: the SDK's own pauses are as long.
+/// A service that cannot be reached is known for it within the time that a secret has: the SDK's
+/// own pauses are as long.
 fn secrets_manager(aws: &SdkConfig) -> aws_sdk_secretsmanager::Client {
     use aws_sdk_secretsmanager::config::Builder;
     use aws_sdk_secretsmanager::config::retry::RetryConfig;
@@ -118,16 +154,26 @@ fn secrets_manager(aws: &SdkConfig) -> aws_sdk_secretsmanager::Client {
     aws_sdk_secretsmanager::Client::from_conf(Builder::from(aws).retry_config(retries).build())
 }
 
-/// The state table only saves work, so it is given little time: a second try where the first did not come back. A limit for
-/// an operation that the configuration sets itself is kept.
+/// The state table only saves work, so it is given little time: a second try where the first did
+/// not come back. A limit for an operation that the configuration sets itself is kept.
 fn dynamodb(aws: &SdkConfig) -> aws_sdk_dynamodb::Client {
     use aws_sdk_dynamodb::config::Builder;
     use aws_sdk_dynamodb::config::retry::RetryConfig;
     use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-    let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(50));
-    let limit = aws.timeout_config().and_then(TimeoutConfig::operation_timeout).unwrap_or(Duration::from_secs(1));
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(limit * 9 / 20).operation_timeout(limit);
-    let config = Builder::from(aws).retry_config(retries).timeout_config(timeouts.build()).build();
+    let retries = RetryConfig::standard()
+        .with_max_attempts(2)
+        .with_initial_backoff(Duration::from_millis(50));
+    let limit = aws
+        .timeout_config()
+        .and_then(TimeoutConfig::operation_timeout)
+        .unwrap_or(Duration::from_secs(1));
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(limit * 9 / 20)
+        .operation_timeout(limit);
+    let config = Builder::from(aws)
+        .retry_config(retries)
+        .timeout_config(timeouts.build())
+        .build();
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 

@@ -19,37 +19,67 @@ pub(super) struct Wired {
 }
 
 impl Wired {
-    /// The connection to `external`. Each part of `before` whose settings are the same is kept: a limit with
-    /// what it has learnt, and, where the system's whole section is the same, the breaker and the adapter with its
-    /// token. A changed section may be the cure that an open breaker waits for. The rate limiter is kept in any case:
-    /// whatever the new budget is, the calls of the last window were made. An invocation under way uses the same one, so
-    /// that a new budget waits for [`Self::put_in_force`].
-    pub(super) fn new<'a>(name: &str, settings: &Settings, external: External, before: Option<&'a Self>) -> Self {
-        let External { adapter, rate_limit, retry, max_in_flight, keeps_versions } = external;
+    /// The connection to `external`. Each part of `before` whose settings are the same is kept: a
+    /// limit with what it has learnt, and, where the system's whole section is the same, the
+    /// breaker and the adapter with its token. A changed section may be the cure that an open
+    /// breaker waits for. The rate limiter is kept in any case: whatever the new budget is, the
+    /// calls of the last window were made. An invocation under way uses the same one, so that a new
+    /// budget waits for [`Self::put_in_force`].
+    pub(super) fn new<'a>(
+        name: &str,
+        settings: &Settings,
+        external: External,
+        before: Option<&'a Self>,
+    ) -> Self {
+        let External {
+            adapter,
+            rate_limit,
+            retry,
+            max_in_flight,
+            keeps_versions,
+        } = external;
         let share = settings.pipeline.concurrency_share;
         let section = section(name, settings);
         let dispatcher_of = |before: &'a Self| &before.connection.dispatcher;
         let limiter = before.map(|before| Arc::clone(&dispatcher_of(before).rate_limiter));
-        let of_concurrency = before.filter(|before| before.max_in_flight == max_in_flight).map(dispatcher_of);
-        let of_section = before.filter(|before| before.section == section).map(dispatcher_of);
+        let of_concurrency = before
+            .filter(|before| before.max_in_flight == max_in_flight)
+            .map(dispatcher_of);
+        let of_section = before
+            .filter(|before| before.section == section)
+            .map(dispatcher_of);
         let dispatcher = ApiDispatcher {
             adapter: of_section.map_or(adapter, |old| Arc::clone(&old.adapter)),
             retry: RetryPolicy::new(retry),
             rate_limiter: limiter.unwrap_or_else(|| Arc::new(RateLimiter::new(rate_limit, share))),
             breaker: of_section.map_or_else(Arc::default, |old| Arc::clone(&old.breaker)),
-            concurrency: of_concurrency
-                .map_or_else(|| Arc::new(Concurrency::new(max_in_flight)), |old| Arc::clone(&old.concurrency)),
+            concurrency: of_concurrency.map_or_else(
+                || Arc::new(Concurrency::new(max_in_flight)),
+                |old| Arc::clone(&old.concurrency),
+            ),
             batch_sizes: of_section.map_or_else(Arc::default, |old| Arc::clone(&old.batch_sizes)),
             dry_run: settings.pipeline.dry_run.then(DryRun::logged),
         };
-        let guard =
-            if keeps_versions { DestinationGuard::Versions(settings.guard.mode) } else { DestinationGuard::NoVersions };
-        Self { connection: Connection { dispatcher, guard }, section, max_in_flight, rate_limit, share }
+        let guard = if keeps_versions {
+            DestinationGuard::Versions(settings.guard.mode)
+        } else {
+            DestinationGuard::NoVersions
+        };
+        Self {
+            connection: Connection { dispatcher, guard },
+            section,
+            max_in_flight,
+            rate_limit,
+            share,
+        }
     }
 
     /// The limiter takes the budget of these settings.
     pub(super) fn put_in_force(&self) {
-        self.connection.dispatcher.rate_limiter.set_budget(self.rate_limit, self.share);
+        self.connection
+            .dispatcher
+            .rate_limiter
+            .set_budget(self.rate_limit, self.share);
     }
 }
 
@@ -67,15 +97,25 @@ mod tests {
     use crate::settings::{Layer, Preset, load};
 
     fn tools() -> Tools {
-        let aws = aws_config::SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest()).build();
-        Tools::new(http::client().expect("a client"), Secrets::new(aws_sdk_secretsmanager::Client::new(&aws), true))
+        let aws = aws_config::SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .build();
+        Tools::new(
+            http::client().expect("a client"),
+            Secrets::new(aws_sdk_secretsmanager::Client::new(&aws), true),
+        )
     }
 
     /// The connection to Salesforce with `document` over the preset.
     fn wired(document: &str, tools: &Tools, before: Option<&Wired>) -> Wired {
         let layer = Layer::from_toml("the test", document).expect("TOML");
         let settings = load(Preset::Test, &[layer], &["salesforce", "hubspot"]).expect("allowed");
-        Wired::new("salesforce", &settings, Salesforce::external(&settings.salesforce, tools), before)
+        Wired::new(
+            "salesforce",
+            &settings,
+            Salesforce::external(&settings.salesforce, tools),
+            before,
+        )
     }
 
     #[test]
@@ -95,11 +135,30 @@ mod tests {
         ] {
             let after = wired(document, &tools, Some(&before));
             let (old, new) = (&before.connection.dispatcher, &after.connection.dispatcher);
-            assert_eq!(Arc::ptr_eq(&old.adapter, &new.adapter), adapter_and_breaker, "adapter: {document}");
-            assert_eq!(Arc::ptr_eq(&old.breaker, &new.breaker), adapter_and_breaker, "breaker: {document}");
-            assert!(Arc::ptr_eq(&old.rate_limiter, &new.rate_limiter), "rate limiter: {document}");
-            assert_eq!(Arc::ptr_eq(&old.concurrency, &new.concurrency), concurrency, "concurrency: {document}");
-            assert_eq!(new.dry_run.is_some(), document.contains("dry_run"), "what is set is in force: {document}");
+            assert_eq!(
+                Arc::ptr_eq(&old.adapter, &new.adapter),
+                adapter_and_breaker,
+                "adapter: {document}"
+            );
+            assert_eq!(
+                Arc::ptr_eq(&old.breaker, &new.breaker),
+                adapter_and_breaker,
+                "breaker: {document}"
+            );
+            assert!(
+                Arc::ptr_eq(&old.rate_limiter, &new.rate_limiter),
+                "rate limiter: {document}"
+            );
+            assert_eq!(
+                Arc::ptr_eq(&old.concurrency, &new.concurrency),
+                concurrency,
+                "concurrency: {document}"
+            );
+            assert_eq!(
+                new.dry_run.is_some(),
+                document.contains("dry_run"),
+                "what is set is in force: {document}"
+            );
         }
     }
 }

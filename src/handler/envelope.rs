@@ -1,12 +1,13 @@
-//! The records of an event, read leniently. `aws_lambda_events::KinesisEvent` would refuse a whole batch for one odd
-//! record, without saying which: the batch would come again until it is given up.
+//! The records of an event, read leniently. `aws_lambda_events::KinesisEvent` would refuse a whole
+//! batch for one odd record, without saying which: the batch would come again until it is given up.
 //!
-//! A record says where it comes from by `eventSource`, in any letter case. One that does not say so (local emulators) is of
-//! Kinesis if it has an object `kinesis`. What a record says counts for more than its shape: one of `aws:sqs` that has an
-//! object `kinesis` is not of Kinesis.
+//! A record says where it comes from by `eventSource`, in any letter case. One that does not say so
+//! (local emulators) is of Kinesis if it has an object `kinesis`. What a record says counts for
+//! more than its shape: one of `aws:sqs` that has an object `kinesis` is not of Kinesis.
 //!
-//! An event without a record of Kinesis is refused as a whole: the service that sent it deletes what is answered, and
-//! nothing in it was meant for this function. Beside a record of Kinesis any other one is judged like an odd record.
+//! An event without a record of Kinesis is refused as a whole: the service that sent it deletes
+//! what is answered, and nothing in it was meant for this function. Beside a record of Kinesis any
+//! other one is judged like an odd record.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -61,17 +62,26 @@ struct WireKinesis<'a> {
 /// Returns the records of an event, each as far as it can be read.
 ///
 /// # Errors
-/// Where no record is of a supported source. An event without any record is answered: there is nothing to lose.
+/// Where no record is of a supported source. An event without any record is answered: there is
+/// nothing to lose.
 pub fn envelope(event: &str) -> Result<Vec<Record<'_>>, HandlerError> {
-    if let Ok(Object(Envelope { records })) = serde_json::from_str::<Object<Envelope<WireRecord<'_>>>>(event) {
+    if let Ok(Object(Envelope { records })) =
+        serde_json::from_str::<Object<Envelope<WireRecord<'_>>>>(event)
+    {
         if records.is_empty() || records.iter().any(WireRecord::is_of_kinesis) {
             return Ok(records.into_iter().map(Record::from).collect());
         }
         return Err(HandlerError::UnsupportedEvent);
     }
     // One of them is odd, so each is read by itself, and each part of it.
-    let Ok(Object(Envelope { records: raws })) = serde_json::from_str::<Object<Envelope<&RawValue>>>(event) else {
-        return if is_empty_kafka(event) { Ok(Vec::new()) } else { Err(HandlerError::UnsupportedEvent) };
+    let Ok(Object(Envelope { records: raws })) =
+        serde_json::from_str::<Object<Envelope<&RawValue>>>(event)
+    else {
+        return if is_empty_kafka(event) {
+            Ok(Vec::new())
+        } else {
+            Err(HandlerError::UnsupportedEvent)
+        };
     };
     let mut is_supported = raws.is_empty();
     let mut records = Vec::with_capacity(raws.len());
@@ -80,7 +90,11 @@ pub fn envelope(event: &str) -> Result<Vec<Record<'_>>, HandlerError> {
         is_supported |= wire.is_of_kinesis();
         records.push(Record::from(wire));
     }
-    if is_supported { Ok(records) } else { Err(HandlerError::UnsupportedEvent) }
+    if is_supported {
+        Ok(records)
+    } else {
+        Err(HandlerError::UnsupportedEvent)
+    }
 }
 
 /// Whether the event is one of Kafka that holds no record.
@@ -96,14 +110,17 @@ impl<'a> WireRecord<'a> {
         let text = |fields: &BTreeMap<String, &'a RawValue>, name: &str| {
             fields.get(name).and_then(|raw| json::text(raw)).map(Str)
         };
-        let kinesis = outer.get("kinesis").and_then(|raw| json::fields(raw.get())).map(|inner| WireKinesis {
-            partition_key: text(&inner, "partitionKey"),
-            sequence_number: text(&inner, "sequenceNumber"),
-            approximate_arrival_timestamp: inner
-                .get("approximateArrivalTimestamp")
-                .and_then(|raw| serde_json::from_str(raw.get()).ok()),
-            data: text(&inner, "data"),
-        });
+        let kinesis = outer
+            .get("kinesis")
+            .and_then(|raw| json::fields(raw.get()))
+            .map(|inner| WireKinesis {
+                partition_key: text(&inner, "partitionKey"),
+                sequence_number: text(&inner, "sequenceNumber"),
+                approximate_arrival_timestamp: inner
+                    .get("approximateArrivalTimestamp")
+                    .and_then(|raw| serde_json::from_str(raw.get()).ok()),
+                data: text(&inner, "data"),
+            });
         Self {
             kinesis,
             event_source: text(&outer, "eventSource"),
@@ -162,8 +179,14 @@ mod tests {
         assert_eq!(records.len(), 5);
         assert_eq!(records[3].data.as_deref(), Some("e30="));
         let last = &records[4];
-        assert_eq!((last.shard_id.as_deref(), last.data.as_deref()), (Some("shardId-000000000006"), Some("e30=")));
-        assert_eq!((last.approximate_arrival, last.sequence_number.as_deref()), (Some(1.5), Some("123")));
+        assert_eq!(
+            (last.shard_id.as_deref(), last.data.as_deref()),
+            (Some("shardId-000000000006"), Some("e30="))
+        );
+        assert_eq!(
+            (last.approximate_arrival, last.sequence_number.as_deref()),
+            (Some(1.5), Some("123"))
+        );
     }
 
     fn judged(event: &str) -> Option<usize> {
@@ -205,18 +228,36 @@ mod tests {
         const OURS: &str = r#"{"eventSource":"aws:kinesis","kinesis":{"data":"e30="}}"#;
         for (record, is_supported) in [
             (OURS, true),
-            (r#"{"eventSource":"AWS:Kinesis","kinesis":{"data":"e30="}}"#, true),
+            (
+                r#"{"eventSource":"AWS:Kinesis","kinesis":{"data":"e30="}}"#,
+                true,
+            ),
             (r#"{"kinesis":{"data":"e30="}}"#, true),
             (r#"{"eventSource":null,"kinesis":{}}"#, true),
             (r#"{"eventSource":7,"kinesis":{}}"#, true),
             (r#"{"eventSource":"aws:kinesis"}"#, true),
             (r#"{"eventSource":"aws:kinesis","kinesis":"x"}"#, true),
-            (r#"{"eventSource":"aws:kinesis","kinesis":{"data":7}}"#, true),
-            (r#"{"eventSource":"aws:sqs","kinesis":{"data":"e30="}}"#, false),
-            (r#"{"eventSource":"aws:sqs","messageId":"m-1","body":"{}"}"#, false),
+            (
+                r#"{"eventSource":"aws:kinesis","kinesis":{"data":7}}"#,
+                true,
+            ),
+            (
+                r#"{"eventSource":"aws:sqs","kinesis":{"data":"e30="}}"#,
+                false,
+            ),
+            (
+                r#"{"eventSource":"aws:sqs","messageId":"m-1","body":"{}"}"#,
+                false,
+            ),
             (r#"{"EventSource":"aws:sns","Sns":{"Message":"{}"}}"#, false),
-            (r#"{"eventSource":"aws:s3","s3":{"object":{"key":"k"}}}"#, false),
-            (r#"{"eventSource":"aws:dynamodb","dynamodb":{"Keys":{}}}"#, false),
+            (
+                r#"{"eventSource":"aws:s3","s3":{"object":{"key":"k"}}}"#,
+                false,
+            ),
+            (
+                r#"{"eventSource":"aws:dynamodb","dynamodb":{"Keys":{}}}"#,
+                false,
+            ),
             (r#"{"eventSource":"","kinesis":{}}"#, false),
             (r#"{"kinesis":null}"#, false),
             (r#"{"kinesis":"x"}"#, false),
@@ -229,7 +270,11 @@ mod tests {
             let twice = format!(r#"{{"Records":[{record},{record}]}}"#);
             assert_eq!(judged(&twice), is_supported.then_some(2), "{record}");
             let beside = format!(r#"{{"Records":[{record},{OURS}]}}"#);
-            assert_eq!(judged(&beside), Some(2), "one odd record among ours is that record's matter: {record}");
+            assert_eq!(
+                judged(&beside),
+                Some(2),
+                "one odd record among ours is that record's matter: {record}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! AWS Secrets Manager: every secret in one call at the start, if that is allowed, and one by one after that.
+//! AWS Secrets Manager: every secret in one call at the start, if that is allowed, and one by one
+//! after that.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -23,8 +24,9 @@ const LONGEST_BATCH: Duration = Duration::from_secs(2);
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html>
 const LARGEST_BATCH: usize = 20;
 
-/// So many times everything else that is ready goes first at the start: the connection to the Runtime API and the first
-/// poll take some six turns, and nothing may delay them. TLS, which this call makes ready on the same thread, would.
+/// So many times everything else that is ready goes first at the start: the connection to the
+/// Runtime API and the first poll take some six turns, and nothing may delay them. TLS, which this
+/// call makes ready on the same thread, would.
 const TURNS_OF_OTHERS: usize = 16;
 
 type Read<T> = Result<T, SecretError>;
@@ -48,7 +50,11 @@ struct First {
 
 impl SecretsManager {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, ids: Mutex::default(), first: OnceCell::new() }
+        Self {
+            client,
+            ids: Mutex::default(),
+            first: OnceCell::new(),
+        }
     }
 
     /// The source of one secret, which is among those of the first call.
@@ -62,20 +68,27 @@ impl SecretsManager {
         SecretSource::SecretsManager(Arc::clone(self), id.to_owned())
     }
 
-    /// Makes the first reading, if nobody has. One that comes to nothing says nothing: a function that is frozen after its
-    /// start loses its connections. Whoever wants a secret then makes the first reading.
+    /// Makes the first reading, if nobody has. One that comes to nothing says nothing: a function
+    /// that is frozen after its start loses its connections. Whoever wants a secret then makes the
+    /// first reading.
     pub(super) async fn prefetch(&self) {
         for _ in 0..TURNS_OF_OTHERS {
             yield_now().await;
         }
         if let Err(error) = self.first.get_or_try_init(|| self.read_all()).await {
-            tracing::info!(error = &*error as &dyn Error, "secrets not read at the start: the first call reads them");
+            tracing::info!(
+                error = &*error as &dyn Error,
+                "secrets not read at the start: the first call reads them"
+            );
         }
     }
 
     /// The secret's current value.
     pub(super) async fn read(&self, id: &str) -> Read<Reading> {
-        let first = self.first.get_or_init(async || self.read_all().await.unwrap_or_else(|_| First::empty())).await;
+        let first = self
+            .first
+            .get_or_init(async || self.read_all().await.unwrap_or_else(|_| First::empty()))
+            .await;
         let found = lock(first).take(id);
         match found {
             Some(read) => read,
@@ -89,23 +102,36 @@ impl SecretsManager {
         if !(2..=LARGEST_BATCH).contains(&ids.len()) {
             return Ok(First::empty());
         }
-        let call = self.client.batch_get_secret_value().set_secret_id_list(Some(ids.clone())).send();
+        let call = self
+            .client
+            .batch_get_secret_value()
+            .set_secret_id_list(Some(ids.clone()))
+            .send();
         let found = match timeout(LONGEST_BATCH, call).await? {
             Ok(answer) => sorted(&ids, answer),
             Err(error) => {
                 let code = error.code().map(str::to_owned).ok_or(error)?;
-                tracing::info!(code, "secrets are read one by one: secretsmanager:BatchGetSecretValue was refused");
+                tracing::info!(
+                    code,
+                    "secrets are read one by one: secretsmanager:BatchGetSecretValue was refused"
+                );
                 HashMap::new()
             }
         };
-        Ok(Mutex::new(First { at: clock::now(), found }))
+        Ok(Mutex::new(First {
+            at: clock::now(),
+            found,
+        }))
     }
 
     async fn read_one(&self, id: &str) -> Read<SecretString> {
         let answer = self.client.get_secret_value().secret_id(id).send().await;
         let answer = answer.map_err(|error| match error.code() {
             Some(code) => refused(id, code, error.message()),
-            None => SecretError::Unreached { id: id.to_owned(), source: error.into() },
+            None => SecretError::Unreached {
+                id: id.to_owned(),
+                source: error.into(),
+            },
         })?;
         text(id, answer.secret_string)
     }
@@ -113,33 +139,52 @@ impl SecretsManager {
 
 impl First {
     fn empty() -> Mutex<Self> {
-        Mutex::new(Self { at: clock::now(), found: HashMap::new() })
+        Mutex::new(Self {
+            at: clock::now(),
+            found: HashMap::new(),
+        })
     }
 
-    /// What it brought for a secret, once, and while it is believed: a refusal may have been repaired meanwhile.
+    /// What it brought for a secret, once, and while it is believed: a refusal may have been
+    /// repaired meanwhile.
     fn take(&mut self, id: &str) -> Option<Read<Reading>> {
         let (at, age) = (self.at, clock::elapsed(self.at));
         let read = self.found.remove(id)?;
-        let is_believed = age < if read.is_ok() { TIME_TO_LIVE } else { REREAD_EVERY };
+        let is_believed = age
+            < if read.is_ok() {
+                TIME_TO_LIVE
+            } else {
+                REREAD_EVERY
+            };
         is_believed.then(|| read.map(|value| Reading { value, at }))
     }
 }
 
 /// The values and refusals of an answer, which is a 200 whatever became of each secret.
-fn sorted(ids: &[String], answer: BatchGetSecretValueOutput) -> HashMap<String, Read<SecretString>> {
+fn sorted(
+    ids: &[String],
+    answer: BatchGetSecretValueOutput,
+) -> HashMap<String, Read<SecretString>> {
     let mut found = HashMap::new();
     for value in answer.secret_values.unwrap_or_default() {
-        // A secret may be asked for by its name, its ARN, or its ARN without the six characters at its end.
+        // A secret may be asked for by its name, its ARN, or its ARN without the six characters at
+        // its end.
         let arn = value.arn.as_deref().unwrap_or_default();
-        let is_it =
-            |id: &&String| value.name.as_ref() == Some(*id) || (id.starts_with("arn:") && arn.starts_with(id.as_str()));
+        let is_it = |id: &&String| {
+            value.name.as_ref() == Some(*id)
+                || (id.starts_with("arn:") && arn.starts_with(id.as_str()))
+        };
         if let Some(id) = ids.iter().find(is_it) {
             found.insert(id.clone(), text(id, value.secret_string));
         }
     }
     for error in answer.errors.unwrap_or_default() {
         if let Some(id) = error.secret_id.filter(|id| ids.contains(id)) {
-            let refusal = refused(&id, &error.error_code.unwrap_or_default(), error.message.as_deref());
+            let refusal = refused(
+                &id,
+                &error.error_code.unwrap_or_default(),
+                error.message.as_deref(),
+            );
             found.insert(id, Err(refusal));
         }
     }
@@ -147,11 +192,16 @@ fn sorted(ids: &[String], answer: BatchGetSecretValueOutput) -> HashMap<String, 
 }
 
 fn text(id: &str, text: Option<String>) -> Read<SecretString> {
-    text.map(SecretString::from).ok_or_else(|| SecretError::NotText(id.to_owned()))
+    text.map(SecretString::from)
+        .ok_or_else(|| SecretError::NotText(id.to_owned()))
 }
 
 fn refused(id: &str, code: &str, message: Option<&str>) -> SecretError {
-    SecretError::Refused { id: id.to_owned(), code: code.to_owned(), message: message.unwrap_or_default().to_owned() }
+    SecretError::Refused {
+        id: id.to_owned(),
+        code: code.to_owned(),
+        message: message.unwrap_or_default().to_owned(),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -28,18 +28,26 @@ pub(super) struct Problem {
 impl Problem {
     /// The same, where `other` is as much to blame.
     fn beside(self, other: &'static str) -> Self {
-        Self { other: Some(other.into()), ..self }
+        Self {
+            other: Some(other.into()),
+            ..self
+        }
     }
 
     /// The same, with a word on the limit that comes from `other`.
     fn against(self, other: &'static str, relation: &str) -> Self {
         let trouble = format!("{} (because of `{other}`, {relation})", self.trouble);
-        Self { trouble, ..self.beside(other) }
+        Self {
+            trouble,
+            ..self.beside(other)
+        }
     }
 
     /// Every key that may be the one to change.
     pub(super) fn keys(&self) -> Vec<&str> {
-        std::iter::once(&*self.key).chain(self.other.as_deref()).collect()
+        std::iter::once(&*self.key)
+            .chain(self.other.as_deref())
+            .collect()
     }
 }
 
@@ -60,14 +68,22 @@ pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) 
 /// What the deployment itself has to bring, and may not be missing where a function starts.
 pub(super) fn complete(settings: &Settings, preset: Preset) -> Verdict {
     let has_queue = !settings.dead_letter.queue_url.is_empty() || preset.is_for_developers();
-    let trouble = || format!("is empty, but the preset {} needs one; allowed: the URL of an SQS queue", preset.name());
+    let trouble = || {
+        format!(
+            "is empty, but the preset {} needs one; allowed: the URL of an SQS queue",
+            preset.name()
+        )
+    };
     holds("dead_letter.queue_url", has_queue, trouble)
 }
 
 fn pipeline(settings: &Settings) -> Verdict {
     let pipeline = &settings.pipeline;
     within("pipeline.concurrency_share", pipeline.concurrency_share)?;
-    within("pipeline.transform_concurrency", pipeline.transform_concurrency)?;
+    within(
+        "pipeline.transform_concurrency",
+        pipeline.transform_concurrency,
+    )?;
     within("pipeline.queue_capacity", pipeline.queue_capacity)?;
     let (margin, budget) = ("pipeline.deadline_margin_ms", "pipeline.fallback_budget_ms");
     within(budget, pipeline.fallback_budget_ms)?;
@@ -78,24 +94,41 @@ fn pipeline(settings: &Settings) -> Verdict {
 
 fn filter(settings: &Settings) -> Verdict {
     let all_types = "lead, prospect, customer, vendor";
-    holds("filter.types", !settings.filter.types.is_empty(), || format!("is empty; allowed: some of {all_types}"))?;
+    holds("filter.types", !settings.filter.types.is_empty(), || {
+        format!("is empty; allowed: some of {all_types}")
+    })?;
     let operations = "create, update, delete";
     let filled = !settings.filter.operations.is_empty();
-    holds("filter.operations", filled, || format!("is empty; allowed: some of {operations}"))
+    holds("filter.operations", filled, || {
+        format!("is empty; allowed: some of {operations}")
+    })
 }
 
 fn routes(settings: &Settings, destinations: &[&str]) -> Verdict {
     for (key, kind, named) in settings.routes.entries() {
         let known = destinations.join(", ");
-        if let Some(unknown) = named.iter().find(|name| !destinations.contains(&name.as_str())) {
+        if let Some(unknown) = named
+            .iter()
+            .find(|name| !destinations.contains(&name.as_str()))
+        {
             let meant = suggestion(unknown, destinations);
-            return holds(key, false, || format!("names `{unknown}`; allowed: {known}{meant}"));
+            return holds(key, false, || {
+                format!("names `{unknown}`; allowed: {known}{meant}")
+            });
         }
-        let twice = named.iter().enumerate().find(|(at, name)| named[..*at].contains(name));
-        holds(key, twice.is_none(), || "names a destination twice; allowed: each once".to_owned())?;
+        let twice = named
+            .iter()
+            .enumerate()
+            .find(|(at, name)| named[..*at].contains(name));
+        holds(key, twice.is_none(), || {
+            "names a destination twice; allowed: each once".to_owned()
+        })?;
         let needed = settings.filter.types.contains(&kind);
-        let trouble = || format!("is empty, though filter.types lets the type through; allowed: some of {known}");
-        holds(key, !named.is_empty() || !needed, trouble).map_err(|problem| problem.beside("filter.types"))?;
+        let trouble = || {
+            format!("is empty, though filter.types lets the type through; allowed: some of {known}")
+        };
+        holds(key, !named.is_empty() || !needed, trouble)
+            .map_err(|problem| problem.beside("filter.types"))?;
     }
     Ok(())
 }
@@ -103,28 +136,53 @@ fn routes(settings: &Settings, destinations: &[&str]) -> Verdict {
 fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> Verdict {
     secret_id("salesforce.secret_id", &section.secret_id, preset)?;
     hosts("salesforce.allowed_hosts", &section.allowed_hosts)?;
-    let version = section.api_version.strip_prefix('v').and_then(|version| version.strip_suffix(".0"));
-    let recent = version.and_then(|version| version.parse::<u32>().ok()).is_some_and(|version| version >= 52);
-    holds("salesforce.api_version", recent, || format!("is `{}`; allowed: v52.0 or later", section.api_version))?;
+    let version = section
+        .api_version
+        .strip_prefix('v')
+        .and_then(|version| version.strip_suffix(".0"));
+    let recent = version
+        .and_then(|version| version.parse::<u32>().ok())
+        .is_some_and(|version| version >= 52);
+    holds("salesforce.api_version", recent, || {
+        format!("is `{}`; allowed: v52.0 or later", section.api_version)
+    })?;
     name("salesforce.sobject", &section.sobject)?;
     let special = [
         ("salesforce.external_id_field", &*section.external_id_field),
         ("salesforce.version_field", &*section.version_field),
     ];
     name(special[0].0, special[0].1)?;
-    fields(&salesforce::own_fields(), &special, "salesforce.attributes", &section.attributes)?;
+    fields(
+        &salesforce::own_fields(),
+        &special,
+        "salesforce.attributes",
+        &section.attributes,
+    )?;
     within("salesforce.batch_size", section.batch_size)?;
     within("salesforce.max_in_flight", section.max_in_flight)?;
     within("salesforce.request_timeout_ms", section.request_timeout_ms)?;
-    for (key, status) in
-        [("salesforce.status.lead", &section.status.lead), ("salesforce.status.prospect", &section.status.prospect)]
-    {
+    for (key, status) in [
+        ("salesforce.status.lead", &section.status.lead),
+        ("salesforce.status.prospect", &section.status.prospect),
+    ] {
         let fits = status.chars().count() <= 40;
-        holds(key, fits, || "is too long; allowed: at most 40 characters, and empty".to_owned())?;
+        holds(key, fits, || {
+            "is too long; allowed: at most 40 characters, and empty".to_owned()
+        })?;
     }
-    rate_limit(["salesforce.rate_limit.requests", "salesforce.rate_limit.per_ms"], section.rate_limit)?;
+    rate_limit(
+        [
+            "salesforce.rate_limit.requests",
+            "salesforce.rate_limit.per_ms",
+        ],
+        section.rate_limit,
+    )?;
     retry(
-        ["salesforce.retry.max_attempts", "salesforce.retry.base_delay_ms", "salesforce.retry.max_delay_ms"],
+        [
+            "salesforce.retry.max_attempts",
+            "salesforce.retry.base_delay_ms",
+            "salesforce.retry.max_delay_ms",
+        ],
         section.retry,
     )
 }
@@ -133,31 +191,64 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
     secret_id("hubspot.secret_id", &section.secret_id, preset)?;
     hosts("hubspot.allowed_hosts", &section.allowed_hosts)?;
     let url = Url::parse(&section.base_url);
-    let problem = |trouble| Problem { key: "hubspot.base_url".into(), other: None, trouble };
-    let url = url.map_err(|error| problem(format!("is no URL: {error}; allowed: scheme, host and port")))?;
-    check_url(&url, &section.allowed_hosts)
-        .map_err(|trouble| problem(format!("is refused: {trouble}")).beside("hubspot.allowed_hosts"))?;
+    let problem = |trouble| Problem {
+        key: "hubspot.base_url".into(),
+        other: None,
+        trouble,
+    };
+    let url = url.map_err(|error| {
+        problem(format!(
+            "is no URL: {error}; allowed: scheme, host and port"
+        ))
+    })?;
+    check_url(&url, &section.allowed_hosts).map_err(|trouble| {
+        problem(format!("is refused: {trouble}")).beside("hubspot.allowed_hosts")
+    })?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let bare = bare && url.username().is_empty() && url.password().is_none();
-    holds("hubspot.base_url", bare, || "has a path, query or user; allowed: scheme, host and port".to_owned())?;
-    let dated = section.api_version.split_once('-').is_some_and(|(year, month)| {
-        let digits = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
-        digits(year, 4) && digits(month, 2) && ("01"..="12").contains(&month)
-    });
+    holds("hubspot.base_url", bare, || {
+        "has a path, query or user; allowed: scheme, host and port".to_owned()
+    })?;
+    let dated = section
+        .api_version
+        .split_once('-')
+        .is_some_and(|(year, month)| {
+            let digits = |text: &str, length| {
+                text.len() == length && text.bytes().all(|b| b.is_ascii_digit())
+            };
+            digits(year, 4) && digits(month, 2) && ("01"..="12").contains(&month)
+        });
     let known = dated || section.api_version == "v3";
-    holds("hubspot.api_version", known, || format!("is `{}`; allowed: YYYY-MM or v3", section.api_version))?;
+    holds("hubspot.api_version", known, || {
+        format!("is `{}`; allowed: YYYY-MM or v3", section.api_version)
+    })?;
     let special = [
         ("hubspot.id_property", &*section.id_property),
         ("hubspot.type_property", &*section.type_property),
         ("hubspot.version_property", &*section.version_property),
     ];
     name(special[0].0, special[0].1)?;
-    fields(&hubspot::own_properties(), &special, "hubspot.attributes", &section.attributes)?;
+    fields(
+        &hubspot::own_properties(),
+        &special,
+        "hubspot.attributes",
+        &section.attributes,
+    )?;
     within("hubspot.batch_size", section.batch_size)?;
     within("hubspot.max_in_flight", section.max_in_flight)?;
     within("hubspot.request_timeout_ms", section.request_timeout_ms)?;
-    rate_limit(["hubspot.rate_limit.requests", "hubspot.rate_limit.per_ms"], section.rate_limit)?;
-    retry(["hubspot.retry.max_attempts", "hubspot.retry.base_delay_ms", "hubspot.retry.max_delay_ms"], section.retry)
+    rate_limit(
+        ["hubspot.rate_limit.requests", "hubspot.rate_limit.per_ms"],
+        section.rate_limit,
+    )?;
+    retry(
+        [
+            "hubspot.retry.max_attempts",
+            "hubspot.retry.base_delay_ms",
+            "hubspot.retry.max_delay_ms",
+        ],
+        section.retry,
+    )
 }
 
 /// A guard that is wanted for all changes has to be in force wherever a change goes.
@@ -166,7 +257,10 @@ fn guard(settings: &Settings) -> Verdict {
         return Ok(());
     }
     for (_, key) in unguarded(settings) {
-        let trouble = || "is empty; allowed: a version field (because of `guard.mode`, which is `always`)".to_owned();
+        let trouble = || {
+            "is empty; allowed: a version field (because of `guard.mode`, which is `always`)"
+                .to_owned()
+        };
         holds(key, false, trouble).map_err(|problem| problem.beside("guard.mode"))?;
     }
     Ok(())
@@ -175,7 +269,13 @@ fn guard(settings: &Settings) -> Verdict {
 fn settle(settings: &Settings) -> Verdict {
     queue_url(&settings.dead_letter.queue_url)?;
     let table = &settings.state.table;
-    aws_name("state.table", table, table.is_empty(), "_.-:/", "a table's name or ARN")?;
+    aws_name(
+        "state.table",
+        table,
+        table.is_empty(),
+        "_.-:/",
+        "a table's name or ARN",
+    )?;
     within("state.ttl_hours", settings.state.ttl_hours)
 }
 
@@ -183,23 +283,42 @@ fn settle(settings: &Settings) -> Verdict {
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html>
 fn queue_url(text: &str) -> Verdict {
     const KEY: &str = "dead_letter.queue_url";
-    let bare = |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    let is_web = |url: &Url| url.has_host() && matches!(url.scheme(), "https" | "http") && bare(url);
-    let url = Url::parse(text).ok().filter(|url| is_web(url) && text.bytes().all(|b| b.is_ascii_graphic()));
-    let name = url.as_ref().and_then(|url| url.path_segments()?.next_back()).unwrap_or_default();
-    let is_plain =
-        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let bare =
+        |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let is_web =
+        |url: &Url| url.has_host() && matches!(url.scheme(), "https" | "http") && bare(url);
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| is_web(url) && text.bytes().all(|b| b.is_ascii_graphic()));
+    let name = url
+        .as_ref()
+        .and_then(|url| url.path_segments()?.next_back())
+        .unwrap_or_default();
+    let is_plain = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
     let trouble = "is a FIFO queue; allowed: the URL of a standard SQS queue, whose name does not end in .fifo";
-    let is_fifo = name.rsplit_once('.').is_some_and(|(_, kind)| kind.eq_ignore_ascii_case("fifo"));
+    let is_fifo = name
+        .rsplit_once('.')
+        .is_some_and(|(_, kind)| kind.eq_ignore_ascii_case("fifo"));
     holds(KEY, !is_fifo, || trouble.to_owned())?;
     let is_queue = text.is_empty() || is_plain(name);
-    holds(KEY, is_queue, || "is no URL of a queue; allowed: the URL of an SQS queue".to_owned())
+    holds(KEY, is_queue, || {
+        "is no URL of a queue; allowed: the URL of an SQS queue".to_owned()
+    })
 }
 
 /// The name or ARN of something in AWS: letters, digits and some `others`.
 fn aws_name(key: &'static str, text: &str, is_free: bool, others: &str, what: &str) -> Verdict {
-    let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.as_bytes().contains(&byte));
-    holds(key, is_free || is_name, || format!("is `{text}`; allowed: {what}, of letters, digits and {others}"))
+    let is_name = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || others.as_bytes().contains(&byte));
+    holds(key, is_free || is_name, || {
+        format!("is `{text}`; allowed: {what}, of letters, digits and {others}")
+    })
 }
 
 fn rate_limit(keys: [&'static str; 2], limit: RateLimit) -> Verdict {
@@ -215,22 +334,49 @@ fn retry(keys: [&'static str; 3], retry: Retry) -> Verdict {
 }
 
 fn secret_id(key: &'static str, id: &str, preset: Preset) -> Verdict {
-    holds(key, !id.is_empty(), || "is empty; allowed: a secret's name or ARN".to_owned())?;
+    holds(key, !id.is_empty(), || {
+        "is empty; allowed: a secret's name or ARN".to_owned()
+    })?;
     let allowed = !id.starts_with("file:") || preset.is_for_developers();
-    let trouble = || "is a file; allowed: a secret's name or ARN (files in the presets local and test only)".to_owned();
+    let trouble = || {
+        "is a file; allowed: a secret's name or ARN (files in the presets local and test only)"
+            .to_owned()
+    };
     holds(key, allowed, trouble)?;
-    aws_name(key, id, id.starts_with("file:"), "/_+=.@-!:", "a secret's name or ARN")
+    aws_name(
+        key,
+        id,
+        id.starts_with("file:"),
+        "/_+=.@-!:",
+        "a secret's name or ARN",
+    )
 }
 
 fn hosts(key: &'static str, hosts: &[String]) -> Verdict {
-    holds(key, !hosts.is_empty(), || "is empty; allowed: at least one host".to_owned())?;
+    holds(key, !hosts.is_empty(), || {
+        "is empty; allowed: at least one host".to_owned()
+    })?;
     let bad = hosts.iter().find(|host| {
         let parsed = Url::parse(&format!("https://{host}/"));
         !parsed.is_ok_and(|url| url.host_str() == Some(host.as_str()) && url.port().is_none())
     });
-    holds(key, bad.is_none(), || "names something else than a host; allowed: hosts in lower case, no port".to_owned())
+    holds(key, bad.is_none(), || {
+        "names something else than a host; allowed: hosts in lower case, no port".to_owned()
+    })
 }
 
-fn holds(key: impl Into<Cow<'static, str>>, condition: bool, trouble: impl FnOnce() -> String) -> Verdict {
-    if condition { Ok(()) } else { Err(Problem { key: key.into(), other: None, trouble: trouble() }) }
+fn holds(
+    key: impl Into<Cow<'static, str>>,
+    condition: bool,
+    trouble: impl FnOnce() -> String,
+) -> Verdict {
+    if condition {
+        Ok(())
+    } else {
+        Err(Problem {
+            key: key.into(),
+            other: None,
+            trouble: trouble(),
+        })
+    }
 }

@@ -26,13 +26,25 @@ impl Effective {
 pub fn effective(layers: &Layers, settings: &Settings) -> Vec<Effective> {
     let mut found = Vec::new();
     let all = toml::Table::try_from(settings).unwrap_or_default();
-    flatten(&mut Vec::new(), &toml::Value::Table(all), &mut |path, value| {
-        found.push(Effective { key: path.join("."), value: value.clone(), from: layers.place(path) });
-    });
+    flatten(
+        &mut Vec::new(),
+        &toml::Value::Table(all),
+        &mut |path, value| {
+            found.push(Effective {
+                key: path.join("."),
+                value: value.clone(),
+                from: layers.place(path),
+            });
+        },
+    );
     found
 }
 
-fn flatten<'v>(path: &mut Vec<&'v str>, value: &'v toml::Value, take: &mut impl FnMut(&[&str], &toml::Value)) {
+fn flatten<'v>(
+    path: &mut Vec<&'v str>,
+    value: &'v toml::Value,
+    take: &mut impl FnMut(&[&str], &toml::Value),
+) {
     match value {
         toml::Value::Table(table) if !table.is_empty() => {
             for (key, inner) in table {

@@ -23,13 +23,14 @@ pub struct Environment {
     /// `AWS_LAMBDA_LOG_LEVEL`, which the function's logging configuration sets.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
     pub log_level: Level,
-    /// `AWS_LAMBDA_LOG_FORMAT`, which Lambda sets to `Text` where nothing else is configured; without it, text on a
-    /// terminal and JSON elsewhere.
+    /// `AWS_LAMBDA_LOG_FORMAT`, which Lambda sets to `Text` where nothing else is configured;
+    /// without it, text on a terminal and JSON elsewhere.
     pub log_format: Option<Look>,
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of traces, which a layer runs at `http://localhost:4318`.
-    /// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of traces, which a layer runs at
+    /// `http://localhost:4318`. <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
     pub traces_to: Option<String>,
-    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: what is settled is settled for this function. Empty elsewhere.
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: what is settled is settled for this function.
+    /// Empty elsewhere.
     pub function: String,
 }
 
@@ -46,8 +47,11 @@ impl Environment {
     ///
     /// # Errors
     /// Where a variable of ours cannot be understood.
-    pub fn read_over(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, SettingsError> {
-        let all: BTreeMap<OsString, OsString> = variables.into_iter().chain(std::env::vars_os()).collect();
+    pub fn read_over(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, SettingsError> {
+        let all: BTreeMap<OsString, OsString> =
+            variables.into_iter().chain(std::env::vars_os()).collect();
         Self::from_variables(all)
     }
 
@@ -55,7 +59,9 @@ impl Environment {
     ///
     /// # Errors
     /// Where a variable of ours cannot be understood.
-    pub fn from_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, SettingsError> {
+    pub fn from_variables(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, SettingsError> {
         let mut found = Self {
             preset: Preset::default(),
             document: None,
@@ -70,8 +76,10 @@ impl Environment {
             let Some(name) = name.to_str().filter(|name| is_ours(name)) else {
                 continue;
             };
-            let value =
-                value.to_str().ok_or_else(|| SettingsError(format!("the variable {name} is not UTF-8")))?.trim();
+            let value = value
+                .to_str()
+                .ok_or_else(|| SettingsError(format!("the variable {name} is not UTF-8")))?
+                .trim();
             match name {
                 "CONTACT_SYNC_PRESET" => found.preset = preset(value)?,
                 "CONTACT_SYNC_CONFIG" if value.is_empty() => {}
@@ -79,13 +87,19 @@ impl Environment {
                 "AWS_LAMBDA_LOG_LEVEL" => found.log_level = level(value),
                 "AWS_LAMBDA_LOG_FORMAT" => found.log_format = format(value),
                 FUNCTION => value.clone_into(&mut found.function),
-                TRACES_TO => found.traces_to = Some(value.to_owned()).filter(|endpoint| !endpoint.is_empty()),
+                TRACES_TO => {
+                    found.traces_to =
+                        Some(value.to_owned()).filter(|endpoint| !endpoint.is_empty());
+                }
                 _ if name.starts_with("CONTACT_SYNC__") => {
                     overrides.push((name.to_owned(), value.to_owned()));
                 }
                 _ => {
-                    let known = "CONTACT_SYNC_PRESET, CONTACT_SYNC_CONFIG and CONTACT_SYNC__SECTION__KEY";
-                    return Err(SettingsError(format!("the variable {name} is unknown; allowed: {known}")));
+                    let known =
+                        "CONTACT_SYNC_PRESET, CONTACT_SYNC_CONFIG and CONTACT_SYNC__SECTION__KEY";
+                    return Err(SettingsError(format!(
+                        "the variable {name} is unknown; allowed: {known}"
+                    )));
                 }
             }
         }
@@ -99,18 +113,27 @@ impl Environment {
 
 fn is_ours(name: &str) -> bool {
     name.starts_with("CONTACT_SYNC_")
-        || matches!(name, "AWS_LAMBDA_LOG_LEVEL" | "AWS_LAMBDA_LOG_FORMAT" | TRACES_TO | FUNCTION)
+        || matches!(
+            name,
+            "AWS_LAMBDA_LOG_LEVEL" | "AWS_LAMBDA_LOG_FORMAT" | TRACES_TO | FUNCTION
+        )
 }
 
 fn preset(name: &str) -> Result<Preset, SettingsError> {
     Preset::from_name(name).ok_or_else(|| {
         let allowed = Preset::ALL.map(Preset::name).join(", ");
-        SettingsError(format!("the variable CONTACT_SYNC_PRESET is `{name}`; allowed: {allowed}"))
+        SettingsError(format!(
+            "the variable CONTACT_SYNC_PRESET is `{name}`; allowed: {allowed}"
+        ))
     })
 }
 
 fn document(source: &str) -> Result<DocumentSource, SettingsError> {
-    source.parse().map_err(|error| SettingsError(format!("the variable CONTACT_SYNC_CONFIG is `{source}`; {error}")))
+    source.parse().map_err(|error| {
+        SettingsError(format!(
+            "the variable CONTACT_SYNC_CONFIG is `{source}`; {error}"
+        ))
+    })
 }
 
 /// Lambda's names; what it may add one day is no reason not to start.
@@ -137,28 +160,49 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Environment, SettingsError> {
-        Environment::from_variables(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())))
+        Environment::from_variables(
+            variables
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into())),
+        )
     }
 
     #[test]
     fn what_is_not_ours_is_left_alone() {
-        let found = read(&[("PATH", "/bin"), ("AWS_REGION", "eu-west-1")]).expect("nothing of ours");
-        assert_eq!((found.preset, found.overrides.len()), (Preset::Production, 0));
+        let found =
+            read(&[("PATH", "/bin"), ("AWS_REGION", "eu-west-1")]).expect("nothing of ours");
+        assert_eq!(
+            (found.preset, found.overrides.len()),
+            (Preset::Production, 0)
+        );
     }
 
     #[test]
     fn a_misspelt_variable_is_refused_by_its_name() {
-        let error = read(&[("CONTACT_SYNC_PRESETS", "test")]).expect_err("unknown").to_string();
+        let error = read(&[("CONTACT_SYNC_PRESETS", "test")])
+            .expect_err("unknown")
+            .to_string();
         assert!(error.contains("CONTACT_SYNC_PRESETS"), "{error}");
-        let error = read(&[("CONTACT_SYNC_PRESET", "prod")]).expect_err("unknown").to_string();
+        let error = read(&[("CONTACT_SYNC_PRESET", "prod")])
+            .expect_err("unknown")
+            .to_string();
         assert!(error.contains("allowed: production, staging"), "{error}");
-        let error = read(&[("CONTACT_SYNC__", "1")]).expect_err("unknown").to_string();
+        let error = read(&[("CONTACT_SYNC__", "1")])
+            .expect_err("unknown")
+            .to_string();
         assert!(error.contains("names no setting"), "{error}");
     }
 
     #[test]
     fn the_log_level_is_lambdas() {
-        let level = |name| read(&[("AWS_LAMBDA_LOG_LEVEL", name)]).expect("read").log_level;
-        assert_eq!((level("DEBUG"), level("FATAL"), level("other")), (Level::DEBUG, Level::ERROR, Level::INFO));
+        let level = |name| {
+            read(&[("AWS_LAMBDA_LOG_LEVEL", name)])
+                .expect("read")
+                .log_level
+        };
+        assert_eq!(
+            (level("DEBUG"), level("FATAL"), level("other")),
+            (Level::DEBUG, Level::ERROR, Level::INFO)
+        );
     }
 }

@@ -15,22 +15,39 @@ pub(super) fn unguarded(settings: &Settings) -> Vec<(&'static str, &'static str)
     found
 }
 
-/// Returns the systems to which changes are sent, each with the key that names its version field and the field.
+/// Returns the systems to which changes are sent, each with the key that names its version field
+/// and the field.
 fn version_fields(settings: &Settings) -> Vec<(&'static str, &'static str, &str)> {
     let systems = [
-        ("salesforce", "salesforce.version_field", settings.salesforce.version_field.as_str()),
-        ("hubspot", "hubspot.version_property", settings.hubspot.version_property.as_str()),
+        (
+            "salesforce",
+            "salesforce.version_field",
+            settings.salesforce.version_field.as_str(),
+        ),
+        (
+            "hubspot",
+            "hubspot.version_property",
+            settings.hubspot.version_property.as_str(),
+        ),
     ];
     let is_used = |name: &str| {
-        settings.routes.entries().iter().any(|(_, kind, destinations)| {
-            settings.filter.types.contains(kind) && destinations.iter().any(|destination| destination == name)
-        })
+        settings
+            .routes
+            .entries()
+            .iter()
+            .any(|(_, kind, destinations)| {
+                settings.filter.types.contains(kind)
+                    && destinations.iter().any(|destination| destination == name)
+            })
     };
-    systems.into_iter().filter(|(name, ..)| is_used(name)).collect()
+    systems
+        .into_iter()
+        .filter(|(name, ..)| is_used(name))
+        .collect()
 }
 
-/// Returns the systems to which changes are sent and where nothing keeps an older change from overwriting a newer one, each
-/// with the reason.
+/// Returns the systems to which changes are sent and where nothing keeps an older change from
+/// overwriting a newer one, each with the reason.
 pub fn missing_guards(settings: &Settings) -> Vec<(&'static str, String)> {
     let is_off = settings.guard.mode == GuardMode::Off;
     let mut found = Vec::new();

@@ -26,17 +26,23 @@ impl Layer {
     /// Where it is not TOML, with the line.
     pub fn from_toml(name: impl Into<String>, text: &str) -> Result<Self, SettingsError> {
         let name = name.into();
-        let table: toml::Table = toml::from_str(text).map_err(|error| no_toml(&name, text, &error))?;
+        let table: toml::Table =
+            toml::from_str(text).map_err(|error| no_toml(&name, text, &error))?;
         Ok(Self::of(name, &table, text))
     }
 
-    /// Reads as much of a TOML text as can be read. Returns all that is wrong with its syntax, each with the line.
+    /// Reads as much of a TOML text as can be read. Returns all that is wrong with its syntax, each
+    /// with the line.
     #[cfg(feature = "admin")]
     pub fn recover(name: impl Into<String>, text: &str) -> (Self, Vec<SettingsError>) {
         let name = name.into();
         let (table, errors) = DeTable::parse_recoverable(text);
-        let table: toml::Table = serde::Deserialize::deserialize(toml::Deserializer::from(table)).unwrap_or_default();
-        let errors = errors.iter().map(|error| no_toml(&name, text, error)).collect();
+        let table: toml::Table =
+            serde::Deserialize::deserialize(toml::Deserializer::from(table)).unwrap_or_default();
+        let errors = errors
+            .iter()
+            .map(|error| no_toml(&name, text, error))
+            .collect();
         (Self::of(name, &table, text), errors)
     }
 
@@ -46,33 +52,59 @@ impl Layer {
             Ok(Value::Dict(_, values)) => values,
             _ => Dict::new(),
         };
-        Self { name, values, text: text.to_owned() }
+        Self {
+            name,
+            values,
+            text: text.to_owned(),
+        }
     }
 
-    /// One environment variable: `CONTACT_SYNC__SECTION__KEY` and a TOML value; what is no TOML value is a text.
+    /// One environment variable: `CONTACT_SYNC__SECTION__KEY` and a TOML value; what is no TOML
+    /// value is a text.
     ///
     /// # Errors
     /// Where the name has no key.
     pub fn from_variable(variable: &str, value: &str) -> Result<Self, SettingsError> {
-        let path = variable.strip_prefix("CONTACT_SYNC__").unwrap_or_default().to_ascii_lowercase();
+        let path = variable
+            .strip_prefix("CONTACT_SYNC__")
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         if path.split("__").any(str::is_empty) {
             let form = "the form is CONTACT_SYNC__SECTION__KEY";
-            return Err(SettingsError(format!("the variable {variable}: names no setting; {form}")));
+            return Err(SettingsError(format!(
+                "the variable {variable}: names no setting; {form}"
+            )));
         }
         let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
-        let one_value = parsed.ok().filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+        let one_value = parsed
+            .ok()
+            .filter(|table| table.len() == 1)
+            .and_then(|mut table| table.remove("value"));
         let value = one_value.unwrap_or_else(|| toml::Value::String(value.to_owned()));
         let value = Value::serialize(&value).map(trimmed);
-        let value = value.map_err(|error| SettingsError(format!("the variable {variable}: {error}")))?;
-        let nested = path.rsplit("__").fold(value, |inner, key| Dict::from([(key.to_owned(), inner)]).into());
+        let value =
+            value.map_err(|error| SettingsError(format!("the variable {variable}: {error}")))?;
+        let nested = path.rsplit("__").fold(value, |inner, key| {
+            Dict::from([(key.to_owned(), inner)]).into()
+        });
         let values = nested.into_dict().unwrap_or_default();
-        Ok(Self { name: format!("the variable {variable}"), values, text: String::new() })
+        Ok(Self {
+            name: format!("the variable {variable}"),
+            values,
+            text: String::new(),
+        })
     }
 
     fn sets(&self, path: &[&str]) -> bool {
-        let Some((first, rest)) = path.split_first() else { return true };
+        let Some((first, rest)) = path.split_first() else {
+            return true;
+        };
         let start = self.values.get(*first);
-        start.is_some_and(|start| rest.iter().try_fold(start, |value, key| inner(value, key)).is_some())
+        start.is_some_and(|start| {
+            rest.iter()
+                .try_fold(start, |value, key| inner(value, key))
+                .is_some()
+        })
     }
 
     /// The layer's name, and the line where it has lines.
@@ -104,7 +136,10 @@ struct Fault {
 impl From<check::Problem> for Fault {
     fn from(problem: check::Problem) -> Self {
         let path = |key: &str| key.split('.').map(str::to_owned).collect();
-        Self { paths: problem.keys().into_iter().map(path).collect(), trouble: problem.trouble }
+        Self {
+            paths: problem.keys().into_iter().map(path).collect(),
+            trouble: problem.trouble,
+        }
     }
 }
 
@@ -120,10 +155,16 @@ impl Layers {
     ///
     /// # Errors
     /// Where a layer that is built in is not TOML, which a test rules out.
-    pub fn new(preset: Preset, above: impl IntoIterator<Item = Layer>) -> Result<Self, SettingsError> {
+    pub fn new(
+        preset: Preset,
+        above: impl IntoIterator<Item = Layer>,
+    ) -> Result<Self, SettingsError> {
         let mut layers = vec![
             Layer::from_toml("the defaults", super::DEFAULTS)?,
-            Layer::from_toml(format!("the preset {}", preset.name()), preset.differences())?,
+            Layer::from_toml(
+                format!("the preset {}", preset.name()),
+                preset.differences(),
+            )?,
         ];
         layers.extend(above);
         Ok(Self { preset, layers })
@@ -132,27 +173,36 @@ impl Layers {
     /// The merged and judged settings. `destinations` are the systems that routes may name.
     ///
     /// # Errors
-    /// Every key that is unknown, of the wrong type or impossible, as the operator wrote it, in one line.
+    /// Every key that is unknown, of the wrong type or impossible, as the operator wrote it, in one
+    /// line.
     pub fn settings(&self, destinations: &[&str]) -> Result<Settings, SettingsError> {
         let settings = self.draft(destinations)?;
         check::complete(&settings, self.preset).map_err(|problem| self.error(&problem.into()))?;
         Ok(settings)
     }
 
-    /// The same, for a look at settings that the deployment has yet to complete: its queue may be missing.
+    /// The same, for a look at settings that the deployment has yet to complete: its queue may be
+    /// missing.
     ///
     /// # Errors
     /// As [`Self::settings`] has them.
     pub fn draft(&self, destinations: &[&str]) -> Result<Settings, SettingsError> {
         self.judge(destinations).map_err(|_| {
-            let mistakes = self.mistakes(destinations).into_iter().map(|SettingsError(text)| text);
+            let mistakes = self
+                .mistakes(destinations)
+                .into_iter()
+                .map(|SettingsError(text)| text);
             SettingsError(mistakes.collect::<Vec<_>>().join("; also: "))
         })
     }
 
     /// The settings, or the first mistake.
     fn judge(&self, destinations: &[&str]) -> Result<Settings, Fault> {
-        let merged = self.layers.iter().cloned().fold(Figment::new(), Figment::merge);
+        let merged = self
+            .layers
+            .iter()
+            .cloned()
+            .fold(Figment::new(), Figment::merge);
         let settings: Settings = merged.extract().map_err(|error| refused(&error))?;
         check::check(&settings, self.preset, destinations)?;
         Ok(settings)
@@ -160,20 +210,38 @@ impl Layers {
 
     fn error(&self, fault: &Fault) -> SettingsError {
         let place = self.place_of_any(&fault.paths);
-        SettingsError(format!("{place}: `{}` {}", fault.paths[0].join("."), fault.trouble))
+        SettingsError(format!(
+            "{place}: `{}` {}",
+            fault.paths[0].join("."),
+            fault.trouble
+        ))
     }
 
-    /// The layer that the value of `path` came from, with the line where it has lines. Where nobody sets the very
-    /// path, the nearest table around it tells.
+    /// The layer that the value of `path` came from, with the line where it has lines. Where nobody
+    /// sets the very path, the nearest table around it tells.
     pub fn place(&self, path: &[&str]) -> String {
-        self.highest(path).map_or_else(|| "the settings".to_owned(), |(at, path)| self.layers[at].place(path))
+        self.highest(path).map_or_else(
+            || "the settings".to_owned(),
+            |(at, path)| self.layers[at].place(path),
+        )
     }
 
-    /// The same for several keys that do not go together: the one that was set last is the one to change.
+    /// The same for several keys that do not go together: the one that was set last is the one to
+    /// change.
     fn place_of_any(&self, paths: &[Vec<String>]) -> String {
-        let paths: Vec<Vec<&str>> = paths.iter().map(|path| path.iter().map(String::as_str).collect()).collect();
-        let found = paths.iter().rev().filter_map(|path| self.highest(path)).max_by_key(|(at, _)| *at);
-        found.map_or_else(|| "the settings".to_owned(), |(at, path)| self.layers[at].place(path))
+        let paths: Vec<Vec<&str>> = paths
+            .iter()
+            .map(|path| path.iter().map(String::as_str).collect())
+            .collect();
+        let found = paths
+            .iter()
+            .rev()
+            .filter_map(|path| self.highest(path))
+            .max_by_key(|(at, _)| *at);
+        found.map_or_else(
+            || "the settings".to_owned(),
+            |(at, path)| self.layers[at].place(path),
+        )
     }
 
     fn highest<'p>(&self, path: &'p [&'p str]) -> Option<(usize, &'p [&'p str])> {
@@ -193,36 +261,57 @@ fn refused(error: &figment::Error) -> Fault {
             if path.last() != Some(name) {
                 path.push(name.clone());
             }
-            format!("is unknown; allowed here: {}{}", allowed.join(", "), suggestion(name, allowed))
+            format!(
+                "is unknown; allowed here: {}{}",
+                allowed.join(", "),
+                suggestion(name, allowed)
+            )
         }
         Kind::UnknownVariant(name, allowed) => {
-            format!("is `{name}`; allowed: {}{}", allowed.join(", "), suggestion(name, allowed))
+            format!(
+                "is `{name}`; allowed: {}{}",
+                allowed.join(", "),
+                suggestion(name, allowed)
+            )
         }
         Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-            let number = check::range(&path.join(".")).map(|range| format!("a whole number, {}", check::shown(range)));
+            let number = check::range(&path.join("."))
+                .map(|range| format!("a whole number, {}", check::shown(range)));
             let allowed = number.unwrap_or_else(|| wanted(expected).to_owned());
             format!("is {}; allowed: {allowed}", written(actual))
         }
         other => one_line(&other.to_string()),
     };
-    Fault { paths: vec![path], trouble }
+    Fault {
+        paths: vec![path],
+        trouble,
+    }
 }
 
 /// The merged and judged settings of a preset and the layers above it.
 ///
 /// # Errors
-/// Every key that is unknown, of the wrong type or impossible, as the operator wrote it, in one line.
-pub fn load(preset: Preset, above: &[Layer], destinations: &[&str]) -> Result<Settings, SettingsError> {
+/// Every key that is unknown, of the wrong type or impossible, as the operator wrote it, in one
+/// line.
+pub fn load(
+    preset: Preset,
+    above: &[Layer],
+    destinations: &[&str],
+) -> Result<Settings, SettingsError> {
     Layers::new(preset, above.iter().cloned())?.settings(destinations)
 }
 
-/// Removes the blanks and line ends around each text, which copying leaves behind: what is checked is what is used.
+/// Removes the blanks and line ends around each text, which copying leaves behind: what is checked
+/// is what is used.
 fn trimmed(value: Value) -> Value {
     match value {
         Value::String(tag, text) => Value::String(tag, text.trim().to_owned()),
-        Value::Dict(tag, dict) => {
-            Value::Dict(tag, dict.into_iter().map(|(key, value)| (key, trimmed(value))).collect())
-        }
+        Value::Dict(tag, dict) => Value::Dict(
+            tag,
+            dict.into_iter()
+                .map(|(key, value)| (key, trimmed(value)))
+                .collect(),
+        ),
         Value::Array(tag, items) => Value::Array(tag, items.into_iter().map(trimmed).collect()),
         other => other,
     }
@@ -270,24 +359,34 @@ fn line_of(text: &str, path: &[&str]) -> Option<usize> {
     }
     let (document, _) = DeTable::parse_recoverable(text);
     let (first, rest) = path.split_first()?;
-    let (start, _) = rest.iter().try_fold(entry(document.get_ref(), first)?, |(_, value), key| match value {
-        DeValue::Table(table) => entry(table, key),
-        DeValue::Array(items) => {
-            let item = items.get(key.parse::<usize>().ok()?)?;
-            Some((item.span().start, item.get_ref()))
-        }
-        _ => None,
-    })?;
+    let (start, _) = rest.iter().try_fold(
+        entry(document.get_ref(), first)?,
+        |(_, value), key| match value {
+            DeValue::Table(table) => entry(table, key),
+            DeValue::Array(items) => {
+                let item = items.get(key.parse::<usize>().ok()?)?;
+                Some((item.span().start, item.get_ref()))
+            }
+            _ => None,
+        },
+    )?;
     Some(line_at(text, start))
 }
 
 fn no_toml(name: &str, text: &str, error: &toml::de::Error) -> SettingsError {
     let line = line_at(text, error.span().map_or(0, |span| span.start));
-    SettingsError(format!("{name}, line {line}: not valid TOML: {}", one_line(error.message())))
+    SettingsError(format!(
+        "{name}, line {line}: not valid TOML: {}",
+        one_line(error.message())
+    ))
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+    1 + text
+        .bytes()
+        .take(offset)
+        .filter(|byte| *byte == b'\n')
+        .count()
 }
 
 fn one_line(text: &str) -> String {

@@ -1,7 +1,8 @@
-//! Settings from outside: the defaults, a preset, a document and the environment, merged into one typed whole and
-//! judged before anything starts. The only room that reads the environment.
+//! Settings from outside: the defaults, a preset, a document and the environment, merged into one
+//! typed whole and judged before anything starts. The only room that reads the environment.
 //!
-//! Each section's type lives beside the code that obeys it. `defaults.toml` says what each key means, once.
+//! Each section's type lives beside the code that obeys it. `defaults.toml` says what each key
+//! means, once.
 
 mod check;
 #[cfg(feature = "admin")]
@@ -69,7 +70,13 @@ pub enum Preset {
 
 impl Preset {
     /// All presets.
-    pub const ALL: [Self; 5] = [Self::Production, Self::Staging, Self::HighThroughput, Self::Local, Self::Test];
+    pub const ALL: [Self; 5] = [
+        Self::Production,
+        Self::Staging,
+        Self::HighThroughput,
+        Self::Local,
+        Self::Test,
+    ];
 
     /// The name in `CONTACT_SYNC_PRESET`.
     pub fn name(self) -> &'static str {
@@ -103,7 +110,8 @@ impl Preset {
     }
 }
 
-/// Why settings were refused: where the value comes from, which key, what is wrong and what is allowed, in one line.
+/// Why settings were refused: where the value comes from, which key, what is wrong and what is
+/// allowed, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError(pub(crate) String);
 

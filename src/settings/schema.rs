@@ -1,4 +1,5 @@
-//! The document's JSON Schema: the shapes come from the types, the words and the defaults from `defaults.toml`.
+//! The document's JSON Schema: the shapes come from the types, the words and the defaults from
+//! `defaults.toml`.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +9,33 @@ use serde_json::Value;
 use super::check::range;
 use super::{DEFAULTS, Settings};
 
-/// The JSON Schema (draft 2020-12) of a settings document. Nothing in a document is required: what it does not set
-/// comes from the layers below it.
+/// The JSON Schema (draft 2020-12) of a settings document. Nothing in a document is required: what
+/// it does not set comes from the layers below it.
 pub fn schema() -> Value {
-    let generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+    let generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator();
     let mut schema = generator.into_root_schema_for::<Settings>().to_value();
-    let defaults = toml::from_str::<toml::Table>(DEFAULTS).ok().and_then(|table| serde_json::to_value(table).ok());
+    let defaults = toml::from_str::<toml::Table>(DEFAULTS)
+        .ok()
+        .and_then(|table| serde_json::to_value(table).ok());
     describe(&mut schema, "", defaults.as_ref(), &documentation(DEFAULTS));
     schema["title"] = "The settings of contact-sync".into();
     schema["description"] = "The document that CONTACT_SYNC_CONFIG names, as TOML.".into();
     schema
 }
 
-/// Writes what `defaults.toml` says of a key, what a number may be, and the same of every key below it, into its schema.
-fn describe(schema: &mut Value, path: &str, default: Option<&Value>, words: &BTreeMap<String, String>) {
-    let Some(object) = schema.as_object_mut() else { return };
+/// Writes what `defaults.toml` says of a key, what a number may be, and the same of every key below
+/// it, into its schema.
+fn describe(
+    schema: &mut Value,
+    path: &str,
+    default: Option<&Value>,
+    words: &BTreeMap<String, String>,
+) {
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
     object.remove("required");
     if let Some(words) = words.get(path) {
         object.insert("description".to_owned(), words.as_str().into());
@@ -38,13 +51,22 @@ fn describe(schema: &mut Value, path: &str, default: Option<&Value>, words: &BTr
         return;
     };
     for (key, property) in properties {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        describe(property, &path, default.and_then(|default| default.get(key)), words);
+        let path = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        describe(
+            property,
+            &path,
+            default.and_then(|default| default.get(key)),
+            words,
+        );
     }
 }
 
-/// The comment above each key, which holds for the keys right below it too, and the one below the header of a table
-/// that sets nothing.
+/// The comment above each key, which holds for the keys right below it too, and the one below the
+/// header of a table that sets nothing.
 fn documentation(text: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let (mut section, mut comment, mut last) = (String::new(), Vec::new(), String::new());
@@ -58,7 +80,11 @@ fn documentation(text: &str) -> BTreeMap<String, String> {
             header.trim_end_matches(']').clone_into(&mut section);
             last.clear();
         } else if let Some((key, _)) = line.split_once(" = ") {
-            let path = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
+            let path = if section.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{section}.{key}")
+            };
             if !words.is_empty() {
                 last = words;
             }

@@ -34,10 +34,15 @@ impl FromStr for DocumentSource {
     type Err = SettingsError;
 
     fn from_str(text: &str) -> Result<Self, SettingsError> {
-        match text.split_once(':').map(|(kind, name)| (kind.trim(), name.trim())) {
+        match text
+            .split_once(':')
+            .map(|(kind, name)| (kind.trim(), name.trim()))
+        {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("ssm", name)) if !name.is_empty() => Ok(Self::Parameter(name.to_owned())),
-            _ => Err(SettingsError("allowed: file:PATH or ssm:PARAMETER-NAME".to_owned())),
+            _ => Err(SettingsError(
+                "allowed: file:PATH or ssm:PARAMETER-NAME".to_owned(),
+            )),
         }
     }
 }
@@ -57,24 +62,46 @@ impl DocumentSource {
     ///
     /// # Errors
     /// Where it cannot be read, or does not come within `longest`.
-    pub async fn read(&self, ssm: &aws_sdk_ssm::Client, longest: Duration) -> Result<String, DocumentError> {
+    pub async fn read(
+        &self,
+        ssm: &aws_sdk_ssm::Client,
+        longest: Duration,
+    ) -> Result<String, DocumentError> {
         let text = match self {
             Self::File(path) => std::fs::read_to_string(path).map_err(Into::into),
             Self::Parameter(name) => {
                 let late = |_| Err("no answer in time".into());
-                timeout(longest, parameter(ssm, name)).await.unwrap_or_else(late)
+                timeout(longest, parameter(ssm, name))
+                    .await
+                    .unwrap_or_else(late)
             }
         };
-        text.map_err(|source| DocumentError { name: self.to_string(), source })
+        text.map_err(|source| DocumentError {
+            name: self.to_string(),
+            source,
+        })
     }
 }
 
 async fn parameter(ssm: &aws_sdk_ssm::Client, name: &str) -> Result<String, Cause> {
-    let answer = ssm.get_parameter().name(name).with_decryption(true).send().await;
+    let answer = ssm
+        .get_parameter()
+        .name(name)
+        .with_decryption(true)
+        .send()
+        .await;
     let answer = answer.map_err(|error| {
-        // An error of a kind that the SDK does not know prints the service's code, and keeps its words for itself.
+        // An error of a kind that the SDK does not know prints the service's code, and keeps its
+        // words for itself.
         let said: Vec<&str> = error.code().into_iter().chain(error.message()).collect();
-        if said.is_empty() { Cause::from(error) } else { said.join(": ").into() }
+        if said.is_empty() {
+            Cause::from(error)
+        } else {
+            said.join(": ").into()
+        }
     })?;
-    answer.parameter.and_then(|parameter| parameter.value).ok_or_else(|| "the answer holds no value".into())
+    answer
+        .parameter
+        .and_then(|parameter| parameter.value)
+        .ok_or_else(|| "the answer holds no value".into())
 }

@@ -38,7 +38,8 @@ pub(super) struct Finished<'a> {
 impl Finished<'_> {
     /// Whether `audit` asks for its lines.
     pub(super) fn has_lines(&self, audit: Audit) -> bool {
-        let is_failure = matches!(self.fate, Fate::Rejected | Fate::Failed) && !self.entry.is_from_earlier();
+        let is_failure =
+            matches!(self.fate, Fate::Rejected | Fate::Failed) && !self.entry.is_from_earlier();
         match audit {
             Audit::All => true,
             Audit::Failures => is_failure,
@@ -48,20 +49,30 @@ impl Finished<'_> {
 }
 
 /// Writes the lines of a record. `at` says how it ended at a destination.
-pub(super) fn write(finished: Finished<'_>, destinations: &[Destination], at: impl Fn(&Row) -> Fate) {
+pub(super) fn write(
+    finished: Finished<'_>,
+    destinations: &[Destination],
+    at: impl Fn(&Row) -> Fate,
+) {
     let entry = finished.entry;
     let line = Line::of(entry, finished.record, finished.change);
     if entry.rows.is_empty() {
         line.write(None, &Said::of_entry(finished));
     }
     for row in &entry.rows {
-        let destination = destinations.get(row.destination).map(|destination| destination.0);
+        let destination = destinations
+            .get(row.destination)
+            .map(|destination| destination.0);
         line.write(destination, &Said::of_row(entry, row, at(row)));
     }
 }
 
 impl<'a> Line<'a> {
-    fn of(entry: &'a Entry, record: Option<&'a Record<'_>>, change: Option<&'a ContactChange>) -> Self {
+    fn of(
+        entry: &'a Entry,
+        record: Option<&'a Record<'_>>,
+        change: Option<&'a ContactChange>,
+    ) -> Self {
         let refusal = entry.refusal.as_deref();
         Self {
             event_id: change
@@ -79,7 +90,12 @@ impl<'a> Line<'a> {
     }
 
     fn write(&self, destination: Option<&str>, said: &Said<'_>) {
-        let Self { event_id, contact_id, sequence_number, operation } = *self;
+        let Self {
+            event_id,
+            contact_id,
+            sequence_number,
+            operation,
+        } = *self;
         let (fate, code, attempts) = (said.fate.name(), said.code, said.attempts);
         macro_rules! line {
             ($level:ident) => {
@@ -107,8 +123,16 @@ impl<'a> Line<'a> {
 
 impl<'a> Said<'a> {
     fn of_entry(finished: Finished<'a>) -> Self {
-        let Finished { entry, fate, letter_waits, .. } = finished;
-        let refused = entry.refusal.as_ref().map(|refusal| &refusal.rejection.code);
+        let Finished {
+            entry,
+            fate,
+            letter_waits,
+            ..
+        } = finished;
+        let refused = entry
+            .refusal
+            .as_ref()
+            .map(|refusal| &refusal.rejection.code);
         let code = match fate {
             _ if entry.settled.is_some() => Some(SETTLED_EARLIER.as_str()),
             Fate::Failed if letter_waits => Some("DEAD_LETTER_WAITS"),
@@ -116,16 +140,33 @@ impl<'a> Said<'a> {
             Fate::Failed => Some("OUT_OF_TIME"),
             _ => refused.or(entry.filtered.as_ref()).map(Code::as_str),
         };
-        Self { fate, code, attempts: 0, is_repeated: entry.settled.is_some() }
+        Self {
+            fate,
+            code,
+            attempts: 0,
+            is_repeated: entry.settled.is_some(),
+        }
     }
 
     /// The code says why, whatever becomes of it.
     fn of_row(entry: &'a Entry, row: &'a Row, fate: Fate) -> Self {
         if let Some(settled) = entry.settled {
-            return Self { fate: settled, code: Some(SETTLED_EARLIER.as_str()), attempts: 0, is_repeated: true };
+            return Self {
+                fate: settled,
+                code: Some(SETTLED_EARLIER.as_str()),
+                attempts: 0,
+                is_repeated: true,
+            };
         }
-        let code = row.verdict.as_ref().map_or(Some("OUT_OF_TIME"), |verdict| verdict.code().map(Code::as_str));
+        let code = row.verdict.as_ref().map_or(Some("OUT_OF_TIME"), |verdict| {
+            verdict.code().map(Code::as_str)
+        });
         let is_repeated = matches!(row.verdict, Some(Verdict::Settled { .. }));
-        Self { fate, code, attempts: row.attempts, is_repeated }
+        Self {
+            fate,
+            code,
+            attempts: row.attempts,
+            is_repeated,
+        }
     }
 }

@@ -21,8 +21,9 @@ use crate::telemetry;
 const MOST_MESSAGES: usize = 10;
 const MOST_BYTES: usize = 262_144;
 
-/// What a system says may be as long as its whole answer, and a message that does not fit would come again for ever: so
-/// much of its text, so many of the fields that it names and so much of each name, in characters.
+/// What a system says may be as long as its whole answer, and a message that does not fit would
+/// come again for ever: so much of its text, so many of the fields that it names and so much of
+/// each name, in characters.
 const LONGEST_TEXT: usize = 10_000;
 const MOST_FIELDS: usize = 50;
 const LONGEST_FIELD: usize = 255;
@@ -69,15 +70,26 @@ pub(super) struct Letter<'a> {
 }
 
 impl Letter<'_> {
-    /// The message. Where the record's data would not fit it is left out: a replay fetches it from the stream.
+    /// The message. Where the record's data would not fit it is left out: a replay fetches it from
+    /// the stream.
     fn message(&self, now: &str) -> String {
         let whole = sendable(&self.body(now, self.record.data.as_deref(), false));
-        if whole.len() <= MOST_BYTES { whole } else { sendable(&self.body(now, None, true)) }
+        if whole.len() <= MOST_BYTES {
+            whole
+        } else {
+            sendable(&self.body(now, None, true))
+        }
     }
 
     fn body(&self, now: &str, data: Option<&str>, omitted: bool) -> Value {
-        let Self { record, rejection, .. } = self;
-        let fields = rejection.fields.iter().take(MOST_FIELDS).map(|field| cut(field, LONGEST_FIELD));
+        let Self {
+            record, rejection, ..
+        } = self;
+        let fields = rejection
+            .fields
+            .iter()
+            .take(MOST_FIELDS)
+            .map(|field| cut(field, LONGEST_FIELD));
         let mut place = json!({
             "event_source_arn": record.event_source_arn,
             "shard_id": record.shard_id,
@@ -112,8 +124,9 @@ impl DeadLetters {
         matches!(self, Self::Queue(..))
     }
 
-    /// Stores the letters, in their order, and says of each whether it is stored, or needs no storing. No call is begun at
-    /// `until`. Behind a letter that is not stored, no call is begun for one that would be stored again with it.
+    /// Stores the letters, in their order, and says of each whether it is stored, or needs no
+    /// storing. No call is begun at `until`. Behind a letter that is not stored, no call is begun
+    /// for one that would be stored again with it.
     pub(super) async fn store(&self, letters: &[Letter<'_>], until: Instant) -> Vec<bool> {
         let Self::Queue(client, url) = self else {
             return vec![true; letters.len()];
@@ -121,10 +134,12 @@ impl DeadLetters {
         let mut stored = vec![false; letters.len()];
         let mut failures = Failures::default();
         let has_failed = AtomicBool::new(false);
-        let is_due = |letter: &Letter<'_>| letter.is_remembered || !has_failed.load(Ordering::Relaxed);
+        let is_due =
+            |letter: &Letter<'_>| letter.is_remembered || !has_failed.load(Ordering::Relaxed);
         let messages = messages(letters, is_due).take_while(|_| Instant::now() < until);
-        let calls =
-            batches(messages).take_while(|_| Instant::now() < until).map(|batch| send(client, url, batch, until));
+        let calls = batches(messages)
+            .take_while(|_| Instant::now() < until)
+            .map(|batch| send(client, url, batch, until));
         let mut calls = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE);
         while let Some((count, ended)) = calls.next().await {
             let taken = failures.take(count, ended);
@@ -176,7 +191,11 @@ impl Failures {
             return;
         }
         let is_late = Instant::now() >= until;
-        self.add(if is_late { &DeadLetterError::OutOfTime } else { &DeadLetterError::Behind });
+        self.add(if is_late {
+            &DeadLetterError::OutOfTime
+        } else {
+            &DeadLetterError::Behind
+        });
     }
 
     fn add(&mut self, error: &DeadLetterError) {
@@ -189,12 +208,20 @@ impl Failures {
     /// Reports that so many letters are not stored.
     fn report(&self, letters: usize) {
         for (code, letters) in &self.refused {
-            tracing::error!(code, letters, "dead letters refused by the queue: their records come again");
+            tracing::error!(
+                code,
+                letters,
+                "dead letters refused by the queue: their records come again"
+            );
         }
         if !self.reasons.is_empty() {
             let letters = letters.saturating_sub(self.refused.values().sum());
             let error = self.reasons.join("; ");
-            tracing::error!(letters, error, "dead letters not stored: their records come again");
+            tracing::error!(
+                letters,
+                error,
+                "dead letters not stored: their records come again"
+            );
         }
     }
 }
@@ -204,42 +231,56 @@ fn messages<'a>(
     letters: &'a [Letter<'_>],
     is_due: impl Fn(&Letter<'_>) -> bool + 'a,
 ) -> impl Iterator<Item = (usize, String)> + 'a {
-    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or_else(|_| OffsetDateTime::now_utc());
+    let now = OffsetDateTime::now_utc()
+        .replace_nanosecond(0)
+        .unwrap_or_else(|_| OffsetDateTime::now_utc());
     let now = now.format(&Rfc3339).unwrap_or_default();
-    let due = letters.iter().enumerate().filter(move |(_, letter)| is_due(letter));
+    let due = letters
+        .iter()
+        .enumerate()
+        .filter(move |(_, letter)| is_due(letter));
     due.map(move |(at, letter)| (at, letter.message(&now)))
 }
 
 fn cut(text: &str, most: usize) -> &str {
-    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+    text.char_indices()
+        .nth(most)
+        .map_or(text, |(end, _)| &text[..end])
 }
 
-/// JSON as SQS takes it: two characters that a text may hold it refuses, and they can be written otherwise.
+/// JSON as SQS takes it: two characters that a text may hold it refuses, and they can be written
+/// otherwise.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 fn sendable(body: &Value) -> String {
-    body.to_string().replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
+    body.to_string()
+        .replace('\u{fffe}', "\\ufffe")
+        .replace('\u{ffff}', "\\uffff")
 }
 
-/// Which of the records that share its sequence number a record is: the parts of a KPL aggregate do, under enhanced
-/// fan-out.
+/// Which of the records that share its sequence number a record is: the parts of a KPL aggregate
+/// do, under enhanced fan-out.
 pub(super) fn sub_sequence(records: &[Record<'_>], position: Position) -> usize {
     let Some((own, before)) = records.get(..=position).and_then(<[_]>::split_last) else {
         return 0;
     };
-    let is_part =
-        |record: &&Record<'_>| record.sequence_number.is_some() && record.sequence_number == own.sequence_number;
+    let is_part = |record: &&Record<'_>| {
+        record.sequence_number.is_some() && record.sequence_number == own.sequence_number
+    };
     before.iter().rev().take_while(is_part).count()
 }
 
 /// Splits messages into those that share a call, each batch when it is asked for.
-fn batches(messages: impl Iterator<Item = (usize, String)>) -> impl Iterator<Item = Vec<(usize, String)>> {
+fn batches(
+    messages: impl Iterator<Item = (usize, String)>,
+) -> impl Iterator<Item = Vec<(usize, String)>> {
     let mut messages = messages.peekable();
     iter::from_fn(move || {
         let first = messages.next()?;
         let mut bytes = first.1.len();
         let mut batch = vec![first];
         while batch.len() < MOST_MESSAGES
-            && let Some(message) = messages.next_if(|(_, message)| bytes + message.len() <= MOST_BYTES)
+            && let Some(message) =
+                messages.next_if(|(_, message)| bytes + message.len() <= MOST_BYTES)
         {
             bytes += message.1.len();
             batch.push(message);
@@ -265,15 +306,31 @@ async fn send(
 ) -> (usize, Result<Taken, DeadLetterError>) {
     let count = batch.len();
     let entries = batch.into_iter().filter_map(|(at, message)| {
-        SendMessageBatchRequestEntry::builder().id(at.to_string()).message_body(message).build().ok()
+        SendMessageBatchRequestEntry::builder()
+            .id(at.to_string())
+            .message_body(message)
+            .build()
+            .ok()
     });
-    let call = client.send_message_batch().queue_url(url).set_entries(Some(entries.collect())).send();
+    let call = client
+        .send_message_batch()
+        .queue_url(url)
+        .set_entries(Some(entries.collect()))
+        .send();
     let ended = match timeout_at(until, call).await {
         Err(_) => Err(DeadLetterError::OutOfTime),
         Ok(Err(error)) => Err(DeadLetterError::Sqs(Box::new(error.into_service_error()))),
         Ok(Ok(answer)) => Ok(Taken {
-            stored: answer.successful().iter().filter_map(|success| success.id().parse().ok()).collect(),
-            refused: answer.failed().iter().map(|failure| failure.code().to_owned()).collect(),
+            stored: answer
+                .successful()
+                .iter()
+                .filter_map(|success| success.id().parse().ok())
+                .collect(),
+            refused: answer
+                .failed()
+                .iter()
+                .map(|failure| failure.code().to_owned())
+                .collect(),
         }),
     };
     (count, ended)
@@ -287,7 +344,9 @@ mod tests {
     #[test]
     fn a_call_carries_ten_messages_and_no_more_than_fits() {
         let sizes = |sizes: &[usize]| -> Vec<usize> {
-            batches(sizes.iter().map(|size| "x".repeat(*size)).enumerate()).map(|batch| batch.len()).collect()
+            batches(sizes.iter().map(|size| "x".repeat(*size)).enumerate())
+                .map(|batch| batch.len())
+                .collect()
         };
         assert_eq!(sizes(&[10; 25]), [10, 10, 5]);
         assert_eq!(sizes(&[MOST_BYTES / 2, MOST_BYTES / 2, 1]), [2, 1]);
@@ -300,7 +359,8 @@ mod tests {
         let body = json!({"contact_id": "a\u{fffe}b\u{ffff}c\u{1}d"});
         let text = sendable(&body);
         assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), body);
-        let is_taken = |char: char| matches!(char, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+        let is_taken =
+            |char: char| matches!(char, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
         assert!(text.chars().all(is_taken), "{text}");
     }
 
@@ -308,7 +368,9 @@ mod tests {
     fn the_message_has_the_contracts_shape_and_omits_data_that_does_not_fit() {
         let rejection = Rejection::new(Code::new("INVALID_EMAIL_ADDRESS"), "no").of_field("Email");
         let record = |data: String| Record {
-            sequence_number: Some("49590338271490256608559692538361571095921575989136588898".into()),
+            sequence_number: Some(
+                "49590338271490256608559692538361571095921575989136588898".into(),
+            ),
             shard_id: Some("shardId-000000000006".into()),
             partition_key: Some("c-1001".into()),
             approximate_arrival: Some(1_763_633_700.123),
@@ -339,7 +401,10 @@ mod tests {
     fn an_answer_of_any_length_fits_a_message_and_leaves_room_for_the_data() {
         let mut rejection = Rejection::new(Code::new("X"), "\u{1}".repeat(1_000_000));
         rejection.fields = vec!["\u{1}".repeat(1_000_000); 1_000];
-        let record = Record { data: Some("A".repeat(50_000).into()), ..Record::default() };
+        let record = Record {
+            data: Some("A".repeat(50_000).into()),
+            ..Record::default()
+        };
         let letter = Letter {
             position: 0,
             is_remembered: false,

@@ -38,8 +38,9 @@ impl Fate {
         }
     }
 
-    /// The fate of a record at one destination, where all of it ended as `whole`: a rejection that comes again with its
-    /// record, because that failed and the rejection has no letter, is not the end of it.
+    /// The fate of a record at one destination, where all of it ended as `whole`: a rejection that
+    /// comes again with its record, because that failed and the rejection has no letter, is not the
+    /// end of it.
     pub(super) fn of_row(row: &Row, whole: Self, has_letter: bool) -> Self {
         match row.verdict {
             Some(Verdict::Rejected(..)) if whole == Self::Failed && !has_letter => Self::Failed,
@@ -47,9 +48,10 @@ impl Fate {
         }
     }
 
-    /// A record's fate from what is known of it; nothing known is a failure. With several destinations the one that
-    /// asks for most decides: a failure brings the record again, a rejection a person, and what one destination has is
-    /// delivered even where another did not want it.
+    /// A record's fate from what is known of it; nothing known is a failure. With several
+    /// destinations the one that asks for most decides: a failure brings the record again, a
+    /// rejection a person, and what one destination has is delivered even where another did not
+    /// want it.
     pub fn of_entry(entry: &Entry) -> Self {
         if let Some(fate) = entry.settled {
             return fate;
@@ -60,15 +62,27 @@ impl Fate {
         if entry.filtered.is_some() {
             return Self::Filtered;
         }
-        let fates = || entry.rows.iter().map(|row| Self::of_verdict(row.verdict.as_ref()));
-        [Self::Failed, Self::Rejected, Self::Delivered, Self::Superseded, Self::Filtered]
-            .into_iter()
-            .find(|fate| fates().any(|other| other == *fate))
-            .unwrap_or(Self::Failed)
+        let fates = || {
+            entry
+                .rows
+                .iter()
+                .map(|row| Self::of_verdict(row.verdict.as_ref()))
+        };
+        [
+            Self::Failed,
+            Self::Rejected,
+            Self::Delivered,
+            Self::Superseded,
+            Self::Filtered,
+        ]
+        .into_iter()
+        .find(|fate| fates().any(|other| other == *fate))
+        .unwrap_or(Self::Failed)
     }
 }
 
-/// Counts a record, or a record at one destination. What an earlier invocation settled counts apart.
+/// Counts a record, or a record at one destination. What an earlier invocation settled counts
+/// apart.
 pub(super) fn count(counts: &mut Counts, fate: Fate, is_from_earlier: bool) {
     let count = match fate {
         _ if is_from_earlier => &mut counts.skipped_settled,
@@ -92,9 +106,19 @@ mod tests {
         let delivered = || Some(Verdict::Delivered(None));
         let skipped = || Some(Verdict::Skipped(Code::new("X")));
         let superseded = || Some(Verdict::Superseded(None));
-        let rejected = || Some(Verdict::Rejected(Stage::Deliver, Rejection::new(Code::new("X"), "")));
+        let rejected = || {
+            Some(Verdict::Rejected(
+                Stage::Deliver,
+                Rejection::new(Code::new("X"), ""),
+            ))
+        };
         let failed = || Some(Verdict::Failed(Code::new("X")));
-        let settled = |fate| Some(Verdict::Settled { fate, ordered: true });
+        let settled = |fate| {
+            Some(Verdict::Settled {
+                fate,
+                ordered: true,
+            })
+        };
         for (verdicts, expected) in [
             (vec![], Fate::Failed),
             (vec![None], Fate::Failed),
@@ -110,9 +134,16 @@ mod tests {
             (vec![settled(Fate::Rejected), delivered()], Fate::Rejected),
             (vec![settled(Fate::Delivered), failed()], Fate::Failed),
         ] {
-            let row = |(destination, verdict)| Row { destination, verdict, attempts: 1 };
+            let row = |(destination, verdict)| Row {
+                destination,
+                verdict,
+                attempts: 1,
+            };
             let shown = format!("{verdicts:?}");
-            let entry = Entry { rows: verdicts.into_iter().enumerate().map(row).collect(), ..Entry::default() };
+            let entry = Entry {
+                rows: verdicts.into_iter().enumerate().map(row).collect(),
+                ..Entry::default()
+            };
             assert_eq!(Fate::of_entry(&entry), expected, "{shown}");
         }
     }

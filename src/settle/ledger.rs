@@ -1,5 +1,5 @@
-//! The ledger of one batch: what became of each record at each of its destinations, written down as soon as it is
-//! known. Whatever has no entry at the end has failed.
+//! The ledger of one batch: what became of each record at each of its destinations, written down as
+//! soon as it is known. Whatever has no entry at the end has failed.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -88,14 +88,18 @@ pub struct Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("records", &self.lock().len()).finish()
+        f.debug_struct("Ledger")
+            .field("records", &self.lock().len())
+            .finish()
     }
 }
 
 impl Ledger {
     /// A ledger in which nothing is known of any record.
     pub fn new(records: usize) -> Self {
-        Self { entries: Mutex::new(vec![Entry::default(); records]) }
+        Self {
+            entries: Mutex::new(vec![Entry::default(); records]),
+        }
     }
 
     /// The record was refused.
@@ -115,7 +119,11 @@ impl Ledger {
 
     /// The record goes to these destinations, and has failed at each until its outcome is recorded.
     pub fn expect(&self, position: Position, destinations: &[usize]) {
-        let row = |destination: &usize| Row { destination: *destination, verdict: None, attempts: 0 };
+        let row = |destination: &usize| Row {
+            destination: *destination,
+            verdict: None,
+            attempts: 0,
+        };
         self.with(position, |entry| {
             entry.rows = destinations.iter().map(row).collect();
         });
@@ -152,7 +160,11 @@ impl Sink<'_> {
     /// Writes down what became of the record at `position`.
     pub fn record(&self, position: Position, verdict: Verdict, attempts: u32) {
         self.ledger.with(position, |entry| {
-            if let Some(row) = entry.rows.iter_mut().find(|row| row.destination == self.destination) {
+            if let Some(row) = entry
+                .rows
+                .iter_mut()
+                .find(|row| row.destination == self.destination)
+            {
                 row.verdict = Some(verdict);
                 row.attempts = attempts;
             }

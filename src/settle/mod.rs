@@ -1,5 +1,5 @@
-//! What happens to a record once it is known what became of it: one fate, its dead letter, a place in the settled set,
-//! its line in the audit trail.
+//! What happens to a record once it is known what became of it: one fate, its dead letter, a place
+//! in the settled set, its line in the audit trail.
 
 mod audit;
 pub(crate) mod checkpoint;
@@ -22,7 +22,10 @@ pub use settler::{Batch, Settled, Settler};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
+#[expect(
+    missing_docs,
+    reason = "`src/settings/defaults.toml` documents every key"
+)]
 pub struct DeadLetterSettings {
     pub queue_url: String,
 }
@@ -31,7 +34,10 @@ pub struct DeadLetterSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
+#[expect(
+    missing_docs,
+    reason = "`src/settings/defaults.toml` documents every key"
+)]
 pub struct StateSettings {
     pub table: String,
     pub ttl_hours: u64,

@@ -37,7 +37,8 @@ pub struct Settled {
 pub struct Settler {
     /// Where rejected records go.
     pub dead_letters: DeadLetters,
-    /// What keeps settled records from being sent again; nothing does without a table, and in a dry run.
+    /// What keeps settled records from being sent again; nothing does without a table, and in a dry
+    /// run.
     pub settled_set: Option<SettledSet>,
     /// Which records have their line.
     pub audit: Audit,
@@ -69,8 +70,8 @@ struct Ends<'a> {
 }
 
 impl Settler {
-    /// What of a batch earlier invocations settled, and whether the table told. Where it does not, nothing is known and
-    /// everything is sent: again, but harmlessly.
+    /// What of a batch earlier invocations settled, and whether the table told. Where it does not,
+    /// nothing is known and everything is sent: again, but harmlessly.
     pub async fn earlier(&self, records: &[Record<'_>], until: Instant) -> (Earlier, bool) {
         let Some(set) = &self.settled_set else {
             return (Earlier::default(), true);
@@ -79,20 +80,26 @@ impl Settler {
             Ok(earlier) => (earlier, true),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "settled set not read: what was settled earlier is sent again");
+                tracing::warn!(
+                    error,
+                    "settled set not read: what was settled earlier is sent again"
+                );
                 (Earlier::blind(), false)
             }
         }
     }
 
-    /// Gives each record its fate, stores the dead letters, remembers what is settled and writes the audit trail. A record
-    /// whose dead letter is not stored before `until` fails, so that it comes again. Nothing is begun at `until`, and no
-    /// line of the audit trail at `lines_until`.
+    /// Gives each record its fate, stores the dead letters, remembers what is settled and writes
+    /// the audit trail. A record whose dead letter is not stored before `until` fails, so that it
+    /// comes again. Nothing is begun at `until`, and no line of the audit trail at `lines_until`.
     pub async fn settle(&self, batch: Batch<'_>, until: Instant, lines_until: Instant) -> Settled {
         let mut fates: Vec<Fate> = batch.entries.iter().map(Fate::of_entry).collect();
         let waiting = self.waiting(batch, &fates);
         let letters = self.letters(batch, &fates, &waiting);
-        let stored = self.dead_letters.store(&letters, self.letters_until(until)).await;
+        let stored = self
+            .dead_letters
+            .store(&letters, self.letters_until(until))
+            .await;
         let mut in_store = HashSet::new();
         for position in &waiting {
             fates[*position] = Fate::Failed;
@@ -108,22 +115,39 @@ impl Settler {
         let has_letter = |position, destination| in_store.contains(&(position, name(destination)));
         let is_forgotten = self.forget(batch, until).await;
         let mut state_errors = u64::from(!is_forgotten);
-        // What is remembered now would keep the next invocation from sending, and so from seeing what has to be forgotten.
+        // What is remembered now would keep the next invocation from sending, and so from seeing
+        // what has to be forgotten.
         if is_forgotten && fates.contains(&Fate::Failed) {
-            let Batch { entries, changes, .. } = batch;
-            let ended = Ended { entries, fates: &fates, changes, guarded: &self.guarded, has_letter: &has_letter };
+            let Batch {
+                entries, changes, ..
+            } = batch;
+            let ended = Ended {
+                entries,
+                fates: &fates,
+                changes,
+                guarded: &self.guarded,
+                has_letter: &has_letter,
+            };
             state_errors += u64::from(!self.remember(batch, &ended, until).await);
         }
         let mut settled = self.sum(batch, &fates, has_letter);
         settled.state_errors = state_errors;
-        settled.dead_letters_stored = if self.dead_letters.has_queue() { in_store.len() as u64 } else { 0 };
-        let ends = Ends { fates: &fates, waiting: &waiting };
+        settled.dead_letters_stored = if self.dead_letters.has_queue() {
+            in_store.len() as u64
+        } else {
+            0
+        };
+        let ends = Ends {
+            fates: &fates,
+            waiting: &waiting,
+        };
         self.write_lines(batch, ends, has_letter, lines_until);
         settled
     }
 
-    /// Returns the rejected records whose letters are stored with a later delivery: those that come again because another
-    /// record failed before them, and that the state table does not know. Each delivery would store a copy.
+    /// Returns the rejected records whose letters are stored with a later delivery: those that come
+    /// again because another record failed before them, and that the state table does not know.
+    /// Each delivery would store a copy.
     fn waiting(&self, batch: Batch<'_>, fates: &[Fate]) -> BTreeSet<Position> {
         let mut waiting = BTreeSet::new();
         let Some(failed) = fates.iter().position(|fate| *fate == Fate::Failed) else {
@@ -132,7 +156,11 @@ impl Settler {
         if !self.dead_letters.has_queue() {
             return waiting;
         }
-        for (position, fate) in fates.iter().enumerate().skip(first_again(batch.records, failed)) {
+        for (position, fate) in fates
+            .iter()
+            .enumerate()
+            .skip(first_again(batch.records, failed))
+        {
             let is_new = batch.entries[position].settled.is_none();
             if *fate == Fate::Rejected && is_new && !batch.earlier.is_told_apart(position) {
                 waiting.insert(position);
@@ -141,16 +169,29 @@ impl Settler {
         waiting
     }
 
-    /// A queue that does not answer leaves the settled set its time: what was settled would be sent again.
+    /// A queue that does not answer leaves the settled set its time: what was settled would be sent
+    /// again.
     fn letters_until(&self, until: Instant) -> Instant {
         let time = until.saturating_duration_since(Instant::now());
-        if self.settled_set.is_some() { until - time / 3 } else { until }
+        if self.settled_set.is_some() {
+            until - time / 3
+        } else {
+            until
+        }
     }
 
     /// Counts the records.
-    fn sum(&self, batch: Batch<'_>, fates: &[Fate], has_letter: impl Fn(Position, usize) -> bool) -> Settled {
+    fn sum(
+        &self,
+        batch: Batch<'_>,
+        fates: &[Fate],
+        has_letter: impl Fn(Position, usize) -> bool,
+    ) -> Settled {
         let none = vec![Counts::default(); self.destinations.len()];
-        let mut settled = Settled { by_destination: none, ..Settled::default() };
+        let mut settled = Settled {
+            by_destination: none,
+            ..Settled::default()
+        };
         for (position, (entry, fate)) in batch.entries.iter().zip(fates).enumerate() {
             count(&mut settled.counts, *fate, entry.is_from_earlier());
             if *fate == Fate::Failed {
@@ -201,7 +242,9 @@ impl Settler {
 
     /// Whether there was nothing to forget, or the table took it.
     async fn forget(&self, batch: Batch<'_>, until: Instant) -> bool {
-        let undone = batch.earlier.undone(batch.entries, batch.changes, &self.guarded);
+        let undone = batch
+            .earlier
+            .undone(batch.entries, batch.changes, &self.guarded);
         let Some(set) = self.settled_set.as_ref().filter(|_| !undone.is_empty()) else {
             return true;
         };
@@ -212,7 +255,10 @@ impl Settler {
         }
         let forgotten = set.forget(batch.records, undone, until).await;
         match &forgotten {
-            Ok(()) => tracing::warn!(items, "the stream is read again: what was settled later is sent again, too"),
+            Ok(()) => tracing::warn!(
+                items,
+                "the stream is read again: what was settled later is sent again, too"
+            ),
             Err(error) => {
                 let error: &dyn std::error::Error = error;
                 tracing::error!(
@@ -234,22 +280,41 @@ impl Settler {
             tracing::warn!("settled set not written: out of time");
             return false;
         }
-        let written = set.write(batch.records, ended, batch.earlier.is_blind(), &self.destinations, until).await;
+        let written = set
+            .write(
+                batch.records,
+                ended,
+                batch.earlier.is_blind(),
+                &self.destinations,
+                until,
+            )
+            .await;
         if let Err(error) = &written {
             let error: &dyn std::error::Error = error;
-            tracing::warn!(error, "settled set not written: what was settled now is sent again");
+            tracing::warn!(
+                error,
+                "settled set not written: what was settled now is sent again"
+            );
         }
         written.is_ok()
     }
 
-    /// Makes the dead letters of what is rejected and does not wait. A record that failed at another destination comes
-    /// again: where the next invocation will not know of its letter, it is rejected again, and has its letter then. What an
-    /// earlier invocation rejected has it already.
-    fn letters<'a>(&self, batch: Batch<'a>, fates: &[Fate], waiting: &BTreeSet<Position>) -> Vec<Letter<'a>> {
+    /// Makes the dead letters of what is rejected and does not wait. A record that failed at
+    /// another destination comes again: where the next invocation will not know of its letter, it
+    /// is rejected again, and has its letter then. What an earlier invocation rejected has it
+    /// already.
+    fn letters<'a>(
+        &self,
+        batch: Batch<'a>,
+        fates: &[Fate],
+        waiting: &BTreeSet<Position>,
+    ) -> Vec<Letter<'a>> {
         let mut letters = Vec::new();
         for (position, fate) in fates.iter().enumerate() {
             let is_due = match fate {
-                Fate::Rejected => batch.entries[position].settled.is_none() && !waiting.contains(&position),
+                Fate::Rejected => {
+                    batch.entries[position].settled.is_none() && !waiting.contains(&position)
+                }
                 Fate::Failed => batch.earlier.is_told_apart(position),
                 Fate::Delivered | Fate::Filtered | Fate::Superseded => false,
             };
@@ -260,12 +325,21 @@ impl Settler {
         letters
     }
 
-    /// Appends the letters of one record: one for each destination that rejected it, or one where none was asked.
-    fn push_letters<'a>(&self, batch: Batch<'a>, position: Position, letters: &mut Vec<Letter<'a>>) {
+    /// Appends the letters of one record: one for each destination that rejected it, or one where
+    /// none was asked.
+    fn push_letters<'a>(
+        &self,
+        batch: Batch<'a>,
+        position: Position,
+        letters: &mut Vec<Letter<'a>>,
+    ) {
         let (entry, Some(record)) = (&batch.entries[position], batch.records.get(position)) else {
             return;
         };
-        let (change, refusal) = (batch.changes.get(position).and_then(Option::as_ref), entry.refusal.as_deref());
+        let (change, refusal) = (
+            batch.changes.get(position).and_then(Option::as_ref),
+            entry.refusal.as_deref(),
+        );
         let contact_id = change.map(|change| change.contact.id.as_str());
         let event_id = change.map(|change| &*change.event_id);
         let sub_sequence = dead_letter::sub_sequence(batch.records, position);
@@ -285,7 +359,11 @@ impl Settler {
         }
         for row in &entry.rows {
             if let Some(Verdict::Rejected(stage, rejection)) = &row.verdict {
-                letters.push(letter(self.destinations.get(row.destination).copied(), *stage, rejection));
+                letters.push(letter(
+                    self.destinations.get(row.destination).copied(),
+                    *stage,
+                    rejection,
+                ));
             }
         }
     }

@@ -12,8 +12,12 @@ use super::{Lines, Look};
 /// everything. `tracing` caches at a callsite whether all subscribers agree. With these two they
 /// never agree, so that each event asks the subscriber of its own thread. Without them, a test that
 /// reaches a callsite first and has no subscriber disables the callsite for the other tests.
-static DISAGREEING: LazyLock<[Dispatch; 2]> =
-    LazyLock::new(|| [Dispatch::new(NoSubscriber::new()), Dispatch::new(tracing_subscriber::registry())]);
+static DISAGREEING: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
+    [
+        Dispatch::new(NoSubscriber::new()),
+        Dispatch::new(tracing_subscriber::registry()),
+    ]
+});
 
 /// Returns the lines that `work` logs on this thread.
 pub(super) fn lines(level: Level, look: Look, work: impl FnOnce()) -> Vec<String> {

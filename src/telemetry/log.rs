@@ -1,5 +1,5 @@
-//! Log lines: one flat JSON object each, or text for people. One event is one line, whatever its values hold: they come
-//! from producers and systems.
+//! Log lines: one flat JSON object each, or text for people. One event is one line, whatever its
+//! values hold: they come from producers and systems.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -26,8 +26,8 @@ pub type LineWriter = Box<dyn Fn(&str) + Send + Sync>;
 pub enum Look {
     /// One JSON object a line.
     Json,
-    /// For people, with the metrics' lines in between: CloudWatch finds them there too, and a function without a logging
-    /// configuration writes so.
+    /// For people, with the metrics' lines in between: CloudWatch finds them there too, and a
+    /// function without a logging configuration writes so.
     Text,
     /// For people at a terminal: no metrics, and no ids of the one invocation that they see.
     Terminal,
@@ -44,12 +44,15 @@ pub struct Lines {
 
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lines").field("level", &self.level).field("look", &self.look).finish_non_exhaustive()
+        f.debug_struct("Lines")
+            .field("level", &self.level)
+            .field("look", &self.look)
+            .finish_non_exhaustive()
     }
 }
 
-/// Logs to standard output from here on, for the whole process, and sends spans to the collector at `traces_to`.
-/// Without `look`, text on a terminal and JSON elsewhere.
+/// Logs to standard output from here on, for the whole process, and sends spans to the collector at
+/// `traces_to`. Without `look`, text on a terminal and JSON elsewhere.
 pub fn init(level: Level, look: Option<Look>, traces_to: Option<&str>) {
     let look = match (look, std::io::stdout().is_terminal()) {
         (None | Some(Look::Text), true) => Look::Terminal,
@@ -61,7 +64,10 @@ pub fn init(level: Level, look: Option<Look>, traces_to: Option<&str>) {
         let _ = stdout.write_all(line.as_bytes());
     });
     let is_traced = cfg!(feature = "otel") && traces_to.is_some();
-    let lines = Lines { is_traced, ..Lines::new(level, look, write) };
+    let lines = Lines {
+        is_traced,
+        ..Lines::new(level, look, write)
+    };
     let subscriber = tracing_subscriber::registry().with(lines);
     #[cfg(feature = "otel")]
     let subscriber = subscriber.with(traces_to.map(super::otlp::layer));
@@ -69,19 +75,28 @@ pub fn init(level: Level, look: Option<Look>, traces_to: Option<&str>) {
     let _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(super::panics::tell));
     if traces_to.is_some() && !is_traced {
-        tracing::warn!("OTEL_EXPORTER_OTLP_ENDPOINT is set, but this artifact is built without the feature `otel`");
+        tracing::warn!(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this artifact is built without the feature `otel`"
+        );
     }
 }
 
 /// The time as log lines and dead letters give it.
 pub(super) fn now() -> String {
-    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+    OffsetDateTime::now_utc()
+        .format(&Rfc3339)
+        .unwrap_or_default()
 }
 
 impl Lines {
     /// Lines of `level` and above, through `write`, which gets each whole, with its line feed.
     pub fn new(level: Level, look: Look, write: LineWriter) -> Self {
-        Self { level, look, write, is_traced: false }
+        Self {
+            level,
+            look,
+            write,
+            is_traced: false,
+        }
     }
 }
 
@@ -94,8 +109,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             METRICS => return true,
             TRACES => return self.is_traced,
             target if target.starts_with("contact_sync") => self.level,
-            // The libraries' own chatter may quote what they carry: only their warnings are let through, and the
-            // runtime's and the SDK's errors reach us as values anyway.
+            // The libraries' own chatter may quote what they carry: only their warnings are let
+            // through, and the runtime's and the SDK's errors reach us as values anyway.
             _ => self.level.min(Level::WARN),
         };
         metadata.is_span() || *metadata.level() <= level
@@ -148,18 +163,27 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
 
 /// A whole JSON object, with what its spans carry at its end.
 fn with_fields(object: &str, carried: &str) -> String {
-    format!("{}{carried}}}\n", object.strip_suffix('}').unwrap_or(object))
+    format!(
+        "{}{carried}}}\n",
+        object.strip_suffix('}').unwrap_or(object)
+    )
 }
 
 fn json(level: Level, fields: &Fields, carried: &str) -> String {
     let (time, message, rest) = (now(), quoted(&fields.message), &fields.rest);
-    format!("{{\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":{message}{carried}{rest}}}\n")
+    format!(
+        "{{\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":{message}{carried}{rest}}}\n"
+    )
 }
 
 fn text(level: Level, fields: &Fields, carried: &str) -> String {
     let time = now();
     let clock = time.get(11..19).unwrap_or_default();
-    format!("{clock} {level:<5} {}{}{carried}\n", escaped(&fields.message), fields.rest)
+    format!(
+        "{clock} {level:<5} {}{}{carried}\n",
+        escaped(&fields.message),
+        fields.rest
+    )
 }
 
 /// Returns `text` with each character escaped that ends a line or that a terminal obeys.
@@ -179,10 +203,15 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Returns a field's value for a line of text. One that could be read as further fields stands in quotation marks.
+/// Returns a field's value for a line of text. One that could be read as further fields stands in
+/// quotation marks.
 fn value(text: &str) -> Cow<'_, str> {
     let text = escaped(text);
-    if text.contains(['=', '"']) { Cow::Owned(format!("\"{}\"", text.replace('"', "\\\""))) } else { text }
+    if text.contains(['=', '"']) {
+        Cow::Owned(format!("\"{}\"", text.replace('"', "\\\"")))
+    } else {
+        text
+    }
 }
 
 /// Collects an event's fields: the message, and the others as the line's tail.
@@ -194,7 +223,11 @@ struct Fields {
 
 impl Fields {
     fn new(look: Look) -> Self {
-        Self { look, message: String::new(), rest: String::new() }
+        Self {
+            look,
+            message: String::new(),
+            rest: String::new(),
+        }
     }
 
     fn add(&mut self, field: &Field, plain: &str, json: &str) {
@@ -232,7 +265,11 @@ impl Visit for Fields {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        let text = if value.is_finite() { value.to_string() } else { "null".to_owned() };
+        let text = if value.is_finite() {
+            value.to_string()
+        } else {
+            "null".to_owned()
+        };
         self.add(field, &text, &text);
     }
 
@@ -269,20 +306,41 @@ mod tests {
     #[test]
     fn a_line_is_one_flat_object_with_the_spans_fields() {
         let written = lines(Level::INFO, Look::Json, || {
-            let span =
-                tracing::info_span!("invocation", request_id = "r-1", shard_id = tracing::field::Empty).entered();
+            let span = tracing::info_span!(
+                "invocation",
+                request_id = "r-1",
+                shard_id = tracing::field::Empty
+            )
+            .entered();
             let _call = tracing::info_span!(target: TRACES, "call", code = "of the call").entered();
             span.record("shard_id", "shardId-6");
-            tracing::warn!(code = "X", count = 3, good = true, missing = None::<u64>, "a \"quoted\" word\nand more");
+            tracing::warn!(
+                code = "X",
+                count = 3,
+                good = true,
+                missing = None::<u64>,
+                "a \"quoted\" word\nand more"
+            );
             tracing::debug!("not written");
         });
-        let [line] = written.as_slice() else { panic!("{written:?}") };
+        let [line] = written.as_slice() else {
+            panic!("{written:?}")
+        };
         assert_eq!(line.matches('\n').count(), 1);
         let line: Value = serde_json::from_str(line).expect("JSON");
         assert_eq!(line["message"], "a \"quoted\" word\nand more");
-        assert_eq!((&line["level"], &line["request_id"]), (&"WARN".into(), &"r-1".into()));
-        assert_eq!(line["shard_id"], "shardId-6", "what is found out later is carried too");
-        assert_eq!((&line["code"], &line["count"], &line["good"]), (&"X".into(), &3.into(), &true.into()));
+        assert_eq!(
+            (&line["level"], &line["request_id"]),
+            (&"WARN".into(), &"r-1".into())
+        );
+        assert_eq!(
+            line["shard_id"], "shardId-6",
+            "what is found out later is carried too"
+        );
+        assert_eq!(
+            (&line["code"], &line["count"], &line["good"]),
+            (&"X".into(), &3.into(), &true.into())
+        );
         let time = line["timestamp"].as_str().expect("a time");
         assert!(OffsetDateTime::parse(time, &Rfc3339).is_ok(), "{time}");
     }
@@ -291,7 +349,11 @@ mod tests {
     fn metrics_pass_every_level_and_stay_off_the_terminal() {
         let speak = || tracing::info!(target: METRICS, line = %"{}");
         assert_eq!(lines(Level::ERROR, Look::Json, speak), ["{}\n"]);
-        assert_eq!(lines(Level::ERROR, Look::Text, speak), ["{}\n"], "CloudWatch reads them from text too");
+        assert_eq!(
+            lines(Level::ERROR, Look::Text, speak),
+            ["{}\n"],
+            "CloudWatch reads them from text too"
+        );
         assert!(lines(Level::INFO, Look::Terminal, speak).is_empty());
     }
 
@@ -301,18 +363,22 @@ mod tests {
             let _in = tracing::info_span!("invocation", request_id = "r-1").entered();
             tracing::warn!(code = "X", "trouble");
         };
-        for (look, end) in
-            [(Look::Text, "WARN  trouble code=X request_id=r-1\n"), (Look::Terminal, "WARN  trouble code=X\n")]
-        {
+        for (look, end) in [
+            (Look::Text, "WARN  trouble code=X request_id=r-1\n"),
+            (Look::Terminal, "WARN  trouble code=X\n"),
+        ] {
             let written = lines(Level::INFO, look, speak);
-            assert!(written.len() == 1 && written[0].ends_with(end), "{written:?}");
+            assert!(
+                written.len() == 1 && written[0].ends_with(end),
+                "{written:?}"
+            );
         }
     }
 
     /// Characters that end a line somewhere, or that a terminal obeys.
     const SPECIAL: [char; 16] = [
-        '\0', '\u{7}', '\u{8}', '\t', '\n', '\u{b}', '\u{c}', '\r', '\u{1b}', '\u{1f}', '\u{7f}', '\u{85}', '\u{9b}',
-        '\u{9f}', '\u{2028}', '\u{2029}',
+        '\0', '\u{7}', '\u{8}', '\t', '\n', '\u{b}', '\u{c}', '\r', '\u{1b}', '\u{1f}', '\u{7f}',
+        '\u{85}', '\u{9b}', '\u{9f}', '\u{2028}', '\u{2029}',
     ];
 
     #[test]
@@ -321,22 +387,42 @@ mod tests {
         let special: String = SPECIAL.iter().flat_map(|char| ['a', *char]).collect();
         let error: Box<dyn std::error::Error> = special.clone().into();
         let speak = || {
-            let _in = tracing::info_span!("invocation", shard_id = forged, request_id = %special).entered();
+            let _in = tracing::info_span!("invocation", shard_id = forged, request_id = %special)
+                .entered();
             let list = [special.as_str()];
-            tracing::warn!(event_id = forged, code = special, error = &*error, ?list, "{forged} {special}");
+            tracing::warn!(
+                event_id = forged,
+                code = special,
+                error = &*error,
+                ?list,
+                "{forged} {special}"
+            );
         };
         for look in [Look::Text, Look::Terminal] {
             let written = lines(Level::INFO, look, speak);
-            let [line] = written.as_slice() else { panic!("{written:?}") };
+            let [line] = written.as_slice() else {
+                panic!("{written:?}")
+            };
             let line = line.strip_suffix('\n').expect("a whole line");
             assert!(!line.contains(SPECIAL), "{line:?}");
-            assert!(line.contains("x\\n{\"_aws\"") && line.contains("a\\u{1b}a"), "{line}");
+            assert!(
+                line.contains("x\\n{\"_aws\"") && line.contains("a\\u{1b}a"),
+                "{line}"
+            );
         }
         let written = lines(Level::INFO, Look::Json, speak);
-        let [line] = written.as_slice() else { panic!("{written:?}") };
-        assert!(line.ends_with('\n') && line.bytes().filter(|byte| *byte < b' ').count() == 1, "{line:?}");
+        let [line] = written.as_slice() else {
+            panic!("{written:?}")
+        };
+        assert!(
+            line.ends_with('\n') && line.bytes().filter(|byte| *byte < b' ').count() == 1,
+            "{line:?}"
+        );
         let line: Value = serde_json::from_str(line).expect("JSON");
-        assert_eq!((&line["event_id"], &line["code"]), (&forged.into(), &special.into()));
+        assert_eq!(
+            (&line["event_id"], &line["code"]),
+            (&forged.into(), &special.into())
+        );
     }
 
     proptest! {
@@ -354,10 +440,18 @@ mod tests {
             ("c-1", "contact_id=c-1"),
             ("c 1", "contact_id=c 1"),
             ("c-1 fate=delivered", "contact_id=\"c-1 fate=delivered\""),
-            ("c-1\" fate=delivered", "contact_id=\"c-1\\\" fate=delivered\""),
+            (
+                "c-1\" fate=delivered",
+                "contact_id=\"c-1\\\" fate=delivered\"",
+            ),
         ] {
-            let written = lines(Level::INFO, Look::Text, || tracing::warn!(contact_id = value, "settled"));
-            assert!(written[0].ends_with(&format!("settled {expected}\n")), "{written:?}");
+            let written = lines(Level::INFO, Look::Text, || {
+                tracing::warn!(contact_id = value, "settled");
+            });
+            assert!(
+                written[0].ends_with(&format!("settled {expected}\n")),
+                "{written:?}"
+            );
         }
     }
 

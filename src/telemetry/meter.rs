@@ -86,7 +86,8 @@ impl Meter {
     /// The destination was found to be beyond calling.
     pub fn stopped(&self, cause: Cause) {
         self.is_stopped.store(true, Relaxed);
-        self.config_errors.fetch_add(u64::from(cause == Cause::Configuration), Relaxed);
+        self.config_errors
+            .fetch_add(u64::from(cause == Cause::Configuration), Relaxed);
     }
 
     /// Counts an answer that refuses some records for what settings or the account lack.
@@ -94,7 +95,8 @@ impl Meter {
         self.config_errors.fetch_add(1, Relaxed);
     }
 
-    /// A call was not made, because the destination had been found to be beyond calling, in this invocation or before.
+    /// A call was not made, because the destination had been found to be beyond calling, in this
+    /// invocation or before.
     pub fn met_open_breaker(&self) {
         self.is_stopped.store(true, Relaxed);
     }
@@ -150,15 +152,17 @@ impl Meter {
         self.is_stopped.load(Relaxed)
     }
 
-    /// The exchanges' times in milliseconds, at most `most` of them, evenly chosen from the sorted whole, so that the
-    /// percentiles stay.
+    /// The exchanges' times in milliseconds, at most `most` of them, evenly chosen from the sorted
+    /// whole, so that the percentiles stay.
     pub(super) fn latencies_ms(&self, most: usize) -> Vec<u32> {
         let mut all = lock(&self.latencies_ms).clone();
         all.sort_unstable();
         if all.len() <= most {
             return all;
         }
-        (0..most).map(|at| all[at * (all.len() - 1) / (most - 1)]).collect()
+        (0..most)
+            .map(|at| all[at * (all.len() - 1) / (most - 1)])
+            .collect()
     }
 }
 
@@ -183,7 +187,11 @@ mod tests {
 
     #[test]
     fn the_days_share_needs_both_numbers() {
-        let quota = |daily_used, daily_max| Quota { daily_used, daily_max, ..Quota::default() };
+        let quota = |daily_used, daily_max| Quota {
+            daily_used,
+            daily_max,
+            ..Quota::default()
+        };
         assert_eq!(quota(Some(50), Some(200)).daily_used_percent(), Some(25));
         assert_eq!(quota(Some(50), None).daily_used_percent(), None);
         assert_eq!(quota(Some(50), Some(0)).daily_used_percent(), None);

@@ -1,4 +1,5 @@
-//! Metrics in CloudWatch's embedded metric format: one line for the invocation and one for each destination.
+//! Metrics in CloudWatch's embedded metric format: one line for the invocation and one for each
+//! destination.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use serde_json::{Map, Value, json};
@@ -28,7 +29,12 @@ pub struct Counts {
 impl Counts {
     /// Each record counts once.
     pub fn sum(&self) -> u64 {
-        self.delivered + self.filtered + self.superseded + self.rejected + self.failed + self.skipped_settled
+        self.delivered
+            + self.filtered
+            + self.superseded
+            + self.rejected
+            + self.failed
+            + self.skipped_settled
     }
 
     fn by_name(&self) -> [(&'static str, u64); 6] {
@@ -124,7 +130,10 @@ impl Line {
         fields.insert("timestamp".into(), super::log::now().into());
         fields.insert("level".into(), "INFO".into());
         fields.insert("message".into(), "metrics".into());
-        Self { metrics: Vec::new(), fields }
+        Self {
+            metrics: Vec::new(),
+            fields,
+        }
     }
 
     fn count(&mut self, name: &str, count: u64) {
@@ -139,12 +148,17 @@ impl Line {
     fn finish(mut self, destination: Option<Destination>) -> Value {
         let dimensions = destination.map_or_else(|| json!([[]]), |_| json!([["Destination"]]));
         if let Some(destination) = destination {
-            self.fields.insert("Destination".into(), destination.0.into());
+            self.fields
+                .insert("Destination".into(), destination.0.into());
         }
         let now = OffsetDateTime::now_utc();
         let millis = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        let directive = json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": self.metrics});
-        self.fields.insert("_aws".into(), json!({"Timestamp": millis, "CloudWatchMetrics": [directive]}));
+        let directive =
+            json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": self.metrics});
+        self.fields.insert(
+            "_aws".into(),
+            json!({"Timestamp": millis, "CloudWatchMetrics": [directive]}),
+        );
         Value::Object(self.fields)
     }
 }
@@ -166,7 +180,11 @@ mod tests {
             daily_max: Some(4),
             ..Quota::default()
         });
-        let counts = Counts { delivered: 2, failed: 1, ..Counts::default() };
+        let counts = Counts {
+            delivered: 2,
+            failed: 1,
+            ..Counts::default()
+        };
         let invocation = Invocation {
             cold_start: true,
             received: 3,
@@ -178,17 +196,26 @@ mod tests {
         };
         let destination = of_destination(Destination("salesforce"), &counts, &meter);
         assert_eq!(
-            (&destination["DailyQuotaUsedPercent"], &destination["WindowCallsRemaining"]),
+            (
+                &destination["DailyQuotaUsedPercent"],
+                &destination["WindowCallsRemaining"]
+            ),
             (&json!(25), &json!(17))
         );
         for line in [whole(&invocation), destination] {
             let directive = &line["_aws"]["CloudWatchMetrics"][0];
             assert_eq!(directive["Namespace"], NAMESPACE);
             for metric in directive["Metrics"].as_array().expect("declared") {
-                assert!(!line[metric["Name"].as_str().expect("named")].is_null(), "{metric}");
+                assert!(
+                    !line[metric["Name"].as_str().expect("named")].is_null(),
+                    "{metric}"
+                );
             }
             for dimension in directive["Dimensions"][0].as_array().expect("a set") {
-                assert!(line[dimension.as_str().expect("named")].is_string(), "{dimension}");
+                assert!(
+                    line[dimension.as_str().expect("named")].is_string(),
+                    "{dimension}"
+                );
             }
         }
     }

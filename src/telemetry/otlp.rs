@@ -1,15 +1,22 @@
-//! Spans to an OpenTelemetry collector, at the end of each invocation: between two of them Lambda freezes the process,
-//! so that a thread that exports now and then, which is what the SDK brings, would send when it thaws.
+//! Spans to an OpenTelemetry collector, at the end of each invocation: between two of them Lambda
+//! freezes the process, so that a thread that exports now and then, which is what the SDK brings,
+//! would send when it thaws.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider};
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider,
+};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor};
+use opentelemetry_sdk::trace::{
+    Sampler, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor,
+};
 use tokio::time::timeout;
 use tracing::Subscriber;
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
@@ -20,10 +27,12 @@ use tracing_subscriber::registry::LookupSpan;
 use super::traces::part;
 use crate::adapters::http;
 
-/// An answer waits this long for its spans. A collector on the same machine takes them in a few milliseconds.
+/// An answer waits this long for its spans. A collector on the same machine takes them in a few
+/// milliseconds.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// A batch of 1,000 records makes some dozen spans, and some hundreds where a system refuses whole batches.
+/// A batch of 1,000 records makes some dozen spans, and some hundreds where a system refuses whole
+/// batches.
 const MOST_SPANS: usize = 2048;
 
 static COLLECTOR: OnceLock<Collector> = OnceLock::new();
@@ -33,7 +42,8 @@ struct Collector {
     endpoint: String,
     resource: Resource,
     ended: Ended,
-    /// Made at the first flush: a client reads the root certificates, and a cold start is not to wait for it.
+    /// Made at the first flush: a client reads the root certificates, and a cold start is not to
+    /// wait for it.
     exporter: tokio::sync::Mutex<Option<SpanExporter>>,
 }
 
@@ -76,7 +86,9 @@ pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(endpoint: &str) -> i
         .with_threads(false)
         .with_target(false)
         .with_tracked_inactivity(false)
-        .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("contact_sync")))
+        .with_filter(filter_fn(|metadata| {
+            metadata.is_span() && metadata.target().starts_with("contact_sync")
+        }))
 }
 
 /// Puts an invocation's `span` below Lambda's own, which `header` names.
@@ -89,14 +101,18 @@ pub(super) fn adopt(span: &tracing::Span, header: &str) {
 
 /// Sends what has ended.
 pub(super) async fn flush(left: Option<Duration>) {
-    let Some(collector) = COLLECTOR.get() else { return };
+    let Some(collector) = COLLECTOR.get() else {
+        return;
+    };
     let spans = collector.ended.take();
     if spans.is_empty() {
         return;
     }
     let count = spans.len();
     let time = left.map_or(FLUSH_TIMEOUT, |left| FLUSH_TIMEOUT.min(left / 2));
-    let sent = timeout(time, collector.send(spans)).await.unwrap_or(Err(ExportError::Timeout));
+    let sent = timeout(time, collector.send(spans))
+        .await
+        .unwrap_or(Err(ExportError::Timeout));
     if let Err(error) = sent {
         let error: &dyn std::error::Error = &error;
         tracing::warn!(error, spans = count, "spans not sent: they are lost");
@@ -115,7 +131,11 @@ impl Collector {
 
     fn exporter(&self) -> Result<SpanExporter, ExportError> {
         let is_plain = self.endpoint.to_ascii_lowercase().starts_with("http:");
-        let client = if is_plain { http::plain_client()? } else { http::client()? };
+        let client = if is_plain {
+            http::plain_client()?
+        } else {
+            http::client()?
+        };
         let mut exporter = SpanExporter::builder()
             .with_http()
             .with_endpoint(format!("{}/v1/traces", self.endpoint.trim_end_matches('/')))
@@ -159,7 +179,12 @@ fn resource() -> Resource {
     let found = Resource::builder().with_attribute(version.clone()).build();
     let name = found.get(&"service.name".into());
     let is_named = name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    let named = || Resource::builder().with_service_name(env!("CARGO_PKG_NAME")).with_attribute(version).build();
+    let named = || {
+        Resource::builder()
+            .with_service_name(env!("CARGO_PKG_NAME"))
+            .with_attribute(version)
+            .build()
+    };
     if is_named { found } else { named() }
 }
 
@@ -181,16 +206,22 @@ mod tests {
     fn x_rays_trace_is_ours() {
         let header = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
         let context = context(header).expect("a trace");
-        assert_eq!(context.trace_id().to_string(), "5bef4de7ad49b0e87f6ef6c87fc2e700");
+        assert_eq!(
+            context.trace_id().to_string(),
+            "5bef4de7ad49b0e87f6ef6c87fc2e700"
+        );
         assert_eq!(context.span_id().to_string(), "9a9197af755a6419");
         assert!(context.is_sampled() && context.is_remote());
     }
 
     #[test]
     fn what_is_no_trace_begins_one_of_its_own() {
-        for header in
-            ["", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700", "Root=1-x-y;Parent=9a9197af755a6419", "Root=2;Parent=z"]
-        {
+        for header in [
+            "",
+            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700",
+            "Root=1-x-y;Parent=9a9197af755a6419",
+            "Root=2;Parent=z",
+        ] {
             assert!(context(header).is_none(), "{header}");
         }
     }

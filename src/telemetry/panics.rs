@@ -1,5 +1,5 @@
-//! A panic's line: where, and never what. The standard message may quote what was being read, a contact's name or a
-//! secret.
+//! A panic's line: where, and never what. The standard message may quote what was being read, a
+//! contact's name or a secret.
 
 use std::panic::PanicHookInfo;
 
@@ -23,11 +23,13 @@ mod tests {
         let before = Arc::new(std::panic::take_hook());
         let others = Arc::clone(&before);
         // The other tests' panics are theirs.
-        std::panic::set_hook(Box::new(
-            move |panic| {
-                if std::thread::current().id() == here { tell(panic) } else { others(panic) }
-            },
-        ));
+        std::panic::set_hook(Box::new(move |panic| {
+            if std::thread::current().id() == here {
+                tell(panic);
+            } else {
+                others(panic);
+            }
+        }));
         let (name, token) = (String::from("Zoë"), "pat-na1-1234");
         let lines = lines(tracing::Level::ERROR, Look::Json, || {
             let cut = std::panic::catch_unwind(|| name[..3].len());
@@ -38,7 +40,10 @@ mod tests {
         std::panic::set_hook(Box::new(move |panic| before(panic)));
         assert_eq!(lines.len(), 2, "{lines:?}");
         for line in lines {
-            assert!(line.contains("panics.rs:") && line.contains("\"level\":\"ERROR\""), "{line}");
+            assert!(
+                line.contains("panics.rs:") && line.contains("\"level\":\"ERROR\""),
+                "{line}"
+            );
             assert!(!line.contains("Zo") && !line.contains(token), "{line}");
         }
     }

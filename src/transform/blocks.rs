@@ -1,11 +1,11 @@
 //! Blocks: the changes of one contact, in the order in which they hold, cut into the fewest writes
 //! that leave the same behind as writing them one by one, each compared as the guard says. Pure.
 //!
-//! One by one, a compared change is left out where it is older than the version that the destination
-//! holds by then: the one found there, or that of the change written last. After a delete nothing is
-//! held, and nothing is older than nothing. Of a block's changes, those that are older than another
-//! one of the block are left out whatever is found there (`outdated`); only those before them depend
-//! on it, and they are asked about with one look-up.
+//! One by one, a compared change is left out where it is older than the version that the
+//! destination holds by then: the one found there, or that of the change written last. After a
+//! delete nothing is held, and nothing is older than nothing. Of a block's changes, those that are
+//! older than another one of the block are left out whatever is found there (`outdated`); only
+//! those before them depend on it, and they are asked about with one look-up.
 
 use smallvec::SmallVec;
 
@@ -61,16 +61,29 @@ enum Place {
 impl Walk {
     fn take(&mut self, change: Ordered) -> Place {
         if change.is_compared && self.version > Some(change.version) {
-            return if self.is_found { Place::Older } else { Place::Outdated };
+            return if self.is_found {
+                Place::Older
+            } else {
+                Place::Outdated
+            };
         }
-        *self = Self { version: Some(change.version), is_found: false };
+        *self = Self {
+            version: Some(change.version),
+            is_found: false,
+        };
         Place::Written
     }
 }
 
 /// Returns what is left of the changes of an upsert where the destination holds `version`.
 pub(super) fn survey(version: Option<u64>, changes: impl Iterator<Item = Ordered>) -> Survey {
-    let (mut walk, mut survey) = (Walk { version, is_found: true }, Survey::default());
+    let (mut walk, mut survey) = (
+        Walk {
+            version,
+            is_found: true,
+        },
+        Survey::default(),
+    );
     for change in changes {
         match walk.take(change) {
             Place::Older => survey.older.push(change.position),
@@ -108,9 +121,22 @@ struct Open {
 impl Open {
     /// An empty block that `first` begins.
     fn at(first: Ordered) -> Self {
-        let Ordered { version, is_compared, .. } = first;
-        let block = Block { kind: Kind::Upsert, sources: Positions::new(), is_guarded: is_compared, version };
-        Self { block, walk: Walk::default(), is_certain: false }
+        let Ordered {
+            version,
+            is_compared,
+            ..
+        } = first;
+        let block = Block {
+            kind: Kind::Upsert,
+            sources: Positions::new(),
+            is_guarded: is_compared,
+            version,
+        };
+        Self {
+            block,
+            walk: Walk::default(),
+            is_certain: false,
+        }
     }
 
     /// Takes the next change. `true` where it is a delete that ends the block.
@@ -132,7 +158,9 @@ impl Open {
 /// Adds a delete. It takes the one before it along where it has the last word in any case.
 fn push_delete(blocks: &mut SmallVec<[Block; 1]>, later: Block) {
     match blocks.last_mut() {
-        Some(block) if !(block.is_guarded && later.is_guarded) || later.version >= block.version => {
+        Some(block)
+            if !(block.is_guarded && later.is_guarded) || later.version >= block.version =>
+        {
             block.sources.extend(later.sources);
             block.is_guarded &= later.is_guarded;
             block.version = later.version;
@@ -177,7 +205,8 @@ mod tests {
             ("u1 u2 u3", "u3? [0, 1, 2]"),
             ("u3 u1 u2 u3", "u3? [0, 1, 2, 3]"),
             ("u1! u2! u1!", "u1 [0, 1, 2]"),
-            // Behind one that is written in any case it is known what is held; before it, it is not.
+            // Behind one that is written in any case it is known what is held; before it, it is
+            // not.
             ("u2! u1 u3", "u3 [0, 1, 2]"),
             ("u2 u1! u3", "u3? [0, 1, 2]"),
             ("d1", "d1? [0]"),
@@ -244,7 +273,9 @@ mod tests {
                     let of = block.sources.iter().map(|at| changes[*at]);
                     let left = survey(held, of);
                     assert!(block.is_guarded || left.older.is_empty());
-                    left.written.iter().for_each(|at| write(&mut state, changes[*at]));
+                    left.written
+                        .iter()
+                        .for_each(|at| write(&mut state, changes[*at]));
                 }
             }
         }
@@ -254,8 +285,16 @@ mod tests {
     fn any_changes() -> impl Strategy<Value = Vec<Ordered>> {
         let change = (any::<bool>(), 0_u64..6, any::<bool>(), 0_u32..3);
         proptest::collection::vec(change, 1..9).prop_map(|changes| {
-            let ordered = |(position, (is_delete, version, is_compared, mostly)): (usize, (bool, u64, bool, u32))| {
-                Ordered { position, is_delete: is_delete && mostly == 0, version, is_compared }
+            let ordered = |(position, (is_delete, version, is_compared, mostly)): (
+                usize,
+                (bool, u64, bool, u32),
+            )| {
+                Ordered {
+                    position,
+                    is_delete: is_delete && mostly == 0,
+                    version,
+                    is_compared,
+                }
             };
             changes.into_iter().enumerate().map(ordered).collect()
         })

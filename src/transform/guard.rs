@@ -49,7 +49,11 @@ impl DestinationGuard {
     /// table did not tell: what protects compares all changes.
     #[must_use]
     pub fn without_memory(self) -> Self {
-        if self.protects() { Self::Versions(GuardMode::Always) } else { self }
+        if self.protects() {
+            Self::Versions(GuardMode::Always)
+        } else {
+            self
+        }
     }
 
     /// Whether `change` is compared by itself.
@@ -72,8 +76,14 @@ impl DestinationGuard {
             return None;
         }
         let (code, message) = match change.guard_version() {
-            None => ("MISSING_VERSION", "version: is required by guard.version = \"version\"".to_owned()),
-            Some(version) if version > LARGEST => ("VERSION_TOO_LARGE", format!("version: allowed: 0 to {LARGEST}")),
+            None => (
+                "MISSING_VERSION",
+                "version: is required by guard.version = \"version\"".to_owned(),
+            ),
+            Some(version) if version > LARGEST => (
+                "VERSION_TOO_LARGE",
+                format!("version: allowed: 0 to {LARGEST}"),
+            ),
             Some(_) => return None,
         };
         Some(Rejection::new(Code::new(code), message).of_field("version"))

@@ -1,5 +1,5 @@
-//! Whatever a system answers, nothing panics, loops or goes missing: real answers with parts of them changed, and
-//! trees of JSON that are nobody's answer.
+//! Whatever a system answers, nothing panics, loops or goes missing: real answers with parts of
+//! them changed, and trees of JSON that are nobody's answer.
 
 use contact_sync::adapters::Reply as Told;
 use proptest::prelude::*;
@@ -13,7 +13,9 @@ use crate::trial::{Trial, person};
 /// More than any call takes: pages of a look-up included.
 const MOST_CALLS: usize = 30;
 
-const STATUSES: [u16; 16] = [200, 200, 200, 200, 207, 400, 401, 403, 404, 409, 413, 423, 429, 477, 500, 503];
+const STATUSES: [u16; 16] = [
+    200, 200, 200, 200, 207, 400, 401, 403, 404, 409, 413, 423, 429, 477, 500, 503,
+];
 
 /// Words that the parsers look for, so that chance finds their branches.
 const WORDS: [&str; 40] = [
@@ -88,11 +90,16 @@ fn tree(random: &mut fastrand::Rng, depth: u32) -> Value {
     match random.u32(..4) {
         _ if depth == 0 => leaf(random),
         0 => leaf(random),
-        1 => (0..random.usize(..4)).map(|_| tree(random, depth - 1)).collect(),
+        1 => (0..random.usize(..4))
+            .map(|_| tree(random, depth - 1))
+            .collect(),
         _ => {
             let mut fields = Map::new();
             for _ in 0..random.usize(..5) {
-                fields.insert(WORDS[random.usize(..WORDS.len())].to_owned(), tree(random, depth - 1));
+                fields.insert(
+                    WORDS[random.usize(..WORDS.len())].to_owned(),
+                    tree(random, depth - 1),
+                );
             }
             Value::Object(fields)
         }
@@ -112,10 +119,17 @@ fn mutate(value: &mut Value, random: &mut fastrand::Rng) {
             }
         }
         Value::Object(fields) if !fields.is_empty() && random.u32(..6) > 0 => {
-            let name = fields.keys().nth(random.usize(..fields.len())).cloned().unwrap_or_default();
+            let name = fields
+                .keys()
+                .nth(random.usize(..fields.len()))
+                .cloned()
+                .unwrap_or_default();
             match random.u32(..6) {
                 0 => drop(fields.remove(&name)),
-                1 => drop(fields.insert(WORDS[random.usize(..WORDS.len())].to_owned(), tree(random, 2))),
+                1 => drop(fields.insert(
+                    WORDS[random.usize(..WORDS.len())].to_owned(),
+                    tree(random, 2),
+                )),
                 _ => mutate(&mut fields[&name], random),
             }
         }
@@ -143,12 +157,22 @@ fn mangle(seed: u64) -> Mangle {
 async fn survives(start: Start, seed: u64) {
     let trial = Trial::new(start().await);
     let people = trial.people(1..=3);
-    trial.upsert(&people).await.expect("a credential from now on");
+    trial
+        .upsert(&people)
+        .await
+        .expect("a credential from now on");
     for round in 0..6 {
-        // A delete is two calls: at times the first answer stays as it is, and the second is changed.
+        // A delete is two calls: at times the first answer stays as it is, and the second is
+        // changed.
         let later = round % 3 == 2;
-        let steps = if later { vec![Mangle::new(|_| {}), mangle(seed ^ round)] } else { vec![mangle(seed ^ round)] };
-        steps.into_iter().for_each(|mangle| assert!(trial.system.strike(Fault::Mangled(mangle))));
+        let steps = if later {
+            vec![Mangle::new(|_| {}), mangle(seed ^ round)]
+        } else {
+            vec![mangle(seed ^ round)]
+        };
+        steps
+            .into_iter()
+            .for_each(|mangle| assert!(trial.system.strike(Fault::Mangled(mangle))));
         let work = async {
             if round % 3 == 0 {
                 trial.upsert(&people).await
@@ -157,7 +181,10 @@ async fn survives(start: Start, seed: u64) {
             }
         };
         let (reply, calls) = trial.calls_of(work).await;
-        assert!(calls <= MOST_CALLS, "seed {seed}, round {round}: {calls} calls");
+        assert!(
+            calls <= MOST_CALLS,
+            "seed {seed}, round {round}: {calls} calls"
+        );
         check(&reply, seed, round);
         // Whatever is left of the script is used up, and the state is as before.
         for _ in 0..3 {
@@ -172,11 +199,18 @@ fn check(reply: &Told, seed: u64, round: u64) {
         assert_eq!(outcomes.len(), 3, "seed {seed}, round {round}");
     }
     let shown = format!("{reply:?}");
-    assert!(!shown.contains("example.com") && !shown.contains("Person"), "seed {seed}, round {round}: {shown}");
+    assert!(
+        !shown.contains("example.com") && !shown.contains("Person"),
+        "seed {seed}, round {round}: {shown}"
+    );
 }
 
 fn block_on(future: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future);
 }
 
 proptest! {
@@ -202,5 +236,9 @@ fn changed_answers_are_changed() {
         answer.body != real.to_string().as_bytes()
     });
     assert!(different.count() > 150);
-    assert_eq!(person(1).contact.id.as_str(), "C-1", "the texts above name contacts that are sent");
+    assert_eq!(
+        person(1).contact.id.as_str(),
+        "C-1",
+        "the texts above name contacts that are sent"
+    );
 }

@@ -21,9 +21,12 @@ macro_rules! callsites {
     };
 }
 
-/// Reaches callsites on several threads, each callsite at the same time. `hear` reaches one while it
-/// listens. Returns the lines that a listener missed or got from another thread.
-fn misheard(callsites: &[fn()], hear: impl Fn(usize, fn()) -> Option<String> + Sync) -> Vec<String> {
+/// Reaches callsites on several threads, each callsite at the same time. `hear` reaches one while
+/// it listens. Returns the lines that a listener missed or got from another thread.
+fn misheard(
+    callsites: &[fn()],
+    hear: impl Fn(usize, fn()) -> Option<String> + Sync,
+) -> Vec<String> {
     let start = Barrier::new(THREADS);
     let reach_all = &|is_listening: bool| {
         let mut misheard = Vec::new();
@@ -38,8 +41,13 @@ fn misheard(callsites: &[fn()], hear: impl Fn(usize, fn()) -> Option<String> + S
         misheard
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|at| scope.spawn(move || reach_all(at % 2 == 0))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+        let threads: Vec<_> = (0..THREADS)
+            .map(|at| scope.spawn(move || reach_all(at % 2 == 0)))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("no panic"))
+            .collect()
     })
 }
 
@@ -65,7 +73,11 @@ fn a_listener_hears_its_thread_alone_whichever_thread_reaches_a_callsite_first()
         callsite();
         let lines = heard.lines();
         let is_right = lines == [format!("INFO of_event={number}")];
-        if is_right { None } else { Some(format!("{number}: {lines:?}")) }
+        if is_right {
+            None
+        } else {
+            Some(format!("{number}: {lines:?}"))
+        }
     });
     assert_eq!(misheard, Vec::<String>::new());
 }
@@ -81,7 +93,11 @@ fn the_functions_lines_are_heard_with_their_spans_whichever_thread_reaches_a_cal
         let lines = logs.lines();
         let is_own = |line: &Value| line["of_event"] == number && line["of_span"] == number;
         let is_right = matches!(&lines[..], [line] if is_own(line));
-        if is_right { None } else { Some(format!("{number}: {lines:?}")) }
+        if is_right {
+            None
+        } else {
+            Some(format!("{number}: {lines:?}"))
+        }
     });
     assert_eq!(misheard, Vec::<String>::new());
 }

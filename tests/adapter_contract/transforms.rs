@@ -1,6 +1,9 @@
 //! The laws of `Adapter::transform`.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use contact_sync::contact::{Contact, ContactChange, ContactType, Field, Operation, Text};
 
@@ -14,7 +17,11 @@ pub async fn folded_changes_leave_what_one_after_the_other_would(trial: &Trial) 
     for seed in SEEDS {
         let changes = changes(seed);
         for change in &changes {
-            assert_eq!(words(&trial.upsert(&[trial.payload(&[change])]).await).len(), 1, "seed {seed}");
+            assert_eq!(
+                words(&trial.upsert(&[trial.payload(&[change])]).await).len(),
+                1,
+                "seed {seed}"
+            );
         }
         let one_by_one = trial.system.records();
         trial.delete(&[deletion("C-1")]).await.expect("deleted");
@@ -32,8 +39,13 @@ fn changes(seed: u64) -> Vec<ContactChange> {
     for version in 0..random.u64(1..6) {
         let mut change = person(1);
         change.version = Some(11 + version);
-        change.operation = if random.u32(..4) == 0 { Operation::Create } else { Operation::Update };
-        change.contact = Contact::bare(change.contact.id, Some(ContactType::ALL[random.usize(..4)]));
+        change.operation = if random.u32(..4) == 0 {
+            Operation::Create
+        } else {
+            Operation::Update
+        };
+        change.contact =
+            Contact::bare(change.contact.id, Some(ContactType::ALL[random.usize(..4)]));
         for field in texts(&mut change.contact) {
             *field = match random.u32(..3) {
                 0 => Field::Absent,
@@ -71,7 +83,10 @@ pub async fn an_absent_field_stays_as_it_is(trial: &Trial) {
     let mut silent = person(1);
     silent.operation = Operation::Update;
     silent.contact = Contact::bare(silent.contact.id, None);
-    assert_eq!(words(&trial.upsert(&[trial.payload(&[&silent])]).await), ["delivered"]);
+    assert_eq!(
+        words(&trial.upsert(&[trial.payload(&[&silent])]).await),
+        ["delivered"]
+    );
     assert_eq!(trial.system.records(), records);
 }
 
@@ -80,10 +95,19 @@ pub async fn a_cleared_field_is_gone(trial: &Trial) {
     let before = trial.system.records()["c-1"].clone();
     let mut clear = person(1);
     clear.operation = Operation::Update;
-    clear.contact = Contact { job_title: Field::Null, ..Contact::bare(clear.contact.id, None) };
-    assert_eq!(words(&trial.upsert(&[trial.payload(&[&clear])]).await), ["delivered"]);
+    clear.contact = Contact {
+        job_title: Field::Null,
+        ..Contact::bare(clear.contact.id, None)
+    };
+    assert_eq!(
+        words(&trial.upsert(&[trial.payload(&[&clear])]).await),
+        ["delivered"]
+    );
     let after = &trial.system.records()["c-1"];
-    let gone: Vec<_> = before.iter().filter(|(name, _)| !after.contains_key(*name)).collect();
+    let gone: Vec<_> = before
+        .iter()
+        .filter(|(name, _)| !after.contains_key(*name))
+        .collect();
     assert_eq!((gone.len(), before.len() - after.len()), (1, 1), "{gone:?}");
     assert_eq!(gone[0].1, "Engineer");
 }
@@ -100,8 +124,15 @@ pub async fn no_value_is_too_long_for_the_system(trial: &Trial) {
                 }
             }
             let transformed = trial.adapter.transform(&[&change]);
-            assert!(transformed.rejected.is_empty(), "{length} × {letter}: {:?}", transformed.rejected);
-            assert!(length < 70_000 || transformed.cut > 0, "what is left out is counted");
+            assert!(
+                transformed.rejected.is_empty(),
+                "{length} × {letter}: {:?}",
+                transformed.rejected
+            );
+            assert!(
+                length < 70_000 || transformed.cut > 0,
+                "what is left out is counted"
+            );
             let reply = trial.upsert(&[trial.payload(&[&change])]).await;
             assert_eq!(words(&reply), ["delivered"], "{length} × {letter}");
         }
@@ -114,7 +145,9 @@ pub async fn a_change_that_can_never_be_written_is_named_and_the_others_go_on(tr
     changes[1].contact.company = Field::Value("Never".into());
     changes[2].contact.job_title = Field::Value("Countess".into());
     let transformed = trial.adapter.transform(&changes.iter().collect::<Vec<_>>());
-    let [(1, rejection)] = &transformed.rejected[..] else { panic!("{:?}", transformed.rejected) };
+    let [(1, rejection)] = &transformed.rejected[..] else {
+        panic!("{:?}", transformed.rejected)
+    };
     assert_eq!(rejection.fields.len(), 1);
     assert!(!format!("{rejection:?}{}", rejection.message).contains("example.com"));
     let body = transformed.body.expect("the others are written");

@@ -1,6 +1,9 @@
 //! One adapter on trial.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +34,11 @@ pub async fn run(start: Start, case: impl AsyncFnOnce(&Trial)) {
 
 impl Trial {
     pub fn new(system: Box<dyn System>) -> Self {
-        Self { adapter: system.adapter(), system, meter: Meter::default() }
+        Self {
+            adapter: system.adapter(),
+            system,
+            meter: Meter::default(),
+        }
     }
 
     pub async fn upsert(&self, payloads: &[Payload]) -> Reply {
@@ -65,18 +72,33 @@ impl Trial {
 
     /// What a dry run would write and delete.
     pub async fn dry_run(&self, written: &[Payload], deleted: &[Payload]) -> [Reply; 2] {
-        let call = Call { dry_run: true, ..self.call(LONG) };
-        let (written, deleted): (Vec<_>, Vec<_>) = (written.iter().collect(), deleted.iter().collect());
-        [self.adapter.upsert(&written, call).await, self.adapter.delete(&deleted, call).await]
+        let call = Call {
+            dry_run: true,
+            ..self.call(LONG)
+        };
+        let (written, deleted): (Vec<_>, Vec<_>) =
+            (written.iter().collect(), deleted.iter().collect());
+        [
+            self.adapter.upsert(&written, call).await,
+            self.adapter.delete(&deleted, call).await,
+        ]
     }
 
     fn call(&self, time: Duration) -> Call<'_> {
-        Call { give_up_at: Instant::now() + time, meter: &self.meter, permits: &Unlimited, dry_run: false }
+        Call {
+            give_up_at: Instant::now() + time,
+            meter: &self.meter,
+            permits: &Unlimited,
+            dry_run: false,
+        }
     }
 
     /// Payloads of the newcomers with these numbers.
     pub fn people(&self, numbers: impl IntoIterator<Item = usize>) -> Vec<Payload> {
-        numbers.into_iter().map(|number| self.payload(&[&person(number)])).collect()
+        numbers
+            .into_iter()
+            .map(|number| self.payload(&[&person(number)]))
+            .collect()
     }
 
     pub fn payload(&self, changes: &[&ContactChange]) -> Payload {
@@ -108,7 +130,9 @@ pub fn person(number: usize) -> ContactChange {
 pub fn decides_nothing(reply: &Reply) -> bool {
     use CallError::{Retry, Stop, Throttled};
     match reply {
-        Ok(outcomes) => outcomes.iter().all(|outcome| matches!(outcome, Outcome::Retry(_) | Outcome::Failed(_))),
+        Ok(outcomes) => outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Outcome::Retry(_) | Outcome::Failed(_))),
         Err(error) => matches!(error, Retry { .. } | Throttled { .. } | Stop(_)),
     }
 }

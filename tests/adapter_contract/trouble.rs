@@ -1,6 +1,9 @@
 //! Calls that come to nothing.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,27 +20,44 @@ use crate::trial::{Trial, decides_nothing, stops};
 /// Neither system's answer, or none at all.
 fn broken() -> Vec<Reply> {
     let page = "<html><body>Sorry</body></html>";
-    let garbage = Answer { status: 200, body: vec![0xff, 0xfe, b'[', b'{'], ..Answer::default() };
-    let unpackable = Answer { status: 200, body: b"[]".to_vec(), ..Answer::default() };
+    let garbage = Answer {
+        status: 200,
+        body: vec![0xff, 0xfe, b'[', b'{'],
+        ..Answer::default()
+    };
+    let unpackable = Answer {
+        status: 200,
+        body: b"[]".to_vec(),
+        ..Answer::default()
+    };
     let mut replies = vec![
         unpackable.with_header("content-encoding", "gzip").into(),
         Reply::Reset,
-        Reply::Cut(Answer::json(200, &json!([{"id": "1", "success": true}, {"id": "2", "success": true}]))),
+        Reply::Cut(Answer::json(
+            200,
+            &json!([{"id": "1", "success": true}, {"id": "2", "success": true}]),
+        )),
         Reply::Cut(Answer::empty(200)),
         garbage.into(),
     ];
     replies.extend([200, 201, 204].map(|status| Answer::empty(status).into()));
     replies.extend(
-        [json!(null), json!(7), json!("yes"), json!({}), json!([])].map(|json| Answer::json(200, &json).into()),
+        [json!(null), json!(7), json!("yes"), json!({}), json!([])]
+            .map(|json| Answer::json(200, &json).into()),
     );
-    let pages = [200, 400, 403, 404, 408, 418, 420, 423, 429, 477, 500, 502, 503, 504, 520, 524, 599];
+    let pages = [
+        200, 400, 403, 404, 408, 418, 420, 423, 429, 477, 500, 502, 503, 504, 520, 524, 599,
+    ];
     replies.extend(pages.map(|status| Answer::html(status, page).into()));
     replies
 }
 
 pub async fn what_is_no_answer_acknowledges_and_rejects_nobody(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.upsert(&people).await.expect("a credential from now on");
+    trial
+        .upsert(&people)
+        .await
+        .expect("a credential from now on");
     for reply in broken() {
         trial.strike(Fault::Reply(reply.clone()));
         let (told, calls) = trial.calls_of(trial.upsert(&people)).await;
@@ -45,26 +65,47 @@ pub async fn what_is_no_answer_acknowledges_and_rejects_nobody(trial: &Trial) {
         assert!(told.is_err() || told.is_ok_and(|outcomes| outcomes.len() == 3));
         assert_eq!(calls, 1, "an adapter tries once: {reply:?}");
         trial.strike(Fault::Reply(reply.clone()));
-        let (told, calls) = trial.calls_of(trial.delete(&["C-1", "C-2"].map(deletion))).await;
+        let (told, calls) = trial
+            .calls_of(trial.delete(&["C-1", "C-2"].map(deletion)))
+            .await;
         assert!(decides_nothing(&told), "{reply:?}: {:?}", words(&told));
         assert_eq!(calls, 1, "an adapter tries once: {reply:?}");
         assert_eq!(trial.held().len(), 3);
-        assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3], "after {reply:?}");
+        assert_eq!(
+            words(&trial.upsert(&people).await),
+            ["delivered"; 3],
+            "after {reply:?}"
+        );
     }
 }
 
 pub async fn an_answer_that_does_not_come_in_time_is_given_up(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.upsert(&people).await.expect("a credential from now on");
-    for reply in [Reply::Hang, Reply::Trickle(Answer::json(200, &json!([{"success": true}])))] {
+    trial
+        .upsert(&people)
+        .await
+        .expect("a credential from now on");
+    for reply in [
+        Reply::Hang,
+        Reply::Trickle(Answer::json(200, &json!([{"success": true}]))),
+    ] {
         trial.strike(Fault::Reply(reply.clone()));
-        let told = trial.upsert_within(&people, Duration::from_millis(200)).await;
-        assert!(matches!(told, Err(CallError::Retry { .. })), "{reply:?}: {:?}", words(&told));
+        let told = trial
+            .upsert_within(&people, Duration::from_millis(200))
+            .await;
+        assert!(
+            matches!(told, Err(CallError::Retry { .. })),
+            "{reply:?}: {:?}",
+            words(&told)
+        );
     }
 }
 
 pub async fn a_write_whose_answer_is_lost_is_repeated_without_harm(trial: &Trial) {
-    trial.upsert(&trial.people([0])).await.expect("a credential from now on");
+    trial
+        .upsert(&trial.people([0]))
+        .await
+        .expect("a credential from now on");
     let people = trial.people(1..=3);
     trial.strike(Fault::Lost);
     assert!(decides_nothing(&trial.upsert(&people).await));
@@ -86,21 +127,34 @@ impl Api for Elsewhere {
 
 pub async fn redirects_are_not_followed(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.upsert(&people).await.expect("a credential from now on");
+    trial
+        .upsert(&people)
+        .await
+        .expect("a credential from now on");
     let elsewhere = Arc::new(Elsewhere(AtomicUsize::new(0)));
     let server = Server::start(Arc::clone(&elsewhere)).await;
     for status in [301, 302, 303, 307, 308] {
         let answer = Answer::empty(status).with_header("location", server.url());
         trial.strike(Fault::Reply(answer.into()));
-        assert!(stops(&trial.upsert(&people).await, Cause::Configuration), "{status}");
+        assert!(
+            stops(&trial.upsert(&people).await, Cause::Configuration),
+            "{status}"
+        );
     }
-    assert_eq!(elsewhere.0.load(Relaxed), 0, "credentials would travel with it");
+    assert_eq!(
+        elsewhere.0.load(Relaxed),
+        0,
+        "credentials would travel with it"
+    );
 }
 
 pub async fn no_call_is_made_to_a_host_that_is_not_allowed(trial: &Trial) {
     let astray = trial.set(Setting::OtherHost).expect("a system with hosts");
     let people = trial.people(1..=2);
-    for reply in [trial.upsert_by(&*astray, &people).await, trial.delete_by(&*astray, &people).await] {
+    for reply in [
+        trial.upsert_by(&*astray, &people).await,
+        trial.delete_by(&*astray, &people).await,
+    ] {
         assert!(stops(&reply, Cause::Configuration), "{:?}", words(&reply));
     }
     assert_eq!((trial.system.calls(), trial.meter.api_calls()), (0, 0));
@@ -108,7 +162,10 @@ pub async fn no_call_is_made_to_a_host_that_is_not_allowed(trial: &Trial) {
 
 pub async fn an_ended_credential_is_renewed_and_the_call_repeated_once(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.upsert(&people).await.expect("a credential from now on");
+    trial
+        .upsert(&people)
+        .await
+        .expect("a credential from now on");
     trial.strike(Fault::Expired);
     let (reply, calls) = trial.calls_of(trial.upsert(&people)).await;
     assert_eq!((words(&reply), calls), (vec!["delivered".to_owned(); 3], 2));
@@ -118,7 +175,10 @@ pub async fn an_ended_credential_is_renewed_and_the_call_repeated_once(trial: &T
 
 pub async fn a_refused_credential_stops_the_destination(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.upsert(&people).await.expect("a credential from now on");
+    trial
+        .upsert(&people)
+        .await
+        .expect("a credential from now on");
     trial.strike(Fault::Revoked);
     for _ in 0..2 {
         let (reply, calls) = trial.calls_of(trial.upsert(&people)).await;
@@ -130,29 +190,46 @@ pub async fn a_refused_credential_stops_the_destination(trial: &Trial) {
 
 pub async fn a_missing_right_stops_the_destination_and_rejects_nobody(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.upsert(&people).await.expect("a credential from now on");
+    trial
+        .upsert(&people)
+        .await
+        .expect("a credential from now on");
     for deletes in [false, true] {
         trial.strike(Fault::Forbidden);
         let work = async {
-            if deletes { trial.delete(&["C-1", "C-2"].map(deletion)).await } else { trial.upsert(&people).await }
+            if deletes {
+                trial.delete(&["C-1", "C-2"].map(deletion)).await
+            } else {
+                trial.upsert(&people).await
+            }
         };
         let (reply, calls) = trial.calls_of(work).await;
         assert!(stops(&reply, Cause::Configuration), "{:?}", words(&reply));
         assert_eq!(calls, 1, "another try would come to the same");
     }
-    assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3], "the right is given");
+    assert_eq!(
+        words(&trial.upsert(&people).await),
+        ["delivered"; 3],
+        "the right is given"
+    );
 }
 
 pub async fn a_used_up_quota_stops_the_destination(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.upsert(&people).await.expect("a credential from now on");
+    trial
+        .upsert(&people)
+        .await
+        .expect("a credential from now on");
     trial.strike(Fault::Exhausted);
     assert!(stops(&trial.upsert(&people).await, Cause::Quota));
 }
 
 pub async fn too_many_calls_at_a_time_slow_down(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.upsert(&people).await.expect("a credential from now on");
+    trial
+        .upsert(&people)
+        .await
+        .expect("a credential from now on");
     trial.strike(Fault::Throttled);
     let reply = trial.upsert(&people).await;
     let is_told = matches!(&reply, Err(CallError::Throttled { after: Some(after), .. })
@@ -164,14 +241,26 @@ pub async fn too_many_calls_at_a_time_slow_down(trial: &Trial) {
 pub async fn a_pause_that_the_system_asks_for_is_told(trial: &Trial) {
     const PAUSE: Duration = Duration::from_secs(7);
     let people = trial.people(1..=2);
-    trial.upsert(&people).await.expect("a credential from now on");
+    trial
+        .upsert(&people)
+        .await
+        .expect("a credential from now on");
     for deletes in [false, true] {
         trial.strike(Fault::Paused(PAUSE));
         let work = async {
-            if deletes { trial.delete(&["C-1", "C-2"].map(deletion)).await } else { trial.upsert(&people).await }
+            if deletes {
+                trial.delete(&["C-1", "C-2"].map(deletion)).await
+            } else {
+                trial.upsert(&people).await
+            }
         };
         let (reply, calls) = trial.calls_of(work).await;
-        assert_eq!((pause_of(&reply), calls), (Some(PAUSE), 1), "{:?}", words(&reply));
+        assert_eq!(
+            (pause_of(&reply), calls),
+            (Some(PAUSE), 1),
+            "{:?}",
+            words(&reply)
+        );
         assert_eq!(trial.held(), ["c-1", "c-2"]);
     }
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 2]);
@@ -180,7 +269,14 @@ pub async fn a_pause_that_the_system_asks_for_is_told(trial: &Trial) {
 /// How long the system wants to be left alone.
 fn pause_of(reply: &Told) -> Option<Duration> {
     match reply {
-        Err(CallError::Retry { after, pressure: true, .. } | CallError::Throttled { after, .. }) => *after,
+        Err(
+            CallError::Retry {
+                after,
+                pressure: true,
+                ..
+            }
+            | CallError::Throttled { after, .. },
+        ) => *after,
         _ => None,
     }
 }

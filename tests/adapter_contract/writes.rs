@@ -1,6 +1,9 @@
 //! What a system that does its work is asked for.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use contact_sync::adapters::Outcome;
 use contact_sync::contact::Field;
@@ -9,11 +12,17 @@ use crate::support::words::{deletion, id, words};
 use crate::trial::{Trial, person};
 
 pub async fn what_is_written_is_there_and_what_is_deleted_is_gone(trial: &Trial) {
-    assert_eq!(words(&trial.upsert(&trial.people(1..=3)).await), ["delivered"; 3]);
+    assert_eq!(
+        words(&trial.upsert(&trial.people(1..=3)).await),
+        ["delivered"; 3]
+    );
     assert_eq!(trial.held(), ["c-1", "c-2", "c-3"]);
     let reply = words(&trial.delete(&["C-2", "c-3", "C-9"].map(deletion)).await);
     assert_eq!(reply.len(), 3);
-    assert!(reply.iter().all(|word| word.starts_with("delivered")), "what does not exist is gone: {reply:?}");
+    assert!(
+        reply.iter().all(|word| word.starts_with("delivered")),
+        "what does not exist is gone: {reply:?}"
+    );
     assert_eq!(trial.held(), ["c-1"]);
 }
 
@@ -25,7 +34,10 @@ pub async fn repeating_a_call_is_harmless(trial: &Trial) {
     assert_eq!(trial.system.records(), records);
     for _ in 0..2 {
         let reply = words(&trial.delete(&["C-1", "C-2"].map(deletion)).await);
-        assert!(reply.iter().all(|word| word.starts_with("delivered")), "{reply:?}");
+        assert!(
+            reply.iter().all(|word| word.starts_with("delivered")),
+            "{reply:?}"
+        );
         assert_eq!(trial.held(), ["c-3"]);
     }
 }
@@ -36,7 +48,10 @@ pub async fn contacts_are_told_apart_without_regard_to_letter_case(trial: &Trial
     lower.contact.id = id("c-1");
     lower.contact.company = Field::Value("Looms".into());
     for change in [&upper, &lower] {
-        assert_eq!(words(&trial.upsert(&[trial.payload(&[change])]).await), ["delivered"]);
+        assert_eq!(
+            words(&trial.upsert(&[trial.payload(&[change])]).await),
+            ["delivered"]
+        );
     }
     let records = trial.system.records();
     assert_eq!(records.len(), 1);
@@ -45,12 +60,17 @@ pub async fn contacts_are_told_apart_without_regard_to_letter_case(trial: &Trial
 
 pub async fn a_full_batch_takes_the_calls_that_the_limits_tell(trial: &Trial) {
     let limits = trial.adapter.limits();
-    trial.upsert(&trial.people([0])).await.expect("a credential from now on");
+    trial
+        .upsert(&trial.people([0]))
+        .await
+        .expect("a credential from now on");
     let people = trial.people(1..=limits.upsert);
     let (reply, calls) = trial.calls_of(trial.upsert(&people)).await;
     assert_eq!(words(&reply), vec!["delivered"; limits.upsert]);
     assert_eq!(calls, limits.upsert_calls as usize);
-    let gone: Vec<_> = (0..limits.delete).map(|number| deletion(&format!("C-{number}"))).collect();
+    let gone: Vec<_> = (0..limits.delete)
+        .map(|number| deletion(&format!("C-{number}")))
+        .collect();
     let (reply, calls) = trial.calls_of(trial.delete(&gone)).await;
     assert_eq!(words(&reply), vec!["delivered"; limits.delete]);
     assert!(calls <= limits.delete_calls as usize, "{calls} calls");
@@ -64,14 +84,20 @@ pub async fn a_dry_run_looks_and_changes_nothing(trial: &Trial) {
     people[0].guarded = true;
     let [written, deleted] = trial.dry_run(&people, &["C-2", "C-9"].map(deletion)).await;
     let written = written.expect("outcomes");
-    assert!(written.len() == 3 && written.iter().all(Outcome::is_dry_run), "{written:?}");
+    assert!(
+        written.len() == 3 && written.iter().all(Outcome::is_dry_run),
+        "{written:?}"
+    );
     let deleted = deleted.expect("outcomes");
     assert_eq!(
         deleted.iter().map(Outcome::is_dry_run).collect::<Vec<_>>(),
         [true, false],
         "nobody is C-9: {deleted:?}"
     );
-    assert!(matches!(&deleted[1], Outcome::Delivered(Some(_))), "{deleted:?}");
+    assert!(
+        matches!(&deleted[1], Outcome::Delivered(Some(_))),
+        "{deleted:?}"
+    );
     assert_eq!(trial.system.records(), records);
 }
 
@@ -79,6 +105,10 @@ pub async fn an_empty_payload_hurts_nobody(trial: &Trial) {
     let mut people = trial.people(1..=3);
     people[1].body = None;
     let reply = words(&trial.upsert(&people).await);
-    assert_eq!((reply.len(), &*reply[0], &*reply[2]), (3, "delivered", "delivered"), "{reply:?}");
+    assert_eq!(
+        (reply.len(), &*reply[0], &*reply[2]),
+        (3, "delivered", "delivered"),
+        "{reply:?}"
+    );
     assert!(trial.held().contains(&"c-1".to_owned()) && trial.held().contains(&"c-3".to_owned()));
 }

@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 use crate::stage::{Stage, ago, event};
 use crate::support::moto::Moto;
 
-/// Three kinds of rejections, and a batch that the mapping gave up; with the texts that differ from run to run.
+/// Three kinds of rejections, and a batch that the mapping gave up; with the texts that differ from
+/// run to run.
 async fn fill(stage: &Stage) -> Vec<(String, &'static str)> {
     let of = |contact: &str, stage_: &str, destination: Option<&str>, code: &str, at: &str| {
         let mut letter = stage.letter(contact, event(contact).to_string().as_bytes());
@@ -21,15 +22,53 @@ async fn fill(stage: &Stage) -> Vec<(String, &'static str)> {
             "batchSize": 30, "streamArn": stage.stream},
     });
     let times = [ago(310), ago(7300), ago(7400), ago(9 * 86_400 + 60)];
-    let mut names = vec![(batch["timestamp"].as_str().expect("a text").to_owned(), "<2 days ago>")];
-    for (at, name) in times.iter().zip(["<5 minutes ago>", "<2 hours ago>", "<a bit more ago>", "<9 days ago>"]) {
+    let mut names = vec![(
+        batch["timestamp"].as_str().expect("a text").to_owned(),
+        "<2 days ago>",
+    )];
+    for (at, name) in times.iter().zip([
+        "<5 minutes ago>",
+        "<2 hours ago>",
+        "<a bit more ago>",
+        "<9 days ago>",
+    ]) {
         names.push((at.clone(), name));
     }
     let letters = [
-        (of("c-1", "deliver", Some("salesforce"), "INVALID_EMAIL_ADDRESS", &times[0]), "<message 1>"),
-        (of("c-2", "deliver", Some("salesforce"), "INVALID_EMAIL_ADDRESS", &times[1]), "<message 2>"),
-        (of("c-3", "validate", None, "INVALID_EMAIL", &times[2]), "<message 3>"),
-        (of("c-4", "deliver", Some("hubspot"), "INVALID_OPTION", &times[3]), "<message 4>"),
+        (
+            of(
+                "c-1",
+                "deliver",
+                Some("salesforce"),
+                "INVALID_EMAIL_ADDRESS",
+                &times[0],
+            ),
+            "<message 1>",
+        ),
+        (
+            of(
+                "c-2",
+                "deliver",
+                Some("salesforce"),
+                "INVALID_EMAIL_ADDRESS",
+                &times[1],
+            ),
+            "<message 2>",
+        ),
+        (
+            of("c-3", "validate", None, "INVALID_EMAIL", &times[2]),
+            "<message 3>",
+        ),
+        (
+            of(
+                "c-4",
+                "deliver",
+                Some("hubspot"),
+                "INVALID_OPTION",
+                &times[3],
+            ),
+            "<message 4>",
+        ),
         (batch, "<message 5>"),
         (Value::from("hello"), "<message 6>"),
     ];
@@ -41,8 +80,13 @@ async fn fill(stage: &Stage) -> Vec<(String, &'static str)> {
 
 fn without(text: &str, names: &[(String, &str)]) -> String {
     // The columns are as wide as what stood there.
-    let text = names.iter().fold(text.to_owned(), |text, (found, name)| text.replace(found, name));
-    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
+    let text = names.iter().fold(text.to_owned(), |text, (found, name)| {
+        text.replace(found, name)
+    });
+    text.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[tokio::test]
@@ -52,18 +96,47 @@ async fn what_was_rejected_is_listed_and_summed_up_and_nothing_is_taken_away() {
     let names = fill(&stage).await;
     for (name, arguments) in [
         ("list", &["dead-letters", "list"][..]),
-        ("list_filtered", &["dead-letters", "list", "--code", "invalid_email_address", "--limit", "1"]),
-        ("list_of_the_mapping", &["dead-letters", "list", "--stage", "mapping"]),
-        ("list_of_a_contact", &["dead-letters", "list", "--contact", "c-99"]),
-        ("list_of_none", &["dead-letters", "list", "--code", "TOO_LONG"]),
-        ("summary_of_none", &["dead-letters", "summary", "--code", "TOO_LONG"]),
+        (
+            "list_filtered",
+            &[
+                "dead-letters",
+                "list",
+                "--code",
+                "invalid_email_address",
+                "--limit",
+                "1",
+            ],
+        ),
+        (
+            "list_of_the_mapping",
+            &["dead-letters", "list", "--stage", "mapping"],
+        ),
+        (
+            "list_of_a_contact",
+            &["dead-letters", "list", "--contact", "c-99"],
+        ),
+        (
+            "list_of_none",
+            &["dead-letters", "list", "--code", "TOO_LONG"],
+        ),
+        (
+            "summary_of_none",
+            &["dead-letters", "summary", "--code", "TOO_LONG"],
+        ),
         ("summary", &["dead-letters", "summary"]),
-        ("summary_json", &["dead-letters", "summary", "--json", "--since", "3d"]),
+        (
+            "summary_json",
+            &["dead-letters", "summary", "--json", "--since", "3d"],
+        ),
     ] {
         let ran = stage.admin(arguments).await;
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
         insta::assert_snapshot!(name, without(&ran.out, &names));
-        assert_eq!(stage.visible().await, 6, "others see every message at once after `{name}`");
+        assert_eq!(
+            stage.visible().await,
+            6,
+            "others see every message at once after `{name}`"
+        );
     }
 }
 
@@ -75,12 +148,26 @@ async fn one_is_shown_whole_and_its_contact_only_where_it_is_to_be_revealed() {
     let shown = stage.admin(&["dead-letters", "show", "e-c-2"]).await;
     assert!(!shown.out.contains("ada@"), "{shown:?}");
     insta::assert_snapshot!("show", without(&shown.out, &names));
-    let revealed = stage.admin(&["dead-letters", "show", "e-c-2", "--reveal", "--json"]).await.json();
-    assert_eq!(revealed["dead_letters"][0]["record"]["data"], event("c-2").to_string());
-    assert_eq!(revealed["dead_letters"][0]["record"]["data_encoding"], "utf-8");
+    let revealed = stage
+        .admin(&["dead-letters", "show", "e-c-2", "--reveal", "--json"])
+        .await
+        .json();
+    assert_eq!(
+        revealed["dead_letters"][0]["record"]["data"],
+        event("c-2").to_string()
+    );
+    assert_eq!(
+        revealed["dead_letters"][0]["record"]["data_encoding"],
+        "utf-8"
+    );
     let missing = stage.admin(&["dead-letters", "show", "e-99"]).await;
     assert_eq!(missing.code, Some(1));
-    assert!(missing.err.starts_with("error: no dead letter is called `e-99`: take the id from"), "{missing:?}");
+    assert!(
+        missing
+            .err
+            .starts_with("error: no dead letter is called `e-99`: take the id from"),
+        "{missing:?}"
+    );
     assert_eq!(missing.err.lines().count(), 1);
 }
 
@@ -89,8 +176,13 @@ async fn the_data_is_revealed_byte_for_byte() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "reveal").await;
     let id = stage.send(&stage.letter("c-1", b"")).await;
-    let shown = stage.admin(&["dead-letters", "show", &id, "--reveal"]).await;
-    assert!(shown.out.ends_with("\n\ndata (as it arrived):\n\n"), "{shown:?}");
+    let shown = stage
+        .admin(&["dead-letters", "show", &id, "--reveal"])
+        .await;
+    assert!(
+        shown.out.ends_with("\n\ndata (as it arrived):\n\n"),
+        "{shown:?}"
+    );
     for (at, data) in [
         r#"{"contact": {"id": "c-1", "id": "c-2"}}"#,
         r#"{"version": 18446744073709551616, "n": 1.50e2}"#,
@@ -99,11 +191,22 @@ async fn the_data_is_revealed_byte_for_byte() {
     .into_iter()
     .enumerate()
     {
-        let id = stage.send(&stage.letter(&format!("c-{at}"), data.as_bytes())).await;
-        let shown = stage.admin(&["dead-letters", "show", &id, "--reveal"]).await;
-        let revealed = shown.out.split_once("\ndata (as it arrived):\n").expect("the data").1;
+        let id = stage
+            .send(&stage.letter(&format!("c-{at}"), data.as_bytes()))
+            .await;
+        let shown = stage
+            .admin(&["dead-letters", "show", &id, "--reveal"])
+            .await;
+        let revealed = shown
+            .out
+            .split_once("\ndata (as it arrived):\n")
+            .expect("the data")
+            .1;
         assert_eq!(revealed.strip_suffix('\n'), Some(data), "{shown:?}");
-        let shown = stage.admin(&["dead-letters", "show", &id, "--reveal", "--json"]).await.json();
+        let shown = stage
+            .admin(&["dead-letters", "show", &id, "--reveal", "--json"])
+            .await
+            .json();
         assert_eq!(shown["dead_letters"][0]["record"]["data"], data);
     }
 }
@@ -113,21 +216,43 @@ async fn data_that_is_no_text_is_revealed_as_base64_and_called_so() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "binary").await;
     for (data, what, json) in [
-        (&b"\xf3\x89\x9a\xc2"[..], "data (not UTF-8 text, as base64):\n84mawg==\n", ("base64", "84mawg==")),
-        (b"\x1b[2J", "data (text with control characters, as base64):\nG1sySg==\n", ("utf-8", "\u{1b}[2J")),
+        (
+            &b"\xf3\x89\x9a\xc2"[..],
+            "data (not UTF-8 text, as base64):\n84mawg==\n",
+            ("base64", "84mawg=="),
+        ),
+        (
+            b"\x1b[2J",
+            "data (text with control characters, as base64):\nG1sySg==\n",
+            ("utf-8", "\u{1b}[2J"),
+        ),
     ] {
         let id = stage.send(&stage.letter("c-1", data)).await;
-        let shown = stage.admin(&["dead-letters", "show", &id, "--reveal"]).await;
+        let shown = stage
+            .admin(&["dead-letters", "show", &id, "--reveal"])
+            .await;
         assert!(shown.out.ends_with(what), "{shown:?}");
-        let shown = stage.admin(&["dead-letters", "show", &id, "--reveal", "--json"]).await.json();
+        let shown = stage
+            .admin(&["dead-letters", "show", &id, "--reveal", "--json"])
+            .await
+            .json();
         let record = &shown["dead_letters"][0]["record"];
-        assert_eq!((&record["data_encoding"], &record["data"]), (&json!(json.0), &json!(json.1)));
+        assert_eq!(
+            (&record["data_encoding"], &record["data"]),
+            (&json!(json.0), &json!(json.1))
+        );
     }
     let mut letter = stage.letter("c-1", b"");
     letter["record"]["data"] = "no base64!".into();
     let id = stage.send(&letter).await;
-    let shown = stage.admin(&["dead-letters", "show", &id, "--reveal"]).await;
-    assert!(shown.out.ends_with("data (no base64 when it arrived, as it stands in the message):\nno base64!\n"));
+    let shown = stage
+        .admin(&["dead-letters", "show", &id, "--reveal"])
+        .await;
+    assert!(
+        shown.out.ends_with(
+            "data (no base64 when it arrived, as it stands in the message):\nno base64!\n"
+        )
+    );
 }
 
 #[tokio::test]
@@ -136,11 +261,31 @@ async fn a_message_that_quotes_nothing_is_shown_and_that_of_a_system_is_hidden()
     let stage = Stage::new(&moto, "messages").await;
     let hidden = "(hidden: --reveal)";
     for (stage_, code, message, expected) in [
-        ("decode", "WRONG_TYPE", "a value has the wrong type, line 1, column 9", None),
-        ("validate", "TOO_LONG", "contact.id: allowed: 1 to 255 characters after trimming", None),
-        ("deliver", "INVALID_EMAIL_ADDRESS", "Email: INVALID_EMAIL_ADDRESS", None),
+        (
+            "decode",
+            "WRONG_TYPE",
+            "a value has the wrong type, line 1, column 9",
+            None,
+        ),
+        (
+            "validate",
+            "TOO_LONG",
+            "contact.id: allowed: 1 to 255 characters after trimming",
+            None,
+        ),
+        (
+            "deliver",
+            "INVALID_EMAIL_ADDRESS",
+            "Email: INVALID_EMAIL_ADDRESS",
+            None,
+        ),
         ("deliver", "INVALID_EMAIL_ADDRESS", "", None),
-        ("deliver", "INVALID_EMAIL_ADDRESS", "Email: ada@example.con", Some(hidden)),
+        (
+            "deliver",
+            "INVALID_EMAIL_ADDRESS",
+            "Email: ada@example.con",
+            Some(hidden),
+        ),
         ("deliver", "INVALID_EMAIL_ADDRESS", "LOVELACE", Some(hidden)),
         ("deliver", "INVALID_EMAIL_ADDRESS", "艾达", Some(hidden)),
         ("other", "INVALID_EMAIL_ADDRESS", "ada", Some(hidden)),
@@ -150,8 +295,14 @@ async fn a_message_that_quotes_nothing_is_shown_and_that_of_a_system_is_hidden()
         letter["reason"]["code"] = code.into();
         letter["reason"]["message"] = message.into();
         let id = stage.send(&letter).await;
-        let shown = stage.admin(&["dead-letters", "show", &id, "--json"]).await.json();
-        assert_eq!(shown["dead_letters"][0]["reason"]["message"], expected.unwrap_or(message));
+        let shown = stage
+            .admin(&["dead-letters", "show", &id, "--json"])
+            .await
+            .json();
+        assert_eq!(
+            shown["dead_letters"][0]["reason"]["message"],
+            expected.unwrap_or(message)
+        );
         assert_eq!(shown["dead_letters"][0]["record"]["data"], hidden);
     }
 }
@@ -162,15 +313,33 @@ async fn an_empty_queue_one_that_another_reader_holds_and_a_filter_without_hits_
     let stage = Stage::new(&moto, "none").await;
     for arguments in [["dead-letters", "list"], ["dead-letters", "summary"]] {
         let ran = stage.admin(&arguments).await;
-        assert_eq!((ran.code, ran.out.as_str()), (Some(0), "the queue is empty\n"));
+        assert_eq!(
+            (ran.code, ran.out.as_str()),
+            (Some(0), "the queue is empty\n")
+        );
     }
-    assert_eq!(stage.admin(&["replay"]).await.out, "0 changes put back, 0 messages deleted: the queue is empty\n");
+    assert_eq!(
+        stage.admin(&["replay"]).await.out,
+        "0 changes put back, 0 messages deleted: the queue is empty\n"
+    );
     stage.send(&stage.letter("c-1", b"{}")).await;
-    let ran = stage.admin(&["dead-letters", "list", "--code", "TOO_LONG"]).await;
+    let ran = stage
+        .admin(&["dead-letters", "list", "--code", "TOO_LONG"])
+        .await;
     assert_eq!(ran.out, "none of 1 match\n");
-    stage.sqs.receive_message().queue_url(&stage.queue).visibility_timeout(600).send().await.expect("held");
+    stage
+        .sqs
+        .receive_message()
+        .queue_url(&stage.queue)
+        .visibility_timeout(600)
+        .send()
+        .await
+        .expect("held");
     let ran = stage.admin(&["dead-letters", "list"]).await;
-    assert!(ran.out.ends_with("held by another reader for a while: 1\n"), "{ran:?}");
+    assert!(
+        ran.out.ends_with("held by another reader for a while: 1\n"),
+        "{ran:?}"
+    );
 }
 
 #[tokio::test]
@@ -186,15 +355,24 @@ async fn times_between_which_nothing_can_lie_are_refused() {
     ] {
         let ran = stage.admin(arguments).await;
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
-        assert!(ran.err.contains(" is before --") || ran.err.contains("is in the future"), "{ran:?}");
+        assert!(
+            ran.err.contains(" is before --") || ran.err.contains("is in the future"),
+            "{ran:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn the_version_names_the_tool() {
     let moto = Moto::start().await;
-    let ran = Stage::new(&moto, "version").await.admin(&["--version"]).await;
-    assert_eq!(ran.out, format!("contact-sync-admin {}\n", env!("CARGO_PKG_VERSION")));
+    let ran = Stage::new(&moto, "version")
+        .await
+        .admin(&["--version"])
+        .await;
+    assert_eq!(
+        ran.out,
+        format!("contact-sync-admin {}\n", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[tokio::test]
@@ -204,10 +382,18 @@ async fn a_long_queue_is_seen_to_its_end_or_to_the_bound_that_was_asked_for() {
     for at in 0..73 {
         stage.send(&stage.letter(&format!("c-{at}"), b"{}")).await;
     }
-    let all = stage.admin(&["dead-letters", "list", "--json"]).await.json();
+    let all = stage
+        .admin(&["dead-letters", "list", "--json"])
+        .await
+        .json();
     assert_eq!((&all["found"], &all["shown"]), (&json!(73), &json!(50)));
-    let some = stage.admin(&["dead-letters", "summary", "--most", "20"]).await;
-    assert!(some.out.contains("20 in all") && some.err.contains("only 20 messages were looked at"), "{some:?}");
+    let some = stage
+        .admin(&["dead-letters", "summary", "--most", "20"])
+        .await;
+    assert!(
+        some.out.contains("20 in all") && some.err.contains("only 20 messages were looked at"),
+        "{some:?}"
+    );
     assert_eq!(stage.visible().await, 73);
 }
 
@@ -216,18 +402,42 @@ async fn a_failure_is_one_line_that_says_what_to_do() {
     let moto = Moto::start().await;
     let mut stage = Stage::new(&moto, "failures").await;
     let gone = format!("{}/123456789012/no-such-queue", moto.url);
-    let ran = stage.admin(&["dead-letters", "list", "--queue-url", &gone]).await;
-    assert_eq!((ran.code, ran.err.lines().count(), ran.out.as_str()), (Some(1), 1, ""), "{ran:?}");
-    assert!(ran.err.contains("no-such-queue") && ran.err.contains("sqs:GetQueueAttributes"), "{ran:?}");
-    stage.variables.retain(|(name, _)| name != "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL");
+    let ran = stage
+        .admin(&["dead-letters", "list", "--queue-url", &gone])
+        .await;
+    assert_eq!(
+        (ran.code, ran.err.lines().count(), ran.out.as_str()),
+        (Some(1), 1, ""),
+        "{ran:?}"
+    );
+    assert!(
+        ran.err.contains("no-such-queue") && ran.err.contains("sqs:GetQueueAttributes"),
+        "{ran:?}"
+    );
+    stage
+        .variables
+        .retain(|(name, _)| name != "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL");
     let ran = stage.admin(&["dead-letters", "list"]).await;
-    assert!(ran.err.contains("name the queue with --queue-url, or a deployed function"), "{ran:?}");
-    stage.variables.push(("CONTACT_SYNC__HUBSPOT__BATCH_SIZE".to_owned(), "101".to_owned()));
+    assert!(
+        ran.err
+            .contains("name the queue with --queue-url, or a deployed function"),
+        "{ran:?}"
+    );
+    stage.variables.push((
+        "CONTACT_SYNC__HUBSPOT__BATCH_SIZE".to_owned(),
+        "101".to_owned(),
+    ));
     let ran = stage.admin(&["replay", "--json"]).await;
     let error: Value = serde_json::from_str(&ran.err).expect("JSON");
     let error = error["error"].as_str().expect("a text");
-    assert!(error.contains("`hubspot.batch_size` is 101; allowed: 1 to 100"), "{error}");
-    assert_eq!(stage.admin(&["replay", "--stage", "nowhere"]).await.code, Some(2));
+    assert!(
+        error.contains("`hubspot.batch_size` is 101; allowed: 1 to 100"),
+        "{error}"
+    );
+    assert_eq!(
+        stage.admin(&["replay", "--stage", "nowhere"]).await.code,
+        Some(2)
+    );
 }
 
 #[tokio::test]

@@ -15,19 +15,26 @@ async fn filled(moto: &Moto, name: &str) -> Stage {
     let stage = Stage::new(moto, name).await;
     for at in 0..LETTERS {
         let id = format!("c-{at}");
-        stage.send(&stage.letter(&id, event(&id).to_string().as_bytes())).await;
+        stage
+            .send(&stage.letter(&id, event(&id).to_string().as_bytes()))
+            .await;
     }
     stage
 }
 
 /// Whose changes lie in the stream.
 async fn contacts(stage: &Stage) -> BTreeSet<String> {
-    let of = |record: &Lying| record.json()["contact"]["id"].as_str().expect("an id").to_owned();
+    let of = |record: &Lying| {
+        record.json()["contact"]["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
+    };
     stage.lying().await.iter().map(of).collect()
 }
 
-/// Kills the tool when its last request has come. One that makes fewer requests ends by itself: on a busy machine, the SDK
-/// may have sent a call of the undisturbed run again.
+/// Kills the tool when its last request has come. One that makes fewer requests ends by itself: on
+/// a busy machine, the SDK may have sent a call of the undisturbed run again.
 async fn kill_at_its_stop(mut tool: Child, proxy: &Proxy) {
     tokio::select! {
         () = proxy.stopped() => tool.kill().await.expect("killed"),
@@ -40,7 +47,10 @@ async fn killed(stage: Stage, stop: Stop) {
     let proxy = Proxy::start_until(&stage.url, Some(stop)).await;
     kill_at_its_stop(stage.spawn(&proxy.url, &["replay", "--hide", "1"]), &proxy).await;
     let (back, waiting) = (contacts(&stage).await.len() as u64, stage.waiting().await);
-    assert!(back + waiting >= LETTERS as u64, "{stop:?}: {back} back, {waiting} waiting");
+    assert!(
+        back + waiting >= LETTERS as u64,
+        "{stop:?}: {back} back, {waiting} waiting"
+    );
     // Hidden messages come back after a second; until then there is nothing to do.
     while stage.waiting().await > 0 {
         let ran = stage.admin(&["replay", "--hide", "1"]).await;
@@ -54,7 +64,11 @@ async fn a_replay_that_is_killed_at_any_of_its_calls_loses_nothing() {
     let moto = Moto::start().await;
     let stage = filled(&moto, "undisturbed").await;
     let proxy = Proxy::start(&stage.url).await;
-    let output = stage.command(&proxy.url, &["replay"]).output().await.expect("the tool runs");
+    let output = stage
+        .command(&proxy.url, &["replay"])
+        .output()
+        .await
+        .expect("the tool runs");
     assert!(output.status.success(), "{output:?}");
     let calls = proxy.requests();
     assert!(calls >= 5, "it looks, receives, puts, deletes: {calls}");
@@ -81,14 +95,24 @@ async fn a_replay_of_whole_events_that_is_killed_at_any_of_its_calls_loses_nothi
             let id = format!("c-{at}");
             stream.put("key", event(&id).to_string().as_bytes(), Duration::ZERO);
         }
-        let objects = given_up(&stream, 2, OnFailure::Object(Payload::Captured), async |_| Ended::Error).await;
+        let objects = given_up(
+            &stream,
+            2,
+            OnFailure::Object(Payload::Captured),
+            async |_| Ended::Error,
+        )
+        .await;
         assert_eq!(objects.len(), 2);
         bucket.put(&objects).await;
         (stage, bucket)
     };
     let (stage, _) = filled("undisturbed").await;
     let proxy = Proxy::start(&stage.url).await;
-    let output = stage.command(&proxy.url, &["replay", "--s3", "s3://undisturbed"]).output().await.expect("runs");
+    let output = stage
+        .command(&proxy.url, &["replay", "--s3", "s3://undisturbed"])
+        .output()
+        .await
+        .expect("runs");
     assert!(output.status.success(), "{output:?}");
     for at in 1..=proxy.requests() {
         for reaches in [false, true] {
@@ -99,7 +123,11 @@ async fn a_replay_of_whole_events_that_is_killed_at_any_of_its_calls_loses_nothi
             let arguments = ["replay", "--s3", location.as_str()];
             kill_at_its_stop(stage.spawn(&proxy.url, &arguments), &proxy).await;
             let ran = stage.admin(&arguments).await;
-            assert_eq!((ran.code, contacts(&stage).await.len()), (Some(0), 4), "{at} {reaches}: {ran:?}");
+            assert_eq!(
+                (ran.code, contacts(&stage).await.len()),
+                (Some(0), 4),
+                "{at} {reaches}: {ran:?}"
+            );
             assert!(bucket.is_empty().await, "{at} {reaches}");
         }
     }

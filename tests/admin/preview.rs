@@ -15,7 +15,11 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
 pub(crate) fn admin(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     let preset = [("CONTACT_SYNC_PRESET", "test")];
     let mut command = Command::new(BINARY);
-    command.args(arguments).env_clear().envs(preset).envs(variables.iter().copied());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(preset)
+        .envs(variables.iter().copied());
     command.output().expect("the tool runs")
 }
 
@@ -39,21 +43,47 @@ fn each_setting_is_shown_with_the_layer_that_it_came_from() {
     let document = file("[hubspot]\n\nbatch_size = 7\n[hubspot.retry]\nmax_attempts = 2");
     let path = document.path().display().to_string();
     let config = format!("file:{path}");
-    let variables = [("CONTACT_SYNC_CONFIG", &*config), ("CONTACT_SYNC__SALESFORCE__BATCH_SIZE", "9")];
+    let variables = [
+        ("CONTACT_SYNC_CONFIG", &*config),
+        ("CONTACT_SYNC__SALESFORCE__BATCH_SIZE", "9"),
+    ];
     let shown = json_of(&variables, &["settings", "--json"]);
     let of = |key: &str| {
         let all = shown.as_array().expect("a list");
-        let found = all.iter().find(|setting| setting["key"] == key).unwrap_or_else(|| panic!("{key}"));
-        (found["value"].clone(), found["from"].as_str().expect("a layer").to_owned())
+        let found = all
+            .iter()
+            .find(|setting| setting["key"] == key)
+            .unwrap_or_else(|| panic!("{key}"));
+        (
+            found["value"].clone(),
+            found["from"].as_str().expect("a layer").to_owned(),
+        )
     };
-    assert_eq!(of("hubspot.batch_size"), (7.into(), format!("the file {path}, line 3")));
-    assert_eq!(of("hubspot.retry.max_attempts"), (2.into(), format!("the file {path}, line 5")));
-    assert_eq!(of("salesforce.batch_size"), (9.into(), "the variable CONTACT_SYNC__SALESFORCE__BATCH_SIZE".to_owned()));
+    assert_eq!(
+        of("hubspot.batch_size"),
+        (7.into(), format!("the file {path}, line 3"))
+    );
+    assert_eq!(
+        of("hubspot.retry.max_attempts"),
+        (2.into(), format!("the file {path}, line 5"))
+    );
+    assert_eq!(
+        of("salesforce.batch_size"),
+        (
+            9.into(),
+            "the variable CONTACT_SYNC__SALESFORCE__BATCH_SIZE".to_owned()
+        )
+    );
     assert!(of("refresh_secs").1.starts_with("the preset test, line "));
     assert!(of("log.audit").1.starts_with("the defaults, line "));
     assert_eq!(of("salesforce.attributes").0, json!({}));
     let table = text(&admin(&variables, &["settings"]).stdout);
-    assert!(table.lines().any(|line| line.starts_with("hubspot.batch_size") && line.ends_with(", line 3")), "{table}");
+    assert!(
+        table
+            .lines()
+            .any(|line| line.starts_with("hubspot.batch_size") && line.ends_with(", line 3")),
+        "{table}"
+    );
 }
 
 #[test]
@@ -75,7 +105,10 @@ fn a_queue_that_can_take_no_dead_letter_is_refused_by_the_check_and_by_doctor() 
     let output = admin(&variables, &["doctor"]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stdout);
-    assert!(said.contains("FAIL  settings") && said.contains("`dead_letter.queue_url` is a FIFO queue"), "{output:?}");
+    assert!(
+        said.contains("FAIL  settings") && said.contains("`dead_letter.queue_url` is a FIFO queue"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -83,66 +116,132 @@ fn a_shell_without_a_queue_sees_the_settings_and_is_told_of_it() {
     let production = [("CONTACT_SYNC_PRESET", "production")];
     let output = admin(&production, &["settings"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text(&output.stdout).contains("hubspot.batch_size"), "{output:?}");
+    assert!(
+        text(&output.stdout).contains("hubspot.batch_size"),
+        "{output:?}"
+    );
     let said = text(&output.stderr);
-    assert!(said.contains("does not start like this") && said.contains("`dead_letter.queue_url` is empty"), "{said}");
+    assert!(
+        said.contains("does not start like this")
+            && said.contains("`dead_letter.queue_url` is empty"),
+        "{said}"
+    );
     let guard = "no guard holds for salesforce (salesforce.version_field is empty)";
     assert!(text(&output.stdout).contains(guard), "{output:?}");
     assert_eq!(said.lines().count(), 1, "{said}");
     let shown = json_of(&production, &["settings", "--json"]);
-    let queue = shown.as_array().expect("a list").iter().find(|setting| setting["key"] == "dead_letter.queue_url");
+    let queue = shown
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|setting| setting["key"] == "dead_letter.queue_url");
     assert_eq!(queue.expect("shown")["value"], "", "nothing is made up");
 
     let output = admin(&production, &["preview", "events/mixed.json"]);
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "a preview needs no queue");
-    let bad = [("CONTACT_SYNC_PRESET", "production"), ("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", "101")];
-    assert_eq!(admin(&bad, &["preview", "events/mixed.json"]).status.code(), Some(1), "other mistakes are mistakes");
+    assert_eq!(
+        (output.status.code(), text(&output.stderr)),
+        (Some(0), String::new()),
+        "a preview needs no queue"
+    );
+    let bad = [
+        ("CONTACT_SYNC_PRESET", "production"),
+        ("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", "101"),
+    ];
+    assert_eq!(
+        admin(&bad, &["preview", "events/mixed.json"]).status.code(),
+        Some(1),
+        "other mistakes are mistakes"
+    );
 }
 
 #[test]
 fn the_schemas_are_printed() {
     let printed = |arguments: &[&str]| json_of(&[], arguments);
-    assert_eq!(printed(&["settings", "--schema"]), contact_sync::settings::schema());
+    assert_eq!(
+        printed(&["settings", "--schema"]),
+        contact_sync::settings::schema()
+    );
     assert_eq!(printed(&["change-schema"]), contact_sync::consume::schema());
 }
 
 #[tokio::test]
 async fn a_preview_tells_what_the_function_then_does() {
-    for name in ["created", "updated", "deleted", "mixed", "same-contact", "type-changed", "out-of-order", "poison"] {
+    for name in [
+        "created",
+        "updated",
+        "deleted",
+        "mixed",
+        "same-contact",
+        "type-changed",
+        "out-of-order",
+        "poison",
+    ] {
         let path = format!("events/{name}.json");
         let told = json_of(&[], &["preview", &path, "--json"]);
-        let event: Value = serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+        let event: Value =
+            serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
         let records = event["Records"].as_array().expect("records");
         let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
         let logs = Logs::listen();
-        assert!(failures(&invoke(&mocks.handler(Preset::Test, ""), records, name).await).is_empty());
+        assert!(
+            failures(&invoke(&mocks.handler(Preset::Test, ""), records, name).await).is_empty()
+        );
 
         // The systems' own answers (already gone, say) are not known before.
         let row = |line: &Value| {
-            let code = line["code"].as_str().filter(|code| *code != "DRY_RUN" && *code != "ALREADY_GONE");
-            let fate = line["fate"].as_str().expect("a fate").replace("would be written", "delivered");
+            let code = line["code"]
+                .as_str()
+                .filter(|code| *code != "DRY_RUN" && *code != "ALREADY_GONE");
+            let fate = line["fate"]
+                .as_str()
+                .expect("a fate")
+                .replace("would be written", "delivered");
             format!("{} {fate} {code:?}", line["destination"])
         };
-        let told_rows: Vec<String> = told["records"].as_array().expect("a list").iter().map(row).collect();
+        let told_rows: Vec<String> = told["records"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(row)
+            .collect();
         let rows: Vec<String> = logs.audit().iter().map(row).collect();
         assert_eq!(told_rows, rows, "{name}");
         for (at, destination) in ["salesforce", "hubspot"].into_iter().enumerate() {
             let planned = told["calls"].as_array().expect("a list");
-            let planned = planned.iter().find(|calls| calls["destination"] == destination);
+            let planned = planned
+                .iter()
+                .find(|calls| calls["destination"] == destination);
             let planned = planned.map_or(0, |calls| calls["api_calls"].as_u64().expect("a number"));
-            let made: u64 = logs.metrics(destination).iter().filter_map(|line| line["ApiCalls"].as_u64()).sum();
-            // Salesforce takes a call for its token, and one more where it asks for what a lead that is not there yet
-            // needs; a delete of what is not there ends with its look-up.
+            let made: u64 = logs
+                .metrics(destination)
+                .iter()
+                .filter_map(|line| line["ApiCalls"].as_u64())
+                .sum();
+            // Salesforce takes a call for its token, and one more where it asks for what a lead
+            // that is not there yet needs; a delete of what is not there ends with its look-up.
             let is_salesforce = at == 0;
-            let most = planned + u64::from(is_salesforce && made > 0) + u64::from(is_salesforce && name == "updated");
-            let as_told = if has_deletes(&told) { made <= most } else { made == most };
-            assert!(as_told, "{name}: {destination} took {made} calls, {planned} were told");
+            let most = planned
+                + u64::from(is_salesforce && made > 0)
+                + u64::from(is_salesforce && name == "updated");
+            let as_told = if has_deletes(&told) {
+                made <= most
+            } else {
+                made == most
+            };
+            assert!(
+                as_told,
+                "{name}: {destination} took {made} calls, {planned} were told"
+            );
         }
     }
 }
 
 fn has_deletes(told: &Value) -> bool {
-    told["records"].as_array().into_iter().flatten().any(|row| row["write"]["operation"] == "delete")
+    told["records"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|row| row["write"]["operation"] == "delete")
 }
 
 #[test]
@@ -158,9 +257,15 @@ fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
         ("CONTACT_SYNC__SALESFORCE__ATTRIBUTES__SEATS", "Seats__c"),
         ("CONTACT_SYNC__HUBSPOT__ATTRIBUTES__SEATS", "seats"),
     ];
-    for content in [json!([lead, customer]).to_string(), format!("{lead}\n\n{customer}\n")] {
+    for content in [
+        json!([lead, customer]).to_string(),
+        format!("{lead}\n\n{customer}\n"),
+    ] {
         let file = file(&content);
-        let told = json_of(&attributes, &["preview", file.path().to_str().expect("UTF-8"), "--json"]);
+        let told = json_of(
+            &attributes,
+            &["preview", file.path().to_str().expect("UTF-8"), "--json"],
+        );
         let fields = |at: usize| &told["records"][at]["write"]["fields"];
         assert_eq!(fields(0)["LastName"], "Lovelace");
         assert_eq!(fields(0)["Seats__c"], 25, "Salesforce takes a number");
@@ -173,11 +278,28 @@ fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
     }
     let file = file(&lead.to_string());
     let path = file.path().to_str().expect("UTF-8");
-    let told = json_of(&[("CONTACT_SYNC__SALESFORCE__STATUS__LEAD", "New")], &["preview", path, "--json"]);
+    let told = json_of(
+        &[("CONTACT_SYNC__SALESFORCE__STATUS__LEAD", "New")],
+        &["preview", path, "--json"],
+    );
     assert_eq!(told["api_calls"], 2, "one looks up whether the lead is new");
-    assert_eq!(told["records"][0]["write"]["fields_if_new"], json!({"Status": "New"}));
-    let table = text(&admin(&attributes, &["preview", file.path().to_str().expect("UTF-8")]).stdout);
-    assert!(table.lines().any(|line| line.contains("LastName") && line.ends_with("Lovelace")), "{table}");
+    assert_eq!(
+        told["records"][0]["write"]["fields_if_new"],
+        json!({"Status": "New"})
+    );
+    let table = text(
+        &admin(
+            &attributes,
+            &["preview", file.path().to_str().expect("UTF-8")],
+        )
+        .stdout,
+    );
+    assert!(
+        table
+            .lines()
+            .any(|line| line.contains("LastName") && line.ends_with("Lovelace")),
+        "{table}"
+    );
     let long = lead.to_string().replace(":25", ":18446744073709551616");
     let file = self::file(&long);
     for arguments in [
@@ -185,7 +307,10 @@ fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
         &["--json", "preview", file.path().to_str().expect("UTF-8")],
     ] {
         let shown = text(&admin(&attributes, arguments).stdout);
-        assert!(shown.contains("18446744073709551616"), "a number keeps its digits: {shown}");
+        assert!(
+            shown.contains("18446744073709551616"),
+            "a number keeps its digits: {shown}"
+        );
     }
 }
 
@@ -209,29 +334,63 @@ fn lead(id: &str, version: u64, contact: Value) -> Value {
 #[test]
 fn a_preview_with_a_rejected_record_counts_the_outcomes_and_exits_with_1() {
     let output = admin(&[], &["preview", "events/poison.json", "--summary"]);
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), String::new()));
+    assert_eq!(
+        (output.status.code(), text(&output.stderr)),
+        (Some(1), String::new())
+    );
     insta::assert_snapshot!("preview_summary", text(&output.stdout));
     let told = json_of(&[], &["preview", "events/poison.json", "--json"]);
     let counts = &told["counts"];
-    assert_eq!((&counts["records"], &counts["rejected"]), (&json!(91), &json!(72)), "{counts}");
-    let by_code = counts["by_code"]["rejected"].as_object().expect("codes").values();
+    assert_eq!(
+        (&counts["records"], &counts["rejected"]),
+        (&json!(91), &json!(72)),
+        "{counts}"
+    );
+    let by_code = counts["by_code"]["rejected"]
+        .as_object()
+        .expect("codes")
+        .values();
     assert_eq!(by_code.filter_map(Value::as_u64).sum::<u64>(), 72);
-    let brief = json_of(&[], &["preview", "events/poison.json", "--json", "--summary"]);
-    assert!(brief["records"].is_null() && brief["counts"] == *counts, "{brief}");
+    let brief = json_of(
+        &[],
+        &["preview", "events/poison.json", "--json", "--summary"],
+    );
+    assert!(
+        brief["records"].is_null() && brief["counts"] == *counts,
+        "{brief}"
+    );
     let (good, lines) = previewed(&[lead("c-1", 1, json!({"email": "ada@example.com"}))], &[]);
     assert_eq!(good.status.code(), Some(0), "{good:?}");
-    assert_eq!(lines.last().map(String::as_str), Some("records 1: 1 would be written"));
+    assert_eq!(
+        lines.last().map(String::as_str),
+        Some("records 1: 1 would be written")
+    );
 }
 
 #[test]
 fn a_preview_reads_standard_input() {
     let mut command = Command::new(BINARY);
-    command.args(["preview", "-", "--summary"]).env_clear().env("CONTACT_SYNC_PRESET", "test");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the tool runs");
+    command
+        .args(["preview", "-", "--summary"])
+        .env_clear()
+        .env("CONTACT_SYNC_PRESET", "test");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the tool runs");
     let change = lead("c-1", 1, json!({"email": "ada@example.com"})).to_string();
-    child.stdin.take().expect("piped").write_all(change.as_bytes()).expect("written");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(change.as_bytes())
+        .expect("written");
     let output = child.wait_with_output().expect("the tool runs");
-    assert!(text(&output.stdout).ends_with("\nrecords 1: 1 would be written\n"), "{output:?}");
+    assert!(
+        text(&output.stdout).ends_with("\nrecords 1: 1 would be written\n"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -240,7 +399,12 @@ fn a_preview_shows_what_is_written_and_by_which_record() {
         // The version decides: the first of these carries the second.
         lead("c-1", 2, json!({"phone": null, "first_name": "Ada"})),
         lead("c-1", 1, json!({"email": "ada@example.com"})),
-        crate::support::harness::change("update", "c-2", "customer", json!({"phone": null, "city": "x"})),
+        crate::support::harness::change(
+            "update",
+            "c-2",
+            "customer",
+            json!({"phone": null, "city": "x"}),
+        ),
         lead("c-3", 1, json!({"email": "eve@example.com"})),
         crate::support::harness::change("delete", "c-3", "lead", json!({})),
         lead("c-4", 1, json!({"last_name": 7})),

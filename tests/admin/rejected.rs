@@ -5,7 +5,8 @@ use serde_json::json;
 use crate::stage::{Stage, event};
 use crate::support::moto::Moto;
 
-/// Dead letters of records that the function does not read, and of one that no destination was asked about.
+/// Dead letters of records that the function does not read, and of one that no destination was
+/// asked about.
 async fn rejected_unsent(stage: &Stage) {
     let mut invalid = event("c-2");
     invalid["contact"]["email"] = "none".into();
@@ -25,20 +26,39 @@ async fn what_the_function_would_reject_again_is_put_back_with_force_only() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "again").await;
     rejected_unsent(&stage).await;
-    stage.send(&stage.letter("c-4", event("c-4").to_string().as_bytes())).await;
+    stage
+        .send(&stage.letter("c-4", event("c-4").to_string().as_bytes()))
+        .await;
     let told = stage.admin(&["replay", "--json"]).await;
     assert_eq!(told.code, Some(1));
     let told = told.json();
-    assert_eq!((&told["put_back"], &told["deleted"]), (&json!(1), &json!(1)), "{told}");
-    let reasons: Vec<&str> =
-        told["left"].as_array().expect("a list").iter().filter_map(|left| left["reason"].as_str()).collect();
+    assert_eq!(
+        (&told["put_back"], &told["deleted"]),
+        (&json!(1), &json!(1)),
+        "{told}"
+    );
+    let reasons: Vec<&str> = told["left"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|left| left["reason"].as_str())
+        .collect();
     for code in ["INVALID_JSON", "INVALID_EMAIL", "TOO_LONG"] {
         let reason = format!("the function rejects it again ({code}): ");
-        assert!(reasons.iter().any(|told| told.starts_with(&reason) && told.contains("--force")), "{reasons:?}");
+        assert!(
+            reasons
+                .iter()
+                .any(|told| told.starts_with(&reason) && told.contains("--force")),
+            "{reasons:?}"
+        );
     }
     assert_eq!(stage.visible().await, 3);
     let ran = stage.admin(&["replay", "--force"]).await;
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "3 changes put back, 3 messages deleted\n"), "{ran:?}");
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "3 changes put back, 3 messages deleted\n"),
+        "{ran:?}"
+    );
 }
 
 #[tokio::test]
@@ -47,12 +67,24 @@ async fn on_a_terminal_the_tool_asks_once_before_it_puts_back_what_is_rejected_a
     let stage = Stage::new(&moto, "asked").await;
     rejected_unsent(&stage).await;
     let no = stage.on_a_terminal(&["replay"], "n\n").await;
-    assert!(no.out.contains("The function rejects 3 of these changes again."), "{no:?}");
-    assert!(no.out.contains("0 changes put back") && no.code == Some(1), "{no:?}");
+    assert!(
+        no.out
+            .contains("The function rejects 3 of these changes again."),
+        "{no:?}"
+    );
+    assert!(
+        no.out.contains("0 changes put back") && no.code == Some(1),
+        "{no:?}"
+    );
     assert_eq!(stage.visible().await, 3);
-    let yes = stage.on_a_terminal(&["replay", "--round", "1"], "y\n").await;
+    let yes = stage
+        .on_a_terminal(&["replay", "--round", "1"], "y\n")
+        .await;
     assert_eq!(yes.out.matches("[y/N]").count(), 1, "{yes:?}");
-    assert!(yes.out.contains("3 changes put back, 3 messages deleted") && yes.code == Some(0), "{yes:?}");
+    assert!(
+        yes.out.contains("3 changes put back, 3 messages deleted") && yes.code == Some(0),
+        "{yes:?}"
+    );
 }
 
 #[tokio::test]
@@ -72,12 +104,20 @@ async fn the_limit_counts_what_is_put_back() {
     twice["reason"]["destination"] = "hubspot".into();
     stage.send(&twice).await;
     let reached = "; --limit 2 is reached, and there may be more";
-    for (rest, end) in [(3, reached), (1, reached), (0, "1 change put back, 2 messages deleted")] {
+    for (rest, end) in [
+        (3, reached),
+        (1, reached),
+        (0, "1 change put back, 2 messages deleted"),
+    ] {
         let ran = stage.admin(&["replay", "--limit", "2"]).await;
         let told = ran.out.lines().next().expect("a line");
         let left = stage.lying().await.len();
         assert_eq!(left, 5 - rest, "{ran:?}");
         assert!(told.ends_with(end), "{ran:?}");
     }
-    assert_eq!(stage.visible().await, 20, "what is left alone stays, and nothing else");
+    assert_eq!(
+        stage.visible().await,
+        20,
+        "what is left alone stays, and nothing else"
+    );
 }

@@ -13,8 +13,15 @@ fn mistakes(content: &str) -> String {
     let document = file(content);
     let path = document.path().to_str().expect("UTF-8");
     let output = admin(&[], &["settings", "--check", path]);
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()), "{output:?}");
-    text(&output.stderr).replace(&format!("error: the file {path}, "), "").trim_end().to_owned()
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(1), String::new()),
+        "{output:?}"
+    );
+    text(&output.stderr)
+        .replace(&format!("error: the file {path}, "), "")
+        .trim_end()
+        .to_owned()
 }
 
 #[test]
@@ -24,7 +31,12 @@ fn a_document_is_judged_with_its_line() {
     let output = admin(&[], &["settings", "--check", path]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
-    assert!(said.contains(&format!("the file {path}, line 2: `hubspot.batch_size` is 101")), "{said}");
+    assert!(
+        said.contains(&format!(
+            "the file {path}, line 2: `hubspot.batch_size` is 101"
+        )),
+        "{said}"
+    );
     assert_eq!(said.lines().count(), 1);
 
     let good = file("[hubspot]\nbatch_size = 7");
@@ -32,7 +44,10 @@ fn a_document_is_judged_with_its_line() {
     let production = [("CONTACT_SYNC_PRESET", "production")];
     let output = admin(&production, &["settings", "--check", path]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text(&output.stdout).contains("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL"), "the deployment adds the queue");
+    assert!(
+        text(&output.stdout).contains("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL"),
+        "the deployment adds the queue"
+    );
 }
 
 #[test]
@@ -70,14 +85,19 @@ max_delay_ms = 20
     let path = file.path().to_str().expect("UTF-8");
     let output = admin(&[], &["settings", "--check", path, "--json"]);
     let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!((output.status.code(), &told["good"]), (Some(1), &json!(false)));
-    assert_eq!(told["mistakes"].as_array().map(Vec::len), Some(mistakes(document).lines().count()));
+    assert_eq!(
+        (output.status.code(), &told["good"]),
+        (Some(1), &json!(false))
+    );
+    assert_eq!(
+        told["mistakes"].as_array().map(Vec::len),
+        Some(mistakes(document).lines().count())
+    );
 }
 
 #[test]
 fn mistakes_in_the_syntax_are_told_together_with_those_in_the_values() {
-    let document =
-        "[pipeline]\ndry_run = \nqueue_capacity = 0\nqueue_capacity = 5\n[hubspot\nbatch_size = 101\n[log]\naudt = 1\n";
+    let document = "[pipeline]\ndry_run = \nqueue_capacity = 0\nqueue_capacity = 5\n[hubspot\nbatch_size = 101\n[log]\naudt = 1\n";
     insta::assert_snapshot!("check_syntax", mistakes(document));
 }
 
@@ -87,14 +107,23 @@ fn a_destination_without_a_guard_is_named() {
     let path = document.path().to_str().expect("UTF-8");
     let note = "no guard holds for hubspot (hubspot.version_property is empty): ";
     let config = format!("file:{path}");
-    for arguments in [&["settings", "--check", path][..], &["settings", "--config", &config]] {
+    for arguments in [
+        &["settings", "--check", path][..],
+        &["settings", "--config", &config],
+    ] {
         let said = text(&admin(&[], arguments).stdout);
         let last = said.lines().last().expect("a line");
-        assert!(last.starts_with(note) && !said.contains("holds for salesforce"), "{said}");
+        assert!(
+            last.starts_with(note) && !said.contains("holds for salesforce"),
+            "{said}"
+        );
     }
     let off = [("CONTACT_SYNC__GUARD__MODE", "off")];
     let said = text(&admin(&off, &["settings", "--check", path]).stdout);
-    assert!(said.contains("no guard holds for salesforce (guard.mode is off)"), "{said}");
+    assert!(
+        said.contains("no guard holds for salesforce (guard.mode is off)"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -103,7 +132,10 @@ fn the_function_names_every_mistake_when_it_starts() {
     let config = format!("file:{}", document.path().display());
     let output = admin(&[("CONTACT_SYNC_CONFIG", &config)], &["settings"]);
     let said = text(&output.stderr);
-    assert!(said.contains("`hubspot.batch_size` is 101") && said.contains("did you mean `batch_size`?"), "{said}");
+    assert!(
+        said.contains("`hubspot.batch_size` is 101") && said.contains("did you mean `batch_size`?"),
+        "{said}"
+    );
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
@@ -113,7 +145,11 @@ struct Lambda(Value);
 impl Api for Lambda {
     fn reply(&self, request: &Request) -> Reply {
         assert_eq!(request.path, "/2015-03-31/functions/deployed/configuration");
-        Answer::json(200, &json!({"FunctionName": "deployed", "Environment": {"Variables": self.0}})).into()
+        Answer::json(
+            200,
+            &json!({"FunctionName": "deployed", "Environment": {"Variables": self.0}}),
+        )
+        .into()
     }
 }
 
@@ -137,24 +173,39 @@ async fn a_document_is_judged_as_that_of_the_function_that_is_named() {
         let document = file(content);
         let path = document.path().to_str().expect("UTF-8");
         let mut command = Command::new(BINARY);
-        command.args(["settings", "--check", path, "--function", "deployed"]).env_clear().envs(variables);
+        command
+            .args(["settings", "--check", path, "--function", "deployed"])
+            .env_clear()
+            .envs(variables);
         command.output().expect("the tool runs")
     };
     let good = judge("[hubspot]\nbatch_size = 7");
     assert_eq!(good.status.code(), Some(0), "{good:?}");
     let said = text(&good.stdout);
     assert!(
-        said.contains("is good for the function deployed, the preset staging") && !said.contains("queue"),
+        said.contains("is good for the function deployed, the preset staging")
+            && !said.contains("queue"),
         "{said}"
     );
     // Good by itself, and not beside the function's own variable.
     let bad = judge("[salesforce]\nexternal_id_field = \"Version__c\"");
     assert_eq!(bad.status.code(), Some(1), "{bad:?}");
-    assert!(text(&bad.stderr).contains("CONTACT_SYNC__SALESFORCE__VERSION_FIELD"), "{bad:?}");
+    assert!(
+        text(&bad.stderr).contains("CONTACT_SYNC__SALESFORCE__VERSION_FIELD"),
+        "{bad:?}"
+    );
     // What is no TOML is to be corrected: the function is named already.
     let broken = judge("[hubspot\nbatch_size = 7");
     let said = text(&broken.stderr);
-    assert!(said.contains(", line 1: not valid TOML") && !said.contains("--function"), "{said}");
+    assert!(
+        said.contains(", line 1: not valid TOML") && !said.contains("--function"),
+        "{said}"
+    );
     // What only developers' presets take.
-    assert_eq!(judge("[hubspot]\nsecret_id = \"file:secret.json\"").status.code(), Some(1));
+    assert_eq!(
+        judge("[hubspot]\nsecret_id = \"file:secret.json\"")
+            .status
+            .code(),
+        Some(1)
+    );
 }

@@ -16,8 +16,10 @@ use crate::support::moto::Moto;
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
 
 /// Settings with which a replay may be trusted not to overwrite newer data.
-pub(crate) const GUARDED: [(&str, &str); 2] =
-    [("CONTACT_SYNC__SALESFORCE__VERSION_FIELD", "Version__c"), ("CONTACT_SYNC__HUBSPOT__VERSION_PROPERTY", "version")];
+pub(crate) const GUARDED: [(&str, &str); 2] = [
+    ("CONTACT_SYNC__SALESFORCE__VERSION_FIELD", "Version__c"),
+    ("CONTACT_SYNC__HUBSPOT__VERSION_PROPERTY", "version"),
+];
 
 /// A queue and a stream of an emulation.
 pub(crate) struct Stage {
@@ -61,24 +63,59 @@ impl Stage {
     /// A stage of this name, guarded.
     pub(crate) async fn new(moto: &Moto, name: &str) -> Self {
         let aws = moto.config();
-        let (sqs, kinesis) = (aws_sdk_sqs::Client::new(&aws), aws_sdk_kinesis::Client::new(&aws));
-        let made = sqs.create_queue().queue_name(name).send().await.expect("a queue");
-        kinesis.create_stream().stream_name(name).shard_count(2).send().await.expect("a stream");
-        let described = kinesis.describe_stream_summary().stream_name(name).send().await.expect("a stream");
-        let stream = described.stream_description_summary.expect("a summary").stream_arn;
+        let (sqs, kinesis) = (
+            aws_sdk_sqs::Client::new(&aws),
+            aws_sdk_kinesis::Client::new(&aws),
+        );
+        let made = sqs
+            .create_queue()
+            .queue_name(name)
+            .send()
+            .await
+            .expect("a queue");
+        kinesis
+            .create_stream()
+            .stream_name(name)
+            .shard_count(2)
+            .send()
+            .await
+            .expect("a stream");
+        let described = kinesis
+            .describe_stream_summary()
+            .stream_name(name)
+            .send()
+            .await
+            .expect("a stream");
+        let stream = described
+            .stream_description_summary
+            .expect("a summary")
+            .stream_arn;
         let queue = made.queue_url.expect("its URL");
         let mut variables = vec![
             ("CONTACT_SYNC_PRESET".to_owned(), "test".to_owned()),
-            ("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL".to_owned(), queue.clone()),
+            (
+                "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL".to_owned(),
+                queue.clone(),
+            ),
         ];
         variables.extend(GUARDED.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        Self { url: moto.url.clone(), sqs, kinesis, queue, stream, variables }
+        Self {
+            url: moto.url.clone(),
+            sqs,
+            kinesis,
+            queue,
+            stream,
+            variables,
+        }
     }
 
     /// The tool, with nothing of this process's environment.
     pub(crate) fn command(&self, url: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(arguments).env_clear().envs(self.variables.iter().cloned());
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.variables.iter().cloned());
         for (name, value) in [
             ("AWS_ENDPOINT_URL", url),
             ("AWS_REGION", "eu-west-1"),
@@ -87,19 +124,32 @@ impl Stage {
         ] {
             command.env(name, value);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         command
     }
 
     pub(crate) async fn admin(&self, arguments: &[&str]) -> Ran {
-        let output = self.command(&self.url, arguments).output().await.expect("the tool runs");
+        let output = self
+            .command(&self.url, arguments)
+            .output()
+            .await
+            .expect("the tool runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        Ran {
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     /// The tool on a terminal of its own, which shows both of its outputs, with this typed into it.
     pub(crate) async fn on_a_terminal(&self, arguments: &[&str], typed: &str) -> Ran {
-        const PTY: &str = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+        const PTY: &str =
+            "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
         let tool = self.command(&self.url, arguments);
         let tool = tool.as_std();
         let mut command = Command::new("python3");
@@ -109,7 +159,11 @@ impl Stage {
             command.arg(variable.into_iter().collect::<OsString>());
         }
         command.arg(tool.get_program()).args(tool.get_args());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         let mut child = command.spawn().expect("python3");
         // It stays open until the tool has ended: a terminal without a reader hangs up.
         let mut input = child.stdin.take().expect("piped");
@@ -117,7 +171,11 @@ impl Stage {
         let output = child.wait_with_output().await.expect("the tool runs");
         drop(input);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        Ran {
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     pub(crate) fn spawn(&self, url: &str, arguments: &[&str]) -> Child {
@@ -126,43 +184,101 @@ impl Stage {
 
     /// Puts a message into the queue; gives its id.
     pub(crate) async fn send(&self, body: &Value) -> String {
-        let sent = self.sqs.send_message().queue_url(&self.queue).message_body(body.to_string()).send().await;
+        let sent = self
+            .sqs
+            .send_message()
+            .queue_url(&self.queue)
+            .message_body(body.to_string())
+            .send()
+            .await;
         sent.expect("sent").message_id.expect("an id")
     }
 
     /// How many messages the queue holds, hidden ones too.
     pub(crate) async fn waiting(&self) -> u64 {
         use aws_sdk_sqs::types::QueueAttributeName as Name;
-        let names = [Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
-        let call = self.sqs.get_queue_attributes().queue_url(&self.queue).set_attribute_names(Some(names.to_vec()));
-        let answer = call.send().await.expect("an answer").attributes.expect("attributes");
-        names.iter().map(|name| answer[name].parse::<u64>().expect("a number")).sum()
+        let names = [
+            Name::ApproximateNumberOfMessages,
+            Name::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let call = self
+            .sqs
+            .get_queue_attributes()
+            .queue_url(&self.queue)
+            .set_attribute_names(Some(names.to_vec()));
+        let answer = call
+            .send()
+            .await
+            .expect("an answer")
+            .attributes
+            .expect("attributes");
+        names
+            .iter()
+            .map(|name| answer[name].parse::<u64>().expect("a number"))
+            .sum()
     }
 
     /// How many messages a reader would get now.
     pub(crate) async fn visible(&self) -> u64 {
         use aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessages as Name;
-        let answer = self.sqs.get_queue_attributes().queue_url(&self.queue).attribute_names(Name).send().await;
-        answer.expect("an answer").attributes.expect("attributes")[&Name].parse().expect("a number")
+        let answer = self
+            .sqs
+            .get_queue_attributes()
+            .queue_url(&self.queue)
+            .attribute_names(Name)
+            .send()
+            .await;
+        answer.expect("an answer").attributes.expect("attributes")[&Name]
+            .parse()
+            .expect("a number")
     }
 
     /// Puts a record into the stream; gives its shard and number.
     pub(crate) async fn put(&self, key: &str, data: &[u8]) -> (String, String) {
         let data = aws_sdk_kinesis::primitives::Blob::new(data);
-        let put = self.kinesis.put_record().stream_arn(&self.stream).partition_key(key).data(data).send().await;
+        let put = self
+            .kinesis
+            .put_record()
+            .stream_arn(&self.stream)
+            .partition_key(key)
+            .data(data)
+            .send()
+            .await;
         let put = put.expect("put");
         (put.shard_id, put.sequence_number)
     }
 
     /// Everything that lies in the stream, shard by shard.
     pub(crate) async fn lying(&self) -> Vec<Lying> {
-        let shards = self.kinesis.list_shards().stream_arn(&self.stream).send().await.expect("shards");
+        let shards = self
+            .kinesis
+            .list_shards()
+            .stream_arn(&self.stream)
+            .send()
+            .await
+            .expect("shards");
         let mut found = Vec::new();
         for shard in shards.shards() {
-            let iterator = self.kinesis.get_shard_iterator().stream_arn(&self.stream).shard_id(&shard.shard_id);
-            let iterator = iterator.shard_iterator_type(aws_sdk_kinesis::types::ShardIteratorType::TrimHorizon);
-            let iterator = iterator.send().await.expect("an iterator").shard_iterator.expect("one");
-            let read = self.kinesis.get_records().stream_arn(&self.stream).shard_iterator(iterator).send().await;
+            let iterator = self
+                .kinesis
+                .get_shard_iterator()
+                .stream_arn(&self.stream)
+                .shard_id(&shard.shard_id);
+            let iterator = iterator
+                .shard_iterator_type(aws_sdk_kinesis::types::ShardIteratorType::TrimHorizon);
+            let iterator = iterator
+                .send()
+                .await
+                .expect("an iterator")
+                .shard_iterator
+                .expect("one");
+            let read = self
+                .kinesis
+                .get_records()
+                .stream_arn(&self.stream)
+                .shard_iterator(iterator)
+                .send()
+                .await;
             found.extend(read.expect("read").records.into_iter().map(|record| Lying {
                 key: record.partition_key.unwrap_or_default(),
                 data: record.data.into_inner(),
@@ -172,7 +288,8 @@ impl Stage {
         found
     }
 
-    /// The name of a consumer of the stream: messages and objects of a mapping with enhanced fan-out carry it.
+    /// The name of a consumer of the stream: messages and objects of a mapping with enhanced
+    /// fan-out carry it.
     pub(crate) fn consumer(&self) -> String {
         format!("{}/consumer/fast:1763633700", self.stream)
     }
@@ -193,15 +310,21 @@ impl Stage {
     }
 }
 
-/// What the simulated mapping leaves of a stream that it reads in batches of this size: what the function gives back, and
-/// whole batches where it fails, are given up at once.
+/// What the simulated mapping leaves of a stream that it reads in batches of this size: what the
+/// function gives back, and whole batches where it fails, are given up at once.
 pub(crate) async fn given_up(
     stream: &Stream,
     batch_size: usize,
     on_failure: OnFailure,
     function: impl AsyncFn(Invocation) -> Ended,
 ) -> Vec<Discarded> {
-    let mapping = Mapping { batch_size, on_failure, max_retries: Some(0), bisect: false, ..Mapping::default() };
+    let mapping = Mapping {
+        batch_size,
+        on_failure,
+        max_retries: Some(0),
+        bisect: false,
+        ..Mapping::default()
+    };
     mapping.drain(stream, function).await.discarded
 }
 
@@ -217,8 +340,16 @@ impl Bucket {
         let place = aws_sdk_s3::types::CreateBucketConfiguration::builder()
             .location_constraint(aws_sdk_s3::types::BucketLocationConstraint::EuWest1)
             .build();
-        s3.create_bucket().bucket(name).create_bucket_configuration(place).send().await.expect("a bucket");
-        Self { s3, name: name.to_owned() }
+        s3.create_bucket()
+            .bucket(name)
+            .create_bucket_configuration(place)
+            .send()
+            .await
+            .expect("a bucket");
+        Self {
+            s3,
+            name: name.to_owned(),
+        }
     }
 
     /// Puts them where the mapping would.
@@ -226,12 +357,25 @@ impl Bucket {
         for Discarded { document, key, .. } in discarded {
             let body = document.to_string().into_bytes().into();
             let key = key.as_deref().expect("an object has a key");
-            self.s3.put_object().bucket(&self.name).key(key).body(body).send().await.expect("an object");
+            self.s3
+                .put_object()
+                .bucket(&self.name)
+                .key(key)
+                .body(body)
+                .send()
+                .await
+                .expect("an object");
         }
     }
 
     pub(crate) async fn is_empty(&self) -> bool {
-        let left = self.s3.list_objects_v2().bucket(&self.name).send().await.expect("a list");
+        let left = self
+            .s3
+            .list_objects_v2()
+            .bucket(&self.name)
+            .send()
+            .await
+            .expect("a list");
         left.contents().is_empty()
     }
 }
@@ -246,5 +390,8 @@ pub(crate) fn event(id: &str) -> Value {
 /// So long ago, as dead letters tell it.
 pub(crate) fn ago(seconds: i64) -> String {
     let at = OffsetDateTime::now_utc() - time::Duration::seconds(seconds);
-    at.replace_nanosecond(0).expect("a time").format(&Rfc3339).expect("a text")
+    at.replace_nanosecond(0)
+        .expect("a time")
+        .format(&Rfc3339)
+        .expect("a text")
 }

@@ -7,18 +7,26 @@ use crate::stage::{Stage, event};
 use crate::support::moto::Moto;
 use crate::support::server::{Answer, Api, Reply, Request, Server};
 
-/// A Kinesis that takes every third record of a call, throttles the others, and never takes the key `c-7`.
+/// A Kinesis that takes every third record of a call, throttles the others, and never takes the key
+/// `c-7`.
 #[derive(Default)]
 struct Narrow(Mutex<BTreeMap<String, u32>>);
 
 impl Api for Narrow {
     fn reply(&self, request: &Request) -> Reply {
-        assert_eq!(request.header("x-amz-target"), Some("Kinesis_20131202.PutRecords"));
+        assert_eq!(
+            request.header("x-amz-target"),
+            Some("Kinesis_20131202.PutRecords")
+        );
         let body: Value = serde_json::from_slice(&request.body).expect("JSON");
         let records = body["Records"].as_array().expect("records");
-        let keys: Vec<&str> = records.iter().map(|record| record["PartitionKey"].as_str().expect("a key")).collect();
+        let keys: Vec<&str> = records
+            .iter()
+            .map(|record| record["PartitionKey"].as_str().expect("a key"))
+            .collect();
         if keys.contains(&"c-7") {
-            let refusal = json!({"__type": "ValidationException", "message": "1 validation error detected"});
+            let refusal =
+                json!({"__type": "ValidationException", "message": "1 validation error detected"});
             return Answer::json(400, &refusal).into();
         }
         let mut taken = self.0.lock().expect("sound");
@@ -30,8 +38,15 @@ impl Api for Narrow {
             json!({"SequenceNumber": "1", "ShardId": "shardId-000000000000"})
         };
         let results: Vec<Value> = keys.iter().enumerate().map(result).collect();
-        let failed = results.iter().filter(|result| result["ErrorCode"].is_string()).count();
-        Answer::json(200, &json!({"FailedRecordCount": failed, "Records": results})).into()
+        let failed = results
+            .iter()
+            .filter(|result| result["ErrorCode"].is_string())
+            .count();
+        Answer::json(
+            200,
+            &json!({"FailedRecordCount": failed, "Records": results}),
+        )
+        .into()
     }
 }
 
@@ -43,17 +58,23 @@ impl Api for Forgetful {
     fn reply(&self, request: &Request) -> Reply {
         let body: Value = serde_json::from_slice(&request.body).expect("JSON");
         let of = |number: usize| {
-            let data = base64_simd::STANDARD.encode_to_string(event(&format!("c-{number}")).to_string());
+            let data =
+                base64_simd::STANDARD.encode_to_string(event(&format!("c-{number}")).to_string());
             let now = time::OffsetDateTime::now_utc().unix_timestamp() - 60;
             json!({"SequenceNumber": number.to_string(), "PartitionKey": format!("c-{number}"), "Data": data,
                 "ApproximateArrivalTimestamp": now})
         };
-        let call = request.header("x-amz-target").and_then(|target| target.rsplit('.').next()).expect("a call");
+        let call = request
+            .header("x-amz-target")
+            .and_then(|target| target.rsplit('.').next())
+            .expect("a call");
         let answer = match (call, body["ShardIterator"].as_str().unwrap_or_default()) {
             ("ListShards", _) => json!({"Shards": [{"ShardId": "shardId-000000000000",
                 "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "1"},
                 "SequenceNumberRange": {"StartingSequenceNumber": "1"}}]}),
-            ("GetShardIterator", _) if body["ShardIteratorType"] == "AT_TIMESTAMP" => json!({"ShardIterator": "first"}),
+            ("GetShardIterator", _) if body["ShardIteratorType"] == "AT_TIMESTAMP" => {
+                json!({"ShardIterator": "first"})
+            }
             ("GetShardIterator", _) => {
                 assert_eq!(
                     (&body["ShardIteratorType"], &body["StartingSequenceNumber"]),
@@ -66,13 +87,18 @@ impl Api for Forgetful {
             }
             ("GetRecords", "after 2") => json!({"Records": [of(3)], "MillisBehindLatest": 0}),
             ("GetRecords", _) => {
-                let refusal = json!({"__type": "ExpiredIteratorException", "message": "Iterator expired."});
+                let refusal =
+                    json!({"__type": "ExpiredIteratorException", "message": "Iterator expired."});
                 return Answer::json(400, &refusal).into();
             }
             ("PutRecords", _) => {
                 let records = body["Records"].as_array().expect("records");
-                let key = |record: &Value| record["PartitionKey"].as_str().expect("a key").to_owned();
-                self.0.lock().expect("sound").extend(records.iter().map(key));
+                let key =
+                    |record: &Value| record["PartitionKey"].as_str().expect("a key").to_owned();
+                self.0
+                    .lock()
+                    .expect("sound")
+                    .extend(records.iter().map(key));
                 let taken = json!({"SequenceNumber": "9", "ShardId": "shardId-000000000000"});
                 json!({"FailedRecordCount": 0, "Records": vec![taken; records.len()]})
             }
@@ -82,8 +108,8 @@ impl Api for Forgetful {
     }
 }
 
-/// A queue whose messages come back while they are read: after each answer with news two bring the first messages again,
-/// under other handles. Only the latest handle deletes.
+/// A queue whose messages come back while they are read: after each answer with news two bring the
+/// first messages again, under other handles. Only the latest handle deletes.
 struct Returning {
     bodies: Vec<String>,
     state: Mutex<Returned>,
@@ -124,7 +150,10 @@ impl Returning {
         let mut state = self.state.lock().expect("sound");
         let mut done = Vec::new();
         for entry in entries {
-            let found = state.handles.iter().find(|(_, handle)| entry["ReceiptHandle"] == **handle);
+            let found = state
+                .handles
+                .iter()
+                .find(|(_, handle)| entry["ReceiptHandle"] == **handle);
             let at = *found.expect("the latest handle").0;
             state.deleted.insert(at);
             done.push(json!({"Id": entry["Id"]}));
@@ -136,16 +165,24 @@ impl Returning {
 impl Api for Returning {
     fn reply(&self, request: &Request) -> Reply {
         let body: Value = serde_json::from_slice(&request.body).expect("JSON");
-        let entries = body["Entries"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let entries = body["Entries"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let answer = match request.header("x-amz-target").expect("a call") {
-            "AmazonSQS.GetQueueAttributes" => json!({"Attributes": {"ApproximateNumberOfMessages": "25"}}),
+            "AmazonSQS.GetQueueAttributes" => {
+                json!({"Attributes": {"ApproximateNumberOfMessages": "25"}})
+            }
             "AmazonSQS.ReceiveMessage" => {
                 let most = body["MaxNumberOfMessages"].as_u64().expect("a number");
                 self.receive(usize::try_from(most).expect("ten at most"))
             }
             "AmazonSQS.DeleteMessageBatch" => self.delete(entries),
             "AmazonSQS.ChangeMessageVisibilityBatch" => {
-                let done: Vec<Value> = entries.iter().map(|entry| json!({"Id": entry["Id"]})).collect();
+                let done: Vec<Value> = entries
+                    .iter()
+                    .map(|entry| json!({"Id": entry["Id"]}))
+                    .collect();
                 json!({"Successful": done, "Failed": []})
             }
             call => panic!("an unexpected call: {call}"),
@@ -165,13 +202,26 @@ async fn a_queue_is_seen_to_its_end_where_messages_come_back_meanwhile() {
         letter.to_string()
     };
     let bodies = (0..25).map(body).collect();
-    let returning = Arc::new(Returning { bodies, state: Mutex::default() });
+    let returning = Arc::new(Returning {
+        bodies,
+        state: Mutex::default(),
+    });
     let server = Server::start(Arc::clone(&returning)).await;
-    stage.variables.push(("AWS_ENDPOINT_URL_SQS".to_owned(), server.url()));
-    let ran = stage.admin(&["replay", "--round", "5", "--code", "TOO_LONG"]).await;
-    assert_eq!(ran.out, "5 changes put back, 5 messages deleted, 20 left out by the filters\n", "{ran:?}");
+    stage
+        .variables
+        .push(("AWS_ENDPOINT_URL_SQS".to_owned(), server.url()));
+    let ran = stage
+        .admin(&["replay", "--round", "5", "--code", "TOO_LONG"])
+        .await;
+    assert_eq!(
+        ran.out, "5 changes put back, 5 messages deleted, 20 left out by the filters\n",
+        "{ran:?}"
+    );
     assert_eq!(stage.lying().await.len(), 5);
-    assert_eq!(returning.state.lock().expect("sound").deleted, (20..25).collect());
+    assert_eq!(
+        returning.state.lock().expect("sound").deleted,
+        (20..25).collect()
+    );
 }
 
 #[tokio::test]
@@ -180,9 +230,17 @@ async fn a_stretch_goes_on_where_it_was_after_its_iterator_has_expired() {
     let mut stage = Stage::new(&moto, "expired").await;
     let forgetful = Arc::new(Forgetful::default());
     let server = Server::start(Arc::clone(&forgetful)).await;
-    stage.variables.push(("AWS_ENDPOINT_URL_KINESIS".to_owned(), server.url()));
-    let ran = stage.admin(&["replay", "--from", "1h", "--stream", "changes"]).await;
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "3 changes put back\n"), "{ran:?}");
+    stage
+        .variables
+        .push(("AWS_ENDPOINT_URL_KINESIS".to_owned(), server.url()));
+    let ran = stage
+        .admin(&["replay", "--from", "1h", "--stream", "changes"])
+        .await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "3 changes put back\n"),
+        "{ran:?}"
+    );
     assert_eq!(*forgetful.0.lock().expect("sound"), ["c-1", "c-2", "c-3"]);
 }
 
@@ -192,17 +250,29 @@ async fn what_the_stream_throttles_is_put_again_and_only_what_was_put_is_deleted
     let mut stage = Stage::new(&moto, "throttled").await;
     for at in 0..20 {
         let id = format!("c-{at}");
-        stage.send(&stage.letter(&id, event(&id).to_string().as_bytes())).await;
+        stage
+            .send(&stage.letter(&id, event(&id).to_string().as_bytes()))
+            .await;
     }
     let narrow = Arc::new(Narrow::default());
     let server = Server::start(Arc::clone(&narrow)).await;
-    stage.variables.push(("AWS_ENDPOINT_URL_KINESIS".to_owned(), server.url()));
+    stage
+        .variables
+        .push(("AWS_ENDPOINT_URL_KINESIS".to_owned(), server.url()));
     let ran = stage.admin(&["replay", "--json"]).await;
     let told = ran.json();
-    assert_eq!((ran.code, &told["put_back"], &told["deleted"]), (Some(1), &json!(19), &json!(19)), "{told}");
+    assert_eq!(
+        (ran.code, &told["put_back"], &told["deleted"]),
+        (Some(1), &json!(19), &json!(19)),
+        "{told}"
+    );
     let reason = told["left"][0]["reason"].as_str().expect("a reason");
     assert!(reason.contains("too large, or no key"), "{reason}");
-    assert_eq!(stage.visible().await, 1, "the message of what the stream refuses is kept");
+    assert_eq!(
+        stage.visible().await,
+        1,
+        "the message of what the stream refuses is kept"
+    );
     let taken = narrow.0.lock().expect("sound").clone();
     assert_eq!(taken.len(), 19);
     assert!(taken.values().all(|times| *times == 1), "{taken:?}");

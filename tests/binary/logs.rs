@@ -14,11 +14,18 @@ use super::{BINARY, TIME, event, variables};
 async fn lines(extra: &[(&str, &str)]) -> Vec<String> {
     let mocks = Mocks::start().await;
     let mut variables = variables(&mocks);
-    variables.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    variables.extend(
+        extra
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
     let mut function = Function::start(Path::new(BINARY), &variables).await;
     function.time_to_first_poll().await.expect("it starts");
     let before = function.lines().len();
-    assert_eq!(function.invoke(event(), "r-1", TIME).await.failures(), [""; 0]);
+    assert_eq!(
+        function.invoke(event(), "r-1", TIME).await.failures(),
+        [""; 0]
+    );
     function.kill().await;
     function.exit().await;
     function.lines().split_off(before)
@@ -29,30 +36,65 @@ async fn every_line_is_flat_json_with_its_time_its_level_and_the_ids_of_its_invo
     let lines = lines(&[]).await;
     let (mut audits, mut metrics) = (0, 0);
     for line in &lines {
-        let fields: serde_json::Map<String, Value> = serde_json::from_str(line).expect("a JSON object");
-        let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_else(|| panic!("no {name}: {line}"));
-        assert!(OffsetDateTime::parse(text("timestamp"), &Rfc3339).is_ok(), "{line}");
-        assert!(["DEBUG", "INFO", "WARN", "ERROR"].contains(&text("level")), "{line}");
-        assert_eq!((text("request_id"), text("trace_id")), ("r-1", "1-5bef4de7-ad49b0e87f6ef6c87fc2e700"), "{line}");
+        let fields: serde_json::Map<String, Value> =
+            serde_json::from_str(line).expect("a JSON object");
+        let text = |name: &str| {
+            fields
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_else(|| panic!("no {name}: {line}"))
+        };
+        assert!(
+            OffsetDateTime::parse(text("timestamp"), &Rfc3339).is_ok(),
+            "{line}"
+        );
+        assert!(
+            ["DEBUG", "INFO", "WARN", "ERROR"].contains(&text("level")),
+            "{line}"
+        );
+        assert_eq!(
+            (text("request_id"), text("trace_id")),
+            ("r-1", "1-5bef4de7-ad49b0e87f6ef6c87fc2e700"),
+            "{line}"
+        );
         assert_eq!(text("shard_id"), "shardId-000000000000", "{line}");
         assert!(!text("message").is_empty(), "{line}");
-        assert_eq!(line.matches("\"request_id\"").count(), 1, "no key twice: {line}");
-        let nested = fields.iter().filter(|(name, value)| *name != "_aws" && value.is_object()).count();
+        assert_eq!(
+            line.matches("\"request_id\"").count(),
+            1,
+            "no key twice: {line}"
+        );
+        let nested = fields
+            .iter()
+            .filter(|(name, value)| *name != "_aws" && value.is_object())
+            .count();
         assert_eq!(nested, 0, "{line}");
         audits += usize::from(fields.get("audit") == Some(&Value::Bool(true)));
         metrics += usize::from(fields.contains_key("_aws"));
     }
-    assert_eq!((audits, metrics), (2, 3), "a line for each record, and metrics once: {lines:#?}");
+    assert_eq!(
+        (audits, metrics),
+        (2, 3),
+        "a line for each record, and metrics once: {lines:#?}"
+    );
 }
 
 #[tokio::test]
 async fn lambdas_level_and_format_are_obeyed_and_metrics_written_whatever_they_are() {
     let quiet = lines(&[("AWS_LAMBDA_LOG_LEVEL", "ERROR")]).await;
-    assert!(quiet.len() == 3 && quiet.iter().all(|line| line.contains("\"_aws\"")), "{quiet:#?}");
+    assert!(
+        quiet.len() == 3 && quiet.iter().all(|line| line.contains("\"_aws\"")),
+        "{quiet:#?}"
+    );
 
     let text = lines(&[("AWS_LAMBDA_LOG_FORMAT", "Text")]).await;
-    let (metrics, text): (Vec<_>, Vec<_>) = text.into_iter().partition(|line| line.starts_with('{'));
+    let (metrics, text): (Vec<_>, Vec<_>) =
+        text.into_iter().partition(|line| line.starts_with('{'));
     assert_eq!(metrics.len(), 3, "{metrics:#?}");
     assert!(!text.is_empty());
-    assert!(text.iter().all(|line| line.contains(" INFO  ") && line.contains(" request_id=r-1")), "{text:#?}");
+    assert!(
+        text.iter()
+            .all(|line| line.contains(" INFO  ") && line.contains(" request_id=r-1")),
+        "{text:#?}"
+    );
 }

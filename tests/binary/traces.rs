@@ -21,8 +21,14 @@ struct Collector {
 
 impl Api for Collector {
     fn reply(&self, request: &Request) -> Reply {
-        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/v1/traces"));
-        assert_eq!(request.header("content-type"), Some("application/x-protobuf"));
+        assert_eq!(
+            (request.method.as_str(), request.path.as_str()),
+            ("POST", "/v1/traces")
+        );
+        assert_eq!(
+            request.header("content-type"),
+            Some("application/x-protobuf")
+        );
         let export = ExportTraceServiceRequest::decode(request.body.clone()).expect("OTLP");
         self.exports.lock().expect("sound").push(export);
         self.reply.clone()
@@ -31,7 +37,10 @@ impl Api for Collector {
 
 impl Collector {
     async fn start(reply: Reply) -> (Arc<Self>, Server) {
-        let collector = Arc::new(Self { exports: Mutex::default(), reply });
+        let collector = Arc::new(Self {
+            exports: Mutex::default(),
+            reply,
+        });
         let server = Server::start(Arc::clone(&collector)).await;
         (collector, server)
     }
@@ -44,9 +53,15 @@ impl Collector {
     fn exports_of(&self, request_id: &str) -> Vec<Vec<Span>> {
         let mut found = Vec::new();
         for export in self.exports.lock().expect("sound").iter() {
-            let scopes = export.resource_spans.iter().flat_map(|spans| &spans.scope_spans);
+            let scopes = export
+                .resource_spans
+                .iter()
+                .flat_map(|spans| &spans.scope_spans);
             let spans: Vec<Span> = scopes.flat_map(|spans| spans.spans.clone()).collect();
-            if spans.iter().any(|span| attribute(span, "request_id").as_deref() == Some(request_id)) {
+            if spans
+                .iter()
+                .any(|span| attribute(span, "request_id").as_deref() == Some(request_id))
+            {
                 found.push(spans);
             }
         }
@@ -65,17 +80,22 @@ fn attribute(span: &Span, key: &str) -> Option<String> {
 
 fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     let mut found = spans.iter().filter(|span| span.name == name);
-    let one =
-        found.next().unwrap_or_else(|| panic!("no `{name}`: {:?}", spans.iter().map(|s| &s.name).collect::<Vec<_>>()));
+    let one = found.next().unwrap_or_else(|| {
+        panic!(
+            "no `{name}`: {:?}",
+            spans.iter().map(|s| &s.name).collect::<Vec<_>>()
+        )
+    });
     assert!(found.next().is_none(), "more than one `{name}`");
     one
 }
 
-/// So often spans may be late. An answer waits 250 ms for them, and for the first ones that long for the exporter too,
-/// which a busy machine exceeds.
+/// So often spans may be late. An answer waits 250 ms for them, and for the first ones that long
+/// for the exporter too, which a busy machine exceeds.
 const TRIES: usize = 20;
 
-/// Invokes the function under ids that begin so, until the spans of an invocation have come with its answer.
+/// Invokes the function under ids that begin so, until the spans of an invocation have come with
+/// its answer.
 async fn spans_of(function: &mut Function, collector: &Collector, prefix: &str) -> Vec<Span> {
     for number in 0..TRIES {
         let id = format!("{prefix}-{number}");
@@ -104,24 +124,54 @@ async fn each_call_is_a_span_below_its_batch_below_the_invocation_below_lambdas_
     let spans = spans_of(&mut function, &collector, "r").await;
 
     let invocation = named(&spans, "invocation");
-    assert_eq!(invocation.parent_span_id, [0x9a, 0x91, 0x97, 0xaf, 0x75, 0x5a, 0x64, 0x19], "Lambda's segment");
+    assert_eq!(
+        invocation.parent_span_id,
+        [0x9a, 0x91, 0x97, 0xaf, 0x75, 0x5a, 0x64, 0x19],
+        "Lambda's segment"
+    );
     assert!(attribute(invocation, "request_id").is_some_and(|id| id.starts_with("r-")));
-    assert_eq!(attribute(invocation, "shard_id").as_deref(), Some("shardId-000000000000"));
+    assert_eq!(
+        attribute(invocation, "shard_id").as_deref(),
+        Some("shardId-000000000000")
+    );
     for (batch, path) in [
-        ("salesforce upsert", "/services/data/v67.0/composite/sobjects/Lead/Source_Id__c"),
-        ("hubspot upsert", "/crm/objects/2026-09/contacts/batch/upsert"),
+        (
+            "salesforce upsert",
+            "/services/data/v67.0/composite/sobjects/Lead/Source_Id__c",
+        ),
+        (
+            "hubspot upsert",
+            "/crm/objects/2026-09/contacts/batch/upsert",
+        ),
     ] {
         let batch = named(&spans, batch);
         assert_eq!(batch.parent_span_id, invocation.span_id);
-        assert_eq!((attribute(batch, "records"), attribute(batch, "attempt")), (Some("1".into()), Some("1".into())));
-        let exchange = spans.iter().find(|span| attribute(span, "url.path").as_deref() == Some(path));
+        assert_eq!(
+            (attribute(batch, "records"), attribute(batch, "attempt")),
+            (Some("1".into()), Some("1".into()))
+        );
+        let exchange = spans
+            .iter()
+            .find(|span| attribute(span, "url.path").as_deref() == Some(path));
         let exchange = exchange.unwrap_or_else(|| panic!("no exchange with {path}"));
         assert_eq!(exchange.parent_span_id, batch.span_id);
-        assert_eq!(attribute(exchange, "http.response.status_code").as_deref(), Some("200"));
-        assert_eq!(attribute(exchange, "server.address").as_deref(), Some("127.0.0.1"));
+        assert_eq!(
+            attribute(exchange, "http.response.status_code").as_deref(),
+            Some("200")
+        );
+        assert_eq!(
+            attribute(exchange, "server.address").as_deref(),
+            Some("127.0.0.1")
+        );
     }
-    let trace = [0x5b, 0xef, 0x4d, 0xe7, 0xad, 0x49, 0xb0, 0xe8, 0x7f, 0x6e, 0xf6, 0xc8, 0x7f, 0xc2, 0xe7, 0x00];
-    assert!(spans.iter().all(|span| span.trace_id == trace), "one trace, X-Ray's");
+    let trace = [
+        0x5b, 0xef, 0x4d, 0xe7, 0xad, 0x49, 0xb0, 0xe8, 0x7f, 0x6e, 0xf6, 0xc8, 0x7f, 0xc2, 0xe7,
+        0x00,
+    ];
+    assert!(
+        spans.iter().all(|span| span.trace_id == trace),
+        "one trace, X-Ray's"
+    );
     let all = format!("{:?}", collector.exports.lock().expect("sound"));
     for private in ["Lovelace", "ada@", "Acme"] {
         assert!(!all.contains(private), "{private} left with the traces");
@@ -137,11 +187,21 @@ async fn what_failed_says_so_and_how_often_it_was_tried() {
     spans_of(&mut function, &collector, "well").await;
     mocks.hubspot_server.stop();
     let spans = spans_of(&mut function, &collector, "failing").await;
-    let batches: Vec<_> = spans.iter().filter(|span| span.name == "hubspot upsert").collect();
-    let attempts: Vec<_> = batches.iter().filter_map(|span| attribute(span, "attempt")).collect();
+    let batches: Vec<_> = spans
+        .iter()
+        .filter(|span| span.name == "hubspot upsert")
+        .collect();
+    let attempts: Vec<_> = batches
+        .iter()
+        .filter_map(|span| attribute(span, "attempt"))
+        .collect();
     assert!(attempts.len() > 1 && attempts[1] == "2", "{attempts:?}");
     for batch in batches {
-        assert_eq!(batch.status.as_ref().map(|status| status.code), Some(2), "{batch:?}");
+        assert_eq!(
+            batch.status.as_ref().map(|status| status.code),
+            Some(2),
+            "{batch:?}"
+        );
         assert!(attribute(batch, "error.type").is_some());
     }
 }
@@ -149,7 +209,11 @@ async fn what_failed_says_so_and_how_often_it_was_tried() {
 #[tokio::test]
 async fn a_collector_that_hangs_or_is_gone_costs_the_spans_and_nothing_else() {
     let mocks = Mocks::start().await;
-    for (reply, is_gone) in [(Reply::Hang, false), (Answer::empty(503).into(), false), (Reply::Reset, true)] {
+    for (reply, is_gone) in [
+        (Reply::Hang, false),
+        (Answer::empty(503).into(), false),
+        (Reply::Reset, true),
+    ] {
         let (collector, server) = Collector::start(reply.clone()).await;
         if is_gone {
             server.stop();
@@ -157,14 +221,25 @@ async fn a_collector_that_hangs_or_is_gone_costs_the_spans_and_nothing_else() {
         let mut function = start(&mocks, server.url()).await;
         let mut invocations = 0;
         while invocations == 0 || (!is_gone && collector.count() == 0 && invocations < TRIES) {
-            assert_eq!(function.invoke(event(), "r-1", TIME).await.failures(), [""; 0], "{reply:?}");
+            assert_eq!(
+                function.invoke(event(), "r-1", TIME).await.failures(),
+                [""; 0],
+                "{reply:?}"
+            );
             invocations += 1;
-            assert!(collector.count() <= invocations, "{reply:?}: tried once, and not again");
+            assert!(
+                collector.count() <= invocations,
+                "{reply:?}: tried once, and not again"
+            );
         }
         assert_eq!(collector.count() > 0, !is_gone, "{reply:?}");
         function.kill().await;
         function.exit().await;
-        let lost = function.lines().iter().filter(|line| line.contains("spans not sent")).count();
+        let lost = function
+            .lines()
+            .iter()
+            .filter(|line| line.contains("spans not sent"))
+            .count();
         assert_eq!(lost, invocations, "{reply:?}: {:?}", function.lines());
     }
 }

@@ -1,4 +1,5 @@
-//! A few schedules through the real binary behind a Runtime API, which is killed now and then in the middle of its work.
+//! A few schedules through the real binary behind a Runtime API, which is killed now and then in
+//! the middle of its work.
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -47,7 +48,12 @@ async fn run(seed: u64) -> Result<Numbers, Broken> {
             // The function reads it again beside each invocation.
             std::fs::write(&document, world.document(false)).expect("written");
         }
-        let dies_at = Instant::now() + if is_troubled && world.strikes(20) { world.moment(150) } else { 2 * TIME };
+        let dies_at = Instant::now()
+            + if is_troubled && world.strikes(20) {
+                world.moment(150)
+            } else {
+                2 * TIME
+            };
         let ended: Ended = tokio::select! {
             ended = environment.invoke(invocation.event, &invocation.request_id, TIME) => ended.into(),
             () = sleep_until(dies_at) => {
@@ -56,23 +62,38 @@ async fn run(seed: u64) -> Result<Numbers, Broken> {
                 Ended::Error
             }
         };
-        let is_well = matches!(&ended, Ended::Answer(answer) if answer["batchItemFailures"][0].is_null());
+        let is_well =
+            matches!(&ended, Ended::Answer(answer) if answer["batchItemFailures"][0].is_null());
         if !is_well {
             *environment = Function::start(Path::new(BINARY), &variables).await;
         }
         ended
     };
     let drained = timeout(PATIENCE, mapping(seed).drain(&world.stream, function)).await;
-    let report = drained.map_err(|_| vec![format!("{NOT_DRAINED} after {} invocations", invocations.get())])?;
+    let report = drained.map_err(|_| {
+        vec![format!(
+            "{NOT_DRAINED} after {} invocations",
+            invocations.get()
+        )]
+    })?;
     world.check(&report)?;
-    Ok(Numbers::of_one(&world.stream, &report, &world.aws, world.faults(), kills.get()))
+    Ok(Numbers::of_one(
+        &world.stream,
+        &report,
+        &world.aws,
+        world.faults(),
+        kills.get(),
+    ))
 }
 
 #[tokio::test]
 async fn whenever_the_binary_is_killed_both_systems_end_equal_to_the_source() {
     let mut numbers = Numbers::default();
     for seed in seeds(5) {
-        numbers.take(seed, ended(seed, AssertUnwindSafe(run(seed)).catch_unwind().await));
+        numbers.take(
+            seed,
+            ended(seed, AssertUnwindSafe(run(seed)).catch_unwind().await),
+        );
     }
     tell("binary", numbers);
 }

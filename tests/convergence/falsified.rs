@@ -1,5 +1,5 @@
-//! What a function would make of changes that did not keep a rule of the contract: done to the stream before it reaches
-//! the function, so that a law can be seen to be broken.
+//! What a function would make of changes that did not keep a rule of the contract: done to the
+//! stream before it reaches the function, so that a law can be seen to be broken.
 
 use serde_json::Value;
 
@@ -22,7 +22,9 @@ impl Falsified {
     /// The stream, as the function gets it.
     pub(crate) fn stream(self, put: &Stream) -> Stream {
         put.mapped(|data| match serde_json::from_slice::<Value>(data) {
-            Ok(change) if change["contact"]["id"].is_string() => self.change(change).to_string().into_bytes(),
+            Ok(change) if change["contact"]["id"].is_string() => {
+                self.change(change).to_string().into_bytes()
+            }
             _ => data.to_vec(),
         })
     }

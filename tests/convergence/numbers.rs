@@ -27,7 +27,13 @@ pub(crate) struct Numbers {
 
 impl Numbers {
     /// One schedule that ran to its end.
-    pub(crate) fn of_one(stream: &Stream, report: &Report, aws: &MockAws, faults: u64, kills: u64) -> Self {
+    pub(crate) fn of_one(
+        stream: &Stream,
+        report: &Report,
+        aws: &MockAws,
+        faults: u64,
+        kills: u64,
+    ) -> Self {
         Self {
             schedules: 1,
             records: stream.len() as u64,
@@ -62,7 +68,16 @@ impl Numbers {
 
 impl fmt::Display for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { schedules, records, deliveries, invocations, faults, kills, dead_letters, lost } = self;
+        let Self {
+            schedules,
+            records,
+            deliveries,
+            invocations,
+            faults,
+            kills,
+            dead_letters,
+            lost,
+        } = self;
         write!(
             f,
             "{schedules} schedules, {records} records delivered {deliveries} times in {invocations} invocations, \
@@ -71,8 +86,8 @@ impl fmt::Display for Numbers {
     }
 }
 
-/// Runs the schedules, one after the other, and writes down what they came to, for the end of `make test`. The first that
-/// breaks a law ends it.
+/// Runs the schedules, one after the other, and writes down what they came to, for the end of `make
+/// test`. The first that breaks a law ends it.
 pub(crate) fn all(name: &str, count: u64, run: impl Fn(u64) -> Result<Numbers, Broken>) {
     let mut numbers = Numbers::default();
     for seed in seeds(count) {

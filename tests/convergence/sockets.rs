@@ -1,5 +1,6 @@
-//! Schedules over real sockets: the handler as the factory builds it, against the strict mocks of both systems, with
-//! connections that break, answers that are cut or never come, credentials that change in the middle.
+//! Schedules over real sockets: the handler as the factory builds it, against the strict mocks of
+//! both systems, with connections that break, answers that are cut or never come, credentials that
+//! change in the middle.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -16,8 +17,8 @@ use tokio::time::timeout;
 
 use super::falsified::Falsified;
 use super::laws::{
-    Broken, DeadLetters, HELD, LETTER_MISSING, MISTAKE, NOT_DRAINED, all_hold, count, in_order, key, no_mistake,
-    nothing_lost,
+    Broken, DeadLetters, HELD, LETTER_MISSING, MISTAKE, NOT_DRAINED, all_hold, count, in_order,
+    key, no_mistake, nothing_lost,
 };
 use super::numbers::Numbers;
 use crate::support::evidence::{ended, seeds, tell};
@@ -65,19 +66,45 @@ impl World {
     pub(crate) async fn start(seed: u64, records: usize, variant: Variant) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mocks = mocks(variant).await;
-        let forgotten = if variant == Variant::ForgetfulQueue { 50 } else { 0 };
-        let faults = mock_aws::Faults { refused: 3, lost: 5, entry: 10, forgotten, ..mock_aws::Faults::default() };
+        let forgotten = if variant == Variant::ForgetfulQueue {
+            50
+        } else {
+            0
+        };
+        let faults = mock_aws::Faults {
+            refused: 3,
+            lost: 5,
+            entry: 10,
+            forgotten,
+            ..mock_aws::Faults::default()
+        };
         let aws = MockAws::new(seed, faults);
         let aws_server = Server::start(Arc::clone(&aws)).await;
-        let plan = Plan { seed, records, contacts: random.usize(2..25), one_bad_in: 15, one_late_in: 10 };
+        let plan = Plan {
+            seed,
+            records,
+            contacts: random.usize(2..25),
+            one_bad_in: 15,
+            one_late_in: 10,
+        };
         let mut put = Stream::new(random.usize(1..=2));
         for record in MockStreamGenerator::new(plan) {
-            put.put(&record.partition_key, &record.data, Duration::from_millis(random.u64(..30)));
+            put.put(
+                &record.partition_key,
+                &record.data,
+                Duration::from_millis(random.u64(..30)),
+            );
         }
-        let stream = if let Variant::Falsified(rule) = variant { rule.stream(&put) } else { put.clone() };
+        let stream = if let Variant::Falsified(rule) = variant {
+            rule.stream(&put)
+        } else {
+            put.clone()
+        };
         // Some contacts are refused by their system, whatever is said of them.
-        let refused: BTreeSet<String> =
-            (0..plan.contacts).filter(|_| random.u32(..10) == 0).map(|contact| format!("c-{contact:06}")).collect();
+        let refused: BTreeSet<String> = (0..plan.contacts)
+            .filter(|_| random.u32(..10) == 0)
+            .map(|contact| format!("c-{contact:06}"))
+            .collect();
         let no = row_error("FIELD_CUSTOM_VALIDATION_EXCEPTION", "no", &["Phone"]);
         for id in &refused {
             mocks.salesforce.fail_row(id, no.clone(), u32::MAX);
@@ -88,14 +115,29 @@ impl World {
         mocks.hubspot.throttle_every(random.u64(5..40));
         let (random, rotations, struck) = (random.into(), Cell::new(0), Cell::new(0));
         let has_table = has_table(seed);
-        Self { mocks, aws, aws_server, stream, put, refused, random, has_table, rotations, struck }
+        Self {
+            mocks,
+            aws,
+            aws_server,
+            stream,
+            put,
+            refused,
+            random,
+            has_table,
+            rotations,
+            struck,
+        }
     }
 
-    /// The settings, as TOML. While there is trouble, nobody waits long for an answer; afterwards they are patient, so
-    /// that a busy machine only makes the test slow.
+    /// The settings, as TOML. While there is trouble, nobody waits long for an answer; afterwards
+    /// they are patient, so that a busy machine only makes the test slow.
     pub(crate) fn document(&self, is_troubled: bool) -> String {
         let table = if self.has_table { "state" } else { "" };
-        let (request, budget) = if is_troubled { (80, 1_000) } else { (2_000, 20_000) };
+        let (request, budget) = if is_troubled {
+            (80, 1_000)
+        } else {
+            (2_000, 20_000)
+        };
         let queue = format!("{}/letters", self.aws_server.url());
         let retry = "retry = { max_attempts = 3, base_delay_ms = 1, max_delay_ms = 5 }";
         let system = format!("batch_size = 7\nrequest_timeout_ms = {request}\n{retry}\n");
@@ -120,7 +162,11 @@ impl World {
 
     /// Something goes wrong with the calls to come.
     pub(crate) fn trouble(&self) {
-        let Mocks { salesforce, hubspot, .. } = &self.mocks;
+        let Mocks {
+            salesforce,
+            hubspot,
+            ..
+        } = &self.mocks;
         for percent in [30, 15] {
             if self.strikes(percent) {
                 salesforce.next(self.broken_reply());
@@ -156,12 +202,20 @@ impl World {
     /// Both secrets change; the old ones are refused from now on.
     fn rotate(&self) {
         self.rotations.set(self.rotations.get() + 1);
-        let Mocks { salesforce, hubspot, .. } = &self.mocks;
+        let Mocks {
+            salesforce,
+            hubspot,
+            ..
+        } = &self.mocks;
         salesforce.rotate_secret(&format!("mock-secret-{}", self.rotations.get()));
         salesforce.expire_tokens();
         let token = format!("pat-rotated-{}", self.rotations.get());
         hubspot.rotate_token(&token);
-        std::fs::write(self.mocks.salesforce_secret.path(), salesforce.secret().to_string()).expect("written");
+        std::fs::write(
+            self.mocks.salesforce_secret.path(),
+            salesforce.secret().to_string(),
+        )
+        .expect("written");
         let secret = json!({"access_token": token}).to_string();
         std::fs::write(self.mocks.hubspot_secret.path(), secret).expect("written");
     }
@@ -171,7 +225,10 @@ impl World {
         let (source, expected) = self.expected(report);
         let differences = self.mocks.differences(&source);
         let held = match differences.first() {
-            Some(first) => Err(format!("{HELD}: {} contacts differ, the first: {first}", differences.len())),
+            Some(first) => Err(format!(
+                "{HELD}: {} contacts differ, the first: {first}",
+                differences.len()
+            )),
             None => Ok(()),
         };
         let letters = self.aws.letters();
@@ -194,7 +251,9 @@ impl World {
             };
             let id = &record.partition_key;
             if self.refused.contains(id) {
-                places(&change).iter().for_each(|place| letters.take(record, &change, place, id, true));
+                places(&change)
+                    .iter()
+                    .for_each(|place| letters.take(record, &change, place, id, true));
             } else {
                 source.apply(&change, Some((record, report)));
             }
@@ -229,12 +288,18 @@ async fn mocks(variant: Variant) -> Mocks {
 
 /// Whether the generator means it as a change: what it makes to be rejected says so by its ids.
 fn is_sound(change: &Value) -> bool {
-    change["contact"]["id"].as_str().is_some_and(|id| id.trim().to_lowercase().starts_with("c-"))
+    change["contact"]["id"]
+        .as_str()
+        .is_some_and(|id| id.trim().to_lowercase().starts_with("c-"))
 }
 
 /// Where a change goes.
 fn places(change: &Value) -> &'static [&'static str] {
-    match change["contact"]["type"].as_str().map(str::to_lowercase).as_deref() {
+    match change["contact"]["type"]
+        .as_str()
+        .map(str::to_lowercase)
+        .as_deref()
+    {
         None => &["salesforce", "hubspot"],
         Some("lead" | "prospect") => &["salesforce"],
         Some(_) => &["hubspot"],
@@ -267,7 +332,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(30);
 pub(crate) const TROUBLED: u64 = 25;
 
 async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
-    let world = World::start(seed, 30 + usize::try_from(seed % 90).expect("fits"), variant).await;
+    let world = World::start(
+        seed,
+        30 + usize::try_from(seed % 90).expect("fits"),
+        variant,
+    )
+    .await;
     let environment = RefCell::new(handler(&world, true));
     let (invocations, kills) = (Cell::new(0), Cell::new(0));
     let function = async |invocation: Invocation| {
@@ -281,32 +351,63 @@ async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
         let handler = environment.borrow().clone();
         let work = invocation.handle(&handler);
         let dies = is_troubled && world.strikes(10);
-        let time = if dies { world.moment(60) } else { Duration::from_mins(1) };
+        let time = if dies {
+            world.moment(60)
+        } else {
+            Duration::from_mins(1)
+        };
         let ended = timeout(time, work).await.unwrap_or_else(|_| {
             kills.set(kills.get() + 1);
             Ended::Error
         });
-        // Lambda takes new environments as it likes, and a breaker's pause is longer than this test's patience.
-        let is_well = matches!(&ended, Ended::Answer(answer) if answer["batchItemFailures"][0].is_null());
+        // Lambda takes new environments as it likes, and a breaker's pause is longer than this
+        // test's patience.
+        let is_well =
+            matches!(&ended, Ended::Answer(answer) if answer["batchItemFailures"][0].is_null());
         if !is_well {
             environment.replace(self::handler(&world, is_troubled));
         }
         ended
     };
     let drained = timeout(PATIENCE, mapping(seed).drain(&world.stream, function)).await;
-    let report = drained.map_err(|_| vec![format!("{NOT_DRAINED} after {} invocations", invocations.get())])?;
+    let report = drained.map_err(|_| {
+        vec![format!(
+            "{NOT_DRAINED} after {} invocations",
+            invocations.get()
+        )]
+    })?;
     world.check(&report)?;
-    Ok(Numbers::of_one(&world.stream, &report, &world.aws, world.faults(), kills.get()))
+    Ok(Numbers::of_one(
+        &world.stream,
+        &report,
+        &world.aws,
+        world.faults(),
+        kills.get(),
+    ))
 }
 
 fn handler(world: &World, is_troubled: bool) -> Handler {
-    let settings = world.mocks.settings(Preset::Test, &world.document(is_troubled));
-    factory::build(Preset::Test, &settings, &harness::aws(&world.aws_server.url())).expect("a handler")
+    let settings = world
+        .mocks
+        .settings(Preset::Test, &world.document(is_troubled));
+    factory::build(
+        Preset::Test,
+        &settings,
+        &harness::aws(&world.aws_server.url()),
+    )
+    .expect("a handler")
 }
 
 #[tokio::test]
 async fn whatever_goes_wrong_on_the_wire_both_systems_end_equal_to_the_source() {
-    let run = async |seed| (seed, AssertUnwindSafe(run(seed, Variant::Sound)).catch_unwind().await);
+    let run = async |seed| {
+        (
+            seed,
+            AssertUnwindSafe(run(seed, Variant::Sound))
+                .catch_unwind()
+                .await,
+        )
+    };
     let mut runs = stream::iter(seeds(25)).map(run).buffer_unordered(4);
     let mut numbers = Numbers::default();
     while let Some((seed, came_to)) = runs.next().await {
@@ -327,7 +428,14 @@ async fn what_is_broken_on_the_wire_is_found_out_by_the_law_that_it_breaks() {
         (Variant::Falsified(Falsified::UntypedDeletes), HELD),
         (Variant::Falsified(Falsified::Identities), HELD),
     ] {
-        let runs = stream::iter(60..63).map(|seed| run(seed, variant)).buffer_unordered(3).collect::<Vec<_>>().await;
-        assert!(count(law, runs) >= 2, "{variant:?}: seldom found by `{law}`");
+        let runs = stream::iter(60..63)
+            .map(|seed| run(seed, variant))
+            .buffer_unordered(3)
+            .collect::<Vec<_>>()
+            .await;
+        assert!(
+            count(law, runs) >= 2,
+            "{variant:?}: seldom found by `{law}`"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Thousands of schedules in stopped time: the handler, the simulated mapping, two systems in memory, a queue and a table
-//! without a socket.
+//! Thousands of schedules in stopped time: the handler, the simulated mapping, two systems in
+//! memory, a queue and a table without a socket.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 
 use super::falsified::Falsified;
 use super::laws::{
-    Broken, HELD, LETTER_MISSING, LETTER_TOO_MANY, LOST, MISTAKE, NOT_DRAINED, ORDER, all_hold, count, no_mistake,
-    nothing_lost, same,
+    Broken, HELD, LETTER_MISSING, LETTER_TOO_MANY, LOST, MISTAKE, NOT_DRAINED, ORDER, all_hold,
+    count, no_mistake, nothing_lost, same,
 };
 use super::numbers::{Numbers, all};
 use super::streams::{Expected, LEFT, RIGHT, ROUTES, changes, versions};
@@ -78,15 +78,31 @@ impl World {
             lost: percent(20),
             entry: percent(20),
             hanging: percent(5),
-            forgotten: if variant == Variant::ForgetfulQueue { 50 } else { 0 },
+            forgotten: if variant == Variant::ForgetfulQueue {
+                50
+            } else {
+                0
+            },
         };
-        let state = if random.bool() { "[state]\ntable = \"state\"\n" } else { "" };
+        let state = if random.bool() {
+            "[state]\ntable = \"state\"\n"
+        } else {
+            ""
+        };
         let queue = "[dead_letter]\nqueue_url = \"http://127.0.0.1:9/letters\"\n";
-        let text =
-            format!("{ROUTES}{queue}{state}[pipeline]\nfallback_budget_ms = {}\n{document}", random.u64(1_000..20_000));
+        let text = format!(
+            "{ROUTES}{queue}{state}[pipeline]\nfallback_budget_ms = {}\n{document}",
+            random.u64(1_000..20_000)
+        );
         let layer = Layer::from_toml("the test", &text).expect("TOML");
         let settings = load(Preset::Test, &[layer], &[LEFT, RIGHT]).expect("allowed");
-        Self { left, right, aws: MockAws::new(random.u64(..), faults), settings, keeps_versions: false }
+        Self {
+            left,
+            right,
+            aws: MockAws::new(random.u64(..), faults),
+            settings,
+            keeps_versions: false,
+        }
     }
 
     /// A new environment of the function: it remembers nothing.
@@ -95,9 +111,14 @@ impl World {
         let mut factory = Factory::empty().with_http(CLIENT.clone());
         for (name, memory) in [(LEFT, &self.left), (RIGHT, &self.right)] {
             let memory = Arc::clone(memory);
-            factory = factory.with(name, move |_, _| External { keeps_versions, ..memory.external(4) });
+            factory = factory.with(name, move |_, _| External {
+                keeps_versions,
+                ..memory.external(4)
+            });
         }
-        factory.build(Preset::Test, &self.settings, &self.aws.config()).expect("a handler")
+        factory
+            .build(Preset::Test, &self.settings, &self.aws.config())
+            .expect("a handler")
     }
 
     fn heal(&self) {
@@ -106,7 +127,8 @@ impl World {
         self.aws.heal();
     }
 
-    /// Brings the stream through the mapping, with invocations that are throttled and die. Gives the kills besides.
+    /// Brings the stream through the mapping, with invocations that are throttled and die. Gives
+    /// the kills besides.
     async fn drain(
         &self,
         stream: &Stream,
@@ -117,7 +139,8 @@ impl World {
         let (started, random) = (Instant::now(), RefCell::new(random));
         let environment = RefCell::new(self.handler());
         let kills = Cell::new(0);
-        let strikes = |percent| started.elapsed() < trouble.heals && random.borrow_mut().u32(..100) < percent;
+        let strikes =
+            |percent| started.elapsed() < trouble.heals && random.borrow_mut().u32(..100) < percent;
         let function = async |invocation: Invocation| {
             if started.elapsed() >= trouble.heals {
                 self.heal();
@@ -138,12 +161,23 @@ impl World {
             })
         };
         let drained = timeout(Duration::from_hours(12), mapping.drain(stream, function)).await;
-        let report = drained.map_err(|_| vec![format!("{NOT_DRAINED} in half a day, most of it without a fault")])?;
+        let report = drained.map_err(|_| {
+            vec![format!(
+                "{NOT_DRAINED} in half a day, most of it without a fault"
+            )]
+        })?;
         Ok((report, kills.get()))
     }
 
     fn mistakes(&self) -> Result<(), String> {
-        no_mistake([self.left.mistakes(), self.right.mistakes(), self.aws.mistakes()].concat())
+        no_mistake(
+            [
+                self.left.mistakes(),
+                self.right.mistakes(),
+                self.aws.mistakes(),
+            ]
+            .concat(),
+        )
     }
 
     fn numbers(&self, stream: &Stream, report: &Report, kills: u64) -> Numbers {
@@ -155,9 +189,16 @@ impl World {
 fn faults(random: &mut fastrand::Rng, variant: Variant) -> memory::Faults {
     let away = random.bool().then(|| {
         let from = random.u64(..60);
-        (Duration::from_secs(from), Duration::from_secs(from + random.u64(1..900)))
+        (
+            Duration::from_secs(from),
+            Duration::from_secs(from + random.u64(1..900)),
+        )
     });
-    let away = if variant == Variant::LostSystem { Some((Duration::ZERO, Duration::MAX)) } else { away };
+    let away = if variant == Variant::LostSystem {
+        Some((Duration::ZERO, Duration::MAX))
+    } else {
+        away
+    };
     let mut percent = |most: u32| random.u32(..=most);
     memory::Faults {
         lost: percent(20),
@@ -168,8 +209,16 @@ fn faults(random: &mut fastrand::Rng, variant: Variant) -> memory::Faults {
         short: percent(10),
         panic: percent(3),
         away,
-        forgotten: if variant == Variant::ForgetfulSystem { 20 } else { 0 },
-        slandered: if variant == Variant::SlanderousSystem { 5 } else { 0 },
+        forgotten: if variant == Variant::ForgetfulSystem {
+            20
+        } else {
+            0
+        },
+        slandered: if variant == Variant::SlanderousSystem {
+            5
+        } else {
+            0
+        },
         is_petty: variant == Variant::PettySystem,
     }
 }
@@ -182,7 +231,14 @@ fn mapping(random: &mut fastrand::Rng, variant: Variant) -> Mapping {
         bisect: random.bool(),
         report_failures: variant != Variant::DeafMapping,
         // What never comes back need not be tried seven hundred times.
-        backoff: (Duration::from_millis(214), Duration::from_mins(if variant == Variant::LostSystem { 60 } else { 1 })),
+        backoff: (
+            Duration::from_millis(214),
+            Duration::from_mins(if variant == Variant::LostSystem {
+                60
+            } else {
+                1
+            }),
+        ),
         max_retries: (variant == Variant::HastyMapping).then_some(0),
         lost_checkpoints: random.u32(..=10),
         seed: random.u64(..),
@@ -200,7 +256,11 @@ fn trouble(random: &mut fastrand::Rng, variant: Variant) -> Trouble {
     Trouble {
         killed: random.u32(..=20),
         throttled: random.u32(..=10),
-        heals: if variant == Variant::LostSystem { Duration::MAX } else { heals },
+        heals: if variant == Variant::LostSystem {
+            Duration::MAX
+        } else {
+            heals
+        },
     }
 }
 
@@ -209,7 +269,11 @@ async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
     let put = changes(&mut random);
-    let stream = if let Variant::Falsified(rule) = variant { rule.stream(&put) } else { put.clone() };
+    let stream = if let Variant::Falsified(rule) = variant {
+        rule.stream(&put)
+    } else {
+        put.clone()
+    };
     let world = World::new(&mut random, variant, "");
     let (mapping, trouble) = (mapping(&mut random, variant), trouble(&mut random, variant));
     let (report, kills) = world.drain(&stream, &mapping, &trouble, random).await?;
@@ -230,23 +294,46 @@ async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
 async fn run_versions(seed: u64, guard: &str) -> Result<Numbers, Broken> {
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
-    let scale = if seed.is_multiple_of(2) { "occurred_at" } else { "version" };
+    let scale = if seed.is_multiple_of(2) {
+        "occurred_at"
+    } else {
+        "version"
+    };
     let (stream, expected) = versions(&mut random, guard, scale);
     let document = format!("[guard]\nmode = \"{guard}\"\nversion = \"{scale}\"");
     let mut world = World::new(&mut random, Variant::Sound, &document);
     world.keeps_versions = true;
-    let (mapping, trouble) = (mapping(&mut random, Variant::Sound), trouble(&mut random, Variant::Sound));
+    let (mapping, trouble) = (
+        mapping(&mut random, Variant::Sound),
+        trouble(&mut random, Variant::Sound),
+    );
     let (report, kills) = world.drain(&stream, &mapping, &trouble, random).await?;
     let held = same(LEFT, &world.left.records(), &expected);
-    // In stream order a change that is not compared comes again over a newer one, until that comes again, too.
-    let older = world.left.older_over_newer().into_iter().filter(|_| guard == "always");
-    let ordered = older.map(|older| format!("{ORDER}: {older}")).next().map_or(Ok(()), Err);
-    all_hold([nothing_lost(&report, &stream), held, ordered, world.mistakes()])?;
+    // In stream order a change that is not compared comes again over a newer one, until that comes
+    // again, too.
+    let older = world
+        .left
+        .older_over_newer()
+        .into_iter()
+        .filter(|_| guard == "always");
+    let ordered = older
+        .map(|older| format!("{ORDER}: {older}"))
+        .next()
+        .map_or(Ok(()), Err);
+    all_hold([
+        nothing_lost(&report, &stream),
+        held,
+        ordered,
+        world.mistakes(),
+    ])?;
     Ok(world.numbers(&stream, &report, kills))
 }
 
 fn in_stopped_time<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
     runtime.expect("a runtime").block_on(work)
 }
 
@@ -256,7 +343,10 @@ fn without_backtraces() {
     ONCE.call_once(|| {
         let tell = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if !info.payload_as_str().is_some_and(|text| text.starts_with("a fault in the ")) {
+            if !info
+                .payload_as_str()
+                .is_some_and(|text| text.starts_with("a fault in the "))
+            {
                 tell(info);
             }
         }));
@@ -266,20 +356,26 @@ fn without_backtraces() {
 #[test]
 fn whatever_goes_wrong_both_systems_end_equal_to_the_changes_one_by_one() {
     without_backtraces();
-    all("stopped time", 1000, |seed| in_stopped_time(run(seed, Variant::Sound)));
+    all("stopped time", 1000, |seed| {
+        in_stopped_time(run(seed, Variant::Sound))
+    });
 }
 
 // One test each, so that `make soak` takes its minutes once.
 #[test]
 fn whatever_goes_wrong_no_older_version_is_left_over_a_newer_one_where_all_are_compared() {
     without_backtraces();
-    all("always guard", 150, |seed| in_stopped_time(run_versions(seed, "always")));
+    all("always guard", 150, |seed| {
+        in_stopped_time(run_versions(seed, "always"))
+    });
 }
 
 #[test]
 fn whatever_goes_wrong_no_older_version_is_left_over_a_newer_one_where_replays_are_compared() {
     without_backtraces();
-    all("replays guard", 150, |seed| in_stopped_time(run_versions(seed, "replays")));
+    all("replays guard", 150, |seed| {
+        in_stopped_time(run_versions(seed, "replays"))
+    });
 }
 
 #[test]
@@ -300,10 +396,22 @@ fn what_is_broken_is_found_out_by_the_law_that_it_breaks() {
         (Variant::Falsified(Falsified::Identities), HELD),
     ] {
         let found = count(law, (0..20).map(|seed| in_stopped_time(run(seed, variant))));
-        assert!(found >= 5, "{variant:?}: found by `{law}` {found} times of 20");
+        assert!(
+            found >= 5,
+            "{variant:?}: found by `{law}` {found} times of 20"
+        );
     }
     // A long time, in which nothing else can be seen.
-    assert_eq!(count(NOT_DRAINED, (0..2).map(|seed| in_stopped_time(run(seed, Variant::LostSystem)))), 2);
-    let found = count(HELD, (0..30).map(|seed| in_stopped_time(run_versions(seed, "off"))));
+    assert_eq!(
+        count(
+            NOT_DRAINED,
+            (0..2).map(|seed| in_stopped_time(run(seed, Variant::LostSystem)))
+        ),
+        2
+    );
+    let found = count(
+        HELD,
+        (0..30).map(|seed| in_stopped_time(run_versions(seed, "off"))),
+    );
     assert!(found >= 10, "without the guard: {found} of 30");
 }

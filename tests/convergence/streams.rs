@@ -13,8 +13,7 @@ use crate::support::orders::Possible;
 /// The two systems, and which types each gets.
 pub(crate) const LEFT: &str = "left";
 pub(crate) const RIGHT: &str = "right";
-pub(crate) const ROUTES: &str =
-    "[routes]\nlead = [\"left\"]\nprospect = [\"left\", \"right\"]\ncustomer = [\"right\"]\nvendor = [\"right\"]\n";
+pub(crate) const ROUTES: &str = "[routes]\nlead = [\"left\"]\nprospect = [\"left\", \"right\"]\ncustomer = [\"right\"]\nvendor = [\"right\"]\n";
 
 fn destinations(kind: Option<&str>) -> &'static [&'static str] {
     match kind {
@@ -26,34 +25,48 @@ fn destinations(kind: Option<&str>) -> &'static [&'static str] {
 
 const TYPES: [&str; 4] = ["lead", "prospect", "customer", "vendor"];
 
-/// A stream of changes of few contacts. Some are refused by the systems, some by our own decoder, some make a
-/// transformation panic; some come as parts of an aggregate.
+/// A stream of changes of few contacts. Some are refused by the systems, some by our own decoder,
+/// some make a transformation panic; some come as parts of an aggregate.
 pub(crate) fn changes(random: &mut fastrand::Rng) -> Stream {
     let mut stream = Stream::new(random.usize(1..=3));
     let (records, contacts) = (random.usize(1..120), random.usize(1..16));
     let (mut arrives, mut at) = (Duration::ZERO, 0);
     while at < records {
-        arrives += Duration::from_millis(if random.u32(..5) == 0 { random.u64(..5_000) } else { random.u64(..50) });
+        arrives += Duration::from_millis(if random.u32(..5) == 0 {
+            random.u64(..5_000)
+        } else {
+            random.u64(..50)
+        });
         let contact = random.usize(..contacts);
         let partition_key = format!("c-{contact}");
         if random.u32(..12) == 0 {
-            // Two changes of the contact in the other order: the newer one, and then the one that it has overtaken.
+            // Two changes of the contact in the other order: the newer one, and then the one that
+            // it has overtaken.
             let [older, newer] = [0, 1].map(|part| versioned(random, at + part, contact));
-            let waits = Duration::from_millis(if random.bool() { 0 } else { random.u64(..2_000) });
+            let waits = Duration::from_millis(if random.bool() {
+                0
+            } else {
+                random.u64(..2_000)
+            });
             stream.put(&partition_key, newer.as_bytes(), arrives);
             stream.put(&partition_key, older.as_bytes(), arrives + waits);
             (arrives, at) = (arrives + waits, at + 2);
             continue;
         }
         if random.u32(..15) == 0 {
-            let parts: Vec<String> =
-                (0..random.usize(2..5)).map(|part| change(random, at + part, contact).to_string()).collect();
+            let parts: Vec<String> = (0..random.usize(2..5))
+                .map(|part| change(random, at + part, contact).to_string())
+                .collect();
             at += parts.len();
             let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
             stream.put_aggregate(&partition_key, &parts, arrives);
             continue;
         }
-        let data = if random.u32(..40) == 0 { no_change(random, at) } else { change(random, at, contact).to_string() };
+        let data = if random.u32(..40) == 0 {
+            no_change(random, at)
+        } else {
+            change(random, at, contact).to_string()
+        };
         stream.put(&partition_key, data.as_bytes(), arrives);
         at += 1;
     }
@@ -66,7 +79,8 @@ fn no_change(random: &mut fastrand::Rng, at: usize) -> String {
     match random.u32(..4) {
         0 => format!("no change: {at}"),
         1 => json!({"event_id": id, "operation": "create"}).to_string(),
-        2 => json!({"event_id": id, "operation": 1, "occurred_at": "2026-11-20T10:15:00Z"}).to_string(),
+        2 => json!({"event_id": id, "operation": 1, "occurred_at": "2026-11-20T10:15:00Z"})
+            .to_string(),
         _ => json!({"event_id": id, "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
             "contact": {"id": " ", "type": "lead"}})
         .to_string(),
@@ -82,7 +96,11 @@ fn versioned(random: &mut fastrand::Rng, at: usize, contact: usize) -> String {
 fn change(random: &mut fastrand::Rng, at: usize, contact: usize) -> Value {
     let operation = ["create", "update", "update", "update", "delete"][random.usize(..5)];
     // Mostly a contact keeps its type.
-    let kind = if random.u32(..10) == 0 { TYPES[random.usize(..4)] } else { TYPES[contact % 4] };
+    let kind = if random.u32(..10) == 0 {
+        TYPES[random.usize(..4)]
+    } else {
+        TYPES[contact % 4]
+    };
     let id = match random.u32(..6) {
         0 => format!(" C-{contact}\u{a0}"),
         1..3 => format!("C-{contact}"),
@@ -92,7 +110,14 @@ fn change(random: &mut fastrand::Rng, at: usize, contact: usize) -> Value {
     let mut attributes = Map::new();
     for name in ["a", "b", "c"] {
         if random.bool() {
-            attributes.insert(name.to_owned(), if random.u32(..8) == 0 { Value::Null } else { at.into() });
+            attributes.insert(
+                name.to_owned(),
+                if random.u32(..8) == 0 {
+                    Value::Null
+                } else {
+                    at.into()
+                },
+            );
         }
     }
     if operation == "delete" {
@@ -140,10 +165,13 @@ impl Expected {
             let contact = &change["contact"];
             let id = contact["id"].as_str().expect("an id").trim().to_lowercase();
             let attributes = contact["attributes"].as_object().expect("an object");
-            let is_refused =
-                attributes.contains_key(POISON) || attributes.contains_key(BOMB) || contact["company"] == "PANIC";
+            let is_refused = attributes.contains_key(POISON)
+                || attributes.contains_key(BOMB)
+                || contact["company"] == "PANIC";
             for name in destinations(contact["type"].as_str()) {
-                expected.letters.take(record, &change, name, &id, is_refused);
+                expected
+                    .letters
+                    .take(record, &change, name, &id, is_refused);
                 if !is_refused {
                     let possible = expected.held.entry((name, id.clone())).or_default();
                     possible.apply(&change, Some((record, report)), after);
@@ -159,16 +187,25 @@ impl Expected {
         system: &'static str,
         held: &BTreeMap<String, Map<String, Value>>,
     ) -> Result<(), String> {
-        let ours = self.held.keys().filter(|(name, _)| *name == system).map(|(_, id)| id);
+        let ours = self
+            .held
+            .keys()
+            .filter(|(name, _)| *name == system)
+            .map(|(_, id)| id);
         let nobody = Possible::default();
         for id in ours.chain(held.keys()) {
             let texts = |fields: &Map<String, Value>| -> Texts {
-                fields.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
+                fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.to_string()))
+                    .collect()
             };
             let held = held.get(id).map(texts);
             let possible = self.held.get(&(system, id.clone())).unwrap_or(&nobody);
             if !possible.states().any(|state| state == held.as_ref()) {
-                return Err(format!("{HELD} by {system} of {id}: {held:?}\nexpected: {possible:?}"));
+                return Err(format!(
+                    "{HELD} by {system} of {id}: {held:?}\nexpected: {possible:?}"
+                ));
             }
         }
         Ok(())
@@ -177,7 +214,9 @@ impl Expected {
 
 /// What is meant as a change is of a contact.
 fn is_sound(change: &Value) -> bool {
-    change["contact"]["id"].as_str().is_some_and(|id| !id.trim().is_empty())
+    change["contact"]["id"]
+        .as_str()
+        .is_some_and(|id| !id.trim().is_empty())
 }
 
 fn after(held: Option<Texts>, change: &Value) -> Option<Texts> {
@@ -185,16 +224,24 @@ fn after(held: Option<Texts>, change: &Value) -> Option<Texts> {
         return None;
     }
     let mut held = held.unwrap_or_default();
-    let attributes = change["contact"]["attributes"].as_object().expect("an object");
-    held.extend(attributes.iter().map(|(name, value)| (name.clone(), value.to_string())));
+    let attributes = change["contact"]["attributes"]
+        .as_object()
+        .expect("an object");
+    held.extend(
+        attributes
+            .iter()
+            .map(|(name, value)| (name.clone(), value.to_string())),
+    );
     Some(held)
 }
 
-/// Whole contacts of any version, in any order, and what is left where `guard` compares them with what is held: one by one,
-/// a change whose version is older than the held one is left out, and nothing is older than nothing. (Where live changes are
-/// not compared they come in their order, and what a replay puts among them is older.)
+/// Whole contacts of any version, in any order, and what is left where `guard` compares them with
+/// what is held: one by one, a change whose version is older than the held one is left out, and
+/// nothing is older than nothing. (Where live changes are not compared they come in their order,
+/// and what a replay puts among them is older.)
 ///
-/// Where `version` is the scale, every change has one, and some are larger than a destination holds: they are rejected.
+/// Where `version` is the scale, every change has one, and some are larger than a destination
+/// holds: they are rejected.
 pub(crate) fn versions(
     random: &mut fastrand::Rng,
     guard: &str,
@@ -207,8 +254,13 @@ pub(crate) fn versions(
         let (id, is_replay) = (format!("c-{contact}"), random.bool());
         let is_compared = guard != "replays" || is_replay;
         let newest = at as u64 + 1;
-        let version = if is_compared { random.u64(0..newest) } else { newest };
-        // In a batch `version` decides and not the order: what a delete leaves would hang on where batches end.
+        let version = if is_compared {
+            random.u64(0..newest)
+        } else {
+            newest
+        };
+        // In a batch `version` decides and not the order: what a delete leaves would hang on where
+        // batches end.
         let is_numbered = scale == "version" || contact.is_multiple_of(2);
         let is_too_large = scale == "version" && random.u32(..12) == 0;
         let is_delete = !is_numbered && random.u32(..3) == 0;
@@ -218,9 +270,18 @@ pub(crate) fn versions(
             "contact": {"id": id, "type": "lead", "attributes": {"a": version, "b": version}},
         });
         if is_numbered {
-            change["version"] = if is_too_large { (1 << 53) + version } else { version }.into();
+            change["version"] = if is_too_large {
+                (1 << 53) + version
+            } else {
+                version
+            }
+            .into();
         }
-        stream.put(&id, change.to_string().as_bytes(), Duration::from_millis(random.u64(..200) + at as u64 * 100));
+        stream.put(
+            &id,
+            change.to_string().as_bytes(),
+            Duration::from_millis(random.u64(..200) + at as u64 * 100),
+        );
         if is_too_large || is_compared && held.get(&id).is_some_and(|held| *held > version) {
             continue;
         }
@@ -230,7 +291,15 @@ pub(crate) fn versions(
             held.insert(id, version);
         }
     }
-    let whole = |version: u64| Map::from_iter([("a".to_owned(), version.into()), ("b".to_owned(), version.into())]);
-    let expected = held.into_iter().map(|(id, version)| (id, whole(version))).collect();
+    let whole = |version: u64| {
+        Map::from_iter([
+            ("a".to_owned(), version.into()),
+            ("b".to_owned(), version.into()),
+        ])
+    };
+    let expected = held
+        .into_iter()
+        .map(|(id, version)| (id, whole(version)))
+        .collect();
     (stream, expected)
 }

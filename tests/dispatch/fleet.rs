@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
+    ScalarAttributeType,
 };
 use contact_sync::adapters::Destination;
 use contact_sync::dispatch::settings::RateLimit;
@@ -33,15 +34,25 @@ const SMALL: usize = 10;
 const TRIES: usize = 20;
 
 /// One request, and more to come.
-const ONE: Need = Need { requests: 1, in_all: u32::MAX };
+const ONE: Need = Need {
+    requests: 1,
+    in_all: u32::MAX,
+};
 
 /// The table as the template makes it.
 async fn table(moto: &Moto) -> aws_sdk_dynamodb::Client {
     let client = aws_sdk_dynamodb::Client::new(&moto.config());
-    let mut request = client.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
+    let mut request = client
+        .create_table()
+        .table_name(TABLE)
+        .billing_mode(BillingMode::PayPerRequest);
     for (name, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
-        let attribute = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
-        let key = KeySchemaElement::builder().attribute_name(name).key_type(kind);
+        let attribute = AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S);
+        let key = KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(kind);
         request = request.attribute_definitions(attribute.build().expect("whole"));
         request = request.key_schema(key.build().expect("whole"));
     }
@@ -49,28 +60,50 @@ async fn table(moto: &Moto) -> aws_sdk_dynamodb::Client {
     client
 }
 
-/// Whether the table was late, as it is now and then on a busy machine. Then a limiter goes on without it.
+/// Whether the table was late, as it is now and then on a busy machine. Then a limiter goes on
+/// without it.
 fn was_late(logs: &Logs) -> bool {
-    let message = |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with("rate limit not shared"));
+    let message = |line: &Value| {
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("rate limit not shared"))
+    };
     logs.lines().iter().any(message)
 }
 
 async fn next_slot(client: &aws_sdk_dynamodb::Client) -> u64 {
     let request = client.get_item().table_name(TABLE).consistent_read(true);
     let request = request.key("pk", AttributeValue::S("rate#hubspot".to_owned()));
-    let item = request.key("sk", AttributeValue::S("lease".to_owned())).send().await.expect("an answer").item;
-    item.expect("an item")["next_slot"].as_n().expect("a number").parse().expect("whole")
+    let item = request
+        .key("sk", AttributeValue::S("lease".to_owned()))
+        .send()
+        .await
+        .expect("an answer")
+        .item;
+    item.expect("an item")["next_slot"]
+        .as_n()
+        .expect("a number")
+        .parse()
+        .expect("whole")
 }
 
-/// Blocks of slots never overlap: all slots that are spent, and the time between them, fit into the item's time.
+/// Blocks of slots never overlap: all slots that are spent, and the time between them, fit into the
+/// item's time.
 #[tokio::test]
 async fn environments_lease_from_one_item_by_conditional_writes() {
     let moto = Moto::start().await;
     let client = table(&moto).await;
-    let budget = RateLimit { requests: 1001, per_ms: 20_000 };
+    let budget = RateLimit {
+        requests: 1001,
+        per_ms: 20_000,
+    };
     let limiter = || {
         let limiter = RateLimiter::new(budget, 1);
-        limiter.share_through(LeaseTable::new(client.clone(), TABLE, Destination("hubspot")));
+        limiter.share_through(LeaseTable::new(
+            client.clone(),
+            TABLE,
+            Destination("hubspot"),
+        ));
         limiter
     };
     let (meter, far) = (Meter::default(), Instant::now() + Duration::from_mins(10));
@@ -97,29 +130,60 @@ async fn environments_lease_from_one_item_by_conditional_writes() {
         }
     }
     let period = 21_000;
-    assert!(leased.expect("a table that is not late each time") >= 40 * period, "40 slots of 21 ms");
+    assert!(
+        leased.expect("a table that is not late each time") >= 40 * period,
+        "40 slots of 21 ms"
+    );
     let too_soon = Instant::now() + Duration::from_millis(1);
-    let crowded = RateLimiter::new(RateLimit { requests: 2, per_ms: 60_000 }, 1);
-    crowded.share_through(LeaseTable::new(client.clone(), TABLE, Destination("hubspot")));
+    let crowded = RateLimiter::new(
+        RateLimit {
+            requests: 2,
+            per_ms: 60_000,
+        },
+        1,
+    );
+    crowded.share_through(LeaseTable::new(
+        client.clone(),
+        TABLE,
+        Destination("hubspot"),
+    ));
     drop(crowded.acquire(ONE, far, &meter).await.expect("in time"));
-    assert!(crowded.acquire(ONE, too_soon, &meter).await.is_none(), "the next slot is a minute away");
+    assert!(
+        crowded.acquire(ONE, too_soon, &meter).await.is_none(),
+        "the next slot is a minute away"
+    );
 }
 
-/// A process works its contacts off, batch by batch; what failed comes again. Gives how often the table was late.
+/// A process works its contacts off, batch by batch; what failed comes again. Gives how often the
+/// table was late.
 async fn work(variables: &[(String, String)], process: usize, contacts: usize) -> u64 {
-    let mut function = Function::start(Path::new(env!("CARGO_BIN_EXE_contact-sync")), variables).await;
+    let mut function =
+        Function::start(Path::new(env!("CARGO_BIN_EXE_contact-sync")), variables).await;
     let batch_size = contacts / 6;
     for (round, first) in (0..contacts).step_by(batch_size).enumerate() {
         let person = |at: usize| {
             let id = format!("c-{process}-{at}");
-            change("create", &id, "customer", json!({"last_name": "Lovelace", "email": format!("{id}@example.com")}))
+            change(
+                "create",
+                &id,
+                "customer",
+                json!({"last_name": "Lovelace", "email": format!("{id}@example.com")}),
+            )
         };
-        let event = json!({"Records": batch(&(first..first + batch_size).map(person).collect::<Vec<_>>())}).to_string();
+        let event =
+            json!({"Records": batch(&(first..first + batch_size).map(person).collect::<Vec<_>>())})
+                .to_string();
         let mut delivery = 0;
         loop {
             let request = format!("r-{process}-{round}-{delivery}");
-            let ended = function.invoke(event.clone(), &request, Duration::from_mins(5)).await;
-            assert!(matches!(ended, Ended::Answer(_)), "{ended:?} {:?}", function.lines().last());
+            let ended = function
+                .invoke(event.clone(), &request, Duration::from_mins(5))
+                .await;
+            assert!(
+                matches!(ended, Ended::Answer(_)),
+                "{ended:?} {:?}",
+                function.lines().last()
+            );
             if ended.failures().is_empty() {
                 break;
             }
@@ -130,8 +194,12 @@ async fn work(variables: &[(String, String)], process: usize, contacts: usize) -
     function.kill().await;
     function.exit().await;
     let lines = function.lines();
-    let metrics = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    metrics.filter_map(|line| line["LeaseFailures"].as_u64()).sum()
+    let metrics = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    metrics
+        .filter_map(|line| line["LeaseFailures"].as_u64())
+        .sum()
 }
 
 /// Processes that send to one account, whose budget is a hundred calls in a window.
@@ -149,12 +217,24 @@ struct Setup<'a> {
 
 impl<'a> Setup<'a> {
     fn new(window: Duration, in_a_call: usize, moto: Option<&'a Moto>) -> Self {
-        Self { window, in_a_call, processes: PROCESSES, moto, is_last_cut_off: false, is_limited: true }
+        Self {
+            window,
+            in_a_call,
+            processes: PROCESSES,
+            moto,
+            is_last_cut_off: false,
+            is_limited: true,
+        }
     }
 
     /// Two processes, one of which is cut off from the table.
     fn cut_off(window: Duration, in_a_call: usize, moto: &'a Moto, is_limited: bool) -> Self {
-        Self { processes: 2, is_last_cut_off: true, is_limited, ..Self::new(window, in_a_call, Some(moto)) }
+        Self {
+            processes: 2,
+            is_last_cut_off: true,
+            is_limited,
+            ..Self::new(window, in_a_call, Some(moto))
+        }
     }
 
     fn variables(&self, mocks: &Mocks, process: usize) -> Vec<(String, String)> {
@@ -164,17 +244,36 @@ impl<'a> Setup<'a> {
         set("CONTACT_SYNC__LOG__AUDIT", "off".to_owned());
         // The production's: the dispatcher sees what is still to come.
         set("CONTACT_SYNC__PIPELINE__QUEUE_CAPACITY", "512".to_owned());
-        set("CONTACT_SYNC__PIPELINE__TRANSFORM_CONCURRENCY", "64".to_owned());
-        set("CONTACT_SYNC__PIPELINE__CONCURRENCY_SHARE", self.processes.to_string());
-        set("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", self.in_a_call.to_string());
+        set(
+            "CONTACT_SYNC__PIPELINE__TRANSFORM_CONCURRENCY",
+            "64".to_owned(),
+        );
+        set(
+            "CONTACT_SYNC__PIPELINE__CONCURRENCY_SHARE",
+            self.processes.to_string(),
+        );
+        set(
+            "CONTACT_SYNC__HUBSPOT__BATCH_SIZE",
+            self.in_a_call.to_string(),
+        );
         let budget = format!("{{ requests = 100, per_ms = {} }}", self.window.as_millis());
         set("CONTACT_SYNC__HUBSPOT__RATE_LIMIT", budget);
         let retry = "{ max_attempts = 4, base_delay_ms = 200, max_delay_ms = 10000 }";
         set("CONTACT_SYNC__HUBSPOT__RETRY", retry.to_owned());
-        set("CONTACT_SYNC__HUBSPOT__REQUEST_TIMEOUT_MS", "20000".to_owned());
+        set(
+            "CONTACT_SYNC__HUBSPOT__REQUEST_TIMEOUT_MS",
+            "20000".to_owned(),
+        );
         if let Some(moto) = self.moto {
             let is_cut_off = self.is_last_cut_off && process + 1 == self.processes;
-            set("AWS_ENDPOINT_URL", if is_cut_off { "http://127.0.0.1:9".to_owned() } else { moto.url.clone() });
+            set(
+                "AWS_ENDPOINT_URL",
+                if is_cut_off {
+                    "http://127.0.0.1:9".to_owned()
+                } else {
+                    moto.url.clone()
+                },
+            );
             set("CONTACT_SYNC__STATE__TABLE", TABLE.to_owned());
         }
         variables
@@ -190,10 +289,20 @@ impl<'a> Setup<'a> {
             mocks.hubspot.limit(100, self.window);
         }
         let contacts = CALLS * self.in_a_call;
-        let work = async |process| work(&self.variables(&mocks, process), process, contacts / self.processes).await;
+        let work = async |process| {
+            work(
+                &self.variables(&mocks, process),
+                process,
+                contacts / self.processes,
+            )
+            .await
+        };
         let unleased = join_all((0..self.processes).map(work)).await.iter().sum();
         assert_eq!(mocks.hubspot.contacts().len(), contacts);
-        Load { unleased, ..Load::of(&mocks.hubspot.seen(), self.window) }
+        Load {
+            unleased,
+            ..Load::of(&mocks.hubspot.seen(), self.window)
+        }
     }
 }
 
@@ -215,8 +324,12 @@ struct Load {
 impl Load {
     fn of(seen: &[Seen], window: Duration) -> Self {
         let at = |statuses: &[u16]| {
-            let is_one = |seen: &&Seen| seen.status.is_some_and(|status| statuses.contains(&status));
-            seen.iter().filter(is_one).map(|seen| seen.at).collect::<Vec<_>>()
+            let is_one =
+                |seen: &&Seen| seen.status.is_some_and(|status| statuses.contains(&status));
+            seen.iter()
+                .filter(is_one)
+                .map(|seen| seen.at)
+                .collect::<Vec<_>>()
         };
         let (accepted, refused, made) = (at(&[200]), at(&[429]), at(&[200, 429]));
         // From the first call to the last: how long processes take to start is none of the
@@ -226,31 +339,51 @@ impl Load {
         #[expect(clippy::cast_precision_loss, reason = "hundreds of calls")]
         let used = accepted.len() as f64 / windows;
         let (fullest, fullest_made) = (fullest(&accepted, window), fullest(&made, window));
-        Self { accepted: accepted.len(), refused: refused.len(), unleased: 0, used, fullest, fullest_made }
+        Self {
+            accepted: accepted.len(),
+            refused: refused.len(),
+            unleased: 0,
+            used,
+            fullest,
+            fullest_made,
+        }
     }
 }
 
 /// How many of the calls at these times are in the fullest window.
 fn fullest(at: &[Instant], window: Duration) -> usize {
-    let inside = |first: usize| at[first..].iter().take_while(|other| **other < at[first] + window).count();
+    let inside = |first: usize| {
+        at[first..]
+            .iter()
+            .take_while(|other| **other < at[first] + window)
+            .count()
+    };
     (0..at.len()).map(inside).max().unwrap_or(0)
 }
 
-/// How much of the budget is used is a matter of the limiter's own tests, in virtual time, and of `make fleet`: a busy
-/// machine uses less. Where the table is late, a process keeps to its share, and others may still lease the whole.
+/// How much of the budget is used is a matter of the limiter's own tests, in virtual time, and of
+/// `make fleet`: a busy machine uses less. Where the table is late, a process keeps to its share,
+/// and others may still lease the whole.
 #[tokio::test]
 async fn four_processes_that_share_a_table_are_refused_at_most_one_call_in_a_hundred() {
     let moto = Moto::start().await;
     let client = table(&moto).await;
-    let load = Setup::new(Duration::from_secs(3), SMALL, Some(&moto)).load().await;
+    let load = Setup::new(Duration::from_secs(3), SMALL, Some(&moto))
+        .load()
+        .await;
     assert!(next_slot(&client).await > 0, "they leased");
     let is_disturbed = load.unleased > 0;
-    assert!(is_disturbed || load.refused * 100 <= load.accepted + load.refused, "{load:?}");
+    assert!(
+        is_disturbed || load.refused * 100 <= load.accepted + load.refused,
+        "{load:?}"
+    );
 }
 
 #[tokio::test]
 async fn four_processes_without_a_table_keep_to_their_shares_and_are_never_refused() {
-    let load = Setup::new(Duration::from_millis(1500), SMALL, None).load().await;
+    let load = Setup::new(Duration::from_millis(1500), SMALL, None)
+        .load()
+        .await;
     assert_eq!(load.refused, 0, "{load:?}");
 }
 
@@ -265,9 +398,22 @@ async fn four_processes_send_sixty_thousand_contacts_at_hubspots_own_pace() {
     let alone = Setup::new(window, 100, None).load().await;
     let cut_off = Setup::cut_off(window, 100, &moto, false).load().await;
     let reported = Setup::cut_off(window, 100, &moto, true).load().await;
-    for (name, Load { accepted, refused, used, fullest, fullest_made, .. }) in
-        [("fleet", &shared), ("fleet-shares", &alone), ("fleet-cut-off", &cut_off), ("fleet-reported", &reported)]
-    {
+    for (
+        name,
+        Load {
+            accepted,
+            refused,
+            used,
+            fullest,
+            fullest_made,
+            ..
+        },
+    ) in [
+        ("fleet", &shared),
+        ("fleet-shares", &alone),
+        ("fleet-cut-off", &cut_off),
+        ("fleet-reported", &reported),
+    ] {
         let calls = accepted + refused;
         tell(
             name,
@@ -278,10 +424,19 @@ async fn four_processes_send_sixty_thousand_contacts_at_hubspots_own_pace() {
             ),
         );
     }
-    assert!(shared.refused * 100 <= shared.accepted + shared.refused, "{shared:?}");
+    assert!(
+        shared.refused * 100 <= shared.accepted + shared.refused,
+        "{shared:?}"
+    );
     assert!(shared.used >= 90.0, "{shared:?}");
     assert_eq!(alone.refused, 0, "{alone:?}");
-    assert!(cut_off.fullest_made <= 150, "the budget, and the share of the one that is cut off: {cut_off:?}");
+    assert!(
+        cut_off.fullest_made <= 150,
+        "the budget, and the share of the one that is cut off: {cut_off:?}"
+    );
     // Another process may take the last call that was left while a request for it is on its way.
-    assert!(reported.refused * 100 <= reported.accepted + reported.refused, "{reported:?}");
+    assert!(
+        reported.refused * 100 <= reported.accepted + reported.refused,
+        "{reported:?}"
+    );
 }

@@ -1,5 +1,5 @@
-//! One record's trouble stays its own: what makes its whole call fail is isolated, its neighbours are delivered, and a
-//! verdict about the destination is never drawn from it.
+//! One record's trouble stays its own: what makes its whole call fail is isolated, its neighbours
+//! are delivered, and a verdict about the destination is never drawn from it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,14 +13,15 @@ use serde_json::{Value, json};
 use tokio::time::advance;
 
 use crate::scripted::{
-    Asked, MILLI, RETRY, Said, Scripted, each, failed, failed_for, failed_records, good, handler, later, leads, many,
-    throttled,
+    Asked, MILLI, RETRY, Said, Scripted, each, failed, failed_for, failed_records, good, handler,
+    later, leads, many, throttled,
 };
 use crate::support::harness::{Logs, change};
 
 const LONG: &str = "[pipeline]\nfallback_budget_ms = 600000";
 
-/// A system in which each call that holds one of `offending` fails so, and every other call succeeds.
+/// A system in which each call that holds one of `offending` fails so, and every other call
+/// succeeds.
 fn hurt_by(
     offending: Vec<String>,
     batch: usize,
@@ -28,19 +29,26 @@ fn hurt_by(
 ) -> Arc<Scripted> {
     Scripted::new("one", batch, move |asked, _| -> Said {
         let is_hurt = asked.ids.iter().any(|id| offending.contains(id));
-        (MILLI * 10, Some(if is_hurt { reply(asked) } else { good(asked) }))
+        (
+            MILLI * 10,
+            Some(if is_hurt { reply(asked) } else { good(asked) }),
+        )
     })
 }
 
 /// Contact and fate of those that were not delivered, in this invocation and those before it.
 fn undelivered(logs: &Logs) -> Vec<(String, String)> {
     let fates = logs.audit().into_iter().zip(logs.fates());
-    let fates = fates.map(|(line, fate)| (line["contact_id"].as_str().expect("an id").to_owned(), fate));
+    let fates =
+        fates.map(|(line, fate)| (line["contact_id"].as_str().expect("an id").to_owned(), fate));
     fates.filter(|(_, fate)| fate != "delivered").collect()
 }
 
 fn breaker_open(logs: &Logs) -> Vec<u64> {
-    logs.metrics("one").iter().map(|line| line["BreakerOpen"].as_u64().expect("a number")).collect()
+    logs.metrics("one")
+        .iter()
+        .map(|line| line["BreakerOpen"].as_u64().expect("a number"))
+        .collect()
 }
 
 async fn is_delivered(handler: &Handler, id: &'static str) -> bool {
@@ -58,9 +66,15 @@ type Way = (&'static str, fn(&Asked) -> Reply);
 fn ways() -> Vec<Way> {
     vec![
         ("a server error", |_| failed("HTTP_500", None, false)),
-        ("a pause that is asked for", |_| failed("HTTP_503", Some(MILLI * 100), true)),
-        ("a timeout, or an answer that is too long", |_| failed_for(FailureCause::Size)),
-        ("a fault told of every row", |asked| each(asked, |_| later("INTERNAL", fault()))),
+        ("a pause that is asked for", |_| {
+            failed("HTTP_503", Some(MILLI * 100), true)
+        }),
+        ("a timeout, or an answer that is too long", |_| {
+            failed_for(FailureCause::Size)
+        }),
+        ("a fault told of every row", |asked| {
+            each(asked, |_| later("INTERNAL", fault()))
+        }),
     ]
 }
 
@@ -72,29 +86,49 @@ async fn a_record_that_makes_its_call_fail_is_rejected_and_its_neighbours_are_de
                 let logs = Logs::listen();
                 let system = hurt_by(vec![format!("lead-{at}")], 100, reply);
                 let handler = handler(&[&system], 4, RETRY, LONG);
-                let operation = if kind == Kind::Upsert { "create" } else { "delete" };
-                let changes: Vec<Value> =
-                    (0..count).map(|at| change(operation, &format!("lead-{at}"), "lead", json!({}))).collect();
+                let operation = if kind == Kind::Upsert {
+                    "create"
+                } else {
+                    "delete"
+                };
+                let changes: Vec<Value> = (0..count)
+                    .map(|at| change(operation, &format!("lead-{at}"), "lead", json!({})))
+                    .collect();
                 let failed = failed_records(&handler, &changes).await;
-                assert_eq!(failed, 0, "{way}, {kind:?}, {at} of {count}: {:?}", system.sizes());
+                assert_eq!(
+                    failed,
+                    0,
+                    "{way}, {kind:?}, {at} of {count}: {:?}",
+                    system.sizes()
+                );
                 let rejected = undelivered(&logs);
-                assert_eq!(rejected.len(), 1, "{way}, {kind:?}, {at} of {count}: {rejected:?}");
+                assert_eq!(
+                    rejected.len(),
+                    1,
+                    "{way}, {kind:?}, {at} of {count}: {rejected:?}"
+                );
                 assert_eq!(rejected[0].0, format!("lead-{at}"));
                 assert!(rejected[0].1.starts_with("rejected "), "{rejected:?}");
                 assert_eq!(breaker_open(&logs), [0], "{way}");
                 let calls = system.asked().len();
-                assert!(calls <= 34, "{calls} calls: {way}, {kind:?}, {at} of {count}");
+                assert!(
+                    calls <= 34,
+                    "{calls} calls: {way}, {kind:?}, {at} of {count}"
+                );
             }
         }
     }
 }
 
-/// For every set of offending records and every way to fail, all others are delivered within the bound, and the breaker
-/// stays closed.
+/// For every set of offending records and every way to fail, all others are delivered within the
+/// bound, and the breaker stays closed.
 #[test]
 fn every_set_of_offending_records_is_isolated_in_one_invocation() {
     for seed in 0..60 {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
         runtime.expect("a runtime").block_on(async {
             let mut random = fastrand::Rng::with_seed(seed);
             // The probes are drawn on this thread.
@@ -103,15 +137,18 @@ fn every_set_of_offending_records_is_isolated_in_one_invocation() {
             let count = random.usize(2..150);
             // Three probes in a row that offend are an outage.
             let most = if count < 40 { 2 } else { random.usize(1..=8) };
-            let offending: Vec<String> =
-                (0..random.usize(0..=most)).map(|_| format!("lead-{}", random.usize(..count))).collect();
+            let offending: Vec<String> = (0..random.usize(0..=most))
+                .map(|_| format!("lead-{}", random.usize(..count)))
+                .collect();
             let (way, reply) = ways()[random.usize(..4)];
             let batch = random.usize(2..=100);
             let system = hurt_by(offending.clone(), batch, reply);
             let handler = handler(&[&system], random.usize(1..=4), RETRY, LONG);
             let failed = failed_records(&handler, &many("lead", count)).await;
-            let told =
-                format!("seed {seed}: {way}, {offending:?} of {count} in batches of {batch}: {:?}", undelivered(&logs));
+            let told = format!(
+                "seed {seed}: {way}, {offending:?} of {count} in batches of {batch}: {:?}",
+                undelivered(&logs)
+            );
             let undelivered = undelivered(&logs);
             let mut ids: Vec<&String> = undelivered.iter().map(|(id, _)| id).collect();
             let mut expected: Vec<&String> = offending.iter().collect();
@@ -125,7 +162,11 @@ fn every_set_of_offending_records_is_isolated_in_one_invocation() {
             }
             let halvings = usize::try_from(batch.next_power_of_two().ilog2()).expect("small");
             let bound = count.div_ceil(batch) + 8 + expected.len() * (2 * halvings + 15);
-            assert!(system.asked().len() <= bound, "{} calls, {bound} at most: {told}", system.asked().len());
+            assert!(
+                system.asked().len() <= bound,
+                "{} calls, {bound} at most: {told}",
+                system.asked().len()
+            );
         });
     }
 }
@@ -138,26 +179,47 @@ async fn a_record_alone_in_its_batch_never_stops_the_others_and_is_rejected_once
         let handler = handler(&[&system], 4, RETRY, LONG);
         assert!(is_delivered(&handler, "good-0").await);
         for _ in 0..4 {
-            assert!(!is_delivered(&handler, "bad").await, "{way}: nothing else succeeded since it failed first");
+            assert!(
+                !is_delivered(&handler, "bad").await,
+                "{way}: nothing else succeeded since it failed first"
+            );
         }
         assert!(is_delivered(&handler, "good-1").await, "{way}");
-        assert!(!is_delivered(&handler, "bad").await, "{way}: once is not enough");
+        assert!(
+            !is_delivered(&handler, "bad").await,
+            "{way}: once is not enough"
+        );
         assert!(is_delivered(&handler, "good-2").await, "{way}");
-        assert!(is_delivered(&handler, "bad").await, "{way}: rejected is settled");
+        assert!(
+            is_delivered(&handler, "bad").await,
+            "{way}: rejected is settled"
+        );
         assert_eq!(
-            logs.fates().last().map(|fate| fate.starts_with("rejected ")),
+            logs.fates()
+                .last()
+                .map(|fate| fate.starts_with("rejected ")),
             Some(true),
             "{way}: {:?}",
             logs.fates()
         );
         assert_eq!(breaker_open(&logs).iter().sum::<u64>(), 0, "{way}");
-        assert_eq!(logs.lines().iter().filter(|line| line["level"] == "ERROR").count(), 0, "{way}");
+        assert_eq!(
+            logs.lines()
+                .iter()
+                .filter(|line| line["level"] == "ERROR")
+                .count(),
+            0,
+            "{way}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lone_record_costs_few_calls_while_nothing_succeeds_and_is_delivered_once_the_system_is_back() {
-    let system = Scripted::new("one", 100, |_, _| (MILLI * 10, Some(failed("HTTP_503", None, true))));
+async fn a_lone_record_costs_few_calls_while_nothing_succeeds_and_is_delivered_once_the_system_is_back()
+ {
+    let system = Scripted::new("one", 100, |_, _| {
+        (MILLI * 10, Some(failed("HTTP_503", None, true)))
+    });
     let handler = handler(&[&system], 4, RETRY, LONG);
     for _ in 0..100 {
         assert!(!is_delivered(&handler, "a").await);
@@ -176,16 +238,31 @@ async fn an_outage_costs_the_calls_in_flight_and_four_more_whatever_fails() {
     for (way, reply) in ways() {
         for in_flight in [1, 4] {
             let logs = Logs::listen();
-            let system = Scripted::new("one", 100, move |asked, _| (MILLI * 10, Some(reply(asked))));
+            let system =
+                Scripted::new("one", 100, move |asked, _| (MILLI * 10, Some(reply(asked))));
             let handler = handler(&[&system], in_flight, RETRY, LONG);
-            assert_eq!(failed_records(&handler, &many("lead", 2000)).await, 2000, "{way}");
+            assert_eq!(
+                failed_records(&handler, &many("lead", 2000)).await,
+                2000,
+                "{way}"
+            );
             let calls = system.asked().len();
-            assert!(calls <= in_flight + 4, "{calls} calls with {in_flight} in flight: {way}");
+            assert!(
+                calls <= in_flight + 4,
+                "{calls} calls with {in_flight} in flight: {way}"
+            );
             assert_eq!(breaker_open(&logs), [1], "{way}");
-            assert!(logs.fates().iter().all(|fate| fate.starts_with("failed ")), "nothing is rejected: {way}");
+            assert!(
+                logs.fates().iter().all(|fate| fate.starts_with("failed ")),
+                "nothing is rejected: {way}"
+            );
             system.now(|asked, _| (MILLI * 10, Some(good(asked))));
             advance(Duration::from_secs(6)).await;
-            assert_eq!(failed_records(&handler, &many("lead", 2000)).await, 0, "it heals by itself: {way}");
+            assert_eq!(
+                failed_records(&handler, &many("lead", 2000)).await,
+                0,
+                "it heals by itself: {way}"
+            );
         }
     }
 }
@@ -207,7 +284,14 @@ async fn offending_records_in_a_row_are_not_each_probe() {
 async fn a_hiccup_costs_one_call() {
     for cause in [FailureCause::Destination, FailureCause::Record] {
         let system = Scripted::new("one", 100, move |asked, number| {
-            (MILLI * 10, Some(if number == 0 { failed_for(cause) } else { good(asked) }))
+            (
+                MILLI * 10,
+                Some(if number == 0 {
+                    failed_for(cause)
+                } else {
+                    good(asked)
+                }),
+            )
         });
         let handler = handler(&[&system], 4, RETRY, LONG);
         assert_eq!(failed_records(&handler, &many("lead", 100)).await, 0);
@@ -220,22 +304,43 @@ async fn a_batch_too_large_for_its_time_is_sent_in_smaller_ones_and_the_size_is_
     let logs = Logs::listen();
     let system = Scripted::new("one", 200, |asked, _| {
         let in_time = asked.ids.len() <= 120;
-        (MILLI * 10, Some(if in_time { good(asked) } else { failed_for(FailureCause::Size) }))
+        (
+            MILLI * 10,
+            Some(if in_time {
+                good(asked)
+            } else {
+                failed_for(FailureCause::Size)
+            }),
+        )
     });
     let handler = handler(&[&system], 1, RETRY, LONG);
     assert_eq!(failed_records(&handler, &many("lead", 200)).await, 0);
     assert_eq!(system.sizes(), [200, 100, 100]);
     assert_eq!(failed_records(&handler, &many("lead", 250)).await, 0);
-    assert_eq!(system.sizes()[3..], [100, 100, 50], "not tried at 200 again");
-    let told: Vec<_> = logs.lines().into_iter().filter(|line| line["batch_size"] == 100).collect();
+    assert_eq!(
+        system.sizes()[3..],
+        [100, 100, 50],
+        "not tried at 200 again"
+    );
+    let told: Vec<_> = logs
+        .lines()
+        .into_iter()
+        .filter(|line| line["batch_size"] == 100)
+        .collect();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0]["remedy"].as_str().is_some_and(|remedy| remedy.contains("`one.batch_size`")), "{told:?}");
+    assert!(
+        told[0]["remedy"]
+            .as_str()
+            .is_some_and(|remedy| remedy.contains("`one.batch_size`")),
+        "{told:?}"
+    );
     advance(Duration::from_hours(1)).await;
     assert_eq!(failed_records(&handler, &many("lead", 200)).await, 0);
     assert_eq!(system.sizes()[6..], [200, 100, 100], "an hour later it is");
 }
 
-/// A system in which each value has one holder, judged by what it holds before the call, as HubSpot does.
+/// A system in which each value has one holder, judged by what it holds before the call, as HubSpot
+/// does.
 fn with_unique_values(
     holders: Vec<(&'static str, &'static str)>,
     wanted: Vec<(&'static str, &'static str)>,
@@ -245,8 +350,14 @@ fn with_unique_values(
         let before = holders.lock().expect("sound").clone();
         let reply = each(asked, |id| {
             let (id, value) = *wanted.iter().find(|(wanting, _)| *wanting == id)?;
-            if before.iter().any(|(holder, held)| *held == value && *holder != id) {
-                return later("CLASH", RetryMode::Last(Rejection::new("EMAIL_CLASH".into(), "taken")));
+            if before
+                .iter()
+                .any(|(holder, held)| *held == value && *holder != id)
+            {
+                return later(
+                    "CLASH",
+                    RetryMode::Last(Rejection::new("EMAIL_CLASH".into(), "taken")),
+                );
             }
             let mut holders = holders.lock().expect("sound");
             holders.retain(|(holder, _)| *holder != id);
@@ -266,7 +377,10 @@ async fn a_value_handed_from_one_contact_to_another_is_delivered_in_one_invocati
         (vec![("c", "of-b"), ("b", "of-a"), ("a", "new")], 3),
     ] {
         let logs = Logs::listen();
-        let system = with_unique_values(vec![("a", "of-a"), ("b", "of-b"), ("c", "of-c")], wanted.clone());
+        let system = with_unique_values(
+            vec![("a", "of-a"), ("b", "of-b"), ("c", "of-c")],
+            wanted.clone(),
+        );
         let handler = handler(&[&system], 4, RETRY, LONG);
         let ids: Vec<&'static str> = wanted.iter().map(|(id, _)| *id).collect();
         assert_eq!(failed_records(&handler, &leads(ids)).await, 0);
@@ -278,49 +392,101 @@ async fn a_value_handed_from_one_contact_to_another_is_delivered_in_one_invocati
 #[tokio::test(start_paused = true)]
 async fn a_true_clash_costs_one_more_call_and_is_rejected() {
     let logs = Logs::listen();
-    let system = with_unique_values(vec![("stranger", "theirs")], vec![("a", "theirs"), ("b", "own")]);
+    let system = with_unique_values(
+        vec![("stranger", "theirs")],
+        vec![("a", "theirs"), ("b", "own")],
+    );
     let handler = handler(&[&system], 4, RETRY, LONG);
     assert_eq!(failed_records(&handler, &leads(["a", "b", "c"])).await, 0);
-    assert_eq!(undelivered(&logs), [("a".to_owned(), "rejected EMAIL_CLASH".to_owned())]);
+    assert_eq!(
+        undelivered(&logs),
+        [("a".to_owned(), "rejected EMAIL_CLASH".to_owned())]
+    );
     assert_eq!(system.sizes(), [3, 1]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_always_meets_a_fault_is_rejected_while_others_succeed_and_fails_while_none_does() {
+async fn a_row_that_always_meets_a_fault_is_rejected_while_others_succeed_and_fails_while_none_does()
+ {
     let of = |bad: &'static str| {
         Scripted::new("one", 100, move |asked, _| {
             (
                 MILLI * 10,
-                Some(each(asked, |id| (bad == "all" || id == bad).then(|| later("INTERNAL", fault())).flatten())),
+                Some(each(asked, |id| {
+                    (bad == "all" || id == bad)
+                        .then(|| later("INTERNAL", fault()))
+                        .flatten()
+                })),
             )
         })
     };
     let logs = Logs::listen();
     let system = of("lead-0");
-    assert_eq!(failed_records(&handler(&[&system], 4, RETRY, LONG), &many("lead", 10)).await, 0);
-    assert_eq!(undelivered(&logs), [("lead-0".to_owned(), "rejected INTERNAL".to_owned())]);
-    assert_eq!(system.sizes(), [10, 1, 1, 1], "as many tries alone as settings allow");
+    assert_eq!(
+        failed_records(&handler(&[&system], 4, RETRY, LONG), &many("lead", 10)).await,
+        0
+    );
+    assert_eq!(
+        undelivered(&logs),
+        [("lead-0".to_owned(), "rejected INTERNAL".to_owned())]
+    );
+    assert_eq!(
+        system.sizes(),
+        [10, 1, 1, 1],
+        "as many tries alone as settings allow"
+    );
     let logs = Logs::listen();
     let system = of("all");
-    assert_eq!(failed_records(&handler(&[&system], 4, RETRY, LONG), &many("lead", 10)).await, 10);
-    assert!(logs.fates().iter().all(|fate| fate == "failed INTERNAL"), "{:?}", logs.fates());
+    assert_eq!(
+        failed_records(&handler(&[&system], 4, RETRY, LONG), &many("lead", 10)).await,
+        10
+    );
+    assert!(
+        logs.fates().iter().all(|fate| fate == "failed INTERNAL"),
+        "{:?}",
+        logs.fates()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn settings_of_one_attempt_isolate_too() {
     let logs = Logs::listen();
-    let system = hurt_by(vec!["lead-7".to_owned()], 100, |_| failed("HTTP_500", None, false));
-    let handler = handler(&[&system], 1, Retry { max_attempts: 1, ..RETRY }, LONG);
+    let system = hurt_by(vec!["lead-7".to_owned()], 100, |_| {
+        failed("HTTP_500", None, false)
+    });
+    let handler = handler(
+        &[&system],
+        1,
+        Retry {
+            max_attempts: 1,
+            ..RETRY
+        },
+        LONG,
+    );
     assert_eq!(failed_records(&handler, &many("lead", 100)).await, 0);
-    assert_eq!(undelivered(&logs), [("lead-7".to_owned(), "rejected HTTP_500".to_owned())]);
+    assert_eq!(
+        undelivered(&logs),
+        [("lead-7".to_owned(), "rejected HTTP_500".to_owned())]
+    );
 }
 
 /// A whole batch of offenders, each told of by the refusal of the whole request.
 #[tokio::test(start_paused = true)]
 async fn two_hundred_refused_records_are_all_found_in_one_invocation() {
-    for (every, named, most) in [(1, true, 400), (1, false, 400), (10, true, 50), (10, false, 300)] {
+    for (every, named, most) in [
+        (1, true, 400),
+        (1, false, 400),
+        (10, true, 50),
+        (10, false, 300),
+    ] {
         let logs = Logs::listen();
-        let is_bad = move |id: &str| id.trim_start_matches("lead-").parse::<usize>().expect("a number") % every == 0;
+        let is_bad = move |id: &str| {
+            id.trim_start_matches("lead-")
+                .parse::<usize>()
+                .expect("a number")
+                % every
+                == 0
+        };
         let system = Scripted::new("one", 200, move |asked, _| {
             let first = asked.ids.iter().position(|id| is_bad(id));
             let reply = match first {
@@ -333,10 +499,17 @@ async fn two_hundred_refused_records_are_all_found_in_one_invocation() {
             (MILLI * 10, Some(reply))
         });
         let handler = handler(&[&system], 4, RETRY, LONG);
-        assert_eq!(failed_records(&handler, &many("lead", 200)).await, 0, "{every} {named}");
+        assert_eq!(
+            failed_records(&handler, &many("lead", 200)).await,
+            0,
+            "{every} {named}"
+        );
         assert_eq!(undelivered(&logs).len(), 200 / every, "{every} {named}");
         let calls = system.asked().len();
-        assert!(calls <= most, "{calls} calls, one in {every}, named: {named}");
+        assert!(
+            calls <= most,
+            "{calls} calls, one in {every}, named: {named}"
+        );
     }
 }
 

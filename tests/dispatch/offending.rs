@@ -1,5 +1,5 @@
-//! A record that makes its call fail, over real HTTP: its neighbours are delivered, it becomes one dead letter, and the
-//! destination goes on.
+//! A record that makes its call fail, over real HTTP: its neighbours are delivered, it becomes one
+//! dead letter, and the destination goes on.
 
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ const DOCUMENT: &str = "
 /// Each way in which a call that holds the record fails.
 fn ways() -> Vec<(&'static str, Reply)> {
     let internal = json!({"status": "error", "message": "internal error", "correlationId": "c-1"});
-    let unknown = json!([{"errorCode": "UNKNOWN_EXCEPTION", "message": "An unexpected error occurred."}]);
+    let unknown =
+        json!([{"errorCode": "UNKNOWN_EXCEPTION", "message": "An unexpected error occurred."}]);
     let page = "<html><body>Forbidden</body></html>";
     vec![
         ("HubSpot's 500", Answer::json(500, &internal).into()),
@@ -33,21 +34,31 @@ fn ways() -> Vec<(&'static str, Reply)> {
         ("a page with 503", Answer::html(503, page).into()),
         ("a call that hangs", Reply::Hang),
         ("a connection that is closed", Reply::Reset),
-        ("a connection that is cut", Reply::Cut(Answer::json(200, &json!({"results": []})))),
+        (
+            "a connection that is cut",
+            Reply::Cut(Answer::json(200, &json!({"results": []}))),
+        ),
     ]
 }
 
 fn people(kind: &str, operation: &str, count: usize) -> Vec<Value> {
-    let fields = |at: usize| json!({"last_name": format!("Nr {at}"), "email": format!("p{at}@example.com")});
-    (0..count).map(|at| change(operation, &format!("p-{at}"), kind, fields(at))).collect()
+    let fields =
+        |at: usize| json!({"last_name": format!("Nr {at}"), "email": format!("p{at}@example.com")});
+    (0..count)
+        .map(|at| change(operation, &format!("p-{at}"), kind, fields(at)))
+        .collect()
 }
 
 /// The contacts that were rejected, and all others' fates.
 fn rejected(logs: &Logs) -> (Vec<String>, Vec<String>) {
     let fates = logs.audit().into_iter().zip(logs.fates());
-    let (rejected, others): (Vec<_>, Vec<_>) = fates.partition(|(_, fate)| fate.starts_with("rejected "));
+    let (rejected, others): (Vec<_>, Vec<_>) =
+        fates.partition(|(_, fate)| fate.starts_with("rejected "));
     let id = |(line, _): (Value, String)| line["contact_id"].as_str().expect("an id").to_owned();
-    (rejected.into_iter().map(id).collect(), others.into_iter().map(|(_, fate)| fate).collect())
+    (
+        rejected.into_iter().map(id).collect(),
+        others.into_iter().map(|(_, fate)| fate).collect(),
+    )
 }
 
 #[tokio::test]
@@ -59,9 +70,12 @@ async fn its_neighbours_are_delivered_and_it_becomes_one_dead_letter() {
             mocks.salesforce.offend("p-1", reply.clone());
             mocks.hubspot.offend("p-1", reply);
             let logs = Logs::listen();
-            // Where a machine under load lets other calls fail, too, one invocation may leave it in doubt.
+            // Where a machine under load lets other calls fail, too, one invocation may leave it in
+            // doubt.
             let mut redelivered = 0;
-            while !failures(&invoke(&handler, &batch(&people(kind, "create", 3)), "r-1").await).is_empty() {
+            while !failures(&invoke(&handler, &batch(&people(kind, "create", 3)), "r-1").await)
+                .is_empty()
+            {
                 redelivered += 1;
                 assert!(redelivered < 5, "{kind}, {way}: {:?}", logs.fates());
             }
@@ -70,11 +84,16 @@ async fn its_neighbours_are_delivered_and_it_becomes_one_dead_letter() {
             assert_eq!(others.len(), 2 + 3 * redelivered, "{kind}, {way}");
             let delivered = others.iter().filter(|fate| *fate == "delivered").count();
             assert!(delivered >= 2, "{kind}, {way}: {others:?}");
-            let stopped =
-                logs.lines().into_iter().filter(|line| line["message"].as_str() == Some("destination unavailable"));
+            let stopped = logs
+                .lines()
+                .into_iter()
+                .filter(|line| line["message"].as_str() == Some("destination unavailable"));
             assert_eq!(stopped.count(), 0, "{kind}, {way}");
             let another = change("create", "another", kind, json!({"last_name": "Other"}));
-            assert!(failures(&invoke(&handler, &batch(&[another]), "r-2").await).is_empty(), "{kind}, {way}");
+            assert!(
+                failures(&invoke(&handler, &batch(&[another]), "r-2").await).is_empty(),
+                "{kind}, {way}"
+            );
         }
     }
 }
@@ -85,14 +104,23 @@ async fn a_delete_is_isolated_by_its_look_up() {
     for kind in ["lead", "customer"] {
         let mocks = Mocks::start().await;
         let handler = mocks.handler(Preset::Test, DOCUMENT);
-        assert!(failures(&invoke(&handler, &batch(&people(kind, "create", 5)), "r-1").await).is_empty());
+        assert!(
+            failures(&invoke(&handler, &batch(&people(kind, "create", 5)), "r-1").await).is_empty()
+        );
         let broken = Answer::html(500, "<html>");
         mocks.salesforce.offend("p-3", broken.clone());
         mocks.hubspot.offend("p-3", broken);
         let logs = Logs::listen();
-        assert!(failures(&invoke(&handler, &batch(&people(kind, "delete", 5)), "r-2").await).is_empty(), "{kind}");
+        assert!(
+            failures(&invoke(&handler, &batch(&people(kind, "delete", 5)), "r-2").await).is_empty(),
+            "{kind}"
+        );
         assert_eq!(rejected(&logs).0, ["p-3"], "{kind}");
-        assert_eq!(mocks.salesforce.leads().len() + mocks.hubspot.contacts().len(), 1, "{kind}");
+        assert_eq!(
+            mocks.salesforce.leads().len() + mocks.hubspot.contacts().len(),
+            1,
+            "{kind}"
+        );
     }
 }
 
@@ -110,9 +138,14 @@ async fn a_batch_that_takes_longer_than_its_time_is_delivered_in_smaller_ones() 
         failures(&answer).len(),
         0,
         "{:?}",
-        mocks.salesforce.sizes(crate::support::mock_salesforce::Endpoint::Upsert)
+        mocks
+            .salesforce
+            .sizes(crate::support::mock_salesforce::Endpoint::Upsert)
     );
-    let told = logs.lines().into_iter().filter(|line| line["batch_size"].is_u64());
+    let told = logs
+        .lines()
+        .into_iter()
+        .filter(|line| line["batch_size"].is_u64());
     assert_eq!(told.count(), 1, "the size that passes is named");
     assert_eq!(mocks.salesforce.leads().len(), 200);
 }

@@ -1,13 +1,17 @@
-//! A system that answers by a script and writes down what it was asked: for schedules in virtual time.
+//! A system that answers by a script and writes down what it was asked: for schedules in virtual
+//! time.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Body, Call, CallError, Cause, Code, Destination, External, FailureCause, Limits, Lookup, Outcome, Payload,
-    Reply, Retry, RetryMode, Stop, Transformed,
+    Adapter, Body, Call, CallError, Cause, Code, Destination, External, FailureCause, Limits,
+    Lookup, Outcome, Payload, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
 use contact_sync::dispatch::Kind;
@@ -24,14 +28,22 @@ use crate::support::harness::{CLIENT, batch, change, no_aws};
 use crate::support::stream::{failures, invoke};
 
 pub const MILLI: Duration = Duration::from_millis(1);
-pub const RETRY: RetrySettings = RetrySettings { max_attempts: 3, base_delay_ms: 100, max_delay_ms: 5_000 };
+pub const RETRY: RetrySettings = RetrySettings {
+    max_attempts: 3,
+    base_delay_ms: 100,
+    max_delay_ms: 5_000,
+};
 
 pub fn leads(ids: impl IntoIterator<Item = &'static str>) -> Vec<Value> {
-    ids.into_iter().map(|id| change("create", id, "lead", json!({}))).collect()
+    ids.into_iter()
+        .map(|id| change("create", id, "lead", json!({})))
+        .collect()
 }
 
 pub fn many(kind: &str, count: usize) -> Vec<Value> {
-    (0..count).map(|at| change("create", &format!("{kind}-{at}"), kind, json!({}))).collect()
+    (0..count)
+        .map(|at| change("create", &format!("{kind}-{at}"), kind, json!({})))
+        .collect()
 }
 
 pub async fn failed_records(handler: &Handler, changes: &[Value]) -> usize {
@@ -67,9 +79,19 @@ impl Scripted {
         batch: usize,
         script: impl Fn(&Asked, usize) -> Said + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let limits =
-            Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2, lookup: Lookup::UNBOUNDED };
-        Arc::new(Self { name, limits, script: Mutex::new(Box::new(script)), asked: Mutex::default() })
+        let limits = Limits {
+            upsert: batch,
+            upsert_calls: 1,
+            delete: batch,
+            delete_calls: 2,
+            lookup: Lookup::UNBOUNDED,
+        };
+        Arc::new(Self {
+            name,
+            limits,
+            script: Mutex::new(Box::new(script)),
+            asked: Mutex::default(),
+        })
     }
 
     /// From now on it answers so.
@@ -88,19 +110,35 @@ impl Scripted {
 
     /// How many calls have ended.
     pub fn ended(&self) -> usize {
-        self.asked().iter().filter(|asked| asked.ended.is_some()).count()
+        self.asked()
+            .iter()
+            .filter(|asked| asked.ended.is_some())
+            .count()
     }
 
     async fn exchange(&self, kind: Kind, batch: &[&Payload], call: Call<'_>) -> Reply {
-        let ids = batch.iter().map(|payload| payload.id.key().to_owned()).collect();
-        let asked = Asked { kind, ids, started: Instant::now(), ended: None, give_up_at: call.give_up_at };
+        let ids = batch
+            .iter()
+            .map(|payload| payload.id.key().to_owned())
+            .collect();
+        let asked = Asked {
+            kind,
+            ids,
+            started: Instant::now(),
+            ended: None,
+            give_up_at: call.give_up_at,
+        };
         let number = {
             let mut all = self.asked.lock().expect("sound");
             all.push(asked.clone());
             all.len() - 1
         };
         let (latency, reply) = (self.script.lock().expect("sound"))(&asked, number);
-        let answered_at = if reply.is_some() { asked.started + latency } else { call.give_up_at };
+        let answered_at = if reply.is_some() {
+            asked.started + latency
+        } else {
+            call.give_up_at
+        };
         sleep_until(answered_at.min(call.give_up_at)).await;
         call.meter.api_call(asked.started.elapsed(), false);
         self.asked.lock().expect("sound")[number].ended = Some(Instant::now());
@@ -118,7 +156,11 @@ impl Adapter for Scripted {
     }
 
     fn transform(&self, _: &[&ContactChange]) -> Transformed {
-        Transformed { body: Some(Body::of(Map::new())), cut: 1, ..Transformed::default() }
+        Transformed {
+            body: Some(Body::of(Map::new())),
+            cut: 1,
+            ..Transformed::default()
+        }
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
@@ -139,57 +181,102 @@ pub fn good(asked: &Asked) -> Reply {
 /// All delivered but this one, which may succeed later.
 pub fn good_but(asked: &Asked, id: &str, after: Option<Duration>) -> Reply {
     each(asked, |asked| {
-        (asked == id).then(|| Outcome::Retry(Retry { code: "LOCKED".into(), after, how: RetryMode::Same }))
+        (asked == id).then(|| {
+            Outcome::Retry(Retry {
+                code: "LOCKED".into(),
+                after,
+                how: RetryMode::Same,
+            })
+        })
     })
 }
 
 /// All delivered but those for which there is another outcome.
 #[expect(clippy::unnecessary_wraps, reason = "a reply like the others")]
 pub fn each(asked: &Asked, outcome: impl Fn(&str) -> Option<Outcome>) -> Reply {
-    Ok(asked.ids.iter().map(|id| outcome(id).unwrap_or(Outcome::Delivered(None))).collect())
+    Ok(asked
+        .ids
+        .iter()
+        .map(|id| outcome(id).unwrap_or(Outcome::Delivered(None)))
+        .collect())
 }
 
 /// It may succeed later, so.
 #[expect(clippy::unnecessary_wraps, reason = "for `each`")]
 pub fn later(code: &'static str, how: RetryMode) -> Option<Outcome> {
-    Some(Outcome::Retry(Retry { code: code.into(), after: None, how }))
+    Some(Outcome::Retry(Retry {
+        code: code.into(),
+        after: None,
+        how,
+    }))
 }
 
 pub fn throttled(code: &'static str, after: Option<Duration>) -> Reply {
-    Err(CallError::Throttled { code: code.into(), after })
+    Err(CallError::Throttled {
+        code: code.into(),
+        after,
+    })
 }
 
 pub fn failed(code: &'static str, after: Option<Duration>, pressure: bool) -> Reply {
-    Err(CallError::Retry { code: Code::new(code), after, pressure, cause: FailureCause::Record })
+    Err(CallError::Retry {
+        code: Code::new(code),
+        after,
+        pressure,
+        cause: FailureCause::Record,
+    })
 }
 
 /// No usable answer, for this cause.
 pub fn failed_for(cause: FailureCause) -> Reply {
-    Err(CallError::Retry { code: Code::new("NO_ANSWER"), after: None, pressure: false, cause })
+    Err(CallError::Retry {
+        code: Code::new("NO_ANSWER"),
+        after: None,
+        pressure: false,
+        cause,
+    })
 }
 
 pub fn stopped(cause: Cause) -> Reply {
-    Err(CallError::Stop(Stop { cause, code: Code::new("STOPPED"), remedy: "wait".to_owned(), after: None }))
+    Err(CallError::Stop(Stop {
+        cause,
+        code: Code::new("STOPPED"),
+        remedy: "wait".to_owned(),
+        after: None,
+    }))
 }
 
 /// The handler of these systems: leads go to the first, customers to the last.
-pub fn handler(systems: &[&Arc<Scripted>], max_in_flight: usize, retry: RetrySettings, extra: &str) -> Handler {
+pub fn handler(
+    systems: &[&Arc<Scripted>],
+    max_in_flight: usize,
+    retry: RetrySettings,
+    extra: &str,
+) -> Handler {
     let (first, last) = (systems[0].name, systems[systems.len() - 1].name);
     let routes = format!(
         "[routes]\nlead = [\"{first}\"]\nprospect = [\"{first}\"]\ncustomer = [\"{last}\"]\nvendor = [\"{last}\"]\n{extra}"
     );
-    let factory = systems.iter().fold(Factory::default().with_http(CLIENT.clone()), |factory, system| {
-        let adapter: Arc<dyn Adapter> = Arc::clone(system) as _;
-        let rate_limit = RateLimit { requests: 1000, per_ms: 1000 };
-        factory.with(system.name, move |_, _| External {
-            adapter: Arc::clone(&adapter),
-            rate_limit,
-            retry,
-            max_in_flight,
-            keeps_versions: false,
-        })
-    });
+    let factory = systems.iter().fold(
+        Factory::default().with_http(CLIENT.clone()),
+        |factory, system| {
+            let adapter: Arc<dyn Adapter> = Arc::clone(system) as _;
+            let rate_limit = RateLimit {
+                requests: 1000,
+                per_ms: 1000,
+            };
+            factory.with(system.name, move |_, _| External {
+                adapter: Arc::clone(&adapter),
+                rate_limit,
+                retry,
+                max_in_flight,
+                keeps_versions: false,
+            })
+        },
+    );
     let layer = Layer::from_toml("the test", &routes).expect("TOML");
     let settings = load(Preset::Test, &[layer], &factory.destinations()).expect("allowed");
-    factory.build(Preset::Test, &settings, &no_aws()).expect("a handler")
+    factory
+        .build(Preset::Test, &settings, &no_aws())
+        .expect("a handler")
 }

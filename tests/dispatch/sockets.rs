@@ -1,4 +1,5 @@
-//! Systems that misbehave on the wire: the function answers in time, and the other system's records are written.
+//! Systems that misbehave on the wire: the function answers in time, and the other system's records
+//! are written.
 
 use std::time::Duration;
 
@@ -13,14 +14,20 @@ use crate::support::stream::{failures, invoke, sequence_number};
 
 fn people(count: usize) -> Vec<Value> {
     let kind = |at| if at % 2 == 0 { "lead" } else { "customer" };
-    let fields =
-        |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
-    (0..count).map(|at| change("create", &format!("c-{at}"), kind(at), fields(at))).collect()
+    let fields = |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    (0..count)
+        .map(|at| change("create", &format!("c-{at}"), kind(at), fields(at)))
+        .collect()
 }
 
 fn misbehaving() -> [Reply; 4] {
     let answer = Answer::json(200, &json!({"status": "COMPLETE", "results": []}));
-    [Reply::Hang, Reply::Trickle(answer.clone()), Reply::Reset, Reply::Cut(answer)]
+    [
+        Reply::Hang,
+        Reply::Trickle(answer.clone()),
+        Reply::Reset,
+        Reply::Cut(answer),
+    ]
 }
 
 async fn until(condition: impl Fn() -> bool) {
@@ -43,22 +50,33 @@ async fn while_hubspot_hangs_salesforces_records_are_written() {
         () = written => {}
         _ = &mut invocation => panic!("HubSpot hangs: the invocation waits for it"),
     }
-    assert!(mocks.hubspot.count(Endpoint::Upsert) > 0, "they were under way together");
+    assert!(
+        mocks.hubspot.count(Endpoint::Upsert) > 0,
+        "they were under way together"
+    );
     // The customers need not be waited for until the time is up.
     mocks.hubspot_server.stop();
     let answer = invocation.await;
-    let customers: Vec<String> = (0..1000).filter(|at| at % 2 == 1).map(|at| sequence_number(0, at)).collect();
+    let customers: Vec<String> = (0..1000)
+        .filter(|at| at % 2 == 1)
+        .map(|at| sequence_number(0, at))
+        .collect();
     assert_eq!(failures(&answer), customers);
 }
 
-/// How long the function takes to answer where HubSpot replies so; the other system's records are written.
+/// How long the function takes to answer where HubSpot replies so; the other system's records are
+/// written.
 async fn time_to_answer(reply: &Reply) -> Duration {
     let mocks = Mocks::start().await;
     (0..1000).for_each(|_| mocks.hubspot.next(reply.clone()));
     let document = "[pipeline]\nfallback_budget_ms = 4000\ndeadline_margin_ms = 2000";
     let handler = mocks.handler(Preset::Test, document);
     let start = Instant::now();
-    let answer = timeout(Duration::from_mins(2), invoke(&handler, &batch(&people(300)), "r")).await;
+    let answer = timeout(
+        Duration::from_mins(2),
+        invoke(&handler, &batch(&people(300)), "r"),
+    )
+    .await;
     let time = start.elapsed();
     let answer = answer.unwrap_or_else(|_| panic!("no answer: {reply:?}"));
     assert_eq!(failures(&answer).len(), 150, "{reply:?}");
@@ -68,14 +86,21 @@ async fn time_to_answer(reply: &Reply) -> Duration {
     time
 }
 
-/// The deadline of each invocation is in 1970, as local emulators have it: the budget of the settings counts.
+/// The deadline of each invocation is in 1970, as local emulators have it: the budget of the
+/// settings counts.
 #[tokio::test]
 async fn whatever_the_systems_do_the_function_answers_in_time() {
     for reply in misbehaving() {
         let mut times = Vec::new();
         // A busy machine delays an answer now and then, a wait without a limit delays all.
-        while times.last().is_none_or(|time| *time >= Duration::from_secs(4)) {
-            assert!(times.len() < 5, "Lambda would have ended it: {reply:?} {times:?}");
+        while times
+            .last()
+            .is_none_or(|time| *time >= Duration::from_secs(4))
+        {
+            assert!(
+                times.len() < 5,
+                "Lambda would have ended it: {reply:?} {times:?}"
+            );
             times.push(time_to_answer(&reply).await);
         }
     }
@@ -91,19 +116,41 @@ async fn each_request_has_a_stretch_of_its_own_where_the_share_is_one() {
     let mocks = Mocks::start().await;
     let handler = mocks.handler(Preset::Test, document);
     let name = || json!({"last_name": "Lovelace"});
-    let both = |operation| ["lead", "customer"].map(|kind| change(operation, &format!("c-{kind}"), kind, name()));
-    assert_eq!(failures(&invoke(&handler, &batch(&both("create")), "r").await), [""; 0]);
-    mocks.salesforce.expire_tokens();
-    assert_eq!(failures(&invoke(&handler, &batch(&both("delete")), "r").await), [""; 0]);
+    let both = |operation| {
+        ["lead", "customer"].map(|kind| change(operation, &format!("c-{kind}"), kind, name()))
+    };
     assert_eq!(
-        failures(&invoke(&handler, &batch(&[change("update", "c-new", "lead", json!({}))]), "r").await),
+        failures(&invoke(&handler, &batch(&both("create")), "r").await),
+        [""; 0]
+    );
+    mocks.salesforce.expire_tokens();
+    assert_eq!(
+        failures(&invoke(&handler, &batch(&both("delete")), "r").await),
+        [""; 0]
+    );
+    assert_eq!(
+        failures(
+            &invoke(
+                &handler,
+                &batch(&[change("update", "c-new", "lead", json!({}))]),
+                "r"
+            )
+            .await
+        ),
         [""; 0]
     );
     let of_salesforce: Vec<_> = mocks.salesforce.seen().iter().map(|seen| seen.at).collect();
     let of_hubspot: Vec<_> = mocks.hubspot.seen().iter().map(|seen| seen.at).collect();
     // Token, query, upsert; (a refused query,) token, query, delete; upsert, upsert with the
     // defaults.
-    assert_eq!((of_salesforce.len(), mocks.salesforce.refused_tokens(), of_hubspot.len()), (8, 1, 3));
+    assert_eq!(
+        (
+            of_salesforce.len(),
+            mocks.salesforce.refused_tokens(),
+            of_hubspot.len()
+        ),
+        (8, 1, 3)
+    );
     for at in [of_salesforce, of_hubspot] {
         for (one, next) in at.iter().zip(&at[1..]) {
             assert!(*next - *one >= stretch, "{:?} apart", *next - *one);
@@ -118,10 +165,20 @@ async fn calls_that_wait_for_a_token_hold_no_permit_that_its_request_needs() {
     let document = "[pipeline]\nfallback_budget_ms = 60000\n\
         [salesforce]\nbatch_size = 5\nrate_limit = { requests = 2, per_ms = 100 }";
     let handler = mocks.handler(Preset::Test, document);
-    let leads: Vec<Value> = people(40).into_iter().filter(|change| change["contact"]["type"] == "lead").collect();
+    let leads: Vec<Value> = people(40)
+        .into_iter()
+        .filter(|change| change["contact"]["type"] == "lead")
+        .collect();
     for _ in 0..2 {
-        let answer = timeout(Duration::from_secs(30), invoke(&handler, &batch(&leads), "r")).await;
-        assert_eq!(failures(&answer.expect("no call waits for another for ever")), [""; 0]);
+        let answer = timeout(
+            Duration::from_secs(30),
+            invoke(&handler, &batch(&leads), "r"),
+        )
+        .await;
+        assert_eq!(
+            failures(&answer.expect("no call waits for another for ever")),
+            [""; 0]
+        );
         mocks.salesforce.expire_tokens();
     }
 }
@@ -135,9 +192,31 @@ async fn a_table_that_cannot_be_reached_is_told_once_and_costs_no_record() {
     for _ in 0..2 {
         assert!(failures(&invoke(&handler, &batch(&people(100)), "r").await).is_empty());
     }
-    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (50, 50));
-    let told = |line: &&Value| line["message"].as_str().is_some_and(|text| text.starts_with("rate limit not shared"));
-    assert_eq!(logs.lines().iter().filter(told).count(), 2, "once for each destination");
-    let counted = logs.metrics("hubspot").iter().map(|line| line["LeaseFailures"].as_u64()).collect::<Vec<_>>();
-    assert_eq!(counted, [Some(1), Some(0)], "the table is left alone for a while");
+    assert_eq!(
+        (
+            mocks.salesforce.leads().len(),
+            mocks.hubspot.contacts().len()
+        ),
+        (50, 50)
+    );
+    let told = |line: &&Value| {
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("rate limit not shared"))
+    };
+    assert_eq!(
+        logs.lines().iter().filter(told).count(),
+        2,
+        "once for each destination"
+    );
+    let counted = logs
+        .metrics("hubspot")
+        .iter()
+        .map(|line| line["LeaseFailures"].as_u64())
+        .collect::<Vec<_>>();
+    assert_eq!(
+        counted,
+        [Some(1), Some(0)],
+        "the table is left alone for a while"
+    );
 }

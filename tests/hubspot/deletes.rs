@@ -16,8 +16,14 @@ async fn a_guarded_delete_leaves_newer_data_alone() {
     let mut payloads = ["C-1", "C-2", "C-3"].map(deletion);
     payloads[0].guarded = true;
     payloads[1].guarded = true;
-    assert_eq!(words(&portal.delete(&payloads).await), ["stale", "delivered", "delivered"]);
-    assert_eq!(portal.mock.contacts().into_keys().collect::<Vec<_>>(), ["c-1"]);
+    assert_eq!(
+        words(&portal.delete(&payloads).await),
+        ["stale", "delivered", "delivered"]
+    );
+    assert_eq!(
+        portal.mock.contacts().into_keys().collect::<Vec<_>>(),
+        ["c-1"]
+    );
 }
 
 #[tokio::test]
@@ -26,10 +32,19 @@ async fn ten_thousand_deletes_take_two_hundred_calls() {
     for number in 0..10_000 {
         portal.mock.put(Some(&format!("C-{number}")), &[]);
     }
-    let payloads: Vec<_> = (0..10_000).map(|number| deletion(&format!("C-{number}"))).collect();
+    let payloads: Vec<_> = (0..10_000)
+        .map(|number| deletion(&format!("C-{number}")))
+        .collect();
     for batch in payloads.chunks(portal.hubspot.limits().delete) {
-        assert!(words(&portal.delete(batch).await).iter().all(|word| word == "delivered"));
+        assert!(
+            words(&portal.delete(batch).await)
+                .iter()
+                .all(|word| word == "delivered")
+        );
     }
-    assert_eq!((portal.mock.contacts().len(), portal.mock.seen().len()), (0, 200));
+    assert_eq!(
+        (portal.mock.contacts().len(), portal.mock.seen().len()),
+        (0, 200)
+    );
     portal.assert_polite();
 }

@@ -1,4 +1,5 @@
-//! The adapter behind the real dispatcher: what becomes of each record in the end, and what it costs in calls.
+//! The adapter behind the real dispatcher: what becomes of each record in the end, and what it
+//! costs in calls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,19 +43,35 @@ async fn one_poison_input_in_a_full_batch_costs_one_input_and_at_most_16_calls_m
 #[tokio::test]
 async fn ten_thousand_contacts_come_and_go_in_a_hundred_and_two_hundred_calls() {
     let portal = Portal::new().await;
-    assert_eq!(dispatch(&portal, people(10_000)).await, fates([("delivered", 10_000)]));
-    assert_eq!((portal.mock.seen().len(), portal.mock.contacts().len()), (100, 10_000));
+    assert_eq!(
+        dispatch(&portal, people(10_000)).await,
+        fates([("delivered", 10_000)])
+    );
+    assert_eq!(
+        (portal.mock.seen().len(), portal.mock.contacts().len()),
+        (100, 10_000)
+    );
     let mut gone = people(10_000);
-    gone.iter_mut().for_each(|change| change.operation = Operation::Delete);
-    assert_eq!(dispatch(&portal, gone).await, fates([("delivered", 10_000)]));
-    assert_eq!((portal.mock.seen().len(), portal.mock.contacts().len()), (300, 0));
+    gone.iter_mut()
+        .for_each(|change| change.operation = Operation::Delete);
+    assert_eq!(
+        dispatch(&portal, gone).await,
+        fates([("delivered", 10_000)])
+    );
+    assert_eq!(
+        (portal.mock.seen().len(), portal.mock.contacts().len()),
+        (300, 0)
+    );
     portal.assert_polite();
 }
 
 #[tokio::test]
 async fn passing_trouble_delays_and_loses_nothing() {
     let silent = Answer::json(200, &json!({"status": "COMPLETE", "results": []}));
-    let unnamed = Answer::json(207, &json!({"results": [], "errors": [{"category": "VALIDATION_ERROR"}]}));
+    let unnamed = Answer::json(
+        207,
+        &json!({"results": [], "errors": [{"category": "VALIDATION_ERROR"}]}),
+    );
     for reply in [
         Reply::Answer(silent.clone()),
         Reply::Answer(unnamed),
@@ -65,7 +82,11 @@ async fn passing_trouble_delays_and_loses_nothing() {
     ] {
         let portal = Portal::new().await;
         portal.mock.next(reply.clone());
-        assert_eq!(dispatch(&portal, people(250)).await, fates([("delivered", 250)]), "{reply:?}");
+        assert_eq!(
+            dispatch(&portal, people(250)).await,
+            fates([("delivered", 250)]),
+            "{reply:?}"
+        );
         assert_eq!(portal.mock.contacts().len(), 250);
     }
 }
@@ -75,15 +96,21 @@ async fn a_429_without_a_word_is_no_outage() {
     let portal = Portal::new().await;
     // More than the breaker takes for an outage, one after the other.
     (0..9).for_each(|_| portal.mock.next(Answer::empty(429)));
-    assert_eq!(dispatch(&portal, people(1_000)).await, fates([("delivered", 1_000)]));
+    assert_eq!(
+        dispatch(&portal, people(1_000)).await,
+        fates([("delivered", 1_000)])
+    );
     assert_eq!(portal.mock.count(Endpoint::Upsert), 19);
 }
 
 #[tokio::test]
 async fn an_error_that_names_nobody_finds_its_row_in_the_end() {
-    // Results without a key do not tell either who is missing: the batch is halved until its row is alone.
+    // Results without a key do not tell either who is missing: the batch is halved until its row is
+    // alone.
     let portal = Portal::with(|habits| habits.hide_properties = true, |_| {}).await;
-    portal.mock.fail_unnamed("C-5", json!({"category": "VALIDATION_ERROR"}));
+    portal
+        .mock
+        .fail_unnamed("C-5", json!({"category": "VALIDATION_ERROR"}));
     let expected = fates([("delivered", 99), ("rejected VALIDATION_ERROR", 1)]);
     assert_eq!(dispatch(&portal, people(100)).await, expected);
     let calls = portal.mock.count(Endpoint::Upsert);
@@ -97,8 +124,14 @@ async fn a_write_whose_own_first_try_is_in_its_way_is_delivered() {
     let message = "Cannot set PropertyValueCoordinates{propertyName=source_id, value=C-1} on 11. 22 already has that \
         value.";
     portal.mock.next(Reply::Reset);
-    portal.mock.next(Answer::json(400, &json!({"category": "VALIDATION_ERROR", "message": message})));
-    assert_eq!(dispatch(&portal, vec![person(1)]).await, fates([("delivered", 1)]));
+    portal.mock.next(Answer::json(
+        400,
+        &json!({"category": "VALIDATION_ERROR", "message": message}),
+    ));
+    assert_eq!(
+        dispatch(&portal, vec![person(1)]).await,
+        fates([("delivered", 1)])
+    );
     assert_eq!(portal.mock.count(Endpoint::Upsert), 3);
 }
 
@@ -106,13 +139,25 @@ async fn a_write_whose_own_first_try_is_in_its_way_is_delivered() {
 #[tokio::test]
 async fn an_address_that_one_contact_gives_up_and_another_takes_arrives_at_both() {
     let portal = Portal::new().await;
-    portal.mock.put(Some("C-1"), &[("email", "shared@example.com")]);
-    portal.mock.put(Some("C-2"), &[("email", "two@example.com")]);
+    portal
+        .mock
+        .put(Some("C-1"), &[("email", "shared@example.com")]);
+    portal
+        .mock
+        .put(Some("C-2"), &[("email", "two@example.com")]);
     let mut changes = [person(1), person(2)];
     changes[0].contact.email = Field::Value("new@example.com".into());
     changes[1].contact.email = Field::Value("shared@example.com".into());
-    assert_eq!(dispatch(&portal, changes.to_vec()).await, fates([("delivered", 2)]));
-    let email = |id| portal.mock.contact(id).and_then(|contact| contact.get("email").cloned());
+    assert_eq!(
+        dispatch(&portal, changes.to_vec()).await,
+        fates([("delivered", 2)])
+    );
+    let email = |id| {
+        portal
+            .mock
+            .contact(id)
+            .and_then(|contact| contact.get("email").cloned())
+    };
     assert_eq!(email("C-1").as_deref(), Some("new@example.com"));
     assert_eq!(email("C-2").as_deref(), Some("shared@example.com"));
     assert_eq!(portal.mock.count(Endpoint::Upsert), 2);
@@ -122,14 +167,27 @@ async fn an_address_that_one_contact_gives_up_and_another_takes_arrives_at_both(
 async fn a_page_of_the_network_delays_and_stops_nobody() {
     let page = "<html><head><title>403 Forbidden</title></head></html>";
     for status in [400, 401, 403, 404, 405, 407, 409, 410, 422, 451, 520, 530] {
-        for answer in
-            [Answer::html(status, page), Answer::empty(status), Answer::json(status, &json!({"message": "No"}))]
-        {
+        for answer in [
+            Answer::html(status, page),
+            Answer::empty(status),
+            Answer::json(status, &json!({"message": "No"})),
+        ] {
             let portal = Portal::new().await;
             let heard = listen();
             portal.mock.next(answer);
-            assert_eq!(dispatch(&portal, people(5)).await, fates([("delivered", 5)]), "{status}");
-            assert_eq!((portal.mock.count(Endpoint::Upsert), portal.meter.config_errors()), (2, 0), "{status}");
+            assert_eq!(
+                dispatch(&portal, people(5)).await,
+                fates([("delivered", 5)]),
+                "{status}"
+            );
+            assert_eq!(
+                (
+                    portal.mock.count(Endpoint::Upsert),
+                    portal.meter.config_errors()
+                ),
+                (2, 0),
+                "{status}"
+            );
             assert_eq!(heard.at("ERROR"), Vec::<String>::new(), "{status}");
         }
     }
@@ -137,14 +195,27 @@ async fn a_page_of_the_network_delays_and_stops_nobody() {
 
 #[tokio::test]
 async fn a_key_that_comes_back_otherwise_costs_one_call_more_at_most() {
-    for (shown_key, calls) in
-        [((|key| key.replace("e\u{308}", "\u{eb}")) as fn(&str) -> String, 1), (|key| key.replace("Zo", "So"), 2)]
-    {
+    for (shown_key, calls) in [
+        (
+            (|key| key.replace("e\u{308}", "\u{eb}")) as fn(&str) -> String,
+            1,
+        ),
+        (|key| key.replace("Zo", "So"), 2),
+    ] {
         let portal = Portal::with(|habits| habits.shown_key = shown_key, |_| {}).await;
         let mut changes = people(100);
         changes[50].contact.id = id("Zoe\u{308}-1");
-        assert_eq!(dispatch(&portal, changes).await, fates([("delivered", 100)]));
-        assert_eq!((portal.mock.count(Endpoint::Upsert), portal.mock.contacts().len()), (calls, 100));
+        assert_eq!(
+            dispatch(&portal, changes).await,
+            fates([("delivered", 100)])
+        );
+        assert_eq!(
+            (
+                portal.mock.count(Endpoint::Upsert),
+                portal.mock.contacts().len()
+            ),
+            (calls, 100)
+        );
     }
 }
 
@@ -156,23 +227,40 @@ async fn a_property_of_the_mapping_that_is_missing_fails_those_who_carry_it_and_
     let dispatcher = dispatcher_of(&adapter);
     let mut bad = person(1);
     bad.contact.mobile_phone = Field::Value("+44 20 7946 0001".into());
-    for (change, expected) in
-        [(bad.clone(), "failed PROPERTY_DOESNT_EXIST"), (person(2), "delivered"), (bad, "failed PROPERTY_DOESNT_EXIST")]
-    {
+    for (change, expected) in [
+        (bad.clone(), "failed PROPERTY_DOESNT_EXIST"),
+        (person(2), "delivered"),
+        (bad, "failed PROPERTY_DOESNT_EXIST"),
+    ] {
         let time = Duration::from_secs(30);
-        assert_eq!(fates_by(&dispatcher, &portal.meter, &[change], time).await, [expected]);
+        assert_eq!(
+            fates_by(&dispatcher, &portal.meter, &[change], time).await,
+            [expected]
+        );
     }
-    assert_eq!((portal.mock.count(Endpoint::Upsert), portal.meter.config_errors()), (3, 2));
+    assert_eq!(
+        (
+            portal.mock.count(Endpoint::Upsert),
+            portal.meter.config_errors()
+        ),
+        (3, 2)
+    );
 }
 
 #[tokio::test]
 async fn contacts_that_vanish_before_their_archive_are_gone() {
     let portal = Portal::new().await;
     let mut gone = people(5);
-    assert_eq!(dispatch(&portal, gone.clone()).await, fates([("delivered", 5)]));
-    gone.iter_mut().for_each(|change| change.operation = Operation::Delete);
+    assert_eq!(
+        dispatch(&portal, gone.clone()).await,
+        fates([("delivered", 5)])
+    );
+    gone.iter_mut()
+        .for_each(|change| change.operation = Operation::Delete);
     let body = json!({"status": "error", "category": "OBJECT_NOT_FOUND"});
-    portal.mock.next_of(Endpoint::Archive, Answer::json(404, &body));
+    portal
+        .mock
+        .next_of(Endpoint::Archive, Answer::json(404, &body));
     assert_eq!(dispatch(&portal, gone).await, fates([("delivered", 5)]));
     assert_eq!(portal.mock.contacts().len(), 0);
     portal.assert_polite();
@@ -184,26 +272,52 @@ async fn a_refused_token_or_scope_rejects_nobody() {
     portal.mock.rotate_token("pat-mock-2");
     let expected = fates([("failed INVALID_AUTHENTICATION", 250)]);
     assert_eq!(dispatch(&portal, people(250)).await, expected);
-    assert!(portal.mock.refused_tokens() <= 4, "only what was under way already");
+    assert!(
+        portal.mock.refused_tokens() <= 4,
+        "only what was under way already"
+    );
 
     let portal = Portal::new().await;
-    portal.mock.next(Answer::json(403, &json!({"category": "MISSING_SCOPES"})));
-    assert_eq!(dispatch(&portal, people(50)).await, fates([("failed MISSING_SCOPES", 50)]));
+    portal
+        .mock
+        .next(Answer::json(403, &json!({"category": "MISSING_SCOPES"})));
+    assert_eq!(
+        dispatch(&portal, people(50)).await,
+        fates([("failed MISSING_SCOPES", 50)])
+    );
 }
 
-/// Where HubSpot judges the batch as one, in spite of the trace ids, those without the property go again in two halves.
+/// Where HubSpot judges the batch as one, in spite of the trace ids, those without the property go
+/// again in two halves.
 #[tokio::test]
 async fn a_property_that_some_contacts_have_fails_them_alone_and_costs_two_calls_at_most() {
-    let plan = |settings: &mut Settings| drop(settings.attributes.insert("plan".to_owned(), "plan_name".to_owned()));
+    let plan = |settings: &mut Settings| {
+        drop(
+            settings
+                .attributes
+                .insert("plan".to_owned(), "plan_name".to_owned()),
+        );
+    };
     for (judges_as_one, calls) in [(false, 1), (true, 3)] {
         let portal = Portal::with(|habits| habits.judges_as_one = judges_as_one, plan).await;
         let mut changes = people(100);
         for number in [0, 1, 49, 98] {
-            changes[number].contact.attributes.values = [("plan".into(), Attribute::Text("team".into()))].into();
+            changes[number].contact.attributes.values =
+                [("plan".into(), Attribute::Text("team".into()))].into();
         }
         let expected = fates([("delivered", 96), ("failed PROPERTY_DOESNT_EXIST", 4)]);
-        assert_eq!(dispatch(&portal, changes).await, expected, "{judges_as_one}");
-        assert_eq!((portal.mock.count(Endpoint::Upsert), portal.meter.config_errors()), (calls, 1));
+        assert_eq!(
+            dispatch(&portal, changes).await,
+            expected,
+            "{judges_as_one}"
+        );
+        assert_eq!(
+            (
+                portal.mock.count(Endpoint::Upsert),
+                portal.meter.config_errors()
+            ),
+            (calls, 1)
+        );
         portal.assert_polite();
     }
 }

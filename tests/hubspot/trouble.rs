@@ -11,7 +11,10 @@ async fn an_answer_that_does_not_come_in_time_is_given_up() {
     let answer = Answer::json(200, &json!({"status": "COMPLETE", "results": []}));
     for reply in [Reply::Hang, Reply::Trickle(answer)] {
         portal.mock.next(reply);
-        assert_eq!(words(&portal.upsert(&portal.people([1])).await), ["retry TIMEOUT"]);
+        assert_eq!(
+            words(&portal.upsert(&portal.people([1])).await),
+            ["retry TIMEOUT"]
+        );
     }
 }
 
@@ -20,6 +23,10 @@ async fn an_address_that_is_none_stops_the_destination() {
     for base_url in ["", "api.hubapi.com", "https://["] {
         let portal = Portal::with(|_| {}, |settings| settings.base_url = base_url.to_owned()).await;
         let reply = portal.upsert(&portal.people([1])).await;
-        assert_eq!(words(&reply), ["stop configuration BASE_URL_INVALID"], "{base_url}");
+        assert_eq!(
+            words(&reply),
+            ["stop configuration BASE_URL_INVALID"],
+            "{base_url}"
+        );
     }
 }

@@ -14,8 +14,15 @@ pub(crate) fn key() -> (String, DecodingKey) {
     let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
     let der: Pkcs8V1Der<'_> = pair.as_der().expect("PKCS 8");
     let text = base64_simd::STANDARD.encode_to_string(der.as_ref());
-    let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line)).collect();
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
+    let lines: Vec<_> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| String::from_utf8_lossy(line))
+        .collect();
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        lines.join("\n")
+    );
     (pem, DecodingKey::from_rsa_der(pair.public_key().as_ref()))
 }
 
@@ -33,19 +40,48 @@ async fn a_signed_assertion_gets_in_and_a_false_one_does_not() {
     let (pem, public_key) = key();
     let (other_pem, _) = key();
     let user = "sync@acme.example";
-    let (production, sandbox) = ("https://login.salesforce.com", "https://test.salesforce.com");
+    let (production, sandbox) = (
+        "https://login.salesforce.com",
+        "https://test.salesforce.com",
+    );
     for (signed_with, sub, aud, expects, word) in [
         (&pem, user, None, production, "delivered"),
         (&pem, user, Some(sandbox), sandbox, "delivered"),
-        (&pem, user, Some(sandbox), production, "stop credential invalid_grant"),
-        (&other_pem, user, None, production, "stop credential invalid_grant"),
-        (&pem, "somebody@else.example", None, production, "stop configuration invalid_grant"),
+        (
+            &pem,
+            user,
+            Some(sandbox),
+            production,
+            "stop credential invalid_grant",
+        ),
+        (
+            &other_pem,
+            user,
+            None,
+            production,
+            "stop credential invalid_grant",
+        ),
+        (
+            &pem,
+            "somebody@else.example",
+            None,
+            production,
+            "stop configuration invalid_grant",
+        ),
     ] {
         let org = Org::new().await;
         let audience = expects.to_owned();
-        org.mock.require_jwt(Signer { public_key: public_key.clone(), username: user.to_owned(), audience });
+        org.mock.require_jwt(Signer {
+            public_key: public_key.clone(),
+            username: user.to_owned(),
+            audience,
+        });
         org.write_secret(&jwt_secret(&org, signed_with, sub, aud));
-        assert_eq!(words(&org.upsert(&org.leads([1])).await), [word], "{sub} {aud:?} {expects}");
+        assert_eq!(
+            words(&org.upsert(&org.leads([1])).await),
+            [word],
+            "{sub} {aud:?} {expects}"
+        );
     }
 }
 
@@ -53,8 +89,15 @@ async fn a_signed_assertion_gets_in_and_a_false_one_does_not() {
 async fn an_assertion_is_signed_anew_for_each_token() {
     let (pem, public_key) = key();
     let org = Org::new().await;
-    let (username, audience) = ("sync@acme.example".to_owned(), "https://login.salesforce.com".to_owned());
-    org.mock.require_jwt(Signer { public_key, username: username.clone(), audience });
+    let (username, audience) = (
+        "sync@acme.example".to_owned(),
+        "https://login.salesforce.com".to_owned(),
+    );
+    org.mock.require_jwt(Signer {
+        public_key,
+        username: username.clone(),
+        audience,
+    });
     org.write_secret(&jwt_secret(&org, &pem, &username, None));
     for _ in 0..2 {
         assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
@@ -68,7 +111,17 @@ async fn an_assertion_is_signed_anew_for_each_token() {
 async fn a_client_secret_where_the_org_wants_an_assertion_is_told_as_configuration() {
     let (_, public_key) = key();
     let org = Org::new().await;
-    let (username, audience) = ("sync@acme.example".to_owned(), "https://login.salesforce.com".to_owned());
-    org.mock.require_jwt(Signer { public_key, username, audience });
-    assert_eq!(words(&org.upsert(&org.leads([1])).await), ["stop configuration unsupported_grant_type"]);
+    let (username, audience) = (
+        "sync@acme.example".to_owned(),
+        "https://login.salesforce.com".to_owned(),
+    );
+    org.mock.require_jwt(Signer {
+        public_key,
+        username,
+        audience,
+    });
+    assert_eq!(
+        words(&org.upsert(&org.leads([1])).await),
+        ["stop configuration unsupported_grant_type"]
+    );
 }

@@ -10,7 +10,9 @@ use crate::support::words::newcomer;
 #[tokio::test]
 async fn the_field_of_an_attribute_that_the_org_lacks_fails_those_who_have_it() {
     let plan = |settings: &mut contact_sync::adapters::salesforce::Settings| {
-        settings.attributes.insert("plan".to_owned(), "Nowhere__c".to_owned());
+        settings
+            .attributes
+            .insert("plan".to_owned(), "Nowhere__c".to_owned());
     };
     let org = Org::with(|_| {}, plan).await;
     let changes: Vec<_> = (1..=3)
@@ -22,41 +24,76 @@ async fn the_field_of_an_attribute_that_the_org_lacks_fails_those_who_have_it() 
         })
         .collect();
     let mut payloads: Vec<_> = changes.iter().map(|change| org.payload(change)).collect();
-    assert_eq!(words(&org.upsert(&payloads).await), ["failed INVALID_FIELD"; 3], "who comes next may have none");
+    assert_eq!(
+        words(&org.upsert(&payloads).await),
+        ["failed INVALID_FIELD"; 3],
+        "who comes next may have none"
+    );
     payloads[0] = org.payload(&newcomer(1, ContactType::Lead));
     let reply = words(&org.upsert(&payloads).await);
-    assert_eq!(reply, ["delivered", "failed INVALID_FIELD", "failed INVALID_FIELD"], "some rows: theirs alone");
+    assert_eq!(
+        reply,
+        ["delivered", "failed INVALID_FIELD", "failed INVALID_FIELD"],
+        "some rows: theirs alone"
+    );
     assert_eq!(org.meter.config_errors(), 2);
 }
 
 #[tokio::test]
 async fn what_every_row_says_of_the_account_stops_the_destination() {
     for (error, cause) in [
-        (row_error("INVALID_TYPE", "sObject type 'Lead' is not supported", &[]), "configuration"),
         (
-            row_error("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted: Lead", &[]),
+            row_error("INVALID_TYPE", "sObject type 'Lead' is not supported", &[]),
             "configuration",
         ),
-        (row_error("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", &[]), "quota"),
+        (
+            row_error(
+                "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+                "entity type cannot be inserted: Lead",
+                &[],
+            ),
+            "configuration",
+        ),
+        (
+            row_error("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", &[]),
+            "quota",
+        ),
     ] {
         let org = Org::new().await;
         (1..=3).for_each(|number| org.mock.fail_row(&format!("C-{number}"), error.clone(), 1));
         let code = error["statusCode"].as_str().unwrap_or_default();
-        assert_eq!(words(&org.upsert(&org.leads(1..=3)).await), [format!("stop {cause} {code}")]);
+        assert_eq!(
+            words(&org.upsert(&org.leads(1..=3)).await),
+            [format!("stop {cause} {code}")]
+        );
         assert_eq!(org.mock.leads().len(), 0);
     }
 }
 
-/// Where no row was written, other calls tell whether the right is lacking to these records or to all.
+/// Where no row was written, other calls tell whether the right is lacking to these records or to
+/// all.
 #[tokio::test]
-async fn a_row_that_lacks_a_right_is_rejected_where_another_is_written_and_isolated_where_none_is() {
-    let not_ours = row_error("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", &[]);
+async fn a_row_that_lacks_a_right_is_rejected_where_another_is_written_and_isolated_where_none_is()
+{
+    let not_ours = row_error(
+        "INSUFFICIENT_ACCESS_OR_READONLY",
+        "insufficient access rights on object id",
+        &[],
+    );
     let isolated = "isolated INSUFFICIENT_ACCESS_OR_READONLY";
     let stopped = "stop configuration INSUFFICIENT_ACCESS_OR_READONLY";
     for (may_write, neighbour, expected) in [
         (true, None, vec![isolated]),
-        (true, Some("good"), vec!["rejected INSUFFICIENT_ACCESS_OR_READONLY", "delivered"]),
-        (true, Some("too long"), vec![isolated, "rejected STRING_TOO_LONG"]),
+        (
+            true,
+            Some("good"),
+            vec!["rejected INSUFFICIENT_ACCESS_OR_READONLY", "delivered"],
+        ),
+        (
+            true,
+            Some("too long"),
+            vec![isolated, "rejected STRING_TOO_LONG"],
+        ),
         (true, Some("not ours"), vec![isolated, isolated]),
         (false, None, vec![stopped]),
         (false, Some("too long"), vec![stopped]),
@@ -65,25 +102,42 @@ async fn a_row_that_lacks_a_right_is_rejected_where_another_is_written_and_isola
         let org = Org::with(|habits| habits.may_write = may_write, |_| {}).await;
         org.mock.fail_row("C-1", not_ours.clone(), 1);
         match neighbour {
-            Some("too long") => org.mock.fail_row("C-2", row_error("STRING_TOO_LONG", "", &[]), 1),
+            Some("too long") => org
+                .mock
+                .fail_row("C-2", row_error("STRING_TOO_LONG", "", &[]), 1),
             Some("not ours") => org.mock.fail_row("C-2", not_ours.clone(), 1),
             _ => {}
         }
         let numbers = if neighbour.is_some() { 1..=2 } else { 1..=1 };
-        assert_eq!(words(&org.upsert(&org.leads(numbers)).await), expected, "{may_write} {neighbour:?}");
+        assert_eq!(
+            words(&org.upsert(&org.leads(numbers)).await),
+            expected,
+            "{may_write} {neighbour:?}"
+        );
         org.assert_polite();
     }
     let org = Org::with(|habits| habits.may_write = false, |_| {}).await;
     let expected = ["stop configuration CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"];
-    assert_eq!(words(&org.upsert(&org.leads([1])).await), expected, "the message itself names the object");
+    assert_eq!(
+        words(&org.upsert(&org.leads([1])).await),
+        expected,
+        "the message itself names the object"
+    );
 }
 
 #[tokio::test]
 async fn rights_that_cannot_be_asked_after_reject_nobody() {
     let org = Org::new().await;
-    org.mock.fail_row("C-1", row_error("INSUFFICIENT_ACCESS_OR_READONLY", "", &[]), 1);
+    org.mock.fail_row(
+        "C-1",
+        row_error("INSUFFICIENT_ACCESS_OR_READONLY", "", &[]),
+        1,
+    );
     org.mock.next_of(Endpoint::Describe, Answer::empty(503));
-    assert_eq!(words(&org.upsert(&org.leads([1])).await), ["retry HTTP_503"]);
+    assert_eq!(
+        words(&org.upsert(&org.leads([1])).await),
+        ["retry HTTP_503"]
+    );
     assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
 }
 
@@ -91,10 +145,26 @@ async fn rights_that_cannot_be_asked_after_reject_nobody() {
 async fn settings_that_name_what_the_org_lacks_stop_the_destination() {
     type Edit = fn(&mut contact_sync::adapters::salesforce::Settings);
     for (edit, code, part) in [
-        ((|settings| settings.sobject = "Nothing__c".to_owned()) as Edit, "NOT_FOUND", "`salesforce.sobject`"),
-        (|settings| settings.external_id_field = "Other__c".to_owned(), "NOT_FOUND", "`salesforce.external_id_field`"),
-        (|settings| settings.api_version = "v30.0".to_owned(), "UNSUPPORTED_API_VERSION", "`salesforce.api_version`"),
-        (|settings| settings.api_version = "v45.0".to_owned(), "NOT_FOUND", "`salesforce.api_version`"),
+        (
+            (|settings| settings.sobject = "Nothing__c".to_owned()) as Edit,
+            "NOT_FOUND",
+            "`salesforce.sobject`",
+        ),
+        (
+            |settings| settings.external_id_field = "Other__c".to_owned(),
+            "NOT_FOUND",
+            "`salesforce.external_id_field`",
+        ),
+        (
+            |settings| settings.api_version = "v30.0".to_owned(),
+            "UNSUPPORTED_API_VERSION",
+            "`salesforce.api_version`",
+        ),
+        (
+            |settings| settings.api_version = "v45.0".to_owned(),
+            "NOT_FOUND",
+            "`salesforce.api_version`",
+        ),
     ] {
         let org = Org::with(|_| {}, edit).await;
         let reply = org.upsert(&org.leads([1, 2])).await;

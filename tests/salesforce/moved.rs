@@ -33,8 +33,11 @@ async fn instance() -> (Arc<MockSalesforce>, Server) {
 async fn org_at(old: &Server, timeout: Duration) -> Org {
     let millis = u64::try_from(timeout.as_millis()).expect("short");
     let url = old.url();
-    let org =
-        Org::with(|habits| habits.instance_url = Some(url), |settings| settings.request_timeout_ms = millis).await;
+    let org = Org::with(
+        |habits| habits.instance_url = Some(url),
+        |settings| settings.request_timeout_ms = millis,
+    )
+    .await;
     assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
     org
 }
@@ -48,21 +51,51 @@ async fn a_token_ends_with_its_secret_though_it_is_still_valid() {
                 return org.mock.secret();
             }
             let (pem, public_key) = key();
-            let (username, audience) = ("sync@acme.example".to_owned(), "https://login.salesforce.com".to_owned());
+            let (username, audience) = (
+                "sync@acme.example".to_owned(),
+                "https://login.salesforce.com".to_owned(),
+            );
             let secret = jwt_secret(org, &pem, &username, None);
-            org.mock.require_jwt(Signer { public_key, username, audience });
+            org.mock.require_jwt(Signer {
+                public_key,
+                username,
+                audience,
+            });
             secret
         };
         before.write_secret(&secret_of(&before));
-        assert_eq!(words(&before.upsert(&before.leads([1])).await), ["delivered"]);
+        assert_eq!(
+            words(&before.upsert(&before.leads([1])).await),
+            ["delivered"]
+        );
         before.write_secret(&secret_of(&after));
         wait(MINUTE * 8).await;
-        assert_eq!(words(&before.upsert(&before.leads([2])).await), ["delivered"]);
-        assert_eq!((before.mock.leads().len(), after.mock.leads().len()), (2, 0), "read a moment ago");
+        assert_eq!(
+            words(&before.upsert(&before.leads([2])).await),
+            ["delivered"]
+        );
+        assert_eq!(
+            (before.mock.leads().len(), after.mock.leads().len()),
+            (2, 0),
+            "read a moment ago"
+        );
         wait(MINUTE * 2).await;
-        assert_eq!(words(&before.upsert(&before.leads([3])).await), ["delivered"]);
-        assert_eq!((before.mock.leads().len(), after.mock.leads().len()), (2, 1), "after ten minutes at most");
-        assert_eq!((before.mock.count(Endpoint::Token), after.mock.count(Endpoint::Token)), (1, 1));
+        assert_eq!(
+            words(&before.upsert(&before.leads([3])).await),
+            ["delivered"]
+        );
+        assert_eq!(
+            (before.mock.leads().len(), after.mock.leads().len()),
+            (2, 1),
+            "after ten minutes at most"
+        );
+        assert_eq!(
+            (
+                before.mock.count(Endpoint::Token),
+                after.mock.count(Endpoint::Token)
+            ),
+            (1, 1)
+        );
     }
 }
 
@@ -70,7 +103,10 @@ async fn a_token_ends_with_its_secret_though_it_is_still_valid() {
 async fn a_secret_that_is_read_again_unchanged_costs_no_token() {
     let org = Org::new().await;
     for number in 0..4 {
-        assert_eq!(words(&org.upsert(&org.leads([number])).await), ["delivered"]);
+        assert_eq!(
+            words(&org.upsert(&org.leads([number])).await),
+            ["delivered"]
+        );
         wait(MINUTE * 11).await;
     }
     assert_eq!(org.mock.count(Endpoint::Token), 1);
@@ -79,16 +115,23 @@ async fn a_secret_that_is_read_again_unchanged_costs_no_token() {
 /// Every way in which a host is gone that still answers, or still listens.
 fn gone() -> Vec<Reply> {
     let page = "<html><body>Forbidden</body></html>";
-    let mut replies: Vec<Reply> =
-        [200, 400, 403, 404, 410, 421, 500, 502, 503].map(|status| Answer::html(status, page).into()).into();
+    let mut replies: Vec<Reply> = [200, 400, 403, 404, 410, 421, 500, 502, 503]
+        .map(|status| Answer::html(status, page).into())
+        .into();
     replies.extend([301, 302, 303, 307, 308].map(|status| {
-        let answer = Answer::empty(status).with_header("location", "https://new.my.salesforce.com/");
+        let answer =
+            Answer::empty(status).with_header("location", "https://new.my.salesforce.com/");
         Reply::Answer(answer)
     }));
     replies.extend([
         Answer::empty(200).into(),
         Answer::empty(503).into(),
-        Answer { status: 403, body: b"Forbidden".into(), ..Answer::default() }.into(),
+        Answer {
+            status: 403,
+            body: b"Forbidden".into(),
+            ..Answer::default()
+        }
+        .into(),
         Answer::json(403, &json!({"message": "Forbidden"})).into(),
         refusal(404, "URL_NOT_RESET", "Destination URL not reset").into(),
         Reply::Reset,
@@ -108,8 +151,15 @@ async fn a_host_that_is_gone_ends_the_token_and_the_lead_goes_to_the_new_one() {
         org.mock.set_instance_url(Some(new_server.url()));
         old.next(reply.clone());
         let told = words(&org.upsert(&org.leads([2])).await);
-        assert!(told[0].starts_with("retry") || told[0].starts_with("stop configuration"), "{reply:?}: {told:?}");
-        assert_eq!(words(&org.upsert(&org.leads([2])).await), ["delivered"], "{reply:?}");
+        assert!(
+            told[0].starts_with("retry") || told[0].starts_with("stop configuration"),
+            "{reply:?}: {told:?}"
+        );
+        assert_eq!(
+            words(&org.upsert(&org.leads([2])).await),
+            ["delivered"],
+            "{reply:?}"
+        );
         assert_eq!((old.leads().len(), new.leads().len()), (1, 1), "{reply:?}");
         assert_eq!(org.mock.count(Endpoint::Token), 2, "{reply:?}");
     }
@@ -122,7 +172,10 @@ async fn a_host_that_refuses_connections_ends_the_token() {
     let org = org_at(&old_server, MINUTE).await;
     org.mock.set_instance_url(Some(new_server.url()));
     drop(old_server);
-    assert_eq!(words(&org.upsert(&org.leads([2])).await), ["retry CONNECTION_FAILED"]);
+    assert_eq!(
+        words(&org.upsert(&org.leads([2])).await),
+        ["retry CONNECTION_FAILED"]
+    );
     assert_eq!(words(&org.upsert(&org.leads([2])).await), ["delivered"]);
     assert_eq!((new.leads().len(), org.mock.count(Endpoint::Token)), (1, 2));
 }
@@ -134,7 +187,11 @@ async fn refusals_in_salesforces_own_words_end_no_token() {
     for answer in [
         refusal(503, "SERVER_UNAVAILABLE", "Server Unavailable"),
         refusal(500, "UNKNOWN_EXCEPTION", "An unexpected error occurred"),
-        refusal(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."),
+        refusal(
+            403,
+            "REQUEST_LIMIT_EXCEEDED",
+            "TotalRequests Limit exceeded.",
+        ),
         refusal(404, "NOT_FOUND", "The requested resource does not exist"),
         refusal(400, "JSON_PARSER_ERROR", "Unexpected character"),
         Answer::json(300, &json!(["/services/data/v67.0/sobjects/Lead/a"])),
@@ -147,18 +204,26 @@ async fn refusals_in_salesforces_own_words_end_no_token() {
 }
 
 #[tokio::test]
-async fn an_instance_that_stays_away_costs_one_token_in_thirty_seconds_however_many_calls_are_made() {
+async fn an_instance_that_stays_away_costs_one_token_in_thirty_seconds_however_many_calls_are_made()
+{
     let (old, old_server) = instance().await;
     let org = org_at(&old_server, MINUTE).await;
     for round in 0..3 {
         for _ in 0..20 {
             old.next(Answer::html(403, "<html>"));
-            assert_eq!(words(&org.upsert(&org.leads([2])).await), ["retry HTTP_403"]);
+            assert_eq!(
+                words(&org.upsert(&org.leads([2])).await),
+                ["retry HTTP_403"]
+            );
         }
         assert_eq!(org.mock.count(Endpoint::Token), 2 + round);
         wait(Duration::from_secs(30)).await;
     }
-    assert_eq!(words(&org.upsert(&org.leads([2])).await), ["delivered"], "it is back");
+    assert_eq!(
+        words(&org.upsert(&org.leads([2])).await),
+        ["delivered"],
+        "it is back"
+    );
 }
 
 #[tokio::test]
@@ -166,10 +231,19 @@ async fn an_answer_from_the_instance_ends_the_doubt() {
     let (old, old_server) = instance().await;
     let org = org_at(&old_server, MINUTE).await;
     for round in 0..3 {
-        // The first doubt costs a token; the next ones come too soon after it, and end with the answer.
+        // The first doubt costs a token; the next ones come too soon after it, and end with the
+        // answer.
         old.next(Answer::html(502, "<html>"));
-        assert_eq!(words(&org.upsert(&org.leads([2])).await), ["retry HTTP_502"], "{round}");
-        assert_eq!(words(&org.upsert(&org.leads([2])).await), ["delivered"], "{round}");
+        assert_eq!(
+            words(&org.upsert(&org.leads([2])).await),
+            ["retry HTTP_502"],
+            "{round}"
+        );
+        assert_eq!(
+            words(&org.upsert(&org.leads([2])).await),
+            ["delivered"],
+            "{round}"
+        );
     }
     wait(MINUTE).await;
     assert_eq!(words(&org.upsert(&org.leads([2])).await), ["delivered"]);
@@ -185,12 +259,29 @@ async fn the_breakers_next_look_goes_to_the_new_host() {
     let dispatcher = dispatcher_of(&adapter);
     let lead = [newcomer(2, ContactType::Lead)];
     old.next(Answer::empty(302).with_header("location", "/"));
-    assert_eq!(fates_by(&dispatcher, &org.meter, &lead, MINUTE).await, ["failed HTTP_302"]);
+    assert_eq!(
+        fates_by(&dispatcher, &org.meter, &lead, MINUTE).await,
+        ["failed HTTP_302"]
+    );
     org.mock.set_instance_url(Some(new_server.url()));
-    assert_eq!(fates_by(&dispatcher, &org.meter, &lead, MINUTE).await, ["failed HTTP_302"], "the breaker is open");
+    assert_eq!(
+        fates_by(&dispatcher, &org.meter, &lead, MINUTE).await,
+        ["failed HTTP_302"],
+        "the breaker is open"
+    );
     wait(Duration::from_secs(5)).await;
-    assert_eq!(fates_by(&dispatcher, &org.meter, &lead, MINUTE).await, ["delivered"]);
-    assert_eq!((old.leads().len(), new.leads().len(), org.mock.count(Endpoint::Token)), (1, 1, 2));
+    assert_eq!(
+        fates_by(&dispatcher, &org.meter, &lead, MINUTE).await,
+        ["delivered"]
+    );
+    assert_eq!(
+        (
+            old.leads().len(),
+            new.leads().len(),
+            org.mock.count(Endpoint::Token)
+        ),
+        (1, 1, 2)
+    );
 }
 
 /// A host to which nothing may go.
@@ -198,7 +289,10 @@ struct Nobody;
 
 impl Api for Nobody {
     fn reply(&self, request: &Request) -> Reply {
-        panic!("{} {} went to a host that is not allowed", request.method, request.path);
+        panic!(
+            "{} {} went to a host that is not allowed",
+            request.method, request.path
+        );
     }
 }
 
@@ -211,7 +305,12 @@ async fn a_token_for_a_host_that_is_not_allowed_is_not_kept_and_a_correction_is_
         let org = Org::with(|habits| habits.instance_url = Some(astray.clone()), |_| {}).await;
         let reply = org.upsert(&org.leads([1])).await;
         assert_eq!(words(&reply), ["stop configuration HOST_NOT_ALLOWED"]);
-        for part in ["instance_url", "`localhost`", "Correct login_url in the secret", "`salesforce.allowed_hosts`"] {
+        for part in [
+            "instance_url",
+            "`localhost`",
+            "Correct login_url in the secret",
+            "`salesforce.allowed_hosts`",
+        ] {
             assert!(remedy(&reply).contains(part), "{}", remedy(&reply));
         }
         if in_secret {
@@ -233,12 +332,24 @@ async fn a_token_endpoint_that_is_gone_is_corrected_in_the_secret() {
         let other = Org::new().await;
         let org = Org::with(|_| {}, |settings| settings.request_timeout_ms = 500).await;
         org.mock.next_of(Endpoint::Token, reply.clone());
-        assert_ne!(words(&org.upsert(&org.leads([1])).await), ["delivered"], "{reply:?}");
+        assert_ne!(
+            words(&org.upsert(&org.leads([1])).await),
+            ["delivered"],
+            "{reply:?}"
+        );
         org.write_secret(&other.mock.secret());
         wait(Duration::from_secs(30)).await;
         org.mock.next_of(Endpoint::Token, reply.clone());
-        assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"], "{reply:?}");
-        assert_eq!((org.mock.leads().len(), other.mock.leads().len()), (0, 1), "{reply:?}");
+        assert_eq!(
+            words(&org.upsert(&org.leads([1])).await),
+            ["delivered"],
+            "{reply:?}"
+        );
+        assert_eq!(
+            (org.mock.leads().len(), other.mock.leads().len()),
+            (0, 1),
+            "{reply:?}"
+        );
     }
 }
 

@@ -14,15 +14,24 @@ use crate::support::words::newcomer;
 #[tokio::test]
 async fn success_alone_decides() {
     for created_on_failures in [true, false] {
-        let org = Org::with(|habits| habits.created_on_failures = created_on_failures, |_| {}).await;
+        let org = Org::with(
+            |habits| habits.created_on_failures = created_on_failures,
+            |_| {},
+        )
+        .await;
         let mut payloads = org.leads([1, 2, 3]);
         let mut bad = newcomer(2, ContactType::Lead);
         bad.contact.email = Field::Value("nobody".into());
         payloads[1] = org.payload(&bad);
         let reply = org.upsert(&payloads).await;
-        assert_eq!(words(&reply), ["delivered", "rejected INVALID_EMAIL_ADDRESS", "delivered"]);
+        assert_eq!(
+            words(&reply),
+            ["delivered", "rejected INVALID_EMAIL_ADDRESS", "delivered"]
+        );
         let outcomes = reply.expect("outcomes");
-        let Outcome::Rejected(rejection) = &outcomes[1] else { panic!("{outcomes:?}") };
+        let Outcome::Rejected(rejection) = &outcomes[1] else {
+            panic!("{outcomes:?}")
+        };
         assert_eq!(rejection.fields, ["Email"]);
         assert_eq!(org.mock.leads().len(), 2);
     }
@@ -32,14 +41,19 @@ async fn success_alone_decides() {
 async fn what_an_answer_does_not_tell_of_has_failed() {
     let good = json!({"id": "00Q1", "success": true, "errors": [], "created": true});
     let without_reason = json!({"success": false, "errors": []});
-    let odd_reason =
-        json!({"id": null, "success": false, "errors": [{"statusCode": "STRING_TOO_LONG", "fields": "x"}]});
+    let odd_reason = json!({"id": null, "success": false, "errors": [{"statusCode": "STRING_TOO_LONG", "fields": "x"}]});
     for (answer, expected) in [
         (json!([]), vec!["isolated NO_RESULT", "isolated NO_RESULT"]),
         (json!([good]), vec!["delivered", "isolated NO_RESULT"]),
         (json!([null, good]), vec!["isolated NO_RESULT", "delivered"]),
-        (json!([{"success": "true"}, {"id": "00Q1"}]), vec!["isolated NO_RESULT", "isolated NO_RESULT"]),
-        (json!([without_reason, odd_reason]), vec!["isolated NO_REASON", "rejected STRING_TOO_LONG"]),
+        (
+            json!([{"success": "true"}, {"id": "00Q1"}]),
+            vec!["isolated NO_RESULT", "isolated NO_RESULT"],
+        ),
+        (
+            json!([without_reason, odd_reason]),
+            vec!["isolated NO_REASON", "rejected STRING_TOO_LONG"],
+        ),
         (
             json!([{"success": false, "errors": null}, {"success": false}]),
             vec!["isolated NO_REASON", "isolated NO_REASON"],
@@ -48,9 +62,15 @@ async fn what_an_answer_does_not_tell_of_has_failed() {
         (json!({"hasErrors": false}), vec!["retry UNREADABLE_ANSWER"]),
     ] {
         let org = Org::new().await;
-        org.upsert(&org.leads([0])).await.expect("a token from now on");
+        org.upsert(&org.leads([0]))
+            .await
+            .expect("a token from now on");
         org.mock.next(Answer::json(200, &answer));
-        assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), expected, "{answer}");
+        assert_eq!(
+            words(&org.upsert(&org.leads([1, 2])).await),
+            expected,
+            "{answer}"
+        );
     }
 }
 
@@ -59,7 +79,10 @@ async fn a_lock_fails_the_whole_chunk_which_comes_again_in_halves() {
     let org = Org::new().await;
     org.mock.lock("C-2", 1);
     let payloads = org.leads([1, 2, 3]);
-    assert_eq!(words(&org.upsert(&payloads).await), ["halved UNABLE_TO_LOCK_ROW"; 3]);
+    assert_eq!(
+        words(&org.upsert(&payloads).await),
+        ["halved UNABLE_TO_LOCK_ROW"; 3]
+    );
     assert_eq!(org.mock.leads().len(), 0);
     assert_eq!(words(&org.upsert(&payloads).await), ["delivered"; 3]);
 }
@@ -74,18 +97,42 @@ async fn what_a_trigger_says_decides() {
     for (error, in_company, alone) in [
         (trigger(lock), "halved", "halved"),
         (trigger(limit), "halved", "isolated"),
-        (trigger("LeadTrigger: Apex CPU time limit exceeded"), "halved", "isolated"),
-        (trigger("LeadTrigger: we do not like it"), "rejected", "rejected"),
+        (
+            trigger("LeadTrigger: Apex CPU time limit exceeded"),
+            "halved",
+            "isolated",
+        ),
+        (
+            trigger("LeadTrigger: we do not like it"),
+            "rejected",
+            "rejected",
+        ),
         (trigger(task), "rejected", "rejected"),
-        (row_error("UNKNOWN_EXCEPTION", "An unexpected error occurred", &[]), "isolated", "isolated"),
-        (row_error("TOO_MANY_APEX_REQUESTS", "", &[]), "halved", "halved"),
+        (
+            row_error("UNKNOWN_EXCEPTION", "An unexpected error occurred", &[]),
+            "isolated",
+            "isolated",
+        ),
+        (
+            row_error("TOO_MANY_APEX_REQUESTS", "", &[]),
+            "halved",
+            "halved",
+        ),
     ] {
         let org = Org::new().await;
         org.mock.fail_row("C-2", error.clone(), 2);
         let code = error["statusCode"].as_str().unwrap_or_default();
         let reply = words(&org.upsert(&org.leads([1, 2])).await);
-        assert_eq!(reply, ["delivered".to_owned(), format!("{in_company} {code}")], "{error}");
-        assert_eq!(words(&org.upsert(&org.leads([2])).await), [format!("{alone} {code}")], "{error}");
+        assert_eq!(
+            reply,
+            ["delivered".to_owned(), format!("{in_company} {code}")],
+            "{error}"
+        );
+        assert_eq!(
+            words(&org.upsert(&org.leads([2])).await),
+            [format!("{alone} {code}")],
+            "{error}"
+        );
     }
 }
 
@@ -97,16 +144,26 @@ async fn a_value_that_another_record_holds_is_asked_for_once_more_and_last() {
         "duplicate value found: Source_Id__c duplicates value on record with id: 00Q1",
         &[],
     );
-    let other =
-        row_error("DUPLICATE_VALUE", "duplicate value found: Tax__c duplicates value on record with id: 00Q1", &[]);
+    let other = row_error(
+        "DUPLICATE_VALUE",
+        "duplicate value found: Tax__c duplicates value on record with id: 00Q1",
+        &[],
+    );
     org.mock.fail_row("C-1", race, 1);
     org.mock.fail_row("C-2", other, 1);
-    org.mock.fail_row("C-3", row_error("DUPLICATE_VALUE", "a localized message", &["Source_Id__c"]), 1);
+    org.mock.fail_row(
+        "C-3",
+        row_error("DUPLICATE_VALUE", "a localized message", &["Source_Id__c"]),
+        1,
+    );
     let rule = row_error("DUPLICATES_DETECTED", "Use one of these records?", &[]);
     let reply = org.upsert(&org.leads([1, 2, 3])).await;
     assert_eq!(words(&reply), ["last DUPLICATE_VALUE"; 3]);
     org.mock.fail_row("C-2", rule, 1);
-    assert_eq!(words(&org.upsert(&org.leads([2])).await), ["last DUPLICATES_DETECTED"]);
+    assert_eq!(
+        words(&org.upsert(&org.leads([2])).await),
+        ["last DUPLICATES_DETECTED"]
+    );
     assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
 }
 
@@ -115,19 +172,30 @@ async fn an_update_that_comes_first_is_sent_again_with_the_required_fields() {
     let org = Org::new().await;
     let mut update = newcomer(1, ContactType::Lead);
     update.operation = Operation::Update;
-    update.contact = Contact { first_name: Field::Value("Ada".into()), ..Contact::bare(update.contact.id, None) };
+    update.contact = Contact {
+        first_name: Field::Value("Ada".into()),
+        ..Contact::bare(update.contact.id, None)
+    };
     let mut payload = org.payload(&update);
     let reply = org.upsert(std::slice::from_ref(&payload)).await;
     assert_eq!(words(&reply), ["once otherwise REQUIRED_FIELD_MISSING"]);
     let outcomes = reply.expect("outcomes");
-    let Outcome::Retry(retry) = &outcomes[0] else { panic!("{outcomes:?}") };
-    let contact_sync::adapters::RetryMode::OnceMore(body, _) = &retry.how else { panic!("{retry:?}") };
+    let Outcome::Retry(retry) = &outcomes[0] else {
+        panic!("{outcomes:?}")
+    };
+    let contact_sync::adapters::RetryMode::OnceMore(body, _) = &retry.how else {
+        panic!("{retry:?}")
+    };
     payload.body.clone_from(body);
     assert_eq!(words(&org.upsert(&[payload]).await), ["delivered"]);
     let lead = org.mock.lead("C-1").expect("it is there");
     assert_eq!(
         (&lead["LastName"], &lead["Company"], &lead["FirstName"]),
-        (&json!("[not provided]"), &json!("[not provided]"), &json!("Ada"))
+        (
+            &json!("[not provided]"),
+            &json!("[not provided]"),
+            &json!("Ada")
+        )
     );
 }
 
@@ -135,24 +203,43 @@ async fn an_update_that_comes_first_is_sent_again_with_the_required_fields() {
 async fn converted_leads_go_by_the_policy() {
     for (policy, expected) in [
         (ConvertedLeads::Skip, "skipped CANNOT_UPDATE_CONVERTED_LEAD"),
-        (ConvertedLeads::DeadLetter, "rejected CANNOT_UPDATE_CONVERTED_LEAD"),
+        (
+            ConvertedLeads::DeadLetter,
+            "rejected CANNOT_UPDATE_CONVERTED_LEAD",
+        ),
     ] {
         let org = Org::with(|_| {}, |settings| settings.converted_leads = policy).await;
         org.upsert(&org.leads([1])).await.expect("written");
         org.mock.convert("C-1");
-        assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), [expected, "delivered"]);
+        assert_eq!(
+            words(&org.upsert(&org.leads([1, 2])).await),
+            [expected, "delivered"]
+        );
         let reply = org.delete(&[crate::org::deletion("C-1")]).await;
-        assert_eq!(words(&reply), ["delivered"], "a converted lead can be deleted");
+        assert_eq!(
+            words(&reply),
+            ["delivered"],
+            "a converted lead can be deleted"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_unknown_code_isolates_its_row_and_is_counted() {
     let org = Org::new().await;
-    org.mock.fail_row("C-1", row_error("A_CODE_OF_TOMORROW", "", &[]), 1);
-    org.mock.fail_row("C-2", row_error("p2@example.com", "", &[]), 1);
+    org.mock
+        .fail_row("C-1", row_error("A_CODE_OF_TOMORROW", "", &[]), 1);
+    org.mock
+        .fail_row("C-2", row_error("p2@example.com", "", &[]), 1);
     let reply = org.upsert(&org.leads([1, 2, 3])).await;
-    assert_eq!(words(&reply), ["isolated A_CODE_OF_TOMORROW", "isolated UNREADABLE_CODE", "delivered"]);
+    assert_eq!(
+        words(&reply),
+        [
+            "isolated A_CODE_OF_TOMORROW",
+            "isolated UNREADABLE_CODE",
+            "delivered"
+        ]
+    );
     assert_eq!(org.meter.unknown_codes(), 2);
 }
 
@@ -177,18 +264,26 @@ async fn what_speaks_of_the_account_stops_nobody_while_others_are_written() {
 async fn two_records_of_one_key_are_told_last() {
     let org = Org::new().await;
     for _ in 0..2 {
-        org.mock.put("C-1", &json!({"LastName": "x", "Company": "y"}));
+        org.mock
+            .put("C-1", &json!({"LastName": "x", "Company": "y"}));
     }
-    assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), ["last DUPLICATE_EXTERNAL_ID", "delivered"]);
+    assert_eq!(
+        words(&org.upsert(&org.leads([1, 2])).await),
+        ["last DUPLICATE_EXTERNAL_ID", "delivered"]
+    );
 }
 
 #[tokio::test]
 async fn of_several_errors_the_final_one_decides() {
     let org = Org::new().await;
-    let errors = json!([{"statusCode": "UNABLE_TO_LOCK_ROW"}, {"statusCode": "STRING_TOO_LONG"}, null, 7]);
+    let errors =
+        json!([{"statusCode": "UNABLE_TO_LOCK_ROW"}, {"statusCode": "STRING_TOO_LONG"}, null, 7]);
     org.mock.mangle(Mangle::json(move |rows: &mut Value| {
         rows[1] = json!({"success": false, "errors": errors});
     }));
-    assert_eq!(words(&org.upsert(&org.leads([1, 2])).await), ["delivered", "rejected STRING_TOO_LONG"]);
+    assert_eq!(
+        words(&org.upsert(&org.leads([1, 2])).await),
+        ["delivered", "rejected STRING_TOO_LONG"]
+    );
     assert_eq!(org.salesforce.limits().upsert, 200);
 }

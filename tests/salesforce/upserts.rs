@@ -10,10 +10,17 @@ use crate::support::words::{newcomer, payload_of};
 
 #[tokio::test]
 async fn a_lead_arrives_as_the_contract_says() {
-    let org = Org::with(|_| {}, |settings| drop(settings.attributes.insert("plan".into(), "Plan__c".into()))).await;
+    let org = Org::with(
+        |_| {},
+        |settings| drop(settings.attributes.insert("plan".into(), "Plan__c".into())),
+    )
+    .await;
     let mut change = newcomer(1, ContactType::Prospect);
     change.contact.attributes.values = [("plan".into(), Attribute::Text("team".into()))].into();
-    assert_eq!(words(&org.upsert(&[org.payload(&change)]).await), ["delivered"]);
+    assert_eq!(
+        words(&org.upsert(&[org.payload(&change)]).await),
+        ["delivered"]
+    );
     let lead = org.mock.lead("c-1").expect("it is there");
     let expected = json!({
         "Source_Id__c": "C-1", "LastName": "Person 1", "FirstName": "Ada", "Company": "Engines", "Title": "Engineer",
@@ -31,15 +38,38 @@ async fn every_request_carries_its_headers() {
         };
         let org = Org::with(|_| {}, edit).await;
         org.upsert(&org.leads([1])).await.expect("written");
-        org.delete(&[crate::org::deletion("C-1")]).await.expect("deleted");
-        let calls: Vec<_> = org.mock.seen().into_iter().filter(|seen| seen.endpoint != Endpoint::Token).collect();
+        org.delete(&[crate::org::deletion("C-1")])
+            .await
+            .expect("deleted");
+        let calls: Vec<_> = org
+            .mock
+            .seen()
+            .into_iter()
+            .filter(|seen| seen.endpoint != Endpoint::Token)
+            .collect();
         assert_eq!(calls.len(), 3);
         for call in calls {
-            assert_eq!(call.header("sforce-auto-assign"), Some(if auto_assign { "TRUE" } else { "FALSE" }));
-            let duplicates = if allow_duplicates { "allowSave=true" } else { "allowSave=false" };
-            assert_eq!(call.header("sforce-duplicate-rule-header"), Some(duplicates));
-            assert_eq!(call.header("sforce-call-options"), Some("client=contact-sync"));
-            assert!(call.header("user-agent").is_some_and(|agent| agent.starts_with("contact-sync/")));
+            assert_eq!(
+                call.header("sforce-auto-assign"),
+                Some(if auto_assign { "TRUE" } else { "FALSE" })
+            );
+            let duplicates = if allow_duplicates {
+                "allowSave=true"
+            } else {
+                "allowSave=false"
+            };
+            assert_eq!(
+                call.header("sforce-duplicate-rule-header"),
+                Some(duplicates)
+            );
+            assert_eq!(
+                call.header("sforce-call-options"),
+                Some("client=contact-sync")
+            );
+            assert!(
+                call.header("user-agent")
+                    .is_some_and(|agent| agent.starts_with("contact-sync/"))
+            );
         }
     }
 }
@@ -49,12 +79,39 @@ async fn bodies_are_compressed_both_ways_where_it_pays() {
     for compresses in [true, false] {
         let org = Org::with(|habits| habits.compresses = compresses, |_| {}).await;
         assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
-        assert_eq!(words(&org.upsert(&org.leads(0..200)).await), vec!["delivered"; 200]);
-        let calls: Vec<_> = org.mock.seen().into_iter().filter(|seen| seen.endpoint == Endpoint::Upsert).collect();
-        assert_eq!((calls[0].header("content-encoding"), calls[1].header("content-encoding")), (None, Some("gzip")));
-        let length = |at: usize| calls[at].header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        assert!(length(1) < 40 * length(0), "{} for 200, {} for one", length(1), length(0));
-        assert!(calls.iter().all(|call| call.header("accept-encoding").is_some_and(|value| value.contains("gzip"))));
+        assert_eq!(
+            words(&org.upsert(&org.leads(0..200)).await),
+            vec!["delivered"; 200]
+        );
+        let calls: Vec<_> = org
+            .mock
+            .seen()
+            .into_iter()
+            .filter(|seen| seen.endpoint == Endpoint::Upsert)
+            .collect();
+        assert_eq!(
+            (
+                calls[0].header("content-encoding"),
+                calls[1].header("content-encoding")
+            ),
+            (None, Some("gzip"))
+        );
+        let length = |at: usize| {
+            calls[at]
+                .header("content-length")
+                .and_then(|length| length.parse().ok())
+                .unwrap_or(0)
+        };
+        assert!(
+            length(1) < 40 * length(0),
+            "{} for 200, {} for one",
+            length(1),
+            length(0)
+        );
+        assert!(calls.iter().all(|call| {
+            call.header("accept-encoding")
+                .is_some_and(|value| value.contains("gzip"))
+        }));
         org.assert_polite();
     }
 }
@@ -64,7 +121,10 @@ async fn the_usage_of_the_org_is_read_from_whatever_form_its_header_has() {
     for (info, expected) in [
         (Some("api-usage=10018/100000"), Some((10_018, 100_000))),
         (Some("api-bursts=1/750; api-usage=5/10"), Some((5, 10))),
-        (Some("api-usage=18/5000; per-app-api-usage=17/250(appName=x)"), Some((18, 5_000))),
+        (
+            Some("api-usage=18/5000; per-app-api-usage=17/250(appName=x)"),
+            Some((18, 5_000)),
+        ),
         (Some("api-usage=-1/none"), None),
         (Some(""), None),
         (None, None),
@@ -85,7 +145,9 @@ async fn lengths_are_those_of_the_contract() {
         ("Company", 255, true, |contact| &mut contact.company),
         ("Email", 80, false, |contact| &mut contact.email),
         ("Phone", 40, false, |contact| &mut contact.phone),
-        ("MobilePhone", 40, false, |contact| &mut contact.mobile_phone),
+        ("MobilePhone", 40, false, |contact| {
+            &mut contact.mobile_phone
+        }),
         ("Title", 128, true, |contact| &mut contact.job_title),
         ("Website", 255, false, |contact| &mut contact.website),
         ("Street", 255, true, |contact| &mut contact.street),
@@ -98,15 +160,31 @@ async fn lengths_are_those_of_the_contract() {
     ];
     let org = Org::new().await;
     for (name, longest, is_cut, pick) in fields {
-        let longest_text = if name == "Email" { "x".repeat(68) + "@example.com" } else { "é".repeat(longest) };
+        let longest_text = if name == "Email" {
+            "x".repeat(68) + "@example.com"
+        } else {
+            "é".repeat(longest)
+        };
         let mut change = newcomer(1, ContactType::Lead);
         *pick(&mut change.contact) = Field::Value(longest_text.clone().into());
-        assert_eq!(words(&org.upsert(&[org.payload(&change)]).await), ["delivered"], "{name}");
+        assert_eq!(
+            words(&org.upsert(&[org.payload(&change)]).await),
+            ["delivered"],
+            "{name}"
+        );
         *pick(&mut change.contact) = Field::Value(format!("{longest_text}é").into());
         let transformed = org.salesforce.transform(&[&change]);
         if is_cut {
-            assert_eq!((transformed.cut, transformed.rejected.len()), (1, 0), "{name}");
-            assert_eq!(words(&org.upsert(&[org.payload(&change)]).await), ["delivered"], "{name}");
+            assert_eq!(
+                (transformed.cut, transformed.rejected.len()),
+                (1, 0),
+                "{name}"
+            );
+            assert_eq!(
+                words(&org.upsert(&[org.payload(&change)]).await),
+                ["delivered"],
+                "{name}"
+            );
         } else {
             assert_eq!(transformed.rejected[0].1.fields, [name]);
         }
@@ -117,31 +195,65 @@ async fn lengths_are_those_of_the_contract() {
 
 #[tokio::test]
 async fn the_versions_held_are_read_in_every_form() {
-    let org = Org::with(|_| {}, |settings| settings.version_field = "Version__c".to_owned()).await;
-    let held = ["11.0", "10", "null", "4.1E1", "1.763633702123E12", "9.007199254740991E15"];
+    let org = Org::with(
+        |_| {},
+        |settings| settings.version_field = "Version__c".to_owned(),
+    )
+    .await;
+    let held = [
+        "11.0",
+        "10",
+        "null",
+        "4.1E1",
+        "1.763633702123E12",
+        "9.007199254740991E15",
+    ];
     for (at, version) in held.iter().enumerate() {
         let version: serde_json::Value = serde_json::from_str(version).expect("JSON");
-        org.mock.put(&format!("C-{at}"), &json!({"Version__c": version, "LastName": "x", "Company": "y"}));
+        org.mock.put(
+            &format!("C-{at}"),
+            &json!({"Version__c": version, "LastName": "x", "Company": "y"}),
+        );
     }
     let found = org.held(&org.leads(0..=6)).await;
     let [first, second, fourth] = ["version 11", "version 10", "version 41"];
     let [long, last] = ["version 1763633702123", "version 9007199254740991"];
-    assert_eq!(found, [first, second, "no version", fourth, long, last, "nowhere"]);
-    assert_eq!((org.mock.sizes(Endpoint::Query), org.mock.count(Endpoint::Upsert)), (vec![7], 0));
+    assert_eq!(
+        found,
+        [first, second, "no version", fourth, long, last, "nowhere"]
+    );
+    assert_eq!(
+        (
+            org.mock.sizes(Endpoint::Query),
+            org.mock.count(Endpoint::Upsert)
+        ),
+        (vec![7], 0)
+    );
     org.assert_polite();
 }
 
 #[tokio::test]
 async fn a_guard_that_gets_no_answer_knows_nothing() {
-    let org = Org::with(|_| {}, |settings| settings.version_field = "Version__c".to_owned()).await;
+    let org = Org::with(
+        |_| {},
+        |settings| settings.version_field = "Version__c".to_owned(),
+    )
+    .await;
     let payloads = org.leads([1, 2]);
     for answer in [
         json!({"done": true, "totalSize": 1, "records": []}),
         json!([]),
         json!({"records": [7], "done": true, "totalSize": 1}),
     ] {
-        org.mock.next_of(Endpoint::Query, crate::support::server::Answer::json(200, &answer));
-        assert_eq!(org.held(&payloads).await, ["retry UNREADABLE_ANSWER"], "{answer}");
+        org.mock.next_of(
+            Endpoint::Query,
+            crate::support::server::Answer::json(200, &answer),
+        );
+        assert_eq!(
+            org.held(&payloads).await,
+            ["retry UNREADABLE_ANSWER"],
+            "{answer}"
+        );
     }
     assert_eq!(org.mock.count(Endpoint::Upsert), 0);
 }
@@ -149,11 +261,18 @@ async fn a_guard_that_gets_no_answer_knows_nothing() {
 #[tokio::test]
 async fn a_status_that_sales_has_set_stays() {
     let org = Org::new().await;
-    org.mock.put("C-1", &json!({"LastName": "x", "Company": "y", "Status": "Closed - Converted"}));
+    org.mock.put(
+        "C-1",
+        &json!({"LastName": "x", "Company": "y", "Status": "Closed - Converted"}),
+    );
     let mut update = newcomer(1, ContactType::Lead);
     update.operation = Operation::Update;
     org.upsert(&[org.payload(&update)]).await.expect("written");
-    let status = || org.mock.lead("C-1").and_then(|lead| lead.get("Status").cloned());
+    let status = || {
+        org.mock
+            .lead("C-1")
+            .and_then(|lead| lead.get("Status").cloned())
+    };
     assert_eq!(status(), Some(json!("Closed - Converted")));
     update.contact.status = Field::Value("Nurturing".into());
     org.upsert(&[org.payload(&update)]).await.expect("written");
@@ -163,14 +282,25 @@ async fn a_status_that_sales_has_set_stays() {
 #[tokio::test]
 async fn ten_thousand_leads_take_fifty_calls_and_a_token() {
     let org = Org::new().await;
-    let payloads: Vec<_> =
-        (0..10_000).map(|number| payload_of(&*org.salesforce, &[&newcomer(number, ContactType::Lead)])).collect();
+    let payloads: Vec<_> = (0..10_000)
+        .map(|number| payload_of(&*org.salesforce, &[&newcomer(number, ContactType::Lead)]))
+        .collect();
     for batch in payloads.chunks(org.salesforce.limits().upsert) {
         let outcomes = org.upsert(batch).await.expect("outcomes");
-        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Delivered(None))));
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| matches!(outcome, Outcome::Delivered(None)))
+        );
     }
     assert_eq!(org.mock.sizes(Endpoint::Upsert), vec![200; 50]);
-    assert_eq!((org.mock.count(Endpoint::Token), org.mock.seen().len()), (1, 51));
-    assert_eq!((org.mock.leads().len(), org.meter.api_calls()), (10_000, 51));
+    assert_eq!(
+        (org.mock.count(Endpoint::Token), org.mock.seen().len()),
+        (1, 51)
+    );
+    assert_eq!(
+        (org.mock.leads().len(), org.meter.api_calls()),
+        (10_000, 51)
+    );
     org.assert_polite();
 }

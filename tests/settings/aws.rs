@@ -45,7 +45,11 @@ impl Aws {
 
     /// How often `operation` was asked for.
     pub(crate) fn calls(&self, operation: &str) -> usize {
-        self.state().calls.iter().filter(|call| *call == operation).count()
+        self.state()
+            .calls
+            .iter()
+            .filter(|call| *call == operation)
+            .count()
     }
 }
 
@@ -55,8 +59,12 @@ pub(crate) fn config(server: &Server) -> SdkConfig {
 
 impl Api for Aws {
     fn reply(&self, request: &Request) -> Reply {
-        let operation = request.header("x-amz-target").and_then(|target| target.split_once('.'));
-        let operation = operation.map(|(_, operation)| operation.to_owned()).expect("a target");
+        let operation = request
+            .header("x-amz-target")
+            .and_then(|target| target.split_once('.'));
+        let operation = operation
+            .map(|(_, operation)| operation.to_owned())
+            .expect("a target");
         let mut state = self.state();
         state.calls.push(operation.clone());
         if state.hangs.contains(&&*operation) {
@@ -87,7 +95,10 @@ impl Api for Aws {
                 for id in ids.iter().map(|id| id.as_str().expect("an id")) {
                     match state.secrets.get(id) {
                         Some(Ok(text)) => values.push(value(id, text)),
-                        Some(Err(code)) => errors.push(json!({"SecretId": id, "ErrorCode": code, "Message": "no"})),
+                        Some(Err(code)) => {
+                            errors
+                                .push(json!({"SecretId": id, "ErrorCode": code, "Message": "no"}));
+                        }
                         None => panic!("asked for {id}"),
                     }
                 }
@@ -104,5 +115,8 @@ fn value(id: &str, text: &str) -> Value {
 }
 
 fn refusal(code: &str) -> Answer {
-    Answer::json(400, &json!({"__type": code, "message": "refused on purpose"}))
+    Answer::json(
+        400,
+        &json!({"__type": code, "message": "refused on purpose"}),
+    )
 }

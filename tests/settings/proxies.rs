@@ -1,4 +1,5 @@
-//! The variables that name a proxy, as the real binary obeys them: for https, and never for plain http.
+//! The variables that name a proxy, as the real binary obeys them: for https, and never for plain
+//! http.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -28,7 +29,10 @@ impl Api for Recorder {
             header("proxy-authorization"),
             header("authorization")
         );
-        self.0.lock().expect("sound").push(note.trim_end().to_owned());
+        self.0
+            .lock()
+            .expect("sound")
+            .push(note.trim_end().to_owned());
         Answer::empty(502).into()
     }
 }
@@ -47,12 +51,18 @@ impl Recorder {
 
 fn event() -> String {
     let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
-    let changes = [change("create", "c-1", "lead", fields()), change("create", "c-2", "customer", fields())];
+    let changes = [
+        change("create", "c-1", "lead", fields()),
+        change("create", "c-2", "customer", fields()),
+    ];
     json!({"Records": batch(&changes)}).to_string()
 }
 
 fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
-    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 #[tokio::test]
@@ -68,7 +78,9 @@ async fn plain_http_goes_to_loopback_directly_whatever_the_variables_say() {
     ] {
         let mocks = Mocks::start().await;
         let local = |server: &Server| server.url().replace("127.0.0.1", "localhost");
-        mocks.salesforce.set_instance_url(Some(local(&mocks.salesforce_server)));
+        mocks
+            .salesforce
+            .set_instance_url(Some(local(&mocks.salesforce_server)));
         let mut secret = mocks.salesforce.secret();
         secret["login_url"] = local(&mocks.salesforce_server).into();
         std::fs::write(mocks.salesforce_secret.path(), secret.to_string()).expect("written");
@@ -78,14 +90,28 @@ async fn plain_http_goes_to_loopback_directly_whatever_the_variables_say() {
         variables.extend(owned(&[
             ("CONTACT_SYNC_PRESET", "test"),
             ("CONTACT_SYNC_CONFIG", &format!("ssm:{PARAMETER}")),
-            ("CONTACT_SYNC__HUBSPOT__BASE_URL", &local(&mocks.hubspot_server)),
+            (
+                "CONTACT_SYNC__HUBSPOT__BASE_URL",
+                &local(&mocks.hubspot_server),
+            ),
             ("AWS_ENDPOINT_URL", &local(&aws_server)),
             ("NO_PROXY", "127.0.0.1"),
             (name, &url),
         ]));
         let mut function = Function::start(Path::new(BINARY), &variables).await;
-        assert_eq!(function.invoke(event(), "r-1", TIME).await.failures(), [""; 0], "{name}");
-        assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (1, 1), "{name}");
+        assert_eq!(
+            function.invoke(event(), "r-1", TIME).await.failures(),
+            [""; 0],
+            "{name}"
+        );
+        assert_eq!(
+            (
+                mocks.salesforce.leads().len(),
+                mocks.hubspot.contacts().len()
+            ),
+            (1, 1),
+            "{name}"
+        );
         assert!(aws.calls("GetParameter") > 0, "{name}");
         assert_eq!(recorder.seen(), [""; 0], "{name}");
     }
@@ -96,9 +122,21 @@ async fn https_obeys_the_variables_for_it() {
     // Port 9 of loopback: nothing listens there, and nothing of this test leaves the machine.
     let with_credentials = |proxy: &Server| proxy.url().replace("http://", "http://user:pass@");
     for (name, no_proxy, expected) in [
-        ("HTTPS_PROXY", "", Some("CONNECT localhost:9 Basic dXNlcjpwYXNz")),
-        ("https_proxy", "", Some("CONNECT localhost:9 Basic dXNlcjpwYXNz")),
-        ("ALL_PROXY", "", Some("CONNECT localhost:9 Basic dXNlcjpwYXNz")),
+        (
+            "HTTPS_PROXY",
+            "",
+            Some("CONNECT localhost:9 Basic dXNlcjpwYXNz"),
+        ),
+        (
+            "https_proxy",
+            "",
+            Some("CONNECT localhost:9 Basic dXNlcjpwYXNz"),
+        ),
+        (
+            "ALL_PROXY",
+            "",
+            Some("CONNECT localhost:9 Basic dXNlcjpwYXNz"),
+        ),
         ("HTTPS_PROXY", "localhost", None),
         ("HTTP_PROXY", "", None),
     ] {
@@ -113,11 +151,22 @@ async fn https_obeys_the_variables_for_it() {
             (name, &with_credentials(&proxy)),
         ]));
         let mut function = Function::start(Path::new(BINARY), &variables).await;
-        assert_eq!(function.invoke(event(), "r-1", TIME).await.failures().len(), 1, "{name}");
-        assert_eq!(mocks.salesforce.leads().len(), 1, "plain http has gone directly: {name}");
+        assert_eq!(
+            function.invoke(event(), "r-1", TIME).await.failures().len(),
+            1,
+            "{name}"
+        );
+        assert_eq!(
+            mocks.salesforce.leads().len(),
+            1,
+            "plain http has gone directly: {name}"
+        );
         let seen = recorder.seen();
         assert_eq!(seen.first().map(String::as_str), expected, "{name}");
-        assert!(seen.iter().all(|note| note.starts_with("CONNECT")), "{name}: {seen:?}");
+        assert!(
+            seen.iter().all(|note| note.starts_with("CONNECT")),
+            "{name}: {seen:?}"
+        );
     }
 }
 
@@ -135,6 +184,11 @@ async fn aws_over_https_obeys_the_variables_for_it() {
         let mut function = Function::start(Path::new(BINARY), &variables).await;
         assert!(function.time_to_first_poll().await.is_none());
         assert!(!function.exit().await.success());
-        assert_eq!(recorder.seen().contains(&"CONNECT localhost:9".to_owned()), expected, "{:?}", recorder.seen());
+        assert_eq!(
+            recorder.seen().contains(&"CONNECT localhost:9".to_owned()),
+            expected,
+            "{:?}",
+            recorder.seen()
+        );
     }
 }

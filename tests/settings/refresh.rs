@@ -22,7 +22,8 @@ use crate::support::stream::{failures, invoke};
 fn environment(variables: &[(&str, &str)]) -> Environment {
     let preset = [("CONTACT_SYNC_PRESET", "test")];
     let all = preset.iter().chain(variables);
-    Environment::from_variables(all.map(|(name, value)| ((*name).into(), (*value).into()))).expect("good variables")
+    Environment::from_variables(all.map(|(name, value)| ((*name).into(), (*value).into())))
+        .expect("good variables")
 }
 
 /// A function whose document is a parameter, and which has nothing to do.
@@ -33,12 +34,19 @@ async fn watching(server: &Server, refresh_secs: &str) -> Handler {
         ("CONTACT_SYNC__FILTER__OPERATIONS", r#"["delete"]"#),
         ("CONTACT_SYNC__PIPELINE__DRY_RUN", "true"),
     ]);
-    Factory::default().from_environment(&environment, &aws::config(server)).await.expect("a handler")
+    Factory::default()
+        .from_environment(&environment, &aws::config(server))
+        .await
+        .expect("a handler")
 }
 
 fn people(count: usize) -> Vec<Value> {
     let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
-    batch(&(0..count).map(|at| change("create", &format!("c-{at}"), "lead", fields())).collect::<Vec<_>>())
+    batch(
+        &(0..count)
+            .map(|at| change("create", &format!("c-{at}"), "lead", fields()))
+            .collect::<Vec<_>>(),
+    )
 }
 
 #[tokio::test]
@@ -57,7 +65,11 @@ async fn a_refresh_adds_no_call_before_its_time() {
     }
     until(|| aws.calls("GetParameter") == 2).await;
     invoke(&handler, &people(2), "r").await;
-    assert_eq!(aws.calls("GetParameter"), 2, "one for each minute, however many invocations");
+    assert_eq!(
+        aws.calls("GetParameter"),
+        2,
+        "one for each minute, however many invocations"
+    );
 }
 
 #[tokio::test]
@@ -66,13 +78,22 @@ async fn a_parameter_store_that_hangs_delays_nobody_and_is_told_of() {
     let handler = watching(&server, "0").await;
     aws.state().hangs.push("GetParameter");
     let logs = Logs::listen();
-    let told = || logs.lines().iter().filter(|line| line["level"] == "ERROR").count();
+    let told = || {
+        logs.lines()
+            .iter()
+            .filter(|line| line["level"] == "ERROR")
+            .count()
+    };
     pause();
     let start = Instant::now();
     for _ in 0..3 {
         assert!(failures(&invoke(&handler, &people(2), "r").await).is_empty());
     }
-    assert_eq!(start.elapsed(), Duration::ZERO, "in virtual time, a wait of any length would show");
+    assert_eq!(
+        start.elapsed(),
+        Duration::ZERO,
+        "in virtual time, a wait of any length would show"
+    );
     resume();
     until(|| aws.calls("GetParameter") == 2).await;
     // The reading that outlived its invocation is begun again once before anybody is told.
@@ -87,7 +108,11 @@ async fn a_parameter_store_that_hangs_delays_nobody_and_is_told_of() {
         }
         assert_eq!(told(), expected);
     }
-    let errors: u64 = logs.metrics("").iter().filter_map(|line| line["ConfigErrors"].as_u64()).sum();
+    let errors: u64 = logs
+        .metrics("")
+        .iter()
+        .filter_map(|line| line["ConfigErrors"].as_u64())
+        .sum();
     assert_eq!(errors, 1);
 }
 
@@ -96,8 +121,15 @@ fn with_memory(memory: &Arc<Memory>) -> Factory {
     let memory = Arc::clone(memory);
     Factory::default().with(NAME, move |_, _| External {
         adapter: Arc::clone(&memory) as _,
-        rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
-        retry: Retry { max_attempts: 1, base_delay_ms: 1, max_delay_ms: 1 },
+        rate_limit: RateLimit {
+            requests: 1000,
+            per_ms: 1000,
+        },
+        retry: Retry {
+            max_attempts: 1,
+            base_delay_ms: 1,
+            max_delay_ms: 1,
+        },
         max_in_flight: 1,
         keeps_versions: false,
     })
@@ -107,19 +139,35 @@ fn with_memory(memory: &Arc<Memory>) -> Factory {
 async fn documented(memory: &Arc<Memory>) -> (NamedTempFile, Handler) {
     let file = NamedTempFile::new().expect("a file");
     write(&file, "");
-    let environment = environment(&[("CONTACT_SYNC_CONFIG", &format!("file:{}", file.path().display()))]);
-    let handler = with_memory(memory).from_environment(&environment, &no_aws()).await.expect("a handler");
+    let environment = environment(&[(
+        "CONTACT_SYNC_CONFIG",
+        &format!("file:{}", file.path().display()),
+    )]);
+    let handler = with_memory(memory)
+        .from_environment(&environment, &no_aws())
+        .await
+        .expect("a handler");
     (file, handler)
 }
 
 /// The document with `text` in it.
 fn write(file: &NamedTempFile, text: &str) {
-    std::fs::write(file.path(), format!("[routes]\nlead = [\"{NAME}\"]\n{text}")).expect("written");
+    std::fs::write(
+        file.path(),
+        format!("[routes]\nlead = [\"{NAME}\"]\n{text}"),
+    )
+    .expect("written");
 }
 
 #[tokio::test]
 async fn an_open_breaker_stays_open_where_a_change_does_not_concern_it() {
-    let memory = Memory::new(1, Faults { stopped: 100, ..Faults::default() });
+    let memory = Memory::new(
+        1,
+        Faults {
+            stopped: 100,
+            ..Faults::default()
+        },
+    );
     let (file, handler) = documented(&memory).await;
     assert_eq!(failures(&invoke(&handler, &people(2), "r").await).len(), 2);
     let calls = memory.calls();
@@ -141,35 +189,70 @@ async fn a_changed_budget_holds_from_the_next_invocation_on() {
     };
     write("{ requests = 1000, per_ms = 1000 }");
     let mut variables: Vec<(String, String)> = mocks.variables();
-    variables.push(("CONTACT_SYNC_CONFIG".to_owned(), format!("file:{}", file.path().display())));
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
-    let handler = Factory::default().from_environment(&environment(&variables), &no_aws()).await.expect("a handler");
+    variables.push((
+        "CONTACT_SYNC_CONFIG".to_owned(),
+        format!("file:{}", file.path().display()),
+    ));
+    let variables: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    let handler = Factory::default()
+        .from_environment(&environment(&variables), &no_aws())
+        .await
+        .expect("a handler");
 
     write("{ requests = 1, per_ms = 86_400_000 }");
     assert!(
         failures(&invoke(&handler, &people(3), "r").await).is_empty(),
         "three calls, within the budget it began with"
     );
-    assert_eq!(failures(&invoke(&handler, &people(3), "r").await).len(), 3, "the day's call has been made");
+    assert_eq!(
+        failures(&invoke(&handler, &people(3), "r").await).len(),
+        3,
+        "the day's call has been made"
+    );
 }
 
 #[tokio::test]
 async fn a_changed_base_url_takes_effect_without_a_restart() {
     let (mocks, other) = (Mocks::start().await, Mocks::start().await);
     let file = NamedTempFile::new().expect("a file");
-    let write = |url: &str| std::fs::write(file.path(), format!("[hubspot]\nbase_url = \"{url}\"")).expect("written");
+    let write = |url: &str| {
+        std::fs::write(file.path(), format!("[hubspot]\nbase_url = \"{url}\"")).expect("written");
+    };
     write(&mocks.hubspot_server.url());
     let mut variables: Vec<(String, String)> = mocks.variables();
     variables.retain(|(name, _)| !name.ends_with("HUBSPOT__BASE_URL"));
-    variables.push(("CONTACT_SYNC_CONFIG".to_owned(), format!("file:{}", file.path().display())));
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
-    let handler = Factory::default().from_environment(&environment(&variables), &no_aws()).await.expect("a handler");
+    variables.push((
+        "CONTACT_SYNC_CONFIG".to_owned(),
+        format!("file:{}", file.path().display()),
+    ));
+    let variables: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    let handler = Factory::default()
+        .from_environment(&environment(&variables), &no_aws())
+        .await
+        .expect("a handler");
 
-    let customer = batch(&[change("create", "c-1", "customer", json!({"last_name": "Lovelace"}))]);
+    let customer = batch(&[change(
+        "create",
+        "c-1",
+        "customer",
+        json!({"last_name": "Lovelace"}),
+    )]);
     write(&other.hubspot_server.url());
     for expected in [(1, 0), (1, 1)] {
         assert!(failures(&invoke(&handler, &customer, "r").await).is_empty());
-        assert_eq!((mocks.hubspot.contacts().len(), other.hubspot.contacts().len()), expected);
+        assert_eq!(
+            (
+                mocks.hubspot.contacts().len(),
+                other.hubspot.contacts().len()
+            ),
+            expected
+        );
     }
 }
 
@@ -178,29 +261,64 @@ async fn what_is_fixed_is_refused_with_a_warning_and_the_rest_takes_effect() {
     let mocks = Mocks::start().await;
     let file = NamedTempFile::new().expect("a file");
     let mut variables: Vec<(String, String)> = mocks.variables();
-    let secret = variables.iter().position(|(name, _)| name.ends_with("HUBSPOT__SECRET_ID")).expect("set");
+    let secret = variables
+        .iter()
+        .position(|(name, _)| name.ends_with("HUBSPOT__SECRET_ID"))
+        .expect("set");
     let (_, secret) = variables.remove(secret);
     let write = |secret: &str, rest: &str| {
-        std::fs::write(file.path(), format!("{rest}\n[hubspot]\nsecret_id = \"{secret}\"")).expect("written");
+        std::fs::write(
+            file.path(),
+            format!("{rest}\n[hubspot]\nsecret_id = \"{secret}\""),
+        )
+        .expect("written");
     };
     write(&secret, "");
-    variables.push(("CONTACT_SYNC_CONFIG".to_owned(), format!("file:{}", file.path().display())));
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
-    let handler = Factory::default().from_environment(&environment(&variables), &no_aws()).await.expect("a handler");
+    variables.push((
+        "CONTACT_SYNC_CONFIG".to_owned(),
+        format!("file:{}", file.path().display()),
+    ));
+    let variables: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    let handler = Factory::default()
+        .from_environment(&environment(&variables), &no_aws())
+        .await
+        .expect("a handler");
 
     let logs = Logs::listen();
-    write("file:/nowhere/at-all", "[filter]\ntypes = [\"customer\"]\n[state]\ntable = \"other\"");
+    write(
+        "file:/nowhere/at-all",
+        "[filter]\ntypes = [\"customer\"]\n[state]\ntable = \"other\"",
+    );
     let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
     let both = |lead, customer| {
-        batch(&[change("create", lead, "lead", fields()), change("create", customer, "customer", fields())])
+        batch(&[
+            change("create", lead, "lead", fields()),
+            change("create", customer, "customer", fields()),
+        ])
     };
     assert!(failures(&invoke(&handler, &both("c-1", "c-2"), "r").await).is_empty());
-    let held = || (mocks.salesforce.leads().len(), mocks.hubspot.contacts().len());
-    assert_eq!(held(), (1, 1), "the invocation that reads the document keeps to the settings that it began with");
+    let held = || {
+        (
+            mocks.salesforce.leads().len(),
+            mocks.hubspot.contacts().len(),
+        )
+    };
+    assert_eq!(
+        held(),
+        (1, 1),
+        "the invocation that reads the document keeps to the settings that it began with"
+    );
     assert!(failures(&invoke(&handler, &both("c-3", "c-4"), "r").await).is_empty());
     assert_eq!(held(), (1, 2), "the next one has the new ones");
     let lines = logs.lines();
-    let refused: Vec<&Value> = lines.iter().filter(|line| line["level"] == "WARN").map(|line| &line["key"]).collect();
+    let refused: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["level"] == "WARN")
+        .map(|line| &line["key"])
+        .collect();
     assert_eq!(refused, ["hubspot.secret_id", "state.table"]);
 }
 
@@ -210,14 +328,27 @@ async fn a_bad_document_changes_nothing_and_is_told_of_with_its_line() {
     let (file, handler) = documented(&memory).await;
     let logs = Logs::listen();
     // Half of it is good: nothing of it may take effect.
-    write(&file, "[filter]\noperations = [\"delete\"]\n[hubspot]\nbatch_size = 101");
+    write(
+        &file,
+        "[filter]\noperations = [\"delete\"]\n[hubspot]\nbatch_size = 101",
+    );
     for _ in 0..2 {
         assert!(failures(&invoke(&handler, &people(2), "r").await).is_empty());
     }
     assert_eq!(memory.written().len(), 4);
     let lines = logs.lines();
-    let told: Vec<&Value> = lines.iter().filter(|line| line["level"] == "ERROR").map(|line| &line["error"]).collect();
-    let expected =
-        format!("the file {}, line 6: `hubspot.batch_size` is 101; allowed: 1 to 100", file.path().display());
-    assert_eq!(told, [&expected, &expected], "at every reading, as long as it is bad");
+    let told: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["level"] == "ERROR")
+        .map(|line| &line["error"])
+        .collect();
+    let expected = format!(
+        "the file {}, line 6: `hubspot.batch_size` is 101; allowed: 1 to 100",
+        file.path().display()
+    );
+    assert_eq!(
+        told,
+        [&expected, &expected],
+        "at every reading, as long as it is bad"
+    );
 }

@@ -17,7 +17,10 @@ fn arrival() -> OffsetDateTime {
 const CHANGE_SCHEMA: &str = include_str!("../../events/contact-change.schema.json");
 
 fn validator(schema: &Value) -> Validator {
-    jsonschema::options().should_validate_formats(true).build(schema).expect("a schema")
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(schema)
+        .expect("a schema")
 }
 
 fn document(text: &str) -> Value {
@@ -51,18 +54,32 @@ fn the_settings_schema_takes_what_the_function_takes_and_names_every_key() {
         "[hubspot]\nbatch_size = 101",
         "[salesforce.rate_limit]\nper_ms = 0",
     ] {
-        assert!(!validator.is_valid(&document(bad)) && with(Preset::Test, bad).is_err(), "{bad}");
+        assert!(
+            !validator.is_valid(&document(bad)) && with(Preset::Test, bad).is_err(),
+            "{bad}"
+        );
     }
     assert_documented(&schema, "");
-    assert_eq!(schema["properties"]["hubspot"]["properties"]["batch_size"]["default"], 100);
+    assert_eq!(
+        schema["properties"]["hubspot"]["properties"]["batch_size"]["default"],
+        100
+    );
 }
 
 /// Every key says what it means, and every number what it may be.
 fn assert_documented(schema: &Value, path: &str) {
     for (key, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{key}");
-        assert!(property["description"].as_str().is_some_and(|words| !words.is_empty()), "{path}");
-        assert!(property["type"] != "integer" || property["maximum"].is_u64(), "{path}");
+        assert!(
+            property["description"]
+                .as_str()
+                .is_some_and(|words| !words.is_empty()),
+            "{path}"
+        );
+        assert!(
+            property["type"] != "integer" || property["maximum"].is_u64(),
+            "{path}"
+        );
         assert_documented(property, &path);
     }
 }
@@ -95,22 +112,40 @@ fn every_sample_event_is_judged_by_the_schema_as_by_the_consumer() {
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let event: Value = serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+        let event: Value =
+            serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
         for record in event["Records"].as_array().into_iter().flatten() {
             let data = record["kinesis"]["data"].as_str();
             let verdict = EventConsumer.consume(data, arrival());
-            let code = verdict.as_ref().err().map(|refusal| refusal.rejection.code.to_string());
-            if code.as_ref().is_some_and(|code| BEYOND_THE_SCHEMA.contains(&&**code)) {
+            let code = verdict
+                .as_ref()
+                .err()
+                .map(|refusal| refusal.rejection.code.to_string());
+            if code
+                .as_ref()
+                .is_some_and(|code| BEYOND_THE_SCHEMA.contains(&&**code))
+            {
                 continue;
             }
-            let bytes = base64_simd::STANDARD.decode_to_vec(data.expect("data")).expect("base64");
+            let bytes = base64_simd::STANDARD
+                .decode_to_vec(data.expect("data"))
+                .expect("base64");
             let change: Value = serde_json::from_slice(&bytes).expect("JSON");
-            // A validator that reckons in doubles takes 2^64 for the largest version; ours takes no fraction and no more.
-            if change["version"].as_f64().is_some_and(|version| change["version"].is_f64() && version.fract() == 0.0) {
+            // A validator that reckons in doubles takes 2^64 for the largest version; ours takes no
+            // fraction and no more.
+            if change["version"]
+                .as_f64()
+                .is_some_and(|version| change["version"].is_f64() && version.fract() == 0.0)
+            {
                 assert!(code.is_some(), "{}: {change}", path.display());
                 continue;
             }
-            assert_eq!(validator.is_valid(&change), code.is_none(), "{}: {code:?} {change}", path.display());
+            assert_eq!(
+                validator.is_valid(&change),
+                code.is_none(),
+                "{}: {code:?} {change}",
+                path.display()
+            );
             if code.is_none() { good += 1 } else { bad += 1 }
         }
     }
@@ -144,7 +179,9 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 
 fn put(change: &mut Value, place: &str, value: Option<Value>) {
     let (parent, key) = place.rsplit_once('/').expect("a place");
-    let Some(Value::Object(parent)) = change.pointer_mut(parent) else { return };
+    let Some(Value::Object(parent)) = change.pointer_mut(parent) else {
+        return;
+    };
     match value {
         Some(value) => drop(parent.insert(key.to_owned(), value)),
         None => drop(parent.remove(key)),
@@ -187,7 +224,9 @@ fn values() -> Vec<Option<Value>> {
         json!({}),
         json!(["x"]),
     ];
-    std::iter::once(None).chain(texts.map(Value::String).chain(others).map(Some)).collect()
+    std::iter::once(None)
+        .chain(texts.map(Value::String).chain(others).map(Some))
+        .collect()
 }
 
 proptest! {

@@ -20,14 +20,24 @@ use crate::support::mock_hubspot;
 use crate::support::server::Server;
 use crate::support::stream::{failures, invoke, sequence_number};
 
-/// The function between the mocks as it starts, with its secrets in Secrets Manager, which is as `prepare` leaves it.
-async fn function(mocks: &Mocks, document: &str, prepare: impl FnOnce(&mut State)) -> (Arc<Aws>, Server, Handler) {
+/// The function between the mocks as it starts, with its secrets in Secrets Manager, which is as
+/// `prepare` leaves it.
+async fn function(
+    mocks: &Mocks,
+    document: &str,
+    prepare: impl FnOnce(&mut State),
+) -> (Arc<Aws>, Server, Handler) {
     let (aws, server) = Aws::start().await;
     for (id, text) in [
         ("contact-sync/salesforce", mocks.salesforce.secret()),
-        ("contact-sync/hubspot", json!({"access_token": mock_hubspot::TOKEN})),
+        (
+            "contact-sync/hubspot",
+            json!({"access_token": mock_hubspot::TOKEN}),
+        ),
     ] {
-        aws.state().secrets.insert(id.to_owned(), Ok(text.to_string()));
+        aws.state()
+            .secrets
+            .insert(id.to_owned(), Ok(text.to_string()));
     }
     prepare(&mut aws.state());
     let handler = start(mocks, document, &aws::config(&server)).await;
@@ -38,7 +48,10 @@ async fn function(mocks: &Mocks, document: &str, prepare: impl FnOnce(&mut State
 async fn start(mocks: &Mocks, document: &str, aws: &SdkConfig) -> Handler {
     let file = NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), document).expect("written");
-    let (config, base_url) = (format!("file:{}", file.path().display()), mocks.hubspot_server.url());
+    let (config, base_url) = (
+        format!("file:{}", file.path().display()),
+        mocks.hubspot_server.url(),
+    );
     let variables = [
         ("CONTACT_SYNC_PRESET", "test"),
         ("CONTACT_SYNC_CONFIG", &*config),
@@ -47,12 +60,17 @@ async fn start(mocks: &Mocks, document: &str, aws: &SdkConfig) -> Handler {
     ];
     let variables = variables.map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::from_variables(variables).expect("good variables");
-    factory::from_environment(&environment, aws).await.expect("a handler")
+    factory::from_environment(&environment, aws)
+        .await
+        .expect("a handler")
 }
 
 fn both() -> Vec<Value> {
     let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
-    batch(&[change("create", "c-1", "lead", fields()), change("create", "c-2", "customer", fields())])
+    batch(&[
+        change("create", "c-1", "lead", fields()),
+        change("create", "c-2", "customer", fields()),
+    ])
 }
 
 #[tokio::test]
@@ -73,8 +91,16 @@ async fn the_secret_of_a_system_that_nothing_is_routed_to_is_not_asked_for() {
     let document = "[filter]\ntypes = [\"lead\", \"prospect\"]";
     let (aws, _server, handler) = function(&mocks, document, remove).await;
     let mut delete = change("delete", "c-1", "lead", json!({}));
-    delete["contact"].as_object_mut().expect("an object").remove("type");
-    let lead = change("create", "c-2", "lead", json!({"last_name": "Lovelace", "company": "Acme"}));
+    delete["contact"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("type");
+    let lead = change(
+        "create",
+        "c-2",
+        "lead",
+        json!({"last_name": "Lovelace", "company": "Acme"}),
+    );
     assert!(failures(&invoke(&handler, &batch(&[delete, lead]), "r").await).is_empty());
     assert_eq!(aws.state().calls, ["GetSecretValue"]);
 }
@@ -83,9 +109,16 @@ async fn the_secret_of_a_system_that_nothing_is_routed_to_is_not_asked_for() {
 async fn an_invocation_that_comes_meanwhile_waits_for_the_same_call() {
     let mocks = Mocks::start().await;
     let (aws, _server, handler) = function(&mocks, "", |_| {}).await;
-    assert_eq!(aws.state().calls, [""; 0], "nobody waits for it at the start");
+    assert_eq!(
+        aws.state().calls,
+        [""; 0],
+        "nobody waits for it at the start"
+    );
     let (both_of, first, second) = (both(), "r-1", "r-2");
-    let (first, second) = tokio::join!(invoke(&handler, &both_of, first), invoke(&handler, &both_of, second));
+    let (first, second) = tokio::join!(
+        invoke(&handler, &both_of, first),
+        invoke(&handler, &both_of, second)
+    );
     assert!(failures(&first).is_empty() && failures(&second).is_empty());
     assert_eq!(aws.state().calls, ["BatchGetSecretValue"]);
 }
@@ -93,7 +126,8 @@ async fn an_invocation_that_comes_meanwhile_waits_for_the_same_call() {
 #[tokio::test]
 async fn a_call_at_the_start_that_gets_no_answer_is_made_again_when_a_secret_is_needed() {
     let mocks = Mocks::start().await;
-    let (aws, _server, handler) = function(&mocks, "", |state| state.hangs.push("BatchGetSecretValue")).await;
+    let (aws, _server, handler) =
+        function(&mocks, "", |state| state.hangs.push("BatchGetSecretValue")).await;
     until(|| aws.calls("BatchGetSecretValue") == 1).await;
     aws.state().hangs.clear();
     // As after a freeze: its time is over when the process goes on.
@@ -101,30 +135,48 @@ async fn a_call_at_the_start_that_gets_no_answer_is_made_again_when_a_secret_is_
     advance(Duration::from_secs(3)).await;
     resume();
     assert!(failures(&invoke(&handler, &both(), "r").await).is_empty());
-    assert_eq!(aws.state().calls, ["BatchGetSecretValue", "BatchGetSecretValue"]);
+    assert_eq!(
+        aws.state().calls,
+        ["BatchGetSecretValue", "BatchGetSecretValue"]
+    );
 }
 
 #[tokio::test]
 async fn a_value_of_the_start_is_kept_no_longer_than_another() {
     let (aws, server) = Aws::start().await;
     for id in ["one", "two"] {
-        aws.state().secrets.insert(id.to_owned(), Ok("old".to_owned()));
+        aws.state()
+            .secrets
+            .insert(id.to_owned(), Ok("old".to_owned()));
     }
-    let secrets = Secrets::new(aws_sdk_secretsmanager::Client::new(&aws::config(&server)), false);
+    let secrets = Secrets::new(
+        aws_sdk_secretsmanager::Client::new(&aws::config(&server)),
+        false,
+    );
     let (one, two) = (secrets.get("one"), secrets.get("two"));
     secrets.prefetch();
     until(|| aws.calls("BatchGetSecretValue") == 1).await;
     assert_eq!(one.get().await.expect("readable").expose_secret(), "old");
-    aws.state().secrets.insert("two".to_owned(), Ok("new".to_owned()));
+    aws.state()
+        .secrets
+        .insert("two".to_owned(), Ok("new".to_owned()));
     let wait = async |seconds| {
         pause();
         advance(Duration::from_secs(seconds)).await;
         resume();
     };
     wait(500).await;
-    assert_eq!(two.get().await.expect("readable").expose_secret(), "old", "it came with the first call");
+    assert_eq!(
+        two.get().await.expect("readable").expose_secret(),
+        "old",
+        "it came with the first call"
+    );
     wait(101).await;
-    assert_eq!(two.get().await.expect("readable").expose_secret(), "new", "ten minutes after that call");
+    assert_eq!(
+        two.get().await.expect("readable").expose_secret(),
+        "new",
+        "ten minutes after that call"
+    );
     assert_eq!(aws.state().calls, ["BatchGetSecretValue", "GetSecretValue"]);
 }
 
@@ -133,50 +185,88 @@ async fn a_service_that_cannot_be_reached_is_told_with_the_reason_and_what_to_do
     let mocks = Mocks::start().await;
     let handler = start(&mocks, "", &no_aws()).await;
     let logs = Logs::listen();
-    assert_eq!(failures(&invoke(&handler, &both(), "r").await).len(), 2, "they fail, and are not rejected");
+    assert_eq!(
+        failures(&invoke(&handler, &both(), "r").await).len(),
+        2,
+        "they fail, and are not rejected"
+    );
     let lines = logs.lines();
-    let told: Vec<&str> = lines.iter().filter_map(|line| line["remedy"].as_str()).collect();
+    let told: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line["remedy"].as_str())
+        .collect();
     assert_eq!(told.len(), 2, "one for each destination");
     for remedy in told {
-        assert!(remedy.contains("Connection refused") && remedy.contains("a NAT gateway"), "{remedy}");
-        assert!(!remedy.contains("GetSecretValue"), "no permission is to blame: {remedy}");
+        assert!(
+            remedy.contains("Connection refused") && remedy.contains("a NAT gateway"),
+            "{remedy}"
+        );
+        assert!(
+            !remedy.contains("GetSecretValue"),
+            "no permission is to blame: {remedy}"
+        );
     }
 }
 
 #[tokio::test]
 async fn without_the_permission_for_one_call_they_are_read_one_by_one() {
     let mocks = Mocks::start().await;
-    let (aws, _server, handler) = function(&mocks, "", |state| state.refuses.push("BatchGetSecretValue")).await;
+    let (aws, _server, handler) = function(&mocks, "", |state| {
+        state.refuses.push("BatchGetSecretValue");
+    })
+    .await;
     for _ in 0..3 {
         assert!(failures(&invoke(&handler, &both(), "r").await).is_empty());
     }
-    assert_eq!(aws.state().calls, ["BatchGetSecretValue", "GetSecretValue", "GetSecretValue"]);
+    assert_eq!(
+        aws.state().calls,
+        ["BatchGetSecretValue", "GetSecretValue", "GetSecretValue"]
+    );
 }
 
 #[tokio::test]
 async fn a_secret_that_is_refused_within_the_answer_stops_its_own_destination_only() {
     let mocks = Mocks::start().await;
     let refuse = |state: &mut State| {
-        state.secrets.insert("contact-sync/hubspot".to_owned(), Err("AccessDeniedException"));
+        state.secrets.insert(
+            "contact-sync/hubspot".to_owned(),
+            Err("AccessDeniedException"),
+        );
     };
     let (aws, _server, handler) = function(&mocks, "", refuse).await;
     let logs = Logs::listen();
     let answer = invoke(&handler, &both(), "r").await;
-    assert_eq!(failures(&answer), [sequence_number(0, 1)], "it fails, and is not rejected");
+    assert_eq!(
+        failures(&answer),
+        [sequence_number(0, 1)],
+        "it fails, and is not rejected"
+    );
     assert_eq!(mocks.salesforce.leads().len(), 1);
     assert_eq!(aws.state().calls, ["BatchGetSecretValue"]);
     let lines = logs.lines();
-    let told = lines.iter().find(|line| line["level"] == "ERROR").expect("an error line");
+    let told = lines
+        .iter()
+        .find(|line| line["level"] == "ERROR")
+        .expect("an error line");
     let remedy = told["remedy"].as_str().expect("what to do");
-    assert!(remedy.contains("contact-sync/hubspot") && remedy.contains("AccessDeniedException"), "{remedy}");
+    assert!(
+        remedy.contains("contact-sync/hubspot") && remedy.contains("AccessDeniedException"),
+        "{remedy}"
+    );
     assert!(remedy.contains("secretsmanager:GetSecretValue"), "{remedy}");
 }
 
 #[tokio::test]
 async fn a_value_stays_while_secrets_manager_does_not_answer_and_is_asked_for_rarely() {
     let (aws, server) = Aws::start().await;
-    aws.state().secrets.insert("one".to_owned(), Ok("old".to_owned()));
-    let secret = Secrets::new(aws_sdk_secretsmanager::Client::new(&aws::config(&server)), false).get("one");
+    aws.state()
+        .secrets
+        .insert("one".to_owned(), Ok("old".to_owned()));
+    let secret = Secrets::new(
+        aws_sdk_secretsmanager::Client::new(&aws::config(&server)),
+        false,
+    )
+    .get("one");
     assert_eq!(secret.get().await.expect("readable").expose_secret(), "old");
     aws.state().hangs.push("GetSecretValue");
     pause();
@@ -185,10 +275,19 @@ async fn a_value_stays_while_secrets_manager_does_not_answer_and_is_asked_for_ra
     for _ in 0..3 {
         assert_eq!(secret.get().await.expect("at hand").expose_secret(), "old");
     }
-    assert!(start.elapsed() <= Duration::from_secs(2), "{:?}", start.elapsed());
-    assert!(aws.calls("GetSecretValue") <= 2, "once more, and not again within 30 seconds");
+    assert!(
+        start.elapsed() <= Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        aws.calls("GetSecretValue") <= 2,
+        "once more, and not again within 30 seconds"
+    );
     aws.state().hangs.clear();
-    aws.state().secrets.insert("one".to_owned(), Ok("new".to_owned()));
+    aws.state()
+        .secrets
+        .insert("one".to_owned(), Ok("new".to_owned()));
     advance(Duration::from_secs(31)).await;
     resume();
     assert_eq!(secret.get().await.expect("readable").expose_secret(), "new");
@@ -204,9 +303,18 @@ async fn no_line_of_any_level_holds_a_secret_or_a_token() {
     mocks.salesforce.expire_tokens();
     invoke(&handler, &both(), "r").await;
     let content = mocks.salesforce.secret();
-    let all = logs.lines().iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+    let all = logs
+        .lines()
+        .iter()
+        .map(Value::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
     assert!(all.contains("INFO"));
-    for secret in [content["client_secret"].as_str().expect("a text"), mock_hubspot::TOKEN, "Bearer"] {
+    for secret in [
+        content["client_secret"].as_str().expect("a text"),
+        mock_hubspot::TOKEN,
+        "Bearer",
+    ] {
         assert!(!all.contains(secret), "{secret} is in\n{all}");
     }
 }

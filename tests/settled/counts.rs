@@ -12,11 +12,19 @@ use crate::support::stream::invoke;
 use crate::support::table;
 use crate::world::{NAMES, World, in_virtual_time, run};
 
-const FATES: [&str; 6] = ["Delivered", "Filtered", "Superseded", "Rejected", "Failed", "SkippedSettled"];
+const FATES: [&str; 6] = [
+    "Delivered",
+    "Filtered",
+    "Superseded",
+    "Rejected",
+    "Failed",
+    "SkippedSettled",
+];
 
 #[test]
 fn every_record_counts_once_and_has_a_line_at_each_destination() {
-    let count = |line: &Value, fate: &str| line[format!("Records{fate}")].as_u64().expect("a count");
+    let count =
+        |line: &Value, fate: &str| line[format!("Records{fate}")].as_u64().expect("a count");
     let mut skipped = 0;
     for seed in 0..60 {
         let logs = Logs::listen();
@@ -29,15 +37,28 @@ fn every_record_counts_once_and_has_a_line_at_each_destination() {
         }
         let mut told: BTreeMap<(&str, String), u64> = BTreeMap::new();
         for line in logs.audit() {
-            let name = NAMES.into_iter().find(|name| line["destination"] == *name).expect("each record is routed here");
-            let fate =
-                if line["code"] == "SETTLED_EARLIER" { "skippedsettled" } else { line["fate"].as_str().expect("one") };
+            let name = NAMES
+                .into_iter()
+                .find(|name| line["destination"] == *name)
+                .expect("each record is routed here");
+            let fate = if line["code"] == "SETTLED_EARLIER" {
+                "skippedsettled"
+            } else {
+                line["fate"].as_str().expect("one")
+            };
             *told.entry((name, fate.to_owned())).or_default() += 1;
         }
         for name in NAMES {
             for fate in FATES {
-                let counted: u64 = logs.metrics(name).iter().map(|line| count(line, fate)).sum();
-                let lines = told.get(&(name, fate.to_lowercase())).copied().unwrap_or_default();
+                let counted: u64 = logs
+                    .metrics(name)
+                    .iter()
+                    .map(|line| count(line, fate))
+                    .sum();
+                let lines = told
+                    .get(&(name, fate.to_lowercase()))
+                    .copied()
+                    .unwrap_or_default();
                 assert_eq!(counted, lines, "SEED={seed}: {name} {fate}");
             }
         }
@@ -48,7 +69,10 @@ fn every_record_counts_once_and_has_a_line_at_each_destination() {
 #[test]
 fn the_audit_trail_tells_of_all_of_failures_or_of_nothing() {
     for (audit, expected) in [
-        ("all", &["delivered", "rejected POISON", "failed LOCKED"][..]),
+        (
+            "all",
+            &["delivered", "rejected POISON", "failed LOCKED"][..],
+        ),
         ("failures", &["rejected POISON", "failed LOCKED"]),
         ("off", &[]),
     ] {
@@ -67,7 +91,11 @@ fn the_audit_trail_tells_of_all_of_failures_or_of_nothing() {
             let before = logs.audit().len();
             invoke(&handler, &records, "r-2").await;
             let again = if audit == "all" { 3 } else { 0 };
-            assert_eq!(logs.audit().len(), before + again, "{audit}: what was settled earlier had its line");
+            assert_eq!(
+                logs.audit().len(),
+                before + again,
+                "{audit}: what was settled earlier had its line"
+            );
         });
     }
 }

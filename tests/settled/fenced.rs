@@ -1,4 +1,5 @@
-//! What comes again after a partial failure where both systems keep versions, and what does where they keep none.
+//! What comes again after a partial failure where both systems keep versions, and what does where
+//! they keep none.
 
 use contact_sync::factory;
 use contact_sync::handler::Handler;
@@ -11,7 +12,8 @@ use crate::support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
 use crate::support::stream::{failures, invoke, sequence_number};
 use crate::support::table::{Faults, Table};
 
-const VERSIONED: &str = "[salesforce]\nversion_field = \"Version__c\"\n[hubspot]\nversion_property = \"version\"";
+const VERSIONED: &str =
+    "[salesforce]\nversion_field = \"Version__c\"\n[hubspot]\nversion_property = \"version\"";
 
 /// The types of the contacts of Salesforce and HubSpot.
 const KINDS: [&str; 2] = ["lead", "customer"];
@@ -26,7 +28,11 @@ impl World {
     async fn new(document: &str) -> Self {
         let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
         mocks.hubspot.create_property("version");
-        Self { mocks, table: Table::new(1, Faults::default()), document: document.to_owned() }
+        Self {
+            mocks,
+            table: Table::new(1, Faults::default()),
+            document: document.to_owned(),
+        }
     }
 
     /// A new environment of the function.
@@ -43,7 +49,11 @@ impl World {
                 let error = row_error("RECORD_IN_USE_BY_WORKFLOW", "the record is in use", &[]);
                 self.mocks.salesforce.fail_row("x", error, u32::MAX);
             }
-            _ => self.mocks.hubspot.fail_row("x", json!({"category": "RATE_LIMITS", "message": "later"}), u32::MAX),
+            _ => self.mocks.hubspot.fail_row(
+                "x",
+                json!({"category": "RATE_LIMITS", "message": "later"}),
+                u32::MAX,
+            ),
         }
     }
 
@@ -70,26 +80,44 @@ impl World {
 
     fn company(&self, kind: &str, id: &str) -> Option<String> {
         match kind {
-            "lead" => Some(self.mocks.salesforce.lead(id)?["Company"].as_str()?.to_owned()),
+            "lead" => Some(
+                self.mocks.salesforce.lead(id)?["Company"]
+                    .as_str()?
+                    .to_owned(),
+            ),
             _ => self.mocks.hubspot.contact(id)?.get("company").cloned(),
         }
     }
 
     /// The rows that were written to the system of this type, and the calls that were no writes.
     fn traffic(&self, kind: &str) -> (usize, usize) {
-        let Mocks { salesforce, hubspot, .. } = &self.mocks;
+        let Mocks {
+            salesforce,
+            hubspot,
+            ..
+        } = &self.mocks;
         if kind == "lead" {
-            let others = [SalesforceCall::Query, SalesforceCall::Delete].map(|call| salesforce.count(call));
-            return (salesforce.sizes(SalesforceCall::Upsert).iter().sum(), others.iter().sum());
+            let others =
+                [SalesforceCall::Query, SalesforceCall::Delete].map(|call| salesforce.count(call));
+            return (
+                salesforce.sizes(SalesforceCall::Upsert).iter().sum(),
+                others.iter().sum(),
+            );
         }
-        let (writes, others): (Vec<_>, Vec<_>) =
-            hubspot.seen().into_iter().partition(|call| call.endpoint == HubSpotCall::Upsert);
+        let (writes, others): (Vec<_>, Vec<_>) = hubspot
+            .seen()
+            .into_iter()
+            .partition(|call| call.endpoint == HubSpotCall::Upsert);
         (writes.iter().map(|call| call.ids.len()).sum(), others.len())
     }
 }
 
 fn change(operation: &str, second: u64, id: &str, kind: &str, company: &str) -> Value {
-    let fields = if operation == "delete" { json!({}) } else { json!({"last_name": "Bea", "company": company}) };
+    let fields = if operation == "delete" {
+        json!({})
+    } else {
+        json!({"last_name": "Bea", "company": company})
+    };
     let mut change = crate::support::harness::change(operation, id, kind, fields);
     change["occurred_at"] = format!("2026-11-20T10:15:{second:02}Z").into();
     change["version"] = second.into();
@@ -119,20 +147,37 @@ async fn where_versions_are_kept_a_contact_that_changed_twice_is_not_written_aga
         ] {
             let world = World::new(&format!("{VERSIONED}\n[guard]\nmode = \"{mode}\"")).await;
             world.fail(x_kind);
-            let change = |(at, operation): (usize, &&str)| change(operation, at as u64 + 1, "c", kind, "Acme");
+            let change = |(at, operation): (usize, &&str)| {
+                change(operation, at as u64 + 1, "c", kind, "Acme")
+            };
             let changes: Vec<Value> = shape.iter().enumerate().map(change).collect();
             let records = behind(x_kind, &changes);
             world.deliver(&records).await;
-            assert_eq!(world.company(kind, "c").as_deref(), Some("Acme"), "{mode} {kind} {shape:?}");
+            assert_eq!(
+                world.company(kind, "c").as_deref(),
+                Some("Acme"),
+                "{mode} {kind} {shape:?}"
+            );
             let traffic = world.traffic(kind);
             world.edit(kind, "c", "Edited by hand");
             for _ in 0..3 {
                 let fates = world.deliver(&records).await;
                 let is_known = |fate: &String| fate.ends_with("SETTLED_EARLIER");
-                assert!(fates[1..].iter().all(is_known), "{mode} {kind} {shape:?}: {fates:?}");
+                assert!(
+                    fates[1..].iter().all(is_known),
+                    "{mode} {kind} {shape:?}: {fates:?}"
+                );
             }
-            assert_eq!(world.traffic(kind), traffic, "{mode} {kind} {shape:?}: not one call");
-            assert_eq!(world.company(kind, "c").as_deref(), Some("Edited by hand"), "{mode} {kind} {shape:?}");
+            assert_eq!(
+                world.traffic(kind),
+                traffic,
+                "{mode} {kind} {shape:?}: not one call"
+            );
+            assert_eq!(
+                world.company(kind, "c").as_deref(),
+                Some("Edited by hand"),
+                "{mode} {kind} {shape:?}"
+            );
         }
     }
 }
@@ -142,15 +187,21 @@ async fn a_delete_behind_another_change_is_looked_up_again_and_writes_nothing() 
     for (kind, x_kind) in [("lead", "customer"), ("customer", "lead")] {
         let world = World::new(VERSIONED).await;
         world.fail(x_kind);
-        let changes = [("create", 1), ("update", 2), ("delete", 3)].map(|(op, at)| change(op, at, "c", kind, "Acme"));
+        let changes = [("create", 1), ("update", 2), ("delete", 3)]
+            .map(|(op, at)| change(op, at, "c", kind, "Acme"));
         let records = behind(x_kind, &changes);
         world.deliver(&records).await;
         let (written, looked_up) = world.traffic(kind);
         let fates = world.deliver(&records).await;
         let earlier = "superseded SETTLED_EARLIER";
-        assert_eq!(fates[1..], [earlier, earlier, "delivered ALREADY_GONE"], "{kind}");
+        assert_eq!(
+            fates[1..],
+            [earlier, earlier, "delivered ALREADY_GONE"],
+            "{kind}"
+        );
         assert_eq!(world.traffic(kind), (written, looked_up + 1), "{kind}");
-        // An older change that comes alone while the table is silent makes the contact again: the delete is right again.
+        // An older change that comes alone while the table is silent makes the contact again: the
+        // delete is right again.
         world.table.drop_table();
         world.deliver(&records[..2]).await;
         assert!(world.company(kind, "c").is_some());
@@ -162,7 +213,12 @@ async fn a_delete_behind_another_change_is_looked_up_again_and_writes_nothing() 
 
 #[tokio::test]
 async fn an_older_version_that_was_superseded_does_not_win_when_it_comes_again_alone() {
-    for (document, x_kind) in [("", "lead"), ("", "customer"), (VERSIONED, "lead"), (VERSIONED, "customer")] {
+    for (document, x_kind) in [
+        ("", "lead"),
+        ("", "customer"),
+        (VERSIONED, "lead"),
+        (VERSIONED, "customer"),
+    ] {
         for (kind, newer, id) in [
             ("lead", "update", "a"),
             ("customer", "update", "A"),
@@ -172,7 +228,9 @@ async fn an_older_version_that_was_superseded_does_not_win_when_it_comes_again_a
             ("customer", "delete", "A"),
         ] {
             let world = World::new(document).await;
-            world.deliver(&batch(&[change("create", 1, "a", kind, "one")])).await;
+            world
+                .deliver(&batch(&[change("create", 1, "a", kind, "one")]))
+                .await;
             world.fail(x_kind);
             let records = batch(&[
                 change(newer, 9, "a", kind, "nine"),
@@ -198,7 +256,12 @@ async fn an_older_version_that_was_superseded_does_not_win_when_it_comes_again_a
 
 #[tokio::test]
 async fn while_the_table_is_silent_every_change_is_compared_with_what_is_there() {
-    for (kind, x_kind) in [("lead", "lead"), ("customer", "customer"), ("lead", "customer"), ("customer", "lead")] {
+    for (kind, x_kind) in [
+        ("lead", "lead"),
+        ("customer", "customer"),
+        ("lead", "customer"),
+        ("customer", "lead"),
+    ] {
         let world = World::new(VERSIONED).await;
         world.fail(x_kind);
         let changes = [1, 2, 3].map(|at| change("create", at, "c", kind, &format!("Company {at}")));
@@ -206,11 +269,22 @@ async fn while_the_table_is_silent_every_change_is_compared_with_what_is_there()
         world.deliver(&records).await;
         world.table.drop_table();
         let fates = world.deliver(&records[..3]).await;
-        assert_eq!(fates[1..], ["superseded STALE", "superseded STALE"], "{kind}");
+        assert_eq!(
+            fates[1..],
+            ["superseded STALE", "superseded STALE"],
+            "{kind}"
+        );
         world.table.heal();
         let fates = world.deliver(&records[1..]).await;
-        assert!(fates.iter().all(|fate| fate.ends_with("SETTLED_EARLIER")), "{kind}: {fates:?}");
-        assert_eq!(world.company(kind, "c").as_deref(), Some("Company 3"), "{kind}");
+        assert!(
+            fates.iter().all(|fate| fate.ends_with("SETTLED_EARLIER")),
+            "{kind}: {fates:?}"
+        );
+        assert_eq!(
+            world.company(kind, "c").as_deref(),
+            Some("Company 3"),
+            "{kind}"
+        );
     }
 }
 
@@ -229,7 +303,11 @@ async fn changes_of_one_version_are_sent_again_in_order() {
         world.table.heal();
         world.deliver(&records[..2]).await;
         world.deliver(&records[2..]).await;
-        assert_eq!(world.company(kind, "c").as_deref(), Some("second"), "{kind}");
+        assert_eq!(
+            world.company(kind, "c").as_deref(),
+            Some("second"),
+            "{kind}"
+        );
     }
 }
 
@@ -242,7 +320,10 @@ fn of_some_contacts(random: &mut fastrand::Rng) -> Vec<Value> {
         let id = format!("{}-{contact}", if random.bool() { "c" } else { "C" });
         let mut change = change(operation, second, &id, KINDS[contact % 2], "Acme");
         if random.bool() {
-            change["contact"].as_object_mut().expect("an object").remove("company");
+            change["contact"]
+                .as_object_mut()
+                .expect("an object")
+                .remove("company");
         }
         changes.push(change);
     }
@@ -259,9 +340,16 @@ async fn nothing_that_a_person_changed_is_taken_back_by_changes_that_are_settled
         world.fail(x_kind);
         let records = behind(x_kind, &of_some_contacts(&mut random));
         world.deliver(&records).await;
-        let held = |world: &World| [world.mocks.salesforce.leads(), world.mocks.hubspot.contacts()];
+        let held = |world: &World| {
+            [
+                world.mocks.salesforce.leads(),
+                world.mocks.hubspot.contacts(),
+            ]
+        };
         for (system, kind) in held(&world).iter().zip(KINDS) {
-            system.keys().for_each(|id| world.edit(kind, id, "Edited by hand"));
+            system
+                .keys()
+                .for_each(|id| world.edit(kind, id, "Edited by hand"));
         }
         let edited = held(&world);
         // The batch comes again as a whole, and in parts.

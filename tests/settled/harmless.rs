@@ -1,5 +1,5 @@
-//! The law: whatever dies, is halved, or does not answer, both systems end equal to the changes applied one by one, with
-//! the settled set as without it.
+//! The law: whatever dies, is halved, or does not answer, both systems end equal to the changes
+//! applied one by one, with the settled set as without it.
 
 use serde_json::{Value, json};
 
@@ -17,15 +17,23 @@ fn what_is_left_out_never_changes_what_the_systems_hold_in_the_end() {
         schedules += 1;
         for (tally, has_table) in [(&mut with, true), (&mut without, false)] {
             let ended = case(seed, || in_virtual_time(run(seed, has_table, 0)));
-            let more = ended.unwrap_or_else(|broken| panic!("SEED={seed} with the table: {has_table}: {broken}"));
+            let more = ended.unwrap_or_else(|broken| {
+                panic!("SEED={seed} with the table: {has_table}: {broken}")
+            });
             tally.written += more.written;
             tally.deaths += more.deaths;
             tally.answers_lost += more.answers_lost;
         }
     }
     if schedules > 1 {
-        assert!(with.answers_lost > 100 && with.deaths > 300, "{with:?}: hardly anything went wrong");
-        assert!(with.written < without.written, "{with:?} with the settled set, {without:?} without it");
+        assert!(
+            with.answers_lost > 100 && with.deaths > 300,
+            "{with:?}: hardly anything went wrong"
+        );
+        assert!(
+            with.written < without.written,
+            "{with:?} with the settled set, {without:?} without it"
+        );
     }
 }
 
@@ -47,7 +55,10 @@ fn what_was_settled_is_sent_again_where_the_stream_is_read_again_from_before_it(
         ];
         world.systems[0].fail("c-2", 2);
         assert!(failures(&invoke(&world.handler, &records[..1], "r").await).is_empty());
-        assert_eq!(failures(&invoke(&world.handler, &records[1..], "r").await), [sequence_number(0, 2)]);
+        assert_eq!(
+            failures(&invoke(&world.handler, &records[1..], "r").await),
+            [sequence_number(0, 2)]
+        );
         assert!(failures(&invoke(&world.handler, &records[2..], "r").await).is_empty());
         let calls = world.table.calls().len();
         // The mapping is made anew.
@@ -57,7 +68,10 @@ fn what_was_settled_is_sent_again_where_the_stream_is_read_again_from_before_it(
             assert_eq!(world.systems[0].written().len(), written + told);
         }
         assert_eq!(world.systems[0].records()["c-1"]["phone"], 2);
-        assert_eq!(world.table.calls()[calls..], ["Query", "PutItem", "Query", "Query"]);
+        assert_eq!(
+            world.table.calls()[calls..],
+            ["Query", "PutItem", "Query", "Query"]
+        );
     });
 }
 
@@ -67,9 +81,15 @@ fn two_functions_that_share_stream_and_table_settle_nothing_for_each_other() {
         let world = World::new(1, Faults::default(), table::Faults::default(), true);
         let leads = world.other("leads", "[filter]\ntypes = [\"lead\"]");
         let vendors = world.other("vendors", "[filter]\ntypes = [\"vendor\"]");
-        let records = [create(0, "lead", "c-0", &json!({})), create(1, "vendor", "c-1", &json!({}))];
+        let records = [
+            create(0, "lead", "c-0", &json!({})),
+            create(1, "vendor", "c-1", &json!({})),
+        ];
         world.systems[0].fail("c-0", 2);
-        assert_eq!(failures(&invoke(&leads, &records, "r").await), [sequence_number(0, 0)]);
+        assert_eq!(
+            failures(&invoke(&leads, &records, "r").await),
+            [sequence_number(0, 0)]
+        );
         assert!(failures(&invoke(&vendors, &records, "r").await).is_empty());
         assert_eq!(world.systems[1].written(), ["c-1"]);
     });
@@ -77,7 +97,8 @@ fn two_functions_that_share_stream_and_table_settle_nothing_for_each_other() {
 
 #[test]
 fn a_system_that_forgets_is_found_out() {
-    let breaks = |seed| in_virtual_time(run(seed, true, 20)).is_err_and(|broken| broken.starts_with("held"));
+    let breaks =
+        |seed| in_virtual_time(run(seed, true, 20)).is_err_and(|broken| broken.starts_with("held"));
     let found = (0..20).filter(|seed| breaks(*seed)).count();
     assert!(found >= 10, "{found} of 20");
 }
@@ -91,7 +112,9 @@ fn numbers_of_another_stream_or_of_a_stream_made_anew_are_not_mistaken() {
                 json!({"event_id": format!("e-{at}"), "operation": "create",
                 "occurred_at": "2026-11-20T10:15:00Z", "contact": {"id": format!("{name}-{at}"), "type": "lead"}})
             };
-            (0..6).map(|at| record(0, at, "key", change(at).to_string().as_bytes())).collect()
+            (0..6)
+                .map(|at| record(0, at, "key", change(at).to_string().as_bytes()))
+                .collect()
         };
         let mut first = batch("old");
         first.push(record(0, 6, "key", b"{"));
@@ -102,18 +125,32 @@ fn numbers_of_another_stream_or_of_a_stream_made_anew_are_not_mistaken() {
         assert_eq!(world.table.items().len(), 1);
         let written = world.systems[0].written().len();
         invoke(&world.handler, &batch("new"), "r").await;
-        assert_eq!(world.systems[0].written().len(), written + 6, "the numbers are the same, the records are not");
+        assert_eq!(
+            world.systems[0].written().len(),
+            written + 6,
+            "the numbers are the same, the records are not"
+        );
         let mut elsewhere = first.clone();
-        elsewhere
-            .iter_mut()
-            .for_each(|record| record["eventSourceARN"] = "arn:aws:kinesis:eu-west-1:1:stream/other".into());
+        elsewhere.iter_mut().for_each(|record| {
+            record["eventSourceARN"] = "arn:aws:kinesis:eu-west-1:1:stream/other".into();
+        });
         invoke(&world.handler, &elsewhere, "r").await;
-        assert_eq!(world.systems[0].written().len(), written + 12, "another stream's numbers are its own");
+        assert_eq!(
+            world.systems[0].written().len(),
+            written + 12,
+            "another stream's numbers are its own"
+        );
         let mut consumer = first.clone();
         let arn = format!("{ARN}/consumer/fast:1763633700");
-        consumer.iter_mut().for_each(|record| record["eventSourceARN"] = arn.clone().into());
+        consumer
+            .iter_mut()
+            .for_each(|record| record["eventSourceARN"] = arn.clone().into());
         let before = world.systems[0].written().len();
         invoke(&world.handler, &consumer, "r").await;
-        assert_eq!(world.systems[0].written().len(), before + 1, "a consumer reads the same stream");
+        assert_eq!(
+            world.systems[0].written().len(),
+            before + 1,
+            "a consumer reads the same stream"
+        );
     });
 }

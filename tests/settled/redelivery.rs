@@ -1,4 +1,5 @@
-//! What comes again after a partial failure, against the mocks and an emulation of AWS: rows and calls are counted.
+//! What comes again after a partial failure, against the mocks and an emulation of AWS: rows and
+//! calls are counted.
 
 use aws_config::SdkConfig;
 use contact_sync::factory::{self, DESTINATIONS};
@@ -21,7 +22,13 @@ const ONE_TRY: &str = "retry = { max_attempts = 1, base_delay_ms = 1, max_delay_
 async fn function(extra: &str) -> (Mocks, Cloud, Handler) {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
-    let handler = handler(120_000, &with_a_patient_table(cloud.config()), &cloud, &mocks, extra);
+    let handler = handler(
+        120_000,
+        &with_a_patient_table(cloud.config()),
+        &cloud,
+        &mocks,
+        extra,
+    );
     (mocks, cloud, handler)
 }
 
@@ -58,32 +65,62 @@ fn in_use() -> Value {
 
 fn rows(mocks: &Mocks) -> (usize, usize) {
     let seen = mocks.hubspot.seen();
-    let contacts = seen.iter().filter(|call| call.endpoint == HubSpotCall::Upsert).map(|call| call.ids.len());
-    (mocks.salesforce.sizes(SalesforceCall::Upsert).iter().sum(), contacts.sum())
+    let contacts = seen
+        .iter()
+        .filter(|call| call.endpoint == HubSpotCall::Upsert)
+        .map(|call| call.ids.len());
+    (
+        mocks.salesforce.sizes(SalesforceCall::Upsert).iter().sum(),
+        contacts.sum(),
+    )
 }
 
 #[tokio::test]
-async fn of_ten_thousand_records_exactly_the_failed_ones_are_written_again_for_two_calls_of_the_table() {
+async fn of_ten_thousand_records_exactly_the_failed_ones_are_written_again_for_two_calls_of_the_table()
+ {
     let (mocks, cloud, handler) = function("").await;
     let logs = Logs::listen();
     let failing = [100, 2_468, 9_998];
-    failing.iter().for_each(|at| mocks.salesforce.fail_row(&format!("c-{at}"), in_use(), 1));
-    let changes: Vec<Value> = (0..10_000).map(|at| if at % 2 == 0 { lead(at) } else { customer(at) }).collect();
+    failing
+        .iter()
+        .for_each(|at| mocks.salesforce.fail_row(&format!("c-{at}"), in_use(), 1));
+    let changes: Vec<Value> = (0..10_000)
+        .map(|at| if at % 2 == 0 { lead(at) } else { customer(at) })
+        .collect();
     let records = batch(&changes);
 
     let answer = invoke(&handler, &records, "r-1").await;
     assert_eq!(failures(&answer), failing.map(|at| sequence_number(0, at)));
     assert_eq!(rows(&mocks), (5_000, 5_000));
-    assert_eq!(json!(cloud.table_calls()), json!({"Query": 1, "PutItem": 1}));
+    assert_eq!(
+        json!(cloud.table_calls()),
+        json!({"Query": 1, "PutItem": 1})
+    );
 
     let answer = invoke(&handler, &records[100..], "r-2").await;
     assert!(failures(&answer).is_empty());
     assert_eq!(rows(&mocks), (5_003, 5_000), "three rows of one call");
     assert_eq!(mocks.salesforce.count(SalesforceCall::Upsert), 26);
-    assert_eq!(json!(cloud.table_calls()), json!({"Query": 2, "PutItem": 1}), "nothing failed: one call");
+    assert_eq!(
+        json!(cloud.table_calls()),
+        json!({"Query": 2, "PutItem": 1}),
+        "nothing failed: one call"
+    );
     let metrics = &logs.metrics("")[1];
-    assert_eq!((&metrics["RecordsDelivered"], &metrics["RecordsSkippedSettled"]), (&json!(3), &json!(9_897)));
-    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (5_000, 5_000));
+    assert_eq!(
+        (
+            &metrics["RecordsDelivered"],
+            &metrics["RecordsSkippedSettled"]
+        ),
+        (&json!(3), &json!(9_897))
+    );
+    assert_eq!(
+        (
+            mocks.salesforce.leads().len(),
+            mocks.hubspot.contacts().len()
+        ),
+        (5_000, 5_000)
+    );
     assert_eq!(mocks.mistakes(), [""; 0]);
 }
 
@@ -94,7 +131,10 @@ async fn a_call_that_the_sdk_sends_again_is_counted_once() {
     proxy.treat("DynamoDB", Treatment::LoseAnswer);
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws(&proxy.url));
     assert!(dynamodb.list_tables().send().await.is_err());
-    assert_eq!((proxy.requests(), proxy.calls()), (3, vec!["DynamoDB_20120810.ListTables".to_owned()]));
+    assert_eq!(
+        (proxy.requests(), proxy.calls()),
+        (3, vec!["DynamoDB_20120810.ListTables".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -106,11 +146,35 @@ async fn of_two_destinations_only_the_one_that_failed_is_written_again() {
     assert_eq!(failures(&invoke(&handler, &records, "r-1").await).len(), 2);
     mocks.hubspot.behave();
     assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
-    assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [2], "written once");
-    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (2, 2));
-    assert_eq!(logs.fates()[4..], ["delivered SETTLED_EARLIER", "delivered", "delivered SETTLED_EARLIER", "delivered"]);
+    assert_eq!(
+        mocks.salesforce.sizes(SalesforceCall::Upsert),
+        [2],
+        "written once"
+    );
+    assert_eq!(
+        (
+            mocks.salesforce.leads().len(),
+            mocks.hubspot.contacts().len()
+        ),
+        (2, 2)
+    );
+    assert_eq!(
+        logs.fates()[4..],
+        [
+            "delivered SETTLED_EARLIER",
+            "delivered",
+            "delivered SETTLED_EARLIER",
+            "delivered"
+        ]
+    );
     let metrics = &logs.metrics("")[1];
-    assert_eq!((&metrics["RecordsDelivered"], &metrics["RecordsSkippedSettled"]), (&json!(2), &json!(0)));
+    assert_eq!(
+        (
+            &metrics["RecordsDelivered"],
+            &metrics["RecordsSkippedSettled"]
+        ),
+        (&json!(2), &json!(0))
+    );
     assert_eq!(logs.metrics("salesforce")[1]["RecordsSkippedSettled"], 2);
 }
 
@@ -118,37 +182,84 @@ async fn of_two_destinations_only_the_one_that_failed_is_written_again() {
 async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_called_again() {
     let (mocks, cloud, handler) = function("lead = [\"salesforce\", \"hubspot\"]").await;
     let logs = Logs::listen();
-    mocks.salesforce.fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
+    mocks
+        .salesforce
+        .fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     let records = batch(&[lead(0), lead(1)]);
     mocks.hubspot.misbehave(away());
     for delivery in 0..3 {
         assert_eq!(failures(&invoke(&handler, &records, "r").await).len(), 2);
-        assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [2], "delivery {delivery}");
+        assert_eq!(
+            mocks.salesforce.sizes(SalesforceCall::Upsert),
+            [2],
+            "delivery {delivery}"
+        );
     }
     mocks.hubspot.behave();
     assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
-    assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [2], "written once");
-    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (1, 2));
+    assert_eq!(
+        mocks.salesforce.sizes(SalesforceCall::Upsert),
+        [2],
+        "written once"
+    );
+    assert_eq!(
+        (
+            mocks.salesforce.leads().len(),
+            mocks.hubspot.contacts().len()
+        ),
+        (1, 2)
+    );
     let letters = cloud.dead_letters().await;
-    let told: Vec<_> = letters.iter().map(|letter| (&letter["contact_id"], &letter["reason"]["destination"])).collect();
-    assert_eq!(told, [(&json!("c-0"), &json!("salesforce"))], "one letter, stored at once");
-    let of_salesforce: Vec<_> = logs.metrics("salesforce").iter().map(|line| line["RecordsRejected"].clone()).collect();
+    let told: Vec<_> = letters
+        .iter()
+        .map(|letter| (&letter["contact_id"], &letter["reason"]["destination"]))
+        .collect();
+    assert_eq!(
+        told,
+        [(&json!("c-0"), &json!("salesforce"))],
+        "one letter, stored at once"
+    );
+    let of_salesforce: Vec<_> = logs
+        .metrics("salesforce")
+        .iter()
+        .map(|line| line["RecordsRejected"].clone())
+        .collect();
     assert_eq!(of_salesforce, [1, 0, 0, 0], "and told once");
-    let whole: Vec<_> = logs.metrics("").iter().map(|line| line["RecordsRejected"].clone()).collect();
-    assert_eq!(whole, [0, 0, 0, 1], "a record is rejected once nothing of it is open");
-    assert_eq!(logs.fates()[..2], ["rejected STRING_TOO_LONG", "failed HTTP_521"]);
+    let whole: Vec<_> = logs
+        .metrics("")
+        .iter()
+        .map(|line| line["RecordsRejected"].clone())
+        .collect();
+    assert_eq!(
+        whole,
+        [0, 0, 0, 1],
+        "a record is rejected once nothing of it is open"
+    );
+    assert_eq!(
+        logs.fates()[..2],
+        ["rejected STRING_TOO_LONG", "failed HTTP_521"]
+    );
 }
 
 /// What a table that is read only does not remember would have another letter at each delivery.
 #[tokio::test]
 async fn where_the_table_takes_nothing_the_letter_waits_for_the_other_destination() {
     let (mocks, cloud, handler) = function("lead = [\"salesforce\", \"hubspot\"]").await;
-    cloud.proxy.treat("DynamoDB_20120810.PutItem", Treatment::Refuse(400, "AccessDeniedException"));
-    mocks.salesforce.fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
+    cloud.proxy.treat(
+        "DynamoDB_20120810.PutItem",
+        Treatment::Refuse(400, "AccessDeniedException"),
+    );
+    mocks
+        .salesforce
+        .fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     let records = batch(&[lead(0)]);
     mocks.hubspot.misbehave(away());
     for delivery in 0..5 {
-        assert_eq!(failures(&invoke(&handler, &records, "r").await).len(), 1, "delivery {delivery}");
+        assert_eq!(
+            failures(&invoke(&handler, &records, "r").await).len(),
+            1,
+            "delivery {delivery}"
+        );
     }
     mocks.hubspot.behave();
     assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
@@ -164,7 +275,9 @@ async fn a_dead_letter_is_stored_once_and_names_the_part_of_an_aggregate() {
     let (mocks, cloud, handler) = function("").await;
     let logs = Logs::listen();
     mocks.salesforce.fail_row("c-0", in_use(), 1);
-    mocks.salesforce.fail_row("c-2", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
+    mocks
+        .salesforce
+        .fail_row("c-2", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     // Four parts of one aggregate under enhanced fan-out, and a record after it.
     let part = |data: &[u8]| record(0, 7, "key", data);
     let records = [
@@ -174,25 +287,50 @@ async fn a_dead_letter_is_stored_once_and_names_the_part_of_an_aggregate() {
         part(lead(2).to_string().as_bytes()),
         record(0, 8, "key", customer(3).to_string().as_bytes()),
     ];
-    assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 7)]);
+    assert_eq!(
+        failures(&invoke(&handler, &records, "r-1").await),
+        [sequence_number(0, 7)]
+    );
     assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
     let mut letters = cloud.dead_letters().await;
     letters.sort_by_key(|letter| letter["record"]["sub_sequence"].as_u64());
     let told: Vec<Value> = letters
         .iter()
         .map(|letter| {
-            json!([letter["record"]["sub_sequence"], letter["reason"]["destination"], letter["reason"]["code"]])
+            json!([
+                letter["record"]["sub_sequence"],
+                letter["reason"]["destination"],
+                letter["reason"]["code"]
+            ])
         })
         .collect();
-    assert_eq!(told, [json!([1, null, "INVALID_JSON"]), json!([3, "salesforce", "STRING_TOO_LONG"])]);
+    assert_eq!(
+        told,
+        [
+            json!([1, null, "INVALID_JSON"]),
+            json!([3, "salesforce", "STRING_TOO_LONG"])
+        ]
+    );
     let again = &logs.fates()[5..];
     let earlier = |fate: &str| format!("{fate} SETTLED_EARLIER");
     assert_eq!(
         again,
-        ["delivered".into(), earlier("rejected"), earlier("delivered"), earlier("rejected"), earlier("delivered")]
+        [
+            "delivered".into(),
+            earlier("rejected"),
+            earlier("delivered"),
+            earlier("rejected"),
+            earlier("delivered")
+        ]
     );
     assert_eq!(logs.metrics("")[1]["RecordsSkippedSettled"], 4);
-    assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (2, 1));
+    assert_eq!(
+        (
+            mocks.salesforce.leads().len(),
+            mocks.hubspot.contacts().len()
+        ),
+        (2, 1)
+    );
 }
 
 #[tokio::test]
@@ -201,9 +339,16 @@ async fn of_a_contact_that_changed_twice_in_the_batch_the_later_change_is_writte
     mocks.salesforce.fail_row("c-1", in_use(), 1);
     let update = change("update", "c-0", "lead", json!({"phone": "2"}));
     let records = batch(&[lead(0), lead(1), update, lead(2)]);
-    assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 1)]);
+    assert_eq!(
+        failures(&invoke(&handler, &records, "r-1").await),
+        [sequence_number(0, 1)]
+    );
     assert!(failures(&invoke(&handler, &records[1..], "r-2").await).is_empty());
-    assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [3, 2], "the failed one and the one that could be torn");
+    assert_eq!(
+        mocks.salesforce.sizes(SalesforceCall::Upsert),
+        [3, 2],
+        "the failed one and the one that could be torn"
+    );
     assert_eq!(mocks.salesforce.lead("c-0").expect("a lead")["Phone"], "2");
 }
 
@@ -211,13 +356,32 @@ async fn of_a_contact_that_changed_twice_in_the_batch_the_later_change_is_writte
 async fn changes_that_a_halved_batch_tears_apart_keep_their_order() {
     let (mocks, cloud, handler) = function("").await;
     mocks.salesforce.fail_row("c-1", in_use(), 2);
-    let phone =
-        |number: &str| change("update", "c-0", "lead", json!({"last_name": "A", "company": "B", "phone": number}));
+    let phone = |number: &str| {
+        change(
+            "update",
+            "c-0",
+            "lead",
+            json!({"last_name": "A", "company": "B", "phone": number}),
+        )
+    };
     let records = batch(&[lead(1), phone("1"), phone("2")]);
-    assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)]);
-    // The first half while the table is away: the older change is written again, over the newer one.
-    cloud.proxy.treat("DynamoDB", Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException"));
-    assert_eq!(failures(&invoke(&handler, &records[..2], "r-2").await), [sequence_number(0, 0)]);
+    assert_eq!(
+        failures(&invoke(&handler, &records, "r-1").await),
+        [sequence_number(0, 0)]
+    );
+    // The first half while the table is away: the older change is written again, over the newer
+    // one.
+    cloud.proxy.treat(
+        "DynamoDB",
+        Treatment::Refuse(
+            400,
+            "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
+        ),
+    );
+    assert_eq!(
+        failures(&invoke(&handler, &records[..2], "r-2").await),
+        [sequence_number(0, 0)]
+    );
     cloud.proxy.treat("DynamoDB", Treatment::Pass);
     assert!(failures(&invoke(&handler, &records[..2], "r-3").await).is_empty());
     assert!(failures(&invoke(&handler, &records[2..], "r-4").await).is_empty());
@@ -226,9 +390,20 @@ async fn changes_that_a_halved_batch_tears_apart_keep_their_order() {
 
 #[tokio::test]
 async fn a_table_that_is_gone_throttled_or_silent_fails_nothing_and_is_told_once_a_call() {
-    let gone = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException");
-    let throttled = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException");
-    for treatment in [gone, throttled, Treatment::Refuse(503, "ServiceUnavailable"), Treatment::Hang] {
+    let gone = Treatment::Refuse(
+        400,
+        "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
+    );
+    let throttled = Treatment::Refuse(
+        400,
+        "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+    );
+    for treatment in [
+        gone,
+        throttled,
+        Treatment::Refuse(503, "ServiceUnavailable"),
+        Treatment::Hang,
+    ] {
         let mocks = Mocks::start().await;
         let cloud = Cloud::start(&mocks).await;
         let handler = handler(120_000, &cloud.config(), &cloud, &mocks, "");
@@ -236,27 +411,59 @@ async fn a_table_that_is_gone_throttled_or_silent_fails_nothing_and_is_told_once
         cloud.proxy.treat("DynamoDB", treatment);
         mocks.salesforce.fail_row("c-0", in_use(), 1);
         let records = batch(&[lead(0), lead(1), customer(2)]);
-        assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)], "{treatment:?}");
-        assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty(), "{treatment:?}");
-        assert_eq!((mocks.salesforce.leads().len(), mocks.hubspot.contacts().len()), (2, 1));
-        let errors: Vec<u64> = logs.metrics("").iter().filter_map(|line| line["StateErrors"].as_u64()).collect();
+        assert_eq!(
+            failures(&invoke(&handler, &records, "r-1").await),
+            [sequence_number(0, 0)],
+            "{treatment:?}"
+        );
+        assert!(
+            failures(&invoke(&handler, &records, "r-2").await).is_empty(),
+            "{treatment:?}"
+        );
+        assert_eq!(
+            (
+                mocks.salesforce.leads().len(),
+                mocks.hubspot.contacts().len()
+            ),
+            (2, 1)
+        );
+        let errors: Vec<u64> = logs
+            .metrics("")
+            .iter()
+            .filter_map(|line| line["StateErrors"].as_u64())
+            .collect();
         assert_eq!(errors, [2, 1], "{treatment:?}");
-        let told = logs.lines().into_iter().filter(|line| line["level"] == "WARN" && line["audit"].is_null());
+        let told = logs
+            .lines()
+            .into_iter()
+            .filter(|line| line["level"] == "WARN" && line["audit"].is_null());
         let told: Vec<String> = told.map(|line| line["message"].to_string()).collect();
-        assert_eq!(told.iter().filter(|text| text.contains("settled set not")).count(), 3, "{treatment:?}: {told:?}");
+        assert_eq!(
+            told.iter()
+                .filter(|text| text.contains("settled set not"))
+                .count(),
+            3,
+            "{treatment:?}: {told:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn while_the_state_table_is_silent_the_letter_of_a_record_that_comes_again_waits() {
-    let gone = Treatment::Refuse(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException");
+    let gone = Treatment::Refuse(
+        400,
+        "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
+    );
     let (mocks, cloud, handler) = function("").await;
     cloud.proxy.treat("DynamoDB", gone);
     mocks.salesforce.fail_row("c-0", in_use(), 3);
     let lead_of = |at: usize| record(0, at, "key", lead(at).to_string().as_bytes());
     let records = [lead_of(0), record(0, 1, "key", b"{"), lead_of(2)];
     for _ in 0..3 {
-        assert_eq!(failures(&invoke(&handler, &records, "r").await), [0, 1].map(|at| sequence_number(0, at)));
+        assert_eq!(
+            failures(&invoke(&handler, &records, "r").await),
+            [0, 1].map(|at| sequence_number(0, at))
+        );
     }
     assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
     let letters = cloud.dead_letters().await;
@@ -265,16 +472,34 @@ async fn while_the_state_table_is_silent_the_letter_of_a_record_that_comes_again
 
 #[tokio::test]
 async fn a_queue_that_does_not_answer_fails_its_rejected_records_and_no_others() {
-    for treatment in [Treatment::Refuse(503, "ServiceUnavailable"), Treatment::LoseAnswer] {
+    for treatment in [
+        Treatment::Refuse(503, "ServiceUnavailable"),
+        Treatment::LoseAnswer,
+    ] {
         let (mocks, cloud, handler) = function("").await;
         cloud.proxy.treat("AmazonSQS", treatment);
-        let records = [record(0, 0, "key", b"{"), record(0, 1, "key", lead(1).to_string().as_bytes())];
-        assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)], "{treatment:?}");
+        let records = [
+            record(0, 0, "key", b"{"),
+            record(0, 1, "key", lead(1).to_string().as_bytes()),
+        ];
+        assert_eq!(
+            failures(&invoke(&handler, &records, "r-1").await),
+            [sequence_number(0, 0)],
+            "{treatment:?}"
+        );
         cloud.proxy.treat("AmazonSQS", Treatment::Pass);
         assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
-        assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [1], "what was delivered is remembered");
+        assert_eq!(
+            mocks.salesforce.sizes(SalesforceCall::Upsert),
+            [1],
+            "what was delivered is remembered"
+        );
         let letters = cloud.dead_letters().await;
-        assert!(letters.iter().all(|letter| letter["record"]["sequence_number"] == sequence_number(0, 0)));
+        assert!(
+            letters
+                .iter()
+                .all(|letter| letter["record"]["sequence_number"] == sequence_number(0, 0))
+        );
         assert!(!letters.is_empty());
     }
 }
@@ -283,11 +508,27 @@ async fn a_queue_that_does_not_answer_fails_its_rejected_records_and_no_others()
 async fn a_queue_that_takes_all_its_time_leaves_the_settled_set_some() {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
-    let handler = handler(9_000, &with_a_patient_table(cloud.config()), &cloud, &mocks, "");
+    let handler = handler(
+        9_000,
+        &with_a_patient_table(cloud.config()),
+        &cloud,
+        &mocks,
+        "",
+    );
     cloud.proxy.treat("AmazonSQS", Treatment::Hang);
-    let records = [record(0, 0, "key", b"{"), record(0, 1, "key", lead(1).to_string().as_bytes())];
-    assert_eq!(failures(&invoke(&handler, &records, "r-1").await), [sequence_number(0, 0)]);
+    let records = [
+        record(0, 0, "key", b"{"),
+        record(0, 1, "key", lead(1).to_string().as_bytes()),
+    ];
+    assert_eq!(
+        failures(&invoke(&handler, &records, "r-1").await),
+        [sequence_number(0, 0)]
+    );
     cloud.proxy.treat("AmazonSQS", Treatment::Pass);
     assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
-    assert_eq!(mocks.salesforce.sizes(SalesforceCall::Upsert), [1], "what was delivered is remembered");
+    assert_eq!(
+        mocks.salesforce.sizes(SalesforceCall::Upsert),
+        [1],
+        "what was delivered is remembered"
+    );
 }

@@ -1,7 +1,9 @@
-//! The laws where systems keep versions, over random streams, batchings and faults: both systems end equal to the changes
-//! applied one by one, no older version is written over a newer one, and what is settled is not sent again.
+//! The laws where systems keep versions, over random streams, batchings and faults: both systems
+//! end equal to the changes applied one by one, no older version is written over a newer one, and
+//! what is settled is not sent again.
 //!
-//! `SCHEDULES=10000 cargo test --all-features --test settled versions` runs so many schedules in each mode.
+//! `SCHEDULES=10000 cargo test --all-features --test settled versions` runs so many schedules in
+//! each mode.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -78,10 +80,17 @@ fn changes(random: &mut fastrand::Rng) -> Vec<Value> {
 fn stream(changes: &[Value]) -> Stream {
     let mut stream = Stream::new(1);
     for (at, change) in changes.iter().enumerate() {
-        // Now and then two records share a number, as the parts of an aggregate do, and then a lane, too.
+        // Now and then two records share a number, as the parts of an aggregate do, and then a
+        // lane, too.
         let is_part = at % 5 == 4 && id_of(&changes[at - 1]) == id_of(change);
         let number = sequence_number(0, if is_part { at - 1 } else { at });
-        stream.append(0, &number, &id_of(change), change.to_string().as_bytes(), Duration::ZERO);
+        stream.append(
+            0,
+            &number,
+            &id_of(change),
+            change.to_string().as_bytes(),
+            Duration::ZERO,
+        );
     }
     stream
 }
@@ -89,15 +98,20 @@ fn stream(changes: &[Value]) -> Stream {
 fn table_faults(random: &mut fastrand::Rng, trouble: Trouble) -> table::Faults {
     match trouble {
         Trouble::None => table::Faults::default(),
-        Trouble::Unread => table::Faults { unread: random.u32(10..60), ..table::Faults::default() },
-        Trouble::Everything => {
-            table::Faults { refused: random.u32(..40), hanging: random.u32(..20), ..table::Faults::default() }
-        }
+        Trouble::Unread => table::Faults {
+            unread: random.u32(10..60),
+            ..table::Faults::default()
+        },
+        Trouble::Everything => table::Faults {
+            refused: random.u32(..40),
+            hanging: random.u32(..20),
+            ..table::Faults::default()
+        },
     }
 }
 
-/// Whether no write may be of an older version. Where invocations die nobody remembers, and only a guard of all changes
-/// compares.
+/// Whether no write may be of an older version. Where invocations die nobody remembers, and only a
+/// guard of all changes compares.
 fn is_strict(mode: &str, trouble: Trouble) -> bool {
     trouble != Trouble::Everything || mode == "always"
 }
@@ -108,10 +122,21 @@ async fn run(seed: u64, mode: &str, trouble: Trouble, numbers: &mut Numbers) -> 
     let mut random = fastrand::Rng::with_seed(seed);
     let mut percent = |most: u32| random.u32(..=most);
     let (lost, throttled, row, short) = (percent(25), percent(20), percent(30), percent(10));
-    // Where an answer is lost, what it told of comes again, in other pieces. It is compared where all changes are, and
-    // else written in stream order: an older change over a newer one of which nobody heard, until that comes again, too.
-    let (lost, short) = if is_strict(mode, trouble) && mode != "always" { (0, 0) } else { (lost, short) };
-    let faults = Faults { lost, throttled, row, short, ..Faults::default() };
+    // Where an answer is lost, what it told of comes again, in other pieces. It is compared where
+    // all changes are, and else written in stream order: an older change over a newer one of which
+    // nobody heard, until that comes again, too.
+    let (lost, short) = if is_strict(mode, trouble) && mode != "always" {
+        (0, 0)
+    } else {
+        (lost, short)
+    };
+    let faults = Faults {
+        lost,
+        throttled,
+        row,
+        short,
+        ..Faults::default()
+    };
     let world = World::guarded(seed, faults, table_faults(&mut random, trouble), mode);
     let changes = changes(&mut random);
     let mapping = Mapping {
@@ -122,13 +147,27 @@ async fn run(seed: u64, mode: &str, trouble: Trouble, numbers: &mut Numbers) -> 
         seed,
         ..Mapping::default()
     };
-    let tally = world.drain(&mapping, &stream(&changes), seed * 7, trouble == Trouble::Everything).await?;
+    let tally = world
+        .drain(
+            &mapping,
+            &stream(&changes),
+            seed * 7,
+            trouble == Trouble::Everything,
+        )
+        .await?;
     numbers.schedules += 1;
     numbers.deliveries += tally.deliveries;
     numbers.deaths += tally.deaths;
-    let sound = changes.iter().filter(|change| change["version"].as_u64() <= Some(LARGEST)).cloned();
+    let sound = changes
+        .iter()
+        .filter(|change| change["version"].as_u64() <= Some(LARGEST))
+        .cloned();
     let sound: Vec<Value> = sound.collect();
-    for (system, kinds) in world.systems.iter().zip([["lead", "customer"], ["prospect", "customer"]]) {
+    for (system, kinds) in world
+        .systems
+        .iter()
+        .zip([["lead", "customer"], ["prospect", "customer"]])
+    {
         let (held, expected): (BTreeMap<_, _>, _) = (system.records(), one_by_one(&sound, &kinds));
         if held != expected {
             return Err(format!("held {held:?}\nexpected {expected:?}"));
@@ -139,7 +178,9 @@ async fn run(seed: u64, mode: &str, trouble: Trouble, numbers: &mut Numbers) -> 
         numbers.older_over_newer += older.len();
         numbers.sent_again += sent_again;
         if is_strict(mode, trouble) {
-            older.first().map_or(Ok(()), |older| Err(format!("older over newer: {older}")))?;
+            older
+                .first()
+                .map_or(Ok(()), |older| Err(format!("older over newer: {older}")))?;
         }
         if trouble == Trouble::None && sent_again > 0 {
             return Err(format!("sent again: {again:?}"));
@@ -151,24 +192,39 @@ async fn run(seed: u64, mode: &str, trouble: Trouble, numbers: &mut Numbers) -> 
 fn run_all(mode: &str, count: u64) {
     let mut numbers = Numbers::default();
     for seed in seeds(count) {
-        let trouble = [Trouble::None, Trouble::Unread, Trouble::Everything][usize::try_from(seed % 3).expect("small")];
-        let ended = case(seed, || in_virtual_time(run(seed, mode, trouble, &mut numbers)));
-        ended.unwrap_or_else(|broken| panic!("SEED={seed} {mode} {trouble:?}: {broken}\nso far: {numbers:?}"));
+        let trouble = [Trouble::None, Trouble::Unread, Trouble::Everything]
+            [usize::try_from(seed % 3).expect("small")];
+        let ended = case(seed, || {
+            in_virtual_time(run(seed, mode, trouble, &mut numbers))
+        });
+        ended.unwrap_or_else(|broken| {
+            panic!("SEED={seed} {mode} {trouble:?}: {broken}\nso far: {numbers:?}")
+        });
     }
-    let Numbers { schedules, deliveries, deaths, lookups, .. } = numbers;
+    let Numbers {
+        schedules,
+        deliveries,
+        deaths,
+        lookups,
+        ..
+    } = numbers;
     tell(
         &format!("settled {mode}"),
-        format!("{schedules} schedules, {deliveries} invocations, {deaths} killed, {lookups} look-ups"),
+        format!(
+            "{schedules} schedules, {deliveries} invocations, {deaths} killed, {lookups} look-ups"
+        ),
     );
 }
 
 #[test]
-fn no_older_version_is_written_over_a_newer_one_and_nothing_settled_is_sent_again_where_all_are_compared() {
+fn no_older_version_is_written_over_a_newer_one_and_nothing_settled_is_sent_again_where_all_are_compared()
+ {
     run_all("always", 200);
 }
 
 #[test]
-fn no_older_version_is_written_over_a_newer_one_and_nothing_settled_is_sent_again_where_replays_are_compared() {
+fn no_older_version_is_written_over_a_newer_one_and_nothing_settled_is_sent_again_where_replays_are_compared()
+ {
     run_all("replays", 200);
 }
 
@@ -178,5 +234,8 @@ fn without_a_guard_the_laws_are_seen_to_be_broken() {
     for seed in 0..60 {
         let _ = in_virtual_time(run(seed, "off", Trouble::Unread, &mut numbers));
     }
-    assert!(numbers.older_over_newer > 0 && numbers.sent_again > 0, "{numbers:?}");
+    assert!(
+        numbers.older_over_newer > 0 && numbers.sent_again > 0,
+        "{numbers:?}"
+    );
 }

@@ -1,5 +1,5 @@
-//! Two systems in memory, a table in the process, the function before them, and Lambda's deliveries with their deaths: all
-//! in virtual time.
+//! Two systems in memory, a table in the process, the function before them, and Lambda's deliveries
+//! with their deaths: all in virtual time.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -40,23 +40,52 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, faults: Faults, table_faults: table::Faults, has_table: bool) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        faults: Faults,
+        table_faults: table::Faults,
+        has_table: bool,
+    ) -> Self {
         let systems = [0, 1].map(|at| Memory::named(NAMES[at], seed + at as u64, faults));
         let table = Table::new(seed, table_faults);
         let handler = handler(&systems, &table, has_table, false, "contact-sync", "");
-        Self { systems, table, handler, has_table, keeps_versions: false }
+        Self {
+            systems,
+            table,
+            handler,
+            has_table,
+            keeps_versions: false,
+        }
     }
 
     /// Two systems that keep versions, which are compared in this mode.
-    pub(crate) fn guarded(seed: u64, faults: Faults, table_faults: table::Faults, mode: &str) -> Self {
-        let world = Self { keeps_versions: true, ..Self::new(seed, faults, table_faults, true) };
+    pub(crate) fn guarded(
+        seed: u64,
+        faults: Faults,
+        table_faults: table::Faults,
+        mode: &str,
+    ) -> Self {
+        let world = Self {
+            keeps_versions: true,
+            ..Self::new(seed, faults, table_faults, true)
+        };
         let document = format!("[guard]\nmode = \"{mode}\"\nversion = \"version\"");
-        Self { handler: world.other("contact-sync", &document), ..world }
+        Self {
+            handler: world.other("contact-sync", &document),
+            ..world
+        }
     }
 
     /// Another function on the same stream, with the same systems and the same table.
     pub(crate) fn other(&self, name: &str, document: &str) -> Handler {
-        handler(&self.systems, &self.table, self.has_table, self.keeps_versions, name, document)
+        handler(
+            &self.systems,
+            &self.table,
+            self.has_table,
+            self.keeps_versions,
+            name,
+            document,
+        )
     }
 
     fn heal(&self) {
@@ -72,7 +101,10 @@ impl World {
         seed: u64,
         deaths: bool,
     ) -> Result<Tally, String> {
-        let (random, tally) = (RefCell::new(fastrand::Rng::with_seed(seed)), RefCell::new(Tally::default()));
+        let (random, tally) = (
+            RefCell::new(fastrand::Rng::with_seed(seed)),
+            RefCell::new(Tally::default()),
+        );
         let heals_at = 80 * mapping.parallelization_factor;
         let function = async |invocation: Invocation| {
             tally.borrow_mut().deliveries += 1;
@@ -80,7 +112,11 @@ impl World {
             if deliveries == heals_at {
                 self.heal();
             }
-            let dice = if deaths && deliveries < heals_at { random.borrow_mut().u32(..100) } else { 100 };
+            let dice = if deaths && deliveries < heals_at {
+                random.borrow_mut().u32(..100)
+            } else {
+                100
+            };
             let dies_at = Instant::now() + Duration::from_millis(random.borrow_mut().u64(1..2500));
             let ended = tokio::select! {
                 biased;
@@ -95,7 +131,8 @@ impl World {
             ended
         };
         let drained = timeout(Duration::from_hours(12), mapping.drain(stream, function)).await;
-        let report = drained.map_err(|_| "not drained in half a day, most of it without a fault".to_owned())?;
+        let report = drained
+            .map_err(|_| "not drained in half a day, most of it without a fault".to_owned())?;
         if report.lost(stream) > 0 {
             return Err(format!("lost: {} records", report.lost(stream)));
         }
@@ -111,17 +148,25 @@ fn handler(
     function: &str,
     document: &str,
 ) -> Handler {
-    let routes = "lead = [\"one\"]\nprospect = [\"two\"]\ncustomer = [\"one\", \"two\"]\nvendor = [\"two\"]";
+    let routes =
+        "lead = [\"one\"]\nprospect = [\"two\"]\ncustomer = [\"one\", \"two\"]\nvendor = [\"two\"]";
     let name = if has_table { "settled" } else { "" };
     let document = format!("[routes]\n{routes}\n[state]\ntable = \"{name}\"\n{document}");
     let layer = Layer::from_toml("the test", &document).expect("TOML");
     let settings = load(Preset::Test, &[layer], &NAMES).expect("allowed");
-    let mut factory = Factory::empty().with_http(CLIENT.clone()).with_function(function);
+    let mut factory = Factory::empty()
+        .with_http(CLIENT.clone())
+        .with_function(function);
     for (name, memory) in NAMES.into_iter().zip(systems) {
         let memory = Arc::clone(memory);
-        factory = factory.with(name, move |_, _| External { keeps_versions, ..memory.external(2) });
+        factory = factory.with(name, move |_, _| External {
+            keeps_versions,
+            ..memory.external(2)
+        });
     }
-    factory.build(Preset::Test, &settings, &table.config()).expect("a handler")
+    factory
+        .build(Preset::Test, &settings, &table.config())
+        .expect("a handler")
 }
 
 pub(crate) fn id_of(change: &Value) -> String {
@@ -139,7 +184,14 @@ fn changes(random: &mut fastrand::Rng, count: usize) -> Vec<Value> {
         let mut attributes = Map::new();
         for name in ["a", "b", "c"] {
             if random.bool() {
-                attributes.insert(name.to_owned(), if random.u32(..8) == 0 { Value::Null } else { at.into() });
+                attributes.insert(
+                    name.to_owned(),
+                    if random.u32(..8) == 0 {
+                        Value::Null
+                    } else {
+                        at.into()
+                    },
+                );
             }
         }
         if operation != "delete" {
@@ -158,43 +210,72 @@ fn changes(random: &mut fastrand::Rng, count: usize) -> Vec<Value> {
     (0..count).map(one).collect()
 }
 
-pub(crate) fn one_by_one(changes: &[Value], kinds: &[&str]) -> BTreeMap<String, Map<String, Value>> {
+pub(crate) fn one_by_one(
+    changes: &[Value],
+    kinds: &[&str],
+) -> BTreeMap<String, Map<String, Value>> {
     let mut records: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for change in changes.iter().filter(|change| kinds.contains(&change["contact"]["type"].as_str().expect("a type"))) {
-        let attributes = change["contact"]["attributes"].as_object().expect("an object");
+    for change in changes
+        .iter()
+        .filter(|change| kinds.contains(&change["contact"]["type"].as_str().expect("a type")))
+    {
+        let attributes = change["contact"]["attributes"]
+            .as_object()
+            .expect("an object");
         if change["operation"] == "delete" {
             records.remove(&id_of(change));
         } else if !attributes.contains_key(POISON) && !attributes.contains_key(BOMB) {
-            records.entry(id_of(change)).or_default().extend(attributes.clone());
+            records
+                .entry(id_of(change))
+                .or_default()
+                .extend(attributes.clone());
         }
     }
     records
 }
 
-/// One schedule, to its end; what differs from the law, if anything. Systems that forget so many percent of what they
-/// acknowledge break it.
+/// One schedule, to its end; what differs from the law, if anything. Systems that forget so many
+/// percent of what they acknowledge break it.
 pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Tally, String> {
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut percent = |most: u32| random.u32(..=most);
     let (lost, throttled, row, short) = (percent(25), percent(20), percent(30), percent(10));
-    let faults = Faults { lost, throttled, row, short, forgotten, ..Faults::default() };
-    // Where the stream is read again, the table has to answer: it tells what of later changes has to be forgotten.
+    let faults = Faults {
+        lost,
+        throttled,
+        row,
+        short,
+        forgotten,
+        ..Faults::default()
+    };
+    // Where the stream is read again, the table has to answer: it tells what of later changes has
+    // to be forgotten.
     let readings = percent(2) as usize;
     let silent = u32::from(readings == 0);
-    let table_faults =
-        table::Faults { refused: silent * percent(40), hanging: silent * percent(20), ..table::Faults::default() };
+    let table_faults = table::Faults {
+        refused: silent * percent(40),
+        hanging: silent * percent(20),
+        ..table::Faults::default()
+    };
     let world = World::new(seed, faults, table_faults, has_table);
     let changes = {
         let count = random.usize(1..60);
         changes(&mut random, count)
     };
-    // Batches of one shard under way at once: each contact in one lane, their sequence numbers interleaved.
+    // Batches of one shard under way at once: each contact in one lane, their sequence numbers
+    // interleaved.
     let mut stream = Stream::new(1);
     for (at, change) in changes.iter().enumerate() {
         // Now and then two records share a number, as the parts of an aggregate do.
         let number = sequence_number(0, if at % 11 == 10 { at - 1 } else { at });
-        stream.append(0, &number, &id_of(change), change.to_string().as_bytes(), Duration::ZERO);
+        stream.append(
+            0,
+            &number,
+            &id_of(change),
+            change.to_string().as_bytes(),
+            Duration::ZERO,
+        );
     }
     let mapping = Mapping {
         batch_size: random.usize(1..30),
@@ -206,7 +287,11 @@ pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Ta
         ..Mapping::default()
     };
     let mut tally = world.drain(&mapping, &stream, seed * 7, true).await?;
-    for (system, kinds) in world.systems.iter().zip([["lead", "customer"], ["prospect", "customer"]]) {
+    for (system, kinds) in world
+        .systems
+        .iter()
+        .zip([["lead", "customer"], ["prospect", "customer"]])
+    {
         let (held, expected) = (system.records(), one_by_one(&changes, &kinds));
         if held != expected {
             return Err(format!("held {held:?}\nexpected {expected:?}"));
@@ -217,6 +302,9 @@ pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Ta
 }
 
 pub(crate) fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
     runtime.expect("a runtime").block_on(work)
 }

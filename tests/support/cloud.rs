@@ -1,5 +1,5 @@
-//! Everything that the function needs of AWS, emulated: secrets, a queue for dead letters, the state table; and a proxy
-//! before it that counts.
+//! Everything that the function needs of AWS, emulated: secrets, a queue for dead letters, the
+//! state table; and a proxy before it that counts.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,13 @@ impl Cloud {
         moto.secrets(mocks).await;
         let (sqs, queue_url) = moto.queue().await;
         let (table, proxy) = (moto.table().await, Proxy::start(&moto.url).await);
-        Self { proxy, queue_url, table, sqs, moto }
+        Self {
+            proxy,
+            queue_url,
+            table,
+            sqs,
+            moto,
+        }
     }
 
     /// An SDK configuration that leads here through the proxy.
@@ -34,7 +40,10 @@ impl Cloud {
 
     /// The settings' part of it.
     pub fn document(&self) -> String {
-        format!("[dead_letter]\nqueue_url = \"{}\"\n[state]\ntable = \"{}\"\n", self.queue_url, self.table)
+        format!(
+            "[dead_letter]\nqueue_url = \"{}\"\n[state]\ntable = \"{}\"\n",
+            self.queue_url, self.table
+        )
     }
 
     /// The variables that lead a process here.
@@ -53,11 +62,14 @@ impl Cloud {
         self.moto.messages(&self.sqs, &self.queue_url).await
     }
 
-    /// How many calls the settled set made of each operation of DynamoDB's; leases of rate limits are updates.
+    /// How many calls the settled set made of each operation of DynamoDB's; leases of rate limits
+    /// are updates.
     pub fn table_calls(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for call in self.proxy.calls() {
-            let operation = call.strip_prefix("DynamoDB_20120810.").filter(|operation| *operation != "UpdateItem");
+            let operation = call
+                .strip_prefix("DynamoDB_20120810.")
+                .filter(|operation| *operation != "UpdateItem");
             if let Some(operation) = operation {
                 *counts.entry(operation.to_owned()).or_default() += 1;
             }

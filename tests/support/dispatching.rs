@@ -7,7 +7,9 @@ use std::time::Duration;
 use contact_sync::adapters::Adapter;
 use contact_sync::contact::{ContactChange, Operation};
 use contact_sync::dispatch::settings::{RateLimit, Retry};
-use contact_sync::dispatch::{ApiDispatcher, Breaker, Concurrency, Errand, RateLimiter, RetryPolicy};
+use contact_sync::dispatch::{
+    ApiDispatcher, Breaker, Concurrency, Errand, RateLimiter, RetryPolicy,
+};
 use contact_sync::fold::Step;
 use contact_sync::settle::{Ledger, Sink, Verdict};
 use contact_sync::telemetry::Meter;
@@ -17,16 +19,35 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Sends changes of distinct contacts to their end; gives the fate of each, in their order.
-pub async fn fates_of(adapter: &Arc<dyn Adapter>, meter: &Meter, changes: &[ContactChange]) -> Vec<String> {
-    fates_by(&dispatcher_of(adapter), meter, changes, Duration::from_mins(1)).await
+pub async fn fates_of(
+    adapter: &Arc<dyn Adapter>,
+    meter: &Meter,
+    changes: &[ContactChange],
+) -> Vec<String> {
+    fates_by(
+        &dispatcher_of(adapter),
+        meter,
+        changes,
+        Duration::from_mins(1),
+    )
+    .await
 }
 
 /// A dispatcher whose own budget keeps nobody waiting.
 pub fn dispatcher_of(adapter: &Arc<dyn Adapter>) -> ApiDispatcher {
     ApiDispatcher {
         adapter: Arc::clone(adapter),
-        retry: RetryPolicy::new(Retry { base_delay_ms: 1, ..Retry::standard() }),
-        rate_limiter: Arc::new(RateLimiter::new(RateLimit { requests: 1_000_000, per_ms: 1_000 }, 1)),
+        retry: RetryPolicy::new(Retry {
+            base_delay_ms: 1,
+            ..Retry::standard()
+        }),
+        rate_limiter: Arc::new(RateLimiter::new(
+            RateLimit {
+                requests: 1_000_000,
+                per_ms: 1_000,
+            },
+            1,
+        )),
         breaker: Arc::new(Breaker::default()),
         concurrency: Arc::new(Concurrency::new(4)),
         batch_sizes: Arc::default(),
@@ -41,11 +62,23 @@ pub async fn fates_by(
     changes: &[ContactChange],
     time: Duration,
 ) -> Vec<String> {
-    let steps: Vec<_> = changes.iter().enumerate().map(|(at, change)| step(at, change.operation)).collect();
-    let changes: Vec<_> = changes.iter().cloned().map(|change| Some(Box::new(change))).collect();
+    let steps: Vec<_> = changes
+        .iter()
+        .enumerate()
+        .map(|(at, change)| step(at, change.operation))
+        .collect();
+    let changes: Vec<_> = changes
+        .iter()
+        .cloned()
+        .map(|change| Some(Box::new(change)))
+        .collect();
     let ledger = Ledger::new(changes.len());
     (0..changes.len()).for_each(|position| ledger.expect(position, &[0]));
-    let sink = Sink { ledger: &ledger, destination: 0, meter };
+    let sink = Sink {
+        ledger: &ledger,
+        destination: 0,
+        meter,
+    };
     let (adapter, compared) = (&*dispatcher.adapter, HashSet::new());
     let transformer = SchemaTransformer {
         adapter,
@@ -55,23 +88,43 @@ pub async fn fates_by(
         sink,
     };
     let deadline = Instant::now() + time;
-    let errand = Errand { deadline, transformer: &transformer, sink, meter };
+    let errand = Errand {
+        deadline,
+        transformer: &transformer,
+        sink,
+        meter,
+    };
     let (sender, queue) = mpsc::channel(512);
-    tokio::join!(transformer.run(&steps, 64, sender), dispatcher.run(queue, errand));
-    ledger.close().iter().map(|entry| fate(entry.rows[0].verdict.as_ref())).collect()
+    tokio::join!(
+        transformer.run(&steps, 64, sender),
+        dispatcher.run(queue, errand)
+    );
+    ledger
+        .close()
+        .iter()
+        .map(|entry| fate(entry.rows[0].verdict.as_ref()))
+        .collect()
 }
 
 /// How often each fate occurs.
 pub fn count(fates: &[String]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    fates.iter().for_each(|fate| *counts.entry(fate.clone()).or_default() += 1);
+    fates
+        .iter()
+        .for_each(|fate| *counts.entry(fate.clone()).or_default() += 1);
     counts
 }
 
 fn step(at: usize, operation: Operation) -> Step {
     match operation {
-        Operation::Delete => Step { delete: smallvec![at], upsert: smallvec![] },
-        Operation::Create | Operation::Update => Step { delete: smallvec![], upsert: smallvec![at] },
+        Operation::Delete => Step {
+            delete: smallvec![at],
+            upsert: smallvec![],
+        },
+        Operation::Create | Operation::Update => Step {
+            delete: smallvec![],
+            upsert: smallvec![at],
+        },
     }
 }
 
@@ -85,5 +138,8 @@ fn fate(verdict: Option<&Verdict>) -> String {
 }
 
 pub fn fates<const N: usize>(expected: [(&str, usize); N]) -> BTreeMap<String, usize> {
-    expected.into_iter().map(|(fate, count)| (fate.to_owned(), count)).collect()
+    expected
+        .into_iter()
+        .map(|(fate, count)| (fate.to_owned(), count))
+        .collect()
 }

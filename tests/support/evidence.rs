@@ -6,13 +6,16 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-#[expect(clippy::disallowed_methods, reason = "the tests' own arguments, not settings")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests' own arguments, not settings"
+)]
 fn argument(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// The seeds to run: the first `count`; `SEED=n` that one alone; `SCHEDULES=n` the first n; `SOAK_MINUTES=n` new ones until
-/// the time is up.
+/// The seeds to run: the first `count`; `SEED=n` that one alone; `SCHEDULES=n` the first n;
+/// `SOAK_MINUTES=n` new ones until the time is up.
 pub fn seeds(count: u64) -> Box<dyn Iterator<Item = u64>> {
     if let Some(seed) = argument("SEED") {
         return Box::new(std::iter::once(seed));
@@ -21,7 +24,10 @@ pub fn seeds(count: u64) -> Box<dyn Iterator<Item = u64>> {
         return Box::new(0..argument("SCHEDULES").unwrap_or(count));
     };
     let end = Instant::now() + Duration::from_mins(minutes);
-    let first = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros();
+    let first = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_micros();
     let first = u64::try_from(first).expect("not so late");
     Box::new((first..).take_while(move |_| Instant::now() < end))
 }

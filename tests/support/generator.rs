@@ -1,5 +1,5 @@
-//! `MockStreamGenerator`: an event generator in place of the company's contact database. The same seed gives the same
-//! stream.
+//! `MockStreamGenerator`: an event generator in place of the company's contact database. The same
+//! seed gives the same stream.
 
 use serde_json::{Map, Value, json};
 
@@ -20,20 +20,27 @@ pub struct Plan {
     pub contacts: usize,
     /// One record in so many is of a kind that has to be rejected; 0: none.
     pub one_bad_in: usize,
-    /// One change in so many is overtaken by the next one of its contact, which has a higher version; 0: none.
+    /// One change in so many is overtaken by the next one of its contact, which has a higher
+    /// version; 0: none.
     pub one_late_in: usize,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { seed: 1, records: 20_000, contacts: 5_000, one_bad_in: 500, one_late_in: 100 }
+        Self {
+            seed: 1,
+            records: 20_000,
+            contacts: 5_000,
+            one_bad_in: 500,
+            one_late_in: 100,
+        }
     }
 }
 
-/// Generates contacts of all four types, with creates, updates (partial ones too), deletes (some of which do not say of
-/// what type), several changes of one contact close together, types that change, versions that come in another order or
-/// not at all, identities in other letters, attributes, texts of many scripts, and now and then something that is no change
-/// at all.
+/// Generates contacts of all four types, with creates, updates (partial ones too), deletes (some of
+/// which do not say of what type), several changes of one contact close together, types that
+/// change, versions that come in another order or not at all, identities in other letters,
+/// attributes, texts of many scripts, and now and then something that is no change at all.
 #[derive(Debug)]
 pub struct MockStreamGenerator {
     random: fastrand::Rng,
@@ -59,16 +66,27 @@ struct Known {
 }
 
 /// Where the attributes go that are generated: their Lead fields, and their contact properties.
-pub const LEAD_FIELDS: [(&str, &str); 3] =
-    [("plan", "Plan__c"), ("seats", "Seats__c"), ("newsletter", "Newsletter__c")];
-pub const CONTACT_PROPERTIES: [(&str, &str); 3] = [("plan", "plan"), ("seats", "seats"), ("newsletter", "newsletter")];
+pub const LEAD_FIELDS: [(&str, &str); 3] = [
+    ("plan", "Plan__c"),
+    ("seats", "Seats__c"),
+    ("newsletter", "Newsletter__c"),
+];
+pub const CONTACT_PROPERTIES: [(&str, &str); 3] = [
+    ("plan", "plan"),
+    ("seats", "seats"),
+    ("newsletter", "newsletter"),
+];
 
 /// The status that a new lead has; a new prospect has none.
 pub const NEW_STATUS: &str = "Open - Not Contacted";
 
 /// The settings that say so, as a document.
 pub fn attribute_settings() -> String {
-    let lines = |fields: [(&str, &str); 3]| fields.map(|(name, field)| format!("{name} = \"{field}\"\n")).concat();
+    let lines = |fields: [(&str, &str); 3]| {
+        fields
+            .map(|(name, field)| format!("{name} = \"{field}\"\n"))
+            .concat()
+    };
     let (leads, contacts) = (lines(LEAD_FIELDS), lines(CONTACT_PROPERTIES));
     let status = format!("[salesforce.status]\nlead = \"{NEW_STATUS}\"\n");
     format!("{status}[salesforce.attributes]\n{leads}[hubspot.attributes]\n{contacts}")
@@ -76,18 +94,53 @@ pub fn attribute_settings() -> String {
 
 /// The same as variables.
 pub fn attribute_variables() -> Vec<(String, String)> {
-    let mut variables = vec![("CONTACT_SYNC__SALESFORCE__STATUS__LEAD".to_owned(), NEW_STATUS.to_owned())];
+    let mut variables = vec![(
+        "CONTACT_SYNC__SALESFORCE__STATUS__LEAD".to_owned(),
+        NEW_STATUS.to_owned(),
+    )];
     for (section, fields) in [("SALESFORCE", LEAD_FIELDS), ("HUBSPOT", CONTACT_PROPERTIES)] {
-        let fields = fields.map(|(name, field)| format!("{name} = \"{field}\"")).join(", ");
-        variables.push((format!("CONTACT_SYNC__{section}__ATTRIBUTES"), format!("{{ {fields} }}")));
+        let fields = fields
+            .map(|(name, field)| format!("{name} = \"{field}\""))
+            .join(", ");
+        variables.push((
+            format!("CONTACT_SYNC__{section}__ATTRIBUTES"),
+            format!("{{ {fields} }}"),
+        ));
     }
     variables
 }
 
 const TYPES: [&str; 4] = ["lead", "prospect", "customer", "vendor"];
-const FIRST: [&str; 10] = ["Ada", "Grace", "Zoë", "Łukasz", "Νίκος", "Ольга", "美咲", "علي", "O'Brien", "Bo\\b \"B\""];
-const LAST: [&str; 8] = ["Lovelace", "Hopper", "Müller", "Żak", "Παπάς", "Иванова", "山田", "d'Arc-Şahin"];
-const COMPANY: [&str; 6] = ["Analytical Engines", "Ünï & Söhne", "日本商事", "Acme <Ltd>", "Éire 🚀 Labs", "x"];
+const FIRST: [&str; 10] = [
+    "Ada",
+    "Grace",
+    "Zoë",
+    "Łukasz",
+    "Νίκος",
+    "Ольга",
+    "美咲",
+    "علي",
+    "O'Brien",
+    "Bo\\b \"B\"",
+];
+const LAST: [&str; 8] = [
+    "Lovelace",
+    "Hopper",
+    "Müller",
+    "Żak",
+    "Παπάς",
+    "Иванова",
+    "山田",
+    "d'Arc-Şahin",
+];
+const COMPANY: [&str; 6] = [
+    "Analytical Engines",
+    "Ünï & Söhne",
+    "日本商事",
+    "Acme <Ltd>",
+    "Éire 🚀 Labs",
+    "x",
+];
 const CITY: [&str; 5] = ["London", "Zürich", "大阪", "São Paulo", "Kraków"];
 const STATUS: [&str; 3] = ["Open - Not Contacted", "Contacted", "Qualified"];
 const PLAN: [&str; 3] = ["team", "Größe \"L\"", "プラン"];
@@ -103,7 +156,14 @@ impl MockStreamGenerator {
             is_doubtful: false,
         };
         let contacts = (0..plan.contacts.max(1)).map(known).collect();
-        Self { random: fastrand::Rng::with_seed(plan.seed), plan, made: 0, changes: 0, contacts, last: 0 }
+        Self {
+            random: fastrand::Rng::with_seed(plan.seed),
+            plan,
+            made: 0,
+            changes: 0,
+            contacts,
+            last: 0,
+        }
     }
 
     fn pick<'a>(&mut self, texts: &[&'a str]) -> &'a str {
@@ -124,7 +184,10 @@ impl MockStreamGenerator {
         });
         let round = self.random.u32(..1000);
         for (name, value) in [
-            ("email", json!(format!("Contact{contact}.{round}@Example.com"))),
+            (
+                "email",
+                json!(format!("Contact{contact}.{round}@Example.com")),
+            ),
             ("first_name", json!(self.pick(&FIRST))),
             ("last_name", json!(self.pick(&LAST))),
             ("company", json!(self.pick(&COMPANY))),
@@ -147,13 +210,20 @@ impl MockStreamGenerator {
         fields
     }
 
-    /// Some of the attributes, one that no system has a field for among them; now and then all are cleared at once.
+    /// Some of the attributes, one that no system has a field for among them; now and then all are
+    /// cleared at once.
     fn attributes(&mut self) -> Value {
         if self.maybe(5) {
             return Value::Null;
         }
         let mut attributes = Map::new();
-        let seats = [json!(self.random.u32(..500)), json!(2.5), json!(-1), json!(1e21)][self.random.usize(..4)].clone();
+        let seats = [
+            json!(self.random.u32(..500)),
+            json!(2.5),
+            json!(-1),
+            json!(1e21),
+        ][self.random.usize(..4)]
+        .clone();
         for (name, value) in [
             ("plan", json!(self.pick(&PLAN))),
             ("seats", seats),
@@ -171,12 +241,17 @@ impl MockStreamGenerator {
     /// The contact's next change, on its way to the stream.
     fn next_change(&mut self) -> (usize, Value) {
         // A quarter of the changes follow up on the last one.
-        let contact = if self.maybe(25) { self.last } else { self.random.usize(..self.contacts.len()) };
+        let contact = if self.maybe(25) {
+            self.last
+        } else {
+            self.random.usize(..self.contacts.len())
+        };
         self.last = contact;
         if let Some(late) = self.contacts[contact].late.take() {
             return (contact, late);
         }
-        let is_overtaken = self.plan.one_late_in > 0 && self.random.usize(..self.plan.one_late_in) == 0;
+        let is_overtaken =
+            self.plan.one_late_in > 0 && self.random.usize(..self.plan.one_late_in) == 0;
         if !is_overtaken {
             return (contact, self.change(contact, false));
         }
@@ -187,10 +262,16 @@ impl MockStreamGenerator {
         (contact, change)
     }
 
-    /// A change that happens to the contact. One of a pair that changes places carries its version, and may find no
-    /// contact.
+    /// A change that happens to the contact. One of a pair that changes places carries its version,
+    /// and may find no contact.
     fn change(&mut self, contact: usize, is_of_a_pair: bool) -> Value {
-        let Known { mut kind, version, exists, is_doubtful, .. } = self.contacts[contact];
+        let Known {
+            mut kind,
+            version,
+            exists,
+            is_doubtful,
+            ..
+        } = self.contacts[contact];
         let operation = match exists {
             false => "create",
             true if self.maybe(6) => "delete",
@@ -208,7 +289,9 @@ impl MockStreamGenerator {
         let is_perhaps_new = operation == "create" || changes_type || is_of_a_pair || is_doubtful;
         if is_perhaps_new && operation != "delete" {
             // HubSpot takes no new contact without a name or an address.
-            fields.entry("email").and_modify(|email| *email = format!("new{contact}.{version}@example.com").into());
+            fields
+                .entry("email")
+                .and_modify(|email| *email = format!("new{contact}.{version}@example.com").into());
             fields.entry("last_name").or_insert_with(|| "Nobody".into());
             if fields["last_name"].is_null() {
                 fields.insert("last_name".into(), "Nobody".into());
@@ -217,7 +300,11 @@ impl MockStreamGenerator {
         fields.insert("id".into(), self.id(contact).into());
         // A delete that does not say of what type goes wherever the contact may be.
         if operation != "delete" || self.maybe(70) {
-            let name = if self.maybe(10) { kind.to_uppercase() } else { kind.to_owned() };
+            let name = if self.maybe(10) {
+                kind.to_uppercase()
+            } else {
+                kind.to_owned()
+            };
             fields.insert("type".into(), name.into());
         }
         let second = self.changes / 100;
@@ -262,14 +349,22 @@ impl MockStreamGenerator {
             3 => sound.to_string()[..60].to_owned(),
             4 => "[".repeat(200),
             5 => r#"{"event_id":"x"}"#.to_owned(),
-            6 => sound.to_string().replacen("\"id\"", "\"id\":\"bad\",\"id\"", 1),
+            6 => sound
+                .to_string()
+                .replacen("\"id\"", "\"id\":\"bad\",\"id\"", 1),
             7 => with("/operation", "merge".into()),
             8 => with("/occurred_at", "yesterday".into()),
             9 => with("/event_id", "x".repeat(129).into()),
             10 => with("/contact/type", "friend".into()),
             11 => with("/contact/id", " \t".into()),
-            12 => with("/contact", json!({"id": "bad", "type": "lead", "email": "nobody"})),
-            _ => with("/contact", json!({"id": "bad", "type": "lead", "attributes": {"plan": ["team"]}})),
+            12 => with(
+                "/contact",
+                json!({"id": "bad", "type": "lead", "email": "nobody"}),
+            ),
+            _ => with(
+                "/contact",
+                json!({"id": "bad", "type": "lead", "attributes": {"plan": ["team"]}}),
+            ),
         };
         text.into_bytes()
     }
@@ -284,10 +379,18 @@ impl Iterator for MockStreamGenerator {
         }
         self.made += 1;
         if self.plan.one_bad_in > 0 && self.random.usize(..self.plan.one_bad_in) == 0 {
-            return Some(Generated { partition_key: "bad".into(), data: self.bad(), change: None });
+            return Some(Generated {
+                partition_key: "bad".into(),
+                data: self.bad(),
+                change: None,
+            });
         }
         let (contact, change) = self.next_change();
         let data = change.to_string().into_bytes();
-        Some(Generated { partition_key: format!("c-{contact:06}"), data, change: Some(change) })
+        Some(Generated {
+            partition_key: format!("c-{contact:06}"),
+            data,
+            change: Some(change),
+        })
     }
 }

@@ -1,4 +1,5 @@
-//! The function as the factory builds it, with both mocks behind it. Only addresses differ from the real thing.
+//! The function as the factory builds it, with both mocks behind it. Only addresses differ from the
+//! real thing.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -47,15 +48,28 @@ impl Mocks {
         let (hubspot, hubspot_server) = MockHubSpot::start_with(hubspot).await;
         let salesforce_secret = file(&salesforce.secret());
         let hubspot_secret = file(&json!({"access_token": mock_hubspot::TOKEN}));
-        Self { salesforce, hubspot, salesforce_server, hubspot_server, salesforce_secret, hubspot_secret }
+        Self {
+            salesforce,
+            hubspot,
+            salesforce_server,
+            hubspot_server,
+            salesforce_secret,
+            hubspot_secret,
+        }
     }
 
     /// The variables that lead the function to the mocks.
     pub fn variables(&self) -> Vec<(String, String)> {
         let variable = |key: &str, value: String| (format!("CONTACT_SYNC__{key}"), value);
         vec![
-            variable("SALESFORCE__SECRET_ID", format!("file:{}", self.salesforce_secret.path().display())),
-            variable("HUBSPOT__SECRET_ID", format!("file:{}", self.hubspot_secret.path().display())),
+            variable(
+                "SALESFORCE__SECRET_ID",
+                format!("file:{}", self.salesforce_secret.path().display()),
+            ),
+            variable(
+                "HUBSPOT__SECRET_ID",
+                format!("file:{}", self.hubspot_secret.path().display()),
+            ),
             variable("HUBSPOT__BASE_URL", self.hubspot_server.url()),
         ]
     }
@@ -64,7 +78,11 @@ impl Mocks {
     pub fn settings(&self, preset: Preset, document: &str) -> Settings {
         let mut layers = vec![Layer::from_toml("the test's document", document).expect("TOML")];
         let variables = self.variables();
-        layers.extend(variables.iter().map(|(name, value)| Layer::from_variable(name, value).expect("a variable")));
+        layers.extend(
+            variables
+                .iter()
+                .map(|(name, value)| Layer::from_variable(name, value).expect("a variable")),
+        );
         load(preset, &layers, &DESTINATIONS).expect("good settings")
     }
 
@@ -78,22 +96,39 @@ impl Mocks {
         source.differences(&self.salesforce.leads(), &self.hubspot_contacts())
     }
 
-    /// Which promises are broken, once these records have all been brought here and these letters written.
+    /// Which promises are broken, once these records have all been brought here and these letters
+    /// written.
     pub fn broken_promises(&self, records: &[Generated], letters: &[Value]) -> Vec<String> {
         let mut source = Source::default();
-        records.iter().filter_map(|record| record.change.as_ref()).for_each(|change| source.apply(change, None));
+        records
+            .iter()
+            .filter_map(|record| record.change.as_ref())
+            .for_each(|change| source.apply(change, None));
         let mut broken = self.differences(&source);
         broken.extend(self.mistakes());
         let bad = records.iter().filter(|record| record.change.is_none());
-        let mut bad: Vec<String> = bad.map(|record| base64_simd::STANDARD.encode_to_string(&record.data)).collect();
+        let mut bad: Vec<String> = bad
+            .map(|record| base64_simd::STANDARD.encode_to_string(&record.data))
+            .collect();
         // Where a record came again, its letter may be there twice.
-        let text = |letter: &Value, name: &str| letter["record"][name].as_str().unwrap_or_default().to_owned();
-        let told = letters.iter().map(|letter| (text(letter, "sequence_number"), text(letter, "data")));
+        let text = |letter: &Value, name: &str| {
+            letter["record"][name]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let told = letters
+            .iter()
+            .map(|letter| (text(letter, "sequence_number"), text(letter, "data")));
         let mut told: Vec<String> = told.collect::<BTreeMap<_, _>>().into_values().collect();
         bad.sort_unstable();
         told.sort_unstable();
         if told != bad {
-            broken.push(format!("dead letters of {} records; {} are bad", told.len(), bad.len()));
+            broken.push(format!(
+                "dead letters of {} records; {} are bad",
+                told.len(),
+                bad.len()
+            ));
         }
         broken
     }
@@ -106,7 +141,9 @@ impl Mocks {
     /// Without the key itself, which is how the contacts are told apart.
     fn hubspot_contacts(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let mut contacts = self.hubspot.contacts();
-        contacts.values_mut().for_each(|properties| drop(properties.remove("source_id")));
+        contacts
+            .values_mut()
+            .for_each(|properties| drop(properties.remove("source_id")));
         contacts
     }
 }
@@ -130,8 +167,9 @@ pub fn aws(endpoint: &str) -> SdkConfig {
         .build()
 }
 
-/// Gives the state table a minute for each call. The function's own limit of a second is too short for an emulation on a
-/// busy machine, and a test that counts what the table saves fails where the function went on without it.
+/// Gives the state table a minute for each call. The function's own limit of a second is too short
+/// for an emulation on a busy machine, and a test that counts what the table saves fails where the
+/// function went on without it.
 pub fn with_a_patient_table(config: SdkConfig) -> SdkConfig {
     let limit = TimeoutConfig::builder().operation_timeout(Duration::from_mins(1));
     config.into_builder().timeout_config(limit.build()).build()
@@ -139,7 +177,8 @@ pub fn with_a_patient_table(config: SdkConfig) -> SdkConfig {
 
 fn file(content: &Value) -> NamedTempFile {
     let mut file = NamedTempFile::new().expect("a file");
-    file.write_all(content.to_string().as_bytes()).expect("written");
+    file.write_all(content.to_string().as_bytes())
+        .expect("written");
     file
 }
 
@@ -156,7 +195,8 @@ pub fn change(operation: &str, id: &str, kind: &str, fields: Value) -> Value {
 
 /// Changes as the records of a batch.
 pub fn batch(changes: &[Value]) -> Vec<Value> {
-    let record = |(at, change): (usize, &Value)| stream::record(0, at, "key", change.to_string().as_bytes());
+    let record =
+        |(at, change): (usize, &Value)| stream::record(0, at, "key", change.to_string().as_bytes());
     changes.iter().enumerate().map(record).collect()
 }
 
@@ -170,7 +210,10 @@ pub struct Logs {
 impl Logs {
     /// Listens, to the finest level.
     pub fn listen() -> Self {
-        Self { listener: Listener::new(Form::Json), read: RefCell::default() }
+        Self {
+            listener: Listener::new(Form::Json),
+            read: RefCell::default(),
+        }
     }
 
     pub fn lines(&self) -> Vec<Value> {
@@ -183,22 +226,29 @@ impl Logs {
 
     /// The audit trail: fate and code by sequence number and destination.
     pub fn audit(&self) -> Vec<Value> {
-        self.lines().into_iter().filter(|line| line["audit"] == true).collect()
+        self.lines()
+            .into_iter()
+            .filter(|line| line["audit"] == true)
+            .collect()
     }
 
     /// `fate` or `fate CODE` of the records in the order of their lines.
     pub fn fates(&self) -> Vec<String> {
         let word = |line: &Value| {
             let fate = line["fate"].as_str().expect("a fate");
-            line["code"].as_str().map_or_else(|| fate.to_owned(), |code| format!("{fate} {code}"))
+            line["code"]
+                .as_str()
+                .map_or_else(|| fate.to_owned(), |code| format!("{fate} {code}"))
         };
         self.audit().iter().map(word).collect()
     }
 
     /// The metrics of a destination, or of the invocations ("").
     pub fn metrics(&self, destination: &str) -> Vec<Value> {
-        let is_it =
-            |line: &Value| line["_aws"].is_object() && line["Destination"].as_str().unwrap_or_default() == destination;
+        let is_it = |line: &Value| {
+            line["_aws"].is_object()
+                && line["Destination"].as_str().unwrap_or_default() == destination
+        };
         self.lines().into_iter().filter(is_it).collect()
     }
 }

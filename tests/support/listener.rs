@@ -4,9 +4,9 @@
 //! the event. A test runs on a thread of its own, and so does its runtime: every listening test has
 //! a runtime of one thread. Events of threads without a listener are dropped.
 //!
-//! A subscriber for each test loses events. `tracing` caches at a callsite whether its subscriber is
-//! interested. As long as one subscriber exists, the thread that reaches a callsite first decides: a
-//! thread without a subscriber disables the callsite for all threads.
+//! A subscriber for each test loses events. `tracing` caches at a callsite whether its subscriber
+//! is interested. As long as one subscriber exists, the thread that reaches a callsite first
+//! decides: a thread without a subscriber disables the callsite for all threads.
 //! <https://docs.rs/tracing-core/0.1.36/tracing_core/callsite/index.html>
 
 use std::cell::RefCell;
@@ -28,7 +28,8 @@ thread_local! {
 }
 
 /// Keeps `tracing` from having one subscriber only, so that each callsite asks all of them. One is
-/// interested in nothing, the other may be interested: no callsite is cached as enabled or disabled.
+/// interested in nothing, the other may be interested: no callsite is cached as enabled or
+/// disabled.
 static UNINTERESTED: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 static INSTALLED: Once = Once::new();
@@ -68,11 +69,21 @@ impl Listener {
     /// On a runtime of several threads, whose events would be lost.
     pub fn new(form: Form) -> Self {
         if let Ok(runtime) = Handle::try_current() {
-            assert_eq!(runtime.runtime_flavor(), RuntimeFlavor::CurrentThread, "it hears one thread");
+            assert_eq!(
+                runtime.runtime_flavor(),
+                RuntimeFlavor::CurrentThread,
+                "it hears one thread"
+            );
         }
         INSTALLED.call_once(install);
-        let heard = Arc::new(Heard { form, lines: Mutex::default() });
-        Self { before: LISTENER.replace(Some(Arc::clone(&heard))), heard }
+        let heard = Arc::new(Heard {
+            form,
+            lines: Mutex::default(),
+        });
+        Self {
+            before: LISTENER.replace(Some(Arc::clone(&heard))),
+            heard,
+        }
     }
 
     pub fn lines(&self) -> Vec<String> {
@@ -81,12 +92,19 @@ impl Listener {
 
     /// All lines but the first `count`.
     pub fn lines_after(&self, count: usize) -> Vec<String> {
-        self.heard.lines.lock().unwrap_or_else(PoisonError::into_inner)[count..].to_vec()
+        self.heard
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)[count..]
+            .to_vec()
     }
 
     /// The lines of one level.
     pub fn at(&self, level: &str) -> Vec<String> {
-        self.lines().into_iter().filter(|line| line.starts_with(level)).collect()
+        self.lines()
+            .into_iter()
+            .filter(|line| line.starts_with(level))
+            .collect()
     }
 }
 
@@ -114,7 +132,11 @@ fn is_heard_as(form: Form) -> bool {
 fn write(line: &str) {
     LISTENER.with_borrow(|heard| {
         if let Some(heard) = heard {
-            heard.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+            heard
+                .lines
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line.to_owned());
         }
     });
 }

@@ -1,5 +1,6 @@
-//! `make run`: a generated stream through the same handler that Lambda runs, into both mocks, with things going wrong;
-//! and at the end a comparison, contact by contact. With `--serve` only the mocks, for `make watch`.
+//! `make run`: a generated stream through the same handler that Lambda runs, into both mocks, with
+//! things going wrong; and at the end a comparison, contact by contact. With `--serve` only the
+//! mocks, for `make watch`.
 
 #[path = "mod.rs"]
 mod support;
@@ -61,11 +62,17 @@ async fn run() -> Result<(), String> {
     listen(Arc::clone(&sums));
     let mocks = Mocks::start().await;
     trouble(&mocks);
-    let handler = mocks.handler(Preset::Local, &format!("{SETTINGS}{}", attribute_settings()));
+    let handler = mocks.handler(
+        Preset::Local,
+        &format!("{SETTINGS}{}", attribute_settings()),
+    );
 
     let records: Vec<_> = MockStreamGenerator::new(plan).collect();
     let mut source = Source::default();
-    records.iter().filter_map(|record| record.change.as_ref()).for_each(|change| source.apply(change, None));
+    records
+        .iter()
+        .filter_map(|record| record.change.as_ref())
+        .for_each(|change| source.apply(change, None));
     say(&format!(
         "{} changes of {} contacts in {SHARDS} shards, batches of {BATCH}, SEED={}\n\
          switched on: records that nobody can accept, row locks, throttling,\n\
@@ -73,19 +80,33 @@ async fn run() -> Result<(), String> {
         plan.records, plan.contacts, plan.seed
     ));
     let mut stream = Stream::new(SHARDS);
-    records.iter().for_each(|record| stream.put(&record.partition_key, &record.data, Duration::ZERO));
+    records
+        .iter()
+        .for_each(|record| stream.put(&record.partition_key, &record.data, Duration::ZERO));
     let started = Instant::now();
     let report = feed(&handler, &stream, &mocks).await?;
     let took = started.elapsed();
-    table(&sums.lock().expect("no panic"), &mocks, plan.records, report.records(), took);
+    table(
+        &sums.lock().expect("no panic"),
+        &mocks,
+        plan.records,
+        report.records(),
+        took,
+    );
 
     let differences = mocks.differences(&source);
     let mistakes = mocks.mistakes();
     if let Some(mistake) = mistakes.first() {
-        return Err(format!("{} mistakes in the conversation with the systems, the first: {mistake}", mistakes.len()));
+        return Err(format!(
+            "{} mistakes in the conversation with the systems, the first: {mistake}",
+            mistakes.len()
+        ));
     }
     if let Some(difference) = differences.first() {
-        return Err(format!("{} contacts differ, the first: {difference}", differences.len()));
+        return Err(format!(
+            "{} contacts differ, the first: {difference}",
+            differences.len()
+        ));
     }
     say(&format!(
         "\nBoth systems equal the source: {} leads in Salesforce, {} contacts in HubSpot, compared field by field.",
@@ -117,10 +138,18 @@ fn plan() -> Result<Plan, String> {
     Ok(plan)
 }
 
-#[expect(clippy::disallowed_methods, reason = "SEED and RECORDS are this example's arguments, not settings")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "SEED and RECORDS are this example's arguments, not settings"
+)]
 fn variable(name: &str) -> Result<Option<u64>, String> {
-    let Ok(value) = std::env::var(name) else { return Ok(None) };
-    value.parse().map(Some).map_err(|_| format!("{name} is `{value}`; allowed: a number"))
+    let Ok(value) = std::env::var(name) else {
+        return Ok(None);
+    };
+    value
+        .parse()
+        .map(Some)
+        .map_err(|_| format!("{name} is `{value}`; allowed: a number"))
 }
 
 /// What goes wrong on the way.
@@ -133,11 +162,16 @@ fn trouble(mocks: &Mocks) {
 /// Far longer than any run takes.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Lets a mapping bring the stream to the handler. Whole batches come again, so that the numbers at the end can be
-/// compared with the contacts; its waits are short ones.
+/// Lets a mapping bring the stream to the handler. Whole batches come again, so that the numbers at
+/// the end can be compared with the contacts; its waits are short ones.
 async fn feed(handler: &Handler, stream: &Stream, mocks: &Mocks) -> Result<Report, String> {
     let backoff = (Duration::from_millis(200), Duration::from_millis(1600));
-    let mapping = Mapping { batch_size: BATCH, bisect: false, backoff, ..Mapping::default() };
+    let mapping = Mapping {
+        batch_size: BATCH,
+        bisect: false,
+        backoff,
+        ..Mapping::default()
+    };
     let (done, invocations, is_away) = (Cell::new(0), Cell::new(0), Cell::new(false));
     let function = async |invocation: Invocation| {
         invocations.set(invocations.get() + 1);
@@ -154,10 +188,17 @@ async fn feed(handler: &Handler, stream: &Stream, mocks: &Mocks) -> Result<Repor
         ended
     };
     let drained = tokio::time::timeout(PATIENCE, mapping.drain(stream, function)).await;
-    drained.map_err(|_| format!("no end in sight at record {} of {}", done.get(), stream.len()))
+    drained.map_err(|_| {
+        format!(
+            "no end in sight at record {} of {}",
+            done.get(),
+            stream.len()
+        )
+    })
 }
 
-/// What happens on the way: the third batch of each shard meets new credentials, the sixth an outage.
+/// What happens on the way: the third batch of each shard meets new credentials, the sixth an
+/// outage.
 fn happen(invocation: usize, mocks: &Mocks) {
     if invocation == 2 * SHARDS + 1 {
         mocks.salesforce.expire_tokens();
@@ -172,26 +213,44 @@ fn happen(invocation: usize, mocks: &Mocks) {
 
 /// How many records an answer moves the checkpoint.
 fn settled(ended: &Ended, records: &[Arc<Record>]) -> usize {
-    let Ended::Answer(answer) = ended else { return 0 };
+    let Ended::Answer(answer) = ended else {
+        return 0;
+    };
     let lowest = &answer["batchItemFailures"][0]["itemIdentifier"];
-    records.iter().position(|record| *lowest == record.sequence_number).unwrap_or(records.len())
+    records
+        .iter()
+        .position(|record| *lowest == record.sequence_number)
+        .unwrap_or(records.len())
 }
 
 fn progress(done: usize, total: usize) {
     if std::io::stdout().is_terminal() {
         let line = format!("\r{done:>8} of {total} records settled");
-        let _ = std::io::stdout().write_all(line.as_bytes()).and_then(|()| std::io::stdout().flush());
+        let _ = std::io::stdout()
+            .write_all(line.as_bytes())
+            .and_then(|()| std::io::stdout().flush());
     } else {
         say(&format!("{done:>8} of {total} records settled"));
     }
 }
 
-fn table(sums: &BTreeMap<(String, String), u64>, mocks: &Mocks, records: usize, delivered: usize, took: Duration) {
+fn table(
+    sums: &BTreeMap<(String, String), u64>,
+    mocks: &Mocks,
+    records: usize,
+    delivered: usize,
+    took: Duration,
+) {
     let sum = |destination: &str, name: &str| {
-        sums.get(&(destination.to_owned(), name.to_owned())).copied().unwrap_or_default()
+        sums.get(&(destination.to_owned(), name.to_owned()))
+            .copied()
+            .unwrap_or_default()
     };
     say("\n");
-    say(&format!("{:<22} {:>10} {:>10} {:>10}", "", "all", "salesforce", "hubspot"));
+    say(&format!(
+        "{:<22} {:>10} {:>10} {:>10}",
+        "", "all", "salesforce", "hubspot"
+    ));
     for name in [
         "RecordsDelivered",
         "RecordsSuperseded",
@@ -202,25 +261,46 @@ fn table(sums: &BTreeMap<(String, String), u64>, mocks: &Mocks, records: usize, 
         "Retries",
         "RateLimited",
     ] {
-        let [salesforce, hubspot] = ["salesforce", "hubspot"].map(|destination| sum(destination, name));
-        let all = if name.starts_with("Records") { sum("", name) } else { salesforce + hubspot };
-        say(&format!("{name:<22} {all:>10} {salesforce:>10} {hubspot:>10}"));
+        let [salesforce, hubspot] =
+            ["salesforce", "hubspot"].map(|destination| sum(destination, name));
+        let all = if name.starts_with("Records") {
+            sum("", name)
+        } else {
+            salesforce + hubspot
+        };
+        say(&format!(
+            "{name:<22} {all:>10} {salesforce:>10} {hubspot:>10}"
+        ));
     }
     let writes = |upserts: usize, deletes: usize| format!("{upserts} upserts, {deletes} deletes");
     say(&format!(
         "\ncalls that wrote: Salesforce {}; HubSpot {}",
-        writes(mocks.salesforce.count(SalesforceCall::Upsert), mocks.salesforce.count(SalesforceCall::Delete)),
-        writes(mocks.hubspot.count(HubSpotCall::Upsert), mocks.hubspot.count(HubSpotCall::Archive)),
+        writes(
+            mocks.salesforce.count(SalesforceCall::Upsert),
+            mocks.salesforce.count(SalesforceCall::Delete)
+        ),
+        writes(
+            mocks.hubspot.count(HubSpotCall::Upsert),
+            mocks.hubspot.count(HubSpotCall::Archive)
+        ),
     ));
-    say(&format!("records received {delivered}: {records} and {} that came again", delivered - records));
+    say(&format!(
+        "records received {delivered}: {records} and {} that came again",
+        delivered - records
+    ));
     let rate = f64::from(u32::try_from(records).unwrap_or(u32::MAX)) / took.as_secs_f64();
-    say(&format!("{:.1} s, {rate:.0} records/s (an unoptimized build)", took.as_secs_f64()));
+    say(&format!(
+        "{:.1} s, {rate:.0} records/s (an unoptimized build)",
+        took.as_secs_f64()
+    ));
 }
 
 /// Adds up the metrics that the function writes; its warnings and errors would drown the progress.
 fn listen(sums: Sums) {
     let add = move |line: &str| {
-        let Ok(line) = serde_json::from_str::<Value>(line) else { return };
+        let Ok(line) = serde_json::from_str::<Value>(line) else {
+            return;
+        };
         let Some(metrics) = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array() else {
             if line["level"] == "ERROR" {
                 say(&format!("\n{line}"));
@@ -231,7 +311,9 @@ fn listen(sums: Sums) {
         let mut sums = sums.lock().expect("no panic");
         for name in metrics.iter().filter_map(|metric| metric["Name"].as_str()) {
             let value = line[name].as_u64().unwrap_or_default();
-            *sums.entry((destination.to_owned(), name.to_owned())).or_default() += value;
+            *sums
+                .entry((destination.to_owned(), name.to_owned()))
+                .or_default() += value;
         }
     };
     let lines = Lines::new(tracing::Level::ERROR, Look::Json, Box::new(add));
@@ -242,5 +324,8 @@ fn listen(sums: Sums) {
 fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
     // Nobody is left to tell where standard output is gone.
-    let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.write_all(b"\n"))
+        .and_then(|()| stdout.flush());
 }

@@ -1,13 +1,14 @@
-//! A third system, as small as can be: it keeps records in memory, and fails as it is told. It shows that a new system
-//! needs no change anywhere else, and lets thousands of schedules of faults run in virtual time.
+//! A third system, as small as can be: it keeps records in memory, and fails as it is told. It
+//! shows that a new system needs no change anywhere else, and lets thousands of schedules of faults
+//! run in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Body, Call, CallError, Cause, Code, Destination, External, FailureCause, Held, Limits, Lookup, Outcome,
-    Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+    Adapter, Body, Call, CallError, Cause, Code, Destination, External, FailureCause, Held, Limits,
+    Lookup, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::{Attribute, ContactChange, Field};
 use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
@@ -41,7 +42,8 @@ pub struct Faults {
     pub short: u32,
     /// A panic in the adapter.
     pub panic: u32,
-    /// A lie, which no dispatcher can see: acknowledged and not written. It proves that the laws' tests can fail.
+    /// A lie, which no dispatcher can see: acknowledged and not written. It proves that the laws'
+    /// tests can fail.
     pub forgotten: u32,
     /// Another lie: refused for good, and nothing is wrong with it.
     pub slandered: u32,
@@ -79,7 +81,8 @@ struct State {
     versions: BTreeMap<String, u64>,
     /// Writes over a newer version.
     older_over_newer: Vec<String>,
-    /// The names of the fields that were written and acknowledged, and those that were written once more after it.
+    /// The names of the fields that were written and acknowledged, and those that were written once
+    /// more after it.
     acknowledged: BTreeSet<String>,
     written_again: BTreeSet<String>,
     lookups: usize,
@@ -107,8 +110,15 @@ impl Memory {
     pub fn external(self: &Arc<Self>, max_attempts: u32) -> External {
         External {
             adapter: Arc::clone(self) as _,
-            rate_limit: RateLimit { requests: 1000, per_ms: 1000 },
-            retry: RetrySettings { max_attempts, base_delay_ms: 20, max_delay_ms: 500 },
+            rate_limit: RateLimit {
+                requests: 1000,
+                per_ms: 1000,
+            },
+            retry: RetrySettings {
+                max_attempts,
+                base_delay_ms: 20,
+                max_delay_ms: 500,
+            },
             max_in_flight: 3,
             keeps_versions: false,
         }
@@ -136,8 +146,19 @@ impl Memory {
             rows: BTreeMap::new(),
             poison: BTreeSet::new(),
         };
-        let limits = Limits { upsert: 5, upsert_calls: 1, delete: 3, delete_calls: 2, lookup: Lookup::UNBOUNDED };
-        Arc::new(Self { name, state: Mutex::new(state), limits, started: Instant::now() })
+        let limits = Limits {
+            upsert: 5,
+            upsert_calls: 1,
+            delete: 3,
+            delete_calls: 2,
+            lookup: Lookup::UNBOUNDED,
+        };
+        Arc::new(Self {
+            name,
+            state: Mutex::new(state),
+            limits,
+            started: Instant::now(),
+        })
     }
 
     pub fn records(&self) -> BTreeMap<String, Map<String, Value>> {
@@ -203,7 +224,9 @@ impl Memory {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// What is held of the versions of a batch, or a fault.
@@ -251,8 +274,12 @@ impl Memory {
         if hangs || arrived > call.give_up_at {
             sleep_until(call.give_up_at).await;
         }
-        let timeout =
-            || CallError::Retry { code: Code::new("TIMEOUT"), after: None, pressure: true, cause: FailureCause::Size };
+        let timeout = || CallError::Retry {
+            code: Code::new("TIMEOUT"),
+            after: None,
+            pressure: true,
+            cause: FailureCause::Size,
+        };
         if hangs {
             return Err(timeout());
         }
@@ -261,10 +288,16 @@ impl Memory {
     }
 }
 
-/// An outage in which no call reaches the system. One that begins between two calls of an invocation, and answers each with
-/// an error of its own, is no different from a record that makes its calls fail: `tests/dispatch/isolation.rs` has those.
+/// An outage in which no call reaches the system. One that begins between two calls of an
+/// invocation, and answers each with an error of its own, is no different from a record that makes
+/// its calls fail: `tests/dispatch/isolation.rs` has those.
 fn gone() -> CallError {
-    CallError::Retry { code: Code::new("AWAY"), after: None, pressure: true, cause: FailureCause::Destination }
+    CallError::Retry {
+        code: Code::new("AWAY"),
+        after: None,
+        pressure: true,
+        cause: FailureCause::Destination,
+    }
 }
 
 /// A call, until it is answered or given up: the function may die in the middle of it.
@@ -284,7 +317,10 @@ impl State {
     }
 
     fn is_away(&mut self, now: Duration) -> bool {
-        let is_away = self.faults.away.is_some_and(|(from, until)| (from..until).contains(&now));
+        let is_away = self
+            .faults
+            .away
+            .is_some_and(|(from, until)| (from..until).contains(&now));
         self.struck += u64::from(is_away);
         is_away
     }
@@ -292,13 +328,18 @@ impl State {
     fn acknowledge(&mut self, batch: &[&Payload], reply: &Reply) {
         for (payload, outcome) in batch.iter().zip(reply.iter().flatten()) {
             if matches!(outcome, Outcome::Delivered(_)) {
-                self.acknowledged.extend(body(payload).into_iter().map(|(name, _)| name));
+                self.acknowledged
+                    .extend(body(payload).into_iter().map(|(name, _)| name));
             }
         }
     }
 
     fn fails(&mut self, payload: &Payload) -> bool {
-        let Some(times) = self.failing.get_mut(payload.id.key()).filter(|times| **times > 0) else {
+        let Some(times) = self
+            .failing
+            .get_mut(payload.id.key())
+            .filter(|times| **times > 0)
+        else {
             return false;
         };
         *times -= 1;
@@ -307,15 +348,24 @@ impl State {
 
     fn enter(&mut self, batch: &[&Payload], limit: usize) -> u64 {
         self.calls += 1;
-        let limit = if self.faults.is_petty { limit / 2 } else { limit };
+        let limit = if self.faults.is_petty {
+            limit / 2
+        } else {
+            limit
+        };
         if batch.is_empty() || batch.len() > limit {
-            self.mistakes.push(format!("{} payloads in one call", batch.len()));
+            self.mistakes
+                .push(format!("{} payloads in one call", batch.len()));
         }
         for payload in batch {
-            let under_way = self.under_way.entry(payload.id.key().to_owned()).or_default();
+            let under_way = self
+                .under_way
+                .entry(payload.id.key().to_owned())
+                .or_default();
             *under_way += 1;
             if *under_way > 1 {
-                self.mistakes.push(format!("{} written twice at once", payload.id.key()));
+                self.mistakes
+                    .push(format!("{} written twice at once", payload.id.key()));
             }
         }
         self.random.u64(1..200)
@@ -323,7 +373,9 @@ impl State {
 
     fn leave(&mut self, batch: &[&Payload]) {
         for payload in batch {
-            self.under_way.entry(payload.id.key().to_owned()).and_modify(|count| *count -= 1);
+            self.under_way
+                .entry(payload.id.key().to_owned())
+                .and_modify(|count| *count -= 1);
         }
     }
 
@@ -332,12 +384,18 @@ impl State {
         if payload.body.is_none() && !self.records.contains_key(payload.id.key()) {
             return Outcome::Delivered(Some(Code::new("ALREADY_GONE")));
         }
-        if self.is_stale(payload) { Outcome::Stale } else { Outcome::dry_run() }
+        if self.is_stale(payload) {
+            Outcome::Stale
+        } else {
+            Outcome::dry_run()
+        }
     }
 
     /// Of a delete, whose look-up is part of the call. Upserts are compared before.
     fn is_stale(&self, payload: &Payload) -> bool {
-        payload.guarded && payload.body.is_none() && self.versions.get(payload.id.key()) > Some(&payload.version)
+        payload.guarded
+            && payload.body.is_none()
+            && self.versions.get(payload.id.key()) > Some(&payload.version)
     }
 
     fn answer(&mut self, batch: &[&Payload], write: fn(&mut Self, &Payload)) -> Reply {
@@ -356,7 +414,10 @@ impl State {
         }
         if self.strikes(faults.throttled) {
             let after = Some(Duration::from_millis(300));
-            return Err(CallError::Throttled { code: Code::new("TOO_MANY"), after });
+            return Err(CallError::Throttled {
+                code: Code::new("TOO_MANY"),
+                after,
+            });
         }
         let applies_first = std::mem::take(&mut self.loses_answer);
         let is_lost = applies_first || self.strikes(faults.lost);
@@ -369,9 +430,15 @@ impl State {
             });
         }
         let holds = |payload: &Payload, mark: &str| body(payload).contains_key(mark);
-        if batch.iter().any(|payload| holds(payload, BOMB) || self.poison.contains(payload.id.key())) {
+        if batch
+            .iter()
+            .any(|payload| holds(payload, BOMB) || self.poison.contains(payload.id.key()))
+        {
             let rejection = Rejection::new(Code::new("BOMB"), "refused");
-            return Err(CallError::Refused { rejection, suspects: Vec::new() });
+            return Err(CallError::Refused {
+                rejection,
+                suspects: Vec::new(),
+            });
         }
         let mut outcomes: Vec<Outcome> = Vec::new();
         for payload in batch {
@@ -382,10 +449,19 @@ impl State {
             } else if self.is_stale(payload) {
                 Outcome::Stale
             } else if self.fails(payload) || self.strikes(faults.row) {
-                let how = if self.random.bool() { RetryMode::Same } else { RetryMode::SplitBatch };
-                Outcome::Retry(Retry { code: Code::new("LOCKED"), after: None, how })
+                let how = if self.random.bool() {
+                    RetryMode::Same
+                } else {
+                    RetryMode::SplitBatch
+                };
+                Outcome::Retry(Retry {
+                    code: Code::new("LOCKED"),
+                    after: None,
+                    how,
+                })
             } else {
-                let finds_nothing = payload.body.is_none() && !self.records.contains_key(payload.id.key());
+                let finds_nothing =
+                    payload.body.is_none() && !self.records.contains_key(payload.id.key());
                 self.written.push(payload.id.key().to_owned());
                 if !self.strikes(faults.forgotten) {
                     write(self, payload);
@@ -409,21 +485,47 @@ impl State {
 }
 
 fn body(payload: &Payload) -> Map<String, Value> {
-    payload.body.as_ref().map(|body| serde_json::from_str(body.get()).expect("an object")).unwrap_or_default()
+    payload
+        .body
+        .as_ref()
+        .map(|body| serde_json::from_str(body.get()).expect("an object"))
+        .unwrap_or_default()
 }
 
 fn merge(state: &mut State, payload: &Payload) {
     note_older(state, payload);
     let again: Vec<String> = body(payload).into_iter().map(|(name, _)| name).collect();
-    state.written_again.extend(again.into_iter().filter(|name| state.acknowledged.contains(name)));
-    state.versions.insert(payload.id.key().to_owned(), payload.version);
-    state.records.entry(payload.id.key().to_owned()).or_default().extend(body(payload));
+    state.written_again.extend(
+        again
+            .into_iter()
+            .filter(|name| state.acknowledged.contains(name)),
+    );
+    state
+        .versions
+        .insert(payload.id.key().to_owned(), payload.version);
+    state
+        .records
+        .entry(payload.id.key().to_owned())
+        .or_default()
+        .extend(body(payload));
 }
 
 fn note_older(state: &mut State, payload: &Payload) {
-    if let Some(held) = state.versions.get(payload.id.key()).filter(|held| **held > payload.version) {
-        let what = if payload.body.is_some() { "upsert" } else { "delete" };
-        let note = format!("{what} of {} in version {} over {held}", payload.id.key(), payload.version);
+    if let Some(held) = state
+        .versions
+        .get(payload.id.key())
+        .filter(|held| **held > payload.version)
+    {
+        let what = if payload.body.is_some() {
+            "upsert"
+        } else {
+            "delete"
+        };
+        let note = format!(
+            "{what} of {} in version {} over {held}",
+            payload.id.key(),
+            payload.version
+        );
         state.older_over_newer.push(note);
     }
 }
@@ -448,7 +550,11 @@ impl Adapter for Memory {
         let mut record = Map::new();
         for change in changes {
             assert!(
-                change.contact.company.value().is_none_or(|name| &**name != "PANIC"),
+                change
+                    .contact
+                    .company
+                    .value()
+                    .is_none_or(|name| &**name != "PANIC"),
                 "a fault in the transformation"
             );
             match &change.contact.company {
@@ -460,24 +566,35 @@ impl Adapter for Memory {
                 let value = match value {
                     Attribute::Null => Value::Null,
                     Attribute::Bool(value) => (*value).into(),
-                    Attribute::Number(number) => serde_json::from_str(number.as_str()).expect("a number"),
+                    Attribute::Number(number) => {
+                        serde_json::from_str(number.as_str()).expect("a number")
+                    }
                     Attribute::Text(text) => (**text).into(),
                 };
                 record.insert(name.to_string(), value);
             }
         }
-        Transformed { body: Some(Body::of(record)), ..Transformed::default() }
+        Transformed {
+            body: Some(Body::of(record)),
+            ..Transformed::default()
+        }
     }
 
-    fn held<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
+    fn held<'a>(
+        &'a self,
+        batch: &'a [&'a Payload],
+        call: Call<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         self.look_up(batch, call).boxed()
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.exchange(batch, call, self.limits.upsert, merge).boxed()
+        self.exchange(batch, call, self.limits.upsert, merge)
+            .boxed()
     }
 
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.exchange(batch, call, self.limits.delete, remove).boxed()
+        self.exchange(batch, call, self.limits.delete, remove)
+            .boxed()
     }
 }

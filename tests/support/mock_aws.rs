@@ -1,6 +1,7 @@
-//! The AWS services behind the function, in small: a queue that takes dead letters and a table that remembers, each
-//! failing as it is told. In this process without a socket, so that it runs in stopped time, or on loopback. What the
-//! services themselves say is tested against an emulation, in `tests/aws.rs`.
+//! The AWS services behind the function, in small: a queue that takes dead letters and a table that
+//! remembers, each failing as it is told. In this process without a socket, so that it runs in
+//! stopped time, or on loopback. What the services themselves say is tested against an emulation,
+//! in `tests/aws.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +47,8 @@ struct State {
     random: fastrand::Rng,
     struck: u64,
     letters: Vec<Value>,
-    /// Slots are leased by the wall clock. Where time is stopped there are none, so that a seed tells everything.
+    /// Slots are leased by the wall clock. Where time is stopped there are none, so that a seed
+    /// tells everything.
     leases_slots: bool,
     /// By partition key and sort key.
     items: BTreeMap<(String, String), Value>,
@@ -65,7 +67,9 @@ impl MockAws {
             items: BTreeMap::new(),
             mistakes: Vec::new(),
         };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self {
+            state: Mutex::new(state),
+        })
     }
 
     /// A configuration that leads here without a socket, for stopped time.
@@ -92,7 +96,10 @@ impl MockAws {
 
     pub fn heal(&self) {
         let mut state = self.lock();
-        state.faults = Faults { forgotten: state.faults.forgotten, ..Faults::default() };
+        state.faults = Faults {
+            forgotten: state.faults.forgotten,
+            ..Faults::default()
+        };
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,7 +110,12 @@ impl MockAws {
 impl Api for MockAws {
     fn reply(&self, request: &Request) -> Reply {
         let mut state = self.lock();
-        let Faults { refused, lost, hanging, .. } = state.faults;
+        let Faults {
+            refused,
+            lost,
+            hanging,
+            ..
+        } = state.faults;
         if state.strikes(hanging) {
             return Reply::Hang;
         }
@@ -120,7 +132,10 @@ impl Api for MockAws {
 }
 
 fn error(status: u16, kind: &str) -> Answer {
-    Answer::json(status, &json!({"__type": kind, "message": "the mock was told to"}))
+    Answer::json(
+        status,
+        &json!({"__type": kind, "message": "the mock was told to"}),
+    )
 }
 
 impl State {
@@ -137,9 +152,10 @@ impl State {
             Some("DynamoDB_20120810.PutItem") => self.put_item(&body),
             Some("DynamoDB_20120810.Query") => self.query(&body),
             Some("DynamoDB_20120810.UpdateItem") if self.leases_slots => self.update_item(&body),
-            Some("DynamoDB_20120810.UpdateItem") => {
-                error(400, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException")
-            }
+            Some("DynamoDB_20120810.UpdateItem") => error(
+                400,
+                "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
+            ),
             target => {
                 self.mistakes.push(format!("unknown: {target:?}"));
                 error(400, "UnknownOperationException")
@@ -150,22 +166,32 @@ impl State {
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
     fn send_message_batch(&mut self, body: &Value) -> Answer {
         let entries = body["Entries"].as_array().cloned().unwrap_or_default();
-        let bytes: usize = entries.iter().filter_map(|entry| entry["MessageBody"].as_str()).map(str::len).sum();
+        let bytes: usize = entries
+            .iter()
+            .filter_map(|entry| entry["MessageBody"].as_str())
+            .map(str::len)
+            .sum();
         if entries.is_empty() || entries.len() > 10 || bytes > 262_144 {
-            self.mistakes.push(format!("{} messages with {bytes} bytes", entries.len()));
+            self.mistakes
+                .push(format!("{} messages with {bytes} bytes", entries.len()));
             return error(400, "com.amazonaws.sqs#BatchRequestTooLong");
         }
         let (mut successful, mut failed) = (Vec::new(), Vec::new());
         for entry in entries {
             if self.strikes(self.faults.entry) {
-                failed.push(json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false}));
+                failed.push(
+                    json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false}),
+                );
                 continue;
             }
             if !self.strikes(self.faults.forgotten) {
                 let message = entry["MessageBody"].as_str().unwrap_or_default();
-                self.letters.push(serde_json::from_str(message).unwrap_or_default());
+                self.letters
+                    .push(serde_json::from_str(message).unwrap_or_default());
             }
-            successful.push(json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "not checked"}));
+            successful.push(
+                json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "not checked"}),
+            );
         }
         Answer::json(200, &json!({"Successful": successful, "Failed": failed}))
     }
@@ -180,26 +206,43 @@ impl State {
 
     /// The two conditional writes with which a destination's next free slot is moved on.
     fn update_item(&mut self, body: &Value) -> Answer {
-        let number = |value: &Value| value["N"].as_str().and_then(|text| text.parse::<u64>().ok());
-        let value = |name: &str| number(&body["ExpressionAttributeValues"][name]).unwrap_or_default();
-        let key = |name: &str| body["Key"][name]["S"].as_str().unwrap_or_default().to_owned();
+        let number = |value: &Value| {
+            value["N"]
+                .as_str()
+                .and_then(|text| text.parse::<u64>().ok())
+        };
+        let value =
+            |name: &str| number(&body["ExpressionAttributeValues"][name]).unwrap_or_default();
+        let key = |name: &str| {
+            body["Key"][name]["S"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         let key = (key("pk"), key("sk"));
-        let held = self.items.get(&key).and_then(|item| number(&item["next_slot"]));
+        let held = self
+            .items
+            .get(&key)
+            .and_then(|item| number(&item["next_slot"]));
         let next = match body["ConditionExpression"].as_str() {
             Some("next_slot BETWEEN :oldest AND :latest") => held
                 .filter(|held| (value(":oldest")..=value(":latest")).contains(held))
                 .map(|held| held + value(":length")),
-            Some("attribute_not_exists(next_slot) OR next_slot < :oldest") => {
-                held.is_none_or(|held| held < value(":oldest")).then(|| value(":end"))
-            }
+            Some("attribute_not_exists(next_slot) OR next_slot < :oldest") => held
+                .is_none_or(|held| held < value(":oldest"))
+                .then(|| value(":end")),
             other => {
-                self.mistakes.push(format!("an unexpected condition: {other:?}"));
+                self.mistakes
+                    .push(format!("an unexpected condition: {other:?}"));
                 None
             }
         };
         let Some(next) = next else {
             let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
-            return Answer::json(400, &json!({"__type": kind, "message": "no", "Item": self.items.get(&key)}));
+            return Answer::json(
+                400,
+                &json!({"__type": kind, "message": "no", "Item": self.items.get(&key)}),
+            );
         };
         let slot = json!({"next_slot": {"N": next.to_string()}});
         self.items.insert(key, slot.clone());
@@ -209,13 +252,27 @@ impl State {
     /// `pk = :pk AND sk >= :first`, the only query that is sent.
     fn query(&mut self, body: &Value) -> Answer {
         if body["KeyConditionExpression"] != "pk = :pk AND sk >= :first" {
-            self.mistakes.push(format!("an unexpected query: {}", body["KeyConditionExpression"]));
+            self.mistakes.push(format!(
+                "an unexpected query: {}",
+                body["KeyConditionExpression"]
+            ));
         }
-        let value = |name: &str| body["ExpressionAttributeValues"][name]["S"].as_str().unwrap_or_default().to_owned();
+        let value = |name: &str| {
+            body["ExpressionAttributeValues"][name]["S"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         let (pk, first) = (value(":pk"), value(":first"));
-        let found = self.items.range((pk.clone(), first)..).take_while(|((key, _), _)| *key == pk);
+        let found = self
+            .items
+            .range((pk.clone(), first)..)
+            .take_while(|((key, _), _)| *key == pk);
         let items: Vec<&Value> = found.map(|(_, item)| item).collect();
-        Answer::json(200, &json!({"Items": items, "Count": items.len(), "ScannedCount": items.len()}))
+        Answer::json(
+            200,
+            &json!({"Items": items, "Count": items.len(), "ScannedCount": items.len()}),
+        )
     }
 }
 
@@ -224,17 +281,23 @@ impl State {
 struct InProcess(Arc<MockAws>);
 
 impl HttpClient for InProcess {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
 
 impl HttpConnector for InProcess {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let headers = request
-            .headers()
-            .iter()
-            .filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?)));
+        let headers = request.headers().iter().filter_map(|(name, value)| {
+            Some((
+                HeaderName::try_from(name).ok()?,
+                HeaderValue::try_from(value).ok()?,
+            ))
+        });
         let request = Request {
             method: request.method().to_owned(),
             path: "/".to_owned(),
@@ -255,7 +318,10 @@ impl HttpConnector for InProcess {
 }
 
 fn response(answer: Answer) -> HttpResponse {
-    let mut response = HttpResponse::new(answer.status.try_into().expect("a status"), answer.body.into());
+    let mut response = HttpResponse::new(
+        answer.status.try_into().expect("a status"),
+        answer.body.into(),
+    );
     for (name, value) in answer.headers {
         response.headers_mut().insert(name, value);
     }

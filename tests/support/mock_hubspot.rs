@@ -1,5 +1,6 @@
-//! A strict HubSpot on loopback: contacts by a unique property, batch upsert, read and archive, as its documentation
-//! and captures of the real one have them, oddities included. What it refuses, the real one refuses.
+//! A strict HubSpot on loopback: contacts by a unique property, batch upsert, read and archive, as
+//! its documentation and captures of the real one have them, oddities included. What it refuses,
+//! the real one refuses.
 
 mod batch;
 mod gate;
@@ -43,7 +44,10 @@ pub struct Seen {
 
 /// How the mock behaves beyond what is asked of it call by call.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one oddity, switched on its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one oddity, switched on its own"
+)]
 pub struct Habits {
     /// The property with unique values.
     pub id_property: String,
@@ -130,10 +134,18 @@ impl MockHubSpot {
 
     /// The same, with other habits.
     pub async fn start_with(edit: impl FnOnce(&mut Habits)) -> (Arc<Self>, Server) {
-        let mut state = State { tokens: [TOKEN.to_owned()].into(), ..State::default() };
-        state.store.custom_properties.extend(["plan", "seats", "newsletter"].map(str::to_owned));
+        let mut state = State {
+            tokens: [TOKEN.to_owned()].into(),
+            ..State::default()
+        };
+        state
+            .store
+            .custom_properties
+            .extend(["plan", "seats", "newsletter"].map(str::to_owned));
         edit(&mut state.habits);
-        let mock = Arc::new(Self { state: Mutex::new(state) });
+        let mock = Arc::new(Self {
+            state: Mutex::new(state),
+        });
         let server = Server::start(Arc::clone(&mock)).await;
         (mock, server)
     }
@@ -150,7 +162,9 @@ impl MockHubSpot {
 
     /// Answers the next call of `endpoint` so.
     pub fn next_of(&self, endpoint: Endpoint, reply: impl Into<Reply>) {
-        self.state().script.push_back((Some(endpoint), reply.into()));
+        self.state()
+            .script
+            .push_back((Some(endpoint), reply.into()));
     }
 
     /// Does what the next call asks for, and changes the answer.
@@ -163,10 +177,12 @@ impl MockHubSpot {
         self.state().lost_answers = times;
     }
 
-    /// What is asked about the contact `id` ends with this error, `times` times: an upsert, whose trace id its context
-    /// gets, or a read, whose id it gets.
+    /// What is asked about the contact `id` ends with this error, `times` times: an upsert, whose
+    /// trace id its context gets, or a read, whose id it gets.
     pub fn fail_row(&self, id: &str, error: Value, times: u32) {
-        self.state().row_errors.insert(id.to_lowercase(), (error, times));
+        self.state()
+            .row_errors
+            .insert(id.to_lowercase(), (error, times));
     }
 
     /// Upserts of the contact `id` always end with this error, which does not say whose it is.
@@ -194,7 +210,8 @@ impl MockHubSpot {
         self.state().offending = Some((format!("\"{id}\""), reply.into()));
     }
 
-    /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests' own test is that they do.
+    /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests'
+    /// own test is that they do.
     pub fn forget(&self) {
         self.state().is_forgetful = true;
     }
@@ -206,7 +223,11 @@ impl MockHubSpot {
 
     /// Refuses what exceeds `requests` in a rolling window.
     pub fn limit(&self, requests: usize, length: Duration) {
-        self.state().limit = Some(Window { requests, length, taken: VecDeque::new() });
+        self.state().limit = Some(Window {
+            requests,
+            length,
+            taken: VecDeque::new(),
+        });
     }
 
     /// Makes a custom property.
@@ -216,16 +237,21 @@ impl MockHubSpot {
 
     /// Takes a property away, one of HubSpot's own too.
     pub fn remove_property(&self, name: &str) {
-        self.state().store.removed_properties.insert(name.to_owned());
+        self.state()
+            .store
+            .removed_properties
+            .insert(name.to_owned());
     }
 
-    /// Puts a contact there, as somebody else's work would; gives HubSpot's id of it. Without an id of ours it is a
-    /// contact that we do not know.
+    /// Puts a contact there, as somebody else's work would; gives HubSpot's id of it. Without an id
+    /// of ours it is a contact that we do not know.
     pub fn put(&self, id: Option<&str>, properties: &[(&str, &str)]) -> String {
         let mut state = self.state();
         let id_property = state.habits.id_property.clone();
-        let mut properties: BTreeMap<_, _> =
-            properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut properties: BTreeMap<_, _> = properties
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         properties.extend(id.map(|id| (id_property, id.to_owned())));
         state.store.insert(id, properties)
     }
@@ -237,7 +263,10 @@ impl MockHubSpot {
 
     /// The properties of a contact, by our id. Cleared ones are not there.
     pub fn contact(&self, id: &str) -> Option<BTreeMap<String, String>> {
-        self.state().store.find(id).map(|record| record.properties.clone())
+        self.state()
+            .store
+            .find(id)
+            .map(|record| record.properties.clone())
     }
 
     /// All contacts that have an id of ours, by that id in lower case.
@@ -252,7 +281,11 @@ impl MockHubSpot {
 
     /// How many calls reached an endpoint.
     pub fn count(&self, endpoint: Endpoint) -> usize {
-        self.state().seen.iter().filter(|seen| seen.endpoint == endpoint).count()
+        self.state()
+            .seen
+            .iter()
+            .filter(|seen| seen.endpoint == endpoint)
+            .count()
     }
 
     /// How many calls had a refused token.

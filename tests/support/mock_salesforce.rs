@@ -1,6 +1,6 @@
-//! A strict Salesforce on loopback: tokens, leads by an external id, collection upsert and delete, the two queries that
-//! we send, as its documentation and captures of the real one have them, oddities included. What it refuses, the real
-//! one refuses.
+//! A strict Salesforce on loopback: tokens, leads by an external id, collection upsert and delete,
+//! the two queries that we send, as its documentation and captures of the real one have them,
+//! oddities included. What it refuses, the real one refuses.
 
 mod describe;
 mod gate;
@@ -54,7 +54,10 @@ impl Seen {
 
 /// How the mock behaves beyond what is asked of it call by call.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one oddity, switched on its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one oddity, switched on its own"
+)]
 pub struct Habits {
     pub external_id_field: String,
     /// Fields that exist besides the standard ones.
@@ -83,7 +86,8 @@ pub struct Habits {
     pub longest_uri: Option<(usize, Answer)>,
     /// The header that tells the org's usage.
     pub limit_info: Option<String>,
-    /// Where the answer of the token endpoint sends the calls; the mock itself where nothing is said.
+    /// Where the answer of the token endpoint sends the calls; the mock itself where nothing is
+    /// said.
     pub instance_url: Option<String>,
     /// Answers are compressed where the client takes that; the real one gives no guarantee.
     pub compresses: bool,
@@ -97,7 +101,9 @@ impl Default for Habits {
     fn default() -> Self {
         Self {
             external_id_field: "Source_Id__c".to_owned(),
-            custom_fields: ["Plan__c", "Seats__c", "Newsletter__c", "Version__c"].map(str::to_owned).into(),
+            custom_fields: ["Plan__c", "Seats__c", "Newsletter__c", "Version__c"]
+                .map(str::to_owned)
+                .into(),
             external_id_is_unique: true,
             hidden_fields: Vec::new(),
             read_only_fields: Vec::new(),
@@ -109,7 +115,9 @@ impl Default for Habits {
             most_records: 200,
             page: 2000,
             longest_uri: None,
-            limit_info: Some("api-usage=18/100000; per-app-api-usage=17/250(appName=contact-sync)".to_owned()),
+            limit_info: Some(
+                "api-usage=18/100000; per-app-api-usage=17/250(appName=contact-sync)".to_owned(),
+            ),
             instance_url: None,
             compresses: true,
             latency: Duration::ZERO,
@@ -162,9 +170,14 @@ impl MockSalesforce {
 
     /// The same, with other habits.
     pub async fn start_with(edit: impl FnOnce(&mut Habits)) -> (Arc<Self>, Server) {
-        let mut state = State { client_secret: CLIENT_SECRET.to_owned(), ..State::default() };
+        let mut state = State {
+            client_secret: CLIENT_SECRET.to_owned(),
+            ..State::default()
+        };
         edit(&mut state.habits);
-        let mock = Arc::new(Self { state: Mutex::new(state) });
+        let mock = Arc::new(Self {
+            state: Mutex::new(state),
+        });
         let server = Server::start(Arc::clone(&mock)).await;
         mock.state().url = server.url();
         (mock, server)
@@ -181,7 +194,8 @@ impl MockSalesforce {
         client_secret.clone_into(&mut self.state().client_secret);
     }
 
-    /// Sends the calls of the tokens granted from here on elsewhere; to the mock itself where nothing is said.
+    /// Sends the calls of the tokens granted from here on elsewhere; to the mock itself where
+    /// nothing is said.
     pub fn set_instance_url(&self, url: Option<String>) {
         self.state().habits.instance_url = url;
     }
@@ -201,14 +215,17 @@ impl MockSalesforce {
         self.state().signer = Some(signer);
     }
 
-    /// Answers the next call so, whatever it asks for but a token. Replies are taken in order, one a call.
+    /// Answers the next call so, whatever it asks for but a token. Replies are taken in order, one
+    /// a call.
     pub fn next(&self, reply: impl Into<Reply>) {
         self.state().script.push_back((None, reply.into()));
     }
 
     /// Answers the next call of `endpoint` so.
     pub fn next_of(&self, endpoint: Endpoint, reply: impl Into<Reply>) {
-        self.state().script.push_back((Some(endpoint), reply.into()));
+        self.state()
+            .script
+            .push_back((Some(endpoint), reply.into()));
     }
 
     /// Does what the next call asks for, and changes the answer.
@@ -223,10 +240,13 @@ impl MockSalesforce {
 
     /// Rows of the contact `id` fail with this error, `times` times.
     pub fn fail_row(&self, id: &str, error: Value, times: u32) {
-        self.state().row_errors.insert(id.to_lowercase(), (error, times));
+        self.state()
+            .row_errors
+            .insert(id.to_lowercase(), (error, times));
     }
 
-    /// The record of the contact `id` is locked for so many calls: all rows of a batch with it fail.
+    /// The record of the contact `id` is locked for so many calls: all rows of a batch with it
+    /// fail.
     pub fn lock(&self, id: &str, calls: u32) {
         self.state().locked.insert(id.to_lowercase(), calls);
     }
@@ -244,11 +264,16 @@ impl MockSalesforce {
         let field = state.habits.external_id_field.clone();
         for id in state.store.ids(&field, id) {
             let fields = fields.as_object().cloned().unwrap_or_default();
-            state.store.records.entry(id).and_modify(|record| record.fields.extend(fields));
+            state
+                .store
+                .records
+                .entry(id)
+                .and_modify(|record| record.fields.extend(fields));
         }
     }
 
-    /// A batch or query with the contact `id` in it is refused as a whole, with a 400 that names nobody.
+    /// A batch or query with the contact `id` in it is refused as a whole, with a 400 that names
+    /// nobody.
     pub fn poison(&self, id: &str) {
         self.state().poison.insert(id.to_lowercase());
     }
@@ -258,7 +283,8 @@ impl MockSalesforce {
         self.state().offending = Some((id.to_owned(), reply.into()));
     }
 
-    /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests' own test is that they do.
+    /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests'
+    /// own test is that they do.
     pub fn forget(&self) {
         self.state().is_forgetful = true;
     }
@@ -285,10 +311,14 @@ impl MockSalesforce {
     /// A lead's fields with a value, by our id.
     pub fn lead(&self, id: &str) -> Option<Map<String, Value>> {
         let state = self.state();
-        state.store.find(&state.habits.external_id_field, id).map(|record| record.fields.clone())
+        state
+            .store
+            .find(&state.habits.external_id_field, id)
+            .map(|record| record.fields.clone())
     }
 
-    /// All leads that have an id of ours, by that id in lower case: their fields with a value, as text.
+    /// All leads that have an id of ours, by that id in lower case: their fields with a value, as
+    /// text.
     pub fn leads(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let state = self.state();
         state.store.keyed(&state.habits.external_id_field)
@@ -301,12 +331,21 @@ impl MockSalesforce {
 
     /// How many calls reached an endpoint.
     pub fn count(&self, endpoint: Endpoint) -> usize {
-        self.state().seen.iter().filter(|seen| seen.endpoint == endpoint).count()
+        self.state()
+            .seen
+            .iter()
+            .filter(|seen| seen.endpoint == endpoint)
+            .count()
     }
 
     /// How many records or ids each call of an endpoint carried.
     pub fn sizes(&self, endpoint: Endpoint) -> Vec<usize> {
-        self.state().seen.iter().filter(|seen| seen.endpoint == endpoint).map(|seen| seen.size).collect()
+        self.state()
+            .seen
+            .iter()
+            .filter(|seen| seen.endpoint == endpoint)
+            .map(|seen| seen.size)
+            .collect()
     }
 
     /// How many calls had a session that has ended.

@@ -1,8 +1,17 @@
 //! What the tests and `make run` share: mocks of both systems, a generator of streams, a harness.
 
-#![allow(dead_code, reason = "each test binary uses its own part of this folder")]
-#![allow(unused_imports, reason = "each test binary uses its own part of this folder")]
-#![allow(unreachable_pub, reason = "the folder is a module of each test binary, and public to it")]
+#![allow(
+    dead_code,
+    reason = "each test binary uses its own part of this folder"
+)]
+#![allow(
+    unused_imports,
+    reason = "each test binary uses its own part of this folder"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "the folder is a module of each test binary, and public to it"
+)]
 #![allow(missing_docs, reason = "test support: names and tests say it")]
 
 pub mod cloud;

@@ -19,22 +19,38 @@ pub struct Moto {
 impl Moto {
     /// Starts the server of the environment that the Makefile makes.
     pub async fn start() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the Makefile says where its tools are")]
-        let program = std::env::var("MOTO_SERVER").unwrap_or_else(|_| "target/venv-mocks/bin/moto_server".to_owned());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the Makefile says where its tools are"
+        )]
+        let program = std::env::var("MOTO_SERVER")
+            .unwrap_or_else(|_| "target/venv-mocks/bin/moto_server".to_owned());
         let mut command = Command::new(&program);
-        command.args(["-H", "127.0.0.1", "-p", "0"]).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut process =
-            command.spawn().unwrap_or_else(|error| panic!("{program}: {error}; run the tests by `make test`"));
+        command
+            .args(["-H", "127.0.0.1", "-p", "0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut process = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}; run the tests by `make test`"));
         let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines();
         let url = loop {
-            let line = lines.next_line().await.expect("readable").expect("the server tells its address");
+            let line = lines
+                .next_line()
+                .await
+                .expect("readable")
+                .expect("the server tells its address");
             if let Some((_, url)) = line.split_once("Running on ") {
                 break url.trim().to_owned();
             }
         };
         // What it says later has to go somewhere.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { url, _process: process }
+        Self {
+            url,
+            _process: process,
+        }
     }
 
     pub fn config(&self) -> SdkConfig {
@@ -46,16 +62,30 @@ impl Moto {
         let secrets = aws_sdk_secretsmanager::Client::new(&self.config());
         for (name, value) in [
             ("contact-sync/salesforce", mocks.salesforce.secret()),
-            ("contact-sync/hubspot", json!({"access_token": mock_hubspot::TOKEN})),
+            (
+                "contact-sync/hubspot",
+                json!({"access_token": mock_hubspot::TOKEN}),
+            ),
         ] {
-            secrets.create_secret().name(name).secret_string(value.to_string()).send().await.expect("a secret");
+            secrets
+                .create_secret()
+                .name(name)
+                .secret_string(value.to_string())
+                .send()
+                .await
+                .expect("a secret");
         }
     }
 
     /// A queue for dead letters, and its URL.
     pub async fn queue(&self) -> (aws_sdk_sqs::Client, String) {
         let sqs = aws_sdk_sqs::Client::new(&self.config());
-        let made = sqs.create_queue().queue_name("dead-letters").send().await.expect("a queue");
+        let made = sqs
+            .create_queue()
+            .queue_name("dead-letters")
+            .send()
+            .await
+            .expect("a queue");
         (sqs, made.queue_url.expect("its URL"))
     }
 
@@ -63,12 +93,22 @@ impl Moto {
     pub async fn messages(&self, sqs: &aws_sdk_sqs::Client, url: &str) -> Vec<Value> {
         let mut found = Vec::new();
         loop {
-            let call = sqs.receive_message().queue_url(url).max_number_of_messages(10);
-            let messages = call.send().await.expect("an answer").messages.unwrap_or_default();
+            let call = sqs
+                .receive_message()
+                .queue_url(url)
+                .max_number_of_messages(10);
+            let messages = call
+                .send()
+                .await
+                .expect("an answer")
+                .messages
+                .unwrap_or_default();
             if messages.is_empty() {
                 return found;
             }
-            let bodies = messages.iter().map(|message| message.body().expect("a body"));
+            let bodies = messages
+                .iter()
+                .map(|message| message.body().expect("a body"));
             found.extend(bodies.map(|body| serde_json::from_str::<Value>(body).expect("JSON")));
         }
     }
@@ -77,7 +117,9 @@ impl Moto {
     pub async fn parameter(&self, name: &str, text: &str) {
         let ssm = aws_sdk_ssm::Client::new(&self.config());
         let parameter = ssm.put_parameter().name(name).value(text);
-        let parameter = parameter.r#type(aws_sdk_ssm::types::ParameterType::String).overwrite(true);
+        let parameter = parameter
+            .r#type(aws_sdk_ssm::types::ParameterType::String)
+            .overwrite(true);
         parameter.send().await.expect("written");
     }
 
@@ -87,11 +129,18 @@ impl Moto {
             AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
         };
         let dynamodb = aws_sdk_dynamodb::Client::new(&self.config());
-        let mut call = dynamodb.create_table().table_name("state").billing_mode(BillingMode::PayPerRequest);
+        let mut call = dynamodb
+            .create_table()
+            .table_name("state")
+            .billing_mode(BillingMode::PayPerRequest);
         for (name, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
-            let attribute = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+            let attribute = AttributeDefinition::builder()
+                .attribute_name(name)
+                .attribute_type(ScalarAttributeType::S);
             call = call.attribute_definitions(attribute.build().expect("whole"));
-            let key = KeySchemaElement::builder().attribute_name(name).key_type(kind);
+            let key = KeySchemaElement::builder()
+                .attribute_name(name)
+                .key_type(kind);
             call = call.key_schema(key.build().expect("whole"));
         }
         call.send().await.expect("a table");

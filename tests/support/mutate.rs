@@ -1,5 +1,6 @@
-//! Random changes to JSON that is sound: of its structure, and of its bytes. What comes out is close enough to the real
-//! thing to go deep into a parser, and far enough to surprise it. The same random numbers give the same change.
+//! Random changes to JSON that is sound: of its structure, and of its bytes. What comes out is
+//! close enough to the real thing to go deep into a parser, and far enough to surprise it. The same
+//! random numbers give the same change.
 
 use serde_json::{Map, Value, json};
 
@@ -99,22 +100,32 @@ fn odd_value(random: &mut fastrand::Rng, value: &Value) -> Value {
     }
 }
 
-/// Puts an odd token in the place of a value, as text: a key that stands twice, half of a surrogate pair, a number that
-/// is too large are nothing that a `Value` could hold.
+/// Puts an odd token in the place of a value, as text: a key that stands twice, half of a surrogate
+/// pair, a number that is too large are nothing that a `Value` could hold.
 fn odd_token(random: &mut fastrand::Rng, text: &mut Vec<u8>) {
     let colons: Vec<usize> = (0..text.len()).filter(|at| text[*at] == b':').collect();
     if colons.is_empty() {
         return;
     }
     let start = colons[random.usize(..colons.len())] + 1;
-    let end = (start..text.len()).find(|at| matches!(text[*at], b',' | b'}' | b']')).unwrap_or(text.len());
+    let end = (start..text.len())
+        .find(|at| matches!(text[*at], b',' | b'}' | b']'))
+        .unwrap_or(text.len());
     let token = ODD[random.usize(..ODD.len())];
     if random.bool() {
         text.splice(start..end, token.bytes());
     } else {
         // The same key once more.
-        let key = text[..start].iter().rposition(|byte| *byte == b',').map_or(start, |comma| comma + 1);
-        let twice: Vec<u8> = text[key..start].iter().copied().chain(token.bytes()).chain([b',']).collect();
+        let key = text[..start]
+            .iter()
+            .rposition(|byte| *byte == b',')
+            .map_or(start, |comma| comma + 1);
+        let twice: Vec<u8> = text[key..start]
+            .iter()
+            .copied()
+            .chain(token.bytes())
+            .chain([b','])
+            .collect();
         text.splice(key..key, twice);
     }
 }

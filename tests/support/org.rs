@@ -44,8 +44,18 @@ impl Org {
         let secret = NamedTempFile::new().expect("a file");
         let source = SecretSource::File(secret.path().to_owned());
         let client = http::client().expect("a client");
-        let salesforce = Arc::new(Salesforce::new(&settings, client, Arc::new(Secret::new(source))));
-        let org = Self { mock, salesforce, meter: Meter::default(), secret, server };
+        let salesforce = Arc::new(Salesforce::new(
+            &settings,
+            client,
+            Arc::new(Secret::new(source)),
+        ));
+        let org = Self {
+            mock,
+            salesforce,
+            meter: Meter::default(),
+            secret,
+            server,
+        };
         org.write_secret(&org.mock.secret());
         org
     }
@@ -53,7 +63,8 @@ impl Org {
     pub fn write_secret(&self, secret: &Value) {
         let mut file = self.secret.reopen().expect("the file");
         file.set_len(0).expect("emptied");
-        file.write_all(secret.to_string().as_bytes()).expect("written");
+        file.write_all(secret.to_string().as_bytes())
+            .expect("written");
     }
 
     pub fn payload(&self, change: &ContactChange) -> Payload {
@@ -62,7 +73,10 @@ impl Org {
 
     /// Payloads of the new leads with these numbers.
     pub fn leads(&self, numbers: impl IntoIterator<Item = usize>) -> Vec<Payload> {
-        numbers.into_iter().map(|number| self.payload(&newcomer(number, ContactType::Lead))).collect()
+        numbers
+            .into_iter()
+            .map(|number| self.payload(&newcomer(number, ContactType::Lead)))
+            .collect()
     }
 
     pub async fn upsert(&self, payloads: &[Payload]) -> Reply {
@@ -82,7 +96,12 @@ impl Org {
     }
 
     pub fn call(&self) -> Call<'_> {
-        Call { give_up_at: Instant::now() + LONG, meter: &self.meter, permits: &Unlimited, dry_run: false }
+        Call {
+            give_up_at: Instant::now() + LONG,
+            meter: &self.meter,
+            permits: &Unlimited,
+            dry_run: false,
+        }
     }
 
     /// Asserts that our side of the conversation was without fault.
@@ -105,9 +124,19 @@ pub fn settings() -> Settings {
         auto_assign: false,
         allow_duplicates: true,
         converted_leads: ConvertedLeads::Skip,
-        status: Status { lead: String::new(), prospect: String::new() },
+        status: Status {
+            lead: String::new(),
+            prospect: String::new(),
+        },
         attributes: BTreeMap::new(),
-        rate_limit: RateLimit { requests: 25, per_ms: 1_000 },
-        retry: Retry { max_attempts: 4, base_delay_ms: 200, max_delay_ms: 10_000 },
+        rate_limit: RateLimit {
+            requests: 25,
+            per_ms: 1_000,
+        },
+        retry: Retry {
+            max_attempts: 4,
+            base_delay_ms: 200,
+            max_delay_ms: 10_000,
+        },
     }
 }

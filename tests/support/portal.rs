@@ -43,8 +43,18 @@ impl Portal {
         let secret = NamedTempFile::new().expect("a file");
         let source = SecretSource::File(secret.path().to_owned());
         let client = http::client().expect("a client");
-        let hubspot = Arc::new(HubSpot::new(&settings, client, Arc::new(Secret::new(source))));
-        let portal = Self { mock, hubspot, meter: Meter::default(), secret, server };
+        let hubspot = Arc::new(HubSpot::new(
+            &settings,
+            client,
+            Arc::new(Secret::new(source)),
+        ));
+        let portal = Self {
+            mock,
+            hubspot,
+            meter: Meter::default(),
+            secret,
+            server,
+        };
         portal.write_secret(&format!(r#"{{"access_token": "{TOKEN}"}}"#));
         portal
     }
@@ -61,7 +71,10 @@ impl Portal {
 
     /// Payloads of the persons with these numbers.
     pub fn people(&self, numbers: impl IntoIterator<Item = usize>) -> Vec<Payload> {
-        numbers.into_iter().map(|number| self.payload(&person(number))).collect()
+        numbers
+            .into_iter()
+            .map(|number| self.payload(&person(number)))
+            .collect()
     }
 
     pub async fn upsert(&self, payloads: &[Payload]) -> Reply {
@@ -81,7 +94,12 @@ impl Portal {
     }
 
     fn call(&self) -> Call<'_> {
-        Call { give_up_at: Instant::now() + LONG, meter: &self.meter, permits: &Unlimited, dry_run: false }
+        Call {
+            give_up_at: Instant::now() + LONG,
+            meter: &self.meter,
+            permits: &Unlimited,
+            dry_run: false,
+        }
     }
 
     /// Asserts that our side of the conversation was without fault.
@@ -102,10 +120,20 @@ pub fn settings(base_url: String) -> Settings {
         batch_size: 100,
         max_in_flight: 4,
         request_timeout_ms: 60_000,
-        lifecycle_stage: LifecycleStage { customer: "customer".to_owned(), vendor: "other".to_owned() },
+        lifecycle_stage: LifecycleStage {
+            customer: "customer".to_owned(),
+            vendor: "other".to_owned(),
+        },
         attributes: BTreeMap::new(),
-        rate_limit: RateLimit { requests: 100, per_ms: 10_000 },
-        retry: RetrySettings { max_attempts: 4, base_delay_ms: 200, max_delay_ms: 10_000 },
+        rate_limit: RateLimit {
+            requests: 100,
+            per_ms: 10_000,
+        },
+        retry: RetrySettings {
+            max_attempts: 4,
+            base_delay_ms: 200,
+            max_delay_ms: 10_000,
+        },
     }
 }
 

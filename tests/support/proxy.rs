@@ -1,5 +1,6 @@
-//! A way to an emulation of AWS that is shared by nobody else: it counts what is asked of each service, gets in its way when
-//! it is told to, and lets nobody through after a certain request, so that a process can be killed at exactly that one.
+//! A way to an emulation of AWS that is shared by nobody else: it counts what is asked of each
+//! service, gets in its way when it is told to, and lets nobody through after a certain request, so
+//! that a process can be killed at exactly that one.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +41,8 @@ pub struct Stop {
 struct State {
     requests: usize,
     calls: Vec<String>,
-    /// The SDK's own ids of these calls. It sends a call again whose connection broke, as one on a busy machine does.
+    /// The SDK's own ids of these calls. It sends a call again whose connection broke, as one on a
+    /// busy machine does.
     ids: HashSet<String>,
     treatments: Vec<(&'static str, Treatment)>,
 }
@@ -76,7 +78,9 @@ impl Proxy {
 
     /// The same, up to a certain request.
     pub async fn start_until(target: &str, stop: Option<Stop>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound address"));
         let gate = Arc::new(Gate {
             target: target.to_owned(),
@@ -86,10 +90,15 @@ impl Proxy {
             state: Mutex::default(),
         });
         let accepting = tokio::spawn(serve(listener, Arc::clone(&gate))).abort_handle();
-        Self { url, gate, accepting }
+        Self {
+            url,
+            gate,
+            accepting,
+        }
     }
 
-    /// The operations asked for, as `DynamoDB_20120810.Query`, in order; one that was sent again counts once.
+    /// The operations asked for, as `DynamoDB_20120810.Query`, in order; one that was sent again
+    /// counts once.
     pub fn calls(&self) -> Vec<String> {
         self.gate.lock().calls.clone()
     }
@@ -119,18 +128,32 @@ impl Gate {
 
     /// Notes a request; gives its number, and what is to happen to it.
     fn note(&self, request: &Request<Incoming>) -> (usize, Treatment) {
-        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let header = |name: &str| {
+            request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         let operation = header("x-amz-target").unwrap_or_default();
         let mut state = self.lock();
         state.requests += 1;
         if header("amz-sdk-invocation-id").is_none_or(|id| state.ids.insert(id.to_owned())) {
             state.calls.push(operation.to_owned());
         }
-        let treatment = state.treatments.iter().find(|(prefix, _)| operation.starts_with(prefix));
-        (state.requests, treatment.map_or(Treatment::Pass, |(_, treatment)| *treatment))
+        let treatment = state
+            .treatments
+            .iter()
+            .find(|(prefix, _)| operation.starts_with(prefix));
+        (
+            state.requests,
+            treatment.map_or(Treatment::Pass, |(_, treatment)| *treatment),
+        )
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, std::io::Error> {
         let (number, treatment) = self.note(&request);
         if let Some(stop) = self.stop.filter(|stop| number >= stop.at) {
             if number == stop.at && stop.reaches {
@@ -146,8 +169,11 @@ impl Gate {
                 self.forward(request).await
             }
             Treatment::Refuse(status, error) => {
-                let body = serde_json::json!({"__type": error, "message": "refused by the test"}).to_string();
-                let answer = Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
+                let body = serde_json::json!({"__type": error, "message": "refused by the test"})
+                    .to_string();
+                let answer = Response::builder()
+                    .status(status)
+                    .header("content-type", "application/x-amz-json-1.0");
                 Ok(answer.body(Full::new(body.into())).expect("valid"))
             }
             Treatment::Hang => std::future::pending().await,
@@ -158,15 +184,32 @@ impl Gate {
         }
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, std::io::Error> {
         let (head, body) = request.into_parts();
-        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        let body = body
+            .collect()
+            .await
+            .map_err(std::io::Error::other)?
+            .to_bytes();
         let mut headers = head.headers;
         for own in ["host", "content-length", "connection", "transfer-encoding"] {
             headers.remove(own);
         }
-        let url = format!("{}{}", self.target, head.uri.path_and_query().map_or("/", |path| path.as_str()));
-        let sent = self.client.request(head.method, url).headers(headers).body(body).send().await;
+        let url = format!(
+            "{}{}",
+            self.target,
+            head.uri.path_and_query().map_or("/", |path| path.as_str())
+        );
+        let sent = self
+            .client
+            .request(head.method, url)
+            .headers(headers)
+            .body(body)
+            .send()
+            .await;
         let answer = sent.map_err(std::io::Error::other)?;
         let mut response = Response::builder().status(answer.status());
         for (name, value) in answer.headers() {
@@ -190,7 +233,9 @@ async fn serve(listener: TcpListener, gate: Arc<Gate>) {
             };
             // An error here is a client that went away, or a lost answer.
             let connection = hyper::server::conn::http1::Builder::new();
-            let _ = connection.serve_connection(TokioIo::new(stream), service_fn(answer)).await;
+            let _ = connection
+                .serve_connection(TokioIo::new(stream), service_fn(answer))
+                .await;
         });
         while connections.try_join_next().is_some() {}
     }

@@ -1,5 +1,5 @@
-//! The Lambda Runtime API on loopback, and the real binary behind it: invocations are handed out, answers taken, and the
-//! process may be killed at any point, as Lambda may.
+//! The Lambda Runtime API on loopback, and the real binary behind it: invocations are handed out,
+//! answers taken, and the process may be killed at any point, as Lambda may.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
 use std::path::Path;
@@ -45,9 +45,19 @@ pub enum Ended {
 impl Ended {
     /// The failed records' sequence numbers.
     pub fn failures(&self) -> Vec<String> {
-        let Self::Answer(answer) = self else { panic!("no answer: {self:?}") };
+        let Self::Answer(answer) = self else {
+            panic!("no answer: {self:?}")
+        };
         let failures = answer["batchItemFailures"].as_array().expect("a list");
-        failures.iter().map(|failure| failure["itemIdentifier"].as_str().expect("a number").to_owned()).collect()
+        failures
+            .iter()
+            .map(|failure| {
+                failure["itemIdentifier"]
+                    .as_str()
+                    .expect("a number")
+                    .to_owned()
+            })
+            .collect()
     }
 }
 
@@ -79,17 +89,28 @@ impl Drop for Function {
 }
 
 impl Function {
-    /// Starts the `program` with these variables and nothing of this process's environment that could change it.
+    /// Starts the `program` with these variables and nothing of this process's environment that
+    /// could change it.
     pub async fn start(program: &Path, variables: &[(String, String)]) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let (hand_out, invocations) = mpsc::channel(1);
         let (answers, answered) = mpsc::channel(1);
         let (polled_at, first_poll) = watch::channel(None);
-        let shared = Arc::new(Shared { invocations: Mutex::new(invocations), answers, polled_at });
+        let shared = Arc::new(Shared {
+            invocations: Mutex::new(invocations),
+            answers,
+            polled_at,
+        });
         let serving = tokio::spawn(serve(listener, shared)).abort_handle();
         let mut command = Command::new(program);
-        command.env_clear().stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        command
+            .env_clear()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true);
         for (name, value) in [
             ("AWS_LAMBDA_RUNTIME_API", &*address.to_string()),
             ("AWS_LAMBDA_FUNCTION_NAME", "contact-sync"),
@@ -106,9 +127,14 @@ impl Function {
         }
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         let started_at = Instant::now();
-        let mut process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let mut process = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let lines = Arc::default();
-        let reading = tokio::spawn(read(process.stdout.take().expect("piped"), Arc::clone(&lines)));
+        let reading = tokio::spawn(read(
+            process.stdout.take().expect("piped"),
+            Arc::clone(&lines),
+        ));
         Self {
             process,
             started_at,
@@ -132,9 +158,21 @@ impl Function {
     }
 
     /// Hands out one event and waits for how it ends; the function has `time` for it.
-    pub async fn invoke(&mut self, event: impl Into<Bytes>, request_id: &str, time: Duration) -> Ended {
-        let invocation = Invocation { request_id: request_id.to_owned(), event: event.into(), time };
-        self.invocations.send(invocation).await.expect("the stub takes it");
+    pub async fn invoke(
+        &mut self,
+        event: impl Into<Bytes>,
+        request_id: &str,
+        time: Duration,
+    ) -> Ended {
+        let invocation = Invocation {
+            request_id: request_id.to_owned(),
+            event: event.into(),
+            time,
+        };
+        self.invocations
+            .send(invocation)
+            .await
+            .expect("the stub takes it");
         let ended = tokio::select! {
             answered = self.answers.recv() => answered,
             _ = self.process.wait() => None,
@@ -149,18 +187,31 @@ impl Function {
     }
 
     /// Hands out several events as fast as they are asked for, and waits for how each ends.
-    pub async fn invoke_at_once(&mut self, events: impl Iterator<Item = Bytes>, time: Duration) -> Vec<Ended> {
-        let named = events.enumerate().map(|(at, event)| Invocation { request_id: at.to_string(), event, time });
+    pub async fn invoke_at_once(
+        &mut self,
+        events: impl Iterator<Item = Bytes>,
+        time: Duration,
+    ) -> Vec<Ended> {
+        let named = events.enumerate().map(|(at, event)| Invocation {
+            request_id: at.to_string(),
+            event,
+            time,
+        });
         let invocations: Vec<_> = named.collect();
         let mut all = vec![Ended::Died; invocations.len()];
         let handing_out = async {
             for invocation in invocations {
-                self.invocations.send(invocation).await.expect("the stub takes it");
+                self.invocations
+                    .send(invocation)
+                    .await
+                    .expect("the stub takes it");
             }
         };
         let taking = async {
             for _ in 0..all.len() {
-                let Some((answered, ended)) = self.answers.recv().await else { return };
+                let Some((answered, ended)) = self.answers.recv().await else {
+                    return;
+                };
                 all[answered.parse::<usize>().expect("one of these")] = ended;
             }
         };
@@ -208,16 +259,28 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         connections.spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&shared), request));
             // An error here is a process that was killed.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default().to_owned();
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let path = request
+        .uri()
+        .path()
+        .strip_prefix(PREFIX)
+        .unwrap_or_default()
+        .to_owned();
     if path == "invocation/next" {
-        shared.polled_at.send_if_modified(|at| at.is_none() && at.replace(Instant::now()).is_none());
+        shared
+            .polled_at
+            .send_if_modified(|at| at.is_none() && at.replace(Instant::now()).is_none());
         let next = shared.invocations.lock().await.recv().await;
         return Ok(next.map_or_else(|| plain(410), |invocation| handed_out(&invocation)));
     }
@@ -228,24 +291,40 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         ["invocation", id, "error"] => Some((id.to_owned(), Ended::Error(said))),
         _ => None,
     };
-    let Some(ended) = ended else { return Ok(plain(404)) };
+    let Some(ended) = ended else {
+        return Ok(plain(404));
+    };
     // Nobody waits any more where the test has ended.
     let _ = shared.answers.send(ended).await;
     Ok(plain(202))
 }
 
 fn handed_out(invocation: &Invocation) -> Response<Full<Bytes>> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     Response::builder()
         .header("content-type", "application/json")
         .header("lambda-runtime-aws-request-id", &invocation.request_id)
-        .header("lambda-runtime-deadline-ms", (now + invocation.time).as_millis().to_string())
-        .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-west-1:123456789012:function:contact-sync")
-        .header("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1")
+        .header(
+            "lambda-runtime-deadline-ms",
+            (now + invocation.time).as_millis().to_string(),
+        )
+        .header(
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:eu-west-1:123456789012:function:contact-sync",
+        )
+        .header(
+            "lambda-runtime-trace-id",
+            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1",
+        )
         .body(Full::new(invocation.event.clone()))
         .expect("valid")
 }
 
 fn plain(status: u16) -> Response<Full<Bytes>> {
-    Response::builder().status(status).body(Full::default()).expect("valid")
+    Response::builder()
+        .status(status)
+        .body(Full::default())
+        .expect("valid")
 }

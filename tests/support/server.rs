@@ -1,5 +1,5 @@
-//! A small HTTP server on loopback for the mocks: one thread of answers, and the ways in which a connection goes
-//! wrong. It listens on a free port and ends when it is dropped.
+//! A small HTTP server on loopback for the mocks: one thread of answers, and the ways in which a
+//! connection goes wrong. It listens on a free port and ends when it is dropped.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -37,7 +37,10 @@ impl Request {
     }
 
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -52,16 +55,27 @@ pub struct Answer {
 impl Answer {
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Self { status, headers, body: body.to_string().into_bytes() }
+        Self {
+            status,
+            headers,
+            body: body.to_string().into_bytes(),
+        }
     }
 
     pub fn empty(status: u16) -> Self {
-        Self { status, ..Self::default() }
+        Self {
+            status,
+            ..Self::default()
+        }
     }
 
     pub fn html(status: u16, body: &str) -> Self {
         let headers = vec![("content-type".to_owned(), "text/html".to_owned())];
-        Self { status, headers, body: body.as_bytes().to_vec() }
+        Self {
+            status,
+            headers,
+            body: body.as_bytes().to_vec(),
+        }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "numbers and texts alike")]
@@ -139,7 +153,9 @@ pub struct Server {
 impl Server {
     /// Starts serving `api` on a free port of loopback.
     pub async fn start(api: Arc<impl Api>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let busy = Arc::<AtomicU64>::default();
         let clock = Arc::clone(&busy);
@@ -151,7 +167,9 @@ impl Server {
                 };
                 let (api, clock) = (Arc::clone(&api), Arc::clone(&clock));
                 connections.spawn(async move {
-                    let service = service_fn(move |request| answer(Arc::clone(&api), Arc::clone(&clock), request));
+                    let service = service_fn(move |request| {
+                        answer(Arc::clone(&api), Arc::clone(&clock), request)
+                    });
                     // An error here is a client that went away, or a reply that asked for it.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -161,7 +179,11 @@ impl Server {
             }
         })
         .abort_handle();
-        Self { address, accepting, busy }
+        Self {
+            address,
+            accepting,
+            busy,
+        }
     }
 
     /// The time that making answers has taken so far.
@@ -211,7 +233,9 @@ async fn answer(
     let request = Request {
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
-        query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        query: url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect(),
         uri_length: head.uri.path().len() + 1 + query.len(),
         headers: head.headers,
         body,
@@ -222,7 +246,10 @@ async fn answer(
     };
     let started = Instant::now();
     let reply = api.reply(&request);
-    clock.fetch_add(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    clock.fetch_add(
+        u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        Relaxed,
+    );
     match reply {
         Reply::Answer(answer) => Ok(response(&answer, full(&answer))),
         Reply::Later(wait, answer) => {
@@ -232,7 +259,10 @@ async fn answer(
         Reply::Hang => std::future::pending().await,
         Reply::Reset => Err(Dropped),
         Reply::Cut(answer) => Ok(response(&answer, BoxBody::new(Broken::cut(&answer.body)))),
-        Reply::Trickle(answer) => Ok(response(&answer, BoxBody::new(Broken::trickle(&answer.body)))),
+        Reply::Trickle(answer) => Ok(response(
+            &answer,
+            BoxBody::new(Broken::trickle(&answer.body)),
+        )),
     }
 }
 
@@ -255,11 +285,21 @@ struct Broken {
 impl Broken {
     fn cut(body: &[u8]) -> Self {
         let half = Bytes::copy_from_slice(&body[..body.len() / 2]);
-        Self { chunk: half.len().max(1), left: half, pause: None, slow: false }
+        Self {
+            chunk: half.len().max(1),
+            left: half,
+            pause: None,
+            slow: false,
+        }
     }
 
     fn trickle(body: &[u8]) -> Self {
-        Self { left: Bytes::copy_from_slice(body), chunk: 1, pause: None, slow: true }
+        Self {
+            left: Bytes::copy_from_slice(body),
+            chunk: 1,
+            pause: None,
+            slow: true,
+        }
     }
 }
 
@@ -267,7 +307,10 @@ impl Body for Broken {
     type Data = Bytes;
     type Error = Dropped;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Dropped>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Dropped>>> {
         if let Some(pause) = &mut self.pause {
             std::task::ready!(pause.as_mut().poll(cx));
             self.pause = None;
@@ -276,7 +319,9 @@ impl Body for Broken {
             return Poll::Ready(if self.slow { None } else { Some(Err(Dropped)) });
         }
         if self.slow {
-            self.pause = Some(Box::pin(tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_secs(1))));
+            self.pause = Some(Box::pin(tokio::time::sleep_until(
+                tokio::time::Instant::now() + Duration::from_secs(1),
+            )));
         }
         let chunk = self.chunk.min(self.left.len());
         Poll::Ready(Some(Ok(Frame::data(self.left.split_to(chunk)))))

@@ -1,5 +1,5 @@
-//! What the CRMs should hold: the changes applied one by one, by the tables of contract section 3, written a second
-//! time and independently of the code under test.
+//! What the CRMs should hold: the changes applied one by one, by the tables of contract section 3,
+//! written a second time and independently of the code under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,9 @@ use super::orders::Possible;
 /// Fields or properties with a value, by name, of records by id in lower case.
 pub type Held = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The company's own database, as the changes tell of it: what each system may hold of a contact, by identity in lower
-/// case. A contact may come to the one in one order and to the other in another.
+/// The company's own database, as the changes tell of it: what each system may hold of a contact,
+/// by identity in lower case. A contact may come to the one in one order and to the other in
+/// another.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
     leads: BTreeMap<String, Possible<Texts>>,
@@ -59,22 +60,36 @@ const CONTACT: [(&str, &str); 13] = [
 ];
 
 impl Source {
-    /// Applies one change, as an event's JSON. `delivered` is its record, and how all records were delivered: without it
-    /// nobody knows in which batch it was.
+    /// Applies one change, as an event's JSON. `delivered` is its record, and how all records were
+    /// delivered: without it nobody knows in which batch it was.
     pub fn apply(&mut self, change: &Value, delivered: Option<(&Record, &Report)>) {
-        let id = change["contact"]["id"].as_str().expect("an id").trim().to_lowercase();
+        let id = change["contact"]["id"]
+            .as_str()
+            .expect("an id")
+            .trim()
+            .to_lowercase();
         let kind = change["contact"]["type"].as_str().map(str::to_lowercase);
         if matches!(kind.as_deref(), Some("lead" | "prospect") | None) {
-            self.leads.entry(id.clone()).or_default().apply(change, delivered, lead_after);
+            self.leads
+                .entry(id.clone())
+                .or_default()
+                .apply(change, delivered, lead_after);
         }
         if matches!(kind.as_deref(), Some("customer" | "vendor") | None) {
-            self.contacts.entry(id).or_default().apply(change, delivered, contact_after);
+            self.contacts
+                .entry(id)
+                .or_default()
+                .apply(change, delivered, contact_after);
         }
     }
 
     /// What differs from what the systems hold, each as a sentence.
     pub fn differences(&self, leads: &Held, contacts: &Held) -> Vec<String> {
-        [differences(&self.leads, leads), differences(&self.contacts, contacts)].concat()
+        [
+            differences(&self.leads, leads),
+            differences(&self.contacts, contacts),
+        ]
+        .concat()
     }
 }
 
@@ -88,16 +103,21 @@ fn lead_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
     take(&mut lead, contact, &LEAD);
     // A status cannot be cleared: a lead that a create makes has the default, and one that is there
     // keeps its own.
-    let is_lead = contact["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("lead"));
+    let is_lead = contact["type"]
+        .as_str()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("lead"));
     let default = (is_new && is_lead && change["operation"] == "create").then_some(NEW_STATUS);
-    let carried = contact["status"].as_str().filter(|status| !status.trim().is_empty());
+    let carried = contact["status"]
+        .as_str()
+        .filter(|status| !status.trim().is_empty());
     if let Some(status) = carried.or(default) {
         lead.insert("Status".to_owned(), status.to_owned());
     }
     take_attributes(&mut lead, contact, &LEAD_FIELDS, Value::to_string);
     // A new lead has these, and so has one of which they are cleared.
     for required in ["LastName", "Company"] {
-        lead.entry(required.to_owned()).or_insert_with(|| "[not provided]".to_owned());
+        lead.entry(required.to_owned())
+            .or_insert_with(|| "[not provided]".to_owned());
     }
     Some(lead)
 }
@@ -109,8 +129,12 @@ fn contact_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
     let mut contact = held.unwrap_or_default();
     take(&mut contact, &change["contact"], &CONTACT);
     // `customer` comes before `other`, and a stage never goes back.
-    let is_customer = change["contact"]["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("customer"));
-    let stage = contact.entry("lifecyclestage".to_owned()).or_insert_with(|| "customer".to_owned());
+    let is_customer = change["contact"]["type"]
+        .as_str()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("customer"));
+    let stage = contact
+        .entry("lifecyclestage".to_owned())
+        .or_insert_with(|| "customer".to_owned());
     if !is_customer {
         "other".clone_into(stage);
     }
@@ -144,8 +168,14 @@ fn take(texts: &mut Texts, contact: &Value, table: &[(&str, &str)]) {
     }
 }
 
-/// The attributes that a change mentions, under the system's names for them. Null in the place of all clears each.
-fn take_attributes(texts: &mut Texts, contact: &Value, table: &[(&str, &str)], number: fn(&Value) -> String) {
+/// The attributes that a change mentions, under the system's names for them. Null in the place of
+/// all clears each.
+fn take_attributes(
+    texts: &mut Texts,
+    contact: &Value,
+    table: &[(&str, &str)],
+    number: fn(&Value) -> String,
+) {
     for (ours, theirs) in table {
         let told = match contact.get("attributes") {
             Some(Value::Object(attributes)) => attributes.get(*ours),
@@ -166,7 +196,11 @@ fn differences(possible: &BTreeMap<String, Possible<Texts>>, held: &Held) -> Vec
     let of = |id: &String| {
         let (possible, held) = (possible.get(id).unwrap_or(&nobody), held.get(id));
         let is_possible = possible.states().any(|state| state == held);
-        if is_possible { None } else { difference(id, possible.states().next()?, held) }
+        if is_possible {
+            None
+        } else {
+            difference(id, possible.states().next()?, held)
+        }
     };
     ids.into_iter().filter_map(of).collect()
 }
@@ -178,7 +212,11 @@ fn difference(id: &str, expected: Option<&Texts>, held: Option<&Texts>) -> Optio
         (Some(expected), Some(held)) => {
             let mut names = expected.keys().chain(held.keys());
             let name = names.find(|name| expected.get(*name) != held.get(*name))?;
-            Some(format!("{id}: {name} is {:?}, expected {:?}", held.get(name), expected.get(name)))
+            Some(format!(
+                "{id}: {name} is {:?}, expected {:?}",
+                held.get(name),
+                expected.get(name)
+            ))
         }
         (None, None) => None,
     }

@@ -37,14 +37,25 @@ pub fn record(shard: usize, at: usize, partition_key: &str, data: &[u8]) -> Valu
 }
 
 /// Invokes the handler with a batch of records.
-pub async fn invoke(handler: &Handler, records: &[Value], request_id: &str) -> KinesisEventResponse {
+pub async fn invoke(
+    handler: &Handler,
+    records: &[Value],
+    request_id: &str,
+) -> KinesisEventResponse {
     let event = json!({"Records": records}).to_string();
     let mut context = Context::default();
     request_id.clone_into(&mut context.request_id);
-    handler.handle(LambdaEvent::new(event.into(), context)).await.expect("an answer")
+    handler
+        .handle(LambdaEvent::new(event.into(), context))
+        .await
+        .expect("an answer")
 }
 
 /// The failed records' sequence numbers.
 pub fn failures(answer: &KinesisEventResponse) -> Vec<String> {
-    answer.batch_item_failures.iter().filter_map(|failure| failure.item_identifier.clone()).collect()
+    answer
+        .batch_item_failures
+        .iter()
+        .filter_map(|failure| failure.item_identifier.clone())
+        .collect()
 }

@@ -1,5 +1,5 @@
-//! A system under test: what the adapter contract suite has to know of an external system to try its adapter. A new
-//! system implements it and gets every case (`tests/adapter_contract.rs`).
+//! A system under test: what the adapter contract suite has to know of an external system to try
+//! its adapter. A new system implements it and gets every case (`tests/adapter_contract.rs`).
 
 mod http;
 mod liar;
@@ -30,8 +30,8 @@ pub trait System: Send + Sync {
     /// The same adapter with another setting; `None` where the system has nothing of the kind.
     fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>>;
 
-    /// Gives another record a value of this newcomer's that only one may have. Tells the system's own id of that record;
-    /// `None` where any two may have any value.
+    /// Gives another record a value of this newcomer's that only one may have. Tells the system's
+    /// own id of that record; `None` where any two may have any value.
     fn rival(&self, id: &'static str) -> Option<String>;
 
     fn records(&self) -> Records;
@@ -82,7 +82,8 @@ pub enum Fault {
     Untold,
     /// The write or delete of this contact is refused for good, with a success for the call.
     Rejected(&'static str),
-    /// The write or delete of this contact fails for a reason that passes, with a success for the call.
+    /// The write or delete of this contact fails for a reason that passes, with a success for the
+    /// call.
     Delayed(&'static str),
     /// A batch with this contact in it is refused as a whole, each time.
     Poison(String),

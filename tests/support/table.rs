@@ -1,6 +1,7 @@
-//! A DynamoDB table alone, inside the test's own process, for the tests of the settled set: it tells when an item is written
-//! and which calls it got, and takes its time, where `mock_aws` stands for all services and answers at once. What it does
-//! with a query or an item is what moto does, on the way that we use; the tests against moto see to that.
+//! A DynamoDB table alone, inside the test's own process, for the tests of the settled set: it
+//! tells when an item is written and which calls it got, and takes its time, where `mock_aws`
+//! stands for all services and answers at once. What it does with a query or an item is what moto
+//! does, on the way that we use; the tests against moto see to that.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,14 +49,20 @@ pub struct Table {
 impl Table {
     pub fn new(seed: u64, faults: Faults) -> Self {
         let table = Self::default();
-        *table.lock() = State { faults, random: fastrand::Rng::with_seed(seed), ..State::default() };
+        *table.lock() = State {
+            faults,
+            random: fastrand::Rng::with_seed(seed),
+            ..State::default()
+        };
         table
     }
 
     /// An SDK configuration that leads here.
     pub fn config(&self) -> SdkConfig {
         let config = harness::no_aws().into_builder();
-        config.http_client(SharedHttpClient::new(self.clone())).build()
+        config
+            .http_client(SharedHttpClient::new(self.clone()))
+            .build()
     }
 
     /// The operations asked for, in order.
@@ -74,7 +81,10 @@ impl Table {
 
     /// From now on every call is refused.
     pub fn drop_table(&self) {
-        self.lock().faults = Faults { refused: 100, ..Faults::default() };
+        self.lock().faults = Faults {
+            refused: 100,
+            ..Faults::default()
+        };
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -87,12 +97,22 @@ impl Table {
         let (answer, hangs) = {
             let mut state = self.lock();
             state.calls.push(operation.clone());
-            let Faults { refused, hanging, unread } = state.faults;
+            let Faults {
+                refused,
+                hanging,
+                unread,
+            } = state.faults;
             let hangs = state.random.u32(..100) < hanging;
             let is_unread = operation == "Query" && state.random.u32(..100) < unread;
             if is_unread || state.random.u32(..100) < refused {
                 let error = "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException";
-                ((400, json!({"__type": error, "message": "Requested resource not found"})), hangs)
+                (
+                    (
+                        400,
+                        json!({"__type": error, "message": "Requested resource not found"}),
+                    ),
+                    hangs,
+                )
             } else if hangs && state.random.bool() {
                 ((500, json!({})), true)
             } else {
@@ -116,38 +136,60 @@ impl State {
         match operation {
             "PutItem" => {
                 let item = &body["Item"];
-                self.items.insert((text(&item["pk"]), text(&item["sk"])), item.clone());
+                self.items
+                    .insert((text(&item["pk"]), text(&item["sk"])), item.clone());
                 (200, json!({}))
             }
             "Query" => {
                 assert_eq!(body["KeyConditionExpression"], "pk = :pk AND sk >= :first");
                 let values = &body["ExpressionAttributeValues"];
                 let from = (text(&values[":pk"]), text(&values[":first"]));
-                let found = self.items.range(from.clone()..).filter(|((pk, _), _)| *pk == from.0);
+                let found = self
+                    .items
+                    .range(from.clone()..)
+                    .filter(|((pk, _), _)| *pk == from.0);
                 let items: Vec<&Value> = found.map(|(_, item)| item).collect();
-                (200, json!({"Items": items, "Count": items.len(), "ScannedCount": items.len()}))
+                (
+                    200,
+                    json!({"Items": items, "Count": items.len(), "ScannedCount": items.len()}),
+                )
             }
             // Budgets are shared elsewhere.
-            _ => (400, json!({"__type": "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException"})),
+            _ => (
+                400,
+                json!({"__type": "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException"}),
+            ),
         }
     }
 }
 
 impl HttpConnector for Table {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").expect("an operation").to_owned();
+        let target = request
+            .headers()
+            .get("x-amz-target")
+            .expect("an operation")
+            .to_owned();
         let operation = target.rsplit('.').next().expect("a name").to_owned();
-        let body = serde_json::from_slice(request.body().bytes().expect("in memory")).expect("JSON");
+        let body =
+            serde_json::from_slice(request.body().bytes().expect("in memory")).expect("JSON");
         let answer = self.clone().answer(operation, body);
         HttpConnectorFuture::new(async move {
             let (status, body) = answer.await;
-            Ok(HttpResponse::new(status.try_into().expect("a status"), body.to_string().into()))
+            Ok(HttpResponse::new(
+                status.try_into().expect("a status"),
+                body.to_string().into(),
+            ))
         })
     }
 }
 
 impl HttpClient for Table {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }

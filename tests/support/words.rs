@@ -1,9 +1,12 @@
 //! Answers of adapters in words, and the contacts that tests send.
 
 use contact_sync::adapters::{
-    Adapter, CallError, Cause, Held, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+    Adapter, CallError, Cause, Held, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop,
+    Transformed,
 };
-use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation, VersionSource};
+use contact_sync::contact::{
+    Contact, ContactChange, ContactId, ContactType, Field, Operation, VersionSource,
+};
 
 /// A reply in words, one for each payload: what to do and why.
 pub fn words(reply: &Reply) -> Vec<String> {
@@ -49,14 +52,21 @@ fn word(outcome: &Outcome) -> String {
 fn error_word(error: &CallError) -> String {
     match error {
         CallError::Retry { code, after, .. } => {
-            let after = after.map(|after| format!(" after {after:?}")).unwrap_or_default();
+            let after = after
+                .map(|after| format!(" after {after:?}"))
+                .unwrap_or_default();
             format!("retry {code}{after}")
         }
         CallError::Throttled { code, after } => {
-            let after = after.map(|after| format!(" after {after:?}")).unwrap_or_default();
+            let after = after
+                .map(|after| format!(" after {after:?}"))
+                .unwrap_or_default();
             format!("throttled {code}{after}")
         }
-        CallError::Refused { rejection, suspects } => format!("refused {} {suspects:?}", rejection.code),
+        CallError::Refused {
+            rejection,
+            suspects,
+        } => format!("refused {} {suspects:?}", rejection.code),
         CallError::Stop(Stop { cause, code, .. }) => format!("stop {} {code}", cause_word(*cause)),
     }
 }
@@ -115,5 +125,11 @@ pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload 
 }
 
 pub fn deletion(text: &str) -> Payload {
-    Payload { id: id(text), body: None, if_new: None, version: 10, guarded: false }
+    Payload {
+        id: id(text),
+        body: None,
+        if_new: None,
+        version: 10,
+        guarded: false,
+    }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use time::{Date, Month, OffsetDateTime, Time};
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
-/// Reads the value of `Retry-After`: seconds, or a date. `date` is the answer's own `Date`, by which its server means
-/// the date; our clock, `now`, may differ from that one and is used where there is none. A date in the past is no wait;
-/// what is neither form is `None`.
+/// Reads the value of `Retry-After`: seconds, or a date. `date` is the answer's own `Date`, by
+/// which its server means the date; our clock, `now`, may differ from that one and is used where
+/// there is none. A date in the past is no wait; what is neither form is `None`.
 pub(super) fn wait(value: &str, date: Option<&str>, now: OffsetDateTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
@@ -21,11 +23,14 @@ pub(super) fn wait(value: &str, date: Option<&str>, now: OffsetDateTime) -> Opti
     Some(Duration::try_from(until - now).unwrap_or_default())
 }
 
-/// Reads a date in each of the three forms that a recipient has to know:
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
+/// Reads a date in each of the three forms that a recipient has to know: `Sun, 06 Nov 1994 08:49:37
+/// GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
 /// <https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats>
 fn http_date(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
-    let parts: Vec<&str> = text.split([' ', ',', '-']).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> = text
+        .split([' ', ',', '-'])
+        .filter(|part| !part.is_empty())
+        .collect();
     let ([_, day, month, year, clock, "GMT"] | [_, month, day, clock, year]) = parts[..] else {
         return None;
     };
@@ -42,7 +47,11 @@ fn full_year(year: &str, now: OffsetDateTime) -> Option<i32> {
         return Some(number).filter(|_| year.len() == 4);
     }
     let full = now.year() / 100 * 100 + number;
-    Some(if full > now.year() + 50 { full - 100 } else { full })
+    Some(if full > now.year() + 50 {
+        full - 100
+    } else {
+        full
+    })
 }
 
 /// A leap second counts as the one before it.
@@ -50,7 +59,9 @@ fn time_of_day(clock: &str) -> Option<Time> {
     let mut parts = clock.split(':').map(|part| part.parse::<u8>().ok());
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
     let second = if second == 60 { 59 } else { second };
-    Time::from_hms(hour, minute, second).ok().filter(|_| parts.next().is_none())
+    Time::from_hms(hour, minute, second)
+        .ok()
+        .filter(|_| parts.next().is_none())
 }
 
 #[cfg(test)]
@@ -61,7 +72,8 @@ mod tests {
 
     fn seconds(value: &str, date: Option<&str>) -> Option<u64> {
         // Our clock is an hour ahead of the server's.
-        let ours = http_date("Mon, 30 Nov 2026 00:01:55 GMT", OffsetDateTime::UNIX_EPOCH).expect("a date");
+        let ours =
+            http_date("Mon, 30 Nov 2026 00:01:55 GMT", OffsetDateTime::UNIX_EPOCH).expect("a date");
         wait(value, date, ours).map(|wait| wait.as_secs())
     }
 
@@ -98,8 +110,16 @@ mod tests {
     #[test]
     fn without_a_date_of_the_answer_our_own_clock_counts() {
         for date in [None, Some(""), Some("yesterday")] {
-            assert_eq!(seconds("Mon, 30 Nov 2026 00:02:00 GMT", date), Some(5), "{date:?}");
-            assert_eq!(seconds("Sun, 29 Nov 2026 23:02:00 GMT", date), Some(0), "{date:?}");
+            assert_eq!(
+                seconds("Mon, 30 Nov 2026 00:02:00 GMT", date),
+                Some(5),
+                "{date:?}"
+            );
+            assert_eq!(
+                seconds("Sun, 29 Nov 2026 23:02:00 GMT", date),
+                Some(0),
+                "{date:?}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The access token: from the secret, and read again once where HubSpot refuses it.
 //!
-//! Private app tokens, service keys and OAuth tokens go into the same header. Static ones do not expire, but are
-//! rotated by hand: the secret then holds another one.
+//! Private app tokens, service keys and OAuth tokens go into the same header. Static ones do not
+//! expire, but are rotated by hand: the secret then holds another one.
 //! <https://developers.hubspot.com/changelog/service-keys>
 
 use std::sync::Arc;
@@ -39,21 +39,30 @@ impl Auth {
         Self { secret }
     }
 
-    /// The token at hand. A secret that holds none is read again, as a refused one is: else its repair would go
-    /// unnoticed until the process ends.
+    /// The token at hand. A secret that holds none is read again, as a refused one is: else its
+    /// repair would go unnoticed until the process ends.
     pub(super) async fn token(&self, call: Call<'_>) -> Result<Token, CallError> {
         let secret = in_time(self.secret.get(), call).await?;
         if let Some(token) = Token::parse(&secret) {
             return Ok(token);
         }
         let renewed = in_time(self.secret.renew(&secret), call).await?;
-        renewed.as_ref().and_then(Token::parse).ok_or_else(malformed)
+        renewed
+            .as_ref()
+            .and_then(Token::parse)
+            .ok_or_else(malformed)
     }
 
     /// HubSpot refused `token`: another one, if the secret has one now.
-    pub(super) async fn renew(&self, token: &Token, call: Call<'_>) -> Result<Option<Token>, CallError> {
+    pub(super) async fn renew(
+        &self,
+        token: &Token,
+        call: Call<'_>,
+    ) -> Result<Option<Token>, CallError> {
         let renewed = in_time(self.secret.renew(&token.secret), call).await?;
-        renewed.map(|secret| Token::parse(&secret).ok_or_else(malformed)).transpose()
+        renewed
+            .map(|secret| Token::parse(&secret).ok_or_else(malformed))
+            .transpose()
     }
 }
 
@@ -62,14 +71,23 @@ impl Token {
         let content: Content = serde_json::from_str(secret.expose_secret()).ok()?;
         let token = content.access_token.expose_secret().trim();
         let header = bearer(token).filter(|_| !token.is_empty())?;
-        Some(Self { header, secret: Arc::clone(secret) })
+        Some(Self {
+            header,
+            secret: Arc::clone(secret),
+        })
     }
 }
 
-async fn in_time<T>(reading: impl Future<Output = Result<T, SecretError>>, call: Call<'_>) -> Result<T, CallError> {
+async fn in_time<T>(
+    reading: impl Future<Output = Result<T, SecretError>>,
+    call: Call<'_>,
+) -> Result<T, CallError> {
     match timeout_at(call.give_up_at, reading).await {
         Ok(read) => read.map_err(|error| CallError::secret_unreadable(&error)),
-        Err(_) => Err(CallError::failed("SECRET_TIMEOUT", FailureCause::Destination)),
+        Err(_) => Err(CallError::failed(
+            "SECRET_TIMEOUT",
+            FailureCause::Destination,
+        )),
     }
 }
 
@@ -79,5 +97,10 @@ fn malformed() -> CallError {
 }
 
 fn credential(code: &'static str, remedy: String) -> CallError {
-    CallError::Stop(Stop { cause: Cause::Credential, code: Code::new(code), remedy, after: None })
+    CallError::Stop(Stop {
+        cause: Cause::Credential,
+        code: Code::new(code),
+        remedy,
+        after: None,
+    })
 }

@@ -1,5 +1,6 @@
-//! What an answer says of the rows of a batch call, read in one pass and where it lies. A result repeats some thirty
-//! properties, and three are of use: a tree of all takes six times as long. Pure.
+//! What an answer says of the rows of a batch call, read in one pass and where it lies. A result
+//! repeats some thirty properties, and three are of use: a tree of all takes six times as long.
+//! Pure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -50,27 +51,39 @@ pub(super) struct Properties<'a> {
 }
 
 impl<'a> BatchAnswer<'a> {
-    /// The object in `body`. A body without one (a proxy's page, say) says nothing of anybody: `None`.
+    /// The object in `body`. A body without one (a proxy's page, say) says nothing of anybody:
+    /// `None`.
     pub(super) fn read(body: &'a [u8], settings: &Settings) -> Option<Self> {
         // Judged once, and not text by text.
-        let text = str::from_utf8(body).ok().filter(|text| text.trim_start().starts_with('{'))?;
+        let text = str::from_utf8(body)
+            .ok()
+            .filter(|text| text.trim_start().starts_with('{'))?;
         let mut answer = Self::default();
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        Part::Answer(&mut answer).under(settings).deserialize(&mut deserializer).ok()?;
+        Part::Answer(&mut answer)
+            .under(settings)
+            .deserialize(&mut deserializer)
+            .ok()?;
         deserializer.end().ok().map(|()| answer)
     }
 
     /// The refusal of a whole call, where it speaks of rows.
     pub(super) fn of(problem: &Problem) -> Self {
-        Self { errors: vec![Some(problem.clone())], ..Self::default() }
+        Self {
+            errors: vec![Some(problem.clone())],
+            ..Self::default()
+        }
     }
 }
 
 /// The texts and numbers that `value` is or lists.
 pub(super) fn words(value: Option<&RawValue>) -> impl Iterator<Item = Cow<'_, str>> {
     let text = value.and_then(json::text);
-    let odd: Option<Value> = value.filter(|_| text.is_none()).and_then(|value| serde_json::from_str(value.get()).ok());
-    text.into_iter().chain(strings(odd.as_ref()).map(Cow::Owned))
+    let odd: Option<Value> = value
+        .filter(|_| text.is_none())
+        .and_then(|value| serde_json::from_str(value.get()).ok());
+    text.into_iter()
+        .chain(strings(odd.as_ref()).map(Cow::Owned))
 }
 
 /// A part of the answer, and where goes what it says.
@@ -115,14 +128,20 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
                     map.next_value_seed(Part::Results(&mut answer.results).under(settings))?;
                 }
                 (Part::Answer(answer), "errors") => answer.errors = problems(&map.next_value()?),
-                (Part::Answer(answer), "status") => answer.is_complete = map.next_value::<Value>()? == "COMPLETE",
+                (Part::Answer(answer), "status") => {
+                    answer.is_complete = map.next_value::<Value>()? == "COMPLETE";
+                }
                 (Part::Result(record), "id") => record.id = map.next_value()?,
-                (Part::Result(record), "objectWriteTraceId") => record.trace_id = map.next_value()?,
+                (Part::Result(record), "objectWriteTraceId") => {
+                    record.trace_id = map.next_value()?;
+                }
                 (Part::Result(record), "properties") => {
                     record.properties = Properties::default();
                     map.next_value_seed(Part::Properties(&mut record.properties).under(settings))?;
                 }
-                (Part::Properties(held), name) if name == settings.id_property => held.key = map.next_value()?,
+                (Part::Properties(held), name) if name == settings.id_property => {
+                    held.key = map.next_value()?;
+                }
                 (Part::Properties(held), name) if name == settings.version_property => {
                     held.version = map.next_value()?;
                 }
@@ -140,7 +159,10 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
             return Ok(());
         };
         let mut record = Record::default();
-        while list.next_element_seed(Part::Result(&mut record).under(settings))?.is_some() {
+        while list
+            .next_element_seed(Part::Result(&mut record).under(settings))?
+            .is_some()
+        {
             results.push(std::mem::take(&mut record));
         }
         Ok(())
@@ -172,7 +194,12 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
 }
 
 fn problems(errors: &Value) -> Vec<Option<Problem>> {
-    errors.as_array().into_iter().flatten().map(Problem::read).collect()
+    errors
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(Problem::read)
+        .collect()
 }
 
 #[cfg(test)]
@@ -184,13 +211,26 @@ mod tests {
 
     /// What of an answer is read, in a line.
     fn read(body: &str) -> Option<String> {
-        let settings = Settings { version_property: "source_version".to_owned(), ..settings() };
+        let settings = Settings {
+            version_property: "source_version".to_owned(),
+            ..settings()
+        };
         let answer = BatchAnswer::read(body.as_bytes(), &settings)?;
         let all = |value: Option<&RawValue>| words(value).collect::<Vec<_>>().join("+");
         let result = |record: &Record<'_>| {
-            let Properties { key, stage, version } = record.properties;
+            let Properties {
+                key,
+                stage,
+                version,
+            } = record.properties;
             let key = key.and_then(json::text).unwrap_or_default();
-            format!(" [{} {} {key} {} {}]", all(record.id), all(record.trace_id), all(stage), all(version))
+            format!(
+                " [{} {} {key} {} {}]",
+                all(record.id),
+                all(record.trace_id),
+                all(stage),
+                all(version)
+            )
         };
         let results: String = answer.results.iter().map(result).collect();
         let errors: Vec<_> = answer.errors.iter().map(Option::is_some).collect();
@@ -211,17 +251,28 @@ mod tests {
             ],
         });
         let empty = " [    ]".repeat(7);
-        let expected = format!("true [7 0 c-1 lead 7] [8 1+2   7] [  a\"\u{e9}\\  ]{empty} [true, false, false]");
+        let expected = format!(
+            "true [7 0 c-1 lead 7] [8 1+2   7] [  a\"\u{e9}\\  ]{empty} [true, false, false]"
+        );
         assert_eq!(read(&answer.to_string()), Some(expected));
     }
 
     #[test]
     fn of_a_name_that_comes_twice_the_last_counts() {
         for (body, expected) in [
-            (r#"{"results":[{"id":"1"}],"results":[{"id":"2"}]}"#, "false [2    ] []"),
+            (
+                r#"{"results":[{"id":"1"}],"results":[{"id":"2"}]}"#,
+                "false [2    ] []",
+            ),
             (r#"{"results":[{"id":"1"}],"results":null}"#, "false []"),
-            (r#"{"results":[{"properties":{"source_id":"a"},"properties":null}]}"#, "false [    ] []"),
-            (r#"{"results":[{"id":"1","id":null}],"status":"COMPLETE","status":7}"#, "false [    ] []"),
+            (
+                r#"{"results":[{"properties":{"source_id":"a"},"properties":null}]}"#,
+                "false [    ] []",
+            ),
+            (
+                r#"{"results":[{"id":"1","id":null}],"status":"COMPLETE","status":7}"#,
+                "false [    ] []",
+            ),
             (r#"{"errors":[{}],"errors":{}}"#, "false []"),
             ("\n {\"sta\\u0074us\":\"COMPLETE\"}\n", "true []"),
         ] {
@@ -231,9 +282,17 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_no_answer() {
-        for body in
-            ["", "<html>", "{} {}", r#"{"results":["#, "[]", "null", "7", r#""{}""#, r#"{"results":[{"id":x}]}"#]
-        {
+        for body in [
+            "",
+            "<html>",
+            "{} {}",
+            r#"{"results":["#,
+            "[]",
+            "null",
+            "7",
+            r#""{}""#,
+            r#"{"results":[{"id":x}]}"#,
+        ] {
             assert_eq!(read(body), None, "{body}");
         }
     }

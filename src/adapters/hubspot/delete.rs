@@ -20,7 +20,9 @@ impl HubSpot {
                 Found::Nowhere => Some(already_gone()),
                 Found::Unsettled(outcome) => Some(outcome),
                 // To archive it would delete a contact of which the event says nothing.
-                Found::Record { is_foreign: true, .. } => Some(unaccounted(false)),
+                Found::Record {
+                    is_foreign: true, ..
+                } => Some(unaccounted(false)),
                 Found::Record { version, .. }
                     if self.is_guarded(batch[index]) && version > Some(batch[index].version) =>
                 {
@@ -33,7 +35,10 @@ impl HubSpot {
             });
         }
         if call.dry_run {
-            records.values().flatten().for_each(|index| outcomes[*index] = Some(Outcome::dry_run()));
+            records
+                .values()
+                .flatten()
+                .for_each(|index| outcomes[*index] = Some(Outcome::dry_run()));
         } else if !records.is_empty() {
             self.archive(&records, &mut outcomes, call).await?;
         }
@@ -46,15 +51,24 @@ impl HubSpot {
         outcomes: &mut [Option<Outcome>],
         call: Call<'_>,
     ) -> Result<(), CallError> {
-        let inputs: Vec<_> = records.keys().map(|id| serde_json::json!({"id": id})).collect();
-        let body = serde_json::json!({"inputs": inputs}).to_string().into_bytes();
+        let inputs: Vec<_> = records
+            .keys()
+            .map(|id| serde_json::json!({"id": id}))
+            .collect();
+        let body = serde_json::json!({"inputs": inputs})
+            .to_string()
+            .into_bytes();
         let answer = self.send(Endpoint::Archive, body, call).await?;
         let rest = match answer.not_found() {
-            // Somebody else was faster. What it names is gone, and of the others nothing was archived.
-            Some(problem) => self.read_archived(&BatchAnswer::of(problem), records, outcomes, call)?,
+            // Somebody else was faster. What it names is gone, and of the others nothing was
+            // archived.
+            Some(problem) => {
+                self.read_archived(&BatchAnswer::of(problem), records, outcomes, call)?
+            }
             None if answer.http.status == 204 => Outcome::Delivered(None),
             None => {
-                let answer = self.read(&answer, records.len(), |problem| named_by(problem, records))?;
+                let answer =
+                    self.read(&answer, records.len(), |problem| named_by(problem, records))?;
                 self.read_archived(&answer, records, outcomes, call)?
             }
         };
@@ -64,8 +78,8 @@ impl HubSpot {
         Ok(())
     }
 
-    /// Documented is the 204 alone: another 2xx counts for what it says. Gives the outcome of those that it does not
-    /// name.
+    /// Documented is the 204 alone: another 2xx counts for what it says. Gives the outcome of those
+    /// that it does not name.
     fn read_archived(
         &self,
         answer: &BatchAnswer<'_>,
@@ -73,7 +87,11 @@ impl HubSpot {
         outcomes: &mut [Option<Outcome>],
         call: Call<'_>,
     ) -> Result<Outcome, CallError> {
-        let mut rest = if answer.is_complete { Outcome::Delivered(None) } else { unaccounted(false) };
+        let mut rest = if answer.is_complete {
+            Outcome::Delivered(None)
+        } else {
+            unaccounted(false)
+        };
         let problems: Vec<_> = answer.errors.iter().map(Option::as_ref).collect();
         let refused = self.refused_rows(&problems, call)?;
         for (problem, refused) in problems.into_iter().zip(refused) {
@@ -81,11 +99,17 @@ impl HubSpot {
                 rest = unaccounted(records.len() > 1);
                 continue;
             };
-            let outcome = if problem.is("OBJECT_NOT_FOUND") { already_gone() } else { refused };
+            let outcome = if problem.is("OBJECT_NOT_FOUND") {
+                already_gone()
+            } else {
+                refused
+            };
             match named_by(problem, records) {
                 rows if rows.is_empty() && records.len() == 1 => rest = outcome,
                 rows if rows.is_empty() => rest = unaccounted(true),
-                rows => rows.into_iter().for_each(|index| outcomes[index] = Some(outcome.clone())),
+                rows => rows
+                    .into_iter()
+                    .for_each(|index| outcomes[index] = Some(outcome.clone())),
             }
         }
         Ok(rest)
@@ -97,7 +121,13 @@ type Records = HashMap<String, Vec<usize>>;
 
 /// The payloads whose records `problem` names.
 fn named_by(problem: &Problem, records: &Records) -> Vec<usize> {
-    problem.ids.iter().filter_map(|id| records.get(id)).flatten().copied().collect()
+    problem
+        .ids
+        .iter()
+        .filter_map(|id| records.get(id))
+        .flatten()
+        .copied()
+        .collect()
 }
 
 fn already_gone() -> Outcome {

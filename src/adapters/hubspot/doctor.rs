@@ -1,5 +1,5 @@
-//! An operator's look at the portal: whether the key is unique, every property that we send exists and may be written,
-//! and the credential has its scopes.
+//! An operator's look at the portal: whether the key is unique, every property that we send exists
+//! and may be written, and the credential has its scopes.
 //!
 //! <https://developers.hubspot.com/docs/api-reference/latest/crm/properties/guide>
 
@@ -48,7 +48,8 @@ struct Modification {
 }
 
 impl HubSpot {
-    /// Looks at everything that a delivery needs. Each check that depends on a failed one is left out.
+    /// Looks at everything that a delivery needs. Each check that depends on a failed one is left
+    /// out.
     pub async fn examine(&self, call: Call<'_>) -> Vec<Check> {
         let secret = "hubspot secret";
         if let Err(error) = self.auth.token(call).await {
@@ -64,7 +65,9 @@ impl HubSpot {
         };
         checks.push(Check::ok("hubspot credential", "accepted"));
         let found = judge(&properties, &self.settings);
-        let has_key = found.iter().all(|check| check.name != ID_PROPERTY || check.finding.is_ok());
+        let has_key = found
+            .iter()
+            .all(|check| check.name != ID_PROPERTY || check.finding.is_ok());
         checks.extend(found);
         // The call asks by the id property: without one it fails for that, whatever its scope.
         if has_key {
@@ -81,9 +84,19 @@ impl HubSpot {
             version => format!("{base}/crm/properties/{version}/contacts"),
         };
         let token = self.auth.token(call).await?;
-        let request = self.http.client().get(url).header(AUTHORIZATION, token.header).build();
+        let request = self
+            .http
+            .client()
+            .get(url)
+            .header(AUTHORIZATION, token.header)
+            .build();
         let request = request.map_err(|error| HttpError::Connection(error).into_call_error())?;
-        let answer = Answer::new(self.http.send(request, call).await.map_err(HttpError::into_call_error)?);
+        let answer = Answer::new(
+            self.http
+                .send(request, call)
+                .await
+                .map_err(HttpError::into_call_error)?,
+        );
         self.accept(&answer)?;
         let properties: Properties = serde_json::from_slice(&answer.http.body).map_err(|_| {
             let code = Code::new("UNREADABLE_ANSWER");
@@ -97,16 +110,25 @@ impl HubSpot {
         let name = "hubspot scope to read";
         let id_property = &self.settings.id_property;
         let body = json!({"idProperty": id_property, "properties": [id_property], "inputs": [{"id": NOBODY}]});
-        match self.send(Endpoint::Read, body.to_string().into_bytes(), call).await {
-            Ok(answer) if answer.not_found().is_some() => Check::ok(name, "crm.objects.contacts.read"),
+        match self
+            .send(Endpoint::Read, body.to_string().into_bytes(), call)
+            .await
+        {
+            Ok(answer) if answer.not_found().is_some() => {
+                Check::ok(name, "crm.objects.contacts.read")
+            }
             answer => self.scope(name, "crm.objects.contacts.read", answer),
         }
     }
 
-    /// Writes nobody. Whether HubSpot takes an empty list or refuses it, it asks for the scope first.
+    /// Writes nobody. Whether HubSpot takes an empty list or refuses it, it asks for the scope
+    /// first.
     async fn may_write(&self, call: Call<'_>) -> Check {
         let name = "hubspot scope to write";
-        match self.send(Endpoint::Upsert, br#"{"inputs":[]}"#.to_vec(), call).await {
+        match self
+            .send(Endpoint::Upsert, br#"{"inputs":[]}"#.to_vec(), call)
+            .await
+        {
             Ok(answer) if answer.http.status == 400 && answer.problem.is_some() => {
                 Check::ok(name, "crm.objects.contacts.write")
             }
@@ -124,7 +146,11 @@ impl HubSpot {
 
 /// What the portal's properties say about our settings. Pure.
 fn judge(properties: &[Property], settings: &Settings) -> Vec<Check> {
-    let mut checks = vec![key(properties, settings), writable(properties, settings), stages(properties, settings)];
+    let mut checks = vec![
+        key(properties, settings),
+        writable(properties, settings),
+        stages(properties, settings),
+    ];
     if !settings.version_property.is_empty() {
         checks.push(version(properties, settings));
     }
@@ -138,47 +164,100 @@ fn find<'a>(properties: &'a [Property], name: &str) -> Option<&'a Property> {
 fn key(properties: &[Property], settings: &Settings) -> Check {
     let (name, id) = (ID_PROPERTY, &settings.id_property);
     let Some(property) = find(properties, id) else {
-        return Check::fail(name, format!("{id} is not there: make it, a text with unique values (hasUniqueValue)"));
+        return Check::fail(
+            name,
+            format!("{id} is not there: make it, a text with unique values (hasUniqueValue)"),
+        );
     };
-    let not_unique =
-        format!("{id} has no unique values, and cannot be given them later: make another property that has");
-    let no_text = format!("{id} is of the type {}: make another one, a text", property.r#type);
-    let wrong = [(!property.has_unique_value, not_unique), (property.r#type != "string", no_text)];
-    let wrong: Vec<String> = wrong.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, text)| text).collect();
+    let not_unique = format!(
+        "{id} has no unique values, and cannot be given them later: make another property that has"
+    );
+    let no_text = format!(
+        "{id} is of the type {}: make another one, a text",
+        property.r#type
+    );
+    let wrong = [
+        (!property.has_unique_value, not_unique),
+        (property.r#type != "string", no_text),
+    ];
+    let wrong: Vec<String> = wrong
+        .into_iter()
+        .filter(|(is_wrong, _)| *is_wrong)
+        .map(|(_, text)| text)
+        .collect();
     Check::of(name, format!("{id} has unique values"), &wrong)
 }
 
-/// Checks that every property that is sent may be written. A missing id or version property has a check of its own.
+/// Checks that every property that is sent may be written. A missing id or version property has a
+/// check of its own.
 fn writable(properties: &[Property], settings: &Settings) -> Check {
     let checked = [&settings.id_property, &settings.version_property].map(String::as_str);
-    let checked = checked.into_iter().filter(|name| find(properties, name).is_some());
+    let checked = checked
+        .into_iter()
+        .filter(|name| find(properties, name).is_some());
     let attributes = settings.attributes.values().map(String::as_str);
-    let others = model::properties().into_iter().chain([settings.type_property.as_str()]).chain(attributes);
-    let sent: Vec<&str> = others.filter(|name| !name.is_empty()).chain(checked).collect();
+    let others = model::properties()
+        .into_iter()
+        .chain([settings.type_property.as_str()])
+        .chain(attributes);
+    let sent: Vec<&str> = others
+        .filter(|name| !name.is_empty())
+        .chain(checked)
+        .collect();
     let trouble = |name: &&str| match find(properties, name) {
-        None => Some(format!("{name} is not there: make it, or correct the setting")),
-        Some(property) if property.modification_metadata.read_only_value => Some(format!("{name} may not be written")),
-        Some(property) if **name == settings.type_property => missing_options(property, &["customer", "vendor"]),
+        None => Some(format!(
+            "{name} is not there: make it, or correct the setting"
+        )),
+        Some(property) if property.modification_metadata.read_only_value => {
+            Some(format!("{name} may not be written"))
+        }
+        Some(property) if **name == settings.type_property => {
+            missing_options(property, &["customer", "vendor"])
+        }
         Some(_) => None,
     };
     let wrong: Vec<String> = sent.iter().filter_map(trouble).collect();
-    Check::of("hubspot properties", format!("all {} may be written", sent.len()), &wrong)
+    Check::of(
+        "hubspot properties",
+        format!("all {} may be written", sent.len()),
+        &wrong,
+    )
 }
 
 /// A list of choices has to offer what we send; other types take any text.
 fn missing_options(property: &Property, values: &[&str]) -> Option<String> {
     let offers = |value: &str| property.options.iter().any(|choice| choice.value == value);
-    let missing: Vec<&str> = values.iter().copied().filter(|value| !offers(value)).collect();
+    let missing: Vec<&str> = values
+        .iter()
+        .copied()
+        .filter(|value| !offers(value))
+        .collect();
     let is_list = property.r#type == "enumeration";
-    (is_list && !missing.is_empty())
-        .then(|| format!("{} does not offer {}: add it to its options", property.name, missing.join(", ")))
+    (is_list && !missing.is_empty()).then(|| {
+        format!(
+            "{} does not offer {}: add it to its options",
+            property.name,
+            missing.join(", ")
+        )
+    })
 }
 
 fn stages(properties: &[Property], settings: &Settings) -> Check {
-    let stages = [&settings.lifecycle_stage.customer, &settings.lifecycle_stage.vendor].map(String::as_str);
-    let stages: Vec<&str> = stages.into_iter().filter(|stage| !stage.is_empty()).collect();
+    let stages = [
+        &settings.lifecycle_stage.customer,
+        &settings.lifecycle_stage.vendor,
+    ]
+    .map(String::as_str);
+    let stages: Vec<&str> = stages
+        .into_iter()
+        .filter(|stage| !stage.is_empty())
+        .collect();
     let missing = find(properties, STAGE).and_then(|property| missing_options(property, &stages));
-    let found = if stages.is_empty() { "none is set".to_owned() } else { format!("{} are there", stages.join(", ")) };
+    let found = if stages.is_empty() {
+        "none is set".to_owned()
+    } else {
+        format!("{} are there", stages.join(", "))
+    };
     Check::of("hubspot lifecycle stages", found, missing.as_slice())
 }
 
@@ -186,8 +265,16 @@ fn version(properties: &[Property], settings: &Settings) -> Check {
     let (name, version) = ("hubspot version property", &settings.version_property);
     match find(properties, version) {
         None => Check::fail(name, format!("{version} is not there: make it, a number")),
-        Some(property) if property.r#type == "number" => Check::ok(name, format!("{version} is a number")),
-        Some(property) => Check::fail(name, format!("{version} is of the type {}: make it a number", property.r#type)),
+        Some(property) if property.r#type == "number" => {
+            Check::ok(name, format!("{version} is a number"))
+        }
+        Some(property) => Check::fail(
+            name,
+            format!(
+                "{version} is of the type {}: make it a number",
+                property.r#type
+            ),
+        ),
     }
 }
 
@@ -203,41 +290,72 @@ mod tests {
         let document = "hubspot.version_property = \"version\"\nhubspot.type_property = \"kind\"\n\
             hubspot.attributes = { plan = \"plan\" }";
         let layer = Layer::from_toml("the test", document).expect("TOML");
-        load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed").hubspot
+        load(Preset::Test, &[layer], &DESTINATIONS)
+            .expect("allowed")
+            .hubspot
     }
 
     fn properties() -> Vec<Property> {
         let of = |name: &str, kind: &str, values: &[&str]| Property {
             name: name.to_owned(),
             r#type: kind.to_owned(),
-            options: values.iter().map(|value| Choice { value: (*value).to_owned() }).collect(),
+            options: values
+                .iter()
+                .map(|value| Choice {
+                    value: (*value).to_owned(),
+                })
+                .collect(),
             ..Property::default()
         };
-        let texts = model::properties().into_iter().filter(|name| *name != STAGE).chain(["plan"]);
+        let texts = model::properties()
+            .into_iter()
+            .filter(|name| *name != STAGE)
+            .chain(["plan"]);
         let mut properties: Vec<Property> = texts.map(|name| of(name, "string", &[])).collect();
         properties.push(of(STAGE, "enumeration", &["lead", "customer", "other"]));
         properties.push(of("kind", "enumeration", &["customer", "vendor"]));
         properties.push(of("version", "number", &[]));
-        properties.push(Property { has_unique_value: true, ..of("source_id", "string", &[]) });
+        properties.push(Property {
+            has_unique_value: true,
+            ..of("source_id", "string", &[])
+        });
         properties
     }
 
     #[test]
     fn every_property_that_is_ever_sent_is_looked_at() {
         let text = |name: &str| format!("\"{name}\":\"x\"");
-        let texts = ["first_name", "last_name", "company", "job_title", "phone", "mobile_phone", "website"];
-        let address = ["street", "city", "state", "postal_code", "country"].map(text).join(",");
+        let texts = [
+            "first_name",
+            "last_name",
+            "company",
+            "job_title",
+            "phone",
+            "mobile_phone",
+            "website",
+        ];
+        let address = ["street", "city", "state", "postal_code", "country"]
+            .map(text)
+            .join(",");
         let event = format!(
             r#"{{"event_id":"e","operation":"create","occurred_at":"2026-11-20T10:15:00Z","contact":{{"id":"c",
             "type":"customer","email":"a@b.example",{},"address":{{{address}}},"attributes":{{"plan":"x"}}}}}}"#,
             texts.map(text).join(",")
         );
         let data = base64_simd::STANDARD.encode_to_string(event);
-        let change = EventConsumer.consume(Some(&data), time::OffsetDateTime::now_utc()).expect("allowed");
-        let body = model::transform(&[&change], &settings()).body.expect("a record");
-        let sent: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body.get()).expect("an object");
+        let change = EventConsumer
+            .consume(Some(&data), time::OffsetDateTime::now_utc())
+            .expect("allowed");
+        let body = model::transform(&[&change], &settings())
+            .body
+            .expect("a record");
+        let sent: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(body.get()).expect("an object");
         let properties = properties();
-        assert!(sent.keys().all(|name| find(&properties, name).is_some()), "{sent:?}");
+        assert!(
+            sent.keys().all(|name| find(&properties, name).is_some()),
+            "{sent:?}"
+        );
         assert_eq!(sent.len(), properties.len());
     }
 
@@ -245,32 +363,68 @@ mod tests {
     fn each_fault_of_the_portal_is_named_with_its_remedy() {
         let edit = |name: &'static str, change: fn(&mut Property)| {
             let mut properties = properties();
-            change(properties.iter_mut().find(|property| property.name == name).expect("a property"));
+            change(
+                properties
+                    .iter_mut()
+                    .find(|property| property.name == name)
+                    .expect("a property"),
+            );
             properties
         };
-        let without = |name: &str| properties().into_iter().filter(|property| property.name != name).collect();
+        let without = |name: &str| {
+            properties()
+                .into_iter()
+                .filter(|property| property.name != name)
+                .collect()
+        };
         let failing = |properties: &[Property]| -> Vec<String> {
-            judge(properties, &settings()).into_iter().filter_map(|check| check.finding.err()).collect()
+            judge(properties, &settings())
+                .into_iter()
+                .filter_map(|check| check.finding.err())
+                .collect()
         };
         assert!(failing(&properties()).is_empty());
         for (properties, part) in [
-            (edit("source_id", |property| property.has_unique_value = false), "no unique values"),
-            (edit("source_id", |property| property.r#type = "number".into()), "of the type number"),
-            (edit("version", |property| property.r#type = "string".into()), "make it a number"),
-            (edit("kind", |property| drop(property.options.pop())), "kind does not offer vendor"),
-            (edit(STAGE, |property| drop(property.options.pop())), "lifecyclestage does not offer other"),
             (
-                edit("email", |property| property.modification_metadata.read_only_value = true),
+                edit("source_id", |property| property.has_unique_value = false),
+                "no unique values",
+            ),
+            (
+                edit("source_id", |property| property.r#type = "number".into()),
+                "of the type number",
+            ),
+            (
+                edit("version", |property| property.r#type = "string".into()),
+                "make it a number",
+            ),
+            (
+                edit("kind", |property| drop(property.options.pop())),
+                "kind does not offer vendor",
+            ),
+            (
+                edit(STAGE, |property| drop(property.options.pop())),
+                "lifecyclestage does not offer other",
+            ),
+            (
+                edit("email", |property| {
+                    property.modification_metadata.read_only_value = true;
+                }),
                 "email may not be written",
             ),
             (without("plan"), "plan is not there"),
         ] {
             let failing = failing(&properties);
-            assert!(failing.len() == 1 && failing[0].contains(part), "{part}: {failing:?}");
+            assert!(
+                failing.len() == 1 && failing[0].contains(part),
+                "{part}: {failing:?}"
+            );
         }
         for name in ["source_id", "version"] {
             let failing = failing(&without(name));
-            assert!(failing.len() == 1 && failing[0].contains(&format!("{name} is not there")), "{failing:?}");
+            assert!(
+                failing.len() == 1 && failing[0].contains(&format!("{name} is not there")),
+                "{failing:?}"
+            );
         }
     }
 }

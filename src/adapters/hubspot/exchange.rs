@@ -1,4 +1,5 @@
-//! One exchange with HubSpot: signed, repeated once with a new token where the old one is refused, and read.
+//! One exchange with HubSpot: signed, repeated once with a new token where the old one is refused,
+//! and read.
 
 use std::time::Duration;
 
@@ -42,7 +43,9 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn new(http: HttpAnswer) -> Self {
         let is_error = http.status >= 300;
-        let problem = is_error.then(|| Problem::of_answer(http.status, &http.body)).flatten();
+        let problem = is_error
+            .then(|| Problem::of_answer(http.status, &http.body))
+            .flatten();
         Self { http, problem }
     }
 
@@ -54,7 +57,9 @@ impl Answer {
 
     /// The 404 that speaks of records, and not of the path.
     pub(super) fn not_found(&self) -> Option<&Problem> {
-        self.problem.as_ref().filter(|problem| self.http.status == 404 && problem.is("OBJECT_NOT_FOUND"))
+        self.problem
+            .as_ref()
+            .filter(|problem| self.http.status == 404 && problem.is("OBJECT_NOT_FOUND"))
     }
 }
 
@@ -64,7 +69,11 @@ impl HubSpot {
         if (200..300).contains(&answer.http.status) {
             return Ok(());
         }
-        Err(errors::of_answer(&answer.http, answer.problem.as_ref(), &self.settings))
+        Err(errors::of_answer(
+            &answer.http,
+            answer.problem.as_ref(),
+            &self.settings,
+        ))
     }
 
     /// What a 2xx says of the `count` rows that were sent; anything else is an error, with the rows
@@ -78,21 +87,36 @@ impl HubSpot {
     ) -> Result<BatchAnswer<'a>, CallError> {
         let unreadable = || CallError::failed("UNREADABLE_ANSWER", FailureCause::Record);
         match (self.accept(answer), &answer.problem) {
-            (Ok(()), _) => BatchAnswer::read(&answer.http.body, &self.settings).ok_or_else(unreadable),
-            (Err(CallError::Refused { .. }), Some(problem)) if count == 1 => Ok(BatchAnswer::of(problem)),
+            (Ok(()), _) => {
+                BatchAnswer::read(&answer.http.body, &self.settings).ok_or_else(unreadable)
+            }
+            (Err(CallError::Refused { .. }), Some(problem)) if count == 1 => {
+                Ok(BatchAnswer::of(problem))
+            }
             (Err(CallError::Refused { rejection, .. }), Some(problem)) => {
                 match errors::of_settings(problem, &self.settings) {
                     // Each of the rows carries it, and none can be the cause alone.
-                    Some(found) if found.reach == Reach::EveryRecord => Err(CallError::Stop(found.stop)),
-                    _ => Err(CallError::Refused { rejection, suspects: suspects(problem) }),
+                    Some(found) if found.reach == Reach::EveryRecord => {
+                        Err(CallError::Stop(found.stop))
+                    }
+                    _ => Err(CallError::Refused {
+                        rejection,
+                        suspects: suspects(problem),
+                    }),
                 }
             }
             (Err(error), _) => Err(error),
         }
     }
 
-    /// Sends `body` with the token at hand, and once more where that is refused and the secret holds another.
-    pub(super) async fn send(&self, endpoint: Endpoint, body: Vec<u8>, call: Call<'_>) -> Result<Answer, CallError> {
+    /// Sends `body` with the token at hand, and once more where that is refused and the secret
+    /// holds another.
+    pub(super) async fn send(
+        &self,
+        endpoint: Endpoint,
+        body: Vec<u8>,
+        call: Call<'_>,
+    ) -> Result<Answer, CallError> {
         let body = Bytes::from(body);
         let token = self.auth.token(call).await?;
         let answer = self.send_with(&token, endpoint, body.clone(), call).await?;
@@ -122,14 +146,30 @@ impl HubSpot {
             Endpoint::Read => "read",
             Endpoint::Archive => "archive",
         };
-        let request = self.http.client().post(format!("{}/{call_name}", self.batch_url)).body(body);
-        let request = request.header(AUTHORIZATION, token.header.clone()).header(CONTENT_TYPE, "application/json");
+        let request = self
+            .http
+            .client()
+            .post(format!("{}/{call_name}", self.batch_url))
+            .body(body);
+        let request = request
+            .header(AUTHORIZATION, token.header.clone())
+            .header(CONTENT_TYPE, "application/json");
         let request = request.build().map_err(|_| {
-            let remedy = "`hubspot.base_url` has to be a URL such as https://api.hubapi.com".to_owned();
+            let remedy =
+                "`hubspot.base_url` has to be a URL such as https://api.hubapi.com".to_owned();
             let code = Code::new("BASE_URL_INVALID");
-            CallError::Stop(Stop { cause: Cause::Configuration, code, remedy, after: None })
+            CallError::Stop(Stop {
+                cause: Cause::Configuration,
+                code,
+                remedy,
+                after: None,
+            })
         })?;
-        let answer = self.http.send(request, call).await.map_err(HttpError::into_call_error)?;
+        let answer = self
+            .http
+            .send(request, call)
+            .await
+            .map_err(HttpError::into_call_error)?;
         if let Some(quota) = quota(&answer) {
             call.note_quota(quota);
         }
@@ -148,7 +188,9 @@ fn quota(answer: &HttpAnswer) -> Option<Quota> {
     let quota = Quota {
         window: small("x-hubspot-ratelimit-max").zip(interval),
         window_remaining: small("x-hubspot-ratelimit-remaining"),
-        daily_used: daily_max.zip(daily_remaining).map(|(max, remaining)| max.saturating_sub(remaining)),
+        daily_used: daily_max
+            .zip(daily_remaining)
+            .map(|(max, remaining)| max.saturating_sub(remaining)),
         daily_max,
     };
     (quota != Quota::default()).then_some(quota)

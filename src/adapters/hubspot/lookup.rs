@@ -26,7 +26,11 @@ pub(super) enum Found {
 
 impl HubSpot {
     /// Looks up the versions of the records of these payloads.
-    pub(super) async fn versions(&self, batch: &[&Payload], call: Call<'_>) -> Result<Vec<Held>, CallError> {
+    pub(super) async fn versions(
+        &self,
+        batch: &[&Payload],
+        call: Call<'_>,
+    ) -> Result<Vec<Held>, CallError> {
         let found = self.look_up(batch.to_vec(), call).await?;
         let held = |found| match found {
             Found::Record { version, .. } => Held::Record(version),
@@ -37,11 +41,16 @@ impl HubSpot {
     }
 
     /// Looks up every payload's key; the answer is in their order.
-    pub(super) async fn look_up(&self, payloads: Vec<&Payload>, call: Call<'_>) -> Result<Vec<Found>, CallError> {
+    pub(super) async fn look_up(
+        &self,
+        payloads: Vec<&Payload>,
+        call: Call<'_>,
+    ) -> Result<Vec<Found>, CallError> {
         let count = payloads.len();
         let rows = self.rows(payloads);
         let mut properties = vec![self.settings.id_property.as_str()];
-        properties.extend(Some(self.settings.version_property.as_str()).filter(|name| !name.is_empty()));
+        properties
+            .extend(Some(self.settings.version_property.as_str()).filter(|name| !name.is_empty()));
         let body = rows.read_body(&properties);
         let answer = self.send(Endpoint::Read, body, call).await?;
         let answer = match answer.not_found() {
@@ -53,7 +62,10 @@ impl HubSpot {
             None => self.read(&answer, count, |problem| rows.suspects(problem))?,
         };
         let account = rows.account(&answer);
-        let problems: Vec<_> = account.iter().map(|row| row.problem().filter(|problem| !is_nowhere(problem))).collect();
+        let problems: Vec<_> = account
+            .iter()
+            .map(|row| row.problem().filter(|problem| !is_nowhere(problem)))
+            .collect();
         let refused = self.refused_rows(&problems, call)?;
         let found = |(row, refused)| found(row, refused, |result| !rows.knows(result));
         Ok(account.into_iter().zip(refused).map(found).collect())
@@ -62,12 +74,18 @@ impl HubSpot {
 
 /// Returns what is held under a key. One of which the answer says nothing is not taken for a free
 /// one: a record could be there. `refused` is the outcome of a row with an error.
-fn found(row: Row<'_>, refused: Option<Outcome>, is_foreign: impl Fn(&Record<'_>) -> bool) -> Found {
+fn found(
+    row: Row<'_>,
+    refused: Option<Outcome>,
+    is_foreign: impl Fn(&Record<'_>) -> bool,
+) -> Found {
     match row {
         Row::Result(result) => match words(result.id).next().filter(|id| is_record_id(id)) {
-            Some(id) => {
-                Found::Record { id: id.into_owned(), version: version_in(result), is_foreign: is_foreign(result) }
-            }
+            Some(id) => Found::Record {
+                id: id.into_owned(),
+                version: version_in(result),
+                is_foreign: is_foreign(result),
+            },
             None => Found::Unsettled(unaccounted(false)),
         },
         Row::Problem(problem) if is_nowhere(problem) => Found::Nowhere,

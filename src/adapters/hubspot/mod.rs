@@ -1,4 +1,5 @@
-//! HubSpot: the conversation. Writes are batch upserts by our own key, deletes are a look-up and an archive.
+//! HubSpot: the conversation. Writes are batch upserts by our own key, deletes are a look-up and an
+//! archive.
 //!
 //! <https://developers.hubspot.com/docs/api-reference/latest/crm/objects/contacts/guide>
 
@@ -30,8 +31,8 @@ use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
 use super::{
-    Adapter, Call, CallError, Code, Destination, External, Held, Limits, Lookup, Outcome, Payload, Rejection, Reply,
-    Retry, RetryMode, Tools, Transformed,
+    Adapter, Call, CallError, Code, Destination, External, Held, Limits, Lookup, Outcome, Payload,
+    Rejection, Reply, Retry, RetryMode, Tools, Transformed,
 };
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
@@ -60,7 +61,11 @@ impl HubSpot {
     /// The same, as the factory takes it.
     pub(crate) fn external(settings: &Settings, tools: &Tools) -> External {
         External {
-            adapter: Arc::new(Self::new(settings, tools.http(), tools.secret(&settings.secret_id))),
+            adapter: Arc::new(Self::new(
+                settings,
+                tools.http(),
+                tools.secret(&settings.secret_id),
+            )),
             rate_limit: settings.rate_limit,
             retry: settings.retry,
             max_in_flight: settings.max_in_flight,
@@ -84,14 +89,24 @@ impl Adapter for HubSpot {
 
     fn limits(&self) -> Limits {
         let batch = self.settings.batch_size.clamp(1, Settings::LARGEST_BATCH);
-        Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2, lookup: Lookup::UNBOUNDED }
+        Limits {
+            upsert: batch,
+            upsert_calls: 1,
+            delete: batch,
+            delete_calls: 2,
+            lookup: Lookup::UNBOUNDED,
+        }
     }
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {
         model::transform(changes, &self.settings)
     }
 
-    fn held<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
+    fn held<'a>(
+        &'a self,
+        batch: &'a [&'a Payload],
+        call: Call<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         self.versions(batch, call).boxed()
     }
 
@@ -106,7 +121,10 @@ impl Adapter for HubSpot {
 
 /// What has no outcome by now has failed.
 fn settle(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
-    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| unaccounted(false))).collect()
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap_or_else(|| unaccounted(false)))
+        .collect()
 }
 
 /// Returns the outcome of a row of which the answer says nothing. Where it says something of a row
@@ -120,5 +138,9 @@ fn unaccounted(lost: bool) -> Outcome {
         let message = "HubSpot's answer does not say what became of the record";
         RetryMode::Isolate(Rejection::new(code.clone(), message))
     };
-    Outcome::Retry(Retry { code, after: None, how })
+    Outcome::Retry(Retry {
+        code,
+        after: None,
+        how,
+    })
 }

@@ -19,8 +19,8 @@ pub(super) const EMAIL: &str = "email";
 /// <https://developers.hubspot.com/docs/api-reference/legacy/crm/properties/guide>
 const LONGEST_TEXT: usize = 65_536;
 
-/// HubSpot's own stages, in their order. A contact moves forward only: an earlier stage is ignored by HubSpot,
-/// with a 2xx. Accounts may have others, whose place is not known here.
+/// HubSpot's own stages, in their order. A contact moves forward only: an earlier stage is ignored
+/// by HubSpot, with a 2xx. Accounts may have others, whose place is not known here.
 /// <https://knowledge.hubspot.com/contacts/use-lifecycle-stages>
 const STAGES: [&str; 8] = [
     "subscriber",
@@ -46,7 +46,8 @@ type Properties<'a> = Fields<'a, Cow<'a, str>>;
 
 /// The changes of one contact, one laid over the other, as the JSON object `properties`.
 ///
-/// A change of which one value can never be written is left out as a whole, as HubSpot itself would refuse it.
+/// A change of which one value can never be written is left out as a whole, as HubSpot itself would
+/// refuse it.
 pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
     let mut record = Properties::none();
     let mut transformed = Transformed::default();
@@ -63,7 +64,8 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
     transformed
 }
 
-/// Writes `later` over `record`, as HubSpot would: value by value, but no stage back to an earlier one.
+/// Writes `later` over `record`, as HubSpot would: value by value, but no stage back to an earlier
+/// one.
 fn lay_over<'a>(record: &mut Properties<'a>, mut later: Properties<'a>) {
     if let Some(held) = record.get(STAGE) {
         later.retain(|name, value| name != STAGE || !is_backward(held, value));
@@ -77,7 +79,10 @@ fn is_backward(from: &str, to: &str) -> bool {
 }
 
 /// What one change says, and how many of its values were cut.
-fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(Properties<'a>, u32), Rejection> {
+fn of_change<'a>(
+    change: &'a ContactChange,
+    settings: &'a Settings,
+) -> Result<(Properties<'a>, u32), Rejection> {
     let contact = &change.contact;
     let mut properties = ours(change, settings);
     let mut cuts = 0;
@@ -113,7 +118,8 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(P
     Ok((properties, cuts))
 }
 
-/// What identifies and classifies the contact, the stage before everything else: see [`begins_with_stage`].
+/// What identifies and classifies the contact, the stage before everything else: see
+/// [`begins_with_stage`].
 fn ours<'a>(change: &'a ContactChange, settings: &'a Settings) -> Properties<'a> {
     let mut properties = Properties::of_contact();
     insert_kind(&mut properties, &change.contact, settings);
@@ -126,8 +132,8 @@ fn ours<'a>(change: &'a ContactChange, settings: &'a Settings) -> Properties<'a>
     properties
 }
 
-/// Whether `body` begins with this lifecycle stage, a JSON text. Nearly every body does that [`transform`] made, so
-/// that it need not be read again to compare an answer with it.
+/// Whether `body` begins with this lifecycle stage, a JSON text. Nearly every body does that
+/// [`transform`] made, so that it need not be read again to compare an answer with it.
 pub(super) fn begins_with_stage(body: &Body, stage: &RawValue) -> bool {
     let rest = body.get().strip_prefix(r#"{"lifecyclestage":"#);
     rest.is_some_and(|rest| rest.starts_with(stage.get()))
@@ -164,8 +170,8 @@ fn texts(contact: &Contact) -> [(&'static str, &Text, Excess); 13] {
     ]
 }
 
-/// The stage and the type. A lead or a prospect, if one is routed here, keeps the stage that it has (HubSpot begins
-/// with `lead`), and so does a type whose stage is set to nothing.
+/// The stage and the type. A lead or a prospect, if one is routed here, keeps the stage that it has
+/// (HubSpot begins with `lead`), and so does a type whose stage is set to nothing.
 fn insert_kind<'a>(properties: &mut Properties<'a>, contact: &Contact, settings: &'a Settings) {
     let Some(kind) = contact.kind else { return };
     let stage = match kind {
@@ -181,8 +187,8 @@ fn insert_kind<'a>(properties: &mut Properties<'a>, contact: &Contact, settings:
     }
 }
 
-/// Returns an attribute as the text that HubSpot reads in a property of any type; `None` where that has no end. A number has
-/// its digits and at most one decimal point: HubSpot reads no exponents.
+/// Returns an attribute as the text that HubSpot reads in a property of any type; `None` where that
+/// has no end. A number has its digits and at most one decimal point: HubSpot reads no exponents.
 /// <https://developers.hubspot.com/docs/api-reference/legacy/crm/properties/guide>
 fn attribute_text(attribute: &Attribute) -> Option<Cow<'_, str>> {
     Some(match attribute {

@@ -8,7 +8,9 @@ use super::exchange::Answer;
 use super::problem::Problem;
 use super::rows::Rows;
 use super::{HubSpot, Settings};
-use crate::adapters::{Adapter, Call, CallError, Code, Destination, Outcome, Retry, RetryMode, Stop, unfit};
+use crate::adapters::{
+    Adapter, Call, CallError, Code, Destination, Outcome, Retry, RetryMode, Stop, unfit,
+};
 
 /// The misconfigurations and unknown codes of one call, each with the number of records that met
 /// it.
@@ -23,7 +25,10 @@ impl Findings {
     fn note(&mut self, problem: &Problem, settings: &Settings) -> Outcome {
         if let Some(found) = errors::of_settings(problem, settings) {
             let outcome = Outcome::Failed(found.stop.code.clone());
-            self.misconfigured.entry(found.stop.remedy.clone()).or_insert((found, 0)).1 += 1;
+            self.misconfigured
+                .entry(found.stop.remedy.clone())
+                .or_insert((found, 0))
+                .1 += 1;
             return outcome;
         }
         let outcome = errors::of_row(problem, settings);
@@ -36,11 +41,14 @@ impl Findings {
     /// Returns the stop that the refusals amount to, if they do. `all_refused`: no row fared
     /// otherwise.
     fn stop(&self, all_refused: bool) -> Option<&Stop> {
-        let mut stops = self.misconfigured.values().filter(|(found, records)| match found.reach {
-            Reach::Account => true,
-            Reach::EveryRecord => *records > 1 && all_refused,
-            Reach::SomeRecords => false,
-        });
+        let mut stops = self
+            .misconfigured
+            .values()
+            .filter(|(found, records)| match found.reach {
+                Reach::Account => true,
+                Reach::EveryRecord => *records > 1 && all_refused,
+                Reach::SomeRecords => false,
+            });
         stops.next().map(|(found, _)| &found.stop)
     }
 
@@ -91,7 +99,10 @@ impl HubSpot {
         let is_batch = rows.payloads.len() > 1 && errors::may_blame_rows(answer.http.status);
         let problem = answer.problem.as_ref().filter(|_| is_batch)?;
         let found = errors::of_settings(problem, &self.settings)?;
-        let property = found.property.as_deref().filter(|_| found.reach == Reach::SomeRecords)?;
+        let property = found
+            .property
+            .as_deref()
+            .filter(|_| found.reach == Reach::SomeRecords)?;
         let carrying = rows.carrying(property, problem, found.is_about_value);
         if carrying.is_empty() {
             return None;
@@ -100,8 +111,20 @@ impl HubSpot {
         let code = || found.stop.code.clone();
         // In a smaller batch: in a new one they might meet others that carry it, and be refused
         // once more.
-        let again = || Outcome::Retry(Retry { code: code(), after: None, how: RetryMode::SplitBatch });
-        let outcome = |row| if carrying.contains(&row) { Outcome::Failed(code()) } else { again() };
+        let again = || {
+            Outcome::Retry(Retry {
+                code: code(),
+                after: None,
+                how: RetryMode::SplitBatch,
+            })
+        };
+        let outcome = |row| {
+            if carrying.contains(&row) {
+                Outcome::Failed(code())
+            } else {
+                again()
+            }
+        };
         Some((0..rows.payloads.len()).map(outcome).collect())
     }
 }

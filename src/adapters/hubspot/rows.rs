@@ -1,7 +1,7 @@
 //! The rows of one request, and which part of an answer speaks of which. Pure.
 //!
-//! HubSpot answers in an order of its own. An error names its row by `objectWriteTraceId`, or by `ids`; a result
-//! may echo the trace id, and else is known by the value of our key.
+//! HubSpot answers in an order of its own. An error names its row by `objectWriteTraceId`, or by
+//! `ids`; a result may echo the trace id, and else is known by the value of our key.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -27,7 +27,8 @@ pub(super) enum Row<'v> {
     Counted,
     /// This is its error.
     Problem(&'v Problem),
-    /// Nothing. `lost`: the answer also has parts that name no row, and one of them may be about this one.
+    /// Nothing. `lost`: the answer also has parts that name no row, and one of them may be about
+    /// this one.
     Nothing {
         /// Whether there are such parts.
         lost: bool,
@@ -37,7 +38,11 @@ pub(super) enum Row<'v> {
 impl<'v> Row<'v> {
     /// Its error, if it has one.
     pub(super) fn problem(self) -> Option<&'v Problem> {
-        if let Self::Problem(problem) = self { Some(problem) } else { None }
+        if let Self::Problem(problem) = self {
+            Some(problem)
+        } else {
+            None
+        }
     }
 
     fn is_open(&self) -> bool {
@@ -56,12 +61,22 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     pub(super) fn new(payloads: Vec<&'a Payload>, id_property: &'a str) -> Self {
-        let by_key = payloads.iter().enumerate().map(|(index, payload)| (payload.id.key(), index)).collect();
-        Self { payloads, by_key, by_form: OnceLock::new(), id_property }
+        let by_key = payloads
+            .iter()
+            .enumerate()
+            .map(|(index, payload)| (payload.id.key(), index))
+            .collect();
+        Self {
+            payloads,
+            by_key,
+            by_form: OnceLock::new(),
+            id_property,
+        }
     }
 
-    /// The body of an upsert. A trace id on every input is what makes HubSpot judge them one by one: without it one
-    /// bad input refuses all. Each input has a line of its own, so that "Invalid input JSON on line 3" names one.
+    /// The body of an upsert. A trace id on every input is what makes HubSpot judge them one by
+    /// one: without it one bad input refuses all. Each input has a line of its own, so that
+    /// "Invalid input JSON on line 3" names one.
     pub(super) fn upsert_body(&self) -> Vec<u8> {
         let room = |payload: &&Payload| 128 + payload.id.as_str().len() + properties(payload).len();
         let mut body = String::with_capacity(self.payloads.iter().map(room).sum());
@@ -73,7 +88,11 @@ impl<'a> Rows<'a> {
             body.push_str(r#","idProperty":"#);
             json::push_text(&mut body, self.id_property);
             // Writing into memory cannot fail.
-            let _ = write!(body, r#","objectWriteTraceId":"{index}","properties":{}}}"#, properties(payload));
+            let _ = write!(
+                body,
+                r#","objectWriteTraceId":"{index}","properties":{}}}"#,
+                properties(payload)
+            );
         }
         body.push_str("\n]}");
         body.into_bytes()
@@ -81,8 +100,11 @@ impl<'a> Rows<'a> {
 
     /// The body of a read by our key, asking for `properties`.
     pub(super) fn read_body(&self, properties: &[&str]) -> Vec<u8> {
-        let inputs: Vec<_> =
-            self.payloads.iter().map(|payload| serde_json::json!({"id": payload.id.as_str()})).collect();
+        let inputs: Vec<_> = self
+            .payloads
+            .iter()
+            .map(|payload| serde_json::json!({"id": payload.id.as_str()}))
+            .collect();
         let body = serde_json::json!({
             "idProperty": self.id_property, "properties": properties, "propertiesWithHistory": [], "inputs": inputs,
         });
@@ -107,10 +129,16 @@ impl<'a> Rows<'a> {
         let open = rows.iter().filter(|row| row.is_open()).count();
         let rest = match &lost[..] {
             [] if anonymous == open && !has_strangers => Row::Counted,
-            [Some(problem)] if open == 1 && anonymous == 0 && !has_strangers => Row::Problem(problem),
-            lost => Row::Nothing { lost: rows.len() > 1 && (!lost.is_empty() || anonymous > 0 || has_strangers) },
+            [Some(problem)] if open == 1 && anonymous == 0 && !has_strangers => {
+                Row::Problem(problem)
+            }
+            lost => Row::Nothing {
+                lost: rows.len() > 1 && (!lost.is_empty() || anonymous > 0 || has_strangers),
+            },
         };
-        rows.iter_mut().filter(|row| row.is_open()).for_each(|row| *row = rest);
+        rows.iter_mut()
+            .filter(|row| row.is_open())
+            .for_each(|row| *row = rest);
         rows
     }
 
@@ -131,7 +159,11 @@ impl<'a> Rows<'a> {
     }
 
     /// Gives rows their errors, and those back that name no row; an unreadable one is `None`.
-    fn take_errors<'v>(&self, errors: &'v [Option<Problem>], rows: &mut [Row<'v>]) -> Vec<Option<&'v Problem>> {
+    fn take_errors<'v>(
+        &self,
+        errors: &'v [Option<Problem>],
+        rows: &mut [Row<'v>],
+    ) -> Vec<Option<&'v Problem>> {
         let mut lost = Vec::new();
         for error in errors {
             let Some(problem) = error else {
@@ -153,53 +185,80 @@ impl<'a> Rows<'a> {
 
     /// The rows that `problem` names.
     pub(super) fn named_by(&self, problem: &Problem) -> Vec<usize> {
-        let mut named: Vec<_> = problem.trace_ids.iter().filter_map(|id| self.row_of_trace_id(id)).collect();
+        let mut named: Vec<_> = problem
+            .trace_ids
+            .iter()
+            .filter_map(|id| self.row_of_trace_id(id))
+            .collect();
         if named.is_empty() {
-            named = problem.ids.iter().filter_map(|id| self.row_of_key(id)).collect();
+            named = problem
+                .ids
+                .iter()
+                .filter_map(|id| self.row_of_key(id))
+                .collect();
         }
         named.sort_unstable();
         named.dedup();
         named
     }
 
-    /// The rows that the refusal of a whole batch points at: by name, else by the line of the request, else by the
-    /// address that it quotes.
+    /// The rows that the refusal of a whole batch points at: by name, else by the line of the
+    /// request, else by the address that it quotes.
     pub(super) fn suspects(&self, problem: &Problem) -> Vec<usize> {
         let named = self.named_by(problem);
         if !named.is_empty() {
             return named;
         }
         // Lines count from 1, and the first input is on the second.
-        let on_line = problem.line.and_then(|line| line.checked_sub(2)).filter(|row| *row < self.payloads.len());
+        let on_line = problem
+            .line
+            .and_then(|line| line.checked_sub(2))
+            .filter(|row| *row < self.payloads.len());
         if let Some(row) = on_line {
             return vec![row];
         }
-        self.rows_where(EMAIL, |address| !address.is_empty() && problem.says(address))
+        self.rows_where(EMAIL, |address| {
+            !address.is_empty() && problem.says(address)
+        })
     }
 
     /// Returns the rows that carry `property`. Where `problem` refuses a value of it: the rows that
     /// it names, else those with the value that it quotes, else all, where they have one value in
     /// common. None where it may be about any of them.
-    pub(super) fn carrying(&self, property: &str, problem: &Problem, is_about_value: bool) -> Vec<usize> {
+    pub(super) fn carrying(
+        &self,
+        property: &str,
+        problem: &Problem,
+        is_about_value: bool,
+    ) -> Vec<usize> {
         let carrying = self.rows_where(property, |_| true);
         if !is_about_value {
             return carrying;
         }
         let is_refused = |value: &str| !value.is_empty() && problem.refuses_option(value);
-        for narrower in [self.named_by(problem), self.rows_where(property, is_refused)] {
+        for narrower in [
+            self.named_by(problem),
+            self.rows_where(property, is_refused),
+        ] {
             if !narrower.is_empty() {
                 return narrower;
             }
         }
         let value = |row: usize| value_in(self.payloads[row].body.as_ref()?, property);
         let values: BTreeSet<_> = carrying.iter().map(|row| value(*row)).collect();
-        if values.len() > 1 { Vec::new() } else { carrying }
+        if values.len() > 1 {
+            Vec::new()
+        } else {
+            carrying
+        }
     }
 
     /// The rows that have `property`, with a value that `is_meant`.
     fn rows_where(&self, property: &str, is_meant: impl Fn(&str) -> bool) -> Vec<usize> {
         let value = |row: usize| value_in(self.payloads[row].body.as_ref()?, property);
-        (0..self.payloads.len()).filter(|row| value(*row).is_some_and(|value| is_meant(&value))).collect()
+        (0..self.payloads.len())
+            .filter(|row| value(*row).is_some_and(|value| is_meant(&value)))
+            .collect()
     }
 
     fn row_of_result(&self, result: &Record<'_>) -> Option<usize> {
@@ -219,15 +278,28 @@ impl<'a> Rows<'a> {
     /// Returns the row with this key: as it was sent, in the form in which ids are compared, or in
     /// another Unicode form.
     fn row_of_key(&self, id: &str) -> Option<usize> {
-        let row = self.by_key.get(id).or_else(|| self.by_key.get(ContactId::new(id)?.key())).copied();
-        row.or_else(|| self.by_form.get_or_init(|| self.rows_by_form()).get(&normal_form(id)).copied().flatten())
+        let row = self
+            .by_key
+            .get(id)
+            .or_else(|| self.by_key.get(ContactId::new(id)?.key()))
+            .copied();
+        row.or_else(|| {
+            self.by_form
+                .get_or_init(|| self.rows_by_form())
+                .get(&normal_form(id))
+                .copied()
+                .flatten()
+        })
     }
 
     /// Returns the rows by the normal form of their keys; `None` for a form that several rows have.
     fn rows_by_form(&self) -> HashMap<String, Option<usize>> {
         let mut by_form = HashMap::with_capacity(self.payloads.len());
         for (row, payload) in self.payloads.iter().enumerate() {
-            by_form.entry(normal_form(payload.id.key())).and_modify(|row| *row = None).or_insert(Some(row));
+            by_form
+                .entry(normal_form(payload.id.key()))
+                .and_modify(|row| *row = None)
+                .or_insert(Some(row));
         }
         by_form
     }
@@ -240,7 +312,9 @@ fn properties(payload: &Payload) -> &str {
 /// Returns a key without what systems are known to change in one: surrounding blanks, letter case,
 /// the Unicode form and the width.
 fn normal_form(key: &str) -> String {
-    ComposingNormalizerBorrowed::new_nfkc().normalize(key.trim()).to_lowercase()
+    ComposingNormalizerBorrowed::new_nfkc()
+        .normalize(key.trim())
+        .to_lowercase()
 }
 
 fn is_anonymous(result: &Record<'_>) -> bool {

@@ -11,7 +11,10 @@ use crate::dispatch::settings::{RateLimit, Retry};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
+#[expect(
+    missing_docs,
+    reason = "`src/settings/defaults.toml` documents every key"
+)]
 pub struct Settings {
     pub secret_id: String,
     pub base_url: String,
@@ -34,7 +37,8 @@ impl Settings {
     /// <https://developers.hubspot.com/docs/api-reference/latest/crm/using-object-apis>
     pub const LARGEST_BATCH: usize = 100;
 
-    /// Returns the beginning of every URL: scheme, host and port of `base_url`, in the form in which they are checked.
+    /// Returns the beginning of every URL: scheme, host and port of `base_url`, in the form in
+    /// which they are checked.
     pub(super) fn base(&self) -> String {
         match Url::parse(&self.base_url) {
             Ok(url) if url.has_host() => url.origin().ascii_serialization(),

@@ -14,24 +14,33 @@ impl HubSpot {
         let mut outcomes = vec![None; batch.len()];
         for (payload, outcome) in batch.iter().zip(&mut outcomes) {
             if payload.body.is_none() {
-                let rejection = Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write");
+                let rejection =
+                    Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write");
                 *outcome = Some(Outcome::Rejected(rejection));
             }
         }
         let open = open(&outcomes);
         if call.dry_run {
-            open.iter().for_each(|index| outcomes[*index] = Some(Outcome::dry_run()));
+            open.iter()
+                .for_each(|index| outcomes[*index] = Some(Outcome::dry_run()));
         } else if !open.is_empty() {
             let rows: Vec<_> = open.iter().map(|index| batch[*index]).collect();
-            let written = self.write_all(rows, call).await.map_err(|error| error.of_part(&open))?;
-            open.iter().zip(written).for_each(|(index, outcome)| outcomes[*index] = Some(outcome));
+            let written = self
+                .write_all(rows, call)
+                .await
+                .map_err(|error| error.of_part(&open))?;
+            open.iter()
+                .zip(written)
+                .for_each(|(index, outcome)| outcomes[*index] = Some(outcome));
         }
         Ok(settle(outcomes))
     }
 
     async fn write_all(&self, payloads: Vec<&Payload>, call: Call<'_>) -> Reply {
         let rows = self.rows(payloads);
-        let answer = self.send(Endpoint::Upsert, rows.upsert_body(), call).await?;
+        let answer = self
+            .send(Endpoint::Upsert, rows.upsert_body(), call)
+            .await?;
         let count = rows.payloads.len();
         if let Some(outcomes) = self.without_misconfigured(&answer, &rows, call) {
             return Ok(outcomes);
@@ -52,7 +61,11 @@ impl HubSpot {
         let is_kept = |outcome: &&Outcome| matches!(outcome, Outcome::Delivered(Some(_)));
         let kept = outcomes.iter().filter(is_kept).count();
         if kept > 0 {
-            tracing::info!(destination = "hubspot", count = kept, "later lifecycle stages were kept");
+            tracing::info!(
+                destination = "hubspot",
+                count = kept,
+                "later lifecycle stages were kept"
+            );
         }
         Ok(outcomes)
     }
@@ -60,10 +73,13 @@ impl HubSpot {
 
 /// The indexes that have no outcome yet.
 fn open(outcomes: &[Option<Outcome>]) -> Vec<usize> {
-    (0..outcomes.len()).filter(|index| outcomes[*index].is_none()).collect()
+    (0..outcomes.len())
+        .filter(|index| outcomes[*index].is_none())
+        .collect()
 }
 
-/// A stage only moves forward: HubSpot ignores a backward one with a 2xx. That is told, and is no failure.
+/// A stage only moves forward: HubSpot ignores a backward one with a 2xx. That is told, and is no
+/// failure.
 fn kept_stage(record: &Record<'_>, payload: &Payload) -> Option<Code> {
     let (held, sent) = (record.properties.stage?, payload.body.as_ref()?);
     if begins_with_stage(sent, held) {

@@ -1,14 +1,15 @@
 //! Tokens: by client credentials or by a signed assertion, one request at a time however many calls
 //! wait for it.
 //!
-//! A token is kept until its secret changes, Salesforce refuses it (401), or its instance does not answer
-//! in Salesforce's own words: a page, a redirect, no connection, no answer in time. An org that moves
-//! to another host answers 401 at none of the old ones. The secret is asked for with each call, and is
-//! read again after ten minutes at most. The host of a token is checked before the token is kept.
+//! A token is kept until its secret changes, Salesforce refuses it (401), or its instance does not
+//! answer in Salesforce's own words: a page, a redirect, no connection, no answer in time. An org
+//! that moves to another host answers 401 at none of the old ones. The secret is asked for with
+//! each call, and is read again after ten minutes at most. The host of a token is checked before
+//! the token is kept.
 //!
 //! An instance that does not answer costs one token at once and at most one more in each
-//! [`REPLACE_EVERY`], however many calls are made: the new token may name another instance, or the same.
-//! Where no token is granted, each call asks once, and the breaker limits the calls.
+//! [`REPLACE_EVERY`], however many calls are made: the new token may name another instance, or the
+//! same. Where no token is granted, each call asks once, and the breaker limits the calls.
 //!
 //! <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_client_credentials_flow.htm>
 
@@ -72,7 +73,11 @@ struct State {
 
 impl Auth {
     pub(super) fn new(secret: Arc<Secret>) -> Self {
-        Self { secret, state: Mutex::default(), doubted: AtomicU64::new(0) }
+        Self {
+            secret,
+            state: Mutex::default(),
+            doubted: AtomicU64::new(0),
+        }
     }
 
     /// The token at hand, or a new one.
@@ -81,7 +86,12 @@ impl Auth {
     }
 
     /// Salesforce refused `token`: the one that has replaced it, or a new one.
-    pub(super) async fn renew(&self, token: &Token, http: &Http, call: Call<'_>) -> Result<Token, CallError> {
+    pub(super) async fn renew(
+        &self,
+        token: &Token,
+        http: &Http,
+        call: Call<'_>,
+    ) -> Result<Token, CallError> {
         self.token_after(Some(token.generation), http, call).await
     }
 
@@ -89,22 +99,37 @@ impl Auth {
     pub(super) fn note(&self, token: &Token, is_answer: bool) {
         if is_answer {
             // An error here is a doubt about another token, which stays.
-            let _ = self.doubted.compare_exchange(token.generation, 0, Relaxed, Relaxed);
+            let _ = self
+                .doubted
+                .compare_exchange(token.generation, 0, Relaxed, Relaxed);
         } else {
             self.doubted.fetch_max(token.generation, Relaxed);
         }
     }
 
-    async fn token_after(&self, refused: Option<u64>, http: &Http, call: Call<'_>) -> Result<Token, CallError> {
+    async fn token_after(
+        &self,
+        refused: Option<u64>,
+        http: &Http,
+        call: Call<'_>,
+    ) -> Result<Token, CallError> {
         let asked = Instant::now();
         let mut state = self.locked(call).await?;
-        // Calls that waited together do not ask one after the other; one that comes later asks anew.
+        // Calls that waited together do not ask one after the other; one that comes later asks
+        // anew.
         if let Some((_, failure)) = state.failure.as_ref().filter(|(at, _)| *at >= asked) {
             return Err(failure.clone());
         }
-        let token = timeout_at(call.give_up_at, self.current(&mut state, refused, http, call)).await;
+        let token = timeout_at(
+            call.give_up_at,
+            self.current(&mut state, refused, http, call),
+        )
+        .await;
         let token = token.unwrap_or_else(|_| Err(timed_out()));
-        state.failure = token.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        state.failure = token
+            .as_ref()
+            .err()
+            .map(|error| (Instant::now(), error.clone()));
         token
     }
 
@@ -116,16 +141,29 @@ impl Auth {
         http: &Http,
         call: Call<'_>,
     ) -> Result<Token, CallError> {
-        let secret = self.secret.get().await.map_err(|error| CallError::secret_unreadable(&error))?;
+        let secret = self
+            .secret
+            .get()
+            .await
+            .map_err(|error| CallError::secret_unreadable(&error))?;
         self.drop_doubted(state);
         let is_usable = |token: &&Token| Some(token.generation) != refused && token.is_of(&secret);
         if let Some(token) = state.token.as_ref().filter(is_usable) {
             return Ok(token.clone());
         }
         state.token = None;
-        let Grant { header, instance, secret } = self.grant(secret, http, call).await?;
+        let Grant {
+            header,
+            instance,
+            secret,
+        } = self.grant(secret, http, call).await?;
         state.generation += 1;
-        let token = Token { header, instance, secret, generation: state.generation };
+        let token = Token {
+            header,
+            instance,
+            secret,
+            generation: state.generation,
+        };
         state.token = Some(token.clone());
         Ok(token)
     }
@@ -133,8 +171,15 @@ impl Auth {
     /// Drops a token whose instance does not answer, unless one was replaced for that a moment ago.
     fn drop_doubted(&self, state: &mut State) {
         let doubted = self.doubted.load(Relaxed);
-        let is_doubted = state.token.as_ref().is_some_and(|token| token.generation == doubted);
-        if is_doubted && state.replaced.is_none_or(|at| clock::elapsed(at) >= REPLACE_EVERY) {
+        let is_doubted = state
+            .token
+            .as_ref()
+            .is_some_and(|token| token.generation == doubted);
+        if is_doubted
+            && state
+                .replaced
+                .is_none_or(|at| clock::elapsed(at) >= REPLACE_EVERY)
+        {
             state.replaced = Some(clock::now());
             state.token = None;
         }
@@ -146,12 +191,19 @@ impl Auth {
             return Ok(state);
         }
         call.permits.give_back();
-        timeout_at(call.give_up_at, self.state.lock()).await.map_err(|_| timed_out())
+        timeout_at(call.give_up_at, self.state.lock())
+            .await
+            .map_err(|_| timed_out())
     }
 
-    /// Asks for a token, and once more with the secret read again where its content is refused or its
-    /// host does not answer.
-    async fn grant(&self, secret: Arc<SecretString>, http: &Http, call: Call<'_>) -> Result<Grant, CallError> {
+    /// Asks for a token, and once more with the secret read again where its content is refused or
+    /// its host does not answer.
+    async fn grant(
+        &self,
+        secret: Arc<SecretString>,
+        http: &Http,
+        call: Call<'_>,
+    ) -> Result<Grant, CallError> {
         let (refusal, is_silent) = match request(&secret, http, call).await {
             Ok(granted) => return Ok(granted),
             Err(Failed::Other(error)) => return Err(error),
@@ -162,8 +214,11 @@ impl Auth {
             call.meter.auth_failure();
         }
         match self.secret.renew(&secret).await {
-            Ok(Some(renewed)) => request(&renewed, http, call).await.map_err(Failed::into_error),
-            // Where the host is silent, it is the one to be named, whether or not the secret can be read.
+            Ok(Some(renewed)) => request(&renewed, http, call)
+                .await
+                .map_err(Failed::into_error),
+            // Where the host is silent, it is the one to be named, whether or not the secret can be
+            // read.
             Err(error) if !is_silent => Err(CallError::secret_unreadable(&error)),
             Ok(None) | Err(_) => Err(refusal),
         }

@@ -13,18 +13,25 @@ impl Salesforce {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
         let mut records: Vec<(usize, &str)> = Vec::new();
         for (at, payload) in batch.iter().enumerate() {
-            let found = held.get(payload.id.key()).map(Vec::as_slice).unwrap_or_default();
+            let found = held
+                .get(payload.id.key())
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             let newest = found.iter().filter_map(|held| held.version).max();
             if found.is_empty() {
                 outcomes[at] = Some(Outcome::already_gone());
-            } else if self.is_guarded(payload) && newest.is_some_and(|newest| newest > payload.version) {
+            } else if self.is_guarded(payload)
+                && newest.is_some_and(|newest| newest > payload.version)
+            {
                 outcomes[at] = Some(Outcome::Stale);
             } else {
                 records.extend(found.iter().map(|held| (at, held.id.as_str())));
             }
         }
         if call.dry_run {
-            records.iter().for_each(|(at, _)| outcomes[*at] = Some(Outcome::dry_run()));
+            records
+                .iter()
+                .for_each(|(at, _)| outcomes[*at] = Some(Outcome::dry_run()));
             records.clear();
         }
         for part in records.chunks(Settings::LARGEST_BATCH) {
@@ -44,15 +51,24 @@ impl Salesforce {
         let ids: Vec<&str> = part.iter().map(|(_, id)| *id).collect();
         let ask = Ask {
             method: Method::DELETE,
-            path: format!("/services/data/{}/composite/sobjects", self.settings.api_version),
+            path: format!(
+                "/services/data/{}/composite/sobjects",
+                self.settings.api_version
+            ),
             query: Some(format!("ids={}&allOrNone=false", ids.join(","))),
             body: None,
         };
         let answer = self.ask(ask, call).await?;
         let sent: Vec<usize> = part.iter().map(|(at, _)| *at).collect();
-        for (at, outcome) in sent.iter().zip(self.rows(&answer.body, &sent, batch, call).await?) {
+        for (at, outcome) in sent
+            .iter()
+            .zip(self.rows(&answer.body, &sent, batch, call).await?)
+        {
             // Of several records of one contact, the one that is still there decides.
-            if !matches!(outcomes[*at], Some(Outcome::Rejected(_) | Outcome::Retry(_) | Outcome::Failed(_))) {
+            if !matches!(
+                outcomes[*at],
+                Some(Outcome::Rejected(_) | Outcome::Retry(_) | Outcome::Failed(_))
+            ) {
                 outcomes[*at] = Some(outcome);
             }
         }

@@ -21,16 +21,35 @@ pub(super) struct Rights {
 }
 
 impl Salesforce {
-    /// The object's description, as far as `D` reads it. The call carries no record: no error of it is a record's.
-    pub(super) async fn describe<D: DeserializeOwned>(&self, call: Call<'_>) -> Result<D, CallError> {
-        let Settings { api_version, sobject, .. } = &self.settings;
+    /// The object's description, as far as `D` reads it. The call carries no record: no error of it
+    /// is a record's.
+    pub(super) async fn describe<D: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+    ) -> Result<D, CallError> {
+        let Settings {
+            api_version,
+            sobject,
+            ..
+        } = &self.settings;
         let path = format!("/services/data/{api_version}/sobjects/{sobject}/describe");
-        let ask = Ask { method: Method::GET, path, query: None, body: None };
+        let ask = Ask {
+            method: Method::GET,
+            path,
+            query: None,
+            body: None,
+        };
         // Boxed: the futures around it are nested as deep as the compiler follows.
-        let answer = self.ask(ask, call).boxed().await.map_err(|error| match error {
-            CallError::Refused { rejection, .. } => CallError::failed(rejection.code, FailureCause::Destination),
-            other => other.without_records(),
-        })?;
+        let answer = self
+            .ask(ask, call)
+            .boxed()
+            .await
+            .map_err(|error| match error {
+                CallError::Refused { rejection, .. } => {
+                    CallError::failed(rejection.code, FailureCause::Destination)
+                }
+                other => other.without_records(),
+            })?;
         serde_json::from_slice(&answer.body).map_err(|_| unreadable().without_records())
     }
 }

@@ -1,5 +1,5 @@
-//! An operator's look at the org: whether the object is there, the key is one, and every field that we send may be
-//! written.
+//! An operator's look at the org: whether the object is there, the key is one, and every field that
+//! we send may be written.
 
 use serde::Deserialize;
 
@@ -20,7 +20,10 @@ struct Described {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[expect(clippy::struct_excessive_bools, reason = "the field's properties as Salesforce names them")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the field's properties as Salesforce names them"
+)]
 struct Field {
     name: String,
     r#type: String,
@@ -35,17 +38,26 @@ struct Field {
 }
 
 impl Salesforce {
-    /// Looks at everything that a delivery needs. Each check that depends on a failed one is left out.
+    /// Looks at everything that a delivery needs. Each check that depends on a failed one is left
+    /// out.
     pub async fn examine(&self, call: Call<'_>) -> Vec<Check> {
         let (secret, token) = ("salesforce secret", "salesforce token");
         let mut checks = match self.auth.token(&self.http, call).await {
             Ok(granted) => {
                 let host = granted.instance.host_str().unwrap_or_default().to_owned();
-                vec![Check::ok(secret, "readable, of the right form"), Check::ok(token, format!("granted by {host}"))]
+                vec![
+                    Check::ok(secret, "readable, of the right form"),
+                    Check::ok(token, format!("granted by {host}")),
+                ]
             }
-            Err(error) if is_about_the_secret(&error) => return vec![Check::fail(secret, remedy(&error))],
+            Err(error) if is_about_the_secret(&error) => {
+                return vec![Check::fail(secret, remedy(&error))];
+            }
             Err(error) => {
-                return vec![Check::ok(secret, "readable, of the right form"), Check::fail(token, remedy(&error))];
+                return vec![
+                    Check::ok(secret, "readable, of the right form"),
+                    Check::fail(token, remedy(&error)),
+                ];
             }
         };
         match self.describe::<Described>(call).await {
@@ -62,7 +74,11 @@ fn is_about_the_secret(error: &CallError) -> bool {
 
 /// What the description says about our settings. Pure.
 fn judge(described: &Described, settings: &Settings) -> Vec<Check> {
-    let mut checks = vec![object(described, settings), key(described, settings), fields(described, settings)];
+    let mut checks = vec![
+        object(described, settings),
+        key(described, settings),
+        fields(described, settings),
+    ];
     if !settings.version_field.is_empty() {
         checks.push(version(described, settings));
     }
@@ -71,7 +87,10 @@ fn judge(described: &Described, settings: &Settings) -> Vec<Check> {
 
 /// Salesforce tells names apart without regard to letter case.
 fn find<'a>(described: &'a Described, name: &str) -> Option<&'a Field> {
-    described.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name))
+    described
+        .fields
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case(name))
 }
 
 fn object(described: &Described, settings: &Settings) -> Check {
@@ -81,54 +100,116 @@ fn object(described: &Described, settings: &Settings) -> Check {
         (described.rights.updateable, "edit"),
         (described.rights.deletable, "delete"),
     ];
-    let missing: Vec<&str> = needed.into_iter().filter(|(given, _)| !given).map(|(_, right)| right).collect();
-    let wrong = format!("give the run-as user's permission set {} on {}", missing.join(", "), settings.sobject);
-    let wrong = if missing.is_empty() { vec![] } else { vec![wrong] };
-    Check::of("salesforce object", format!("{} may be read, created, edited, deleted", settings.sobject), &wrong)
+    let missing: Vec<&str> = needed
+        .into_iter()
+        .filter(|(given, _)| !given)
+        .map(|(_, right)| right)
+        .collect();
+    let wrong = format!(
+        "give the run-as user's permission set {} on {}",
+        missing.join(", "),
+        settings.sobject
+    );
+    let wrong = if missing.is_empty() {
+        vec![]
+    } else {
+        vec![wrong]
+    };
+    Check::of(
+        "salesforce object",
+        format!("{} may be read, created, edited, deleted", settings.sobject),
+        &wrong,
+    )
 }
 
 fn key(described: &Described, settings: &Settings) -> Check {
     let name = "salesforce external id";
     let Some(field) = find(described, &settings.external_id_field) else {
         let what = "make it (text of 255, External ID, unique, case-insensitive), and give the run-as user edit access";
-        return Check::fail(name, format!("{} is not there, or hidden: {what}", settings.external_id_field));
+        return Check::fail(
+            name,
+            format!(
+                "{} is not there, or hidden: {what}",
+                settings.external_id_field
+            ),
+        );
     };
-    let of = |is_wrong: bool, what: &str| is_wrong.then(|| format!("{} {what}", settings.external_id_field));
+    let of = |is_wrong: bool, what: &str| {
+        is_wrong.then(|| format!("{} {what}", settings.external_id_field))
+    };
     let wrong = [
-        of(!field.external_id, "is no External ID: tick it in the field's definition"),
-        of(!field.unique, "is not unique: without it two records of one contact can come to be"),
-        of(field.case_sensitive, "tells letter cases apart: make its values unique case-insensitively"),
+        of(
+            !field.external_id,
+            "is no External ID: tick it in the field's definition",
+        ),
+        of(
+            !field.unique,
+            "is not unique: without it two records of one contact can come to be",
+        ),
+        of(
+            field.case_sensitive,
+            "tells letter cases apart: make its values unique case-insensitively",
+        ),
         of(field.r#type != "string", "is no text: make it one"),
-        of(field.r#type == "string" && field.length < ContactId::LONGEST, "is too short: give it 255 characters"),
+        of(
+            field.r#type == "string" && field.length < ContactId::LONGEST,
+            "is too short: give it 255 characters",
+        ),
     ];
     let wrong: Vec<String> = wrong.into_iter().flatten().collect();
-    let found = format!("{} is a unique, case-insensitive External ID", settings.external_id_field);
+    let found = format!(
+        "{} is a unique, case-insensitive External ID",
+        settings.external_id_field
+    );
     Check::of(name, found, &wrong)
 }
 
-/// Checks that every field that is sent may be written. A missing key or version field has a check of its own.
+/// Checks that every field that is sent may be written. A missing key or version field has a check
+/// of its own.
 fn fields(described: &Described, settings: &Settings) -> Check {
-    let checked = [settings.external_id_field.as_str(), settings.version_field.as_str()];
-    let checked = checked.into_iter().filter(|name| find(described, name).is_some());
+    let checked = [
+        settings.external_id_field.as_str(),
+        settings.version_field.as_str(),
+    ];
+    let checked = checked
+        .into_iter()
+        .filter(|name| find(described, name).is_some());
     let attributes = settings.attributes.values().map(String::as_str);
-    let sent: Vec<&str> = model::fields().into_iter().chain(attributes).chain(checked).collect();
+    let sent: Vec<&str> = model::fields()
+        .into_iter()
+        .chain(attributes)
+        .chain(checked)
+        .collect();
     let trouble = |name: &&str| match find(described, name) {
-        None => Some(format!("{name} is not there, or hidden from the run-as user")),
-        Some(field) if !field.createable || !field.updateable => Some(format!("{name} may not be edited")),
+        None => Some(format!(
+            "{name} is not there, or hidden from the run-as user"
+        )),
+        Some(field) if !field.createable || !field.updateable => {
+            Some(format!("{name} may not be edited"))
+        }
         Some(_) => None,
     };
     let mut wrong: Vec<String> = sent.iter().filter_map(trouble).collect();
     if !wrong.is_empty() {
-        wrong.push("give the permission set edit access to these fields (field-level security)".to_owned());
+        wrong.push(
+            "give the permission set edit access to these fields (field-level security)".to_owned(),
+        );
     }
-    Check::of("salesforce fields", format!("all {} may be written", sent.len()), &wrong)
+    Check::of(
+        "salesforce fields",
+        format!("all {} may be written", sent.len()),
+        &wrong,
+    )
 }
 
 fn version(described: &Described, settings: &Settings) -> Check {
     let name = "salesforce version field";
     let Some(field) = find(described, &settings.version_field) else {
         let what = "make it, a Number(18, 0), and give the run-as user edit access";
-        return Check::fail(name, format!("{} is not there, or hidden: {what}", settings.version_field));
+        return Check::fail(
+            name,
+            format!("{} is not there, or hidden: {what}", settings.version_field),
+        );
     };
     let fits = field.r#type == "double" && field.scale == 0 && field.precision >= 18;
     let wrong = format!(
@@ -136,7 +217,11 @@ fn version(described: &Described, settings: &Settings) -> Check {
         settings.version_field, field.r#type, field.precision, field.scale
     );
     let wrong = if fits { vec![] } else { vec![wrong] };
-    Check::of(name, format!("{} is a Number(18, 0)", settings.version_field), &wrong)
+    Check::of(
+        name,
+        format!("{} is a Number(18, 0)", settings.version_field),
+        &wrong,
+    )
 }
 
 #[cfg(test)]
@@ -150,7 +235,9 @@ mod tests {
     fn settings() -> Settings {
         let document = "salesforce.version_field = \"Version__c\"\nsalesforce.attributes = { plan = \"Plan__c\" }";
         let layer = Layer::from_toml("the test", document).expect("TOML");
-        load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed").salesforce
+        load(Preset::Test, &[layer], &DESTINATIONS)
+            .expect("allowed")
+            .salesforce
     }
 
     fn described() -> Described {
@@ -162,30 +249,68 @@ mod tests {
             updateable: true,
             ..Field::default()
         };
-        let mut fields: Vec<Field> = model::fields().into_iter().chain(["Plan__c"]).map(field).collect();
-        fields.push(Field { external_id: true, unique: true, ..field("source_id__c") });
-        fields.push(Field { r#type: "double".to_owned(), precision: 18, ..field("Version__c") });
-        let rights = Rights { createable: true, updateable: true, deletable: true };
-        Described { rights, queryable: true, fields }
+        let mut fields: Vec<Field> = model::fields()
+            .into_iter()
+            .chain(["Plan__c"])
+            .map(field)
+            .collect();
+        fields.push(Field {
+            external_id: true,
+            unique: true,
+            ..field("source_id__c")
+        });
+        fields.push(Field {
+            r#type: "double".to_owned(),
+            precision: 18,
+            ..field("Version__c")
+        });
+        let rights = Rights {
+            createable: true,
+            updateable: true,
+            deletable: true,
+        };
+        Described {
+            rights,
+            queryable: true,
+            fields,
+        }
     }
 
     #[test]
     fn every_field_that_is_ever_sent_is_looked_at() {
         let text = |name: &str| format!("\"{name}\":\"x\"");
-        let texts = ["first_name", "last_name", "company", "job_title", "phone", "mobile_phone", "website", "status"];
-        let address = ["street", "city", "state", "postal_code", "country"].map(text).join(",");
+        let texts = [
+            "first_name",
+            "last_name",
+            "company",
+            "job_title",
+            "phone",
+            "mobile_phone",
+            "website",
+            "status",
+        ];
+        let address = ["street", "city", "state", "postal_code", "country"]
+            .map(text)
+            .join(",");
         let event = format!(
             r#"{{"event_id":"e","operation":"create","occurred_at":"2026-11-20T10:15:00Z","contact":{{"id":"c","type":"lead",
             "email":"a@b.example","lead_source":"Web",{},"address":{{{address}}},"attributes":{{"plan":"x"}}}}}}"#,
             texts.map(text).join(",")
         );
         let data = base64_simd::STANDARD.encode_to_string(event);
-        let change = EventConsumer.consume(Some(&data), time::OffsetDateTime::now_utc()).expect("allowed");
-        let body = model::transform(&[&change], &settings()).body.expect("a record");
-        let sent: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body.get()).expect("an object");
+        let change = EventConsumer
+            .consume(Some(&data), time::OffsetDateTime::now_utc())
+            .expect("allowed");
+        let body = model::transform(&[&change], &settings())
+            .body
+            .expect("a record");
+        let sent: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(body.get()).expect("an object");
         let described = described();
-        let unknown: Vec<&String> =
-            sent.keys().filter(|name| *name != "attributes" && find(&described, name).is_none()).collect();
+        let unknown: Vec<&String> = sent
+            .keys()
+            .filter(|name| *name != "attributes" && find(&described, name).is_none())
+            .collect();
         assert!(unknown.is_empty(), "{unknown:?}");
         assert_eq!(sent.len() - 1, described.fields.len());
     }
@@ -194,34 +319,67 @@ mod tests {
     fn each_fault_of_the_org_is_named_with_its_remedy() {
         type Edit = fn(&mut Described);
         let edit = |described: &mut Described, name: &str, edit: fn(&mut Field)| {
-            let field = described.fields.iter_mut().find(|field| field.name.eq_ignore_ascii_case(name));
+            let field = described
+                .fields
+                .iter_mut()
+                .find(|field| field.name.eq_ignore_ascii_case(name));
             edit(field.expect("a field"));
         };
-        let key = |change: fn(&mut Field)| move |described: &mut Described| edit(described, "Source_Id__c", change);
+        let key = |change: fn(&mut Field)| {
+            move |described: &mut Described| edit(described, "Source_Id__c", change)
+        };
         let failing = |change: &dyn Fn(&mut Described)| {
             let mut described = described();
             change(&mut described);
             let checks = judge(&described, &settings());
-            checks.into_iter().filter_map(|check| Some((check.name, check.finding.err()?))).collect::<Vec<_>>()
+            checks
+                .into_iter()
+                .filter_map(|check| Some((check.name, check.finding.err()?)))
+                .collect::<Vec<_>>()
         };
         assert!(failing(&|_| {}).is_empty());
         for (change, parts) in [
-            (&key(|field| field.external_id = false) as &dyn Fn(&mut Described), "no External ID"),
+            (
+                &key(|field| field.external_id = false) as &dyn Fn(&mut Described),
+                "no External ID",
+            ),
             (&key(|field| field.unique = false), "not unique"),
-            (&key(|field| field.case_sensitive = true), "case-insensitively"),
+            (
+                &key(|field| field.case_sensitive = true),
+                "case-insensitively",
+            ),
             (&key(|field| field.length = 80), "255"),
             (&key(|field| field.r#type = "double".into()), "no text"),
-            (&|described| edit(described, "Version__c", |field| field.scale = 2), "Number(18, 0)"),
-            (&|described| edit(described, "Email", |field| field.updateable = false), "Email may not be edited"),
-            (&|described| described.fields.retain(|field| field.name != "Plan__c"), "Plan__c is not there"),
-            (&|described| described.rights.deletable = false, "delete on Lead"),
+            (
+                &|described| edit(described, "Version__c", |field| field.scale = 2),
+                "Number(18, 0)",
+            ),
+            (
+                &|described| edit(described, "Email", |field| field.updateable = false),
+                "Email may not be edited",
+            ),
+            (
+                &|described| described.fields.retain(|field| field.name != "Plan__c"),
+                "Plan__c is not there",
+            ),
+            (
+                &|described| described.rights.deletable = false,
+                "delete on Lead",
+            ),
         ] {
             let failing = failing(change);
-            assert!(failing.len() == 1 && failing[0].1.contains(parts), "{parts}: {failing:?}");
+            assert!(
+                failing.len() == 1 && failing[0].1.contains(parts),
+                "{parts}: {failing:?}"
+            );
         }
         let no_key: Edit = |described| described.fields.retain(|field| !field.external_id);
-        let no_version: Edit = |described| described.fields.retain(|field| field.name != "Version__c");
-        for (gone, name) in [(no_key, "salesforce external id"), (no_version, "salesforce version field")] {
+        let no_version: Edit =
+            |described| described.fields.retain(|field| field.name != "Version__c");
+        for (gone, name) in [
+            (no_key, "salesforce external id"),
+            (no_version, "salesforce version field"),
+        ] {
             let failing = failing(&gone);
             assert!(failing.len() == 1 && failing[0].0 == name, "{failing:?}");
         }

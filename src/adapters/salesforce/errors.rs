@@ -1,12 +1,14 @@
-//! What Salesforce's errors mean for what to do next: one table for the rows of an answer, one for whole answers.
-//! Pure.
+//! What Salesforce's errors mean for what to do next: one table for the rows of an answer, one for
+//! whole answers. Pure.
 //!
-//! Codes: <https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_calls_concepts_core_data_objects.htm>,
-//! and, complete, the enumeration `StatusCode` of the metadata WSDL, in `errors/status_codes.txt`. Statuses:
+//! Codes:
+//! <https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_calls_concepts_core_data_objects.htm>,
+//! and, complete, the enumeration `StatusCode` of the metadata WSDL, in `errors/status_codes.txt`.
+//! Statuses:
 //! <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
 //!
-//! A status counts as Salesforce's word only with Salesforce's own JSON: without it a page of the network is all that is
-//! known, and the call is one without an answer.
+//! A status counts as Salesforce's word only with Salesforce's own JSON: without it a page of the
+//! network is all that is known, and the call is one without an answer.
 
 mod codes;
 
@@ -19,9 +21,12 @@ use super::problem::{Problem, api_error};
 use super::unfit::{self, Unfit};
 use super::{ConvertedLeads, Settings, remedies};
 use crate::adapters::http::HttpAnswer;
-use crate::adapters::{Body, CallError, Cause, Code, FailureCause, Outcome, Rejection, Retry, RetryMode, Stop};
+use crate::adapters::{
+    Body, CallError, Cause, Code, FailureCause, Outcome, Rejection, Retry, RetryMode, Stop,
+};
 
-/// "Concurrent" limits count requests of 20 s and longer: some of them have ended after a few seconds.
+/// "Concurrent" limits count requests of 20 s and longer: some of them have ended after a few
+/// seconds.
 const A_FEW_SECONDS: Duration = Duration::from_secs(3);
 
 /// The error of a row, classified.
@@ -38,19 +43,32 @@ impl RowError {
     pub(super) fn new(problem: Problem, body: Option<&Body>, settings: &Settings) -> Self {
         let verdict = verdict(&problem, body, &settings.sobject);
         let unfit = unfit::of_settings(&problem, verdict, body, settings);
-        Self { problem, verdict, unfit }
+        Self {
+            problem,
+            verdict,
+            unfit,
+        }
     }
 
-    /// Of several errors of one row, the one that decides: what can never succeed is helped neither by other settings
-    /// nor by what passes, and what waits for other settings not by what passes. Of none, that there is none.
-    pub(super) fn deciding(problems: Vec<Problem>, body: Option<&Body>, settings: &Settings) -> Self {
+    /// Of several errors of one row, the one that decides: what can never succeed is helped neither
+    /// by other settings nor by what passes, and what waits for other settings not by what passes.
+    /// Of none, that there is none.
+    pub(super) fn deciding(
+        problems: Vec<Problem>,
+        body: Option<&Body>,
+        settings: &Settings,
+    ) -> Self {
         let rank = |error: &Self| match (error.verdict, &error.unfit) {
             (_, Some(_)) => 1,
             (Verdict::Reject, None) => 0,
             _ => 2,
         };
-        let errors = problems.into_iter().map(|problem| Self::new(problem, body, settings));
-        errors.min_by_key(rank).unwrap_or_else(|| Self::new(Problem::reasonless(), body, settings))
+        let errors = problems
+            .into_iter()
+            .map(|problem| Self::new(problem, body, settings));
+        errors
+            .min_by_key(rank)
+            .unwrap_or_else(|| Self::new(Problem::reasonless(), body, settings))
     }
 }
 
@@ -63,32 +81,57 @@ pub(super) struct Neighbours {
     pub(super) any_written: bool,
 }
 
-/// What became of a row with `error`; `body` is what was sent, `None` for a delete. Not for rows of which [`of_all_rows`]
-/// speaks, and where the user lacks a right and no row was written, the user is known to have the rights to the object.
-pub(super) fn of_row(error: &RowError, body: Option<&Body>, neighbours: Neighbours, settings: &Settings) -> Outcome {
-    let RowError { problem, verdict, unfit } = error;
+/// What became of a row with `error`; `body` is what was sent, `None` for a delete. Not for rows of
+/// which [`of_all_rows`] speaks, and where the user lacks a right and no row was written, the user
+/// is known to have the rights to the object.
+pub(super) fn of_row(
+    error: &RowError,
+    body: Option<&Body>,
+    neighbours: Neighbours,
+    settings: &Settings,
+) -> Outcome {
+    let RowError {
+        problem,
+        verdict,
+        unfit,
+    } = error;
     let rejection = || problem.rejection();
-    let retry = |how| Outcome::Retry(Retry { code: problem.code(), after: None, how });
+    let retry = |how| {
+        Outcome::Retry(Retry {
+            code: problem.code(),
+            after: None,
+            how,
+        })
+    };
     match verdict {
         _ if unfit.is_some() => Outcome::Failed(problem.code()),
         Verdict::Later => retry(RetryMode::Same),
         Verdict::Halved => retry(RetryMode::SplitBatch),
         Verdict::Large if !neighbours.is_alone => retry(RetryMode::SplitBatch),
-        Verdict::Large | Verdict::Fault | Verdict::Unknown => retry(RetryMode::Isolate(rejection())),
-        Verdict::Duplicate if problem.says("duplicate external id specified") => retry(RetryMode::SplitBatch),
-        // The other record may give the value up in this very invocation; and of two writers that create one record, the
-        // slower one finds it there to be updated.
+        Verdict::Large | Verdict::Fault | Verdict::Unknown => {
+            retry(RetryMode::Isolate(rejection()))
+        }
+        Verdict::Duplicate if problem.says("duplicate external id specified") => {
+            retry(RetryMode::SplitBatch)
+        }
+        // The other record may give the value up in this very invocation; and of two writers that
+        // create one record, the slower one finds it there to be updated.
         Verdict::Duplicate => retry(RetryMode::Last(rejection())),
         Verdict::Missing if is_about_defaults(problem) => match body.and_then(with_defaults) {
             Some(body) => retry(RetryMode::OnceMore(Some(body), rejection())),
             None => Outcome::Rejected(rejection()),
         },
-        Verdict::Converted if settings.converted_leads == ConvertedLeads::Skip => Outcome::Skipped(problem.code()),
+        Verdict::Converted if settings.converted_leads == ConvertedLeads::Skip => {
+            Outcome::Skipped(problem.code())
+        }
         Verdict::Gone if body.is_none() => Outcome::already_gone(),
         Verdict::Unfound if body.is_some() => Outcome::Rejected(rejection()),
-        Verdict::Once | Verdict::Gone | Verdict::Unfound => retry(RetryMode::OnceMore(None, rejection())),
-        // Where another row was written, the right is lacking to this record alone: its shard would wait for it until it
-        // is too old. Where none was, it may be lacking to all, and only other calls can tell.
+        Verdict::Once | Verdict::Gone | Verdict::Unfound => {
+            retry(RetryMode::OnceMore(None, rejection()))
+        }
+        // Where another row was written, the right is lacking to this record alone: its shard would
+        // wait for it until it is too old. Where none was, it may be lacking to all, and only other
+        // calls can tell.
         Verdict::Access if !neighbours.any_written => retry(RetryMode::Isolate(rejection())),
         _ => Outcome::Rejected(rejection()),
     }
@@ -97,20 +140,35 @@ pub(super) fn of_row(error: &RowError, body: Option<&Body>, neighbours: Neighbou
 fn is_about_defaults(problem: &Problem) -> bool {
     let Problem { fields, .. } = problem;
     let named = |field: &String| REQUIRED.contains(&field.as_str());
-    if fields.is_empty() { REQUIRED.iter().any(|field| problem.names(field)) } else { fields.iter().all(named) }
+    if fields.is_empty() {
+        REQUIRED.iter().any(|field| problem.names(field))
+    } else {
+        fields.iter().all(named)
+    }
 }
 
-/// Why the destination stops, where no row was written and the rows' errors cannot be one record's: they speak of the
-/// account, or every record of several is refused for what every record has. `rows` has one entry for each row, `None`
-/// for those that say nothing; `contacts` is how many records they are about.
+/// Why the destination stops, where no row was written and the rows' errors cannot be one record's:
+/// they speak of the account, or every record of several is refused for what every record has.
+/// `rows` has one entry for each row, `None` for those that say nothing; `contacts` is how many
+/// records they are about.
 pub(super) fn of_all_rows(rows: &[Option<&RowError>], contacts: usize) -> Option<Stop> {
-    let is_of_the_account = |error: &&&RowError| matches!(error.verdict, Verdict::Full | Verdict::Barred);
-    if let Some(unfit) = rows.iter().flatten().find(is_of_the_account).and_then(|error| error.unfit.as_ref()) {
+    let is_of_the_account =
+        |error: &&&RowError| matches!(error.verdict, Verdict::Full | Verdict::Barred);
+    if let Some(unfit) = rows
+        .iter()
+        .flatten()
+        .find(is_of_the_account)
+        .and_then(|error| error.unfit.as_ref())
+    {
         return Some(unfit.stop.clone());
     }
     let mut first = None;
     for row in rows {
-        let unfit = row.as_ref()?.unfit.as_ref().filter(|unfit| unfit.is_everywhere)?;
+        let unfit = row
+            .as_ref()?
+            .unfit
+            .as_ref()
+            .filter(|unfit| unfit.is_everywhere)?;
         first.get_or_insert(&unfit.stop);
     }
     first.filter(|_| contacts > 1).cloned()
@@ -118,17 +176,27 @@ pub(super) fn of_all_rows(rows: &[Option<&RowError>], contacts: usize) -> Option
 
 pub(super) fn full(problem: &Problem) -> Stop {
     let remedy = "the org's storage is full: free some, or buy more".to_owned();
-    Stop { cause: Cause::Quota, code: problem.code(), remedy, after: None }
+    Stop {
+        cause: Cause::Quota,
+        code: problem.code(),
+        remedy,
+        after: None,
+    }
 }
 
 /// What Salesforce says about names is about our settings: it may be told.
 pub(super) fn configuration(problem: &Problem, settings: &Settings) -> Stop {
     let remedy = remedies::of_problem(problem, settings);
-    Stop { cause: Cause::Configuration, code: problem.code(), remedy, after: None }
+    Stop {
+        cause: Cause::Configuration,
+        code: problem.code(),
+        remedy,
+        after: None,
+    }
 }
 
-/// What an answer with a status other than 2xx means for the whole call, whatever records are in it. Of a refusal that
-/// may be about fields of records, `refusal.rs` tells more.
+/// What an answer with a status other than 2xx means for the whole call, whatever records are in
+/// it. Of a refusal that may be about fields of records, `refusal.rs` tells more.
 pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
     match api_error(answer) {
         Some(problem) => of_api_error(answer, &problem, settings),
@@ -140,37 +208,59 @@ pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
 fn of_api_error(answer: &HttpAnswer, problem: &Problem, settings: &Settings) -> CallError {
     let (code, after) = (problem.code(), answer.retry_after());
     let verdict = verdict(problem, None, &settings.sobject);
-    let stop = |cause, remedy: String| CallError::Stop(Stop { cause, code: problem.code(), remedy, after });
+    let stop = |cause, remedy: String| {
+        CallError::Stop(Stop {
+            cause,
+            code: problem.code(),
+            remedy,
+            after,
+        })
+    };
     match (answer.status, verdict) {
-        (401, _) if problem.says(remedies::BARRED_SESSION) => CallError::Stop(configuration(problem, settings)),
+        (401, _) if problem.says(remedies::BARRED_SESSION) => {
+            CallError::Stop(configuration(problem, settings))
+        }
         (401, _) => stop(Cause::Credential, remedies::SESSION.to_owned()),
-        _ if problem.is("REQUEST_LIMIT_EXCEEDED") && problem.says("TotalRequests") => {
-            stop(Cause::Quota, "the org's API calls of the last 24 hours are used up: wait, or buy more".to_owned())
-        }
-        _ if problem.is("REQUEST_LIMIT_EXCEEDED") => {
-            CallError::Throttled { code, after: Some(after.unwrap_or(A_FEW_SECONDS)) }
-        }
+        _ if problem.is("REQUEST_LIMIT_EXCEEDED") && problem.says("TotalRequests") => stop(
+            Cause::Quota,
+            "the org's API calls of the last 24 hours are used up: wait, or buy more".to_owned(),
+        ),
+        _ if problem.is("REQUEST_LIMIT_EXCEEDED") => CallError::Throttled {
+            code,
+            after: Some(after.unwrap_or(A_FEW_SECONDS)),
+        },
         (429, _) => CallError::Throttled { code, after },
         (_, Verdict::Full) => CallError::Stop(full(problem)),
         // A smaller call may pass: the rows lock each other out, or are too many.
         (_, Verdict::Halved | Verdict::Large) => retry(answer, code, FailureCause::Size),
         _ if problem.is("QUERY_TIMEOUT") => retry(answer, code, FailureCause::Size),
-        (_, Verdict::Later | Verdict::Fault) | (400, Verdict::Unknown) => retry(answer, code, FailureCause::Record),
-        (410, _) => stop(Cause::Configuration, remedies::version(&settings.api_version)),
+        (_, Verdict::Later | Verdict::Fault) | (400, Verdict::Unknown) => {
+            retry(answer, code, FailureCause::Record)
+        }
+        (410, _) => stop(
+            Cause::Configuration,
+            remedies::version(&settings.api_version),
+        ),
         (403 | 404 | 405 | 415, _) => CallError::Stop(configuration(problem, settings)),
         (400, Verdict::Field | Verdict::Schema | Verdict::Access | Verdict::Barred) => {
             CallError::Stop(configuration(problem, settings))
         }
         (400, _) if problem.is("NOT_FOUND") => CallError::Stop(configuration(problem, settings)),
         // A malformed query, too: the names in it have been checked, so that it can only be an id.
-        (300 | 400 | 413 | 414 | 431, _) => CallError::Refused { rejection: problem.rejection(), suspects: Vec::new() },
+        (300 | 400 | 413 | 414 | 431, _) => CallError::Refused {
+            rejection: problem.rejection(),
+            suspects: Vec::new(),
+        },
         _ => of_status_with(answer, code),
     }
 }
 
 /// What a status says that anybody on the way may send.
 fn of_status(answer: &HttpAnswer) -> CallError {
-    of_status_with(answer, Code::from_system(&format!("HTTP_{}", answer.status)))
+    of_status_with(
+        answer,
+        Code::from_system(&format!("HTTP_{}", answer.status)),
+    )
 }
 
 fn of_status_with(answer: &HttpAnswer, code: Code) -> CallError {
@@ -178,24 +268,43 @@ fn of_status_with(answer: &HttpAnswer, code: Code) -> CallError {
         // Several records have this id: the answer is a list of them, without a code.
         300 if serde_json::from_slice::<Vec<String>>(&answer.body).is_ok() => {
             let rejection = Rejection::new(code, "several records have this id".to_owned());
-            CallError::Refused { rejection, suspects: Vec::new() }
+            CallError::Refused {
+                rejection,
+                suspects: Vec::new(),
+            }
         }
         301..=399 => {
-            let remedy = "Salesforce redirects: login_url in the secret has to be the org's own My Domain".to_owned();
-            CallError::Stop(Stop { cause: Cause::Configuration, code, remedy, after: answer.retry_after() })
+            let remedy =
+                "Salesforce redirects: login_url in the secret has to be the org's own My Domain"
+                    .to_owned();
+            CallError::Stop(Stop {
+                cause: Cause::Configuration,
+                code,
+                remedy,
+                after: answer.retry_after(),
+            })
         }
-        429 => CallError::Throttled { code, after: answer.retry_after() },
+        429 => CallError::Throttled {
+            code,
+            after: answer.retry_after(),
+        },
         // Nothing serves this host at the moment.
         420 => retry(answer, code, FailureCause::Destination),
         // Whoever says so, a smaller request may help.
         408 | 413 | 414 | 431 | 504 => retry(answer, code, FailureCause::Size),
-        // 400, 401, 403 or 404 without Salesforce's own words is a proxy's; so is whatever else is unknown.
+        // 400, 401, 403 or 404 without Salesforce's own words is a proxy's; so is whatever else is
+        // unknown.
         _ => retry(answer, code, FailureCause::Record),
     }
 }
 
 fn retry(answer: &HttpAnswer, code: Code, cause: FailureCause) -> CallError {
-    CallError::Retry { code, after: answer.retry_after(), pressure: matches!(answer.status, 503 | 504), cause }
+    CallError::Retry {
+        code,
+        after: answer.retry_after(),
+        pressure: matches!(answer.status, 503 | 504),
+        cause,
+    }
 }
 
 #[cfg(test)]

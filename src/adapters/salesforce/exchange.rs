@@ -1,4 +1,5 @@
-//! One exchange with Salesforce: signed, repeated once with a new token where the old one has ended.
+//! One exchange with Salesforce: signed, repeated once with a new token where the old one has
+//! ended.
 
 use std::io::Write as _;
 
@@ -33,12 +34,23 @@ impl Salesforce {
     /// Sends `ask` and takes a 2xx; anything else is an error.
     pub(super) async fn ask(&self, ask: Ask, call: Call<'_>) -> Result<HttpAnswer, CallError> {
         let answer = self.answer(ask, call).await?;
-        if is_success(&answer) { Ok(answer) } else { Err(errors::of_answer(&answer, &self.settings)) }
+        if is_success(&answer) {
+            Ok(answer)
+        } else {
+            Err(errors::of_answer(&answer, &self.settings))
+        }
     }
 
     /// Sends `ask` and returns the answer, whatever its status.
-    pub(super) async fn answer(&self, mut ask: Ask, call: Call<'_>) -> Result<HttpAnswer, CallError> {
-        let is_compressed = ask.body.as_ref().is_some_and(|body| body.len() >= WORTH_COMPRESSING);
+    pub(super) async fn answer(
+        &self,
+        mut ask: Ask,
+        call: Call<'_>,
+    ) -> Result<HttpAnswer, CallError> {
+        let is_compressed = ask
+            .body
+            .as_ref()
+            .is_some_and(|body| body.len() >= WORTH_COMPRESSING);
         if is_compressed {
             ask.body = ask.body.map(compress);
         }
@@ -62,7 +74,9 @@ impl Salesforce {
         is_compressed: bool,
         call: Call<'_>,
     ) -> Result<HttpAnswer, CallError> {
-        let request = self.request(token, ask, is_compressed).map_err(HttpError::into_call_error)?;
+        let request = self
+            .request(token, ask, is_compressed)
+            .map_err(HttpError::into_call_error)?;
         let answer = self.http.send(request, call).await;
         self.auth.note(token, is_answer(&answer));
         let answer = answer.map_err(HttpError::into_call_error)?;
@@ -72,7 +86,12 @@ impl Salesforce {
         Ok(answer)
     }
 
-    fn request(&self, token: &Token, ask: &Ask, is_compressed: bool) -> Result<reqwest::Request, HttpError> {
+    fn request(
+        &self,
+        token: &Token,
+        ask: &Ask,
+        is_compressed: bool,
+    ) -> Result<reqwest::Request, HttpError> {
         let mut url: Url = token.instance.clone();
         url.set_path(&ask.path);
         url.set_query(ask.query.as_deref());
@@ -82,7 +101,9 @@ impl Salesforce {
             request = request.header(name, value);
         }
         if let Some(body) = &ask.body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone());
         }
         if is_compressed {
             request = request.header(CONTENT_ENCODING, "gzip");
@@ -96,18 +117,22 @@ pub(super) fn is_success(answer: &HttpAnswer) -> bool {
     (200..300).contains(&answer.status)
 }
 
-/// A session that has ended, and not one that the org's policies keep out: that one a new token would not help.
+/// A session that has ended, and not one that the org's policies keep out: that one a new token
+/// would not help.
 fn has_ended(answer: &HttpAnswer) -> bool {
     let barred = |problem: &Problem| problem.says("not valid for use with the REST API");
     let problems = problems(answer);
     answer.status == 401 && !problems.is_empty() && !problems.iter().any(barred)
 }
 
-/// Whether the org is at this instance: it answered in Salesforce's own words, or was not asked. A host
-/// that an org has left answers with redirects, with pages, with `URL_NOT_RESET`, or not at all.
+/// Whether the org is at this instance: it answered in Salesforce's own words, or was not asked. A
+/// host that an org has left answers with redirects, with pages, with `URL_NOT_RESET`, or not at
+/// all.
 fn is_answer(answer: &Result<HttpAnswer, HttpError>) -> bool {
     match answer {
-        Ok(answer) if answer.status <= 300 => matches!(answer.body.trim_ascii_start().first(), Some(b'[' | b'{')),
+        Ok(answer) if answer.status <= 300 => {
+            matches!(answer.body.trim_ascii_start().first(), Some(b'[' | b'{'))
+        }
         Ok(answer) => {
             let problems = problems(answer);
             let is_elsewhere = |problem: &Problem| problem.code().as_str() == "URL_NOT_RESET";
@@ -127,10 +152,23 @@ fn compress(body: Bytes) -> Bytes {
 /// `api-usage=10018/100000`, at times with further parts, and not monotonic.
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/headers_api_usage.htm>
 fn quota(header: &str) -> Option<Quota> {
-    let usage = header.split([';', ',']).find_map(|part| part.trim().strip_prefix("api-usage="))?;
+    let usage = header
+        .split([';', ','])
+        .find_map(|part| part.trim().strip_prefix("api-usage="))?;
     let (used, max) = usage.split_once('/')?;
-    let digits = |text: &str| text.trim().chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
-    Some(Quota { daily_used: Some(digits(used)?), daily_max: Some(digits(max)?), ..Quota::default() })
+    let digits = |text: &str| {
+        text.trim()
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect::<String>()
+            .parse()
+            .ok()
+    };
+    Some(Quota {
+        daily_used: Some(digits(used)?),
+        daily_max: Some(digits(max)?),
+        ..Quota::default()
+    })
 }
 
 #[cfg(test)]
@@ -142,7 +180,10 @@ mod tests {
         for (header, expected) in [
             ("api-usage=10018/100000", Some((10_018, 100_000))),
             ("api-bursts=1/750; api-usage=5/10", Some((5, 10))),
-            ("api-usage=18/5000; per-app-api-usage=17/250(appName=x)", Some((18, 5000))),
+            (
+                "api-usage=18/5000; per-app-api-usage=17/250(appName=x)",
+                Some((18, 5000)),
+            ),
             ("api-usage=18/5000(x)", Some((18, 5000))),
             ("api-usage=many", None),
             ("", None),

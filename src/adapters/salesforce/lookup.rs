@@ -1,4 +1,5 @@
-//! Finding records by our own ids, with SOQL: deletes take Salesforce's ids only, and a guard needs the version held.
+//! Finding records by our own ids, with SOQL: deletes take Salesforce's ids only, and a guard needs
+//! the version held.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -46,16 +47,23 @@ struct Page<'a> {
 
 impl Salesforce {
     /// Looks up the versions of the records of these payloads; the newest of several with one key.
-    pub(super) async fn versions(&self, batch: &[&Payload], call: Call<'_>) -> Result<Vec<adapters::Held>, CallError> {
+    pub(super) async fn versions(
+        &self,
+        batch: &[&Payload],
+        call: Call<'_>,
+    ) -> Result<Vec<adapters::Held>, CallError> {
         let found = self.look_up(batch, call).await?;
         let held = |payload: &&Payload| match found.get(payload.id.key()) {
-            Some(records) => adapters::Held::Record(records.iter().filter_map(|record| record.version).max()),
+            Some(records) => {
+                adapters::Held::Record(records.iter().filter_map(|record| record.version).max())
+            }
             None => adapters::Held::Nowhere,
         };
         Ok(batch.iter().map(held).collect())
     }
 
-    /// What Salesforce holds of these contacts, by [`ContactId::key`]; several records where the field is not unique.
+    /// What Salesforce holds of these contacts, by [`ContactId::key`]; several records where the
+    /// field is not unique.
     pub(super) async fn look_up(
         &self,
         payloads: &[&Payload],
@@ -73,7 +81,8 @@ impl Salesforce {
             let mut records = 0;
             for number in 1.. {
                 let answer = self.ask(ask.clone(), call).await?;
-                let page: Page<'_> = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
+                let page: Page<'_> =
+                    serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
                 for record in &page.records {
                     self.take(record, &mut found).ok_or_else(unreadable)?;
                 }
@@ -81,8 +90,13 @@ impl Salesforce {
                 if page.done && records == page.total {
                     break;
                 }
-                let next = page.next.filter(|_| !page.done && number < MOST_PAGES).ok_or_else(unreadable)?;
-                let (path, query) = next.split_once('?').map_or((&*next, None), |(path, query)| (path, Some(query)));
+                let next = page
+                    .next
+                    .filter(|_| !page.done && number < MOST_PAGES)
+                    .ok_or_else(unreadable)?;
+                let (path, query) = next
+                    .split_once('?')
+                    .map_or((&*next, None), |(path, query)| (path, Some(query)));
                 (ask.path, ask.query) = (path.to_owned(), query.map(str::to_owned));
             }
         }
@@ -92,7 +106,10 @@ impl Salesforce {
     /// What one query has room for.
     pub(super) fn lookup(&self) -> Lookup {
         let room = LONGEST_QUERY.saturating_sub(self.query_start().len() + ROOM_TO_CLOSE);
-        Lookup { room, length: |id| encode(&literal(id.as_str())).len() + COMMA.len() }
+        Lookup {
+            room,
+            length: |id| encode(&literal(id.as_str())).len() + COMMA.len(),
+        }
     }
 
     fn query_start(&self) -> String {
@@ -101,7 +118,10 @@ impl Salesforce {
             "" => String::new(),
             field => format!(",{field}"),
         };
-        let start = format!("SELECT Id,{key}{version} FROM {} WHERE {key} IN (", self.settings.sobject);
+        let start = format!(
+            "SELECT Id,{key}{version} FROM {} WHERE {key} IN (",
+            self.settings.sobject
+        );
         format!("q={}", encode(&start))
     }
 
@@ -112,7 +132,10 @@ impl Salesforce {
         for payload in payloads {
             let literal = encode(&literal(payload.id.as_str()));
             match queries.last_mut() {
-                Some(query) if query.len() + COMMA.len() + literal.len() + ROOM_TO_CLOSE <= LONGEST_QUERY => {
+                Some(query)
+                    if query.len() + COMMA.len() + literal.len() + ROOM_TO_CLOSE
+                        <= LONGEST_QUERY =>
+                {
                     query.push_str(COMMA);
                     query.push_str(&literal);
                 }
@@ -126,18 +149,27 @@ impl Salesforce {
     fn take(&self, record: &RawValue, found: &mut HashMap<String, Vec<Held>>) -> Option<()> {
         let fields: Map<String, Value> = serde_json::from_str(record.get()).ok()?;
         // Salesforce tells fields apart without regard to letter case, and answers in its own.
-        let field = |name: &str| fields.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let field = |name: &str| {
+            fields
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
+        };
         let key = ContactId::new(field(&self.settings.external_id_field)?.as_str()?)?;
-        let is_id = |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_id =
+            |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let id = field("Id")?.as_str().filter(is_id)?;
         let version = field(&self.settings.version_field).and_then(version);
-        found.entry(key.key().to_owned()).or_default().push(Held { id: id.to_owned(), version });
+        found.entry(key.key().to_owned()).or_default().push(Held {
+            id: id.to_owned(),
+            version,
+        });
         Some(())
     }
 }
 
-/// Reads the number of a version field, a double that may come in exponent form (`1.763633702123E12`).
-/// <https://github.com/jsforce/jsforce/issues/1048>
+/// Reads the number of a version field, a double that may come in exponent form
+/// (`1.763633702123E12`). <https://github.com/jsforce/jsforce/issues/1048>
 fn version(value: &Value) -> Option<u64> {
     version::read(&value.as_number()?.to_string())
 }
@@ -204,7 +236,11 @@ mod tests {
             ("\"42\"", None),
             ("-1.0", None),
         ] {
-            assert_eq!(version(&serde_json::from_str(json).expect("JSON")), expected, "{json}");
+            assert_eq!(
+                version(&serde_json::from_str(json).expect("JSON")),
+                expected,
+                "{json}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Salesforce: the conversation. Writes are collection upserts by our own key, deletes a query and a collection delete.
+//! Salesforce: the conversation. Writes are collection upserts by our own key, deletes a query and
+//! a collection delete.
 //!
 //! <https://developer.salesforce.com/docs/platform/api-rest/guide/resources-composite-sobjects-collections-upsert.html>
 
@@ -32,8 +33,8 @@ pub(crate) use self::model::own_fields;
 pub use self::settings::{ConvertedLeads, Settings, Status};
 use super::http::Http;
 use super::{
-    Adapter, Call, CallError, Code, Destination, External, Held, Limits, Outcome, Payload, Rejection, Reply, Retry,
-    RetryMode, Tools, Transformed,
+    Adapter, Call, CallError, Code, Destination, External, Held, Limits, Outcome, Payload,
+    Rejection, Reply, Retry, RetryMode, Tools, Transformed,
 };
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
@@ -56,10 +57,21 @@ impl Salesforce {
             auth: Auth::new(secret),
             headers: [
                 // Without it, assignment rules take a lead from its owner with every update.
-                ("sforce-auto-assign", if settings.auto_assign { "TRUE" } else { "FALSE" }),
+                (
+                    "sforce-auto-assign",
+                    if settings.auto_assign {
+                        "TRUE"
+                    } else {
+                        "FALSE"
+                    },
+                ),
                 (
                     "sforce-duplicate-rule-header",
-                    if settings.allow_duplicates { "allowSave=true" } else { "allowSave=false" },
+                    if settings.allow_duplicates {
+                        "allowSave=true"
+                    } else {
+                        "allowSave=false"
+                    },
                 ),
                 ("sforce-call-options", "client=contact-sync"),
             ],
@@ -70,7 +82,11 @@ impl Salesforce {
     /// The same, as the factory takes it.
     pub(crate) fn external(settings: &Settings, tools: &Tools) -> External {
         External {
-            adapter: Arc::new(Self::new(settings, tools.http(), tools.secret(&settings.secret_id))),
+            adapter: Arc::new(Self::new(
+                settings,
+                tools.http(),
+                tools.secret(&settings.secret_id),
+            )),
             rate_limit: settings.rate_limit,
             retry: settings.retry,
             max_in_flight: settings.max_in_flight,
@@ -90,14 +106,24 @@ impl Adapter for Salesforce {
 
     fn limits(&self) -> Limits {
         let batch = self.settings.batch_size.clamp(1, Settings::LARGEST_BATCH);
-        Limits { upsert: batch, upsert_calls: 1, delete: batch, delete_calls: 2, lookup: self.lookup() }
+        Limits {
+            upsert: batch,
+            upsert_calls: 1,
+            delete: batch,
+            delete_calls: 2,
+            lookup: self.lookup(),
+        }
     }
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {
         model::transform(changes, &self.settings)
     }
 
-    fn held<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
+    fn held<'a>(
+        &'a self,
+        batch: &'a [&'a Payload],
+        call: Call<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         self.versions(batch, call).boxed()
     }
 
@@ -112,12 +138,22 @@ impl Adapter for Salesforce {
 
 /// What has no outcome by now has failed.
 fn settle(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
-    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(unanswered)).collect()
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap_or_else(unanswered))
+        .collect()
 }
 
 /// The answer does not say what became of a row. One record may be the reason.
 fn unanswered() -> Outcome {
     let code = Code::new("NO_RESULT");
-    let rejection = Rejection::new(code.clone(), "Salesforce's answers say nothing of this record");
-    Outcome::Retry(Retry { code, after: None, how: RetryMode::Isolate(rejection) })
+    let rejection = Rejection::new(
+        code.clone(),
+        "Salesforce's answers say nothing of this record",
+    );
+    Outcome::Retry(Retry {
+        code,
+        after: None,
+        how: RetryMode::Isolate(rejection),
+    })
 }

@@ -1,6 +1,7 @@
 //! Salesforce's words for a contact: its changes as the record of one lead. Pure.
 //!
-//! Lengths: <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
+//! Lengths:
+//! <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -8,7 +9,9 @@ use std::fmt::Write as _;
 use super::Settings;
 use crate::adapters::fields::{FieldValue, Fields};
 use crate::adapters::{Body, Code, Rejection, Transformed};
-use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Number, Operation, Text};
+use crate::contact::{
+    Attribute, Contact, ContactChange, ContactId, ContactType, Field, Number, Operation, Text,
+};
 use crate::json;
 
 /// What stands in a field that Salesforce requires and the contact lacks.
@@ -24,7 +27,8 @@ pub(super) const STATUS: &str = "Status";
 /// Where a record of a collection says of which object it is.
 const TYPE: &str = "attributes";
 
-/// What happens to a text that is longer than its field. Since API version 15 Salesforce refuses it.
+/// What happens to a text that is longer than its field. Since API version 15 Salesforce refuses
+/// it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Excess {
     /// It is cut: the beginning of a name is still of use.
@@ -63,8 +67,8 @@ impl FieldValue for Value<'_> {
 
 type Record<'a> = Fields<'a, Value<'a>>;
 
-/// The changes of one contact, one laid over the other, as the record's JSON. A change of which one value can never
-/// be written is left out as a whole, as Salesforce itself would refuse it.
+/// The changes of one contact, one laid over the other, as the record's JSON. A change of which one
+/// value can never be written is left out as a whole, as Salesforce itself would refuse it.
 pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
     let mut record = Record::none();
     let mut status = None;
@@ -87,7 +91,12 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
         if let Some(status) = status.filter(|_| record.get(STATUS).is_none()) {
             transformed.if_new = Some(of_new(&record, status));
         }
-        record.set(TYPE, Value::Type { r#type: &settings.sobject });
+        record.set(
+            TYPE,
+            Value::Type {
+                r#type: &settings.sobject,
+            },
+        );
         transformed.body = Some(record.body());
     }
     transformed
@@ -118,7 +127,10 @@ fn of_new(record: &Record<'_>, status: &str) -> Body {
 }
 
 /// What one change says, and how many of its values were cut.
-fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(Record<'a>, u32), Rejection> {
+fn of_change<'a>(
+    change: &'a ContactChange,
+    settings: &'a Settings,
+) -> Result<(Record<'a>, u32), Rejection> {
     let contact = &change.contact;
     let mut record = Record::of_contact();
     let mut cuts = 0;
@@ -149,7 +161,10 @@ fn of_change<'a>(change: &'a ContactChange, settings: &'a Settings) -> Result<(R
         }
     }
     // After the attributes: none of them may take the place of the key or of the version.
-    record.set(&settings.external_id_field, Value::Text(contact.id.as_str().into()));
+    record.set(
+        &settings.external_id_field,
+        Value::Text(contact.id.as_str().into()),
+    );
     if !settings.version_field.is_empty()
         && let Some(version) = change.guard_version()
     {
@@ -223,8 +238,8 @@ fn attribute_value(attribute: Field<&Attribute>) -> Option<Value<'_>> {
     }
 }
 
-/// The longest beginning of `text` that a field of `longest` characters holds. Counted in UTF-16 units, as Apex does:
-/// never fewer than characters.
+/// The longest beginning of `text` that a field of `longest` characters holds. Counted in UTF-16
+/// units, as Apex does: never fewer than characters.
 fn fit(text: &str, longest: usize) -> &str {
     if text.len() <= longest {
         return text;
@@ -240,7 +255,8 @@ fn fit(text: &str, longest: usize) -> &str {
 }
 
 fn too_long(field: &str, longest: usize) -> Rejection {
-    let message = format!("{field} is longer than its {longest} characters, and half of it would be wrong");
+    let message =
+        format!("{field} is longer than its {longest} characters, and half of it would be wrong");
     Rejection::new(Code::new("TOO_LONG"), message).of_field(field)
 }
 

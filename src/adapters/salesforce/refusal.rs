@@ -1,7 +1,7 @@
 //! The refusal of a whole upsert: which of its records are the reason.
 //!
-//! A field that is missing comes as errors of rows from most versions, and as a 400 for the whole call from others; a
-//! value of the wrong JSON type always as a 400, which tells the column.
+//! A field that is missing comes as errors of rows from most versions, and as a 400 for the whole
+//! call from others; a value of the wrong JSON type always as a 400, which tells the column.
 
 use super::errors::{self, RowError, Verdict};
 use super::problem::{Problem, api_error};
@@ -9,7 +9,8 @@ use super::sent::{self, Place};
 use super::{Salesforce, Settings};
 use crate::adapters::http::HttpAnswer;
 use crate::adapters::{
-    Adapter, Body, Call, CallError, Code, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, unfit,
+    Adapter, Body, Call, CallError, Code, Outcome, Payload, Rejection, Reply, Retry, RetryMode,
+    Stop, unfit,
 };
 
 /// The reason for which a call with several records was refused.
@@ -26,7 +27,8 @@ enum Reason {
 }
 
 impl Salesforce {
-    /// The outcomes of the payloads at `sent`, where the answer is one to their records; else its error.
+    /// The outcomes of the payloads at `sent`, where the answer is one to their records; else its
+    /// error.
     pub(super) async fn refused(
         &self,
         answer: &HttpAnswer,
@@ -35,8 +37,12 @@ impl Salesforce {
         call: Call<'_>,
     ) -> Reply {
         let error = errors::of_answer(answer, &self.settings);
-        let bodies: Vec<&Body> = sent.iter().filter_map(|at| batch[*at].body.as_ref()).collect();
-        let Some(problem) = api_error(answer).filter(|problem| is_about_records(&error, problem, &self.settings))
+        let bodies: Vec<&Body> = sent
+            .iter()
+            .filter_map(|at| batch[*at].body.as_ref())
+            .collect();
+        let Some(problem) =
+            api_error(answer).filter(|problem| is_about_records(&error, problem, &self.settings))
         else {
             return Err(error);
         };
@@ -58,14 +64,21 @@ impl Salesforce {
                 Ok(apart(bodies.len(), &records, &rejected, &rejection.code))
             }
             Reason::Unknown(rejection, records) => {
-                let suspects = records.into_iter().filter_map(|record| sent.get(record).copied()).collect();
-                Err(CallError::Refused { rejection, suspects })
+                let suspects = records
+                    .into_iter()
+                    .filter_map(|record| sent.get(record).copied())
+                    .collect();
+                Err(CallError::Refused {
+                    rejection,
+                    suspects,
+                })
             }
         }
     }
 }
 
-/// Whether a record may be the reason of the refusal: the answer is no word about the path, the account or the moment.
+/// Whether a record may be the reason of the refusal: the answer is no word about the path, the
+/// account or the moment.
 fn is_about_records(error: &CallError, problem: &Problem, settings: &Settings) -> bool {
     match error {
         CallError::Refused { .. } => true,
@@ -77,8 +90,8 @@ fn is_about_records(error: &CallError, problem: &Problem, settings: &Settings) -
     }
 }
 
-/// The problem with the field that its message means by a column, where the message quotes its value; and the places
-/// that it may mean.
+/// The problem with the field that its message means by a column, where the message quotes its
+/// value; and the places that it may mean.
 fn located(mut problem: Problem, bodies: &[&Body]) -> (Problem, Vec<Place>) {
     let places = sent::places(&problem, bodies);
     let quoted = places.iter().filter(|place| place.is_quoted_by(&problem));
@@ -96,27 +109,50 @@ fn reason(problem: Problem, bodies: &[&Body], settings: &Settings) -> Reason {
     let mut unfit = Vec::new();
     for (record, body) in bodies.iter().enumerate() {
         let error = RowError::new(problem.clone(), Some(body), settings);
-        let named = error.unfit.and_then(|unfit| Some((record, unfit.is_everywhere, unfit.stop, unfit.field?)));
+        let named = error
+            .unfit
+            .and_then(|unfit| Some((record, unfit.is_everywhere, unfit.stop, unfit.field?)));
         unfit.extend(named.filter(|(.., field)| sent::value(body, field).is_some()));
     }
-    let is_in_all = unfit.len() == bodies.len() && unfit.iter().all(|(_, is_everywhere, ..)| *is_everywhere);
+    let is_in_all =
+        unfit.len() == bodies.len() && unfit.iter().all(|(_, is_everywhere, ..)| *is_everywhere);
     let records = unfit.iter().map(|(record, ..)| *record).collect();
     match (unfit.first(), &places[..]) {
         (Some((_, _, stop, _)), _) if is_in_all => Reason::Settings(stop.clone()),
         (Some((_, _, stop, _)), _) => Reason::Unfit(stop.clone(), records),
         (None, [place]) if place.is_quoted_by(&problem) => {
             let holds = |(record, body): (usize, &&Body)| place.is_in(body).then_some(record);
-            Reason::Value(problem.rejection(), bodies.iter().enumerate().filter_map(holds).collect())
+            Reason::Value(
+                problem.rejection(),
+                bodies.iter().enumerate().filter_map(holds).collect(),
+            )
         }
-        (None, places) => Reason::Unknown(problem.rejection(), places.iter().map(|place| place.record).collect()),
+        (None, places) => Reason::Unknown(
+            problem.rejection(),
+            places.iter().map(|place| place.record).collect(),
+        ),
     }
 }
 
-/// The outcomes of a refused call of which the reason is in `records`. The others go again apart from new batches, where
-/// they might meet others of the kind, and be refused once more.
+/// The outcomes of a refused call of which the reason is in `records`. The others go again apart
+/// from new batches, where they might meet others of the kind, and be refused once more.
 fn apart(count: usize, records: &[usize], outcome: &Outcome, code: &Code) -> Vec<Outcome> {
-    let again = || Outcome::Retry(Retry { code: code.clone(), after: None, how: RetryMode::SplitBatch });
-    (0..count).map(|record| if records.contains(&record) { outcome.clone() } else { again() }).collect()
+    let again = || {
+        Outcome::Retry(Retry {
+            code: code.clone(),
+            after: None,
+            how: RetryMode::SplitBatch,
+        })
+    };
+    (0..count)
+        .map(|record| {
+            if records.contains(&record) {
+                outcome.clone()
+            } else {
+                again()
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -128,11 +164,20 @@ mod tests {
 
     /// The reason in a word, and its records.
     fn told(code: &str, message: &str, records: &[&str]) -> (&'static str, Vec<usize>) {
-        let settings = Settings { version_field: "Version__c".to_owned(), ..settings() };
-        let bodies: Vec<Body> =
-            records.iter().map(|json| Body::of(serde_json::from_str(json).expect("an object"))).collect();
+        let settings = Settings {
+            version_field: "Version__c".to_owned(),
+            ..settings()
+        };
+        let bodies: Vec<Body> = records
+            .iter()
+            .map(|json| Body::of(serde_json::from_str(json).expect("an object")))
+            .collect();
         let bodies: Vec<&Body> = bodies.iter().collect();
-        let problem = Problem { code: Some(code.to_owned()), message: Some(message.to_owned()), fields: Vec::new() };
+        let problem = Problem {
+            code: Some(code.to_owned()),
+            message: Some(message.to_owned()),
+            fields: Vec::new(),
+        };
         match reason(problem, &bodies, &settings) {
             Reason::Settings(_) => ("settings", Vec::new()),
             Reason::Unfit(_, records) => ("unfit", records),
@@ -153,8 +198,11 @@ mod tests {
 
     #[test]
     fn a_field_that_a_refused_call_names_is_the_reason_of_those_that_have_it() {
-        let records =
-            [r#"{"City":"x","Source_Id__c":"1"}"#, r#"{"Source_Id__c":"2"}"#, r#"{"City":null,"Source_Id__c":"3"}"#];
+        let records = [
+            r#"{"City":"x","Source_Id__c":"1"}"#,
+            r#"{"Source_Id__c":"2"}"#,
+            r#"{"City":null,"Source_Id__c":"3"}"#,
+        ];
         for (code, field, expected) in [
             ("INVALID_FIELD", "City", ("unfit", vec![0, 2])),
             (PARSER, "City", ("unfit", vec![0, 2])),
@@ -165,7 +213,10 @@ mod tests {
             let message = format!("No such column '{field}' on sobject of type Lead");
             assert_eq!(told(code, &message, &records), expected, "{code} {field}");
         }
-        assert_eq!(told("INVALID_FIELD", "City", &records[..1]), ("unfit", vec![0]));
+        assert_eq!(
+            told("INVALID_FIELD", "City", &records[..1]),
+            ("unfit", vec![0])
+        );
     }
 
     #[test]
@@ -176,14 +227,35 @@ mod tests {
             r#"{"News__c":"no","Version__c":7}"#,
             r#"{"News__c":"yes","Version__c":7}"#,
         ];
-        let text = |value: &str| parser_message("boolean from VALUE_STRING", &format!("\"{value}\""), value, &records);
+        let text = |value: &str| {
+            parser_message(
+                "boolean from VALUE_STRING",
+                &format!("\"{value}\""),
+                value,
+                &records,
+            )
+        };
         assert_eq!(told(PARSER, &text("yes"), &records), ("value", vec![0, 3]));
         assert_eq!(told(PARSER, &text("no"), &records), ("value", vec![2]));
         let number = parser_message("date from VALUE_NUMBER_INT", "7}", "7", &records);
-        assert_eq!(told(PARSER, &number, &records), ("settings", vec![]), "settings chose the version's field");
+        assert_eq!(
+            told(PARSER, &number, &records),
+            ("settings", vec![]),
+            "settings chose the version's field"
+        );
         let silent = text("no").replace("value no", "value");
-        assert_eq!(told(PARSER, &silent, &records), ("unknown", vec![2]), "a column alone is a suspicion");
-        assert_eq!(told(PARSER, "Unexpected character", &records), ("unknown", vec![]));
-        assert_eq!(told("EXCEEDED_ID_LIMIT", "record limit reached", &records), ("unknown", vec![]));
+        assert_eq!(
+            told(PARSER, &silent, &records),
+            ("unknown", vec![2]),
+            "a column alone is a suspicion"
+        );
+        assert_eq!(
+            told(PARSER, "Unexpected character", &records),
+            ("unknown", vec![])
+        );
+        assert_eq!(
+            told("EXCEEDED_ID_LIMIT", "record limit reached", &records),
+            ("unknown", vec![])
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What the operator is to do about what Salesforce refuses. Each remedy names the thing to change. Pure.
+//! What the operator is to do about what Salesforce refuses. Each remedy names the thing to change.
+//! Pure.
 
 use super::problem::Problem;
 use super::{Settings, model, sent};
@@ -19,7 +20,12 @@ const ADDRESS: &str = "the org keeps the integration user out by its address: ad
 
 /// The remedy for a problem that names no field.
 pub(super) fn of_problem(problem: &Problem, settings: &Settings) -> String {
-    let Settings { sobject, external_id_field, api_version, .. } = settings;
+    let Settings {
+        sobject,
+        external_id_field,
+        api_version,
+        ..
+    } = settings;
     let fixed = match problem.code.as_deref().unwrap_or_default() {
         "API_DISABLED_FOR_ORG" => {
             "the API is switched off for the org: its edition has to include API access, which Salesforce enables"
@@ -33,15 +39,25 @@ pub(super) fn of_problem(problem: &Problem, settings: &Settings) -> String {
         | "UNAUTHORIZED_EXCEPTION" => {
             return rights(sobject);
         }
-        "TXN_SECURITY_NO_ACCESS" => "exempt the integration user from the org's transaction security policy",
-        "INVALID_READ_ONLY_USER_DML" => "the integration user is read-only: choose a user and a licence that may write",
+        "TXN_SECURITY_NO_ACCESS" => {
+            "exempt the integration user from the org's transaction security policy"
+        }
+        "INVALID_READ_ONLY_USER_DML" => {
+            "the integration user is read-only: choose a user and a licence that may write"
+        }
         "ORG_LOCKED" => "Salesforce has locked the org: ask Salesforce Support",
-        "TRIAL_EXPIRED" => "the org's trial is over: buy the edition, or use another org (login_url in the secret)",
-        "INVALID_OPERATION_WITH_EXPIRED_PASSWORD" => "the integration user's password has expired: let it never expire",
+        "TRIAL_EXPIRED" => {
+            "the org's trial is over: buy the edition, or use another org (login_url in the secret)"
+        }
+        "INVALID_OPERATION_WITH_EXPIRED_PASSWORD" => {
+            "the integration user's password has expired: let it never expire"
+        }
         "LOGIN_DURING_RESTRICTED_TIME" => "lift the login hours of the integration user's profile",
         "LOGIN_DURING_RESTRICTED_DOMAIN" | "LOGIN_MUST_USE_SECURITY_TOKEN" => ADDRESS,
         "UNSUPPORTED_API_VERSION" => return version(api_version),
-        "NOT_FOUND" if problem.says("external id field") => return of_field(external_id_field, None, settings),
+        "NOT_FOUND" if problem.says("external id field") => {
+            return of_field(external_id_field, None, settings);
+        }
         "NOT_FOUND" => return path(settings),
         _ if problem.says(BARRED_SESSION) => ADDRESS,
         _ if problem.begins("entity type cannot be") => return rights(sobject),
@@ -72,7 +88,11 @@ fn rights(sobject: &str) -> String {
 }
 
 fn path(settings: &Settings) -> String {
-    let Settings { sobject, api_version, .. } = settings;
+    let Settings {
+        sobject,
+        api_version,
+        ..
+    } = settings;
     format!(
         "Salesforce has no such resource: check `salesforce.sobject` ({sobject}), whether the integration user may see \
          that object, and `salesforce.api_version` ({api_version})"
@@ -99,18 +119,26 @@ pub(super) fn of_field(field: &str, body: Option<&Body>, settings: &Settings) ->
              it, or take the attribute out of the settings"
         );
     }
-    let status = body.filter(|_| is(model::STATUS)).and_then(|body| sent::value(body, model::STATUS));
-    if let Some(key) = status.as_ref().and_then(|status| key_of_status(status.as_str()?, settings)) {
+    let status = body
+        .filter(|_| is(model::STATUS))
+        .and_then(|body| sent::value(body, model::STATUS));
+    if let Some(key) = status
+        .as_ref()
+        .and_then(|status| key_of_status(status.as_str()?, settings))
+    {
         return format!(
             "`{key}` is no value that {} takes for Status: set it to one of the org's, or add it to them",
             settings.sobject
         );
     }
-    format!("let the integration user's permission set edit the field {field} of {}", settings.sobject)
+    format!(
+        "let the integration user's permission set edit the field {field} of {}",
+        settings.sobject
+    )
 }
 
-/// The setting that chose this status, if one did. An event that brings the same status says what settings say, so that
-/// theirs is the one to change.
+/// The setting that chose this status, if one did. An event that brings the same status says what
+/// settings say, so that theirs is the one to change.
 pub(super) fn key_of_status(status: &str, settings: &Settings) -> Option<&'static str> {
     match status {
         "" => None,

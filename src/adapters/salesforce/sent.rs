@@ -27,7 +27,10 @@ pub(super) fn texts(body: &Body) -> Vec<String> {
 
 /// Returns the value of a field; Salesforce tells names apart without regard to letter case.
 pub(super) fn value(body: &Body, name: &str) -> Option<Value> {
-    fields(body).into_iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    fields(body)
+        .into_iter()
+        .find(|(field, _)| field.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
 }
 
 fn fields(body: &Body) -> Map<String, Value> {
@@ -47,24 +50,33 @@ pub(super) struct Place {
 impl Place {
     /// Whether `body` holds the same value in the same field.
     pub(super) fn is_in(&self, body: &Body) -> bool {
-        raw_fields(body.get()).get(&*self.field).is_some_and(|value| value.get() == self.json)
+        raw_fields(body.get())
+            .get(&*self.field)
+            .is_some_and(|value| value.get() == self.json)
     }
 
-    /// Whether the message says that it is about this value: `… from VALUE_STRING value yes or request …`.
+    /// Whether the message says that it is about this value: `… from VALUE_STRING value yes or
+    /// request …`.
     pub(super) fn is_quoted_by(&self, problem: &Problem) -> bool {
         let text = serde_json::from_str(&self.json).unwrap_or_default();
-        let text = if let Value::String(text) = text { text } else { self.json.clone() };
+        let text = if let Value::String(text) = text {
+            text
+        } else {
+            self.json.clone()
+        };
         let message = problem.message.as_deref().unwrap_or_default();
         format!("{message} ").contains(&format!("value {text} "))
     }
 }
 
-/// The values that the message of `problem` may mean with `[line:1, column:142]`: one where the records are ASCII, else
-/// up to two, for it does not say whether columns are bytes or UTF-16 units. Where the message quotes the value, only
-/// places that hold it count.
+/// The values that the message of `problem` may mean with `[line:1, column:142]`: one where the
+/// records are ASCII, else up to two, for it does not say whether columns are bytes or UTF-16
+/// units. Where the message quotes the value, only places that hold it count.
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
 pub(super) fn places(problem: &Problem, bodies: &[&Body]) -> Vec<Place> {
-    let Some(column) = problem.message.as_deref().and_then(column) else { return Vec::new() };
+    let Some(column) = problem.message.as_deref().and_then(column) else {
+        return Vec::new();
+    };
     let mut places: Vec<Place> = Vec::new();
     for unit_length in [char::len_utf8, char::len_utf16] {
         places.extend(place(column, bodies, unit_length).filter(|place| !places.contains(place)));
@@ -80,7 +92,10 @@ fn column(message: &str) -> Option<usize> {
     let message = message.to_ascii_lowercase();
     let number = |name: &str| {
         let (_, rest) = message.rsplit_once(name)?;
-        let digits = rest.trim_start().split(|character: char| !character.is_ascii_digit()).next()?;
+        let digits = rest
+            .trim_start()
+            .split(|character: char| !character.is_ascii_digit())
+            .next()?;
         digits.parse::<usize>().ok()
     };
     // Our bodies have one line.
@@ -88,8 +103,8 @@ fn column(message: &str) -> Option<usize> {
     number("column:")?.checked_sub(1)
 }
 
-/// The value at `offset` of the request's body, or just before it: the parser tells where a value begins, or where it
-/// has ended.
+/// The value at `offset` of the request's body, or just before it: the parser tells where a value
+/// begins, or where it has ended.
 fn place(offset: usize, bodies: &[&Body], unit_length: fn(char) -> usize) -> Option<Place> {
     let mut start = HEAD.len();
     for (record, body) in bodies.iter().enumerate() {
@@ -111,12 +126,19 @@ fn place(offset: usize, bodies: &[&Body], unit_length: fn(char) -> usize) -> Opt
 /// The last field whose value begins at `byte` or before it.
 fn value_before(json: &str, byte: usize, record: usize) -> Option<Place> {
     let begins = |value: &RawValue| value.get().as_ptr() as usize - json.as_ptr() as usize;
-    let fields = raw_fields(json).into_iter().filter(|(_, value)| begins(value) <= byte);
+    let fields = raw_fields(json)
+        .into_iter()
+        .filter(|(_, value)| begins(value) <= byte);
     let (field, value) = fields.max_by_key(|(_, value)| begins(value))?;
-    Some(Place { record, field: field.to_owned(), json: value.get().to_owned() })
+    Some(Place {
+        record,
+        field: field.to_owned(),
+        json: value.get().to_owned(),
+    })
 }
 
-/// The fields of a record with their JSON where it lies. Names are those of an API, which hold nothing that JSON escapes.
+/// The fields of a record with their JSON where it lies. Names are those of an API, which hold
+/// nothing that JSON escapes.
 fn raw_fields(json: &str) -> BTreeMap<&str, &RawValue> {
     serde_json::from_str(json).unwrap_or_default()
 }
@@ -126,14 +148,23 @@ mod tests {
     use super::*;
 
     fn bodies(records: &[&str]) -> Vec<Body> {
-        records.iter().map(|json| Body::of(serde_json::from_str(json).expect("an object"))).collect()
+        records
+            .iter()
+            .map(|json| Body::of(serde_json::from_str(json).expect("an object")))
+            .collect()
     }
 
     /// The places that the message means, each as `record field`.
     fn found(message: &str, bodies: &[Body]) -> Vec<String> {
-        let problem = Problem { message: Some(message.to_owned()), ..Problem::default() };
+        let problem = Problem {
+            message: Some(message.to_owned()),
+            ..Problem::default()
+        };
         let bodies: Vec<&Body> = bodies.iter().collect();
-        places(&problem, &bodies).iter().map(|place| format!("{} {}", place.record, place.field)).collect()
+        places(&problem, &bodies)
+            .iter()
+            .map(|place| format!("{} {}", place.record, place.field))
+            .collect()
     }
 
     /// The offset of the last `part` in the request's body: in bytes, and in UTF-16 units.
@@ -146,12 +177,21 @@ mod tests {
 
     #[test]
     fn a_column_names_a_record_and_a_field_in_bytes_and_in_characters() {
-        let plain = bodies(&[r#"{"A":"x","News__c":"yes","Z":1}"#, r#"{"A":"y","News__c":"maybe","Z":2}"#]);
-        let foreign = bodies(&[r#"{"A":"ü🚀ü🚀ü🚀","News__c":"yes"}"#, r#"{"A":"ü🚀","News__c":"maybe"}"#]);
+        let plain = bodies(&[
+            r#"{"A":"x","News__c":"yes","Z":1}"#,
+            r#"{"A":"y","News__c":"maybe","Z":2}"#,
+        ]);
+        let foreign = bodies(&[
+            r#"{"A":"ü🚀ü🚀ü🚀","News__c":"yes"}"#,
+            r#"{"A":"ü🚀","News__c":"maybe"}"#,
+        ]);
         for bodies in [&plain, &foreign] {
             for (value, expected) in [("yes", "0 News__c"), ("maybe", "1 News__c")] {
                 // The parser tells the beginning of a value, or its end.
-                for (part, length) in [(format!("\"{value}\""), 0), (format!("\"{value}\""), value.len() + 2)] {
+                for (part, length) in [
+                    (format!("\"{value}\""), 0),
+                    (format!("\"{value}\""), value.len() + 2),
+                ] {
                     for offset in offsets(bodies, &part) {
                         let column = offset + length + 1;
                         let message = format!(
@@ -167,9 +207,19 @@ mod tests {
 
     #[test]
     fn a_column_without_a_value_names_all_that_it_may_mean() {
-        let records = bodies(&[r#"{"A":"üüüüüüüüüüüüüü","B":1}"#, r#"{"C":2,"D":3}"#, r#"{"E":4}"#]);
+        let records = bodies(&[
+            r#"{"A":"üüüüüüüüüüüüüü","B":1}"#,
+            r#"{"C":2,"D":3}"#,
+            r#"{"E":4}"#,
+        ]);
         let [bytes, _] = offsets(&records, "1}");
-        assert_eq!(found(&format!("Unexpected character at [line:1, column:{}]", bytes + 1), &records), ["0 B", "1 D"]);
+        assert_eq!(
+            found(
+                &format!("Unexpected character at [line:1, column:{}]", bytes + 1),
+                &records
+            ),
+            ["0 B", "1 D"]
+        );
         for message in [
             "Unexpected character",
             "at [line:1, column:1]",
@@ -190,18 +240,28 @@ mod tests {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut text = || -> String {
                 let length = random.usize(..12);
-                (0..length).filter_map(|_| random.choice(['a', '"', 'é', '🚀', ','])).collect()
+                (0..length)
+                    .filter_map(|_| random.choice(['a', '"', 'é', '🚀', ',']))
+                    .collect()
             };
             let records: Vec<Body> = (0..20)
                 .map(|number| {
-                    let fields = serde_json::json!({"A": text(), "N": format!("v{number}"), "Z": text()});
+                    let fields =
+                        serde_json::json!({"A": text(), "N": format!("v{number}"), "Z": text()});
                     Body::of(fields.as_object().cloned().unwrap_or_default())
                 })
                 .collect();
             for number in 0..20 {
                 for offset in offsets(&records, &format!("\"v{number}\"")) {
-                    let message = format!("from VALUE_STRING value v{number} or at [line:1, column:{}]", offset + 1);
-                    assert_eq!(found(&message, &records), [format!("{number} N")], "seed {seed}");
+                    let message = format!(
+                        "from VALUE_STRING value v{number} or at [line:1, column:{}]",
+                        offset + 1
+                    );
+                    assert_eq!(
+                        found(&message, &records),
+                        [format!("{number} N")],
+                        "seed {seed}"
+                    );
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! The section `[salesforce]`. What each key means is written once, in `src/settings/defaults.toml`.
+//! The section `[salesforce]`. What each key means is written once, in
+//! `src/settings/defaults.toml`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,10 @@ use crate::dispatch::settings::{RateLimit, Retry};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "`src/settings/defaults.toml` documents every key")]
+#[expect(
+    missing_docs,
+    reason = "`src/settings/defaults.toml` documents every key"
+)]
 pub struct Settings {
     pub secret_id: String,
     pub allowed_hosts: Vec<String>,
@@ -36,7 +40,8 @@ impl Settings {
     pub const LARGEST_BATCH: usize = 200;
 }
 
-/// What becomes of a change whose lead has been converted, which Salesforce no longer lets anybody edit.
+/// What becomes of a change whose lead has been converted, which Salesforce no longer lets anybody
+/// edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -1,8 +1,8 @@
 //! What settings name or chose and Salesforce refuses: no record is rejected for it. Pure.
 //!
-//! Settings put into a record: the external id field and the version field (names of theirs, in every record), the
-//! fields of attributes (names; the values are events'), and the status of a new lead whose event brings none (a
-//! value). The fixed mapping names the rest.
+//! Settings put into a record: the external id field and the version field (names of theirs, in
+//! every record), the fields of attributes (names; the values are events'), and the status of a new
+//! lead whose event brings none (a value). The fixed mapping names the rest.
 
 use super::errors::{Verdict, full};
 use super::problem::Problem;
@@ -23,8 +23,8 @@ pub(super) struct Unfit {
     pub(super) stop: Stop,
 }
 
-/// Returns what `problem`, on which the table says `verdict`, refuses of settings, if it does. `body` is the record that
-/// was sent.
+/// Returns what `problem`, on which the table says `verdict`, refuses of settings, if it does.
+/// `body` is the record that was sent.
 pub(super) fn of_settings(
     problem: &Problem,
     verdict: Verdict,
@@ -32,7 +32,13 @@ pub(super) fn of_settings(
     settings: &Settings,
 ) -> Option<Unfit> {
     let (field, is_everywhere) = match verdict {
-        Verdict::Full => return Some(Unfit { field: None, is_everywhere: true, stop: full(problem) }),
+        Verdict::Full => {
+            return Some(Unfit {
+                field: None,
+                is_everywhere: true,
+                stop: full(problem),
+            });
+        }
         Verdict::Schema | Verdict::Barred => (None, true),
         Verdict::Field => (named(problem, settings), is_about_keys(problem, settings)),
         Verdict::Reject | Verdict::Unknown => {
@@ -46,60 +52,96 @@ pub(super) fn of_settings(
         Some(field) => remedies::of_field(field, body, settings),
         None => remedies::of_problem(problem, settings),
     };
-    let stop = Stop { cause: Cause::Configuration, code: problem.code(), remedy, after: None };
-    Some(Unfit { field, is_everywhere, stop })
+    let stop = Stop {
+        cause: Cause::Configuration,
+        code: problem.code(),
+        remedy,
+        after: None,
+    };
+    Some(Unfit {
+        field,
+        is_everywhere,
+        stop,
+    })
 }
 
 /// The fields that every record has.
 fn keys(settings: &Settings) -> impl Iterator<Item = &str> {
-    [settings.external_id_field.as_str(), &settings.version_field].into_iter().filter(|name| !name.is_empty())
+    [settings.external_id_field.as_str(), &settings.version_field]
+        .into_iter()
+        .filter(|name| !name.is_empty())
 }
 
 /// The field of ours that the problem is about.
 fn named(problem: &Problem, settings: &Settings) -> Option<String> {
     let attributes = settings.attributes.values().map(String::as_str);
     let ours = keys(settings).chain(attributes).chain(model::fields());
-    ours.into_iter().find(|name| problem.names(name)).map(str::to_owned)
+    ours.into_iter()
+        .find(|name| problem.names(name))
+        .map(str::to_owned)
 }
 
 /// Whether the fields that the problem names, if it names any, are in every record.
 fn is_about_keys(problem: &Problem, settings: &Settings) -> bool {
     let is_key = |field: &str| keys(settings).any(|key| key.eq_ignore_ascii_case(field));
-    let mut ours = settings.attributes.values().map(String::as_str).chain(model::fields());
+    let mut ours = settings
+        .attributes
+        .values()
+        .map(String::as_str)
+        .chain(model::fields());
     problem.fields.iter().all(|field| is_key(field)) && !ours.any(|field| problem.names(field))
 }
 
-/// The field of `body` whose value settings chose, or whose type they have to fit, and for which the record is refused.
+/// The field of `body` whose value settings chose, or whose type they have to fit, and for which
+/// the record is refused.
 fn chosen(problem: &Problem, body: &Body, settings: &Settings) -> Option<String> {
-    let Settings { external_id_field, version_field, .. } = settings;
+    let Settings {
+        external_id_field,
+        version_field,
+        ..
+    } = settings;
     if !version_field.is_empty() && is_only_about(problem, version_field) {
         return Some(version_field.clone());
     }
-    if is_only_about(problem, external_id_field) && is_of_another_type(problem, body, external_id_field) {
+    if is_only_about(problem, external_id_field)
+        && is_of_another_type(problem, body, external_id_field)
+    {
         return Some(external_id_field.clone());
     }
     let status = sent::value(body, model::STATUS)?;
-    let status = status.as_str().filter(|status| remedies::key_of_status(status, settings).is_some())?;
+    let status = status
+        .as_str()
+        .filter(|status| remedies::key_of_status(status, settings).is_some())?;
     let tells_the_value = problem.fields.is_empty()
         && problem.is("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST")
-        && problem.message.as_ref().is_some_and(|message| message.trim_end().ends_with(status));
+        && problem
+            .message
+            .as_ref()
+            .is_some_and(|message| message.trim_end().ends_with(status));
     (is_only_about(problem, model::STATUS) || tells_the_value).then(|| model::STATUS.to_owned())
 }
 
-/// Whether the problem is about this field and no other. A message may hold its name as a mere word, so that only its
-/// beginning counts.
+/// Whether the problem is about this field and no other. A message may hold its name as a mere
+/// word, so that only its beginning counts.
 fn is_only_about(problem: &Problem, name: &str) -> bool {
     if problem.fields.is_empty() {
         return problem.begins(&format!("{name}:"));
     }
-    problem.fields.iter().all(|field| field.eq_ignore_ascii_case(name))
+    problem
+        .fields
+        .iter()
+        .all(|field| field.eq_ignore_ascii_case(name))
 }
 
-/// Whether the field is not the text of 255 characters that identities need. Of an id that is longer it tells nothing.
+/// Whether the field is not the text of 255 characters that identities need. Of an id that is
+/// longer it tells nothing.
 fn is_of_another_type(problem: &Problem, body: &Body, field: &str) -> bool {
     if problem.is("STRING_TOO_LONG") {
         let value = sent::value(body, field);
-        let id = value.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+        let id = value
+            .as_ref()
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
         return id.encode_utf16().count() <= LONGEST_ID;
     }
     problem.is("INVALID_TYPE_ON_FIELD_IN_RECORD") || problem.is("JSON_PARSER_ERROR")
@@ -111,12 +153,25 @@ mod tests {
     use crate::adapters::salesforce::errors::RowError;
     use crate::adapters::salesforce::model::tests::settings;
 
-    /// What is refused of settings, by a record with these fields: the field, whether every record has it, the remedy.
-    fn refused(record: &str, code: &str, message: &str, fields: &[&str]) -> Option<(Option<String>, bool, String)> {
-        let settings = Settings { version_field: "Version__c".to_owned(), ..settings() };
+    /// What is refused of settings, by a record with these fields: the field, whether every record
+    /// has it, the remedy.
+    fn refused(
+        record: &str,
+        code: &str,
+        message: &str,
+        fields: &[&str],
+    ) -> Option<(Option<String>, bool, String)> {
+        let settings = Settings {
+            version_field: "Version__c".to_owned(),
+            ..settings()
+        };
         let body = Body::of(serde_json::from_str(record).expect("an object"));
         let fields = fields.iter().map(|field| (*field).to_owned()).collect();
-        let problem = Problem { code: Some(code.to_owned()), message: Some(message.to_owned()), fields };
+        let problem = Problem {
+            code: Some(code.to_owned()),
+            message: Some(message.to_owned()),
+            fields,
+        };
         let unfit = RowError::new(problem, Some(&body), &settings).unfit?;
         Some((unfit.field, unfit.is_everywhere, unfit.stop.remedy))
     }
@@ -134,7 +189,9 @@ mod tests {
 
     #[test]
     fn a_value_that_settings_chose_is_theirs_in_whatever_code_it_is_refused() {
-        let record = |status: &str| format!(r#"{{"Source_Id__c":"c-1","Version__c":7,"Status":"{status}"}}"#);
+        let record = |status: &str| {
+            format!(r#"{{"Source_Id__c":"c-1","Version__c":7,"Status":"{status}"}}"#)
+        };
         for code in REFUSALS {
             for (status, key) in [
                 ("Open - Not Contacted", "salesforce.status.lead"),
@@ -143,15 +200,42 @@ mod tests {
                 let unfit = refused(&record(status), code, "", &["Status"]);
                 let (field, is_everywhere, remedy) = unfit.expect("settings chose it");
                 assert!(remedy.contains(key), "{remedy}");
-                assert_eq!((field.as_deref(), is_everywhere), (Some("Status"), false), "{code}: updates have none");
+                assert_eq!(
+                    (field.as_deref(), is_everywhere),
+                    (Some("Status"), false),
+                    "{code}: updates have none"
+                );
             }
-            assert!(refused(&record("Of the event"), code, "", &["Status"]).is_none(), "{code}");
-            assert!(refused(r#"{"Source_Id__c":"c-1"}"#, code, "", &["Status"]).is_none(), "{code}");
-            let (field, is_everywhere, remedy) = refused(&record("x"), code, "", &["version__c"]).expect("a key");
+            assert!(
+                refused(&record("Of the event"), code, "", &["Status"]).is_none(),
+                "{code}"
+            );
+            assert!(
+                refused(r#"{"Source_Id__c":"c-1"}"#, code, "", &["Status"]).is_none(),
+                "{code}"
+            );
+            let (field, is_everywhere, remedy) =
+                refused(&record("x"), code, "", &["version__c"]).expect("a key");
             assert!(remedy.contains("salesforce.version_field"), "{remedy}");
-            assert_eq!((field.as_deref(), is_everywhere), (Some("Version__c"), true), "{code}");
-            assert!(refused(&record("Open - Not Contacted"), code, "", &["Email"]).is_none(), "{code}");
-            assert!(refused(&record("Open - Not Contacted"), code, "", &["Email", "Status"]).is_none(), "{code}");
+            assert_eq!(
+                (field.as_deref(), is_everywhere),
+                (Some("Version__c"), true),
+                "{code}"
+            );
+            assert!(
+                refused(&record("Open - Not Contacted"), code, "", &["Email"]).is_none(),
+                "{code}"
+            );
+            assert!(
+                refused(
+                    &record("Open - Not Contacted"),
+                    code,
+                    "",
+                    &["Email", "Status"]
+                )
+                .is_none(),
+                "{code}"
+            );
         }
     }
 
@@ -160,13 +244,33 @@ mod tests {
         let record = r#"{"Source_Id__c":"c-1","Status":"Open - Not Contacted"}"#;
         let picklist = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST";
         for (code, message, expected) in [
-            (picklist, "Status: bad value for restricted picklist field: Open - Not Contacted", true),
+            (
+                picklist,
+                "Status: bad value for restricted picklist field: Open - Not Contacted",
+                true,
+            ),
             (picklist, "Ein schlechter Wert: Open - Not Contacted", true),
-            (picklist, "LeadSource: bad value for restricted picklist field: Web", false),
-            ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "An open status needs an e-mail address", false),
-            ("STRING_TOO_LONG", "Status: data value too large: x (max length=10)", true),
+            (
+                picklist,
+                "LeadSource: bad value for restricted picklist field: Web",
+                false,
+            ),
+            (
+                "FIELD_CUSTOM_VALIDATION_EXCEPTION",
+                "An open status needs an e-mail address",
+                false,
+            ),
+            (
+                "STRING_TOO_LONG",
+                "Status: data value too large: x (max length=10)",
+                true,
+            ),
         ] {
-            assert_eq!(refused(record, code, message, &[]).is_some(), expected, "{message}");
+            assert_eq!(
+                refused(record, code, message, &[]).is_some(),
+                expected,
+                "{message}"
+            );
         }
     }
 
@@ -179,11 +283,19 @@ mod tests {
             ("é".repeat(255), "STRING_TOO_LONG", true),
             ("🚀".repeat(255), "STRING_TOO_LONG", false),
             ("c-1".to_owned(), "INVALID_TYPE_ON_FIELD_IN_RECORD", true),
-            ("c-1".to_owned(), "TEXT_DATA_OUTSIDE_SUPPORTED_CHARSET", false),
+            (
+                "c-1".to_owned(),
+                "TEXT_DATA_OUTSIDE_SUPPORTED_CHARSET",
+                false,
+            ),
             ("c-1".to_owned(), "FIELD_CUSTOM_VALIDATION_EXCEPTION", false),
         ] {
             let unfit = refused(&record(&id), code, "", fields);
-            assert_eq!(unfit.map(|(_, is_everywhere, _)| is_everywhere), expected.then_some(true), "{code} {id}");
+            assert_eq!(
+                unfit.map(|(_, is_everywhere, _)| is_everywhere),
+                expected.then_some(true),
+                "{code} {id}"
+            );
         }
     }
 
@@ -197,7 +309,13 @@ mod tests {
                 false,
                 "MobilePhone",
             ),
-            ("No such column 'City' on sobject of type Lead", &[], Some("City"), false, "field City of Lead"),
+            (
+                "No such column 'City' on sobject of type Lead",
+                &[],
+                Some("City"),
+                false,
+                "field City of Lead",
+            ),
             (
                 "No such column 'Plan__c' on sobject of type Lead",
                 &[],
@@ -212,17 +330,33 @@ mod tests {
                 true,
                 "`salesforce.version_field`",
             ),
-            ("No such column 'source_id__c'", &[], Some("Source_Id__c"), true, "`salesforce.external_id_field`"),
+            (
+                "No such column 'source_id__c'",
+                &[],
+                Some("Source_Id__c"),
+                true,
+                "`salesforce.external_id_field`",
+            ),
             ("", &["Of_The_Org__c"], None, false, "create the fields"),
             ("", &[], None, true, "create the fields"),
         ] {
             let code = "INVALID_FIELD_FOR_INSERT_UPDATE";
-            let (found, everywhere, remedy) = refused(r#"{"LastName":"x"}"#, code, message, fields).expect("unfit");
-            assert_eq!((found.as_deref(), everywhere), (field, is_everywhere), "{message}");
+            let (found, everywhere, remedy) =
+                refused(r#"{"LastName":"x"}"#, code, message, fields).expect("unfit");
+            assert_eq!(
+                (found.as_deref(), everywhere),
+                (field, is_everywhere),
+                "{message}"
+            );
             assert!(remedy.contains(part), "{remedy}");
         }
-        let (_, is_everywhere, _) =
-            refused("{}", "INVALID_TYPE", "sObject type 'Lead' is not supported", &[]).expect("unfit");
+        let (_, is_everywhere, _) = refused(
+            "{}",
+            "INVALID_TYPE",
+            "sObject type 'Lead' is not supported",
+            &[],
+        )
+        .expect("unfit");
         assert!(is_everywhere, "the object is every record's");
     }
 }

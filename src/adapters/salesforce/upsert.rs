@@ -11,9 +11,12 @@ impl Salesforce {
     /// Writes every payload that holds something.
     pub(super) async fn write(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
         let empty = || Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write");
-        let outcome = |payload: &&Payload| payload.body.is_none().then(|| Outcome::Rejected(empty()));
+        let outcome =
+            |payload: &&Payload| payload.body.is_none().then(|| Outcome::Rejected(empty()));
         let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(outcome).collect();
-        let open: Vec<usize> = (0..batch.len()).filter(|at| outcomes[*at].is_none()).collect();
+        let open: Vec<usize> = (0..batch.len())
+            .filter(|at| outcomes[*at].is_none())
+            .collect();
         if call.dry_run {
             for at in open {
                 outcomes[at] = Some(Outcome::dry_run());
@@ -29,11 +32,21 @@ impl Salesforce {
 
     /// Writes the payloads at `open`, and returns their outcomes.
     async fn upsert_all(&self, open: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
-        let bodies: Vec<&str> = open.iter().filter_map(|at| Some(batch[*at].body.as_ref()?.get())).collect();
-        let Settings { api_version, sobject, external_id_field, .. } = &self.settings;
+        let bodies: Vec<&str> = open
+            .iter()
+            .filter_map(|at| Some(batch[*at].body.as_ref()?.get()))
+            .collect();
+        let Settings {
+            api_version,
+            sobject,
+            external_id_field,
+            ..
+        } = &self.settings;
         let ask = Ask {
             method: Method::PATCH,
-            path: format!("/services/data/{api_version}/composite/sobjects/{sobject}/{external_id_field}"),
+            path: format!(
+                "/services/data/{api_version}/composite/sobjects/{sobject}/{external_id_field}"
+            ),
             query: None,
             body: Some(collection(&bodies).into()),
         };

@@ -21,11 +21,21 @@ mod tests {
 
     #[test]
     fn only_a_yes_is_one() {
-        for (answer, expected) in
-            [("y\n", true), ("Yes\n", true), (" y", true), ("n\n", false), ("\n", false), ("", false), ("yo\n", false)]
-        {
+        for (answer, expected) in [
+            ("y\n", true),
+            ("Yes\n", true),
+            (" y", true),
+            ("n\n", false),
+            ("\n", false),
+            ("", false),
+            ("yo\n", false),
+        ] {
             let mut asked = Vec::new();
-            assert_eq!(ask("Really?", answer.as_bytes(), &mut asked), expected, "{answer:?}");
+            assert_eq!(
+                ask("Really?", answer.as_bytes(), &mut asked),
+                expected,
+                "{answer:?}"
+            );
             assert_eq!(asked, b"Really? [y/N] ");
         }
     }

@@ -33,7 +33,8 @@ Without it, `show` shows the messages of contact-sync itself, which quote no val
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
-    /// Look into this queue instead of the one in the settings; one of the mapping's on-failure messages, too
+    /// Look into this queue instead of the one in the settings; one of the mapping's on-failure
+    /// messages, too
     #[arg(long, global = true, value_name = "URL")]
     queue_url: Option<String>,
     /// Look at so many messages at most
@@ -113,16 +114,27 @@ async fn read(queue: &Queue, most: usize, output: Output) -> Result<(Vec<Entry>,
     let received = received?;
     drop(progress);
     if !received.is_all {
-        output.note(&format!("only {} messages were looked at: --most N looks at more", received.messages.len()));
+        output.note(&format!(
+            "only {} messages were looked at: --most N looks at more",
+            received.messages.len()
+        ));
     }
     let mut entries: Vec<Entry> = received.messages.into_iter().map(Entry::read).collect();
-    entries.sort_by(|a, b| b.letter.at().cmp(&a.letter.at()).then_with(|| a.id.cmp(&b.id)));
+    entries.sort_by(|a, b| {
+        b.letter
+            .at()
+            .cmp(&a.letter.at())
+            .then_with(|| a.id.cmp(&b.id))
+    });
     Ok((entries, depth))
 }
 
 impl Entry {
     fn read(message: Message) -> Self {
-        Self { letter: Letter::read(&message.body), id: message.id }
+        Self {
+            letter: Letter::read(&message.body),
+            id: message.id,
+        }
     }
 
     /// Whether it is called so.
@@ -132,7 +144,11 @@ impl Entry {
             Letter::Discarded(_) | Letter::Unknown(_) => None,
         };
         let names = rejected.map(|rejected| [&rejected.event_id, &rejected.record.sequence_number]);
-        self.id == id || names.into_iter().flatten().any(|name| name.as_deref() == Some(id))
+        self.id == id
+            || names
+                .into_iter()
+                .flatten()
+                .any(|name| name.as_deref() == Some(id))
     }
 
     fn json(&self) -> Value {
@@ -160,24 +176,43 @@ impl Entry {
 
 fn list(entries: &[Entry], limit: usize, looked_at: usize, none: &str, output: Output) {
     let shown = &entries[..limit.min(entries.len())];
-    let header = ["at", "stage", "destination", "code", "contact", "records", "message"];
+    let header = [
+        "at",
+        "stage",
+        "destination",
+        "code",
+        "contact",
+        "records",
+        "message",
+    ];
     let mut text = match entries {
         [] => none.to_owned(),
         _ => table(header, shown.iter().map(Entry::row)),
     };
     if shown.len() < entries.len() {
-        let _ = write!(text, "\n{} of {} shown: --limit N shows more", shown.len(), entries.len());
+        let _ = write!(
+            text,
+            "\n{} of {} shown: --limit N shows more",
+            shown.len(),
+            entries.len()
+        );
     }
     let json: Vec<Value> = shown.iter().map(Entry::json).collect();
     let (shown, found) = (shown.len(), entries.len());
-    output.answer(&json!({"dead_letters": json, "shown": shown, "found": found, "looked_at": looked_at}), &text);
+    output.answer(
+        &json!({"dead_letters": json, "shown": shown, "found": found, "looked_at": looked_at}),
+        &text,
+    );
 }
 
 fn show(entries: &[Entry], id: &str, reveal: bool, output: Output) -> Result<(), Failure> {
     let found: Vec<&Entry> = entries.iter().filter(|entry| entry.is_called(id)).collect();
     if found.is_empty() {
         let remedy = "take the id from `dead-letters list`; a message that another reader holds comes back in a while";
-        return Err(Failure::new(format!("no dead letter is called `{id}`"), remedy));
+        return Err(Failure::new(
+            format!("no dead letter is called `{id}`"),
+            remedy,
+        ));
     }
     let whole = |entry: &&Entry| {
         let mut whole = entry.letter.whole(reveal);
@@ -191,7 +226,12 @@ fn show(entries: &[Entry], id: &str, reveal: bool, output: Output) -> Result<(),
 }
 
 /// The ages that are told apart, by their upper ends. SQS keeps a message for 14 days at most.
-const AGES: [(&str, i64); 4] = [("under 1h", 1), ("1h-1d", 24), ("1d-7d", 7 * 24), ("over 7d", i64::MAX)];
+const AGES: [(&str, i64); 4] = [
+    ("under 1h", 1),
+    ("1h-1d", 24),
+    ("1d-7d", 7 * 24),
+    ("over 7d", i64::MAX),
+];
 
 /// Stage, destination and code.
 type Key<'a> = (&'a str, Option<&'a str>, &'a str);
@@ -213,29 +253,66 @@ fn summary(entries: &[Entry], now: OffsetDateTime, looked_at: usize, none: &str,
         group.records += letter.records();
         let Some(at) = letter.at() else { continue };
         let hours = (now - at).whole_hours();
-        let age = AGES.iter().position(|(_, end)| hours < *end).unwrap_or(AGES.len() - 1);
+        let age = AGES
+            .iter()
+            .position(|(_, end)| hours < *end)
+            .unwrap_or(AGES.len() - 1);
         group.by_age[age] += 1;
         group.oldest = Some(group.oldest.map_or(at, |oldest| oldest.min(at)));
     }
     let mut groups: Vec<(Key<'_>, Group)> = groups.into_iter().collect();
     groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.letters));
     let row = |((stage, destination, code), group): &(Key<'_>, Group)| {
-        let [stage, destination, code] = [*stage, destination.unwrap_or("-"), *code].map(str::to_owned);
-        let oldest = group.oldest.map_or_else(|| "-".to_owned(), |oldest| when::show_age(now - oldest));
+        let [stage, destination, code] =
+            [*stage, destination.unwrap_or("-"), *code].map(str::to_owned);
+        let oldest = group
+            .oldest
+            .map_or_else(|| "-".to_owned(), |oldest| when::show_age(now - oldest));
         let [a, b, c, d] = group.by_age.map(|count| count.to_string());
-        [group.letters.to_string(), stage, destination, code, a, b, c, d, oldest]
+        [
+            group.letters.to_string(),
+            stage,
+            destination,
+            code,
+            a,
+            b,
+            c,
+            d,
+            oldest,
+        ]
     };
     let [a, b, c, d] = AGES.map(|(name, _)| name);
-    let header = ["letters", "stage", "destination", "code", a, b, c, d, "oldest"];
+    let header = [
+        "letters",
+        "stage",
+        "destination",
+        "code",
+        a,
+        b,
+        c,
+        d,
+        "oldest",
+    ];
     let text = match groups.as_slice() {
         [] => none.to_owned(),
-        groups => format!("{}\n{} in all", table(header, groups.iter().map(row)), entries.len()),
+        groups => format!(
+            "{}\n{} in all",
+            table(header, groups.iter().map(row)),
+            entries.len()
+        ),
     };
     let json = |((stage, destination, code), group): &(Key<'_>, Group)| {
-        let ages: BTreeMap<&str, u64> = AGES.iter().map(|(name, _)| *name).zip(group.by_age).collect();
+        let ages: BTreeMap<&str, u64> = AGES
+            .iter()
+            .map(|(name, _)| *name)
+            .zip(group.by_age)
+            .collect();
         json!({"stage": stage, "destination": destination, "code": code, "letters": group.letters,
             "records": group.records, "by_age": ages, "oldest": group.oldest.map(when::show)})
     };
     let json: Vec<Value> = groups.iter().map(json).collect();
-    output.answer(&json!({"groups": json, "letters": entries.len(), "looked_at": looked_at}), &text);
+    output.answer(
+        &json!({"groups": json, "letters": entries.len(), "looked_at": looked_at}),
+        &text,
+    );
 }

@@ -9,7 +9,8 @@ use contact_sync::settings::{DocumentSource, Environment, Layer, Settings};
 
 use super::failure::Failure;
 
-/// An operator waits longer than an invocation may: throttled calls get more tries than the SDK's three.
+/// An operator waits longer than an invocation may: throttled calls get more tries than the SDK's
+/// three.
 const ATTEMPTS: u32 = 8;
 
 /// Which deployment, for every command.
@@ -36,30 +37,49 @@ impl Target {
     /// Reads the variables of the function, where one is named, and of this process.
     pub(crate) async fn deployment(&self) -> Result<Deployment, Failure> {
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
-        let aws = aws_config::defaults(BehaviorVersion::latest()).retry_config(retries).load().await;
+        let aws = aws_config::defaults(BehaviorVersion::latest())
+            .retry_config(retries)
+            .load()
+            .await;
         let deployed = match &self.function {
             Some(function) => variables(function, &aws).await?,
             None => Vec::new(),
         };
-        let deployed = deployed.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let deployed = deployed
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
         let mut environment = Environment::read_over(deployed)?;
         if let Some(source) = &self.config {
             environment.document = Some(source.clone());
         }
-        Ok(Deployment { environment, aws, is_deployed: self.function.is_some() })
+        Ok(Deployment {
+            environment,
+            aws,
+            is_deployed: self.function.is_some(),
+        })
     }
 }
 
 impl Target {
-    /// The variables, and the text of the document that they name. AWS is asked only where the function or the
-    /// document is there.
+    /// The variables, and the text of the document that they name. AWS is asked only where the
+    /// function or the document is there.
     pub(crate) async fn document(&self) -> Result<(Environment, String), Failure> {
-        let local = if self.function.is_none() { Some(self.local()?) } else { None };
-        let is_local = |environment: &Environment| !matches!(environment.document, Some(DocumentSource::Parameter(_)));
-        let Deployment { environment, aws, .. } = match local.filter(is_local) {
+        let local = if self.function.is_none() {
+            Some(self.local()?)
+        } else {
+            None
+        };
+        let is_local = |environment: &Environment| {
+            !matches!(environment.document, Some(DocumentSource::Parameter(_)))
+        };
+        let Deployment {
+            environment, aws, ..
+        } = match local.filter(is_local) {
             Some(environment) => Deployment {
                 environment,
-                aws: SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build(),
+                aws: SdkConfig::builder()
+                    .behavior_version(BehaviorVersion::latest())
+                    .build(),
                 is_deployed: false,
             },
             None => self.deployment().await?,
@@ -70,7 +90,11 @@ impl Target {
 
     /// The variables: those of the function, where one is named, with this process's over them.
     pub(crate) async fn environment(&self) -> Result<Environment, Failure> {
-        if self.function.is_some() { Ok(self.deployment().await?.environment) } else { self.local() }
+        if self.function.is_some() {
+            Ok(self.deployment().await?.environment)
+        } else {
+            self.local()
+        }
     }
 
     /// The variables of this process alone.
@@ -84,9 +108,11 @@ impl Target {
 }
 
 impl Deployment {
-    /// The merged and judged settings. The queue may be missing: it is the deployment that brings it.
+    /// The merged and judged settings. The queue may be missing: it is the deployment that brings
+    /// it.
     pub(crate) async fn settings(&self) -> Result<Settings, Failure> {
-        let text = factory::document(&self.environment, &aws_sdk_ssm::Client::new(&self.aws)).await?;
+        let text =
+            factory::document(&self.environment, &aws_sdk_ssm::Client::new(&self.aws)).await?;
         Ok(factory::layers(&self.environment, &text)?.draft(&DESTINATIONS)?)
     }
 }
@@ -95,7 +121,9 @@ impl Deployment {
     /// Lays `--queue-url` over the settings.
     pub(crate) fn set_queue(&mut self, url: &str) -> Result<(), Failure> {
         let text = format!("dead_letter.queue_url = {}", toml::Value::from(url));
-        self.environment.overrides.push(Layer::from_toml("the option --queue-url", &text)?);
+        self.environment
+            .overrides
+            .push(Layer::from_toml("the option --queue-url", &text)?);
         Ok(())
     }
 
@@ -104,14 +132,21 @@ impl Deployment {
         let url = self.settings().await?.dead_letter.queue_url;
         if url.is_empty() {
             let what = "the settings name no dead-letter queue";
-            return Err(Failure::new(what, self.or_function("name the queue with --queue-url")));
+            return Err(Failure::new(
+                what,
+                self.or_function("name the queue with --queue-url"),
+            ));
         }
         Ok(url)
     }
 
     /// A remedy, and where no function is named the one to name it.
     fn or_function(&self, remedy: &str) -> String {
-        if self.is_deployed { remedy.to_owned() } else { format!("{remedy}, or a deployed function with --function") }
+        if self.is_deployed {
+            remedy.to_owned()
+        } else {
+            format!("{remedy}, or a deployed function with --function")
+        }
     }
 
     /// The stream that the function's mapping reads.
@@ -120,28 +155,49 @@ impl Deployment {
         let Some(function) = &target.function else {
             return Err(Failure::new("no stream is named", remedy));
         };
-        let mut streams: Vec<String> =
-            self.mappings(function).await?.into_iter().filter_map(|mapping| mapping.event_source_arn).collect();
+        let mut streams: Vec<String> = self
+            .mappings(function)
+            .await?
+            .into_iter()
+            .filter_map(|mapping| mapping.event_source_arn)
+            .collect();
         streams.dedup();
         match streams.as_slice() {
             [stream] => Ok(stream.clone()),
-            [] => Err(Failure::new(format!("the function {function} reads no stream"), remedy)),
-            _ => Err(Failure::new(format!("the function {function} reads several streams"), remedy)),
+            [] => Err(Failure::new(
+                format!("the function {function} reads no stream"),
+                remedy,
+            )),
+            _ => Err(Failure::new(
+                format!("the function {function} reads several streams"),
+                remedy,
+            )),
         }
     }
 
     /// The function's Kinesis mappings.
-    pub(crate) async fn mappings(&self, function: &str) -> Result<Vec<EventSourceMappingConfiguration>, Failure> {
+    pub(crate) async fn mappings(
+        &self,
+        function: &str,
+    ) -> Result<Vec<EventSourceMappingConfiguration>, Failure> {
         let lambda = aws_sdk_lambda::Client::new(&self.aws);
-        let mut pages = lambda.list_event_source_mappings().function_name(function).into_paginator().send();
+        let mut pages = lambda
+            .list_event_source_mappings()
+            .function_name(function)
+            .into_paginator()
+            .send();
         let mut mappings = Vec::new();
         while let Some(page) = pages.next().await {
             let doing = format!("listing the event source mappings of {function}");
-            let page = page.map_err(|error| Failure::aws(&doing, "lambda:ListEventSourceMappings", &error))?;
+            let page = page
+                .map_err(|error| Failure::aws(&doing, "lambda:ListEventSourceMappings", &error))?;
             mappings.extend(page.event_source_mappings.unwrap_or_default());
         }
         let is_kinesis = |mapping: &EventSourceMappingConfiguration| {
-            mapping.event_source_arn.as_ref().is_some_and(|arn| arn.contains(":kinesis:"))
+            mapping
+                .event_source_arn
+                .as_ref()
+                .is_some_and(|arn| arn.contains(":kinesis:"))
         };
         mappings.retain(is_kinesis);
         Ok(mappings)
@@ -151,7 +207,11 @@ impl Deployment {
 /// The variables of a deployed function.
 async fn variables(function: &str, aws: &SdkConfig) -> Result<Vec<(String, String)>, Failure> {
     let lambda = aws_sdk_lambda::Client::new(aws);
-    let answer = lambda.get_function_configuration().function_name(function).send().await;
+    let answer = lambda
+        .get_function_configuration()
+        .function_name(function)
+        .send()
+        .await;
     let answer = answer.map_err(|error| {
         Failure::aws(
             &format!("reading the configuration of the function {function}"),
@@ -159,6 +219,8 @@ async fn variables(function: &str, aws: &SdkConfig) -> Result<Vec<(String, Strin
             &error,
         )
     })?;
-    let variables = answer.environment.and_then(|environment| environment.variables);
+    let variables = answer
+        .environment
+        .and_then(|environment| environment.variables);
     Ok(variables.unwrap_or_default().into_iter().collect())
 }

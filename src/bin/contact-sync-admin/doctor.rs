@@ -52,20 +52,36 @@ enum State {
 
 impl Line {
     fn ok(name: &str, text: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), state: State::Ok, text: text.into() }
+        Self {
+            name: name.to_owned(),
+            state: State::Ok,
+            text: text.into(),
+        }
     }
 
     fn fail(name: &str, text: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), state: State::Fail, text: text.into() }
+        Self {
+            name: name.to_owned(),
+            state: State::Fail,
+            text: text.into(),
+        }
     }
 
     fn skipped(name: &str, text: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), state: State::Skipped, text: text.into() }
+        Self {
+            name: name.to_owned(),
+            state: State::Skipped,
+            text: text.into(),
+        }
     }
 
     /// Well, unless something is wrong.
     fn of(name: &str, found: impl Into<String>, wrong: &[String]) -> Self {
-        if wrong.is_empty() { Self::ok(name, found) } else { Self::fail(name, wrong.join("; ")) }
+        if wrong.is_empty() {
+            Self::ok(name, found)
+        } else {
+            Self::fail(name, wrong.join("; "))
+        }
     }
 
     fn text(&self) -> String {
@@ -104,7 +120,11 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> Outcome {
         Ok(settings) => {
             let name = format!("preset {}", deployment.environment.preset.name());
             let mut lines = vec![Line::ok("settings", name)];
-            lines.extend(guard::notes(&settings).into_iter().map(|note| Line::skipped("guard", note)));
+            lines.extend(
+                guard::notes(&settings)
+                    .into_iter()
+                    .map(|note| Line::skipped("guard", note)),
+            );
             lines.extend(Box::pin(systems(&deployment, &settings)).await?);
             lines.extend(resources::look(&deployment, &settings).await);
             lines.extend(stream::look(&deployment, target, &settings).await);
@@ -115,15 +135,24 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> Outcome {
     };
     drop(progress);
     let text: Vec<String> = lines.iter().map(Line::text).collect();
-    output.answer(&json!({"checks": lines.iter().map(Line::json).collect::<Vec<_>>()}), &text.join("\n"));
+    output.answer(
+        &json!({"checks": lines.iter().map(Line::json).collect::<Vec<_>>()}),
+        &text.join("\n"),
+    );
     Ok(lines.iter().all(|line| line.state != State::Fail))
 }
 
 /// Both systems, as their adapters see them.
 async fn systems(deployment: &Deployment, settings: &Settings) -> Result<Vec<Line>, Failure> {
-    let (salesforce, hubspot) = factory::systems(deployment.environment.preset, settings, &deployment.aws)?;
+    let (salesforce, hubspot) =
+        factory::systems(deployment.environment.preset, settings, &deployment.aws)?;
     let meter = Meter::default();
-    let call = Call { give_up_at: Instant::now() + PATIENCE, meter: &meter, permits: &Unlimited, dry_run: false };
+    let call = Call {
+        give_up_at: Instant::now() + PATIENCE,
+        meter: &meter,
+        permits: &Unlimited,
+        dry_run: false,
+    };
     let router = Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS);
     let (salesforce, hubspot) = tokio::join!(
         examined(&router, "salesforce", salesforce.examine(call)),
@@ -132,10 +161,18 @@ async fn systems(deployment: &Deployment, settings: &Settings) -> Result<Vec<Lin
     Ok([salesforce, hubspot].concat())
 }
 
-/// Runs a system's checks where a change can be routed to it. A system that is not in use needs no secret.
-async fn examined(router: &Router, name: &str, checks: impl Future<Output = Vec<doctor::Check>>) -> Vec<Line> {
+/// Runs a system's checks where a change can be routed to it. A system that is not in use needs no
+/// secret.
+async fn examined(
+    router: &Router,
+    name: &str,
+    checks: impl Future<Output = Vec<doctor::Check>>,
+) -> Vec<Line> {
     match DESTINATIONS.iter().position(|known| *known == name) {
         Some(at) if router.reaches(at) => checks.await.into_iter().map(Line::from).collect(),
-        _ => vec![Line::skipped(name, "not in use: no type that filter.types passes is routed to it")],
+        _ => vec![Line::skipped(
+            name,
+            "not in use: no type that filter.types passes is routed to it",
+        )],
     }
 }

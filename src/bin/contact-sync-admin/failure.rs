@@ -18,12 +18,19 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), remedy: remedy.into(), is_usage: false }
+        Self {
+            what: what.into(),
+            remedy: remedy.into(),
+            is_usage: false,
+        }
     }
 
     /// Options that contradict each other.
     pub(crate) fn usage(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { is_usage: true, ..Self::new(what, remedy) }
+        Self {
+            is_usage: true,
+            ..Self::new(what, remedy)
+        }
     }
 
     /// An AWS call that failed while `doing` something for which `permission` is needed.
@@ -40,7 +47,10 @@ impl Failure {
             Some(message) => format!("{doing}: {code}: {message}"),
             None => format!("{doing}: {code}"),
         };
-        Self::new(what, format!("check the name and the region, and that you may {permission}"))
+        Self::new(
+            what,
+            format!("check the name and the region, and that you may {permission}"),
+        )
     }
 }
 

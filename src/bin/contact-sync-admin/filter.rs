@@ -8,11 +8,13 @@ use super::failure::Failure;
 use super::letter::Letter;
 use super::when;
 
-/// Options that narrow a command down. Several values of one option: any of them; several options: all of them.
+/// Options that narrow a command down. Several values of one option: any of them; several options:
+/// all of them.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct Filter {
-    /// Rejected for this reason code; of batches that the mapping gave up, its condition (`RecordAgeExceeded`)
+    /// Rejected for this reason code; of batches that the mapping gave up, its condition
+    /// (`RecordAgeExceeded`)
     #[arg(long, value_name = "CODE")]
     code: Vec<String>,
     /// Rejected at this stage of its way
@@ -21,7 +23,8 @@ pub(crate) struct Filter {
     /// Refused by this destination, or, where none has refused it, on its way there
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(DESTINATIONS))]
     destination: Vec<String>,
-    /// Changes of this contact, by our id; which are in a batch that the mapping gave up, only a replay finds out
+    /// Changes of this contact, by our id; which are in a batch that the mapping gave up, only a
+    /// replay finds out
     #[arg(long, value_name = "ID")]
     contact: Vec<String>,
     /// Rejected at this time or later: 2026-11-20T10:15:00Z, 2026-11-20, or how long ago (12h)
@@ -32,7 +35,8 @@ pub(crate) struct Filter {
     until: Option<OffsetDateTime>,
 }
 
-/// Where on its way a change was rejected; `mapping` is the event source mapping, which gives up whole batches.
+/// Where on its way a change was rejected; `mapping` is the event source mapping, which gives up
+/// whole batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Stage {
     Decode,
@@ -55,21 +59,31 @@ impl Stage {
 }
 
 impl Filter {
-    /// Whether the command is about this letter. Of a given-up batch it is not known yet whose changes are in it.
+    /// Whether the command is about this letter. Of a given-up batch it is not known yet whose
+    /// changes are in it.
     pub(crate) fn takes(&self, letter: &Letter) -> bool {
         let is_batch = matches!(letter, Letter::Discarded(_));
         any(&self.code, |code| code.eq_ignore_ascii_case(letter.code()))
             && any(&self.stage, |stage| stage.name() == letter.stage())
             && (is_batch || self.takes_change(letter.contact(), letter.destination().as_slice()))
-            && self.since.is_none_or(|since| letter.at().is_some_and(|at| at >= since))
-            && self.until.is_none_or(|until| letter.at().is_some_and(|at| at <= until))
+            && self
+                .since
+                .is_none_or(|since| letter.at().is_some_and(|at| at >= since))
+            && self
+                .until
+                .is_none_or(|until| letter.at().is_some_and(|at| at <= until))
     }
 
-    /// Whether the command is about a change of this contact, refused by or on its way to these destinations.
+    /// Whether the command is about a change of this contact, refused by or on its way to these
+    /// destinations.
     pub(crate) fn takes_change(&self, contact: Option<&str>, destinations: &[&str]) -> bool {
-        let same =
-            |id: &String| contact.is_some_and(|contact| id.trim().to_lowercase() == contact.trim().to_lowercase());
-        any(&self.contact, same) && any(&self.destination, |name| destinations.contains(&name.as_str()))
+        let same = |id: &String| {
+            contact.is_some_and(|contact| id.trim().to_lowercase() == contact.trim().to_lowercase())
+        };
+        any(&self.contact, same)
+            && any(&self.destination, |name| {
+                destinations.contains(&name.as_str())
+            })
     }
 
     /// Refuses times between which nothing can lie.
@@ -85,7 +99,10 @@ impl Filter {
             ("--since", self.since.is_some()),
             ("--until", self.until.is_some()),
         ];
-        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+        given
+            .into_iter()
+            .find(|(_, given)| *given)
+            .map(|(name, _)| name)
     }
 }
 
@@ -117,25 +134,100 @@ mod tests {
         let none = Filter::default;
         for (filter, passes) in [
             (none(), true),
-            (Filter { code: strings(&["OTHER", "too_long"]), ..none() }, true),
-            (Filter { code: strings(&["OTHER"]), ..none() }, false),
-            (Filter { stage: vec![Stage::Deliver, Stage::Route], ..none() }, true),
-            (Filter { stage: vec![Stage::Mapping], ..none() }, false),
-            (Filter { destination: strings(&["salesforce"]), ..none() }, true),
-            (Filter { destination: strings(&["hubspot"]), ..none() }, false),
-            (Filter { contact: strings(&[" C-1 "]), ..none() }, true),
-            (Filter { contact: strings(&["c-1"]), destination: strings(&["hubspot"]), ..none() }, false),
-            (Filter { since: time("2026-11-20T10:15:01Z"), until: time("2026-11-20T10:15:01Z"), ..none() }, true),
-            (Filter { since: time("2026-11-20T10:15:02Z"), ..none() }, false),
-            (Filter { until: time("2026-11-20"), ..none() }, false),
+            (
+                Filter {
+                    code: strings(&["OTHER", "too_long"]),
+                    ..none()
+                },
+                true,
+            ),
+            (
+                Filter {
+                    code: strings(&["OTHER"]),
+                    ..none()
+                },
+                false,
+            ),
+            (
+                Filter {
+                    stage: vec![Stage::Deliver, Stage::Route],
+                    ..none()
+                },
+                true,
+            ),
+            (
+                Filter {
+                    stage: vec![Stage::Mapping],
+                    ..none()
+                },
+                false,
+            ),
+            (
+                Filter {
+                    destination: strings(&["salesforce"]),
+                    ..none()
+                },
+                true,
+            ),
+            (
+                Filter {
+                    destination: strings(&["hubspot"]),
+                    ..none()
+                },
+                false,
+            ),
+            (
+                Filter {
+                    contact: strings(&[" C-1 "]),
+                    ..none()
+                },
+                true,
+            ),
+            (
+                Filter {
+                    contact: strings(&["c-1"]),
+                    destination: strings(&["hubspot"]),
+                    ..none()
+                },
+                false,
+            ),
+            (
+                Filter {
+                    since: time("2026-11-20T10:15:01Z"),
+                    until: time("2026-11-20T10:15:01Z"),
+                    ..none()
+                },
+                true,
+            ),
+            (
+                Filter {
+                    since: time("2026-11-20T10:15:02Z"),
+                    ..none()
+                },
+                false,
+            ),
+            (
+                Filter {
+                    until: time("2026-11-20"),
+                    ..none()
+                },
+                false,
+            ),
         ] {
-            assert_eq!(filter.takes(&letter("deliver", Some("salesforce"), Some("c-1"))), passes, "{filter:?}");
+            assert_eq!(
+                filter.takes(&letter("deliver", Some("salesforce"), Some("c-1"))),
+                passes,
+                "{filter:?}"
+            );
         }
     }
 
     #[test]
     fn what_names_no_contact_passes_no_filter_of_contacts() {
-        let filter = Filter { contact: strings(&["c-1"]), ..Filter::default() };
+        let filter = Filter {
+            contact: strings(&["c-1"]),
+            ..Filter::default()
+        };
         assert!(!filter.takes(&letter("decode", None, None)));
     }
 }

@@ -1,5 +1,5 @@
-//! What lies in a queue or a bucket of rejected changes: our own dead letters, and what the event source mapping
-//! leaves of batches that it gave up.
+//! What lies in a queue or a bucket of rejected changes: our own dead letters, and what the event
+//! source mapping leaves of batches that it gave up.
 
 mod shown;
 
@@ -134,14 +134,20 @@ impl Letter {
             return Self::Unknown("it is no JSON");
         };
         if value["schema"] == OURS {
-            return serde_json::from_value(value)
-                .map_or(Self::Unknown("it is a dead letter of another shape"), Self::Rejected);
+            return serde_json::from_value(value).map_or(
+                Self::Unknown("it is a dead letter of another shape"),
+                Self::Rejected,
+            );
         }
         if value["KinesisBatchInfo"].is_object() {
-            return serde_json::from_value(value)
-                .map_or(Self::Unknown("it is a discarded batch of another shape"), Self::Discarded);
+            return serde_json::from_value(value).map_or(
+                Self::Unknown("it is a discarded batch of another shape"),
+                Self::Discarded,
+            );
         }
-        Self::Unknown("it is neither a dead letter of contact-sync nor a batch that the mapping gave up")
+        Self::Unknown(
+            "it is neither a dead letter of contact-sync nor a batch that the mapping gave up",
+        )
     }
 
     /// When the record was rejected, or the batch given up.
@@ -167,7 +173,11 @@ impl Letter {
     pub(crate) fn code(&self) -> &str {
         match self {
             Self::Rejected(rejected) => &rejected.reason.code,
-            Self::Discarded(discarded) => discarded.request_context.condition.as_deref().unwrap_or("-"),
+            Self::Discarded(discarded) => discarded
+                .request_context
+                .condition
+                .as_deref()
+                .unwrap_or("-"),
             Self::Unknown(_) => "-",
         }
     }

@@ -1,7 +1,8 @@
 //! contact-sync-admin, the operator's tool: one file for each command.
 //!
-//! It reads the deployed settings as the function does, and leaves as soon as its answer is written. Exit codes: 0,
-//! everything is as it should be; 1, something is wrong or left undone, and the output says what; 2, wrong usage.
+//! It reads the deployed settings as the function does, and leaves as soon as its answer is
+//! written. Exit codes: 0, everything is as it should be; 1, something is wrong or left undone, and
+//! the output says what; 2, wrong usage.
 
 mod bucket;
 mod change_schema;
@@ -69,7 +70,11 @@ type Outcome = Result<bool, Failure>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let Cli { command, target, json } = Cli::parse();
+    let Cli {
+        command,
+        target,
+        json,
+    } = Cli::parse();
     let output = Output::new(json);
     let outcome = match command {
         Command::DeadLetters(args) => dead_letters::run(&args, &target, output).await,
@@ -87,7 +92,11 @@ async fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {
             output.failure(&failure);
-            if failure.is_usage { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
+            if failure.is_usage {
+                ExitCode::from(WRONG_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

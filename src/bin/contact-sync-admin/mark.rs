@@ -23,11 +23,13 @@ pub(crate) fn mark(data: &[u8]) -> Result<Vec<u8>, Unmarkable> {
         return Err(Unmarkable::Aggregate);
     }
     let text = str::from_utf8(data).map_err(|_| Unmarkable::NoObject)?;
-    let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(|_| Unmarkable::NoObject)?;
+    let mut fields: BTreeMap<String, &RawValue> =
+        serde_json::from_str(text).map_err(|_| Unmarkable::NoObject)?;
     match fields.get("replay").map(|value| value.get()) {
         Some("true") => Ok(data.to_vec()),
         Some(_) => {
-            let marked = RawValue::from_string("true".to_owned()).map_err(|_| Unmarkable::NoObject)?;
+            let marked =
+                RawValue::from_string("true".to_owned()).map_err(|_| Unmarkable::NoObject)?;
             fields.insert("replay".to_owned(), &marked);
             serde_json::to_vec(&fields).map_err(|_| Unmarkable::NoObject)
         }
@@ -54,11 +56,17 @@ mod tests {
     fn the_mark_is_the_only_change() {
         for (data, expected) in [
             (r#"{"a":1}"#, r#"{"replay":true,"a":1}"#),
-            (r#" {"a": {"replay": false} }"#, r#" {"replay":true,"a": {"replay": false} }"#),
+            (
+                r#" {"a": {"replay": false} }"#,
+                r#" {"replay":true,"a": {"replay": false} }"#,
+            ),
             ("{}", r#"{"replay":true}"#),
             ("{ }", r#"{"replay":true }"#),
             (r#"{"a":1,"replay":true}"#, r#"{"a":1,"replay":true}"#),
-            (r#"{"replay":false,"a":1.50}"#, r#"{"a":1.50,"replay":true}"#),
+            (
+                r#"{"replay":false,"a":1.50}"#,
+                r#"{"a":1.50,"replay":true}"#,
+            ),
             (r#"{"replay":null}"#, r#"{"replay":true}"#),
             (
                 r#"{"version":18446744073709551615,"n":1e400}"#,

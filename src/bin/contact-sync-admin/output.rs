@@ -1,4 +1,5 @@
-//! What the tool writes: answers to standard output, as text or JSON; progress and failures to standard error.
+//! What the tool writes: answers to standard output, as text or JSON; progress and failures to
+//! standard error.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -33,7 +34,10 @@ impl Output {
     pub(crate) fn json(self, json: &impl Serialize) {
         if self.is_json {
             // What is answered has texts for keys, so that it is always JSON.
-            write(io::stdout(), &serde_json::to_string_pretty(json).unwrap_or_default());
+            write(
+                io::stdout(),
+                &serde_json::to_string_pretty(json).unwrap_or_default(),
+            );
         }
     }
 
@@ -57,14 +61,17 @@ impl Output {
     /// Why there is no answer: one line.
     pub(crate) fn failure(self, failure: &Failure) {
         if self.is_json {
-            write(io::stderr(), &json!({"error": failure.to_string()}).to_string());
+            write(
+                io::stderr(),
+                &json!({"error": failure.to_string()}).to_string(),
+            );
         } else {
             write(io::stderr(), &format!("error: {failure}"));
         }
     }
 
-    /// A bar for long work, or a wheel where nobody knows how long. It is drawn on standard error, where that is a
-    /// terminal, and gone when it is dropped.
+    /// A bar for long work, or a wheel where nobody knows how long. It is drawn on standard error,
+    /// where that is a terminal, and gone when it is dropped.
     pub(crate) fn progress(self, what: &'static str, length: Option<u64>) -> ProgressBar {
         if self.is_json {
             return ProgressBar::hidden();
@@ -73,18 +80,29 @@ impl Output {
             Some(length) => (ProgressBar::new(length), "{msg} [{bar:40}] {pos}/{len}"),
             None => (ProgressBar::new_spinner(), "{spinner} {msg} {pos}"),
         };
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         bar.enable_steady_tick(Duration::from_millis(100));
-        bar.with_message(what).with_finish(indicatif::ProgressFinish::AndClear)
+        bar.with_message(what)
+            .with_finish(indicatif::ProgressFinish::AndClear)
     }
 }
 
 /// A table without lines, as wide as its content.
-pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     table.add_rows(rows);
-    let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
+    let lines = table.lines().map(|line| {
+        line.strip_prefix(' ')
+            .unwrap_or(&line)
+            .trim_end()
+            .to_owned()
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 

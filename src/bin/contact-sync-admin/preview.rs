@@ -1,4 +1,5 @@
-//! `preview`: what would be sent where, by the function's own rooms in a dry run. Nothing is called.
+//! `preview`: what would be sent where, by the function's own rooms in a dry run. Nothing is
+//! called.
 
 mod counts;
 mod input;
@@ -33,8 +34,8 @@ Examples:
 
 The end tells how many records would be written, superseded, filtered and rejected. Exit code 1: one would be rejected.")]
 pub(crate) struct Args {
-    /// A Lambda event with Kinesis records, one change, a JSON array of changes, or one change a line; `-` reads
-    /// standard input
+    /// A Lambda event with Kinesis records, one change, a JSON array of changes, or one change a
+    /// line; `-` reads standard input
     file: PathBuf,
     /// Show only how many there are of each outcome, and the calls
     #[arg(long)]
@@ -67,7 +68,9 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
     let (environment, document) = target.document().await?;
     // A preview stores no dead letter, so that it needs no queue.
     let settings = factory::layers(&environment, &document)?.draft(&DESTINATIONS)?;
-    let nowhere = aws_config::SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest()).build();
+    let nowhere = aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .build();
     let pipeline = Factory::default().pipeline(environment.preset, &settings, &nowhere)?;
     let records = input::records(&text);
     let report = preview(pipeline, &records).await;
@@ -79,7 +82,9 @@ async fn preview(mut pipeline: Pipeline, records: &[Record<'_>]) -> Report {
     let plan = Arc::new(Mutex::new(Plan::default()));
     let told = Arc::clone(&plan);
     let dry_run = DryRun::preview(move |planned| {
-        told.lock().unwrap_or_else(PoisonError::into_inner).take(planned);
+        told.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(planned);
     });
     let connections = pipeline.connections.iter().cloned().map(|mut connection| {
         connection.dispatcher.dry_run = Some(dry_run.clone());
@@ -88,7 +93,9 @@ async fn preview(mut pipeline: Pipeline, records: &[Record<'_>]) -> Report {
     pipeline.connections = connections.collect();
     // A preview is of the changes, whatever became of them earlier, and asks nobody.
     pipeline.settler.settled_set = None;
-    let sent = pipeline.send(records, tokio::time::Instant::now() + LONGEST).await;
+    let sent = pipeline
+        .send(records, tokio::time::Instant::now() + LONGEST)
+        .await;
     let plan = std::mem::take(&mut *plan.lock().unwrap_or_else(PoisonError::into_inner));
     Report::new(&sent, plan, records)
 }

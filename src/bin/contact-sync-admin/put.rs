@@ -1,4 +1,5 @@
-//! Putting records into streams: full calls, each key in its order, what is refused for now again after a while.
+//! Putting records into streams: full calls, each key in its order, what is refused for now again
+//! after a while.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,15 +12,17 @@ use tokio::time::{Instant, sleep_until};
 use super::failure::Failure;
 use super::stream::Stream;
 
-/// Records in one call, and bytes of them with their keys. By now 10 MiB are allowed; every region takes this.
-/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+/// Records in one call, and bytes of them with their keys. By now 10 MiB are allowed; every region
+/// takes this. <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
 const MOST_RECORDS: usize = 500;
 const MOST_BYTES: usize = 5 * 1024 * 1024;
 
-/// So far ahead a call looks for records of other keys: a hot key must not make each call walk through everything.
+/// So far ahead a call looks for records of other keys: a hot key must not make each call walk
+/// through everything.
 const LOOK_AHEAD: usize = 5_000;
 
-/// So many calls in a row that put nothing are enough: the stream has no room, and half a minute made none.
+/// So many calls in a row that put nothing are enough: the stream has no room, and half a minute
+/// made none.
 const CALLS_IN_VAIN: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
@@ -62,7 +65,10 @@ pub(crate) struct Progress {
 
 impl Putting {
     pub(crate) fn new(records: Vec<Ready>) -> Self {
-        Self { pending: records, in_vain: 0 }
+        Self {
+            pending: records,
+            in_vain: 0,
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -79,7 +85,9 @@ impl Putting {
         let batch: Vec<&Ready> = chosen.iter().map(|at| &self.pending[*at]).collect();
         let outcomes = put(&batch).await?;
         let outcomes: Vec<(usize, Put)> = chosen.into_iter().zip(outcomes).collect();
-        let settled = outcomes.iter().any(|(_, outcome)| !matches!(outcome, Put::Later(_)));
+        let settled = outcomes
+            .iter()
+            .any(|(_, outcome)| !matches!(outcome, Put::Later(_)));
         self.in_vain = if settled { 0 } else { self.in_vain + 1 };
         if self.in_vain == CALLS_IN_VAIN {
             return Ok(self.give_up(outcomes));
@@ -96,30 +104,43 @@ impl Putting {
             gone.insert(at);
         }
         let mut at = 0..;
-        self.pending.retain(|_| at.next().is_none_or(|at| !gone.contains(&at)));
+        self.pending
+            .retain(|_| at.next().is_none_or(|at| !gone.contains(&at)));
         Ok(progress)
     }
 
-    /// Nothing more is put into a stream that took none of these: it would take none of what waits for it either.
+    /// Nothing more is put into a stream that took none of these: it would take none of what waits
+    /// for it either.
     fn give_up(&mut self, outcomes: Vec<(usize, Put)>) -> Progress {
         let reason = outcomes.into_iter().find_map(|(_, outcome)| match outcome {
             Put::Later(reason) => Some(reason),
             Put::Done | Put::Refused(_) => None,
         });
         let reason = reason.unwrap_or_default();
-        let full = self.pending.first().map(|record| record.stream.called().to_owned());
+        let full = self
+            .pending
+            .first()
+            .map(|record| record.stream.called().to_owned());
         let is_full = |record: &mut Ready| Some(record.stream.called()) == full.as_deref();
-        let given_up = self.pending.extract_if(.., is_full).map(|record| (record.source, reason.clone()));
+        let given_up = self
+            .pending
+            .extract_if(.., is_full)
+            .map(|record| (record.source, reason.clone()));
         let failed = given_up.collect();
         self.in_vain = 0;
-        Progress { failed, ..Progress::default() }
+        Progress {
+            failed,
+            ..Progress::default()
+        }
     }
 }
 
-/// Which of the pending records the next call carries: of one stream, no key twice. Kinesis promises no order within a
-/// call, and may take the second of two and not the first.
+/// Which of the pending records the next call carries: of one stream, no key twice. Kinesis
+/// promises no order within a call, and may take the second of two and not the first.
 fn choose(pending: &[Ready]) -> Vec<usize> {
-    let Some(first) = pending.first() else { return Vec::new() };
+    let Some(first) = pending.first() else {
+        return Vec::new();
+    };
     let mut keys = HashSet::new();
     let (mut chosen, mut bytes) = (Vec::new(), 0);
     for (at, record) in pending.iter().enumerate().take(LOOK_AHEAD) {
@@ -146,10 +167,12 @@ async fn put(batch: &[&Ready]) -> Result<Vec<Put>, Failure> {
     }
     let mut outcomes = Vec::with_capacity(batch.len());
     for record in batch {
-        let alone = call(&[record]).await?.and_then(|mut outcomes| outcomes.pop());
-        outcomes.push(
-            alone.unwrap_or_else(|| Put::Refused("the stream does not take it: too large, or no key".to_owned())),
-        );
+        let alone = call(&[record])
+            .await?
+            .and_then(|mut outcomes| outcomes.pop());
+        outcomes.push(alone.unwrap_or_else(|| {
+            Put::Refused("the stream does not take it: too large, or no key".to_owned())
+        }));
     }
     Ok(outcomes)
 }
@@ -164,7 +187,11 @@ async fn call(batch: &[&Ready]) -> Result<Option<Vec<Put>>, Failure> {
         entry.partition_key(&record.key).build().ok()
     };
     let entries: Option<Vec<_>> = batch.iter().map(entry).collect();
-    let call = stream.client().put_records().set_stream_name(stream.name.clone()).set_stream_arn(stream.arn.clone());
+    let call = stream
+        .client()
+        .put_records()
+        .set_stream_name(stream.name.clone())
+        .set_stream_arn(stream.arn.clone());
     let answer = match call.set_records(entries).send().await {
         Ok(answer) => answer,
         Err(error) => match error.code() {
@@ -180,7 +207,10 @@ async fn call(batch: &[&Ready]) -> Result<Option<Vec<Put>>, Failure> {
         .iter()
         .map(|result| match &result.error_code {
             None if result.sequence_number.is_some() => Put::Done,
-            code => Put::Later(code.clone().unwrap_or_else(|| "no sequence number".to_owned())),
+            code => Put::Later(
+                code.clone()
+                    .unwrap_or_else(|| "no sequence number".to_owned()),
+            ),
         })
         .collect();
     // What the answer does not speak of is not taken for put.
@@ -207,7 +237,12 @@ mod tests {
             .behavior_version(aws_sdk_kinesis::config::BehaviorVersion::latest())
             .build();
         let stream = Stream::new(aws_sdk_kinesis::Client::from_conf(config), stream);
-        Ready { stream, key: key.to_owned(), data: vec![0; bytes], source: 0 }
+        Ready {
+            stream,
+            key: key.to_owned(),
+            data: vec![0; bytes],
+            source: 0,
+        }
     }
 
     /// A Kinesis without room.
@@ -217,17 +252,23 @@ mod tests {
     impl HttpConnector for Full {
         fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
             self.0.fetch_add(1, Ordering::Relaxed);
-            let asked: Value = serde_json::from_slice(request.body().bytes().expect("in memory")).expect("JSON");
+            let asked: Value =
+                serde_json::from_slice(request.body().bytes().expect("in memory")).expect("JSON");
             let count = asked["Records"].as_array().expect("records").len();
             let refused = json!({"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"});
             let answer = json!({"FailedRecordCount": count, "Records": vec![refused; count]});
-            let answer = HttpResponse::new(200.try_into().expect("a status"), answer.to_string().into());
+            let answer =
+                HttpResponse::new(200.try_into().expect("a status"), answer.to_string().into());
             HttpConnectorFuture::ready(Ok(answer))
         }
     }
 
     impl HttpClient for Full {
-        fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        fn http_connector(
+            &self,
+            _: &HttpConnectorSettings,
+            _: &RuntimeComponents,
+        ) -> SharedHttpConnector {
             SharedHttpConnector::new(self.clone())
         }
     }
@@ -241,7 +282,12 @@ mod tests {
             .credentials_provider(aws_sdk_kinesis::config::Credentials::for_tests())
             .http_client(full.clone());
         let stream = Stream::new(aws_sdk_kinesis::Client::from_conf(config.build()), "s");
-        let one_key = |source| Ready { stream: stream.clone(), key: "a".to_owned(), data: vec![0], source };
+        let one_key = |source| Ready {
+            stream: stream.clone(),
+            key: "a".to_owned(),
+            data: vec![0],
+            source,
+        };
         let mut putting = Putting::new((0..20).map(one_key).collect());
         let (started, mut failed) = (Instant::now(), Vec::new());
         while !putting.is_done() {
@@ -251,13 +297,27 @@ mod tests {
         }
         assert_eq!(failed, (0..20).collect::<Vec<_>>());
         assert_eq!(full.0.load(Ordering::Relaxed), CALLS_IN_VAIN);
-        assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_mins(1),
+            "{:?}",
+            started.elapsed()
+        );
     }
 
     #[test]
     fn a_call_carries_no_key_twice_and_one_stream_only() {
-        let records = [("s", "a"), ("s", "b"), ("s", "a"), ("t", "c"), ("s", "c"), ("s", "b")];
-        let records: Vec<Ready> = records.iter().map(|(stream, key)| ready(stream, key, 1)).collect();
+        let records = [
+            ("s", "a"),
+            ("s", "b"),
+            ("s", "a"),
+            ("t", "c"),
+            ("s", "c"),
+            ("s", "b"),
+        ];
+        let records: Vec<Ready> = records
+            .iter()
+            .map(|(stream, key)| ready(stream, key, 1))
+            .collect();
         assert_eq!(choose(&records), [0, 1, 4]);
         assert_eq!(choose(&records[2..]), [0, 2, 3]);
         assert!(choose(&[]).is_empty());
@@ -267,14 +327,23 @@ mod tests {
     fn a_call_carries_500_records_and_5_mib_but_one_record_however_large() {
         let many: Vec<Ready> = (0..700).map(|at| ready("s", &at.to_string(), 1)).collect();
         assert_eq!(choose(&many).len(), 500);
-        let large: Vec<Ready> = (0..4).map(|at| ready("s", &at.to_string(), 2 * 1024 * 1024)).collect();
+        let large: Vec<Ready> = (0..4)
+            .map(|at| ready("s", &at.to_string(), 2 * 1024 * 1024))
+            .collect();
         assert_eq!(choose(&large), [0, 1]);
-        assert_eq!(choose(&[ready("s", "a", MOST_BYTES + 1), ready("s", "b", 1)]), [0]);
+        assert_eq!(
+            choose(&[ready("s", "a", MOST_BYTES + 1), ready("s", "b", 1)]),
+            [0]
+        );
     }
 
     #[test]
     fn a_record_that_does_not_fit_is_not_overtaken_by_a_later_one_of_its_key() {
-        let records = [ready("s", "a", 1), ready("s", "b", MOST_BYTES), ready("s", "b", 1)];
+        let records = [
+            ready("s", "a", 1),
+            ready("s", "b", MOST_BYTES),
+            ready("s", "b", 1),
+        ];
         assert_eq!(choose(&records), [0]);
     }
 }

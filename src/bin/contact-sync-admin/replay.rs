@@ -1,5 +1,6 @@
-//! `replay`: puts changes back into the stream; then, and only then, deletes what held them. Stopped at any point it
-//! has lost nothing: at worst a change is in the stream and in the queue, and is put back a second time.
+//! `replay`: puts changes back into the stream; then, and only then, deletes what held them.
+//! Stopped at any point it has lost nothing: at worst a change is in the stream and in the queue,
+//! and is put back a second time.
 
 mod judge;
 mod pick;
@@ -28,7 +29,8 @@ use super::when;
 /// Messages that one call receives: with a low limit no more are taken away from others.
 const FEW_MESSAGES: u64 = 10;
 
-/// Data that is held in memory at a time: what messages only point to may be a hundred times as large as they are.
+/// Data that is held in memory at a time: what messages only point to may be a hundred times as
+/// large as they are.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// Put rejected changes back into the stream, each under its own key, marked with "replay": true
@@ -55,31 +57,40 @@ written before the version field was configured (an empty one is older than all)
 Exit code 1: something that was meant could not be put back; the output says what and why.")]
 pub(crate) struct Args {
     /// Take messages from this queue instead of the dead-letter queue in the settings
-    #[arg(long, value_name = "URL", conflicts_with = "s3", help_heading = "From where")]
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with = "s3",
+        help_heading = "From where"
+    )]
     queue_url: Option<String>,
     /// Take whole events from this bucket, into which the mapping puts what it gives up
     #[arg(long, value_name = "s3://BUCKET/PREFIX", help_heading = "From where")]
     s3: Option<Location>,
-    /// Take what arrived in the stream itself from this time on: 2026-11-20T10:15:00Z, 2026-11-20, 12h ago
+    /// Take what arrived in the stream itself from this time on: 2026-11-20T10:15:00Z, 2026-11-20,
+    /// 12h ago
     #[arg(long, value_name = "TIME", value_parser = when::parse, conflicts_with_all = ["queue_url", "s3"],
         help_heading = "From where")]
     from: Option<OffsetDateTime>,
     /// … up to this time; now, where it is not given
     #[arg(long, value_name = "TIME", value_parser = when::parse, requires = "from", help_heading = "From where")]
     to: Option<OffsetDateTime>,
-    /// Put changes into this stream (name or ARN) instead of the one that they came from; with --from, read it as well
+    /// Put changes into this stream (name or ARN) instead of the one that they came from; with
+    /// --from, read it as well
     #[arg(long, value_name = "STREAM")]
     stream: Option<String>,
     /// Say what would be put back, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Put back also what the function rejects again, what could overwrite newer data, and, as it is, what cannot be marked
+    /// Put back also what the function rejects again, what could overwrite newer data, and, as it
+    /// is, what cannot be marked
     #[arg(long)]
     force: bool,
     /// Delete nothing afterwards
     #[arg(long)]
     keep: bool,
-    /// Put back so many messages, objects or, with --from, changes at most; what is left alone does not count
+    /// Put back so many messages, objects or, with --from, changes at most; what is left alone does
+    /// not count
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
     /// Hold so many messages at a time, and put them back in the order of the stream
@@ -120,8 +131,12 @@ struct Replay<'a> {
 /// Runs the command.
 pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome {
     if let (Some(option), Some(_)) = (args.filter.letters_only(), args.from) {
-        let remedy = "a stretch of the stream is narrowed by --from, --to, --contact and --destination";
-        return Err(Failure::usage(format!("{option} is about dead letters"), remedy));
+        let remedy =
+            "a stretch of the stream is narrowed by --from, --to, --contact and --destination";
+        return Err(Failure::usage(
+            format!("{option} is about dead letters"),
+            remedy,
+        ));
     }
     args.filter.check()?;
     when::in_order(("--from", args.from), ("--to", args.to))?;
@@ -134,7 +149,13 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
     let mut replay = Replay {
         args,
         judge: Judge::new(&settings, &args.filter, args.force),
-        finder: Finder { stream: args.stream.as_ref().map(|name| Stream::new(client.clone(), name)), client },
+        finder: Finder {
+            stream: args
+                .stream
+                .as_ref()
+                .map(|name| Stream::new(client.clone(), name)),
+            client,
+        },
         store: Store::new(args.keep, args.dry_run),
         report: Report::new(args.dry_run, args.container()),
         output,
@@ -145,14 +166,19 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
         (Some(from), _) => {
             let stream = match &replay.finder.stream {
                 Some(stream) => stream.clone(),
-                None => Stream::new(replay.finder.client.clone(), &deployment.stream(target).await?),
+                None => Stream::new(
+                    replay.finder.client.clone(),
+                    &deployment.stream(target).await?,
+                ),
             };
             replay.stretch(&stream, from).await
         }
         (None, Some(location)) => replay.objects(Bucket::new(&deployment.aws, location)).await,
         (None, None) => {
             let url = deployment.queue_url().await?;
-            replay.messages(Queue::new(&deployment.aws, &url, args.hide)).await
+            replay
+                .messages(Queue::new(&deployment.aws, &url, args.hide))
+                .await
         }
     };
     // What was done before a failure was done all the same.
@@ -185,8 +211,15 @@ impl Replay<'_> {
                     self.report.not_meant += 1;
                     continue;
                 }
-                let source = self.finder.source(message.id, Origin::Message, letter).await?;
-                bytes += source.records.iter().map(|record| record.data.len()).sum::<usize>();
+                let source = self
+                    .finder
+                    .source(message.id, Origin::Message, letter)
+                    .await?;
+                bytes += source
+                    .records
+                    .iter()
+                    .map(|record| record.data.len())
+                    .sum::<usize>();
                 sources.push(source);
                 if bytes > MOST_BYTES {
                     self.put_back(std::mem::take(&mut sources)).await?;
@@ -210,7 +243,9 @@ impl Replay<'_> {
         self.store.bucket = Some(bucket);
         let progress = self.output.progress("objects", Some(keys.len() as u64));
         for key in keys {
-            let Some(bucket) = &self.store.bucket else { break };
+            let Some(bucket) = &self.store.bucket else {
+                break;
+            };
             let letter = Letter::read(&bucket.read(&key).await?);
             progress.inc(1);
             if !self.args.filter.takes(&letter) {
@@ -230,18 +265,33 @@ impl Replay<'_> {
     async fn stretch(&mut self, stream: &Stream, from: OffsetDateTime) -> Result<(), Failure> {
         "nothing arrived in that time".clone_into(&mut self.report.nothing);
         // What this replay puts back arrives later than that: it does not feed on itself.
-        let to = self.args.to.map_or_else(OffsetDateTime::now_utc, |to| to.min(OffsetDateTime::now_utc()));
+        let to = self.args.to.map_or_else(OffsetDateTime::now_utc, |to| {
+            to.min(OffsetDateTime::now_utc())
+        });
         let progress = self.output.progress("records read", None);
         for shard in stream.shards().await? {
             let mut reader = stream.since(&shard, from).await?;
             while let Some(page) = reader.next().await? {
                 progress.inc(page.records.len() as u64);
-                let is_last = page.is_last || page.records.iter().any(|raw| raw.arrival.is_some_and(|at| at > to));
-                let within = |arrival: Option<OffsetDateTime>| arrival.is_some_and(|at| from <= at && at <= to);
+                let is_last = page.is_last
+                    || page
+                        .records
+                        .iter()
+                        .any(|raw| raw.arrival.is_some_and(|at| at > to));
+                let within = |arrival: Option<OffsetDateTime>| {
+                    arrival.is_some_and(|at| from <= at && at <= to)
+                };
                 let records = page.records.into_iter().filter(|raw| within(raw.arrival));
-                let records = records.map(|raw| Record::of_stream(raw, &shard, stream)).collect();
-                self.put_back(vec![Source { name: shard.clone(), origin: Origin::Stream, records, stays: None }])
-                    .await?;
+                let records = records
+                    .map(|raw| Record::of_stream(raw, &shard, stream))
+                    .collect();
+                self.put_back(vec![Source {
+                    name: shard.clone(),
+                    origin: Origin::Stream,
+                    records,
+                    stays: None,
+                }])
+                .await?;
                 if self.report.limit.is_some() {
                     return Ok(());
                 }

@@ -63,7 +63,8 @@ pub(crate) struct Page {
 
 /// An ARN without the consumer that an enhanced fan-out mapping adds to it.
 pub(crate) fn without_consumer(arn: &str) -> &str {
-    arn.split_once("/consumer/").map_or(arn, |(stream, _)| stream)
+    arn.split_once("/consumer/")
+        .map_or(arn, |(stream, _)| stream)
 }
 
 /// Compares sequence numbers as numbers: the real ones have 56 digits, those of emulations fewer.
@@ -75,7 +76,11 @@ pub(crate) fn compare(a: &str, b: &str) -> Ordering {
 impl Stream {
     pub(crate) fn new(client: Client, name_or_arn: &str) -> Self {
         let text = without_consumer(name_or_arn).to_owned();
-        let (name, arn) = if text.starts_with("arn:") { (None, Some(text)) } else { (Some(text), None) };
+        let (name, arn) = if text.starts_with("arn:") {
+            (None, Some(text))
+        } else {
+            (Some(text), None)
+        };
         Self { client, name, arn }
     }
 
@@ -85,7 +90,10 @@ impl Stream {
 
     /// What people call it.
     pub(crate) fn called(&self) -> &str {
-        self.name.as_deref().or(self.arn.as_deref()).unwrap_or_default()
+        self.name
+            .as_deref()
+            .or(self.arn.as_deref())
+            .unwrap_or_default()
     }
 
     /// The shards' ids. They grow: a parent's is smaller than its children's.
@@ -95,12 +103,22 @@ impl Stream {
             let call = self.client.list_shards();
             // What comes after the first page is asked for by its token alone.
             let call = match next {
-                None => call.set_stream_name(self.name.clone()).set_stream_arn(self.arn.clone()),
+                None => call
+                    .set_stream_name(self.name.clone())
+                    .set_stream_arn(self.arn.clone()),
                 token => call.set_next_token(token),
             };
             let answer = call.send().await;
-            let answer = answer.map_err(|error| self.failure("listing the shards of", "kinesis:ListShards", &error))?;
-            ids.extend(answer.shards.unwrap_or_default().into_iter().map(|shard| shard.shard_id));
+            let answer = answer.map_err(|error| {
+                self.failure("listing the shards of", "kinesis:ListShards", &error)
+            })?;
+            ids.extend(
+                answer
+                    .shards
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|shard| shard.shard_id),
+            );
             next = answer.next_token;
             if next.is_none() {
                 break;
@@ -111,13 +129,28 @@ impl Stream {
     }
 
     /// The records from `first` to `last`, both included, as far as the stream still holds them.
-    pub(crate) async fn range(&self, shard: &str, first: &str, last: &str) -> Result<Range, Failure> {
-        let nothing = Range { records: Vec::new(), is_whole: false };
-        let iterator = self.iterator(shard).shard_iterator_type(ShardIteratorType::AtSequenceNumber);
+    pub(crate) async fn range(
+        &self,
+        shard: &str,
+        first: &str,
+        last: &str,
+    ) -> Result<Range, Failure> {
+        let nothing = Range {
+            records: Vec::new(),
+            is_whole: false,
+        };
+        let iterator = self
+            .iterator(shard)
+            .shard_iterator_type(ShardIteratorType::AtSequenceNumber);
         let iterator = match iterator.starting_sequence_number(first).send().await {
             Ok(answer) => answer.shard_iterator,
             // The shard, or the number in it, is beyond the stream's retention.
-            Err(error) if matches!(error.code(), Some("ResourceNotFoundException" | "InvalidArgumentException")) => {
+            Err(error)
+                if matches!(
+                    error.code(),
+                    Some("ResourceNotFoundException" | "InvalidArgumentException")
+                ) =>
+            {
                 return Ok(nothing);
             }
             Err(error) => return Err(self.failure("reading", "kinesis:GetShardIterator", &error)),
@@ -143,30 +176,54 @@ impl Stream {
     }
 
     /// Reads `shard` from `time` on.
-    pub(crate) async fn since(&self, shard: &str, time: OffsetDateTime) -> Result<Reader<'_>, Failure> {
-        let call = self.iterator(shard).shard_iterator_type(ShardIteratorType::AtTimestamp);
+    pub(crate) async fn since(
+        &self,
+        shard: &str,
+        time: OffsetDateTime,
+    ) -> Result<Reader<'_>, Failure> {
+        let call = self
+            .iterator(shard)
+            .shard_iterator_type(ShardIteratorType::AtTimestamp);
         let time = DateTime::from_nanos(time.unix_timestamp_nanos());
-        let time = time.map_err(|_| Failure::new("the time is out of range", "name another one"))?;
+        let time =
+            time.map_err(|_| Failure::new("the time is out of range", "name another one"))?;
         let answer = call.timestamp(time).send().await;
-        let answer = answer.map_err(|error| self.failure("reading", "kinesis:GetShardIterator", &error))?;
+        let answer =
+            answer.map_err(|error| self.failure("reading", "kinesis:GetShardIterator", &error))?;
         Ok(self.reader(shard, answer.shard_iterator))
     }
 
     fn reader(&self, shard: &str, iterator: Option<String>) -> Reader<'_> {
-        Reader { stream: self, shard: shard.to_owned(), iterator, last: None, next_read: Instant::now() }
+        Reader {
+            stream: self,
+            shard: shard.to_owned(),
+            iterator,
+            last: None,
+            next_read: Instant::now(),
+        }
     }
 
     fn iterator(&self, shard: &str) -> GetShardIteratorFluentBuilder {
         let call = self.client.get_shard_iterator().shard_id(shard);
-        call.set_stream_name(self.name.clone()).set_stream_arn(self.arn.clone())
+        call.set_stream_name(self.name.clone())
+            .set_stream_arn(self.arn.clone())
     }
 
-    pub(crate) fn failure<E, R>(&self, doing: &str, permission: &str, error: &SdkError<E, R>) -> Failure
+    pub(crate) fn failure<E, R>(
+        &self,
+        doing: &str,
+        permission: &str,
+        error: &SdkError<E, R>,
+    ) -> Failure
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        Failure::aws(&format!("{doing} the stream {}", self.called()), permission, error)
+        Failure::aws(
+            &format!("{doing} the stream {}", self.called()),
+            permission,
+            error,
+        )
     }
 }
 
@@ -188,27 +245,37 @@ impl Reader<'_> {
         };
         sleep_until(self.next_read).await;
         let answer = match self.get(&iterator).await {
-            // An iterator lives for five minutes; what was read was put back meanwhile, which may take longer.
-            Err(error) if error.code() == Some("ExpiredIteratorException") => match self.renewed().await? {
-                Some(iterator) => self.get(&iterator).await,
-                None => Err(error),
-            },
+            // An iterator lives for five minutes; what was read was put back meanwhile, which may
+            // take longer.
+            Err(error) if error.code() == Some("ExpiredIteratorException") => {
+                match self.renewed().await? {
+                    Some(iterator) => self.get(&iterator).await,
+                    None => Err(error),
+                }
+            }
             answer => answer,
         };
-        let answer = answer.map_err(|error| self.stream.failure("reading", "kinesis:GetRecords", &error))?;
+        let answer =
+            answer.map_err(|error| self.stream.failure("reading", "kinesis:GetRecords", &error))?;
         self.next_read = Instant::now() + BETWEEN_READS;
         if let Some(record) = answer.records.last() {
             self.last = Some(record.sequence_number.clone());
         }
         self.iterator = answer.next_shard_iterator;
-        let is_last = answer.records.is_empty() && answer.millis_behind_latest.unwrap_or_default() == 0;
+        let is_last =
+            answer.records.is_empty() && answer.millis_behind_latest.unwrap_or_default() == 0;
         let records = answer.records.into_iter().map(|record| Raw {
-            arrival: record.approximate_arrival_timestamp.and_then(|at| super::when::of_seconds(at.as_secs_f64())),
+            arrival: record
+                .approximate_arrival_timestamp
+                .and_then(|at| super::when::of_seconds(at.as_secs_f64())),
             sequence_number: record.sequence_number,
             partition_key: record.partition_key.unwrap_or_default(),
             data: record.data.into_inner(),
         });
-        Ok(Some(Page { records: records.collect(), is_last }))
+        Ok(Some(Page {
+            records: records.collect(),
+            is_last,
+        }))
     }
 
     async fn get(&self, iterator: &str) -> Result<GetRecordsOutput, SdkError<GetRecordsError>> {
@@ -218,10 +285,18 @@ impl Reader<'_> {
 
     /// An iterator that goes on after the last record; nothing, where none was read.
     async fn renewed(&self) -> Result<Option<String>, Failure> {
-        let Some(last) = &self.last else { return Ok(None) };
-        let call = self.stream.iterator(&self.shard).shard_iterator_type(ShardIteratorType::AfterSequenceNumber);
+        let Some(last) = &self.last else {
+            return Ok(None);
+        };
+        let call = self
+            .stream
+            .iterator(&self.shard)
+            .shard_iterator_type(ShardIteratorType::AfterSequenceNumber);
         let answer = call.starting_sequence_number(last).send().await;
-        let answer = answer.map_err(|error| self.stream.failure("reading", "kinesis:GetShardIterator", &error))?;
+        let answer = answer.map_err(|error| {
+            self.stream
+                .failure("reading", "kinesis:GetShardIterator", &error)
+        })?;
         Ok(answer.shard_iterator)
     }
 }
@@ -235,7 +310,11 @@ mod tests {
         for (a, b, expected) in [
             ("9", "10", Ordering::Less),
             ("010", "10", Ordering::Equal),
-            ("49590338271490256608559692538361571095921575989136588898", "5", Ordering::Greater),
+            (
+                "49590338271490256608559692538361571095921575989136588898",
+                "5",
+                Ordering::Greater,
+            ),
             ("0", "", Ordering::Equal),
         ] {
             assert_eq!(compare(a, b), expected, "{a} {b}");
@@ -245,7 +324,10 @@ mod tests {
     #[test]
     fn a_consumers_arn_names_its_stream() {
         let stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/changes";
-        assert_eq!(without_consumer(&format!("{stream}/consumer/fast:1763633700")), stream);
+        assert_eq!(
+            without_consumer(&format!("{stream}/consumer/fast:1763633700")),
+            stream
+        );
         assert_eq!(without_consumer(stream), stream);
     }
 
@@ -257,10 +339,16 @@ mod tests {
             data: Vec::new(),
             arrival: None,
         };
-        for (numbers, expected) in
-            [(vec!["5", "6", "7"], true), (vec!["6", "7"], false), (vec!["5", "6"], false), (vec![], false)]
-        {
-            let range = Range { records: numbers.into_iter().map(raw).collect(), is_whole: false };
+        for (numbers, expected) in [
+            (vec!["5", "6", "7"], true),
+            (vec!["6", "7"], false),
+            (vec!["5", "6"], false),
+            (vec![], false),
+        ] {
+            let range = Range {
+                records: numbers.into_iter().map(raw).collect(),
+                is_whole: false,
+            };
             assert_eq!(range.judged("5", "7").is_whole, expected);
         }
     }

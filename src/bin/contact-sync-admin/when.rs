@@ -15,13 +15,16 @@ pub(crate) fn parse(text: &str) -> Result<OffsetDateTime, String> {
     if let Ok(midnight) = OffsetDateTime::parse(&format!("{text}T00:00:00Z"), &Rfc3339) {
         return Ok(midnight);
     }
-    let ago = duration(text).and_then(|ago| OffsetDateTime::now_utc().checked_sub(ago.try_into().ok()?));
+    let ago =
+        duration(text).and_then(|ago| OffsetDateTime::now_utc().checked_sub(ago.try_into().ok()?));
     ago.ok_or_else(|| {
-        "allowed: 2026-11-20T10:15:00Z, a day such as 2026-11-20, or how long ago: 30m, 12h, 3d".to_owned()
+        "allowed: 2026-11-20T10:15:00Z, a day such as 2026-11-20, or how long ago: 30m, 12h, 3d"
+            .to_owned()
     })
 }
 
-/// Refuses a stretch of time that ends before it begins. Each end comes with the name of its option.
+/// Refuses a stretch of time that ends before it begins. Each end comes with the name of its
+/// option.
 pub(crate) fn in_order(
     (begin, from): (&str, Option<OffsetDateTime>),
     (end, to): (&str, Option<OffsetDateTime>),
@@ -33,7 +36,10 @@ pub(crate) fn in_order(
         None if now < from => format!("{begin} {} is in the future", show(from)),
         Some(_) | None => return Ok(()),
     };
-    Err(Failure::usage(what, "nothing can lie in between: correct the times"))
+    Err(Failure::usage(
+        what,
+        "nothing can lie in between: correct the times",
+    ))
 }
 
 /// `30s`, `15m`, `12h`, `3d`.
@@ -52,7 +58,10 @@ fn duration(text: &str) -> Option<Duration> {
 
 /// A time for people and programs: UTC, to the second.
 pub(crate) fn show(time: OffsetDateTime) -> String {
-    let time = time.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).unwrap_or(time);
+    let time = time
+        .to_offset(time::UtcOffset::UTC)
+        .replace_nanosecond(0)
+        .unwrap_or(time);
     time.format(&Rfc3339).unwrap_or_default()
 }
 
@@ -85,8 +94,19 @@ mod tests {
         ] {
             assert_eq!(parse(text).map(show), Ok(expected.to_owned()));
         }
-        for text in ["yesterday", "3w", "d", "-3d", "99999999999999999d", "2026-13-01", ""] {
-            assert!(parse(text).is_err_and(|error| error.contains("12h")), "{text}");
+        for text in [
+            "yesterday",
+            "3w",
+            "d",
+            "-3d",
+            "99999999999999999d",
+            "2026-13-01",
+            "",
+        ] {
+            assert!(
+                parse(text).is_err_and(|error| error.contains("12h")),
+                "{text}"
+            );
         }
         let ago = OffsetDateTime::now_utc() - parse("2h").expect("an age");
         assert!((7199..7300).contains(&ago.whole_seconds()), "{ago}");
@@ -94,10 +114,19 @@ mod tests {
 
     #[test]
     fn ages_are_shown_in_their_largest_unit() {
-        for (seconds, expected) in [(-5, "0s"), (59, "59s"), (60, "1m"), (7199, "1h"), (86_399, "23h"), (200_000, "2d")]
-        {
+        for (seconds, expected) in [
+            (-5, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (7199, "1h"),
+            (86_399, "23h"),
+            (200_000, "2d"),
+        ] {
             assert_eq!(show_age(time::Duration::seconds(seconds)), expected);
         }
-        assert_eq!(of_seconds(1_763_633_700.5).map(show).as_deref(), Some("2025-11-20T10:15:00Z"));
+        assert_eq!(
+            of_seconds(1_763_633_700.5).map(show).as_deref(),
+            Some("2025-11-20T10:15:00Z")
+        );
     }
 }

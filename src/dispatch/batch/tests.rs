@@ -4,15 +4,34 @@ use super::*;
 use crate::adapters::{Body, Payload};
 use crate::contact::ContactId;
 
-const LIMITS: Limits = Limits { upsert: 4, upsert_calls: 1, delete: 2, delete_calls: 2, lookup: Lookup::UNBOUNDED };
+const LIMITS: Limits = Limits {
+    upsert: 4,
+    upsert_calls: 1,
+    delete: 2,
+    delete_calls: 2,
+    lookup: Lookup::UNBOUNDED,
+};
 
 fn job(kind: Kind, at: usize) -> Job {
     let id = ContactId::new(&format!("c-{at}")).expect("valid");
-    Job::new(kind, Payload { id, body: None, if_new: None, version: 0, guarded: false }, smallvec![at])
+    Job::new(
+        kind,
+        Payload {
+            id,
+            body: None,
+            if_new: None,
+            version: 0,
+            guarded: false,
+        },
+        smallvec![at],
+    )
 }
 
 fn batch(count: usize) -> Batch {
-    Batch::new(Kind::Upsert, (0..count).map(|at| job(Kind::Upsert, at)).collect())
+    Batch::new(
+        Kind::Upsert,
+        (0..count).map(|at| job(Kind::Upsert, at)).collect(),
+    )
 }
 
 #[test]
@@ -29,14 +48,27 @@ fn full_batches_at_once_and_partial_ones_at_the_end() {
     while let Some(batch) = backlog.take(LIMITS, true) {
         sizes.push((batch.kind, batch.jobs.len()));
     }
-    let expected = [(Kind::Upsert, 4), (Kind::Upsert, 4), (Kind::Delete, 1), (Kind::Upsert, 1)];
+    let expected = [
+        (Kind::Upsert, 4),
+        (Kind::Upsert, 4),
+        (Kind::Delete, 1),
+        (Kind::Upsert, 1),
+    ];
     assert_eq!(sizes, expected);
 }
 
 #[test]
 fn what_is_looked_up_together_fits_into_one_look_up() {
-    let lookup = Lookup { room: 9, length: |id| id.as_str().len() };
-    let limits = Limits { upsert: 4, delete: 4, lookup, ..LIMITS };
+    let lookup = Lookup {
+        room: 9,
+        length: |id| id.as_str().len(),
+    };
+    let limits = Limits {
+        upsert: 4,
+        delete: 4,
+        lookup,
+        ..LIMITS
+    };
     for (kind, is_guarded, has_defaults, expected) in [
         (Kind::Delete, false, false, [2, 2, 2, 1]),
         (Kind::Upsert, true, false, [2, 2, 2, 1]),
@@ -50,12 +82,20 @@ fn what_is_looked_up_together_fits_into_one_look_up() {
             job.payload.if_new = has_defaults.then(|| Body::of(serde_json::Map::new()));
             backlog.push(job);
         }
-        let sizes = expected.map(|_| backlog.take(limits, true).map_or(0, |batch| batch.jobs.len()));
+        let sizes = expected.map(|_| {
+            backlog
+                .take(limits, true)
+                .map_or(0, |batch| batch.jobs.len())
+        });
         assert_eq!(sizes, expected, "{kind:?} {is_guarded} {has_defaults}");
     }
     let mut backlog = Backlog::default();
     backlog.push(job(Kind::Delete, 10_000_000));
-    assert_eq!(backlog.take(limits, true).map(|batch| batch.jobs.len()), Some(1), "too long for any");
+    assert_eq!(
+        backlog.take(limits, true).map(|batch| batch.jobs.len()),
+        Some(1),
+        "too long for any"
+    );
 }
 
 #[test]
@@ -73,9 +113,17 @@ fn what_waits_is_counted_in_calls_and_starts_as_soon_as_nothing_is_gained_by_del
         (0..upserts).for_each(|at| backlog.push(job(Kind::Upsert, at)));
         (0..batches).for_each(|_| backlog.push_batch(batch(3)));
         let seen = (backlog.has_full_batch(LIMITS), backlog.calls(LIMITS));
-        assert_eq!(seen, (is_full, calls), "{batches} batches, {deletes} deletes, {upserts} upserts");
+        assert_eq!(
+            seen,
+            (is_full, calls),
+            "{batches} batches, {deletes} deletes, {upserts} upserts"
+        );
         let first = backlog.take(LIMITS, false).map(|batch| batch.jobs.len());
-        let expected = if batches > 0 { Some(3) } else { is_full.then_some(if deletes > 0 { 2 } else { 4 }) };
+        let expected = if batches > 0 {
+            Some(3)
+        } else {
+            is_full.then_some(if deletes > 0 { 2 } else { 4 })
+        };
         assert_eq!(first, expected, "what stays as it is goes first");
     }
 }
@@ -86,7 +134,11 @@ fn records_that_failed_alone_stay_alone_and_go_last() {
     backlog.push_alone(job(Kind::Upsert, 9));
     backlog.push(job(Kind::Upsert, 0));
     backlog.push(job(Kind::Upsert, 1));
-    let taken = |backlog: &mut Backlog, flush| backlog.take(LIMITS, flush).map(|batch| positions(&batch.jobs));
+    let taken = |backlog: &mut Backlog, flush| {
+        backlog
+            .take(LIMITS, flush)
+            .map(|batch| positions(&batch.jobs))
+    };
     assert_eq!(taken(&mut backlog, false), None, "more may come");
     assert_eq!(taken(&mut backlog, true), Some(vec![0, 1]));
     assert_eq!(taken(&mut backlog, true), Some(vec![9]));
@@ -99,7 +151,10 @@ fn a_probe_is_a_single_record_that_has_not_failed_alone_where_there_is_one() {
     backlog.push_alone(job(Kind::Upsert, 9));
     backlog.push(job(Kind::Upsert, 8));
     backlog.push_batch(batch(4).split(&[]).expect("has calls left"));
-    for (flush, expected) in [(false, vec![vec![0], vec![1], vec![2], vec![3], vec![8]]), (true, vec![vec![9]])] {
+    for (flush, expected) in [
+        (false, vec![vec![0], vec![1], vec![2], vec![3], vec![8]]),
+        (true, vec![vec![9]]),
+    ] {
         let mut probes = Vec::new();
         while let Some(batch) = backlog.take_probe(flush, |_| 0) {
             probes.push(positions(&batch.jobs));

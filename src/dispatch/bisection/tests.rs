@@ -9,7 +9,17 @@ use crate::dispatch::batch::Batch;
 
 fn job(at: usize) -> Job {
     let id = ContactId::new(&format!("c-{at}")).expect("valid");
-    Job::new(Kind::Upsert, Payload { id, body: None, if_new: None, version: 0, guarded: false }, smallvec![at])
+    Job::new(
+        Kind::Upsert,
+        Payload {
+            id,
+            body: None,
+            if_new: None,
+            version: 0,
+            guarded: false,
+        },
+        smallvec![at],
+    )
 }
 
 fn batch(count: usize) -> Batch {
@@ -25,7 +35,14 @@ fn suspects_are_split_off_first() {
     let first = batch(5).split(&[1, 3]).expect("has calls left");
     assert_eq!(positions(&first.jobs), [0, 2, 4]);
     let bisection = first.bisection.expect("goes on");
-    assert_eq!(positions(&Batch::next_of(first.kind, bisection).expect("one more").jobs), [1, 3]);
+    assert_eq!(
+        positions(
+            &Batch::next_of(first.kind, bisection)
+                .expect("one more")
+                .jobs
+        ),
+        [1, 3]
+    );
 }
 
 #[test]
@@ -89,7 +106,11 @@ proptest! {
 #[test]
 fn a_bisection_without_calls_gives_up_what_it_was_refused_for_and_goes_on_with_the_rest() {
     let mut batch = batch(4).split(&[]).expect("has calls left");
-    batch.bisection.as_mut().expect("part of a bisection").calls_left = 0;
+    batch
+        .bisection
+        .as_mut()
+        .expect("part of a bisection")
+        .calls_left = 0;
     let (given_up, next) = batch.split(&[]).expect_err("no calls left");
     assert_eq!(positions(&given_up), [0, 1]);
     assert_eq!(positions(&next.expect("the right half").jobs), [2, 3]);
@@ -110,8 +131,12 @@ fn the_part_with_the_first_payload_goes_first_and_has_the_calls_to_find_an_offen
         (4, &[7], 18, None),
     ] {
         let mut jobs = batch(count).jobs;
-        let parts = by_name(&mut jobs, suspects, calls_left).map(|parts| parts.map(|part| positions(&part)));
-        assert_eq!(parts, expected, "{suspects:?} of {count} with {calls_left} calls left");
+        let parts = by_name(&mut jobs, suspects, calls_left)
+            .map(|parts| parts.map(|part| positions(&part)));
+        assert_eq!(
+            parts, expected,
+            "{suspects:?} of {count} with {calls_left} calls left"
+        );
         assert_eq!(jobs.len(), if parts.is_some() { 0 } else { count });
     }
 }
@@ -122,7 +147,14 @@ fn the_other_parts_go_before_those_of_a_part_whose_call_failed() {
     let right = whole.split_failed().expect("has calls left");
     assert_eq!(positions(&right.jobs), [4, 5, 6, 7]);
     let bisection = right.bisection.expect("goes on");
-    assert_eq!(positions(&Batch::next_of(Kind::Upsert, bisection).expect("one more").jobs), [0, 1]);
+    assert_eq!(
+        positions(
+            &Batch::next_of(Kind::Upsert, bisection)
+                .expect("one more")
+                .jobs
+        ),
+        [0, 1]
+    );
 }
 
 proptest! {
@@ -156,7 +188,9 @@ proptest! {
 
 #[test]
 fn the_size_that_passes_is_the_largest_part_unless_a_record_failed_alone() {
-    let mut bisection = Bisection::for_size(200).split((0..200).map(job).collect(), &[]).expect("has calls left");
+    let mut bisection = Bisection::for_size(200)
+        .split((0..200).map(job).collect(), &[])
+        .expect("has calls left");
     for size in [100, 50, 50] {
         bisection.next_part();
         bisection.note_passed(size);
@@ -166,5 +200,9 @@ fn the_size_that_passes_is_the_largest_part_unless_a_record_failed_alone() {
     assert_eq!(bisection.size_that_passes(), None);
     let mut other = Bisection::among(200);
     other.note_passed(100);
-    assert_eq!(other.size_that_passes(), None, "the batch did not fail for its size");
+    assert_eq!(
+        other.size_that_passes(),
+        None,
+        "the batch did not fail for its size"
+    );
 }

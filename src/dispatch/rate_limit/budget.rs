@@ -1,4 +1,5 @@
-//! How many calls may be made, from the settings and from what the answers tell of the account. Pure.
+//! How many calls may be made, from the settings and from what the answers tell of the account.
+//! Pure.
 
 use std::time::Duration;
 
@@ -12,16 +13,20 @@ pub(super) struct Budget {
     pub(super) window: Duration,
 }
 
-/// The longest window that an account is believed to have: HubSpot's has 10 s. A misread number is not to stop a
-/// destination for a day.
+/// The longest window that an account is believed to have: HubSpot's has 10 s. A misread number is
+/// not to stop a destination for a day.
 pub(super) const LONGEST_WINDOW: Duration = Duration::from_mins(1);
 
 impl Budget {
     pub(super) fn new(calls: u32, window: Duration) -> Self {
-        Self { calls: calls.max(1), window: window.max(Duration::from_nanos(1)) }
+        Self {
+            calls: calls.max(1),
+            window: window.max(Duration::from_nanos(1)),
+        }
     }
 
-    /// One part of `share` equal ones. Where that is less than one call, one call in a longer window.
+    /// One part of `share` equal ones. Where that is less than one call, one call in a longer
+    /// window.
     pub(super) fn divided(self, share: u32) -> Self {
         let share = share.max(1);
         Self::new(self.calls / share, self.window * share.div_ceil(self.calls))
@@ -32,14 +37,19 @@ impl Budget {
         match quota.window {
             Some((calls, window)) if calls > 0 && !window.is_zero() && window <= LONGEST_WINDOW => {
                 let told = Self::new(calls, window);
-                if told.interval() > self.interval() { told } else { self }
+                if told.interval() > self.interval() {
+                    told
+                } else {
+                    self
+                }
             }
             _ => self,
         }
     }
 
-    /// What of it is used where the day's calls are nearly over: half from nine tenths on, and a tenth from 97 of 100 on.
-    /// People work with the account, too. The end is told by an error, and opens the breaker.
+    /// What of it is used where the day's calls are nearly over: half from nine tenths on, and a
+    /// tenth from 97 of 100 on. People work with the account, too. The end is told by an error, and
+    /// opens the breaker.
     pub(super) fn braked_by(self, quota: &Quota) -> Self {
         match quota.daily_used_percent() {
             Some(97..) => self.divided(10),
@@ -60,17 +70,22 @@ impl From<RateLimit> for Budget {
     }
 }
 
-/// The least time between two calls of an environment that keeps to its part `own` of the budget, and has made `made`
-/// calls in this window. It is none, unless a tenth of the account's window is left, or less, and that is less than the
-/// rest of the part: somebody else uses the account, too. Then calls are spread evenly instead of made in bursts.
-/// Calls in leased slots are spread already.
+/// The least time between two calls of an environment that keeps to its part `own` of the budget,
+/// and has made `made` calls in this window. It is none, unless a tenth of the account's window is
+/// left, or less, and that is less than the rest of the part: somebody else uses the account, too.
+/// Then calls are spread evenly instead of made in bursts. Calls in leased slots are spread
+/// already.
 pub(super) fn spacing(own: Budget, made: usize, quota: &Quota) -> Duration {
     let (Some((most, _)), Some(left)) = (quota.window, quota.window_remaining) else {
         return Duration::ZERO;
     };
     let is_nearly_full = u64::from(left) * 10 <= u64::from(most);
     let is_others_use = (left as usize) < (own.calls as usize).saturating_sub(made);
-    if is_nearly_full && is_others_use { own.interval() } else { Duration::ZERO }
+    if is_nearly_full && is_others_use {
+        own.interval()
+    } else {
+        Duration::ZERO
+    }
 }
 
 #[cfg(test)]
@@ -78,7 +93,10 @@ mod tests {
     use super::*;
 
     const fn budget(calls: u32, millis: u64) -> Budget {
-        Budget { calls, window: Duration::from_millis(millis) }
+        Budget {
+            calls,
+            window: Duration::from_millis(millis),
+        }
     }
 
     #[test]
@@ -98,7 +116,10 @@ mod tests {
 
     #[test]
     fn the_lower_limit_holds() {
-        let told = |calls, millis| Quota { window: Some((calls, Duration::from_millis(millis))), ..Quota::default() };
+        let told = |calls, millis| Quota {
+            window: Some((calls, Duration::from_millis(millis))),
+            ..Quota::default()
+        };
         let ours = budget(100, 10_000);
         for (quota, expected) in [
             (Quota::default(), ours),
@@ -118,7 +139,11 @@ mod tests {
     #[test]
     fn a_day_that_is_nearly_used_up_slows_down() {
         let ours = budget(100, 10_000);
-        let day = |used, most| Quota { daily_used: Some(used), daily_max: Some(most), ..Quota::default() };
+        let day = |used, most| Quota {
+            daily_used: Some(used),
+            daily_max: Some(most),
+            ..Quota::default()
+        };
         for (quota, calls) in [
             (Quota::default(), 100),
             (day(899, 1000), 100),
@@ -142,7 +167,14 @@ mod tests {
         };
         for (quota, made, millis) in [
             (Quota::default(), 0, 0),
-            (Quota { window_remaining: Some(0), ..Quota::default() }, 0, 0),
+            (
+                Quota {
+                    window_remaining: Some(0),
+                    ..Quota::default()
+                },
+                0,
+                0,
+            ),
             (left(100), 0, 0),
             (left(11), 0, 0),
             (left(10), 0, 400),
@@ -151,7 +183,11 @@ mod tests {
             (left(0), 24, 400),
             (left(0), 25, 0),
         ] {
-            assert_eq!(spacing(own, made, &quota), Duration::from_millis(millis), "{quota:?} after {made} calls");
+            assert_eq!(
+                spacing(own, made, &quota),
+                Duration::from_millis(millis),
+                "{quota:?} after {made} calls"
+            );
         }
     }
 }

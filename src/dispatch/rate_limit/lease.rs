@@ -1,9 +1,10 @@
 //! The budget of all environments together, as time slots that they lease in blocks. Pure.
 //!
-//! The slots lie one [`Schedule::period`] apart. One number, in the state table, says when the next free one is; a
-//! lease moves it on by a block, and never back. A slot is spent when its time has come, or up to
-//! [`Schedule::grace`] later, and is worth nothing after that: so it does no harm that a lease is not used up, or that
-//! Lambda freezes an environment with slots in hand and wakes it much later.
+//! The slots lie one [`Schedule::period`] apart. One number, in the state table, says when the next
+//! free one is; a lease moves it on by a block, and never back. A slot is spent when its time has
+//! come, or up to [`Schedule::grace`] later, and is worth nothing after that: so it does no harm
+//! that a lease is not used up, or that Lambda freezes an environment with slots in hand and wakes
+//! it much later.
 //!
 //! Why no window sees more than its budget N: a window of the length T sees the calls of the slots
 //! in T + L, where L is the most by which a call may come after its slot. The period is (T + T/20)
@@ -40,7 +41,10 @@ impl Schedule {
     pub(super) fn of(budget: Budget) -> Self {
         let window = micros(budget.window);
         let slots = u64::from(budget.calls.saturating_sub(SPARE).max(1));
-        Self { period: (window + window / 20).div_ceil(slots).max(1), grace: window / 30 }
+        Self {
+            period: (window + window / 20).div_ceil(slots).max(1),
+            grace: window / 30,
+        }
     }
 }
 
@@ -97,10 +101,19 @@ pub(super) enum Step {
 impl Leases {
     /// Takes the slot of one request that is to be sent at `latest`; `requests` are still to come
     /// of its call, this one included. Where the call takes longer than its slots live, its last
-    /// requests need new ones. Slots that were leased before the wall clock was put back lie too far
-    /// ahead: they are dropped.
-    pub(super) fn take(&mut self, requests: u32, schedule: Schedule, now: Micros, latest: Micros) -> Step {
-        if self.leased_at.is_some_and(|leased_at| now + schedule.grace < leased_at) {
+    /// requests need new ones. Slots that were leased before the wall clock was put back lie too
+    /// far ahead: they are dropped.
+    pub(super) fn take(
+        &mut self,
+        requests: u32,
+        schedule: Schedule,
+        now: Micros,
+        latest: Micros,
+    ) -> Step {
+        if self
+            .leased_at
+            .is_some_and(|leased_at| now + schedule.grace < leased_at)
+        {
             *self = Self::default();
         }
         let overdue = now.saturating_sub(schedule.grace).saturating_sub(self.next);
@@ -118,7 +131,8 @@ impl Leases {
         Step::At(at)
     }
 
-    /// Puts a new block into hand. What is left of the one before is kept where it leads on to the new one.
+    /// Puts a new block into hand. What is left of the one before is kept where it leads on to the
+    /// new one.
     pub(super) fn put(&mut self, first: Micros, slots: u32, period: Micros, now: Micros) {
         let leads_on = self.period == period && self.next + u64::from(self.left) * period == first;
         if leads_on {
@@ -134,14 +148,21 @@ impl Leases {
         self.next += self.period * u64::from(slots);
     }
 
-    /// As many as this environment would spend until the next block is due, going by the last one; at most twice as
-    /// many as it spent of that.
+    /// As many as this environment would spend until the next block is due, going by the last one;
+    /// at most twice as many as it spent of that.
     fn wanted(&self, calls: u32, schedule: Schedule, now: Micros) -> u32 {
-        let most = u32::try_from(BLOCK_TIME / schedule.period).unwrap_or(u32::MAX).max(calls);
-        let Some(leased_at) = self.leased_at else { return calls };
+        let most = u32::try_from(BLOCK_TIME / schedule.period)
+            .unwrap_or(u32::MAX)
+            .max(calls);
+        let Some(leased_at) = self.leased_at else {
+            return calls;
+        };
         let elapsed = now.saturating_sub(leased_at).max(1);
         let expected = (u64::from(self.spent) * BLOCK_TIME).div_ceil(elapsed);
-        u32::try_from(expected).unwrap_or(u32::MAX).min(self.spent.saturating_mul(2)).clamp(calls, most)
+        u32::try_from(expected)
+            .unwrap_or(u32::MAX)
+            .min(self.spent.saturating_mul(2))
+            .clamp(calls, most)
     }
 }
 

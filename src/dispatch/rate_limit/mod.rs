@@ -1,4 +1,5 @@
-//! The rate limiter: never more calls in any stretch of time than the budget says, start-up included.
+//! The rate limiter: never more calls in any stretch of time than the budget says, start-up
+//! included.
 //!
 //! Alone, an environment keeps to its share of the budget, by an exact log of its calls
 //! ([`window`]). With the state table, all environments share the whole budget, by time slots
@@ -12,9 +13,10 @@
 //! Each request takes a permit of its own, just before it is sent: look-ups, tokens and repeats
 //! too.
 //!
-//! No leaky bucket, which is what the crate `governor` has (its GCRA is one): one of the size B that fills with R lets
-//! B + R·T through in a stretch T, so that it either exceeds the budget after a pause or leaves a part of it unused for
-//! ever. HubSpot counts exactly this, "100 in any 10 seconds".
+//! No leaky bucket, which is what the crate `governor` has (its GCRA is one): one of the size B
+//! that fills with R lets B + R·T through in a stretch T, so that it either exceeds the budget
+//! after a pause or leaves a part of it unused for ever. HubSpot counts exactly this, "100 in any
+//! 10 seconds".
 
 mod budget;
 mod lease;
@@ -64,8 +66,8 @@ struct State {
     alone: Alone,
 }
 
-/// The calls made without the table's word. As long as one is in the window, all of the window's have to fit into the
-/// share: the others may just as well have been alone.
+/// The calls made without the table's word. As long as one is in the window, all of the window's
+/// have to fit into the share: the others may just as well have been alone.
 #[derive(Debug, Default)]
 struct Alone {
     under_way: u32,
@@ -78,8 +80,8 @@ struct Alone {
 pub struct Need {
     /// The requests that it is still to make.
     pub requests: u32,
-    /// The requests of all calls that are still to come, this one's included, as far as that is known: no more slots
-    /// are leased than these.
+    /// The requests of all calls that are still to come, this one's included, as far as that is
+    /// known: no more slots are leased than these.
     pub in_all: u32,
 }
 
@@ -88,7 +90,10 @@ impl Need {
     #[must_use]
     pub fn after_one(self) -> Self {
         let Self { requests, in_all } = self;
-        Self { requests: requests.saturating_sub(1).max(1), in_all: in_all.saturating_sub(1).max(1) }
+        Self {
+            requests: requests.saturating_sub(1).max(1),
+            in_all: in_all.saturating_sub(1).max(1),
+        }
     }
 }
 
@@ -157,9 +162,15 @@ impl RateLimiter {
                     Turn::Alone => true,
                 };
             }
-            // While one waited for its turn, the room may have gone: the turn is then lost, and no harm done.
+            // While one waited for its turn, the room may have gone: the turn is then lost, and no
+            // harm done.
             if self.lock().enter(is_alone) {
-                return Some(Places { limiter: self, permitted: clock::now(), is_alone, is_given_back: false });
+                return Some(Places {
+                    limiter: self,
+                    permitted: clock::now(),
+                    is_alone,
+                    is_given_back: false,
+                });
             }
         }
     }
@@ -234,23 +245,45 @@ impl State {
 
     fn room(&mut self, is_alone: bool) -> Room {
         let now = clock::now();
-        let space = if is_alone { self.space() } else { Duration::ZERO };
+        let space = if is_alone {
+            self.space()
+        } else {
+            Duration::ZERO
+        };
         let spaced = self.last_start.map_or(now, |start| start + space);
         let at = spaced.max(now + self.pause_left());
         if at > now {
             return Room::At(at);
         }
-        let keeps_to_share = is_alone || self.alone.under_way > 0 || self.alone.until.is_some_and(|until| until > now);
-        let room = self.window.room(1, if keeps_to_share { self.own() } else { self.account() }, now);
-        if is_alone { later(room, self.reported.room(now)) } else { room }
+        let keeps_to_share = is_alone
+            || self.alone.under_way > 0
+            || self.alone.until.is_some_and(|until| until > now);
+        let room = self.window.room(
+            1,
+            if keeps_to_share {
+                self.own()
+            } else {
+                self.account()
+            },
+            now,
+        );
+        if is_alone {
+            later(room, self.reported.room(now))
+        } else {
+            room
+        }
     }
 
     /// The least time between two calls that are made alone.
     fn space(&self) -> Duration {
         let own = self.own();
-        // The calls that all made by slots were spread evenly, and as evenly leave the window: those that each makes
-        // alone may take their places as evenly, and not at once.
-        if self.has_table { own.interval() } else { spacing(own, self.window.taken(), &self.quota) }
+        // The calls that all made by slots were spread evenly, and as evenly leave the window:
+        // those that each makes alone may take their places as evenly, and not at once.
+        if self.has_table {
+            own.interval()
+        } else {
+            spacing(own, self.window.taken(), &self.quota)
+        }
     }
 
     fn enter(&mut self, is_alone: bool) -> bool {

@@ -45,18 +45,26 @@ struct Report {
 impl Reported {
     /// Returns when one more request may be made; at once where no report holds.
     pub(super) fn room(&mut self, now: Instant) -> Room {
-        let Some(Report { own, window, holds, .. }) = self.last.as_ref().filter(|report| !report.holds.is_over())
+        let Some(Report {
+            own, window, holds, ..
+        }) = self.last.as_ref().filter(|report| !report.holds.is_over())
         else {
             return Room::Now;
         };
-        while self.answered.front().is_some_and(|(_, answered)| *answered + *window <= now) {
+        while self
+            .answered
+            .front()
+            .is_some_and(|(_, answered)| *answered + *window <= now)
+        {
             self.answered.pop_front();
         }
         if self.under_way + self.answered.len() < *own {
             return Room::Now;
         }
         let report_ends = now + holds.left();
-        Room::At(self.answered.front().map_or(report_ends, |(_, answered)| report_ends.min(*answered + *window)))
+        Room::At(self.answered.front().map_or(report_ends, |(_, answered)| {
+            report_ends.min(*answered + *window)
+        }))
     }
 
     /// Counts a request that has its permit.
@@ -74,7 +82,11 @@ impl Reported {
         self.take_back();
         // A system that reports nothing is not kept a log of.
         if let Some(report) = &self.last {
-            while self.answered.front().is_some_and(|(_, answered)| *answered + report.window <= now) {
+            while self
+                .answered
+                .front()
+                .is_some_and(|(_, answered)| *answered + report.window <= now)
+            {
                 self.answered.pop_front();
             }
             self.answered.push_back((permitted, now));
@@ -83,20 +95,33 @@ impl Reported {
 
     /// Takes note of the report in the answer to a request that was sent at `sent`.
     pub(super) fn learn(&mut self, quota: &Quota, sent: Instant, now: Instant) {
-        let (Some((most, window)), Some(left)) = (quota.window, quota.window_remaining) else { return };
+        let (Some((most, window)), Some(left)) = (quota.window, quota.window_remaining) else {
+            return;
+        };
         if most == 0 || window.is_zero() || window > LONGEST_WINDOW {
             return;
         }
         // Answers may overtake each other.
-        if self.last.as_ref().is_some_and(|last| last.sent > sent && !last.holds.is_over()) {
+        if self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.sent > sent && !last.holds.is_over())
+        {
             return;
         }
-        let is_counted = |(permitted, answered): &&(Instant, Instant)| *answered <= sent && *permitted + window > now;
+        let is_counted = |(permitted, answered): &&(Instant, Instant)| {
+            *answered <= sent && *permitted + window > now
+        };
         let counted = 1 + self.answered.iter().filter(is_counted).count();
         let (most, left) = (most as usize, left as usize);
         let others = most.saturating_sub(left).saturating_sub(counted);
         let own = most.saturating_sub(others + others.div_ceil(LATE));
-        self.last = Some(Report { own, window, sent, holds: Pause::of(window) });
+        self.last = Some(Report {
+            own,
+            window,
+            sent,
+            holds: Pause::of(window),
+        });
     }
 }
 

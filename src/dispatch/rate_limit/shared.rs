@@ -11,17 +11,19 @@ use super::table::{LeaseError, LeaseTable};
 use crate::clock;
 use crate::telemetry::Meter;
 
-/// The table has so long to answer: several times what it needs, connecting included, and little of an invocation.
+/// The table has so long to answer: several times what it needs, connecting included, and little of
+/// an invocation.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// How long it has for the second try. An environment that goes alone while others still lease is one too many, by its
-/// share of the budget: that is worth a second try.
+/// How long it has for the second try. An environment that goes alone while others still lease is
+/// one too many, by its share of the budget: that is worth a second try.
 const PATIENCE_AGAIN: Duration = Duration::from_millis(150);
 
 /// A table that did not answer is left alone for so long.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A next free slot this far ahead, or six windows, is no queue but a mistake: somebody's clock was wrong.
+/// A next free slot this far ahead, or six windows, is no queue but a mistake: somebody's clock was
+/// wrong.
 const LONGEST_QUEUE: Duration = Duration::from_mins(1);
 
 /// Where the slots are leased.
@@ -73,8 +75,11 @@ impl Table {
 
     fn now(&self) -> Micros {
         match self {
-            // Not the clock of `Instant`, which stands still while Lambda keeps the environment frozen.
-            Self::Real(_) => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros),
+            // Not the clock of `Instant`, which stands still while Lambda keeps the environment
+            // frozen.
+            Self::Real(_) => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, micros),
             #[cfg(test)]
             Self::Memory(table) => table.now(),
         }
@@ -83,18 +88,30 @@ impl Table {
 
 impl Shared {
     pub(super) fn new(table: Table) -> Self {
-        Self { table, held: tokio::sync::Mutex::default() }
+        Self {
+            table,
+            held: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Waits for a call's turn.
-    pub(super) async fn turn(&self, need: Need, budget: Budget, until: Instant, meter: &Meter) -> Turn {
+    pub(super) async fn turn(
+        &self,
+        need: Need,
+        budget: Budget,
+        until: Instant,
+        meter: &Meter,
+    ) -> Turn {
         let schedule = Schedule::of(budget);
         loop {
             let at = match self.slot(need, budget, until, meter).await {
                 Slot::At(at) => at,
                 Slot::No(turn) => return turn,
             };
-            sleep_until(Instant::now() + Duration::from_micros(at.saturating_sub(self.table.now()))).await;
+            sleep_until(
+                Instant::now() + Duration::from_micros(at.saturating_sub(self.table.now())),
+            )
+            .await;
             // Whoever oversleeps has lost the slot.
             if self.table.now() <= at + schedule.grace {
                 return Turn::Come;
@@ -103,10 +120,13 @@ impl Shared {
     }
 
     async fn ask(&self, ask: Ask, patience: Duration) -> Result<Leased, LeaseError> {
-        timeout(patience, self.table.lease(ask)).await.unwrap_or(Err(LeaseError::Silent))
+        timeout(patience, self.table.lease(ask))
+            .await
+            .unwrap_or(Err(LeaseError::Silent))
     }
 
-    /// A slot in hand, or of a new block. One call asks; those that wait for the lock find what it got.
+    /// A slot in hand, or of a new block. One call asks; those that wait for the lock find what it
+    /// got.
     async fn slot(&self, need: Need, budget: Budget, until: Instant, meter: &Meter) -> Slot {
         let schedule = Schedule::of(budget);
         let mut held = self.held.lock().await;
@@ -136,14 +156,20 @@ impl Shared {
             if answer.is_err() && held.away_until.is_none() {
                 answer = self.ask(ask, PATIENCE_AGAIN).await;
             }
-            held.round_trip = self.table.now().saturating_sub(now).max(held.round_trip / 4 * 3);
+            held.round_trip = self
+                .table
+                .now()
+                .saturating_sub(now)
+                .max(held.round_trip / 4 * 3);
             let longest_queue = micros(LONGEST_QUEUE.max(budget.window * 6));
             match answer {
                 Ok(Leased::From(first)) => {
                     held.is_back();
                     held.leases.put(first, slots, schedule.period, now);
                 }
-                Ok(Leased::TooLate(next)) if next <= now + longest_queue => return Slot::No(Turn::NotInTime),
+                Ok(Leased::TooLate(next)) if next <= now + longest_queue => {
+                    return Slot::No(Turn::NotInTime);
+                }
                 Ok(Leased::TooLate(_)) => held.is_away(&LeaseError::Implausible, meter),
                 Err(error) => held.is_away(&error, meter),
             }
@@ -156,7 +182,10 @@ impl Held {
         meter.lease_failed();
         if self.away_until.is_none() {
             let error: &dyn std::error::Error = error;
-            tracing::warn!(error, "rate limit not shared: this environment keeps to its share until the table answers");
+            tracing::warn!(
+                error,
+                "rate limit not shared: this environment keeps to its share until the table answers"
+            );
         }
         self.away_until = Some(clock::now() + PAUSE);
     }

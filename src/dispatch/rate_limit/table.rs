@@ -28,7 +28,8 @@ pub struct LeaseTable {
     client: Client,
     table: String,
     key: String,
-    /// What was last heard of the next free slot: tells which of the two writes is likely to succeed.
+    /// What was last heard of the next free slot: tells which of the two writes is likely to
+    /// succeed.
     heard: AtomicU64,
 }
 
@@ -64,11 +65,16 @@ enum Written {
 impl LeaseTable {
     /// The slots of `destination`, in `table`.
     pub fn new(client: Client, table: &str, destination: Destination) -> Self {
-        Self { client, table: table.to_owned(), key: format!("rate#{destination}"), heard: AtomicU64::new(0) }
+        Self {
+            client,
+            table: table.to_owned(),
+            key: format!("rate#{destination}"),
+            heard: AtomicU64::new(0),
+        }
     }
 
-    /// Leases a block: one conditional write, and a second one where the first guesses wrong whether others are at
-    /// work.
+    /// Leases a block: one conditional write, and a second one where the first guesses wrong
+    /// whether others are at work.
     pub(super) async fn lease(&self, ask: Ask) -> Result<Leased, LeaseError> {
         let mut next = Some(self.heard.load(Relaxed)).filter(|next| *next >= ask.oldest);
         for _ in 0..MOST_WRITES {
@@ -81,7 +87,9 @@ impl LeaseTable {
                     self.heard.store(after, Relaxed);
                     return Ok(Leased::From(after.saturating_sub(ask.length())));
                 }
-                Written::No(Some(found)) if found > ask.latest => return Ok(Leased::TooLate(found)),
+                Written::No(Some(found)) if found > ask.latest => {
+                    return Ok(Leased::TooLate(found));
+                }
                 Written::No(found) => next = found.filter(|found| *found >= ask.oldest),
             }
         }
@@ -90,19 +98,39 @@ impl LeaseTable {
 
     /// The block begins where the last one ends.
     async fn queue_up(&self, ask: Ask) -> Result<Written, LeaseError> {
-        let values = HashMap::from([(":length", ask.length()), (":oldest", ask.oldest), (":latest", ask.latest)]);
+        let values = HashMap::from([
+            (":length", ask.length()),
+            (":oldest", ask.oldest),
+            (":latest", ask.latest),
+        ]);
         let condition = "next_slot BETWEEN :oldest AND :latest";
-        self.write("SET next_slot = next_slot + :length", condition, values).await
+        self.write("SET next_slot = next_slot + :length", condition, values)
+            .await
     }
 
     /// The slots that were taken are over: the block begins when the answer is there.
     async fn begin_anew(&self, ask: Ask) -> Result<Written, LeaseError> {
-        let values = HashMap::from([(":end", ask.earliest + ask.length()), (":oldest", ask.oldest)]);
-        self.write("SET next_slot = :end", "attribute_not_exists(next_slot) OR next_slot < :oldest", values).await
+        let values = HashMap::from([
+            (":end", ask.earliest + ask.length()),
+            (":oldest", ask.oldest),
+        ]);
+        self.write(
+            "SET next_slot = :end",
+            "attribute_not_exists(next_slot) OR next_slot < :oldest",
+            values,
+        )
+        .await
     }
 
-    async fn write(&self, change: &str, condition: &str, values: HashMap<&str, Micros>) -> Result<Written, LeaseError> {
-        let values = values.into_iter().map(|(name, value)| (name.to_owned(), AttributeValue::N(value.to_string())));
+    async fn write(
+        &self,
+        change: &str,
+        condition: &str,
+        values: HashMap<&str, Micros>,
+    ) -> Result<Written, LeaseError> {
+        let values = values
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), AttributeValue::N(value.to_string())));
         let request = self
             .client
             .update_item()
@@ -117,9 +145,13 @@ impl LeaseTable {
         // A retry would come after our patience has ended, and lease a second block.
         let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
         match request.customize().config_override(once).send().await {
-            Ok(answer) => next_slot(answer.attributes()).map(Written::Yes).ok_or(LeaseError::Unreadable),
+            Ok(answer) => next_slot(answer.attributes())
+                .map(Written::Yes)
+                .ok_or(LeaseError::Unreadable),
             Err(error) => match error.into_service_error() {
-                UpdateItemError::ConditionalCheckFailedException(held) => Ok(Written::No(next_slot(held.item()))),
+                UpdateItemError::ConditionalCheckFailedException(held) => {
+                    Ok(Written::No(next_slot(held.item())))
+                }
                 error => Err(LeaseError::Refused(Box::new(error))),
             },
         }

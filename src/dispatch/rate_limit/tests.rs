@@ -32,16 +32,26 @@ impl MemoryTable {
     /// What [`LeaseTable`] does by conditional writes.
     pub(super) async fn lease(&self, ask: Ask) -> Result<Leased, LeaseError> {
         sleep_until(Instant::now() + self.latency).await;
-        if self.item.is_silent.load(std::sync::atomic::Ordering::Relaxed) {
+        if self
+            .item
+            .is_silent
+            .load(std::sync::atomic::Ordering::Relaxed)
+        {
             std::future::pending::<()>().await;
         }
         let mut next = self.item.next.lock().expect("sound");
-        let first = next.filter(|next| *next >= ask.oldest).unwrap_or(ask.earliest);
+        let first = next
+            .filter(|next| *next >= ask.oldest)
+            .unwrap_or(ask.earliest);
         if first > ask.latest {
             return Ok(Leased::TooLate(first));
         }
         *next = Some(first + ask.length());
-        self.item.leases.lock().expect("sound").push((first, first + ask.length()));
+        self.item
+            .leases
+            .lock()
+            .expect("sound")
+            .push((first, first + ask.length()));
         Ok(Leased::From(first))
     }
 
@@ -51,20 +61,31 @@ impl MemoryTable {
 }
 
 fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
     runtime.expect("a runtime").block_on(work)
 }
 
 /// The most calls in any stretch of the length `window`.
 fn busiest(arrivals: &mut [Duration], window: Duration) -> usize {
     arrivals.sort_unstable();
-    let inside = |at: usize| arrivals[at..].iter().take_while(|time| **time < arrivals[at] + window).count();
+    let inside = |at: usize| {
+        arrivals[at..]
+            .iter()
+            .take_while(|time| **time < arrivals[at] + window)
+            .count()
+    };
     (0..arrivals.len()).map(inside).max().unwrap_or(0)
 }
 
 /// More will come.
 fn need(requests: u32) -> Need {
-    Need { requests, in_all: u32::MAX }
+    Need {
+        requests,
+        in_all: u32::MAX,
+    }
 }
 
 /// Environments that share a budget.
@@ -83,21 +104,41 @@ impl Fleet {
     fn new(budget: RateLimit, share: u32, environments: &[(Micros, Duration)]) -> Self {
         let (item, started) = (Arc::new(Item::default()), Instant::now());
         let limiter = |(ahead, latency): &(Micros, Duration)| {
-            let table = MemoryTable { item: Arc::clone(&item), started, ahead: *ahead, latency: *latency };
+            let table = MemoryTable {
+                item: Arc::clone(&item),
+                started,
+                ahead: *ahead,
+                latency: *latency,
+            };
             let limiter = RateLimiter::new(budget, share);
             limiter.share(Table::Memory(table));
             limiter
         };
         let limiters = environments.iter().map(limiter).collect();
-        Self { budget, item, limiters, started, arrivals: Mutex::default(), reports: true }
+        Self {
+            budget,
+            item,
+            limiters,
+            started,
+            arrivals: Mutex::default(),
+            reports: true,
+        }
     }
 
     /// The same, with one environment more, which the table does not answer.
     fn cut_off(budget: RateLimit, share: u32, environments: &[(Micros, Duration)]) -> Self {
         let mut fleet = Self::new(budget, share, environments);
-        let item = Arc::new(Item { is_silent: true.into(), ..Item::default() });
+        let item = Arc::new(Item {
+            is_silent: true.into(),
+            ..Item::default()
+        });
         let limiter = RateLimiter::new(budget, share);
-        limiter.share(Table::Memory(MemoryTable { item, started: fleet.started, ahead: 0, latency: MILLI }));
+        limiter.share(Table::Memory(MemoryTable {
+            item,
+            started: fleet.started,
+            ahead: 0,
+            latency: MILLI,
+        }));
         fleet.limiters.push(limiter);
         fleet
     }
@@ -108,9 +149,20 @@ impl Fleet {
         let since = self.started.elapsed().saturating_sub(window);
         let all = self.arrivals.lock().expect("sound");
         let used = all.iter().rev().take(200).filter(|at| **at > since).count();
-        let left = self.budget.requests.saturating_sub(u32::try_from(used).expect("few"));
+        let left = self
+            .budget
+            .requests
+            .saturating_sub(u32::try_from(used).expect("few"));
         let window = Some((self.budget.requests, window));
-        if self.reports { Quota { window, window_remaining: Some(left), ..Quota::default() } } else { Quota::default() }
+        if self.reports {
+            Quota {
+                window,
+                window_remaining: Some(left),
+                ..Quota::default()
+            }
+        } else {
+            Quota::default()
+        }
     }
 
     /// One worker of one environment: calls of `requests`, one after the other and each with this
@@ -118,13 +170,26 @@ impl Fleet {
     async fn work(&self, environment: usize, end: Duration, mut next: impl FnMut() -> Load) {
         let meter = Meter::default();
         loop {
-            let Load { requests, delay, latency, rest } = next();
+            let Load {
+                requests,
+                delay,
+                latency,
+                rest,
+            } = next();
             sleep_until(Instant::now() + rest).await;
             let limiter = &self.limiters[environment];
             for left in (1..=requests).rev() {
-                let Some(places) = limiter.acquire(need(left), self.started + end, &meter).await else { return };
+                let Some(places) = limiter
+                    .acquire(need(left), self.started + end, &meter)
+                    .await
+                else {
+                    return;
+                };
                 let sent = Instant::now();
-                self.arrivals.lock().expect("sound").push(sent - self.started + delay);
+                self.arrivals
+                    .lock()
+                    .expect("sound")
+                    .push(sent - self.started + delay);
                 sleep_until(sent + latency.max(delay)).await;
                 drop(places);
                 limiter.learn(self.quota(), sent);
@@ -149,7 +214,10 @@ fn steady(latency: u64) -> Load {
     }
 }
 
-const HUBSPOT: RateLimit = RateLimit { requests: 100, per_ms: 10_000 };
+const HUBSPOT: RateLimit = RateLimit {
+    requests: 100,
+    per_ms: 10_000,
+};
 
 #[test]
 fn alone_an_environment_uses_more_than_nine_tenths_of_its_share() {
@@ -157,12 +225,19 @@ fn alone_an_environment_uses_more_than_nine_tenths_of_its_share() {
         let limiter = RateLimiter::new(HUBSPOT, 4);
         let (start, meter) = (Instant::now(), Meter::default());
         for _ in 0..250 {
-            let places = limiter.acquire(need(1), start + FAR, &meter).await.expect("in time");
+            let places = limiter
+                .acquire(need(1), start + FAR, &meter)
+                .await
+                .expect("in time");
             sleep_until(Instant::now() + MILLI * 300).await;
             drop(places);
         }
         // 250 calls are ten windows' worth; the first window's calls wait for nobody.
-        assert!((90..=111).contains(&start.elapsed().as_secs()), "{:?} for 250 calls", start.elapsed());
+        assert!(
+            (90..=111).contains(&start.elapsed().as_secs()),
+            "{:?} for 250 calls",
+            start.elapsed()
+        );
     });
 }
 
@@ -182,7 +257,10 @@ fn four_environments_use_more_than_nine_tenths_of_the_budget_with_about_a_write_
         assert!((90..=100).contains(&used), "{used} % of the budget");
         assert!(busiest(&mut arrivals, Duration::from_secs(10)) <= 100);
         let writes = fleet.item.leases.lock().expect("sound").len();
-        assert!((4 * 60..=4 * 150).contains(&writes), "{writes} writes of 4 environments in 120 s");
+        assert!(
+            (4 * 60..=4 * 150).contains(&writes),
+            "{writes} writes of 4 environments in 120 s"
+        );
     });
 }
 
@@ -203,7 +281,12 @@ fn one_busy_environment_may_use_what_the_others_do_not() {
 fn a_silent_table_delays_little_and_leaves_each_its_share() {
     in_virtual_time(async {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5); 4]);
-        let silent = |is: bool| fleet.item.is_silent.store(is, std::sync::atomic::Ordering::Relaxed);
+        let silent = |is: bool| {
+            fleet
+                .item
+                .is_silent
+                .store(is, std::sync::atomic::Ordering::Relaxed);
+        };
         let outage = async {
             for is_silent in [true, false, true, false] {
                 silent(is_silent);
@@ -211,10 +294,16 @@ fn a_silent_table_delays_little_and_leaves_each_its_share() {
             }
         };
         let end = Duration::from_secs(132);
-        let workers = futures_util::future::join_all((0..16).map(|at| fleet.work(at % 4, end, || steady(250))));
+        let workers = futures_util::future::join_all(
+            (0..16).map(|at| fleet.work(at % 4, end, || steady(250))),
+        );
         tokio::join!(outage, workers);
         let mut arrivals = fleet.arrivals.into_inner().expect("sound");
-        assert!(arrivals[0] < Duration::from_millis(500), "the first call waited {:?}", arrivals[0]);
+        assert!(
+            arrivals[0] < Duration::from_millis(500),
+            "the first call waited {:?}",
+            arrivals[0]
+        );
         assert!(busiest(&mut arrivals, Duration::from_secs(10)) <= 100);
         let used = arrivals.len() * 100 / 1320;
         assert!((75..=100).contains(&used), "{used} % of the budget");
@@ -232,42 +321,70 @@ fn fullest_with_one_cut_off(reports: bool) -> usize {
         let worker = |at: u32| {
             let mut is_first = true;
             fleet.work(at as usize % 2, end, move || {
-                let rest = if is_first && at % 2 == 1 { Duration::from_secs(15) } else { Duration::ZERO };
+                let rest = if is_first && at % 2 == 1 {
+                    Duration::from_secs(15)
+                } else {
+                    Duration::ZERO
+                };
                 is_first = false;
-                Load { rest, ..steady(u64::from(170 + 40 * at)) }
+                Load {
+                    rest,
+                    ..steady(u64::from(170 + 40 * at))
+                }
             })
         };
         futures_util::future::join_all((0..8).map(worker)).await;
-        busiest(&mut fleet.arrivals.into_inner().expect("sound"), Duration::from_secs(10))
+        busiest(
+            &mut fleet.arrivals.into_inner().expect("sound"),
+            Duration::from_secs(10),
+        )
     })
 }
 
 #[test]
 fn an_environment_that_the_table_does_not_answer_adds_at_most_its_share() {
     let fullest = fullest_with_one_cut_off(false);
-    assert!((130..=150).contains(&fullest), "{fullest} calls in a window of 100, and a share of 50");
+    assert!(
+        (130..=150).contains(&fullest),
+        "{fullest} calls in a window of 100, and a share of 50"
+    );
 }
 
 #[test]
 fn where_the_system_reports_the_calls_left_such_an_environment_makes_none_beyond_them() {
     let fullest = fullest_with_one_cut_off(true);
-    assert!((95..=100).contains(&fullest), "{fullest} calls in a window of 100");
+    assert!(
+        (95..=100).contains(&fullest),
+        "{fullest} calls in a window of 100"
+    );
 }
 
 #[test]
 fn a_hiccup_of_the_table_sends_nobody_alone() {
     in_virtual_time(async {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5)]);
-        let silent = |is: bool| fleet.item.is_silent.store(is, std::sync::atomic::Ordering::Relaxed);
+        let silent = |is: bool| {
+            fleet
+                .item
+                .is_silent
+                .store(is, std::sync::atomic::Ordering::Relaxed);
+        };
         silent(true);
         let hiccup = async {
             sleep_until(Instant::now() + MILLI * 250).await;
             silent(false);
         };
         let meter = Meter::default();
-        let (places, ()) = tokio::join!(fleet.limiters[0].acquire(need(1), fleet.started + FAR, &meter), hiccup);
+        let (places, ()) = tokio::join!(
+            fleet.limiters[0].acquire(need(1), fleet.started + FAR, &meter),
+            hiccup
+        );
         assert!(!places.expect("in time").is_alone);
-        assert!(fleet.started.elapsed() < MILLI * 350, "{:?}", fleet.started.elapsed());
+        assert!(
+            fleet.started.elapsed() < MILLI * 350,
+            "{:?}",
+            fleet.started.elapsed()
+        );
     });
 }
 
@@ -277,11 +394,22 @@ fn no_more_is_leased_than_is_known_to_be_needed() {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5)]);
         let meter = Meter::default();
         for in_all in (1..=40).rev() {
-            let need = Need { requests: 1, in_all };
-            drop(fleet.limiters[0].acquire(need, fleet.started + FAR, &meter).await.expect("in time"));
+            let need = Need {
+                requests: 1,
+                in_all,
+            };
+            drop(
+                fleet.limiters[0]
+                    .acquire(need, fleet.started + FAR, &meter)
+                    .await
+                    .expect("in time"),
+            );
         }
         let leases = fleet.item.leases.lock().expect("sound").clone();
-        let slots: u64 = leases.iter().map(|(from, to)| (to - from) / Schedule::of(HUBSPOT.into()).period).sum();
+        let slots: u64 = leases
+            .iter()
+            .map(|(from, to)| (to - from) / Schedule::of(HUBSPOT.into()).period)
+            .sum();
         assert_eq!(slots, 40, "{leases:?}");
     });
 }
@@ -293,31 +421,67 @@ fn an_impossible_queue_is_no_queue() {
         let an_hour = micros(Duration::from_hours(1));
         *fleet.item.next.lock().expect("sound") = Some(1_700_000_000_000_000 + an_hour);
         let meter = Meter::default();
-        assert!(fleet.limiters[0].acquire(need(1), fleet.started + Duration::from_mins(2), &meter).await.is_some());
+        assert!(
+            fleet.limiters[0]
+                .acquire(need(1), fleet.started + Duration::from_mins(2), &meter)
+                .await
+                .is_some()
+        );
         *fleet.item.next.lock().expect("sound") = Some(1_700_000_000_000_000 + an_hour / 100);
         sleep_until(Instant::now() + Duration::from_secs(6)).await;
-        assert!(fleet.limiters[0].acquire(need(1), fleet.started + Duration::from_secs(20), &meter).await.is_none());
+        assert!(
+            fleet.limiters[0]
+                .acquire(need(1), fleet.started + Duration::from_secs(20), &meter)
+                .await
+                .is_none()
+        );
     });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_would_end_too_late_is_not_begun() {
-    let limiter = RateLimiter::new(RateLimit { requests: 1, per_ms: 1000 }, 1);
+    let limiter = RateLimiter::new(
+        RateLimit {
+            requests: 1,
+            per_ms: 1000,
+        },
+        1,
+    );
     let (start, meter) = (Instant::now(), Meter::default());
     drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
-    assert!(limiter.acquire(need(1), start + MILLI * 500, &meter).await.is_none());
+    assert!(
+        limiter
+            .acquire(need(1), start + MILLI * 500, &meter)
+            .await
+            .is_none()
+    );
     assert_eq!(start.elapsed(), Duration::ZERO);
     limiter.pause(Duration::from_secs(7));
-    assert!(limiter.acquire(need(1), start + Duration::from_mins(1), &meter).await.is_some());
+    assert!(
+        limiter
+            .acquire(need(1), start + Duration::from_mins(1), &meter)
+            .await
+            .is_some()
+    );
     assert!(start.elapsed() >= Duration::from_secs(7));
 }
 
 #[tokio::test(start_paused = true)]
 async fn places_that_were_not_used_are_free_at_once() {
-    let limiter = RateLimiter::new(RateLimit { requests: 2, per_ms: 1000 }, 1);
+    let limiter = RateLimiter::new(
+        RateLimit {
+            requests: 2,
+            per_ms: 1000,
+        },
+        1,
+    );
     let (start, meter) = (Instant::now(), Meter::default());
     for _ in 0..10 {
-        limiter.acquire(need(1), start, &meter).await.expect("room").give_back();
+        limiter
+            .acquire(need(1), start, &meter)
+            .await
+            .expect("room")
+            .give_back();
     }
     for _ in 0..2 {
         drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
@@ -327,40 +491,112 @@ async fn places_that_were_not_used_are_free_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
-    let limiter = RateLimiter::new(RateLimit { requests: 100, per_ms: 1000 }, 1);
+    let limiter = RateLimiter::new(
+        RateLimit {
+            requests: 100,
+            per_ms: 1000,
+        },
+        1,
+    );
     let (start, meter) = (Instant::now(), Meter::default());
-    let take =
-        async |limiter: &RateLimiter| drop(limiter.acquire(need(1), start + FAR, &meter).await.expect("in time"));
-    limiter.learn(Quota { window: Some((2, MILLI * 1000)), ..Quota::default() }, start);
+    let take = async |limiter: &RateLimiter| {
+        drop(
+            limiter
+                .acquire(need(1), start + FAR, &meter)
+                .await
+                .expect("in time"),
+        );
+    };
+    limiter.learn(
+        Quota {
+            window: Some((2, MILLI * 1000)),
+            ..Quota::default()
+        },
+        start,
+    );
     for _ in 0..4 {
         take(&limiter).await;
     }
-    assert_eq!(start.elapsed(), MILLI * 1000, "the account has two a second");
-    limiter.learn(Quota { daily_used: Some(95), daily_max: Some(100), ..Quota::default() }, start);
+    assert_eq!(
+        start.elapsed(),
+        MILLI * 1000,
+        "the account has two a second"
+    );
+    limiter.learn(
+        Quota {
+            daily_used: Some(95),
+            daily_max: Some(100),
+            ..Quota::default()
+        },
+        start,
+    );
     limiter.learn(Quota::default(), start);
     for _ in 0..48 {
         take(&limiter).await;
     }
-    assert_eq!(start.elapsed(), MILLI * 1000, "two and 48 are half of the budget");
-    assert!(limiter.acquire(need(1), Instant::now(), &meter).await.is_none(), "and no more");
-    limiter.learn(Quota { daily_used: Some(5), daily_max: Some(100), ..Quota::default() }, start);
-    limiter.set_budget(RateLimit { requests: 12, per_ms: 5000 }, 1);
+    assert_eq!(
+        start.elapsed(),
+        MILLI * 1000,
+        "two and 48 are half of the budget"
+    );
+    assert!(
+        limiter
+            .acquire(need(1), Instant::now(), &meter)
+            .await
+            .is_none(),
+        "and no more"
+    );
+    limiter.learn(
+        Quota {
+            daily_used: Some(5),
+            daily_max: Some(100),
+            ..Quota::default()
+        },
+        start,
+    );
+    limiter.set_budget(
+        RateLimit {
+            requests: 12,
+            per_ms: 5000,
+        },
+        1,
+    );
     take(&limiter).await;
-    assert_eq!(start.elapsed(), MILLI * 6000, "the calls of the last window were made");
+    assert_eq!(
+        start.elapsed(),
+        MILLI * 6000,
+        "the calls of the last window were made"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_window_and_a_pause_pass_while_the_environment_is_frozen() {
-    let limiter = RateLimiter::new(RateLimit { requests: 1, per_ms: 86_400_000 }, 1);
+    let limiter = RateLimiter::new(
+        RateLimit {
+            requests: 1,
+            per_ms: 86_400_000,
+        },
+        1,
+    );
     let (start, meter) = (Instant::now(), Meter::default());
     drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
     clock::freeze(FAR / 2);
     assert!(limiter.acquire(need(1), start, &meter).await.is_none());
     clock::freeze(FAR / 2);
-    drop(limiter.acquire(need(1), start, &meter).await.expect("a day has passed"));
+    drop(
+        limiter
+            .acquire(need(1), start, &meter)
+            .await
+            .expect("a day has passed"),
+    );
     limiter.pause(FAR * 2);
     clock::freeze(FAR * 2);
-    drop(limiter.acquire(need(1), start, &meter).await.expect("two days have passed"));
+    drop(
+        limiter
+            .acquire(need(1), start, &meter)
+            .await
+            .expect("two days have passed"),
+    );
     assert_eq!(start.elapsed(), Duration::ZERO, "nobody waited");
 }
 
@@ -372,15 +608,19 @@ fn slots_that_were_leased_before_the_clock_was_put_back_hold_up_no_call() {
     leases.put(now, 5, schedule.period, now);
     assert_eq!(leases.take(1, schedule, now, now + second), Step::At(now));
     let put_back = now - 3_600 * second;
-    assert_eq!(leases.take(1, schedule, put_back, put_back + second), Step::Lease(1));
+    assert_eq!(
+        leases.take(1, schedule, put_back, put_back + second),
+        Step::Lease(1)
+    );
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the environments do: bursts and pauses, freezes with slots in hand, leases not used up, stalls of the
-    /// whole machine, clocks apart and networks slow within the bounds of [`lease`], and pairs of requests.
-    /// With a budget of fewer calls than environments, those that the table does not answer could not but meet.
+    /// Whatever the environments do: bursts and pauses, freezes with slots in hand, leases not used
+    /// up, stalls of the whole machine, clocks apart and networks slow within the bounds of
+    /// [`lease`], and pairs of requests. With a budget of fewer calls than environments, those that
+    /// the table does not answer could not but meet.
     #[test]
     fn no_window_of_the_fleet_has_more_than_the_budget(
         seed: u64, requests in 4_u32..120, per_ms in 500_u64..12_000, count in 1_usize..=4,

@@ -1,10 +1,12 @@
 //! An exact rolling window of this process's calls. Pure.
 //!
-//! A system counts a call when it arrives: at some time between the call's start and its answer. So a call keeps its
-//! place from its start until a window's length after its answer. Of any N + 1 calls the last is then started a whole
-//! window after the first arrived, whatever the network does; and all but the answers' own time is used.
+//! A system counts a call when it arrives: at some time between the call's start and its answer. So
+//! a call keeps its place from its start until a window's length after its answer. Of any N + 1
+//! calls the last is then started a whole window after the first arrived, whatever the network
+//! does; and all but the answers' own time is used.
 //!
-//! Its instants are those of [`crate::clock::now`]: a window also passes while the environment is frozen.
+//! Its instants are those of [`crate::clock::now`]: a window also passes while the environment is
+//! frozen.
 
 use std::collections::VecDeque;
 
@@ -30,19 +32,28 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// When `calls` more may be made together. More than the whole budget are let through where nothing else is in
-    /// the window.
+    /// When `calls` more may be made together. More than the whole budget are let through where
+    /// nothing else is in the window.
     pub(super) fn room(&mut self, calls: u32, budget: Budget, now: Instant) -> Room {
-        while self.answered.front().is_some_and(|answered| *answered + budget.window <= now) {
+        while self
+            .answered
+            .front()
+            .is_some_and(|answered| *answered + budget.window <= now)
+        {
             self.answered.pop_front();
         }
         let taken = self.taken();
-        let missing = (taken + calls as usize).saturating_sub(budget.calls as usize).min(taken);
+        let missing = (taken + calls as usize)
+            .saturating_sub(budget.calls as usize)
+            .min(taken);
         match missing.checked_sub(1) {
             None => Room::Now,
-            Some(last) => {
-                self.answered.get(last).map_or(Room::AfterAnAnswer, |answered| Room::At(*answered + budget.window))
-            }
+            Some(last) => self
+                .answered
+                .get(last)
+                .map_or(Room::AfterAnAnswer, |answered| {
+                    Room::At(*answered + budget.window)
+                }),
         }
     }
 
@@ -61,10 +72,11 @@ impl Window {
         self.under_way = self.under_way.saturating_sub(calls);
     }
 
-    /// Calls have their answers, or nobody waits for them any more: they keep their places from `now` on. What goes
-    /// beyond the budget counts in the windows after this one.
+    /// Calls have their answers, or nobody waits for them any more: they keep their places from
+    /// `now` on. What goes beyond the budget counts in the windows after this one.
     pub(super) fn keep(&mut self, calls: u32, budget: Budget, now: Instant) {
-        self.answered.extend((0..calls).map(|at| now + budget.window * (at / budget.calls)));
+        self.answered
+            .extend((0..calls).map(|at| now + budget.window * (at / budget.calls)));
     }
 }
 
@@ -85,22 +97,43 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_place_is_free_again_a_window_after_the_answer() {
-        let (budget, start) = (Budget { calls: 2, window: MILLI * 100 }, Instant::now());
+        let (budget, start) = (
+            Budget {
+                calls: 2,
+                window: MILLI * 100,
+            },
+            Instant::now(),
+        );
         let mut window = Window::default();
         window.enter(1);
         window.enter(1);
         assert_eq!(window.room(1, budget, start), Room::AfterAnAnswer);
         answer(&mut window, 1, budget, start + MILLI * 30);
-        assert_eq!(window.room(1, budget, start + MILLI * 30), Room::At(start + MILLI * 130));
-        assert_eq!(window.room(2, budget, start + MILLI * 130), Room::AfterAnAnswer);
+        assert_eq!(
+            window.room(1, budget, start + MILLI * 30),
+            Room::At(start + MILLI * 130)
+        );
+        assert_eq!(
+            window.room(2, budget, start + MILLI * 130),
+            Room::AfterAnAnswer
+        );
         answer(&mut window, 1, budget, start + MILLI * 150);
-        assert_eq!(window.room(2, budget, start + MILLI * 150), Room::At(start + MILLI * 250));
+        assert_eq!(
+            window.room(2, budget, start + MILLI * 150),
+            Room::At(start + MILLI * 250)
+        );
         assert_eq!(window.room(2, budget, start + MILLI * 250), Room::Now);
     }
 
     #[tokio::test(start_paused = true)]
     async fn calls_beyond_the_whole_budget_go_alone_and_are_paid_for_afterwards() {
-        let (budget, start) = (Budget { calls: 1, window: MILLI * 100 }, Instant::now());
+        let (budget, start) = (
+            Budget {
+                calls: 1,
+                window: MILLI * 100,
+            },
+            Instant::now(),
+        );
         let mut window = Window::default();
         assert_eq!(window.room(2, budget, start), Room::Now);
         window.enter(2);
@@ -109,8 +142,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whenever calls arrive between their start and their answer, no stretch of the window's length sees more
-        /// than the budget.
+        /// Whenever calls arrive between their start and their answer, no stretch of the window's
+        /// length sees more than the budget.
         #[test]
         fn no_stretch_has_more_arrivals_than_the_budget(
             calls in 1_u32..20, length in 1_u32..2000,

@@ -39,23 +39,45 @@ struct Requeued {
 impl Worker<'_> {
     /// Takes one outcome for each payload of `batch`.
     pub(super) fn take_outcomes(&mut self, batch: Batch, outcomes: Vec<Outcome>) {
-        let Batch { kind, jobs, mut bisection, successes, .. } = batch;
+        let Batch {
+            kind,
+            jobs,
+            mut bisection,
+            successes,
+            ..
+        } = batch;
         let mut outcomes = outcomes.into_iter();
         let sent = jobs.len();
-        let call = Call { is_alone: sent == 1, is_part: bisection.is_some(), successes };
-        let mut requeued = Requeued { call, ..Requeued::default() };
+        let call = Call {
+            is_alone: sent == 1,
+            is_part: bisection.is_some(),
+            successes,
+        };
+        let mut requeued = Requeued {
+            call,
+            ..Requeued::default()
+        };
         for job in jobs {
             match outcomes.next() {
                 Some(Outcome::Delivered(code)) => self.done(job, &Verdict::Delivered(code)),
                 Some(Outcome::Skipped(code)) => self.done(job, &Verdict::Skipped(code)),
-                Some(Outcome::Stale) => self.done(job, &Verdict::Superseded(Some(Code::new("STALE")))),
+                Some(Outcome::Stale) => {
+                    self.done(job, &Verdict::Superseded(Some(Code::new("STALE"))));
+                }
                 Some(Outcome::Rejected(rejection)) => self.reject(job, rejection),
                 Some(Outcome::Failed(code)) => self.fail(&job, &code),
                 Some(Outcome::Retry(retry)) => self.sort(job, retry, &mut requeued),
                 None => requeued.same.push((job, Code::new("NO_RESULT"))),
             }
         }
-        let Requeued { same, once_more, split, after, last, .. } = requeued;
+        let Requeued {
+            same,
+            once_more,
+            split,
+            after,
+            last,
+            ..
+        } = requeued;
         if let Some(bisection) = &mut bisection {
             if same.len() + once_more.len() + split.len() + last < sent {
                 bisection.renew(split.len());
@@ -71,27 +93,43 @@ impl Worker<'_> {
         }
         // It cannot be sent in a smaller batch than alone: that was its own try.
         let cost = if sent == 1 { Cost::ATry } else { Cost::Nothing };
-        self.again(split, cost, after, |jobs| Waited::Batch(Batch::new(kind, jobs)));
+        self.again(split, cost, after, |jobs| {
+            Waited::Batch(Batch::new(kind, jobs))
+        });
         self.go_on(kind, bisection, false);
     }
 
     /// Sorts a job that is sent again by how.
     fn sort(&mut self, mut job: Job, retry: Retry, requeued: &mut Requeued) {
-        let Call { is_alone, is_part, successes } = requeued.call;
+        let Call {
+            is_alone,
+            is_part,
+            successes,
+        } = requeued.call;
         let Retry { code, after, how } = retry;
         requeued.after = requeued.after.max(after);
-        let same = |code| Retry { code, after, how: RetryMode::Same };
+        let same = |code| Retry {
+            code,
+            after,
+            how: RetryMode::Same,
+        };
         match how {
             RetryMode::Same => requeued.same.push((job, code)),
-            RetryMode::Isolate(rejection) if is_alone => self.failed_alone(job, &same(code), rejection, true),
+            RetryMode::Isolate(rejection) if is_alone => {
+                self.failed_alone(job, &same(code), rejection, true);
+            }
             RetryMode::Isolate(_) => {
                 job.suspected_at.get_or_insert(successes);
                 requeued.split.push((job, code));
             }
             // One bisection for its own outcome is all that an invocation gives it.
-            RetryMode::SplitBatch if !is_part && job.was_bisected && !is_alone => requeued.same.push((job, code)),
+            RetryMode::SplitBatch if !is_part && job.was_bisected && !is_alone => {
+                requeued.same.push((job, code));
+            }
             RetryMode::SplitBatch => requeued.split.push((job, code)),
-            RetryMode::OnceMore(_, rejection) if job.second_chances.contains(&code) => self.reject(job, rejection),
+            RetryMode::OnceMore(_, rejection) if job.second_chances.contains(&code) => {
+                self.reject(job, rejection);
+            }
             RetryMode::OnceMore(body, _) => {
                 job.second_chances.push(code.clone());
                 job.payload.body = body.or(job.payload.body);
@@ -104,14 +142,16 @@ impl Worker<'_> {
         }
     }
 
-    /// Settles a job: the last of its records by what happened, those that it carried as superseded, and those that are
-    /// older than another one as stale.
+    /// Settles a job: the last of its records by what happened, those that it carried as
+    /// superseded, and those that are older than another one as stale.
     fn done(&mut self, job: Job, verdict: &Verdict) {
         let is_written = |position: &Position| !job.outdated.contains(position);
         let last = job.sources.iter().copied().rfind(is_written);
         for position in &job.sources {
             let verdict = match verdict {
-                Verdict::Delivered(_) if !is_written(position) => Verdict::Superseded(Some(Code::new("STALE"))),
+                Verdict::Delivered(_) if !is_written(position) => {
+                    Verdict::Superseded(Some(Code::new("STALE")))
+                }
                 Verdict::Delivered(_) if last != Some(*position) => Verdict::Superseded(None),
                 other => other.clone(),
             };
@@ -125,9 +165,14 @@ impl Worker<'_> {
     pub(super) fn reject(&mut self, job: Job, rejection: Rejection) {
         if job.sources.len() > 1 {
             // What it failed for is known of all of them together, and of none.
-            self.dispatcher.breaker.forget(job.kind, job.payload.id.key());
+            self.dispatcher
+                .breaker
+                .forget(job.kind, job.payload.id.key());
             let suspected_at = job.suspected_at;
-            let first = self.errand.transformer.one_by_one(&job.sources, job.calls, job.then);
+            let first = self
+                .errand
+                .transformer
+                .one_by_one(&job.sources, job.calls, job.then);
             if let Some(mut first) = first {
                 first.suspected_at = suspected_at;
                 for next in &mut first.then {
@@ -139,7 +184,9 @@ impl Worker<'_> {
         }
         let verdict = Verdict::Rejected(Stage::Deliver, rejection);
         for position in &job.sources {
-            self.errand.sink.record(*position, verdict.clone(), job.calls);
+            self.errand
+                .sink
+                .record(*position, verdict.clone(), job.calls);
         }
         self.settled += 1;
         self.follow(job);
@@ -148,7 +195,9 @@ impl Worker<'_> {
     /// Sends what has to follow a job that has ended.
     fn follow(&mut self, job: Job) {
         if job.suspected_at.is_some() {
-            self.dispatcher.breaker.forget(job.kind, job.payload.id.key());
+            self.dispatcher
+                .breaker
+                .forget(job.kind, job.payload.id.key());
         }
         if let Some(next) = Job::chain(job.then) {
             self.backlog.push(next);
@@ -160,7 +209,9 @@ impl Worker<'_> {
         for job in std::iter::once(job).chain(&job.then) {
             let verdict = Verdict::Failed(code.clone());
             for position in &job.sources {
-                self.errand.sink.record(*position, verdict.clone(), job.calls);
+                self.errand
+                    .sink
+                    .record(*position, verdict.clone(), job.calls);
             }
         }
     }

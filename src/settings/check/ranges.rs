@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use super::{Verdict, holds};
 use crate::adapters::{hubspot, salesforce};
 
-/// What each number may be. A margin and the first delays have a second limit besides, in the value of another key.
+/// What each number may be. A margin and the first delays have a second limit besides, in the value
+/// of another key.
 const RANGES: [(&str, RangeInclusive<u64>); 23] = [
     ("refresh_secs", 0..=86_400),
     ("pipeline.concurrency_share", 1..=10_000),
@@ -13,7 +14,10 @@ const RANGES: [(&str, RangeInclusive<u64>); 23] = [
     ("pipeline.queue_capacity", 1..=100_000),
     ("pipeline.deadline_margin_ms", 1..=899_999),
     ("pipeline.fallback_budget_ms", 1..=900_000),
-    ("salesforce.batch_size", 1..=salesforce::Settings::LARGEST_BATCH as u64),
+    (
+        "salesforce.batch_size",
+        1..=salesforce::Settings::LARGEST_BATCH as u64,
+    ),
     ("salesforce.max_in_flight", 1..=100),
     ("salesforce.request_timeout_ms", 1..=600_000),
     ("salesforce.rate_limit.requests", 1..=1_000_000),
@@ -21,7 +25,10 @@ const RANGES: [(&str, RangeInclusive<u64>); 23] = [
     ("salesforce.retry.max_attempts", 1..=20),
     ("salesforce.retry.base_delay_ms", 1..=900_000),
     ("salesforce.retry.max_delay_ms", 1..=900_000),
-    ("hubspot.batch_size", 1..=hubspot::Settings::LARGEST_BATCH as u64),
+    (
+        "hubspot.batch_size",
+        1..=hubspot::Settings::LARGEST_BATCH as u64,
+    ),
     ("hubspot.max_in_flight", 1..=100),
     ("hubspot.request_timeout_ms", 1..=600_000),
     ("hubspot.rate_limit.requests", 1..=1_000_000),
@@ -34,7 +41,10 @@ const RANGES: [(&str, RangeInclusive<u64>); 23] = [
 
 /// What the number at `key` may be; `None` where no number stands.
 pub(in crate::settings) fn range(key: &str) -> Option<&'static RangeInclusive<u64>> {
-    RANGES.iter().find(|(known, _)| *known == key).map(|(_, range)| range)
+    RANGES
+        .iter()
+        .find(|(known, _)| *known == key)
+        .map(|(_, range)| range)
 }
 
 /// The range as errors name it.
@@ -44,9 +54,15 @@ pub(in crate::settings) fn shown(range: &RangeInclusive<u64>) -> String {
 
 /// Whether a number lies in its key's range of [`RANGES`].
 pub(super) fn within<T: TryInto<u64>>(key: &'static str, value: T) -> Verdict {
-    inside(key, value.try_into().unwrap_or(u64::MAX), range(key).unwrap_or(&(0..=u64::MAX)))
+    inside(
+        key,
+        value.try_into().unwrap_or(u64::MAX),
+        range(key).unwrap_or(&(0..=u64::MAX)),
+    )
 }
 
 pub(super) fn inside(key: &'static str, value: u64, range: &RangeInclusive<u64>) -> Verdict {
-    holds(key, range.contains(&value), || format!("is {value}; allowed: {}", shown(range)))
+    holds(key, range.contains(&value), || {
+        format!("is {value}; allowed: {}", shown(range))
+    })
 }

@@ -13,15 +13,19 @@ const BUILT_IN: usize = 2;
 type LeftOut = BTreeMap<Vec<String>, Vec<usize>>;
 
 impl Layers {
-    /// Returns every mistake, each with the key as the operator wrote it. A mistake is left out before the next one
-    /// is looked for, so that a default takes its place.
+    /// Returns every mistake, each with the key as the operator wrote it. A mistake is left out
+    /// before the next one is looked for, so that a default takes its place.
     ///
-    /// A value that contradicts another one is left out first, and the other one only where that does not help.
+    /// A value that contradicts another one is left out first, and the other one only where that
+    /// does not help.
     pub fn mistakes(&self, destinations: &[&str]) -> Vec<SettingsError> {
         let (mut rest, mut left_out) = (self.clone(), LeftOut::new());
         let mut found: Vec<Fault> = Vec::new();
         while let Err(fault) = rest.judge(destinations) {
-            let is_less = fault.paths.iter().any(|path| rest.leave_out(path, &mut left_out));
+            let is_less = fault
+                .paths
+                .iter()
+                .any(|path| rest.leave_out(path, &mut left_out));
             let fault = fault.with_places_in(&left_out);
             if found.iter().all(|known| known.paths[0] != fault.paths[0]) {
                 found.push(fault);
@@ -33,7 +37,8 @@ impl Layers {
         found.iter().map(|fault| self.error(fault)).collect()
     }
 
-    /// Takes the value at `path` out of every layer that is not built in. Returns whether there was one.
+    /// Takes the value at `path` out of every layer that is not built in. Returns whether there was
+    /// one.
     fn leave_out(&mut self, path: &[String], left_out: &mut LeftOut) -> bool {
         let mut was_there = false;
         for layer in self.layers.iter_mut().skip(BUILT_IN) {
@@ -50,9 +55,13 @@ impl Fault {
     /// Names an item by its place in the document, where items before it were left out.
     fn with_places_in(mut self, left_out: &LeftOut) -> Self {
         for path in &mut self.paths {
-            let Some((mut index, list)) = index_in(path) else { continue };
+            let Some((mut index, list)) = index_in(path) else {
+                continue;
+            };
             // The last one left out is this one.
-            let Some((_, before)) = left_out.get(list).and_then(|all| all.split_last()) else { continue };
+            let Some((_, before)) = left_out.get(list).and_then(|all| all.split_last()) else {
+                continue;
+            };
             for earlier in before.iter().rev() {
                 index += usize::from(*earlier <= index);
             }
@@ -72,11 +81,17 @@ fn index_in(path: &[String]) -> Option<(usize, &[String])> {
 
 /// Removes the value at `path`. A list that loses its last item is removed with it.
 fn remove(values: &mut Dict, path: &[String]) -> bool {
-    let Some((first, rest)) = path.split_first() else { return false };
+    let Some((first, rest)) = path.split_first() else {
+        return false;
+    };
     if rest.is_empty() {
         return values.remove(first).is_some();
     }
-    let is_item = |items: &[Value], index: &String| index.parse::<usize>().is_ok_and(|index| index < items.len());
+    let is_item = |items: &[Value], index: &String| {
+        index
+            .parse::<usize>()
+            .is_ok_and(|index| index < items.len())
+    };
     match values.get_mut(first) {
         Some(Value::Dict(_, inner)) => remove(inner, rest),
         Some(Value::Array(_, items)) if rest.len() == 1 && is_item(items, &rest[0]) => {
@@ -91,7 +106,8 @@ fn remove(values: &mut Dict, path: &[String]) -> bool {
     }
 }
 
-/// Returns the question whether the nearest of the `allowed` names is meant; empty where none is near.
+/// Returns the question whether the nearest of the `allowed` names is meant; empty where none is
+/// near.
 pub(in crate::settings) fn suggestion(name: &str, allowed: &[&str]) -> String {
     match nearest(name, allowed) {
         Some(meant) => format!("; did you mean `{meant}`?"),
@@ -103,11 +119,15 @@ pub(in crate::settings) fn suggestion(name: &str, allowed: &[&str]) -> String {
 fn nearest<'a>(name: &str, allowed: &[&'a str]) -> Option<&'a str> {
     let name = name.to_lowercase();
     let most = (name.chars().count() / 3).max(1);
-    let near = allowed.iter().map(|other| (distance(&name, other), *other)).filter(|(far, _)| *far <= most);
+    let near = allowed
+        .iter()
+        .map(|other| (distance(&name, other), *other))
+        .filter(|(far, _)| *far <= most);
     near.min_by_key(|(far, _)| *far).map(|(_, other)| other)
 }
 
-/// Counts the letters to insert, leave out, replace or swap with their neighbour that make `a` of `b`.
+/// Counts the letters to insert, leave out, replace or swap with their neighbour that make `a` of
+/// `b`.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
@@ -115,7 +135,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut row = vec![i];
         for j in 1..=b.len() {
             let is_other = usize::from(a[i - 1] != b[j - 1]);
-            let mut least = (row[j - 1] + 1).min(rows[i - 1][j] + 1).min(rows[i - 1][j - 1] + is_other);
+            let mut least = (row[j - 1] + 1)
+                .min(rows[i - 1][j] + 1)
+                .min(rows[i - 1][j - 1] + is_other);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 least = least.min(rows[i - 2][j - 2] + 1);
             }

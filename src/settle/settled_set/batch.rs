@@ -8,9 +8,10 @@ use crate::consume::Record;
 use crate::contact::ContactId;
 use crate::fold::Position;
 
-/// What tells one record of a shard from all others. The number alone does not: the parts of a KPL aggregate share it
-/// under enhanced fan-out, and a stream that was made anew begins to count anew. So the content has a say. (A release of
-/// Rust that hashes otherwise makes records unknown for once, and they are sent again.)
+/// What tells one record of a shard from all others. The number alone does not: the parts of a KPL
+/// aggregate share it under enhanced fan-out, and a stream that was made anew begins to count anew.
+/// So the content has a say. (A release of Rust that hashes otherwise makes records unknown for
+/// once, and they are sent again.)
 pub(super) type Identity<'a> = (SequenceNumber<'a>, u64);
 
 /// A contact, as an item tells it from others. Two that look alike cost an item, and nothing else.
@@ -38,14 +39,24 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// `None` where the records are not of one shard of one stream: then no event source mapping brought them.
+    /// `None` where the records are not of one shard of one stream: then no event source mapping
+    /// brought them.
     pub(super) fn of(records: &'a [Record<'a>]) -> Option<Self> {
-        let shards = || records.iter().filter(|record| record.sequence_number.is_some()).map(shard);
+        let shards = || {
+            records
+                .iter()
+                .filter(|record| record.sequence_number.is_some())
+                .map(shard)
+        };
         let shard = shards().next()??;
         if shards().any(|other| other.as_ref() != Some(&shard)) {
             return None;
         }
-        let numbers = || records.iter().filter_map(|record| Some((number(record)?, record)));
+        let numbers = || {
+            records
+                .iter()
+                .filter_map(|record| Some((number(record)?, record)))
+        };
         let (last, last_record) = numbers().max_by_key(|(number, _)| *number)?;
         Some(Self {
             shard: format!("{}#{}", shard.0, shard.1),
@@ -56,13 +67,15 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// The sort key of what is remembered of the batch. Another batch that ends with the same record has the same one.
+    /// The sort key of what is remembered of the batch. Another batch that ends with the same
+    /// record has the same one.
     pub(super) fn sort_key(&self) -> String {
         format!("{}#{:016x}", self.last.sort_key(), self.last_fingerprint)
     }
 
-    /// The key of everything that `function` remembers of the shard. Another one reads the same stream with filters,
-    /// routes and accounts of its own: what is settled for one is not for the other.
+    /// The key of everything that `function` remembers of the shard. Another one reads the same
+    /// stream with filters, routes and accounts of its own: what is settled for one is not for the
+    /// other.
     pub(super) fn partition_key(&self, function: &str) -> String {
         format!("settled#{function}#{}", self.shard)
     }
@@ -70,18 +83,26 @@ impl<'a> Batch<'a> {
     /// Each record's place.
     pub(super) fn positions(&self) -> HashMap<Identity<'a>, Position> {
         let places = self.identities.iter().enumerate();
-        places.filter_map(|(position, identity)| Some(((*identity)?, position))).collect()
+        places
+            .filter_map(|(position, identity)| Some(((*identity)?, position)))
+            .collect()
     }
 }
 
 fn number<'a>(record: &'a Record<'_>) -> Option<SequenceNumber<'a>> {
-    record.sequence_number.as_deref().and_then(SequenceNumber::parse)
+    record
+        .sequence_number
+        .as_deref()
+        .and_then(SequenceNumber::parse)
 }
 
-/// The stream's ARN and the shard's id. A consumer of enhanced fan-out reads the same stream under an ARN of its own.
+/// The stream's ARN and the shard's id. A consumer of enhanced fan-out reads the same stream under
+/// an ARN of its own.
 fn shard<'a>(record: &'a Record<'_>) -> Option<(&'a str, &'a str)> {
     let arn = record.event_source_arn.as_deref()?;
-    let stream = arn.split_once("/consumer/").map_or(arn, |(stream, _)| stream);
+    let stream = arn
+        .split_once("/consumer/")
+        .map_or(arn, |(stream, _)| stream);
     Some((stream, record.shard_id.as_deref()?))
 }
 
@@ -89,7 +110,10 @@ fn identities<'a>(records: &'a [Record<'a>]) -> Vec<Option<Identity<'a>>> {
     let identity = |record| Some((number(record)?, fingerprint(record)));
     let mut identities: Vec<Option<Identity<'a>>> = records.iter().map(identity).collect();
     let mut seen: HashMap<Identity<'a>, u32> = HashMap::with_capacity(identities.len());
-    identities.iter().flatten().for_each(|identity| *seen.entry(*identity).or_default() += 1);
+    identities
+        .iter()
+        .flatten()
+        .for_each(|identity| *seen.entry(*identity).or_default() += 1);
     for identity in &mut identities {
         if identity.is_some_and(|identity| seen.get(&identity).is_some_and(|count| *count > 1)) {
             *identity = None;
@@ -128,17 +152,35 @@ mod tests {
         let shard = |records: &[Record<'_>]| Batch::of(records).map(|batch| batch.shard);
         let one = || record("arn:stream/s", "shard-1", Some("9"), "a");
         let through_a_consumer = record("arn:stream/s/consumer/c:1", "shard-1", Some("10"), "b");
-        assert_eq!(shard(&[one(), through_a_consumer]), Some("arn:stream/s#shard-1".into()));
-        assert_eq!(shard(&[one(), record("arn:stream/s", "shard-2", Some("1"), "b")]), None);
-        assert_eq!(shard(&[one(), record("arn:stream/t", "shard-1", Some("1"), "b")]), None);
-        assert_eq!(shard(&[one(), Record::default()]), Some("arn:stream/s#shard-1".into()));
+        assert_eq!(
+            shard(&[one(), through_a_consumer]),
+            Some("arn:stream/s#shard-1".into())
+        );
+        assert_eq!(
+            shard(&[one(), record("arn:stream/s", "shard-2", Some("1"), "b")]),
+            None
+        );
+        assert_eq!(
+            shard(&[one(), record("arn:stream/t", "shard-1", Some("1"), "b")]),
+            None
+        );
+        assert_eq!(
+            shard(&[one(), Record::default()]),
+            Some("arn:stream/s#shard-1".into())
+        );
         assert_eq!(shard(&[Record::default()]), None);
     }
 
     #[test]
     fn parts_of_an_aggregate_are_told_apart_by_content_and_twins_are_not_told_apart_at_all() {
         let part = |data| record("arn", "shard", Some("10"), data);
-        let records = [record("arn", "shard", Some("9"), "x"), part("a"), part("b"), part("c"), part("a")];
+        let records = [
+            record("arn", "shard", Some("9"), "x"),
+            part("a"),
+            part("b"),
+            part("c"),
+            part("a"),
+        ];
         let batch = Batch::of(&records).expect("of one shard");
         assert_eq!((batch.first.digits(), batch.last.digits()), ("9", "10"));
         let known: Vec<bool> = batch.identities.iter().map(Option::is_some).collect();

@@ -22,7 +22,8 @@ pub struct Earlier {
     told_apart: Vec<bool>,
     /// The items that tell of records of the batch.
     here: Vec<String>,
-    /// The items that tell of a later change of a contact at a destination, one that lies behind the batch.
+    /// The items that tell of a later change of a contact at a destination, one that lies behind
+    /// the batch.
     pub(super) later: HashMap<(usize, ContactHash), Vec<String>>,
     /// Records may have been settled of which nothing is known here.
     is_blind: bool,
@@ -31,13 +32,24 @@ pub struct Earlier {
 impl Earlier {
     /// `is_writable` says whether the table may be counted on to remember anything.
     pub(super) fn nothing(batch: &Batch<'_>, is_writable: bool) -> Self {
-        let told_apart: Vec<bool> = batch.identities.iter().map(|identity| identity.is_some() && is_writable).collect();
-        Self { known: vec![None; told_apart.len()], told_apart, ..Self::default() }
+        let told_apart: Vec<bool> = batch
+            .identities
+            .iter()
+            .map(|identity| identity.is_some() && is_writable)
+            .collect();
+        Self {
+            known: vec![None; told_apart.len()],
+            told_apart,
+            ..Self::default()
+        }
     }
 
     /// Nothing is known, because the table did not tell.
     pub(in crate::settle) fn blind() -> Self {
-        Self { is_blind: true, ..Self::default() }
+        Self {
+            is_blind: true,
+            ..Self::default()
+        }
     }
 
     /// Whether records may have been settled of which nothing is known here: the table did not tell
@@ -51,9 +63,12 @@ impl Earlier {
         self.is_blind = true;
     }
 
-    /// Whether the next invocation will know what becomes of the record at `position` in this one, if the table takes it.
+    /// Whether the next invocation will know what becomes of the record at `position` in this one,
+    /// if the table takes it.
     pub(in crate::settle) fn is_told_apart(&self, position: Position) -> bool {
-        self.told_apart.get(position).is_some_and(|is_told_apart| *is_told_apart)
+        self.told_apart
+            .get(position)
+            .is_some_and(|is_told_apart| *is_told_apart)
     }
 
     /// How the record at `position` ended before any destination was asked, if it did.
@@ -69,7 +84,9 @@ impl Earlier {
         match self.known.get(position)?.as_ref()? {
             Memory::Whole(fate) => Some((*fate, false)),
             Memory::At(marks) => {
-                let mark = marks.iter().find(|mark| mark.destination == destination && !mark.is_again)?;
+                let mark = marks
+                    .iter()
+                    .find(|mark| mark.destination == destination && !mark.is_again)?;
                 Some((mark.fate, mark.ordered.is_some()))
             }
         }
@@ -78,7 +95,9 @@ impl Earlier {
     /// Whether the record at `position` ended at `destination`, and is sent again and compared.
     pub(super) fn is_again(&self, position: Position, destination: usize) -> bool {
         match self.known.get(position) {
-            Some(Some(Memory::At(marks))) => marks.iter().any(|mark| mark.destination == destination && mark.is_again),
+            Some(Some(Memory::At(marks))) => marks
+                .iter()
+                .any(|mark| mark.destination == destination && mark.is_again),
             _ => false,
         }
     }
@@ -88,9 +107,10 @@ impl Earlier {
         (0..self.known.len()).filter_map(|position| Some((position, self.whole(position)?)))
     }
 
-    /// The sort keys of the items that tell of a change over which an older one of its contact was sent at its
-    /// destination. Behind the batch such a change would be left out by the next one; in it, it was sent as well, and may
-    /// have failed. While a stream is read in its order there is neither.
+    /// The sort keys of the items that tell of a change over which an older one of its contact was
+    /// sent at its destination. Behind the batch such a change would be left out by the next one;
+    /// in it, it was sent as well, and may have failed. While a stream is read in its order there
+    /// is neither.
     pub(in crate::settle) fn undone(
         &self,
         entries: &[Entry],
@@ -105,12 +125,16 @@ impl Earlier {
             let Some(change) = change else { continue };
             let contact = contact_hash(&change.contact.id);
             for row in &entry.rows {
-                let is_guarded = guarded.get(row.destination).is_some_and(|is_guarded| *is_guarded);
+                let is_guarded = guarded
+                    .get(row.destination)
+                    .is_some_and(|is_guarded| *is_guarded);
                 if !undoes(row.verdict.as_ref(), change.operation, is_guarded) {
                     continue;
                 }
                 let here = self.at(position, row.destination).map(|_| &self.here);
-                let items = here.into_iter().chain(self.later.get(&(row.destination, contact)));
+                let items = here
+                    .into_iter()
+                    .chain(self.later.get(&(row.destination, contact)));
                 undone.extend(items.flatten().map(String::as_str));
             }
         }
@@ -120,21 +144,40 @@ impl Earlier {
     /// Takes over what `item` tells of the batch.
     pub(super) fn learn(&mut self, item: &Item, batch: &Batch<'_>, destinations: &[Destination]) {
         let names = item.get("destinations").and_then(|list| list.as_l().ok());
-        let names: Vec<&str> =
-            names.into_iter().flatten().filter_map(|name| Some(name.as_s().ok()?.as_str())).collect();
+        let names: Vec<&str> = names
+            .into_iter()
+            .flatten()
+            .filter_map(|name| Some(name.as_s().ok()?.as_str()))
+            .collect();
         let ours = |mark: Mark| {
             let name = names.get(mark.destination)?;
-            let destination = destinations.iter().position(|destination| destination.0 == *name)?;
-            Some(Mark { destination, ..mark })
+            let destination = destinations
+                .iter()
+                .position(|destination| destination.0 == *name)?;
+            Some(Mark {
+                destination,
+                ..mark
+            })
         };
         let positions = batch.positions();
         let mut is_here = false;
         let understood = records(item, |number, fingerprint, memory| {
             if number > batch.last {
-                let marks = if let Memory::At(marks) = memory { marks } else { SmallVec::new() };
-                let contacts =
-                    marks.into_iter().filter_map(ours).filter_map(|mark| Some((mark.destination, mark.ordered?)));
-                contacts.for_each(|contact| self.later.entry(contact).or_default().extend(sort_key(item)));
+                let marks = if let Memory::At(marks) = memory {
+                    marks
+                } else {
+                    SmallVec::new()
+                };
+                let contacts = marks
+                    .into_iter()
+                    .filter_map(ours)
+                    .filter_map(|mark| Some((mark.destination, mark.ordered?)));
+                contacts.for_each(|contact| {
+                    self.later
+                        .entry(contact)
+                        .or_default()
+                        .extend(sort_key(item));
+                });
                 return;
             }
             let position = positions.get(&(number, fingerprint));
@@ -153,7 +196,9 @@ impl Earlier {
         self.here.extend(sort_key(item).filter(|_| is_here));
         if understood.is_none() {
             self.is_blind = true;
-            tracing::warn!("an item of the state table is not understood: what it remembers is sent again");
+            tracing::warn!(
+                "an item of the state table is not understood: what it remembers is sent again"
+            );
         }
     }
 }
@@ -162,9 +207,12 @@ impl Earlier {
 /// invocation.
 fn undoes(verdict: Option<&Verdict>, operation: Operation, is_guarded: bool) -> bool {
     match verdict {
-        Some(Verdict::Settled { .. } | Verdict::Skipped(_) | Verdict::Rejected(..) | Verdict::Superseded(Some(_))) => {
-            false
-        }
+        Some(
+            Verdict::Settled { .. }
+            | Verdict::Skipped(_)
+            | Verdict::Rejected(..)
+            | Verdict::Superseded(Some(_)),
+        ) => false,
         // Compared with a newer record, a delete has no effect, and an upsert has one only where
         // that record is gone.
         _ if is_guarded && operation == Operation::Delete => false,
@@ -180,7 +228,10 @@ fn merge(known: &mut Option<Memory>, more: Memory) {
     match (known, more) {
         (Some(Memory::At(marks)), Memory::At(more)) => {
             for mark in more {
-                match marks.iter_mut().find(|known| known.destination == mark.destination) {
+                match marks
+                    .iter_mut()
+                    .find(|known| known.destination == mark.destination)
+                {
                     Some(known) => known.is_again |= mark.is_again,
                     None => marks.push(mark),
                 }

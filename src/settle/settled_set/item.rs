@@ -1,8 +1,9 @@
-//! One partly failed invocation's memory, as bytes: each settled record by its number and fingerprint, and what became
-//! of it at each destination.
+//! One partly failed invocation's memory, as bytes: each settled record by its number and
+//! fingerprint, and what became of it at each destination.
 //!
-//! A number is written as what differs from the one before it, two digits a byte: 56 digits of which the last 29 differ
-//! take 17 bytes, a record 31. A batch of 10,000 so fits an item, which takes 400 KB.
+//! A number is written as what differs from the one before it, two digits a byte: 56 digits of
+//! which the last 29 differ take 17 bytes, a record 31. A batch of 10,000 so fits an item, which
+//! takes 400 KB.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 
 use smallvec::SmallVec;
@@ -20,7 +21,8 @@ const FORMAT_BEFORE: u8 = 2;
 /// The records' bytes in one item; what else is in it has 10,000 bytes.
 const MOST_BYTES: usize = 399_600;
 
-/// A mark's word: two bits of the fate, `ordered`, `is_again`, and from this bit on the destination.
+/// A mark's word: two bits of the fate, `ordered`, `is_again`, and from this bit on the
+/// destination.
 const DESTINATION_AT: u32 = 4;
 
 /// What became of a record at one destination.
@@ -45,7 +47,9 @@ pub(in crate::settle) enum Memory {
 }
 
 /// The bytes of `records`, in their order; what does not fit is left out.
-pub(super) fn encode<'a>(records: impl IntoIterator<Item = (SequenceNumber<'a>, u64, &'a Memory)>) -> Vec<u8> {
+pub(super) fn encode<'a>(
+    records: impl IntoIterator<Item = (SequenceNumber<'a>, u64, &'a Memory)>,
+) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
     let mut before = "";
     for (number, fingerprint, memory) in records {
@@ -63,7 +67,10 @@ pub(super) fn encode<'a>(records: impl IntoIterator<Item = (SequenceNumber<'a>, 
 }
 
 /// Reads the records one by one; `None` where the bytes are none of ours.
-pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(SequenceNumber<'_>, u64, Memory)) -> Option<()> {
+pub(super) fn decode(
+    bytes: &[u8],
+    mut each: impl FnMut(SequenceNumber<'_>, u64, Memory),
+) -> Option<()> {
     let (format, mut rest) = bytes.split_first()?;
     let destination_at = match *format {
         FORMAT => DESTINATION_AT,
@@ -76,17 +83,28 @@ pub(super) fn decode(bytes: &[u8], mut each: impl FnMut(SequenceNumber<'_>, u64,
         let (fingerprint, after) = rest.split_first_chunk::<8>()?;
         rest = after;
         let memory = take_memory(&mut rest, destination_at)?;
-        each(SequenceNumber::of_digits(&digits)?, u64::from_le_bytes(*fingerprint), memory);
+        each(
+            SequenceNumber::of_digits(&digits)?,
+            u64::from_le_bytes(*fingerprint),
+            memory,
+        );
     }
     Some(())
 }
 
 fn put_number(bytes: &mut Vec<u8>, before: &str, digits: &str) {
-    let shared = before.bytes().zip(digits.bytes()).take_while(|(a, b)| a == b).count();
+    let shared = before
+        .bytes()
+        .zip(digits.bytes())
+        .take_while(|(a, b)| a == b)
+        .count();
     let rest = &digits.as_bytes()[shared..];
     // A number has at most 255 digits.
     bytes.extend([shared, rest.len()].map(|length| u8::try_from(length).unwrap_or(u8::MAX)));
-    bytes.extend(rest.chunks(2).map(|pair| (pair[0] - b'0') << 4 | pair.get(1).map_or(0, |digit| digit - b'0')));
+    bytes.extend(
+        rest.chunks(2)
+            .map(|pair| (pair[0] - b'0') << 4 | pair.get(1).map_or(0, |digit| digit - b'0')),
+    );
 }
 
 fn take_number(rest: &mut &[u8], digits: &mut String) -> Option<()> {
@@ -111,7 +129,12 @@ fn put_memory(bytes: &mut Vec<u8>, memory: &Memory) {
             put_varint(bytes, marks.len() as u64 + 3);
             for mark in marks {
                 let flags = u64::from(mark.is_again) << 3 | u64::from(mark.ordered.is_some()) << 2;
-                put_varint(bytes, (mark.destination as u64) << DESTINATION_AT | flags | u64::from(code(mark.fate)));
+                put_varint(
+                    bytes,
+                    (mark.destination as u64) << DESTINATION_AT
+                        | flags
+                        | u64::from(code(mark.fate)),
+                );
                 bytes.extend(mark.ordered.into_iter().flat_map(ContactHash::to_le_bytes));
             }
         }
@@ -134,7 +157,12 @@ fn take_memory(rest: &mut &[u8], destination_at: u32) -> Option<Memory> {
         }
         let is_again = destination_at == DESTINATION_AT && word & 8 != 0;
         let destination = usize::try_from(word >> destination_at).ok()?;
-        marks.push(Mark { destination, fate: fate(word & 3)?, ordered, is_again });
+        marks.push(Mark {
+            destination,
+            fate: fate(word & 3)?,
+            ordered,
+            is_again,
+        });
     }
     Some(Memory::At(marks))
 }
@@ -150,7 +178,14 @@ fn code(fate: Fate) -> u8 {
 }
 
 fn fate(code: u64) -> Option<Fate> {
-    [Fate::Delivered, Fate::Filtered, Fate::Superseded, Fate::Rejected].get(usize::try_from(code).ok()?).copied()
+    [
+        Fate::Delivered,
+        Fate::Filtered,
+        Fate::Superseded,
+        Fate::Rejected,
+    ]
+    .get(usize::try_from(code).ok()?)
+    .copied()
 }
 
 fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
@@ -185,23 +220,40 @@ mod tests {
 
     fn encoded(records: &[Known]) -> Vec<u8> {
         let number = |text| SequenceNumber::parse(text).expect("a number");
-        encode(records.iter().map(|(text, fingerprint, memory)| (number(text), *fingerprint, memory)))
+        encode(
+            records
+                .iter()
+                .map(|(text, fingerprint, memory)| (number(text), *fingerprint, memory)),
+        )
     }
 
     fn decoded(bytes: &[u8]) -> Option<Vec<Known>> {
         let mut records = Vec::new();
         decode(bytes, |number, fingerprint, memory| {
             let digits = number.digits();
-            records.push((if digits.is_empty() { "0" } else { digits }.to_owned(), fingerprint, memory));
+            records.push((
+                if digits.is_empty() { "0" } else { digits }.to_owned(),
+                fingerprint,
+                memory,
+            ));
         })?;
         Some(records)
     }
 
     fn memory() -> impl Strategy<Value = Memory> {
         let fate = || (0_u64..4).prop_map(|code| fate(code).expect("one of four"));
-        let mark = (0_usize..300, fate(), any::<Option<ContactHash>>(), any::<bool>());
-        let mark =
-            mark.prop_map(|(destination, fate, ordered, is_again)| Mark { destination, fate, ordered, is_again });
+        let mark = (
+            0_usize..300,
+            fate(),
+            any::<Option<ContactHash>>(),
+            any::<bool>(),
+        );
+        let mark = mark.prop_map(|(destination, fate, ordered, is_again)| Mark {
+            destination,
+            fate,
+            ordered,
+            is_again,
+        });
         prop_oneof![
             fate().prop_map(Memory::Whole),
             proptest::collection::vec(mark, 1..4).prop_map(|marks| Memory::At(marks.into())),
@@ -224,8 +276,18 @@ mod tests {
 
     #[test]
     fn an_item_of_the_release_before_is_read() {
-        let ordered = Mark { destination: 1, fate: Fate::Superseded, ordered: Some(7), is_again: false };
-        let unchanged = Mark { destination: 0, fate: Fate::Rejected, ordered: None, is_again: false };
+        let ordered = Mark {
+            destination: 1,
+            fate: Fate::Superseded,
+            ordered: Some(7),
+            is_again: false,
+        };
+        let unchanged = Mark {
+            destination: 0,
+            fate: Fate::Rejected,
+            ordered: None,
+            is_again: false,
+        };
         let bytes = [
             &[FORMAT_BEFORE, 0, 3, 0x12, 0x30][..],
             &9_u64.to_le_bytes(),
@@ -234,23 +296,44 @@ mod tests {
             &[3],
         ];
         let read = decoded(&bytes.concat()).expect("understood");
-        assert_eq!(read, [("123".to_owned(), 9, Memory::At(smallvec![ordered, unchanged]))]);
+        assert_eq!(
+            read,
+            [(
+                "123".to_owned(),
+                9,
+                Memory::At(smallvec![ordered, unchanged])
+            )]
+        );
         assert_eq!(decoded(&[FORMAT + 1]), None);
     }
 
     #[test]
     fn ten_thousand_records_fit_one_item_and_what_does_not_fit_is_left_out() {
-        let mark = Mark { destination: 1, fate: Fate::Delivered, ordered: Some(1 << 31), is_again: false };
+        let mark = Mark {
+            destination: 1,
+            fate: Fate::Delivered,
+            ordered: Some(1 << 31),
+            is_again: false,
+        };
         let record = |number: String| (number, u64::MAX, Memory::At(smallvec![mark]));
         // As Kinesis numbers the records of one shard: the first 27 digits are the shard's.
-        let native = |at: u64| format!("495903382714902566085596925{:029}", u128::from(at) * 2_643_383_232_532_551_614);
+        let native = |at: u64| {
+            format!(
+                "495903382714902566085596925{:029}",
+                u128::from(at) * 2_643_383_232_532_551_614
+            )
+        };
         let records: Vec<Known> = (0..10_000).map(|at| record(native(at))).collect();
         let bytes = encoded(&records);
         assert!(bytes.len() < 330_000, "{}", bytes.len());
         assert_eq!(decoded(&bytes), Some(records));
 
         let mut random = fastrand::Rng::with_seed(1);
-        let mut strange = || (0..129).map(|_| char::from(b'1' + random.u8(..9))).collect::<String>();
+        let mut strange = || {
+            (0..129)
+                .map(|_| char::from(b'1' + random.u8(..9)))
+                .collect::<String>()
+        };
         let records: Vec<Known> = (0..10_000).map(|_| record(strange())).collect();
         let bytes = encoded(&records);
         assert!(bytes.len() <= MOST_BYTES, "{}", bytes.len());

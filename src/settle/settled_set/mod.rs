@@ -1,13 +1,15 @@
-//! The settled set: what a partly failed invocation settled is remembered in DynamoDB, so that it is not sent again
-//! when Kinesis delivers everything after the checkpoint once more.
+//! The settled set: what a partly failed invocation settled is remembered in DynamoDB, so that it
+//! is not sent again when Kinesis delivers everything after the checkpoint once more.
 //!
-//! A record comes again only after a failure, so the cost is one query for each invocation and one item for each
-//! that failed in part. The item's sort key begins with the last sequence number that it covers; a batch asks for those that end
-//! at or after its first record, whatever part of a batch it is. Batches of one shard that are under way at once (a
-//! parallelization factor above 1) interleave, so a range says nothing of a record: each is known by itself.
+//! A record comes again only after a failure, so the cost is one query for each invocation and one
+//! item for each that failed in part. The item's sort key begins with the last sequence number that
+//! it covers; a batch asks for those that end at or after its first record, whatever part of a
+//! batch it is. Batches of one shard that are under way at once (a parallelization factor above 1)
+//! interleave, so a range says nothing of a record: each is known by itself.
 //!
-//! A table that does not answer never fails an invocation. Then what was settled is sent again, which is harmless, and
-//! only what can be left out after that as well is remembered (`remember.rs`).
+//! A table that does not answer never fails an invocation. Then what was settled is sent again,
+//! which is harmless, and only what can be left out after that as well is remembered
+//! (`remember.rs`).
 
 mod batch;
 mod earlier;
@@ -38,11 +40,13 @@ use self::remember::remember;
 use crate::adapters::Destination;
 use crate::consume::Record;
 
-/// The table has this long to answer, and no longer, where its client has no limit for an operation.
+/// The table has this long to answer, and no longer, where its client has no limit for an
+/// operation.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Pages that one query reads: 1 MB each, an item of ours 31 bytes for each settled record, up to 400 KB. More lie behind a
-/// batch only where many invocations of a shard failed, and their records are read once more.
+/// Pages that one query reads: 1 MB each, an item of ours 31 bytes for each settled record, up to
+/// 400 KB. More lie behind a batch only where many invocations of a shard failed, and their records
+/// are read once more.
 const MOST_PAGES: usize = 4;
 
 type Item = HashMap<String, AttributeValue>;
@@ -73,10 +77,25 @@ pub(super) enum TableError {
 
 impl SettledSet {
     /// The settled set of `function` in this table, whose items live for `ttl_hours`.
-    pub fn new(client: aws_sdk_dynamodb::Client, table: String, function: String, ttl_hours: u64) -> Self {
-        let limit = client.config().timeout_config().and_then(TimeoutConfig::operation_timeout);
+    pub fn new(
+        client: aws_sdk_dynamodb::Client,
+        table: String,
+        function: String,
+        ttl_hours: u64,
+    ) -> Self {
+        let limit = client
+            .config()
+            .timeout_config()
+            .and_then(TimeoutConfig::operation_timeout);
         let (patience, is_writable) = (limit.unwrap_or(PATIENCE), Arc::new(AtomicBool::new(true)));
-        Self { client, table, function, ttl: Duration::from_hours(ttl_hours), patience, is_writable }
+        Self {
+            client,
+            table,
+            function,
+            ttl: Duration::from_hours(ttl_hours),
+            patience,
+            is_writable,
+        }
     }
 
     /// What of `records` was settled by earlier invocations.
@@ -91,7 +110,11 @@ impl SettledSet {
         };
         let mut earlier = Earlier::nothing(&batch, self.is_writable.load(Ordering::Relaxed));
         // Boxed, like the item's: the SDK's futures are several kilobytes of every invocation's.
-        let items = timeout_at(until.min(Instant::now() + self.patience), Box::pin(self.items(&batch))).await;
+        let items = timeout_at(
+            until.min(Instant::now() + self.patience),
+            Box::pin(self.items(&batch)),
+        )
+        .await;
         let (items, is_all) = items.map_err(|_| TableError::OutOfTime)??;
         for item in items {
             earlier.learn(&item, &batch, destinations);
@@ -102,19 +125,29 @@ impl SettledSet {
         Ok(earlier)
     }
 
-    /// The items that end at or after the batch's first record, and whether these are all. Consistent: the batch comes
-    /// again within a second.
+    /// The items that end at or after the batch's first record, and whether these are all.
+    /// Consistent: the batch comes again within a second.
     async fn items(&self, batch: &Batch<'_>) -> Result<(Vec<Item>, bool), TableError> {
         let mut items = Vec::new();
         let mut page = None;
         for _ in 0..MOST_PAGES {
-            let query = self.client.query().table_name(&self.table).consistent_read(true);
+            let query = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true);
             let query = query
                 .key_condition_expression("pk = :pk AND sk >= :first")
-                .expression_attribute_values(":pk", AttributeValue::S(batch.partition_key(&self.function)))
+                .expression_attribute_values(
+                    ":pk",
+                    AttributeValue::S(batch.partition_key(&self.function)),
+                )
                 .expression_attribute_values(":first", AttributeValue::S(batch.first.sort_key()))
                 .set_exclusive_start_key(page);
-            let answer = query.send().await.map_err(|error| TableError::Query(Box::new(error.into_service_error())))?;
+            let answer = query
+                .send()
+                .await
+                .map_err(|error| TableError::Query(Box::new(error.into_service_error())))?;
             items.extend(answer.items.unwrap_or_default());
             page = answer.last_evaluated_key;
             if page.is_none() {
@@ -124,7 +157,8 @@ impl SettledSet {
         Ok((items, page.is_none()))
     }
 
-    /// Remembers what was settled of `records`. `is_blind` says whether more may have been settled before than is known.
+    /// Remembers what was settled of `records`. `is_blind` says whether more may have been settled
+    /// before than is known.
     pub(super) async fn write(
         &self,
         records: &[Record<'_>],
@@ -140,9 +174,16 @@ impl SettledSet {
         if bytes == item::encode([]) {
             return Ok(());
         }
-        // What an invocation knows it remembers again. One that does not know everything leaves the others' items alone.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let sort_key = if is_blind { format!("{}#{}", batch.sort_key(), now.as_millis()) } else { batch.sort_key() };
+        // What an invocation knows it remembers again. One that does not know everything leaves the
+        // others' items alone.
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let sort_key = if is_blind {
+            format!("{}#{}", batch.sort_key(), now.as_millis())
+        } else {
+            batch.sort_key()
+        };
         self.put(&batch, sort_key, bytes, destinations, until).await
     }
 
@@ -157,7 +198,9 @@ impl SettledSet {
             return Ok(());
         };
         let empty = |key: &str| self.put(&batch, key.to_owned(), item::encode([]), &[], until);
-        try_join_all(sort_keys.into_iter().map(empty)).await.map(drop)
+        try_join_all(sort_keys.into_iter().map(empty))
+            .await
+            .map(drop)
     }
 
     async fn put(
@@ -168,30 +211,55 @@ impl SettledSet {
         destinations: &[Destination],
         until: Instant,
     ) -> Result<(), TableError> {
-        let names = destinations.iter().map(|destination| AttributeValue::S(destination.0.to_owned())).collect();
-        let expires_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.ttl;
+        let names = destinations
+            .iter()
+            .map(|destination| AttributeValue::S(destination.0.to_owned()))
+            .collect();
+        let expires_at = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            + self.ttl;
         let item = Item::from([
-            ("pk".to_owned(), AttributeValue::S(batch.partition_key(&self.function))),
+            (
+                "pk".to_owned(),
+                AttributeValue::S(batch.partition_key(&self.function)),
+            ),
             ("sk".to_owned(), AttributeValue::S(sort_key)),
             ("destinations".to_owned(), AttributeValue::L(names)),
             ("records".to_owned(), AttributeValue::B(Blob::new(records))),
-            ("expires_at".to_owned(), AttributeValue::N(expires_at.as_secs().to_string())),
+            (
+                "expires_at".to_owned(),
+                AttributeValue::N(expires_at.as_secs().to_string()),
+            ),
         ]);
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item)).send();
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .send();
         let answer = timeout_at(until.min(Instant::now() + self.patience), Box::pin(put)).await;
-        self.is_writable.store(matches!(answer, Ok(Ok(_))), Ordering::Relaxed);
+        self.is_writable
+            .store(matches!(answer, Ok(Ok(_))), Ordering::Relaxed);
         let answer = answer.map_err(|_| TableError::OutOfTime)?;
-        answer.map(drop).map_err(|error| TableError::Put(Box::new(error.into_service_error())))
+        answer
+            .map(drop)
+            .map_err(|error| TableError::Put(Box::new(error.into_service_error())))
     }
 }
 
 /// What is worth remembering of a batch, as an item holds it.
 fn settled(batch: &Batch<'_>, ended: &Ended<'_>, destinations: &[Destination]) -> Vec<u8> {
     let identity = |position: usize| batch.identities.get(position).copied().flatten();
-    let memories = remember(ended, destinations.len(), &|position| identity(position).is_some());
-    let known = memories.iter().enumerate().filter_map(|(position, memory)| {
-        let (number, fingerprint) = identity(position)?;
-        Some((number, fingerprint, memory.as_ref()?))
+    let memories = remember(ended, destinations.len(), &|position| {
+        identity(position).is_some()
     });
+    let known = memories
+        .iter()
+        .enumerate()
+        .filter_map(|(position, memory)| {
+            let (number, fingerprint) = identity(position)?;
+            Some((number, fingerprint, memory.as_ref()?))
+        });
     item::encode(known)
 }

@@ -1,5 +1,6 @@
-//! Sequence numbers: decimal numbers of any length, compared as numbers. Kinesis gives 56 digits and may give 129,
-//! emulators begin with 1. <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html>
+//! Sequence numbers: decimal numbers of any length, compared as numbers. Kinesis gives 56 digits
+//! and may give 129, emulators begin with 1.
+//! <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html>
 
 /// A sequence number's digits, without leading zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +28,11 @@ impl<'a> SequenceNumber<'a> {
 
     /// The number of these digits; of none it is zero.
     pub(super) fn of_digits(digits: &'a str) -> Option<Self> {
-        if digits.is_empty() { Some(Self(digits)) } else { Self::parse(digits) }
+        if digits.is_empty() {
+            Some(Self(digits))
+        } else {
+            Self::parse(digits)
+        }
     }
 }
 
@@ -51,10 +56,19 @@ mod tests {
 
     #[test]
     fn only_decimal_numbers_are_numbers() {
-        for (text, digits) in
-            [("1", Some("1")), ("007", Some("7")), ("0", Some("")), ("", None), ("-1", None), ("1e3", None)]
-        {
-            assert_eq!(SequenceNumber::parse(text).map(SequenceNumber::digits), digits, "{text:?}");
+        for (text, digits) in [
+            ("1", Some("1")),
+            ("007", Some("7")),
+            ("0", Some("")),
+            ("", None),
+            ("-1", None),
+            ("1e3", None),
+        ] {
+            assert_eq!(
+                SequenceNumber::parse(text).map(SequenceNumber::digits),
+                digits,
+                "{text:?}"
+            );
         }
         assert!(SequenceNumber::parse(&"9".repeat(256)).is_none());
     }

@@ -1,22 +1,25 @@
 //! What is worth remembering of a batch that failed in part. Pure.
 //!
-//! The law: whatever happens between (the batch is halved, or read again in other pieces, an invocation dies, the table
-//! does not answer for once), leaving out what is remembered leaves the same behind as sending everything again.
+//! The law: whatever happens between (the batch is halved, or read again in other pieces, an
+//! invocation dies, the table does not answer for once), leaving out what is remembered leaves the
+//! same behind as sending everything again.
 //!
-//! With a guard, every change is remembered. Where the table does not answer, an older change that is sent again is
-//! compared with the destination, and has no effect. Two have one: a change as new as the last one (a tie is not stale),
-//! and any before a last delete (nothing is held). They are repaired by what follows them: it is remembered as what is
-//! sent again and compared.
+//! With a guard, every change is remembered. Where the table does not answer, an older change that
+//! is sent again is compared with the destination, and has no effect. Two have one: a change as new
+//! as the last one (a tie is not stale), and any before a last delete (nothing is held). They are
+//! repaired by what follows them: it is remembered as what is sent again and compared.
 //!
-//! Without a guard a change that changed something is remembered only where no other change of its contact, in this
-//! batch and for this destination, comes before it or was carried with it: an older one that is sent again, on its own
-//! and unknown to a later invocation, would have the last word over one that is left out. What follows it is sent again
-//! each time, but for a change that came after a newer version of its contact, and so would have the last word itself.
+//! Without a guard a change that changed something is remembered only where no other change of its
+//! contact, in this batch and for this destination, comes before it or was carried with it: an
+//! older one that is sent again, on its own and unknown to a later invocation, would have the last
+//! word over one that is left out. What follows it is sent again each time, but for a change that
+//! came after a newer version of its contact, and so would have the last word itself.
 //!
-//! Where a stream is read again from before a batch, older changes of earlier batches are sent again, too: whoever sends
-//! one forgets the items that tell of a later one of its contact (`Earlier::undone`). He does not see those of another
-//! shard, into which a split or a merge has led the contact, nor what lies more than [`super::MOST_PAGES`] behind, nor
-//! anything while the table is silent: who reads a stream again after such things gives the function an empty table.
+//! Where a stream is read again from before a batch, older changes of earlier batches are sent
+//! again, too: whoever sends one forgets the items that tell of a later one of its contact
+//! (`Earlier::undone`). He does not see those of another shard, into which a split or a merge has
+//! led the contact, nor what lies more than [`super::MOST_PAGES`] behind, nor anything while the
+//! table is silent: who reads a stream again after such things gives the function an empty table.
 
 use smallvec::smallvec;
 
@@ -50,7 +53,8 @@ enum Standing {
     Written(Fate),
 }
 
-/// What to remember, by position. Nothing of a record that `is_told_apart` does not know from others.
+/// What to remember, by position. Nothing of a record that `is_told_apart` does not know from
+/// others.
 pub(super) fn remember(
     ended: &Ended<'_>,
     destinations: usize,
@@ -60,24 +64,48 @@ pub(super) fn remember(
         let ended = entry.rows.is_empty() && *fate != Fate::Failed && is_told_apart(position);
         ended.then_some(Memory::Whole(*fate))
     };
-    let mut memories: Vec<_> = ended.entries.iter().zip(ended.fates).enumerate().map(whole).collect();
+    let mut memories: Vec<_> = ended
+        .entries
+        .iter()
+        .zip(ended.fates)
+        .enumerate()
+        .map(whole)
+        .collect();
     for destination in 0..destinations {
         for step in steps(ended, destination) {
             let changes = step.delete.iter().chain(&step.upsert);
-            let standings: Vec<_> = changes.map(|at| (*at, standing(ended, *at, destination))).collect();
-            let unchanged = standings.iter().filter_map(|(at, standing)| match standing {
-                Standing::Unchanged(fate) => Some((*at, *fate, Place::Any)),
-                _ => None,
-            });
-            let writes = if ended.guarded.get(destination).is_some_and(|is_guarded| *is_guarded) {
+            let standings: Vec<_> = changes
+                .map(|at| (*at, standing(ended, *at, destination)))
+                .collect();
+            let unchanged = standings
+                .iter()
+                .filter_map(|(at, standing)| match standing {
+                    Standing::Unchanged(fate) => Some((*at, *fate, Place::Any)),
+                    _ => None,
+                });
+            let writes = if ended
+                .guarded
+                .get(destination)
+                .is_some_and(|is_guarded| *is_guarded)
+            {
                 protected_writes(ended, &standings)
             } else {
                 unprotected_writes(ended, &standings)
             };
-            for (at, fate, place) in unchanged.chain(writes).filter(|(at, ..)| is_told_apart(*at)) {
-                let contact = ended.changes[at].as_ref().map(|change| contact_hash(&change.contact.id));
+            for (at, fate, place) in unchanged
+                .chain(writes)
+                .filter(|(at, ..)| is_told_apart(*at))
+            {
+                let contact = ended.changes[at]
+                    .as_ref()
+                    .map(|change| contact_hash(&change.contact.id));
                 let ordered = contact.filter(|_| place != Place::Any);
-                let mark = Mark { destination, fate, ordered, is_again: place == Place::Again };
+                let mark = Mark {
+                    destination,
+                    fate,
+                    ordered,
+                    is_again: place == Place::Again,
+                };
                 match &mut memories[at] {
                     Some(Memory::At(marks)) => marks.push(mark),
                     memory => *memory = Some(Memory::At(smallvec![mark])),
@@ -92,7 +120,9 @@ pub(super) fn remember(
 fn steps(ended: &Ended<'_>, destination: usize) -> Vec<Step> {
     let goes_there = |entry: &Entry| entry.rows.iter().any(|row| row.destination == destination);
     let records = ended.entries.iter().zip(ended.changes).enumerate();
-    fold(records.filter_map(|(at, (entry, change))| Some((at, change.as_deref().filter(|_| goes_there(entry))?))))
+    fold(records.filter_map(|(at, (entry, change))| {
+        Some((at, change.as_deref().filter(|_| goes_there(entry))?))
+    }))
 }
 
 /// Whether the place of a change among its contact's changes matters.
@@ -118,49 +148,78 @@ fn writes(standings: &[(Position, Standing)]) -> Vec<Remembered> {
     standings.iter().filter_map(write).collect()
 }
 
-/// With a guard: all of the contact's writes. Those behind the first that would have an effect if it were sent again alone
-/// repair it.
+/// With a guard: all of the contact's writes. Those behind the first that would have an effect if
+/// it were sent again alone repair it.
 fn protected_writes(ended: &Ended<'_>, standings: &[(Position, Standing)]) -> Vec<Remembered> {
     let mut writes = writes(standings);
-    let Some(((last, ..), before)) = writes.split_last() else { return writes };
-    let is_delete =
-        |at: Position| ended.changes[at].as_ref().is_some_and(|change| change.operation == Operation::Delete);
-    let version = |at: Position| ended.changes[at].as_ref().and_then(|change| change.guard_version());
+    let Some(((last, ..), before)) = writes.split_last() else {
+        return writes;
+    };
+    let is_delete = |at: Position| {
+        ended.changes[at]
+            .as_ref()
+            .is_some_and(|change| change.operation == Operation::Delete)
+    };
+    let version = |at: Position| {
+        ended.changes[at]
+            .as_ref()
+            .and_then(|change| change.guard_version())
+    };
     let kept = if is_delete(*last) {
         // Sent again, the delete is right whatever was written before it.
         before.len() + usize::from(before.iter().all(|(at, ..)| is_delete(*at)))
     } else {
         let is_tie = |(at, ..): &Remembered| version(*at) >= version(*last);
-        before.iter().position(is_tie).map_or(writes.len(), |tie| tie + 1)
+        before
+            .iter()
+            .position(is_tie)
+            .map_or(writes.len(), |tie| tie + 1)
     };
-    writes.iter_mut().skip(kept).for_each(|(.., place)| *place = Place::Again);
+    writes
+        .iter_mut()
+        .skip(kept)
+        .for_each(|(.., place)| *place = Place::Again);
     writes
 }
 
-/// Without a guard: the contact's first write, if it went alone, and those that came after a newer version.
+/// Without a guard: the contact's first write, if it went alone, and those that came after a newer
+/// version.
 fn unprotected_writes(ended: &Ended<'_>, standings: &[(Position, Standing)]) -> Vec<Remembered> {
     let late = late_writes(ended, &writes(standings));
-    let first = first_write(standings).filter(|(at, ..)| late.iter().all(|(other, ..)| other != at));
+    let first =
+        first_write(standings).filter(|(at, ..)| late.iter().all(|(other, ..)| other != at));
     late.into_iter().chain(first).collect()
 }
 
-/// The writes that came after a newer version of their contact, as long as no other write comes again before them.
+/// The writes that came after a newer version of their contact, as long as no other write comes
+/// again before them.
 fn late_writes(ended: &Ended<'_>, writes: &[Remembered]) -> Vec<Remembered> {
     let version = |at: Position| ended.changes[at].as_ref().and_then(|change| change.version);
     let is_late = |at: Position| {
-        version(at).is_some() && writes.iter().any(|(other, ..)| *other < at && version(*other) > version(at))
+        version(at).is_some()
+            && writes
+                .iter()
+                .any(|(other, ..)| *other < at && version(*other) > version(at))
     };
     // The stream goes on from the first failed record.
-    let first_again = ended.fates.iter().position(|fate| *fate == Fate::Failed).unwrap_or(ended.fates.len());
+    let first_again = ended
+        .fates
+        .iter()
+        .position(|fate| *fate == Fate::Failed)
+        .unwrap_or(ended.fates.len());
     let is_passed = |(at, ..): &&Remembered| is_late(*at) || *at < first_again;
     let passed = writes.iter().take_while(is_passed);
     passed.filter(|(at, ..)| is_late(*at)).copied().collect()
 }
 
 fn first_write(standings: &[(Position, Standing)]) -> Option<Remembered> {
-    let (at, first) = standings.iter().find(|(_, standing)| !matches!(standing, Standing::Unchanged(_)))?;
+    let (at, first) = standings
+        .iter()
+        .find(|(_, standing)| !matches!(standing, Standing::Unchanged(_)))?;
     match first {
-        Standing::Known(fate) | Standing::Written(fate @ Fate::Delivered) => Some((*at, *fate, Place::Ordered)),
+        Standing::Known(fate) | Standing::Written(fate @ Fate::Delivered) => {
+            Some((*at, *fate, Place::Ordered))
+        }
         _ => None,
     }
 }
@@ -173,9 +232,17 @@ fn standing(ended: &Ended<'_>, position: Position, destination: usize) -> Standi
         Some(Verdict::Superseded(None)) => Standing::Written(Fate::Superseded),
         Some(Verdict::Superseded(Some(_))) => Standing::Unchanged(Fate::Superseded),
         Some(Verdict::Skipped(_)) => Standing::Unchanged(Fate::Filtered),
-        Some(Verdict::Settled { fate, ordered: true }) => Standing::Known(*fate),
-        Some(Verdict::Settled { fate, ordered: false }) => Standing::Unchanged(*fate),
-        Some(Verdict::Rejected(..)) if (ended.has_letter)(position, destination) => Standing::Unchanged(Fate::Rejected),
+        Some(Verdict::Settled {
+            fate,
+            ordered: true,
+        }) => Standing::Known(*fate),
+        Some(Verdict::Settled {
+            fate,
+            ordered: false,
+        }) => Standing::Unchanged(*fate),
+        Some(Verdict::Rejected(..)) if (ended.has_letter)(position, destination) => {
+            Standing::Unchanged(Fate::Rejected)
+        }
         Some(Verdict::Rejected(..) | Verdict::Failed(_)) | None => Standing::Open,
     }
 }

@@ -1,9 +1,9 @@
 //! Which changes are left out because earlier invocations settled them. Pure.
 //!
-//! Without a guard, after a change that is sent every one that changes something is sent as well: an
-//! older one must not have the last word. With a guard an older change cannot have it, so that what
-//! is settled is left out behind one that is sent, too, as long as it is newer; and what is sent is
-//! compared with the destination.
+//! Without a guard, after a change that is sent every one that changes something is sent as well:
+//! an older one must not have the last word. With a guard an older change cannot have it, so that
+//! what is settled is left out behind one that is sent, too, as long as it is newer; and what is
+//! sent is compared with the destination.
 
 use std::collections::HashSet;
 
@@ -44,9 +44,11 @@ impl Skipping<'_> {
         for step in steps {
             let (step, is_overtaken) = self.left_of(step, &mut report);
             let is_compared = is_overtaken || self.is_behind(&step);
-            let again = |at: &&Position| is_compared || self.earlier.is_again(**at, self.destination);
+            let again =
+                |at: &&Position| is_compared || self.earlier.is_again(**at, self.destination);
             if self.is_guarded {
-                rest.compared.extend(step.delete.iter().chain(&step.upsert).filter(again));
+                rest.compared
+                    .extend(step.delete.iter().chain(&step.upsert).filter(again));
             }
             if !step.is_empty() {
                 rest.steps.push(step);
@@ -64,7 +66,9 @@ impl Skipping<'_> {
             |position| {
                 let version = self.version(position);
                 match self.earlier.at(position, self.destination) {
-                    Some((fate, ordered)) if !ordered || self.outlasts(position, version, newest_sent) => {
+                    Some((fate, ordered))
+                        if !ordered || self.outlasts(position, version, newest_sent) =>
+                    {
                         is_overtaken |= ordered && newest_sent.is_some();
                         report(position, Verdict::Settled { fate, ordered });
                         false
@@ -94,7 +98,9 @@ impl Skipping<'_> {
         let first = step.delete.first().or(step.upsert.first());
         let change = first.and_then(|position| self.change(*position));
         let is_later = |change: &ContactChange| {
-            self.earlier.later.contains_key(&(self.destination, contact_hash(&change.contact.id)))
+            self.earlier
+                .later
+                .contains_key(&(self.destination, contact_hash(&change.contact.id)))
         };
         change.is_some_and(is_later)
     }
@@ -104,11 +110,14 @@ impl Skipping<'_> {
     }
 
     fn is_delete(&self, position: Position) -> bool {
-        self.change(position).is_some_and(|change| change.operation == Operation::Delete)
+        self.change(position)
+            .is_some_and(|change| change.operation == Operation::Delete)
     }
 
     fn version(&self, position: Position) -> u64 {
-        self.change(position).and_then(ContactChange::guard_version).unwrap_or_default()
+        self.change(position)
+            .and_then(ContactChange::guard_version)
+            .unwrap_or_default()
     }
 }
 
@@ -123,8 +132,8 @@ mod tests {
     use crate::settle::Fate;
     use crate::settle::settled_set::item::{Mark, Memory};
 
-    /// A contact's changes, a word each: `u`psert or `d`elete, its version, and what is known of it: `w`ritten,
-    /// `n`othing changed, `a`gain, or nothing. Those of version 0 have none.
+    /// A contact's changes, a word each: `u`psert or `d`elete, its version, and what is known of
+    /// it: `w`ritten, `n`othing changed, `a`gain, or nothing. Those of version 0 have none.
     fn changes(text: &str) -> (Vec<Option<Box<ContactChange>>>, Earlier) {
         let (mut changes, mut earlier) = (Vec::new(), Earlier::default());
         for word in text.split(' ') {
@@ -132,15 +141,27 @@ mod tests {
             let version: u64 = digits.parse().expect("a version");
             changes.push(Some(Box::new(ContactChange {
                 event_id: "e".into(),
-                operation: if word.starts_with('d') { Operation::Delete } else { Operation::Update },
+                operation: if word.starts_with('d') {
+                    Operation::Delete
+                } else {
+                    Operation::Update
+                },
                 occurred_at: OffsetDateTime::UNIX_EPOCH,
                 version: Some(version).filter(|version| *version > 0),
                 version_source: VersionSource::Version,
                 replay: false,
-                contact: Contact::bare(ContactId::new("c").expect("valid"), Some(ContactType::Lead)),
+                contact: Contact::bare(
+                    ContactId::new("c").expect("valid"),
+                    Some(ContactType::Lead),
+                ),
             })));
             let mark = |ordered, is_again| {
-                Memory::At(smallvec![Mark { destination: 0, fate: Fate::Delivered, ordered, is_again }])
+                Memory::At(smallvec![Mark {
+                    destination: 0,
+                    fate: Fate::Delivered,
+                    ordered,
+                    is_again
+                }])
             };
             earlier.known.push(match &word[1 + digits.len()..] {
                 "w" => Some(mark(Some(7), false)),
@@ -155,13 +176,36 @@ mod tests {
     /// The changes that are sent, and of these the compared ones.
     fn sent(text: &str, is_guarded: bool) -> (Vec<Position>, Vec<Position>) {
         let (changes, earlier) = changes(text);
-        let steps = fold(changes.iter().enumerate().filter_map(|(at, change)| Some((at, change.as_deref()?))));
-        let skipping = Skipping { earlier: &earlier, changes: &changes, destination: 0, is_guarded };
+        let steps = fold(
+            changes
+                .iter()
+                .enumerate()
+                .filter_map(|(at, change)| Some((at, change.as_deref()?))),
+        );
+        let skipping = Skipping {
+            earlier: &earlier,
+            changes: &changes,
+            destination: 0,
+            is_guarded,
+        };
         let mut told = 0;
         let rest = skipping.rest(steps, |_, _| told += 1);
-        let sent: Vec<_> = rest.steps.iter().flat_map(|step| step.delete.iter().chain(&step.upsert)).copied().collect();
-        assert_eq!(sent.len() + told, changes.len(), "each change is sent or told of");
-        let compared = sent.iter().copied().filter(|at| rest.compared.contains(at)).collect();
+        let sent: Vec<_> = rest
+            .steps
+            .iter()
+            .flat_map(|step| step.delete.iter().chain(&step.upsert))
+            .copied()
+            .collect();
+        assert_eq!(
+            sent.len() + told,
+            changes.len(),
+            "each change is sent or told of"
+        );
+        let compared = sent
+            .iter()
+            .copied()
+            .filter(|at| rest.compared.contains(at))
+            .collect();
         (sent, compared)
     }
 
@@ -193,13 +237,18 @@ mod tests {
             ("u1 u2n", &[0], &[]),
             ("u1w d2a", &[1], &[1]),
             ("u1w d2a u3", &[1, 2], &[1]),
-            // A tie is not stale, and behind a delete nothing is held: the later change is needed again.
+            // A tie is not stale, and behind a delete nothing is held: the later change is needed
+            // again.
             ("u2 u2w", &[0, 1], &[]),
             ("u2 u2w u3w", &[0, 1], &[0, 1]),
             ("u1 d2w", &[0, 1], &[]),
             ("u1 d2w u3w", &[0, 1], &[0, 1]),
         ] {
-            assert_eq!(sent(text, true), (expected.to_vec(), compared.to_vec()), "{text}");
+            assert_eq!(
+                sent(text, true),
+                (expected.to_vec(), compared.to_vec()),
+                "{text}"
+            );
         }
     }
 }

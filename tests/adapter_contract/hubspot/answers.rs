@@ -1,6 +1,9 @@
 //! What an answer says of the rows, in whatever order, shape and status.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use contact_sync::adapters::{Body, Outcome};
 use contact_sync::contact::Field;
@@ -15,15 +18,23 @@ use crate::support::words::id;
 pub async fn errors_are_read_whatever_2xx_they_come_with() {
     for status in [200, 201, 202, 207] {
         let portal = Portal::new().await;
-        portal.mock.mangle(Mangle::new(move |answer| answer.status = status));
+        portal
+            .mock
+            .mangle(Mangle::new(move |answer| answer.status = status));
         let mut bad = person(2);
         bad.contact.email = Field::Value("ada@example.con".into());
         let mut payloads = portal.people([1, 2, 3]);
         payloads[1] = portal.payload(&bad);
         let reply = portal.upsert(&payloads).await;
-        assert_eq!(words(&reply), ["delivered", "rejected INVALID_EMAIL", "delivered"], "{status}");
+        assert_eq!(
+            words(&reply),
+            ["delivered", "rejected INVALID_EMAIL", "delivered"],
+            "{status}"
+        );
         let outcomes = reply.expect("outcomes");
-        let Outcome::Rejected(rejection) = &outcomes[1] else { panic!("{outcomes:?}") };
+        let Outcome::Rejected(rejection) = &outcomes[1] else {
+            panic!("{outcomes:?}")
+        };
         assert_eq!(rejection.fields, ["email"]);
         assert!(!rejection.message.contains("ada"), "{}", rejection.message);
         assert_eq!(portal.mock.contacts().len(), 2);
@@ -32,30 +43,52 @@ pub async fn errors_are_read_whatever_2xx_they_come_with() {
 }
 
 pub async fn results_in_any_order_find_their_rows_by_trace_id_by_key_or_by_their_number() {
-    for (echo_trace_ids, hide_properties) in [(false, false), (true, false), (true, true), (false, true)] {
+    for (echo_trace_ids, hide_properties) in
+        [(false, false), (true, false), (true, true), (false, true)]
+    {
         let habits = |habits: &mut Habits| {
             habits.echo_trace_ids = echo_trace_ids;
             habits.hide_properties = hide_properties;
         };
         let portal = Portal::with(habits, |_| {}).await;
-        portal.mock.fail_row("C-2", json!({"category": "VALIDATION_ERROR"}), 1);
+        portal
+            .mock
+            .fail_row("C-2", json!({"category": "VALIDATION_ERROR"}), 1);
         let reply = portal.upsert(&portal.people([1, 2, 3])).await;
-        assert_eq!(words(&reply), ["delivered", "rejected VALIDATION_ERROR", "delivered"]);
+        assert_eq!(
+            words(&reply),
+            ["delivered", "rejected VALIDATION_ERROR", "delivered"]
+        );
     }
 }
 
 pub async fn results_and_errors_have_to_equal_the_inputs() {
     let keyed = |id: &str| json!({"id": "1", "properties": {"source_id": id, "email": null}});
     for (answer, expected) in [
-        (json!({"status": "COMPLETE", "results": []}), ["isolated UNACCOUNTED", "isolated UNACCOUNTED"]),
-        (json!({"status": "COMPLETE"}), ["isolated UNACCOUNTED", "isolated UNACCOUNTED"]),
+        (
+            json!({"status": "COMPLETE", "results": []}),
+            ["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
+        ),
+        (
+            json!({"status": "COMPLETE"}),
+            ["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
+        ),
         (
             json!({"status": "PENDING", "results": null, "errors": null}),
             ["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
         ),
-        (json!({"results": [keyed("c-2")]}), ["isolated UNACCOUNTED", "delivered"]),
-        (json!({"results": [keyed("C-9"), keyed("C-8")]}), ["halved UNACCOUNTED", "halved UNACCOUNTED"]),
-        (json!({"results": [keyed("C-9"), keyed("c-1")]}), ["delivered", "halved UNACCOUNTED"]),
+        (
+            json!({"results": [keyed("c-2")]}),
+            ["isolated UNACCOUNTED", "delivered"],
+        ),
+        (
+            json!({"results": [keyed("C-9"), keyed("C-8")]}),
+            ["halved UNACCOUNTED", "halved UNACCOUNTED"],
+        ),
+        (
+            json!({"results": [keyed("C-9"), keyed("c-1")]}),
+            ["delivered", "halved UNACCOUNTED"],
+        ),
         (
             json!({"results": [], "errors": [{"category": "VALIDATION_ERROR"}]}),
             ["halved UNACCOUNTED", "halved UNACCOUNTED"],
@@ -88,24 +121,48 @@ pub async fn a_key_that_comes_back_in_another_form_is_its_rows() {
         let portal = Portal::with(|habits| habits.shown_key = shown_key, |_| {}).await;
         let mut payloads = portal.people([1, 2, 3]);
         payloads[1].id = id("Zoe\u{308}-1");
-        payloads[1].body =
-            json!({"source_id": "Zoe\u{308}-1", "email": "z@example.com"}).as_object().cloned().map(Body::of);
+        payloads[1].body = json!({"source_id": "Zoe\u{308}-1", "email": "z@example.com"})
+            .as_object()
+            .cloned()
+            .map(Body::of);
         for company in [&payloads[..], &payloads[1..2]] {
-            assert_eq!(words(&portal.upsert(company).await), vec!["delivered"; company.len()], "{form}");
+            assert_eq!(
+                words(&portal.upsert(company).await),
+                vec!["delivered"; company.len()],
+                "{form}"
+            );
         }
         assert_eq!(portal.mock.count(Endpoint::Upsert), 2, "{form}");
-        let gone: Vec<_> = payloads.iter().map(|payload| deletion(payload.id.as_str())).collect();
-        assert_eq!(words(&portal.delete(&gone).await), ["delivered"; 3], "{form}");
+        let gone: Vec<_> = payloads
+            .iter()
+            .map(|payload| deletion(payload.id.as_str()))
+            .collect();
+        assert_eq!(
+            words(&portal.delete(&gone).await),
+            ["delivered"; 3],
+            "{form}"
+        );
         assert_eq!(portal.mock.contacts().len(), 0, "{form}");
     }
 }
 
 pub async fn a_single_result_for_a_single_row_is_that_rows_whatever_key_it_carries() {
-    let portal = Portal::with(|habits| habits.shown_key = |_| "somebody".to_owned(), |_| {}).await;
+    let portal = Portal::with(
+        |habits| habits.shown_key = |_| "somebody".to_owned(),
+        |_| {},
+    )
+    .await;
     let payloads = portal.people([1, 2]);
-    assert_eq!(words(&portal.upsert(&payloads).await), ["halved UNACCOUNTED"; 2], "it may be either's");
+    assert_eq!(
+        words(&portal.upsert(&payloads).await),
+        ["halved UNACCOUNTED"; 2],
+        "it may be either's"
+    );
     for payload in &payloads {
-        assert_eq!(words(&portal.upsert(std::slice::from_ref(payload)).await), ["delivered"]);
+        assert_eq!(
+            words(&portal.upsert(std::slice::from_ref(payload)).await),
+            ["delivered"]
+        );
     }
 }
 
@@ -127,7 +184,9 @@ pub async fn whatever_it_answers_no_row_is_lost_and_no_contact_shown() {
     let heard = listen();
     let portal = Portal::new().await;
     let payloads = portal.people([1, 2, 3]);
-    for status in [200, 201, 202, 207, 400, 401, 403, 404, 409, 413, 418, 423, 429, 477, 500, 503] {
+    for status in [
+        200, 201, 202, 207, 400, 401, 403, 404, 409, 413, 418, 423, 429, 477, 500, 503,
+    ] {
         for body in &odd {
             for endpoint in [Endpoint::Upsert, Endpoint::Read, Endpoint::Archive] {
                 portal.mock.next_of(endpoint, Answer::json(status, body));
@@ -137,32 +196,65 @@ pub async fn whatever_it_answers_no_row_is_lost_and_no_contact_shown() {
                     portal.mock.put(Some("C-1"), &[]);
                     portal.delete(&[deletion("C-1")]).await
                 };
-                let count = if endpoint == Endpoint::Upsert { payloads.len() } else { 1 };
-                assert!(reply.as_ref().map_or(true, |outcomes| outcomes.len() == count), "{status} {body}");
+                let count = if endpoint == Endpoint::Upsert {
+                    payloads.len()
+                } else {
+                    1
+                };
+                assert!(
+                    reply
+                        .as_ref()
+                        .map_or(true, |outcomes| outcomes.len() == count),
+                    "{status} {body}"
+                );
                 let shown = format!("{reply:?} {:?}", words(&reply));
                 assert!(!shown.contains("example.com"), "{status} {body}: {shown}");
             }
         }
     }
     let logged = heard.lines().join("\n");
-    assert!(!logged.contains("example.com") && !logged.contains("Person"), "{logged}");
+    assert!(
+        !logged.contains("example.com") && !logged.contains("Person"),
+        "{logged}"
+    );
 }
 
 pub async fn nulls_in_an_answer_say_nothing_and_hide_nothing() {
-    let nothing = json!({"id": null, "properties": null, "objectWriteTraceId": null, "archived": null});
+    let nothing =
+        json!({"id": null, "properties": null, "objectWriteTraceId": null, "archived": null});
     let keyed = json!({"id": null, "new": null, "properties": {"source_id": "c-1", "email": null, "lifecyclestage": null},
         "createdAt": null, "objectWriteTraceId": null});
     let refused = json!({"status": null, "message": null, "category": null, "subCategory": null, "errors": [null],
         "context": {"objectWriteTraceId": ["1"], "ids": null}, "links": null});
     for (results, errors, expected) in [
-        (json!([keyed, null, nothing]), json!([refused]), ["delivered", "isolated NO_CODE"]),
-        (json!([keyed]), json!([null]), ["delivered", "halved UNACCOUNTED"]),
-        (json!([keyed, nothing]), json!(null), ["delivered", "isolated UNACCOUNTED"]),
-        (json!(null), json!(null), ["isolated UNACCOUNTED", "isolated UNACCOUNTED"]),
+        (
+            json!([keyed, null, nothing]),
+            json!([refused]),
+            ["delivered", "isolated NO_CODE"],
+        ),
+        (
+            json!([keyed]),
+            json!([null]),
+            ["delivered", "halved UNACCOUNTED"],
+        ),
+        (
+            json!([keyed, nothing]),
+            json!(null),
+            ["delivered", "isolated UNACCOUNTED"],
+        ),
+        (
+            json!(null),
+            json!(null),
+            ["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
+        ),
     ] {
         let portal = Portal::new().await;
         let body = json!({"status": null, "results": results, "errors": errors, "numErrors": null, "startedAt": null});
         portal.mock.next(Answer::json(207, &body));
-        assert_eq!(words(&portal.upsert(&portal.people([1, 2])).await), expected, "{body}");
+        assert_eq!(
+            words(&portal.upsert(&portal.people([1, 2])).await),
+            expected,
+            "{body}"
+        );
     }
 }

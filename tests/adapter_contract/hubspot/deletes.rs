@@ -1,6 +1,9 @@
 //! Deleting contacts: a look-up by our key, an archive by HubSpot's.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use contact_sync::adapters::Adapter;
 use serde_json::json;
@@ -11,32 +14,52 @@ use crate::support::server::{Answer, Reply};
 
 pub async fn a_contact_goes_by_a_read_and_an_archive_and_an_unknown_one_is_a_success() {
     for api_version in ["2026-09", "v3"] {
-        let portal = Portal::with(|_| {}, |settings| settings.api_version = api_version.into()).await;
+        let portal =
+            Portal::with(|_| {}, |settings| settings.api_version = api_version.into()).await;
         words(&portal.upsert(&portal.people([1, 2])).await);
         let reply = portal.delete(&[deletion("c-1"), deletion("C-9")]).await;
         assert_eq!(words(&reply), ["delivered", "delivered ALREADY_GONE"]);
-        assert_eq!(portal.mock.contacts().into_keys().collect::<Vec<_>>(), ["c-2"]);
-        assert_eq!((portal.mock.count(Endpoint::Read), portal.mock.count(Endpoint::Archive)), (1, 1));
+        assert_eq!(
+            portal.mock.contacts().into_keys().collect::<Vec<_>>(),
+            ["c-2"]
+        );
+        assert_eq!(
+            (
+                portal.mock.count(Endpoint::Read),
+                portal.mock.count(Endpoint::Archive)
+            ),
+            (1, 1)
+        );
         portal.assert_polite();
     }
 }
 
 pub async fn nothing_to_archive_takes_one_call() {
     let portal = Portal::new().await;
-    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["delivered ALREADY_GONE"]);
+    assert_eq!(
+        words(&portal.delete(&[deletion("C-1")]).await),
+        ["delivered ALREADY_GONE"]
+    );
     assert_eq!(portal.mock.count(Endpoint::Archive), 0);
 }
 
 pub async fn a_look_up_that_finds_nobody_at_all_may_be_a_404() {
     let unnamed = json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": "Could not get some objects"});
-    let named = json!({"status": "error", "category": "OBJECT_NOT_FOUND", "context": {"ids": ["c-1"]}});
+    let named =
+        json!({"status": "error", "category": "OBJECT_NOT_FOUND", "context": {"ids": ["c-1"]}});
     for (body, expected) in [
-        (unnamed, ["delivered ALREADY_GONE", "delivered ALREADY_GONE"]),
+        (
+            unnamed,
+            ["delivered ALREADY_GONE", "delivered ALREADY_GONE"],
+        ),
         (named, ["delivered ALREADY_GONE", "isolated UNACCOUNTED"]),
     ] {
         let portal = Portal::new().await;
         portal.mock.next(Answer::json(404, &body));
-        assert_eq!(words(&portal.delete(&[deletion("C-1"), deletion("C-2")]).await), expected);
+        assert_eq!(
+            words(&portal.delete(&[deletion("C-1"), deletion("C-2")]).await),
+            expected
+        );
     }
 }
 
@@ -50,29 +73,55 @@ pub async fn a_contact_of_which_the_look_up_says_nothing_is_not_taken_for_delete
             {"id": "not-a-number", "properties": {"source_id": "C-2"}},
         ]}),
     ));
-    let reply = portal.delete(&[deletion("C-1"), deletion("C-2"), deletion("C-3")]).await;
-    assert_eq!(words(&reply), ["delivered", "isolated UNACCOUNTED", "isolated UNACCOUNTED"]);
-    assert_eq!(portal.mock.contacts().into_keys().collect::<Vec<_>>(), ["c-2"]);
+    let reply = portal
+        .delete(&[deletion("C-1"), deletion("C-2"), deletion("C-3")])
+        .await;
+    assert_eq!(
+        words(&reply),
+        ["delivered", "isolated UNACCOUNTED", "isolated UNACCOUNTED"]
+    );
+    assert_eq!(
+        portal.mock.contacts().into_keys().collect::<Vec<_>>(),
+        ["c-2"]
+    );
 }
 
 pub async fn a_contact_that_is_found_under_another_key_is_not_archived() {
     let portal = Portal::with(|habits| habits.shown_key = |_| "c-9".to_owned(), |_| {}).await;
     words(&portal.upsert(&portal.people([1])).await);
-    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["isolated UNACCOUNTED"]);
-    assert_eq!((portal.mock.count(Endpoint::Archive), portal.mock.contacts().len()), (0, 1));
+    assert_eq!(
+        words(&portal.delete(&[deletion("C-1")]).await),
+        ["isolated UNACCOUNTED"]
+    );
+    assert_eq!(
+        (
+            portal.mock.count(Endpoint::Archive),
+            portal.mock.contacts().len()
+        ),
+        (0, 1)
+    );
 }
 
 pub async fn an_archive_counts_for_what_its_answer_says() {
     let not_found = |ids: &[&str]| json!({"category": "OBJECT_NOT_FOUND", "context": {"ids": ids}});
     let locked = |ids: &[&str]| json!({"category": "VALIDATION_ERROR", "context": {"ids": ids}});
     for (answer, expected) in [
-        (Answer::json(200, &json!({"status": "COMPLETE"})), vec!["delivered", "delivered"]),
         (
-            Answer::json(207, &json!({"status": "COMPLETE", "errors": [not_found(&["50001"])]})),
+            Answer::json(200, &json!({"status": "COMPLETE"})),
+            vec!["delivered", "delivered"],
+        ),
+        (
+            Answer::json(
+                207,
+                &json!({"status": "COMPLETE", "errors": [not_found(&["50001"])]}),
+            ),
             vec!["delivered ALREADY_GONE", "delivered"],
         ),
         (
-            Answer::json(207, &json!({"status": "COMPLETE", "errors": [locked(&["50002"])]})),
+            Answer::json(
+                207,
+                &json!({"status": "COMPLETE", "errors": [locked(&["50002"])]}),
+            ),
             vec!["delivered", "rejected VALIDATION_ERROR"],
         ),
         (
@@ -83,19 +132,37 @@ pub async fn an_archive_counts_for_what_its_answer_says() {
             Answer::json(207, &json!({"status": "COMPLETE", "errors": [null]})),
             vec!["halved UNACCOUNTED", "halved UNACCOUNTED"],
         ),
-        (Answer::json(404, &not_found(&["50001"])), vec!["delivered ALREADY_GONE", "isolated UNACCOUNTED"]),
-        (Answer::json(404, &not_found(&["50001", "50002"])), vec!["delivered ALREADY_GONE"; 2]),
-        (Answer::json(404, &not_found(&[])), vec!["halved UNACCOUNTED", "halved UNACCOUNTED"]),
         (
-            Answer::json(404, &json!({"status": "error", "message": "resource not found"})),
+            Answer::json(404, &not_found(&["50001"])),
+            vec!["delivered ALREADY_GONE", "isolated UNACCOUNTED"],
+        ),
+        (
+            Answer::json(404, &not_found(&["50001", "50002"])),
+            vec!["delivered ALREADY_GONE"; 2],
+        ),
+        (
+            Answer::json(404, &not_found(&[])),
+            vec!["halved UNACCOUNTED", "halved UNACCOUNTED"],
+        ),
+        (
+            Answer::json(
+                404,
+                &json!({"status": "error", "message": "resource not found"}),
+            ),
             vec!["stop configuration HTTP_404"],
         ),
         (Answer::html(404, "<html>"), vec!["retry HTTP_404"]),
         (Answer::empty(404), vec!["retry HTTP_404"]),
-        (Answer::json(200, &json!({"status": "PENDING"})), vec!["isolated UNACCOUNTED", "isolated UNACCOUNTED"]),
+        (
+            Answer::json(200, &json!({"status": "PENDING"})),
+            vec!["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
+        ),
         (Answer::html(200, "<html>"), vec!["retry UNREADABLE_ANSWER"]),
         (Answer::empty(202), vec!["retry UNREADABLE_ANSWER"]),
-        (Answer::json(400, &locked(&["50002"])), vec!["refused VALIDATION_ERROR [1]"]),
+        (
+            Answer::json(400, &locked(&["50002"])),
+            vec!["refused VALIDATION_ERROR [1]"],
+        ),
         (Answer::empty(503), vec!["retry HTTP_503 after 3s"]),
     ] {
         let portal = Portal::new().await;
@@ -110,19 +177,36 @@ pub async fn a_contact_that_vanishes_before_its_archive_is_gone() {
     let portal = Portal::new().await;
     words(&portal.upsert(&portal.people([1])).await);
     let body = json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": "Could not find some objects"});
-    portal.mock.next_of(Endpoint::Archive, Answer::json(404, &body));
-    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["delivered ALREADY_GONE"]);
+    portal
+        .mock
+        .next_of(Endpoint::Archive, Answer::json(404, &body));
+    assert_eq!(
+        words(&portal.delete(&[deletion("C-1")]).await),
+        ["delivered ALREADY_GONE"]
+    );
 }
 
 pub async fn a_delete_whose_answer_was_lost_succeeds_when_it_is_sent_again() {
     let portal = Portal::new().await;
     words(&portal.upsert(&portal.people([1])).await);
     portal.mock.next_of(Endpoint::Archive, Reply::Reset);
-    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["retry CONNECTION_FAILED"]);
-    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["delivered"]);
+    assert_eq!(
+        words(&portal.delete(&[deletion("C-1")]).await),
+        ["retry CONNECTION_FAILED"]
+    );
+    assert_eq!(
+        words(&portal.delete(&[deletion("C-1")]).await),
+        ["delivered"]
+    );
     portal.mock.lose_answers(1);
-    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["retry CONNECTION_FAILED"]);
-    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["delivered ALREADY_GONE"]);
+    assert_eq!(
+        words(&portal.delete(&[deletion("C-1")]).await),
+        ["retry CONNECTION_FAILED"]
+    );
+    assert_eq!(
+        words(&portal.delete(&[deletion("C-1")]).await),
+        ["delivered ALREADY_GONE"]
+    );
 }
 
 pub async fn a_hundred_go_in_two_calls_and_no_more_are_sent_at_a_time() {
@@ -130,10 +214,16 @@ pub async fn a_hundred_go_in_two_calls_and_no_more_are_sent_at_a_time() {
         let portal = Portal::with(|_| {}, |settings| settings.batch_size = batch_size).await;
         let most = portal.hubspot.limits().delete;
         let ids: Vec<_> = (0..most).map(|number| format!("C-{number}")).collect();
-        ids.iter().for_each(|id| drop(portal.mock.put(Some(id), &[])));
+        ids.iter()
+            .for_each(|id| drop(portal.mock.put(Some(id), &[])));
         let payloads: Vec<_> = ids.iter().map(|id| deletion(id)).collect();
         assert_eq!(words(&portal.delete(&payloads).await), ["delivered"; 100]);
-        let calls: Vec<_> = portal.mock.seen().iter().map(|seen| (seen.endpoint, seen.ids.len())).collect();
+        let calls: Vec<_> = portal
+            .mock
+            .seen()
+            .iter()
+            .map(|seen| (seen.endpoint, seen.ids.len()))
+            .collect();
         assert_eq!(calls, [(Endpoint::Read, 100), (Endpoint::Archive, 100)]);
         portal.assert_polite();
     }

@@ -1,6 +1,9 @@
 //! How much HubSpot takes: what its headers tell, and the answers that stop us or make us wait.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +22,10 @@ pub async fn the_window_is_read_from_headers_and_their_absence_is_normal() {
     words(&portal.upsert(&portal.people([1])).await);
     let quota = portal.meter.quota();
     assert_eq!(quota.window, Some((190, Duration::from_secs(10))));
-    assert_eq!((quota.window_remaining, quota.daily_used, quota.daily_max), (Some(189), Some(1), Some(1_000_000)));
+    assert_eq!(
+        (quota.window_remaining, quota.daily_used, quota.daily_max),
+        (Some(189), Some(1), Some(1_000_000))
+    );
     let silent = json!({"status": "COMPLETE", "results": []});
     portal.mock.next(Answer::json(200, &silent));
     words(&portal.upsert(&portal.people([1])).await);
@@ -33,20 +39,35 @@ pub async fn the_window_that_the_headers_tell_is_kept_though_settings_allow_more
     let dispatcher = dispatcher_of(&adapter);
     for expected in ["delivered", "delivered", "failed OUT_OF_TIME"] {
         let time = Duration::from_secs(30);
-        assert_eq!(fates_by(&dispatcher, &portal.meter, &[person(1)], time).await, [expected]);
+        assert_eq!(
+            fates_by(&dispatcher, &portal.meter, &[person(1)], time).await,
+            [expected]
+        );
     }
     let statuses: Vec<_> = portal.mock.seen().iter().map(|seen| seen.status).collect();
-    assert_eq!(statuses, [Some(200); 2], "the third call would be refused, and is not made");
+    assert_eq!(
+        statuses,
+        [Some(200); 2],
+        "the third call would be refused, and is not made"
+    );
 }
 
-/// What the next write and the next delete come to where HubSpot answers so, and that both pass after it.
+/// What the next write and the next delete come to where HubSpot answers so, and that both pass
+/// after it.
 async fn told(answer: &Answer) -> CallError {
     let portal = Portal::new().await;
     portal.mock.next(answer.clone());
     let written = portal.upsert(&portal.people([1, 2])).await;
     portal.mock.next(answer.clone());
-    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), words(&written), "{answer:?}");
-    assert_eq!(words(&portal.upsert(&portal.people([1, 2])).await), ["delivered", "delivered"]);
+    assert_eq!(
+        words(&portal.delete(&[deletion("C-1")]).await),
+        words(&written),
+        "{answer:?}"
+    );
+    assert_eq!(
+        words(&portal.upsert(&portal.people([1, 2])).await),
+        ["delivered", "delivered"]
+    );
     written.expect_err("no outcomes")
 }
 
@@ -55,17 +76,39 @@ pub async fn what_nothing_helps_against_stops_the_destination() {
         "errors": [{"message": "…", "context": {"requiredGranularScopes": ["crm.objects.contacts.write"]}}]});
     let (two_hours, an_hour) = (Duration::from_hours(2), Duration::from_hours(1));
     for (answer, expected, after) in [
-        (Answer::json(403, &scopes), "stop configuration MISSING_SCOPES", None),
-        (Answer::json(410, &json!({"status": "error"})), "stop configuration HTTP_410", None),
-        (Answer::empty(477).with_header("retry-after", 7200), "stop unavailable HTTP_477", Some(two_hours)),
+        (
+            Answer::json(403, &scopes),
+            "stop configuration MISSING_SCOPES",
+            None,
+        ),
+        (
+            Answer::json(410, &json!({"status": "error"})),
+            "stop configuration HTTP_410",
+            None,
+        ),
+        (
+            Answer::empty(477).with_header("retry-after", 7200),
+            "stop unavailable HTTP_477",
+            Some(two_hours),
+        ),
         (Answer::empty(477), "stop unavailable HTTP_477", None),
         (limited("DAILY", "daily"), "stop quota DAILY", None),
-        (limited("DAILY", "daily").with_header("retry-after", 3600), "stop quota DAILY", Some(an_hour)),
-        (Answer::empty(301).with_header("location", "http://127.0.0.1:9/"), "stop configuration HTTP_301", None),
+        (
+            limited("DAILY", "daily").with_header("retry-after", 3600),
+            "stop quota DAILY",
+            Some(an_hour),
+        ),
+        (
+            Answer::empty(301).with_header("location", "http://127.0.0.1:9/"),
+            "stop configuration HTTP_301",
+            None,
+        ),
     ] {
         let error = told(&answer).await;
         assert_eq!(words(&Err(error.clone())), [expected]);
-        let CallError::Stop(stop) = error else { panic!("{error:?}") };
+        let CallError::Stop(stop) = error else {
+            panic!("{error:?}")
+        };
         assert_eq!(stop.after, after, "{answer:?}");
     }
 }
@@ -75,9 +118,18 @@ pub async fn what_passes_is_waited_for_as_long_as_it_takes() {
     let page = "<html><body>Bad gateway</body></html>";
     for (answer, expected) in [
         (Answer::empty(423), "throttled HTTP_423 after 2s"),
-        (Answer::empty(423).with_header("retry-after", 1), "throttled HTTP_423 after 2s"),
-        (Answer::empty(423).with_header("retry-after", 9), "throttled HTTP_423 after 9s"),
-        (limited("SECONDLY", "secondly"), "throttled SECONDLY after 1s"),
+        (
+            Answer::empty(423).with_header("retry-after", 1),
+            "throttled HTTP_423 after 2s",
+        ),
+        (
+            Answer::empty(423).with_header("retry-after", 9),
+            "throttled HTTP_423 after 9s",
+        ),
+        (
+            limited("SECONDLY", "secondly"),
+            "throttled SECONDLY after 1s",
+        ),
         (rolling(), "throttled TEN_SECONDLY_ROLLING after 10s"),
         (
             rolling().with_header("x-hubspot-ratelimit-interval-milliseconds", 3000),
@@ -93,7 +145,10 @@ pub async fn what_passes_is_waited_for_as_long_as_it_takes() {
         (Answer::html(401, page), "retry HTTP_401"),
         (Answer::html(403, page), "retry HTTP_403"),
         (Answer::empty(403), "retry HTTP_403"),
-        (Answer::json(403, &json!({"message": "Forbidden"})), "retry HTTP_403"),
+        (
+            Answer::json(403, &json!({"message": "Forbidden"})),
+            "retry HTTP_403",
+        ),
         (Answer::html(404, page), "retry HTTP_404"),
         (Answer::html(405, page), "retry HTTP_405"),
         (Answer::html(407, page), "retry HTTP_407"),
@@ -114,7 +169,11 @@ pub async fn what_passes_is_waited_for_as_long_as_it_takes() {
 pub async fn a_burst_beyond_the_limit_is_told_to_wait() {
     let portal = Portal::new().await;
     portal.mock.limit(2, Duration::from_mins(10));
-    for expected in ["delivered", "delivered", "throttled TEN_SECONDLY_ROLLING after 600s"] {
+    for expected in [
+        "delivered",
+        "delivered",
+        "throttled TEN_SECONDLY_ROLLING after 600s",
+    ] {
         assert_eq!(words(&portal.upsert(&portal.people([1])).await), [expected]);
     }
     let portal = Portal::new().await;

@@ -1,5 +1,5 @@
-//! HubSpot on trial: the cases that every system has, and those that only HubSpot can have, each over portals of its
-//! own.
+//! HubSpot on trial: the cases that every system has, and those that only HubSpot can have, each
+//! over portals of its own.
 
 mod answers;
 mod deletes;

@@ -1,6 +1,9 @@
 //! Batches that are refused as a whole: who is named, and what a row that is refused alone ends as.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use contact_sync::adapters::Body;
 use serde_json::json;
@@ -13,14 +16,54 @@ pub async fn a_row_that_is_refused_alone_ends_as_it_would_among_others() {
         already has that value.";
     for (status, error, expected, unknown) in [
         (409, json!({"category": "CONFLICT"}), "last CONFLICT", 0),
-        (400, json!({"category": "VALIDATION_ERROR"}), "rejected VALIDATION_ERROR", 0),
-        (409, json!({"category": "CONFLICT", "message": key_clash}), "once VALUE_CLASH", 0),
-        (400, json!({"category": "VALIDATION_ERROR", "message": key_clash}), "once VALUE_CLASH", 0),
-        (400, json!({"status": "error", "message": key_clash}), "once VALUE_CLASH", 0),
-        (404, json!({"category": "OBJECT_NOT_FOUND"}), "once OBJECT_NOT_FOUND", 0),
-        (400, json!({"category": "RATE_LIMITS"}), "again RATE_LIMITS", 0),
-        (400, json!({"category": "BRAND_NEW"}), "isolated BRAND_NEW", 1),
-        (400, json!({"category": "INTERNAL_ERROR"}), "isolated INTERNAL_ERROR", 0),
+        (
+            400,
+            json!({"category": "VALIDATION_ERROR"}),
+            "rejected VALIDATION_ERROR",
+            0,
+        ),
+        (
+            409,
+            json!({"category": "CONFLICT", "message": key_clash}),
+            "once VALUE_CLASH",
+            0,
+        ),
+        (
+            400,
+            json!({"category": "VALIDATION_ERROR", "message": key_clash}),
+            "once VALUE_CLASH",
+            0,
+        ),
+        (
+            400,
+            json!({"status": "error", "message": key_clash}),
+            "once VALUE_CLASH",
+            0,
+        ),
+        (
+            404,
+            json!({"category": "OBJECT_NOT_FOUND"}),
+            "once OBJECT_NOT_FOUND",
+            0,
+        ),
+        (
+            400,
+            json!({"category": "RATE_LIMITS"}),
+            "again RATE_LIMITS",
+            0,
+        ),
+        (
+            400,
+            json!({"category": "BRAND_NEW"}),
+            "isolated BRAND_NEW",
+            1,
+        ),
+        (
+            400,
+            json!({"category": "INTERNAL_ERROR"}),
+            "isolated INTERNAL_ERROR",
+            0,
+        ),
     ] {
         for whole in [false, true] {
             let portal = Portal::new().await;
@@ -31,7 +74,11 @@ pub async fn a_row_that_is_refused_alone_ends_as_it_would_among_others() {
             } else {
                 continue;
             }
-            assert_eq!(words(&portal.upsert(&portal.people([1])).await), [expected], "{whole} {error}");
+            assert_eq!(
+                words(&portal.upsert(&portal.people([1])).await),
+                [expected],
+                "{whole} {error}"
+            );
             assert_eq!(portal.meter.unknown_codes(), unknown, "{whole} {error}");
         }
     }
@@ -41,7 +88,10 @@ pub async fn a_row_that_is_refused_alone_ends_as_it_would_among_others() {
         (Answer::json(400, &malformed), "isolated HTTP_400"),
         (Answer::json(413, &too_large), "isolated HTTP_413"),
         (Answer::empty(413), "retry HTTP_413"),
-        (Answer::json(409, &json!({"message": "Conflict"})), "last CONFLICT"),
+        (
+            Answer::json(409, &json!({"message": "Conflict"})),
+            "last CONFLICT",
+        ),
     ] {
         let portal = Portal::new().await;
         portal.mock.next(answer);
@@ -68,7 +118,11 @@ pub async fn a_refused_batch_names_its_suspects() {
             json!({"category": "CONFLICT", "context": {"id": ["c-2"], "existingId": ["7"]}}),
             "refused EMAIL_CLASH [1]",
         ),
-        (413, json!({"status": "error", "message": "Request entity too large"}), "refused HTTP_413 []"),
+        (
+            413,
+            json!({"status": "error", "message": "Request entity too large"}),
+            "refused HTTP_413 []",
+        ),
     ] {
         let portal = Portal::new().await;
         portal.mock.next(Answer::json(status, &body));
@@ -82,7 +136,13 @@ pub async fn a_malformed_value_names_its_row_by_the_line() {
     let portal = Portal::new().await;
     let mut payloads = portal.people([1, 2]);
     payloads[0].body = None;
-    assert_eq!(words(&portal.upsert(&payloads).await), ["rejected EMPTY_PAYLOAD", "delivered"]);
+    assert_eq!(
+        words(&portal.upsert(&payloads).await),
+        ["rejected EMPTY_PAYLOAD", "delivered"]
+    );
     payloads[0].body = json!({"email": 7}).as_object().cloned().map(Body::of);
-    assert_eq!(words(&portal.upsert(&payloads).await), ["refused HTTP_400 [0]"]);
+    assert_eq!(
+        words(&portal.upsert(&payloads).await),
+        ["refused HTTP_400 [0]"]
+    );
 }

@@ -1,6 +1,9 @@
 //! The errors of single rows.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use contact_sync::adapters::{Outcome, Retry, RetryMode};
 use contact_sync::contact::Field;
@@ -13,15 +16,33 @@ use crate::support::server::{Answer, Mangle};
 pub async fn an_address_that_another_record_owns_is_told_in_each_of_its_forms() {
     let portal = Portal::new().await;
     let owner = portal.mock.put(None, &[("email", "p1@example.com")]);
-    portal.mock.put(Some("C-2"), &[("email", "old@example.com")]);
+    portal
+        .mock
+        .put(Some("C-2"), &[("email", "old@example.com")]);
     let mut known = person(2);
     known.contact.email = Field::Value("p1@example.com".into());
-    let reply = portal.upsert(&[portal.payload(&person(1)), portal.payload(&known)]).await;
+    let reply = portal
+        .upsert(&[portal.payload(&person(1)), portal.payload(&known)])
+        .await;
     assert_eq!(words(&reply), ["last EMAIL_CLASH", "last EMAIL_CLASH"]);
     for outcome in reply.expect("outcomes") {
-        let Outcome::Retry(Retry { how: RetryMode::Last(rejection), .. }) = outcome else { panic!("{outcome:?}") };
-        assert!(rejection.message.contains(&format!("record {owner} ")), "{}", rejection.message);
-        assert!(!rejection.message.contains("example.com"), "{}", rejection.message);
+        let Outcome::Retry(Retry {
+            how: RetryMode::Last(rejection),
+            ..
+        }) = outcome
+        else {
+            panic!("{outcome:?}")
+        };
+        assert!(
+            rejection.message.contains(&format!("record {owner} ")),
+            "{}",
+            rejection.message
+        );
+        assert!(
+            !rejection.message.contains("example.com"),
+            "{}",
+            rejection.message
+        );
         assert_eq!(rejection.fields, ["email"]);
     }
 }
@@ -30,12 +51,27 @@ pub async fn a_clash_is_tried_again_after_all_others_and_names_the_owner_whateve
     let on = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=email, value=p1@example.com} on 11. 22 \
         already has that value.";
     for (error, owner) in [
-        (json!({"category": "VALIDATION_ERROR", "context": {"id": ["C-1"], "existingId": ["22"]}}), true),
+        (
+            json!({"category": "VALIDATION_ERROR", "context": {"id": ["C-1"], "existingId": ["22"]}}),
+            true,
+        ),
         (json!({"category": "VALIDATION_ERROR", "message": on}), true),
-        (json!({"category": "CONFLICT", "message": "Contact already exists. Existing ID: 22"}), true),
-        (json!({"category": "CONFLICT", "context": {"existingId": ["22"]}}), true),
-        (json!({"category": "OBJECT_ALREADY_EXISTS", "identityProfile": {"vid": 22}}), true),
-        (json!({"category": "OBJECT_ALREADY_EXISTS", "error": "CONTACT_EXISTS"}), false),
+        (
+            json!({"category": "CONFLICT", "message": "Contact already exists. Existing ID: 22"}),
+            true,
+        ),
+        (
+            json!({"category": "CONFLICT", "context": {"existingId": ["22"]}}),
+            true,
+        ),
+        (
+            json!({"category": "OBJECT_ALREADY_EXISTS", "identityProfile": {"vid": 22}}),
+            true,
+        ),
+        (
+            json!({"category": "OBJECT_ALREADY_EXISTS", "error": "CONTACT_EXISTS"}),
+            false,
+        ),
     ] {
         for whole in [false, true] {
             let portal = Portal::new().await;
@@ -47,11 +83,28 @@ pub async fn a_clash_is_tried_again_after_all_others_and_names_the_owner_whateve
             }
             let reply = portal.upsert(&payloads).await;
             assert_eq!(words(&reply), ["last EMAIL_CLASH"], "{whole} {error}");
-            let Ok([Outcome::Retry(Retry { how: RetryMode::Last(rejection), .. })]) = reply.as_deref() else {
+            let Ok(
+                [
+                    Outcome::Retry(Retry {
+                        how: RetryMode::Last(rejection),
+                        ..
+                    }),
+                ],
+            ) = reply.as_deref()
+            else {
                 panic!("{reply:?}");
             };
-            assert_eq!(rejection.message.contains("record 22 "), owner, "{error}: {}", rejection.message);
-            assert_eq!(words(&portal.upsert(&payloads).await), ["delivered"], "the owner gave it up");
+            assert_eq!(
+                rejection.message.contains("record 22 "),
+                owner,
+                "{error}: {}",
+                rejection.message
+            );
+            assert_eq!(
+                words(&portal.upsert(&payloads).await),
+                ["delivered"],
+                "the owner gave it up"
+            );
         }
     }
 }
@@ -63,53 +116,112 @@ pub async fn an_address_that_a_delete_frees_is_free_after_it() {
     heir.contact.email = Field::Value("p1@example.com".into());
     let heir = [portal.payload(&heir)];
     assert_eq!(words(&portal.upsert(&heir).await), ["last EMAIL_CLASH"]);
-    assert_eq!(words(&portal.delete(&[deletion("C-1")]).await), ["delivered"]);
+    assert_eq!(
+        words(&portal.delete(&[deletion("C-1")]).await),
+        ["delivered"]
+    );
     assert_eq!(words(&portal.upsert(&heir).await), ["delivered"]);
 }
 
-pub async fn a_row_that_may_be_its_own_trouble_is_isolated_and_an_unknown_code_is_counted_once_a_call() {
+pub async fn a_row_that_may_be_its_own_trouble_is_isolated_and_an_unknown_code_is_counted_once_a_call()
+ {
     for (error, code, unknown) in [
-        (json!({"category": "INTERNAL_ERROR", "context": {"id": ["C-1"]}}), "INTERNAL_ERROR", 0),
-        (json!({"category": "ACCOUNT_TAKES_NO_MORE_CONTACTS"}), "ACCOUNT_TAKES_NO_MORE_CONTACTS", 1),
+        (
+            json!({"category": "INTERNAL_ERROR", "context": {"id": ["C-1"]}}),
+            "INTERNAL_ERROR",
+            0,
+        ),
+        (
+            json!({"category": "ACCOUNT_TAKES_NO_MORE_CONTACTS"}),
+            "ACCOUNT_TAKES_NO_MORE_CONTACTS",
+            1,
+        ),
         (json!({"message": "something"}), "NO_CODE", 0),
     ] {
         let portal = Portal::new().await;
         let heard = listen();
-        (1..=3).for_each(|number| portal.mock.fail_row(&format!("C-{number}"), error.clone(), 1));
+        (1..=3).for_each(|number| {
+            portal
+                .mock
+                .fail_row(&format!("C-{number}"), error.clone(), 1);
+        });
         let reply = portal.upsert(&portal.people(1..=4)).await;
         let isolated = format!("isolated {code}");
-        assert_eq!(words(&reply), [&isolated, &isolated, &isolated, "delivered"]);
+        assert_eq!(
+            words(&reply),
+            [&isolated, &isolated, &isolated, "delivered"]
+        );
         assert_eq!(portal.meter.unknown_codes(), unknown, "{error}");
-        let warned: Vec<_> = heard.at("WARN").into_iter().filter(|line| line.contains("unknown code")).collect();
-        assert_eq!(warned.len(), usize::try_from(unknown).expect("a small number"), "{warned:?}");
-        assert!(warned.iter().all(|line| line.contains("records=3") && line.contains(code)), "{warned:?}");
+        let warned: Vec<_> = heard
+            .at("WARN")
+            .into_iter()
+            .filter(|line| line.contains("unknown code"))
+            .collect();
+        assert_eq!(
+            warned.len(),
+            usize::try_from(unknown).expect("a small number"),
+            "{warned:?}"
+        );
+        assert!(
+            warned
+                .iter()
+                .all(|line| line.contains("records=3") && line.contains(code)),
+            "{warned:?}"
+        );
     }
 }
 
 pub async fn a_row_that_was_bad_luck_is_delivered_the_second_time() {
     for (error, expected) in [
         (json!({"category": "RATE_LIMITS"}), "again RATE_LIMITS"),
-        (json!({"category": "EXPIRED_AUTHENTICATION"}), "again EXPIRED_AUTHENTICATION"),
-        (json!({"category": "OBJECT_NOT_FOUND"}), "once OBJECT_NOT_FOUND"),
-        (json!({"category": "INTERNAL_ERROR"}), "isolated INTERNAL_ERROR"),
+        (
+            json!({"category": "EXPIRED_AUTHENTICATION"}),
+            "again EXPIRED_AUTHENTICATION",
+        ),
+        (
+            json!({"category": "OBJECT_NOT_FOUND"}),
+            "once OBJECT_NOT_FOUND",
+        ),
+        (
+            json!({"category": "INTERNAL_ERROR"}),
+            "isolated INTERNAL_ERROR",
+        ),
         (json!({}), "isolated NO_CODE"),
     ] {
         let portal = Portal::new().await;
         portal.mock.fail_row("c-1", error, 1);
         let payloads = portal.people([1, 2]);
-        assert_eq!(words(&portal.upsert(&payloads).await), [expected, "delivered"]);
-        assert_eq!(words(&portal.upsert(&payloads).await), ["delivered", "delivered"]);
-        assert_eq!(portal.meter.unknown_codes(), 0, "nobody was rejected for it");
+        assert_eq!(
+            words(&portal.upsert(&payloads).await),
+            [expected, "delivered"]
+        );
+        assert_eq!(
+            words(&portal.upsert(&payloads).await),
+            ["delivered", "delivered"]
+        );
+        assert_eq!(
+            portal.meter.unknown_codes(),
+            0,
+            "nobody was rejected for it"
+        );
     }
 }
 
 pub async fn an_error_finds_its_row_by_trace_id_or_by_ids_and_its_code_in_the_message() {
     let hidden = r#"Property values were not valid: [{"isValid":false,"message":"p2@example.com is invalid",
         "error":"INVALID_EMAIL","name":"email"}]"#;
-    for context in [json!({"objectWriteTraceId": ["1"]}), json!({"ids": ["C-2"]}), json!({"ids": ["c-2 "]})] {
-        for (message, expected) in [(hidden, "rejected INVALID_EMAIL"), ("no", "rejected VALIDATION_ERROR")] {
+    for context in [
+        json!({"objectWriteTraceId": ["1"]}),
+        json!({"ids": ["C-2"]}),
+        json!({"ids": ["c-2 "]}),
+    ] {
+        for (message, expected) in [
+            (hidden, "rejected INVALID_EMAIL"),
+            ("no", "rejected VALIDATION_ERROR"),
+        ] {
             let portal = Portal::new().await;
-            let error = json!({"category": "VALIDATION_ERROR", "message": message, "context": context});
+            let error =
+                json!({"category": "VALIDATION_ERROR", "message": message, "context": context});
             portal.mock.mangle(Mangle::json(move |body| {
                 body["results"]
                     .as_array_mut()
@@ -118,7 +230,11 @@ pub async fn an_error_finds_its_row_by_trace_id_or_by_ids_and_its_code_in_the_me
                 body["errors"] = json!([error]);
             }));
             let reply = portal.upsert(&portal.people([1, 2, 3])).await;
-            assert_eq!(words(&reply), ["delivered", expected, "delivered"], "{context}");
+            assert_eq!(
+                words(&reply),
+                ["delivered", expected, "delivered"],
+                "{context}"
+            );
             assert!(!format!("{reply:?}").contains("example.com"));
         }
     }

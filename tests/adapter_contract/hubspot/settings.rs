@@ -1,6 +1,9 @@
 //! What settings name and the portal does not take: whom it stops.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use contact_sync::adapters::CallError;
 use contact_sync::adapters::hubspot::Settings;
@@ -17,16 +20,23 @@ fn people(count: usize) -> Vec<ContactChange> {
     let with = |number: usize| {
         let mut change = person(number);
         if number % 4 == 1 {
-            change.contact.attributes.values = [("plan".into(), Attribute::Text("team".into()))].into();
+            change.contact.attributes.values =
+                [("plan".into(), Attribute::Text("team".into()))].into();
         }
-        change.contact.kind = Some(if number % 2 == 1 { ContactType::Vendor } else { ContactType::Customer });
+        change.contact.kind = Some(if number % 2 == 1 {
+            ContactType::Vendor
+        } else {
+            ContactType::Customer
+        });
         change
     };
     (0..count).map(with).collect()
 }
 
 fn plan(settings: &mut Settings) {
-    settings.attributes.insert("plan".to_owned(), "plan_name".to_owned());
+    settings
+        .attributes
+        .insert("plan".to_owned(), "plan_name".to_owned());
 }
 
 fn unknown_stage_of_vendors(settings: &mut Settings) {
@@ -38,7 +48,11 @@ pub async fn what_every_record_has_stops_the_destination() {
     let no_edit: Edit = |_| {};
     for (is_unique, edit, expected) in [
         (false, no_edit, "stop configuration VALIDATION_ERROR"),
-        (true, |settings| settings.type_property = "contact_type".into(), "stop configuration PROPERTY_DOESNT_EXIST"),
+        (
+            true,
+            |settings| settings.type_property = "contact_type".into(),
+            "stop configuration PROPERTY_DOESNT_EXIST",
+        ),
         (
             true,
             |settings| settings.version_property = "source_version".into(),
@@ -46,27 +60,58 @@ pub async fn what_every_record_has_stops_the_destination() {
         ),
     ] {
         let portal = Portal::with(|habits| habits.is_unique = is_unique, edit).await;
-        assert_eq!(words(&portal.upsert(&portal.people(1..=3)).await), [expected]);
-        assert_eq!(portal.meter.config_errors(), 0, "the dispatcher tells of it");
+        assert_eq!(
+            words(&portal.upsert(&portal.people(1..=3)).await),
+            [expected]
+        );
+        assert_eq!(
+            portal.meter.config_errors(),
+            0,
+            "the dispatcher tells of it"
+        );
         let alone = portal.upsert(&portal.people([1])).await;
         if is_unique {
-            assert_eq!(words(&alone), ["failed PROPERTY_DOESNT_EXIST"], "one record is no evidence");
+            assert_eq!(
+                words(&alone),
+                ["failed PROPERTY_DOESNT_EXIST"],
+                "one record is no evidence"
+            );
             assert_eq!(portal.meter.config_errors(), 1);
         } else {
             assert_eq!(words(&alone), [expected], "it is about the account");
         }
     }
-    let no_such_stage = Portal::with(|_| {}, |settings| settings.lifecycle_stage.customer = "custmer".into()).await;
+    let no_such_stage = Portal::with(
+        |_| {},
+        |settings| settings.lifecycle_stage.customer = "custmer".into(),
+    )
+    .await;
     let reply = no_such_stage.upsert(&no_such_stage.people([1, 2])).await;
-    assert_eq!(words(&reply), ["failed INVALID_OPTION"; 2], "of another type may be who comes next");
+    assert_eq!(
+        words(&reply),
+        ["failed INVALID_OPTION"; 2],
+        "of another type may be who comes next"
+    );
 }
 
 pub async fn a_stage_that_one_type_alone_has_fails_the_records_of_that_type() {
     let portal = Portal::with(|_| {}, unknown_stage_of_vendors).await;
-    let payloads: Vec<_> = people(4).iter().map(|change| portal.payload(change)).collect();
-    let expected = ["delivered", "failed INVALID_OPTION", "delivered", "failed INVALID_OPTION"];
+    let payloads: Vec<_> = people(4)
+        .iter()
+        .map(|change| portal.payload(change))
+        .collect();
+    let expected = [
+        "delivered",
+        "failed INVALID_OPTION",
+        "delivered",
+        "failed INVALID_OPTION",
+    ];
     assert_eq!(words(&portal.upsert(&payloads).await), expected);
-    assert_eq!(words(&portal.upsert(&payloads[1..2]).await), ["failed INVALID_OPTION"], "customers may come after it");
+    assert_eq!(
+        words(&portal.upsert(&payloads[1..2]).await),
+        ["failed INVALID_OPTION"],
+        "customers may come after it"
+    );
     assert_eq!(portal.meter.config_errors(), 2);
 }
 
@@ -91,31 +136,68 @@ pub async fn each_property_that_some_have_is_told_of_by_itself() {
 
 /// Here HubSpot judges the batch as one, in spite of the trace ids.
 pub async fn a_batch_that_is_refused_for_a_property_goes_again_without_those_that_have_it() {
-    for (edit, code) in
-        [(plan as fn(&mut Settings), "PROPERTY_DOESNT_EXIST"), (unknown_stage_of_vendors, "INVALID_OPTION")]
-    {
+    for (edit, code) in [
+        (plan as fn(&mut Settings), "PROPERTY_DOESNT_EXIST"),
+        (unknown_stage_of_vendors, "INVALID_OPTION"),
+    ] {
         let portal = Portal::with(|habits| habits.judges_as_one = true, edit).await;
-        let payloads: Vec<_> = people(8).iter().map(|change| portal.payload(change)).collect();
-        let has_it = |number: usize| if code == "INVALID_OPTION" { number % 2 == 1 } else { number % 4 == 1 };
-        let word = |number| if has_it(number) { format!("failed {code}") } else { format!("halved {code}") };
-        assert_eq!(words(&portal.upsert(&payloads).await), (0..8).map(word).collect::<Vec<_>>());
-        let others: Vec<_> = (0..8).filter(|number| !has_it(*number)).map(|number| payloads[number].clone()).collect();
-        assert_eq!(words(&portal.upsert(&others).await), vec!["delivered"; others.len()]);
-        assert_eq!(words(&portal.upsert(&payloads[1..2]).await), [format!("failed {code}")], "alone");
+        let payloads: Vec<_> = people(8)
+            .iter()
+            .map(|change| portal.payload(change))
+            .collect();
+        let has_it = |number: usize| {
+            if code == "INVALID_OPTION" {
+                number % 2 == 1
+            } else {
+                number % 4 == 1
+            }
+        };
+        let word = |number| {
+            if has_it(number) {
+                format!("failed {code}")
+            } else {
+                format!("halved {code}")
+            }
+        };
+        assert_eq!(
+            words(&portal.upsert(&payloads).await),
+            (0..8).map(word).collect::<Vec<_>>()
+        );
+        let others: Vec<_> = (0..8)
+            .filter(|number| !has_it(*number))
+            .map(|number| payloads[number].clone())
+            .collect();
+        assert_eq!(
+            words(&portal.upsert(&others).await),
+            vec!["delivered"; others.len()]
+        );
+        assert_eq!(
+            words(&portal.upsert(&payloads[1..2]).await),
+            [format!("failed {code}")],
+            "alone"
+        );
         assert_eq!(portal.meter.config_errors(), 2);
         let all_have_it = [payloads[1].clone(), payloads[5].clone()];
-        assert_eq!(words(&portal.upsert(&all_have_it).await), vec![format!("failed {code}"); 2]);
+        assert_eq!(
+            words(&portal.upsert(&all_have_it).await),
+            vec![format!("failed {code}"); 2]
+        );
         portal.assert_polite();
     }
 }
 
 pub async fn a_refusal_for_a_property_that_no_row_has_stops_and_rejects_nobody() {
     let portal = Portal::with(|_| {}, plan).await;
-    let error =
-        json!({"category": "VALIDATION_ERROR", "errors": [{"code": "PROPERTY_DOESNT_EXIST", "in": "plan_name"}]});
-    for (numbers, expected) in [(1..=1, "failed PROPERTY_DOESNT_EXIST"), (1..=3, "refused PROPERTY_DOESNT_EXIST []")] {
+    let error = json!({"category": "VALIDATION_ERROR", "errors": [{"code": "PROPERTY_DOESNT_EXIST", "in": "plan_name"}]});
+    for (numbers, expected) in [
+        (1..=1, "failed PROPERTY_DOESNT_EXIST"),
+        (1..=3, "refused PROPERTY_DOESNT_EXIST []"),
+    ] {
         portal.mock.next(Answer::json(400, &error));
-        assert_eq!(words(&portal.upsert(&portal.people(numbers)).await), [expected]);
+        assert_eq!(
+            words(&portal.upsert(&portal.people(numbers)).await),
+            [expected]
+        );
     }
     assert_eq!(portal.mock.count(Endpoint::Upsert), 2);
 }
@@ -128,13 +210,32 @@ pub async fn a_property_of_the_mapping_that_is_missing_fails_the_records_that_ca
         changes[1].contact.mobile_phone = Field::Value("+44 20 7946 0001".into());
         let payloads = changes.each_ref().map(|change| portal.payload(change));
         let heard = listen();
-        let other = if judges_as_one { "halved PROPERTY_DOESNT_EXIST" } else { "delivered" };
-        assert_eq!(words(&portal.upsert(&payloads).await), [other, "failed PROPERTY_DOESNT_EXIST", other]);
-        assert_eq!(words(&portal.upsert(&payloads[1..2]).await), ["failed PROPERTY_DOESNT_EXIST"], "alone");
+        let other = if judges_as_one {
+            "halved PROPERTY_DOESNT_EXIST"
+        } else {
+            "delivered"
+        };
+        assert_eq!(
+            words(&portal.upsert(&payloads).await),
+            [other, "failed PROPERTY_DOESNT_EXIST", other]
+        );
+        assert_eq!(
+            words(&portal.upsert(&payloads[1..2]).await),
+            ["failed PROPERTY_DOESNT_EXIST"],
+            "alone"
+        );
         assert_eq!(words(&portal.upsert(&payloads[..1]).await), ["delivered"]);
         let told = heard.at("ERROR");
-        assert_eq!((told.len(), portal.meter.config_errors()), (2, 2), "{told:?}");
-        assert!(told.iter().all(|line| line.contains("`mobilephone`") && line.contains("records=1")), "{told:?}");
+        assert_eq!(
+            (told.len(), portal.meter.config_errors()),
+            (2, 2),
+            "{told:?}"
+        );
+        assert!(
+            told.iter()
+                .all(|line| line.contains("`mobilephone`") && line.contains("records=1")),
+            "{told:?}"
+        );
     }
 }
 
@@ -149,16 +250,32 @@ pub async fn a_version_property_of_a_wrong_type_rejects_nobody_and_stops_where_s
     ] {
         let portal = Portal::with(|_| {}, versioned).await;
         portal.mock.create_property("source_version");
-        (1..=refused).for_each(|number| portal.mock.fail_row(&format!("C-{number}"), error.clone(), 1));
+        (1..=refused).for_each(|number| {
+            portal
+                .mock
+                .fail_row(&format!("C-{number}"), error.clone(), 1);
+        });
         let reply = portal.upsert(&portal.people(1..=count)).await;
         assert_eq!(words(&reply), expected);
         if let Err(CallError::Stop(stop)) = &reply {
-            assert!(stop.remedy.contains("hubspot.version_property"), "{}", stop.remedy);
+            assert!(
+                stop.remedy.contains("hubspot.version_property"),
+                "{}",
+                stop.remedy
+            );
         }
         let portal = Portal::with(|_| {}, versioned).await;
         portal.mock.next(Answer::json(400, &error));
-        let whole = if count == 1 { "failed INVALID_LONG" } else { "stop configuration INVALID_LONG" };
-        assert_eq!(words(&portal.upsert(&portal.people(1..=count)).await), [whole], "as a whole");
+        let whole = if count == 1 {
+            "failed INVALID_LONG"
+        } else {
+            "stop configuration INVALID_LONG"
+        };
+        assert_eq!(
+            words(&portal.upsert(&portal.people(1..=count)).await),
+            [whole],
+            "as a whole"
+        );
     }
 }
 
@@ -171,26 +288,60 @@ pub async fn a_right_that_some_records_need_fails_them_alone() {
     let heard = listen();
     let sensitive = "crm.objects.contacts.sensitive.write";
     portal.mock.fail_row("C-1", lacking(sensitive), 1);
-    assert_eq!(words(&portal.upsert(&portal.people([1, 2])).await), ["failed MISSING_SCOPES", "delivered"]);
+    assert_eq!(
+        words(&portal.upsert(&portal.people([1, 2])).await),
+        ["failed MISSING_SCOPES", "delivered"]
+    );
     portal.mock.next(Answer::json(403, &lacking(sensitive)));
-    assert_eq!(words(&portal.upsert(&portal.people([1, 2])).await), ["refused MISSING_SCOPES []"]);
+    assert_eq!(
+        words(&portal.upsert(&portal.people([1, 2])).await),
+        ["refused MISSING_SCOPES []"]
+    );
     portal.mock.next(Answer::json(403, &lacking(sensitive)));
-    assert_eq!(words(&portal.upsert(&portal.people([1])).await), ["failed MISSING_SCOPES"]);
-    assert!(heard.at("ERROR").iter().all(|line| line.contains(sensitive)), "{:?}", heard.lines());
+    assert_eq!(
+        words(&portal.upsert(&portal.people([1])).await),
+        ["failed MISSING_SCOPES"]
+    );
+    assert!(
+        heard
+            .at("ERROR")
+            .iter()
+            .all(|line| line.contains(sensitive)),
+        "{:?}",
+        heard.lines()
+    );
     assert_eq!(portal.meter.config_errors(), 2);
-    portal.mock.next(Answer::json(403, &lacking("crm.objects.contacts.write")));
-    assert_eq!(words(&portal.upsert(&portal.people([1])).await), ["stop configuration MISSING_SCOPES"]);
+    portal
+        .mock
+        .next(Answer::json(403, &lacking("crm.objects.contacts.write")));
+    assert_eq!(
+        words(&portal.upsert(&portal.people([1])).await),
+        ["stop configuration MISSING_SCOPES"]
+    );
 }
 
 pub async fn a_value_of_an_attribute_that_its_property_does_not_take_is_the_rows_own_fault() {
     let portal = Portal::with(|_| {}, plan).await;
     portal.mock.create_property("plan_name");
-    let payloads: Vec<_> = people(3).iter().map(|change| portal.payload(change)).collect();
+    let payloads: Vec<_> = people(3)
+        .iter()
+        .map(|change| portal.payload(change))
+        .collect();
     let hidden = json!([{"isValid": false, "error": "INVALID_OPTION", "name": "plan_name"}]);
     let message = format!("Property values were not valid: {hidden}");
-    portal.mock.fail_row("C-1", json!({"category": "VALIDATION_ERROR", "message": message}), 1);
-    assert_eq!(words(&portal.upsert(&payloads).await), ["delivered", "rejected INVALID_OPTION", "delivered"]);
+    portal.mock.fail_row(
+        "C-1",
+        json!({"category": "VALIDATION_ERROR", "message": message}),
+        1,
+    );
+    assert_eq!(
+        words(&portal.upsert(&payloads).await),
+        ["delivered", "rejected INVALID_OPTION", "delivered"]
+    );
     assert_eq!(words(&portal.upsert(&payloads).await), ["delivered"; 3]);
-    let held = portal.mock.contact("C-1").and_then(|contact| contact.get("plan_name").cloned());
+    let held = portal
+        .mock
+        .contact("C-1")
+        .and_then(|contact| contact.get("plan_name").cloned());
     assert_eq!(held.as_deref(), Some("team"));
 }

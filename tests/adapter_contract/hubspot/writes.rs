@@ -1,6 +1,9 @@
 //! What travels to HubSpot and where to, and what it keeps.
 
-#![expect(unreachable_pub, reason = "a module of one test binary, and public to it")]
+#![expect(
+    unreachable_pub,
+    reason = "a module of one test binary, and public to it"
+)]
 
 use contact_sync::adapters::Adapter;
 use contact_sync::adapters::hubspot::Settings;
@@ -10,15 +13,20 @@ use crate::support::listener::listen;
 use crate::support::portal::{Portal, person, words};
 
 pub async fn a_contact_arrives_over_both_families_of_paths() {
-    for (api_version, path) in
-        [("2026-09", "/crm/objects/2026-09/contacts/batch/upsert"), ("v3", "/crm/v3/objects/contacts/batch/upsert")]
-    {
-        let portal = Portal::with(|_| {}, |settings| settings.api_version = api_version.into()).await;
+    for (api_version, path) in [
+        ("2026-09", "/crm/objects/2026-09/contacts/batch/upsert"),
+        ("v3", "/crm/v3/objects/contacts/batch/upsert"),
+    ] {
+        let portal =
+            Portal::with(|_| {}, |settings| settings.api_version = api_version.into()).await;
         let reply = portal.upsert(&portal.people([1])).await;
         assert_eq!(words(&reply), ["delivered"]);
         assert_eq!(portal.mock.seen()[0].path, path);
         let contact = portal.mock.contact("c-1").expect("it is there");
-        let held: Vec<_> = contact.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let held: Vec<_> = contact
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         assert_eq!(
             held,
             [
@@ -34,20 +42,43 @@ pub async fn a_contact_arrives_over_both_families_of_paths() {
 
 pub async fn a_stage_that_hubspot_keeps_is_told_and_counted_and_is_no_failure() {
     let portal = Portal::new().await;
-    portal.mock.put(Some("C-1"), &[("lifecyclestage", "evangelist")]);
-    portal.mock.put(Some("C-2"), &[("lifecyclestage", "opportunity")]);
+    portal
+        .mock
+        .put(Some("C-1"), &[("lifecyclestage", "evangelist")]);
+    portal
+        .mock
+        .put(Some("C-2"), &[("lifecyclestage", "opportunity")]);
     let heard = listen();
     let reply = portal.upsert(&portal.people([1, 2, 3])).await;
-    assert_eq!(words(&reply), ["delivered LIFECYCLE_STAGE_KEPT", "delivered", "delivered"]);
-    let counted = heard.lines().into_iter().filter(|line| line.contains("stages were kept")).collect::<Vec<_>>();
-    assert!(matches!(&counted[..], [line] if line.starts_with("INFO") && line.contains("count=1")), "{counted:?}");
-    let stage = |id| portal.mock.contact(id).and_then(|contact| contact.get("lifecyclestage").cloned());
+    assert_eq!(
+        words(&reply),
+        ["delivered LIFECYCLE_STAGE_KEPT", "delivered", "delivered"]
+    );
+    let counted = heard
+        .lines()
+        .into_iter()
+        .filter(|line| line.contains("stages were kept"))
+        .collect::<Vec<_>>();
+    assert!(
+        matches!(&counted[..], [line] if line.starts_with("INFO") && line.contains("count=1")),
+        "{counted:?}"
+    );
+    let stage = |id| {
+        portal
+            .mock
+            .contact(id)
+            .and_then(|contact| contact.get("lifecyclestage").cloned())
+    };
     assert_eq!(stage("C-1").as_deref(), Some("evangelist"));
     assert_eq!(stage("C-2").as_deref(), Some("customer"));
 }
 
 pub async fn folded_stages_leave_what_one_after_the_other_would() {
-    let kinds = [ContactType::Vendor, ContactType::Customer, ContactType::Lead];
+    let kinds = [
+        ContactType::Vendor,
+        ContactType::Customer,
+        ContactType::Lead,
+    ];
     for first in kinds {
         for second in kinds {
             let portal = Portal::new().await;
@@ -69,18 +100,32 @@ pub async fn folded_stages_leave_what_one_after_the_other_would() {
 }
 
 pub async fn every_value_travels_as_a_string() {
-    let values = [("flag", Attribute::Bool(true)), ("seats", Attribute::Number(25.into())), ("gone", Attribute::Null)];
+    let values = [
+        ("flag", Attribute::Bool(true)),
+        ("seats", Attribute::Number(25.into())),
+        ("gone", Attribute::Null),
+    ];
     let edit = |settings: &mut Settings| {
-        settings.attributes = ["flag", "seats", "gone"].map(|name| (name.to_owned(), format!("{name}_of"))).into();
+        settings.attributes = ["flag", "seats", "gone"]
+            .map(|name| (name.to_owned(), format!("{name}_of")))
+            .into();
     };
     let portal = Portal::with(|_| {}, edit).await;
-    ["flag_of", "seats_of", "gone_of"].iter().for_each(|name| portal.mock.create_property(name));
+    ["flag_of", "seats_of", "gone_of"]
+        .iter()
+        .for_each(|name| portal.mock.create_property(name));
     portal.mock.put(Some("C-1"), &[("gone_of", "still there")]);
     let mut change = person(1);
     change.contact.attributes.values = values.map(|(name, value)| (name.into(), value)).into();
     // The mock refuses what is no string, as the real one does.
-    assert_eq!(words(&portal.upsert(&[portal.payload(&change)]).await), ["delivered"]);
+    assert_eq!(
+        words(&portal.upsert(&[portal.payload(&change)]).await),
+        ["delivered"]
+    );
     let contact = portal.mock.contact("C-1").expect("it is there");
     let held = |name: &str| contact.get(name).map(String::as_str);
-    assert_eq!((held("flag_of"), held("seats_of"), held("gone_of")), (Some("true"), Some("25"), None));
+    assert_eq!(
+        (held("flag_of"), held("seats_of"), held("gone_of")),
+        (Some("true"), Some("25"), None)
+    );
 }

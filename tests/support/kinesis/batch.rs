@@ -41,7 +41,11 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(records: Vec<Arc<Record>>) -> Self {
-        Self { records, attempts: 0, request_id: None }
+        Self {
+            records,
+            attempts: 0,
+            request_id: None,
+        }
     }
 
     /// The event, as the function gets it.
@@ -63,8 +67,8 @@ pub(super) enum Verdict {
     NotInvoked,
 }
 
-/// Reads an answer as the mapping does. Of several identifiers the one of the lowest place counts; one that names no
-/// record of the batch makes all of it fail.
+/// Reads an answer as the mapping does. Of several identifiers the one of the lowest place counts;
+/// one that names no record of the batch makes all of it fail.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>
 pub(super) fn judge(ended: &Ended, records: &[Arc<Record>], failures_count: bool) -> Verdict {
     let answer = match ended {
@@ -73,10 +77,15 @@ pub(super) fn judge(ended: &Ended, records: &[Arc<Record>], failures_count: bool
         Ended::Answer(_) if !failures_count => return Verdict::Done,
         Ended::Answer(answer) => answer,
     };
-    let failures = answer["batchItemFailures"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let failures = answer["batchItemFailures"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let place = |failure: &Value| {
         let identifier = failure["itemIdentifier"].as_str()?;
-        records.iter().position(|record| record.sequence_number == identifier)
+        records
+            .iter()
+            .position(|record| record.sequence_number == identifier)
     };
     let places: Option<Vec<usize>> = failures.iter().map(place).collect();
     match places.map(|places| places.into_iter().min()) {
@@ -97,19 +106,25 @@ pub(super) enum Next {
     Discard(Batch, Condition),
 }
 
-/// Progress makes a new batch of what is left, with all its retries. Without progress the batch is halved, if the
-/// mapping bisects and there are two records; else it comes again as it is, until its retries are used up.
+/// Progress makes a new batch of what is left, with all its retries. Without progress the batch is
+/// halved, if the mapping bisects and there are two records; else it comes again as it is, until
+/// its retries are used up.
 pub(super) fn follow(mut batch: Batch, verdict: Verdict, mapping: &Mapping) -> Next {
     match verdict {
         Verdict::Done => Next::Done,
         Verdict::NotInvoked => Next::RetryMode(vec![batch]),
-        Verdict::FailedFrom(place) if place > 0 => Next::RetryMode(vec![Batch::new(batch.records.split_off(place))]),
+        Verdict::FailedFrom(place) if place > 0 => {
+            Next::RetryMode(vec![Batch::new(batch.records.split_off(place))])
+        }
         Verdict::FailedFrom(_) | Verdict::Failed => {
             if mapping.bisect && batch.records.len() > 1 {
                 let right = batch.records.split_off(batch.records.len() / 2);
                 return Next::RetryMode(vec![Batch::new(batch.records), Batch::new(right)]);
             }
-            if mapping.max_retries.is_some_and(|most| batch.attempts > most) {
+            if mapping
+                .max_retries
+                .is_some_and(|most| batch.attempts > most)
+            {
                 return Next::Discard(batch, Condition::RetryAttemptsExhausted);
             }
             Next::RetryMode(vec![batch])

@@ -1,5 +1,5 @@
-//! The records of a shard that one poller brings, batch by batch: all of them, or with a parallelization factor those
-//! whose partition keys fall to it. Of one key nothing overtakes.
+//! The records of a shard that one poller brings, batch by batch: all of them, or with a
+//! parallelization factor those whose partition keys fall to it. Of one key nothing overtakes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,7 +35,16 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
     pub(super) fn new(mapping: &'a Mapping, run: &'a Run<F>, records: Vec<Arc<Record>>) -> Self {
         let (batch_size, made_anew) = (mapping.batch_size, mapping.made_anew);
         let (unread, ready) = (records.clone().into(), VecDeque::new());
-        Self { mapping, run, records, batch_size, made_anew, unread, ready, failures: 0 }
+        Self {
+            mapping,
+            run,
+            records,
+            batch_size,
+            made_anew,
+            unread,
+            ready,
+            failures: 0,
+        }
     }
 
     pub(super) async fn drain(mut self) {
@@ -56,7 +65,12 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
 
     /// Somebody makes the mapping anew, at the latest when everything is read.
     fn perhaps_begin_anew(&mut self) {
-        let left = self.unread.len() + self.ready.iter().map(|batch| batch.records.len()).sum::<usize>();
+        let left = self.unread.len()
+            + self
+                .ready
+                .iter()
+                .map(|batch| batch.records.len())
+                .sum::<usize>();
         let mut random = self.run.random.borrow_mut();
         if self.made_anew == 0 || (left > 0 && random.u32(..10) > 0) {
             return;
@@ -97,23 +111,37 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
     /// Discards the records that are too old, invoked or not; what is left is a batch of its own.
     fn drop_expired(&mut self, mut batch: Batch) -> Option<Batch> {
         let now = self.run.started.elapsed();
-        let is_old = |record: &Arc<Record>| self.mapping.max_age.is_some_and(|most| now > record.arrives + most);
+        let is_old = |record: &Arc<Record>| {
+            self.mapping
+                .max_age
+                .is_some_and(|most| now > record.arrives + most)
+        };
         let (old, young): (Vec<_>, Vec<_>) = batch.records.drain(..).partition(is_old);
         if old.is_empty() {
             batch.records = young;
             return Some(batch);
         }
         let request_id = batch.request_id.or_else(|| Some(self.run.new_request_id()));
-        let expired = Batch { records: old, attempts: batch.attempts, request_id };
+        let expired = Batch {
+            records: old,
+            attempts: batch.attempts,
+            request_id,
+        };
         self.discard(expired, Condition::RecordAgeExceeded, None);
         (!young.is_empty()).then(|| Batch::new(young))
     }
 
     async fn deliver(&mut self, mut batch: Batch) {
         let event = batch.event();
-        let ended = if event.len() > self.mapping.payload { None } else { Some(self.invoke(&mut batch, event).await) };
+        let ended = if event.len() > self.mapping.payload {
+            None
+        } else {
+            Some(self.invoke(&mut batch, event).await)
+        };
         let reports = self.mapping.report_failures;
-        let verdict = ended.as_ref().map_or(Verdict::Failed, |ended| judge(ended, &batch.records, reports));
+        let verdict = ended.as_ref().map_or(Verdict::Failed, |ended| {
+            judge(ended, &batch.records, reports)
+        });
         batch.attempts += u32::from(verdict != Verdict::NotInvoked);
         self.failures = match verdict {
             Verdict::Failed | Verdict::FailedFrom(0) | Verdict::NotInvoked => self.failures + 1,
@@ -127,7 +155,10 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
             Next::Done => {}
             Next::RetryMode(batches) => {
                 if self.mapping.broken != Some(Broken::DropsRedelivery) {
-                    batches.into_iter().rev().for_each(|batch| self.ready.push_front(batch));
+                    batches
+                        .into_iter()
+                        .rev()
+                        .for_each(|batch| self.ready.push_front(batch));
                 }
                 self.back_off().await;
             }
@@ -139,14 +170,22 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
     }
 
     async fn invoke(&self, batch: &mut Batch, event: String) -> Ended {
-        let request_id = batch.request_id.get_or_insert_with(|| self.run.new_request_id()).clone();
+        let request_id = batch
+            .request_id
+            .get_or_insert_with(|| self.run.new_request_id())
+            .clone();
         self.run.report.borrow_mut().deliveries.push(Delivery {
             request_id: request_id.clone(),
             shard: batch.records[0].shard,
             places: batch.records.iter().map(|record| record.at).collect(),
             at: self.run.started.elapsed(),
         });
-        (self.run.function)(Invocation { request_id, event, records: batch.records.clone() }).await
+        (self.run.function)(Invocation {
+            request_id,
+            event,
+            records: batch.records.clone(),
+        })
+        .await
     }
 
     fn checkpoint(&self, batch: &Batch, verdict: Verdict) {
@@ -155,7 +194,9 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
             Verdict::FailedFrom(place) => place,
             Verdict::Failed | Verdict::NotInvoked => 0,
         };
-        let places = batch.records[..settled].iter().map(|record| (record.shard, record.at));
+        let places = batch.records[..settled]
+            .iter()
+            .map(|record| (record.shard, record.at));
         self.run.report.borrow_mut().settled.extend(places);
     }
 
@@ -167,7 +208,11 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
 
     /// Another poller takes over where the last checkpoint was.
     fn read_again(&mut self, batch: Batch) {
-        let waiting: Vec<_> = self.ready.drain(..).flat_map(|batch| batch.records).collect();
+        let waiting: Vec<_> = self
+            .ready
+            .drain(..)
+            .flat_map(|batch| batch.records)
+            .collect();
         for record in batch.records.into_iter().chain(waiting).rev() {
             self.unread.push_front(record);
         }
@@ -181,13 +226,19 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
             now: self.run.started.elapsed(),
             earlier: report.discarded.len(),
         };
-        report.discarded.push(discarding.discarded(batch, condition, last));
+        report
+            .discarded
+            .push(discarding.discarded(batch, condition, last));
     }
 
     async fn back_off(&self) {
         let (first, most) = self.mapping.backoff;
         let doublings = self.failures.saturating_sub(1).min(20);
-        let wait = if self.failures == 0 { Duration::ZERO } else { (first * 2_u32.pow(doublings)).min(most) };
+        let wait = if self.failures == 0 {
+            Duration::ZERO
+        } else {
+            (first * 2_u32.pow(doublings)).min(most)
+        };
         sleep_until(Instant::now() + wait).await;
     }
 }

@@ -15,8 +15,8 @@ use super::lane::Lane;
 use super::on_failure::{Discarded, OnFailure};
 use super::stream::{Record, Stream, spread};
 
-/// An event source mapping. The default is that of `template.yaml`, but for smaller batches, no window, and no age at which
-/// a record is given up.
+/// An event source mapping. The default is that of `template.yaml`, but for smaller batches, no
+/// window, and no age at which a record is given up.
 #[derive(Clone, Debug)]
 pub struct Mapping {
     pub batch_size: usize,
@@ -34,14 +34,14 @@ pub struct Mapping {
     pub report_failures: bool,
     /// The longest event.
     pub payload: usize,
-    /// The first wait before a retry, and the longest: 214 ms was observed for the first, and each next is taken to be
-    /// twice as long.
+    /// The first wait before a retry, and the longest: 214 ms was observed for the first, and each
+    /// next is taken to be twice as long.
     pub backoff: (Duration, Duration),
-    /// So often, in percent, a poller dies before it has written its checkpoint: what it had delivered comes again, in
-    /// other batches.
+    /// So often, in percent, a poller dies before it has written its checkpoint: what it had
+    /// delivered comes again, in other batches.
     pub lost_checkpoints: u32,
-    /// So often at most, in each lane, the mapping is made anew at an earlier place, and reads on in batches of another
-    /// size: what was settled long ago comes again.
+    /// So often at most, in each lane, the mapping is made anew at an earlier place, and reads on
+    /// in batches of another size: what was settled long ago comes again.
     pub made_anew: usize,
     pub seed: u64,
     /// For the tests' own test.
@@ -91,7 +91,10 @@ impl Invocation {
     pub async fn handle(self, handler: &Handler) -> Ended {
         let mut context = Context::default();
         context.request_id = self.request_id;
-        match handler.handle(LambdaEvent::new(self.event.into(), context)).await {
+        match handler
+            .handle(LambdaEvent::new(self.event.into(), context))
+            .await
+        {
             Ok(answer) => Ended::Answer(serde_json::to_value(answer).expect("JSON")),
             Err(_) => Ended::Error,
         }
@@ -115,7 +118,8 @@ pub struct Report {
     /// In the order in which they began.
     pub deliveries: Vec<Delivery>,
     pub discarded: Vec<Discarded>,
-    /// The shards and places of the records behind which a checkpoint was written: nobody gets them again.
+    /// The shards and places of the records behind which a checkpoint was written: nobody gets them
+    /// again.
     pub settled: BTreeSet<(usize, usize)>,
     /// Checkpoints that were lost.
     pub lost_checkpoints: usize,
@@ -124,15 +128,23 @@ pub struct Report {
 impl Report {
     /// How many records were delivered, each as often as it came.
     pub fn records(&self) -> usize {
-        self.deliveries.iter().map(|delivery| delivery.places.len()).sum()
+        self.deliveries
+            .iter()
+            .map(|delivery| delivery.places.len())
+            .sum()
     }
 
-    /// Whether two records of a shard, by their places, came in the same batches always, or never. `None`: now and then.
+    /// Whether two records of a shard, by their places, came in the same batches always, or never.
+    /// `None`: now and then.
     pub fn together(&self, a: (usize, usize), b: (usize, usize)) -> Option<bool> {
-        let mut met = self.deliveries.iter().filter(|delivery| delivery.shard == a.0).filter_map(|delivery| {
-            let has = |place: (usize, usize)| delivery.places.contains(&place.1);
-            (has(a) || has(b)).then(|| has(a) && has(b))
-        });
+        let mut met = self
+            .deliveries
+            .iter()
+            .filter(|delivery| delivery.shard == a.0)
+            .filter_map(|delivery| {
+                let has = |place: (usize, usize)| delivery.places.contains(&place.1);
+                (has(a) || has(b)).then(|| has(a) && has(b))
+            });
         let first = met.next()?;
         met.all(|other| other == first).then_some(first)
     }
@@ -162,7 +174,11 @@ impl<F> Run<F> {
 
 impl Mapping {
     /// Delivers everything, each shard and lane at its own pace, until nothing is left.
-    pub async fn drain(&self, stream: &Stream, function: impl AsyncFn(Invocation) -> Ended) -> Report {
+    pub async fn drain(
+        &self,
+        stream: &Stream,
+        function: impl AsyncFn(Invocation) -> Ended,
+    ) -> Report {
         let run = Run {
             function,
             started: Instant::now(),
@@ -175,9 +191,14 @@ impl Mapping {
         for shard in &stream.shards {
             let mut of_shard = vec![Vec::new(); self.parallelization_factor];
             for record in shard {
-                of_shard[spread(&record.partition_key, self.parallelization_factor)].push(Arc::clone(record));
+                of_shard[spread(&record.partition_key, self.parallelization_factor)]
+                    .push(Arc::clone(record));
             }
-            lanes.extend(of_shard.into_iter().map(|records| Lane::new(self, &run, records)));
+            lanes.extend(
+                of_shard
+                    .into_iter()
+                    .map(|records| Lane::new(self, &run, records)),
+            );
         }
         join_all(lanes.into_iter().map(Lane::drain)).await;
         run.report.into_inner()

@@ -64,7 +64,12 @@ pub(super) struct Discarding<'a> {
 
 impl Discarding<'_> {
     /// `last` is how the last invocation ended, if there was one.
-    pub(super) fn discarded(self, batch: Batch, condition: Condition, last: Option<&Ended>) -> Discarded {
+    pub(super) fn discarded(
+        self,
+        batch: Batch,
+        condition: Condition,
+        last: Option<&Ended>,
+    ) -> Discarded {
         let mut document = json!({
             "requestContext": {
                 "requestId": batch.request_id,
@@ -92,12 +97,23 @@ impl Discarding<'_> {
             }
         }
         let is_object = self.on_failure != OnFailure::Message;
-        let key = batch.records.first().filter(|_| is_object).map(|first| self.key(first.shard));
-        Discarded { condition, records: batch.records, document, key }
+        let key = batch
+            .records
+            .first()
+            .filter(|_| is_object)
+            .map(|first| self.key(first.shard));
+        Discarded {
+            condition,
+            records: batch.records,
+            document,
+            key,
+        }
     }
 
     fn batch_info(self, records: &[Arc<Record>]) -> Value {
-        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Value::Null };
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            return Value::Null;
+        };
         json!({
             "shardId": format!("shardId-{:012}", first.shard),
             "startSequenceNumber": first.sequence_number,
@@ -109,10 +125,14 @@ impl Discarding<'_> {
         })
     }
 
-    /// `aws/lambda/MAPPING/SHARD/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-UUID`, so that keys sort by shard and time.
+    /// `aws/lambda/MAPPING/SHARD/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-UUID`, so that keys sort by shard
+    /// and time.
     fn key(self, shard: usize) -> String {
         let timestamp = timestamp(self.now);
-        let (day, time) = (timestamp[..10].replace('-', "/"), timestamp[..19].replace(':', "."));
+        let (day, time) = (
+            timestamp[..10].replace('-', "/"),
+            timestamp[..19].replace(':', "."),
+        );
         format!(
             "aws/lambda/{MAPPING}/shardId-{shard:012}/{day}/{time}-{:08x}-0000-4000-8000-000000000000",
             self.earlier
@@ -123,6 +143,8 @@ impl Discarding<'_> {
 /// Of the simulated time.
 fn timestamp(since_start: Duration) -> String {
     let start = OffsetDateTime::UNIX_EPOCH + Duration::from_secs_f64(stream::ARRIVAL);
-    let at = (start + since_start).replace_millisecond(0).expect("in range");
+    let at = (start + since_start)
+        .replace_millisecond(0)
+        .expect("in range");
     at.format(&Rfc3339).expect("a format")
 }

@@ -1,4 +1,5 @@
-//! What a poller does: reads a stream of a Kinesis, emulated or not, shard by shard from its beginning to its tip.
+//! What a poller does: reads a stream of a Kinesis, emulated or not, shard by shard from its
+//! beginning to its tip.
 
 use std::time::Duration;
 
@@ -8,24 +9,48 @@ use aws_sdk_kinesis::types::ShardIteratorType;
 use super::stream::Stream;
 
 impl Stream {
-    /// Everything that lies in the stream of this ARN, or of its consumer's, under its own sequence numbers.
+    /// Everything that lies in the stream of this ARN, or of its consumer's, under its own sequence
+    /// numbers.
     pub async fn read(kinesis: &Client, named: &str) -> Self {
         let arn = named.split_once("/consumer/").map_or(named, |(arn, _)| arn);
-        let listed = kinesis.list_shards().stream_arn(arn).send().await.expect("shards");
+        let listed = kinesis
+            .list_shards()
+            .stream_arn(arn)
+            .send()
+            .await
+            .expect("shards");
         let shards = listed.shards.unwrap_or_default();
         let mut stream = Self::named(named, shards.len());
         for (at, shard) in shards.iter().enumerate() {
-            let iterator = kinesis.get_shard_iterator().stream_arn(arn).shard_id(shard.shard_id());
-            let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await;
+            let iterator = kinesis
+                .get_shard_iterator()
+                .stream_arn(arn)
+                .shard_id(shard.shard_id());
+            let iterator = iterator
+                .shard_iterator_type(ShardIteratorType::TrimHorizon)
+                .send()
+                .await;
             let mut next = iterator.expect("an iterator").shard_iterator;
             while let Some(iterator) = next {
-                let call = kinesis.get_records().stream_arn(arn).shard_iterator(iterator).limit(1000);
+                let call = kinesis
+                    .get_records()
+                    .stream_arn(arn)
+                    .shard_iterator(iterator)
+                    .limit(1000);
                 let page = call.send().await.expect("records");
                 for record in &page.records {
                     let key = record.partition_key().expect("every record has one");
-                    stream.append(at, record.sequence_number(), key, record.data().as_ref(), Duration::ZERO);
+                    stream.append(
+                        at,
+                        record.sequence_number(),
+                        key,
+                        record.data().as_ref(),
+                        Duration::ZERO,
+                    );
                 }
-                next = page.next_shard_iterator.filter(|_| !page.records.is_empty());
+                next = page
+                    .next_shard_iterator
+                    .filter(|_| !page.records.is_empty());
             }
         }
         stream

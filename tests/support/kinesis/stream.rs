@@ -12,7 +12,8 @@ use super::super::stream;
 #[derive(Clone, Debug)]
 pub struct Record {
     pub shard: usize,
-    /// Its place in its shard: not its number, which several records share where a consumer de-aggregates.
+    /// Its place in its shard: not its number, which several records share where a consumer
+    /// de-aggregates.
     pub at: usize,
     pub sequence_number: String,
     pub partition_key: String,
@@ -37,7 +38,10 @@ impl Stream {
     }
 
     pub fn named(arn: &str, shards: usize) -> Self {
-        Self { arn: arn.to_owned(), shards: vec![Vec::new(); shards] }
+        Self {
+            arn: arn.to_owned(),
+            shards: vec![Vec::new(); shards],
+        }
     }
 
     /// Puts a record into the shard of its key.
@@ -47,8 +51,8 @@ impl Stream {
         self.append(shard, &number, partition_key, data, arrives);
     }
 
-    /// Puts user records that a producer has put into one. A consumer with enhanced fan-out gets each of them, all
-    /// with the number of the one.
+    /// Puts user records that a producer has put into one. A consumer with enhanced fan-out gets
+    /// each of them, all with the number of the one.
     pub fn put_aggregate(&mut self, partition_key: &str, data: &[&[u8]], arrives: Duration) {
         let shard = spread(partition_key, self.shards.len());
         let number = stream::sequence_number(shard, self.shards[shard].len());
@@ -58,7 +62,14 @@ impl Stream {
     }
 
     /// Puts a record that has its shard and number already.
-    pub fn append(&mut self, shard: usize, number: &str, partition_key: &str, data: &[u8], arrives: Duration) {
+    pub fn append(
+        &mut self,
+        shard: usize,
+        number: &str,
+        partition_key: &str,
+        data: &[u8],
+        arrives: Duration,
+    ) {
         let at = self.shards[shard].len();
         let mut json = event_record(shard, number, partition_key, data, arrives);
         json["eventSourceARN"] = self.arn.as_str().into();
@@ -78,8 +89,20 @@ impl Stream {
     pub fn mapped(&self, data: impl Fn(&[u8]) -> Vec<u8>) -> Self {
         let mut stream = Self::named(&self.arn, self.shards.len());
         for record in self.shards.iter().flatten() {
-            let Record { shard, sequence_number, partition_key, arrives, .. } = &**record;
-            stream.append(*shard, sequence_number, partition_key, &data(&record.data), *arrives);
+            let Record {
+                shard,
+                sequence_number,
+                partition_key,
+                arrives,
+                ..
+            } = &**record;
+            stream.append(
+                *shard,
+                sequence_number,
+                partition_key,
+                &data(&record.data),
+                *arrives,
+            );
         }
         stream
     }
@@ -97,10 +120,17 @@ pub(super) fn spread(partition_key: &str, count: usize) -> usize {
     usize::try_from(hasher.finish() % count as u64).expect("fits")
 }
 
-fn event_record(shard: usize, number: &str, partition_key: &str, data: &[u8], arrives: Duration) -> Value {
+fn event_record(
+    shard: usize,
+    number: &str,
+    partition_key: &str,
+    data: &[u8],
+    arrives: Duration,
+) -> Value {
     let mut record = stream::record(shard, 0, partition_key, data);
     record["eventID"] = format!("shardId-{shard:012}:{number}").into();
     record["kinesis"]["sequenceNumber"] = number.into();
-    record["kinesis"]["approximateArrivalTimestamp"] = (stream::ARRIVAL + arrives.as_secs_f64()).into();
+    record["kinesis"]["approximateArrivalTimestamp"] =
+        (stream::ARRIVAL + arrives.as_secs_f64()).into();
     record
 }

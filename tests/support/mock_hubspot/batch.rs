@@ -47,11 +47,20 @@ impl State {
             self.check_key(input.id_property.as_deref())?;
         }
         self.note_mistakes(&inputs);
-        if inputs.iter().any(|input| self.poison.contains(&input.id.to_lowercase())) {
-            return Err(Answer::json(400, &validation("One of the inputs is invalid")));
+        if inputs
+            .iter()
+            .any(|input| self.poison.contains(&input.id.to_lowercase()))
+        {
+            return Err(Answer::json(
+                400,
+                &validation("One of the inputs is invalid"),
+            ));
         }
         let errors: Vec<_> = inputs.iter().map(|input| self.error_of(input)).collect();
-        let is_traced = inputs.iter().all(|input| input.object_write_trace_id.is_some()) && !self.habits.judges_as_one;
+        let is_traced = inputs
+            .iter()
+            .all(|input| input.object_write_trace_id.is_some())
+            && !self.habits.judges_as_one;
         if let (false, Some(error)) = (is_traced, errors.iter().flatten().next()) {
             return Err(Answer::json(400, error));
         }
@@ -62,7 +71,8 @@ impl State {
                 reported.push(error.clone());
                 continue;
             }
-            // Rows of one batch clash with each other too, so each is judged again when its turn comes.
+            // Rows of one batch clash with each other too, so each is judged again when its turn
+            // comes.
             match error.or_else(|| self.store.clash(&input.id, &input.properties)) {
                 Some(error) => reported.push(traced(error, input.object_write_trace_id.as_deref())),
                 None => results.push(self.apply(input)),
@@ -75,14 +85,19 @@ impl State {
     }
 
     fn note_mistakes(&mut self, inputs: &[Upsert]) {
-        let traces: BTreeSet<_> = inputs.iter().map(|input| &input.object_write_trace_id).collect();
+        let traces: BTreeSet<_> = inputs
+            .iter()
+            .map(|input| &input.object_write_trace_id)
+            .collect();
         if traces.len() < inputs.len() || traces.contains(&None) {
-            self.mistakes.push("an input without a trace id of its own".to_owned());
+            self.mistakes
+                .push("an input without a trace id of its own".to_owned());
         }
         for input in inputs {
             let key = input.properties.get(&self.habits.id_property);
             if key.is_some_and(|key| !key.eq_ignore_ascii_case(&input.id)) {
-                self.mistakes.push("an input that changes its own key".to_owned());
+                self.mistakes
+                    .push("an input that changes its own key".to_owned());
             }
         }
     }
@@ -92,18 +107,24 @@ impl State {
             return Some(error);
         }
         let (id_property, require_a_name) = (&self.habits.id_property, self.habits.require_a_name);
-        self.store.error_of(&input.id, &input.properties, id_property, require_a_name)
+        self.store
+            .error_of(&input.id, &input.properties, id_property, require_a_name)
     }
 
     fn scripted_error(&mut self, id: &str) -> Option<Value> {
-        let (error, times) = self.row_errors.get_mut(&id.to_lowercase()).filter(|(_, times)| *times > 0)?;
+        let (error, times) = self
+            .row_errors
+            .get_mut(&id.to_lowercase())
+            .filter(|(_, times)| *times > 0)?;
         *times -= 1;
         Some(error.clone())
     }
 
     fn apply(&mut self, input: &Upsert) -> Value {
         let id_property = self.habits.id_property.clone();
-        let (record, is_new) = self.store.upsert(&input.id, &input.properties, &id_property);
+        let (record, is_new) = self
+            .store
+            .upsert(&input.id, &input.properties, &id_property);
         let mut result = shown(record, input.properties.keys());
         let number = record.number.clone();
         result["new"] = json!(is_new);
@@ -154,24 +175,31 @@ impl State {
         }
         results.reverse();
         if !missing.is_empty() {
-            let message =
-                "Could not get some CONTACT objects, they may be deleted or not exist. Check that ids are valid.";
-            errors.push(json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": message,
-                "context": {"ids": missing}}));
+            let message = "Could not get some CONTACT objects, they may be deleted or not exist. Check that ids are valid.";
+            errors.push(
+                json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": message,
+                "context": {"ids": missing}}),
+            );
         }
-        Ok(complete(if errors.is_empty() { 200 } else { 207 }, &results, &errors))
+        Ok(complete(
+            if errors.is_empty() { 200 } else { 207 },
+            &results,
+            &errors,
+        ))
     }
 
     pub(super) fn archive(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let batch: Batch<Key> = parse(body)?;
         if batch.id_property.is_some() {
-            self.mistakes.push("an archive by another id than HubSpot's".to_owned());
+            self.mistakes
+                .push("an archive by another id than HubSpot's".to_owned());
         }
         let inputs = batch.inputs.unwrap_or_default();
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
         for input in &inputs {
             if !self.store.archive(&input.id) {
-                self.mistakes.push(format!("an archive of {}, which is no record", input.id));
+                self.mistakes
+                    .push(format!("an archive of {}, which is no record", input.id));
             }
         }
         Ok(Answer::empty(204))
@@ -181,7 +209,8 @@ impl State {
         let mut seen = BTreeSet::new();
         let twice: Vec<_> = ids.filter(|id| !seen.insert(id.to_lowercase())).collect();
         if seen.len() + twice.len() > self.habits.most_inputs {
-            self.mistakes.push(format!("more than {} inputs", self.habits.most_inputs));
+            self.mistakes
+                .push(format!("more than {} inputs", self.habits.most_inputs));
             let message = "The maximum number of inputs supported in a batch is 100. Please reduce the number of \
                 items and try again";
             return Err(Answer::json(400, &validation(message)));
@@ -189,7 +218,9 @@ impl State {
         if !twice.is_empty() {
             self.mistakes.push("an id twice in a batch".to_owned());
             let ids = twice.join(", ");
-            let mut body = validation(&format!("Duplicate IDs found in batch input: [{ids}]. IDs must be unique"));
+            let mut body = validation(&format!(
+                "Duplicate IDs found in batch input: [{ids}]. IDs must be unique"
+            ));
             body["context"] = json!({"ids": twice});
             return Err(Answer::json(400, &body));
         }
@@ -210,8 +241,12 @@ impl State {
 fn parse<I: DeserializeOwned>(body: &[u8]) -> Result<Batch<I>, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        let message = format!("Invalid input JSON on line {line}, column {column}: Cannot deserialize value");
-        Answer::json(400, &json!({"status": "error", "message": message, "correlationId": "c3"}))
+        let message =
+            format!("Invalid input JSON on line {line}, column {column}: Cannot deserialize value");
+        Answer::json(
+            400,
+            &json!({"status": "error", "message": message, "correlationId": "c3"}),
+        )
     })
 }
 
@@ -236,7 +271,8 @@ fn complete(status: u16, results: &[Value], errors: &[Value]) -> Answer {
 
 /// A record as an answer shows it: what was asked for, `null` where it has no value.
 fn shown<'a>(record: &Record, properties: impl Iterator<Item = &'a String>) -> Value {
-    let mut shown = json!({"hs_object_id": record.number, "lastmodifieddate": "2026-11-20T10:15:00.323Z"});
+    let mut shown =
+        json!({"hs_object_id": record.number, "lastmodifieddate": "2026-11-20T10:15:00.323Z"});
     for name in properties {
         shown[name] = json!(record.properties.get(name));
     }

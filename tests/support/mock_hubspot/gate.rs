@@ -13,7 +13,9 @@ impl Api for MockHubSpot {
         state.calls += 1;
         let reply = state.reply(request);
         match reply {
-            Reply::Answer(answer) if !state.habits.latency.is_zero() => Reply::Later(state.habits.latency, answer),
+            Reply::Answer(answer) if !state.habits.latency.is_zero() => {
+                Reply::Later(state.habits.latency, answer)
+            }
             reply => reply,
         }
     }
@@ -27,13 +29,20 @@ impl State {
         };
         let ids = ids_in(&request.body);
         let path = request.path.clone();
-        self.seen.push(Seen { endpoint, path, ids, status: None, at: Instant::now() });
+        self.seen.push(Seen {
+            endpoint,
+            path,
+            ids,
+            status: None,
+            at: Instant::now(),
+        });
         if let Some((id, reply)) = &self.offending
             && String::from_utf8_lossy(&request.body).contains(id)
         {
             return reply.clone();
         }
-        let scripted = |(only, _): &(Option<Endpoint>, Reply)| only.is_none_or(|only| only == endpoint);
+        let scripted =
+            |(only, _): &(Option<Endpoint>, Reply)| only.is_none_or(|only| only == endpoint);
         if let Some((_, reply)) = self.script.front().filter(|entry| scripted(entry)).cloned() {
             self.script.pop_front();
             return reply;
@@ -62,36 +71,56 @@ impl State {
             if !has_unknown_version(&request.path) {
                 self.mistakes.push(format!("unknown path {}", request.path));
             }
-            Answer::json(404, &json!({"status": "error", "message": "resource not found", "correlationId": "c0"}))
+            Answer::json(
+                404,
+                &json!({"status": "error", "message": "resource not found", "correlationId": "c0"}),
+            )
         })?;
         let is_read = endpoint == Endpoint::Properties;
         if request.method != if is_read { "GET" } else { "POST" } {
-            self.mistakes.push(format!("{} on {}", request.method, request.path));
+            self.mistakes
+                .push(format!("{} on {}", request.method, request.path));
             return Err(Answer::empty(405));
         }
-        let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let token = request
+            .header("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "));
         if !token.is_some_and(|token| self.tokens.contains(token)) {
             self.refused_tokens += 1;
             let message = "Authentication credentials not found. This API supports OAuth 2.0 authentication and you \
                 can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview";
             let body = json!({"status": "error", "message": message, "correlationId": "c1",
                 "category": "INVALID_AUTHENTICATION"});
-            return Err(Answer::json(401, &body).with_header("x-hubspot-auth-failure", "401 Unauthorized"));
+            return Err(
+                Answer::json(401, &body).with_header("x-hubspot-auth-failure", "401 Unauthorized")
+            );
         }
-        if !is_read && !request.header("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
-            self.mistakes.push("a body that is not announced as JSON".to_owned());
+        if !is_read
+            && !request
+                .header("content-type")
+                .is_some_and(|kind| kind.starts_with("application/json"))
+        {
+            self.mistakes
+                .push("a body that is not announced as JSON".to_owned());
             return Err(Answer::empty(415));
         }
         Ok(endpoint)
     }
 
     fn over_limit(&mut self) -> Option<Answer> {
-        if self.throttle_every.is_some_and(|k| self.calls.is_multiple_of(k)) {
+        if self
+            .throttle_every
+            .is_some_and(|k| self.calls.is_multiple_of(k))
+        {
             return Some(limited("SECONDLY", "secondly").with_header("retry-after", 0));
         }
         let window = self.limit.as_mut()?;
         let now = Instant::now();
-        while window.taken.front().is_some_and(|taken| now.duration_since(*taken) >= window.length) {
+        while window
+            .taken
+            .front()
+            .is_some_and(|taken| now.duration_since(*taken) >= window.length)
+        {
             window.taken.pop_front();
         }
         if window.taken.len() >= window.requests {
@@ -122,13 +151,22 @@ impl State {
         let answer = match &self.limit {
             Some(window) => answer
                 .with_header("x-hubspot-ratelimit-max", window.requests)
-                .with_header("x-hubspot-ratelimit-remaining", window.requests.saturating_sub(window.taken.len()))
-                .with_header("x-hubspot-ratelimit-interval-milliseconds", window.length.as_millis()),
+                .with_header(
+                    "x-hubspot-ratelimit-remaining",
+                    window.requests.saturating_sub(window.taken.len()),
+                )
+                .with_header(
+                    "x-hubspot-ratelimit-interval-milliseconds",
+                    window.length.as_millis(),
+                ),
             None => answer,
         };
         answer
             .with_header("x-hubspot-ratelimit-daily", 1_000_000)
-            .with_header("x-hubspot-ratelimit-daily-remaining", 1_000_000_u64.saturating_sub(self.calls))
+            .with_header(
+                "x-hubspot-ratelimit-daily-remaining",
+                1_000_000_u64.saturating_sub(self.calls),
+            )
     }
 }
 
@@ -138,20 +176,29 @@ fn is_supported(version: &str) -> bool {
 
 /// Settings name the version: an unknown one is no mistake of the client's.
 fn has_unknown_version(path: &str) -> bool {
-    let versioned = path.strip_prefix("/crm/objects/").and_then(|rest| rest.split_once('/'));
-    versioned.is_some_and(|(version, rest)| rest.starts_with("contacts/batch/") && !is_supported(version))
+    let versioned = path
+        .strip_prefix("/crm/objects/")
+        .and_then(|rest| rest.split_once('/'));
+    versioned.is_some_and(|(version, rest)| {
+        rest.starts_with("contacts/batch/") && !is_supported(version)
+    })
 }
 
 /// Both families of paths.
 fn endpoint(path: &str) -> Option<Endpoint> {
-    let versioned = path.strip_prefix("/crm/properties/").and_then(|rest| rest.strip_suffix("/contacts"));
+    let versioned = path
+        .strip_prefix("/crm/properties/")
+        .and_then(|rest| rest.strip_suffix("/contacts"));
     if path == "/crm/v3/properties/contacts" || versioned.is_some_and(is_supported) {
         return Some(Endpoint::Properties);
     }
-    let rest = path.strip_prefix("/crm/v3/objects/contacts/batch/").or_else(|| {
-        let (version, rest) = path.strip_prefix("/crm/objects/")?.split_once('/')?;
-        rest.strip_prefix("contacts/batch/").filter(|_| is_supported(version))
-    })?;
+    let rest = path
+        .strip_prefix("/crm/v3/objects/contacts/batch/")
+        .or_else(|| {
+            let (version, rest) = path.strip_prefix("/crm/objects/")?.split_once('/')?;
+            rest.strip_prefix("contacts/batch/")
+                .filter(|_| is_supported(version))
+        })?;
     match rest {
         "upsert" => Some(Endpoint::Upsert),
         "read" => Some(Endpoint::Read),
@@ -163,5 +210,8 @@ fn endpoint(path: &str) -> Option<Endpoint> {
 fn ids_in(body: &[u8]) -> Vec<String> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let inputs = body["inputs"].as_array().cloned().unwrap_or_default();
-    inputs.iter().filter_map(|input| input["id"].as_str().map(str::to_owned)).collect()
+    inputs
+        .iter()
+        .filter_map(|input| input["id"].as_str().map(str::to_owned))
+        .collect()
 }

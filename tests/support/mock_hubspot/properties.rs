@@ -9,7 +9,9 @@ use super::store::{READ_ONLY, STAGES, STANDARD};
 impl State {
     pub(super) fn properties(&self) -> Answer {
         let options = |name: &str| match name {
-            "lifecyclestage" => STAGES.map(|stage| json!({"label": stage, "value": stage})).to_vec(),
+            "lifecyclestage" => STAGES
+                .map(|stage| json!({"label": stage, "value": stage}))
+                .to_vec(),
             _ => Vec::new(),
         };
         let of = |name: &str| {
@@ -23,8 +25,15 @@ impl State {
                 "modificationMetadata": {"readOnlyValue": READ_ONLY.contains(&name), "readOnlyDefinition": false}})
         };
         let custom = self.store.custom_properties.iter().map(String::as_str);
-        let names = STANDARD.into_iter().chain(READ_ONLY).chain([self.habits.id_property.as_str()]).chain(custom);
-        Answer::json(200, &json!({"results": names.map(of).collect::<Vec<Value>>()}))
+        let names = STANDARD
+            .into_iter()
+            .chain(READ_ONLY)
+            .chain([self.habits.id_property.as_str()])
+            .chain(custom);
+        Answer::json(
+            200,
+            &json!({"results": names.map(of).collect::<Vec<Value>>()}),
+        )
     }
 }
 

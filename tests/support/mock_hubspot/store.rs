@@ -68,23 +68,43 @@ impl Store {
     pub(super) fn edit(&mut self, id: &str, property: &str, value: &str) {
         let number = self.by_key.get(&id.to_lowercase());
         if let Some(record) = number.and_then(|number| self.records.get_mut(number)) {
-            record.properties.insert(property.to_owned(), value.to_owned());
+            record
+                .properties
+                .insert(property.to_owned(), value.to_owned());
         }
     }
 
     pub(super) fn keyed(&self) -> BTreeMap<String, BTreeMap<String, String>> {
-        let keyed = self.records.values().filter_map(|record| Some((record.key.clone()?, record.properties.clone())));
+        let keyed = self
+            .records
+            .values()
+            .filter_map(|record| Some((record.key.clone()?, record.properties.clone())));
         keyed.collect()
     }
 
-    pub(super) fn insert(&mut self, id: Option<&str>, properties: BTreeMap<String, String>) -> String {
+    pub(super) fn insert(
+        &mut self,
+        id: Option<&str>,
+        properties: BTreeMap<String, String>,
+    ) -> String {
         self.last_id += 1;
         let number = 50_000 + self.last_id;
         let key = id.map(str::to_lowercase);
         self.by_key.extend(key.clone().map(|key| (key, number)));
-        self.by_email.extend(properties.get("email").map(|email| (email.to_lowercase(), number)));
+        self.by_email.extend(
+            properties
+                .get("email")
+                .map(|email| (email.to_lowercase(), number)),
+        );
         let record_id = number.to_string();
-        self.records.insert(number, Record { number: record_id.clone(), key, properties });
+        self.records.insert(
+            number,
+            Record {
+                number: record_id.clone(),
+                key,
+                properties,
+            },
+        );
         record_id
     }
 
@@ -103,7 +123,10 @@ impl Store {
             self.insert(Some(id), first.into());
         }
         let number = self.by_key[&key];
-        let record = self.records.get_mut(&number).expect("a record behind each key");
+        let record = self
+            .records
+            .get_mut(&number)
+            .expect("a record behind each key");
         let former_email = record.properties.get("email").cloned();
         for (name, value) in properties {
             write(&mut record.properties, name, value);
@@ -118,11 +141,17 @@ impl Store {
 
     /// Puts a record into the bin.
     pub(super) fn archive(&mut self, record_id: &str) -> bool {
-        let record = record_id.parse().ok().and_then(|number: u64| self.records.remove(&number));
+        let record = record_id
+            .parse()
+            .ok()
+            .and_then(|number: u64| self.records.remove(&number));
         if let Some(key) = record.as_ref().and_then(|record| record.key.as_ref()) {
             self.by_key.remove(key);
         }
-        if let Some(email) = record.as_ref().and_then(|record| record.properties.get("email")) {
+        if let Some(email) = record
+            .as_ref()
+            .and_then(|record| record.properties.get("email"))
+        {
             self.by_email.remove(email);
         }
         record.is_some()
@@ -158,12 +187,15 @@ impl Store {
         let is_new = self.find(id).is_none();
         let has = |name: &str| properties.get(name).is_some_and(|value| !value.is_empty());
         if require_a_name && is_new && !["email", "firstname", "lastname"].into_iter().any(has) {
-            return Some(validation("A contact needs an email, a firstname or a lastname"));
+            return Some(validation(
+                "A contact needs an email, a firstname or a lastname",
+            ));
         }
         self.clash(id, properties)
     }
 
-    /// Another contact has this address: in one form for a contact that is there, in another for a new one.
+    /// Another contact has this address: in one form for a contact that is there, in another for a
+    /// new one.
     pub(super) fn clash(&self, id: &str, properties: &BTreeMap<String, String>) -> Option<Value> {
         let email = properties.get("email")?;
         let holder = self.by_email.get(&email.to_lowercase())?.to_string();
@@ -193,20 +225,29 @@ fn write(properties: &mut BTreeMap<String, String>, name: &str, value: &str) {
     if name == "lifecyclestage" && place(value) < held {
         return;
     }
-    let value = if name == "email" { value.to_lowercase() } else { value.to_owned() };
+    let value = if name == "email" {
+        value.to_lowercase()
+    } else {
+        value.to_owned()
+    };
     properties.insert(name.to_owned(), value);
 }
 
 /// Refuses what HubSpot is known to refuse: an unknown top-level domain.
 fn is_email(text: &str) -> bool {
     let domain = text.split_once('@').map(|(_, domain)| domain);
-    domain.and_then(|domain| domain.rsplit_once('.')).is_some_and(|(_, tld)| tld.len() > 1 && tld != "con")
+    domain
+        .and_then(|domain| domain.rsplit_once('.'))
+        .is_some_and(|(_, tld)| tld.len() > 1 && tld != "con")
 }
 
 /// An error whose code hides in its message, next to the offending value.
 fn invalid(code: &str, name: &str, value: &str) -> Value {
     let message = match code {
-        "INVALID_OPTION" => format!("{value} was not one of the allowed options: [{}]", STAGES.join(", ")),
+        "INVALID_OPTION" => format!(
+            "{value} was not one of the allowed options: [{}]",
+            STAGES.join(", ")
+        ),
         _ => format!("{name} {value} is invalid"),
     };
     let hidden = json!([{"isValid": false, "message": message, "error": code, "name": name,

@@ -16,7 +16,10 @@ impl State {
             json!({"name": name, "type": "string", "length": length, "precision": 0, "scale": 0, "externalId": false,
                 "unique": false, "caseSensitive": false, "createable": true, "updateable": true, "nillable": true})
         };
-        let mut fields: Vec<Value> = FIELDS.iter().map(|(name, length)| field(name, *length)).collect();
+        let mut fields: Vec<Value> = FIELDS
+            .iter()
+            .map(|(name, length)| field(name, *length))
+            .collect();
         for name in &habits.custom_fields {
             let mut custom = field(name, 255);
             if name.starts_with("Version") {
@@ -29,7 +32,12 @@ impl State {
         key["externalId"] = true.into();
         key["unique"] = habits.external_id_is_unique.into();
         fields.push(key);
-        fields.retain(|field| !habits.hidden_fields.iter().any(|hidden| field["name"] == hidden.as_str()));
+        fields.retain(|field| {
+            !habits
+                .hidden_fields
+                .iter()
+                .any(|hidden| field["name"] == hidden.as_str())
+        });
         Answer::json(
             200,
             &json!({"name": "Lead", "createable": habits.may_write, "updateable": habits.may_write,

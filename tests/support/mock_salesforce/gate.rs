@@ -1,4 +1,5 @@
-//! What happens to a call before and after its work: paths, versions, sessions, scripts, limits, compression.
+//! What happens to a call before and after its work: paths, versions, sessions, scripts, limits,
+//! compression.
 
 use std::io::{Read as _, Write as _};
 
@@ -15,7 +16,10 @@ impl Api for MockSalesforce {
         let mut state = self.state();
         state.calls += 1;
         let reply = state.reply(request);
-        let records = state.seen.last().map_or(0, |seen| u32::try_from(seen.size).unwrap_or(u32::MAX));
+        let records = state
+            .seen
+            .last()
+            .map_or(0, |seen| u32::try_from(seen.size).unwrap_or(u32::MAX));
         let latency = state.habits.latency + state.habits.latency_per_record * records;
         match reply {
             Reply::Answer(answer) if !latency.is_zero() => Reply::Later(latency, answer),
@@ -27,7 +31,8 @@ impl Api for MockSalesforce {
 impl State {
     fn reply(&mut self, request: &Request) -> Reply {
         if request.uri_length > LONGEST_URI {
-            self.mistakes.push(format!("a URI of {} bytes", request.uri_length));
+            self.mistakes
+                .push(format!("a URI of {} bytes", request.uri_length));
             return Answer::html(414, "URI too long").into();
         }
         if let Some((longest, answer)) = &self.habits.longest_uri
@@ -39,7 +44,8 @@ impl State {
             return answer.into();
         }
         let Some(endpoint) = endpoint(request) else {
-            self.mistakes.push(format!("unknown: {} {}", request.method, request.path));
+            self.mistakes
+                .push(format!("unknown: {} {}", request.method, request.path));
             return refusal(404, "NOT_FOUND", "The requested resource does not exist").into();
         };
         if endpoint != Endpoint::Token
@@ -48,23 +54,39 @@ impl State {
             return answer.into();
         }
         let (uri_length, headers) = (request.uri_length, request.headers.clone());
-        self.seen.push(Seen { endpoint, size: 0, uri_length, headers, at: Instant::now() });
+        self.seen.push(Seen {
+            endpoint,
+            size: 0,
+            uri_length,
+            headers,
+            at: Instant::now(),
+        });
         if let Some((id, reply)) = &self.offending {
-            let query = request.query.iter().any(|(_, value)| value.contains(&format!("'{id}'")));
+            let query = request
+                .query
+                .iter()
+                .any(|(_, value)| value.contains(&format!("'{id}'")));
             if query || body(request).is_some_and(|body| body.contains(&format!("\"{id}\""))) {
                 return reply.clone();
             }
         }
-        let scripted =
-            |(only, _): &(Option<Endpoint>, Reply)| only.map_or(endpoint != Endpoint::Token, |only| only == endpoint);
+        let scripted = |(only, _): &(Option<Endpoint>, Reply)| {
+            only.map_or(endpoint != Endpoint::Token, |only| only == endpoint)
+        };
         if self.script.front().is_some_and(scripted)
             && let Some((_, reply)) = self.script.pop_front()
         {
             return reply;
         }
-        if endpoint != Endpoint::Token && self.throttle_every.is_some_and(|k| self.calls.is_multiple_of(k)) {
+        if endpoint != Endpoint::Token
+            && self
+                .throttle_every
+                .is_some_and(|k| self.calls.is_multiple_of(k))
+        {
             let message = "ConcurrentPerOrgLongTxn Limit exceeded.";
-            return refusal(403, "REQUEST_LIMIT_EXCEEDED", message).with_header("retry-after", 0).into();
+            return refusal(403, "REQUEST_LIMIT_EXCEEDED", message)
+                .with_header("retry-after", 0)
+                .into();
         }
         let mut answer = match endpoint {
             Endpoint::Token => return self.token(request).into(),
@@ -83,8 +105,14 @@ impl State {
         if let Some(mangle) = self.mangles.pop_front() {
             mangle.apply(&mut answer);
         }
-        let takes_gzip = request.header("accept-encoding").is_some_and(|value| value.contains("gzip"));
-        if self.habits.compresses && takes_gzip { compressed(answer).into() } else { answer.into() }
+        let takes_gzip = request
+            .header("accept-encoding")
+            .is_some_and(|value| value.contains("gzip"));
+        if self.habits.compresses && takes_gzip {
+            compressed(answer).into()
+        } else {
+            answer.into()
+        }
     }
 
     /// Notes how many records or ids the call carries.
@@ -114,14 +142,23 @@ fn endpoint(request: &Request) -> Option<Endpoint> {
 }
 
 fn version_and_rest(request: &Request) -> Option<(u32, &str)> {
-    let (version, rest) = request.path.strip_prefix("/services/data/v")?.split_once('/')?;
+    let (version, rest) = request
+        .path
+        .strip_prefix("/services/data/v")?
+        .split_once('/')?;
     Some((version.strip_suffix(".0")?.parse().ok()?, rest))
 }
 
 /// Versions up to 30.0 were retired in 2025.
 fn retired(request: &Request) -> Option<Answer> {
     let (version, _) = version_and_rest(request)?;
-    (version <= 30).then(|| refusal(410, "UNSUPPORTED_API_VERSION", "Invalid Api version specified on URL"))
+    (version <= 30).then(|| {
+        refusal(
+            410,
+            "UNSUPPORTED_API_VERSION",
+            "Invalid Api version specified on URL",
+        )
+    })
 }
 
 fn compressed(answer: Answer) -> Answer {
@@ -135,7 +172,9 @@ fn compressed(answer: Answer) -> Answer {
 pub(super) fn body(request: &Request) -> Option<String> {
     if request.header("content-encoding") == Some("gzip") {
         let mut text = String::new();
-        flate2::read::GzDecoder::new(&request.body[..]).read_to_string(&mut text).ok()?;
+        flate2::read::GzDecoder::new(&request.body[..])
+            .read_to_string(&mut text)
+            .ok()?;
         return Some(text);
     }
     String::from_utf8(request.body.to_vec()).ok()

@@ -7,7 +7,12 @@ use super::{State, refusal, row_error};
 
 impl State {
     pub(super) fn query(&mut self, request: &Request) -> Answer {
-        if let Some(locator) = request.path.rsplit('/').next().and_then(|last| last.strip_prefix("01g")) {
+        if let Some(locator) = request
+            .path
+            .rsplit('/')
+            .next()
+            .and_then(|last| last.strip_prefix("01g"))
+        {
             let number: usize = locator.parse().unwrap_or(usize::MAX);
             let Some((total, rest)) = self.queries.get(number).cloned() else {
                 return refusal(404, "INVALID_QUERY_LOCATOR", "invalid query locator");
@@ -16,23 +21,30 @@ impl State {
         }
         let query = request.query("q").unwrap_or_default();
         let Some((columns, keys)) = parse(query) else {
-            self.mistakes.push(format!("an unexpected query of {} characters", query.len()));
+            self.mistakes
+                .push(format!("an unexpected query of {} characters", query.len()));
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
         };
         self.size(keys.len());
-        if keys.iter().any(|key| self.poison.contains(&key.to_lowercase())) {
+        if keys
+            .iter()
+            .any(|key| self.poison.contains(&key.to_lowercase()))
+        {
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
         }
         if let Some(unknown) = columns.iter().find(|name| !self.has(name)) {
-            return refusal(400, "INVALID_FIELD", &format!("No such column '{unknown}' on entity 'Lead'"));
+            return refusal(
+                400,
+                "INVALID_FIELD",
+                &format!("No such column '{unknown}' on entity 'Lead'"),
+            );
         }
         let field = self.habits.external_id_field.clone();
         let mut records = Vec::new();
         for key in keys {
             for id in self.store.ids(&field, &key) {
                 let held = &self.store.records[&id];
-                let mut record =
-                    json!({"attributes": {"type": "Lead", "url": format!("/services/data/v67.0/sobjects/Lead/{id}")}});
+                let mut record = json!({"attributes": {"type": "Lead", "url": format!("/services/data/v67.0/sobjects/Lead/{id}")}});
                 for name in &columns {
                     record[name.as_str()] = if name == "Id" {
                         id.clone().into()
@@ -57,14 +69,20 @@ impl State {
         let rest = records.split_off(self.habits.page.min(records.len()));
         let mut page = json!({"totalSize": total, "done": rest.is_empty(), "records": records});
         if !rest.is_empty() {
-            page["nextRecordsUrl"] = format!("/services/data/v67.0/query/01g{}", self.queries.len()).into();
+            page["nextRecordsUrl"] =
+                format!("/services/data/v67.0/query/01g{}", self.queries.len()).into();
             self.queries.push((total, rest));
         }
         Answer::json(200, &page)
     }
 
     pub(super) fn delete(&mut self, request: &Request) -> Answer {
-        let ids: Vec<&str> = request.query("ids").unwrap_or_default().split(',').filter(|id| !id.is_empty()).collect();
+        let ids: Vec<&str> = request
+            .query("ids")
+            .unwrap_or_default()
+            .split(',')
+            .filter(|id| !id.is_empty())
+            .collect();
         self.size(ids.len());
         if ids.is_empty() || ids.len() > 200 || request.query("allOrNone") != Some("false") {
             self.mistakes.push(format!("a delete of {} ids", ids.len()));
@@ -77,17 +95,26 @@ impl State {
     fn delete_row(&mut self, id: &str) -> Value {
         let failed = |error: Value| json!({"id": id, "success": false, "errors": [error]});
         let field = self.habits.external_id_field.clone();
-        let key = self.store.records.get(id).and_then(|record| record.fields.get(&field)).and_then(Value::as_str);
+        let key = self
+            .store
+            .records
+            .get(id)
+            .and_then(|record| record.fields.get(&field))
+            .and_then(Value::as_str);
         let key = key.unwrap_or_default().to_lowercase();
         if let Some(error) = self.scripted_error(&key) {
             return failed(error);
         }
         match self.store.records.get_mut(id) {
             None => failed(row_error("MALFORMED_ID", "malformed id", &[])),
-            Some(_) if !self.habits.may_delete => {
-                failed(row_error("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", &[]))
+            Some(_) if !self.habits.may_delete => failed(row_error(
+                "INSUFFICIENT_ACCESS_OR_READONLY",
+                "insufficient access rights on object id",
+                &[],
+            )),
+            Some(record) if record.is_deleted => {
+                failed(row_error("ENTITY_IS_DELETED", "entity is deleted", &[]))
             }
-            Some(record) if record.is_deleted => failed(row_error("ENTITY_IS_DELETED", "entity is deleted", &[])),
             Some(record) => {
                 record.is_deleted = true;
                 json!({"id": id, "success": true, "errors": []})
@@ -96,14 +123,19 @@ impl State {
     }
 }
 
-/// The character of an escape. <https://developer.salesforce.com/docs/platform/salesforce-soql-sosl/guide/sforce-api-calls-soql-select-quotedstringescapes.html>
+/// The character of an escape.
+/// <https://developer.salesforce.com/docs/platform/salesforce-soql-sosl/guide/sforce-api-calls-soql-select-quotedstringescapes.html>
 fn escaped(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
     match characters.next()?.1 {
         'n' => Some('\n'),
         'r' => Some('\r'),
         't' => Some('\t'),
         'u' => {
-            let code: String = characters.by_ref().take(4).map(|(_, digit)| digit).collect();
+            let code: String = characters
+                .by_ref()
+                .take(4)
+                .map(|(_, digit)| digit)
+                .collect();
             char::from_u32(u32::from_str_radix(&code, 16).ok()?)
         }
         quoted @ ('\'' | '"' | '\\') => Some(quoted),
@@ -111,11 +143,17 @@ fn escaped(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
     }
 }
 
-/// The columns and keys of `SELECT Id,field… FROM Lead WHERE field IN ('…','…')`: the only query that we send.
+/// The columns and keys of `SELECT Id,field… FROM Lead WHERE field IN ('…','…')`: the only query
+/// that we send.
 fn parse(query: &str) -> Option<(Vec<String>, Vec<String>)> {
-    let (columns, rest) = query.strip_prefix("SELECT ")?.split_once(" FROM Lead WHERE ")?;
+    let (columns, rest) = query
+        .strip_prefix("SELECT ")?
+        .split_once(" FROM Lead WHERE ")?;
     let (field, mut rest) = rest.split_once(" IN (")?;
-    columns.split(',').nth(1).filter(|column| *column == field)?;
+    columns
+        .split(',')
+        .nth(1)
+        .filter(|column| *column == field)?;
     let mut keys = Vec::new();
     loop {
         rest = rest.strip_prefix('\'')?;

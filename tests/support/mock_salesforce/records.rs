@@ -22,9 +22,18 @@ impl Store {
     pub(super) fn insert(&mut self, field: &str, fields: Map<String, Value>) -> String {
         let id = format!("00Q{:015}", self.records.len() + 1);
         if let Some(key) = fields.get(field).and_then(Value::as_str) {
-            self.index.entry(key.to_lowercase()).or_default().push(id.clone());
+            self.index
+                .entry(key.to_lowercase())
+                .or_default()
+                .push(id.clone());
         }
-        self.records.insert(id.clone(), Record { fields, ..Record::default() });
+        self.records.insert(
+            id.clone(),
+            Record {
+                fields,
+                ..Record::default()
+            },
+        );
         id
     }
 
@@ -36,12 +45,20 @@ impl Store {
                 !record.is_deleted && held.is_some_and(|held| held.to_lowercase() == key)
             })
         };
-        self.index.get(&key).into_iter().flatten().filter(is_it).cloned().collect()
+        self.index
+            .get(&key)
+            .into_iter()
+            .flatten()
+            .filter(is_it)
+            .cloned()
+            .collect()
     }
 
     pub(super) fn convert(&mut self, field: &str, key: &str) {
         for id in self.ids(field, key) {
-            self.records.entry(id).and_modify(|record| record.is_converted = true);
+            self.records
+                .entry(id)
+                .and_modify(|record| record.is_converted = true);
         }
     }
 
@@ -53,9 +70,21 @@ impl Store {
         let held = self.records.values().filter(|record| !record.is_deleted);
         held.filter_map(|record| {
             let key = record.fields.get(field)?.as_str()?.to_lowercase();
-            let texts = record.fields.iter().filter(|(name, value)| *name != field && !value.is_null());
-            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            Some((key, texts.map(|(name, value)| (name.clone(), text(value))).collect()))
+            let texts = record
+                .fields
+                .iter()
+                .filter(|(name, value)| *name != field && !value.is_null());
+            let text = |value: &Value| {
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            };
+            Some((
+                key,
+                texts
+                    .map(|(name, value)| (name.clone(), text(value)))
+                    .collect(),
+            ))
         })
         .collect()
     }

@@ -43,28 +43,42 @@ impl State {
                 self.mistakes.push(format!("{name} is {sent:?}"));
             }
         }
-        let Some(token) = request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) else {
+        let Some(token) = request
+            .header("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "))
+        else {
             return Some(refusal(401, "INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE"));
         };
         if self.takes_any_token || self.tokens.contains(token) {
             return None;
         }
         self.refused_tokens += 1;
-        Some(refusal(401, "INVALID_SESSION_ID", "Session expired or invalid"))
+        Some(refusal(
+            401,
+            "INVALID_SESSION_ID",
+            "Session expired or invalid",
+        ))
     }
 
     pub(super) fn token(&mut self, request: &Request) -> Answer {
         if request.header("content-type") != Some("application/x-www-form-urlencoded") {
-            self.mistakes.push("a token request that is no form".to_owned());
+            self.mistakes
+                .push("a token request that is no form".to_owned());
         }
-        let form: HashMap<String, String> = url::form_urlencoded::parse(&request.body).into_owned().collect();
+        let form: HashMap<String, String> = url::form_urlencoded::parse(&request.body)
+            .into_owned()
+            .collect();
         if let Err((error, text)) = self.check(&form) {
             return Answer::json(400, &json!({"error": error, "error_description": text}));
         }
         self.granted += 1;
         let token = format!("00Dmock!{}", self.granted);
         self.tokens.insert(token.clone());
-        let instance_url = self.habits.instance_url.clone().unwrap_or_else(|| self.url.clone());
+        let instance_url = self
+            .habits
+            .instance_url
+            .clone()
+            .unwrap_or_else(|| self.url.clone());
         let answer = json!({"access_token": token, "signature": "s", "scope": "api", "instance_url": instance_url,
             "id": "https://login.salesforce.com/id/00D/005", "token_type": "Bearer", "issued_at": "1782343657644"});
         Answer::json(200, &answer)
@@ -87,16 +101,20 @@ impl State {
     }
 }
 
-/// Everything that the real one looks at: the signature, who says it of whom, to whom, and for how long.
+/// Everything that the real one looks at: the signature, who says it of whom, to whom, and for how
+/// long.
 fn check_assertion(assertion: &str, signer: &Signer) -> Result<(), (&'static str, &'static str)> {
     let mut validation = Validation::new(Algorithm::RS256);
     validation.set_audience(&[&signer.audience]);
     validation.required_spec_claims = ["exp", "aud", "iss", "sub"].map(str::to_owned).into();
-    let Ok(token) = jsonwebtoken::decode::<Claims>(assertion, &signer.public_key, &validation) else {
+    let Ok(token) = jsonwebtoken::decode::<Claims>(assertion, &signer.public_key, &validation)
+    else {
         return Err(("invalid_grant", "invalid assertion"));
     };
     let Claims { iss, sub, exp } = token.claims;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     if iss != CLIENT_ID {
         return Err(("invalid_client_id", "client identifier invalid"));
     }

@@ -32,12 +32,16 @@ pub(super) const FIELDS: [(&str, usize); 15] = [
 impl State {
     pub(super) fn upsert(&mut self, request: &Request) -> Answer {
         let mut parts = request.path.rsplit('/');
-        let (field, sobject) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (field, sobject) = (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        );
         if sobject != "Lead" {
             return refusal(404, "NOT_FOUND", "The requested resource does not exist");
         }
         if field != self.habits.external_id_field {
-            let message = format!("Provided external ID field does not exist or is not accessible: {field}");
+            let message =
+                format!("Provided external ID field does not exist or is not accessible: {field}");
             return refusal(404, "NOT_FOUND", &message);
         }
         if request.header("content-type") != Some("application/json") {
@@ -54,7 +58,11 @@ impl State {
         }
         if records.is_empty() {
             self.mistakes.push("an empty upsert".to_owned());
-            return refusal(400, "REQUIRED_FIELD_MISSING", "At least 1 record is required");
+            return refusal(
+                400,
+                "REQUIRED_FIELD_MISSING",
+                "At least 1 record is required",
+            );
         }
         if records.len() > self.habits.most_records {
             self.mistakes.push(format!("{} records", records.len()));
@@ -64,18 +72,33 @@ impl State {
                 "record limit reached. cannot submit more than 200 records into this call",
             );
         }
-        let keys: Vec<String> =
-            records.iter().map(|record| record[field].as_str().unwrap_or_default().trim().to_lowercase()).collect();
+        let keys: Vec<String> = records
+            .iter()
+            .map(|record| {
+                record[field]
+                    .as_str()
+                    .unwrap_or_default()
+                    .trim()
+                    .to_lowercase()
+            })
+            .collect();
         if keys.iter().any(|key| self.poison.contains(key)) {
-            return refusal(400, "JSON_PARSER_ERROR", "Cannot deserialize instance of boolean from VALUE_STRING");
+            return refusal(
+                400,
+                "JSON_PARSER_ERROR",
+                "Cannot deserialize instance of boolean from VALUE_STRING",
+            );
         }
         if let Some(refusal) = self.unparsed(&text) {
             return refusal;
         }
         if self.is_any_locked(&keys) {
-            let message = "unable to obtain exclusive access to this record or 1 records: 00Q000000000001";
-            let rows: Vec<_> =
-                keys.iter().map(|_| self.failed(&row_error("UNABLE_TO_LOCK_ROW", message, &[]))).collect();
+            let message =
+                "unable to obtain exclusive access to this record or 1 records: 00Q000000000001";
+            let rows: Vec<_> = keys
+                .iter()
+                .map(|_| self.failed(&row_error("UNABLE_TO_LOCK_ROW", message, &[])))
+                .collect();
             return Answer::json(200, &rows.into());
         }
         let rows = records.iter().zip(&keys).map(|(record, key)| {
@@ -86,7 +109,8 @@ impl State {
         Answer::json(200, &rows.into())
     }
 
-    /// The refusal of a request with a text in a checkbox: the parser tells the column of the first one.
+    /// The refusal of a request with a text in a checkbox: the parser tells the column of the first
+    /// one.
     fn unparsed(&self, body: &str) -> Option<Answer> {
         #[derive(Deserialize)]
         struct Collection<'a> {
@@ -94,9 +118,19 @@ impl State {
             records: Vec<BTreeMap<&'a str, &'a RawValue>>,
         }
         let collection: Collection<'_> = serde_json::from_str(body).ok()?;
-        let is_checkbox = |name: &&str| self.habits.checkboxes.iter().any(|checkbox| checkbox == name);
-        let values = collection.records.iter().flat_map(|record| record.iter().filter(|(name, _)| is_checkbox(name)));
-        let value = values.map(|(_, value)| value.get()).find(|value| value.starts_with('"'))?;
+        let is_checkbox = |name: &&str| {
+            self.habits
+                .checkboxes
+                .iter()
+                .any(|checkbox| checkbox == name)
+        };
+        let values = collection
+            .records
+            .iter()
+            .flat_map(|record| record.iter().filter(|(name, _)| is_checkbox(name)));
+        let value = values
+            .map(|(_, value)| value.get())
+            .find(|value| value.starts_with('"'))?;
         let before = &body[..value.as_ptr() as usize - body.as_ptr() as usize];
         let message = format!(
             "Cannot deserialize instance of boolean from VALUE_STRING value {} or request may be missing a required field \
@@ -112,14 +146,26 @@ impl State {
         let ids = self.store.ids(field, key);
         let error = if twice {
             self.mistakes.push(format!("{key} twice in a request"));
-            Some(row_error("DUPLICATE_VALUE", &format!("Duplicate external id specified: {key}"), &[field]))
+            Some(row_error(
+                "DUPLICATE_VALUE",
+                &format!("Duplicate external id specified: {key}"),
+                &[field],
+            ))
         } else {
-            self.scripted_error(key).or_else(|| self.refused(record, ids.is_empty()))
+            self.scripted_error(key)
+                .or_else(|| self.refused(record, ids.is_empty()))
         };
-        let error =
-            error.or_else(|| (ids.len() > 1).then(|| row_error("DUPLICATE_EXTERNAL_ID", "more than one", &[field])));
+        let error = error.or_else(|| {
+            (ids.len() > 1).then(|| row_error("DUPLICATE_EXTERNAL_ID", "more than one", &[field]))
+        });
         let is_converted = |id: &String| self.store.records[id].is_converted;
-        let converted = || row_error("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead", &[]);
+        let converted = || {
+            row_error(
+                "CANNOT_UPDATE_CONVERTED_LEAD",
+                "cannot reference converted lead",
+                &[],
+            )
+        };
         let error = error.or_else(|| ids.first().is_some_and(is_converted).then(converted));
         if let Some(error) = error {
             return self.failed(&error);
@@ -129,7 +175,10 @@ impl State {
         let is_new = ids.is_empty();
         let id = match ids.into_iter().next() {
             Some(id) => id,
-            None => self.store.insert(field, Map::from_iter([(field.to_owned(), record[field].clone())])),
+            None => self.store.insert(
+                field,
+                Map::from_iter([(field.to_owned(), record[field].clone())]),
+            ),
         };
         let held = self.store.records.get_mut(&id).expect("indexed");
         held.fields.extend(fields);
@@ -160,11 +209,17 @@ impl State {
     }
 
     pub(super) fn scripted_error(&mut self, key: &str) -> Option<Value> {
-        if self.locks_every.is_some_and(|k| self.upserted_rows.is_multiple_of(k)) {
+        if self
+            .locks_every
+            .is_some_and(|k| self.upserted_rows.is_multiple_of(k))
+        {
             let message = "unable to obtain exclusive access to this record or 1 records: 005";
             return Some(row_error("UNABLE_TO_LOCK_ROW", message, &[]));
         }
-        let (error, times) = self.row_errors.get_mut(key).filter(|(_, times)| *times > 0)?;
+        let (error, times) = self
+            .row_errors
+            .get_mut(key)
+            .filter(|(_, times)| *times > 0)?;
         *times -= 1;
         Some(error.clone())
     }
@@ -172,34 +227,62 @@ impl State {
     /// What is wrong with a record in itself.
     fn refused(&mut self, record: &Value, is_new: bool) -> Option<Value> {
         let fields = record.as_object()?;
-        if fields.get("attributes").is_none_or(|attributes| attributes["type"] != "Lead") {
+        if fields
+            .get("attributes")
+            .is_none_or(|attributes| attributes["type"] != "Lead")
+        {
             self.mistakes.push("a record without its type".to_owned());
             return Some(row_error("INVALID_TYPE", "the type is missing", &[]));
         }
         if !self.habits.may_write {
             let verb = if is_new { "inserted" } else { "updated" };
             let message = format!("entity type cannot be {verb}: Lead");
-            return Some(row_error("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", &message, &[]));
+            return Some(row_error(
+                "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+                &message,
+                &[],
+            ));
         }
-        if let Some(name) = fields.keys().find(|name| self.habits.hidden_fields.contains(name)) {
+        if let Some(name) = fields
+            .keys()
+            .find(|name| self.habits.hidden_fields.contains(name))
+        {
             return Some(no_such_column(name));
         }
-        let closed: Vec<&String> = fields.keys().filter(|name| self.habits.read_only_fields.contains(name)).collect();
+        let closed: Vec<&String> = fields
+            .keys()
+            .filter(|name| self.habits.read_only_fields.contains(name))
+            .collect();
         if let Some(name) = closed.first() {
-            let message =
-                format!("Unable to create/update fields: {name}. Please check the security settings of this field");
-            return Some(row_error("INVALID_FIELD_FOR_INSERT_UPDATE", &message, &[name]));
+            let message = format!(
+                "Unable to create/update fields: {name}. Please check the security settings of this field"
+            );
+            return Some(row_error(
+                "INVALID_FIELD_FOR_INSERT_UPDATE",
+                &message,
+                &[name],
+            ));
         }
         let status = fields.get("Status").and_then(Value::as_str);
         if let (Some(status), Some(known)) = (status, &self.habits.statuses)
             && !known.iter().any(|known| known == status)
         {
             let message = format!("Status: bad value for restricted picklist field: {status}");
-            return Some(row_error("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", &message, &["Status"]));
+            return Some(row_error(
+                "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+                &message,
+                &["Status"],
+            ));
         }
         let field = self.habits.external_id_field.clone();
         match fields.get(&field).and_then(Value::as_str) {
-            None | Some("") => return Some(row_error("MISSING_ARGUMENT", &format!("{field} not specified"), &[])),
+            None | Some("") => {
+                return Some(row_error(
+                    "MISSING_ARGUMENT",
+                    &format!("{field} not specified"),
+                    &[],
+                ));
+            }
             Some(key) if key.encode_utf16().count() > 255 => {
                 let message = format!("{field}: data value too large: (max length=255)");
                 return Some(row_error("STRING_TOO_LONG", &message, &[&field]));
@@ -207,7 +290,8 @@ impl State {
             Some(_) => {}
         }
         for (name, value) in fields {
-            let is_ours = *name == self.habits.external_id_field || self.habits.custom_fields.contains(name);
+            let is_ours =
+                *name == self.habits.external_id_field || self.habits.custom_fields.contains(name);
             if name == "attributes" || is_ours {
                 continue;
             }
@@ -228,17 +312,30 @@ impl State {
                     return Some(row_error("INVALID_EMAIL_ADDRESS", &message, &["Email"]));
                 }
                 Value::Null | Value::String(_) => {}
-                _ => return Some(row_error("INVALID_TYPE_ON_FIELD_IN_RECORD", "value not of required type", &[name])),
+                _ => {
+                    return Some(row_error(
+                        "INVALID_TYPE_ON_FIELD_IN_RECORD",
+                        "value not of required type",
+                        &[name],
+                    ));
+                }
             }
         }
-        let missing: Vec<&str> =
-            ["LastName", "Company"].into_iter().filter(|name| !fields.contains_key(*name)).collect();
+        let missing: Vec<&str> = ["LastName", "Company"]
+            .into_iter()
+            .filter(|name| !fields.contains_key(*name))
+            .collect();
         let message = format!("Required fields are missing: [{}]", missing.join(", "));
-        (is_new && !missing.is_empty()).then(|| row_error("REQUIRED_FIELD_MISSING", &message, &missing))
+        (is_new && !missing.is_empty())
+            .then(|| row_error("REQUIRED_FIELD_MISSING", &message, &missing))
     }
 }
 
 /// A field that is not there, for the run-as user at least.
 fn no_such_column(name: &str) -> Value {
-    row_error("INVALID_FIELD", &format!("No such column '{name}' on sobject of type Lead"), &[])
+    row_error(
+        "INVALID_FIELD",
+        &format!("No such column '{name}' on sobject of type Lead"),
+        &[],
+    )
 }

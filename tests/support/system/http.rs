@@ -29,7 +29,10 @@ pub fn hubspot() -> BoxFuture<'static, Box<dyn System>> {
 fn with_headers(prefix: &'static str, told: Vec<(&'static str, String)>) -> Mangle {
     Mangle::new(move |answer| {
         answer.headers.retain(|(name, _)| !name.starts_with(prefix));
-        answer.headers.extend(told.iter().map(|(name, value)| (format!("{prefix}{name}"), value.clone())));
+        answer.headers.extend(
+            told.iter()
+                .map(|(name, value)| (format!("{prefix}{name}"), value.clone())),
+        );
     })
 }
 
@@ -37,7 +40,8 @@ fn with_headers(prefix: &'static str, told: Vec<(&'static str, String)>) -> Mang
 fn make_sparse(body: &mut Value) {
     for result in body["results"].as_array_mut().into_iter().flatten() {
         let key = result["properties"]["source_id"].take();
-        let properties = json!({"source_id": key, "email": null, "lifecyclestage": null, "hs_object_id": null});
+        let properties =
+            json!({"source_id": key, "email": null, "lifecyclestage": null, "hs_object_id": null});
         *result = json!({"id": null, "properties": properties, "objectWriteTraceId": null, "createdAt": null});
     }
     for name in ["status", "errors", "numErrors", "startedAt", "completedAt"] {
@@ -51,7 +55,9 @@ fn secret_of(file: &tempfile::NamedTempFile) -> Arc<Secret> {
 
 /// Drops or doubles the last row.
 fn resize(rows: &mut Value, more: bool) {
-    let Some(rows) = rows.as_array_mut() else { return };
+    let Some(rows) = rows.as_array_mut() else {
+        return;
+    };
     match rows.pop() {
         Some(last) if more => rows.extend([last.clone(), last]),
         _ => {}
@@ -67,20 +73,30 @@ impl System for Org {
         let mut settings = org::settings();
         match setting {
             Setting::OtherHost => settings.allowed_hosts = vec!["my.salesforce.com".to_owned()],
-            Setting::UnknownField => drop(settings.attributes.insert("plan".to_owned(), "Nowhere__c".to_owned())),
+            Setting::UnknownField => drop(
+                settings
+                    .attributes
+                    .insert("plan".to_owned(), "Nowhere__c".to_owned()),
+            ),
             Setting::Version(at) => {
                 settings.api_version = ["v67.0", "v46.0"].get(at).copied()?.into();
             }
             Setting::UnknownVersion => settings.api_version = "v30.0".into(),
         }
         let client = http::client().expect("a client");
-        Some(Arc::new(Salesforce::new(&settings, client, secret_of(&self.secret))))
+        Some(Arc::new(Salesforce::new(
+            &settings,
+            client,
+            secret_of(&self.secret),
+        )))
     }
 
     fn rival(&self, id: &'static str) -> Option<String> {
         let owner = "00QXX0000012345";
-        let message = format!("duplicate value found: Tax__c duplicates value on record with id: {owner}");
-        self.mock.fail_row(id, row_error("DUPLICATE_VALUE", &message, &[]), 1);
+        let message =
+            format!("duplicate value found: Tax__c duplicates value on record with id: {owner}");
+        self.mock
+            .fail_row(id, row_error("DUPLICATE_VALUE", &message, &[]), 1);
         Some(owner.to_owned())
     }
 
@@ -102,34 +118,62 @@ impl System for Org {
                 *body = vec![row; rows].into();
             })),
             Fault::Told { used, max } => {
-                self.mock.mangle(with_headers("sforce-", vec![("limit-info", format!("api-usage={used}/{max}"))]));
+                self.mock.mangle(with_headers(
+                    "sforce-",
+                    vec![("limit-info", format!("api-usage={used}/{max}"))],
+                ));
             }
             Fault::Untold => self.mock.mangle(with_headers("sforce-", Vec::new())),
-            Fault::Forbidden => self.mock.next(refusal(403, "API_DISABLED_FOR_ORG", "The REST API is not enabled.")),
+            Fault::Forbidden => self.mock.next(refusal(
+                403,
+                "API_DISABLED_FOR_ORG",
+                "The REST API is not enabled.",
+            )),
             Fault::Rejected(id) => {
-                self.mock.fail_row(id, row_error("INVALID_EMAIL_ADDRESS", "Email: invalid", &["Email"]), 1);
+                self.mock.fail_row(
+                    id,
+                    row_error("INVALID_EMAIL_ADDRESS", "Email: invalid", &["Email"]),
+                    1,
+                );
             }
-            Fault::Delayed(id) => self.mock.fail_row(id, row_error("RECORD_IN_USE_BY_WORKFLOW", "busy", &[]), 1),
+            Fault::Delayed(id) => {
+                self.mock
+                    .fail_row(id, row_error("RECORD_IN_USE_BY_WORKFLOW", "busy", &[]), 1);
+            }
             Fault::Poison(id) => self.mock.poison(&id),
             Fault::Expired => self.mock.expire_tokens(),
             Fault::Revoked => {
                 self.mock.expire_tokens();
                 self.mock.rotate_secret("another");
             }
-            Fault::Exhausted => self.mock.next(refusal(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")),
+            Fault::Exhausted => self.mock.next(refusal(
+                403,
+                "REQUEST_LIMIT_EXCEEDED",
+                "TotalRequests Limit exceeded.",
+            )),
             Fault::Throttled => {
-                self.mock.next(refusal(403, "REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded."));
+                self.mock.next(refusal(
+                    403,
+                    "REQUEST_LIMIT_EXCEEDED",
+                    "ConcurrentPerOrgLongTxn Limit exceeded.",
+                ));
             }
             Fault::Paused(pause) => {
                 let away = refusal(503, "SERVER_UNAVAILABLE", "Server Unavailable");
-                self.mock.next(away.with_header("retry-after", pause.as_secs()));
+                self.mock
+                    .next(away.with_header("retry-after", pause.as_secs()));
             }
         }
         true
     }
 
     fn calls(&self) -> usize {
-        let answered = self.mock.seen().iter().filter(|seen| seen.endpoint != Endpoint::Token).count();
+        let answered = self
+            .mock
+            .seen()
+            .iter()
+            .filter(|seen| seen.endpoint != Endpoint::Token)
+            .count();
         answered + self.mock.refused_tokens() as usize
     }
 
@@ -147,19 +191,30 @@ impl System for Portal {
         let mut settings = portal::settings(self.server.url());
         match setting {
             Setting::OtherHost => settings.allowed_hosts = vec!["api.hubapi.com".to_owned()],
-            Setting::UnknownField => drop(settings.attributes.insert("plan".to_owned(), "plan_name".to_owned())),
+            Setting::UnknownField => drop(
+                settings
+                    .attributes
+                    .insert("plan".to_owned(), "plan_name".to_owned()),
+            ),
             Setting::Version(at) => {
                 settings.api_version = ["2026-09", "2026-03", "v3"].get(at).copied()?.into();
             }
             Setting::UnknownVersion => settings.api_version = "2019-03".into(),
         }
         let client = http::client().expect("a client");
-        Some(Arc::new(HubSpot::new(&settings, client, secret_of(&self.secret))))
+        Some(Arc::new(HubSpot::new(
+            &settings,
+            client,
+            secret_of(&self.secret),
+        )))
     }
 
     fn rival(&self, id: &'static str) -> Option<String> {
         let number = id.strip_prefix("C-")?;
-        Some(self.mock.put(None, &[("email", &format!("p{number}@example.com"))]))
+        Some(
+            self.mock
+                .put(None, &[("email", &format!("p{number}@example.com"))]),
+        )
     }
 
     fn records(&self) -> Records {
@@ -171,19 +226,33 @@ impl System for Portal {
             Fault::Reply(reply) => self.mock.next(reply),
             Fault::Lost => self.mock.lose_answers(1),
             Fault::Mangled(mangle) => self.mock.mangle(mangle),
-            Fault::Short => self.mock.mangle(Mangle::json(|body| resize(&mut body["results"], false))),
-            Fault::Long => self.mock.mangle(Mangle::json(|body| resize(&mut body["results"], true))),
-            Fault::Mute => self.mock.mangle(Mangle::json(|body| body["results"] = json!([]))),
+            Fault::Short => self
+                .mock
+                .mangle(Mangle::json(|body| resize(&mut body["results"], false))),
+            Fault::Long => self
+                .mock
+                .mangle(Mangle::json(|body| resize(&mut body["results"], true))),
+            Fault::Mute => self
+                .mock
+                .mangle(Mangle::json(|body| body["results"] = json!([]))),
             Fault::Sparse => self.mock.mangle(Mangle::json(make_sparse)),
             Fault::Told { used, max } => {
                 let daily = [("daily", max), ("daily-remaining", max - used)];
                 let told = daily.map(|(name, calls)| (name, calls.to_string()));
-                self.mock.mangle(with_headers("x-hubspot-ratelimit-", told.into()));
+                self.mock
+                    .mangle(with_headers("x-hubspot-ratelimit-", told.into()));
             }
-            Fault::Untold => self.mock.mangle(with_headers("x-hubspot-ratelimit-", Vec::new())),
+            Fault::Untold => self
+                .mock
+                .mangle(with_headers("x-hubspot-ratelimit-", Vec::new())),
             Fault::Forbidden => self.mock.next(missing_scope("crm.objects.contacts.write")),
-            Fault::Rejected(id) => self.mock.fail_row(id, json!({"category": "VALIDATION_ERROR"}), 1),
-            Fault::Delayed(id) => self.mock.fail_row(id, json!({"category": "INTERNAL_ERROR"}), 1),
+            Fault::Rejected(id) => {
+                self.mock
+                    .fail_row(id, json!({"category": "VALIDATION_ERROR"}), 1);
+            }
+            Fault::Delayed(id) => self
+                .mock
+                .fail_row(id, json!({"category": "INTERNAL_ERROR"}), 1),
             Fault::Poison(id) => self.mock.poison(&id),
             Fault::Expired => {
                 self.mock.rotate_token("pat-mock-2");
@@ -192,7 +261,9 @@ impl System for Portal {
             Fault::Revoked => self.mock.rotate_token("pat-mock-2"),
             Fault::Exhausted => self.mock.next(limited("DAILY", "daily")),
             Fault::Throttled => self.mock.next(limited("SECONDLY", "secondly")),
-            Fault::Paused(pause) => self.mock.next(Answer::empty(423).with_header("retry-after", pause.as_secs())),
+            Fault::Paused(pause) => self
+                .mock
+                .next(Answer::empty(423).with_header("retry-after", pause.as_secs())),
         }
         true
     }

@@ -1,10 +1,11 @@
-//! Systems with an adapter that breaks the contract, each in one way: a suite that does not notice is none.
+//! Systems with an adapter that breaks the contract, each in one way: a suite that does not notice
+//! is none.
 
 use std::sync::Arc;
 
 use contact_sync::adapters::{
-    Adapter, Body, Call, CallError, Cause, Code, Destination, FailureCause, Held, Limits, Outcome, Payload, Rejection,
-    Reply, Retry, RetryMode, Stop, Transformed,
+    Adapter, Body, Call, CallError, Cause, Code, Destination, FailureCause, Held, Limits, Outcome,
+    Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
 use contact_sync::telemetry::Meter;
@@ -50,7 +51,10 @@ pub enum Lie {
 
 /// `start`'s system, behind a liar.
 pub async fn lying(start: Start, lie: Lie) -> Box<dyn System> {
-    Box::new(Lying { system: start().await, lie })
+    Box::new(Lying {
+        system: start().await,
+        lie,
+    })
 }
 
 struct Lying {
@@ -65,11 +69,17 @@ struct Liar {
 
 impl System for Lying {
     fn adapter(&self) -> Arc<dyn Adapter> {
-        Arc::new(Liar { adapter: self.system.adapter(), lie: self.lie })
+        Arc::new(Liar {
+            adapter: self.system.adapter(),
+            lie: self.lie,
+        })
     }
 
     fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>> {
-        Some(Arc::new(Liar { adapter: self.system.with_setting(setting)?, lie: self.lie }))
+        Some(Arc::new(Liar {
+            adapter: self.system.with_setting(setting)?,
+            lie: self.lie,
+        }))
     }
 
     fn rival(&self, id: &'static str) -> Option<String> {
@@ -106,7 +116,11 @@ impl Liar {
             Lie::BlamesRecords if reply.is_err() => {
                 all(|| Outcome::Rejected(Rejection::new(Code::new("BLAMED"), "whatever happened")))
             }
-            Lie::StopsForAFew => match reply.iter().flatten().find(|outcome| matches!(outcome, Outcome::Failed(_))) {
+            Lie::StopsForAFew => match reply
+                .iter()
+                .flatten()
+                .find(|outcome| matches!(outcome, Outcome::Failed(_)))
+            {
                 Some(Outcome::Failed(code)) => Err(CallError::Stop(Stop {
                     cause: Cause::Configuration,
                     code: code.clone(),
@@ -116,38 +130,75 @@ impl Liar {
                 _ => reply,
             },
             _ => reply
-                .map(|outcomes| outcomes.into_iter().map(|outcome| self.twist_outcome(outcome)).collect())
+                .map(|outcomes| {
+                    outcomes
+                        .into_iter()
+                        .map(|outcome| self.twist_outcome(outcome))
+                        .collect()
+                })
                 .map_err(|error| self.twist_error(error)),
         }
     }
 
     fn twist_outcome(&self, outcome: Outcome) -> Outcome {
         match (self.lie, outcome) {
-            (Lie::HidesOwners, Outcome::Rejected(rejection)) => Outcome::Rejected(without_owner(rejection)),
-            (Lie::HidesOwners, Outcome::Retry(Retry { how: RetryMode::Last(rejection), code, after })) => {
-                Outcome::Retry(Retry { how: RetryMode::Last(without_owner(rejection)), code, after })
+            (Lie::HidesOwners, Outcome::Rejected(rejection)) => {
+                Outcome::Rejected(without_owner(rejection))
             }
-            (Lie::BlamesForSettings, Outcome::Failed(code)) => Outcome::Rejected(Rejection::new(code, "no such field")),
+            (
+                Lie::HidesOwners,
+                Outcome::Retry(Retry {
+                    how: RetryMode::Last(rejection),
+                    code,
+                    after,
+                }),
+            ) => Outcome::Retry(Retry {
+                how: RetryMode::Last(without_owner(rejection)),
+                code,
+                after,
+            }),
+            (Lie::BlamesForSettings, Outcome::Failed(code)) => {
+                Outcome::Rejected(Rejection::new(code, "no such field"))
+            }
             (_, outcome) => outcome,
         }
     }
 
     fn twist_error(&self, error: CallError) -> CallError {
         match (self.lie, error) {
-            (Lie::HidesPauses, CallError::Retry { code, pressure, cause, .. }) => {
-                CallError::Retry { code, after: None, pressure, cause }
+            (
+                Lie::HidesPauses,
+                CallError::Retry {
+                    code,
+                    pressure,
+                    cause,
+                    ..
+                },
+            ) => CallError::Retry {
+                code,
+                after: None,
+                pressure,
+                cause,
+            },
+            (Lie::HidesPauses, CallError::Throttled { code, .. }) => {
+                CallError::Throttled { code, after: None }
             }
-            (Lie::HidesPauses, CallError::Throttled { code, .. }) => CallError::Throttled { code, after: None },
-            (Lie::GoesOn, CallError::Stop(stop)) => {
-                CallError::Retry { code: stop.code, after: None, pressure: false, cause: FailureCause::Destination }
-            }
+            (Lie::GoesOn, CallError::Stop(stop)) => CallError::Retry {
+                code: stop.code,
+                after: None,
+                pressure: false,
+                cause: FailureCause::Destination,
+            },
             (_, error) => error,
         }
     }
 }
 
 fn without_owner(rejection: Rejection) -> Rejection {
-    Rejection { message: "somebody has it".to_owned(), ..rejection }
+    Rejection {
+        message: "somebody has it".to_owned(),
+        ..rejection
+    }
 }
 
 impl Adapter for Liar {
@@ -158,7 +209,11 @@ impl Adapter for Liar {
     fn limits(&self) -> Limits {
         let limits = self.adapter.limits();
         let more = usize::from(self.lie == Lie::TakesTooMuch);
-        Limits { upsert: limits.upsert + more, delete: limits.delete + more, ..limits }
+        Limits {
+            upsert: limits.upsert + more,
+            delete: limits.delete + more,
+            ..limits
+        }
     }
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {
@@ -169,24 +224,47 @@ impl Adapter for Liar {
         self.adapter.transform(&changes)
     }
 
-    fn held<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
+    fn held<'a>(
+        &'a self,
+        batch: &'a [&'a Payload],
+        call: Call<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         self.adapter.held(batch, call)
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
         async move {
             if call.dry_run && self.lie == Lie::WritesAnyway {
-                let call = Call { dry_run: false, ..call };
-                return self.adapter.upsert(batch, call).await.map(|outcomes| vec![Outcome::dry_run(); outcomes.len()]);
+                let call = Call {
+                    dry_run: false,
+                    ..call
+                };
+                return self
+                    .adapter
+                    .upsert(batch, call)
+                    .await
+                    .map(|outcomes| vec![Outcome::dry_run(); outcomes.len()]);
             }
             let deaf = Meter::default();
-            let call = if self.lie == Lie::HidesTheQuota { Call { meter: &deaf, ..call } } else { call };
+            let call = if self.lie == Lie::HidesTheQuota {
+                Call {
+                    meter: &deaf,
+                    ..call
+                }
+            } else {
+                call
+            };
             if self.lie == Lie::Gossips {
-                batch.iter().for_each(|payload| tracing::debug!(body = payload.body.as_ref().map(Body::get), "sent"));
+                batch.iter().for_each(|payload| {
+                    tracing::debug!(body = payload.body.as_ref().map(Body::get), "sent");
+                });
             }
             let mut reply = self.adapter.upsert(batch, call).await;
             if self.lie == Lie::TriesAgain
-                && matches!(reply, Err(CallError::Retry { .. } | CallError::Throttled { .. }))
+                && matches!(
+                    reply,
+                    Err(CallError::Retry { .. } | CallError::Throttled { .. })
+                )
             {
                 reply = self.adapter.upsert(batch, call).await;
             }

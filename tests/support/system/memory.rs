@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{Adapter, CallError, Cause, Code, Outcome, Rejection, Retry, RetryMode, Stop};
+use contact_sync::adapters::{
+    Adapter, CallError, Cause, Code, Outcome, Rejection, Retry, RetryMode, Stop,
+};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -28,33 +30,63 @@ impl System for Arc<Memory> {
     }
 
     fn records(&self) -> Records {
-        let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let held = |fields: serde_json::Map<_, serde_json::Value>| {
-            fields.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, text(value))).collect()
+        let text = |value: serde_json::Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
         };
-        Memory::records(self).into_iter().map(|(id, fields)| (id, held(fields))).collect()
+        let held = |fields: serde_json::Map<_, serde_json::Value>| {
+            fields
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| (name, text(value)))
+                .collect()
+        };
+        Memory::records(self)
+            .into_iter()
+            .map(|(id, fields)| (id, held(fields)))
+            .collect()
     }
 
     fn strike(&self, fault: Fault) -> bool {
         let stop = |cause, code| {
             let remedy = "wait".to_owned();
-            Next::Error(CallError::Stop(Stop { cause, code: Code::new(code), remedy, after: None }))
+            Next::Error(CallError::Stop(Stop {
+                cause,
+                code: Code::new(code),
+                remedy,
+                after: None,
+            }))
         };
-        let busy = || Retry { code: Code::new("BUSY"), after: None, how: RetryMode::Same };
+        let busy = || Retry {
+            code: Code::new("BUSY"),
+            after: None,
+            how: RetryMode::Same,
+        };
         self.next(match fault {
             Fault::Lost => Next::Lost,
             Fault::Poison(id) => Next::Poison(id),
-            Fault::Rejected(id) => {
-                Next::Row(id.to_owned(), Outcome::Rejected(Rejection::new(Code::new("WRONG"), "refused")))
-            }
+            Fault::Rejected(id) => Next::Row(
+                id.to_owned(),
+                Outcome::Rejected(Rejection::new(Code::new("WRONG"), "refused")),
+            ),
             Fault::Delayed(id) => Next::Row(id.to_owned(), Outcome::Retry(busy())),
             Fault::Exhausted => stop(Cause::Quota, "FULL"),
             Fault::Forbidden => stop(Cause::Configuration, "FORBIDDEN"),
-            Fault::Throttled => {
-                Next::Error(CallError::Throttled { code: Code::new("TOO_MANY"), after: Some(Duration::from_secs(1)) })
-            }
-            Fault::Paused(pause) => Next::Error(CallError::Throttled { code: Code::new("BUSY"), after: Some(pause) }),
-            Fault::Reply(_) | Fault::Mangled(_) | Fault::Short | Fault::Long | Fault::Mute | Fault::Sparse => {
+            Fault::Throttled => Next::Error(CallError::Throttled {
+                code: Code::new("TOO_MANY"),
+                after: Some(Duration::from_secs(1)),
+            }),
+            Fault::Paused(pause) => Next::Error(CallError::Throttled {
+                code: Code::new("BUSY"),
+                after: Some(pause),
+            }),
+            Fault::Reply(_)
+            | Fault::Mangled(_)
+            | Fault::Short
+            | Fault::Long
+            | Fault::Mute
+            | Fault::Sparse => {
                 return false;
             }
             Fault::Told { .. } | Fault::Untold | Fault::Expired | Fault::Revoked => return false,

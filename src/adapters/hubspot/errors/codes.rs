@@ -50,7 +50,10 @@ pub(super) const ROWS: &[(&str, Verdict)] = &[
 /// Returns the verdict of the most exact code that the table has.
 pub(super) fn verdict(problem: &Problem) -> Option<Verdict> {
     let verdict_of = |code: &Code| ROWS.iter().find(|(name, _)| code.as_str() == *name);
-    let known = [&problem.code, &problem.category].into_iter().flatten().find_map(verdict_of);
+    let known = [&problem.code, &problem.category]
+        .into_iter()
+        .flatten()
+        .find_map(verdict_of);
     known.map(|(_, verdict)| *verdict)
 }
 
@@ -81,5 +84,9 @@ pub(in super::super) fn of_row(problem: &Problem, settings: &Settings) -> Outcom
         Verdict::Isolate => RetryMode::Isolate(rejection),
         Verdict::Later => RetryMode::Same,
     };
-    Outcome::Retry(Retry { code, after: None, how })
+    Outcome::Retry(Retry {
+        code,
+        after: None,
+        how,
+    })
 }

@@ -9,7 +9,12 @@ use super::remedies;
 use crate::adapters::{Cause, Code, Stop};
 
 /// The codes of a value that is not of its property's type.
-const WRONG_TYPE: [&str; 4] = ["INVALID_INTEGER", "INVALID_LONG", "INVALID_DATE", "INVALID_OPTION"];
+const WRONG_TYPE: [&str; 4] = [
+    "INVALID_INTEGER",
+    "INVALID_LONG",
+    "INVALID_DATE",
+    "INVALID_OPTION",
+];
 
 /// A refusal of a property that settings or the mapping name, of a value that settings chose, or of
 /// a right.
@@ -47,31 +52,84 @@ pub(super) enum Source {
 }
 
 /// Returns the misconfiguration that `problem` reports, if it does.
-pub(in super::super) fn of_settings(problem: &Problem, settings: &Settings) -> Option<Misconfiguration> {
+pub(in super::super) fn of_settings(
+    problem: &Problem,
+    settings: &Settings,
+) -> Option<Misconfiguration> {
     if problem.begins("Unable to perform") && problem.says("by non-unique") {
         let remedy = remedies::not_unique(&settings.id_property);
-        return Some(misconfiguration(problem, Some(&settings.id_property), Reach::Account, remedy));
+        return Some(misconfiguration(
+            problem,
+            Some(&settings.id_property),
+            Reach::Account,
+            remedy,
+        ));
     }
-    if ["MISSING_SCOPES", "USER_DOES_NOT_HAVE_PERMISSIONS"].iter().any(|code| problem.is(code)) {
-        return Some(misconfiguration(problem, None, Reach::SomeRecords, remedies::forbidden(problem)));
+    if ["MISSING_SCOPES", "USER_DOES_NOT_HAVE_PERMISSIONS"]
+        .iter()
+        .any(|code| problem.is(code))
+    {
+        return Some(misconfiguration(
+            problem,
+            None,
+            Reach::SomeRecords,
+            remedies::forbidden(problem),
+        ));
     }
-    let named = problem.properties.iter().find_map(|name| Some((name.as_str(), source(name, settings)?)));
-    if ["PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE"].iter().any(|code| problem.is(code)) {
-        let is_everywhere = |(_, source)| matches!(source, Source::Id | Source::Version | Source::Type);
-        let reach = if named.is_some_and(is_everywhere) { Reach::EveryRecord } else { Reach::SomeRecords };
+    let named = problem
+        .properties
+        .iter()
+        .find_map(|name| Some((name.as_str(), source(name, settings)?)));
+    if ["PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE"]
+        .iter()
+        .any(|code| problem.is(code))
+    {
+        let is_everywhere =
+            |(_, source)| matches!(source, Source::Id | Source::Version | Source::Type);
+        let reach = if named.is_some_and(is_everywhere) {
+            Reach::EveryRecord
+        } else {
+            Reach::SomeRecords
+        };
         let remedy = remedies::property(named, problem.is("READ_ONLY_VALUE"));
-        return Some(misconfiguration(problem, named.map(|(name, _)| name), reach, remedy));
+        return Some(misconfiguration(
+            problem,
+            named.map(|(name, _)| name),
+            reach,
+            remedy,
+        ));
     }
     let (name, source) = named.filter(|_| is_refusal(problem))?;
     let reach = reach_of_value(name, source, problem, settings)?;
     let refused = misconfiguration(problem, Some(name), reach, remedies::value(name, source));
-    Some(Misconfiguration { is_about_value: true, ..refused })
+    Some(Misconfiguration {
+        is_about_value: true,
+        ..refused
+    })
 }
 
-fn misconfiguration(problem: &Problem, property: Option<&str>, reach: Reach, remedy: String) -> Misconfiguration {
-    let code = problem.code().cloned().unwrap_or(Code::new("CONFIGURATION_REFUSED"));
-    let stop = Stop { cause: Cause::Configuration, code, remedy, after: None };
-    Misconfiguration { property: property.map(str::to_owned), reach, is_about_value: false, stop }
+fn misconfiguration(
+    problem: &Problem,
+    property: Option<&str>,
+    reach: Reach,
+    remedy: String,
+) -> Misconfiguration {
+    let code = problem
+        .code()
+        .cloned()
+        .unwrap_or(Code::new("CONFIGURATION_REFUSED"));
+    let stop = Stop {
+        cause: Cause::Configuration,
+        code,
+        remedy,
+        after: None,
+    };
+    Misconfiguration {
+        property: property.map(str::to_owned),
+        reach,
+        is_about_value: false,
+        stop,
+    }
 }
 
 /// Returns whether the row is refused for a value that HubSpot does not take, and not for one that
@@ -86,14 +144,22 @@ fn is_refusal(problem: &Problem) -> bool {
 ///
 /// A version is digits in every record, so that its property is of a wrong type. A stage and a type
 /// depend on the record, and an attribute may go to either of their properties.
-fn reach_of_value(name: &str, source: Source, problem: &Problem, settings: &Settings) -> Option<Reach> {
+fn reach_of_value(
+    name: &str,
+    source: Source,
+    problem: &Problem,
+    settings: &Settings,
+) -> Option<Reach> {
     match source {
         Source::Version => Some(Reach::EveryRecord),
         Source::Type | Source::Stage => {
             let is_chosen = !settings.attributes.values().any(|other| other == name);
             is_chosen.then_some(Reach::SomeRecords)
         }
-        Source::Id => WRONG_TYPE.iter().any(|code| problem.is(code)).then_some(Reach::SomeRecords),
+        Source::Id => WRONG_TYPE
+            .iter()
+            .any(|code| problem.is(code))
+            .then_some(Reach::SomeRecords),
         Source::Attribute | Source::Mapping => None,
     }
 }
@@ -101,13 +167,21 @@ fn reach_of_value(name: &str, source: Source, problem: &Problem, settings: &Sett
 /// Returns the setting that names the property, or the mapping; `None` for a property that is never
 /// sent.
 fn source(name: &str, settings: &Settings) -> Option<Source> {
-    let Settings { id_property, version_property, type_property, attributes, .. } = settings;
+    let Settings {
+        id_property,
+        version_property,
+        type_property,
+        attributes,
+        ..
+    } = settings;
     match name {
         _ if name == id_property => Some(Source::Id),
         _ if name == version_property => Some(Source::Version),
         _ if name == type_property => Some(Source::Type),
         STAGE => Some(Source::Stage),
         _ if attributes.values().any(|other| other == name) => Some(Source::Attribute),
-        _ => model::properties().contains(&name).then_some(Source::Mapping),
+        _ => model::properties()
+            .contains(&name)
+            .then_some(Source::Mapping),
     }
 }

@@ -8,12 +8,10 @@ use crate::adapters::Cause;
 pub(super) const REDIRECT: &str =
     "the address in `hubspot.base_url` redirects: name the final address, https://api.hubapi.com";
 
-pub(super) const NO_PATH: &str =
-    "HubSpot does not have this path: set `hubspot.api_version` to a version that it has, such as 2026-09";
+pub(super) const NO_PATH: &str = "HubSpot does not have this path: set `hubspot.api_version` to a version that it has, such as 2026-09";
 
 /// A retired version. That HubSpot answers it with a 410 is unconfirmed.
-pub(super) const RETIRED: &str =
-    "HubSpot no longer has this version of its API: set `hubspot.api_version` to a supported one, such as 2026-09";
+pub(super) const RETIRED: &str = "HubSpot no longer has this version of its API: set `hubspot.api_version` to a supported one, such as 2026-09";
 
 pub(super) const NO_API: &str =
     "HubSpot does not take such calls here: check `hubspot.base_url` and `hubspot.api_version`";
@@ -48,13 +46,20 @@ pub(super) fn forbidden(problem: &Problem) -> String {
     if problem.scopes.is_empty() {
         return "give the access token the scopes crm.objects.contacts.write and crm.objects.contacts.read".to_owned();
     }
-    format!("give the access token the scope that HubSpot asks for: {}", problem.scopes.join(", "))
+    format!(
+        "give the access token the scope that HubSpot asks for: {}",
+        problem.scopes.join(", ")
+    )
 }
 
 /// Returns whether the credential lacks nothing but scopes of sensitive data. Those are asked for
 /// by properties that some records carry.
 pub(super) fn is_about_sensitive_data(problem: &Problem) -> bool {
-    !problem.scopes.is_empty() && problem.scopes.iter().all(|scope| scope.contains("sensitive"))
+    !problem.scopes.is_empty()
+        && problem
+            .scopes
+            .iter()
+            .all(|scope| scope.contains("sensitive"))
 }
 
 fn of_account(problem: &Problem) -> Option<&'static str> {
@@ -75,7 +80,8 @@ fn of_account(problem: &Problem) -> Option<&'static str> {
              `hubspot.secret_id`",
         ),
     ];
-    let is_said = |(phrases, _): &&(&[&str], &str)| phrases.iter().any(|phrase| problem.says(phrase));
+    let is_said =
+        |(phrases, _): &&(&[&str], &str)| phrases.iter().any(|phrase| problem.says(phrase));
     REMEDIES.iter().find(is_said).map(|(_, remedy)| *remedy)
 }
 
@@ -90,7 +96,8 @@ pub(super) fn not_unique(id_property: &str) -> String {
 /// Returns the remedy for a property that is missing, or may not be written.
 pub(super) fn property(named: Option<(&str, Source)>, is_read_only: bool) -> String {
     let Some((name, source)) = named else {
-        return "HubSpot refuses a property and does not name it: `doctor` says which is missing".into();
+        return "HubSpot refuses a property and does not name it: `doctor` says which is missing"
+            .into();
     };
     let fault = if is_read_only {
         format!("HubSpot lets nobody write its contact property `{name}`: make it editable")
@@ -106,9 +113,13 @@ pub(super) fn property(named: Option<(&str, Source)>, is_read_only: bool) -> Str
 /// Returns the remedy for a property that does not take the value that settings chose.
 pub(super) fn value(name: &str, source: Source) -> String {
     match source {
-        Source::Id => format!("`hubspot.id_property` has to name a text property, and `{name}` is of another type"),
+        Source::Id => format!(
+            "`hubspot.id_property` has to name a text property, and `{name}` is of another type"
+        ),
         Source::Version => {
-            format!("`hubspot.version_property` has to name a number property, and `{name}` does not take our numbers")
+            format!(
+                "`hubspot.version_property` has to name a number property, and `{name}` does not take our numbers"
+            )
         }
         Source::Type => format!(
             "the contact property `{name}` does not take a contact type: add the types that are routed to HubSpot to \

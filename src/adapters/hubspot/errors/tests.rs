@@ -18,10 +18,25 @@ fn about(code: &str, property: &str) -> Value {
 
 /// What a whole answer means for the call.
 fn call_error(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> CallError {
-    let headers: HeaderMap =
-        headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
-    let text = if body.is_null() { String::new() } else { body.to_string() };
-    let answer = HttpAnswer { status, headers, body: Bytes::from(text) };
+    let headers: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        })
+        .collect();
+    let text = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let answer = HttpAnswer {
+        status,
+        headers,
+        body: Bytes::from(text),
+    };
     of_answer(
         &answer,
         Problem::of_answer(status, &answer.body).as_ref(),
@@ -31,14 +46,27 @@ fn call_error(status: u16, headers: &[(&'static str, &'static str)], body: &Valu
 
 /// The same in a line: what to do, the code, the wait in milliseconds.
 fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> String {
-    let millis = |after: Option<Duration>| after.map_or_else(|| "-".to_owned(), |after| after.as_millis().to_string());
+    let millis = |after: Option<Duration>| {
+        after.map_or_else(|| "-".to_owned(), |after| after.as_millis().to_string())
+    };
     match call_error(status, headers, body) {
         CallError::Throttled { code, after } => format!("throttled {code} {}", millis(after)),
-        CallError::Retry { code, after, pressure, .. } => {
-            format!("{} {code} {}", if pressure { "slow down" } else { "retry" }, millis(after))
+        CallError::Retry {
+            code,
+            after,
+            pressure,
+            ..
+        } => {
+            format!(
+                "{} {code} {}",
+                if pressure { "slow down" } else { "retry" },
+                millis(after)
+            )
         }
         CallError::Refused { rejection, .. } => format!("refused {}", rejection.code),
-        CallError::Stop(Stop { cause, code, after, .. }) => format!("{cause:?} {code} {}", millis(after)),
+        CallError::Stop(Stop {
+            cause, code, after, ..
+        }) => format!("{cause:?} {code} {}", millis(after)),
     }
 }
 
@@ -46,22 +74,59 @@ const INTERVAL: &str = "x-hubspot-ratelimit-interval-milliseconds";
 
 #[test]
 fn limits_stop_or_slow_down_by_their_policy() {
-    let limit = |policy: &str| json!({"status": "error", "errorType": "RATE_LIMIT", "policyName": policy});
+    let limit =
+        |policy: &str| json!({"status": "error", "errorType": "RATE_LIMIT", "policyName": policy});
     let says = |message: &str| json!({"category": "RATE_LIMITS", "message": message});
     for (headers, body, expected) in [
         (&[][..], limit("DAILY"), "Quota DAILY -"),
-        (&[("retry-after", "60")], limit("DAILY"), "Quota DAILY 60000"),
-        (&[], says("You have reached your daily limit."), "Quota RATE_LIMITS -"),
+        (
+            &[("retry-after", "60")],
+            limit("DAILY"),
+            "Quota DAILY 60000",
+        ),
+        (
+            &[],
+            says("You have reached your daily limit."),
+            "Quota RATE_LIMITS -",
+        ),
         (&[], limit("SECONDLY"), "throttled SECONDLY 1000"),
-        (&[], says("You have reached your secondly limit."), "throttled RATE_LIMITS 1000"),
-        (&[("retry-after", "3")], limit("SECONDLY"), "throttled SECONDLY 3000"),
-        (&[], limit("TEN_SECONDLY_ROLLING"), "throttled TEN_SECONDLY_ROLLING 10000"),
-        (&[(INTERVAL, "4000")], limit("TEN_SECONDLY_ROLLING"), "throttled TEN_SECONDLY_ROLLING 4000"),
-        (&[(INTERVAL, "soon")], limit("TEN_SECONDLY_ROLLING"), "throttled TEN_SECONDLY_ROLLING 10000"),
-        (&[], says("You have reached your ten_secondly_rolling limit."), "throttled RATE_LIMITS 10000"),
+        (
+            &[],
+            says("You have reached your secondly limit."),
+            "throttled RATE_LIMITS 1000",
+        ),
+        (
+            &[("retry-after", "3")],
+            limit("SECONDLY"),
+            "throttled SECONDLY 3000",
+        ),
+        (
+            &[],
+            limit("TEN_SECONDLY_ROLLING"),
+            "throttled TEN_SECONDLY_ROLLING 10000",
+        ),
+        (
+            &[(INTERVAL, "4000")],
+            limit("TEN_SECONDLY_ROLLING"),
+            "throttled TEN_SECONDLY_ROLLING 4000",
+        ),
+        (
+            &[(INTERVAL, "soon")],
+            limit("TEN_SECONDLY_ROLLING"),
+            "throttled TEN_SECONDLY_ROLLING 10000",
+        ),
+        (
+            &[],
+            says("You have reached your ten_secondly_rolling limit."),
+            "throttled RATE_LIMITS 10000",
+        ),
         (&[], limit("HOURLY"), "throttled HOURLY 1000"),
         (&[], Value::Null, "throttled HTTP_429 1000"),
-        (&[("retry-after", "2")], Value::Null, "throttled HTTP_429 2000"),
+        (
+            &[("retry-after", "2")],
+            Value::Null,
+            "throttled HTTP_429 2000",
+        ),
     ] {
         assert_eq!(answer(429, headers, &body), expected, "{body}");
     }
@@ -73,21 +138,77 @@ fn a_remedy_names_the_thing_to_change_and_quotes_nobody() {
     let says = |category: &str, message: &str| json!({"status": "error", "category": category, "message": message});
     let configuration = Cause::Configuration;
     for (status, body, cause, expected) in [
-        (403, lacking(&["crm.objects.contacts.write", "oauth"]), configuration, "crm.objects.contacts.write, oauth"),
-        (403, lacking(&["ada@example.com", "a b", "..", ""]), configuration, "crm.objects.contacts.write and"),
-        (403, json!({"status": "error"}), configuration, "crm.objects.contacts.write and"),
-        (403, says("USER_DOES_NOT_HAVE_PERMISSIONS", "no"), configuration, "the user who made the access token"),
-        (403, says("FORBIDDEN", "The IP address of ada is not allowed"), configuration, "outgoing addresses"),
-        (403, says("FORBIDDEN", "This account is inactive"), configuration, "account is not active"),
-        (401, says("INVALID_AUTHENTICATION", "credentials not found"), Cause::Credential, "hubspot.secret_id"),
-        (401, says("EXPIRED_AUTHENTICATION", "expired 0 second(s) ago"), Cause::Credential, "has expired"),
-        (401, says("INVALID_AUTHENTICATION", "The app was uninstalled"), configuration, "app is not installed"),
-        (404, says("", "resource not found"), configuration, "hubspot.api_version"),
+        (
+            403,
+            lacking(&["crm.objects.contacts.write", "oauth"]),
+            configuration,
+            "crm.objects.contacts.write, oauth",
+        ),
+        (
+            403,
+            lacking(&["ada@example.com", "a b", "..", ""]),
+            configuration,
+            "crm.objects.contacts.write and",
+        ),
+        (
+            403,
+            json!({"status": "error"}),
+            configuration,
+            "crm.objects.contacts.write and",
+        ),
+        (
+            403,
+            says("USER_DOES_NOT_HAVE_PERMISSIONS", "no"),
+            configuration,
+            "the user who made the access token",
+        ),
+        (
+            403,
+            says("FORBIDDEN", "The IP address of ada is not allowed"),
+            configuration,
+            "outgoing addresses",
+        ),
+        (
+            403,
+            says("FORBIDDEN", "This account is inactive"),
+            configuration,
+            "account is not active",
+        ),
+        (
+            401,
+            says("INVALID_AUTHENTICATION", "credentials not found"),
+            Cause::Credential,
+            "hubspot.secret_id",
+        ),
+        (
+            401,
+            says("EXPIRED_AUTHENTICATION", "expired 0 second(s) ago"),
+            Cause::Credential,
+            "has expired",
+        ),
+        (
+            401,
+            says("INVALID_AUTHENTICATION", "The app was uninstalled"),
+            configuration,
+            "app is not installed",
+        ),
+        (
+            404,
+            says("", "resource not found"),
+            configuration,
+            "hubspot.api_version",
+        ),
         (405, says("", "no"), configuration, "hubspot.base_url"),
         (410, says("", "gone"), configuration, "hubspot.api_version"),
     ] {
-        let CallError::Stop(stop) = call_error(status, &[], &body) else { panic!("{body} does not stop") };
-        assert!(stop.remedy.contains(expected) && !stop.remedy.contains("ada"), "{body}: {}", stop.remedy);
+        let CallError::Stop(stop) = call_error(status, &[], &body) else {
+            panic!("{body} does not stop")
+        };
+        assert!(
+            stop.remedy.contains(expected) && !stop.remedy.contains("ada"),
+            "{body}: {}",
+            stop.remedy
+        );
         assert_eq!(stop.cause, cause, "{body}");
     }
 }
@@ -103,14 +224,26 @@ fn a_status_without_hubspots_own_body_is_unavailability_and_names_no_remedy() {
         json!({"status": 403, "error": "Forbidden", "path": "/crm"}),
         json!({"success": false, "errors": [{"code": 1020, "message": "Access denied"}]}),
     ];
-    let silent = [400, 401, 403, 404, 405, 406, 409, 410, 413, 414, 415, 418, 422, 431, 451, 500, 501, 520, 530, 599];
+    let silent = [
+        400, 401, 403, 404, 405, 406, 409, 410, 413, 414, 415, 418, 422, 431, 451, 500, 501, 520,
+        530, 599,
+    ];
     for body in &bodies {
         for status in (300..=308).chain(silent) {
             let error = call_error(status, &[], body);
-            assert!(matches!(error, CallError::Retry { after: None, .. }), "{status} {body}: {error:?}");
+            assert!(
+                matches!(error, CallError::Retry { after: None, .. }),
+                "{status} {body}: {error:?}"
+            );
         }
     }
-    assert!(matches!(call_error(409, &[], &json!({"message": "Conflict"})), CallError::Refused { .. }), "recorded");
+    assert!(
+        matches!(
+            call_error(409, &[], &json!({"message": "Conflict"})),
+            CallError::Refused { .. }
+        ),
+        "recorded"
+    );
 }
 
 #[test]
@@ -138,7 +271,9 @@ fn a_status_says_what_may_be_the_cause() {
         (520, Record),
         (530, Record),
     ] {
-        let CallError::Retry { cause, .. } = call_error(status, &[], &Value::Null) else { panic!("{status}") };
+        let CallError::Retry { cause, .. } = call_error(status, &[], &Value::Null) else {
+            panic!("{status}")
+        };
         assert_eq!(cause, expected, "{status}");
     }
 }
@@ -151,42 +286,112 @@ fn whole_answers_end_as_their_status_says() {
         "errors": [{"context": {"requiredGranularScopes": ["crm.objects.contacts.sensitive.write"]}}]});
     let forever = &[("retry-after", "18446744073709551615")][..];
     for (status, headers, body, expected) in [
-        (401, &[][..], category("INVALID_AUTHENTICATION"), "Credential INVALID_AUTHENTICATION -"),
-        (403, &[], category("MISSING_SCOPES"), "Configuration MISSING_SCOPES -"),
+        (
+            401,
+            &[][..],
+            category("INVALID_AUTHENTICATION"),
+            "Credential INVALID_AUTHENTICATION -",
+        ),
+        (
+            403,
+            &[],
+            category("MISSING_SCOPES"),
+            "Configuration MISSING_SCOPES -",
+        ),
         (403, &[], says("no"), "Configuration HTTP_403 -"),
         (403, &[], sensitive, "refused MISSING_SCOPES"),
-        (477, &[("retry-after", "7200")], json!({}), "Unavailable HTTP_477 7200000"),
+        (
+            477,
+            &[("retry-after", "7200")],
+            json!({}),
+            "Unavailable HTTP_477 7200000",
+        ),
         (477, forever, json!({}), "Unavailable HTTP_477 86400000"),
         (423, &[], json!({}), "throttled HTTP_423 2000"),
-        (423, &[("retry-after", "1")], json!({}), "throttled HTTP_423 2000"),
-        (423, &[("retry-after", "5")], json!({}), "throttled HTTP_423 5000"),
+        (
+            423,
+            &[("retry-after", "1")],
+            json!({}),
+            "throttled HTTP_423 2000",
+        ),
+        (
+            423,
+            &[("retry-after", "5")],
+            json!({}),
+            "throttled HTTP_423 5000",
+        ),
         (408, &[], Value::Null, "slow down HTTP_408 -"),
         (500, &[], Value::Null, "retry HTTP_500 -"),
-        (500, &[], category("INTERNAL_ERROR"), "retry INTERNAL_ERROR -"),
+        (
+            500,
+            &[],
+            category("INTERNAL_ERROR"),
+            "retry INTERNAL_ERROR -",
+        ),
         (502, &[], Value::Null, "retry HTTP_502 3000"),
-        (503, &[("retry-after", "9")], Value::Null, "slow down HTTP_503 9000"),
+        (
+            503,
+            &[("retry-after", "9")],
+            Value::Null,
+            "slow down HTTP_503 9000",
+        ),
         (504, &[], json!({}), "retry HTTP_504 3000"),
         (521, &[], Value::Null, "retry HTTP_521 3000"),
         (522, &[], Value::Null, "retry HTTP_522 3000"),
         (524, &[], Value::Null, "retry HTTP_524 3000"),
         (525, &[], Value::Null, "retry HTTP_525 3000"),
-        (302, &[("location", "https://example.com/")], Value::Null, "Configuration HTTP_302 -"),
-        (404, &[], says("resource not found"), "Configuration HTTP_404 -"),
+        (
+            302,
+            &[("location", "https://example.com/")],
+            Value::Null,
+            "Configuration HTTP_302 -",
+        ),
+        (
+            404,
+            &[],
+            says("resource not found"),
+            "Configuration HTTP_404 -",
+        ),
         (405, &[], says("no"), "Configuration HTTP_405 -"),
         (410, &[], says("gone"), "Configuration HTTP_410 -"),
         (413, &[], says("too large"), "refused HTTP_413"),
         (431, &[], says("too large"), "refused HTTP_431"),
-        (400, &[], category("VALIDATION_ERROR"), "refused VALIDATION_ERROR"),
-        (400, &[], says("Invalid input JSON on line 3"), "refused HTTP_400"),
-        (400, &[], about("PROPERTY_DOESNT_EXIST", "source_id"), "refused PROPERTY_DOESNT_EXIST"),
-        (400, &[], about("PROPERTY_DOESNT_EXIST", "email"), "refused PROPERTY_DOESNT_EXIST"),
+        (
+            400,
+            &[],
+            category("VALIDATION_ERROR"),
+            "refused VALIDATION_ERROR",
+        ),
+        (
+            400,
+            &[],
+            says("Invalid input JSON on line 3"),
+            "refused HTTP_400",
+        ),
+        (
+            400,
+            &[],
+            about("PROPERTY_DOESNT_EXIST", "source_id"),
+            "refused PROPERTY_DOESNT_EXIST",
+        ),
+        (
+            400,
+            &[],
+            about("PROPERTY_DOESNT_EXIST", "email"),
+            "refused PROPERTY_DOESNT_EXIST",
+        ),
         (
             400,
             &[],
             says("Unable to perform upsert by non-unique 0-1 property x"),
             "Configuration CONFIGURATION_REFUSED -",
         ),
-        (404, &[], category("OBJECT_NOT_FOUND"), "refused OBJECT_NOT_FOUND"),
+        (
+            404,
+            &[],
+            category("OBJECT_NOT_FOUND"),
+            "refused OBJECT_NOT_FOUND",
+        ),
         (409, &[], category("CONFLICT"), "refused CONFLICT"),
         (409, &[], says("Conflict"), "refused CONFLICT"),
         (409, &[], json!({"message": "Conflict"}), "refused CONFLICT"),

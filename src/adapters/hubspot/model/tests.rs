@@ -20,10 +20,20 @@ pub(in crate::adapters::hubspot) fn settings() -> Settings {
         batch_size: 100,
         max_in_flight: 4,
         request_timeout_ms: 1000,
-        lifecycle_stage: LifecycleStage { customer: "customer".to_owned(), vendor: "other".to_owned() },
+        lifecycle_stage: LifecycleStage {
+            customer: "customer".to_owned(),
+            vendor: "other".to_owned(),
+        },
         attributes: BTreeMap::from([("plan".to_owned(), "plan_name".to_owned())]),
-        rate_limit: RateLimit { requests: 100, per_ms: 10_000 },
-        retry: Retry { max_attempts: 4, base_delay_ms: 200, max_delay_ms: 10_000 },
+        rate_limit: RateLimit {
+            requests: 100,
+            per_ms: 10_000,
+        },
+        retry: Retry {
+            max_attempts: 4,
+            base_delay_ms: 200,
+            max_delay_ms: 10_000,
+        },
     }
 }
 
@@ -83,7 +93,10 @@ fn every_field_has_its_property() {
 #[test]
 fn a_cleared_field_is_empty_and_an_absent_one_is_not_sent() {
     let change = change(ContactType::Vendor, |contact| contact.phone = Field::Null);
-    assert_eq!(body_of(&[&change]), json!({"source_id": "C-1", "phone": "", "lifecyclestage": "other"}));
+    assert_eq!(
+        body_of(&[&change]),
+        json!({"source_id": "C-1", "phone": "", "lifecyclestage": "other"})
+    );
 }
 
 #[test]
@@ -109,7 +122,10 @@ fn the_stage_ends_where_one_write_after_the_other_would_leave_it() {
     assert_eq!(body_of(&[&lead])[STAGE], Value::Null);
     let mut own_stages = settings();
     own_stages.lifecycle_stage.vendor = "9471".to_owned();
-    assert_eq!(body(&transform(&[&vendor, &customer], &own_stages))[STAGE], "customer");
+    assert_eq!(
+        body(&transform(&[&vendor, &customer], &own_stages))[STAGE],
+        "customer"
+    );
 }
 
 #[test]
@@ -138,12 +154,22 @@ fn attributes_are_sent_as_text_where_settings_name_a_property() {
         (Attribute::Text("team".into()), "team"),
     ] {
         let change = change(ContactType::Lead, |contact| {
-            contact.attributes.values = [("plan".into(), attribute), ("seats".into(), Attribute::Null)].into();
+            contact.attributes.values = [
+                ("plan".into(), attribute),
+                ("seats".into(), Attribute::Null),
+            ]
+            .into();
         });
-        assert_eq!(body_of(&[&change]), json!({"source_id": "C-1", "plan_name": expected}));
+        assert_eq!(
+            body_of(&[&change]),
+            json!({"source_id": "C-1", "plan_name": expected})
+        );
     }
     let cleared = change(ContactType::Lead, |contact| {
-        contact.attributes = Attributes { cleared: true, values: BTreeMap::new() };
+        contact.attributes = Attributes {
+            cleared: true,
+            values: BTreeMap::new(),
+        };
     });
     assert_eq!(body_of(&[&cleared])["plan_name"], "");
 }
@@ -155,7 +181,9 @@ fn a_number_that_is_endless_without_its_exponent_is_rejected() {
         contact.attributes.values = [("plan".into(), Attribute::Number(number))].into();
     });
     let transformed = transform(&[&change], &settings());
-    let [(0, rejection)] = transformed.rejected.as_slice() else { panic!("{:?}", transformed.rejected) };
+    let [(0, rejection)] = transformed.rejected.as_slice() else {
+        panic!("{:?}", transformed.rejected)
+    };
     assert_eq!(rejection.code.as_str(), "VALUE_TOO_LONG");
 }
 
@@ -166,12 +194,17 @@ fn an_attribute_cannot_take_the_keys_place() {
     let change = change(ContactType::Lead, |contact| {
         contact.attributes.values = [("plan".into(), Attribute::Text("x".into()))].into();
     });
-    assert_eq!(body(&transform(&[&change], &settings)), json!({"source_id": "C-1"}));
+    assert_eq!(
+        body(&transform(&[&change], &settings)),
+        json!({"source_id": "C-1"})
+    );
 }
 
 #[test]
 fn a_body_that_begins_with_its_stage_need_not_be_read() {
-    let change = change(ContactType::Customer, |contact| contact.city = value("London"));
+    let change = change(ContactType::Customer, |contact| {
+        contact.city = value("London");
+    });
     let body = transform(&[&change], &settings()).body.expect("a body");
     for (stage, expected) in [
         (r#""customer""#, true),
@@ -185,8 +218,12 @@ fn a_body_that_begins_with_its_stage_need_not_be_read() {
         let stage: &RawValue = serde_json::from_str(stage).expect("JSON");
         assert_eq!(begins_with_stage(&body, stage), expected, "{stage}");
     }
-    let other = serde_json::from_str(r#"{"city":"x","lifecyclestage":"customer"}"#).expect("an object");
-    assert!(!begins_with_stage(&Body::of(other), serde_json::from_str(r#""customer""#).expect("JSON")));
+    let other =
+        serde_json::from_str(r#"{"city":"x","lifecyclestage":"customer"}"#).expect("an object");
+    assert!(!begins_with_stage(
+        &Body::of(other),
+        serde_json::from_str(r#""customer""#).expect("JSON")
+    ));
 }
 
 #[test]
@@ -208,22 +245,40 @@ fn long_texts_are_cut_between_characters_and_counted() {
 #[test]
 fn a_change_that_can_never_be_written_is_left_out_and_named() {
     let long = "1".repeat(LONGEST_TEXT + 1);
-    let good = change(ContactType::Customer, |contact| contact.city = value("kept"));
+    let good = change(ContactType::Customer, |contact| {
+        contact.city = value("kept");
+    });
     for (bad, field) in [
-        (change(ContactType::Customer, |contact| contact.email = value(&long)), "email"),
-        (change(ContactType::Customer, |contact| contact.phone = value(&long)), "phone"),
+        (
+            change(ContactType::Customer, |contact| {
+                contact.email = value(&long);
+            }),
+            "email",
+        ),
+        (
+            change(ContactType::Customer, |contact| {
+                contact.phone = value(&long);
+            }),
+            "phone",
+        ),
         (
             change(ContactType::Customer, |contact| {
                 contact.city = value("lost");
-                contact.attributes.values = [("plan".into(), Attribute::Text(long.as_str().into()))].into();
+                contact.attributes.values =
+                    [("plan".into(), Attribute::Text(long.as_str().into()))].into();
             }),
             "plan_name",
         ),
     ] {
         let transformed = transform(&[&good, &bad], &settings());
         assert_eq!(body(&transformed)["city"], "kept");
-        let [(1, rejection)] = &transformed.rejected[..] else { panic!("{:?}", transformed.rejected) };
-        assert_eq!((rejection.code.as_str(), &rejection.fields[..]), ("VALUE_TOO_LONG", &[field.to_owned()][..]));
+        let [(1, rejection)] = &transformed.rejected[..] else {
+            panic!("{:?}", transformed.rejected)
+        };
+        assert_eq!(
+            (rejection.code.as_str(), &rejection.fields[..]),
+            ("VALUE_TOO_LONG", &[field.to_owned()][..])
+        );
         assert!(transform(&[&bad], &settings()).body.is_none());
     }
 }

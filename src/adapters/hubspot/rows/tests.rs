@@ -5,11 +5,24 @@ use crate::adapters::hubspot::model::tests::settings;
 
 fn payload(id: &str, body: &Value) -> Payload {
     let body = Body::of(body.as_object().expect("an object").clone());
-    Payload { id: ContactId::new(id).expect("valid"), body: Some(body), if_new: None, version: 1, guarded: false }
+    Payload {
+        id: ContactId::new(id).expect("valid"),
+        body: Some(body),
+        if_new: None,
+        version: 1,
+        guarded: false,
+    }
 }
 
 fn payloads(count: usize) -> Vec<Payload> {
-    (0..count).map(|n| payload(&format!("C-{n}"), &json!({"email": format!("p{n}@example.com")}))).collect()
+    (0..count)
+        .map(|n| {
+            payload(
+                &format!("C-{n}"),
+                &json!({"email": format!("p{n}@example.com")}),
+            )
+        })
+        .collect()
 }
 
 fn rows(payloads: &[Payload]) -> Rows<'_> {
@@ -32,7 +45,11 @@ fn account_of(count: usize, answer: &Value) -> String {
         Row::Nothing { lost: false } => 'n',
         Row::Nothing { lost: true } => 'l',
     };
-    rows(&payloads).account(&answer).into_iter().map(letter).collect()
+    rows(&payloads)
+        .account(&answer)
+        .into_iter()
+        .map(letter)
+        .collect()
 }
 
 #[test]
@@ -43,28 +60,92 @@ fn every_part_of_an_answer_finds_its_row() {
     let error = |context: Value| json!({"category": "VALIDATION_ERROR", "context": context});
     for (results, errors, expected) in [
         (json!([]), json!([]), "nnn"),
-        (json!([traced("2"), traced("0"), traced("1")]), json!([]), "rrr"),
+        (
+            json!([traced("2"), traced("0"), traced("1")]),
+            json!([]),
+            "rrr",
+        ),
         (json!([keyed("c-2 "), keyed("C-0")]), json!([]), "rnr"),
-        (json!([traced("7"), traced("x"), traced("-1")]), json!([]), "lll"),
-        (json!([keyed("somebody"), keyed("else"), keyed("entirely")]), json!([]), "lll"),
-        (json!([keyed("C-0"), keyed("somebody"), keyed("C-2")]), json!([]), "rlr"),
-        (json!([keyed("C-0"), keyed("somebody")]), json!([error(json!({"ids": ["C-2"]}))]), "rlp"),
-        (json!([keyed("C-0"), keyed("somebody")]), json!([error(json!({}))]), "rll"),
-        (json!([keyed("C-0"), keyed("\u{ff23}-1"), keyed(" c-2")]), json!([]), "rrr"),
-        (json!([keyed("C-0"), keyed("c-0"), keyed("c-0")]), json!([]), "rnn"),
-        (json!([plain("7"), plain("8"), plain("9")]), json!([]), "ccc"),
-        (json!([plain("7"), plain("8"), plain("8")]), json!([]), "lll"),
-        (json!([plain("7"), plain("8")]), json!([error(json!({"objectWriteTraceId": ["1"]}))]), "cpc"),
-        (json!([]), json!([error(json!({"objectWriteTraceId": ["1", "2"]}))]), "npp"),
+        (
+            json!([traced("7"), traced("x"), traced("-1")]),
+            json!([]),
+            "lll",
+        ),
+        (
+            json!([keyed("somebody"), keyed("else"), keyed("entirely")]),
+            json!([]),
+            "lll",
+        ),
+        (
+            json!([keyed("C-0"), keyed("somebody"), keyed("C-2")]),
+            json!([]),
+            "rlr",
+        ),
+        (
+            json!([keyed("C-0"), keyed("somebody")]),
+            json!([error(json!({"ids": ["C-2"]}))]),
+            "rlp",
+        ),
+        (
+            json!([keyed("C-0"), keyed("somebody")]),
+            json!([error(json!({}))]),
+            "rll",
+        ),
+        (
+            json!([keyed("C-0"), keyed("\u{ff23}-1"), keyed(" c-2")]),
+            json!([]),
+            "rrr",
+        ),
+        (
+            json!([keyed("C-0"), keyed("c-0"), keyed("c-0")]),
+            json!([]),
+            "rnn",
+        ),
+        (
+            json!([plain("7"), plain("8"), plain("9")]),
+            json!([]),
+            "ccc",
+        ),
+        (
+            json!([plain("7"), plain("8"), plain("8")]),
+            json!([]),
+            "lll",
+        ),
+        (
+            json!([plain("7"), plain("8")]),
+            json!([error(json!({"objectWriteTraceId": ["1"]}))]),
+            "cpc",
+        ),
+        (
+            json!([]),
+            json!([error(json!({"objectWriteTraceId": ["1", "2"]}))]),
+            "npp",
+        ),
         (json!([]), json!([error(json!({"ids": ["c-0"]}))]), "pnn"),
-        (json!([traced("1")]), json!([error(json!({"objectWriteTraceId": ["1"]}))]), "npn"),
-        (json!([keyed("C-0"), keyed("C-1")]), json!([error(json!({}))]), "rrp"),
+        (
+            json!([traced("1")]),
+            json!([error(json!({"objectWriteTraceId": ["1"]}))]),
+            "npn",
+        ),
+        (
+            json!([keyed("C-0"), keyed("C-1")]),
+            json!([error(json!({}))]),
+            "rrp",
+        ),
         (json!([keyed("C-0")]), json!([error(json!({}))]), "rll"),
         (json!([keyed("C-0"), keyed("C-1")]), json!([null]), "rrl"),
-        (json!([null, 1, "x", {"id": null, "properties": null}]), json!([]), "nnn"),
+        (
+            json!([null, 1, "x", {"id": null, "properties": null}]),
+            json!([]),
+            "nnn",
+        ),
         (json!({"not": "a list"}), json!("nor this"), "nnn"),
     ] {
-        assert_eq!(account(&json!({"results": results, "errors": errors})), expected, "{results} {errors}");
+        assert_eq!(
+            account(&json!({"results": results, "errors": errors})),
+            expected,
+            "{results} {errors}"
+        );
     }
 }
 
@@ -74,13 +155,34 @@ fn a_refusal_points_at_rows_by_name_by_line_and_by_address() {
     let rows = rows(&payloads);
     for (error, expected) in [
         (json!({"context": {"ids": ["C-1", "c-1", "c-9"]}}), &[1][..]),
-        (json!({"errors": [{"context": {"objectWriteTraceId": ["2"]}}]}), &[2]),
-        (json!({"message": "Duplicate IDs found in batch input: [c-0, c-2]. IDs must be unique"}), &[0, 2]),
-        (json!({"message": "Invalid input JSON on line 3, column 9: Cannot deserialize"}), &[1]),
-        (json!({"message": "Invalid input JSON on line 1, column 9: Cannot deserialize"}), &[]),
-        (json!({"message": "Invalid input JSON on line 9, column 9: Cannot deserialize"}), &[]),
-        (json!({"message": "Email address p2@example.com is invalid"}), &[2]),
-        (json!({"message": "Contact already exists. Existing ID: 7"}), &[]),
+        (
+            json!({"errors": [{"context": {"objectWriteTraceId": ["2"]}}]}),
+            &[2],
+        ),
+        (
+            json!({"message": "Duplicate IDs found in batch input: [c-0, c-2]. IDs must be unique"}),
+            &[0, 2],
+        ),
+        (
+            json!({"message": "Invalid input JSON on line 3, column 9: Cannot deserialize"}),
+            &[1],
+        ),
+        (
+            json!({"message": "Invalid input JSON on line 1, column 9: Cannot deserialize"}),
+            &[],
+        ),
+        (
+            json!({"message": "Invalid input JSON on line 9, column 9: Cannot deserialize"}),
+            &[],
+        ),
+        (
+            json!({"message": "Email address p2@example.com is invalid"}),
+            &[2],
+        ),
+        (
+            json!({"message": "Contact already exists. Existing ID: 7"}),
+            &[],
+        ),
     ] {
         let problem = Problem::read(&error).expect("an object");
         assert_eq!(rows.suspects(&problem), expected, "{error}");
@@ -92,25 +194,61 @@ const OPTIONS: &str = "nowhere was not one of the allowed options: [customer, ot
 
 #[test]
 fn a_property_is_carried_by_those_who_send_it_and_its_value_by_those_who_are_meant() {
-    let payloads = [json!({"stage": "customer"}), json!({"stage": "nowhere"}), json!({"email": "a@example.com"})];
-    let payloads: Vec<_> = payloads.iter().enumerate().map(|(n, body)| payload(&format!("C-{n}"), body)).collect();
+    let payloads = [
+        json!({"stage": "customer"}),
+        json!({"stage": "nowhere"}),
+        json!({"email": "a@example.com"}),
+    ];
+    let payloads: Vec<_> = payloads
+        .iter()
+        .enumerate()
+        .map(|(n, body)| payload(&format!("C-{n}"), body))
+        .collect();
     let rows = rows(&payloads);
     for (error, expected) in [
-        (json!({"category": "PROPERTY_DOESNT_EXIST", "message": "stage nowhere"}), &[0, 1][..]),
-        (json!({"category": "INVALID_OPTION", "message": OPTIONS}), &[1]),
-        (json!({"category": "INVALID_OPTION", "message": format!("[{{\"message\":\"{OPTIONS}\"}}]")}), &[1]),
-        (json!({"category": "INVALID_OPTION", "message": format!("some{OPTIONS}")}), &[]),
-        (json!({"category": "INVALID_OPTION", "context": {"objectWriteTraceId": ["1"]}}), &[1]),
-        (json!({"category": "INVALID_OPTION", "message": "no such stage"}), &[]),
+        (
+            json!({"category": "PROPERTY_DOESNT_EXIST", "message": "stage nowhere"}),
+            &[0, 1][..],
+        ),
+        (
+            json!({"category": "INVALID_OPTION", "message": OPTIONS}),
+            &[1],
+        ),
+        (
+            json!({"category": "INVALID_OPTION", "message": format!("[{{\"message\":\"{OPTIONS}\"}}]")}),
+            &[1],
+        ),
+        (
+            json!({"category": "INVALID_OPTION", "message": format!("some{OPTIONS}")}),
+            &[],
+        ),
+        (
+            json!({"category": "INVALID_OPTION", "context": {"objectWriteTraceId": ["1"]}}),
+            &[1],
+        ),
+        (
+            json!({"category": "INVALID_OPTION", "message": "no such stage"}),
+            &[],
+        ),
     ] {
         let problem = Problem::read(&error).expect("an object");
-        assert_eq!(rows.carrying("stage", &problem, problem.is("INVALID_OPTION")), expected, "{error}");
+        assert_eq!(
+            rows.carrying("stage", &problem, problem.is("INVALID_OPTION")),
+            expected,
+            "{error}"
+        );
     }
     let missing = Problem::read(&json!({"category": "PROPERTY_DOESNT_EXIST"})).expect("an object");
     assert_eq!(rows.carrying("plan", &missing, false), Vec::<usize>::new());
-    let same = [payload("C-0", &json!({"stage": "x"})), payload("C-1", &json!({"stage": "x"}))];
+    let same = [
+        payload("C-0", &json!({"stage": "x"})),
+        payload("C-1", &json!({"stage": "x"})),
+    ];
     let refused = Problem::read(&json!({"category": "INVALID_OPTION"})).expect("an object");
-    assert_eq!(Rows::new(same.iter().collect(), "source_id").carrying("stage", &refused, true), [0, 1]);
+    assert_eq!(
+        Rows::new(same.iter().collect(), "source_id").carrying("stage", &refused, true),
+        [0, 1]
+    );
 }
 
 #[test]
@@ -131,16 +269,40 @@ fn a_row_that_is_alone_has_the_only_result_whatever_key_it_carries() {
     let error = json!({"category": "VALIDATION_ERROR"});
     for (results, errors, expected) in [
         (json!([{"id": "9", "properties": null}]), json!([]), "r"),
-        (json!([{"id": "9", "properties": {"source_id": "somebody"}}]), json!([]), "r"),
-        (json!([{"properties": {"source_id": "somebody"}}]), json!([]), "r"),
-        (json!([{"id": "9", "objectWriteTraceId": "7"}]), json!([]), "r"),
-        (json!([{"id": "8", "objectWriteTraceId": "7"}, {"id": "9", "objectWriteTraceId": "8"}]), json!([]), "n"),
+        (
+            json!([{"id": "9", "properties": {"source_id": "somebody"}}]),
+            json!([]),
+            "r",
+        ),
+        (
+            json!([{"properties": {"source_id": "somebody"}}]),
+            json!([]),
+            "r",
+        ),
+        (
+            json!([{"id": "9", "objectWriteTraceId": "7"}]),
+            json!([]),
+            "r",
+        ),
+        (
+            json!([{"id": "8", "objectWriteTraceId": "7"}, {"id": "9", "objectWriteTraceId": "8"}]),
+            json!([]),
+            "n",
+        ),
         (json!([null]), json!([]), "n"),
         (json!([{"id": null, "properties": null}]), json!([]), "n"),
         (json!([]), json!([error]), "p"),
-        (json!([{"properties": {"source_id": "somebody"}}]), json!([error]), "n"),
+        (
+            json!([{"properties": {"source_id": "somebody"}}]),
+            json!([error]),
+            "n",
+        ),
     ] {
-        assert_eq!(account_of(1, &json!({"results": results, "errors": errors})), expected, "{results} {errors}");
+        assert_eq!(
+            account_of(1, &json!({"results": results, "errors": errors})),
+            expected,
+            "{results} {errors}"
+        );
     }
 }
 

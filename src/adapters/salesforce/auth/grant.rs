@@ -30,7 +30,8 @@ struct Content {
 
 impl Content {
     fn read(secret: &SecretString) -> Result<Self, &'static str> {
-        serde_json::from_str(secret.expose_secret()).map_err(|_| "the secret has not the right fields")
+        serde_json::from_str(secret.expose_secret())
+            .map_err(|_| "the secret has not the right fields")
     }
 }
 
@@ -66,28 +67,48 @@ impl Failed {
 }
 
 /// Asks the token endpoint that `secret` names.
-pub(super) async fn request(secret: &Arc<SecretString>, http: &Http, call: Call<'_>) -> Result<Grant, Failed> {
+pub(super) async fn request(
+    secret: &Arc<SecretString>,
+    http: &Http,
+    call: Call<'_>,
+) -> Result<Grant, Failed> {
     let content = Content::read(secret).map_err(malformed)?;
-    let mut url = Url::parse(content.login_url.trim()).map_err(|_| malformed("login_url is no URL"))?;
+    let mut url =
+        Url::parse(content.login_url.trim()).map_err(|_| malformed("login_url is no URL"))?;
     url.set_path("/services/oauth2/token");
     url.set_query(None);
     let body = Bytes::from_owner(body(&content).map_err(malformed)?);
-    let request = http.client().post(url).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-    let request = request.build().map_err(HttpError::Connection).map_err(unsent)?;
+    let request = http
+        .client()
+        .post(url)
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(body);
+    let request = request
+        .build()
+        .map_err(HttpError::Connection)
+        .map_err(unsent)?;
     let answer = http.send(request, call).await.map_err(unsent)?;
     if answer.status != 200 {
         return Err(refused(&answer));
     }
     let (header, instance) = granted(answer)?;
-    http.check(&instance).map_err(|error| astray("the token's instance_url", &error))?;
-    Ok(Grant { header, instance, secret: Arc::clone(secret) })
+    http.check(&instance)
+        .map_err(|error| astray("the token's instance_url", &error))?;
+    Ok(Grant {
+        header,
+        instance,
+        secret: Arc::clone(secret),
+    })
 }
 
 /// A secret that cannot be used as it is.
 fn malformed(what: &str) -> Failed {
-    let form =
-        r#"{"login_url", "client_id", "client_secret"} (or, for JWT, "private_key_pem", "username", "audience")"#;
-    Failed::Secret(stop(Cause::Credential, "SECRET_MALFORMED", format!("{what}; the secret's form is {form}")))
+    let form = r#"{"login_url", "client_id", "client_secret"} (or, for JWT, "private_key_pem", "username", "audience")"#;
+    Failed::Secret(stop(
+        Cause::Credential,
+        "SECRET_MALFORMED",
+        format!("{what}; the secret's form is {form}"),
+    ))
 }
 
 /// A request for a token without an answer. It goes to the host that the secret names.
@@ -107,8 +128,8 @@ fn astray(name: &str, error: &HttpError) -> Failed {
     Failed::Secret(HttpError::Forbidden(remedy).into_call_error())
 }
 
-/// The form that asks for a token, without the blanks that copying leaves around a value. It has room for the longest
-/// secrets, so that no shorter draft of it is left behind.
+/// The form that asks for a token, without the blanks that copying leaves around a value. It has
+/// room for the longest secrets, so that no shorter draft of it is left behind.
 fn body(content: &Content) -> Result<Zeroizing<String>, &'static str> {
     const ROOM: usize = 8192;
     let mut form = url::form_urlencoded::Serializer::new(String::with_capacity(ROOM));
@@ -117,7 +138,11 @@ fn body(content: &Content) -> Result<Zeroizing<String>, &'static str> {
         form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
             .append_pair("assertion", &assertion);
     } else {
-        let client_secret = content.client_secret.as_ref().ok_or("client_secret is missing")?.expose_secret();
+        let client_secret = content
+            .client_secret
+            .as_ref()
+            .ok_or("client_secret is missing")?
+            .expose_secret();
         form.append_pair("grant_type", "client_credentials")
             .append_pair("client_id", content.client_id.trim())
             .append_pair("client_secret", client_secret.trim());
@@ -137,11 +162,21 @@ fn assertion(content: &Content, pem: &str) -> Result<String, &'static str> {
     }
     let key = jsonwebtoken::EncodingKey::from_rsa_pem(pem.as_bytes())
         .map_err(|_| "private_key_pem is no RSA private key in PEM form")?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let claims = Claims {
         iss: content.client_id.trim(),
-        sub: content.username.as_deref().ok_or("username is missing")?.trim(),
-        aud: content.audience.as_deref().unwrap_or("https://login.salesforce.com").trim(),
+        sub: content
+            .username
+            .as_deref()
+            .ok_or("username is missing")?
+            .trim(),
+        aud: content
+            .audience
+            .as_deref()
+            .unwrap_or("https://login.salesforce.com")
+            .trim(),
         exp: (now + ASSERTION_LIFE).as_secs(),
     };
     let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
@@ -149,12 +184,20 @@ fn assertion(content: &Content, pem: &str) -> Result<String, &'static str> {
 }
 
 fn granted(answer: HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
-    let unreadable = || Failed::Host(CallError::failed("UNREADABLE_TOKEN", FailureCause::Destination));
+    let unreadable = || {
+        Failed::Host(CallError::failed(
+            "UNREADABLE_TOKEN",
+            FailureCause::Destination,
+        ))
+    };
     let granted = serde_json::from_slice::<Granted>(&answer.body);
     wipe(answer.body);
     let granted = granted.map_err(|_| unreadable())?;
     let header = bearer(granted.access_token.expose_secret()).ok_or_else(unreadable)?;
-    let instance = Url::parse(&granted.instance_url).ok().filter(Url::has_host).ok_or_else(unreadable)?;
+    let instance = Url::parse(&granted.instance_url)
+        .ok()
+        .filter(Url::has_host)
+        .ok_or_else(unreadable)?;
     Ok((header, instance))
 }
 
@@ -166,5 +209,10 @@ fn wipe(body: Bytes) {
 }
 
 pub(super) fn stop(cause: Cause, code: impl Into<Code>, remedy: String) -> CallError {
-    CallError::Stop(Stop { cause, code: code.into(), remedy, after: None })
+    CallError::Stop(Stop {
+        cause,
+        code: code.into(),
+        remedy,
+        after: None,
+    })
 }

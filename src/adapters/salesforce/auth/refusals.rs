@@ -18,16 +18,31 @@ struct Refusal {
 }
 
 const fn configuration(says: &'static [&'static str], remedy: &'static str) -> Refusal {
-    Refusal { says, cause: Cause::Configuration, is_of_secret: false, remedy }
+    Refusal {
+        says,
+        cause: Cause::Configuration,
+        is_of_secret: false,
+        remedy,
+    }
 }
 
 const fn credential(says: &'static [&'static str], remedy: &'static str) -> Refusal {
-    Refusal { says, cause: Cause::Credential, is_of_secret: true, remedy }
+    Refusal {
+        says,
+        cause: Cause::Credential,
+        is_of_secret: true,
+        remedy,
+    }
 }
 
 /// A configuration that is at fault because the secret names the wrong org.
 const fn elsewhere(says: &'static [&'static str], remedy: &'static str) -> Refusal {
-    Refusal { says, cause: Cause::Configuration, is_of_secret: true, remedy }
+    Refusal {
+        says,
+        cause: Cause::Configuration,
+        is_of_secret: true,
+        remedy,
+    }
 }
 
 /// All known refusals. The first that fits decides.
@@ -67,7 +82,13 @@ const REFUSALS: &[Refusal] = &[
         "the org blocks the app: unblock it under Setup, Connected Apps OAuth Usage (or External Client App Manager)",
     ),
     configuration(
-        &["ip restricted", "restricted ip", "login hours", "login_ip", "ip_restricted"],
+        &[
+            "ip restricted",
+            "restricted ip",
+            "login hours",
+            "login_ip",
+            "ip_restricted",
+        ],
         "the org's IP restrictions or login hours keep the integration user out: add the function's outgoing addresses to \
          the Login IP Ranges and all hours to the Login Hours of the user's profile, or relax IP restrictions in the \
          External Client App's policies",
@@ -105,23 +126,37 @@ const REFUSALS: &[Refusal] = &[
 /// Refusals that pass by themselves, though they come with a 400.
 /// <https://github.com/amazon-connect/amazon-connect-salesforce-lambda/issues/43>
 /// <https://help.salesforce.com/s/articleView?id=release-notes.rn_security_refresh_token_error.htm&release=252&type=5>
-const PASSING: &[&str] =
-    &["retry your request", "token request is already being processed", "temporarily_unavailable", "server_error"];
+const PASSING: &[&str] = &[
+    "retry your request",
+    "token request is already being processed",
+    "temporarily_unavailable",
+    "server_error",
+];
 
 /// Returns the error of an answer that is no token.
 pub(super) fn refused(answer: &HttpAnswer) -> Failed {
     let http_code = || Code::from_system(&format!("HTTP_{}", answer.status));
     let after = answer.retry_after();
-    let retry = |code| CallError::Retry { code, after, pressure: false, cause: FailureCause::Destination };
+    let retry = |code| CallError::Retry {
+        code,
+        after,
+        pressure: false,
+        cause: FailureCause::Destination,
+    };
     let problems = problems(answer);
     match (answer.status, problems.first()) {
-        (429, _) => Failed::Other(CallError::Throttled { code: http_code(), after }),
+        (429, _) => Failed::Other(CallError::Throttled {
+            code: http_code(),
+            after,
+        }),
         (300..=399, None) => Failed::Secret(stop(
             Cause::Configuration,
             "NO_TOKEN",
-            "login_url in the secret leads elsewhere: it has to be the org's own My Domain".to_owned(),
+            "login_url in the secret leads elsewhere: it has to be the org's own My Domain"
+                .to_owned(),
         )),
-        // A page, with a 403 say, is a proxy's, and may be gone in a moment. The breaker limits the calls.
+        // A page, with a 403 say, is a proxy's, and may be gone in a moment. The breaker limits the
+        // calls.
         (_, None) => Failed::Host(retry(http_code())),
         (408 | 420 | 500.., Some(_)) => Failed::Other(retry(http_code())),
         (_, Some(problem)) => said(problem).unwrap_or_else(|| Failed::Other(retry(problem.code()))),
@@ -130,14 +165,28 @@ pub(super) fn refused(answer: &HttpAnswer) -> Failed {
 
 /// Looks a refusal up; `None` for one that passes by itself.
 fn said(problem: &Problem) -> Option<Failed> {
-    let said = format!("{} {}", problem.code(), problem.message.as_deref().unwrap_or_default()).to_lowercase();
+    let said = format!(
+        "{} {}",
+        problem.code(),
+        problem.message.as_deref().unwrap_or_default()
+    )
+    .to_lowercase();
     let says = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
     if says(PASSING) {
         return None;
     }
-    let unknown =
-        credential(&[], "Salesforce grants no token: check the secret, and the External Client App's policies");
-    let refusal = REFUSALS.iter().find(|refusal| says(refusal.says)).unwrap_or(&unknown);
+    let unknown = credential(
+        &[],
+        "Salesforce grants no token: check the secret, and the External Client App's policies",
+    );
+    let refusal = REFUSALS
+        .iter()
+        .find(|refusal| says(refusal.says))
+        .unwrap_or(&unknown);
     let error = stop(refusal.cause, problem.code(), refusal.remedy.to_owned());
-    Some(if refusal.is_of_secret { Failed::Secret(error) } else { Failed::Other(error) })
+    Some(if refusal.is_of_secret {
+        Failed::Secret(error)
+    } else {
+        Failed::Other(error)
+    })
 }

@@ -1,14 +1,15 @@
 //! The table of the rows' status codes.
 //!
-//! A passing code ends in one of three ways. What ends by itself, for all records at once or with another writer's
-//! transaction, is sent again until it has ended: the org's maintenance, its sessions, its services that are away
-//! ([`Verdict::Later`]), and locks ([`Verdict::Halved`]): a transaction holds a lock for ten minutes at most. What one
-//! record may meet for ever is isolated, and rejected on evidence that other records succeed: a fault
-//! ([`Verdict::Fault`]), and a limit that the record reaches alone ([`Verdict::Large`]). A race is decided by a second
-//! try ([`Verdict::Once`]).
+//! A passing code ends in one of three ways. What ends by itself, for all records at once or with
+//! another writer's transaction, is sent again until it has ended: the org's maintenance, its
+//! sessions, its services that are away ([`Verdict::Later`]), and locks ([`Verdict::Halved`]): a
+//! transaction holds a lock for ten minutes at most. What one record may meet for ever is isolated,
+//! and rejected on evidence that other records succeed: a fault ([`Verdict::Fault`]), and a limit
+//! that the record reaches alone ([`Verdict::Large`]). A race is decided by a second try
+//! ([`Verdict::Once`]).
 //!
-//! A code that is not in the table refuses the record, if it is published. Of any other it is not known whether it passes:
-//! it is isolated, too.
+//! A code that is not in the table refuses the record, if it is published. Of any other it is not
+//! known whether it passes: it is isolated, too.
 
 use super::Problem;
 use crate::adapters::Body;
@@ -23,8 +24,8 @@ pub(in super::super) enum Verdict {
     Later,
     /// The rows locked each other out, or another writer did: the same again, in smaller company.
     Halved,
-    /// A limit of one transaction, or another row's fault: smaller company helps. A row that meets it alone may do so
-    /// for ever.
+    /// A limit of one transaction, or another row's fault: smaller company helps. A row that meets
+    /// it alone may do so for ever.
     Large,
     /// Salesforce's own fault, for which one row may be the occasion, for ever.
     Fault,
@@ -40,9 +41,11 @@ pub(in super::super) enum Verdict {
     Converted,
     /// On a delete it is what we want.
     Gone,
-    /// The record went away between look-up and delete. An upsert names no record by Salesforce's id.
+    /// The record went away between look-up and delete. An upsert names no record by Salesforce's
+    /// id.
     Unfound,
-    /// A field that settings or the fixed mapping name is missing, or closed to the user: never the record's fault.
+    /// A field that settings or the fixed mapping name is missing, or closed to the user: never the
+    /// record's fault.
     Field,
     /// The object or the org does not take such records: never the record's fault.
     Schema,
@@ -82,7 +85,10 @@ pub(super) const ROWS: &[(&str, Verdict)] = &[
     ("UNABLE_TO_LOCK_RECORD", Verdict::Later),
     ("RECORD_IN_USE_BY_WORKFLOW", Verdict::Later),
     ("TERRITORY_REALIGN_IN_PROGRESS", Verdict::Later),
-    ("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", Verdict::Later),
+    (
+        "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE",
+        Verdict::Later,
+    ),
     ("MATCH_SERVICE_UNAVAILABLE_ERROR", Verdict::Later),
     ("PLATFORM_EVENT_PUBLISHING_UNAVAILABLE", Verdict::Later),
     ("REQUEST_LIMIT_EXCEEDED", Verdict::Later),
@@ -159,9 +165,15 @@ const UNREADABLE: (&str, &str) = ("JSON_PARSER_ERROR", "no such column");
 
 /// What the message of a trigger or flow says where another transaction holds a lock.
 /// <https://github.com/SFDO-Community/declarative-lookup-rollup-summaries/issues/1021>
-const LOCKED: [&str; 4] = ["record currently unavailable", "being modified by another", "exclusive access", "deadlock"];
+const LOCKED: [&str; 4] = [
+    "record currently unavailable",
+    "being modified by another",
+    "exclusive access",
+    "deadlock",
+];
 
-/// What it says where the limits of one transaction were reached. A package's prefix may stand before it.
+/// What it says where the limits of one transaction were reached. A package's prefix may stand
+/// before it.
 /// <https://developer.salesforce.com/docs/atlas.en-us.apexcode.meta/apexcode/apex_gov_limits.htm>
 const LARGE: [&str; 12] = [
     "too many soql queries",
@@ -178,8 +190,8 @@ const LARGE: [&str; 12] = [
     "limitexception",
 ];
 
-/// How it begins where the integration user lacks the right to create or edit such records; the object's label follows.
-/// Further in, it quotes what a trigger met with an object of its own.
+/// How it begins where the integration user lacks the right to create or edit such records; the
+/// object's label follows. Further in, it quotes what a trigger met with an object of its own.
 const FORBIDDEN: &str = "entity type cannot be";
 
 /// The published codes, in alphabetical order.
@@ -196,23 +208,32 @@ pub(super) fn verdict(problem: &Problem, body: Option<&Body>, sobject: &str) -> 
             }
         }
         Some(Verdict::Trigger) => of_trigger(problem, &body.map(sent::texts).unwrap_or_default()),
-        Some(Verdict::Later) if problem.is(DISABLED) && problem.says(FOR_THE_USER) => Verdict::Barred,
-        Some(Verdict::Reject) if problem.is(UNREADABLE.0) && problem.says(UNREADABLE.1) => Verdict::Field,
+        Some(Verdict::Later) if problem.is(DISABLED) && problem.says(FOR_THE_USER) => {
+            Verdict::Barred
+        }
+        Some(Verdict::Reject) if problem.is(UNREADABLE.0) && problem.says(UNREADABLE.1) => {
+            Verdict::Field
+        }
         None if is_known(problem) => Verdict::Reject,
         None => Verdict::Unknown,
         Some(verdict) => verdict,
     }
 }
 
-/// Reads the message of a trigger or flow. The status code that it quotes decides (`first error: CODE, …`), else its
-/// words. Neither counts within one of `texts`, the record's own; and behind another code no word counts: a validation
-/// rule may quote what the org holds of the contact.
+/// Reads the message of a trigger or flow. The status code that it quotes decides (`first error:
+/// CODE, …`), else its words. Neither counts within one of `texts`, the record's own; and behind
+/// another code no word counts: a validation rule may quote what the org holds of the contact.
 fn of_trigger(problem: &Problem, texts: &[String]) -> Verdict {
     if let Some(code) = quoted_code(problem, texts) {
         return match listed(code) {
-            // What passes for a record passes for the trigger's own; what else its records meet is the org's code's.
+            // What passes for a record passes for the trigger's own; what else its records meet is
+            // the org's code's.
             Some(
-                passing @ (Verdict::Later | Verdict::Halved | Verdict::Large | Verdict::Fault | Verdict::Duplicate),
+                passing @ (Verdict::Later
+                | Verdict::Halved
+                | Verdict::Large
+                | Verdict::Fault
+                | Verdict::Duplicate),
             ) => passing,
             _ => Verdict::Reject,
         };
@@ -228,9 +249,13 @@ fn of_trigger(problem: &Problem, texts: &[String]) -> Verdict {
 /// The first status code in the message that is not itself a trigger's.
 fn quoted_code<'a>(problem: &'a Problem, texts: &[String]) -> Option<&'a str> {
     let message = problem.message.as_deref()?;
-    let words = message.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    let words =
+        message.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
     for word in words.filter(|word| word.contains('_')) {
-        let is_code = listed(word).is_some() || PUBLISHED.lines().any(|code| code.eq_ignore_ascii_case(word));
+        let is_code = listed(word).is_some()
+            || PUBLISHED
+                .lines()
+                .any(|code| code.eq_ignore_ascii_case(word));
         if is_code && listed(word) != Some(Verdict::Trigger) && problem.says_itself(word, texts) {
             return Some(word);
         }
@@ -239,12 +264,17 @@ fn quoted_code<'a>(problem: &'a Problem, texts: &[String]) -> Option<&'a str> {
 }
 
 fn listed(code: &str) -> Option<Verdict> {
-    ROWS.iter().find(|(name, _)| name.eq_ignore_ascii_case(code)).map(|(_, verdict)| *verdict)
+    ROWS.iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(code))
+        .map(|(_, verdict)| *verdict)
 }
 
 /// The label that Salesforce proposes for an object of this name. A custom object may have another.
 fn label(sobject: &str) -> String {
-    sobject.strip_suffix("__c").unwrap_or(sobject).replace('_', " ")
+    sobject
+        .strip_suffix("__c")
+        .unwrap_or(sobject)
+        .replace('_', " ")
 }
 
 /// Whether the code is known: in the table, or published.

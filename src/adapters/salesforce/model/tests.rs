@@ -20,15 +20,28 @@ pub(in crate::adapters::salesforce) fn settings() -> Settings {
         auto_assign: false,
         allow_duplicates: true,
         converted_leads: ConvertedLeads::Skip,
-        status: Status { lead: "Open - Not Contacted".into(), prospect: "Working - Contacted".into() },
+        status: Status {
+            lead: "Open - Not Contacted".into(),
+            prospect: "Working - Contacted".into(),
+        },
         attributes: [("plan".to_owned(), "Plan__c".to_owned())].into(),
-        rate_limit: RateLimit { requests: 1, per_ms: 1 },
-        retry: Retry { max_attempts: 1, base_delay_ms: 1, max_delay_ms: 1 },
+        rate_limit: RateLimit {
+            requests: 1,
+            per_ms: 1,
+        },
+        retry: Retry {
+            max_attempts: 1,
+            base_delay_ms: 1,
+            max_delay_ms: 1,
+        },
     }
 }
 
 fn change(operation: Operation, fill: impl FnOnce(&mut Contact)) -> ContactChange {
-    let mut contact = Contact::bare(ContactId::new("c-1").expect("valid"), Some(ContactType::Lead));
+    let mut contact = Contact::bare(
+        ContactId::new("c-1").expect("valid"),
+        Some(ContactType::Lead),
+    );
     fill(&mut contact);
     ContactChange {
         event_id: "e".into(),
@@ -43,7 +56,11 @@ fn change(operation: Operation, fill: impl FnOnce(&mut Contact)) -> ContactChang
 
 fn record(changes: &[&ContactChange]) -> serde_json::Value {
     let transformed = transform(changes, &settings());
-    assert!(transformed.rejected.is_empty(), "{:?}", transformed.rejected);
+    assert!(
+        transformed.rejected.is_empty(),
+        "{:?}",
+        transformed.rejected
+    );
     serde_json::from_str(transformed.body.expect("a body").get()).expect("JSON")
 }
 
@@ -76,8 +93,14 @@ fn every_field_has_its_place() {
         {
             *field = text(&format!("value {index}"));
         }
-        contact.attributes.values.insert("plan".into(), Attribute::Bool(true));
-        contact.attributes.values.insert("unmapped".into(), Attribute::Bool(true));
+        contact
+            .attributes
+            .values
+            .insert("plan".into(), Attribute::Bool(true));
+        contact
+            .attributes
+            .values
+            .insert("unmapped".into(), Attribute::Bool(true));
     });
     insta::assert_json_snapshot!("lead", record(&[&all]));
 }
@@ -85,13 +108,18 @@ fn every_field_has_its_place() {
 /// The fields that a record gets where it does not exist yet.
 fn if_new(changes: &[&ContactChange], settings: &Settings) -> serde_json::Value {
     let defaults = transform(changes, settings).if_new;
-    defaults.map_or(json!(null), |body| serde_json::from_str(body.get()).expect("JSON"))
+    defaults.map_or(json!(null), |body| {
+        serde_json::from_str(body.get()).expect("JSON")
+    })
 }
 
 #[test]
 fn defaults_are_apart_from_what_a_change_says() {
     let new = change(Operation::Create, |_| {});
-    assert_eq!(record(&[&new]), json!({"attributes": {"type": "Lead"}, "Source_Id__c": "c-1"}));
+    assert_eq!(
+        record(&[&new]),
+        json!({"attributes": {"type": "Lead"}, "Source_Id__c": "c-1"})
+    );
     let missing = json!({"Status": "Open - Not Contacted", "LastName": "[not provided]", "Company": "[not provided]"});
     assert_eq!(if_new(&[&new], &settings()), missing);
     let prospect = change(Operation::Create, |contact| {
@@ -99,18 +127,37 @@ fn defaults_are_apart_from_what_a_change_says() {
         contact.company = text("Acme");
         contact.last_name = Field::Null;
     });
-    assert_eq!(if_new(&[&prospect], &settings()), json!({"Status": "Working - Contacted"}), "each field once");
+    assert_eq!(
+        if_new(&[&prospect], &settings()),
+        json!({"Status": "Working - Contacted"}),
+        "each field once"
+    );
 }
 
 #[test]
 fn a_record_is_looked_up_for_a_status_that_is_configured_for_its_first_change() {
-    let (create, update) = (change(Operation::Create, |_| {}), change(Operation::Update, |_| {}));
-    let prospect = change(Operation::Create, |contact| contact.kind = Some(ContactType::Prospect));
-    let told = change(Operation::Create, |contact| contact.status = text("Nurturing"));
+    let (create, update) = (
+        change(Operation::Create, |_| {}),
+        change(Operation::Update, |_| {}),
+    );
+    let prospect = change(Operation::Create, |contact| {
+        contact.kind = Some(ContactType::Prospect);
+    });
+    let told = change(Operation::Create, |contact| {
+        contact.status = text("Nurturing");
+    });
     let cleared = change(Operation::Create, |contact| contact.status = Field::Null);
-    let refused = change(Operation::Update, |contact| contact.phone = text(&"1".repeat(41)));
-    let leads_only = Status { lead: "New".into(), prospect: String::new() };
-    let settings = Settings { status: leads_only, ..settings() };
+    let refused = change(Operation::Update, |contact| {
+        contact.phone = text(&"1".repeat(41));
+    });
+    let leads_only = Status {
+        lead: "New".into(),
+        prospect: String::new(),
+    };
+    let settings = Settings {
+        status: leads_only,
+        ..settings()
+    };
     for (changes, status) in [
         (vec![&create], json!("New")),
         (vec![&cleared], json!("New")),
@@ -149,9 +196,14 @@ fn later_changes_lie_over_earlier_ones() {
         contact.first_name = text("Ada");
         contact.city = text("London");
     });
-    let second = change(Operation::Update, |contact| contact.first_name = Field::Null);
+    let second = change(Operation::Update, |contact| {
+        contact.first_name = Field::Null;
+    });
     let folded = record(&[&first, &second]);
-    assert_eq!((&folded["FirstName"], &folded["City"]), (&json!(null), &json!("London")));
+    assert_eq!(
+        (&folded["FirstName"], &folded["City"]),
+        (&json!(null), &json!("London"))
+    );
 }
 
 #[test]
@@ -161,23 +213,39 @@ fn what_is_too_long_is_cut_on_a_character_or_rejected() {
     });
     let transformed = transform(&[&cut], &settings());
     assert_eq!(transformed.cut, 1);
-    let body: serde_json::Value = serde_json::from_str(transformed.body.expect("a body").get()).expect("JSON");
+    let body: serde_json::Value =
+        serde_json::from_str(transformed.body.expect("a body").get()).expect("JSON");
     assert_eq!(body["FirstName"], "🚀".repeat(20));
     let email = format!("{}@example.com", "x".repeat(70));
     let refused = change(Operation::Update, |contact| contact.email = text(&email));
     let transformed = transform(&[&cut, &refused], &settings());
-    let [(1, rejection)] = transformed.rejected.as_slice() else { panic!("{:?}", transformed.rejected) };
-    assert_eq!((rejection.code.as_str(), rejection.fields.as_slice()), ("TOO_LONG", ["Email".to_owned()].as_slice()));
+    let [(1, rejection)] = transformed.rejected.as_slice() else {
+        panic!("{:?}", transformed.rejected)
+    };
+    assert_eq!(
+        (rejection.code.as_str(), rejection.fields.as_slice()),
+        ("TOO_LONG", ["Email".to_owned()].as_slice())
+    );
     assert!(transformed.body.is_some(), "the other change is written");
     assert!(transform(&[&refused], &settings()).body.is_none());
 }
 
 #[test]
 fn a_number_keeps_its_digits_also_where_defaults_are_put_beside_it() {
-    for number in ["18446744073709551616", "0.1000000000000000055511151231257827", "1.50", "1e21", "-0", "-0.0E+5"] {
+    for number in [
+        "18446744073709551616",
+        "0.1000000000000000055511151231257827",
+        "1.50",
+        "1e21",
+        "-0",
+        "-0.0E+5",
+    ] {
         let change = change(Operation::Update, |contact| {
             let number = Number::new(number).expect("a number");
-            contact.attributes.values.insert("plan".into(), Attribute::Number(number));
+            contact
+                .attributes
+                .values
+                .insert("plan".into(), Attribute::Number(number));
         });
         let body = transform(&[&change], &settings()).body.expect("a body");
         let expected = format!(r#""Plan__c":{number},"#);
@@ -191,13 +259,21 @@ fn a_number_keeps_its_digits_also_where_defaults_are_put_beside_it() {
 fn the_defaults_are_put_where_nothing_is_said() {
     let body = Body::of(serde_json::from_str(r#"{"Company":"Acme"}"#).expect("an object"));
     let whole = with_defaults(&body).expect("LastName is missing");
-    assert_eq!(whole.get(), r#"{"Company":"Acme","LastName":"[not provided]"}"#);
+    assert_eq!(
+        whole.get(),
+        r#"{"Company":"Acme","LastName":"[not provided]"}"#
+    );
     assert!(with_defaults(&whole).is_none());
 }
 
 #[test]
 fn the_version_is_written_where_a_field_is_set_for_it() {
-    let settings = Settings { version_field: "Version__c".into(), ..settings() };
-    let body = transform(&[&change(Operation::Update, |_| {})], &settings).body.expect("a body");
+    let settings = Settings {
+        version_field: "Version__c".into(),
+        ..settings()
+    };
+    let body = transform(&[&change(Operation::Update, |_| {})], &settings)
+        .body
+        .expect("a body");
     assert!(body.get().contains(r#""Version__c":7"#), "{}", body.get());
 }

@@ -14,13 +14,21 @@ use super::Line;
 /// Fewer tries than that turn an outage of minutes into a mass of given-up batches.
 const FEW_TRIES: i32 = 1000;
 
-pub(super) async fn look(deployment: &Deployment, target: &Target, settings: &Settings) -> Vec<Line> {
+pub(super) async fn look(
+    deployment: &Deployment,
+    target: &Target,
+    settings: &Settings,
+) -> Vec<Line> {
     let Some(function) = &target.function else {
-        return vec![Line::skipped("event source mapping", "not looked at: --function NAME names the function")];
+        return vec![Line::skipped(
+            "event source mapping",
+            "not looked at: --function NAME names the function",
+        )];
     };
     let mappings = match deployment.mappings(function).await {
         Ok(mappings) if mappings.is_empty() => {
-            let remedy = format!("{function} reads no Kinesis stream: make an event source mapping");
+            let remedy =
+                format!("{function} reads no Kinesis stream: make an event source mapping");
             return vec![Line::fail("event source mapping", remedy)];
         }
         Ok(mappings) => mappings,
@@ -43,18 +51,33 @@ async fn summary(
 ) -> Result<StreamDescriptionSummary, Failure> {
     let arn = without_consumer(mapping.event_source_arn().unwrap_or_default());
     let kinesis = aws_sdk_kinesis::Client::new(&deployment.aws);
-    let answer = kinesis.describe_stream_summary().stream_arn(arn).send().await;
+    let answer = kinesis
+        .describe_stream_summary()
+        .stream_arn(arn)
+        .send()
+        .await;
     let answer = answer.map_err(|error| {
-        Failure::aws(&format!("looking at the stream {arn}"), "kinesis:DescribeStreamSummary", &error)
+        Failure::aws(
+            &format!("looking at the stream {arn}"),
+            "kinesis:DescribeStreamSummary",
+            &error,
+        )
     })?;
-    answer.stream_description_summary.ok_or_else(|| Failure::new("the answer describes no stream", "try again"))
+    answer
+        .stream_description_summary
+        .ok_or_else(|| Failure::new("the answer describes no stream", "try again"))
 }
 
-/// What a mapping has to say so that nothing is lost, and nothing that succeeded is repeated without need.
+/// What a mapping has to say so that nothing is lost, and nothing that succeeded is repeated
+/// without need.
 fn judge_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
-    let reports = mapping.function_response_types().contains(&FunctionResponseType::ReportBatchItemFailures);
+    let reports = mapping
+        .function_response_types()
+        .contains(&FunctionResponseType::ReportBatchItemFailures);
     let tries = mapping.maximum_retry_attempts().unwrap_or(-1);
-    let destination = mapping.destination_config().and_then(|config| config.on_failure()?.destination());
+    let destination = mapping
+        .destination_config()
+        .and_then(|config| config.on_failure()?.destination());
     let state = mapping.state().unwrap_or("unknown");
     let wrong = [
         (
@@ -70,20 +93,31 @@ fn judge_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
             (0..FEW_TRIES).contains(&tries),
             "few tries are over within seconds of an outage: set MaximumRetryAttempts to -1, and let the age decide",
         ),
-        (destination.is_none(), "what it gives up is gone: set DestinationConfig.OnFailure"),
+        (
+            destination.is_none(),
+            "what it gives up is gone: set DestinationConfig.OnFailure",
+        ),
     ];
-    let wrong: Vec<String> =
-        wrong.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, text)| text.to_owned()).collect();
-    let found = format!("{state}; reports item failures, halves failed batches, keeps what it gives up");
+    let wrong: Vec<String> = wrong
+        .into_iter()
+        .filter(|(is_wrong, _)| *is_wrong)
+        .map(|(_, text)| text.to_owned())
+        .collect();
+    let found =
+        format!("{state}; reports item failures, halves failed batches, keeps what it gives up");
     let name = "event source mapping";
     if wrong.is_empty() && matches!(state, "Disabled" | "Disabling") {
         // As the template makes it: doctor is asked before anything is read.
-        return Line::skipped(name, format!("{found}; it reads nothing until it is enabled"));
+        return Line::skipped(
+            name,
+            format!("{found}; it reads nothing until it is enabled"),
+        );
     }
     Line::of(name, found, &wrong)
 }
 
-/// A record has to be there for as long as it is tried; each invocation has to know its share of the limits.
+/// A record has to be there for as long as it is tried; each invocation has to know its share of
+/// the limits.
 fn judge_stream(
     mapping: &EventSourceMappingConfiguration,
     stream: &StreamDescriptionSummary,
@@ -115,11 +149,16 @@ fn judge_stream(
              set pipeline.concurrency_share to {at_once}"
         ));
     }
-    let mut found =
-        format!("keeps records for {}h, tried for {}h; {at_once} invocations at once", retention / 3600, age / 3600);
+    let mut found = format!(
+        "keeps records for {}h, tried for {}h; {at_once} invocations at once",
+        retention / 3600,
+        age / 3600
+    );
     if at_once > share && has_table {
-        let _ =
-            write!(found, ", which share the rate limits through the table; while it is silent each takes 1/{share}");
+        let _ = write!(
+            found,
+            ", which share the rate limits through the table; while it is silent each takes 1/{share}"
+        );
     }
     Line::of("stream", found, &wrong)
 }
@@ -134,8 +173,8 @@ mod tests {
     use super::*;
 
     fn mapping() -> aws_sdk_lambda::types::builders::EventSourceMappingConfigurationBuilder {
-        let destination =
-            DestinationConfig::builder().on_failure(OnFailure::builder().destination("arn:bucket").build());
+        let destination = DestinationConfig::builder()
+            .on_failure(OnFailure::builder().destination("arn:bucket").build());
         EventSourceMappingConfiguration::builder()
             .state("Enabled")
             .function_response_types(FunctionResponseType::ReportBatchItemFailures)
@@ -149,17 +188,32 @@ mod tests {
     #[test]
     fn a_mapping_that_loses_records_is_found_out() {
         assert_eq!(judge_mapping(&mapping().build()).state, State::Ok);
-        assert_eq!(judge_mapping(&mapping().state("Disabled").build()).state, State::Skipped);
-        let both = judge_mapping(&mapping().state("Disabled").maximum_retry_attempts(3).build());
+        assert_eq!(
+            judge_mapping(&mapping().state("Disabled").build()).state,
+            State::Skipped
+        );
+        let both = judge_mapping(
+            &mapping()
+                .state("Disabled")
+                .maximum_retry_attempts(3)
+                .build(),
+        );
         assert_eq!(both.state, State::Fail, "{}", both.text());
         for (mapping, part) in [
             (mapping().set_function_response_types(None), "LOST"),
-            (mapping().bisect_batch_on_function_error(false), "BisectBatchOnFunctionError"),
+            (
+                mapping().bisect_batch_on_function_error(false),
+                "BisectBatchOnFunctionError",
+            ),
             (mapping().maximum_retry_attempts(3), "MaximumRetryAttempts"),
             (mapping().set_destination_config(None), "OnFailure"),
         ] {
             let line = judge_mapping(&mapping.build());
-            assert!(line.state == State::Fail && line.text.contains(part), "{}", line.text());
+            assert!(
+                line.state == State::Fail && line.text.contains(part),
+                "{}",
+                line.text()
+            );
         }
     }
 
@@ -168,22 +222,50 @@ mod tests {
         let mut settings = load(Preset::Test, &[], &DESTINATIONS).expect("good settings");
         settings.pipeline.concurrency_share = 8;
         let stream = |hours: i32, shards: i32| {
-            let stream = StreamDescriptionSummary::builder().retention_period_hours(hours).open_shard_count(shards);
-            let stream = stream.stream_name("s").stream_arn("arn").stream_status("ACTIVE".into());
-            let stream = stream.stream_creation_timestamp(aws_sdk_kinesis::primitives::DateTime::from_secs(0));
-            stream.set_enhanced_monitoring(Some(Vec::new())).build().expect("a stream")
+            let stream = StreamDescriptionSummary::builder()
+                .retention_period_hours(hours)
+                .open_shard_count(shards);
+            let stream = stream
+                .stream_name("s")
+                .stream_arn("arn")
+                .stream_status("ACTIVE".into());
+            let stream = stream
+                .stream_creation_timestamp(aws_sdk_kinesis::primitives::DateTime::from_secs(0));
+            stream
+                .set_enhanced_monitoring(Some(Vec::new()))
+                .build()
+                .expect("a stream")
         };
-        assert_eq!(judge_stream(&mapping().build(), &stream(168, 4), &settings).state, State::Ok);
+        assert_eq!(
+            judge_stream(&mapping().build(), &stream(168, 4), &settings).state,
+            State::Ok
+        );
         for (mapping, stream, part) in [
-            (mapping(), stream(24, 4), "after 24h, but they are tried for 144h"),
-            (mapping().maximum_record_age_in_seconds(-1), stream(168, 4), "below the retention"),
+            (
+                mapping(),
+                stream(24, 4),
+                "after 24h, but they are tried for 144h",
+            ),
+            (
+                mapping().maximum_record_age_in_seconds(-1),
+                stream(168, 4),
+                "below the retention",
+            ),
             (mapping(), stream(168, 5), "concurrency_share to 10"),
         ] {
             let line = judge_stream(&mapping.build(), &stream, &settings);
-            assert!(line.state == State::Fail && line.text.contains(part), "{}", line.text());
+            assert!(
+                line.state == State::Fail && line.text.contains(part),
+                "{}",
+                line.text()
+            );
         }
         settings.state.table = "settled".to_owned();
         let line = judge_stream(&mapping().build(), &stream(168, 5), &settings);
-        assert!(line.state == State::Ok && line.text.contains("through the table"), "{}", line.text());
+        assert!(
+            line.state == State::Ok && line.text.contains("through the table"),
+            "{}",
+            line.text()
+        );
     }
 }

@@ -6,7 +6,8 @@ use super::{Discarded, Letter, Place, Reason, Rejected};
 
 const HIDDEN: &str = "(hidden: --reveal)";
 
-/// The encodings of a record's data. Data that was no base64 when it arrived is shown as it stands in the letter.
+/// The encodings of a record's data. Data that was no base64 when it arrived is shown as it stands
+/// in the letter.
 const TEXT: &str = "utf-8";
 const BINARY: &str = "base64";
 const AS_IT_STANDS: &str = "none";
@@ -50,13 +51,18 @@ impl Rejected {
 }
 
 impl Reason {
-    /// Returns whether the message cannot hold a contact's data. Before a record is sent the messages are contact-sync's
-    /// own: field names, limits and places. Those of the systems are safe where they say only what is shown anyway.
+    /// Returns whether the message cannot hold a contact's data. Before a record is sent the
+    /// messages are contact-sync's own: field names, limits and places. Those of the systems are
+    /// safe where they say only what is shown anyway.
     fn quotes_nothing(&self) -> bool {
         let is_ours = matches!(self.stage.as_str(), "decode" | "validate" | "route");
         let is_part_of_name = |char: char| char.is_alphanumeric() || matches!(char, '_' | '.');
-        let mut words = self.message.split(|char| !is_part_of_name(char)).filter(|word| !word.is_empty());
-        let is_shown = |word: &str| word == self.code || self.fields.iter().any(|field| field == word);
+        let mut words = self
+            .message
+            .split(|char| !is_part_of_name(char))
+            .filter(|word| !word.is_empty());
+        let is_shown =
+            |word: &str| word == self.code || self.fields.iter().any(|field| field == word);
         is_ours || words.all(is_shown)
     }
 }
@@ -65,11 +71,16 @@ impl Place {
     /// Returns the data as it arrived, and its encoding: text where it is UTF-8.
     fn readable(&self) -> Option<(String, &'static str)> {
         let data = self.data.as_deref()?;
-        Some(match base64_simd::STANDARD.decode_to_vec(data).map(String::from_utf8) {
-            Ok(Ok(text)) => (text, TEXT),
-            Ok(Err(_)) => (data.to_owned(), BINARY),
-            Err(_) => (data.to_owned(), AS_IT_STANDS),
-        })
+        Some(
+            match base64_simd::STANDARD
+                .decode_to_vec(data)
+                .map(String::from_utf8)
+            {
+                Ok(Ok(text)) => (text, TEXT),
+                Ok(Err(_)) => (data.to_owned(), BINARY),
+                Err(_) => (data.to_owned(), AS_IT_STANDS),
+            },
+        )
     }
 }
 
@@ -89,11 +100,12 @@ impl Discarded {
     }
 }
 
-/// Returns the text of a letter that is shown whole. Data that is revealed comes last, byte for byte, where JSON would
-/// escape it.
+/// Returns the text of a letter that is shown whole. Data that is revealed comes last, byte for
+/// byte, where JSON would escape it.
 pub(crate) fn text(whole: &Value) -> String {
     let record = &whole["record"];
-    let (Some(data), Some(encoding)) = (record["data"].as_str(), record["data_encoding"].as_str()) else {
+    let (Some(data), Some(encoding)) = (record["data"].as_str(), record["data_encoding"].as_str())
+    else {
         return format!("{whole:#}");
     };
     let mut whole = whole.clone();
@@ -104,10 +116,16 @@ pub(crate) fn text(whole: &Value) -> String {
         BINARY => ("not UTF-8 text, as base64", data.to_owned()),
         _ if !data.chars().all(is_plain) => {
             whole["record"]["data_encoding"] = BINARY.into();
-            ("text with control characters, as base64", base64_simd::STANDARD.encode_to_string(data))
+            (
+                "text with control characters, as base64",
+                base64_simd::STANDARD.encode_to_string(data),
+            )
         }
         TEXT => ("as it arrived", data.to_owned()),
-        _ => ("no base64 when it arrived, as it stands in the message", data.to_owned()),
+        _ => (
+            "no base64 when it arrived, as it stands in the message",
+            data.to_owned(),
+        ),
     };
     format!("{whole:#}\n\ndata ({what}):\n{data}")
 }

@@ -37,7 +37,10 @@ fn each_kind_of_message_is_told_by_its_shape() {
     let mut broken = rejected();
     broken["reason"] = json!("none");
     let mut incomplete = discarded(None);
-    incomplete["KinesisBatchInfo"].as_object_mut().expect("an object").remove("streamArn");
+    incomplete["KinesisBatchInfo"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("streamArn");
     for (letter, stage, code, records) in [
         (read(rejected()), "deliver", "INVALID_EMAIL_ADDRESS", 1),
         (read(discarded(None)), "mapping", "RecordAgeExceeded", 3),
@@ -46,7 +49,10 @@ fn each_kind_of_message_is_told_by_its_shape() {
         (read(json!({"Type": "Notification"})), "unknown", "-", 1),
         (Letter::read("hello"), "unknown", "-", 1),
     ] {
-        assert_eq!((letter.stage(), letter.code(), letter.records()), (stage, code, records));
+        assert_eq!(
+            (letter.stage(), letter.code(), letter.records()),
+            (stage, code, records)
+        );
     }
 }
 
@@ -54,13 +60,22 @@ fn each_kind_of_message_is_told_by_its_shape() {
 fn the_event_is_read_as_an_object_and_as_a_text() {
     let event = json!({"Records": [{"kinesis": {"kinesisSchemaVersion": "1.0", "partitionKey": "c-1",
         "sequenceNumber": "495", "data": "e30=", "approximateArrivalTimestamp": 1.5}, "eventID": "x"}]});
-    for payload in [Some(event.clone()), Some(event.to_string().into()), None, Some(Value::Null)] {
+    for payload in [
+        Some(event.clone()),
+        Some(event.to_string().into()),
+        None,
+        Some(Value::Null),
+    ] {
         let holds = payload.as_ref().is_some_and(|payload| !payload.is_null());
         let Letter::Discarded(letter) = Letter::read(&discarded(payload).to_string()) else {
             panic!("not understood");
         };
-        let keys =
-            letter.payload.map(|records| records.into_iter().map(|record| record.kinesis.partition_key).collect());
+        let keys = letter.payload.map(|records| {
+            records
+                .into_iter()
+                .map(|record| record.kinesis.partition_key)
+                .collect()
+        });
         assert_eq!(keys, holds.then(|| vec!["c-1".to_owned()]));
     }
 }
@@ -69,9 +84,20 @@ fn the_event_is_read_as_an_object_and_as_a_text() {
 fn a_contacts_data_is_seen_only_where_it_is_to_be_revealed() {
     let letter = Letter::read(&rejected().to_string());
     let hidden = letter.whole(false).to_string();
-    assert!(!hidden.contains("ada@") && hidden.contains("c-1001") && hidden.contains("\"sub_sequence\":2"), "{hidden}");
+    assert!(
+        !hidden.contains("ada@")
+            && hidden.contains("c-1001")
+            && hidden.contains("\"sub_sequence\":2"),
+        "{hidden}"
+    );
     let revealed = letter.whole(true);
-    assert_eq!(revealed["record"]["data"], r#"{"contact":{"email":"ada@example.con"}}"#);
-    assert!(text(&revealed).ends_with("data (as it arrived):\n{\"contact\":{\"email\":\"ada@example.con\"}}"));
+    assert_eq!(
+        revealed["record"]["data"],
+        r#"{"contact":{"email":"ada@example.con"}}"#
+    );
+    assert!(
+        text(&revealed)
+            .ends_with("data (as it arrived):\n{\"contact\":{\"email\":\"ada@example.con\"}}")
+    );
     assert_eq!(revealed["reason"]["message"], "ada@example.con is invalid");
 }

@@ -6,7 +6,13 @@ use contact_sync::settle::Fate;
 use serde_json::{Map, Value, json};
 
 /// The fates, in the order in which they are told.
-const FATES: [Fate; 5] = [Fate::Delivered, Fate::Superseded, Fate::Filtered, Fate::Rejected, Fate::Failed];
+const FATES: [Fate; 5] = [
+    Fate::Delivered,
+    Fate::Superseded,
+    Fate::Filtered,
+    Fate::Rejected,
+    Fate::Failed,
+];
 
 /// Returns a fate in the words of a preview, which delivers nothing.
 pub(super) fn name(fate: Fate) -> &'static str {
@@ -31,7 +37,12 @@ impl Counts {
         *self.by_fate.entry(name(fate)).or_default() += 1;
         for (fate, code) in codes {
             if matches!(fate, Fate::Filtered | Fate::Rejected | Fate::Failed) {
-                *self.by_code.entry(name(fate)).or_default().entry(code).or_default() += 1;
+                *self
+                    .by_code
+                    .entry(name(fate))
+                    .or_default()
+                    .entry(code)
+                    .or_default() += 1;
             }
         }
     }
@@ -56,13 +67,18 @@ impl Counts {
     /// One line for all fates, and one for the codes of each that has codes.
     pub(super) fn to_text(&self) -> String {
         let told = FATES.into_iter().filter(|fate| self.of(*fate) > 0);
-        let told: Vec<String> = told.map(|fate| format!("{} {}", self.of(fate), name(fate))).collect();
+        let told: Vec<String> = told
+            .map(|fate| format!("{} {}", self.of(fate), name(fate)))
+            .collect();
         let mut lines = vec![format!("records {}: {}", self.records, told.join(", "))];
         if told.is_empty() {
             "records 0".clone_into(&mut lines[0]);
         }
         for (fate, codes) in &self.by_code {
-            let codes: Vec<String> = codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
+            let codes: Vec<String> = codes
+                .iter()
+                .map(|(code, count)| format!("{code} {count}"))
+                .collect();
             lines.push(format!("{fate}: {}", codes.join(", ")));
         }
         lines.join("\n")

@@ -1,4 +1,5 @@
-//! A file of changes as the records of one batch. The text of each change stays as it is, mistakes included.
+//! A file of changes as the records of one batch. The text of each change stays as it is, mistakes
+//! included.
 
 use std::borrow::Cow;
 use std::io;
@@ -13,26 +14,43 @@ use crate::failure::Failure;
 
 /// The text of a file, or of standard input where the file is `-`.
 pub(super) fn text(file: &Path) -> Result<String, Failure> {
-    let text = if file == Path::new("-") { io::read_to_string(io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = if file == Path::new("-") {
+        io::read_to_string(io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
     text.map_err(|error| {
-        Failure::new(format!("{}: {error}", file.display()), "name a readable file, or - for standard input")
+        Failure::new(
+            format!("{}: {error}", file.display()),
+            "name a readable file, or - for standard input",
+        )
     })
 }
 
-/// The records of a Lambda event, of a JSON array of changes, of one change, or of one change a line.
+/// The records of a Lambda event, of a JSON array of changes, of one change, or of one change a
+/// line.
 pub(super) fn records(text: &str) -> Vec<Record<'_>> {
     if let Ok(records) = envelope(text) {
         return records;
     }
     if let Ok(changes) = serde_json::from_str::<Vec<&RawValue>>(text) {
-        return changes.into_iter().map(|change| record(change.get())).collect();
+        return changes
+            .into_iter()
+            .map(|change| record(change.get()))
+            .collect();
     }
     if let Ok(change) = serde_json::from_str::<&RawValue>(text) {
         return vec![record(change.get())];
     }
-    text.lines().filter(|line| !line.trim().is_empty()).map(record).collect()
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(record)
+        .collect()
 }
 
 fn record(change: &str) -> Record<'static> {
-    Record { data: Some(Cow::Owned(STANDARD.encode_to_string(change))), ..Record::default() }
+    Record {
+        data: Some(Cow::Owned(STANDARD.encode_to_string(change))),
+        ..Record::default()
+    }
 }

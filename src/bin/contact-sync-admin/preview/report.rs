@@ -24,7 +24,10 @@ impl Plan {
     /// Writes down one call.
     pub(super) fn take(&mut self, planned: &Planned<'_>) {
         let destination = planned.destination.0;
-        let known = self.calls.iter().position(|(name, ..)| *name == destination);
+        let known = self
+            .calls
+            .iter()
+            .position(|(name, ..)| *name == destination);
         let at = known.unwrap_or_else(|| {
             self.calls.push((destination, 0, 0));
             self.calls.len() - 1
@@ -81,11 +84,17 @@ impl Report {
         let (mut rows, mut counts) = (Vec::new(), Counts::default());
         for (record, entry) in sent.entries.iter().enumerate().take(records.len()) {
             let of_record = rows_of(record, sent, entry, &mut carriers, &places);
-            let codes = of_record.iter().filter_map(|row| Some((row.fate, row.code.clone()?)));
+            let codes = of_record
+                .iter()
+                .filter_map(|row| Some((row.fate, row.code.clone()?)));
             counts.add(Fate::of_entry(entry), codes);
             rows.extend(of_record);
         }
-        Self { rows, counts, calls }
+        Self {
+            rows,
+            counts,
+            calls,
+        }
     }
 
     /// Whether no record is rejected.
@@ -99,13 +108,27 @@ impl Report {
         );
         let total: u32 = self.calls.iter().map(|(.., calls)| calls).sum();
         let records = (!is_summary).then(|| self.rows.iter().map(Row::to_json).collect());
-        Answer { api_calls: total, calls: calls.collect(), counts: self.counts.to_json(), records }
+        Answer {
+            api_calls: total,
+            calls: calls.collect(),
+            counts: self.counts.to_json(),
+            records,
+        }
     }
 
     pub(super) fn to_text(&self, is_summary: bool) -> String {
         let mut text = String::new();
         if !is_summary {
-            let header = ["RECORD", "CONTACT", "OPERATION", "DESTINATION", "FATE", "BATCH", "FIELD", "VALUE"];
+            let header = [
+                "RECORD",
+                "CONTACT",
+                "OPERATION",
+                "DESTINATION",
+                "FATE",
+                "BATCH",
+                "FIELD",
+                "VALUE",
+            ];
             text = table(header, self.rows.iter().flat_map(Row::to_lines)) + "\n\n";
         }
         let total: u32 = self.calls.iter().map(|(.., calls)| calls).sum();
@@ -125,37 +148,58 @@ impl Report {
 fn carriers(writes: Vec<Write>) -> (Vec<Carrier>, Places) {
     let (mut carriers, mut places) = (Vec::with_capacity(writes.len()), Places::new());
     for write in writes {
-        let Some(last) = write.sources.last().copied() else { continue };
+        let Some(last) = write.sources.last().copied() else {
+            continue;
+        };
         for source in &write.sources {
             places.insert((write.destination, *source), carriers.len());
         }
-        carriers.push(Carrier { last, write: Some(write) });
+        carriers.push(Carrier {
+            last,
+            write: Some(write),
+        });
     }
     (carriers, places)
 }
 
 /// A record's rows: one for each destination, or one where it goes nowhere.
-fn rows_of(record: usize, sent: &Sent, entry: &Entry, carriers: &mut [Carrier], places: &Places) -> Vec<Row> {
+fn rows_of(
+    record: usize,
+    sent: &Sent,
+    entry: &Entry,
+    carriers: &mut [Carrier],
+    places: &Places,
+) -> Vec<Row> {
     if entry.rows.is_empty() {
         return vec![head(record, sent, entry)];
     }
     let mut rows = Vec::with_capacity(entry.rows.len());
     for at in &entry.rows {
         let destination = sent.meters.get(at.destination).map(|(name, _)| name.0);
-        let carrier = destination.and_then(|destination| carriers.get_mut(*places.get(&(destination, record))?));
+        let carrier = destination
+            .and_then(|destination| carriers.get_mut(*places.get(&(destination, record))?));
         let verdict = at.verdict.as_ref();
         let rejection = match verdict {
             Some(Verdict::Rejected(_, rejection)) => Some(rejection),
             _ => None,
         };
-        let carried_by = carrier.as_ref().map(|carrier| carrier.last).filter(|last| *last != record);
+        let carried_by = carrier
+            .as_ref()
+            .map(|carrier| carrier.last)
+            .filter(|last| *last != record);
         rows.push(Row {
             destination,
             fate: Fate::of_verdict(verdict),
-            code: verdict.and_then(|verdict| verdict.code()).map(ToString::to_string),
+            code: verdict
+                .and_then(|verdict| verdict.code())
+                .map(ToString::to_string),
             message: rejection.map(|rejection| rejection.message.clone()),
-            rejected_fields: rejection.map(|rejection| rejection.fields.clone()).unwrap_or_default(),
-            write: carrier.filter(|carrier| carrier.last == record).and_then(|carrier| carrier.write.take()),
+            rejected_fields: rejection
+                .map(|rejection| rejection.fields.clone())
+                .unwrap_or_default(),
+            write: carrier
+                .filter(|carrier| carrier.last == record)
+                .and_then(|carrier| carrier.write.take()),
             carried_by,
             ..head(record, sent, entry)
         });
@@ -167,10 +211,15 @@ fn rows_of(record: usize, sent: &Sent, entry: &Entry, carriers: &mut [Carrier], 
 fn head(record: usize, sent: &Sent, entry: &Entry) -> Row {
     let change = sent.changes.get(record).and_then(Option::as_ref);
     let refusal = entry.refusal.as_deref();
-    let id = |known: Option<&str>, read: Option<&Box<str>>| known.or(read.map(|text| &**text)).map(str::to_owned);
+    let id = |known: Option<&str>, read: Option<&Box<str>>| {
+        known.or(read.map(|text| &**text)).map(str::to_owned)
+    };
     Row {
         record,
-        event_id: id(change.map(|change| &*change.event_id), refusal.and_then(|refusal| refusal.event_id.as_ref())),
+        event_id: id(
+            change.map(|change| &*change.event_id),
+            refusal.and_then(|refusal| refusal.event_id.as_ref()),
+        ),
         contact_id: id(
             change.map(|change| change.contact.id.as_str()),
             refusal.and_then(|refusal| refusal.contact_id.as_ref()),
@@ -181,9 +230,14 @@ fn head(record: usize, sent: &Sent, entry: &Entry) -> Row {
             .map(Operation::name),
         destination: None,
         fate: Fate::of_entry(entry),
-        code: refusal.map(|refusal| &refusal.rejection.code).or(entry.filtered.as_ref()).map(ToString::to_string),
+        code: refusal
+            .map(|refusal| &refusal.rejection.code)
+            .or(entry.filtered.as_ref())
+            .map(ToString::to_string),
         message: refusal.map(|refusal| refusal.rejection.message.clone()),
-        rejected_fields: refusal.map(|refusal| refusal.rejection.fields.clone()).unwrap_or_default(),
+        rejected_fields: refusal
+            .map(|refusal| refusal.rejection.fields.clone())
+            .unwrap_or_default(),
         write: None,
         carried_by: None,
     }
@@ -238,9 +292,17 @@ impl Row {
     /// The reason of a rejection, with the fields that it does not name itself.
     fn reason(&self) -> String {
         let message = self.message.clone().unwrap_or_default();
-        let unnamed = self.rejected_fields.iter().filter(|field| !message.contains(*field)).map(String::as_str);
+        let unnamed = self
+            .rejected_fields
+            .iter()
+            .filter(|field| !message.contains(*field))
+            .map(String::as_str);
         let unnamed: Vec<&str> = unnamed.collect();
-        if unnamed.is_empty() { message } else { format!("{}: {message}", unnamed.join(", ")) }
+        if unnamed.is_empty() {
+            message
+        } else {
+            format!("{}: {message}", unnamed.join(", "))
+        }
     }
 
     fn to_json(&self) -> RowJson<'_> {
@@ -270,7 +332,10 @@ impl Row {
         let always = self.fields().unwrap_or_default().into_iter();
         let if_new = self.fields_if_new().unwrap_or_default().into_iter();
         let if_new = if_new.map(|(field, value)| (format!("{field} (if new)"), shown(&value)));
-        always.map(|(field, value)| (field, shown(&value))).chain(if_new).collect()
+        always
+            .map(|(field, value)| (field, shown(&value)))
+            .chain(if_new)
+            .collect()
     }
 
     /// The record, and a line for each field that is sent.
@@ -284,8 +349,14 @@ impl Row {
             details.push((String::new(), String::new()));
         }
         let text = |text: Option<&str>| text.unwrap_or("-").to_owned();
-        let batch = self.write.as_ref().map(|write| format!("{} {}", write.batch, write.kind.name()));
-        let mut lines: Vec<[String; 8]> = details.into_iter().map(|(field, value)| blank(field, value)).collect();
+        let batch = self
+            .write
+            .as_ref()
+            .map(|write| format!("{} {}", write.batch, write.kind.name()));
+        let mut lines: Vec<[String; 8]> = details
+            .into_iter()
+            .map(|(field, value)| blank(field, value))
+            .collect();
         lines[0][..6].clone_from_slice(&[
             self.record.to_string(),
             text(self.contact_id.as_deref()),
@@ -298,7 +369,8 @@ impl Row {
     }
 }
 
-/// The fields of a body. A field is a text, a number or the like: an object is a system's own envelope.
+/// The fields of a body. A field is a text, a number or the like: an object is a system's own
+/// envelope.
 fn fields(body: &Body) -> Option<Fields> {
     let mut fields: Fields = serde_json::from_str(body.get()).ok()?;
     fields.retain(|_, value| !value.get().starts_with('{'));
@@ -317,5 +389,14 @@ fn shown(value: &RawValue) -> String {
 
 fn blank(field: String, value: String) -> [String; 8] {
     let empty = String::new;
-    [empty(), empty(), empty(), empty(), empty(), empty(), field, value]
+    [
+        empty(),
+        empty(),
+        empty(),
+        empty(),
+        empty(),
+        empty(),
+        field,
+        value,
+    ]
 }

@@ -16,7 +16,8 @@ use super::super::mark::{Unmarkable, mark};
 pub(super) struct Judge {
     filter: Filter,
     router: Router,
-    /// Why an older change would overwrite a newer one at a destination, in the order of [`DESTINATIONS`].
+    /// Why an older change would overwrite a newer one at a destination, in the order of
+    /// [`DESTINATIONS`].
     unguarded: [Option<&'static str>; 2],
     force: bool,
     /// What the function rejects again is put back all the same.
@@ -49,16 +50,17 @@ pub(super) enum Verdict {
     RejectedAgain(String),
 }
 
-const AGGREGATE: &str = "it is a KPL aggregate of several records and cannot be marked; --force puts it back as it is";
+const AGGREGATE: &str =
+    "it is a KPL aggregate of several records and cannot be marked; --force puts it back as it is";
 const NO_OBJECT: &str = "it is no JSON object and cannot be marked; --force puts it back as it is";
 
 impl Judge {
     pub(super) fn new(settings: &Settings, filter: &Filter, force: bool) -> Self {
         let is_off = settings.guard.mode == GuardMode::Off;
         let reason = |version: &str, missing: &'static str| match version {
-            _ if is_off => {
-                Some("guard.mode is off: it could overwrite a newer change; --force puts it back all the same")
-            }
+            _ if is_off => Some(
+                "guard.mode is off: it could overwrite a newer change; --force puts it back all the same",
+            ),
             "" => Some(missing),
             _ => None,
         };
@@ -83,17 +85,23 @@ impl Judge {
         self.takes_rejected = true;
     }
 
-    /// Decides what happens to a record with this data. The change in it goes to all destinations of its type,
-    /// whichever of them refused it. A dead letter that the function rejects again stays where it is. A batch and a
-    /// stretch of the stream may hold what was never judged, and what cannot be read there gets its dead letter.
+    /// Decides what happens to a record with this data. The change in it goes to all destinations
+    /// of its type, whichever of them refused it. A dead letter that the function rejects again
+    /// stays where it is. A batch and a stretch of the stream may hold what was never judged, and
+    /// what cannot be read there gets its dead letter.
     pub(super) fn judge(&self, data: &[u8], known: Known<'_>) -> Verdict {
         // The record would arrive in the stream anew.
         let text = base64_simd::STANDARD.encode_to_string(data);
         let change = EventConsumer.consume(Some(&text), OffsetDateTime::now_utc());
         let rejected_again = rejected_again(&change, known);
         let change = change.ok();
-        let routed = change.as_ref().map(|change| self.router.route(change)).unwrap_or_default();
-        let refused_by = DESTINATIONS.iter().position(|name| known.refused_by == Some(*name));
+        let routed = change
+            .as_ref()
+            .map(|change| self.router.route(change))
+            .unwrap_or_default();
+        let refused_by = DESTINATIONS
+            .iter()
+            .position(|name| known.refused_by == Some(*name));
         if !known.is_meant {
             let names: Vec<&str> = routed.iter().map(|at| DESTINATIONS[*at]).collect();
             let contact = change.as_ref().map(|change| change.contact.id.as_str());
@@ -105,7 +113,10 @@ impl Judge {
             return Verdict::RejectedAgain(code.clone());
         }
         if !self.force
-            && let Some(reason) = routed.iter().chain(&refused_by).find_map(|at| self.unguarded[*at])
+            && let Some(reason) = routed
+                .iter()
+                .chain(&refused_by)
+                .find_map(|at| self.unguarded[*at])
         {
             return Verdict::Left(reason);
         }
@@ -116,13 +127,21 @@ impl Judge {
         };
         // What is rejected again needs no mark: it overwrites nothing.
         let is_taken = self.force || (self.takes_rejected && rejected_again.is_some());
-        if is_taken { Verdict::PutBack(data.to_vec()) } else { Verdict::Left(unmarkable) }
+        if is_taken {
+            Verdict::PutBack(data.to_vec())
+        } else {
+            Verdict::Left(unmarkable)
+        }
     }
 }
 
-/// Returns the code with which the function rejects the record of a dead letter again, if it does. Where this tool reads
-/// its data, the letter's own code stands: the values may not fit the destination.
-fn rejected_again(change: &Result<Box<ContactChange>, Box<Refusal>>, known: Known<'_>) -> Option<String> {
+/// Returns the code with which the function rejects the record of a dead letter again, if it does.
+/// Where this tool reads its data, the letter's own code stands: the values may not fit the
+/// destination.
+fn rejected_again(
+    change: &Result<Box<ContactChange>, Box<Refusal>>,
+    known: Known<'_>,
+) -> Option<String> {
     // The data of a part is that of its whole aggregate.
     if !known.is_meant || known.is_part {
         return None;
@@ -152,7 +171,8 @@ mod tests {
         Judge::new(&settings, &filters.filter, force)
     }
 
-    const GUARDED: &str = "salesforce.version_field = \"Version__c\"\nhubspot.version_property = \"version\"";
+    const GUARDED: &str =
+        "salesforce.version_field = \"Version__c\"\nhubspot.version_property = \"version\"";
 
     fn event(kind: &str) -> String {
         format!(
@@ -175,74 +195,135 @@ mod tests {
         let half = "salesforce.version_field = \"Version__c\"";
         let everywhere = "routes.lead = [\"salesforce\", \"hubspot\"]\nsalesforce.version_field = \"Version__c\"";
         let off = &format!("guard.mode = \"off\"\n{GUARDED}");
-        let gone =
-            r#"{"event_id":"e","operation":"delete","occurred_at":"2026-11-20T10:15:00Z","contact":{"id":"c-1"}}"#;
+        let gone = r#"{"event_id":"e","operation":"delete","occurred_at":"2026-11-20T10:15:00Z","contact":{"id":"c-1"}}"#;
         for (document, event, refused_by, expected) in [
             (GUARDED, &*event("lead"), None, "marked"),
             (half, &event("lead"), Some("salesforce"), "marked"),
             (half, &event("customer"), None, "hubspot.version_property"),
             (half, gone, None, "hubspot.version_property"),
-            (everywhere, &event("lead"), Some("salesforce"), "hubspot.version_property"),
+            (
+                everywhere,
+                &event("lead"),
+                Some("salesforce"),
+                "hubspot.version_property",
+            ),
             ("", &event("lead"), None, "salesforce.version_field"),
             (off, &event("lead"), None, "guard.mode"),
         ] {
-            let known = Known { refused_by, is_meant: true, ..Known::default() };
+            let known = Known {
+                refused_by,
+                is_meant: true,
+                ..Known::default()
+            };
             assert_eq!(
                 word(&judge(document, &[], false).judge(event.as_bytes(), known)),
                 expected,
                 "{document} {event}"
             );
-            assert_eq!(word(&judge(document, &[], true).judge(event.as_bytes(), known)), "marked");
+            assert_eq!(
+                word(&judge(document, &[], true).judge(event.as_bytes(), known)),
+                "marked"
+            );
         }
     }
 
     #[test]
     fn a_dead_letter_that_the_function_rejects_again_needs_force_or_a_yes() {
-        let letter = Known { is_meant: true, ..Known::default() };
-        let unsent = Known { refused_unsent: Some("TOO_LONG"), ..letter };
+        let letter = Known {
+            is_meant: true,
+            ..Known::default()
+        };
+        let unsent = Known {
+            refused_unsent: Some("TOO_LONG"),
+            ..letter
+        };
         for (data, known, code) in [
             (&*event("friend"), letter, "UNKNOWN_TYPE"),
             (&event("friend"), unsent, "UNKNOWN_TYPE"),
             (&event("lead"), unsent, "TOO_LONG"),
             ("not JSON", letter, "INVALID_JSON"),
         ] {
-            let back = if data.starts_with('{') { "marked" } else { "raw" };
+            let back = if data.starts_with('{') {
+                "marked"
+            } else {
+                "raw"
+            };
             let mut judge_of = judge("", &[], false);
             assert_eq!(word(&judge_of.judge(data.as_bytes(), known)), code);
-            assert_eq!(word(&judge("", &[], true).judge(data.as_bytes(), known)), back);
+            assert_eq!(
+                word(&judge("", &[], true).judge(data.as_bytes(), known)),
+                back
+            );
             judge_of.take_rejected();
             let unguarded = data.contains("lead");
-            let expected = if unguarded { "salesforce.version_field" } else { back };
-            assert_eq!(word(&judge_of.judge(data.as_bytes(), known)), expected, "a yes is about the rejection alone");
+            let expected = if unguarded {
+                "salesforce.version_field"
+            } else {
+                back
+            };
+            assert_eq!(
+                word(&judge_of.judge(data.as_bytes(), known)),
+                expected,
+                "a yes is about the rejection alone"
+            );
         }
         let elsewhere = Known::default();
-        assert_eq!(word(&judge("", &[], false).judge(event("friend").as_bytes(), elsewhere)), "marked");
+        assert_eq!(
+            word(&judge("", &[], false).judge(event("friend").as_bytes(), elsewhere)),
+            "marked"
+        );
     }
 
     #[test]
     fn what_cannot_be_marked_needs_force_and_then_goes_back_as_it_is() {
         let known = Known::default();
         for data in [&b"not JSON"[..], b"[]", b"", b"\xF3\x89\x9A\xC2\x01"] {
-            assert!(matches!(judge(GUARDED, &[], false).judge(data, known), Verdict::Left(_)));
-            assert_eq!(judge(GUARDED, &[], true).judge(data, known), Verdict::PutBack(data.to_vec()));
+            assert!(matches!(
+                judge(GUARDED, &[], false).judge(data, known),
+                Verdict::Left(_)
+            ));
+            assert_eq!(
+                judge(GUARDED, &[], true).judge(data, known),
+                Verdict::PutBack(data.to_vec())
+            );
         }
-        let part = Known { is_part: true, is_meant: true, ..known };
-        assert_eq!(judge(GUARDED, &[], false).judge(b"{}", part), Verdict::Left(AGGREGATE));
+        let part = Known {
+            is_part: true,
+            is_meant: true,
+            ..known
+        };
+        assert_eq!(
+            judge(GUARDED, &[], false).judge(b"{}", part),
+            Verdict::Left(AGGREGATE)
+        );
     }
 
     #[test]
     fn filters_look_into_the_record_where_nothing_else_tells() {
         let known = Known::default();
         for (filter, expected) in [
-            (vec!["--contact", "C-1", "--destination", "salesforce"], "marked"),
+            (
+                vec!["--contact", "C-1", "--destination", "salesforce"],
+                "marked",
+            ),
             (vec!["--contact", "c-2"], "not meant"),
             (vec!["--destination", "hubspot"], "not meant"),
             (vec![], "marked"),
         ] {
             let judge = judge(GUARDED, &filter, false);
-            assert_eq!(word(&judge.judge(event("lead").as_bytes(), known)), expected, "{filter:?}");
-            let meant = Known { is_meant: true, ..known };
-            assert_eq!(word(&judge.judge(event("lead").as_bytes(), meant)), "marked");
+            assert_eq!(
+                word(&judge.judge(event("lead").as_bytes(), known)),
+                expected,
+                "{filter:?}"
+            );
+            let meant = Known {
+                is_meant: true,
+                ..known
+            };
+            assert_eq!(
+                word(&judge.judge(event("lead").as_bytes(), meant)),
+                "marked"
+            );
         }
     }
 }

@@ -41,7 +41,13 @@ impl Picked {
         }
         self.places.insert(identity.clone(), self.entries.len());
         let Record { stream, key, .. } = record;
-        self.entries.push(Entry { identity, key, data, stream, holders: vec![source] });
+        self.entries.push(Entry {
+            identity,
+            key,
+            data,
+            stream,
+            holders: vec![source],
+        });
     }
 }
 
@@ -68,14 +74,20 @@ impl Replay<'_> {
             return;
         }
         let records = sources.iter().flat_map(|source| &source.records);
-        let is_rejected =
-            |record: &&Record| matches!(self.judge.judge(&record.data, record.known()), Verdict::RejectedAgain(_));
+        let is_rejected = |record: &&Record| {
+            matches!(
+                self.judge.judge(&record.data, record.known()),
+                Verdict::RejectedAgain(_)
+            )
+        };
         let count = records.filter(is_rejected).count();
         if count == 0 {
             return;
         }
         self.may_ask = false;
-        let question = format!("The function rejects {count} of these changes again. Put them back all the same?");
+        let question = format!(
+            "The function rejects {count} of these changes again. Put them back all the same?"
+        );
         if confirm(&question) {
             self.judge.take_rejected();
         }
@@ -94,10 +106,20 @@ impl Replay<'_> {
         judged
     }
 
-    /// Picks the records of one source that go back. A source that brings none does not count for the limit, and one
-    /// that the limit forbids is left as if it had not been looked at.
-    fn judge_source(&mut self, (at, source): (usize, Source), holder: &mut Holder, picked: &mut Picked) {
-        let Source { name, origin, records, stays } = source;
+    /// Picks the records of one source that go back. A source that brings none does not count for
+    /// the limit, and one that the limit forbids is left as if it had not been looked at.
+    fn judge_source(
+        &mut self,
+        (at, source): (usize, Source),
+        holder: &mut Holder,
+        picked: &mut Picked,
+    ) {
+        let Source {
+            name,
+            origin,
+            records,
+            stays,
+        } = source;
         let judged = self.judge_records(records);
         let brings = |(identity, _, verdict): &(Identity, Record, Verdict)| {
             matches!(verdict, Verdict::PutBack(_)) && !picked.places.contains_key(identity)

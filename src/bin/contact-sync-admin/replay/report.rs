@@ -36,7 +36,11 @@ struct Left {
 
 impl Report {
     pub(super) fn new(is_dry_run: bool, container: Option<&'static str>) -> Self {
-        Self { is_dry_run, container, ..Self::default() }
+        Self {
+            is_dry_run,
+            container,
+            ..Self::default()
+        }
     }
 
     /// `name` stays where it is.
@@ -44,7 +48,10 @@ impl Report {
         match self.left.entry(reason.to_owned()) {
             Entry::Occupied(mut left) => left.get_mut().count += 1,
             Entry::Vacant(place) => {
-                place.insert(Left { count: 1, example: name.to_owned() });
+                place.insert(Left {
+                    count: 1,
+                    example: name.to_owned(),
+                });
             }
         }
     }
@@ -55,8 +62,7 @@ impl Report {
     }
 
     pub(super) fn json(&self) -> Value {
-        let left =
-            |(reason, left): (&String, &Left)| json!({"reason": reason, "count": left.count, "example": left.example});
+        let left = |(reason, left): (&String, &Left)| json!({"reason": reason, "count": left.count, "example": left.example});
         json!({
             "dry_run": self.is_dry_run, "put_back": self.put_back, "deleted": self.deleted,
             "filtered": self.not_meant, "limit_reached": self.limit.is_some(),
@@ -68,7 +74,11 @@ impl Report {
         let would = if self.is_dry_run { "would be " } else { "" };
         let mut text = format!("{} {would}put back", counted(self.put_back, "change"));
         if let Some(container) = self.container {
-            let _ = write!(text, ", {} {would}deleted", counted(self.deleted, container));
+            let _ = write!(
+                text,
+                ", {} {would}deleted",
+                counted(self.deleted, container)
+            );
         }
         if self.not_meant > 0 {
             let _ = write!(text, ", {} left out by the filters", self.not_meant);
@@ -81,14 +91,23 @@ impl Report {
             let _ = write!(text, "; --limit {limit} is reached, and there may be more");
         }
         if !self.left.is_empty() {
-            let row = |(reason, left): (&String, &Left)| [left.count.to_string(), left.example.clone(), reason.clone()];
+            let row = |(reason, left): (&String, &Left)| {
+                [left.count.to_string(), left.example.clone(), reason.clone()]
+            };
             text.push_str("\nleft alone:\n");
-            text.push_str(&table(["count", "one of them", "why"], self.left.iter().map(row)));
+            text.push_str(&table(
+                ["count", "one of them", "why"],
+                self.left.iter().map(row),
+            ));
         }
         text
     }
 }
 
 fn counted(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+    if count == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{count} {what}s")
+    }
 }

@@ -1,5 +1,5 @@
-//! One round: judges the records of some sources, puts back those that may, in their order, and deletes the sources
-//! that have nothing left to put.
+//! One round: judges the records of some sources, puts back those that may, in their order, and
+//! deletes the sources that have nothing left to put.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -31,9 +31,10 @@ pub(super) struct Store {
     hasher: RandomState,
 }
 
-/// What tells a record from all others. Its place alone does not: a stream that was made anew begins to count anew, a
-/// record from elsewhere has no number, and which part of an aggregate one is depends on the batch that it came in. What
-/// is taken for two records though it is one goes back twice, harmlessly.
+/// What tells a record from all others. Its place alone does not: a stream that was made anew
+/// begins to count anew, a record from elsewhere has no number, and which part of an aggregate one
+/// is depends on the batch that it came in. What is taken for two records though it is one goes
+/// back twice, harmlessly.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     stream: String,
@@ -72,7 +73,9 @@ impl Holder {
             name: source.name.clone(),
             origin: source.origin,
             open: 0,
-            stays: source.stays.is_some() || source.records.is_empty() || source.origin == Origin::Stream,
+            stays: source.stays.is_some()
+                || source.records.is_empty()
+                || source.origin == Origin::Stream,
             is_done: false,
         }
     }
@@ -81,7 +84,15 @@ impl Holder {
 impl Store {
     pub(super) fn new(keep: bool, dry_run: bool) -> Self {
         let (held, done) = (Held::new(), HashSet::new());
-        Self { queue: None, bucket: None, keep, dry_run, held, done, hasher: RandomState::new() }
+        Self {
+            queue: None,
+            bucket: None,
+            keep,
+            dry_run,
+            held,
+            done,
+            hasher: RandomState::new(),
+        }
     }
 
     pub(super) fn identity(&self, record: &Record) -> Identity {
@@ -95,8 +106,17 @@ impl Store {
     }
 
     /// Messages that were not received before.
-    pub(super) async fn receive(&mut self, most: u64, progress: &ProgressBar) -> Result<Received, Failure> {
-        let Some(queue) = &self.queue else { return Ok(Received { is_all: true, ..Received::default() }) };
+    pub(super) async fn receive(
+        &mut self,
+        most: u64,
+        progress: &ProgressBar,
+    ) -> Result<Received, Failure> {
+        let Some(queue) = &self.queue else {
+            return Ok(Received {
+                is_all: true,
+                ..Received::default()
+            });
+        };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         queue.receive(most, &mut self.held, progress).await
     }
@@ -111,8 +131,15 @@ impl Store {
     /// Deletes sources; says of each whether it is gone.
     async fn delete(&mut self, holders: &[&mut Holder]) -> Result<Vec<bool>, Failure> {
         if let Some(queue) = &self.queue {
-            let handle = |holder: &&mut Holder| self.held.get(&holder.name).map(String::as_str).unwrap_or_default();
-            let gone = queue.delete(&holders.iter().map(handle).collect::<Vec<_>>()).await?;
+            let handle = |holder: &&mut Holder| {
+                self.held
+                    .get(&holder.name)
+                    .map(String::as_str)
+                    .unwrap_or_default()
+            };
+            let gone = queue
+                .delete(&holders.iter().map(handle).collect::<Vec<_>>())
+                .await?;
             let ids = holders.iter().zip(&gone).filter(|(_, gone)| **gone);
             ids.for_each(|(holder, _)| drop(self.held.remove(&holder.name)));
             return Ok(gone);
@@ -133,7 +160,9 @@ impl Replay<'_> {
         let entries = self.judge_all(sources, &mut holders);
         if self.store.dry_run {
             self.report.put_back += entries.len() as u64;
-            let through = holders.iter().filter(|holder| !holder.stays && !self.store.keep);
+            let through = holders
+                .iter()
+                .filter(|holder| !holder.stays && !self.store.keep);
             self.report.deleted += through.count() as u64;
             return Ok(());
         }
@@ -144,7 +173,9 @@ impl Replay<'_> {
             source: at,
         };
         let mut entries = entries;
-        let progress = self.output.progress("changes put back", Some(entries.len() as u64));
+        let progress = self
+            .output
+            .progress("changes put back", Some(entries.len() as u64));
         let mut putting = Putting::new(entries.iter_mut().enumerate().map(ready).collect());
         self.delete_through(&mut holders).await?;
         while !putting.is_done() {
@@ -152,16 +183,26 @@ impl Replay<'_> {
             progress.inc((step.done.len() + step.failed.len()) as u64);
             for at in step.done {
                 self.report.put_back += 1;
-                let Entry { identity, holders: of, .. } = &entries[at];
+                let Entry {
+                    identity,
+                    holders: of,
+                    ..
+                } = &entries[at];
                 of.iter().for_each(|holder| holders[*holder].open -= 1);
-                if of.iter().any(|holder| holders[*holder].origin != Origin::Stream) {
+                if of
+                    .iter()
+                    .any(|holder| holders[*holder].origin != Origin::Stream)
+                {
                     self.store.done.insert(identity.clone());
                 }
             }
             for (at, reason) in step.failed {
                 for holder in &entries[at].holders {
                     holders[*holder].stays = true;
-                    self.report.leave(&holders[*holder].name, &format!("the stream did not take it: {reason}"));
+                    self.report.leave(
+                        &holders[*holder].name,
+                        &format!("the stream did not take it: {reason}"),
+                    );
                 }
             }
             self.delete_through(&mut holders).await?;
@@ -172,7 +213,10 @@ impl Replay<'_> {
     /// Deletes the sources whose records are all back.
     async fn delete_through(&mut self, holders: &mut [Holder]) -> Result<(), Failure> {
         let is_through = |holder: &Holder| holder.open == 0 && !holder.stays && !holder.is_done;
-        let mut through: Vec<&mut Holder> = holders.iter_mut().filter(|holder| is_through(holder)).collect();
+        let mut through: Vec<&mut Holder> = holders
+            .iter_mut()
+            .filter(|holder| is_through(holder))
+            .collect();
         through.iter_mut().for_each(|holder| holder.is_done = true);
         if self.store.keep || through.is_empty() {
             return Ok(());
@@ -182,7 +226,10 @@ impl Replay<'_> {
             if gone {
                 self.report.deleted += 1;
             } else {
-                self.report.leave(&holder.name, "it is back in the stream, but could not be deleted");
+                self.report.leave(
+                    &holder.name,
+                    "it is back in the stream, but could not be deleted",
+                );
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Where records that are to be put back come from: a message, an object, or the stream itself; and how their data is
-//! got together.
+//! Where records that are to be put back come from: a message, an object, or the stream itself; and
+//! how their data is got together.
 
 use std::collections::HashMap;
 
@@ -66,10 +66,22 @@ const NO_DATA: &str = "the record had no data";
 
 impl Finder {
     /// The records of a letter.
-    pub(super) async fn source(&self, name: String, origin: Origin, letter: Letter) -> Result<Source, Failure> {
-        let mut source = Source { name, origin, records: Vec::new(), stays: None };
+    pub(super) async fn source(
+        &self,
+        name: String,
+        origin: Origin,
+        letter: Letter,
+    ) -> Result<Source, Failure> {
+        let mut source = Source {
+            name,
+            origin,
+            records: Vec::new(),
+            stays: None,
+        };
         let found = match letter {
-            Letter::Rejected(rejected) => self.rejected(*rejected).await?.map(|record| vec![record]),
+            Letter::Rejected(rejected) => {
+                self.rejected(*rejected).await?.map(|record| vec![record])
+            }
             Letter::Discarded(discarded) => self.discarded(*discarded, &mut source.stays).await?,
             Letter::Unknown(why) => Err(why),
         };
@@ -80,10 +92,18 @@ impl Finder {
         Ok(source)
     }
 
-    /// The record of a dead letter of ours; from the stream, where the letter could not carry the data.
+    /// The record of a dead letter of ours; from the stream, where the letter could not carry the
+    /// data.
     async fn rejected(&self, letter: Rejected) -> Result<Result<Record, &'static str>, Failure> {
-        let Rejected { record: place, reason, .. } = letter;
-        let own = place.event_source_arn.as_deref().map(|arn| Stream::new(self.client.clone(), arn));
+        let Rejected {
+            record: place,
+            reason,
+            ..
+        } = letter;
+        let own = place
+            .event_source_arn
+            .as_deref()
+            .map(|arn| Stream::new(self.client.clone(), arn));
         let Some(stream) = self.stream.clone().or_else(|| own.clone()) else {
             return Ok(Err(NO_STREAM));
         };
@@ -94,7 +114,8 @@ impl Finder {
             key: place.partition_key.unwrap_or_default(),
             data: Vec::new(),
             refused_by: reason.destination,
-            refused_unsent: Some(reason.code).filter(|_| matches!(&*reason.stage, "decode" | "validate")),
+            refused_unsent: Some(reason.code)
+                .filter(|_| matches!(&*reason.stage, "decode" | "validate")),
             is_meant: true,
             is_part: false,
             sub_sequence: place.sub_sequence,
@@ -112,7 +133,13 @@ impl Finder {
                 return Ok(Err(NO_PLACE));
             }
             let from = own.as_ref().unwrap_or(&record.stream);
-            let found = from.range(&record.shard, &record.sequence_number, &record.sequence_number).await?;
+            let found = from
+                .range(
+                    &record.shard,
+                    &record.sequence_number,
+                    &record.sequence_number,
+                )
+                .await?;
             let Some(raw) = found.records.into_iter().next().filter(|_| found.is_whole) else {
                 return Ok(Err(EXPIRED));
             };
@@ -122,10 +149,15 @@ impl Finder {
         } else {
             return Ok(Err(NO_DATA));
         }
-        Ok(if record.key.is_empty() { Err(NO_KEY) } else { Ok(record) })
+        Ok(if record.key.is_empty() {
+            Err(NO_KEY)
+        } else {
+            Ok(record)
+        })
     }
 
-    /// The records of a batch that the mapping gave up: those that it kept, or else those of the range in the stream.
+    /// The records of a batch that the mapping gave up: those that it kept, or else those of the
+    /// range in the stream.
     async fn discarded(
         &self,
         letter: Discarded,
@@ -135,12 +167,20 @@ impl Finder {
         let target = self.stream.as_ref().unwrap_or(&own);
         let shard = letter.batch.shard_id;
         let Some(events) = letter.payload else {
-            let range = own.range(&shard, &letter.batch.start_sequence_number, &letter.batch.end_sequence_number);
+            let range = own.range(
+                &shard,
+                &letter.batch.start_sequence_number,
+                &letter.batch.end_sequence_number,
+            );
             let range = range.await?;
             if !range.is_whole {
                 *stays = Some(EXPIRED.to_owned());
             }
-            return Ok(Ok(range.records.into_iter().map(|raw| Record::of_stream(raw, &shard, target)).collect()));
+            return Ok(Ok(range
+                .records
+                .into_iter()
+                .map(|raw| Record::of_stream(raw, &shard, target))
+                .collect()));
         };
         let mut records = Vec::with_capacity(events.len());
         let mut seen: HashMap<String, u64> = HashMap::new();
@@ -150,14 +190,19 @@ impl Finder {
                 continue;
             };
             // De-aggregated records share their sequence number, and are told apart by their order.
-            let part = seen.entry(event.kinesis.sequence_number.clone()).or_default();
+            let part = seen
+                .entry(event.kinesis.sequence_number.clone())
+                .or_default();
             let raw = Raw {
                 sequence_number: event.kinesis.sequence_number,
                 partition_key: event.kinesis.partition_key,
                 data,
                 arrival: None,
             };
-            records.push(Record { sub_sequence: *part, ..Record::of_stream(raw, &shard, target) });
+            records.push(Record {
+                sub_sequence: *part,
+                ..Record::of_stream(raw, &shard, target)
+            });
             *part += 1;
         }
         Ok(Ok(records))

@@ -25,15 +25,39 @@ fn row(error: &Value) -> String {
 fn rows_end_as_their_code_says() {
     let hidden = r#"Property values were not valid: [{"error":"INVALID_EMAIL","name":"email"}]"#;
     for (error, expected) in [
-        (json!({"category": "VALIDATION_ERROR"}), "reject VALIDATION_ERROR"),
-        (json!({"category": "VALIDATION_ERROR", "message": hidden}), "reject INVALID_EMAIL"),
-        (json!({"category": "VALIDATION_ERROR", "errors": [{"code": "INVALID_DATE"}]}), "reject INVALID_DATE"),
-        (json!({"category": "VALIDATION_ERROR", "subCategory": "crm.new"}), "reject crm.new"),
-        (json!({"category": "OBJECT_NOT_FOUND"}), "once OBJECT_NOT_FOUND"),
+        (
+            json!({"category": "VALIDATION_ERROR"}),
+            "reject VALIDATION_ERROR",
+        ),
+        (
+            json!({"category": "VALIDATION_ERROR", "message": hidden}),
+            "reject INVALID_EMAIL",
+        ),
+        (
+            json!({"category": "VALIDATION_ERROR", "errors": [{"code": "INVALID_DATE"}]}),
+            "reject INVALID_DATE",
+        ),
+        (
+            json!({"category": "VALIDATION_ERROR", "subCategory": "crm.new"}),
+            "reject crm.new",
+        ),
+        (
+            json!({"category": "OBJECT_NOT_FOUND"}),
+            "once OBJECT_NOT_FOUND",
+        ),
         (json!({"category": "RATE_LIMITS"}), "retry RATE_LIMITS"),
-        (json!({"category": "INVALID_AUTHENTICATION"}), "retry INVALID_AUTHENTICATION"),
-        (json!({"category": "EXPIRED_AUTHENTICATION"}), "retry EXPIRED_AUTHENTICATION"),
-        (json!({"category": "INTERNAL_ERROR"}), "isolate INTERNAL_ERROR"),
+        (
+            json!({"category": "INVALID_AUTHENTICATION"}),
+            "retry INVALID_AUTHENTICATION",
+        ),
+        (
+            json!({"category": "EXPIRED_AUTHENTICATION"}),
+            "retry EXPIRED_AUTHENTICATION",
+        ),
+        (
+            json!({"category": "INTERNAL_ERROR"}),
+            "isolate INTERNAL_ERROR",
+        ),
         (json!({"category": "BRAND_NEW"}), "isolate BRAND_NEW"),
         (json!({"message": "something"}), "isolate NO_CODE"),
         (json!({}), "isolate NO_CODE"),
@@ -45,23 +69,57 @@ fn rows_end_as_their_code_says() {
 #[test]
 fn a_clash_is_judged_after_all_others_in_whatever_form_it_is_told() {
     let on = |property: &str| {
-        let coordinates = format!("PropertyValueCoordinates{{portalId=1, propertyName={property}, value=x}}");
+        let coordinates =
+            format!("PropertyValueCoordinates{{portalId=1, propertyName={property}, value=x}}");
         format!("Cannot set {coordinates} on 1. 2 already has that value.")
     };
     for (error, expected) in [
-        (json!({"category": "VALIDATION_ERROR", "message": on("email")}), "last EMAIL_CLASH"),
-        (json!({"category": "VALIDATION_ERROR", "context": {"existingId": ["7"]}}), "last EMAIL_CLASH"),
-        (json!({"category": "VALIDATION_ERROR", "message": on("tax_number")}), "last VALUE_CLASH"),
+        (
+            json!({"category": "VALIDATION_ERROR", "message": on("email")}),
+            "last EMAIL_CLASH",
+        ),
+        (
+            json!({"category": "VALIDATION_ERROR", "context": {"existingId": ["7"]}}),
+            "last EMAIL_CLASH",
+        ),
+        (
+            json!({"category": "VALIDATION_ERROR", "message": on("tax_number")}),
+            "last VALUE_CLASH",
+        ),
         (json!({"category": "CONFLICT"}), "last CONFLICT"),
-        (json!({"category": "CONFLICT", "context": {"existingId": ["7"]}}), "last EMAIL_CLASH"),
-        (json!({"category": "CONFLICT", "message": "Contact already exists. Existing ID: 7"}), "last EMAIL_CLASH"),
-        (json!({"category": "OBJECT_ALREADY_EXISTS"}), "last EMAIL_CLASH"),
-        (json!({"error": "CONTACT_EXISTS", "identityProfile": {"vid": 7}}), "last EMAIL_CLASH"),
-        (json!({"category": "UNIQUE_VALUE_CONFLICT"}), "last UNIQUE_VALUE_CONFLICT"),
-        (json!({"category": "UNIQUE_VALUE_CONFLICT", "errorTokens": {"existingObjectId": ["7"]}}), "last EMAIL_CLASH"),
+        (
+            json!({"category": "CONFLICT", "context": {"existingId": ["7"]}}),
+            "last EMAIL_CLASH",
+        ),
+        (
+            json!({"category": "CONFLICT", "message": "Contact already exists. Existing ID: 7"}),
+            "last EMAIL_CLASH",
+        ),
+        (
+            json!({"category": "OBJECT_ALREADY_EXISTS"}),
+            "last EMAIL_CLASH",
+        ),
+        (
+            json!({"error": "CONTACT_EXISTS", "identityProfile": {"vid": 7}}),
+            "last EMAIL_CLASH",
+        ),
+        (
+            json!({"category": "UNIQUE_VALUE_CONFLICT"}),
+            "last UNIQUE_VALUE_CONFLICT",
+        ),
+        (
+            json!({"category": "UNIQUE_VALUE_CONFLICT", "errorTokens": {"existingObjectId": ["7"]}}),
+            "last EMAIL_CLASH",
+        ),
         // Two tries of one write make it of each other.
-        (json!({"category": "VALIDATION_ERROR", "message": on("source_id")}), "once VALUE_CLASH"),
-        (json!({"category": "CONFLICT", "message": on("source_id")}), "once VALUE_CLASH"),
+        (
+            json!({"category": "VALIDATION_ERROR", "message": on("source_id")}),
+            "once VALUE_CLASH",
+        ),
+        (
+            json!({"category": "CONFLICT", "message": on("source_id")}),
+            "once VALUE_CLASH",
+        ),
     ] {
         assert_eq!(row(&error), expected, "{error}");
     }
@@ -69,14 +127,18 @@ fn a_clash_is_judged_after_all_others_in_whatever_form_it_is_told() {
 
 #[test]
 fn every_code_of_the_table_has_its_fate() {
-    let fate = |(name, _): &(&str, Verdict)| format!("{name}: {}\n", row(&json!({"category": name})));
+    let fate =
+        |(name, _): &(&str, Verdict)| format!("{name}: {}\n", row(&json!({"category": name})));
     insta::assert_snapshot!("rows", ROWS.iter().map(fate).collect::<String>());
 }
 
 #[test]
 fn only_codes_that_no_table_has_are_unknown() {
     for (error, expected) in [
-        (json!({"category": "VALIDATION_ERROR", "subCategory": "crm.new"}), true),
+        (
+            json!({"category": "VALIDATION_ERROR", "subCategory": "crm.new"}),
+            true,
+        ),
         (json!({"category": "CONFLICT"}), true),
         (json!({"category": "BRAND_NEW"}), false),
         (json!({}), true),
@@ -104,12 +166,18 @@ fn a_reason_names_codes_fields_owner_and_correlation_but_no_value() {
         (json!({"message": "no Ada"}), &[], "VALIDATION_ERROR"),
     ] {
         error["category"] = "VALIDATION_ERROR".into();
-        let (Outcome::Rejected(rejection) | Outcome::Retry(Retry { how: RetryMode::Last(rejection), .. })) =
-            of_row(&problem(&error), &settings())
+        let (Outcome::Rejected(rejection)
+        | Outcome::Retry(Retry {
+            how: RetryMode::Last(rejection),
+            ..
+        })) = of_row(&problem(&error), &settings())
         else {
             panic!("not rejected, now or in the end")
         };
-        assert_eq!(rejection.message, format!("HubSpot refuses the record: {expected}"));
+        assert_eq!(
+            rejection.message,
+            format!("HubSpot refuses the record: {expected}")
+        );
         assert_eq!(rejection.fields, fields);
     }
 }

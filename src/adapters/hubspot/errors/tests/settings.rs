@@ -11,7 +11,9 @@ fn all_named() -> Settings {
     let mut settings = settings();
     settings.version_property = "source_version".to_owned();
     settings.type_property = "contact_type".to_owned();
-    settings.attributes.insert("segment".to_owned(), "segment_name".to_owned());
+    settings
+        .attributes
+        .insert("segment".to_owned(), "segment_name".to_owned());
     settings
 }
 
@@ -20,24 +22,51 @@ fn a_property_that_hubspot_lacks_is_never_a_records_fault_and_the_remedy_names_i
     for code in ["PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE"] {
         for (property, reach, setting) in [
             ("source_id", Reach::EveryRecord, Some("hubspot.id_property")),
-            ("source_version", Reach::EveryRecord, Some("hubspot.version_property")),
-            ("contact_type", Reach::EveryRecord, Some("hubspot.type_property")),
-            ("segment_name", Reach::SomeRecords, Some("hubspot.attributes")),
+            (
+                "source_version",
+                Reach::EveryRecord,
+                Some("hubspot.version_property"),
+            ),
+            (
+                "contact_type",
+                Reach::EveryRecord,
+                Some("hubspot.type_property"),
+            ),
+            (
+                "segment_name",
+                Reach::SomeRecords,
+                Some("hubspot.attributes"),
+            ),
             ("lifecyclestage", Reach::SomeRecords, None),
             ("email", Reach::SomeRecords, None),
             ("firstname", Reach::SomeRecords, None),
             ("mobilephone", Reach::SomeRecords, None),
         ] {
-            let found = of_settings(&problem(&about(code, property)), &all_named()).expect("a misconfiguration");
-            assert_eq!((found.reach, found.property.as_deref()), (reach, Some(property)), "{code} {property}");
+            let found = of_settings(&problem(&about(code, property)), &all_named())
+                .expect("a misconfiguration");
+            assert_eq!(
+                (found.reach, found.property.as_deref()),
+                (reach, Some(property)),
+                "{code} {property}"
+            );
             let remedy = &found.stop.remedy;
             assert!(remedy.contains(&format!("`{property}`")), "{remedy}");
-            assert!(setting.is_none_or(|setting| remedy.contains(setting)), "{remedy}");
-            assert_eq!((found.stop.cause, found.stop.code.as_str()), (Cause::Configuration, code));
+            assert!(
+                setting.is_none_or(|setting| remedy.contains(setting)),
+                "{remedy}"
+            );
+            assert_eq!(
+                (found.stop.cause, found.stop.code.as_str()),
+                (Cause::Configuration, code)
+            );
         }
         for error in [json!({"category": code}), about(code, "somebody_elses")] {
             let found = of_settings(&problem(&error), &all_named()).expect("a misconfiguration");
-            assert_eq!((found.reach, found.property), (Reach::SomeRecords, None), "{error}");
+            assert_eq!(
+                (found.reach, found.property),
+                (Reach::SomeRecords, None),
+                "{error}"
+            );
         }
     }
 }
@@ -46,30 +75,80 @@ fn a_property_that_hubspot_lacks_is_never_a_records_fault_and_the_remedy_names_i
 fn a_value_that_settings_chose_rejects_no_record_and_one_that_the_event_chose_does() {
     use Reach::{EveryRecord, SomeRecords};
     for (error, expected) in [
-        (about("INVALID_INTEGER", "source_version"), Some((EveryRecord, "hubspot.version_property"))),
-        (about("INVALID_LONG", "source_version"), Some((EveryRecord, "hubspot.version_property"))),
-        (about("INVALID_DATE", "source_version"), Some((EveryRecord, "hubspot.version_property"))),
-        (about("INVALID_OPTION", "source_version"), Some((EveryRecord, "hubspot.version_property"))),
-        (about("A_RULE_OF_THE_ADMIN", "source_version"), Some((EveryRecord, "hubspot.version_property"))),
-        (about("INVALID_OPTION", "contact_type"), Some((SomeRecords, "hubspot.type_property"))),
-        (about("INVALID_INTEGER", "contact_type"), Some((SomeRecords, "hubspot.type_property"))),
-        (about("INVALID_OPTION", "lifecyclestage"), Some((SomeRecords, "hubspot.lifecycle_stage"))),
-        (about("INVALID_LONG", "lifecyclestage"), Some((SomeRecords, "hubspot.lifecycle_stage"))),
-        (about("INVALID_INTEGER", "source_id"), Some((SomeRecords, "hubspot.id_property"))),
+        (
+            about("INVALID_INTEGER", "source_version"),
+            Some((EveryRecord, "hubspot.version_property")),
+        ),
+        (
+            about("INVALID_LONG", "source_version"),
+            Some((EveryRecord, "hubspot.version_property")),
+        ),
+        (
+            about("INVALID_DATE", "source_version"),
+            Some((EveryRecord, "hubspot.version_property")),
+        ),
+        (
+            about("INVALID_OPTION", "source_version"),
+            Some((EveryRecord, "hubspot.version_property")),
+        ),
+        (
+            about("A_RULE_OF_THE_ADMIN", "source_version"),
+            Some((EveryRecord, "hubspot.version_property")),
+        ),
+        (
+            about("INVALID_OPTION", "contact_type"),
+            Some((SomeRecords, "hubspot.type_property")),
+        ),
+        (
+            about("INVALID_INTEGER", "contact_type"),
+            Some((SomeRecords, "hubspot.type_property")),
+        ),
+        (
+            about("INVALID_OPTION", "lifecyclestage"),
+            Some((SomeRecords, "hubspot.lifecycle_stage")),
+        ),
+        (
+            about("INVALID_LONG", "lifecyclestage"),
+            Some((SomeRecords, "hubspot.lifecycle_stage")),
+        ),
+        (
+            about("INVALID_INTEGER", "source_id"),
+            Some((SomeRecords, "hubspot.id_property")),
+        ),
         (about("A_RULE_OF_THE_ADMIN", "source_id"), None),
         (about("INVALID_OPTION", "segment_name"), None),
         (about("INVALID_INTEGER", "segment_name"), None),
         (about("INVALID_EMAIL", "email"), None),
         (about("INVALID_OPTION", "country"), None),
-        (json!({"category": "VALIDATION_ERROR", "message": "the value by non-unique & Sons is invalid"}), None),
-        (json!({"category": "RATE_LIMITS", "context": {"propertyName": ["source_version"]}}), None),
-        (json!({"category": "CONFLICT", "context": {"propertyName": ["source_version"]}}), None),
-        (json!({"message": "no", "context": {"propertyName": ["source_version"]}}), None),
+        (
+            json!({"category": "VALIDATION_ERROR", "message": "the value by non-unique & Sons is invalid"}),
+            None,
+        ),
+        (
+            json!({"category": "RATE_LIMITS", "context": {"propertyName": ["source_version"]}}),
+            None,
+        ),
+        (
+            json!({"category": "CONFLICT", "context": {"propertyName": ["source_version"]}}),
+            None,
+        ),
+        (
+            json!({"message": "no", "context": {"propertyName": ["source_version"]}}),
+            None,
+        ),
     ] {
         let found = of_settings(&problem(&error), &all_named());
-        assert_eq!(found.as_ref().map(|found| found.reach), expected.map(|(reach, _)| reach), "{error}");
+        assert_eq!(
+            found.as_ref().map(|found| found.reach),
+            expected.map(|(reach, _)| reach),
+            "{error}"
+        );
         if let (Some(found), Some((_, setting))) = (found, expected) {
-            assert!(found.is_about_value && found.stop.remedy.contains(setting), "{error}: {}", found.stop.remedy);
+            assert!(
+                found.is_about_value && found.stop.remedy.contains(setting),
+                "{error}: {}",
+                found.stop.remedy
+            );
         }
     }
 }
@@ -80,10 +159,18 @@ fn of_several_refused_properties_the_first_decides() {
         json!({"category": "VALIDATION_ERROR",
             "errors": [{"code": "INVALID_OPTION", "context": {"propertyName": properties}}]})
     };
-    let found = |properties| of_settings(&problem(&both(properties)), &all_named()).and_then(|found| found.property);
+    let found = |properties| {
+        of_settings(&problem(&both(properties)), &all_named()).and_then(|found| found.property)
+    };
     assert_eq!(found(["segment_name", "lifecyclestage"]), None);
-    assert_eq!(found(["lifecyclestage", "segment_name"]).as_deref(), Some("lifecyclestage"));
-    assert_eq!(found(["somebody_elses", "lifecyclestage"]).as_deref(), Some("lifecyclestage"));
+    assert_eq!(
+        found(["lifecyclestage", "segment_name"]).as_deref(),
+        Some("lifecyclestage")
+    );
+    assert_eq!(
+        found(["somebody_elses", "lifecyclestage"]).as_deref(),
+        Some("lifecyclestage")
+    );
 }
 
 #[test]
@@ -92,13 +179,26 @@ fn a_key_without_unique_values_is_the_accounts_and_a_right_that_a_row_lacks_is_n
         "Unable to perform update/upsert by non-unique 0-1 property source_id",
         "Unable to perform update/upsert by non-unique 0-1 property source_id in portal ID 1",
     ] {
-        let found = of_settings(&problem(&json!({"message": message})), &all_named()).expect("a misconfiguration");
-        assert_eq!((found.reach, found.stop.code.as_str()), (Reach::Account, "CONFIGURATION_REFUSED"));
-        assert!(found.stop.remedy.contains("hubspot.id_property"), "{}", found.stop.remedy);
+        let found = of_settings(&problem(&json!({"message": message})), &all_named())
+            .expect("a misconfiguration");
+        assert_eq!(
+            (found.reach, found.stop.code.as_str()),
+            (Reach::Account, "CONFIGURATION_REFUSED")
+        );
+        assert!(
+            found.stop.remedy.contains("hubspot.id_property"),
+            "{}",
+            found.stop.remedy
+        );
     }
     for code in ["MISSING_SCOPES", "USER_DOES_NOT_HAVE_PERMISSIONS"] {
-        let found = of_settings(&problem(&json!({"category": code})), &all_named()).expect("a misconfiguration");
-        assert_eq!((found.reach, found.property), (Reach::SomeRecords, None), "{code}");
+        let found = of_settings(&problem(&json!({"category": code})), &all_named())
+            .expect("a misconfiguration");
+        assert_eq!(
+            (found.reach, found.property),
+            (Reach::SomeRecords, None),
+            "{code}"
+        );
     }
 }
 
@@ -109,8 +209,16 @@ fn a_value_that_an_attribute_may_have_chosen_is_the_records() {
     for property in ["contact_type", "lifecyclestage"] {
         let error = about("INVALID_OPTION", property);
         settings.attributes.clear();
-        assert!(of_settings(&problem(&error), &settings).is_some(), "{property}: settings chose the value");
-        settings.attributes.insert("kind".to_owned(), property.to_owned());
-        assert!(of_settings(&problem(&error), &settings).is_none(), "{property}: an attribute may have");
+        assert!(
+            of_settings(&problem(&error), &settings).is_some(),
+            "{property}: settings chose the value"
+        );
+        settings
+            .attributes
+            .insert("kind".to_owned(), property.to_owned());
+        assert!(
+            of_settings(&problem(&error), &settings).is_none(),
+            "{property}: an attribute may have"
+        );
     }
 }
