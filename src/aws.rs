@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 /// The configuration that this process's environment gives.
 pub async fn config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
-        .http_client(AtFirstCall {
+        .http_client(LazyTlsClient {
             https: https(),
             plain: plain(),
         })
@@ -53,12 +53,12 @@ fn plain() -> SharedHttpClient {
 /// certificates as soon as a client is made: 45 % of the instructions until the first poll, where
 /// nobody has called AWS yet.
 #[derive(Debug)]
-struct AtFirstCall {
+struct LazyTlsClient {
     https: SharedHttpClient,
     plain: SharedHttpClient,
 }
 
-impl HttpClient for AtFirstCall {
+impl HttpClient for LazyTlsClient {
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,

@@ -1,19 +1,19 @@
 //! The one place where parts meet: a preset and settings to a [`Handler`].
 
-mod current;
-mod plant;
+mod reload;
+mod resources;
 mod wiring;
 
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 
-pub use self::current::Current;
-use self::current::Watch;
-use self::plant::Plant;
+pub use self::reload::ReloadablePipeline;
+use self::reload::SettingsWatcher;
+use self::resources::Resources;
 use crate::adapters::hubspot::HubSpot;
 use crate::adapters::salesforce::Salesforce;
-use crate::adapters::{External, Tools};
+use crate::adapters::{AdapterDeps, AdapterSpec};
 use crate::handler::Handler;
 use crate::pipeline::Pipeline;
 use crate::settings::{Environment, Layer, Layers, Preset, Settings, SettingsError};
@@ -24,15 +24,15 @@ use crate::settings::{Environment, Layer, Layers, Preset, Settings, SettingsErro
 const LONGEST_READ: Duration = Duration::from_secs(5);
 
 /// A system's name, and how it is made of the settings.
-type Known = (&'static str, fn(&Settings, &Tools) -> External);
+type AdapterBuilder = (&'static str, fn(&Settings, &AdapterDeps) -> AdapterSpec);
 
 /// The external systems: one line each.
-const SYSTEMS: [Known; 2] = [
-    ("salesforce", |settings, tools| {
-        Salesforce::external(&settings.salesforce, tools)
+const SYSTEMS: [AdapterBuilder; 2] = [
+    ("salesforce", |settings, deps| {
+        Salesforce::spec(&settings.salesforce, deps)
     }),
-    ("hubspot", |settings, tools| {
-        HubSpot::external(&settings.hubspot, tools)
+    ("hubspot", |settings, deps| {
+        HubSpot::spec(&settings.hubspot, deps)
     }),
 ];
 
@@ -64,12 +64,12 @@ pub enum FactoryError {
     Http(#[from] reqwest::Error),
 }
 
-type Open = Box<dyn Fn(&Settings, &Tools) -> External + Send + Sync>;
+type BuildAdapter = Box<dyn Fn(&Settings, &AdapterDeps) -> AdapterSpec + Send + Sync>;
 
 /// The same, where it is not known before the process starts.
 struct System {
     name: &'static str,
-    open: Open,
+    open: BuildAdapter,
 }
 
 /// Makes handlers that know a set of external systems.
@@ -82,7 +82,7 @@ pub struct Factory {
 impl Default for Factory {
     /// A factory of the systems that contact-sync comes with.
     fn default() -> Self {
-        let system = |(name, open): Known| System {
+        let system = |(name, open): AdapterBuilder| System {
             name,
             open: Box::new(open),
         };
@@ -109,7 +109,7 @@ impl Factory {
     pub fn with(
         mut self,
         name: &'static str,
-        open: impl Fn(&Settings, &Tools) -> External + Send + Sync + 'static,
+        open: impl Fn(&Settings, &AdapterDeps) -> AdapterSpec + Send + Sync + 'static,
     ) -> Self {
         self.systems.push(System {
             name,
@@ -152,7 +152,7 @@ impl Factory {
         settings: &Settings,
         aws: &SdkConfig,
     ) -> Result<Handler, FactoryError> {
-        Ok(Handler::new(Current::fixed(
+        Ok(Handler::new(ReloadablePipeline::fixed(
             self.pipeline(preset, settings, aws)?,
         )))
     }
@@ -167,9 +167,9 @@ impl Factory {
         settings: &Settings,
         aws: &SdkConfig,
     ) -> Result<Pipeline, FactoryError> {
-        let plant = Plant::new(self, preset, settings, aws)?;
-        let wired = plant.wire(settings, &[]);
-        Ok(plant.pipeline(settings, &wired))
+        let resources = Resources::new(self, preset, settings, aws)?;
+        let wired = resources.wire(settings, &[]);
+        Ok(resources.pipeline(settings, &wired))
     }
 
     /// The same, from the environment; a document is read again while running.
@@ -184,17 +184,17 @@ impl Factory {
         let ssm = aws_sdk_ssm::Client::new(aws);
         let text = document(environment, &ssm).await?;
         let settings = layers(environment, &text)?.settings(&self.destinations())?;
-        let plant = Plant::new(
+        let resources = Resources::new(
             self.with_function(&environment.function),
             environment.preset,
             &settings,
             aws,
         )?;
-        let wired = plant.wire(&settings, &[]);
-        plant.tools.prefetch_secrets();
-        let pipeline = plant.pipeline(&settings, &wired);
-        let watch = Watch::new(environment, ssm, plant, wired, settings, text);
-        Ok(Handler::new(Current::watched(pipeline, watch)))
+        let wired = resources.wire(&settings, &[]);
+        resources.deps.prefetch_secrets();
+        let pipeline = resources.pipeline(&settings, &wired);
+        let watch = SettingsWatcher::new(environment, ssm, resources, wired, settings, text);
+        Ok(Handler::new(ReloadablePipeline::watched(pipeline, watch)))
     }
 }
 
@@ -274,18 +274,14 @@ pub fn systems(
     settings: &Settings,
     aws: &SdkConfig,
 ) -> Result<(Salesforce, HubSpot), FactoryError> {
-    let tools = Plant::new(Factory::default(), preset, settings, aws)?.tools;
+    let deps = Resources::new(Factory::default(), preset, settings, aws)?.deps;
     let Settings {
         salesforce,
         hubspot,
         ..
     } = settings;
     Ok((
-        Salesforce::new(
-            salesforce,
-            tools.http(),
-            tools.secret(&salesforce.secret_id),
-        ),
-        HubSpot::new(hubspot, tools.http(), tools.secret(&hubspot.secret_id)),
+        Salesforce::new(salesforce, deps.http(), deps.secret(&salesforce.secret_id)),
+        HubSpot::new(hubspot, deps.http(), deps.secret(&hubspot.secret_id)),
     ))
 }

@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 pub use self::envelope::envelope;
 use crate::consume::Record;
-use crate::factory::Current;
+use crate::factory::ReloadablePipeline;
 use crate::fold::Position;
 use crate::pipeline::Outcome;
 use crate::settle::checkpoint;
@@ -24,7 +24,7 @@ use crate::telemetry::{self, Invocation, traces};
 /// Handles invocations; cheap to clone, and each clone is the same handler.
 #[derive(Clone, Debug)]
 pub struct Handler {
-    current: Arc<Current>,
+    current: Arc<ReloadablePipeline>,
     was_invoked: Arc<AtomicBool>,
 }
 
@@ -64,7 +64,7 @@ impl From<HandlerError> for Diagnostic {
 
 impl Handler {
     /// A handler that sends through what `current` holds.
-    pub fn new(current: Current) -> Self {
+    pub fn new(current: ReloadablePipeline) -> Self {
         Self {
             current: Arc::new(current),
             was_invoked: Arc::default(),

@@ -14,11 +14,13 @@ use tokio::time::{Instant, timeout_at};
 use crate::adapters::{Code, Destination};
 use crate::consume::{EventConsumer, Filter, Record};
 use crate::contact::{ContactChange, VersionSource};
-use crate::dispatch::{ApiDispatcher, Errand};
+use crate::dispatch::{ApiDispatcher, DispatchContext};
 use crate::fold::{Position, fold};
 use crate::route::Router;
-use crate::settle::{Batch, Earlier, Entry, Ledger, Rest, Settled, Settler, Sink, Skipping};
-use crate::telemetry::Meter;
+use crate::settle::{
+    Batch, Entry, Ledger, OutcomeRecorder, PriorOutcomes, Rest, Settled, Settler, Skipping,
+};
+use crate::telemetry::DestinationMetrics;
 use crate::transform::{DestinationGuard, SchemaTransformer};
 
 /// The section `[pipeline]`.
@@ -81,7 +83,7 @@ pub struct Outcome {
     /// The fates.
     pub settled: Settled,
     /// Each destination's counts, in the factory's order.
-    pub meters: Vec<(Destination, Meter)>,
+    pub meters: Vec<(Destination, DestinationMetrics)>,
 }
 
 /// What is known of a batch once everything has been sent.
@@ -91,9 +93,9 @@ pub struct Sent {
     /// The changes, by their records' positions.
     pub changes: Vec<Option<Box<ContactChange>>>,
     /// What earlier invocations had settled.
-    pub earlier: Earlier,
+    pub earlier: PriorOutcomes,
     /// Each destination's counts, in the factory's order.
-    pub meters: Vec<(Destination, Meter)>,
+    pub meters: Vec<(Destination, DestinationMetrics)>,
     /// Calls of the state table that came to nothing.
     pub state_errors: u64,
 }
@@ -148,7 +150,11 @@ impl Pipeline {
     /// Takes a batch to its destinations, and settles nothing yet.
     pub async fn send(&self, records: &[Record<'_>], until: Instant) -> Sent {
         let ledger = Ledger::new(records.len());
-        let meters: Vec<Meter> = self.connections.iter().map(|_| Meter::default()).collect();
+        let meters: Vec<DestinationMetrics> = self
+            .connections
+            .iter()
+            .map(|_| DestinationMetrics::default())
+            .collect();
         let mut changes: Vec<Option<Box<ContactChange>>> = Vec::new();
         changes.resize_with(records.len(), || None);
 
@@ -162,7 +168,7 @@ impl Pipeline {
             );
             (earlier, routed)
         };
-        let (mut earlier, mut state_errors) = (Earlier::default(), 0);
+        let (mut earlier, mut state_errors) = (PriorOutcomes::default(), 0);
         if let Ok(((known, was_told), routed)) = timeout_at(until, collecting).await {
             earlier = known;
             state_errors += u64::from(!was_told);
@@ -173,7 +179,7 @@ impl Pipeline {
                 .into_iter()
                 .enumerate()
                 .map(|(destination, positions)| {
-                    let sink = Sink {
+                    let sink = OutcomeRecorder {
                         ledger: &ledger,
                         destination,
                         meter: &meters[destination],
@@ -257,8 +263,8 @@ impl Pipeline {
         &self,
         positions: Vec<Position>,
         changes: &[Option<Box<ContactChange>>],
-        earlier: &Earlier,
-        sink: Sink<'_>,
+        earlier: &PriorOutcomes,
+        sink: OutcomeRecorder<'_>,
         deadline: Instant,
     ) {
         let Some(connection) = self
@@ -297,7 +303,7 @@ impl Pipeline {
                 sink,
             };
             let (payloads, queue) = mpsc::channel(self.settings.queue_capacity);
-            let errand = Errand {
+            let context = DispatchContext {
                 deadline,
                 transformer: &transformer,
                 sink,
@@ -305,7 +311,7 @@ impl Pipeline {
             };
             tokio::join!(
                 transformer.run(&steps, self.settings.transform_concurrency, payloads),
-                dispatcher.run(queue, errand),
+                dispatcher.run(queue, context),
             );
         };
         match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {

@@ -40,7 +40,7 @@ pub async fn run(handler: Handler) -> Result<(), Error> {
         }
     });
     Runtime::new(service)
-        .layer(layer_fn(PastTheReader))
+        .layer(layer_fn(RawBodyLayer))
         .layer(TracingLayer::new())
         .run_concurrent()
         .await
@@ -48,9 +48,9 @@ pub async fn run(handler: Handler) -> Result<(), Error> {
 
 /// Leaves the runtime a body that takes no time to read, and the invocation's own one to [`BODY`].
 #[derive(Clone)]
-struct PastTheReader<S>(S);
+struct RawBodyLayer<S>(S);
 
-impl<S: Service<LambdaInvocation>> Service<LambdaInvocation> for PastTheReader<S> {
+impl<S: Service<LambdaInvocation>> Service<LambdaInvocation> for RawBodyLayer<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = TaskLocalFuture<Bytes, S::Future>;
@@ -76,7 +76,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_several_invocations_at_once_each_has_its_own_body() {
-        let mut service = PastTheReader(service_fn(async |invocation: LambdaInvocation| {
+        let mut service = RawBodyLayer(service_fn(async |invocation: LambdaInvocation| {
             assert_eq!(invocation.body, "null", "what the runtime reads");
             yield_now().await;
             Ok::<_, Infallible>(BODY.get())

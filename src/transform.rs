@@ -15,9 +15,9 @@ pub use self::guard::{DestinationGuard, Guard, GuardMode};
 use crate::adapters::{Adapter, Body, Code, Payload, Rejection, Transformed};
 use crate::consume::Stage;
 use crate::contact::{ContactChange, Operation};
-use crate::dispatch::{Job, Kind};
+use crate::dispatch::{Job, WriteKind};
 use crate::fold::{Position, Positions, Step};
-use crate::settle::{Sink, Verdict};
+use crate::settle::{OutcomeRecorder, RecordOutcome};
 
 /// Transforms the changes of one batch for one destination.
 #[derive(Clone, Copy)]
@@ -31,7 +31,7 @@ pub struct SchemaTransformer<'a> {
     /// The batch's changes, by position.
     pub changes: &'a [Option<Box<ContactChange>>],
     /// Takes the changes that can never be written.
-    pub sink: Sink<'a>,
+    pub sink: OutcomeRecorder<'a>,
 }
 
 impl SchemaTransformer<'_> {
@@ -98,7 +98,7 @@ impl SchemaTransformer<'_> {
         for position in &older {
             self.sink.record(
                 *position,
-                Verdict::Superseded(Some(Code::new("STALE"))),
+                RecordOutcome::Superseded(Some(Code::new("STALE"))),
                 job.calls + 1,
             );
         }
@@ -111,7 +111,7 @@ impl SchemaTransformer<'_> {
         let mut jobs = self.upsert(rest.clone()).0;
         match jobs.pop() {
             Some(Job {
-                kind: Kind::Upsert,
+                kind: WriteKind::Upsert,
                 payload,
                 sources,
                 outdated,
@@ -137,8 +137,11 @@ impl SchemaTransformer<'_> {
             .and_then(|change| self.guard.refuses(change));
         let is_sound = refusal.is_none();
         if let Some(rejection) = refusal {
-            self.sink
-                .record(position, Verdict::Rejected(Stage::Validate, rejection), 0);
+            self.sink.record(
+                position,
+                RecordOutcome::Rejected(Stage::Validate, rejection),
+                0,
+            );
         }
         is_sound
     }
@@ -174,8 +177,8 @@ impl SchemaTransformer<'_> {
 
     fn uncounted(&self, block: Block) -> (Vec<Job>, u32) {
         match block.kind {
-            Kind::Delete => (self.delete(block).into_iter().collect(), 0),
-            Kind::Upsert => self.upsert(block.sources),
+            WriteKind::Delete => (self.delete(block).into_iter().collect(), 0),
+            WriteKind::Upsert => self.upsert(block.sources),
         }
     }
 
@@ -194,7 +197,7 @@ impl SchemaTransformer<'_> {
             version,
             guarded: is_guarded,
         };
-        Some(Job::new(Kind::Delete, payload, sources))
+        Some(Job::new(WriteKind::Delete, payload, sources))
     }
 
     /// Returns the jobs of writing these changes, and how many values were cut for them. It is one,
@@ -245,7 +248,7 @@ impl SchemaTransformer<'_> {
         };
         Some(Job {
             outdated,
-            ..Job::new(Kind::Upsert, payload, sources)
+            ..Job::new(WriteKind::Upsert, payload, sources)
         })
     }
 
@@ -255,8 +258,11 @@ impl SchemaTransformer<'_> {
         for (index, rejection) in rejected {
             if let Some(position) = positions.get(index) {
                 left_out.push(*position);
-                self.sink
-                    .record(*position, Verdict::Rejected(Stage::Validate, rejection), 0);
+                self.sink.record(
+                    *position,
+                    RecordOutcome::Rejected(Stage::Validate, rejection),
+                    0,
+                );
             }
         }
         left_out

@@ -11,7 +11,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::External;
+use contact_sync::adapters::AdapterSpec;
 use contact_sync::consume::EventConsumer;
 use contact_sync::contact::{
     Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text,
@@ -107,7 +107,7 @@ fn handler(memory: &Arc<Memory>) -> Handler {
     let memory = Arc::clone(memory);
     let factory = Factory::empty()
         .with_http(CLIENT.clone())
-        .with(NAME, move |_, _| External {
+        .with(NAME, move |_, _| AdapterSpec {
             adapter: Arc::clone(&memory) as _,
             rate_limit: RateLimit {
                 requests: 10_000,

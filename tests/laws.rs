@@ -32,7 +32,7 @@ fn factory(memory: &Arc<Memory>) -> Factory {
     let memory = Arc::clone(memory);
     Factory::default()
         .with_http(CLIENT.clone())
-        .with(NAME, move |_, _| memory.external(4))
+        .with(NAME, move |_, _| memory.spec(4))
 }
 
 fn change(at: usize, operation: &str, id: usize, attributes: &Map<String, Value>) -> Value {

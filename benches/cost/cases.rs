@@ -16,7 +16,7 @@ use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::fold::fold;
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::settings::{Layer, Preset, Settings, load};
-use contact_sync::telemetry::{Lines, Look, Meter};
+use contact_sync::telemetry::{DestinationMetrics, JsonLogLayer, LogFormat};
 use lambda_runtime::{Context, LambdaEvent};
 use tokio::time::Instant;
 use tracing_subscriber::layer::SubscriberExt;
@@ -207,7 +207,7 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
         .map(|change| payload(&*adapter, change))
         .collect();
     let batch: Vec<&Payload> = payloads.iter().collect();
-    let meter = Meter::default();
+    let meter = DestinationMetrics::default();
     for is_counted in [false, true] {
         let call = Call {
             give_up_at: Instant::now() + Duration::from_mins(5),
@@ -249,9 +249,9 @@ fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
 
 /// A whole invocation, on connections and with tokens that are there already.
 fn whole(runtime: &tokio::runtime::Runtime, records: usize, changes: usize, variables: &[&str]) {
-    let lines = Lines::new(
+    let lines = JsonLogLayer::new(
         tracing::Level::INFO,
-        Look::Json,
+        LogFormat::Json,
         Box::new(|line| assert!(!black_box(line).is_empty())),
     );
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))

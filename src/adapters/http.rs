@@ -1,4 +1,4 @@
-//! The only room that speaks HTTP: one exchange, in time, to an allowed host, counted.
+//! The only room that speaks HTTP: one client, in time, to an allowed host, counted.
 
 mod retry_after;
 
@@ -79,7 +79,7 @@ pub struct Http {
 
 /// An answer, whatever its status, read to its end.
 #[derive(Debug)]
-pub struct HttpAnswer {
+pub struct HttpResponse {
     /// The status code.
     pub status: u16,
     /// The header fields.
@@ -88,7 +88,7 @@ pub struct HttpAnswer {
     pub body: Bytes,
 }
 
-impl HttpAnswer {
+impl HttpResponse {
     /// A header's value, where it is there and readable.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -105,7 +105,7 @@ impl HttpAnswer {
     }
 }
 
-/// Why an exchange has no answer. Says nothing of the request's content.
+/// Why a request has no answer. Says nothing of the request's content.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// Not sent, or not waited for as long as it may take: too little time was left. That says
@@ -192,7 +192,7 @@ impl Http {
 
     /// Sends `request` and reads the answer to its end, within the request's own time and the
     /// call's. Waits for the request's permit first.
-    pub async fn send(&self, request: Request, call: Call<'_>) -> Result<HttpAnswer, HttpError> {
+    pub async fn send(&self, request: Request, call: Call<'_>) -> Result<HttpResponse, HttpError> {
         self.check(request.url())?;
         let has_time = || Instant::now() + SHORTEST_CALL <= call.give_up_at;
         if !has_time() {
@@ -224,7 +224,7 @@ impl Http {
         answer
     }
 
-    async fn exchange(&self, request: Request) -> Result<HttpAnswer, HttpError> {
+    async fn exchange(&self, request: Request) -> Result<HttpResponse, HttpError> {
         let client = match request.url().scheme() {
             "http" => self
                 .plain
@@ -245,7 +245,7 @@ impl Http {
             body.extend_from_slice(&chunk);
         }
         let headers = std::mem::take(response.headers_mut());
-        Ok(HttpAnswer {
+        Ok(HttpResponse {
             status: response.status().as_u16(),
             headers,
             body: body.freeze(),
@@ -328,7 +328,7 @@ mod tests {
             .get("http://127.0.0.1:9/")
             .build()
             .expect("a request");
-        let meter = crate::telemetry::Meter::default();
+        let meter = crate::telemetry::DestinationMetrics::default();
         let call = Call {
             give_up_at: Instant::now() + SHORTEST_CALL / 2,
             meter: &meter,
@@ -348,7 +348,7 @@ mod tests {
             .await
             .expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
-        let meter = crate::telemetry::Meter::default();
+        let meter = crate::telemetry::DestinationMetrics::default();
         for (timeout, code) in [
             (Duration::from_mins(1), "OUT_OF_TIME"),
             (SHORTEST_CALL, "TIMEOUT"),

@@ -7,29 +7,29 @@
 
 #[cfg(feature = "admin")]
 pub mod doctor;
-mod external;
-mod fields;
 pub mod http;
 pub mod hubspot;
+mod json_object;
+mod misconfigured;
 mod permits;
 pub mod salesforce;
-mod unfit;
+mod spec;
 mod version;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-pub use external::{External, Tools};
-pub use fields::Body;
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
+pub use json_object::Body;
 pub use permits::{Permit, Permits, Unlimited};
+pub use spec::{AdapterDeps, AdapterSpec};
 use tokio::time::Instant;
 
 use crate::contact::{ContactChange, ContactId};
 use crate::secrets::SecretError;
-use crate::telemetry::{self, Meter, Quota};
+use crate::telemetry::{self, DestinationMetrics, Quota};
 
 /// An external system's name, as settings, logs, metrics and dead letters call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,7 +174,7 @@ pub struct Call<'a> {
     /// The call must have ended by then.
     pub give_up_at: Instant,
     /// Counts calls, errors and latencies, and takes what the system tells of its quota.
-    pub meter: &'a Meter,
+    pub meter: &'a DestinationMetrics,
     /// Each request waits for a permit of its own.
     pub permits: &'a dyn Permits,
     /// Do everything but the write: look up what has to be looked up before it, and answer

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use super::bisection::Bisection;
-use super::job::{Job, Kind};
+use super::job::{Job, WriteKind};
 use crate::adapters::{Limits, Lookup};
 
 /// The payloads of one call.
 #[derive(Debug)]
 pub(super) struct Batch {
-    pub(super) kind: Kind,
+    pub(super) kind: WriteKind,
     pub(super) jobs: Vec<Job>,
     /// Calls of these jobs that failed as a whole, before some of them were taken out too.
     pub(super) failures: u32,
@@ -24,7 +24,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(kind: Kind, jobs: Vec<Job>) -> Self {
+    pub(super) fn new(kind: WriteKind, jobs: Vec<Job>) -> Self {
         Self {
             kind,
             jobs,
@@ -67,7 +67,7 @@ impl Batch {
     }
 
     /// Returns the next part of a bisection.
-    pub(super) fn next_of(kind: Kind, mut bisection: Bisection) -> Option<Self> {
+    pub(super) fn next_of(kind: WriteKind, mut bisection: Bisection) -> Option<Self> {
         let jobs = bisection.next_part()?;
         Some(Self {
             bisection: Some(bisection),
@@ -90,8 +90,8 @@ pub(super) struct Backlog {
 impl Backlog {
     pub(super) fn push(&mut self, job: Job) {
         match job.kind {
-            Kind::Upsert => self.upserts.push_back(job),
-            Kind::Delete => self.deletes.push_back(job),
+            WriteKind::Upsert => self.upserts.push_back(job),
+            WriteKind::Delete => self.deletes.push_back(job),
         }
     }
 
@@ -140,8 +140,8 @@ impl Backlog {
             return Some(batch);
         }
         for (kind, queue, size) in [
-            (Kind::Delete, &mut self.deletes, limits.delete),
-            (Kind::Upsert, &mut self.upserts, limits.upsert),
+            (WriteKind::Delete, &mut self.deletes, limits.delete),
+            (WriteKind::Upsert, &mut self.upserts, limits.upsert),
         ] {
             if queue.len() >= size || (flush && !queue.is_empty()) {
                 return Some(Batch::new(
@@ -201,7 +201,7 @@ impl Backlog {
 fn together(queue: &VecDeque<Job>, most: usize, lookup: Lookup) -> usize {
     let mut taken = 0_usize;
     let fits = |job: &&Job| {
-        if job.kind == Kind::Delete || job.payload.is_looked_up() {
+        if job.kind == WriteKind::Delete || job.payload.is_looked_up() {
             taken = taken.saturating_add((lookup.length)(&job.payload.id));
         }
         taken <= lookup.room

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::job::Kind;
+use super::job::WriteKind;
 use super::pause::Pause;
 use crate::adapters::Limits;
 
@@ -41,11 +41,11 @@ impl BatchSizes {
     /// Remembers that `size` payloads pass in one call and more do not. A yet smaller size is
     /// forgotten with the first one: else sizes of a slow hour would follow each other for ever.
     /// Says whether this is news.
-    pub(super) fn remember(&self, kind: Kind, size: usize) -> bool {
+    pub(super) fn remember(&self, kind: WriteKind, size: usize) -> bool {
         let mut state = self.lock();
         let known = match kind {
-            Kind::Upsert => &mut state.upsert,
-            Kind::Delete => &mut state.delete,
+            WriteKind::Upsert => &mut state.upsert,
+            WriteKind::Delete => &mut state.delete,
         };
         match known {
             Some((old, memory)) if !memory.is_over() => std::mem::replace(old, size) != size,
@@ -78,14 +78,14 @@ mod tests {
         let sizes = BatchSizes::default();
         let bounds = || (sizes.bound(limits).upsert, sizes.bound(limits).delete);
         assert_eq!(bounds(), (200, 200));
-        assert!(sizes.remember(Kind::Upsert, 50));
-        assert!(!sizes.remember(Kind::Upsert, 50), "no news");
+        assert!(sizes.remember(WriteKind::Upsert, 50));
+        assert!(!sizes.remember(WriteKind::Upsert, 50), "no news");
         assert_eq!(bounds(), (50, 200));
         tokio::time::advance(MEMORY / 2).await;
-        assert!(sizes.remember(Kind::Upsert, 25));
+        assert!(sizes.remember(WriteKind::Upsert, 25));
         assert_eq!(bounds(), (25, 200));
         tokio::time::advance(MEMORY / 2).await;
         assert_eq!(bounds(), (200, 200), "an hour after the first");
-        assert!(sizes.remember(Kind::Upsert, 50), "news again");
+        assert!(sizes.remember(WriteKind::Upsert, 50), "news again");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::job::Kind;
+use super::job::WriteKind;
 use super::pause::Pause;
 use super::suspects::{Suspects, Suspicion};
 use crate::adapters::{Cause, Code, Stop};
@@ -171,12 +171,12 @@ impl Breaker {
     }
 
     /// Returns how many calls of this kind have written a record.
-    pub(super) fn successes(&self, kind: Kind) -> u64 {
+    pub(super) fn successes(&self, kind: WriteKind) -> u64 {
         self.lock().of(kind).successes
     }
 
     /// Returns what is known of the record `key`.
-    pub(super) fn suspicion(&self, kind: Kind, key: &str) -> Suspicion {
+    pub(super) fn suspicion(&self, kind: WriteKind, key: &str) -> Suspicion {
         let mut state = self.lock();
         let Writes {
             successes,
@@ -187,22 +187,22 @@ impl Breaker {
 
     /// Says whether the record `key` is the cause of its failures alone. With `enough` its answers
     /// name it, and so many failures are enough.
-    pub(super) fn is_offending(&self, kind: Kind, key: &str, enough: Option<u32>) -> bool {
+    pub(super) fn is_offending(&self, kind: WriteKind, key: &str, enough: Option<u32>) -> bool {
         self.lock().of(kind).suspects.is_offending(key, enough)
     }
 
     /// Says whether another record has succeeded since the record `key` failed first.
-    pub(super) fn is_proven(&self, kind: Kind, key: &str) -> bool {
+    pub(super) fn is_proven(&self, kind: WriteKind, key: &str) -> bool {
         self.lock().of(kind).suspects.is_proven(key)
     }
 
     /// Holds the record `key`, which was given up, back for a while.
-    pub(super) fn hold(&self, kind: Kind, key: &str, code: Code) {
+    pub(super) fn hold(&self, kind: WriteKind, key: &str, code: Code) {
         self.lock().of(kind).suspects.hold(key, code);
     }
 
     /// Forgets the record `key`, which has ended.
-    pub(super) fn forget(&self, kind: Kind, key: &str) {
+    pub(super) fn forget(&self, kind: WriteKind, key: &str) {
         self.lock().of(kind).suspects.forget(key);
     }
 
@@ -214,7 +214,7 @@ impl Breaker {
 impl CallPermit<'_> {
     /// Reports a call of this kind that did not fail, after so many of the same batch that failed.
     /// An answer to a call from before the trouble does not end it.
-    pub fn answered(self, kind: Kind, answer: Answer, failed_before: u32) {
+    pub fn answered(self, kind: WriteKind, answer: Answer, failed_before: u32) {
         let mut state = self.breaker.lock();
         let is_written = answer == Answer::Written;
         state
@@ -236,7 +236,7 @@ impl CallPermit<'_> {
 
     /// Reports a call of this kind without a usable answer, for a reason that may pass. Says
     /// whether this opens the breaker.
-    pub fn failed(self, kind: Kind, code: &Code, evidence: Evidence<'_>) -> bool {
+    pub fn failed(self, kind: WriteKind, code: &Code, evidence: Evidence<'_>) -> bool {
         let mut state = self.breaker.lock();
         let state = &mut *state;
         let Writes {
@@ -299,10 +299,10 @@ impl Drop for CallPermit<'_> {
 }
 
 impl State {
-    fn of(&mut self, kind: Kind) -> &mut Writes {
+    fn of(&mut self, kind: WriteKind) -> &mut Writes {
         match kind {
-            Kind::Upsert => &mut self.upserts,
-            Kind::Delete => &mut self.deletes,
+            WriteKind::Upsert => &mut self.upserts,
+            WriteKind::Delete => &mut self.deletes,
         }
     }
 
@@ -365,9 +365,9 @@ mod tests {
     async fn opens_after_repeated_failures_and_lets_one_call_look() {
         let breaker = Breaker::default();
         for _ in 1..FAILURES_TO_OPEN {
-            assert!(!pass(&breaker).failed(Kind::Upsert, &GONE, Evidence::Unsent));
+            assert!(!pass(&breaker).failed(WriteKind::Upsert, &GONE, Evidence::Unsent));
         }
-        assert!(pass(&breaker).failed(Kind::Upsert, &GONE, Evidence::Unsent));
+        assert!(pass(&breaker).failed(WriteKind::Upsert, &GONE, Evidence::Unsent));
         assert_eq!(refused(&breaker), Some(GONE));
         seconds(5).await;
         let probe = pass(&breaker);
@@ -376,13 +376,13 @@ mod tests {
             "one call looks, the others wait for what it sees"
         );
         assert!(
-            !probe.failed(Kind::Upsert, &GONE, Evidence::Unsent),
+            !probe.failed(WriteKind::Upsert, &GONE, Evidence::Unsent),
             "no news"
         );
         seconds(5).await;
         assert_eq!(refused(&breaker), Some(GONE), "the second pause is longer");
         seconds(5).await;
-        pass(&breaker).answered(Kind::Upsert, Answer::Written, 0);
+        pass(&breaker).answered(WriteKind::Upsert, Answer::Written, 0);
         assert_eq!(refused(&breaker), None);
     }
 
@@ -400,7 +400,7 @@ mod tests {
         let (heard, ()) = tokio::join!(breaker.wait_until_ready(far), async {
             let probe = pass(&breaker);
             seconds(1).await;
-            assert!(!probe.failed(Kind::Upsert, &GONE, Evidence::Unsent));
+            assert!(!probe.failed(WriteKind::Upsert, &GONE, Evidence::Unsent));
         });
         assert_eq!(heard, Ok(()), "asked before there was a probe");
         assert_eq!(breaker.wait_until_ready(far).await, Err(GONE));
@@ -413,7 +413,7 @@ mod tests {
             "as long as there is time"
         );
         let (heard, ()) = tokio::join!(breaker.wait_until_ready(far), async {
-            probe.answered(Kind::Upsert, Answer::Written, 0);
+            probe.answered(WriteKind::Upsert, Answer::Written, 0);
         });
         assert_eq!(heard, Ok(()));
     }
@@ -423,9 +423,9 @@ mod tests {
         let breaker = Breaker::default();
         for _ in 0..10 {
             for _ in 1..FAILURES_TO_OPEN {
-                assert!(!pass(&breaker).failed(Kind::Upsert, &GONE, Evidence::Unsent));
+                assert!(!pass(&breaker).failed(WriteKind::Upsert, &GONE, Evidence::Unsent));
             }
-            pass(&breaker).answered(Kind::Upsert, Answer::Written, 0);
+            pass(&breaker).answered(WriteKind::Upsert, Answer::Written, 0);
         }
     }
 
@@ -449,7 +449,7 @@ mod tests {
         pass(&breaker).stop(&stop(Cause::Configuration, None));
         seconds(5).await;
         drop(pass(&breaker));
-        pass(&breaker).answered(Kind::Upsert, Answer::Written, 0);
+        pass(&breaker).answered(WriteKind::Upsert, Answer::Written, 0);
         assert_eq!(refused(&breaker), None);
     }
 
@@ -458,13 +458,13 @@ mod tests {
         let breaker = Breaker::default();
         let (early, late, later) = (pass(&breaker), pass(&breaker), pass(&breaker));
         early.stop(&stop(Cause::Quota, None));
-        late.answered(Kind::Upsert, Answer::Written, 0);
+        late.answered(WriteKind::Upsert, Answer::Written, 0);
         assert_eq!(refused(&breaker), Some(Code::new("STOPPED")));
         seconds(300).await;
         let probe = pass(&breaker);
-        assert!(!later.failed(Kind::Upsert, &GONE, Evidence::Unsent));
+        assert!(!later.failed(WriteKind::Upsert, &GONE, Evidence::Unsent));
         assert!(waits(&breaker), "the probe is still under way");
-        probe.answered(Kind::Upsert, Answer::Written, 0);
+        probe.answered(WriteKind::Upsert, Answer::Written, 0);
         assert_eq!(refused(&breaker), None);
     }
 

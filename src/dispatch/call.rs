@@ -11,8 +11,8 @@ use tracing::Instrument;
 use super::batch::Batch;
 use super::breaker::{Answer, CallPermit, Evidence, LONGEST_ASKED, Permit};
 use super::permits::{CallPermits, permit};
-use super::rate_limit::{Need, Places};
-use super::{ApiDispatcher, DryRun, Errand, Kind, compare};
+use super::rate_limit::{RequestCost, Reservation};
+use super::{ApiDispatcher, DispatchContext, DryRun, WriteKind, compare};
 use crate::adapters::{
     Call, CallError, Code, FailureCause, Limits, Outcome, Payload, Reply, Retry, RetryMode,
     SHORTEST_CALL, Stop,
@@ -32,7 +32,7 @@ pub(super) struct Answered {
 /// Makes the call, or says why not. `to_come` calls follow it, as far as is known.
 pub(super) async fn call(
     dispatcher: &ApiDispatcher,
-    errand: Errand<'_>,
+    context: DispatchContext<'_>,
     limits: Limits,
     mut batch: Batch,
     to_come: Option<usize>,
@@ -45,7 +45,7 @@ pub(super) async fn call(
     let reply = if dispatcher.dry_run.is_some() && made.in_all() == 0 {
         Ok(Ok(DryRun::unasked(&batch)))
     } else {
-        asked(dispatcher, errand, made.need(to_come), &mut batch).await
+        asked(dispatcher, context, made.need(to_come), &mut batch).await
     };
     if let (Some(dry_run), Ok(reply)) = (&dispatcher.dry_run, &reply) {
         dry_run.tell(dispatcher.adapter.destination(), &batch, reply, requests);
@@ -55,8 +55,8 @@ pub(super) async fn call(
 
 async fn asked(
     dispatcher: &ApiDispatcher,
-    errand: Errand<'_>,
-    need: Need,
+    context: DispatchContext<'_>,
+    need: RequestCost,
     batch: &mut Batch,
 ) -> Result<Reply, Code> {
     let attempt = 1 + batch.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
@@ -66,7 +66,7 @@ async fn asked(
         batch.jobs.len(),
         attempt,
     );
-    let reply = reply(dispatcher, errand, need, batch)
+    let reply = reply(dispatcher, context, need, batch)
         .instrument(span.clone())
         .await;
     if let Some(code) = code_of(&reply) {
@@ -92,18 +92,18 @@ fn code_of(reply: &Result<Reply, Code>) -> Option<&Code> {
 /// Waits until a call may be made, or says why it may not.
 async fn admission<'a>(
     dispatcher: &'a ApiDispatcher,
-    errand: Errand<'_>,
-    need: Need,
-) -> Result<(Places<'a>, CallPermit<'a>), Code> {
+    context: DispatchContext<'_>,
+    need: RequestCost,
+) -> Result<(Reservation<'a>, CallPermit<'a>), Code> {
     let ApiDispatcher { breaker, .. } = dispatcher;
     let refused = |code: Code| {
-        errand.meter.met_open_breaker();
+        context.meter.met_open_breaker();
         code
     };
-    let latest = latest(errand)?;
+    let latest = latest(context)?;
     loop {
         breaker.wait_until_ready(latest).await.map_err(refused)?;
-        let places = permit(dispatcher, need, latest, errand.meter).await?;
+        let places = permit(dispatcher, need, latest, context.meter).await?;
         // Only now: much may have been learnt while this call waited for its turn.
         match breaker.permit() {
             Permit::Given(pass) => return Ok((places, pass)),
@@ -117,8 +117,8 @@ async fn admission<'a>(
 }
 
 /// Returns the latest time at which a request is worth sending.
-fn latest(errand: Errand<'_>) -> Result<Instant, Code> {
-    errand
+fn latest(context: DispatchContext<'_>) -> Result<Instant, Code> {
+    context
         .deadline
         .checked_sub(SHORTEST_CALL)
         .ok_or(Code::OUT_OF_TIME)
@@ -126,28 +126,28 @@ fn latest(errand: Errand<'_>) -> Result<Instant, Code> {
 
 async fn reply(
     dispatcher: &ApiDispatcher,
-    errand: Errand<'_>,
-    need: Need,
+    context: DispatchContext<'_>,
+    need: RequestCost,
     batch: &mut Batch,
 ) -> Result<Reply, Code> {
     let ApiDispatcher {
         adapter, breaker, ..
     } = dispatcher;
-    let (places, pass) = admission(dispatcher, errand, need).await?;
+    let (places, pass) = admission(dispatcher, context, need).await?;
     batch.successes = breaker.successes(batch.kind);
     let started = Instant::now();
-    let permits = CallPermits::new(dispatcher, need, places, latest(errand)?, errand.meter);
+    let permits = CallPermits::new(dispatcher, need, places, latest(context)?, context.meter);
     let dry_run = dispatcher.dry_run.is_some();
     let call = Call {
-        give_up_at: errand.deadline,
-        meter: errand.meter,
+        give_up_at: context.deadline,
+        meter: context.meter,
         permits: &permits,
         dry_run,
     };
     let answer = async {
         match batch.kind {
-            Kind::Upsert => compare::upsert(&**adapter, errand, &mut batch.jobs, call).await,
-            Kind::Delete => {
+            WriteKind::Upsert => compare::upsert(&**adapter, context, &mut batch.jobs, call).await,
+            WriteKind::Delete => {
                 let payloads: Vec<&Payload> = batch.jobs.iter().map(|job| &job.payload).collect();
                 adapter.delete(&payloads, call).await
             }
@@ -171,7 +171,7 @@ async fn reply(
             job.suspected_at.get_or_insert(batch.successes);
         }
     }
-    learn(dispatcher, errand, pass, started, batch, &reply);
+    learn(dispatcher, context, pass, started, batch, &reply);
     Ok(reply)
 }
 
@@ -185,7 +185,7 @@ pub(super) struct Requests {
 impl Requests {
     fn of(batch: &Batch, limits: Limits) -> Self {
         match batch.kind {
-            Kind::Upsert => {
+            WriteKind::Upsert => {
                 let lookups = u32::from(batch.jobs.iter().any(|job| job.payload.is_looked_up()));
                 Self {
                     lookups,
@@ -193,7 +193,7 @@ impl Requests {
                 }
             }
             // Its look-up brings the version along.
-            Kind::Delete => Self {
+            WriteKind::Delete => Self {
                 lookups: limits.delete_calls.saturating_sub(1),
                 writes: 1,
             },
@@ -205,10 +205,10 @@ impl Requests {
     }
 
     /// The same, and those of the calls after it.
-    fn need(self, to_come: Option<usize>) -> Need {
+    fn need(self, to_come: Option<usize>) -> RequestCost {
         let requests = self.in_all();
         let calls = to_come.and_then(|calls| u32::try_from(calls + 1).ok());
-        Need {
+        RequestCost {
             requests,
             in_all: calls.map_or(u32::MAX, |calls| calls.saturating_mul(requests)),
         }
@@ -268,7 +268,7 @@ pub(super) fn failure_of(reply: &Reply) -> Option<Failure> {
 /// Takes over what an answer says about the destination, whichever records it was about.
 fn learn(
     dispatcher: &ApiDispatcher,
-    errand: Errand<'_>,
+    context: DispatchContext<'_>,
     permit: CallPermit<'_>,
     started: Instant,
     batch: &Batch,
@@ -289,18 +289,18 @@ fn learn(
             rate_limiter.pause(after.min(LONGEST_ASKED));
         }
         if permit.failed(batch.kind, &failure.code, evidence(batch, failure.cause)) {
-            log_unavailable(dispatcher, errand, &failure.code);
+            log_unavailable(dispatcher, context, &failure.code);
         }
         return;
     }
     match reply {
         Err(CallError::Stop(stop)) => {
             if permit.stop(stop) {
-                log_stop(dispatcher, errand, stop);
+                log_stop(dispatcher, context, stop);
             }
         }
         Err(CallError::Throttled { after, .. }) => {
-            errand.meter.rate_limited();
+            context.meter.rate_limited();
             permit.answered(batch.kind, Answer::Throttled, failed_before(batch));
             concurrency.cut(started);
             let pause = after.unwrap_or(PAUSE_OF_THE_THROTTLED.min(retry.longest()));
@@ -341,18 +341,18 @@ fn evidence(batch: &Batch, cause: FailureCause) -> Evidence<'_> {
     }
 }
 
-fn log_unavailable(dispatcher: &ApiDispatcher, errand: Errand<'_>, code: &Code) {
+fn log_unavailable(dispatcher: &ApiDispatcher, context: DispatchContext<'_>, code: &Code) {
     let destination = dispatcher.adapter.destination();
-    errand.meter.met_open_breaker();
+    context.meter.met_open_breaker();
     tracing::error!(
         %destination, %code,
         "destination unavailable: no calls for a while, its records fail and come again"
     );
 }
 
-fn log_stop(dispatcher: &ApiDispatcher, errand: Errand<'_>, stop: &Stop) {
+fn log_stop(dispatcher: &ApiDispatcher, context: DispatchContext<'_>, stop: &Stop) {
     let destination = dispatcher.adapter.destination();
-    errand.meter.stopped(stop.cause);
+    context.meter.stopped(stop.cause);
     tracing::error!(
         %destination, code = %stop.code, cause = ?stop.cause, remedy = stop.remedy,
         "destination stopped: its records fail and come again"

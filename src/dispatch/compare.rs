@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{Errand, Job};
+use super::{DispatchContext, Job};
 use crate::adapters::{
     Adapter, Call, CallError, Code, Held, Outcome, Payload, Reply, Retry, RetryMode,
 };
@@ -12,7 +12,7 @@ use crate::adapters::{
 /// Writes the jobs that are not older than what the destination holds. Returns an outcome for each.
 pub(super) async fn upsert(
     adapter: &dyn Adapter,
-    errand: Errand<'_>,
+    context: DispatchContext<'_>,
     jobs: &mut [Job],
     call: Call<'_>,
 ) -> Reply {
@@ -31,7 +31,7 @@ pub(super) async fn upsert(
     let mut held = held.into_iter();
     for at in asked {
         outcomes[at] = match held.next() {
-            Some(Held::Record(version)) => stale(errand, &mut jobs[at], version),
+            Some(Held::Record(version)) => stale(context, &mut jobs[at], version),
             Some(Held::Nowhere) => {
                 is_new[at] = true;
                 None
@@ -75,8 +75,8 @@ async fn held(
 
 /// Takes out of a guarded job what is older than `version`. Returns its outcome where nothing is
 /// left.
-fn stale(errand: Errand<'_>, job: &mut Job, version: Option<u64>) -> Option<Outcome> {
-    let is_written = !job.payload.guarded || errand.transformer.compare(job, version);
+fn stale(context: DispatchContext<'_>, job: &mut Job, version: Option<u64>) -> Option<Outcome> {
+    let is_written = !job.payload.guarded || context.transformer.compare(job, version);
     if is_written {
         None
     } else {

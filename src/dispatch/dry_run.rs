@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::call::Requests;
-use super::{Job, Kind};
+use super::{Job, WriteKind};
 use crate::adapters::{Destination, Outcome, Reply};
 
 /// A write that would be made.
@@ -15,7 +15,7 @@ pub struct Planned<'a> {
     /// To whom.
     pub destination: Destination,
     /// What it would do.
-    pub kind: Kind,
+    pub kind: WriteKind,
     /// The API calls that it would still take: with its look-up, where that was left out.
     pub calls: u32,
     /// What it would carry.

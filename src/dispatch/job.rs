@@ -8,14 +8,14 @@ use crate::fold::Positions;
 
 /// The two things that can be done to a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum WriteKind {
     /// Write it.
     Upsert,
     /// Remove it.
     Delete,
 }
 
-impl Kind {
+impl WriteKind {
     /// Its name in traces.
     pub fn name(self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct Job {
     /// What is to be done.
-    pub kind: Kind,
+    pub kind: WriteKind,
     /// With which content.
     pub payload: Payload,
     /// The records whose fate this decides, in the order in which they hold; the last of those that
@@ -57,7 +57,7 @@ pub struct Job {
 
 impl Job {
     /// A job that nothing follows.
-    pub fn new(kind: Kind, payload: Payload, sources: Positions) -> Self {
+    pub fn new(kind: WriteKind, payload: Payload, sources: Positions) -> Self {
         Self {
             kind,
             payload,

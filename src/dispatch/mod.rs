@@ -29,13 +29,13 @@ pub use batch_size::BatchSizes;
 pub use breaker::{Breaker, CallPermit, Evidence, Permit};
 pub use concurrency::Concurrency;
 pub use dry_run::{DryRun, Planned};
-pub use job::{Job, Kind};
-pub use rate_limit::{LeaseError, LeaseTable, Need, Places, RateLimiter};
+pub use job::{Job, WriteKind};
+pub use rate_limit::{LeaseError, LeaseTable, RateLimiter, RequestCost, Reservation};
 pub use retry::RetryPolicy;
 
 use crate::adapters::Adapter;
-use crate::settle::Sink;
-use crate::telemetry::Meter;
+use crate::settle::OutcomeRecorder;
+use crate::telemetry::DestinationMetrics;
 use crate::transform::SchemaTransformer;
 
 /// Sends to one destination; lives as long as the process, and remembers how the destination is.
@@ -59,20 +59,20 @@ pub struct ApiDispatcher {
 
 /// What one invocation brings.
 #[derive(Clone, Copy)]
-pub struct Errand<'a> {
+pub struct DispatchContext<'a> {
     /// No call is under way after this.
     pub deadline: Instant,
     /// Makes new payloads where a folded one was refused.
     pub transformer: &'a SchemaTransformer<'a>,
     /// Takes every outcome as soon as it is known.
-    pub sink: Sink<'a>,
+    pub sink: OutcomeRecorder<'a>,
     /// Counts.
-    pub meter: &'a Meter,
+    pub meter: &'a DestinationMetrics,
 }
 
 impl ApiDispatcher {
     /// Sends what comes out of `queue`, to its end. Every job's outcome is in the sink then.
-    pub async fn run(&self, queue: mpsc::Receiver<Job>, errand: Errand<'_>) {
-        worker::Worker::new(self, errand).run(queue).await;
+    pub async fn run(&self, queue: mpsc::Receiver<Job>, context: DispatchContext<'_>) {
+        worker::Worker::new(self, context).run(queue).await;
     }
 }

@@ -8,18 +8,18 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::ApiDispatcher;
-use super::rate_limit::{Need, Places};
+use super::rate_limit::{RequestCost, Reservation};
 use crate::adapters::{Code, Permit, Permits};
 use crate::clock;
-use crate::telemetry::{Meter, Quota};
+use crate::telemetry::{DestinationMetrics, Quota};
 
 /// Waits for a permit, until `latest`. `Err` with the reason where there is none in time.
 pub(super) async fn permit<'a>(
     dispatcher: &'a ApiDispatcher,
-    need: Need,
+    need: RequestCost,
     latest: Instant,
-    meter: &Meter,
-) -> Result<Places<'a>, Code> {
+    meter: &DestinationMetrics,
+) -> Result<Reservation<'a>, Code> {
     let ApiDispatcher {
         rate_limiter,
         retry,
@@ -35,15 +35,15 @@ pub(super) async fn permit<'a>(
 /// The permits of one call.
 pub(super) struct CallPermits<'a> {
     dispatcher: &'a ApiDispatcher,
-    meter: &'a Meter,
+    meter: &'a DestinationMetrics,
     latest: Instant,
     state: Mutex<State<'a>>,
 }
 
 struct State<'a> {
     /// The requests still to come.
-    need: Need,
-    at_hand: Option<Places<'a>>,
+    need: RequestCost,
+    at_hand: Option<Reservation<'a>>,
     /// When the last request was sent.
     sent: Instant,
     refusal: Option<Code>,
@@ -53,10 +53,10 @@ impl<'a> CallPermits<'a> {
     /// The permits of a call with this need, the first of which is `at_hand`.
     pub(super) fn new(
         dispatcher: &'a ApiDispatcher,
-        need: Need,
-        at_hand: Places<'a>,
+        need: RequestCost,
+        at_hand: Reservation<'a>,
         latest: Instant,
-        meter: &'a Meter,
+        meter: &'a DestinationMetrics,
     ) -> Self {
         let state = State {
             need,

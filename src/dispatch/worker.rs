@@ -19,12 +19,12 @@ use super::call::{Answered, Failure, call, failure_of};
 use super::failure::{FailedCall, Response, respond};
 use super::retry::RetryBudget;
 use super::suspects::Suspicion;
-use super::{ApiDispatcher, Errand, Job, Kind};
+use super::{ApiDispatcher, DispatchContext, Job, WriteKind};
 use crate::adapters::{CallError, Code, FailureCause, Limits, Rejection, Retry, RetryMode};
 
 pub(super) struct Worker<'a> {
     dispatcher: &'a ApiDispatcher,
-    errand: Errand<'a>,
+    context: DispatchContext<'a>,
     limits: Limits,
     backlog: Backlog,
     calls: FuturesUnordered<BoxFuture<'a, Answered>>,
@@ -42,10 +42,10 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(dispatcher: &'a ApiDispatcher, errand: Errand<'a>) -> Self {
+    pub(super) fn new(dispatcher: &'a ApiDispatcher, context: DispatchContext<'a>) -> Self {
         Self {
             dispatcher,
-            errand,
+            context,
             limits: dispatcher.batch_sizes.bound(dispatcher.adapter.limits()),
             backlog: Backlog::default(),
             calls: FuturesUnordered::new(),
@@ -133,7 +133,7 @@ impl<'a> Worker<'a> {
             let to_come = left
                 .map(|left| self.backlog.calls(self.limits) + left.div_ceil(self.limits.upsert));
             self.calls
-                .push(call(self.dispatcher, self.errand, self.limits, batch, to_come).boxed());
+                .push(call(self.dispatcher, self.context, self.limits, batch, to_come).boxed());
         }
     }
 
@@ -253,7 +253,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Goes on with a bisection. `found` says that its last part was an offending record.
-    fn go_on(&mut self, kind: Kind, bisection: Option<Bisection>, found: bool) {
+    fn go_on(&mut self, kind: WriteKind, bisection: Option<Bisection>, found: bool) {
         let Some(mut bisection) = bisection else {
             return;
         };
@@ -267,7 +267,7 @@ impl<'a> Worker<'a> {
         self.backlog.extend(Batch::next_of(kind, bisection));
     }
 
-    fn remember_size(&mut self, kind: Kind, size: usize) {
+    fn remember_size(&mut self, kind: WriteKind, size: usize) {
         let destination = self.dispatcher.adapter.destination();
         if self.dispatcher.batch_sizes.remember(kind, size) {
             tracing::warn!(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::adapters::External;
+use crate::adapters::AdapterSpec;
 use crate::dispatch::settings::RateLimit;
 use crate::dispatch::{ApiDispatcher, Concurrency, DryRun, RateLimiter, RetryPolicy};
 use crate::pipeline::Connection;
@@ -10,7 +10,7 @@ use crate::settings::Settings;
 use crate::transform::DestinationGuard;
 
 /// A connection, and the settings that it was made of.
-pub(super) struct Wired {
+pub(super) struct WiredSystem {
     pub(super) connection: Connection,
     section: Option<toml::Value>,
     max_in_flight: usize,
@@ -18,7 +18,7 @@ pub(super) struct Wired {
     share: u32,
 }
 
-impl Wired {
+impl WiredSystem {
     /// The connection to `external`. Each part of `before` whose settings are the same is kept: a
     /// limit with what it has learnt, and, where the system's whole section is the same, the
     /// breaker and the adapter with its token. A changed section may be the cure that an open
@@ -28,10 +28,10 @@ impl Wired {
     pub(super) fn new<'a>(
         name: &str,
         settings: &Settings,
-        external: External,
+        external: AdapterSpec,
         before: Option<&'a Self>,
     ) -> Self {
-        let External {
+        let AdapterSpec {
             adapter,
             rate_limit,
             retry,
@@ -92,36 +92,36 @@ fn section(name: &str, settings: &Settings) -> Option<toml::Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::{Tools, http, salesforce::Salesforce};
+    use crate::adapters::{AdapterDeps, http, salesforce::Salesforce};
     use crate::secrets::Secrets;
     use crate::settings::{Layer, Preset, load};
 
-    fn tools() -> Tools {
+    fn deps() -> AdapterDeps {
         let aws = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .build();
-        Tools::new(
+        AdapterDeps::new(
             http::client().expect("a client"),
             Secrets::new(aws_sdk_secretsmanager::Client::new(&aws), true),
         )
     }
 
     /// The connection to Salesforce with `document` over the preset.
-    fn wired(document: &str, tools: &Tools, before: Option<&Wired>) -> Wired {
+    fn wired(document: &str, deps: &AdapterDeps, before: Option<&WiredSystem>) -> WiredSystem {
         let layer = Layer::from_toml("the test", document).expect("TOML");
         let settings = load(Preset::Test, &[layer], &["salesforce", "hubspot"]).expect("allowed");
-        Wired::new(
+        WiredSystem::new(
             "salesforce",
             &settings,
-            Salesforce::external(&settings.salesforce, tools),
+            Salesforce::spec(&settings.salesforce, deps),
             before,
         )
     }
 
     #[test]
     fn what_was_learnt_is_kept_where_its_settings_are_the_same() {
-        let tools = tools();
-        let before = wired("", &tools, None);
+        let deps = deps();
+        let before = wired("", &deps, None);
         for (document, adapter_and_breaker, concurrency) in [
             ("[filter]\ntypes = [\"lead\"]", true, true),
             ("[hubspot]\nbatch_size = 7", true, true),
@@ -133,7 +133,7 @@ mod tests {
             ("[salesforce]\nmax_in_flight = 7", false, false),
             ("[salesforce.rate_limit]\nrequests = 7", false, true),
         ] {
-            let after = wired(document, &tools, Some(&before));
+            let after = wired(document, &deps, Some(&before));
             let (old, new) = (&before.connection.dispatcher, &after.connection.dispatcher);
             assert_eq!(
                 Arc::ptr_eq(&old.adapter, &new.adapter),

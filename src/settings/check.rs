@@ -18,14 +18,14 @@ use crate::dispatch::settings::{RateLimit, Retry};
 use crate::transform::GuardMode;
 
 /// A value that cannot be: its key, what is wrong and what is allowed.
-pub(super) struct Problem {
+pub(super) struct Finding {
     pub(super) key: Cow<'static, str>,
     /// The key whose value it does not go together with.
     other: Option<Cow<'static, str>>,
     pub(super) trouble: String,
 }
 
-impl Problem {
+impl Finding {
     /// The same, where `other` is as much to blame.
     fn beside(self, other: &'static str) -> Self {
         Self {
@@ -51,10 +51,10 @@ impl Problem {
     }
 }
 
-type Verdict = Result<(), Problem>;
+type CheckResult = Result<(), Finding>;
 
 /// The first impossible value, if there is one.
-pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) -> Verdict {
+pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) -> CheckResult {
     within("refresh_secs", settings.refresh_secs)?;
     pipeline(settings)?;
     filter(settings)?;
@@ -66,7 +66,7 @@ pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) 
 }
 
 /// What the deployment itself has to bring, and may not be missing where a function starts.
-pub(super) fn complete(settings: &Settings, preset: Preset) -> Verdict {
+pub(super) fn complete(settings: &Settings, preset: Preset) -> CheckResult {
     let has_queue = !settings.dead_letter.queue_url.is_empty() || preset.is_for_developers();
     let trouble = || {
         format!(
@@ -77,7 +77,7 @@ pub(super) fn complete(settings: &Settings, preset: Preset) -> Verdict {
     holds("dead_letter.queue_url", has_queue, trouble)
 }
 
-fn pipeline(settings: &Settings) -> Verdict {
+fn pipeline(settings: &Settings) -> CheckResult {
     let pipeline = &settings.pipeline;
     within("pipeline.concurrency_share", pipeline.concurrency_share)?;
     within(
@@ -92,7 +92,7 @@ fn pipeline(settings: &Settings) -> Verdict {
         .map_err(|problem| problem.against(budget, "which has to be greater"))
 }
 
-fn filter(settings: &Settings) -> Verdict {
+fn filter(settings: &Settings) -> CheckResult {
     let all_types = "lead, prospect, customer, vendor";
     holds("filter.types", !settings.filter.types.is_empty(), || {
         format!("is empty; allowed: some of {all_types}")
@@ -104,7 +104,7 @@ fn filter(settings: &Settings) -> Verdict {
     })
 }
 
-fn routes(settings: &Settings, destinations: &[&str]) -> Verdict {
+fn routes(settings: &Settings, destinations: &[&str]) -> CheckResult {
     for (key, kind, named) in settings.routes.entries() {
         let known = destinations.join(", ");
         if let Some(unknown) = named
@@ -133,7 +133,7 @@ fn routes(settings: &Settings, destinations: &[&str]) -> Verdict {
     Ok(())
 }
 
-fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> Verdict {
+fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> CheckResult {
     secret_id("salesforce.secret_id", &section.secret_id, preset)?;
     hosts("salesforce.allowed_hosts", &section.allowed_hosts)?;
     let version = section
@@ -187,11 +187,11 @@ fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> Verdict
     )
 }
 
-fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
+fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> CheckResult {
     secret_id("hubspot.secret_id", &section.secret_id, preset)?;
     hosts("hubspot.allowed_hosts", &section.allowed_hosts)?;
     let url = Url::parse(&section.base_url);
-    let problem = |trouble| Problem {
+    let problem = |trouble| Finding {
         key: "hubspot.base_url".into(),
         other: None,
         trouble,
@@ -252,7 +252,7 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> Verdict {
 }
 
 /// A guard that is wanted for all changes has to be in force wherever a change goes.
-fn guard(settings: &Settings) -> Verdict {
+fn guard(settings: &Settings) -> CheckResult {
     if settings.guard.mode != GuardMode::Always {
         return Ok(());
     }
@@ -266,7 +266,7 @@ fn guard(settings: &Settings) -> Verdict {
     Ok(())
 }
 
-fn settle(settings: &Settings) -> Verdict {
+fn settle(settings: &Settings) -> CheckResult {
     queue_url(&settings.dead_letter.queue_url)?;
     let table = &settings.state.table;
     aws_name(
@@ -281,7 +281,7 @@ fn settle(settings: &Settings) -> Verdict {
 
 /// A FIFO queue wants a message group for each message, and would store no dead letter.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html>
-fn queue_url(text: &str) -> Verdict {
+fn queue_url(text: &str) -> CheckResult {
     const KEY: &str = "dead_letter.queue_url";
     let bare =
         |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
@@ -312,7 +312,7 @@ fn queue_url(text: &str) -> Verdict {
 }
 
 /// The name or ARN of something in AWS: letters, digits and some `others`.
-fn aws_name(key: &'static str, text: &str, is_free: bool, others: &str, what: &str) -> Verdict {
+fn aws_name(key: &'static str, text: &str, is_free: bool, others: &str, what: &str) -> CheckResult {
     let is_name = text
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || others.as_bytes().contains(&byte));
@@ -321,19 +321,19 @@ fn aws_name(key: &'static str, text: &str, is_free: bool, others: &str, what: &s
     })
 }
 
-fn rate_limit(keys: [&'static str; 2], limit: RateLimit) -> Verdict {
+fn rate_limit(keys: [&'static str; 2], limit: RateLimit) -> CheckResult {
     within(keys[0], limit.requests)?;
     within(keys[1], limit.per_ms)
 }
 
-fn retry(keys: [&'static str; 3], retry: Retry) -> Verdict {
+fn retry(keys: [&'static str; 3], retry: Retry) -> CheckResult {
     within(keys[0], retry.max_attempts)?;
     within(keys[2], retry.max_delay_ms)?;
     inside(keys[1], retry.base_delay_ms, &(1..=retry.max_delay_ms))
         .map_err(|problem| problem.against(keys[2], "which must not be less"))
 }
 
-fn secret_id(key: &'static str, id: &str, preset: Preset) -> Verdict {
+fn secret_id(key: &'static str, id: &str, preset: Preset) -> CheckResult {
     holds(key, !id.is_empty(), || {
         "is empty; allowed: a secret's name or ARN".to_owned()
     })?;
@@ -352,7 +352,7 @@ fn secret_id(key: &'static str, id: &str, preset: Preset) -> Verdict {
     )
 }
 
-fn hosts(key: &'static str, hosts: &[String]) -> Verdict {
+fn hosts(key: &'static str, hosts: &[String]) -> CheckResult {
     holds(key, !hosts.is_empty(), || {
         "is empty; allowed: at least one host".to_owned()
     })?;
@@ -369,11 +369,11 @@ fn holds(
     key: impl Into<Cow<'static, str>>,
     condition: bool,
     trouble: impl FnOnce() -> String,
-) -> Verdict {
+) -> CheckResult {
     if condition {
         Ok(())
     } else {
-        Err(Problem {
+        Err(Finding {
             key: key.into(),
             other: None,
             trouble: trouble(),

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use tracing::Level;
 
 use super::{DocumentSource, Layer, Preset, SettingsError};
-use crate::telemetry::Look;
+use crate::telemetry::LogFormat;
 
 const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
@@ -25,7 +25,7 @@ pub struct Environment {
     pub log_level: Level,
     /// `AWS_LAMBDA_LOG_FORMAT`, which Lambda sets to `Text` where nothing else is configured;
     /// without it, text on a terminal and JSON elsewhere.
-    pub log_format: Option<Look>,
+    pub log_format: Option<LogFormat>,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of traces, which a layer runs at
     /// `http://localhost:4318`. <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
     pub traces_to: Option<String>,
@@ -147,10 +147,10 @@ fn level(name: &str) -> Level {
     }
 }
 
-fn format(name: &str) -> Option<Look> {
+fn format(name: &str) -> Option<LogFormat> {
     match name.to_ascii_uppercase().as_str() {
-        "JSON" => Some(Look::Json),
-        "TEXT" => Some(Look::Text),
+        "JSON" => Some(LogFormat::Json),
+        "TEXT" => Some(LogFormat::Text),
         _ => None,
     }
 }

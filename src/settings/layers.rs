@@ -133,8 +133,8 @@ struct Fault {
     trouble: String,
 }
 
-impl From<check::Problem> for Fault {
-    fn from(problem: check::Problem) -> Self {
+impl From<check::Finding> for Fault {
+    fn from(problem: check::Finding) -> Self {
         let path = |key: &str| key.split('.').map(str::to_owned).collect();
         Self {
             paths: problem.keys().into_iter().map(path).collect(),

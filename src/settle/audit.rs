@@ -1,7 +1,7 @@
 //! The audit trail: a line for each record and destination. Contract section 6.
 
 use super::fate::Fate;
-use super::ledger::{Entry, Row, SETTLED_EARLIER, Verdict};
+use super::ledger::{DestinationResult, Entry, RecordOutcome, SETTLED_EARLIER};
 use crate::adapters::{Code, Destination};
 use crate::consume::Record;
 use crate::contact::{ContactChange, Operation};
@@ -16,7 +16,7 @@ pub(super) struct Line<'a> {
 }
 
 /// What a line says of one destination.
-struct Said<'a> {
+struct AuditFields<'a> {
     fate: Fate,
     code: Option<&'a str>,
     attempts: u32,
@@ -52,18 +52,18 @@ impl Finished<'_> {
 pub(super) fn write(
     finished: Finished<'_>,
     destinations: &[Destination],
-    at: impl Fn(&Row) -> Fate,
+    at: impl Fn(&DestinationResult) -> Fate,
 ) {
     let entry = finished.entry;
     let line = Line::of(entry, finished.record, finished.change);
     if entry.rows.is_empty() {
-        line.write(None, &Said::of_entry(finished));
+        line.write(None, &AuditFields::of_entry(finished));
     }
     for row in &entry.rows {
         let destination = destinations
             .get(row.destination)
             .map(|destination| destination.0);
-        line.write(destination, &Said::of_row(entry, row, at(row)));
+        line.write(destination, &AuditFields::of_row(entry, row, at(row)));
     }
 }
 
@@ -89,7 +89,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn write(&self, destination: Option<&str>, said: &Said<'_>) {
+    fn write(&self, destination: Option<&str>, said: &AuditFields<'_>) {
         let Self {
             event_id,
             contact_id,
@@ -121,7 +121,7 @@ impl<'a> Line<'a> {
     }
 }
 
-impl<'a> Said<'a> {
+impl<'a> AuditFields<'a> {
     fn of_entry(finished: Finished<'a>) -> Self {
         let Finished {
             entry,
@@ -149,7 +149,7 @@ impl<'a> Said<'a> {
     }
 
     /// The code says why, whatever becomes of it.
-    fn of_row(entry: &'a Entry, row: &'a Row, fate: Fate) -> Self {
+    fn of_row(entry: &'a Entry, row: &'a DestinationResult, fate: Fate) -> Self {
         if let Some(settled) = entry.settled {
             return Self {
                 fate: settled,
@@ -161,7 +161,7 @@ impl<'a> Said<'a> {
         let code = row.verdict.as_ref().map_or(Some("OUT_OF_TIME"), |verdict| {
             verdict.code().map(Code::as_str)
         });
-        let is_repeated = matches!(row.verdict, Some(Verdict::Settled { .. }));
+        let is_repeated = matches!(row.verdict, Some(RecordOutcome::Settled { .. }));
         Self {
             fate,
             code,

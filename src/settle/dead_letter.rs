@@ -56,7 +56,7 @@ pub enum DeadLetterError {
 
 /// One rejection of one record.
 #[derive(Debug)]
-pub(super) struct Letter<'a> {
+pub(super) struct DeadLetter<'a> {
     pub(super) position: Position,
     /// Whether the state table keeps it from being stored again where its record comes again.
     pub(super) is_remembered: bool,
@@ -69,7 +69,7 @@ pub(super) struct Letter<'a> {
     pub(super) event_id: Option<&'a str>,
 }
 
-impl Letter<'_> {
+impl DeadLetter<'_> {
     /// The message. Where the record's data would not fit it is left out: a replay fetches it from
     /// the stream.
     fn message(&self, now: &str) -> String {
@@ -127,7 +127,7 @@ impl DeadLetters {
     /// Stores the letters, in their order, and says of each whether it is stored, or needs no
     /// storing. No call is begun at `until`. Behind a letter that is not stored, no call is begun
     /// for one that would be stored again with it.
-    pub(super) async fn store(&self, letters: &[Letter<'_>], until: Instant) -> Vec<bool> {
+    pub(super) async fn store(&self, letters: &[DeadLetter<'_>], until: Instant) -> Vec<bool> {
         let Self::Queue(client, url) = self else {
             return vec![true; letters.len()];
         };
@@ -135,7 +135,7 @@ impl DeadLetters {
         let mut failures = Failures::default();
         let has_failed = AtomicBool::new(false);
         let is_due =
-            |letter: &Letter<'_>| letter.is_remembered || !has_failed.load(Ordering::Relaxed);
+            |letter: &DeadLetter<'_>| letter.is_remembered || !has_failed.load(Ordering::Relaxed);
         let messages = messages(letters, is_due).take_while(|_| Instant::now() < until);
         let calls = batches(messages)
             .take_while(|_| Instant::now() < until)
@@ -228,8 +228,8 @@ impl Failures {
 
 /// Makes the messages of the letters that are due by the time that each is needed.
 fn messages<'a>(
-    letters: &'a [Letter<'_>],
-    is_due: impl Fn(&Letter<'_>) -> bool + 'a,
+    letters: &'a [DeadLetter<'_>],
+    is_due: impl Fn(&DeadLetter<'_>) -> bool + 'a,
 ) -> impl Iterator<Item = (usize, String)> + 'a {
     let now = OffsetDateTime::now_utc()
         .replace_nanosecond(0)
@@ -378,7 +378,7 @@ mod tests {
             ..Record::default()
         };
         let message = |record: &Record<'_>| {
-            let letter = Letter {
+            let letter = DeadLetter {
                 position: 0,
                 is_remembered: false,
                 record,
@@ -405,7 +405,7 @@ mod tests {
             data: Some("A".repeat(50_000).into()),
             ..Record::default()
         };
-        let letter = Letter {
+        let letter = DeadLetter {
             position: 0,
             is_remembered: false,
             record: &record,

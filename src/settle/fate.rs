@@ -1,6 +1,6 @@
 //! From what is known of each record to its one fate.
 
-use super::ledger::{Entry, Row, Verdict};
+use super::ledger::{DestinationResult, Entry, RecordOutcome};
 use crate::telemetry::Counts;
 
 /// How a record ends. Contract section 2.
@@ -27,23 +27,25 @@ impl Fate {
     }
 
     /// The fate of a record at one destination; nothing known is a failure.
-    pub fn of_verdict(verdict: Option<&Verdict>) -> Self {
+    pub fn of_verdict(verdict: Option<&RecordOutcome>) -> Self {
         match verdict {
-            Some(Verdict::Delivered(_)) => Self::Delivered,
-            Some(Verdict::Skipped(_)) => Self::Filtered,
-            Some(Verdict::Superseded(_)) => Self::Superseded,
-            Some(Verdict::Rejected(..)) => Self::Rejected,
-            Some(Verdict::Settled { fate, .. }) => *fate,
-            Some(Verdict::Failed(_)) | None => Self::Failed,
+            Some(RecordOutcome::Delivered(_)) => Self::Delivered,
+            Some(RecordOutcome::Skipped(_)) => Self::Filtered,
+            Some(RecordOutcome::Superseded(_)) => Self::Superseded,
+            Some(RecordOutcome::Rejected(..)) => Self::Rejected,
+            Some(RecordOutcome::Settled { fate, .. }) => *fate,
+            Some(RecordOutcome::Failed(_)) | None => Self::Failed,
         }
     }
 
     /// The fate of a record at one destination, where all of it ended as `whole`: a rejection that
     /// comes again with its record, because that failed and the rejection has no letter, is not the
     /// end of it.
-    pub(super) fn of_row(row: &Row, whole: Self, has_letter: bool) -> Self {
+    pub(super) fn of_row(row: &DestinationResult, whole: Self, has_letter: bool) -> Self {
         match row.verdict {
-            Some(Verdict::Rejected(..)) if whole == Self::Failed && !has_letter => Self::Failed,
+            Some(RecordOutcome::Rejected(..)) if whole == Self::Failed && !has_letter => {
+                Self::Failed
+            }
             ref verdict => Self::of_verdict(verdict.as_ref()),
         }
     }
@@ -103,18 +105,18 @@ mod tests {
 
     #[test]
     fn the_destination_that_asks_for_most_decides() {
-        let delivered = || Some(Verdict::Delivered(None));
-        let skipped = || Some(Verdict::Skipped(Code::new("X")));
-        let superseded = || Some(Verdict::Superseded(None));
+        let delivered = || Some(RecordOutcome::Delivered(None));
+        let skipped = || Some(RecordOutcome::Skipped(Code::new("X")));
+        let superseded = || Some(RecordOutcome::Superseded(None));
         let rejected = || {
-            Some(Verdict::Rejected(
+            Some(RecordOutcome::Rejected(
                 Stage::Deliver,
                 Rejection::new(Code::new("X"), ""),
             ))
         };
-        let failed = || Some(Verdict::Failed(Code::new("X")));
+        let failed = || Some(RecordOutcome::Failed(Code::new("X")));
         let settled = |fate| {
-            Some(Verdict::Settled {
+            Some(RecordOutcome::Settled {
                 fate,
                 ordered: true,
             })
@@ -134,7 +136,7 @@ mod tests {
             (vec![settled(Fate::Rejected), delivered()], Fate::Rejected),
             (vec![settled(Fate::Delivered), failed()], Fate::Failed),
         ] {
-            let row = |(destination, verdict)| Row {
+            let row = |(destination, verdict)| DestinationResult {
                 destination,
                 verdict,
                 attempts: 1,

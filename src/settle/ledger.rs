@@ -10,11 +10,11 @@ use super::Fate;
 use crate::adapters::{Code, Rejection};
 use crate::consume::{Refusal, Stage};
 use crate::fold::Position;
-use crate::telemetry::Meter;
+use crate::telemetry::DestinationMetrics;
 
 /// What became of a record at one destination.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum RecordOutcome {
     /// It is there.
     Delivered(Option<Code>),
     /// It is not meant to be there.
@@ -37,7 +37,7 @@ pub enum Verdict {
 /// The reason for not sending what an earlier invocation settled.
 pub(super) static SETTLED_EARLIER: Code = Code::new("SETTLED_EARLIER");
 
-impl Verdict {
+impl RecordOutcome {
     /// The reason, where there is one to tell.
     pub fn code(&self) -> Option<&Code> {
         match self {
@@ -51,11 +51,11 @@ impl Verdict {
 
 /// One record at one destination.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct DestinationResult {
     /// The destination, by its place in the factory's list.
     pub destination: usize,
     /// `None`: nothing is known, so it has failed.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<RecordOutcome>,
     /// Calls that it was part of.
     pub attempts: u32,
 }
@@ -70,13 +70,14 @@ pub struct Entry {
     /// It is not for us.
     pub filtered: Option<Code>,
     /// Where it goes.
-    pub rows: SmallVec<[Row; 1]>,
+    pub rows: SmallVec<[DestinationResult; 1]>,
 }
 
 impl Entry {
     /// Whether nothing is left of it for this invocation.
     pub fn is_from_earlier(&self) -> bool {
-        let is_settled = |row: &Row| matches!(row.verdict, Some(Verdict::Settled { .. }));
+        let is_settled =
+            |row: &DestinationResult| matches!(row.verdict, Some(RecordOutcome::Settled { .. }));
         self.settled.is_some() || (!self.rows.is_empty() && self.rows.iter().all(is_settled))
     }
 }
@@ -119,7 +120,7 @@ impl Ledger {
 
     /// The record goes to these destinations, and has failed at each until its outcome is recorded.
     pub fn expect(&self, position: Position, destinations: &[usize]) {
-        let row = |destination: &usize| Row {
+        let row = |destination: &usize| DestinationResult {
             destination: *destination,
             verdict: None,
             attempts: 0,
@@ -147,18 +148,18 @@ impl Ledger {
 
 /// Where one destination's outcomes are written down.
 #[derive(Clone, Copy, Debug)]
-pub struct Sink<'a> {
+pub struct OutcomeRecorder<'a> {
     /// The batch's ledger.
     pub ledger: &'a Ledger,
     /// The destination's place in the factory's list.
     pub destination: usize,
     /// The destination's counts.
-    pub meter: &'a Meter,
+    pub meter: &'a DestinationMetrics,
 }
 
-impl Sink<'_> {
+impl OutcomeRecorder<'_> {
     /// Writes down what became of the record at `position`.
-    pub fn record(&self, position: Position, verdict: Verdict, attempts: u32) {
+    pub fn record(&self, position: Position, verdict: RecordOutcome, attempts: u32) {
         self.ledger.with(position, |entry| {
             if let Some(row) = entry
                 .rows

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use dead_letter::{DeadLetterError, DeadLetters};
 pub use fate::Fate;
-pub use ledger::{Entry, Ledger, Row, Sink, Verdict};
-pub use settled_set::{Earlier, SettledSet};
+pub use ledger::{DestinationResult, Entry, Ledger, OutcomeRecorder, RecordOutcome};
+pub use settled_set::{PriorOutcomes, SettledSet};
 pub(crate) use settled_set::{Rest, Skipping};
 pub use settler::{Batch, Settled, Settler};
 

@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use super::audit::Finished;
 use super::checkpoint::first_again;
-use super::dead_letter::{DeadLetters, Letter};
+use super::dead_letter::{DeadLetter, DeadLetters};
 use super::fate::{Fate, count};
-use super::ledger::{Entry, Row, Verdict};
-use super::settled_set::{Earlier, Ended, SettledSet};
+use super::ledger::{DestinationResult, Entry, RecordOutcome};
+use super::settled_set::{BatchOutcome, PriorOutcomes, SettledSet};
 use super::{audit, dead_letter};
 use crate::adapters::Destination;
 use crate::consume::Record;
@@ -58,7 +58,7 @@ pub struct Batch<'a> {
     /// What is known of them.
     pub entries: &'a [Entry],
     /// What earlier invocations had settled.
-    pub earlier: &'a Earlier,
+    pub earlier: &'a PriorOutcomes,
 }
 
 /// How the records of a batch end.
@@ -72,9 +72,9 @@ struct Ends<'a> {
 impl Settler {
     /// What of a batch earlier invocations settled, and whether the table told. Where it does not,
     /// nothing is known and everything is sent: again, but harmlessly.
-    pub async fn earlier(&self, records: &[Record<'_>], until: Instant) -> (Earlier, bool) {
+    pub async fn earlier(&self, records: &[Record<'_>], until: Instant) -> (PriorOutcomes, bool) {
         let Some(set) = &self.settled_set else {
-            return (Earlier::default(), true);
+            return (PriorOutcomes::default(), true);
         };
         match set.read(records, &self.destinations, until).await {
             Ok(earlier) => (earlier, true),
@@ -84,7 +84,7 @@ impl Settler {
                     error,
                     "settled set not read: what was settled earlier is sent again"
                 );
-                (Earlier::blind(), false)
+                (PriorOutcomes::blind(), false)
             }
         }
     }
@@ -121,7 +121,7 @@ impl Settler {
             let Batch {
                 entries, changes, ..
             } = batch;
-            let ended = Ended {
+            let ended = BatchOutcome {
                 entries,
                 fates: &fates,
                 changes,
@@ -199,7 +199,8 @@ impl Settler {
             }
             for row in &entry.rows {
                 if let Some(counts) = settled.by_destination.get_mut(row.destination) {
-                    let is_from_earlier = matches!(row.verdict, Some(Verdict::Settled { .. }));
+                    let is_from_earlier =
+                        matches!(row.verdict, Some(RecordOutcome::Settled { .. }));
                     let fate = Fate::of_row(row, *fate, has_letter(position, row.destination));
                     count(counts, fate, is_from_earlier);
                 }
@@ -232,7 +233,9 @@ impl Settler {
                 unwritten += 1;
                 continue;
             }
-            let at = |row: &Row| Fate::of_row(row, *fate, has_letter(position, row.destination));
+            let at = |row: &DestinationResult| {
+                Fate::of_row(row, *fate, has_letter(position, row.destination))
+            };
             audit::write(finished, &self.destinations, at);
         }
         if unwritten > 0 {
@@ -272,7 +275,7 @@ impl Settler {
     }
 
     /// Whether there was nothing to remember, or the table took it.
-    async fn remember(&self, batch: Batch<'_>, ended: &Ended<'_>, until: Instant) -> bool {
+    async fn remember(&self, batch: Batch<'_>, ended: &BatchOutcome<'_>, until: Instant) -> bool {
         let Some(set) = &self.settled_set else {
             return true;
         };
@@ -308,7 +311,7 @@ impl Settler {
         batch: Batch<'a>,
         fates: &[Fate],
         waiting: &BTreeSet<Position>,
-    ) -> Vec<Letter<'a>> {
+    ) -> Vec<DeadLetter<'a>> {
         let mut letters = Vec::new();
         for (position, fate) in fates.iter().enumerate() {
             let is_due = match fate {
@@ -331,7 +334,7 @@ impl Settler {
         &self,
         batch: Batch<'a>,
         position: Position,
-        letters: &mut Vec<Letter<'a>>,
+        letters: &mut Vec<DeadLetter<'a>>,
     ) {
         let (entry, Some(record)) = (&batch.entries[position], batch.records.get(position)) else {
             return;
@@ -343,7 +346,7 @@ impl Settler {
         let contact_id = change.map(|change| change.contact.id.as_str());
         let event_id = change.map(|change| &*change.event_id);
         let sub_sequence = dead_letter::sub_sequence(batch.records, position);
-        let letter = |destination, stage, rejection| Letter {
+        let letter = |destination, stage, rejection| DeadLetter {
             position,
             is_remembered: batch.earlier.is_told_apart(position),
             record,
@@ -358,7 +361,7 @@ impl Settler {
             letters.push(letter(None, refusal.stage, &refusal.rejection));
         }
         for row in &entry.rows {
-            if let Some(Verdict::Rejected(stage, rejection)) = &row.verdict {
+            if let Some(RecordOutcome::Rejected(stage, rejection)) = &row.verdict {
                 letters.push(letter(
                     self.destinations.get(row.destination).copied(),
                     *stage,

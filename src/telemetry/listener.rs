@@ -6,7 +6,7 @@ use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, Level};
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::{Lines, Look};
+use super::{JsonLogLayer, LogFormat};
 
 /// Two subscribers that exist as long as the process: one is interested in nothing, the other in
 /// everything. `tracing` caches at a callsite whether all subscribers agree. With these two they
@@ -20,12 +20,12 @@ static DISAGREEING: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
 });
 
 /// Returns the lines that `work` logs on this thread.
-pub(super) fn lines(level: Level, look: Look, work: impl FnOnce()) -> Vec<String> {
+pub(super) fn lines(level: Level, look: LogFormat, work: impl FnOnce()) -> Vec<String> {
     LazyLock::force(&DISAGREEING);
     let written = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&written);
     let write = move |line: &str| sink.lock().expect("sound").push(line.to_owned());
-    let layer = Lines::new(level, look, Box::new(write));
+    let layer = JsonLogLayer::new(level, look, Box::new(write));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
     written.lock().expect("sound").clone()
 }

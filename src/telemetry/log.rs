@@ -23,7 +23,7 @@ pub type LineWriter = Box<dyn Fn(&str) + Send + Sync>;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum LogFormat {
     /// One JSON object a line.
     Json,
     /// For people, with the metrics' lines in between: CloudWatch finds them there too, and a
@@ -34,17 +34,17 @@ pub enum Look {
 }
 
 /// Writes every event as a line, with the fields of the spans around it.
-pub struct Lines {
+pub struct JsonLogLayer {
     level: Level,
-    look: Look,
+    look: LogFormat,
     write: LineWriter,
     /// Whether somebody else makes traces of the spans that no line carries.
     is_traced: bool,
 }
 
-impl fmt::Debug for Lines {
+impl fmt::Debug for JsonLogLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lines")
+        f.debug_struct("JsonLogLayer")
             .field("level", &self.level)
             .field("look", &self.look)
             .finish_non_exhaustive()
@@ -53,10 +53,10 @@ impl fmt::Debug for Lines {
 
 /// Logs to standard output from here on, for the whole process, and sends spans to the collector at
 /// `traces_to`. Without `look`, text on a terminal and JSON elsewhere.
-pub fn init(level: Level, look: Option<Look>, traces_to: Option<&str>) {
+pub fn init(level: Level, look: Option<LogFormat>, traces_to: Option<&str>) {
     let look = match (look, std::io::stdout().is_terminal()) {
-        (None | Some(Look::Text), true) => Look::Terminal,
-        (look, _) => look.unwrap_or(Look::Json),
+        (None | Some(LogFormat::Text), true) => LogFormat::Terminal,
+        (look, _) => look.unwrap_or(LogFormat::Json),
     };
     let write: LineWriter = Box::new(|line| {
         let mut stdout = std::io::stdout().lock();
@@ -64,9 +64,9 @@ pub fn init(level: Level, look: Option<Look>, traces_to: Option<&str>) {
         let _ = stdout.write_all(line.as_bytes());
     });
     let is_traced = cfg!(feature = "otel") && traces_to.is_some();
-    let lines = Lines {
+    let lines = JsonLogLayer {
         is_traced,
-        ..Lines::new(level, look, write)
+        ..JsonLogLayer::new(level, look, write)
     };
     let subscriber = tracing_subscriber::registry().with(lines);
     #[cfg(feature = "otel")]
@@ -88,9 +88,9 @@ pub(super) fn now() -> String {
         .unwrap_or_default()
 }
 
-impl Lines {
-    /// Lines of `level` and above, through `write`, which gets each whole, with its line feed.
-    pub fn new(level: Level, look: Look, write: LineWriter) -> Self {
+impl JsonLogLayer {
+    /// JsonLogLayer of `level` and above, through `write`, which gets each whole, with its line feed.
+    pub fn new(level: Level, look: LogFormat, write: LineWriter) -> Self {
         Self {
             level,
             look,
@@ -101,9 +101,9 @@ impl Lines {
 }
 
 /// What spans carry to the lines within them, written as the look wants it.
-struct Carried(String);
+struct SpanFields(String);
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLogLayer {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let level = match metadata.target() {
             METRICS => return true,
@@ -124,13 +124,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         let mut fields = Fields::new(self.look);
         attributes.record(&mut fields);
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(Carried(fields.rest));
+            span.extensions_mut().insert(SpanFields(fields.rest));
         }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(Carried(carried)) = span.extensions_mut().get_mut()
+            && let Some(SpanFields(carried)) = span.extensions_mut().get_mut()
         {
             let mut fields = Fields::new(self.look);
             values.record(&mut fields);
@@ -143,19 +143,19 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         event.record(&mut fields);
         let mut carried = String::new();
         for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(Carried(fields)) = span.extensions().get() {
+            if let Some(SpanFields(fields)) = span.extensions().get() {
                 carried.push_str(fields);
             }
         }
         let level = event.metadata().level();
         let is_metrics = event.metadata().target() == METRICS;
         let line = match self.look {
-            Look::Terminal if is_metrics => return,
-            Look::Text if is_metrics => format!("{}\n", fields.message),
-            Look::Json if is_metrics => with_fields(&fields.message, &carried),
-            Look::Json => json(*level, &fields, &carried),
-            Look::Text => text(*level, &fields, &carried),
-            Look::Terminal => text(*level, &fields, ""),
+            LogFormat::Terminal if is_metrics => return,
+            LogFormat::Text if is_metrics => format!("{}\n", fields.message),
+            LogFormat::Json if is_metrics => with_fields(&fields.message, &carried),
+            LogFormat::Json => json(*level, &fields, &carried),
+            LogFormat::Text => text(*level, &fields, &carried),
+            LogFormat::Terminal => text(*level, &fields, ""),
         };
         (self.write)(&line);
     }
@@ -216,13 +216,13 @@ fn value(text: &str) -> Cow<'_, str> {
 
 /// Collects an event's fields: the message, and the others as the line's tail.
 struct Fields {
-    look: Look,
+    look: LogFormat,
     message: String,
     rest: String,
 }
 
 impl Fields {
-    fn new(look: Look) -> Self {
+    fn new(look: LogFormat) -> Self {
         Self {
             look,
             message: String::new(),
@@ -234,8 +234,10 @@ impl Fields {
         // Writing into a String cannot fail.
         let _ = match (field.name(), self.look) {
             ("message" | "line", _) => self.message.write_str(plain),
-            (name, Look::Json) => write!(self.rest, ",{}:{json}", quoted(name)),
-            (name, Look::Text | Look::Terminal) => write!(self.rest, " {name}={}", value(plain)),
+            (name, LogFormat::Json) => write!(self.rest, ",{}:{json}", quoted(name)),
+            (name, LogFormat::Text | LogFormat::Terminal) => {
+                write!(self.rest, " {name}={}", value(plain))
+            }
         };
     }
 }
@@ -305,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_flat_object_with_the_spans_fields() {
-        let written = lines(Level::INFO, Look::Json, || {
+        let written = lines(Level::INFO, LogFormat::Json, || {
             let span = tracing::info_span!(
                 "invocation",
                 request_id = "r-1",
@@ -348,13 +350,13 @@ mod tests {
     #[test]
     fn metrics_pass_every_level_and_stay_off_the_terminal() {
         let speak = || tracing::info!(target: METRICS, line = %"{}");
-        assert_eq!(lines(Level::ERROR, Look::Json, speak), ["{}\n"]);
+        assert_eq!(lines(Level::ERROR, LogFormat::Json, speak), ["{}\n"]);
         assert_eq!(
-            lines(Level::ERROR, Look::Text, speak),
+            lines(Level::ERROR, LogFormat::Text, speak),
             ["{}\n"],
             "CloudWatch reads them from text too"
         );
-        assert!(lines(Level::INFO, Look::Terminal, speak).is_empty());
+        assert!(lines(Level::INFO, LogFormat::Terminal, speak).is_empty());
     }
 
     #[test]
@@ -364,8 +366,8 @@ mod tests {
             tracing::warn!(code = "X", "trouble");
         };
         for (look, end) in [
-            (Look::Text, "WARN  trouble code=X request_id=r-1\n"),
-            (Look::Terminal, "WARN  trouble code=X\n"),
+            (LogFormat::Text, "WARN  trouble code=X request_id=r-1\n"),
+            (LogFormat::Terminal, "WARN  trouble code=X\n"),
         ] {
             let written = lines(Level::INFO, look, speak);
             assert!(
@@ -398,7 +400,7 @@ mod tests {
                 "{forged} {special}"
             );
         };
-        for look in [Look::Text, Look::Terminal] {
+        for look in [LogFormat::Text, LogFormat::Terminal] {
             let written = lines(Level::INFO, look, speak);
             let [line] = written.as_slice() else {
                 panic!("{written:?}")
@@ -410,7 +412,7 @@ mod tests {
                 "{line}"
             );
         }
-        let written = lines(Level::INFO, Look::Json, speak);
+        let written = lines(Level::INFO, LogFormat::Json, speak);
         let [line] = written.as_slice() else {
             panic!("{written:?}")
         };
@@ -445,7 +447,7 @@ mod tests {
                 "contact_id=\"c-1\\\" fate=delivered\"",
             ),
         ] {
-            let written = lines(Level::INFO, Look::Text, || {
+            let written = lines(Level::INFO, LogFormat::Text, || {
                 tracing::warn!(contact_id = value, "settled");
             });
             assert!(
@@ -457,7 +459,7 @@ mod tests {
 
     #[test]
     fn libraries_are_heard_from_warnings_on() {
-        let written = lines(Level::TRACE, Look::Text, || {
+        let written = lines(Level::TRACE, LogFormat::Text, || {
             tracing::info!(target: "hyper", "chatter");
             tracing::warn!(target: "hyper", "trouble");
             tracing::debug!("ours");

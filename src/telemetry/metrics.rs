@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use super::Meter;
+use super::DestinationMetrics;
 use super::log::METRICS;
 use crate::adapters::Destination;
 
@@ -65,7 +65,7 @@ pub struct Invocation<'a> {
     /// Documents that were not taken over.
     pub config_errors: u64,
     /// What happened at each destination.
-    pub destinations: Vec<(Destination, Counts, &'a Meter)>,
+    pub destinations: Vec<(Destination, Counts, &'a DestinationMetrics)>,
 }
 
 /// Writes the metrics of one invocation; its span has its ids.
@@ -92,14 +92,21 @@ fn whole(invocation: &Invocation<'_>) -> Value {
     line.count("DeadLettersStored", invocation.dead_letters_stored);
     line.count("StateErrors", invocation.state_errors);
     let meters = || invocation.destinations.iter().map(|(_, _, meter)| *meter);
-    let config_errors = invocation.config_errors + meters().map(Meter::config_errors).sum::<u64>();
+    let config_errors =
+        invocation.config_errors + meters().map(DestinationMetrics::config_errors).sum::<u64>();
     line.count("ConfigErrors", config_errors);
-    line.count("UnknownCodes", meters().map(Meter::unknown_codes).sum());
-    line.count("ValuesCut", meters().map(Meter::values_cut).sum());
+    line.count(
+        "UnknownCodes",
+        meters().map(DestinationMetrics::unknown_codes).sum(),
+    );
+    line.count(
+        "ValuesCut",
+        meters().map(DestinationMetrics::values_cut).sum(),
+    );
     line.finish(None)
 }
 
-fn of_destination(destination: Destination, counts: &Counts, meter: &Meter) -> Value {
+fn of_destination(destination: Destination, counts: &Counts, meter: &DestinationMetrics) -> Value {
     let mut line = Line::new();
     for (name, count) in counts.by_name().into_iter().chain(meter.sums()) {
         line.count(name, count);
@@ -172,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_metric_that_is_declared_has_a_value_and_the_dimension_too() {
-        let meter = Meter::default();
+        let meter = DestinationMetrics::default();
         meter.api_call(Duration::from_millis(5), false);
         meter.note_quota(Quota {
             window_remaining: Some(17),

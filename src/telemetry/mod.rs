@@ -1,9 +1,9 @@
 //! Logs, metrics and traces: the only room that prints.
 
+mod destination_metrics;
 #[cfg(test)]
 mod listener;
 mod log;
-mod meter;
 mod metrics;
 #[cfg(feature = "otel")]
 mod otlp;
@@ -12,9 +12,9 @@ pub mod traces;
 
 use serde::{Deserialize, Serialize};
 
+pub use destination_metrics::{DestinationMetrics, Quota};
 pub(crate) use log::chain;
-pub use log::{LineWriter, Lines, Look, init};
-pub use meter::{Meter, Quota};
+pub use log::{JsonLogLayer, LineWriter, LogFormat, init};
 pub use metrics::{Counts, Invocation, emit};
 
 /// The section `[log]`.

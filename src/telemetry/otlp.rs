@@ -41,7 +41,7 @@ static COLLECTOR: OnceLock<Collector> = OnceLock::new();
 struct Collector {
     endpoint: String,
     resource: Resource,
-    ended: Ended,
+    ended: FinishedSpans,
     /// Made at the first flush: a client reads the root certificates, and a cold start is not to
     /// wait for it.
     exporter: tokio::sync::Mutex<Option<SpanExporter>>,
@@ -49,7 +49,7 @@ struct Collector {
 
 /// Spans that have ended and wait for the end of their invocation.
 #[derive(Clone, Debug, Default)]
-struct Ended(Arc<Mutex<Vec<SpanData>>>);
+struct FinishedSpans(Arc<Mutex<Vec<SpanData>>>);
 
 /// Why spans were not sent.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +66,7 @@ enum ExportError {
 
 /// The layer that makes spans of ours those of OpenTelemetry, for the collector at `endpoint`.
 pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(endpoint: &str) -> impl Layer<S> {
-    let ended = Ended::default();
+    let ended = FinishedSpans::default();
     let provider = SdkTracerProvider::builder()
         .with_resource(resource())
         // X-Ray has decided, and Lambda's header says so.
@@ -148,13 +148,13 @@ impl Collector {
     }
 }
 
-impl Ended {
+impl FinishedSpans {
     fn take(&self) -> Vec<SpanData> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl SpanProcessor for Ended {
+impl SpanProcessor for FinishedSpans {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {

@@ -14,7 +14,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::telemetry::Look;
+    use crate::telemetry::LogFormat;
     use crate::telemetry::listener::lines;
 
     #[test]
@@ -31,7 +31,7 @@ mod tests {
             }
         }));
         let (name, token) = (String::from("Zoë"), "pat-na1-1234");
-        let lines = lines(tracing::Level::ERROR, Look::Json, || {
+        let lines = lines(tracing::Level::ERROR, LogFormat::Json, || {
             let cut = std::panic::catch_unwind(|| name[..3].len());
             assert!(cut.is_err());
             let refused = std::panic::catch_unwind(|| panic!("not a header: Bearer {token}"));

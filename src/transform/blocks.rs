@@ -9,7 +9,7 @@
 
 use smallvec::SmallVec;
 
-use crate::dispatch::Kind;
+use crate::dispatch::WriteKind;
 use crate::fold::{Position, Positions};
 
 /// A change, as far as comparing takes it.
@@ -24,7 +24,7 @@ pub(super) struct Ordered {
 /// Changes that become one write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Block {
-    pub(super) kind: Kind,
+    pub(super) kind: WriteKind,
     /// In their order; a delete is the last of its block.
     pub(super) sources: Positions,
     /// Whether the destination decides over some of them.
@@ -127,7 +127,7 @@ impl Open {
             ..
         } = first;
         let block = Block {
-            kind: Kind::Upsert,
+            kind: WriteKind::Upsert,
             sources: Positions::new(),
             is_guarded: is_compared,
             version,
@@ -148,7 +148,7 @@ impl Open {
         self.block.version = change.version;
         self.is_certain |= !change.is_compared;
         if change.is_delete {
-            self.block.kind = Kind::Delete;
+            self.block.kind = WriteKind::Delete;
             self.block.is_guarded = !self.is_certain;
         }
         change.is_delete
@@ -190,7 +190,11 @@ mod tests {
     fn shown(text: &str) -> String {
         let blocks = blocks(changes(text).into_iter());
         let block = |block: &Block| {
-            let kind = if block.kind == Kind::Delete { "d" } else { "u" };
+            let kind = if block.kind == WriteKind::Delete {
+                "d"
+            } else {
+                "u"
+            };
             let guard = if block.is_guarded { "?" } else { "" };
             format!("{kind}{}{guard} {:?}", block.version, block.sources)
         };
@@ -266,9 +270,9 @@ mod tests {
         for block in blocks(changes.iter().copied()) {
             let held = state.as_ref().map(|(version, _)| *version);
             match block.kind {
-                Kind::Delete if block.is_guarded && held > Some(block.version) => {}
-                Kind::Delete => state = None,
-                Kind::Upsert => {
+                WriteKind::Delete if block.is_guarded && held > Some(block.version) => {}
+                WriteKind::Delete => state = None,
+                WriteKind::Upsert => {
                     let held = held.filter(|_| block.is_guarded);
                     let of = block.sources.iter().map(|at| changes[*at]);
                     let left = survey(held, of);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use contact_sync::adapters::{Adapter, Call, CallError, Cause, Outcome, Payload, Reply, Unlimited};
 use contact_sync::contact::{ContactChange, ContactType};
-use contact_sync::telemetry::Meter;
+use contact_sync::telemetry::DestinationMetrics;
 use tokio::time::Instant;
 
 use crate::support::system::{Fault, Setting, Start, System};
@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_mins(1);
 pub struct Trial {
     pub system: Box<dyn System>,
     pub adapter: Arc<dyn Adapter>,
-    pub meter: Meter,
+    pub meter: DestinationMetrics,
 }
 
 /// Tries a case on a fresh system, which must find no fault with us either.
@@ -37,7 +37,7 @@ impl Trial {
         Self {
             adapter: system.adapter(),
             system,
-            meter: Meter::default(),
+            meter: DestinationMetrics::default(),
         }
     }
 

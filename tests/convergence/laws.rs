@@ -77,11 +77,11 @@ pub(crate) struct DeadLetters {
     /// Refused, but a delete may have spared them the question.
     pub may: BTreeSet<(Key, Place)>,
     /// What was said of a contact.
-    said: BTreeMap<(Place, String), Said>,
+    said: BTreeMap<(Place, String), AuditFields>,
 }
 
 #[derive(Debug, Default)]
-struct Said {
+struct AuditFields {
     /// Its records that have to have a letter.
     must: Vec<Key>,
     /// The version of its last change, where that is a delete.

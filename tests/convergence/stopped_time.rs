@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::External;
+use contact_sync::adapters::AdapterSpec;
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, Settings, load};
@@ -111,9 +111,9 @@ impl World {
         let mut factory = Factory::empty().with_http(CLIENT.clone());
         for (name, memory) in [(LEFT, &self.left), (RIGHT, &self.right)] {
             let memory = Arc::clone(memory);
-            factory = factory.with(name, move |_, _| External {
+            factory = factory.with(name, move |_, _| AdapterSpec {
                 keeps_versions,
-                ..memory.external(4)
+                ..memory.spec(4)
             });
         }
         factory

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::types::{
 };
 use contact_sync::adapters::Destination;
 use contact_sync::dispatch::settings::RateLimit;
-use contact_sync::dispatch::{LeaseTable, Need, RateLimiter};
-use contact_sync::telemetry::Meter;
+use contact_sync::dispatch::{LeaseTable, RateLimiter, RequestCost};
+use contact_sync::telemetry::DestinationMetrics;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ const SMALL: usize = 10;
 const TRIES: usize = 20;
 
 /// One request, and more to come.
-const ONE: Need = Need {
+const ONE: RequestCost = RequestCost {
     requests: 1,
     in_all: u32::MAX,
 };
@@ -106,7 +106,10 @@ async fn environments_lease_from_one_item_by_conditional_writes() {
         ));
         limiter
     };
-    let (meter, far) = (Meter::default(), Instant::now() + Duration::from_mins(10));
+    let (meter, far) = (
+        DestinationMetrics::default(),
+        Instant::now() + Duration::from_mins(10),
+    );
     let lease = async || {
         let first = limiter();
         drop(first.acquire(ONE, far, &meter).await.expect("in time"));

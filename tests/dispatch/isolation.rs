@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use contact_sync::adapters::{CallError, FailureCause, Rejection, Reply, RetryMode};
-use contact_sync::dispatch::Kind;
+use contact_sync::dispatch::WriteKind;
 use contact_sync::dispatch::settings::Retry;
 use contact_sync::handler::Handler;
 use serde_json::{Value, json};
 use tokio::time::advance;
 
 use crate::scripted::{
-    Asked, MILLI, RETRY, Said, Scripted, each, failed, failed_for, failed_records, good, handler,
-    later, leads, many, throttled,
+    Asked, AuditFields, MILLI, RETRY, Scripted, each, failed, failed_for, failed_records, good,
+    handler, later, leads, many, throttled,
 };
 use crate::support::harness::{Logs, change};
 
@@ -27,7 +27,7 @@ fn hurt_by(
     batch: usize,
     reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
 ) -> Arc<Scripted> {
-    Scripted::new("one", batch, move |asked, _| -> Said {
+    Scripted::new("one", batch, move |asked, _| -> AuditFields {
         let is_hurt = asked.ids.iter().any(|id| offending.contains(id));
         (
             MILLI * 10,
@@ -81,12 +81,12 @@ fn ways() -> Vec<Way> {
 #[tokio::test(start_paused = true)]
 async fn a_record_that_makes_its_call_fail_is_rejected_and_its_neighbours_are_delivered() {
     for (way, reply) in ways() {
-        for kind in [Kind::Upsert, Kind::Delete] {
+        for kind in [WriteKind::Upsert, WriteKind::Delete] {
             for (count, at) in [(3, 1), (100, 0), (100, 50), (100, 99)] {
                 let logs = Logs::listen();
                 let system = hurt_by(vec![format!("lead-{at}")], 100, reply);
                 let handler = handler(&[&system], 4, RETRY, LONG);
-                let operation = if kind == Kind::Upsert {
+                let operation = if kind == WriteKind::Upsert {
                     "create"
                 } else {
                     "delete"

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::{Cause, Code, Outcome, Rejection, RetryMode};
-use contact_sync::dispatch::Kind;
+use contact_sync::dispatch::WriteKind;
 use contact_sync::dispatch::settings::Retry;
 use serde_json::json;
 use tokio::time::{Instant, advance};
 
 use crate::scripted::{
-    Asked, MILLI, RETRY, Said, Scripted, each, failed, failed_records, good, handler, later, many,
-    stopped, throttled,
+    Asked, AuditFields, MILLI, RETRY, Scripted, each, failed, failed_records, good, handler, later,
+    many, stopped, throttled,
 };
 use crate::support::harness::{Logs, change};
 
-type Script = Arc<dyn Fn(&Asked, usize) -> Said + Send + Sync>;
+type Script = Arc<dyn Fn(&Asked, usize) -> AuditFields + Send + Sync>;
 
 /// The metric `BreakerOpen` of each invocation so far.
 fn breaker_open(logs: &Logs) -> Vec<u64> {
@@ -218,7 +218,7 @@ async fn while_nothing_is_written_nothing_is_rejected_for_it() {
         }
     };
     let gone = |asked: &Asked| each(asked, |_| Some(Outcome::already_gone()));
-    let is_delete = |asked: &Asked| asked.kind == Kind::Delete;
+    let is_delete = |asked: &Asked| asked.kind == WriteKind::Delete;
     let scripts: [(&str, Script); 6] = [
         (
             "one row is refused",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contact_sync::dispatch::Kind;
+use contact_sync::dispatch::WriteKind;
 use contact_sync::dispatch::settings::Retry;
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance, sleep_until};
@@ -17,7 +17,7 @@ use crate::support::stream::{failures, invoke, sequence_number};
 /// Calls as words: `upsert a b`.
 fn words(asked: &[Asked]) -> Vec<String> {
     let word = |asked: &Asked| {
-        let kind = if asked.kind == Kind::Upsert {
+        let kind = if asked.kind == WriteKind::Upsert {
             "upsert"
         } else {
             "delete"
@@ -197,7 +197,7 @@ async fn a_delete_and_then_an_upsert_of_one_contact_keep_their_order_and_never_o
     );
     for at in 0..250 {
         let id = format!("c-{at}");
-        let [delete, upsert] = [Kind::Delete, Kind::Upsert].map(|kind| {
+        let [delete, upsert] = [WriteKind::Delete, WriteKind::Upsert].map(|kind| {
             asked
                 .iter()
                 .find(|asked| asked.kind == kind && asked.ids.contains(&id))

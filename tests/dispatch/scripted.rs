@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Body, Call, CallError, Cause, Code, Destination, External, FailureCause, Limits,
+    Adapter, AdapterSpec, Body, Call, CallError, Cause, Code, Destination, FailureCause, Limits,
     Lookup, Outcome, Payload, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
-use contact_sync::dispatch::Kind;
+use contact_sync::dispatch::WriteKind;
 use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
@@ -53,7 +53,7 @@ pub async fn failed_records(handler: &Handler, changes: &[Value]) -> usize {
 /// One call.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    pub kind: Kind,
+    pub kind: WriteKind,
     pub ids: Vec<String>,
     pub started: Instant,
     pub ended: Option<Instant>,
@@ -61,9 +61,9 @@ pub struct Asked {
 }
 
 /// What is answered, and after how long; nothing at all where there is no reply.
-pub type Said = (Duration, Option<Reply>);
+pub type AuditFields = (Duration, Option<Reply>);
 
-type Script = Box<dyn Fn(&Asked, usize) -> Said + Send + Sync>;
+type Script = Box<dyn Fn(&Asked, usize) -> AuditFields + Send + Sync>;
 
 pub struct Scripted {
     name: &'static str,
@@ -77,7 +77,7 @@ impl Scripted {
     pub fn new(
         name: &'static str,
         batch: usize,
-        script: impl Fn(&Asked, usize) -> Said + Send + Sync + 'static,
+        script: impl Fn(&Asked, usize) -> AuditFields + Send + Sync + 'static,
     ) -> Arc<Self> {
         let limits = Limits {
             upsert: batch,
@@ -95,7 +95,7 @@ impl Scripted {
     }
 
     /// From now on it answers so.
-    pub fn now(&self, script: impl Fn(&Asked, usize) -> Said + Send + Sync + 'static) {
+    pub fn now(&self, script: impl Fn(&Asked, usize) -> AuditFields + Send + Sync + 'static) {
         *self.script.lock().expect("sound") = Box::new(script);
     }
 
@@ -116,7 +116,7 @@ impl Scripted {
             .count()
     }
 
-    async fn exchange(&self, kind: Kind, batch: &[&Payload], call: Call<'_>) -> Reply {
+    async fn exchange(&self, kind: WriteKind, batch: &[&Payload], call: Call<'_>) -> Reply {
         let ids = batch
             .iter()
             .map(|payload| payload.id.key().to_owned())
@@ -164,11 +164,11 @@ impl Adapter for Scripted {
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.exchange(Kind::Upsert, batch, call).boxed()
+        self.exchange(WriteKind::Upsert, batch, call).boxed()
     }
 
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.exchange(Kind::Delete, batch, call).boxed()
+        self.exchange(WriteKind::Delete, batch, call).boxed()
     }
 }
 
@@ -265,7 +265,7 @@ pub fn handler(
                 requests: 1000,
                 per_ms: 1000,
             };
-            factory.with(system.name, move |_, _| External {
+            factory.with(system.name, move |_, _| AdapterSpec {
                 adapter: Arc::clone(&adapter),
                 rate_limit,
                 retry,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::External;
+use contact_sync::adapters::AdapterSpec;
 use contact_sync::dispatch::settings::{RateLimit, Retry};
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
@@ -119,7 +119,7 @@ async fn a_parameter_store_that_hangs_delays_nobody_and_is_told_of() {
 /// A third system beside the other two, with a document of its own.
 fn with_memory(memory: &Arc<Memory>) -> Factory {
     let memory = Arc::clone(memory);
-    Factory::default().with(NAME, move |_, _| External {
+    Factory::default().with(NAME, move |_, _| AdapterSpec {
         adapter: Arc::clone(&memory) as _,
         rate_limit: RateLimit {
             requests: 1000,

@@ -10,7 +10,7 @@ use contact_sync::adapters::{Code, Destination};
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
-use contact_sync::settle::{Batch, DeadLetters, Earlier, Entry, Settler};
+use contact_sync::settle::{Batch, DeadLetters, Entry, PriorOutcomes, Settler};
 use contact_sync::telemetry::Audit;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -46,7 +46,7 @@ fn place(faults: Faults, document: &str) -> Place {
     let memory = Arc::clone(&system);
     let factory = Factory::empty()
         .with_http(CLIENT.clone())
-        .with("one", move |_, _| memory.external(1));
+        .with("one", move |_, _| memory.spec(1));
     let handler = factory
         .build(Preset::Test, &settings, &aws.config())
         .expect("a handler");
@@ -389,7 +389,7 @@ fn a_line_of_the_audit_trail_is_not_begun_when_its_time_is_over() {
             records: &[],
             changes: &changes,
             entries: &entries,
-            earlier: &Earlier::default(),
+            earlier: &PriorOutcomes::default(),
         };
         let now = Instant::now();
         for (lines_until, expected) in [(now, 0), (now + Duration::from_secs(1), 50)] {

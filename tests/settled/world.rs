@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::External;
+use contact_sync::adapters::AdapterSpec;
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
@@ -159,9 +159,9 @@ fn handler(
         .with_function(function);
     for (name, memory) in NAMES.into_iter().zip(systems) {
         let memory = Arc::clone(memory);
-        factory = factory.with(name, move |_, _| External {
+        factory = factory.with(name, move |_, _| AdapterSpec {
             keeps_versions,
-            ..memory.external(2)
+            ..memory.spec(2)
         });
     }
     factory

@@ -8,11 +8,11 @@ use contact_sync::adapters::Adapter;
 use contact_sync::contact::{ContactChange, Operation};
 use contact_sync::dispatch::settings::{RateLimit, Retry};
 use contact_sync::dispatch::{
-    ApiDispatcher, Breaker, Concurrency, Errand, RateLimiter, RetryPolicy,
+    ApiDispatcher, Breaker, Concurrency, DispatchContext, RateLimiter, RetryPolicy,
 };
 use contact_sync::fold::Step;
-use contact_sync::settle::{Ledger, Sink, Verdict};
-use contact_sync::telemetry::Meter;
+use contact_sync::settle::{Ledger, OutcomeRecorder, RecordOutcome};
+use contact_sync::telemetry::DestinationMetrics;
 use contact_sync::transform::{DestinationGuard, SchemaTransformer};
 use smallvec::smallvec;
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 /// Sends changes of distinct contacts to their end; gives the fate of each, in their order.
 pub async fn fates_of(
     adapter: &Arc<dyn Adapter>,
-    meter: &Meter,
+    meter: &DestinationMetrics,
     changes: &[ContactChange],
 ) -> Vec<String> {
     fates_by(
@@ -58,7 +58,7 @@ pub fn dispatcher_of(adapter: &Arc<dyn Adapter>) -> ApiDispatcher {
 /// The fates of one invocation, which has so much time, by a dispatcher that may have seen others.
 pub async fn fates_by(
     dispatcher: &ApiDispatcher,
-    meter: &Meter,
+    meter: &DestinationMetrics,
     changes: &[ContactChange],
     time: Duration,
 ) -> Vec<String> {
@@ -74,7 +74,7 @@ pub async fn fates_by(
         .collect();
     let ledger = Ledger::new(changes.len());
     (0..changes.len()).for_each(|position| ledger.expect(position, &[0]));
-    let sink = Sink {
+    let sink = OutcomeRecorder {
         ledger: &ledger,
         destination: 0,
         meter,
@@ -88,7 +88,7 @@ pub async fn fates_by(
         sink,
     };
     let deadline = Instant::now() + time;
-    let errand = Errand {
+    let context = DispatchContext {
         deadline,
         transformer: &transformer,
         sink,
@@ -97,7 +97,7 @@ pub async fn fates_by(
     let (sender, queue) = mpsc::channel(512);
     tokio::join!(
         transformer.run(&steps, 64, sender),
-        dispatcher.run(queue, errand)
+        dispatcher.run(queue, context)
     );
     ledger
         .close()
@@ -128,11 +128,11 @@ fn step(at: usize, operation: Operation) -> Step {
     }
 }
 
-fn fate(verdict: Option<&Verdict>) -> String {
+fn fate(verdict: Option<&RecordOutcome>) -> String {
     match verdict {
-        Some(Verdict::Delivered(_)) => "delivered".to_owned(),
-        Some(Verdict::Rejected(_, rejection)) => format!("rejected {}", rejection.code),
-        Some(Verdict::Failed(code)) => format!("failed {code}"),
+        Some(RecordOutcome::Delivered(_)) => "delivered".to_owned(),
+        Some(RecordOutcome::Rejected(_, rejection)) => format!("rejected {}", rejection.code),
+        Some(RecordOutcome::Failed(code)) => format!("failed {code}"),
         other => format!("{other:?}"),
     }
 }

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
 
-use contact_sync::telemetry::{Lines, Look};
+use contact_sync::telemetry::{JsonLogLayer, LogFormat};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::NoSubscriber;
@@ -118,7 +118,7 @@ impl Drop for Listener {
 /// the second subscriber exists.
 fn install() {
     LazyLock::force(&UNINTERESTED);
-    let json = Lines::new(Level::TRACE, Look::Json, Box::new(write));
+    let json = JsonLogLayer::new(Level::TRACE, LogFormat::Json, Box::new(write));
     let subscriber = tracing_subscriber::registry()
         .with(json.with_filter(dynamic_filter_fn(|_, _| is_heard_as(Form::Json))))
         .with(FieldLines.with_filter(dynamic_filter_fn(|_, _| is_heard_as(Form::Fields))));

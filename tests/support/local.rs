@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use contact_sync::handler::Handler;
 use contact_sync::settings::Preset;
-use contact_sync::telemetry::{Lines, Look};
+use contact_sync::telemetry::{JsonLogLayer, LogFormat};
 use serde_json::Value;
 use support::generator::{MockStreamGenerator, Plan, attribute_settings};
 use support::harness::Mocks;
@@ -316,7 +316,7 @@ fn listen(sums: Sums) {
                 .or_default() += value;
         }
     };
-    let lines = Lines::new(tracing::Level::ERROR, Look::Json, Box::new(add));
+    let lines = JsonLogLayer::new(tracing::Level::ERROR, LogFormat::Json, Box::new(add));
     // Nobody has set one before: this is the process's start.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
 }

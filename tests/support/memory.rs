@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_sync::adapters::{
-    Adapter, Body, Call, CallError, Cause, Code, Destination, External, FailureCause, Held, Limits,
-    Lookup, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+    Adapter, AdapterSpec, Body, Call, CallError, Cause, Code, Destination, FailureCause, Held,
+    Limits, Lookup, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::{Attribute, ContactChange, Field};
 use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
@@ -107,8 +107,8 @@ impl Memory {
     }
 
     /// The system as a factory opens it, with a budget and waits that fit virtual time.
-    pub fn external(self: &Arc<Self>, max_attempts: u32) -> External {
-        External {
+    pub fn spec(self: &Arc<Self>, max_attempts: u32) -> AdapterSpec {
+        AdapterSpec {
             adapter: Arc::clone(self) as _,
             rate_limit: RateLimit {
                 requests: 1000,

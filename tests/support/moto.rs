@@ -21,7 +21,7 @@ impl Moto {
     pub async fn start() -> Self {
         #[expect(
             clippy::disallowed_methods,
-            reason = "the Makefile says where its tools are"
+            reason = "the Makefile says where its deps are"
         )]
         let program = std::env::var("MOTO_SERVER")
             .unwrap_or_else(|_| "target/venv-mocks/bin/moto_server".to_owned());

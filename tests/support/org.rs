@@ -10,7 +10,7 @@ use contact_sync::adapters::{Adapter, Call, Payload, Reply, Unlimited, http};
 use contact_sync::contact::{ContactChange, ContactType};
 use contact_sync::dispatch::settings::{RateLimit, Retry};
 use contact_sync::secrets::{Secret, SecretSource};
-use contact_sync::telemetry::Meter;
+use contact_sync::telemetry::DestinationMetrics;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ const LONG: Duration = Duration::from_mins(1);
 pub struct Org {
     pub mock: Arc<MockSalesforce>,
     pub salesforce: Arc<Salesforce>,
-    pub meter: Meter,
+    pub meter: DestinationMetrics,
     pub secret: NamedTempFile,
     /// Stops when it is dropped.
     pub server: Server,
@@ -52,7 +52,7 @@ impl Org {
         let org = Self {
             mock,
             salesforce,
-            meter: Meter::default(),
+            meter: DestinationMetrics::default(),
             secret,
             server,
         };

@@ -10,7 +10,7 @@ use contact_sync::adapters::{Adapter, Call, Payload, Reply, Unlimited, http};
 use contact_sync::contact::{Contact, ContactChange, ContactType, Field, Operation, VersionSource};
 use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
 use contact_sync::secrets::{Secret, SecretSource};
-use contact_sync::telemetry::Meter;
+use contact_sync::telemetry::DestinationMetrics;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_mins(1);
 pub struct Portal {
     pub mock: Arc<MockHubSpot>,
     pub hubspot: Arc<HubSpot>,
-    pub meter: Meter,
+    pub meter: DestinationMetrics,
     pub secret: NamedTempFile,
     /// Stops when it is dropped.
     pub server: Server,
@@ -51,7 +51,7 @@ impl Portal {
         let portal = Self {
             mock,
             hubspot,
-            meter: Meter::default(),
+            meter: DestinationMetrics::default(),
             secret,
             server,
         };

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::problem::{Problem, strings};
+use super::api_error::{ApiError, strings};
 use super::{Settings, model};
 use crate::json::{self, Str};
 
@@ -21,7 +21,7 @@ pub(super) struct BatchAnswer<'a> {
     /// What was written or record.
     pub(super) results: Vec<Record<'a>>,
     /// The errors; `None` for one that cannot be read.
-    pub(super) errors: Vec<Option<Problem>>,
+    pub(super) errors: Vec<Option<ApiError>>,
 }
 
 /// A result. Every part may be missing, or of an odd kind.
@@ -68,7 +68,7 @@ impl<'a> BatchAnswer<'a> {
     }
 
     /// The refusal of a whole call, where it speaks of rows.
-    pub(super) fn of(problem: &Problem) -> Self {
+    pub(super) fn of(problem: &ApiError) -> Self {
         Self {
             errors: vec![Some(problem.clone())],
             ..Self::default()
@@ -193,12 +193,12 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
     }
 }
 
-fn problems(errors: &Value) -> Vec<Option<Problem>> {
+fn problems(errors: &Value) -> Vec<Option<ApiError>> {
     errors
         .as_array()
         .into_iter()
         .flatten()
-        .map(Problem::read)
+        .map(ApiError::read)
         .collect()
 }
 

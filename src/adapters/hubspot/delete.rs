@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::api_error::ApiError;
 use super::batch_answer::BatchAnswer;
-use super::exchange::Endpoint;
+use super::client::Endpoint;
 use super::lookup::Found;
-use super::problem::Problem;
 use super::{HubSpot, settle, unaccounted};
 use crate::adapters::{Call, CallError, Outcome, Payload, Reply};
 
@@ -120,7 +120,7 @@ impl HubSpot {
 type Records = HashMap<String, Vec<usize>>;
 
 /// The payloads whose records `problem` names.
-fn named_by(problem: &Problem, records: &Records) -> Vec<usize> {
+fn named_by(problem: &ApiError, records: &Records) -> Vec<usize> {
     problem
         .ids
         .iter()

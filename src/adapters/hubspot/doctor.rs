@@ -7,7 +7,7 @@ use reqwest::header::AUTHORIZATION;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::exchange::{Answer, Endpoint};
+use super::client::{Answer, Endpoint};
 use super::model::{self, STAGE};
 use super::{HubSpot, Settings};
 use crate::adapters::doctor::{Check, remedy};

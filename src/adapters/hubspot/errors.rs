@@ -14,9 +14,9 @@ use std::time::Duration;
 pub(super) use self::codes::{is_known, of_row};
 pub(super) use self::misconfigured::{Misconfiguration, Reach, of_settings};
 use super::Settings;
+use super::api_error::{ApiError, Clash};
 use super::model::EMAIL;
-use super::problem::{Clash, Problem};
-use crate::adapters::http::HttpAnswer;
+use crate::adapters::http::HttpResponse;
 use crate::adapters::{CallError, Cause, Code, FailureCause, Rejection, Stop};
 
 /// A locked account stays so for two seconds.
@@ -54,13 +54,13 @@ pub(super) fn may_blame_rows(status: u16) -> bool {
 /// conclusion about the account or a record, or come from no other system: 423, 429 and 477 ask for
 /// a pause, and a redirect leads away from the address in the settings.
 pub(super) fn of_answer(
-    answer: &HttpAnswer,
-    problem: Option<&Problem>,
+    answer: &HttpResponse,
+    problem: Option<&ApiError>,
     settings: &Settings,
 ) -> CallError {
     let status = answer.status;
     let code = problem
-        .and_then(Problem::code)
+        .and_then(ApiError::code)
         .cloned()
         .unwrap_or_else(|| http_code(status));
     let told = answer.retry_after().map(|wait| wait.min(LONGEST_WAIT));
@@ -138,8 +138,8 @@ fn cause_of(status: u16) -> FailureCause {
 /// A 429, by its policy. `Retry-After` is not documented for it, and counts where it is sent.
 /// <https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines>
 fn limited(
-    answer: &HttpAnswer,
-    problem: Option<&Problem>,
+    answer: &HttpResponse,
+    problem: Option<&ApiError>,
     code: &Code,
     told: Option<Duration>,
 ) -> CallError {
@@ -173,7 +173,7 @@ fn limited(
 }
 
 /// Returns the refusal of a whole batch; its reader finds the suspects.
-fn refused(problem: &Problem, code: &Code) -> CallError {
+fn refused(problem: &ApiError, code: &Code) -> CallError {
     CallError::Refused {
         rejection: rejection(problem, code),
         suspects: Vec::new(),
@@ -181,7 +181,7 @@ fn refused(problem: &Problem, code: &Code) -> CallError {
 }
 
 /// The reason in our own words: HubSpot's quote the offending value.
-fn rejection(problem: &Problem, code: &Code) -> Rejection {
+fn rejection(problem: &ApiError, code: &Code) -> Rejection {
     let mut words = vec![format!("HubSpot refuses the record: {code}")];
     words.extend(
         problem

@@ -1,8 +1,8 @@
 //! What HubSpot holds under our keys: read before a guarded write, and before every delete.
 
+use super::api_error::{ApiError, is_record_id};
 use super::batch_answer::{BatchAnswer, Record, words};
-use super::exchange::Endpoint;
-use super::problem::{Problem, is_record_id};
+use super::client::Endpoint;
 use super::rows::Row;
 use super::{HubSpot, unaccounted};
 use crate::adapters::{Call, CallError, Held, Outcome, Payload, version};
@@ -88,14 +88,14 @@ fn found(
             },
             None => Found::Unsettled(unaccounted(false)),
         },
-        Row::Problem(problem) if is_nowhere(problem) => Found::Nowhere,
-        Row::Problem(_) => Found::Unsettled(refused.unwrap_or_else(|| unaccounted(false))),
+        Row::ApiError(problem) if is_nowhere(problem) => Found::Nowhere,
+        Row::ApiError(_) => Found::Unsettled(refused.unwrap_or_else(|| unaccounted(false))),
         Row::Counted => Found::Unsettled(unaccounted(true)),
         Row::Nothing { lost } => Found::Unsettled(unaccounted(lost)),
     }
 }
 
-fn is_nowhere(problem: &Problem) -> bool {
+fn is_nowhere(problem: &ApiError) -> bool {
     problem.is("OBJECT_NOT_FOUND")
 }
 

@@ -3,16 +3,16 @@
 //!
 //! <https://developers.hubspot.com/docs/api-reference/latest/crm/objects/contacts/guide>
 
+mod api_error;
 mod auth;
 mod batch_answer;
+mod client;
 mod delete;
 #[cfg(feature = "admin")]
 mod doctor;
 mod errors;
-mod exchange;
 mod lookup;
 mod model;
-mod problem;
 mod refused;
 mod rows;
 mod settings;
@@ -31,8 +31,8 @@ use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
 use super::{
-    Adapter, Call, CallError, Code, Destination, External, Held, Limits, Lookup, Outcome, Payload,
-    Rejection, Reply, Retry, RetryMode, Tools, Transformed,
+    Adapter, AdapterDeps, AdapterSpec, Call, CallError, Code, Destination, Held, Limits, Lookup,
+    Outcome, Payload, Rejection, Reply, Retry, RetryMode, Transformed,
 };
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
@@ -53,18 +53,18 @@ impl HubSpot {
         Self {
             http: Http::new(client, settings.allowed_hosts.clone(), timeout),
             auth: Auth::new(secret),
-            batch_url: exchange::batch_url(settings),
+            batch_url: client::batch_url(settings),
             settings: settings.clone(),
         }
     }
 
     /// The same, as the factory takes it.
-    pub(crate) fn external(settings: &Settings, tools: &Tools) -> External {
-        External {
+    pub(crate) fn spec(settings: &Settings, deps: &AdapterDeps) -> AdapterSpec {
+        AdapterSpec {
             adapter: Arc::new(Self::new(
                 settings,
-                tools.http(),
-                tools.secret(&settings.secret_id),
+                deps.http(),
+                deps.secret(&settings.secret_id),
             )),
             rate_limit: settings.rate_limit,
             retry: settings.retry,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::Settings;
-use crate::adapters::fields::Fields;
+use crate::adapters::json_object::Fields;
 use crate::adapters::{Body, Code, Rejection, Transformed};
 use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Text};
 

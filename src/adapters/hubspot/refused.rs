@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use super::api_error::ApiError;
+use super::client::Answer;
 use super::errors::{self, Misconfiguration, Reach};
-use super::exchange::Answer;
-use super::problem::Problem;
 use super::rows::Rows;
 use super::{HubSpot, Settings};
 use crate::adapters::{
-    Adapter, Call, CallError, Code, Destination, Outcome, Retry, RetryMode, Stop, unfit,
+    Adapter, Call, CallError, Code, Destination, Outcome, Retry, RetryMode, Stop, misconfigured,
 };
 
 /// The misconfigurations and unknown codes of one call, each with the number of records that met
@@ -22,7 +22,7 @@ struct Findings {
 
 impl Findings {
     /// Returns the outcome of a row with `problem`, and notes what the operator has to know.
-    fn note(&mut self, problem: &Problem, settings: &Settings) -> Outcome {
+    fn note(&mut self, problem: &ApiError, settings: &Settings) -> Outcome {
         if let Some(found) = errors::of_settings(problem, settings) {
             let outcome = Outcome::Failed(found.stop.code.clone());
             self.misconfigured
@@ -54,7 +54,7 @@ impl Findings {
 
     fn report(&self, destination: Destination, call: Call<'_>) {
         for (found, records) in self.misconfigured.values() {
-            unfit::tell(destination, &found.stop, *records, call);
+            misconfigured::tell(destination, &found.stop, *records, call);
         }
         for (code, records) in &self.unknown {
             call.meter.unknown_code();
@@ -72,7 +72,7 @@ impl HubSpot {
     /// every record carries, and each of several records met it.
     pub(super) fn refused_rows(
         &self,
-        problems: &[Option<&Problem>],
+        problems: &[Option<&ApiError>],
         call: Call<'_>,
     ) -> Result<Vec<Option<Outcome>>, CallError> {
         let mut findings = Findings::default();
@@ -107,7 +107,7 @@ impl HubSpot {
         if carrying.is_empty() {
             return None;
         }
-        unfit::tell(self.destination(), &found.stop, carrying.len(), call);
+        misconfigured::tell(self.destination(), &found.stop, carrying.len(), call);
         let code = || found.stop.code.clone();
         // In a smaller batch: in a new one they might meet others that carry it, and be refused
         // once more.

@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use serde_json::value::RawValue;
 
+use super::api_error::ApiError;
 use super::batch_answer::{BatchAnswer, Record, words};
 use super::model::EMAIL;
-use super::problem::Problem;
 use crate::adapters::{Body, Payload};
 use crate::contact::ContactId;
 use crate::json;
@@ -26,7 +26,7 @@ pub(super) enum Row<'v> {
     /// It is among results that carry no key, and no row is without one.
     Counted,
     /// This is its error.
-    Problem(&'v Problem),
+    ApiError(&'v ApiError),
     /// Nothing. `lost`: the answer also has parts that name no row, and one of them may be about
     /// this one.
     Nothing {
@@ -37,8 +37,8 @@ pub(super) enum Row<'v> {
 
 impl<'v> Row<'v> {
     /// Its error, if it has one.
-    pub(super) fn problem(self) -> Option<&'v Problem> {
-        if let Self::Problem(problem) = self {
+    pub(super) fn problem(self) -> Option<&'v ApiError> {
+        if let Self::ApiError(problem) = self {
             Some(problem)
         } else {
             None
@@ -130,7 +130,7 @@ impl<'a> Rows<'a> {
         let rest = match &lost[..] {
             [] if anonymous == open && !has_strangers => Row::Counted,
             [Some(problem)] if open == 1 && anonymous == 0 && !has_strangers => {
-                Row::Problem(problem)
+                Row::ApiError(problem)
             }
             lost => Row::Nothing {
                 lost: rows.len() > 1 && (!lost.is_empty() || anonymous > 0 || has_strangers),
@@ -161,9 +161,9 @@ impl<'a> Rows<'a> {
     /// Gives rows their errors, and those back that name no row; an unreadable one is `None`.
     fn take_errors<'v>(
         &self,
-        errors: &'v [Option<Problem>],
+        errors: &'v [Option<ApiError>],
         rows: &mut [Row<'v>],
-    ) -> Vec<Option<&'v Problem>> {
+    ) -> Vec<Option<&'v ApiError>> {
         let mut lost = Vec::new();
         for error in errors {
             let Some(problem) = error else {
@@ -176,7 +176,7 @@ impl<'a> Rows<'a> {
             }
             for row in named {
                 if rows[row].is_open() {
-                    rows[row] = Row::Problem(problem);
+                    rows[row] = Row::ApiError(problem);
                 }
             }
         }
@@ -184,7 +184,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The rows that `problem` names.
-    pub(super) fn named_by(&self, problem: &Problem) -> Vec<usize> {
+    pub(super) fn named_by(&self, problem: &ApiError) -> Vec<usize> {
         let mut named: Vec<_> = problem
             .trace_ids
             .iter()
@@ -204,7 +204,7 @@ impl<'a> Rows<'a> {
 
     /// The rows that the refusal of a whole batch points at: by name, else by the line of the
     /// request, else by the address that it quotes.
-    pub(super) fn suspects(&self, problem: &Problem) -> Vec<usize> {
+    pub(super) fn suspects(&self, problem: &ApiError) -> Vec<usize> {
         let named = self.named_by(problem);
         if !named.is_empty() {
             return named;
@@ -228,7 +228,7 @@ impl<'a> Rows<'a> {
     pub(super) fn carrying(
         &self,
         property: &str,
-        problem: &Problem,
+        problem: &ApiError,
         is_about_value: bool,
     ) -> Vec<usize> {
         let carrying = self.rows_where(property, |_| true);

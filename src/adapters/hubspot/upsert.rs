@@ -1,7 +1,7 @@
 //! Writing: one batch upsert.
 
 use super::batch_answer::Record;
-use super::exchange::Endpoint;
+use super::client::Endpoint;
 use super::model::{STAGE, begins_with_stage};
 use super::rows::{Row, value_in};
 use super::{HubSpot, settle, unaccounted};
@@ -54,7 +54,7 @@ impl HubSpot {
             outcomes.push(match row {
                 Row::Result(record) => Outcome::Delivered(kept_stage(record, payload)),
                 Row::Counted => Outcome::Delivered(None),
-                Row::Problem(_) => refused.unwrap_or_else(|| unaccounted(false)),
+                Row::ApiError(_) => refused.unwrap_or_else(|| unaccounted(false)),
                 Row::Nothing { lost } => unaccounted(lost),
             });
         }

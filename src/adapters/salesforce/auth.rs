@@ -26,7 +26,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout_at};
 
-use self::grant::{Failed, Grant, request};
+use self::grant::{Grant, TokenError, request};
 use crate::adapters::http::Http;
 use crate::adapters::{Call, CallError, Cause, FailureCause};
 use crate::clock;
@@ -206,9 +206,9 @@ impl Auth {
     ) -> Result<Grant, CallError> {
         let (refusal, is_silent) = match request(&secret, http, call).await {
             Ok(granted) => return Ok(granted),
-            Err(Failed::Other(error)) => return Err(error),
-            Err(Failed::Secret(error)) => (error, false),
-            Err(Failed::Host(error)) => (error, true),
+            Err(TokenError::Other(error)) => return Err(error),
+            Err(TokenError::Secret(error)) => (error, false),
+            Err(TokenError::Host(error)) => (error, true),
         };
         if matches!(&refusal, CallError::Stop(stop) if stop.cause == Cause::Credential) {
             call.meter.auth_failure();
@@ -216,7 +216,7 @@ impl Auth {
         match self.secret.renew(&secret).await {
             Ok(Some(renewed)) => request(&renewed, http, call)
                 .await
-                .map_err(Failed::into_error),
+                .map_err(TokenError::into_error),
             // Where the host is silent, it is the one to be named, whether or not the secret can be
             // read.
             Err(error) if !is_silent => Err(CallError::secret_unreadable(&error)),

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use super::exchange::Ask;
+use super::client::ApiRequest;
 use super::{Salesforce, Settings, settle};
 use crate::adapters::{Call, CallError, Outcome, Payload, Reply};
 
@@ -49,7 +49,7 @@ impl Salesforce {
         call: Call<'_>,
     ) -> Result<(), CallError> {
         let ids: Vec<&str> = part.iter().map(|(_, id)| *id).collect();
-        let ask = Ask {
+        let ask = ApiRequest {
             method: Method::DELETE,
             path: format!(
                 "/services/data/{}/composite/sobjects",

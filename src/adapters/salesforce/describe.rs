@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::exchange::Ask;
+use super::client::ApiRequest;
 use super::lookup::unreadable;
 use super::{Salesforce, Settings};
 use crate::adapters::{Call, CallError, FailureCause};
@@ -33,7 +33,7 @@ impl Salesforce {
             ..
         } = &self.settings;
         let path = format!("/services/data/{api_version}/sobjects/{sobject}/describe");
-        let ask = Ask {
+        let ask = ApiRequest {
             method: Method::GET,
             path,
             query: None,

@@ -15,12 +15,12 @@ mod codes;
 use std::time::Duration;
 
 use self::codes::verdict;
-pub(super) use self::codes::{Verdict, is_known};
+pub(super) use self::codes::{RowClass, is_known};
+use super::api_error::{ApiError, api_error};
+use super::misconfigured::{self, Misconfiguration};
 use super::model::{REQUIRED, with_defaults};
-use super::problem::{Problem, api_error};
-use super::unfit::{self, Unfit};
 use super::{ConvertedLeads, Settings, remedies};
-use crate::adapters::http::HttpAnswer;
+use crate::adapters::http::HttpResponse;
 use crate::adapters::{
     Body, CallError, Cause, Code, FailureCause, Outcome, Rejection, Retry, RetryMode, Stop,
 };
@@ -32,21 +32,21 @@ const A_FEW_SECONDS: Duration = Duration::from_secs(3);
 /// The error of a row, classified.
 #[derive(Clone)]
 pub(super) struct RowError {
-    pub(super) problem: Problem,
-    pub(super) verdict: Verdict,
+    pub(super) problem: ApiError,
+    pub(super) verdict: RowClass,
     /// What of settings or of the fixed mapping is refused, where that is the reason.
-    pub(super) unfit: Option<Unfit>,
+    pub(super) misconfigured: Option<Misconfiguration>,
 }
 
 impl RowError {
     /// Classifies the error of a row; `body` is what was sent, `None` for a delete.
-    pub(super) fn new(problem: Problem, body: Option<&Body>, settings: &Settings) -> Self {
+    pub(super) fn new(problem: ApiError, body: Option<&Body>, settings: &Settings) -> Self {
         let verdict = verdict(&problem, body, &settings.sobject);
-        let unfit = unfit::of_settings(&problem, verdict, body, settings);
+        let misconfigured = misconfigured::of_settings(&problem, verdict, body, settings);
         Self {
             problem,
             verdict,
-            unfit,
+            misconfigured,
         }
     }
 
@@ -54,13 +54,13 @@ impl RowError {
     /// by other settings nor by what passes, and what waits for other settings not by what passes.
     /// Of none, that there is none.
     pub(super) fn deciding(
-        problems: Vec<Problem>,
+        problems: Vec<ApiError>,
         body: Option<&Body>,
         settings: &Settings,
     ) -> Self {
-        let rank = |error: &Self| match (error.verdict, &error.unfit) {
+        let rank = |error: &Self| match (error.verdict, &error.misconfigured) {
             (_, Some(_)) => 1,
-            (Verdict::Reject, None) => 0,
+            (RowClass::Reject, None) => 0,
             _ => 2,
         };
         let errors = problems
@@ -68,7 +68,7 @@ impl RowError {
             .map(|problem| Self::new(problem, body, settings));
         errors
             .min_by_key(rank)
-            .unwrap_or_else(|| Self::new(Problem::reasonless(), body, settings))
+            .unwrap_or_else(|| Self::new(ApiError::reasonless(), body, settings))
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn of_row(
     let RowError {
         problem,
         verdict,
-        unfit,
+        misconfigured,
     } = error;
     let rejection = || problem.rejection();
     let retry = |how| {
@@ -104,41 +104,41 @@ pub(super) fn of_row(
         })
     };
     match verdict {
-        _ if unfit.is_some() => Outcome::Failed(problem.code()),
-        Verdict::Later => retry(RetryMode::Same),
-        Verdict::Halved => retry(RetryMode::SplitBatch),
-        Verdict::Large if !neighbours.is_alone => retry(RetryMode::SplitBatch),
-        Verdict::Large | Verdict::Fault | Verdict::Unknown => {
+        _ if misconfigured.is_some() => Outcome::Failed(problem.code()),
+        RowClass::Later => retry(RetryMode::Same),
+        RowClass::Halved => retry(RetryMode::SplitBatch),
+        RowClass::Large if !neighbours.is_alone => retry(RetryMode::SplitBatch),
+        RowClass::Large | RowClass::Fault | RowClass::Unknown => {
             retry(RetryMode::Isolate(rejection()))
         }
-        Verdict::Duplicate if problem.says("duplicate external id specified") => {
+        RowClass::Duplicate if problem.says("duplicate external id specified") => {
             retry(RetryMode::SplitBatch)
         }
         // The other record may give the value up in this very invocation; and of two writers that
         // create one record, the slower one finds it there to be updated.
-        Verdict::Duplicate => retry(RetryMode::Last(rejection())),
-        Verdict::Missing if is_about_defaults(problem) => match body.and_then(with_defaults) {
+        RowClass::Duplicate => retry(RetryMode::Last(rejection())),
+        RowClass::Missing if is_about_defaults(problem) => match body.and_then(with_defaults) {
             Some(body) => retry(RetryMode::OnceMore(Some(body), rejection())),
             None => Outcome::Rejected(rejection()),
         },
-        Verdict::Converted if settings.converted_leads == ConvertedLeads::Skip => {
+        RowClass::Converted if settings.converted_leads == ConvertedLeads::Skip => {
             Outcome::Skipped(problem.code())
         }
-        Verdict::Gone if body.is_none() => Outcome::already_gone(),
-        Verdict::Unfound if body.is_some() => Outcome::Rejected(rejection()),
-        Verdict::Once | Verdict::Gone | Verdict::Unfound => {
+        RowClass::Gone if body.is_none() => Outcome::already_gone(),
+        RowClass::Unfound if body.is_some() => Outcome::Rejected(rejection()),
+        RowClass::Once | RowClass::Gone | RowClass::Unfound => {
             retry(RetryMode::OnceMore(None, rejection()))
         }
         // Where another row was written, the right is lacking to this record alone: its shard would
         // wait for it until it is too old. Where none was, it may be lacking to all, and only other
         // calls can tell.
-        Verdict::Access if !neighbours.any_written => retry(RetryMode::Isolate(rejection())),
+        RowClass::Access if !neighbours.any_written => retry(RetryMode::Isolate(rejection())),
         _ => Outcome::Rejected(rejection()),
     }
 }
 
-fn is_about_defaults(problem: &Problem) -> bool {
-    let Problem { fields, .. } = problem;
+fn is_about_defaults(problem: &ApiError) -> bool {
+    let ApiError { fields, .. } = problem;
     let named = |field: &String| REQUIRED.contains(&field.as_str());
     if fields.is_empty() {
         REQUIRED.iter().any(|field| problem.names(field))
@@ -153,28 +153,28 @@ fn is_about_defaults(problem: &Problem) -> bool {
 /// records they are about.
 pub(super) fn of_all_rows(rows: &[Option<&RowError>], contacts: usize) -> Option<Stop> {
     let is_of_the_account =
-        |error: &&&RowError| matches!(error.verdict, Verdict::Full | Verdict::Barred);
-    if let Some(unfit) = rows
+        |error: &&&RowError| matches!(error.verdict, RowClass::Full | RowClass::Barred);
+    if let Some(misconfigured) = rows
         .iter()
         .flatten()
         .find(is_of_the_account)
-        .and_then(|error| error.unfit.as_ref())
+        .and_then(|error| error.misconfigured.as_ref())
     {
-        return Some(unfit.stop.clone());
+        return Some(misconfigured.stop.clone());
     }
     let mut first = None;
     for row in rows {
-        let unfit = row
+        let misconfigured = row
             .as_ref()?
-            .unfit
+            .misconfigured
             .as_ref()
-            .filter(|unfit| unfit.is_everywhere)?;
-        first.get_or_insert(&unfit.stop);
+            .filter(|misconfigured| misconfigured.is_everywhere)?;
+        first.get_or_insert(&misconfigured.stop);
     }
     first.filter(|_| contacts > 1).cloned()
 }
 
-pub(super) fn full(problem: &Problem) -> Stop {
+pub(super) fn full(problem: &ApiError) -> Stop {
     let remedy = "the org's storage is full: free some, or buy more".to_owned();
     Stop {
         cause: Cause::Quota,
@@ -185,7 +185,7 @@ pub(super) fn full(problem: &Problem) -> Stop {
 }
 
 /// What Salesforce says about names is about our settings: it may be told.
-pub(super) fn configuration(problem: &Problem, settings: &Settings) -> Stop {
+pub(super) fn configuration(problem: &ApiError, settings: &Settings) -> Stop {
     let remedy = remedies::of_problem(problem, settings);
     Stop {
         cause: Cause::Configuration,
@@ -197,7 +197,7 @@ pub(super) fn configuration(problem: &Problem, settings: &Settings) -> Stop {
 
 /// What an answer with a status other than 2xx means for the whole call, whatever records are in
 /// it. Of a refusal that may be about fields of records, `refusal.rs` tells more.
-pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
+pub(super) fn of_answer(answer: &HttpResponse, settings: &Settings) -> CallError {
     match api_error(answer) {
         Some(problem) => of_api_error(answer, &problem, settings),
         None => of_status(answer),
@@ -205,7 +205,7 @@ pub(super) fn of_answer(answer: &HttpAnswer, settings: &Settings) -> CallError {
 }
 
 /// What Salesforce's own refusal of a call means.
-fn of_api_error(answer: &HttpAnswer, problem: &Problem, settings: &Settings) -> CallError {
+fn of_api_error(answer: &HttpResponse, problem: &ApiError, settings: &Settings) -> CallError {
     let (code, after) = (problem.code(), answer.retry_after());
     let verdict = verdict(problem, None, &settings.sobject);
     let stop = |cause, remedy: String| {
@@ -230,11 +230,11 @@ fn of_api_error(answer: &HttpAnswer, problem: &Problem, settings: &Settings) -> 
             after: Some(after.unwrap_or(A_FEW_SECONDS)),
         },
         (429, _) => CallError::Throttled { code, after },
-        (_, Verdict::Full) => CallError::Stop(full(problem)),
+        (_, RowClass::Full) => CallError::Stop(full(problem)),
         // A smaller call may pass: the rows lock each other out, or are too many.
-        (_, Verdict::Halved | Verdict::Large) => retry(answer, code, FailureCause::Size),
+        (_, RowClass::Halved | RowClass::Large) => retry(answer, code, FailureCause::Size),
         _ if problem.is("QUERY_TIMEOUT") => retry(answer, code, FailureCause::Size),
-        (_, Verdict::Later | Verdict::Fault) | (400, Verdict::Unknown) => {
+        (_, RowClass::Later | RowClass::Fault) | (400, RowClass::Unknown) => {
             retry(answer, code, FailureCause::Record)
         }
         (410, _) => stop(
@@ -242,7 +242,7 @@ fn of_api_error(answer: &HttpAnswer, problem: &Problem, settings: &Settings) -> 
             remedies::version(&settings.api_version),
         ),
         (403 | 404 | 405 | 415, _) => CallError::Stop(configuration(problem, settings)),
-        (400, Verdict::Field | Verdict::Schema | Verdict::Access | Verdict::Barred) => {
+        (400, RowClass::Field | RowClass::Schema | RowClass::Access | RowClass::Barred) => {
             CallError::Stop(configuration(problem, settings))
         }
         (400, _) if problem.is("NOT_FOUND") => CallError::Stop(configuration(problem, settings)),
@@ -256,14 +256,14 @@ fn of_api_error(answer: &HttpAnswer, problem: &Problem, settings: &Settings) -> 
 }
 
 /// What a status says that anybody on the way may send.
-fn of_status(answer: &HttpAnswer) -> CallError {
+fn of_status(answer: &HttpResponse) -> CallError {
     of_status_with(
         answer,
         Code::from_system(&format!("HTTP_{}", answer.status)),
     )
 }
 
-fn of_status_with(answer: &HttpAnswer, code: Code) -> CallError {
+fn of_status_with(answer: &HttpResponse, code: Code) -> CallError {
     match answer.status {
         // Several records have this id: the answer is a list of them, without a code.
         300 if serde_json::from_slice::<Vec<String>>(&answer.body).is_ok() => {
@@ -298,7 +298,7 @@ fn of_status_with(answer: &HttpAnswer, code: Code) -> CallError {
     }
 }
 
-fn retry(answer: &HttpAnswer, code: Code, cause: FailureCause) -> CallError {
+fn retry(answer: &HttpResponse, code: Code, cause: FailureCause) -> CallError {
     CallError::Retry {
         code,
         after: answer.retry_after(),

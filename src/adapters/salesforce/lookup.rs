@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Salesforce;
-use super::exchange::Ask;
+use super::client::ApiRequest;
 use crate::adapters::{self, Call, CallError, FailureCause, Lookup, Payload, version};
 use crate::contact::ContactId;
 
@@ -71,7 +71,7 @@ impl Salesforce {
     ) -> Result<HashMap<String, Vec<Held>>, CallError> {
         let mut found = HashMap::new();
         for query in self.queries(payloads) {
-            let mut ask = Ask {
+            let mut ask = ApiRequest {
                 method: Method::GET,
                 path: format!("/services/data/{}/query", self.settings.api_version),
                 query: Some(query),

@@ -3,22 +3,22 @@
 //!
 //! <https://developer.salesforce.com/docs/platform/api-rest/guide/resources-composite-sobjects-collections-upsert.html>
 
+mod api_error;
 mod auth;
+mod client;
 mod delete;
 mod describe;
 #[cfg(feature = "admin")]
 mod doctor;
 mod errors;
-mod exchange;
 mod lookup;
+mod misconfigured;
 mod model;
-mod problem;
 mod refusal;
 mod remedies;
 mod rows;
 mod sent;
 mod settings;
-mod unfit;
 mod upsert;
 
 use std::sync::Arc;
@@ -33,8 +33,8 @@ pub(crate) use self::model::own_fields;
 pub use self::settings::{ConvertedLeads, Settings, Status};
 use super::http::Http;
 use super::{
-    Adapter, Call, CallError, Code, Destination, External, Held, Limits, Outcome, Payload,
-    Rejection, Reply, Retry, RetryMode, Tools, Transformed,
+    Adapter, AdapterDeps, AdapterSpec, Call, CallError, Code, Destination, Held, Limits, Outcome,
+    Payload, Rejection, Reply, Retry, RetryMode, Transformed,
 };
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
@@ -80,12 +80,12 @@ impl Salesforce {
     }
 
     /// The same, as the factory takes it.
-    pub(crate) fn external(settings: &Settings, tools: &Tools) -> External {
-        External {
+    pub(crate) fn spec(settings: &Settings, deps: &AdapterDeps) -> AdapterSpec {
+        AdapterSpec {
             adapter: Arc::new(Self::new(
                 settings,
-                tools.http(),
-                tools.secret(&settings.secret_id),
+                deps.http(),
+                deps.secret(&settings.secret_id),
             )),
             rate_limit: settings.rate_limit,
             retry: settings.retry,

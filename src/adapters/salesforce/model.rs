@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::Settings;
-use crate::adapters::fields::{FieldValue, Fields};
+use crate::adapters::json_object::{FieldValue, Fields};
 use crate::adapters::{Body, Code, Rejection, Transformed};
 use crate::contact::{
     Attribute, Contact, ContactChange, ContactId, ContactType, Field, Number, Operation, Text,

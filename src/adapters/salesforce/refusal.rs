@@ -3,14 +3,14 @@
 //! A field that is missing comes as errors of rows from most versions, and as a 400 for the whole
 //! call from others; a value of the wrong JSON type always as a 400, which tells the column.
 
-use super::errors::{self, RowError, Verdict};
-use super::problem::{Problem, api_error};
+use super::api_error::{ApiError, api_error};
+use super::errors::{self, RowClass, RowError};
 use super::sent::{self, Place};
 use super::{Salesforce, Settings};
-use crate::adapters::http::HttpAnswer;
+use crate::adapters::http::HttpResponse;
 use crate::adapters::{
     Adapter, Body, Call, CallError, Code, Outcome, Payload, Rejection, Reply, Retry, RetryMode,
-    Stop, unfit,
+    Stop, misconfigured,
 };
 
 /// The reason for which a call with several records was refused.
@@ -19,7 +19,7 @@ enum Reason {
     /// What settings put into every record.
     Settings(Stop),
     /// What settings or the fixed mapping put into these records.
-    Unfit(Stop, Vec<usize>),
+    Misconfiguration(Stop, Vec<usize>),
     /// The value that these records hold.
     Value(Rejection, Vec<usize>),
     /// Something in it; perhaps in these records.
@@ -31,7 +31,7 @@ impl Salesforce {
     /// error.
     pub(super) async fn refused(
         &self,
-        answer: &HttpAnswer,
+        answer: &HttpResponse,
         sent: &[usize],
         batch: &[&Payload],
         call: Call<'_>,
@@ -54,8 +54,8 @@ impl Salesforce {
         }
         match reason(problem, &bodies, &self.settings) {
             Reason::Settings(stop) => Err(CallError::Stop(stop)),
-            Reason::Unfit(stop, records) => {
-                unfit::tell(self.destination(), &stop, records.len(), call);
+            Reason::Misconfiguration(stop, records) => {
+                misconfigured::tell(self.destination(), &stop, records.len(), call);
                 let failed = Outcome::Failed(stop.code.clone());
                 Ok(apart(bodies.len(), &records, &failed, &stop.code))
             }
@@ -79,12 +79,12 @@ impl Salesforce {
 
 /// Whether a record may be the reason of the refusal: the answer is no word about the path, the
 /// account or the moment.
-fn is_about_records(error: &CallError, problem: &Problem, settings: &Settings) -> bool {
+fn is_about_records(error: &CallError, problem: &ApiError, settings: &Settings) -> bool {
     match error {
         CallError::Refused { .. } => true,
         CallError::Stop(_) => {
             let verdict = RowError::new(problem.clone(), None, settings).verdict;
-            verdict == Verdict::Field
+            verdict == RowClass::Field
         }
         _ => false,
     }
@@ -92,7 +92,7 @@ fn is_about_records(error: &CallError, problem: &Problem, settings: &Settings) -
 
 /// The problem with the field that its message means by a column, where the message quotes its
 /// value; and the places that it may mean.
-fn located(mut problem: Problem, bodies: &[&Body]) -> (Problem, Vec<Place>) {
+fn located(mut problem: ApiError, bodies: &[&Body]) -> (ApiError, Vec<Place>) {
     let places = sent::places(&problem, bodies);
     let quoted = places.iter().filter(|place| place.is_quoted_by(&problem));
     let mut fields: Vec<&String> = quoted.map(|place| &place.field).collect();
@@ -104,22 +104,29 @@ fn located(mut problem: Problem, bodies: &[&Body]) -> (Problem, Vec<Place>) {
 }
 
 /// The reason for which a call with these records was refused with `problem`. Pure.
-fn reason(problem: Problem, bodies: &[&Body], settings: &Settings) -> Reason {
+fn reason(problem: ApiError, bodies: &[&Body], settings: &Settings) -> Reason {
     let (problem, places) = located(problem, bodies);
-    let mut unfit = Vec::new();
+    let mut misconfigured = Vec::new();
     for (record, body) in bodies.iter().enumerate() {
         let error = RowError::new(problem.clone(), Some(body), settings);
-        let named = error
-            .unfit
-            .and_then(|unfit| Some((record, unfit.is_everywhere, unfit.stop, unfit.field?)));
-        unfit.extend(named.filter(|(.., field)| sent::value(body, field).is_some()));
+        let named = error.misconfigured.and_then(|misconfigured| {
+            Some((
+                record,
+                misconfigured.is_everywhere,
+                misconfigured.stop,
+                misconfigured.field?,
+            ))
+        });
+        misconfigured.extend(named.filter(|(.., field)| sent::value(body, field).is_some()));
     }
-    let is_in_all =
-        unfit.len() == bodies.len() && unfit.iter().all(|(_, is_everywhere, ..)| *is_everywhere);
-    let records = unfit.iter().map(|(record, ..)| *record).collect();
-    match (unfit.first(), &places[..]) {
+    let is_in_all = misconfigured.len() == bodies.len()
+        && misconfigured
+            .iter()
+            .all(|(_, is_everywhere, ..)| *is_everywhere);
+    let records = misconfigured.iter().map(|(record, ..)| *record).collect();
+    match (misconfigured.first(), &places[..]) {
         (Some((_, _, stop, _)), _) if is_in_all => Reason::Settings(stop.clone()),
-        (Some((_, _, stop, _)), _) => Reason::Unfit(stop.clone(), records),
+        (Some((_, _, stop, _)), _) => Reason::Misconfiguration(stop.clone(), records),
         (None, [place]) if place.is_quoted_by(&problem) => {
             let holds = |(record, body): (usize, &&Body)| place.is_in(body).then_some(record);
             Reason::Value(
@@ -173,14 +180,14 @@ mod tests {
             .map(|json| Body::of(serde_json::from_str(json).expect("an object")))
             .collect();
         let bodies: Vec<&Body> = bodies.iter().collect();
-        let problem = Problem {
+        let problem = ApiError {
             code: Some(code.to_owned()),
             message: Some(message.to_owned()),
             fields: Vec::new(),
         };
         match reason(problem, &bodies, &settings) {
             Reason::Settings(_) => ("settings", Vec::new()),
-            Reason::Unfit(_, records) => ("unfit", records),
+            Reason::Misconfiguration(_, records) => ("misconfigured", records),
             Reason::Value(_, records) => ("value", records),
             Reason::Unknown(_, records) => ("unknown", records),
         }
@@ -204,8 +211,8 @@ mod tests {
             r#"{"City":null,"Source_Id__c":"3"}"#,
         ];
         for (code, field, expected) in [
-            ("INVALID_FIELD", "City", ("unfit", vec![0, 2])),
-            (PARSER, "City", ("unfit", vec![0, 2])),
+            ("INVALID_FIELD", "City", ("misconfigured", vec![0, 2])),
+            (PARSER, "City", ("misconfigured", vec![0, 2])),
             ("INVALID_FIELD", "Source_Id__c", ("settings", vec![])),
             ("INVALID_FIELD", "Phone", ("unknown", vec![])),
             ("INVALID_FIELD", "Of_The_Org__c", ("unknown", vec![])),
@@ -215,7 +222,7 @@ mod tests {
         }
         assert_eq!(
             told("INVALID_FIELD", "City", &records[..1]),
-            ("unfit", vec![0])
+            ("misconfigured", vec![0])
         );
     }
 

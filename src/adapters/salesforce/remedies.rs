@@ -1,7 +1,7 @@
 //! What the operator is to do about what Salesforce refuses. Each remedy names the thing to change.
 //! Pure.
 
-use super::problem::Problem;
+use super::api_error::ApiError;
 use super::{Settings, model, sent};
 use crate::adapters::Body;
 
@@ -19,7 +19,7 @@ const ADDRESS: &str = "the org keeps the integration user out by its address: ad
     control";
 
 /// The remedy for a problem that names no field.
-pub(super) fn of_problem(problem: &Problem, settings: &Settings) -> String {
+pub(super) fn of_problem(problem: &ApiError, settings: &Settings) -> String {
     let Settings {
         sobject,
         external_id_field,

@@ -6,16 +6,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::api_error::ApiError;
 use super::describe::Rights;
-use super::errors::{self, Neighbours, RowError, Verdict};
-use super::problem::Problem;
+use super::errors::{self, Neighbours, RowClass, RowError};
 use super::{Salesforce, Settings, unanswered};
 use crate::adapters::{
-    Adapter, Body, Call, CallError, FailureCause, Outcome, Payload, Reply, Stop, unfit,
+    Adapter, Body, Call, CallError, FailureCause, Outcome, Payload, Reply, Stop, misconfigured,
 };
 use crate::json::Object;
 
-/// What a row says that succeeded, as far as it is read. Failed rows may say `created: true` and
+/// What a row says that succeeded, as far as it is read. TokenError rows may say `created: true` and
 /// may lack `id`: only `success` counts.
 #[derive(Deserialize)]
 struct Head {
@@ -75,7 +75,7 @@ impl Row {
                     .map_or(&[][..], Vec::as_slice);
                 let problems = errors
                     .iter()
-                    .filter_map(Problem::read)
+                    .filter_map(ApiError::read)
                     .filter(|problem| problem.code.is_some());
                 RowError::deciding(problems.collect(), body, settings).into()
             }
@@ -151,7 +151,10 @@ impl Salesforce {
         is_delete: bool,
         call: Call<'_>,
     ) -> Result<(), CallError> {
-        let Some(error) = errors.iter().find(|error| error.verdict == Verdict::Access) else {
+        let Some(error) = errors
+            .iter()
+            .find(|error| error.verdict == RowClass::Access)
+        else {
             return Ok(());
         };
         let Rights {
@@ -186,12 +189,12 @@ impl Salesforce {
         let mut by_remedy: BTreeMap<&str, (&Stop, usize)> = BTreeMap::new();
         for stop in errors
             .iter()
-            .filter_map(|error| Some(&error.unfit.as_ref()?.stop))
+            .filter_map(|error| Some(&error.misconfigured.as_ref()?.stop))
         {
             by_remedy.entry(&stop.remedy).or_insert((stop, 0)).1 += 1;
         }
         for (stop, records) in by_remedy.into_values() {
-            unfit::tell(self.destination(), stop, records, call);
+            misconfigured::tell(self.destination(), stop, records, call);
         }
     }
 }

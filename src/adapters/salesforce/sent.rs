@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::problem::Problem;
+use super::api_error::ApiError;
 use crate::adapters::Body;
 
 /// What stands before the records of a collection's body.
@@ -57,7 +57,7 @@ impl Place {
 
     /// Whether the message says that it is about this value: `… from VALUE_STRING value yes or
     /// request …`.
-    pub(super) fn is_quoted_by(&self, problem: &Problem) -> bool {
+    pub(super) fn is_quoted_by(&self, problem: &ApiError) -> bool {
         let text = serde_json::from_str(&self.json).unwrap_or_default();
         let text = if let Value::String(text) = text {
             text
@@ -73,7 +73,7 @@ impl Place {
 /// records are ASCII, else up to two, for it does not say whether columns are bytes or UTF-16
 /// units. Where the message quotes the value, only places that hold it count.
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
-pub(super) fn places(problem: &Problem, bodies: &[&Body]) -> Vec<Place> {
+pub(super) fn places(problem: &ApiError, bodies: &[&Body]) -> Vec<Place> {
     let Some(column) = problem.message.as_deref().and_then(column) else {
         return Vec::new();
     };
@@ -156,9 +156,9 @@ mod tests {
 
     /// The places that the message means, each as `record field`.
     fn found(message: &str, bodies: &[Body]) -> Vec<String> {
-        let problem = Problem {
+        let problem = ApiError {
             message: Some(message.to_owned()),
-            ..Problem::default()
+            ..ApiError::default()
         };
         let bodies: Vec<&Body> = bodies.iter().collect();
         places(&problem, &bodies)

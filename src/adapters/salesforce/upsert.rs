@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use super::exchange::{Ask, is_success};
+use super::client::{ApiRequest, is_success};
 use super::sent::{HEAD, TAIL};
 use super::{Salesforce, Settings, settle};
 use crate::adapters::{Call, Code, Outcome, Payload, Rejection, Reply};
@@ -42,7 +42,7 @@ impl Salesforce {
             external_id_field,
             ..
         } = &self.settings;
-        let ask = Ask {
+        let ask = ApiRequest {
             method: Method::PATCH,
             path: format!(
                 "/services/data/{api_version}/composite/sobjects/{sobject}/{external_id_field}"

@@ -9,12 +9,12 @@ use time::OffsetDateTime;
 
 use super::Outcome;
 use super::deployment::Target;
+use super::failed_message::{self, FailedMessage};
 use super::failure::Failure;
 use super::filter::Filter;
-use super::letter::{self, Letter};
 use super::output::{Output, table};
 use super::queue::{Depth, Held, Message, Queue};
-use super::when;
+use super::time_arg;
 
 /// How long a message that is looked at may stay hidden from others if the tool dies.
 const HIDDEN_SECS: i32 = 60;
@@ -70,7 +70,7 @@ enum Command {
 /// A dead letter, and the message that holds it.
 struct Entry {
     id: String,
-    letter: Letter,
+    letter: FailedMessage,
 }
 
 /// Runs the command.
@@ -132,7 +132,7 @@ async fn read(queue: &Queue, most: usize, output: Output) -> Result<(Vec<Entry>,
 impl Entry {
     fn read(message: Message) -> Self {
         Self {
-            letter: Letter::read(&message.body),
+            letter: FailedMessage::read(&message.body),
             id: message.id,
         }
     }
@@ -140,8 +140,8 @@ impl Entry {
     /// Whether it is called so.
     fn is_called(&self, id: &str) -> bool {
         let rejected = match &self.letter {
-            Letter::Rejected(rejected) => Some(rejected),
-            Letter::Discarded(_) | Letter::Unknown(_) => None,
+            FailedMessage::Rejected(rejected) => Some(rejected),
+            FailedMessage::Discarded(_) | FailedMessage::Unknown(_) => None,
         };
         let names = rejected.map(|rejected| [&rejected.event_id, &rejected.record.sequence_number]);
         self.id == id
@@ -154,7 +154,7 @@ impl Entry {
     fn json(&self) -> Value {
         let Self { id, letter } = self;
         json!({
-            "message_id": id, "at": letter.at().map(when::show), "stage": letter.stage(), "code": letter.code(),
+            "message_id": id, "at": letter.at().map(time_arg::show), "stage": letter.stage(), "code": letter.code(),
             "destination": letter.destination(), "contact_id": letter.contact(), "records": letter.records(),
         })
     }
@@ -163,7 +163,7 @@ impl Entry {
         let Self { id, letter } = self;
         let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
         [
-            or_dash(letter.at().map(when::show).as_deref()),
+            or_dash(letter.at().map(time_arg::show).as_deref()),
             letter.stage().to_owned(),
             or_dash(letter.destination()),
             letter.code().to_owned(),
@@ -220,7 +220,7 @@ fn show(entries: &[Entry], id: &str, reveal: bool, output: Output) -> Result<(),
         whole
     };
     let whole: Vec<Value> = found.iter().map(whole).collect();
-    let text: Vec<String> = whole.iter().map(letter::text).collect();
+    let text: Vec<String> = whole.iter().map(failed_message::text).collect();
     output.answer(&json!({"dead_letters": whole}), &text.join("\n"));
     Ok(())
 }
@@ -267,7 +267,7 @@ fn summary(entries: &[Entry], now: OffsetDateTime, looked_at: usize, none: &str,
             [*stage, destination.unwrap_or("-"), *code].map(str::to_owned);
         let oldest = group
             .oldest
-            .map_or_else(|| "-".to_owned(), |oldest| when::show_age(now - oldest));
+            .map_or_else(|| "-".to_owned(), |oldest| time_arg::show_age(now - oldest));
         let [a, b, c, d] = group.by_age.map(|count| count.to_string());
         [
             group.letters.to_string(),
@@ -308,7 +308,7 @@ fn summary(entries: &[Entry], now: OffsetDateTime, looked_at: usize, none: &str,
             .zip(group.by_age)
             .collect();
         json!({"stage": stage, "destination": destination, "code": code, "letters": group.letters,
-            "records": group.records, "by_age": ages, "oldest": group.oldest.map(when::show)})
+            "records": group.records, "by_age": ages, "oldest": group.oldest.map(time_arg::show)})
     };
     let json: Vec<Value> = groups.iter().map(json).collect();
     output.answer(

@@ -10,7 +10,7 @@ use contact_sync::adapters::{Call, Unlimited, doctor};
 use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
-use contact_sync::telemetry::Meter;
+use contact_sync::telemetry::DestinationMetrics;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -146,7 +146,7 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> Outcome {
 async fn systems(deployment: &Deployment, settings: &Settings) -> Result<Vec<Line>, Failure> {
     let (salesforce, hubspot) =
         factory::systems(deployment.environment.preset, settings, &deployment.aws)?;
-    let meter = Meter::default();
+    let meter = DestinationMetrics::default();
     let call = Call {
         give_up_at: Instant::now() + PATIENCE,
         meter: &meter,

@@ -4,9 +4,9 @@ use clap::{Args, ValueEnum};
 use contact_sync::factory::DESTINATIONS;
 use time::OffsetDateTime;
 
+use super::failed_message::FailedMessage;
 use super::failure::Failure;
-use super::letter::Letter;
-use super::when;
+use super::time_arg;
 
 /// Options that narrow a command down. Several values of one option: any of them; several options:
 /// all of them.
@@ -28,10 +28,10 @@ pub(crate) struct Filter {
     #[arg(long, value_name = "ID")]
     contact: Vec<String>,
     /// Rejected at this time or later: 2026-11-20T10:15:00Z, 2026-11-20, or how long ago (12h)
-    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     since: Option<OffsetDateTime>,
     /// Rejected at this time or earlier
-    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     until: Option<OffsetDateTime>,
 }
 
@@ -61,8 +61,8 @@ impl Stage {
 impl Filter {
     /// Whether the command is about this letter. Of a given-up batch it is not known yet whose
     /// changes are in it.
-    pub(crate) fn takes(&self, letter: &Letter) -> bool {
-        let is_batch = matches!(letter, Letter::Discarded(_));
+    pub(crate) fn takes(&self, letter: &FailedMessage) -> bool {
+        let is_batch = matches!(letter, FailedMessage::Discarded(_));
         any(&self.code, |code| code.eq_ignore_ascii_case(letter.code()))
             && any(&self.stage, |stage| stage.name() == letter.stage())
             && (is_batch || self.takes_change(letter.contact(), letter.destination().as_slice()))
@@ -88,7 +88,7 @@ impl Filter {
 
     /// Refuses times between which nothing can lie.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        when::in_order(("--since", self.since), ("--until", self.until))
+        time_arg::in_order(("--since", self.since), ("--until", self.until))
     }
 
     /// An option that only dead letters have an answer to.
@@ -117,11 +117,11 @@ mod tests {
 
     use super::*;
 
-    fn letter(stage: &str, destination: Option<&str>, contact: Option<&str>) -> Letter {
+    fn letter(stage: &str, destination: Option<&str>, contact: Option<&str>) -> FailedMessage {
         let body = json!({"schema": "contact-sync/dead-letter/1", "contact_id": contact, "event_id": "e",
             "reason": {"stage": stage, "destination": destination, "code": "TOO_LONG"},
             "record": {}, "rejected_at": "2026-11-20T10:15:01Z"});
-        Letter::read(&body.to_string())
+        FailedMessage::read(&body.to_string())
     }
 
     fn strings(texts: &[&str]) -> Vec<String> {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn every_option_has_to_pass_and_any_value_of_it_may() {
-        let time = |text| Some(when::parse(text).expect("a time"));
+        let time = |text| Some(time_arg::parse(text).expect("a time"));
         let none = Filter::default;
         for (filter, passes) in [
             (none(), true),

@@ -10,19 +10,19 @@ mod confirm;
 mod dead_letters;
 mod deployment;
 mod doctor;
+mod failed_message;
 mod failure;
 mod filter;
 mod guard;
-mod letter;
-mod mark;
+mod kinesis_producer;
 mod output;
 mod preview;
-mod put;
 mod queue;
 mod replay;
+mod replay_flag;
 mod settings;
 mod stream;
-mod when;
+mod time_arg;
 
 use std::process::ExitCode;
 

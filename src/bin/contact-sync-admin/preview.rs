@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use contact_sync::adapters::Body;
 use contact_sync::consume::Record;
-use contact_sync::dispatch::{DryRun, Kind};
+use contact_sync::dispatch::{DryRun, WriteKind};
 use contact_sync::factory::{self, DESTINATIONS, Factory};
 use contact_sync::pipeline::Pipeline;
 
@@ -47,7 +47,7 @@ pub(crate) struct Write {
     pub(crate) destination: &'static str,
     /// The call's number, from 1, among the destination's.
     pub(crate) batch: usize,
-    pub(crate) kind: Kind,
+    pub(crate) kind: WriteKind,
     /// The records that it carries; the last gives it its content.
     pub(crate) sources: Vec<usize>,
     pub(crate) body: Option<Body>,

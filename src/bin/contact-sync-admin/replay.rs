@@ -2,29 +2,29 @@
 //! Stopped at any point it has lost nothing: at worst a change is in the stream and in the queue,
 //! and is put back a second time.
 
-mod judge;
 mod pick;
+mod policy;
 mod report;
-mod round;
+mod republish;
 mod source;
 
 use clap::Args as ClapArgs;
 use time::OffsetDateTime;
 
-use self::judge::Judge;
+use self::policy::ReplayPolicy;
 use self::report::Report;
-use self::round::Store;
+use self::republish::Store;
 use self::source::{Finder, Origin, Record, Source};
 use super::Outcome;
 use super::bucket::{Bucket, Location};
 use super::deployment::Target;
+use super::failed_message::FailedMessage;
 use super::failure::Failure;
 use super::filter::Filter;
-use super::letter::Letter;
 use super::output::Output;
 use super::queue::Queue;
 use super::stream::Stream;
-use super::when;
+use super::time_arg;
 
 /// Messages that one call receives: with a low limit no more are taken away from others.
 const FEW_MESSAGES: u64 = 10;
@@ -69,11 +69,11 @@ pub(crate) struct Args {
     s3: Option<Location>,
     /// Take what arrived in the stream itself from this time on: 2026-11-20T10:15:00Z, 2026-11-20,
     /// 12h ago
-    #[arg(long, value_name = "TIME", value_parser = when::parse, conflicts_with_all = ["queue_url", "s3"],
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse, conflicts_with_all = ["queue_url", "s3"],
         help_heading = "From where")]
     from: Option<OffsetDateTime>,
     /// … up to this time; now, where it is not given
-    #[arg(long, value_name = "TIME", value_parser = when::parse, requires = "from", help_heading = "From where")]
+    #[arg(long, value_name = "TIME", value_parser = time_arg::parse, requires = "from", help_heading = "From where")]
     to: Option<OffsetDateTime>,
     /// Put changes into this stream (name or ARN) instead of the one that they came from; with
     /// --from, read it as well
@@ -117,7 +117,7 @@ impl Args {
 /// A replay under way.
 struct Replay<'a> {
     args: &'a Args,
-    judge: Judge,
+    judge: ReplayPolicy,
     finder: Finder,
     store: Store,
     report: Report,
@@ -139,7 +139,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
         ));
     }
     args.filter.check()?;
-    when::in_order(("--from", args.from), ("--to", args.to))?;
+    time_arg::in_order(("--from", args.from), ("--to", args.to))?;
     let mut deployment = target.deployment().await?;
     if let Some(url) = &args.queue_url {
         deployment.set_queue(url)?;
@@ -148,7 +148,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
     let client = aws_sdk_kinesis::Client::new(&deployment.aws);
     let mut replay = Replay {
         args,
-        judge: Judge::new(&settings, &args.filter, args.force),
+        judge: ReplayPolicy::new(&settings, &args.filter, args.force),
         finder: Finder {
             stream: args
                 .stream
@@ -206,7 +206,7 @@ impl Replay<'_> {
             drop(progress);
             let (mut sources, mut bytes) = (Vec::new(), 0);
             for message in received.messages {
-                let letter = Letter::read(&message.body);
+                let letter = FailedMessage::read(&message.body);
                 if !self.args.filter.takes(&letter) {
                     self.report.not_meant += 1;
                     continue;
@@ -246,7 +246,7 @@ impl Replay<'_> {
             let Some(bucket) = &self.store.bucket else {
                 break;
             };
-            let letter = Letter::read(&bucket.read(&key).await?);
+            let letter = FailedMessage::read(&bucket.read(&key).await?);
             progress.inc(1);
             if !self.args.filter.takes(&letter) {
                 self.report.not_meant += 1;

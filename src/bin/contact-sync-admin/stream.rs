@@ -267,7 +267,7 @@ impl Reader<'_> {
         let records = answer.records.into_iter().map(|record| Raw {
             arrival: record
                 .approximate_arrival_timestamp
-                .and_then(|at| super::when::of_seconds(at.as_secs_f64())),
+                .and_then(|at| super::time_arg::of_seconds(at.as_secs_f64())),
             sequence_number: record.sequence_number,
             partition_key: record.partition_key.unwrap_or_default(),
             data: record.data.into_inner(),

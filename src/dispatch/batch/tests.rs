@@ -12,7 +12,7 @@ const LIMITS: Limits = Limits {
     lookup: Lookup::UNBOUNDED,
 };
 
-fn job(kind: Kind, at: usize) -> Job {
+fn job(kind: WriteKind, at: usize) -> Job {
     let id = ContactId::new(&format!("c-{at}")).expect("valid");
     Job::new(
         kind,
@@ -29,8 +29,8 @@ fn job(kind: Kind, at: usize) -> Job {
 
 fn batch(count: usize) -> Batch {
     Batch::new(
-        Kind::Upsert,
-        (0..count).map(|at| job(Kind::Upsert, at)).collect(),
+        WriteKind::Upsert,
+        (0..count).map(|at| job(WriteKind::Upsert, at)).collect(),
     )
 }
 
@@ -38,9 +38,9 @@ fn batch(count: usize) -> Batch {
 fn full_batches_at_once_and_partial_ones_at_the_end() {
     let mut backlog = Backlog::default();
     for at in 0..9 {
-        backlog.push(job(Kind::Upsert, at));
+        backlog.push(job(WriteKind::Upsert, at));
     }
-    backlog.push(job(Kind::Delete, 9));
+    backlog.push(job(WriteKind::Delete, 9));
     let mut sizes = Vec::new();
     while let Some(batch) = backlog.take(LIMITS, false) {
         sizes.push((batch.kind, batch.jobs.len()));
@@ -49,10 +49,10 @@ fn full_batches_at_once_and_partial_ones_at_the_end() {
         sizes.push((batch.kind, batch.jobs.len()));
     }
     let expected = [
-        (Kind::Upsert, 4),
-        (Kind::Upsert, 4),
-        (Kind::Delete, 1),
-        (Kind::Upsert, 1),
+        (WriteKind::Upsert, 4),
+        (WriteKind::Upsert, 4),
+        (WriteKind::Delete, 1),
+        (WriteKind::Upsert, 1),
     ];
     assert_eq!(sizes, expected);
 }
@@ -70,10 +70,10 @@ fn what_is_looked_up_together_fits_into_one_look_up() {
         ..LIMITS
     };
     for (kind, is_guarded, has_defaults, expected) in [
-        (Kind::Delete, false, false, [2, 2, 2, 1]),
-        (Kind::Upsert, true, false, [2, 2, 2, 1]),
-        (Kind::Upsert, false, true, [2, 2, 2, 1]),
-        (Kind::Upsert, false, false, [4, 3, 0, 0]),
+        (WriteKind::Delete, false, false, [2, 2, 2, 1]),
+        (WriteKind::Upsert, true, false, [2, 2, 2, 1]),
+        (WriteKind::Upsert, false, true, [2, 2, 2, 1]),
+        (WriteKind::Upsert, false, false, [4, 3, 0, 0]),
     ] {
         let mut backlog = Backlog::default();
         for at in 10..17 {
@@ -90,7 +90,7 @@ fn what_is_looked_up_together_fits_into_one_look_up() {
         assert_eq!(sizes, expected, "{kind:?} {is_guarded} {has_defaults}");
     }
     let mut backlog = Backlog::default();
-    backlog.push(job(Kind::Delete, 10_000_000));
+    backlog.push(job(WriteKind::Delete, 10_000_000));
     assert_eq!(
         backlog.take(limits, true).map(|batch| batch.jobs.len()),
         Some(1),
@@ -109,8 +109,8 @@ fn what_waits_is_counted_in_calls_and_starts_as_soon_as_nothing_is_gained_by_del
         (1, 3, 5, true, 5),
     ] {
         let mut backlog = Backlog::default();
-        (0..deletes).for_each(|at| backlog.push(job(Kind::Delete, at)));
-        (0..upserts).for_each(|at| backlog.push(job(Kind::Upsert, at)));
+        (0..deletes).for_each(|at| backlog.push(job(WriteKind::Delete, at)));
+        (0..upserts).for_each(|at| backlog.push(job(WriteKind::Upsert, at)));
         (0..batches).for_each(|_| backlog.push_batch(batch(3)));
         let seen = (backlog.has_full_batch(LIMITS), backlog.calls(LIMITS));
         assert_eq!(
@@ -131,9 +131,9 @@ fn what_waits_is_counted_in_calls_and_starts_as_soon_as_nothing_is_gained_by_del
 #[test]
 fn records_that_failed_alone_stay_alone_and_go_last() {
     let mut backlog = Backlog::default();
-    backlog.push_alone(job(Kind::Upsert, 9));
-    backlog.push(job(Kind::Upsert, 0));
-    backlog.push(job(Kind::Upsert, 1));
+    backlog.push_alone(job(WriteKind::Upsert, 9));
+    backlog.push(job(WriteKind::Upsert, 0));
+    backlog.push(job(WriteKind::Upsert, 1));
     let taken = |backlog: &mut Backlog, flush| {
         backlog
             .take(LIMITS, flush)
@@ -148,8 +148,8 @@ fn records_that_failed_alone_stay_alone_and_go_last() {
 #[test]
 fn a_probe_is_a_single_record_that_has_not_failed_alone_where_there_is_one() {
     let mut backlog = Backlog::default();
-    backlog.push_alone(job(Kind::Upsert, 9));
-    backlog.push(job(Kind::Upsert, 8));
+    backlog.push_alone(job(WriteKind::Upsert, 9));
+    backlog.push(job(WriteKind::Upsert, 8));
     backlog.push_batch(batch(4).split(&[]).expect("has calls left"));
     for (flush, expected) in [
         (false, vec![vec![0], vec![1], vec![2], vec![3], vec![8]]),

@@ -4,13 +4,13 @@ use smallvec::smallvec;
 use super::*;
 use crate::adapters::Payload;
 use crate::contact::ContactId;
-use crate::dispatch::Kind;
+use crate::dispatch::WriteKind;
 use crate::dispatch::batch::Batch;
 
 fn job(at: usize) -> Job {
     let id = ContactId::new(&format!("c-{at}")).expect("valid");
     Job::new(
-        Kind::Upsert,
+        WriteKind::Upsert,
         Payload {
             id,
             body: None,
@@ -23,7 +23,7 @@ fn job(at: usize) -> Job {
 }
 
 fn batch(count: usize) -> Batch {
-    Batch::new(Kind::Upsert, (0..count).map(job).collect())
+    Batch::new(WriteKind::Upsert, (0..count).map(job).collect())
 }
 
 fn positions(jobs: &[Job]) -> Vec<usize> {
@@ -149,7 +149,7 @@ fn the_other_parts_go_before_those_of_a_part_whose_call_failed() {
     let bisection = right.bisection.expect("goes on");
     assert_eq!(
         positions(
-            &Batch::next_of(Kind::Upsert, bisection)
+            &Batch::next_of(WriteKind::Upsert, bisection)
                 .expect("one more")
                 .jobs
         ),

@@ -50,7 +50,7 @@ impl Schedule {
 
 /// What an environment asks of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(super) struct LeaseRequest {
     /// When the answer may be expected: a block that leads on from nothing begins here.
     pub(super) earliest: Micros,
     /// Slots before this will have died by then.
@@ -61,7 +61,7 @@ pub(super) struct Ask {
     pub(super) period: Micros,
 }
 
-impl Ask {
+impl LeaseRequest {
     /// The length of the block.
     pub(super) fn length(&self) -> Micros {
         u64::from(self.slots) * self.period

@@ -33,13 +33,13 @@ use tokio::time::{Instant, timeout_at};
 
 use self::budget::{Budget, spacing};
 use self::reported::{Reported, later};
-use self::shared::{Shared, Table, Turn};
+use self::shared::{Grant, Shared, Table};
 pub use self::table::{LeaseError, LeaseTable};
-use self::window::{Room, Window};
+use self::window::{Availability, Window};
 use super::pause::Pause;
 use super::settings::RateLimit;
 use crate::clock;
-use crate::telemetry::{Meter, Quota};
+use crate::telemetry::{DestinationMetrics, Quota};
 
 /// Limits the calls to one destination.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ struct Alone {
 /// What a call needs. A permit is for one request; the others that are known to follow are leased
 /// together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Need {
+pub struct RequestCost {
     /// The requests that it is still to make.
     pub requests: u32,
     /// The requests of all calls that are still to come, this one's included, as far as that is
@@ -85,7 +85,7 @@ pub struct Need {
     pub in_all: u32,
 }
 
-impl Need {
+impl RequestCost {
     /// The need after one request.
     #[must_use]
     pub fn after_one(self) -> Self {
@@ -100,7 +100,7 @@ impl Need {
 /// The place of a request; it comes free again a window's length after this is dropped, which the
 /// answer does, or whatever ends the waiting for it.
 #[derive(Debug)]
-pub struct Places<'a> {
+pub struct Reservation<'a> {
     limiter: &'a RateLimiter,
     permitted: Instant,
     is_alone: bool,
@@ -148,7 +148,12 @@ impl RateLimiter {
 
     /// Waits until a request may be sent; `None`, as soon as that is known, where it would be after
     /// `until`.
-    pub async fn acquire(&self, need: Need, until: Instant, meter: &Meter) -> Option<Places<'_>> {
+    pub async fn acquire(
+        &self,
+        need: RequestCost,
+        until: Instant,
+        meter: &DestinationMetrics,
+    ) -> Option<Reservation<'_>> {
         let shared = self.shared.get();
         let mut is_alone = shared.is_none();
         let _first = timeout_at(until, self.queue.lock()).await.ok()?;
@@ -157,15 +162,15 @@ impl RateLimiter {
             if let Some(shared) = shared {
                 let account = self.lock().account();
                 is_alone = match shared.turn(need, account, until, meter).await {
-                    Turn::Come => false,
-                    Turn::NotInTime => return None,
-                    Turn::Alone => true,
+                    Grant::Come => false,
+                    Grant::NotInTime => return None,
+                    Grant::Alone => true,
                 };
             }
             // While one waited for its turn, the room may have gone: the turn is then lost, and no
             // harm done.
             if self.lock().enter(is_alone) {
-                return Some(Places {
+                return Some(Reservation {
                     limiter: self,
                     permitted: clock::now(),
                     is_alone,
@@ -210,8 +215,8 @@ impl RateLimiter {
             let answered = self.answered.notified();
             let room = self.lock().room(is_alone);
             match room {
-                Room::Now => return (Instant::now() <= until).then_some(()),
-                Room::At(at) => {
+                Availability::Now => return (Instant::now() <= until).then_some(()),
+                Availability::At(at) => {
                     let at = Instant::now() + at.saturating_duration_since(clock::now());
                     if at > until {
                         return None;
@@ -219,7 +224,7 @@ impl RateLimiter {
                     // An answer may report that there is room sooner.
                     drop(timeout_at(at, answered).await);
                 }
-                Room::AfterAnAnswer => timeout_at(until, answered).await.ok()?,
+                Availability::AfterAnAnswer => timeout_at(until, answered).await.ok()?,
             }
         }
     }
@@ -243,7 +248,7 @@ impl State {
         self.account().divided(self.share)
     }
 
-    fn room(&mut self, is_alone: bool) -> Room {
+    fn room(&mut self, is_alone: bool) -> Availability {
         let now = clock::now();
         let space = if is_alone {
             self.space()
@@ -253,7 +258,7 @@ impl State {
         let spaced = self.last_start.map_or(now, |start| start + space);
         let at = spaced.max(now + self.pause_left());
         if at > now {
-            return Room::At(at);
+            return Availability::At(at);
         }
         let keeps_to_share = is_alone
             || self.alone.under_way > 0
@@ -287,7 +292,7 @@ impl State {
     }
 
     fn enter(&mut self, is_alone: bool) -> bool {
-        let is_free = self.room(is_alone) == Room::Now;
+        let is_free = self.room(is_alone) == Availability::Now;
         if is_free {
             self.window.enter(1);
             self.reported.enter();
@@ -316,14 +321,14 @@ impl State {
     }
 }
 
-impl Places<'_> {
+impl Reservation<'_> {
     /// The request was not sent after all.
     pub fn give_back(mut self) {
         self.is_given_back = true;
     }
 }
 
-impl Drop for Places<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let mut state = self.limiter.lock();
         if self.is_given_back {

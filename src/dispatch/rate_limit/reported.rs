@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget::LONGEST_WINDOW;
-use super::window::Room;
+use super::window::Availability;
 use crate::dispatch::pause::Pause;
 use crate::telemetry::Quota;
 
@@ -44,12 +44,12 @@ struct Report {
 
 impl Reported {
     /// Returns when one more request may be made; at once where no report holds.
-    pub(super) fn room(&mut self, now: Instant) -> Room {
+    pub(super) fn room(&mut self, now: Instant) -> Availability {
         let Some(Report {
             own, window, holds, ..
         }) = self.last.as_ref().filter(|report| !report.holds.is_over())
         else {
-            return Room::Now;
+            return Availability::Now;
         };
         while self
             .answered
@@ -59,10 +59,10 @@ impl Reported {
             self.answered.pop_front();
         }
         if self.under_way + self.answered.len() < *own {
-            return Room::Now;
+            return Availability::Now;
         }
         let report_ends = now + holds.left();
-        Room::At(self.answered.front().map_or(report_ends, |(_, answered)| {
+        Availability::At(self.answered.front().map_or(report_ends, |(_, answered)| {
             report_ends.min(*answered + *window)
         }))
     }
@@ -126,10 +126,12 @@ impl Reported {
 }
 
 /// Returns the later of the two.
-pub(super) fn later(one: Room, other: Room) -> Room {
+pub(super) fn later(one: Availability, other: Availability) -> Availability {
     match (one, other) {
-        (Room::Now, room) | (room, Room::Now) => room,
-        (Room::At(one), Room::At(other)) => Room::At(one.max(other)),
-        (Room::AfterAnAnswer, _) | (_, Room::AfterAnAnswer) => Room::AfterAnAnswer,
+        (Availability::Now, room) | (room, Availability::Now) => room,
+        (Availability::At(one), Availability::At(other)) => Availability::At(one.max(other)),
+        (Availability::AfterAnAnswer, _) | (_, Availability::AfterAnAnswer) => {
+            Availability::AfterAnAnswer
+        }
     }
 }

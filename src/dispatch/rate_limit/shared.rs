@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Need;
+use super::RequestCost;
 use super::budget::Budget;
-use super::lease::{Ask, Leased, Leases, Micros, Schedule, Step, micros};
+use super::lease::{LeaseRequest, Leased, Leases, Micros, Schedule, Step, micros};
 use super::table::{LeaseError, LeaseTable};
 use crate::clock;
-use crate::telemetry::Meter;
+use crate::telemetry::DestinationMetrics;
 
 /// The table has so long to answer: several times what it needs, connecting included, and little of
 /// an invocation.
@@ -52,7 +52,7 @@ struct Held {
 
 /// Whether it is a call's turn.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Grant {
     Come,
     NotInTime,
     /// The table does not answer.
@@ -61,11 +61,11 @@ pub(super) enum Turn {
 
 enum Slot {
     At(Micros),
-    No(Turn),
+    No(Grant),
 }
 
 impl Table {
-    async fn lease(&self, ask: Ask) -> Result<Leased, LeaseError> {
+    async fn lease(&self, ask: LeaseRequest) -> Result<Leased, LeaseError> {
         match self {
             Self::Real(table) => table.lease(ask).await,
             #[cfg(test)]
@@ -97,11 +97,11 @@ impl Shared {
     /// Waits for a call's turn.
     pub(super) async fn turn(
         &self,
-        need: Need,
+        need: RequestCost,
         budget: Budget,
         until: Instant,
-        meter: &Meter,
-    ) -> Turn {
+        meter: &DestinationMetrics,
+    ) -> Grant {
         let schedule = Schedule::of(budget);
         loop {
             let at = match self.slot(need, budget, until, meter).await {
@@ -114,12 +114,12 @@ impl Shared {
             .await;
             // Whoever oversleeps has lost the slot.
             if self.table.now() <= at + schedule.grace {
-                return Turn::Come;
+                return Grant::Come;
             }
         }
     }
 
-    async fn ask(&self, ask: Ask, patience: Duration) -> Result<Leased, LeaseError> {
+    async fn ask(&self, ask: LeaseRequest, patience: Duration) -> Result<Leased, LeaseError> {
         timeout(patience, self.table.lease(ask))
             .await
             .unwrap_or(Err(LeaseError::Silent))
@@ -127,25 +127,31 @@ impl Shared {
 
     /// A slot in hand, or of a new block. One call asks; those that wait for the lock find what it
     /// got.
-    async fn slot(&self, need: Need, budget: Budget, until: Instant, meter: &Meter) -> Slot {
+    async fn slot(
+        &self,
+        need: RequestCost,
+        budget: Budget,
+        until: Instant,
+        meter: &DestinationMetrics,
+    ) -> Slot {
         let schedule = Schedule::of(budget);
         let mut held = self.held.lock().await;
         loop {
             if held.away_until.is_some_and(|away| away > clock::now()) {
-                return Slot::No(Turn::Alone);
+                return Slot::No(Grant::Alone);
             }
             let now = self.table.now();
             let latest = now + micros(until.saturating_duration_since(Instant::now()));
             let slots = match held.leases.take(need.requests, schedule, now, latest) {
                 Step::At(at) => return Slot::At(at),
-                Step::TooLate => return Slot::No(Turn::NotInTime),
+                Step::TooLate => return Slot::No(Grant::NotInTime),
                 Step::Lease(slots) => slots.min(need.in_all.max(need.requests)),
             };
             let earliest = now + held.round_trip;
             if earliest > latest {
-                return Slot::No(Turn::NotInTime);
+                return Slot::No(Grant::NotInTime);
             }
-            let ask = Ask {
+            let ask = LeaseRequest {
                 oldest: earliest.saturating_sub(schedule.grace),
                 earliest,
                 latest,
@@ -168,7 +174,7 @@ impl Shared {
                     held.leases.put(first, slots, schedule.period, now);
                 }
                 Ok(Leased::TooLate(next)) if next <= now + longest_queue => {
-                    return Slot::No(Turn::NotInTime);
+                    return Slot::No(Grant::NotInTime);
                 }
                 Ok(Leased::TooLate(_)) => held.is_away(&LeaseError::Implausible, meter),
                 Err(error) => held.is_away(&error, meter),
@@ -178,7 +184,7 @@ impl Shared {
 }
 
 impl Held {
-    fn is_away(&mut self, error: &LeaseError, meter: &Meter) {
+    fn is_away(&mut self, error: &LeaseError, meter: &DestinationMetrics) {
         meter.lease_failed();
         if self.away_until.is_none() {
             let error: &dyn std::error::Error = error;

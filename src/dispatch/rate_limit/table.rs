@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
-use super::lease::{Ask, Leased, Micros};
+use super::lease::{LeaseRequest, Leased, Micros};
 use crate::adapters::Destination;
 
 const NEXT_SLOT: &str = "next_slot";
@@ -75,7 +75,7 @@ impl LeaseTable {
 
     /// Leases a block: one conditional write, and a second one where the first guesses wrong
     /// whether others are at work.
-    pub(super) async fn lease(&self, ask: Ask) -> Result<Leased, LeaseError> {
+    pub(super) async fn lease(&self, ask: LeaseRequest) -> Result<Leased, LeaseError> {
         let mut next = Some(self.heard.load(Relaxed)).filter(|next| *next >= ask.oldest);
         for _ in 0..MOST_WRITES {
             let written = match next {
@@ -97,7 +97,7 @@ impl LeaseTable {
     }
 
     /// The block begins where the last one ends.
-    async fn queue_up(&self, ask: Ask) -> Result<Written, LeaseError> {
+    async fn queue_up(&self, ask: LeaseRequest) -> Result<Written, LeaseError> {
         let values = HashMap::from([
             (":length", ask.length()),
             (":oldest", ask.oldest),
@@ -109,7 +109,7 @@ impl LeaseTable {
     }
 
     /// The slots that were taken are over: the block begins when the answer is there.
-    async fn begin_anew(&self, ask: Ask) -> Result<Written, LeaseError> {
+    async fn begin_anew(&self, ask: LeaseRequest) -> Result<Written, LeaseError> {
         let values = HashMap::from([
             (":end", ask.earliest + ask.length()),
             (":oldest", ask.oldest),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tokio::time::sleep_until;
 
-use super::lease::{Ask, Leased, Leases, Micros, Schedule, Step, micros};
+use super::lease::{LeaseRequest, Leased, Leases, Micros, Schedule, Step, micros};
 use super::*;
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -30,7 +30,7 @@ struct Item {
 
 impl MemoryTable {
     /// What [`LeaseTable`] does by conditional writes.
-    pub(super) async fn lease(&self, ask: Ask) -> Result<Leased, LeaseError> {
+    pub(super) async fn lease(&self, ask: LeaseRequest) -> Result<Leased, LeaseError> {
         sleep_until(Instant::now() + self.latency).await;
         if self
             .item
@@ -81,8 +81,8 @@ fn busiest(arrivals: &mut [Duration], window: Duration) -> usize {
 }
 
 /// More will come.
-fn need(requests: u32) -> Need {
-    Need {
+fn need(requests: u32) -> RequestCost {
+    RequestCost {
         requests,
         in_all: u32::MAX,
     }
@@ -168,7 +168,7 @@ impl Fleet {
     /// One worker of one environment: calls of `requests`, one after the other and each with this
     /// latency, `delay` of which is the way there, and `rest` before each next one; until `end`.
     async fn work(&self, environment: usize, end: Duration, mut next: impl FnMut() -> Load) {
-        let meter = Meter::default();
+        let meter = DestinationMetrics::default();
         loop {
             let Load {
                 requests,
@@ -223,7 +223,7 @@ const HUBSPOT: RateLimit = RateLimit {
 fn alone_an_environment_uses_more_than_nine_tenths_of_its_share() {
     in_virtual_time(async {
         let limiter = RateLimiter::new(HUBSPOT, 4);
-        let (start, meter) = (Instant::now(), Meter::default());
+        let (start, meter) = (Instant::now(), DestinationMetrics::default());
         for _ in 0..250 {
             let places = limiter
                 .acquire(need(1), start + FAR, &meter)
@@ -374,7 +374,7 @@ fn a_hiccup_of_the_table_sends_nobody_alone() {
             sleep_until(Instant::now() + MILLI * 250).await;
             silent(false);
         };
-        let meter = Meter::default();
+        let meter = DestinationMetrics::default();
         let (places, ()) = tokio::join!(
             fleet.limiters[0].acquire(need(1), fleet.started + FAR, &meter),
             hiccup
@@ -392,9 +392,9 @@ fn a_hiccup_of_the_table_sends_nobody_alone() {
 fn no_more_is_leased_than_is_known_to_be_needed() {
     in_virtual_time(async {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5)]);
-        let meter = Meter::default();
+        let meter = DestinationMetrics::default();
         for in_all in (1..=40).rev() {
-            let need = Need {
+            let need = RequestCost {
                 requests: 1,
                 in_all,
             };
@@ -420,7 +420,7 @@ fn an_impossible_queue_is_no_queue() {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI)]);
         let an_hour = micros(Duration::from_hours(1));
         *fleet.item.next.lock().expect("sound") = Some(1_700_000_000_000_000 + an_hour);
-        let meter = Meter::default();
+        let meter = DestinationMetrics::default();
         assert!(
             fleet.limiters[0]
                 .acquire(need(1), fleet.started + Duration::from_mins(2), &meter)
@@ -447,7 +447,7 @@ async fn a_wait_that_would_end_too_late_is_not_begun() {
         },
         1,
     );
-    let (start, meter) = (Instant::now(), Meter::default());
+    let (start, meter) = (Instant::now(), DestinationMetrics::default());
     drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
     assert!(
         limiter
@@ -475,7 +475,7 @@ async fn places_that_were_not_used_are_free_at_once() {
         },
         1,
     );
-    let (start, meter) = (Instant::now(), Meter::default());
+    let (start, meter) = (Instant::now(), DestinationMetrics::default());
     for _ in 0..10 {
         limiter
             .acquire(need(1), start, &meter)
@@ -498,7 +498,7 @@ async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
         },
         1,
     );
-    let (start, meter) = (Instant::now(), Meter::default());
+    let (start, meter) = (Instant::now(), DestinationMetrics::default());
     let take = async |limiter: &RateLimiter| {
         drop(
             limiter
@@ -578,7 +578,7 @@ async fn a_window_and_a_pause_pass_while_the_environment_is_frozen() {
         },
         1,
     );
-    let (start, meter) = (Instant::now(), Meter::default());
+    let (start, meter) = (Instant::now(), DestinationMetrics::default());
     drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
     clock::freeze(FAR / 2);
     assert!(limiter.acquire(need(1), start, &meter).await.is_none());
@@ -699,7 +699,7 @@ proptest! {
         let (arrivals, exceeded) = in_virtual_time(async {
             let mut random = fastrand::Rng::with_seed(seed);
             let limiter = RateLimiter::new(RateLimit { requests: most * 2, per_ms }, 1);
-            let (started, meter) = (Instant::now(), Meter::default());
+            let (started, meter) = (Instant::now(), DestinationMetrics::default());
             // Before the first report nothing is known: there is room for as many as may be under
             // way.
             let others = (0..(most_calls - workers) * used / 100).map(|_| started + window.mul_f64(random.f64()));

@@ -16,7 +16,7 @@ use super::budget::Budget;
 
 /// When there is room for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum Availability {
     Now,
     At(Instant),
     /// Not before one of the calls under way has its answer.
@@ -34,7 +34,7 @@ pub(super) struct Window {
 impl Window {
     /// When `calls` more may be made together. More than the whole budget are let through where
     /// nothing else is in the window.
-    pub(super) fn room(&mut self, calls: u32, budget: Budget, now: Instant) -> Room {
+    pub(super) fn room(&mut self, calls: u32, budget: Budget, now: Instant) -> Availability {
         while self
             .answered
             .front()
@@ -47,12 +47,12 @@ impl Window {
             .saturating_sub(budget.calls as usize)
             .min(taken);
         match missing.checked_sub(1) {
-            None => Room::Now,
+            None => Availability::Now,
             Some(last) => self
                 .answered
                 .get(last)
-                .map_or(Room::AfterAnAnswer, |answered| {
-                    Room::At(*answered + budget.window)
+                .map_or(Availability::AfterAnAnswer, |answered| {
+                    Availability::At(*answered + budget.window)
                 }),
         }
     }
@@ -107,22 +107,25 @@ mod tests {
         let mut window = Window::default();
         window.enter(1);
         window.enter(1);
-        assert_eq!(window.room(1, budget, start), Room::AfterAnAnswer);
+        assert_eq!(window.room(1, budget, start), Availability::AfterAnAnswer);
         answer(&mut window, 1, budget, start + MILLI * 30);
         assert_eq!(
             window.room(1, budget, start + MILLI * 30),
-            Room::At(start + MILLI * 130)
+            Availability::At(start + MILLI * 130)
         );
         assert_eq!(
             window.room(2, budget, start + MILLI * 130),
-            Room::AfterAnAnswer
+            Availability::AfterAnAnswer
         );
         answer(&mut window, 1, budget, start + MILLI * 150);
         assert_eq!(
             window.room(2, budget, start + MILLI * 150),
-            Room::At(start + MILLI * 250)
+            Availability::At(start + MILLI * 250)
         );
-        assert_eq!(window.room(2, budget, start + MILLI * 250), Room::Now);
+        assert_eq!(
+            window.room(2, budget, start + MILLI * 250),
+            Availability::Now
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -135,10 +138,13 @@ mod tests {
             Instant::now(),
         );
         let mut window = Window::default();
-        assert_eq!(window.room(2, budget, start), Room::Now);
+        assert_eq!(window.room(2, budget, start), Availability::Now);
         window.enter(2);
         answer(&mut window, 2, budget, start);
-        assert_eq!(window.room(1, budget, start), Room::At(start + MILLI * 200));
+        assert_eq!(
+            window.room(1, budget, start),
+            Availability::At(start + MILLI * 200)
+        );
     }
 
     proptest! {
@@ -162,9 +168,9 @@ mod tests {
                         answer(&mut window, 1, budget, start + under_way.remove(0));
                     }
                     match window.room(1, budget, start + now) {
-                        Room::Now => break,
-                        Room::At(at) => now = (at - start).min(under_way.first().copied().unwrap_or(Duration::MAX)),
-                        Room::AfterAnAnswer => now = *under_way.first().expect("one is under way"),
+                        Availability::Now => break,
+                        Availability::At(at) => now = (at - start).min(under_way.first().copied().unwrap_or(Duration::MAX)),
+                        Availability::AfterAnAnswer => now = *under_way.first().expect("one is under way"),
                     }
                 }
                 window.enter(1);

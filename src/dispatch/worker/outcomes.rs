@@ -9,7 +9,7 @@ use crate::consume::Stage;
 use crate::dispatch::Job;
 use crate::dispatch::batch::Batch;
 use crate::fold::Position;
-use crate::settle::Verdict;
+use crate::settle::RecordOutcome;
 
 /// What decides how a job of a call is sent again.
 #[derive(Clone, Copy, Default)]
@@ -59,10 +59,10 @@ impl Worker<'_> {
         };
         for job in jobs {
             match outcomes.next() {
-                Some(Outcome::Delivered(code)) => self.done(job, &Verdict::Delivered(code)),
-                Some(Outcome::Skipped(code)) => self.done(job, &Verdict::Skipped(code)),
+                Some(Outcome::Delivered(code)) => self.done(job, &RecordOutcome::Delivered(code)),
+                Some(Outcome::Skipped(code)) => self.done(job, &RecordOutcome::Skipped(code)),
                 Some(Outcome::Stale) => {
-                    self.done(job, &Verdict::Superseded(Some(Code::new("STALE"))));
+                    self.done(job, &RecordOutcome::Superseded(Some(Code::new("STALE"))));
                 }
                 Some(Outcome::Rejected(rejection)) => self.reject(job, rejection),
                 Some(Outcome::Failed(code)) => self.fail(&job, &code),
@@ -144,18 +144,20 @@ impl Worker<'_> {
 
     /// Settles a job: the last of its records by what happened, those that it carried as
     /// superseded, and those that are older than another one as stale.
-    fn done(&mut self, job: Job, verdict: &Verdict) {
+    fn done(&mut self, job: Job, verdict: &RecordOutcome) {
         let is_written = |position: &Position| !job.outdated.contains(position);
         let last = job.sources.iter().copied().rfind(is_written);
         for position in &job.sources {
             let verdict = match verdict {
-                Verdict::Delivered(_) if !is_written(position) => {
-                    Verdict::Superseded(Some(Code::new("STALE")))
+                RecordOutcome::Delivered(_) if !is_written(position) => {
+                    RecordOutcome::Superseded(Some(Code::new("STALE")))
                 }
-                Verdict::Delivered(_) if last != Some(*position) => Verdict::Superseded(None),
+                RecordOutcome::Delivered(_) if last != Some(*position) => {
+                    RecordOutcome::Superseded(None)
+                }
                 other => other.clone(),
             };
-            self.errand.sink.record(*position, verdict, job.calls);
+            self.context.sink.record(*position, verdict, job.calls);
         }
         self.settled += 1;
         self.follow(job);
@@ -170,7 +172,7 @@ impl Worker<'_> {
                 .forget(job.kind, job.payload.id.key());
             let suspected_at = job.suspected_at;
             let first = self
-                .errand
+                .context
                 .transformer
                 .one_by_one(&job.sources, job.calls, job.then);
             if let Some(mut first) = first {
@@ -182,9 +184,9 @@ impl Worker<'_> {
             }
             return;
         }
-        let verdict = Verdict::Rejected(Stage::Deliver, rejection);
+        let verdict = RecordOutcome::Rejected(Stage::Deliver, rejection);
         for position in &job.sources {
-            self.errand
+            self.context
                 .sink
                 .record(*position, verdict.clone(), job.calls);
         }
@@ -207,9 +209,9 @@ impl Worker<'_> {
     /// Fails a job, and what has to follow it.
     pub(super) fn fail(&self, job: &Job, code: &Code) {
         for job in std::iter::once(job).chain(&job.then) {
-            let verdict = Verdict::Failed(code.clone());
+            let verdict = RecordOutcome::Failed(code.clone());
             for position in &job.sources {
-                self.errand
+                self.context
                     .sink
                     .record(*position, verdict.clone(), job.calls);
             }

@@ -9,7 +9,7 @@ use super::Worker;
 use crate::adapters::{Code, Rejection, Retry, SHORTEST_CALL};
 use crate::dispatch::batch::Batch;
 use crate::dispatch::bisection::Bisection;
-use crate::dispatch::{Job, Kind};
+use crate::dispatch::{Job, WriteKind};
 
 /// The fewest calls alone that a record has, whatever settings allow: once may be bad luck.
 const FEWEST_CALLS_ALONE: u32 = 2;
@@ -42,7 +42,7 @@ impl Worker<'_> {
     /// go with whatever else is there, as one of their tries.
     pub(super) fn split_again(
         &mut self,
-        kind: Kind,
+        kind: WriteKind,
         jobs: Vec<(Job, Code)>,
         bisection: Option<Bisection>,
         after: Option<Duration>,
@@ -200,12 +200,12 @@ impl Worker<'_> {
 
     fn in_time(&self, delay: Duration) -> Option<Instant> {
         let at = Instant::now() + delay;
-        (at + SHORTEST_CALL < self.errand.deadline).then_some(at)
+        (at + SHORTEST_CALL < self.context.deadline).then_some(at)
     }
 
     /// Waits until `at` with what is sent again then.
     fn wait(&mut self, at: Instant, then: Waited) {
-        self.errand.meter.retry();
+        self.context.meter.retry();
         let wait = async move {
             sleep_until(at).await;
             then

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Problem, Verdict, holds};
+use super::{CheckResult, Finding, holds};
 
 /// A field that has its purpose, and the key that names it; `None` where the adapter itself does.
 type Taken<'a> = (&'a str, Option<Cow<'static, str>>);
@@ -18,7 +18,7 @@ pub(super) fn fields(
     special: &[(&'static str, &str)],
     section: &str,
     attributes: &BTreeMap<String, String>,
-) -> Verdict {
+) -> CheckResult {
     let special = special.iter().filter(|(_, field)| !field.is_empty());
     let special = special.map(|(key, field)| (Cow::Borrowed(*key), *field));
     let attributes = attributes
@@ -33,7 +33,7 @@ pub(super) fn fields(
     Ok(())
 }
 
-fn free(taken: &[Taken<'_>], key: Cow<'static, str>, field: &str) -> Verdict {
+fn free(taken: &[Taken<'_>], key: Cow<'static, str>, field: &str) -> CheckResult {
     let Some((_, other)) = taken
         .iter()
         .find(|(other, _)| other.eq_ignore_ascii_case(field))
@@ -46,7 +46,7 @@ fn free(taken: &[Taken<'_>], key: Cow<'static, str>, field: &str) -> Verdict {
     );
     let trouble =
         format!("is `{field}`, which is taken by {by}; allowed: a field that nothing else goes to");
-    Err(Problem {
+    Err(Finding {
         key,
         other: other.clone(),
         trouble,
@@ -54,7 +54,7 @@ fn free(taken: &[Taken<'_>], key: Cow<'static, str>, field: &str) -> Verdict {
 }
 
 /// Names go into URLs, queries and JSON keys: the systems themselves allow nothing else in them.
-pub(super) fn name(key: impl Into<Cow<'static, str>>, text: &str) -> Verdict {
+pub(super) fn name(key: impl Into<Cow<'static, str>>, text: &str) -> CheckResult {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     holds(key, plain, || {
         format!("is `{text}`; allowed: an API name of letters, digits and underscores")

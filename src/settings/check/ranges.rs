@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Verdict, holds};
+use super::{CheckResult, holds};
 use crate::adapters::{hubspot, salesforce};
 
 /// What each number may be. A margin and the first delays have a second limit besides, in the value
@@ -53,7 +53,7 @@ pub(in crate::settings) fn shown(range: &RangeInclusive<u64>) -> String {
 }
 
 /// Whether a number lies in its key's range of [`RANGES`].
-pub(super) fn within<T: TryInto<u64>>(key: &'static str, value: T) -> Verdict {
+pub(super) fn within<T: TryInto<u64>>(key: &'static str, value: T) -> CheckResult {
     inside(
         key,
         value.try_into().unwrap_or(u64::MAX),
@@ -61,7 +61,7 @@ pub(super) fn within<T: TryInto<u64>>(key: &'static str, value: T) -> Verdict {
     )
 }
 
-pub(super) fn inside(key: &'static str, value: u64, range: &RangeInclusive<u64>) -> Verdict {
+pub(super) fn inside(key: &'static str, value: u64, range: &RangeInclusive<u64>) -> CheckResult {
     holds(key, range.contains(&value), || {
         format!("is {value}; allowed: {}", shown(range))
     })

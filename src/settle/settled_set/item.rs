@@ -27,7 +27,7 @@ const DESTINATION_AT: u32 = 4;
 
 /// What became of a record at one destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::settle) struct Mark {
+pub(in crate::settle) struct DestinationOutcome {
     /// By its place in a list.
     pub(in crate::settle) destination: usize,
     pub(in crate::settle) fate: Fate,
@@ -39,16 +39,16 @@ pub(in crate::settle) struct Mark {
 
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::settle) enum Memory {
+pub(in crate::settle) enum PriorOutcome {
     /// It ended before any destination was asked.
     Whole(Fate),
     /// It ended at these destinations.
-    At(SmallVec<[Mark; 1]>),
+    At(SmallVec<[DestinationOutcome; 1]>),
 }
 
 /// The bytes of `records`, in their order; what does not fit is left out.
 pub(super) fn encode<'a>(
-    records: impl IntoIterator<Item = (SequenceNumber<'a>, u64, &'a Memory)>,
+    records: impl IntoIterator<Item = (SequenceNumber<'a>, u64, &'a PriorOutcome)>,
 ) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
     let mut before = "";
@@ -69,7 +69,7 @@ pub(super) fn encode<'a>(
 /// Reads the records one by one; `None` where the bytes are none of ours.
 pub(super) fn decode(
     bytes: &[u8],
-    mut each: impl FnMut(SequenceNumber<'_>, u64, Memory),
+    mut each: impl FnMut(SequenceNumber<'_>, u64, PriorOutcome),
 ) -> Option<()> {
     let (format, mut rest) = bytes.split_first()?;
     let destination_at = match *format {
@@ -121,10 +121,10 @@ fn take_number(rest: &mut &[u8], digits: &mut String) -> Option<()> {
     (digits.len() == end).then_some(())
 }
 
-fn put_memory(bytes: &mut Vec<u8>, memory: &Memory) {
+fn put_memory(bytes: &mut Vec<u8>, memory: &PriorOutcome) {
     match memory {
-        Memory::Whole(fate) => put_varint(bytes, u64::from(code(*fate))),
-        Memory::At(marks) => {
+        PriorOutcome::Whole(fate) => put_varint(bytes, u64::from(code(*fate))),
+        PriorOutcome::At(marks) => {
             // Above every fate.
             put_varint(bytes, marks.len() as u64 + 3);
             for mark in marks {
@@ -141,10 +141,10 @@ fn put_memory(bytes: &mut Vec<u8>, memory: &Memory) {
     }
 }
 
-fn take_memory(rest: &mut &[u8], destination_at: u32) -> Option<Memory> {
+fn take_memory(rest: &mut &[u8], destination_at: u32) -> Option<PriorOutcome> {
     let head = take_varint(rest)?;
     if head <= 3 {
-        return Some(Memory::Whole(fate(head)?));
+        return Some(PriorOutcome::Whole(fate(head)?));
     }
     let mut marks = SmallVec::new();
     for _ in 3..head {
@@ -157,14 +157,14 @@ fn take_memory(rest: &mut &[u8], destination_at: u32) -> Option<Memory> {
         }
         let is_again = destination_at == DESTINATION_AT && word & 8 != 0;
         let destination = usize::try_from(word >> destination_at).ok()?;
-        marks.push(Mark {
+        marks.push(DestinationOutcome {
             destination,
             fate: fate(word & 3)?,
             ordered,
             is_again,
         });
     }
-    Some(Memory::At(marks))
+    Some(PriorOutcome::At(marks))
 }
 
 /// A failed record is not settled: it has no code.
@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    type Known = (String, u64, Memory);
+    type Known = (String, u64, PriorOutcome);
 
     fn encoded(records: &[Known]) -> Vec<u8> {
         let number = |text| SequenceNumber::parse(text).expect("a number");
@@ -240,7 +240,7 @@ mod tests {
         Some(records)
     }
 
-    fn memory() -> impl Strategy<Value = Memory> {
+    fn memory() -> impl Strategy<Value = PriorOutcome> {
         let fate = || (0_u64..4).prop_map(|code| fate(code).expect("one of four"));
         let mark = (
             0_usize..300,
@@ -248,15 +248,17 @@ mod tests {
             any::<Option<ContactHash>>(),
             any::<bool>(),
         );
-        let mark = mark.prop_map(|(destination, fate, ordered, is_again)| Mark {
-            destination,
-            fate,
-            ordered,
-            is_again,
-        });
+        let mark = mark.prop_map(
+            |(destination, fate, ordered, is_again)| DestinationOutcome {
+                destination,
+                fate,
+                ordered,
+                is_again,
+            },
+        );
         prop_oneof![
-            fate().prop_map(Memory::Whole),
-            proptest::collection::vec(mark, 1..4).prop_map(|marks| Memory::At(marks.into())),
+            fate().prop_map(PriorOutcome::Whole),
+            proptest::collection::vec(mark, 1..4).prop_map(|marks| PriorOutcome::At(marks.into())),
         ]
     }
 
@@ -276,13 +278,13 @@ mod tests {
 
     #[test]
     fn an_item_of_the_release_before_is_read() {
-        let ordered = Mark {
+        let ordered = DestinationOutcome {
             destination: 1,
             fate: Fate::Superseded,
             ordered: Some(7),
             is_again: false,
         };
-        let unchanged = Mark {
+        let unchanged = DestinationOutcome {
             destination: 0,
             fate: Fate::Rejected,
             ordered: None,
@@ -301,7 +303,7 @@ mod tests {
             [(
                 "123".to_owned(),
                 9,
-                Memory::At(smallvec![ordered, unchanged])
+                PriorOutcome::At(smallvec![ordered, unchanged])
             )]
         );
         assert_eq!(decoded(&[FORMAT + 1]), None);
@@ -309,13 +311,13 @@ mod tests {
 
     #[test]
     fn ten_thousand_records_fit_one_item_and_what_does_not_fit_is_left_out() {
-        let mark = Mark {
+        let mark = DestinationOutcome {
             destination: 1,
             fate: Fate::Delivered,
             ordered: Some(1 << 31),
             is_again: false,
         };
-        let record = |number: String| (number, u64::MAX, Memory::At(smallvec![mark]));
+        let record = |number: String| (number, u64::MAX, PriorOutcome::At(smallvec![mark]));
         // As Kinesis numbers the records of one shard: the first 27 digits are the shard's.
         let native = |at: u64| {
             format!(

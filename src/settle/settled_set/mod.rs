@@ -12,9 +12,9 @@
 //! (`remember.rs`).
 
 mod batch;
-mod earlier;
 mod item;
 mod number;
+mod prior_outcomes;
 mod remember;
 mod skip;
 
@@ -31,8 +31,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout_at};
 
-pub use earlier::Earlier;
-pub(super) use remember::Ended;
+pub use prior_outcomes::PriorOutcomes;
+pub(super) use remember::BatchOutcome;
 pub(crate) use skip::{Rest, Skipping};
 
 use self::batch::Batch;
@@ -104,11 +104,11 @@ impl SettledSet {
         records: &[Record<'_>],
         destinations: &[Destination],
         until: Instant,
-    ) -> Result<Earlier, TableError> {
+    ) -> Result<PriorOutcomes, TableError> {
         let Some(batch) = Batch::of(records) else {
-            return Ok(Earlier::default());
+            return Ok(PriorOutcomes::default());
         };
-        let mut earlier = Earlier::nothing(&batch, self.is_writable.load(Ordering::Relaxed));
+        let mut earlier = PriorOutcomes::nothing(&batch, self.is_writable.load(Ordering::Relaxed));
         // Boxed, like the item's: the SDK's futures are several kilobytes of every invocation's.
         let items = timeout_at(
             until.min(Instant::now() + self.patience),
@@ -162,7 +162,7 @@ impl SettledSet {
     pub(super) async fn write(
         &self,
         records: &[Record<'_>],
-        ended: &Ended<'_>,
+        ended: &BatchOutcome<'_>,
         is_blind: bool,
         destinations: &[Destination],
         until: Instant,
@@ -249,7 +249,7 @@ impl SettledSet {
 }
 
 /// What is worth remembering of a batch, as an item holds it.
-fn settled(batch: &Batch<'_>, ended: &Ended<'_>, destinations: &[Destination]) -> Vec<u8> {
+fn settled(batch: &Batch<'_>, ended: &BatchOutcome<'_>, destinations: &[Destination]) -> Vec<u8> {
     let identity = |position: usize| batch.identities.get(position).copied().flatten();
     let memories = remember(ended, destinations.len(), &|position| {
         identity(position).is_some()

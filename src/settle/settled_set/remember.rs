@@ -17,20 +17,20 @@
 //!
 //! Where a stream is read again from before a batch, older changes of earlier batches are sent
 //! again, too: whoever sends one forgets the items that tell of a later one of its contact
-//! (`Earlier::undone`). He does not see those of another shard, into which a split or a merge has
+//! (`PriorOutcomes::undone`). He does not see those of another shard, into which a split or a merge has
 //! led the contact, nor what lies more than [`super::MOST_PAGES`] behind, nor anything while the
 //! table is silent: who reads a stream again after such things gives the function an empty table.
 
 use smallvec::smallvec;
 
 use super::batch::contact_hash;
-use super::item::{Mark, Memory};
+use super::item::{DestinationOutcome, PriorOutcome};
 use crate::contact::{ContactChange, Operation};
 use crate::fold::{Position, Step, fold};
-use crate::settle::{Entry, Fate, Verdict};
+use crate::settle::{Entry, Fate, RecordOutcome};
 
 /// A batch and what became of it.
-pub(in crate::settle) struct Ended<'a> {
+pub(in crate::settle) struct BatchOutcome<'a> {
     pub(in crate::settle) entries: &'a [Entry],
     /// The records' fates, of which none is provisional any more.
     pub(in crate::settle) fates: &'a [Fate],
@@ -43,7 +43,7 @@ pub(in crate::settle) struct Ended<'a> {
 
 /// How a record stands at a destination.
 #[derive(Clone, Copy)]
-enum Standing {
+enum ChangeState {
     Open,
     /// It ended, and changed nothing there.
     Unchanged(Fate),
@@ -56,13 +56,13 @@ enum Standing {
 /// What to remember, by position. Nothing of a record that `is_told_apart` does not know from
 /// others.
 pub(super) fn remember(
-    ended: &Ended<'_>,
+    ended: &BatchOutcome<'_>,
     destinations: usize,
     is_told_apart: &dyn Fn(Position) -> bool,
-) -> Vec<Option<Memory>> {
+) -> Vec<Option<PriorOutcome>> {
     let whole = |(position, (entry, fate)): (Position, (&Entry, &Fate))| {
         let ended = entry.rows.is_empty() && *fate != Fate::Failed && is_told_apart(position);
-        ended.then_some(Memory::Whole(*fate))
+        ended.then_some(PriorOutcome::Whole(*fate))
     };
     let mut memories: Vec<_> = ended
         .entries
@@ -80,7 +80,7 @@ pub(super) fn remember(
             let unchanged = standings
                 .iter()
                 .filter_map(|(at, standing)| match standing {
-                    Standing::Unchanged(fate) => Some((*at, *fate, Place::Any)),
+                    ChangeState::Unchanged(fate) => Some((*at, *fate, Place::Any)),
                     _ => None,
                 });
             let writes = if ended
@@ -100,15 +100,15 @@ pub(super) fn remember(
                     .as_ref()
                     .map(|change| contact_hash(&change.contact.id));
                 let ordered = contact.filter(|_| place != Place::Any);
-                let mark = Mark {
+                let mark = DestinationOutcome {
                     destination,
                     fate,
                     ordered,
                     is_again: place == Place::Again,
                 };
                 match &mut memories[at] {
-                    Some(Memory::At(marks)) => marks.push(mark),
-                    memory => *memory = Some(Memory::At(smallvec![mark])),
+                    Some(PriorOutcome::At(marks)) => marks.push(mark),
+                    memory => *memory = Some(PriorOutcome::At(smallvec![mark])),
                 }
             }
         }
@@ -117,7 +117,7 @@ pub(super) fn remember(
 }
 
 /// Each contact's changes at a destination, in the order in which they hold.
-fn steps(ended: &Ended<'_>, destination: usize) -> Vec<Step> {
+fn steps(ended: &BatchOutcome<'_>, destination: usize) -> Vec<Step> {
     let goes_there = |entry: &Entry| entry.rows.iter().any(|row| row.destination == destination);
     let records = ended.entries.iter().zip(ended.changes).enumerate();
     fold(records.filter_map(|(at, (entry, change))| {
@@ -140,17 +140,20 @@ enum Place {
 type Remembered = (Position, Fate, Place);
 
 /// The contact's changes that changed something and are there.
-fn writes(standings: &[(Position, Standing)]) -> Vec<Remembered> {
-    let write = |(at, standing): &(Position, Standing)| match standing {
-        Standing::Known(fate) | Standing::Written(fate) => Some((*at, *fate, Place::Ordered)),
-        Standing::Open | Standing::Unchanged(_) => None,
+fn writes(standings: &[(Position, ChangeState)]) -> Vec<Remembered> {
+    let write = |(at, standing): &(Position, ChangeState)| match standing {
+        ChangeState::Known(fate) | ChangeState::Written(fate) => Some((*at, *fate, Place::Ordered)),
+        ChangeState::Open | ChangeState::Unchanged(_) => None,
     };
     standings.iter().filter_map(write).collect()
 }
 
 /// With a guard: all of the contact's writes. Those behind the first that would have an effect if
 /// it were sent again alone repair it.
-fn protected_writes(ended: &Ended<'_>, standings: &[(Position, Standing)]) -> Vec<Remembered> {
+fn protected_writes(
+    ended: &BatchOutcome<'_>,
+    standings: &[(Position, ChangeState)],
+) -> Vec<Remembered> {
     let mut writes = writes(standings);
     let Some(((last, ..), before)) = writes.split_last() else {
         return writes;
@@ -184,7 +187,10 @@ fn protected_writes(ended: &Ended<'_>, standings: &[(Position, Standing)]) -> Ve
 
 /// Without a guard: the contact's first write, if it went alone, and those that came after a newer
 /// version.
-fn unprotected_writes(ended: &Ended<'_>, standings: &[(Position, Standing)]) -> Vec<Remembered> {
+fn unprotected_writes(
+    ended: &BatchOutcome<'_>,
+    standings: &[(Position, ChangeState)],
+) -> Vec<Remembered> {
     let late = late_writes(ended, &writes(standings));
     let first =
         first_write(standings).filter(|(at, ..)| late.iter().all(|(other, ..)| other != at));
@@ -193,7 +199,7 @@ fn unprotected_writes(ended: &Ended<'_>, standings: &[(Position, Standing)]) -> 
 
 /// The writes that came after a newer version of their contact, as long as no other write comes
 /// again before them.
-fn late_writes(ended: &Ended<'_>, writes: &[Remembered]) -> Vec<Remembered> {
+fn late_writes(ended: &BatchOutcome<'_>, writes: &[Remembered]) -> Vec<Remembered> {
     let version = |at: Position| ended.changes[at].as_ref().and_then(|change| change.version);
     let is_late = |at: Position| {
         version(at).is_some()
@@ -212,37 +218,37 @@ fn late_writes(ended: &Ended<'_>, writes: &[Remembered]) -> Vec<Remembered> {
     passed.filter(|(at, ..)| is_late(*at)).copied().collect()
 }
 
-fn first_write(standings: &[(Position, Standing)]) -> Option<Remembered> {
+fn first_write(standings: &[(Position, ChangeState)]) -> Option<Remembered> {
     let (at, first) = standings
         .iter()
-        .find(|(_, standing)| !matches!(standing, Standing::Unchanged(_)))?;
+        .find(|(_, standing)| !matches!(standing, ChangeState::Unchanged(_)))?;
     match first {
-        Standing::Known(fate) | Standing::Written(fate @ Fate::Delivered) => {
+        ChangeState::Known(fate) | ChangeState::Written(fate @ Fate::Delivered) => {
             Some((*at, *fate, Place::Ordered))
         }
         _ => None,
     }
 }
 
-fn standing(ended: &Ended<'_>, position: Position, destination: usize) -> Standing {
+fn standing(ended: &BatchOutcome<'_>, position: Position, destination: usize) -> ChangeState {
     let rows = ended.entries.get(position).map(|entry| &entry.rows);
     let row = rows.and_then(|rows| rows.iter().find(|row| row.destination == destination));
     match row.and_then(|row| row.verdict.as_ref()) {
-        Some(Verdict::Delivered(_)) => Standing::Written(Fate::Delivered),
-        Some(Verdict::Superseded(None)) => Standing::Written(Fate::Superseded),
-        Some(Verdict::Superseded(Some(_))) => Standing::Unchanged(Fate::Superseded),
-        Some(Verdict::Skipped(_)) => Standing::Unchanged(Fate::Filtered),
-        Some(Verdict::Settled {
+        Some(RecordOutcome::Delivered(_)) => ChangeState::Written(Fate::Delivered),
+        Some(RecordOutcome::Superseded(None)) => ChangeState::Written(Fate::Superseded),
+        Some(RecordOutcome::Superseded(Some(_))) => ChangeState::Unchanged(Fate::Superseded),
+        Some(RecordOutcome::Skipped(_)) => ChangeState::Unchanged(Fate::Filtered),
+        Some(RecordOutcome::Settled {
             fate,
             ordered: true,
-        }) => Standing::Known(*fate),
-        Some(Verdict::Settled {
+        }) => ChangeState::Known(*fate),
+        Some(RecordOutcome::Settled {
             fate,
             ordered: false,
-        }) => Standing::Unchanged(*fate),
-        Some(Verdict::Rejected(..)) if (ended.has_letter)(position, destination) => {
-            Standing::Unchanged(Fate::Rejected)
+        }) => ChangeState::Unchanged(*fate),
+        Some(RecordOutcome::Rejected(..)) if (ended.has_letter)(position, destination) => {
+            ChangeState::Unchanged(Fate::Rejected)
         }
-        Some(Verdict::Rejected(..) | Verdict::Failed(_)) | None => Standing::Open,
+        Some(RecordOutcome::Rejected(..) | RecordOutcome::Failed(_)) | None => ChangeState::Open,
     }
 }

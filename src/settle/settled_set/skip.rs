@@ -7,11 +7,11 @@
 
 use std::collections::HashSet;
 
-use super::Earlier;
+use super::PriorOutcomes;
 use super::batch::contact_hash;
 use crate::contact::{ContactChange, Operation};
 use crate::fold::{Position, Step};
-use crate::settle::Verdict;
+use crate::settle::RecordOutcome;
 
 /// What is left of a destination's steps.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(crate) struct Rest {
 
 /// Leaves out of one destination's steps what is settled.
 pub(crate) struct Skipping<'a> {
-    pub(crate) earlier: &'a Earlier,
+    pub(crate) earlier: &'a PriorOutcomes,
     pub(crate) changes: &'a [Option<Box<ContactChange>>],
     pub(crate) destination: usize,
     /// Whether the destination's guard protects newer changes from older ones.
@@ -34,8 +34,12 @@ pub(crate) struct Skipping<'a> {
 
 impl Skipping<'_> {
     /// Returns the steps without what is settled. `report` gets each change that is left out.
-    pub(crate) fn rest(&self, steps: Vec<Step>, mut report: impl FnMut(Position, Verdict)) -> Rest {
-        let Earlier { known, later, .. } = self.earlier;
+    pub(crate) fn rest(
+        &self,
+        steps: Vec<Step>,
+        mut report: impl FnMut(Position, RecordOutcome),
+    ) -> Rest {
+        let PriorOutcomes { known, later, .. } = self.earlier;
         let mut rest = Rest::default();
         if known.iter().all(Option::is_none) && later.is_empty() {
             rest.steps = steps;
@@ -59,7 +63,11 @@ impl Skipping<'_> {
 
     /// Returns what is left of a step, and whether a change that is left out is behind one that is
     /// not.
-    fn left_of(&self, step: Step, report: &mut impl FnMut(Position, Verdict)) -> (Step, bool) {
+    fn left_of(
+        &self,
+        step: Step,
+        report: &mut impl FnMut(Position, RecordOutcome),
+    ) -> (Step, bool) {
         let (mut newest_sent, mut is_overtaken) = (None, false);
         let left = step.retain(
             |position| self.is_delete(position),
@@ -70,7 +78,7 @@ impl Skipping<'_> {
                         if !ordered || self.outlasts(position, version, newest_sent) =>
                     {
                         is_overtaken |= ordered && newest_sent.is_some();
-                        report(position, Verdict::Settled { fate, ordered });
+                        report(position, RecordOutcome::Settled { fate, ordered });
                         false
                     }
                     _ => {
@@ -130,12 +138,12 @@ mod tests {
     use crate::contact::{Contact, ContactId, ContactType, VersionSource};
     use crate::fold::fold;
     use crate::settle::Fate;
-    use crate::settle::settled_set::item::{Mark, Memory};
+    use crate::settle::settled_set::item::{DestinationOutcome, PriorOutcome};
 
     /// A contact's changes, a word each: `u`psert or `d`elete, its version, and what is known of
     /// it: `w`ritten, `n`othing changed, `a`gain, or nothing. Those of version 0 have none.
-    fn changes(text: &str) -> (Vec<Option<Box<ContactChange>>>, Earlier) {
-        let (mut changes, mut earlier) = (Vec::new(), Earlier::default());
+    fn changes(text: &str) -> (Vec<Option<Box<ContactChange>>>, PriorOutcomes) {
+        let (mut changes, mut earlier) = (Vec::new(), PriorOutcomes::default());
         for word in text.split(' ') {
             let digits = word[1..].trim_end_matches(['w', 'n', 'a']);
             let version: u64 = digits.parse().expect("a version");
@@ -156,7 +164,7 @@ mod tests {
                 ),
             })));
             let mark = |ordered, is_again| {
-                Memory::At(smallvec![Mark {
+                PriorOutcome::At(smallvec![DestinationOutcome {
                     destination: 0,
                     fate: Fate::Delivered,
                     ordered,

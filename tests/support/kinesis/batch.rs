@@ -57,7 +57,7 @@ impl Batch {
 
 /// What an attempt says of its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RecordOutcome {
     Done,
     /// The records before this place are done.
     FailedFrom(usize),
@@ -70,11 +70,11 @@ pub(super) enum Verdict {
 /// Reads an answer as the mapping does. Of several identifiers the one of the lowest place counts;
 /// one that names no record of the batch makes all of it fail.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>
-pub(super) fn judge(ended: &Ended, records: &[Arc<Record>], failures_count: bool) -> Verdict {
+pub(super) fn judge(ended: &Ended, records: &[Arc<Record>], failures_count: bool) -> RecordOutcome {
     let answer = match ended {
-        Ended::Throttled => return Verdict::NotInvoked,
-        Ended::Error => return Verdict::Failed,
-        Ended::Answer(_) if !failures_count => return Verdict::Done,
+        Ended::Throttled => return RecordOutcome::NotInvoked,
+        Ended::Error => return RecordOutcome::Failed,
+        Ended::Answer(_) if !failures_count => return RecordOutcome::Done,
         Ended::Answer(answer) => answer,
     };
     let failures = answer["batchItemFailures"]
@@ -89,9 +89,9 @@ pub(super) fn judge(ended: &Ended, records: &[Arc<Record>], failures_count: bool
     };
     let places: Option<Vec<usize>> = failures.iter().map(place).collect();
     match places.map(|places| places.into_iter().min()) {
-        None => Verdict::Failed,
-        Some(None) => Verdict::Done,
-        Some(Some(lowest)) => Verdict::FailedFrom(lowest),
+        None => RecordOutcome::Failed,
+        Some(None) => RecordOutcome::Done,
+        Some(Some(lowest)) => RecordOutcome::FailedFrom(lowest),
     }
 }
 
@@ -109,14 +109,14 @@ pub(super) enum Next {
 /// Progress makes a new batch of what is left, with all its retries. Without progress the batch is
 /// halved, if the mapping bisects and there are two records; else it comes again as it is, until
 /// its retries are used up.
-pub(super) fn follow(mut batch: Batch, verdict: Verdict, mapping: &Mapping) -> Next {
+pub(super) fn follow(mut batch: Batch, verdict: RecordOutcome, mapping: &Mapping) -> Next {
     match verdict {
-        Verdict::Done => Next::Done,
-        Verdict::NotInvoked => Next::RetryMode(vec![batch]),
-        Verdict::FailedFrom(place) if place > 0 => {
+        RecordOutcome::Done => Next::Done,
+        RecordOutcome::NotInvoked => Next::RetryMode(vec![batch]),
+        RecordOutcome::FailedFrom(place) if place > 0 => {
             Next::RetryMode(vec![Batch::new(batch.records.split_off(place))])
         }
-        Verdict::FailedFrom(_) | Verdict::Failed => {
+        RecordOutcome::FailedFrom(_) | RecordOutcome::Failed => {
             if mapping.bisect && batch.records.len() > 1 {
                 let right = batch.records.split_off(batch.records.len() / 2);
                 return Next::RetryMode(vec![Batch::new(batch.records), Batch::new(right)]);

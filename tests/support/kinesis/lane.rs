@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::batch::{Batch, Ended, Next, Verdict, follow, judge};
+use super::batch::{Batch, Ended, Next, RecordOutcome, follow, judge};
 use super::mapping::{Broken, Delivery, Invocation, Mapping, Run};
 use super::on_failure::{Condition, Discarding};
 use super::stream::Record;
@@ -139,15 +139,17 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
             Some(self.invoke(&mut batch, event).await)
         };
         let reports = self.mapping.report_failures;
-        let verdict = ended.as_ref().map_or(Verdict::Failed, |ended| {
+        let verdict = ended.as_ref().map_or(RecordOutcome::Failed, |ended| {
             judge(ended, &batch.records, reports)
         });
-        batch.attempts += u32::from(verdict != Verdict::NotInvoked);
+        batch.attempts += u32::from(verdict != RecordOutcome::NotInvoked);
         self.failures = match verdict {
-            Verdict::Failed | Verdict::FailedFrom(0) | Verdict::NotInvoked => self.failures + 1,
-            Verdict::Done | Verdict::FailedFrom(_) => 0,
+            RecordOutcome::Failed | RecordOutcome::FailedFrom(0) | RecordOutcome::NotInvoked => {
+                self.failures + 1
+            }
+            RecordOutcome::Done | RecordOutcome::FailedFrom(_) => 0,
         };
-        if verdict == Verdict::Done && self.loses_checkpoint() {
+        if verdict == RecordOutcome::Done && self.loses_checkpoint() {
             return self.read_again(batch);
         }
         self.checkpoint(&batch, verdict);
@@ -188,11 +190,11 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         .await
     }
 
-    fn checkpoint(&self, batch: &Batch, verdict: Verdict) {
+    fn checkpoint(&self, batch: &Batch, verdict: RecordOutcome) {
         let settled = match verdict {
-            Verdict::Done => batch.records.len(),
-            Verdict::FailedFrom(place) => place,
-            Verdict::Failed | Verdict::NotInvoked => 0,
+            RecordOutcome::Done => batch.records.len(),
+            RecordOutcome::FailedFrom(place) => place,
+            RecordOutcome::Failed | RecordOutcome::NotInvoked => 0,
         };
         let places = batch.records[..settled]
             .iter()

@@ -8,7 +8,7 @@ use contact_sync::adapters::{
     Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::contact::ContactChange;
-use contact_sync::telemetry::Meter;
+use contact_sync::telemetry::DestinationMetrics;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -245,7 +245,7 @@ impl Adapter for Liar {
                     .await
                     .map(|outcomes| vec![Outcome::dry_run(); outcomes.len()]);
             }
-            let deaf = Meter::default();
+            let deaf = DestinationMetrics::default();
             let call = if self.lie == Lie::HidesTheQuota {
                 Call {
                     meter: &deaf,

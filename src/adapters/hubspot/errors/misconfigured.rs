@@ -2,9 +2,9 @@
 //! record is rejected for one.
 
 use super::super::Settings;
+use super::super::api_error::ApiError;
 use super::super::model::{self, STAGE};
-use super::super::problem::Problem;
-use super::codes::{Verdict, verdict};
+use super::codes::{RowClass, verdict};
 use super::remedies;
 use crate::adapters::{Cause, Code, Stop};
 
@@ -53,7 +53,7 @@ pub(super) enum Source {
 
 /// Returns the misconfiguration that `problem` reports, if it does.
 pub(in super::super) fn of_settings(
-    problem: &Problem,
+    problem: &ApiError,
     settings: &Settings,
 ) -> Option<Misconfiguration> {
     if problem.begins("Unable to perform") && problem.says("by non-unique") {
@@ -109,7 +109,7 @@ pub(in super::super) fn of_settings(
 }
 
 fn misconfiguration(
-    problem: &Problem,
+    problem: &ApiError,
     property: Option<&str>,
     reach: Reach,
     remedy: String,
@@ -134,8 +134,8 @@ fn misconfiguration(
 
 /// Returns whether the row is refused for a value that HubSpot does not take, and not for one that
 /// another record has.
-fn is_refusal(problem: &Problem) -> bool {
-    let is_final = matches!(verdict(problem), Some(Verdict::Reject) | None);
+fn is_refusal(problem: &ApiError) -> bool {
+    let is_final = matches!(verdict(problem), Some(RowClass::Reject) | None);
     is_final && problem.code().is_some() && problem.clash.is_none()
 }
 
@@ -147,7 +147,7 @@ fn is_refusal(problem: &Problem) -> bool {
 fn reach_of_value(
     name: &str,
     source: Source,
-    problem: &Problem,
+    problem: &ApiError,
     settings: &Settings,
 ) -> Option<Reach> {
     match source {

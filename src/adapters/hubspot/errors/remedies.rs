@@ -1,7 +1,7 @@
 //! Words the remedies. Each names the setting, property, scope or account to change, and quotes
 //! nothing of an answer but the names of scopes and properties.
 
-use super::super::problem::Problem;
+use super::super::api_error::ApiError;
 use super::misconfigured::Source;
 use crate::adapters::Cause;
 
@@ -19,7 +19,7 @@ pub(super) const NO_API: &str =
 /// Returns the cause and the remedy of HubSpot's 401. An uninstalled app, an inactive account and a
 /// restriction of addresses have no documented form, and are recognized by their words; another
 /// token would not help against them.
-pub(super) fn unauthorized(problem: &Problem) -> (Cause, &'static str) {
+pub(super) fn unauthorized(problem: &ApiError) -> (Cause, &'static str) {
     if let Some(remedy) = of_account(problem) {
         return (Cause::Configuration, remedy);
     }
@@ -33,7 +33,7 @@ pub(super) fn unauthorized(problem: &Problem) -> (Cause, &'static str) {
 }
 
 /// Returns the remedy of HubSpot's 403.
-pub(super) fn forbidden(problem: &Problem) -> String {
+pub(super) fn forbidden(problem: &ApiError) -> String {
     if let Some(remedy) = of_account(problem) {
         return remedy.to_owned();
     }
@@ -54,7 +54,7 @@ pub(super) fn forbidden(problem: &Problem) -> String {
 
 /// Returns whether the credential lacks nothing but scopes of sensitive data. Those are asked for
 /// by properties that some records carry.
-pub(super) fn is_about_sensitive_data(problem: &Problem) -> bool {
+pub(super) fn is_about_sensitive_data(problem: &ApiError) -> bool {
     !problem.scopes.is_empty()
         && problem
             .scopes
@@ -62,7 +62,7 @@ pub(super) fn is_about_sensitive_data(problem: &Problem) -> bool {
             .all(|scope| scope.contains("sensitive"))
 }
 
-fn of_account(problem: &Problem) -> Option<&'static str> {
+fn of_account(problem: &ApiError) -> Option<&'static str> {
     const REMEDIES: [(&[&str], &str); 3] = [
         (
             &["uninstalled", "not installed", "isn't installed"],

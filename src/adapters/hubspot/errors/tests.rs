@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn problem(error: &Value) -> Problem {
-    Problem::read(error).expect("an object")
+fn problem(error: &Value) -> ApiError {
+    ApiError::read(error).expect("an object")
 }
 
 /// The refusal of a property, or of its value.
@@ -32,14 +32,14 @@ fn call_error(status: u16, headers: &[(&'static str, &'static str)], body: &Valu
     } else {
         body.to_string()
     };
-    let answer = HttpAnswer {
+    let answer = HttpResponse {
         status,
         headers,
         body: Bytes::from(text),
     };
     of_answer(
         &answer,
-        Problem::of_answer(status, &answer.body).as_ref(),
+        ApiError::of_answer(status, &answer.body).as_ref(),
         &crate::adapters::hubspot::model::tests::settings(),
     )
 }

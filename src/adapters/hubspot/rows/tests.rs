@@ -41,7 +41,7 @@ fn account_of(count: usize, answer: &Value) -> String {
     let letter = |row: Row<'_>| match row {
         Row::Result(_) => 'r',
         Row::Counted => 'c',
-        Row::Problem(_) => 'p',
+        Row::ApiError(_) => 'p',
         Row::Nothing { lost: false } => 'n',
         Row::Nothing { lost: true } => 'l',
     };
@@ -184,7 +184,7 @@ fn a_refusal_points_at_rows_by_name_by_line_and_by_address() {
             &[],
         ),
     ] {
-        let problem = Problem::read(&error).expect("an object");
+        let problem = ApiError::read(&error).expect("an object");
         assert_eq!(rows.suspects(&problem), expected, "{error}");
     }
 }
@@ -231,20 +231,20 @@ fn a_property_is_carried_by_those_who_send_it_and_its_value_by_those_who_are_mea
             &[],
         ),
     ] {
-        let problem = Problem::read(&error).expect("an object");
+        let problem = ApiError::read(&error).expect("an object");
         assert_eq!(
             rows.carrying("stage", &problem, problem.is("INVALID_OPTION")),
             expected,
             "{error}"
         );
     }
-    let missing = Problem::read(&json!({"category": "PROPERTY_DOESNT_EXIST"})).expect("an object");
+    let missing = ApiError::read(&json!({"category": "PROPERTY_DOESNT_EXIST"})).expect("an object");
     assert_eq!(rows.carrying("plan", &missing, false), Vec::<usize>::new());
     let same = [
         payload("C-0", &json!({"stage": "x"})),
         payload("C-1", &json!({"stage": "x"})),
     ];
-    let refused = Problem::read(&json!({"category": "INVALID_OPTION"})).expect("an object");
+    let refused = ApiError::read(&json!({"category": "INVALID_OPTION"})).expect("an object");
     assert_eq!(
         Rows::new(same.iter().collect(), "source_id").carrying("stage", &refused, true),
         [0, 1]

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::refusals::refused;
-use crate::adapters::http::{Http, HttpAnswer, HttpError, bearer};
+use crate::adapters::http::{Http, HttpError, HttpResponse, bearer};
 use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
 
 /// How long an assertion is valid; Salesforce allows up to five minutes.
@@ -50,7 +50,7 @@ pub(super) struct Grant {
 }
 
 /// A grant that came to nothing.
-pub(super) enum Failed {
+pub(super) enum TokenError {
     /// What the secret says is refused: one that has been changed meanwhile may help.
     Secret(CallError),
     /// The host that the secret names does not answer in Salesforce's own words: the same.
@@ -59,7 +59,7 @@ pub(super) enum Failed {
     Other(CallError),
 }
 
-impl Failed {
+impl TokenError {
     pub(super) fn into_error(self) -> CallError {
         let (Self::Secret(error) | Self::Host(error) | Self::Other(error)) = self;
         error
@@ -71,7 +71,7 @@ pub(super) async fn request(
     secret: &Arc<SecretString>,
     http: &Http,
     call: Call<'_>,
-) -> Result<Grant, Failed> {
+) -> Result<Grant, TokenError> {
     let content = Content::read(secret).map_err(malformed)?;
     let mut url =
         Url::parse(content.login_url.trim()).map_err(|_| malformed("login_url is no URL"))?;
@@ -102,9 +102,9 @@ pub(super) async fn request(
 }
 
 /// A secret that cannot be used as it is.
-fn malformed(what: &str) -> Failed {
+fn malformed(what: &str) -> TokenError {
     let form = r#"{"login_url", "client_id", "client_secret"} (or, for JWT, "private_key_pem", "username", "audience")"#;
-    Failed::Secret(stop(
+    TokenError::Secret(stop(
         Cause::Credential,
         "SECRET_MALFORMED",
         format!("{what}; the secret's form is {form}"),
@@ -112,20 +112,20 @@ fn malformed(what: &str) -> Failed {
 }
 
 /// A request for a token without an answer. It goes to the host that the secret names.
-fn unsent(error: HttpError) -> Failed {
+fn unsent(error: HttpError) -> TokenError {
     match error {
         HttpError::Forbidden(_) => astray("login_url in the secret", &error),
-        HttpError::OutOfTime => Failed::Other(error.into_call_error()),
-        error => Failed::Host(error.into_call_error().without_records()),
+        HttpError::OutOfTime => TokenError::Other(error.into_call_error()),
+        error => TokenError::Host(error.into_call_error().without_records()),
     }
 }
 
 /// A URL, named by `name`, to which no credential may go. A corrected secret may name another.
-fn astray(name: &str, error: &HttpError) -> Failed {
+fn astray(name: &str, error: &HttpError) -> TokenError {
     let remedy = format!(
         "{name} is refused: {error}. Correct login_url in the secret, or add the host to `salesforce.allowed_hosts`"
     );
-    Failed::Secret(HttpError::Forbidden(remedy).into_call_error())
+    TokenError::Secret(HttpError::Forbidden(remedy).into_call_error())
 }
 
 /// The form that asks for a token, without the blanks that copying leaves around a value. It has
@@ -183,9 +183,9 @@ fn assertion(content: &Content, pem: &str) -> Result<String, &'static str> {
     jsonwebtoken::encode(&header, &claims, &key).map_err(|_| "private_key_pem cannot sign")
 }
 
-fn granted(answer: HttpAnswer) -> Result<(HeaderValue, Url), Failed> {
+fn granted(answer: HttpResponse) -> Result<(HeaderValue, Url), TokenError> {
     let unreadable = || {
-        Failed::Host(CallError::failed(
+        TokenError::Host(CallError::failed(
             "UNREADABLE_TOKEN",
             FailureCause::Destination,
         ))

@@ -2,9 +2,9 @@
 //!
 //! <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_flow_errors.htm>
 
-use super::super::problem::{Problem, problems};
-use super::grant::{Failed, stop};
-use crate::adapters::http::HttpAnswer;
+use super::super::api_error::{ApiError, problems};
+use super::grant::{TokenError, stop};
+use crate::adapters::http::HttpResponse;
 use crate::adapters::{CallError, Cause, Code, FailureCause};
 
 /// A refusal that is known by its words.
@@ -134,7 +134,7 @@ const PASSING: &[&str] = &[
 ];
 
 /// Returns the error of an answer that is no token.
-pub(super) fn refused(answer: &HttpAnswer) -> Failed {
+pub(super) fn refused(answer: &HttpResponse) -> TokenError {
     let http_code = || Code::from_system(&format!("HTTP_{}", answer.status));
     let after = answer.retry_after();
     let retry = |code| CallError::Retry {
@@ -145,11 +145,11 @@ pub(super) fn refused(answer: &HttpAnswer) -> Failed {
     };
     let problems = problems(answer);
     match (answer.status, problems.first()) {
-        (429, _) => Failed::Other(CallError::Throttled {
+        (429, _) => TokenError::Other(CallError::Throttled {
             code: http_code(),
             after,
         }),
-        (300..=399, None) => Failed::Secret(stop(
+        (300..=399, None) => TokenError::Secret(stop(
             Cause::Configuration,
             "NO_TOKEN",
             "login_url in the secret leads elsewhere: it has to be the org's own My Domain"
@@ -157,14 +157,16 @@ pub(super) fn refused(answer: &HttpAnswer) -> Failed {
         )),
         // A page, with a 403 say, is a proxy's, and may be gone in a moment. The breaker limits the
         // calls.
-        (_, None) => Failed::Host(retry(http_code())),
-        (408 | 420 | 500.., Some(_)) => Failed::Other(retry(http_code())),
-        (_, Some(problem)) => said(problem).unwrap_or_else(|| Failed::Other(retry(problem.code()))),
+        (_, None) => TokenError::Host(retry(http_code())),
+        (408 | 420 | 500.., Some(_)) => TokenError::Other(retry(http_code())),
+        (_, Some(problem)) => {
+            said(problem).unwrap_or_else(|| TokenError::Other(retry(problem.code())))
+        }
     }
 }
 
 /// Looks a refusal up; `None` for one that passes by itself.
-fn said(problem: &Problem) -> Option<Failed> {
+fn said(problem: &ApiError) -> Option<TokenError> {
     let said = format!(
         "{} {}",
         problem.code(),
@@ -185,8 +187,8 @@ fn said(problem: &Problem) -> Option<Failed> {
         .unwrap_or(&unknown);
     let error = stop(refusal.cause, problem.code(), refusal.remedy.to_owned());
     Some(if refusal.is_of_secret {
-        Failed::Secret(error)
+        TokenError::Secret(error)
     } else {
-        Failed::Other(error)
+        TokenError::Other(error)
     })
 }

@@ -2,22 +2,22 @@
 //!
 //! A passing code ends in one of three ways. What ends by itself, for all records at once or with
 //! another writer's transaction, is sent again until it has ended: the org's maintenance, its
-//! sessions, its services that are away ([`Verdict::Later`]), and locks ([`Verdict::Halved`]): a
+//! sessions, its services that are away ([`RowClass::Later`]), and locks ([`RowClass::Halved`]): a
 //! transaction holds a lock for ten minutes at most. What one record may meet for ever is isolated,
-//! and rejected on evidence that other records succeed: a fault ([`Verdict::Fault`]), and a limit
-//! that the record reaches alone ([`Verdict::Large`]). A race is decided by a second try
-//! ([`Verdict::Once`]).
+//! and rejected on evidence that other records succeed: a fault ([`RowClass::Fault`]), and a limit
+//! that the record reaches alone ([`RowClass::Large`]). A race is decided by a second try
+//! ([`RowClass::Once`]).
 //!
 //! A code that is not in the table refuses the record, if it is published. Of any other it is not
 //! known whether it passes: it is isolated, too.
 
-use super::Problem;
+use super::ApiError;
 use crate::adapters::Body;
 use crate::adapters::salesforce::sent;
 
 /// What to do about a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Verdict {
+pub(in super::super) enum RowClass {
     /// It is of the record's own making.
     Reject,
     /// Not the row's fault, and no record keeps it: the same again.
@@ -58,98 +58,98 @@ pub(in super::super) enum Verdict {
 }
 
 /// The codes whose meaning is not simply that the record is refused.
-pub(super) const ROWS: &[(&str, Verdict)] = &[
-    ("UNABLE_TO_LOCK_ROW", Verdict::Halved),
-    ("TOO_MANY_APEX_REQUESTS", Verdict::Halved),
-    ("LIMIT_EXCEEDED", Verdict::Large),
-    ("TOO_MANY_JOBS", Verdict::Large),
-    ("DELETE_OPERATION_TOO_LARGE", Verdict::Large),
-    ("MAX_DEPTH_IN_FLOW_EXECUTION", Verdict::Large),
-    ("REQUEST_RUNNING_TOO_LONG", Verdict::Large),
+pub(super) const ROWS: &[(&str, RowClass)] = &[
+    ("UNABLE_TO_LOCK_ROW", RowClass::Halved),
+    ("TOO_MANY_APEX_REQUESTS", RowClass::Halved),
+    ("LIMIT_EXCEEDED", RowClass::Large),
+    ("TOO_MANY_JOBS", RowClass::Large),
+    ("DELETE_OPERATION_TOO_LARGE", RowClass::Large),
+    ("MAX_DEPTH_IN_FLOW_EXECUTION", RowClass::Large),
+    ("REQUEST_RUNNING_TOO_LONG", RowClass::Large),
     // Told of other rows of the call; alone there are none.
-    ("FAILED_DUE_TO_OTHER_INPUTS", Verdict::Large),
-    ("ALL_OR_NONE_OPERATION_ROLLED_BACK", Verdict::Large),
-    ("PROCESSING_HALTED", Verdict::Large),
-    ("UNKNOWN_EXCEPTION", Verdict::Fault),
-    ("INTERNAL_ERROR", Verdict::Fault),
-    ("QUERY_TIMEOUT", Verdict::Fault),
-    ("INVALID_QUERY_LOCATOR", Verdict::Fault),
-    ("ALREADY_IN_PROCESS", Verdict::Fault),
-    ("MATCH_SERVICE_TIMED_OUT", Verdict::Fault),
-    ("MATCH_SERVICE_ERROR", Verdict::Fault),
-    ("MATCH_RUNTIME_ERROR", Verdict::Fault),
-    ("PLATFORM_EVENT_PUBLISH_FAILED", Verdict::Fault),
-    ("RESOURCE_NOT_AVAILABLE", Verdict::Fault),
-    ("TXN_SECURITY_METERING_ERROR", Verdict::Fault),
-    ("NO_REASON", Verdict::Fault),
-    ("UNABLE_TO_LOCK_RECORD", Verdict::Later),
-    ("RECORD_IN_USE_BY_WORKFLOW", Verdict::Later),
-    ("TERRITORY_REALIGN_IN_PROGRESS", Verdict::Later),
+    ("FAILED_DUE_TO_OTHER_INPUTS", RowClass::Large),
+    ("ALL_OR_NONE_OPERATION_ROLLED_BACK", RowClass::Large),
+    ("PROCESSING_HALTED", RowClass::Large),
+    ("UNKNOWN_EXCEPTION", RowClass::Fault),
+    ("INTERNAL_ERROR", RowClass::Fault),
+    ("QUERY_TIMEOUT", RowClass::Fault),
+    ("INVALID_QUERY_LOCATOR", RowClass::Fault),
+    ("ALREADY_IN_PROCESS", RowClass::Fault),
+    ("MATCH_SERVICE_TIMED_OUT", RowClass::Fault),
+    ("MATCH_SERVICE_ERROR", RowClass::Fault),
+    ("MATCH_RUNTIME_ERROR", RowClass::Fault),
+    ("PLATFORM_EVENT_PUBLISH_FAILED", RowClass::Fault),
+    ("RESOURCE_NOT_AVAILABLE", RowClass::Fault),
+    ("TXN_SECURITY_METERING_ERROR", RowClass::Fault),
+    ("NO_REASON", RowClass::Fault),
+    ("UNABLE_TO_LOCK_RECORD", RowClass::Later),
+    ("RECORD_IN_USE_BY_WORKFLOW", RowClass::Later),
+    ("TERRITORY_REALIGN_IN_PROGRESS", RowClass::Later),
     (
         "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE",
-        Verdict::Later,
+        RowClass::Later,
     ),
-    ("MATCH_SERVICE_UNAVAILABLE_ERROR", Verdict::Later),
-    ("PLATFORM_EVENT_PUBLISHING_UNAVAILABLE", Verdict::Later),
-    ("REQUEST_LIMIT_EXCEEDED", Verdict::Later),
-    ("SERVICE_UNAVAILABLE", Verdict::Later),
-    ("BAD_GATEWAY", Verdict::Later),
-    ("FUNCTIONALITY_TEMPORARILY_UNAVAILABLE", Verdict::Later),
-    ("SERVER_UNAVAILABLE", Verdict::Later),
-    ("ORG_IN_MAINTENANCE", Verdict::Later),
-    (DISABLED, Verdict::Later),
+    ("MATCH_SERVICE_UNAVAILABLE_ERROR", RowClass::Later),
+    ("PLATFORM_EVENT_PUBLISHING_UNAVAILABLE", RowClass::Later),
+    ("REQUEST_LIMIT_EXCEEDED", RowClass::Later),
+    ("SERVICE_UNAVAILABLE", RowClass::Later),
+    ("BAD_GATEWAY", RowClass::Later),
+    ("FUNCTIONALITY_TEMPORARILY_UNAVAILABLE", RowClass::Later),
+    ("SERVER_UNAVAILABLE", RowClass::Later),
+    ("ORG_IN_MAINTENANCE", RowClass::Later),
+    (DISABLED, RowClass::Later),
     // A refused session is never a record's fault.
-    ("INVALID_SESSION_ID", Verdict::Later),
-    ("SESSION_EXPIRED", Verdict::Later),
-    ("SESSION_INVALIDATED", Verdict::Later),
-    ("INVALID_ACCESS_TOKEN", Verdict::Later),
-    ("INVALID_AUTH_HEADER", Verdict::Later),
-    ("COLLISION_DETECTED", Verdict::Once),
-    ("CONFLICT", Verdict::Once),
-    ("OPERATION_CONFLICT", Verdict::Once),
-    ("RECORD_LOCKED", Verdict::Once),
-    ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", Verdict::Trigger),
-    ("CANNOT_EXECUTE_FLOW_TRIGGER", Verdict::Trigger),
-    ("FLOW_EXCEPTION", Verdict::Trigger),
-    ("APEX_FAILED", Verdict::Trigger),
-    ("CUSTOM_APEX_ERROR", Verdict::Trigger),
-    ("DUPLICATE_VALUE", Verdict::Duplicate),
-    ("DUPLICATES_DETECTED", Verdict::Duplicate),
-    ("DUPLICATE_EXTERNAL_ID", Verdict::Duplicate),
-    ("REQUIRED_FIELD_MISSING", Verdict::Missing),
-    ("CANNOT_UPDATE_CONVERTED_LEAD", Verdict::Converted),
-    ("ENTITY_IS_DELETED", Verdict::Gone),
-    ("INVALID_CROSS_REFERENCE_KEY", Verdict::Unfound),
-    ("INVALID_FIELD", Verdict::Field),
-    ("INVALID_FIELD_FOR_INSERT_UPDATE", Verdict::Field),
-    ("FIELD_NOT_UPDATABLE", Verdict::Field),
-    ("INVALID_TYPE", Verdict::Schema),
-    ("INVALID_TYPE_FOR_OPERATION", Verdict::Schema),
-    ("INVALID_EXTERNAL_ID_FIELD_NAME", Verdict::Schema),
-    ("INVALID_ENTITY_FOR_UPSERT", Verdict::Schema),
-    ("FUNCTIONALITY_NOT_ENABLED", Verdict::Schema),
-    ("PACKAGE_DISABLED", Verdict::Schema),
-    ("PACKAGE_LICENSE_REQUIRED", Verdict::Schema),
-    ("INVALID_PACKAGE_LICENSE", Verdict::Schema),
-    ("INSUFFICIENT_ACCESS", Verdict::Access),
-    ("INSUFFICIENT_ACCESS_OR_READONLY", Verdict::Access),
-    ("TXN_SECURITY_NO_ACCESS", Verdict::Access),
-    ("FORBIDDEN_EXCEPTION", Verdict::Access),
-    ("UNAUTHORIZED_EXCEPTION", Verdict::Access),
-    ("API_DISABLED_FOR_ORG", Verdict::Barred),
-    ("UNSUPPORTED_API_VERSION", Verdict::Barred),
-    ("INVALID_READ_ONLY_USER_DML", Verdict::Barred),
-    ("ORG_LOCKED", Verdict::Barred),
-    ("TRIAL_EXPIRED", Verdict::Barred),
-    ("INVALID_OPERATION_WITH_EXPIRED_PASSWORD", Verdict::Barred),
-    ("LOGIN_DURING_RESTRICTED_DOMAIN", Verdict::Barred),
-    ("LOGIN_DURING_RESTRICTED_TIME", Verdict::Barred),
-    ("LOGIN_MUST_USE_SECURITY_TOKEN", Verdict::Barred),
-    ("STORAGE_LIMIT_EXCEEDED", Verdict::Full),
+    ("INVALID_SESSION_ID", RowClass::Later),
+    ("SESSION_EXPIRED", RowClass::Later),
+    ("SESSION_INVALIDATED", RowClass::Later),
+    ("INVALID_ACCESS_TOKEN", RowClass::Later),
+    ("INVALID_AUTH_HEADER", RowClass::Later),
+    ("COLLISION_DETECTED", RowClass::Once),
+    ("CONFLICT", RowClass::Once),
+    ("OPERATION_CONFLICT", RowClass::Once),
+    ("RECORD_LOCKED", RowClass::Once),
+    ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", RowClass::Trigger),
+    ("CANNOT_EXECUTE_FLOW_TRIGGER", RowClass::Trigger),
+    ("FLOW_EXCEPTION", RowClass::Trigger),
+    ("APEX_FAILED", RowClass::Trigger),
+    ("CUSTOM_APEX_ERROR", RowClass::Trigger),
+    ("DUPLICATE_VALUE", RowClass::Duplicate),
+    ("DUPLICATES_DETECTED", RowClass::Duplicate),
+    ("DUPLICATE_EXTERNAL_ID", RowClass::Duplicate),
+    ("REQUIRED_FIELD_MISSING", RowClass::Missing),
+    ("CANNOT_UPDATE_CONVERTED_LEAD", RowClass::Converted),
+    ("ENTITY_IS_DELETED", RowClass::Gone),
+    ("INVALID_CROSS_REFERENCE_KEY", RowClass::Unfound),
+    ("INVALID_FIELD", RowClass::Field),
+    ("INVALID_FIELD_FOR_INSERT_UPDATE", RowClass::Field),
+    ("FIELD_NOT_UPDATABLE", RowClass::Field),
+    ("INVALID_TYPE", RowClass::Schema),
+    ("INVALID_TYPE_FOR_OPERATION", RowClass::Schema),
+    ("INVALID_EXTERNAL_ID_FIELD_NAME", RowClass::Schema),
+    ("INVALID_ENTITY_FOR_UPSERT", RowClass::Schema),
+    ("FUNCTIONALITY_NOT_ENABLED", RowClass::Schema),
+    ("PACKAGE_DISABLED", RowClass::Schema),
+    ("PACKAGE_LICENSE_REQUIRED", RowClass::Schema),
+    ("INVALID_PACKAGE_LICENSE", RowClass::Schema),
+    ("INSUFFICIENT_ACCESS", RowClass::Access),
+    ("INSUFFICIENT_ACCESS_OR_READONLY", RowClass::Access),
+    ("TXN_SECURITY_NO_ACCESS", RowClass::Access),
+    ("FORBIDDEN_EXCEPTION", RowClass::Access),
+    ("UNAUTHORIZED_EXCEPTION", RowClass::Access),
+    ("API_DISABLED_FOR_ORG", RowClass::Barred),
+    ("UNSUPPORTED_API_VERSION", RowClass::Barred),
+    ("INVALID_READ_ONLY_USER_DML", RowClass::Barred),
+    ("ORG_LOCKED", RowClass::Barred),
+    ("TRIAL_EXPIRED", RowClass::Barred),
+    ("INVALID_OPERATION_WITH_EXPIRED_PASSWORD", RowClass::Barred),
+    ("LOGIN_DURING_RESTRICTED_DOMAIN", RowClass::Barred),
+    ("LOGIN_DURING_RESTRICTED_TIME", RowClass::Barred),
+    ("LOGIN_MUST_USE_SECURITY_TOKEN", RowClass::Barred),
+    ("STORAGE_LIMIT_EXCEEDED", RowClass::Full),
     // Of whole calls, and so of the row of a call with one.
-    ("JSON_PARSER_ERROR", Verdict::Reject),
-    ("EXCEEDED_ID_LIMIT", Verdict::Reject),
-    ("MALFORMED_QUERY", Verdict::Reject),
+    ("JSON_PARSER_ERROR", RowClass::Reject),
+    ("EXCEEDED_ID_LIMIT", RowClass::Reject),
+    ("MALFORMED_QUERY", RowClass::Reject),
 ];
 
 /// The API is away, or closed to the user: the message tells which.
@@ -198,24 +198,24 @@ const FORBIDDEN: &str = "entity type cannot be";
 pub(super) const PUBLISHED: &str = include_str!("status_codes.txt");
 
 /// The verdict on a row with `problem`, of the object `sobject`, for which `body` was sent.
-pub(super) fn verdict(problem: &Problem, body: Option<&Body>, sobject: &str) -> Verdict {
+pub(super) fn verdict(problem: &ApiError, body: Option<&Body>, sobject: &str) -> RowClass {
     match listed(problem.code.as_deref().unwrap_or_default()) {
-        Some(Verdict::Trigger) if problem.begins(FORBIDDEN) => {
+        Some(RowClass::Trigger) if problem.begins(FORBIDDEN) => {
             if problem.says(&label(sobject)) {
-                Verdict::Barred
+                RowClass::Barred
             } else {
-                Verdict::Access
+                RowClass::Access
             }
         }
-        Some(Verdict::Trigger) => of_trigger(problem, &body.map(sent::texts).unwrap_or_default()),
-        Some(Verdict::Later) if problem.is(DISABLED) && problem.says(FOR_THE_USER) => {
-            Verdict::Barred
+        Some(RowClass::Trigger) => of_trigger(problem, &body.map(sent::texts).unwrap_or_default()),
+        Some(RowClass::Later) if problem.is(DISABLED) && problem.says(FOR_THE_USER) => {
+            RowClass::Barred
         }
-        Some(Verdict::Reject) if problem.is(UNREADABLE.0) && problem.says(UNREADABLE.1) => {
-            Verdict::Field
+        Some(RowClass::Reject) if problem.is(UNREADABLE.0) && problem.says(UNREADABLE.1) => {
+            RowClass::Field
         }
-        None if is_known(problem) => Verdict::Reject,
-        None => Verdict::Unknown,
+        None if is_known(problem) => RowClass::Reject,
+        None => RowClass::Unknown,
         Some(verdict) => verdict,
     }
 }
@@ -223,31 +223,31 @@ pub(super) fn verdict(problem: &Problem, body: Option<&Body>, sobject: &str) -> 
 /// Reads the message of a trigger or flow. The status code that it quotes decides (`first error:
 /// CODE, …`), else its words. Neither counts within one of `texts`, the record's own; and behind
 /// another code no word counts: a validation rule may quote what the org holds of the contact.
-fn of_trigger(problem: &Problem, texts: &[String]) -> Verdict {
+fn of_trigger(problem: &ApiError, texts: &[String]) -> RowClass {
     if let Some(code) = quoted_code(problem, texts) {
         return match listed(code) {
             // What passes for a record passes for the trigger's own; what else its records meet is
             // the org's code's.
             Some(
-                passing @ (Verdict::Later
-                | Verdict::Halved
-                | Verdict::Large
-                | Verdict::Fault
-                | Verdict::Duplicate),
+                passing @ (RowClass::Later
+                | RowClass::Halved
+                | RowClass::Large
+                | RowClass::Fault
+                | RowClass::Duplicate),
             ) => passing,
-            _ => Verdict::Reject,
+            _ => RowClass::Reject,
         };
     }
     let says = |words: &[&str]| words.iter().any(|part| problem.says_itself(part, texts));
     match () {
-        () if says(&LARGE) => Verdict::Large,
-        () if says(&LOCKED) => Verdict::Halved,
-        () => Verdict::Reject,
+        () if says(&LARGE) => RowClass::Large,
+        () if says(&LOCKED) => RowClass::Halved,
+        () => RowClass::Reject,
     }
 }
 
 /// The first status code in the message that is not itself a trigger's.
-fn quoted_code<'a>(problem: &'a Problem, texts: &[String]) -> Option<&'a str> {
+fn quoted_code<'a>(problem: &'a ApiError, texts: &[String]) -> Option<&'a str> {
     let message = problem.message.as_deref()?;
     let words =
         message.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
@@ -256,14 +256,14 @@ fn quoted_code<'a>(problem: &'a Problem, texts: &[String]) -> Option<&'a str> {
             || PUBLISHED
                 .lines()
                 .any(|code| code.eq_ignore_ascii_case(word));
-        if is_code && listed(word) != Some(Verdict::Trigger) && problem.says_itself(word, texts) {
+        if is_code && listed(word) != Some(RowClass::Trigger) && problem.says_itself(word, texts) {
             return Some(word);
         }
     }
     None
 }
 
-fn listed(code: &str) -> Option<Verdict> {
+fn listed(code: &str) -> Option<RowClass> {
     ROWS.iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(code))
         .map(|(_, verdict)| *verdict)
@@ -278,7 +278,7 @@ fn label(sobject: &str) -> String {
 }
 
 /// Whether the code is known: in the table, or published.
-pub(in super::super) fn is_known(problem: &Problem) -> bool {
+pub(in super::super) fn is_known(problem: &ApiError) -> bool {
     let code = problem.code.as_deref().unwrap_or_default();
     ROWS.iter().any(|(name, _)| *name == code) || PUBLISHED.lines().any(|name| name == code)
 }

@@ -5,9 +5,9 @@ use super::codes::{PUBLISHED, ROWS};
 use super::*;
 use crate::adapters::salesforce::model::tests::settings;
 
-fn problem(code: &str, message: &str, fields: &[&str]) -> Problem {
+fn problem(code: &str, message: &str, fields: &[&str]) -> ApiError {
     let fields = fields.iter().map(|field| (*field).to_owned()).collect();
-    Problem {
+    ApiError {
         code: Some(code.to_owned()),
         message: Some(message.to_owned()),
         fields,
@@ -64,7 +64,7 @@ const ALONE: Neighbours = Neighbours {
 };
 
 fn outcome(
-    problem: &Problem,
+    problem: &ApiError,
     body: Option<&Body>,
     neighbours: Neighbours,
     settings: &Settings,
@@ -77,7 +77,7 @@ fn outcome(
     ))
 }
 
-fn upserted(problem: &Problem) -> &'static str {
+fn upserted(problem: &ApiError) -> &'static str {
     outcome(problem, Some(&body()), AMONG_OTHERS, &settings())
 }
 
@@ -438,7 +438,7 @@ fn of_several_errors_of_a_row_what_can_never_succeed_decides_and_else_the_first(
 
 /// What becomes of a row: of an upsert with others, alone, of a delete with others; and of a whole
 /// answer that consists of one or of two such rows.
-fn fate(problem: &Problem) -> [&'static str; 5] {
+fn fate(problem: &ApiError) -> [&'static str; 5] {
     let error = RowError::new(problem.clone(), Some(&body()), &settings());
     let of_all = |rows: &[Option<&RowError>]| {
         if of_all_rows(rows, rows.len()).is_some() {
@@ -471,7 +471,7 @@ fn each_status_code_has_a_fate_that_is_known() {
     let mut table = line("code", ["company", "alone", "delete", "one", "two"]);
     for (code, verdict) in ROWS {
         table += &line(code, fate(&problem(code, "", &[])));
-        let messages = if *verdict == Verdict::Trigger {
+        let messages = if *verdict == RowClass::Trigger {
             &MESSAGES[..]
         } else {
             &[]
@@ -740,7 +740,7 @@ fn whole_answers_by_status_and_code() {
         (403, json("A_CODE_OF_TOMORROW", ""), "stop Configuration"),
         (599, String::new(), "retry"),
     ] {
-        let answer = HttpAnswer {
+        let answer = HttpResponse {
             status,
             headers: HeaderMap::new(),
             body: Bytes::from(text.clone()),
@@ -769,7 +769,7 @@ fn each_remedy_names_the_thing_to_change() {
     let of = |status, code: &str, message: &str| {
         let text = format!(r#"[{{"errorCode":"{code}","message":"{message}"}}]"#);
         match of_answer(
-            &HttpAnswer {
+            &HttpResponse {
                 status,
                 headers: HeaderMap::new(),
                 body: text.into(),

@@ -8,7 +8,7 @@ use contact_sync::consume::Record;
 use contact_sync::contact::Operation;
 use contact_sync::dispatch::Planned;
 use contact_sync::pipeline::Sent;
-use contact_sync::settle::{Entry, Fate, Verdict};
+use contact_sync::settle::{Entry, Fate, RecordOutcome};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use super::{Plan, Write};
 use crate::output::table;
 
 /// The place of the write that carries a record to a destination.
-type Places = HashMap<(&'static str, usize), usize>;
+type Reservation = HashMap<(&'static str, usize), usize>;
 
 impl Plan {
     /// Writes down one call.
@@ -145,8 +145,8 @@ impl Report {
 }
 
 /// The writes, and the place of each by destination and record.
-fn carriers(writes: Vec<Write>) -> (Vec<Carrier>, Places) {
-    let (mut carriers, mut places) = (Vec::with_capacity(writes.len()), Places::new());
+fn carriers(writes: Vec<Write>) -> (Vec<Carrier>, Reservation) {
+    let (mut carriers, mut places) = (Vec::with_capacity(writes.len()), Reservation::new());
     for write in writes {
         let Some(last) = write.sources.last().copied() else {
             continue;
@@ -168,7 +168,7 @@ fn rows_of(
     sent: &Sent,
     entry: &Entry,
     carriers: &mut [Carrier],
-    places: &Places,
+    places: &Reservation,
 ) -> Vec<Row> {
     if entry.rows.is_empty() {
         return vec![head(record, sent, entry)];
@@ -180,7 +180,7 @@ fn rows_of(
             .and_then(|destination| carriers.get_mut(*places.get(&(destination, record))?));
         let verdict = at.verdict.as_ref();
         let rejection = match verdict {
-            Some(Verdict::Rejected(_, rejection)) => Some(rejection),
+            Some(RecordOutcome::Rejected(_, rejection)) => Some(rejection),
             _ => None,
         };
         let carried_by = carrier

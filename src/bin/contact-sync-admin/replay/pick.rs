@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::super::confirm::confirm;
 use super::super::stream::Stream;
 use super::Replay;
-use super::judge::Verdict;
-use super::round::{Holder, Identity};
+use super::policy::ReplayDecision;
+use super::republish::{Holder, Identity};
 use super::source::{Origin, Record, Source};
 
 /// A record, and the sources that hold it.
@@ -77,7 +77,7 @@ impl Replay<'_> {
         let is_rejected = |record: &&Record| {
             matches!(
                 self.judge.judge(&record.data, record.known()),
-                Verdict::RejectedAgain(_)
+                ReplayDecision::RejectedAgain(_)
             )
         };
         let count = records.filter(is_rejected).count();
@@ -94,7 +94,7 @@ impl Replay<'_> {
     }
 
     /// Judges the records that are not back in the stream yet.
-    fn judge_records(&self, records: Vec<Record>) -> Vec<(Identity, Record, Verdict)> {
+    fn judge_records(&self, records: Vec<Record>) -> Vec<(Identity, Record, ReplayDecision)> {
         let mut judged = Vec::with_capacity(records.len());
         for record in records {
             let identity = self.store.identity(&record);
@@ -121,8 +121,8 @@ impl Replay<'_> {
             stays,
         } = source;
         let judged = self.judge_records(records);
-        let brings = |(identity, _, verdict): &(Identity, Record, Verdict)| {
-            matches!(verdict, Verdict::PutBack(_)) && !picked.places.contains_key(identity)
+        let brings = |(identity, _, verdict): &(Identity, Record, ReplayDecision)| {
+            matches!(verdict, ReplayDecision::PutBack(_)) && !picked.places.contains_key(identity)
         };
         if origin != Origin::Stream && judged.iter().any(brings) && !self.take_one() {
             holder.stays = true;
@@ -133,19 +133,19 @@ impl Replay<'_> {
         }
         for (identity, record, verdict) in judged {
             let reason = match verdict {
-                Verdict::PutBack(_) if origin == Origin::Stream && !self.take_one() => break,
-                Verdict::PutBack(data) => {
+                ReplayDecision::PutBack(_) if origin == Origin::Stream && !self.take_one() => break,
+                ReplayDecision::PutBack(data) => {
                     holder.open += 1;
                     picked.add(at, identity, record, data);
                     continue;
                 }
-                Verdict::NotMeant => {
+                ReplayDecision::NotMeant => {
                     self.report.not_meant += 1;
                     holder.stays = true;
                     continue;
                 }
-                Verdict::Left(reason) => reason.to_owned(),
-                Verdict::RejectedAgain(code) => rejected_again(&code),
+                ReplayDecision::Left(reason) => reason.to_owned(),
+                ReplayDecision::RejectedAgain(code) => rejected_again(&code),
             };
             self.report.leave(&name, &reason);
             holder.stays = true;

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use aws_sdk_kinesis::Client;
 
+use super::super::failed_message::{Discarded, FailedMessage, Rejected};
 use super::super::failure::Failure;
-use super::super::letter::{Discarded, Letter, Rejected};
 use super::super::stream::{Raw, Stream};
-use super::judge::Known;
+use super::policy::Known;
 
 /// What to delete once all its records are back in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Finder {
         &self,
         name: String,
         origin: Origin,
-        letter: Letter,
+        letter: FailedMessage,
     ) -> Result<Source, Failure> {
         let mut source = Source {
             name,
@@ -79,11 +79,13 @@ impl Finder {
             stays: None,
         };
         let found = match letter {
-            Letter::Rejected(rejected) => {
+            FailedMessage::Rejected(rejected) => {
                 self.rejected(*rejected).await?.map(|record| vec![record])
             }
-            Letter::Discarded(discarded) => self.discarded(*discarded, &mut source.stays).await?,
-            Letter::Unknown(why) => Err(why),
+            FailedMessage::Discarded(discarded) => {
+                self.discarded(*discarded, &mut source.stays).await?
+            }
+            FailedMessage::Unknown(why) => Err(why),
         };
         match found {
             Ok(records) => source.records = records,

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::codes::{ROWS, Verdict};
+use super::super::codes::{ROWS, RowClass};
 use super::super::{is_known, of_row};
 use super::problem;
 use crate::adapters::hubspot::model::tests::settings;
@@ -128,7 +128,7 @@ fn a_clash_is_judged_after_all_others_in_whatever_form_it_is_told() {
 #[test]
 fn every_code_of_the_table_has_its_fate() {
     let fate =
-        |(name, _): &(&str, Verdict)| format!("{name}: {}\n", row(&json!({"category": name})));
+        |(name, _): &(&str, RowClass)| format!("{name}: {}\n", row(&json!({"category": name})));
     insta::assert_snapshot!("rows", ROWS.iter().map(fate).collect::<String>());
 }
 

@@ -9,7 +9,7 @@ use crate::dispatch::settings::{RateLimit, Retry};
 use crate::secrets::{Secret, Secrets};
 
 /// An external system, ready to be called, and how it wants to be called.
-pub struct External {
+pub struct AdapterSpec {
     /// The adapter.
     pub adapter: Arc<dyn Adapter>,
     /// The account's budget of calls.
@@ -24,15 +24,15 @@ pub struct External {
 
 /// What systems are made with. It outlives every change of the settings.
 #[derive(Debug)]
-pub struct Tools {
+pub struct AdapterDeps {
     http: Client,
     secrets: Arc<Secrets>,
     /// Whether a change may be routed to the system that is made with them.
     is_used: bool,
 }
 
-impl Tools {
-    /// The tools of one process.
+impl AdapterDeps {
+    /// The dependencies of one process.
     pub(crate) fn new(http: Client, secrets: Secrets) -> Self {
         Self {
             http,
@@ -41,7 +41,7 @@ impl Tools {
         }
     }
 
-    /// Returns the tools of a system that no change is routed to: its secret is not read at the
+    /// Returns the dependencies of a system that no change is routed to: its secret is not read at the
     /// start.
     pub(crate) fn of_unused(&self) -> Self {
         Self {

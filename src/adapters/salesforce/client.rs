@@ -1,4 +1,4 @@
-//! One exchange with Salesforce: signed, repeated once with a new token where the old one has
+//! The HTTP conversation with Salesforce: signed, repeated once with a new token where the old one has
 //! ended.
 
 use std::io::Write as _;
@@ -10,10 +10,10 @@ use reqwest::Method;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 
+use super::api_error::{ApiError, api_error, problems};
 use super::auth::Token;
-use super::problem::{Problem, api_error, problems};
 use super::{Salesforce, errors};
-use crate::adapters::http::{HttpAnswer, HttpError};
+use crate::adapters::http::{HttpError, HttpResponse};
 use crate::adapters::{Call, CallError};
 use crate::telemetry::Quota;
 
@@ -22,7 +22,7 @@ const WORTH_COMPRESSING: usize = 8 * 1024;
 
 /// What is asked, apart from the token.
 #[derive(Clone)]
-pub(super) struct Ask {
+pub(super) struct ApiRequest {
     pub(super) method: Method,
     /// Below the instance's URL.
     pub(super) path: String,
@@ -32,7 +32,11 @@ pub(super) struct Ask {
 
 impl Salesforce {
     /// Sends `ask` and takes a 2xx; anything else is an error.
-    pub(super) async fn ask(&self, ask: Ask, call: Call<'_>) -> Result<HttpAnswer, CallError> {
+    pub(super) async fn ask(
+        &self,
+        ask: ApiRequest,
+        call: Call<'_>,
+    ) -> Result<HttpResponse, CallError> {
         let answer = self.answer(ask, call).await?;
         if is_success(&answer) {
             Ok(answer)
@@ -44,9 +48,9 @@ impl Salesforce {
     /// Sends `ask` and returns the answer, whatever its status.
     pub(super) async fn answer(
         &self,
-        mut ask: Ask,
+        mut ask: ApiRequest,
         call: Call<'_>,
-    ) -> Result<HttpAnswer, CallError> {
+    ) -> Result<HttpResponse, CallError> {
         let is_compressed = ask
             .body
             .as_ref()
@@ -70,10 +74,10 @@ impl Salesforce {
     async fn send(
         &self,
         token: &Token,
-        ask: &Ask,
+        ask: &ApiRequest,
         is_compressed: bool,
         call: Call<'_>,
-    ) -> Result<HttpAnswer, CallError> {
+    ) -> Result<HttpResponse, CallError> {
         let request = self
             .request(token, ask, is_compressed)
             .map_err(HttpError::into_call_error)?;
@@ -89,7 +93,7 @@ impl Salesforce {
     fn request(
         &self,
         token: &Token,
-        ask: &Ask,
+        ask: &ApiRequest,
         is_compressed: bool,
     ) -> Result<reqwest::Request, HttpError> {
         let mut url: Url = token.instance.clone();
@@ -113,14 +117,14 @@ impl Salesforce {
 }
 
 /// Whether the status is one of success.
-pub(super) fn is_success(answer: &HttpAnswer) -> bool {
+pub(super) fn is_success(answer: &HttpResponse) -> bool {
     (200..300).contains(&answer.status)
 }
 
 /// A session that has ended, and not one that the org's policies keep out: that one a new token
 /// would not help.
-fn has_ended(answer: &HttpAnswer) -> bool {
-    let barred = |problem: &Problem| problem.says("not valid for use with the REST API");
+fn has_ended(answer: &HttpResponse) -> bool {
+    let barred = |problem: &ApiError| problem.says("not valid for use with the REST API");
     let problems = problems(answer);
     answer.status == 401 && !problems.is_empty() && !problems.iter().any(barred)
 }
@@ -128,14 +132,14 @@ fn has_ended(answer: &HttpAnswer) -> bool {
 /// Whether the org is at this instance: it answered in Salesforce's own words, or was not asked. A
 /// host that an org has left answers with redirects, with pages, with `URL_NOT_RESET`, or not at
 /// all.
-fn is_answer(answer: &Result<HttpAnswer, HttpError>) -> bool {
+fn is_answer(answer: &Result<HttpResponse, HttpError>) -> bool {
     match answer {
         Ok(answer) if answer.status <= 300 => {
             matches!(answer.body.trim_ascii_start().first(), Some(b'[' | b'{'))
         }
         Ok(answer) => {
             let problems = problems(answer);
-            let is_elsewhere = |problem: &Problem| problem.code().as_str() == "URL_NOT_RESET";
+            let is_elsewhere = |problem: &ApiError| problem.code().as_str() == "URL_NOT_RESET";
             answer.status >= 400 && !problems.is_empty() && !problems.iter().any(is_elsewhere)
         }
         Err(error) => matches!(error, HttpError::OutOfTime),

@@ -1,4 +1,4 @@
-//! One exchange with HubSpot: signed, repeated once with a new token where the old one is refused,
+//! The HTTP conversation with HubSpot: signed, repeated once with a new token where the old one is refused,
 //! and read.
 
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 
+use super::api_error::ApiError;
 use super::auth::Token;
 use super::batch_answer::BatchAnswer;
 use super::errors::Reach;
-use super::problem::Problem;
 use super::{HubSpot, Settings, errors};
-use crate::adapters::http::{HttpAnswer, HttpError};
+use crate::adapters::http::{HttpError, HttpResponse};
 use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
 use crate::telemetry::Quota;
 
@@ -35,16 +35,16 @@ pub(super) fn batch_url(settings: &Settings) -> String {
 
 /// An answer.
 pub(super) struct Answer {
-    pub(super) http: HttpAnswer,
+    pub(super) http: HttpResponse,
     /// The error that it is, where it is one and HubSpot's own.
-    pub(super) problem: Option<Problem>,
+    pub(super) problem: Option<ApiError>,
 }
 
 impl Answer {
-    pub(super) fn new(http: HttpAnswer) -> Self {
+    pub(super) fn new(http: HttpResponse) -> Self {
         let is_error = http.status >= 300;
         let problem = is_error
-            .then(|| Problem::of_answer(http.status, &http.body))
+            .then(|| ApiError::of_answer(http.status, &http.body))
             .flatten();
         Self { http, problem }
     }
@@ -56,7 +56,7 @@ impl Answer {
     }
 
     /// The 404 that speaks of records, and not of the path.
-    pub(super) fn not_found(&self) -> Option<&Problem> {
+    pub(super) fn not_found(&self) -> Option<&ApiError> {
         self.problem
             .as_ref()
             .filter(|problem| self.http.status == 404 && problem.is("OBJECT_NOT_FOUND"))
@@ -83,7 +83,7 @@ impl HubSpot {
         &self,
         answer: &'a Answer,
         count: usize,
-        suspects: impl Fn(&Problem) -> Vec<usize>,
+        suspects: impl Fn(&ApiError) -> Vec<usize>,
     ) -> Result<BatchAnswer<'a>, CallError> {
         let unreadable = || CallError::failed("UNREADABLE_ANSWER", FailureCause::Record);
         match (self.accept(answer), &answer.problem) {
@@ -179,7 +179,7 @@ impl HubSpot {
 
 /// What the answer's headers tell of the quota; `None` where they tell nothing, which is normal.
 /// <https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines>
-fn quota(answer: &HttpAnswer) -> Option<Quota> {
+fn quota(answer: &HttpResponse) -> Option<Quota> {
     let number = |name: &str| answer.header(name)?.trim().parse::<u64>().ok();
     let small = |name: &str| number(name).and_then(|number| u32::try_from(number).ok());
     let daily_max = number("x-hubspot-ratelimit-daily");

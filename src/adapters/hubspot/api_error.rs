@@ -20,7 +20,7 @@ fn is_part_of_a_value(character: char) -> bool {
 
 /// What is known of one error.
 #[derive(Clone, Default)]
-pub(super) struct Problem {
+pub(super) struct ApiError {
     /// The kind of trouble: `category`, or what an answer has in its place (`errorType`, `error`).
     pub(super) category: Option<Code>,
     /// The most exact code: of a nested error, or hidden in the message.
@@ -58,7 +58,7 @@ pub(super) struct Clash {
     pub(super) owner: Option<String>,
 }
 
-impl Problem {
+impl ApiError {
     /// Reads the body of an answer with an error's status; `None` unless it is HubSpot's own.
     ///
     /// A page, an empty body, or JSON of another shape comes from the network in front of HubSpot.

@@ -10,7 +10,7 @@ const AGGREGATE: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 
 /// Why data cannot be marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unmarkable {
+pub(crate) enum UnflaggableError {
     /// It is no JSON object.
     NoObject,
     /// It is several records in one.
@@ -18,23 +18,23 @@ pub(crate) enum Unmarkable {
 }
 
 /// The same data, marked. What is marked already stays as it is.
-pub(crate) fn mark(data: &[u8]) -> Result<Vec<u8>, Unmarkable> {
+pub(crate) fn mark(data: &[u8]) -> Result<Vec<u8>, UnflaggableError> {
     if data.starts_with(&AGGREGATE) {
-        return Err(Unmarkable::Aggregate);
+        return Err(UnflaggableError::Aggregate);
     }
-    let text = str::from_utf8(data).map_err(|_| Unmarkable::NoObject)?;
+    let text = str::from_utf8(data).map_err(|_| UnflaggableError::NoObject)?;
     let mut fields: BTreeMap<String, &RawValue> =
-        serde_json::from_str(text).map_err(|_| Unmarkable::NoObject)?;
+        serde_json::from_str(text).map_err(|_| UnflaggableError::NoObject)?;
     match fields.get("replay").map(|value| value.get()) {
         Some("true") => Ok(data.to_vec()),
         Some(_) => {
             let marked =
-                RawValue::from_string("true".to_owned()).map_err(|_| Unmarkable::NoObject)?;
+                RawValue::from_string("true".to_owned()).map_err(|_| UnflaggableError::NoObject)?;
             fields.insert("replay".to_owned(), &marked);
-            serde_json::to_vec(&fields).map_err(|_| Unmarkable::NoObject)
+            serde_json::to_vec(&fields).map_err(|_| UnflaggableError::NoObject)
         }
         None => {
-            let (before, rest) = text.split_once('{').ok_or(Unmarkable::NoObject)?;
+            let (before, rest) = text.split_once('{').ok_or(UnflaggableError::NoObject)?;
             let comma = if fields.is_empty() { "" } else { "," };
             Ok(format!(r#"{before}{{"replay":true{comma}{rest}"#).into_bytes())
         }
@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    fn marked(data: &str) -> Result<String, Unmarkable> {
+    fn marked(data: &str) -> Result<String, UnflaggableError> {
         mark(data.as_bytes()).map(|marked| String::from_utf8(marked).expect("UTF-8"))
     }
 
@@ -80,10 +80,13 @@ mod tests {
     #[test]
     fn what_is_no_object_cannot_be_marked() {
         for data in ["", "[]", "null", "{", r#"{"a":1}x"#, "\u{feff}{}"] {
-            assert_eq!(marked(data), Err(Unmarkable::NoObject), "{data}");
+            assert_eq!(marked(data), Err(UnflaggableError::NoObject), "{data}");
         }
-        assert_eq!(mark(b"\xff"), Err(Unmarkable::NoObject));
-        assert_eq!(mark(b"\xF3\x89\x9A\xC2rest"), Err(Unmarkable::Aggregate));
+        assert_eq!(mark(b"\xff"), Err(UnflaggableError::NoObject));
+        assert_eq!(
+            mark(b"\xF3\x89\x9A\xC2rest"),
+            Err(UnflaggableError::Aggregate)
+        );
     }
 
     proptest! {

@@ -4,8 +4,8 @@
 //! every record), the fields of attributes (names; the values are events'), and the status of a new
 //! lead whose event brings none (a value). The fixed mapping names the rest.
 
-use super::errors::{Verdict, full};
-use super::problem::Problem;
+use super::api_error::ApiError;
+use super::errors::{RowClass, full};
 use super::{Settings, model, remedies, sent};
 use crate::adapters::{Body, Cause, Stop};
 
@@ -14,7 +14,7 @@ const LONGEST_ID: usize = 255;
 
 /// The refusal of what settings or the fixed mapping put into a record.
 #[derive(Clone, Debug)]
-pub(super) struct Unfit {
+pub(super) struct Misconfiguration {
     /// The field, where the answer names one of ours.
     pub(super) field: Option<String>,
     /// Every record that is written has it.
@@ -26,22 +26,22 @@ pub(super) struct Unfit {
 /// Returns what `problem`, on which the table says `verdict`, refuses of settings, if it does.
 /// `body` is the record that was sent.
 pub(super) fn of_settings(
-    problem: &Problem,
-    verdict: Verdict,
+    problem: &ApiError,
+    verdict: RowClass,
     body: Option<&Body>,
     settings: &Settings,
-) -> Option<Unfit> {
+) -> Option<Misconfiguration> {
     let (field, is_everywhere) = match verdict {
-        Verdict::Full => {
-            return Some(Unfit {
+        RowClass::Full => {
+            return Some(Misconfiguration {
                 field: None,
                 is_everywhere: true,
                 stop: full(problem),
             });
         }
-        Verdict::Schema | Verdict::Barred => (None, true),
-        Verdict::Field => (named(problem, settings), is_about_keys(problem, settings)),
-        Verdict::Reject | Verdict::Unknown => {
+        RowClass::Schema | RowClass::Barred => (None, true),
+        RowClass::Field => (named(problem, settings), is_about_keys(problem, settings)),
+        RowClass::Reject | RowClass::Unknown => {
             let field = chosen(problem, body?, settings)?;
             let is_key = field != model::STATUS;
             (Some(field), is_key)
@@ -58,7 +58,7 @@ pub(super) fn of_settings(
         remedy,
         after: None,
     };
-    Some(Unfit {
+    Some(Misconfiguration {
         field,
         is_everywhere,
         stop,
@@ -73,7 +73,7 @@ fn keys(settings: &Settings) -> impl Iterator<Item = &str> {
 }
 
 /// The field of ours that the problem is about.
-fn named(problem: &Problem, settings: &Settings) -> Option<String> {
+fn named(problem: &ApiError, settings: &Settings) -> Option<String> {
     let attributes = settings.attributes.values().map(String::as_str);
     let ours = keys(settings).chain(attributes).chain(model::fields());
     ours.into_iter()
@@ -82,7 +82,7 @@ fn named(problem: &Problem, settings: &Settings) -> Option<String> {
 }
 
 /// Whether the fields that the problem names, if it names any, are in every record.
-fn is_about_keys(problem: &Problem, settings: &Settings) -> bool {
+fn is_about_keys(problem: &ApiError, settings: &Settings) -> bool {
     let is_key = |field: &str| keys(settings).any(|key| key.eq_ignore_ascii_case(field));
     let mut ours = settings
         .attributes
@@ -94,7 +94,7 @@ fn is_about_keys(problem: &Problem, settings: &Settings) -> bool {
 
 /// The field of `body` whose value settings chose, or whose type they have to fit, and for which
 /// the record is refused.
-fn chosen(problem: &Problem, body: &Body, settings: &Settings) -> Option<String> {
+fn chosen(problem: &ApiError, body: &Body, settings: &Settings) -> Option<String> {
     let Settings {
         external_id_field,
         version_field,
@@ -123,7 +123,7 @@ fn chosen(problem: &Problem, body: &Body, settings: &Settings) -> Option<String>
 
 /// Whether the problem is about this field and no other. A message may hold its name as a mere
 /// word, so that only its beginning counts.
-fn is_only_about(problem: &Problem, name: &str) -> bool {
+fn is_only_about(problem: &ApiError, name: &str) -> bool {
     if problem.fields.is_empty() {
         return problem.begins(&format!("{name}:"));
     }
@@ -135,7 +135,7 @@ fn is_only_about(problem: &Problem, name: &str) -> bool {
 
 /// Whether the field is not the text of 255 characters that identities need. Of an id that is
 /// longer it tells nothing.
-fn is_of_another_type(problem: &Problem, body: &Body, field: &str) -> bool {
+fn is_of_another_type(problem: &ApiError, body: &Body, field: &str) -> bool {
     if problem.is("STRING_TOO_LONG") {
         let value = sent::value(body, field);
         let id = value
@@ -167,13 +167,17 @@ mod tests {
         };
         let body = Body::of(serde_json::from_str(record).expect("an object"));
         let fields = fields.iter().map(|field| (*field).to_owned()).collect();
-        let problem = Problem {
+        let problem = ApiError {
             code: Some(code.to_owned()),
             message: Some(message.to_owned()),
             fields,
         };
-        let unfit = RowError::new(problem, Some(&body), &settings).unfit?;
-        Some((unfit.field, unfit.is_everywhere, unfit.stop.remedy))
+        let misconfigured = RowError::new(problem, Some(&body), &settings).misconfigured?;
+        Some((
+            misconfigured.field,
+            misconfigured.is_everywhere,
+            misconfigured.stop.remedy,
+        ))
     }
 
     /// A code in which a value may be refused.
@@ -197,8 +201,8 @@ mod tests {
                 ("Open - Not Contacted", "salesforce.status.lead"),
                 ("Working - Contacted", "salesforce.status.prospect"),
             ] {
-                let unfit = refused(&record(status), code, "", &["Status"]);
-                let (field, is_everywhere, remedy) = unfit.expect("settings chose it");
+                let misconfigured = refused(&record(status), code, "", &["Status"]);
+                let (field, is_everywhere, remedy) = misconfigured.expect("settings chose it");
                 assert!(remedy.contains(key), "{remedy}");
                 assert_eq!(
                     (field.as_deref(), is_everywhere),
@@ -290,9 +294,9 @@ mod tests {
             ),
             ("c-1".to_owned(), "FIELD_CUSTOM_VALIDATION_EXCEPTION", false),
         ] {
-            let unfit = refused(&record(&id), code, "", fields);
+            let misconfigured = refused(&record(&id), code, "", fields);
             assert_eq!(
-                unfit.map(|(_, is_everywhere, _)| is_everywhere),
+                misconfigured.map(|(_, is_everywhere, _)| is_everywhere),
                 expected.then_some(true),
                 "{code} {id}"
             );
@@ -342,7 +346,7 @@ mod tests {
         ] {
             let code = "INVALID_FIELD_FOR_INSERT_UPDATE";
             let (found, everywhere, remedy) =
-                refused(r#"{"LastName":"x"}"#, code, message, fields).expect("unfit");
+                refused(r#"{"LastName":"x"}"#, code, message, fields).expect("misconfigured");
             assert_eq!(
                 (found.as_deref(), everywhere),
                 (field, is_everywhere),
@@ -356,7 +360,7 @@ mod tests {
             "sObject type 'Lead' is not supported",
             &[],
         )
-        .expect("unfit");
+        .expect("misconfigured");
         assert!(is_everywhere, "the object is every record's");
     }
 }

@@ -8,7 +8,7 @@ use crate::adapters::Cause;
 
 /// What one invocation's calls to one destination add up to.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub struct DestinationMetrics {
     api_calls: AtomicU64,
     api_errors: AtomicU64,
     retries: AtomicU64,
@@ -44,7 +44,7 @@ impl Quota {
     }
 }
 
-impl Meter {
+impl DestinationMetrics {
     /// Counts one HTTP exchange.
     pub fn api_call(&self, latency: Duration, failed: bool) {
         self.api_calls.fetch_add(1, Relaxed);
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn thinned_latencies_keep_both_ends() {
-        let meter = Meter::default();
+        let meter = DestinationMetrics::default();
         for millis in 0..1000 {
             meter.api_call(Duration::from_millis(millis), millis % 10 == 0);
         }

@@ -33,7 +33,7 @@ fn discarded(payload: Option<Value>) -> Value {
 
 #[test]
 fn each_kind_of_message_is_told_by_its_shape() {
-    let read = |value: Value| Letter::read(&value.to_string());
+    let read = |value: Value| FailedMessage::read(&value.to_string());
     let mut broken = rejected();
     broken["reason"] = json!("none");
     let mut incomplete = discarded(None);
@@ -47,7 +47,7 @@ fn each_kind_of_message_is_told_by_its_shape() {
         (read(broken), "unknown", "-", 1),
         (read(incomplete), "unknown", "-", 1),
         (read(json!({"Type": "Notification"})), "unknown", "-", 1),
-        (Letter::read("hello"), "unknown", "-", 1),
+        (FailedMessage::read("hello"), "unknown", "-", 1),
     ] {
         assert_eq!(
             (letter.stage(), letter.code(), letter.records()),
@@ -67,7 +67,8 @@ fn the_event_is_read_as_an_object_and_as_a_text() {
         Some(Value::Null),
     ] {
         let holds = payload.as_ref().is_some_and(|payload| !payload.is_null());
-        let Letter::Discarded(letter) = Letter::read(&discarded(payload).to_string()) else {
+        let FailedMessage::Discarded(letter) = FailedMessage::read(&discarded(payload).to_string())
+        else {
             panic!("not understood");
         };
         let keys = letter.payload.map(|records| {
@@ -82,7 +83,7 @@ fn the_event_is_read_as_an_object_and_as_a_text() {
 
 #[test]
 fn a_contacts_data_is_seen_only_where_it_is_to_be_revealed() {
-    let letter = Letter::read(&rejected().to_string());
+    let letter = FailedMessage::read(&rejected().to_string());
     let hidden = letter.whole(false).to_string();
     assert!(
         !hidden.contains("ada@")

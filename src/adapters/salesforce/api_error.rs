@@ -5,18 +5,18 @@
 
 use serde_json::Value;
 
-use crate::adapters::http::HttpAnswer;
+use crate::adapters::http::HttpResponse;
 use crate::adapters::{Code, Rejection};
 
 /// What is known of one error.
 #[derive(Clone, Default)]
-pub(super) struct Problem {
+pub(super) struct ApiError {
     pub(super) code: Option<String>,
     pub(super) message: Option<String>,
     pub(super) fields: Vec<String>,
 }
 
-impl Problem {
+impl ApiError {
     /// Reads an error; `None` where it is not an object.
     pub(super) fn read(error: &Value) -> Option<Self> {
         let error = error.as_object()?;
@@ -117,11 +117,11 @@ impl Problem {
 
 /// The errors in an answer that is none of success. Salesforce sends an array of objects, at times
 /// a bare object, and in front of it proxies send pages.
-pub(super) fn problems(answer: &HttpAnswer) -> Vec<Problem> {
+pub(super) fn problems(answer: &HttpResponse) -> Vec<ApiError> {
     let errors = errors(answer);
     errors
         .iter()
-        .filter_map(Problem::read)
+        .filter_map(ApiError::read)
         .filter(|problem| problem.code.is_some())
         .collect()
 }
@@ -130,7 +130,7 @@ pub(super) fn problems(answer: &HttpAnswer) -> Vec<Problem> {
 /// `LIKE_THIS`. A page, an empty body and the JSON of a gateway (`{"error": "forbidden"}`) are no
 /// word of Salesforce's: `None`.
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
-pub(super) fn api_error(answer: &HttpAnswer) -> Option<Problem> {
+pub(super) fn api_error(answer: &HttpResponse) -> Option<ApiError> {
     let is_code = |code: &str| {
         code.starts_with(|first: char| first.is_ascii_uppercase())
             && code
@@ -143,10 +143,10 @@ pub(super) fn api_error(answer: &HttpAnswer) -> Option<Problem> {
             .and_then(Value::as_str)
             .is_some_and(is_code)
     };
-    errors(answer).iter().find(is_own).and_then(Problem::read)
+    errors(answer).iter().find(is_own).and_then(ApiError::read)
 }
 
-fn errors(answer: &HttpAnswer) -> Vec<Value> {
+fn errors(answer: &HttpResponse) -> Vec<Value> {
     match serde_json::from_slice(&answer.body).unwrap_or_default() {
         Value::Array(errors) => errors,
         error => vec![error],
@@ -190,7 +190,7 @@ mod tests {
             ("[]", None),
             ("null", None),
         ] {
-            let problem = Problem::read(&serde_json::from_str(error).expect("JSON"));
+            let problem = ApiError::read(&serde_json::from_str(error).expect("JSON"));
             let found = problem.as_ref().map(|problem| {
                 (
                     problem.code.as_deref(),
@@ -224,7 +224,7 @@ mod tests {
             ("<html>", None),
             ("", None),
         ] {
-            let answer = HttpAnswer {
+            let answer = HttpResponse {
                 status: 403,
                 headers: HeaderMap::new(),
                 body: Bytes::from(body),
@@ -264,9 +264,9 @@ mod tests {
             ),
             ("", "deadlock", false),
         ] {
-            let problem = Problem {
+            let problem = ApiError {
                 message: Some(message.to_owned()),
-                ..Problem::default()
+                ..ApiError::default()
             };
             assert_eq!(problem.says_itself(part, &texts), expected, "{message}");
         }
@@ -283,7 +283,7 @@ mod tests {
             ("<html>", 0),
             ("", 0),
         ] {
-            let answer = HttpAnswer {
+            let answer = HttpResponse {
                 status: 400,
                 headers: HeaderMap::new(),
                 body: Bytes::from(body),

@@ -6,18 +6,18 @@ use smallvec::SmallVec;
 
 use super::Item;
 use super::batch::{Batch, ContactHash, contact_hash};
-use super::item::{Mark, Memory, decode};
+use super::item::{DestinationOutcome, PriorOutcome, decode};
 use super::number::SequenceNumber;
 use crate::adapters::Destination;
 use crate::contact::{ContactChange, Operation};
 use crate::fold::Position;
-use crate::settle::{Entry, Fate, Verdict};
+use crate::settle::{Entry, Fate, RecordOutcome};
 
 /// What of a batch was settled by earlier invocations.
 #[derive(Debug, Default)]
-pub struct Earlier {
+pub struct PriorOutcomes {
     /// By position; empty where nothing is known.
-    pub(super) known: Vec<Option<Memory>>,
+    pub(super) known: Vec<Option<PriorOutcome>>,
     /// By position, whether the table will remember the record; empty where it does not answer.
     told_apart: Vec<bool>,
     /// The items that tell of records of the batch.
@@ -29,7 +29,7 @@ pub struct Earlier {
     is_blind: bool,
 }
 
-impl Earlier {
+impl PriorOutcomes {
     /// `is_writable` says whether the table may be counted on to remember anything.
     pub(super) fn nothing(batch: &Batch<'_>, is_writable: bool) -> Self {
         let told_apart: Vec<bool> = batch
@@ -74,7 +74,7 @@ impl Earlier {
     /// How the record at `position` ended before any destination was asked, if it did.
     pub(crate) fn whole(&self, position: Position) -> Option<Fate> {
         match self.known.get(position)? {
-            Some(Memory::Whole(fate)) => Some(*fate),
+            Some(PriorOutcome::Whole(fate)) => Some(*fate),
             _ => None,
         }
     }
@@ -82,8 +82,8 @@ impl Earlier {
     /// How the record at `position` ended at `destination`, and whether it changed something there.
     pub(crate) fn at(&self, position: Position, destination: usize) -> Option<(Fate, bool)> {
         match self.known.get(position)?.as_ref()? {
-            Memory::Whole(fate) => Some((*fate, false)),
-            Memory::At(marks) => {
+            PriorOutcome::Whole(fate) => Some((*fate, false)),
+            PriorOutcome::At(marks) => {
                 let mark = marks
                     .iter()
                     .find(|mark| mark.destination == destination && !mark.is_again)?;
@@ -95,7 +95,7 @@ impl Earlier {
     /// Whether the record at `position` ended at `destination`, and is sent again and compared.
     pub(super) fn is_again(&self, position: Position, destination: usize) -> bool {
         match self.known.get(position) {
-            Some(Some(Memory::At(marks))) => marks
+            Some(Some(PriorOutcome::At(marks))) => marks
                 .iter()
                 .any(|mark| mark.destination == destination && mark.is_again),
             _ => false,
@@ -149,12 +149,12 @@ impl Earlier {
             .flatten()
             .filter_map(|name| Some(name.as_s().ok()?.as_str()))
             .collect();
-        let ours = |mark: Mark| {
+        let ours = |mark: DestinationOutcome| {
             let name = names.get(mark.destination)?;
             let destination = destinations
                 .iter()
                 .position(|destination| destination.0 == *name)?;
-            Some(Mark {
+            Some(DestinationOutcome {
                 destination,
                 ..mark
             })
@@ -163,7 +163,7 @@ impl Earlier {
         let mut is_here = false;
         let understood = records(item, |number, fingerprint, memory| {
             if number > batch.last {
-                let marks = if let Memory::At(marks) = memory {
+                let marks = if let PriorOutcome::At(marks) = memory {
                     marks
                 } else {
                     SmallVec::new()
@@ -188,8 +188,10 @@ impl Earlier {
             merge(
                 known,
                 match memory {
-                    Memory::At(marks) => Memory::At(marks.into_iter().filter_map(ours).collect()),
-                    whole @ Memory::Whole(_) => whole,
+                    PriorOutcome::At(marks) => {
+                        PriorOutcome::At(marks.into_iter().filter_map(ours).collect())
+                    }
+                    whole @ PriorOutcome::Whole(_) => whole,
                 },
             );
         });
@@ -205,28 +207,28 @@ impl Earlier {
 
 /// Whether a change may have undone a later one that is settled, by what became of it in this
 /// invocation.
-fn undoes(verdict: Option<&Verdict>, operation: Operation, is_guarded: bool) -> bool {
+fn undoes(verdict: Option<&RecordOutcome>, operation: Operation, is_guarded: bool) -> bool {
     match verdict {
         Some(
-            Verdict::Settled { .. }
-            | Verdict::Skipped(_)
-            | Verdict::Rejected(..)
-            | Verdict::Superseded(Some(_)),
+            RecordOutcome::Settled { .. }
+            | RecordOutcome::Skipped(_)
+            | RecordOutcome::Rejected(..)
+            | RecordOutcome::Superseded(Some(_)),
         ) => false,
         // Compared with a newer record, a delete has no effect, and an upsert has one only where
         // that record is gone.
         _ if is_guarded && operation == Operation::Delete => false,
         // It comes again, and is compared again.
-        Some(Verdict::Failed(_)) | None => !is_guarded,
+        Some(RecordOutcome::Failed(_)) | None => !is_guarded,
         // A delete with a code has found nothing.
-        Some(Verdict::Delivered(Some(_))) => operation != Operation::Delete,
-        Some(Verdict::Delivered(None) | Verdict::Superseded(None)) => true,
+        Some(RecordOutcome::Delivered(Some(_))) => operation != Operation::Delete,
+        Some(RecordOutcome::Delivered(None) | RecordOutcome::Superseded(None)) => true,
     }
 }
 
-fn merge(known: &mut Option<Memory>, more: Memory) {
+fn merge(known: &mut Option<PriorOutcome>, more: PriorOutcome) {
     match (known, more) {
-        (Some(Memory::At(marks)), Memory::At(more)) => {
+        (Some(PriorOutcome::At(marks)), PriorOutcome::At(more)) => {
             for mark in more {
                 match marks
                     .iter_mut()
@@ -237,14 +239,16 @@ fn merge(known: &mut Option<Memory>, more: Memory) {
                 }
             }
         }
-        (known @ None, Memory::At(marks)) if !marks.is_empty() => *known = Some(Memory::At(marks)),
-        (known, whole @ Memory::Whole(_)) => *known = Some(whole),
+        (known @ None, PriorOutcome::At(marks)) if !marks.is_empty() => {
+            *known = Some(PriorOutcome::At(marks))
+        }
+        (known, whole @ PriorOutcome::Whole(_)) => *known = Some(whole),
         _ => {}
     }
 }
 
 /// Reads an item's records; `None` where the item is none of ours.
-fn records(item: &Item, each: impl FnMut(SequenceNumber<'_>, u64, Memory)) -> Option<()> {
+fn records(item: &Item, each: impl FnMut(SequenceNumber<'_>, u64, PriorOutcome)) -> Option<()> {
     decode(item.get("records")?.as_b().ok()?.as_ref(), each)
 }
 

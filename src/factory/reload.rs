@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::wiring::Wired;
-use super::{Plant, layers};
+use super::wiring::WiredSystem;
+use super::{Resources, layers};
 use crate::clock;
 use crate::pipeline::Pipeline;
 use crate::settings::{DocumentSource, Environment, Settings};
@@ -33,9 +33,9 @@ const FIXED: [Key; 3] = [
 ];
 
 /// The pipeline in force, and what may replace it.
-pub struct Current {
+pub struct ReloadablePipeline {
     next: Mutex<Next>,
-    watch: Option<Watch>,
+    watch: Option<SettingsWatcher>,
     errors: AtomicU64,
 }
 
@@ -43,14 +43,14 @@ pub struct Current {
 struct Next {
     pipeline: Arc<Pipeline>,
     /// The connections whose new budgets come into force as soon as an invocation takes it.
-    changed: Option<Arc<[Wired]>>,
+    changed: Option<Arc<[WiredSystem]>>,
 }
 
 /// Where new settings come from.
-pub(super) struct Watch {
+pub(super) struct SettingsWatcher {
     environment: Environment,
     ssm: aws_sdk_ssm::Client,
-    plant: Plant,
+    resources: Resources,
     state: Mutex<State>,
 }
 
@@ -59,7 +59,7 @@ struct State {
     read_at: Instant,
     text: String,
     settings: Settings,
-    wired: Arc<[Wired]>,
+    wired: Arc<[WiredSystem]>,
     /// A reading is under way, in this invocation (by their count) or an earlier one.
     begun_in: Option<u64>,
     invocations: u64,
@@ -67,20 +67,20 @@ struct State {
     was_interrupted: bool,
 }
 
-impl fmt::Debug for Current {
+impl fmt::Debug for ReloadablePipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Current")
+        f.debug_struct("ReloadablePipeline")
             .field("is_watched", &self.watch.is_some())
             .finish_non_exhaustive()
     }
 }
 
-impl Watch {
+impl SettingsWatcher {
     pub(super) fn new(
         environment: &Environment,
         ssm: aws_sdk_ssm::Client,
-        plant: Plant,
-        wired: Arc<[Wired]>,
+        resources: Resources,
+        wired: Arc<[WiredSystem]>,
         settings: Settings,
         text: String,
     ) -> Self {
@@ -96,7 +96,7 @@ impl Watch {
         Self {
             environment: environment.clone(),
             ssm,
-            plant,
+            resources,
             state: Mutex::new(state),
         }
     }
@@ -120,7 +120,7 @@ impl Watch {
     }
 }
 
-impl Current {
+impl ReloadablePipeline {
     /// A pipeline that stays.
     pub fn fixed(pipeline: Pipeline) -> Self {
         let next = Next {
@@ -134,7 +134,7 @@ impl Current {
         }
     }
 
-    pub(super) fn watched(pipeline: Pipeline, watch: Watch) -> Self {
+    pub(super) fn watched(pipeline: Pipeline, watch: SettingsWatcher) -> Self {
         Self {
             watch: Some(watch),
             ..Self::fixed(pipeline)
@@ -145,7 +145,7 @@ impl Current {
     pub fn pipeline(&self) -> Arc<Pipeline> {
         let mut next = self.next();
         if let Some(changed) = next.changed.take() {
-            changed.iter().for_each(Wired::put_in_force);
+            changed.iter().for_each(WiredSystem::put_in_force);
         }
         Arc::clone(&next.pipeline)
     }
@@ -208,9 +208,9 @@ impl Current {
 
     /// Puts a good document in force as a whole, for the invocations that begin from now on. A bad
     /// one changes nothing.
-    fn take(&self, watch: &Watch, state: &mut State, text: String) {
+    fn take(&self, watch: &SettingsWatcher, state: &mut State, text: String) {
         let settings = layers(&watch.environment, &text)
-            .and_then(|all| all.settings(&watch.plant.destinations()));
+            .and_then(|all| all.settings(&watch.resources.destinations()));
         let mut settings = match settings {
             Ok(settings) => settings,
             Err(error) => {
@@ -233,8 +233,8 @@ impl Current {
         if settings == state.settings {
             return;
         }
-        state.wired = watch.plant.wire(&settings, &state.wired);
-        let pipeline = watch.plant.pipeline(&settings, &state.wired);
+        state.wired = watch.resources.wire(&settings, &state.wired);
+        let pipeline = watch.resources.pipeline(&settings, &state.wired);
         state.settings = settings;
         *self.next() = Next {
             pipeline: Arc::new(pipeline),
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     /// A pipeline whose document is `file`, to be read again every `refresh_secs`.
-    fn watched(file: &tempfile::NamedTempFile, refresh_secs: &str) -> Arc<Current> {
+    fn watched(file: &tempfile::NamedTempFile, refresh_secs: &str) -> Arc<ReloadablePipeline> {
         let document = format!("file:{}", file.path().display());
         let variables = [
             ("CONTACT_SYNC_PRESET", "test"),
@@ -266,15 +266,17 @@ mod tests {
         let aws = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .build();
-        let plant = Plant::new(factory, environment.preset, &settings, &aws).expect("a client");
-        let wired = plant.wire(&settings, &[]);
-        let pipeline = plant.pipeline(&settings, &wired);
+        let resources =
+            Resources::new(factory, environment.preset, &settings, &aws).expect("a client");
+        let wired = resources.wire(&settings, &[]);
+        let pipeline = resources.pipeline(&settings, &wired);
         let ssm = aws_sdk_ssm::Client::new(&aws);
-        let watch = Watch::new(&environment, ssm, plant, wired, settings, String::new());
-        Arc::new(Current::watched(pipeline, watch))
+        let watch =
+            SettingsWatcher::new(&environment, ssm, resources, wired, settings, String::new());
+        Arc::new(ReloadablePipeline::watched(pipeline, watch))
     }
 
-    fn writes_nothing(current: &Current) -> bool {
+    fn writes_nothing(current: &ReloadablePipeline) -> bool {
         current
             .pipeline()
             .connections

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 
-use super::wiring::Wired;
+use super::wiring::WiredSystem;
 use super::{Factory, FactoryError, System};
-use crate::adapters::{Tools, http};
+use crate::adapters::{AdapterDeps, http};
 use crate::dispatch::{ApiDispatcher, LeaseTable};
 use crate::pipeline::Pipeline;
 use crate::route::Router;
@@ -16,9 +16,9 @@ use crate::settings::{Preset, Settings};
 use crate::settle::{DeadLetters, SettledSet, Settler};
 
 /// What outlives a change of the settings.
-pub(super) struct Plant {
+pub(super) struct Resources {
     systems: Vec<System>,
-    pub(super) tools: Tools,
+    pub(super) deps: AdapterDeps,
     sqs: aws_sdk_sqs::Client,
     /// Where there is a table.
     dynamodb: Option<aws_sdk_dynamodb::Client>,
@@ -27,7 +27,7 @@ pub(super) struct Plant {
     function: String,
 }
 
-impl Plant {
+impl Resources {
     pub(super) fn new(
         factory: Factory,
         preset: Preset,
@@ -44,7 +44,7 @@ impl Plant {
         let table = settings.state.table.clone();
         Ok(Self {
             systems,
-            tools: Tools::new(http, secrets),
+            deps: AdapterDeps::new(http, secrets),
             sqs: sqs(aws),
             dynamodb: (!table.is_empty()).then(|| dynamodb(aws)),
             table,
@@ -57,19 +57,19 @@ impl Plant {
     }
 
     /// Every system's connection. What was learnt with the same settings `before` is kept.
-    pub(super) fn wire(&self, settings: &Settings, before: &[Wired]) -> Arc<[Wired]> {
+    pub(super) fn wire(&self, settings: &Settings, before: &[WiredSystem]) -> Arc<[WiredSystem]> {
         let router = self.router(settings);
-        let unused = self.tools.of_unused();
+        let unused = self.deps.of_unused();
         let wire = |(at, system): (usize, &System)| {
-            let tools = if router.reaches(at) {
-                &self.tools
+            let deps = if router.reaches(at) {
+                &self.deps
             } else {
                 &unused
             };
-            let wired = Wired::new(
+            let wired = WiredSystem::new(
                 system.name,
                 settings,
-                (system.open)(settings, tools),
+                (system.open)(settings, deps),
                 before.get(at),
             );
             self.share_budget(&wired.connection.dispatcher);
@@ -90,7 +90,7 @@ impl Plant {
         }
     }
 
-    pub(super) fn pipeline(&self, settings: &Settings, wired: &[Wired]) -> Pipeline {
+    pub(super) fn pipeline(&self, settings: &Settings, wired: &[WiredSystem]) -> Pipeline {
         let connections: Arc<[_]> = wired.iter().map(|wired| wired.connection.clone()).collect();
         let destinations = connections
             .iter()

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 
 use super::super::bucket::Bucket;
 use super::super::failure::Failure;
-use super::super::put::{Putting, Ready};
+use super::super::kinesis_producer::{Putting, Ready};
 use super::super::queue::{Held, Queue, Received};
 use super::super::stream::compare;
 use super::Replay;

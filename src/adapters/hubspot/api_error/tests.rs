@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::*;
 
-fn read(error: &Value) -> Problem {
-    Problem::read(error).expect("an object")
+fn read(error: &Value) -> ApiError {
+    ApiError::read(error).expect("an object")
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn an_answer_is_hubspots_own_where_it_is_in_its_envelope() {
         (403, "", false),
     ] {
         assert_eq!(
-            Problem::of_answer(status, body.as_bytes()).is_some(),
+            ApiError::of_answer(status, body.as_bytes()).is_some(),
             expected,
             "{status} {body}"
         );
@@ -213,7 +213,7 @@ fn a_409_without_a_code_is_a_conflict() {
         ),
         (400, r#"{"status":"error"}"#, None),
     ] {
-        let problem = Problem::of_answer(status, body.as_bytes()).expect("HubSpot's own");
+        let problem = ApiError::of_answer(status, body.as_bytes()).expect("HubSpot's own");
         assert_eq!(problem.code().map(Code::as_str), expected, "{body}");
     }
 }

@@ -9,11 +9,11 @@ use contact_sync::transform::GuardMode;
 use time::OffsetDateTime;
 
 use super::super::filter::Filter;
-use super::super::mark::{Unmarkable, mark};
+use super::super::replay_flag::{UnflaggableError, mark};
 
 /// Decides over records, one at a time.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub(super) struct ReplayPolicy {
     filter: Filter,
     router: Router,
     /// Why an older change would overwrite a newer one at a destination, in the order of
@@ -39,7 +39,7 @@ pub(super) struct Known<'a> {
 
 /// What happens to a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ReplayDecision {
     /// It is put back, with these bytes.
     PutBack(Vec<u8>),
     /// The filters leave it out.
@@ -54,7 +54,7 @@ const AGGREGATE: &str =
     "it is a KPL aggregate of several records and cannot be marked; --force puts it back as it is";
 const NO_OBJECT: &str = "it is no JSON object and cannot be marked; --force puts it back as it is";
 
-impl Judge {
+impl ReplayPolicy {
     pub(super) fn new(settings: &Settings, filter: &Filter, force: bool) -> Self {
         let is_off = settings.guard.mode == GuardMode::Off;
         let reason = |version: &str, missing: &'static str| match version {
@@ -89,7 +89,7 @@ impl Judge {
     /// of its type, whichever of them refused it. A dead letter that the function rejects again
     /// stays where it is. A batch and a stretch of the stream may hold what was never judged, and
     /// what cannot be read there gets its dead letter.
-    pub(super) fn judge(&self, data: &[u8], known: Known<'_>) -> Verdict {
+    pub(super) fn judge(&self, data: &[u8], known: Known<'_>) -> ReplayDecision {
         // The record would arrive in the stream anew.
         let text = base64_simd::STANDARD.encode_to_string(data);
         let change = EventConsumer.consume(Some(&text), OffsetDateTime::now_utc());
@@ -106,11 +106,11 @@ impl Judge {
             let names: Vec<&str> = routed.iter().map(|at| DESTINATIONS[*at]).collect();
             let contact = change.as_ref().map(|change| change.contact.id.as_str());
             if !self.filter.takes_change(contact, &names) {
-                return Verdict::NotMeant;
+                return ReplayDecision::NotMeant;
             }
         }
         if let (false, Some(code)) = (self.takes_rejected, &rejected_again) {
-            return Verdict::RejectedAgain(code.clone());
+            return ReplayDecision::RejectedAgain(code.clone());
         }
         if !self.force
             && let Some(reason) = routed
@@ -118,19 +118,19 @@ impl Judge {
                 .chain(&refused_by)
                 .find_map(|at| self.unguarded[*at])
         {
-            return Verdict::Left(reason);
+            return ReplayDecision::Left(reason);
         }
         let unmarkable = match mark(data) {
-            Ok(marked) if !known.is_part => return Verdict::PutBack(marked),
-            Ok(_) | Err(Unmarkable::Aggregate) => AGGREGATE,
-            Err(Unmarkable::NoObject) => NO_OBJECT,
+            Ok(marked) if !known.is_part => return ReplayDecision::PutBack(marked),
+            Ok(_) | Err(UnflaggableError::Aggregate) => AGGREGATE,
+            Err(UnflaggableError::NoObject) => NO_OBJECT,
         };
         // What is rejected again needs no mark: it overwrites nothing.
         let is_taken = self.force || (self.takes_rejected && rejected_again.is_some());
         if is_taken {
-            Verdict::PutBack(data.to_vec())
+            ReplayDecision::PutBack(data.to_vec())
         } else {
-            Verdict::Left(unmarkable)
+            ReplayDecision::Left(unmarkable)
         }
     }
 }
@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    fn judge(document: &str, filter: &[&str], force: bool) -> Judge {
+    fn judge(document: &str, filter: &[&str], force: bool) -> ReplayPolicy {
         #[derive(clap::Parser)]
         struct Filters {
             #[command(flatten)]
@@ -168,7 +168,7 @@ mod tests {
         let filters = <Filters as clap::Parser>::parse_from(arguments);
         let layer = Layer::from_toml("the test", document).expect("TOML");
         let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
-        Judge::new(&settings, &filters.filter, force)
+        ReplayPolicy::new(&settings, &filters.filter, force)
     }
 
     const GUARDED: &str =
@@ -180,13 +180,13 @@ mod tests {
         )
     }
 
-    fn word(verdict: &Verdict) -> &str {
+    fn word(verdict: &ReplayDecision) -> &str {
         match verdict {
-            Verdict::PutBack(data) if data.starts_with(b"{\"replay\":true") => "marked",
-            Verdict::PutBack(_) => "raw",
-            Verdict::NotMeant => "not meant",
-            Verdict::Left(reason) => reason.split([' ', ':']).next().expect("a word"),
-            Verdict::RejectedAgain(code) => code,
+            ReplayDecision::PutBack(data) if data.starts_with(b"{\"replay\":true") => "marked",
+            ReplayDecision::PutBack(_) => "raw",
+            ReplayDecision::NotMeant => "not meant",
+            ReplayDecision::Left(reason) => reason.split([' ', ':']).next().expect("a word"),
+            ReplayDecision::RejectedAgain(code) => code,
         }
     }
 
@@ -280,11 +280,11 @@ mod tests {
         for data in [&b"not JSON"[..], b"[]", b"", b"\xF3\x89\x9A\xC2\x01"] {
             assert!(matches!(
                 judge(GUARDED, &[], false).judge(data, known),
-                Verdict::Left(_)
+                ReplayDecision::Left(_)
             ));
             assert_eq!(
                 judge(GUARDED, &[], true).judge(data, known),
-                Verdict::PutBack(data.to_vec())
+                ReplayDecision::PutBack(data.to_vec())
             );
         }
         let part = Known {
@@ -294,7 +294,7 @@ mod tests {
         };
         assert_eq!(
             judge(GUARDED, &[], false).judge(b"{}", part),
-            Verdict::Left(AGGREGATE)
+            ReplayDecision::Left(AGGREGATE)
         );
     }
 

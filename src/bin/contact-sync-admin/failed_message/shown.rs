@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Discarded, Letter, Place, Reason, Rejected};
+use super::{Discarded, FailedMessage, Place, Reason, Rejected};
 
 const HIDDEN: &str = "(hidden: --reveal)";
 
@@ -12,7 +12,7 @@ const TEXT: &str = "utf-8";
 const BINARY: &str = "base64";
 const AS_IT_STANDS: &str = "none";
 
-impl Letter {
+impl FailedMessage {
     /// Returns all that may be seen of it.
     pub(crate) fn whole(&self, reveal: bool) -> Value {
         match self {

@@ -15,7 +15,7 @@ const OURS: &str = "contact-sync/dead-letter/1";
 
 /// The content of one message or object.
 #[derive(Debug)]
-pub(crate) enum Letter {
+pub(crate) enum FailedMessage {
     /// One rejection of one record.
     Rejected(Box<Rejected>),
     /// A batch that the event source mapping gave up.
@@ -127,7 +127,7 @@ fn event<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<EventR
     Ok(event.map(|event| event.records))
 }
 
-impl Letter {
+impl FailedMessage {
     /// Reads the body of a message or an object.
     pub(crate) fn read(body: &str) -> Self {
         let Ok(value) = serde_json::from_str::<Value>(body) else {
