@@ -89,7 +89,7 @@ pub(super) fn now() -> String {
 }
 
 impl JsonLogLayer {
-    /// JsonLogLayer of `level` and above, through `write`, which gets each whole, with its line feed.
+    /// Writes events of `level` and above as lines through `write`, which gets each whole, with its line feed.
     pub fn new(level: Level, look: LogFormat, write: LineWriter) -> Self {
         Self {
             level,

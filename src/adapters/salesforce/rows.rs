@@ -15,7 +15,7 @@ use crate::adapters::{
 };
 use crate::json::Object;
 
-/// What a row says that succeeded, as far as it is read. TokenError rows may say `created: true` and
+/// What a row says that succeeded, as far as it is read. Failed rows may say `created: true` and
 /// may lack `id`: only `success` counts.
 #[derive(Deserialize)]
 struct Head {

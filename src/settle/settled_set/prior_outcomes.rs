@@ -240,7 +240,7 @@ fn merge(known: &mut Option<PriorOutcome>, more: PriorOutcome) {
             }
         }
         (known @ None, PriorOutcome::At(marks)) if !marks.is_empty() => {
-            *known = Some(PriorOutcome::At(marks))
+            *known = Some(PriorOutcome::At(marks));
         }
         (known, whole @ PriorOutcome::Whole(_)) => *known = Some(whole),
         _ => {}
