@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Print the JSON Schema of a settings document instead
     #[arg(long, conflicts_with = "check")]
     schema: bool,
-    /// ReplayPolicy this document instead, as the function would with the preset and the variables of this
+    /// Check this document instead, as the function would with the preset and the variables of this
     /// shell, or of the deployed --function; every mistake is told
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
