@@ -271,6 +271,14 @@ fn a_delete_is_judged_by_the_fields_that_it_uses() {
             delete(r#"{"email":7,"id":"c-1"}"#).replace("{\"event", "{\"version\":-1,\"event"),
             "WRONG_TYPE version",
         ),
+        (
+            delete(&format!(
+                r#"{{"id":"c-1","type":"lead","unknown":{}1{}}}"#,
+                "[".repeat(200),
+                "]".repeat(200)
+            )),
+            "ok lead",
+        ),
         (delete("[]"), "WRONG_TYPE contact"),
         (delete(r#"{"id":"c-1"}"#) + "x", "INVALID_JSON"),
         (

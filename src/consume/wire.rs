@@ -229,12 +229,14 @@ impl<'a> Delete<'a> {
 /// somebody's data.
 pub(super) fn parse(text: &str) -> Result<Event<'_>, Box<Refusal>> {
     if is_too_deep(text.as_bytes()) {
-        let message = format!("the JSON is nested deeper than {DEEPEST}");
-        return Err(Box::new(Refusal::new(
-            Stage::Decode,
-            "NESTED_TOO_DEEPLY",
-            message,
-        )));
+        return parse_delete(text).unwrap_or_else(|| {
+            let message = format!("the JSON is nested deeper than {DEEPEST}");
+            Err(Box::new(Refusal::new(
+                Stage::Decode,
+                "NESTED_TOO_DEEPLY",
+                message,
+            )))
+        });
     }
     match serde_json::from_str::<Object<Event<'_>>>(text) {
         Ok(Object(event)) => Ok(event),

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::job::WriteKind;
+use super::locks::Locks;
 use super::pause::Pause;
 use super::suspects::{Suspects, Suspicion};
 use crate::adapters::{Cause, Code, Stop};
@@ -65,6 +66,7 @@ struct Writes {
     /// Calls in which a record was written.
     successes: u64,
     suspects: Suspects,
+    locks: Locks,
 }
 
 /// What a call brought that did not fail.
@@ -181,6 +183,7 @@ impl Breaker {
         let Writes {
             successes,
             suspects,
+            ..
         } = state.of(kind);
         suspects.suspicion(key, *successes)
     }
@@ -201,9 +204,24 @@ impl Breaker {
         self.lock().of(kind).suspects.hold(key, code);
     }
 
+    /// Counts an answer that the record `key` is locked, alone in its call. Returns whether the lock
+    /// is the record's own: see [`super::locks`].
+    pub(super) fn outlasts_locks(&self, kind: WriteKind, key: &str) -> bool {
+        let mut state = self.lock();
+        let Writes {
+            successes, locks, ..
+        } = state.of(kind);
+        locks.count(key, *successes)
+    }
+
     /// Forgets the record `key`, which has ended.
     pub(super) fn forget(&self, kind: WriteKind, key: &str) {
-        self.lock().of(kind).suspects.forget(key);
+        let mut state = self.lock();
+        let Writes {
+            suspects, locks, ..
+        } = state.of(kind);
+        suspects.forget(key);
+        locks.forget(key);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -242,6 +260,7 @@ impl CallPermit<'_> {
         let Writes {
             successes,
             suspects,
+            ..
         } = state.of(kind);
         match evidence {
             // Another record has succeeded since this one failed first: its failure is its own.

@@ -53,6 +53,8 @@ pub struct Job {
     pub settled_before: Option<u64>,
     /// Calls of this invocation in which it failed alone.
     pub failures_alone: u32,
+    /// It was locked in a call of this invocation that it was alone in.
+    pub was_locked: bool,
 }
 
 impl Job {
@@ -71,6 +73,7 @@ impl Job {
             suspected_at: None,
             settled_before: None,
             failures_alone: 0,
+            was_locked: false,
         }
     }
 

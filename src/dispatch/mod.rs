@@ -12,6 +12,7 @@ mod concurrency;
 mod dry_run;
 mod failure;
 mod job;
+mod locks;
 mod pause;
 mod permits;
 mod rate_limit;

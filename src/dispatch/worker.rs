@@ -207,6 +207,9 @@ impl<'a> Worker<'a> {
     /// Puts a batch back until a probe has succeeded. One that failed twice is split then.
     fn put_back(&mut self, mut batch: Batch, failure: &Failure) {
         batch.to_split = batch.failures > 1 || batch.bisection.is_some();
+        if failure.cause == FailureCause::Size && batch.bisection.is_none() {
+            batch.bisection = Some(Bisection::for_size(batch.jobs.len()));
+        }
         if self.delay_probe(failure.after) {
             self.backlog.push_batch(batch);
         } else {

@@ -1,10 +1,16 @@
 //! What a failed row costs: halvings, second chances, tries, and the code that is told of it.
 
+use std::sync::Mutex;
+use std::time::Duration;
+
 use contact_sync::adapters::{Outcome, Rejection, RetryMode};
 use contact_sync::dispatch::settings::Retry;
+use tokio::time::Instant;
 
 use crate::scripted::{MILLI, RETRY, Scripted, each, failed_records, handler, later, leads, many};
 use crate::support::harness::Logs;
+
+const MINUTE: Duration = Duration::from_mins(1);
 
 fn refused() -> Rejection {
     Rejection::new("REFUSED".into(), "for good")
@@ -222,5 +228,72 @@ async fn what_is_sent_again_one_by_one_keeps_its_count() {
         logs.metrics("")[0]["ValuesCut"],
         1,
         "the folded one was cut"
+    );
+}
+
+/// A transaction holds a lock for ten minutes at most.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_stays_locked_alone_longer_than_any_transaction_is_rejected() {
+    let logs = Logs::listen();
+    let system = Scripted::new("one", 8, |asked, _| {
+        let outcome =
+            |id: &str| (id == "lead-5").then(|| later("LOCKED", RetryMode::SplitBatch))?;
+        (MILLI * 10, Some(each(asked, outcome)))
+    });
+    let handler = handler(&[&system], 1, RETRY, "");
+    let started = Instant::now();
+    let mut changes = many("lead", 8);
+    while failed_records(&handler, &changes).await > 0 {
+        assert!(started.elapsed() < 20 * MINUTE, "{:?}", logs.fates());
+        tokio::time::advance(MINUTE).await;
+        // The stream goes on behind the locked record.
+        changes = many("lead", 6).split_off(5);
+        changes.extend(leads(["another"]));
+    }
+    assert!(started.elapsed() >= 15 * MINUTE, "{:?}", logs.fates());
+    let fates = logs.fates();
+    let last = fates.iter().rfind(|fate| !fate.starts_with("delivered"));
+    assert_eq!(last.map(String::as_str), Some("rejected LOCKED"));
+}
+
+/// Two changes of one contact are one payload. What is known of its failures is known of neither
+/// change alone.
+#[tokio::test(start_paused = true)]
+async fn the_failures_of_a_folded_payload_do_not_count_against_its_changes() {
+    let logs = Logs::listen();
+    let calls = Mutex::new(0);
+    let system = Scripted::new("one", 8, move |asked, _| {
+        let is_folded_or_once_more = || {
+            let mut calls = calls.lock().expect("sound");
+            *calls += 1;
+            // In the batch, then alone as often as settings allow, then the first change once.
+            *calls <= 1 + RETRY.max_attempts + 1
+        };
+        let fault = || RetryMode::Isolate(refused());
+        let outcome = |id: &str| {
+            let is_failed = id == "folded" && is_folded_or_once_more();
+            is_failed.then(|| later("FAULT", fault()))?
+        };
+        (MILLI * 10, Some(each(asked, outcome)))
+    });
+    let handler = handler(
+        &[&system],
+        1,
+        RETRY,
+        "[pipeline]\nfallback_budget_ms = 600000",
+    );
+    let mut changes = leads(["folded", "folded"]);
+    changes.extend(many("lead", 8));
+    assert_eq!(failed_records(&handler, &changes).await, 0);
+    assert_eq!(undelivered(&logs), []);
+    let alone = system
+        .asked()
+        .into_iter()
+        .filter(|asked| asked.ids == ["folded"]);
+    let expected = RETRY.max_attempts as usize + 1 + 2;
+    assert_eq!(
+        alone.count(),
+        expected,
+        "folded, once in vain, and both changes"
     );
 }

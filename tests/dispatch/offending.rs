@@ -38,6 +38,10 @@ fn ways() -> Vec<(&'static str, Reply)> {
             "a connection that is cut",
             Reply::Cut(Answer::json(200, &json!({"results": []}))),
         ),
+        (
+            "an oversized answer",
+            Answer::json(200, &json!("x".repeat(11 << 20))).into(),
+        ),
     ]
 }
 

@@ -376,9 +376,11 @@ async fn a_page_of_the_network_is_no_verdict_of_salesforce_s() {
             let dispatcher = dispatcher(&org);
             fates_in(&org, &dispatcher, &newcomers(1)).await;
             let heard = listen();
+            let tokens = org.mock.count(Endpoint::Token);
             org.mock.next_of(Endpoint::Upsert, answer.clone());
             let told = fates_in(&org, &dispatcher, &newcomers(5)).await;
             assert_eq!(count(&told), fates([("delivered", 5)]), "{answer:?}");
+            assert_eq!(org.mock.count(Endpoint::Token), tokens, "{answer:?}");
             assert_eq!(
                 (heard.at("ERROR"), org.meter.config_errors()),
                 (Vec::<String>::new(), 0),

@@ -46,7 +46,11 @@ impl World {
     fn fail(&self, kind: &str) {
         match kind {
             "lead" => {
-                let error = row_error("RECORD_IN_USE_BY_WORKFLOW", "the record is in use", &[]);
+                let error = row_error(
+                    "TERRITORY_REALIGN_IN_PROGRESS",
+                    "territories are realigned",
+                    &[],
+                );
                 self.mocks.salesforce.fail_row("x", error, u32::MAX);
             }
             _ => self.mocks.hubspot.fail_row(

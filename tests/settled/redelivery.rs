@@ -60,7 +60,11 @@ fn customer(at: usize) -> Value {
 }
 
 fn in_use() -> Value {
-    row_error("RECORD_IN_USE_BY_WORKFLOW", "the record is in use", &[])
+    row_error(
+        "TERRITORY_REALIGN_IN_PROGRESS",
+        "territories are realigned",
+        &[],
+    )
 }
 
 fn rows(mocks: &Mocks) -> (usize, usize) {

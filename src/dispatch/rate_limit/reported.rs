@@ -4,9 +4,9 @@
 //! did not make are others', which may stay there for a whole window: N less these is left to this
 //! process for so long. A request of which it is not sure that the report counts it is taken for
 //! another's, besides being counted as its own: the bound errs on the low side only, by the few
-//! requests that were under way at once. Where others are at work, a thirtieth of their calls is
-//! left to them: a leased slot may be spent so late ([`super::lease`]), and they may make these
-//! calls while a request is on its way.
+//! requests that were under way at once. Where others are at work, a twentieth of the window is left
+//! to them: their calls may become more between two reports, a leased slot may be spent late
+//! ([`super::lease`]), and they may make these calls while a request is on its way.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use super::window::Availability;
 use crate::dispatch::pause::Pause;
 use crate::telemetry::Quota;
 
-/// Of so many calls of others, one may come late.
-const LATE: usize = 30;
+/// Where others are at work, one call of so many in the window is left to them.
+const MARGIN: usize = 20;
 
 /// The last report, and the own requests beside it.
 #[derive(Debug, Default)]
@@ -115,7 +115,8 @@ impl Reported {
         let counted = 1 + self.answered.iter().filter(is_counted).count();
         let (most, left) = (most as usize, left as usize);
         let others = most.saturating_sub(left).saturating_sub(counted);
-        let own = most.saturating_sub(others + others.div_ceil(LATE));
+        let margin = if others > 0 { most.div_ceil(MARGIN) } else { 0 };
+        let own = most.saturating_sub(others + margin);
         self.last = Some(Report {
             own,
             window,

@@ -8,6 +8,7 @@ use crate::adapters::{Code, Outcome, Rejection, Retry, RetryMode};
 use crate::consume::Stage;
 use crate::dispatch::Job;
 use crate::dispatch::batch::Batch;
+use crate::dispatch::locks::LONGEST_LOCK;
 use crate::fold::Position;
 use crate::settle::RecordOutcome;
 
@@ -123,6 +124,9 @@ impl Worker<'_> {
                 requeued.split.push((job, code));
             }
             // One bisection for its own outcome is all that an invocation gives it.
+            RetryMode::SplitBatch if is_alone && self.outlasts_locks(&mut job) => {
+                self.reject(job, lock_rejection(&code));
+            }
             RetryMode::SplitBatch if !is_part && job.was_bisected && !is_alone => {
                 requeued.same.push((job, code));
             }
@@ -140,6 +144,14 @@ impl Worker<'_> {
                 self.last.push((job, rejection));
             }
         }
+    }
+
+    /// Counts an answer that a job alone in its call is locked. Returns whether the lock is the
+    /// record's own.
+    fn outlasts_locks(&self, job: &mut Job) -> bool {
+        job.was_locked = true;
+        let key = job.payload.id.key();
+        self.dispatcher.breaker.outlasts_locks(job.kind, key)
     }
 
     /// Settles a job: the last of its records by what happened, those that it carried as
@@ -196,7 +208,7 @@ impl Worker<'_> {
 
     /// Sends what has to follow a job that has ended.
     fn follow(&mut self, job: Job) {
-        if job.suspected_at.is_some() {
+        if job.suspected_at.is_some() || job.was_locked {
             self.dispatcher
                 .breaker
                 .forget(job.kind, job.payload.id.key());
@@ -217,4 +229,14 @@ impl Worker<'_> {
             }
         }
     }
+}
+
+/// Returns the reason for which a record is rejected that stays locked.
+fn lock_rejection(code: &Code) -> Rejection {
+    let minutes = LONGEST_LOCK.as_secs() / 60;
+    let message = format!(
+        "the record is locked ({code}) for {minutes} minutes, alone in its call and while other \
+         records succeed: end the approval or process that locks it, then replay it"
+    );
+    Rejection::new(code.clone(), message)
 }

@@ -127,6 +127,12 @@ pub async fn what_passes_is_waited_for_as_long_as_it_takes() {
             "throttled HTTP_423 after 9s",
         ),
         (
+            Answer::empty(423)
+                .with_header("date", "Sun, 29 Nov 2026 23:01:55 GMT")
+                .with_header("retry-after", "Sun, 29 Nov 2026 23:02:04 GMT"),
+            "throttled HTTP_423 after 9s",
+        ),
+        (
             limited("SECONDLY", "secondly"),
             "throttled SECONDLY after 1s",
         ),

@@ -137,8 +137,11 @@ impl System for Org {
                 );
             }
             Fault::Delayed(id) => {
-                self.mock
-                    .fail_row(id, row_error("RECORD_IN_USE_BY_WORKFLOW", "busy", &[]), 1);
+                self.mock.fail_row(
+                    id,
+                    row_error("TERRITORY_REALIGN_IN_PROGRESS", "busy", &[]),
+                    1,
+                );
             }
             Fault::Poison(id) => self.mock.poison(&id),
             Fault::Expired => self.mock.expire_tokens(),

@@ -2,8 +2,9 @@
 //!
 //! A passing code ends in one of three ways. What ends by itself, for all records at once or with
 //! another writer's transaction, is sent again until it has ended: the org's maintenance, its
-//! sessions, its services that are away ([`RowClass::Later`]), and locks ([`RowClass::Halved`]): a
-//! transaction holds a lock for ten minutes at most. What one record may meet for ever is isolated,
+//! sessions, its services that are away ([`RowClass::Later`]). A lock ends with its
+//! transaction, in ten minutes at most ([`RowClass::Halved`]); one that lasts longer is rejected on
+//! evidence that other records succeed. What one record may meet for ever is isolated,
 //! and rejected on evidence that other records succeed: a fault ([`RowClass::Fault`]), and a limit
 //! that the record reaches alone ([`RowClass::Large`]). A race is decided by a second try
 //! ([`RowClass::Once`]).
@@ -60,6 +61,8 @@ pub(in super::super) enum RowClass {
 /// The codes whose meaning is not simply that the record is refused.
 pub(super) const ROWS: &[(&str, RowClass)] = &[
     ("UNABLE_TO_LOCK_ROW", RowClass::Halved),
+    ("UNABLE_TO_LOCK_RECORD", RowClass::Halved),
+    ("RECORD_IN_USE_BY_WORKFLOW", RowClass::Halved),
     ("TOO_MANY_APEX_REQUESTS", RowClass::Halved),
     ("LIMIT_EXCEEDED", RowClass::Large),
     ("TOO_MANY_JOBS", RowClass::Large),
@@ -82,8 +85,6 @@ pub(super) const ROWS: &[(&str, RowClass)] = &[
     ("RESOURCE_NOT_AVAILABLE", RowClass::Fault),
     ("TXN_SECURITY_METERING_ERROR", RowClass::Fault),
     ("NO_REASON", RowClass::Fault),
-    ("UNABLE_TO_LOCK_RECORD", RowClass::Later),
-    ("RECORD_IN_USE_BY_WORKFLOW", RowClass::Later),
     ("TERRITORY_REALIGN_IN_PROGRESS", RowClass::Later),
     (
         "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE",

@@ -95,7 +95,7 @@ fn rows_by_code_and_message() {
         ("QUERY_TIMEOUT", "", &[], "isolated"),
         ("REQUEST_RUNNING_TOO_LONG", "", &[], "halved"),
         ("PLATFORM_EVENT_PUBLISH_FAILED", "", &[], "isolated"),
-        ("RECORD_IN_USE_BY_WORKFLOW", "", &[], "later"),
+        ("RECORD_IN_USE_BY_WORKFLOW", "", &[], "halved"),
         ("INVALID_FIELD", "No such column", &[], "failed"),
         (
             "INVALID_EMAIL_ADDRESS",
