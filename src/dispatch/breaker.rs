@@ -462,6 +462,23 @@ mod tests {
         );
     }
 
+    /// One record decides nothing about the destination, as a probe neither.
+    #[tokio::test(start_paused = true)]
+    async fn the_probe_of_a_known_offender_leaves_the_next_one_to_another_record() {
+        let breaker = Breaker::default();
+        let kind = WriteKind::Upsert;
+        pass(&breaker).answered(kind, Answer::Written, 0);
+        let offender = Evidence::Record { key: "a", since: 0 };
+        assert!(!pass(&breaker).failed(kind, &GONE, offender));
+        pass(&breaker).stop(&stop(Cause::Quota, Some(Duration::from_secs(1))));
+        seconds(1).await;
+        assert!(!pass(&breaker).failed(kind, &GONE, offender));
+        let probe = pass(&breaker);
+        assert!(waits(&breaker), "another record is the probe");
+        probe.answered(kind, Answer::Written, 0);
+        assert_eq!(refused(&breaker), None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_nobody_waits_for_leaves_its_place() {
         let breaker = Breaker::default();
