@@ -43,7 +43,7 @@
 //! - [`telemetry`]: logs and metrics; the only room that prints
 //! - [`factory`]: a preset and settings to a handler: the one place where parts meet
 //!
-//! The promises at the edges (events, fates, calls, settings, metrics) are in `CONTRACT.md`.
+//! The promises at the edges (events, fates, calls, settings, metrics) are in `docs/reference/contract.md`.
 
 pub mod adapters;
 pub mod aws;
