@@ -4,8 +4,8 @@
     links.py SITE     those, and the built site in the folder SITE
 
 Markdown: each relative link leads to a file of the repository and to a heading of it, and each path of the repository in
-`code` exists. Site: each relative link leads to a file and to an element of it, and no page loads anything from another
-host. Python 3 and its standard library only.
+`code` exists. Site: each relative link leads to a file and to an element of it, no anchor begins with a digit, and no page
+loads anything from another host. Python 3 and its standard library only.
 """
 
 import html.parser
@@ -93,6 +93,9 @@ def in_site(site):
         if name.name == "404.html":
             # Its addresses begin at the root of a web server.
             continue
+        for anchor in sorted(page.ids):
+            if anchor[0].isdigit():
+                yield f"{name}: the scripts of the theme cannot select the anchor {anchor}: begin the heading with a letter"
         for target in page.loaded:
             parts = urlsplit(target)
             if parts.netloc:

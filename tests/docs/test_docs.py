@@ -100,11 +100,11 @@ class Links(unittest.TestCase):
 
     def test_of_a_site_that_lead_nowhere_or_load_from_elsewhere_are_reported(self):
         found = self.in_site({
-            "index.html": '<a href="gone.html">a</a><a href="#gone">b</a><img src="gone.svg">'
+            "index.html": '<h2 id="1-digit"></h2><a href="gone.html">a</a><a href="#gone">b</a><img src="gone.svg">'
                           '<script src="https://example.com/x.js"></script><link rel="stylesheet" href="//example.com/x.css">',
             "x.css": "@import url(https://example.com/f.css); a { background: url('//example.com/i.png') }",
         })
-        self.assertEqual(len(found), 7, found)
+        self.assertEqual(len(found), 8, found)
 
 
 class Reference(unittest.TestCase):
