@@ -110,7 +110,10 @@ def page(defaults, presets):
     tables = dict(comments)
     for section, of_section in sections.items():
         parts.append(f"\n## {section or 'Top level'}\n")
-        parts.extend(entry(key, before) for before, key in zip([None, *of_section], of_section))
+        described = None
+        for key in of_section:
+            described = key if key.comment else described
+            parts.append(entry(key, described))
         for name in [name for name in tables if name.startswith(f"{section}.")]:
             parts.append(f"\n### {name}\n\nA table, empty by default.\n\n{prose(tables.pop(name))}\n")
     if tables:
@@ -119,11 +122,11 @@ def page(defaults, presets):
     return "".join(parts)
 
 
-def entry(key, before):
-    """Returns the part of a key. A key without a comment of its own shares that of the key before it."""
-    if not key.comment and before is None:
+def entry(key, described):
+    """Returns the part of a key. A key without a comment of its own shares that of `described`."""
+    if described is None:
         raise ValueError(f"{key.path} has no comment")
-    text = prose(key.comment) if key.comment else f"See `{before.path}`."
+    text = prose(key.comment) if key.comment else f"See `{described.path}`."
     return f"\n### {key.path}\n\nDefault: `{key.value}`. Variable: `{key.variable}`.\n\n{text}\n"
 
 
