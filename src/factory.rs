@@ -233,7 +233,8 @@ pub async fn read_settings(
     Ok((layers(environment, &text)?.settings(&DESTINATIONS)?, text))
 }
 
-/// The text of the document that an environment names; empty where it names none.
+/// Returns the text of the document that an environment names. Empty where it names none, or a
+/// parameter that does not exist: the preset alone is in force.
 ///
 /// # Errors
 /// Where it cannot be read in time.
@@ -241,10 +242,14 @@ pub async fn document(
     environment: &Environment,
     ssm: &aws_sdk_ssm::Client,
 ) -> Result<String, FactoryError> {
-    Ok(match &environment.document {
-        Some(source) => source.read(ssm, LONGEST_READ).await?,
-        None => String::new(),
-    })
+    let Some(source) = &environment.document else {
+        return Ok(String::new());
+    };
+    let text = source.read(ssm, LONGEST_READ).await?;
+    if text.is_none() {
+        tracing::info!(%source, "settings document not found: the preset alone is in force");
+    }
+    Ok(text.unwrap_or_default())
 }
 
 /// The layers of an environment whose document has this text.

@@ -183,10 +183,21 @@ impl ReloadablePipeline {
         let mut state = watch.state();
         let begun_in = state.begun_in.take();
         match read {
-            Ok(text) => {
+            Ok(Some(text)) => {
                 state.was_interrupted = false;
                 if text != state.text {
                     self.take(watch, &mut state, text);
+                }
+            }
+            // The next start would begin with the preset alone.
+            Ok(None) => {
+                state.was_interrupted = false;
+                if !state.text.is_empty() {
+                    self.errors.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(
+                        %source,
+                        "settings document gone: the last good settings stay until a new start"
+                    );
                 }
             }
             // A function that is frozen between two invocations loses its connections: the first

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aws_sdk_ssm::error::ProvideErrorMetadata;
+use aws_sdk_ssm::operation::get_parameter::GetParameterError;
 use tokio::time::timeout;
 
 use super::SettingsError;
@@ -58,7 +59,7 @@ impl fmt::Display for DocumentSource {
 }
 
 impl DocumentSource {
-    /// The document's text as it is now.
+    /// Returns the document's text as it is now. `None`: the parameter does not exist.
     ///
     /// # Errors
     /// Where it cannot be read, or does not come within `longest`.
@@ -66,9 +67,9 @@ impl DocumentSource {
         &self,
         ssm: &aws_sdk_ssm::Client,
         longest: Duration,
-    ) -> Result<String, DocumentError> {
+    ) -> Result<Option<String>, DocumentError> {
         let text = match self {
-            Self::File(path) => std::fs::read_to_string(path).map_err(Into::into),
+            Self::File(path) => std::fs::read_to_string(path).map(Some).map_err(Into::into),
             Self::Parameter(name) => {
                 let late = |_| Err("no answer in time".into());
                 timeout(longest, parameter(ssm, name))
@@ -83,13 +84,21 @@ impl DocumentSource {
     }
 }
 
-async fn parameter(ssm: &aws_sdk_ssm::Client, name: &str) -> Result<String, Cause> {
+/// Returns the parameter's value. `None`: Parameter Store answers that it does not exist.
+async fn parameter(ssm: &aws_sdk_ssm::Client, name: &str) -> Result<Option<String>, Cause> {
     let answer = ssm
         .get_parameter()
         .name(name)
         .with_decryption(true)
         .send()
         .await;
+    let is_missing = |error: &GetParameterError| error.is_parameter_not_found();
+    if answer
+        .as_ref()
+        .is_err_and(|error| error.as_service_error().is_some_and(is_missing))
+    {
+        return Ok(None);
+    }
     let answer = answer.map_err(|error| {
         // An error of a kind that the SDK does not know prints the service's code, and keeps its
         // words for itself.
@@ -103,5 +112,6 @@ async fn parameter(ssm: &aws_sdk_ssm::Client, name: &str) -> Result<String, Caus
     answer
         .parameter
         .and_then(|parameter| parameter.value)
+        .map(Some)
         .ok_or_else(|| "the answer holds no value".into())
 }

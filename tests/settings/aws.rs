@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub(crate) calls: Vec<String>,
     /// The parameter's value.
     pub(crate) document: String,
+    /// The parameter does not exist.
+    pub(crate) is_missing: bool,
     /// Each secret's text, or the code with which it is refused.
     pub(crate) secrets: BTreeMap<String, Result<String, &'static str>>,
     /// Operations that get no answer.
@@ -75,7 +77,9 @@ impl Api for Aws {
         }
         let asked: Value = serde_json::from_slice(&request.body).expect("JSON");
         match &*operation {
-            "GetParameter" if asked["Name"] != PARAMETER => refusal("ParameterNotFound").into(),
+            "GetParameter" if state.is_missing || asked["Name"] != PARAMETER => {
+                refusal("ParameterNotFound").into()
+            }
             "GetParameter" => {
                 assert_eq!(asked["WithDecryption"], true);
                 let parameter = json!({"Name": PARAMETER, "Type": "String", "Value": state.document, "Version": 1});

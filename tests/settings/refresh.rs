@@ -26,6 +26,14 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
         .expect("good variables")
 }
 
+/// Stores secrets, which a start reads ahead.
+fn store_secrets(aws: &Aws) {
+    for name in ["contact-sync/salesforce", "contact-sync/hubspot"] {
+        let secret = Ok("{}".to_owned());
+        aws.state().secrets.insert(name.to_owned(), secret);
+    }
+}
+
 /// A function whose document is a parameter, and which has nothing to do.
 async fn watching(server: &Server, refresh_secs: &str) -> Handler {
     let environment = environment(&[
@@ -114,6 +122,84 @@ async fn a_parameter_store_that_hangs_delays_nobody_and_is_told_of() {
         .filter_map(|line| line["ConfigErrors"].as_u64())
         .sum();
     assert_eq!(errors, 1);
+}
+
+#[tokio::test]
+async fn a_parameter_that_does_not_exist_means_the_preset_alone() {
+    let (aws, server) = Aws::start().await;
+    store_secrets(&aws);
+    aws.state().is_missing = true;
+    let logs = Logs::listen();
+    let handler = watching(&server, "0").await;
+    let found = || -> Vec<Value> {
+        let about_document = |line: &Value| {
+            let message = line["message"].as_str().unwrap_or_default();
+            message.starts_with("settings document")
+        };
+        logs.lines().into_iter().filter(about_document).collect()
+    };
+    while aws.calls("GetParameter") < 4 {
+        assert!(failures(&invoke(&handler, &people(2), "r").await).is_empty());
+        tokio::task::yield_now().await;
+    }
+    let lines = found();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(
+        (&lines[0]["level"], &lines[0]["source"]),
+        (&json!("INFO"), &json!(format!("the parameter {PARAMETER}")))
+    );
+
+    aws.state().document = "[filter]\ntypes = [\"customer\"]".to_owned();
+    aws.state().is_missing = false;
+    let is_in_force = || {
+        let changed = |line: &Value| {
+            line["message"] == "settings changed: in force from the next invocation on"
+        };
+        logs.lines().iter().any(changed)
+    };
+    while !is_in_force() {
+        invoke(&handler, &people(2), "r").await;
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_deleted_while_running_keeps_its_settings_in_force_with_a_warning() {
+    let (aws, server) = Aws::start().await;
+    store_secrets(&aws);
+    aws.state().document = "[filter]\ntypes = [\"customer\"]".to_owned();
+    let handler = watching(&server, "0").await;
+    aws.state().is_missing = true;
+    let logs = Logs::listen();
+    let warnings = || {
+        let is_warning = |line: &Value| {
+            line["level"] == "WARN"
+                && line["message"]
+                    == "settings document gone: the last good settings stay until a new start"
+        };
+        logs.lines().into_iter().filter(is_warning).count()
+    };
+    let deleted = batch(&[change("delete", "c-1", "lead", json!({}))]);
+    while warnings() < 2 {
+        assert!(failures(&invoke(&handler, &deleted, "r").await).is_empty());
+        tokio::task::yield_now().await;
+    }
+    invoke(&handler, &deleted, "r").await;
+    let codes: Vec<Value> = logs
+        .audit()
+        .iter()
+        .map(|line| line["code"].clone())
+        .collect();
+    assert!(
+        codes.iter().all(|code| code == "FILTERED_TYPE"),
+        "{codes:?}"
+    );
+    let errors: u64 = logs
+        .metrics("")
+        .iter()
+        .filter_map(|line| line["ConfigErrors"].as_u64())
+        .sum();
+    assert!(errors >= 2, "an alarm reports it");
 }
 
 /// A third system beside the other two, with a document of its own.

@@ -42,11 +42,6 @@ async fn a_document_that_cannot_be_read_ends_the_start_with_one_line() {
             ["/nowhere/at-all", "No such file"],
         ),
         (
-            "ssm:/other",
-            &*url,
-            ["the parameter /other", "ParameterNotFound"],
-        ),
-        (
             &*parameter,
             "http://127.0.0.1:9",
             [PARAMETER, "Connection refused"],

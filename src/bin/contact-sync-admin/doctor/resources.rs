@@ -1,6 +1,7 @@
 //! The queue, the table and the parameter.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
     KeyType, ScalarAttributeType, TableDescription, TimeToLiveDescription, TimeToLiveStatus,
@@ -15,28 +16,43 @@ use super::Line;
 
 const A_DAY: u64 = 86_400;
 
+/// Bound of one read of the parameter.
+const LONGEST_READ: Duration = Duration::from_secs(5);
+
 /// As long as SQS keeps a message at most, in days; by itself it is 4.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html>
 const MOST_DAYS: u64 = 14;
 
 pub(super) async fn look(deployment: &Deployment, settings: &Settings) -> Vec<Line> {
     vec![
-        parameter(deployment),
+        parameter(deployment).await,
         queue(deployment, settings).await,
         table(deployment, settings).await,
     ]
 }
 
-/// The document was read with the settings; the line says from where.
-fn parameter(deployment: &Deployment) -> Line {
+/// Reports where the document is. It was read with the settings, so that only a parameter is read
+/// again: one that does not exist is no error there.
+async fn parameter(deployment: &Deployment) -> Line {
     let name = "settings document";
     match &deployment.environment.document {
         None => Line::skipped(name, "none: CONTACT_SYNC_CONFIG is not set"),
         Some(DocumentSource::File(path)) => {
             Line::ok(name, format!("{} is readable", path.display()))
         }
-        Some(DocumentSource::Parameter(parameter)) => {
-            Line::ok(name, format!("parameter {parameter} is readable"))
+        Some(source @ DocumentSource::Parameter(parameter)) => {
+            let ssm = aws_sdk_ssm::Client::new(&deployment.aws);
+            match source.read(&ssm, LONGEST_READ).await {
+                Ok(Some(_)) => Line::ok(name, format!("parameter {parameter} is readable")),
+                Ok(None) => Line::skipped(
+                    name,
+                    format!(
+                        "the parameter {parameter} does not exist, and the preset alone is in \
+                         force: store the document in it if there is to be one"
+                    ),
+                ),
+                Err(error) => Line::fail(name, format!("{error}: try again")),
+            }
         }
     }
 }
