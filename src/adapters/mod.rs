@@ -326,6 +326,11 @@ impl Outcome {
         Self::Delivered(Some(Self::ALREADY_GONE))
     }
 
+    /// Returns whether the destination has answered that it has the change.
+    pub fn is_answered_write(&self) -> bool {
+        matches!(self, Self::Delivered(_)) && !self.is_dry_run()
+    }
+
     /// Whether it is [`Self::dry_run`].
     pub fn is_dry_run(&self) -> bool {
         matches!(self, Self::Delivered(Some(code)) if *code == Self::DRY_RUN)

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use crate::adapters::Cause;
 
 /// What one invocation's calls to one destination add up to.
@@ -20,6 +22,7 @@ pub struct DestinationMetrics {
     values_cut: AtomicU64,
     is_stopped: AtomicBool,
     latencies_ms: Mutex<Vec<u32>>,
+    lags_ms: Mutex<Vec<u64>>,
     quota: Mutex<Quota>,
 }
 
@@ -51,6 +54,17 @@ impl DestinationMetrics {
         self.api_errors.fetch_add(u64::from(failed), Relaxed);
         let millis = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
         lock(&self.latencies_ms).push(millis);
+    }
+
+    /// Notes that the destination has answered a write of a change of this time.
+    pub fn delivered(&self, occurred_at: OffsetDateTime) {
+        self.delivered_at(occurred_at, OffsetDateTime::now_utc());
+    }
+
+    /// Notes the same of an answer at `now`. A change from the future has no lag.
+    fn delivered_at(&self, occurred_at: OffsetDateTime, now: OffsetDateTime) {
+        let millis = u64::try_from((now - occurred_at).whole_milliseconds()).unwrap_or(0);
+        lock(&self.lags_ms).push(millis);
     }
 
     /// Counts a call or payload that is sent again.
@@ -152,18 +166,27 @@ impl DestinationMetrics {
         self.is_stopped.load(Relaxed)
     }
 
-    /// The exchanges' times in milliseconds, at most `most` of them, evenly chosen from the sorted
-    /// whole, so that the percentiles stay.
+    /// Returns the exchanges' times in milliseconds, [thinned](thinned) to `most`.
     pub(super) fn latencies_ms(&self, most: usize) -> Vec<u32> {
-        let mut all = lock(&self.latencies_ms).clone();
-        all.sort_unstable();
-        if all.len() <= most {
-            return all;
-        }
-        (0..most)
-            .map(|at| all[at * (all.len() - 1) / (most - 1)])
-            .collect()
+        thinned(lock(&self.latencies_ms).clone(), most)
     }
+
+    /// Returns the times from the changes to the destination's answers in milliseconds,
+    /// [thinned](thinned) to `most`.
+    pub(super) fn lags_ms(&self, most: usize) -> Vec<u64> {
+        thinned(lock(&self.lags_ms).clone(), most)
+    }
+}
+
+/// Sorts `values` and returns at most `most` of them, evenly chosen, so that the percentiles stay.
+fn thinned<T: Copy + Ord>(mut values: Vec<T>, most: usize) -> Vec<T> {
+    values.sort_unstable();
+    if values.len() <= most {
+        return values;
+    }
+    (0..most)
+        .map(|at| values[at * (values.len() - 1) / (most - 1)])
+        .collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -183,6 +206,20 @@ mod tests {
         let thinned = meter.latencies_ms(100);
         assert_eq!((thinned.len(), thinned[0], thinned[99]), (100, 0, 999));
         assert_eq!(meter.sums()[..2], [("ApiCalls", 1000), ("ApiErrors", 100)]);
+    }
+
+    #[test]
+    fn a_lag_is_the_time_from_the_change_to_the_answer_and_never_negative() {
+        let meter = DestinationMetrics::default();
+        let occurred_at = OffsetDateTime::UNIX_EPOCH;
+        for millis in [2_500, 0, -1, 90 * 86_400_000] {
+            meter.delivered_at(
+                occurred_at,
+                occurred_at + time::Duration::milliseconds(millis),
+            );
+        }
+        assert_eq!(meter.lags_ms(100), [0, 0, 2_500, 7_776_000_000]);
+        assert_eq!(meter.lags_ms(2), [0, 7_776_000_000]);
     }
 
     #[test]

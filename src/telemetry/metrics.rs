@@ -116,6 +116,10 @@ fn of_destination(destination: Destination, counts: &Counts, meter: &Destination
     if !latencies.is_empty() {
         line.add("ApiLatency", "Milliseconds", json!(latencies));
     }
+    let lags = meter.lags_ms(MOST_VALUES);
+    if !lags.is_empty() {
+        line.add("EndToEndLag", "Milliseconds", json!(lags));
+    }
     let quota = meter.quota();
     if let Some(percent) = quota.daily_used_percent() {
         line.add("DailyQuotaUsedPercent", "Percent", json!(percent));

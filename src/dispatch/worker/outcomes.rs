@@ -59,7 +59,11 @@ impl Worker<'_> {
             ..Requeued::default()
         };
         for job in jobs {
-            match outcomes.next() {
+            let outcome = outcomes.next();
+            if outcome.as_ref().is_some_and(Outcome::is_answered_write) {
+                self.measure_lag(&job);
+            }
+            match outcome {
                 Some(Outcome::Delivered(code)) => self.done(job, &RecordOutcome::Delivered(code)),
                 Some(Outcome::Skipped(code)) => self.done(job, &RecordOutcome::Skipped(code)),
                 Some(Outcome::Stale) => {
@@ -173,6 +177,17 @@ impl Worker<'_> {
         }
         self.settled += 1;
         self.follow(job);
+    }
+
+    /// Measures how old the change of a written job is. Replayed changes are old on purpose.
+    fn measure_lag(&self, job: &Job) {
+        let changes = self.context.transformer.changes;
+        let is_written = |position: &Position| !job.outdated.contains(position);
+        let last = job.sources.iter().copied().rfind(is_written);
+        let change = last.and_then(|position| changes.get(position)?.as_deref());
+        if let Some(change) = change.filter(|change| !change.replay) {
+            self.context.meter.delivered(change.occurred_at);
+        }
     }
 
     /// Takes a refusal for good: folded changes go again one by one, a single one is rejected.
