@@ -488,6 +488,50 @@ async fn a_dry_run_tells_what_a_run_would_come_to_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn the_lag_of_each_destination_is_that_of_the_changes_that_it_took() {
+    let mocks = Mocks::start().await;
+    mocks
+        .salesforce
+        .fail_row("c-2", row_error("STRING_TOO_LONG", "no", &[]), 1);
+    let ago = |mut change: Value, seconds: i64| {
+        let then = time::OffsetDateTime::now_utc() - time::Duration::seconds(seconds);
+        let format = &time::format_description::well_known::Rfc3339;
+        change["occurred_at"] = then.format(format).expect("a time").into();
+        change
+    };
+    let of = |id: &str| lead(id, json!({"last_name": "Lovelace", "company": "Acme"}));
+    let mut replayed = ago(of("c-3"), 500_000);
+    replayed["replay"] = true.into();
+    let mut changes = batch(&[
+        ago(of("c-1"), 90),
+        ago(of("c-2"), 70_000),
+        replayed,
+        ago(customer("c-4", json!({"last_name": "Lovelace"})), 7_000),
+    ]);
+    for record in &mut changes {
+        let arrived_at = time::OffsetDateTime::now_utc().unix_timestamp();
+        record["kinesis"]["approximateArrivalTimestamp"] = arrived_at.into();
+    }
+    let logs = Logs::listen();
+    let lags = |destination: &str, invocation: usize| -> Vec<u64> {
+        let lines = logs.metrics(destination);
+        let values = lines[invocation]["EndToEndLag"].as_array();
+        let values = values.into_iter().flatten().filter_map(Value::as_u64);
+        values.map(|millis| millis / 10_000).collect()
+    };
+    let dry_run = mocks.handler(Preset::Test, "[pipeline]\ndry_run = true");
+    invoke(&dry_run, &changes, "r").await;
+    invoke(&mocks.handler(Preset::Test, ""), &changes, "r").await;
+    assert!(lags("salesforce", 0).is_empty(), "nothing was written");
+    assert_eq!(
+        lags("salesforce", 1),
+        [9],
+        "neither the rejected nor the replayed one"
+    );
+    assert_eq!(lags("hubspot", 1), [700]);
+}
+
+#[tokio::test]
 async fn every_record_counts_once_and_has_its_line() {
     let mocks = Mocks::start().await;
     let logs = Logs::listen();
