@@ -290,6 +290,25 @@ async fn a_secret_without_a_value_needs_one_and_is_not_to_be_created() {
 }
 
 #[tokio::test]
+async fn a_settings_parameter_that_does_not_exist_is_reported_and_is_no_failure() {
+    let moto = Moto::start().await;
+    let mut stage = Stage::new(&moto, "bare").await;
+    // The emulation loads a service with its first call, which takes it seconds.
+    moto.parameter("/other/settings", "# another").await;
+    stage.variables.push((
+        "CONTACT_SYNC_CONFIG".to_owned(),
+        "ssm:/bare/settings".to_owned(),
+    ));
+    let ran = stage.admin(&["doctor"]).await;
+    let line = "settings document: the parameter /bare/settings does not exist, and the preset alone is in force";
+    let found = ran.out.lines().find(|found| found.contains(line));
+    assert!(
+        found.is_some_and(|line| !line.starts_with("FAIL")),
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_deployed_function_without_a_queue_is_told_that_it_does_not_start() {
     let moto = Moto::start().await;
     let mut stage = Stage::new(&moto, "queueless").await;

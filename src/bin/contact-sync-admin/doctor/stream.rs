@@ -27,8 +27,10 @@ pub(super) async fn look(
     };
     let mappings = match deployment.mappings(function).await {
         Ok(mappings) if mappings.is_empty() => {
-            let remedy =
-                format!("{function} reads no Kinesis stream: make an event source mapping");
+            let remedy = format!(
+                "{function} reads no Kinesis stream: name the alias that its mapping invokes \
+                 (NAME:live), or make an event source mapping"
+            );
             return vec![Line::fail("event source mapping", remedy)];
         }
         Ok(mappings) => mappings,
