@@ -174,11 +174,13 @@ invoke: $(CARGO_LAMBDA) ## Send a sample event to the function that `make watch`
 
 # --- the stack -------------------------------------------------------------------------------------------------------
 
+TEMPLATES := template.yaml templates/operations.yaml
+
 .PHONY: validate
-validate: $(VENV)-sam/ready $(VENV)-checkov/ready ## Check the template: sam, cfn-lint, checkov, and what our test holds
+validate: $(VENV)-sam/ready $(VENV)-checkov/ready ## Check the templates: sam, cfn-lint, checkov, and their tests
 	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam validate --lint --template template.yaml --region $(REGION)
-	$(VENV)-sam/bin/cfn-lint --regions $(REGION) --template template.yaml
-	$(VENV)-checkov/bin/checkov --config-file .checkov.yaml --file template.yaml
+	$(VENV)-sam/bin/cfn-lint --regions $(REGION) --template $(TEMPLATES)
+	$(VENV)-checkov/bin/checkov --config-file .checkov.yaml --file $(TEMPLATES)
 	AWS_DEFAULT_REGION=$(REGION) $(VENV)-sam/bin/python -m unittest discover --start-directory tests/template
 
 # sam hands no flags to cargo-lambda, which takes its settings from a variable too.
@@ -191,7 +193,14 @@ sam-build: $(VENV)-sam/ready $(CARGO_LAMBDA) ## Build what `make deploy` uploads
 
 .PHONY: deploy
 deploy: sam-build ## Build and deploy the stack (STAGE=dev, staging or prod; GUIDED=1 the first time)
-	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam deploy --config-env $(STAGE) $(if $(GUIDED),--guided)
+	$(VENV)-sam/bin/python templates/parameters.py --stage $(STAGE) $(if $(GUIDED),--fresh)
+	@# A person confirms the change set. Without a terminal, as in a pipeline, nothing asks.
+	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam deploy --config-env $(STAGE) --parameter-overrides file://.aws-sam/parameters.yaml \
+	  $(if $(GUIDED),--guided,$$(if [ -t 0 ] && [ -z "$${CI:-}" ]; then echo --confirm-changeset; else echo --no-confirm-changeset; fi))
+
+.PHONY: dashboard
+dashboard: $(VENV)-sam/ready ## Draw the dashboard with sample data into docs/diagrams/dashboard.svg
+	$(VENV)-sam/bin/python tests/template/dashboard_picture.py
 
 # --- tools -----------------------------------------------------------------------------------------------------------
 

@@ -1,13 +1,17 @@
-"""What the template promises, held on the resources that CloudFormation would get: the template is translated first, as
-AWS does it, so that what the transform adds is judged too.
+"""Tests the templates on the resources that CloudFormation would get: template.yaml is translated first, as AWS does it, so
+that the additions of the transform are tested too. templates/operations.yaml is its nested stack.
 
 Run by `make validate`, which has the translator. Needs no network and no account.
 """
 
+import copy
 import functools
 import json
 import logging
 import re
+import subprocess
+import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -22,30 +26,80 @@ DAY = 24 * 60 * 60
 A_STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes"
 
 
-def source():
-    return yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+# A template that is given directly, as TemplateBody, is this long at most.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+LONGEST_TEMPLATE = 51_200
+
+
+def source(path="template.yaml"):
+    return yaml_parse((ROOT / path).read_text(encoding="utf-8"))
 
 
 @functools.cache
-def translated():
+def operations():
+    return source("templates/operations.yaml")
+
+
+def translated(**given):
+    """Returns the translated template with these parameters and the others' defaults."""
+    return copy.deepcopy(translated_once(tuple(sorted(given.items()))))
+
+
+@functools.cache
+def translated_once(given):
     # The translator counts what it does for AWS's own service, and warns that nobody collects it.
     logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
+    # It asks for a switch of AWS's own, too.
+    logging.getLogger("samtranslator.feature_toggle.feature_toggle").setLevel(logging.ERROR)
     template = source()
     # `sam package` puts the place of the upload here; the translator accepts nothing local.
     template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/key"
-    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()} | dict(given)
     session = boto3.Session(region_name="us-east-1")
-    # Without managed policies: a template that needs one does not translate here, and is to say what it needs itself.
+    # Without managed policies: a template that needs one does not translate here, and must list its permissions itself.
     translator = Translator({}, Parser(), boto_session=session)
     return translator.translate(template, defaults)
 
 
 def statements(policy):
-    """The statements of a policy, those behind a condition included."""
+    """Yields the statements of a policy, those behind a condition included."""
     for statement in policy["Statement"]:
         if "Fn::If" in statement:
             statement = statement["Fn::If"][1]
         yield statement
+
+
+def strings(value):
+    """Yields every string within a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)
+
+
+def references(value, names):
+    """Yields the names that a value refers to."""
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item, names)
+    if not isinstance(value, dict):
+        return
+    for key, argument in value.items():
+        if key == "Ref" and argument in names:
+            yield argument
+        elif key == "Fn::GetAtt":
+            name = argument[0] if isinstance(argument, list) else argument.split(".")[0]
+            yield from {name} & set(names)
+        elif key == "Fn::Sub":
+            text, given = argument if isinstance(argument, list) else (argument, {})
+            yield from {name.split(".")[0] for name in re.findall(r"\$\{([^}]+)\}", text)} & set(names) - set(given)
+            yield from references(given, names)
+        else:
+            yield from references(argument, names)
 
 
 def as_list(value):
@@ -74,6 +128,13 @@ def resolved(template, value, **given):
         return not parts[0]
     if function == "Fn::And":
         return all(parts)
+    if function == "Fn::Or":
+        return any(parts)
+    if function == "Fn::Sub" and isinstance(parts, list):
+        text, names = argument[0], {name: resolved(template, part, **given) for name, part in argument[1].items()}
+        for name in template["Parameters"]:
+            names.setdefault(name, resolved(template, {"Ref": name}, **given))
+        return re.sub(r"\$\{(\w+)\}", lambda found: str(names.get(found[1], found[0])), text)
     return value
 
 
@@ -97,7 +158,7 @@ def destinations():
 
 @functools.cache
 def emitted_metrics():
-    """The names of the metrics in the code that writes them: whatever begins a list of arguments or a pair."""
+    """Returns the names of the metrics in the code that writes them: each begins a list of arguments or a pair."""
     found = set()
     for name in ("destination_metrics", "metrics"):
         found.update(re.findall(r'\(\s*"([A-Z][A-Za-z]+)",', code(f"src/telemetry/{name}.rs")))
@@ -127,9 +188,11 @@ class Template(unittest.TestCase):
         cls.template = translated()
         cls.resources = cls.template["Resources"]
         cls.parameters = cls.template["Parameters"]
+        cls.operations = operations()
 
     def of_type(self, kind):
-        found = {name: r for name, r in self.resources.items() if r["Type"] == kind}
+        all_resources = self.resources | self.operations["Resources"]
+        found = {name: r for name, r in all_resources.items() if r["Type"] == kind}
         self.assertTrue(found, f"the template has no {kind}")
         return found
 
@@ -174,9 +237,11 @@ class TheMapping(Template):
             self.assertNotRegex(other, pattern)
 
     def test_warns_when_half_of_that_time_is_over(self):
-        alarm = self.resources["RecordAgeAlarm"]["Properties"]
-        _, names = alarm["Metrics"][0]["Expression"]["Fn::Sub"]
-        self.assertEqual(names["Limit"], self.mapping["MaximumRecordAgeInSeconds"])
+        alarm = self.operations["Resources"]["RecordAgeAlarm"]["Properties"]
+        self.assertEqual(alarm["Metrics"][0]["Expression"], {"Fn::Sub": "100 * age / 1000 / ${MaximumRecordAgeSeconds}"})
+        limit = self.the("AWS::CloudFormation::Stack")["Parameters"]["MaximumRecordAgeSeconds"]
+        for given in ({}, {"StreamArn": A_STREAM}, {"MaximumRecordAgeSeconds": 3600}):
+            self.assertEqual(int(resolved(self.template, limit, **given)), self.record_age(**given))
         self.assertLessEqual(alarm["Threshold"], 50)
 
     def record_age(self, **given):
@@ -200,10 +265,82 @@ class TheMapping(Template):
         self.assertEqual(self.default(self.mapping["BatchSize"]), 1000)
         self.assertEqual(self.default(self.mapping["MaximumBatchingWindowInSeconds"]), 1)
 
-    def test_calls_the_function_as_it_was_deployed_last(self):
-        # Not a version or an alias: a deployment that changes only a parameter publishes none.
-        self.assertEqual(self.mapping["FunctionName"], {"Ref": "Function"})
-        self.assertNotIn("AWS::Lambda::Alias", {r["Type"] for r in self.resources.values()})
+    def test_invokes_the_alias(self):
+        self.assertEqual(self.mapping["FunctionName"], {"Ref": "FunctionAliaslive"})
+        self.assertEqual(self.the("AWS::Lambda::Alias")["Name"], "live")
+
+
+class Versions(Template):
+    ONE, OTHER = "1" * 64, "2" * 64
+
+    def version(self, **given):
+        found = {name: r for name, r in translated(**given)["Resources"].items() if r["Type"] == "AWS::Lambda::Version"}
+        self.assertEqual(len(found), 1)
+        return next(iter(found))
+
+    def test_a_new_hash_publishes_a_version_and_the_same_one_does_not(self):
+        self.assertEqual(self.version(DeploymentHash=self.ONE), self.version(DeploymentHash=self.ONE, LogLevel="DEBUG"))
+        self.assertNotEqual(self.version(DeploymentHash=self.ONE), self.version(DeploymentHash=self.OTHER))
+
+    def test_a_new_hash_changes_the_function_too(self):
+        # Lambda publishes no version of a function that is as it was, and CloudFormation fails then.
+        one, other = (translated(DeploymentHash=h)["Resources"]["Function"]["Properties"] for h in (self.ONE, self.OTHER))
+        self.assertIn(self.ONE, one["Description"])
+        self.assertNotEqual(one["Description"], other["Description"])
+        self.assertLessEqual(len(one["Description"]), 256)
+
+    def test_the_alias_leads_to_the_version(self):
+        alias = translated(DeploymentHash=self.ONE)["Resources"]["FunctionAliaslive"]["Properties"]
+        self.assertEqual(alias["FunctionVersion"], {"Fn::GetAtt": [self.version(DeploymentHash=self.ONE), "Version"]})
+        self.assertEqual(alias["FunctionName"], {"Ref": "Function"})
+
+    def test_a_canary_is_rolled_back_by_its_alarms(self):
+        group = self.the("AWS::CodeDeploy::DeploymentGroup")
+        self.assertEqual(self.default({"Ref": "Rollout"}), "Canary10Percent10Minutes")
+        self.assertEqual(group["DeploymentConfigName"]["Fn::Sub"][1], {"ConfigName": "Canary10Percent10Minutes"})
+        self.assertEqual(group["AutoRollbackConfiguration"]["Enabled"], True)
+        self.assertIn("DEPLOYMENT_STOP_ON_ALARM", group["AutoRollbackConfiguration"]["Events"])
+        alarms = [alarm["Name"]["Ref"] for alarm in group["AlarmConfiguration"]["Alarms"]]
+        self.assertEqual(group["AlarmConfiguration"]["Enabled"], True)
+        self.assertEqual(alarms, ["CanaryErrorsAlarm", "ConfigErrorsAlarm", "RejectedShareAlarm"])
+        for alarm in alarms:
+            self.assertEqual(self.resources[alarm]["Type"], "AWS::CloudWatch::Alarm")
+        (trigger,) = group["TriggerConfigurations"]
+        self.assertEqual(trigger["TriggerEvents"], ["DeploymentRollback"])
+        self.assertEqual(trigger["TriggerTargetArn"], {"Fn::If": ["CreateTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]})
+        self.assertIn("CodeDeployLambdaAliasUpdate", self.resources["FunctionAliaslive"]["UpdatePolicy"])
+
+    def test_the_canarys_errors_are_those_of_the_new_version(self):
+        dimensions = {d["Name"]: d["Value"] for d in self.resources["CanaryErrorsAlarm"]["Properties"]["Dimensions"]}
+        self.assertEqual(dimensions["ExecutedVersion"], {"Fn::GetAtt": [self.version(), "Version"]})
+        self.assertEqual(dimensions["Resource"], {"Fn::Sub": "${Function}:live"})
+
+    def test_all_at_once_looks_at_no_alarm(self):
+        resources = translated(Rollout="AllAtOnce")["Resources"]
+        self.assertFalse([name for name, r in resources.items() if r["Type"].startswith("AWS::CodeDeploy::")])
+        self.assertNotIn("UpdatePolicy", resources["FunctionAliaslive"])
+
+    def test_each_rollout_is_one_of_codedeploys(self):
+        rollouts = self.source["Mappings"]["Rollouts"]
+        self.assertEqual(set(self.parameters["Rollout"]["AllowedValues"]), set(rollouts))
+        for name, rollout in rollouts.items():
+            self.assertEqual(rollout["IsGradual"], "false" if name == "AllAtOnce" else "true")
+            resources = translated(Rollout=name)["Resources"]
+            self.assertEqual("FunctionDeploymentGroup" in resources, name != "AllAtOnce", name)
+
+    def test_no_resource_waits_for_itself(self):
+        for given in ({}, {"Rollout": "AllAtOnce"}):
+            resources = translated(**given)["Resources"]
+            waits = {
+                name: set(references([r.get("Properties", {}), r.get("UpdatePolicy", {})], resources))
+                | set(as_list(r.get("DependsOn", [])))
+                for name, r in resources.items()
+            }
+            self.assertIn("FunctionAliaslive", waits["FunctionContactChanges"])
+            while waits:
+                ready = {name for name, others in waits.items() if not others}
+                self.assertTrue(ready, f"these wait for each other: {sorted(waits)}")
+                waits = {name: others - ready for name, others in waits.items() if name not in ready}
 
 
 class TheFunction(Template):
@@ -224,7 +361,7 @@ class TheFunction(Template):
             }
             | {f"CONTACT_SYNC__{name.upper()}__SECRET_ID" for name in destinations()},
         )
-        self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": "ssm:${SettingsDocument}"})
+        self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": "ssm:/${AWS::StackName}/settings"})
 
     def test_every_variable_names_a_setting_that_exists(self):
         settings = toml("src/settings/defaults.toml")
@@ -256,8 +393,36 @@ class TheFunction(Template):
         allowed = self.parameters["LogLevel"]["AllowedValues"]
         self.assertEqual(allowed, levels[: levels.index(written) + 1])
 
-    def test_is_traced(self):
-        self.assertEqual(self.function["TracingConfig"], {"Mode": "Active"})
+    def test_is_traced_unless_that_is_switched_off(self):
+        self.assertEqual(self.function["TracingConfig"], {"Mode": {"Ref": "Tracing"}})
+        self.assertEqual(self.default({"Ref": "Tracing"}), "Active")
+        self.assertEqual(self.parameters["Tracing"]["AllowedValues"], ["Active", "PassThrough"])
+        layer = "arn:aws:lambda:eu-west-1:123456789012:layer:collector:7"
+        for given, sends in (({}, True), ({"Tracing": "PassThrough"}, False),
+                             ({"Tracing": "PassThrough", "CollectorLayerArn": layer}, True)):
+            self.assertIs(resolved(self.template, {"Condition": "SendsTraces"}, **given), sends, given)
+
+    def test_is_in_a_vpc_only_where_one_is_named(self):
+        vpc = self.function["VpcConfig"]
+        self.assertEqual(resolved(self.template, vpc), {"Ref": "AWS::NoValue"})
+        given = {"VpcSubnetIds": "subnet-0a,subnet-0b", "VpcSecurityGroupIds": "sg-0c"}
+        found = resolved(self.template, vpc, **given)
+        self.assertEqual(found["SubnetIds"], {"Fn::Split": [",", {"Ref": "VpcSubnetIds"}]})
+        self.assertEqual(found["SecurityGroupIds"], {"Fn::Split": [",", {"Ref": "VpcSecurityGroupIds"}]})
+        for name, value in given.items():
+            self.assertRegex(value, self.parameters[name]["AllowedPattern"])
+            self.assertNotRegex(value.replace(",", ", ") + " ", self.parameters[name]["AllowedPattern"])
+        rules = json.dumps(self.source["Rules"])
+        for one, other in (("VpcSubnetIds", "VpcSecurityGroupIds"), ("VpcSecurityGroupIds", "VpcSubnetIds")):
+            self.assertIn(f"{one} needs {other}", rules)
+
+    def test_the_pages_list_the_endpoints_of_every_service_that_the_code_calls(self):
+        page = (ROOT / "docs" / "deploy" / "vpc.md").read_text(encoding="utf-8")
+        services = set(re.findall(r"aws_sdk_(\w+)", "".join(
+            code(path) for path in (ROOT / "src").rglob("*.rs") if "bin" not in path.parts)))
+        self.assertGreaterEqual(services, {"dynamodb", "secretsmanager", "sqs", "ssm"})
+        for service in services:
+            self.assertIn(f"`com.amazonaws.REGION.{service}`", page)
 
     def test_sends_spans_where_a_layer_takes_them_and_not_elsewhere(self):
         layer = "arn:aws:lambda:eu-west-1:123456789012:layer:collector:7"
@@ -284,13 +449,53 @@ class LeastPrivilege(Template):
     # What AWS gives no resource for. Everything else names what it is for.
     WITHOUT_RESOURCE = {
         "secretsmanager:BatchGetSecretValue", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+        "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
     }
 
-    def statements(self):
-        role = self.the("AWS::IAM::Role")
+    def of_role(self, name):
+        role = self.of_type("AWS::IAM::Role")[name]["Properties"]
         self.assertNotIn("ManagedPolicyArns", role, "managed policies reach further than this function")
         for policy in role["Policies"]:
             yield from statements(policy["PolicyDocument"])
+
+    def statements(self):
+        """Yields the permissions of the function."""
+        for statement in self.of_role("Role"):
+            if statement["Effect"] == "Allow":
+                yield statement
+
+    def test_the_interfaces_of_a_vpc_are_lambdas_and_not_the_codes(self):
+        (denied,) = [statement for statement in self.of_role("Role") if statement["Effect"] == "Deny"]
+        (allowed,) = [statement for statement in self.statements() if statement["Sid"] == "AttachToTheVpc"]
+        self.assertEqual(denied["Action"], allowed["Action"])
+        self.assertEqual(list(denied["Condition"]["ArnEquals"]), ["lambda:SourceFunctionArn"])
+        behind = [s["Fn::If"] for s in self.resources["Role"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+                  if "Fn::If" in s]
+        self.assertEqual({s["Sid"] for condition, s, _ in behind if condition == "InVpc"}, {denied["Sid"], allowed["Sid"]})
+
+    def test_codedeploy_shifts_this_alias_and_no_other(self):
+        granted = {s["Sid"]: s for s in self.of_role("RolloutRole")}
+        for resource in granted["ShiftTheAlias"]["Resource"]:
+            self.assertRegex(resource["Fn::Sub"], r":function:\$\{AWS::StackName\}(:live)?$")
+        self.assertEqual(granted["WatchTheAlarms"]["Action"], "cloudwatch:DescribeAlarms")
+        self.assertEqual(
+            granted["ReportRollbacks"]["Resource"], {"Fn::If": ["CreateTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]})
+        trust = self.resources["RolloutRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        self.assertEqual([s["Principal"] for s in trust], [{"Service": "codedeploy.amazonaws.com"}])
+        self.assertEqual(self.the("AWS::CodeDeploy::DeploymentGroup")["ServiceRoleArn"], {"Fn::GetAtt": ["RolloutRole", "Arn"]})
+
+    def test_the_chat_reads_charts_and_nothing_else(self):
+        for statement in self.of_role("ChatRole"):
+            for action in as_list(statement["Action"]):
+                self.assertRegex(action, r"^cloudwatch:(Describe|Get|List)")
+
+    def test_each_role_is_limited_by_the_boundary(self):
+        roles = self.of_type("AWS::IAM::Role")
+        self.assertEqual(set(roles), {"Role", "RolloutRole", "ChatRole"})
+        for name, role in roles.items():
+            boundary = {"Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
+            self.assertEqual(role["Properties"]["PermissionsBoundary"], boundary, name)
 
     def test_no_statement_reaches_every_resource(self):
         for statement in self.statements():
@@ -312,14 +517,14 @@ class LeastPrivilege(Template):
 
     def test_no_statement_allows_every_action(self):
         for statement in self.statements():
-            self.assertEqual(statement["Effect"], "Allow")
             for action in as_list(statement["Action"]):
                 self.assertNotIn("*", action, statement["Sid"])
 
     def test_nothing_may_be_deleted_or_read_that_it_only_writes(self):
         actions = {action for statement in self.statements() for action in as_list(statement["Action"])}
         for action in actions:
-            self.assertNotRegex(action, r":(Delete|Purge|Update(?!Item)|Create(?!LogStream)|PutSecret|Receive|Scan)", action)
+            if not action.startswith("ec2:"):
+                self.assertNotRegex(action, r":(Delete|Purge|Update(?!Item)|Create(?!LogStream)|PutSecret|Receive|Scan)", action)
 
     def test_it_may_do_what_the_code_does_and_no_more(self):
         # The SDK's calls, as the code spells them. A batch of messages is sent with the right to send one.
@@ -344,7 +549,7 @@ class LeastPrivilege(Template):
         self.assertCountEqual(map(json.dumps, readable), map(json.dumps, told))
 
     def test_only_lambda_takes_the_role(self):
-        trust = self.the("AWS::IAM::Role")["AssumeRolePolicyDocument"]["Statement"]
+        trust = self.resources["Role"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         self.assertEqual([s["Principal"] for s in trust], [{"Service": "lambda.amazonaws.com"}])
 
     def test_what_is_denied_is_denied_to_everybody(self):
@@ -352,6 +557,108 @@ class LeastPrivilege(Template):
             for statement in self.the(kind)["PolicyDocument"]["Statement"]:
                 self.assertEqual(statement["Effect"], "Deny")
                 self.assertEqual(statement["Condition"], {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def written(before, after, tags_changed=False):
+    """Yields the resources that an update of a stack writes, after CloudFormation's documentation: each that is new, each
+    with a changed property, and where a tag of the stack changes, each that takes tags. Such a write brings the template's
+    value of every property.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-updating-stacks-update-behaviors.html
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-resource-tags.html
+    """
+    for name, resource in after.items():
+        if tags_changed or resource.get("Properties") != before.get(name, {}).get("Properties"):
+            yield resource
+
+
+class Settings(Template):
+    """The operator's document survives each deployment."""
+
+    LIVE = "[pipeline]\ndry_run = true\n"
+    NAME = "/${AWS::StackName}/settings"
+
+    def after(self, changed, tags_changed=False, before=None):
+        """Returns the live document after an update to the resources `changed`."""
+        store = {self.NAME: self.LIVE}
+        for resource in written(before or self.resources, changed, tags_changed):
+            if resource["Type"] == "AWS::SSM::Parameter":
+                store[resource["Properties"]["Name"]["Fn::Sub"]] = resource["Properties"]["Value"]
+        return store[self.NAME]
+
+    def updates(self):
+        """Yields resources and whether the tags changed: a tag, each property of each resource, each parameter's use."""
+        yield self.resources, True
+        for name, resource in self.resources.items():
+            for key in resource.get("Properties", {}):
+                changed = copy.deepcopy(self.resources)
+                changed[name]["Properties"][key] = "changed"
+                yield changed, False
+        for rollout in self.parameters["Rollout"]["AllowedValues"]:
+            yield translated(Rollout=rollout, DeploymentHash="3" * 64)["Resources"], False
+
+    def test_the_model_of_an_update_finds_the_loss(self):
+        parameter = {"Type": "AWS::SSM::Parameter", "Properties": {
+            "Name": {"Fn::Sub": self.NAME}, "Description": "settings", "Value": "# the template's text"}}
+        owned = self.resources | {"SettingsDocument": parameter}
+        self.assertEqual(self.after(owned, before=owned), self.LIVE, "nothing changed, nothing is written")
+        self.assertEqual(self.after(owned, tags_changed=True, before=owned), "# the template's text")
+        described = copy.deepcopy(owned)
+        described["SettingsDocument"]["Properties"]["Description"] = "better"
+        self.assertEqual(self.after(described, before=owned), "# the template's text")
+
+    def test_no_update_writes_the_document(self):
+        updates = 0
+        for changed, tags_changed in self.updates():
+            updates += 1
+            self.assertEqual(self.after(changed, tags_changed), self.LIVE)
+        self.assertGreater(updates, 50)
+
+    def test_no_resource_is_a_store_of_settings(self):
+        for name, resource in (self.resources | self.operations["Resources"]).items():
+            self.assertNotRegex(resource["Type"], r"^AWS::(SSM|AppConfig)::|^Custom::|CustomResource", name)
+
+    def test_no_text_of_the_template_is_a_document(self):
+        sections = {name for name, value in toml("src/settings/defaults.toml").items() if isinstance(value, dict)}
+        self.assertGreater(len(sections), 5)
+        heading = re.compile(r"(?m)^\s*\[(\w+)[\].]|^\s*(\w+)\.\w+ *=")
+        for part in (self.template, self.operations):
+            for text in strings(part):
+                found = {name for match in heading.findall(text) for name in match if name}
+                self.assertFalse(found & sections, text)
+
+    def test_no_parameter_takes_a_document(self):
+        for part in (self.parameters, self.operations["Parameters"]):
+            for name, parameter in part.items():
+                if parameter["Type"] == "Number" or "AllowedValues" in parameter or part is not self.parameters:
+                    continue
+                if parameter["Type"] == "CommaDelimitedList":
+                    self.assertEqual(name, "ForeignKeyArns", "it goes into a policy's resources, which take ARNs alone")
+                    continue
+                self.assertNotRegex(self.LIVE, parameter["AllowedPattern"], name)
+                self.assertNotRegex("a = 1", parameter["AllowedPattern"], name)
+
+    def test_the_function_reads_the_one_that_the_operator_edits(self):
+        variables = self.the("AWS::Lambda::Function")["Environment"]["Variables"]
+        self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": f"ssm:{self.NAME}"})
+        self.assertEqual(self.source["Outputs"]["SettingsParameter"]["Value"], {"Fn::Sub": self.NAME})
+        (read,) = [s for s in statements(self.resources["Role"]["Properties"]["Policies"][0]["PolicyDocument"])
+                   if "ssm:GetParameter" in as_list(s["Action"])]
+        self.assertEqual(as_list(read["Action"]), ["ssm:GetParameter"])
+        self.assertTrue(read["Resource"]["Fn::Sub"].endswith(f":parameter{self.NAME}"))
+
+
+class Size(Template):
+    def test_each_template_can_be_given_directly(self):
+        for path in ("template.yaml", "templates/operations.yaml"):
+            self.assertLess((ROOT / path).stat().st_size, LONGEST_TEMPLATE, path)
+
+    def test_the_nested_one_is_found_and_gets_each_of_its_parameters(self):
+        nested = self.the("AWS::CloudFormation::Stack")
+        self.assertEqual(nested["TemplateURL"], "templates/operations.yaml")
+        self.assertEqual(set(nested["Parameters"]), set(self.operations["Parameters"]))
+        names = set(self.operations["Parameters"])
+        used = set(references([self.operations["Resources"], self.operations["Conditions"]], names))
+        self.assertEqual(used, names)
 
 
 class WhatIsStored(Template):
@@ -375,7 +682,7 @@ class WhatIsStored(Template):
     def test_one_key_of_the_owner_serves_everything(self):
         with_key = json.dumps({"Fn::If": ["HasKey", {"Ref": "KmsKeyArn"}]})[:-2]
         for name in ("Stream", "Function", "SalesforceSecret", "HubSpotSecret", "StateTable", "DeadLetterQueue",
-                     "FailedEvents", "LogGroup", "AlarmTopic"):
+                     "FailedEvents", "LogGroup", "AlarmTopic", "TicketTopic"):
             self.assertIn(with_key, json.dumps(self.resources[name]["Properties"]), name)
 
     def test_the_state_table_is_the_one_that_the_function_expects(self):
@@ -396,16 +703,40 @@ class WhatIsStored(Template):
 
     def test_data_outlives_the_stack(self):
         for name in ("Stream", "DeadLetterQueue", "FailedEvents", "SalesforceSecret", "HubSpotSecret", "LogGroup"):
-            self.assertEqual(self.resources[name].get("DeletionPolicy"), "Retain", name)
+            # A first deployment that fails leaves no orphan.
+            self.assertEqual(self.resources[name].get("DeletionPolicy"), "RetainExceptOnCreate", name)
             self.assertEqual(self.resources[name].get("UpdateReplacePolicy"), "Retain", name)
+        for name, resource in self.source["Resources"].items():
+            self.assertNotEqual(resource.get("DeletionPolicy"), "Retain", name)
 
 
 class Alarms(Template):
+    TOPICS = {
+        "page": ({"Ref": "PageTopic"}, {"Fn::If": ["CreateTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}),
+        "ticket": ({"Ref": "TicketTopic"},),
+    }
+    # A silence raises them, as long as the stream is read.
+    RAISED_BY_SILENCE = {"stalled", "no-traffic"}
+
     def alarms(self):
         return {name: r["Properties"] for name, r in self.of_type("AWS::CloudWatch::Alarm").items()}
 
+    def parts(self):
+        """Returns the severity and the title of each alarm, which its name consists of."""
+        form = r"\$\{(?:AWS::StackName|Name)\}-(page|ticket|rollback)-([a-z-]+)"
+        return {name: re.fullmatch(form, alarm["AlarmName"]["Fn::Sub"]).groups() for name, alarm in self.alarms().items()}
+
     def names(self):
-        return {name: a["AlarmName"]["Fn::Sub"].removeprefix("${AWS::StackName}-") for name, a in self.alarms().items()}
+        return {name: title for name, (_, title) in self.parts().items()}
+
+    def text(self, alarm, **given):
+        """Returns the description of an alarm as CloudFormation would write it."""
+        description = alarm["AlarmDescription"]
+        if isinstance(description["Fn::Sub"], list):
+            return resolved(self.template, description, **given)
+        passed = self.the("AWS::CloudFormation::Stack")["Parameters"]
+        return re.sub(
+            r"\$\{(\w+)\}", lambda found: str(resolved(self.template, passed[found[1]], **given)), description["Fn::Sub"])
 
     def metrics(self):
         for alarm in self.alarms().values():
@@ -414,21 +745,142 @@ class Alarms(Template):
                 if "MetricName" in metric:
                     yield metric["Namespace"], metric["MetricName"]
 
-    def test_each_tells_somebody(self):
-        topic = {"Fn::If": ["CreateTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}
+    def test_each_notifies_the_topic_of_its_severity_once_for_a_change_of_state(self):
         for name, alarm in self.alarms().items():
-            self.assertEqual(alarm["AlarmActions"], [topic], name)
-            self.assertEqual(alarm["OKActions"], [topic], name)
+            severity, _ = self.parts()[name]
+            self.assertNotIn("InsufficientDataActions", alarm, name)
+            if severity == "rollback":
+                self.assertFalse({"AlarmActions", "OKActions"} & set(alarm), "CodeDeploy acts on it, and reports that")
+                continue
+            self.assertEqual(len(alarm["AlarmActions"]), 1, name)
+            self.assertIn(alarm["AlarmActions"][0], self.TOPICS[severity], name)
+            self.assertEqual(alarm["OKActions"], alarm["AlarmActions"], "the recovery goes to the same place")
+
+    def test_no_two_notify_of_the_same_metric_by_the_same_rule(self):
+        found = set()
+        for name, alarm in self.alarms().items():
+            rule = json.dumps([alarm.get(key) for key in (
+                "Namespace", "MetricName", "Dimensions", "Metrics", "ComparisonOperator")], sort_keys=True)
+            self.assertNotIn(rule, found, name)
+            found.add(rule)
+
+    def test_both_severities_are_used_and_what_loses_or_delays_data_is_a_page(self):
+        severities = {title: severity for severity, title in self.parts().values()}
+        for title in ("stalled", "no-traffic", "record-age", "lost-events", "dropped-events", "rejected-share", "errors",
+                      *(f"{name}-{kind}" for name in destinations() for kind in ("freshness", "breaker"))):
+            self.assertEqual(severities[title], "page", title)
+        for title in ("dead-letters", "rejected-rate", "volume-drop", "throttles"):
+            self.assertEqual(severities[title], "ticket", title)
+
+    def test_tickets_go_to_a_topic_that_has_a_reader(self):
+        passed = self.the("AWS::CloudFormation::Stack")["Parameters"]
+        pages, tickets = "arn:aws:sns:eu-west-1:123456789012:pages", "arn:aws:sns:eu-west-1:123456789012:tickets"
+        for given, page, ticket in (
+            ({}, {"Ref": "AlarmTopic"}, {"Ref": "TicketTopic"}),
+            ({"AlarmTopicArn": pages}, pages, pages),
+            ({"AlarmTopicArn": pages, "TicketTopicArn": tickets}, pages, tickets),
+            ({"TicketTopicArn": tickets}, {"Ref": "AlarmTopic"}, tickets),
+        ):
+            found = [resolved(self.template, passed[name], **given) for name in ("PageTopic", "TicketTopic")]
+            self.assertEqual(found, [page, ticket], given)
+            self.assertEqual(resolved(self.template, {"Condition": "CreateTicketTopic"}, **given), ticket == {"Ref": "TicketTopic"})
+        endpoint = self.resources["TicketSubscription"]["Properties"]["Endpoint"]
+        for given, subscribed, reader in (
+            ({}, False, None), ({"AlarmEmail": "a@example.com"}, True, "a@example.com"),
+            ({"TicketEmail": "t@example.com"}, True, "t@example.com"),
+            ({"AlarmEmail": "a@example.com", "TicketEmail": "t@example.com"}, True, "t@example.com"),
+            ({"AlarmEmail": "a@example.com", "TicketTopicArn": tickets}, False, None),
+        ):
+            self.assertIs(resolved(self.template, {"Condition": "SubscribeTickets"}, **given), subscribed, given)
+            if subscribed:
+                self.assertEqual(resolved(self.template, endpoint, **given), reader)
+
+    def test_the_chat_gets_both_severities_and_is_off_by_default(self):
+        channel = self.of_type("AWS::Chatbot::SlackChannelConfiguration")["ChatChannel"]
+        self.assertEqual(channel["Condition"], "HasChat")
+        self.assertEqual(self.parameters["SlackChannelId"]["Default"], "")
+        self.assertEqual(channel["Properties"]["SnsTopicArns"], [{"Ref": "PageTopic"}, {"Ref": "TicketTopic"}])
+        self.assertEqual(len(channel["Properties"]["GuardrailPolicies"]), 1, "without a list it is AdministratorAccess")
 
     def test_each_has_a_reason_for_its_threshold(self):
-        text = (ROOT / "template.yaml").read_text(encoding="utf-8")
+        text = "".join((ROOT / path).read_text(encoding="utf-8") for path in ("template.yaml", "templates/operations.yaml"))
         for name in self.alarms():
-            self.assertRegex(text, rf"(?m)^  # .*\n  {name}:$", "a comment in front of it says why")
+            self.assertRegex(text, rf"(?m)^  # .*\n  {name}:$", "a comment in front of it gives the reason")
 
-    def test_none_is_raised_by_silence(self):
-        # A quiet stream reports nothing. The alarm `stalled` is for a silence that is not quiet.
+    def test_silence_raises_only_those_that_watch_for_it_and_only_while_the_stream_is_read(self):
+        self.assertEqual(self.operations["Conditions"]["IsReading"], {"Fn::Equals": [{"Ref": "MappingEnabled"}, "true"]})
         for name, alarm in self.alarms().items():
-            self.assertEqual(alarm["TreatMissingData"], "notBreaching", name)
+            silent = self.names()[name] in self.RAISED_BY_SILENCE
+            expected = {"Fn::If": ["IsReading", "breaching", "notBreaching"]} if silent else "notBreaching"
+            self.assertEqual(alarm["TreatMissingData"], expected, name)
+
+    def test_a_mapping_that_does_not_poll_raises_one_also_without_a_record(self):
+        # An empty poll counts 0, so that its samples and not its sum are the sign of life.
+        alarm = self.alarms()["StalledAlarm"]
+        self.assertEqual((alarm["MetricName"], alarm["Statistic"]), ("PolledEventCount", "SampleCount"))
+        self.assertEqual((alarm["ComparisonOperator"], alarm["Threshold"]), ("LessThanThreshold", 1))
+        self.assertEqual(alarm["Period"] * alarm["EvaluationPeriods"], 1800)
+        self.assertEqual(self.the("AWS::Lambda::EventSourceMapping")["MetricsConfig"], {"Metrics": ["EventCount"]})
+
+    def test_the_heartbeat_is_the_stream(self):
+        alarm = self.alarms()["NoTrafficAlarm"]
+        self.assertEqual((alarm["Namespace"], alarm["MetricName"]), ("AWS/Kinesis", "IncomingRecords"))
+        self.assertEqual((alarm["ComparisonOperator"], alarm["Threshold"], alarm["Statistic"]), ("LessThanThreshold", 1, "Sum"))
+        self.assertEqual((alarm["Period"], alarm["EvaluationPeriods"]), (3600, {"Ref": "NoTrafficAlarmHours"}))
+        # CloudWatch's limit: a week for periods of an hour and more.
+        self.assertLessEqual(self.parameters["NoTrafficAlarmHours"]["MaxValue"], 7 * 24)
+
+    def test_a_drop_of_volume_is_one_against_the_hours_and_weekdays_before(self):
+        alarm = self.alarms()["VolumeDropAlarm"]
+        self.assertEqual(alarm["ComparisonOperator"], "LessThanLowerThreshold")
+        band, records = alarm["Metrics"]
+        self.assertEqual((band["Id"], band["Expression"]), (alarm["ThresholdMetricId"], "ANOMALY_DETECTION_BAND(records, 3)"))
+        self.assertEqual((records["Id"], records["MetricStat"]["Metric"]["MetricName"]), ("records", "IncomingRecords"))
+        self.assertNotIn("Threshold", alarm)
+
+    def test_the_share_of_rejected_records_needs_some_and_a_canary_reaches_it(self):
+        alarm = self.alarms()["RejectedShareAlarm"]
+        share, rejected, received = alarm["Metrics"]
+        self.assertEqual(
+            [m["MetricStat"]["Metric"]["MetricName"] for m in (rejected, received)], ["RecordsRejected", "RecordsReceived"])
+        for count, of, percent in ((9, 9, 0), (10, 1000, 1), (10, 10, 100), (100, 1000, 10)):
+            value = 100 * count / of if count >= 10 else 0
+            self.assertEqual(self.evaluated(share["Expression"], rejected=count, received=of), value)
+            self.assertEqual(value, percent)
+        # A tenth of the batches go to a canary.
+        self.assertLess(self.default(alarm["Threshold"]), 10)
+
+    @staticmethod
+    def evaluated(expression, **values):
+        """Evaluates an expression of CloudWatch's that has Python's operators and IF."""
+        python = re.sub(r"IF\((.*), (.*), (.*)\)", r"((\2) if (\1) else (\3))", expression)
+        return eval(python, {"__builtins__": {}}, values)  # noqa: S307: the template's own text
+
+    def test_each_destination_has_an_alarm_on_its_lag(self):
+        for system in destinations():
+            (alarm,) = [self.alarms()[name] for name, title in self.names().items() if title == f"{system}-freshness"]
+            result, lag = alarm["Metrics"]
+            self.assertEqual(result["Expression"], "lag / 60000")
+            self.assertEqual(lag["MetricStat"]["Stat"], "p99")
+            self.assertEqual(lag["MetricStat"]["Metric"]["MetricName"], "EndToEndLag")
+            self.assertEqual(lag["MetricStat"]["Metric"]["Dimensions"], [{"Name": "Destination", "Value": system}])
+
+    def test_each_text_has_a_link_to_its_page(self):
+        navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+        self.assertRegex(navigation, r"(?m)^use_directory_urls: false$", "or a page's address ends otherwise")
+        site, forge = "https://docs.example.com/contact-sync", "https://git.example.com/x/contact-sync/blob/main/docs"
+        for address in (site, forge):
+            self.assertRegex(address, self.parameters["DocsUrl"]["AllowedPattern"])
+        for name, alarm in self.alarms().items():
+            page = f"operate/alarms/{self.names()[name]}"
+            self.assertTrue((ROOT / "docs" / f"{page}.md").is_file(), page)
+            self.assertIn(f"- {page}.md\n", navigation)
+            for given, link in (
+                ({}, f"docs/{page}.md"), ({"DocsUrl": site}, f"{site}/{page}.html"),
+                ({"DocsUrl": forge, "DocsSuffix": ".md"}, f"{forge}/{page}.md"),
+            ):
+                self.assertTrue(self.text(alarm, **given).endswith(f". {link}"), self.text(alarm, **given))
+            self.assertLessEqual(len(self.text(alarm, DocsUrl=site)), 1024)
 
     def test_everything_that_breaks_has_one(self):
         for metric in (
@@ -438,7 +890,8 @@ class Alarms(Template):
             ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
             ("ContactSync", "AuthFailures"), ("ContactSync", "ConfigErrors"), ("ContactSync", "BreakerOpen"),
             ("ContactSync", "DailyQuotaUsedPercent"), ("ContactSync", "UnknownCodes"), ("ContactSync", "StateErrors"),
-            ("ContactSync", "LeaseFailures"),
+            ("ContactSync", "LeaseFailures"), ("ContactSync", "RecordsRejected"), ("ContactSync", "EndToEndLag"),
+            ("AWS/Lambda", "PolledEventCount"), ("AWS/Kinesis", "IncomingRecords"),
         ):
             self.assertIn(metric, set(self.metrics()))
 
@@ -448,14 +901,14 @@ class Alarms(Template):
 
     def test_each_destination_has_its_own(self):
         names = set(self.names().values())
-        for kind in ("authentication", "breaker", "quota"):
+        for kind in ("authentication", "breaker", "quota", "freshness"):
             for destination in destinations():
                 self.assertIn(f"{destination}-{kind}", names)
 
     def test_each_destinations_leases_count(self):
         dimensions = [
             metric["MetricStat"]["Metric"].get("Dimensions", [{}])[0].get("Value")
-            for metric in self.resources["StateTableAlarm"]["Properties"]["Metrics"] if "MetricStat" in metric
+            for metric in self.alarms()["StateTableAlarm"]["Metrics"] if "MetricStat" in metric
         ]
         self.assertCountEqual(dimensions, [None, *destinations()])
 
@@ -487,42 +940,86 @@ class Alarms(Template):
         overview = (ROOT / "docs" / "operate" / "index.md").read_text(encoding="utf-8")
         for name, title in self.names().items():
             page = (folder / f"{title}.md").as_posix()
-            self.assertTrue(self.alarms()[name]["AlarmDescription"].endswith(f" {page}"), name)
             self.assertRegex((ROOT / page).read_text(encoding="utf-8"), rf'\A# {re.escape(title)}\n', name)
-            self.assertIn(f"| [{title}](alarms/{title}.md) |", overview)
+            self.assertIn(f"| [{title}](alarms/{title}.md) | {self.parts()[name][0]} |", overview)
         self.assertEqual({path.stem for path in (ROOT / folder).iterdir()}, set(self.names().values()))
 
 
 class Dashboard(Template):
+    def setUp(self):
+        self.text, self.names = self.the("AWS::CloudWatch::Dashboard")["DashboardBody"]["Fn::Sub"]
+        self.widgets = json.loads(re.sub(r"\$\{[^}]+\}", "1", self.text))["widgets"]
+
     def test_is_json_and_shows_every_metric_of_ours(self):
-        text, names = self.the("AWS::CloudWatch::Dashboard")["DashboardBody"]["Fn::Sub"]
-        body = json.loads(re.sub(r"\$\{[^}]+\}", "1", text))
-        self.assertGreater(len(body["widgets"]), 5)
-        self.assertEqual(set(names), {"QueueName"})
-        # The sum of the fates stands for what was received.
-        for metric in emitted_metrics() - {"RecordsReceived"}:
-            self.assertIn(f'"{metric}"', text)
-        shown = set(re.findall(r'"((?:[A-Z][a-z]+){2,})"', text)) - {"ContactSync"}
+        self.assertGreater(len(self.widgets), 5)
+        self.assertEqual(set(self.names), {"A"})
+        for metric in emitted_metrics():
+            self.assertIn(f'"{metric}"', self.text)
+        metrics = json.dumps([widget["properties"].get("metrics", []) for widget in self.widgets])
+        shown = set(re.findall(r'"((?:[A-Z][a-z]+){2,})"', metrics)) - {"ContactSync"}
         amazons = {
             "IteratorAge", "PolledEventCount", "InvokedEventCount", "FailedInvokeEventCount", "FilteredOutEventCount",
             "DroppedEventCount", "OnFailureDestinationDeliveredEventCount", "ApproximateNumberOfMessagesVisible",
-            "ConcurrentExecutions", "IncomingBytes", "FunctionName", "EventSourceMappingUUID", "QueueName", "LogGroupName",
+            "ConcurrentExecutions", "IncomingBytes", "IncomingRecords", "FunctionName", "EventSourceMappingUUID", "QueueName",
+            "LogGroupName", "StreamName",
         }
         self.assertLessEqual(shown, emitted_metrics() | amazons)
 
     def test_shows_each_destination_wherever_it_shows_one(self):
-        text, _ = self.the("AWS::CloudWatch::Dashboard")["DashboardBody"]["Fn::Sub"]
-        for widget in json.loads(re.sub(r"\$\{[^}]+\}", "1", text))["widgets"]:
-            lines = json.dumps(widget["properties"]["metrics"])
+        for widget in self.widgets:
+            lines = json.dumps(widget["properties"].get("metrics", []))
             if '"Destination"' in lines:
                 for name in destinations():
                     self.assertIn(f'"{name}"', lines, widget["properties"]["title"])
+
+    def test_begins_with_a_header_and_the_state_of_every_alarm(self):
+        kinds = [widget["type"] for widget in self.widgets]
+        self.assertEqual(kinds[:3], ["text", "alarm", "alarm"])
+        self.assertEqual(set(kinds[3:-1]), {"metric"})
+        self.assertEqual(kinds[-1], "log")
+        self.assertIn("${DocsBase}/operate/index${DocsSuffix}", self.text)
+        self.assertEqual(self.names["A"]["Fn::Sub"].rsplit(":", 1)[1], "${Name}")
+        alarms = self.of_type("AWS::CloudWatch::Alarm").values()
+        names = {re.sub(r"\$\{(AWS::StackName|Name)\}", "${A}", a["Properties"]["AlarmName"]["Fn::Sub"]) for a in alarms}
+        shown = re.findall(r'"(\$\{A\}[^"]*)"', self.text)
+        self.assertCountEqual(shown, names)
+        pages = next(line for line in self.text.split('{"type": ') if "Pages: " in line)
+        self.assertEqual(set(re.findall(r"\$\{A\}-([a-z]+)-", pages)), {"page"})
+
+    def test_shows_backlog_lag_and_quota_in_front(self):
+        titles = [widget["properties"].get("title", "") for widget in self.widgets]
+        for word in ("Backlog", "Lag", "Quota"):
+            self.assertTrue([title for title in titles if title.startswith(word)], word)
+        self.assertTrue(titles[3].startswith("Backlog"))
+
+    def test_widgets_fill_the_grid_without_an_overlap(self):
+        taken = set()
+        for widget in self.widgets:
+            x, y, width, height = (widget[key] for key in ("x", "y", "width", "height"))
+            cells = {(column, row) for column in range(x, x + width) for row in range(y, y + height)}
+            self.assertFalse(cells & taken, widget["properties"].get("title"))
+            taken |= cells
+        rows = 1 + max(row for _, row in taken)
+        self.assertEqual(taken, {(column, row) for column in range(24) for row in range(rows)})
+
+    def test_the_expressions_have_ids_that_exist(self):
+        for widget in self.widgets:
+            options = [line[-1] for line in widget["properties"].get("metrics", []) if isinstance(line[-1], dict)]
+            ids = {option["id"] for option in options if "id" in option}
+            for option in options:
+                asked = set(re.findall(r"\b[a-z]\w*", option.get("expression", "")))
+                self.assertLessEqual(asked, ids, option)
+
+    def test_the_picture_is_of_this_dashboard(self):
+        script = ROOT / "tests" / "template" / "dashboard_picture.py"
+        done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_the_code_writes_the_contracts_metrics(self):
         self.assertLessEqual({
             "RecordsReceived", "RecordsDelivered", "RecordsFiltered", "RecordsSuperseded", "RecordsRejected",
             "RecordsFailed", "RecordsSkippedSettled", "ApiCalls", "ApiErrors", "Retries", "RateLimited", "ApiLatency",
-            "AuthFailures", "ConfigErrors", "ColdStart",
+            "AuthFailures", "ConfigErrors", "ColdStart", "EndToEndLag",
         }, emitted_metrics())
 
 
@@ -530,8 +1027,11 @@ class Documentation(Template):
     def test_counts_what_costs(self):
         cost = (ROOT / "docs" / "operate" / "cost.md").read_text(encoding="utf-8")
         alarms = self.of_type("AWS::CloudWatch::Alarm").values()
+        # An alarm of anomaly detection is billed as three: the metric and both edges of its band.
         waited_for = sum(
-            sum("MetricStat" in metric for metric in alarm["Properties"].get("Metrics", [])) or 1 for alarm in alarms
+            (sum("MetricStat" in metric for metric in alarm["Properties"].get("Metrics", [])) or 1)
+            * (3 if "ThresholdMetricId" in alarm["Properties"] else 1)
+            for alarm in alarms
         )
         self.assertEqual(re.findall(r"an alarm's metric \((\d+)\)", cost), [str(waited_for)])
         # Those with the dimension, by the code that writes their line, and those without.
@@ -560,7 +1060,7 @@ class Queries(Template):
     # Of the audit trail, of every line, and of those that report trouble.
     FIELDS = {
         "audit", "event_id", "contact_id", "sequence_number", "operation", "destination", "fate", "code", "attempts",
-        "level", "message", "request_id", "trace_id", "shard_id", "error", "remedy",
+        "level", "message", "request_id", "trace_id", "shard_id", "error", "remedy", "cause",
     }
     # What Logs Insights itself and the platform's own lines bring.
     FOREIGN = {"@timestamp", "type", "record.requestId", "record.metrics.durationMs", "record.metrics.maxMemoryUsedMB",
@@ -584,6 +1084,9 @@ class Queries(Template):
     def test_read_our_log(self):
         for name, query in self.of_type("AWS::Logs::QueryDefinition").items():
             self.assertEqual(query["Properties"]["LogGroupNames"], [{"Ref": "LogGroup"}], name)
+
+    def test_the_query_of_problems_selects_the_cause_that_the_pages_name(self):
+        self.assertRegex(self.resources["ProblemsQuery"]["Properties"]["QueryString"], r"(?m)^fields .*\bcause\b")
 
 
 class Parameters(Template):
@@ -616,6 +1119,85 @@ class Stages(unittest.TestCase):
             built, deployed = (re.findall(r"\bArchitecture=\W*(\w+)", text) for text in told)
             self.assertEqual(len(built), 1, stage)
             self.assertEqual(built, deployed, stage)
+
+
+class Deployment(unittest.TestCase):
+    """Parameters that `make deploy` gives to sam."""
+
+    def setUp(self):
+        sys.path.insert(0, str(ROOT / "templates"))
+        self.addCleanup(sys.path.remove, str(ROOT / "templates"))
+        import parameters
+
+        self.script = parameters
+
+    def test_the_hash_is_of_artifact_template_and_parameters(self):
+        parameters = {"Preset": "production", "LogLevel": "INFO"}
+        base = self.script.deployment_hash(b"artifact", b"template", parameters)
+        self.assertRegex(base, source()["Parameters"]["DeploymentHash"]["AllowedPattern"])
+        turned = dict(reversed(parameters.items()))
+        self.assertEqual(base, self.script.deployment_hash(b"artifact", b"template", turned))
+        for other in (
+            (b"artifact2", b"template", parameters), (b"artifact", b"template2", parameters),
+            (b"artifactt", b"emplate", parameters), (b"artifact", b"template", parameters | {"LogLevel": "DEBUG"}),
+            (b"artifact", b"template", parameters | {"Tracing": "Active"}),
+            (b"artifact", b"template", parameters, b"nonce"),
+        ):
+            self.assertNotEqual(base, self.script.deployment_hash(*other), other)
+
+    def test_the_answers_of_a_guided_deployment_are_the_same_parameters(self):
+        listed = {"dev": {"deploy": {"parameters": {"parameter_overrides": ["Preset=staging", "AlarmEmail=a@example.com"]}}}}
+        saved = 'Preset="staging" AlarmEmail="a@example.com" DeploymentHash="' + "0" * 64 + '"'
+        guided = {"dev": {"deploy": {"parameters": {"parameter_overrides": saved}}}}
+        expected = {"Preset": "staging", "AlarmEmail": "a@example.com"}
+        self.assertEqual(self.script.overrides(listed, "dev"), expected)
+        self.assertEqual(self.script.overrides(guided, "dev"), expected, "an old hash would publish nothing")
+        with self.assertRaisesRegex(ValueError, "no stage prod"):
+            self.script.overrides(listed, "prod")
+
+    def run_script(self, *arguments):
+        with tempfile.TemporaryDirectory() as folder:
+            artifact, out = Path(folder, "bootstrap"), Path(folder, "parameters.yaml")
+            artifact.write_bytes(b"binary")
+            command = [sys.executable, self.script.__file__, "--artifact", artifact, "--out", out, *arguments]
+            subprocess.run(command, check=True)
+            return self.script.CfnParameterOverridesType().convert((f"file://{out}",), None, None)
+
+    def test_sam_reads_every_parameter_of_the_stage_and_the_hash(self):
+        known = source()["Parameters"]
+        for stage in ("dev", "staging", "prod"):
+            given = self.run_script("--stage", stage)
+            self.assertEqual(given, self.run_script("--stage", stage), "without a change there is nothing to deploy")
+            self.assertNotEqual(given, self.run_script("--stage", stage, "--fresh"))
+            config = toml("samconfig.toml")[stage]["deploy"]["parameters"]["parameter_overrides"]
+            self.assertEqual([f"{name}={value}" for name, value in given.items() if name != "DeploymentHash"], config)
+            for name, value in given.items():
+                self.assertIn(name, known)
+                allowed = known[name].get("AllowedValues")
+                self.assertTrue(allowed is None or value in map(str, allowed), f"{name}={value}")
+
+    def test_make_deploy_passes_them_and_asks_on_a_terminal_alone(self):
+        made = ROOT.joinpath("Makefile").read_text(encoding="utf-8")
+        recipe = re.search(r"(?m)^deploy: .*\n((?:\t.*\n|  .*\n)+)", made)[1]
+        self.assertIn("templates/parameters.py --stage $(STAGE)", recipe)
+        self.assertIn("--parameter-overrides file://.aws-sam/parameters.yaml", recipe)
+        self.assertLess(recipe.index("parameters.py"), recipe.index("sam deploy"))
+        shell = re.search(r"\$\$\(if .*?; fi\)", recipe)[0].replace("$$", "$")
+        for environment, expected in (({}, "--no-confirm-changeset"), ({"CI": "true"}, "--no-confirm-changeset")):
+            done = subprocess.run(["bash", "-c", f"echo {shell}"], env={"PATH": "/usr/bin:/bin"} | environment,
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+            self.assertEqual(done.stdout.strip(), expected)
+        self.assertIn("[ -t 0 ]", shell)
+
+    def test_a_pipeline_is_asked_nothing(self):
+        for stage, commands in toml("samconfig.toml").items():
+            if isinstance(commands, dict):
+                parameters = commands["deploy"]["parameters"]
+                self.assertIs(parameters["confirm_changeset"], False, stage)
+                self.assertIs(parameters["fail_on_empty_changeset"], False, stage)
+                # The nested stack makes a role.
+                self.assertEqual(set(parameters["capabilities"].split()), {"CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"}, stage)
+                self.assertTrue(parameters["resolve_s3"], stage)
 
 
 if __name__ == "__main__":
