@@ -13,10 +13,12 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import warnings
 from pathlib import Path
 
 import boto3
 import tomlkit
+from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
@@ -655,6 +657,14 @@ class Size(Template):
     def test_the_nested_one_is_found_and_gets_each_of_its_parameters(self):
         nested = self.the("AWS::CloudFormation::Stack")
         self.assertEqual(nested["TemplateURL"], "templates/operations.yaml")
+        # sam builds and uploads the stacks that it finds so.
+        with warnings.catch_warnings():
+            # sam warns of its own parts.
+            warnings.simplefilter("ignore")
+            found, remote = SamLocalStackProvider.get_stacks(template_file=str(ROOT / "template.yaml"))
+        self.assertEqual([(stack.stack_path, Path(stack.location).name) for stack in found],
+                         [("", "template.yaml"), ("Operations", "operations.yaml")])
+        self.assertFalse(remote)
         self.assertEqual(set(nested["Parameters"]), set(self.operations["Parameters"]))
         names = set(self.operations["Parameters"])
         used = set(references([self.operations["Resources"], self.operations["Conditions"]], names))
