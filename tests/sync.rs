@@ -513,7 +513,7 @@ async fn the_lag_of_each_destination_is_that_of_the_changes_that_it_took() {
         record["kinesis"]["approximateArrivalTimestamp"] = arrived_at.into();
     }
     let logs = Logs::listen();
-    let lags = |destination: &str, invocation: usize| -> Vec<u64> {
+    let tens_of_seconds = |destination: &str, invocation: usize| -> Vec<u64> {
         let lines = logs.metrics(destination);
         let values = lines[invocation]["EndToEndLag"].as_array();
         let values = values.into_iter().flatten().filter_map(Value::as_u64);
@@ -522,13 +522,16 @@ async fn the_lag_of_each_destination_is_that_of_the_changes_that_it_took() {
     let dry_run = mocks.handler(Preset::Test, "[pipeline]\ndry_run = true");
     invoke(&dry_run, &changes, "r").await;
     invoke(&mocks.handler(Preset::Test, ""), &changes, "r").await;
-    assert!(lags("salesforce", 0).is_empty(), "nothing was written");
+    assert!(
+        tens_of_seconds("salesforce", 0).is_empty(),
+        "nothing was written"
+    );
     assert_eq!(
-        lags("salesforce", 1),
+        tens_of_seconds("salesforce", 1),
         [9],
         "neither the rejected nor the replayed one"
     );
-    assert_eq!(lags("hubspot", 1), [700]);
+    assert_eq!(tens_of_seconds("hubspot", 1), [700]);
 }
 
 #[tokio::test]
