@@ -35,6 +35,7 @@
 //! and beside it:
 //!
 //! - `clock`: time limits that outlive an invocation
+//! - [`codes`]: the registry of codes: meaning, stage, fate and remedy of each
 //! - [`contact`]: the contact and its changes; knows nobody
 //! - `json`: what serde leaves open
 //! - [`settings`]: settings from outside; the only reader of the environment
@@ -48,6 +49,7 @@
 pub mod adapters;
 pub mod aws;
 mod clock;
+pub mod codes;
 pub mod consume;
 pub mod contact;
 pub mod dispatch;

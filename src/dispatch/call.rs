@@ -17,10 +17,18 @@ use crate::adapters::{
     Call, CallError, Code, FailureCause, Limits, Outcome, Payload, Reply, Retry, RetryMode,
     SHORTEST_CALL, Stop,
 };
+use crate::codes;
 use crate::telemetry::traces;
 
 /// The pause after an answer that asks for less and does not say for how long.
 const PAUSE_OF_THE_THROTTLED: Duration = Duration::from_secs(1);
+
+/// The codes of calls that the deadline ended. They say nothing of the destination.
+const BY_DEADLINE: [&str; 3] = [
+    codes::NOT_SENT_IN_TIME,
+    codes::NO_PERMIT_IN_TIME,
+    codes::CUT_BY_DEADLINE,
+];
 
 /// A call that has come to an end.
 pub(super) struct Answered {
@@ -121,7 +129,7 @@ fn latest(context: DispatchContext<'_>) -> Result<Instant, Code> {
     context
         .deadline
         .checked_sub(SHORTEST_CALL)
-        .ok_or(Code::OUT_OF_TIME)
+        .ok_or(Code::new(codes::NOT_SENT_IN_TIME))
 }
 
 async fn reply(
@@ -160,11 +168,16 @@ async fn reply(
     }
     // The call was cut short: that says nothing of the destination either.
     if let Ok(Err(CallError::Retry { code, .. })) = &answer
-        && *code == Code::OUT_OF_TIME
+        && BY_DEADLINE.contains(&code.as_str())
     {
-        return Err(Code::OUT_OF_TIME);
+        return Err(code.clone());
     }
-    let internal = || Err(CallError::failed("INTERNAL_ERROR", FailureCause::Record));
+    let internal = || {
+        Err(CallError::failed(
+            codes::INTERNAL_ERROR,
+            FailureCause::Record,
+        ))
+    };
     let reply = answer.unwrap_or_else(|_| internal());
     if failure_of(&reply).is_some_and(|failure| failure.cause != FailureCause::Destination) {
         for job in &mut batch.jobs {

@@ -8,6 +8,7 @@ use super::{DispatchContext, Job};
 use crate::adapters::{
     Adapter, Call, CallError, Code, Held, Outcome, Payload, Reply, Retry, RetryMode,
 };
+use crate::codes;
 
 /// Writes the jobs that are not older than what the destination holds. Returns an outcome for each.
 pub(super) async fn upsert(
@@ -99,7 +100,7 @@ fn whole(payload: &Payload, is_new: bool) -> Cow<'_, Payload> {
 /// An answer with fewer parts than payloads says nothing of the others.
 fn unanswered() -> Outcome {
     Outcome::Retry(Retry {
-        code: Code::new("NO_RESULT"),
+        code: Code::new(codes::NO_RESULT),
         after: None,
         how: RetryMode::Same,
     })

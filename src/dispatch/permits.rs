@@ -11,6 +11,7 @@ use super::ApiDispatcher;
 use super::rate_limit::{RequestCost, Reservation};
 use crate::adapters::{Code, Permit, Permits};
 use crate::clock;
+use crate::codes;
 use crate::telemetry::{DestinationMetrics, Quota};
 
 /// Waits for a permit, until `latest`. `Err` with the reason where there is none in time.
@@ -27,8 +28,10 @@ pub(super) async fn permit<'a>(
     } = dispatcher;
     tokio::select! {
         biased;
-        () = rate_limiter.paused_beyond(retry.longest()) => Err(Code::new("ASKED_TO_WAIT")),
-        places = rate_limiter.acquire(need, latest, meter) => places.ok_or(Code::OUT_OF_TIME),
+        () = rate_limiter.paused_beyond(retry.longest()) => Err(Code::new(codes::ASKED_TO_WAIT)),
+        places = rate_limiter.acquire(need, latest, meter) => {
+            places.ok_or(Code::new(codes::NO_PERMIT_IN_TIME))
+        }
     }
 }
 
