@@ -135,6 +135,10 @@ schema: ## Write the JSON Schema of a change, events/contact-change.schema.json,
 	cargo run --quiet --locked $(TESTED) --bin contact-sync-admin -- change-schema > target/schema.json
 	mv target/schema.json events/contact-change.schema.json
 
+.PHONY: codes
+codes: ## Write the table of codes, docs/reference/codes.md, from the registry
+	UPDATE_DOCS=1 cargo test --quiet --locked $(TESTED) --test codes -- the_reference
+
 # --- the Lambda ------------------------------------------------------------------------------------------------------
 
 .PHONY: build
