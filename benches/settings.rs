@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use contact_sync::factory::DESTINATIONS;
+use contact_sync::adapters::DESTINATIONS;
 use contact_sync::settings::{Layer, Preset, load};
 
 /// What a start may spend on its settings.

@@ -8,13 +8,7 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use crate::contact::{ContactChange, Operation};
-
-/// A record's place in its batch.
-pub type Position = usize;
-
-/// Most contacts change once in a batch.
-pub type Positions = SmallVec<[Position; 2]>;
+use crate::model::{ContactChange, Operation, Position, Positions};
 
 /// What one contact needs at one destination: a delete, an upsert, or a delete and then an upsert.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,7 +103,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::contact::{Contact, ContactId, ContactType, VersionSource};
+    use crate::model::{Contact, ContactId, ContactType, VersionSource};
 
     fn change(id: &str, operation: Operation, version: Option<u64>) -> ContactChange {
         ContactChange {

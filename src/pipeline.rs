@@ -11,16 +11,15 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::adapters::{Code, Destination};
-use crate::codes;
-use crate::consume::{EventConsumer, Filter, Record};
-use crate::contact::{ContactChange, VersionSource};
 use crate::dispatch::{ApiDispatcher, DispatchContext};
-use crate::fold::{Position, fold};
+use crate::fold::fold;
+use crate::model::codes;
+use crate::model::{Code, ContactChange, Destination, Position, Record, VersionSource};
 use crate::route::Router;
 use crate::settle::{
     Batch, Entry, Ledger, OutcomeRecorder, PriorOutcomes, Rest, Settled, Settler, Skipping,
 };
+use crate::source::{EventConsumer, Filter};
 use crate::telemetry::DestinationMetrics;
 use crate::transform::{DestinationGuard, SchemaTransformer};
 
@@ -249,7 +248,7 @@ impl Pipeline {
 
     /// Returns where `change` goes, or why it goes nowhere.
     fn destinations(&self, change: &ContactChange) -> Result<&[usize], Code> {
-        if let Some(code) = self.filter.judge(change) {
+        if let Some(code) = self.filter.excludes(change) {
             return Err(code);
         }
         match self.router.route(change) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::contact::{ContactChange, ContactType};
+use crate::model::{ContactChange, ContactType};
 
 /// The section `[routes]`: the destinations of each type, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use ContactType::{Customer, Lead, Prospect, Vendor};
 
-    use crate::contact::{Contact, ContactId, Operation, VersionSource};
+    use crate::model::{Contact, ContactId, Operation, VersionSource};
 
     #[test]
     fn each_type_has_its_destinations_and_a_delete_without_type_goes_where_a_passing_type_is_routed()

@@ -12,12 +12,14 @@ use tokio::sync::{Semaphore, mpsc};
 
 use self::blocks::{Block, Ordered, Survey, blocks, survey};
 pub use self::guard::{DestinationGuard, Guard, GuardMode};
-use crate::adapters::{Adapter, Body, Code, Payload, Rejection, Transformed};
-use crate::codes;
-use crate::consume::Stage;
-use crate::contact::{ContactChange, Operation};
-use crate::dispatch::{Job, WriteKind};
-use crate::fold::{Position, Positions, Step};
+use crate::adapters::Adapter;
+use crate::dispatch::{Job, Unfold, WriteKind};
+use crate::fold::Step;
+use crate::model::codes;
+use crate::model::{
+    Body, Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage,
+    Transformed,
+};
 use crate::settle::{OutcomeRecorder, RecordOutcome};
 
 /// Transforms the changes of one batch for one destination.
@@ -67,64 +69,6 @@ impl SchemaTransformer<'_> {
                 .flat_map(|block| self.jobs_of(block))
                 .collect(),
         )
-    }
-
-    /// Returns the jobs of the changes at `positions` one by one, in order, and then `next`: for a
-    /// folded payload that was refused after so many calls, so that only the offending change is
-    /// rejected.
-    pub fn one_by_one(
-        &self,
-        positions: &[Position],
-        calls: u32,
-        next: VecDeque<Job>,
-    ) -> Option<Job> {
-        // What is cut of them was counted when they were folded.
-        let single = |position: &Position| {
-            let job = self
-                .uncounted(blocks(self.ordered(*position).into_iter()).pop()?)
-                .0
-                .pop()?;
-            Some(Job { calls, ..job })
-        };
-        Job::chain(positions.iter().filter_map(single).chain(next).collect())
-    }
-
-    /// Takes the changes out of `job` that are older than `version`, which the destination holds.
-    /// `false` where none is left.
-    pub fn compare(&self, job: &mut Job, version: Option<u64>) -> bool {
-        let Survey { older, written, .. } = self.survey(version, &job.sources);
-        if older.is_empty() || written.is_empty() {
-            return older.is_empty();
-        }
-        for position in &older {
-            self.sink.record(
-                *position,
-                RecordOutcome::Superseded(Some(Code::new(codes::STALE))),
-                job.calls + 1,
-            );
-        }
-        let rest: Positions = job
-            .sources
-            .iter()
-            .copied()
-            .filter(|at| !older.contains(at))
-            .collect();
-        let mut jobs = self.upsert(rest.clone()).0;
-        match jobs.pop() {
-            Some(Job {
-                kind: WriteKind::Upsert,
-                payload,
-                sources,
-                outdated,
-                ..
-            }) if jobs.is_empty() => {
-                (job.payload, job.sources, job.outdated) = (payload, sources, outdated);
-            }
-            // They could be written before: an empty payload is refused, and each is tried by
-            // itself.
-            _ => (job.payload.body, job.sources) = (None, rest),
-        }
-        true
     }
 
     fn change(&self, position: Position) -> Option<&ContactChange> {
@@ -310,5 +254,55 @@ impl SchemaTransformer<'_> {
         rest.rejected
             .extend(failing.into_iter().map(|at| (at, internal())));
         rest
+    }
+}
+
+impl Unfold for SchemaTransformer<'_> {
+    fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job> {
+        // What is cut of them was counted when they were folded.
+        let single = |position: &Position| {
+            let job = self
+                .uncounted(blocks(self.ordered(*position).into_iter()).pop()?)
+                .0
+                .pop()?;
+            Some(Job { calls, ..job })
+        };
+        Job::chain(positions.iter().filter_map(single).chain(next).collect())
+    }
+
+    fn compare(&self, job: &mut Job, version: Option<u64>) -> bool {
+        let Survey { older, written, .. } = self.survey(version, &job.sources);
+        if older.is_empty() || written.is_empty() {
+            return older.is_empty();
+        }
+        for position in &older {
+            self.sink.record(
+                *position,
+                RecordOutcome::Superseded(Some(Code::new(codes::STALE))),
+                job.calls + 1,
+            );
+        }
+        let rest: Positions = job
+            .sources
+            .iter()
+            .copied()
+            .filter(|at| !older.contains(at))
+            .collect();
+        let mut jobs = self.upsert(rest.clone()).0;
+        match jobs.pop() {
+            Some(Job {
+                kind: WriteKind::Upsert,
+                payload,
+                sources,
+                outdated,
+                ..
+            }) if jobs.is_empty() => {
+                (job.payload, job.sources, job.outdated) = (payload, sources, outdated);
+            }
+            // They could be written before: an empty payload is refused, and each is tried by
+            // itself.
+            _ => (job.payload.body, job.sources) = (None, rest),
+        }
+        true
     }
 }

@@ -5,8 +5,9 @@ mod support;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use contact_sync::factory::{self, DESTINATIONS};
-use contact_sync::handler::Handler;
+use contact_sync::adapters::DESTINATIONS;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
 use contact_sync::settings::{Environment, Layer, Preset, load};
 use serde_json::{Value, json};
 use support::harness::{Logs, Mocks, batch, change};
@@ -29,7 +30,9 @@ fn handler(moto: &Moto, variables: &[(String, String)], document: &str) -> Handl
             .map(|(name, value)| Layer::from_variable(name, value).expect("a variable")),
     );
     let settings = load(Preset::Test, &layers, &DESTINATIONS).expect("good settings");
-    factory::build(Preset::Test, &settings, &moto.config()).expect("a handler")
+    App::default()
+        .build(Preset::Test, &settings, &moto.config())
+        .expect("a handler")
 }
 
 fn people(count: usize) -> Vec<Value> {
@@ -145,7 +148,8 @@ async fn a_changed_parameter_is_in_force_from_the_next_invocation_on_and_a_bad_o
         .into_iter()
         .map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::from_variables(variables).expect("good variables");
-    let handler = factory::from_environment(&environment, &moto.config())
+    let handler = App::default()
+        .start(&environment, &moto.config())
         .await
         .expect("a handler");
     let held = || {

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use contact_sync::adapters::DESTINATIONS;
 use contact_sync::adapters::{hubspot, salesforce};
-use contact_sync::codes::{self, CodeEntry, OWN, PATTERNS, RENAMED};
-use contact_sync::factory::DESTINATIONS;
+use contact_sync::model::codes::{self, CodeEntry, OWN, PATTERNS, RENAMED};
 
 /// The systems whose codes the registry lists, by the name of their folder.
 const SYSTEMS: [(&str, &[CodeEntry]); 2] = [
@@ -18,7 +18,7 @@ const SYSTEMS: [(&str, &[CodeEntry]); 2] = [
 
 /// The files of the registry.
 const REGISTRY: [&str; 3] = [
-    "src/codes.rs",
+    "src/model/codes.rs",
     "src/adapters/salesforce/errors/registry.rs",
     "src/adapters/hubspot/errors/registry.rs",
 ];

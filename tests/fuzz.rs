@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::AdapterSpec;
-use contact_sync::consume::EventConsumer;
-use contact_sync::contact::{
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
+use contact_sync::model::limits::{RateLimit, Retry};
+use contact_sync::model::{
     Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text,
 };
-use contact_sync::dispatch::settings::{RateLimit, Retry};
-use contact_sync::factory::Factory;
-use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
+use contact_sync::source::EventConsumer;
 use hyper::body::Bytes;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::RawValue;
@@ -105,9 +105,9 @@ fn handler(memory: &Arc<Memory>) -> Handler {
     let layer = Layer::from_toml("the test", &format!("[routes]\n{routes}")).expect("TOML");
     let settings = load(Preset::Test, &[layer], &[NAME]).expect("allowed");
     let memory = Arc::clone(memory);
-    let factory = Factory::empty()
-        .with_http(CLIENT.clone())
-        .with(NAME, move |_, _| AdapterSpec {
+    let app = App::empty().with_http(CLIENT.clone()).with(
+        NAME,
+        AdapterSpec {
             adapter: Arc::clone(&memory) as _,
             rate_limit: RateLimit {
                 requests: 10_000,
@@ -120,9 +120,9 @@ fn handler(memory: &Arc<Memory>) -> Handler {
             },
             max_in_flight: 3,
             keeps_versions: false,
-        });
-    factory
-        .build(Preset::Test, &settings, &no_aws())
+        },
+    );
+    app.build(Preset::Test, &settings, &no_aws())
         .expect("a handler")
 }
 

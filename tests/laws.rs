@@ -1,5 +1,5 @@
 //! What the dispatcher and the stages before it owe to any system, in virtual time, against a third
-//! one that the factory takes like the other two. What holds over random streams and faults is
+//! one that the app takes like the other two. What holds over random streams and faults is
 //! `convergence.rs`'s.
 
 mod support;
@@ -7,32 +7,31 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::factory::Factory;
-use contact_sync::handler::Handler;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Map, Value, json};
 use support::harness::{CLIENT, Logs, batch, no_aws};
 use support::memory::{Faults, Memory, NAME};
 use support::stream;
 
-/// The factory's own handler, with the third system added as the others are.
+/// The handler of the app, with the third system added as the others are.
 fn handler(memory: &Arc<Memory>, extra: &str) -> Handler {
-    let factory = factory(memory);
+    let app = app(memory);
     let routes = ["lead", "prospect", "customer", "vendor"]
         .map(|kind| format!("{kind} = [\"{NAME}\"]\n"))
         .concat();
     let layer = Layer::from_toml("the test", &format!("[routes]\n{routes}{extra}")).expect("TOML");
-    let settings = load(Preset::Test, &[layer], &factory.destinations()).expect("allowed");
-    factory
-        .build(Preset::Test, &settings, &no_aws())
+    let settings = load(Preset::Test, &[layer], &app.destinations()).expect("allowed");
+    app.build(Preset::Test, &settings, &no_aws())
         .expect("a handler")
 }
 
-fn factory(memory: &Arc<Memory>) -> Factory {
+fn app(memory: &Arc<Memory>) -> App {
     let memory = Arc::clone(memory);
-    Factory::default()
+    App::default()
         .with_http(CLIENT.clone())
-        .with(NAME, move |_, _| memory.spec(4))
+        .with(NAME, memory.spec(4))
 }
 
 fn change(at: usize, operation: &str, id: usize, attributes: &Map<String, Value>) -> Value {

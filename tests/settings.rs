@@ -15,7 +15,7 @@ mod secrets;
 mod starts;
 mod support;
 
-use contact_sync::factory::DESTINATIONS;
+use contact_sync::adapters::DESTINATIONS;
 use contact_sync::settings::{DocumentSource, Environment, Layer, Preset, Settings, load};
 
 /// Lets the tasks beside the test go on until `holds`.

@@ -8,8 +8,8 @@ mod guard;
 
 use std::collections::BTreeMap;
 
-use contact_sync::factory;
-use contact_sync::handler::HandlerError;
+use contact_sync::app::App;
+use contact_sync::lambda::HandlerError;
 use contact_sync::settings::Preset;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
@@ -596,7 +596,9 @@ async fn every_line_of_a_record_that_could_be_decoded_names_its_event_its_contac
         let mut settings = mocks.settings(Preset::Test, document);
         settings.pipeline.dry_run = dry_run;
         settings.routes.prospect.clear();
-        let handler = factory::build(Preset::Test, &settings, &no_aws()).expect("a handler");
+        let handler = App::default()
+            .build(Preset::Test, &settings, &no_aws())
+            .expect("a handler");
         assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
         for ((change, fate), number) in changes.iter().zip((0..).map(|at| sequence_number(0, at))) {
             let lines: Vec<Value> = logs

@@ -9,13 +9,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contact_sync::adapters::hubspot::HubSpot;
 use contact_sync::adapters::salesforce::Salesforce;
-use contact_sync::adapters::{Adapter, Call, Outcome, Payload, Transformed, Unlimited, http};
-use contact_sync::consume::EventConsumer;
-use contact_sync::contact::ContactChange;
-use contact_sync::factory::{self, DESTINATIONS};
+use contact_sync::adapters::{Adapter, Call, DESTINATIONS, Unlimited};
+use contact_sync::app::App;
 use contact_sync::fold::fold;
+use contact_sync::http_client;
+use contact_sync::model::{ContactChange, Outcome, Payload, Transformed};
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::settings::{Layer, Preset, Settings, load};
+use contact_sync::source::EventConsumer;
 use contact_sync::telemetry::{DestinationMetrics, JsonLogLayer, LogFormat};
 use lambda_runtime::{Context, LambdaEvent};
 use tokio::time::Instant;
@@ -152,7 +153,7 @@ impl System {
     }
 
     fn adapter(self, settings: &Settings) -> Box<dyn Adapter> {
-        let client = http::client().expect("a client");
+        let client = http_client::client().expect("a client");
         let secret = |id: &str| {
             let path = id.strip_prefix("file:").expect("a file");
             Arc::new(Secret::new(SecretSource::File(path.into())))
@@ -256,8 +257,9 @@ fn whole(runtime: &tokio::runtime::Runtime, records: usize, changes: usize, vari
     );
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))
         .expect("the first");
-    let handler =
-        factory::build(Preset::Local, &settings(variables), &no_aws()).expect("a handler");
+    let handler = App::default()
+        .build(Preset::Local, &settings(variables), &no_aws())
+        .expect("a handler");
     let event = |count, contacts| {
         let mut context = Context::default();
         let deadline = SystemTime::now() + Duration::from_mins(10);

@@ -1,7 +1,7 @@
 //! The record that costs are told of: 0.9 KB of JSON, every field set.
 
-use contact_sync::consume::EventConsumer;
-use contact_sync::contact::ContactChange;
+use contact_sync::model::ContactChange;
+use contact_sync::source::EventConsumer;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 

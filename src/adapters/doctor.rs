@@ -1,7 +1,7 @@
 //! What an operator's look at a system finds. Each adapter has its own checks, in its `doctor.rs`;
 //! nothing is written.
 
-use super::CallError;
+use crate::model::CallError;
 
 /// One check of a system: what was looked at, and what was found, or what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Certificate, Client, ClientBuilder, Request, Url};
+use reqwest::{Client, Request, Url};
 use secrecy::zeroize::Zeroizing;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
-use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use super::{Call, CallError, Cause, Code, FailureCause, SHORTEST_CALL, Stop};
-use crate::codes;
+use super::{Call, SHORTEST_CALL};
+use crate::http_client;
+use crate::model::codes;
+use crate::model::{CallError, Cause, Code, FailureCause, Stop};
 use crate::telemetry::traces;
 
 /// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an
@@ -26,47 +27,6 @@ const LONGEST_BODY: usize = 8 * 1024 * 1024;
 /// A request without an answer for so long says something of the system, however much longer it
 /// might have taken.
 const LONG_SILENCE: Duration = Duration::from_secs(10);
-
-/// Makes the one HTTP client of the process. It follows no redirects, which would carry credentials
-/// elsewhere. The root certificates are compiled in: to read those of the system is two fifths of
-/// the time to the first poll.
-///
-/// Idle connections are dropped after 50 s of the timers' clock, which stands still while Lambda
-/// keeps the environment frozen. After a freeze a kept connection may be dead. Where that is known
-/// before the request is written, the request goes out by a new connection. Otherwise the call
-/// fails with `CONNECTION_FAILED`, and `dispatch` repeats it by a new one, which is harmless.
-///
-/// For `https` it obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters too. Plain
-/// `http` goes by [`plain_client`].
-///
-/// # Errors
-/// Where the TLS library does not take the root certificates.
-pub fn client() -> reqwest::Result<Client> {
-    let roots = TLS_SERVER_ROOT_CERTS
-        .iter()
-        .map(|root| Certificate::from_der(root));
-    let roots = roots.collect::<reqwest::Result<Vec<_>>>()?;
-    builder().tls_certs_only(roots).build()
-}
-
-/// Makes a client for plain `http`, which goes to loopback only. It obeys no proxy of the
-/// environment: credentials would travel to the proxy in plain text.
-///
-/// # Errors
-/// Where the TLS library cannot be made ready.
-pub fn plain_client() -> reqwest::Result<Client> {
-    builder().no_proxy().tls_certs_only([]).build()
-}
-
-fn builder() -> ClientBuilder {
-    Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .pool_idle_timeout(Duration::from_secs(50))
-        .connect_timeout(Duration::from_secs(5))
-        .tcp_nodelay(true)
-        .user_agent(concat!("contact-sync/", env!("CARGO_PKG_VERSION")))
-}
 
 /// One destination's way out: the client, and the rules that hold for it.
 #[derive(Clone, Debug)]
@@ -234,7 +194,7 @@ impl Http {
         let client = match request.url().scheme() {
             "http" => self
                 .plain
-                .get_or_try_init(async || plain_client())
+                .get_or_try_init(async || http_client::plain_client())
                 .await
                 .map_err(HttpError::Connection)?,
             _ => &self.client,
@@ -325,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_cannot_end_in_time_is_not_sent() {
         let http = Http::new(
-            client().expect("a client"),
+            http_client::client().expect("a client"),
             vec!["127.0.0.1".to_owned()],
             Duration::from_secs(1),
         );
@@ -360,7 +320,7 @@ mod tests {
             (SHORTEST_CALL, "TIMEOUT"),
         ] {
             let http = Http::new(
-                client().expect("a client"),
+                http_client::client().expect("a client"),
                 vec!["127.0.0.1".to_owned()],
                 timeout,
             );

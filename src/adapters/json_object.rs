@@ -1,58 +1,9 @@
 //! A record in a system's own words, and its JSON. Pure.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
-
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use crate::json;
-
-/// A record's own JSON, an object in the destination's schema: made once, and sent as often as need
-/// be.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Body(Box<str>);
-
-impl Body {
-    /// The JSON of `record`.
-    pub fn of(record: Map<String, Value>) -> Self {
-        Self(Value::Object(record).to_string().into())
-    }
-
-    /// The JSON.
-    pub fn get(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns this record with those fields of `defaults` that it does not mention. Values keep
-    /// their digits.
-    #[must_use]
-    pub fn with_missing(&self, defaults: &Self) -> Self {
-        let (own, mut missing) = (self.fields(), defaults.fields());
-        missing.retain(|name, _| !own.contains_key(name));
-        let mut json = self.0.strip_suffix('}').unwrap_or(&self.0).to_owned();
-        for (at, (name, value)) in missing.iter().enumerate() {
-            json.push_str(if at == 0 && own.is_empty() { "" } else { "," });
-            json::push_text(&mut json, name);
-            json.push(':');
-            json.push_str(value.get());
-        }
-        json.push('}');
-        Self(json.into())
-    }
-
-    fn fields(&self) -> BTreeMap<String, &RawValue> {
-        serde_json::from_str(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for Body {
-    /// Without its content, which is somebody's data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").finish_non_exhaustive()
-    }
-}
+use crate::model::Body;
 
 /// A field's value, which writes itself as JSON.
 pub(super) trait FieldValue {
@@ -139,32 +90,6 @@ impl<V: FieldValue> Fields<'_, V> {
             value.write(&mut json);
         }
         json.push('}');
-        Body(json.as_str().into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_default_is_added_where_the_record_does_not_mention_the_field() {
-        for (record, defaults, expected) in [
-            ("{}", r#"{"a":1}"#, r#"{"a":1}"#),
-            (r#"{"a":null}"#, r#"{"a":1}"#, r#"{"a":null}"#),
-            (
-                r#"{"n":1.10,"o":{"a":{}}}"#,
-                r#"{"b":"x","a":"é\""}"#,
-                r#"{"n":1.10,"o":{"a":{}},"a":"é\"","b":"x"}"#,
-            ),
-            (r#"{"a":1}"#, "{}", r#"{"a":1}"#),
-        ] {
-            let body = |json: &str| Body(json.into());
-            assert_eq!(
-                body(record).with_missing(&body(defaults)).get(),
-                expected,
-                "{record} {defaults}"
-            );
-        }
+        Body::from_json(json.as_str().into())
     }
 }

@@ -1,6 +1,7 @@
 //! Where settings or the account do not fit some records.
 
-use super::{Call, Destination, Stop};
+use super::Call;
+use crate::model::{Destination, Stop};
 
 /// Tells the operator that `records` of a call fail for what would be a stop, were it about all:
 /// once for each fault of a call, however many they are. They come again, until it is mended.

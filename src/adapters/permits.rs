@@ -3,8 +3,8 @@
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
-use super::Code;
-use crate::telemetry::Quota;
+use crate::model::Code;
+use crate::model::limits::Quota;
 
 /// Gives out the permits of one call's requests. A call sends one request at a time.
 pub trait Permits: Send + Sync {

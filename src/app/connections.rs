@@ -1,16 +1,16 @@
-//! One system's connection, and what of it survives a change of the settings.
+//! Connections to the systems, and the parts of them that outlive a change of the settings.
 
 use std::sync::Arc;
 
 use crate::adapters::AdapterSpec;
-use crate::dispatch::settings::RateLimit;
 use crate::dispatch::{ApiDispatcher, Concurrency, DryRun, RateLimiter, RetryPolicy};
+use crate::model::limits::RateLimit;
 use crate::pipeline::Connection;
 use crate::settings::Settings;
 use crate::transform::DestinationGuard;
 
-/// A connection, and the settings that it was made of.
-pub(super) struct WiredSystem {
+/// A connection, and the settings of which it was built.
+pub(super) struct SystemConnection {
     pub(super) connection: Connection,
     section: Option<toml::Value>,
     max_in_flight: usize,
@@ -18,18 +18,18 @@ pub(super) struct WiredSystem {
     share: u32,
 }
 
-impl WiredSystem {
-    /// The connection to `external`. Each part of `before` whose settings are the same is kept: a
-    /// limit with what it has learnt, and, where the system's whole section is the same, the
-    /// breaker and the adapter with its token. A changed section may be the cure that an open
-    /// breaker waits for. The rate limiter is kept in any case: whatever the new budget is, the
-    /// calls of the last window were made. An invocation under way uses the same one, so that a new
-    /// budget waits for [`Self::put_in_force`].
-    pub(super) fn new<'a>(
+impl SystemConnection {
+    /// Connects the system of `spec`. Keeps each part of `before` whose settings are equal: the
+    /// concurrency limit that was learnt, and, where the system's whole section is equal, the
+    /// breaker and the adapter with its token. A changed section may fix the cause of an open
+    /// breaker. The rate limiter is always kept: the calls of the last window count for any budget.
+    /// An invocation in progress uses the same limiter, so a new budget waits for
+    /// [`Self::apply_budget`].
+    pub(super) fn new(
         name: &str,
         settings: &Settings,
-        external: AdapterSpec,
-        before: Option<&'a Self>,
+        spec: AdapterSpec,
+        before: Option<&Self>,
     ) -> Self {
         let AdapterSpec {
             adapter,
@@ -37,29 +37,30 @@ impl WiredSystem {
             retry,
             max_in_flight,
             keeps_versions,
-        } = external;
+        } = spec;
         let share = settings.pipeline.concurrency_share;
         let section = section(name, settings);
-        let dispatcher_of = |before: &'a Self| &before.connection.dispatcher;
-        let limiter = before.map(|before| Arc::clone(&dispatcher_of(before).rate_limiter));
-        let of_concurrency = before
-            .filter(|before| before.max_in_flight == max_in_flight)
-            .map(dispatcher_of);
-        let of_section = before
-            .filter(|before| before.section == section)
-            .map(dispatcher_of);
-        let dispatcher = ApiDispatcher {
-            adapter: of_section.map_or(adapter, |old| Arc::clone(&old.adapter)),
+        let mut dispatcher = ApiDispatcher {
+            adapter,
             retry: RetryPolicy::new(retry),
-            rate_limiter: limiter.unwrap_or_else(|| Arc::new(RateLimiter::new(rate_limit, share))),
-            breaker: of_section.map_or_else(Arc::default, |old| Arc::clone(&old.breaker)),
-            concurrency: of_concurrency.map_or_else(
-                || Arc::new(Concurrency::new(max_in_flight)),
-                |old| Arc::clone(&old.concurrency),
-            ),
-            batch_sizes: of_section.map_or_else(Arc::default, |old| Arc::clone(&old.batch_sizes)),
+            rate_limiter: Arc::new(RateLimiter::new(rate_limit, share)),
+            breaker: Arc::default(),
+            concurrency: Arc::new(Concurrency::new(max_in_flight)),
+            batch_sizes: Arc::default(),
             dry_run: settings.pipeline.dry_run.then(DryRun::logged),
         };
+        if let Some(before) = before {
+            let old = &before.connection.dispatcher;
+            dispatcher.rate_limiter = Arc::clone(&old.rate_limiter);
+            if before.max_in_flight == max_in_flight {
+                dispatcher.concurrency = Arc::clone(&old.concurrency);
+            }
+            if before.section == section {
+                dispatcher.adapter = Arc::clone(&old.adapter);
+                dispatcher.breaker = Arc::clone(&old.breaker);
+                dispatcher.batch_sizes = Arc::clone(&old.batch_sizes);
+            }
+        }
         let guard = if keeps_versions {
             DestinationGuard::Versions(settings.guard.mode)
         } else {
@@ -74,8 +75,8 @@ impl WiredSystem {
         }
     }
 
-    /// The limiter takes the budget of these settings.
-    pub(super) fn put_in_force(&self) {
+    /// Gives the rate limiter the budget of these settings.
+    pub(super) fn apply_budget(&self) {
         self.connection
             .dispatcher
             .rate_limiter
@@ -83,7 +84,7 @@ impl WiredSystem {
     }
 }
 
-/// The section that is called by the system's name.
+/// Returns the section of the system called `name`, as TOML.
 fn section(name: &str, settings: &Settings) -> Option<toml::Value> {
     let mut all = toml::Table::try_from(settings).ok()?;
     all.remove(name)
@@ -92,36 +93,39 @@ fn section(name: &str, settings: &Settings) -> Option<toml::Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::{AdapterDeps, http, salesforce::Salesforce};
+    use crate::adapters::REGISTRY;
+    use crate::http_client;
     use crate::secrets::Secrets;
     use crate::settings::{Layer, Preset, load};
 
-    fn deps() -> AdapterDeps {
+    fn secrets() -> Secrets {
         let aws = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .build();
-        AdapterDeps::new(
-            http::client().expect("a client"),
-            Secrets::new(aws_sdk_secretsmanager::Client::new(&aws), true),
-        )
+        Secrets::new(aws_sdk_secretsmanager::Client::new(&aws), true)
     }
 
-    /// The connection to Salesforce with `document` over the preset.
-    fn wired(document: &str, deps: &AdapterDeps, before: Option<&WiredSystem>) -> WiredSystem {
+    /// Connects Salesforce with `document` over the preset.
+    fn connected(
+        document: &str,
+        secrets: &Secrets,
+        before: Option<&SystemConnection>,
+    ) -> SystemConnection {
         let layer = Layer::from_toml("the test", document).expect("TOML");
         let settings = load(Preset::Test, &[layer], &["salesforce", "hubspot"]).expect("allowed");
-        WiredSystem::new(
-            "salesforce",
-            &settings,
-            Salesforce::spec(&settings.salesforce, deps),
-            before,
-        )
+        let [salesforce, _] = &REGISTRY;
+        let spec = (salesforce.build)(
+            settings.systems(),
+            http_client::client().expect("a client"),
+            secrets.get(&settings.salesforce.secret_id),
+        );
+        SystemConnection::new(salesforce.name, &settings, spec, before)
     }
 
     #[test]
-    fn what_was_learnt_is_kept_where_its_settings_are_the_same() {
-        let deps = deps();
-        let before = wired("", &deps, None);
+    fn parts_with_equal_settings_are_kept() {
+        let secrets = secrets();
+        let before = connected("", &secrets, None);
         for (document, adapter_and_breaker, concurrency) in [
             ("[filter]\ntypes = [\"lead\"]", true, true),
             ("[hubspot]\nbatch_size = 7", true, true),
@@ -133,7 +137,7 @@ mod tests {
             ("[salesforce]\nmax_in_flight = 7", false, false),
             ("[salesforce.rate_limit]\nrequests = 7", false, true),
         ] {
-            let after = wired(document, &deps, Some(&before));
+            let after = connected(document, &secrets, Some(&before));
             let (old, new) = (&before.connection.dispatcher, &after.connection.dispatcher);
             assert_eq!(
                 Arc::ptr_eq(&old.adapter, &new.adapter),
@@ -157,7 +161,7 @@ mod tests {
             assert_eq!(
                 new.dry_run.is_some(),
                 document.contains("dry_run"),
-                "what is set is in force: {document}"
+                "dry run: {document}"
             );
         }
     }

@@ -1,6 +1,5 @@
-//! The pipeline in force, and how a changed document replaces it while the function runs.
+//! The pipeline in use, and its replacement when the settings document changes.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,19 +8,20 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::wiring::WiredSystem;
-use super::{Resources, layers};
+use super::connections::SystemConnection;
+use super::resources::Resources;
 use crate::clock;
+use crate::lambda::PipelineSource;
 use crate::pipeline::Pipeline;
 use crate::settings::{DocumentSource, Environment, Settings};
 
-/// Reading the document may take this long, and no longer.
+/// The time limit of reading the document while the function runs.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Key = (&'static str, fn(&mut Settings) -> &mut String);
 
-/// What can't change while running, as `defaults.toml` says of each: connections and what is cached
-/// belong to it.
+/// The settings that are read at the start only, as `defaults.toml` documents: connections and
+/// caches depend on them.
 const FIXED: [Key; 3] = [
     ("salesforce.secret_id", |settings| {
         &mut settings.salesforce.secret_id
@@ -32,63 +32,86 @@ const FIXED: [Key; 3] = [
     ("state.table", |settings| &mut settings.state.table),
 ];
 
-/// The pipeline in force, and what may replace it.
-pub struct ReloadablePipeline {
-    next: Mutex<Next>,
-    watch: Option<SettingsWatcher>,
-    errors: AtomicU64,
-}
-
-/// What the next invocation uses.
-struct Next {
-    pipeline: Arc<Pipeline>,
-    /// The connections whose new budgets come into force as soon as an invocation takes it.
-    changed: Option<Arc<[WiredSystem]>>,
-}
-
-/// Where new settings come from.
-pub(super) struct SettingsWatcher {
+/// The pipeline of the settings document as it was read last.
+pub(super) struct ReloadablePipeline {
     environment: Environment,
     ssm: aws_sdk_ssm::Client,
     resources: Resources,
     state: Mutex<State>,
+    errors: AtomicU64,
 }
 
-/// The document as it was last read, and what came of it.
+/// The document as it was read last, and the pipeline of its settings.
 struct State {
-    read_at: Instant,
-    text: String,
+    pipeline: Arc<Pipeline>,
+    connections: Arc<[SystemConnection]>,
+    /// The budgets of the connections take effect when an invocation takes the pipeline.
+    has_new_budgets: bool,
     settings: Settings,
-    wired: Arc<[WiredSystem]>,
-    /// A reading is under way, in this invocation (by their count) or an earlier one.
+    text: String,
+    read_at: Instant,
+    /// The invocation, by its number, that began the reading in progress.
     begun_in: Option<u64>,
     invocations: u64,
     /// The last reading outlived its invocation and failed.
     was_interrupted: bool,
 }
 
-impl fmt::Debug for ReloadablePipeline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReloadablePipeline")
-            .field("is_watched", &self.watch.is_some())
-            .finish_non_exhaustive()
+impl PipelineSource for ReloadablePipeline {
+    fn pipeline(self: Arc<Self>) -> Arc<Pipeline> {
+        let mut state = self.state();
+        if state.has_new_budgets {
+            state.has_new_budgets = false;
+            for connection in &*state.connections {
+                connection.apply_budget();
+            }
+        }
+        Arc::clone(&state.pipeline)
+    }
+
+    /// Begins to read the document again, if it is time to. A file is read at once. A parameter is
+    /// read by a task of its own, beside the work of this invocation, and of the next one if it
+    /// takes longer.
+    fn refresh(self: Arc<Self>, span: &dyn Fn() -> Span) {
+        let Some(source) = self.environment.document.clone() else {
+            return;
+        };
+        if !self.begins_reading() {
+            return;
+        }
+        match source {
+            DocumentSource::File(_) => {
+                let reading = self.read(source).instrument(span());
+                reading.now_or_never().unwrap_or_default();
+            }
+            DocumentSource::Parameter(_) => {
+                drop(tokio::spawn(self.read(source).instrument(span())));
+            }
+        }
+    }
+
+    fn take_errors(&self) -> u64 {
+        self.errors.swap(0, Ordering::Relaxed)
     }
 }
 
-impl SettingsWatcher {
+impl ReloadablePipeline {
+    /// Makes the pipeline of `settings`, which the document `text` holds.
     pub(super) fn new(
         environment: &Environment,
         ssm: aws_sdk_ssm::Client,
         resources: Resources,
-        wired: Arc<[WiredSystem]>,
         settings: Settings,
         text: String,
     ) -> Self {
+        let connections = resources.connect(&settings, &[]);
         let state = State {
-            read_at: clock::now(),
-            text,
+            pipeline: Arc::new(resources.pipeline(&settings, &connections)),
+            connections,
+            has_new_budgets: false,
             settings,
-            wired,
+            text,
+            read_at: clock::now(),
             begun_in: None,
             invocations: 0,
             was_interrupted: false,
@@ -98,15 +121,21 @@ impl SettingsWatcher {
             ssm,
             resources,
             state: Mutex::new(state),
+            errors: AtomicU64::new(0),
         }
+    }
+
+    /// Begins to read the secrets of all systems that have a route.
+    pub(super) fn prefetch_secrets(&self) {
+        self.resources.secrets.prefetch();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this invocation is to begin a reading.
-    fn begins(&self) -> bool {
+    /// Counts an invocation. Returns whether it begins a reading.
+    fn begins_reading(&self) -> bool {
         let mut state = self.state();
         state.invocations += 1;
         let every = Duration::from_secs(state.settings.refresh_secs);
@@ -118,79 +147,21 @@ impl SettingsWatcher {
         }
         is_due
     }
-}
 
-impl ReloadablePipeline {
-    /// A pipeline that stays.
-    pub fn fixed(pipeline: Pipeline) -> Self {
-        let next = Next {
-            pipeline: Arc::new(pipeline),
-            changed: None,
-        };
-        Self {
-            next: Mutex::new(next),
-            watch: None,
-            errors: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn watched(pipeline: Pipeline, watch: SettingsWatcher) -> Self {
-        Self {
-            watch: Some(watch),
-            ..Self::fixed(pipeline)
-        }
-    }
-
-    /// The pipeline of an invocation that begins now.
-    pub fn pipeline(&self) -> Arc<Pipeline> {
-        let mut next = self.next();
-        if let Some(changed) = next.changed.take() {
-            changed.iter().for_each(WiredSystem::put_in_force);
-        }
-        Arc::clone(&next.pipeline)
-    }
-
-    fn next(&self) -> MutexGuard<'_, Next> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Documents that could not be put in force since the last time this was asked.
-    pub(crate) fn take_errors(&self) -> u64 {
-        self.errors.swap(0, Ordering::Relaxed)
-    }
-
-    /// Begins to read the document again, if it is time to. Nobody waits for it: a file is read at
-    /// once, a parameter by a task of its own, beside whatever the invocation does, and beside the
-    /// next one's work if it takes longer. What it has to say is said in `span`.
-    pub(crate) fn refresh(self: &Arc<Self>, span: impl FnOnce() -> Span) {
-        let Some(watch) = &self.watch else { return };
-        let Some(source) = &watch.environment.document else {
-            return;
-        };
-        if !watch.begins() {
-            return;
-        }
-        let reading = Arc::clone(self).read(source.clone()).instrument(span());
-        match source {
-            DocumentSource::File(_) => reading.now_or_never().unwrap_or_default(),
-            DocumentSource::Parameter(_) => drop(tokio::spawn(reading)),
-        }
-    }
-
+    /// Reads the document, and replaces the pipeline where its text has changed.
     async fn read(self: Arc<Self>, source: DocumentSource) {
-        let Some(watch) = &self.watch else { return };
-        let read = source.read(&watch.ssm, REFRESH_TIMEOUT).await;
-        let mut state = watch.state();
+        let read = source.read(&self.ssm, REFRESH_TIMEOUT).await;
+        let mut state = self.state();
         let begun_in = state.begun_in.take();
         match read {
             Ok(text) => {
                 state.was_interrupted = false;
                 if text != state.text {
-                    self.take(watch, &mut state, text);
+                    self.reload(&mut state, text);
                 }
             }
-            // A function that is frozen between two invocations loses its connections: the first
-            // time, that says nothing of the document, and the next invocation asks again.
+            // A function that is frozen between two invocations loses its connections. The first
+            // such failure is no evidence about the document: the next invocation reads again.
             Err(_) if begun_in != Some(state.invocations) && !state.was_interrupted => {
                 state.was_interrupted = true;
             }
@@ -206,11 +177,13 @@ impl ReloadablePipeline {
         }
     }
 
-    /// Puts a good document in force as a whole, for the invocations that begin from now on. A bad
-    /// one changes nothing.
-    fn take(&self, watch: &SettingsWatcher, state: &mut State, text: String) {
-        let settings = layers(&watch.environment, &text)
-            .and_then(|all| all.settings(&watch.resources.destinations()));
+    /// Replaces the pipeline by that of a valid document, for the invocations that begin later. An
+    /// invalid document changes nothing.
+    fn reload(&self, state: &mut State, text: String) {
+        let settings = self
+            .environment
+            .layers(&text)
+            .and_then(|layers| layers.settings(&self.resources.destinations()));
         let mut settings = match settings {
             Ok(settings) => settings,
             Err(error) => {
@@ -233,23 +206,20 @@ impl ReloadablePipeline {
         if settings == state.settings {
             return;
         }
-        state.wired = watch.resources.wire(&settings, &state.wired);
-        let pipeline = watch.resources.pipeline(&settings, &state.wired);
+        state.connections = self.resources.connect(&settings, &state.connections);
+        state.pipeline = Arc::new(self.resources.pipeline(&settings, &state.connections));
+        state.has_new_budgets = true;
         state.settings = settings;
-        *self.next() = Next {
-            pipeline: Arc::new(pipeline),
-            changed: Some(Arc::clone(&state.wired)),
-        };
         tracing::info!("settings changed: in force from the next invocation on");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Factory;
+    use super::super::App;
     use super::*;
 
-    /// A pipeline whose document is `file`, to be read again every `refresh_secs`.
+    /// Makes a pipeline whose document is `file`, to be read again every `refresh_secs`.
     fn watched(file: &tempfile::NamedTempFile, refresh_secs: &str) -> Arc<ReloadablePipeline> {
         let document = format!("file:{}", file.path().display());
         let variables = [
@@ -259,25 +229,26 @@ mod tests {
         ];
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
         let environment = Environment::from_variables(variables).expect("good variables");
-        let factory = Factory::default();
-        let settings =
-            layers(&environment, "").and_then(|all| all.settings(&factory.destinations()));
-        let settings = settings.expect("good settings");
+        let app = App::default();
+        let layers = environment.layers("").expect("TOML");
+        let settings = layers.settings(&app.destinations()).expect("good settings");
         let aws = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
             .build();
-        let resources =
-            Resources::new(factory, environment.preset, &settings, &aws).expect("a client");
-        let wired = resources.wire(&settings, &[]);
-        let pipeline = resources.pipeline(&settings, &wired);
+        let resources = Resources::new(app, environment.preset, &settings, &aws).expect("a client");
         let ssm = aws_sdk_ssm::Client::new(&aws);
-        let watch =
-            SettingsWatcher::new(&environment, ssm, resources, wired, settings, String::new());
-        Arc::new(ReloadablePipeline::watched(pipeline, watch))
+        let text = String::new();
+        Arc::new(ReloadablePipeline::new(
+            &environment,
+            ssm,
+            resources,
+            settings,
+            text,
+        ))
     }
 
-    fn writes_nothing(current: &ReloadablePipeline) -> bool {
-        current
+    fn writes_nothing(current: &Arc<ReloadablePipeline>) -> bool {
+        Arc::clone(current)
             .pipeline()
             .connections
             .iter()
@@ -290,16 +261,16 @@ mod tests {
         let current = watched(&file, "60");
         std::fs::write(file.path(), "[pipeline]\ndry_run = true").expect("written");
         clock::freeze(Duration::from_secs(59));
-        current.refresh(Span::none);
+        Arc::clone(&current).refresh(&Span::none);
         assert!(!writes_nothing(&current), "a second too early");
         clock::freeze(Duration::from_secs(1));
-        current.refresh(Span::none);
+        Arc::clone(&current).refresh(&Span::none);
         assert!(writes_nothing(&current));
         std::fs::write(file.path(), "").expect("written");
-        current.refresh(Span::none);
+        Arc::clone(&current).refresh(&Span::none);
         assert!(writes_nothing(&current), "read a moment ago");
         clock::freeze(Duration::from_hours(1));
-        current.refresh(Span::none);
+        Arc::clone(&current).refresh(&Span::none);
         assert!(!writes_nothing(&current));
     }
 }

@@ -1,84 +1,97 @@
-//! What the parts of a pipeline are made with.
+//! The clients and caches of which pipelines are built.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 
-use super::wiring::WiredSystem;
-use super::{Factory, FactoryError, System};
-use crate::adapters::{AdapterDeps, http};
+use super::connections::SystemConnection;
+use super::{App, AppError};
+use crate::adapters::AdapterSpec;
 use crate::dispatch::{ApiDispatcher, LeaseTable};
+use crate::http_client;
 use crate::pipeline::Pipeline;
 use crate::route::Router;
 use crate::secrets::Secrets;
 use crate::settings::{Preset, Settings};
 use crate::settle::{DeadLetters, SettledSet, Settler};
 
-/// What outlives a change of the settings.
+/// The resources that outlive a change of the settings.
 pub(super) struct Resources {
-    systems: Vec<System>,
-    pub(super) deps: AdapterDeps,
+    app: App,
+    pub(super) http: reqwest::Client,
+    pub(super) secrets: Secrets,
     sqs: aws_sdk_sqs::Client,
-    /// Where there is a table.
+    /// Present where the settings name a state table.
     dynamodb: Option<aws_sdk_dynamodb::Client>,
-    /// Its name, which is read at start only.
+    /// The name of the state table, which is read at start only.
     table: String,
-    function: String,
 }
 
 impl Resources {
     pub(super) fn new(
-        factory: Factory,
+        app: App,
         preset: Preset,
         settings: &Settings,
         aws: &SdkConfig,
-    ) -> Result<Self, FactoryError> {
-        let Factory {
-            systems,
-            http,
-            function,
-        } = factory;
-        let http = http.map_or_else(http::client, Ok)?;
+    ) -> Result<Self, AppError> {
+        let http = match &app.http {
+            Some(client) => client.clone(),
+            None => http_client::client()?,
+        };
         let secrets = Secrets::new(secrets_manager(aws), preset.is_for_developers());
         let table = settings.state.table.clone();
         Ok(Self {
-            systems,
-            deps: AdapterDeps::new(http, secrets),
+            app,
+            http,
+            secrets,
             sqs: sqs(aws),
             dynamodb: (!table.is_empty()).then(|| dynamodb(aws)),
             table,
-            function,
         })
     }
 
+    /// Returns the systems' names.
     pub(super) fn destinations(&self) -> Vec<&'static str> {
-        self.systems.iter().map(|system| system.name).collect()
+        self.app.destinations()
     }
 
-    /// Every system's connection. What was learnt with the same settings `before` is kept.
-    pub(super) fn wire(&self, settings: &Settings, before: &[WiredSystem]) -> Arc<[WiredSystem]> {
+    /// Connects every system. Keeps the parts of the connections `before` whose settings are equal.
+    pub(super) fn connect(
+        &self,
+        settings: &Settings,
+        before: &[SystemConnection],
+    ) -> Arc<[SystemConnection]> {
+        let mut connections = Vec::new();
+        for (at, (name, spec)) in self.specs(settings).into_iter().enumerate() {
+            let connected = SystemConnection::new(name, settings, spec, before.get(at));
+            self.share_budget(&connected.connection.dispatcher);
+            connections.push(connected);
+        }
+        connections.into()
+    }
+
+    /// Builds every system's adapter. The secret of a system without a route is not read at the
+    /// start.
+    fn specs(&self, settings: &Settings) -> Vec<(&'static str, AdapterSpec)> {
         let router = self.router(settings);
-        let unused = self.deps.of_unused();
-        let wire = |(at, system): (usize, &System)| {
-            let deps = if router.reaches(at) {
-                &self.deps
+        let sections = settings.systems();
+        let mut specs = Vec::new();
+        for (at, system) in self.app.registry.iter().enumerate() {
+            let id = (system.secret_id)(sections);
+            let secret = if router.reaches(at) {
+                self.secrets.get(id)
             } else {
-                &unused
+                self.secrets.get_unused(id)
             };
-            let wired = WiredSystem::new(
-                system.name,
-                settings,
-                (system.open)(settings, deps),
-                before.get(at),
-            );
-            self.share_budget(&wired.connection.dispatcher);
-            wired
-        };
-        self.systems.iter().enumerate().map(wire).collect()
+            let spec = (system.build)(sections, self.http.clone(), secret);
+            specs.push((system.name, spec));
+        }
+        specs.extend(self.app.others.iter().cloned());
+        specs
     }
 
-    /// With a state table, all environments share each destination's budget through it.
+    /// Shares the destination's budget among all environments, through the state table.
     fn share_budget(&self, dispatcher: &ApiDispatcher) {
         if let Some(client) = &self.dynamodb {
             let destination = dispatcher.adapter.destination();
@@ -90,8 +103,16 @@ impl Resources {
         }
     }
 
-    pub(super) fn pipeline(&self, settings: &Settings, wired: &[WiredSystem]) -> Pipeline {
-        let connections: Arc<[_]> = wired.iter().map(|wired| wired.connection.clone()).collect();
+    /// Builds the pipeline of `settings`.
+    pub(super) fn pipeline(
+        &self,
+        settings: &Settings,
+        connections: &[SystemConnection],
+    ) -> Pipeline {
+        let connections: Arc<[_]> = connections
+            .iter()
+            .map(|connected| connected.connection.clone())
+            .collect();
         let destinations = connections
             .iter()
             .map(|connection| connection.dispatcher.adapter.destination())
@@ -130,7 +151,8 @@ impl Resources {
         }
     }
 
-    /// None in a dry run: what it only pretends to write has to be written one day.
+    /// Returns the settled set, where there is a state table. A dry run has none: its records are
+    /// not written, so that a later invocation has to send them.
     fn settled_set(&self, settings: &Settings) -> Option<SettledSet> {
         let client = self
             .dynamodb
@@ -139,14 +161,14 @@ impl Resources {
         Some(SettledSet::new(
             client,
             self.table.clone(),
-            self.function.clone(),
+            self.app.function.clone(),
             settings.state.ttl_hours,
         ))
     }
 }
 
-/// A service that cannot be reached is known for it within the time that a secret has: the SDK's
-/// own pauses are as long.
+/// Makes the client of Secrets Manager. Its retries end within the time limit of a secret; the
+/// SDK's default pauses are as long as that limit.
 fn secrets_manager(aws: &SdkConfig) -> aws_sdk_secretsmanager::Client {
     use aws_sdk_secretsmanager::config::Builder;
     use aws_sdk_secretsmanager::config::retry::RetryConfig;
@@ -154,8 +176,8 @@ fn secrets_manager(aws: &SdkConfig) -> aws_sdk_secretsmanager::Client {
     aws_sdk_secretsmanager::Client::from_conf(Builder::from(aws).retry_config(retries).build())
 }
 
-/// The state table only saves work, so it is given little time: a second try where the first did
-/// not come back. A limit for an operation that the configuration sets itself is kept.
+/// Makes the client of the state table. The table only saves work, so a call gets little time: a
+/// second attempt where the first has no answer. A time limit that the configuration sets is kept.
 fn dynamodb(aws: &SdkConfig) -> aws_sdk_dynamodb::Client {
     use aws_sdk_dynamodb::config::Builder;
     use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -177,7 +199,8 @@ fn dynamodb(aws: &SdkConfig) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// A queue that does not answer must not take the whole invocation: its records come again.
+/// Makes the client of the dead-letter queue. A queue without an answer must not use up the
+/// invocation's time: its records come again.
 fn sqs(aws: &SdkConfig) -> aws_sdk_sqs::Client {
     use aws_sdk_sqs::config::Builder;
     use aws_sdk_sqs::config::timeout::TimeoutConfig;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::bisection::Bisection;
 use super::job::{Job, WriteKind};
-use crate::adapters::{Limits, Lookup};
+use crate::model::limits::{Limits, Lookup};
 
 /// The payloads of one call.
 #[derive(Debug)]

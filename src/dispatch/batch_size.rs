@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::job::WriteKind;
 use super::pause::Pause;
-use crate::adapters::Limits;
+use crate::model::limits::Limits;
 
 /// How long a size is remembered. Then a full batch is tried once more.
 const MEMORY: Duration = Duration::from_hours(1);
@@ -64,7 +64,7 @@ impl BatchSizes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::Lookup;
+    use crate::model::limits::Lookup;
 
     #[tokio::test(start_paused = true)]
     async fn a_size_is_remembered_for_an_hour_and_for_its_kind_of_write() {

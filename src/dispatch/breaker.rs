@@ -15,7 +15,7 @@ use super::job::WriteKind;
 use super::locks::Locks;
 use super::pause::Pause;
 use super::suspects::{Suspects, Suspicion};
-use crate::adapters::{Cause, Code, Stop};
+use crate::model::{Cause, Code, Stop};
 
 /// Calls without a record in them that failed, one after the other, after which the destination
 /// counts as unavailable. Retries of one hiccup make four.

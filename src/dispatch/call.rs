@@ -13,11 +13,12 @@ use super::breaker::{Answer, CallPermit, Evidence, LONGEST_ASKED, Permit};
 use super::permits::{CallPermits, permit};
 use super::rate_limit::{RequestCost, Reservation};
 use super::{ApiDispatcher, DispatchContext, DryRun, WriteKind, compare};
-use crate::adapters::{
-    Call, CallError, Code, FailureCause, Limits, Outcome, Payload, Reply, Retry, RetryMode,
-    SHORTEST_CALL, Stop,
+use crate::adapters::{Call, SHORTEST_CALL};
+use crate::model::codes;
+use crate::model::limits::Limits;
+use crate::model::{
+    CallError, Code, FailureCause, Outcome, Payload, Reply, Retry, RetryMode, Stop,
 };
-use crate::codes;
 use crate::telemetry::traces;
 
 /// The pause after an answer that asks for less and does not say for how long.

@@ -5,10 +5,9 @@
 use std::borrow::Cow;
 
 use super::{DispatchContext, Job};
-use crate::adapters::{
-    Adapter, Call, CallError, Code, Held, Outcome, Payload, Reply, Retry, RetryMode,
-};
-use crate::codes;
+use crate::adapters::{Adapter, Call};
+use crate::model::codes;
+use crate::model::{CallError, Code, Held, Outcome, Payload, Reply, Retry, RetryMode};
 
 /// Writes the jobs that are not older than what the destination holds. Returns an outcome for each.
 pub(super) async fn upsert(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::call::Requests;
 use super::{Job, WriteKind};
-use crate::adapters::{Destination, Outcome, Reply};
+use crate::model::{Destination, Outcome, Reply};
 
 /// A write that would be made.
 #[derive(Clone, Copy, Debug)]

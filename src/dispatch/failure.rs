@@ -17,7 +17,7 @@
 //!   allow attempts are enough, two at least. A call that settles something renews the budget, so
 //!   that the number of offending records is limited by time alone.
 
-use crate::adapters::FailureCause;
+use crate::model::FailureCause;
 
 /// What is known of a call that failed as a whole.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::adapters::{Code, Payload};
-use crate::fold::Positions;
+use crate::model::{Code, Payload, Positions};
 
 /// The two things that can be done to a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -17,10 +17,10 @@ mod pause;
 mod permits;
 mod rate_limit;
 mod retry;
-pub mod settings;
 mod suspects;
 mod worker;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -35,9 +35,9 @@ pub use rate_limit::{LeaseError, LeaseTable, RateLimiter, RequestCost, Reservati
 pub use retry::RetryPolicy;
 
 use crate::adapters::Adapter;
+use crate::model::Position;
 use crate::settle::OutcomeRecorder;
 use crate::telemetry::DestinationMetrics;
-use crate::transform::SchemaTransformer;
 
 /// Sends to one destination; lives as long as the process, and remembers how the destination is.
 #[derive(Clone)]
@@ -58,13 +58,25 @@ pub struct ApiDispatcher {
     pub dry_run: Option<DryRun>,
 }
 
+/// Makes new payloads of the changes of a folded one.
+pub trait Unfold: Sync {
+    /// Returns the jobs of the changes at `positions` one by one, in order, and then `next`: for a
+    /// folded payload that was refused after so many calls, so that only the offending change is
+    /// rejected.
+    fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job>;
+
+    /// Takes the changes out of `job` that are older than `version`, which the destination holds.
+    /// Returns `false` where none is left.
+    fn compare(&self, job: &mut Job, version: Option<u64>) -> bool;
+}
+
 /// What one invocation brings.
 #[derive(Clone, Copy)]
 pub struct DispatchContext<'a> {
     /// No call is under way after this.
     pub deadline: Instant,
     /// Makes new payloads where a folded one was refused.
-    pub transformer: &'a SchemaTransformer<'a>,
+    pub transformer: &'a dyn Unfold,
     /// Takes every outcome as soon as it is known.
     pub sink: OutcomeRecorder<'a>,
     /// Counts.

@@ -9,10 +9,12 @@ use tokio::time::Instant;
 
 use super::ApiDispatcher;
 use super::rate_limit::{RequestCost, Reservation};
-use crate::adapters::{Code, Permit, Permits};
+use crate::adapters::{Permit, Permits};
 use crate::clock;
-use crate::codes;
-use crate::telemetry::{DestinationMetrics, Quota};
+use crate::model::Code;
+use crate::model::codes;
+use crate::model::limits::Quota;
+use crate::telemetry::DestinationMetrics;
 
 /// Waits for a permit, until `latest`. `Err` with the reason where there is none in time.
 pub(super) async fn permit<'a>(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-use super::settings::Retry;
+use crate::model::limits::Retry;
 
 /// Retries that any invocation may make of a destination, beside its share of the calls: enough for
 /// a hiccup.

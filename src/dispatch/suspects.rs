@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::pause::Pause;
-use crate::adapters::Code;
+use crate::model::Code;
 
 /// The most records that are remembered. More than these fail alone only in an outage, which opens
 /// the breaker.

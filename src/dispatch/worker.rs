@@ -20,7 +20,8 @@ use super::failure::{FailedCall, Response, respond};
 use super::retry::RetryBudget;
 use super::suspects::Suspicion;
 use super::{ApiDispatcher, DispatchContext, Job, WriteKind};
-use crate::adapters::{CallError, Code, FailureCause, Limits, Rejection, Retry, RetryMode};
+use crate::model::limits::Limits;
+use crate::model::{CallError, Code, FailureCause, Rejection, Retry, RetryMode};
 
 pub(super) struct Worker<'a> {
     dispatcher: &'a ApiDispatcher,

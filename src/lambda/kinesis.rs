@@ -1,13 +1,14 @@
-//! The records of an event, read leniently. `aws_lambda_events::KinesisEvent` would refuse a whole
-//! batch for one odd record, without saying which: the batch would come again until it is given up.
+//! Reads the records of a Kinesis event leniently. `aws_lambda_events::KinesisEvent` would refuse a
+//! whole batch for one malformed record without naming it: the batch would come again until it
+//! expires.
 //!
-//! A record says where it comes from by `eventSource`, in any letter case. One that does not say so
-//! (local emulators) is of Kinesis if it has an object `kinesis`. What a record says counts for
-//! more than its shape: one of `aws:sqs` that has an object `kinesis` is not of Kinesis.
+//! A record names its source by `eventSource`, in any letter case. A record without it (local
+//! emulators) is of Kinesis if it has an object `kinesis`. The name counts for more than the shape:
+//! a record of `aws:sqs` with an object `kinesis` is not of Kinesis.
 //!
-//! An event without a record of Kinesis is refused as a whole: the service that sent it deletes
-//! what is answered, and nothing in it was meant for this function. Beside a record of Kinesis any
-//! other one is judged like an odd record.
+//! An event without a record of Kinesis is refused as a whole. If it were answered, the service
+//! that sent it would delete its records. Beside a record of Kinesis, a record of another source is
+//! handled like a malformed one.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -17,10 +18,10 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::HandlerError;
-use crate::consume::Record;
 use crate::json::{self, Object, Str};
+use crate::model::Record;
 
-/// How a record of Kinesis names its source.
+/// The `eventSource` of a record of Kinesis.
 const KINESIS: &str = "aws:kinesis";
 
 /// An event whose records are read as `T`.
@@ -30,13 +31,13 @@ struct Envelope<T> {
     records: Vec<T>,
 }
 
-/// An event of Kafka, of which only the number of records matters.
+/// An event of Kafka, of which only the number of records is read.
 #[derive(Deserialize)]
 struct KafkaEnvelope {
     records: HashMap<String, Vec<IgnoredAny>>,
 }
 
-/// A record with nothing odd about it.
+/// A well-formed record.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireRecord<'a> {
@@ -62,7 +63,7 @@ struct WireKinesis<'a> {
 /// Returns the records of an event, each as far as it can be read.
 ///
 /// # Errors
-/// Where no record is of a supported source. An event without any record is answered: there is
+/// Where no record is of a supported source. An event without any record is no error: it holds
 /// nothing to lose.
 pub fn envelope(event: &str) -> Result<Vec<Record<'_>>, HandlerError> {
     if let Ok(Object(Envelope { records })) =
@@ -73,7 +74,7 @@ pub fn envelope(event: &str) -> Result<Vec<Record<'_>>, HandlerError> {
         }
         return Err(HandlerError::UnsupportedEvent);
     }
-    // One of them is odd, so each is read by itself, and each part of it.
+    // A record is malformed, so each is read by itself, part by part.
     let Ok(Object(Envelope { records: raws })) =
         serde_json::from_str::<Object<Envelope<&RawValue>>>(event)
     else {
@@ -86,7 +87,7 @@ pub fn envelope(event: &str) -> Result<Vec<Record<'_>>, HandlerError> {
     let mut is_supported = raws.is_empty();
     let mut records = Vec::with_capacity(raws.len());
     for raw in raws {
-        let wire = WireRecord::of_odd(raw);
+        let wire = WireRecord::from_malformed(raw);
         is_supported |= wire.is_of_kinesis();
         records.push(Record::from(wire));
     }
@@ -97,15 +98,15 @@ pub fn envelope(event: &str) -> Result<Vec<Record<'_>>, HandlerError> {
     }
 }
 
-/// Whether the event is one of Kafka that holds no record.
+/// Returns whether the event is one of Kafka that holds no record.
 fn is_empty_kafka(event: &str) -> bool {
     let kafka = serde_json::from_str::<Object<KafkaEnvelope>>(event);
     kafka.is_ok_and(|Object(event)| event.records.values().all(Vec::is_empty))
 }
 
 impl<'a> WireRecord<'a> {
-    /// Reads what can be read of a record. Of a key that stands twice, the last counts.
-    fn of_odd(raw: &'a RawValue) -> Self {
+    /// Reads the readable parts of a record. Of a repeated key, the last counts.
+    fn from_malformed(raw: &'a RawValue) -> Self {
         let outer = json::fields(raw.get()).unwrap_or_default();
         let text = |fields: &BTreeMap<String, &'a RawValue>, name: &str| {
             fields.get(name).and_then(|raw| json::text(raw)).map(Str)
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_odd_record_leaves_its_neighbours_readable() {
+    fn a_malformed_record_leaves_its_neighbours_readable() {
         let event = r#"{"Records":[7,null,{"kinesis":"x"},{"kinesis":{"sequenceNumber":5,"data":"e30="}},
             {"eventID":"shardId-000000000006:123","kinesis":{"sequenceNumber":"123","data":"e\u00330=","partitionKey":"k",
              "approximateArrivalTimestamp":1.5},"eventSourceARN":"arn"}]}"#;

@@ -1,9 +1,8 @@
-//! Lambda's runtime, and a way around its reading of events.
+//! Lambda's runtime, with a layer that bypasses its parsing of events.
 //!
-//! The runtime reads an event's JSON into a type that owns all it holds, in a reader that keeps
-//! account of where it is. Even for a type that only keeps the text, this is a whole read and a
-//! copy of up to 6 MB, before the handler reads it in earnest: a ninth of all the work
-//! (`benches/README.md`). So the body goes past it.
+//! The runtime deserializes an event's JSON before the handler gets it. Even into a type that only
+//! keeps the text, this is a parse and a copy of up to 6 MB: a ninth of all the work
+//! (`benches/README.md`). [`RawBodyLayer`] hands the body to the handler as it came.
 
 use std::mem;
 use std::task::{Context, Poll};
@@ -15,10 +14,10 @@ use lambda_runtime::tower::layer::layer_fn;
 use lambda_runtime::{Error, LambdaEvent, LambdaInvocation, Runtime, service_fn};
 use tokio::task::futures::TaskLocalFuture;
 
-use crate::handler::Handler;
+use super::Handler;
 
 tokio::task_local! {
-    /// The body of the invocation under way: an environment may have several at once, each in a
+    /// The body of the invocation in progress. An environment may run several at once, each in a
     /// task of its own.
     static BODY: Bytes;
 }
@@ -26,10 +25,10 @@ tokio::task_local! {
 /// Polls for events and handles them, until Lambda ends the process.
 ///
 /// # Errors
-/// Where the Runtime API fails at a poll or at an answer; with several workers, once none is left.
+/// Where the Runtime API fails at a poll or a response; with several workers, once none is left.
 ///
 /// # Panics
-/// Outside of Lambda: the runtime wants its variables.
+/// Outside of Lambda, where the runtime's variables are missing.
 pub async fn run(handler: Handler) -> Result<(), Error> {
     let service = service_fn(move |event: LambdaEvent<()>| {
         let handler = handler.clone();
@@ -46,7 +45,7 @@ pub async fn run(handler: Handler) -> Result<(), Error> {
         .await
 }
 
-/// Leaves the runtime a body that takes no time to read, and the invocation's own one to [`BODY`].
+/// Gives the runtime the body `null`, and keeps the invocation's own one in [`BODY`].
 #[derive(Clone)]
 struct RawBodyLayer<S>(S);
 
@@ -75,9 +74,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn of_several_invocations_at_once_each_has_its_own_body() {
+    async fn each_concurrent_invocation_has_its_own_body() {
         let mut service = RawBodyLayer(service_fn(async |invocation: LambdaInvocation| {
-            assert_eq!(invocation.body, "null", "what the runtime reads");
+            assert_eq!(invocation.body, "null", "the runtime parses null");
             yield_now().await;
             Ok::<_, Infallible>(BODY.get())
         }));

@@ -1,16 +1,13 @@
-//! The contact and its changes, as the internal database speaks of them. This room knows nobody.
-
-mod number;
+//! Contacts, with the fields that an event may mention.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use time::OffsetDateTime;
 
-pub use self::number::Number;
+use super::Number;
 
-/// What an event says of one field: nothing, that it is empty now, or its new value.
+/// One field in an event: not mentioned, cleared, or with a value.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Field<T> {
     /// The event does not mention the field: it stays as it is.
@@ -18,12 +15,12 @@ pub enum Field<T> {
     Absent,
     /// The field was cleared.
     Null,
-    /// The field has this value now.
+    /// The field has this value.
     Value(T),
 }
 
 impl<T> Field<T> {
-    /// The value, if there is one.
+    /// Returns the value, if there is one.
     pub fn value(&self) -> Option<&T> {
         match self {
             Self::Value(value) => Some(value),
@@ -31,12 +28,12 @@ impl<T> Field<T> {
         }
     }
 
-    /// Whether the event mentions the field at all.
+    /// Returns whether the event mentions the field.
     pub fn is_mentioned(&self) -> bool {
         !matches!(self, Self::Absent)
     }
 
-    /// The same statement about another form of the value.
+    /// Converts the value, if there is one.
     pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Field<U> {
         match self {
             Self::Absent => Field::Absent,
@@ -47,8 +44,8 @@ impl<T> Field<T> {
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
-    /// A field that is there. Where it is not, the container's `default` makes it
-    /// [`Field::Absent`].
+    /// Reads a field that is mentioned. One that is not is [`Field::Absent`] by the container's
+    /// `default`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Option::deserialize(deserializer)?;
         Ok(value.map_or(Self::Null, Self::Value))
@@ -56,7 +53,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
 }
 
 impl<T> fmt::Debug for Field<T> {
-    /// Says whether there is a value, never which: fields hold people's data.
+    /// Prints whether there is a value, never the value: fields hold contact data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Absent => "absent",
@@ -69,18 +66,18 @@ impl<T> fmt::Debug for Field<T> {
 /// A text field of a contact.
 pub type Text = Field<Box<str>>;
 
-/// What kind of party a contact is; decides where it goes.
+/// The kind of a contact, by which it is routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ContactType {
-    /// Somebody who may become a customer.
+    /// A possible customer.
     Lead,
     /// A lead that sales works on.
     Prospect,
-    /// Somebody who bought.
+    /// A buyer.
     Customer,
-    /// Somebody we buy from.
+    /// A supplier.
     Vendor,
 }
 
@@ -88,7 +85,7 @@ impl ContactType {
     /// All types, in the order of the documentation.
     pub const ALL: [Self; 4] = [Self::Lead, Self::Prospect, Self::Customer, Self::Vendor];
 
-    /// The name in events and settings.
+    /// Returns the name in events and settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::Lead => "lead",
@@ -98,45 +95,11 @@ impl ContactType {
         }
     }
 
-    /// The type of this name, in any letter case.
+    /// Returns the type of this name, in any letter case.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|kind| kind.name().eq_ignore_ascii_case(name))
-    }
-}
-
-/// What happened to the contact in the internal database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Operation {
-    /// It is new.
-    Create,
-    /// Some of its fields changed.
-    Update,
-    /// It is gone.
-    Delete,
-}
-
-impl Operation {
-    /// All operations, in the order of the documentation.
-    pub const ALL: [Self; 3] = [Self::Create, Self::Update, Self::Delete];
-
-    /// The name in events, settings and the audit trail.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Delete => "delete",
-        }
-    }
-
-    /// The operation of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|operation| operation.name() == name)
     }
 }
 
@@ -184,12 +147,12 @@ impl ContactId {
         text.trim_matches(|char: char| char.is_whitespace() || char.is_control())
     }
 
-    /// The id as the producer wrote it, trimmed: what is sent.
+    /// Returns the id as the producer wrote it, trimmed, in the form that is sent.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The id in the form in which ids are compared.
+    /// Returns the id in the form in which ids are compared.
     pub fn key(&self) -> &str {
         self.folded.as_deref().unwrap_or(&self.text)
     }
@@ -228,17 +191,17 @@ pub enum Attribute {
     Text(Box<str>),
 }
 
-/// What the typed model does not know.
+/// The attributes beside the typed fields.
 #[derive(Clone, Default, PartialEq)]
 pub struct Attributes {
-    /// The event says `"attributes": null`: every attribute that it does not name is cleared.
+    /// The event holds `"attributes": null`: every attribute that it does not name is cleared.
     pub cleared: bool,
     /// The named ones.
     pub values: BTreeMap<Box<str>, Attribute>,
 }
 
 impl Attributes {
-    /// What the event says of the attribute `name`.
+    /// Returns the attribute `name` as the event mentions it.
     pub fn get(&self, name: &str) -> Field<&Attribute> {
         match self.values.get(name) {
             Some(Attribute::Null) => Field::Null,
@@ -249,8 +212,7 @@ impl Attributes {
     }
 }
 
-/// A contact as far as one event tells of it. Blank texts have become [`Field::Null`] on the way
-/// in.
+/// A contact as far as one event mentions it. Blank texts were read as [`Field::Null`].
 #[derive(Clone)]
 #[expect(
     missing_docs,
@@ -258,7 +220,7 @@ impl Attributes {
 )]
 pub struct Contact {
     pub id: ContactId,
-    /// Missing only where a delete does not say it.
+    /// Missing only where a delete does not name it.
     pub kind: Option<ContactType>,
     /// Trimmed, lower-cased and of valid syntax.
     pub email: Text,
@@ -280,7 +242,7 @@ pub struct Contact {
 }
 
 impl Contact {
-    /// A contact of which only its identity is known.
+    /// Makes a contact of which only the identity and perhaps the type are known.
     pub fn bare(id: ContactId, kind: Option<ContactType>) -> Self {
         Self {
             id,
@@ -306,57 +268,12 @@ impl Contact {
 }
 
 impl fmt::Debug for Contact {
-    /// The identity and the type only: a contact is a person.
+    /// Prints the identity and the type only: the rest is contact data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Contact")
             .field("id", &self.id)
             .field("kind", &self.kind)
             .finish_non_exhaustive()
-    }
-}
-
-/// One change of one contact: what a Kinesis record holds.
-#[derive(Clone, Debug)]
-pub struct ContactChange {
-    /// The producer's name for this event.
-    pub event_id: Box<str>,
-    /// What happened.
-    pub operation: Operation,
-    /// When it happened.
-    pub occurred_at: OffsetDateTime,
-    /// Grows with each change of one contact, where the producer sends it.
-    pub version: Option<u64>,
-    /// Which number destinations compare it by.
-    pub version_source: VersionSource,
-    /// The change was put back into the stream by a replay.
-    pub replay: bool,
-    /// Whom it happened to.
-    pub contact: Contact,
-}
-
-/// Names the number by which destinations compare the changes of a contact.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum VersionSource {
-    /// `occurred_at`, in milliseconds.
-    #[default]
-    OccurredAt,
-    /// `version`.
-    Version,
-}
-
-impl ContactChange {
-    /// Returns the number by which destinations compare this change. `None` where its source is
-    /// `version` and the change has none.
-    pub fn guard_version(&self) -> Option<u64> {
-        match self.version_source {
-            VersionSource::Version => self.version,
-            // A time before 1970 is older than any other.
-            VersionSource::OccurredAt => Some(
-                u64::try_from(self.occurred_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-            ),
-        }
     }
 }
 
@@ -415,33 +332,5 @@ mod tests {
         contact.email = Field::Value("ada@example.com".into());
         let shown = format!("{contact:?} {:?}", contact.email);
         assert!(!shown.contains("ada"), "{shown}");
-    }
-
-    #[test]
-    fn one_scale_compares_all_changes_of_a_contact() {
-        let mut change = ContactChange {
-            event_id: "e".into(),
-            operation: Operation::Create,
-            occurred_at: OffsetDateTime::from_unix_timestamp_nanos(1_763_633_700_123_999_999)
-                .expect("in range"),
-            version: None,
-            version_source: VersionSource::default(),
-            replay: false,
-            contact: Contact::bare(ContactId::new("c").expect("valid"), None),
-        };
-        for (source, without, with) in [
-            (
-                VersionSource::OccurredAt,
-                Some(1_763_633_700_123),
-                Some(1_763_633_700_123),
-            ),
-            (VersionSource::Version, None, Some(7)),
-        ] {
-            change.version_source = source;
-            change.version = None;
-            assert_eq!(change.guard_version(), without);
-            change.version = Some(7);
-            assert_eq!(change.guard_version(), with);
-        }
     }
 }

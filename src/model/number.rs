@@ -81,7 +81,7 @@ impl From<i64> for Number {
 }
 
 impl fmt::Debug for Number {
-    /// Without the digits, which are somebody's data.
+    /// Omits the digits, which are contact data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
     }

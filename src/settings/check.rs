@@ -14,7 +14,7 @@ use super::layers::suggestion;
 use super::{Preset, Settings, unguarded};
 use crate::adapters::http::check_url;
 use crate::adapters::{hubspot, salesforce};
-use crate::dispatch::settings::{RateLimit, Retry};
+use crate::model::limits::{RateLimit, Retry};
 use crate::transform::GuardMode;
 
 /// A value that cannot be: its key, what is wrong and what is allowed.

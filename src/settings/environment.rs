@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::time::Duration;
 
 use tracing::Level;
 
-use super::{DocumentSource, Layer, Preset, SettingsError};
+use super::{DocumentError, DocumentSource, Layer, Layers, Preset, SettingsError};
 use crate::telemetry::LogFormat;
 
 const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
+
+/// The time limit of the document at the start. Lambda ends a start after 10 s, without a log line
+/// of ours; the SDK itself waits for an answer without a limit.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
+const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the environment says.
 #[derive(Clone, Debug)]
@@ -35,6 +41,33 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// Reads the text of the settings document; empty where the environment names none.
+    ///
+    /// # Errors
+    /// Where it cannot be read in time.
+    pub async fn read_document(&self, ssm: &aws_sdk_ssm::Client) -> Result<String, DocumentError> {
+        match &self.document {
+            Some(source) => source.read(ssm, START_TIMEOUT).await,
+            None => Ok(String::new()),
+        }
+    }
+
+    /// Returns the layers of this environment, whose document has the text `document`.
+    ///
+    /// # Errors
+    /// Where the text is not TOML.
+    pub fn layers(&self, document: &str) -> Result<Layers, SettingsError> {
+        let name = match &self.document {
+            Some(source) => source.to_string(),
+            None => String::new(),
+        };
+        let document = Layer::from_toml(name, document)?;
+        Layers::new(
+            self.preset,
+            std::iter::once(document).chain(self.overrides.iter().cloned()),
+        )
+    }
+
     /// Reads the process's environment.
     ///
     /// # Errors

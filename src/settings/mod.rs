@@ -28,8 +28,9 @@ pub use layers::{Layer, Layers, load};
 pub use schema::schema;
 pub use source::{DocumentError, DocumentSource};
 
-use crate::adapters::{hubspot, salesforce};
-use crate::{consume, pipeline, route, settle, telemetry, transform};
+use crate::adapters::{self, hubspot, salesforce};
+use crate::source::Filter;
+use crate::{pipeline, route, settle, telemetry, transform};
 
 /// Every key: what it means, what it may be, and its default.
 const DEFAULTS: &str = include_str!("defaults.toml");
@@ -42,7 +43,7 @@ const DEFAULTS: &str = include_str!("defaults.toml");
 pub struct Settings {
     pub refresh_secs: u64,
     pub pipeline: pipeline::Settings,
-    pub filter: consume::Filter,
+    pub filter: Filter,
     pub routes: route::Routes,
     pub guard: transform::Guard,
     pub salesforce: salesforce::Settings,
@@ -50,6 +51,16 @@ pub struct Settings {
     pub dead_letter: settle::DeadLetterSettings,
     pub state: settle::StateSettings,
     pub log: telemetry::LogSettings,
+}
+
+impl Settings {
+    /// Returns the sections of the external systems.
+    pub fn systems(&self) -> adapters::Sections<'_> {
+        adapters::Sections {
+            salesforce: &self.salesforce,
+            hubspot: &self.hubspot,
+        }
+    }
 }
 
 /// A named set of settings, to start from.

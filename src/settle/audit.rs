@@ -2,10 +2,8 @@
 
 use super::fate::Fate;
 use super::ledger::{DestinationResult, Entry, RecordOutcome, SETTLED_EARLIER};
-use crate::adapters::{Code, Destination};
-use crate::codes;
-use crate::consume::Record;
-use crate::contact::{ContactChange, Operation};
+use crate::model::codes;
+use crate::model::{Code, ContactChange, Destination, Operation, Record};
 use crate::telemetry::Audit;
 
 /// What a record's lines have in common.

@@ -2,8 +2,7 @@
 //! answer names first.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>
 
-use crate::consume::Record;
-use crate::fold::Position;
+use crate::model::{Position, Record};
 
 /// Returns the identifier that reports the record at `position`: its sequence number, or the
 /// nearest one before it. What comes again too often is written again, harmlessly.

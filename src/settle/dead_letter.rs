@@ -11,9 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, timeout_at};
 
-use crate::adapters::{Destination, Rejection};
-use crate::consume::{Record, Stage};
-use crate::fold::Position;
+use crate::model::{Destination, Position, Record, Rejection, Stage};
 use crate::telemetry;
 
 /// Messages in one call, and bytes in all of them. SQS takes 1 MiB by now; every queue takes this.
@@ -339,7 +337,7 @@ async fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::Code;
+    use crate::model::Code;
 
     #[test]
     fn a_call_carries_ten_messages_and_no_more_than_fits() {

@@ -100,8 +100,7 @@ pub(super) fn count(counts: &mut Counts, fate: Fate, is_from_earlier: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::{Code, Rejection};
-    use crate::consume::Stage;
+    use crate::model::{Code, Rejection, Stage};
 
     #[test]
     fn the_destination_that_asks_for_most_decides() {

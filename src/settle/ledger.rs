@@ -7,10 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 
 use super::Fate;
-use crate::adapters::{Code, Rejection};
-use crate::codes;
-use crate::consume::{Refusal, Stage};
-use crate::fold::Position;
+use crate::model::codes;
+use crate::model::{Code, Position, Refusal, Rejection, Stage};
 use crate::telemetry::DestinationMetrics;
 
 /// What became of a record at one destination.

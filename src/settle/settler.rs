@@ -11,10 +11,7 @@ use super::fate::{Fate, count};
 use super::ledger::{DestinationResult, Entry, RecordOutcome};
 use super::settled_set::{BatchOutcome, PriorOutcomes, SettledSet};
 use super::{audit, dead_letter};
-use crate::adapters::Destination;
-use crate::consume::Record;
-use crate::contact::ContactChange;
-use crate::fold::Position;
+use crate::model::{ContactChange, Destination, Position, Record};
 use crate::telemetry::{Audit, Counts};
 
 /// What a batch came to.

@@ -7,13 +7,12 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::wire::{Address, Event, Person};
-use super::{Refusal, Stage};
-use crate::codes;
-use crate::contact::{
-    Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text,
-    VersionSource,
-};
 use crate::json::Str;
+use crate::model::codes;
+use crate::model::{
+    Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation,
+    Refusal, Stage, Text, VersionSource,
+};
 
 /// The longest `event_id`, in characters.
 pub(super) const LONGEST_EVENT_ID: usize = 128;

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::change::{LONGEST_EVENT_ID, LONGEST_TEXT};
 use super::wire::{Event, Named};
-use crate::contact::{ContactId, Field};
 use crate::json::{Object, Str};
+use crate::model::{ContactId, Field};
 
 /// The JSON Schema (draft 2020-12) of one record's data.
 pub fn schema() -> Value {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::contact::{Attribute, Field};
+use crate::model::{Attribute, Field, Record};
 
 /// When every record arrived: at 2026-11-20T10:15:00Z.
 fn arrival() -> OffsetDateTime {
@@ -156,12 +156,15 @@ fn a_delete_needs_no_type_and_passes_the_filter_of_types() {
         types: vec![ContactType::Vendor],
         operations: Operation::ALL.to_vec(),
     };
-    assert!(filter.judge(&change).is_none());
+    assert!(filter.excludes(&change).is_none());
     let filter = Filter {
         types: vec![ContactType::Vendor],
         operations: vec![Operation::Create],
     };
-    assert_eq!(filter.judge(&change), Some(Code::new("FILTERED_OPERATION")));
+    assert_eq!(
+        filter.excludes(&change),
+        Some(Code::new("FILTERED_OPERATION"))
+    );
 }
 
 #[test]

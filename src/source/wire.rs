@@ -7,10 +7,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Refusal, Stage};
-use crate::codes;
-use crate::contact::{Attribute, Attributes, ContactId, Field, Number, Operation};
 use crate::json::{self, Object, Str};
+use crate::model::codes;
+use crate::model::{Attribute, Attributes, ContactId, Field, Number, Operation, Refusal, Stage};
 
 /// As deep as serde_json itself goes. What lies deeper is an accident or an attack.
 const DEEPEST: usize = 128;

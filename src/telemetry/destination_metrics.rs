@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::adapters::Cause;
+use crate::model::Cause;
+use crate::model::limits::Quota;
 
 /// What one invocation's calls to one destination add up to.
 #[derive(Debug, Default)]
@@ -21,27 +22,6 @@ pub struct DestinationMetrics {
     is_stopped: AtomicBool,
     latencies_ms: Mutex<Vec<u32>>,
     quota: Mutex<Quota>,
-}
-
-/// What a system tells of our quota in its answers. Every part may be missing, and none is exact.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Quota {
-    /// Calls allowed in a rolling window, and its length.
-    pub window: Option<(u32, Duration)>,
-    /// Calls left in the window.
-    pub window_remaining: Option<u32>,
-    /// Calls used today.
-    pub daily_used: Option<u64>,
-    /// Calls allowed a day.
-    pub daily_max: Option<u64>,
-}
-
-impl Quota {
-    /// How much of the day's calls is used, in percent, where the system tells both numbers.
-    pub fn daily_used_percent(&self) -> Option<u64> {
-        let (used, max) = (self.daily_used?, self.daily_max?);
-        used.saturating_mul(100).checked_div(max)
-    }
 }
 
 impl DestinationMetrics {
@@ -183,17 +163,5 @@ mod tests {
         let thinned = meter.latencies_ms(100);
         assert_eq!((thinned.len(), thinned[0], thinned[99]), (100, 0, 999));
         assert_eq!(meter.sums()[..2], [("ApiCalls", 1000), ("ApiErrors", 100)]);
-    }
-
-    #[test]
-    fn the_days_share_needs_both_numbers() {
-        let quota = |daily_used, daily_max| Quota {
-            daily_used,
-            daily_max,
-            ..Quota::default()
-        };
-        assert_eq!(quota(Some(50), Some(200)).daily_used_percent(), Some(25));
-        assert_eq!(quota(Some(50), None).daily_used_percent(), None);
-        assert_eq!(quota(Some(50), Some(0)).daily_used_percent(), None);
     }
 }

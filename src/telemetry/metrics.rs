@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::DestinationMetrics;
 use super::log::METRICS;
-use crate::adapters::Destination;
+use crate::model::Destination;
 
 const NAMESPACE: &str = "ContactSync";
 
@@ -175,7 +175,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::telemetry::Quota;
+    use crate::model::limits::Quota;
 
     #[test]
     fn every_metric_that_is_declared_has_a_value_and_the_dimension_too() {

@@ -12,7 +12,7 @@ pub mod traces;
 
 use serde::{Deserialize, Serialize};
 
-pub use destination_metrics::{DestinationMetrics, Quota};
+pub use destination_metrics::DestinationMetrics;
 pub(crate) use log::chain;
 pub use log::{JsonLogLayer, LineWriter, LogFormat, init};
 pub use metrics::{Counts, Invocation, emit};

@@ -25,7 +25,7 @@ use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::traces::part;
-use crate::adapters::http;
+use crate::http_client;
 
 /// An answer waits this long for its spans. A collector on the same machine takes them in a few
 /// milliseconds.
@@ -132,9 +132,9 @@ impl Collector {
     fn exporter(&self) -> Result<SpanExporter, ExportError> {
         let is_plain = self.endpoint.to_ascii_lowercase().starts_with("http:");
         let client = if is_plain {
-            http::plain_client()?
+            http_client::plain_client()?
         } else {
-            http::client()?
+            http_client::client()?
         };
         let mut exporter = SpanExporter::builder()
             .with_http()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::Span;
 use tracing::field::{Empty, display};
 
-use crate::adapters::Destination;
+use crate::model::Destination;
 
 /// The target of spans that are for a collector only: no line carries their fields.
 pub(super) const TRACES: &str = "contact_sync::traces";

@@ -10,7 +10,7 @@
 use smallvec::SmallVec;
 
 use crate::dispatch::WriteKind;
-use crate::fold::{Position, Positions};
+use crate::model::{Position, Positions};
 
 /// A change, as far as comparing takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapters::{Code, Rejection};
-use crate::codes;
-use crate::contact::{ContactChange, VersionSource};
+use crate::model::codes;
+use crate::model::{Code, ContactChange, Rejection, VersionSource};
 
 /// The section `[guard]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Whatever a system answers, nothing panics, loops or goes missing: real answers with parts of
 //! them changed, and trees of JSON that are nobody's answer.
 
-use contact_sync::adapters::Reply as Told;
+use contact_sync::model::Reply as Told;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

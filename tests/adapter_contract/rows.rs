@@ -5,8 +5,7 @@
     reason = "a module of one test binary, and public to it"
 )]
 
-use contact_sync::adapters::{CallError, Outcome, Retry, RetryMode};
-use contact_sync::contact::Field;
+use contact_sync::model::{CallError, Field, Outcome, Retry, RetryMode};
 
 use crate::support::dispatching::fates_of;
 use crate::support::listener::listen;

@@ -6,8 +6,7 @@
     reason = "a module of one test binary, and public to it"
 )]
 
-use contact_sync::adapters::{Cause, Outcome};
-use contact_sync::contact::{Attribute, ContactChange};
+use contact_sync::model::{Attribute, Cause, ContactChange, Outcome};
 
 use crate::support::dispatching::fates_of;
 use crate::support::listener::listen;

@@ -5,7 +5,7 @@
     reason = "a module of one test binary, and public to it"
 )]
 
-use contact_sync::contact::{Contact, ContactChange, ContactType, Field, Operation, Text};
+use contact_sync::model::{Contact, ContactChange, ContactType, Field, Operation, Text};
 
 use crate::support::words::{deletion, words};
 use crate::trial::{Trial, person};

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{Adapter, Call, CallError, Cause, Outcome, Payload, Reply, Unlimited};
-use contact_sync::contact::{ContactChange, ContactType};
+use contact_sync::adapters::{Adapter, Call, Unlimited};
+use contact_sync::model::{CallError, Cause, ContactChange, ContactType, Outcome, Payload, Reply};
 use contact_sync::telemetry::DestinationMetrics;
 use tokio::time::Instant;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use contact_sync::adapters::{CallError, Cause, Reply as Told};
+use contact_sync::model::{CallError, Cause, Reply as Told};
 use serde_json::json;
 
 use crate::support::server::{Answer, Api, Reply, Request, Server};

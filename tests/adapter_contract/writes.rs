@@ -5,8 +5,7 @@
     reason = "a module of one test binary, and public to it"
 )]
 
-use contact_sync::adapters::Outcome;
-use contact_sync::contact::Field;
+use contact_sync::model::{Field, Outcome};
 
 use crate::support::words::{deletion, id, words};
 use crate::trial::{Trial, person};

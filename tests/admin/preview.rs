@@ -161,7 +161,7 @@ fn the_schemas_are_printed() {
         printed(&["settings", "--schema"]),
         contact_sync::settings::schema()
     );
-    assert_eq!(printed(&["change-schema"]), contact_sync::consume::schema());
+    assert_eq!(printed(&["change-schema"]), contact_sync::source::schema());
 }
 
 #[tokio::test]

@@ -474,10 +474,11 @@ async fn what_the_function_rejects_the_tool_puts_back_and_the_function_does_not_
         .collect();
     let preset = contact_sync::settings::Preset::Test;
     let settings =
-        contact_sync::settings::load(preset, &layers, &contact_sync::factory::DESTINATIONS)
+        contact_sync::settings::load(preset, &layers, &contact_sync::adapters::DESTINATIONS)
             .expect("good");
-    let handler =
-        contact_sync::factory::build(preset, &settings, &moto.config()).expect("a handler");
+    let handler = contact_sync::app::App::default()
+        .build(preset, &settings, &moto.config())
+        .expect("a handler");
     let email = |version: u64, email: &str| {
         let mut event = event("c-1");
         event["operation"] = "create".into();

@@ -1,4 +1,4 @@
-//! Schedules over real sockets: the handler as the factory builds it, against the strict mocks of
+//! Schedules over real sockets: the handler as the app builds it, against the strict mocks of
 //! both systems, with connections that break, answers that are cut or never come, credentials that
 //! change in the middle.
 
@@ -8,8 +8,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::factory;
-use contact_sync::handler::Handler;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
 use contact_sync::settings::Preset;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
@@ -390,12 +390,13 @@ fn handler(world: &World, is_troubled: bool) -> Handler {
     let settings = world
         .mocks
         .settings(Preset::Test, &world.document(is_troubled));
-    factory::build(
-        Preset::Test,
-        &settings,
-        &harness::aws(&world.aws_server.url()),
-    )
-    .expect("a handler")
+    App::default()
+        .build(
+            Preset::Test,
+            &settings,
+            &harness::aws(&world.aws_server.url()),
+        )
+        .expect("a handler")
 }
 
 #[tokio::test]

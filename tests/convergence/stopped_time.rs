@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::AdapterSpec;
-use contact_sync::factory::Factory;
-use contact_sync::handler::Handler;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
 use contact_sync::settings::{Layer, Preset, Settings, load};
 use tokio::time::{Instant, timeout};
 
@@ -108,16 +108,18 @@ impl World {
     /// A new environment of the function: it remembers nothing.
     fn handler(&self) -> Handler {
         let keeps_versions = self.keeps_versions;
-        let mut factory = Factory::empty().with_http(CLIENT.clone());
+        let mut app = App::empty().with_http(CLIENT.clone());
         for (name, memory) in [(LEFT, &self.left), (RIGHT, &self.right)] {
             let memory = Arc::clone(memory);
-            factory = factory.with(name, move |_, _| AdapterSpec {
-                keeps_versions,
-                ..memory.spec(4)
-            });
+            app = app.with(
+                name,
+                AdapterSpec {
+                    keeps_versions,
+                    ..memory.spec(4)
+                },
+            );
         }
-        factory
-            .build(Preset::Test, &self.settings, &self.aws.config())
+        app.build(Preset::Test, &self.settings, &self.aws.config())
             .expect("a handler")
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use contact_sync::adapters::{Outcome, Rejection, RetryMode};
-use contact_sync::dispatch::settings::Retry;
+use contact_sync::model::limits::Retry;
+use contact_sync::model::{Outcome, Rejection, RetryMode};
 use tokio::time::Instant;
 
 use crate::scripted::{MILLI, RETRY, Scripted, each, failed_records, handler, later, leads, many};

@@ -7,9 +7,9 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
     ScalarAttributeType,
 };
-use contact_sync::adapters::Destination;
-use contact_sync::dispatch::settings::RateLimit;
 use contact_sync::dispatch::{LeaseTable, RateLimiter, RequestCost};
+use contact_sync::model::Destination;
+use contact_sync::model::limits::RateLimit;
 use contact_sync::telemetry::DestinationMetrics;
 use futures_util::future::join_all;
 use serde_json::{Value, json};

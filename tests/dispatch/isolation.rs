@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use contact_sync::adapters::{CallError, FailureCause, Rejection, Reply, RetryMode};
 use contact_sync::dispatch::WriteKind;
-use contact_sync::dispatch::settings::Retry;
-use contact_sync::handler::Handler;
+use contact_sync::lambda::Handler;
+use contact_sync::model::limits::Retry;
+use contact_sync::model::{CallError, FailureCause, Rejection, Reply, RetryMode};
 use serde_json::{Value, json};
 use tokio::time::advance;
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{Cause, Code, Outcome, Rejection, RetryMode};
 use contact_sync::dispatch::WriteKind;
-use contact_sync::dispatch::settings::Retry;
+use contact_sync::model::limits::Retry;
+use contact_sync::model::{Cause, Code, Outcome, Rejection, RetryMode};
 use serde_json::json;
 use tokio::time::{Instant, advance};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contact_sync::dispatch::WriteKind;
-use contact_sync::dispatch::settings::Retry;
+use contact_sync::model::limits::Retry;
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance, sleep_until};
 

@@ -9,15 +9,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use contact_sync::adapters::{
-    Adapter, AdapterSpec, Body, Call, CallError, Cause, Code, Destination, FailureCause, Limits,
-    Lookup, Outcome, Payload, Reply, Retry, RetryMode, Stop, Transformed,
-};
-use contact_sync::contact::ContactChange;
+use contact_sync::adapters::{Adapter, AdapterSpec, Call};
+use contact_sync::app::App;
 use contact_sync::dispatch::WriteKind;
-use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
-use contact_sync::factory::Factory;
-use contact_sync::handler::Handler;
+use contact_sync::lambda::Handler;
+use contact_sync::model::limits::{Limits, Lookup, RateLimit, Retry as RetrySettings};
+use contact_sync::model::{
+    Body, CallError, Cause, Code, ContactChange, Destination, FailureCause, Outcome, Payload,
+    Reply, Retry, RetryMode, Stop, Transformed,
+};
 use contact_sync::settings::{Layer, Preset, load};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -257,26 +257,27 @@ pub fn handler(
     let routes = format!(
         "[routes]\nlead = [\"{first}\"]\nprospect = [\"{first}\"]\ncustomer = [\"{last}\"]\nvendor = [\"{last}\"]\n{extra}"
     );
-    let factory = systems.iter().fold(
-        Factory::default().with_http(CLIENT.clone()),
-        |factory, system| {
+    let app = systems
+        .iter()
+        .fold(App::default().with_http(CLIENT.clone()), |app, system| {
             let adapter: Arc<dyn Adapter> = Arc::clone(system) as _;
             let rate_limit = RateLimit {
                 requests: 1000,
                 per_ms: 1000,
             };
-            factory.with(system.name, move |_, _| AdapterSpec {
-                adapter: Arc::clone(&adapter),
-                rate_limit,
-                retry,
-                max_in_flight,
-                keeps_versions: false,
-            })
-        },
-    );
+            app.with(
+                system.name,
+                AdapterSpec {
+                    adapter: Arc::clone(&adapter),
+                    rate_limit,
+                    retry,
+                    max_in_flight,
+                    keeps_versions: false,
+                },
+            )
+        });
     let layer = Layer::from_toml("the test", &routes).expect("TOML");
-    let settings = load(Preset::Test, &[layer], &factory.destinations()).expect("allowed");
-    factory
-        .build(Preset::Test, &settings, &no_aws())
+    let settings = load(Preset::Test, &[layer], &app.destinations()).expect("allowed");
+    app.build(Preset::Test, &settings, &no_aws())
         .expect("a handler")
 }

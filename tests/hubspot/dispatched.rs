@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use contact_sync::adapters::Adapter;
 use contact_sync::adapters::hubspot::Settings;
-use contact_sync::contact::{Attribute, ContactChange, Field, Operation};
+use contact_sync::model::{Attribute, ContactChange, Field, Operation};
 use serde_json::json;
 
 use crate::portal::{Portal, person};

@@ -1,6 +1,7 @@
 //! Writes under guard, and what ten thousand cost.
 
-use contact_sync::adapters::{Adapter, Outcome};
+use contact_sync::adapters::Adapter;
+use contact_sync::model::Outcome;
 use serde_json::json;
 
 use crate::portal::Portal;

@@ -1,6 +1,6 @@
 //! What is the settings' fault or the org's, and no record's.
 
-use contact_sync::contact::ContactType;
+use contact_sync::model::ContactType;
 
 use crate::org::{Org, words};
 use crate::support::mock_salesforce::{Endpoint, row_error};
@@ -18,7 +18,7 @@ async fn the_field_of_an_attribute_that_the_org_lacks_fails_those_who_have_it() 
     let changes: Vec<_> = (1..=3)
         .map(|number| {
             let mut change = newcomer(number, ContactType::Lead);
-            let value = contact_sync::contact::Attribute::Bool(true);
+            let value = contact_sync::model::Attribute::Bool(true);
             change.contact.attributes.values = [("plan".into(), value)].into();
             change
         })

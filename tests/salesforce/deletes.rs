@@ -1,6 +1,7 @@
 //! Deleting leads.
 
-use contact_sync::adapters::{Adapter, Payload};
+use contact_sync::adapters::Adapter;
+use contact_sync::model::Payload;
 use serde_json::json;
 
 use crate::org::{Org, deletion, words};

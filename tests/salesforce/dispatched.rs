@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contact_sync::adapters::Adapter;
-use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
+use contact_sync::model::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
 
 use crate::org::Org;
 use crate::support::dispatching::{count, fates, fates_of};

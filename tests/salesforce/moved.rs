@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::Adapter;
-use contact_sync::contact::ContactType;
+use contact_sync::model::ContactType;
 use serde_json::json;
 
 use crate::assertions::{jwt_secret, key};

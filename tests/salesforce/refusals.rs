@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::Adapter;
-use contact_sync::contact::{Attribute, ContactChange, ContactId, ContactType, Field, Operation};
 use contact_sync::dispatch::ApiDispatcher;
+use contact_sync::model::{Attribute, ContactChange, ContactId, ContactType, Field, Operation};
 use serde_json::json;
 
 use crate::org::{Org, words};

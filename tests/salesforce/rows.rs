@@ -1,8 +1,8 @@
 //! What becomes of each row of an answer.
 
+use contact_sync::adapters::Adapter;
 use contact_sync::adapters::salesforce::ConvertedLeads;
-use contact_sync::adapters::{Adapter, Outcome};
-use contact_sync::contact::{Contact, ContactType, Field, Operation};
+use contact_sync::model::{Contact, ContactType, Field, Operation, Outcome};
 use serde_json::{Value, json};
 
 use crate::org::{Org, words};
@@ -183,7 +183,7 @@ async fn an_update_that_comes_first_is_sent_again_with_the_required_fields() {
     let Outcome::Retry(retry) = &outcomes[0] else {
         panic!("{outcomes:?}")
     };
-    let contact_sync::adapters::RetryMode::OnceMore(body, _) = &retry.how else {
+    let contact_sync::model::RetryMode::OnceMore(body, _) = &retry.how else {
         panic!("{retry:?}")
     };
     payload.body.clone_from(body);

@@ -1,6 +1,6 @@
 //! Getting in: client credentials, one token for all, and what the token endpoint refuses.
 
-use contact_sync::adapters::{CallError, FailureCause};
+use contact_sync::model::{CallError, FailureCause};
 use futures_util::future::join_all;
 use serde_json::json;
 

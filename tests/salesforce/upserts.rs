@@ -1,7 +1,7 @@
 //! Writing leads: what travels, and what it costs.
 
-use contact_sync::adapters::{Adapter, Outcome};
-use contact_sync::contact::{Attribute, ContactType, Field, Operation, Text};
+use contact_sync::adapters::Adapter;
+use contact_sync::model::{Attribute, ContactType, Field, Operation, Outcome, Text};
 use serde_json::json;
 
 use crate::org::{Org, words};
@@ -138,7 +138,7 @@ async fn the_usage_of_the_org_is_read_from_whatever_form_its_header_has() {
 
 #[tokio::test]
 async fn lengths_are_those_of_the_contract() {
-    type Pick = fn(&mut contact_sync::contact::Contact) -> &mut Text;
+    type Pick = fn(&mut contact_sync::model::Contact) -> &mut Text;
     let fields: [(&str, usize, bool, Pick); 15] = [
         ("LastName", 80, true, |contact| &mut contact.last_name),
         ("FirstName", 40, true, |contact| &mut contact.first_name),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::AdapterSpec;
-use contact_sync::dispatch::settings::{RateLimit, Retry};
-use contact_sync::factory::Factory;
-use contact_sync::handler::Handler;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
+use contact_sync::model::limits::{RateLimit, Retry};
 use contact_sync::settings::Environment;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -34,8 +34,8 @@ async fn watching(server: &Server, refresh_secs: &str) -> Handler {
         ("CONTACT_SYNC__FILTER__OPERATIONS", r#"["delete"]"#),
         ("CONTACT_SYNC__PIPELINE__DRY_RUN", "true"),
     ]);
-    Factory::default()
-        .from_environment(&environment, &aws::config(server))
+    App::default()
+        .start(&environment, &aws::config(server))
         .await
         .expect("a handler")
 }
@@ -117,22 +117,25 @@ async fn a_parameter_store_that_hangs_delays_nobody_and_is_told_of() {
 }
 
 /// A third system beside the other two, with a document of its own.
-fn with_memory(memory: &Arc<Memory>) -> Factory {
+fn with_memory(memory: &Arc<Memory>) -> App {
     let memory = Arc::clone(memory);
-    Factory::default().with(NAME, move |_, _| AdapterSpec {
-        adapter: Arc::clone(&memory) as _,
-        rate_limit: RateLimit {
-            requests: 1000,
-            per_ms: 1000,
+    App::default().with(
+        NAME,
+        AdapterSpec {
+            adapter: Arc::clone(&memory) as _,
+            rate_limit: RateLimit {
+                requests: 1000,
+                per_ms: 1000,
+            },
+            retry: Retry {
+                max_attempts: 1,
+                base_delay_ms: 1,
+                max_delay_ms: 1,
+            },
+            max_in_flight: 1,
+            keeps_versions: false,
         },
-        retry: Retry {
-            max_attempts: 1,
-            base_delay_ms: 1,
-            max_delay_ms: 1,
-        },
-        max_in_flight: 1,
-        keeps_versions: false,
-    })
+    )
 }
 
 /// A function that sends leads to `memory`, as its document says, and that document.
@@ -144,7 +147,7 @@ async fn documented(memory: &Arc<Memory>) -> (NamedTempFile, Handler) {
         &format!("file:{}", file.path().display()),
     )]);
     let handler = with_memory(memory)
-        .from_environment(&environment, &no_aws())
+        .start(&environment, &no_aws())
         .await
         .expect("a handler");
     (file, handler)
@@ -197,8 +200,8 @@ async fn a_changed_budget_holds_from_the_next_invocation_on() {
         .iter()
         .map(|(name, value)| (&**name, &**value))
         .collect();
-    let handler = Factory::default()
-        .from_environment(&environment(&variables), &no_aws())
+    let handler = App::default()
+        .start(&environment(&variables), &no_aws())
         .await
         .expect("a handler");
 
@@ -232,8 +235,8 @@ async fn a_changed_base_url_takes_effect_without_a_restart() {
         .iter()
         .map(|(name, value)| (&**name, &**value))
         .collect();
-    let handler = Factory::default()
-        .from_environment(&environment(&variables), &no_aws())
+    let handler = App::default()
+        .start(&environment(&variables), &no_aws())
         .await
         .expect("a handler");
 
@@ -282,8 +285,8 @@ async fn what_is_fixed_is_refused_with_a_warning_and_the_rest_takes_effect() {
         .iter()
         .map(|(name, value)| (&**name, &**value))
         .collect();
-    let handler = Factory::default()
-        .from_environment(&environment(&variables), &no_aws())
+    let handler = App::default()
+        .start(&environment(&variables), &no_aws())
         .await
         .expect("a handler");
 

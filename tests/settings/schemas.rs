@@ -1,7 +1,8 @@
 //! The JSON Schemas say what the types and the consumer say.
 
-use contact_sync::consume::{self, EventConsumer};
 use contact_sync::settings;
+use contact_sync::source;
+use contact_sync::source::EventConsumer;
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -87,7 +88,7 @@ fn assert_documented(schema: &Value, path: &str) {
 #[test]
 fn the_change_schema_in_the_repository_is_that_of_the_types() {
     let kept: Value = serde_json::from_str(CHANGE_SCHEMA).expect("JSON");
-    assert_eq!(kept, consume::schema(), "run `make schema`");
+    assert_eq!(kept, source::schema(), "run `make schema`");
     jsonschema::meta::validate(&kept).expect("draft 2020-12");
 }
 
@@ -246,7 +247,7 @@ proptest! {
         let data = base64_simd::STANDARD.encode_to_string(change.to_string());
         let consumed = EventConsumer.consume(Some(&data), arrival());
         let code = consumed.err().map(|refusal| refusal.rejection.code.to_string());
-        let is_valid = validator(&consume::schema()).is_valid(&change);
+        let is_valid = validator(&source::schema()).is_valid(&change);
         prop_assert_eq!(is_valid, code.is_none(), "{:?} {}", code, change);
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use contact_sync::factory;
-use contact_sync::handler::Handler;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
 use contact_sync::secrets::Secrets;
 use contact_sync::settings::Environment;
 use secrecy::ExposeSecret;
@@ -60,7 +60,8 @@ async fn start(mocks: &Mocks, document: &str, aws: &SdkConfig) -> Handler {
     ];
     let variables = variables.map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::from_variables(variables).expect("good variables");
-    factory::from_environment(&environment, aws)
+    App::default()
+        .start(&environment, aws)
         .await
         .expect("a handler")
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use contact_sync::factory;
+use contact_sync::app::App;
 use contact_sync::settings::Environment;
 use tokio::time::{advance, pause, resume};
 
@@ -99,11 +99,8 @@ async fn a_parameter_store_that_hangs_ends_the_start_before_lambda_does() {
     let variables = variables.map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::from_variables(variables).expect("good variables");
     let config = aws::config(&server);
-    let start = tokio::spawn(async move {
-        factory::from_environment(&environment, &config)
-            .await
-            .map(drop)
-    });
+    let start =
+        tokio::spawn(async move { App::default().start(&environment, &config).await.map(drop) });
     until(|| aws.calls("GetParameter") == 1).await;
     pause();
     advance(Duration::from_secs(6)).await;

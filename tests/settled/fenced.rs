@@ -1,8 +1,8 @@
 //! What comes again after a partial failure where both systems keep versions, and what does where
 //! they keep none.
 
-use contact_sync::factory;
-use contact_sync::handler::Handler;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
 use contact_sync::settings::Preset;
 use serde_json::{Value, json};
 
@@ -39,7 +39,9 @@ impl World {
     fn handler(&self) -> Handler {
         let document = format!("[state]\ntable = \"settled\"\n{}", self.document);
         let settings = self.mocks.settings(Preset::Test, &document);
-        factory::build(Preset::Test, &settings, &self.table.config()).expect("a handler")
+        App::default()
+            .build(Preset::Test, &settings, &self.table.config())
+            .expect("a handler")
     }
 
     /// The contact `x`, of this type, fails for a while.

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{Code, Destination};
-use contact_sync::factory::Factory;
-use contact_sync::handler::Handler;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
+use contact_sync::model::{Code, Destination};
 use contact_sync::settings::{Layer, Preset, load};
 use contact_sync::settle::{Batch, DeadLetters, Entry, PriorOutcomes, Settler};
 use contact_sync::telemetry::Audit;
@@ -44,10 +44,10 @@ fn place(faults: Faults, document: &str) -> Place {
     let layer = Layer::from_toml("the test", &text).expect("TOML");
     let settings = load(Preset::Test, &[layer], &["one"]).expect("allowed");
     let memory = Arc::clone(&system);
-    let factory = Factory::empty()
+    let app = App::empty()
         .with_http(CLIENT.clone())
-        .with("one", move |_, _| memory.spec(1));
-    let handler = factory
+        .with("one", memory.spec(1));
+    let handler = app
         .build(Preset::Test, &settings, &aws.config())
         .expect("a handler");
     Place {

@@ -2,8 +2,9 @@
 //! calls are counted.
 
 use aws_config::SdkConfig;
-use contact_sync::factory::{self, DESTINATIONS};
-use contact_sync::handler::Handler;
+use contact_sync::adapters::DESTINATIONS;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Value, json};
 
@@ -41,7 +42,9 @@ fn handler(budget_ms: u32, aws: &SdkConfig, cloud: &Cloud, mocks: &Mocks, extra:
     let url = mocks.hubspot_server.url();
     layers.push(Layer::from_variable("CONTACT_SYNC__HUBSPOT__BASE_URL", &url).expect("a variable"));
     let settings = load(Preset::Test, &layers, &DESTINATIONS).expect("good settings");
-    factory::build(Preset::Test, &settings, aws).expect("a handler")
+    App::default()
+        .build(Preset::Test, &settings, aws)
+        .expect("a handler")
 }
 
 /// The edge's word that it does not reach HubSpot: no record of the call did, either.

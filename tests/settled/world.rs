@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::AdapterSpec;
-use contact_sync::factory::Factory;
-use contact_sync::handler::Handler;
+use contact_sync::app::App;
+use contact_sync::lambda::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -154,18 +154,20 @@ fn handler(
     let document = format!("[routes]\n{routes}\n[state]\ntable = \"{name}\"\n{document}");
     let layer = Layer::from_toml("the test", &document).expect("TOML");
     let settings = load(Preset::Test, &[layer], &NAMES).expect("allowed");
-    let mut factory = Factory::empty()
+    let mut app = App::empty()
         .with_http(CLIENT.clone())
         .with_function(function);
     for (name, memory) in NAMES.into_iter().zip(systems) {
         let memory = Arc::clone(memory);
-        factory = factory.with(name, move |_, _| AdapterSpec {
-            keeps_versions,
-            ..memory.spec(2)
-        });
+        app = app.with(
+            name,
+            AdapterSpec {
+                keeps_versions,
+                ..memory.spec(2)
+            },
+        );
     }
-    factory
-        .build(Preset::Test, &settings, &table.config())
+    app.build(Preset::Test, &settings, &table.config())
         .expect("a handler")
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::Adapter;
-use contact_sync::contact::{ContactChange, Operation};
-use contact_sync::dispatch::settings::{RateLimit, Retry};
 use contact_sync::dispatch::{
     ApiDispatcher, Breaker, Concurrency, DispatchContext, RateLimiter, RetryPolicy,
 };
 use contact_sync::fold::Step;
+use contact_sync::model::limits::{RateLimit, Retry};
+use contact_sync::model::{ContactChange, Operation};
 use contact_sync::settle::{Ledger, OutcomeRecorder, RecordOutcome};
 use contact_sync::telemetry::DestinationMetrics;
 use contact_sync::transform::{DestinationGuard, SchemaTransformer};

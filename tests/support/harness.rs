@@ -1,4 +1,4 @@
-//! The function as the factory builds it, with both mocks behind it. Only addresses differ from the
+//! The function as the app builds it, with both mocks behind it. Only addresses differ from the
 //! real thing.
 
 use std::cell::RefCell;
@@ -10,9 +10,10 @@ use std::time::Duration;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
-use contact_sync::adapters::http;
-use contact_sync::factory::{self, DESTINATIONS};
-use contact_sync::handler::Handler;
+use contact_sync::adapters::DESTINATIONS;
+use contact_sync::app::App;
+use contact_sync::http_client;
+use contact_sync::lambda::Handler;
 use contact_sync::settings::{Layer, Preset, Settings, load};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -88,7 +89,9 @@ impl Mocks {
 
     /// The handler, with `document` over the settings.
     pub fn handler(&self, preset: Preset, document: &str) -> Handler {
-        factory::build(preset, &self.settings(preset, document), &no_aws()).expect("a handler")
+        App::default()
+            .build(preset, &self.settings(preset, document), &no_aws())
+            .expect("a handler")
     }
 
     /// What differs between the systems and what they should hold.
@@ -149,7 +152,8 @@ impl Mocks {
 }
 
 /// One client for thousands of handlers, which never use it: each would read the root certificates.
-pub static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
+pub static CLIENT: LazyLock<reqwest::Client> =
+    LazyLock::new(|| http_client::client().expect("a client"));
 
 /// An SDK configuration that leads nowhere.
 pub fn no_aws() -> SdkConfig {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use contact_sync::handler::Handler;
+use contact_sync::lambda::Handler;
 use contact_sync::settings::Preset;
 use contact_sync::telemetry::{JsonLogLayer, LogFormat};
 use serde_json::Value;

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use contact_sync::adapters::{
-    Adapter, AdapterSpec, Body, Call, CallError, Cause, Code, Destination, FailureCause, Held,
-    Limits, Lookup, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+use contact_sync::adapters::{Adapter, AdapterSpec, Call};
+use contact_sync::model::limits::{Limits, Lookup, RateLimit, Retry as RetrySettings};
+use contact_sync::model::{
+    Attribute, Body, CallError, Cause, Code, ContactChange, Destination, FailureCause, Field, Held,
+    Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
-use contact_sync::contact::{Attribute, ContactChange, Field};
-use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -106,7 +106,7 @@ impl Memory {
         Self::named(NAME, seed, faults)
     }
 
-    /// The system as a factory opens it, with a budget and waits that fit virtual time.
+    /// The system as an app takes it, with a budget and waits that fit virtual time.
     pub fn spec(self: &Arc<Self>, max_attempts: u32) -> AdapterSpec {
         AdapterSpec {
             adapter: Arc::clone(self) as _,

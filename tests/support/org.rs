@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::salesforce::{ConvertedLeads, Salesforce, Settings, Status};
-use contact_sync::adapters::{Adapter, Call, Payload, Reply, Unlimited, http};
-use contact_sync::contact::{ContactChange, ContactType};
-use contact_sync::dispatch::settings::{RateLimit, Retry};
+use contact_sync::adapters::{Adapter, Call, Unlimited};
+use contact_sync::http_client;
+use contact_sync::model::limits::{RateLimit, Retry};
+use contact_sync::model::{ContactChange, ContactType, Payload, Reply};
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::telemetry::DestinationMetrics;
 use serde_json::Value;
@@ -43,7 +44,7 @@ impl Org {
         edit(&mut settings);
         let secret = NamedTempFile::new().expect("a file");
         let source = SecretSource::File(secret.path().to_owned());
-        let client = http::client().expect("a client");
+        let client = http_client::client().expect("a client");
         let salesforce = Arc::new(Salesforce::new(
             &settings,
             client,

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::hubspot::{HubSpot, LifecycleStage, Settings};
-use contact_sync::adapters::{Adapter, Call, Payload, Reply, Unlimited, http};
-use contact_sync::contact::{Contact, ContactChange, ContactType, Field, Operation, VersionSource};
-use contact_sync::dispatch::settings::{RateLimit, Retry as RetrySettings};
+use contact_sync::adapters::{Adapter, Call, Unlimited};
+use contact_sync::http_client;
+use contact_sync::model::limits::{RateLimit, Retry as RetrySettings};
+use contact_sync::model::{
+    Contact, ContactChange, ContactType, Field, Operation, Payload, Reply, VersionSource,
+};
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::telemetry::DestinationMetrics;
 use tempfile::NamedTempFile;
@@ -42,7 +45,7 @@ impl Portal {
         edit(&mut settings);
         let secret = NamedTempFile::new().expect("a file");
         let source = SecretSource::File(secret.path().to_owned());
-        let client = http::client().expect("a client");
+        let client = http_client::client().expect("a client");
         let hubspot = Arc::new(HubSpot::new(
             &settings,
             client,

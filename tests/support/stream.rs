@@ -1,7 +1,7 @@
 //! Records as an event carries them, and one invocation with them. Whole streams are `kinesis`'s.
 
 use aws_lambda_events::event::streams::KinesisEventResponse;
-use contact_sync::handler::Handler;
+use contact_sync::lambda::Handler;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 

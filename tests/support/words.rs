@@ -1,11 +1,9 @@
 //! Answers of adapters in words, and the contacts that tests send.
 
-use contact_sync::adapters::{
-    Adapter, CallError, Cause, Held, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop,
-    Transformed,
-};
-use contact_sync::contact::{
-    Contact, ContactChange, ContactId, ContactType, Field, Operation, VersionSource,
+use contact_sync::adapters::Adapter;
+use contact_sync::model::{
+    CallError, Cause, Contact, ContactChange, ContactId, ContactType, Field, Held, Operation,
+    Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed, VersionSource,
 };
 
 /// A reply in words, one for each payload: what to do and why.

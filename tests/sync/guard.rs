@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use contact_sync::handler::Handler;
+use contact_sync::lambda::Handler;
 use contact_sync::settings::Preset;
 use serde_json::{Map, Value, json};
 

@@ -9,7 +9,7 @@
 use serde_json::Value;
 
 use super::model::EMAIL;
-use crate::adapters::Code;
+use crate::model::Code;
 
 /// What HubSpot says between a value and the options that its property has.
 const NO_OPTION: &str = " was not one of the allowed options";

@@ -12,8 +12,9 @@ use serde::Deserialize;
 use tokio::time::timeout_at;
 
 use crate::adapters::http::bearer;
-use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
-use crate::codes;
+use crate::adapters::{Call, secret_unreadable};
+use crate::model::codes;
+use crate::model::{CallError, Cause, Code, FailureCause, Stop};
 use crate::secrets::{Secret, SecretError};
 
 /// What the secret holds, as JSON.
@@ -84,7 +85,7 @@ async fn in_time<T>(
     call: Call<'_>,
 ) -> Result<T, CallError> {
     match timeout_at(call.give_up_at, reading).await {
-        Ok(read) => read.map_err(|error| CallError::secret_unreadable(&error)),
+        Ok(read) => read.map_err(|error| secret_unreadable(&error)),
         Err(_) => Err(CallError::failed(
             codes::SECRET_TIMEOUT,
             FailureCause::Destination,

@@ -11,10 +11,11 @@ use super::auth::Token;
 use super::batch_answer::BatchAnswer;
 use super::errors::Reach;
 use super::{HubSpot, Settings, errors};
+use crate::adapters::Call;
 use crate::adapters::http::{HttpError, HttpResponse};
-use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
-use crate::codes;
-use crate::telemetry::Quota;
+use crate::model::codes;
+use crate::model::limits::Quota;
+use crate::model::{CallError, Cause, Code, FailureCause, Stop};
 
 /// The batch calls.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,8 @@ use super::batch_answer::BatchAnswer;
 use super::client::Endpoint;
 use super::lookup::Found;
 use super::{HubSpot, settle, unaccounted};
-use crate::adapters::{Call, CallError, Outcome, Payload, Reply};
+use crate::adapters::Call;
+use crate::model::{CallError, Outcome, Payload, Reply};
 
 impl HubSpot {
     /// Finds the records by our key, then archives them by HubSpot's: an archive takes no other.

@@ -10,10 +10,11 @@ use serde_json::json;
 use super::client::{Answer, Endpoint};
 use super::model::{self, STAGE};
 use super::{HubSpot, Settings};
+use crate::adapters::Call;
 use crate::adapters::doctor::{Check, remedy};
 use crate::adapters::http::HttpError;
-use crate::adapters::{Call, CallError, Code, FailureCause};
-use crate::codes;
+use crate::model::codes;
+use crate::model::{CallError, Code, FailureCause};
 
 /// The check of the property that holds our id.
 const ID_PROPERTY: &str = "hubspot id property";
@@ -282,10 +283,10 @@ fn version(properties: &[Property], settings: &Settings) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::DESTINATIONS;
     use crate::adapters::hubspot::model;
-    use crate::consume::EventConsumer;
-    use crate::factory::DESTINATIONS;
     use crate::settings::{Layer, Preset, load};
+    use crate::source::EventConsumer;
 
     fn settings() -> Settings {
         let document = "hubspot.version_property = \"version\"\nhubspot.type_property = \"kind\"\n\

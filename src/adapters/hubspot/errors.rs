@@ -19,8 +19,8 @@ use super::Settings;
 use super::api_error::{ApiError, Clash};
 use super::model::EMAIL;
 use crate::adapters::http::HttpResponse;
-use crate::adapters::{CallError, Cause, Code, FailureCause, Rejection, Stop};
-use crate::codes::{EMAIL_CLASH, VALUE_CLASH, http};
+use crate::model::codes::{EMAIL_CLASH, VALUE_CLASH, http};
+use crate::model::{CallError, Cause, Code, FailureCause, Rejection, Stop};
 
 /// A locked account stays so for two seconds.
 const LOCKED: Duration = Duration::from_secs(2);

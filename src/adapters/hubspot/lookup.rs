@@ -5,7 +5,8 @@ use super::batch_answer::{BatchAnswer, Record, words};
 use super::client::Endpoint;
 use super::rows::Row;
 use super::{HubSpot, unaccounted};
-use crate::adapters::{Call, CallError, Held, Outcome, Payload, version};
+use crate::adapters::{Call, version};
+use crate::model::{CallError, Held, Outcome, Payload};
 
 /// What is held under one key.
 pub(super) enum Found {

@@ -31,12 +31,13 @@ pub(crate) use self::model::own_properties;
 use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
-use super::{
-    Adapter, AdapterDeps, AdapterSpec, Call, CallError, Code, Destination, Held, Limits, Lookup,
-    Outcome, Payload, Rejection, Reply, Retry, RetryMode, Transformed,
+use super::{Adapter, AdapterSpec, Call};
+use crate::model::codes;
+use crate::model::limits::{Limits, Lookup};
+use crate::model::{
+    CallError, Code, ContactChange, Destination, Held, Outcome, Payload, Rejection, Reply, Retry,
+    RetryMode, Transformed,
 };
-use crate::codes;
-use crate::contact::ContactChange;
 use crate::secrets::Secret;
 
 /// The destination `hubspot`.
@@ -60,14 +61,10 @@ impl HubSpot {
         }
     }
 
-    /// The same, as the factory takes it.
-    pub(crate) fn spec(settings: &Settings, deps: &AdapterDeps) -> AdapterSpec {
+    /// Builds the adapter with its limits, as the registry lists it.
+    pub(super) fn spec(settings: &Settings, client: Client, secret: Arc<Secret>) -> AdapterSpec {
         AdapterSpec {
-            adapter: Arc::new(Self::new(
-                settings,
-                deps.http(),
-                deps.secret(&settings.secret_id),
-            )),
+            adapter: Arc::new(Self::new(settings, client, secret)),
             rate_limit: settings.rate_limit,
             retry: settings.retry,
             max_in_flight: settings.max_in_flight,

@@ -6,9 +6,11 @@ use serde_json::value::RawValue;
 
 use super::Settings;
 use crate::adapters::json_object::Fields;
-use crate::adapters::{Body, Code, Rejection, Transformed};
-use crate::codes;
-use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Text};
+use crate::model::codes;
+use crate::model::{
+    Attribute, Body, Code, Contact, ContactChange, ContactId, ContactType, Field, Rejection, Text,
+    Transformed,
+};
 
 /// The property of the lifecycle stage.
 pub(super) const STAGE: &str = "lifecyclestage";

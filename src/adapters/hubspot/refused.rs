@@ -8,9 +8,8 @@ use super::client::Answer;
 use super::errors::{self, Misconfiguration, Reach};
 use super::rows::Rows;
 use super::{HubSpot, Settings};
-use crate::adapters::{
-    Adapter, Call, CallError, Code, Destination, Outcome, Retry, RetryMode, Stop, misconfigured,
-};
+use crate::adapters::{Adapter, Call, misconfigured};
+use crate::model::{CallError, Code, Destination, Outcome, Retry, RetryMode, Stop};
 
 /// The misconfigurations and unknown codes of one call, each with the number of records that met
 /// it.

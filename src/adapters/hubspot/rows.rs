@@ -14,9 +14,8 @@ use serde_json::value::RawValue;
 use super::api_error::ApiError;
 use super::batch_answer::{BatchAnswer, Record, words};
 use super::model::EMAIL;
-use crate::adapters::{Body, Payload};
-use crate::contact::ContactId;
 use crate::json;
+use crate::model::{Body, ContactId, Payload};
 
 /// What an answer says of one row.
 #[derive(Clone, Copy)]

@@ -5,9 +5,10 @@ use super::client::Endpoint;
 use super::model::{STAGE, begins_with_stage};
 use super::rows::{Row, value_in};
 use super::{HubSpot, settle, unaccounted};
-use crate::adapters::{Call, Code, Outcome, Payload, Rejection, Reply};
-use crate::codes;
+use crate::adapters::Call;
 use crate::json;
+use crate::model::codes;
+use crate::model::{Code, Outcome, Payload, Rejection, Reply};
 
 impl HubSpot {
     /// Writes every payload that holds something.

@@ -6,8 +6,8 @@
 use serde_json::Value;
 
 use crate::adapters::http::HttpResponse;
-use crate::adapters::{Code, Rejection};
-use crate::codes;
+use crate::model::codes;
+use crate::model::{Code, Rejection};
 
 /// What is known of one error.
 #[derive(Clone, Default)]

@@ -28,9 +28,10 @@ use tokio::time::{Instant, timeout_at};
 
 use self::grant::{Grant, TokenError, request};
 use crate::adapters::http::Http;
-use crate::adapters::{Call, CallError, Cause, FailureCause};
+use crate::adapters::{Call, secret_unreadable};
 use crate::clock;
-use crate::codes;
+use crate::model::codes;
+use crate::model::{CallError, Cause, FailureCause};
 use crate::secrets::Secret;
 
 /// The shortest time between two tokens that are asked for because the instance does not answer.
@@ -146,7 +147,7 @@ impl Auth {
             .secret
             .get()
             .await
-            .map_err(|error| CallError::secret_unreadable(&error))?;
+            .map_err(|error| secret_unreadable(&error))?;
         self.drop_doubted(state);
         let is_usable = |token: &&Token| Some(token.generation) != refused && token.is_of(&secret);
         if let Some(token) = state.token.as_ref().filter(is_usable) {
@@ -220,7 +221,7 @@ impl Auth {
                 .map_err(TokenError::into_error),
             // Where the host is silent, it is the one to be named, whether or not the secret can be
             // read.
-            Err(error) if !is_silent => Err(CallError::secret_unreadable(&error)),
+            Err(error) if !is_silent => Err(secret_unreadable(&error)),
             Ok(None) | Err(_) => Err(refusal),
         }
     }

@@ -13,9 +13,10 @@ use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use super::api_error::{ApiError, api_error, problems};
 use super::auth::Token;
 use super::{Salesforce, errors};
+use crate::adapters::Call;
 use crate::adapters::http::{HttpError, HttpResponse};
-use crate::adapters::{Call, CallError};
-use crate::telemetry::Quota;
+use crate::model::CallError;
+use crate::model::limits::Quota;
 
 /// Shorter bodies gain less from compression than it costs.
 const WORTH_COMPRESSING: usize = 8 * 1024;

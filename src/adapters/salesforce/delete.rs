@@ -4,7 +4,8 @@ use reqwest::Method;
 
 use super::client::ApiRequest;
 use super::{Salesforce, Settings, settle};
-use crate::adapters::{Call, CallError, Outcome, Payload, Reply};
+use crate::adapters::Call;
+use crate::model::{CallError, Outcome, Payload, Reply};
 
 impl Salesforce {
     /// Finds the records by our key, then deletes them by Salesforce's.

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use super::client::ApiRequest;
 use super::lookup::unreadable;
 use super::{Salesforce, Settings};
-use crate::adapters::{Call, CallError, FailureCause};
+use crate::adapters::Call;
+use crate::model::{CallError, FailureCause};
 
 /// What the user may do to the object's records, sharing aside.
 #[derive(Clone, Copy, Debug, Deserialize)]

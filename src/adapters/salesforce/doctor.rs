@@ -5,9 +5,9 @@ use serde::Deserialize;
 
 use super::describe::Rights;
 use super::{Salesforce, Settings, model};
+use crate::adapters::Call;
 use crate::adapters::doctor::{Check, remedy};
-use crate::adapters::{Call, CallError};
-use crate::contact::ContactId;
+use crate::model::{CallError, ContactId};
 
 /// The object as the integration user sees it: a field that is hidden from the user is not there.
 #[derive(Debug, Deserialize)]
@@ -227,10 +227,10 @@ fn version(described: &Described, settings: &Settings) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::DESTINATIONS;
     use crate::adapters::salesforce::model;
-    use crate::consume::EventConsumer;
-    use crate::factory::DESTINATIONS;
     use crate::settings::{Layer, Preset, load};
+    use crate::source::EventConsumer;
 
     fn settings() -> Settings {
         let document = "salesforce.version_field = \"Version__c\"\nsalesforce.attributes = { plan = \"Plan__c\" }";

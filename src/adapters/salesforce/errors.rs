@@ -23,10 +23,10 @@ use super::misconfigured::{self, Misconfiguration};
 use super::model::{REQUIRED, with_defaults};
 use super::{ConvertedLeads, Settings, remedies};
 use crate::adapters::http::HttpResponse;
-use crate::adapters::{
+use crate::model::codes::http;
+use crate::model::{
     Body, CallError, Cause, Code, FailureCause, Outcome, Rejection, Retry, RetryMode, Stop,
 };
-use crate::codes::http;
 
 /// "Concurrent" limits count requests of 20 s and longer: some of them have ended after a few
 /// seconds.

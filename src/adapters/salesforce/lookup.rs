@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 
 use super::Salesforce;
 use super::client::ApiRequest;
-use crate::adapters::{self, Call, CallError, FailureCause, Lookup, Payload, version};
-use crate::codes;
-use crate::contact::ContactId;
+use crate::adapters::{self, Call, version};
+use crate::model::codes;
+use crate::model::limits::Lookup;
+use crate::model::{CallError, ContactId, FailureCause, Payload};
 
 /// The longest query, encoded. URI and headers together may have 16,384 bytes.
 /// <https://developer.salesforce.com/docs/platform/salesforce-app-limits-cheatsheet/guide/salesforce-app-limits-platform-api.html>

@@ -7,7 +7,7 @@
 use super::api_error::ApiError;
 use super::errors::{RowClass, full};
 use super::{Settings, model, remedies, sent};
-use crate::adapters::{Body, Cause, Stop};
+use crate::model::{Body, Cause, Stop};
 
 /// The longest text of a field that holds an identity.
 const LONGEST_ID: usize = 255;

@@ -8,12 +8,12 @@ use std::fmt::Write as _;
 
 use super::Settings;
 use crate::adapters::json_object::{FieldValue, Fields};
-use crate::adapters::{Body, Code, Rejection, Transformed};
-use crate::codes;
-use crate::contact::{
-    Attribute, Contact, ContactChange, ContactId, ContactType, Field, Number, Operation, Text,
-};
 use crate::json;
+use crate::model::codes;
+use crate::model::{
+    Attribute, Body, Code, Contact, ContactChange, ContactId, ContactType, Field, Number,
+    Operation, Rejection, Text, Transformed,
+};
 
 /// What stands in a field that Salesforce requires and the contact lacks.
 const NOT_PROVIDED: &str = "[not provided]";

@@ -8,9 +8,9 @@ use super::errors::{self, RowClass, RowError};
 use super::sent::{self, Place};
 use super::{Salesforce, Settings};
 use crate::adapters::http::HttpResponse;
-use crate::adapters::{
-    Adapter, Body, Call, CallError, Code, Outcome, Payload, Rejection, Reply, Retry, RetryMode,
-    Stop, misconfigured,
+use crate::adapters::{Adapter, Call, misconfigured};
+use crate::model::{
+    Body, CallError, Code, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop,
 };
 
 /// The reason for which a call with several records was refused.

@@ -3,7 +3,7 @@
 
 use super::api_error::ApiError;
 use super::{Settings, model, sent};
-use crate::adapters::Body;
+use crate::model::Body;
 
 /// The message of a session that the org's policies keep out.
 /// <https://nango.dev/blog/fix-salesforce-invalid-session-id-error>

@@ -10,11 +10,10 @@ use super::api_error::ApiError;
 use super::describe::Rights;
 use super::errors::{self, Neighbours, RowClass, RowError};
 use super::{Salesforce, Settings, unanswered};
-use crate::adapters::{
-    Adapter, Body, Call, CallError, FailureCause, Outcome, Payload, Reply, Stop, misconfigured,
-};
-use crate::codes;
+use crate::adapters::{Adapter, Call, misconfigured};
 use crate::json::Object;
+use crate::model::codes;
+use crate::model::{Body, CallError, FailureCause, Outcome, Payload, Reply, Stop};
 
 /// What a row says that succeeded, as far as it is read. Failed rows may say `created: true` and
 /// may lack `id`: only `success` counts.

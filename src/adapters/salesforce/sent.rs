@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::api_error::ApiError;
-use crate::adapters::Body;
+use crate::model::Body;
 
 /// What stands before the records of a collection's body.
 pub(super) const HEAD: &str = r#"{"allOrNone":false,"records":["#;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::settings::{RateLimit, Retry};
+use crate::model::limits::{RateLimit, Retry};
 
 /// The section `[salesforce]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,8 +5,9 @@ use reqwest::Method;
 use super::client::{ApiRequest, is_success};
 use super::sent::{HEAD, TAIL};
 use super::{Salesforce, Settings, settle};
-use crate::adapters::{Call, Code, Outcome, Payload, Rejection, Reply};
-use crate::codes;
+use crate::adapters::Call;
+use crate::model::codes;
+use crate::model::{Code, Outcome, Payload, Rejection, Reply};
 
 impl Salesforce {
     /// Writes every payload that holds something.

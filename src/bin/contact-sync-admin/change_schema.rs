@@ -1,7 +1,7 @@
 //! `change-schema`: what a producer may send.
 
 use clap::Args as ClapArgs;
-use contact_sync::consume;
+use contact_sync::source;
 
 use super::output::Output;
 
@@ -13,6 +13,6 @@ Examples:
 pub(crate) struct Args {}
 
 pub(crate) fn run(output: Output) {
-    let schema = consume::schema();
+    let schema = source::schema();
     output.answer(&schema, &format!("{schema:#}"));
 }

@@ -4,7 +4,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_lambda::types::EventSourceMappingConfiguration;
 use clap::Args;
-use contact_sync::factory::{self, DESTINATIONS};
+use contact_sync::adapters::DESTINATIONS;
 use contact_sync::settings::{DocumentSource, Environment, Layer, Settings};
 
 use super::failure::Failure;
@@ -84,7 +84,9 @@ impl Target {
             },
             None => self.deployment().await?,
         };
-        let text = factory::document(&environment, &aws_sdk_ssm::Client::new(&aws)).await?;
+        let text = environment
+            .read_document(&aws_sdk_ssm::Client::new(&aws))
+            .await?;
         Ok((environment, text))
     }
 
@@ -111,9 +113,11 @@ impl Deployment {
     /// The merged and judged settings. The queue may be missing: it is the deployment that brings
     /// it.
     pub(crate) async fn settings(&self) -> Result<Settings, Failure> {
-        let text =
-            factory::document(&self.environment, &aws_sdk_ssm::Client::new(&self.aws)).await?;
-        Ok(factory::layers(&self.environment, &text)?.draft(&DESTINATIONS)?)
+        let text = self
+            .environment
+            .read_document(&aws_sdk_ssm::Client::new(&self.aws))
+            .await?;
+        Ok(self.environment.layers(&text)?.draft(&DESTINATIONS)?)
     }
 }
 

@@ -6,8 +6,8 @@ mod stream;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use contact_sync::adapters::{Call, Unlimited, doctor};
-use contact_sync::factory::{self, DESTINATIONS};
+use contact_sync::adapters::{Call, DESTINATIONS, Unlimited, doctor};
+use contact_sync::app::App;
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
 use contact_sync::telemetry::DestinationMetrics;
@@ -145,7 +145,7 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> Outcome {
 /// Both systems, as their adapters see them.
 async fn systems(deployment: &Deployment, settings: &Settings) -> Result<Vec<Line>, Failure> {
     let (salesforce, hubspot) =
-        factory::systems(deployment.environment.preset, settings, &deployment.aws)?;
+        App::default().adapters(deployment.environment.preset, settings, &deployment.aws)?;
     let meter = DestinationMetrics::default();
     let call = Call {
         give_up_at: Instant::now() + PATIENCE,

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-use contact_sync::factory::FactoryError;
-use contact_sync::settings::SettingsError;
+use contact_sync::app::AppError;
+use contact_sync::settings::{DocumentError, SettingsError};
 
 /// What is wrong, and what to do about it.
 #[derive(Debug)]
@@ -67,12 +67,18 @@ impl From<SettingsError> for Failure {
     }
 }
 
-impl From<FactoryError> for Failure {
-    fn from(error: FactoryError) -> Self {
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
         match error {
-            FactoryError::Settings(error) => error.into(),
+            AppError::Settings(error) => error.into(),
             other => Self::new(innermost(&other), other.to_string()),
         }
+    }
+}
+
+impl From<DocumentError> for Failure {
+    fn from(error: DocumentError) -> Self {
+        AppError::from(error).into()
     }
 }
 

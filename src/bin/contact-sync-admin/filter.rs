@@ -1,8 +1,8 @@
 //! Which dead letters, and which changes in them, a command is about.
 
 use clap::{Args, ValueEnum};
-use contact_sync::codes;
-use contact_sync::factory::DESTINATIONS;
+use contact_sync::adapters::DESTINATIONS;
+use contact_sync::model::codes;
 use time::OffsetDateTime;
 
 use super::failed_message::FailedMessage;

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use contact_sync::adapters::Body;
-use contact_sync::consume::Record;
+use contact_sync::adapters::DESTINATIONS;
+use contact_sync::app::App;
 use contact_sync::dispatch::{DryRun, WriteKind};
-use contact_sync::factory::{self, DESTINATIONS, Factory};
+use contact_sync::model::{Body, Record};
 use contact_sync::pipeline::Pipeline;
 
 use self::report::Report;
@@ -67,11 +67,11 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
     let text = input::text(&args.file)?;
     let (environment, document) = target.document().await?;
     // A preview stores no dead letter, so that it needs no queue.
-    let settings = factory::layers(&environment, &document)?.draft(&DESTINATIONS)?;
+    let settings = environment.layers(&document)?.draft(&DESTINATIONS)?;
     let nowhere = aws_config::SdkConfig::builder()
         .behavior_version(aws_config::BehaviorVersion::latest())
         .build();
-    let pipeline = Factory::default().pipeline(environment.preset, &settings, &nowhere)?;
+    let pipeline = App::default().pipeline(environment.preset, &settings, &nowhere)?;
     let records = input::records(&text);
     let report = preview(pipeline, &records).await;
     output.answer(&report.to_json(args.summary), &report.to_text(args.summary));

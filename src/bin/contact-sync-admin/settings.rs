@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use contact_sync::factory::{self, DESTINATIONS};
+use contact_sync::adapters::DESTINATIONS;
 use contact_sync::settings::{self, DocumentSource, Effective, Layer, Layers, SettingsError};
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
         return check(file, target, output).await;
     }
     let (environment, text) = target.document().await?;
-    let layers = factory::layers(&environment, &text)?;
+    let layers = environment.layers(&text)?;
     let settings = layers.draft(&DESTINATIONS)?;
     if let Err(missing) = layers.settings(&DESTINATIONS) {
         let how = if target.function.is_none() {

@@ -1,8 +1,7 @@
 use smallvec::smallvec;
 
 use super::*;
-use crate::adapters::{Body, Payload};
-use crate::contact::ContactId;
+use crate::model::{Body, ContactId, Payload};
 
 const LIMITS: Limits = Limits {
     upsert: 4,

@@ -2,10 +2,9 @@ use proptest::prelude::*;
 use smallvec::smallvec;
 
 use super::*;
-use crate::adapters::Payload;
-use crate::contact::ContactId;
 use crate::dispatch::WriteKind;
 use crate::dispatch::batch::Batch;
+use crate::model::{ContactId, Payload};
 
 fn job(at: usize) -> Job {
     let id = ContactId::new(&format!("c-{at}")).expect("valid");

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use crate::dispatch::settings::RateLimit;
-use crate::telemetry::Quota;
+use crate::model::limits::{Quota, RateLimit};
 
 /// Calls in any stretch of time of the window's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,9 +37,9 @@ use self::shared::{Grant, Shared, Table};
 pub use self::table::{LeaseError, LeaseTable};
 use self::window::{Availability, Window};
 use super::pause::Pause;
-use super::settings::RateLimit;
 use crate::clock;
-use crate::telemetry::{DestinationMetrics, Quota};
+use crate::model::limits::{Quota, RateLimit};
+use crate::telemetry::DestinationMetrics;
 
 /// Limits the calls to one destination.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::budget::LONGEST_WINDOW;
 use super::window::Availability;
 use crate::dispatch::pause::Pause;
-use crate::telemetry::Quota;
+use crate::model::limits::Quota;
 
 /// Where others are at work, one call of so many in the window is left to them.
 const MARGIN: usize = 20;

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::lease::{LeaseRequest, Leased, Micros};
-use crate::adapters::Destination;
+use crate::model::Destination;
 
 const NEXT_SLOT: &str = "next_slot";
 

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use super::Worker;
 use super::requeue::{Cost, Waited};
-use crate::adapters::{Code, Outcome, Rejection, Retry, RetryMode};
-use crate::codes;
-use crate::consume::Stage;
 use crate::dispatch::Job;
 use crate::dispatch::batch::Batch;
 use crate::dispatch::locks::LONGEST_LOCK;
-use crate::fold::Position;
+use crate::model::codes;
+use crate::model::{Code, Outcome, Position, Rejection, Retry, RetryMode, Stage};
 use crate::settle::RecordOutcome;
 
 /// What decides how a job of a call is sent again.

@@ -6,10 +6,11 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::Worker;
-use crate::adapters::{Code, Rejection, Retry, SHORTEST_CALL};
+use crate::adapters::SHORTEST_CALL;
 use crate::dispatch::batch::Batch;
 use crate::dispatch::bisection::Bisection;
 use crate::dispatch::{Job, WriteKind};
+use crate::model::{Code, Rejection, Retry};
 
 /// The fewest calls alone that a record has, whatever settings allow: once may be bad luck.
 const FEWEST_CALLS_ALONE: u32 = 2;

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::number::SequenceNumber;
-use crate::consume::Record;
-use crate::contact::ContactId;
-use crate::fold::Position;
+use crate::model::{ContactId, Position, Record};
 
 /// What tells one record of a shard from all others. The number alone does not: the parts of a KPL
 /// aggregate share it under enhanced fan-out, and a stream that was made anew begins to count anew.

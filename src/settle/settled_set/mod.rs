@@ -37,8 +37,7 @@ pub(crate) use skip::{Rest, Skipping};
 
 use self::batch::Batch;
 use self::remember::remember;
-use crate::adapters::Destination;
-use crate::consume::Record;
+use crate::model::{Destination, Record};
 
 /// The table has this long to answer, and no longer, where its client has no limit for an
 /// operation.

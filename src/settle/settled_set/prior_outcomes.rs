@@ -8,9 +8,7 @@ use super::Item;
 use super::batch::{Batch, ContactHash, contact_hash};
 use super::item::{DestinationOutcome, PriorOutcome, decode};
 use super::number::SequenceNumber;
-use crate::adapters::Destination;
-use crate::contact::{ContactChange, Operation};
-use crate::fold::Position;
+use crate::model::{ContactChange, Destination, Operation, Position};
 use crate::settle::{Entry, Fate, RecordOutcome};
 
 /// What of a batch was settled by earlier invocations.

@@ -25,8 +25,8 @@ use smallvec::smallvec;
 
 use super::batch::contact_hash;
 use super::item::{DestinationOutcome, PriorOutcome};
-use crate::contact::{ContactChange, Operation};
-use crate::fold::{Position, Step, fold};
+use crate::fold::{Step, fold};
+use crate::model::{ContactChange, Operation, Position};
 use crate::settle::{Entry, Fate, RecordOutcome};
 
 /// A batch and what became of it.

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 
 use super::PriorOutcomes;
 use super::batch::contact_hash;
-use crate::contact::{ContactChange, Operation};
-use crate::fold::{Position, Step};
+use crate::fold::Step;
+use crate::model::{ContactChange, Operation, Position};
 use crate::settle::RecordOutcome;
 
 /// What is left of a destination's steps.
@@ -135,8 +135,8 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::contact::{Contact, ContactId, ContactType, VersionSource};
     use crate::fold::fold;
+    use crate::model::{Contact, ContactId, ContactType, VersionSource};
     use crate::settle::Fate;
     use crate::settle::settled_set::item::{DestinationOutcome, PriorOutcome};
 

@@ -5,8 +5,7 @@
     reason = "a module of one test binary, and public to it"
 )]
 
-use contact_sync::adapters::{Body, Outcome};
-use contact_sync::contact::Field;
+use contact_sync::model::{Body, Field, Outcome};
 use serde_json::json;
 
 use crate::support::listener::listen;

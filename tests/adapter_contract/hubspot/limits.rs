@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{Adapter, CallError};
+use contact_sync::adapters::Adapter;
+use contact_sync::model::CallError;
 use serde_json::json;
 
 use crate::support::dispatching::{dispatcher_of, fates_by};

@@ -5,7 +5,7 @@
     reason = "a module of one test binary, and public to it"
 )]
 
-use contact_sync::adapters::Body;
+use contact_sync::model::Body;
 use serde_json::json;
 
 use crate::support::portal::{Portal, words};

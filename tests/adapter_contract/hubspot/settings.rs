@@ -5,9 +5,8 @@
     reason = "a module of one test binary, and public to it"
 )]
 
-use contact_sync::adapters::CallError;
 use contact_sync::adapters::hubspot::Settings;
-use contact_sync::contact::{Attribute, ContactChange, ContactType, Field};
+use contact_sync::model::{Attribute, CallError, ContactChange, ContactType, Field};
 use serde_json::json;
 
 use crate::support::listener::listen;

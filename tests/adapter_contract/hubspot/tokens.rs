@@ -8,8 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::http;
 use contact_sync::adapters::hubspot::HubSpot;
+use contact_sync::http_client;
 use contact_sync::secrets::{Secret, SecretSource};
 use serde_json::json;
 use tokio::time::{advance, pause, resume};
@@ -138,7 +138,7 @@ pub async fn a_secret_without_a_token_stops_the_destination_until_it_is_repaired
 pub async fn a_secret_that_cannot_be_read_stops_the_destination() {
     let portal = Portal::new().await;
     let secret = Secret::new(SecretSource::File("/nowhere/at/all".into()));
-    let client = http::client().expect("a client");
+    let client = http_client::client().expect("a client");
     let settings = settings(portal.server.url());
     let portal = Portal {
         hubspot: Arc::new(HubSpot::new(&settings, client, Arc::new(secret))),

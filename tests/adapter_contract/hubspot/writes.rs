@@ -7,7 +7,7 @@
 
 use contact_sync::adapters::Adapter;
 use contact_sync::adapters::hubspot::Settings;
-use contact_sync::contact::{Attribute, ContactType, Field};
+use contact_sync::model::{Attribute, ContactType, Field};
 
 use crate::support::listener::listen;
 use crate::support::portal::{Portal, person, words};

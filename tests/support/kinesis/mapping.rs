@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::handler::Handler;
+use contact_sync::lambda::Handler;
 use futures_util::future::join_all;
 use lambda_runtime::{Context, LambdaEvent};
 use tokio::time::Instant;

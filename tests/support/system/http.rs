@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use contact_sync::adapters::Adapter;
 use contact_sync::adapters::hubspot::HubSpot;
 use contact_sync::adapters::salesforce::Salesforce;
-use contact_sync::adapters::{Adapter, http};
+use contact_sync::http_client;
 use contact_sync::secrets::{Secret, SecretSource};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -83,7 +84,7 @@ impl System for Org {
             }
             Setting::UnknownVersion => settings.api_version = "v30.0".into(),
         }
-        let client = http::client().expect("a client");
+        let client = http_client::client().expect("a client");
         Some(Arc::new(Salesforce::new(
             &settings,
             client,
@@ -204,7 +205,7 @@ impl System for Portal {
             }
             Setting::UnknownVersion => settings.api_version = "2019-03".into(),
         }
-        let client = http::client().expect("a client");
+        let client = http_client::client().expect("a client");
         Some(Arc::new(HubSpot::new(
             &settings,
             client,

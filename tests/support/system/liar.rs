@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use contact_sync::adapters::{
-    Adapter, Body, Call, CallError, Cause, Code, Destination, FailureCause, Held, Limits, Outcome,
-    Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+use contact_sync::adapters::{Adapter, Call};
+use contact_sync::model::limits::Limits;
+use contact_sync::model::{
+    Body, CallError, Cause, Code, ContactChange, Destination, FailureCause, Held, Outcome, Payload,
+    Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
-use contact_sync::contact::ContactChange;
 use contact_sync::telemetry::DestinationMetrics;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contact_sync::adapters::{
-    Adapter, CallError, Cause, Code, Outcome, Rejection, Retry, RetryMode, Stop,
-};
+use contact_sync::adapters::Adapter;
+use contact_sync::model::{CallError, Cause, Code, Outcome, Rejection, Retry, RetryMode, Stop};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 

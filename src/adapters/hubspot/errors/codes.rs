@@ -3,8 +3,8 @@
 use super::super::Settings;
 use super::super::api_error::ApiError;
 use super::{http_code, rejection};
-use crate::adapters::{Code, Outcome, Retry, RetryMode};
-use crate::codes;
+use crate::model::codes;
+use crate::model::{Code, Outcome, Retry, RetryMode};
 
 /// What to do about a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

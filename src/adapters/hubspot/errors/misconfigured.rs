@@ -6,8 +6,8 @@ use super::super::api_error::ApiError;
 use super::super::model::{self, STAGE};
 use super::codes::{RowClass, verdict};
 use super::remedies;
-use crate::adapters::{Cause, Code, Stop};
-use crate::codes;
+use crate::model::codes;
+use crate::model::{Cause, Code, Stop};
 
 /// The codes of a value that is not of its property's type.
 const WRONG_TYPE: [&str; 4] = [

@@ -1,7 +1,7 @@
 //! HubSpot's codes, as the reference lists them. `codes.rs` classifies those of rows; a test holds
 //! the fates here to its classes.
 
-use crate::codes::{CodeEntry, entries};
+use crate::model::codes::{CodeEntry, entries};
 
 const DATA: &str = "Correct the value at its source, or the property in HubSpot. Replay.";
 const OPTION: &str = "Add the option to the property, or correct the value. Replay.";

@@ -3,7 +3,7 @@
 
 use super::super::api_error::ApiError;
 use super::misconfigured::Source;
-use crate::adapters::Cause;
+use crate::model::Cause;
 
 pub(super) const REDIRECT: &str =
     "the address in `hubspot.base_url` redirects: name the final address, https://api.hubapi.com";

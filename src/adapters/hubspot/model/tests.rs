@@ -5,8 +5,8 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::adapters::hubspot::LifecycleStage;
-use crate::contact::{Attributes, ContactId, Number, Operation, VersionSource};
-use crate::dispatch::settings::{RateLimit, Retry};
+use crate::model::limits::{RateLimit, Retry};
+use crate::model::{Attributes, ContactId, Number, Operation, VersionSource};
 
 pub(in crate::adapters::hubspot) fn settings() -> Settings {
     Settings {

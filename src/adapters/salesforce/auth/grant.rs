@@ -11,9 +11,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::refusals::refused;
+use crate::adapters::Call;
 use crate::adapters::http::{Http, HttpError, HttpResponse, bearer};
-use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
-use crate::codes;
+use crate::model::codes;
+use crate::model::{CallError, Cause, Code, FailureCause, Stop};
 
 /// How long an assertion is valid; Salesforce allows up to five minutes.
 const ASSERTION_LIFE: Duration = Duration::from_mins(3);

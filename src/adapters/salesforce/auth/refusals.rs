@@ -5,8 +5,8 @@
 use super::super::api_error::{ApiError, problems};
 use super::grant::{TokenError, stop};
 use crate::adapters::http::HttpResponse;
-use crate::adapters::{CallError, Cause, Code, FailureCause};
-use crate::codes;
+use crate::model::codes;
+use crate::model::{CallError, Cause, Code, FailureCause};
 
 /// A refusal that is known by its words.
 struct Refusal {

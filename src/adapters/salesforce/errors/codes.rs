@@ -13,9 +13,9 @@
 //! known whether it passes: it is isolated, too.
 
 use super::ApiError;
-use crate::adapters::Body;
 use crate::adapters::salesforce::sent;
-use crate::codes;
+use crate::model::Body;
+use crate::model::codes;
 
 /// What to do about a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

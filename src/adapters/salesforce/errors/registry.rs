@@ -3,7 +3,7 @@
 //!
 //! Published codes that the table leaves out reject the record. The frequent ones are here.
 
-use crate::codes::{CodeEntry, entries};
+use crate::model::codes::{CodeEntry, entries};
 
 const PASSES: &str = "None. If it lasts, look at status.salesforce.com.";
 const FAULT: &str = "Look at status.salesforce.com, then at the record. Replay.";
@@ -197,7 +197,7 @@ pub const PATTERNS: &[CodeEntry] = &[CodeEntry {
 mod tests {
     use super::super::codes::{PUBLISHED, ROWS, RowClass};
     use super::*;
-    use crate::codes::NO_REASON;
+    use crate::model::codes::NO_REASON;
 
     fn fate_of(class: RowClass) -> &'static str {
         match class {

@@ -3,8 +3,8 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::adapters::salesforce::{ConvertedLeads, Status};
-use crate::contact::{ContactId, VersionSource};
-use crate::dispatch::settings::{RateLimit, Retry};
+use crate::model::limits::{RateLimit, Retry};
+use crate::model::{ContactId, VersionSource};
 
 pub(in crate::adapters::salesforce) fn settings() -> Settings {
     Settings {

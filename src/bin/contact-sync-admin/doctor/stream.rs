@@ -166,7 +166,7 @@ fn judge_stream(
 #[cfg(test)]
 mod tests {
     use aws_sdk_lambda::types::{DestinationConfig, OnFailure};
-    use contact_sync::factory::DESTINATIONS;
+    use contact_sync::adapters::DESTINATIONS;
     use contact_sync::settings::{Preset, load};
 
     use super::super::State;

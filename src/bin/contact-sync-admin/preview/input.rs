@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 
 use base64_simd::STANDARD;
-use contact_sync::consume::Record;
-use contact_sync::handler::envelope;
+use contact_sync::lambda::envelope;
+use contact_sync::model::Record;
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;

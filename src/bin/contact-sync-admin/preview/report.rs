@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use contact_sync::adapters::Body;
-use contact_sync::consume::Record;
-use contact_sync::contact::Operation;
 use contact_sync::dispatch::Planned;
+use contact_sync::model::{Body, Operation, Record};
 use contact_sync::pipeline::Sent;
 use contact_sync::settle::{Entry, Fate, RecordOutcome};
 use serde::Serialize;

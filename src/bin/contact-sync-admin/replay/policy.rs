@@ -1,10 +1,10 @@
 //! Which records go back into the stream, and as what. Pure.
 
-use contact_sync::consume::{EventConsumer, Refusal};
-use contact_sync::contact::ContactChange;
-use contact_sync::factory::DESTINATIONS;
+use contact_sync::adapters::DESTINATIONS;
+use contact_sync::model::{ContactChange, Refusal};
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
+use contact_sync::source::EventConsumer;
 use contact_sync::transform::GuardMode;
 use time::OffsetDateTime;
 

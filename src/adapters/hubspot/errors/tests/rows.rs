@@ -4,7 +4,7 @@ use super::super::codes::{ROWS, RowClass};
 use super::super::{is_known, of_row};
 use super::problem;
 use crate::adapters::hubspot::model::tests::settings;
-use crate::adapters::{Outcome, Retry, RetryMode};
+use crate::model::{Outcome, Retry, RetryMode};
 
 /// An outcome in a word.
 fn row(error: &Value) -> String {

@@ -2,9 +2,9 @@ use serde_json::json;
 
 use super::super::{Reach, of_settings};
 use super::{about, problem};
-use crate::adapters::Cause;
 use crate::adapters::hubspot::Settings;
 use crate::adapters::hubspot::model::tests::settings;
+use crate::model::Cause;
 
 /// Settings that name a property of each kind.
 fn all_named() -> Settings {
