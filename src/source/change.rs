@@ -1,4 +1,4 @@
-//! Judging an event's values: an [`Event`] of the right shape to a [`ContactChange`].
+//! Validates the values of an [`Event`], and makes it a [`ContactChange`].
 
 use std::mem;
 
@@ -17,21 +17,21 @@ use crate::model::{
 /// The longest `event_id`, in characters.
 pub(super) const LONGEST_EVENT_ID: usize = 128;
 
-/// The longest text of any field, in characters: twice the longest field of either system. What is
-/// longer is no contact's data.
+/// The longest text of any field, in characters: twice the longest field of either system.
 pub(super) const LONGEST_TEXT: usize = 65_536;
 
-/// The most that a producer's clock may be ahead of the stream's. A change from further ahead would
-/// make every later one of its contact stale.
+/// The longest time by which a producer's clock may be ahead of the stream's. A change from further
+/// ahead would make every later one of its contact stale.
 const FURTHEST_AHEAD: Duration = Duration::days(1);
 
-type Judged<T> = Result<T, Box<Refusal>>;
+type Validated<T> = Result<T, Box<Refusal>>;
 
+/// Validates `event`, whose record arrived at `arrived_at`.
 pub(super) fn validate(
     mut event: Event<'_>,
     arrived_at: OffsetDateTime,
-) -> Judged<Box<ContactChange>> {
-    judge(&mut event, arrived_at).map_err(|mut refusal| {
+) -> Validated<Box<ContactChange>> {
+    change(&mut event, arrived_at).map_err(|mut refusal| {
         let event_id = event
             .event_id
             .value()
@@ -50,7 +50,7 @@ pub(super) fn validate(
     })
 }
 
-fn judge(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Judged<Box<ContactChange>> {
+fn change(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Validated<Box<ContactChange>> {
     let event_id = event_id(&event.event_id)?;
     let operation = required(&event.operation, "operation", LONGEST_TEXT)?;
     let operation = Operation::from_name(operation).ok_or_else(|| {
@@ -78,8 +78,8 @@ fn judge(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Judged<Box<Contac
     }))
 }
 
-/// Whatever its one to 128 characters are: it is the producer's, and means nothing here.
-fn event_id<'a>(given: &'a Field<Str<'_>>) -> Judged<&'a str> {
+/// Validates an event's id. Any 1 to 128 characters are allowed: only the producer interprets them.
+fn event_id<'a>(given: &'a Field<Str<'_>>) -> Validated<&'a str> {
     match given {
         Field::Value(id) if id.0.is_empty() => {
             Err(refuse(codes::EMPTY_FIELD, "event_id", "must not be empty"))
@@ -89,7 +89,7 @@ fn event_id<'a>(given: &'a Field<Str<'_>>) -> Judged<&'a str> {
     }
 }
 
-fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Judged<OffsetDateTime> {
+fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Validated<OffsetDateTime> {
     let text = required(given, "occurred_at", LONGEST_TEXT)?;
     let Some(time) = time(text) else {
         return Err(refuse(
@@ -105,7 +105,7 @@ fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Judged<Off
     Ok(time)
 }
 
-/// `time` takes any byte between date and time; RFC 3339 takes three.
+/// Parses an RFC 3339 time. The parser accepts any byte between date and time, RFC 3339 three.
 /// <https://www.rfc-editor.org/rfc/rfc3339#section-5.6>
 fn time(text: &str) -> Option<OffsetDateTime> {
     let is_separated = matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '));
@@ -115,7 +115,7 @@ fn time(text: &str) -> Option<OffsetDateTime> {
 }
 
 /// Reads the contact of a delete: its identity, and its type where that is usable.
-fn deleted(person: &Person<'_>) -> Judged<Contact> {
+fn deleted(person: &Person<'_>) -> Validated<Contact> {
     let kind = person
         .kind
         .value()
@@ -123,7 +123,7 @@ fn deleted(person: &Person<'_>) -> Judged<Contact> {
     Ok(Contact::bare(id(&person.id)?, kind))
 }
 
-fn id(given: &Field<Str<'_>>) -> Judged<ContactId> {
+fn id(given: &Field<Str<'_>>) -> Validated<ContactId> {
     let text = ContactId::trim(required(given, "contact.id", usize::MAX)?);
     if let Some(id) = ContactId::new(text) {
         return Ok(id);
@@ -145,7 +145,7 @@ fn id(given: &Field<Str<'_>>) -> Judged<ContactId> {
     })
 }
 
-fn contact(person: &mut Person<'_>) -> Judged<Contact> {
+fn contact(person: &mut Person<'_>) -> Validated<Contact> {
     let named = mem::take(&mut person.attributes);
     let id = id(&person.id)?;
     let kind = kind(&person.kind)?;
@@ -176,7 +176,7 @@ fn contact(person: &mut Person<'_>) -> Judged<Contact> {
     })
 }
 
-fn kind(named: &Field<Str<'_>>) -> Judged<ContactType> {
+fn kind(named: &Field<Str<'_>>) -> Validated<ContactType> {
     let kind = ContactType::from_name(required(named, "contact.type", LONGEST_TEXT)?);
     kind.ok_or_else(|| {
         refuse(
@@ -187,7 +187,7 @@ fn kind(named: &Field<Str<'_>>) -> Judged<ContactType> {
     })
 }
 
-fn email(given: &Field<Str<'_>>) -> Judged<Text> {
+fn email(given: &Field<Str<'_>>) -> Validated<Text> {
     let address = match given {
         Field::Absent => return Ok(Field::Absent),
         Field::Null => return Ok(Field::Null),
@@ -210,8 +210,8 @@ fn email(given: &Field<Str<'_>>) -> Judged<Text> {
     }
 }
 
-/// Whether `address` is of a form that is always allowed: words of letters and digits, with one
-/// separator between two. Nearly all are, and the full check takes five times as long.
+/// Returns whether `address` is of a form that is always allowed: words of letters and digits, with
+/// one separator between two. Nearly all are, and the full check takes five times as long.
 fn is_plain_address(address: &str) -> bool {
     /// The longest local part; a part of a domain may have one character less.
     const LONGEST: usize = 64;
@@ -228,7 +228,7 @@ fn is_plain_address(address: &str) -> bool {
     ats == 1 && in_word && address.len() <= LONGEST
 }
 
-fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
+fn attributes(named: Field<super::wire::Named>) -> Validated<Attributes> {
     let attributes = match named {
         Field::Absent => return Ok(Attributes::default()),
         Field::Null => {
@@ -256,8 +256,8 @@ fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
     Ok(attributes)
 }
 
-/// A field that must be there and hold something.
-fn required<'a>(field: &'a Field<Str<'_>>, name: &str, longest: usize) -> Judged<&'a str> {
+/// Returns the text of a required field, which must not be blank.
+fn required<'a>(field: &'a Field<Str<'_>>, name: &str, longest: usize) -> Validated<&'a str> {
     match field {
         Field::Absent | Field::Null => Err(refuse(codes::MISSING_FIELD, name, "is required")),
         Field::Value(text) if is_blank(&text.0) => {
@@ -272,13 +272,13 @@ fn required<'a>(field: &'a Field<Str<'_>>, name: &str, longest: usize) -> Judged
     }
 }
 
-/// An optional text.
-fn text(field: &Field<Str<'_>>, name: &str) -> Judged<Text> {
+/// Returns an optional text.
+fn text(field: &Field<Str<'_>>, name: &str) -> Validated<Text> {
     Ok(optional(field, name)?.map(Into::into))
 }
 
-/// What a field says. A blank text says the same as null, to people and to both systems.
-fn optional<'a>(field: &'a Field<Str<'_>>, name: &str) -> Judged<Field<&'a str>> {
+/// Returns an optional field. A blank text equals null, for people and for both systems.
+fn optional<'a>(field: &'a Field<Str<'_>>, name: &str) -> Validated<Field<&'a str>> {
     match field {
         Field::Absent => Ok(Field::Absent),
         Field::Null => Ok(Field::Null),
@@ -296,7 +296,8 @@ fn is_blank(text: &str) -> bool {
     text.chars().all(char::is_whitespace)
 }
 
-/// Whether `text` has more characters than that; counted only where its bytes leave a doubt.
+/// Returns whether `text` has more than `longest` characters. Counts them only where the number of
+/// bytes does not decide.
 fn is_longer(text: &str, longest: usize) -> bool {
     text.len() > longest && text.chars().count() > longest
 }
@@ -313,9 +314,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_plain_address_is_one(text in "[a0]{1,3}([._+-]?[a0]{1,9}){0,8}@([a0]{1,9}[._+-]?){0,8}[a0]{0,9}") {
+        fn a_plain_address_is_one(
+            text in "[a0]{1,3}([._+-]?[a0]{1,9}){0,8}@([a0]{1,9}[._+-]?){0,8}[a0]{0,9}"
+        ) {
             prop_assume!(is_plain_address(&text));
-            prop_assert!(EmailAddress::parse_with_options(&text, Options::default().without_display_text()).is_ok());
+            let options = Options::default().without_display_text();
+            prop_assert!(EmailAddress::parse_with_options(&text, options).is_ok());
         }
     }
 

@@ -30,8 +30,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns the code for which `change` is filtered, if it is. A delete without a type passes: it
-    /// may concern a contact of any type.
+    /// Returns the code for which `change` is filtered, if it is. A delete without a type passes:
+    /// it may concern a contact of any type.
     pub fn excludes(&self, change: &ContactChange) -> Option<Code> {
         if !self.operations.contains(&change.operation) {
             return Some(Code::new(codes::FILTERED_OPERATION));
@@ -40,7 +40,11 @@ impl Filter {
             .contact
             .kind
             .is_none_or(|kind| self.types.contains(&kind));
-        (!passes).then(|| Code::new(codes::FILTERED_TYPE))
+        if passes {
+            None
+        } else {
+            Some(Code::new(codes::FILTERED_TYPE))
+        }
     }
 }
 

@@ -1,7 +1,6 @@
-//! The JSON Schema of a change, so that a producer can validate before sending. It says what the
-//! consumer takes; where JSON Schema has no words for a rule (a key that stands twice, each rule of
-//! an email address, a time after the record's arrival), the consumer is the stricter one, and
-//! never the schema.
+//! The JSON Schema of a change, so that a producer can validate before sending. It accepts every
+//! change that this module accepts. Some rules cannot be expressed in JSON Schema (a repeated key,
+//! each rule of an email address, a time after the record's arrival).
 
 use std::borrow::Cow;
 
@@ -14,7 +13,7 @@ use super::wire::{Event, Named};
 use crate::json::{Object, Str};
 use crate::model::{ContactId, Field};
 
-/// The JSON Schema (draft 2020-12) of one record's data.
+/// Returns the JSON Schema (draft 2020-12) of one record's data.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
@@ -25,12 +24,12 @@ pub fn schema() -> Value {
     schema["title"] = "A contact change".into();
     schema["description"] =
         "The data of one Kinesis record. Of a contact's optional fields, an absent one is left \
-                             untouched and null clears it. Unknown fields are ignored."
+         untouched and null clears it. Unknown fields are ignored."
             .into();
     schema["properties"]["version"]["maximum"] = u64::MAX.into();
     schema["required"] = json!(["event_id", "operation", "occurred_at", "contact"]);
     schema["properties"]["contact"]["required"] = json!(["id"]);
-    // Of a delete no other field is judged; its type may be absent or anything.
+    // Of a delete no other field is validated; its type may be absent or anything.
     let mut person = split_off(&mut schema["properties"]["contact"]["properties"], &["id"]);
     person["type"]["type"] = "string".into();
     let mut event = split_off(
@@ -43,7 +42,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// Takes out the properties that are not in `kept`.
+/// Removes the properties that are not in `kept`, and returns them.
 fn split_off(properties: &mut Value, kept: &[&str]) -> Value {
     let mut others = serde_json::Map::new();
     if let Value::Object(all) = properties {
@@ -55,22 +54,23 @@ fn split_off(properties: &mut Value, kept: &[&str]) -> Value {
     Value::Object(others)
 }
 
-/// What the consumer trims, as a part of a set in a pattern. The `\s` of patterns is another set:
-/// it has U+FEFF, and lacks U+0085.
+/// The characters that are trimmed, as a part of a set in a pattern. The `\s` of patterns is
+/// another set: it has U+FEFF, and lacks U+0085.
 const BLANKS: &str = r"\t-\r \u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
 
 /// The control characters, as a part of a set in a pattern.
 const CONTROLS: &str = r"\u0000-\u001F\u007F-\u009F";
 
-/// One to 255 characters after trimming, no control character among them.
+/// Returns the pattern of an id: 1 to 255 characters after trimming, no control character among
+/// them.
 fn id() -> String {
     let (inner, ends) = (ContactId::LONGEST - 2, format!("{BLANKS}{CONTROLS}"));
     format!(r"^[{ends}]*[^{ends}]([^{CONTROLS}]{{0,{inner}}}[^{ends}])?[{ends}]*$")
 }
 
-/// A local part, quoted or not, and a domain, after trimming. Not the format `email`: many
-/// validators leave formats unjudged, and it has no room for the blanks, nor for letters beyond
-/// ASCII.
+/// Returns the pattern of an email address: a local part, quoted or not, and a domain, after
+/// trimming. The format `email` does not serve: many validators ignore formats, and it allows
+/// neither blanks nor letters beyond ASCII.
 fn address() -> String {
     let (local, domain) = (
         format!(r#""[\s\S]+"|[^{BLANKS}@<>]+"#),
@@ -79,7 +79,7 @@ fn address() -> String {
     format!("^[{BLANKS}]*(({local})@({domain}))?[{BLANKS}]*$")
 }
 
-/// Gives a type its schema.
+/// Implements `JsonSchema` for a type by a schema.
 macro_rules! schema_of {
     ($type:ty, $schema:expr) => {
         impl JsonSchema for $type {
@@ -124,34 +124,40 @@ schema_of!(
 schema_of!(
     Id,
     json_schema!({
-        "description": "The identity of a contact everywhere: trimmed of blanks and control characters, \
-                        and compared without regard to letter case.",
+        "description": "The identity of a contact everywhere: trimmed of blanks and control \
+                        characters, and compared without regard to letter case.",
         "type": "string", "pattern": id()
     })
 );
 schema_of!(
     TypeName,
     json_schema!({
-        "description": "Lead, prospect, customer or vendor, in any letter case. Required unless it is a delete.",
+        "description": "Lead, prospect, customer or vendor, in any letter case. Required unless \
+                        it is a delete.",
         "type": ["string", "null"],
-        "pattern": "^([Ll][Ee][Aa][Dd]|[Pp][Rr][Oo][Ss][Pp][Ee][Cc][Tt]|[Cc][Uu][Ss][Tt][Oo][Mm][Ee][Rr]\
-                    |[Vv][Ee][Nn][Dd][Oo][Rr])$"
+        "pattern": "^([Ll][Ee][Aa][Dd]|[Pp][Rr][Oo][Ss][Pp][Ee][Cc][Tt]\
+                    |[Cc][Uu][Ss][Tt][Oo][Mm][Ee][Rr]|[Vv][Ee][Nn][Dd][Oo][Rr])$"
     })
 );
 schema_of!(
     Email,
     json_schema!({
-        "description": "An address, with nothing beside it but blanks, which are trimmed; null or a blank text clears it.",
+        "description": "An address, with nothing beside it but blanks, which are trimmed; null or \
+                        a blank text clears it.",
         "type": ["string", "null"], "pattern": address()
     })
 );
 schema_of!(
     Named,
     json_schema!({
-        "description": "What the typed fields do not know; sent where the settings name a field for it.",
+        "description": "What the typed fields do not know; sent where the settings name a field \
+                        for it.",
         "type": "object",
         "propertyNames": {"maxLength": LONGEST_TEXT},
-        "additionalProperties": {"type": ["string", "number", "boolean", "null"], "maxLength": LONGEST_TEXT}
+        "additionalProperties": {
+            "type": ["string", "number", "boolean", "null"],
+            "maxLength": LONGEST_TEXT,
+        }
     })
 );
 
@@ -178,7 +184,7 @@ impl<T: JsonSchema> JsonSchema for Field<T> {
         T::schema_name()
     }
 
-    /// The value's own schema, or null.
+    /// Returns the value's own schema, or null.
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         Option::<T>::json_schema(generator)
     }

@@ -1,5 +1,5 @@
-//! The change as it is written: every field may be missing or null, texts are borrowed from the
-//! record. Values are judged in `change.rs`; here only the shape is.
+//! Parses the JSON of a change: every field may be missing or null, and texts are borrowed from the
+//! record. Only the shape is checked here; `change.rs` validates the values.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::json::{self, Object, Str};
 use crate::model::codes;
 use crate::model::{Attribute, Attributes, ContactId, Field, Number, Operation, Refusal, Stage};
 
-/// As deep as serde_json itself goes. What lies deeper is an accident or an attack.
+/// The deepest nesting, which is also the limit of serde_json.
 const DEEPEST: usize = 128;
 
 /// The change event.
@@ -94,14 +94,14 @@ pub(super) struct Address<'a> {
 }
 
 impl<'a> Address<'a> {
-    /// The same said of every part.
-    pub(super) fn all(say: impl Fn() -> Field<Str<'a>>) -> Self {
+    /// Makes an address of which every part is the same.
+    pub(super) fn all(part: impl Fn() -> Field<Str<'a>>) -> Self {
         Self {
-            street: say(),
-            city: say(),
-            state: say(),
-            postal_code: say(),
-            country: say(),
+            street: part(),
+            city: part(),
+            state: part(),
+            postal_code: part(),
+            country: part(),
         }
     }
 }
@@ -136,11 +136,11 @@ impl<'de> Deserialize<'de> for Named {
 /// One value of the attributes.
 struct Scalar(Attribute);
 
-/// How serde_json begins to say that no double comes near a number.
+/// The beginning of serde_json's error for a number that no double comes near.
 const OUT_OF_RANGE: &str = "number out of range";
 
-/// How the error of a text begins that is no text: half of a surrogate pair, which serde_json finds
-/// only where it reads on.
+/// The beginning of the error for an invalid text: half of a surrogate pair, which serde_json does
+/// not find while it skips a value.
 const NO_TEXT: &str = "no text";
 
 impl<'de> Deserialize<'de> for Scalar {
@@ -169,8 +169,8 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-/// The fields of a delete that are judged. Whatever stands in the others is no reason to keep a
-/// contact.
+/// The fields of a delete that are validated. An invalid value of another field does not keep the
+/// contact from being deleted.
 #[derive(Deserialize)]
 struct Delete<'a> {
     #[serde(borrow, default)]
@@ -195,7 +195,7 @@ struct Deleted<'a> {
 }
 
 impl<'a> Delete<'a> {
-    /// Returns the event that says the same, and is `replay` or not.
+    /// Returns the delete as an event, which is `replay` or not.
     fn into_event(self, replay: bool) -> Event<'a> {
         let Self {
             event_id,
@@ -205,9 +205,10 @@ impl<'a> Delete<'a> {
             contact,
         } = self;
         let contact = contact.map(|Object(Deleted { id, kind })| {
-            let kind = kind
-                .and_then(json::text)
-                .map_or(Field::Absent, |name| Field::Value(Str(name)));
+            let kind = match kind.and_then(json::text) {
+                Some(name) => Field::Value(Str(name)),
+                None => Field::Absent,
+            };
             Object(Person {
                 id,
                 kind,
@@ -225,8 +226,8 @@ impl<'a> Delete<'a> {
     }
 }
 
-/// Reads the event in `text`, or says where it is wrong. The reasons never quote the text: it is
-/// somebody's data.
+/// Parses the event in `text`. A refusal names the place of the error, and never quotes the text,
+/// which is contact data.
 pub(super) fn parse(text: &str) -> Result<Event<'_>, Box<Refusal>> {
     if is_too_deep(text.as_bytes()) {
         return parse_delete(text).unwrap_or_else(|| {
@@ -246,7 +247,7 @@ pub(super) fn parse(text: &str) -> Result<Event<'_>, Box<Refusal>> {
     }
 }
 
-/// Reads a delete by the fields that are judged; `None` where `text` is no delete.
+/// Parses a delete by the fields that are validated; `None` where `text` is no delete.
 fn parse_delete(text: &str) -> Option<Result<Event<'_>, Box<Refusal>>> {
     let fields = json::fields(text)?;
     let operation = fields.get("operation").and_then(|raw| json::text(raw))?;
@@ -260,11 +261,10 @@ fn parse_delete(text: &str) -> Option<Result<Event<'_>, Box<Refusal>>> {
     })
 }
 
-/// Whether more than [`DEEPEST`] brackets are open at once. Few brackets in all, the usual case,
-/// need no closer look.
+/// Returns whether more than [`DEEPEST`] brackets are open at once. A text with few brackets in
+/// all, the usual case, is not walked.
 fn is_too_deep(text: &[u8]) -> bool {
-    // Sums of bytes, which the compiler makes vector instructions of; `[` and `{` differ in this
-    // one bit.
+    // The compiler makes vector instructions of sums of bytes. `[` and `{` differ in this one bit.
     let brackets = |part: &[u8]| {
         part.iter()
             .map(|byte| u8::from(byte | 0x20 == b'{'))
@@ -295,12 +295,12 @@ fn is_too_deep(text: &[u8]) -> bool {
     false
 }
 
-/// Explains why `text` is no `T`, and where.
+/// Explains why `text` is not a `T`, and where.
 fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> Refusal {
     let at = format!("line {}, column {}", error.line(), error.column());
-    let said = error.to_string();
-    // serde_json calls this a mistake in the syntax, and it is none.
-    if said.starts_with(OUT_OF_RANGE) {
+    let message = error.to_string();
+    // serde_json reports this as a syntax error, which it is not.
+    if message.starts_with(OUT_OF_RANGE) {
         return identified(
             text,
             Refusal::new(
@@ -310,7 +310,7 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
             ),
         );
     }
-    if !error.is_data() || said.starts_with(NO_TEXT) {
+    if !error.is_data() || message.starts_with(NO_TEXT) {
         return Refusal::new(
             Stage::Decode,
             codes::INVALID_JSON,
@@ -323,7 +323,7 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
         .err()
         .map(|error| error.path().to_string())
         .unwrap_or_default();
-    let mut refusal = if said.starts_with("duplicate field") {
+    let mut refusal = if message.starts_with("duplicate field") {
         Refusal::new(
             Stage::Decode,
             codes::DUPLICATE_KEY,
@@ -342,7 +342,7 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
     identified(text, refusal)
 }
 
-/// Adds what tells the event of another shape from others, as far as it can be read.
+/// Adds the ids and the operation of an event of another shape, as far as they can be read.
 fn identified(text: &str, mut refusal: Refusal) -> Refusal {
     let fields = json::fields(text).unwrap_or_default();
     let known = |name: &str| fields.get(name).and_then(|raw| json::text(raw));
