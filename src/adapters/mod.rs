@@ -1,4 +1,4 @@
-//! The external systems: the trait that each implements, and what a call of it may use.
+//! The external systems: the trait that each implements, and the context of its calls.
 //!
 //! An adapter tries once and reports an outcome for each payload. Waiting, retrying and giving up
 //! are `dispatch`'s. A new system is one folder beside `salesforce` and `hubspot`, one line in
@@ -37,12 +37,12 @@ pub trait Adapter: Send + Sync {
     /// Returns the name that routes use.
     fn destination(&self) -> Destination;
 
-    /// Returns how much one call may carry, and what it costs.
+    /// Returns the largest batch of one call, and its number of API calls.
     fn limits(&self) -> Limits;
 
     /// Transforms the changes of one contact, in order and with no delete among them, into one
-    /// record of this system. The record equals what writing the changes one after the other would
-    /// leave. A change that can never be written is left out and named.
+    /// record of this system. The record equals the result of writing the changes one by one. A
+    /// change that can never be written is left out and named.
     fn transform(&self, changes: &[&ContactChange]) -> Transformed;
 
     /// Looks up the versions that the destination holds of a batch of guarded payloads, under the
@@ -70,7 +70,7 @@ pub trait Adapter: Send + Sync {
 /// The shortest time that a request needs: with less left, none is sent.
 pub const SHORTEST_CALL: Duration = Duration::from_millis(50);
 
-/// What a call of an adapter may use: time, permits, and counters.
+/// The context of one call of an adapter: its time, permits and counters.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// The call must have ended by then.
@@ -79,7 +79,7 @@ pub struct Call<'a> {
     pub meter: &'a DestinationMetrics,
     /// Each request waits for a permit of its own.
     pub permits: &'a dyn Permits,
-    /// Do everything but the write: look up what has to be looked up before it, and answer
+    /// Do everything but the write: make the look-ups that precede it, and answer
     /// [`Outcome::dry_run`](crate::model::Outcome::dry_run) for every payload that would be in it.
     pub dry_run: bool,
 }

@@ -1,4 +1,4 @@
-//! Errors of whole calls. Each says by its type what to do next.
+//! Errors of whole calls. The type of an error decides the next step.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub enum CallError {
         /// The indexes of the payloads that the answer names, if it names any.
         suspects: Vec<usize>,
     },
-    /// No call will succeed for the moment, whatever its payloads: stop calling the destination.
+    /// No call will succeed for the moment, with any payloads: stop calling the destination.
     Stop(Stop),
 }
 
@@ -120,7 +120,7 @@ pub struct Stop {
     pub cause: Cause,
     /// The reason.
     pub code: Code,
-    /// What the operator is to do about it, in a sentence without contact data.
+    /// The remedy for the operator, in a sentence without contact data.
     pub remedy: String,
     /// The wait that the system asks for.
     pub after: Option<Duration>,

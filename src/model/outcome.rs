@@ -1,4 +1,4 @@
-//! Outcomes: what a destination did with each payload of a call.
+//! The outcomes of the payloads of a call.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{Body, CallError, Code, Rejection, codes};
 /// The answer of one call: an outcome per payload, or one error for the whole call.
 pub type Reply = Result<Vec<Outcome>, CallError>;
 
-/// What a destination did with one payload.
+/// The outcome of one payload at its destination.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// The destination has the record. The code names a peculiarity, where there is one.
@@ -82,7 +82,7 @@ pub enum RetryMode {
     OnceMore(Option<Body>, Rejection),
 }
 
-/// What a destination holds of a contact.
+/// The record that a destination holds of a contact, as a look-up finds it.
 #[derive(Clone, Debug)]
 pub enum Held {
     /// A record, with the version that was written last, where it has one.
