@@ -1,34 +1,34 @@
-//! How fast and how often a destination is called.
+//! Settings of the rate limit and of the retries of one destination.
 
 use serde::{Deserialize, Serialize};
 
-/// A budget of calls: this many in each stretch of time.
+/// Budget of calls in any time window of one length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// Calls in each stretch.
+    /// Calls in each window.
     pub requests: u32,
-    /// The length of a stretch.
+    /// Length of the window, in milliseconds.
     pub per_ms: u64,
 }
 
-/// How often, and how far apart, a call is tried within one invocation.
+/// Attempts of a call within one invocation, and the waits between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    /// Tries in all, the first one included.
+    /// Number of attempts, including the first one.
     pub max_attempts: u32,
-    /// The wait before the second try; it doubles from try to try, with jitter.
+    /// Wait before the second attempt, in milliseconds. It doubles with each attempt, with jitter.
     pub base_delay_ms: u64,
-    /// The longest wait. Where a system asks for a longer one, no call is made until it is over,
-    /// and what would have waited fails and comes again with the stream.
+    /// Longest wait, in milliseconds. If a destination asks for a longer one, no call is made until
+    /// it is over, and the waiting records fail and are redelivered by the stream.
     pub max_delay_ms: u64,
 }
 
 impl Retry {
-    /// What the settings have by default: a hiccup of a few seconds is waited out.
+    /// Returns the default: retries bridge a transient failure of a few seconds.
     pub const fn standard() -> Self {
         Self {
             max_attempts: 4,
@@ -37,8 +37,7 @@ impl Retry {
         }
     }
 
-    /// As often, with waits too short to be felt: against mocks. What a mock asks for itself is
-    /// obeyed.
+    /// Returns the default with minimal waits, for mocks. The wait that a mock asks for is obeyed.
     pub const fn quick() -> Self {
         Self {
             base_delay_ms: 1,
@@ -46,7 +45,7 @@ impl Retry {
         }
     }
 
-    /// One try and no more: what did not succeed comes again with the stream.
+    /// Returns a policy without retries: records that failed are redelivered by the stream.
     pub const fn none() -> Self {
         Self {
             max_attempts: 1,
