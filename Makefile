@@ -8,7 +8,7 @@ SHELL := bash
 PYTHON ?= python3
 # arm64 or x86_64: what `make build` builds for. What a stage runs on stands in samconfig.toml.
 ARCH ?= arm64
-# Cargo features of the artifact. `otel` sends spans to a collector; DEPLOY.md says how.
+# Cargo features of the artifact. `otel` sends spans to a collector: docs/deploy/traces.md.
 FEATURES ?=
 EVENT ?= events/mixed.json
 STAGE ?= dev
@@ -94,7 +94,7 @@ bench-check: ## Hold the instructions a record to those recorded (needs valgrind
 	else echo "bench-check: SKIPPED, valgrind is missing (apt-get install valgrind)" >&2; fi
 
 .PHONY: check
-check: fmt lint doc deps events test ## Everything that must hold before a commit: fmt, lint, doc, deps, events, test
+check: fmt lint doc docs deps events test ## Everything that must hold before a commit: fmt, lint, doc, docs, deps, events, test
 
 .PHONY: fmt
 fmt: ## Check the formatting
@@ -105,8 +105,15 @@ lint: ## Check with clippy, warnings as errors
 	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
 
 .PHONY: doc
-doc: ## Build the documentation, warnings as errors
+doc: ## Build the API documentation of the crate, warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps $(TESTED)
+
+.PHONY: docs
+docs: $(VENV)-docs/ready ## Check the documentation and its links, and build the site into target/site
+	$(PYTHON) -m unittest discover --start-directory tests/docs
+	$(PYTHON) tests/docs/settings_page.py --check
+	$(VENV)-docs/bin/mkdocs build --strict --quiet
+	$(PYTHON) tests/docs/links.py target/site
 
 .PHONY: deps
 deps: $(CARGO_DENY) $(CARGO_MACHETE) ## Check the dependencies: licences, sources, duplicates, advisories, unused ones
@@ -127,6 +134,10 @@ schema: ## Write the JSON Schema of a change, events/contact-change.schema.json,
 	@mkdir -p target
 	cargo run --quiet --locked $(TESTED) --bin contact-sync-admin -- change-schema > target/schema.json
 	mv target/schema.json events/contact-change.schema.json
+
+.PHONY: codes
+codes: ## Write the table of codes, docs/reference/codes.md, from the registry
+	UPDATE_DOCS=1 cargo test --quiet --locked $(TESTED) --test codes -- the_reference
 
 # --- the Lambda ------------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@
 //! and beside it:
 //!
 //! - `clock`: time limits that outlive an invocation
+//! - [`codes`]: the registry of codes: meaning, stage, fate and remedy of each
 //! - [`contact`]: the contact and its changes; knows nobody
 //! - `json`: what serde leaves open
 //! - [`settings`]: settings from outside; the only reader of the environment
@@ -43,11 +44,12 @@
 //! - [`telemetry`]: logs and metrics; the only room that prints
 //! - [`factory`]: a preset and settings to a handler: the one place where parts meet
 //!
-//! The promises at the edges (events, fates, calls, settings, metrics) are in `CONTRACT.md`.
+//! The promises at the edges (events, fates, calls, settings, metrics) are in `docs/reference/contract.md`.
 
 pub mod adapters;
 pub mod aws;
 mod clock;
+pub mod codes;
 pub mod consume;
 pub mod contact;
 pub mod dispatch;

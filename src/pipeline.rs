@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::adapters::{Code, Destination};
+use crate::codes;
 use crate::consume::{EventConsumer, Filter, Record};
 use crate::contact::{ContactChange, VersionSource};
 use crate::dispatch::{ApiDispatcher, DispatchContext};
@@ -252,7 +253,7 @@ impl Pipeline {
             return Err(code);
         }
         match self.router.route(change) {
-            [] => Err(Code::new("NO_ROUTE")),
+            [] => Err(Code::new(codes::NO_ROUTE)),
             destinations => Ok(destinations),
         }
     }

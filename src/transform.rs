@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use self::blocks::{Block, Ordered, Survey, blocks, survey};
 pub use self::guard::{DestinationGuard, Guard, GuardMode};
 use crate::adapters::{Adapter, Body, Code, Payload, Rejection, Transformed};
+use crate::codes;
 use crate::consume::Stage;
 use crate::contact::{ContactChange, Operation};
 use crate::dispatch::{Job, WriteKind};
@@ -98,7 +99,7 @@ impl SchemaTransformer<'_> {
         for position in &older {
             self.sink.record(
                 *position,
-                RecordOutcome::Superseded(Some(Code::new("STALE"))),
+                RecordOutcome::Superseded(Some(Code::new(codes::STALE))),
                 job.calls + 1,
             );
         }
@@ -292,7 +293,7 @@ impl SchemaTransformer<'_> {
         };
         let internal = || {
             Rejection::new(
-                Code::new("INTERNAL_ERROR"),
+                Code::new(codes::INTERNAL_ERROR),
                 "transforming failed inside contact-sync",
             )
         };

@@ -16,6 +16,7 @@ use tracing::Instrument;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use super::{Call, CallError, Cause, Code, FailureCause, SHORTEST_CALL, Stop};
+use crate::codes;
 use crate::telemetry::traces;
 
 /// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an
@@ -108,10 +109,12 @@ impl HttpResponse {
 /// Why a request has no answer. Says nothing of the request's content.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Not sent, or not waited for as long as it may take: too little time was left. That says
-    /// nothing of the system.
+    /// Not sent: too little time was left before the deadline.
     #[error("too little time is left for the request")]
-    OutOfTime,
+    NotSentInTime,
+    /// Cut short by the deadline, before its own timeout. That says nothing of the system.
+    #[error("the deadline cut the request short")]
+    CutByDeadline,
     /// Not sent: the rate limit has no permit for it in time.
     #[error("the rate limit has no permit for the request in time")]
     NotPermitted(Code),
@@ -137,9 +140,11 @@ impl HttpError {
         let cause = match &self {
             Self::Timeout | Self::TooLong => FailureCause::Size,
             Self::Connection(error) if !error.is_connect() => FailureCause::Record,
-            Self::OutOfTime | Self::NotPermitted(_) | Self::Connection(_) | Self::Forbidden(_) => {
-                FailureCause::Destination
-            }
+            Self::NotSentInTime
+            | Self::CutByDeadline
+            | Self::NotPermitted(_)
+            | Self::Connection(_)
+            | Self::Forbidden(_) => FailureCause::Destination,
         };
         match self {
             Self::Forbidden(remedy) => CallError::Stop(Stop {
@@ -159,12 +164,13 @@ impl HttpError {
 
     fn code(&self) -> Code {
         match self {
-            Self::OutOfTime => Code::OUT_OF_TIME,
+            Self::NotSentInTime => Code::new(codes::NOT_SENT_IN_TIME),
+            Self::CutByDeadline => Code::new(codes::CUT_BY_DEADLINE),
             Self::NotPermitted(code) => code.clone(),
-            Self::Timeout => Code::new("TIMEOUT"),
-            Self::Connection(_) => Code::new("CONNECTION_FAILED"),
-            Self::TooLong => Code::new("ANSWER_TOO_LONG"),
-            Self::Forbidden(_) => Code::new("HOST_NOT_ALLOWED"),
+            Self::Timeout => Code::new(codes::TIMEOUT),
+            Self::Connection(_) => Code::new(codes::CONNECTION_FAILED),
+            Self::TooLong => Code::new(codes::ANSWER_TOO_LONG),
+            Self::Forbidden(_) => Code::new(codes::HOST_NOT_ALLOWED),
         }
     }
 }
@@ -196,12 +202,12 @@ impl Http {
         self.check(request.url())?;
         let has_time = || Instant::now() + SHORTEST_CALL <= call.give_up_at;
         if !has_time() {
-            return Err(HttpError::OutOfTime);
+            return Err(HttpError::NotSentInTime);
         }
         // Held until the answer is read: the system counts the request some time before that.
         let _permit = call.permits.next().await.map_err(HttpError::NotPermitted)?;
         if !has_time() {
-            return Err(HttpError::OutOfTime);
+            return Err(HttpError::NotSentInTime);
         }
         let started = Instant::now();
         let until = call.give_up_at.min(started + self.request_timeout);
@@ -211,7 +217,7 @@ impl Http {
         let answer = timeout_at(until, exchange)
             .await
             .unwrap_or(Err(if is_cut_short {
-                HttpError::OutOfTime
+                HttpError::CutByDeadline
             } else {
                 HttpError::Timeout
             }));
@@ -337,7 +343,7 @@ mod tests {
         };
         assert!(matches!(
             http.send(request, call).await,
-            Err(HttpError::OutOfTime)
+            Err(HttpError::NotSentInTime)
         ));
         assert_eq!(meter.api_calls(), 0);
     }
@@ -350,7 +356,7 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let meter = crate::telemetry::DestinationMetrics::default();
         for (timeout, code) in [
-            (Duration::from_mins(1), "OUT_OF_TIME"),
+            (Duration::from_mins(1), "CUT_BY_DEADLINE"),
             (SHORTEST_CALL, "TIMEOUT"),
         ] {
             let http = Http::new(

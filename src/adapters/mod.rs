@@ -27,6 +27,7 @@ pub use permits::{Permit, Permits, Unlimited};
 pub use spec::{AdapterDeps, AdapterSpec};
 use tokio::time::Instant;
 
+use crate::codes;
 use crate::contact::{ContactChange, ContactId};
 use crate::secrets::SecretError;
 use crate::telemetry::{self, DestinationMetrics, Quota};
@@ -201,9 +202,6 @@ impl Code {
     /// The longest code: longer than any that the systems publish.
     pub const LONGEST: usize = 80;
 
-    /// Too little time was left to send a request, or to wait for its answer.
-    pub const OUT_OF_TIME: Self = Self::new("OUT_OF_TIME");
-
     /// A code of our own.
     pub const fn new(code: &'static str) -> Self {
         Self(Cow::Borrowed(code))
@@ -220,7 +218,7 @@ impl Code {
         if looks_like_one {
             Self(Cow::Owned(code.to_owned()))
         } else {
-            Self::new("UNREADABLE_CODE")
+            Self::new(codes::UNREADABLE_CODE)
         }
     }
 
@@ -307,8 +305,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const DRY_RUN: Code = Code::new("DRY_RUN");
-    const ALREADY_GONE: Code = Code::new("ALREADY_GONE");
+    const DRY_RUN: Code = Code::new(codes::DRY_RUN);
+    const ALREADY_GONE: Code = Code::new(codes::ALREADY_GONE);
 
     /// It would be written, were this not a dry run.
     pub const fn dry_run() -> Self {
@@ -466,7 +464,7 @@ impl CallError {
         let remedy = format!("{}: {}", telemetry::chain(error), error.remedy());
         Self::Stop(Stop {
             cause: Cause::Credential,
-            code: Code::new("SECRET_UNREADABLE"),
+            code: Code::new(codes::SECRET_UNREADABLE),
             remedy,
             after: None,
         })

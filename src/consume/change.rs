@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::wire::{Address, Event, Person};
 use super::{Refusal, Stage};
+use crate::codes;
 use crate::contact::{
     Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text,
     VersionSource,
@@ -55,14 +56,14 @@ fn judge(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Judged<Box<Contac
     let operation = required(&event.operation, "operation", LONGEST_TEXT)?;
     let operation = Operation::from_name(operation).ok_or_else(|| {
         refuse(
-            "UNKNOWN_OPERATION",
+            codes::UNKNOWN_OPERATION,
             "operation",
             "allowed: create, update, delete",
         )
     })?;
     let occurred_at = occurred_at(&event.occurred_at, arrived_at)?;
     let Field::Value(person) = &mut event.contact else {
-        return Err(refuse("MISSING_FIELD", "contact", "is required"));
+        return Err(refuse(codes::MISSING_FIELD, "contact", "is required"));
     };
     Ok(Box::new(ContactChange {
         event_id: event_id.into(),
@@ -82,7 +83,7 @@ fn judge(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Judged<Box<Contac
 fn event_id<'a>(given: &'a Field<Str<'_>>) -> Judged<&'a str> {
     match given {
         Field::Value(id) if id.0.is_empty() => {
-            Err(refuse("EMPTY_FIELD", "event_id", "must not be empty"))
+            Err(refuse(codes::EMPTY_FIELD, "event_id", "must not be empty"))
         }
         Field::Value(id) if !is_longer(&id.0, LONGEST_EVENT_ID) => Ok(&id.0),
         _ => required(given, "event_id", LONGEST_EVENT_ID),
@@ -93,14 +94,14 @@ fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Judged<Off
     let text = required(given, "occurred_at", LONGEST_TEXT)?;
     let Some(time) = time(text) else {
         return Err(refuse(
-            "INVALID_TIMESTAMP",
+            codes::INVALID_TIMESTAMP,
             "occurred_at",
             "allowed: an RFC 3339 time",
         ));
     };
     if time > arrived_at.saturating_add(FURTHEST_AHEAD) {
         let rule = "allowed: at most a day after the record's arrival; check the producer's clock";
-        return Err(refuse("TIME_IN_FUTURE", "occurred_at", rule));
+        return Err(refuse(codes::TIME_IN_FUTURE, "occurred_at", rule));
     }
     Ok(time)
 }
@@ -129,16 +130,16 @@ fn id(given: &Field<Str<'_>>) -> Judged<ContactId> {
         return Ok(id);
     }
     Err(if text.is_empty() {
-        refuse("EMPTY_FIELD", "contact.id", "must not be empty")
+        refuse(codes::EMPTY_FIELD, "contact.id", "must not be empty")
     } else if text.contains(char::is_control) {
         refuse(
-            "CONTROL_CHARACTER",
+            codes::CONTROL_CHARACTER,
             "contact.id",
             "allowed: control characters at its ends, where they are trimmed",
         )
     } else {
         refuse(
-            "TOO_LONG",
+            codes::TOO_LONG,
             "contact.id",
             "allowed: 1 to 255 characters after trimming",
         )
@@ -180,7 +181,7 @@ fn kind(named: &Field<Str<'_>>) -> Judged<ContactType> {
     let kind = ContactType::from_name(required(named, "contact.type", LONGEST_TEXT)?);
     kind.ok_or_else(|| {
         refuse(
-            "UNKNOWN_TYPE",
+            codes::UNKNOWN_TYPE,
             "contact.type",
             "allowed: lead, prospect, customer, vendor",
         )
@@ -203,7 +204,7 @@ fn email(given: &Field<Str<'_>>) -> Judged<Text> {
     match EmailAddress::parse_with_options(&address, Options::default().without_display_text()) {
         Ok(_) => Ok(Field::Value(address.into())),
         Err(_) => Err(refuse(
-            "INVALID_EMAIL",
+            codes::INVALID_EMAIL,
             "contact.email",
             "allowed: an email address, or null",
         )),
@@ -247,7 +248,7 @@ fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
         };
         if is_too_long || is_longer(name, LONGEST_TEXT) {
             return Err(refuse(
-                "TOO_LONG",
+                codes::TOO_LONG,
                 "contact.attributes",
                 &format!("allowed: {LONGEST_TEXT} characters"),
             ));
@@ -259,12 +260,12 @@ fn attributes(named: Field<super::wire::Named>) -> Judged<Attributes> {
 /// A field that must be there and hold something.
 fn required<'a>(field: &'a Field<Str<'_>>, name: &str, longest: usize) -> Judged<&'a str> {
     match field {
-        Field::Absent | Field::Null => Err(refuse("MISSING_FIELD", name, "is required")),
+        Field::Absent | Field::Null => Err(refuse(codes::MISSING_FIELD, name, "is required")),
         Field::Value(text) if is_blank(&text.0) => {
-            Err(refuse("EMPTY_FIELD", name, "must not be empty"))
+            Err(refuse(codes::EMPTY_FIELD, name, "must not be empty"))
         }
         Field::Value(text) if is_longer(&text.0, longest) => Err(refuse(
-            "TOO_LONG",
+            codes::TOO_LONG,
             name,
             &format!("allowed: {longest} characters"),
         )),
@@ -284,7 +285,7 @@ fn optional<'a>(field: &'a Field<Str<'_>>, name: &str) -> Judged<Field<&'a str>>
         Field::Null => Ok(Field::Null),
         Field::Value(text) if is_blank(&text.0) => Ok(Field::Null),
         Field::Value(text) if is_longer(&text.0, LONGEST_TEXT) => Err(refuse(
-            "TOO_LONG",
+            codes::TOO_LONG,
             name,
             &format!("allowed: {LONGEST_TEXT} characters"),
         )),

@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 #[cfg(feature = "admin")]
 pub use self::schema::schema;
 use crate::adapters::{Code, Rejection};
+use crate::codes;
 use crate::contact::{ContactChange, ContactType, Operation};
 
 /// The section `[filter]`: which changes are for us.
@@ -36,13 +37,13 @@ impl Filter {
     /// anything.
     pub fn judge(&self, change: &ContactChange) -> Option<Code> {
         if !self.operations.contains(&change.operation) {
-            return Some(Code::new("FILTERED_OPERATION"));
+            return Some(Code::new(codes::FILTERED_OPERATION));
         }
         let passes = change
             .contact
             .kind
             .is_none_or(|kind| self.types.contains(&kind));
-        (!passes).then(|| Code::new("FILTERED_TYPE"))
+        (!passes).then(|| Code::new(codes::FILTERED_TYPE))
     }
 }
 
@@ -150,7 +151,7 @@ impl EventConsumer {
             let message = "reading the record failed inside contact-sync";
             Err(Box::new(Refusal::new(
                 Stage::Decode,
-                "INTERNAL_ERROR",
+                codes::INTERNAL_ERROR,
                 message,
             )))
         })
@@ -162,14 +163,15 @@ fn decode(
     arrived_at: OffsetDateTime,
 ) -> Result<Box<ContactChange>, Box<Refusal>> {
     let refuse = |code, message: &str| Box::new(Refusal::new(Stage::Decode, code, message));
-    let data = data.ok_or_else(|| refuse("MISSING_DATA", "the record has no data"))?;
+    let data = data.ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
     let bytes = base64_simd::STANDARD.decode_to_vec(data);
-    let bytes = bytes.map_err(|_| refuse("INVALID_BASE64", "the record's data is not base64"))?;
+    let bytes =
+        bytes.map_err(|_| refuse(codes::INVALID_BASE64, "the record's data is not base64"))?;
     if bytes.is_empty() {
-        return Err(refuse("EMPTY_DATA", "the record's data is empty"));
+        return Err(refuse(codes::EMPTY_DATA, "the record's data is empty"));
     }
     let text = str::from_utf8(&bytes)
-        .map_err(|_| refuse("INVALID_UTF8", "the record's data is not UTF-8"))?;
+        .map_err(|_| refuse(codes::INVALID_UTF8, "the record's data is not UTF-8"))?;
     let event = wire::parse(text)?;
     change::validate(event, arrived_at)
 }

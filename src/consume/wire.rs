@@ -8,6 +8,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Refusal, Stage};
+use crate::codes;
 use crate::contact::{Attribute, Attributes, ContactId, Field, Number, Operation};
 use crate::json::{self, Object, Str};
 
@@ -233,7 +234,7 @@ pub(super) fn parse(text: &str) -> Result<Event<'_>, Box<Refusal>> {
             let message = format!("the JSON is nested deeper than {DEEPEST}");
             Err(Box::new(Refusal::new(
                 Stage::Decode,
-                "NESTED_TOO_DEEPLY",
+                codes::NESTED_TOO_DEEPLY,
                 message,
             )))
         });
@@ -305,7 +306,7 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
             text,
             Refusal::new(
                 Stage::Decode,
-                "WRONG_TYPE",
+                codes::WRONG_TYPE,
                 format!("a number is out of range, {at}"),
             ),
         );
@@ -313,7 +314,7 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
     if !error.is_data() || said.starts_with(NO_TEXT) {
         return Refusal::new(
             Stage::Decode,
-            "INVALID_JSON",
+            codes::INVALID_JSON,
             format!("the data is not JSON, {at}"),
         );
     }
@@ -326,13 +327,13 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
     let mut refusal = if said.starts_with("duplicate field") {
         Refusal::new(
             Stage::Decode,
-            "DUPLICATE_KEY",
+            codes::DUPLICATE_KEY,
             format!("a key stands twice, {at}"),
         )
     } else {
         Refusal::new(
             Stage::Decode,
-            "WRONG_TYPE",
+            codes::WRONG_TYPE,
             format!("a value has the wrong type, {at}"),
         )
     };

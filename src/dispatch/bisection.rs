@@ -69,12 +69,11 @@ impl Bisection {
         mut jobs: Vec<Job>,
         suspects: &[usize],
     ) -> Result<Self, (Vec<Job>, Self)> {
-        let parts = match separate(&mut jobs, suspects, self.calls_left) {
-            Some(parts) => parts,
-            None => {
-                let right = jobs.split_off(jobs.len() / 2);
-                [jobs, right]
-            }
+        let parts = if let Some(parts) = separate(&mut jobs, suspects, self.calls_left) {
+            parts
+        } else {
+            let right = jobs.split_off(jobs.len() / 2);
+            [jobs, right]
         };
         if self.calls_left < CALLS_OF_A_SPLIT {
             return Err((parts.into_iter().flatten().collect(), self));

@@ -17,10 +17,18 @@ use crate::adapters::{
     Call, CallError, Code, FailureCause, Limits, Outcome, Payload, Reply, Retry, RetryMode,
     SHORTEST_CALL, Stop,
 };
+use crate::codes;
 use crate::telemetry::traces;
 
 /// Pause after a rate-limit response without a time to wait.
 const THROTTLED_PAUSE: Duration = Duration::from_secs(1);
+
+/// Codes of calls that the deadline ended. These calls are no evidence about the destination.
+const BY_DEADLINE: [&str; 3] = [
+    codes::NOT_SENT_IN_TIME,
+    codes::NO_PERMIT_IN_TIME,
+    codes::CUT_BY_DEADLINE,
+];
 
 /// A finished call.
 pub(super) struct Answered {
@@ -127,7 +135,7 @@ fn latest(context: DispatchContext<'_>) -> Result<Instant, Code> {
     context
         .deadline
         .checked_sub(SHORTEST_CALL)
-        .ok_or(Code::OUT_OF_TIME)
+        .ok_or(Code::new(codes::NOT_SENT_IN_TIME))
 }
 
 async fn send(
@@ -167,12 +175,18 @@ async fn send(
     }
     // Nor is a call that the deadline cut short.
     if let Ok(Err(CallError::Retry { code, .. })) = &answer
-        && *code == Code::OUT_OF_TIME
+        && BY_DEADLINE.contains(&code.as_str())
     {
-        return Err(Code::OUT_OF_TIME);
+        return Err(code.clone());
     }
-    let internal = || Err(CallError::failed("INTERNAL_ERROR", FailureCause::Record));
-    let reply = answer.unwrap_or_else(|_| internal());
+    let reply = match answer {
+        Ok(reply) => reply,
+        // The adapter panicked.
+        Err(_) => Err(CallError::failed(
+            codes::INTERNAL_ERROR,
+            FailureCause::Record,
+        )),
+    };
     if failure_of(&reply).is_some_and(|failure| failure.cause != FailureCause::Destination) {
         for job in &mut batch.jobs {
             job.suspected_at.get_or_insert(batch.successes);

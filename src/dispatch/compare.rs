@@ -8,6 +8,7 @@ use super::{DispatchContext, Job};
 use crate::adapters::{
     Adapter, Call, CallError, Code, Held, Outcome, Payload, Reply, Retry, RetryMode,
 };
+use crate::codes;
 
 /// Writes the jobs that are not older than the destination's version. Returns an outcome for each
 /// job.
@@ -100,7 +101,7 @@ fn with_defaults(payload: &Payload, is_new: bool) -> Cow<'_, Payload> {
 /// Returns the outcome of a payload for which the answer has no row.
 fn unanswered() -> Outcome {
     Outcome::Retry(Retry {
-        code: Code::new("NO_RESULT"),
+        code: Code::new(codes::NO_RESULT),
         after: None,
         how: RetryMode::Same,
     })

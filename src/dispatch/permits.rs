@@ -11,6 +11,7 @@ use super::ApiDispatcher;
 use super::rate_limit::{RequestCost, Reservation};
 use crate::adapters::{Code, Permit, Permits};
 use crate::clock;
+use crate::codes;
 use crate::telemetry::{DestinationMetrics, Quota};
 
 /// Waits for a permit, until `latest`.
@@ -19,9 +20,9 @@ use crate::telemetry::{DestinationMetrics, Quota};
 /// Returns the reason if there is no permit in time.
 pub(super) async fn permit<'a>(
     dispatcher: &'a ApiDispatcher,
-    need: RequestCost,
+    cost: RequestCost,
     latest: Instant,
-    meter: &DestinationMetrics,
+    metrics: &DestinationMetrics,
 ) -> Result<Reservation<'a>, Code> {
     let ApiDispatcher {
         rate_limiter,
@@ -30,8 +31,10 @@ pub(super) async fn permit<'a>(
     } = dispatcher;
     tokio::select! {
         biased;
-        () = rate_limiter.paused_beyond(retry.longest()) => Err(Code::new("ASKED_TO_WAIT")),
-        places = rate_limiter.acquire(need, latest, meter) => places.ok_or(Code::OUT_OF_TIME),
+        () = rate_limiter.paused_beyond(retry.longest()) => Err(Code::new(codes::ASKED_TO_WAIT)),
+        reservation = rate_limiter.acquire(cost, latest, metrics) => {
+            reservation.ok_or(Code::new(codes::NO_PERMIT_IN_TIME))
+        }
     }
 }
 

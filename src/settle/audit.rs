@@ -3,6 +3,7 @@
 use super::fate::Fate;
 use super::ledger::{DestinationResult, Entry, RecordOutcome, SETTLED_EARLIER};
 use crate::adapters::{Code, Destination};
+use crate::codes;
 use crate::consume::Record;
 use crate::contact::{ContactChange, Operation};
 use crate::telemetry::Audit;
@@ -135,9 +136,9 @@ impl<'a> AuditFields<'a> {
             .map(|refusal| &refusal.rejection.code);
         let code = match fate {
             _ if entry.settled.is_some() => Some(SETTLED_EARLIER.as_str()),
-            Fate::Failed if letter_waits => Some("DEAD_LETTER_WAITS"),
-            Fate::Failed if entry.refusal.is_some() => Some("DEAD_LETTER_NOT_STORED"),
-            Fate::Failed => Some("OUT_OF_TIME"),
+            Fate::Failed if letter_waits => Some(codes::DEAD_LETTER_WAITS),
+            Fate::Failed if entry.refusal.is_some() => Some(codes::DEAD_LETTER_NOT_STORED),
+            Fate::Failed => Some(codes::NOT_SETTLED_IN_TIME),
             _ => refused.or(entry.filtered.as_ref()).map(Code::as_str),
         };
         Self {
@@ -158,9 +159,12 @@ impl<'a> AuditFields<'a> {
                 is_repeated: true,
             };
         }
-        let code = row.verdict.as_ref().map_or(Some("OUT_OF_TIME"), |verdict| {
-            verdict.code().map(Code::as_str)
-        });
+        let code = row
+            .verdict
+            .as_ref()
+            .map_or(Some(codes::NOT_SETTLED_IN_TIME), |verdict| {
+                verdict.code().map(Code::as_str)
+            });
         let is_repeated = matches!(row.verdict, Some(RecordOutcome::Settled { .. }));
         Self {
             fate,

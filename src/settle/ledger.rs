@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::Fate;
 use crate::adapters::{Code, Rejection};
+use crate::codes;
 use crate::consume::{Refusal, Stage};
 use crate::fold::Position;
 use crate::telemetry::DestinationMetrics;
@@ -35,7 +36,7 @@ pub enum RecordOutcome {
 }
 
 /// The reason for not sending what an earlier invocation settled.
-pub(super) static SETTLED_EARLIER: Code = Code::new("SETTLED_EARLIER");
+pub(super) static SETTLED_EARLIER: Code = Code::new(codes::SETTLED_EARLIER);
 
 impl RecordOutcome {
     /// The reason, where there is one to tell.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::{Code, Rejection};
+use crate::codes;
 use crate::contact::{ContactChange, VersionSource};
 
 /// The section `[guard]`.
@@ -77,11 +78,11 @@ impl DestinationGuard {
         }
         let (code, message) = match change.guard_version() {
             None => (
-                "MISSING_VERSION",
+                codes::MISSING_VERSION,
                 "version: is required by guard.version = \"version\"".to_owned(),
             ),
             Some(version) if version > LARGEST => (
-                "VERSION_TOO_LARGE",
+                codes::VERSION_TOO_LARGE,
                 format!("version: allowed: 0 to {LARGEST}"),
             ),
             Some(_) => return None,

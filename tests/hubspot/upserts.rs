@@ -61,7 +61,7 @@ async fn a_guard_that_gets_no_answer_knows_nothing() {
         200,
         &json!({"status": "COMPLETE", "results": []}),
     ));
-    assert_eq!(portal.held(&payloads).await, ["isolated UNACCOUNTED"; 3]);
+    assert_eq!(portal.held(&payloads).await, ["isolated NO_RESULT"; 3]);
     let body = json!({"category": "VALIDATION_ERROR", "context": {"ids": ["c-3"]}});
     portal.mock.next(Answer::json(400, &body));
     assert_eq!(

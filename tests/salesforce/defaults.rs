@@ -62,7 +62,7 @@ fn kept(mocks: &Mocks, name: &str, expected: &str) -> usize {
         .count()
 }
 
-/// The recipe *Backfill* of the runbook, and its neighbours.
+/// The task *Backfill* of the documentation, and its neighbours.
 #[tokio::test]
 async fn a_backfill_leaves_sales_work_alone_however_often_it_runs() {
     let both = format!("{VERSION}\n{STATUS}");

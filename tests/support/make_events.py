@@ -2,11 +2,11 @@
 """Makes the sample events in events/ from the readable changes below.
 
     make_events.py            write the files
-    make_events.py --check    say whether the files are current; exit 1 where one is not
+    make_events.py --check    compare the files with their sources; exit 1 where one differs
 
-An event is what Lambda hands to the function: the change itself is base64 in `kinesis.data`, which nobody can read or
-edit. So the changes are kept here, and the files are made. Every number in them is fixed: the same sources give the
-same bytes. Python 3 and its standard library only.
+The files hold the events of a Kinesis mapping, with each change in base64 in `kinesis.data`. This script keeps the
+changes in readable form. Every number in them is fixed: the same sources give the same bytes. Python 3 and its
+standard library only.
 """
 
 import base64
@@ -25,7 +25,7 @@ FIRST_SEQUENCE = 49590338271490256608559692538361571095921575989136588898
 START = datetime(2026, 11, 20, 10, 15, tzinfo=timezone.utc)
 
 
-# --- words for the sources ---------------------------------------------------------------------------------------
+# --- constructors ------------------------------------------------------------------------------------------------
 
 
 class Record:
@@ -37,7 +37,7 @@ class Record:
 
 
 def change(operation, contact, *, event_id, version=None, replay=False, **more):
-    """A change as the contact database writes it. The time of the change is filled in by its place in the event."""
+    """Returns a change as the contact database writes it. Its place in the event determines its time."""
     body = {"event_id": event_id, "operation": operation, "occurred_at": None}
     if version is not None:
         body["version"] = version
@@ -60,29 +60,30 @@ def delete(contact, **more):
     return change("delete", contact, **more)
 
 
-# --- the people of the samples -----------------------------------------------------------------------------------
+# --- sample contacts ---------------------------------------------------------------------------------------------
 
-ADA = {
-    "id": "c-1001", "type": "lead", "email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace",
-    "company": "Analytical Engines", "job_title": "Engineer", "phone": "+44 20 7946 0000", "mobile_phone": None,
+# Placeholders: no name, address or number of these is a person's.
+LEAD = {
+    "id": "c-1001", "type": "lead", "email": "lead-one@example.com", "first_name": "Sample", "last_name": "Lead One",
+    "company": "Sample Company One", "job_title": "Engineer", "phone": "+44 20 7946 0000", "mobile_phone": None,
     "website": "https://example.com",
-    "address": {"street": "12 St James's Sq", "city": "London", "state": None, "postal_code": "SW1Y 4JH",
+    "address": {"street": "1 Sample Street", "city": "Sample City", "state": None, "postal_code": "ZZ1 1ZZ",
                 "country": "United Kingdom"},
     "lead_source": "Web", "status": None,
     "attributes": {"plan": "team", "seats": 25, "newsletter": True},
 }
-GRACE = {
-    "id": "c-1002", "type": "prospect", "email": "grace@example.com", "first_name": "Grace", "last_name": "Hopper",
-    "company": "Compilers United", "job_title": "Rear admiral", "lead_source": "Conference",
+PROSPECT = {
+    "id": "c-1002", "type": "prospect", "email": "prospect-two@example.com", "first_name": "Sample",
+    "last_name": "Prospect Two", "company": "Sample Company Two", "job_title": "Analyst", "lead_source": "Conference",
 }
-EDSGER = {
-    "id": "c-1003", "type": "customer", "email": "edsger@example.org", "first_name": "Edsger", "last_name": "Dijkstra",
-    "company": "Shortest Paths", "phone": "+31 20 555 0100",
-    "address": {"street": "Science Park 123", "city": "Amsterdam", "postal_code": "1098 XG", "country": "Netherlands"},
+CUSTOMER = {
+    "id": "c-1003", "type": "customer", "email": "customer-three@example.com", "first_name": "Sample",
+    "last_name": "Customer Three", "company": "Sample Company Three", "phone": "+1 202 555 0100",
+    "address": {"street": "3 Sample Street", "city": "Sample City", "postal_code": "0000 ZZ", "country": "Netherlands"},
 }
-BARBARA = {
-    "id": "c-1004", "type": "vendor", "email": "barbara@example.net", "first_name": "Barbara", "last_name": "Liskov",
-    "company": "Substitute Parts", "website": "https://example.net",
+VENDOR = {
+    "id": "c-1004", "type": "vendor", "email": "vendor-four@example.com", "first_name": "Sample",
+    "last_name": "Vendor Four", "company": "Sample Company Four", "website": "https://example.com",
 }
 
 
@@ -104,22 +105,22 @@ def scenario(name, shows, fates):
 @scenario("created", "one new contact of each type, the first with every field", "4 delivered")
 def created():
     return [
-        create(ADA, event_id="created-1", version=1),
-        create(GRACE, event_id="created-2", version=1),
-        create(EDSGER, event_id="created-3", version=1),
-        create(BARBARA, event_id="created-4", version=1),
+        create(LEAD, event_id="created-1", version=1),
+        create(PROSPECT, event_id="created-2", version=1),
+        create(CUSTOMER, event_id="created-3", version=1),
+        create(VENDOR, event_id="created-4", version=1),
     ]
 
 
-@scenario("updated", "updates that name a few fields: what is absent stays, what is `null` is cleared", "4 delivered")
+@scenario("updated", "updates that name a few fields: an absent field stays, a `null` field is cleared", "4 delivered")
 def updated():
     return [
         update({"id": "c-1001", "type": "lead", "job_title": "Principal engineer"}, event_id="updated-1", version=2),
         update({"id": "c-1002", "type": "prospect", "company": None, "status": "Working - Contacted"},
                event_id="updated-2", version=2),
-        update({"id": "c-1003", "type": "customer", "phone": None, "address": {"city": "Rotterdam", "state": None}},
+        update({"id": "c-1003", "type": "customer", "phone": None, "address": {"city": "Other City", "state": None}},
                event_id="updated-3", version=2),
-        update({"id": "c-1004", "type": "Vendor", "email": " Barbara.Liskov@Example.NET "},
+        update({"id": "c-1004", "type": "Vendor", "email": " Vendor.Four@Example.COM "},
                event_id="updated-4", version=2),
     ]
 
@@ -135,18 +136,18 @@ def deleted():
     ]
 
 
-@scenario("mixed", "creates, updates and deletes of all types, as a stream brings them", "8 delivered")
+@scenario("mixed", "creates, updates and deletes of all types, in stream order", "8 delivered")
 def mixed():
     return [
-        create(ADA, event_id="mixed-1", version=1),
-        create(EDSGER, event_id="mixed-2", version=1),
-        update({"id": "c-2001", "type": "prospect", "last_name": "Turing", "company": "Bletchley"},
+        create(LEAD, event_id="mixed-1", version=1),
+        create(CUSTOMER, event_id="mixed-2", version=1),
+        update({"id": "c-2001", "type": "prospect", "last_name": "Prospect Five", "company": "Sample Company Five"},
                event_id="mixed-3", version=7),
         delete({"id": "c-2002", "type": "customer"}, event_id="mixed-4", version=4),
-        create(BARBARA, event_id="mixed-5", version=1),
-        update({"id": "c-2003", "type": "customer", "first_name": "Katherine", "mobile_phone": "+1 757 555 0101"},
+        create(VENDOR, event_id="mixed-5", version=1),
+        update({"id": "c-2003", "type": "customer", "first_name": "Sample", "mobile_phone": "+1 757 555 0101"},
                event_id="mixed-6", version=12),
-        create(GRACE, event_id="mixed-7", version=1),
+        create(PROSPECT, event_id="mixed-7", version=1),
         delete({"id": "c-2004", "type": "lead"}, event_id="mixed-8", version=2),
     ]
 
@@ -156,13 +157,13 @@ def mixed():
           "the change that carries a contact's result is delivered, those before it are superseded and share its fate")
 def same_contact():
     return [
-        create(ADA, event_id="same-1", version=1),
-        update({"id": "C-1001", "type": "lead", "job_title": "Engineer-in-chief"}, event_id="same-2", version=2),
-        create(EDSGER, event_id="same-3", version=1),
+        create(LEAD, event_id="same-1", version=1),
+        update({"id": "C-1001", "type": "lead", "job_title": "Chief engineer"}, event_id="same-2", version=2),
+        create(CUSTOMER, event_id="same-3", version=1),
         update({"id": " c-1001 ", "type": "lead", "phone": None}, event_id="same-4", version=3),
         delete({"id": "c-1003", "type": "customer"}, event_id="same-5", version=2),
-        create({**EDSGER, "company": "Shortest Paths II"}, event_id="same-6", version=3),
-        create(GRACE, event_id="same-7", version=1),
+        create({**CUSTOMER, "company": "Sample Company Three B"}, event_id="same-6", version=3),
+        create(PROSPECT, event_id="same-7", version=1),
     ]
 
 
@@ -171,7 +172,7 @@ def same_contact():
 def out_of_order():
     return [
         update({"id": "c-1001", "type": "lead", "job_title": "third"}, event_id="order-3", version=3),
-        create({**ADA, "job_title": "first"}, event_id="order-1", version=1),
+        create({**LEAD, "job_title": "first"}, event_id="order-1", version=1),
         update({"id": "c-1001", "type": "lead", "job_title": "second", "company": "Second"},
                event_id="order-2", version=2),
     ]
@@ -181,9 +182,9 @@ def out_of_order():
           "3 delivered")
 def type_changed():
     return [
-        create(ADA, event_id="type-1", version=1),
-        update({**ADA, "type": "customer"}, event_id="type-2", version=2),
-        update({"id": "c-1002", "type": "CUSTOMER", "email": "grace@example.com"}, event_id="type-3", version=9),
+        create(LEAD, event_id="type-1", version=1),
+        update({**LEAD, "type": "customer"}, event_id="type-2", version=2),
+        update({"id": "c-1002", "type": "CUSTOMER", "email": "prospect-two@example.com"}, event_id="type-3", version=9),
     ]
 
 
@@ -192,7 +193,7 @@ def type_changed():
 def replay():
     return [
         update({"id": "c-1001", "type": "lead", "job_title": "Engineer"}, event_id="updated-1", version=1, replay=True),
-        create(EDSGER, event_id="created-3", version=1, replay=True),
+        create(CUSTOMER, event_id="created-3", version=1, replay=True),
         delete({"id": "c-1004", "type": "vendor"}, event_id="deleted-4", version=3, replay=True),
     ]
 
@@ -201,13 +202,13 @@ def replay():
           "5 delivered")
 def unicode_text():
     return [
-        create({"id": "c-3001", "type": "lead", "first_name": "Zoë", "last_name": "Müller-Łukasiewicz",
-                "company": "Größe & Söhne <GmbH>"}, event_id="unicode-1", version=1),
-        create({"id": "c-3002", "type": "customer", "first_name": "明", "last_name": "山田", "email": "yamada@example.jp",
-                "address": {"street": "千代田1-1", "city": "東京", "country": "日本"}}, event_id="unicode-2", version=1),
-        create({"id": "c-3003", "type": "prospect", "first_name": "ليلى", "last_name": "حداد", "company": "شركة"},
+        create({"id": "c-3001", "type": "lead", "first_name": "Sämplë", "last_name": "Léad-Ünø Łąka",
+                "company": "Größe & Beispiel <GmbH>"}, event_id="unicode-1", version=1),
+        create({"id": "c-3002", "type": "customer", "first_name": "例", "last_name": "見本", "email": "customer-ja@example.com",
+                "address": {"street": "見本町1-1", "city": "見本市", "country": "日本"}}, event_id="unicode-2", version=1),
+        create({"id": "c-3003", "type": "prospect", "first_name": "مثال", "last_name": "عينة", "company": "شركة مثال"},
                event_id="unicode-3", version=1),
-        create({"id": "c-3004", "type": "vendor", "first_name": "Amélie\u0301", "last_name": "👩🏽‍💻 \"quoted\" \\ back",
+        create({"id": "c-3004", "type": "vendor", "first_name": "Samplé\u0301", "last_name": "👩🏽‍💻 \"quoted\" \\ back",
                 "company": "line\nbreak\tand tab"}, event_id="unicode-4", version=1),
         create({"id": "kënnung-5", "type": "lead", "last_name": "Идентификатор", "company": "Ключ"},
                event_id="unicode-5", version=1),
@@ -229,28 +230,28 @@ def too_long():
 @scenario("unknown-fields", "fields that this version does not know: they are ignored", "2 delivered")
 def unknown_fields():
     return [
-        create({**GRACE, "favourite_colour": "navy", "tags": ["compiler", {"deep": [1, 2]}],
-                "address": {"city": "Arlington", "planet": "Earth"}, "attributes": {"unmapped": 1.5, "empty": None}},
+        create({**PROSPECT, "favourite_colour": "navy", "tags": ["compiler", {"deep": [1, 2]}],
+                "address": {"city": "Sample City", "planet": "Earth"}, "attributes": {"unmapped": 1.5, "empty": None}},
                event_id="unknown-1", version=1, source_system="crm-import", schema=7),
-        update({"id": "c-1003", "type": "customer", "last_name": "Dijkstra"}, event_id="unknown-2"),
+        update({"id": "c-1003", "type": "customer", "last_name": "Customer Three"}, event_id="unknown-2"),
     ]
 
 
-@scenario("empty", "an event without records", "nothing to tell")
+@scenario("empty", "an event without records", "no records")
 def empty():
     return []
 
 
-@scenario("poison", "a record of each kind that is not allowed, between good ones (but for a text of a megabyte, which is a test of its "
-          "own). The partition key names the kind",
+@scenario("poison", "a record of each kind that is not allowed, between valid ones. The partition key names the "
+          "kind. A text of a megabyte has a test of its own",
           "the records whose key begins with `good-` are delivered, all others rejected, each with its own code")
 def poison():
     return list(interleave(poisonous(), every=4))
 
 
 def good(number):
-    """A good record among the poison: if it is not delivered, a neighbour hurt it."""
-    contact = {**(ADA, GRACE, EDSGER, BARBARA)[number % 4], "id": f"good-{number}", "email": f"good-{number}@example.com"}
+    """Returns a valid record to place between invalid ones. An invalid record must not affect it."""
+    contact = {**(LEAD, PROSPECT, CUSTOMER, VENDOR)[number % 4], "id": f"good-{number}", "email": f"good-{number}@example.com"}
     return Record(f"good-{number}", create(contact, event_id=f"good-{number}", version=1))
 
 
@@ -265,7 +266,7 @@ def interleave(bad, every):
 
 
 def poisonous():
-    """Every kind of record that section 1 of the contract does not allow, by name."""
+    """Returns a record of each kind that section 1 of the contract does not allow, by name."""
 
     def base():
         return {
@@ -363,17 +364,17 @@ def poisonous():
         bad_contact("type-unknown", type="partner"),
         bad_contact("type-number", type=1),
         # the other contact fields
-        bad_contact("email-with-a-name", email="Ada Lovelace <ada@example.com>"),
-        bad_contact("email-without-domain", email="ada@"),
-        bad_contact("email-without-at", email="ada.example.com"),
-        bad_contact("email-two-addresses", email="ada@example.com, grace@example.com"),
+        bad_contact("email-with-a-name", email="Sample Lead <lead-one@example.com>"),
+        bad_contact("email-without-domain", email="lead-one@"),
+        bad_contact("email-without-at", email="lead-one.example.com"),
+        bad_contact("email-two-addresses", email="lead-one@example.com, prospect-two@example.com"),
         bad_contact("email-number", email=1),
         bad_contact("first-name-number", first_name=1),
-        bad_contact("last-name-list", last_name=["Love", "lace"]),
-        bad_contact("company-object", company={"name": "Analytical Engines"}),
+        bad_contact("last-name-list", last_name=["Lead", "One"]),
+        bad_contact("company-object", company={"name": "Sample Company One"}),
         bad_contact("phone-number", phone=442079460000),
         bad_contact("website-truth-value", website=True),
-        bad_contact("address-text", address="12 St James's Sq, London"),
+        bad_contact("address-text", address="1 Sample Street, Sample City"),
         bad_contact("address-city-number", address={"city": 1}),
         bad_contact("attributes-list", attributes=["plan", "team"]),
         raw("attribute-key-twice", text.replace('"last_name"', '"attributes": {"seats": 1, "seats": 2}, "last_name"').encode()),
@@ -394,7 +395,7 @@ def data_of(body, occurred_at):
 
 
 def event(records):
-    """The Kinesis event that Lambda makes of the records."""
+    """Returns the event in which a Kinesis mapping delivers the records."""
     return {"Records": [kinesis_record(place, record) for place, record in enumerate(records)]}
 
 
@@ -427,12 +428,14 @@ def readme(counts):
     )
     return f"""# Sample events
 
-Kinesis events as Lambda hands them to the function, by scenario: input for `make invoke EVENT=events/NAME.json`,
-fixtures of the tests, and documentation. They are made by `tests/support/make_events.py`, which holds the changes in
-readable form; edit them there and run it. The fates are those with the default settings, and destinations that accept
-every write. The answer is then `{{"batchItemFailures":[]}}` for each of them: a rejected record is not sent again.
+Kinesis events by scenario: input for `make invoke EVENT=events/NAME.json`, fixtures of the tests, and examples. Every
+contact in them is a placeholder.
 
-| file | records | what it shows | what the records end as |
+`tests/support/make_events.py` holds the changes in readable form and writes these files. To change one, edit the
+script and run it. The fates are those of the default settings with destinations that accept every write. The response
+to each event is `{{"batchItemFailures":[]}}`: a rejected record is not delivered again.
+
+| file | records | scenario | fates |
 | --- | --- | --- | --- |
 {rows}
 """
@@ -460,7 +463,7 @@ def main(arguments):
             name for name, text in made.items()
             if name not in present or (EVENTS / name).read_text(encoding="utf-8") != text
         )
-        # A file that nothing makes would be one that nobody can edit.
+        # A file without a source here cannot be edited here.
         stray = sorted(
             name for name in present - made.keys() if name.endswith(".json") and not name.endswith(".schema.json")
         )

@@ -482,11 +482,15 @@ class Alarms(Template):
         most, least = alarm["EvaluationPeriods"], alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])
         return [sum(breaching[max(0, end - most):end]) >= least for end in range(1, len(breaching) + 1)]
 
-    def test_each_has_a_row_in_the_runbook(self):
-        runbook = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
+    def test_each_has_a_page_and_each_page_an_alarm(self):
+        folder = Path("docs", "operate", "alarms")
+        overview = (ROOT / "docs" / "operate" / "index.md").read_text(encoding="utf-8")
         for name, title in self.names().items():
-            self.assertIn(f"RUNBOOK.md#{title}", self.alarms()[name]["AlarmDescription"])
-            self.assertRegex(runbook, rf'(?m)^### {re.escape(title)}$', name)
+            page = (folder / f"{title}.md").as_posix()
+            self.assertTrue(self.alarms()[name]["AlarmDescription"].endswith(f" {page}"), name)
+            self.assertRegex((ROOT / page).read_text(encoding="utf-8"), rf'\A# {re.escape(title)}\n', name)
+            self.assertIn(f"| [{title}](alarms/{title}.md) |", overview)
+        self.assertEqual({path.stem for path in (ROOT / folder).iterdir()}, set(self.names().values()))
 
 
 class Dashboard(Template):
@@ -522,14 +526,14 @@ class Dashboard(Template):
         }, emitted_metrics())
 
 
-class Runbook(Template):
+class Documentation(Template):
     def test_counts_what_costs(self):
-        runbook = (ROOT / "RUNBOOK.md").read_text(encoding="utf-8")
+        cost = (ROOT / "docs" / "operate" / "cost.md").read_text(encoding="utf-8")
         alarms = self.of_type("AWS::CloudWatch::Alarm").values()
         waited_for = sum(
             sum("MetricStat" in metric for metric in alarm["Properties"].get("Metrics", [])) or 1 for alarm in alarms
         )
-        self.assertEqual(re.findall(r"an alarm's metric \((\d+)\)", runbook), [str(waited_for)])
+        self.assertEqual(re.findall(r"an alarm's metric \((\d+)\)", cost), [str(waited_for)])
         # Those with the dimension, by the code that writes their line, and those without.
         whole, with_dimension = code("src/telemetry/metrics.rs").split("fn of_destination")
         names = r'\(\s*"([A-Z][A-Za-z]+)",'
@@ -538,21 +542,18 @@ class Runbook(Template):
         once = len(fates) + len(re.findall(names, whole.split("fn whole")[1]))
         each = len(fates) + len(sums) + len(re.findall(names, with_dimension))
         self.assertEqual(set(fates + sums) | set(re.findall(names, whole + with_dimension)), emitted_metrics())
-        self.assertEqual(re.findall(r"[\d.]+ a metric \((\d+)\)", runbook), [str(once + each * len(destinations()))])
+        self.assertEqual(re.findall(r"[\d.]+ a metric \((\d+)\)", cost), [str(once + each * len(destinations()))])
 
-    def test_links_to_what_is_there(self):
-        headings = {}
-        for path in ("RUNBOOK.md", "DEPLOY.md", "README.md"):
-            text = re.sub(r"(?ms)^ *```.*?^ *```", "", (ROOT / path).read_text(encoding="utf-8"))
-            titles = re.findall(r"(?m)^#+ (.*)$", text)
-            headings[path] = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-        for path in ("RUNBOOK.md", "DEPLOY.md", "CONTRIBUTING.md", "README.md"):
-            text = (ROOT / path).read_text(encoding="utf-8")
-            for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
-                target = target or path
-                self.assertTrue((ROOT / target).exists(), f"{path} links to {target}")
-                if heading and target in headings:
-                    self.assertIn(heading, headings[target], f"{path} links to {target}#{heading}")
+    def test_lists_the_metrics_that_the_code_writes(self):
+        page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+        rows = re.findall(r"(?m)^\| (`[^|]*`) \|", page)
+        self.assertEqual({name for row in rows for name in re.findall(r"`(\w+)`", row)}, emitted_metrics())
+
+    def test_lists_the_saved_queries(self):
+        page = (ROOT / "docs" / "reference" / "log-fields.md").read_text(encoding="utf-8")
+        names = [query["Properties"]["Name"]["Fn::Sub"] for query in self.of_type("AWS::Logs::QueryDefinition").values()]
+        for name in names:
+            self.assertIn(f"| `{name.split('/')[1]}` |", page)
 
 
 class Queries(Template):

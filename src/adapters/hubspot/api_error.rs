@@ -73,7 +73,7 @@ impl ApiError {
             ..Self::read(&error)?
         };
         if status == 409 && problem.code().is_none() {
-            problem.category = Some(Code::new("CONFLICT"));
+            problem.category = Some(Code::from_system("CONFLICT"));
         }
         Some(problem)
     }

@@ -13,6 +13,7 @@ use tokio::time::timeout_at;
 
 use crate::adapters::http::bearer;
 use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
+use crate::codes;
 use crate::secrets::{Secret, SecretError};
 
 /// What the secret holds, as JSON.
@@ -85,7 +86,7 @@ async fn in_time<T>(
     match timeout_at(call.give_up_at, reading).await {
         Ok(read) => read.map_err(|error| CallError::secret_unreadable(&error)),
         Err(_) => Err(CallError::failed(
-            "SECRET_TIMEOUT",
+            codes::SECRET_TIMEOUT,
             FailureCause::Destination,
         )),
     }
@@ -93,7 +94,7 @@ async fn in_time<T>(
 
 fn malformed() -> CallError {
     let remedy = "put {\"access_token\": \"…\"} into the secret `hubspot.secret_id`";
-    credential("SECRET_MALFORMED", remedy.to_owned())
+    credential(codes::SECRET_MALFORMED, remedy.to_owned())
 }
 
 fn credential(code: &'static str, remedy: String) -> CallError {

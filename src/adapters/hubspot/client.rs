@@ -13,6 +13,7 @@ use super::errors::Reach;
 use super::{HubSpot, Settings, errors};
 use crate::adapters::http::{HttpError, HttpResponse};
 use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
+use crate::codes;
 use crate::telemetry::Quota;
 
 /// The batch calls.
@@ -85,7 +86,7 @@ impl HubSpot {
         count: usize,
         suspects: impl Fn(&ApiError) -> Vec<usize>,
     ) -> Result<BatchAnswer<'a>, CallError> {
-        let unreadable = || CallError::failed("UNREADABLE_ANSWER", FailureCause::Record);
+        let unreadable = || CallError::failed(codes::UNREADABLE_ANSWER, FailureCause::Record);
         match (self.accept(answer), &answer.problem) {
             (Ok(()), _) => {
                 BatchAnswer::read(&answer.http.body, &self.settings).ok_or_else(unreadable)
@@ -157,7 +158,7 @@ impl HubSpot {
         let request = request.build().map_err(|_| {
             let remedy =
                 "`hubspot.base_url` has to be a URL such as https://api.hubapi.com".to_owned();
-            let code = Code::new("BASE_URL_INVALID");
+            let code = Code::new(codes::BASE_URL_INVALID);
             CallError::Stop(Stop {
                 cause: Cause::Configuration,
                 code,

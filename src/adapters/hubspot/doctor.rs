@@ -13,6 +13,7 @@ use super::{HubSpot, Settings};
 use crate::adapters::doctor::{Check, remedy};
 use crate::adapters::http::HttpError;
 use crate::adapters::{Call, CallError, Code, FailureCause};
+use crate::codes;
 
 /// The check of the property that holds our id.
 const ID_PROPERTY: &str = "hubspot id property";
@@ -99,7 +100,7 @@ impl HubSpot {
         );
         self.accept(&answer)?;
         let properties: Properties = serde_json::from_slice(&answer.http.body).map_err(|_| {
-            let code = Code::new("UNREADABLE_ANSWER");
+            let code = Code::new(codes::UNREADABLE_ANSWER);
             CallError::failed(code, FailureCause::Destination)
         })?;
         Ok(properties.results)

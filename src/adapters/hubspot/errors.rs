@@ -7,17 +7,20 @@
 
 mod codes;
 mod misconfigured;
+mod registry;
 mod remedies;
 
 use std::time::Duration;
 
 pub(super) use self::codes::{is_known, of_row};
 pub(super) use self::misconfigured::{Misconfiguration, Reach, of_settings};
+pub use self::registry::CODES;
 use super::Settings;
 use super::api_error::{ApiError, Clash};
 use super::model::EMAIL;
 use crate::adapters::http::HttpResponse;
 use crate::adapters::{CallError, Cause, Code, FailureCause, Rejection, Stop};
+use crate::codes::{EMAIL_CLASH, VALUE_CLASH, http};
 
 /// A locked account stays so for two seconds.
 const LOCKED: Duration = Duration::from_secs(2);
@@ -191,8 +194,8 @@ fn rejection(problem: &ApiError, code: &Code) -> Rejection {
             .map(Code::to_string),
     );
     let code = match &problem.clash {
-        Some(clash) if clash.property == EMAIL => Code::new("EMAIL_CLASH"),
-        Some(_) => Code::new("VALUE_CLASH"),
+        Some(clash) if clash.property == EMAIL => Code::new(EMAIL_CLASH),
+        Some(_) => Code::new(VALUE_CLASH),
         None => code.clone(),
     };
     if let Some(Clash { property, owner }) = &problem.clash {
@@ -219,7 +222,7 @@ fn rejection(problem: &ApiError, code: &Code) -> Rejection {
 
 /// The code of an answer that has none.
 fn http_code(status: u16) -> Code {
-    Code::from_system(&format!("HTTP_{status}"))
+    Code::from_system(&http(status))
 }
 
 #[cfg(test)]

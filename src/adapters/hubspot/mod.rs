@@ -26,6 +26,7 @@ use futures_util::future::BoxFuture;
 use reqwest::Client;
 
 use self::auth::Auth;
+pub use self::errors::CODES;
 pub(crate) use self::model::own_properties;
 use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
@@ -34,6 +35,7 @@ use super::{
     Adapter, AdapterDeps, AdapterSpec, Call, CallError, Code, Destination, Held, Limits, Lookup,
     Outcome, Payload, Rejection, Reply, Retry, RetryMode, Transformed,
 };
+use crate::codes;
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
 
@@ -131,7 +133,7 @@ fn settle(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
 /// that it does not name (`lost`), the row is sent in a smaller batch: alone, it is the one. Else
 /// this record may be the cause: HubSpot is known to leave out what it merged.
 fn unaccounted(lost: bool) -> Outcome {
-    let code = Code::new("UNACCOUNTED");
+    let code = Code::new(codes::NO_RESULT);
     let how = if lost {
         RetryMode::SplitBatch
     } else {

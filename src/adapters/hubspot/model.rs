@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::Settings;
 use crate::adapters::json_object::Fields;
 use crate::adapters::{Body, Code, Rejection, Transformed};
+use crate::codes;
 use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Text};
 
 /// The property of the lifecycle stage.
@@ -217,7 +218,7 @@ fn fit(text: &str) -> &str {
 
 fn too_long(name: &str) -> Rejection {
     let message = format!("the value of `{name}` has more than {LONGEST_TEXT} characters");
-    Rejection::new(Code::new("VALUE_TOO_LONG"), message).of_field(name)
+    Rejection::new(Code::new(codes::TOO_LONG), message).of_field(name)
 }
 
 #[cfg(test)]

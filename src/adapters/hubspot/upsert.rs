@@ -6,6 +6,7 @@ use super::model::{STAGE, begins_with_stage};
 use super::rows::{Row, value_in};
 use super::{HubSpot, settle, unaccounted};
 use crate::adapters::{Call, Code, Outcome, Payload, Rejection, Reply};
+use crate::codes;
 use crate::json;
 
 impl HubSpot {
@@ -15,7 +16,7 @@ impl HubSpot {
         for (payload, outcome) in batch.iter().zip(&mut outcomes) {
             if payload.body.is_none() {
                 let rejection =
-                    Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write");
+                    Rejection::new(Code::new(codes::EMPTY_PAYLOAD), "there is nothing to write");
                 *outcome = Some(Outcome::Rejected(rejection));
             }
         }
@@ -86,5 +87,5 @@ fn kept_stage(record: &Record<'_>, payload: &Payload) -> Option<Code> {
         return None;
     }
     let is_other = !json::text(held)?.eq_ignore_ascii_case(&value_in(sent, STAGE)?);
-    is_other.then(|| Code::new("LIFECYCLE_STAGE_KEPT"))
+    is_other.then(|| Code::new(codes::LIFECYCLE_STAGE_KEPT))
 }

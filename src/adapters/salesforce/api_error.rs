@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::adapters::http::HttpResponse;
 use crate::adapters::{Code, Rejection};
+use crate::codes;
 
 /// What is known of one error.
 #[derive(Clone, Default)]
@@ -44,7 +45,7 @@ impl ApiError {
     pub(super) fn reasonless() -> Self {
         let message = "Salesforce gives no reason".to_owned();
         Self {
-            code: Some("NO_REASON".to_owned()),
+            code: Some(codes::NO_REASON.to_owned()),
             message: Some(message),
             fields: Vec::new(),
         }
@@ -104,7 +105,7 @@ impl ApiError {
 
     /// The code, fit for a log.
     pub(super) fn code(&self) -> Code {
-        Code::from_system(self.code.as_deref().unwrap_or("NO_CODE"))
+        Code::from_system(self.code.as_deref().unwrap_or(codes::NO_CODE))
     }
 
     /// The reason for a dead letter.

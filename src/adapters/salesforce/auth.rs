@@ -30,6 +30,7 @@ use self::grant::{Grant, TokenError, request};
 use crate::adapters::http::Http;
 use crate::adapters::{Call, CallError, Cause, FailureCause};
 use crate::clock;
+use crate::codes;
 use crate::secrets::Secret;
 
 /// The shortest time between two tokens that are asked for because the instance does not answer.
@@ -226,5 +227,5 @@ impl Auth {
 }
 
 fn timed_out() -> CallError {
-    CallError::failed("TOKEN_TIMEOUT", FailureCause::Destination)
+    CallError::failed(codes::TOKEN_TIMEOUT, FailureCause::Destination)
 }

@@ -142,7 +142,7 @@ fn is_answer(answer: &Result<HttpResponse, HttpError>) -> bool {
             let is_elsewhere = |problem: &ApiError| problem.code().as_str() == "URL_NOT_RESET";
             answer.status >= 400 && !problems.is_empty() && !problems.iter().any(is_elsewhere)
         }
-        Err(error) => matches!(error, HttpError::OutOfTime),
+        Err(error) => matches!(error, HttpError::NotSentInTime | HttpError::CutByDeadline),
     }
 }
 

@@ -11,11 +11,13 @@
 //! network is all that is known, and the call is one without an answer.
 
 mod codes;
+mod registry;
 
 use std::time::Duration;
 
 use self::codes::verdict;
 pub(super) use self::codes::{RowClass, is_known};
+pub use self::registry::{CODES, PATTERNS};
 use super::api_error::{ApiError, api_error};
 use super::misconfigured::{self, Misconfiguration};
 use super::model::{REQUIRED, with_defaults};
@@ -24,6 +26,7 @@ use crate::adapters::http::HttpResponse;
 use crate::adapters::{
     Body, CallError, Cause, Code, FailureCause, Outcome, Rejection, Retry, RetryMode, Stop,
 };
+use crate::codes::http;
 
 /// "Concurrent" limits count requests of 20 s and longer: some of them have ended after a few
 /// seconds.
@@ -257,10 +260,7 @@ fn of_api_error(answer: &HttpResponse, problem: &ApiError, settings: &Settings) 
 
 /// What a status says that anybody on the way may send.
 fn of_status(answer: &HttpResponse) -> CallError {
-    of_status_with(
-        answer,
-        Code::from_system(&format!("HTTP_{}", answer.status)),
-    )
+    of_status_with(answer, Code::from_system(&http(answer.status)))
 }
 
 fn of_status_with(answer: &HttpResponse, code: Code) -> CallError {

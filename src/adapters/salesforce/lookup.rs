@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::Salesforce;
 use super::client::ApiRequest;
 use crate::adapters::{self, Call, CallError, FailureCause, Lookup, Payload, version};
+use crate::codes;
 use crate::contact::ContactId;
 
 /// The longest query, encoded. URI and headers together may have 16,384 bytes.
@@ -202,7 +203,7 @@ fn encode(text: &str) -> String {
 }
 
 pub(super) fn unreadable() -> CallError {
-    CallError::failed("UNREADABLE_ANSWER", FailureCause::Record)
+    CallError::failed(codes::UNREADABLE_ANSWER, FailureCause::Record)
 }
 
 #[cfg(test)]

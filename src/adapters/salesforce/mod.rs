@@ -29,6 +29,7 @@ use futures_util::future::BoxFuture;
 use reqwest::Client;
 
 use self::auth::Auth;
+pub use self::errors::{CODES, PATTERNS};
 pub(crate) use self::model::own_fields;
 pub use self::settings::{ConvertedLeads, Settings, Status};
 use super::http::Http;
@@ -36,6 +37,7 @@ use super::{
     Adapter, AdapterDeps, AdapterSpec, Call, CallError, Code, Destination, Held, Limits, Outcome,
     Payload, Rejection, Reply, Retry, RetryMode, Transformed,
 };
+use crate::codes;
 use crate::contact::ContactChange;
 use crate::secrets::Secret;
 
@@ -146,7 +148,7 @@ fn settle(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
 
 /// The answer does not say what became of a row. One record may be the reason.
 fn unanswered() -> Outcome {
-    let code = Code::new("NO_RESULT");
+    let code = Code::new(codes::NO_RESULT);
     let rejection = Rejection::new(
         code.clone(),
         "Salesforce's answers say nothing of this record",

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use super::Settings;
 use crate::adapters::json_object::{FieldValue, Fields};
 use crate::adapters::{Body, Code, Rejection, Transformed};
+use crate::codes;
 use crate::contact::{
     Attribute, Contact, ContactChange, ContactId, ContactType, Field, Number, Operation, Text,
 };
@@ -257,7 +258,7 @@ fn fit(text: &str, longest: usize) -> &str {
 fn too_long(field: &str, longest: usize) -> Rejection {
     let message =
         format!("{field} is longer than its {longest} characters, and half of it would be wrong");
-    Rejection::new(Code::new("TOO_LONG"), message).of_field(field)
+    Rejection::new(Code::new(codes::TOO_LONG), message).of_field(field)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::{Salesforce, Settings, unanswered};
 use crate::adapters::{
     Adapter, Body, Call, CallError, FailureCause, Outcome, Payload, Reply, Stop, misconfigured,
 };
+use crate::codes;
 use crate::json::Object;
 
 /// What a row says that succeeded, as far as it is read. Failed rows may say `created: true` and
@@ -100,7 +101,7 @@ impl Salesforce {
         batch: &[&Payload],
         call: Call<'_>,
     ) -> Reply {
-        let unreadable = || CallError::failed("UNREADABLE_ANSWER", FailureCause::Record);
+        let unreadable = || CallError::failed(codes::UNREADABLE_ANSWER, FailureCause::Record);
         let bodies: Vec<_> = sent.iter().map(|at| batch[*at].body.as_ref()).collect();
         let rows = Row::read_all(answer, &bodies, &self.settings).ok_or_else(unreadable)?;
         if rows.len() > sent.len() {

@@ -6,11 +6,12 @@ use super::client::{ApiRequest, is_success};
 use super::sent::{HEAD, TAIL};
 use super::{Salesforce, Settings, settle};
 use crate::adapters::{Call, Code, Outcome, Payload, Rejection, Reply};
+use crate::codes;
 
 impl Salesforce {
     /// Writes every payload that holds something.
     pub(super) async fn write(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
-        let empty = || Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write");
+        let empty = || Rejection::new(Code::new(codes::EMPTY_PAYLOAD), "there is nothing to write");
         let outcome =
             |payload: &&Payload| payload.body.is_none().then(|| Outcome::Rejected(empty()));
         let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(outcome).collect();

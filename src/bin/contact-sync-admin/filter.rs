@@ -1,6 +1,7 @@
 //! Which dead letters, and which changes in them, a command is about.
 
 use clap::{Args, ValueEnum};
+use contact_sync::codes;
 use contact_sync::factory::DESTINATIONS;
 use time::OffsetDateTime;
 
@@ -63,7 +64,7 @@ impl Filter {
     /// changes are in it.
     pub(crate) fn takes(&self, letter: &FailedMessage) -> bool {
         let is_batch = matches!(letter, FailedMessage::Discarded(_));
-        any(&self.code, |code| code.eq_ignore_ascii_case(letter.code()))
+        any(&self.code, |code| same_code(code, letter.code()))
             && any(&self.stage, |stage| stage.name() == letter.stage())
             && (is_batch || self.takes_change(letter.contact(), letter.destination().as_slice()))
             && self
@@ -104,6 +105,11 @@ impl Filter {
             .find(|(_, given)| *given)
             .map(|(name, _)| name)
     }
+}
+
+/// Returns whether both are the same code, in any letter case, by its present or a former name.
+fn same_code(one: &str, other: &str) -> bool {
+    codes::current(one).eq_ignore_ascii_case(codes::current(other))
 }
 
 /// Whether any value passes; without values everything does.
@@ -219,6 +225,20 @@ mod tests {
                 passes,
                 "{filter:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_code_is_found_by_its_present_and_its_former_name() {
+        for (asked, stored, expected) in [
+            ("TOO_LONG", "VALUE_TOO_LONG", true),
+            ("value_too_long", "TOO_LONG", true),
+            ("NO_RESULT", "UNACCOUNTED", true),
+            ("no_result", "NO_RESULT", true),
+            ("NO_RESULT", "TOO_LONG", false),
+            ("STRING_TOO_LONG", "TOO_LONG", false),
+        ] {
+            assert_eq!(same_code(asked, stored), expected, "{asked} {stored}");
         }
     }
 

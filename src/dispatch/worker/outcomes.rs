@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Worker;
 use super::requeue::{DueRetry, RetryCost};
 use crate::adapters::{Code, Outcome, Rejection, Retry, RetryMode};
+use crate::codes;
 use crate::consume::Stage;
 use crate::dispatch::Job;
 use crate::dispatch::batch::Batch;
@@ -62,12 +63,15 @@ impl Worker<'_> {
                 Some(Outcome::Delivered(code)) => self.done(job, &RecordOutcome::Delivered(code)),
                 Some(Outcome::Skipped(code)) => self.done(job, &RecordOutcome::Skipped(code)),
                 Some(Outcome::Stale) => {
-                    self.done(job, &RecordOutcome::Superseded(Some(Code::new("STALE"))));
+                    self.done(
+                        job,
+                        &RecordOutcome::Superseded(Some(Code::new(codes::STALE))),
+                    );
                 }
                 Some(Outcome::Rejected(rejection)) => self.reject(job, rejection),
                 Some(Outcome::Failed(code)) => self.fail(&job, &code),
                 Some(Outcome::Retry(retry)) => self.sort_retry(job, retry, &mut requeued),
-                None => requeued.same.push((job, Code::new("NO_RESULT"))),
+                None => requeued.same.push((job, Code::new(codes::NO_RESULT))),
             }
         }
         let Requeued {
@@ -165,7 +169,7 @@ impl Worker<'_> {
         for position in &job.sources {
             let outcome = match outcome {
                 RecordOutcome::Delivered(_) if !is_written(position) => {
-                    RecordOutcome::Superseded(Some(Code::new("STALE")))
+                    RecordOutcome::Superseded(Some(Code::new(codes::STALE)))
                 }
                 RecordOutcome::Delivered(_) if last != Some(*position) => {
                     RecordOutcome::Superseded(None)

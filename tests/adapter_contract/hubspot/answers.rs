@@ -67,31 +67,31 @@ pub async fn results_and_errors_have_to_equal_the_inputs() {
     for (answer, expected) in [
         (
             json!({"status": "COMPLETE", "results": []}),
-            ["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
+            ["isolated NO_RESULT", "isolated NO_RESULT"],
         ),
         (
             json!({"status": "COMPLETE"}),
-            ["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
+            ["isolated NO_RESULT", "isolated NO_RESULT"],
         ),
         (
             json!({"status": "PENDING", "results": null, "errors": null}),
-            ["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
+            ["isolated NO_RESULT", "isolated NO_RESULT"],
         ),
         (
             json!({"results": [keyed("c-2")]}),
-            ["isolated UNACCOUNTED", "delivered"],
+            ["isolated NO_RESULT", "delivered"],
         ),
         (
             json!({"results": [keyed("C-9"), keyed("C-8")]}),
-            ["halved UNACCOUNTED", "halved UNACCOUNTED"],
+            ["halved NO_RESULT", "halved NO_RESULT"],
         ),
         (
             json!({"results": [keyed("C-9"), keyed("c-1")]}),
-            ["delivered", "halved UNACCOUNTED"],
+            ["delivered", "halved NO_RESULT"],
         ),
         (
             json!({"results": [], "errors": [{"category": "VALIDATION_ERROR"}]}),
-            ["halved UNACCOUNTED", "halved UNACCOUNTED"],
+            ["halved NO_RESULT", "halved NO_RESULT"],
         ),
         (
             json!({"results": [keyed("C-1")], "errors": [{"category": "VALIDATION_ERROR"}]}),
@@ -155,7 +155,7 @@ pub async fn a_single_result_for_a_single_row_is_that_rows_whatever_key_it_carri
     let payloads = portal.people([1, 2]);
     assert_eq!(
         words(&portal.upsert(&payloads).await),
-        ["halved UNACCOUNTED"; 2],
+        ["halved NO_RESULT"; 2],
         "it may be either's"
     );
     for payload in &payloads {
@@ -235,17 +235,17 @@ pub async fn nulls_in_an_answer_say_nothing_and_hide_nothing() {
         (
             json!([keyed]),
             json!([null]),
-            ["delivered", "halved UNACCOUNTED"],
+            ["delivered", "halved NO_RESULT"],
         ),
         (
             json!([keyed, nothing]),
             json!(null),
-            ["delivered", "isolated UNACCOUNTED"],
+            ["delivered", "isolated NO_RESULT"],
         ),
         (
             json!(null),
             json!(null),
-            ["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
+            ["isolated NO_RESULT", "isolated NO_RESULT"],
         ),
     ] {
         let portal = Portal::new().await;

@@ -52,7 +52,7 @@ pub async fn a_look_up_that_finds_nobody_at_all_may_be_a_404() {
             unnamed,
             ["delivered ALREADY_GONE", "delivered ALREADY_GONE"],
         ),
-        (named, ["delivered ALREADY_GONE", "isolated UNACCOUNTED"]),
+        (named, ["delivered ALREADY_GONE", "isolated NO_RESULT"]),
     ] {
         let portal = Portal::new().await;
         portal.mock.next(Answer::json(404, &body));
@@ -78,7 +78,7 @@ pub async fn a_contact_of_which_the_look_up_says_nothing_is_not_taken_for_delete
         .await;
     assert_eq!(
         words(&reply),
-        ["delivered", "isolated UNACCOUNTED", "isolated UNACCOUNTED"]
+        ["delivered", "isolated NO_RESULT", "isolated NO_RESULT"]
     );
     assert_eq!(
         portal.mock.contacts().into_keys().collect::<Vec<_>>(),
@@ -91,7 +91,7 @@ pub async fn a_contact_that_is_found_under_another_key_is_not_archived() {
     words(&portal.upsert(&portal.people([1])).await);
     assert_eq!(
         words(&portal.delete(&[deletion("C-1")]).await),
-        ["isolated UNACCOUNTED"]
+        ["isolated NO_RESULT"]
     );
     assert_eq!(
         (
@@ -126,15 +126,15 @@ pub async fn an_archive_counts_for_what_its_answer_says() {
         ),
         (
             Answer::json(207, &json!({"status": "COMPLETE", "errors": [locked(&[])]})),
-            vec!["halved UNACCOUNTED", "halved UNACCOUNTED"],
+            vec!["halved NO_RESULT", "halved NO_RESULT"],
         ),
         (
             Answer::json(207, &json!({"status": "COMPLETE", "errors": [null]})),
-            vec!["halved UNACCOUNTED", "halved UNACCOUNTED"],
+            vec!["halved NO_RESULT", "halved NO_RESULT"],
         ),
         (
             Answer::json(404, &not_found(&["50001"])),
-            vec!["delivered ALREADY_GONE", "isolated UNACCOUNTED"],
+            vec!["delivered ALREADY_GONE", "isolated NO_RESULT"],
         ),
         (
             Answer::json(404, &not_found(&["50001", "50002"])),
@@ -142,7 +142,7 @@ pub async fn an_archive_counts_for_what_its_answer_says() {
         ),
         (
             Answer::json(404, &not_found(&[])),
-            vec!["halved UNACCOUNTED", "halved UNACCOUNTED"],
+            vec!["halved NO_RESULT", "halved NO_RESULT"],
         ),
         (
             Answer::json(
@@ -155,7 +155,7 @@ pub async fn an_archive_counts_for_what_its_answer_says() {
         (Answer::empty(404), vec!["retry HTTP_404"]),
         (
             Answer::json(200, &json!({"status": "PENDING"})),
-            vec!["isolated UNACCOUNTED", "isolated UNACCOUNTED"],
+            vec!["isolated NO_RESULT", "isolated NO_RESULT"],
         ),
         (Answer::html(200, "<html>"), vec!["retry UNREADABLE_ANSWER"]),
         (Answer::empty(202), vec!["retry UNREADABLE_ANSWER"]),

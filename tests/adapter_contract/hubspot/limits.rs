@@ -37,7 +37,7 @@ pub async fn the_window_that_the_headers_tell_is_kept_though_settings_allow_more
     portal.mock.limit(2, Duration::from_mins(1));
     let adapter: Arc<dyn Adapter> = Arc::clone(&portal.hubspot) as _;
     let dispatcher = dispatcher_of(&adapter);
-    for expected in ["delivered", "delivered", "failed OUT_OF_TIME"] {
+    for expected in ["delivered", "delivered", "failed NO_PERMIT_IN_TIME"] {
         let time = Duration::from_secs(30);
         assert_eq!(
             fates_by(&dispatcher, &portal.meter, &[person(1)], time).await,

@@ -4,6 +4,7 @@ use super::super::Settings;
 use super::super::api_error::ApiError;
 use super::{http_code, rejection};
 use crate::adapters::{Code, Outcome, Retry, RetryMode};
+use crate::codes;
 
 /// What to do about a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,11 @@ pub(in super::super) fn is_known(problem: &ApiError) -> bool {
 /// every other record, which may give the value up. A code that is unknown or missing says neither
 /// that the record can never succeed nor that it can: HubSpot may refuse every record with it.
 pub(in super::super) fn of_row(problem: &ApiError, settings: &Settings) -> Outcome {
-    let fallback = || problem.http_status.map_or(Code::new("NO_CODE"), http_code);
+    let fallback = || {
+        problem
+            .http_status
+            .map_or(Code::new(codes::NO_CODE), http_code)
+    };
     let rejection = rejection(problem, &problem.code().cloned().unwrap_or_else(fallback));
     let code = rejection.code.clone();
     let verdict = match &problem.clash {

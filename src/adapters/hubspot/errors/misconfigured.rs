@@ -7,6 +7,7 @@ use super::super::model::{self, STAGE};
 use super::codes::{RowClass, verdict};
 use super::remedies;
 use crate::adapters::{Cause, Code, Stop};
+use crate::codes;
 
 /// The codes of a value that is not of its property's type.
 const WRONG_TYPE: [&str; 4] = [
@@ -117,7 +118,7 @@ fn misconfiguration(
     let code = problem
         .code()
         .cloned()
-        .unwrap_or(Code::new("CONFIGURATION_REFUSED"));
+        .unwrap_or(Code::new(codes::CONFIGURATION_REFUSED));
     let stop = Stop {
         cause: Cause::Configuration,
         code,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::refusals::refused;
 use crate::adapters::http::{Http, HttpError, HttpResponse, bearer};
 use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
+use crate::codes;
 
 /// How long an assertion is valid; Salesforce allows up to five minutes.
 const ASSERTION_LIFE: Duration = Duration::from_mins(3);
@@ -106,7 +107,7 @@ fn malformed(what: &str) -> TokenError {
     let form = r#"{"login_url", "client_id", "client_secret"} (or, for JWT, "private_key_pem", "username", "audience")"#;
     TokenError::Secret(stop(
         Cause::Credential,
-        "SECRET_MALFORMED",
+        codes::SECRET_MALFORMED,
         format!("{what}; the secret's form is {form}"),
     ))
 }
@@ -115,7 +116,9 @@ fn malformed(what: &str) -> TokenError {
 fn unsent(error: HttpError) -> TokenError {
     match error {
         HttpError::Forbidden(_) => astray("login_url in the secret", &error),
-        HttpError::OutOfTime => TokenError::Other(error.into_call_error()),
+        HttpError::NotSentInTime | HttpError::CutByDeadline => {
+            TokenError::Other(error.into_call_error())
+        }
         error => TokenError::Host(error.into_call_error().without_records()),
     }
 }
@@ -186,7 +189,7 @@ fn assertion(content: &Content, pem: &str) -> Result<String, &'static str> {
 fn granted(answer: HttpResponse) -> Result<(HeaderValue, Url), TokenError> {
     let unreadable = || {
         TokenError::Host(CallError::failed(
-            "UNREADABLE_TOKEN",
+            codes::UNREADABLE_TOKEN,
             FailureCause::Destination,
         ))
     };

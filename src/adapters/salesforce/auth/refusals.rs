@@ -6,6 +6,7 @@ use super::super::api_error::{ApiError, problems};
 use super::grant::{TokenError, stop};
 use crate::adapters::http::HttpResponse;
 use crate::adapters::{CallError, Cause, Code, FailureCause};
+use crate::codes;
 
 /// A refusal that is known by its words.
 struct Refusal {
@@ -135,7 +136,7 @@ const PASSING: &[&str] = &[
 
 /// Returns the error of an answer that is no token.
 pub(super) fn refused(answer: &HttpResponse) -> TokenError {
-    let http_code = || Code::from_system(&format!("HTTP_{}", answer.status));
+    let http_code = || Code::from_system(&codes::http(answer.status));
     let after = answer.retry_after();
     let retry = |code| CallError::Retry {
         code,
@@ -151,7 +152,7 @@ pub(super) fn refused(answer: &HttpResponse) -> TokenError {
         }),
         (300..=399, None) => TokenError::Secret(stop(
             Cause::Configuration,
-            "NO_TOKEN",
+            codes::NO_TOKEN,
             "login_url in the secret leads elsewhere: it has to be the org's own My Domain"
                 .to_owned(),
         )),

@@ -15,6 +15,7 @@
 use super::ApiError;
 use crate::adapters::Body;
 use crate::adapters::salesforce::sent;
+use crate::codes;
 
 /// What to do about a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,7 @@ pub(super) const ROWS: &[(&str, RowClass)] = &[
     ("PLATFORM_EVENT_PUBLISH_FAILED", RowClass::Fault),
     ("RESOURCE_NOT_AVAILABLE", RowClass::Fault),
     ("TXN_SECURITY_METERING_ERROR", RowClass::Fault),
-    ("NO_REASON", RowClass::Fault),
+    (codes::NO_REASON, RowClass::Fault),
     ("TERRITORY_REALIGN_IN_PROGRESS", RowClass::Later),
     (
         "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE",
