@@ -195,8 +195,7 @@ impl State {
             let error: &dyn std::error::Error = error;
             tracing::warn!(
                 error,
-                "rate limit not shared: this environment keeps to its share until the state table \
-                 answers"
+                "rate limit not shared: this environment keeps to its share until the table answers"
             );
         }
         self.unavailable_until = Some(clock::now() + PAUSE);
@@ -204,7 +203,7 @@ impl State {
 
     fn note_available(&mut self) {
         if self.unavailable_until.take().is_some() {
-            tracing::info!("rate limit shared again: the state table answers");
+            tracing::info!("rate limit shared again: the table answers");
         }
     }
 }
