@@ -37,7 +37,7 @@ impl Batch {
     }
 
     /// Splits a batch of which the whole or single rows were refused. Separates the suspects from
-    /// the others; without suspects, splits in halves. Returns the first part, whose bisection
+    /// the others; without suspects, splits in halves. Returns the first part; its bisection
     /// holds the others.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Batch {
         }
     }
 
-    /// Splits a batch whose call failed in halves. Returns the part to send next.
+    /// Splits a batch in halves after its call failed. Returns the part to send next.
     pub(super) fn split_failed(self) -> Option<Self> {
         let Self {
             kind,
@@ -155,7 +155,7 @@ impl Backlog {
         if flush { self.take_alone() } else { None }
     }
 
-    /// Takes a single record as a probe of a destination whose availability is in doubt. Prefers a
+    /// Takes a single record as a probe while the destination's availability is in doubt. Prefers a
     /// record that has not failed alone; takes one that has only with `flush`, when no other can
     /// arrive. `random` returns an index below its argument: it chooses the record of a batch,
     /// because offending records often follow each other.

@@ -40,7 +40,7 @@ impl Bisection {
         }
     }
 
-    /// Starts a bisection of `count` payloads whose number may be the cause of the failure.
+    /// Starts a bisection of `count` payloads that may have failed for their number.
     pub(super) fn for_size(count: usize) -> Self {
         Self {
             accepted_size: Some(0),
@@ -48,7 +48,7 @@ impl Bisection {
         }
     }
 
-    /// Splits `jobs`, whose call failed, in halves. The other parts go first: the success of one
+    /// Splits `jobs` in halves after their call failed. The other parts go first: the success of one
     /// shows that the destination is available. While none succeeds, the circuit breaker limits
     /// the calls.
     pub(super) fn split_failed(mut self, mut jobs: Vec<Job>) -> Self {

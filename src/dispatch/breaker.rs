@@ -1,7 +1,7 @@
 //! The circuit breaker of one destination. While it is open, no call is made, in this invocation
 //! and in later ones of the same process.
 //!
-//! It opens by an answer that is about the account, by failed calls whose records did not reach the
+//! It opens by an answer that is about the account, by failed calls that did not reach the
 //! destination, or by records that failed alone. A single record is no evidence: it may make every
 //! call fail that carries it.
 
@@ -17,8 +17,8 @@ use super::pause::Pause;
 use super::suspects::{Suspects, Suspicion};
 use crate::adapters::{Cause, Code, Stop};
 
-/// Consecutive failed calls whose records did not reach the destination, after which the
-/// destination counts as unavailable. The retries of one transient failure make four.
+/// Consecutive failed calls that did not reach the destination, after which it counts as
+/// unavailable. The retries of one transient failure make four.
 const FAILURES_TO_OPEN: u32 = 8;
 
 /// Records that failed alone, one after the other, after which the destination counts as
@@ -55,7 +55,7 @@ struct State {
     deletes: Writes,
     /// Calls that failed since the last answer.
     failures: u32,
-    /// Failed calls since the last answer whose records did not reach the destination.
+    /// Failed calls since the last answer that did not reach the destination with their records.
     failures_unsent: u32,
     /// Openings since the last success.
     openings: u32,
@@ -177,8 +177,8 @@ impl Breaker {
         }
     }
 
-    /// Returns whether the availability is in doubt: calls whose records reached the destination
-    /// failed, and none has succeeded since. Then single records are sent, one at a time.
+    /// Returns whether the availability is in doubt: calls failed after their records had
+    /// reached the destination, and none has succeeded since. Then single records are sent, one at a time.
     pub(super) fn is_in_doubt(&self) -> bool {
         let state = self.lock();
         let may_probe = match &state.circuit {
@@ -498,7 +498,7 @@ mod tests {
         );
     }
 
-    /// A known offending record is no evidence about the destination, even as the probe.
+    /// Checks that a known offending record is no evidence about the destination, even as probe.
     #[tokio::test(start_paused = true)]
     async fn the_failed_probe_of_a_known_offending_record_is_followed_by_another_probe() {
         let breaker = Breaker::default();

@@ -32,7 +32,7 @@ pub struct Job {
     pub kind: WriteKind,
     /// The content.
     pub payload: Payload,
-    /// Records whose fate this write decides, oldest change first. The last one that is not
+    /// Records that this write settles, oldest change first. The last one that is not
     /// `outdated` carries the others.
     pub sources: Positions,
     /// Sources that are older than another source, and therefore left out of the payload.

@@ -168,13 +168,13 @@ impl Suspects {
         self.failure_rate.count(answers, f64::from(failed_before));
     }
 
-    /// Counts a failed call whose records did not reach the destination.
+    /// Counts a failed call that did not reach the destination.
     pub(super) fn count_unsent(&mut self) {
         self.failure_rate.count(0.0, 1.0);
     }
 
-    /// Returns the number of records that failed alone since the last of `successes`, and whose
-    /// first failure is not older than that.
+    /// Returns the number of records that failed alone since the last of `successes`, without an
+    /// earlier failure.
     pub(super) fn unproven(&self, successes: u64) -> usize {
         let is_unproven =
             |suspect: &&Suspect| suspect.last == successes && suspect.since == successes;

@@ -75,8 +75,8 @@ impl Window {
         self.in_flight = self.in_flight.saturating_sub(calls);
     }
 
-    /// Keeps calls in the window whose answer came, or was given up, at `now`. Calls beyond the
-    /// budget count in the windows after this one.
+    /// Keeps calls in the window after their answer came, or was given up, at `now`. Calls beyond
+    /// the budget count in the windows after this one.
     pub(super) fn retain(&mut self, calls: u32, budget: Budget, now: Instant) {
         self.answered
             .extend((0..calls).map(|at| now + budget.window * (at / budget.calls)));

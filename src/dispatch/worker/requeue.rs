@@ -18,7 +18,7 @@ const FEWEST_CALLS_ALONE: u32 = 2;
 /// The most calls alone that a record gets in one invocation.
 const MOST_CALLS_ALONE: u32 = 16;
 
-/// Jobs whose wait is over.
+/// Jobs that have waited for their retry.
 pub(super) enum DueRetry {
     /// Jobs that are batched with any others.
     Jobs(Vec<Job>),
