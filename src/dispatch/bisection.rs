@@ -48,8 +48,8 @@ impl Bisection {
         }
     }
 
-    /// Splits `jobs` in halves after their call failed. The other parts go first: the success of one
-    /// shows that the destination is available. While none succeeds, the circuit breaker limits
+    /// Splits `jobs` in halves after their call failed. The other parts go first: the success of
+    /// one shows that the destination is available. While none succeeds, the circuit breaker limits
     /// the calls.
     pub(super) fn split_failed(mut self, mut jobs: Vec<Job>) -> Self {
         let right = jobs.split_off(jobs.len() / 2);

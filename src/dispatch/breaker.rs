@@ -177,8 +177,8 @@ impl Breaker {
         }
     }
 
-    /// Returns whether the availability is in doubt: calls failed after their records had
-    /// reached the destination, and none has succeeded since. Then single records are sent, one at a time.
+    /// Returns whether the availability is in doubt: calls failed after their records had reached
+    /// the destination, and none has succeeded since. Then single records are sent, one at a time.
     pub(super) fn is_in_doubt(&self) -> bool {
         let state = self.lock();
         let may_probe = match &state.circuit {
