@@ -303,8 +303,8 @@ impl Pipeline {
             let context = DispatchContext {
                 deadline,
                 transformer: &transformer,
-                sink,
-                meter: sink.meter,
+                recorder: sink,
+                metrics: sink.meter,
             };
             tokio::join!(
                 transformer.run(&steps, self.settings.transform_concurrency, payloads),

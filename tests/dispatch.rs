@@ -1,5 +1,5 @@
-//! Dispatch: deadlines, retries, isolation of offending records, the breaker, one system's outage
-//! beside the other, order, and rate limits that hold across processes.
+//! Tests of the dispatcher: deadlines, retries, isolation of offending records, the circuit
+//! breaker, independence of the destinations, order, and rate limits across processes.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! What a failed row costs: halvings, second chances, tries, and the code that is told of it.
+//! Cost of a failed row: bisections, repetitions and attempts, and the code that it is recorded
+//! with.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,7 +17,7 @@ fn refused() -> Rejection {
     Rejection::new("REFUSED".into(), "for good")
 }
 
-/// Contact and fate of those that were not delivered.
+/// Returns contact and fate of the records that were not delivered.
 fn undelivered(logs: &Logs) -> Vec<(String, String)> {
     let fates = logs.audit().into_iter().zip(logs.fates());
     let fates =
@@ -24,17 +25,17 @@ fn undelivered(logs: &Logs) -> Vec<(String, String)> {
     fates.filter(|(_, fate)| fate != "delivered").collect()
 }
 
-/// The answer blames nobody, until the culprit is alone.
+/// The answer names no record until the offending one is alone.
 #[tokio::test(start_paused = true)]
-async fn a_row_that_is_told_of_only_alone_is_found_with_the_tries_that_settings_allow() {
+async fn an_offending_row_that_is_named_only_alone_is_isolated_within_the_attempts() {
     for max_attempts in [1, Retry::standard().max_attempts] {
-        for culprit in ["lead-0", "lead-77", "lead-199"] {
+        for offending in ["lead-0", "lead-77", "lead-199"] {
             let logs = Logs::listen();
-            let system = Scripted::new("one", 200, move |asked, _| {
-                let is_hit = asked.ids.iter().any(|id| id == culprit);
-                let reply = each(asked, |id| match asked.ids.len() {
-                    1 if id == culprit => Some(Outcome::Rejected(refused())),
-                    _ if is_hit => later("LOCKED", RetryMode::SplitBatch),
+            let system = Scripted::new("one", 200, move |call, _| {
+                let is_refused = call.ids.iter().any(|id| id == offending);
+                let reply = each(call, |id| match call.ids.len() {
+                    1 if id == offending => Some(Outcome::Rejected(refused())),
+                    _ if is_refused => later("LOCKED", RetryMode::SplitBatch),
                     _ => None,
                 });
                 (MILLI * 10, Some(reply))
@@ -51,29 +52,29 @@ async fn a_row_that_is_told_of_only_alone_is_found_with_the_tries_that_settings_
             assert_eq!(
                 failed_records(&handler, &many("lead", 200)).await,
                 0,
-                "{culprit}"
+                "{offending}"
             );
             assert_eq!(
                 undelivered(&logs),
-                [(culprit.to_owned(), "rejected REFUSED".to_owned())]
+                [(offending.to_owned(), "rejected REFUSED".to_owned())]
             );
             assert!(
-                system.asked().len() <= 17,
-                "two calls for each halving: {}",
-                system.asked().len()
+                system.calls().len() <= 17,
+                "two calls for each split: {}",
+                system.calls().len()
             );
         }
     }
 }
 
-/// Down to each row alone it would be two calls for each. A search has some twenty, and then there
-/// are the tries.
+/// Isolating each row would take two calls per row. A bisection has about twenty calls; the
+/// attempts of the rows follow.
 #[tokio::test(start_paused = true)]
-async fn rows_that_stay_locked_whatever_their_company_do_not_multiply_the_calls() {
-    let system = Scripted::new("one", 200, |asked, _| {
+async fn rows_that_stay_locked_in_any_batch_do_not_multiply_the_calls() {
+    let system = Scripted::new("one", 200, |call, _| {
         (
             MILLI * 10,
-            Some(each(asked, |_| later("LOCKED", RetryMode::SplitBatch))),
+            Some(each(call, |_| later("LOCKED", RetryMode::SplitBatch))),
         )
     });
     let handler = handler(
@@ -83,19 +84,19 @@ async fn rows_that_stay_locked_whatever_their_company_do_not_multiply_the_calls(
         "[pipeline]\nfallback_budget_ms = 600000",
     );
     assert_eq!(failed_records(&handler, &many("lead", 200)).await, 200);
-    let calls = system.asked().len();
+    let calls = system.calls().len();
     assert!(calls < 60, "{calls} calls for 200 rows");
 }
 
-/// A trigger bears so many rows in one call, and no more.
+/// A trigger accepts a limited number of rows in one call.
 #[tokio::test(start_paused = true)]
-async fn what_passes_in_small_company_only_passes_in_one_invocation() {
+async fn rows_that_succeed_only_in_small_batches_are_delivered_in_one_invocation() {
     for (most, calls) in [(100, 3), (20, 31), (5, 127), (1, 399)] {
-        let system = Scripted::new("one", 200, move |asked, _| {
-            let is_large = asked.ids.len() > most;
+        let system = Scripted::new("one", 200, move |call, _| {
+            let is_large = call.ids.len() > most;
             (
                 MILLI * 10,
-                Some(each(asked, |_| {
+                Some(each(call, |_| {
                     is_large
                         .then(|| later("TOO_LARGE", RetryMode::SplitBatch))
                         .flatten()
@@ -111,23 +112,23 @@ async fn what_passes_in_small_company_only_passes_in_one_invocation() {
         assert_eq!(
             failed_records(&handler, &many("lead", 200)).await,
             0,
-            "{most} at most"
+            "{most} rows at most"
         );
         assert_eq!(
-            system.asked().len(),
+            system.calls().len(),
             calls,
-            "two for each halving: {most} at most"
+            "two calls for each split: {most} rows at most"
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_fails_alone_has_as_many_tries_as_settings_allow_and_stays_alone() {
+async fn a_record_that_fails_alone_stays_alone_and_gets_the_attempts_of_the_settings() {
     let logs = Logs::listen();
-    let system = Scripted::new("one", 8, |asked, _| {
+    let system = Scripted::new("one", 8, |call, _| {
         (
             MILLI * 10,
-            Some(each(asked, |id| {
+            Some(each(call, |id| {
                 (id == "lead-5")
                     .then(|| later("LOCKED", RetryMode::SplitBatch))
                     .flatten()
@@ -140,12 +141,11 @@ async fn who_fails_alone_has_as_many_tries_as_settings_allow_and_stays_alone() {
         undelivered(&logs),
         [("lead-5".to_owned(), "failed LOCKED".to_owned())]
     );
-    let sizes: Vec<usize> = system.asked().iter().map(|asked| asked.ids.len()).collect();
-    assert_eq!(sizes, [8, 1, 1, 1]);
+    assert_eq!(system.sizes(), [8, 1, 1, 1]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_chance_needs_no_further_try_and_each_code_has_one() {
+async fn a_repetition_takes_no_attempt_and_each_code_allows_one() {
     for (codes, fate) in [
         (&["MISSING"][..], None),
         (&["MISSING", "DUPLICATE"], None),
@@ -156,12 +156,12 @@ async fn a_second_chance_needs_no_further_try_and_each_code_has_one() {
         ),
     ] {
         let logs = Logs::listen();
-        let system = Scripted::new("one", 10, move |asked, number| {
-            let chance = |id: &str| {
-                let code = codes.get(number).filter(|_| id == "a")?;
-                later(code, RetryMode::OnceMore(None, refused()))
+        let system = Scripted::new("one", 10, move |call, number| {
+            let repetition = |id: &str| match codes.get(number) {
+                Some(code) if id == "a" => later(code, RetryMode::OnceMore(None, refused())),
+                _ => None,
             };
-            (MILLI * 10, Some(each(asked, chance)))
+            (MILLI * 10, Some(each(call, repetition)))
         });
         let handler = handler(&[&system], 1, Retry::none(), "");
         assert_eq!(
@@ -175,7 +175,7 @@ async fn a_second_chance_needs_no_further_try_and_each_code_has_one() {
             .collect();
         assert_eq!(undelivered(&logs), expected, "{codes:?}");
         assert_eq!(
-            system.asked().len(),
+            system.calls().len(),
             codes.len() + usize::from(fate.is_none()),
             "{codes:?}"
         );
@@ -183,15 +183,15 @@ async fn a_second_chance_needs_no_further_try_and_each_code_has_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_record_is_told_its_own_reason() {
+async fn each_record_is_recorded_with_its_own_code() {
     let logs = Logs::listen();
-    let system = Scripted::new("one", 10, |asked, _| {
+    let system = Scripted::new("one", 10, |call, _| {
         let reason = |id: &str| match id {
             "a" => later("LOCKED", RetryMode::Same),
             "b" => later("BUSY", RetryMode::Same),
             _ => None,
         };
-        (MILLI * 10, Some(each(asked, reason)))
+        (MILLI * 10, Some(each(call, reason)))
     });
     let handler = handler(&[&system], 1, Retry::none(), "");
     assert_eq!(failed_records(&handler, &leads(["a", "b", "c"])).await, 2);
@@ -202,15 +202,15 @@ async fn each_record_is_told_its_own_reason() {
     );
 }
 
-/// What was sent together, was refused, and was sent one by one: each was part of two calls, and
-/// was cut once.
+/// Two changes are refused in one folded payload, then sent one by one. Each was part of two calls,
+/// and its value was cut once.
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_again_one_by_one_keeps_its_count() {
+async fn changes_that_are_sent_one_by_one_keep_their_count_of_calls() {
     let logs = Logs::listen();
-    let system = Scripted::new("one", 10, |asked, number| {
+    let system = Scripted::new("one", 10, |call, number| {
         (
             MILLI * 10,
-            Some(each(asked, |_| {
+            Some(each(call, |_| {
                 (number == 0).then(|| Outcome::Rejected(refused()))
             })),
         )
@@ -227,7 +227,7 @@ async fn what_is_sent_again_one_by_one_keeps_its_count() {
     assert_eq!(
         logs.metrics("")[0]["ValuesCut"],
         1,
-        "the folded one was cut"
+        "the folded payload was cut"
     );
 }
 
@@ -235,10 +235,10 @@ async fn what_is_sent_again_one_by_one_keeps_its_count() {
 #[tokio::test(start_paused = true)]
 async fn a_record_that_stays_locked_alone_longer_than_any_transaction_is_rejected() {
     let logs = Logs::listen();
-    let system = Scripted::new("one", 8, |asked, _| {
+    let system = Scripted::new("one", 8, |call, _| {
         let outcome =
             |id: &str| (id == "lead-5").then(|| later("LOCKED", RetryMode::SplitBatch))?;
-        (MILLI * 10, Some(each(asked, outcome)))
+        (MILLI * 10, Some(each(call, outcome)))
     });
     let handler = handler(&[&system], 1, RETRY, "");
     let started = Instant::now();
@@ -246,7 +246,7 @@ async fn a_record_that_stays_locked_alone_longer_than_any_transaction_is_rejecte
     while failed_records(&handler, &changes).await > 0 {
         assert!(started.elapsed() < 20 * MINUTE, "{:?}", logs.fates());
         tokio::time::advance(MINUTE).await;
-        // The stream goes on behind the locked record.
+        // The stream continues behind the locked record.
         changes = many("lead", 6).split_off(5);
         changes.extend(leads(["another"]));
     }
@@ -256,17 +256,17 @@ async fn a_record_that_stays_locked_alone_longer_than_any_transaction_is_rejecte
     assert_eq!(last.map(String::as_str), Some("rejected LOCKED"));
 }
 
-/// Two changes of one contact are one payload. What is known of its failures is known of neither
-/// change alone.
+/// Two changes of one contact are folded into one payload. Its failures prove nothing about a
+/// single change.
 #[tokio::test(start_paused = true)]
 async fn the_failures_of_a_folded_payload_do_not_count_against_its_changes() {
     let logs = Logs::listen();
     let calls = Mutex::new(0);
-    let system = Scripted::new("one", 8, move |asked, _| {
+    let system = Scripted::new("one", 8, move |call, _| {
         let is_folded_or_once_more = || {
             let mut calls = calls.lock().expect("sound");
             *calls += 1;
-            // In the batch, then alone as often as settings allow, then the first change once.
+            // Once in the batch, alone as often as settings allow, then the first change once.
             *calls <= 1 + RETRY.max_attempts + 1
         };
         let fault = || RetryMode::Isolate(refused());
@@ -274,7 +274,7 @@ async fn the_failures_of_a_folded_payload_do_not_count_against_its_changes() {
             let is_failed = id == "folded" && is_folded_or_once_more();
             is_failed.then(|| later("FAULT", fault()))?
         };
-        (MILLI * 10, Some(each(asked, outcome)))
+        (MILLI * 10, Some(each(call, outcome)))
     });
     let handler = handler(
         &[&system],
@@ -287,13 +287,13 @@ async fn the_failures_of_a_folded_payload_do_not_count_against_its_changes() {
     assert_eq!(failed_records(&handler, &changes).await, 0);
     assert_eq!(undelivered(&logs), []);
     let alone = system
-        .asked()
+        .calls()
         .into_iter()
-        .filter(|asked| asked.ids == ["folded"]);
+        .filter(|call| call.ids == ["folded"]);
     let expected = RETRY.max_attempts as usize + 1 + 2;
     assert_eq!(
         alone.count(),
         expected,
-        "folded, once in vain, and both changes"
+        "the folded payload, one failed change, and both changes"
     );
 }

@@ -1,5 +1,5 @@
-//! Whatever the real binary waits for in vain, its answer is there before the deadline that Lambda
-//! named, and tells the truth about every record.
+//! Tests of the real binary with a service that hangs. It answers before Lambda's deadline, and
+//! reports exactly the records that failed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use crate::support::runtime_api::{Ended, Function};
 use crate::support::server::Reply;
 use crate::support::stream::sequence_number;
 
-/// What Lambda gives an invocation, and tells it.
+/// Lambda's timeout of an invocation.
 const TIME: Duration = Duration::from_secs(8);
 
-/// An answer that never comes is waited for so long.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Bound of the wait for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// So often an answer may be late. A busy machine delays one now and then, a wait without a limit
-/// delays all.
+/// Bound of the attempts. A busy machine delays an answer occasionally; a wait without a limit
+/// delays all of them.
 const TRIES: usize = 5;
 
 const LEADS: usize = 20;
 const CUSTOMERS: usize = 20;
 
-/// Leads, customers, and one that nobody can accept.
+/// Returns leads, customers, and an invalid record.
 fn changes() -> Vec<Value> {
     let fields = json!({"last_name": "Lovelace", "company": "Acme"});
     let person = |at: usize| {
@@ -39,19 +39,19 @@ fn changes() -> Vec<Value> {
     (0..LEADS + CUSTOMERS).map(person).chain([bad]).collect()
 }
 
-/// The places of the records that come again where something hangs, by an answer that Lambda gets
-/// in time.
-async fn come_again(hang: impl Fn(&Mocks, &Cloud)) -> Vec<usize> {
+/// Returns the positions of the records that failed while a service hangs, by an answer that is in
+/// time.
+async fn failed_while(hang: impl Fn(&Mocks, &Cloud)) -> Vec<usize> {
     for _ in 0..TRIES {
-        let (places, time) = answer(&hang).await;
+        let (positions, time) = answer(&hang).await;
         if time < TIME {
-            return places;
+            return positions;
         }
     }
-    panic!("Lambda would have ended it, {TRIES} times of {TRIES}");
+    panic!("Lambda would have ended all of {TRIES} invocations");
 }
 
-/// The places of the records that come again, and the time after which the answer tells them.
+/// Returns the positions of the records that failed, and the latency of the answer.
 async fn answer(hang: impl Fn(&Mocks, &Cloud)) -> (Vec<usize>, Duration) {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
@@ -72,10 +72,10 @@ async fn answer(hang: impl Fn(&Mocks, &Cloud)) -> (Vec<usize>, Duration) {
     function
         .time_to_first_poll()
         .await
-        .expect("it starts, whatever hangs");
+        .expect("the function starts");
     let event = json!({"Records": batch(&changes())}).to_string();
     let start = Instant::now();
-    let ended = timeout(PATIENCE, function.invoke(event, "r-1", TIME)).await;
+    let ended = timeout(ANSWER_TIMEOUT, function.invoke(event, "r-1", TIME)).await;
     let (ended, time) = (
         ended.unwrap_or_else(|_| panic!("no answer: {:?}", function.lines())),
         start.elapsed(),
@@ -85,53 +85,56 @@ async fn answer(hang: impl Fn(&Mocks, &Cloud)) -> (Vec<usize>, Duration) {
         .map(|at| sequence_number(0, at))
         .collect();
     let failures = ended.failures();
-    let place = |failure: &String| {
+    let position = |failure: &String| {
         numbers
             .iter()
             .position(|number| number == failure)
-            .expect("ours")
+            .expect("a record of the batch")
     };
-    (failures.iter().map(place).collect(), time)
+    (failures.iter().map(position).collect(), time)
 }
 
 fn leads() -> Vec<usize> {
     (0..LEADS).collect()
 }
 
-#[tokio::test]
-async fn while_salesforce_hangs() {
-    let hang = |mocks: &Mocks, _: &Cloud| {
-        (0..100).for_each(|_| mocks.salesforce.next_of(Endpoint::Upsert, Reply::Hang));
-    };
-    assert_eq!(come_again(hang).await, leads());
+fn hang(mocks: &Mocks, endpoint: Endpoint) {
+    for _ in 0..100 {
+        mocks.salesforce.next_of(endpoint, Reply::Hang);
+    }
 }
 
 #[tokio::test]
-async fn while_the_token_endpoint_hangs() {
-    let hang = |mocks: &Mocks, _: &Cloud| {
-        (0..100).for_each(|_| mocks.salesforce.next_of(Endpoint::Token, Reply::Hang));
-    };
-    assert_eq!(come_again(hang).await, leads());
+async fn leads_fail_while_salesforce_hangs() {
+    let failed = failed_while(|mocks, _| hang(mocks, Endpoint::Upsert)).await;
+    assert_eq!(failed, leads());
 }
 
 #[tokio::test]
-async fn while_secrets_manager_hangs() {
-    let failed = come_again(|_, cloud| cloud.proxy.treat("secretsmanager", Treatment::Hang)).await;
+async fn leads_fail_while_the_token_endpoint_hangs() {
+    let failed = failed_while(|mocks, _| hang(mocks, Endpoint::Token)).await;
+    assert_eq!(failed, leads());
+}
+
+#[tokio::test]
+async fn all_valid_records_fail_while_secrets_manager_hangs() {
+    let failed =
+        failed_while(|_, cloud| cloud.proxy.treat("secretsmanager", Treatment::Hang)).await;
     assert_eq!(failed, (0..LEADS + CUSTOMERS).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn while_the_queue_of_dead_letters_hangs() {
-    let failed = come_again(|_, cloud| cloud.proxy.treat("AmazonSQS", Treatment::Hang)).await;
+async fn the_invalid_record_fails_while_the_dead_letter_queue_hangs() {
+    let failed = failed_while(|_, cloud| cloud.proxy.treat("AmazonSQS", Treatment::Hang)).await;
     assert_eq!(
         failed,
         [LEADS + CUSTOMERS],
-        "without its dead letter, a rejected record comes again"
+        "a rejected record without a dead letter is redelivered"
     );
 }
 
 #[tokio::test]
-async fn while_the_state_table_hangs() {
-    let failed = come_again(|_, cloud| cloud.proxy.treat("DynamoDB", Treatment::Hang)).await;
+async fn no_record_fails_while_the_state_table_hangs() {
+    let failed = failed_while(|_, cloud| cloud.proxy.treat("DynamoDB", Treatment::Hang)).await;
     assert!(failed.is_empty(), "{failed:?}");
 }

@@ -1,5 +1,5 @@
-//! One record's trouble stays its own: what makes its whole call fail is isolated, its neighbours
-//! are delivered, and a verdict about the destination is never drawn from it.
+//! Isolation of offending records in virtual time: a record that makes its whole call fail is
+//! isolated, the others are delivered, and the circuit breaker stays closed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,30 +13,34 @@ use serde_json::{Value, json};
 use tokio::time::advance;
 
 use crate::scripted::{
-    Asked, AuditFields, MILLI, RETRY, Scripted, each, failed, failed_for, failed_records, good,
-    handler, later, leads, many, throttled,
+    MILLI, RETRY, RecordedCall, Scripted, TimedReply, each, failed, failed_for, failed_records,
+    good, handler, later, leads, many, throttled,
 };
 use crate::support::harness::{Logs, change};
 
 const LONG: &str = "[pipeline]\nfallback_budget_ms = 600000";
 
-/// A system in which each call that holds one of `offending` fails so, and every other call
-/// succeeds.
-fn hurt_by(
+/// Creates a destination in which each call with one of `offending` gets `reply`, and every other
+/// call succeeds.
+fn failing_for(
     offending: Vec<String>,
     batch: usize,
-    reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    reply: impl Fn(&RecordedCall) -> Reply + Send + Sync + 'static,
 ) -> Arc<Scripted> {
-    Scripted::new("one", batch, move |asked, _| -> AuditFields {
-        let is_hurt = asked.ids.iter().any(|id| offending.contains(id));
+    Scripted::new("one", batch, move |call, _| -> TimedReply {
+        let is_offending = call.ids.iter().any(|id| offending.contains(id));
         (
             MILLI * 10,
-            Some(if is_hurt { reply(asked) } else { good(asked) }),
+            Some(if is_offending {
+                reply(call)
+            } else {
+                good(call)
+            }),
         )
     })
 }
 
-/// Contact and fate of those that were not delivered, in this invocation and those before it.
+/// Returns contact and fate of the records that were not delivered, in all invocations.
 fn undelivered(logs: &Logs) -> Vec<(String, String)> {
     let fates = logs.audit().into_iter().zip(logs.fates());
     let fates =
@@ -59,10 +63,10 @@ fn fault() -> RetryMode {
     RetryMode::Isolate(Rejection::new("INTERNAL".into(), "alone"))
 }
 
-/// A way to fail, and its name.
-type Way = (&'static str, fn(&Asked) -> Reply);
+/// Name of a kind of failure, and its reply.
+type Way = (&'static str, fn(&RecordedCall) -> Reply);
 
-/// Each way in which one record may make its whole call fail.
+/// Returns each kind of failure of a whole call by one record.
 fn ways() -> Vec<Way> {
     vec![
         ("a server error", |_| failed("HTTP_500", None, false)),
@@ -72,8 +76,8 @@ fn ways() -> Vec<Way> {
         ("a timeout, or an answer that is too long", |_| {
             failed_for(FailureCause::Size)
         }),
-        ("a fault told of every row", |asked| {
-            each(asked, |_| later("INTERNAL", fault()))
+        ("an internal error in every row", |call| {
+            each(call, |_| later("INTERNAL", fault()))
         }),
     ]
 }
@@ -84,7 +88,7 @@ async fn a_record_that_makes_its_call_fail_is_rejected_and_its_neighbours_are_de
         for kind in [WriteKind::Upsert, WriteKind::Delete] {
             for (count, at) in [(3, 1), (100, 0), (100, 50), (100, 99)] {
                 let logs = Logs::listen();
-                let system = hurt_by(vec![format!("lead-{at}")], 100, reply);
+                let system = failing_for(vec![format!("lead-{at}")], 100, reply);
                 let handler = handler(&[&system], 4, RETRY, LONG);
                 let operation = if kind == WriteKind::Upsert {
                     "create"
@@ -110,7 +114,7 @@ async fn a_record_that_makes_its_call_fail_is_rejected_and_its_neighbours_are_de
                 assert_eq!(rejected[0].0, format!("lead-{at}"));
                 assert!(rejected[0].1.starts_with("rejected "), "{rejected:?}");
                 assert_eq!(breaker_open(&logs), [0], "{way}");
-                let calls = system.asked().len();
+                let calls = system.calls().len();
                 assert!(
                     calls <= 34,
                     "{calls} calls: {way}, {kind:?}, {at} of {count}"
@@ -120,8 +124,8 @@ async fn a_record_that_makes_its_call_fail_is_rejected_and_its_neighbours_are_de
     }
 }
 
-/// For every set of offending records and every way to fail, all others are delivered within the
-/// bound, and the breaker stays closed.
+/// Checks random sets of offending records and every kind of failure: all other records are
+/// delivered within the bound of calls, and the breaker stays closed.
 #[test]
 fn every_set_of_offending_records_is_isolated_in_one_invocation() {
     for seed in 0..60 {
@@ -135,17 +139,17 @@ fn every_set_of_offending_records_is_isolated_in_one_invocation() {
             fastrand::seed(seed);
             let logs = Logs::listen();
             let count = random.usize(2..150);
-            // Three probes in a row that offend are an outage.
+            // Three consecutive offending probes count as an outage.
             let most = if count < 40 { 2 } else { random.usize(1..=8) };
             let offending: Vec<String> = (0..random.usize(0..=most))
                 .map(|_| format!("lead-{}", random.usize(..count)))
                 .collect();
             let (way, reply) = ways()[random.usize(..4)];
             let batch = random.usize(2..=100);
-            let system = hurt_by(offending.clone(), batch, reply);
+            let system = failing_for(offending.clone(), batch, reply);
             let handler = handler(&[&system], random.usize(1..=4), RETRY, LONG);
             let failed = failed_records(&handler, &many("lead", count)).await;
-            let told = format!(
+            let context = format!(
                 "seed {seed}: {way}, {offending:?} of {count} in batches of {batch}: {:?}",
                 undelivered(&logs)
             );
@@ -156,43 +160,43 @@ fn every_set_of_offending_records_is_isolated_in_one_invocation() {
             expected.sort();
             expected.dedup();
             if expected.len() < count {
-                assert_eq!(ids, expected, "{told}");
-                assert_eq!(failed, 0, "{told}");
-                assert_eq!(breaker_open(&logs), [0], "{told}");
+                assert_eq!(ids, expected, "{context}");
+                assert_eq!(failed, 0, "{context}");
+                assert_eq!(breaker_open(&logs), [0], "{context}");
             }
-            let halvings = usize::try_from(batch.next_power_of_two().ilog2()).expect("small");
-            let bound = count.div_ceil(batch) + 8 + expected.len() * (2 * halvings + 15);
+            let levels = usize::try_from(batch.next_power_of_two().ilog2()).expect("small");
+            let bound = count.div_ceil(batch) + 8 + expected.len() * (2 * levels + 15);
             assert!(
-                system.asked().len() <= bound,
-                "{} calls, {bound} at most: {told}",
-                system.asked().len()
+                system.calls().len() <= bound,
+                "{} calls, {bound} at most: {context}",
+                system.calls().len()
             );
         });
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_alone_in_its_batch_never_stops_the_others_and_is_rejected_once_they_succeed() {
+async fn a_record_alone_in_its_batch_is_rejected_after_others_succeed_and_never_stops_them() {
     for (way, reply) in ways() {
         let logs = Logs::listen();
-        let system = hurt_by(vec!["bad".to_owned()], 100, reply);
+        let system = failing_for(vec!["bad".to_owned()], 100, reply);
         let handler = handler(&[&system], 4, RETRY, LONG);
         assert!(is_delivered(&handler, "good-0").await);
         for _ in 0..4 {
             assert!(
                 !is_delivered(&handler, "bad").await,
-                "{way}: nothing else succeeded since it failed first"
+                "{way}: no other record succeeded since its first failure"
             );
         }
         assert!(is_delivered(&handler, "good-1").await, "{way}");
         assert!(
             !is_delivered(&handler, "bad").await,
-            "{way}: once is not enough"
+            "{way}: one failure is not enough"
         );
         assert!(is_delivered(&handler, "good-2").await, "{way}");
         assert!(
             is_delivered(&handler, "bad").await,
-            "{way}: rejected is settled"
+            "{way}: a rejected record is settled"
         );
         assert_eq!(
             logs.fates()
@@ -215,8 +219,7 @@ async fn a_record_alone_in_its_batch_never_stops_the_others_and_is_rejected_once
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lone_record_costs_few_calls_while_nothing_succeeds_and_is_delivered_once_the_system_is_back()
- {
+async fn a_lone_record_costs_few_calls_in_an_outage_and_is_delivered_after_it() {
     let system = Scripted::new("one", 100, |_, _| {
         (MILLI * 10, Some(failed("HTTP_503", None, true)))
     });
@@ -225,28 +228,27 @@ async fn a_lone_record_costs_few_calls_while_nothing_succeeds_and_is_delivered_o
         assert!(!is_delivered(&handler, "a").await);
         advance(MILLI * 100).await;
     }
-    let calls = system.asked().len();
+    let calls = system.calls().len();
     assert!((3..=12).contains(&calls), "{calls} calls in ten seconds");
-    system.now(|asked, _| (MILLI * 10, Some(good(asked))));
+    system.answer_with(|call, _| (MILLI * 10, Some(good(call))));
     advance(Duration::from_secs(30)).await;
     assert!(is_delivered(&handler, "a").await);
     assert!(is_delivered(&handler, "b").await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_costs_the_calls_in_flight_and_four_more_whatever_fails() {
+async fn an_outage_costs_the_calls_in_flight_and_four_more_for_any_failure() {
     for (way, reply) in ways() {
         for in_flight in [1, 4] {
             let logs = Logs::listen();
-            let system =
-                Scripted::new("one", 100, move |asked, _| (MILLI * 10, Some(reply(asked))));
+            let system = Scripted::new("one", 100, move |call, _| (MILLI * 10, Some(reply(call))));
             let handler = handler(&[&system], in_flight, RETRY, LONG);
             assert_eq!(
                 failed_records(&handler, &many("lead", 2000)).await,
                 2000,
                 "{way}"
             );
-            let calls = system.asked().len();
+            let calls = system.calls().len();
             assert!(
                 calls <= in_flight + 4,
                 "{calls} calls with {in_flight} in flight: {way}"
@@ -254,25 +256,25 @@ async fn an_outage_costs_the_calls_in_flight_and_four_more_whatever_fails() {
             assert_eq!(breaker_open(&logs), [1], "{way}");
             assert!(
                 logs.fates().iter().all(|fate| fate.starts_with("failed ")),
-                "nothing is rejected: {way}"
+                "no record is rejected: {way}"
             );
-            system.now(|asked, _| (MILLI * 10, Some(good(asked))));
+            system.answer_with(|call, _| (MILLI * 10, Some(good(call))));
             advance(Duration::from_secs(6)).await;
             assert_eq!(
                 failed_records(&handler, &many("lead", 2000)).await,
                 0,
-                "it heals by itself: {way}"
+                "the breaker closes by itself: {way}"
             );
         }
     }
 }
 
-/// Records that offend often come in a row, and in each batch of the shard.
+/// Offending records often follow each other, and recur in each batch of the shard.
 #[tokio::test(start_paused = true)]
-async fn offending_records_in_a_row_are_not_each_probe() {
+async fn consecutive_offending_records_do_not_become_all_probes() {
     let logs = Logs::listen();
     let offending = (0..3).map(|at| format!("lead-{at}")).collect();
-    let system = hurt_by(offending, 100, |_| failed("HTTP_500", None, false));
+    let system = failing_for(offending, 100, |_| failed("HTTP_500", None, false));
     let handler = handler(&[&system], 1, RETRY, LONG);
     for _ in 0..3 {
         assert_eq!(failed_records(&handler, &many("lead", 100)).await, 0);
@@ -281,15 +283,15 @@ async fn offending_records_in_a_row_are_not_each_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hiccup_costs_one_call() {
+async fn a_transient_failure_costs_one_call() {
     for cause in [FailureCause::Destination, FailureCause::Record] {
-        let system = Scripted::new("one", 100, move |asked, number| {
+        let system = Scripted::new("one", 100, move |call, number| {
             (
                 MILLI * 10,
                 Some(if number == 0 {
                     failed_for(cause)
                 } else {
-                    good(asked)
+                    good(call)
                 }),
             )
         });
@@ -302,12 +304,12 @@ async fn a_hiccup_costs_one_call() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_too_large_for_its_time_is_sent_in_smaller_ones_and_the_size_is_remembered() {
     let logs = Logs::listen();
-    let system = Scripted::new("one", 200, |asked, _| {
-        let in_time = asked.ids.len() <= 120;
+    let system = Scripted::new("one", 200, |call, _| {
+        let in_time = call.ids.len() <= 120;
         (
             MILLI * 10,
             Some(if in_time {
-                good(asked)
+                good(call)
             } else {
                 failed_for(FailureCause::Size)
             }),
@@ -320,35 +322,35 @@ async fn a_batch_too_large_for_its_time_is_sent_in_smaller_ones_and_the_size_is_
     assert_eq!(
         system.sizes()[3..],
         [100, 100, 50],
-        "not tried at 200 again"
+        "a batch of 200 is not tried again"
     );
-    let told: Vec<_> = logs
+    let warnings: Vec<_> = logs
         .lines()
         .into_iter()
         .filter(|line| line["batch_size"] == 100)
         .collect();
-    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        told[0]["remedy"]
+        warnings[0]["remedy"]
             .as_str()
             .is_some_and(|remedy| remedy.contains("`one.batch_size`")),
-        "{told:?}"
+        "{warnings:?}"
     );
     advance(Duration::from_hours(1)).await;
     assert_eq!(failed_records(&handler, &many("lead", 200)).await, 0);
-    assert_eq!(system.sizes()[6..], [200, 100, 100], "an hour later it is");
+    assert_eq!(system.sizes()[6..], [200, 100, 100], "tried after an hour");
 }
 
-/// A system in which each value has one holder, judged by what it holds before the call, as HubSpot
-/// does.
+/// Creates a destination in which each value has one holder. As in HubSpot, a call is validated
+/// against the holders before it.
 fn with_unique_values(
     holders: Vec<(&'static str, &'static str)>,
     wanted: Vec<(&'static str, &'static str)>,
 ) -> Arc<Scripted> {
     let holders = std::sync::Mutex::new(holders);
-    Scripted::new("one", 10, move |asked, _| {
+    Scripted::new("one", 10, move |call, _| {
         let before = holders.lock().expect("sound").clone();
-        let reply = each(asked, |id| {
+        let reply = each(call, |id| {
             let (id, value) = *wanted.iter().find(|(wanting, _)| *wanting == id)?;
             if before
                 .iter()
@@ -369,11 +371,11 @@ fn with_unique_values(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_handed_from_one_contact_to_another_is_delivered_in_one_invocation() {
+async fn a_value_that_moves_between_contacts_is_delivered_in_one_invocation() {
     for (wanted, calls) in [
         (vec![("a", "new"), ("b", "of-a")], 2),
         (vec![("b", "of-a"), ("a", "new")], 2),
-        // Each wants the value of the next: one settles in each round.
+        // Each contact needs the value of the next one: one contact settles in each round.
         (vec![("c", "of-b"), ("b", "of-a"), ("a", "new")], 3),
     ] {
         let logs = Logs::listen();
@@ -385,12 +387,12 @@ async fn a_value_handed_from_one_contact_to_another_is_delivered_in_one_invocati
         let ids: Vec<&'static str> = wanted.iter().map(|(id, _)| *id).collect();
         assert_eq!(failed_records(&handler, &leads(ids)).await, 0);
         assert_eq!(undelivered(&logs), [], "{wanted:?}");
-        assert_eq!(system.asked().len(), calls, "{wanted:?}");
+        assert_eq!(system.calls().len(), calls, "{wanted:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_true_clash_costs_one_more_call_and_is_rejected() {
+async fn a_permanent_clash_costs_one_more_call_and_is_rejected() {
     let logs = Logs::listen();
     let system = with_unique_values(
         vec![("stranger", "theirs")],
@@ -406,13 +408,12 @@ async fn a_true_clash_costs_one_more_call_and_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_always_meets_a_fault_is_rejected_while_others_succeed_and_fails_while_none_does()
- {
+async fn a_row_with_an_internal_error_is_rejected_while_others_succeed_and_else_fails() {
     let of = |bad: &'static str| {
-        Scripted::new("one", 100, move |asked, _| {
+        Scripted::new("one", 100, move |call, _| {
             (
                 MILLI * 10,
-                Some(each(asked, |id| {
+                Some(each(call, |id| {
                     (bad == "all" || id == bad)
                         .then(|| later("INTERNAL", fault()))
                         .flatten()
@@ -433,7 +434,7 @@ async fn a_row_that_always_meets_a_fault_is_rejected_while_others_succeed_and_fa
     assert_eq!(
         system.sizes(),
         [10, 1, 1, 1],
-        "as many tries alone as settings allow"
+        "as many attempts alone as settings allow"
     );
     let logs = Logs::listen();
     let system = of("all");
@@ -449,9 +450,9 @@ async fn a_row_that_always_meets_a_fault_is_rejected_while_others_succeed_and_fa
 }
 
 #[tokio::test(start_paused = true)]
-async fn settings_of_one_attempt_isolate_too() {
+async fn offending_records_are_isolated_with_settings_of_one_attempt() {
     let logs = Logs::listen();
-    let system = hurt_by(vec!["lead-7".to_owned()], 100, |_| {
+    let system = failing_for(vec!["lead-7".to_owned()], 100, |_| {
         failed("HTTP_500", None, false)
     });
     let handler = handler(
@@ -470,9 +471,10 @@ async fn settings_of_one_attempt_isolate_too() {
     );
 }
 
-/// A whole batch of offenders, each told of by the refusal of the whole request.
+/// Covers a batch of offending records, for each of which the destination refuses the whole
+/// request.
 #[tokio::test(start_paused = true)]
-async fn two_hundred_refused_records_are_all_found_in_one_invocation() {
+async fn two_hundred_refused_records_are_isolated_in_one_invocation() {
     for (every, named, most) in [
         (1, true, 400),
         (1, false, 400),
@@ -487,10 +489,10 @@ async fn two_hundred_refused_records_are_all_found_in_one_invocation() {
                 % every
                 == 0
         };
-        let system = Scripted::new("one", 200, move |asked, _| {
-            let first = asked.ids.iter().position(|id| is_bad(id));
+        let system = Scripted::new("one", 200, move |call, _| {
+            let first = call.ids.iter().position(|id| is_bad(id));
             let reply = match first {
-                None => good(asked),
+                None => good(call),
                 Some(at) => Err(CallError::Refused {
                     rejection: Rejection::new("WRONG_TYPE".into(), "somewhere"),
                     suspects: if named { vec![at] } else { vec![] },
@@ -505,7 +507,7 @@ async fn two_hundred_refused_records_are_all_found_in_one_invocation() {
             "{every} {named}"
         );
         assert_eq!(undelivered(&logs).len(), 200 / every, "{every} {named}");
-        let calls = system.asked().len();
+        let calls = system.calls().len();
         assert!(
             calls <= most,
             "{calls} calls, one in {every}, named: {named}"
@@ -513,9 +515,9 @@ async fn two_hundred_refused_records_are_all_found_in_one_invocation() {
     }
 }
 
-/// Too many calls is an answer: it neither proves an outage nor that another record succeeds.
+/// A rate-limit response is an answer: it proves neither an outage nor the success of a record.
 #[tokio::test(start_paused = true)]
-async fn a_throttled_system_is_neither_in_doubt_nor_evidence() {
+async fn rate_limit_responses_are_no_evidence() {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
     let system = Scripted::new("one", 1, move |_, _| {

@@ -1,5 +1,5 @@
-//! A record that makes its call fail, over real HTTP: its neighbours are delivered, it becomes one
-//! dead letter, and the destination goes on.
+//! Isolation of offending records over real HTTP: the other records are delivered, the offending
+//! one becomes one dead letter, and the destination stays available.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const DOCUMENT: &str = "
     retry = { max_attempts = 3, base_delay_ms = 20, max_delay_ms = 200 }
 ";
 
-/// Each way in which a call that holds the record fails.
+/// Returns each kind of failure of a call with the offending record.
 fn ways() -> Vec<(&'static str, Reply)> {
     let internal = json!({"status": "error", "message": "internal error", "correlationId": "c-1"});
     let unknown =
@@ -53,7 +53,7 @@ fn people(kind: &str, operation: &str, count: usize) -> Vec<Value> {
         .collect()
 }
 
-/// The contacts that were rejected, and all others' fates.
+/// Returns the contacts that were rejected, and the fates of all others.
 fn rejected(logs: &Logs) -> (Vec<String>, Vec<String>) {
     let fates = logs.audit().into_iter().zip(logs.fates());
     let (rejected, others): (Vec<_>, Vec<_>) =
@@ -66,7 +66,7 @@ fn rejected(logs: &Logs) -> (Vec<String>, Vec<String>) {
 }
 
 #[tokio::test]
-async fn its_neighbours_are_delivered_and_it_becomes_one_dead_letter() {
+async fn an_offending_record_becomes_one_dead_letter_and_its_neighbours_are_delivered() {
     for kind in ["lead", "customer"] {
         for (way, reply) in ways() {
             let mocks = Mocks::start().await;
@@ -74,8 +74,8 @@ async fn its_neighbours_are_delivered_and_it_becomes_one_dead_letter() {
             mocks.salesforce.offend("p-1", reply.clone());
             mocks.hubspot.offend("p-1", reply);
             let logs = Logs::listen();
-            // Where a machine under load lets other calls fail, too, one invocation may leave it in
-            // doubt.
+            // On a machine under load other calls may fail too. Then one invocation may not
+            // suffice.
             let mut redelivered = 0;
             while !failures(&invoke(&handler, &batch(&people(kind, "create", 3)), "r-1").await)
                 .is_empty()
@@ -88,11 +88,14 @@ async fn its_neighbours_are_delivered_and_it_becomes_one_dead_letter() {
             assert_eq!(others.len(), 2 + 3 * redelivered, "{kind}, {way}");
             let delivered = others.iter().filter(|fate| *fate == "delivered").count();
             assert!(delivered >= 2, "{kind}, {way}: {others:?}");
-            let stopped = logs
-                .lines()
-                .into_iter()
-                .filter(|line| line["message"].as_str() == Some("destination unavailable"));
-            assert_eq!(stopped.count(), 0, "{kind}, {way}");
+            if redelivered == 0 {
+                let lines = logs.lines();
+                let is_outage = |line: &Value| {
+                    let message = line["message"].as_str();
+                    message.is_some_and(|text| text.starts_with("destination unavailable"))
+                };
+                assert!(!lines.iter().any(is_outage), "{kind}, {way}");
+            }
             let another = change("create", "another", kind, json!({"last_name": "Other"}));
             assert!(
                 failures(&invoke(&handler, &batch(&[another]), "r-2").await).is_empty(),
@@ -102,9 +105,9 @@ async fn its_neighbours_are_delivered_and_it_becomes_one_dead_letter() {
     }
 }
 
-/// The look-up before a delete fails as an upsert does.
+/// The look-up before a delete fails like an upsert.
 #[tokio::test]
-async fn a_delete_is_isolated_by_its_look_up() {
+async fn an_offending_delete_is_isolated_by_its_look_up() {
     for kind in ["lead", "customer"] {
         let mocks = Mocks::start().await;
         let handler = mocks.handler(Preset::Test, DOCUMENT);
@@ -146,10 +149,10 @@ async fn a_batch_that_takes_longer_than_its_time_is_delivered_in_smaller_ones() 
             .salesforce
             .sizes(crate::support::mock_salesforce::Endpoint::Upsert)
     );
-    let told = logs
+    let warnings = logs
         .lines()
         .into_iter()
         .filter(|line| line["batch_size"].is_u64());
-    assert_eq!(told.count(), 1, "the size that passes is named");
+    assert_eq!(warnings.count(), 1, "the accepted size is logged");
     assert_eq!(mocks.salesforce.leads().len(), 200);
 }

@@ -1,4 +1,5 @@
-//! The circuit breaker at work: what opens it, what it does meanwhile, and how it closes.
+//! Tests of the circuit breaker in virtual time: its causes, its open state, its probes and its
+//! closing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,14 +12,14 @@ use serde_json::json;
 use tokio::time::{Instant, advance};
 
 use crate::scripted::{
-    Asked, AuditFields, MILLI, RETRY, Scripted, each, failed, failed_records, good, handler, later,
-    many, stopped, throttled,
+    MILLI, RETRY, RecordedCall, Scripted, TimedReply, each, failed, failed_records, good, handler,
+    later, many, stopped, throttled,
 };
 use crate::support::harness::{Logs, change};
 
-type Script = Arc<dyn Fn(&Asked, usize) -> AuditFields + Send + Sync>;
+type Script = Arc<dyn Fn(&RecordedCall, usize) -> TimedReply + Send + Sync>;
 
-/// The metric `BreakerOpen` of each invocation so far.
+/// Returns the metric `BreakerOpen` of each invocation.
 fn breaker_open(logs: &Logs) -> Vec<u64> {
     logs.metrics("one")
         .iter()
@@ -27,7 +28,7 @@ fn breaker_open(logs: &Logs) -> Vec<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stopped_system_is_left_alone_until_one_call_has_looked() {
+async fn a_stopped_destination_gets_no_calls_until_a_probe_succeeds() {
     for cause in [
         Cause::Quota,
         Cause::Credential,
@@ -38,22 +39,22 @@ async fn a_stopped_system_is_left_alone_until_one_call_has_looked() {
         let system = Scripted::new("one", 10, move |_, _| (MILLI * 10, Some(stopped(cause))));
         let handler = handler(&[&system], 1, RETRY, "");
         assert_eq!(failed_records(&handler, &many("lead", 50)).await, 50);
-        assert_eq!(system.asked().len(), 1, "{cause:?} opens at once");
+        assert_eq!(system.calls().len(), 1, "{cause:?} opens at once");
         assert_eq!(failed_records(&handler, &many("lead", 50)).await, 50);
         assert_eq!(
-            system.asked().len(),
+            system.calls().len(),
             1,
-            "{cause:?} stays in mind between invocations"
+            "{cause:?} is remembered between invocations"
         );
         advance(Duration::from_mins(6)).await;
-        system.now(|asked, _| (MILLI * 10, Some(good(asked))));
+        system.answer_with(|call, _| (MILLI * 10, Some(good(call))));
         assert_eq!(failed_records(&handler, &many("lead", 50)).await, 0);
         assert_eq!(breaker_open(&logs), [1, 1, 0], "{cause:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_system_opens_the_breaker_after_a_while_and_a_probe_closes_it() {
+async fn an_unavailable_destination_opens_the_breaker_and_a_probe_closes_it() {
     let logs = Logs::listen();
     let system = Scripted::new("one", 10, |_, _| {
         (MILLI * 10, Some(failed("HTTP_500", None, false)))
@@ -67,17 +68,17 @@ async fn a_silent_system_opens_the_breaker_after_a_while_and_a_probe_closes_it()
     );
     advance(Duration::from_secs(6)).await;
     assert_eq!(failed_records(&handler, &many("lead", 500)).await, 500);
-    assert_eq!(system.sizes()[5..], [1], "one record probes");
+    assert_eq!(system.sizes()[5..], [1], "one record is the probe");
     advance(Duration::from_secs(11)).await;
-    system.now(|asked, _| (MILLI * 10, Some(good(asked))));
+    system.answer_with(|call, _| (MILLI * 10, Some(good(call))));
     assert_eq!(failed_records(&handler, &many("lead", 500)).await, 0);
     assert_eq!(breaker_open(&logs), [1, 1, 0]);
-    let told = logs
+    let errors = logs
         .lines()
         .iter()
         .filter(|line| line["level"] == "ERROR")
         .count();
-    assert_eq!(told, 1, "the operator is told once");
+    assert_eq!(errors, 1, "the outage is logged once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,33 +94,33 @@ async fn a_probe_that_is_cut_off_by_the_deadline_does_not_keep_the_breaker_open(
     );
     failed_records(&handler, &many("lead", 10)).await;
     advance(Duration::from_secs(20)).await;
-    system.now(|_, _| (MILLI, None));
+    system.answer_with(|_, _| (MILLI, None));
     assert_eq!(failed_records(&handler, &many("lead", 10)).await, 10);
     advance(Duration::from_mins(1)).await;
-    system.now(|asked, _| (MILLI * 10, Some(good(asked))));
+    system.answer_with(|call, _| (MILLI * 10, Some(good(call))));
     assert_eq!(failed_records(&handler, &many("lead", 10)).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_the_probe_has_its_answer_everything_beside_it_is_sent() {
+async fn all_other_calls_are_made_after_the_answer_to_the_probe() {
     let system = Scripted::new("one", 100, |_, _| {
         (MILLI * 10, Some(stopped(Cause::Unavailable)))
     });
     let handler = handler(&[&system], 4, RETRY, "");
     assert_eq!(failed_records(&handler, &many("customer", 10)).await, 10);
     advance(Duration::from_mins(6)).await;
-    system.now(|asked, _| (MILLI * 300, Some(good(asked))));
+    system.answer_with(|call, _| (MILLI * 300, Some(good(call))));
     assert_eq!(failed_records(&handler, &many("customer", 1000)).await, 0);
-    let asked = system.asked();
-    let probe = asked[1].ended.expect("answered");
+    let calls = system.calls();
+    let probe = calls[1].ended.expect("answered");
     assert!(
-        asked[2..].iter().all(|asked| asked.started >= probe),
-        "one call looks, alone"
+        calls[2..].iter().all(|call| call.started >= probe),
+        "the probe is the only call in flight"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_probe_in_vain_fails_without_a_call() {
+async fn records_that_wait_for_a_failed_probe_fail_without_a_call() {
     let system = Scripted::new("one", 100, |_, _| {
         (MILLI * 10, Some(stopped(Cause::Unavailable)))
     });
@@ -132,8 +133,8 @@ async fn what_waits_for_a_probe_in_vain_fails_without_a_call() {
     assert_eq!(failed_records(&handler, &many("customer", 10)).await, 10);
     for hangs in [false, true] {
         advance(Duration::from_mins(6)).await;
-        let before = system.asked().len();
-        system.now(move |_, _| {
+        let before = system.calls().len();
+        system.answer_with(move |_, _| {
             (
                 MILLI * 300,
                 (!hangs).then(|| failed("HTTP_500", None, false)),
@@ -144,25 +145,25 @@ async fn what_waits_for_a_probe_in_vain_fails_without_a_call() {
             failed_records(&handler, &many("customer", 1000)).await,
             1000
         );
-        assert_eq!(system.asked().len() - before, 1);
+        assert_eq!(system.calls().len() - before, 1);
         assert!(start.elapsed() <= MILLI * 3000);
     }
 }
 
-/// Whoever names a time to wait is short of breath, but an outage all the same.
+/// A server error with a time to wait is evidence of an outage as well.
 #[tokio::test(start_paused = true)]
-async fn server_errors_open_the_breaker_whether_or_not_they_name_a_time() {
+async fn server_errors_open_the_breaker_with_and_without_a_time_to_wait() {
     for after in [None, Some(MILLI * 100)] {
         let system = Scripted::new("one", 10, move |_, _| {
             (MILLI * 10, Some(failed("HTTP_503", after, true)))
         });
         let handler = handler(&[&system], 1, RETRY, "");
         assert_eq!(failed_records(&handler, &many("lead", 500)).await, 500);
-        assert_eq!(system.asked().len(), 5, "{after:?}");
+        assert_eq!(system.calls().len(), 5, "{after:?}");
         advance(Duration::from_secs(6)).await;
         assert_eq!(failed_records(&handler, &many("lead", 500)).await, 500);
         assert_eq!(
-            system.asked().len(),
+            system.calls().len(),
             6,
             "the probe does not close it: {after:?}"
         );
@@ -170,13 +171,13 @@ async fn server_errors_open_the_breaker_whether_or_not_they_name_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_calls_are_no_outage_and_are_fewer_after_a_pause() {
+async fn rate_limit_responses_are_no_outage_and_reduce_the_calls() {
     let logs = Logs::listen();
-    let system = Scripted::new("one", 10, |asked, number| {
+    let system = Scripted::new("one", 10, |call, number| {
         let reply = if number < 12 {
             throttled("HTTP_429", None)
         } else {
-            good(asked)
+            good(call)
         };
         (MILLI * 10, Some(reply))
     });
@@ -193,20 +194,21 @@ async fn too_many_calls_are_no_outage_and_are_fewer_after_a_pause() {
     assert_eq!(failed_records(&handler, &many("lead", 500)).await, 0);
     assert_eq!(breaker_open(&logs), [0]);
     assert_eq!(logs.metrics("one")[0]["RateLimited"], 12);
-    let asked = system.asked();
-    let pauses = asked[..13]
+    let calls = system.calls();
+    let pauses = calls[..13]
         .windows(2)
         .filter(|pair| pair[1].started - pair[0].started >= MILLI * 1000)
         .count();
     assert!(
         pauses >= 8,
-        "a second after each answer, and soon one call at a time: {pauses}"
+        "a pause of a second after each answer, and soon a single call in flight: {pauses}"
     );
 }
 
-/// An outage of which something else is answered all the while: who is refused then, and how.
+/// Covers outages in which some calls are still answered: which records are rejected, and with
+/// which code.
 #[tokio::test(start_paused = true)]
-async fn while_nothing_is_written_nothing_is_rejected_for_it() {
+async fn records_are_not_rejected_for_an_outage_while_none_is_written() {
     let broken = || failed("HTTP_500", None, false);
     let refused = |id: &str| {
         let rejection = Rejection::new(Code::new("STRING_TOO_LONG"), "");
@@ -217,15 +219,15 @@ async fn while_nothing_is_written_nothing_is_rejected_for_it() {
             later("INTERNAL_ERROR", faulty)
         }
     };
-    let gone = |asked: &Asked| each(asked, |_| Some(Outcome::already_gone()));
-    let is_delete = |asked: &Asked| asked.kind == WriteKind::Delete;
+    let gone = |call: &RecordedCall| each(call, |_| Some(Outcome::already_gone()));
+    let is_delete = |call: &RecordedCall| call.kind == WriteKind::Delete;
     let scripts: [(&str, Script); 6] = [
         (
             "one row is refused",
-            Arc::new(move |asked, _| (MILLI, Some(each(asked, refused)))),
+            Arc::new(move |call, _| (MILLI, Some(each(call, refused)))),
         ),
         (
-            "every third call is one too many",
+            "every third call is throttled",
             Arc::new(move |_, at| {
                 (
                     MILLI,
@@ -239,11 +241,11 @@ async fn while_nothing_is_written_nothing_is_rejected_for_it() {
         ),
         (
             "deletes find nothing",
-            Arc::new(move |asked, _| {
+            Arc::new(move |call, _| {
                 (
                     MILLI,
-                    Some(if is_delete(asked) {
-                        gone(asked)
+                    Some(if is_delete(call) {
+                        gone(call)
                     } else {
                         broken()
                     }),
@@ -252,11 +254,11 @@ async fn while_nothing_is_written_nothing_is_rejected_for_it() {
         ),
         (
             "deletes succeed",
-            Arc::new(move |asked, _| {
+            Arc::new(move |call, _| {
                 (
                     MILLI,
-                    Some(if is_delete(asked) {
-                        good(asked)
+                    Some(if is_delete(call) {
+                        good(call)
                     } else {
                         broken()
                     }),
@@ -265,25 +267,25 @@ async fn while_nothing_is_written_nothing_is_rejected_for_it() {
         ),
         (
             "upserts succeed",
-            Arc::new(move |asked, _| {
+            Arc::new(move |call, _| {
                 (
                     MILLI,
-                    Some(if is_delete(asked) {
+                    Some(if is_delete(call) {
                         broken()
                     } else {
-                        good(asked)
+                        good(call)
                     }),
                 )
             }),
         ),
         (
             "some deletes find nothing",
-            Arc::new(move |asked, _| {
-                let found = asked.ids.iter().all(|id| id.ends_with('7'));
+            Arc::new(move |call, _| {
+                let found = call.ids.iter().all(|id| id.ends_with('7'));
                 (
                     MILLI,
-                    Some(if is_delete(asked) && found {
-                        gone(asked)
+                    Some(if is_delete(call) && found {
+                        gone(call)
                     } else {
                         broken()
                     }),
@@ -296,7 +298,7 @@ async fn while_nothing_is_written_nothing_is_rejected_for_it() {
         .flat_map(|script| [(script.clone(), 20), (script, 200)])
     {
         let logs = Logs::listen();
-        let system = Scripted::new("one", size, move |asked, at| script(asked, at));
+        let system = Scripted::new("one", size, move |call, at| script(call, at));
         let handler = handler(&[&system], 2, RETRY, "");
         let mut changes = many("lead", 60);
         let deletes = if way.contains("deletes") || way.contains("upserts") {
@@ -331,7 +333,7 @@ async fn while_nothing_is_written_nothing_is_rejected_for_it() {
             expected,
             "{way}, batches of {size}"
         );
-        let calls = system.asked().len();
+        let calls = system.calls().len();
         assert!(calls <= 12 * 6, "{way}, batches of {size}: {calls} calls");
     }
 }

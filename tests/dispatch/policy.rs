@@ -1,4 +1,4 @@
-//! What the dispatcher does when, in virtual time.
+//! Order and times of the dispatcher's calls, in virtual time.
 
 use std::time::Duration;
 
@@ -8,28 +8,29 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, advance, sleep_until};
 
 use crate::scripted::{
-    Asked, MILLI, RETRY, Scripted, failed, failed_records, good, good_but, handler, leads, many,
-    throttled,
+    MILLI, RETRY, RecordedCall, Scripted, failed, failed_records, good, good_but, handler, leads,
+    many, throttled,
 };
 use crate::support::harness::{batch, change};
 use crate::support::stream::{failures, invoke, sequence_number};
 
-/// Calls as words: `upsert a b`.
-fn words(asked: &[Asked]) -> Vec<String> {
-    let word = |asked: &Asked| {
-        let kind = if asked.kind == WriteKind::Upsert {
+/// Formats calls, as in `upsert a b`.
+fn words(calls: &[RecordedCall]) -> Vec<String> {
+    let mut words = Vec::new();
+    for call in calls {
+        let kind = if call.kind == WriteKind::Upsert {
             "upsert"
         } else {
             "delete"
         };
-        format!("{kind} {}", asked.ids.join(" "))
-    };
-    asked.iter().map(word).collect()
+        words.push(format!("{kind} {}", call.ids.join(" ")));
+    }
+    words
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_one_system_hanging_the_others_records_are_written_within_a_second() {
-    let alive = Scripted::new("alive", 100, |asked, _| (MILLI * 80, Some(good(asked))));
+async fn records_of_one_destination_are_written_within_a_second_while_another_hangs() {
+    let alive = Scripted::new("alive", 100, |call, _| (MILLI * 80, Some(good(call))));
     let hanging = Scripted::new("hanging", 100, |_, _| (MILLI, None));
     let handler = handler(&[&alive, &hanging], 4, RETRY, "");
     let changes = [many("customer", 1000), many("lead", 1000)].concat();
@@ -40,17 +41,17 @@ async fn with_one_system_hanging_the_others_records_are_written_within_a_second(
     };
     let (failed, ended) = tokio::join!(failed_records(&handler, &changes), a_second_later);
     assert_eq!(ended, (10, 0), "a thousand leads are ten calls");
-    assert_eq!(failed, 1000, "the customers come again");
+    assert_eq!(failed, 1000, "the customers are redelivered");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_system_slows_nobody_but_itself() {
-    let alive = Scripted::new("alive", 100, |asked, _| (MILLI * 80, Some(good(asked))));
-    let slowed = Scripted::new("throttled", 100, |asked, number| {
+async fn a_throttled_destination_delays_only_its_own_records() {
+    let alive = Scripted::new("alive", 100, |call, _| (MILLI * 80, Some(good(call))));
+    let slowed = Scripted::new("throttled", 100, |call, number| {
         let reply = if number < 8 {
             throttled("TOO_MANY", Some(MILLI * 3000))
         } else {
-            good(asked)
+            good(call)
         };
         (MILLI * 80, Some(reply))
     });
@@ -69,15 +70,15 @@ async fn a_throttled_system_slows_nobody_but_itself() {
     assert_eq!(failed_records(&handler, &changes).await, 0);
     let last = |system: &Scripted| {
         system
-            .asked()
+            .calls()
             .iter()
-            .filter_map(|asked| asked.ended)
+            .filter_map(|call| call.ended)
             .max()
             .expect("some")
     };
     assert!(last(&alive) - start < MILLI * 1000);
-    assert!(last(&slowed) - start > MILLI * 3000, "it was told to wait");
-    let starts: Vec<Instant> = slowed.asked().iter().map(|asked| asked.started).collect();
+    assert!(last(&slowed) - start > MILLI * 3000, "it asked for a pause");
+    let starts: Vec<Instant> = slowed.calls().iter().map(|call| call.started).collect();
     let early = starts
         .iter()
         .filter(|at| (MILLI * 81..MILLI * 3000).contains(&(**at - start)))
@@ -86,14 +87,14 @@ async fn a_throttled_system_slows_nobody_but_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_already_when_a_long_pause_is_asked_for_does_not_wait_it_out() {
-    let system = Scripted::new("one", 1, |asked, number| match number {
+async fn queued_calls_do_not_wait_for_the_end_of_a_long_pause() {
+    let system = Scripted::new("one", 1, |call, number| match number {
         0 => (MILLI * 10, Some(throttled("TOO_MANY", Some(MILLI * 2000)))),
         1 => (
             MILLI * 500,
             Some(throttled("TOO_MANY", Some(MILLI * 60_000))),
         ),
-        _ => (MILLI * 20, Some(good(asked))),
+        _ => (MILLI * 20, Some(good(call))),
     });
     let handler = handler(
         &[&system],
@@ -104,20 +105,20 @@ async fn who_waits_already_when_a_long_pause_is_asked_for_does_not_wait_it_out()
     let start = Instant::now();
     let failed = failed_records(&handler, &leads(["a", "b", "c", "d", "e", "f"])).await;
     assert_eq!(
-        (failed, system.asked().len()),
+        (failed, system.calls().len()),
         (4, 4),
-        "c and d were under way before the first pause"
+        "c and d were in flight before the first pause"
     );
     assert!(start.elapsed() < MILLI * 3000, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payload_that_waits_for_a_retry_holds_back_nothing_but_itself() {
-    let system = Scripted::new("one", 2, |asked, number| {
+async fn a_payload_that_waits_for_a_retry_delays_no_other_payload() {
+    let system = Scripted::new("one", 2, |call, number| {
         let reply = if number < 2 {
-            good_but(asked, "slow", Some(MILLI * 2000))
+            good_but(call, "slow", Some(MILLI * 2000))
         } else {
-            good(asked)
+            good(call)
         };
         (MILLI * 10, Some(reply))
     });
@@ -127,9 +128,9 @@ async fn a_payload_that_waits_for_a_retry_holds_back_nothing_but_itself() {
         failed_records(&handler, &leads(["slow", "a", "b", "c", "d", "e", "f"])).await,
         0
     );
-    let asked = system.asked();
+    let calls = system.calls();
     assert_eq!(
-        words(&asked),
+        words(&calls),
         [
             "upsert slow a",
             "upsert b c",
@@ -138,17 +139,17 @@ async fn a_payload_that_waits_for_a_retry_holds_back_nothing_but_itself() {
             "upsert slow"
         ]
     );
-    assert!(asked[3].ended.expect("answered") - start < MILLI * 100);
-    assert!(asked[4].started - start >= MILLI * 2000);
+    assert!(calls[3].ended.expect("answered") - start < MILLI * 100);
+    assert!(calls[4].started - start >= MILLI * 2000);
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_tries_are_used_up_takes_no_others_of_its_call_along() {
-    let system = Scripted::new("one", 2, |asked, number| match number {
-        0 => (MILLI * 10, Some(good_but(asked, "old", Some(MILLI * 500)))),
-        1 => (MILLI * 1000, Some(good(asked))),
+async fn a_payload_without_further_attempts_does_not_fail_the_rest_of_its_call() {
+    let system = Scripted::new("one", 2, |call, number| match number {
+        0 => (MILLI * 10, Some(good_but(call, "old", Some(MILLI * 500)))),
+        1 => (MILLI * 1000, Some(good(call))),
         2 => (MILLI * 10, Some(failed("LOCKED", None, false))),
-        _ => (MILLI * 10, Some(good(asked))),
+        _ => (MILLI * 10, Some(good(call))),
     });
     let handler = handler(
         &[&system],
@@ -167,7 +168,7 @@ async fn whose_tries_are_used_up_takes_no_others_of_its_call_along() {
     .concat();
     let answer = invoke(&handler, &batch(&changes), "r").await;
     let expected = ["upsert old x", "delete new", "upsert old new", "upsert new"];
-    assert_eq!(words(&system.asked()), expected);
+    assert_eq!(words(&system.calls()), expected);
     assert_eq!(failures(&answer), [sequence_number(0, 0)]);
 }
 
@@ -177,8 +178,8 @@ fn small(number: usize) -> u32 {
 
 #[tokio::test(start_paused = true)]
 async fn a_delete_and_then_an_upsert_of_one_contact_keep_their_order_and_never_overlap() {
-    let system = Scripted::new("one", 100, |asked, number| {
-        (MILLI * (300 - 40 * small(number % 7)), Some(good(asked)))
+    let system = Scripted::new("one", 100, |call, number| {
+        (MILLI * (300 - 40 * small(number % 7)), Some(good(call)))
     });
     let handler = handler(&[&system], 4, RETRY, "");
     let mut changes = Vec::new();
@@ -188,27 +189,27 @@ async fn a_delete_and_then_an_upsert_of_one_contact_keep_their_order_and_never_o
         changes.push(change("create", &id, "lead", json!({})));
     }
     assert_eq!(failed_records(&handler, &changes).await, 0);
-    let asked = system.asked();
+    let calls = system.calls();
     assert_eq!(
-        asked.len(),
+        calls.len(),
         6,
         "three deletes and three upserts: {:?}",
-        asked.iter().map(|a| a.ids.len()).collect::<Vec<_>>()
+        system.sizes()
     );
     for at in 0..250 {
         let id = format!("c-{at}");
         let [delete, upsert] = [WriteKind::Delete, WriteKind::Upsert].map(|kind| {
-            asked
+            calls
                 .iter()
-                .find(|asked| asked.kind == kind && asked.ids.contains(&id))
-                .expect("asked")
+                .find(|call| call.kind == kind && call.ids.contains(&id))
+                .expect("recorded")
         });
         assert!(delete.ended.expect("answered") <= upsert.started, "{id}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_call_is_started_that_cannot_end_in_time_and_none_may_take_longer() {
+async fn calls_start_only_with_time_left_and_end_before_the_deadline() {
     let system = Scripted::new("one", 10, |_, _| {
         (MILLI * 700, Some(failed("AWAY", None, false)))
     });
@@ -221,25 +222,22 @@ async fn no_call_is_started_that_cannot_end_in_time_and_none_may_take_longer() {
     let start = Instant::now();
     assert_eq!(failed_records(&handler, &many("lead", 200)).await, 200);
     assert!(start.elapsed() <= MILLI * 2000, "{:?}", start.elapsed());
-    let asked = system.asked();
-    assert!(!asked.is_empty());
-    for asked in asked {
-        assert_eq!(asked.give_up_at - start, MILLI * 2000);
+    let calls = system.calls();
+    assert!(!calls.is_empty());
+    for call in calls {
+        assert_eq!(call.give_up_at - start, MILLI * 2000);
         assert!(
-            asked.started + MILLI * 50 <= asked.give_up_at,
+            call.started + MILLI * 50 <= call.give_up_at,
             "started {:?}",
-            asked.started - start
+            call.started - start
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_would_end_after_the_deadline_is_not_begun() {
-    let system = Scripted::new("one", 10, |asked, _| {
-        (
-            MILLI * 10,
-            Some(good_but(asked, "slow", Some(MILLI * 4000))),
-        )
+async fn a_wait_that_would_end_after_the_deadline_is_not_started() {
+    let system = Scripted::new("one", 10, |call, _| {
+        (MILLI * 10, Some(good_but(call, "slow", Some(MILLI * 4000))))
     });
     let handler = handler(
         &[&system],
@@ -253,12 +251,12 @@ async fn a_wait_that_would_end_after_the_deadline_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_for_more_time_than_we_have_is_spared_for_all_of_it() {
-    let system = Scripted::new("one", 10, |asked, number| {
+async fn a_pause_beyond_the_deadline_lasts_across_invocations() {
+    let system = Scripted::new("one", 10, |call, number| {
         let reply = if number == 0 {
             throttled("TOO_MANY", Some(MILLI * 30_000))
         } else {
-            good(asked)
+            good(call)
         };
         (MILLI * 10, Some(reply))
     });
@@ -268,7 +266,7 @@ async fn who_asks_for_more_time_than_we_have_is_spared_for_all_of_it() {
         assert_eq!(failed_records(&handler, &many("lead", 50)).await, 50);
         assert!(
             start.elapsed() < MILLI * 100,
-            "nobody waits for what is too far away: {:?}",
+            "no call waits for a pause that ends too late: {:?}",
             start.elapsed()
         );
     }
@@ -276,9 +274,9 @@ async fn who_asks_for_more_time_than_we_have_is_spared_for_all_of_it() {
     assert_eq!(
         failed_records(&handler, &many("lead", 50)).await,
         0,
-        "the rest of it is waited for"
+        "the rest of the pause fits into the invocation"
     );
-    let second = &system.asked()[1];
+    let second = &system.calls()[1];
     assert!(
         second.started - start >= MILLI * 30_000,
         "{:?}",
@@ -287,7 +285,7 @@ async fn who_asks_for_more_time_than_we_have_is_spared_for_all_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_does_not_multiply_the_calls() {
+async fn rate_limit_responses_do_not_multiply_the_calls() {
     let system = Scripted::new("one", 1, |_, _| {
         (MILLI, Some(throttled("TOO_MANY", Some(MILLI))))
     });
@@ -298,7 +296,7 @@ async fn an_outage_does_not_multiply_the_calls() {
         "[pipeline]\nfallback_budget_ms = 600000",
     );
     assert_eq!(failed_records(&handler, &many("lead", 1000)).await, 1000);
-    let calls = system.asked().len();
+    let calls = system.calls().len();
     assert!(
         (1000..=1265).contains(&calls),
         "{calls} calls for 1000 payloads"
@@ -306,12 +304,12 @@ async fn an_outage_does_not_multiply_the_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_at_once_are_halved_by_pressure_and_never_over_the_setting() {
-    let system = Scripted::new("one", 1, |asked, number| {
+async fn calls_in_flight_are_halved_under_pressure_and_never_exceed_the_setting() {
+    let system = Scripted::new("one", 1, |call, number| {
         let reply = if number < 8 {
             throttled("BUSY", Some(MILLI))
         } else {
-            good(asked)
+            good(call)
         };
         (MILLI * 100, Some(reply))
     });
@@ -326,23 +324,26 @@ async fn calls_at_once_are_halved_by_pressure_and_never_over_the_setting() {
         "[pipeline]\nfallback_budget_ms = 600000",
     );
     assert_eq!(failed_records(&handler, &many("lead", 400)).await, 0);
-    let asked = system.asked();
+    let calls = system.calls();
     let at_once = |at: Instant| {
-        asked
+        calls
             .iter()
             .filter(|other| other.started <= at && other.ended > Some(at))
             .count()
     };
-    assert_eq!(asked.iter().map(|one| at_once(one.started)).max(), Some(8));
+    assert_eq!(
+        calls.iter().map(|call| at_once(call.started)).max(),
+        Some(8)
+    );
     assert!(
-        at_once(asked[8].started) <= 4,
+        at_once(calls[8].started) <= 4,
         "half after the first refusal"
     );
-    assert_eq!(at_once(asked[asked.len() - 9].started), 8, "and grown back");
+    assert_eq!(at_once(calls[calls.len() - 9].started), 8, "grown again");
 }
 
 #[test]
-fn follow_ups_are_sent_even_where_they_never_fill_a_batch() {
+fn writes_that_follow_others_are_sent_in_partial_batches() {
     for seed in 0..40 {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -350,10 +351,10 @@ fn follow_ups_are_sent_even_where_they_never_fill_a_batch() {
             .build();
         runtime.expect("a runtime").block_on(async {
             let random = std::sync::Mutex::new(fastrand::Rng::with_seed(seed));
-            let system = Scripted::new("one", 7, move |asked, _| {
+            let system = Scripted::new("one", 7, move |call, _| {
                 (
                     MILLI * random.lock().expect("sound").u32(1..500),
-                    Some(good(asked)),
+                    Some(good(call)),
                 )
             });
             let handler = handler(&[&system], 3, RETRY, "");

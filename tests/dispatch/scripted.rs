@@ -1,5 +1,4 @@
-//! A system that answers by a script and writes down what it was asked: for schedules in virtual
-//! time.
+//! A destination that answers by a script and records its calls, for schedules in virtual time.
 
 #![expect(
     unreachable_pub,
@@ -50,9 +49,9 @@ pub async fn failed_records(handler: &Handler, changes: &[Value]) -> usize {
     failures(&invoke(handler, &batch(changes), "r").await).len()
 }
 
-/// One call.
+/// A recorded call.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct RecordedCall {
     pub kind: WriteKind,
     pub ids: Vec<String>,
     pub started: Instant,
@@ -60,24 +59,24 @@ pub struct Asked {
     pub give_up_at: Instant,
 }
 
-/// What is answered, and after how long; nothing at all where there is no reply.
-pub type AuditFields = (Duration, Option<Reply>);
+/// Latency and reply. Without a reply, the call hangs.
+pub type TimedReply = (Duration, Option<Reply>);
 
-type Script = Box<dyn Fn(&Asked, usize) -> AuditFields + Send + Sync>;
+type Script = Box<dyn Fn(&RecordedCall, usize) -> TimedReply + Send + Sync>;
 
 pub struct Scripted {
     name: &'static str,
     limits: Limits,
     script: Mutex<Script>,
-    asked: Mutex<Vec<Asked>>,
+    calls: Mutex<Vec<RecordedCall>>,
 }
 
 impl Scripted {
-    /// The script gets the call and its number.
+    /// Creates a destination. The script gets each call and its number.
     pub fn new(
         name: &'static str,
         batch: usize,
-        script: impl Fn(&Asked, usize) -> AuditFields + Send + Sync + 'static,
+        script: impl Fn(&RecordedCall, usize) -> TimedReply + Send + Sync + 'static,
     ) -> Arc<Self> {
         let limits = Limits {
             upsert: batch,
@@ -90,38 +89,41 @@ impl Scripted {
             name,
             limits,
             script: Mutex::new(Box::new(script)),
-            asked: Mutex::default(),
+            calls: Mutex::default(),
         })
     }
 
-    /// From now on it answers so.
-    pub fn now(&self, script: impl Fn(&Asked, usize) -> AuditFields + Send + Sync + 'static) {
+    /// Replaces the script.
+    pub fn answer_with(
+        &self,
+        script: impl Fn(&RecordedCall, usize) -> TimedReply + Send + Sync + 'static,
+    ) {
         *self.script.lock().expect("sound") = Box::new(script);
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().expect("sound").clone()
+    pub fn calls(&self) -> Vec<RecordedCall> {
+        self.calls.lock().expect("sound").clone()
     }
 
-    /// The payloads of each call.
+    /// Returns the number of payloads of each call.
     pub fn sizes(&self) -> Vec<usize> {
-        self.asked().iter().map(|asked| asked.ids.len()).collect()
+        self.calls().iter().map(|call| call.ids.len()).collect()
     }
 
-    /// How many calls have ended.
+    /// Returns the number of calls that have ended.
     pub fn ended(&self) -> usize {
-        self.asked()
+        self.calls()
             .iter()
-            .filter(|asked| asked.ended.is_some())
+            .filter(|call| call.ended.is_some())
             .count()
     }
 
-    async fn exchange(&self, kind: WriteKind, batch: &[&Payload], call: Call<'_>) -> Reply {
+    async fn send(&self, kind: WriteKind, batch: &[&Payload], call: Call<'_>) -> Reply {
         let ids = batch
             .iter()
             .map(|payload| payload.id.key().to_owned())
             .collect();
-        let asked = Asked {
+        let recorded = RecordedCall {
             kind,
             ids,
             started: Instant::now(),
@@ -129,19 +131,19 @@ impl Scripted {
             give_up_at: call.give_up_at,
         };
         let number = {
-            let mut all = self.asked.lock().expect("sound");
-            all.push(asked.clone());
+            let mut all = self.calls.lock().expect("sound");
+            all.push(recorded.clone());
             all.len() - 1
         };
-        let (latency, reply) = (self.script.lock().expect("sound"))(&asked, number);
+        let (latency, reply) = (self.script.lock().expect("sound"))(&recorded, number);
         let answered_at = if reply.is_some() {
-            asked.started + latency
+            recorded.started + latency
         } else {
             call.give_up_at
         };
         sleep_until(answered_at.min(call.give_up_at)).await;
-        call.meter.api_call(asked.started.elapsed(), false);
-        self.asked.lock().expect("sound")[number].ended = Some(Instant::now());
+        call.meter.api_call(recorded.started.elapsed(), false);
+        self.calls.lock().expect("sound")[number].ended = Some(Instant::now());
         reply.unwrap_or_else(|| failed("TIMEOUT", None, true))
     }
 }
@@ -164,24 +166,24 @@ impl Adapter for Scripted {
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.exchange(WriteKind::Upsert, batch, call).boxed()
+        self.send(WriteKind::Upsert, batch, call).boxed()
     }
 
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.exchange(WriteKind::Delete, batch, call).boxed()
+        self.send(WriteKind::Delete, batch, call).boxed()
     }
 }
 
-/// All delivered.
+/// Returns a reply in which all payloads are delivered.
 #[expect(clippy::unnecessary_wraps, reason = "a reply like the others")]
-pub fn good(asked: &Asked) -> Reply {
-    Ok(asked.ids.iter().map(|_| Outcome::Delivered(None)).collect())
+pub fn good(call: &RecordedCall) -> Reply {
+    Ok(call.ids.iter().map(|_| Outcome::Delivered(None)).collect())
 }
 
-/// All delivered but this one, which may succeed later.
-pub fn good_but(asked: &Asked, id: &str, after: Option<Duration>) -> Reply {
-    each(asked, |asked| {
-        (asked == id).then(|| {
+/// Returns a reply in which all payloads are delivered but `id`, which is to be sent again.
+pub fn good_but(call: &RecordedCall, id: &str, after: Option<Duration>) -> Reply {
+    each(call, |sent| {
+        (sent == id).then(|| {
             Outcome::Retry(Retry {
                 code: "LOCKED".into(),
                 after,
@@ -191,17 +193,17 @@ pub fn good_but(asked: &Asked, id: &str, after: Option<Duration>) -> Reply {
     })
 }
 
-/// All delivered but those for which there is another outcome.
+/// Returns a reply in which all payloads are delivered but those with another outcome.
 #[expect(clippy::unnecessary_wraps, reason = "a reply like the others")]
-pub fn each(asked: &Asked, outcome: impl Fn(&str) -> Option<Outcome>) -> Reply {
-    Ok(asked
+pub fn each(call: &RecordedCall, outcome: impl Fn(&str) -> Option<Outcome>) -> Reply {
+    Ok(call
         .ids
         .iter()
         .map(|id| outcome(id).unwrap_or(Outcome::Delivered(None)))
         .collect())
 }
 
-/// It may succeed later, so.
+/// Returns the outcome of a payload that is to be sent again.
 #[expect(clippy::unnecessary_wraps, reason = "for `each`")]
 pub fn later(code: &'static str, how: RetryMode) -> Option<Outcome> {
     Some(Outcome::Retry(Retry {
@@ -227,7 +229,7 @@ pub fn failed(code: &'static str, after: Option<Duration>, pressure: bool) -> Re
     })
 }
 
-/// No usable answer, for this cause.
+/// Returns a reply without a usable answer, for this cause.
 pub fn failed_for(cause: FailureCause) -> Reply {
     Err(CallError::Retry {
         code: Code::new("NO_ANSWER"),
@@ -246,7 +248,7 @@ pub fn stopped(cause: Cause) -> Reply {
     }))
 }
 
-/// The handler of these systems: leads go to the first, customers to the last.
+/// Builds the handler of these destinations. It sends leads to the first and customers to the last.
 pub fn handler(
     systems: &[&Arc<Scripted>],
     max_in_flight: usize,
@@ -255,7 +257,8 @@ pub fn handler(
 ) -> Handler {
     let (first, last) = (systems[0].name, systems[systems.len() - 1].name);
     let routes = format!(
-        "[routes]\nlead = [\"{first}\"]\nprospect = [\"{first}\"]\ncustomer = [\"{last}\"]\nvendor = [\"{last}\"]\n{extra}"
+        "[routes]\nlead = [\"{first}\"]\nprospect = [\"{first}\"]\ncustomer = [\"{last}\"]\n\
+         vendor = [\"{last}\"]\n{extra}"
     );
     let app = systems
         .iter()

@@ -1,5 +1,5 @@
-//! Systems that misbehave on the wire: the function answers in time, and the other system's records
-//! are written.
+//! Tests of destinations with faulty connections: the function answers in time, and the records of
+//! the other destination are written.
 
 use std::time::Duration;
 
@@ -14,13 +14,16 @@ use crate::support::stream::{failures, invoke, sequence_number};
 
 fn people(count: usize) -> Vec<Value> {
     let kind = |at| if at % 2 == 0 { "lead" } else { "customer" };
-    let fields = |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    let fields = |at| {
+        let (name, email) = (format!("Nr {at}"), format!("p{at}@example.com"));
+        json!({"last_name": name, "company": "Acme", "email": email})
+    };
     (0..count)
         .map(|at| change("create", &format!("c-{at}"), kind(at), fields(at)))
         .collect()
 }
 
-fn misbehaving() -> [Reply; 4] {
+fn faulty_replies() -> [Reply; 4] {
     let answer = Answer::json(200, &json!({"status": "COMPLETE", "results": []}));
     [
         Reply::Hang,
@@ -37,9 +40,11 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn while_hubspot_hangs_salesforces_records_are_written() {
+async fn records_for_salesforce_are_written_while_hubspot_hangs() {
     let mocks = Mocks::start().await;
-    (0..100).for_each(|_| mocks.hubspot.next(Reply::Hang));
+    for _ in 0..100 {
+        mocks.hubspot.next(Reply::Hang);
+    }
     let handler = mocks.handler(Preset::Test, "[pipeline]\nfallback_budget_ms = 120000");
     let records = batch(&people(1000));
     let invocation = invoke(&handler, &records, "r");
@@ -52,9 +57,9 @@ async fn while_hubspot_hangs_salesforces_records_are_written() {
     }
     assert!(
         mocks.hubspot.count(Endpoint::Upsert) > 0,
-        "they were under way together"
+        "the calls were in flight together"
     );
-    // The customers need not be waited for until the time is up.
+    // Ends the calls of the customers before the deadline.
     mocks.hubspot_server.stop();
     let answer = invocation.await;
     let customers: Vec<String> = (0..1000)
@@ -64,11 +69,13 @@ async fn while_hubspot_hangs_salesforces_records_are_written() {
     assert_eq!(failures(&answer), customers);
 }
 
-/// How long the function takes to answer where HubSpot replies so; the other system's records are
-/// written.
+/// Returns the latency of the function while HubSpot replies so. Checks that the records of
+/// Salesforce are written.
 async fn time_to_answer(reply: &Reply) -> Duration {
     let mocks = Mocks::start().await;
-    (0..1000).for_each(|_| mocks.hubspot.next(reply.clone()));
+    for _ in 0..1000 {
+        mocks.hubspot.next(reply.clone());
+    }
     let document = "[pipeline]\nfallback_budget_ms = 4000\ndeadline_margin_ms = 2000";
     let handler = mocks.handler(Preset::Test, document);
     let start = Instant::now();
@@ -86,13 +93,13 @@ async fn time_to_answer(reply: &Reply) -> Duration {
     time
 }
 
-/// The deadline of each invocation is in 1970, as local emulators have it: the budget of the
-/// settings counts.
+/// The deadline of each invocation is in 1970, as with local emulators, so that the time budget of
+/// the settings applies.
 #[tokio::test]
-async fn whatever_the_systems_do_the_function_answers_in_time() {
-    for reply in misbehaving() {
+async fn the_function_answers_in_time_with_any_faulty_connection() {
+    for reply in faulty_replies() {
         let mut times = Vec::new();
-        // A busy machine delays an answer now and then, a wait without a limit delays all.
+        // A busy machine delays an answer occasionally; a wait without a limit delays all of them.
         while times
             .last()
             .is_none_or(|time| *time >= Duration::from_secs(4))
@@ -106,12 +113,14 @@ async fn whatever_the_systems_do_the_function_answers_in_time() {
     }
 }
 
-/// A share of one request: a token, a look-up and a second try are requests like the others.
+/// With a share of one request, token requests, look-ups and repetitions take permits like the
+/// others.
 #[tokio::test]
-async fn each_request_has_a_stretch_of_its_own_where_the_share_is_one() {
-    let stretch = Duration::from_millis(200);
+async fn each_request_has_a_window_of_its_own_with_a_share_of_one() {
+    let window = Duration::from_millis(200);
     let document = "[pipeline]\nconcurrency_share = 16\n\
-        [salesforce]\nrate_limit = { requests = 16, per_ms = 200 }\n[salesforce.status]\nlead = \"New\"\n\
+        [salesforce]\nrate_limit = { requests = 16, per_ms = 200 }\n\
+        [salesforce.status]\nlead = \"New\"\n\
         [hubspot]\nrate_limit = { requests = 16, per_ms = 200 }\n[hubspot.retry]\nmax_attempts = 4";
     let mocks = Mocks::start().await;
     let handler = mocks.handler(Preset::Test, document);
@@ -153,14 +162,14 @@ async fn each_request_has_a_stretch_of_its_own_where_the_share_is_one() {
     );
     for at in [of_salesforce, of_hubspot] {
         for (one, next) in at.iter().zip(&at[1..]) {
-            assert!(*next - *one >= stretch, "{:?} apart", *next - *one);
+            assert!(*next - *one >= window, "{:?} apart", *next - *one);
         }
     }
 }
 
-/// More calls than permits, all of which want the token that one of them asks for.
+/// There are more calls than permits, and all calls need the token that one of them requests.
 #[tokio::test]
-async fn calls_that_wait_for_a_token_hold_no_permit_that_its_request_needs() {
+async fn calls_that_wait_for_a_token_leave_a_permit_for_its_request() {
     let mocks = Mocks::start().await;
     let document = "[pipeline]\nfallback_budget_ms = 60000\n\
         [salesforce]\nbatch_size = 5\nrate_limit = { requests = 2, per_ms = 100 }";
@@ -176,16 +185,16 @@ async fn calls_that_wait_for_a_token_hold_no_permit_that_its_request_needs() {
         )
         .await;
         assert_eq!(
-            failures(&answer.expect("no call waits for another for ever")),
+            failures(&answer.expect("the calls do not deadlock")),
             [""; 0]
         );
         mocks.salesforce.expire_tokens();
     }
 }
 
-/// Settings of real life, with what they have to hold in a table.
+/// Uses the settings of a deployment, with a state table that cannot be reached.
 #[tokio::test]
-async fn a_table_that_cannot_be_reached_is_told_once_and_costs_no_record() {
+async fn an_unreachable_table_is_logged_once_and_fails_no_record() {
     let mocks = Mocks::start().await;
     let logs = Logs::listen();
     let handler = mocks.handler(Preset::Test, "[state]\ntable = \"contact-sync-state\"");
@@ -199,13 +208,13 @@ async fn a_table_that_cannot_be_reached_is_told_once_and_costs_no_record() {
         ),
         (50, 50)
     );
-    let told = |line: &&Value| {
+    let is_warning = |line: &&Value| {
         line["message"]
             .as_str()
             .is_some_and(|text| text.starts_with("rate limit not shared"))
     };
     assert_eq!(
-        logs.lines().iter().filter(told).count(),
+        logs.lines().iter().filter(is_warning).count(),
         2,
         "once for each destination"
     );
@@ -217,6 +226,6 @@ async fn a_table_that_cannot_be_reached_is_told_once_and_costs_no_record() {
     assert_eq!(
         counted,
         [Some(1), Some(0)],
-        "the table is left alone for a while"
+        "the table is not asked again for a pause"
     );
 }

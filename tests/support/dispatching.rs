@@ -91,8 +91,8 @@ pub async fn fates_by(
     let context = DispatchContext {
         deadline,
         transformer: &transformer,
-        sink,
-        meter,
+        recorder: sink,
+        metrics: meter,
     };
     let (sender, queue) = mpsc::channel(512);
     tokio::join!(
