@@ -1,4 +1,4 @@
-//! The description of the object, as the run-as user sees it: hidden fields are not there.
+//! Description of the object for the run-as user, without hidden fields.
 
 use serde_json::{Value, json};
 
@@ -13,8 +13,19 @@ impl State {
         }
         let habits = &self.habits;
         let field = |name: &str, length: usize| {
-            json!({"name": name, "type": "string", "length": length, "precision": 0, "scale": 0, "externalId": false,
-                "unique": false, "caseSensitive": false, "createable": true, "updateable": true, "nillable": true})
+            json!({
+                "name": name,
+                "type": "string",
+                "length": length,
+                "precision": 0,
+                "scale": 0,
+                "externalId": false,
+                "unique": false,
+                "caseSensitive": false,
+                "createable": true,
+                "updateable": true,
+                "nillable": true,
+            })
         };
         let mut fields: Vec<Value> = FIELDS
             .iter()
@@ -40,8 +51,14 @@ impl State {
         });
         Answer::json(
             200,
-            &json!({"name": "Lead", "createable": habits.may_write, "updateable": habits.may_write,
-                "deletable": habits.may_delete, "queryable": true, "fields": fields}),
+            &json!({
+                "name": "Lead",
+                "createable": habits.may_write,
+                "updateable": habits.may_write,
+                "deletable": habits.may_delete,
+                "queryable": true,
+                "fields": fields,
+            }),
         )
     }
 }

@@ -1,4 +1,4 @@
-//! The query that we send, and the collection delete.
+//! The query of the adapter, and the collection delete.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ impl State {
         }
         let query = request.query("q").unwrap_or_default();
         let Some((columns, keys)) = parse(query) else {
-            self.mistakes
+            self.violations
                 .push(format!("an unexpected query of {} characters", query.len()));
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
         };
@@ -44,7 +44,8 @@ impl State {
         for key in keys {
             for id in self.store.ids(&field, &key) {
                 let held = &self.store.records[&id];
-                let mut record = json!({"attributes": {"type": "Lead", "url": format!("/services/data/v67.0/sobjects/Lead/{id}")}});
+                let url = format!("/services/data/v67.0/sobjects/Lead/{id}");
+                let mut record = json!({"attributes": {"type": "Lead", "url": url}});
                 for name in &columns {
                     record[name.as_str()] = if name == "Id" {
                         id.clone().into()
@@ -64,7 +65,7 @@ impl State {
             || self.habits.custom_fields.iter().any(|field| field == name)
     }
 
-    /// A page of a query that found `total` records, as every page of it tells.
+    /// Builds a page of a query that found `total` records.
     fn page(&mut self, total: usize, mut records: Vec<Value>) -> Answer {
         let rest = records.split_off(self.habits.page.min(records.len()));
         let mut page = json!({"totalSize": total, "done": rest.is_empty(), "records": records});
@@ -85,7 +86,8 @@ impl State {
             .collect();
         self.size(ids.len());
         if ids.is_empty() || ids.len() > 200 || request.query("allOrNone") != Some("false") {
-            self.mistakes.push(format!("a delete of {} ids", ids.len()));
+            self.violations
+                .push(format!("a delete of {} ids", ids.len()));
             return refusal(400, "EXCEEDED_ID_LIMIT", "record limit reached");
         }
         let rows: Vec<Value> = ids.into_iter().map(|id| self.delete_row(id)).collect();
@@ -123,7 +125,7 @@ impl State {
     }
 }
 
-/// The character of an escape.
+/// Parses the character of an escape.
 /// <https://developer.salesforce.com/docs/platform/salesforce-soql-sosl/guide/sforce-api-calls-soql-select-quotedstringescapes.html>
 fn escaped(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
     match characters.next()?.1 {
@@ -143,8 +145,8 @@ fn escaped(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
     }
 }
 
-/// The columns and keys of `SELECT Id,field… FROM Lead WHERE field IN ('…','…')`: the only query
-/// that we send.
+/// Parses the columns and keys of `SELECT Id,field… FROM Lead WHERE field IN ('…','…')`, the only
+/// query of the adapter.
 fn parse(query: &str) -> Option<(Vec<String>, Vec<String>)> {
     let (columns, rest) = query
         .strip_prefix("SELECT ")?

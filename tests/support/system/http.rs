@@ -1,4 +1,4 @@
-//! The two systems of this package, behind their mocks.
+//! The two systems of production, with their mocks.
 
 use std::sync::Arc;
 
@@ -25,24 +25,32 @@ pub fn hubspot() -> BoxFuture<'static, Box<dyn System>> {
     async { Box::new(Portal::new().await) as _ }.boxed()
 }
 
-/// Gives the answer these headers for all whose names begin with `prefix`.
-fn with_headers(prefix: &'static str, told: Vec<(&'static str, String)>) -> Mangle {
-    Mangle::new(move |answer| {
-        answer.headers.retain(|(name, _)| !name.starts_with(prefix));
-        answer.headers.extend(
-            told.iter()
-                .map(|(name, value)| (format!("{prefix}{name}"), value.clone())),
-        );
+/// Replaces all headers of a response whose names begin with `prefix` by these headers.
+fn with_headers(prefix: &'static str, headers: Vec<(&'static str, String)>) -> Mangle {
+    Mangle::new(move |response| {
+        response
+            .headers
+            .retain(|(name, _)| !name.starts_with(prefix));
+        for (name, value) in &headers {
+            response
+                .headers
+                .push((format!("{prefix}{name}"), value.clone()));
+        }
     })
 }
 
-/// Says `null` of whatever it may: of a result, the key alone is left.
+/// Replaces all optional values by `null`. A result keeps its key alone.
 fn make_sparse(body: &mut Value) {
     for result in body["results"].as_array_mut().into_iter().flatten() {
         let key = result["properties"]["source_id"].take();
         let properties =
             json!({"source_id": key, "email": null, "lifecyclestage": null, "hs_object_id": null});
-        *result = json!({"id": null, "properties": properties, "objectWriteTraceId": null, "createdAt": null});
+        *result = json!({
+            "id": null,
+            "properties": properties,
+            "objectWriteTraceId": null,
+            "createdAt": null,
+        });
     }
     for name in ["status", "errors", "numErrors", "startedAt", "completedAt"] {
         body[name] = Value::Null;
@@ -53,7 +61,7 @@ fn secret_of(file: &tempfile::NamedTempFile) -> Arc<Secret> {
     Arc::new(Secret::new(SecretSource::File(file.path().to_owned())))
 }
 
-/// Drops or doubles the last row.
+/// Removes or duplicates the last row.
 fn resize(rows: &mut Value, more: bool) {
     let Some(rows) = rows.as_array_mut() else {
         return;
@@ -113,7 +121,7 @@ impl System for Org {
             Fault::Long => self.mock.mangle(Mangle::json(|body| resize(body, true))),
             Fault::Mute => self.mock.mangle(Mangle::json(|body| *body = json!([]))),
             Fault::Sparse => self.mock.mangle(Mangle::json(|body| {
-                let rows = body.as_array().map_or(0, Vec::len);
+                let rows = body.as_array().map(Vec::len).unwrap_or_default();
                 let row = json!({"success": true, "id": null, "errors": null, "created": null});
                 *body = vec![row; rows].into();
             })),
@@ -159,9 +167,9 @@ impl System for Org {
                 ));
             }
             Fault::Paused(pause) => {
-                let away = refusal(503, "SERVER_UNAVAILABLE", "Server Unavailable");
+                let unavailable = refusal(503, "SERVER_UNAVAILABLE", "Server Unavailable");
                 self.mock
-                    .next(away.with_header("retry-after", pause.as_secs()));
+                    .next(unavailable.with_header("retry-after", pause.as_secs()));
             }
         }
         true
@@ -238,9 +246,9 @@ impl System for Portal {
             Fault::Sparse => self.mock.mangle(Mangle::json(make_sparse)),
             Fault::Told { used, max } => {
                 let daily = [("daily", max), ("daily-remaining", max - used)];
-                let told = daily.map(|(name, calls)| (name, calls.to_string()));
+                let headers = daily.map(|(name, calls)| (name, calls.to_string()));
                 self.mock
-                    .mangle(with_headers("x-hubspot-ratelimit-", told.into()));
+                    .mangle(with_headers("x-hubspot-ratelimit-", headers.into()));
             }
             Fault::Untold => self
                 .mock

@@ -1,5 +1,4 @@
-//! Systems with an adapter that breaks the contract, each in one way: a suite that does not notice
-//! is none.
+//! Systems with a faulty adapter, which breaks the contract in one way: the suite has to fail.
 
 use std::sync::Arc;
 
@@ -14,42 +13,42 @@ use futures_util::future::BoxFuture;
 
 use super::{Fault, Records, Setting, Start, System};
 
-/// One way to break the contract.
+/// Defect of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
-    /// Leaves the last payload without an outcome.
+    /// Returns no outcome for the last payload.
     DropsOne,
-    /// Takes a 2xx for a success of every payload, whatever it says.
+    /// Classifies every payload of a 2xx response as delivered.
     NeverReads,
-    /// Takes whatever happened for a success.
+    /// Classifies every payload of every call as delivered.
     AlwaysDelivered,
-    /// Blames the records for what happened to the call.
+    /// Rejects the records if the call fails.
     BlamesRecords,
-    /// Tries again by itself.
+    /// Retries by itself.
     TriesAgain,
-    /// Keeps to itself how long the system wants to be left alone.
+    /// Does not report the pause that the system asks for.
     HidesPauses,
-    /// Writes in a dry run, and says that it did not.
+    /// Writes in a dry run, and reports a dry run.
     WritesAnyway,
-    /// Says that it takes more than the system does.
+    /// Reports limits above those of the system.
     TakesTooMuch,
-    /// Lets the first change win.
+    /// Folds changes in reverse order.
     FoldsBackwards,
-    /// Keeps to itself who owns a value.
+    /// Does not report the owner of a unique value.
     HidesOwners,
-    /// Takes a stop for a hiccup.
+    /// Reports a stop as a retryable error.
     GoesOn,
-    /// Stops for all what concerns a few.
+    /// Stops the destination if single records fail.
     StopsForAFew,
-    /// Rejects records for what settings lack.
+    /// Rejects records because of invalid settings.
     BlamesForSettings,
-    /// Keeps to itself what the system tells of its quota.
+    /// Does not report the usage of the quota.
     HidesTheQuota,
-    /// Logs what it sends.
+    /// Logs the payloads.
     Gossips,
 }
 
-/// `start`'s system, behind a liar.
+/// Starts a system with a faulty adapter.
 pub async fn lying(start: Start, lie: Lie) -> Box<dyn System> {
     Box::new(Lying {
         system: start().await,
@@ -104,7 +103,7 @@ impl System for Lying {
 }
 
 impl Liar {
-    fn twist(&self, count: usize, reply: Reply) -> Reply {
+    fn corrupt(&self, count: usize, reply: Reply) -> Reply {
         let all = |outcome: fn() -> Outcome| Ok((0..count).map(|_| outcome()).collect());
         match self.lie {
             Lie::DropsOne => reply.map(|mut outcomes| {
@@ -114,7 +113,7 @@ impl Liar {
             Lie::NeverReads if reply.is_ok() => all(|| Outcome::Delivered(None)),
             Lie::AlwaysDelivered => all(|| Outcome::Delivered(None)),
             Lie::BlamesRecords if reply.is_err() => {
-                all(|| Outcome::Rejected(Rejection::new(Code::new("BLAMED"), "whatever happened")))
+                all(|| Outcome::Rejected(Rejection::new(Code::new("BLAMED"), "the call failed")))
             }
             Lie::StopsForAFew => match reply
                 .iter()
@@ -124,7 +123,7 @@ impl Liar {
                 Some(Outcome::Failed(code)) => Err(CallError::Stop(Stop {
                     cause: Cause::Configuration,
                     code: code.clone(),
-                    remedy: "mend it".to_owned(),
+                    remedy: "fix it".to_owned(),
                     after: None,
                 })),
                 _ => reply,
@@ -133,14 +132,14 @@ impl Liar {
                 .map(|outcomes| {
                     outcomes
                         .into_iter()
-                        .map(|outcome| self.twist_outcome(outcome))
+                        .map(|outcome| self.corrupt_outcome(outcome))
                         .collect()
                 })
-                .map_err(|error| self.twist_error(error)),
+                .map_err(|error| self.corrupt_error(error)),
         }
     }
 
-    fn twist_outcome(&self, outcome: Outcome) -> Outcome {
+    fn corrupt_outcome(&self, outcome: Outcome) -> Outcome {
         match (self.lie, outcome) {
             (Lie::HidesOwners, Outcome::Rejected(rejection)) => {
                 Outcome::Rejected(without_owner(rejection))
@@ -164,7 +163,7 @@ impl Liar {
         }
     }
 
-    fn twist_error(&self, error: CallError) -> CallError {
+    fn corrupt_error(&self, error: CallError) -> CallError {
         match (self.lie, error) {
             (
                 Lie::HidesPauses,
@@ -196,7 +195,7 @@ impl Liar {
 
 fn without_owner(rejection: Rejection) -> Rejection {
     Rejection {
-        message: "somebody has it".to_owned(),
+        message: "another record has it".to_owned(),
         ..rejection
     }
 }
@@ -245,19 +244,19 @@ impl Adapter for Liar {
                     .await
                     .map(|outcomes| vec![Outcome::dry_run(); outcomes.len()]);
             }
-            let deaf = DestinationMetrics::default();
+            let discarded = DestinationMetrics::default();
             let call = if self.lie == Lie::HidesTheQuota {
                 Call {
-                    meter: &deaf,
+                    meter: &discarded,
                     ..call
                 }
             } else {
                 call
             };
             if self.lie == Lie::Gossips {
-                batch.iter().for_each(|payload| {
+                for payload in batch {
                     tracing::debug!(body = payload.body.as_ref().map(Body::get), "sent");
-                });
+                }
             }
             let mut reply = self.adapter.upsert(batch, call).await;
             if self.lie == Lie::TriesAgain
@@ -268,12 +267,12 @@ impl Adapter for Liar {
             {
                 reply = self.adapter.upsert(batch, call).await;
             }
-            self.twist(batch.len(), reply)
+            self.corrupt(batch.len(), reply)
         }
         .boxed()
     }
 
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        async move { self.twist(batch.len(), self.adapter.delete(batch, call).await) }.boxed()
+        async move { self.corrupt(batch.len(), self.adapter.delete(batch, call).await) }.boxed()
     }
 }

@@ -1,4 +1,4 @@
-//! The third system: without HTTP, and so without the faults of connections, hosts and credentials.
+//! The in-memory system: it has no HTTP, and no faults of connections, hosts and credentials.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +30,9 @@ impl System for Arc<Memory> {
     }
 
     fn records(&self) -> Records {
-        let text = |value: serde_json::Value| {
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
+        let text = |value: serde_json::Value| match value.as_str() {
+            Some(text) => text.to_owned(),
+            None => value.to_string(),
         };
         let held = |fields: serde_json::Map<_, serde_json::Value>| {
             fields
