@@ -175,8 +175,8 @@ impl MockStreamGenerator {
         self.random.u32(..100) < percent
     }
 
-    /// Generates the optional fields. A field is part of the change with this probability in percent,
-    /// and is cleared or set.
+    /// Generates the optional fields. A field is part of the change with this probability in
+    /// percent, and is cleared or set.
     fn fields(&mut self, contact: usize, mentioned: u32) -> Map<String, Value> {
         let mut fields = Map::new();
         let phone = format!("+44 20 7946 {:04}", self.random.u32(..10_000));

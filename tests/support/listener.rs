@@ -1,4 +1,4 @@
-//! Collects what a test logs.
+//! Collects the log lines of a test.
 //!
 //! A test process has one subscriber. It passes each event to the listener of the thread that logs
 //! the event. A test runs on a thread of its own, and so does its runtime: every listening test has

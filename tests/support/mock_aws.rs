@@ -1,6 +1,6 @@
-//! Minimal mock of the AWS services that the function uses: a queue for dead letters and a table for
-//! the state, with injected faults. It runs in this process without a socket, for a paused clock, or
-//! on loopback. `tests/aws.rs` tests the function against a full emulation.
+//! Minimal mock of the AWS services that the function uses: a queue for dead letters and a table
+//! for the state, with injected faults. It runs in this process without a socket, for a paused
+//! clock, or on loopback. `tests/aws.rs` tests the function against a full emulation.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -178,8 +178,8 @@ impl MockHubSpot {
         self.state().lost_responses = times;
     }
 
-    /// Fails the next `times` upserts or reads of the contact `id` with this error. Its context gets
-    /// the trace id of the upsert, or the id of the read.
+    /// Fails the next `times` upserts or reads of the contact `id` with this error. Its context
+    /// gets the trace id of the upsert, or the id of the read.
     pub fn fail_row(&self, id: &str, error: Value, times: u32) {
         self.state()
             .row_errors

@@ -1,6 +1,6 @@
-//! Order of a contact's changes, contract section 2: by arrival, but within a batch by `version`, if
-//! both of two changes have one. The mapping decides which changes are in one batch: a change that
-//! was overtaken by a newer one results in one of two states, unless the deliveries are known.
+//! Order of a contact's changes, contract section 2: by arrival, but within a batch by `version`,
+//! if both of two changes have one. The mapping decides which changes are in one batch: a change
+//! that was overtaken by a newer one results in one of two states, unless the deliveries are known.
 
 use std::collections::BTreeSet;
 

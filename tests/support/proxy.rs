@@ -1,5 +1,5 @@
-//! Proxy of an emulation of AWS: it counts the calls of each operation, injects faults, and can stop
-//! at a certain request, so that a process can be killed at exactly that request.
+//! Proxy of an emulation of AWS: it counts the calls of each operation, injects faults, and can
+//! stop at a certain request, so that a process can be killed at exactly that request.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! Small HTTP server on loopback for the mocks, which also injects faults of connections. It listens
-//! on a free port and stops when it is dropped.
+//! Small HTTP server on loopback for the mocks, which also injects faults of connections. It
+//! listens on a free port and stops when it is dropped.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

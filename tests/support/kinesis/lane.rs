@@ -106,8 +106,8 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         Some(Batch::new(records))
     }
 
-    /// Discards the records that are too old, even if they were never delivered. Returns a new batch
-    /// of the others.
+    /// Discards the records that are too old, even if they were never delivered. Returns a new
+    /// batch of the others.
     fn drop_expired(&mut self, mut batch: Batch) -> Option<Batch> {
         let now = self.run.started.elapsed();
         let is_old = |record: &Arc<Record>| {

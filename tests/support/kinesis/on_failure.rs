@@ -63,7 +63,8 @@ pub(super) struct Discarding<'a> {
 }
 
 impl Discarding<'_> {
-    /// Builds the message or object. `last` is the outcome of the last invocation, if there was one.
+    /// Builds the message or object. `last` is the outcome of the last invocation, if there was
+    /// one.
     pub(super) fn discarded(
         self,
         batch: Batch,
@@ -124,8 +125,8 @@ impl Discarding<'_> {
         })
     }
 
-    /// Returns the key of an object, `aws/lambda/MAPPING/SHARD/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-UUID`:
-    /// keys sort by shard and time.
+    /// Returns the key of an object,
+    /// `aws/lambda/MAPPING/SHARD/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-UUID`: keys sort by shard and time.
     fn key(self, shard: usize) -> String {
         let timestamp = timestamp(self.now);
         let (day, time) = (

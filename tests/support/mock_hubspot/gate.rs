@@ -89,7 +89,8 @@ impl State {
         if !token.is_some_and(|token| self.tokens.contains(token)) {
             self.refused_tokens += 1;
             let message = "Authentication credentials not found. \
-                           This API supports OAuth 2.0 authentication and you can find more details at \
+                           This API supports OAuth 2.0 authentication \
+                           and you can find more details at \
                            https://developers.hubspot.com/docs/methods/auth/oauth-overview";
             let body = json!({"status": "error", "message": message, "correlationId": "c1",
                 "category": "INVALID_AUTHENTICATION"});

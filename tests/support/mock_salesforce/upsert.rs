@@ -109,8 +109,8 @@ impl State {
         Answer::json(200, &rows.into())
     }
 
-    /// Returns the error of a request with a text in a checkbox. It contains the column of the first
-    /// one.
+    /// Returns the error of a request with a text in a checkbox. It contains the column of the
+    /// first one.
     fn parser_error(&self, body: &str) -> Option<Answer> {
         #[derive(Deserialize)]
         struct Collection<'a> {
