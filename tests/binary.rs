@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::harness::{Mocks, batch, change};
 use support::mock_salesforce::row_error;
-use support::runtime_api::{Ended, Function};
+use support::runtime_api::{Function, InvocationOutcome};
 use support::stream::sequence_number;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
@@ -63,7 +63,7 @@ async fn an_unsupported_event_is_an_error_and_the_process_continues() {
     {
         let ended = function.invoke(event, &format!("r-{at}"), TIME).await;
         let shown = String::from_utf8_lossy(event);
-        let Ended::Error(error) = ended else {
+        let InvocationOutcome::Error(error) = ended else {
             panic!("{shown}: {ended:?}")
         };
         assert_eq!(error["errorType"], "UnsupportedEvent", "{shown}");
@@ -74,8 +74,11 @@ async fn an_unsupported_event_is_an_error_and_the_process_continues() {
 
 #[tokio::test]
 async fn each_concurrent_invocation_returns_its_own_failures() {
-    let mocks =
-        Mocks::start_with(|habits| habits.latency = Duration::from_millis(50), |_| {}).await;
+    let mocks = Mocks::start_with(
+        |behavior| behavior.latency = Duration::from_millis(50),
+        |_| {},
+    )
+    .await;
     let mut variables = variables(&mocks);
     variables.push(("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), "2".to_owned()));
     let mut function = Function::start(Path::new(BINARY), &variables).await;
@@ -93,7 +96,7 @@ async fn each_concurrent_invocation_returns_its_own_failures() {
         .invoke_at_once(events, TIME)
         .await
         .iter()
-        .map(Ended::failures)
+        .map(InvocationOutcome::failures)
         .collect();
     assert_eq!(failures, [0, 1, 2, 3].map(|at| [sequence_number(0, at)]));
 }

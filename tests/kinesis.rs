@@ -7,7 +7,9 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::kinesis::{Ended, Invocation, Mapping, OnFailure, Payload, Report, Stream};
+use support::kinesis::{
+    Invocation, InvocationOutcome, Mapping, OnFailure, Payload, Report, Stream,
+};
 use tokio::time::{Instant, sleep_until};
 
 /// Builds a stream of records of one letter or digit each, in one shard and with one key. All have
@@ -37,25 +39,25 @@ fn identifiers(invocation: &Invocation, bad: &str) -> Vec<String> {
     bad.map(|record| record.sequence_number.clone()).collect()
 }
 
-fn reported<'a>(identifiers: impl IntoIterator<Item = &'a String>) -> Ended {
+fn reported<'a>(identifiers: impl IntoIterator<Item = &'a String>) -> InvocationOutcome {
     let entries = identifiers
         .into_iter()
         .map(|identifier| json!({"itemIdentifier": identifier}));
-    Ended::Answer(json!({"batchItemFailures": entries.collect::<Vec<_>>()}))
+    InvocationOutcome::Answer(json!({"batchItemFailures": entries.collect::<Vec<_>>()}))
 }
 
 /// Builds a function that reports these records as failed.
-fn reports(bad: &'static str) -> impl AsyncFn(Invocation) -> Ended {
+fn reports(bad: &'static str) -> impl AsyncFn(Invocation) -> InvocationOutcome {
     async move |invocation: Invocation| reported(&identifiers(&invocation, bad))
 }
 
 /// Builds a function that fails with an error if it receives one of these records.
-fn throws(bad: &'static str) -> impl AsyncFn(Invocation) -> Ended {
+fn throws(bad: &'static str) -> impl AsyncFn(Invocation) -> InvocationOutcome {
     async move |invocation: Invocation| {
         if identifiers(&invocation, bad).is_empty() {
             reported([])
         } else {
-            Ended::Error
+            InvocationOutcome::Error
         }
     }
 }
@@ -106,7 +108,7 @@ fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
 fn run(
     mapping: &Mapping,
     names: &str,
-    function: impl AsyncFn(Invocation) -> Ended,
+    function: impl AsyncFn(Invocation) -> InvocationOutcome,
 ) -> (String, String) {
     let stream = stream(names);
     let report = in_virtual_time(mapping.drain(&stream, function));
@@ -246,7 +248,7 @@ fn a_response_without_failures_is_a_success_in_any_form() {
         json!(null),
         json!(""),
     ] {
-        let function = async |_: Invocation| Ended::Answer(response.clone());
+        let function = async |_: Invocation| InvocationOutcome::Answer(response.clone());
         assert_eq!(
             run(&mapping(1, true), "12", function),
             ("12".to_owned(), String::new()),
@@ -266,7 +268,7 @@ fn an_identifier_of_no_record_fails_the_whole_batch() {
         // The same applies beside a valid identifier.
         let function = async |invocation: Invocation| {
             let good = json!({"itemIdentifier": invocation.records[1].sequence_number});
-            Ended::Answer(json!({"batchItemFailures": [good, entry]}))
+            InvocationOutcome::Answer(json!({"batchItemFailures": [good, entry]}))
         };
         let expected = (
             "12 12=".to_owned(),
@@ -357,7 +359,7 @@ fn throttling_costs_no_retry_and_keeps_the_request_id() {
     let function = async |_: Invocation| {
         calls.set(calls.get() + 1);
         if calls.get() <= 5 {
-            Ended::Throttled
+            InvocationOutcome::Throttled
         } else {
             reported([])
         }
@@ -384,7 +386,7 @@ fn records_beyond_the_maximum_age_are_discarded_and_younger_ones_are_delivered()
             Instant::now()
         });
         if started.elapsed() < Duration::from_mins(1) {
-            Ended::Error
+            InvocationOutcome::Error
         } else {
             reported([])
         }
@@ -435,7 +437,7 @@ fn batches_of_one_shard_overlap_and_records_of_one_key_stay_in_order() {
         sleep_until(Instant::now() + Duration::from_secs(1)).await;
         under_way.set(under_way.get() - 1);
         if !failed.replace(true) {
-            return Ended::Error;
+            return InvocationOutcome::Error;
         }
         let done = invocation
             .records
@@ -491,7 +493,7 @@ fn a_lost_checkpoint_redelivers_records() {
 
 #[test]
 fn the_message_of_a_discarded_batch_contains_the_position_of_its_records() {
-    let discarded = |function: &dyn Fn(Invocation) -> Ended| {
+    let discarded = |function: &dyn Fn(Invocation) -> InvocationOutcome| {
         let report = in_virtual_time(
             mapping(3, false).drain(&stream("12"), async |invocation| function(invocation)),
         );
@@ -504,7 +506,7 @@ fn the_message_of_a_discarded_batch_contains_the_position_of_its_records() {
         (None, &Value::Null)
     );
     assert_eq!(
-        discarded(&|_| Ended::Error).document["responseContext"]["functionError"],
+        discarded(&|_| InvocationOutcome::Error).document["responseContext"]["functionError"],
         "Unhandled"
     );
 }

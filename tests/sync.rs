@@ -75,7 +75,7 @@ async fn every_sample_event_has_the_fates_of_its_readme() {
         let event: Value =
             serde_json::from_slice(&std::fs::read(&entry).expect("readable")).expect("JSON");
         let records = event["Records"].as_array().expect("records");
-        let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+        let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
         let logs = Logs::listen();
         let answer = invoke(&mocks.handler(Preset::Test, ""), records, &name).await;
         assert!(
@@ -83,7 +83,7 @@ async fn every_sample_event_has_the_fates_of_its_readme() {
             "{name}: {:?}",
             failures(&answer)
         );
-        assert_eq!(mocks.mistakes(), [""; 0], "{name}");
+        assert_eq!(mocks.violations(), [""; 0], "{name}");
         let key = |line: &Value| {
             let of =
                 |record: &&Value| record["kinesis"]["sequenceNumber"] == line["sequence_number"];

@@ -90,7 +90,7 @@ async fn count(case: Case) -> Result<u64, String> {
     if !status.success() {
         return Err(format!("`{}` failed under callgrind: {status}", case.name));
     }
-    if let Some(violation) = mocks.mistakes().first() {
+    if let Some(violation) = mocks.violations().first() {
         return Err(format!(
             "`{}` caused a protocol violation: {violation}",
             case.name

@@ -10,7 +10,7 @@ use crate::record;
 use crate::support::harness::Mocks;
 use crate::support::mock_hubspot::Endpoint as HubSpotCall;
 use crate::support::mock_salesforce::Endpoint as SalesforceCall;
-use crate::support::runtime_api::{Ended, Function};
+use crate::support::runtime_api::{Function, InvocationOutcome};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 
@@ -64,7 +64,7 @@ pub(crate) async fn measure() -> Result<Measured, String> {
     let (own_times, cpu, calls) = invocations(&quick).await?;
     let (peak_kib, event_bytes) = largest(&quick).await?;
     let (both, slower) = in_parallel(&slow).await?;
-    let violations = [quick.mistakes(), slow.mistakes()].concat();
+    let violations = [quick.violations(), slow.violations()].concat();
     runtime.shutdown_background();
     if let Some(violation) = violations.first() {
         return Err(format!("a protocol violation: {violation}"));
@@ -84,8 +84,8 @@ pub(crate) async fn measure() -> Result<Measured, String> {
 /// Starts the mocks on threads of `runtime`, with this latency.
 async fn mocks(runtime: &Runtime, latency: Duration) -> Result<Mocks, String> {
     let starting = Mocks::start_with(
-        move |habits| habits.latency = latency,
-        move |habits| habits.latency = latency,
+        move |behavior| behavior.latency = latency,
+        move |behavior| behavior.latency = latency,
     );
     runtime
         .spawn(starting)
@@ -135,7 +135,7 @@ async fn invoke(function: &mut Function, event: &Bytes) -> Result<Duration, Stri
     let outcome = function.invoke(event.clone(), "bench", TIME).await;
     let took = started.elapsed();
     match &outcome {
-        Ended::Answer(answer)
+        InvocationOutcome::Answer(answer)
             if answer["batchItemFailures"]
                 .as_array()
                 .is_some_and(Vec::is_empty) =>

@@ -5,7 +5,7 @@ use tokio::process::Child;
 use tokio::task::JoinSet;
 
 use crate::stage::{Bucket, Stage, discard, event};
-use crate::support::kinesis::{Ended, OnFailure, Payload, Stream};
+use crate::support::kinesis::{InvocationOutcome, OnFailure, Payload, Stream};
 use crate::support::moto::Moto;
 use crate::support::proxy::{Proxy, Stop};
 
@@ -101,7 +101,7 @@ async fn a_replay_of_whole_events_that_is_killed_at_any_of_its_calls_loses_no_ch
             &stream,
             2,
             OnFailure::Object(Payload::Captured),
-            async |_| Ended::Error,
+            async |_| InvocationOutcome::Error,
         )
         .await;
         assert_eq!(objects.len(), 2);

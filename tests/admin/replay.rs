@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::stage::{Bucket, Stage, ago, discard, event};
 use crate::support::harness::{Logs, Mocks};
-use crate::support::kinesis::{Ended, Invocation, OnFailure, Payload, Stream};
+use crate::support::kinesis::{Invocation, InvocationOutcome, OnFailure, Payload, Stream};
 use crate::support::moto::Moto;
 use crate::support::stream::{failures, invoke, record, sequence_number};
 
@@ -285,7 +285,7 @@ async fn a_discarded_batch_is_read_from_the_stream_to_its_exact_end() {
             .iter()
             .find(|record| matches!(record.at, 1 | 4));
         let bad = bad.map(|record| json!({"itemIdentifier": record.sequence_number}));
-        Ended::Answer(json!({"batchItemFailures": bad.as_slice()}))
+        InvocationOutcome::Answer(json!({"batchItemFailures": bad.as_slice()}))
     };
     let discarded = discard(&stream, 4, OnFailure::Message, fails).await;
     assert_eq!(
@@ -353,7 +353,12 @@ async fn whole_events_of_a_bucket_are_put_back_in_both_formats_without_the_strea
             );
         }
         bucket
-            .put(&discard(&stream, 2, OnFailure::Object(form), async |_| Ended::Error).await)
+            .put(
+                &discard(&stream, 2, OnFailure::Object(form), async |_| {
+                    InvocationOutcome::Error
+                })
+                .await,
+            )
             .await;
     }
     let ran = stage

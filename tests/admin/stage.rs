@@ -10,7 +10,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use crate::support::harness;
-use crate::support::kinesis::{Discarded, Ended, Invocation, Mapping, OnFailure, Stream};
+use crate::support::kinesis::{
+    Discarded, Invocation, InvocationOutcome, Mapping, OnFailure, Stream,
+};
 use crate::support::moto::Moto;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
@@ -333,7 +335,7 @@ pub(crate) async fn discard(
     stream: &Stream,
     batch_size: usize,
     on_failure: OnFailure,
-    function: impl AsyncFn(Invocation) -> Ended,
+    function: impl AsyncFn(Invocation) -> InvocationOutcome,
 ) -> Vec<Discarded> {
     let mapping = Mapping {
         batch_size,

@@ -44,7 +44,7 @@ pub fn ended<T>(seed: u64, ended: thread::Result<T>) -> T {
 }
 
 /// Writes a line that `make test` prints at its end.
-pub fn tell(name: &str, result: impl Display) {
+pub fn write_report(name: &str, result: impl Display) {
     // cargo runs tests in the folder of the package.
     let folder = Path::new("target/tmp/evidence");
     std::fs::create_dir_all(folder).expect("a folder");

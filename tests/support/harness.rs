@@ -40,8 +40,8 @@ impl Mocks {
     }
 
     pub async fn start_with(
-        salesforce: impl FnOnce(&mut mock_salesforce::Habits),
-        hubspot: impl FnOnce(&mut mock_hubspot::Habits),
+        salesforce: impl FnOnce(&mut mock_salesforce::Behavior),
+        hubspot: impl FnOnce(&mut mock_hubspot::Behavior),
     ) -> Self {
         let (salesforce, salesforce_server) = MockSalesforce::start_with(salesforce).await;
         let (hubspot, hubspot_server) = MockHubSpot::start_with(hubspot).await;
@@ -103,7 +103,7 @@ impl Mocks {
             source.apply(change, None);
         }
         let mut broken = self.differences(&source);
-        broken.extend(self.mistakes());
+        broken.extend(self.violations());
         let bad = records.iter().filter(|record| record.change.is_none());
         let mut bad: Vec<String> = bad
             .map(|record| base64_simd::STANDARD.encode_to_string(&record.data))
@@ -130,8 +130,8 @@ impl Mocks {
     }
 
     /// Returns the protocol violations of the adapters.
-    pub fn mistakes(&self) -> Vec<String> {
-        [self.salesforce.mistakes(), self.hubspot.mistakes()].concat()
+    pub fn violations(&self) -> Vec<String> {
+        [self.salesforce.violations(), self.hubspot.violations()].concat()
     }
 
     /// Returns HubSpot's contacts without the key property: the key is the key of the map.

@@ -18,7 +18,7 @@ use contact_sync::telemetry::{JsonLogLayer, LogFormat};
 use serde_json::Value;
 use support::generator::{MockStreamGenerator, Plan, attribute_settings};
 use support::harness::Mocks;
-use support::kinesis::{Ended, Invocation, Mapping, Record, Report, Stream};
+use support::kinesis::{Invocation, InvocationOutcome, Mapping, Record, Report, Stream};
 use support::mock_hubspot::Endpoint as HubSpotCall;
 use support::mock_salesforce::Endpoint as SalesforceCall;
 use support::server::Answer;
@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
 
 /// Serves the mocks until the process ends. Prints the variables of the mocks first.
 async fn serve() -> ExitCode {
-    let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+    let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
     say("CONTACT_SYNC_PRESET=local");
     for (name, value) in mocks.variables() {
         say(&format!("{name}={value}"));
@@ -94,7 +94,7 @@ async fn run() -> Result<(), String> {
     );
 
     let differences = mocks.differences(&source);
-    let violations = mocks.mistakes();
+    let violations = mocks.violations();
     if let Some(violation) = violations.first() {
         return Err(format!(
             "{} protocol violations, the first: {violation}",
@@ -214,8 +214,8 @@ fn inject_timed_faults(invocation: usize, mocks: &Mocks) {
 }
 
 /// Returns the number of records by which a response moves the checkpoint.
-fn settled(outcome: &Ended, records: &[Arc<Record>]) -> usize {
-    let Ended::Answer(response) = outcome else {
+fn settled(outcome: &InvocationOutcome, records: &[Arc<Record>]) -> usize {
+    let InvocationOutcome::Answer(response) = outcome else {
         return 0;
     };
     let first_failed = &response["batchItemFailures"][0]["itemIdentifier"];

@@ -46,7 +46,7 @@ pub struct Faults {
     /// laws have to fail.
     pub forgotten: u32,
     /// A valid record is rejected, which no dispatcher can detect.
-    pub slandered: u32,
+    pub falsely_rejected: u32,
     /// Records a protocol violation for batches of more than half of the limits.
     pub is_petty: bool,
     /// Outage, as times since the start: every call fails.
@@ -196,7 +196,7 @@ impl Memory {
     }
 
     /// Returns the protocol violations of the dispatcher.
-    pub fn mistakes(&self) -> Vec<String> {
+    pub fn violations(&self) -> Vec<String> {
         self.lock().violations.clone()
     }
 
@@ -211,7 +211,7 @@ impl Memory {
     }
 
     /// Returns the number of injected faults.
-    pub fn struck(&self) -> u64 {
+    pub fn injected_faults(&self) -> u64 {
         self.lock().injected
     }
 
@@ -447,7 +447,7 @@ impl State {
         for payload in batch {
             outcomes.push(if let Some(outcome) = self.rows.remove(payload.id.key()) {
                 outcome
-            } else if has(payload, POISON) || self.injects(faults.slandered) {
+            } else if has(payload, POISON) || self.injects(faults.falsely_rejected) {
                 Outcome::Rejected(Rejection::new(Code::new("POISON"), "refused"))
             } else if self.is_stale(payload) {
                 Outcome::Stale

@@ -79,17 +79,17 @@ impl MockAws {
     }
 
     /// Returns the stored dead letters.
-    pub fn letters(&self) -> Vec<Value> {
+    pub fn dead_letters(&self) -> Vec<Value> {
         self.lock().dead_letters.clone()
     }
 
     /// Returns the number of injected faults.
-    pub fn struck(&self) -> u64 {
+    pub fn injected_faults(&self) -> u64 {
         self.lock().injected
     }
 
     /// Returns the protocol violations of the client.
-    pub fn mistakes(&self) -> Vec<String> {
+    pub fn violations(&self) -> Vec<String> {
         self.lock().violations.clone()
     }
 

@@ -48,7 +48,7 @@ pub struct Seen {
     clippy::struct_excessive_bools,
     reason = "each field is an independent switch"
 )]
-pub struct Habits {
+pub struct Behavior {
     /// Property that identifies contacts.
     pub id_property: String,
     /// Whether its values are unique; otherwise no contact can be upserted by it.
@@ -73,7 +73,7 @@ pub struct Habits {
     pub latency: Duration,
 }
 
-impl Default for Habits {
+impl Default for Behavior {
     fn default() -> Self {
         Self {
             id_property: "source_id".to_owned(),
@@ -99,7 +99,7 @@ pub struct MockHubSpot {
 
 #[derive(Debug, Default)]
 struct State {
-    habits: Habits,
+    behavior: Behavior,
     tokens: BTreeSet<String>,
     store: Store,
     seen: Vec<Seen>,
@@ -134,7 +134,7 @@ impl MockHubSpot {
     }
 
     /// Starts a mock with a modified behavior, and its server.
-    pub async fn start_with(edit: impl FnOnce(&mut Habits)) -> (Arc<Self>, Server) {
+    pub async fn start_with(edit: impl FnOnce(&mut Behavior)) -> (Arc<Self>, Server) {
         let mut state = State {
             tokens: [TOKEN.to_owned()].into(),
             ..State::default()
@@ -143,7 +143,7 @@ impl MockHubSpot {
             .store
             .custom_properties
             .extend(["plan", "seats", "newsletter"].map(str::to_owned));
-        edit(&mut state.habits);
+        edit(&mut state.behavior);
         let mock = Arc::new(Self {
             state: Mutex::new(state),
         });
@@ -248,7 +248,7 @@ impl MockHubSpot {
     /// contact has no key.
     pub fn put(&self, id: Option<&str>, properties: &[(&str, &str)]) -> String {
         let mut state = self.state();
-        let id_property = state.habits.id_property.clone();
+        let id_property = state.behavior.id_property.clone();
         let mut properties: BTreeMap<_, _> = properties
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -295,7 +295,7 @@ impl MockHubSpot {
     }
 
     /// Returns the protocol violations of the client.
-    pub fn mistakes(&self) -> Vec<String> {
+    pub fn violations(&self) -> Vec<String> {
         self.state().violations.clone()
     }
 

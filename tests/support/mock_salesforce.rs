@@ -58,7 +58,7 @@ impl Seen {
     clippy::struct_excessive_bools,
     reason = "each field is an independent switch"
 )]
-pub struct Habits {
+pub struct Behavior {
     pub external_id_field: String,
     /// Fields besides the standard ones.
     pub custom_fields: Vec<String>,
@@ -97,7 +97,7 @@ pub struct Habits {
     pub latency_per_record: Duration,
 }
 
-impl Default for Habits {
+impl Default for Behavior {
     fn default() -> Self {
         Self {
             external_id_field: "Source_Id__c".to_owned(),
@@ -134,7 +134,7 @@ pub struct MockSalesforce {
 
 #[derive(Debug, Default)]
 struct State {
-    habits: Habits,
+    behavior: Behavior,
     url: String,
     client_secret: String,
     signer: Option<Signer>,
@@ -169,12 +169,12 @@ impl MockSalesforce {
     }
 
     /// Starts a mock with a modified behavior, and its server.
-    pub async fn start_with(edit: impl FnOnce(&mut Habits)) -> (Arc<Self>, Server) {
+    pub async fn start_with(edit: impl FnOnce(&mut Behavior)) -> (Arc<Self>, Server) {
         let mut state = State {
             client_secret: CLIENT_SECRET.to_owned(),
             ..State::default()
         };
-        edit(&mut state.habits);
+        edit(&mut state.behavior);
         let mock = Arc::new(Self {
             state: Mutex::new(state),
         });
@@ -200,7 +200,7 @@ impl MockSalesforce {
 
     /// Sets the URL in further responses of the token endpoint; `None` for that of the mock.
     pub fn set_instance_url(&self, url: Option<String>) {
-        self.state().habits.instance_url = url;
+        self.state().behavior.instance_url = url;
     }
 
     /// Accepts every token, as an instance whose tokens another host grants.
@@ -257,14 +257,14 @@ impl MockSalesforce {
     /// Converts the lead, as another client does.
     pub fn convert(&self, id: &str) {
         let mut state = self.state();
-        let field = state.habits.external_id_field.clone();
+        let field = state.behavior.external_id_field.clone();
         state.store.convert(&field, id);
     }
 
     /// Edits the lead, as another client does.
     pub fn edit(&self, id: &str, fields: &Value) {
         let mut state = self.state();
-        let field = state.habits.external_id_field.clone();
+        let field = state.behavior.external_id_field.clone();
         for id in state.store.ids(&field, id) {
             let fields = fields.as_object().cloned().unwrap_or_default();
             state
@@ -305,7 +305,7 @@ impl MockSalesforce {
     pub fn put(&self, id: &str, fields: &Value) -> String {
         let mut state = self.state();
         let mut fields = fields.as_object().cloned().unwrap_or_default();
-        let field = state.habits.external_id_field.clone();
+        let field = state.behavior.external_id_field.clone();
         fields.insert(field.clone(), id.into());
         state.store.insert(&field, fields)
     }
@@ -315,7 +315,7 @@ impl MockSalesforce {
         let state = self.state();
         state
             .store
-            .find(&state.habits.external_id_field, id)
+            .find(&state.behavior.external_id_field, id)
             .map(|record| record.fields.clone())
     }
 
@@ -323,7 +323,7 @@ impl MockSalesforce {
     /// as texts.
     pub fn leads(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let state = self.state();
-        state.store.keyed(&state.habits.external_id_field)
+        state.store.keyed(&state.behavior.external_id_field)
     }
 
     /// Returns the calls that reached an endpoint, in order.
@@ -356,7 +356,7 @@ impl MockSalesforce {
     }
 
     /// Returns the protocol violations of the client.
-    pub fn mistakes(&self) -> Vec<String> {
+    pub fn violations(&self) -> Vec<String> {
         self.state().violations.clone()
     }
 

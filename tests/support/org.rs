@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use super::mock_salesforce::{Habits, MockSalesforce};
+use super::mock_salesforce::{Behavior, MockSalesforce};
 use super::server::Server;
 pub use super::words::{deletion, remedy, words};
 use super::words::{held_words, newcomer, payload_of};
@@ -37,8 +37,11 @@ impl Org {
         Self::with(|_| {}, |_| {}).await
     }
 
-    pub async fn with(habits: impl FnOnce(&mut Habits), edit: impl FnOnce(&mut Settings)) -> Self {
-        let (mock, server) = MockSalesforce::start_with(habits).await;
+    pub async fn with(
+        behavior: impl FnOnce(&mut Behavior),
+        edit: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let (mock, server) = MockSalesforce::start_with(behavior).await;
         let mut settings = settings();
         edit(&mut settings);
         let secret = NamedTempFile::new().expect("a file");
@@ -106,7 +109,7 @@ impl Org {
 
     /// Asserts that the adapter violated no rule of the API.
     pub fn assert_polite(&self) {
-        assert_eq!(self.mock.mistakes(), Vec::<String>::new());
+        assert_eq!(self.mock.violations(), Vec::<String>::new());
     }
 }
 

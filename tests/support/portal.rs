@@ -14,7 +14,7 @@ use contact_sync::telemetry::DestinationMetrics;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use super::mock_hubspot::{Habits, MockHubSpot, TOKEN};
+use super::mock_hubspot::{Behavior, MockHubSpot, TOKEN};
 use super::server::Server;
 pub use super::words::{deletion, words};
 use super::words::{held_words, id, payload_of};
@@ -36,8 +36,11 @@ impl Portal {
         Self::with(|_| {}, |_| {}).await
     }
 
-    pub async fn with(habits: impl FnOnce(&mut Habits), edit: impl FnOnce(&mut Settings)) -> Self {
-        let (mock, server) = MockHubSpot::start_with(habits).await;
+    pub async fn with(
+        behavior: impl FnOnce(&mut Behavior),
+        edit: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let (mock, server) = MockHubSpot::start_with(behavior).await;
         let mut settings = settings(server.url());
         edit(&mut settings);
         let secret = NamedTempFile::new().expect("a file");
@@ -104,7 +107,7 @@ impl Portal {
 
     /// Asserts that the adapter violated no rule of the API.
     pub fn assert_polite(&self) {
-        assert_eq!(self.mock.mistakes(), Vec::<String>::new());
+        assert_eq!(self.mock.violations(), Vec::<String>::new());
     }
 }
 

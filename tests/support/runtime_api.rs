@@ -33,7 +33,7 @@ struct Invocation {
 
 /// Outcome of an invocation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ended {
+pub enum InvocationOutcome {
     /// Response of the function.
     Answer(Value),
     /// Error of the function.
@@ -42,7 +42,7 @@ pub enum Ended {
     Died,
 }
 
-impl Ended {
+impl InvocationOutcome {
     /// Returns the sequence numbers of the failed records.
     pub fn failures(&self) -> Vec<String> {
         let Self::Answer(answer) = self else {
@@ -65,7 +65,7 @@ impl Ended {
 #[derive(Debug)]
 struct Shared {
     invocations: Mutex<mpsc::Receiver<Invocation>>,
-    outcomes: mpsc::Sender<(String, Ended)>,
+    outcomes: mpsc::Sender<(String, InvocationOutcome)>,
     polled_at: watch::Sender<Option<Instant>>,
 }
 
@@ -75,7 +75,7 @@ pub struct Function {
     process: Child,
     pub started_at: Instant,
     invocations: mpsc::Sender<Invocation>,
-    outcomes: mpsc::Receiver<(String, Ended)>,
+    outcomes: mpsc::Receiver<(String, InvocationOutcome)>,
     polled_at: watch::Receiver<Option<Instant>>,
     lines: Arc<std::sync::Mutex<Vec<String>>>,
     reading: JoinHandle<()>,
@@ -163,7 +163,7 @@ impl Function {
         event: impl Into<Bytes>,
         request_id: &str,
         time: Duration,
-    ) -> Ended {
+    ) -> InvocationOutcome {
         let invocation = Invocation {
             request_id: request_id.to_owned(),
             event: event.into(),
@@ -182,7 +182,7 @@ impl Function {
                 assert_eq!(id, request_id, "an outcome of another invocation");
                 outcome
             }
-            None => Ended::Died,
+            None => InvocationOutcome::Died,
         }
     }
 
@@ -191,14 +191,14 @@ impl Function {
         &mut self,
         events: impl Iterator<Item = Bytes>,
         time: Duration,
-    ) -> Vec<Ended> {
+    ) -> Vec<InvocationOutcome> {
         let named = events.enumerate().map(|(at, event)| Invocation {
             request_id: at.to_string(),
             event,
             time,
         });
         let invocations: Vec<_> = named.collect();
-        let mut all = vec![Ended::Died; invocations.len()];
+        let mut all = vec![InvocationOutcome::Died; invocations.len()];
         let sending = async {
             for invocation in invocations {
                 self.invocations
@@ -290,8 +290,8 @@ async fn answer(
     let body = request.into_body().collect().await?.to_bytes();
     let body = serde_json::from_slice(&body).unwrap_or_default();
     let outcome = match path.split('/').collect::<Vec<_>>()[..] {
-        ["invocation", id, "response"] => (id.to_owned(), Ended::Answer(body)),
-        ["invocation", id, "error"] => (id.to_owned(), Ended::Error(body)),
+        ["invocation", id, "response"] => (id.to_owned(), InvocationOutcome::Answer(body)),
+        ["invocation", id, "error"] => (id.to_owned(), InvocationOutcome::Error(body)),
         _ => return Ok(plain(404)),
     };
     // The receiver is dropped after the end of the test.

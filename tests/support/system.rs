@@ -13,7 +13,7 @@ use contact_sync::adapters::Adapter;
 use futures_util::future::BoxFuture;
 
 pub use self::http::{hubspot, salesforce};
-pub use self::liar::{Lie, lying};
+pub use self::liar::{Defect, with_defect};
 pub use self::memory::memory;
 use super::server::{Mangle, Reply};
 
@@ -37,13 +37,13 @@ pub trait System: Send + Sync {
     fn records(&self) -> Records;
 
     /// Injects a fault into the next call. Returns whether the system supports the fault.
-    fn strike(&self, fault: Fault) -> bool;
+    fn inject(&self, fault: Fault) -> bool;
 
     /// Returns the number of API calls, without requests for tokens.
     fn calls(&self) -> usize;
 
     /// Returns the protocol violations of the adapter.
-    fn mistakes(&self) -> Vec<String>;
+    fn violations(&self) -> Vec<String>;
 }
 
 /// Setting that differs from the default.
@@ -77,9 +77,9 @@ pub enum Fault {
     /// The response omits all optional values, or has `null` instead.
     Sparse,
     /// The response reports this usage of the daily quota.
-    Told { used: u64, max: u64 },
+    QuotaReported { used: u64, max: u64 },
     /// The response reports no usage of the quota.
-    Untold,
+    QuotaOmitted,
     /// The call succeeds, and the row of this contact is rejected.
     Rejected(&'static str),
     /// The call succeeds, and the row of this contact fails with a retryable error.

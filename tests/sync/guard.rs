@@ -16,7 +16,7 @@ use crate::{VERSIONS_KEPT, versioned};
 const SYSTEMS: [&str; 2] = ["lead", "customer"];
 
 async fn mocks() -> Mocks {
-    let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+    let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
     mocks.hubspot.create_property("version");
     mocks
 }

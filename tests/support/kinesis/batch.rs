@@ -11,7 +11,7 @@ use crate::support::runtime_api;
 
 /// Outcome of an invocation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ended {
+pub enum InvocationOutcome {
     /// Response of the function.
     Answer(Value),
     /// Error, timeout or death of the function.
@@ -20,11 +20,13 @@ pub enum Ended {
     Throttled,
 }
 
-impl From<runtime_api::Ended> for Ended {
-    fn from(outcome: runtime_api::Ended) -> Self {
+impl From<runtime_api::InvocationOutcome> for InvocationOutcome {
+    fn from(outcome: runtime_api::InvocationOutcome) -> Self {
         match outcome {
-            runtime_api::Ended::Answer(answer) => Self::Answer(answer),
-            runtime_api::Ended::Error(_) | runtime_api::Ended::Died => Self::Error,
+            runtime_api::InvocationOutcome::Answer(answer) => Self::Answer(answer),
+            runtime_api::InvocationOutcome::Error(_) | runtime_api::InvocationOutcome::Died => {
+                Self::Error
+            }
         }
     }
 }
@@ -71,15 +73,15 @@ pub(super) enum BatchOutcome {
 /// record counts; an identifier of no record of the batch makes the whole batch fail.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>
 pub(super) fn classify(
-    outcome: &Ended,
+    outcome: &InvocationOutcome,
     records: &[Arc<Record>],
     failures_count: bool,
 ) -> BatchOutcome {
     let response = match outcome {
-        Ended::Throttled => return BatchOutcome::NotInvoked,
-        Ended::Error => return BatchOutcome::Failed,
-        Ended::Answer(_) if !failures_count => return BatchOutcome::Done,
-        Ended::Answer(response) => response,
+        InvocationOutcome::Throttled => return BatchOutcome::NotInvoked,
+        InvocationOutcome::Error => return BatchOutcome::Failed,
+        InvocationOutcome::Answer(_) if !failures_count => return BatchOutcome::Done,
+        InvocationOutcome::Answer(response) => response,
     };
     let failures = response["batchItemFailures"]
         .as_array()

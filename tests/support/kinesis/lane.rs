@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::batch::{Batch, BatchOutcome, Ended, Next, classify, next_step};
+use super::batch::{Batch, BatchOutcome, InvocationOutcome, Next, classify, next_step};
 use super::mapping::{Broken, Delivery, Invocation, Mapping, Run};
 use super::on_failure::{Condition, Discarding};
 use super::stream::Record;
@@ -32,7 +32,7 @@ pub(super) struct Lane<'a, F> {
     failures: u32,
 }
 
-impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
+impl<'a, F: AsyncFn(Invocation) -> InvocationOutcome> Lane<'a, F> {
     pub(super) fn new(mapping: &'a Mapping, run: &'a Run<F>, records: Vec<Arc<Record>>) -> Self {
         let (batch_size, recreations) = (mapping.batch_size, mapping.made_anew);
         let (unread, ready) = (records.clone().into(), VecDeque::new());
@@ -168,7 +168,7 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         }
     }
 
-    async fn invoke(&self, batch: &mut Batch, event: String) -> Ended {
+    async fn invoke(&self, batch: &mut Batch, event: String) -> InvocationOutcome {
         let request_id = batch
             .request_id
             .get_or_insert_with(|| self.run.new_request_id())
@@ -217,7 +217,7 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         }
     }
 
-    fn discard(&self, batch: Batch, condition: Condition, last: Option<&Ended>) {
+    fn discard(&self, batch: Batch, condition: Condition, last: Option<&InvocationOutcome>) {
         let mut report = self.run.report.borrow_mut();
         let discarding = Discarding {
             on_failure: self.mapping.on_failure,

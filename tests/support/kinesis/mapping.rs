@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use lambda_runtime::{Context, LambdaEvent};
 use tokio::time::Instant;
 
-use super::batch::Ended;
+use super::batch::InvocationOutcome;
 use super::lane::Lane;
 use super::on_failure::{Discarded, OnFailure};
 use super::stream::{Record, Stream, spread};
@@ -88,15 +88,15 @@ pub struct Invocation {
 
 impl Invocation {
     /// Calls the handler with the invocation, as the runtime does.
-    pub async fn handle(self, handler: &Handler) -> Ended {
+    pub async fn handle(self, handler: &Handler) -> InvocationOutcome {
         let mut context = Context::default();
         context.request_id = self.request_id;
         match handler
             .handle(LambdaEvent::new(self.event.into(), context))
             .await
         {
-            Ok(answer) => Ended::Answer(serde_json::to_value(answer).expect("JSON")),
-            Err(_) => Ended::Error,
+            Ok(answer) => InvocationOutcome::Answer(serde_json::to_value(answer).expect("JSON")),
+            Err(_) => InvocationOutcome::Error,
         }
     }
 }
@@ -176,7 +176,7 @@ impl Mapping {
     pub async fn drain(
         &self,
         stream: &Stream,
-        function: impl AsyncFn(Invocation) -> Ended,
+        function: impl AsyncFn(Invocation) -> InvocationOutcome,
     ) -> Report {
         let run = Run {
             function,

@@ -13,7 +13,7 @@ mod on_failure;
 mod poll;
 mod stream;
 
-pub use batch::Ended;
+pub use batch::InvocationOutcome;
 pub use mapping::{Broken, Delivery, Invocation, Mapping, Report};
 pub use on_failure::{Condition, Discarded, OnFailure, Payload};
 pub use stream::{Record, Stream};

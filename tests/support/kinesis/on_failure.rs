@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::stream;
-use super::batch::{Batch, Ended};
+use super::batch::{Batch, InvocationOutcome};
 use super::stream::Record;
 
 /// Id of the mapping, part of an object's key.
@@ -69,7 +69,7 @@ impl Discarding<'_> {
         self,
         batch: Batch,
         condition: Condition,
-        last: Option<&Ended>,
+        last: Option<&InvocationOutcome>,
     ) -> Discarded {
         let mut document = json!({
             "requestContext": {
@@ -86,7 +86,7 @@ impl Discarding<'_> {
         if condition == Condition::RetryAttemptsExhausted
             && let Some(last) = last
         {
-            let error = matches!(last, Ended::Error).then_some("Unhandled");
+            let error = matches!(last, InvocationOutcome::Error).then_some("Unhandled");
             document["responseContext"] =
                 json!({"statusCode": 200, "executedVersion": "$LATEST", "functionError": error});
         }

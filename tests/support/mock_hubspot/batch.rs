@@ -60,7 +60,7 @@ impl State {
         let is_traced = inputs
             .iter()
             .all(|input| input.object_write_trace_id.is_some())
-            && !self.habits.judges_as_one;
+            && !self.behavior.judges_as_one;
         if let (false, Some(error)) = (is_traced, errors.iter().flatten().next()) {
             return Err(Answer::json(400, error));
         }
@@ -94,7 +94,7 @@ impl State {
                 .push("an input without a trace id of its own".to_owned());
         }
         for input in inputs {
-            let key = input.properties.get(&self.habits.id_property);
+            let key = input.properties.get(&self.behavior.id_property);
             if key.is_some_and(|key| !key.eq_ignore_ascii_case(&input.id)) {
                 self.violations
                     .push("an input that changes its own key".to_owned());
@@ -106,7 +106,8 @@ impl State {
         if let Some(error) = self.scripted_error(&input.id) {
             return Some(error);
         }
-        let (id_property, require_a_name) = (&self.habits.id_property, self.habits.require_a_name);
+        let (id_property, require_a_name) =
+            (&self.behavior.id_property, self.behavior.require_a_name);
         self.store
             .validate(&input.id, &input.properties, id_property, require_a_name)
     }
@@ -121,7 +122,7 @@ impl State {
     }
 
     fn apply(&mut self, input: &Upsert) -> Value {
-        let id_property = self.habits.id_property.clone();
+        let id_property = self.behavior.id_property.clone();
         let (record, is_new) = self
             .store
             .upsert(&input.id, &input.properties, &id_property);
@@ -129,10 +130,10 @@ impl State {
         let number = record.number.clone();
         result["new"] = json!(is_new);
         self.show_key(&mut result);
-        if self.habits.hide_properties {
+        if self.behavior.hide_properties {
             result["properties"] = Value::Null;
         }
-        if self.habits.echo_trace_ids {
+        if self.behavior.echo_trace_ids {
             result["objectWriteTraceId"] = json!(input.object_write_trace_id);
         }
         if self.discards_writes {
@@ -142,9 +143,9 @@ impl State {
     }
 
     fn show_key(&self, result: &mut Value) {
-        let key = &mut result["properties"][&self.habits.id_property];
+        let key = &mut result["properties"][&self.behavior.id_property];
         if let Some(text) = key.as_str() {
-            *key = (self.habits.shown_key)(text).into();
+            *key = (self.behavior.shown_key)(text).into();
         }
     }
 
@@ -209,9 +210,9 @@ impl State {
     fn check_inputs<'a>(&mut self, ids: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
         let mut seen = BTreeSet::new();
         let twice: Vec<_> = ids.filter(|id| !seen.insert(id.to_lowercase())).collect();
-        if seen.len() + twice.len() > self.habits.most_inputs {
+        if seen.len() + twice.len() > self.behavior.most_inputs {
             self.violations
-                .push(format!("more than {} inputs", self.habits.most_inputs));
+                .push(format!("more than {} inputs", self.behavior.most_inputs));
             let message = "The maximum number of inputs supported in a batch is 100. \
                            Please reduce the number of items and try again";
             return Err(Answer::json(400, &validation(message)));
@@ -230,7 +231,7 @@ impl State {
 
     fn check_key(&mut self, id_property: Option<&str>) -> Result<(), Refusal> {
         let named = id_property.unwrap_or("hs_object_id");
-        if named == self.habits.id_property && self.habits.is_unique {
+        if named == self.behavior.id_property && self.behavior.is_unique {
             return Ok(());
         }
         let message = format!("Unable to perform update/upsert by non-unique 0-1 property {named}");

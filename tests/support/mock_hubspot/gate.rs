@@ -13,8 +13,8 @@ impl Api for MockHubSpot {
         state.calls += 1;
         let reply = state.reply(request);
         match reply {
-            Reply::Answer(answer) if !state.habits.latency.is_zero() => {
-                Reply::Later(state.habits.latency, answer)
+            Reply::Answer(answer) if !state.behavior.latency.is_zero() => {
+                Reply::Later(state.behavior.latency, answer)
             }
             reply => reply,
         }
@@ -135,7 +135,7 @@ impl State {
 
     fn batch(&mut self, endpoint: Endpoint, body: &[u8]) -> Answer {
         let writes = matches!(endpoint, Endpoint::Upsert | Endpoint::Archive);
-        if writes && !self.habits.may_write {
+        if writes && !self.behavior.may_write {
             return missing_scope("crm.objects.contacts.write");
         }
         let answer = match endpoint {
@@ -148,7 +148,7 @@ impl State {
     }
 
     fn with_quota(&self, answer: Answer) -> Answer {
-        if !self.habits.quota_headers {
+        if !self.behavior.quota_headers {
             return answer;
         }
         let answer = match &self.limit {

@@ -20,7 +20,7 @@ impl State {
                 name if name.starts_with("version") => "number",
                 _ => "string",
             };
-            let is_key = name == self.habits.id_property && self.habits.is_unique;
+            let is_key = name == self.behavior.id_property && self.behavior.is_unique;
             json!({
                 "name": name,
                 "type": kind,
@@ -37,7 +37,7 @@ impl State {
         let names = STANDARD
             .into_iter()
             .chain(READ_ONLY)
-            .chain([self.habits.id_property.as_str()])
+            .chain([self.behavior.id_property.as_str()])
             .chain(custom);
         Answer::json(
             200,

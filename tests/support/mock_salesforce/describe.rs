@@ -11,7 +11,7 @@ impl State {
         if !request.path.ends_with("/sobjects/Lead/describe") {
             return refusal(404, "NOT_FOUND", "The requested resource does not exist");
         }
-        let habits = &self.habits;
+        let behavior = &self.behavior;
         let field = |name: &str, length: usize| {
             json!({
                 "name": name,
@@ -31,7 +31,7 @@ impl State {
             .iter()
             .map(|(name, length)| field(name, *length))
             .collect();
-        for name in &habits.custom_fields {
+        for name in &behavior.custom_fields {
             let mut custom = field(name, 255);
             if name.starts_with("Version") {
                 custom["type"] = "double".into();
@@ -39,12 +39,12 @@ impl State {
             }
             fields.push(custom);
         }
-        let mut key = field(&habits.external_id_field, 255);
+        let mut key = field(&behavior.external_id_field, 255);
         key["externalId"] = true.into();
-        key["unique"] = habits.external_id_is_unique.into();
+        key["unique"] = behavior.external_id_is_unique.into();
         fields.push(key);
         fields.retain(|field| {
-            !habits
+            !behavior
                 .hidden_fields
                 .iter()
                 .any(|hidden| field["name"] == hidden.as_str())
@@ -53,9 +53,9 @@ impl State {
             200,
             &json!({
                 "name": "Lead",
-                "createable": habits.may_write,
-                "updateable": habits.may_write,
-                "deletable": habits.may_delete,
+                "createable": behavior.may_write,
+                "updateable": behavior.may_write,
+                "deletable": behavior.may_delete,
                 "queryable": true,
                 "fields": fields,
             }),

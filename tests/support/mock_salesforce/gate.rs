@@ -18,7 +18,7 @@ impl Api for MockSalesforce {
         let reply = state.reply(request);
         let records = state.seen.last().map(|seen| seen.size).unwrap_or_default();
         let records = u32::try_from(records).unwrap_or(u32::MAX);
-        let latency = state.habits.latency + state.habits.latency_per_record * records;
+        let latency = state.behavior.latency + state.behavior.latency_per_record * records;
         match reply {
             Reply::Answer(answer) if !latency.is_zero() => Reply::Later(latency, answer),
             reply => reply,
@@ -33,7 +33,7 @@ impl State {
                 .push(format!("a URI of {} bytes", request.uri_length));
             return Answer::html(414, "URI too long").into();
         }
-        if let Some((longest, answer)) = &self.habits.longest_uri
+        if let Some((longest, answer)) = &self.behavior.longest_uri
             && request.uri_length > *longest
         {
             return answer.clone().into();
@@ -98,7 +98,7 @@ impl State {
             self.lost_responses -= 1;
             return Reply::Reset;
         }
-        if let Some(info) = &self.habits.limit_info {
+        if let Some(info) = &self.behavior.limit_info {
             answer = answer.with_header("sforce-limit-info", info);
         }
         if let Some(mangle) = self.mangles.pop_front() {
@@ -107,7 +107,7 @@ impl State {
         let accepts_gzip = request
             .header("accept-encoding")
             .is_some_and(|value| value.contains("gzip"));
-        if self.habits.compresses && accepts_gzip {
+        if self.behavior.compresses && accepts_gzip {
             compressed(answer).into()
         } else {
             answer.into()

@@ -39,7 +39,7 @@ impl State {
                 &format!("No such column '{unknown}' on entity 'Lead'"),
             );
         }
-        let field = self.habits.external_id_field.clone();
+        let field = self.behavior.external_id_field.clone();
         let mut records = Vec::new();
         for key in keys {
             for id in self.store.ids(&field, &key) {
@@ -61,13 +61,17 @@ impl State {
 
     fn has(&self, name: &str) -> bool {
         name == "Id"
-            || name == self.habits.external_id_field
-            || self.habits.custom_fields.iter().any(|field| field == name)
+            || name == self.behavior.external_id_field
+            || self
+                .behavior
+                .custom_fields
+                .iter()
+                .any(|field| field == name)
     }
 
     /// Builds a page of a query that found `total` records.
     fn page(&mut self, total: usize, mut records: Vec<Value>) -> Answer {
-        let rest = records.split_off(self.habits.page.min(records.len()));
+        let rest = records.split_off(self.behavior.page.min(records.len()));
         let mut page = json!({"totalSize": total, "done": rest.is_empty(), "records": records});
         if !rest.is_empty() {
             page["nextRecordsUrl"] =
@@ -96,7 +100,7 @@ impl State {
 
     fn delete_row(&mut self, id: &str) -> Value {
         let failed = |error: Value| json!({"id": id, "success": false, "errors": [error]});
-        let field = self.habits.external_id_field.clone();
+        let field = self.behavior.external_id_field.clone();
         let key = self
             .store
             .records
@@ -109,7 +113,7 @@ impl State {
         }
         match self.store.records.get_mut(id) {
             None => failed(row_error("MALFORMED_ID", "malformed id", &[])),
-            Some(_) if !self.habits.may_delete => failed(row_error(
+            Some(_) if !self.behavior.may_delete => failed(row_error(
                 "INSUFFICIENT_ACCESS_OR_READONLY",
                 "insufficient access rights on object id",
                 &[],

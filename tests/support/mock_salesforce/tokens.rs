@@ -76,7 +76,7 @@ impl State {
         let token = format!("00Dmock!{}", self.granted);
         self.tokens.insert(token.clone());
         let instance_url = self
-            .habits
+            .behavior
             .instance_url
             .clone()
             .unwrap_or_else(|| self.url.clone());

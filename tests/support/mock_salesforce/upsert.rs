@@ -39,7 +39,7 @@ impl State {
         if sobject != "Lead" {
             return refusal(404, "NOT_FOUND", "The requested resource does not exist");
         }
-        if field != self.habits.external_id_field {
+        if field != self.behavior.external_id_field {
             let message =
                 format!("Provided external ID field does not exist or is not accessible: {field}");
             return refusal(404, "NOT_FOUND", &message);
@@ -64,7 +64,7 @@ impl State {
                 "At least 1 record is required",
             );
         }
-        if records.len() > self.habits.most_records {
+        if records.len() > self.behavior.most_records {
             self.violations.push(format!("{} records", records.len()));
             return refusal(
                 400,
@@ -119,7 +119,7 @@ impl State {
         }
         let collection: Collection<'_> = serde_json::from_str(body).ok()?;
         let is_checkbox = |name: &&str| {
-            self.habits
+            self.behavior
                 .checkboxes
                 .iter()
                 .any(|checkbox| checkbox == name)
@@ -190,7 +190,7 @@ impl State {
     /// Builds a failed row, without an `id`, as in captures.
     fn failed(&self, error: &Value) -> Value {
         let mut row = json!({"success": false, "errors": [error]});
-        if self.habits.created_on_failures {
+        if self.behavior.created_on_failures {
             row["created"] = true.into();
         }
         row
@@ -235,7 +235,7 @@ impl State {
             self.violations.push("a record without its type".to_owned());
             return Some(row_error("INVALID_TYPE", "the type is missing", &[]));
         }
-        if !self.habits.may_write {
+        if !self.behavior.may_write {
             let verb = if is_new { "inserted" } else { "updated" };
             let message = format!("entity type cannot be {verb}: Lead");
             return Some(row_error(
@@ -246,13 +246,13 @@ impl State {
         }
         if let Some(name) = fields
             .keys()
-            .find(|name| self.habits.hidden_fields.contains(name))
+            .find(|name| self.behavior.hidden_fields.contains(name))
         {
             return Some(no_such_column(name));
         }
         if let Some(name) = fields
             .keys()
-            .find(|name| self.habits.read_only_fields.contains(name))
+            .find(|name| self.behavior.read_only_fields.contains(name))
         {
             let message = format!(
                 "Unable to create/update fields: {name}. \
@@ -265,7 +265,7 @@ impl State {
             ));
         }
         let status = fields.get("Status").and_then(Value::as_str);
-        if let (Some(status), Some(known)) = (status, &self.habits.statuses)
+        if let (Some(status), Some(known)) = (status, &self.behavior.statuses)
             && !known.iter().any(|known| known == status)
         {
             let message = format!("Status: bad value for restricted picklist field: {status}");
@@ -275,7 +275,7 @@ impl State {
                 &["Status"],
             ));
         }
-        let field = self.habits.external_id_field.clone();
+        let field = self.behavior.external_id_field.clone();
         match fields.get(&field).and_then(Value::as_str) {
             None | Some("") => {
                 return Some(row_error(
@@ -291,8 +291,8 @@ impl State {
             Some(_) => {}
         }
         for (name, value) in fields {
-            let is_ours =
-                *name == self.habits.external_id_field || self.habits.custom_fields.contains(name);
+            let is_ours = *name == self.behavior.external_id_field
+                || self.behavior.custom_fields.contains(name);
             if name == "attributes" || is_ours {
                 continue;
             }

@@ -15,69 +15,69 @@ use super::{Fault, Records, Setting, Start, System};
 
 /// Defect of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
+pub enum Defect {
     /// Returns no outcome for the last payload.
-    DropsOne,
+    OmitsOutcome,
     /// Classifies every payload of a 2xx response as delivered.
-    NeverReads,
+    IgnoresRows,
     /// Classifies every payload of every call as delivered.
     AlwaysDelivered,
     /// Rejects the records if the call fails.
-    BlamesRecords,
+    RejectsRecords,
     /// Retries by itself.
-    TriesAgain,
+    RetriesItself,
     /// Does not report the pause that the system asks for.
-    HidesPauses,
+    OmitsPauses,
     /// Writes in a dry run, and reports a dry run.
-    WritesAnyway,
+    WritesInDryRun,
     /// Reports limits above those of the system.
-    TakesTooMuch,
+    ExceedsLimits,
     /// Folds changes in reverse order.
-    FoldsBackwards,
+    FoldsInReverse,
     /// Does not report the owner of a unique value.
-    HidesOwners,
+    OmitsOwners,
     /// Reports a stop as a retryable error.
-    GoesOn,
+    RetriesStops,
     /// Stops the destination if single records fail.
-    StopsForAFew,
+    StopsForRecords,
     /// Rejects records because of invalid settings.
-    BlamesForSettings,
+    RejectsForSettings,
     /// Does not report the usage of the quota.
-    HidesTheQuota,
+    OmitsQuota,
     /// Logs the payloads.
-    Gossips,
+    LogsPayloads,
 }
 
 /// Starts a system with a faulty adapter.
-pub async fn lying(start: Start, lie: Lie) -> Box<dyn System> {
-    Box::new(Lying {
+pub async fn with_defect(start: Start, defect: Defect) -> Box<dyn System> {
+    Box::new(FaultySystem {
         system: start().await,
-        lie,
+        defect,
     })
 }
 
-struct Lying {
+struct FaultySystem {
     system: Box<dyn System>,
-    lie: Lie,
+    defect: Defect,
 }
 
-struct Liar {
+struct FaultyAdapter {
     adapter: Arc<dyn Adapter>,
-    lie: Lie,
+    defect: Defect,
 }
 
-impl System for Lying {
+impl System for FaultySystem {
     fn adapter(&self) -> Arc<dyn Adapter> {
-        Arc::new(Liar {
+        Arc::new(FaultyAdapter {
             adapter: self.system.adapter(),
-            lie: self.lie,
+            defect: self.defect,
         })
     }
 
     fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>> {
-        Some(Arc::new(Liar {
+        Some(Arc::new(FaultyAdapter {
             adapter: self.system.with_setting(setting)?,
-            lie: self.lie,
+            defect: self.defect,
         }))
     }
 
@@ -89,33 +89,33 @@ impl System for Lying {
         self.system.records()
     }
 
-    fn strike(&self, fault: Fault) -> bool {
-        self.system.strike(fault)
+    fn inject(&self, fault: Fault) -> bool {
+        self.system.inject(fault)
     }
 
     fn calls(&self) -> usize {
         self.system.calls()
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        self.system.mistakes()
+    fn violations(&self) -> Vec<String> {
+        self.system.violations()
     }
 }
 
-impl Liar {
+impl FaultyAdapter {
     fn corrupt(&self, count: usize, reply: Reply) -> Reply {
         let all = |outcome: fn() -> Outcome| Ok((0..count).map(|_| outcome()).collect());
-        match self.lie {
-            Lie::DropsOne => reply.map(|mut outcomes| {
+        match self.defect {
+            Defect::OmitsOutcome => reply.map(|mut outcomes| {
                 outcomes.pop();
                 outcomes
             }),
-            Lie::NeverReads if reply.is_ok() => all(|| Outcome::Delivered(None)),
-            Lie::AlwaysDelivered => all(|| Outcome::Delivered(None)),
-            Lie::BlamesRecords if reply.is_err() => {
+            Defect::IgnoresRows if reply.is_ok() => all(|| Outcome::Delivered(None)),
+            Defect::AlwaysDelivered => all(|| Outcome::Delivered(None)),
+            Defect::RejectsRecords if reply.is_err() => {
                 all(|| Outcome::Rejected(Rejection::new(Code::new("BLAMED"), "the call failed")))
             }
-            Lie::StopsForAFew => match reply
+            Defect::StopsForRecords => match reply
                 .iter()
                 .flatten()
                 .find(|outcome| matches!(outcome, Outcome::Failed(_)))
@@ -140,12 +140,12 @@ impl Liar {
     }
 
     fn corrupt_outcome(&self, outcome: Outcome) -> Outcome {
-        match (self.lie, outcome) {
-            (Lie::HidesOwners, Outcome::Rejected(rejection)) => {
+        match (self.defect, outcome) {
+            (Defect::OmitsOwners, Outcome::Rejected(rejection)) => {
                 Outcome::Rejected(without_owner(rejection))
             }
             (
-                Lie::HidesOwners,
+                Defect::OmitsOwners,
                 Outcome::Retry(Retry {
                     how: RetryMode::Last(rejection),
                     code,
@@ -156,7 +156,7 @@ impl Liar {
                 code,
                 after,
             }),
-            (Lie::BlamesForSettings, Outcome::Failed(code)) => {
+            (Defect::RejectsForSettings, Outcome::Failed(code)) => {
                 Outcome::Rejected(Rejection::new(code, "no such field"))
             }
             (_, outcome) => outcome,
@@ -164,9 +164,9 @@ impl Liar {
     }
 
     fn corrupt_error(&self, error: CallError) -> CallError {
-        match (self.lie, error) {
+        match (self.defect, error) {
             (
-                Lie::HidesPauses,
+                Defect::OmitsPauses,
                 CallError::Retry {
                     code,
                     pressure,
@@ -179,10 +179,10 @@ impl Liar {
                 pressure,
                 cause,
             },
-            (Lie::HidesPauses, CallError::Throttled { code, .. }) => {
+            (Defect::OmitsPauses, CallError::Throttled { code, .. }) => {
                 CallError::Throttled { code, after: None }
             }
-            (Lie::GoesOn, CallError::Stop(stop)) => CallError::Retry {
+            (Defect::RetriesStops, CallError::Stop(stop)) => CallError::Retry {
                 code: stop.code,
                 after: None,
                 pressure: false,
@@ -200,14 +200,14 @@ fn without_owner(rejection: Rejection) -> Rejection {
     }
 }
 
-impl Adapter for Liar {
+impl Adapter for FaultyAdapter {
     fn destination(&self) -> Destination {
         self.adapter.destination()
     }
 
     fn limits(&self) -> Limits {
         let limits = self.adapter.limits();
-        let more = usize::from(self.lie == Lie::TakesTooMuch);
+        let more = usize::from(self.defect == Defect::ExceedsLimits);
         Limits {
             upsert: limits.upsert + more,
             delete: limits.delete + more,
@@ -217,7 +217,7 @@ impl Adapter for Liar {
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {
         let mut changes = changes.to_vec();
-        if self.lie == Lie::FoldsBackwards {
+        if self.defect == Defect::FoldsInReverse {
             changes.reverse();
         }
         self.adapter.transform(&changes)
@@ -233,7 +233,7 @@ impl Adapter for Liar {
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
         async move {
-            if call.dry_run && self.lie == Lie::WritesAnyway {
+            if call.dry_run && self.defect == Defect::WritesInDryRun {
                 let call = Call {
                     dry_run: false,
                     ..call
@@ -245,7 +245,7 @@ impl Adapter for Liar {
                     .map(|outcomes| vec![Outcome::dry_run(); outcomes.len()]);
             }
             let discarded = DestinationMetrics::default();
-            let call = if self.lie == Lie::HidesTheQuota {
+            let call = if self.defect == Defect::OmitsQuota {
                 Call {
                     meter: &discarded,
                     ..call
@@ -253,13 +253,13 @@ impl Adapter for Liar {
             } else {
                 call
             };
-            if self.lie == Lie::Gossips {
+            if self.defect == Defect::LogsPayloads {
                 for payload in batch {
                     tracing::debug!(body = payload.body.as_ref().map(Body::get), "sent");
                 }
             }
             let mut reply = self.adapter.upsert(batch, call).await;
-            if self.lie == Lie::TriesAgain
+            if self.defect == Defect::RetriesItself
                 && matches!(
                     reply,
                     Err(CallError::Retry { .. } | CallError::Throttled { .. })

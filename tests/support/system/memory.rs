@@ -47,7 +47,7 @@ impl System for Arc<Memory> {
             .collect()
     }
 
-    fn strike(&self, fault: Fault) -> bool {
+    fn inject(&self, fault: Fault) -> bool {
         let stop = |cause, code| {
             let remedy = "wait".to_owned();
             Next::Error(CallError::Stop(Stop {
@@ -88,7 +88,9 @@ impl System for Arc<Memory> {
             | Fault::Sparse => {
                 return false;
             }
-            Fault::Told { .. } | Fault::Untold | Fault::Expired | Fault::Revoked => return false,
+            Fault::QuotaReported { .. } | Fault::QuotaOmitted | Fault::Expired | Fault::Revoked => {
+                return false;
+            }
         });
         true
     }
@@ -97,7 +99,7 @@ impl System for Arc<Memory> {
         Memory::calls(self)
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        Memory::mistakes(self)
+    fn violations(&self) -> Vec<String> {
+        Memory::violations(self)
     }
 }
