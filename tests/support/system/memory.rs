@@ -85,12 +85,11 @@ impl System for Arc<Memory> {
             | Fault::Short
             | Fault::Long
             | Fault::Mute
-            | Fault::Sparse => {
-                return false;
-            }
-            Fault::QuotaReported { .. } | Fault::QuotaOmitted | Fault::Expired | Fault::Revoked => {
-                return false;
-            }
+            | Fault::Sparse
+            | Fault::QuotaReported { .. }
+            | Fault::QuotaOmitted
+            | Fault::Expired
+            | Fault::Revoked => return false,
         });
         true
     }
