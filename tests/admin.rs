@@ -1,4 +1,4 @@
-//! The operator's tool: the real binary, against emulations of AWS and of both systems.
+//! Tests of the operator's tool: the real binary, with emulations of AWS and of both destinations.
 
 #[path = "admin/dead_letters.rs"]
 mod dead_letters;

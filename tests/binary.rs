@@ -1,4 +1,4 @@
-//! The real binary behind a Runtime API: what Lambda starts is what the other tests test.
+//! Tests of the real binary with a Runtime API: it behaves as the handler of the other tests.
 
 #[path = "binary/logs.rs"]
 mod logs;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::harness::{Mocks, batch, change};
 use support::mock_salesforce::row_error;
-use support::runtime_api::{Ended, Function};
+use support::runtime_api::{Function, InvocationOutcome};
 use support::stream::sequence_number;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
@@ -25,7 +25,7 @@ fn variables(mocks: &Mocks) -> Vec<(String, String)> {
     variables
 }
 
-/// A lead and a contact.
+/// Builds an event with a lead and a contact.
 fn event() -> String {
     let fields = || json!({"last_name": "Lovelace", "company": "Acme", "email": "ada@example.com"});
     let changes = [
@@ -36,7 +36,7 @@ fn event() -> String {
 }
 
 #[tokio::test]
-async fn a_batch_is_answered_by_the_binary_as_by_the_handler() {
+async fn the_binary_responds_to_a_batch_as_the_handler() {
     let mocks = Mocks::start().await;
     let mut function = Function::start(Path::new(BINARY), &variables(&mocks)).await;
     let ended = function.invoke(event(), "r-1", TIME).await;
@@ -48,11 +48,12 @@ async fn a_batch_is_answered_by_the_binary_as_by_the_handler() {
 }
 
 #[tokio::test]
-async fn an_event_of_another_kind_is_an_error_with_a_name_and_the_process_goes_on() {
+async fn an_unsupported_event_is_an_error_and_the_process_continues() {
     let mocks = Mocks::start().await;
     let mut function = Function::start(Path::new(BINARY), &variables(&mocks)).await;
-    let of_a_queue = r#"{"Records":[{"messageId":"m-1","receiptHandle":"r","body":"{\"event_id\":\"e-1\"}",
-        "eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:123456789012:letters"}]}"#;
+    let of_a_queue = r#"{"Records":[{"messageId":"m-1","receiptHandle":"r",
+        "body":"{\"event_id\":\"e-1\"}","eventSource":"aws:sqs",
+        "eventSourceARN":"arn:aws:sqs:eu-west-1:123456789012:queue"}]}"#;
     let other = r#"{"detail-type":"something else"}"#;
     let events = [of_a_queue, other, "null", "{", "", r#"{"Records":[]}}"#].map(str::as_bytes);
     for (at, event) in events
@@ -62,7 +63,7 @@ async fn an_event_of_another_kind_is_an_error_with_a_name_and_the_process_goes_o
     {
         let ended = function.invoke(event, &format!("r-{at}"), TIME).await;
         let shown = String::from_utf8_lossy(event);
-        let Ended::Error(error) = ended else {
+        let InvocationOutcome::Error(error) = ended else {
             panic!("{shown}: {ended:?}")
         };
         assert_eq!(error["errorType"], "UnsupportedEvent", "{shown}");
@@ -72,9 +73,12 @@ async fn an_event_of_another_kind_is_an_error_with_a_name_and_the_process_goes_o
 }
 
 #[tokio::test]
-async fn of_invocations_at_once_each_is_answered_with_what_failed_of_its_own() {
-    let mocks =
-        Mocks::start_with(|habits| habits.latency = Duration::from_millis(50), |_| {}).await;
+async fn each_concurrent_invocation_returns_its_own_failures() {
+    let mocks = Mocks::start_with(
+        |behavior| behavior.latency = Duration::from_millis(50),
+        |_| {},
+    )
+    .await;
     let mut variables = variables(&mocks);
     variables.push(("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), "2".to_owned()));
     let mut function = Function::start(Path::new(BINARY), &variables).await;
@@ -82,8 +86,9 @@ async fn of_invocations_at_once_each_is_answered_with_what_failed_of_its_own() {
     let ids = ["c-0", "c-1", "c-2", "c-3"];
     let changes = ids.map(|id| change("create", id, "lead", fields.clone()));
     let locked = row_error("UNABLE_TO_LOCK_ROW", "locked", &[]);
-    ids.iter()
-        .for_each(|id| mocks.salesforce.fail_row(id, locked.clone(), 99));
+    for id in ids {
+        mocks.salesforce.fail_row(id, locked.clone(), 99);
+    }
     let events = batch(&changes)
         .into_iter()
         .map(|record| json!({"Records": [record]}).to_string().into());
@@ -91,13 +96,13 @@ async fn of_invocations_at_once_each_is_answered_with_what_failed_of_its_own() {
         .invoke_at_once(events, TIME)
         .await
         .iter()
-        .map(Ended::failures)
+        .map(InvocationOutcome::failures)
         .collect();
     assert_eq!(failures, [0, 1, 2, 3].map(|at| [sequence_number(0, at)]));
 }
 
 #[tokio::test]
-async fn a_bad_start_ends_with_one_line_that_names_the_setting() {
+async fn an_invalid_setting_ends_the_start_with_one_line_that_names_the_setting() {
     let mocks = Mocks::start().await;
     let mut variables = variables(&mocks);
     variables.push((

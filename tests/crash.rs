@@ -13,7 +13,7 @@ use support::cloud::Cloud;
 use support::evidence::{ended, seeds};
 use support::generator::{Generated, MockStreamGenerator, Plan, attribute_variables};
 use support::harness::Mocks;
-use support::kinesis::{Ended, Invocation, Mapping, Stream};
+use support::kinesis::{Invocation, InvocationOutcome, Mapping, Stream};
 use support::mock_salesforce::Endpoint;
 use support::proxy::Treatment;
 use support::runtime_api::Function;
@@ -39,8 +39,8 @@ impl World {
     async fn start() -> Self {
         let slow = Duration::from_millis(3);
         let mocks = Mocks::start_with(
-            |habits| habits.latency = slow,
-            |habits| habits.latency = slow,
+            |behavior| behavior.latency = slow,
+            |behavior| behavior.latency = slow,
         )
         .await;
         let cloud = Cloud::start(&mocks).await;
@@ -139,7 +139,7 @@ impl Run<'_> {
 
     /// Delivers a batch; in time of trouble every second process dies at a random request of the
     /// delivery.
-    async fn deliver(&mut self, invocation: Invocation) -> Ended {
+    async fn deliver(&mut self, invocation: Invocation) -> InvocationOutcome {
         let in_trouble = self.troubled > 0;
         self.troubled = self.troubled.saturating_sub(1);
         self.make_trouble(in_trouble);
@@ -148,16 +148,16 @@ impl Run<'_> {
         let time = Duration::from_secs(if in_trouble { 4 } else { 30 });
         let ended = tokio::select! {
             ended = self.function.invoke(invocation.event, &invocation.request_id, time) => ended.into(),
-            () = self.world.has_seen(dies_after), if dies => Ended::Error,
+            () = self.world.has_seen(dies_after), if dies => InvocationOutcome::Error,
         };
         // Or its answer is sent and never heard, as when the process ends with it on its way.
-        if matches!(ended, Ended::Answer(_)) && (!dies || self.random.bool()) {
+        if matches!(ended, InvocationOutcome::Answer(_)) && (!dies || self.random.bool()) {
             return ended;
         }
         self.deaths += 1;
         self.function.kill().await;
         self.function = self.world.function().await;
-        Ended::Error
+        InvocationOutcome::Error
     }
 }
 

@@ -1,7 +1,7 @@
-//! From a Kinesis stream to both systems: producers put records into an emulation of Kinesis, the
-//! simulated mapping reads them from there and invokes the real binary, which finds its settings,
-//! secrets, queue and table where it finds them on AWS, and both mocks behind them. `make e2e` runs
-//! this alone.
+//! End-to-end test from a Kinesis stream to both destinations. Producers put records into an
+//! emulation of Kinesis, and the simulated mapping reads them and invokes the real binary. The
+//! binary uses settings, secrets, a queue and a table of the emulation, as on AWS, and both mocks.
+//! `make e2e` runs this test alone.
 
 mod support;
 
@@ -23,7 +23,7 @@ const TIME: Duration = Duration::from_secs(30);
 const NAME: &str = "contact-changes";
 const SHARDS: i32 = 3;
 
-/// What a producer does.
+/// Puts the records into the stream, as a producer does.
 async fn put(kinesis: &aws_sdk_kinesis::Client, records: &[Generated]) {
     kinesis
         .create_stream()
@@ -32,7 +32,7 @@ async fn put(kinesis: &aws_sdk_kinesis::Client, records: &[Generated]) {
         .send()
         .await
         .expect("a stream");
-    // A call takes 500.
+    // A call has at most 500 records.
     // <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
     for chunk in records.chunks(500) {
         let entry = |record: &Generated| {
@@ -46,13 +46,12 @@ async fn put(kinesis: &aws_sdk_kinesis::Client, records: &[Generated]) {
             .put_records()
             .stream_name(NAME)
             .set_records(Some(chunk.iter().map(entry).collect()));
-        let answer = call.send().await.expect("an answer");
-        assert_eq!(answer.failed_record_count().unwrap_or_default(), 0);
+        let response = call.send().await.expect("a response");
+        assert_eq!(response.failed_record_count().unwrap_or_default(), 0);
     }
 }
 
-/// The settings are where a deployment has them: a document in Parameter Store, and the rest in
-/// variables.
+/// Creates the settings as in a deployment: a document in Parameter Store, and variables.
 async fn variables(moto: &Moto, mocks: &Mocks, queue: &str) -> Vec<(String, String)> {
     let document = format!(
         "[dead_letter]\nqueue_url = \"{queue}\"\n[state]\ntable = \"{}\"\n{}",
@@ -106,37 +105,37 @@ async fn a_stream_of_an_emulated_kinesis_reaches_both_systems_through_the_real_b
             Function::start(Path::new(BINARY), &variables).await,
         ));
     }
-    // The first invocations meet a system that is away, and what it missed comes again: of these
-    // answers one environment gets eight at least, after which its breaker opens.
-    (0..16).for_each(|_| {
+    // During the first invocations HubSpot is unavailable, and their records are redelivered. One
+    // environment receives at least eight of these replies, after which its breaker opens.
+    for _ in 0..16 {
         mocks
             .hubspot
             .next(support::server::Answer::html(503, "<h1>Sorry</h1>"));
-    });
+    }
     let mapping = Mapping {
         batch_size: 200,
         backoff: (Duration::from_millis(50), Duration::from_secs(1)),
         ..Mapping::default()
     };
     let function = async |invocation: Invocation| {
-        // A shard keeps to one environment, as long as there is room.
+        // Each shard uses one environment.
         let environment = &environments[invocation.records[0].shard % environments.len()];
-        let ended = environment
+        let outcome = environment
             .lock()
             .await
             .invoke(invocation.event, &invocation.request_id, TIME)
             .await;
-        ended.into()
+        outcome.into()
     };
     let drained =
         tokio::time::timeout(Duration::from_mins(30), mapping.drain(&stream, function)).await;
     let report = drained.expect("drained in half an hour");
-    assert!(report.records() > stream.len(), "nothing came again");
+    assert!(report.records() > stream.len(), "no record was redelivered");
     assert_eq!(report.lost(&stream), 0);
 
-    // `tests/crash.rs` shows that this finds what is broken.
-    let letters = moto.messages(&sqs, &queue).await;
-    assert_eq!(mocks.broken_promises(&records, &letters), [""; 0]);
+    // `tests/crash.rs` shows that this detects broken promises.
+    let dead_letters = moto.messages(&sqs, &queue).await;
+    assert_eq!(mocks.broken_promises(&records, &dead_letters), [""; 0]);
     let bad = records
         .iter()
         .filter(|record| record.change.is_none())
@@ -145,16 +144,16 @@ async fn a_stream_of_an_emulated_kinesis_reaches_both_systems_through_the_real_b
     for environment in environments {
         lines.extend(environment.into_inner().lines());
     }
-    // A queue or a table that is late on a busy machine makes a record come again, and its letter
-    // with it.
+    // On a busy machine a late queue or table causes a redelivery, and with it a second dead
+    // letter.
     let is_late = |line: &String| {
         ["settled set not", "not stored"]
             .iter()
             .any(|text| line.contains(text))
     };
     assert!(
-        letters.len() == bad || lines.iter().any(is_late),
-        "{} letters of {bad} records",
-        letters.len()
+        dead_letters.len() == bad || lines.iter().any(is_late),
+        "{} dead letters of {bad} records",
+        dead_letters.len()
     );
 }

@@ -24,7 +24,7 @@ use hyper::body::Bytes;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use support::evidence::{self, seeds, tell};
+use support::evidence::{self, seeds, write_report};
 use support::harness::{CLIENT, Logs, no_aws};
 use support::memory::{Faults, Memory, NAME};
 use support::mutate::mutated;
@@ -424,7 +424,7 @@ fn all(name: &str, count: u64, case: impl Fn(u64) -> Result<bool, String>) -> (u
         let is_sound = evidence::case(seed, || case(seed));
         sound += u64::from(is_sound.unwrap_or_else(|trouble| panic!("SEED={seed}: {trouble}")));
     }
-    tell(name, format!("{cases} cases, {sound} of them sound"));
+    write_report(name, format!("{cases} cases, {sound} of them sound"));
     (cases, sound)
 }
 

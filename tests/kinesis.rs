@@ -1,5 +1,5 @@
-//! The stream simulator, held to what was observed of the real thing: which batches a function
-//! gets, and what is discarded. The other tests' word about redelivery is worth as much as this.
+//! Tests of the simulated stream and mapping against observations of AWS: the batches that a
+//! function receives, and the batches that are discarded. Other tests of redelivery depend on it.
 
 mod support;
 
@@ -7,15 +7,18 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::kinesis::{Ended, Invocation, Mapping, OnFailure, Payload, Report, Stream};
+use support::kinesis::{
+    Invocation, InvocationOutcome, Mapping, OnFailure, Payload, Report, Stream,
+};
 use tokio::time::{Instant, sleep_until};
 
-/// Records of one letter or digit each, all there from the start, in one shard and of one key.
+/// Builds a stream of records of one letter or digit each, in one shard and with one key. All have
+/// arrived at the start.
 fn stream(names: &str) -> Stream {
     let mut stream = Stream::new(1);
-    names
-        .chars()
-        .for_each(|name| stream.put("key", name.to_string().as_bytes(), Duration::ZERO));
+    for name in names.chars() {
+        stream.put("key", name.to_string().as_bytes(), Duration::ZERO);
+    }
     stream
 }
 
@@ -36,56 +39,51 @@ fn identifiers(invocation: &Invocation, bad: &str) -> Vec<String> {
     bad.map(|record| record.sequence_number.clone()).collect()
 }
 
-fn reported<'a>(identifiers: impl IntoIterator<Item = &'a String>) -> Ended {
+fn reported<'a>(identifiers: impl IntoIterator<Item = &'a String>) -> InvocationOutcome {
     let entries = identifiers
         .into_iter()
         .map(|identifier| json!({"itemIdentifier": identifier}));
-    Ended::Answer(json!({"batchItemFailures": entries.collect::<Vec<_>>()}))
+    InvocationOutcome::Answer(json!({"batchItemFailures": entries.collect::<Vec<_>>()}))
 }
 
-/// A function that reports these records whenever it gets them.
-fn reports(bad: &'static str) -> impl AsyncFn(Invocation) -> Ended {
+/// Builds a function that reports these records as failed.
+fn reports(bad: &'static str) -> impl AsyncFn(Invocation) -> InvocationOutcome {
     async move |invocation: Invocation| reported(&identifiers(&invocation, bad))
 }
 
-/// A function that ends with an error whenever it gets one of these records.
-fn throws(bad: &'static str) -> impl AsyncFn(Invocation) -> Ended {
+/// Builds a function that fails with an error if it receives one of these records.
+fn throws(bad: &'static str) -> impl AsyncFn(Invocation) -> InvocationOutcome {
     async move |invocation: Invocation| {
         if identifiers(&invocation, bad).is_empty() {
             reported([])
         } else {
-            Ended::Error
+            InvocationOutcome::Error
         }
     }
 }
 
-/// The deliveries, each as its records' names, and `=` where the request id was seen before.
+/// Formats the deliveries: the names of the records, and `=` for a repeated request id.
 fn deliveries(report: &Report, stream: &Stream) -> String {
-    let mut seen = Vec::new();
-    let word = |delivery: &support::kinesis::Delivery| {
-        let record = |place: &usize| char::from(stream.shards[delivery.shard][*place].data[0]);
-        let again = if seen.contains(&delivery.request_id) {
-            "="
-        } else {
-            ""
-        };
-        seen.push(delivery.request_id.clone());
-        format!(
-            "{}{again}",
-            delivery.places.iter().map(record).collect::<String>()
-        )
-    };
-    report
-        .deliveries
-        .iter()
-        .map(word)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let (mut request_ids, mut deliveries) = (Vec::new(), Vec::new());
+    for delivery in &report.deliveries {
+        let mut text = String::new();
+        for at in &delivery.places {
+            text.push(char::from(stream.shards[delivery.shard][*at].data[0]));
+        }
+        if request_ids.contains(&&delivery.request_id) {
+            text.push('=');
+        }
+        request_ids.push(&delivery.request_id);
+        deliveries.push(text);
+    }
+    deliveries.join(" ")
 }
 
-/// The discarded batches, each with its condition and count.
+/// Formats the discarded batches: the names of the records, the condition and the number of
+/// invocations.
 fn discarded(report: &Report) -> String {
-    let word = |discarded: &support::kinesis::Discarded| {
+    let mut batches = Vec::new();
+    for discarded in &report.discarded {
         let names: String = discarded
             .records
             .iter()
@@ -93,14 +91,10 @@ fn discarded(report: &Report) -> String {
             .collect();
         let context = &discarded.document["requestContext"];
         let condition = context["condition"].as_str().expect("a condition");
-        format!("{names} {condition} {}", context["approximateInvokeCount"])
-    };
-    report
-        .discarded
-        .iter()
-        .map(word)
-        .collect::<Vec<_>>()
-        .join(", ")
+        let count = &context["approximateInvokeCount"];
+        batches.push(format!("{names} {condition} {count}"));
+    }
+    batches.join(", ")
 }
 
 fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
@@ -114,7 +108,7 @@ fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
 fn run(
     mapping: &Mapping,
     names: &str,
-    function: impl AsyncFn(Invocation) -> Ended,
+    function: impl AsyncFn(Invocation) -> InvocationOutcome,
 ) -> (String, String) {
     let stream = stream(names);
     let report = in_virtual_time(mapping.drain(&stream, function));
@@ -130,7 +124,7 @@ fn mapping(max_retries: u32, bisect: bool) -> Mapping {
 }
 
 #[test]
-fn what_was_observed_of_a_reported_failure_is_what_happens() {
+fn a_reported_failure_causes_the_observed_deliveries() {
     let off = Mapping {
         report_failures: false,
         ..mapping(1, false)
@@ -224,8 +218,8 @@ fn an_error_fails_the_whole_batch() {
 }
 
 #[test]
-fn progress_gives_all_retries_back() {
-    // Each record fails once, and so the batch five times: with one retry nothing is lost.
+fn progress_resets_the_retries() {
+    // Each record fails once, and so the batch five times: with one retry no record is lost.
     let failed = RefCell::new(String::new());
     let function = async |invocation: Invocation| {
         let names = names(&invocation);
@@ -246,35 +240,35 @@ fn progress_gives_all_retries_back() {
 }
 
 #[test]
-fn an_answer_without_failures_is_a_success_whatever_its_shape() {
-    for answer in [
+fn a_response_without_failures_is_a_success_in_any_form() {
+    for response in [
         json!({"batchItemFailures": []}),
         json!({"batchItemFailures": null}),
         json!({}),
         json!(null),
         json!(""),
     ] {
-        let function = async |_: Invocation| Ended::Answer(answer.clone());
+        let function = async |_: Invocation| InvocationOutcome::Answer(response.clone());
         assert_eq!(
             run(&mapping(1, true), "12", function),
             ("12".to_owned(), String::new()),
-            "{answer}"
+            "{response}"
         );
     }
 }
 
 #[test]
-fn an_identifier_that_names_no_record_fails_the_whole_batch() {
+fn an_identifier_of_no_record_fails_the_whole_batch() {
     for entry in [
         json!({"itemIdentifier": ""}),
         json!({"itemIdentifier": null}),
         json!({"wrong_key": "1"}),
         json!({"itemIdentifier": "123"}),
     ] {
-        // Beside a good one, too.
+        // The same applies beside a valid identifier.
         let function = async |invocation: Invocation| {
             let good = json!({"itemIdentifier": invocation.records[1].sequence_number});
-            Ended::Answer(json!({"batchItemFailures": [good, entry]}))
+            InvocationOutcome::Answer(json!({"batchItemFailures": [good, entry]}))
         };
         let expected = (
             "12 12=".to_owned(),
@@ -285,8 +279,8 @@ fn an_identifier_that_names_no_record_fails_the_whole_batch() {
 }
 
 #[test]
-fn the_lowest_place_counts_and_not_the_lowest_number() {
-    // An emulation counts 9, 10, 11: as texts these are in another order.
+fn the_first_failed_record_counts_and_not_the_lowest_number() {
+    // Numbers of an emulation such as 9, 10, 11 are in another order as texts.
     let mut stream = Stream::new(1);
     for (number, name) in [("9", "a"), ("10", "b"), ("11", "c")] {
         stream.append(0, number, "key", name.as_bytes(), Duration::ZERO);
@@ -296,7 +290,7 @@ fn the_lowest_place_counts_and_not_the_lowest_number() {
 }
 
 #[test]
-fn records_that_share_a_number_come_again_together() {
+fn records_with_one_sequence_number_are_redelivered_together() {
     let mut stream = Stream::new(1);
     stream.put("key", b"1", Duration::ZERO);
     stream.put_aggregate("key", &[b"a", b"b", b"c"], Duration::ZERO);
@@ -314,7 +308,7 @@ fn records_that_share_a_number_come_again_together() {
 }
 
 #[test]
-fn what_is_too_large_is_tried_in_vain_and_the_next_record_flows() {
+fn a_record_that_is_too_large_is_discarded_and_the_next_one_is_delivered() {
     let mut stream = Stream::new(1);
     stream.put("key", &vec![b'x'; 5 * 1024 * 1024], Duration::ZERO);
     stream.put("key", b"1", Duration::ZERO);
@@ -365,7 +359,7 @@ fn throttling_costs_no_retry_and_keeps_the_request_id() {
     let function = async |_: Invocation| {
         calls.set(calls.get() + 1);
         if calls.get() <= 5 {
-            Ended::Throttled
+            InvocationOutcome::Throttled
         } else {
             reported([])
         }
@@ -375,7 +369,7 @@ fn throttling_costs_no_retry_and_keeps_the_request_id() {
 }
 
 #[test]
-fn age_discards_what_nobody_could_take_and_the_younger_records_flow() {
+fn records_beyond_the_maximum_age_are_discarded_and_younger_ones_are_delivered() {
     let mut stream = Stream::new(1);
     for (at, name) in [(0, b"1"), (0, b"2"), (50, b"3")] {
         stream.put("key", name, Duration::from_secs(at));
@@ -392,23 +386,23 @@ fn age_discards_what_nobody_could_take_and_the_younger_records_flow() {
             Instant::now()
         });
         if started.elapsed() < Duration::from_mins(1) {
-            Ended::Error
+            InvocationOutcome::Error
         } else {
             reported([])
         }
     };
     let report = in_virtual_time(mapping.drain(&stream, function));
-    let told = &report.discarded[0];
+    let batch = &report.discarded[0];
     assert!(
         discarded(&report).starts_with("12 RecordAgeExceeded "),
         "{}",
         discarded(&report)
     );
-    assert!(told.document["responseContext"].is_null());
+    assert!(batch.document["responseContext"].is_null());
     assert!(deliveries(&report, &stream).ends_with(" 3"));
 
-    // Too old before the mapping came to it: never delivered, and counted as one invocation all the
-    // same.
+    // A record that is too old before its first delivery is never delivered, and still counts as
+    // one invocation.
     let slow = async |_: Invocation| {
         sleep_until(Instant::now() + Duration::from_secs(61)).await;
         reported([])
@@ -427,7 +421,7 @@ fn age_discards_what_nobody_could_take_and_the_younger_records_flow() {
 }
 
 #[test]
-fn batches_of_one_shard_overlap_and_of_one_key_nothing_overtakes() {
+fn batches_of_one_shard_overlap_and_records_of_one_key_stay_in_order() {
     let mut stream = Stream::new(1);
     for round in 0..8_u8 {
         for key in ["a", "b", "c", "d", "e", "f"] {
@@ -443,7 +437,7 @@ fn batches_of_one_shard_overlap_and_of_one_key_nothing_overtakes() {
         sleep_until(Instant::now() + Duration::from_secs(1)).await;
         under_way.set(under_way.get() - 1);
         if !failed.replace(true) {
-            return Ended::Error;
+            return InvocationOutcome::Error;
         }
         let done = invocation
             .records
@@ -472,7 +466,7 @@ fn batches_of_one_shard_overlap_and_of_one_key_nothing_overtakes() {
 }
 
 #[test]
-fn a_lost_checkpoint_brings_delivered_records_again() {
+fn a_lost_checkpoint_redelivers_records() {
     let mapping = Mapping {
         lost_checkpoints: 30,
         batch_size: 2,
@@ -498,34 +492,34 @@ fn a_lost_checkpoint_brings_delivered_records_again() {
 }
 
 #[test]
-fn the_message_of_a_discarded_batch_tells_where_its_records_are() {
-    let told = |function: &dyn Fn(Invocation) -> Ended| {
+fn the_message_of_a_discarded_batch_contains_the_position_of_its_records() {
+    let discarded = |function: &dyn Fn(Invocation) -> InvocationOutcome| {
         let report = in_virtual_time(
             mapping(3, false).drain(&stream("12"), async |invocation| function(invocation)),
         );
         report.discarded[0].clone()
     };
-    let partial = told(&|invocation| reported(&identifiers(&invocation, "1")));
+    let partial = discarded(&|invocation| reported(&identifiers(&invocation, "1")));
     insta::assert_json_snapshot!("on_failure", partial.document);
     assert_eq!(
         (partial.key, &partial.document["payload"]),
         (None, &Value::Null)
     );
     assert_eq!(
-        told(&|_| Ended::Error).document["responseContext"]["functionError"],
+        discarded(&|_| InvocationOutcome::Error).document["responseContext"]["functionError"],
         "Unhandled"
     );
 }
 
 #[test]
-fn the_object_of_a_discarded_batch_holds_the_whole_event_besides() {
+fn the_object_of_a_discarded_batch_contains_the_whole_event_too() {
     let discarded = |on_failure: OnFailure| {
         let mapping = Mapping {
             on_failure,
             ..mapping(0, true)
         };
         let mut stream = stream("123");
-        // In a batch of its own, a minute later.
+        // This record is in a separate batch, a minute later.
         stream.put("key", b"4", Duration::from_mins(1));
         in_virtual_time(mapping.drain(&stream, reports("24"))).discarded
     };
@@ -540,7 +534,7 @@ fn the_object_of_a_discarded_batch_holds_the_whole_event_besides() {
                 .expect("an object")
                 .remove("payload")
                 .expect("the event");
-            assert_eq!(document, message.document, "all that a message says");
+            assert_eq!(document, message.document, "all fields of a message");
             let event: Value = match form {
                 Payload::Captured => payload,
                 Payload::Documented => {

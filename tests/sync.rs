@@ -1,5 +1,5 @@
-//! The whole way of the data, over real HTTP on loopback: what arrives, what the systems hold then,
-//! and what is answered, logged and counted.
+//! Tests of the whole pipeline over real HTTP on loopback: from records to the contents of the
+//! destinations, the response, the log and the metrics.
 
 mod support;
 
@@ -27,11 +27,12 @@ fn customer(id: &str, fields: Value) -> Value {
     change("create", id, "customer", fields)
 }
 
-/// Both systems keep the version of what was written.
+/// Settings with which both destinations keep the version of a record.
 const VERSIONS_KEPT: &str =
     "[salesforce]\nversion_field = \"Version__c\"\n[hubspot]\nversion_property = \"version\"";
 
-/// The change in this version, of at most two digits: so many seconds past the minute.
+/// Sets the version of a change, and its time as the second of this number. A version has at most
+/// two digits.
 fn versioned(mut change: Value, version: u64, replay: bool) -> Value {
     change["version"] = version.into();
     change["occurred_at"] = format!("2026-11-20T10:15:{version:02}Z").into();
@@ -40,15 +41,21 @@ fn versioned(mut change: Value, version: u64, replay: bool) -> Value {
 }
 
 fn people(range: std::ops::Range<usize>, make: fn(&str, Value) -> Value) -> Vec<Value> {
-    let fields = |at: usize| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    let fields = |at: usize| {
+        json!({
+            "last_name": format!("Nr {at}"),
+            "company": "Acme",
+            "email": format!("p{at}@example.com"),
+        })
+    };
     range
         .map(|at| make(&format!("c-{at}"), fields(at)))
         .collect()
 }
 
 #[tokio::test]
-async fn every_sample_event_ends_as_the_readme_of_the_folder_tells() {
-    let mut told = BTreeMap::new();
+async fn every_sample_event_has_the_fates_of_its_readme() {
+    let mut events = BTreeMap::new();
     for entry in std::fs::read_dir("events")
         .expect("the folder")
         .map(|entry| entry.expect("an entry").path())
@@ -68,7 +75,7 @@ async fn every_sample_event_ends_as_the_readme_of_the_folder_tells() {
         let event: Value =
             serde_json::from_slice(&std::fs::read(&entry).expect("readable")).expect("JSON");
         let records = event["Records"].as_array().expect("records");
-        let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+        let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
         let logs = Logs::listen();
         let answer = invoke(&mocks.handler(Preset::Test, ""), records, &name).await;
         assert!(
@@ -76,7 +83,7 @@ async fn every_sample_event_ends_as_the_readme_of_the_folder_tells() {
             "{name}: {:?}",
             failures(&answer)
         );
-        assert_eq!(mocks.mistakes(), [""; 0], "{name}");
+        assert_eq!(mocks.violations(), [""; 0], "{name}");
         let key = |line: &Value| {
             let of =
                 |record: &&Value| record["kinesis"]["sequenceNumber"] == line["sequence_number"];
@@ -100,10 +107,10 @@ async fn every_sample_event_ends_as_the_readme_of_the_folder_tells() {
                 "{fates:#?}"
             );
         }
-        told.insert(name, fates);
+        events.insert(name, fates);
     }
-    assert!(told.len() >= 12, "{}", told.len());
-    insta::assert_json_snapshot!("events", told);
+    assert!(events.len() >= 12, "{}", events.len());
+    insta::assert_json_snapshot!("events", events);
 }
 
 #[tokio::test]
@@ -156,7 +163,7 @@ async fn a_refused_record_is_rejected_and_its_neighbours_are_delivered() {
 }
 
 #[tokio::test]
-async fn a_systems_outage_fails_its_own_records_and_no_others() {
+async fn an_outage_of_a_destination_fails_its_own_records_only() {
     for outage in [
         Reply::Reset,
         Reply::Answer(Answer::html(503, "<h1>Sorry</h1>")),
@@ -179,7 +186,7 @@ async fn a_systems_outage_fails_its_own_records_and_no_others() {
 }
 
 #[tokio::test]
-async fn an_unreadable_secret_fails_its_destinations_records_and_names_the_remedy() {
+async fn an_unreadable_secret_fails_the_records_of_its_destination_and_logs_the_remedy() {
     let mocks = Mocks::start().await;
     let logs = Logs::listen();
     std::fs::write(mocks.salesforce_secret.path(), "not JSON").expect("written");
@@ -187,18 +194,18 @@ async fn an_unreadable_secret_fails_its_destinations_records_and_names_the_remed
     let answer = invoke(&mocks.handler(Preset::Test, ""), &batch(&changes), "r").await;
     assert_eq!(failures(&answer).len(), 2);
     assert_eq!(mocks.hubspot.contacts().len(), 2);
-    let told = logs
+    let line = logs
         .lines()
         .into_iter()
         .find(|line| line["cause"] == "Credential")
         .expect("an error line");
-    assert_eq!(told["level"], "ERROR");
+    assert_eq!(line["level"], "ERROR");
     assert!(
-        told["remedy"]
+        line["remedy"]
             .as_str()
             .expect("a remedy")
             .contains("client_secret"),
-        "{told}"
+        "{line}"
     );
 }
 
@@ -217,7 +224,7 @@ async fn an_update_of_a_lead_that_does_not_exist_gets_the_required_fields() {
 }
 
 #[tokio::test]
-async fn of_a_refused_folded_change_only_the_offending_record_is_rejected() {
+async fn only_the_offending_record_of_a_refused_folded_change_is_rejected() {
     let mocks = Mocks::start().await;
     let logs = Logs::listen();
     let document = "[salesforce.attributes]\nextra = \"No_Such_Field__c\"";
@@ -241,8 +248,8 @@ async fn of_a_refused_folded_change_only_the_offending_record_is_rejected() {
         "r",
     )
     .await;
-    // A field that does not exist is a matter of settings: nothing is rejected for it, and nothing
-    // else fails for it.
+    // A missing field is an error of the settings: no record is rejected, and no other record
+    // fails.
     let failed = failures(&answer);
     assert_eq!(
         failed,
@@ -264,7 +271,7 @@ async fn of_a_refused_folded_change_only_the_offending_record_is_rejected() {
 }
 
 #[tokio::test]
-async fn what_was_throttled_is_delivered_later_in_the_same_invocation() {
+async fn throttled_records_are_delivered_later_in_the_same_invocation() {
     let mocks = Mocks::start().await;
     let logs = Logs::listen();
     mocks.salesforce.throttle_every(2);
@@ -327,7 +334,7 @@ async fn a_delete_without_a_type_reaches_both_systems() {
 }
 
 #[tokio::test]
-async fn a_delete_without_a_usable_type_goes_where_a_passing_type_is_routed_and_nowhere_else() {
+async fn a_delete_without_a_valid_type_is_sent_only_to_destinations_of_the_passing_types() {
     for (types, of_salesforce) in [
         (r#"["lead", "prospect"]"#, true),
         (r#"["customer", "vendor"]"#, false),
@@ -340,7 +347,7 @@ async fn a_delete_without_a_usable_type_goes_where_a_passing_type_is_routed_and_
             "r",
         )
         .await;
-        // The account that is not in use is not there.
+        // The destination that is not in use has no valid secret.
         let unused = if of_salesforce {
             &mocks.hubspot_secret
         } else {
@@ -414,7 +421,7 @@ async fn an_older_change_that_is_replayed_does_not_overwrite_a_newer_one() {
 }
 
 #[tokio::test]
-async fn a_dry_run_tells_what_a_run_would_come_to_and_writes_nothing() {
+async fn a_dry_run_reports_the_outcomes_of_a_run_and_writes_nothing() {
     let mocks = Mocks::start_with(|_| {}, |_| {}).await;
     mocks.hubspot.create_property("version");
     let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
@@ -465,26 +472,18 @@ async fn a_dry_run_tells_what_a_run_would_come_to_and_writes_nothing() {
     assert_eq!(logs.fates(), [fates, fates].concat());
     assert_eq!((state(), writes()), (before, written));
     let lines = logs.lines();
-    let told = lines
-        .iter()
-        .filter(|line| line["message"] == "dry run: not sent");
-    let mut told: Vec<_> = told
-        .map(|line| {
-            (
-                line["destination"].clone(),
-                line["operation"].clone(),
-                line["records"].clone(),
-                line["calls"].clone(),
-            )
-        })
-        .map(|(destination, operation, records, calls)| {
-            format!("{destination} {operation} {records} {calls}")
-        })
-        .collect();
-    told.sort_unstable();
+    let mut planned = Vec::new();
+    for line in &lines {
+        if line["message"] == "dry run: not sent" {
+            let (destination, operation) = (&line["destination"], &line["operation"]);
+            let (records, calls) = (&line["records"], &line["calls"]);
+            planned.push(format!("{destination} {operation} {records} {calls}"));
+        }
+    }
+    planned.sort_unstable();
     let expected = ["hubspot", "salesforce"]
         .map(|name| ["delete", "upsert"].map(|word| format!("\"{name}\" \"{word}\" 1 1")));
-    assert_eq!(told, expected.concat(), "each call that was not made");
+    assert_eq!(planned, expected.concat(), "each call that was not made");
 }
 
 #[tokio::test]
@@ -552,8 +551,7 @@ async fn every_record_counts_once_and_has_its_line() {
 }
 
 #[tokio::test]
-async fn every_line_of_a_record_that_could_be_decoded_names_its_event_its_contact_and_its_operation()
- {
+async fn every_line_of_a_decoded_record_names_its_event_contact_and_operation() {
     let mocks = Mocks::start().await;
     let fields = || json!({"last_name": "Lovelace", "company": "Acme"});
     let mut typeless = change("delete", "c-4", "lead", json!({}));
@@ -589,7 +587,11 @@ async fn every_line_of_a_record_that_could_be_decoded_names_its_event_its_contac
         ),
         (change("delete", "c-8", "customer", json!({})), "delivered"),
     ];
-    let document = "[filter]\ntypes = [\"lead\", \"prospect\", \"customer\"]\noperations = [\"create\", \"delete\"]";
+    let document = "\
+[filter]
+types = [\"lead\", \"prospect\", \"customer\"]
+operations = [\"create\", \"delete\"]
+";
     let records = batch(&changes.clone().map(|(change, _)| change));
     for dry_run in [false, true] {
         let logs = Logs::listen();
@@ -611,19 +613,19 @@ async fn every_line_of_a_record_that_could_be_decoded_names_its_event_its_contac
                 assert_eq!(line["event_id"], change["event_id"], "{line}");
                 assert_eq!(line["contact_id"], change["contact"]["id"], "{line}");
                 assert_eq!(line["operation"], change["operation"], "{line}");
-                let told = format!(
+                let logged = format!(
                     "{} {}",
                     line["fate"].as_str().expect("a fate"),
                     line["code"].as_str().unwrap_or("")
                 );
-                assert!(told.starts_with(fate), "{line}");
+                assert!(logged.starts_with(fate), "{line}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn no_line_holds_a_contacts_data() {
+async fn no_line_contains_contact_data() {
     let mocks = Mocks::start().await;
     let logs = Logs::listen();
     let secrets = [
@@ -634,8 +636,13 @@ async fn no_line_holds_a_contacts_data() {
         "mock-secret",
         "pat-mock",
     ];
-    let fields = json!({"last_name": secrets[0], "email": format!("{}@example.com", secrets[1]), "phone": secrets[2],
-        "company": "Acme", "address": {"street": secrets[3]}});
+    let fields = json!({
+        "last_name": secrets[0],
+        "email": format!("{}@example.com", secrets[1]),
+        "phone": secrets[2],
+        "company": "Acme",
+        "address": {"street": secrets[3]},
+    });
     let mut bad = lead("c-2", fields.clone());
     bad["contact"]["email"] = format!("{} at example", secrets[1]).into();
     let mut odd = lead("c-3", fields.clone());
@@ -683,7 +690,7 @@ async fn ten_thousand_changes_cost_the_fewest_calls() {
 }
 
 #[tokio::test]
-async fn odd_envelopes_are_answered() {
+async fn malformed_records_of_an_envelope_fail_no_invocation() {
     let mocks = Mocks::start().await;
     let handler = mocks.handler(Preset::Test, "");
     let good = record(
@@ -721,18 +728,25 @@ async fn odd_envelopes_are_answered() {
 }
 
 #[tokio::test]
-async fn an_event_of_another_service_is_an_error_and_leaves_nothing_behind() {
+async fn an_event_of_another_service_is_an_error_without_the_events_content() {
     let mocks = Mocks::start().await;
     let handler = mocks.handler(Preset::Test, "");
     let logs = Logs::listen();
     let body = lead("c-1", json!({"last_name": "Lovelace"})).to_string();
     for event in [
         json!({"Records": [{"messageId": "m-1", "body": body, "eventSource": "aws:sqs"}]}),
-        json!({"Records": [{"EventVersion": "1.0", "EventSource": "aws:sns", "Sns": {"Message": body}}]}),
+        json!({"Records": [
+            {"EventVersion": "1.0", "EventSource": "aws:sns", "Sns": {"Message": body}},
+        ]}),
         json!({"Records": [{"eventSource": "aws:s3", "s3": {"object": {"key": body}}}]}),
-        json!({"Records": [{"eventSource": "aws:dynamodb", "dynamodb": {"NewImage": {"id": {"S": body}}}}]}),
+        json!({"Records": [
+            {"eventSource": "aws:dynamodb", "dynamodb": {"NewImage": {"id": {"S": body}}}},
+        ]}),
         json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {"body": body}}),
-        json!({"eventSource": "aws:kafka", "records": {"contacts-0": [{"offset": 1, "value": body}]}}),
+        json!({
+            "eventSource": "aws:kafka",
+            "records": {"contacts-0": [{"offset": 1, "value": body}]},
+        }),
         json!({"records": [{"recordId": "1", "data": body}]}),
     ] {
         let ended = handler
@@ -745,14 +759,14 @@ async fn an_event_of_another_service_is_an_error_and_leaves_nothing_behind() {
             matches!(ended, Err(HandlerError::UnsupportedEvent)),
             "{event}: {ended:?}"
         );
-        let told = format!(
+        let shown = format!(
             "{:?} {:?}",
             Diagnostic::from(ended.expect_err("an error")),
             logs.lines()
         );
         assert!(
-            !told.contains("Lovelace") && !told.contains("m-1"),
-            "{told}"
+            !shown.contains("Lovelace") && !shown.contains("m-1"),
+            "{shown}"
         );
     }
     assert_eq!(logs.audit(), [Value::Null; 0]);

@@ -3,23 +3,37 @@ use serde_json::{Value, json};
 use crate::stage::{Stage, ago, event};
 use crate::support::moto::Moto;
 
-/// Three kinds of rejections, and a batch that the mapping gave up; with the texts that differ from
-/// run to run.
+/// Sends dead letters of three stages, a batch that the mapping discarded and an unknown message.
+/// Returns the texts that differ between runs, with their replacements.
 async fn fill(stage: &Stage) -> Vec<(String, &'static str)> {
-    let of = |contact: &str, stage_: &str, destination: Option<&str>, code: &str, at: &str| {
-        let mut letter = stage.letter(contact, event(contact).to_string().as_bytes());
-        letter["reason"]["stage"] = stage_.into();
-        letter["reason"]["destination"] = destination.into();
-        letter["reason"]["code"] = code.into();
-        letter["rejected_at"] = at.into();
-        letter
+    let dead_letter = |contact: &str,
+                       rejected_at_stage: &str,
+                       destination: Option<&str>,
+                       code: &str,
+                       at: &str| {
+        let mut dead_letter = stage.dead_letter(contact, event(contact).to_string().as_bytes());
+        dead_letter["reason"]["stage"] = rejected_at_stage.into();
+        dead_letter["reason"]["destination"] = destination.into();
+        dead_letter["reason"]["code"] = code.into();
+        dead_letter["rejected_at"] = at.into();
+        dead_letter
     };
     let batch = json!({
-        "requestContext": {"requestId": "r", "functionArn": "arn", "condition": "RecordAgeExceeded",
-            "approximateInvokeCount": 8},
-        "version": "1.0", "timestamp": ago(2 * 86_400 + 60),
-        "KinesisBatchInfo": {"shardId": "shardId-000000000000", "startSequenceNumber": "1", "endSequenceNumber": "30",
-            "batchSize": 30, "streamArn": stage.stream},
+        "requestContext": {
+            "requestId": "r",
+            "functionArn": "arn",
+            "condition": "RecordAgeExceeded",
+            "approximateInvokeCount": 8,
+        },
+        "version": "1.0",
+        "timestamp": ago(2 * 86_400 + 60),
+        "KinesisBatchInfo": {
+            "shardId": "shardId-000000000000",
+            "startSequenceNumber": "1",
+            "endSequenceNumber": "30",
+            "batchSize": 30,
+            "streamArn": stage.stream,
+        },
     });
     let times = [ago(310), ago(7300), ago(7400), ago(9 * 86_400 + 60)];
     let mut names = vec![(
@@ -34,9 +48,9 @@ async fn fill(stage: &Stage) -> Vec<(String, &'static str)> {
     ]) {
         names.push((at.clone(), name));
     }
-    let letters = [
+    let messages = [
         (
-            of(
+            dead_letter(
                 "c-1",
                 "deliver",
                 Some("salesforce"),
@@ -46,7 +60,7 @@ async fn fill(stage: &Stage) -> Vec<(String, &'static str)> {
             "<message 1>",
         ),
         (
-            of(
+            dead_letter(
                 "c-2",
                 "deliver",
                 Some("salesforce"),
@@ -56,11 +70,11 @@ async fn fill(stage: &Stage) -> Vec<(String, &'static str)> {
             "<message 2>",
         ),
         (
-            of("c-3", "validate", None, "INVALID_EMAIL", &times[2]),
+            dead_letter("c-3", "validate", None, "INVALID_EMAIL", &times[2]),
             "<message 3>",
         ),
         (
-            of(
+            dead_letter(
                 "c-4",
                 "deliver",
                 Some("hubspot"),
@@ -72,17 +86,19 @@ async fn fill(stage: &Stage) -> Vec<(String, &'static str)> {
         (batch, "<message 5>"),
         (Value::from("hello"), "<message 6>"),
     ];
-    for (letter, name) in letters {
-        names.push((stage.send(&letter).await, name));
+    for (message, name) in messages {
+        names.push((stage.send(&message).await, name));
     }
     names
 }
 
-fn without(text: &str, names: &[(String, &str)]) -> String {
-    // The columns are as wide as what stood there.
-    let text = names.iter().fold(text.to_owned(), |text, (found, name)| {
-        text.replace(found, name)
-    });
+/// Replaces the texts that differ between runs, and collapses white space: the width of a column
+/// depends on them.
+fn normalized(text: &str, names: &[(String, &str)]) -> String {
+    let mut text = text.to_owned();
+    for (found, name) in names {
+        text = text.replace(found, name);
+    }
     text.lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect::<Vec<_>>()
@@ -90,7 +106,7 @@ fn without(text: &str, names: &[(String, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn what_was_rejected_is_listed_and_summed_up_and_nothing_is_taken_away() {
+async fn list_and_summary_show_dead_letters_and_leave_them_in_the_queue() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "dead-letters").await;
     let names = fill(&stage).await;
@@ -131,23 +147,23 @@ async fn what_was_rejected_is_listed_and_summed_up_and_nothing_is_taken_away() {
     ] {
         let ran = stage.admin(arguments).await;
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
-        insta::assert_snapshot!(name, without(&ran.out, &names));
+        insta::assert_snapshot!(name, normalized(&ran.out, &names));
         assert_eq!(
             stage.visible().await,
             6,
-            "others see every message at once after `{name}`"
+            "other readers see every message immediately after `{name}`"
         );
     }
 }
 
 #[tokio::test]
-async fn one_is_shown_whole_and_its_contact_only_where_it_is_to_be_revealed() {
+async fn show_prints_a_dead_letter_and_reveals_contact_data_only_on_request() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "dead-letters").await;
     let names = fill(&stage).await;
     let shown = stage.admin(&["dead-letters", "show", "e-c-2"]).await;
     assert!(!shown.out.contains("ada@"), "{shown:?}");
-    insta::assert_snapshot!("show", without(&shown.out, &names));
+    insta::assert_snapshot!("show", normalized(&shown.out, &names));
     let revealed = stage
         .admin(&["dead-letters", "show", "e-c-2", "--reveal", "--json"])
         .await
@@ -165,17 +181,17 @@ async fn one_is_shown_whole_and_its_contact_only_where_it_is_to_be_revealed() {
     assert!(
         missing
             .err
-            .starts_with("error: no dead letter is called `e-99`: take the id from"),
+            .starts_with("error: no dead letter has the id `e-99`: take the id from"),
         "{missing:?}"
     );
     assert_eq!(missing.err.lines().count(), 1);
 }
 
 #[tokio::test]
-async fn the_data_is_revealed_byte_for_byte() {
+async fn show_reveals_data_byte_for_byte() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "reveal").await;
-    let id = stage.send(&stage.letter("c-1", b"")).await;
+    let id = stage.send(&stage.dead_letter("c-1", b"")).await;
     let shown = stage
         .admin(&["dead-letters", "show", &id, "--reveal"])
         .await;
@@ -192,7 +208,7 @@ async fn the_data_is_revealed_byte_for_byte() {
     .enumerate()
     {
         let id = stage
-            .send(&stage.letter(&format!("c-{at}"), data.as_bytes()))
+            .send(&stage.dead_letter(&format!("c-{at}"), data.as_bytes()))
             .await;
         let shown = stage
             .admin(&["dead-letters", "show", &id, "--reveal"])
@@ -212,10 +228,10 @@ async fn the_data_is_revealed_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn data_that_is_no_text_is_revealed_as_base64_and_called_so() {
+async fn show_reveals_data_that_is_not_text_as_labelled_base64() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "binary").await;
-    for (data, what, json) in [
+    for (data, end, json) in [
         (
             &b"\xf3\x89\x9a\xc2"[..],
             "data (not UTF-8 text, as base64):\n84mawg==\n",
@@ -227,11 +243,11 @@ async fn data_that_is_no_text_is_revealed_as_base64_and_called_so() {
             ("utf-8", "\u{1b}[2J"),
         ),
     ] {
-        let id = stage.send(&stage.letter("c-1", data)).await;
+        let id = stage.send(&stage.dead_letter("c-1", data)).await;
         let shown = stage
             .admin(&["dead-letters", "show", &id, "--reveal"])
             .await;
-        assert!(shown.out.ends_with(what), "{shown:?}");
+        assert!(shown.out.ends_with(end), "{shown:?}");
         let shown = stage
             .admin(&["dead-letters", "show", &id, "--reveal", "--json"])
             .await
@@ -242,25 +258,60 @@ async fn data_that_is_no_text_is_revealed_as_base64_and_called_so() {
             (&json!(json.0), &json!(json.1))
         );
     }
-    let mut letter = stage.letter("c-1", b"");
-    letter["record"]["data"] = "no base64!".into();
-    let id = stage.send(&letter).await;
+    let mut dead_letter = stage.dead_letter("c-1", b"");
+    dead_letter["record"]["data"] = "no base64!".into();
+    let id = stage.send(&dead_letter).await;
     let shown = stage
         .admin(&["dead-letters", "show", &id, "--reveal"])
         .await;
     assert!(
-        shown.out.ends_with(
-            "data (no base64 when it arrived, as it stands in the message):\nno base64!\n"
-        )
+        shown
+            .out
+            .ends_with("data (not valid base64, as the message contains it):\nno base64!\n")
     );
 }
 
 #[tokio::test]
-async fn a_message_that_quotes_nothing_is_shown_and_that_of_a_system_is_hidden() {
+async fn control_characters_of_a_dead_letter_are_escaped_in_every_output() {
+    let moto = Moto::start().await;
+    let stage = Stage::new(&moto, "forged").await;
+    let forged = "c-1\u{1b}[2K\r\nok \u{9b}31m \u{202e}forged";
+    let mut dead_letter = stage.dead_letter("c-1", forged.as_bytes());
+    dead_letter["contact_id"] = forged.into();
+    dead_letter["event_id"] = forged.into();
+    dead_letter["reason"]["code"] = forged.into();
+    dead_letter["reason"]["destination"] = forged.into();
+    dead_letter["reason"]["stage"] = forged.into();
+    dead_letter["reason"]["message"] = forged.into();
+    let id = stage.send(&dead_letter).await;
+    for (arguments, escape) in [
+        (&["dead-letters", "list"][..], r"\u{1b}[2K\r\nok"),
+        (&["dead-letters", "summary"], r"\u{1b}[2K\r\nok"),
+        (&["dead-letters", "show", &id], r"\u001b[2K\r\nok"),
+        (
+            &["dead-letters", "show", &id, "--reveal"],
+            r"\u001b[2K\r\nok",
+        ),
+        (&["dead-letters", "list", "--json"], r"\u001b[2K\r\nok"),
+    ] {
+        let ran = stage.admin(arguments).await;
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+        assert!(ran.out.contains(escape), "{ran:?}");
+        assert!(
+            !ran.out
+                .contains(|char: char| char.is_control() && char != '\n'),
+            "{ran:?}"
+        );
+        assert!(!ran.out.contains('\u{202e}'), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn show_prints_messages_without_contact_data_and_hides_those_of_destinations() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "messages").await;
     let hidden = "(hidden: --reveal)";
-    for (stage_, code, message, expected) in [
+    for (rejected_at_stage, code, message, expected) in [
         (
             "decode",
             "WRONG_TYPE",
@@ -290,11 +341,11 @@ async fn a_message_that_quotes_nothing_is_shown_and_that_of_a_system_is_hidden()
         ("deliver", "INVALID_EMAIL_ADDRESS", "艾达", Some(hidden)),
         ("other", "INVALID_EMAIL_ADDRESS", "ada", Some(hidden)),
     ] {
-        let mut letter = stage.letter("c-1", b"{}");
-        letter["reason"]["stage"] = stage_.into();
-        letter["reason"]["code"] = code.into();
-        letter["reason"]["message"] = message.into();
-        let id = stage.send(&letter).await;
+        let mut dead_letter = stage.dead_letter("c-1", b"{}");
+        dead_letter["reason"]["stage"] = rejected_at_stage.into();
+        dead_letter["reason"]["code"] = code.into();
+        dead_letter["reason"]["message"] = message.into();
+        let id = stage.send(&dead_letter).await;
         let shown = stage
             .admin(&["dead-letters", "show", &id, "--json"])
             .await
@@ -308,7 +359,7 @@ async fn a_message_that_quotes_nothing_is_shown_and_that_of_a_system_is_hidden()
 }
 
 #[tokio::test]
-async fn an_empty_queue_one_that_another_reader_holds_and_a_filter_without_hits_are_told_apart() {
+async fn an_empty_queue_a_held_message_and_a_filter_without_matches_are_distinguished() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "none").await;
     for arguments in [["dead-letters", "list"], ["dead-letters", "summary"]] {
@@ -322,7 +373,7 @@ async fn an_empty_queue_one_that_another_reader_holds_and_a_filter_without_hits_
         stage.admin(&["replay"]).await.out,
         "0 changes put back, 0 messages deleted: the queue is empty\n"
     );
-    stage.send(&stage.letter("c-1", b"{}")).await;
+    stage.send(&stage.dead_letter("c-1", b"{}")).await;
     let ran = stage
         .admin(&["dead-letters", "list", "--code", "TOO_LONG"])
         .await;
@@ -343,7 +394,7 @@ async fn an_empty_queue_one_that_another_reader_holds_and_a_filter_without_hits_
 }
 
 #[tokio::test]
-async fn times_between_which_nothing_can_lie_are_refused() {
+async fn an_empty_range_of_times_is_rejected() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "times").await;
     for arguments in [
@@ -376,11 +427,13 @@ async fn the_version_names_the_tool() {
 }
 
 #[tokio::test]
-async fn a_long_queue_is_seen_to_its_end_or_to_the_bound_that_was_asked_for() {
+async fn a_long_queue_is_read_to_its_end_or_to_the_requested_limit() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "long").await;
     for at in 0..73 {
-        stage.send(&stage.letter(&format!("c-{at}"), b"{}")).await;
+        stage
+            .send(&stage.dead_letter(&format!("c-{at}"), b"{}"))
+            .await;
     }
     let all = stage
         .admin(&["dead-letters", "list", "--json"])
@@ -391,14 +444,14 @@ async fn a_long_queue_is_seen_to_its_end_or_to_the_bound_that_was_asked_for() {
         .admin(&["dead-letters", "summary", "--most", "20"])
         .await;
     assert!(
-        some.out.contains("20 in all") && some.err.contains("only 20 messages were looked at"),
+        some.out.contains("20 in all") && some.err.contains("only 20 messages were read"),
         "{some:?}"
     );
     assert_eq!(stage.visible().await, 73);
 }
 
 #[tokio::test]
-async fn a_failure_is_one_line_that_says_what_to_do() {
+async fn a_failure_is_one_line_with_a_remedy() {
     let moto = Moto::start().await;
     let mut stage = Stage::new(&moto, "failures").await;
     let gone = format!("{}/123456789012/no-such-queue", moto.url);
@@ -441,7 +494,7 @@ async fn a_failure_is_one_line_that_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_help_teaches_by_examples() {
+async fn the_help_has_examples() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "help").await;
     for (name, arguments) in [

@@ -13,8 +13,8 @@ use crate::support::harness::Mocks;
 use crate::support::mock_hubspot;
 use crate::support::moto::Moto;
 
-/// A deployment as the template makes it, with both mocks behind it. The function has the
-/// variables, the shell has not.
+/// Creates a deployment as the template does, with both mocks. The function has the variables, the
+/// shell has none.
 async fn deployed(moto: &Moto, mocks: &Mocks) -> Stage {
     let mut stage = Stage::new(moto, "deployed").await;
     let aws = moto.config();
@@ -33,16 +33,22 @@ async fn deployed(moto: &Moto, mocks: &Mocks) -> Stage {
             .expect("a secret");
     }
     mocks.hubspot.create_property("version");
-    let fourteen_days = stage.sqs.set_queue_attributes().queue_url(&stage.queue);
-    let fourteen_days =
-        fourteen_days.attributes(QueueAttributeName::MessageRetentionPeriod, "1209600");
-    fourteen_days.send().await.expect("set");
-    let week = stage
+    stage
+        .sqs
+        .set_queue_attributes()
+        .queue_url(&stage.queue)
+        .attributes(QueueAttributeName::MessageRetentionPeriod, "1209600")
+        .send()
+        .await
+        .expect("set");
+    stage
         .kinesis
         .increase_stream_retention_period()
         .stream_arn(&stage.stream)
-        .retention_period_hours(168);
-    week.send().await.expect("set");
+        .retention_period_hours(168)
+        .send()
+        .await
+        .expect("set");
     table(&aws_sdk_dynamodb::Client::new(&aws)).await;
     let ssm = aws_sdk_ssm::Client::new(&aws);
     let document = "[state]\ntable = \"settled\"\n[pipeline]\nconcurrency_share = 4";
@@ -99,13 +105,14 @@ async fn table(dynamodb: &aws_sdk_dynamodb::Client) {
 }
 
 async fn function(moto: &Moto, stage: &Stage) {
-    // The emulation wants a role that it knows.
+    // The emulation requires an existing role.
     let scope =
         "Credential=test/20261120/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=none";
     let call = reqwest::Client::new()
         .post(&moto.url)
         .header("authorization", format!("AWS4-HMAC-SHA256 {scope}"));
-    let form = "Action=CreateRole&Version=2010-05-08&RoleName=contact-sync&AssumeRolePolicyDocument=%7B%7D";
+    let form = "Action=CreateRole&Version=2010-05-08&RoleName=contact-sync\
+                &AssumeRolePolicyDocument=%7B%7D";
     let call = call
         .header("content-type", "application/x-www-form-urlencoded")
         .body(form);
@@ -149,27 +156,27 @@ async fn function(moto: &Moto, stage: &Stage) {
 }
 
 #[tokio::test]
-async fn a_deployment_as_the_template_makes_it_passes_every_check() {
+async fn a_deployment_of_the_template_passes_every_check() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
     let stage = deployed(&moto, &mocks).await;
     let ran = stage.admin(&["doctor", "--function", "contact-sync"]).await;
     insta::assert_snapshot!("doctor_well", ran.out);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
-    assert!(mocks.mistakes().is_empty(), "{:?}", mocks.mistakes());
+    assert!(mocks.violations().is_empty(), "{:?}", mocks.violations());
     assert!(
         mocks.salesforce.leads().is_empty() && mocks.hubspot.contacts().is_empty(),
         "nothing is written"
     );
-    // The shell's own variables lie over the function's.
+    // Variables of the shell override those of the function.
     let mut stage = stage;
     stage
         .variables
         .push(("CONTACT_SYNC__STATE__TABLE".to_owned(), "other".to_owned()));
-    let told = stage
+    let report = stage
         .admin(&["doctor", "--function", "contact-sync", "--json"])
         .await
         .json();
-    let failed: Vec<_> = told["checks"]
+    let failed: Vec<_> = report["checks"]
         .as_array()
         .expect("checks")
         .iter()
@@ -182,7 +189,7 @@ async fn a_deployment_as_the_template_makes_it_passes_every_check() {
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_named_with_what_to_do() {
+async fn every_failed_check_names_its_remedy() {
     let mocks = Mocks::start_with(
         |salesforce| {
             salesforce.external_id_is_unique = false;
@@ -225,7 +232,7 @@ async fn everything_that_is_wrong_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_missing_key_is_told_once_and_as_what_it_is() {
+async fn a_missing_key_fails_one_check_as_missing() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
     let mut stage = Stage::new(&moto, "keyless").await;
     stage.variables.extend(mocks.variables());
@@ -240,19 +247,19 @@ async fn a_missing_key_is_told_once_and_as_what_it_is() {
     mocks.hubspot.create_property("version");
     let ran = stage.admin(&["doctor"]).await;
     assert_eq!(ran.code, Some(1));
-    let told: Vec<&str> = ran
+    let failed: Vec<&str> = ran
         .out
         .lines()
         .filter(|line| line.starts_with("FAIL"))
         .collect();
-    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(failed.len(), 2, "{failed:?}");
     assert!(
-        told[0].starts_with("FAIL  salesforce external id: Our_Id__c is not there"),
-        "{told:?}"
+        failed[0].starts_with("FAIL  salesforce external id: Our_Id__c is not there"),
+        "{failed:?}"
     );
     assert!(
-        told[1].starts_with("FAIL  hubspot id property: our_id is not there: make it"),
-        "{told:?}"
+        failed[1].starts_with("FAIL  hubspot id property: our_id is not there: make it"),
+        "{failed:?}"
     );
     assert!(
         !ran.out.contains("scope to read") && ran.out.contains("ok    hubspot scope to write"),
@@ -261,7 +268,7 @@ async fn a_missing_key_is_told_once_and_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_secret_without_a_value_needs_one_and_is_not_to_be_created() {
+async fn a_secret_without_a_value_fails_with_the_remedy_to_set_its_value() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "valueless").await;
     let secrets = aws_sdk_secretsmanager::Client::new(&moto.config());
@@ -290,15 +297,15 @@ async fn a_secret_without_a_value_needs_one_and_is_not_to_be_created() {
 }
 
 #[tokio::test]
-async fn a_deployed_function_without_a_queue_is_told_that_it_does_not_start() {
+async fn a_deployed_function_without_a_queue_fails_because_it_does_not_start() {
     let moto = Moto::start().await;
     let mut stage = Stage::new(&moto, "queueless").await;
     stage.variables = vec![("CONTACT_SYNC_PRESET".to_owned(), "staging".to_owned())];
     function(&moto, &stage).await;
     stage.variables.clear();
     let ran = stage.admin(&["doctor", "--function", "contact-sync"]).await;
-    let line =
-        "FAIL  dead-letter queue: none, and the preset staging does not start without one: set ";
+    let line = "FAIL  dead-letter queue: none, \
+                and the preset staging does not start without one: set ";
     assert!(
         ran.code == Some(1) && ran.out.contains(line) && !ran.out.contains("--function"),
         "{ran:?}"
@@ -306,7 +313,7 @@ async fn a_deployed_function_without_a_queue_is_told_that_it_does_not_start() {
 }
 
 #[tokio::test]
-async fn the_example_of_its_help_works_as_printed() {
+async fn the_example_of_the_help_works() {
     let moto = Moto::start().await;
     let mut stage = Stage::new(&moto, "example").await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -325,19 +332,19 @@ async fn the_example_of_its_help_works_as_printed() {
         .output()
         .await
         .expect("the tool runs");
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let of = |name: &str| {
-        let checks = told["checks"].as_array().expect("checks").iter();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let checks = |name: &str| {
+        let checks = report["checks"].as_array().expect("checks").iter();
         let found: Vec<_> = checks
             .filter(|check| check["check"] == name)
             .cloned()
             .collect();
-        assert!(!found.is_empty(), "{name}: {told}");
+        assert!(!found.is_empty(), "{name}: {report}");
         found
     };
-    assert_eq!(of("settings")[0]["text"], "preset production");
-    assert_eq!(of("settings document")[0]["ok"], true);
-    let queue = &of("dead-letter queue")[0];
+    assert_eq!(checks("settings")[0]["text"], "preset production");
+    assert_eq!(checks("settings document")[0]["ok"], true);
+    let queue = &checks("dead-letter queue")[0];
     assert!(
         queue["ok"].is_null()
             && queue["text"]
@@ -345,7 +352,7 @@ async fn the_example_of_its_help_works_as_printed() {
                 .is_some_and(|text| text.contains("--function")),
         "{queue}"
     );
-    let guards = of("guard");
+    let guards = checks("guard");
     assert!(
         guards.len() == 2
             && guards[1]["text"]
@@ -355,14 +362,14 @@ async fn the_example_of_its_help_works_as_printed() {
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_read_or_is_refused_is_told_from_one_of_the_wrong_form() {
+async fn unreadable_malformed_and_refused_secrets_are_distinguished() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
     let mut stage = Stage::new(&moto, "secrets").await;
     stage.variables.push((
         "CONTACT_SYNC__HUBSPOT__BASE_URL".to_owned(),
         mocks.hubspot_server.url(),
     ));
-    let failing = async |stage: &Stage| {
+    let failed_secrets = async |stage: &Stage| {
         let ran = stage.admin(&["doctor"]).await;
         assert_eq!(ran.code, Some(1));
         let lines = ran
@@ -383,7 +390,7 @@ async fn a_secret_that_cannot_be_read_or_is_refused_is_told_from_one_of_the_wron
         "salesforce secret: SECRET_UNREADABLE:",
         "hubspot secret: SECRET_UNREADABLE:",
     ];
-    assert_eq!(failing(&stage).await, unreadable);
+    assert_eq!(failed_secrets(&stage).await, unreadable);
     let secrets = aws_sdk_secretsmanager::Client::new(&moto.config());
     for name in ["contact-sync/salesforce", "contact-sync/hubspot"] {
         secrets
@@ -398,7 +405,7 @@ async fn a_secret_that_cannot_be_read_or_is_refused_is_told_from_one_of_the_wron
         "salesforce secret: SECRET_MALFORMED:",
         "hubspot secret: SECRET_MALFORMED:",
     ];
-    assert_eq!(failing(&stage).await, malformed);
+    assert_eq!(failed_secrets(&stage).await, malformed);
     let put = async |name: &str, value: serde_json::Value| {
         let call = secrets
             .put_secret_value()

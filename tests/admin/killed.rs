@@ -4,37 +4,36 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::task::JoinSet;
 
-use crate::stage::{Bucket, Lying, Stage, event, given_up};
-use crate::support::kinesis::{Ended, OnFailure, Payload, Stream};
+use crate::stage::{Bucket, Stage, discard, event};
+use crate::support::kinesis::{InvocationOutcome, OnFailure, Payload, Stream};
 use crate::support::moto::Moto;
 use crate::support::proxy::{Proxy, Stop};
 
-const LETTERS: usize = 12;
+const DEAD_LETTERS: usize = 12;
 
 async fn filled(moto: &Moto, name: &str) -> Stage {
     let stage = Stage::new(moto, name).await;
-    for at in 0..LETTERS {
+    for at in 0..DEAD_LETTERS {
         let id = format!("c-{at}");
         stage
-            .send(&stage.letter(&id, event(&id).to_string().as_bytes()))
+            .send(&stage.dead_letter(&id, event(&id).to_string().as_bytes()))
             .await;
     }
     stage
 }
 
-/// Whose changes lie in the stream.
+/// Returns the contacts whose changes are in the stream.
 async fn contacts(stage: &Stage) -> BTreeSet<String> {
-    let of = |record: &Lying| {
-        record.json()["contact"]["id"]
-            .as_str()
-            .expect("an id")
-            .to_owned()
-    };
-    stage.lying().await.iter().map(of).collect()
+    let mut contacts = BTreeSet::new();
+    for record in stage.records().await {
+        let event = record.json();
+        contacts.insert(event["contact"]["id"].as_str().expect("an id").to_owned());
+    }
+    contacts
 }
 
-/// Kills the tool when its last request has come. One that makes fewer requests ends by itself: on
-/// a busy machine, the SDK may have sent a call of the undisturbed run again.
+/// Kills the tool when its last request has arrived. A run with fewer requests ends by itself: on a
+/// busy machine, the SDK may have repeated a call of the undisturbed run.
 async fn kill_at_its_stop(mut tool: Child, proxy: &Proxy) {
     tokio::select! {
         () = proxy.stopped() => tool.kill().await.expect("killed"),
@@ -42,25 +41,25 @@ async fn kill_at_its_stop(mut tool: Child, proxy: &Proxy) {
     }
 }
 
-/// Kills the tool at one of its calls; then what is in neither place is lost.
-async fn killed(stage: Stage, stop: Stop) {
+/// Kills the tool at one of its calls, and checks that each change is in the stream or the queue.
+async fn kill_and_resume(stage: Stage, stop: Stop) {
     let proxy = Proxy::start_until(&stage.url, Some(stop)).await;
     kill_at_its_stop(stage.spawn(&proxy.url, &["replay", "--hide", "1"]), &proxy).await;
     let (back, waiting) = (contacts(&stage).await.len() as u64, stage.waiting().await);
     assert!(
-        back + waiting >= LETTERS as u64,
+        back + waiting >= DEAD_LETTERS as u64,
         "{stop:?}: {back} back, {waiting} waiting"
     );
-    // Hidden messages come back after a second; until then there is nothing to do.
+    // Hidden messages become visible after a second.
     while stage.waiting().await > 0 {
         let ran = stage.admin(&["replay", "--hide", "1"]).await;
         assert_eq!(ran.code, Some(0), "{stop:?}: {ran:?}");
     }
-    assert_eq!(contacts(&stage).await.len(), LETTERS, "{stop:?}");
+    assert_eq!(contacts(&stage).await.len(), DEAD_LETTERS, "{stop:?}");
 }
 
 #[tokio::test]
-async fn a_replay_that_is_killed_at_any_of_its_calls_loses_nothing() {
+async fn a_replay_that_is_killed_at_any_of_its_calls_loses_no_change() {
     let moto = Moto::start().await;
     let stage = filled(&moto, "undisturbed").await;
     let proxy = Proxy::start(&stage.url).await;
@@ -71,12 +70,15 @@ async fn a_replay_that_is_killed_at_any_of_its_calls_loses_nothing() {
         .expect("the tool runs");
     assert!(output.status.success(), "{output:?}");
     let calls = proxy.requests();
-    assert!(calls >= 5, "it looks, receives, puts, deletes: {calls}");
+    assert!(
+        calls >= 5,
+        "it reads the depth, receives, puts, deletes: {calls}"
+    );
     let mut cases = JoinSet::new();
     for at in 1..=calls {
         for reaches in [false, true] {
             let stage = filled(&moto, &format!("killed-{at}-{reaches}")).await;
-            cases.spawn(killed(stage, Stop { at, reaches }));
+            cases.spawn(kill_and_resume(stage, Stop { at, reaches }));
         }
     }
     while let Some(case) = cases.join_next().await {
@@ -85,7 +87,7 @@ async fn a_replay_that_is_killed_at_any_of_its_calls_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_replay_of_whole_events_that_is_killed_at_any_of_its_calls_loses_nothing() {
+async fn a_replay_of_whole_events_that_is_killed_at_any_of_its_calls_loses_no_change() {
     let moto = Moto::start().await;
     let filled = async |name: &str| {
         let stage = Stage::new(&moto, name).await;
@@ -95,11 +97,11 @@ async fn a_replay_of_whole_events_that_is_killed_at_any_of_its_calls_loses_nothi
             let id = format!("c-{at}");
             stream.put("key", event(&id).to_string().as_bytes(), Duration::ZERO);
         }
-        let objects = given_up(
+        let objects = discard(
             &stream,
             2,
             OnFailure::Object(Payload::Captured),
-            async |_| Ended::Error,
+            async |_| InvocationOutcome::Error,
         )
         .await;
         assert_eq!(objects.len(), 2);

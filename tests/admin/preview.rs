@@ -1,4 +1,4 @@
-//! `preview`, `change-schema` and what `settings` shows: what they say is what the function does.
+//! Tests of `preview`, `change-schema` and `settings`: their output matches the function.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -39,7 +39,7 @@ pub(crate) fn file(content: &str) -> NamedTempFile {
 }
 
 #[test]
-fn each_setting_is_shown_with_the_layer_that_it_came_from() {
+fn each_setting_is_shown_with_the_layer_that_set_it() {
     let document = file("[hubspot]\n\nbatch_size = 7\n[hubspot.retry]\nmax_attempts = 2");
     let path = document.path().display().to_string();
     let config = format!("file:{path}");
@@ -87,7 +87,7 @@ fn each_setting_is_shown_with_the_layer_that_it_came_from() {
 }
 
 #[test]
-fn a_queue_that_can_take_no_dead_letter_is_refused_by_the_check_and_by_doctor() {
+fn a_fifo_queue_is_rejected_by_the_check_and_by_doctor() {
     let fifo = "https://sqs.eu-west-1.amazonaws.com/123456789012/letters.fifo";
     let document = file(&format!("[dead_letter]\nqueue_url = \"{fifo}\\n\""));
     let path = document.path().to_str().expect("UTF-8");
@@ -104,15 +104,16 @@ fn a_queue_that_can_take_no_dead_letter_is_refused_by_the_check_and_by_doctor() 
     ];
     let output = admin(&variables, &["doctor"]);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stdout);
+    let report = text(&output.stdout);
     assert!(
-        said.contains("FAIL  settings") && said.contains("`dead_letter.queue_url` is a FIFO queue"),
+        report.contains("FAIL  settings")
+            && report.contains("`dead_letter.queue_url` is a FIFO queue"),
         "{output:?}"
     );
 }
 
 #[test]
-fn a_shell_without_a_queue_sees_the_settings_and_is_told_of_it() {
+fn settings_without_a_queue_are_shown_with_a_note() {
     let production = [("CONTACT_SYNC_PRESET", "production")];
     let output = admin(&production, &["settings"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -120,22 +121,22 @@ fn a_shell_without_a_queue_sees_the_settings_and_is_told_of_it() {
         text(&output.stdout).contains("hubspot.batch_size"),
         "{output:?}"
     );
-    let said = text(&output.stderr);
+    let note = text(&output.stderr);
     assert!(
-        said.contains("does not start like this")
-            && said.contains("`dead_letter.queue_url` is empty"),
-        "{said}"
+        note.contains("does not start with these settings")
+            && note.contains("`dead_letter.queue_url` is empty"),
+        "{note}"
     );
     let guard = "no guard holds for salesforce (salesforce.version_field is empty)";
     assert!(text(&output.stdout).contains(guard), "{output:?}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(note.lines().count(), 1, "{note}");
     let shown = json_of(&production, &["settings", "--json"]);
     let queue = shown
         .as_array()
         .expect("a list")
         .iter()
         .find(|setting| setting["key"] == "dead_letter.queue_url");
-    assert_eq!(queue.expect("shown")["value"], "", "nothing is made up");
+    assert_eq!(queue.expect("shown")["value"], "");
 
     let output = admin(&production, &["preview", "events/mixed.json"]);
     assert_eq!(
@@ -150,7 +151,7 @@ fn a_shell_without_a_queue_sees_the_settings_and_is_told_of_it() {
     assert_eq!(
         admin(&bad, &["preview", "events/mixed.json"]).status.code(),
         Some(1),
-        "other mistakes are mistakes"
+        "other errors in the settings fail"
     );
 }
 
@@ -165,7 +166,7 @@ fn the_schemas_are_printed() {
 }
 
 #[tokio::test]
-async fn a_preview_tells_what_the_function_then_does() {
+async fn a_preview_predicts_the_outcomes_and_calls_of_the_function() {
     for name in [
         "created",
         "updated",
@@ -177,17 +178,17 @@ async fn a_preview_tells_what_the_function_then_does() {
         "poison",
     ] {
         let path = format!("events/{name}.json");
-        let told = json_of(&[], &["preview", &path, "--json"]);
+        let preview = json_of(&[], &["preview", &path, "--json"]);
         let event: Value =
             serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
         let records = event["Records"].as_array().expect("records");
-        let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+        let mocks = Mocks::start_with(|_| {}, |hubspot| hubspot.require_a_name = false).await;
         let logs = Logs::listen();
         assert!(
             failures(&invoke(&mocks.handler(Preset::Test, ""), records, name).await).is_empty()
         );
 
-        // The systems' own answers (already gone, say) are not known before.
+        // A dry run cannot predict responses of the destinations, such as ALREADY_GONE.
         let row = |line: &Value| {
             let code = line["code"]
                 .as_str()
@@ -198,46 +199,50 @@ async fn a_preview_tells_what_the_function_then_does() {
                 .replace("would be written", "delivered");
             format!("{} {fate} {code:?}", line["destination"])
         };
-        let told_rows: Vec<String> = told["records"]
+        let planned_rows: Vec<String> = preview["records"]
             .as_array()
             .expect("a list")
             .iter()
             .map(row)
             .collect();
         let rows: Vec<String> = logs.audit().iter().map(row).collect();
-        assert_eq!(told_rows, rows, "{name}");
+        assert_eq!(planned_rows, rows, "{name}");
         for (at, destination) in ["salesforce", "hubspot"].into_iter().enumerate() {
-            let planned = told["calls"].as_array().expect("a list");
-            let planned = planned
+            let planned = preview["calls"]
+                .as_array()
+                .expect("a list")
                 .iter()
                 .find(|calls| calls["destination"] == destination);
-            let planned = planned.map_or(0, |calls| calls["api_calls"].as_u64().expect("a number"));
+            let planned = match planned {
+                Some(calls) => calls["api_calls"].as_u64().expect("a number"),
+                None => 0,
+            };
             let made: u64 = logs
                 .metrics(destination)
                 .iter()
                 .filter_map(|line| line["ApiCalls"].as_u64())
                 .sum();
-            // Salesforce takes a call for its token, and one more where it asks for what a lead
-            // that is not there yet needs; a delete of what is not there ends with its look-up.
+            // Salesforce requires one call for its token, and one more if it requires fields of a
+            // lead that does not exist yet. A delete of a missing record ends with its look-up.
             let is_salesforce = at == 0;
             let most = planned
                 + u64::from(is_salesforce && made > 0)
                 + u64::from(is_salesforce && name == "updated");
-            let as_told = if has_deletes(&told) {
+            let is_as_planned = if has_deletes(&preview) {
                 made <= most
             } else {
                 made == most
             };
             assert!(
-                as_told,
-                "{name}: {destination} took {made} calls, {planned} were told"
+                is_as_planned,
+                "{name}: {destination} received {made} calls, {planned} were planned"
             );
         }
     }
 }
 
-fn has_deletes(told: &Value) -> bool {
-    told["records"]
+fn has_deletes(preview: &Value) -> bool {
+    preview["records"]
         .as_array()
         .into_iter()
         .flatten()
@@ -245,11 +250,19 @@ fn has_deletes(told: &Value) -> bool {
 }
 
 #[test]
-fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
+fn a_preview_shows_fields_and_values_of_changes_in_each_format() {
     let change = |id: &str, kind: &str| {
         json!({
-            "event_id": format!("e-{id}"), "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
-            "contact": {"id": id, "type": kind, "last_name": "Lovelace", "company": "Acme", "attributes": {"seats": 25}}
+            "event_id": format!("e-{id}"),
+            "operation": "create",
+            "occurred_at": "2026-11-20T10:15:00Z",
+            "contact": {
+                "id": id,
+                "type": kind,
+                "last_name": "Lovelace",
+                "company": "Acme",
+                "attributes": {"seats": 25},
+            },
         })
     };
     let (lead, customer) = (change("c-1", "lead"), change("c-2", "customer"));
@@ -262,29 +275,35 @@ fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
         format!("{lead}\n\n{customer}\n"),
     ] {
         let file = file(&content);
-        let told = json_of(
+        let preview = json_of(
             &attributes,
             &["preview", file.path().to_str().expect("UTF-8"), "--json"],
         );
-        let fields = |at: usize| &told["records"][at]["write"]["fields"];
+        let fields = |at: usize| &preview["records"][at]["write"]["fields"];
         assert_eq!(fields(0)["LastName"], "Lovelace");
-        assert_eq!(fields(0)["Seats__c"], 25, "Salesforce takes a number");
-        assert_eq!(fields(1)["seats"], "25", "HubSpot takes a text");
-        assert_eq!(told["api_calls"], 2);
+        assert_eq!(fields(0)["Seats__c"], 25, "Salesforce receives a number");
+        assert_eq!(fields(1)["seats"], "25", "HubSpot receives a text");
+        assert_eq!(preview["api_calls"], 2);
         assert_eq!(
-            (&told["records"][0]["code"], &told["records"][0]["fate"]),
+            (
+                &preview["records"][0]["code"],
+                &preview["records"][0]["fate"]
+            ),
             (&json!("DRY_RUN"), &json!("would be written"))
         );
     }
     let file = file(&lead.to_string());
     let path = file.path().to_str().expect("UTF-8");
-    let told = json_of(
+    let preview = json_of(
         &[("CONTACT_SYNC__SALESFORCE__STATUS__LEAD", "New")],
         &["preview", path, "--json"],
     );
-    assert_eq!(told["api_calls"], 2, "one looks up whether the lead is new");
     assert_eq!(
-        told["records"][0]["write"]["fields_if_new"],
+        preview["api_calls"], 2,
+        "one looks up whether the lead is new"
+    );
+    assert_eq!(
+        preview["records"][0]["write"]["fields_if_new"],
         json!({"Status": "New"})
     );
     let table = text(
@@ -314,7 +333,7 @@ fn a_preview_shows_fields_and_values_of_any_form_of_changes() {
     }
 }
 
-/// The lines of a preview of changes, as the words in them.
+/// Previews changes. Returns the lines of the output with collapsed white space.
 fn previewed(changes: &[Value], arguments: &[&str]) -> (Output, Vec<String>) {
     let lines: Vec<String> = changes.iter().map(Value::to_string).collect();
     let file = file(&lines.join("\n"));
@@ -332,15 +351,15 @@ fn lead(id: &str, version: u64, contact: Value) -> Value {
 }
 
 #[test]
-fn a_preview_with_a_rejected_record_counts_the_outcomes_and_exits_with_1() {
+fn a_preview_with_a_rejected_record_counts_outcomes_and_exits_with_1() {
     let output = admin(&[], &["preview", "events/poison.json", "--summary"]);
     assert_eq!(
         (output.status.code(), text(&output.stderr)),
         (Some(1), String::new())
     );
     insta::assert_snapshot!("preview_summary", text(&output.stdout));
-    let told = json_of(&[], &["preview", "events/poison.json", "--json"]);
-    let counts = &told["counts"];
+    let preview = json_of(&[], &["preview", "events/poison.json", "--json"]);
+    let counts = &preview["counts"];
     assert_eq!(
         (&counts["records"], &counts["rejected"]),
         (&json!(91), &json!(72)),
@@ -351,13 +370,13 @@ fn a_preview_with_a_rejected_record_counts_the_outcomes_and_exits_with_1() {
         .expect("codes")
         .values();
     assert_eq!(by_code.filter_map(Value::as_u64).sum::<u64>(), 72);
-    let brief = json_of(
+    let summary = json_of(
         &[],
         &["preview", "events/poison.json", "--json", "--summary"],
     );
     assert!(
-        brief["records"].is_null() && brief["counts"] == *counts,
-        "{brief}"
+        summary["records"].is_null() && summary["counts"] == *counts,
+        "{summary}"
     );
     let (good, lines) = previewed(&[lead("c-1", 1, json!({"email": "ada@example.com"}))], &[]);
     assert_eq!(good.status.code(), Some(0), "{good:?}");
@@ -394,9 +413,9 @@ fn a_preview_reads_standard_input() {
 }
 
 #[test]
-fn a_preview_shows_what_is_written_and_by_which_record() {
+fn a_preview_shows_each_write_and_the_record_that_determines_it() {
     let changes = [
-        // The version decides: the first of these carries the second.
+        // The version decides: the second change is folded into the first.
         lead("c-1", 2, json!({"phone": null, "first_name": "Ada"})),
         lead("c-1", 1, json!({"email": "ada@example.com"})),
         crate::support::harness::change(

@@ -1,54 +1,54 @@
-//! Dead letters that a replay leaves alone, because the function would reject them again.
+//! Tests of dead letters that a replay skips, because the function would reject them again.
 
 use serde_json::json;
 
 use crate::stage::{Stage, event};
 use crate::support::moto::Moto;
 
-/// Dead letters of records that the function does not read, and of one that no destination was
-/// asked about.
+/// Sends dead letters of two invalid records, and of a record that was not sent to a destination.
 async fn rejected_unsent(stage: &Stage) {
     let mut invalid = event("c-2");
     invalid["contact"]["email"] = "none".into();
-    for (contact, data, stage_, code) in [
+    for (contact, data, rejected_at_stage, code) in [
         ("c-1", "not JSON".to_owned(), "decode", "INVALID_JSON"),
         ("c-2", invalid.to_string(), "validate", "INVALID_EMAIL"),
         ("c-3", event("c-3").to_string(), "validate", "TOO_LONG"),
     ] {
-        let mut letter = stage.letter(contact, data.as_bytes());
-        letter["reason"] = json!({"stage": stage_, "destination": null, "code": code});
-        stage.send(&letter).await;
+        let mut dead_letter = stage.dead_letter(contact, data.as_bytes());
+        dead_letter["reason"] =
+            json!({"stage": rejected_at_stage, "destination": null, "code": code});
+        stage.send(&dead_letter).await;
     }
 }
 
 #[tokio::test]
-async fn what_the_function_would_reject_again_is_put_back_with_force_only() {
+async fn a_change_that_the_function_would_reject_again_is_put_back_with_force_only() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "again").await;
     rejected_unsent(&stage).await;
     stage
-        .send(&stage.letter("c-4", event("c-4").to_string().as_bytes()))
+        .send(&stage.dead_letter("c-4", event("c-4").to_string().as_bytes()))
         .await;
-    let told = stage.admin(&["replay", "--json"]).await;
-    assert_eq!(told.code, Some(1));
-    let told = told.json();
+    let ran = stage.admin(&["replay", "--json"]).await;
+    assert_eq!(ran.code, Some(1));
+    let report = ran.json();
     assert_eq!(
-        (&told["put_back"], &told["deleted"]),
+        (&report["put_back"], &report["deleted"]),
         (&json!(1), &json!(1)),
-        "{told}"
+        "{report}"
     );
-    let reasons: Vec<&str> = told["left"]
+    let reasons: Vec<&str> = report["left"]
         .as_array()
         .expect("a list")
         .iter()
         .filter_map(|left| left["reason"].as_str())
         .collect();
     for code in ["INVALID_JSON", "INVALID_EMAIL", "TOO_LONG"] {
-        let reason = format!("the function rejects it again ({code}): ");
+        let expected = format!("the function rejects it again ({code}): ");
         assert!(
             reasons
                 .iter()
-                .any(|told| told.starts_with(&reason) && told.contains("--force")),
+                .any(|reason| reason.starts_with(&expected) && reason.contains("--force")),
             "{reasons:?}"
         );
     }
@@ -62,7 +62,7 @@ async fn what_the_function_would_reject_again_is_put_back_with_force_only() {
 }
 
 #[tokio::test]
-async fn on_a_terminal_the_tool_asks_once_before_it_puts_back_what_is_rejected_again() {
+async fn on_a_terminal_the_tool_asks_once_before_it_puts_back_rejected_changes() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "asked").await;
     rejected_unsent(&stage).await;
@@ -88,19 +88,19 @@ async fn on_a_terminal_the_tool_asks_once_before_it_puts_back_what_is_rejected_a
 }
 
 #[tokio::test]
-async fn the_limit_counts_what_is_put_back() {
+async fn the_limit_counts_messages_that_are_put_back() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "limit").await;
     for at in 0..25 {
         let id = format!("c-{at}");
-        let mut letter = stage.letter(&id, b"not JSON");
+        let mut dead_letter = stage.dead_letter(&id, b"not JSON");
         if at >= 20 {
-            letter = stage.letter(&id, event(&id).to_string().as_bytes());
+            dead_letter = stage.dead_letter(&id, event(&id).to_string().as_bytes());
         }
-        stage.send(&letter).await;
+        stage.send(&dead_letter).await;
     }
-    // Two destinations refused the last one: it goes back once.
-    let mut twice = stage.letter("c-24", event("c-24").to_string().as_bytes());
+    // Two destinations rejected the last record: it is put back once.
+    let mut twice = stage.dead_letter("c-24", event("c-24").to_string().as_bytes());
     twice["reason"]["destination"] = "hubspot".into();
     stage.send(&twice).await;
     let reached = "; --limit 2 is reached, and there may be more";
@@ -110,14 +110,14 @@ async fn the_limit_counts_what_is_put_back() {
         (0, "1 change put back, 2 messages deleted"),
     ] {
         let ran = stage.admin(&["replay", "--limit", "2"]).await;
-        let told = ran.out.lines().next().expect("a line");
-        let left = stage.lying().await.len();
-        assert_eq!(left, 5 - rest, "{ran:?}");
-        assert!(told.ends_with(end), "{ran:?}");
+        let first_line = ran.out.lines().next().expect("a line");
+        let put_back = stage.records().await.len();
+        assert_eq!(put_back, 5 - rest, "{ran:?}");
+        assert!(first_line.ends_with(end), "{ran:?}");
     }
     assert_eq!(
         stage.visible().await,
         20,
-        "what is left alone stays, and nothing else"
+        "only the messages that are not put back are kept"
     );
 }

@@ -2,20 +2,20 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::stage::{Bucket, Stage, ago, event, given_up};
+use crate::stage::{Bucket, Stage, ago, discard, event};
 use crate::support::harness::{Logs, Mocks};
-use crate::support::kinesis::{Ended, Invocation, OnFailure, Payload, Stream};
+use crate::support::kinesis::{Invocation, InvocationOutcome, OnFailure, Payload, Stream};
 use crate::support::moto::Moto;
 use crate::support::stream::{failures, invoke, record, sequence_number};
 
 #[tokio::test]
-async fn a_dead_letter_goes_back_marked_under_its_key_and_is_deleted() {
+async fn a_dead_letter_is_put_back_flagged_under_its_key_and_is_deleted() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "replay").await;
     for at in 0..25 {
         let id = format!("c-{at}");
         stage
-            .send(&stage.letter(&id, event(&id).to_string().as_bytes()))
+            .send(&stage.dead_letter(&id, event(&id).to_string().as_bytes()))
             .await;
     }
     let dry = stage.admin(&["replay", "--dry-run"]).await;
@@ -24,7 +24,7 @@ async fn a_dead_letter_goes_back_marked_under_its_key_and_is_deleted() {
         "25 changes would be put back, 25 messages would be deleted\n"
     );
     assert_eq!(
-        (stage.lying().await.len(), stage.visible().await),
+        (stage.records().await.len(), stage.visible().await),
         (0, 25),
         "a dry run changes nothing"
     );
@@ -36,10 +36,10 @@ async fn a_dead_letter_goes_back_marked_under_its_key_and_is_deleted() {
         "{ran:?}"
     );
     assert_eq!(stage.waiting().await, 0);
-    let mut lying = stage.lying().await;
-    lying.sort_by_key(|record| record.key[2..].parse::<u32>().expect("a number"));
-    assert_eq!(lying.len(), 25);
-    for (at, record) in lying.iter().enumerate() {
+    let mut records = stage.records().await;
+    records.sort_by_key(|record| record.key[2..].parse::<u32>().expect("a number"));
+    assert_eq!(records.len(), 25);
+    for (at, record) in records.iter().enumerate() {
         let id = format!("c-{at}");
         let mut expected = event(&id);
         expected["replay"] = true.into();
@@ -48,7 +48,7 @@ async fn a_dead_letter_goes_back_marked_under_its_key_and_is_deleted() {
 }
 
 #[tokio::test]
-async fn only_what_the_filters_take_is_put_back() {
+async fn only_dead_letters_that_match_the_filters_are_put_back() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "filters").await;
     for (contact, code, destination) in [
@@ -56,11 +56,11 @@ async fn only_what_the_filters_take_is_put_back() {
         ("c-2", "OTHER", "salesforce"),
         ("c-3", "TOO_LONG", "hubspot"),
     ] {
-        let mut letter = stage.letter(contact, event(contact).to_string().as_bytes());
-        letter["reason"]["code"] = code.into();
-        letter["reason"]["destination"] = destination.into();
-        letter["rejected_at"] = ago(600).into();
-        stage.send(&letter).await;
+        let mut dead_letter = stage.dead_letter(contact, event(contact).to_string().as_bytes());
+        dead_letter["reason"]["code"] = code.into();
+        dead_letter["reason"]["destination"] = destination.into();
+        dead_letter["rejected_at"] = ago(600).into();
+        stage.send(&dead_letter).await;
     }
     let ran = stage
         .admin(&[
@@ -75,14 +75,14 @@ async fn only_what_the_filters_take_is_put_back() {
         .await;
     assert_eq!(
         ran.out,
-        "1 change put back, 1 message deleted, 2 left out by the filters\n"
+        "1 change put back, 1 message deleted, 2 excluded by the filters\n"
     );
-    assert_eq!(stage.lying().await[0].key, "c-1");
-    assert_eq!(stage.visible().await, 2, "the others are not held back");
+    assert_eq!(stage.records().await[0].key, "c-1");
+    assert_eq!(stage.visible().await, 2, "excluded messages stay visible");
     let ran = stage.admin(&["replay", "--until", "1h"]).await;
     assert_eq!(
         ran.out,
-        "0 changes put back, 0 messages deleted, 2 left out by the filters\n"
+        "0 changes put back, 0 messages deleted, 2 excluded by the filters\n"
     );
     let ran = stage.admin(&["replay", "--limit", "1", "--keep"]).await;
     assert_eq!(
@@ -93,20 +93,20 @@ async fn only_what_the_filters_take_is_put_back() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_longer_than_a_round_is_seen_to_its_end() {
+async fn a_queue_that_is_longer_than_a_round_is_read_to_its_end() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "rounds").await;
     for at in 0..25 {
         let id = format!("c-{at}");
-        let mut letter = stage.letter(&id, event(&id).to_string().as_bytes());
-        letter["reason"]["code"] = if at < 20 { "OTHER" } else { "TOO_LONG" }.into();
-        stage.send(&letter).await;
+        let mut dead_letter = stage.dead_letter(&id, event(&id).to_string().as_bytes());
+        dead_letter["reason"]["code"] = if at < 20 { "OTHER" } else { "TOO_LONG" }.into();
+        stage.send(&dead_letter).await;
     }
     let ran = stage
         .admin(&["replay", "--round", "5", "--code", "TOO_LONG"])
         .await;
     assert_eq!(
-        ran.out, "5 changes put back, 5 messages deleted, 20 left out by the filters\n",
+        ran.out, "5 changes put back, 5 messages deleted, 20 excluded by the filters\n",
         "{ran:?}"
     );
     let ran = stage.admin(&["replay", "--round", "7"]).await;
@@ -114,20 +114,20 @@ async fn a_queue_that_is_longer_than_a_round_is_seen_to_its_end() {
         ran.out, "20 changes put back, 20 messages deleted\n",
         "{ran:?}"
     );
-    assert_eq!(stage.lying().await.len(), 25);
+    assert_eq!(stage.records().await.len(), 25);
 }
 
 #[tokio::test]
-async fn what_could_overwrite_newer_data_and_what_cannot_be_marked_needs_force() {
+async fn unguarded_changes_and_data_that_cannot_be_flagged_need_force() {
     let moto = Moto::start().await;
     let mut stage = Stage::new(&moto, "force").await;
     stage
         .variables
         .retain(|(name, _)| !name.ends_with("VERSION_FIELD"));
     let id = stage
-        .send(&stage.letter("c-1", event("c-1").to_string().as_bytes()))
+        .send(&stage.dead_letter("c-1", event("c-1").to_string().as_bytes()))
         .await;
-    let mut broken = stage.letter("c-2", b"not JSON");
+    let mut broken = stage.dead_letter("c-2", b"not JSON");
     broken["reason"] = json!({"stage": "decode", "destination": null, "code": "INVALID_JSON"});
     let broken_id = stage.send(&broken).await;
     stage.send(&Value::from("hello")).await;
@@ -144,24 +144,24 @@ async fn what_could_overwrite_newer_data_and_what_cannot_be_marked_needs_force()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect();
     insta::assert_snapshot!("replay_without_force", shown.join("\n"));
-    assert_eq!((stage.lying().await.len(), stage.visible().await), (0, 3));
+    assert_eq!((stage.records().await.len(), stage.visible().await), (0, 3));
 
     let ran = stage.admin(&["replay", "--force", "--json"]).await;
-    let told = ran.json();
+    let report = ran.json();
     assert_eq!(
-        (ran.code, &told["put_back"], &told["deleted"]),
+        (ran.code, &report["put_back"], &report["deleted"]),
         (Some(1), &json!(2), &json!(2)),
-        "{told}"
+        "{report}"
     );
     assert!(
-        told["left"][0]["reason"]
+        report["left"][0]["reason"]
             .as_str()
             .expect("a reason")
             .contains("neither a dead letter"),
-        "{told}"
+        "{report}"
     );
     let mut data: Vec<_> = stage
-        .lying()
+        .records()
         .await
         .into_iter()
         .map(|record| record.data)
@@ -172,33 +172,33 @@ async fn what_could_overwrite_newer_data_and_what_cannot_be_marked_needs_force()
 }
 
 #[tokio::test]
-async fn one_record_that_two_destinations_refused_goes_back_once() {
+async fn a_record_that_two_destinations_rejected_is_put_back_once() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "twice").await;
     for destination in ["salesforce", "hubspot"] {
-        let mut letter = stage.letter("c-1", event("c-1").to_string().as_bytes());
-        letter["reason"]["destination"] = destination.into();
-        stage.send(&letter).await;
+        let mut dead_letter = stage.dead_letter("c-1", event("c-1").to_string().as_bytes());
+        dead_letter["reason"]["destination"] = destination.into();
+        stage.send(&dead_letter).await;
     }
     let ran = stage.admin(&["replay"]).await;
     assert_eq!(ran.out, "1 change put back, 2 messages deleted\n");
-    assert_eq!(stage.lying().await.len(), 1);
+    assert_eq!(stage.records().await.len(), 1);
 }
 
 #[tokio::test]
-async fn records_that_share_their_place_are_told_apart_by_what_is_in_them() {
+async fn records_with_one_position_are_distinguished_by_their_content() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "places").await;
     let contacts = ["c-1", "c-2", "c-3", "c-4"];
     for (contact, number) in contacts.into_iter().zip([Some("1"), Some("1"), None, None]) {
-        let mut letter = stage.letter(contact, event(contact).to_string().as_bytes());
-        letter["record"]["sequence_number"] = number.into();
-        stage.send(&letter).await;
+        let mut dead_letter = stage.dead_letter(contact, event(contact).to_string().as_bytes());
+        dead_letter["record"]["sequence_number"] = number.into();
+        stage.send(&dead_letter).await;
     }
     let ran = stage.admin(&["replay", "--round", "1"]).await;
     assert_eq!(ran.out, "4 changes put back, 4 messages deleted\n");
     let mut keys: Vec<String> = stage
-        .lying()
+        .records()
         .await
         .into_iter()
         .map(|record| record.key)
@@ -208,7 +208,7 @@ async fn records_that_share_their_place_are_told_apart_by_what_is_in_them() {
 }
 
 #[tokio::test]
-async fn data_that_did_not_fit_a_message_is_fetched_from_the_stream() {
+async fn omitted_data_of_a_dead_letter_is_read_from_the_stream() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "omitted").await;
     let (shard, number) = stage.put("c-1", event("c-1").to_string().as_bytes()).await;
@@ -216,12 +216,12 @@ async fn data_that_did_not_fit_a_message_is_fetched_from_the_stream() {
         .put("c-1", event("c-1-later").to_string().as_bytes())
         .await;
     let omitted = |shard: &str, number: &str| {
-        let mut letter = stage.letter("c-1", b"");
-        letter["record"]["data"] = Value::Null;
-        letter["record"]["data_omitted"] = true.into();
-        letter["record"]["shard_id"] = shard.into();
-        letter["record"]["sequence_number"] = number.into();
-        letter
+        let mut dead_letter = stage.dead_letter("c-1", b"");
+        dead_letter["record"]["data"] = Value::Null;
+        dead_letter["record"]["data_omitted"] = true.into();
+        dead_letter["record"]["shard_id"] = shard.into();
+        dead_letter["record"]["sequence_number"] = number.into();
+        dead_letter
     };
     stage.send(&omitted(&shard, &number)).await;
     let ran = stage.admin(&["replay"]).await;
@@ -231,10 +231,10 @@ async fn data_that_did_not_fit_a_message_is_fetched_from_the_stream() {
         "{ran:?}"
     );
     let back: Vec<Value> = stage
-        .lying()
+        .records()
         .await
         .iter()
-        .map(crate::stage::Lying::json)
+        .map(crate::stage::StreamRecord::json)
         .collect();
     assert_eq!(
         back.iter().filter(|event| event["replay"] == true).count(),
@@ -245,24 +245,28 @@ async fn data_that_did_not_fit_a_message_is_fetched_from_the_stream() {
     stage.send(&omitted(&shard, "999999")).await;
     stage.send(&omitted("shardId-000000000099", "1")).await;
     let ran = stage.admin(&["replay", "--json"]).await;
-    let told = ran.json();
+    let report = ran.json();
     assert_eq!(
-        (ran.code, &told["left"][0]["count"]),
+        (ran.code, &report["left"][0]["count"]),
         (Some(1), &json!(2)),
-        "{told}"
+        "{report}"
     );
     assert!(
-        told["left"][0]["reason"]
+        report["left"][0]["reason"]
             .as_str()
             .expect("a reason")
             .contains("retention"),
-        "{told}"
+        "{report}"
     );
-    assert_eq!(stage.visible().await, 2, "what cannot be put back is kept");
+    assert_eq!(
+        stage.visible().await,
+        2,
+        "messages whose records are missing are kept"
+    );
 }
 
 #[tokio::test]
-async fn a_batch_that_the_mapping_gave_up_is_fetched_from_the_stream_to_its_exact_end() {
+async fn a_discarded_batch_is_read_from_the_stream_to_its_exact_end() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "ranges").await;
     for at in 0..6 {
@@ -273,7 +277,7 @@ async fn a_batch_that_the_mapping_gave_up_is_fetched_from_the_stream_to_its_exac
             )
             .await;
     }
-    // Of the first four records three are given up, and of the last two the first.
+    // The mapping discards records 2 to 4 of the first batch, and both of the second.
     let stream = Stream::read(&stage.kinesis, &stage.consumer()).await;
     let fails = async |invocation: Invocation| {
         let bad = invocation
@@ -281,17 +285,17 @@ async fn a_batch_that_the_mapping_gave_up_is_fetched_from_the_stream_to_its_exac
             .iter()
             .find(|record| matches!(record.at, 1 | 4));
         let bad = bad.map(|record| json!({"itemIdentifier": record.sequence_number}));
-        Ended::Answer(json!({"batchItemFailures": bad.as_slice()}))
+        InvocationOutcome::Answer(json!({"batchItemFailures": bad.as_slice()}))
     };
-    let given_up = given_up(&stream, 4, OnFailure::Message, fails).await;
+    let discarded = discard(&stream, 4, OnFailure::Message, fails).await;
     assert_eq!(
-        given_up
+        discarded
             .iter()
             .map(|batch| batch.records.len())
             .collect::<Vec<_>>(),
         [3, 2]
     );
-    stage.send(&given_up[0].document).await;
+    stage.send(&discarded[0].document).await;
     let ran = stage.admin(&["replay"]).await;
     assert_eq!(
         (ran.code, ran.out.as_str()),
@@ -299,10 +303,10 @@ async fn a_batch_that_the_mapping_gave_up_is_fetched_from_the_stream_to_its_exac
         "{ran:?}"
     );
     let back: Vec<Value> = stage
-        .lying()
+        .records()
         .await
         .iter()
-        .map(crate::stage::Lying::json)
+        .map(crate::stage::StreamRecord::json)
         .collect();
     let ids: Vec<&str> = back[6..]
         .iter()
@@ -311,30 +315,25 @@ async fn a_batch_that_the_mapping_gave_up_is_fetched_from_the_stream_to_its_exac
     assert_eq!(
         ids,
         ["c-1", "c-2", "c-3"],
-        "in their order, though they share a key"
+        "in their order, although they have one key"
     );
     assert!(back[6..].iter().all(|event| event["replay"] == true));
 
-    let mut torn = given_up[1].document.clone();
+    let mut torn = discarded[1].document.clone();
     torn["KinesisBatchInfo"]["endSequenceNumber"] = "999999".into();
     stage.send(&torn).await;
     let ran = stage.admin(&["replay", "--contact", "c-4", "--json"]).await;
-    let told = ran.json();
+    let report = ran.json();
     assert_eq!(
-        (ran.code, &told["put_back"], &told["deleted"]),
+        (ran.code, &report["put_back"], &report["deleted"]),
         (Some(1), &json!(1), &json!(0)),
-        "{told}"
+        "{report}"
     );
-    assert_eq!(
-        stage.visible().await,
-        1,
-        "a batch of which something is missing is kept"
-    );
+    assert_eq!(stage.visible().await, 1, "an incomplete batch is kept");
 }
 
 #[tokio::test]
-async fn whole_events_in_a_bucket_go_back_in_both_of_their_forms_though_the_stream_has_forgotten_them()
- {
+async fn whole_events_of_a_bucket_are_put_back_in_both_formats_without_the_stream() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "bucket").await;
     let bucket = Bucket::new(&moto, "failed").await;
@@ -354,7 +353,12 @@ async fn whole_events_in_a_bucket_go_back_in_both_of_their_forms_though_the_stre
             );
         }
         bucket
-            .put(&given_up(&stream, 2, OnFailure::Object(form), async |_| Ended::Error).await)
+            .put(
+                &discard(&stream, 2, OnFailure::Object(form), async |_| {
+                    InvocationOutcome::Error
+                })
+                .await,
+            )
             .await;
     }
     let ran = stage
@@ -367,7 +371,7 @@ async fn whole_events_in_a_bucket_go_back_in_both_of_their_forms_though_the_stre
         ])
         .await;
     assert_eq!(
-        ran.out, "1 change put back, 0 objects deleted, 3 left out by the filters\n",
+        ran.out, "1 change put back, 0 objects deleted, 3 excluded by the filters\n",
         "{ran:?}"
     );
     let ran = stage
@@ -379,15 +383,15 @@ async fn whole_events_in_a_bucket_go_back_in_both_of_their_forms_though_the_stre
         "{ran:?}"
     );
     assert!(bucket.is_empty().await);
-    let mut lying = stage.lying().await;
-    assert!(lying.iter().all(|record| record.json()["replay"] == true));
-    lying.sort();
-    let keys: Vec<&str> = lying.iter().map(|record| &*record.key).collect();
+    let mut records = stage.records().await;
+    assert!(records.iter().all(|record| record.json()["replay"] == true));
+    records.sort();
+    let keys: Vec<&str> = records.iter().map(|record| &*record.key).collect();
     assert_eq!(keys, ["c-1", "c-1", "c-2", "c-3", "c-4"]);
 }
 
 #[tokio::test]
-async fn a_stretch_of_the_stream_itself_goes_back_and_does_not_feed_on_itself() {
+async fn records_of_the_stream_are_put_back_and_the_replay_does_not_read_its_own_records() {
     let moto = Moto::start().await;
     let stage = Stage::new(&moto, "stretch").await;
     for at in 0..12 {
@@ -407,7 +411,7 @@ async fn a_stretch_of_the_stream_itself_goes_back_and_does_not_feed_on_itself() 
         .await;
     assert_eq!(
         (ran.code, ran.out.as_str()),
-        (Some(0), "3 changes put back, 9 left out by the filters\n")
+        (Some(0), "3 changes put back, 9 excluded by the filters\n")
     );
     let ran = stage
         .admin(&[
@@ -422,12 +426,12 @@ async fn a_stretch_of_the_stream_itself_goes_back_and_does_not_feed_on_itself() 
             "stretch",
         ])
         .await;
-    let told = ran.out.lines().next().expect("a line");
+    let line = ran.out.lines().next().expect("a line");
     assert!(
-        told.starts_with("2 changes put back, ") && told.contains("--limit 2 is reached"),
+        line.starts_with("2 changes put back, ") && line.contains("--limit 2 is reached"),
         "{ran:?}"
     );
-    assert_eq!(stage.lying().await.len(), 17);
+    assert_eq!(stage.records().await.len(), 17);
     let ran = stage
         .admin(&[
             "replay",
@@ -441,22 +445,24 @@ async fn a_stretch_of_the_stream_itself_goes_back_and_does_not_feed_on_itself() 
         .await;
     assert_eq!(
         ran.out,
-        "0 changes put back: nothing arrived in that time\n"
+        "0 changes put back: no record arrived in that time\n"
     );
-    assert_eq!(stage.lying().await.len(), 17);
+    assert_eq!(stage.records().await.len(), 17);
     let ran = stage
         .admin(&[
             "replay", "--from", "1h", "--code", "TOO_LONG", "--stream", "stretch",
         ])
         .await;
-    assert!(ran.err.contains("--code is about dead letters"), "{ran:?}");
+    assert!(
+        ran.err.contains("--code applies to dead letters only"),
+        "{ran:?}"
+    );
     let ran = stage.admin(&["replay", "--from", "1h"]).await;
     assert!(ran.err.contains("name the stream with --stream"), "{ran:?}");
 }
 
 #[tokio::test]
-async fn what_the_function_rejects_the_tool_puts_back_and_the_function_does_not_overwrite_what_came_since()
- {
+async fn a_replayed_change_does_not_overwrite_a_newer_change() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
     let stage = Stage::new(&moto, "round-trip").await;
     let mut variables = stage.variables.clone();
@@ -500,7 +506,7 @@ async fn what_the_function_rejects_the_tool_puts_back_and_the_function_does_not_
     let ran = stage.admin(&["replay"]).await;
     assert_eq!(ran.out, "1 change put back, 1 message deleted\n", "{ran:?}");
     let logs = Logs::listen();
-    deliver(&stage.lying().await[0].json()).await;
+    deliver(&stage.records().await[0].json()).await;
     assert_eq!(logs.fates(), ["superseded STALE"]);
     assert_eq!(
         mocks.salesforce.lead("c-1").expect("a lead")["Email"],

@@ -1,4 +1,4 @@
-//! `settings --check`: every mistake of a document, each where it stands.
+//! Tests of `settings --check`: every error of a document, with its line.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::preview::{BINARY, admin, file, text};
 use crate::support::server::{Answer, Api, Reply, Request, Server};
 
-/// What a check of this document says, a mistake a line, without the document's name.
-fn mistakes(content: &str) -> String {
+/// Checks a document. Returns its errors, one per line, without the name of the document.
+fn errors(content: &str) -> String {
     let document = file(content);
     let path = document.path().to_str().expect("UTF-8");
     let output = admin(&[], &["settings", "--check", path]);
@@ -25,19 +25,19 @@ fn mistakes(content: &str) -> String {
 }
 
 #[test]
-fn a_document_is_judged_with_its_line() {
+fn an_error_names_its_line_and_a_good_document_passes() {
     let bad = file("[hubspot]\nbatch_size = 101");
     let path = bad.path().to_str().expect("UTF-8");
     let output = admin(&[], &["settings", "--check", path]);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
+    let errors = text(&output.stderr);
     assert!(
-        said.contains(&format!(
+        errors.contains(&format!(
             "the file {path}, line 2: `hubspot.batch_size` is 101"
         )),
-        "{said}"
+        "{errors}"
     );
-    assert_eq!(said.lines().count(), 1);
+    assert_eq!(errors.lines().count(), 1);
 
     let good = file("[hubspot]\nbatch_size = 7");
     let path = good.path().to_str().expect("UTF-8");
@@ -46,12 +46,12 @@ fn a_document_is_judged_with_its_line() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(
         text(&output.stdout).contains("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL"),
-        "the deployment adds the queue"
+        "the deployment sets the queue"
     );
 }
 
 #[test]
-fn one_check_tells_every_mistake_and_the_nearest_key() {
+fn a_check_prints_every_error_and_the_nearest_key() {
     let document = "\
 refresh_sec = 5
 
@@ -80,25 +80,34 @@ lead = [\"hubspt\"]
 base_delay_ms = 50
 max_delay_ms = 20
 ";
-    insta::assert_snapshot!("check_mistakes", mistakes(document));
+    insta::assert_snapshot!("check_errors", errors(document));
     let file = file(document);
     let path = file.path().to_str().expect("UTF-8");
     let output = admin(&[], &["settings", "--check", path, "--json"]);
-    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(
-        (output.status.code(), &told["good"]),
+        (output.status.code(), &report["good"]),
         (Some(1), &json!(false))
     );
     assert_eq!(
-        told["mistakes"].as_array().map(Vec::len),
-        Some(mistakes(document).lines().count())
+        report["mistakes"].as_array().map(Vec::len),
+        Some(errors(document).lines().count())
     );
 }
 
 #[test]
-fn mistakes_in_the_syntax_are_told_together_with_those_in_the_values() {
-    let document = "[pipeline]\ndry_run = \nqueue_capacity = 0\nqueue_capacity = 5\n[hubspot\nbatch_size = 101\n[log]\naudt = 1\n";
-    insta::assert_snapshot!("check_syntax", mistakes(document));
+fn a_check_prints_syntax_errors_together_with_invalid_values() {
+    let document = "\
+[pipeline]
+dry_run =\x20
+queue_capacity = 0
+queue_capacity = 5
+[hubspot
+batch_size = 101
+[log]
+audt = 1
+";
+    insta::assert_snapshot!("check_syntax", errors(document));
 }
 
 #[test]
@@ -111,35 +120,36 @@ fn a_destination_without_a_guard_is_named() {
         &["settings", "--check", path][..],
         &["settings", "--config", &config],
     ] {
-        let said = text(&admin(&[], arguments).stdout);
-        let last = said.lines().last().expect("a line");
+        let shown = text(&admin(&[], arguments).stdout);
+        let last = shown.lines().last().expect("a line");
         assert!(
-            last.starts_with(note) && !said.contains("holds for salesforce"),
-            "{said}"
+            last.starts_with(note) && !shown.contains("holds for salesforce"),
+            "{shown}"
         );
     }
     let off = [("CONTACT_SYNC__GUARD__MODE", "off")];
-    let said = text(&admin(&off, &["settings", "--check", path]).stdout);
+    let shown = text(&admin(&off, &["settings", "--check", path]).stdout);
     assert!(
-        said.contains("no guard holds for salesforce (guard.mode is off)"),
-        "{said}"
+        shown.contains("no guard holds for salesforce (guard.mode is off)"),
+        "{shown}"
     );
 }
 
 #[test]
-fn the_function_names_every_mistake_when_it_starts() {
+fn the_settings_in_force_fail_with_every_error_in_one_line() {
     let document = file("[hubspot]\nbatch_size = 101\nbatchsize = 5");
     let config = format!("file:{}", document.path().display());
     let output = admin(&[("CONTACT_SYNC_CONFIG", &config)], &["settings"]);
-    let said = text(&output.stderr);
+    let error = text(&output.stderr);
     assert!(
-        said.contains("`hubspot.batch_size` is 101") && said.contains("did you mean `batch_size`?"),
-        "{said}"
+        error.contains("`hubspot.batch_size` is 101")
+            && error.contains("did you mean `batch_size`?"),
+        "{error}"
     );
-    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(error.lines().count(), 1, "{error}");
 }
 
-/// AWS Lambda with one function, which has these variables.
+/// Emulation of AWS Lambda with one function, which has these variables.
 struct Lambda(Value);
 
 impl Api for Lambda {
@@ -154,11 +164,12 @@ impl Api for Lambda {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_document_is_judged_as_that_of_the_function_that_is_named() {
+async fn a_document_is_checked_with_the_variables_of_the_named_function() {
     let lambda = Lambda(json!({
         "CONTACT_SYNC_PRESET": "staging",
         "CONTACT_SYNC_CONFIG": "ssm:/not/read",
-        "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
+        "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL":
+            "https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters",
         "CONTACT_SYNC__SALESFORCE__VERSION_FIELD": "Version__c",
     }));
     let server = Server::start(Arc::new(lambda)).await;
@@ -169,7 +180,7 @@ async fn a_document_is_judged_as_that_of_the_function_that_is_named() {
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
     ];
-    let judge = |content: &str| {
+    let check = |content: &str| {
         let document = file(content);
         let path = document.path().to_str().expect("UTF-8");
         let mut command = Command::new(BINARY);
@@ -179,31 +190,31 @@ async fn a_document_is_judged_as_that_of_the_function_that_is_named() {
             .envs(variables);
         command.output().expect("the tool runs")
     };
-    let good = judge("[hubspot]\nbatch_size = 7");
+    let good = check("[hubspot]\nbatch_size = 7");
     assert_eq!(good.status.code(), Some(0), "{good:?}");
-    let said = text(&good.stdout);
+    let shown = text(&good.stdout);
     assert!(
-        said.contains("is good for the function deployed, the preset staging")
-            && !said.contains("queue"),
-        "{said}"
+        shown.contains("is good for the function deployed, the preset staging")
+            && !shown.contains("queue"),
+        "{shown}"
     );
-    // Good by itself, and not beside the function's own variable.
-    let bad = judge("[salesforce]\nexternal_id_field = \"Version__c\"");
+    // The document is good by itself, but contradicts a variable of the function.
+    let bad = check("[salesforce]\nexternal_id_field = \"Version__c\"");
     assert_eq!(bad.status.code(), Some(1), "{bad:?}");
     assert!(
         text(&bad.stderr).contains("CONTACT_SYNC__SALESFORCE__VERSION_FIELD"),
         "{bad:?}"
     );
-    // What is no TOML is to be corrected: the function is named already.
-    let broken = judge("[hubspot\nbatch_size = 7");
-    let said = text(&broken.stderr);
+    // The error of invalid TOML does not suggest --function, which is given.
+    let broken = check("[hubspot\nbatch_size = 7");
+    let errors = text(&broken.stderr);
     assert!(
-        said.contains(", line 1: not valid TOML") && !said.contains("--function"),
-        "{said}"
+        errors.contains(", line 1: not valid TOML") && !errors.contains("--function"),
+        "{errors}"
     );
-    // What only developers' presets take.
+    // Only the developers' presets allow a secret in a file.
     assert_eq!(
-        judge("[hubspot]\nsecret_id = \"file:secret.json\"")
+        check("[hubspot]\nsecret_id = \"file:secret.json\"")
             .status
             .code(),
         Some(1)

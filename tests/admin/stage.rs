@@ -1,4 +1,4 @@
-//! What every scenario needs: a queue, a stream, and the tool with the way to them.
+//! Fixture of every scenario: a queue, a stream, and the tool with their settings.
 
 use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
@@ -10,18 +10,20 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 use crate::support::harness;
-use crate::support::kinesis::{Discarded, Ended, Invocation, Mapping, OnFailure, Stream};
+use crate::support::kinesis::{
+    Discarded, Invocation, InvocationOutcome, Mapping, OnFailure, Stream,
+};
 use crate::support::moto::Moto;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
 
-/// Settings with which a replay may be trusted not to overwrite newer data.
+/// Settings with which a replay overwrites no newer data.
 pub(crate) const GUARDED: [(&str, &str); 2] = [
     ("CONTACT_SYNC__SALESFORCE__VERSION_FIELD", "Version__c"),
     ("CONTACT_SYNC__HUBSPOT__VERSION_PROPERTY", "version"),
 ];
 
-/// A queue and a stream of an emulation.
+/// Queue and stream of an emulation.
 pub(crate) struct Stage {
     pub(crate) url: String,
     pub(crate) sqs: aws_sdk_sqs::Client,
@@ -31,36 +33,36 @@ pub(crate) struct Stage {
     pub(crate) variables: Vec<(String, String)>,
 }
 
-/// What a run of the tool left.
+/// Exit code and output of a run of the tool.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct RunResult {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Ran {
+impl RunResult {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
-/// A record as it lies in the stream.
+/// Record of the stream.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Lying {
+pub(crate) struct StreamRecord {
     pub(crate) key: String,
     pub(crate) data: Vec<u8>,
     pub(crate) sequence_number: String,
 }
 
-impl Lying {
+impl StreamRecord {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.data).expect("JSON")
     }
 }
 
 impl Stage {
-    /// A stage of this name, guarded.
+    /// Creates a queue and a stream of this name, with the settings [`GUARDED`].
     pub(crate) async fn new(moto: &Moto, name: &str) -> Self {
         let aws = moto.config();
         let (sqs, kinesis) = (
@@ -109,7 +111,7 @@ impl Stage {
         }
     }
 
-    /// The tool, with nothing of this process's environment.
+    /// Builds a command of the tool without the variables of this process.
     pub(crate) fn command(&self, url: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command
@@ -132,22 +134,23 @@ impl Stage {
         command
     }
 
-    pub(crate) async fn admin(&self, arguments: &[&str]) -> Ran {
+    pub(crate) async fn admin(&self, arguments: &[&str]) -> RunResult {
         let output = self
             .command(&self.url, arguments)
             .output()
             .await
             .expect("the tool runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        Ran {
+        RunResult {
             code: output.status.code(),
             out: text(output.stdout),
             err: text(output.stderr),
         }
     }
 
-    /// The tool on a terminal of its own, which shows both of its outputs, with this typed into it.
-    pub(crate) async fn on_a_terminal(&self, arguments: &[&str], typed: &str) -> Ran {
+    /// Runs the tool on a terminal with this input. The terminal merges standard output and
+    /// standard error.
+    pub(crate) async fn on_a_terminal(&self, arguments: &[&str], typed: &str) -> RunResult {
         const PTY: &str =
             "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
         let tool = self.command(&self.url, arguments);
@@ -165,13 +168,13 @@ impl Stage {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().expect("python3");
-        // It stays open until the tool has ended: a terminal without a reader hangs up.
+        // Standard input stays open until the tool has ended: its end hangs up the terminal.
         let mut input = child.stdin.take().expect("piped");
         input.write_all(typed.as_bytes()).await.expect("typed");
         let output = child.wait_with_output().await.expect("the tool runs");
         drop(input);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        Ran {
+        RunResult {
             code: output.status.code(),
             out: text(output.stdout),
             err: text(output.stderr),
@@ -182,7 +185,7 @@ impl Stage {
         self.command(url, arguments).spawn().expect("the tool runs")
     }
 
-    /// Puts a message into the queue; gives its id.
+    /// Puts a message into the queue. Returns its id.
     pub(crate) async fn send(&self, body: &Value) -> String {
         let sent = self
             .sqs
@@ -194,7 +197,7 @@ impl Stage {
         sent.expect("sent").message_id.expect("an id")
     }
 
-    /// How many messages the queue holds, hidden ones too.
+    /// Returns the number of messages in the queue, including hidden ones.
     pub(crate) async fn waiting(&self) -> u64 {
         use aws_sdk_sqs::types::QueueAttributeName as Name;
         let names = [
@@ -218,7 +221,7 @@ impl Stage {
             .sum()
     }
 
-    /// How many messages a reader would get now.
+    /// Returns the number of visible messages in the queue.
     pub(crate) async fn visible(&self) -> u64 {
         use aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessages as Name;
         let answer = self
@@ -233,7 +236,7 @@ impl Stage {
             .expect("a number")
     }
 
-    /// Puts a record into the stream; gives its shard and number.
+    /// Puts a record into the stream. Returns its shard and its sequence number.
     pub(crate) async fn put(&self, key: &str, data: &[u8]) -> (String, String) {
         let data = aws_sdk_kinesis::primitives::Blob::new(data);
         let put = self
@@ -248,8 +251,8 @@ impl Stage {
         (put.shard_id, put.sequence_number)
     }
 
-    /// Everything that lies in the stream, shard by shard.
-    pub(crate) async fn lying(&self) -> Vec<Lying> {
+    /// Reads all records of the stream, shard by shard.
+    pub(crate) async fn records(&self) -> Vec<StreamRecord> {
         let shards = self
             .kinesis
             .list_shards()
@@ -279,44 +282,60 @@ impl Stage {
                 .shard_iterator(iterator)
                 .send()
                 .await;
-            found.extend(read.expect("read").records.into_iter().map(|record| Lying {
-                key: record.partition_key.unwrap_or_default(),
-                data: record.data.into_inner(),
-                sequence_number: record.sequence_number,
-            }));
+            found.extend(
+                read.expect("read")
+                    .records
+                    .into_iter()
+                    .map(|record| StreamRecord {
+                        key: record.partition_key.unwrap_or_default(),
+                        data: record.data.into_inner(),
+                        sequence_number: record.sequence_number,
+                    }),
+            );
         }
         found
     }
 
-    /// The name of a consumer of the stream: messages and objects of a mapping with enhanced
-    /// fan-out carry it.
+    /// Returns the ARN of a consumer of the stream. Messages and objects of a mapping with enhanced
+    /// fan-out contain it.
     pub(crate) fn consumer(&self) -> String {
         format!("{}/consumer/fast:1763633700", self.stream)
     }
 
-    /// A dead letter of ours about this data.
-    pub(crate) fn letter(&self, contact: &str, data: &[u8]) -> Value {
+    /// Builds a dead letter about this data.
+    pub(crate) fn dead_letter(&self, contact: &str, data: &[u8]) -> Value {
         json!({
             "schema": "contact-sync/dead-letter/1",
-            "reason": {"stage": "deliver", "destination": "salesforce", "code": "INVALID_EMAIL_ADDRESS",
-                "message": "Email: invalid email address: ada@example.con", "fields": ["Email"]},
-            "contact_id": contact, "event_id": format!("e-{contact}"),
-            "record": {"event_source_arn": self.stream, "shard_id": "shardId-000000000000",
-                "sequence_number": format!("4959{contact:0>20}").replace("c-", "00"), "sub_sequence": 0,
-                "partition_key": contact, "approximate_arrival": 1_763_633_700.123,
-                "data": base64_simd::STANDARD.encode_to_string(data)},
+            "reason": {
+                "stage": "deliver",
+                "destination": "salesforce",
+                "code": "INVALID_EMAIL_ADDRESS",
+                "message": "Email: invalid email address: ada@example.con",
+                "fields": ["Email"],
+            },
+            "contact_id": contact,
+            "event_id": format!("e-{contact}"),
+            "record": {
+                "event_source_arn": self.stream,
+                "shard_id": "shardId-000000000000",
+                "sequence_number": format!("4959{contact:0>20}").replace("c-", "00"),
+                "sub_sequence": 0,
+                "partition_key": contact,
+                "approximate_arrival": 1_763_633_700.123,
+                "data": base64_simd::STANDARD.encode_to_string(data),
+            },
             "rejected_at": "2026-11-20T10:15:01Z",
         })
     }
 }
 
-/// What the simulated mapping leaves of a stream that it reads in batches of this size: what the
-/// function gives back, and whole batches where it fails, are given up at once.
-pub(crate) async fn given_up(
+/// Runs the simulated mapping, without retries, over a stream. Returns the batches that it
+/// discards: the records that the function returns as failed, or whole batches if it fails.
+pub(crate) async fn discard(
     stream: &Stream,
     batch_size: usize,
     on_failure: OnFailure,
-    function: impl AsyncFn(Invocation) -> Ended,
+    function: impl AsyncFn(Invocation) -> InvocationOutcome,
 ) -> Vec<Discarded> {
     let mapping = Mapping {
         batch_size,
@@ -328,7 +347,7 @@ pub(crate) async fn given_up(
     mapping.drain(stream, function).await.discarded
 }
 
-/// A bucket for what the mapping gives up.
+/// Bucket that receives the discarded batches of the mapping.
 pub(crate) struct Bucket {
     s3: aws_sdk_s3::Client,
     name: String,
@@ -352,7 +371,7 @@ impl Bucket {
         }
     }
 
-    /// Puts them where the mapping would.
+    /// Puts discarded batches under the keys of the mapping.
     pub(crate) async fn put(&self, discarded: &[Discarded]) {
         for Discarded { document, key, .. } in discarded {
             let body = document.to_string().into_bytes().into();
@@ -380,14 +399,14 @@ impl Bucket {
     }
 }
 
-/// An update of a lead, as it lies in the stream.
+/// Builds an update of a lead, as the stream contains it.
 pub(crate) fn event(id: &str) -> Value {
     let mut event = harness::change("update", id, "lead", json!({"email": "ada@example.con"}));
     event["version"] = 42.into();
     event
 }
 
-/// So long ago, as dead letters tell it.
+/// Formats the time `seconds` ago as dead letters do.
 pub(crate) fn ago(seconds: i64) -> String {
     let at = OffsetDateTime::now_utc() - time::Duration::seconds(seconds);
     at.replace_nanosecond(0)

@@ -7,12 +7,12 @@ use crate::stage::{Stage, event};
 use crate::support::moto::Moto;
 use crate::support::server::{Answer, Api, Reply, Request, Server};
 
-/// A Kinesis that takes every third record of a call, throttles the others, and never takes the key
-/// `c-7`.
+/// Kinesis that accepts every third record of a call, throttles the others, and rejects each call
+/// with the key `c-7`.
 #[derive(Default)]
-struct Narrow(Mutex<BTreeMap<String, u32>>);
+struct ThrottlingKinesis(Mutex<BTreeMap<String, u32>>);
 
-impl Api for Narrow {
+impl Api for ThrottlingKinesis {
     fn reply(&self, request: &Request) -> Reply {
         assert_eq!(
             request.header("x-amz-target"),
@@ -32,7 +32,10 @@ impl Api for Narrow {
         let mut taken = self.0.lock().expect("sound");
         let result = |(at, key): (usize, &&str)| {
             if at % 3 > 0 {
-                return json!({"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"});
+                return json!({
+                    "ErrorCode": "ProvisionedThroughputExceededException",
+                    "ErrorMessage": "slow down",
+                });
             }
             *taken.entry((*key).to_owned()).or_default() += 1;
             json!({"SequenceNumber": "1", "ShardId": "shardId-000000000000"})
@@ -50,19 +53,23 @@ impl Api for Narrow {
     }
 }
 
-/// A Kinesis of three records whose second iterator has expired.
+/// Kinesis with three records whose second iterator has expired.
 #[derive(Default)]
-struct Forgetful(Mutex<Vec<String>>);
+struct ExpiringKinesis(Mutex<Vec<String>>);
 
-impl Api for Forgetful {
+impl Api for ExpiringKinesis {
     fn reply(&self, request: &Request) -> Reply {
         let body: Value = serde_json::from_slice(&request.body).expect("JSON");
-        let of = |number: usize| {
+        let record = |number: usize| {
             let data =
                 base64_simd::STANDARD.encode_to_string(event(&format!("c-{number}")).to_string());
-            let now = time::OffsetDateTime::now_utc().unix_timestamp() - 60;
-            json!({"SequenceNumber": number.to_string(), "PartitionKey": format!("c-{number}"), "Data": data,
-                "ApproximateArrivalTimestamp": now})
+            let arrival = time::OffsetDateTime::now_utc().unix_timestamp() - 60;
+            json!({
+                "SequenceNumber": number.to_string(),
+                "PartitionKey": format!("c-{number}"),
+                "Data": data,
+                "ApproximateArrivalTimestamp": arrival,
+            })
         };
         let call = request
             .header("x-amz-target")
@@ -83,9 +90,13 @@ impl Api for Forgetful {
                 json!({"ShardIterator": "after 2"})
             }
             ("GetRecords", "first") => {
-                json!({"Records": [of(1), of(2)], "NextShardIterator": "expired", "MillisBehindLatest": 9})
+                json!({
+                    "Records": [record(1), record(2)],
+                    "NextShardIterator": "expired",
+                    "MillisBehindLatest": 9,
+                })
             }
-            ("GetRecords", "after 2") => json!({"Records": [of(3)], "MillisBehindLatest": 0}),
+            ("GetRecords", "after 2") => json!({"Records": [record(3)], "MillisBehindLatest": 0}),
             ("GetRecords", _) => {
                 let refusal =
                     json!({"__type": "ExpiredIteratorException", "message": "Iterator expired."});
@@ -108,29 +119,30 @@ impl Api for Forgetful {
     }
 }
 
-/// A queue whose messages come back while they are read: after each answer with news two bring the
-/// first messages again, under other handles. Only the latest handle deletes.
-struct Returning {
+/// Queue that delivers messages again while it is read: after each response with new messages, two
+/// responses contain the first messages again, with other handles. Only the latest handle deletes.
+struct RedeliveringQueue {
     bodies: Vec<String>,
-    state: Mutex<Returned>,
+    state: Mutex<RedeliveryState>,
 }
 
 #[derive(Default)]
-struct Returned {
-    /// Messages that were received.
+struct RedeliveryState {
+    /// Number of messages that were received.
     received: usize,
-    answers: usize,
-    /// The latest handle of each message.
+    /// Number of responses.
+    responses: usize,
+    /// Latest handle of each message.
     handles: BTreeMap<usize, String>,
     deleted: BTreeSet<usize>,
 }
 
-impl Returning {
+impl RedeliveringQueue {
     fn receive(&self, most: usize) -> Value {
         let mut state = self.state.lock().expect("sound");
-        let is_news = state.answers.is_multiple_of(3);
-        state.answers += 1;
-        let places = if is_news {
+        let has_new_messages = state.responses.is_multiple_of(3);
+        state.responses += 1;
+        let range = if has_new_messages {
             let first = state.received;
             state.received = (first + most).min(self.bodies.len());
             first..state.received
@@ -138,10 +150,14 @@ impl Returning {
             0..most.min(state.received)
         };
         let mut messages = Vec::new();
-        for at in places {
-            let handle = format!("{at} {}", state.answers);
+        for at in range {
+            let handle = format!("{at} {}", state.responses);
             state.handles.insert(at, handle.clone());
-            messages.push(json!({"MessageId": at.to_string(), "ReceiptHandle": handle, "Body": self.bodies[at]}));
+            messages.push(json!({
+                "MessageId": at.to_string(),
+                "ReceiptHandle": handle,
+                "Body": self.bodies[at],
+            }));
         }
         json!({"Messages": messages})
     }
@@ -162,7 +178,7 @@ impl Returning {
     }
 }
 
-impl Api for Returning {
+impl Api for RedeliveringQueue {
     fn reply(&self, request: &Request) -> Reply {
         let body: Value = serde_json::from_slice(&request.body).expect("JSON");
         let entries = body["Entries"]
@@ -192,21 +208,21 @@ impl Api for Returning {
 }
 
 #[tokio::test]
-async fn a_queue_is_seen_to_its_end_where_messages_come_back_meanwhile() {
+async fn a_queue_that_redelivers_messages_is_read_to_its_end() {
     let moto = Moto::start().await;
-    let mut stage = Stage::new(&moto, "returning").await;
+    let mut stage = Stage::new(&moto, "queue").await;
     let body = |at: usize| {
         let id = format!("c-{at}");
-        let mut letter = stage.letter(&id, event(&id).to_string().as_bytes());
-        letter["reason"]["code"] = if at < 20 { "OTHER" } else { "TOO_LONG" }.into();
-        letter.to_string()
+        let mut dead_letter = stage.dead_letter(&id, event(&id).to_string().as_bytes());
+        dead_letter["reason"]["code"] = if at < 20 { "OTHER" } else { "TOO_LONG" }.into();
+        dead_letter.to_string()
     };
     let bodies = (0..25).map(body).collect();
-    let returning = Arc::new(Returning {
+    let queue = Arc::new(RedeliveringQueue {
         bodies,
         state: Mutex::default(),
     });
-    let server = Server::start(Arc::clone(&returning)).await;
+    let server = Server::start(Arc::clone(&queue)).await;
     stage
         .variables
         .push(("AWS_ENDPOINT_URL_SQS".to_owned(), server.url()));
@@ -214,22 +230,22 @@ async fn a_queue_is_seen_to_its_end_where_messages_come_back_meanwhile() {
         .admin(&["replay", "--round", "5", "--code", "TOO_LONG"])
         .await;
     assert_eq!(
-        ran.out, "5 changes put back, 5 messages deleted, 20 left out by the filters\n",
+        ran.out, "5 changes put back, 5 messages deleted, 20 excluded by the filters\n",
         "{ran:?}"
     );
-    assert_eq!(stage.lying().await.len(), 5);
+    assert_eq!(stage.records().await.len(), 5);
     assert_eq!(
-        returning.state.lock().expect("sound").deleted,
+        queue.state.lock().expect("sound").deleted,
         (20..25).collect()
     );
 }
 
 #[tokio::test]
-async fn a_stretch_goes_on_where_it_was_after_its_iterator_has_expired() {
+async fn a_replay_of_the_stream_continues_after_an_expired_iterator() {
     let moto = Moto::start().await;
     let mut stage = Stage::new(&moto, "expired").await;
-    let forgetful = Arc::new(Forgetful::default());
-    let server = Server::start(Arc::clone(&forgetful)).await;
+    let kinesis = Arc::new(ExpiringKinesis::default());
+    let server = Server::start(Arc::clone(&kinesis)).await;
     stage
         .variables
         .push(("AWS_ENDPOINT_URL_KINESIS".to_owned(), server.url()));
@@ -241,39 +257,39 @@ async fn a_stretch_goes_on_where_it_was_after_its_iterator_has_expired() {
         (Some(0), "3 changes put back\n"),
         "{ran:?}"
     );
-    assert_eq!(*forgetful.0.lock().expect("sound"), ["c-1", "c-2", "c-3"]);
+    assert_eq!(*kinesis.0.lock().expect("sound"), ["c-1", "c-2", "c-3"]);
 }
 
 #[tokio::test]
-async fn what_the_stream_throttles_is_put_again_and_only_what_was_put_is_deleted() {
+async fn throttled_records_are_put_again_and_only_their_messages_are_deleted() {
     let moto = Moto::start().await;
     let mut stage = Stage::new(&moto, "throttled").await;
     for at in 0..20 {
         let id = format!("c-{at}");
         stage
-            .send(&stage.letter(&id, event(&id).to_string().as_bytes()))
+            .send(&stage.dead_letter(&id, event(&id).to_string().as_bytes()))
             .await;
     }
-    let narrow = Arc::new(Narrow::default());
-    let server = Server::start(Arc::clone(&narrow)).await;
+    let kinesis = Arc::new(ThrottlingKinesis::default());
+    let server = Server::start(Arc::clone(&kinesis)).await;
     stage
         .variables
         .push(("AWS_ENDPOINT_URL_KINESIS".to_owned(), server.url()));
     let ran = stage.admin(&["replay", "--json"]).await;
-    let told = ran.json();
+    let report = ran.json();
     assert_eq!(
-        (ran.code, &told["put_back"], &told["deleted"]),
+        (ran.code, &report["put_back"], &report["deleted"]),
         (Some(1), &json!(19), &json!(19)),
-        "{told}"
+        "{report}"
     );
-    let reason = told["left"][0]["reason"].as_str().expect("a reason");
+    let reason = report["left"][0]["reason"].as_str().expect("a reason");
     assert!(reason.contains("too large, or no key"), "{reason}");
     assert_eq!(
         stage.visible().await,
         1,
-        "the message of what the stream refuses is kept"
+        "the message of the rejected record is kept"
     );
-    let taken = narrow.0.lock().expect("sound").clone();
+    let taken = kinesis.0.lock().expect("sound").clone();
     assert_eq!(taken.len(), 19);
     assert!(taken.values().all(|times| *times == 1), "{taken:?}");
 }

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::laws::{Broken, NOT_DRAINED};
 use super::numbers::Numbers;
 use super::sockets::{PATIENCE, TROUBLED, Variant, World, mapping};
-use crate::support::evidence::{ended, seeds, tell};
-use crate::support::kinesis::{Ended, Invocation};
+use crate::support::evidence::{ended, seeds, write_report};
+use crate::support::kinesis::{Invocation, InvocationOutcome};
 use crate::support::runtime_api::Function;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
@@ -54,16 +54,15 @@ async fn run(seed: u64) -> Result<Numbers, Broken> {
             } else {
                 2 * TIME
             };
-        let ended: Ended = tokio::select! {
+        let ended: InvocationOutcome = tokio::select! {
             ended = environment.invoke(invocation.event, &invocation.request_id, TIME) => ended.into(),
             () = sleep_until(dies_at) => {
                 environment.kill().await;
                 kills.set(kills.get() + 1);
-                Ended::Error
+                InvocationOutcome::Error
             }
         };
-        let is_well =
-            matches!(&ended, Ended::Answer(answer) if answer["batchItemFailures"][0].is_null());
+        let is_well = matches!(&ended, InvocationOutcome::Answer(answer) if answer["batchItemFailures"][0].is_null());
         if !is_well {
             *environment = Function::start(Path::new(BINARY), &variables).await;
         }
@@ -95,5 +94,5 @@ async fn whenever_the_binary_is_killed_both_systems_end_equal_to_the_source() {
             ended(seed, AssertUnwindSafe(run(seed)).catch_unwind().await),
         );
     }
-    tell("binary", numbers);
+    write_report("binary", numbers);
 }

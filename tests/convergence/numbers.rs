@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::laws::Broken;
-use crate::support::evidence::{self, seeds, tell};
+use crate::support::evidence::{self, seeds, write_report};
 use crate::support::kinesis::{Report, Stream};
 use crate::support::mock_aws::MockAws;
 
@@ -41,7 +41,7 @@ impl Numbers {
             invocations: report.deliveries.len() as u64,
             faults,
             kills,
-            dead_letters: aws.letters().len() as u64,
+            dead_letters: aws.dead_letters().len() as u64,
             lost: report.lost(stream) as u64,
         }
     }
@@ -93,5 +93,5 @@ pub(crate) fn all(name: &str, count: u64, run: impl Fn(u64) -> Result<Numbers, B
     for seed in seeds(count) {
         numbers.take(seed, evidence::case(seed, || run(seed)));
     }
-    tell(name, numbers);
+    write_report(name, numbers);
 }

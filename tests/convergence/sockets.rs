@@ -21,10 +21,10 @@ use super::laws::{
     key, no_mistake, nothing_lost,
 };
 use super::numbers::Numbers;
-use crate::support::evidence::{ended, seeds, tell};
+use crate::support::evidence::{ended, seeds, write_report};
 use crate::support::generator::{MockStreamGenerator, Plan, attribute_settings};
 use crate::support::harness::{self, Mocks};
-use crate::support::kinesis::{Ended, Invocation, Mapping, Report, Stream};
+use crate::support::kinesis::{Invocation, InvocationOutcome, Mapping, Report, Stream};
 use crate::support::mock_aws::{self, MockAws};
 use crate::support::mock_hubspot;
 use crate::support::mock_salesforce::{self, row_error};
@@ -231,13 +231,13 @@ impl World {
             )),
             None => Ok(()),
         };
-        let letters = self.aws.letters();
+        let letters = self.aws.dead_letters();
         all_hold([
             nothing_lost(report, &self.stream),
             held,
             expected.none_too_many(&letters),
             expected.none_missing(&letters),
-            no_mistake([self.mocks.mistakes(), self.aws.mistakes()].concat()),
+            no_mistake([self.mocks.violations(), self.aws.violations()].concat()),
         ])
     }
 
@@ -262,20 +262,20 @@ impl World {
     }
 
     pub(crate) fn faults(&self) -> u64 {
-        self.struck.get() + self.aws.struck()
+        self.struck.get() + self.aws.injected_faults()
     }
 }
 
 async fn mocks(variant: Variant) -> Mocks {
-    let salesforce = |habits: &mut mock_salesforce::Habits| {
+    let salesforce = |behavior: &mut mock_salesforce::Behavior| {
         if variant == Variant::PettySalesforce {
-            habits.most_records = 1;
+            behavior.most_records = 1;
         }
     };
-    let hubspot = |habits: &mut mock_hubspot::Habits| {
-        habits.require_a_name = false;
+    let hubspot = |behavior: &mut mock_hubspot::Behavior| {
+        behavior.require_a_name = false;
         if variant == Variant::PettyHubSpot {
-            habits.most_inputs = 1;
+            behavior.most_inputs = 1;
         }
     };
     let mocks = Mocks::start_with(salesforce, hubspot).await;
@@ -358,12 +358,11 @@ async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
         };
         let ended = timeout(time, work).await.unwrap_or_else(|_| {
             kills.set(kills.get() + 1);
-            Ended::Error
+            InvocationOutcome::Error
         });
         // Lambda takes new environments as it likes, and a breaker's pause is longer than this
         // test's patience.
-        let is_well =
-            matches!(&ended, Ended::Answer(answer) if answer["batchItemFailures"][0].is_null());
+        let is_well = matches!(&ended, InvocationOutcome::Answer(answer) if answer["batchItemFailures"][0].is_null());
         if !is_well {
             environment.replace(self::handler(&world, is_troubled));
         }
@@ -414,7 +413,7 @@ async fn whatever_goes_wrong_on_the_wire_both_systems_end_equal_to_the_source() 
     while let Some((seed, came_to)) = runs.next().await {
         numbers.take(seed, ended(seed, came_to));
     }
-    tell("sockets", numbers);
+    write_report("sockets", numbers);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use super::laws::{
 use super::numbers::{Numbers, all};
 use super::streams::{Expected, LEFT, RIGHT, ROUTES, changes, versions};
 use crate::support::harness::CLIENT;
-use crate::support::kinesis::{self, Ended, Invocation, Mapping, Report, Stream};
+use crate::support::kinesis::{self, Invocation, InvocationOutcome, Mapping, Report, Stream};
 use crate::support::memory::{self, Memory};
 use crate::support::mock_aws::{self, MockAws};
 
@@ -148,7 +148,7 @@ impl World {
                 self.heal();
             }
             if strikes(trouble.throttled) {
-                return Ended::Throttled;
+                return InvocationOutcome::Throttled;
             }
             let handler = environment.borrow().clone();
             let work = invocation.handle(&handler);
@@ -159,7 +159,7 @@ impl World {
             timeout(dies_after, work).await.unwrap_or_else(|_| {
                 kills.set(kills.get() + 1);
                 environment.replace(self.handler());
-                Ended::Error
+                InvocationOutcome::Error
             })
         };
         let drained = timeout(Duration::from_hours(12), mapping.drain(stream, function)).await;
@@ -171,19 +171,20 @@ impl World {
         Ok((report, kills.get()))
     }
 
-    fn mistakes(&self) -> Result<(), String> {
+    fn violations(&self) -> Result<(), String> {
         no_mistake(
             [
-                self.left.mistakes(),
-                self.right.mistakes(),
-                self.aws.mistakes(),
+                self.left.violations(),
+                self.right.violations(),
+                self.aws.violations(),
             ]
             .concat(),
         )
     }
 
     fn numbers(&self, stream: &Stream, report: &Report, kills: u64) -> Numbers {
-        let faults = self.left.struck() + self.right.struck() + self.aws.struck();
+        let faults =
+            self.left.injected_faults() + self.right.injected_faults() + self.aws.injected_faults();
         Numbers::of_one(stream, report, &self.aws, faults, kills)
     }
 }
@@ -216,7 +217,7 @@ fn faults(random: &mut fastrand::Rng, variant: Variant) -> memory::Faults {
         } else {
             0
         },
-        slandered: if variant == Variant::SlanderousSystem {
+        falsely_rejected: if variant == Variant::SlanderousSystem {
             5
         } else {
             0
@@ -280,14 +281,14 @@ async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
     let (mapping, trouble) = (mapping(&mut random, variant), trouble(&mut random, variant));
     let (report, kills) = world.drain(&stream, &mapping, &trouble, random).await?;
     let expected = Expected::of(&put, &report);
-    let letters = world.aws.letters();
+    let letters = world.aws.dead_letters();
     all_hold([
         nothing_lost(&report, &stream),
         expected.is_held(LEFT, &world.left.records()),
         expected.is_held(RIGHT, &world.right.records()),
         expected.letters.none_too_many(&letters),
         expected.letters.none_missing(&letters),
-        world.mistakes(),
+        world.violations(),
     ])?;
     Ok(world.numbers(&stream, &report, kills))
 }
@@ -326,7 +327,7 @@ async fn run_versions(seed: u64, guard: &str) -> Result<Numbers, Broken> {
         nothing_lost(&report, &stream),
         held,
         ordered,
-        world.mistakes(),
+        world.violations(),
     ])?;
     Ok(world.numbers(&stream, &report, kills))
 }

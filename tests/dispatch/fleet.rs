@@ -16,11 +16,11 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::evidence::tell;
+use crate::support::evidence::write_report;
 use crate::support::harness::{Logs, Mocks, batch, change};
-use crate::support::mock_hubspot::{Habits, Seen};
+use crate::support::mock_hubspot::{Behavior, Seen};
 use crate::support::moto::Moto;
-use crate::support::runtime_api::{Ended, Function};
+use crate::support::runtime_api::{Function, InvocationOutcome};
 
 const TABLE: &str = "contact-sync-state";
 const PROCESSES: usize = 4;
@@ -183,7 +183,7 @@ async fn work(variables: &[(String, String)], process: usize, contacts: usize) -
                 .invoke(event.clone(), &request, Duration::from_mins(5))
                 .await;
             assert!(
-                matches!(ended, Ended::Answer(_)),
+                matches!(ended, InvocationOutcome::Answer(_)),
                 "{ended:?} {:?}",
                 function.lines().last()
             );
@@ -283,7 +283,7 @@ impl<'a> Setup<'a> {
     }
 
     async fn load(&self) -> Load {
-        let edit = |hubspot: &mut Habits| {
+        let edit = |hubspot: &mut Behavior| {
             hubspot.latency = Duration::from_millis(20);
             hubspot.quota_headers = self.is_limited;
         };
@@ -417,7 +417,7 @@ async fn four_processes_send_sixty_thousand_contacts_at_hubspots_own_pace() {
         ("fleet-reported", &reported),
     ] {
         let calls = accepted + refused;
-        tell(
+        write_report(
             name,
             format_args!(
                 "{} contacts in {calls} calls, {refused} refused; {used:.1} % of 100 calls in \

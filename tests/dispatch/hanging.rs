@@ -11,7 +11,7 @@ use crate::support::cloud::Cloud;
 use crate::support::harness::{Mocks, batch, change};
 use crate::support::mock_salesforce::Endpoint;
 use crate::support::proxy::Treatment;
-use crate::support::runtime_api::{Ended, Function};
+use crate::support::runtime_api::{Function, InvocationOutcome};
 use crate::support::server::Reply;
 use crate::support::stream::sequence_number;
 
@@ -80,7 +80,7 @@ async fn answer(hang: impl Fn(&Mocks, &Cloud)) -> (Vec<usize>, Duration) {
         ended.unwrap_or_else(|_| panic!("no answer: {:?}", function.lines())),
         start.elapsed(),
     );
-    assert!(matches!(ended, Ended::Answer(_)), "{ended:?}");
+    assert!(matches!(ended, InvocationOutcome::Answer(_)), "{ended:?}");
     let numbers: Vec<String> = (0..=LEADS + CUSTOMERS)
         .map(|at| sequence_number(0, at))
         .collect();

@@ -133,7 +133,7 @@ async fn an_offending_delete_is_isolated_by_its_look_up() {
 
 #[tokio::test]
 async fn a_batch_that_takes_longer_than_its_time_is_delivered_in_smaller_ones() {
-    let slow = |salesforce: &mut crate::support::mock_salesforce::Habits| {
+    let slow = |salesforce: &mut crate::support::mock_salesforce::Behavior| {
         salesforce.latency_per_record = Duration::from_millis(20);
     };
     let mocks = Mocks::start_with(slow, |_| {}).await;

@@ -107,7 +107,7 @@ async fn a_429_without_a_word_is_no_outage() {
 async fn an_error_that_names_nobody_finds_its_row_in_the_end() {
     // Results without a key do not tell either who is missing: the batch is halved until its row is
     // alone.
-    let portal = Portal::with(|habits| habits.hide_properties = true, |_| {}).await;
+    let portal = Portal::with(|behavior| behavior.hide_properties = true, |_| {}).await;
     portal
         .mock
         .fail_unnamed("C-5", json!({"category": "VALIDATION_ERROR"}));
@@ -202,7 +202,7 @@ async fn a_key_that_comes_back_otherwise_costs_one_call_more_at_most() {
         ),
         (|key| key.replace("Zo", "So"), 2),
     ] {
-        let portal = Portal::with(|habits| habits.shown_key = shown_key, |_| {}).await;
+        let portal = Portal::with(|behavior| behavior.shown_key = shown_key, |_| {}).await;
         let mut changes = people(100);
         changes[50].contact.id = id("Zoe\u{308}-1");
         assert_eq!(
@@ -299,7 +299,7 @@ async fn a_property_that_some_contacts_have_fails_them_alone_and_costs_two_calls
         );
     };
     for (judges_as_one, calls) in [(false, 1), (true, 3)] {
-        let portal = Portal::with(|habits| habits.judges_as_one = judges_as_one, plan).await;
+        let portal = Portal::with(|behavior| behavior.judges_as_one = judges_as_one, plan).await;
         let mut changes = people(100);
         for number in [0, 1, 49, 98] {
             changes[number].contact.attributes.values =

@@ -99,7 +99,7 @@ async fn a_row_that_lacks_a_right_is_rejected_where_another_is_written_and_isola
         (false, Some("too long"), vec![stopped]),
         (false, Some("not ours"), vec![stopped]),
     ] {
-        let org = Org::with(|habits| habits.may_write = may_write, |_| {}).await;
+        let org = Org::with(|behavior| behavior.may_write = may_write, |_| {}).await;
         org.mock.fail_row("C-1", not_ours.clone(), 1);
         match neighbour {
             Some("too long") => org
@@ -116,7 +116,7 @@ async fn a_row_that_lacks_a_right_is_rejected_where_another_is_written_and_isola
         );
         org.assert_polite();
     }
-    let org = Org::with(|habits| habits.may_write = false, |_| {}).await;
+    let org = Org::with(|behavior| behavior.may_write = false, |_| {}).await;
     let expected = ["stop configuration CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"];
     assert_eq!(
         words(&org.upsert(&org.leads([1])).await),

@@ -94,7 +94,7 @@ async fn the_longest_ids_fit_into_uris() {
 
 #[tokio::test]
 async fn pages_are_followed_to_the_end() {
-    let org = Org::with(|habits| habits.page = 3, |_| {}).await;
+    let org = Org::with(|behavior| behavior.page = 3, |_| {}).await;
     let payloads: Vec<_> = (0..10)
         .map(|number| deletion(&format!("C-{number}")))
         .collect();
@@ -148,7 +148,7 @@ async fn pages_without_end_are_given_up() {
 
 #[tokio::test]
 async fn the_next_page_is_asked_of_the_same_host_only() {
-    let org = Org::with(|habits| habits.page = 1, |_| {}).await;
+    let org = Org::with(|behavior| behavior.page = 1, |_| {}).await;
     ["C-1", "C-2"].iter().for_each(|id| put(&org, id));
     org.mock.mangle(Mangle::json(|page| {
         page["nextRecordsUrl"] = "https://evil.example/steal".into();

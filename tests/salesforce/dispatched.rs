@@ -180,7 +180,7 @@ async fn a_fault_that_every_record_meets_rejects_nobody_and_costs_five_calls() {
 #[tokio::test]
 async fn a_hidden_field_rejects_nobody_and_costs_no_second_call() {
     let org = Org::with(
-        |habits| habits.hidden_fields = vec!["City".to_owned()],
+        |behavior| behavior.hidden_fields = vec!["City".to_owned()],
         |_| {},
     )
     .await;
@@ -238,7 +238,7 @@ async fn a_record_that_is_not_ours_is_rejected_and_a_revoked_right_rejects_nobod
     );
     assert!(org.mock.count(Endpoint::Describe) > 0);
     for size in [1, 3] {
-        let org = Org::with(|habits| habits.may_delete = false, |_| {}).await;
+        let org = Org::with(|behavior| behavior.may_delete = false, |_| {}).await;
         let mut changes = newcomers(size);
         dispatch(&org, &changes).await;
         changes

@@ -34,7 +34,7 @@ async fn org_at(old: &Server, timeout: Duration) -> Org {
     let millis = u64::try_from(timeout.as_millis()).expect("short");
     let url = old.url();
     let org = Org::with(
-        |habits| habits.instance_url = Some(url),
+        |behavior| behavior.instance_url = Some(url),
         |settings| settings.request_timeout_ms = millis,
     )
     .await;
@@ -302,7 +302,11 @@ async fn a_token_for_a_host_that_is_not_allowed_is_not_kept_and_a_correction_is_
     let astray = nobody.url().replace("127.0.0.1", "localhost");
     for in_secret in [false, true] {
         let other = Org::new().await;
-        let org = Org::with(|habits| habits.instance_url = Some(astray.clone()), |_| {}).await;
+        let org = Org::with(
+            |behavior| behavior.instance_url = Some(astray.clone()),
+            |_| {},
+        )
+        .await;
         let reply = org.upsert(&org.leads([1])).await;
         assert_eq!(words(&reply), ["stop configuration HOST_NOT_ALLOWED"]);
         for part in [

@@ -45,7 +45,7 @@ fn with_news(mut change: ContactChange, news: Attribute) -> ContactChange {
 #[tokio::test]
 async fn one_record_with_a_closed_field_fails_alone_however_it_comes() {
     let org = Org::with(
-        |habits| habits.read_only_fields = vec!["MobilePhone".to_owned()],
+        |behavior| behavior.read_only_fields = vec!["MobilePhone".to_owned()],
         |_| {},
     )
     .await;
@@ -93,8 +93,8 @@ async fn a_closed_field_that_every_record_has_stops_the_destination_once_two_wer
         ("Version__c", true),
         ("Company", false),
     ] {
-        let closed = |habits: &mut crate::support::mock_salesforce::Habits| {
-            habits.read_only_fields = vec![field.to_owned()];
+        let closed = |behavior: &mut crate::support::mock_salesforce::Behavior| {
+            behavior.read_only_fields = vec![field.to_owned()];
         };
         let org = Org::with(closed, |settings| {
             settings.version_field = "Version__c".to_owned();
@@ -156,7 +156,7 @@ async fn a_status_that_settings_chose_rejects_nobody_and_is_told_to_the_operator
             .into(),
     );
     let org = Org::with(
-        |habits| habits.statuses = statuses,
+        |behavior| behavior.statuses = statuses,
         |settings| settings.status.lead = "Open - Not Contacted".to_owned(),
     )
     .await;
@@ -270,9 +270,9 @@ async fn a_lock_within_a_trigger_delays_its_record_and_rejects_nobody() {
 
 #[tokio::test]
 async fn values_of_a_wrong_type_are_all_found_in_calls_in_proportion_to_them() {
-    let with_checkbox = |habits: &mut crate::support::mock_salesforce::Habits| {
-        habits.checkboxes = vec!["News__c".to_owned()];
-        habits.custom_fields.push("News__c".to_owned());
+    let with_checkbox = |behavior: &mut crate::support::mock_salesforce::Behavior| {
+        behavior.checkboxes = vec!["News__c".to_owned()];
+        behavior.custom_fields.push("News__c".to_owned());
     };
     let texts = ["yes", "nö", "🚀", "maybe"];
     for (every, kinds, most_calls) in [(1, 1, 1), (1, 4, 20), (10, 1, 5), (10, 4, 30), (199, 2, 5)]
@@ -313,7 +313,11 @@ async fn a_look_up_that_is_too_long_is_split_and_deletes_everybody() {
         Answer::empty(413),
     ] {
         let status = answer.status;
-        let org = Org::with(|habits| habits.longest_uri = Some((3_500, answer)), |_| {}).await;
+        let org = Org::with(
+            |behavior| behavior.longest_uri = Some((3_500, answer)),
+            |_| {},
+        )
+        .await;
         let mut changes = newcomers(80);
         for (number, change) in changes.iter_mut().enumerate() {
             let id = format!(
@@ -336,7 +340,7 @@ async fn a_look_up_that_is_too_long_is_split_and_deletes_everybody() {
 #[tokio::test]
 async fn one_id_that_is_too_long_for_any_look_up_is_that_record_s_matter() {
     let org = Org::with(
-        |habits| habits.longest_uri = Some((300, Answer::empty(431))),
+        |behavior| behavior.longest_uri = Some((300, Answer::empty(431))),
         |_| {},
     )
     .await;

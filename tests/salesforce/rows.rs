@@ -15,7 +15,7 @@ use crate::support::words::newcomer;
 async fn success_alone_decides() {
     for created_on_failures in [true, false] {
         let org = Org::with(
-            |habits| habits.created_on_failures = created_on_failures,
+            |behavior| behavior.created_on_failures = created_on_failures,
             |_| {},
         )
         .await;

@@ -38,7 +38,11 @@ async fn one_token_serves_all_calls() {
 async fn calls_go_where_the_answer_of_the_token_endpoint_says() {
     let elsewhere = Org::new().await;
     let instance_url = elsewhere.server.url();
-    let org = Org::with(|habits| habits.instance_url = Some(instance_url), |_| {}).await;
+    let org = Org::with(
+        |behavior| behavior.instance_url = Some(instance_url),
+        |_| {},
+    )
+    .await;
     let reply = org.upsert(&org.leads([1])).await;
     assert_eq!(
         words(&reply),
@@ -66,7 +70,7 @@ async fn no_token_leaves_for_an_instance_that_is_not_allowed() {
         "ftp://127.0.0.1/",
     ] {
         let org = Org::with(
-            |habits| habits.instance_url = Some(instance.to_owned()),
+            |behavior| behavior.instance_url = Some(instance.to_owned()),
             |_| {},
         )
         .await;

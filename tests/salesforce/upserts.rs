@@ -77,7 +77,7 @@ async fn every_request_carries_its_headers() {
 #[tokio::test]
 async fn bodies_are_compressed_both_ways_where_it_pays() {
     for compresses in [true, false] {
-        let org = Org::with(|habits| habits.compresses = compresses, |_| {}).await;
+        let org = Org::with(|behavior| behavior.compresses = compresses, |_| {}).await;
         assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
         assert_eq!(
             words(&org.upsert(&org.leads(0..200)).await),
@@ -129,7 +129,11 @@ async fn the_usage_of_the_org_is_read_from_whatever_form_its_header_has() {
         (Some(""), None),
         (None, None),
     ] {
-        let org = Org::with(|habits| habits.limit_info = info.map(str::to_owned), |_| {}).await;
+        let org = Org::with(
+            |behavior| behavior.limit_info = info.map(str::to_owned),
+            |_| {},
+        )
+        .await;
         assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
         let quota = org.meter.quota();
         assert_eq!(quota.daily_used.zip(quota.daily_max), expected, "{info:?}");

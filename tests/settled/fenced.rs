@@ -26,7 +26,7 @@ struct World {
 
 impl World {
     async fn new(document: &str) -> Self {
-        let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+        let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
         mocks.hubspot.create_property("version");
         Self {
             mocks,

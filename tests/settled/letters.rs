@@ -60,7 +60,7 @@ fn place(faults: Faults, document: &str) -> Place {
 /// How many letters each record has, by its place in the stream.
 fn letters(aws: &MockAws) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for letter in aws.letters() {
+    for letter in aws.dead_letters() {
         let number = letter["record"]["sequence_number"]
             .as_str()
             .expect("a number")
@@ -273,7 +273,7 @@ fn behind_a_letter_that_is_not_stored_none_is_stored_that_comes_again() {
         let logs = Logs::listen();
         assert_eq!(failures(&invoke(&handler, &records, "r").await).len(), 500);
         assert_eq!(not_stored(&logs).len(), 1);
-        let attempts = aws.struck();
+        let attempts = aws.injected_faults();
         assert!(attempts <= 8 * 3, "{attempts} attempts for 50 calls");
         aws.heal();
         assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
@@ -361,7 +361,7 @@ fn with_ten_thousand_rejected_records_and_a_hanging_queue_the_answer_comes_with_
                 .filter(|line| line["level"] == "ERROR")
                 .count();
             assert_eq!(errors, 1);
-            let attempts = aws.struck();
+            let attempts = aws.injected_faults();
             assert!(
                 attempts <= 8 * 3 + 4,
                 "{attempts} attempts, though no call is begun when the time is over"

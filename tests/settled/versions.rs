@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::support::evidence::{case, seeds, tell};
+use crate::support::evidence::{case, seeds, write_report};
 use crate::support::kinesis::{Mapping, Stream};
 use crate::support::memory::{BOMB, Faults, POISON};
 use crate::support::stream::sequence_number;
@@ -208,7 +208,7 @@ fn run_all(mode: &str, count: u64) {
         lookups,
         ..
     } = numbers;
-    tell(
+    write_report(
         &format!("settled {mode}"),
         format!(
             "{schedules} schedules, {deliveries} invocations, {deaths} killed, {lookups} look-ups"

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::support::harness::CLIENT;
-use crate::support::kinesis::{Ended, Invocation, Mapping, Stream};
+use crate::support::kinesis::{Invocation, InvocationOutcome, Mapping, Stream};
 use crate::support::memory::{BOMB, Faults, Memory, POISON};
 use crate::support::stream::sequence_number;
 use crate::support::table::{self, Table};
@@ -122,12 +122,12 @@ impl World {
                 biased;
                 () = self.table.written.notified(), if dice < 15 => {
                     tally.borrow_mut().answers_lost += 1;
-                    Ended::Error
+                    InvocationOutcome::Error
                 }
-                () = sleep_until(dies_at), if (15..35).contains(&dice) => Ended::Error,
+                () = sleep_until(dies_at), if (15..35).contains(&dice) => InvocationOutcome::Error,
                 ended = invocation.handle(&self.handler) => ended,
             };
-            tally.borrow_mut().deaths += usize::from(ended == Ended::Error);
+            tally.borrow_mut().deaths += usize::from(ended == InvocationOutcome::Error);
             ended
         };
         let drained = timeout(Duration::from_hours(12), mapping.drain(stream, function)).await;

@@ -1,5 +1,5 @@
-//! Everything that the function needs of AWS, emulated: secrets, a queue for dead letters, the
-//! state table; and a proxy before it that counts.
+//! Emulation of the AWS services that the function needs (secrets, a dead-letter queue, the state
+//! table), behind a proxy that counts calls.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use super::harness::{self, Mocks};
 use super::moto::Moto;
 use super::proxy::Proxy;
 
+/// Emulated AWS services and their proxy.
 pub struct Cloud {
     pub proxy: Proxy,
     queue_url: String,
@@ -33,12 +34,12 @@ impl Cloud {
         }
     }
 
-    /// An SDK configuration that leads here through the proxy.
+    /// Builds an SDK configuration whose endpoint is the proxy.
     pub fn config(&self) -> SdkConfig {
         harness::aws(&self.proxy.url)
     }
 
-    /// The settings' part of it.
+    /// Returns the settings of the queue and the table.
     pub fn document(&self) -> String {
         format!(
             "[dead_letter]\nqueue_url = \"{}\"\n[state]\ntable = \"{}\"\n",
@@ -46,7 +47,7 @@ impl Cloud {
         )
     }
 
-    /// The variables that lead a process here.
+    /// Returns the variables with which a process uses the proxy, the queue and the table.
     pub fn variables(&self) -> Vec<(String, String)> {
         [
             ("AWS_ENDPOINT_URL", &*self.proxy.url),
@@ -57,13 +58,13 @@ impl Cloud {
         .to_vec()
     }
 
-    /// All dead letters, taken from the queue.
+    /// Receives all dead letters of the queue.
     pub async fn dead_letters(&self) -> Vec<Value> {
         self.moto.messages(&self.sqs, &self.queue_url).await
     }
 
-    /// How many calls the settled set made of each operation of DynamoDB's; leases of rate limits
-    /// are updates.
+    /// Counts the calls of the settled set by DynamoDB operation. Updates are not counted: they are
+    /// leases of rate limits.
     pub fn table_calls(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for call in self.proxy.calls() {

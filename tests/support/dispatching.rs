@@ -1,4 +1,4 @@
-//! An adapter behind the real dispatcher: what becomes of each record in the end.
+//! Runs an adapter with the real dispatcher, and returns the fate of each record.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use smallvec::smallvec;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Sends changes of distinct contacts to their end; gives the fate of each, in their order.
+/// Dispatches changes of distinct contacts. Returns the fate of each, in order.
 pub async fn fates_of(
     adapter: &Arc<dyn Adapter>,
     meter: &DestinationMetrics,
@@ -33,7 +33,7 @@ pub async fn fates_of(
     .await
 }
 
-/// A dispatcher whose own budget keeps nobody waiting.
+/// Builds a dispatcher whose rate limit delays no call.
 pub fn dispatcher_of(adapter: &Arc<dyn Adapter>) -> ApiDispatcher {
     ApiDispatcher {
         adapter: Arc::clone(adapter),
@@ -55,7 +55,8 @@ pub fn dispatcher_of(adapter: &Arc<dyn Adapter>) -> ApiDispatcher {
     }
 }
 
-/// The fates of one invocation, which has so much time, by a dispatcher that may have seen others.
+/// Dispatches changes in one invocation of this duration, by a dispatcher that may have state of
+/// earlier invocations. Returns the fate of each.
 pub async fn fates_by(
     dispatcher: &ApiDispatcher,
     meter: &DestinationMetrics,
@@ -73,8 +74,10 @@ pub async fn fates_by(
         .map(|change| Some(Box::new(change)))
         .collect();
     let ledger = Ledger::new(changes.len());
-    (0..changes.len()).for_each(|position| ledger.expect(position, &[0]));
-    let sink = OutcomeRecorder {
+    for position in 0..changes.len() {
+        ledger.expect(position, &[0]);
+    }
+    let recorder = OutcomeRecorder {
         ledger: &ledger,
         destination: 0,
         meter,
@@ -85,13 +88,13 @@ pub async fn fates_by(
         guard: DestinationGuard::NoVersions,
         compared: &compared,
         changes: &changes,
-        sink,
+        sink: recorder,
     };
     let deadline = Instant::now() + time;
     let context = DispatchContext {
         deadline,
         transformer: &transformer,
-        recorder: sink,
+        recorder,
         metrics: meter,
     };
     let (sender, queue) = mpsc::channel(512);
@@ -106,12 +109,12 @@ pub async fn fates_by(
         .collect()
 }
 
-/// How often each fate occurs.
+/// Counts the records by fate.
 pub fn count(fates: &[String]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    fates
-        .iter()
-        .for_each(|fate| *counts.entry(fate.clone()).or_default() += 1);
+    for fate in fates {
+        *counts.entry(fate.clone()).or_default() += 1;
+    }
     counts
 }
 
@@ -128,8 +131,8 @@ fn step(at: usize, operation: Operation) -> Step {
     }
 }
 
-fn fate(verdict: Option<&RecordOutcome>) -> String {
-    match verdict {
+fn fate(outcome: Option<&RecordOutcome>) -> String {
+    match outcome {
         Some(RecordOutcome::Delivered(_)) => "delivered".to_owned(),
         Some(RecordOutcome::Rejected(_, rejection)) => format!("rejected {}", rejection.code),
         Some(RecordOutcome::Failed(code)) => format!("failed {code}"),
@@ -137,6 +140,7 @@ fn fate(verdict: Option<&RecordOutcome>) -> String {
     }
 }
 
+/// Builds expected counts by fate.
 pub fn fates<const N: usize>(expected: [(&str, usize); N]) -> BTreeMap<String, usize> {
     expected
         .into_iter()

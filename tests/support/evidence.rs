@@ -1,4 +1,4 @@
-//! Which random cases run, and where it is written down what they came to.
+//! Selection of random cases, and reports of their results.
 
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +14,8 @@ fn argument(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// The seeds to run: the first `count`; `SEED=n` that one alone; `SCHEDULES=n` the first n;
-/// `SOAK_MINUTES=n` new ones until the time is up.
+/// Returns the seeds to run: by default the first `count`; with `SEED=n` seed n alone, with
+/// `SCHEDULES=n` the first n, with `SOAK_MINUTES=n` new seeds for n minutes.
 pub fn seeds(count: u64) -> Box<dyn Iterator<Item = u64>> {
     if let Some(seed) = argument("SEED") {
         return Box::new(std::iter::once(seed));
@@ -32,20 +32,21 @@ pub fn seeds(count: u64) -> Box<dyn Iterator<Item = u64>> {
     Box::new((first..).take_while(move |_| Instant::now() < end))
 }
 
-/// Runs a case. Where it panics, its seed is named besides what the panic itself has said.
+/// Runs a case. If the case panics, panics again with the seed.
 pub fn case<T>(seed: u64, case: impl FnOnce() -> T) -> T {
     ended(seed, catch_unwind(AssertUnwindSafe(case)))
 }
 
-/// The same of a case that has ended: `AssertUnwindSafe(case).catch_unwind().await`.
+/// Unwraps the result of a case, `AssertUnwindSafe(case).catch_unwind().await`. If the case
+/// panicked, panics again with the seed.
 pub fn ended<T>(seed: u64, ended: thread::Result<T>) -> T {
-    ended.unwrap_or_else(|_| panic!("SEED={seed}: the case panicked, as is said above"))
+    ended.unwrap_or_else(|_| panic!("SEED={seed}: the case panicked, see the panic above"))
 }
 
-/// A line for the end of `make test`.
-pub fn tell(name: &str, what: impl Display) {
-    // Below the package's folder, in which cargo runs tests.
+/// Writes a line that `make test` prints at its end.
+pub fn write_report(name: &str, result: impl Display) {
+    // cargo runs tests in the folder of the package.
     let folder = Path::new("target/tmp/evidence");
     std::fs::create_dir_all(folder).expect("a folder");
-    std::fs::write(folder.join(name), format!("{name:<14} {what}\n")).expect("written");
+    std::fs::write(folder.join(name), format!("{name:<14} {result}\n")).expect("written");
 }

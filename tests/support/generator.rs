@@ -1,26 +1,26 @@
-//! `MockStreamGenerator`: an event generator in place of the company's contact database. The same
-//! seed gives the same stream.
+//! `MockStreamGenerator`: an event generator that replaces the contact database. One seed always
+//! gives the same stream.
 
 use serde_json::{Map, Value, json};
 
-/// One record, on its way to the stream.
+/// Generated record.
 #[derive(Clone, Debug)]
 pub struct Generated {
     pub partition_key: String,
     pub data: Vec<u8>,
-    /// The change in it; `None` for a record that nobody can accept.
+    /// Change of the record; `None` for an invalid record.
     pub change: Option<Value>,
 }
 
-/// What is generated.
+/// Parameters of a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub seed: u64,
     pub records: usize,
     pub contacts: usize,
-    /// One record in so many is of a kind that has to be rejected; 0: none.
+    /// One of so many records is invalid; 0: none.
     pub one_bad_in: usize,
-    /// One change in so many is overtaken by the next one of its contact, which has a higher
+    /// One of so many changes is overtaken by the next change of its contact, which has a higher
     /// version; 0: none.
     pub one_late_in: usize,
 }
@@ -37,50 +37,51 @@ impl Default for Plan {
     }
 }
 
-/// Generates contacts of all four types, with creates, updates (partial ones too), deletes (some of
-/// which do not say of what type), several changes of one contact close together, types that
-/// change, versions that come in another order or not at all, identities in other letters,
-/// attributes, texts of many scripts, and now and then something that is no change at all.
+/// Generator of contacts of all four types, with creates, full and partial updates, deletes with
+/// and without a type, bursts of changes of one contact, changes of the type, missing and reordered
+/// versions, ids in other letter case, attributes, texts in many scripts, and invalid records.
 #[derive(Debug)]
 pub struct MockStreamGenerator {
     random: fastrand::Rng,
     plan: Plan,
     made: usize,
-    /// Changes so far, those that are still to come included.
+    /// Number of changes so far, including those that are held back.
     changes: usize,
-    contacts: Vec<Known>,
-    /// The contact that the last change was of: changes come in bursts.
+    contacts: Vec<ContactState>,
+    /// Contact of the last change: changes come in bursts.
     last: usize,
 }
 
-/// A contact, as the company's database has it.
+/// State of a contact in the contact database.
 #[derive(Debug)]
-struct Known {
+struct ContactState {
     kind: &'static str,
     version: u64,
     exists: bool,
-    /// Was overtaken, and is its next change to come.
+    /// Change that was overtaken, and is the next one of the contact.
     late: Option<Value>,
-    /// A delete was overtaken by the create after it: it may be the last that the systems heard.
+    /// Whether a delete was overtaken by the following create: the destinations may have deleted
+    /// the contact last.
     is_doubtful: bool,
 }
 
-/// Where the attributes go that are generated: their Lead fields, and their contact properties.
+/// Lead fields of the generated attributes.
 pub const LEAD_FIELDS: [(&str, &str); 3] = [
     ("plan", "Plan__c"),
     ("seats", "Seats__c"),
     ("newsletter", "Newsletter__c"),
 ];
+/// Contact properties of the generated attributes.
 pub const CONTACT_PROPERTIES: [(&str, &str); 3] = [
     ("plan", "plan"),
     ("seats", "seats"),
     ("newsletter", "newsletter"),
 ];
 
-/// The status that a new lead has; a new prospect has none.
+/// Status of a new lead. A new prospect has none.
 pub const NEW_STATUS: &str = "Open - Not Contacted";
 
-/// The settings that say so, as a document.
+/// Returns the settings of the attributes and of the status as a document.
 pub fn attribute_settings() -> String {
     let lines = |fields: [(&str, &str); 3]| {
         fields
@@ -92,7 +93,7 @@ pub fn attribute_settings() -> String {
     format!("{status}[salesforce.attributes]\n{leads}[hubspot.attributes]\n{contacts}")
 }
 
-/// The same as variables.
+/// Returns the settings of the attributes and of the status as variables.
 pub fn attribute_variables() -> Vec<(String, String)> {
     let mut variables = vec![(
         "CONTACT_SYNC__SALESFORCE__STATUS__LEAD".to_owned(),
@@ -148,14 +149,14 @@ const TITLE: [&str; 4] = ["Engineer", "Head of \"Everything\"", "Büroleitung", 
 
 impl MockStreamGenerator {
     pub fn new(plan: Plan) -> Self {
-        let known = |contact: usize| Known {
-            kind: TYPES[contact % TYPES.len()],
+        let contact = |number: usize| ContactState {
+            kind: TYPES[number % TYPES.len()],
             version: 0,
             exists: false,
             late: None,
             is_doubtful: false,
         };
-        let contacts = (0..plan.contacts.max(1)).map(known).collect();
+        let contacts = (0..plan.contacts.max(1)).map(contact).collect();
         Self {
             random: fastrand::Rng::with_seed(plan.seed),
             plan,
@@ -174,13 +175,17 @@ impl MockStreamGenerator {
         self.random.u32(..100) < percent
     }
 
-    /// Each optional field: mentioned or not, cleared or set.
+    /// Generates the optional fields. A field is part of the change with this probability in
+    /// percent, and is cleared or set.
     fn fields(&mut self, contact: usize, mentioned: u32) -> Map<String, Value> {
         let mut fields = Map::new();
         let phone = format!("+44 20 7946 {:04}", self.random.u32(..10_000));
         let address = json!({
-            "street": format!("{} High St", self.random.u32(1..200)), "city": self.pick(&CITY), "state": null,
-            "postal_code": format!("{:05}", self.random.u32(..99_999)), "country": "United Kingdom"
+            "street": format!("{} High St", self.random.u32(1..200)),
+            "city": self.pick(&CITY),
+            "state": null,
+            "postal_code": format!("{:05}", self.random.u32(..99_999)),
+            "country": "United Kingdom",
         });
         let round = self.random.u32(..1000);
         for (name, value) in [
@@ -210,8 +215,8 @@ impl MockStreamGenerator {
         fields
     }
 
-    /// Some of the attributes, one that no system has a field for among them; now and then all are
-    /// cleared at once.
+    /// Generates some of the attributes, one of them without a field in any destination. Sometimes
+    /// clears all attributes at once.
     fn attributes(&mut self) -> Value {
         if self.maybe(5) {
             return Value::Null;
@@ -228,7 +233,7 @@ impl MockStreamGenerator {
             ("plan", json!(self.pick(&PLAN))),
             ("seats", seats),
             ("newsletter", json!(self.random.bool())),
-            ("unknown", json!("nobody has a field for it")),
+            ("unknown", json!("no destination has a field for it")),
         ] {
             if self.maybe(60) {
                 let cleared = self.maybe(15);
@@ -238,9 +243,9 @@ impl MockStreamGenerator {
         attributes.into()
     }
 
-    /// The contact's next change, on its way to the stream.
+    /// Generates the next change, with the number of its contact.
     fn next_change(&mut self) -> (usize, Value) {
-        // A quarter of the changes follow up on the last one.
+        // A quarter of the changes concern the contact of the last change.
         let contact = if self.maybe(25) {
             self.last
         } else {
@@ -262,10 +267,10 @@ impl MockStreamGenerator {
         (contact, change)
     }
 
-    /// A change that happens to the contact. One of a pair that changes places carries its version,
-    /// and may find no contact.
+    /// Generates a change of the contact. A change of a pair whose order is swapped has a version,
+    /// and its contact may not exist.
     fn change(&mut self, contact: usize, is_of_a_pair: bool) -> Value {
-        let Known {
+        let ContactState {
             mut kind,
             version,
             exists,
@@ -288,7 +293,7 @@ impl MockStreamGenerator {
         };
         let is_perhaps_new = operation == "create" || changes_type || is_of_a_pair || is_doubtful;
         if is_perhaps_new && operation != "delete" {
-            // HubSpot takes no new contact without a name or an address.
+            // HubSpot accepts no new contact without a name or an address.
             fields
                 .entry("email")
                 .and_modify(|email| *email = format!("new{contact}.{version}@example.com").into());
@@ -298,7 +303,7 @@ impl MockStreamGenerator {
             }
         }
         fields.insert("id".into(), self.id(contact).into());
-        // A delete that does not say of what type goes wherever the contact may be.
+        // A delete without a type is sent to every destination.
         if operation != "delete" || self.maybe(70) {
             let name = if self.maybe(10) {
                 kind.to_uppercase()
@@ -308,22 +313,25 @@ impl MockStreamGenerator {
             fields.insert("type".into(), name.into());
         }
         let second = self.changes / 100;
+        let (hour, minute) = (second / 3600 % 24, second / 60 % 60);
+        let (second, milli) = (second % 60, self.changes % 1000);
         let mut change = json!({
-            "event_id": format!("e-{:08}", self.changes), "operation": operation,
-            "occurred_at": format!("2026-11-20T{:02}:{:02}:{:02}.{:03}Z", second / 3600 % 24, second / 60 % 60, second % 60, self.changes % 1000),
+            "event_id": format!("e-{:08}", self.changes),
+            "operation": operation,
+            "occurred_at": format!("2026-11-20T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"),
             "contact": fields,
         });
         if is_of_a_pair || self.maybe(90) {
             change["version"] = (version + 1).into();
         }
         self.changes += 1;
-        let known = &mut self.contacts[contact];
-        (known.kind, known.version, known.exists) = (kind, version + 1, operation != "delete");
-        known.is_doubtful = false;
+        let state = &mut self.contacts[contact];
+        (state.kind, state.version, state.exists) = (kind, version + 1, operation != "delete");
+        state.is_doubtful = false;
         change
     }
 
-    /// Identity is blind to letter case and to the space around it.
+    /// Generates a form of the contact's id. Letter case and surrounding space do not matter.
     fn id(&mut self, contact: usize) -> String {
         match self.random.u32(..20) {
             0 => format!("C-{contact:06}"),
@@ -333,12 +341,17 @@ impl MockStreamGenerator {
         }
     }
 
-    /// What nobody can accept: no JSON, JSON of another shape, or a value against the rules.
+    /// Generates an invalid record: text that is not JSON, JSON without the required fields, or an
+    /// invalid value.
     fn bad(&mut self) -> Vec<u8> {
-        let sound = json!({"event_id": "x", "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
-            "contact": {"id": "bad", "type": "lead"}});
+        let valid = json!({
+            "event_id": "x",
+            "operation": "create",
+            "occurred_at": "2026-11-20T10:15:00Z",
+            "contact": {"id": "bad", "type": "lead"},
+        });
         let with = |path: &str, value: Value| {
-            let mut change = sound.clone();
+            let mut change = valid.clone();
             *change.pointer_mut(path).expect("it is there") = value;
             change.to_string()
         };
@@ -346,10 +359,10 @@ impl MockStreamGenerator {
             0 => return b"\xff\xfe\x00".to_vec(),
             1 => String::new(),
             2 => "not json".to_owned(),
-            3 => sound.to_string()[..60].to_owned(),
+            3 => valid.to_string()[..60].to_owned(),
             4 => "[".repeat(200),
             5 => r#"{"event_id":"x"}"#.to_owned(),
-            6 => sound
+            6 => valid
                 .to_string()
                 .replacen("\"id\"", "\"id\":\"bad\",\"id\"", 1),
             7 => with("/operation", "merge".into()),

@@ -1,5 +1,4 @@
-//! The function as the app builds it, with both mocks behind it. Only addresses differ from the
-//! real thing.
+//! The function as the app builds it, with both mocks. Only addresses differ from production.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,7 +25,7 @@ use super::server::Server;
 use super::source::Source;
 use super::stream;
 
-/// Both mocks, and where their secrets are.
+/// Both mocks, with the files of their secrets.
 pub struct Mocks {
     pub salesforce: Arc<MockSalesforce>,
     pub hubspot: Arc<MockHubSpot>,
@@ -42,8 +41,8 @@ impl Mocks {
     }
 
     pub async fn start_with(
-        salesforce: impl FnOnce(&mut mock_salesforce::Habits),
-        hubspot: impl FnOnce(&mut mock_hubspot::Habits),
+        salesforce: impl FnOnce(&mut mock_salesforce::Behavior),
+        hubspot: impl FnOnce(&mut mock_hubspot::Behavior),
     ) -> Self {
         let (salesforce, salesforce_server) = MockSalesforce::start_with(salesforce).await;
         let (hubspot, hubspot_server) = MockHubSpot::start_with(hubspot).await;
@@ -59,7 +58,7 @@ impl Mocks {
         }
     }
 
-    /// The variables that lead the function to the mocks.
+    /// Returns the variables with which the function uses the mocks.
     pub fn variables(&self) -> Vec<(String, String)> {
         let variable = |key: &str, value: String| (format!("CONTACT_SYNC__{key}"), value);
         vec![
@@ -75,7 +74,7 @@ impl Mocks {
         ]
     }
 
-    /// The settings that lead to the mocks, with `document` over them.
+    /// Loads the settings with which the function uses the mocks, overridden by `document`.
     pub fn settings(&self, preset: Preset, document: &str) -> Settings {
         let mut layers = vec![Layer::from_toml("the test's document", document).expect("TOML")];
         let variables = self.variables();
@@ -87,80 +86,78 @@ impl Mocks {
         load(preset, &layers, &DESTINATIONS).expect("good settings")
     }
 
-    /// The handler, with `document` over the settings.
+    /// Builds the handler, with `document` over the settings.
     pub fn handler(&self, preset: Preset, document: &str) -> Handler {
         App::default()
             .build(preset, &self.settings(preset, document), &no_aws())
             .expect("a handler")
     }
 
-    /// What differs between the systems and what they should hold.
+    /// Compares the destinations with the source. Returns each difference.
     pub fn differences(&self, source: &Source) -> Vec<String> {
         source.differences(&self.salesforce.leads(), &self.hubspot_contacts())
     }
 
-    /// Which promises are broken, once these records have all been brought here and these letters
+    /// Returns each broken promise after these records were delivered and these dead letters were
     /// written.
-    pub fn broken_promises(&self, records: &[Generated], letters: &[Value]) -> Vec<String> {
+    pub fn broken_promises(&self, records: &[Generated], dead_letters: &[Value]) -> Vec<String> {
         let mut source = Source::default();
-        records
-            .iter()
-            .filter_map(|record| record.change.as_ref())
-            .for_each(|change| source.apply(change, None));
+        for change in records.iter().filter_map(|record| record.change.as_ref()) {
+            source.apply(change, None);
+        }
         let mut broken = self.differences(&source);
-        broken.extend(self.mistakes());
+        broken.extend(self.violations());
         let bad = records.iter().filter(|record| record.change.is_none());
         let mut bad: Vec<String> = bad
             .map(|record| base64_simd::STANDARD.encode_to_string(&record.data))
             .collect();
-        // Where a record came again, its letter may be there twice.
-        let text = |letter: &Value, name: &str| {
-            letter["record"][name]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let told = letters
-            .iter()
-            .map(|letter| (text(letter, "sequence_number"), text(letter, "data")));
-        let mut told: Vec<String> = told.collect::<BTreeMap<_, _>>().into_values().collect();
+        // A record that is delivered again can have two dead letters.
+        let mut rejected = BTreeMap::new();
+        for dead_letter in dead_letters {
+            let record = &dead_letter["record"];
+            let [number, data] = ["sequence_number", "data"]
+                .map(|name| record[name].as_str().unwrap_or_default().to_owned());
+            rejected.insert(number, data);
+        }
+        let mut rejected: Vec<String> = rejected.into_values().collect();
         bad.sort_unstable();
-        told.sort_unstable();
-        if told != bad {
+        rejected.sort_unstable();
+        if rejected != bad {
             broken.push(format!(
                 "dead letters of {} records; {} are bad",
-                told.len(),
+                rejected.len(),
                 bad.len()
             ));
         }
         broken
     }
 
-    /// What no client should do, and ours did.
-    pub fn mistakes(&self) -> Vec<String> {
-        [self.salesforce.mistakes(), self.hubspot.mistakes()].concat()
+    /// Returns the protocol violations of the adapters.
+    pub fn violations(&self) -> Vec<String> {
+        [self.salesforce.violations(), self.hubspot.violations()].concat()
     }
 
-    /// Without the key itself, which is how the contacts are told apart.
+    /// Returns HubSpot's contacts without the key property: the key is the key of the map.
     fn hubspot_contacts(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let mut contacts = self.hubspot.contacts();
-        contacts
-            .values_mut()
-            .for_each(|properties| drop(properties.remove("source_id")));
+        for properties in contacts.values_mut() {
+            properties.remove("source_id");
+        }
         contacts
     }
 }
 
-/// One client for thousands of handlers, which never use it: each would read the root certificates.
+/// Client shared by thousands of handlers that never use it: creating one reads the root
+/// certificates.
 pub static CLIENT: LazyLock<reqwest::Client> =
     LazyLock::new(|| http_client::client().expect("a client"));
 
-/// An SDK configuration that leads nowhere.
+/// Builds an SDK configuration with an unreachable endpoint.
 pub fn no_aws() -> SdkConfig {
     aws("http://127.0.0.1:9")
 }
 
-/// An SDK configuration for an emulation on loopback.
+/// Builds an SDK configuration for an emulation on loopback.
 pub fn aws(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "test");
     SdkConfig::builder()
@@ -171,9 +168,9 @@ pub fn aws(endpoint: &str) -> SdkConfig {
         .build()
 }
 
-/// Gives the state table a minute for each call. The function's own limit of a second is too short
-/// for an emulation on a busy machine, and a test that counts what the table saves fails where the
-/// function went on without it.
+/// Sets a time limit of one minute for each call to the state table. The function's own limit of
+/// one second is too short for an emulation on a busy machine: a test that counts the calls saved
+/// by the table fails if the function continues without the table.
 pub fn with_a_patient_table(config: SdkConfig) -> SdkConfig {
     let limit = TimeoutConfig::builder().operation_timeout(Duration::from_mins(1));
     config.into_builder().timeout_config(limit.build()).build()
@@ -186,33 +183,35 @@ fn file(content: &Value) -> NamedTempFile {
     file
 }
 
-/// A change of a contact, as an event's JSON.
+/// Builds a change of a contact as JSON.
 pub fn change(operation: &str, id: &str, kind: &str, fields: Value) -> Value {
     let mut contact = fields;
     contact["id"] = id.into();
     contact["type"] = kind.into();
     json!({
-        "event_id": format!("e-{id}-{operation}"), "operation": operation, "occurred_at": "2026-11-20T10:15:00.123Z",
+        "event_id": format!("e-{id}-{operation}"),
+        "operation": operation,
+        "occurred_at": "2026-11-20T10:15:00.123Z",
         "contact": contact,
     })
 }
 
-/// Changes as the records of a batch.
+/// Builds the records of a batch from changes.
 pub fn batch(changes: &[Value]) -> Vec<Value> {
     let record =
         |(at, change): (usize, &Value)| stream::record(0, at, "key", change.to_string().as_bytes());
     changes.iter().enumerate().map(record).collect()
 }
 
-/// Every line that the function writes on this thread, from here to the end of the test.
+/// Lines that the function logs on this thread, from the creation to the end of the test.
 pub struct Logs {
     listener: Listener,
-    /// The lines that were read so far.
+    /// Lines that were read so far.
     read: RefCell<Vec<Value>>,
 }
 
 impl Logs {
-    /// Listens, to the finest level.
+    /// Starts to collect lines of every level.
     pub fn listen() -> Self {
         Self {
             listener: Listener::new(Form::Json),
@@ -228,7 +227,7 @@ impl Logs {
         read.clone()
     }
 
-    /// The audit trail: fate and code by sequence number and destination.
+    /// Returns the lines of the audit trail: fate and code by sequence number and destination.
     pub fn audit(&self) -> Vec<Value> {
         self.lines()
             .into_iter()
@@ -236,18 +235,20 @@ impl Logs {
             .collect()
     }
 
-    /// `fate` or `fate CODE` of the records in the order of their lines.
+    /// Returns `fate` or `fate CODE` of each record, in the order of the lines.
     pub fn fates(&self) -> Vec<String> {
-        let word = |line: &Value| {
+        let mut fates = Vec::new();
+        for line in self.audit() {
             let fate = line["fate"].as_str().expect("a fate");
-            line["code"]
-                .as_str()
-                .map_or_else(|| fate.to_owned(), |code| format!("{fate} {code}"))
-        };
-        self.audit().iter().map(word).collect()
+            fates.push(match line["code"].as_str() {
+                Some(code) => format!("{fate} {code}"),
+                None => fate.to_owned(),
+            });
+        }
+        fates
     }
 
-    /// The metrics of a destination, or of the invocations ("").
+    /// Returns the metrics of a destination, or of the invocations ("").
     pub fn metrics(&self, destination: &str) -> Vec<Value> {
         let is_it = |line: &Value| {
             line["_aws"].is_object()

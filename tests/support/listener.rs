@@ -1,4 +1,4 @@
-//! Collects what a test logs.
+//! Collects the log lines of a test.
 //!
 //! A test process has one subscriber. It passes each event to the listener of the thread that logs
 //! the event. A test runs on a thread of its own, and so does its runtime: every listening test has
@@ -23,18 +23,17 @@ use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 thread_local! {
-    /// The lines of the listener of this thread.
-    static LISTENER: RefCell<Option<Arc<Heard>>> = const { RefCell::new(None) };
+    /// Collected lines of the listener of this thread.
+    static LISTENER: RefCell<Option<Arc<Collected>>> = const { RefCell::new(None) };
 }
 
-/// Keeps `tracing` from having one subscriber only, so that each callsite asks all of them. One is
-/// interested in nothing, the other may be interested: no callsite is cached as enabled or
-/// disabled.
+/// Second subscriber of the process, which is interested in no event. With two subscribers each
+/// callsite queries both, and their answers differ: no callsite is cached as enabled or disabled.
 static UNINTERESTED: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 static INSTALLED: Once = Once::new();
 
-/// The form of a listener's lines.
+/// Form of a listener's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// `LEVEL name=value …` of every event, of the libraries too.
@@ -44,7 +43,7 @@ pub enum Form {
 }
 
 #[derive(Debug)]
-struct Heard {
+struct Collected {
     form: Form,
     lines: Mutex<Vec<String>>,
 }
@@ -52,17 +51,17 @@ struct Heard {
 /// Collects the lines that its thread logs until it is dropped.
 #[derive(Debug)]
 pub struct Listener {
-    heard: Arc<Heard>,
-    before: Option<Arc<Heard>>,
+    collected: Arc<Collected>,
+    previous: Option<Arc<Collected>>,
 }
 
-/// Begins to listen to the fields of every event, at every level.
+/// Starts to collect the fields of every event, at every level.
 pub fn listen() -> Listener {
     Listener::new(Form::Fields)
 }
 
 impl Listener {
-    /// Takes the place of the thread's listener, which returns when this one is dropped.
+    /// Replaces the thread's listener until this one is dropped.
     ///
     /// # Panics
     ///
@@ -72,17 +71,17 @@ impl Listener {
             assert_eq!(
                 runtime.runtime_flavor(),
                 RuntimeFlavor::CurrentThread,
-                "it hears one thread"
+                "a listener collects the lines of one thread"
             );
         }
         INSTALLED.call_once(install);
-        let heard = Arc::new(Heard {
+        let collected = Arc::new(Collected {
             form,
             lines: Mutex::default(),
         });
         Self {
-            before: LISTENER.replace(Some(Arc::clone(&heard))),
-            heard,
+            previous: LISTENER.replace(Some(Arc::clone(&collected))),
+            collected,
         }
     }
 
@@ -90,16 +89,16 @@ impl Listener {
         self.lines_after(0)
     }
 
-    /// All lines but the first `count`.
+    /// Returns all lines but the first `count`.
     pub fn lines_after(&self, count: usize) -> Vec<String> {
-        self.heard
+        self.collected
             .lines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)[count..]
             .to_vec()
     }
 
-    /// The lines of one level.
+    /// Returns the lines of one level.
     pub fn at(&self, level: &str) -> Vec<String> {
         self.lines()
             .into_iter()
@@ -110,7 +109,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        LISTENER.set(self.before.take());
+        LISTENER.set(self.previous.take());
     }
 }
 
@@ -120,19 +119,24 @@ fn install() {
     LazyLock::force(&UNINTERESTED);
     let json = JsonLogLayer::new(Level::TRACE, LogFormat::Json, Box::new(write));
     let subscriber = tracing_subscriber::registry()
-        .with(json.with_filter(dynamic_filter_fn(|_, _| is_heard_as(Form::Json))))
-        .with(FieldLines.with_filter(dynamic_filter_fn(|_, _| is_heard_as(Form::Fields))));
+        .with(json.with_filter(dynamic_filter_fn(|_, _| collects(Form::Json))))
+        .with(FieldLines.with_filter(dynamic_filter_fn(|_, _| collects(Form::Fields))));
     tracing::subscriber::set_global_default(subscriber).expect("the only one");
 }
 
-fn is_heard_as(form: Form) -> bool {
-    LISTENER.with_borrow(|heard| heard.as_ref().is_some_and(|heard| heard.form == form))
+/// Returns whether the listener of this thread collects lines of this form.
+fn collects(form: Form) -> bool {
+    LISTENER.with_borrow(|listener| {
+        listener
+            .as_ref()
+            .is_some_and(|collected| collected.form == form)
+    })
 }
 
 fn write(line: &str) {
-    LISTENER.with_borrow(|heard| {
-        if let Some(heard) = heard {
-            heard
+    LISTENER.with_borrow(|listener| {
+        if let Some(collected) = listener {
+            collected
                 .lines
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

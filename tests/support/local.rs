@@ -1,5 +1,5 @@
-//! `make run`: a generated stream through the same handler that Lambda runs, into both mocks, with
-//! things going wrong; and at the end a comparison, contact by contact. With `--serve` only the
+//! `make run`: delivers a generated stream to the handler with both mocks, injects faults, and
+//! compares the destinations with the source, contact by contact. With `--serve`, serves only the
 //! mocks, for `make watch`.
 
 #[path = "mod.rs"]
@@ -18,7 +18,7 @@ use contact_sync::telemetry::{JsonLogLayer, LogFormat};
 use serde_json::Value;
 use support::generator::{MockStreamGenerator, Plan, attribute_settings};
 use support::harness::Mocks;
-use support::kinesis::{Ended, Invocation, Mapping, Record, Report, Stream};
+use support::kinesis::{Invocation, InvocationOutcome, Mapping, Record, Report, Stream};
 use support::mock_hubspot::Endpoint as HubSpotCall;
 use support::mock_salesforce::Endpoint as SalesforceCall;
 use support::server::Answer;
@@ -28,7 +28,7 @@ use tracing_subscriber::layer::SubscriberExt;
 const SHARDS: usize = 4;
 const BATCH: usize = 500;
 
-/// What the metrics add up to, by destination ("" for the invocation) and name.
+/// Sums of the metrics, by destination ("" for the invocation) and name.
 type Sums = Arc<Mutex<BTreeMap<(String, String), u64>>>;
 
 #[tokio::main(flavor = "current_thread")]
@@ -38,16 +38,16 @@ async fn main() -> ExitCode {
     }
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            say(&format!("\nFAILED: {trouble}"));
+        Err(error) => {
+            say(&format!("\nFAILED: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Serves the mocks until somebody ends the process; the variables that lead to them come first.
+/// Serves the mocks until the process ends. Prints the variables of the mocks first.
 async fn serve() -> ExitCode {
-    let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+    let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
     say("CONTACT_SYNC_PRESET=local");
     for (name, value) in mocks.variables() {
         say(&format!("{name}={value}"));
@@ -61,7 +61,7 @@ async fn run() -> Result<(), String> {
     let sums = Sums::default();
     listen(Arc::clone(&sums));
     let mocks = Mocks::start().await;
-    trouble(&mocks);
+    inject_faults(&mocks);
     let handler = mocks.handler(
         Preset::Local,
         &format!("{SETTINGS}{}", attribute_settings()),
@@ -69,20 +69,19 @@ async fn run() -> Result<(), String> {
 
     let records: Vec<_> = MockStreamGenerator::new(plan).collect();
     let mut source = Source::default();
-    records
-        .iter()
-        .filter_map(|record| record.change.as_ref())
-        .for_each(|change| source.apply(change, None));
+    for change in records.iter().filter_map(|record| record.change.as_ref()) {
+        source.apply(change, None);
+    }
     say(&format!(
         "{} changes of {} contacts in {SHARDS} shards, batches of {BATCH}, SEED={}\n\
-         switched on: records that nobody can accept, row locks, throttling,\n\
-         a token that is rotated on the way, an outage of HubSpot\n",
+         injected faults: invalid records, row locks, throttling, a rotated token,\n\
+         an outage of HubSpot\n",
         plan.records, plan.contacts, plan.seed
     ));
     let mut stream = Stream::new(SHARDS);
-    records
-        .iter()
-        .for_each(|record| stream.put(&record.partition_key, &record.data, Duration::ZERO));
+    for record in &records {
+        stream.put(&record.partition_key, &record.data, Duration::ZERO);
+    }
     let started = Instant::now();
     let report = feed(&handler, &stream, &mocks).await?;
     let took = started.elapsed();
@@ -95,11 +94,11 @@ async fn run() -> Result<(), String> {
     );
 
     let differences = mocks.differences(&source);
-    let mistakes = mocks.mistakes();
-    if let Some(mistake) = mistakes.first() {
+    let violations = mocks.violations();
+    if let Some(violation) = violations.first() {
         return Err(format!(
-            "{} mistakes in the conversation with the systems, the first: {mistake}",
-            mistakes.len()
+            "{} protocol violations, the first: {violation}",
+            violations.len()
         ));
     }
     if let Some(difference) = differences.first() {
@@ -109,14 +108,15 @@ async fn run() -> Result<(), String> {
         ));
     }
     say(&format!(
-        "\nBoth systems equal the source: {} leads in Salesforce, {} contacts in HubSpot, compared field by field.",
+        "\nBoth systems equal the source: {} leads in Salesforce, {} contacts in HubSpot, \
+         compared field by field.",
         mocks.salesforce.leads().len(),
         mocks.hubspot.contacts().len()
     ));
     Ok(())
 }
 
-/// Budgets that let a local run end soon; everything else as it comes.
+/// Rate limits and backoffs that are short enough for a local run.
 const SETTINGS: &str = "
 [salesforce]
 rate_limit = { requests = 1000, per_ms = 1000 }
@@ -152,18 +152,18 @@ fn variable(name: &str) -> Result<Option<u64>, String> {
         .map_err(|_| format!("{name} is `{value}`; allowed: a number"))
 }
 
-/// What goes wrong on the way.
-fn trouble(mocks: &Mocks) {
+/// Injects the faults that last for the whole run.
+fn inject_faults(mocks: &Mocks) {
     mocks.salesforce.throttle_every(11);
     mocks.salesforce.lock_every(97);
     mocks.hubspot.throttle_every(13);
 }
 
-/// Far longer than any run takes.
-const PATIENCE: Duration = Duration::from_mins(10);
+/// Time limit of a run, longer than any run takes.
+const TIME_LIMIT: Duration = Duration::from_mins(10);
 
-/// Lets a mapping bring the stream to the handler. Whole batches come again, so that the numbers at
-/// the end can be compared with the contacts; its waits are short ones.
+/// Delivers the stream to the handler by a mapping with short backoffs. The mapping retries whole
+/// batches, so that the printed numbers can be compared with the number of contacts.
 async fn feed(handler: &Handler, stream: &Stream, mocks: &Mocks) -> Result<Report, String> {
     let backoff = (Duration::from_millis(200), Duration::from_millis(1600));
     let mapping = Mapping {
@@ -172,34 +172,34 @@ async fn feed(handler: &Handler, stream: &Stream, mocks: &Mocks) -> Result<Repor
         backoff,
         ..Mapping::default()
     };
-    let (done, invocations, is_away) = (Cell::new(0), Cell::new(0), Cell::new(false));
+    let (done, invocations, is_down) = (Cell::new(0), Cell::new(0), Cell::new(false));
     let function = async |invocation: Invocation| {
         invocations.set(invocations.get() + 1);
-        happen(invocations.get(), mocks);
+        inject_timed_faults(invocations.get(), mocks);
         let records = invocation.records.clone();
-        let ended = invocation.handle(handler).await;
-        let settled = settled(&ended, &records);
+        let outcome = invocation.handle(handler).await;
+        let settled = settled(&outcome, &records);
         if settled > 0 {
             done.set(done.get() + settled);
             progress(done.get(), stream.len());
-        } else if !is_away.replace(true) {
-            say("\na system is away: its records come again until it is back");
+        } else if !is_down.replace(true) {
+            say("\na destination is unavailable: its records are retried until it is available");
         }
-        ended
+        outcome
     };
-    let drained = tokio::time::timeout(PATIENCE, mapping.drain(stream, function)).await;
+    let drained = tokio::time::timeout(TIME_LIMIT, mapping.drain(stream, function)).await;
     drained.map_err(|_| {
         format!(
-            "no end in sight at record {} of {}",
+            "the time limit is reached at record {} of {}",
             done.get(),
             stream.len()
         )
     })
 }
 
-/// What happens on the way: the third batch of each shard meets new credentials, the sixth an
-/// outage.
-fn happen(invocation: usize, mocks: &Mocks) {
+/// Injects the faults of single invocations: rotates the credentials before the third batch of the
+/// shards, and begins an outage before the sixth.
+fn inject_timed_faults(invocation: usize, mocks: &Mocks) {
     if invocation == 2 * SHARDS + 1 {
         mocks.salesforce.expire_tokens();
         mocks.hubspot.rotate_token("pat-mock-2");
@@ -207,19 +207,21 @@ fn happen(invocation: usize, mocks: &Mocks) {
         std::fs::write(mocks.hubspot_secret.path(), secret).expect("the file is ours");
     }
     if invocation == 5 * SHARDS + 1 {
-        (0..8).for_each(|_| mocks.hubspot.next(Answer::html(503, "<h1>Sorry</h1>")));
+        for _ in 0..8 {
+            mocks.hubspot.next(Answer::html(503, "<h1>Sorry</h1>"));
+        }
     }
 }
 
-/// How many records an answer moves the checkpoint.
-fn settled(ended: &Ended, records: &[Arc<Record>]) -> usize {
-    let Ended::Answer(answer) = ended else {
+/// Returns the number of records by which a response moves the checkpoint.
+fn settled(outcome: &InvocationOutcome, records: &[Arc<Record>]) -> usize {
+    let InvocationOutcome::Answer(response) = outcome else {
         return 0;
     };
-    let lowest = &answer["batchItemFailures"][0]["itemIdentifier"];
+    let first_failed = &response["batchItemFailures"][0]["itemIdentifier"];
     records
         .iter()
-        .position(|record| *lowest == record.sequence_number)
+        .position(|record| *first_failed == record.sequence_number)
         .unwrap_or(records.len())
 }
 
@@ -285,7 +287,7 @@ fn table(
         ),
     ));
     say(&format!(
-        "records received {delivered}: {records} and {} that came again",
+        "records received {delivered}: {records} and {} redelivered",
         delivered - records
     ));
     let rate = f64::from(u32::try_from(records).unwrap_or(u32::MAX)) / took.as_secs_f64();
@@ -295,7 +297,7 @@ fn table(
     ));
 }
 
-/// Adds up the metrics that the function writes; its warnings and errors would drown the progress.
+/// Sums the metrics that the function emits, and prints its errors.
 fn listen(sums: Sums) {
     let add = move |line: &str| {
         let Ok(line) = serde_json::from_str::<Value>(line) else {
@@ -317,13 +319,13 @@ fn listen(sums: Sums) {
         }
     };
     let lines = JsonLogLayer::new(tracing::Level::ERROR, LogFormat::Json, Box::new(add));
-    // Nobody has set one before: this is the process's start.
+    // No subscriber is set before: this is the start of the process.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
 }
 
 fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
-    // Nobody is left to tell where standard output is gone.
+    // An error of standard output cannot be reported.
     let _ = stdout
         .write_all(line.as_bytes())
         .and_then(|()| stdout.write_all(b"\n"))

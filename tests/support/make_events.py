@@ -20,7 +20,7 @@ EVENTS = Path(__file__).resolve().parents[2] / "events"
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes"
 ROLE = "arn:aws:iam::123456789012:role/contact-sync"
 SHARD = "shardId-000000000006"
-# Sequence numbers of a real stream have 56 digits, and grow within a shard.
+# Sequence numbers of a real stream have 56 digits, and ascend within a shard.
 FIRST_SEQUENCE = 49590338271490256608559692538361571095921575989136588898
 START = datetime(2026, 11, 20, 10, 15, tzinfo=timezone.utc)
 

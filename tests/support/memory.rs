@@ -1,6 +1,6 @@
-//! A third system, as small as can be: it keeps records in memory, and fails as it is told. It
-//! shows that a new system needs no change anywhere else, and lets thousands of schedules of faults
-//! run in virtual time.
+//! A minimal third destination: it keeps records in memory, and injects faults. It shows that a new
+//! destination needs no change of other modules, and runs thousands of schedules of faults in
+//! virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -19,54 +19,54 @@ use tokio::time::{Instant, sleep_until};
 
 pub const NAME: &str = "memory";
 
-/// An attribute of this name makes the system reject the record.
+/// Attribute with which the destination rejects the record.
 pub const POISON: &str = "poison";
 
-/// An attribute of this name makes the system refuse the whole batch.
+/// Attribute with which the destination rejects the whole batch.
 pub const BOMB: &str = "bomb";
 
-/// How often, in percent, each fault strikes.
+/// Probability of each fault, in percent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// No answer; half of the time after the write was applied.
+    /// The response is lost; half of the time after the write.
     pub lost: u32,
-    /// Too many calls.
+    /// The call is throttled.
     pub throttled: u32,
-    /// An answer that never comes.
+    /// The response never arrives.
     pub hanging: u32,
-    /// Beyond calling, for a while.
+    /// The destination stops all calls for a while.
     pub stopped: u32,
-    /// A row that may succeed later.
+    /// A row fails with a retryable error.
     pub row: u32,
-    /// An answer with too few rows.
+    /// The response has too few rows.
     pub short: u32,
-    /// A panic in the adapter.
+    /// The adapter panics.
     pub panic: u32,
-    /// A lie, which no dispatcher can see: acknowledged and not written. It proves that the laws'
-    /// tests can fail.
+    /// A write is acknowledged and not applied, which no dispatcher can detect: the tests of the
+    /// laws have to fail.
     pub forgotten: u32,
-    /// Another lie: refused for good, and nothing is wrong with it.
-    pub slandered: u32,
-    /// Takes half of what its limits say, and calls more a mistake.
+    /// A valid record is rejected, which no dispatcher can detect.
+    pub falsely_rejected: u32,
+    /// Records a protocol violation for batches of more than half of the limits.
     pub is_petty: bool,
-    /// Away for this long, from the start on: every call comes to nothing.
+    /// Outage, as times since the start: every call fails.
     pub away: Option<(Duration, Duration)>,
 }
 
-/// What the next call meets, whatever chance would have.
+/// Fault of the next call.
 #[derive(Clone, Debug)]
 pub enum Next {
-    /// No answer, after the write was applied.
+    /// The response is lost after the write.
     Lost,
-    /// This answer, and nothing is written.
+    /// The call fails with this error, and nothing is written.
     Error(CallError),
-    /// This contact's row ends so.
+    /// The row of this contact has this outcome.
     Row(String, Outcome),
-    /// A batch with this contact is refused, now and later.
+    /// Each batch with this contact is rejected.
     Poison(String),
 }
 
-/// The system.
+/// In-memory destination.
 #[derive(Debug)]
 pub struct Memory {
     name: &'static str,
@@ -79,22 +79,22 @@ pub struct Memory {
 struct State {
     records: BTreeMap<String, Map<String, Value>>,
     versions: BTreeMap<String, u64>,
-    /// Writes over a newer version.
+    /// Writes of an older version over a newer one.
     older_over_newer: Vec<String>,
-    /// The names of the fields that were written and acknowledged, and those that were written once
-    /// more after it.
+    /// Names of the fields that were written and acknowledged, and of those that were written again
+    /// afterwards.
     acknowledged: BTreeSet<String>,
     written_again: BTreeSet<String>,
     lookups: usize,
     faults: Faults,
     random: fastrand::Rng,
-    struck: u64,
+    injected: u64,
     calls: usize,
     transformed: usize,
     written: Vec<String>,
     failing: BTreeMap<String, u32>,
-    under_way: BTreeMap<String, usize>,
-    mistakes: Vec<String>,
+    in_flight: BTreeMap<String, usize>,
+    violations: Vec<String>,
     error: Option<CallError>,
     loses_answer: bool,
     rows: BTreeMap<String, Outcome>,
@@ -106,7 +106,8 @@ impl Memory {
         Self::named(NAME, seed, faults)
     }
 
-    /// The system as an app takes it, with a budget and waits that fit virtual time.
+    /// Returns the adapter as an app receives it, with a rate limit and backoffs for virtual
+    /// time.
     pub fn spec(self: &Arc<Self>, max_attempts: u32) -> AdapterSpec {
         AdapterSpec {
             adapter: Arc::clone(self) as _,
@@ -134,13 +135,13 @@ impl Memory {
             lookups: 0,
             faults,
             random: fastrand::Rng::with_seed(seed),
-            struck: 0,
+            injected: 0,
             calls: 0,
             transformed: 0,
             written: Vec::new(),
             failing: BTreeMap::new(),
-            under_way: BTreeMap::new(),
-            mistakes: Vec::new(),
+            in_flight: BTreeMap::new(),
+            violations: Vec::new(),
             error: None,
             loses_answer: false,
             rows: BTreeMap::new(),
@@ -169,34 +170,34 @@ impl Memory {
         self.lock().calls
     }
 
-    /// How many look-ups of versions there were.
+    /// Returns the number of look-ups of versions.
     pub fn lookups(&self) -> usize {
         self.lock().lookups
     }
 
-    /// The writes of an older version over a newer one.
+    /// Returns the writes of an older version over a newer one.
     pub fn older_over_newer(&self) -> Vec<String> {
         self.lock().older_over_newer.clone()
     }
 
-    /// The names of the fields that were written once more after their write had been acknowledged.
+    /// Returns the names of the fields that were written again after an acknowledged write.
     pub fn written_again(&self) -> BTreeSet<String> {
         self.lock().written_again.clone()
     }
 
-    /// How many payloads were made.
+    /// Returns the number of transformations.
     pub fn transformed(&self) -> usize {
         self.lock().transformed
     }
 
-    /// The keys written, in order.
+    /// Returns the keys of the writes, in order.
     pub fn written(&self) -> Vec<String> {
         self.lock().written.clone()
     }
 
-    /// What the dispatcher did that no dispatcher may do.
-    pub fn mistakes(&self) -> Vec<String> {
-        self.lock().mistakes.clone()
+    /// Returns the protocol violations of the dispatcher.
+    pub fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
     }
 
     pub fn next(&self, next: Next) {
@@ -209,12 +210,12 @@ impl Memory {
         }
     }
 
-    /// How often a fault struck.
-    pub fn struck(&self) -> u64 {
-        self.lock().struck
+    /// Returns the number of injected faults.
+    pub fn injected_faults(&self) -> u64 {
+        self.lock().injected
     }
 
-    /// Writes of this key fail, so many times.
+    /// Makes the next writes of this key fail.
     pub fn fail(&self, key: &str, times: u32) {
         self.lock().failing.insert(key.to_owned(), times);
     }
@@ -229,7 +230,7 @@ impl Memory {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// What is held of the versions of a batch, or a fault.
+    /// Looks up the versions of a batch, or injects a fault.
     async fn look_up(&self, batch: &[&Payload], call: Call<'_>) -> Result<Vec<Held>, CallError> {
         let latency = Duration::from_millis(self.lock().random.u64(1..50));
         sleep_until((Instant::now() + latency).min(call.give_up_at)).await;
@@ -237,8 +238,8 @@ impl Memory {
         let mut state = self.lock();
         state.lookups += 1;
         let lost = state.faults.lost;
-        if state.is_away(self.started.elapsed()) || state.strikes(lost) {
-            return Err(gone());
+        if state.is_down(self.started.elapsed()) || state.injects(lost) {
+            return Err(unreachable());
         }
         let held = |payload: &&Payload| match state.versions.get(payload.id.key()) {
             Some(version) => Held::Record(Some(*version)),
@@ -247,7 +248,8 @@ impl Memory {
         Ok(batch.iter().map(held).collect())
     }
 
-    async fn exchange(
+    /// Carries out one call, or injects faults.
+    async fn send(
         &self,
         batch: &[&Payload],
         call: Call<'_>,
@@ -255,43 +257,42 @@ impl Memory {
         write: fn(&mut State, &Payload),
     ) -> Reply {
         let latency = Duration::from_millis(self.lock().enter(batch, limit));
-        let _under_way = UnderWay(self, batch);
+        let _in_flight = InFlight(self, batch);
         let arrived = Instant::now() + latency;
         sleep_until(arrived.min(call.give_up_at)).await;
         call.meter.api_call(latency, false);
         let (hangs, reply) = {
             let mut state = self.lock();
-            let reply = if state.is_away(self.started.elapsed()) {
-                Err(gone())
+            let reply = if state.is_down(self.started.elapsed()) {
+                Err(unreachable())
             } else if call.dry_run {
-                Ok(batch.iter().map(|payload| state.look_at(payload)).collect())
+                Ok(batch.iter().map(|payload| state.dry_run(payload)).collect())
             } else {
-                state.answer(batch, write)
+                state.reply(batch, write)
             };
             let percent = state.faults.hanging;
-            (state.strikes(percent), reply)
+            (state.injects(percent), reply)
         };
         if hangs || arrived > call.give_up_at {
             sleep_until(call.give_up_at).await;
         }
-        let timeout = || CallError::Retry {
-            code: Code::new("TIMEOUT"),
-            after: None,
-            pressure: true,
-            cause: FailureCause::Size,
-        };
         if hangs {
-            return Err(timeout());
+            return Err(CallError::Retry {
+                code: Code::new("TIMEOUT"),
+                after: None,
+                pressure: true,
+                cause: FailureCause::Size,
+            });
         }
         self.lock().acknowledge(batch, &reply);
         reply
     }
 }
 
-/// An outage in which no call reaches the system. One that begins between two calls of an
-/// invocation, and answers each with an error of its own, is no different from a record that makes
-/// its calls fail: `tests/dispatch/isolation.rs` has those.
-fn gone() -> CallError {
+/// Returns the error of an outage in which no call reaches the destination. An outage that begins
+/// between two calls of an invocation and answers each with its own error cannot be distinguished
+/// from a record that makes its calls fail: `tests/dispatch/isolation.rs` tests those.
+fn unreachable() -> CallError {
     CallError::Retry {
         code: Code::new("AWAY"),
         after: None,
@@ -300,29 +301,31 @@ fn gone() -> CallError {
     }
 }
 
-/// A call, until it is answered or given up: the function may die in the middle of it.
-struct UnderWay<'a>(&'a Memory, &'a [&'a Payload]);
+/// Call in flight, until it is answered or dropped: the function can die during the call.
+struct InFlight<'a>(&'a Memory, &'a [&'a Payload]);
 
-impl Drop for UnderWay<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.lock().leave(self.1);
     }
 }
 
 impl State {
-    fn strikes(&mut self, percent: u32) -> bool {
-        let strikes = self.random.u32(..100) < percent;
-        self.struck += u64::from(strikes);
-        strikes
+    /// Decides at random whether to inject a fault, and counts it.
+    fn injects(&mut self, percent: u32) -> bool {
+        let injects = self.random.u32(..100) < percent;
+        self.injected += u64::from(injects);
+        injects
     }
 
-    fn is_away(&mut self, now: Duration) -> bool {
-        let is_away = self
+    /// Returns whether an outage is in progress, and counts it as a fault.
+    fn is_down(&mut self, now: Duration) -> bool {
+        let is_down = self
             .faults
             .away
             .is_some_and(|(from, until)| (from..until).contains(&now));
-        self.struck += u64::from(is_away);
-        is_away
+        self.injected += u64::from(is_down);
+        is_down
     }
 
     fn acknowledge(&mut self, batch: &[&Payload], reply: &Reply) {
@@ -335,15 +338,13 @@ impl State {
     }
 
     fn fails(&mut self, payload: &Payload) -> bool {
-        let Some(times) = self
-            .failing
-            .get_mut(payload.id.key())
-            .filter(|times| **times > 0)
-        else {
-            return false;
-        };
-        *times -= 1;
-        true
+        match self.failing.get_mut(payload.id.key()) {
+            Some(times) if *times > 0 => {
+                *times -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 
     fn enter(&mut self, batch: &[&Payload], limit: usize) -> u64 {
@@ -354,18 +355,18 @@ impl State {
             limit
         };
         if batch.is_empty() || batch.len() > limit {
-            self.mistakes
+            self.violations
                 .push(format!("{} payloads in one call", batch.len()));
         }
         for payload in batch {
-            let under_way = self
-                .under_way
+            let in_flight = self
+                .in_flight
                 .entry(payload.id.key().to_owned())
                 .or_default();
-            *under_way += 1;
-            if *under_way > 1 {
-                self.mistakes
-                    .push(format!("{} written twice at once", payload.id.key()));
+            *in_flight += 1;
+            if *in_flight > 1 {
+                self.violations
+                    .push(format!("{} in two concurrent writes", payload.id.key()));
             }
         }
         self.random.u64(1..200)
@@ -373,14 +374,14 @@ impl State {
 
     fn leave(&mut self, batch: &[&Payload]) {
         for payload in batch {
-            self.under_way
+            self.in_flight
                 .entry(payload.id.key().to_owned())
                 .and_modify(|count| *count -= 1);
         }
     }
 
-    /// What a dry run finds.
-    fn look_at(&self, payload: &Payload) -> Outcome {
+    /// Returns the outcome of a payload in a dry run.
+    fn dry_run(&self, payload: &Payload) -> Outcome {
         if payload.body.is_none() && !self.records.contains_key(payload.id.key()) {
             return Outcome::Delivered(Some(Code::new("ALREADY_GONE")));
         }
@@ -391,20 +392,22 @@ impl State {
         }
     }
 
-    /// Of a delete, whose look-up is part of the call. Upserts are compared before.
+    /// Returns whether a delete is stale. Its look-up is part of the call; upserts are compared
+    /// before the call.
     fn is_stale(&self, payload: &Payload) -> bool {
         payload.guarded
             && payload.body.is_none()
             && self.versions.get(payload.id.key()) > Some(&payload.version)
     }
 
-    fn answer(&mut self, batch: &[&Payload], write: fn(&mut Self, &Payload)) -> Reply {
+    /// Writes a batch and injects faults.
+    fn reply(&mut self, batch: &[&Payload], write: fn(&mut Self, &Payload)) -> Reply {
         let faults = self.faults;
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        assert!(!self.strikes(faults.panic), "a fault in the adapter");
-        if self.strikes(faults.stopped) {
+        assert!(!self.injects(faults.panic), "a fault in the adapter");
+        if self.injects(faults.stopped) {
             return Err(CallError::Stop(Stop {
                 cause: Cause::Unavailable,
                 code: Code::new("AWAY"),
@@ -412,7 +415,7 @@ impl State {
                 after: Some(Duration::from_secs(3)),
             }));
         }
-        if self.strikes(faults.throttled) {
+        if self.injects(faults.throttled) {
             let after = Some(Duration::from_millis(300));
             return Err(CallError::Throttled {
                 code: Code::new("TOO_MANY"),
@@ -420,7 +423,7 @@ impl State {
             });
         }
         let applies_first = std::mem::take(&mut self.loses_answer);
-        let is_lost = applies_first || self.strikes(faults.lost);
+        let is_lost = applies_first || self.injects(faults.lost);
         if is_lost && !applies_first && self.random.bool() {
             return Err(CallError::Retry {
                 code: Code::new("LOST"),
@@ -429,10 +432,10 @@ impl State {
                 cause: FailureCause::Record,
             });
         }
-        let holds = |payload: &Payload, mark: &str| body(payload).contains_key(mark);
+        let has = |payload: &Payload, attribute: &str| body(payload).contains_key(attribute);
         if batch
             .iter()
-            .any(|payload| holds(payload, BOMB) || self.poison.contains(payload.id.key()))
+            .any(|payload| has(payload, BOMB) || self.poison.contains(payload.id.key()))
         {
             let rejection = Rejection::new(Code::new("BOMB"), "refused");
             return Err(CallError::Refused {
@@ -444,11 +447,11 @@ impl State {
         for payload in batch {
             outcomes.push(if let Some(outcome) = self.rows.remove(payload.id.key()) {
                 outcome
-            } else if holds(payload, POISON) || self.strikes(faults.slandered) {
+            } else if has(payload, POISON) || self.injects(faults.falsely_rejected) {
                 Outcome::Rejected(Rejection::new(Code::new("POISON"), "refused"))
             } else if self.is_stale(payload) {
                 Outcome::Stale
-            } else if self.fails(payload) || self.strikes(faults.row) {
+            } else if self.fails(payload) || self.injects(faults.row) {
                 let how = if self.random.bool() {
                     RetryMode::Same
                 } else {
@@ -463,13 +466,13 @@ impl State {
                 let finds_nothing =
                     payload.body.is_none() && !self.records.contains_key(payload.id.key());
                 self.written.push(payload.id.key().to_owned());
-                if !self.strikes(faults.forgotten) {
+                if !self.injects(faults.forgotten) {
                     write(self, payload);
                 }
                 Outcome::Delivered(finds_nothing.then(|| Code::new("ALREADY_GONE")))
             });
         }
-        if self.strikes(faults.short) {
+        if self.injects(faults.short) {
             outcomes.pop();
         }
         if is_lost {
@@ -494,12 +497,11 @@ fn body(payload: &Payload) -> Map<String, Value> {
 
 fn merge(state: &mut State, payload: &Payload) {
     note_older(state, payload);
-    let again: Vec<String> = body(payload).into_iter().map(|(name, _)| name).collect();
-    state.written_again.extend(
-        again
-            .into_iter()
-            .filter(|name| state.acknowledged.contains(name)),
-    );
+    for (name, _) in body(payload) {
+        if state.acknowledged.contains(&name) {
+            state.written_again.insert(name);
+        }
+    }
     state
         .versions
         .insert(payload.id.key().to_owned(), payload.version);
@@ -510,23 +512,21 @@ fn merge(state: &mut State, payload: &Payload) {
         .extend(body(payload));
 }
 
+/// Records a write of an older version over a newer one.
 fn note_older(state: &mut State, payload: &Payload) {
-    if let Some(held) = state
-        .versions
-        .get(payload.id.key())
-        .filter(|held| **held > payload.version)
-    {
-        let what = if payload.body.is_some() {
-            "upsert"
-        } else {
-            "delete"
-        };
-        let note = format!(
-            "{what} of {} in version {} over {held}",
-            payload.id.key(),
-            payload.version
-        );
-        state.older_over_newer.push(note);
+    let (key, version) = (payload.id.key(), payload.version);
+    match state.versions.get(key) {
+        Some(held) if *held > version => {
+            let kind = if payload.body.is_some() {
+                "upsert"
+            } else {
+                "delete"
+            };
+            state
+                .older_over_newer
+                .push(format!("{kind} of {key} in version {version} over {held}"));
+        }
+        _ => {}
     }
 }
 
@@ -589,12 +589,10 @@ impl Adapter for Memory {
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.exchange(batch, call, self.limits.upsert, merge)
-            .boxed()
+        self.send(batch, call, self.limits.upsert, merge).boxed()
     }
 
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.exchange(batch, call, self.limits.delete, remove)
-            .boxed()
+        self.send(batch, call, self.limits.delete, remove).boxed()
     }
 }

@@ -1,7 +1,6 @@
-//! The AWS services behind the function, in small: a queue that takes dead letters and a table that
-//! remembers, each failing as it is told. In this process without a socket, so that it runs in
-//! stopped time, or on loopback. What the services themselves say is tested against an emulation,
-//! in `tests/aws.rs`.
+//! Minimal mock of the AWS services that the function uses: a queue for dead letters and a table
+//! for the state, with injected faults. It runs in this process without a socket, for a paused
+//! clock, or on loopback. `tests/aws.rs` tests the function against a full emulation.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,22 +19,22 @@ use serde_json::{Value, json};
 use super::harness;
 use super::server::{Answer, Api, Reply, Request};
 
-/// How often, in percent, each fault strikes.
+/// Probability of each fault, in percent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// The service is in trouble: 500.
+    /// The service responds with 500.
     pub refused: u32,
-    /// The connection breaks; half of the time after the work was done.
+    /// The connection breaks; half of the time after the work.
     pub lost: u32,
-    /// One message of a call is not taken.
+    /// One message of a call is rejected.
     pub entry: u32,
-    /// No answer.
+    /// The response never arrives.
     pub hanging: u32,
-    /// A lie: acknowledged and not stored.
+    /// A message is acknowledged and not stored.
     pub forgotten: u32,
 }
 
-/// The services.
+/// Mock of the services.
 #[derive(Debug)]
 pub struct MockAws {
     state: Mutex<State>,
@@ -45,14 +44,14 @@ pub struct MockAws {
 struct State {
     faults: Faults,
     random: fastrand::Rng,
-    struck: u64,
-    letters: Vec<Value>,
-    /// Slots are leased by the wall clock. Where time is stopped there are none, so that a seed
-    /// tells everything.
+    injected: u64,
+    dead_letters: Vec<Value>,
+    /// Whether slots of rate limits are leased. Leases use the wall clock: with a paused clock
+    /// there are none, so that a seed determines the run.
     leases_slots: bool,
-    /// By partition key and sort key.
+    /// Items by partition key and sort key.
     items: BTreeMap<(String, String), Value>,
-    mistakes: Vec<String>,
+    violations: Vec<String>,
 }
 
 impl MockAws {
@@ -61,37 +60,37 @@ impl MockAws {
         let state = State {
             faults,
             random,
-            struck: 0,
-            letters: Vec::new(),
+            injected: 0,
+            dead_letters: Vec::new(),
             leases_slots: true,
             items: BTreeMap::new(),
-            mistakes: Vec::new(),
+            violations: Vec::new(),
         };
         Arc::new(Self {
             state: Mutex::new(state),
         })
     }
 
-    /// A configuration that leads here without a socket, for stopped time.
+    /// Builds a configuration that uses the mock without a socket, for a paused clock.
     pub fn config(self: &Arc<Self>) -> SdkConfig {
         self.lock().leases_slots = false;
         let client = InProcess(Arc::clone(self));
         harness::no_aws().into_builder().http_client(client).build()
     }
 
-    /// The dead letters, as they were stored.
-    pub fn letters(&self) -> Vec<Value> {
-        self.lock().letters.clone()
+    /// Returns the stored dead letters.
+    pub fn dead_letters(&self) -> Vec<Value> {
+        self.lock().dead_letters.clone()
     }
 
-    /// How often a fault struck.
-    pub fn struck(&self) -> u64 {
-        self.lock().struck
+    /// Returns the number of injected faults.
+    pub fn injected_faults(&self) -> u64 {
+        self.lock().injected
     }
 
-    /// What no client should do.
-    pub fn mistakes(&self) -> Vec<String> {
-        self.lock().mistakes.clone()
+    /// Returns the protocol violations of the client.
+    pub fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
     }
 
     pub fn heal(&self) {
@@ -116,13 +115,13 @@ impl Api for MockAws {
             hanging,
             ..
         } = state.faults;
-        if state.strikes(hanging) {
+        if state.injects(hanging) {
             return Reply::Hang;
         }
-        if state.strikes(refused) {
+        if state.injects(refused) {
             return error(500, "InternalFailure").into();
         }
-        let is_lost = state.strikes(lost);
+        let is_lost = state.injects(lost);
         if is_lost && state.random.bool() {
             return Reply::Reset;
         }
@@ -134,15 +133,16 @@ impl Api for MockAws {
 fn error(status: u16, kind: &str) -> Answer {
     Answer::json(
         status,
-        &json!({"__type": kind, "message": "the mock was told to"}),
+        &json!({"__type": kind, "message": "injected by the test"}),
     )
 }
 
 impl State {
-    fn strikes(&mut self, percent: u32) -> bool {
-        let strikes = self.random.u32(..100) < percent;
-        self.struck += u64::from(strikes);
-        strikes
+    /// Decides at random whether to inject a fault, and counts it.
+    fn injects(&mut self, percent: u32) -> bool {
+        let injects = self.random.u32(..100) < percent;
+        self.injected += u64::from(injects);
+        injects
     }
 
     fn answer(&mut self, request: &Request) -> Answer {
@@ -157,12 +157,13 @@ impl State {
                 "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
             ),
             target => {
-                self.mistakes.push(format!("unknown: {target:?}"));
+                self.violations.push(format!("unknown: {target:?}"));
                 error(400, "UnknownOperationException")
             }
         }
     }
 
+    /// Stores messages.
     /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
     fn send_message_batch(&mut self, body: &Value) -> Answer {
         let entries = body["Entries"].as_array().cloned().unwrap_or_default();
@@ -172,21 +173,21 @@ impl State {
             .map(str::len)
             .sum();
         if entries.is_empty() || entries.len() > 10 || bytes > 262_144 {
-            self.mistakes
+            self.violations
                 .push(format!("{} messages with {bytes} bytes", entries.len()));
             return error(400, "com.amazonaws.sqs#BatchRequestTooLong");
         }
         let (mut successful, mut failed) = (Vec::new(), Vec::new());
         for entry in entries {
-            if self.strikes(self.faults.entry) {
+            if self.injects(self.faults.entry) {
                 failed.push(
                     json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false}),
                 );
                 continue;
             }
-            if !self.strikes(self.faults.forgotten) {
+            if !self.injects(self.faults.forgotten) {
                 let message = entry["MessageBody"].as_str().unwrap_or_default();
-                self.letters
+                self.dead_letters
                     .push(serde_json::from_str(message).unwrap_or_default());
             }
             successful.push(
@@ -196,6 +197,7 @@ impl State {
         Answer::json(200, &json!({"Successful": successful, "Failed": failed}))
     }
 
+    /// Stores an item.
     /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html>
     fn put_item(&mut self, body: &Value) -> Answer {
         let item = &body["Item"];
@@ -204,7 +206,8 @@ impl State {
         Answer::json(200, &json!({}))
     }
 
-    /// The two conditional writes with which a destination's next free slot is moved on.
+    /// Carries out one of the two conditional writes that advance the next free slot of a
+    /// destination.
     fn update_item(&mut self, body: &Value) -> Answer {
         let number = |value: &Value| {
             value["N"]
@@ -232,7 +235,7 @@ impl State {
                 .is_none_or(|held| held < value(":oldest"))
                 .then(|| value(":end")),
             other => {
-                self.mistakes
+                self.violations
                     .push(format!("an unexpected condition: {other:?}"));
                 None
             }
@@ -249,10 +252,10 @@ impl State {
         Answer::json(200, &json!({"Attributes": slot}))
     }
 
-    /// `pk = :pk AND sk >= :first`, the only query that is sent.
+    /// Carries out `pk = :pk AND sk >= :first`, the only query that the function sends.
     fn query(&mut self, body: &Value) -> Answer {
         if body["KeyConditionExpression"] != "pk = :pk AND sk >= :first" {
-            self.mistakes.push(format!(
+            self.violations.push(format!(
                 "an unexpected query: {}",
                 body["KeyConditionExpression"]
             ));
@@ -276,7 +279,7 @@ impl State {
     }
 }
 
-/// The way to the mock that needs no socket.
+/// HTTP client that calls the mock without a socket.
 #[derive(Clone, Debug)]
 struct InProcess(Arc<MockAws>);
 

@@ -1,6 +1,6 @@
-//! A strict HubSpot on loopback: contacts by a unique property, batch upsert, read and archive, as
-//! its documentation and captures of the real one have them, oddities included. What it refuses,
-//! the real one refuses.
+//! Strict mock of HubSpot on loopback: contacts by a unique property, with batch upsert, read and
+//! archive. It follows the documentation and captures of real responses. HubSpot rejects every
+//! request that the mock rejects.
 
 mod batch;
 mod gate;
@@ -18,10 +18,10 @@ pub use self::properties::missing_scope;
 use self::store::Store;
 use super::server::{Answer, Mangle, Reply, Server};
 
-/// The token that is accepted until another one is.
+/// Token that is accepted until it is rotated.
 pub const TOKEN: &str = "pat-mock-1";
 
-/// The endpoints.
+/// Endpoint of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     Upsert,
@@ -30,50 +30,50 @@ pub enum Endpoint {
     Properties,
 }
 
-/// A call that came as far as an endpoint, and how it was answered.
+/// Call that reached an endpoint, with the status of its response.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub endpoint: Endpoint,
     pub path: String,
-    /// The ids of the inputs.
+    /// Ids of the inputs.
     pub ids: Vec<String>,
-    /// `None` where the reply was scripted or the connection was broken.
+    /// `None` for a scripted reply or a broken connection.
     pub status: Option<u16>,
     pub at: Instant,
 }
 
-/// How the mock behaves beyond what is asked of it call by call.
+/// Behavior of the mock for all calls.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is one oddity, switched on its own"
+    reason = "each field is an independent switch"
 )]
-pub struct Habits {
-    /// The property with unique values.
+pub struct Behavior {
+    /// Property that identifies contacts.
     pub id_property: String,
-    /// Its values are unique; otherwise nothing can be upserted by it.
+    /// Whether its values are unique; otherwise no contact can be upserted by it.
     pub is_unique: bool,
-    /// Results echo `objectWriteTraceId`, as the schema says and the captures do not.
+    /// Whether results echo `objectWriteTraceId`, as in the schema but not in the captures.
     pub echo_trace_ids: bool,
-    /// Results have no property at all.
+    /// Whether results have no properties.
     pub hide_properties: bool,
-    /// The form in which a result shows the key that was sent.
+    /// Converts the key of an input to the key of its result.
     pub shown_key: fn(&str) -> String,
-    /// One bad input refuses all of its call, in spite of the trace ids.
+    /// Whether one invalid input fails the whole call, even with trace ids.
     pub judges_as_one: bool,
-    /// Inputs in one call.
+    /// Maximum number of inputs of a call.
     pub most_inputs: usize,
-    /// A new contact needs an email, a first or a last name.
+    /// Whether a new contact needs an email, a first or a last name.
     pub require_a_name: bool,
-    /// The credential has the scope to write.
+    /// Whether the credential has the scope to write.
     pub may_write: bool,
-    /// Answers carry the headers of the quota.
+    /// Whether responses have the headers of the quota.
     pub quota_headers: bool,
-    /// Each answer takes so long.
+    /// Latency of each response.
     pub latency: Duration,
 }
 
-impl Default for Habits {
+impl Default for Behavior {
     fn default() -> Self {
         Self {
             id_property: "source_id".to_owned(),
@@ -91,7 +91,7 @@ impl Default for Habits {
     }
 }
 
-/// The mock.
+/// Mock of HubSpot.
 #[derive(Debug)]
 pub struct MockHubSpot {
     state: Mutex<State>,
@@ -99,26 +99,27 @@ pub struct MockHubSpot {
 
 #[derive(Debug, Default)]
 struct State {
-    habits: Habits,
+    behavior: Behavior,
     tokens: BTreeSet<String>,
     store: Store,
     seen: Vec<Seen>,
     refused_tokens: u32,
-    mistakes: Vec<String>,
+    violations: Vec<String>,
     script: VecDeque<(Option<Endpoint>, Reply)>,
-    lost_answers: u32,
+    lost_responses: u32,
     mangles: VecDeque<Mangle>,
     row_errors: HashMap<String, (Value, u32)>,
     unnamed_errors: HashMap<String, Value>,
     poison: BTreeSet<String>,
+    /// Reply to each call whose body contains this text.
     offending: Option<(String, Reply)>,
-    is_forgetful: bool,
+    discards_writes: bool,
     throttle_every: Option<u64>,
     limit: Option<Window>,
     calls: u64,
 }
 
-/// A rolling window of calls.
+/// Rolling window of calls.
 #[derive(Debug)]
 struct Window {
     requests: usize,
@@ -127,13 +128,13 @@ struct Window {
 }
 
 impl MockHubSpot {
-    /// A mock, and the server in front of it.
+    /// Starts a mock and its server.
     pub async fn start() -> (Arc<Self>, Server) {
         Self::start_with(|_| {}).await
     }
 
-    /// The same, with other habits.
-    pub async fn start_with(edit: impl FnOnce(&mut Habits)) -> (Arc<Self>, Server) {
+    /// Starts a mock with a modified behavior, and its server.
+    pub async fn start_with(edit: impl FnOnce(&mut Behavior)) -> (Arc<Self>, Server) {
         let mut state = State {
             tokens: [TOKEN.to_owned()].into(),
             ..State::default()
@@ -142,7 +143,7 @@ impl MockHubSpot {
             .store
             .custom_properties
             .extend(["plan", "seats", "newsletter"].map(str::to_owned));
-        edit(&mut state.habits);
+        edit(&mut state.behavior);
         let mock = Arc::new(Self {
             state: Mutex::new(state),
         });
@@ -150,78 +151,78 @@ impl MockHubSpot {
         (mock, server)
     }
 
-    /// From now on only this token is accepted.
+    /// Replaces the accepted tokens by this one.
     pub fn rotate_token(&self, token: &str) {
         self.state().tokens = [token.to_owned()].into();
     }
 
-    /// Answers the next call so, whatever it asks for. Replies are taken in order, one a call.
+    /// Adds a reply to the next call of any endpoint. Replies are used in order, one per call.
     pub fn next(&self, reply: impl Into<Reply>) {
         self.state().script.push_back((None, reply.into()));
     }
 
-    /// Answers the next call of `endpoint` so.
+    /// Adds a reply to the next call of `endpoint`.
     pub fn next_of(&self, endpoint: Endpoint, reply: impl Into<Reply>) {
         self.state()
             .script
             .push_back((Some(endpoint), reply.into()));
     }
 
-    /// Does what the next call asks for, and changes the answer.
+    /// Carries out the next call, and modifies its response.
     pub fn mangle(&self, mangle: Mangle) {
         self.state().mangles.push_back(mangle);
     }
 
-    /// Does what the next `times` calls ask for, and drops the connection instead of answering.
+    /// Carries out the next `times` calls, and drops the connection without a response.
     pub fn lose_answers(&self, times: u32) {
-        self.state().lost_answers = times;
+        self.state().lost_responses = times;
     }
 
-    /// What is asked about the contact `id` ends with this error, `times` times: an upsert, whose
-    /// trace id its context gets, or a read, whose id it gets.
+    /// Fails the next `times` upserts or reads of the contact `id` with this error. Its context
+    /// gets the trace id of the upsert, or the id of the read.
     pub fn fail_row(&self, id: &str, error: Value, times: u32) {
         self.state()
             .row_errors
             .insert(id.to_lowercase(), (error, times));
     }
 
-    /// Upserts of the contact `id` always end with this error, which does not say whose it is.
+    /// Fails each upsert of the contact `id` with this error, which does not identify its input.
     pub fn fail_unnamed(&self, id: &str, error: Value) {
         self.state().unnamed_errors.insert(id.to_lowercase(), error);
     }
 
-    /// A batch with the contact `id` in it is refused as a whole, with a 400 that names nobody.
+    /// Rejects each batch with the contact `id` with a 400 that identifies no input.
     pub fn poison(&self, id: &str) {
         self.state().poison.insert(id.to_lowercase());
     }
 
-    /// Answers each call so, until [`Self::behave`].
+    /// Replies to each call with `reply`, until [`Self::behave`].
     pub fn misbehave(&self, reply: impl Into<Reply>) {
         self.state().offending = Some((String::new(), reply.into()));
     }
 
-    /// Answers each call as it should.
+    /// Ends the effect of [`Self::misbehave`] and [`Self::offend`].
     pub fn behave(&self) {
         self.state().offending = None;
     }
 
-    /// Answers so each call that holds the contact `id`, and no other.
+    /// Replies to each call with the contact `id` with `reply`.
     pub fn offend(&self, id: &str, reply: impl Into<Reply>) {
         self.state().offending = Some((format!("\"{id}\""), reply.into()));
     }
 
-    /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests'
-    /// own test is that they do.
+    /// Discards each further write that it acknowledges. No client can detect that: the tests of
+    /// the harness have to.
     pub fn forget(&self) {
-        self.state().is_forgetful = true;
+        self.state().discards_writes = true;
     }
 
-    /// Every `k`-th call is one too many in its second.
+    /// Throttles every `k`-th call.
     pub fn throttle_every(&self, k: u64) {
         self.state().throttle_every = Some(k);
     }
 
-    /// Refuses what exceeds `requests` in a rolling window.
+    /// Throttles calls above `requests` in a rolling window.
     pub fn limit(&self, requests: usize, length: Duration) {
         self.state().limit = Some(Window {
             requests,
@@ -230,12 +231,12 @@ impl MockHubSpot {
         });
     }
 
-    /// Makes a custom property.
+    /// Creates a custom property.
     pub fn create_property(&self, name: &str) {
         self.state().store.custom_properties.insert(name.to_owned());
     }
 
-    /// Takes a property away, one of HubSpot's own too.
+    /// Removes a property, which may be one of HubSpot's own.
     pub fn remove_property(&self, name: &str) {
         self.state()
             .store
@@ -243,11 +244,11 @@ impl MockHubSpot {
             .insert(name.to_owned());
     }
 
-    /// Puts a contact there, as somebody else's work would; gives HubSpot's id of it. Without an id
-    /// of ours it is a contact that we do not know.
+    /// Creates a contact, as another client does. Returns HubSpot's id. Without an `id` the
+    /// contact has no key.
     pub fn put(&self, id: Option<&str>, properties: &[(&str, &str)]) -> String {
         let mut state = self.state();
-        let id_property = state.habits.id_property.clone();
+        let id_property = state.behavior.id_property.clone();
         let mut properties: BTreeMap<_, _> = properties
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -256,12 +257,12 @@ impl MockHubSpot {
         state.store.insert(id, properties)
     }
 
-    /// Somebody edits a property of the contact by hand.
+    /// Edits a property of the contact, as another client does.
     pub fn edit(&self, id: &str, property: &str, value: &str) {
         self.state().store.edit(id, property, value);
     }
 
-    /// The properties of a contact, by our id. Cleared ones are not there.
+    /// Returns the properties of the contact with this key, without cleared ones.
     pub fn contact(&self, id: &str) -> Option<BTreeMap<String, String>> {
         self.state()
             .store
@@ -269,17 +270,17 @@ impl MockHubSpot {
             .map(|record| record.properties.clone())
     }
 
-    /// All contacts that have an id of ours, by that id in lower case.
+    /// Returns all contacts that have a key, by key in lower case.
     pub fn contacts(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         self.state().store.keyed()
     }
 
-    /// The calls that reached an endpoint, in order.
+    /// Returns the calls that reached an endpoint, in order.
     pub fn seen(&self) -> Vec<Seen> {
         self.state().seen.clone()
     }
 
-    /// How many calls reached an endpoint.
+    /// Counts the calls that reached the endpoint.
     pub fn count(&self, endpoint: Endpoint) -> usize {
         self.state()
             .seen
@@ -288,14 +289,14 @@ impl MockHubSpot {
             .count()
     }
 
-    /// How many calls had a refused token.
+    /// Returns the number of calls with a rejected token.
     pub fn refused_tokens(&self) -> u32 {
         self.state().refused_tokens
     }
 
-    /// What no client of HubSpot's should do, and ours did.
-    pub fn mistakes(&self) -> Vec<String> {
-        self.state().mistakes.clone()
+    /// Returns the protocol violations of the client.
+    pub fn violations(&self) -> Vec<String> {
+        self.state().violations.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -303,10 +304,16 @@ impl MockHubSpot {
     }
 }
 
-/// A 429 in its own shape: `errorType`, and no `category`.
-pub fn limited(policy: &str, words: &str) -> Answer {
-    let message = format!("You have reached your {words} limit.");
-    let body = json!({"status": "error", "message": message, "errorType": "RATE_LIMIT", "correlationId": "c2",
-        "policyName": policy, "requestId": "r2"});
+/// Builds a 429, which has an `errorType` and no `category`.
+pub fn limited(policy: &str, name: &str) -> Answer {
+    let message = format!("You have reached your {name} limit.");
+    let body = json!({
+        "status": "error",
+        "message": message,
+        "errorType": "RATE_LIMIT",
+        "correlationId": "c2",
+        "policyName": policy,
+        "requestId": "r2",
+    });
     Answer::json(429, &body)
 }

@@ -1,6 +1,6 @@
-//! A strict Salesforce on loopback: tokens, leads by an external id, collection upsert and delete,
-//! the two queries that we send, as its documentation and captures of the real one have them,
-//! oddities included. What it refuses, the real one refuses.
+//! Strict mock of Salesforce on loopback: tokens, leads by an external id, collection upsert and
+//! delete, and the queries of the adapter. It follows the documentation and captures of real
+//! responses. Salesforce rejects every request that the mock rejects.
 
 mod describe;
 mod gate;
@@ -21,11 +21,11 @@ use self::records::Store;
 pub use self::tokens::Signer;
 use super::server::{Answer, Mangle, Reply, Server};
 
-/// The credentials that are accepted until others are.
+/// Credentials that are accepted until they are rotated.
 pub const CLIENT_ID: &str = "3MVG9mock";
 pub const CLIENT_SECRET: &str = "mock-secret-1";
 
-/// The endpoints.
+/// Endpoint of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     Token,
@@ -35,11 +35,11 @@ pub enum Endpoint {
     Describe,
 }
 
-/// A call that came as far as an endpoint.
+/// Call that reached an endpoint.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub endpoint: Endpoint,
-    /// Records or ids.
+    /// Number of records or ids.
     pub size: usize,
     pub uri_length: usize,
     pub headers: HeaderMap,
@@ -52,52 +52,52 @@ impl Seen {
     }
 }
 
-/// How the mock behaves beyond what is asked of it call by call.
+/// Behavior of the mock for all calls.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is one oddity, switched on its own"
+    reason = "each field is an independent switch"
 )]
-pub struct Habits {
+pub struct Behavior {
     pub external_id_field: String,
-    /// Fields that exist besides the standard ones.
+    /// Fields besides the standard ones.
     pub custom_fields: Vec<String>,
-    /// The external id field is a key.
+    /// Whether the external id field is unique.
     pub external_id_is_unique: bool,
     /// Fields that field-level security hides from the run-as user.
     pub hidden_fields: Vec<String>,
-    /// Fields that field-level security lets the run-as user see and not edit.
+    /// Fields that the run-as user can read and not edit, by field-level security.
     pub read_only_fields: Vec<String>,
-    /// Fields that are a checkbox: a text in one refuses the whole request.
+    /// Checkbox fields: a text in one of them fails the whole request.
     pub checkboxes: Vec<String>,
-    /// The values of the restricted picklist Status, where it is one.
+    /// Values of Status, if it is a restricted picklist.
     pub statuses: Option<Vec<String>>,
-    /// The run-as user may create and edit records, if not locked away one by one.
+    /// Whether the run-as user may create and edit records.
     pub may_write: bool,
-    /// The user may delete records.
+    /// Whether the user may delete records.
     pub may_delete: bool,
-    /// Failed rows say `created: true`, as in captures.
+    /// Whether failed rows have `created: true`, as in captures.
     pub created_on_failures: bool,
-    /// Records in one call.
+    /// Maximum number of records of a call.
     pub most_records: usize,
-    /// Records in one page of a query.
+    /// Maximum number of records of a page of a query.
     pub page: usize,
-    /// The longest path with its query that is answered otherwise than with this answer.
+    /// Maximum length of a path with its query, and the response to longer ones.
     pub longest_uri: Option<(usize, Answer)>,
-    /// The header that tells the org's usage.
+    /// Header with the usage of the org.
     pub limit_info: Option<String>,
-    /// Where the answer of the token endpoint sends the calls; the mock itself where nothing is
-    /// said.
+    /// URL in the response of the token endpoint; by default that of the mock.
     pub instance_url: Option<String>,
-    /// Answers are compressed where the client takes that; the real one gives no guarantee.
+    /// Whether responses are compressed if the client accepts that. Salesforce does not guarantee
+    /// it.
     pub compresses: bool,
-    /// Each answer takes so long.
+    /// Latency of each response.
     pub latency: Duration,
-    /// Besides, for each record of a call.
+    /// Additional latency for each record of a call.
     pub latency_per_record: Duration,
 }
 
-impl Default for Habits {
+impl Default for Behavior {
     fn default() -> Self {
         Self {
             external_id_field: "Source_Id__c".to_owned(),
@@ -126,7 +126,7 @@ impl Default for Habits {
     }
 }
 
-/// The mock.
+/// Mock of Salesforce.
 #[derive(Debug)]
 pub struct MockSalesforce {
     state: Mutex<State>,
@@ -134,7 +134,7 @@ pub struct MockSalesforce {
 
 #[derive(Debug, Default)]
 struct State {
-    habits: Habits,
+    behavior: Behavior,
     url: String,
     client_secret: String,
     signer: Option<Signer>,
@@ -143,38 +143,38 @@ struct State {
     refused_tokens: u32,
     store: Store,
     seen: Vec<Seen>,
-    mistakes: Vec<String>,
+    violations: Vec<String>,
     script: VecDeque<(Option<Endpoint>, Reply)>,
-    lost_answers: u32,
+    lost_responses: u32,
     mangles: VecDeque<Mangle>,
     row_errors: HashMap<String, (Value, u32)>,
-    /// Contacts that are locked, and for how many calls.
+    /// Locked contacts, with the number of calls for which they are locked.
     locked: HashMap<String, u32>,
     poison: BTreeSet<String>,
     offending: Option<(String, Reply)>,
-    is_forgetful: bool,
+    discards_writes: bool,
     takes_any_token: bool,
     throttle_every: Option<u64>,
     locks_every: Option<u64>,
     upserted_rows: u64,
     calls: u64,
-    /// What is left of each query, and how much it found in all.
+    /// Total number of records of each query, and those that were not returned yet.
     queries: Vec<(usize, Vec<Value>)>,
 }
 
 impl MockSalesforce {
-    /// A mock, and the server in front of it.
+    /// Starts a mock and its server.
     pub async fn start() -> (Arc<Self>, Server) {
         Self::start_with(|_| {}).await
     }
 
-    /// The same, with other habits.
-    pub async fn start_with(edit: impl FnOnce(&mut Habits)) -> (Arc<Self>, Server) {
+    /// Starts a mock with a modified behavior, and its server.
+    pub async fn start_with(edit: impl FnOnce(&mut Behavior)) -> (Arc<Self>, Server) {
         let mut state = State {
             client_secret: CLIENT_SECRET.to_owned(),
             ..State::default()
         };
-        edit(&mut state.habits);
+        edit(&mut state.behavior);
         let mock = Arc::new(Self {
             state: Mutex::new(state),
         });
@@ -183,24 +183,27 @@ impl MockSalesforce {
         (mock, server)
     }
 
-    /// What the secret has to hold.
+    /// Returns the secret with which the adapter uses the mock.
     pub fn secret(&self) -> Value {
         let state = self.state();
-        json!({"login_url": state.url, "client_id": CLIENT_ID, "client_secret": state.client_secret})
+        json!({
+            "login_url": state.url,
+            "client_id": CLIENT_ID,
+            "client_secret": state.client_secret,
+        })
     }
 
-    /// From now on only this client secret is accepted; sessions go on.
+    /// Replaces the accepted client secret. Sessions stay valid.
     pub fn rotate_secret(&self, client_secret: &str) {
         client_secret.clone_into(&mut self.state().client_secret);
     }
 
-    /// Sends the calls of the tokens granted from here on elsewhere; to the mock itself where
-    /// nothing is said.
+    /// Sets the URL in further responses of the token endpoint; `None` for that of the mock.
     pub fn set_instance_url(&self, url: Option<String>) {
-        self.state().habits.instance_url = url;
+        self.state().behavior.instance_url = url;
     }
 
-    /// Takes every token, as an instance does whose tokens another host grants.
+    /// Accepts every token, as an instance whose tokens another host grants.
     pub fn take_any_token(&self) {
         self.state().takes_any_token = true;
     }
@@ -210,58 +213,58 @@ impl MockSalesforce {
         self.state().tokens.clear();
     }
 
-    /// Takes assertions signed by `signer`, and no client secret.
+    /// Accepts assertions signed by `signer`, and no client secret.
     pub fn require_jwt(&self, signer: Signer) {
         self.state().signer = Some(signer);
     }
 
-    /// Answers the next call so, whatever it asks for but a token. Replies are taken in order, one
-    /// a call.
+    /// Adds a reply to the next call of any endpoint but the token endpoint. Replies are used in
+    /// order, one per call.
     pub fn next(&self, reply: impl Into<Reply>) {
         self.state().script.push_back((None, reply.into()));
     }
 
-    /// Answers the next call of `endpoint` so.
+    /// Adds a reply to the next call of `endpoint`.
     pub fn next_of(&self, endpoint: Endpoint, reply: impl Into<Reply>) {
         self.state()
             .script
             .push_back((Some(endpoint), reply.into()));
     }
 
-    /// Does what the next call asks for, and changes the answer.
+    /// Carries out the next call, and modifies its response.
     pub fn mangle(&self, mangle: Mangle) {
         self.state().mangles.push_back(mangle);
     }
 
-    /// Does what the next `times` calls ask for, and drops the connection instead of answering.
+    /// Carries out the next `times` calls, and drops the connection without a response.
     pub fn lose_answers(&self, times: u32) {
-        self.state().lost_answers = times;
+        self.state().lost_responses = times;
     }
 
-    /// Rows of the contact `id` fail with this error, `times` times.
+    /// Fails the next `times` rows of the contact `id` with this error.
     pub fn fail_row(&self, id: &str, error: Value, times: u32) {
         self.state()
             .row_errors
             .insert(id.to_lowercase(), (error, times));
     }
 
-    /// The record of the contact `id` is locked for so many calls: all rows of a batch with it
+    /// Locks the record of the contact `id` for this number of calls: all rows of a batch with it
     /// fail.
     pub fn lock(&self, id: &str, calls: u32) {
         self.state().locked.insert(id.to_lowercase(), calls);
     }
 
-    /// Somebody converts the lead.
+    /// Converts the lead, as another client does.
     pub fn convert(&self, id: &str) {
         let mut state = self.state();
-        let field = state.habits.external_id_field.clone();
+        let field = state.behavior.external_id_field.clone();
         state.store.convert(&field, id);
     }
 
-    /// Somebody edits the lead.
+    /// Edits the lead, as another client does.
     pub fn edit(&self, id: &str, fields: &Value) {
         let mut state = self.state();
-        let field = state.habits.external_id_field.clone();
+        let field = state.behavior.external_id_field.clone();
         for id in state.store.ids(&field, id) {
             let fields = fields.as_object().cloned().unwrap_or_default();
             state
@@ -272,64 +275,63 @@ impl MockSalesforce {
         }
     }
 
-    /// A batch or query with the contact `id` in it is refused as a whole, with a 400 that names
-    /// nobody.
+    /// Rejects each batch or query with the contact `id` with a 400 that identifies no record.
     pub fn poison(&self, id: &str) {
         self.state().poison.insert(id.to_lowercase());
     }
 
-    /// Answers so each call that holds the contact `id`, and no other.
+    /// Replies to each call with the contact `id` with `reply`.
     pub fn offend(&self, id: &str, reply: impl Into<Reply>) {
         self.state().offending = Some((id.to_owned(), reply.into()));
     }
 
-    /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests'
-    /// own test is that they do.
+    /// Discards each further write that it acknowledges. No client can detect that: the tests of
+    /// the harness have to.
     pub fn forget(&self) {
-        self.state().is_forgetful = true;
+        self.state().discards_writes = true;
     }
 
-    /// Every `k`-th call meets the limit of concurrent requests.
+    /// Fails every `k`-th call with the limit of concurrent requests.
     pub fn throttle_every(&self, k: u64) {
         self.state().throttle_every = Some(k);
     }
 
-    /// Every `k`-th row of all upserts meets a lock.
+    /// Fails every `k`-th row of all upserts with a lock.
     pub fn lock_every(&self, k: u64) {
         self.state().locks_every = Some(k);
     }
 
-    /// Puts a lead there, as somebody else's work would; gives its Id.
+    /// Creates a lead, as another client does. Returns its Id.
     pub fn put(&self, id: &str, fields: &Value) -> String {
         let mut state = self.state();
         let mut fields = fields.as_object().cloned().unwrap_or_default();
-        let field = state.habits.external_id_field.clone();
+        let field = state.behavior.external_id_field.clone();
         fields.insert(field.clone(), id.into());
         state.store.insert(&field, fields)
     }
 
-    /// A lead's fields with a value, by our id.
+    /// Returns the fields with a value of the lead with this external id.
     pub fn lead(&self, id: &str) -> Option<Map<String, Value>> {
         let state = self.state();
         state
             .store
-            .find(&state.habits.external_id_field, id)
+            .find(&state.behavior.external_id_field, id)
             .map(|record| record.fields.clone())
     }
 
-    /// All leads that have an id of ours, by that id in lower case: their fields with a value, as
-    /// text.
+    /// Returns all leads with an external id, by that id in lower case: their fields with a value,
+    /// as texts.
     pub fn leads(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let state = self.state();
-        state.store.keyed(&state.habits.external_id_field)
+        state.store.keyed(&state.behavior.external_id_field)
     }
 
-    /// The calls that reached an endpoint, in order.
+    /// Returns the calls that reached an endpoint, in order.
     pub fn seen(&self) -> Vec<Seen> {
         self.state().seen.clone()
     }
 
-    /// How many calls reached an endpoint.
+    /// Counts the calls that reached the endpoint.
     pub fn count(&self, endpoint: Endpoint) -> usize {
         self.state()
             .seen
@@ -338,7 +340,7 @@ impl MockSalesforce {
             .count()
     }
 
-    /// How many records or ids each call of an endpoint carried.
+    /// Returns the number of records or ids of each call of an endpoint.
     pub fn sizes(&self, endpoint: Endpoint) -> Vec<usize> {
         self.state()
             .seen
@@ -348,14 +350,14 @@ impl MockSalesforce {
             .collect()
     }
 
-    /// How many calls had a session that has ended.
+    /// Returns the number of calls with an ended session.
     pub fn refused_tokens(&self) -> u32 {
         self.state().refused_tokens
     }
 
-    /// What no client of Salesforce's should do, and ours did.
-    pub fn mistakes(&self) -> Vec<String> {
-        self.state().mistakes.clone()
+    /// Returns the protocol violations of the client.
+    pub fn violations(&self) -> Vec<String> {
+        self.state().violations.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -363,12 +365,12 @@ impl MockSalesforce {
     }
 }
 
-/// An error of a whole request.
+/// Builds the error of a whole request.
 pub fn refusal(status: u16, code: &str, message: &str) -> Answer {
     Answer::json(status, &json!([{"message": message, "errorCode": code}]))
 }
 
-/// An error of a row.
+/// Builds the error of a row.
 pub fn row_error(code: &str, message: &str, fields: &[&str]) -> Value {
     json!({"statusCode": code, "message": message, "fields": fields})
 }

@@ -1,4 +1,5 @@
-//! What the tests and `make run` share: mocks of both systems, a generator of streams, a harness.
+//! Shared code of the tests and `make run`: mocks of both destinations, a generator of streams, a
+//! harness.
 
 #![allow(
     dead_code,
@@ -12,7 +13,7 @@
     unreachable_pub,
     reason = "the folder is a module of each test binary, and public to it"
 )]
-#![allow(missing_docs, reason = "test support: names and tests say it")]
+#![allow(missing_docs, reason = "test support: the names describe the items")]
 
 pub mod cloud;
 pub mod dispatching;

@@ -1,4 +1,5 @@
-//! AWS on loopback: moto's server, on a free port, ended with the test that started it.
+//! Emulation of AWS by moto's server, on a free port of loopback. It ends with the test that
+//! started it.
 
 use std::process::Stdio;
 
@@ -10,18 +11,18 @@ use tokio::process::{Child, Command};
 use super::harness::{self, Mocks};
 use super::mock_hubspot;
 
-/// A running emulation.
+/// Running emulation.
 pub struct Moto {
     pub url: String,
     _process: Child,
 }
 
 impl Moto {
-    /// Starts the server of the environment that the Makefile makes.
+    /// Starts the server of the environment that the Makefile creates.
     pub async fn start() -> Self {
         #[expect(
             clippy::disallowed_methods,
-            reason = "the Makefile says where its deps are"
+            reason = "the Makefile sets the path of its dependencies"
         )]
         let program = std::env::var("MOTO_SERVER")
             .unwrap_or_else(|_| "target/venv-mocks/bin/moto_server".to_owned());
@@ -40,12 +41,12 @@ impl Moto {
                 .next_line()
                 .await
                 .expect("readable")
-                .expect("the server tells its address");
+                .expect("the server prints its address");
             if let Some((_, url)) = line.split_once("Running on ") {
                 break url.trim().to_owned();
             }
         };
-        // What it says later has to go somewhere.
+        // Standard error is read to the end, so that its pipe does not fill up.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self {
             url,
@@ -57,7 +58,7 @@ impl Moto {
         harness::aws(&self.url)
     }
 
-    /// Both systems' secrets, under the names that the settings have.
+    /// Creates the secrets of both destinations, with the names of the settings.
     pub async fn secrets(&self, mocks: &Mocks) {
         let secrets = aws_sdk_secretsmanager::Client::new(&self.config());
         for (name, value) in [
@@ -77,7 +78,7 @@ impl Moto {
         }
     }
 
-    /// A queue for dead letters, and its URL.
+    /// Creates a queue for dead letters. Returns a client and the URL.
     pub async fn queue(&self) -> (aws_sdk_sqs::Client, String) {
         let sqs = aws_sdk_sqs::Client::new(&self.config());
         let made = sqs
@@ -89,7 +90,7 @@ impl Moto {
         (sqs, made.queue_url.expect("its URL"))
     }
 
-    /// All messages of a queue.
+    /// Receives all messages of a queue.
     pub async fn messages(&self, sqs: &aws_sdk_sqs::Client, url: &str) -> Vec<Value> {
         let mut found = Vec::new();
         loop {
@@ -113,7 +114,7 @@ impl Moto {
         }
     }
 
-    /// A parameter of this text.
+    /// Writes a parameter with this text.
     pub async fn parameter(&self, name: &str, text: &str) {
         let ssm = aws_sdk_ssm::Client::new(&self.config());
         let parameter = ssm.put_parameter().name(name).value(text);
@@ -123,7 +124,7 @@ impl Moto {
         parameter.send().await.expect("written");
     }
 
-    /// A state table, and its name.
+    /// Creates a state table. Returns its name.
     pub async fn table(&self) -> String {
         use aws_sdk_dynamodb::types::{
             AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,

@@ -1,10 +1,10 @@
-//! Random changes to JSON that is sound: of its structure, and of its bytes. What comes out is
-//! close enough to the real thing to go deep into a parser, and far enough to surprise it. The same
-//! random numbers give the same change.
+//! Random mutations of valid JSON: of its structure and of its bytes. The result is close enough to
+//! valid input to reach deep code of a parser. One sequence of random numbers always gives the same
+//! mutation.
 
 use serde_json::{Map, Value, json};
 
-/// Texts and numbers that parsers stumble over.
+/// Texts and numbers that are difficult for parsers.
 const ODD: [&str; 27] = [
     "null",
     "true",
@@ -35,9 +35,9 @@ const ODD: [&str; 27] = [
     "1.7976931348623157e308",
 ];
 
-/// One of the sound values after some changes of its structure, its text or its bytes.
-pub fn mutated(random: &mut fastrand::Rng, sound: &[Value]) -> Vec<u8> {
-    let mut value = sound[random.usize(..sound.len())].clone();
+/// Mutates the structure, the text or the bytes of one of the valid values.
+pub fn mutated(random: &mut fastrand::Rng, valid: &[Value]) -> Vec<u8> {
+    let mut value = valid[random.usize(..valid.len())].clone();
     for _ in 0..random.usize(..4) {
         structure(random, &mut value);
     }
@@ -51,15 +51,15 @@ pub fn mutated(random: &mut fastrand::Rng, sound: &[Value]) -> Vec<u8> {
     text
 }
 
-/// Goes down a random path and changes what is there.
+/// Follows a random path, and mutates the value at its end.
 fn structure(random: &mut fastrand::Rng, value: &mut Value) {
-    let goes_on = random.u32(..4) > 0;
+    let descends = random.u32(..4) > 0;
     match value {
-        Value::Object(map) if goes_on && !map.is_empty() => {
+        Value::Object(map) if descends && !map.is_empty() => {
             let at = random.usize(..map.len());
             structure(random, map.values_mut().nth(at).expect("in range"));
         }
-        Value::Array(list) if goes_on && !list.is_empty() => {
+        Value::Array(list) if descends && !list.is_empty() => {
             let at = random.usize(..list.len());
             structure(random, &mut list[at]);
         }
@@ -100,8 +100,8 @@ fn odd_value(random: &mut fastrand::Rng, value: &Value) -> Value {
     }
 }
 
-/// Puts an odd token in the place of a value, as text: a key that stands twice, half of a surrogate
-/// pair, a number that is too large are nothing that a `Value` could hold.
+/// Replaces a value of the text by an odd token. A `Value` cannot contain some of the results: a
+/// duplicate key, half of a surrogate pair, a number that is too large.
 fn odd_token(random: &mut fastrand::Rng, text: &mut Vec<u8>) {
     let colons: Vec<usize> = (0..text.len()).filter(|at| text[*at] == b':').collect();
     if colons.is_empty() {
@@ -115,11 +115,12 @@ fn odd_token(random: &mut fastrand::Rng, text: &mut Vec<u8>) {
     if random.bool() {
         text.splice(start..end, token.bytes());
     } else {
-        // The same key once more.
-        let key = text[..start]
-            .iter()
-            .rposition(|byte| *byte == b',')
-            .map_or(start, |comma| comma + 1);
+        // Duplicates the key.
+        let comma = text[..start].iter().rposition(|byte| *byte == b',');
+        let key = match comma {
+            Some(comma) => comma + 1,
+            None => start,
+        };
         let twice: Vec<u8> = text[key..start]
             .iter()
             .copied()

@@ -1,7 +1,6 @@
-//! The order in which a contact's changes hold, contract section 2: as they come, but in a batch by
-//! `version`, where both of two changes carry one. Which changes share a batch is the mapping's
-//! affair, so that a change that was overtaken by a newer one leaves one of two states behind,
-//! unless it is known how the two were delivered.
+//! Order of a contact's changes, contract section 2: by arrival, but within a batch by `version`,
+//! if both of two changes have one. The mapping decides which changes are in one batch: a change
+//! that was overtaken by a newer one results in one of two states, unless the deliveries are known.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +8,14 @@ use serde_json::Value;
 
 use super::kinesis::{Record, Report};
 
-/// Shard and place of a record.
+/// Shard and index of a record.
 type Place = (usize, usize);
 
-/// What a system may hold of a contact after its changes so far: a record, or none.
+/// Possible states of a contact in a destination after its changes so far: a record, or none.
 #[derive(Clone, Debug)]
 pub struct Possible<R> {
     states: BTreeSet<Option<R>>,
-    /// Without the last change.
+    /// Possible states before the last change.
     before: BTreeSet<Option<R>>,
     last: Option<(Value, Option<Place>)>,
 }
@@ -32,8 +31,8 @@ impl<R: Ord> Default for Possible<R> {
 }
 
 impl<R: Clone + Ord> Possible<R> {
-    /// Applies one change; `step` says what it leaves of a record. `delivered` is the change's own
-    /// record, and how all were delivered.
+    /// Applies one change; `step` returns the record after a change. `delivered` is the record of
+    /// the change and the report of all deliveries.
     pub fn apply(
         &mut self,
         change: &Value,
@@ -41,20 +40,20 @@ impl<R: Clone + Ord> Possible<R> {
         step: impl Fn(Option<R>, &Value) -> Option<R>,
     ) {
         let place = delivered.map(|(record, _)| (record.shard, record.at));
-        let as_they_came = self.states.iter().map(|state| step(state.clone(), change));
+        let by_arrival = self.states.iter().map(|state| step(state.clone(), change));
         let after = match self.overtaking(change) {
-            None => as_they_came.collect(),
+            None => by_arrival.collect(),
             Some((newer, newer_place)) => {
                 let by_version = self
                     .before
                     .iter()
                     .map(|state| step(step(state.clone(), change), newer));
-                let met =
+                let share_batch =
                     delivered.and_then(|(_, report)| report.together((*newer_place)?, place?));
-                match met {
+                match share_batch {
                     Some(true) => by_version.collect(),
-                    Some(false) => as_they_came.collect(),
-                    None => by_version.chain(as_they_came).collect(),
+                    Some(false) => by_arrival.collect(),
+                    None => by_version.chain(by_arrival).collect(),
                 }
             }
         };
@@ -66,8 +65,8 @@ impl<R: Clone + Ord> Possible<R> {
         self.states.iter().map(Option::as_ref)
     }
 
-    /// The last change, if it is newer than this one. That it has not overtaken another one itself
-    /// is the generator's promise.
+    /// Returns the last change, if it is newer than this one. The generator guarantees that the
+    /// last change has not overtaken another change itself.
     fn overtaking(&self, change: &Value) -> Option<&(Value, Option<Place>)> {
         let version = change["version"].as_u64()?;
         self.last

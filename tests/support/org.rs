@@ -1,4 +1,4 @@
-//! The Salesforce adapter as it is shipped, in front of a mock org.
+//! The Salesforce adapter of production, with a mock org.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -16,20 +16,20 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use super::mock_salesforce::{Habits, MockSalesforce};
+use super::mock_salesforce::{Behavior, MockSalesforce};
 use super::server::Server;
 pub use super::words::{deletion, remedy, words};
 use super::words::{held_words, newcomer, payload_of};
 
-/// Longer than any answer of loopback takes, and no wait where one never comes.
-const LONG: Duration = Duration::from_mins(1);
+/// Time limit of a call, longer than any response on loopback takes.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 pub struct Org {
     pub mock: Arc<MockSalesforce>,
     pub salesforce: Arc<Salesforce>,
     pub meter: DestinationMetrics,
     pub secret: NamedTempFile,
-    /// Stops when it is dropped.
+    /// Server, which stops when it is dropped.
     pub server: Server,
 }
 
@@ -38,8 +38,11 @@ impl Org {
         Self::with(|_| {}, |_| {}).await
     }
 
-    pub async fn with(habits: impl FnOnce(&mut Habits), edit: impl FnOnce(&mut Settings)) -> Self {
-        let (mock, server) = MockSalesforce::start_with(habits).await;
+    pub async fn with(
+        behavior: impl FnOnce(&mut Behavior),
+        edit: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let (mock, server) = MockSalesforce::start_with(behavior).await;
         let mut settings = settings();
         edit(&mut settings);
         let secret = NamedTempFile::new().expect("a file");
@@ -72,7 +75,7 @@ impl Org {
         payload_of(&*self.salesforce, &[change])
     }
 
-    /// Payloads of the new leads with these numbers.
+    /// Builds payloads of new leads with these numbers.
     pub fn leads(&self, numbers: impl IntoIterator<Item = usize>) -> Vec<Payload> {
         numbers
             .into_iter()
@@ -85,7 +88,7 @@ impl Org {
         self.salesforce.upsert(&batch, self.call()).await
     }
 
-    /// The versions held of these payloads, in words.
+    /// Looks up the versions of these payloads. Returns them as texts.
     pub async fn held(&self, payloads: &[Payload]) -> Vec<String> {
         let batch: Vec<_> = payloads.iter().collect();
         held_words(&self.salesforce.held(&batch, self.call()).await)
@@ -98,16 +101,16 @@ impl Org {
 
     pub fn call(&self) -> Call<'_> {
         Call {
-            give_up_at: Instant::now() + LONG,
+            give_up_at: Instant::now() + TIME_LIMIT,
             meter: &self.meter,
             permits: &Unlimited,
             dry_run: false,
         }
     }
 
-    /// Asserts that our side of the conversation was without fault.
+    /// Asserts that the adapter violated no rule of the API.
     pub fn assert_polite(&self) {
-        assert_eq!(self.mock.mistakes(), Vec::<String>::new());
+        assert_eq!(self.mock.violations(), Vec::<String>::new());
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HubSpot adapter as it is shipped, in front of a mock portal.
+//! The HubSpot adapter of production, with a mock portal.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,20 +17,20 @@ use contact_sync::telemetry::DestinationMetrics;
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use super::mock_hubspot::{Habits, MockHubSpot, TOKEN};
+use super::mock_hubspot::{Behavior, MockHubSpot, TOKEN};
 use super::server::Server;
 pub use super::words::{deletion, words};
 use super::words::{held_words, id, payload_of};
 
-/// Longer than any answer of loopback takes, and no wait where one never comes.
-const LONG: Duration = Duration::from_mins(1);
+/// Time limit of a call, longer than any response on loopback takes.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 pub struct Portal {
     pub mock: Arc<MockHubSpot>,
     pub hubspot: Arc<HubSpot>,
     pub meter: DestinationMetrics,
     pub secret: NamedTempFile,
-    /// Stops when it is dropped.
+    /// Server, which stops when it is dropped.
     pub server: Server,
 }
 
@@ -39,8 +39,11 @@ impl Portal {
         Self::with(|_| {}, |_| {}).await
     }
 
-    pub async fn with(habits: impl FnOnce(&mut Habits), edit: impl FnOnce(&mut Settings)) -> Self {
-        let (mock, server) = MockHubSpot::start_with(habits).await;
+    pub async fn with(
+        behavior: impl FnOnce(&mut Behavior),
+        edit: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let (mock, server) = MockHubSpot::start_with(behavior).await;
         let mut settings = settings(server.url());
         edit(&mut settings);
         let secret = NamedTempFile::new().expect("a file");
@@ -72,7 +75,7 @@ impl Portal {
         payload_of(&*self.hubspot, &[change])
     }
 
-    /// Payloads of the persons with these numbers.
+    /// Builds payloads of the persons with these numbers.
     pub fn people(&self, numbers: impl IntoIterator<Item = usize>) -> Vec<Payload> {
         numbers
             .into_iter()
@@ -85,7 +88,7 @@ impl Portal {
         self.hubspot.upsert(&batch, self.call()).await
     }
 
-    /// The versions held of these payloads, in words.
+    /// Looks up the versions of these payloads. Returns them as texts.
     pub async fn held(&self, payloads: &[Payload]) -> Vec<String> {
         let batch: Vec<_> = payloads.iter().collect();
         held_words(&self.hubspot.held(&batch, self.call()).await)
@@ -98,16 +101,16 @@ impl Portal {
 
     fn call(&self) -> Call<'_> {
         Call {
-            give_up_at: Instant::now() + LONG,
+            give_up_at: Instant::now() + TIME_LIMIT,
             meter: &self.meter,
             permits: &Unlimited,
             dry_run: false,
         }
     }
 
-    /// Asserts that our side of the conversation was without fault.
+    /// Asserts that the adapter violated no rule of the API.
     pub fn assert_polite(&self) {
-        assert_eq!(self.mock.mistakes(), Vec::<String>::new());
+        assert_eq!(self.mock.violations(), Vec::<String>::new());
     }
 }
 
@@ -140,7 +143,7 @@ pub fn settings(base_url: String) -> Settings {
     }
 }
 
-/// A customer's change that says who it is.
+/// Builds an update of a customer with a name and an address.
 pub fn person(number: usize) -> ContactChange {
     let mut contact = Contact::bare(id(&format!("C-{number}")), Some(ContactType::Customer));
     contact.email = Field::Value(format!("p{number}@example.com").into());

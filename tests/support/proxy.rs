@@ -1,6 +1,5 @@
-//! A way to an emulation of AWS that is shared by nobody else: it counts what is asked of each
-//! service, gets in its way when it is told to, and lets nobody through after a certain request, so
-//! that a process can be killed at exactly that one.
+//! Proxy of an emulation of AWS: it counts the calls of each operation, injects faults, and can
+//! stop at a certain request, so that a process can be killed at exactly that request.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,21 +15,21 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-/// What happens to a call.
+/// Treatment of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
     Pass,
-    /// Answers late.
+    /// Delays the call.
     Slow(Duration),
-    /// Refuses with this status and error.
+    /// Responds with this status and error.
     Refuse(u16, &'static str),
-    /// Never answers.
+    /// Never responds.
     Hang,
-    /// Does what is asked, and closes the connection instead of answering.
+    /// Forwards the call, and closes the connection without a response.
     LoseAnswer,
 }
 
-/// Which request is the last, and whether it still reaches the emulation.
+/// Number of the last request, and whether it reaches the emulation.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop {
     pub at: usize,
@@ -41,13 +40,13 @@ pub struct Stop {
 struct State {
     requests: usize,
     calls: Vec<String>,
-    /// The SDK's own ids of these calls. It sends a call again whose connection broke, as one on a
-    /// busy machine does.
+    /// Ids of the calls, set by the SDK. The SDK repeats a call whose connection broke, which
+    /// happens on a busy machine.
     ids: HashSet<String>,
     treatments: Vec<(&'static str, Treatment)>,
 }
 
-/// The proxy.
+/// Running proxy.
 #[derive(Debug)]
 pub struct Proxy {
     pub url: String,
@@ -71,12 +70,12 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Stands before `target`, on a free port.
+    /// Starts a proxy of `target` on a free port.
     pub async fn start(target: &str) -> Self {
         Self::start_until(target, None).await
     }
 
-    /// The same, up to a certain request.
+    /// Starts a proxy that stops at a certain request.
     pub async fn start_until(target: &str, stop: Option<Stop>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -97,25 +96,25 @@ impl Proxy {
         }
     }
 
-    /// The operations asked for, as `DynamoDB_20120810.Query`, in order; one that was sent again
-    /// counts once.
+    /// Returns the operations of the calls, such as `DynamoDB_20120810.Query`, in order. A repeated
+    /// call is listed once.
     pub fn calls(&self) -> Vec<String> {
         self.gate.lock().calls.clone()
     }
 
-    /// How many requests came, each as often as it was sent.
+    /// Returns the number of requests, including repeated ones.
     pub fn requests(&self) -> usize {
         self.gate.lock().requests
     }
 
-    /// From now on treats operations whose name begins so like this.
+    /// Sets the treatment of the operations with this prefix.
     pub fn treat(&self, prefix: &'static str, treatment: Treatment) {
         let mut state = self.gate.lock();
         state.treatments.retain(|(known, _)| *known != prefix);
         state.treatments.push((prefix, treatment));
     }
 
-    /// The last request has come, and gets no answer.
+    /// Waits until the last request has arrived. It gets no response.
     pub async fn stopped(&self) {
         self.gate.stopped.notified().await;
     }
@@ -126,7 +125,7 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a request; gives its number, and what is to happen to it.
+    /// Records a request. Returns its number and its treatment.
     fn note(&self, request: &Request<Incoming>) -> (usize, Treatment) {
         let header = |name: &str| {
             request
@@ -231,7 +230,7 @@ async fn serve(listener: TcpListener, gate: Arc<Gate>) {
                 let gate = Arc::clone(&gate);
                 async move { gate.answer(request).await }
             };
-            // An error here is a client that went away, or a lost answer.
+            // An error is a disconnected client or a lost response.
             let connection = hyper::server::conn::http1::Builder::new();
             let _ = connection
                 .serve_connection(TokioIo::new(stream), service_fn(answer))

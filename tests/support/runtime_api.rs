@@ -1,5 +1,5 @@
-//! The Lambda Runtime API on loopback, and the real binary behind it: invocations are handed out,
-//! answers taken, and the process may be killed at any point, as Lambda may.
+//! Lambda Runtime API on loopback, with the real binary: it serves invocations and receives
+//! responses. The process can be killed at any point, as by Lambda.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
 use std::path::Path;
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 const PREFIX: &str = "/2018-06-01/runtime/";
 
-/// What is handed out.
+/// Invocation of the function.
 #[derive(Debug)]
 struct Invocation {
     request_id: String,
@@ -31,19 +31,19 @@ struct Invocation {
     time: Duration,
 }
 
-/// How an invocation ended.
+/// Outcome of an invocation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ended {
-    /// The function's answer.
+pub enum InvocationOutcome {
+    /// Response of the function.
     Answer(Value),
-    /// The function's error.
+    /// Error of the function.
     Error(Value),
-    /// The process ended before it answered.
+    /// The process ended before it responded.
     Died,
 }
 
-impl Ended {
-    /// The failed records' sequence numbers.
+impl InvocationOutcome {
+    /// Returns the sequence numbers of the failed records.
     pub fn failures(&self) -> Vec<String> {
         let Self::Answer(answer) = self else {
             panic!("no answer: {self:?}")
@@ -61,21 +61,21 @@ impl Ended {
     }
 }
 
-/// What both sides of the stub share.
+/// State that the server and the test share.
 #[derive(Debug)]
 struct Shared {
     invocations: Mutex<mpsc::Receiver<Invocation>>,
-    answers: mpsc::Sender<(String, Ended)>,
+    outcomes: mpsc::Sender<(String, InvocationOutcome)>,
     polled_at: watch::Sender<Option<Instant>>,
 }
 
-/// The function's process, and the stub that it polls.
+/// Process of the function, and the Runtime API that it polls.
 #[derive(Debug)]
 pub struct Function {
     process: Child,
     pub started_at: Instant,
     invocations: mpsc::Sender<Invocation>,
-    answers: mpsc::Receiver<(String, Ended)>,
+    outcomes: mpsc::Receiver<(String, InvocationOutcome)>,
     polled_at: watch::Receiver<Option<Instant>>,
     lines: Arc<std::sync::Mutex<Vec<String>>>,
     reading: JoinHandle<()>,
@@ -89,19 +89,18 @@ impl Drop for Function {
 }
 
 impl Function {
-    /// Starts the `program` with these variables and nothing of this process's environment that
-    /// could change it.
+    /// Starts the `program` with these variables and without the variables of this process.
     pub async fn start(program: &Path, variables: &[(String, String)]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
             .expect("a free port");
         let address = listener.local_addr().expect("a bound address");
-        let (hand_out, invocations) = mpsc::channel(1);
-        let (answers, answered) = mpsc::channel(1);
+        let (invocation_sender, invocations) = mpsc::channel(1);
+        let (outcome_sender, outcomes) = mpsc::channel(1);
         let (polled_at, first_poll) = watch::channel(None);
         let shared = Arc::new(Shared {
             invocations: Mutex::new(invocations),
-            answers,
+            outcomes: outcome_sender,
             polled_at,
         });
         let serving = tokio::spawn(serve(listener, shared)).abort_handle();
@@ -138,8 +137,8 @@ impl Function {
         Self {
             process,
             started_at,
-            invocations: hand_out,
-            answers: answered,
+            invocations: invocation_sender,
+            outcomes,
             polled_at: first_poll,
             lines,
             reading,
@@ -147,7 +146,8 @@ impl Function {
         }
     }
 
-    /// How long it took from the start to the first poll; `None` where the process ended before.
+    /// Waits for the first poll. Returns the time since the start; `None` if the process ended
+    /// before.
     pub async fn time_to_first_poll(&mut self) -> Option<Duration> {
         tokio::select! {
             polled = self.polled_at.wait_for(Option::is_some) => {
@@ -157,13 +157,13 @@ impl Function {
         }
     }
 
-    /// Hands out one event and waits for how it ends; the function has `time` for it.
+    /// Serves one invocation with the time limit `time`. Waits for its outcome.
     pub async fn invoke(
         &mut self,
         event: impl Into<Bytes>,
         request_id: &str,
         time: Duration,
-    ) -> Ended {
+    ) -> InvocationOutcome {
         let invocation = Invocation {
             request_id: request_id.to_owned(),
             event: event.into(),
@@ -172,74 +172,74 @@ impl Function {
         self.invocations
             .send(invocation)
             .await
-            .expect("the stub takes it");
-        let ended = tokio::select! {
-            answered = self.answers.recv() => answered,
+            .expect("the server receives it");
+        let outcome = tokio::select! {
+            outcome = self.outcomes.recv() => outcome,
             _ = self.process.wait() => None,
         };
-        match ended {
-            Some((answered, ended)) => {
-                assert_eq!(answered, request_id, "an answer to another invocation");
-                ended
+        match outcome {
+            Some((id, outcome)) => {
+                assert_eq!(id, request_id, "an outcome of another invocation");
+                outcome
             }
-            None => Ended::Died,
+            None => InvocationOutcome::Died,
         }
     }
 
-    /// Hands out several events as fast as they are asked for, and waits for how each ends.
+    /// Serves several invocations as fast as they are polled. Waits for the outcome of each.
     pub async fn invoke_at_once(
         &mut self,
         events: impl Iterator<Item = Bytes>,
         time: Duration,
-    ) -> Vec<Ended> {
+    ) -> Vec<InvocationOutcome> {
         let named = events.enumerate().map(|(at, event)| Invocation {
             request_id: at.to_string(),
             event,
             time,
         });
         let invocations: Vec<_> = named.collect();
-        let mut all = vec![Ended::Died; invocations.len()];
-        let handing_out = async {
+        let mut all = vec![InvocationOutcome::Died; invocations.len()];
+        let sending = async {
             for invocation in invocations {
                 self.invocations
                     .send(invocation)
                     .await
-                    .expect("the stub takes it");
+                    .expect("the server receives it");
             }
         };
-        let taking = async {
+        let receiving = async {
             for _ in 0..all.len() {
-                let Some((answered, ended)) = self.answers.recv().await else {
+                let Some((id, outcome)) = self.outcomes.recv().await else {
                     return;
                 };
-                all[answered.parse::<usize>().expect("one of these")] = ended;
+                all[id.parse::<usize>().expect("one of these")] = outcome;
             }
         };
         tokio::select! {
-            _ = future::join(handing_out, taking) => {}
+            _ = future::join(sending, receiving) => {}
             _ = self.process.wait() => {}
         }
         all
     }
 
-    /// The process's id, for `/proc`.
+    /// Returns the id of the process, for `/proc`.
     pub fn id(&self) -> Option<u32> {
         self.process.id()
     }
 
-    /// Ends the process as Lambda does when it has no more patience: without a word.
+    /// Kills the process, as Lambda does after a timeout.
     pub async fn kill(&mut self) {
         self.process.kill().await.expect("killed");
     }
 
-    /// Waits for the process to end by itself, and for its last line.
+    /// Waits until the process ends by itself, and until its last line is read.
     pub async fn exit(&mut self) -> std::process::ExitStatus {
         let status = self.process.wait().await.expect("waited for");
         (&mut self.reading).await.expect("read to the end");
         status
     }
 
-    /// What it wrote so far.
+    /// Returns the lines that the process has written to standard output.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().expect("sound").clone()
     }
@@ -258,7 +258,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-            // An error here is a process that was killed.
+            // An error is a process that was killed.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -282,24 +282,24 @@ async fn answer(
             .polled_at
             .send_if_modified(|at| at.is_none() && at.replace(Instant::now()).is_none());
         let next = shared.invocations.lock().await.recv().await;
-        return Ok(next.map_or_else(|| plain(410), |invocation| handed_out(&invocation)));
+        return Ok(match next {
+            Some(invocation) => invocation_response(&invocation),
+            None => plain(410),
+        });
     }
     let body = request.into_body().collect().await?.to_bytes();
-    let said = serde_json::from_slice(&body).unwrap_or_default();
-    let ended = match path.split('/').collect::<Vec<_>>()[..] {
-        ["invocation", id, "response"] => Some((id.to_owned(), Ended::Answer(said))),
-        ["invocation", id, "error"] => Some((id.to_owned(), Ended::Error(said))),
-        _ => None,
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    let outcome = match path.split('/').collect::<Vec<_>>()[..] {
+        ["invocation", id, "response"] => (id.to_owned(), InvocationOutcome::Answer(body)),
+        ["invocation", id, "error"] => (id.to_owned(), InvocationOutcome::Error(body)),
+        _ => return Ok(plain(404)),
     };
-    let Some(ended) = ended else {
-        return Ok(plain(404));
-    };
-    // Nobody waits any more where the test has ended.
-    let _ = shared.answers.send(ended).await;
+    // The receiver is dropped after the end of the test.
+    let _ = shared.outcomes.send(outcome).await;
     Ok(plain(202))
 }
 
-fn handed_out(invocation: &Invocation) -> Response<Full<Bytes>> {
+fn invocation_response(invocation: &Invocation) -> Response<Full<Bytes>> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("after 1970");

@@ -1,5 +1,5 @@
-//! A small HTTP server on loopback for the mocks: one thread of answers, and the ways in which a
-//! connection goes wrong. It listens on a free port and ends when it is dropped.
+//! Small HTTP server on loopback for the mocks, which also injects faults of connections. It
+//! listens on a free port and stops when it is dropped.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,14 +18,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// What a mock sees of a request.
+/// Request, as a mock receives it.
 #[derive(Debug)]
 pub struct Request {
     pub method: String,
     pub path: String,
     /// Percent-decoded pairs, in order.
     pub query: Vec<(String, String)>,
-    /// The length of path and query as they came.
+    /// Length of the encoded path and query.
     pub uri_length: usize,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -44,7 +44,7 @@ impl Request {
     }
 }
 
-/// A plain answer.
+/// Response with a status, headers and a body.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     pub status: u16,
@@ -85,7 +85,7 @@ impl Answer {
     }
 }
 
-/// Changes an answer on its way.
+/// Modification of a response.
 #[derive(Clone)]
 pub struct Mangle(Arc<dyn Fn(&mut Answer) + Send + Sync>);
 
@@ -94,7 +94,7 @@ impl Mangle {
         Self(Arc::new(edit))
     }
 
-    /// Changes the JSON of the answer.
+    /// Creates a modification of the response's JSON.
     pub fn json(edit: impl Fn(&mut serde_json::Value) + Send + Sync + 'static) -> Self {
         Self::new(move |answer| {
             let mut body = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -114,19 +114,19 @@ impl std::fmt::Debug for Mangle {
     }
 }
 
-/// What the server does with a request.
+/// Reply of the server to a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
     Answer(Answer),
-    /// Answers after a while.
+    /// Responds after a delay.
     Later(Duration, Answer),
-    /// Never answers; the connection stays open.
+    /// Never responds; the connection stays open.
     Hang,
-    /// Closes the connection without a byte.
+    /// Closes the connection without a response.
     Reset,
-    /// Sends the head and half of the body, then closes.
+    /// Sends the head and half of the body, then closes the connection.
     Cut(Answer),
-    /// Sends the head, then the body a byte a second.
+    /// Sends the head, then the body with one byte per second.
     Trickle(Answer),
 }
 
@@ -136,17 +136,17 @@ impl From<Answer> for Reply {
     }
 }
 
-/// What answers: a mock. Called once per request, in the order of arrival.
+/// Mock that replies to requests. It is called once per request, in the order of arrival.
 pub trait Api: Send + Sync + 'static {
     fn reply(&self, request: &Request) -> Reply;
 }
 
-/// A running server.
+/// Running server.
 #[derive(Debug)]
 pub struct Server {
     pub address: SocketAddr,
     accepting: AbortHandle,
-    /// Nanoseconds spent on answers.
+    /// Nanoseconds spent on replies.
     busy: Arc<AtomicU64>,
 }
 
@@ -170,7 +170,7 @@ impl Server {
                     let service = service_fn(move |request| {
                         answer(Arc::clone(&api), Arc::clone(&clock), request)
                     });
-                    // An error here is a client that went away, or a reply that asked for it.
+                    // An error is a disconnected client, or a reply that breaks the connection.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
@@ -186,17 +186,17 @@ impl Server {
         }
     }
 
-    /// The time that making answers has taken so far.
+    /// Returns the time spent on replies so far.
     pub fn busy(&self) -> Duration {
         Duration::from_nanos(self.busy.load(Relaxed))
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Returns the URL of the server, `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Takes no more connections, and ends those that there are.
+    /// Stops the server, and closes its connections.
     pub fn stop(&self) {
         self.accepting.abort();
     }
@@ -208,7 +208,7 @@ impl Drop for Server {
     }
 }
 
-/// Tells hyper to drop the connection.
+/// Error with which hyper drops the connection.
 #[derive(Debug)]
 struct Dropped;
 
@@ -274,7 +274,7 @@ fn response(answer: &Answer, body: BoxBody<Bytes, Dropped>) -> Outgoing {
     response.body(body).expect("a valid response")
 }
 
-/// A body that does not arrive as it should.
+/// Body that arrives slowly or incompletely.
 struct Broken {
     left: Bytes,
     chunk: usize,

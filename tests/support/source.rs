@@ -1,5 +1,5 @@
-//! What the CRMs should hold: the changes applied one by one, by the tables of contract section 3,
-//! written a second time and independently of the code under test.
+//! Expected contents of the CRMs: the changes are applied one by one, by the tables of contract
+//! section 3. This is a second implementation, independent of the code under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,18 @@ use super::generator::{CONTACT_PROPERTIES, LEAD_FIELDS, NEW_STATUS};
 use super::kinesis::{Record, Report};
 use super::orders::Possible;
 
-/// Fields or properties with a value, by name, of records by id in lower case.
+/// Records by id in lower case: the fields or properties with a value, by name.
 pub type Held = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The company's own database, as the changes tell of it: what each system may hold of a contact,
-/// by identity in lower case. A contact may come to the one in one order and to the other in
-/// another.
+/// Expected contents of both destinations after the changes: the possible states of each contact,
+/// by id in lower case. The destinations can receive the changes of a contact in different orders.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
     leads: BTreeMap<String, Possible<Texts>>,
     contacts: BTreeMap<String, Possible<Texts>>,
 }
 
-/// The texts of a record under the system's names.
+/// Values of a record as texts, by the name of the field in the destination.
 type Texts = BTreeMap<String, String>;
 
 const ADDRESS: [&str; 5] = ["street", "city", "state", "postal_code", "country"];
@@ -60,8 +59,8 @@ const CONTACT: [(&str, &str); 13] = [
 ];
 
 impl Source {
-    /// Applies one change, as an event's JSON. `delivered` is its record, and how all records were
-    /// delivered: without it nobody knows in which batch it was.
+    /// Applies one change, given as JSON. `delivered` is its record and the report of all
+    /// deliveries; without it the batch of the record is unknown.
     pub fn apply(&mut self, change: &Value, delivered: Option<(&Record, &Report)>) {
         let id = change["contact"]["id"]
             .as_str()
@@ -83,7 +82,7 @@ impl Source {
         }
     }
 
-    /// What differs from what the systems hold, each as a sentence.
+    /// Compares the expected with the actual contents. Returns each difference as a sentence.
     pub fn differences(&self, leads: &Held, contacts: &Held) -> Vec<String> {
         [
             differences(&self.leads, leads),
@@ -101,8 +100,8 @@ fn lead_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
     let mut lead = held.unwrap_or_default();
     let contact = &change["contact"];
     take(&mut lead, contact, &LEAD);
-    // A status cannot be cleared: a lead that a create makes has the default, and one that is there
-    // keeps its own.
+    // A status cannot be cleared: a lead of a create has the default, and an existing lead keeps
+    // its status.
     let is_lead = contact["type"]
         .as_str()
         .is_some_and(|kind| kind.eq_ignore_ascii_case("lead"));
@@ -114,7 +113,7 @@ fn lead_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
         lead.insert("Status".to_owned(), status.to_owned());
     }
     take_attributes(&mut lead, contact, &LEAD_FIELDS, Value::to_string);
-    // A new lead has these, and so has one of which they are cleared.
+    // A new lead has these fields, and so has a lead whose fields are cleared.
     for required in ["LastName", "Company"] {
         lead.entry(required.to_owned())
             .or_insert_with(|| "[not provided]".to_owned());
@@ -128,7 +127,7 @@ fn contact_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
     }
     let mut contact = held.unwrap_or_default();
     take(&mut contact, &change["contact"], &CONTACT);
-    // `customer` comes before `other`, and a stage never goes back.
+    // `customer` precedes `other`, and a stage never moves back.
     let is_customer = change["contact"]["type"]
         .as_str()
         .is_some_and(|kind| kind.eq_ignore_ascii_case("customer"));
@@ -138,7 +137,7 @@ fn contact_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
     if !is_customer {
         "other".clone_into(stage);
     }
-    // HubSpot reads no exponents.
+    // HubSpot does not accept exponents.
     let plain: fn(&Value) -> String = |value| match value.as_f64() {
         Some(number) if value.is_f64() => number.to_string(),
         _ => value.to_string(),
@@ -147,7 +146,7 @@ fn contact_after(held: Option<Texts>, change: &Value) -> Option<Texts> {
     Some(contact)
 }
 
-/// The texts that a change mentions, under the names of this table.
+/// Applies the texts of a change, with the names of this table.
 fn take(texts: &mut Texts, contact: &Value, table: &[(&str, &str)]) {
     for (ours, theirs) in table {
         let told = match (&contact["address"], ADDRESS.contains(ours)) {
@@ -168,8 +167,8 @@ fn take(texts: &mut Texts, contact: &Value, table: &[(&str, &str)]) {
     }
 }
 
-/// The attributes that a change mentions, under the system's names for them. Null in the place of
-/// all clears each.
+/// Applies the attributes of a change, with the names of this table. `null` instead of the
+/// attributes clears each of them.
 fn take_attributes(
     texts: &mut Texts,
     contact: &Value,
@@ -192,9 +191,9 @@ fn take_attributes(
 
 fn differences(possible: &BTreeMap<String, Possible<Texts>>, held: &Held) -> Vec<String> {
     let ids: BTreeSet<&String> = possible.keys().chain(held.keys()).collect();
-    let nobody = Possible::default();
+    let unknown = Possible::default();
     let of = |id: &String| {
-        let (possible, held) = (possible.get(id).unwrap_or(&nobody), held.get(id));
+        let (possible, held) = (possible.get(id).unwrap_or(&unknown), held.get(id));
         let is_possible = possible.states().any(|state| state == held);
         if is_possible {
             None

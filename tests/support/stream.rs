@@ -1,4 +1,4 @@
-//! Records as an event carries them, and one invocation with them. Whole streams are `kinesis`'s.
+//! Records of an event, and a single invocation. The module `kinesis` simulates whole streams.
 
 use aws_lambda_events::event::streams::KinesisEventResponse;
 use contact_sync::lambda::Handler;
@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 pub const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes";
 
-/// When records arrive, in seconds of the Unix epoch.
+/// Arrival of the records, in seconds since the Unix epoch.
 pub const ARRIVAL: f64 = 1_795_169_700.123;
 
-/// A sequence number: 56 digits, growing.
+/// Builds a sequence number of 56 digits, ascending in a shard.
 pub fn sequence_number(shard: usize, at: usize) -> String {
     format!("4959033827149025660855969253836157109{shard:03}{at:016}")
 }
 
-/// A record as a Lambda event carries it.
+/// Builds a record of a Lambda event.
 pub fn record(shard: usize, at: usize, partition_key: &str, data: &[u8]) -> Value {
     let number = sequence_number(shard, at);
     json!({
@@ -51,7 +51,7 @@ pub async fn invoke(
         .expect("an answer")
 }
 
-/// The failed records' sequence numbers.
+/// Returns the sequence numbers of the failed records.
 pub fn failures(answer: &KinesisEventResponse) -> Vec<String> {
     answer
         .batch_item_failures

@@ -1,5 +1,5 @@
-//! A system under test: what the adapter contract suite has to know of an external system to try
-//! its adapter. A new system implements it and gets every case (`tests/adapter_contract.rs`).
+//! Systems under test: the interface of an external system for the adapter contract suite. A new
+//! system implements it, and the suite runs every case (`tests/adapter_contract.rs`).
 
 mod http;
 mod liar;
@@ -13,90 +13,89 @@ use contact_sync::adapters::Adapter;
 use futures_util::future::BoxFuture;
 
 pub use self::http::{hubspot, salesforce};
-pub use self::liar::{Lie, lying};
+pub use self::liar::{Defect, with_defect};
 pub use self::memory::memory;
 use super::server::{Mangle, Reply};
 
-/// What a system holds: the fields with a value of each contact, by our id in lower case.
+/// Records of a system: the fields with a value of each contact, by key in lower case.
 pub type Records = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Starts a fresh system.
+/// Function that starts a new system.
 pub type Start = fn() -> BoxFuture<'static, Box<dyn System>>;
 
-/// An external system and the adapter in front of it.
+/// External system with its adapter.
 pub trait System: Send + Sync {
     fn adapter(&self) -> Arc<dyn Adapter>;
 
-    /// The same adapter with another setting; `None` where the system has nothing of the kind.
+    /// Returns the adapter with another setting; `None` if the system has no such setting.
     fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>>;
 
-    /// Gives another record a value of this newcomer's that only one may have. Tells the system's
-    /// own id of that record; `None` where any two may have any value.
+    /// Gives another record a unique value of this new contact. Returns the system's id of that
+    /// record; `None` if the system has no unique values.
     fn rival(&self, id: &'static str) -> Option<String>;
 
     fn records(&self) -> Records;
 
-    /// Makes the next call meet `fault`; tells whether the system can have it at all.
-    fn strike(&self, fault: Fault) -> bool;
+    /// Injects a fault into the next call. Returns whether the system supports the fault.
+    fn inject(&self, fault: Fault) -> bool;
 
-    /// How many API calls reached it. Asking for a token is none.
+    /// Returns the number of API calls, without requests for tokens.
     fn calls(&self) -> usize;
 
-    /// What no client should do, and the adapter did.
-    fn mistakes(&self) -> Vec<String>;
+    /// Returns the protocol violations of the adapter.
+    fn violations(&self) -> Vec<String>;
 }
 
-/// Another setting.
+/// Setting that differs from the default.
 #[derive(Clone, Copy, Debug)]
 pub enum Setting {
-    /// It leads to a host that settings do not allow.
+    /// The system's host is not one of the allowed hosts.
     OtherHost,
-    /// The attribute `plan` goes to a field that the system does not have.
+    /// The attribute `plan` is mapped to a field that the system does not have.
     UnknownField,
-    /// One of the versions of the API that the system has, by its place among them.
+    /// A version of the API that the system supports, by its index among them.
     Version(usize),
-    /// A version that it does not have.
+    /// A version of the API that the system does not support.
     UnknownVersion,
 }
 
-/// What can go wrong.
+/// Fault of a system.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// This, instead of an answer.
+    /// The call gets this reply.
     Reply(Reply),
-    /// The call is carried out, and its answer never arrives.
+    /// The call is carried out, and its response is lost.
     Lost,
-    /// The call is carried out, and its answer changed on the way.
+    /// The call is carried out, and its response is modified.
     Mangled(Mangle),
-    /// The answer tells of one payload less than it was asked about.
+    /// The response lacks the result of one payload.
     Short,
-    /// The answer tells of one payload more.
+    /// The response has one result too many.
     Long,
-    /// The call is carried out, and its answer tells of nobody.
+    /// The call is carried out, and its response has no results.
     Mute,
-    /// The answer leaves out, or says `null` of, whatever it may.
+    /// The response omits all optional values, or has `null` instead.
     Sparse,
-    /// The answer tells that so many of the day's calls are used.
-    Told { used: u64, max: u64 },
-    /// The answer tells nothing of the quota.
-    Untold,
-    /// The write or delete of this contact is refused for good, with a success for the call.
+    /// The response reports this usage of the daily quota.
+    QuotaReported { used: u64, max: u64 },
+    /// The response reports no usage of the quota.
+    QuotaOmitted,
+    /// The call succeeds, and the row of this contact is rejected.
     Rejected(&'static str),
-    /// The write or delete of this contact fails for a reason that passes, with a success for the
-    /// call.
+    /// The call succeeds, and the row of this contact fails with a retryable error.
     Delayed(&'static str),
-    /// A batch with this contact in it is refused as a whole, each time.
+    /// Each batch with this contact is rejected.
     Poison(String),
-    /// The credential ends, and the secret has another one.
+    /// The credential expires, and the secret has a new one.
     Expired,
-    /// The credential ends, and there is no other.
+    /// The credential is revoked, and there is no new one.
     Revoked,
-    /// The credential lacks a right.
+    /// The credential lacks a permission.
     Forbidden,
-    /// Today's calls are used up.
+    /// The daily quota is used up.
     Exhausted,
-    /// Too many calls at a time.
+    /// The call is throttled.
     Throttled,
-    /// It wants to be left alone for so long.
+    /// The system asks for a pause.
     Paused(Duration),
 }

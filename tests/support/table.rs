@@ -1,7 +1,6 @@
-//! A DynamoDB table alone, inside the test's own process, for the tests of the settled set: it
-//! tells when an item is written and which calls it got, and takes its time, where `mock_aws`
-//! stands for all services and answers at once. What it does with a query or an item is what moto
-//! does, on the way that we use; the tests against moto see to that.
+//! DynamoDB table in the process of the test, for the tests of the settled set. It notifies of
+//! written items, records its calls, and has a latency; `mock_aws` in contrast mocks all services
+//! and responds immediately. Queries and items behave as in moto, which other tests use.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,14 +18,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::harness;
 
-/// How often, in percent, each fault strikes.
+/// Probability of each fault, in percent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// Refused: throttled, say, or the table is gone.
+    /// The call is rejected, as by throttling or a missing table.
     pub refused: u32,
-    /// No answer; half of the time after it was done.
+    /// The response never arrives; half of the time after the work.
     pub hanging: u32,
-    /// Refused, and only what is to be read.
+    /// A read is rejected.
     pub unread: u32,
 }
 
@@ -38,11 +37,11 @@ struct State {
     random: fastrand::Rng,
 }
 
-/// The table.
+/// Mock of a table.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     state: Arc<Mutex<State>>,
-    /// Told whenever an item was written.
+    /// Notified after each written item.
     pub written: Arc<Notify>,
 }
 
@@ -57,7 +56,7 @@ impl Table {
         table
     }
 
-    /// An SDK configuration that leads here.
+    /// Builds an SDK configuration that uses the table.
     pub fn config(&self) -> SdkConfig {
         let config = harness::no_aws().into_builder();
         config
@@ -65,12 +64,12 @@ impl Table {
             .build()
     }
 
-    /// The operations asked for, in order.
+    /// Returns the operations of the calls, in order.
     pub fn calls(&self) -> Vec<String> {
         self.lock().calls.clone()
     }
 
-    /// Its items, in the order of their keys.
+    /// Returns the items, ordered by key.
     pub fn items(&self) -> Vec<Value> {
         self.lock().items.values().cloned().collect()
     }
@@ -79,7 +78,7 @@ impl Table {
         self.lock().faults = Faults::default();
     }
 
-    /// From now on every call is refused.
+    /// Makes every further call fail.
     pub fn drop_table(&self) {
         self.lock().faults = Faults {
             refused: 100,
@@ -154,7 +153,7 @@ impl State {
                     json!({"Items": items, "Count": items.len(), "ScannedCount": items.len()}),
                 )
             }
-            // Budgets are shared elsewhere.
+            // The table stores no shared rate limits.
             _ => (
                 400,
                 json!({"__type": "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException"}),

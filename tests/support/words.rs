@@ -1,4 +1,4 @@
-//! Answers of adapters in words, and the contacts that tests send.
+//! Replies of adapters as texts, and contacts of the tests.
 
 use contact_sync::adapters::Adapter;
 use contact_sync::model::{
@@ -6,29 +6,29 @@ use contact_sync::model::{
     Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed, VersionSource,
 };
 
-/// A reply in words, one for each payload: what to do and why.
+/// Describes a reply by one text for each payload: the outcome and its code.
 pub fn words(reply: &Reply) -> Vec<String> {
     match reply {
-        Ok(outcomes) => outcomes.iter().map(word).collect(),
-        Err(error) => vec![error_word(error)],
+        Ok(outcomes) => outcomes.iter().map(describe_outcome).collect(),
+        Err(error) => vec![describe_error(error)],
     }
 }
 
-/// What is held of each payload, in words.
+/// Describes the look-up of each payload by a text.
 pub fn held_words(reply: &Result<Vec<Held>, CallError>) -> Vec<String> {
     let held = |held: &Held| match held {
         Held::Record(Some(version)) => format!("version {version}"),
         Held::Record(None) => "no version".to_owned(),
         Held::Nowhere => "nowhere".to_owned(),
-        Held::Unknown(outcome) => word(outcome),
+        Held::Unknown(outcome) => describe_outcome(outcome),
     };
     match reply {
         Ok(found) => found.iter().map(held).collect(),
-        Err(error) => vec![error_word(error)],
+        Err(error) => vec![describe_error(error)],
     }
 }
 
-fn word(outcome: &Outcome) -> String {
+fn describe_outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Delivered(None) => "delivered".to_owned(),
         Outcome::Delivered(Some(code)) => format!("delivered {code}"),
@@ -47,7 +47,7 @@ fn word(outcome: &Outcome) -> String {
     }
 }
 
-fn error_word(error: &CallError) -> String {
+fn describe_error(error: &CallError) -> String {
     match error {
         CallError::Retry { code, after, .. } => {
             let after = after
@@ -65,11 +65,11 @@ fn error_word(error: &CallError) -> String {
             rejection,
             suspects,
         } => format!("refused {} {suspects:?}", rejection.code),
-        CallError::Stop(Stop { cause, code, .. }) => format!("stop {} {code}", cause_word(*cause)),
+        CallError::Stop(Stop { cause, code, .. }) => format!("stop {} {code}", cause_name(*cause)),
     }
 }
 
-fn cause_word(cause: Cause) -> &'static str {
+fn cause_name(cause: Cause) -> &'static str {
     match cause {
         Cause::Quota => "quota",
         Cause::Credential => "credential",
@@ -78,7 +78,7 @@ fn cause_word(cause: Cause) -> &'static str {
     }
 }
 
-/// What the operator is told to do, where the destination stops.
+/// Returns the remedy of a stop.
 pub fn remedy(reply: &Reply) -> String {
     match reply {
         Err(CallError::Stop(stop)) => stop.remedy.clone(),
@@ -90,7 +90,7 @@ pub fn id(text: &str) -> ContactId {
     ContactId::new(text).expect("a valid id")
 }
 
-/// A new contact with a name, an address and an employer; `kind` decides nothing for an adapter.
+/// Builds a create of a contact with a name, an address and a company. An adapter ignores `kind`.
 pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
     let mut contact = Contact::bare(id(&format!("C-{number}")), Some(kind));
     contact.email = Field::Value(format!("p{number}@example.com").into());
@@ -109,7 +109,7 @@ pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
     }
 }
 
-/// What `adapter` makes of these changes of one contact.
+/// Transforms these changes of one contact by `adapter`.
 pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload {
     let last = changes.last().expect("a change");
     let Transformed { body, if_new, .. } = adapter.transform(changes);

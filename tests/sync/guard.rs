@@ -1,5 +1,5 @@
-//! The guard: which changes reach the systems where both keep the version of what was written, and
-//! for how many calls.
+//! Tests of the guard with destinations that keep the version of a record: the changes that are
+//! written, and the number of calls.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::{VERSIONS_KEPT, versioned};
 const SYSTEMS: [&str; 2] = ["lead", "customer"];
 
 async fn mocks() -> Mocks {
-    let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
+    let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
     mocks.hubspot.create_property("version");
     mocks
 }
@@ -25,8 +25,8 @@ fn handler(mocks: &Mocks, guard: &str) -> Handler {
     mocks.handler(Preset::Test, &format!("{VERSIONS_KEPT}\n[guard]\n{guard}"))
 }
 
-/// A change of the contact `kind`, of this type and in this version. It sets a field that no other
-/// version sets, and the company.
+/// Builds a change of the contact `kind` with this type and version. It sets a field that depends
+/// on the version, and the company.
 fn at_version(operation: &str, kind: &str, version: u64) -> Value {
     let field = ["city", "state", "country", "street", "postal_code"]
         [usize::try_from(version % 5).expect("small")];
@@ -42,7 +42,7 @@ fn at_version(operation: &str, kind: &str, version: u64) -> Value {
     change
 }
 
-/// Queries and reads, writes, deletes of both systems.
+/// Counts the look-ups, writes and deletes of both destinations.
 fn calls(mocks: &Mocks) -> [[usize; 3]; 2] {
     use {HubSpotCall as H, SalesforceCall as S};
     [
@@ -87,7 +87,7 @@ async fn a_thousand_changes_of_a_contact_cost_one_look_up_and_one_write() {
                 .flat_map(BTreeMap::values)
                 .all(|fields| fields.values().any(|v| v == "Company 999"))
         );
-        // They come again, all compared: only the last is not older than what is there.
+        // The changes are redelivered, and all are compared: only the last one is not stale.
         assert!(failures(&invoke(&handler, &batch(&changes), "r-2").await).is_empty());
         assert_eq!(
             calls(&mocks),
@@ -103,7 +103,7 @@ async fn a_thousand_changes_of_a_contact_cost_one_look_up_and_one_write() {
 }
 
 #[tokio::test]
-async fn the_changes_that_are_not_older_than_what_is_there_are_folded() {
+async fn changes_that_are_not_older_than_the_held_version_are_folded() {
     for (versions, expected) in [
         (
             &[1, 2, 3, 4, 5][..],
@@ -156,7 +156,7 @@ async fn the_changes_that_are_not_older_than_what_is_there_are_folded() {
 }
 
 #[tokio::test]
-async fn a_batch_leaves_what_its_changes_leave_one_by_one() {
+async fn a_batch_results_in_the_same_state_as_its_changes_one_by_one() {
     let mut random = fastrand::Rng::with_seed(1);
     for round in 0..40 {
         let mode = if round % 2 == 0 {
@@ -188,7 +188,7 @@ async fn a_batch_leaves_what_its_changes_leave_one_by_one() {
 }
 
 #[tokio::test]
-async fn of_a_refused_fold_only_the_offending_change_is_rejected_and_the_others_are_compared() {
+async fn only_the_offending_change_of_a_refused_fold_is_rejected_and_the_others_are_compared() {
     let mocks = mocks().await;
     let logs = Logs::listen();
     mocks
@@ -199,7 +199,7 @@ async fn of_a_refused_fold_only_the_offending_change_is_rejected_and_the_others_
         .into();
     let answer = invoke(&handler(&mocks, "mode = \"always\""), &batch(&changes), "r").await;
     assert!(failures(&answer).is_empty());
-    // The fold, and then the first alone: the second is not older than anything that is there.
+    // The fold is refused, then the first change alone: for the second change no version is held.
     assert_eq!(
         logs.fates(),
         [
@@ -243,7 +243,7 @@ async fn many_contacts_with_two_changes_each_share_their_look_ups() {
 }
 
 #[tokio::test]
-async fn a_version_that_a_double_does_not_hold_is_rejected_and_never_cut() {
+async fn a_version_beyond_the_precision_of_a_double_is_rejected() {
     const LARGEST: u64 = (1 << 53) - 1;
     for mode in ["replays", "always", "off"] {
         let mocks = mocks().await;
@@ -335,7 +335,7 @@ async fn one_scale_compares_changes_with_and_without_a_version() {
     }
 }
 
-/// It is outdated beside a newer change, and no longer so once that one is rejected.
+/// Tests a delete that is stale beside a newer change, until that change is rejected.
 #[tokio::test]
 async fn a_late_delete_deletes_where_the_newer_change_is_rejected() {
     let mocks = mocks().await;

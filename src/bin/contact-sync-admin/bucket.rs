@@ -1,4 +1,4 @@
-//! An S3 bucket into which the event source mapping puts whole events that it gave up.
+//! S3 bucket that receives the whole events which the event source mapping discards.
 
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::failure::Failure;
 
-/// `s3://BUCKET/PREFIX`.
+/// Location of objects: `s3://BUCKET/PREFIX`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     bucket: String,
@@ -24,7 +24,7 @@ impl FromStr for Location {
             .ok_or("allowed: s3://BUCKET or s3://BUCKET/PREFIX")?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
-            return Err("it names no bucket; allowed: s3://BUCKET or s3://BUCKET/PREFIX");
+            return Err("the bucket is missing; allowed: s3://BUCKET or s3://BUCKET/PREFIX");
         }
         Ok(Self {
             bucket: bucket.to_owned(),
@@ -41,6 +41,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    /// Creates a client for the objects at `location`.
     pub(crate) fn new(aws: &SdkConfig, location: &Location) -> Self {
         Self {
             client: Client::new(aws),
@@ -48,8 +49,8 @@ impl Bucket {
         }
     }
 
-    /// The objects' keys. The mapping names objects by shard and time, so that this is their order
-    /// in the stream.
+    /// Lists the keys of the objects. The mapping names objects by shard and time: the order of the
+    /// keys is the order of the events in the stream.
     pub(crate) async fn keys(&self) -> Result<Vec<String>, Failure> {
         let call = self
             .client
@@ -70,18 +71,18 @@ impl Bucket {
         Ok(keys)
     }
 
-    /// An object's text; of what is no text, nothing.
+    /// Reads the text of an object. Returns an empty text for an object that is not UTF-8.
     pub(crate) async fn read(&self, key: &str) -> Result<String, Failure> {
-        let answer = self
+        let response = self
             .client
             .get_object()
             .bucket(&self.location.bucket)
             .key(key)
             .send()
             .await;
-        let answer =
-            answer.map_err(|error| self.failure("reading from", "s3:GetObject", &error))?;
-        let body = answer.body.collect().await.map_err(|error| {
+        let response =
+            response.map_err(|error| self.failure("reading from", "s3:GetObject", &error))?;
+        let body = response.body.collect().await.map_err(|error| {
             Failure::new(
                 format!("reading {key}: {error}"),
                 "run the command again: nothing is lost",
@@ -90,18 +91,20 @@ impl Bucket {
         Ok(String::from_utf8(body.to_vec()).unwrap_or_default())
     }
 
+    /// Deletes an object.
     pub(crate) async fn delete(&self, key: &str) -> Result<(), Failure> {
-        let answer = self
+        let response = self
             .client
             .delete_object()
             .bucket(&self.location.bucket)
             .key(key)
             .send()
             .await;
-        answer.map_err(|error| self.failure("deleting from", "s3:DeleteObject", &error))?;
+        response.map_err(|error| self.failure("deleting from", "s3:DeleteObject", &error))?;
         Ok(())
     }
 
+    /// Builds the failure of a call that needs `permission`, with the name of the bucket.
     fn failure<E, R>(&self, doing: &str, permission: &str, error: &SdkError<E, R>) -> Failure
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -120,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_is_a_bucket_and_perhaps_a_prefix() {
+    fn a_location_has_a_bucket_and_an_optional_prefix() {
         let location = |bucket: &str, prefix: &str| Location {
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),

@@ -1,4 +1,4 @@
-//! `change-schema`: what a producer may send.
+//! `change-schema`: prints the JSON Schema of a contact change.
 
 use clap::Args as ClapArgs;
 use contact_sync::source;
@@ -12,7 +12,8 @@ Examples:
   contact-sync-admin change-schema > contact-change.schema.json")]
 pub(crate) struct Args {}
 
+/// Runs the command.
 pub(crate) fn run(output: Output) {
     let schema = source::schema();
-    output.answer(&schema, &format!("{schema:#}"));
+    output.result(&schema, &format!("{schema:#}"));
 }

@@ -1,8 +1,9 @@
-//! A question to the person at the terminal.
+//! Confirmation by the operator at the terminal.
 
 use std::io::{self, BufRead, Write};
 
-/// Asks on standard error and reads the answer from standard input. Anything but yes is no.
+/// Asks on standard error and reads the reply from standard input. Returns whether the reply is
+/// `y` or `yes`.
 pub(crate) fn confirm(question: &str) -> bool {
     ask(question, io::stdin().lock(), io::stderr())
 }
@@ -20,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_yes_is_one() {
+    fn only_yes_confirms() {
         for (answer, expected) in [
             ("y\n", true),
             ("Yes\n", true),

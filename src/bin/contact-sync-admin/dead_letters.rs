@@ -1,4 +1,5 @@
-//! `dead-letters`: what was rejected, and why. Messages are looked at and put back.
+//! `dead-letters`: lists, shows and counts the dead letters of a queue. Every message that is
+//! received is released again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +8,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::Outcome;
+use super::CommandResult;
 use super::deployment::Target;
 use super::failed_message::{self, FailedMessage};
 use super::failure::Failure;
@@ -16,65 +17,67 @@ use super::output::{Output, table};
 use super::queue::{Depth, Held, Message, Queue};
 use super::time_arg;
 
-/// How long a message that is looked at may stay hidden from others if the tool dies.
+/// Visibility timeout of received messages, in seconds: for this long other readers do not see
+/// them if the tool dies before it releases them.
 const HIDDEN_SECS: i32 = 60;
 
-/// Look into the dead-letter queue: what was rejected, and why
+/// Inspect the dead-letter queue: rejected changes and the reasons
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   contact-sync-admin dead-letters summary --function contact-sync
-  contact-sync-admin dead-letters list --function contact-sync --code INVALID_EMAIL_ADDRESS --since 1d
+  contact-sync-admin dead-letters list --function contact-sync --code TOO_LONG --since 1d
   contact-sync-admin dead-letters show e-4711 --function contact-sync --reveal
 
-A message is hidden from others for a moment while it is looked at, and is never deleted. Names, addresses and other
-data of contacts are shown by `show --reveal` only, the record's data byte for byte: treat what it prints as such.
-Without it, `show` shows the messages of contact-sync itself, which quote no value, and hides those of the systems.")]
+Other readers do not see a message for a moment while the tool reads it. The tool deletes no
+message. Only `show --reveal` prints names, addresses and other data of contacts, the record's data
+byte for byte: treat its output as contact data. Without --reveal, `show` prints the messages of
+contact-sync itself, which quote no value, and hides the messages of the destinations.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
-    /// Look into this queue instead of the one in the settings; one of the mapping's on-failure
-    /// messages, too
+    /// Read this queue instead of the one in the settings; a queue of the mapping's on-failure
+    /// messages is allowed too
     #[arg(long, global = true, value_name = "URL")]
     queue_url: Option<String>,
-    /// Look at so many messages at most
+    /// Read at most N messages
     #[arg(long, global = true, value_name = "N", default_value_t = 10_000)]
     most: usize,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One line for each dead letter, the newest first
+    /// Print one line for each dead letter, the newest first
     List {
-        /// Show so many at most
+        /// Print at most N dead letters
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
         #[command(flatten)]
         filter: Filter,
     },
-    /// One dead letter whole
+    /// Print one dead letter with all its fields
     Show {
         /// The message's id, the event's id, or the record's sequence number
         id: String,
-        /// Show the contact's data, and messages that may quote it
+        /// Print the contact's data, and messages that may quote it
         #[arg(long)]
         reveal: bool,
     },
-    /// How many, by stage, destination, code and age
+    /// Count dead letters by stage, destination, code and age
     Summary {
         #[command(flatten)]
         filter: Filter,
     },
 }
 
-/// A dead letter, and the message that holds it.
+/// Content of a message of the queue, with the message's id.
 struct Entry {
     id: String,
-    letter: FailedMessage,
+    message: FailedMessage,
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome {
+pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> CommandResult {
     if let Command::List { filter, .. } | Command::Summary { filter } = &args.command {
         filter.check()?;
     }
@@ -87,27 +90,27 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
     let (mut entries, depth) = read(&queue, args.most, output).await?;
     let (looked_at, now) = (entries.len(), OffsetDateTime::now_utc());
     let none = match looked_at {
-        0 => depth.emptiness(),
+        0 => depth.describe_empty(),
         _ => format!("none of {looked_at} match"),
     };
     match &args.command {
         Command::List { filter, limit } => {
-            entries.retain(|entry| filter.takes(&entry.letter));
+            entries.retain(|entry| filter.matches(&entry.message));
             list(&entries, *limit, looked_at, &none, output);
         }
         Command::Show { id, reveal } => show(&entries, id, *reveal, output)?,
         Command::Summary { filter } => {
-            entries.retain(|entry| filter.takes(&entry.letter));
+            entries.retain(|entry| filter.matches(&entry.message));
             summary(&entries, now, looked_at, &none, output);
         }
     }
     Ok(true)
 }
 
-/// Reads the queue: its letters, the newest first, and how many messages it held before.
+/// Reads the dead letters of the queue, the newest first, and the queue's depth before the read.
 async fn read(queue: &Queue, most: usize, output: Output) -> Result<(Vec<Entry>, Depth), Failure> {
     let depth = queue.depth().await?;
-    let progress = output.progress("messages looked at", Some(depth.visible));
+    let progress = output.progress("messages read", Some(depth.visible));
     let mut held = Held::new();
     let received = queue.receive(most, &mut held, &progress).await;
     queue.release(&held).await;
@@ -115,15 +118,15 @@ async fn read(queue: &Queue, most: usize, output: Output) -> Result<(Vec<Entry>,
     drop(progress);
     if !received.is_all {
         output.note(&format!(
-            "only {} messages were looked at: --most N looks at more",
+            "only {} messages were read: --most N reads more",
             received.messages.len()
         ));
     }
     let mut entries: Vec<Entry> = received.messages.into_iter().map(Entry::read).collect();
     entries.sort_by(|a, b| {
-        b.letter
+        b.message
             .at()
-            .cmp(&a.letter.at())
+            .cmp(&a.message.at())
             .then_with(|| a.id.cmp(&b.id))
     });
     Ok((entries, depth))
@@ -132,48 +135,55 @@ async fn read(queue: &Queue, most: usize, output: Output) -> Result<(Vec<Entry>,
 impl Entry {
     fn read(message: Message) -> Self {
         Self {
-            letter: FailedMessage::read(&message.body),
+            message: FailedMessage::read(&message.body),
             id: message.id,
         }
     }
 
-    /// Whether it is called so.
-    fn is_called(&self, id: &str) -> bool {
-        let rejected = match &self.letter {
-            FailedMessage::Rejected(rejected) => Some(rejected),
-            FailedMessage::Discarded(_) | FailedMessage::Unknown(_) => None,
-        };
-        let names = rejected.map(|rejected| [&rejected.event_id, &rejected.record.sequence_number]);
-        self.id == id
-            || names
-                .into_iter()
-                .flatten()
-                .any(|name| name.as_deref() == Some(id))
+    /// Returns whether `id` is the id of the message or of the event, or the sequence number of the
+    /// record.
+    fn has_id(&self, id: &str) -> bool {
+        if self.id == id {
+            return true;
+        }
+        match &self.message {
+            FailedMessage::Rejected(rejected) => {
+                rejected.event_id.as_deref() == Some(id)
+                    || rejected.record.sequence_number.as_deref() == Some(id)
+            }
+            FailedMessage::Discarded(_) | FailedMessage::Unknown(_) => false,
+        }
     }
 
     fn json(&self) -> Value {
-        let Self { id, letter } = self;
+        let Self { id, message } = self;
         json!({
-            "message_id": id, "at": letter.at().map(time_arg::show), "stage": letter.stage(), "code": letter.code(),
-            "destination": letter.destination(), "contact_id": letter.contact(), "records": letter.records(),
+            "message_id": id,
+            "at": message.at().map(time_arg::format),
+            "stage": message.stage(),
+            "code": message.code(),
+            "destination": message.destination(),
+            "contact_id": message.contact(),
+            "records": message.records(),
         })
     }
 
     fn row(&self) -> [String; 7] {
-        let Self { id, letter } = self;
-        let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+        let Self { id, message } = self;
+        let at = message.at().map(time_arg::format);
         [
-            or_dash(letter.at().map(time_arg::show).as_deref()),
-            letter.stage().to_owned(),
-            or_dash(letter.destination()),
-            letter.code().to_owned(),
-            or_dash(letter.contact()),
-            letter.records().to_string(),
+            at.as_deref().unwrap_or("-").to_owned(),
+            message.stage().to_owned(),
+            message.destination().unwrap_or("-").to_owned(),
+            message.code().to_owned(),
+            message.contact().unwrap_or("-").to_owned(),
+            message.records().to_string(),
             id.clone(),
         ]
     }
 }
 
+/// Prints one line for each dead letter, `limit` at most.
 fn list(entries: &[Entry], limit: usize, looked_at: usize, none: &str, output: Output) {
     let shown = &entries[..limit.min(entries.len())];
     let header = [
@@ -199,33 +209,35 @@ fn list(entries: &[Entry], limit: usize, looked_at: usize, none: &str, output: O
     }
     let json: Vec<Value> = shown.iter().map(Entry::json).collect();
     let (shown, found) = (shown.len(), entries.len());
-    output.answer(
+    output.result(
         &json!({"dead_letters": json, "shown": shown, "found": found, "looked_at": looked_at}),
         &text,
     );
 }
 
+/// Prints all fields of the dead letters with this id.
 fn show(entries: &[Entry], id: &str, reveal: bool, output: Output) -> Result<(), Failure> {
-    let found: Vec<&Entry> = entries.iter().filter(|entry| entry.is_called(id)).collect();
-    if found.is_empty() {
-        let remedy = "take the id from `dead-letters list`; a message that another reader holds comes back in a while";
+    let mut documents = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.has_id(id)) {
+        let mut document = entry.message.document(reveal);
+        document["message_id"] = entry.id.as_str().into();
+        documents.push(document);
+    }
+    if documents.is_empty() {
+        let remedy = "take the id from `dead-letters list`; a message that another reader holds \
+                      comes back in a while";
         return Err(Failure::new(
-            format!("no dead letter is called `{id}`"),
+            format!("no dead letter has the id `{id}`"),
             remedy,
         ));
     }
-    let whole = |entry: &&Entry| {
-        let mut whole = entry.letter.whole(reveal);
-        whole["message_id"] = entry.id.as_str().into();
-        whole
-    };
-    let whole: Vec<Value> = found.iter().map(whole).collect();
-    let text: Vec<String> = whole.iter().map(failed_message::text).collect();
-    output.answer(&json!({"dead_letters": whole}), &text.join("\n"));
+    let text: Vec<String> = documents.iter().map(failed_message::text).collect();
+    output.result(&json!({"dead_letters": documents}), &text.join("\n"));
     Ok(())
 }
 
-/// The ages that are told apart, by their upper ends. SQS keeps a message for 14 days at most.
+/// Age groups of the summary: name and upper bound in hours. SQS keeps a message for 14 days at
+/// most.
 const AGES: [(&str, i64); 4] = [
     ("under 1h", 1),
     ("1h-1d", 24),
@@ -233,25 +245,26 @@ const AGES: [(&str, i64); 4] = [
     ("over 7d", i64::MAX),
 ];
 
-/// Stage, destination and code.
+/// Stage, destination and code of a group.
 type Key<'a> = (&'a str, Option<&'a str>, &'a str);
 
 #[derive(Default)]
 struct Group {
-    letters: u64,
+    dead_letters: u64,
     records: u64,
     by_age: [u64; 4],
     oldest: Option<OffsetDateTime>,
 }
 
+/// Prints the number of dead letters of each stage, destination, code and age.
 fn summary(entries: &[Entry], now: OffsetDateTime, looked_at: usize, none: &str, output: Output) {
     let mut groups: BTreeMap<Key<'_>, Group> = BTreeMap::new();
-    for Entry { letter, .. } in entries {
-        let key = (letter.stage(), letter.destination(), letter.code());
+    for Entry { message, .. } in entries {
+        let key = (message.stage(), message.destination(), message.code());
         let group = groups.entry(key).or_default();
-        group.letters += 1;
-        group.records += letter.records();
-        let Some(at) = letter.at() else { continue };
+        group.dead_letters += 1;
+        group.records += message.records();
+        let Some(at) = message.at() else { continue };
         let hours = (now - at).whole_hours();
         let age = AGES
             .iter()
@@ -261,16 +274,17 @@ fn summary(entries: &[Entry], now: OffsetDateTime, looked_at: usize, none: &str,
         group.oldest = Some(group.oldest.map_or(at, |oldest| oldest.min(at)));
     }
     let mut groups: Vec<(Key<'_>, Group)> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.letters));
+    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.dead_letters));
     let row = |((stage, destination, code), group): &(Key<'_>, Group)| {
         let [stage, destination, code] =
             [*stage, destination.unwrap_or("-"), *code].map(str::to_owned);
-        let oldest = group
-            .oldest
-            .map_or_else(|| "-".to_owned(), |oldest| time_arg::show_age(now - oldest));
+        let oldest = match group.oldest {
+            Some(oldest) => time_arg::format_age(now - oldest),
+            None => "-".to_owned(),
+        };
         let [a, b, c, d] = group.by_age.map(|count| count.to_string());
         [
-            group.letters.to_string(),
+            group.dead_letters.to_string(),
             stage,
             destination,
             code,
@@ -283,7 +297,7 @@ fn summary(entries: &[Entry], now: OffsetDateTime, looked_at: usize, none: &str,
     };
     let [a, b, c, d] = AGES.map(|(name, _)| name);
     let header = [
-        "letters",
+        "dead letters",
         "stage",
         "destination",
         "code",
@@ -307,11 +321,18 @@ fn summary(entries: &[Entry], now: OffsetDateTime, looked_at: usize, none: &str,
             .map(|(name, _)| *name)
             .zip(group.by_age)
             .collect();
-        json!({"stage": stage, "destination": destination, "code": code, "letters": group.letters,
-            "records": group.records, "by_age": ages, "oldest": group.oldest.map(time_arg::show)})
+        json!({
+            "stage": stage,
+            "destination": destination,
+            "code": code,
+            "letters": group.dead_letters,
+            "records": group.records,
+            "by_age": ages,
+            "oldest": group.oldest.map(time_arg::format),
+        })
     };
     let json: Vec<Value> = groups.iter().map(json).collect();
-    output.answer(
+    output.result(
         &json!({"groups": json, "letters": entries.len(), "looked_at": looked_at}),
         &text,
     );

@@ -1,4 +1,4 @@
-//! The deployment that a command is about: its settings, and the way to its AWS account.
+//! Deployment that a command works on: its settings and the configuration of its AWS account.
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -9,32 +9,32 @@ use contact_sync::settings::{DocumentSource, Environment, Layer, Settings};
 
 use super::failure::Failure;
 
-/// An operator waits longer than an invocation may: throttled calls get more tries than the SDK's
-/// three.
+/// Attempts of an AWS call. An operator can wait longer than an invocation: a throttled call gets
+/// more attempts than the SDK's three.
 const ATTEMPTS: u32 = 8;
 
-/// Which deployment, for every command.
+/// Options of every command that select the deployment.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// Take the settings, and the stream, of this deployed function (name or ARN)
+    /// Use the settings and the stream of this deployed function (name or ARN)
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) function: Option<String>,
-    /// Take this settings document: `file:PATH` or `ssm:PARAMETER-NAME`
+    /// Use this settings document: `file:PATH` or `ssm:PARAMETER-NAME`
     #[arg(long, global = true, value_name = "SOURCE")]
     config: Option<DocumentSource>,
 }
 
-/// A deployment.
+/// Settings and AWS configuration of a deployment.
 #[derive(Debug)]
 pub(crate) struct Deployment {
     pub(crate) environment: Environment,
     pub(crate) aws: SdkConfig,
-    /// It is that of a deployed function.
+    /// Whether `--function` names the deployment.
     pub(crate) is_deployed: bool,
 }
 
 impl Target {
-    /// Reads the variables of the function, where one is named, and of this process.
+    /// Reads the variables of the function, if one is named, and those of this process over them.
     pub(crate) async fn deployment(&self) -> Result<Deployment, Failure> {
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
         let aws = aws_config::defaults(BehaviorVersion::latest())
@@ -61,8 +61,8 @@ impl Target {
 }
 
 impl Target {
-    /// The variables, and the text of the document that they name. AWS is asked only where the
-    /// function or the document is there.
+    /// Reads the variables and the text of the document that they name. Calls AWS only if a
+    /// function is named or the document is a parameter.
     pub(crate) async fn document(&self) -> Result<(Environment, String), Failure> {
         let local = if self.function.is_none() {
             Some(self.local()?)
@@ -90,7 +90,7 @@ impl Target {
         Ok((environment, text))
     }
 
-    /// The variables: those of the function, where one is named, with this process's over them.
+    /// Reads the variables of the function, if one is named, with those of this process over them.
     pub(crate) async fn environment(&self) -> Result<Environment, Failure> {
         if self.function.is_some() {
             Ok(self.deployment().await?.environment)
@@ -99,7 +99,7 @@ impl Target {
         }
     }
 
-    /// The variables of this process alone.
+    /// Reads the variables of this process alone.
     fn local(&self) -> Result<Environment, Failure> {
         let mut environment = Environment::read()?;
         if let Some(source) = &self.config {
@@ -110,8 +110,7 @@ impl Target {
 }
 
 impl Deployment {
-    /// The merged and judged settings. The queue may be missing: it is the deployment that brings
-    /// it.
+    /// Merges and validates the settings. The queue may be missing: the deployment sets it.
     pub(crate) async fn settings(&self) -> Result<Settings, Failure> {
         let text = self
             .environment
@@ -122,7 +121,7 @@ impl Deployment {
 }
 
 impl Deployment {
-    /// Lays `--queue-url` over the settings.
+    /// Overrides the queue of the settings with `--queue-url`.
     pub(crate) fn set_queue(&mut self, url: &str) -> Result<(), Failure> {
         let text = format!("dead_letter.queue_url = {}", toml::Value::from(url));
         self.environment
@@ -131,20 +130,19 @@ impl Deployment {
         Ok(())
     }
 
-    /// The dead-letter queue in the settings.
+    /// Returns the URL of the dead-letter queue in the settings.
     pub(crate) async fn queue_url(&self) -> Result<String, Failure> {
         let url = self.settings().await?.dead_letter.queue_url;
         if url.is_empty() {
-            let what = "the settings name no dead-letter queue";
             return Err(Failure::new(
-                what,
+                "the settings name no dead-letter queue",
                 self.or_function("name the queue with --queue-url"),
             ));
         }
         Ok(url)
     }
 
-    /// A remedy, and where no function is named the one to name it.
+    /// Adds the option `--function` to a remedy if no function is named.
     fn or_function(&self, remedy: &str) -> String {
         if self.is_deployed {
             remedy.to_owned()
@@ -153,7 +151,7 @@ impl Deployment {
         }
     }
 
-    /// The stream that the function's mapping reads.
+    /// Returns the ARN of the stream that the function's event source mapping reads.
     pub(crate) async fn stream(&self, target: &Target) -> Result<String, Failure> {
         let remedy = self.or_function("name the stream with --stream");
         let Some(function) = &target.function else {
@@ -179,7 +177,7 @@ impl Deployment {
         }
     }
 
-    /// The function's Kinesis mappings.
+    /// Lists the function's event source mappings of Kinesis streams.
     pub(crate) async fn mappings(
         &self,
         function: &str,
@@ -208,22 +206,22 @@ impl Deployment {
     }
 }
 
-/// The variables of a deployed function.
+/// Reads the environment variables of a deployed function.
 async fn variables(function: &str, aws: &SdkConfig) -> Result<Vec<(String, String)>, Failure> {
     let lambda = aws_sdk_lambda::Client::new(aws);
-    let answer = lambda
+    let response = lambda
         .get_function_configuration()
         .function_name(function)
         .send()
         .await;
-    let answer = answer.map_err(|error| {
+    let response = response.map_err(|error| {
         Failure::aws(
             &format!("reading the configuration of the function {function}"),
             "lambda:GetFunctionConfiguration",
             &error,
         )
     })?;
-    let variables = answer
+    let variables = response
         .environment
         .and_then(|environment| environment.variables);
     Ok(variables.unwrap_or_default().into_iter().collect())

@@ -1,4 +1,4 @@
-//! `doctor`: whether a deployment can do its work; a line for each check.
+//! `doctor`: checks that a deployment can do its work, and prints a line for each check.
 
 mod resources;
 mod stream;
@@ -14,28 +14,30 @@ use contact_sync::telemetry::DestinationMetrics;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Outcome;
+use super::CommandResult;
 use super::deployment::{Deployment, Target};
 use super::failure::Failure;
 use super::guard;
-use super::output::Output;
+use super::output::{Output, escaped};
 
-/// The systems' calls may take this long, all together for each.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Time limit of all calls to one destination together.
+const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Check that a deployment can do its work: a line for each check, ok or what to do
+/// Check that a deployment can do its work, and print a line for each check: ok or the remedy
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   contact-sync-admin doctor --function contact-sync
   contact-sync-admin doctor --config file:settings.toml --json
 
-Looks at the settings, both secrets and what they open, the object, fields and properties that are written, the queue, the
-table, the parameter, and, with --function, the event source mapping and its stream. Nothing is written anywhere. What
-is in AWS is looked at with your own permissions, not with those of the function. Exit code 1: a check failed.")]
+Checks the settings, both secrets and the access that they give, the object, fields and properties
+that are written, the queue, the table, the parameter, and, with --function, the event source
+mapping and its stream. Writes nothing. AWS is called with your own permissions, not with those of
+the function.
+Exit code 1: a check failed.")]
 pub(crate) struct Args {}
 
-/// One line.
+/// Result of one check: a line of the output.
 #[derive(Clone, Debug)]
 struct Line {
     name: String,
@@ -75,12 +77,12 @@ impl Line {
         }
     }
 
-    /// Well, unless something is wrong.
-    fn of(name: &str, found: impl Into<String>, wrong: &[String]) -> Self {
-        if wrong.is_empty() {
-            Self::ok(name, found)
+    /// Builds a failed line from `errors`, or an ok line with `text` if there are none.
+    fn from_errors(name: &str, text: impl Into<String>, errors: &[String]) -> Self {
+        if errors.is_empty() {
+            Self::ok(name, text)
         } else {
-            Self::fail(name, wrong.join("; "))
+            Self::fail(name, errors.join("; "))
         }
     }
 
@@ -90,7 +92,7 @@ impl Line {
             State::Fail => "FAIL",
             State::Skipped => "--  ",
         };
-        format!("{state}  {}: {}", self.name, self.text)
+        format!("{state}  {}: {}", self.name, escaped(&self.text))
     }
 
     fn json(&self) -> Value {
@@ -113,7 +115,7 @@ impl From<doctor::Check> for Line {
 }
 
 /// Runs the checks.
-pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> Outcome {
+pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> CommandResult {
     let progress = output.progress("checks", None);
     let deployment = target.deployment().await?;
     let lines = match deployment.settings().await {
@@ -125,45 +127,48 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> Outcome {
                     .into_iter()
                     .map(|note| Line::skipped("guard", note)),
             );
-            lines.extend(Box::pin(systems(&deployment, &settings)).await?);
-            lines.extend(resources::look(&deployment, &settings).await);
-            lines.extend(stream::look(&deployment, target, &settings).await);
+            lines.extend(Box::pin(check_destinations(&deployment, &settings)).await?);
+            lines.extend(resources::check(&deployment, &settings).await);
+            lines.extend(stream::check(&deployment, target, &settings).await);
             lines
         }
-        // Without settings there is nothing else to look at.
+        // The other checks need the settings.
         Err(failure) => vec![Line::fail("settings", failure.to_string())],
     };
     drop(progress);
     let text: Vec<String> = lines.iter().map(Line::text).collect();
-    output.answer(
+    output.result(
         &json!({"checks": lines.iter().map(Line::json).collect::<Vec<_>>()}),
         &text.join("\n"),
     );
     Ok(lines.iter().all(|line| line.state != State::Fail))
 }
 
-/// Both systems, as their adapters see them.
-async fn systems(deployment: &Deployment, settings: &Settings) -> Result<Vec<Line>, Failure> {
+/// Runs the checks of both adapters.
+async fn check_destinations(
+    deployment: &Deployment,
+    settings: &Settings,
+) -> Result<Vec<Line>, Failure> {
     let (salesforce, hubspot) =
         App::default().adapters(deployment.environment.preset, settings, &deployment.aws)?;
-    let meter = DestinationMetrics::default();
+    let metrics = DestinationMetrics::default();
     let call = Call {
-        give_up_at: Instant::now() + PATIENCE,
-        meter: &meter,
+        give_up_at: Instant::now() + CHECK_TIMEOUT,
+        meter: &metrics,
         permits: &Unlimited,
         dry_run: false,
     };
     let router = Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS);
     let (salesforce, hubspot) = tokio::join!(
-        examined(&router, "salesforce", salesforce.examine(call)),
-        examined(&router, "hubspot", hubspot.examine(call))
+        check_if_routed(&router, "salesforce", salesforce.examine(call)),
+        check_if_routed(&router, "hubspot", hubspot.examine(call))
     );
     Ok([salesforce, hubspot].concat())
 }
 
-/// Runs a system's checks where a change can be routed to it. A system that is not in use needs no
-/// secret.
-async fn examined(
+/// Runs the checks of a destination if a change can be routed to it. A destination that is not in
+/// use needs no secret.
+async fn check_if_routed(
     router: &Router,
     name: &str,
     checks: impl Future<Output = Vec<doctor::Check>>,

@@ -1,5 +1,5 @@
-//! What lies in a queue or a bucket of rejected changes: our own dead letters, and what the event
-//! source mapping leaves of batches that it gave up.
+//! Messages about failed records in a queue or a bucket: dead letters of contact-sync, and the
+//! on-failure messages of the event source mapping about batches that it discarded.
 
 mod shown;
 
@@ -10,47 +10,47 @@ use time::format_description::well_known::Rfc3339;
 
 pub(crate) use self::shown::text;
 
-/// The schema of our own dead letters, contract section 4.
-const OURS: &str = "contact-sync/dead-letter/1";
+/// Schema of contact-sync's dead letters, contract section 4.
+const DEAD_LETTER_SCHEMA: &str = "contact-sync/dead-letter/1";
 
-/// The content of one message or object.
+/// Content of one message or object.
 #[derive(Debug)]
 pub(crate) enum FailedMessage {
-    /// One rejection of one record.
+    /// Dead letter of contact-sync: the rejection of one record.
     Rejected(Box<Rejected>),
-    /// A batch that the event source mapping gave up.
+    /// Batch that the event source mapping discarded.
     Discarded(Box<Discarded>),
-    /// Neither; why it is not understood.
+    /// Any other content, with the reason why it is not recognized.
     Unknown(&'static str),
 }
 
-/// Our own dead letter.
+/// Dead letter of contact-sync.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Rejected {
     pub(crate) reason: Reason,
     pub(crate) contact_id: Option<String>,
     pub(crate) event_id: Option<String>,
-    pub(crate) record: Place,
+    pub(crate) record: RejectedRecord,
     #[serde(rename = "rejected_at")]
     at: Option<String>,
 }
 
-/// Why the record was rejected.
+/// Reason of a rejection.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Reason {
     pub(crate) stage: String,
     pub(crate) destination: Option<String>,
     pub(crate) code: String,
-    /// May quote the contact's data where it is a system's.
+    /// May quote the contact's data if it is the message of a destination.
     #[serde(default)]
     pub(crate) message: String,
     #[serde(default)]
     pub(crate) fields: Vec<String>,
 }
 
-/// Where in the stream the record was, and its data.
+/// Position of the record in the stream, and its data.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct RejectedRecord {
     pub(crate) event_source_arn: Option<String>,
     pub(crate) shard_id: Option<String>,
     pub(crate) sequence_number: Option<String>,
@@ -63,7 +63,7 @@ pub(crate) struct Place {
     pub(crate) data_omitted: bool,
 }
 
-/// What the event source mapping says of a batch.
+/// On-failure message of the event source mapping about a batch.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -73,7 +73,7 @@ pub(crate) struct Discarded {
     timestamp: Option<String>,
     #[serde(rename = "KinesisBatchInfo")]
     pub(crate) batch: BatchInfo,
-    /// The whole event, in S3 only.
+    /// Records of the event. Only objects in S3 contain the event.
     #[serde(default, deserialize_with = "event")]
     pub(crate) payload: Option<Vec<EventRecord>>,
 }
@@ -83,7 +83,7 @@ struct RequestContext {
     condition: Option<String>,
 }
 
-/// Where in the stream a batch was: first and last record, both included.
+/// Position of a batch in the stream: first and last record, both included.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BatchInfo {
@@ -95,7 +95,7 @@ pub(crate) struct BatchInfo {
     pub(crate) stream_arn: String,
 }
 
-/// A record of the event, as the function was given it.
+/// Record of the event, as the function received it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct EventRecord {
     pub(crate) kinesis: KinesisPart,
@@ -116,7 +116,8 @@ struct Event {
     records: Vec<EventRecord>,
 }
 
-/// The documentation shows the event as an escaped text; what arrives is an object.
+/// Deserializes the event. The documentation shows it as an escaped text; in practice it is an
+/// object.
 fn event<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<EventRecord>>, D::Error> {
     use serde::de::Error as _;
     let event: Option<Event> = match Value::deserialize(deserializer)? {
@@ -131,26 +132,26 @@ impl FailedMessage {
     /// Reads the body of a message or an object.
     pub(crate) fn read(body: &str) -> Self {
         let Ok(value) = serde_json::from_str::<Value>(body) else {
-            return Self::Unknown("it is no JSON");
+            return Self::Unknown("it is not JSON");
         };
-        if value["schema"] == OURS {
-            return serde_json::from_value(value).map_or(
-                Self::Unknown("it is a dead letter of another shape"),
-                Self::Rejected,
-            );
+        if value["schema"] == DEAD_LETTER_SCHEMA {
+            return match serde_json::from_value(value) {
+                Ok(rejected) => Self::Rejected(rejected),
+                Err(_) => Self::Unknown("it is a dead letter with unexpected fields"),
+            };
         }
         if value["KinesisBatchInfo"].is_object() {
-            return serde_json::from_value(value).map_or(
-                Self::Unknown("it is a discarded batch of another shape"),
-                Self::Discarded,
-            );
+            return match serde_json::from_value(value) {
+                Ok(discarded) => Self::Discarded(discarded),
+                Err(_) => Self::Unknown("it is a discarded batch with unexpected fields"),
+            };
         }
         Self::Unknown(
-            "it is neither a dead letter of contact-sync nor a batch that the mapping gave up",
+            "it is neither a dead letter of contact-sync nor a batch that the mapping discarded",
         )
     }
 
-    /// When the record was rejected, or the batch given up.
+    /// Returns the time at which the record was rejected or the batch discarded.
     pub(crate) fn at(&self) -> Option<OffsetDateTime> {
         let text = match self {
             Self::Rejected(rejected) => rejected.at.as_deref()?,
@@ -160,7 +161,7 @@ impl FailedMessage {
         OffsetDateTime::parse(text, &Rfc3339).ok()
     }
 
-    /// Where a record was rejected; a batch was given up by the mapping.
+    /// Returns the stage that rejected the record; `mapping` for a discarded batch.
     pub(crate) fn stage(&self) -> &str {
         match self {
             Self::Rejected(rejected) => &rejected.reason.stage,
@@ -169,7 +170,7 @@ impl FailedMessage {
         }
     }
 
-    /// The reason's code; of a batch, the condition under which it was given up.
+    /// Returns the code of the reason; for a batch, the condition under which it was discarded.
     pub(crate) fn code(&self) -> &str {
         match self {
             Self::Rejected(rejected) => &rejected.reason.code,
@@ -182,17 +183,17 @@ impl FailedMessage {
         }
     }
 
-    /// The destination that refused, where one did.
+    /// Returns the destination that rejected the record, if a destination did.
     pub(crate) fn destination(&self) -> Option<&str> {
         self.rejected()?.reason.destination.as_deref()
     }
 
-    /// Whose change it is, where that could be read.
+    /// Returns the id of the contact, if the function could read it.
     pub(crate) fn contact(&self) -> Option<&str> {
         self.rejected()?.contact_id.as_deref()
     }
 
-    /// How many records it stands for.
+    /// Returns the number of records that the message is about.
     pub(crate) fn records(&self) -> u64 {
         match self {
             Self::Discarded(discarded) => discarded.batch.batch_size,

@@ -1,4 +1,4 @@
-//! Why a command came to nothing: what is wrong and what to do, in one line.
+//! Failure of a command: its cause and the remedy, in one line.
 
 use std::error::Error;
 use std::fmt;
@@ -7,56 +7,58 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use contact_sync::app::AppError;
 use contact_sync::settings::{DocumentError, SettingsError};
 
-/// What is wrong, and what to do about it.
+/// Failure of a command.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    what: String,
+    cause: String,
     remedy: String,
-    /// The options contradict each other.
+    /// Whether the options contradict each other.
     pub(crate) is_usage: bool,
 }
 
 impl Failure {
-    pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    /// Builds a failure from its cause and remedy.
+    pub(crate) fn new(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
-            what: what.into(),
+            cause: cause.into(),
             remedy: remedy.into(),
             is_usage: false,
         }
     }
 
-    /// Options that contradict each other.
-    pub(crate) fn usage(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    /// Builds the failure of options that contradict each other.
+    pub(crate) fn usage(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             is_usage: true,
-            ..Self::new(what, remedy)
+            ..Self::new(cause, remedy)
         }
     }
 
-    /// An AWS call that failed while `doing` something for which `permission` is needed.
+    /// Builds the failure of an AWS call that needs `permission`; `doing` describes the call.
     pub(crate) fn aws<E, R>(doing: &str, permission: &str, error: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
         R: fmt::Debug,
     {
         let Some(code) = error.code() else {
-            let remedy = "set AWS_PROFILE and AWS_REGION, and see that the service can be reached";
-            return Self::new(format!("{doing}: {}", innermost(error)), remedy);
+            let remedy =
+                "set AWS_PROFILE and AWS_REGION, and check that the service can be reached";
+            return Self::new(format!("{doing}: {}", root_cause(error)), remedy);
         };
-        let what = match error.message() {
+        let cause = match error.message() {
             Some(message) => format!("{doing}: {code}: {message}"),
             None => format!("{doing}: {code}"),
         };
         Self::new(
-            what,
-            format!("check the name and the region, and that you may {permission}"),
+            cause,
+            format!("check the name, the region and your permission {permission}"),
         )
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = format!("{}: {}", self.what, self.remedy);
+        let line = format!("{}: {}", self.cause, self.remedy);
         f.write_str(&line.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 }
@@ -71,7 +73,7 @@ impl From<AppError> for Failure {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Settings(error) => error.into(),
-            other => Self::new(innermost(&other), other.to_string()),
+            other => Self::new(root_cause(&other), other.to_string()),
         }
     }
 }
@@ -82,8 +84,9 @@ impl From<DocumentError> for Failure {
     }
 }
 
-/// The last word of a chain of errors: the others repeat who passed it on.
-fn innermost(error: &dyn Error) -> String {
+/// Returns the message of the innermost error of a chain. The outer errors only name the layers
+/// that passed it on.
+fn root_cause(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

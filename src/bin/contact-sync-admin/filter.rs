@@ -1,4 +1,4 @@
-//! Which dead letters, and which changes in them, a command is about.
+//! Options that select dead letters and the changes in them.
 
 use clap::{Args, ValueEnum};
 use contact_sync::adapters::DESTINATIONS;
@@ -9,26 +9,26 @@ use super::failed_message::FailedMessage;
 use super::failure::Failure;
 use super::time_arg;
 
-/// Options that narrow a command down. Several values of one option: any of them; several options:
-/// all of them.
+/// Filter of dead letters. Values of one option are alternatives; all options that are given must
+/// match.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct Filter {
-    /// Rejected for this reason code; of batches that the mapping gave up, its condition
+    /// Rejected with this reason code; for batches that the mapping discarded, the condition
     /// (`RecordAgeExceeded`)
     #[arg(long, value_name = "CODE")]
     code: Vec<String>,
-    /// Rejected at this stage of its way
+    /// Rejected at this stage
     #[arg(long)]
     stage: Vec<Stage>,
-    /// Refused by this destination, or, where none has refused it, on its way there
+    /// Rejected by this destination, or, if no destination rejected it, routed to this destination
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(DESTINATIONS))]
     destination: Vec<String>,
-    /// Changes of this contact, by our id; which are in a batch that the mapping gave up, only a
-    /// replay finds out
+    /// Changes of the contact with this id; of a batch that the mapping discarded only a replay can
+    /// select them
     #[arg(long, value_name = "ID")]
     contact: Vec<String>,
-    /// Rejected at this time or later: 2026-11-20T10:15:00Z, 2026-11-20, or how long ago (12h)
+    /// Rejected at this time or later: 2026-11-20T10:15:00Z, 2026-11-20, or an age (12h)
     #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     since: Option<OffsetDateTime>,
     /// Rejected at this time or earlier
@@ -36,8 +36,8 @@ pub(crate) struct Filter {
     until: Option<OffsetDateTime>,
 }
 
-/// Where on its way a change was rejected; `mapping` is the event source mapping, which gives up
-/// whole batches.
+/// Stage that rejected a change. `Mapping` is the event source mapping, which discards whole
+/// batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Stage {
     Decode,
@@ -60,50 +60,51 @@ impl Stage {
 }
 
 impl Filter {
-    /// Whether the command is about this letter. Of a given-up batch it is not known yet whose
-    /// changes are in it.
-    pub(crate) fn takes(&self, letter: &FailedMessage) -> bool {
-        let is_batch = matches!(letter, FailedMessage::Discarded(_));
-        any(&self.code, |code| same_code(code, letter.code()))
-            && any(&self.stage, |stage| stage.name() == letter.stage())
-            && (is_batch || self.takes_change(letter.contact(), letter.destination().as_slice()))
+    /// Returns whether the filter selects the message. A discarded batch passes the filters of
+    /// contacts and destinations, because its changes are not read yet.
+    pub(crate) fn matches(&self, message: &FailedMessage) -> bool {
+        let is_batch = matches!(message, FailedMessage::Discarded(_));
+        let (contact, destination) = (message.contact(), message.destination());
+        matches_any(&self.code, |code| same_code(code, message.code()))
+            && matches_any(&self.stage, |stage| stage.name() == message.stage())
+            && (is_batch || self.matches_change(contact, destination.as_slice()))
             && self
                 .since
-                .is_none_or(|since| letter.at().is_some_and(|at| at >= since))
+                .is_none_or(|since| message.at().is_some_and(|at| at >= since))
             && self
                 .until
-                .is_none_or(|until| letter.at().is_some_and(|at| at <= until))
+                .is_none_or(|until| message.at().is_some_and(|at| at <= until))
     }
 
-    /// Whether the command is about a change of this contact, refused by or on its way to these
-    /// destinations.
-    pub(crate) fn takes_change(&self, contact: Option<&str>, destinations: &[&str]) -> bool {
-        let same = |id: &String| {
-            contact.is_some_and(|contact| id.trim().to_lowercase() == contact.trim().to_lowercase())
-        };
-        any(&self.contact, same)
-            && any(&self.destination, |name| {
-                destinations.contains(&name.as_str())
-            })
+    /// Returns whether the filter selects a change of this contact that these destinations rejected
+    /// or that is routed to them.
+    pub(crate) fn matches_change(&self, contact: Option<&str>, destinations: &[&str]) -> bool {
+        let contact = contact.map(|contact| contact.trim().to_lowercase());
+        matches_any(&self.contact, |id| {
+            contact == Some(id.trim().to_lowercase())
+        }) && matches_any(&self.destination, |name| {
+            destinations.contains(&name.as_str())
+        })
     }
 
-    /// Refuses times between which nothing can lie.
+    /// Rejects an empty range of times.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        time_arg::in_order(("--since", self.since), ("--until", self.until))
+        time_arg::check_order(("--since", self.since), ("--until", self.until))
     }
 
-    /// An option that only dead letters have an answer to.
-    pub(crate) fn letters_only(&self) -> Option<&'static str> {
-        let given = [
-            ("--code", !self.code.is_empty()),
-            ("--stage", !self.stage.is_empty()),
-            ("--since", self.since.is_some()),
-            ("--until", self.until.is_some()),
-        ];
-        given
-            .into_iter()
-            .find(|(_, given)| *given)
-            .map(|(name, _)| name)
+    /// Returns a given option that applies to dead letters only.
+    pub(crate) fn dead_letter_option(&self) -> Option<&'static str> {
+        if !self.code.is_empty() {
+            Some("--code")
+        } else if !self.stage.is_empty() {
+            Some("--stage")
+        } else if self.since.is_some() {
+            Some("--since")
+        } else if self.until.is_some() {
+            Some("--until")
+        } else {
+            None
+        }
     }
 }
 
@@ -112,9 +113,9 @@ fn same_code(one: &str, other: &str) -> bool {
     codes::current(one).eq_ignore_ascii_case(codes::current(other))
 }
 
-/// Whether any value passes; without values everything does.
-fn any<T>(values: &[T], passes: impl Fn(&T) -> bool) -> bool {
-    values.is_empty() || values.iter().any(passes)
+/// Returns whether any value matches, or there is no value.
+fn matches_any<T>(values: &[T], matches: impl Fn(&T) -> bool) -> bool {
+    values.is_empty() || values.iter().any(matches)
 }
 
 #[cfg(test)]
@@ -123,10 +124,15 @@ mod tests {
 
     use super::*;
 
-    fn letter(stage: &str, destination: Option<&str>, contact: Option<&str>) -> FailedMessage {
-        let body = json!({"schema": "contact-sync/dead-letter/1", "contact_id": contact, "event_id": "e",
+    fn dead_letter(stage: &str, destination: Option<&str>, contact: Option<&str>) -> FailedMessage {
+        let body = json!({
+            "schema": "contact-sync/dead-letter/1",
+            "contact_id": contact,
+            "event_id": "e",
             "reason": {"stage": stage, "destination": destination, "code": "TOO_LONG"},
-            "record": {}, "rejected_at": "2026-11-20T10:15:01Z"});
+            "record": {},
+            "rejected_at": "2026-11-20T10:15:01Z",
+        });
         FailedMessage::read(&body.to_string())
     }
 
@@ -135,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_has_to_pass_and_any_value_of_it_may() {
+    fn a_filter_matches_if_every_option_matches_with_any_of_its_values() {
         let time = |text| Some(time_arg::parse(text).expect("a time"));
         let none = Filter::default;
         for (filter, passes) in [
@@ -221,7 +227,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                filter.takes(&letter("deliver", Some("salesforce"), Some("c-1"))),
+                filter.matches(&dead_letter("deliver", Some("salesforce"), Some("c-1"))),
                 passes,
                 "{filter:?}"
             );
@@ -243,11 +249,11 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_contact_passes_no_filter_of_contacts() {
+    fn a_dead_letter_without_a_contact_matches_no_filter_of_contacts() {
         let filter = Filter {
             contact: strings(&["c-1"]),
             ..Filter::default()
         };
-        assert!(!filter.takes(&letter("decode", None, None)));
+        assert!(!filter.matches(&dead_letter("decode", None, None)));
     }
 }

@@ -1,13 +1,15 @@
-//! The destinations at which no guard keeps an older change from overwriting a newer one.
+//! Notes about destinations without a guard that keeps older changes from overwriting newer ones.
 
 use contact_sync::settings::{Settings, missing_guards};
 
-/// Returns the lines that name them.
+/// Returns a note for each destination without a guard.
 pub(crate) fn notes(settings: &Settings) -> Vec<String> {
     let mut notes = Vec::new();
-    for (destination, why) in missing_guards(settings) {
-        notes
-            .push(format!("no guard holds for {destination} ({why}): an older change can overwrite a newer one there"));
+    for (destination, reason) in missing_guards(settings) {
+        notes.push(format!(
+            "no guard holds for {destination} ({reason}): \
+             an older change can overwrite a newer one there"
+        ));
     }
     notes
 }

@@ -1,5 +1,5 @@
-//! Putting records into streams: full calls, each key in its order, what is refused for now again
-//! after a while.
+//! Producer that puts records into Kinesis streams in full batches. Records of one key stay in
+//! order, and throttled records are retried with backoff.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,156 +12,160 @@ use tokio::time::{Instant, sleep_until};
 use super::failure::Failure;
 use super::stream::Stream;
 
-/// Records in one call, and bytes of them with their keys. By now 10 MiB are allowed; every region
-/// takes this. <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
-const MOST_RECORDS: usize = 500;
-const MOST_BYTES: usize = 5 * 1024 * 1024;
+/// Limits of one call: its records, and the bytes of their data and keys. Some regions allow
+/// 10 MiB; every region allows 5 MiB.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+const MAX_RECORDS: usize = 500;
+const MAX_BYTES: usize = 5 * 1024 * 1024;
 
-/// So far ahead a call looks for records of other keys: a hot key must not make each call walk
-/// through everything.
+/// Number of pending records among which a batch is selected. It bounds the work of each call while
+/// most of the records have one key.
 const LOOK_AHEAD: usize = 5_000;
 
-/// So many calls in a row that put nothing are enough: the stream has no room, and half a minute
-/// made none.
-const CALLS_IN_VAIN: u32 = 8;
-const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// Number of consecutive calls that put nothing after which the stream is given up: half a minute
+/// with the backoff.
+const MAX_FRUITLESS_CALLS: u32 = 8;
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 
-/// A record to be put.
+/// Record to put.
 #[derive(Clone, Debug)]
-pub(crate) struct Ready {
+pub(crate) struct PendingRecord {
     pub(crate) stream: Stream,
     pub(crate) key: String,
     pub(crate) data: Vec<u8>,
-    /// What it came from, to whoever asked for it.
+    /// Index by which the caller identifies the record.
     pub(crate) source: usize,
 }
 
-/// What became of a record.
+/// Outcome of a record in one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Put {
-    /// It is in the stream.
+enum PutOutcome {
+    /// The record is in the stream.
     Done,
-    /// The stream will never take it, for this reason.
-    Refused(String),
-    /// Not now.
-    Later(String),
+    /// The stream never accepts the record, for this reason.
+    Rejected(String),
+    /// The record was throttled, with this error code.
+    Throttled(String),
 }
 
-/// What was put and what was not, while putting goes on.
+/// Producer of a list of records.
 #[derive(Debug)]
-pub(crate) struct Putting {
-    pending: Vec<Ready>,
-    in_vain: u32,
+pub(crate) struct Producer {
+    pending: Vec<PendingRecord>,
+    /// Number of the latest consecutive calls that put nothing.
+    fruitless_calls: u32,
 }
 
-/// What one call came to.
+/// Progress of one call.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// The sources of the records that are in the stream now.
+    /// Sources of the records that are in the stream.
     pub(crate) done: Vec<usize>,
-    /// The sources of those that will not be, and why.
+    /// Sources of the records that are given up, with the reasons.
     pub(crate) failed: Vec<(usize, String)>,
 }
 
-impl Putting {
-    pub(crate) fn new(records: Vec<Ready>) -> Self {
+impl Producer {
+    /// Creates a producer of these records.
+    pub(crate) fn new(records: Vec<PendingRecord>) -> Self {
         Self {
             pending: records,
-            in_vain: 0,
+            fruitless_calls: 0,
         }
     }
 
+    /// Returns whether every record is put or given up.
     pub(crate) fn is_done(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// One call, and the wait before it where the last one put nothing.
+    /// Puts the next batch. Waits before the call if the previous call put nothing.
     pub(crate) async fn step(&mut self) -> Result<Progress, Failure> {
-        if self.in_vain > 0 {
-            let wait = FIRST_WAIT * 2_u32.pow(self.in_vain - 1);
-            sleep_until(Instant::now() + wait.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        if self.fruitless_calls > 0 {
+            let backoff = FIRST_BACKOFF * 2_u32.pow(self.fruitless_calls - 1);
+            sleep_until(Instant::now() + backoff.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         }
-        let chosen = choose(&self.pending);
-        let batch: Vec<&Ready> = chosen.iter().map(|at| &self.pending[*at]).collect();
+        let selected = next_batch(&self.pending);
+        let batch: Vec<&PendingRecord> = selected.iter().map(|at| &self.pending[*at]).collect();
         let outcomes = put(&batch).await?;
-        let outcomes: Vec<(usize, Put)> = chosen.into_iter().zip(outcomes).collect();
-        let settled = outcomes
+        let outcomes: Vec<(usize, PutOutcome)> = selected.into_iter().zip(outcomes).collect();
+        let is_fruitless = outcomes
             .iter()
-            .any(|(_, outcome)| !matches!(outcome, Put::Later(_)));
-        self.in_vain = if settled { 0 } else { self.in_vain + 1 };
-        if self.in_vain == CALLS_IN_VAIN {
+            .all(|(_, outcome)| matches!(outcome, PutOutcome::Throttled(_)));
+        if is_fruitless {
+            self.fruitless_calls += 1;
+        } else {
+            self.fruitless_calls = 0;
+        }
+        if self.fruitless_calls == MAX_FRUITLESS_CALLS {
             return Ok(self.give_up(outcomes));
         }
         let mut progress = Progress::default();
-        let mut gone = HashSet::new();
+        let mut settled = HashSet::new();
         for (at, outcome) in outcomes {
             let source = self.pending[at].source;
             match outcome {
-                Put::Done => progress.done.push(source),
-                Put::Refused(reason) => progress.failed.push((source, reason)),
-                Put::Later(_) => continue,
+                PutOutcome::Done => progress.done.push(source),
+                PutOutcome::Rejected(reason) => progress.failed.push((source, reason)),
+                PutOutcome::Throttled(_) => continue,
             }
-            gone.insert(at);
+            settled.insert(at);
         }
         let mut at = 0..;
         self.pending
-            .retain(|_| at.next().is_none_or(|at| !gone.contains(&at)));
+            .retain(|_| at.next().is_none_or(|at| !settled.contains(&at)));
         Ok(progress)
     }
 
-    /// Nothing more is put into a stream that took none of these: it would take none of what waits
-    /// for it either.
-    fn give_up(&mut self, outcomes: Vec<(usize, Put)>) -> Progress {
+    /// Gives up every pending record of the stream that throttled the last batch.
+    fn give_up(&mut self, outcomes: Vec<(usize, PutOutcome)>) -> Progress {
         let reason = outcomes.into_iter().find_map(|(_, outcome)| match outcome {
-            Put::Later(reason) => Some(reason),
-            Put::Done | Put::Refused(_) => None,
+            PutOutcome::Throttled(reason) => Some(reason),
+            PutOutcome::Done | PutOutcome::Rejected(_) => None,
         });
         let reason = reason.unwrap_or_default();
-        let full = self
-            .pending
-            .first()
-            .map(|record| record.stream.called().to_owned());
-        let is_full = |record: &mut Ready| Some(record.stream.called()) == full.as_deref();
-        let given_up = self
-            .pending
-            .extract_if(.., is_full)
-            .map(|record| (record.source, reason.clone()));
-        let failed = given_up.collect();
-        self.in_vain = 0;
-        Progress {
-            failed,
-            ..Progress::default()
+        self.fruitless_calls = 0;
+        let mut progress = Progress::default();
+        let Some(first) = self.pending.first() else {
+            return progress;
+        };
+        let throttled = first.stream.name_or_arn().to_owned();
+        let is_throttled = |record: &mut PendingRecord| record.stream.name_or_arn() == throttled;
+        for record in self.pending.extract_if(.., is_throttled) {
+            progress.failed.push((record.source, reason.clone()));
         }
+        progress
     }
 }
 
-/// Which of the pending records the next call carries: of one stream, no key twice. Kinesis
-/// promises no order within a call, and may take the second of two and not the first.
-fn choose(pending: &[Ready]) -> Vec<usize> {
+/// Selects the pending records of the next call: of one stream, with distinct keys. Kinesis
+/// guarantees no order within a call, and may accept the second of two records and not the first.
+fn next_batch(pending: &[PendingRecord]) -> Vec<usize> {
     let Some(first) = pending.first() else {
         return Vec::new();
     };
     let mut keys = HashSet::new();
-    let (mut chosen, mut bytes) = (Vec::new(), 0);
+    let (mut selected, mut bytes) = (Vec::new(), 0);
     for (at, record) in pending.iter().enumerate().take(LOOK_AHEAD) {
-        let same_stream = record.stream.called() == first.stream.called();
+        let same_stream = record.stream.name_or_arn() == first.stream.name_or_arn();
         let size = record.data.len() + record.key.len();
-        // A key that is passed over once stays passed over: its later records have to wait.
-        let is_new = keys.insert((record.stream.called(), record.key.as_str()));
+        // The later records of a key that was skipped are skipped too, to keep their order.
+        let is_new = keys.insert((record.stream.name_or_arn(), record.key.as_str()));
         if !same_stream || !is_new {
             continue;
         }
-        if chosen.len() == MOST_RECORDS || (bytes + size > MOST_BYTES && !chosen.is_empty()) {
+        if selected.len() == MAX_RECORDS || (bytes + size > MAX_BYTES && !selected.is_empty()) {
             break;
         }
         bytes += size;
-        chosen.push(at);
+        selected.push(at);
     }
-    chosen
+    selected
 }
 
-/// Puts a batch. A record that makes Kinesis refuse all of them is found by sending each alone.
-async fn put(batch: &[&Ready]) -> Result<Vec<Put>, Failure> {
+/// Puts a batch. If Kinesis rejects the whole call, sends each record alone to isolate the
+/// offending record.
+async fn put(batch: &[&PendingRecord]) -> Result<Vec<PutOutcome>, Failure> {
     if let Some(outcomes) = call(batch).await? {
         return Ok(outcomes);
     }
@@ -171,50 +175,59 @@ async fn put(batch: &[&Ready]) -> Result<Vec<Put>, Failure> {
             .await?
             .and_then(|mut outcomes| outcomes.pop());
         outcomes.push(alone.unwrap_or_else(|| {
-            Put::Refused("the stream does not take it: too large, or no key".to_owned())
+            PutOutcome::Rejected("the stream rejects it: too large, or no key".to_owned())
         }));
     }
     Ok(outcomes)
 }
 
-/// One call; `None` where Kinesis refuses it as a whole for what is in it.
-async fn call(batch: &[&Ready]) -> Result<Option<Vec<Put>>, Failure> {
+/// Sends one call to Kinesis. Returns `None` if Kinesis rejects the whole call because of its
+/// content.
+async fn call(batch: &[&PendingRecord]) -> Result<Option<Vec<PutOutcome>>, Failure> {
     let Some(stream) = batch.first().map(|record| &record.stream) else {
         return Ok(Some(Vec::new()));
     };
-    let entry = |record: &&Ready| {
-        let entry = PutRecordsRequestEntry::builder().data(Blob::new(record.data.as_slice()));
-        entry.partition_key(&record.key).build().ok()
-    };
-    let entries: Option<Vec<_>> = batch.iter().map(entry).collect();
+    let entries: Option<Vec<_>> = batch
+        .iter()
+        .map(|record| {
+            PutRecordsRequestEntry::builder()
+                .data(Blob::new(record.data.as_slice()))
+                .partition_key(&record.key)
+                .build()
+                .ok()
+        })
+        .collect();
     let call = stream
         .client()
         .put_records()
         .set_stream_name(stream.name.clone())
         .set_stream_arn(stream.arn.clone());
-    let answer = match call.set_records(entries).send().await {
-        Ok(answer) => answer,
+    let response = match call.set_records(entries).send().await {
+        Ok(response) => response,
         Err(error) => match error.code() {
             Some("ValidationException" | "InvalidArgumentException") => return Ok(None),
             Some(code) if code.contains("Throttl") || code.contains("ThroughputExceeded") => {
-                return Ok(Some(vec![Put::Later(code.to_owned()); batch.len()]));
+                return Ok(Some(vec![
+                    PutOutcome::Throttled(code.to_owned());
+                    batch.len()
+                ]));
             }
             _ => return Err(stream.failure("writing to", "kinesis:PutRecords", &error)),
         },
     };
-    let mut outcomes: Vec<Put> = answer
+    let mut outcomes: Vec<PutOutcome> = response
         .records
         .iter()
         .map(|result| match &result.error_code {
-            None if result.sequence_number.is_some() => Put::Done,
-            code => Put::Later(
+            None if result.sequence_number.is_some() => PutOutcome::Done,
+            code => PutOutcome::Throttled(
                 code.clone()
                     .unwrap_or_else(|| "no sequence number".to_owned()),
             ),
         })
         .collect();
-    // What the answer does not speak of is not taken for put.
-    outcomes.resize(batch.len(), Put::Later("no result".to_owned()));
+    // A record without a result was not put.
+    outcomes.resize(batch.len(), PutOutcome::Throttled("no result".to_owned()));
     Ok(Some(outcomes))
 }
 
@@ -232,12 +245,12 @@ mod tests {
 
     use super::*;
 
-    fn ready(stream: &str, key: &str, bytes: usize) -> Ready {
+    fn pending_record(stream: &str, key: &str, bytes: usize) -> PendingRecord {
         let config = aws_sdk_kinesis::Config::builder()
             .behavior_version(aws_sdk_kinesis::config::BehaviorVersion::latest())
             .build();
         let stream = Stream::new(aws_sdk_kinesis::Client::from_conf(config), stream);
-        Ready {
+        PendingRecord {
             stream,
             key: key.to_owned(),
             data: vec![0; bytes],
@@ -245,25 +258,28 @@ mod tests {
         }
     }
 
-    /// A Kinesis without room.
+    /// Kinesis that throttles every record, and counts the calls.
     #[derive(Clone, Debug, Default)]
-    struct Full(Arc<AtomicU32>);
+    struct Throttling(Arc<AtomicU32>);
 
-    impl HttpConnector for Full {
+    impl HttpConnector for Throttling {
         fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
             self.0.fetch_add(1, Ordering::Relaxed);
-            let asked: Value =
+            let body: Value =
                 serde_json::from_slice(request.body().bytes().expect("in memory")).expect("JSON");
-            let count = asked["Records"].as_array().expect("records").len();
-            let refused = json!({"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"});
-            let answer = json!({"FailedRecordCount": count, "Records": vec![refused; count]});
-            let answer =
-                HttpResponse::new(200.try_into().expect("a status"), answer.to_string().into());
-            HttpConnectorFuture::ready(Ok(answer))
+            let count = body["Records"].as_array().expect("records").len();
+            let throttled = json!({
+                "ErrorCode": "ProvisionedThroughputExceededException",
+                "ErrorMessage": "slow down",
+            });
+            let body = json!({"FailedRecordCount": count, "Records": vec![throttled; count]});
+            let response =
+                HttpResponse::new(200.try_into().expect("a status"), body.to_string().into());
+            HttpConnectorFuture::ready(Ok(response))
         }
     }
 
-    impl HttpClient for Full {
+    impl HttpClient for Throttling {
         fn http_connector(
             &self,
             _: &HttpConnectorSettings,
@@ -274,29 +290,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_takes_nothing_is_given_up_as_a_whole() {
-        let full = Full::default();
+    async fn a_stream_that_throttles_every_record_is_given_up_as_a_whole() {
+        let throttling = Throttling::default();
         let config = aws_sdk_kinesis::Config::builder()
             .behavior_version(aws_sdk_kinesis::config::BehaviorVersion::latest())
             .region(aws_sdk_kinesis::config::Region::new("eu-west-1"))
             .credentials_provider(aws_sdk_kinesis::config::Credentials::for_tests())
-            .http_client(full.clone());
+            .http_client(throttling.clone());
         let stream = Stream::new(aws_sdk_kinesis::Client::from_conf(config.build()), "s");
-        let one_key = |source| Ready {
+        let record = |source| PendingRecord {
             stream: stream.clone(),
             key: "a".to_owned(),
             data: vec![0],
             source,
         };
-        let mut putting = Putting::new((0..20).map(one_key).collect());
+        let mut producer = Producer::new((0..20).map(record).collect());
         let (started, mut failed) = (Instant::now(), Vec::new());
-        while !putting.is_done() {
-            let step = putting.step().await.expect("answered");
-            assert!(step.done.is_empty());
-            failed.extend(step.failed.into_iter().map(|(source, _)| source));
+        while !producer.is_done() {
+            let progress = producer.step().await.expect("a response");
+            assert!(progress.done.is_empty());
+            failed.extend(progress.failed.into_iter().map(|(source, _)| source));
         }
         assert_eq!(failed, (0..20).collect::<Vec<_>>());
-        assert_eq!(full.0.load(Ordering::Relaxed), CALLS_IN_VAIN);
+        assert_eq!(throttling.0.load(Ordering::Relaxed), MAX_FRUITLESS_CALLS);
         assert!(
             started.elapsed() < Duration::from_mins(1),
             "{:?}",
@@ -305,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_carries_no_key_twice_and_one_stream_only() {
+    fn a_batch_has_distinct_keys_and_one_stream() {
         let records = [
             ("s", "a"),
             ("s", "b"),
@@ -314,36 +330,41 @@ mod tests {
             ("s", "c"),
             ("s", "b"),
         ];
-        let records: Vec<Ready> = records
+        let records: Vec<PendingRecord> = records
             .iter()
-            .map(|(stream, key)| ready(stream, key, 1))
+            .map(|(stream, key)| pending_record(stream, key, 1))
             .collect();
-        assert_eq!(choose(&records), [0, 1, 4]);
-        assert_eq!(choose(&records[2..]), [0, 2, 3]);
-        assert!(choose(&[]).is_empty());
+        assert_eq!(next_batch(&records), [0, 1, 4]);
+        assert_eq!(next_batch(&records[2..]), [0, 2, 3]);
+        assert!(next_batch(&[]).is_empty());
     }
 
     #[test]
-    fn a_call_carries_500_records_and_5_mib_but_one_record_however_large() {
-        let many: Vec<Ready> = (0..700).map(|at| ready("s", &at.to_string(), 1)).collect();
-        assert_eq!(choose(&many).len(), 500);
-        let large: Vec<Ready> = (0..4)
-            .map(|at| ready("s", &at.to_string(), 2 * 1024 * 1024))
+    fn a_batch_has_at_most_500_records_and_5_mib_or_a_single_larger_record() {
+        let many: Vec<PendingRecord> = (0..700)
+            .map(|at| pending_record("s", &at.to_string(), 1))
             .collect();
-        assert_eq!(choose(&large), [0, 1]);
+        assert_eq!(next_batch(&many).len(), 500);
+        let large: Vec<PendingRecord> = (0..4)
+            .map(|at| pending_record("s", &at.to_string(), 2 * 1024 * 1024))
+            .collect();
+        assert_eq!(next_batch(&large), [0, 1]);
         assert_eq!(
-            choose(&[ready("s", "a", MOST_BYTES + 1), ready("s", "b", 1)]),
+            next_batch(&[
+                pending_record("s", "a", MAX_BYTES + 1),
+                pending_record("s", "b", 1)
+            ]),
             [0]
         );
     }
 
     #[test]
-    fn a_record_that_does_not_fit_is_not_overtaken_by_a_later_one_of_its_key() {
+    fn a_record_that_does_not_fit_blocks_the_later_records_of_its_key() {
         let records = [
-            ready("s", "a", 1),
-            ready("s", "b", MOST_BYTES),
-            ready("s", "b", 1),
+            pending_record("s", "a", 1),
+            pending_record("s", "b", MAX_BYTES),
+            pending_record("s", "b", 1),
         ];
-        assert_eq!(choose(&records), [0]);
+        assert_eq!(next_batch(&records), [0]);
     }
 }

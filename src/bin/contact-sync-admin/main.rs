@@ -1,8 +1,7 @@
 //! contact-sync-admin, the operator's tool: one file for each command.
 //!
-//! It reads the deployed settings as the function does, and leaves as soon as its answer is
-//! written. Exit codes: 0, everything is as it should be; 1, something is wrong or left undone, and
-//! the output says what; 2, wrong usage.
+//! The tool reads the deployed settings as the function does. Exit codes: 0, success; 1, a check
+//! failed or work is left, and the output names it; 2, wrong usage.
 
 mod bucket;
 mod change_schema;
@@ -32,9 +31,14 @@ use self::deployment::Target;
 use self::failure::Failure;
 use self::output::Output;
 
-/// Looks into contact-sync's queues, settings and streams, and puts back what was rejected.
+/// Inspects contact-sync's queues, settings and streams, and puts rejected changes back.
 #[derive(Debug, Parser)]
-#[command(name = "contact-sync-admin", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+#[command(
+    name = "contact-sync-admin",
+    version,
+    arg_required_else_help = true,
+    after_help = AFTER_HELP
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,11 +50,12 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Settings come from where the function has them: the variables CONTACT_SYNC_PRESET, CONTACT_SYNC_CONFIG and
-CONTACT_SYNC__SECTION__KEY of this shell, or, with --function, of a deployed function, those of this shell over them.
-Credentials and region come from the variables of the AWS SDK (AWS_PROFILE, AWS_REGION, …).
+Settings have the sources of the function: the variables CONTACT_SYNC_PRESET, CONTACT_SYNC_CONFIG
+and CONTACT_SYNC__SECTION__KEY of this shell; with --function those of a deployed function,
+overridden by those of this shell. Credentials and region come from the variables of the AWS SDK
+(AWS_PROFILE, AWS_REGION, …).
 
-Exit codes: 0 all is well; 1 something is wrong or left undone; 2 wrong usage.";
+Exit codes: 0 success; 1 a check failed or work is left; 2 wrong usage.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -62,11 +67,11 @@ enum Command {
     ChangeSchema(change_schema::Args),
 }
 
-/// The exit code of wrong usage, as clap has it.
+/// Exit code of wrong usage, the same as clap's.
 const WRONG_USAGE: u8 = 2;
 
-/// Whether everything is as it should be; `false` becomes the exit code 1.
-type Outcome = Result<bool, Failure>;
+/// Result of a command: `true` for success; `false` becomes the exit code 1.
+type CommandResult = Result<bool, Failure>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -76,7 +81,7 @@ async fn main() -> ExitCode {
         json,
     } = Cli::parse();
     let output = Output::new(json);
-    let outcome = match command {
+    let result = match command {
         Command::DeadLetters(args) => dead_letters::run(&args, &target, output).await,
         Command::Replay(args) => replay::run(&args, &target, output).await,
         Command::Doctor(args) => doctor::run(&args, &target, output).await,
@@ -87,7 +92,7 @@ async fn main() -> ExitCode {
             Ok(true)
         }
     };
-    match outcome {
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(failure) => {

@@ -1,4 +1,5 @@
-//! An SQS queue: all its messages, taken away from others for a while only.
+//! SQS queue whose messages are read to the end. Other readers do not see a message for the
+//! visibility timeout.
 
 use std::collections::BTreeMap;
 
@@ -11,52 +12,53 @@ use indicatif::ProgressBar;
 
 use super::failure::Failure;
 
-/// Messages in one call.
+/// Maximum number of messages of one call.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
-const AT_ONCE: usize = 10;
+const MAX_BATCH: usize = 10;
 
-/// A long poll asks all of SQS's servers; a short one may find nothing where there is something.
+/// Wait time of a long poll. A long poll queries all servers of SQS; a short poll can miss
+/// messages.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
 const POLL_SECONDS: i32 = 1;
 
-/// So many answers in a row that hold nothing new are the end: messages come back while the rest is
-/// read.
-const ANSWERS_WITHOUT_NEWS: u32 = 3;
+/// Number of consecutive responses without a new message that end the read. Messages whose
+/// visibility timeout has passed are received again while the rest is read.
+const MAX_RESPONSES_WITHOUT_NEW: u32 = 3;
 
-/// What is held in memory at a time.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// Limit of the messages in memory, in bytes.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// A queue.
+/// Client of a queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
     client: Client,
     url: String,
-    /// How long a message that was received stays hidden from others.
+    /// Visibility timeout of received messages, in seconds.
     hidden_secs: i32,
 }
 
-/// The messages that are hidden from others: their latest handles, by their ids.
+/// Messages that other readers do not see: the latest receipt handle by message id.
 pub(crate) type Held = BTreeMap<String, String>;
 
-/// A message that was not seen before.
+/// Message that was not received before.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) id: String,
     pub(crate) body: String,
 }
 
-/// About how many messages there are.
+/// Approximate number of messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Depth {
-    /// To receive.
+    /// Messages that can be received.
     pub(crate) visible: u64,
-    /// Held by another reader.
+    /// Messages that another reader holds.
     hidden: u64,
 }
 
 impl Depth {
-    /// Says why no message was received.
-    pub(crate) fn emptiness(self) -> String {
+    /// Returns the reason why no message was received.
+    pub(crate) fn describe_empty(self) -> String {
         match self.hidden {
             0 => "the queue is empty".to_owned(),
             hidden => format!("nothing to receive; held by another reader for a while: {hidden}"),
@@ -64,15 +66,16 @@ impl Depth {
     }
 }
 
-/// What was received.
+/// Messages of one read.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     pub(crate) messages: Vec<Message>,
-    /// Nothing else was there.
+    /// Whether the queue was read to its end.
     pub(crate) is_all: bool,
 }
 
 impl Queue {
+    /// Creates a client for the queue.
     pub(crate) fn new(aws: &SdkConfig, url: &str, hidden_secs: i32) -> Self {
         Self {
             client: Client::new(aws),
@@ -81,21 +84,22 @@ impl Queue {
         }
     }
 
-    /// Asks how many messages there are.
+    /// Reads the approximate number of messages.
     pub(crate) async fn depth(&self) -> Result<Depth, Failure> {
         let (visible, hidden) = (
             QueueAttributeName::ApproximateNumberOfMessages,
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
         );
         let call = self.client.get_queue_attributes().queue_url(&self.url);
-        let answer = call
+        let response = call
             .attribute_names(visible.clone())
             .attribute_names(hidden.clone())
             .send()
             .await;
-        let answer =
-            answer.map_err(|error| self.failure("looking at", "sqs:GetQueueAttributes", &error))?;
-        let attributes = answer.attributes.unwrap_or_default();
+        let response = response.map_err(|error| {
+            self.failure("reading the depth of", "sqs:GetQueueAttributes", &error)
+        })?;
+        let attributes = response.attributes.unwrap_or_default();
         let number = |name| {
             attributes
                 .get(&name)
@@ -108,9 +112,9 @@ impl Queue {
         })
     }
 
-    /// Receives until nothing new comes, or `most` messages are there, or as many as may be held in
-    /// memory. Each message once, however often it comes; `held` knows those that came before, and
-    /// takes the handles of all.
+    /// Receives messages until no new one arrives, `most` are received, or the memory limit is
+    /// reached. Returns each message once, even if SQS delivers it again: `held` contains the
+    /// messages of earlier reads, and receives the handles of all.
     pub(crate) async fn receive(
         &self,
         most: usize,
@@ -118,25 +122,25 @@ impl Queue {
         progress: &ProgressBar,
     ) -> Result<Received, Failure> {
         let mut received = Received::default();
-        let (mut bytes, mut without_news) = (0, 0);
-        while received.messages.len() < most && bytes < MOST_BYTES {
+        let (mut bytes, mut responses_without_new) = (0, 0);
+        while received.messages.len() < most && bytes < MAX_BYTES {
             let messages = self.receive_some(most - received.messages.len()).await?;
             let before = received.messages.len();
             let was_empty = messages.is_empty();
             for (message, handle) in messages {
-                // Of one that has come back, only the latest handle is sure to be good.
+                // Only the latest handle of a message is certain to be valid.
                 if held.insert(message.id.clone(), handle).is_none() {
                     bytes += message.body.len();
                     received.messages.push(message);
                 }
             }
             progress.set_position(held.len() as u64);
-            without_news = if received.messages.len() > before {
-                0
+            if received.messages.len() > before {
+                responses_without_new = 0;
             } else {
-                without_news + 1
-            };
-            if was_empty || without_news == ANSWERS_WITHOUT_NEWS {
+                responses_without_new += 1;
+            }
+            if was_empty || responses_without_new == MAX_RESPONSES_WITHOUT_NEW {
                 received.is_all = true;
                 break;
             }
@@ -150,33 +154,25 @@ impl Queue {
             .receive_message()
             .queue_url(&self.url)
             .wait_time_seconds(POLL_SECONDS);
-        let call = call.max_number_of_messages(i32::try_from(most.min(AT_ONCE)).unwrap_or(1));
-        let answer = call.visibility_timeout(self.hidden_secs).send().await;
-        let answer =
-            answer.map_err(|error| self.failure("receiving from", "sqs:ReceiveMessage", &error))?;
-        let message = |message: aws_sdk_sqs::types::Message| {
-            let body = message.body.unwrap_or_default();
-            Some((
-                Message {
-                    id: message.message_id?,
-                    body,
-                },
-                message.receipt_handle?,
-            ))
-        };
-        Ok(answer
-            .messages
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(message)
-            .collect())
+        let call = call.max_number_of_messages(i32::try_from(most.min(MAX_BATCH)).unwrap_or(1));
+        let response = call.visibility_timeout(self.hidden_secs).send().await;
+        let response = response
+            .map_err(|error| self.failure("receiving from", "sqs:ReceiveMessage", &error))?;
+        let mut messages = Vec::new();
+        for message in response.messages.unwrap_or_default() {
+            if let (Some(id), Some(handle)) = (message.message_id, message.receipt_handle) {
+                let body = message.body.unwrap_or_default();
+                messages.push((Message { id, body }, handle));
+            }
+        }
+        Ok(messages)
     }
 
-    /// Lets others see these messages again, now. One that cannot be let go is seen by itself after
-    /// a while.
+    /// Makes these messages visible to other readers again. A message whose release fails becomes
+    /// visible at the end of its visibility timeout.
     pub(crate) async fn release(&self, held: &Held) {
         let handles: Vec<&String> = held.values().collect();
-        for part in handles.chunks(AT_ONCE) {
+        for part in handles.chunks(MAX_BATCH) {
             let entry = |(at, handle): (usize, &&String)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(at.to_string());
                 entry
@@ -194,10 +190,10 @@ impl Queue {
         }
     }
 
-    /// Deletes these messages; says of each whether it is gone.
+    /// Deletes these messages. Returns for each message whether it was deleted.
     pub(crate) async fn delete(&self, handles: &[&str]) -> Result<Vec<bool>, Failure> {
-        let mut gone = vec![false; handles.len()];
-        for (part, gone) in handles.chunks(AT_ONCE).zip(gone.chunks_mut(AT_ONCE)) {
+        let mut deleted = vec![false; handles.len()];
+        for (part, deleted) in handles.chunks(MAX_BATCH).zip(deleted.chunks_mut(MAX_BATCH)) {
             let entry = |(at, handle): (usize, &&str)| {
                 DeleteMessageBatchRequestEntry::builder()
                     .id(at.to_string())
@@ -207,21 +203,17 @@ impl Queue {
             };
             let entries = part.iter().enumerate().filter_map(entry).collect();
             let call = self.client.delete_message_batch().queue_url(&self.url);
-            let answer = call.set_entries(Some(entries)).send().await;
-            let answer = answer
+            let response = call.set_entries(Some(entries)).send().await;
+            let response = response
                 .map_err(|error| self.failure("deleting from", "sqs:DeleteMessage", &error))?;
-            for done in answer.successful() {
-                if let Some(gone) = done
-                    .id()
-                    .parse()
-                    .ok()
-                    .and_then(|at: usize| gone.get_mut(at))
-                {
-                    *gone = true;
+            for entry in response.successful() {
+                let at = entry.id().parse::<usize>().ok();
+                if let Some(deleted) = at.and_then(|at| deleted.get_mut(at)) {
+                    *deleted = true;
                 }
             }
         }
-        Ok(gone)
+        Ok(deleted)
     }
 
     fn failure<E, R>(

@@ -1,24 +1,24 @@
-//! The mark of what a replay puts back: `"replay": true`, and not another byte changed.
+//! Replay flag of the changes that a replay puts back: `"replay": true`. No other byte is changed.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-/// How a KPL aggregate begins.
+/// First bytes of a KPL aggregate.
 /// <https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md>
 const AGGREGATE: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 
-/// Why data cannot be marked.
+/// Reason why data cannot be flagged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnflaggableError {
-    /// It is no JSON object.
+    /// The data is not a JSON object.
     NoObject,
-    /// It is several records in one.
+    /// The data is a KPL aggregate of several records.
     Aggregate,
 }
 
-/// The same data, marked. What is marked already stays as it is.
-pub(crate) fn mark(data: &[u8]) -> Result<Vec<u8>, UnflaggableError> {
+/// Returns the data with the replay flag. Data that has the flag is returned unchanged.
+pub(crate) fn set_replay_flag(data: &[u8]) -> Result<Vec<u8>, UnflaggableError> {
     if data.starts_with(&AGGREGATE) {
         return Err(UnflaggableError::Aggregate);
     }
@@ -28,9 +28,9 @@ pub(crate) fn mark(data: &[u8]) -> Result<Vec<u8>, UnflaggableError> {
     match fields.get("replay").map(|value| value.get()) {
         Some("true") => Ok(data.to_vec()),
         Some(_) => {
-            let marked =
+            let flag =
                 RawValue::from_string("true".to_owned()).map_err(|_| UnflaggableError::NoObject)?;
-            fields.insert("replay".to_owned(), &marked);
+            fields.insert("replay".to_owned(), &flag);
             serde_json::to_vec(&fields).map_err(|_| UnflaggableError::NoObject)
         }
         None => {
@@ -48,12 +48,12 @@ mod tests {
 
     use super::*;
 
-    fn marked(data: &str) -> Result<String, UnflaggableError> {
-        mark(data.as_bytes()).map(|marked| String::from_utf8(marked).expect("UTF-8"))
+    fn flagged(data: &str) -> Result<String, UnflaggableError> {
+        set_replay_flag(data.as_bytes()).map(|data| String::from_utf8(data).expect("UTF-8"))
     }
 
     #[test]
-    fn the_mark_is_the_only_change() {
+    fn the_flag_is_the_only_change() {
         for (data, expected) in [
             (r#"{"a":1}"#, r#"{"replay":true,"a":1}"#),
             (
@@ -73,32 +73,38 @@ mod tests {
                 r#"{"replay":true,"version":18446744073709551615,"n":1e400}"#,
             ),
         ] {
-            assert_eq!(marked(data).as_deref(), Ok(expected), "{data}");
+            assert_eq!(flagged(data).as_deref(), Ok(expected), "{data}");
         }
     }
 
     #[test]
-    fn what_is_no_object_cannot_be_marked() {
+    fn data_that_is_not_a_json_object_cannot_be_flagged() {
         for data in ["", "[]", "null", "{", r#"{"a":1}x"#, "\u{feff}{}"] {
-            assert_eq!(marked(data), Err(UnflaggableError::NoObject), "{data}");
+            assert_eq!(flagged(data), Err(UnflaggableError::NoObject), "{data}");
         }
-        assert_eq!(mark(b"\xff"), Err(UnflaggableError::NoObject));
+        assert_eq!(set_replay_flag(b"\xff"), Err(UnflaggableError::NoObject));
         assert_eq!(
-            mark(b"\xF3\x89\x9A\xC2rest"),
+            set_replay_flag(b"\xF3\x89\x9A\xC2rest"),
             Err(UnflaggableError::Aggregate)
         );
     }
 
     proptest! {
         #[test]
-        fn whatever_is_marked_says_the_same_besides(names in proptest::collection::vec(".{0,6}", 0..5), value in ".{0,9}") {
-            let object: Value = names.iter().map(|name| (name.clone(), Value::from(value.as_str()))).collect();
-            let mut marked: Value = serde_json::from_str(&marked(&object.to_string()).expect("an object")).expect("JSON");
-            prop_assert_eq!(&marked["replay"], &Value::Bool(true));
-            let mut object = object;
+        fn a_flagged_object_keeps_all_other_fields(
+            names in proptest::collection::vec(".{0,6}", 0..5),
+            value in ".{0,9}",
+        ) {
+            let mut object: Value = names
+                .iter()
+                .map(|name| (name.clone(), Value::from(value.as_str())))
+                .collect();
+            let flagged = flagged(&object.to_string()).expect("an object");
+            let mut flagged: Value = serde_json::from_str(&flagged).expect("JSON");
+            prop_assert_eq!(&flagged["replay"], &Value::Bool(true));
             object.as_object_mut().expect("an object").remove("replay");
-            marked.as_object_mut().expect("an object").remove("replay");
-            prop_assert_eq!(marked, object);
+            flagged.as_object_mut().expect("an object").remove("replay");
+            prop_assert_eq!(flagged, object);
         }
     }
 }

@@ -1,6 +1,7 @@
-//! `settings`: what is in force and where each value came from, the document's JSON Schema, and
-//! whether a document is good.
+//! `settings`: prints the effective settings with their layers, prints the JSON Schema of a
+//! document, or checks a document.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
@@ -8,17 +9,17 @@ use contact_sync::adapters::DESTINATIONS;
 use contact_sync::settings::{self, DocumentSource, Effective, Layer, Layers, SettingsError};
 use serde_json::{Value, json};
 
-use super::Outcome;
+use super::CommandResult;
 use super::deployment::Target;
 use super::failure::Failure;
 use super::guard;
 use super::output::{Output, table};
 
-/// How a shell comes to the queue of a deployment.
+/// Remedy for settings without a queue, which a deployment sets.
 pub(crate) const SET_QUEUE: &str =
     "set CONTACT_SYNC__DEAD_LETTER__QUEUE_URL, or name a deployed function with --function";
 
-/// Show the settings in force, each with the layer that it came from
+/// Show the effective settings, each with the layer that set it
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -29,16 +30,17 @@ pub(crate) struct Args {
     /// Print the JSON Schema of a settings document instead
     #[arg(long, conflicts_with = "check")]
     schema: bool,
-    /// Check this document instead, as the function would with the preset and the variables of this
-    /// shell, or of the deployed --function; every mistake is told
+    /// Check this document instead, with the preset and the variables of this shell, or of the
+    /// deployed --function; prints every error
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
 }
 
-pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome {
+/// Runs the command.
+pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> CommandResult {
     if args.schema {
         let schema = settings::schema();
-        output.answer(&schema, &format!("{schema:#}"));
+        output.result(&schema, &format!("{schema:#}"));
         return Ok(true);
     }
     if let Some(file) = &args.check {
@@ -48,13 +50,13 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
     let layers = environment.layers(&text)?;
     let settings = layers.draft(&DESTINATIONS)?;
     if let Err(missing) = layers.settings(&DESTINATIONS) {
-        let how = if target.function.is_none() {
+        let remedy = if target.function.is_none() {
             format!("; {SET_QUEUE}")
         } else {
             String::new()
         };
         output.note(&format!(
-            "the function does not start like this: {missing}{how}"
+            "the function does not start with these settings: {missing}{remedy}"
         ));
     }
     let effective = settings::effective(&layers, &settings);
@@ -71,13 +73,13 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Outcome
         effective.iter().map(row),
     )];
     text.extend(guard::notes(&settings));
-    output.answer(&json, &text.join("\n"));
+    output.result(&json, &text.join("\n"));
     Ok(true)
 }
 
-/// A document is good where the function would start with it. Only a queue may come from the
-/// deployment later.
-async fn check(file: &Path, target: &Target, output: Output) -> Outcome {
+/// Checks a document. A document is good if the function would start with it. Only the queue may be
+/// missing: a deployment sets it.
+async fn check(file: &Path, target: &Target, output: Output) -> CommandResult {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::new(
             format!("{}: {error}", file.display()),
@@ -91,62 +93,67 @@ async fn check(file: &Path, target: &Target, output: Output) -> Outcome {
         environment.preset,
         std::iter::once(document).chain(environment.overrides),
     )?;
-    let mistakes = all_mistakes(&syntax, &layers);
+    let errors = all_errors(&syntax, &layers);
     let (function, preset) = (&target.function, environment.preset.name());
-    if !mistakes.is_empty() {
-        for mistake in &mistakes {
-            output.mistake(mistake);
+    if !errors.is_empty() {
+        for error in &errors {
+            output.error(error);
         }
         output.json(
-            &json!({"good": false, "function": function, "preset": preset, "mistakes": mistakes}),
+            &json!({"good": false, "function": function, "preset": preset, "mistakes": errors}),
         );
         return Ok(false);
     }
     let has_queue = layers.settings(&DESTINATIONS).is_ok();
     let notes = guard::notes(&layers.draft(&DESTINATIONS)?);
-    let whose = function
-        .as_ref()
-        .map(|function| format!("the function {function}, "))
-        .unwrap_or_default();
-    let queue = match (has_queue, function) {
-        (true, _) => String::new(),
-        (false, None) => format!("; it names no dead_letter.queue_url: {SET_QUEUE}"),
-        (false, Some(_)) => {
-            format!(
+    let mut text = format!("{} is good for ", file.display());
+    if let Some(function) = function {
+        let _ = write!(text, "the function {function}, ");
+    }
+    let _ = write!(text, "the preset {preset}");
+    if !has_queue {
+        let _ = match function {
+            None => write!(text, "; it names no dead_letter.queue_url: {SET_QUEUE}"),
+            Some(_) => write!(
+                text,
                 "; neither it nor the function names the dead_letter.queue_url that {preset} needs"
-            )
-        }
-    };
-    let text = format!(
-        "{} is good for {whose}the preset {preset}{queue}",
-        file.display()
-    );
+            ),
+        };
+    }
     let json = json!({
-        "good": true, "function": function, "preset": preset, "has_queue": has_queue, "notes": notes,
+        "good": true,
+        "function": function,
+        "preset": preset,
+        "has_queue": has_queue,
+        "notes": notes,
     });
-    output.answer(&json, &[&[text], notes.as_slice()].concat().join("\n"));
+    output.result(&json, &[&[text], notes.as_slice()].concat().join("\n"));
     Ok(true)
 }
 
-/// Every mistake in the syntax, and every one in what could be read all the same.
-fn all_mistakes(syntax: &[SettingsError], layers: &Layers) -> Vec<String> {
-    let mut mistakes: Vec<String> = syntax.iter().map(ToString::to_string).collect();
-    let place = |mistake: &str| mistake.split_once(": ").map(|(place, _)| place.to_owned());
-    // What stands on the line of a broken value is that value, or nothing that was written.
-    let broken: Vec<Option<String>> = mistakes.iter().map(|mistake| place(mistake)).collect();
-    for mistake in layers.mistakes(&DESTINATIONS) {
-        let mistake = mistake.to_string();
-        if !broken.contains(&place(&mistake)) {
-            mistakes.push(mistake);
+/// Returns every syntax error, and every error in the values that could be parsed, by line.
+fn all_errors(syntax: &[SettingsError], layers: &Layers) -> Vec<String> {
+    let mut errors: Vec<String> = syntax.iter().map(ToString::to_string).collect();
+    // A value with a syntax error is not validated: its line has one error.
+    let broken: Vec<Option<String>> = errors.iter().map(|error| location(error)).collect();
+    for error in layers.mistakes(&DESTINATIONS) {
+        let error = error.to_string();
+        if !broken.contains(&location(&error)) {
+            errors.push(error);
         }
     }
-    mistakes.sort_by_key(|mistake| line(mistake));
-    mistakes
+    errors.sort_by_key(|error| line(error));
+    errors
 }
 
-/// The line that a mistake is on; a variable has none, and comes last.
-fn line(mistake: &str) -> usize {
-    let line = mistake
+/// Returns the location of an error: the document and the line.
+fn location(error: &str) -> Option<String> {
+    Some(error.split_once(": ")?.0.to_owned())
+}
+
+/// Returns the line of an error. An error in a variable has no line, and is sorted last.
+fn line(error: &str) -> usize {
+    let line = error
         .split_once(", line ")
         .and_then(|(_, rest)| rest.split_once(':')?.0.parse().ok());
     line.unwrap_or(usize::MAX)

@@ -1,4 +1,4 @@
-//! A Kinesis stream, read: a range of sequence numbers to its exact end, or a stretch of time.
+//! Kinesis stream, read by a range of sequence numbers or from a point in time.
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::failure::Failure;
 
-/// A shard allows five reads in a second, to all its readers together.
+/// Pause between reads. A shard allows five reads per second, to all its readers together.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
-const BETWEEN_READS: Duration = Duration::from_millis(250);
+const READ_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A stream, by name or ARN.
+/// Client of a stream, by name or ARN.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
     client: Client,
@@ -26,54 +26,58 @@ pub(crate) struct Stream {
     pub(crate) arn: Option<String>,
 }
 
-/// A record as it lies in the stream.
+/// Record of the stream.
 #[derive(Clone, Debug)]
-pub(crate) struct Raw {
+pub(crate) struct StreamRecord {
     pub(crate) sequence_number: String,
     pub(crate) partition_key: String,
     pub(crate) data: Vec<u8>,
     pub(crate) arrival: Option<OffsetDateTime>,
 }
 
-/// What is left of a range of records.
+/// Records of a range that the stream still contains.
 #[derive(Debug)]
 pub(crate) struct Range {
-    pub(crate) records: Vec<Raw>,
-    /// First and last are among them, and so is everything between.
-    pub(crate) is_whole: bool,
+    pub(crate) records: Vec<StreamRecord>,
+    /// Whether the first and the last record of the range, and so all between them, are contained.
+    pub(crate) is_complete: bool,
 }
 
-/// Reads a shard page by page.
+/// Reader of a shard, page by page.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     stream: &'a Stream,
     shard: String,
     iterator: Option<String>,
-    /// The last record that was read.
+    /// Sequence number of the last record that was read.
     last: Option<String>,
     next_read: Instant,
 }
 
-/// One answer: its records, and whether the shard's present end is reached.
+/// Records of one read.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) records: Vec<Raw>,
+    pub(crate) records: Vec<StreamRecord>,
+    /// Whether the reader has reached the latest record of the shard.
     pub(crate) is_last: bool,
 }
 
-/// An ARN without the consumer that an enhanced fan-out mapping adds to it.
+/// Removes the consumer that an enhanced fan-out mapping adds to the ARN of a stream.
 pub(crate) fn without_consumer(arn: &str) -> &str {
-    arn.split_once("/consumer/")
-        .map_or(arn, |(stream, _)| stream)
+    match arn.split_once("/consumer/") {
+        Some((stream, _)) => stream,
+        None => arn,
+    }
 }
 
-/// Compares sequence numbers as numbers: the real ones have 56 digits, those of emulations fewer.
+/// Compares sequence numbers as numbers: real ones have 56 digits, those of emulations fewer.
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 impl Stream {
+    /// Creates a client for the stream. Removes the consumer from an ARN.
     pub(crate) fn new(client: Client, name_or_arn: &str) -> Self {
         let text = without_consumer(name_or_arn).to_owned();
         let (name, arn) = if text.starts_with("arn:") {
@@ -84,42 +88,39 @@ impl Stream {
         Self { client, name, arn }
     }
 
+    /// Returns the Kinesis client.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// What people call it.
-    pub(crate) fn called(&self) -> &str {
+    /// Returns the name or the ARN of the stream.
+    pub(crate) fn name_or_arn(&self) -> &str {
         self.name
             .as_deref()
             .or(self.arn.as_deref())
             .unwrap_or_default()
     }
 
-    /// The shards' ids. They grow: a parent's is smaller than its children's.
+    /// Lists the ids of the shards in ascending order: a parent precedes its children.
     pub(crate) async fn shards(&self) -> Result<Vec<String>, Failure> {
         let (mut ids, mut next) = (Vec::new(), None);
         loop {
             let call = self.client.list_shards();
-            // What comes after the first page is asked for by its token alone.
+            // The token of a further page excludes the name of the stream.
             let call = match next {
                 None => call
                     .set_stream_name(self.name.clone())
                     .set_stream_arn(self.arn.clone()),
                 token => call.set_next_token(token),
             };
-            let answer = call.send().await;
-            let answer = answer.map_err(|error| {
+            let response = call.send().await;
+            let response = response.map_err(|error| {
                 self.failure("listing the shards of", "kinesis:ListShards", &error)
             })?;
-            ids.extend(
-                answer
-                    .shards
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|shard| shard.shard_id),
-            );
-            next = answer.next_token;
+            for shard in response.shards.unwrap_or_default() {
+                ids.push(shard.shard_id);
+            }
+            next = response.next_token;
             if next.is_none() {
                 break;
             }
@@ -128,54 +129,53 @@ impl Stream {
         Ok(ids)
     }
 
-    /// The records from `first` to `last`, both included, as far as the stream still holds them.
+    /// Reads the records from `first` to `last`, both included, that the stream still contains.
     pub(crate) async fn range(
         &self,
         shard: &str,
         first: &str,
         last: &str,
     ) -> Result<Range, Failure> {
-        let nothing = Range {
+        let mut range = Range {
             records: Vec::new(),
-            is_whole: false,
+            is_complete: false,
         };
         let iterator = self
             .iterator(shard)
             .shard_iterator_type(ShardIteratorType::AtSequenceNumber);
         let iterator = match iterator.starting_sequence_number(first).send().await {
-            Ok(answer) => answer.shard_iterator,
-            // The shard, or the number in it, is beyond the stream's retention.
+            Ok(response) => response.shard_iterator,
+            // The retention of the shard, or of the number in it, has ended.
             Err(error)
                 if matches!(
                     error.code(),
                     Some("ResourceNotFoundException" | "InvalidArgumentException")
                 ) =>
             {
-                return Ok(nothing);
+                return Ok(range);
             }
             Err(error) => return Err(self.failure("reading", "kinesis:GetShardIterator", &error)),
         };
         let mut reader = self.reader(shard, iterator);
-        let mut range = nothing;
-        while let Some(page) = reader.next().await? {
+        'pages: while let Some(page) = reader.next().await? {
             for record in page.records {
-                match compare(&record.sequence_number, last) {
-                    Ordering::Greater => return Ok(range.judged(first, last)),
-                    Ordering::Equal => {
-                        range.records.push(record);
-                        return Ok(range.judged(first, last));
-                    }
-                    Ordering::Less => range.records.push(record),
+                let order = compare(&record.sequence_number, last);
+                if order.is_le() {
+                    range.records.push(record);
+                }
+                if order.is_ge() {
+                    break 'pages;
                 }
             }
             if page.is_last {
                 break;
             }
         }
-        Ok(range.judged(first, last))
+        range.is_complete = range.has_ends(first, last);
+        Ok(range)
     }
 
-    /// Reads `shard` from `time` on.
+    /// Creates a reader of `shard` that begins at `time`.
     pub(crate) async fn since(
         &self,
         shard: &str,
@@ -186,11 +186,11 @@ impl Stream {
             .shard_iterator_type(ShardIteratorType::AtTimestamp);
         let time = DateTime::from_nanos(time.unix_timestamp_nanos());
         let time =
-            time.map_err(|_| Failure::new("the time is out of range", "name another one"))?;
-        let answer = call.timestamp(time).send().await;
-        let answer =
-            answer.map_err(|error| self.failure("reading", "kinesis:GetShardIterator", &error))?;
-        Ok(self.reader(shard, answer.shard_iterator))
+            time.map_err(|_| Failure::new("the time is out of range", "use a later time"))?;
+        let response = call.timestamp(time).send().await;
+        let response = response
+            .map_err(|error| self.failure("reading", "kinesis:GetShardIterator", &error))?;
+        Ok(self.reader(shard, response.shard_iterator))
     }
 
     fn reader(&self, shard: &str, iterator: Option<String>) -> Reader<'_> {
@@ -209,6 +209,7 @@ impl Stream {
             .set_stream_arn(self.arn.clone())
     }
 
+    /// Builds the failure of a call that needs `permission`, with the name of the stream.
     pub(crate) fn failure<E, R>(
         &self,
         doing: &str,
@@ -220,7 +221,7 @@ impl Stream {
         R: std::fmt::Debug,
     {
         Failure::aws(
-            &format!("{doing} the stream {}", self.called()),
+            &format!("{doing} the stream {}", self.name_or_arn()),
             permission,
             error,
         )
@@ -228,46 +229,49 @@ impl Stream {
 }
 
 impl Range {
-    fn judged(mut self, first: &str, last: &str) -> Self {
-        let is = |record: Option<&Raw>, number: &str| {
-            record.is_some_and(|record| compare(&record.sequence_number, number) == Ordering::Equal)
-        };
-        self.is_whole = is(self.records.first(), first) && is(self.records.last(), last);
-        self
+    /// Returns whether the range begins with `first` and ends with `last`.
+    fn has_ends(&self, first: &str, last: &str) -> bool {
+        match (self.records.first(), self.records.last()) {
+            (Some(begin), Some(end)) => {
+                compare(&begin.sequence_number, first).is_eq()
+                    && compare(&end.sequence_number, last).is_eq()
+            }
+            _ => false,
+        }
     }
 }
 
 impl Reader<'_> {
-    /// The next page; `None` where the shard is closed and read to its end.
+    /// Reads the next page. Returns `None` if the shard is closed and read to its end.
     pub(crate) async fn next(&mut self) -> Result<Option<Page>, Failure> {
         let Some(iterator) = self.iterator.take() else {
             return Ok(None);
         };
         sleep_until(self.next_read).await;
-        let answer = match self.get(&iterator).await {
-            // An iterator lives for five minutes; what was read was put back meanwhile, which may
-            // take longer.
+        let response = match self.get(&iterator).await {
+            // An iterator expires after five minutes. Putting the records of a page back can take
+            // longer.
             Err(error) if error.code() == Some("ExpiredIteratorException") => {
-                match self.renewed().await? {
+                match self.renewed_iterator().await? {
                     Some(iterator) => self.get(&iterator).await,
                     None => Err(error),
                 }
             }
-            answer => answer,
+            response => response,
         };
-        let answer =
-            answer.map_err(|error| self.stream.failure("reading", "kinesis:GetRecords", &error))?;
-        self.next_read = Instant::now() + BETWEEN_READS;
-        if let Some(record) = answer.records.last() {
+        let response = response
+            .map_err(|error| self.stream.failure("reading", "kinesis:GetRecords", &error))?;
+        self.next_read = Instant::now() + READ_INTERVAL;
+        if let Some(record) = response.records.last() {
             self.last = Some(record.sequence_number.clone());
         }
-        self.iterator = answer.next_shard_iterator;
+        self.iterator = response.next_shard_iterator;
         let is_last =
-            answer.records.is_empty() && answer.millis_behind_latest.unwrap_or_default() == 0;
-        let records = answer.records.into_iter().map(|record| Raw {
+            response.records.is_empty() && response.millis_behind_latest.unwrap_or_default() == 0;
+        let records = response.records.into_iter().map(|record| StreamRecord {
             arrival: record
                 .approximate_arrival_timestamp
-                .and_then(|at| super::time_arg::of_seconds(at.as_secs_f64())),
+                .and_then(|at| super::time_arg::from_unix_seconds(at.as_secs_f64())),
             sequence_number: record.sequence_number,
             partition_key: record.partition_key.unwrap_or_default(),
             data: record.data.into_inner(),
@@ -283,8 +287,9 @@ impl Reader<'_> {
         call.set_stream_arn(self.stream.arn.clone()).send().await
     }
 
-    /// An iterator that goes on after the last record; nothing, where none was read.
-    async fn renewed(&self) -> Result<Option<String>, Failure> {
+    /// Requests an iterator that continues after the last record. Returns `None` if no record was
+    /// read.
+    async fn renewed_iterator(&self) -> Result<Option<String>, Failure> {
         let Some(last) = &self.last else {
             return Ok(None);
         };
@@ -292,12 +297,12 @@ impl Reader<'_> {
             .stream
             .iterator(&self.shard)
             .shard_iterator_type(ShardIteratorType::AfterSequenceNumber);
-        let answer = call.starting_sequence_number(last).send().await;
-        let answer = answer.map_err(|error| {
+        let response = call.starting_sequence_number(last).send().await;
+        let response = response.map_err(|error| {
             self.stream
                 .failure("reading", "kinesis:GetShardIterator", &error)
         })?;
-        Ok(answer.shard_iterator)
+        Ok(response.shard_iterator)
     }
 }
 
@@ -322,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_consumers_arn_names_its_stream() {
+    fn the_arn_of_a_consumer_contains_the_arn_of_its_stream() {
         let stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/changes";
         assert_eq!(
             without_consumer(&format!("{stream}/consumer/fast:1763633700")),
@@ -332,8 +337,8 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_whole_where_both_its_ends_are_there() {
-        let raw = |number: &str| Raw {
+    fn a_range_is_complete_if_it_contains_both_ends() {
+        let record = |number: &str| StreamRecord {
             sequence_number: number.to_owned(),
             partition_key: String::new(),
             data: Vec::new(),
@@ -346,10 +351,10 @@ mod tests {
             (vec![], false),
         ] {
             let range = Range {
-                records: numbers.into_iter().map(raw).collect(),
-                is_whole: false,
+                records: numbers.into_iter().map(record).collect(),
+                is_complete: false,
             };
-            assert_eq!(range.judged("5", "7").is_whole, expected);
+            assert_eq!(range.has_ends("5", "7"), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Points in time, as operators name and read them.
+//! Times in arguments and in the output.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::failure::Failure;
 
-/// A time from the command line: RFC 3339, a day (its beginning, in UTC), or how long ago.
+/// Parses a time of the command line: RFC 3339, a day (its beginning in UTC), or an age.
 pub(crate) fn parse(text: &str) -> Result<OffsetDateTime, String> {
     if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
         return Ok(time);
@@ -18,31 +18,33 @@ pub(crate) fn parse(text: &str) -> Result<OffsetDateTime, String> {
     let ago =
         duration(text).and_then(|ago| OffsetDateTime::now_utc().checked_sub(ago.try_into().ok()?));
     ago.ok_or_else(|| {
-        "allowed: 2026-11-20T10:15:00Z, a day such as 2026-11-20, or how long ago: 30m, 12h, 3d"
+        "allowed: 2026-11-20T10:15:00Z, a day such as 2026-11-20, or an age such as 30m, 12h, 3d"
             .to_owned()
     })
 }
 
-/// Refuses a stretch of time that ends before it begins. Each end comes with the name of its
+/// Rejects a range of times that ends before it begins. Each time comes with the name of its
 /// option.
-pub(crate) fn in_order(
+pub(crate) fn check_order(
     (begin, from): (&str, Option<OffsetDateTime>),
     (end, to): (&str, Option<OffsetDateTime>),
 ) -> Result<(), Failure> {
     let Some(from) = from else { return Ok(()) };
     let now = OffsetDateTime::now_utc();
-    let what = match to {
-        Some(to) if to < from => format!("{end} {} is before {begin} {}", show(to), show(from)),
-        None if now < from => format!("{begin} {} is in the future", show(from)),
+    let cause = match to {
+        Some(to) if to < from => {
+            format!("{end} {} is before {begin} {}", format(to), format(from))
+        }
+        None if now < from => format!("{begin} {} is in the future", format(from)),
         Some(_) | None => return Ok(()),
     };
     Err(Failure::usage(
-        what,
-        "nothing can lie in between: correct the times",
+        cause,
+        "the range of times is empty: correct the times",
     ))
 }
 
-/// `30s`, `15m`, `12h`, `3d`.
+/// Parses a duration: `30s`, `15m`, `12h`, `3d`.
 fn duration(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let seconds = match unit {
@@ -56,8 +58,8 @@ fn duration(text: &str) -> Option<Duration> {
     count.checked_mul(seconds).map(Duration::from_secs)
 }
 
-/// A time for people and programs: UTC, to the second.
-pub(crate) fn show(time: OffsetDateTime) -> String {
+/// Formats a time in UTC, to the second.
+pub(crate) fn format(time: OffsetDateTime) -> String {
     let time = time
         .to_offset(time::UtcOffset::UTC)
         .replace_nanosecond(0)
@@ -65,8 +67,8 @@ pub(crate) fn show(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_default()
 }
 
-/// The largest unit that is at least one, and whole: `45m`, `6h`, `3d`.
-pub(crate) fn show_age(age: time::Duration) -> String {
+/// Formats an age in whole units of the largest unit that fits: `45m`, `6h`, `3d`.
+pub(crate) fn format_age(age: time::Duration) -> String {
     let seconds = age.whole_seconds().max(0);
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -76,8 +78,8 @@ pub(crate) fn show_age(age: time::Duration) -> String {
     }
 }
 
-/// Seconds since 1970, as Kinesis tells arrivals.
-pub(crate) fn of_seconds(seconds: f64) -> Option<OffsetDateTime> {
+/// Converts seconds since 1970, the unit of Kinesis's arrival times.
+pub(crate) fn from_unix_seconds(seconds: f64) -> Option<OffsetDateTime> {
     OffsetDateTime::UNIX_EPOCH.checked_add(time::Duration::checked_seconds_f64(seconds)?)
 }
 
@@ -86,13 +88,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_in_each_form_and_refused_with_what_is_allowed() {
+    fn times_of_each_form_are_parsed_and_others_are_rejected_with_the_allowed_forms() {
         for (text, expected) in [
             ("2026-11-20T10:15:00Z", "2026-11-20T10:15:00Z"),
             ("2026-11-20T10:15:00.5+02:00", "2026-11-20T08:15:00Z"),
             ("2026-11-20", "2026-11-20T00:00:00Z"),
         ] {
-            assert_eq!(parse(text).map(show), Ok(expected.to_owned()));
+            assert_eq!(parse(text).map(format), Ok(expected.to_owned()));
         }
         for text in [
             "yesterday",
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_shown_in_their_largest_unit() {
+    fn ages_are_formatted_in_their_largest_unit() {
         for (seconds, expected) in [
             (-5, "0s"),
             (59, "59s"),
@@ -122,10 +124,10 @@ mod tests {
             (86_399, "23h"),
             (200_000, "2d"),
         ] {
-            assert_eq!(show_age(time::Duration::seconds(seconds)), expected);
+            assert_eq!(format_age(time::Duration::seconds(seconds)), expected);
         }
         assert_eq!(
-            of_seconds(1_763_633_700.5).map(show).as_deref(),
+            from_unix_seconds(1_763_633_700.5).map(format).as_deref(),
             Some("2025-11-20T10:15:00Z")
         );
     }

@@ -9,7 +9,7 @@ use contact_sync::model::{Body, Field, Outcome};
 use serde_json::json;
 
 use crate::support::listener::listen;
-use crate::support::mock_hubspot::{Endpoint, Habits};
+use crate::support::mock_hubspot::{Behavior, Endpoint};
 use crate::support::portal::{Portal, deletion, person, words};
 use crate::support::server::{Answer, Mangle};
 use crate::support::words::id;
@@ -45,11 +45,11 @@ pub async fn results_in_any_order_find_their_rows_by_trace_id_by_key_or_by_their
     for (echo_trace_ids, hide_properties) in
         [(false, false), (true, false), (true, true), (false, true)]
     {
-        let habits = |habits: &mut Habits| {
-            habits.echo_trace_ids = echo_trace_ids;
-            habits.hide_properties = hide_properties;
+        let behavior = |behavior: &mut Behavior| {
+            behavior.echo_trace_ids = echo_trace_ids;
+            behavior.hide_properties = hide_properties;
         };
-        let portal = Portal::with(habits, |_| {}).await;
+        let portal = Portal::with(behavior, |_| {}).await;
         portal
             .mock
             .fail_row("C-2", json!({"category": "VALIDATION_ERROR"}), 1);
@@ -117,7 +117,7 @@ const FORMS: [(&str, Form); 4] = [
 
 pub async fn a_key_that_comes_back_in_another_form_is_its_rows() {
     for (form, shown_key) in FORMS {
-        let portal = Portal::with(|habits| habits.shown_key = shown_key, |_| {}).await;
+        let portal = Portal::with(|behavior| behavior.shown_key = shown_key, |_| {}).await;
         let mut payloads = portal.people([1, 2, 3]);
         payloads[1].id = id("Zoe\u{308}-1");
         payloads[1].body = json!({"source_id": "Zoe\u{308}-1", "email": "z@example.com"})
@@ -147,7 +147,7 @@ pub async fn a_key_that_comes_back_in_another_form_is_its_rows() {
 
 pub async fn a_single_result_for_a_single_row_is_that_rows_whatever_key_it_carries() {
     let portal = Portal::with(
-        |habits| habits.shown_key = |_| "somebody".to_owned(),
+        |behavior| behavior.shown_key = |_| "somebody".to_owned(),
         |_| {},
     )
     .await;

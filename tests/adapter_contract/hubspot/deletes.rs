@@ -87,7 +87,7 @@ pub async fn a_contact_of_which_the_look_up_says_nothing_is_not_taken_for_delete
 }
 
 pub async fn a_contact_that_is_found_under_another_key_is_not_archived() {
-    let portal = Portal::with(|habits| habits.shown_key = |_| "c-9".to_owned(), |_| {}).await;
+    let portal = Portal::with(|behavior| behavior.shown_key = |_| "c-9".to_owned(), |_| {}).await;
     words(&portal.upsert(&portal.people([1])).await);
     assert_eq!(
         words(&portal.delete(&[deletion("C-1")]).await),

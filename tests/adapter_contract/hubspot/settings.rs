@@ -58,7 +58,7 @@ pub async fn what_every_record_has_stops_the_destination() {
             "stop configuration PROPERTY_DOESNT_EXIST",
         ),
     ] {
-        let portal = Portal::with(|habits| habits.is_unique = is_unique, edit).await;
+        let portal = Portal::with(|behavior| behavior.is_unique = is_unique, edit).await;
         assert_eq!(
             words(&portal.upsert(&portal.people(1..=3)).await),
             [expected]
@@ -139,7 +139,7 @@ pub async fn a_batch_that_is_refused_for_a_property_goes_again_without_those_tha
         (plan as fn(&mut Settings), "PROPERTY_DOESNT_EXIST"),
         (unknown_stage_of_vendors, "INVALID_OPTION"),
     ] {
-        let portal = Portal::with(|habits| habits.judges_as_one = true, edit).await;
+        let portal = Portal::with(|behavior| behavior.judges_as_one = true, edit).await;
         let payloads: Vec<_> = people(8)
             .iter()
             .map(|change| portal.payload(change))
@@ -203,7 +203,7 @@ pub async fn a_refusal_for_a_property_that_no_row_has_stops_and_rejects_nobody()
 
 pub async fn a_property_of_the_mapping_that_is_missing_fails_the_records_that_carry_it_alone() {
     for judges_as_one in [false, true] {
-        let portal = Portal::with(|habits| habits.judges_as_one = judges_as_one, |_| {}).await;
+        let portal = Portal::with(|behavior| behavior.judges_as_one = judges_as_one, |_| {}).await;
         portal.mock.remove_property("mobilephone");
         let mut changes = [person(1), person(2), person(3)];
         changes[1].contact.mobile_phone = Field::Value("+44 20 7946 0001".into());

@@ -1,4 +1,4 @@
-//! A batch, how an attempt at it ended, and what the mapping does then. Pure.
+//! Batches, the outcomes of attempts to deliver them, and the mapping's next step. Does no I/O.
 
 use std::sync::Arc;
 
@@ -9,22 +9,24 @@ use super::on_failure::Condition;
 use super::stream::Record;
 use crate::support::runtime_api;
 
-/// How an attempt ended.
+/// Outcome of an invocation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ended {
-    /// With the function's answer.
+pub enum InvocationOutcome {
+    /// Response of the function.
     Answer(Value),
-    /// With the function's error, its timeout or its death.
+    /// Error, timeout or death of the function.
     Error,
-    /// Lambda did not invoke the function: too many run at once.
+    /// Lambda did not invoke the function, because the concurrency limit was reached.
     Throttled,
 }
 
-impl From<runtime_api::Ended> for Ended {
-    fn from(ended: runtime_api::Ended) -> Self {
-        match ended {
-            runtime_api::Ended::Answer(answer) => Self::Answer(answer),
-            runtime_api::Ended::Error(_) | runtime_api::Ended::Died => Self::Error,
+impl From<runtime_api::InvocationOutcome> for InvocationOutcome {
+    fn from(outcome: runtime_api::InvocationOutcome) -> Self {
+        match outcome {
+            runtime_api::InvocationOutcome::Answer(answer) => Self::Answer(answer),
+            runtime_api::InvocationOutcome::Error(_) | runtime_api::InvocationOutcome::Died => {
+                Self::Error
+            }
         }
     }
 }
@@ -33,9 +35,9 @@ impl From<runtime_api::Ended> for Ended {
 #[derive(Clone, Debug)]
 pub(super) struct Batch {
     pub(super) records: Vec<Arc<Record>>,
-    /// Attempts that count.
+    /// Number of attempts that count.
     pub(super) attempts: u32,
-    /// Kept from attempt to attempt: a repeated invocation has the same id.
+    /// Id of the invocation, the same for each attempt.
     pub(super) request_id: Option<String>,
 }
 
@@ -48,78 +50,85 @@ impl Batch {
         }
     }
 
-    /// The event, as the function gets it.
+    /// Builds the event that the function receives.
     pub(super) fn event(&self) -> String {
         let records: Vec<&str> = self.records.iter().map(|record| &*record.json).collect();
         format!("{{\"Records\":[{}]}}", records.join(","))
     }
 }
 
-/// What an attempt says of its batch.
+/// Outcome of an attempt for its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RecordOutcome {
+pub(super) enum BatchOutcome {
     Done,
-    /// The records before this place are done.
+    /// The records before this index are done.
     FailedFrom(usize),
-    /// Nothing is done, whatever was written.
+    /// No record counts as done, even if the function has written some.
     Failed,
     /// The attempt does not count.
     NotInvoked,
 }
 
-/// Reads an answer as the mapping does. Of several identifiers the one of the lowest place counts;
-/// one that names no record of the batch makes all of it fail.
+/// Classifies the outcome of an invocation as the mapping does. Of several identifiers the first
+/// record counts; an identifier of no record of the batch makes the whole batch fail.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>
-pub(super) fn judge(ended: &Ended, records: &[Arc<Record>], failures_count: bool) -> RecordOutcome {
-    let answer = match ended {
-        Ended::Throttled => return RecordOutcome::NotInvoked,
-        Ended::Error => return RecordOutcome::Failed,
-        Ended::Answer(_) if !failures_count => return RecordOutcome::Done,
-        Ended::Answer(answer) => answer,
+pub(super) fn classify(
+    outcome: &InvocationOutcome,
+    records: &[Arc<Record>],
+    failures_count: bool,
+) -> BatchOutcome {
+    let response = match outcome {
+        InvocationOutcome::Throttled => return BatchOutcome::NotInvoked,
+        InvocationOutcome::Error => return BatchOutcome::Failed,
+        InvocationOutcome::Answer(_) if !failures_count => return BatchOutcome::Done,
+        InvocationOutcome::Answer(response) => response,
     };
-    let failures = answer["batchItemFailures"]
+    let failures = response["batchItemFailures"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
-    let place = |failure: &Value| {
-        let identifier = failure["itemIdentifier"].as_str()?;
-        records
+    let mut first = None;
+    for failure in failures {
+        let identifier = failure["itemIdentifier"].as_str();
+        let failed = records
             .iter()
-            .position(|record| record.sequence_number == identifier)
-    };
-    let places: Option<Vec<usize>> = failures.iter().map(place).collect();
-    match places.map(|places| places.into_iter().min()) {
-        None => RecordOutcome::Failed,
-        Some(None) => RecordOutcome::Done,
-        Some(Some(lowest)) => RecordOutcome::FailedFrom(lowest),
+            .position(|record| Some(&*record.sequence_number) == identifier);
+        let Some(failed) = failed else {
+            return BatchOutcome::Failed;
+        };
+        first = Some(first.unwrap_or(failed).min(failed));
+    }
+    match first {
+        None => BatchOutcome::Done,
+        Some(first) => BatchOutcome::FailedFrom(first),
     }
 }
 
-/// What follows an attempt.
+/// Next step after an attempt.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Nothing of it is left.
+    /// The batch is done.
     Done,
-    /// These, in order.
-    RetryMode(Vec<Batch>),
-    /// Nobody gets it again.
+    /// These batches are delivered next, in order.
+    Retry(Vec<Batch>),
+    /// The batch is not delivered again.
     Discard(Batch, Condition),
 }
 
-/// Progress makes a new batch of what is left, with all its retries. Without progress the batch is
-/// halved, if the mapping bisects and there are two records; else it comes again as it is, until
-/// its retries are used up.
-pub(super) fn follow(mut batch: Batch, verdict: RecordOutcome, mapping: &Mapping) -> Next {
-    match verdict {
-        RecordOutcome::Done => Next::Done,
-        RecordOutcome::NotInvoked => Next::RetryMode(vec![batch]),
-        RecordOutcome::FailedFrom(place) if place > 0 => {
-            Next::RetryMode(vec![Batch::new(batch.records.split_off(place))])
+/// Decides the next step. After progress the remaining records are a new batch with all its
+/// retries. Without progress the batch is bisected, if the mapping bisects and the batch has two
+/// records; else it is retried unchanged until its retries are used up.
+pub(super) fn next_step(mut batch: Batch, outcome: BatchOutcome, mapping: &Mapping) -> Next {
+    match outcome {
+        BatchOutcome::Done => Next::Done,
+        BatchOutcome::NotInvoked => Next::Retry(vec![batch]),
+        BatchOutcome::FailedFrom(first) if first > 0 => {
+            Next::Retry(vec![Batch::new(batch.records.split_off(first))])
         }
-        RecordOutcome::FailedFrom(_) | RecordOutcome::Failed => {
+        BatchOutcome::FailedFrom(_) | BatchOutcome::Failed => {
             if mapping.bisect && batch.records.len() > 1 {
                 let right = batch.records.split_off(batch.records.len() / 2);
-                return Next::RetryMode(vec![Batch::new(batch.records), Batch::new(right)]);
+                return Next::Retry(vec![Batch::new(batch.records), Batch::new(right)]);
             }
             if mapping
                 .max_retries
@@ -127,7 +136,7 @@ pub(super) fn follow(mut batch: Batch, verdict: RecordOutcome, mapping: &Mapping
             {
                 return Next::Discard(batch, Condition::RetryAttemptsExhausted);
             }
-            Next::RetryMode(vec![batch])
+            Next::Retry(vec![batch])
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The records of a shard that one poller brings, batch by batch: all of them, or with a
-//! parallelization factor those whose partition keys fall to it. Of one key nothing overtakes.
+//! Lane of a shard: the records that one poller delivers, batch by batch. With a parallelization
+//! factor a lane contains the records of a part of the partition keys. Records of one key stay in
+//! order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,49 +8,50 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::batch::{Batch, Ended, Next, RecordOutcome, follow, judge};
+use super::batch::{Batch, BatchOutcome, InvocationOutcome, Next, classify, next_step};
 use super::mapping::{Broken, Delivery, Invocation, Mapping, Run};
 use super::on_failure::{Condition, Discarding};
 use super::stream::Record;
 
-/// `{"Records":[` and `]}`.
+/// Bytes of an event besides its records: `{"Records":[` and `]}`.
 const FRAME: usize = 14;
 
 pub(super) struct Lane<'a, F> {
     mapping: &'a Mapping,
     run: &'a Run<F>,
-    /// All of the lane's, from its beginning.
+    /// All records of the lane, from its beginning.
     records: Vec<Arc<Record>>,
     batch_size: usize,
-    /// So often it may still be made anew.
-    made_anew: usize,
-    /// Not in any batch yet.
+    /// How often the mapping may still be created again.
+    recreations: usize,
+    /// Records that are in no batch yet.
     unread: VecDeque<Arc<Record>>,
-    /// To be delivered before anything else is read.
+    /// Batches to deliver before further records are read.
     ready: VecDeque<Batch>,
-    /// Failures in a row.
+    /// Number of consecutive failures.
     failures: u32,
 }
 
-impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
+impl<'a, F: AsyncFn(Invocation) -> InvocationOutcome> Lane<'a, F> {
     pub(super) fn new(mapping: &'a Mapping, run: &'a Run<F>, records: Vec<Arc<Record>>) -> Self {
-        let (batch_size, made_anew) = (mapping.batch_size, mapping.made_anew);
+        let (batch_size, recreations) = (mapping.batch_size, mapping.made_anew);
         let (unread, ready) = (records.clone().into(), VecDeque::new());
         Self {
             mapping,
             run,
             records,
             batch_size,
-            made_anew,
+            recreations,
             unread,
             ready,
             failures: 0,
         }
     }
 
+    /// Delivers all records.
     pub(super) async fn drain(mut self) {
         loop {
-            self.perhaps_begin_anew();
+            self.maybe_recreate();
             let batch = match self.ready.pop_front() {
                 Some(batch) => batch,
                 None => match self.read().await {
@@ -63,26 +65,22 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         }
     }
 
-    /// Somebody makes the mapping anew, at the latest when everything is read.
-    fn perhaps_begin_anew(&mut self) {
-        let left = self.unread.len()
-            + self
-                .ready
-                .iter()
-                .map(|batch| batch.records.len())
-                .sum::<usize>();
+    /// Creates the mapping again at a random time, at the latest when all records are read.
+    fn maybe_recreate(&mut self) {
+        let ready = self.ready.iter().map(|batch| batch.records.len());
+        let left = self.unread.len() + ready.sum::<usize>();
         let mut random = self.run.random.borrow_mut();
-        if self.made_anew == 0 || (left > 0 && random.u32(..10) > 0) {
+        if self.recreations == 0 || (left > 0 && random.u32(..10) > 0) {
             return;
         }
-        self.made_anew -= 1;
+        self.recreations -= 1;
         let from = random.usize(..=self.records.len() - left);
         self.batch_size = random.usize(1..30);
         self.ready.clear();
         self.unread = self.records[from..].to_vec().into();
     }
 
-    /// Gathers a batch: it is full by number or by size, or its window is over.
+    /// Collects a batch until it is full by number or by size, or its window has ended.
     async fn read(&mut self) -> Option<Batch> {
         let first = self.unread.front()?;
         sleep_until(self.run.started + first.arrives).await;
@@ -108,7 +106,8 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         Some(Batch::new(records))
     }
 
-    /// Discards the records that are too old, invoked or not; what is left is a batch of its own.
+    /// Discards the records that are too old, even if they were never delivered. Returns a new
+    /// batch of the others.
     fn drop_expired(&mut self, mut batch: Batch) -> Option<Batch> {
         let now = self.run.started.elapsed();
         let is_old = |record: &Arc<Record>| {
@@ -133,45 +132,43 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
 
     async fn deliver(&mut self, mut batch: Batch) {
         let event = batch.event();
-        let ended = if event.len() > self.mapping.payload {
-            None
-        } else {
-            Some(self.invoke(&mut batch, event).await)
-        };
         let reports = self.mapping.report_failures;
-        let verdict = ended.as_ref().map_or(RecordOutcome::Failed, |ended| {
-            judge(ended, &batch.records, reports)
-        });
-        batch.attempts += u32::from(verdict != RecordOutcome::NotInvoked);
-        self.failures = match verdict {
-            RecordOutcome::Failed | RecordOutcome::FailedFrom(0) | RecordOutcome::NotInvoked => {
+        let (invocation, outcome) = if event.len() > self.mapping.payload {
+            (None, BatchOutcome::Failed)
+        } else {
+            let invocation = self.invoke(&mut batch, event).await;
+            let outcome = classify(&invocation, &batch.records, reports);
+            (Some(invocation), outcome)
+        };
+        batch.attempts += u32::from(outcome != BatchOutcome::NotInvoked);
+        self.failures = match outcome {
+            BatchOutcome::Failed | BatchOutcome::FailedFrom(0) | BatchOutcome::NotInvoked => {
                 self.failures + 1
             }
-            RecordOutcome::Done | RecordOutcome::FailedFrom(_) => 0,
+            BatchOutcome::Done | BatchOutcome::FailedFrom(_) => 0,
         };
-        if verdict == RecordOutcome::Done && self.loses_checkpoint() {
+        if outcome == BatchOutcome::Done && self.loses_checkpoint() {
             return self.read_again(batch);
         }
-        self.checkpoint(&batch, verdict);
-        match follow(batch, verdict, self.mapping) {
+        self.checkpoint(&batch, outcome);
+        match next_step(batch, outcome, self.mapping) {
             Next::Done => {}
-            Next::RetryMode(batches) => {
+            Next::Retry(batches) => {
                 if self.mapping.broken != Some(Broken::DropsRedelivery) {
-                    batches
-                        .into_iter()
-                        .rev()
-                        .for_each(|batch| self.ready.push_front(batch));
+                    for batch in batches.into_iter().rev() {
+                        self.ready.push_front(batch);
+                    }
                 }
                 self.back_off().await;
             }
             Next::Discard(mut batch, condition) => {
                 batch.request_id = batch.request_id.or_else(|| Some(self.run.new_request_id()));
-                self.discard(batch, condition, ended.as_ref());
+                self.discard(batch, condition, invocation.as_ref());
             }
         }
     }
 
-    async fn invoke(&self, batch: &mut Batch, event: String) -> Ended {
+    async fn invoke(&self, batch: &mut Batch, event: String) -> InvocationOutcome {
         let request_id = batch
             .request_id
             .get_or_insert_with(|| self.run.new_request_id())
@@ -190,11 +187,11 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         .await
     }
 
-    fn checkpoint(&self, batch: &Batch, verdict: RecordOutcome) {
-        let settled = match verdict {
-            RecordOutcome::Done => batch.records.len(),
-            RecordOutcome::FailedFrom(place) => place,
-            RecordOutcome::Failed | RecordOutcome::NotInvoked => 0,
+    fn checkpoint(&self, batch: &Batch, outcome: BatchOutcome) {
+        let settled = match outcome {
+            BatchOutcome::Done => batch.records.len(),
+            BatchOutcome::FailedFrom(first) => first,
+            BatchOutcome::Failed | BatchOutcome::NotInvoked => 0,
         };
         let places = batch.records[..settled]
             .iter()
@@ -208,7 +205,7 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         loses
     }
 
-    /// Another poller takes over where the last checkpoint was.
+    /// Continues at the last checkpoint, as another poller does.
     fn read_again(&mut self, batch: Batch) {
         let waiting: Vec<_> = self
             .ready
@@ -220,7 +217,7 @@ impl<'a, F: AsyncFn(Invocation) -> Ended> Lane<'a, F> {
         }
     }
 
-    fn discard(&self, batch: Batch, condition: Condition, last: Option<&Ended>) {
+    fn discard(&self, batch: Batch, condition: Condition, last: Option<&InvocationOutcome>) {
         let mut report = self.run.report.borrow_mut();
         let discarding = Discarding {
             on_failure: self.mapping.on_failure,

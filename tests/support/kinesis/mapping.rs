@@ -1,4 +1,4 @@
-//! The event source mapping: its settings, and a run from the first record to the last.
+//! Event source mapping: its settings, and a run from the first record to the last.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -10,50 +10,50 @@ use futures_util::future::join_all;
 use lambda_runtime::{Context, LambdaEvent};
 use tokio::time::Instant;
 
-use super::batch::Ended;
+use super::batch::InvocationOutcome;
 use super::lane::Lane;
 use super::on_failure::{Discarded, OnFailure};
 use super::stream::{Record, Stream, spread};
 
-/// An event source mapping. The default is that of `template.yaml`, but for smaller batches, no
-/// window, and no age at which a record is given up.
+/// Settings of an event source mapping. The defaults are those of `template.yaml`, except for
+/// smaller batches, no window, and no maximum age.
 #[derive(Clone, Debug)]
 pub struct Mapping {
     pub batch_size: usize,
-    /// How long a batch waits to be full.
+    /// Maximum time for which a batch is collected.
     pub window: Duration,
-    /// Batches of a shard that are under way at once, by partition key.
+    /// Number of concurrent batches of a shard, by partition key.
     pub parallelization_factor: usize,
-    /// `None`: until the records are too old.
+    /// Maximum number of retries; `None`: until the records are too old.
     pub max_retries: Option<u32>,
-    /// `None`: none is too old.
+    /// Maximum age of a record; `None`: unlimited.
     pub max_age: Option<Duration>,
     pub bisect: bool,
     pub on_failure: OnFailure,
-    /// `ReportBatchItemFailures`. Without it every answer is a full success.
+    /// `ReportBatchItemFailures`. Without it every response is a full success.
     pub report_failures: bool,
-    /// The longest event.
+    /// Maximum size of an event, in bytes.
     pub payload: usize,
-    /// The first wait before a retry, and the longest: 214 ms was observed for the first, and each
-    /// next is taken to be twice as long.
+    /// First and longest backoff before a retry. The first one was observed as 214 ms; each next
+    /// one is assumed to be twice as long.
     pub backoff: (Duration, Duration),
-    /// So often, in percent, a poller dies before it has written its checkpoint: what it had
-    /// delivered comes again, in other batches.
+    /// Probability, in percent, that a poller dies before it has written its checkpoint: its
+    /// records are delivered again, in other batches.
     pub lost_checkpoints: u32,
-    /// So often at most, in each lane, the mapping is made anew at an earlier place, and reads on
-    /// in batches of another size: what was settled long ago comes again.
+    /// Maximum number of times that the mapping is created again, in each lane, at an earlier
+    /// record and with another batch size: settled records are delivered again.
     pub made_anew: usize,
     pub seed: u64,
-    /// For the tests' own test.
+    /// Fault of the simulation, with which the tests of the laws have to fail.
     pub broken: Option<Broken>,
 }
 
-/// A mapping that does not keep its promises. The tests of the laws are shown to find it out.
+/// Broken promise of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// Never delivers again.
+    /// Delivers no batch again.
     DropsRedelivery,
-    /// Delivers a batch from its end to its beginning.
+    /// Reverses the records of each batch.
     SwapsOrder,
 }
 
@@ -78,7 +78,7 @@ impl Default for Mapping {
     }
 }
 
-/// One invocation, as the function gets it.
+/// Invocation of the function.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     pub request_id: String,
@@ -87,46 +87,45 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// Hands it to the handler, as the runtime does.
-    pub async fn handle(self, handler: &Handler) -> Ended {
+    /// Calls the handler with the invocation, as the runtime does.
+    pub async fn handle(self, handler: &Handler) -> InvocationOutcome {
         let mut context = Context::default();
         context.request_id = self.request_id;
         match handler
             .handle(LambdaEvent::new(self.event.into(), context))
             .await
         {
-            Ok(answer) => Ended::Answer(serde_json::to_value(answer).expect("JSON")),
-            Err(_) => Ended::Error,
+            Ok(answer) => InvocationOutcome::Answer(serde_json::to_value(answer).expect("JSON")),
+            Err(_) => InvocationOutcome::Error,
         }
     }
 }
 
-/// One delivery.
+/// Delivery of a batch.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub request_id: String,
     pub shard: usize,
-    /// The records' places in the shard.
+    /// Indices of the records in the shard.
     pub places: Vec<usize>,
-    /// When, from the start on.
+    /// Time since the start.
     pub at: Duration,
 }
 
-/// What became of a stream.
+/// Report of a run.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// In the order in which they began.
+    /// Deliveries, by start.
     pub deliveries: Vec<Delivery>,
     pub discarded: Vec<Discarded>,
-    /// The shards and places of the records behind which a checkpoint was written: nobody gets them
-    /// again.
+    /// Shards and indices of the records before a checkpoint: they are not delivered again.
     pub settled: BTreeSet<(usize, usize)>,
-    /// Checkpoints that were lost.
+    /// Number of lost checkpoints.
     pub lost_checkpoints: usize,
 }
 
 impl Report {
-    /// How many records were delivered, each as often as it came.
+    /// Returns the number of delivered records; each delivery of a record counts.
     pub fn records(&self) -> usize {
         self.deliveries
             .iter()
@@ -134,8 +133,8 @@ impl Report {
             .sum()
     }
 
-    /// Whether two records of a shard, by their places, came in the same batches always, or never.
-    /// `None`: now and then.
+    /// Returns whether two records of a shard were always, or never, in the same batches. Returns
+    /// `None` if some batches contained both, and some only one.
     pub fn together(&self, a: (usize, usize), b: (usize, usize)) -> Option<bool> {
         let mut met = self
             .deliveries
@@ -149,13 +148,13 @@ impl Report {
         met.all(|other| other == first).then_some(first)
     }
 
-    /// How many records of the drained stream no answer has settled.
+    /// Returns the number of records of the stream that no response has settled.
     pub fn lost(&self, stream: &Stream) -> usize {
         stream.len() - self.settled.len()
     }
 }
 
-/// What all lanes of a run share.
+/// State that all lanes of a run share.
 pub(super) struct Run<F> {
     pub(super) function: F,
     pub(super) started: Instant,
@@ -173,11 +172,11 @@ impl<F> Run<F> {
 }
 
 impl Mapping {
-    /// Delivers everything, each shard and lane at its own pace, until nothing is left.
+    /// Delivers all records. Shards and lanes run concurrently.
     pub async fn drain(
         &self,
         stream: &Stream,
-        function: impl AsyncFn(Invocation) -> Ended,
+        function: impl AsyncFn(Invocation) -> InvocationOutcome,
     ) -> Report {
         let run = Run {
             function,

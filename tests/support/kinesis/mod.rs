@@ -1,11 +1,10 @@
-//! A Kinesis stream, and the event source mapping that brings it to Lambda, as both were observed
-//! on AWS: shards, batches, the checkpoint, retries, bisecting, age, and what goes to the
-//! on-failure destination. It drives whatever takes an invocation: the handler in this process, or
-//! the real binary behind a Runtime API. Its clock is tokio's, so that hours pass in a moment where
-//! a test stops the clock.
+//! Simulation of a Kinesis stream and of the event source mapping that delivers it to Lambda, as
+//! observed on AWS: shards, batches, the checkpoint, retries, bisecting, the maximum age, and the
+//! on-failure destination. It invokes a function: the handler in this process, or the real binary
+//! behind a Runtime API. It uses tokio's clock: with a paused clock, hours pass in a moment.
 //!
-//! `tests/kinesis.rs` holds it to the sequences that were observed. It does not know: resharding,
-//! filters, tumbling windows, and that a shard is polled once a second only.
+//! `tests/kinesis.rs` compares it with the observed sequences. It does not simulate resharding,
+//! filters, tumbling windows, and the limit of one poll per second and shard.
 
 mod batch;
 mod lane;
@@ -14,7 +13,7 @@ mod on_failure;
 mod poll;
 mod stream;
 
-pub use batch::Ended;
+pub use batch::InvocationOutcome;
 pub use mapping::{Broken, Delivery, Invocation, Mapping, Report};
 pub use on_failure::{Condition, Discarded, OnFailure, Payload};
 pub use stream::{Record, Stream};

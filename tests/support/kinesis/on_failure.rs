@@ -1,4 +1,4 @@
-//! What is told of a batch that nobody gets again, and where.
+//! On-failure messages and objects about discarded batches.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>
 
 use std::sync::Arc;
@@ -9,73 +9,74 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::stream;
-use super::batch::{Batch, Ended};
+use super::batch::{Batch, InvocationOutcome};
 use super::stream::Record;
 
-/// The mapping's own id, part of an object's key.
+/// Id of the mapping, part of an object's key.
 const MAPPING: &str = "8b1b2f0e-0000-4000-8000-000000000001";
 
-/// The destination of discarded batches.
+/// Destination of discarded batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// A message to SQS or SNS: where in the stream the records are, and none of their data.
+    /// Message to SQS or SNS: the position of the batch in the stream, without data.
     #[default]
     Message,
-    /// An object in S3: the same, and the whole event, which needs no stream any more.
+    /// Object in S3: the position and the whole event.
     Object(Payload),
 }
 
-/// In which form an object holds the event.
+/// Form of the event in an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload {
-    /// As JSON: what was captured.
+    /// JSON object, as captured.
     Captured,
-    /// As a text that holds JSON: what is documented.
+    /// Text that contains JSON, as documented.
     Documented,
 }
 
-/// Why a batch was discarded.
+/// Condition under which a batch was discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     RetryAttemptsExhausted,
     RecordAgeExceeded,
 }
 
-/// A discarded batch.
+/// Discarded batch.
 #[derive(Clone, Debug)]
 pub struct Discarded {
     pub condition: Condition,
     pub records: Vec<Arc<Record>>,
-    /// The message's body, or what is in the object.
+    /// Body of the message, or content of the object.
     pub document: Value,
-    /// The object's key.
+    /// Key of the object.
     pub key: Option<String>,
 }
 
-/// Where and when a batch is discarded.
+/// Context in which a batch is discarded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Discarding<'a> {
     pub(super) on_failure: OnFailure,
     pub(super) stream_arn: &'a str,
     pub(super) now: Duration,
-    /// How many were discarded before.
+    /// Number of batches that were discarded before.
     pub(super) earlier: usize,
 }
 
 impl Discarding<'_> {
-    /// `last` is how the last invocation ended, if there was one.
+    /// Builds the message or object. `last` is the outcome of the last invocation, if there was
+    /// one.
     pub(super) fn discarded(
         self,
         batch: Batch,
         condition: Condition,
-        last: Option<&Ended>,
+        last: Option<&InvocationOutcome>,
     ) -> Discarded {
         let mut document = json!({
             "requestContext": {
                 "requestId": batch.request_id,
                 "functionArn": "arn:aws:lambda:eu-west-1:123456789012:function:contact-sync",
                 "condition": format!("{condition:?}"),
-                // One at least: it was observed for batches that were too old for any.
+                // At least one, as observed for batches that were too old for an invocation.
                 "approximateInvokeCount": batch.attempts.max(1),
             },
             "version": "1.0",
@@ -85,7 +86,7 @@ impl Discarding<'_> {
         if condition == Condition::RetryAttemptsExhausted
             && let Some(last) = last
         {
-            let error = matches!(last, Ended::Error).then_some("Unhandled");
+            let error = matches!(last, InvocationOutcome::Error).then_some("Unhandled");
             document["responseContext"] =
                 json!({"statusCode": 200, "executedVersion": "$LATEST", "functionError": error});
         }
@@ -97,11 +98,10 @@ impl Discarding<'_> {
             }
         }
         let is_object = self.on_failure != OnFailure::Message;
-        let key = batch
-            .records
-            .first()
-            .filter(|_| is_object)
-            .map(|first| self.key(first.shard));
+        let key = match batch.records.first() {
+            Some(first) if is_object => Some(self.key(first.shard)),
+            _ => None,
+        };
         Discarded {
             condition,
             records: batch.records,
@@ -125,22 +125,20 @@ impl Discarding<'_> {
         })
     }
 
-    /// `aws/lambda/MAPPING/SHARD/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-UUID`, so that keys sort by shard
-    /// and time.
+    /// Returns the key of an object,
+    /// `aws/lambda/MAPPING/SHARD/YYYY/MM/DD/YYYY-MM-DDTHH.MM.SS-UUID`: keys sort by shard and time.
     fn key(self, shard: usize) -> String {
         let timestamp = timestamp(self.now);
         let (day, time) = (
             timestamp[..10].replace('-', "/"),
             timestamp[..19].replace(':', "."),
         );
-        format!(
-            "aws/lambda/{MAPPING}/shardId-{shard:012}/{day}/{time}-{:08x}-0000-4000-8000-000000000000",
-            self.earlier
-        )
+        let uuid = format!("{:08x}-0000-4000-8000-000000000000", self.earlier);
+        format!("aws/lambda/{MAPPING}/shardId-{shard:012}/{day}/{time}-{uuid}")
     }
 }
 
-/// Of the simulated time.
+/// Formats the simulated time.
 fn timestamp(since_start: Duration) -> String {
     let start = OffsetDateTime::UNIX_EPOCH + Duration::from_secs_f64(stream::ARRIVAL);
     let at = (start + since_start)

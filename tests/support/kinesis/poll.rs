@@ -1,5 +1,4 @@
-//! What a poller does: reads a stream of a Kinesis, emulated or not, shard by shard from its
-//! beginning to its tip.
+//! Reads a stream of an emulated or real Kinesis.
 
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ use aws_sdk_kinesis::types::ShardIteratorType;
 use super::stream::Stream;
 
 impl Stream {
-    /// Everything that lies in the stream of this ARN, or of its consumer's, under its own sequence
-    /// numbers.
+    /// Reads all records of the stream with this ARN, or of the stream of this consumer, shard by
+    /// shard. The records keep their sequence numbers.
     pub async fn read(kinesis: &Client, named: &str) -> Self {
         let arn = named.split_once("/consumer/").map_or(named, |(arn, _)| arn);
         let listed = kinesis

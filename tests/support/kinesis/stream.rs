@@ -1,4 +1,4 @@
-//! Shards and their records.
+//! Streams: shards and their records.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -8,26 +8,25 @@ use serde_json::Value;
 
 use super::super::stream;
 
-/// One record, as the mapping holds it.
+/// Record of a simulated stream.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub shard: usize,
-    /// Its place in its shard: not its number, which several records share where a consumer
-    /// de-aggregates.
+    /// Index in its shard. De-aggregated records of a consumer have one sequence number.
     pub at: usize,
     pub sequence_number: String,
     pub partition_key: String,
     pub data: Vec<u8>,
-    /// When it arrives, from the start of the mapping on.
+    /// Time of arrival, since the start of the mapping.
     pub arrives: Duration,
-    /// As the event carries it.
+    /// JSON of the record in an event.
     pub json: String,
 }
 
-/// A stream: records by shard, in order.
+/// Simulated stream: records by shard, in order.
 #[derive(Clone, Debug)]
 pub struct Stream {
-    /// Of the stream, or of its consumer with enhanced fan-out, as records and messages carry it.
+    /// ARN of the stream, or of its consumer with enhanced fan-out, in records and messages.
     pub arn: String,
     pub shards: Vec<Vec<Arc<Record>>>,
 }
@@ -51,8 +50,8 @@ impl Stream {
         self.append(shard, &number, partition_key, data, arrives);
     }
 
-    /// Puts user records that a producer has put into one. A consumer with enhanced fan-out gets
-    /// each of them, all with the number of the one.
+    /// Puts the user records of an aggregate. A consumer with enhanced fan-out receives each of
+    /// them, all with the sequence number of the aggregate.
     pub fn put_aggregate(&mut self, partition_key: &str, data: &[&[u8]], arrives: Duration) {
         let shard = spread(partition_key, self.shards.len());
         let number = stream::sequence_number(shard, self.shards[shard].len());
@@ -61,7 +60,7 @@ impl Stream {
         }
     }
 
-    /// Puts a record that has its shard and number already.
+    /// Puts a record into this shard, with this sequence number.
     pub fn append(
         &mut self,
         shard: usize,
@@ -85,7 +84,7 @@ impl Stream {
         self.shards[shard].push(Arc::new(record));
     }
 
-    /// The same with other data.
+    /// Returns a stream of the same records with modified data.
     pub fn mapped(&self, data: impl Fn(&[u8]) -> Vec<u8>) -> Self {
         let mut stream = Self::named(&self.arn, self.shards.len());
         for record in self.shards.iter().flatten() {
@@ -107,13 +106,13 @@ impl Stream {
         stream
     }
 
-    /// The number of records.
+    /// Returns the number of records.
     pub fn len(&self) -> usize {
         self.shards.iter().map(Vec::len).sum()
     }
 }
 
-/// Which of `count` places a key has.
+/// Assigns a key to one of `count` groups.
 pub(super) fn spread(partition_key: &str, count: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     partition_key.hash(&mut hasher);

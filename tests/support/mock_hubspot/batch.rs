@@ -1,4 +1,4 @@
-//! The three batch calls.
+//! Batch upsert, read and archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,21 +32,21 @@ struct Key {
     id: String,
 }
 
-/// An answer that refuses the call.
+/// Response that rejects the call.
 type Refusal = Answer;
 
 impl State {
     pub(super) fn upsert(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let batch: Batch<Upsert> = parse(body)?;
         let Some(inputs) = batch.inputs else {
-            self.mistakes.push("a body without inputs".to_owned());
+            self.violations.push("a body without inputs".to_owned());
             return Ok(complete(200, &[], &[]));
         };
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
         for input in &inputs {
             self.check_key(input.id_property.as_deref())?;
         }
-        self.note_mistakes(&inputs);
+        self.record_violations(&inputs);
         if inputs
             .iter()
             .any(|input| self.poison.contains(&input.id.to_lowercase()))
@@ -56,11 +56,11 @@ impl State {
                 &validation("One of the inputs is invalid"),
             ));
         }
-        let errors: Vec<_> = inputs.iter().map(|input| self.error_of(input)).collect();
+        let errors: Vec<_> = inputs.iter().map(|input| self.validate(input)).collect();
         let is_traced = inputs
             .iter()
             .all(|input| input.object_write_trace_id.is_some())
-            && !self.habits.judges_as_one;
+            && !self.behavior.judges_as_one;
         if let (false, Some(error)) = (is_traced, errors.iter().flatten().next()) {
             return Err(Answer::json(400, error));
         }
@@ -71,44 +71,45 @@ impl State {
                 reported.push(error.clone());
                 continue;
             }
-            // Rows of one batch clash with each other too, so each is judged again when its turn
-            // comes.
+            // Inputs of one batch can conflict with each other: each is validated again before it
+            // is written.
             match error.or_else(|| self.store.clash(&input.id, &input.properties)) {
                 Some(error) => reported.push(traced(error, input.object_write_trace_id.as_deref())),
                 None => results.push(self.apply(input)),
             }
         }
-        // The real one does not keep the order either.
+        // HubSpot does not keep the order either.
         results.reverse();
         let status = if reported.is_empty() { 200 } else { 207 };
         Ok(complete(status, &results, &reported))
     }
 
-    fn note_mistakes(&mut self, inputs: &[Upsert]) {
+    fn record_violations(&mut self, inputs: &[Upsert]) {
         let traces: BTreeSet<_> = inputs
             .iter()
             .map(|input| &input.object_write_trace_id)
             .collect();
         if traces.len() < inputs.len() || traces.contains(&None) {
-            self.mistakes
+            self.violations
                 .push("an input without a trace id of its own".to_owned());
         }
         for input in inputs {
-            let key = input.properties.get(&self.habits.id_property);
+            let key = input.properties.get(&self.behavior.id_property);
             if key.is_some_and(|key| !key.eq_ignore_ascii_case(&input.id)) {
-                self.mistakes
+                self.violations
                     .push("an input that changes its own key".to_owned());
             }
         }
     }
 
-    fn error_of(&mut self, input: &Upsert) -> Option<Value> {
+    fn validate(&mut self, input: &Upsert) -> Option<Value> {
         if let Some(error) = self.scripted_error(&input.id) {
             return Some(error);
         }
-        let (id_property, require_a_name) = (&self.habits.id_property, self.habits.require_a_name);
+        let (id_property, require_a_name) =
+            (&self.behavior.id_property, self.behavior.require_a_name);
         self.store
-            .error_of(&input.id, &input.properties, id_property, require_a_name)
+            .validate(&input.id, &input.properties, id_property, require_a_name)
     }
 
     fn scripted_error(&mut self, id: &str) -> Option<Value> {
@@ -121,7 +122,7 @@ impl State {
     }
 
     fn apply(&mut self, input: &Upsert) -> Value {
-        let id_property = self.habits.id_property.clone();
+        let id_property = self.behavior.id_property.clone();
         let (record, is_new) = self
             .store
             .upsert(&input.id, &input.properties, &id_property);
@@ -129,34 +130,34 @@ impl State {
         let number = record.number.clone();
         result["new"] = json!(is_new);
         self.show_key(&mut result);
-        if self.habits.hide_properties {
+        if self.behavior.hide_properties {
             result["properties"] = Value::Null;
         }
-        if self.habits.echo_trace_ids {
+        if self.behavior.echo_trace_ids {
             result["objectWriteTraceId"] = json!(input.object_write_trace_id);
         }
-        if self.is_forgetful {
+        if self.discards_writes {
             self.store.archive(&number);
         }
         result
     }
 
     fn show_key(&self, result: &mut Value) {
-        let key = &mut result["properties"][&self.habits.id_property];
+        let key = &mut result["properties"][&self.behavior.id_property];
         if let Some(text) = key.as_str() {
-            *key = (self.habits.shown_key)(text).into();
+            *key = (self.behavior.shown_key)(text).into();
         }
     }
 
     pub(super) fn read(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let batch: Batch<Key> = parse(body)?;
         let Some(inputs) = batch.inputs else {
-            self.mistakes.push("a body without inputs".to_owned());
+            self.violations.push("a body without inputs".to_owned());
             return Ok(complete(200, &[], &[]));
         };
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
         self.check_key(batch.id_property.as_deref())?;
-        let asked = batch.properties.unwrap_or_default();
+        let requested = batch.properties.unwrap_or_default();
         let (mut results, mut missing, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for input in &inputs {
             if let Some(mut error) = self.scripted_error(&input.id) {
@@ -166,7 +167,7 @@ impl State {
             }
             match self.store.find(&input.id) {
                 Some(record) => {
-                    let mut result = shown(record, asked.iter());
+                    let mut result = shown(record, requested.iter());
                     self.show_key(&mut result);
                     results.push(result);
                 }
@@ -175,7 +176,8 @@ impl State {
         }
         results.reverse();
         if !missing.is_empty() {
-            let message = "Could not get some CONTACT objects, they may be deleted or not exist. Check that ids are valid.";
+            let message = "Could not get some CONTACT objects, they may be deleted or not exist. \
+                           Check that ids are valid.";
             errors.push(
                 json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": message,
                 "context": {"ids": missing}}),
@@ -191,14 +193,14 @@ impl State {
     pub(super) fn archive(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let batch: Batch<Key> = parse(body)?;
         if batch.id_property.is_some() {
-            self.mistakes
+            self.violations
                 .push("an archive by another id than HubSpot's".to_owned());
         }
         let inputs = batch.inputs.unwrap_or_default();
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
         for input in &inputs {
             if !self.store.archive(&input.id) {
-                self.mistakes
+                self.violations
                     .push(format!("an archive of {}, which is no record", input.id));
             }
         }
@@ -208,15 +210,15 @@ impl State {
     fn check_inputs<'a>(&mut self, ids: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
         let mut seen = BTreeSet::new();
         let twice: Vec<_> = ids.filter(|id| !seen.insert(id.to_lowercase())).collect();
-        if seen.len() + twice.len() > self.habits.most_inputs {
-            self.mistakes
-                .push(format!("more than {} inputs", self.habits.most_inputs));
-            let message = "The maximum number of inputs supported in a batch is 100. Please reduce the number of \
-                items and try again";
+        if seen.len() + twice.len() > self.behavior.most_inputs {
+            self.violations
+                .push(format!("more than {} inputs", self.behavior.most_inputs));
+            let message = "The maximum number of inputs supported in a batch is 100. \
+                           Please reduce the number of items and try again";
             return Err(Answer::json(400, &validation(message)));
         }
         if !twice.is_empty() {
-            self.mistakes.push("an id twice in a batch".to_owned());
+            self.violations.push("an id twice in a batch".to_owned());
             let ids = twice.join(", ");
             let mut body = validation(&format!(
                 "Duplicate IDs found in batch input: [{ids}]. IDs must be unique"
@@ -229,7 +231,7 @@ impl State {
 
     fn check_key(&mut self, id_property: Option<&str>) -> Result<(), Refusal> {
         let named = id_property.unwrap_or("hs_object_id");
-        if named == self.habits.id_property && self.habits.is_unique {
+        if named == self.behavior.id_property && self.behavior.is_unique {
             return Ok(());
         }
         let message = format!("Unable to perform update/upsert by non-unique 0-1 property {named}");
@@ -237,7 +239,7 @@ impl State {
     }
 }
 
-/// The body, or the refusal of HubSpot's parser, which has no category.
+/// Parses the body. Returns the error of HubSpot's parser, which has no category.
 fn parse<I: DeserializeOwned>(body: &[u8]) -> Result<Batch<I>, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -251,7 +253,12 @@ fn parse<I: DeserializeOwned>(body: &[u8]) -> Result<Batch<I>, Refusal> {
 }
 
 pub(super) fn validation(message: &str) -> Value {
-    json!({"status": "error", "message": message, "correlationId": "c4", "category": "VALIDATION_ERROR"})
+    json!({
+        "status": "error",
+        "message": message,
+        "correlationId": "c4",
+        "category": "VALIDATION_ERROR",
+    })
 }
 
 fn traced(mut error: Value, trace_id: Option<&str>) -> Value {
@@ -260,8 +267,12 @@ fn traced(mut error: Value, trace_id: Option<&str>) -> Value {
 }
 
 fn complete(status: u16, results: &[Value], errors: &[Value]) -> Answer {
-    let mut body = json!({"status": "COMPLETE", "results": results, "startedAt": "2026-11-20T10:15:00.123Z",
-        "completedAt": "2026-11-20T10:15:00.323Z"});
+    let mut body = json!({
+        "status": "COMPLETE",
+        "results": results,
+        "startedAt": "2026-11-20T10:15:00.123Z",
+        "completedAt": "2026-11-20T10:15:00.323Z",
+    });
     if !errors.is_empty() {
         body["numErrors"] = json!(errors.len());
         body["errors"] = json!(errors);
@@ -269,7 +280,7 @@ fn complete(status: u16, results: &[Value], errors: &[Value]) -> Answer {
     Answer::json(status, &body)
 }
 
-/// A record as an answer shows it: what was asked for, `null` where it has no value.
+/// Builds a result with the requested properties, `null` for those without a value.
 fn shown<'a>(record: &Record, properties: impl Iterator<Item = &'a String>) -> Value {
     let mut shown =
         json!({"hs_object_id": record.number, "lastmodifieddate": "2026-11-20T10:15:00.323Z"});

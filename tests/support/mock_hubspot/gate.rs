@@ -1,4 +1,4 @@
-//! What happens to a call before and after its work: paths, tokens, scripts, limits, headers.
+//! Steps before and after the work of a call: paths, tokens, scripted replies, limits, headers.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -13,8 +13,8 @@ impl Api for MockHubSpot {
         state.calls += 1;
         let reply = state.reply(request);
         match reply {
-            Reply::Answer(answer) if !state.habits.latency.is_zero() => {
-                Reply::Later(state.habits.latency, answer)
+            Reply::Answer(answer) if !state.behavior.latency.is_zero() => {
+                Reply::Later(state.behavior.latency, answer)
             }
             reply => reply,
         }
@@ -51,8 +51,8 @@ impl State {
             Some(answer) => answer,
             None => self.batch(endpoint, &request.body),
         };
-        if self.lost_answers > 0 {
-            self.lost_answers -= 1;
+        if self.lost_responses > 0 {
+            self.lost_responses -= 1;
             return Reply::Reset;
         }
         if let Some(seen) = self.seen.last_mut() {
@@ -65,11 +65,12 @@ impl State {
         answer.into()
     }
 
-    /// What is checked before the call is looked at.
+    /// Checks path, method, token and content type.
     fn admit(&mut self, request: &Request) -> Result<Endpoint, Answer> {
         let endpoint = endpoint(&request.path).ok_or_else(|| {
             if !has_unknown_version(&request.path) {
-                self.mistakes.push(format!("unknown path {}", request.path));
+                self.violations
+                    .push(format!("unknown path {}", request.path));
             }
             Answer::json(
                 404,
@@ -78,7 +79,7 @@ impl State {
         })?;
         let is_read = endpoint == Endpoint::Properties;
         if request.method != if is_read { "GET" } else { "POST" } {
-            self.mistakes
+            self.violations
                 .push(format!("{} on {}", request.method, request.path));
             return Err(Answer::empty(405));
         }
@@ -87,8 +88,10 @@ impl State {
             .and_then(|value| value.strip_prefix("Bearer "));
         if !token.is_some_and(|token| self.tokens.contains(token)) {
             self.refused_tokens += 1;
-            let message = "Authentication credentials not found. This API supports OAuth 2.0 authentication and you \
-                can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview";
+            let message = "Authentication credentials not found. \
+                           This API supports OAuth 2.0 authentication \
+                           and you can find more details at \
+                           https://developers.hubspot.com/docs/methods/auth/oauth-overview";
             let body = json!({"status": "error", "message": message, "correlationId": "c1",
                 "category": "INVALID_AUTHENTICATION"});
             return Err(
@@ -100,8 +103,8 @@ impl State {
                 .header("content-type")
                 .is_some_and(|kind| kind.starts_with("application/json"))
         {
-            self.mistakes
-                .push("a body that is not announced as JSON".to_owned());
+            self.violations
+                .push("a body whose content type is not JSON".to_owned());
             return Err(Answer::empty(415));
         }
         Ok(endpoint)
@@ -132,7 +135,7 @@ impl State {
 
     fn batch(&mut self, endpoint: Endpoint, body: &[u8]) -> Answer {
         let writes = matches!(endpoint, Endpoint::Upsert | Endpoint::Archive);
-        if writes && !self.habits.may_write {
+        if writes && !self.behavior.may_write {
             return missing_scope("crm.objects.contacts.write");
         }
         let answer = match endpoint {
@@ -141,11 +144,11 @@ impl State {
             Endpoint::Archive => self.archive(body),
             Endpoint::Properties => Ok(self.properties()),
         };
-        answer.unwrap_or_else(|refusal| refusal)
+        answer.unwrap_or_else(|error| error)
     }
 
     fn with_quota(&self, answer: Answer) -> Answer {
-        if !self.habits.quota_headers {
+        if !self.behavior.quota_headers {
             return answer;
         }
         let answer = match &self.limit {
@@ -174,7 +177,8 @@ fn is_supported(version: &str) -> bool {
     ["2025-09", "2026-03", "2026-09"].contains(&version)
 }
 
-/// Settings name the version: an unknown one is no mistake of the client's.
+/// Returns whether the path has an unknown version. The version is a setting: an unknown one is no
+/// protocol violation of the client.
 fn has_unknown_version(path: &str) -> bool {
     let versioned = path
         .strip_prefix("/crm/objects/")
@@ -184,7 +188,7 @@ fn has_unknown_version(path: &str) -> bool {
     })
 }
 
-/// Both families of paths.
+/// Parses a path of either family.
 fn endpoint(path: &str) -> Option<Endpoint> {
     let versioned = path
         .strip_prefix("/crm/properties/")

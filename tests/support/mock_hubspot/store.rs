@@ -1,4 +1,4 @@
-//! What the mock keeps, and the rules of its properties.
+//! Contacts of the mock, and the validation of their properties.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -25,7 +25,7 @@ pub(super) const STANDARD: [&str; 14] = [
 
 pub(super) const READ_ONLY: [&str; 3] = ["hs_object_id", "createdate", "lastmodifieddate"];
 
-/// In their order: a contact moves forward only.
+/// Lifecycle stages in their order: a contact moves forward only.
 pub(super) const STAGES: [&str; 8] = [
     "subscriber",
     "lead",
@@ -39,17 +39,17 @@ pub(super) const STAGES: [&str; 8] = [
 
 const LONGEST_TEXT: usize = 65_536;
 
-/// One contact.
+/// Contact of the mock.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
-    /// HubSpot's own id.
+    /// HubSpot's id.
     pub(super) number: String,
-    /// Our id in lower case, where it has one.
+    /// Key in lower case, if it has one.
     key: Option<String>,
     pub(super) properties: BTreeMap<String, String>,
 }
 
-/// All contacts.
+/// All contacts of the mock.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     records: BTreeMap<u64, Record>,
@@ -108,7 +108,7 @@ impl Store {
         record_id
     }
 
-    /// Writes over the record of this id, or makes one; tells whether it did.
+    /// Updates the record with this key, or creates one. Returns the record and whether it is new.
     pub(super) fn upsert(
         &mut self,
         id: &str,
@@ -133,13 +133,13 @@ impl Store {
         }
         let email = record.properties.get("email").cloned();
         if former_email != email {
-            self.by_email.retain(|_, holder| *holder != number);
+            self.by_email.retain(|_, owner| *owner != number);
             self.by_email.extend(email.map(|email| (email, number)));
         }
         (&self.records[&number], is_new)
     }
 
-    /// Puts a record into the bin.
+    /// Archives a record. Returns whether it existed.
     pub(super) fn archive(&mut self, record_id: &str) -> bool {
         let record = record_id
             .parse()
@@ -157,8 +157,8 @@ impl Store {
         record.is_some()
     }
 
-    /// Why this row cannot be written.
-    pub(super) fn error_of(
+    /// Validates an input. Returns its error.
+    pub(super) fn validate(
         &self,
         id: &str,
         properties: &BTreeMap<String, String>,
@@ -194,27 +194,31 @@ impl Store {
         self.clash(id, properties)
     }
 
-    /// Another contact has this address: in one form for a contact that is there, in another for a
-    /// new one.
+    /// Returns the error of an address that another contact has. It has one form for an existing
+    /// contact, and another form for a new one.
     pub(super) fn clash(&self, id: &str, properties: &BTreeMap<String, String>) -> Option<Value> {
         let email = properties.get("email")?;
-        let holder = self.by_email.get(&email.to_lowercase())?.to_string();
+        let owner = self.by_email.get(&email.to_lowercase())?.to_string();
         match self.find(id) {
-            Some(record) if record.number == holder => None,
+            Some(record) if record.number == owner => None,
             Some(record) => Some(validation(&format!(
                 "Cannot set PropertyValueCoordinates{{portalId=1, \
-                 objectTypeId=ObjectTypeId{{legacyObjectType=CONTACT}}, propertyName=email, value={email}}} on {}. \
-                 {holder} already has that value.",
+                 objectTypeId=ObjectTypeId{{legacyObjectType=CONTACT}}, propertyName=email, \
+                 value={email}}} on {}. {owner} already has that value.",
                 record.number
             ))),
-            None => Some(json!({"status": "error", "category": "CONFLICT",
-                "message": format!("Contact already exists. Existing ID: {holder}"),
-                "context": {"existingId": [holder]}})),
+            None => Some(json!({
+                "status": "error",
+                "category": "CONFLICT",
+                "message": format!("Contact already exists. Existing ID: {owner}"),
+                "context": {"existingId": [owner]},
+            })),
         }
     }
 }
 
-/// Writes one value: `""` clears, addresses become lower case, and a stage never goes back.
+/// Writes one value: `""` clears the property, addresses become lower case, and a stage never moves
+/// back.
 fn write(properties: &mut BTreeMap<String, String>, name: &str, value: &str) {
     if value.is_empty() {
         properties.remove(name);
@@ -233,7 +237,7 @@ fn write(properties: &mut BTreeMap<String, String>, name: &str, value: &str) {
     properties.insert(name.to_owned(), value);
 }
 
-/// Refuses what HubSpot is known to refuse: an unknown top-level domain.
+/// Validates an address. HubSpot is known to reject an unknown top-level domain.
 fn is_email(text: &str) -> bool {
     let domain = text.split_once('@').map(|(_, domain)| domain);
     domain
@@ -241,7 +245,7 @@ fn is_email(text: &str) -> bool {
         .is_some_and(|(_, tld)| tld.len() > 1 && tld != "con")
 }
 
-/// An error whose code hides in its message, next to the offending value.
+/// Builds an error whose message contains the code and the rejected value.
 fn invalid(code: &str, name: &str, value: &str) -> Value {
     let message = match code {
         "INVALID_OPTION" => format!(
@@ -250,7 +254,7 @@ fn invalid(code: &str, name: &str, value: &str) -> Value {
         ),
         _ => format!("{name} {value} is invalid"),
     };
-    let hidden = json!([{"isValid": false, "message": message, "error": code, "name": name,
+    let details = json!([{"isValid": false, "message": message, "error": code, "name": name,
         "localizedErrorMessage": message, "portalId": 1}]);
-    validation(&format!("Property values were not valid: {hidden}"))
+    validation(&format!("Property values were not valid: {details}"))
 }

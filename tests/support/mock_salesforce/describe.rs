@@ -1,4 +1,4 @@
-//! The description of the object, as the run-as user sees it: hidden fields are not there.
+//! Description of the object for the run-as user, without hidden fields.
 
 use serde_json::{Value, json};
 
@@ -11,16 +11,27 @@ impl State {
         if !request.path.ends_with("/sobjects/Lead/describe") {
             return refusal(404, "NOT_FOUND", "The requested resource does not exist");
         }
-        let habits = &self.habits;
+        let behavior = &self.behavior;
         let field = |name: &str, length: usize| {
-            json!({"name": name, "type": "string", "length": length, "precision": 0, "scale": 0, "externalId": false,
-                "unique": false, "caseSensitive": false, "createable": true, "updateable": true, "nillable": true})
+            json!({
+                "name": name,
+                "type": "string",
+                "length": length,
+                "precision": 0,
+                "scale": 0,
+                "externalId": false,
+                "unique": false,
+                "caseSensitive": false,
+                "createable": true,
+                "updateable": true,
+                "nillable": true,
+            })
         };
         let mut fields: Vec<Value> = FIELDS
             .iter()
             .map(|(name, length)| field(name, *length))
             .collect();
-        for name in &habits.custom_fields {
+        for name in &behavior.custom_fields {
             let mut custom = field(name, 255);
             if name.starts_with("Version") {
                 custom["type"] = "double".into();
@@ -28,20 +39,26 @@ impl State {
             }
             fields.push(custom);
         }
-        let mut key = field(&habits.external_id_field, 255);
+        let mut key = field(&behavior.external_id_field, 255);
         key["externalId"] = true.into();
-        key["unique"] = habits.external_id_is_unique.into();
+        key["unique"] = behavior.external_id_is_unique.into();
         fields.push(key);
         fields.retain(|field| {
-            !habits
+            !behavior
                 .hidden_fields
                 .iter()
                 .any(|hidden| field["name"] == hidden.as_str())
         });
         Answer::json(
             200,
-            &json!({"name": "Lead", "createable": habits.may_write, "updateable": habits.may_write,
-                "deletable": habits.may_delete, "queryable": true, "fields": fields}),
+            &json!({
+                "name": "Lead",
+                "createable": behavior.may_write,
+                "updateable": behavior.may_write,
+                "deletable": behavior.may_delete,
+                "queryable": true,
+                "fields": fields,
+            }),
         )
     }
 }

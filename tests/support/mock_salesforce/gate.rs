@@ -1,4 +1,4 @@
-//! What happens to a call before and after its work: paths, versions, sessions, scripts, limits,
+//! Steps before and after the work of a call: paths, versions, sessions, scripted replies, limits,
 //! compression.
 
 use std::io::{Read as _, Write as _};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::super::server::{Answer, Api, Reply, Request};
 use super::{Endpoint, MockSalesforce, Seen, State, refusal};
 
-/// The longest URI that is taken.
+/// Maximum length of a URI.
 const LONGEST_URI: usize = 16_384;
 
 impl Api for MockSalesforce {
@@ -16,11 +16,9 @@ impl Api for MockSalesforce {
         let mut state = self.state();
         state.calls += 1;
         let reply = state.reply(request);
-        let records = state
-            .seen
-            .last()
-            .map_or(0, |seen| u32::try_from(seen.size).unwrap_or(u32::MAX));
-        let latency = state.habits.latency + state.habits.latency_per_record * records;
+        let records = state.seen.last().map(|seen| seen.size).unwrap_or_default();
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        let latency = state.behavior.latency + state.behavior.latency_per_record * records;
         match reply {
             Reply::Answer(answer) if !latency.is_zero() => Reply::Later(latency, answer),
             reply => reply,
@@ -31,11 +29,11 @@ impl Api for MockSalesforce {
 impl State {
     fn reply(&mut self, request: &Request) -> Reply {
         if request.uri_length > LONGEST_URI {
-            self.mistakes
+            self.violations
                 .push(format!("a URI of {} bytes", request.uri_length));
             return Answer::html(414, "URI too long").into();
         }
-        if let Some((longest, answer)) = &self.habits.longest_uri
+        if let Some((longest, answer)) = &self.behavior.longest_uri
             && request.uri_length > *longest
         {
             return answer.clone().into();
@@ -44,7 +42,7 @@ impl State {
             return answer.into();
         }
         let Some(endpoint) = endpoint(request) else {
-            self.mistakes
+            self.violations
                 .push(format!("unknown: {} {}", request.method, request.path));
             return refusal(404, "NOT_FOUND", "The requested resource does not exist").into();
         };
@@ -70,8 +68,9 @@ impl State {
                 return reply.clone();
             }
         }
-        let scripted = |(only, _): &(Option<Endpoint>, Reply)| {
-            only.map_or(endpoint != Endpoint::Token, |only| only == endpoint)
+        let scripted = |(only, _): &(Option<Endpoint>, Reply)| match only {
+            Some(only) => *only == endpoint,
+            None => endpoint != Endpoint::Token,
         };
         if self.script.front().is_some_and(scripted)
             && let Some((_, reply)) = self.script.pop_front()
@@ -95,27 +94,27 @@ impl State {
             Endpoint::Delete => self.delete(request),
             Endpoint::Describe => self.describe(request),
         };
-        if self.lost_answers > 0 {
-            self.lost_answers -= 1;
+        if self.lost_responses > 0 {
+            self.lost_responses -= 1;
             return Reply::Reset;
         }
-        if let Some(info) = &self.habits.limit_info {
+        if let Some(info) = &self.behavior.limit_info {
             answer = answer.with_header("sforce-limit-info", info);
         }
         if let Some(mangle) = self.mangles.pop_front() {
             mangle.apply(&mut answer);
         }
-        let takes_gzip = request
+        let accepts_gzip = request
             .header("accept-encoding")
             .is_some_and(|value| value.contains("gzip"));
-        if self.habits.compresses && takes_gzip {
+        if self.behavior.compresses && accepts_gzip {
             compressed(answer).into()
         } else {
             answer.into()
         }
     }
 
-    /// Notes how many records or ids the call carries.
+    /// Records the number of records or ids of the call.
     pub(super) fn size(&mut self, size: usize) {
         if let Some(last) = self.seen.last_mut() {
             last.size = size;
@@ -149,7 +148,7 @@ fn version_and_rest(request: &Request) -> Option<(u32, &str)> {
     Some((version.strip_suffix(".0")?.parse().ok()?, rest))
 }
 
-/// Versions up to 30.0 were retired in 2025.
+/// Returns the error of a retired version. Versions up to 30.0 were retired in 2025.
 fn retired(request: &Request) -> Option<Answer> {
     let (version, _) = version_and_rest(request)?;
     (version <= 30).then(|| {
@@ -168,7 +167,7 @@ fn compressed(answer: Answer) -> Answer {
     Answer { body, ..answer }.with_header("content-encoding", "gzip")
 }
 
-/// The body, unpacked where it is compressed.
+/// Returns the body, decompressed if it is compressed.
 pub(super) fn body(request: &Request) -> Option<String> {
     if request.header("content-encoding") == Some("gzip") {
         let mut text = String::new();

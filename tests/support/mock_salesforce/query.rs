@@ -1,4 +1,4 @@
-//! The query that we send, and the collection delete.
+//! The query of the adapter, and the collection delete.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ impl State {
         }
         let query = request.query("q").unwrap_or_default();
         let Some((columns, keys)) = parse(query) else {
-            self.mistakes
+            self.violations
                 .push(format!("an unexpected query of {} characters", query.len()));
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
         };
@@ -39,12 +39,13 @@ impl State {
                 &format!("No such column '{unknown}' on entity 'Lead'"),
             );
         }
-        let field = self.habits.external_id_field.clone();
+        let field = self.behavior.external_id_field.clone();
         let mut records = Vec::new();
         for key in keys {
             for id in self.store.ids(&field, &key) {
                 let held = &self.store.records[&id];
-                let mut record = json!({"attributes": {"type": "Lead", "url": format!("/services/data/v67.0/sobjects/Lead/{id}")}});
+                let url = format!("/services/data/v67.0/sobjects/Lead/{id}");
+                let mut record = json!({"attributes": {"type": "Lead", "url": url}});
                 for name in &columns {
                     record[name.as_str()] = if name == "Id" {
                         id.clone().into()
@@ -60,13 +61,17 @@ impl State {
 
     fn has(&self, name: &str) -> bool {
         name == "Id"
-            || name == self.habits.external_id_field
-            || self.habits.custom_fields.iter().any(|field| field == name)
+            || name == self.behavior.external_id_field
+            || self
+                .behavior
+                .custom_fields
+                .iter()
+                .any(|field| field == name)
     }
 
-    /// A page of a query that found `total` records, as every page of it tells.
+    /// Builds a page of a query that found `total` records.
     fn page(&mut self, total: usize, mut records: Vec<Value>) -> Answer {
-        let rest = records.split_off(self.habits.page.min(records.len()));
+        let rest = records.split_off(self.behavior.page.min(records.len()));
         let mut page = json!({"totalSize": total, "done": rest.is_empty(), "records": records});
         if !rest.is_empty() {
             page["nextRecordsUrl"] =
@@ -85,7 +90,8 @@ impl State {
             .collect();
         self.size(ids.len());
         if ids.is_empty() || ids.len() > 200 || request.query("allOrNone") != Some("false") {
-            self.mistakes.push(format!("a delete of {} ids", ids.len()));
+            self.violations
+                .push(format!("a delete of {} ids", ids.len()));
             return refusal(400, "EXCEEDED_ID_LIMIT", "record limit reached");
         }
         let rows: Vec<Value> = ids.into_iter().map(|id| self.delete_row(id)).collect();
@@ -94,7 +100,7 @@ impl State {
 
     fn delete_row(&mut self, id: &str) -> Value {
         let failed = |error: Value| json!({"id": id, "success": false, "errors": [error]});
-        let field = self.habits.external_id_field.clone();
+        let field = self.behavior.external_id_field.clone();
         let key = self
             .store
             .records
@@ -107,7 +113,7 @@ impl State {
         }
         match self.store.records.get_mut(id) {
             None => failed(row_error("MALFORMED_ID", "malformed id", &[])),
-            Some(_) if !self.habits.may_delete => failed(row_error(
+            Some(_) if !self.behavior.may_delete => failed(row_error(
                 "INSUFFICIENT_ACCESS_OR_READONLY",
                 "insufficient access rights on object id",
                 &[],
@@ -123,7 +129,7 @@ impl State {
     }
 }
 
-/// The character of an escape.
+/// Parses the character of an escape.
 /// <https://developer.salesforce.com/docs/platform/salesforce-soql-sosl/guide/sforce-api-calls-soql-select-quotedstringescapes.html>
 fn escaped(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
     match characters.next()?.1 {
@@ -143,8 +149,8 @@ fn escaped(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
     }
 }
 
-/// The columns and keys of `SELECT Id,field… FROM Lead WHERE field IN ('…','…')`: the only query
-/// that we send.
+/// Parses the columns and keys of `SELECT Id,field… FROM Lead WHERE field IN ('…','…')`, the only
+/// query of the adapter.
 fn parse(query: &str) -> Option<(Vec<String>, Vec<String>)> {
     let (columns, rest) = query
         .strip_prefix("SELECT ")?

@@ -1,4 +1,4 @@
-//! The leads.
+//! Leads of the mock.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +14,7 @@ pub(super) struct Record {
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pub(super) records: BTreeMap<String, Record>,
-    /// Ids by external id, in lower case.
+    /// Ids by external id in lower case.
     index: HashMap<String, Vec<String>>,
 }
 
@@ -74,10 +74,9 @@ impl Store {
                 .fields
                 .iter()
                 .filter(|(name, value)| *name != field && !value.is_null());
-            let text = |value: &Value| {
-                value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned)
+            let text = |value: &Value| match value.as_str() {
+                Some(text) => text.to_owned(),
+                None => value.to_string(),
             };
             Some((
                 key,

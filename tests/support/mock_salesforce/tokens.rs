@@ -1,4 +1,4 @@
-//! The token endpoint, and what every other call has to show.
+//! Token endpoint, and validation of the tokens and headers of all other calls.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,12 +10,12 @@ use serde_json::json;
 use super::super::server::{Answer, Request};
 use super::{CLIENT_ID, State, refusal};
 
-/// An assertion that lives longer is refused.
-const LONGEST_ASSERTION: Duration = Duration::from_mins(5);
+/// Maximum lifetime of an assertion.
+const MAX_ASSERTION_LIFETIME: Duration = Duration::from_mins(5);
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-/// Who may sign assertions.
+/// Signer of assertions.
 #[derive(Clone, Debug)]
 pub struct Signer {
     pub public_key: DecodingKey,
@@ -31,7 +31,8 @@ struct Claims {
 }
 
 impl State {
-    /// The refusal of a call without a session that goes on, and a note of what our headers lack.
+    /// Returns the error of a call without a valid session. Records missing headers as protocol
+    /// violations.
     pub(super) fn unauthorized(&mut self, request: &Request) -> Option<Answer> {
         for (name, value) in [
             ("sforce-auto-assign", None),
@@ -40,7 +41,7 @@ impl State {
         ] {
             let sent = request.header(name);
             if sent.is_none() || value.is_some_and(|value| sent != Some(value)) {
-                self.mistakes.push(format!("{name} is {sent:?}"));
+                self.violations.push(format!("{name} is {sent:?}"));
             }
         }
         let Some(token) = request
@@ -62,8 +63,8 @@ impl State {
 
     pub(super) fn token(&mut self, request: &Request) -> Answer {
         if request.header("content-type") != Some("application/x-www-form-urlencoded") {
-            self.mistakes
-                .push("a token request that is no form".to_owned());
+            self.violations
+                .push("a token request that is not a form".to_owned());
         }
         let form: HashMap<String, String> = url::form_urlencoded::parse(&request.body)
             .into_owned()
@@ -75,13 +76,20 @@ impl State {
         let token = format!("00Dmock!{}", self.granted);
         self.tokens.insert(token.clone());
         let instance_url = self
-            .habits
+            .behavior
             .instance_url
             .clone()
             .unwrap_or_else(|| self.url.clone());
-        let answer = json!({"access_token": token, "signature": "s", "scope": "api", "instance_url": instance_url,
-            "id": "https://login.salesforce.com/id/00D/005", "token_type": "Bearer", "issued_at": "1782343657644"});
-        Answer::json(200, &answer)
+        let body = json!({
+            "access_token": token,
+            "signature": "s",
+            "scope": "api",
+            "instance_url": instance_url,
+            "id": "https://login.salesforce.com/id/00D/005",
+            "token_type": "Bearer",
+            "issued_at": "1782343657644",
+        });
+        Answer::json(200, &body)
     }
 
     fn check(&self, form: &HashMap<String, String>) -> Result<(), (&'static str, &'static str)> {
@@ -101,8 +109,7 @@ impl State {
     }
 }
 
-/// Everything that the real one looks at: the signature, who says it of whom, to whom, and for how
-/// long.
+/// Validates an assertion as Salesforce does: signature, issuer, subject, audience and expiry.
 fn check_assertion(assertion: &str, signer: &Signer) -> Result<(), (&'static str, &'static str)> {
     let mut validation = Validation::new(Algorithm::RS256);
     validation.set_audience(&[&signer.audience]);
@@ -121,7 +128,7 @@ fn check_assertion(assertion: &str, signer: &Signer) -> Result<(), (&'static str
     if sub != signer.username {
         return Err(("invalid_grant", "user hasn't approved this consumer"));
     }
-    if exp > (now + LONGEST_ASSERTION).as_secs() {
+    if exp > (now + MAX_ASSERTION_LIFETIME).as_secs() {
         return Err(("invalid_grant", "expired authorization code"));
     }
     Ok(())

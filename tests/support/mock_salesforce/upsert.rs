@@ -1,4 +1,4 @@
-//! The collection upsert.
+//! Collection upsert.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::super::server::{Answer, Request};
 use super::gate::body;
 use super::{State, refusal, row_error};
 
-/// Lead fields that can be written, and their lengths.
+/// Writable lead fields and their lengths.
 pub(super) const FIELDS: [(&str, usize); 15] = [
     ("LastName", 80),
     ("FirstName", 40),
@@ -39,7 +39,7 @@ impl State {
         if sobject != "Lead" {
             return refusal(404, "NOT_FOUND", "The requested resource does not exist");
         }
-        if field != self.habits.external_id_field {
+        if field != self.behavior.external_id_field {
             let message =
                 format!("Provided external ID field does not exist or is not accessible: {field}");
             return refusal(404, "NOT_FOUND", &message);
@@ -54,18 +54,18 @@ impl State {
         let records = body["records"].as_array().cloned().unwrap_or_default();
         self.size(records.len());
         if body["allOrNone"] != false {
-            self.mistakes.push("allOrNone is not false".to_owned());
+            self.violations.push("allOrNone is not false".to_owned());
         }
         if records.is_empty() {
-            self.mistakes.push("an empty upsert".to_owned());
+            self.violations.push("an empty upsert".to_owned());
             return refusal(
                 400,
                 "REQUIRED_FIELD_MISSING",
                 "At least 1 record is required",
             );
         }
-        if records.len() > self.habits.most_records {
-            self.mistakes.push(format!("{} records", records.len()));
+        if records.len() > self.behavior.most_records {
+            self.violations.push(format!("{} records", records.len()));
             return refusal(
                 400,
                 "EXCEEDED_ID_LIMIT",
@@ -89,8 +89,8 @@ impl State {
                 "Cannot deserialize instance of boolean from VALUE_STRING",
             );
         }
-        if let Some(refusal) = self.unparsed(&text) {
-            return refusal;
+        if let Some(error) = self.parser_error(&text) {
+            return error;
         }
         if self.is_any_locked(&keys) {
             let message =
@@ -109,9 +109,9 @@ impl State {
         Answer::json(200, &rows.into())
     }
 
-    /// The refusal of a request with a text in a checkbox: the parser tells the column of the first
-    /// one.
-    fn unparsed(&self, body: &str) -> Option<Answer> {
+    /// Returns the error of a request with a text in a checkbox. It contains the column of the
+    /// first one.
+    fn parser_error(&self, body: &str) -> Option<Answer> {
         #[derive(Deserialize)]
         struct Collection<'a> {
             #[serde(borrow)]
@@ -119,7 +119,7 @@ impl State {
         }
         let collection: Collection<'_> = serde_json::from_str(body).ok()?;
         let is_checkbox = |name: &&str| {
-            self.habits
+            self.behavior
                 .checkboxes
                 .iter()
                 .any(|checkbox| checkbox == name)
@@ -133,8 +133,8 @@ impl State {
             .find(|value| value.starts_with('"'))?;
         let before = &body[..value.as_ptr() as usize - body.as_ptr() as usize];
         let message = format!(
-            "Cannot deserialize instance of boolean from VALUE_STRING value {} or request may be missing a required field \
-             at [line:1, column:{}]",
+            "Cannot deserialize instance of boolean from VALUE_STRING value {} \
+             or request may be missing a required field at [line:1, column:{}]",
             value.trim_matches('"'),
             before.chars().count() + 1
         );
@@ -145,7 +145,7 @@ impl State {
         self.upserted_rows += 1;
         let ids = self.store.ids(field, key);
         let error = if twice {
-            self.mistakes.push(format!("{key} twice in a request"));
+            self.violations.push(format!("{key} twice in a request"));
             Some(row_error(
                 "DUPLICATE_VALUE",
                 &format!("Duplicate external id specified: {key}"),
@@ -153,7 +153,7 @@ impl State {
             ))
         } else {
             self.scripted_error(key)
-                .or_else(|| self.refused(record, ids.is_empty()))
+                .or_else(|| self.validate(record, ids.is_empty()))
         };
         let error = error.or_else(|| {
             (ids.len() > 1).then(|| row_error("DUPLICATE_EXTERNAL_ID", "more than one", &[field]))
@@ -183,20 +183,21 @@ impl State {
         let held = self.store.records.get_mut(&id).expect("indexed");
         held.fields.extend(fields);
         held.fields.retain(|_, value| !value.is_null());
-        held.is_deleted = self.is_forgetful;
+        held.is_deleted = self.discards_writes;
         json!({"id": id, "success": true, "errors": [], "created": is_new})
     }
 
-    /// A failed row: without `id`, as in captures.
+    /// Builds a failed row, without an `id`, as in captures.
     fn failed(&self, error: &Value) -> Value {
         let mut row = json!({"success": false, "errors": [error]});
-        if self.habits.created_on_failures {
+        if self.behavior.created_on_failures {
             row["created"] = true.into();
         }
         row
     }
 
-    /// "If an object in a batch can't be locked, the entire batch fails with this error."
+    /// Returns whether a record of the batch is locked. "If an object in a batch can't be locked,
+    /// the entire batch fails with this error."
     fn is_any_locked(&mut self, keys: &[String]) -> bool {
         let mut is_locked = false;
         for key in keys {
@@ -224,17 +225,17 @@ impl State {
         Some(error.clone())
     }
 
-    /// What is wrong with a record in itself.
-    fn refused(&mut self, record: &Value, is_new: bool) -> Option<Value> {
+    /// Validates a record. Returns its error.
+    fn validate(&mut self, record: &Value, is_new: bool) -> Option<Value> {
         let fields = record.as_object()?;
         if fields
             .get("attributes")
             .is_none_or(|attributes| attributes["type"] != "Lead")
         {
-            self.mistakes.push("a record without its type".to_owned());
+            self.violations.push("a record without its type".to_owned());
             return Some(row_error("INVALID_TYPE", "the type is missing", &[]));
         }
-        if !self.habits.may_write {
+        if !self.behavior.may_write {
             let verb = if is_new { "inserted" } else { "updated" };
             let message = format!("entity type cannot be {verb}: Lead");
             return Some(row_error(
@@ -245,17 +246,17 @@ impl State {
         }
         if let Some(name) = fields
             .keys()
-            .find(|name| self.habits.hidden_fields.contains(name))
+            .find(|name| self.behavior.hidden_fields.contains(name))
         {
             return Some(no_such_column(name));
         }
-        let closed: Vec<&String> = fields
+        if let Some(name) = fields
             .keys()
-            .filter(|name| self.habits.read_only_fields.contains(name))
-            .collect();
-        if let Some(name) = closed.first() {
+            .find(|name| self.behavior.read_only_fields.contains(name))
+        {
             let message = format!(
-                "Unable to create/update fields: {name}. Please check the security settings of this field"
+                "Unable to create/update fields: {name}. \
+                 Please check the security settings of this field"
             );
             return Some(row_error(
                 "INVALID_FIELD_FOR_INSERT_UPDATE",
@@ -264,7 +265,7 @@ impl State {
             ));
         }
         let status = fields.get("Status").and_then(Value::as_str);
-        if let (Some(status), Some(known)) = (status, &self.habits.statuses)
+        if let (Some(status), Some(known)) = (status, &self.behavior.statuses)
             && !known.iter().any(|known| known == status)
         {
             let message = format!("Status: bad value for restricted picklist field: {status}");
@@ -274,7 +275,7 @@ impl State {
                 &["Status"],
             ));
         }
-        let field = self.habits.external_id_field.clone();
+        let field = self.behavior.external_id_field.clone();
         match fields.get(&field).and_then(Value::as_str) {
             None | Some("") => {
                 return Some(row_error(
@@ -290,8 +291,8 @@ impl State {
             Some(_) => {}
         }
         for (name, value) in fields {
-            let is_ours =
-                *name == self.habits.external_id_field || self.habits.custom_fields.contains(name);
+            let is_ours = *name == self.behavior.external_id_field
+                || self.behavior.custom_fields.contains(name);
             if name == "attributes" || is_ours {
                 continue;
             }
@@ -331,7 +332,7 @@ impl State {
     }
 }
 
-/// A field that is not there, for the run-as user at least.
+/// Builds the error of a field that does not exist or is hidden from the run-as user.
 fn no_such_column(name: &str) -> Value {
     row_error(
         "INVALID_FIELD",

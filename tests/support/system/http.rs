@@ -1,4 +1,4 @@
-//! The two systems of this package, behind their mocks.
+//! The two systems of production, with their mocks.
 
 use std::sync::Arc;
 
@@ -26,24 +26,32 @@ pub fn hubspot() -> BoxFuture<'static, Box<dyn System>> {
     async { Box::new(Portal::new().await) as _ }.boxed()
 }
 
-/// Gives the answer these headers for all whose names begin with `prefix`.
-fn with_headers(prefix: &'static str, told: Vec<(&'static str, String)>) -> Mangle {
-    Mangle::new(move |answer| {
-        answer.headers.retain(|(name, _)| !name.starts_with(prefix));
-        answer.headers.extend(
-            told.iter()
-                .map(|(name, value)| (format!("{prefix}{name}"), value.clone())),
-        );
+/// Replaces all headers of a response whose names begin with `prefix` by these headers.
+fn with_headers(prefix: &'static str, headers: Vec<(&'static str, String)>) -> Mangle {
+    Mangle::new(move |response| {
+        response
+            .headers
+            .retain(|(name, _)| !name.starts_with(prefix));
+        for (name, value) in &headers {
+            response
+                .headers
+                .push((format!("{prefix}{name}"), value.clone()));
+        }
     })
 }
 
-/// Says `null` of whatever it may: of a result, the key alone is left.
+/// Replaces all optional values by `null`. A result keeps its key alone.
 fn make_sparse(body: &mut Value) {
     for result in body["results"].as_array_mut().into_iter().flatten() {
         let key = result["properties"]["source_id"].take();
         let properties =
             json!({"source_id": key, "email": null, "lifecyclestage": null, "hs_object_id": null});
-        *result = json!({"id": null, "properties": properties, "objectWriteTraceId": null, "createdAt": null});
+        *result = json!({
+            "id": null,
+            "properties": properties,
+            "objectWriteTraceId": null,
+            "createdAt": null,
+        });
     }
     for name in ["status", "errors", "numErrors", "startedAt", "completedAt"] {
         body[name] = Value::Null;
@@ -54,7 +62,7 @@ fn secret_of(file: &tempfile::NamedTempFile) -> Arc<Secret> {
     Arc::new(Secret::new(SecretSource::File(file.path().to_owned())))
 }
 
-/// Drops or doubles the last row.
+/// Removes or duplicates the last row.
 fn resize(rows: &mut Value, more: bool) {
     let Some(rows) = rows.as_array_mut() else {
         return;
@@ -105,7 +113,7 @@ impl System for Org {
         self.mock.leads()
     }
 
-    fn strike(&self, fault: Fault) -> bool {
+    fn inject(&self, fault: Fault) -> bool {
         match fault {
             Fault::Reply(reply) => self.mock.next(reply),
             Fault::Lost => self.mock.lose_answers(1),
@@ -114,17 +122,17 @@ impl System for Org {
             Fault::Long => self.mock.mangle(Mangle::json(|body| resize(body, true))),
             Fault::Mute => self.mock.mangle(Mangle::json(|body| *body = json!([]))),
             Fault::Sparse => self.mock.mangle(Mangle::json(|body| {
-                let rows = body.as_array().map_or(0, Vec::len);
+                let rows = body.as_array().map(Vec::len).unwrap_or_default();
                 let row = json!({"success": true, "id": null, "errors": null, "created": null});
                 *body = vec![row; rows].into();
             })),
-            Fault::Told { used, max } => {
+            Fault::QuotaReported { used, max } => {
                 self.mock.mangle(with_headers(
                     "sforce-",
                     vec![("limit-info", format!("api-usage={used}/{max}"))],
                 ));
             }
-            Fault::Untold => self.mock.mangle(with_headers("sforce-", Vec::new())),
+            Fault::QuotaOmitted => self.mock.mangle(with_headers("sforce-", Vec::new())),
             Fault::Forbidden => self.mock.next(refusal(
                 403,
                 "API_DISABLED_FOR_ORG",
@@ -163,9 +171,9 @@ impl System for Org {
                 ));
             }
             Fault::Paused(pause) => {
-                let away = refusal(503, "SERVER_UNAVAILABLE", "Server Unavailable");
+                let unavailable = refusal(503, "SERVER_UNAVAILABLE", "Server Unavailable");
                 self.mock
-                    .next(away.with_header("retry-after", pause.as_secs()));
+                    .next(unavailable.with_header("retry-after", pause.as_secs()));
             }
         }
         true
@@ -181,8 +189,8 @@ impl System for Org {
         answered + self.mock.refused_tokens() as usize
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        self.mock.mistakes()
+    fn violations(&self) -> Vec<String> {
+        self.mock.violations()
     }
 }
 
@@ -225,7 +233,7 @@ impl System for Portal {
         self.mock.contacts()
     }
 
-    fn strike(&self, fault: Fault) -> bool {
+    fn inject(&self, fault: Fault) -> bool {
         match fault {
             Fault::Reply(reply) => self.mock.next(reply),
             Fault::Lost => self.mock.lose_answers(1),
@@ -240,13 +248,13 @@ impl System for Portal {
                 .mock
                 .mangle(Mangle::json(|body| body["results"] = json!([]))),
             Fault::Sparse => self.mock.mangle(Mangle::json(make_sparse)),
-            Fault::Told { used, max } => {
+            Fault::QuotaReported { used, max } => {
                 let daily = [("daily", max), ("daily-remaining", max - used)];
-                let told = daily.map(|(name, calls)| (name, calls.to_string()));
+                let headers = daily.map(|(name, calls)| (name, calls.to_string()));
                 self.mock
-                    .mangle(with_headers("x-hubspot-ratelimit-", told.into()));
+                    .mangle(with_headers("x-hubspot-ratelimit-", headers.into()));
             }
-            Fault::Untold => self
+            Fault::QuotaOmitted => self
                 .mock
                 .mangle(with_headers("x-hubspot-ratelimit-", Vec::new())),
             Fault::Forbidden => self.mock.next(missing_scope("crm.objects.contacts.write")),
@@ -276,7 +284,7 @@ impl System for Portal {
         self.mock.seen().len() + self.mock.refused_tokens() as usize
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        self.mock.mistakes()
+    fn violations(&self) -> Vec<String> {
+        self.mock.violations()
     }
 }

@@ -1,4 +1,4 @@
-//! The third system: without HTTP, and so without the faults of connections, hosts and credentials.
+//! The in-memory system: it has no HTTP, and no faults of connections, hosts and credentials.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +29,9 @@ impl System for Arc<Memory> {
     }
 
     fn records(&self) -> Records {
-        let text = |value: serde_json::Value| {
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
+        let text = |value: serde_json::Value| match value.as_str() {
+            Some(text) => text.to_owned(),
+            None => value.to_string(),
         };
         let held = |fields: serde_json::Map<_, serde_json::Value>| {
             fields
@@ -47,7 +46,7 @@ impl System for Arc<Memory> {
             .collect()
     }
 
-    fn strike(&self, fault: Fault) -> bool {
+    fn inject(&self, fault: Fault) -> bool {
         let stop = |cause, code| {
             let remedy = "wait".to_owned();
             Next::Error(CallError::Stop(Stop {
@@ -85,10 +84,11 @@ impl System for Arc<Memory> {
             | Fault::Short
             | Fault::Long
             | Fault::Mute
-            | Fault::Sparse => {
-                return false;
-            }
-            Fault::Told { .. } | Fault::Untold | Fault::Expired | Fault::Revoked => return false,
+            | Fault::Sparse
+            | Fault::QuotaReported { .. }
+            | Fault::QuotaOmitted
+            | Fault::Expired
+            | Fault::Revoked => return false,
         });
         true
     }
@@ -97,7 +97,7 @@ impl System for Arc<Memory> {
         Memory::calls(self)
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        Memory::mistakes(self)
+    fn violations(&self) -> Vec<String> {
+        Memory::violations(self)
     }
 }

@@ -1,4 +1,4 @@
-//! The queue, the table and the parameter.
+//! Checks of the dead-letter queue, the state table and the settings parameter.
 
 use std::collections::HashMap;
 
@@ -13,22 +13,23 @@ use super::super::failure::Failure;
 use super::super::settings::SET_QUEUE;
 use super::Line;
 
-const A_DAY: u64 = 86_400;
+const SECS_PER_DAY: u64 = 86_400;
 
-/// As long as SQS keeps a message at most, in days; by itself it is 4.
+/// Longest retention of a message in SQS, in days. The default is 4.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html>
-const MOST_DAYS: u64 = 14;
+const MAX_RETENTION_DAYS: u64 = 14;
 
-pub(super) async fn look(deployment: &Deployment, settings: &Settings) -> Vec<Line> {
+/// Checks the settings document, the queue and the table.
+pub(super) async fn check(deployment: &Deployment, settings: &Settings) -> Vec<Line> {
     vec![
-        parameter(deployment),
-        queue(deployment, settings).await,
-        table(deployment, settings).await,
+        check_parameter(deployment),
+        check_queue(deployment, settings).await,
+        check_table(deployment, settings).await,
     ]
 }
 
-/// The document was read with the settings; the line says from where.
-fn parameter(deployment: &Deployment) -> Line {
+/// Reports the source of the settings document, which was read with the settings.
+fn check_parameter(deployment: &Deployment) -> Line {
     let name = "settings document";
     match &deployment.environment.document {
         None => Line::skipped(name, "none: CONTACT_SYNC_CONFIG is not set"),
@@ -41,24 +42,24 @@ fn parameter(deployment: &Deployment) -> Line {
     }
 }
 
-async fn queue(deployment: &Deployment, settings: &Settings) -> Line {
+async fn check_queue(deployment: &Deployment, settings: &Settings) -> Line {
     let name = "dead-letter queue";
     let url = &settings.dead_letter.queue_url;
     if url.is_empty() {
         return no_queue(name, deployment);
     }
     let sqs = aws_sdk_sqs::Client::new(&deployment.aws);
-    let answer = sqs
+    let response = sqs
         .get_queue_attributes()
         .queue_url(url)
         .attribute_names(QueueAttributeName::All)
         .send()
         .await;
-    match answer {
-        Ok(answer) => judge_queue(name, &answer.attributes.unwrap_or_default()),
+    match response {
+        Ok(response) => check_queue_attributes(name, &response.attributes.unwrap_or_default()),
         Err(error) => {
             let failure = Failure::aws(
-                &format!("looking at the queue {url}"),
+                &format!("reading the attributes of the queue {url}"),
                 "sqs:GetQueueAttributes",
                 &error,
             );
@@ -67,8 +68,8 @@ async fn queue(deployment: &Deployment, settings: &Settings) -> Line {
     }
 }
 
-/// Without a queue developers' presets only log, and no other starts. A shell may see settings
-/// without that of the deployment.
+/// Reports a missing queue. The developers' presets log rejected records instead, and the other
+/// presets do not start. Settings of a shell may lack the queue that the deployment sets.
 fn no_queue(name: &str, deployment: &Deployment) -> Line {
     let preset = deployment.environment.preset;
     match deployment.is_deployed {
@@ -76,25 +77,22 @@ fn no_queue(name: &str, deployment: &Deployment) -> Line {
             Line::skipped(name, "none: rejected records are only logged")
         }
         true => {
-            let what = format!(
-                "none, and the preset {} does not start without one",
-                preset.name()
+            let preset = preset.name();
+            let text = format!(
+                "none, and the preset {preset} does not start without one: \
+                 set dead_letter.queue_url, or CONTACT_SYNC__DEAD_LETTER__QUEUE_URL"
             );
-            Line::fail(
-                name,
-                format!(
-                    "{what}: set dead_letter.queue_url, or CONTACT_SYNC__DEAD_LETTER__QUEUE_URL"
-                ),
-            )
+            Line::fail(name, text)
         }
         false => Line::skipped(
             name,
-            format!("not looked at: these settings name none; {SET_QUEUE}"),
+            format!("not checked: these settings name none; {SET_QUEUE}"),
         ),
     }
 }
 
-fn judge_queue(name: &str, attributes: &HashMap<QueueAttributeName, String>) -> Line {
+/// Checks the retention and the encryption of the queue.
+fn check_queue_attributes(name: &str, attributes: &HashMap<QueueAttributeName, String>) -> Line {
     let number = |name: QueueAttributeName| {
         attributes
             .get(&name)
@@ -105,34 +103,34 @@ fn judge_queue(name: &str, attributes: &HashMap<QueueAttributeName, String>) -> 
         .get(&QueueAttributeName::SqsManagedSseEnabled)
         .is_some_and(|on| on == "true")
         || attributes.contains_key(&QueueAttributeName::KmsMasterKeyId);
-    let short = format!(
-        "it keeps messages for {}h, in which nobody may look: set MessageRetentionPeriod to {MOST_DAYS} days",
-        retention / 3600
-    );
-    let open =
-        "it is not encrypted, and holds contact data: set SqsManagedSseEnabled or KmsMasterKeyId"
-            .to_owned();
-    let wrong = [(retention < A_DAY, short), (!is_encrypted, open)];
-    let wrong: Vec<String> = wrong
-        .into_iter()
-        .filter(|(is_wrong, _)| *is_wrong)
-        .map(|(_, text)| text)
-        .collect();
-    let waiting = number(QueueAttributeName::ApproximateNumberOfMessages).unwrap_or_default();
-    let days = retention / A_DAY;
-    let hint = if days < MOST_DAYS {
-        format!(" ({MOST_DAYS} are allowed)")
+    let mut errors = Vec::new();
+    if retention < SECS_PER_DAY {
+        errors.push(format!(
+            "it keeps messages for only {}h: \
+             set MessageRetentionPeriod to {MAX_RETENTION_DAYS} days",
+            retention / 3600
+        ));
+    }
+    if !is_encrypted {
+        let text = "it is not encrypted, and holds contact data: \
+                    set SqsManagedSseEnabled or KmsMasterKeyId";
+        errors.push(text.to_owned());
+    }
+    let messages = number(QueueAttributeName::ApproximateNumberOfMessages).unwrap_or_default();
+    let days = retention / SECS_PER_DAY;
+    let hint = if days < MAX_RETENTION_DAYS {
+        format!(" ({MAX_RETENTION_DAYS} are allowed)")
     } else {
         String::new()
     };
-    Line::of(
+    Line::from_errors(
         name,
-        format!("keeps messages for {days} days{hint}, encrypted; {waiting} wait"),
-        &wrong,
+        format!("keeps messages for {days} days{hint}, encrypted; messages: {messages}"),
+        &errors,
     )
 }
 
-async fn table(deployment: &Deployment, settings: &Settings) -> Line {
+async fn check_table(deployment: &Deployment, settings: &Settings) -> Line {
     let (name, table) = ("state table", &settings.state.table);
     if table.is_empty() {
         return Line::skipped(
@@ -141,9 +139,9 @@ async fn table(deployment: &Deployment, settings: &Settings) -> Line {
         );
     }
     let client = aws_sdk_dynamodb::Client::new(&deployment.aws);
-    let doing = format!("looking at the table {table}");
+    let doing = format!("describing the table {table}");
     let described = match client.describe_table().table_name(table).send().await {
-        Ok(answer) => answer.table,
+        Ok(response) => response.table,
         Err(error) => {
             return Line::fail(
                 name,
@@ -157,7 +155,7 @@ async fn table(deployment: &Deployment, settings: &Settings) -> Line {
         .send()
         .await
     {
-        Ok(answer) => answer.time_to_live_description,
+        Ok(response) => response.time_to_live_description,
         Err(error) => {
             return Line::fail(
                 name,
@@ -165,10 +163,11 @@ async fn table(deployment: &Deployment, settings: &Settings) -> Line {
             );
         }
     };
-    judge_table(name, described.as_ref(), expiry.as_ref())
+    check_table_schema(name, described.as_ref(), expiry.as_ref())
 }
 
-fn judge_table(
+/// Checks the keys of the table and the expiry of its items.
+fn check_table_schema(
     name: &str,
     table: Option<&TableDescription>,
     expiry: Option<&TimeToLiveDescription>,
@@ -192,16 +191,15 @@ fn judge_table(
                 Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)
             )
     });
-    let no_keys =
-        "its keys are others: make a table with the partition key pk (S) and the sort key sk (S)"
-            .to_owned();
-    let no_expiry =
-        "its items never expire: set its time to live to the attribute expires_at".to_owned();
-    let wrong = [(!has_keys, no_keys), (!expires, no_expiry)];
-    let wrong: Vec<String> = wrong
-        .into_iter()
-        .filter(|(is_wrong, _)| *is_wrong)
-        .map(|(_, text)| text)
-        .collect();
-    Line::of(name, "keys pk and sk, expiry at expires_at", &wrong)
+    let mut errors = Vec::new();
+    if !has_keys {
+        let text = "its keys differ: \
+                    create a table with the partition key pk (S) and the sort key sk (S)";
+        errors.push(text.to_owned());
+    }
+    if !expires {
+        let text = "its items never expire: set its time to live to the attribute expires_at";
+        errors.push(text.to_owned());
+    }
+    Line::from_errors(name, "keys pk and sk, expiry at expires_at", &errors)
 }

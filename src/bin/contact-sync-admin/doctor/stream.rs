@@ -1,4 +1,4 @@
-//! The event source mapping, and the stream that it reads.
+//! Checks of the event source mapping and of the stream that it reads.
 
 use std::fmt::Write;
 
@@ -11,10 +11,12 @@ use super::super::failure::Failure;
 use super::super::stream::without_consumer;
 use super::Line;
 
-/// Fewer tries than that turn an outage of minutes into a mass of given-up batches.
-const FEW_TRIES: i32 = 1000;
+/// Smallest sufficient number of retry attempts: with fewer, the mapping discards batches during an
+/// outage of minutes.
+const MIN_RETRY_ATTEMPTS: i32 = 1000;
 
-pub(super) async fn look(
+/// Checks each event source mapping of the function, and its stream.
+pub(super) async fn check(
     deployment: &Deployment,
     target: &Target,
     settings: &Settings,
@@ -22,13 +24,13 @@ pub(super) async fn look(
     let Some(function) = &target.function else {
         return vec![Line::skipped(
             "event source mapping",
-            "not looked at: --function NAME names the function",
+            "not checked: name the function with --function NAME",
         )];
     };
     let mappings = match deployment.mappings(function).await {
         Ok(mappings) if mappings.is_empty() => {
             let remedy =
-                format!("{function} reads no Kinesis stream: make an event source mapping");
+                format!("{function} reads no Kinesis stream: create an event source mapping");
             return vec![Line::fail("event source mapping", remedy)];
         }
         Ok(mappings) => mappings,
@@ -36,89 +38,84 @@ pub(super) async fn look(
     };
     let mut lines = Vec::new();
     for mapping in &mappings {
-        lines.push(judge_mapping(mapping));
-        lines.push(match summary(deployment, mapping).await {
-            Ok(stream) => judge_stream(mapping, &stream, settings),
+        lines.push(check_mapping(mapping));
+        lines.push(match describe_stream(deployment, mapping).await {
+            Ok(stream) => check_stream(mapping, &stream, settings),
             Err(failure) => Line::fail("stream", failure.to_string()),
         });
     }
     lines
 }
 
-async fn summary(
+/// Describes the stream that the mapping reads.
+async fn describe_stream(
     deployment: &Deployment,
     mapping: &EventSourceMappingConfiguration,
 ) -> Result<StreamDescriptionSummary, Failure> {
     let arn = without_consumer(mapping.event_source_arn().unwrap_or_default());
     let kinesis = aws_sdk_kinesis::Client::new(&deployment.aws);
-    let answer = kinesis
+    let response = kinesis
         .describe_stream_summary()
         .stream_arn(arn)
         .send()
         .await;
-    let answer = answer.map_err(|error| {
+    let response = response.map_err(|error| {
         Failure::aws(
-            &format!("looking at the stream {arn}"),
+            &format!("describing the stream {arn}"),
             "kinesis:DescribeStreamSummary",
             &error,
         )
     })?;
-    answer
+    response
         .stream_description_summary
-        .ok_or_else(|| Failure::new("the answer describes no stream", "try again"))
+        .ok_or_else(|| Failure::new("the response describes no stream", "run the command again"))
 }
 
-/// What a mapping has to say so that nothing is lost, and nothing that succeeded is repeated
-/// without need.
-fn judge_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
+/// Checks that the mapping loses no record, and that it repeats no successful record without need.
+fn check_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
     let reports = mapping
         .function_response_types()
         .contains(&FunctionResponseType::ReportBatchItemFailures);
-    let tries = mapping.maximum_retry_attempts().unwrap_or(-1);
+    let attempts = mapping.maximum_retry_attempts().unwrap_or(-1);
     let destination = mapping
         .destination_config()
         .and_then(|config| config.on_failure()?.destination());
     let state = mapping.state().unwrap_or("unknown");
-    let wrong = [
-        (
-            !reports,
-            "a partly failed batch counts as done, and its failures are LOST: set FunctionResponseTypes to \
-             ReportBatchItemFailures",
-        ),
-        (
-            !mapping.bisect_batch_on_function_error().unwrap_or_default(),
-            "a batch is given up whole: set BisectBatchOnFunctionError",
-        ),
-        (
-            (0..FEW_TRIES).contains(&tries),
-            "few tries are over within seconds of an outage: set MaximumRetryAttempts to -1, and let the age decide",
-        ),
-        (
-            destination.is_none(),
-            "what it gives up is gone: set DestinationConfig.OnFailure",
-        ),
-    ];
-    let wrong: Vec<String> = wrong
-        .into_iter()
-        .filter(|(is_wrong, _)| *is_wrong)
-        .map(|(_, text)| text.to_owned())
-        .collect();
-    let found =
-        format!("{state}; reports item failures, halves failed batches, keeps what it gives up");
+    let mut errors = Vec::new();
+    if !reports {
+        let text = "a partly failed batch counts as done, and its failures are LOST: \
+                    set FunctionResponseTypes to ReportBatchItemFailures";
+        errors.push(text.to_owned());
+    }
+    if !mapping.bisect_batch_on_function_error().unwrap_or_default() {
+        let text = "it discards a failed batch as a whole: set BisectBatchOnFunctionError";
+        errors.push(text.to_owned());
+    }
+    if (0..MIN_RETRY_ATTEMPTS).contains(&attempts) {
+        let text = "few attempts are used up within seconds of an outage: \
+                    set MaximumRetryAttempts to -1, so that the age alone limits retries";
+        errors.push(text.to_owned());
+    }
+    if destination.is_none() {
+        let text = "discarded batches are lost: set DestinationConfig.OnFailure";
+        errors.push(text.to_owned());
+    }
+    let text =
+        format!("{state}; reports item failures, bisects failed batches, keeps discarded batches");
     let name = "event source mapping";
-    if wrong.is_empty() && matches!(state, "Disabled" | "Disabling") {
-        // As the template makes it: doctor is asked before anything is read.
+    if errors.is_empty() && matches!(state, "Disabled" | "Disabling") {
+        // The template creates the mapping disabled, so that doctor can run before it is enabled.
         return Line::skipped(
             name,
-            format!("{found}; it reads nothing until it is enabled"),
+            format!("{text}; it reads nothing until it is enabled"),
         );
     }
-    Line::of(name, found, &wrong)
+    Line::from_errors(name, text, &errors)
 }
 
-/// A record has to be there for as long as it is tried; each invocation has to know its share of
-/// the limits.
-fn judge_stream(
+/// Checks that the stream keeps a record for as long as it is retried, and that the setting
+/// `pipeline.concurrency_share` covers the concurrent invocations.
+fn check_stream(
     mapping: &EventSourceMappingConfiguration,
     stream: &StreamDescriptionSummary,
     settings: &Settings,
@@ -126,41 +123,41 @@ fn judge_stream(
     let retention = i64::from(stream.retention_period_hours()) * 3600;
     let age = i64::from(mapping.maximum_record_age_in_seconds().unwrap_or(-1));
     let factor = i64::from(mapping.parallelization_factor().unwrap_or(1).max(1));
-    let at_once = i64::from(stream.open_shard_count()) * factor;
+    let concurrency = i64::from(stream.open_shard_count()) * factor;
     let share = i64::from(settings.pipeline.concurrency_share);
-    let mut wrong = Vec::new();
+    let mut errors = Vec::new();
     if age < 0 {
-        wrong.push(
-            "records are tried until the stream forgets them, and then they are gone: set MaximumRecordAgeInSeconds \
-             below the retention"
-                .to_owned(),
-        );
+        let text = "records are retried until their retention ends, and are then lost: \
+                    set MaximumRecordAgeInSeconds below the retention";
+        errors.push(text.to_owned());
     } else if age >= retention {
-        wrong.push(format!(
-            "it forgets records after {}h, but they are tried for {}h: lengthen its retention",
+        errors.push(format!(
+            "it deletes records after {}h, but they are retried for {}h: lengthen its retention",
             retention / 3600,
             age / 3600
         ));
     }
     let has_table = !settings.state.table.is_empty();
-    if at_once > share && !has_table {
-        wrong.push(format!(
-            "{at_once} invocations may run at once (shards x factor), each taking a share of {share} of the rate limits: \
-             set pipeline.concurrency_share to {at_once}"
+    if concurrency > share && !has_table {
+        errors.push(format!(
+            "{concurrency} invocations can run at once (shards x factor), \
+             and each uses 1/{share} of the rate limits: \
+             set pipeline.concurrency_share to {concurrency}"
         ));
     }
-    let mut found = format!(
-        "keeps records for {}h, tried for {}h; {at_once} invocations at once",
+    let mut text = format!(
+        "keeps records for {}h, retried for {}h; {concurrency} invocations at once",
         retention / 3600,
         age / 3600
     );
-    if at_once > share && has_table {
+    if concurrency > share && has_table {
         let _ = write!(
-            found,
-            ", which share the rate limits through the table; while it is silent each takes 1/{share}"
+            text,
+            ", which share the rate limits through the table; \
+             without a response of the table each uses 1/{share}"
         );
     }
-    Line::of("stream", found, &wrong)
+    Line::from_errors("stream", text, &errors)
 }
 
 #[cfg(test)]
@@ -186,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_that_loses_records_is_found_out() {
-        assert_eq!(judge_mapping(&mapping().build()).state, State::Ok);
+    fn a_mapping_that_loses_records_fails_its_check() {
+        assert_eq!(check_mapping(&mapping().build()).state, State::Ok);
         assert_eq!(
-            judge_mapping(&mapping().state("Disabled").build()).state,
+            check_mapping(&mapping().state("Disabled").build()).state,
             State::Skipped
         );
-        let both = judge_mapping(
+        let both = check_mapping(
             &mapping()
                 .state("Disabled")
                 .maximum_retry_attempts(3)
@@ -208,7 +205,7 @@ mod tests {
             (mapping().maximum_retry_attempts(3), "MaximumRetryAttempts"),
             (mapping().set_destination_config(None), "OnFailure"),
         ] {
-            let line = judge_mapping(&mapping.build());
+            let line = check_mapping(&mapping.build());
             assert!(
                 line.state == State::Fail && line.text.contains(part),
                 "{}",
@@ -218,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_forgets_too_soon_or_has_too_many_readers_is_found_out() {
+    fn a_stream_with_a_short_retention_or_too_many_invocations_fails_its_check() {
         let mut settings = load(Preset::Test, &[], &DESTINATIONS).expect("good settings");
         settings.pipeline.concurrency_share = 8;
         let stream = |hours: i32, shards: i32| {
@@ -237,14 +234,14 @@ mod tests {
                 .expect("a stream")
         };
         assert_eq!(
-            judge_stream(&mapping().build(), &stream(168, 4), &settings).state,
+            check_stream(&mapping().build(), &stream(168, 4), &settings).state,
             State::Ok
         );
         for (mapping, stream, part) in [
             (
                 mapping(),
                 stream(24, 4),
-                "after 24h, but they are tried for 144h",
+                "after 24h, but they are retried for 144h",
             ),
             (
                 mapping().maximum_record_age_in_seconds(-1),
@@ -253,7 +250,7 @@ mod tests {
             ),
             (mapping(), stream(168, 5), "concurrency_share to 10"),
         ] {
-            let line = judge_stream(&mapping.build(), &stream, &settings);
+            let line = check_stream(&mapping.build(), &stream, &settings);
             assert!(
                 line.state == State::Fail && line.text.contains(part),
                 "{}",
@@ -261,7 +258,7 @@ mod tests {
             );
         }
         settings.state.table = "settled".to_owned();
-        let line = judge_stream(&mapping().build(), &stream(168, 5), &settings);
+        let line = check_stream(&mapping().build(), &stream(168, 5), &settings);
         assert!(
             line.state == State::Ok && line.text.contains("through the table"),
             "{}",

@@ -1,11 +1,11 @@
-//! How many records end as what.
+//! Number of records by fate and code.
 
 use std::collections::BTreeMap;
 
 use contact_sync::settle::Fate;
 use serde_json::{Map, Value, json};
 
-/// The fates, in the order in which they are told.
+/// Fates, in the order of the output.
 const FATES: [Fate; 5] = [
     Fate::Delivered,
     Fate::Superseded,
@@ -14,7 +14,7 @@ const FATES: [Fate; 5] = [
     Fate::Failed,
 ];
 
-/// Returns a fate in the words of a preview, which delivers nothing.
+/// Returns the name of a fate in a preview, which delivers nothing.
 pub(super) fn name(fate: Fate) -> &'static str {
     match fate {
         Fate::Delivered => "would be written",
@@ -22,7 +22,7 @@ pub(super) fn name(fate: Fate) -> &'static str {
     }
 }
 
-/// Records by fate; and by fate and code those that no destination gets.
+/// Number of records by fate, and by code for the fates without a write.
 #[derive(Default)]
 pub(super) struct Counts {
     records: u64,
@@ -31,7 +31,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts one record, with the codes that it got at its destinations.
+    /// Counts one record, with its codes at its destinations.
     pub(super) fn add(&mut self, fate: Fate, codes: impl IntoIterator<Item = (Fate, String)>) {
         self.records += 1;
         *self.by_fate.entry(name(fate)).or_default() += 1;
@@ -47,33 +47,37 @@ impl Counts {
         }
     }
 
-    /// Whether no record is rejected, and none fails.
+    /// Returns whether no record is rejected or fails.
     pub(super) fn is_clean(&self) -> bool {
-        self.of(Fate::Rejected) == 0 && self.of(Fate::Failed) == 0
+        self.count(Fate::Rejected) == 0 && self.count(Fate::Failed) == 0
     }
 
-    fn of(&self, fate: Fate) -> u64 {
+    fn count(&self, fate: Fate) -> u64 {
         self.by_fate.get(name(fate)).copied().unwrap_or_default()
     }
 
     pub(super) fn to_json(&self) -> Value {
         let key = |fate: &str| fate.replace(' ', "_");
         let mut counts = Map::from_iter([("records".to_owned(), self.records.into())]);
-        counts.extend(FATES.map(|fate| (key(name(fate)), self.of(fate).into())));
+        counts.extend(FATES.map(|fate| (key(name(fate)), self.count(fate).into())));
         counts.insert("by_code".to_owned(), json!(self.by_code));
         counts.into()
     }
 
-    /// One line for all fates, and one for the codes of each that has codes.
+    /// Formats one line for all fates, and one line for the codes of each fate.
     pub(super) fn to_text(&self) -> String {
-        let told = FATES.into_iter().filter(|fate| self.of(*fate) > 0);
-        let told: Vec<String> = told
-            .map(|fate| format!("{} {}", self.of(fate), name(fate)))
-            .collect();
-        let mut lines = vec![format!("records {}: {}", self.records, told.join(", "))];
-        if told.is_empty() {
-            "records 0".clone_into(&mut lines[0]);
+        let mut fates = Vec::new();
+        for fate in FATES {
+            let count = self.count(fate);
+            if count > 0 {
+                fates.push(format!("{count} {}", name(fate)));
+            }
         }
+        let mut lines = if fates.is_empty() {
+            vec!["records 0".to_owned()]
+        } else {
+            vec![format!("records {}: {}", self.records, fates.join(", "))]
+        };
         for (fate, codes) in &self.by_code {
             let codes: Vec<String> = codes
                 .iter()

@@ -1,5 +1,5 @@
-//! A file of changes as the records of one batch. The text of each change stays as it is, mistakes
-//! included.
+//! Reads a file of changes as the records of one batch. The text of each change is not modified,
+//! even if it is invalid.
 
 use std::borrow::Cow;
 use std::io;
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::failure::Failure;
 
-/// The text of a file, or of standard input where the file is `-`.
+/// Reads the text of a file, or of standard input if the file is `-`.
 pub(super) fn text(file: &Path) -> Result<String, Failure> {
     let text = if file == Path::new("-") {
         io::read_to_string(io::stdin())
@@ -27,8 +27,7 @@ pub(super) fn text(file: &Path) -> Result<String, Failure> {
     })
 }
 
-/// The records of a Lambda event, of a JSON array of changes, of one change, or of one change a
-/// line.
+/// Parses a Lambda event, a JSON array of changes, one change, or one change per line.
 pub(super) fn records(text: &str) -> Vec<Record<'_>> {
     if let Ok(records) = envelope(text) {
         return records;

@@ -1,4 +1,4 @@
-//! What the dry run came to, record by record.
+//! Report of a dry run, record by record.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -15,12 +15,12 @@ use super::counts::{Counts, name};
 use super::{Plan, Write};
 use crate::output::table;
 
-/// The place of the write that carries a record to a destination.
-type Reservation = HashMap<(&'static str, usize), usize>;
+/// Index of the write that contains a record, by destination and record.
+type WriteIndex = HashMap<(&'static str, usize), usize>;
 
 impl Plan {
-    /// Writes down one call.
-    pub(super) fn take(&mut self, planned: &Planned<'_>) {
+    /// Adds a planned batch.
+    pub(super) fn add(&mut self, planned: &Planned<'_>) {
         let destination = planned.destination.0;
         let known = self
             .calls
@@ -44,14 +44,14 @@ impl Plan {
     }
 }
 
-/// The answer of `preview`.
+/// Result of `preview`.
 pub(super) struct Report {
     rows: Vec<Row>,
     counts: Counts,
     calls: Vec<(&'static str, usize, u32)>,
 }
 
-/// One record at one destination, or nowhere.
+/// Row of one record at one destination, or of a record without a destination.
 struct Row {
     record: usize,
     event_id: Option<String>,
@@ -61,32 +61,33 @@ struct Row {
     fate: Fate,
     code: Option<String>,
     message: Option<String>,
-    /// The fields that it is rejected for.
+    /// Fields that caused the rejection.
     rejected_fields: Vec<String>,
-    /// The write that it gives its content to.
+    /// Write whose content the record determines.
     write: Option<Write>,
-    /// The later record that carries it.
+    /// Later record that determines the content of the write.
     carried_by: Option<usize>,
 }
 
-/// A write and the last of its records, which gives it its content.
-struct Carrier {
+/// Write, with the last of its records, which determines its content.
+struct IndexedWrite {
     last: usize,
     write: Option<Write>,
 }
 
 impl Report {
+    /// Builds the report from the outcomes and the plan of a dry run.
     pub(super) fn new(sent: &Sent, plan: Plan, records: &[Record<'_>]) -> Self {
         let Plan { writes, calls } = plan;
-        let (mut carriers, places) = carriers(writes);
+        let (mut writes, index) = index_writes(writes);
         let (mut rows, mut counts) = (Vec::new(), Counts::default());
         for (record, entry) in sent.entries.iter().enumerate().take(records.len()) {
-            let of_record = rows_of(record, sent, entry, &mut carriers, &places);
-            let codes = of_record
+            let record_rows = rows_of(record, sent, entry, &mut writes, &index);
+            let codes = record_rows
                 .iter()
                 .filter_map(|row| Some((row.fate, row.code.clone()?)));
             counts.add(Fate::of_entry(entry), codes);
-            rows.extend(of_record);
+            rows.extend(record_rows);
         }
         Self {
             rows,
@@ -95,20 +96,26 @@ impl Report {
         }
     }
 
-    /// Whether no record is rejected.
+    /// Returns whether no record is rejected or fails.
     pub(super) fn is_clean(&self) -> bool {
         self.counts.is_clean()
     }
 
     pub(super) fn to_json(&self, is_summary: bool) -> impl Serialize {
-        let calls = self.calls.iter().map(
-            |(destination, batches, calls)| json!({"destination": destination, "batches": batches, "api_calls": calls}),
-        );
-        let total: u32 = self.calls.iter().map(|(.., calls)| calls).sum();
+        let mut calls = Vec::new();
+        let mut total = 0;
+        for (destination, batches, api_calls) in &self.calls {
+            total += api_calls;
+            calls.push(json!({
+                "destination": destination,
+                "batches": batches,
+                "api_calls": api_calls,
+            }));
+        }
         let records = (!is_summary).then(|| self.rows.iter().map(Row::to_json).collect());
-        Answer {
+        ReportJson {
             api_calls: total,
-            calls: calls.collect(),
+            calls,
             counts: self.counts.to_json(),
             records,
         }
@@ -135,97 +142,97 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            "in all: API calls {total}, one for a Salesforce token where none is at hand, \
+            "total: API calls {total}, plus one for a Salesforce token if none is cached, \
              and one for each batch with new leads that lack LastName or Company"
         );
         text + &self.counts.to_text()
     }
 }
 
-/// The writes, and the place of each by destination and record.
-fn carriers(writes: Vec<Write>) -> (Vec<Carrier>, Reservation) {
-    let (mut carriers, mut places) = (Vec::with_capacity(writes.len()), Reservation::new());
+/// Indexes the writes by destination and record.
+fn index_writes(writes: Vec<Write>) -> (Vec<IndexedWrite>, WriteIndex) {
+    let (mut indexed, mut index) = (Vec::with_capacity(writes.len()), WriteIndex::new());
     for write in writes {
         let Some(last) = write.sources.last().copied() else {
             continue;
         };
         for source in &write.sources {
-            places.insert((write.destination, *source), carriers.len());
+            index.insert((write.destination, *source), indexed.len());
         }
-        carriers.push(Carrier {
+        indexed.push(IndexedWrite {
             last,
             write: Some(write),
         });
     }
-    (carriers, places)
+    (indexed, index)
 }
 
-/// A record's rows: one for each destination, or one where it goes nowhere.
+/// Builds the rows of a record: one for each destination, or one row if it has no destination.
 fn rows_of(
     record: usize,
     sent: &Sent,
     entry: &Entry,
-    carriers: &mut [Carrier],
-    places: &Reservation,
+    writes: &mut [IndexedWrite],
+    index: &WriteIndex,
 ) -> Vec<Row> {
     if entry.rows.is_empty() {
-        return vec![head(record, sent, entry)];
+        return vec![base_row(record, sent, entry)];
     }
     let mut rows = Vec::with_capacity(entry.rows.len());
     for at in &entry.rows {
         let destination = sent.meters.get(at.destination).map(|(name, _)| name.0);
-        let carrier = destination
-            .and_then(|destination| carriers.get_mut(*places.get(&(destination, record))?));
-        let verdict = at.verdict.as_ref();
-        let rejection = match verdict {
+        let indexed =
+            destination.and_then(|destination| writes.get_mut(*index.get(&(destination, record))?));
+        let outcome = at.verdict.as_ref();
+        let rejection = match outcome {
             Some(RecordOutcome::Rejected(_, rejection)) => Some(rejection),
             _ => None,
         };
-        let carried_by = carrier
-            .as_ref()
-            .map(|carrier| carrier.last)
-            .filter(|last| *last != record);
+        let (write, carried_by) = match indexed {
+            Some(indexed) if indexed.last == record => (indexed.write.take(), None),
+            Some(indexed) => (None, Some(indexed.last)),
+            None => (None, None),
+        };
         rows.push(Row {
             destination,
-            fate: Fate::of_verdict(verdict),
-            code: verdict
-                .and_then(|verdict| verdict.code())
+            fate: Fate::of_verdict(outcome),
+            code: outcome
+                .and_then(|outcome| outcome.code())
                 .map(ToString::to_string),
             message: rejection.map(|rejection| rejection.message.clone()),
             rejected_fields: rejection
                 .map(|rejection| rejection.fields.clone())
                 .unwrap_or_default(),
-            write: carrier
-                .filter(|carrier| carrier.last == record)
-                .and_then(|carrier| carrier.write.take()),
+            write,
             carried_by,
-            ..head(record, sent, entry)
+            ..base_row(record, sent, entry)
         });
     }
     rows
 }
 
-/// What a record's rows have in common, and all that there is to say where it goes nowhere.
-fn head(record: usize, sent: &Sent, entry: &Entry) -> Row {
+/// Builds the row of a record without a destination: the columns that all rows of the record share.
+fn base_row(record: usize, sent: &Sent, entry: &Entry) -> Row {
     let change = sent.changes.get(record).and_then(Option::as_ref);
     let refusal = entry.refusal.as_deref();
-    let id = |known: Option<&str>, read: Option<&Box<str>>| {
-        known.or(read.map(|text| &**text)).map(str::to_owned)
+    let (event_id, contact_id, operation) = match (change, refusal) {
+        (Some(change), _) => (
+            Some(change.event_id.to_string()),
+            Some(change.contact.id.as_str().to_owned()),
+            Some(change.operation),
+        ),
+        (None, Some(refusal)) => (
+            refusal.event_id.as_deref().map(str::to_owned),
+            refusal.contact_id.as_deref().map(str::to_owned),
+            refusal.operation,
+        ),
+        (None, None) => (None, None, None),
     };
     Row {
         record,
-        event_id: id(
-            change.map(|change| &*change.event_id),
-            refusal.and_then(|refusal| refusal.event_id.as_ref()),
-        ),
-        contact_id: id(
-            change.map(|change| change.contact.id.as_str()),
-            refusal.and_then(|refusal| refusal.contact_id.as_ref()),
-        ),
-        operation: change
-            .map(|change| change.operation)
-            .or(refusal.and_then(|refusal| refusal.operation))
-            .map(Operation::name),
+        event_id,
+        contact_id,
+        operation: operation.map(Operation::name),
         destination: None,
         fate: Fate::of_entry(entry),
         code: refusal
@@ -241,11 +248,11 @@ fn head(record: usize, sent: &Sent, entry: &Entry) -> Row {
     }
 }
 
-/// Fields by name, each as its JSON is written: a number keeps its digits.
+/// Fields by name, each with its JSON text: a number keeps its digits.
 type Fields = BTreeMap<String, Box<RawValue>>;
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct ReportJson<'a> {
     api_calls: u32,
     calls: Vec<Value>,
     counts: Value,
@@ -277,17 +284,17 @@ struct WriteJson {
 }
 
 impl Row {
-    /// The fields that are sent.
+    /// Returns the fields that are sent.
     fn fields(&self) -> Option<Fields> {
         fields(self.write.as_ref()?.body.as_ref()?)
     }
 
-    /// The fields that are added where the record does not exist yet.
+    /// Returns the fields that are added if the record does not exist yet.
     fn fields_if_new(&self) -> Option<Fields> {
         fields(self.write.as_ref()?.if_new.as_ref()?)
     }
 
-    /// The reason of a rejection, with the fields that it does not name itself.
+    /// Returns the reason of a rejection, with the fields that its message does not name.
     fn reason(&self) -> String {
         let message = self.message.clone().unwrap_or_default();
         let unnamed = self
@@ -325,22 +332,23 @@ impl Row {
         }
     }
 
-    /// Each field that is sent, and its value.
-    fn written(&self) -> Vec<(String, String)> {
-        let always = self.fields().unwrap_or_default().into_iter();
-        let if_new = self.fields_if_new().unwrap_or_default().into_iter();
-        let if_new = if_new.map(|(field, value)| (format!("{field} (if new)"), shown(&value)));
-        always
-            .map(|(field, value)| (field, shown(&value)))
-            .chain(if_new)
-            .collect()
+    /// Returns each field that is sent, with its value.
+    fn written_fields(&self) -> Vec<(String, String)> {
+        let mut written = Vec::new();
+        for (field, value) in self.fields().unwrap_or_default() {
+            written.push((field, display_value(&value)));
+        }
+        for (field, value) in self.fields_if_new().unwrap_or_default() {
+            written.push((format!("{field} (if new)"), display_value(&value)));
+        }
+        written
     }
 
-    /// The record, and a line for each field that is sent.
+    /// Formats the row as table lines: one for each field that is sent, the first with the record.
     fn to_lines(&self) -> Vec<[String; 8]> {
         let mut details: Vec<(String, String)> = match (&self.carried_by, &self.write) {
             (Some(later), _) => vec![("carried by record".to_owned(), later.to_string())],
-            (None, Some(_)) => self.written(),
+            (None, Some(_)) => self.written_fields(),
             (None, None) => vec![(self.code.clone().unwrap_or_default(), self.reason())],
         };
         if details.is_empty() {
@@ -353,7 +361,7 @@ impl Row {
             .map(|write| format!("{} {}", write.batch, write.kind.name()));
         let mut lines: Vec<[String; 8]> = details
             .into_iter()
-            .map(|(field, value)| blank(field, value))
+            .map(|(field, value)| field_line(field, value))
             .collect();
         lines[0][..6].clone_from_slice(&[
             self.record.to_string(),
@@ -367,16 +375,16 @@ impl Row {
     }
 }
 
-/// The fields of a body. A field is a text, a number or the like: an object is a system's own
-/// envelope.
+/// Parses the fields of a body. The value of a field is a scalar: an object is part of the
+/// destination's envelope.
 fn fields(body: &Body) -> Option<Fields> {
     let mut fields: Fields = serde_json::from_str(body.get()).ok()?;
     fields.retain(|_, value| !value.get().starts_with('{'));
     Some(fields)
 }
 
-/// A field's value. Salesforce is told `null` to clear a field, HubSpot an empty text.
-fn shown(value: &RawValue) -> String {
+/// Formats the value of a field. Salesforce clears a field by `null`, HubSpot by an empty text.
+fn display_value(value: &RawValue) -> String {
     match serde_json::from_str(value.get()) {
         Ok(Value::Null) => "(cleared)".to_owned(),
         Ok(Value::String(text)) if text.is_empty() => "(cleared)".to_owned(),
@@ -385,7 +393,8 @@ fn shown(value: &RawValue) -> String {
     }
 }
 
-fn blank(field: String, value: String) -> [String; 8] {
+/// Formats a table line with a field alone.
+fn field_line(field: String, value: String) -> [String; 8] {
     let empty = String::new;
     [
         empty(),

@@ -1,4 +1,4 @@
-//! Picks the records of a round that go back into the stream.
+//! Selection of the records of a round that are put back into the stream.
 
 use std::collections::HashMap;
 
@@ -6,149 +6,156 @@ use super::super::confirm::confirm;
 use super::super::stream::Stream;
 use super::Replay;
 use super::policy::ReplayDecision;
-use super::republish::{Holder, Identity};
+use super::republish::{Identity, SourceState};
 use super::source::{Origin, Record, Source};
 
-/// A record, and the sources that hold it.
+/// Selected record, with the sources that contain it.
 pub(super) struct Entry {
     pub(super) identity: Identity,
     pub(super) key: String,
     pub(super) data: Vec<u8>,
     pub(super) stream: Stream,
-    pub(super) holders: Vec<usize>,
+    pub(super) sources: Vec<usize>,
 }
 
-/// The records of one round that go back, each once, and their places by identity.
+/// Selected records of one round, each once, and their indices by identity.
 #[derive(Default)]
-struct Picked {
+struct Selection {
     entries: Vec<Entry>,
-    places: HashMap<Identity, usize>,
+    indices: HashMap<Identity, usize>,
 }
 
-/// Says why a record that would be rejected again is left where it is.
+/// Returns the reason why a record that would be rejected again is not put back.
 fn rejected_again(code: &str) -> String {
     format!(
-        "the function rejects it again ({code}): it has to be corrected where it comes from; --force puts it back all the same"
+        "the function rejects it again ({code}): correct it at its source; \
+         --force puts it back regardless"
     )
 }
 
-impl Picked {
-    /// Adds a record, or the source to the one that is known.
+impl Selection {
+    /// Adds a record. Adds only the source if the record is selected already.
     fn add(&mut self, source: usize, identity: Identity, record: Record, data: Vec<u8>) {
-        if let Some(place) = self.places.get(&identity) {
-            self.entries[*place].holders.push(source);
+        if let Some(at) = self.indices.get(&identity) {
+            self.entries[*at].sources.push(source);
             return;
         }
-        self.places.insert(identity.clone(), self.entries.len());
+        self.indices.insert(identity.clone(), self.entries.len());
         let Record { stream, key, .. } = record;
         self.entries.push(Entry {
             identity,
             key,
             data,
             stream,
-            holders: vec![source],
+            sources: vec![source],
         });
     }
 }
 
 impl Replay<'_> {
-    /// The records that go back, in the order of the stream, each once.
-    pub(super) fn judge_all(&mut self, sources: Vec<Source>, holders: &mut [Holder]) -> Vec<Entry> {
+    /// Selects the records to put back, each once. Returns them in the order of the stream.
+    pub(super) fn select(
+        &mut self,
+        sources: Vec<Source>,
+        states: &mut [SourceState],
+    ) -> Vec<Entry> {
         self.ask_about_rejected(&sources);
-        let mut picked = Picked::default();
+        let mut selection = Selection::default();
         for (at, source) in sources.into_iter().enumerate() {
             if self.report.limit.is_none() {
-                self.judge_source((at, source), &mut holders[at], &mut picked);
+                self.select_from_source((at, source), &mut states[at], &mut selection);
             } else {
-                holders[at].stays = true;
+                states[at].is_kept = true;
             }
         }
-        let mut entries = picked.entries;
+        let mut entries = selection.entries;
         entries.sort_by(|a, b| a.identity.compare(&b.identity));
         entries
     }
 
-    /// Asks a person, once, whether to put back what the function rejects again.
+    /// Asks the operator, once, whether to put back records that the function rejects again.
     fn ask_about_rejected(&mut self, sources: &[Source]) {
         if !self.may_ask {
             return;
         }
-        let records = sources.iter().flat_map(|source| &source.records);
-        let is_rejected = |record: &&Record| {
-            matches!(
-                self.judge.judge(&record.data, record.known()),
-                ReplayDecision::RejectedAgain(_)
-            )
-        };
-        let count = records.filter(is_rejected).count();
+        let mut count = 0;
+        for record in sources.iter().flat_map(|source| &source.records) {
+            let decision = self.policy.decide(&record.data, record.context());
+            if matches!(decision, ReplayDecision::RejectedAgain(_)) {
+                count += 1;
+            }
+        }
         if count == 0 {
             return;
         }
         self.may_ask = false;
         let question = format!(
-            "The function rejects {count} of these changes again. Put them back all the same?"
+            "The function rejects {count} of these changes again. Put them back regardless?"
         );
         if confirm(&question) {
-            self.judge.take_rejected();
+            self.policy.allow_rejected();
         }
     }
 
-    /// Judges the records that are not back in the stream yet.
-    fn judge_records(&self, records: Vec<Record>) -> Vec<(Identity, Record, ReplayDecision)> {
-        let mut judged = Vec::with_capacity(records.len());
+    /// Decides about the records that are not back in the stream yet.
+    fn decide_records(&self, records: Vec<Record>) -> Vec<(Identity, Record, ReplayDecision)> {
+        let mut decided = Vec::with_capacity(records.len());
         for record in records {
             let identity = self.store.identity(&record);
             if !self.store.done.contains(&identity) {
-                let verdict = self.judge.judge(&record.data, record.known());
-                judged.push((identity, record, verdict));
+                let decision = self.policy.decide(&record.data, record.context());
+                decided.push((identity, record, decision));
             }
         }
-        judged
+        decided
     }
 
-    /// Picks the records of one source that go back. A source that brings none does not count for
-    /// the limit, and one that the limit forbids is left as if it had not been looked at.
-    fn judge_source(
+    /// Selects the records of one source to put back. A source without a new record does not count
+    /// against the limit. A source beyond the limit is skipped and not reported.
+    fn select_from_source(
         &mut self,
         (at, source): (usize, Source),
-        holder: &mut Holder,
-        picked: &mut Picked,
+        state: &mut SourceState,
+        selection: &mut Selection,
     ) {
         let Source {
             name,
             origin,
             records,
-            stays,
+            kept_because,
         } = source;
-        let judged = self.judge_records(records);
-        let brings = |(identity, _, verdict): &(Identity, Record, ReplayDecision)| {
-            matches!(verdict, ReplayDecision::PutBack(_)) && !picked.places.contains_key(identity)
-        };
-        if origin != Origin::Stream && judged.iter().any(brings) && !self.take_one() {
-            holder.stays = true;
+        let decided = self.decide_records(records);
+        let adds_record = decided.iter().any(|(identity, _, decision)| {
+            matches!(decision, ReplayDecision::PutBack(_))
+                && !selection.indices.contains_key(identity)
+        });
+        if origin != Origin::Stream && adds_record && !self.consume_limit() {
+            state.is_kept = true;
             return;
         }
-        if let Some(reason) = &stays {
-            self.report.leave(&name, reason);
+        if let Some(reason) = &kept_because {
+            self.report.skip(&name, reason);
         }
-        for (identity, record, verdict) in judged {
-            let reason = match verdict {
-                ReplayDecision::PutBack(_) if origin == Origin::Stream && !self.take_one() => break,
+        for (identity, record, decision) in decided {
+            let reason = match decision {
+                ReplayDecision::PutBack(_) if origin == Origin::Stream && !self.consume_limit() => {
+                    break;
+                }
                 ReplayDecision::PutBack(data) => {
-                    holder.open += 1;
-                    picked.add(at, identity, record, data);
+                    state.pending += 1;
+                    selection.add(at, identity, record, data);
                     continue;
                 }
-                ReplayDecision::NotMeant => {
-                    self.report.not_meant += 1;
-                    holder.stays = true;
+                ReplayDecision::Filtered => {
+                    self.report.filtered += 1;
+                    state.is_kept = true;
                     continue;
                 }
-                ReplayDecision::Left(reason) => reason.to_owned(),
+                ReplayDecision::Skipped(reason) => reason.to_owned(),
                 ReplayDecision::RejectedAgain(code) => rejected_again(&code),
             };
-            self.report.leave(&name, &reason);
-            holder.stays = true;
+            self.report.skip(&name, &reason);
+            state.is_kept = true;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which records go back into the stream, and as what. Pure.
+//! Decides which records are put back into the stream, and with which bytes. Does no I/O.
 
 use contact_sync::adapters::DESTINATIONS;
 use contact_sync::model::{ContactChange, Refusal};
@@ -9,146 +9,149 @@ use contact_sync::transform::GuardMode;
 use time::OffsetDateTime;
 
 use super::super::filter::Filter;
-use super::super::replay_flag::{UnflaggableError, mark};
+use super::super::replay_flag::{UnflaggableError, set_replay_flag};
 
-/// Decides over records, one at a time.
+/// Policy of a replay, from the settings and the options.
 #[derive(Debug)]
 pub(super) struct ReplayPolicy {
     filter: Filter,
     router: Router,
-    /// Why an older change would overwrite a newer one at a destination, in the order of
+    /// Reason why an older change can overwrite a newer one at a destination, in the order of
     /// [`DESTINATIONS`].
     unguarded: [Option<&'static str>; 2],
     force: bool,
-    /// What the function rejects again is put back all the same.
-    takes_rejected: bool,
+    /// Whether records that the function rejects again are put back.
+    allows_rejected: bool,
 }
 
-/// What is known of a record besides its data.
+/// Context of a record besides its data.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Known<'a> {
-    /// The destination that refused it.
-    pub(super) refused_by: Option<&'a str>,
-    /// The code for which it was rejected before it was sent to any destination.
-    pub(super) refused_unsent: Option<&'a str>,
-    /// Whether the filters of contacts and destinations have been asked already.
-    pub(super) is_meant: bool,
-    /// It is one of several records that the data holds.
+pub(super) struct RecordContext<'a> {
+    /// Destination that rejected the record.
+    pub(super) rejected_by: Option<&'a str>,
+    /// Code with which the record was rejected before it was sent to any destination.
+    pub(super) rejected_unsent: Option<&'a str>,
+    /// Whether the filters of contacts and destinations have selected the record already.
+    pub(super) is_selected: bool,
+    /// Whether the data contains other records too.
     pub(super) is_part: bool,
 }
 
-/// What happens to a record.
+/// Decision about a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ReplayDecision {
-    /// It is put back, with these bytes.
+    /// The record is put back with these bytes.
     PutBack(Vec<u8>),
-    /// The filters leave it out.
-    NotMeant,
-    /// It stays where it is, for this reason.
-    Left(&'static str),
-    /// It stays where it is: the function would reject it again, with this code.
+    /// The filters exclude the record.
+    Filtered,
+    /// The record is not put back, for this reason.
+    Skipped(&'static str),
+    /// The record is not put back: the function would reject it again, with this code.
     RejectedAgain(String),
 }
 
-const AGGREGATE: &str =
-    "it is a KPL aggregate of several records and cannot be marked; --force puts it back as it is";
-const NO_OBJECT: &str = "it is no JSON object and cannot be marked; --force puts it back as it is";
+const AGGREGATE: &str = "it is a KPL aggregate of several records and cannot be flagged; \
+                         --force puts it back unmodified";
+const NO_OBJECT: &str =
+    "it is not a JSON object and cannot be flagged; --force puts it back unmodified";
+const GUARD_OFF: &str = "guard.mode is off: it could overwrite a newer change; \
+                         --force puts it back regardless";
+const NO_SALESFORCE_VERSION: &str = "salesforce.version_field is empty: \
+                                     it could overwrite a newer change in Salesforce; \
+                                     --force puts it back regardless";
+const NO_HUBSPOT_VERSION: &str = "hubspot.version_property is empty: \
+                                  it could overwrite a newer change in HubSpot; \
+                                  --force puts it back regardless";
 
 impl ReplayPolicy {
+    /// Builds the policy.
     pub(super) fn new(settings: &Settings, filter: &Filter, force: bool) -> Self {
         let is_off = settings.guard.mode == GuardMode::Off;
         let reason = |version: &str, missing: &'static str| match version {
-            _ if is_off => Some(
-                "guard.mode is off: it could overwrite a newer change; --force puts it back all the same",
-            ),
+            _ if is_off => Some(GUARD_OFF),
             "" => Some(missing),
             _ => None,
         };
-        let salesforce = "salesforce.version_field is empty: it could overwrite a newer change in Salesforce; --force puts it \
-            back all the same";
-        let hubspot = "hubspot.version_property is empty: it could overwrite a newer change in HubSpot; --force puts it back \
-            all the same";
         Self {
             filter: filter.clone(),
             router: Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS),
             unguarded: [
-                reason(&settings.salesforce.version_field, salesforce),
-                reason(&settings.hubspot.version_property, hubspot),
+                reason(&settings.salesforce.version_field, NO_SALESFORCE_VERSION),
+                reason(&settings.hubspot.version_property, NO_HUBSPOT_VERSION),
             ],
             force,
-            takes_rejected: force,
+            allows_rejected: force,
         }
     }
 
-    /// Puts back from now on what the function rejects again.
-    pub(super) fn take_rejected(&mut self) {
-        self.takes_rejected = true;
+    /// Allows records that the function rejects again to be put back.
+    pub(super) fn allow_rejected(&mut self) {
+        self.allows_rejected = true;
     }
 
-    /// Decides what happens to a record with this data. The change in it goes to all destinations
-    /// of its type, whichever of them refused it. A dead letter that the function rejects again
-    /// stays where it is. A batch and a stretch of the stream may hold what was never judged, and
-    /// what cannot be read there gets its dead letter.
-    pub(super) fn judge(&self, data: &[u8], known: Known<'_>) -> ReplayDecision {
-        // The record would arrive in the stream anew.
+    /// Decides whether a record with this data is put back. Its change is sent to all destinations
+    /// of its type, independent of the destination that rejected it. A dead letter that the
+    /// function rejects again is not put back. Records of a discarded batch or of the stream may
+    /// never have been validated: an invalid one is put back, and becomes a dead letter.
+    pub(super) fn decide(&self, data: &[u8], context: RecordContext<'_>) -> ReplayDecision {
+        // The record would arrive in the stream again, at the current time.
         let text = base64_simd::STANDARD.encode_to_string(data);
         let change = EventConsumer.consume(Some(&text), OffsetDateTime::now_utc());
-        let rejected_again = rejected_again(&change, known);
+        let rejected_again = rejected_again(&change, context);
         let change = change.ok();
         let routed = change
             .as_ref()
             .map(|change| self.router.route(change))
             .unwrap_or_default();
-        let refused_by = DESTINATIONS
+        let rejected_by = DESTINATIONS
             .iter()
-            .position(|name| known.refused_by == Some(*name));
-        if !known.is_meant {
+            .position(|name| context.rejected_by == Some(*name));
+        if !context.is_selected {
             let names: Vec<&str> = routed.iter().map(|at| DESTINATIONS[*at]).collect();
             let contact = change.as_ref().map(|change| change.contact.id.as_str());
-            if !self.filter.takes_change(contact, &names) {
-                return ReplayDecision::NotMeant;
+            if !self.filter.matches_change(contact, &names) {
+                return ReplayDecision::Filtered;
             }
         }
-        if let (false, Some(code)) = (self.takes_rejected, &rejected_again) {
+        if let (false, Some(code)) = (self.allows_rejected, &rejected_again) {
             return ReplayDecision::RejectedAgain(code.clone());
         }
         if !self.force
             && let Some(reason) = routed
                 .iter()
-                .chain(&refused_by)
+                .chain(&rejected_by)
                 .find_map(|at| self.unguarded[*at])
         {
-            return ReplayDecision::Left(reason);
+            return ReplayDecision::Skipped(reason);
         }
-        let unmarkable = match mark(data) {
-            Ok(marked) if !known.is_part => return ReplayDecision::PutBack(marked),
+        let unflaggable = match set_replay_flag(data) {
+            Ok(flagged) if !context.is_part => return ReplayDecision::PutBack(flagged),
             Ok(_) | Err(UnflaggableError::Aggregate) => AGGREGATE,
             Err(UnflaggableError::NoObject) => NO_OBJECT,
         };
-        // What is rejected again needs no mark: it overwrites nothing.
-        let is_taken = self.force || (self.takes_rejected && rejected_again.is_some());
-        if is_taken {
+        // A record that is rejected again overwrites nothing, and needs no flag.
+        if self.force || (self.allows_rejected && rejected_again.is_some()) {
             ReplayDecision::PutBack(data.to_vec())
         } else {
-            ReplayDecision::Left(unmarkable)
+            ReplayDecision::Skipped(unflaggable)
         }
     }
 }
 
 /// Returns the code with which the function rejects the record of a dead letter again, if it does.
-/// Where this tool reads its data, the letter's own code stands: the values may not fit the
-/// destination.
+/// If its data is a valid change, returns the code of the dead letter itself: the values may not
+/// fit the destination.
 fn rejected_again(
     change: &Result<Box<ContactChange>, Box<Refusal>>,
-    known: Known<'_>,
+    context: RecordContext<'_>,
 ) -> Option<String> {
     // The data of a part is that of its whole aggregate.
-    if !known.is_meant || known.is_part {
+    if !context.is_selected || context.is_part {
         return None;
     }
     match change {
         Err(refusal) => Some(refusal.rejection.code.to_string()),
-        Ok(_) => known.refused_unsent.map(str::to_owned),
+        Ok(_) => context.rejected_unsent.map(str::to_owned),
     }
 }
 
@@ -158,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    fn judge(document: &str, filter: &[&str], force: bool) -> ReplayPolicy {
+    fn policy(document: &str, filter: &[&str], force: bool) -> ReplayPolicy {
         #[derive(clap::Parser)]
         struct Filters {
             #[command(flatten)]
@@ -175,34 +178,36 @@ mod tests {
         "salesforce.version_field = \"Version__c\"\nhubspot.version_property = \"version\"";
 
     fn event(kind: &str) -> String {
-        format!(
-            r#"{{"event_id":"e","operation":"update","occurred_at":"2026-11-20T10:15:00Z","contact":{{"id":"c-1","type":"{kind}"}}}}"#
-        )
+        let occurred_at = "2026-11-20T10:15:00Z";
+        format!(r#"{{"event_id":"e","operation":"update","occurred_at":"{occurred_at}","#)
+            + &format!(r#""contact":{{"id":"c-1","type":"{kind}"}}}}"#)
     }
 
-    fn word(verdict: &ReplayDecision) -> &str {
-        match verdict {
-            ReplayDecision::PutBack(data) if data.starts_with(b"{\"replay\":true") => "marked",
-            ReplayDecision::PutBack(_) => "raw",
-            ReplayDecision::NotMeant => "not meant",
-            ReplayDecision::Left(reason) => reason.split([' ', ':']).next().expect("a word"),
+    fn summary(decision: &ReplayDecision) -> &str {
+        match decision {
+            ReplayDecision::PutBack(data) if data.starts_with(b"{\"replay\":true") => "flagged",
+            ReplayDecision::PutBack(_) => "unmodified",
+            ReplayDecision::Filtered => "filtered",
+            ReplayDecision::Skipped(reason) => reason.split([' ', ':']).next().expect("a word"),
             ReplayDecision::RejectedAgain(code) => code,
         }
     }
 
     #[test]
-    fn what_could_overwrite_newer_data_needs_force() {
+    fn a_change_that_could_overwrite_newer_data_needs_force() {
         let half = "salesforce.version_field = \"Version__c\"";
-        let everywhere = "routes.lead = [\"salesforce\", \"hubspot\"]\nsalesforce.version_field = \"Version__c\"";
+        let both_routed = &format!("routes.lead = [\"salesforce\", \"hubspot\"]\n{half}");
         let off = &format!("guard.mode = \"off\"\n{GUARDED}");
-        let gone = r#"{"event_id":"e","operation":"delete","occurred_at":"2026-11-20T10:15:00Z","contact":{"id":"c-1"}}"#;
-        for (document, event, refused_by, expected) in [
-            (GUARDED, &*event("lead"), None, "marked"),
-            (half, &event("lead"), Some("salesforce"), "marked"),
+        let delete = &event("lead")
+            .replace("update", "delete")
+            .replace(r#","type":"lead""#, "");
+        for (document, event, rejected_by, expected) in [
+            (GUARDED, &*event("lead"), None, "flagged"),
+            (half, &event("lead"), Some("salesforce"), "flagged"),
             (half, &event("customer"), None, "hubspot.version_property"),
-            (half, gone, None, "hubspot.version_property"),
+            (half, delete, None, "hubspot.version_property"),
             (
-                everywhere,
+                both_routed,
                 &event("lead"),
                 Some("salesforce"),
                 "hubspot.version_property",
@@ -210,119 +215,119 @@ mod tests {
             ("", &event("lead"), None, "salesforce.version_field"),
             (off, &event("lead"), None, "guard.mode"),
         ] {
-            let known = Known {
-                refused_by,
-                is_meant: true,
-                ..Known::default()
+            let context = RecordContext {
+                rejected_by,
+                is_selected: true,
+                ..RecordContext::default()
             };
             assert_eq!(
-                word(&judge(document, &[], false).judge(event.as_bytes(), known)),
+                summary(&policy(document, &[], false).decide(event.as_bytes(), context)),
                 expected,
                 "{document} {event}"
             );
             assert_eq!(
-                word(&judge(document, &[], true).judge(event.as_bytes(), known)),
-                "marked"
+                summary(&policy(document, &[], true).decide(event.as_bytes(), context)),
+                "flagged"
             );
         }
     }
 
     #[test]
-    fn a_dead_letter_that_the_function_rejects_again_needs_force_or_a_yes() {
-        let letter = Known {
-            is_meant: true,
-            ..Known::default()
+    fn a_dead_letter_that_the_function_rejects_again_needs_force_or_a_confirmation() {
+        let dead_letter = RecordContext {
+            is_selected: true,
+            ..RecordContext::default()
         };
-        let unsent = Known {
-            refused_unsent: Some("TOO_LONG"),
-            ..letter
+        let unsent = RecordContext {
+            rejected_unsent: Some("TOO_LONG"),
+            ..dead_letter
         };
-        for (data, known, code) in [
-            (&*event("friend"), letter, "UNKNOWN_TYPE"),
+        for (data, context, code) in [
+            (&*event("friend"), dead_letter, "UNKNOWN_TYPE"),
             (&event("friend"), unsent, "UNKNOWN_TYPE"),
             (&event("lead"), unsent, "TOO_LONG"),
-            ("not JSON", letter, "INVALID_JSON"),
+            ("not JSON", dead_letter, "INVALID_JSON"),
         ] {
-            let back = if data.starts_with('{') {
-                "marked"
+            let forced = if data.starts_with('{') {
+                "flagged"
             } else {
-                "raw"
+                "unmodified"
             };
-            let mut judge_of = judge("", &[], false);
-            assert_eq!(word(&judge_of.judge(data.as_bytes(), known)), code);
+            let mut confirmed = policy("", &[], false);
+            assert_eq!(summary(&confirmed.decide(data.as_bytes(), context)), code);
             assert_eq!(
-                word(&judge("", &[], true).judge(data.as_bytes(), known)),
-                back
+                summary(&policy("", &[], true).decide(data.as_bytes(), context)),
+                forced
             );
-            judge_of.take_rejected();
-            let unguarded = data.contains("lead");
-            let expected = if unguarded {
+            confirmed.allow_rejected();
+            let is_unguarded = data.contains("lead");
+            let expected = if is_unguarded {
                 "salesforce.version_field"
             } else {
-                back
+                forced
             };
             assert_eq!(
-                word(&judge_of.judge(data.as_bytes(), known)),
+                summary(&confirmed.decide(data.as_bytes(), context)),
                 expected,
-                "a yes is about the rejection alone"
+                "a confirmation allows rejected changes alone"
             );
         }
-        let elsewhere = Known::default();
+        let of_stream = RecordContext::default();
         assert_eq!(
-            word(&judge("", &[], false).judge(event("friend").as_bytes(), elsewhere)),
-            "marked"
+            summary(&policy("", &[], false).decide(event("friend").as_bytes(), of_stream)),
+            "flagged"
         );
     }
 
     #[test]
-    fn what_cannot_be_marked_needs_force_and_then_goes_back_as_it_is() {
-        let known = Known::default();
+    fn data_that_cannot_be_flagged_needs_force_and_is_put_back_unmodified() {
+        let context = RecordContext::default();
         for data in [&b"not JSON"[..], b"[]", b"", b"\xF3\x89\x9A\xC2\x01"] {
             assert!(matches!(
-                judge(GUARDED, &[], false).judge(data, known),
-                ReplayDecision::Left(_)
+                policy(GUARDED, &[], false).decide(data, context),
+                ReplayDecision::Skipped(_)
             ));
             assert_eq!(
-                judge(GUARDED, &[], true).judge(data, known),
+                policy(GUARDED, &[], true).decide(data, context),
                 ReplayDecision::PutBack(data.to_vec())
             );
         }
-        let part = Known {
+        let part = RecordContext {
             is_part: true,
-            is_meant: true,
-            ..known
+            is_selected: true,
+            ..context
         };
         assert_eq!(
-            judge(GUARDED, &[], false).judge(b"{}", part),
-            ReplayDecision::Left(AGGREGATE)
+            policy(GUARDED, &[], false).decide(b"{}", part),
+            ReplayDecision::Skipped(AGGREGATE)
         );
     }
 
     #[test]
-    fn filters_look_into_the_record_where_nothing_else_tells() {
-        let known = Known::default();
+    fn filters_read_the_change_of_a_record_that_is_not_selected_yet() {
+        let context = RecordContext::default();
         for (filter, expected) in [
             (
                 vec!["--contact", "C-1", "--destination", "salesforce"],
-                "marked",
+                "flagged",
             ),
-            (vec!["--contact", "c-2"], "not meant"),
-            (vec!["--destination", "hubspot"], "not meant"),
-            (vec![], "marked"),
+            (vec!["--contact", "c-2"], "filtered"),
+            (vec!["--destination", "hubspot"], "filtered"),
+            (vec![], "flagged"),
         ] {
-            let judge = judge(GUARDED, &filter, false);
+            let policy = policy(GUARDED, &filter, false);
             assert_eq!(
-                word(&judge.judge(event("lead").as_bytes(), known)),
+                summary(&policy.decide(event("lead").as_bytes(), context)),
                 expected,
                 "{filter:?}"
             );
-            let meant = Known {
-                is_meant: true,
-                ..known
+            let selected = RecordContext {
+                is_selected: true,
+                ..context
             };
             assert_eq!(
-                word(&judge.judge(event("lead").as_bytes(), meant)),
-                "marked"
+                summary(&policy.decide(event("lead").as_bytes(), selected)),
+                "flagged"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What a replay did, and what it left alone.
+//! Report of a replay: the changes that were put back, and those that were not.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,33 +8,35 @@ use serde_json::{Value, json};
 
 use super::super::output::table;
 
-/// What is counted while a replay goes on.
+/// Counts of a replay.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// Nothing was written anywhere.
+    /// Whether the replay writes nothing.
     is_dry_run: bool,
-    /// What records come in and is deleted: messages, objects; the stream itself is neither.
+    /// Noun for the containers of records (message or object); the stream itself has none.
     container: Option<&'static str>,
     pub(super) put_back: u64,
-    /// Messages and objects that were deleted, all their records being back in the stream.
+    /// Messages and objects that were deleted, because all their records are in the stream.
     pub(super) deleted: u64,
-    /// Records and messages that the filters leave out.
-    pub(super) not_meant: u64,
-    /// So many are allowed, and were put back: nothing behind them was touched.
+    /// Records and messages that the filters exclude.
+    pub(super) filtered: u64,
+    /// The limit, if it is reached: nothing beyond it was changed.
     pub(super) limit: Option<u64>,
-    /// Why nothing was found, where nothing was.
+    /// Text for a replay that finds nothing.
     pub(super) nothing: String,
-    left: BTreeMap<String, Left>,
+    skipped: BTreeMap<String, Skipped>,
 }
 
+/// Records, messages and objects that were not put back for one reason.
 #[derive(Debug)]
-struct Left {
+struct Skipped {
     count: u64,
-    /// One of them, to look at.
+    /// Name of one of them.
     example: String,
 }
 
 impl Report {
+    /// Creates an empty report.
     pub(super) fn new(is_dry_run: bool, container: Option<&'static str>) -> Self {
         Self {
             is_dry_run,
@@ -43,12 +45,12 @@ impl Report {
         }
     }
 
-    /// `name` stays where it is.
-    pub(super) fn leave(&mut self, name: &str, reason: &str) {
-        match self.left.entry(reason.to_owned()) {
-            Entry::Occupied(mut left) => left.get_mut().count += 1,
-            Entry::Vacant(place) => {
-                place.insert(Left {
+    /// Counts `name` as not put back, for this reason.
+    pub(super) fn skip(&mut self, name: &str, reason: &str) {
+        match self.skipped.entry(reason.to_owned()) {
+            Entry::Occupied(mut skipped) => skipped.get_mut().count += 1,
+            Entry::Vacant(vacant) => {
+                vacant.insert(Skipped {
                     count: 1,
                     example: name.to_owned(),
                 });
@@ -56,17 +58,24 @@ impl Report {
         }
     }
 
-    /// Whether everything that was meant was put back.
+    /// Returns whether every selected record was put back.
     pub(super) fn is_clean(&self) -> bool {
-        self.left.is_empty()
+        self.skipped.is_empty()
     }
 
     pub(super) fn json(&self) -> Value {
-        let left = |(reason, left): (&String, &Left)| json!({"reason": reason, "count": left.count, "example": left.example});
+        let mut left = Vec::new();
+        for (reason, skipped) in &self.skipped {
+            let (count, example) = (skipped.count, &skipped.example);
+            left.push(json!({"reason": reason, "count": count, "example": example}));
+        }
         json!({
-            "dry_run": self.is_dry_run, "put_back": self.put_back, "deleted": self.deleted,
-            "filtered": self.not_meant, "limit_reached": self.limit.is_some(),
-            "left": self.left.iter().map(left).collect::<Vec<_>>(),
+            "dry_run": self.is_dry_run,
+            "put_back": self.put_back,
+            "deleted": self.deleted,
+            "filtered": self.filtered,
+            "limit_reached": self.limit.is_some(),
+            "left": left,
         })
     }
 
@@ -80,34 +89,34 @@ impl Report {
                 counted(self.deleted, container)
             );
         }
-        if self.not_meant > 0 {
-            let _ = write!(text, ", {} left out by the filters", self.not_meant);
+        if self.filtered > 0 {
+            let _ = write!(text, ", {} excluded by the filters", self.filtered);
         }
-        let found = self.put_back + self.deleted + self.not_meant;
-        if found == 0 && self.left.is_empty() && self.limit.is_none() {
+        let found = self.put_back + self.deleted + self.filtered;
+        if found == 0 && self.skipped.is_empty() && self.limit.is_none() {
             let _ = write!(text, ": {}", self.nothing);
         }
         if let Some(limit) = self.limit {
             let _ = write!(text, "; --limit {limit} is reached, and there may be more");
         }
-        if !self.left.is_empty() {
-            let row = |(reason, left): (&String, &Left)| {
-                [left.count.to_string(), left.example.clone(), reason.clone()]
-            };
-            text.push_str("\nleft alone:\n");
-            text.push_str(&table(
-                ["count", "one of them", "why"],
-                self.left.iter().map(row),
-            ));
+        if !self.skipped.is_empty() {
+            let mut rows = Vec::new();
+            for (reason, skipped) in &self.skipped {
+                let count = skipped.count.to_string();
+                rows.push([count, skipped.example.clone(), reason.clone()]);
+            }
+            text.push_str("\nnot put back:\n");
+            text.push_str(&table(["count", "example", "reason"], rows));
         }
         text
     }
 }
 
-fn counted(count: u64, what: &str) -> String {
+/// Formats a count with its noun in the singular or the plural.
+fn counted(count: u64, noun: &str) -> String {
     if count == 1 {
-        format!("1 {what}")
+        format!("1 {noun}")
     } else {
-        format!("{count} {what}s")
+        format!("{count} {noun}s")
     }
 }

@@ -1,5 +1,5 @@
-//! One round: judges the records of some sources, puts back those that may, in their order, and
-//! deletes the sources that have nothing left to put.
+//! One round of a replay: selects the records of some sources, puts them back in order, and deletes
+//! the sources without pending records.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -9,44 +9,43 @@ use indicatif::ProgressBar;
 
 use super::super::bucket::Bucket;
 use super::super::failure::Failure;
-use super::super::kinesis_producer::{Putting, Ready};
+use super::super::kinesis_producer::{PendingRecord, Producer};
 use super::super::queue::{Held, Queue, Received};
 use super::super::stream::compare;
 use super::Replay;
-use super::pick::Entry;
 use super::source::{Origin, Record, Source};
 
-/// The queue or the bucket that sources lie in.
+/// Queue or bucket that contains the sources.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) queue: Option<Queue>,
     pub(super) bucket: Option<Bucket>,
     keep: bool,
     dry_run: bool,
-    /// The messages that are hidden from others and were not deleted.
+    /// Messages that other readers do not see and that were not deleted.
     held: Held,
-    /// The records that are back in the stream: one that two destinations refused has two letters.
+    /// Records that are back in the stream. A record that two destinations rejected has two dead
+    /// letters.
     pub(super) done: HashSet<Identity>,
-    /// Nobody can make two records whose contents it takes for one.
+    /// Random keys, so that a producer cannot construct records whose contents have the same hash.
     hasher: RandomState,
 }
 
-/// What tells a record from all others. Its place alone does not: a stream that was made anew
-/// begins to count anew, a record from elsewhere has no number, and which part of an aggregate one
-/// is depends on the batch that it came in. What is taken for two records though it is one goes
-/// back twice, harmlessly.
+/// Identity of a record. Its position alone is not unique: a stream that is created again restarts
+/// its numbers, a record of another source has no number, and the sub-sequence of a record depends
+/// on its batch. A record with two identities is put back twice, which is harmless.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Identity {
     stream: String,
     shard: String,
     sequence_number: String,
     sub_sequence: u64,
-    /// Of its partition key and data, as they came.
+    /// Hash of the partition key and the data.
     content: u64,
 }
 
 impl Identity {
-    /// The order of the stream.
+    /// Compares two identities by the order of the stream.
     pub(super) fn compare(&self, other: &Self) -> Ordering {
         let shard = (&self.stream, &self.shard).cmp(&(&other.stream, &other.shard));
         shard
@@ -55,25 +54,25 @@ impl Identity {
     }
 }
 
-/// A source, while its records are put back.
-pub(super) struct Holder {
+/// State of a source while its records are put back.
+pub(super) struct SourceState {
     name: String,
     origin: Origin,
-    /// Records that are not in the stream yet.
-    pub(super) open: usize,
-    /// It is not deleted, whatever becomes of the rest.
-    pub(super) stays: bool,
-    /// Everything was done for it.
+    /// Number of records that are not in the stream yet.
+    pub(super) pending: usize,
+    /// Whether the source is kept even if all its records are put back.
+    pub(super) is_kept: bool,
+    /// Whether the source was deleted, or needs no deletion.
     is_done: bool,
 }
 
-impl Holder {
-    fn of(source: &Source) -> Self {
+impl SourceState {
+    fn new(source: &Source) -> Self {
         Self {
             name: source.name.clone(),
             origin: source.origin,
-            open: 0,
-            stays: source.stays.is_some()
+            pending: 0,
+            is_kept: source.kept_because.is_some()
                 || source.records.is_empty()
                 || source.origin == Origin::Stream,
             is_done: false,
@@ -82,6 +81,7 @@ impl Holder {
 }
 
 impl Store {
+    /// Creates a store without a queue or a bucket.
     pub(super) fn new(keep: bool, dry_run: bool) -> Self {
         let (held, done) = (Held::new(), HashSet::new());
         Self {
@@ -95,9 +95,10 @@ impl Store {
         }
     }
 
+    /// Returns the identity of a record.
     pub(super) fn identity(&self, record: &Record) -> Identity {
         Identity {
-            stream: record.stream.called().to_owned(),
+            stream: record.stream.name_or_arn().to_owned(),
             shard: record.shard.clone(),
             sequence_number: record.sequence_number.clone(),
             sub_sequence: record.sub_sequence,
@@ -105,7 +106,7 @@ impl Store {
         }
     }
 
-    /// Messages that were not received before.
+    /// Receives messages that were not received before.
     pub(super) async fn receive(
         &mut self,
         most: u64,
@@ -121,113 +122,110 @@ impl Store {
         queue.receive(most, &mut self.held, progress).await
     }
 
-    /// Lets others see what was not deleted.
+    /// Releases the messages that were not deleted.
     pub(super) async fn release(&self) {
         if let Some(queue) = &self.queue {
             queue.release(&self.held).await;
         }
     }
 
-    /// Deletes sources; says of each whether it is gone.
-    async fn delete(&mut self, holders: &[&mut Holder]) -> Result<Vec<bool>, Failure> {
+    /// Deletes sources. Returns for each source whether it was deleted.
+    async fn delete(&mut self, sources: &[&mut SourceState]) -> Result<Vec<bool>, Failure> {
         if let Some(queue) = &self.queue {
-            let handle = |holder: &&mut Holder| {
-                self.held
-                    .get(&holder.name)
-                    .map(String::as_str)
-                    .unwrap_or_default()
-            };
-            let gone = queue
-                .delete(&holders.iter().map(handle).collect::<Vec<_>>())
-                .await?;
-            let ids = holders.iter().zip(&gone).filter(|(_, gone)| **gone);
-            ids.for_each(|(holder, _)| drop(self.held.remove(&holder.name)));
-            return Ok(gone);
+            let mut handles = Vec::with_capacity(sources.len());
+            for source in sources {
+                let handle = self.held.get(&source.name);
+                handles.push(handle.map(String::as_str).unwrap_or_default());
+            }
+            let deleted = queue.delete(&handles).await?;
+            for (source, is_deleted) in sources.iter().zip(&deleted) {
+                if *is_deleted {
+                    self.held.remove(&source.name);
+                }
+            }
+            return Ok(deleted);
         }
         if let Some(bucket) = &self.bucket {
-            for holder in holders {
-                bucket.delete(&holder.name).await?;
+            for source in sources {
+                bucket.delete(&source.name).await?;
             }
         }
-        Ok(vec![true; holders.len()])
+        Ok(vec![true; sources.len()])
     }
 }
 
 impl Replay<'_> {
-    /// Puts back what may be put back of `sources`, and deletes those that are through.
+    /// Puts the selected records of `sources` back, and deletes the sources whose records are all
+    /// put back.
     pub(super) async fn put_back(&mut self, sources: Vec<Source>) -> Result<(), Failure> {
-        let mut holders: Vec<Holder> = sources.iter().map(Holder::of).collect();
-        let entries = self.judge_all(sources, &mut holders);
+        let mut states: Vec<SourceState> = sources.iter().map(SourceState::new).collect();
+        let mut entries = self.select(sources, &mut states);
         if self.store.dry_run {
             self.report.put_back += entries.len() as u64;
-            let through = holders
-                .iter()
-                .filter(|holder| !holder.stays && !self.store.keep);
-            self.report.deleted += through.count() as u64;
+            if !self.store.keep {
+                let deleted = states.iter().filter(|state| !state.is_kept).count();
+                self.report.deleted += deleted as u64;
+            }
             return Ok(());
         }
-        let ready = |(at, entry): (usize, &mut Entry)| Ready {
-            stream: entry.stream.clone(),
-            key: std::mem::take(&mut entry.key),
-            data: std::mem::take(&mut entry.data),
-            source: at,
-        };
-        let mut entries = entries;
         let progress = self
             .output
             .progress("changes put back", Some(entries.len() as u64));
-        let mut putting = Putting::new(entries.iter_mut().enumerate().map(ready).collect());
-        self.delete_through(&mut holders).await?;
-        while !putting.is_done() {
-            let step = putting.step().await?;
+        let mut records = Vec::with_capacity(entries.len());
+        for (at, entry) in entries.iter_mut().enumerate() {
+            records.push(PendingRecord {
+                stream: entry.stream.clone(),
+                key: std::mem::take(&mut entry.key),
+                data: std::mem::take(&mut entry.data),
+                source: at,
+            });
+        }
+        let mut producer = Producer::new(records);
+        self.delete_finished(&mut states).await?;
+        while !producer.is_done() {
+            let step = producer.step().await?;
             progress.inc((step.done.len() + step.failed.len()) as u64);
             for at in step.done {
                 self.report.put_back += 1;
-                let Entry {
-                    identity,
-                    holders: of,
-                    ..
-                } = &entries[at];
-                of.iter().for_each(|holder| holders[*holder].open -= 1);
-                if of
-                    .iter()
-                    .any(|holder| holders[*holder].origin != Origin::Stream)
-                {
-                    self.store.done.insert(identity.clone());
+                let entry = &entries[at];
+                for source in &entry.sources {
+                    states[*source].pending -= 1;
+                    if states[*source].origin != Origin::Stream {
+                        self.store.done.insert(entry.identity.clone());
+                    }
                 }
             }
             for (at, reason) in step.failed {
-                for holder in &entries[at].holders {
-                    holders[*holder].stays = true;
-                    self.report.leave(
-                        &holders[*holder].name,
-                        &format!("the stream did not take it: {reason}"),
-                    );
+                let reason = format!("the stream did not accept it: {reason}");
+                for source in &entries[at].sources {
+                    states[*source].is_kept = true;
+                    self.report.skip(&states[*source].name, &reason);
                 }
             }
-            self.delete_through(&mut holders).await?;
+            self.delete_finished(&mut states).await?;
         }
         Ok(())
     }
 
-    /// Deletes the sources whose records are all back.
-    async fn delete_through(&mut self, holders: &mut [Holder]) -> Result<(), Failure> {
-        let is_through = |holder: &Holder| holder.open == 0 && !holder.stays && !holder.is_done;
-        let mut through: Vec<&mut Holder> = holders
-            .iter_mut()
-            .filter(|holder| is_through(holder))
-            .collect();
-        through.iter_mut().for_each(|holder| holder.is_done = true);
-        if self.store.keep || through.is_empty() {
+    /// Deletes the sources whose records are all put back.
+    async fn delete_finished(&mut self, states: &mut [SourceState]) -> Result<(), Failure> {
+        let mut finished = Vec::new();
+        for state in states {
+            if state.pending == 0 && !state.is_kept && !state.is_done {
+                state.is_done = true;
+                finished.push(state);
+            }
+        }
+        if self.store.keep || finished.is_empty() {
             return Ok(());
         }
-        let gone = self.store.delete(&through).await?;
-        for (holder, gone) in through.iter().zip(gone) {
-            if gone {
+        let deleted = self.store.delete(&finished).await?;
+        for (state, is_deleted) in finished.iter().zip(deleted) {
+            if is_deleted {
                 self.report.deleted += 1;
             } else {
-                self.report.leave(
-                    &holder.name,
+                self.report.skip(
+                    &state.name,
                     "it is back in the stream, but could not be deleted",
                 );
             }

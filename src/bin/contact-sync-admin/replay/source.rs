@@ -1,5 +1,5 @@
-//! Where records that are to be put back come from: a message, an object, or the stream itself; and
-//! how their data is got together.
+//! Sources of records to put back (a message, an object or the stream itself), and the retrieval of
+//! their data.
 
 use std::collections::HashMap;
 
@@ -7,32 +7,32 @@ use aws_sdk_kinesis::Client;
 
 use super::super::failed_message::{Discarded, FailedMessage, Rejected};
 use super::super::failure::Failure;
-use super::super::stream::{Raw, Stream};
-use super::policy::Known;
+use super::super::stream::{Stream, StreamRecord};
+use super::policy::RecordContext;
 
-/// What to delete once all its records are back in the stream.
+/// Kind of a source, which determines its deletion after all its records are put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A message of the queue.
+    /// Message of the queue.
     Message,
-    /// An object of the bucket.
+    /// Object of the bucket.
     Object,
-    /// The stream: nothing.
+    /// Page of the stream, which is not deleted.
     Stream,
 }
 
-/// A message, an object or a page of the stream, and its records.
+/// Message, object or page of the stream, with its records.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// The message's id, the object's key or the shard's id.
+    /// Id of the message, key of the object or id of the shard.
     pub(super) name: String,
     pub(super) origin: Origin,
     pub(super) records: Vec<Record>,
-    /// Why it stays even if all its records are put back.
-    pub(super) stays: Option<String>,
+    /// Reason why the source is kept even if all its records are put back.
+    pub(super) kept_because: Option<String>,
 }
 
-/// A record of a source.
+/// Record of a source.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) stream: Stream,
@@ -41,98 +41,103 @@ pub(super) struct Record {
     pub(super) sub_sequence: u64,
     pub(super) key: String,
     pub(super) data: Vec<u8>,
-    pub(super) refused_by: Option<String>,
-    /// The code for which it was rejected before it was sent to any destination.
-    pub(super) refused_unsent: Option<String>,
-    /// The filters have been asked already.
-    pub(super) is_meant: bool,
-    /// Its data holds other records too.
+    /// Destination that rejected the record.
+    pub(super) rejected_by: Option<String>,
+    /// Code with which the record was rejected before it was sent to any destination.
+    pub(super) rejected_unsent: Option<String>,
+    /// Whether the filters have selected the record already.
+    pub(super) is_selected: bool,
+    /// Whether the data contains other records too.
     pub(super) is_part: bool,
 }
 
-/// Fetches what letters only point to.
+/// Retrieves the records of failed messages.
 #[derive(Debug)]
 pub(super) struct Finder {
     pub(super) client: Client,
-    /// Into which stream records go, and from which they come where a letter does not say.
+    /// Stream of `--stream`: records are put into it, and are read from it if a failed message does
+    /// not name its stream.
     pub(super) stream: Option<Stream>,
 }
 
-const EXPIRED: &str = "the stream no longer holds it, or not all of it: its retention is over";
-const NO_PLACE: &str = "it does not say where in a stream it was";
-const NO_STREAM: &str = "it does not name its stream: --stream NAME does";
+const EXPIRED: &str = "the retention of the stream has ended for it, or for a part of it";
+const NO_POSITION: &str = "it does not contain its position in a stream";
+const NO_STREAM: &str = "it does not name its stream: name it with --stream";
 const NO_KEY: &str = "it has no partition key";
 const NO_DATA: &str = "the record had no data";
 
+impl Source {
+    /// Creates a source without records.
+    pub(super) fn new(name: String, origin: Origin) -> Self {
+        Self {
+            name,
+            origin,
+            records: Vec::new(),
+            kept_because: None,
+        }
+    }
+}
+
 impl Finder {
-    /// The records of a letter.
+    /// Retrieves the records of a failed message.
     pub(super) async fn source(
         &self,
         name: String,
         origin: Origin,
-        letter: FailedMessage,
+        message: FailedMessage,
     ) -> Result<Source, Failure> {
-        let mut source = Source {
-            name,
-            origin,
-            records: Vec::new(),
-            stays: None,
-        };
-        let found = match letter {
-            FailedMessage::Rejected(rejected) => {
-                self.rejected(*rejected).await?.map(|record| vec![record])
-            }
-            FailedMessage::Discarded(discarded) => {
-                self.discarded(*discarded, &mut source.stays).await?
-            }
-            FailedMessage::Unknown(why) => Err(why),
-        };
-        match found {
-            Ok(records) => source.records = records,
-            Err(why) => source.stays = Some(why.to_owned()),
+        let mut source = Source::new(name, origin);
+        match message {
+            FailedMessage::Rejected(rejected) => match self.rejected(*rejected).await? {
+                Ok(record) => source.records.push(record),
+                Err(reason) => source.kept_because = Some(reason.to_owned()),
+            },
+            FailedMessage::Discarded(discarded) => self.discarded(*discarded, &mut source).await?,
+            FailedMessage::Unknown(reason) => source.kept_because = Some(reason.to_owned()),
         }
         Ok(source)
     }
 
-    /// The record of a dead letter of ours; from the stream, where the letter could not carry the
-    /// data.
-    async fn rejected(&self, letter: Rejected) -> Result<Result<Record, &'static str>, Failure> {
+    /// Returns the record of a dead letter. Reads it from the stream if the dead letter omits its
+    /// data. The inner error is the reason why the record cannot be put back.
+    async fn rejected(
+        &self,
+        dead_letter: Rejected,
+    ) -> Result<Result<Record, &'static str>, Failure> {
         let Rejected {
-            record: place,
+            record: rejected,
             reason,
             ..
-        } = letter;
-        let own = place
+        } = dead_letter;
+        let own = rejected
             .event_source_arn
             .as_deref()
             .map(|arn| Stream::new(self.client.clone(), arn));
         let Some(stream) = self.stream.clone().or_else(|| own.clone()) else {
             return Ok(Err(NO_STREAM));
         };
-        let shard = place.shard_id.unwrap_or_default();
-        let number = place.sequence_number.unwrap_or_default();
+        let is_unsent = matches!(&*reason.stage, "decode" | "validate");
         let mut record = Record {
             stream,
-            key: place.partition_key.unwrap_or_default(),
+            key: rejected.partition_key.unwrap_or_default(),
             data: Vec::new(),
-            refused_by: reason.destination,
-            refused_unsent: Some(reason.code)
-                .filter(|_| matches!(&*reason.stage, "decode" | "validate")),
-            is_meant: true,
+            rejected_by: reason.destination,
+            rejected_unsent: is_unsent.then_some(reason.code),
+            is_selected: true,
             is_part: false,
-            sub_sequence: place.sub_sequence,
-            shard,
-            sequence_number: number,
+            sub_sequence: rejected.sub_sequence,
+            shard: rejected.shard_id.unwrap_or_default(),
+            sequence_number: rejected.sequence_number.unwrap_or_default(),
         };
-        if let Some(data) = place.data {
-            // What was no base64 cannot be put back: Kinesis itself encodes.
+        if let Some(data) = rejected.data {
+            // Data that is not base64 cannot be put back: Kinesis itself encodes data.
             let Ok(data) = base64_simd::STANDARD.decode_to_vec(&data) else {
-                return Ok(Err("its data is no base64"));
+                return Ok(Err("its data is not base64"));
             };
             record.data = data;
-        } else if place.data_omitted {
+        } else if rejected.data_omitted {
             if record.shard.is_empty() || record.sequence_number.is_empty() {
-                return Ok(Err(NO_PLACE));
+                return Ok(Err(NO_POSITION));
             }
             let from = own.as_ref().unwrap_or(&record.stream);
             let found = from
@@ -142,8 +147,9 @@ impl Finder {
                     &record.sequence_number,
                 )
                 .await?;
-            let Some(raw) = found.records.into_iter().next().filter(|_| found.is_whole) else {
-                return Ok(Err(EXPIRED));
+            let raw = match found.records.into_iter().next() {
+                Some(raw) if found.is_complete => raw,
+                _ => return Ok(Err(EXPIRED)),
             };
             record.key = raw.partition_key;
             record.data = raw.data;
@@ -158,72 +164,67 @@ impl Finder {
         })
     }
 
-    /// The records of a batch that the mapping gave up: those that it kept, or else those of the
-    /// range in the stream.
-    async fn discarded(
-        &self,
-        letter: Discarded,
-        stays: &mut Option<String>,
-    ) -> Result<Result<Vec<Record>, &'static str>, Failure> {
-        let own = Stream::new(self.client.clone(), &letter.batch.stream_arn);
+    /// Adds the records of a discarded batch to the source: the records of its event, or those of
+    /// its range in the stream.
+    async fn discarded(&self, discarded: Discarded, source: &mut Source) -> Result<(), Failure> {
+        let own = Stream::new(self.client.clone(), &discarded.batch.stream_arn);
         let target = self.stream.as_ref().unwrap_or(&own);
-        let shard = letter.batch.shard_id;
-        let Some(events) = letter.payload else {
+        let shard = discarded.batch.shard_id;
+        let Some(events) = discarded.payload else {
             let range = own.range(
                 &shard,
-                &letter.batch.start_sequence_number,
-                &letter.batch.end_sequence_number,
+                &discarded.batch.start_sequence_number,
+                &discarded.batch.end_sequence_number,
             );
             let range = range.await?;
-            if !range.is_whole {
-                *stays = Some(EXPIRED.to_owned());
+            if !range.is_complete {
+                source.kept_because = Some(EXPIRED.to_owned());
             }
-            return Ok(Ok(range
-                .records
-                .into_iter()
-                .map(|raw| Record::of_stream(raw, &shard, target))
-                .collect()));
+            for raw in range.records {
+                source.records.push(Record::of_stream(raw, &shard, target));
+            }
+            return Ok(());
         };
-        let mut records = Vec::with_capacity(events.len());
-        let mut seen: HashMap<String, u64> = HashMap::new();
+        let mut parts: HashMap<String, u64> = HashMap::new();
         for event in events {
             let Ok(data) = base64_simd::STANDARD.decode_to_vec(&event.kinesis.data) else {
-                *stays = Some("the data of one of its records is no base64".to_owned());
+                let reason = "the data of one of its records is not base64";
+                source.kept_because = Some(reason.to_owned());
                 continue;
             };
-            // De-aggregated records share their sequence number, and are told apart by their order.
-            let part = seen
+            // De-aggregated records have one sequence number, and are distinguished by their order.
+            let part = parts
                 .entry(event.kinesis.sequence_number.clone())
                 .or_default();
-            let raw = Raw {
+            let raw = StreamRecord {
                 sequence_number: event.kinesis.sequence_number,
                 partition_key: event.kinesis.partition_key,
                 data,
                 arrival: None,
             };
-            records.push(Record {
+            source.records.push(Record {
                 sub_sequence: *part,
                 ..Record::of_stream(raw, &shard, target)
             });
             *part += 1;
         }
-        Ok(Ok(records))
+        Ok(())
     }
 }
 
 impl Record {
-    /// Returns what is known of it besides its data.
-    pub(super) fn known(&self) -> Known<'_> {
-        Known {
-            refused_by: self.refused_by.as_deref(),
-            refused_unsent: self.refused_unsent.as_deref(),
-            is_meant: self.is_meant,
+    /// Returns the context of the record for the policy.
+    pub(super) fn context(&self) -> RecordContext<'_> {
+        RecordContext {
+            rejected_by: self.rejected_by.as_deref(),
+            rejected_unsent: self.rejected_unsent.as_deref(),
+            is_selected: self.is_selected,
             is_part: self.is_part,
         }
     }
 
-    /// A record as it lies in the stream, to be put into `target`.
-    pub(super) fn of_stream(raw: Raw, shard: &str, target: &Stream) -> Self {
+    /// Builds a record from a record of the stream, to be put into `target`.
+    pub(super) fn of_stream(raw: StreamRecord, shard: &str, target: &Stream) -> Self {
         Self {
             stream: target.clone(),
             shard: shard.to_owned(),
@@ -231,9 +232,9 @@ impl Record {
             sub_sequence: 0,
             key: raw.partition_key,
             data: raw.data,
-            refused_by: None,
-            refused_unsent: None,
-            is_meant: false,
+            rejected_by: None,
+            rejected_unsent: None,
+            is_selected: false,
             is_part: false,
         }
     }
