@@ -1,11 +1,14 @@
 //! From what is known of each record to its one fate.
 
+use serde::{Deserialize, Serialize};
+
 use super::ledger::{DestinationResult, Entry, RecordOutcome};
 use crate::telemetry::Counts;
 
 /// How a record ends. Contract section 2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "contract section 2 says what each fate means")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "contract section 2 defines each fate")]
 pub enum Fate {
     Delivered,
     Filtered,

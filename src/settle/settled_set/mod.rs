@@ -170,10 +170,9 @@ impl SettledSet {
         let Some(batch) = Batch::of(records) else {
             return Ok(());
         };
-        let bytes = settled(&batch, ended, destinations);
-        if bytes == item::encode([]) {
+        let Some(bytes) = settled(&batch, ended, destinations) else {
             return Ok(());
-        }
+        };
         // What an invocation knows it remembers again. One that does not know everything leaves the
         // others' items alone.
         let now = SystemTime::now()
@@ -248,18 +247,21 @@ impl SettledSet {
     }
 }
 
-/// What is worth remembering of a batch, as an item holds it.
-fn settled(batch: &Batch<'_>, ended: &BatchOutcome<'_>, destinations: &[Destination]) -> Vec<u8> {
+/// Returns the content of a batch's item; `None` where no record is to be remembered.
+fn settled(
+    batch: &Batch<'_>,
+    ended: &BatchOutcome<'_>,
+    destinations: &[Destination],
+) -> Option<Vec<u8>> {
     let identity = |position: usize| batch.identities.get(position).copied().flatten();
     let memories = remember(ended, destinations.len(), &|position| {
         identity(position).is_some()
     });
-    let known = memories
-        .iter()
-        .enumerate()
-        .filter_map(|(position, memory)| {
-            let (number, fingerprint) = identity(position)?;
-            Some((number, fingerprint, memory.as_ref()?))
-        });
-    item::encode(known)
+    let mut known = Vec::new();
+    for (position, memory) in memories.iter().enumerate() {
+        if let (Some((number, fingerprint)), Some(memory)) = (identity(position), memory) {
+            known.push((number, fingerprint, memory));
+        }
+    }
+    (!known.is_empty()).then(|| item::encode(known))
 }

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use smallvec::SmallVec;
-
 use super::Item;
 use super::batch::{Batch, ContactHash, contact_hash};
 use super::item::{DestinationOutcome, PriorOutcome, decode};
@@ -86,18 +84,18 @@ impl PriorOutcomes {
             PriorOutcome::At(marks) => {
                 let mark = marks
                     .iter()
-                    .find(|mark| mark.destination == destination && !mark.is_again)?;
+                    .find(|mark| mark.destination == destination && !mark.is_resent)?;
                 Some((mark.fate, mark.ordered.is_some()))
             }
         }
     }
 
     /// Whether the record at `position` ended at `destination`, and is sent again and compared.
-    pub(super) fn is_again(&self, position: Position, destination: usize) -> bool {
+    pub(super) fn is_resent(&self, position: Position, destination: usize) -> bool {
         match self.known.get(position) {
             Some(Some(PriorOutcome::At(marks))) => marks
                 .iter()
-                .any(|mark| mark.destination == destination && mark.is_again),
+                .any(|mark| mark.destination == destination && mark.is_resent),
             _ => false,
         }
     }
@@ -166,7 +164,7 @@ impl PriorOutcomes {
                 let marks = if let PriorOutcome::At(marks) = memory {
                     marks
                 } else {
-                    SmallVec::new()
+                    Vec::new()
                 };
                 let contacts = marks
                     .into_iter()
@@ -234,7 +232,7 @@ fn merge(known: &mut Option<PriorOutcome>, more: PriorOutcome) {
                     .iter_mut()
                     .find(|known| known.destination == mark.destination)
                 {
-                    Some(known) => known.is_again |= mark.is_again,
+                    Some(known) => known.is_resent |= mark.is_resent,
                     None => marks.push(mark),
                 }
             }

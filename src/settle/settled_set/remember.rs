@@ -21,8 +21,6 @@
 //! led the contact, nor what lies more than [`super::MOST_PAGES`] behind, nor anything while the
 //! table is silent: who reads a stream again after such things gives the function an empty table.
 
-use smallvec::smallvec;
-
 use super::batch::contact_hash;
 use super::item::{DestinationOutcome, PriorOutcome};
 use crate::contact::{ContactChange, Operation};
@@ -104,11 +102,11 @@ pub(super) fn remember(
                     destination,
                     fate,
                     ordered,
-                    is_again: place == Place::Again,
+                    is_resent: place == Place::Again,
                 };
                 match &mut memories[at] {
                     Some(PriorOutcome::At(marks)) => marks.push(mark),
-                    memory => *memory = Some(PriorOutcome::At(smallvec![mark])),
+                    memory => *memory = Some(PriorOutcome::At(vec![mark])),
                 }
             }
         }

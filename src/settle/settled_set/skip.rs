@@ -49,7 +49,7 @@ impl Skipping<'_> {
             let (step, is_overtaken) = self.left_of(step, &mut report);
             let is_compared = is_overtaken || self.is_behind(&step);
             let again =
-                |at: &&Position| is_compared || self.earlier.is_again(**at, self.destination);
+                |at: &&Position| is_compared || self.earlier.is_resent(**at, self.destination);
             if self.is_guarded {
                 rest.compared
                     .extend(step.delete.iter().chain(&step.upsert).filter(again));
@@ -131,7 +131,6 @@ impl Skipping<'_> {
 
 #[cfg(test)]
 mod tests {
-    use smallvec::smallvec;
     use time::OffsetDateTime;
 
     use super::*;
@@ -163,12 +162,12 @@ mod tests {
                     Some(ContactType::Lead),
                 ),
             })));
-            let mark = |ordered, is_again| {
-                PriorOutcome::At(smallvec![DestinationOutcome {
+            let mark = |ordered, is_resent| {
+                PriorOutcome::At(vec![DestinationOutcome {
                     destination: 0,
                     fate: Fate::Delivered,
                     ordered,
-                    is_again
+                    is_resent,
                 }])
             };
             earlier.known.push(match &word[1 + digits.len()..] {
