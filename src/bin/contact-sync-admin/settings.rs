@@ -134,7 +134,7 @@ fn all_mistakes(syntax: &[SettingsError], layers: &Layers) -> Vec<String> {
     let place = |mistake: &str| mistake.split_once(": ").map(|(place, _)| place.to_owned());
     // What stands on the line of a broken value is that value, or nothing that was written.
     let broken: Vec<Option<String>> = mistakes.iter().map(|mistake| place(mistake)).collect();
-    for mistake in layers.mistakes(&DESTINATIONS) {
+    for mistake in layers.errors(&DESTINATIONS) {
         let mistake = mistake.to_string();
         if !broken.contains(&place(&mistake)) {
             mistakes.push(mistake);
