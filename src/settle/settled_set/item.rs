@@ -3,7 +3,8 @@
 //! One array holds a row for each record, `[number, fingerprint, outcome]`. The outcome of a record
 //! that reached no destination is its fate; otherwise the outcome is an array with one
 //! `[destination, fate, contact, is_resent]` for each destination. A row of one destination takes
-//! 32 bytes compressed, one of two destinations 37. The records of the largest batch, 10,000, fit an item, which takes 400 KB.
+//! 32 bytes compressed, one of two destinations 37. The records of the largest batch, 10,000, fit
+//! an item, which takes 400 KB.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 
 mod packed;
@@ -103,7 +104,8 @@ fn compress(rows: &[(&str, u64, &PriorOutcome)]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// Calls `each` with every record of an item. Returns `None` for bytes of an unknown format.
+/// Decodes an item and calls `each` with every record. Returns `None` for bytes of an unknown
+/// format.
 pub(super) fn decode(
     bytes: &[u8],
     mut each: impl FnMut(SequenceNumber<'_>, u64, PriorOutcome),
@@ -200,8 +202,8 @@ mod tests {
     }
 
     /// Returns `count` records as Kinesis numbers those of one shard: the first 27 of 56 digits are
-    /// the shard's. The other digits, the fingerprints and the contacts are random, which compresses
-    /// worst.
+    /// the shard's. The other digits, the fingerprints and the contacts are random, which
+    /// compresses worst.
     fn native_records(count: u64, destinations: usize) -> Vec<Known> {
         let mut random = fastrand::Rng::with_seed(1);
         let mut records = Vec::new();

@@ -178,7 +178,7 @@ fn rows_of(
         let destination = sent.meters.get(at.destination).map(|(name, _)| name.0);
         let carrier = destination
             .and_then(|destination| carriers.get_mut(*places.get(&(destination, record))?));
-        let verdict = at.verdict.as_ref();
+        let verdict = at.outcome.as_ref();
         let rejection = match verdict {
             Some(RecordOutcome::Rejected(_, rejection)) => Some(rejection),
             _ => None,
@@ -189,7 +189,7 @@ fn rows_of(
             .filter(|last| *last != record);
         rows.push(Row {
             destination,
-            fate: Fate::of_verdict(verdict),
+            fate: Fate::of_outcome(verdict),
             code: verdict
                 .and_then(|verdict| verdict.code())
                 .map(ToString::to_string),

@@ -8,7 +8,8 @@ use crate::settle::Fate;
 use crate::settle::settled_set::batch::ContactHash;
 use crate::settle::settled_set::number::SequenceNumber;
 
-/// Calls `each` with every record. Returns `None` for an unknown format and for malformed content.
+/// Decodes an item and calls `each` with every record. Returns `None` for an unknown format and for
+/// malformed content.
 pub(super) fn decode(
     format: u8,
     mut rest: &[u8],
