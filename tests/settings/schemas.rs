@@ -131,8 +131,8 @@ fn the_schema_and_the_consumer_agree_on_every_sample_event() {
                 .decode_to_vec(data.expect("data"))
                 .expect("base64");
             let change: Value = serde_json::from_slice(&bytes).expect("JSON");
-            // A validator that computes in doubles accepts 2^64 as the largest version. The consumer
-            // accepts no fraction and no larger number.
+            // A validator that computes in doubles accepts 2^64 as the largest version. The
+            // consumer accepts no fraction and no larger number.
             if change["version"]
                 .as_f64()
                 .is_some_and(|version| change["version"].is_f64() && version.fract() == 0.0)

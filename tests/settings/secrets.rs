@@ -19,8 +19,8 @@ use crate::support::mock_hubspot;
 use crate::support::server::Server;
 use crate::support::stream::{failures, invoke, sequence_number};
 
-/// Starts the function between the mocks, with its secrets in Secrets Manager. `prepare` changes the
-/// state of Secrets Manager before.
+/// Starts the function between the mocks, with its secrets in Secrets Manager. `prepare` changes
+/// the state of Secrets Manager before.
 async fn function(
     mocks: &Mocks,
     document: &str,
