@@ -63,7 +63,7 @@ e2e: $(VENV)-mocks/ready ## Bring a stream of an emulated Kinesis to both mocks 
 .PHONY: soak
 soak: ## Run new random streams and schedules of faults for MINUTES (30), and print what they came to
 	@rm -rf $(EVIDENCE)
-	SOAK_MINUTES=$(or $(MINUTES),30) cargo test --locked $(TESTED) --test convergence -- whatever whenever
+	SOAK_MINUTES=$(or $(MINUTES),30) cargo test --locked $(TESTED) --test convergence -- faults_leave killing_the
 	@echo; cat $(EVIDENCE)/*
 
 .PHONY: fuzz

@@ -1,7 +1,7 @@
-//! The configuration of the AWS clients: the SDK's own, from the standard variables, but that TLS
-//! is made ready when AWS is first called, and that plain `http` obeys no proxy of the environment.
-//! Plain `http` leads to an emulation or to a service of the machine itself, and its answers hold
-//! secrets.
+//! Configures the AWS clients: the SDK's defaults, from the standard variables, with two
+//! exceptions. TLS is initialized by the first call of AWS. Plain `http` uses no proxy of the
+//! environment, because it leads to an emulation or to a service of the same machine, and its
+//! responses hold secrets.
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
-/// The configuration that this process's environment gives.
+/// Loads the configuration from the process's environment.
 pub async fn config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(LazyTlsClient {
@@ -27,7 +27,8 @@ pub async fn config() -> SdkConfig {
         .await
 }
 
-/// The SDK's default: its TLS library, and the proxy of the standard variables.
+/// Builds a client for `https` as the SDK does: its TLS library, and the proxy of the standard
+/// variables.
 fn https() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
@@ -39,7 +40,7 @@ fn https() -> SharedHttpClient {
     })
 }
 
-/// Makes a client for plain `http` without a proxy.
+/// Builds a client for plain `http` without a proxy.
 fn plain() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::disabled());
@@ -49,9 +50,8 @@ fn plain() -> SharedHttpClient {
     })
 }
 
-/// The SDK's HTTP client without its `validate_base_client_config`, which reads the system's root
-/// certificates as soon as a client is made: 45 % of the instructions until the first poll, where
-/// nobody has called AWS yet.
+/// The SDK's HTTP client without `validate_base_client_config`. That method reads the system's root
+/// certificates when a client is built, which takes 45 % of the instructions before the first poll.
 #[derive(Debug)]
 struct LazyTlsClient {
     https: SharedHttpClient,
@@ -74,7 +74,7 @@ impl HttpClient for LazyTlsClient {
     }
 }
 
-/// Sends a request by the connector of its scheme.
+/// Selects the connector by the scheme of a request.
 #[derive(Debug)]
 struct ByScheme {
     https: SharedHttpConnector,

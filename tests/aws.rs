@@ -1,4 +1,4 @@
-//! The real AWS clients, against an emulation on loopback.
+//! Tests of the real AWS clients, against an emulation on loopback.
 
 mod support;
 
@@ -15,7 +15,7 @@ use support::moto::Moto;
 use support::stream::{failures, invoke, record, sequence_number};
 use tokio::time::{Instant, sleep_until};
 
-/// The variables that lead the function to the mocks, with the secrets in Secrets Manager.
+/// Returns the variables with the mocks' addresses. Stores the secrets in Secrets Manager.
 async fn variables(moto: &Moto, mocks: &Mocks) -> Vec<(String, String)> {
     moto.secrets(mocks).await;
     let variable = |key: &str, value: &str| (format!("CONTACT_SYNC__{key}"), value.to_owned());
@@ -37,14 +37,19 @@ fn handler(moto: &Moto, variables: &[(String, String)], document: &str) -> Handl
 
 fn people(count: usize) -> Vec<Value> {
     let kind = |at| if at % 2 == 0 { "lead" } else { "customer" };
-    let fields = |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    let fields = |at| {
+        json!({
+            "last_name": format!("Nr {at}"), "company": "Acme",
+            "email": format!("p{at}@example.com"),
+        })
+    };
     (0..count)
         .map(|at| change("create", &format!("c-{at}"), kind(at), fields(at)))
         .collect()
 }
 
 #[tokio::test]
-async fn credentials_come_from_secrets_manager_and_a_rotated_one_is_found() {
+async fn credentials_are_read_from_secrets_manager_also_after_a_rotation() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
     let handler = handler(&moto, &variables(&moto, &mocks).await, "");
     assert!(failures(&invoke(&handler, &batch(&people(4)), "r").await).is_empty());
@@ -87,10 +92,10 @@ async fn a_rejected_record_is_stored_whole_with_its_reason() {
     records.extend((2..27).map(|at| record(0, at, "poison", b"not JSON")));
     let answer = invoke(&handler, &records, "r").await;
     assert!(failures(&answer).is_empty());
-    let mut letters = moto.messages(&sqs, &url).await;
-    assert_eq!(letters.len(), 25);
-    letters.sort_by_key(|letter| letter["record"]["sequence_number"].to_string());
-    let first = &letters[0];
+    let mut dead_letters = moto.messages(&sqs, &url).await;
+    assert_eq!(dead_letters.len(), 25);
+    dead_letters.sort_by_key(|dead_letter| dead_letter["record"]["sequence_number"].to_string());
+    let first = &dead_letters[0];
     assert_eq!(first["reason"]["code"], "INVALID_JSON");
     assert_eq!(
         first["record"]["sequence_number"],
@@ -104,7 +109,7 @@ async fn a_rejected_record_is_stored_whole_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_record_whose_dead_letter_is_not_stored_comes_again() {
+async fn a_record_whose_dead_letter_is_not_stored_is_redelivered() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
     let document = format!(
         "[dead_letter]\nqueue_url = \"{}/123456789012/no-such-queue\"",
@@ -129,12 +134,12 @@ async fn a_record_whose_dead_letter_is_not_stored_comes_again() {
         .await;
     assert!(
         attributes.is_ok(),
-        "the emulation is there: it was the queue that was not"
+        "the emulation responds: only the queue is missing"
     );
 }
 
 #[tokio::test]
-async fn a_changed_parameter_is_in_force_from_the_next_invocation_on_and_a_bad_one_is_not() {
+async fn a_changed_parameter_applies_from_the_next_invocation_on_and_an_invalid_one_does_not() {
     let (moto, mocks) = (Moto::start().await, Mocks::start().await);
     let put = async |text: &str| moto.parameter("/contact-sync/settings", text).await;
     put("[filter]\ntypes = [\"lead\"]").await;
@@ -159,49 +164,49 @@ async fn a_changed_parameter_is_in_force_from_the_next_invocation_on_and_a_bad_o
         )
     };
 
-    // The parameter is read beside an invocation, and may be there only after it: then for the one
-    // after the next.
+    // The parameter is read in the background of an invocation. Where the read ends after it, the
+    // settings apply to the invocation after the next.
     let invoke_until = async |holds: &dyn Fn() -> bool, count: usize| {
         for _ in 0..10_000 {
             if holds() {
                 return;
             }
             invoke(&handler, &batch(&people(count)), "r").await;
-            // The emulation needs the machine too.
+            // The emulation needs the processor too.
             sleep_until(Instant::now() + Duration::from_millis(5)).await;
         }
-        panic!("ten thousand invocations see no change: {:?}", held());
+        panic!("no change after ten thousand invocations: {:?}", held());
     };
 
     invoke(&handler, &batch(&people(2)), "r").await;
     assert_eq!(held(), (1, 0));
     let logs = Logs::listen();
-    let told = |level: &str| {
+    let error_line = || {
         logs.lines()
             .into_iter()
-            .find(|line| line["level"] == level && line["audit"].is_null())
+            .find(|line| line["level"] == "ERROR" && line["audit"].is_null())
     };
     put("[filter]\ntypes = [\"customer\"]").await;
-    // The same contacts, until the new settings let the customers among them through.
+    // The same contacts, until the new settings deliver the customers among them.
     invoke_until(&|| held().1 == 2, 4).await;
     let leads = held().0;
     invoke(&handler, &batch(&people(6)), "r").await;
     assert_eq!(held(), (leads, 3));
     put("[filter]\ntypes = [\"friend\"]").await;
-    invoke_until(&|| told("ERROR").is_some(), 6).await;
+    invoke_until(&|| error_line().is_some(), 6).await;
     invoke(&handler, &batch(&people(10)), "r").await;
-    assert_eq!(held(), (leads, 5), "the last good settings stay");
+    assert_eq!(held(), (leads, 5), "the last valid settings stay in use");
     let errors: u64 = logs
         .metrics("")
         .iter()
         .filter_map(|line| line["ConfigErrors"].as_u64())
         .sum();
     assert!(errors >= 1);
-    let told = told("ERROR").expect("an error line");
-    assert_eq!(told["request_id"], "r", "{told}");
-    let error = told["error"].as_str().expect("the reason");
+    let line = error_line().expect("an error line");
+    assert_eq!(line["request_id"], "r", "{line}");
+    let error = line["error"].as_str().expect("the reason");
     assert!(
         error.starts_with("the parameter /contact-sync/settings, line 2: `filter.types.0`"),
-        "{told}"
+        "{line}"
     );
 }

@@ -1,6 +1,6 @@
-//! The real binary, killed at random points while a stream goes through it, with AWS refusing,
-//! hanging and losing answers: in the end both systems equal the source, and every record that
-//! nobody can accept has its dead letter.
+//! Kills the real binary at random points while it processes a stream, with AWS calls that are
+//! refused, hang, and lose their responses. In the end both systems equal the source, and every
+//! invalid record has its dead letter.
 
 mod support;
 
@@ -22,14 +22,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 
-/// So many deliveries meet trouble. Then nothing goes wrong any more, so that the stream comes to
-/// its end.
-const TROUBLED: usize = 60;
+/// Number of the first deliveries, into which faults are injected. The others have none, so that
+/// the stream is drained.
+const FAULTY_DELIVERIES: usize = 60;
 
 /// Far longer than a run takes, on a busy machine too.
-const PATIENCE: Duration = Duration::from_mins(30);
+const TIMEOUT: Duration = Duration::from_mins(30);
 
-/// What is around the function.
+/// The mocks around the function.
 struct World {
     mocks: Mocks,
     cloud: Cloud,
@@ -39,8 +39,8 @@ impl World {
     async fn start() -> Self {
         let slow = Duration::from_millis(3);
         let mocks = Mocks::start_with(
-            |behavior| behavior.latency = slow,
-            |behavior| behavior.latency = slow,
+            |behaviour| behaviour.latency = slow,
+            |behaviour| behaviour.latency = slow,
         )
         .await;
         let cloud = Cloud::start(&mocks).await;
@@ -64,7 +64,7 @@ impl World {
         Function::start(Path::new(BINARY), &variables).await
     }
 
-    /// Everything that was asked of anybody so far: the clock by which the process dies.
+    /// Returns the number of all requests. It is the clock by which the process is killed.
     fn requests(&self) -> usize {
         let salesforce = [
             Endpoint::Token,
@@ -86,25 +86,25 @@ impl World {
     }
 }
 
-/// One run: the function, and what makes trouble.
+/// One run: the function, and the state of the injected faults.
 struct Run<'a> {
     world: &'a World,
     function: Function,
     random: fastrand::Rng,
-    /// Deliveries that are still to meet trouble.
-    troubled: usize,
+    /// Number of the remaining deliveries with faults.
+    faulty: usize,
     deaths: usize,
 }
 
 impl Run<'_> {
-    /// What goes wrong at the systems and at AWS during the next delivery.
-    fn make_trouble(&mut self, in_trouble: bool) {
+    /// Injects faults of the systems and of AWS into the next delivery.
+    fn inject_faults(&mut self, is_faulty: bool) {
         let World { mocks, cloud } = self.world;
         let refused = Treatment::Refuse(
             400,
             "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
         );
-        let ways = [
+        let treatments = [
             refused,
             Treatment::Slow(Duration::from_millis(300)),
             Treatment::Hang,
@@ -116,14 +116,14 @@ impl Run<'_> {
             "AmazonSQS",
             "secretsmanager",
         ] {
-            let strikes = in_trouble && self.random.u32(..5) == 0;
-            let way = ways[self.random.usize(..ways.len())];
+            let injects = is_faulty && self.random.u32(..5) == 0;
+            let treatment = treatments[self.random.usize(..treatments.len())];
             cloud
                 .proxy
-                .treat(service, if strikes { way } else { Treatment::Pass });
+                .treat(service, if injects { treatment } else { Treatment::Pass });
         }
         let every = |random: &mut fastrand::Rng| {
-            if in_trouble && random.bool() {
+            if is_faulty && random.bool() {
                 random.u64(2..6)
             } else {
                 u64::MAX
@@ -131,26 +131,28 @@ impl Run<'_> {
         };
         mocks.salesforce.throttle_every(every(&mut self.random));
         mocks.hubspot.throttle_every(every(&mut self.random));
-        if in_trouble && self.random.u32(..4) == 0 {
+        if is_faulty && self.random.u32(..4) == 0 {
             mocks.salesforce.lose_answers(1);
             mocks.hubspot.lose_answers(1);
         }
     }
 
-    /// Delivers a batch; in time of trouble every second process dies at a random request of the
-    /// delivery.
+    /// Delivers a batch. In a delivery with faults, every second process is killed at a random
+    /// request.
     async fn deliver(&mut self, invocation: Invocation) -> InvocationOutcome {
-        let in_trouble = self.troubled > 0;
-        self.troubled = self.troubled.saturating_sub(1);
-        self.make_trouble(in_trouble);
-        let dies = in_trouble && self.random.bool();
+        let is_faulty = self.faulty > 0;
+        self.faulty = self.faulty.saturating_sub(1);
+        self.inject_faults(is_faulty);
+        let dies = is_faulty && self.random.bool();
         let dies_after = self.world.requests() + self.random.usize(..10);
-        let time = Duration::from_secs(if in_trouble { 4 } else { 30 });
+        let time = Duration::from_secs(if is_faulty { 4 } else { 30 });
         let ended = tokio::select! {
-            ended = self.function.invoke(invocation.event, &invocation.request_id, time) => ended.into(),
+            ended = self.function.invoke(invocation.event, &invocation.request_id, time) => {
+                ended.into()
+            }
             () = self.world.has_seen(dies_after), if dies => InvocationOutcome::Error,
         };
-        // Or its answer is sent and never heard, as when the process ends with it on its way.
+        // The response may be lost, as where the process ends while sending it.
         if matches!(ended, InvocationOutcome::Answer(_)) && (!dies || self.random.bool()) {
             return ended;
         }
@@ -161,13 +163,13 @@ impl Run<'_> {
     }
 }
 
-/// Brings the records through the function, one batch at a time. Gives the deaths.
-async fn drain(world: &World, seed: u64, records: &[Generated], troubled: usize) -> usize {
+/// Drains the records through the function, one batch at a time. Returns the number of deaths.
+async fn drain(world: &World, seed: u64, records: &[Generated], faulty: usize) -> usize {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut stream = Stream::new(2);
-    records
-        .iter()
-        .for_each(|record| stream.put(&record.partition_key, &record.data, Duration::ZERO));
+    for record in records {
+        stream.put(&record.partition_key, &record.data, Duration::ZERO);
+    }
     let backoff = (Duration::from_millis(1), Duration::from_millis(20));
     let mapping = Mapping {
         batch_size: random.usize(20..80),
@@ -179,18 +181,18 @@ async fn drain(world: &World, seed: u64, records: &[Generated], troubled: usize)
         world,
         function: world.function().await,
         random,
-        troubled,
+        faulty,
         deaths: 0,
     });
     let function = async |invocation: Invocation| run.lock().await.deliver(invocation).await;
-    let report = timeout(PATIENCE, mapping.drain(&stream, function))
+    let report = timeout(TIMEOUT, mapping.drain(&stream, function))
         .await
         .expect("drained in half an hour");
     assert_eq!(report.lost(&stream), 0);
     run.into_inner().deaths
 }
 
-async fn one(seed: u64) {
+async fn run(seed: u64) {
     let world = World::start().await;
     let plan = Plan {
         seed,
@@ -200,10 +202,10 @@ async fn one(seed: u64) {
         one_late_in: 30,
     };
     let records: Vec<Generated> = MockStreamGenerator::new(plan).collect();
-    let deaths = drain(&world, seed, &records, TROUBLED).await;
-    let letters = world.cloud.dead_letters().await;
+    let deaths = drain(&world, seed, &records, FAULTY_DELIVERIES).await;
+    let dead_letters = world.cloud.dead_letters().await;
     assert_eq!(
-        world.mocks.broken_promises(&records, &letters),
+        world.mocks.broken_promises(&records, &dead_letters),
         [""; 0],
         "SEED={seed}"
     );
@@ -211,14 +213,14 @@ async fn one(seed: u64) {
 }
 
 #[tokio::test]
-async fn whenever_the_process_dies_both_systems_end_equal_to_the_source() {
+async fn killing_the_process_leaves_both_systems_equal_to_the_source() {
     for seed in seeds(2) {
-        ended(seed, AssertUnwindSafe(one(seed)).catch_unwind().await);
+        ended(seed, AssertUnwindSafe(run(seed)).catch_unwind().await);
     }
 }
 
 #[tokio::test]
-async fn systems_that_forget_and_a_queue_that_loses_a_letter_are_found_out() {
+async fn forgetful_systems_and_a_forgetful_queue_are_detected() {
     let world = World::start().await;
     let plan = Plan {
         seed: 1,
@@ -230,13 +232,13 @@ async fn systems_that_forget_and_a_queue_that_loses_a_letter_are_found_out() {
     let records: Vec<Generated> = MockStreamGenerator::new(plan).collect();
     world.mocks.salesforce.forget();
     drain(&world, 1, &records, 0).await;
-    let letters = world.cloud.dead_letters().await;
-    let broken = world.mocks.broken_promises(&records, &letters);
+    let dead_letters = world.cloud.dead_letters().await;
+    let broken = world.mocks.broken_promises(&records, &dead_letters);
     assert!(
         !broken.is_empty() && broken.iter().all(|promise| promise.ends_with("is missing")),
         "{broken:?}"
     );
-    let broken = world.mocks.broken_promises(&records, &letters[1..]);
+    let broken = world.mocks.broken_promises(&records, &dead_letters[1..]);
     assert!(
         broken
             .iter()

@@ -1,10 +1,10 @@
-//! Fuzzing of what comes from outside, on the stable compiler: random changes to sound examples, so
-//! many in each test run and for as long as one likes by `make fuzz MINUTES=n`. A case that fails
-//! is named: `SEED=n cargo test --test fuzz NAME`.
+//! Fuzzes the external input on the stable compiler, by random mutations of valid examples: a fixed
+//! number in each test run, or for a time of choice by `make fuzz MINUTES=n`. A failing case is
+//! named: `SEED=n cargo test --test fuzz NAME`.
 //!
-//! Coverage-guided fuzzers need a nightly compiler. What guides these cases is the structure: they
-//! begin with the sample events, and the changes know JSON. Answers of the external systems are
-//! `tests/adapter_contract.rs`'s.
+//! Coverage-guided fuzzers need a nightly compiler. The structure guides these cases: they start
+//! from the sample events, and the mutations know JSON. `tests/adapter_contract.rs` fuzzes the
+//! responses of the external systems.
 
 mod support;
 
@@ -31,19 +31,19 @@ use support::mutate::mutated;
 use support::stream::record;
 use time::OffsetDateTime;
 
-/// The code of whatever panicked inside the function: caught, so that the neighbours are spared,
-/// and a defect all the same.
+/// The code of a caught panic. The neighbours of the record are unaffected, but the panic is a
+/// defect.
 const PANICKED: &str = "INTERNAL_ERROR";
 
 /// A value that no log and no message may show.
 const SECRET: &str = "Zq7Secret";
 
-/// When every record arrived.
+/// Returns the arrival of every record.
 fn arrival() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range")
 }
 
-/// The sample events.
+/// Returns the sample events.
 fn events() -> Vec<Value> {
     let mut paths: Vec<_> = std::fs::read_dir("events")
         .expect("the folder")
@@ -64,7 +64,7 @@ fn events() -> Vec<Value> {
     events
 }
 
-/// The changes in them, and one with every field.
+/// Returns the changes of the sample events, and one with every field.
 fn changes() -> Vec<Value> {
     let data = |record: &Value| {
         base64_simd::STANDARD
@@ -80,12 +80,17 @@ fn changes() -> Vec<Value> {
         .filter(Value::is_object)
         .collect();
     changes.push(json!({
-        "event_id": "e-1", "operation": "create", "occurred_at": "2026-11-20T10:15:00.123Z", "version": 42, "replay": true,
-        "contact": {"id": "c-1", "type": "lead", "email": format!("{SECRET}@example.com"), "first_name": SECRET,
-            "last_name": SECRET, "company": SECRET, "job_title": SECRET, "phone": SECRET, "mobile_phone": null,
-            "website": SECRET, "address": {"street": SECRET, "city": SECRET, "state": null, "postal_code": SECRET,
-            "country": SECRET}, "lead_source": SECRET, "status": SECRET,
-            "attributes": {"plan": SECRET, "seats": 25, "newsletter": true}},
+        "event_id": "e-1", "operation": "create", "occurred_at": "2026-11-20T10:15:00.123Z",
+        "version": 42, "replay": true,
+        "contact": {
+            "id": "c-1", "type": "lead", "email": format!("{SECRET}@example.com"),
+            "first_name": SECRET, "last_name": SECRET, "company": SECRET, "job_title": SECRET,
+            "phone": SECRET, "mobile_phone": null, "website": SECRET,
+            "address": {"street": SECRET, "city": SECRET, "state": null, "postal_code": SECRET,
+                        "country": SECRET},
+            "lead_source": SECRET, "status": SECRET,
+            "attributes": {"plan": SECRET, "seats": 25, "newsletter": true},
+        },
     }));
     changes
 }
@@ -127,13 +132,15 @@ fn handler(memory: &Arc<Memory>) -> Handler {
 }
 
 fn good(id: &str, at: usize) -> String {
-    let change = json!({"event_id": id, "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
-        "contact": {"id": id, "type": "lead"}});
+    let change = json!({
+        "event_id": id, "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
+        "contact": {"id": id, "type": "lead"},
+    });
     record(0, at, "key", change.to_string().as_bytes()).to_string()
 }
 
-/// Whatever a record is, its invocation is answered, nothing has failed, and both of its neighbours
-/// are delivered. Whether it could be in an event at all, which is JSON.
+/// Checks a mutated record: its invocation gets a response, no record failed, and both of its
+/// neighbours are delivered. Returns whether the record is JSON, as those of an event are.
 fn odd_record(seed: u64, events: &[Value]) -> Result<bool, String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let event = &events[random.usize(..events.len())];
@@ -163,14 +170,15 @@ fn odd_record(seed: u64, events: &[Value]) -> Result<bool, String> {
     }
 }
 
-/// Whatever an event is, its invocation is answered; only what has no record of Kinesis is an
-/// error, and comes again. Whether it has one.
+/// Checks a mutated event: its invocation gets a response, or an error where the event has no
+/// record of Kinesis. Returns whether it got a response.
 fn odd_event(seed: u64, events: &[Value]) -> Result<bool, String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let event = mutated(&mut random, events);
-    let is_supported = str::from_utf8(&event)
-        .ok()
-        .map_or(Some(false), is_supported);
+    let is_supported = match str::from_utf8(&event) {
+        Ok(event) => is_supported(event),
+        Err(_) => Some(false),
+    };
     match (
         answered(
             &handler(&Memory::new(seed, Faults::default())),
@@ -178,15 +186,15 @@ fn odd_event(seed: u64, events: &[Value]) -> Result<bool, String> {
         ),
         is_supported,
     ) {
-        (Err(trouble), Some(true)) => Err(trouble),
+        (Err(error), Some(true)) => Err(error),
         (Ok(()), Some(false)) => {
-            Err("an event without a record of Kinesis was answered".to_owned())
+            Err("a response to an event without a record of Kinesis".to_owned())
         }
         (ended, _) => Ok(ended.is_ok()),
     }
 }
 
-/// Whether the event is to be answered; `None` where that hangs on how an odd record is read.
+/// Returns whether the event must get a response; `None` where that depends on a malformed record.
 fn is_supported(event: &str) -> Option<bool> {
     #[derive(serde::Deserialize)]
     struct Envelope {
@@ -207,9 +215,9 @@ fn is_supported(event: &str) -> Option<bool> {
     {
         return Some(true);
     }
-    let says_kinesis =
+    let may_be_ours =
         |raw: &RawValue| raw.get().to_lowercase().contains("kinesis") || raw.get().contains('\\');
-    if records.iter().any(|raw| says_kinesis(raw)) {
+    if records.iter().any(|raw| may_be_ours(raw)) {
         None
     } else {
         Some(false)
@@ -230,8 +238,8 @@ fn answered(handler: &Handler, event: Bytes) -> Result<(), String> {
     }
 }
 
-/// What is decoded is what the JSON says, read a second time by somebody else; a refusal shows
-/// nobody's data.
+/// Checks a mutated change: the decoded change equals its JSON as `serde_json` reads it, and a
+/// refusal shows no contact data. Returns whether the change was decoded.
 fn decoded(seed: u64, changes: &[Value]) -> Result<bool, String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let data = mutated(&mut random, changes);
@@ -245,8 +253,8 @@ fn decoded(seed: u64, changes: &[Value]) -> Result<bool, String> {
     match EventConsumer.consume(Some(&text), arrival()) {
         Ok(change) => {
             let shown = String::from_utf8_lossy(&data);
-            // In a field that we ignore, half of a surrogate pair is nobody's trouble, nor is a
-            // number that nothing holds; `Value` reads everything.
+            // An ignored field may have half of a surrogate pair, or a number out of range. `Value`
+            // accepts neither.
             let whole = shown.replace("\\ud800", "\\ufffd");
             let value: Value = match serde_json::from_str(&whole) {
                 Ok(value) => value,
@@ -255,7 +263,7 @@ fn decoded(seed: u64, changes: &[Value]) -> Result<bool, String> {
                 }
                 Err(error) => return Err(format!("{error} in {shown}")),
             };
-            says_the_same(&change, &value).map_err(|name| format!("{name} of {shown}"))?;
+            equals(&change, &value).map_err(|name| format!("{name} of {shown}"))?;
             let debug = format!("{change:?}");
             if debug.contains(SECRET) {
                 Err(format!("{debug} shows data"))
@@ -274,8 +282,8 @@ fn decoded(seed: u64, changes: &[Value]) -> Result<bool, String> {
     }
 }
 
-/// `Err` names the field that differs.
-fn says_the_same(change: &ContactChange, value: &Value) -> Result<(), &'static str> {
+/// Compares a change with its JSON. `Err` names the field that differs.
+fn equals(change: &ContactChange, value: &Value) -> Result<(), &'static str> {
     let person = &value["contact"];
     let is = |name, is_so: bool| if is_so { Ok(()) } else { Err(name) };
     is("event_id", value["event_id"] == *change.event_id)?;
@@ -334,7 +342,7 @@ fn says_the_same(change: &ContactChange, value: &Value) -> Result<(), &'static s
     )
 }
 
-/// Every field of a contact that a delete does not use.
+/// Returns every field of a contact that a delete does not use.
 fn texts(contact: &Contact) -> [&Text; 15] {
     let Contact {
         email,
@@ -376,7 +384,7 @@ fn texts(contact: &Contact) -> [&Text; 15] {
     ]
 }
 
-/// Each attribute has its value; a number is compared as `Value` reads it.
+/// Compares the attributes with their JSON. Compares numbers as `Value` reads them.
 fn attributes_are_the_same(attributes: &Attributes, value: Option<&Value>) -> bool {
     let Some(value) = value else {
         return !attributes.cleared && attributes.values.is_empty();
@@ -399,7 +407,7 @@ fn attributes_are_the_same(attributes: &Attributes, value: Option<&Value>) -> bo
             .all(|(name, value)| is_same(name, value))
 }
 
-/// Absent is absent, null or blank is null, and a text is that text.
+/// Compares a text with its JSON: absent is absent, null or blank is null.
 fn is_the_same(text: &Text, value: Option<&Value>) -> bool {
     match (text, value) {
         (Field::Absent, None) | (Field::Null, Some(Value::Null)) => true,
@@ -416,56 +424,58 @@ fn email_is_the_same(text: &Text, value: Option<&Value>) -> bool {
     }
 }
 
-/// Runs the cases. Gives their number, and how many of them were sound.
+/// Runs the cases. Returns their number, and the number of valid ones.
 fn all(name: &str, count: u64, case: impl Fn(u64) -> Result<bool, String>) -> (u64, u64) {
-    let (mut cases, mut sound) = (0_u64, 0_u64);
+    let (mut cases, mut valid) = (0_u64, 0_u64);
     for seed in seeds(count) {
         cases += 1;
-        let is_sound = evidence::case(seed, || case(seed));
-        sound += u64::from(is_sound.unwrap_or_else(|trouble| panic!("SEED={seed}: {trouble}")));
+        let is_valid = evidence::case(seed, || case(seed));
+        valid += u64::from(is_valid.unwrap_or_else(|error| panic!("SEED={seed}: {error}")));
     }
-    write_report(name, format!("{cases} cases, {sound} of them sound"));
-    (cases, sound)
+    write_report(name, format!("{cases} cases, {valid} of them valid"));
+    (cases, valid)
 }
 
-/// One case alone may be any; of many, one in so many has to be sound, or they are too wild to go
-/// deep.
-fn hold_to((cases, sound): (u64, u64), one_in: u64) {
+/// Asserts that one case in `one_in` is valid, so that the cases reach the code behind validation.
+/// Accepts any single case.
+fn assert_valid_share((cases, valid): (u64, u64), one_in: u64) {
     assert!(
-        sound * one_in >= cases || cases == 1,
-        "{sound} of {cases} are sound"
+        valid * one_in >= cases || cases == 1,
+        "{valid} of {cases} are valid"
     );
 }
 
 #[test]
-fn whatever_a_record_is_its_neighbours_are_delivered() {
+fn the_neighbours_of_any_record_are_delivered() {
     let events = events();
-    hold_to(
+    assert_valid_share(
         all("fuzz records", 1000, |seed| odd_record(seed, &events)),
         2,
     );
 }
 
 #[test]
-fn whatever_an_event_is_it_is_answered() {
+fn every_event_gets_a_response() {
     let events = events();
-    hold_to(all("fuzz events", 1000, |seed| odd_event(seed, &events)), 4);
+    assert_valid_share(all("fuzz events", 1000, |seed| odd_event(seed, &events)), 4);
 }
 
 #[test]
-fn whatever_is_decoded_says_what_its_json_says() {
+fn a_decoded_change_equals_its_json() {
     let changes = changes();
-    hold_to(
+    assert_valid_share(
         all("fuzz changes", 10_000, |seed| decoded(seed, &changes)),
         1000,
     );
 }
 
 #[test]
-fn an_operation_is_known_by_its_exact_name() {
+fn only_exact_names_of_operations_are_accepted() {
     for name in ["Create", "UPDATE", " delete", "merge"] {
-        let change = json!({"event_id": "e-1", "operation": name, "occurred_at": "2026-11-20T10:15:00Z",
-            "contact": {"id": "c-1", "type": "lead"}});
+        let change = json!({
+            "event_id": "e-1", "operation": name, "occurred_at": "2026-11-20T10:15:00Z",
+            "contact": {"id": "c-1", "type": "lead"},
+        });
         let text = base64_simd::STANDARD.encode_to_string(change.to_string());
         let refusal = EventConsumer
             .consume(Some(&text), arrival())

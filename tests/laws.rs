@@ -1,6 +1,5 @@
-//! What the dispatcher and the stages before it owe to any system, in virtual time, against a third
-//! one that the app takes like the other two. What holds over random streams and faults is
-//! `convergence.rs`'s.
+//! Tests of the dispatcher and the stages before it, in virtual time, against a third system that
+//! the factory accepts like the other two. `convergence.rs` tests random streams and faults.
 
 mod support;
 
@@ -15,7 +14,7 @@ use support::harness::{CLIENT, Logs, batch, no_aws};
 use support::memory::{Faults, Memory, NAME};
 use support::stream;
 
-/// The handler of the app, with the third system added as the others are.
+/// Builds the factory's handler, with the third system added like the others.
 fn handler(memory: &Arc<Memory>, extra: &str) -> Handler {
     let app = app(memory);
     let routes = ["lead", "prospect", "customer", "vendor"]
@@ -36,7 +35,8 @@ fn app(memory: &Arc<Memory>) -> App {
 
 fn change(at: usize, operation: &str, id: usize, attributes: &Map<String, Value>) -> Value {
     json!({
-        "event_id": format!("e-{at}"), "operation": operation, "occurred_at": "2026-11-20T10:15:00Z",
+        "event_id": format!("e-{at}"), "operation": operation,
+        "occurred_at": "2026-11-20T10:15:00Z",
         "contact": {"id": format!("c-{id}"), "type": "lead", "attributes": attributes},
     })
 }
@@ -50,7 +50,7 @@ fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn full_batches_are_sent_and_nothing_is_sent_twice() {
+fn full_batches_are_sent_and_no_record_is_sent_twice() {
     in_virtual_time(async {
         let memory = Memory::new(1, Faults::default());
         let handler = handler(&memory, "");
@@ -88,7 +88,7 @@ fn a_panic_in_one_transformation_rejects_that_record_alone() {
 }
 
 #[test]
-fn a_dry_run_looks_up_what_a_delete_needs_and_writes_nothing() {
+fn a_dry_run_makes_the_look_ups_of_deletes_and_no_writes() {
     in_virtual_time(async {
         let memory = Memory::new(1, Faults::default());
         let held = batch(&[change(9, "create", 9, &Map::new())]);
@@ -109,24 +109,24 @@ fn a_dry_run_looks_up_what_a_delete_needs_and_writes_nothing() {
         expected[10] = "delivered ALREADY_GONE";
         assert_eq!(logs.fates(), expected);
         let lines = logs.lines();
-        let told = lines
-            .iter()
-            .filter(|line| line["message"] == "dry run: not sent")
-            .map(|line| {
-                assert_eq!(
-                    (&line["destination"], &line["level"]),
-                    (&json!(NAME), &json!("INFO"))
-                );
-                (
-                    line["operation"].as_str().expect("a name"),
-                    line["records"].as_u64(),
-                    line["calls"].as_u64(),
-                )
-            });
-        let mut told: Vec<_> = told.collect();
-        told.sort_unstable();
+        let mut calls = Vec::new();
+        for line in &lines {
+            if line["message"] != "dry run: not sent" {
+                continue;
+            }
+            assert_eq!(
+                (&line["destination"], &line["level"]),
+                (&json!(NAME), &json!("INFO"))
+            );
+            calls.push((
+                line["operation"].as_str().expect("a name"),
+                line["records"].as_u64(),
+                line["calls"].as_u64(),
+            ));
+        }
+        calls.sort_unstable();
         assert_eq!(
-            told,
+            calls,
             [
                 ("delete", Some(1), Some(1)),
                 ("upsert", Some(4), Some(1)),
@@ -148,7 +148,7 @@ fn a_dry_run_looks_up_what_a_delete_needs_and_writes_nothing() {
 }
 
 #[test]
-fn a_system_that_never_answers_costs_its_records_one_delivery_and_no_more_time_than_there_is() {
+fn a_system_without_a_response_fails_its_records_within_the_time_budget() {
     in_virtual_time(async {
         let memory = Memory::new(
             1,
@@ -174,12 +174,13 @@ fn a_system_that_never_answers_costs_its_records_one_delivery_and_no_more_time_t
 
 fn narrow(queue: usize, permits: usize) -> String {
     format!(
-        "[pipeline]\nqueue_capacity = {queue}\ntransform_concurrency = {permits}\nfallback_budget_ms = 20000"
+        "[pipeline]\nqueue_capacity = {queue}\ntransform_concurrency = {permits}\n\
+         fallback_budget_ms = 20000"
     )
 }
 
 #[test]
-fn queues_and_a_semaphore_of_one_let_everything_through() {
+fn queues_and_a_semaphore_of_one_deliver_every_record() {
     in_virtual_time(async {
         let memory = Memory::new(1, Faults::default());
         let handler = handler(&memory, &narrow(1, 1));
@@ -193,9 +194,9 @@ fn queues_and_a_semaphore_of_one_let_everything_through() {
 }
 
 #[test]
-fn a_system_that_does_not_answer_stops_its_own_transformations() {
-    // Three calls of five under way, a batch of five that waits for the next, the queue, and what
-    // waits to enter it.
+fn a_system_without_a_response_stops_its_own_transformations() {
+    // Three calls of five in flight, a waiting batch of five, the queue, and the payloads that wait
+    // to enter it.
     for (queue, permits, most) in [(1, 1, 22), (7, 2, 29), (512, 64, 200)] {
         in_virtual_time(async {
             let memory = Memory::new(
@@ -215,7 +216,7 @@ fn a_system_that_does_not_answer_stops_its_own_transformations() {
                 stream::invoke(&handler, &records, "r"),
             )
             .await;
-            assert!(answer.is_err(), "nobody answered");
+            assert!(answer.is_err(), "no response");
             let made = memory.transformed();
             assert!(
                 made <= most && made > queue.min(100),

@@ -1,4 +1,4 @@
-//! Settings as an operator writes them: what is merged, what is refused, and how the refusal reads.
+//! Tests of settings as an operator writes them: merging, validation, and the error messages.
 
 #[path = "settings/aws.rs"]
 mod aws;
@@ -18,13 +18,6 @@ mod support;
 use contact_sync::adapters::DESTINATIONS;
 use contact_sync::settings::{DocumentSource, Environment, Layer, Preset, Settings, load};
 
-/// Lets the tasks beside the test go on until `holds`.
-async fn until(holds: impl Fn() -> bool) {
-    while !holds() {
-        tokio::task::yield_now().await;
-    }
-}
-
 fn with(preset: Preset, document: &str) -> Result<Settings, String> {
     let layer =
         Layer::from_toml("the file settings.toml", document).map_err(|error| error.to_string())?;
@@ -36,9 +29,10 @@ fn refused(document: &str) -> String {
 }
 
 #[test]
-fn each_presets_settings_are_known() {
+fn each_preset_has_the_settings_of_its_snapshot() {
     for preset in Preset::ALL {
-        let queue = "[dead_letter]\nqueue_url = \"https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters\"";
+        let queue = "[dead_letter]\n\
+            queue_url = \"https://sqs.eu-west-1.amazonaws.com/123456789012/dead-letters\"";
         let document = if preset.is_for_developers() {
             ""
         } else {
@@ -53,7 +47,7 @@ fn each_presets_settings_are_known() {
 }
 
 #[test]
-fn a_document_that_sets_everything_is_taken_as_it_is() {
+fn a_document_with_every_key_sets_every_value() {
     let text = include_str!("fixtures/kitchen-sink.toml");
     let settings = with(Preset::Production, text).expect("allowed");
     let shown: toml::Table =
@@ -62,7 +56,7 @@ fn a_document_that_sets_everything_is_taken_as_it_is() {
 }
 
 #[test]
-fn presets_for_the_cloud_need_a_dead_letter_queue() {
+fn presets_for_aws_require_a_dead_letter_queue() {
     for preset in [Preset::Production, Preset::Staging, Preset::HighThroughput] {
         let error = with(preset, "").expect_err("no queue");
         assert!(
@@ -258,22 +252,30 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
     }
 }
 
-/// The same document with blanks and line ends around each text.
-fn padded(value: &mut toml::Value) {
+/// Adds blanks and line ends around each text of a document.
+fn pad(value: &mut toml::Value) {
     match value {
         toml::Value::String(text) => *text = format!(" \t\u{a0}{text}\r\n "),
-        toml::Value::Array(items) => items.iter_mut().for_each(padded),
-        toml::Value::Table(table) => table.iter_mut().for_each(|(_, value)| padded(value)),
+        toml::Value::Array(items) => {
+            for item in items {
+                pad(item);
+            }
+        }
+        toml::Value::Table(table) => {
+            for (_, value) in table {
+                pad(value);
+            }
+        }
         _ => {}
     }
 }
 
 #[test]
-fn blanks_and_line_ends_around_a_text_do_not_count() {
+fn blanks_and_line_ends_around_a_text_are_removed() {
     let text = include_str!("fixtures/kitchen-sink.toml");
     let expected = with(Preset::Production, text).expect("allowed");
     let mut document = toml::Value::Table(toml::from_str(text).expect("TOML"));
-    padded(&mut document);
+    pad(&mut document);
     let shown = toml::to_string(&document).expect("TOML");
     assert_eq!(with(Preset::Production, &shown).as_ref(), Ok(&expected));
 
@@ -304,7 +306,7 @@ fn blanks_and_line_ends_around_a_text_do_not_count() {
 }
 
 #[test]
-fn blanks_and_line_ends_around_a_variable_of_ours_do_not_count() {
+fn blanks_and_line_ends_around_a_variable_are_removed() {
     let read = |variables: &[(&str, &str)]| {
         Environment::from_variables(
             variables
@@ -334,7 +336,7 @@ fn blanks_and_line_ends_around_a_variable_of_ours_do_not_count() {
 }
 
 #[test]
-fn no_two_values_go_to_one_field() {
+fn two_values_in_one_field_are_refused() {
     let own = "taken by the contact's own values";
     for (document, by) in [
         (
@@ -377,7 +379,7 @@ fn no_two_values_go_to_one_field() {
     ] {
         let error = refused(document);
         assert!(
-            error.contains(by) && error.ends_with("allowed: a field that nothing else goes to"),
+            error.contains(by) && error.ends_with("allowed: a field of its own"),
             "{document}\n{error}"
         );
     }
@@ -405,15 +407,16 @@ fn a_guard_of_all_changes_needs_a_version_field_in_each_system_in_use() {
             continue;
         };
         let error = refused(&document);
-        let said = format!(
-            "`{key}` is empty; allowed: a version field (because of `guard.mode`, which is `always`)"
+        let expected = format!(
+            "`{key}` is empty; allowed: a version field \
+             (because of `guard.mode`, which is `always`)"
         );
-        assert!(error.contains(&said), "{document}\n{error}");
+        assert!(error.contains(&expected), "{document}\n{error}");
     }
 }
 
 #[test]
-fn where_no_guard_is_in_force_is_told() {
+fn systems_without_a_guard_in_force_are_reported() {
     let salesforce = "salesforce: salesforce.version_field is empty";
     let hubspot = "hubspot: hubspot.version_property is empty";
     let off = "[guard]\nmode = \"off\"";
@@ -437,14 +440,14 @@ fn where_no_guard_is_in_force_is_told() {
         let missing = contact_sync::settings::missing_guards(&settings);
         let found: Vec<String> = missing
             .into_iter()
-            .map(|(name, why)| format!("{name}: {why}"))
+            .map(|(name, reason)| format!("{name}: {reason}"))
             .collect();
         assert_eq!(found, expected, "{document}");
     }
 }
 
 #[test]
-fn a_document_that_is_no_toml_is_refused_with_its_line() {
+fn a_syntax_error_is_refused_with_its_line() {
     let error = refused("[pipeline]\ndry_run = \n");
     assert!(
         error.starts_with("the file settings.toml, line 2: not valid TOML"),
@@ -453,7 +456,7 @@ fn a_document_that_is_no_toml_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_refusal_names_the_line_that_was_written_last() {
+fn a_refusal_names_the_line_of_the_last_writer() {
     for (document, expected) in [
         (
             "\n\n[hubspot]\n# small\nbatch_size = 0",
@@ -477,8 +480,8 @@ fn a_refusal_names_the_line_that_was_written_last() {
         ),
         (
             "\n[pipeline]\nfallback_budget_ms = 50",
-            "line 3: `pipeline.deadline_margin_ms` is 100; allowed: 1 to 49 (because of `pipeline.fallback_budget_ms`, \
-             which has to be greater)",
+            "line 3: `pipeline.deadline_margin_ms` is 100; allowed: 1 to 49 \
+             (because of `pipeline.fallback_budget_ms`, which has to be greater)",
         ),
         (
             "[hubspot]\nallowed_hosts = [\"a.example\"]",
@@ -492,7 +495,7 @@ fn a_refusal_names_the_line_that_was_written_last() {
 }
 
 #[test]
-fn the_kitchen_sink_sets_every_key_that_there_is_to_another_value() {
+fn the_kitchen_sink_sets_every_key_to_another_value_than_its_default() {
     fn keys(prefix: &str, table: &toml::Table, found: &mut Vec<(String, String)>) {
         for (key, value) in table {
             let path = format!("{prefix}{key}");
@@ -511,18 +514,18 @@ fn the_kitchen_sink_sets_every_key_that_there_is_to_another_value() {
         found
     };
     let defaults = all(include_str!("../src/settings/defaults.toml"));
-    let sink = all(include_str!("fixtures/kitchen-sink.toml"));
+    let others = all(include_str!("fixtures/kitchen-sink.toml"));
     assert_eq!(
         defaults.iter().map(|(key, _)| key).collect::<Vec<_>>(),
-        sink.iter().map(|(key, _)| key).collect::<Vec<_>>()
+        others.iter().map(|(key, _)| key).collect::<Vec<_>>()
     );
-    for (default, other) in defaults.iter().zip(&sink) {
+    for (default, other) in defaults.iter().zip(&others) {
         assert_ne!(default, other);
     }
 }
 
 #[test]
-fn variables_win_over_the_document_and_are_named_in_errors() {
+fn variables_override_the_document_and_are_named_in_errors() {
     let document = Layer::from_toml("the file a.toml", "[hubspot]\nbatch_size = 10").expect("TOML");
     let variable = |name, value| Layer::from_variable(name, value).expect("a variable");
     let load = |layers: &[Layer]| {
@@ -559,8 +562,9 @@ fn variables_win_over_the_document_and_are_named_in_errors() {
 }
 
 #[test]
-fn secrets_may_be_files_on_a_developers_machine_only() {
-    let document = "[salesforce]\nsecret_id = \"file:secret.json\"\n[dead_letter]\nqueue_url = \"https://sqs.example/q\"";
+fn secrets_may_be_files_only_in_the_presets_for_developers() {
+    let document = "[salesforce]\nsecret_id = \"file:secret.json\"\n\
+        [dead_letter]\nqueue_url = \"https://sqs.example/q\"";
     assert!(with(Preset::Local, document).is_ok());
     let error = with(Preset::Production, document).expect_err("a file");
     assert!(error.contains("`salesforce.secret_id`"), "{error}");

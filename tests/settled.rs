@@ -1,16 +1,16 @@
-//! The settled set: what an earlier invocation settled is not sent again, and leaving it out never
-//! changes what the systems hold in the end.
+//! Tests of the settled set: a record that an earlier invocation settled is not sent again, and
+//! skipping it never changes the final state of the systems.
 
 mod support;
 
 #[path = "settled/counts.rs"]
 mod counts;
+#[path = "settled/dead_letters.rs"]
+mod dead_letters;
 #[path = "settled/fenced.rs"]
 mod fenced;
 #[path = "settled/harmless.rs"]
 mod harmless;
-#[path = "settled/letters.rs"]
-mod letters;
 #[path = "settled/redelivery.rs"]
 mod redelivery;
 #[path = "settled/versions.rs"]

@@ -1,4 +1,4 @@
-//! The environment: read here, once, and nowhere else.
+//! Reads the environment. No other module does.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,25 +17,25 @@ const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the environment says.
+/// The settings in the environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
     /// `CONTACT_SYNC_PRESET`.
     pub preset: Preset,
     /// `CONTACT_SYNC_CONFIG`.
     pub document: Option<DocumentSource>,
-    /// Every `CONTACT_SYNC__…`, in the order of names.
+    /// Every `CONTACT_SYNC__…`, sorted by name.
     pub overrides: Vec<Layer>,
     /// `AWS_LAMBDA_LOG_LEVEL`, which the function's logging configuration sets.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
     pub log_level: Level,
-    /// `AWS_LAMBDA_LOG_FORMAT`, which Lambda sets to `Text` where nothing else is configured;
-    /// without it, text on a terminal and JSON elsewhere.
+    /// `AWS_LAMBDA_LOG_FORMAT`. Lambda sets `Text` where no format is configured. Without the
+    /// variable, the format is text on a terminal and JSON elsewhere.
     pub log_format: Option<LogFormat>,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of traces, which a layer runs at
     /// `http://localhost:4318`. <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
     pub traces_to: Option<String>,
-    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: what is settled is settled for this function.
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the settled set belongs to this function.
     /// Empty elsewhere.
     pub function: String,
 }
@@ -71,15 +71,15 @@ impl Environment {
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// Where a variable of ours cannot be understood.
+    /// Where a variable of contact-sync is invalid.
     pub fn read() -> Result<Self, SettingsError> {
         Self::from_variables(std::env::vars_os())
     }
 
-    /// The process's environment laid over `variables`: those of a deployed function, say.
+    /// Reads the process's environment over `variables`, for example those of a deployed function.
     ///
     /// # Errors
-    /// Where a variable of ours cannot be understood.
+    /// Where a variable of contact-sync is invalid.
     pub fn read_over(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
@@ -88,10 +88,10 @@ impl Environment {
         Self::from_variables(all)
     }
 
-    /// The same, of the variables given.
+    /// Reads the given variables.
     ///
     /// # Errors
-    /// Where a variable of ours cannot be understood.
+    /// Where a variable of contact-sync is invalid.
     pub fn from_variables(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
@@ -169,7 +169,7 @@ fn document(source: &str) -> Result<DocumentSource, SettingsError> {
     })
 }
 
-/// Lambda's names; what it may add one day is no reason not to start.
+/// Parses Lambda's names of log levels. An unknown name is INFO, so that a new one fails no start.
 fn level(name: &str) -> Level {
     match name.to_ascii_uppercase().as_str() {
         "TRACE" => Level::TRACE,
@@ -201,9 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_left_alone() {
-        let found =
-            read(&[("PATH", "/bin"), ("AWS_REGION", "eu-west-1")]).expect("nothing of ours");
+    fn variables_of_other_programs_are_ignored() {
+        let found = read(&[("PATH", "/bin"), ("AWS_REGION", "eu-west-1")])
+            .expect("no variable of contact-sync");
         assert_eq!(
             (found.preset, found.overrides.len()),
             (Preset::Production, 0)
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_level_is_lambdas() {
+    fn lambdas_log_level_is_parsed() {
         let level = |name| {
             read(&[("AWS_LAMBDA_LOG_LEVEL", name)])
                 .expect("read")

@@ -1,4 +1,4 @@
-//! The settings document: a file, or a parameter of AWS Systems Manager.
+//! Reads the settings document: a file, or a parameter of AWS Systems Manager.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::SettingsError;
 
-/// Where the document is.
+/// The source of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DocumentSource {
     /// `file:PATH`.
@@ -19,7 +19,7 @@ pub enum DocumentSource {
     Parameter(String),
 }
 
-/// Why the document cannot be read.
+/// The document cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the settings document {name}")]
 pub struct DocumentError {
@@ -48,7 +48,7 @@ impl FromStr for DocumentSource {
 }
 
 impl fmt::Display for DocumentSource {
-    /// The name in errors.
+    /// Formats the name for error messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "the file {}", path.display()),
@@ -58,10 +58,10 @@ impl fmt::Display for DocumentSource {
 }
 
 impl DocumentSource {
-    /// The document's text as it is now.
+    /// Reads the document.
     ///
     /// # Errors
-    /// Where it cannot be read, or does not come within `longest`.
+    /// Where the document cannot be read, or takes longer than `longest`.
     pub async fn read(
         &self,
         ssm: &aws_sdk_ssm::Client,
@@ -69,12 +69,10 @@ impl DocumentSource {
     ) -> Result<String, DocumentError> {
         let text = match self {
             Self::File(path) => std::fs::read_to_string(path).map_err(Into::into),
-            Self::Parameter(name) => {
-                let late = |_| Err("no answer in time".into());
-                timeout(longest, parameter(ssm, name))
-                    .await
-                    .unwrap_or_else(late)
-            }
+            Self::Parameter(name) => match timeout(longest, parameter(ssm, name)).await {
+                Ok(result) => result,
+                Err(_) => Err("no response in time".into()),
+            },
         };
         text.map_err(|source| DocumentError {
             name: self.to_string(),
@@ -91,17 +89,17 @@ async fn parameter(ssm: &aws_sdk_ssm::Client, name: &str) -> Result<String, Caus
         .send()
         .await;
     let answer = answer.map_err(|error| {
-        // An error of a kind that the SDK does not know prints the service's code, and keeps its
-        // words for itself.
-        let said: Vec<&str> = error.code().into_iter().chain(error.message()).collect();
-        if said.is_empty() {
+        // The SDK prints the code of an error that it does not model, without the service's
+        // message.
+        let parts: Vec<&str> = error.code().into_iter().chain(error.message()).collect();
+        if parts.is_empty() {
             Cause::from(error)
         } else {
-            said.join(": ").into()
+            parts.join(": ").into()
         }
     })?;
     answer
         .parameter
         .and_then(|parameter| parameter.value)
-        .ok_or_else(|| "the answer holds no value".into())
+        .ok_or_else(|| "the response has no value".into())
 }

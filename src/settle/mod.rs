@@ -1,5 +1,5 @@
-//! What happens to a record once it is known what became of it: one fate, its dead letter, a place
-//! in the settled set, its line in the audit trail.
+//! Settles the records of a batch: one fate each, their dead letters, the settled set, and the
+//! lines of the audit trail.
 
 mod audit;
 pub(crate) mod checkpoint;

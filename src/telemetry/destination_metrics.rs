@@ -1,4 +1,4 @@
-//! Counting one invocation's calls to one destination.
+//! Counts one invocation's calls to one destination.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::Cause;
 use crate::model::limits::Quota;
 
-/// What one invocation's calls to one destination add up to.
+/// The metrics of one invocation's calls to one destination.
 #[derive(Debug, Default)]
 pub struct DestinationMetrics {
     api_calls: AtomicU64,
@@ -25,7 +25,7 @@ pub struct DestinationMetrics {
 }
 
 impl DestinationMetrics {
-    /// Counts one HTTP exchange.
+    /// Counts one HTTP call.
     pub fn api_call(&self, latency: Duration, failed: bool) {
         self.api_calls.fetch_add(1, Relaxed);
         self.api_errors.fetch_add(u64::from(failed), Relaxed);
@@ -38,7 +38,7 @@ impl DestinationMetrics {
         self.retries.fetch_add(1, Relaxed);
     }
 
-    /// Counts an answer that asks us to slow down.
+    /// Counts a response that limits the rate.
     pub fn rate_limited(&self) {
         self.rate_limited.fetch_add(1, Relaxed);
     }
@@ -48,65 +48,64 @@ impl DestinationMetrics {
         self.auth_failures.fetch_add(1, Relaxed);
     }
 
-    /// Counts a lease of the shared rate limit that the state table did not give.
+    /// Counts a failed lease of the shared rate limit.
     pub fn lease_failed(&self) {
         self.lease_failures.fetch_add(1, Relaxed);
     }
 
-    /// Counts a row error whose code no table knows.
+    /// Counts a row error with an unknown code.
     pub fn unknown_code(&self) {
         self.unknown_codes.fetch_add(1, Relaxed);
     }
 
-    /// Counts values that were cut to fit their field.
+    /// Counts values that were shortened to fit their field.
     pub fn cut(&self, values: u32) {
         self.values_cut.fetch_add(u64::from(values), Relaxed);
     }
 
-    /// The destination was found to be beyond calling.
+    /// Counts that the destination was stopped for this cause.
     pub fn stopped(&self, cause: Cause) {
         self.is_stopped.store(true, Relaxed);
         self.config_errors
             .fetch_add(u64::from(cause == Cause::Configuration), Relaxed);
     }
 
-    /// Counts an answer that refuses some records for what settings or the account lack.
+    /// Counts a response that refuses some records because of the settings or the account.
     pub fn config_error(&self) {
         self.config_errors.fetch_add(1, Relaxed);
     }
 
-    /// A call was not made, because the destination had been found to be beyond calling, in this
-    /// invocation or before.
+    /// Counts a call that was not made because the circuit breaker is open.
     pub fn met_open_breaker(&self) {
         self.is_stopped.store(true, Relaxed);
     }
 
-    /// Takes note of what an answer tells of the quota; the latest word counts.
+    /// Replaces the quota by that of the latest response.
     pub fn note_quota(&self, quota: Quota) {
         *lock(&self.quota) = quota;
     }
 
-    /// The latest word on the quota.
+    /// Returns the quota of the latest response.
     pub fn quota(&self) -> Quota {
         *lock(&self.quota)
     }
 
-    /// HTTP exchanges so far.
+    /// Returns the number of HTTP calls.
     pub fn api_calls(&self) -> u64 {
         self.api_calls.load(Relaxed)
     }
 
-    /// Retries so far.
+    /// Returns the number of retries.
     pub fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
-    /// Refusals of our configuration so far.
+    /// Returns the number of refusals of the configuration.
     pub fn config_errors(&self) -> u64 {
         self.config_errors.load(Relaxed)
     }
 
-    /// Row errors so far whose code no table knows.
+    /// Returns the number of row errors with an unknown code.
     pub fn unknown_codes(&self) -> u64 {
         self.unknown_codes.load(Relaxed)
     }
@@ -115,7 +114,7 @@ impl DestinationMetrics {
         self.values_cut.load(Relaxed)
     }
 
-    /// The sums, by the names of the metrics.
+    /// Returns the sums by the names of the metrics.
     pub(super) fn sums(&self) -> [(&'static str, u64); 6] {
         [
             ("ApiCalls", &self.api_calls),
@@ -132,8 +131,8 @@ impl DestinationMetrics {
         self.is_stopped.load(Relaxed)
     }
 
-    /// The exchanges' times in milliseconds, at most `most` of them, evenly chosen from the sorted
-    /// whole, so that the percentiles stay.
+    /// Returns the calls' durations in milliseconds, sorted. Of more than `most` it selects that
+    /// many at even distances, which preserves the percentiles.
     pub(super) fn latencies_ms(&self, most: usize) -> Vec<u32> {
         let mut all = lock(&self.latencies_ms).clone();
         all.sort_unstable();
@@ -155,13 +154,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thinned_latencies_keep_both_ends() {
-        let meter = DestinationMetrics::default();
+    fn thinned_latencies_keep_the_least_and_the_greatest() {
+        let metrics = DestinationMetrics::default();
         for millis in 0..1000 {
-            meter.api_call(Duration::from_millis(millis), millis % 10 == 0);
+            metrics.api_call(Duration::from_millis(millis), millis % 10 == 0);
         }
-        let thinned = meter.latencies_ms(100);
+        let thinned = metrics.latencies_ms(100);
         assert_eq!((thinned.len(), thinned[0], thinned[99]), (100, 0, 999));
-        assert_eq!(meter.sums()[..2], [("ApiCalls", 1000), ("ApiErrors", 100)]);
+        assert_eq!(
+            metrics.sums()[..2],
+            [("ApiCalls", 1000), ("ApiErrors", 100)]
+        );
     }
 }

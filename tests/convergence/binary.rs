@@ -1,5 +1,5 @@
-//! A few schedules through the real binary behind a Runtime API, which is killed now and then in
-//! the middle of its work.
+//! Runs a few schedules through the real binary behind a Runtime API. The binary is killed at
+//! random times during its work.
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::laws::{Broken, NOT_DRAINED};
 use super::numbers::Numbers;
-use super::sockets::{PATIENCE, TROUBLED, Variant, World, mapping};
+use super::sockets::{FAULTY_INVOCATIONS, TIMEOUT, Variant, World, mapping};
 use crate::support::evidence::{ended, seeds, write_report};
 use crate::support::kinesis::{Invocation, InvocationOutcome};
 use crate::support::runtime_api::Function;
@@ -34,28 +34,30 @@ async fn run(seed: u64) -> Result<Numbers, Broken> {
     ] {
         variables.push((name.to_owned(), value.to_owned()));
     }
-    // One environment: what would overlap waits for it.
+    // One environment: concurrent invocations wait for it.
     let environment = Mutex::new(Function::start(Path::new(BINARY), &variables).await);
     let (invocations, kills) = (Cell::new(0), Cell::new(0));
     let function = async |invocation: Invocation| {
         let mut environment = environment.lock().await;
         invocations.set(invocations.get() + 1);
-        let is_troubled = invocations.get() <= TROUBLED;
-        if is_troubled {
-            world.trouble();
+        let is_faulty = invocations.get() <= FAULTY_INVOCATIONS;
+        if is_faulty {
+            world.inject_faults();
         } else {
             world.aws.heal();
-            // The function reads it again beside each invocation.
+            // The function reads the document again in the background of each invocation.
             std::fs::write(&document, world.document(false)).expect("written");
         }
         let dies_at = Instant::now()
-            + if is_troubled && world.strikes(20) {
-                world.moment(150)
+            + if is_faulty && world.injects(20) {
+                world.random_delay(150)
             } else {
                 2 * TIME
             };
         let ended: InvocationOutcome = tokio::select! {
-            ended = environment.invoke(invocation.event, &invocation.request_id, TIME) => ended.into(),
+            ended = environment.invoke(invocation.event, &invocation.request_id, TIME) => {
+                ended.into()
+            }
             () = sleep_until(dies_at) => {
                 environment.kill().await;
                 kills.set(kills.get() + 1);
@@ -68,7 +70,7 @@ async fn run(seed: u64) -> Result<Numbers, Broken> {
         }
         ended
     };
-    let drained = timeout(PATIENCE, mapping(seed).drain(&world.stream, function)).await;
+    let drained = timeout(TIMEOUT, mapping(seed).drain(&world.stream, function)).await;
     let report = drained.map_err(|_| {
         vec![format!(
             "{NOT_DRAINED} after {} invocations",
@@ -86,7 +88,7 @@ async fn run(seed: u64) -> Result<Numbers, Broken> {
 }
 
 #[tokio::test]
-async fn whenever_the_binary_is_killed_both_systems_end_equal_to_the_source() {
+async fn killing_the_binary_leaves_both_systems_equal_to_the_source() {
     let mut numbers = Numbers::default();
     for seed in seeds(5) {
         numbers.take(

@@ -1,25 +1,25 @@
-//! What a function would make of changes that did not keep a rule of the contract: done to the
-//! stream before it reaches the function, so that a law can be seen to be broken.
+//! Simulates a function that breaks a rule of the contract. The changes of the stream are falsified
+//! before the function receives them, so that a law must detect it.
 
 use serde_json::Value;
 
 use crate::support::kinesis::Stream;
 
-/// The rule that is broken.
+/// The broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Falsified {
-    /// Versions say nothing.
+    /// Versions are ignored.
     Versions,
-    /// Attributes are left out.
+    /// Attributes are ignored.
     Attributes,
-    /// A delete that does not say of what type goes to one system only.
+    /// A delete without a type is sent to one system only.
     UntypedDeletes,
-    /// An identity in other letters, or with space around it, is another one.
+    /// Ids that differ in letter case or surrounding space name different contacts.
     Identities,
 }
 
 impl Falsified {
-    /// The stream, as the function gets it.
+    /// Returns the stream as the function receives it.
     pub(crate) fn stream(self, put: &Stream) -> Stream {
         put.mapped(|data| match serde_json::from_slice::<Value>(data) {
             Ok(change) if change["contact"]["id"].is_string() => {
@@ -38,7 +38,7 @@ impl Falsified {
             Self::Identities => {
                 let id = contact["id"].as_str().expect("a text");
                 if id.trim() != id || id.to_lowercase() != id {
-                    // One that nobody takes for the same.
+                    // An id of another contact.
                     contact["id"] = format!("{id}*").into();
                 }
             }

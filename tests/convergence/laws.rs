@@ -1,4 +1,4 @@
-//! The laws that hold whatever the systems are. What a broken one says begins with its name.
+//! The laws of any system. The message of a broken law begins with its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,15 @@ use crate::support::kinesis::{Record, Report, Stream};
 pub(crate) const NOT_DRAINED: &str = "not drained";
 pub(crate) const LOST: &str = "lost";
 pub(crate) const HELD: &str = "held";
-pub(crate) const LETTER_TOO_MANY: &str = "a dead letter too many";
-pub(crate) const LETTER_MISSING: &str = "a dead letter is missing";
+pub(crate) const DEAD_LETTER_EXTRA: &str = "an extra dead letter";
+pub(crate) const DEAD_LETTER_MISSING: &str = "a dead letter is missing";
 pub(crate) const ORDER: &str = "an older version over a newer one";
-pub(crate) const MISTAKE: &str = "a mistake";
+pub(crate) const PROTOCOL_VIOLATION: &str = "a protocol violation";
 
-/// Every law that is broken.
+/// The messages of all broken laws.
 pub(crate) type Broken = Vec<String>;
 
-/// All laws are asked: one that is broken hides no other.
+/// Collects the messages of all broken laws.
 pub(crate) fn all_hold(laws: impl IntoIterator<Item = Result<(), String>>) -> Result<(), Broken> {
     let broken: Broken = laws.into_iter().filter_map(Result::err).collect();
     if broken.is_empty() {
@@ -27,7 +27,7 @@ pub(crate) fn all_hold(laws: impl IntoIterator<Item = Result<(), String>>) -> Re
     }
 }
 
-/// How many of these runs break this law.
+/// Returns the number of runs that break this law.
 pub(crate) fn count<T>(law: &str, runs: impl IntoIterator<Item = Result<T, Broken>>) -> usize {
     let breaks = |run: &Result<T, Broken>| {
         run.as_ref()
@@ -36,7 +36,7 @@ pub(crate) fn count<T>(law: &str, runs: impl IntoIterator<Item = Result<T, Broke
     runs.into_iter().filter(breaks).count()
 }
 
-/// Each record of a drained stream was settled by an answer: none was given up, none left out.
+/// Checks that a response settled each record of a drained stream, and that none was discarded.
 pub(crate) fn nothing_lost(report: &Report, stream: &Stream) -> Result<(), String> {
     match report.lost(stream) {
         0 => Ok(()),
@@ -48,15 +48,16 @@ pub(crate) fn nothing_lost(report: &Report, stream: &Stream) -> Result<(), Strin
     }
 }
 
-/// Nobody saw a mistake in a conversation.
-pub(crate) fn no_mistake(seen: impl IntoIterator<Item = String>) -> Result<(), String> {
-    seen.into_iter()
-        .next()
-        .map_or(Ok(()), |mistake| Err(format!("{MISTAKE}: {mistake}")))
+/// Checks that no mock saw a protocol violation.
+pub(crate) fn no_protocol_violation(seen: impl IntoIterator<Item = String>) -> Result<(), String> {
+    match seen.into_iter().next() {
+        Some(violation) => Err(format!("{PROTOCOL_VIOLATION}: {violation}")),
+        None => Ok(()),
+    }
 }
 
-/// A record, as a dead letter tells of it. The data have a say: the parts of an aggregate share the
-/// rest.
+/// Identifies a record by the fields of its dead letter. The parts of an aggregate differ only in
+/// their data.
 pub(crate) type Key = (usize, String, String);
 
 pub(crate) fn key(record: &Record) -> Key {
@@ -67,29 +68,29 @@ pub(crate) fn key(record: &Record) -> Key {
     )
 }
 
-/// Where a record is refused: at a destination, or (`""`) before any is asked.
+/// The place of a rejection: a destination, or (`""`) before any destination is called.
 pub(crate) type Place = &'static str;
 
-/// Which records have to have a dead letter, and which may have one.
+/// The records that must have a dead letter, and those that may have one.
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetters {
     pub must: BTreeSet<(Key, Place)>,
-    /// Refused, but a delete may have spared them the question.
+    /// Invalid records that a delete may have replaced before they were sent.
     pub may: BTreeSet<(Key, Place)>,
-    /// What was said of a contact.
-    said: BTreeMap<(Place, String), AuditFields>,
+    contacts: BTreeMap<(Place, String), ContactState>,
 }
 
+/// The state of a contact at a place.
 #[derive(Debug, Default)]
-struct AuditFields {
-    /// Its records that have to have a letter.
+struct ContactState {
+    /// The contact's records that must have a dead letter.
     must: Vec<Key>,
-    /// The version of its last change, where that is a delete.
+    /// The version of the contact's last change, where that is a delete.
     deleted: Option<u64>,
 }
 
 impl DeadLetters {
-    /// A change of this contact, which is refused there or not.
+    /// Adds a change of a contact, which the place refuses or not.
     pub(crate) fn take(
         &mut self,
         record: &Record,
@@ -98,67 +99,75 @@ impl DeadLetters {
         contact: &str,
         is_refused: bool,
     ) {
-        let said = self.said.entry((place, contact.to_owned())).or_default();
+        let state = self
+            .contacts
+            .entry((place, contact.to_owned()))
+            .or_default();
         let version = change["version"].as_u64();
-        // It was overtaken by a delete: in one batch with it it is not sent.
-        let is_behind = said
+        // A newer delete came before the change: in one batch with it the change is not sent.
+        let is_older = state
             .deleted
             .take()
             .is_some_and(|deleted| version.is_some_and(|own| own < deleted));
         if change["operation"] == "delete" {
-            // Where it shares a batch with refused changes, these are not sent.
-            for letter in said.must.drain(..).map(|key| (key, place)) {
-                self.must.remove(&letter);
-                self.may.insert(letter);
+            // In one batch with the delete, the invalid changes before it are not sent.
+            for dead_letter in state.must.drain(..).map(|key| (key, place)) {
+                self.must.remove(&dead_letter);
+                self.may.insert(dead_letter);
             }
-            said.deleted = version;
-        } else if is_refused && is_behind {
+            state.deleted = version;
+        } else if is_refused && is_older {
             self.may.insert((key(record), place));
         } else if is_refused {
-            said.must.push(key(record));
+            state.must.push(key(record));
             self.must.insert((key(record), place));
         }
     }
 
-    /// No letter is of a record with which nothing is wrong.
-    pub(crate) fn none_too_many(&self, letters: &[Value]) -> Result<(), String> {
-        let is_expected = |letter: &&Value| {
-            self.must
-                .iter()
-                .chain(&self.may)
-                .any(|expected| is_of(letter, expected))
-        };
-        let other = letters.iter().find(|letter| !is_expected(letter));
-        other.map_or(Ok(()), |letter| Err(format!("{LETTER_TOO_MANY}: {letter}")))
+    /// Checks that no valid record has a dead letter.
+    pub(crate) fn none_extra(&self, dead_letters: &[Value]) -> Result<(), String> {
+        for dead_letter in dead_letters {
+            let mut expected = self.must.iter().chain(&self.may);
+            if !expected.any(|expected| is_of(dead_letter, expected)) {
+                return Err(format!("{DEAD_LETTER_EXTRA}: {dead_letter}"));
+            }
+        }
+        Ok(())
     }
 
-    /// Each rejected record has its letter.
-    pub(crate) fn none_missing(&self, letters: &[Value]) -> Result<(), String> {
-        let has_none =
-            |expected: &&(Key, Place)| !letters.iter().any(|letter| is_of(letter, expected));
-        let missing = self.must.iter().find(has_none);
-        missing.map_or(Ok(()), |missing| {
-            Err(format!("{LETTER_MISSING}: {missing:?}"))
-        })
+    /// Checks that each rejected record has its dead letter.
+    pub(crate) fn none_missing(&self, dead_letters: &[Value]) -> Result<(), String> {
+        for expected in &self.must {
+            if !dead_letters
+                .iter()
+                .any(|dead_letter| is_of(dead_letter, expected))
+            {
+                return Err(format!("{DEAD_LETTER_MISSING}: {expected:?}"));
+            }
+        }
+        Ok(())
     }
 }
 
-fn is_of(letter: &Value, ((shard, number, data), place): &(Key, Place)) -> bool {
-    let record = &letter["record"];
+fn is_of(dead_letter: &Value, ((shard, number, data), place): &(Key, Place)) -> bool {
+    let record = &dead_letter["record"];
     record["sequence_number"] == **number
         && record["data"] == **data
         && record["shard_id"] == *format!("shardId-{shard:012}")
-        && letter["reason"]["destination"].as_str().unwrap_or_default() == *place
+        && dead_letter["reason"]["destination"]
+            .as_str()
+            .unwrap_or_default()
+            == *place
 }
 
-/// The changes of a stream in the order in which they hold: that of their contact, whose changes
-/// share a key.
+/// Returns the changes of a stream, those of each contact in the order of application: they share a
+/// partition key.
 pub(crate) fn in_order(stream: &Stream) -> impl Iterator<Item = (&Record, Option<Value>)> {
     let records = stream.shards.iter().flatten();
     records.map(|record| (&**record, serde_json::from_slice(&record.data).ok()))
 }
 
-/// What differs, as a sentence.
+/// Checks that both states are equal. The message names the first difference.
 pub(crate) fn same<T: std::fmt::Debug + PartialEq>(
     name: &str,
     held: &BTreeMap<String, T>,

@@ -1,4 +1,4 @@
-//! What schedules come to.
+//! Adds up the results of schedules.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use crate::support::evidence::{self, seeds, write_report};
 use crate::support::kinesis::{Report, Stream};
 use crate::support::mock_aws::MockAws;
 
-/// What schedules came to.
+/// The results of schedules.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Numbers {
     pub schedules: u64,
     /// Records in the streams.
     pub records: u64,
-    /// Records delivered, each as often as it came.
+    /// Deliveries of records, each redelivery included.
     pub deliveries: u64,
     pub invocations: u64,
-    /// Faults of systems, queue and table that struck.
+    /// Injected faults of systems, queue and table.
     pub faults: u64,
     /// Invocations that died.
     pub kills: u64,
     pub dead_letters: u64,
-    /// Records that no answer has settled.
+    /// Records that no response settled.
     pub lost: u64,
 }
 
 impl Numbers {
-    /// One schedule that ran to its end.
+    /// Returns the results of one schedule.
     pub(crate) fn of_one(
         stream: &Stream,
         report: &Report,
@@ -46,9 +46,12 @@ impl Numbers {
         }
     }
 
-    /// Adds what a schedule came to. One that breaks a law ends the test, and is named.
-    pub(crate) fn take(&mut self, seed: u64, came_to: Result<Self, Broken>) {
-        match came_to {
+    /// Adds the results of a schedule.
+    ///
+    /// # Panics
+    /// Where the schedule broke a law, with its seed.
+    pub(crate) fn take(&mut self, seed: u64, result: Result<Self, Broken>) {
+        match result {
             Ok(more) => self.add(more),
             Err(broken) => panic!("SEED={seed}: {}\nso far: {self}", broken.join("\n")),
         }
@@ -80,14 +83,15 @@ impl fmt::Display for Numbers {
         } = self;
         write!(
             f,
-            "{schedules} schedules, {records} records delivered {deliveries} times in {invocations} invocations, \
-             {faults} faults, {kills} killed, {dead_letters} dead letters, lost: {lost}"
+            "{schedules} schedules, {records} records delivered {deliveries} times in \
+             {invocations} invocations, {faults} faults, {kills} killed, \
+             {dead_letters} dead letters, lost: {lost}"
         )
     }
 }
 
-/// Runs the schedules, one after the other, and writes down what they came to, for the end of `make
-/// test`. The first that breaks a law ends it.
+/// Runs the schedules one after the other, and reports their results at the end of `make test`.
+/// Stops at the first schedule that breaks a law.
 pub(crate) fn all(name: &str, count: u64, run: impl Fn(u64) -> Result<Numbers, Broken>) {
     let mut numbers = Numbers::default();
     for seed in seeds(count) {

@@ -1,6 +1,6 @@
-//! Schedules over real sockets: the handler as the app builds it, against the strict mocks of
-//! both systems, with connections that break, answers that are cut or never come, credentials that
-//! change in the middle.
+//! Runs schedules over real sockets: the handler of the factory, against the strict mocks of both
+//! systems, with broken connections, truncated and missing responses, and credentials that change
+//! during the run.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use super::falsified::Falsified;
 use super::laws::{
-    Broken, DeadLetters, HELD, LETTER_MISSING, MISTAKE, NOT_DRAINED, all_hold, count, in_order,
-    key, no_mistake, nothing_lost,
+    Broken, DEAD_LETTER_MISSING, DeadLetters, HELD, NOT_DRAINED, PROTOCOL_VIOLATION, all_hold,
+    count, in_order, key, no_protocol_violation, nothing_lost,
 };
 use super::numbers::Numbers;
 use crate::support::evidence::{ended, seeds, write_report};
@@ -31,35 +31,35 @@ use crate::support::mock_salesforce::{self, row_error};
 use crate::support::server::{Answer, Reply, Server};
 use crate::support::source::Source;
 
-/// What is broken on purpose.
+/// The part that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
     Sound,
-    /// Both systems acknowledge what they do not keep.
+    /// Both systems acknowledge writes that they do not make.
     ForgetfulSystems,
-    /// A system takes one record a call, where it says more.
-    PettySalesforce,
-    PettyHubSpot,
+    /// A system has a limit of one record a call, where the adapter assumes more.
+    NarrowSalesforce,
+    NarrowHubSpot,
     /// The queue acknowledges dead letters that it does not store.
     ForgetfulQueue,
-    /// A rule of the contract is not kept.
+    /// A rule of the contract is broken.
     Falsified(Falsified),
 }
 
-/// Both systems, a queue and a table on loopback, a stream, and what has to come of it.
+/// Both systems, a queue and a table on loopback, and a stream.
 pub(crate) struct World {
     pub mocks: Mocks,
     pub aws: Arc<MockAws>,
     pub aws_server: Server,
-    /// As it is delivered, and as it was put.
+    /// The delivered stream, and the original one.
     pub stream: Stream,
     put: Stream,
-    /// Contacts that their system refuses.
+    /// Contacts that the systems refuse.
     refused: BTreeSet<String>,
     random: RefCell<fastrand::Rng>,
     has_table: bool,
     rotations: Cell<u32>,
-    struck: Cell<u64>,
+    injected: Cell<u64>,
 }
 
 impl World {
@@ -100,7 +100,7 @@ impl World {
         } else {
             put.clone()
         };
-        // Some contacts are refused by their system, whatever is said of them.
+        // The systems refuse every change of some contacts.
         let refused: BTreeSet<String> = (0..plan.contacts)
             .filter(|_| random.u32(..10) == 0)
             .map(|contact| format!("c-{contact:06}"))
@@ -113,7 +113,7 @@ impl World {
         mocks.salesforce.throttle_every(random.u64(5..40));
         mocks.salesforce.lock_every(random.u64(5..60));
         mocks.hubspot.throttle_every(random.u64(5..40));
-        let (random, rotations, struck) = (random.into(), Cell::new(0), Cell::new(0));
+        let (random, rotations, injected) = (random.into(), Cell::new(0), Cell::new(0));
         let has_table = has_table(seed);
         Self {
             mocks,
@@ -125,15 +125,15 @@ impl World {
             random,
             has_table,
             rotations,
-            struck,
+            injected,
         }
     }
 
-    /// The settings, as TOML. While there is trouble, nobody waits long for an answer; afterwards
-    /// they are patient, so that a busy machine only makes the test slow.
-    pub(crate) fn document(&self, is_troubled: bool) -> String {
+    /// Returns the settings, as TOML. With faults the timeouts are short. Without faults they are
+    /// long, so that a busy machine only makes the test slow.
+    pub(crate) fn document(&self, is_faulty: bool) -> String {
         let table = if self.has_table { "state" } else { "" };
-        let (request, budget) = if is_troubled {
+        let (request, budget) = if is_faulty {
             (80, 1_000)
         } else {
             (2_000, 20_000)
@@ -149,42 +149,43 @@ impl World {
         )
     }
 
-    pub(crate) fn strikes(&self, percent: u32) -> bool {
-        let strikes = self.random.borrow_mut().u32(..100) < percent;
-        self.struck.set(self.struck.get() + u64::from(strikes));
-        strikes
+    /// Decides whether to inject a fault, with this probability, and counts the injected ones.
+    pub(crate) fn injects(&self, percent: u32) -> bool {
+        let injects = self.random.borrow_mut().u32(..100) < percent;
+        self.injected.set(self.injected.get() + u64::from(injects));
+        injects
     }
 
-    /// A time within which something happens.
-    pub(crate) fn moment(&self, most_ms: u64) -> Duration {
+    /// Returns a random delay.
+    pub(crate) fn random_delay(&self, most_ms: u64) -> Duration {
         Duration::from_millis(self.random.borrow_mut().u64(..most_ms))
     }
 
-    /// Something goes wrong with the calls to come.
-    pub(crate) fn trouble(&self) {
+    /// Injects faults into the next calls.
+    pub(crate) fn inject_faults(&self) {
         let Mocks {
             salesforce,
             hubspot,
             ..
         } = &self.mocks;
         for percent in [30, 15] {
-            if self.strikes(percent) {
+            if self.injects(percent) {
                 salesforce.next(self.broken_reply());
             }
-            if self.strikes(percent) {
+            if self.injects(percent) {
                 hubspot.next(self.broken_reply());
             }
         }
-        if self.strikes(15) {
+        if self.injects(15) {
             salesforce.lose_answers(1);
         }
-        if self.strikes(15) {
+        if self.injects(15) {
             hubspot.lose_answers(1);
         }
-        if self.strikes(8) {
+        if self.injects(8) {
             salesforce.expire_tokens();
         }
-        if self.strikes(8) {
+        if self.injects(8) {
             self.rotate();
         }
     }
@@ -199,7 +200,7 @@ impl World {
         }
     }
 
-    /// Both secrets change; the old ones are refused from now on.
+    /// Rotates both secrets. The old ones are refused.
     fn rotate(&self) {
         self.rotations.set(self.rotations.get() + 1);
         let Mocks {
@@ -220,7 +221,7 @@ impl World {
         std::fs::write(self.mocks.hubspot_secret.path(), secret).expect("written");
     }
 
-    /// The laws, once the stream is drained.
+    /// Checks the laws once the stream is drained.
     pub(crate) fn check(&self, report: &Report) -> Result<(), Broken> {
         let (source, expected) = self.expected(report);
         let differences = self.mocks.differences(&source);
@@ -231,51 +232,51 @@ impl World {
             )),
             None => Ok(()),
         };
-        let letters = self.aws.dead_letters();
+        let dead_letters = self.aws.dead_letters();
         all_hold([
             nothing_lost(report, &self.stream),
             held,
-            expected.none_too_many(&letters),
-            expected.none_missing(&letters),
-            no_mistake([self.mocks.violations(), self.aws.violations()].concat()),
+            expected.none_extra(&dead_letters),
+            expected.none_missing(&dead_letters),
+            no_protocol_violation([self.mocks.violations(), self.aws.violations()].concat()),
         ])
     }
 
-    /// What the systems should hold, and which dead letters there should be.
+    /// Returns the expected state of the systems, and the expected dead letters.
     fn expected(&self, report: &Report) -> (Source, DeadLetters) {
-        let (mut source, mut letters) = (Source::default(), DeadLetters::default());
+        let (mut source, mut dead_letters) = (Source::default(), DeadLetters::default());
         for (record, change) in in_order(&self.put) {
-            let Some(change) = change.filter(is_sound) else {
-                letters.must.insert((key(record), ""));
+            let Some(change) = change.filter(is_valid) else {
+                dead_letters.must.insert((key(record), ""));
                 continue;
             };
             let id = &record.partition_key;
             if self.refused.contains(id) {
-                places(&change)
-                    .iter()
-                    .for_each(|place| letters.take(record, &change, place, id, true));
+                for place in destinations(&change) {
+                    dead_letters.take(record, &change, place, id, true);
+                }
             } else {
                 source.apply(&change, Some((record, report)));
             }
         }
-        (source, letters)
+        (source, dead_letters)
     }
 
     pub(crate) fn faults(&self) -> u64 {
-        self.struck.get() + self.aws.injected_faults()
+        self.injected.get() + self.aws.injected_faults()
     }
 }
 
 async fn mocks(variant: Variant) -> Mocks {
-    let salesforce = |behavior: &mut mock_salesforce::Behavior| {
-        if variant == Variant::PettySalesforce {
-            behavior.most_records = 1;
+    let salesforce = |behaviour: &mut mock_salesforce::Behavior| {
+        if variant == Variant::NarrowSalesforce {
+            behaviour.most_records = 1;
         }
     };
-    let hubspot = |behavior: &mut mock_hubspot::Behavior| {
-        behavior.require_a_name = false;
-        if variant == Variant::PettyHubSpot {
-            behavior.most_inputs = 1;
+    let hubspot = |behaviour: &mut mock_hubspot::Behavior| {
+        behaviour.require_a_name = false;
+        if variant == Variant::NarrowHubSpot {
+            behaviour.most_inputs = 1;
         }
     };
     let mocks = Mocks::start_with(salesforce, hubspot).await;
@@ -286,15 +287,15 @@ async fn mocks(variant: Variant) -> Mocks {
     mocks
 }
 
-/// Whether the generator means it as a change: what it makes to be rejected says so by its ids.
-fn is_sound(change: &Value) -> bool {
+/// Returns whether the generator made a valid change, which its ids show.
+fn is_valid(change: &Value) -> bool {
     change["contact"]["id"]
         .as_str()
         .is_some_and(|id| id.trim().to_lowercase().starts_with("c-"))
 }
 
-/// Where a change goes.
-fn places(change: &Value) -> &'static [&'static str] {
+/// Returns the destinations of a change.
+fn destinations(change: &Value) -> &'static [&'static str] {
     match change["contact"]["type"]
         .as_str()
         .map(str::to_lowercase)
@@ -306,12 +307,12 @@ fn places(change: &Value) -> &'static [&'static str] {
     }
 }
 
-/// Every other schedule has a state table.
+/// Returns whether a schedule has a state table: every second one does.
 fn has_table(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
 
-/// How the mapping behaves; its waits are short.
+/// Returns the mapping of a schedule. Its backoff is short.
 pub(crate) fn mapping(seed: u64) -> Mapping {
     let mut random = fastrand::Rng::with_seed(seed);
     Mapping {
@@ -326,10 +327,10 @@ pub(crate) fn mapping(seed: u64) -> Mapping {
 }
 
 /// Far longer than any schedule takes, on a busy machine too.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_mins(30);
 
-/// So many invocations meet trouble; then everything is well.
-pub(crate) const TROUBLED: u64 = 25;
+/// Number of the first invocations, into which faults are injected.
+pub(crate) const FAULTY_INVOCATIONS: u64 = 25;
 
 async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
     let world = World::start(
@@ -342,17 +343,17 @@ async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
     let (invocations, kills) = (Cell::new(0), Cell::new(0));
     let function = async |invocation: Invocation| {
         invocations.set(invocations.get() + 1);
-        let is_troubled = invocations.get() <= TROUBLED;
-        if is_troubled {
-            world.trouble();
+        let is_faulty = invocations.get() <= FAULTY_INVOCATIONS;
+        if is_faulty {
+            world.inject_faults();
         } else {
             world.aws.heal();
         }
         let handler = environment.borrow().clone();
         let work = invocation.handle(&handler);
-        let dies = is_troubled && world.strikes(10);
+        let dies = is_faulty && world.injects(10);
         let time = if dies {
-            world.moment(60)
+            world.random_delay(60)
         } else {
             Duration::from_mins(1)
         };
@@ -360,15 +361,15 @@ async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
             kills.set(kills.get() + 1);
             InvocationOutcome::Error
         });
-        // Lambda takes new environments as it likes, and a breaker's pause is longer than this
-        // test's patience.
+        // Lambda may replace an environment at any time, and a breaker's pause is longer than this
+        // test's timeout.
         let is_well = matches!(&ended, InvocationOutcome::Answer(answer) if answer["batchItemFailures"][0].is_null());
         if !is_well {
-            environment.replace(self::handler(&world, is_troubled));
+            environment.replace(self::handler(&world, is_faulty));
         }
         ended
     };
-    let drained = timeout(PATIENCE, mapping(seed).drain(&world.stream, function)).await;
+    let drained = timeout(TIMEOUT, mapping(seed).drain(&world.stream, function)).await;
     let report = drained.map_err(|_| {
         vec![format!(
             "{NOT_DRAINED} after {} invocations",
@@ -385,10 +386,10 @@ async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
     ))
 }
 
-fn handler(world: &World, is_troubled: bool) -> Handler {
+fn handler(world: &World, is_faulty: bool) -> Handler {
     let settings = world
         .mocks
-        .settings(Preset::Test, &world.document(is_troubled));
+        .settings(Preset::Test, &world.document(is_faulty));
     App::default()
         .build(
             Preset::Test,
@@ -399,7 +400,7 @@ fn handler(world: &World, is_troubled: bool) -> Handler {
 }
 
 #[tokio::test]
-async fn whatever_goes_wrong_on_the_wire_both_systems_end_equal_to_the_source() {
+async fn network_faults_leave_both_systems_equal_to_the_source() {
     let run = async |seed| {
         (
             seed,
@@ -410,19 +411,19 @@ async fn whatever_goes_wrong_on_the_wire_both_systems_end_equal_to_the_source() 
     };
     let mut runs = stream::iter(seeds(25)).map(run).buffer_unordered(4);
     let mut numbers = Numbers::default();
-    while let Some((seed, came_to)) = runs.next().await {
-        numbers.take(seed, ended(seed, came_to));
+    while let Some((seed, result)) = runs.next().await {
+        numbers.take(seed, ended(seed, result));
     }
     write_report("sockets", numbers);
 }
 
 #[tokio::test]
-async fn what_is_broken_on_the_wire_is_found_out_by_the_law_that_it_breaks() {
+async fn each_broken_variant_on_the_network_is_detected_by_its_law() {
     for (variant, law) in [
         (Variant::ForgetfulSystems, HELD),
-        (Variant::PettySalesforce, MISTAKE),
-        (Variant::PettyHubSpot, MISTAKE),
-        (Variant::ForgetfulQueue, LETTER_MISSING),
+        (Variant::NarrowSalesforce, PROTOCOL_VIOLATION),
+        (Variant::NarrowHubSpot, PROTOCOL_VIOLATION),
+        (Variant::ForgetfulQueue, DEAD_LETTER_MISSING),
         (Variant::Falsified(Falsified::Versions), HELD),
         (Variant::Falsified(Falsified::Attributes), HELD),
         (Variant::Falsified(Falsified::UntypedDeletes), HELD),
@@ -435,7 +436,7 @@ async fn what_is_broken_on_the_wire_is_found_out_by_the_law_that_it_breaks() {
             .await;
         assert!(
             count(law, runs) >= 2,
-            "{variant:?}: seldom found by `{law}`"
+            "{variant:?}: rarely detected by `{law}`"
         );
     }
 }

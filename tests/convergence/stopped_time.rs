@@ -1,4 +1,4 @@
-//! Thousands of schedules in stopped time: the handler, the simulated mapping, two systems in
+//! Runs thousands of schedules in stopped time: the handler, the simulated mapping, two systems in
 //! memory, a queue and a table without a socket.
 
 use std::cell::{Cell, RefCell};
@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 
 use super::falsified::Falsified;
 use super::laws::{
-    Broken, HELD, LETTER_MISSING, LETTER_TOO_MANY, LOST, MISTAKE, NOT_DRAINED, ORDER, all_hold,
-    count, no_mistake, nothing_lost, same,
+    Broken, DEAD_LETTER_EXTRA, DEAD_LETTER_MISSING, HELD, LOST, NOT_DRAINED, ORDER,
+    PROTOCOL_VIOLATION, all_hold, count, no_protocol_violation, nothing_lost, same,
 };
 use super::numbers::{Numbers, all};
 use super::streams::{Expected, LEFT, RIGHT, ROUTES, changes, versions};
@@ -23,29 +23,29 @@ use crate::support::kinesis::{self, Invocation, InvocationOutcome, Mapping, Repo
 use crate::support::memory::{self, Memory};
 use crate::support::mock_aws::{self, MockAws};
 
-/// What is broken on purpose, so that the laws can be seen to be broken.
+/// The part that is broken on purpose, so that a law must detect it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variant {
     Sound,
-    /// A system acknowledges what it does not write.
+    /// A system acknowledges writes that it does not make.
     ForgetfulSystem,
-    /// A system refuses for good what is good.
-    SlanderousSystem,
-    /// A system whose limits are narrower than the adapter says.
-    PettySystem,
+    /// A system rejects valid records.
+    RejectingSystem,
+    /// A system has narrower limits than the adapter assumes.
+    NarrowSystem,
     /// The queue acknowledges dead letters that it does not store.
     ForgetfulQueue,
-    /// A system that is away for good.
-    LostSystem,
-    /// The mapping gives a batch up when it has failed once.
+    /// A system is unavailable for ever.
+    UnavailableSystem,
+    /// The mapping discards a batch after one failure.
     HastyMapping,
-    /// The mapping does not listen to the reported failures.
+    /// The mapping ignores the reported failures.
     DeafMapping,
-    /// The mapping delivers nothing again.
+    /// The mapping redelivers no record.
     DroppedRedelivery,
-    /// The mapping delivers batches from the end to the beginning.
+    /// The mapping delivers batches in reverse order.
     SwappedOrder,
-    /// A rule of the contract is not kept.
+    /// A rule of the contract is broken.
     Falsified(Falsified),
 }
 
@@ -57,11 +57,11 @@ struct World {
     keeps_versions: bool,
 }
 
-/// What happens to invocations, in percent.
-struct Trouble {
+/// The faults of invocations, in percent.
+struct InvocationFaults {
     killed: u32,
     throttled: u32,
-    /// Everything is well from then on.
+    /// Time after which no fault is injected.
     heals: Duration,
 }
 
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// A new environment of the function: it remembers nothing.
+    /// Starts a new environment of the function, without state.
     fn handler(&self) -> Handler {
         let keeps_versions = self.keeps_versions;
         let mut app = App::empty().with_http(CLIENT.clone());
@@ -129,30 +129,30 @@ impl World {
         self.aws.heal();
     }
 
-    /// Brings the stream through the mapping, with invocations that are throttled and die. Gives
-    /// the kills besides.
+    /// Drains the stream through the mapping, with invocations that are throttled and die. Returns
+    /// the number of deaths besides.
     async fn drain(
         &self,
         stream: &Stream,
         mapping: &Mapping,
-        trouble: &Trouble,
+        faults: &InvocationFaults,
         random: fastrand::Rng,
     ) -> Result<(Report, u64), Broken> {
         let (started, random) = (Instant::now(), RefCell::new(random));
         let environment = RefCell::new(self.handler());
         let kills = Cell::new(0);
-        let strikes =
-            |percent| started.elapsed() < trouble.heals && random.borrow_mut().u32(..100) < percent;
+        let injects =
+            |percent| started.elapsed() < faults.heals && random.borrow_mut().u32(..100) < percent;
         let function = async |invocation: Invocation| {
-            if started.elapsed() >= trouble.heals {
+            if started.elapsed() >= faults.heals {
                 self.heal();
             }
-            if strikes(trouble.throttled) {
+            if injects(faults.throttled) {
                 return InvocationOutcome::Throttled;
             }
             let handler = environment.borrow().clone();
             let work = invocation.handle(&handler);
-            if !strikes(trouble.killed) {
+            if !injects(faults.killed) {
                 return work.await;
             }
             let dies_after = Duration::from_millis(random.borrow_mut().u64(..3_000));
@@ -165,14 +165,14 @@ impl World {
         let drained = timeout(Duration::from_hours(12), mapping.drain(stream, function)).await;
         let report = drained.map_err(|_| {
             vec![format!(
-                "{NOT_DRAINED} in half a day, most of it without a fault"
+                "{NOT_DRAINED} in half a day, most of it without faults"
             )]
         })?;
         Ok((report, kills.get()))
     }
 
-    fn violations(&self) -> Result<(), String> {
-        no_mistake(
+    fn no_protocol_violation(&self) -> Result<(), String> {
+        no_protocol_violation(
             [
                 self.left.violations(),
                 self.right.violations(),
@@ -197,7 +197,7 @@ fn faults(random: &mut fastrand::Rng, variant: Variant) -> memory::Faults {
             Duration::from_secs(from + random.u64(1..900)),
         )
     });
-    let away = if variant == Variant::LostSystem {
+    let away = if variant == Variant::UnavailableSystem {
         Some((Duration::ZERO, Duration::MAX))
     } else {
         away
@@ -217,12 +217,12 @@ fn faults(random: &mut fastrand::Rng, variant: Variant) -> memory::Faults {
         } else {
             0
         },
-        falsely_rejected: if variant == Variant::SlanderousSystem {
+        falsely_rejected: if variant == Variant::RejectingSystem {
             5
         } else {
             0
         },
-        is_petty: variant == Variant::PettySystem,
+        is_petty: variant == Variant::NarrowSystem,
     }
 }
 
@@ -233,10 +233,10 @@ fn mapping(random: &mut fastrand::Rng, variant: Variant) -> Mapping {
         parallelization_factor: random.usize(1..=4),
         bisect: random.bool(),
         report_failures: variant != Variant::DeafMapping,
-        // What never comes back need not be tried seven hundred times.
+        // An unavailable system need not be tried seven hundred times.
         backoff: (
             Duration::from_millis(214),
-            Duration::from_mins(if variant == Variant::LostSystem {
+            Duration::from_mins(if variant == Variant::UnavailableSystem {
                 60
             } else {
                 1
@@ -254,12 +254,12 @@ fn mapping(random: &mut fastrand::Rng, variant: Variant) -> Mapping {
     }
 }
 
-fn trouble(random: &mut fastrand::Rng, variant: Variant) -> Trouble {
+fn invocation_faults(random: &mut fastrand::Rng, variant: Variant) -> InvocationFaults {
     let heals = Duration::from_secs(random.u64(30..1800));
-    Trouble {
+    InvocationFaults {
         killed: random.u32(..=20),
         throttled: random.u32(..=10),
-        heals: if variant == Variant::LostSystem {
+        heals: if variant == Variant::UnavailableSystem {
             Duration::MAX
         } else {
             heals
@@ -267,7 +267,7 @@ fn trouble(random: &mut fastrand::Rng, variant: Variant) -> Trouble {
     }
 }
 
-/// One schedule to its end.
+/// Runs one schedule.
 async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
@@ -278,22 +278,23 @@ async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
         put.clone()
     };
     let world = World::new(&mut random, variant, "");
-    let (mapping, trouble) = (mapping(&mut random, variant), trouble(&mut random, variant));
-    let (report, kills) = world.drain(&stream, &mapping, &trouble, random).await?;
+    let mapping = mapping(&mut random, variant);
+    let faults = invocation_faults(&mut random, variant);
+    let (report, kills) = world.drain(&stream, &mapping, &faults, random).await?;
     let expected = Expected::of(&put, &report);
-    let letters = world.aws.dead_letters();
+    let dead_letters = world.aws.dead_letters();
     all_hold([
         nothing_lost(&report, &stream),
         expected.is_held(LEFT, &world.left.records()),
         expected.is_held(RIGHT, &world.right.records()),
-        expected.letters.none_too_many(&letters),
-        expected.letters.none_missing(&letters),
-        world.violations(),
+        expected.dead_letters.none_extra(&dead_letters),
+        expected.dead_letters.none_missing(&dead_letters),
+        world.no_protocol_violation(),
     ])?;
     Ok(world.numbers(&stream, &report, kills))
 }
 
-/// The same of versions, to a system that keeps them.
+/// Runs one schedule of versions, against a system that stores them.
 async fn run_versions(seed: u64, guard: &str) -> Result<Numbers, Broken> {
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
@@ -306,28 +307,21 @@ async fn run_versions(seed: u64, guard: &str) -> Result<Numbers, Broken> {
     let document = format!("[guard]\nmode = \"{guard}\"\nversion = \"{scale}\"");
     let mut world = World::new(&mut random, Variant::Sound, &document);
     world.keeps_versions = true;
-    let (mapping, trouble) = (
-        mapping(&mut random, Variant::Sound),
-        trouble(&mut random, Variant::Sound),
-    );
-    let (report, kills) = world.drain(&stream, &mapping, &trouble, random).await?;
+    let mapping = mapping(&mut random, Variant::Sound);
+    let faults = invocation_faults(&mut random, Variant::Sound);
+    let (report, kills) = world.drain(&stream, &mapping, &faults, random).await?;
     let held = same(LEFT, &world.left.records(), &expected);
-    // In stream order a change that is not compared comes again over a newer one, until that comes
-    // again, too.
-    let older = world
-        .left
-        .older_over_newer()
-        .into_iter()
-        .filter(|_| guard == "always");
-    let ordered = older
-        .map(|older| format!("{ORDER}: {older}"))
-        .next()
-        .map_or(Ok(()), Err);
+    // In stream order a change that is not compared is redelivered over a newer one, until that is
+    // redelivered, too.
+    let ordered = match world.left.older_over_newer().first() {
+        Some(older) if guard == "always" => Err(format!("{ORDER}: {older}")),
+        _ => Ok(()),
+    };
     all_hold([
         nothing_lost(&report, &stream),
         held,
         ordered,
-        world.violations(),
+        world.no_protocol_violation(),
     ])?;
     Ok(world.numbers(&stream, &report, kills))
 }
@@ -340,33 +334,34 @@ fn in_stopped_time<T>(work: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(work)
 }
 
-/// The panics of the systems are wanted: thousands of backtraces would only hide a failure.
+/// Suppresses the backtraces of the systems' intended panics, thousands of which would hide a
+/// failure.
 fn without_backtraces() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        let tell = std::panic::take_hook();
+        let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if !info
                 .payload_as_str()
                 .is_some_and(|text| text.starts_with("a fault in the "))
             {
-                tell(info);
+                before(info);
             }
         }));
     });
 }
 
 #[test]
-fn whatever_goes_wrong_both_systems_end_equal_to_the_changes_one_by_one() {
+fn faults_leave_both_systems_equal_to_the_changes_one_by_one() {
     without_backtraces();
     all("stopped time", 1000, |seed| {
         in_stopped_time(run(seed, Variant::Sound))
     });
 }
 
-// One test each, so that `make soak` takes its minutes once.
+// One test for each mode, so that each runs for its own minutes in `make soak`.
 #[test]
-fn whatever_goes_wrong_no_older_version_is_left_over_a_newer_one_where_all_are_compared() {
+fn faults_leave_no_older_version_over_a_newer_one_where_all_changes_are_compared() {
     without_backtraces();
     all("always guard", 150, |seed| {
         in_stopped_time(run_versions(seed, "always"))
@@ -374,7 +369,7 @@ fn whatever_goes_wrong_no_older_version_is_left_over_a_newer_one_where_all_are_c
 }
 
 #[test]
-fn whatever_goes_wrong_no_older_version_is_left_over_a_newer_one_where_replays_are_compared() {
+fn faults_leave_no_older_version_over_a_newer_one_where_replays_are_compared() {
     without_backtraces();
     all("replays guard", 150, |seed| {
         in_stopped_time(run_versions(seed, "replays"))
@@ -382,13 +377,13 @@ fn whatever_goes_wrong_no_older_version_is_left_over_a_newer_one_where_replays_a
 }
 
 #[test]
-fn what_is_broken_is_found_out_by_the_law_that_it_breaks() {
+fn each_broken_variant_is_detected_by_its_law() {
     without_backtraces();
     for (variant, law) in [
         (Variant::ForgetfulSystem, HELD),
-        (Variant::SlanderousSystem, LETTER_TOO_MANY),
-        (Variant::PettySystem, MISTAKE),
-        (Variant::ForgetfulQueue, LETTER_MISSING),
+        (Variant::RejectingSystem, DEAD_LETTER_EXTRA),
+        (Variant::NarrowSystem, PROTOCOL_VIOLATION),
+        (Variant::ForgetfulQueue, DEAD_LETTER_MISSING),
         (Variant::HastyMapping, LOST),
         (Variant::DeafMapping, HELD),
         (Variant::DroppedRedelivery, LOST),
@@ -401,14 +396,14 @@ fn what_is_broken_is_found_out_by_the_law_that_it_breaks() {
         let found = count(law, (0..20).map(|seed| in_stopped_time(run(seed, variant))));
         assert!(
             found >= 5,
-            "{variant:?}: found by `{law}` {found} times of 20"
+            "{variant:?}: detected by `{law}` {found} times of 20"
         );
     }
-    // A long time, in which nothing else can be seen.
+    // A long run, in which no other law can be checked.
     assert_eq!(
         count(
             NOT_DRAINED,
-            (0..2).map(|seed| in_stopped_time(run(seed, Variant::LostSystem)))
+            (0..2).map(|seed| in_stopped_time(run(seed, Variant::UnavailableSystem)))
         ),
         2
     );

@@ -1,4 +1,4 @@
-//! Random streams for the systems in memory, and what these should hold at the end.
+//! Generates random streams for the systems in memory, and their expected final state.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,10 +10,11 @@ use crate::support::kinesis::{Report, Stream};
 use crate::support::memory::{BOMB, POISON};
 use crate::support::orders::Possible;
 
-/// The two systems, and which types each gets.
+/// The two systems, and the routes to them.
 pub(crate) const LEFT: &str = "left";
 pub(crate) const RIGHT: &str = "right";
-pub(crate) const ROUTES: &str = "[routes]\nlead = [\"left\"]\nprospect = [\"left\", \"right\"]\ncustomer = [\"right\"]\nvendor = [\"right\"]\n";
+pub(crate) const ROUTES: &str = "[routes]\nlead = [\"left\"]\nprospect = [\"left\", \"right\"]\n\
+    customer = [\"right\"]\nvendor = [\"right\"]\n";
 
 fn destinations(kind: Option<&str>) -> &'static [&'static str] {
     match kind {
@@ -25,8 +26,8 @@ fn destinations(kind: Option<&str>) -> &'static [&'static str] {
 
 const TYPES: [&str; 4] = ["lead", "prospect", "customer", "vendor"];
 
-/// A stream of changes of few contacts. Some are refused by the systems, some by our own decoder,
-/// some make a transformation panic; some come as parts of an aggregate.
+/// Returns a stream of changes of few contacts. Some are refused by the systems, some by the
+/// decoder, and some make a transformation panic. Some are parts of an aggregate.
 pub(crate) fn changes(random: &mut fastrand::Rng) -> Stream {
     let mut stream = Stream::new(random.usize(1..=3));
     let (records, contacts) = (random.usize(1..120), random.usize(1..16));
@@ -40,8 +41,7 @@ pub(crate) fn changes(random: &mut fastrand::Rng) -> Stream {
         let contact = random.usize(..contacts);
         let partition_key = format!("c-{contact}");
         if random.u32(..12) == 0 {
-            // Two changes of the contact in the other order: the newer one, and then the one that
-            // it has overtaken.
+            // Two changes of the contact in reverse order.
             let [older, newer] = [0, 1].map(|part| versioned(random, at + part, contact));
             let waits = Duration::from_millis(if random.bool() {
                 0
@@ -63,7 +63,7 @@ pub(crate) fn changes(random: &mut fastrand::Rng) -> Stream {
             continue;
         }
         let data = if random.u32(..40) == 0 {
-            no_change(random, at)
+            invalid_change(random, at)
         } else {
             change(random, at, contact).to_string()
         };
@@ -73,8 +73,8 @@ pub(crate) fn changes(random: &mut fastrand::Rng) -> Stream {
     stream
 }
 
-/// What is no change, and why: the JSON, its shape, or a value.
-fn no_change(random: &mut fastrand::Rng, at: usize) -> String {
+/// Returns data that is not a change because of its JSON, its shape, or a value.
+fn invalid_change(random: &mut fastrand::Rng, at: usize) -> String {
     let id = format!("e-{at}");
     match random.u32(..4) {
         0 => format!("no change: {at}"),
@@ -95,7 +95,7 @@ fn versioned(random: &mut fastrand::Rng, at: usize, contact: usize) -> String {
 
 fn change(random: &mut fastrand::Rng, at: usize, contact: usize) -> Value {
     let operation = ["create", "update", "update", "update", "delete"][random.usize(..5)];
-    // Mostly a contact keeps its type.
+    // Most changes keep the contact's type.
     let kind = if random.u32(..10) == 0 {
         TYPES[random.usize(..4)]
     } else {
@@ -134,7 +134,8 @@ fn change(random: &mut fastrand::Rng, at: usize, contact: usize) -> Value {
     }
     person["attributes"] = attributes.into();
     let mut change = json!({
-        "event_id": format!("e-{at}"), "operation": operation, "occurred_at": "2026-11-20T10:15:00Z", "contact": person,
+        "event_id": format!("e-{at}"), "operation": operation,
+        "occurred_at": "2026-11-20T10:15:00Z", "contact": person,
     });
     if random.bool() {
         change["version"] = (at + 1).into();
@@ -142,24 +143,24 @@ fn change(random: &mut fastrand::Rng, at: usize, contact: usize) -> Value {
     change
 }
 
-/// What the systems should hold, and which dead letters there should be.
+/// The expected state of the systems, and the expected dead letters.
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
-    /// By system and identity.
+    /// By system and id.
     held: BTreeMap<(&'static str, String), Possible<Texts>>,
-    pub letters: DeadLetters,
+    pub dead_letters: DeadLetters,
 }
 
 /// A record's values, each as JSON.
 type Texts = BTreeMap<String, String>;
 
 impl Expected {
-    /// The changes one by one, without those that are refused.
+    /// Applies the changes one by one, without the refused ones.
     pub(crate) fn of(stream: &Stream, report: &Report) -> Self {
         let mut expected = Self::default();
         for (record, change) in in_order(stream) {
-            let Some(change) = change.filter(is_sound) else {
-                expected.letters.must.insert((key(record), ""));
+            let Some(change) = change.filter(is_valid) else {
+                expected.dead_letters.must.insert((key(record), ""));
                 continue;
             };
             let contact = &change["contact"];
@@ -170,7 +171,7 @@ impl Expected {
                 || contact["company"] == "PANIC";
             for name in destinations(contact["type"].as_str()) {
                 expected
-                    .letters
+                    .dead_letters
                     .take(record, &change, name, &id, is_refused);
                 if !is_refused {
                     let possible = expected.held.entry((name, id.clone())).or_default();
@@ -181,7 +182,7 @@ impl Expected {
         expected
     }
 
-    /// The system holds what its changes may leave, and nothing else.
+    /// Checks that the system holds a possible result of its changes.
     pub(crate) fn is_held(
         &self,
         system: &'static str,
@@ -192,7 +193,7 @@ impl Expected {
             .keys()
             .filter(|(name, _)| *name == system)
             .map(|(_, id)| id);
-        let nobody = Possible::default();
+        let none = Possible::default();
         for id in ours.chain(held.keys()) {
             let texts = |fields: &Map<String, Value>| -> Texts {
                 fields
@@ -201,7 +202,7 @@ impl Expected {
                     .collect()
             };
             let held = held.get(id).map(texts);
-            let possible = self.held.get(&(system, id.clone())).unwrap_or(&nobody);
+            let possible = self.held.get(&(system, id.clone())).unwrap_or(&none);
             if !possible.states().any(|state| state == held.as_ref()) {
                 return Err(format!(
                     "{HELD} by {system} of {id}: {held:?}\nexpected: {possible:?}"
@@ -212,8 +213,8 @@ impl Expected {
     }
 }
 
-/// What is meant as a change is of a contact.
-fn is_sound(change: &Value) -> bool {
+/// Returns whether a change has a contact's id.
+fn is_valid(change: &Value) -> bool {
     change["contact"]["id"]
         .as_str()
         .is_some_and(|id| !id.trim().is_empty())
@@ -235,13 +236,13 @@ fn after(held: Option<Texts>, change: &Value) -> Option<Texts> {
     Some(held)
 }
 
-/// Whole contacts of any version, in any order, and what is left where `guard` compares them with
-/// what is held: one by one, a change whose version is older than the held one is left out, and
-/// nothing is older than nothing. (Where live changes are not compared they come in their order,
-/// and what a replay puts among them is older.)
+/// Returns a stream of whole contacts of any version, in any order, and the final state where
+/// `guard` compares them with the held versions. One by one, a change with an older version than
+/// the held one is skipped; where no version is held, no change is older. (Live changes that are
+/// not compared come in their order, and replayed changes among them are older.)
 ///
-/// Where `version` is the scale, every change has one, and some are larger than a destination
-/// holds: they are rejected.
+/// Where `version` is the scale, every change has one. Some exceed the largest version of a
+/// destination: they are rejected.
 pub(crate) fn versions(
     random: &mut fastrand::Rng,
     guard: &str,
@@ -259,13 +260,14 @@ pub(crate) fn versions(
         } else {
             newest
         };
-        // In a batch `version` decides and not the order: what a delete leaves would hang on where
-        // batches end.
+        // In a batch `version` decides and not the order: the result of a delete would depend on
+        // the ends of batches.
         let is_numbered = scale == "version" || contact.is_multiple_of(2);
         let is_too_large = scale == "version" && random.u32(..12) == 0;
         let is_delete = !is_numbered && random.u32(..3) == 0;
         let mut change = json!({
-            "event_id": format!("e-{at}"), "operation": if is_delete { "delete" } else { "update" },
+            "event_id": format!("e-{at}"),
+            "operation": if is_delete { "delete" } else { "update" },
             "occurred_at": format!("2026-11-20T10:15:{version:02}Z"), "replay": is_replay,
             "contact": {"id": id, "type": "lead", "attributes": {"a": version, "b": version}},
         });

@@ -1,10 +1,11 @@
-//! Parameter Store and Secrets Manager in small, which can be told to hang and to refuse.
+//! Mocks Parameter Store and Secrets Manager. Operations can be set to hang and to be refused.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_config::SdkConfig;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::support::harness;
 use crate::support::server::{Answer, Api, Reply, Request, Server};
@@ -14,15 +15,15 @@ pub(crate) const PARAMETER: &str = "/contact-sync/settings";
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// The operations asked for, in order.
+    /// The called operations, in order.
     pub(crate) calls: Vec<String>,
     /// The parameter's value.
     pub(crate) document: String,
-    /// Each secret's text, or the code with which it is refused.
+    /// Each secret's text, or the code of its refusal.
     pub(crate) secrets: BTreeMap<String, Result<String, &'static str>>,
-    /// Operations that get no answer.
+    /// Operations without a response.
     pub(crate) hangs: Vec<&'static str>,
-    /// Operations that are not permitted.
+    /// Operations that are refused.
     pub(crate) refuses: Vec<&'static str>,
 }
 
@@ -30,6 +31,7 @@ pub(crate) struct State {
 #[derive(Debug, Default)]
 pub(crate) struct Aws {
     state: Mutex<State>,
+    called: Notify,
 }
 
 impl Aws {
@@ -43,13 +45,24 @@ impl Aws {
         self.state.lock().expect("sound")
     }
 
-    /// How often `operation` was asked for.
+    /// Returns the number of calls of `operation`.
     pub(crate) fn calls(&self, operation: &str) -> usize {
         self.state()
             .calls
             .iter()
             .filter(|call| *call == operation)
             .count()
+    }
+
+    /// Waits until `operation` was called `count` times.
+    pub(crate) async fn until_called(&self, operation: &str, count: usize) {
+        loop {
+            let called = self.called.notified();
+            if self.calls(operation) >= count {
+                return;
+            }
+            called.await;
+        }
     }
 }
 
@@ -67,6 +80,7 @@ impl Api for Aws {
             .expect("a target");
         let mut state = self.state();
         state.calls.push(operation.clone());
+        self.called.notify_waiters();
         if state.hangs.contains(&&*operation) {
             return Reply::Hang;
         }
@@ -78,7 +92,9 @@ impl Api for Aws {
             "GetParameter" if asked["Name"] != PARAMETER => refusal("ParameterNotFound").into(),
             "GetParameter" => {
                 assert_eq!(asked["WithDecryption"], true);
-                let parameter = json!({"Name": PARAMETER, "Type": "String", "Value": state.document, "Version": 1});
+                let parameter = json!({
+                    "Name": PARAMETER, "Type": "String", "Value": state.document, "Version": 1,
+                });
                 Answer::json(200, &json!({"Parameter": parameter})).into()
             }
             "GetSecretValue" => {
@@ -95,16 +111,13 @@ impl Api for Aws {
                 for id in ids.iter().map(|id| id.as_str().expect("an id")) {
                     match state.secrets.get(id) {
                         Some(Ok(text)) => values.push(value(id, text)),
-                        Some(Err(code)) => {
-                            errors
-                                .push(json!({"SecretId": id, "ErrorCode": code, "Message": "no"}));
-                        }
-                        None => panic!("asked for {id}"),
+                        Some(Err(code)) => errors.push(error(id, code)),
+                        None => panic!("unknown secret {id}"),
                     }
                 }
                 Answer::json(200, &json!({"SecretValues": values, "Errors": errors})).into()
             }
-            other => panic!("{other} was asked for"),
+            other => panic!("unexpected call of {other}"),
         }
     }
 }
@@ -112,6 +125,10 @@ impl Api for Aws {
 fn value(id: &str, text: &str) -> Value {
     let arn = format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:{id}-AbCdEf");
     json!({"ARN": arn, "Name": id, "SecretString": text, "VersionId": "v-1", "CreatedDate": 1.0})
+}
+
+fn error(id: &str, code: &str) -> Value {
+    json!({"SecretId": id, "ErrorCode": code, "Message": "no"})
 }
 
 fn refusal(code: &str) -> Answer {

@@ -1,4 +1,4 @@
-//! The variables that name a proxy, as the real binary obeys them: for https, and never for plain
+//! Tests of the proxy variables with the real binary: it uses them for https, and never for plain
 //! http.
 
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::support::server::{Answer, Api, Reply, Request, Server};
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 const TIME: Duration = Duration::from_secs(30);
 
-/// A proxy that notes what it is asked for, and lets nothing through.
+/// A proxy that records its requests and refuses them.
 #[derive(Default)]
-struct Recorder(Mutex<Vec<String>>);
+struct RefusingProxy(Mutex<Vec<String>>);
 
-impl Api for Recorder {
+impl Api for RefusingProxy {
     fn reply(&self, request: &Request) -> Reply {
         let header = |name: &str| request.header(name).unwrap_or_default().to_owned();
-        let note = format!(
+        let request = format!(
             "{} {} {}{}",
             request.method,
             header("host"),
@@ -32,16 +32,16 @@ impl Api for Recorder {
         self.0
             .lock()
             .expect("sound")
-            .push(note.trim_end().to_owned());
+            .push(request.trim_end().to_owned());
         Answer::empty(502).into()
     }
 }
 
-impl Recorder {
+impl RefusingProxy {
     async fn start() -> (Arc<Self>, Server) {
-        let recorder = Arc::<Self>::default();
-        let server = Server::start(Arc::clone(&recorder)).await;
-        (recorder, server)
+        let proxy = Arc::<Self>::default();
+        let server = Server::start(Arc::clone(&proxy)).await;
+        (proxy, server)
     }
 
     fn seen(&self) -> Vec<String> {
@@ -66,8 +66,8 @@ fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn plain_http_goes_to_loopback_directly_whatever_the_variables_say() {
-    let (recorder, proxy) = Recorder::start().await;
+async fn plain_http_to_loopback_ignores_the_proxy_variables() {
+    let (requests, proxy) = RefusingProxy::start().await;
     let with_credentials = proxy.url().replace("http://", "http://user:pass@");
     for (name, url) in [
         ("HTTP_PROXY", proxy.url()),
@@ -113,13 +113,13 @@ async fn plain_http_goes_to_loopback_directly_whatever_the_variables_say() {
             "{name}"
         );
         assert!(aws.calls("GetParameter") > 0, "{name}");
-        assert_eq!(recorder.seen(), [""; 0], "{name}");
+        assert_eq!(requests.seen(), [""; 0], "{name}");
     }
 }
 
 #[tokio::test]
-async fn https_obeys_the_variables_for_it() {
-    // Port 9 of loopback: nothing listens there, and nothing of this test leaves the machine.
+async fn https_uses_the_proxy_of_its_variables() {
+    // Port 9 of loopback: no process listens there, and no call of this test leaves the machine.
     let with_credentials = |proxy: &Server| proxy.url().replace("http://", "http://user:pass@");
     for (name, no_proxy, expected) in [
         (
@@ -140,7 +140,7 @@ async fn https_obeys_the_variables_for_it() {
         ("HTTPS_PROXY", "localhost", None),
         ("HTTP_PROXY", "", None),
     ] {
-        let (recorder, proxy) = Recorder::start().await;
+        let (requests, proxy) = RefusingProxy::start().await;
         let mocks = Mocks::start().await;
         let mut variables = mocks.variables();
         variables.retain(|(name, _)| !name.ends_with("BASE_URL"));
@@ -159,21 +159,21 @@ async fn https_obeys_the_variables_for_it() {
         assert_eq!(
             mocks.salesforce.leads().len(),
             1,
-            "plain http has gone directly: {name}"
+            "plain http uses no proxy: {name}"
         );
-        let seen = recorder.seen();
+        let seen = requests.seen();
         assert_eq!(seen.first().map(String::as_str), expected, "{name}");
         assert!(
-            seen.iter().all(|note| note.starts_with("CONNECT")),
+            seen.iter().all(|request| request.starts_with("CONNECT")),
             "{name}: {seen:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn aws_over_https_obeys_the_variables_for_it() {
+async fn aws_over_https_uses_the_proxy_of_its_variables() {
     for (no_proxy, expected) in [("", true), ("localhost", false)] {
-        let (recorder, proxy) = Recorder::start().await;
+        let (requests, proxy) = RefusingProxy::start().await;
         let variables = owned(&[
             ("CONTACT_SYNC_PRESET", "test"),
             ("CONTACT_SYNC_CONFIG", &format!("ssm:{PARAMETER}")),
@@ -185,10 +185,10 @@ async fn aws_over_https_obeys_the_variables_for_it() {
         assert!(function.time_to_first_poll().await.is_none());
         assert!(!function.exit().await.success());
         assert_eq!(
-            recorder.seen().contains(&"CONNECT localhost:9".to_owned()),
+            requests.seen().contains(&"CONNECT localhost:9".to_owned()),
             expected,
             "{:?}",
-            recorder.seen()
+            requests.seen()
         );
     }
 }

@@ -1,4 +1,4 @@
-//! A document that changes while the function runs.
+//! Tests of a document that changes while the function runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,6 @@ use tempfile::NamedTempFile;
 use tokio::time::{Instant, advance, pause, resume};
 
 use super::aws::{self, Aws, PARAMETER};
-use super::until;
 use crate::support::harness::{Logs, Mocks, batch, change, no_aws};
 use crate::support::memory::{Faults, Memory, NAME};
 use crate::support::server::Server;
@@ -26,7 +25,7 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
         .expect("good variables")
 }
 
-/// A function whose document is a parameter, and which has nothing to do.
+/// Starts a function whose document is a parameter, and that filters every record.
 async fn watching(server: &Server, refresh_secs: &str) -> Handler {
     let environment = environment(&[
         ("CONTACT_SYNC_CONFIG", &format!("ssm:{PARAMETER}")),
@@ -50,35 +49,35 @@ fn people(count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_refresh_adds_no_call_before_its_time() {
+async fn a_refresh_makes_no_call_before_its_interval_is_over() {
     let (aws, server) = Aws::start().await;
     let handler = watching(&server, "60").await;
     for _ in 0..5 {
         invoke(&handler, &people(2), "r").await;
     }
-    assert_eq!(aws.state().calls, ["GetParameter"], "the start's");
+    assert_eq!(aws.state().calls, ["GetParameter"], "the call of the start");
     pause();
     advance(Duration::from_secs(61)).await;
     resume();
     for _ in 0..5 {
         invoke(&handler, &people(2), "r").await;
     }
-    until(|| aws.calls("GetParameter") == 2).await;
+    aws.until_called("GetParameter", 2).await;
     invoke(&handler, &people(2), "r").await;
     assert_eq!(
         aws.calls("GetParameter"),
         2,
-        "one for each minute, however many invocations"
+        "one for each minute, with any number of invocations"
     );
 }
 
 #[tokio::test]
-async fn a_parameter_store_that_hangs_delays_nobody_and_is_told_of() {
+async fn a_hanging_parameter_store_delays_no_invocation_and_is_logged() {
     let (aws, server) = Aws::start().await;
     let handler = watching(&server, "0").await;
     aws.state().hangs.push("GetParameter");
     let logs = Logs::listen();
-    let told = || {
+    let errors = || {
         logs.lines()
             .iter()
             .filter(|line| line["level"] == "ERROR")
@@ -95,28 +94,28 @@ async fn a_parameter_store_that_hangs_delays_nobody_and_is_told_of() {
         "in virtual time, a wait of any length would show"
     );
     resume();
-    until(|| aws.calls("GetParameter") == 2).await;
-    // The reading that outlived its invocation is begun again once before anybody is told.
+    aws.until_called("GetParameter", 2).await;
+    // A read that outlived its invocation is repeated once before an error is logged.
     for expected in [0, 1] {
-        let asked = aws.calls("GetParameter");
+        let calls = aws.calls("GetParameter");
         pause();
         advance(Duration::from_secs(3)).await;
         resume();
-        while aws.calls("GetParameter") == asked {
+        while aws.calls("GetParameter") == calls {
             invoke(&handler, &people(2), "r").await;
             tokio::task::yield_now().await;
         }
-        assert_eq!(told(), expected);
+        assert_eq!(errors(), expected);
     }
-    let errors: u64 = logs
+    let config_errors: u64 = logs
         .metrics("")
         .iter()
         .filter_map(|line| line["ConfigErrors"].as_u64())
         .sum();
-    assert_eq!(errors, 1);
+    assert_eq!(config_errors, 1);
 }
 
-/// A third system beside the other two, with a document of its own.
+/// Adds a third system to the factory.
 fn with_memory(memory: &Arc<Memory>) -> App {
     let memory = Arc::clone(memory);
     App::default().with(
@@ -138,7 +137,7 @@ fn with_memory(memory: &Arc<Memory>) -> App {
     )
 }
 
-/// A function that sends leads to `memory`, as its document says, and that document.
+/// Starts a function whose document routes leads to `memory`. Returns the document besides.
 async fn documented(memory: &Arc<Memory>) -> (NamedTempFile, Handler) {
     let file = NamedTempFile::new().expect("a file");
     write(&file, "");
@@ -153,7 +152,7 @@ async fn documented(memory: &Arc<Memory>) -> (NamedTempFile, Handler) {
     (file, handler)
 }
 
-/// The document with `text` in it.
+/// Writes the document with `text` in it.
 fn write(file: &NamedTempFile, text: &str) {
     std::fs::write(
         file.path(),
@@ -163,7 +162,7 @@ fn write(file: &NamedTempFile, text: &str) {
 }
 
 #[tokio::test]
-async fn an_open_breaker_stays_open_where_a_change_does_not_concern_it() {
+async fn an_open_breaker_stays_open_after_an_unrelated_change() {
     let memory = Memory::new(
         1,
         Faults {
@@ -179,11 +178,11 @@ async fn an_open_breaker_stays_open_where_a_change_does_not_concern_it() {
     for _ in 0..3 {
         assert_eq!(failures(&invoke(&handler, &people(2), "r").await).len(), 2);
     }
-    assert_eq!(memory.calls(), calls, "nobody called while it was open");
+    assert_eq!(memory.calls(), calls, "no call while the breaker is open");
 }
 
 #[tokio::test]
-async fn a_changed_budget_holds_from_the_next_invocation_on() {
+async fn a_changed_rate_limit_applies_from_the_next_invocation_on() {
     let mocks = Mocks::start().await;
     let file = NamedTempFile::new().expect("a file");
     let write = |budget: &str| {
@@ -208,17 +207,17 @@ async fn a_changed_budget_holds_from_the_next_invocation_on() {
     write("{ requests = 1, per_ms = 86_400_000 }");
     assert!(
         failures(&invoke(&handler, &people(3), "r").await).is_empty(),
-        "three calls, within the budget it began with"
+        "three calls, within the first rate limit"
     );
     assert_eq!(
         failures(&invoke(&handler, &people(3), "r").await).len(),
         3,
-        "the day's call has been made"
+        "the day's call was made"
     );
 }
 
 #[tokio::test]
-async fn a_changed_base_url_takes_effect_without_a_restart() {
+async fn a_changed_base_url_applies_without_a_restart() {
     let (mocks, other) = (Mocks::start().await, Mocks::start().await);
     let file = NamedTempFile::new().expect("a file");
     let write = |url: &str| {
@@ -260,7 +259,7 @@ async fn a_changed_base_url_takes_effect_without_a_restart() {
 }
 
 #[tokio::test]
-async fn what_is_fixed_is_refused_with_a_warning_and_the_rest_takes_effect() {
+async fn changes_of_fixed_keys_are_refused_with_a_warning_and_the_others_apply() {
     let mocks = Mocks::start().await;
     let file = NamedTempFile::new().expect("a file");
     let mut variables: Vec<(String, String)> = mocks.variables();
@@ -312,10 +311,10 @@ async fn what_is_fixed_is_refused_with_a_warning_and_the_rest_takes_effect() {
     assert_eq!(
         held(),
         (1, 1),
-        "the invocation that reads the document keeps to the settings that it began with"
+        "the invocation that reads the document keeps the settings of its start"
     );
     assert!(failures(&invoke(&handler, &both("c-3", "c-4"), "r").await).is_empty());
-    assert_eq!(held(), (1, 2), "the next one has the new ones");
+    assert_eq!(held(), (1, 2), "the next invocation has the new settings");
     let lines = logs.lines();
     let refused: Vec<&Value> = lines
         .iter()
@@ -326,11 +325,11 @@ async fn what_is_fixed_is_refused_with_a_warning_and_the_rest_takes_effect() {
 }
 
 #[tokio::test]
-async fn a_bad_document_changes_nothing_and_is_told_of_with_its_line() {
+async fn an_invalid_document_changes_no_setting_and_is_logged_with_its_line() {
     let memory = Memory::new(1, Faults::default());
     let (file, handler) = documented(&memory).await;
     let logs = Logs::listen();
-    // Half of it is good: nothing of it may take effect.
+    // Half of it is valid: no part of it may apply.
     write(
         &file,
         "[filter]\noperations = [\"delete\"]\n[hubspot]\nbatch_size = 101",
@@ -340,7 +339,7 @@ async fn a_bad_document_changes_nothing_and_is_told_of_with_its_line() {
     }
     assert_eq!(memory.written().len(), 4);
     let lines = logs.lines();
-    let told: Vec<&Value> = lines
+    let errors: Vec<&Value> = lines
         .iter()
         .filter(|line| line["level"] == "ERROR")
         .map(|line| &line["error"])
@@ -350,8 +349,8 @@ async fn a_bad_document_changes_nothing_and_is_told_of_with_its_line() {
         file.path().display()
     );
     assert_eq!(
-        told,
+        errors,
         [&expected, &expected],
-        "at every reading, as long as it is bad"
+        "at every read, as long as the document is invalid"
     );
 }

@@ -1,4 +1,4 @@
-//! The JSON Schemas say what the types and the consumer say.
+//! Tests that the JSON Schemas agree with the types and the consumer.
 
 use contact_sync::settings;
 use contact_sync::source;
@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::{Preset, with};
 
-/// After the times of all changes here.
+/// Returns a time after those of all changes here.
 fn arrival() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range")
 }
@@ -29,7 +29,7 @@ fn document(text: &str) -> Value {
 }
 
 #[test]
-fn the_settings_schema_takes_what_the_function_takes_and_names_every_key() {
+fn the_settings_schema_agrees_with_the_function_and_describes_every_key() {
     let schema = settings::schema();
     jsonschema::meta::validate(&schema).expect("draft 2020-12");
     let validator = validator(&schema);
@@ -67,14 +67,14 @@ fn the_settings_schema_takes_what_the_function_takes_and_names_every_key() {
     );
 }
 
-/// Every key says what it means, and every number what it may be.
+/// Asserts that every key has a description, and every number a range.
 fn assert_documented(schema: &Value, path: &str) {
     for (key, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{key}");
         assert!(
             property["description"]
                 .as_str()
-                .is_some_and(|words| !words.is_empty()),
+                .is_some_and(|text| !text.is_empty()),
             "{path}"
         );
         assert!(
@@ -86,13 +86,13 @@ fn assert_documented(schema: &Value, path: &str) {
 }
 
 #[test]
-fn the_change_schema_in_the_repository_is_that_of_the_types() {
+fn the_change_schema_in_the_repository_is_generated_from_the_types() {
     let kept: Value = serde_json::from_str(CHANGE_SCHEMA).expect("JSON");
     assert_eq!(kept, source::schema(), "run `make schema`");
     jsonschema::meta::validate(&kept).expect("draft 2020-12");
 }
 
-/// Rules that JSON Schema has no words for, or that are broken before there is JSON.
+/// Codes of rules that JSON Schema cannot express, or that are checked before JSON is parsed.
 const BEYOND_THE_SCHEMA: [&str; 8] = [
     "TIME_IN_FUTURE",
     "MISSING_DATA",
@@ -105,7 +105,7 @@ const BEYOND_THE_SCHEMA: [&str; 8] = [
 ];
 
 #[test]
-fn every_sample_event_is_judged_by_the_schema_as_by_the_consumer() {
+fn the_schema_and_the_consumer_agree_on_every_sample_event() {
     let validator = validator(&serde_json::from_str(CHANGE_SCHEMA).expect("JSON"));
     let (mut good, mut bad) = (0, 0);
     for file in std::fs::read_dir("events").expect("the samples") {
@@ -117,8 +117,8 @@ fn every_sample_event_is_judged_by_the_schema_as_by_the_consumer() {
             serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
         for record in event["Records"].as_array().into_iter().flatten() {
             let data = record["kinesis"]["data"].as_str();
-            let verdict = EventConsumer.consume(data, arrival());
-            let code = verdict
+            let consumed = EventConsumer.consume(data, arrival());
+            let code = consumed
                 .as_ref()
                 .err()
                 .map(|refusal| refusal.rejection.code.to_string());
@@ -132,8 +132,8 @@ fn every_sample_event_is_judged_by_the_schema_as_by_the_consumer() {
                 .decode_to_vec(data.expect("data"))
                 .expect("base64");
             let change: Value = serde_json::from_slice(&bytes).expect("JSON");
-            // A validator that reckons in doubles takes 2^64 for the largest version; ours takes no
-            // fraction and no more.
+            // A validator that computes in doubles accepts 2^64 as the largest version. The
+            // consumer accepts no fraction and no larger number.
             if change["version"]
                 .as_f64()
                 .is_some_and(|version| change["version"].is_f64() && version.fract() == 0.0)
@@ -153,33 +153,34 @@ fn every_sample_event_is_judged_by_the_schema_as_by_the_consumer() {
     assert!(good > 20 && bad > 5, "{good} good and {bad} bad samples");
 }
 
-/// A change that uses every field.
-fn whole() -> Value {
+/// Returns a change that uses every field.
+fn full_change() -> Value {
     json!({
-        "event_id": "e-1", "operation": "update", "occurred_at": "2026-11-20T10:15:00.123Z", "version": 42,
-        "replay": true,
+        "event_id": "e-1", "operation": "update", "occurred_at": "2026-11-20T10:15:00.123Z",
+        "version": 42, "replay": true,
         "contact": {
-            "id": "c-1001", "type": "lead", "email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace",
-            "company": "Analytical Engines", "job_title": "Engineer", "phone": "+44 20 7946 0000",
-            "mobile_phone": null, "website": "https://example.com", "lead_source": "Web", "status": null,
-            "address": {"street": "12 St James's Sq", "city": "London", "state": null, "postal_code": "SW1Y 4JH",
-                        "country": "United Kingdom"},
+            "id": "c-1001", "type": "lead", "email": "ada@example.com", "first_name": "Ada",
+            "last_name": "Lovelace", "company": "Analytical Engines", "job_title": "Engineer",
+            "phone": "+44 20 7946 0000", "mobile_phone": null, "website": "https://example.com",
+            "lead_source": "Web", "status": null,
+            "address": {"street": "12 St James's Sq", "city": "London", "state": null,
+                        "postal_code": "SW1Y 4JH", "country": "United Kingdom"},
             "attributes": {"plan": "team", "seats": 25, "newsletter": true, "none": null}
         }
     })
 }
 
-/// The places in a change, as JSON pointers.
-fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+/// Collects the paths in a change, as JSON pointers.
+fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
     for (key, inner) in value.as_object().into_iter().flatten() {
         let at = format!("{at}/{key}");
         found.push(at.clone());
-        places(inner, &at, found);
+        paths(inner, &at, found);
     }
 }
 
-fn put(change: &mut Value, place: &str, value: Option<Value>) {
-    let (parent, key) = place.rsplit_once('/').expect("a place");
+fn put(change: &mut Value, path: &str, value: Option<Value>) {
+    let (parent, key) = path.rsplit_once('/').expect("a path");
     let Some(Value::Object(parent)) = change.pointer_mut(parent) else {
         return;
     };
@@ -189,7 +190,7 @@ fn put(change: &mut Value, place: &str, value: Option<Value>) {
     }
 }
 
-/// What may stand anywhere; nothing, for a field that is missing.
+/// Returns values for any path; `None` stands for a missing field.
 fn values() -> Vec<Option<Value>> {
     let long = |length| "x".repeat(length);
     let texts = [
@@ -232,17 +233,18 @@ fn values() -> Vec<Option<Value>> {
 
 proptest! {
     #[test]
-    fn the_change_schema_and_the_consumer_agree_on_any_change(
-        mutations in proptest::collection::vec((0_usize..64, 0_usize..values().len()), 0..3), operation in 0_usize..3,
+    fn the_schema_and_the_consumer_agree_on_any_change(
+        mutations in proptest::collection::vec((0_usize..64, 0_usize..values().len()), 0..3),
+        operation in 0_usize..3,
     ) {
-        let mut change = whole();
+        let mut change = full_change();
         change["operation"] = ["create", "update", "delete"][operation].into();
         let mut all = Vec::new();
-        places(&change, "", &mut all);
+        paths(&change, "", &mut all);
         all.push("/contact/unknown".to_owned());
-        for (place, what) in mutations {
-            let value = values().swap_remove(what);
-            put(&mut change, &all[place % all.len()], value);
+        for (path, index) in mutations {
+            let value = values().swap_remove(index);
+            put(&mut change, &all[path % all.len()], value);
         }
         let data = base64_simd::STANDARD.encode_to_string(change.to_string());
         let consumed = EventConsumer.consume(Some(&data), arrival());

@@ -1,4 +1,4 @@
-//! Secrets as the function reads them: when, how often, and never into a log.
+//! Tests of the function's secrets: when and how often they are read, and that no log has them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,13 @@ use tempfile::NamedTempFile;
 use tokio::time::{Instant, advance, pause, resume};
 
 use super::aws::{self, Aws, State};
-use super::until;
 use crate::support::harness::{Logs, Mocks, batch, change, no_aws};
 use crate::support::mock_hubspot;
 use crate::support::server::Server;
 use crate::support::stream::{failures, invoke, sequence_number};
 
-/// The function between the mocks as it starts, with its secrets in Secrets Manager, which is as
-/// `prepare` leaves it.
+/// Starts the function between the mocks, with its secrets in Secrets Manager. `prepare` changes
+/// the state of Secrets Manager before.
 async fn function(
     mocks: &Mocks,
     document: &str,
@@ -44,7 +43,7 @@ async fn function(
     (aws, server, handler)
 }
 
-/// The function as it starts, with `document` over the preset.
+/// Starts the function with `document` over the preset.
 async fn start(mocks: &Mocks, document: &str, aws: &SdkConfig) -> Handler {
     let file = NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), document).expect("written");
@@ -75,10 +74,10 @@ fn both() -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn both_secrets_come_in_one_call_at_the_start() {
+async fn both_secrets_are_read_in_one_call_at_the_start() {
     let mocks = Mocks::start().await;
     let (aws, _server, handler) = function(&mocks, "", |_| {}).await;
-    until(|| aws.calls("BatchGetSecretValue") == 1).await;
+    aws.until_called("BatchGetSecretValue", 1).await;
     for _ in 0..3 {
         assert!(failures(&invoke(&handler, &both(), "r").await).is_empty());
     }
@@ -86,7 +85,7 @@ async fn both_secrets_come_in_one_call_at_the_start() {
 }
 
 #[tokio::test]
-async fn the_secret_of_a_system_that_nothing_is_routed_to_is_not_asked_for() {
+async fn the_secret_of_a_system_without_a_route_is_not_read() {
     let mocks = Mocks::start().await;
     let remove = |state: &mut State| drop(state.secrets.remove("contact-sync/hubspot"));
     let document = "[filter]\ntypes = [\"lead\", \"prospect\"]";
@@ -107,13 +106,13 @@ async fn the_secret_of_a_system_that_nothing_is_routed_to_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn an_invocation_that_comes_meanwhile_waits_for_the_same_call() {
+async fn an_early_invocation_waits_for_the_call_of_the_start() {
     let mocks = Mocks::start().await;
     let (aws, _server, handler) = function(&mocks, "", |_| {}).await;
     assert_eq!(
         aws.state().calls,
         [""; 0],
-        "nobody waits for it at the start"
+        "the start does not wait for the call"
     );
     let (both_of, first, second) = (both(), "r-1", "r-2");
     let (first, second) = tokio::join!(
@@ -125,13 +124,13 @@ async fn an_invocation_that_comes_meanwhile_waits_for_the_same_call() {
 }
 
 #[tokio::test]
-async fn a_call_at_the_start_that_gets_no_answer_is_made_again_when_a_secret_is_needed() {
+async fn a_call_of_the_start_without_a_response_is_repeated_for_the_first_secret() {
     let mocks = Mocks::start().await;
     let (aws, _server, handler) =
         function(&mocks, "", |state| state.hangs.push("BatchGetSecretValue")).await;
-    until(|| aws.calls("BatchGetSecretValue") == 1).await;
+    aws.until_called("BatchGetSecretValue", 1).await;
     aws.state().hangs.clear();
-    // As after a freeze: its time is over when the process goes on.
+    // As after a freeze: the timeout is over when the process continues.
     pause();
     advance(Duration::from_secs(3)).await;
     resume();
@@ -143,7 +142,7 @@ async fn a_call_at_the_start_that_gets_no_answer_is_made_again_when_a_secret_is_
 }
 
 #[tokio::test]
-async fn a_value_of_the_start_is_kept_no_longer_than_another() {
+async fn a_value_read_at_the_start_expires_like_any_other() {
     let (aws, server) = Aws::start().await;
     for id in ["one", "two"] {
         aws.state()
@@ -156,7 +155,7 @@ async fn a_value_of_the_start_is_kept_no_longer_than_another() {
     );
     let (one, two) = (secrets.get("one"), secrets.get("two"));
     secrets.prefetch();
-    until(|| aws.calls("BatchGetSecretValue") == 1).await;
+    aws.until_called("BatchGetSecretValue", 1).await;
     assert_eq!(one.get().await.expect("readable").expose_secret(), "old");
     aws.state()
         .secrets
@@ -170,7 +169,7 @@ async fn a_value_of_the_start_is_kept_no_longer_than_another() {
     assert_eq!(
         two.get().await.expect("readable").expose_secret(),
         "old",
-        "it came with the first call"
+        "read by the first call"
     );
     wait(101).await;
     assert_eq!(
@@ -182,35 +181,35 @@ async fn a_value_of_the_start_is_kept_no_longer_than_another() {
 }
 
 #[tokio::test]
-async fn a_service_that_cannot_be_reached_is_told_with_the_reason_and_what_to_do() {
+async fn an_unreachable_secrets_manager_is_logged_with_the_reason_and_the_remedy() {
     let mocks = Mocks::start().await;
     let handler = start(&mocks, "", &no_aws()).await;
     let logs = Logs::listen();
     assert_eq!(
         failures(&invoke(&handler, &both(), "r").await).len(),
         2,
-        "they fail, and are not rejected"
+        "the records fail, and are not rejected"
     );
     let lines = logs.lines();
-    let told: Vec<&str> = lines
+    let remedies: Vec<&str> = lines
         .iter()
         .filter_map(|line| line["remedy"].as_str())
         .collect();
-    assert_eq!(told.len(), 2, "one for each destination");
-    for remedy in told {
+    assert_eq!(remedies.len(), 2, "one for each destination");
+    for remedy in remedies {
         assert!(
             remedy.contains("Connection refused") && remedy.contains("a NAT gateway"),
             "{remedy}"
         );
         assert!(
             !remedy.contains("GetSecretValue"),
-            "no permission is to blame: {remedy}"
+            "no permission is the cause: {remedy}"
         );
     }
 }
 
 #[tokio::test]
-async fn without_the_permission_for_one_call_they_are_read_one_by_one() {
+async fn without_the_permission_for_the_batch_call_secrets_are_read_one_by_one() {
     let mocks = Mocks::start().await;
     let (aws, _server, handler) = function(&mocks, "", |state| {
         state.refuses.push("BatchGetSecretValue");
@@ -226,7 +225,7 @@ async fn without_the_permission_for_one_call_they_are_read_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_refused_within_the_answer_stops_its_own_destination_only() {
+async fn a_secret_refused_within_a_batch_response_stops_only_its_own_destination() {
     let mocks = Mocks::start().await;
     let refuse = |state: &mut State| {
         state.secrets.insert(
@@ -240,16 +239,16 @@ async fn a_secret_that_is_refused_within_the_answer_stops_its_own_destination_on
     assert_eq!(
         failures(&answer),
         [sequence_number(0, 1)],
-        "it fails, and is not rejected"
+        "the record fails, and is not rejected"
     );
     assert_eq!(mocks.salesforce.leads().len(), 1);
     assert_eq!(aws.state().calls, ["BatchGetSecretValue"]);
     let lines = logs.lines();
-    let told = lines
+    let error = lines
         .iter()
         .find(|line| line["level"] == "ERROR")
         .expect("an error line");
-    let remedy = told["remedy"].as_str().expect("what to do");
+    let remedy = error["remedy"].as_str().expect("a remedy");
     assert!(
         remedy.contains("contact-sync/hubspot") && remedy.contains("AccessDeniedException"),
         "{remedy}"
@@ -258,7 +257,7 @@ async fn a_secret_that_is_refused_within_the_answer_stops_its_own_destination_on
 }
 
 #[tokio::test]
-async fn a_value_stays_while_secrets_manager_does_not_answer_and_is_asked_for_rarely() {
+async fn a_value_stays_in_use_while_secrets_manager_is_unavailable_and_is_read_rarely() {
     let (aws, server) = Aws::start().await;
     aws.state()
         .secrets
@@ -274,7 +273,7 @@ async fn a_value_stays_while_secrets_manager_does_not_answer_and_is_asked_for_ra
     advance(Duration::from_mins(11)).await;
     let start = Instant::now();
     for _ in 0..3 {
-        assert_eq!(secret.get().await.expect("at hand").expose_secret(), "old");
+        assert_eq!(secret.get().await.expect("cached").expose_secret(), "old");
     }
     assert!(
         start.elapsed() <= Duration::from_secs(2),
@@ -283,7 +282,7 @@ async fn a_value_stays_while_secrets_manager_does_not_answer_and_is_asked_for_ra
     );
     assert!(
         aws.calls("GetSecretValue") <= 2,
-        "once more, and not again within 30 seconds"
+        "one repeat, and no other within 30 seconds"
     );
     aws.state().hangs.clear();
     aws.state()
@@ -295,7 +294,7 @@ async fn a_value_stays_while_secrets_manager_does_not_answer_and_is_asked_for_ra
 }
 
 #[tokio::test]
-async fn no_line_of_any_level_holds_a_secret_or_a_token() {
+async fn no_log_line_holds_a_secret_or_a_token() {
     let mocks = Mocks::start().await;
     let (_aws, _server, handler) = function(&mocks, "", |_| {}).await;
     let logs = Logs::listen();

@@ -1,4 +1,4 @@
-//! Starts whose document cannot be read: they end, with one line that says why.
+//! Tests of starts with an unreadable document: they end with one line that names the reason.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,12 +8,11 @@ use contact_sync::settings::Environment;
 use tokio::time::{advance, pause, resume};
 
 use super::aws::{self, Aws, PARAMETER};
-use super::until;
 use crate::support::runtime_api::Function;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 
-/// The one line of the binary where its document is at `source` and AWS at `endpoint`.
+/// Returns the only line of the binary where its document is at `source` and AWS at `endpoint`.
 async fn line_of(source: &str, endpoint: &str) -> String {
     let variables = [
         ("CONTACT_SYNC_PRESET", "test"),
@@ -30,7 +29,7 @@ async fn line_of(source: &str, endpoint: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_document_that_cannot_be_read_ends_the_start_with_one_line() {
+async fn an_unreadable_document_ends_the_start_with_one_line() {
     let (aws, server) = Aws::start().await;
     let url = server.url();
     let parameter = format!("ssm:{PARAMETER}");
@@ -72,7 +71,7 @@ async fn a_document_that_cannot_be_read_ends_the_start_with_one_line() {
 }
 
 #[tokio::test]
-async fn a_queue_that_can_take_no_dead_letter_ends_the_start_with_its_key() {
+async fn a_fifo_queue_ends_the_start_with_its_key() {
     let fifo = "https://sqs.eu-west-1.amazonaws.com/123456789012/letters.fifo";
     let variables = [
         ("CONTACT_SYNC_PRESET", "production"),
@@ -83,12 +82,13 @@ async fn a_queue_that_can_take_no_dead_letter_ends_the_start_with_its_key() {
     assert!(function.time_to_first_poll().await.is_none());
     assert!(!function.exit().await.success());
     let lines = function.lines();
-    let expected = "the variable CONTACT_SYNC__DEAD_LETTER__QUEUE_URL: `dead_letter.queue_url` is a FIFO queue";
+    let expected = "the variable CONTACT_SYNC__DEAD_LETTER__QUEUE_URL: \
+                    `dead_letter.queue_url` is a FIFO queue";
     assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:?}");
 }
 
 #[tokio::test]
-async fn a_parameter_store_that_hangs_ends_the_start_before_lambda_does() {
+async fn a_hanging_parameter_store_ends_the_start_before_lambda_does() {
     let (aws, server) = Aws::start().await;
     aws.state().hangs.push("GetParameter");
     let source = format!("ssm:{PARAMETER}");
@@ -101,7 +101,7 @@ async fn a_parameter_store_that_hangs_ends_the_start_before_lambda_does() {
     let config = aws::config(&server);
     let start =
         tokio::spawn(async move { App::default().start(&environment, &config).await.map(drop) });
-    until(|| aws.calls("GetParameter") == 1).await;
+    aws.until_called("GetParameter", 1).await;
     pause();
     advance(Duration::from_secs(6)).await;
     resume();
@@ -112,5 +112,5 @@ async fn a_parameter_store_that_hangs_ends_the_start_before_lambda_does() {
         .and_then(std::error::Error::source)
         .expect("a cause")
         .to_string();
-    assert_eq!(cause, "no answer in time");
+    assert_eq!(cause, "no response in time");
 }

@@ -1,4 +1,4 @@
-//! The sums of the metrics and the lines of the audit trail.
+//! Tests of the sums of the metrics and of the lines of the audit trail.
 
 use std::collections::BTreeMap;
 
@@ -22,20 +22,20 @@ const FATES: [&str; 6] = [
 ];
 
 #[test]
-fn every_record_counts_once_and_has_a_line_at_each_destination() {
+fn every_record_is_counted_once_and_has_a_line_for_each_destination() {
     let count =
         |line: &Value, fate: &str| line[format!("Records{fate}")].as_u64().expect("a count");
     let mut skipped = 0;
     for seed in 0..60 {
         let logs = Logs::listen();
-        let ended = case(seed, || in_virtual_time(run(seed, true, 0)));
-        ended.unwrap_or_else(|broken| panic!("SEED={seed}: {broken}"));
+        let result = case(seed, || in_virtual_time(run(seed, true, 0)));
+        result.unwrap_or_else(|broken| panic!("SEED={seed}: {broken}"));
         for line in logs.metrics("") {
             let sum: u64 = FATES.iter().map(|fate| count(&line, fate)).sum();
             assert_eq!(line["RecordsReceived"], sum, "SEED={seed}: {line}");
             skipped += count(&line, "SkippedSettled");
         }
-        let mut told: BTreeMap<(&str, String), u64> = BTreeMap::new();
+        let mut lines: BTreeMap<(&str, String), u64> = BTreeMap::new();
         for line in logs.audit() {
             let name = NAMES
                 .into_iter()
@@ -46,7 +46,7 @@ fn every_record_counts_once_and_has_a_line_at_each_destination() {
             } else {
                 line["fate"].as_str().expect("one")
             };
-            *told.entry((name, fate.to_owned())).or_default() += 1;
+            *lines.entry((name, fate.to_owned())).or_default() += 1;
         }
         for name in NAMES {
             for fate in FATES {
@@ -55,11 +55,11 @@ fn every_record_counts_once_and_has_a_line_at_each_destination() {
                     .iter()
                     .map(|line| count(line, fate))
                     .sum();
-                let lines = told
+                let count_of_lines = lines
                     .get(&(name, fate.to_lowercase()))
                     .copied()
                     .unwrap_or_default();
-                assert_eq!(counted, lines, "SEED={seed}: {name} {fate}");
+                assert_eq!(counted, count_of_lines, "SEED={seed}: {name} {fate}");
             }
         }
     }
@@ -67,7 +67,7 @@ fn every_record_counts_once_and_has_a_line_at_each_destination() {
 }
 
 #[test]
-fn the_audit_trail_tells_of_all_of_failures_or_of_nothing() {
+fn the_audit_trail_has_all_records_or_failures_or_none() {
     for (audit, expected) in [
         (
             "all",
@@ -94,7 +94,7 @@ fn the_audit_trail_tells_of_all_of_failures_or_of_nothing() {
             assert_eq!(
                 logs.audit().len(),
                 before + again,
-                "{audit}: what was settled earlier had its line"
+                "{audit}: records settled earlier had their lines"
             );
         });
     }

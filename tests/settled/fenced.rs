@@ -1,5 +1,5 @@
-//! What comes again after a partial failure where both systems keep versions, and what does where
-//! they keep none.
+//! Tests of redeliveries after a partial failure, where both systems store versions and where they
+//! store none.
 
 use contact_sync::app::App;
 use contact_sync::lambda::Handler;
@@ -26,7 +26,7 @@ struct World {
 
 impl World {
     async fn new(document: &str) -> Self {
-        let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
+        let mocks = Mocks::start_with(|_| {}, |behaviour| behaviour.require_a_name = false).await;
         mocks.hubspot.create_property("version");
         Self {
             mocks,
@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// A new environment of the function.
+    /// Starts a new environment of the function.
     fn handler(&self) -> Handler {
         let document = format!("[state]\ntable = \"settled\"\n{}", self.document);
         let settings = self.mocks.settings(Preset::Test, &document);
@@ -44,7 +44,7 @@ impl World {
             .expect("a handler")
     }
 
-    /// The contact `x`, of this type, fails for a while.
+    /// Lets the contact `x`, of this type, fail until [`Self::heal`].
     fn fail(&self, kind: &str) {
         match kind {
             "lead" => {
@@ -68,7 +68,7 @@ impl World {
         self.mocks.hubspot.fail_row("x", json!({}), 0);
     }
 
-    /// Somebody edits the company by hand.
+    /// Edits the company in the system, as a user does.
     fn edit(&self, kind: &str, id: &str, company: &str) {
         match kind {
             "lead" => self.mocks.salesforce.edit(id, &json!({"Company": company})),
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// Delivers these records, in a new environment; gives the fates.
+    /// Delivers the records to a new environment. Returns the fates.
     async fn deliver(&self, records: &[Value]) -> Vec<String> {
         let logs = Logs::listen();
         let answer = invoke(&self.handler(), records, "r").await;
@@ -95,7 +95,8 @@ impl World {
         }
     }
 
-    /// The rows that were written to the system of this type, and the calls that were no writes.
+    /// Returns the number of rows written to the system of this type, and of its calls that were
+    /// not writes.
     fn traffic(&self, kind: &str) -> (usize, usize) {
         let Mocks {
             salesforce,
@@ -130,13 +131,13 @@ fn change(operation: &str, second: u64, id: &str, kind: &str, company: &str) -> 
     change
 }
 
-/// A batch: `x` of this type fails, and then there are changes of one contact.
-fn behind(x_kind: &str, changes: &[Value]) -> Vec<Value> {
+/// Returns a batch: `x` of this type, which fails, and then changes of one contact.
+fn after_failing(x_kind: &str, changes: &[Value]) -> Vec<Value> {
     batch(&[&[change("create", 0, "x", x_kind, "X")], changes].concat())
 }
 
 #[tokio::test]
-async fn where_versions_are_kept_a_contact_that_changed_twice_is_not_written_again() {
+async fn with_versions_a_contact_that_changed_twice_is_not_written_again() {
     for (mode, kind, x_kind) in [
         ("replays", "lead", "customer"),
         ("replays", "customer", "lead"),
@@ -157,7 +158,7 @@ async fn where_versions_are_kept_a_contact_that_changed_twice_is_not_written_aga
                 change(operation, at as u64 + 1, "c", kind, "Acme")
             };
             let changes: Vec<Value> = shape.iter().enumerate().map(change).collect();
-            let records = behind(x_kind, &changes);
+            let records = after_failing(x_kind, &changes);
             world.deliver(&records).await;
             assert_eq!(
                 world.company(kind, "c").as_deref(),
@@ -189,13 +190,13 @@ async fn where_versions_are_kept_a_contact_that_changed_twice_is_not_written_aga
 }
 
 #[tokio::test]
-async fn a_delete_behind_another_change_is_looked_up_again_and_writes_nothing() {
+async fn a_redelivered_delete_after_another_change_is_looked_up_and_writes_nothing() {
     for (kind, x_kind) in [("lead", "customer"), ("customer", "lead")] {
         let world = World::new(VERSIONED).await;
         world.fail(x_kind);
         let changes = [("create", 1), ("update", 2), ("delete", 3)]
             .map(|(op, at)| change(op, at, "c", kind, "Acme"));
-        let records = behind(x_kind, &changes);
+        let records = after_failing(x_kind, &changes);
         world.deliver(&records).await;
         let (written, looked_up) = world.traffic(kind);
         let fates = world.deliver(&records).await;
@@ -206,8 +207,8 @@ async fn a_delete_behind_another_change_is_looked_up_again_and_writes_nothing() 
             "{kind}"
         );
         assert_eq!(world.traffic(kind), (written, looked_up + 1), "{kind}");
-        // An older change that comes alone while the table is silent makes the contact again: the
-        // delete is right again.
+        // An older change that is delivered alone while the table is unavailable creates the
+        // contact again. The delete is sent again, too.
         world.table.drop_table();
         world.deliver(&records[..2]).await;
         assert!(world.company(kind, "c").is_some());
@@ -218,7 +219,7 @@ async fn a_delete_behind_another_change_is_looked_up_again_and_writes_nothing() 
 }
 
 #[tokio::test]
-async fn an_older_version_that_was_superseded_does_not_win_when_it_comes_again_alone() {
+async fn a_superseded_version_does_not_win_when_it_is_redelivered_alone() {
     for (document, x_kind) in [
         ("", "lead"),
         ("", "customer"),
@@ -244,24 +245,24 @@ async fn an_older_version_that_was_superseded_does_not_win_when_it_comes_again_a
                 change("update", 5, id, kind, "five"),
             ]);
             let expected = (newer != "delete").then(|| "nine".to_owned());
-            let what = format!("{document}: {newer} of a {kind}, x is a {x_kind}");
+            let case = format!("{document}: {newer} of a {kind}, x is a {x_kind}");
             let answer = invoke(&world.handler(), &records, "r").await;
-            assert_eq!(failures(&answer), [sequence_number(0, 1)], "{what}");
-            // The rest of the batch, the same in halves, and again when all is well.
+            assert_eq!(failures(&answer), [sequence_number(0, 1)], "{case}");
+            // The rest of the batch, the same in halves, and again without faults.
             for part in [&records[1..], &records[1..2], &records[2..], &records[1..]] {
-                assert_eq!(world.company(kind, "a"), expected, "{what}");
+                assert_eq!(world.company(kind, "a"), expected, "{case}");
                 world.deliver(part).await;
             }
             world.heal();
             let fates = world.deliver(&records[1..]).await;
-            assert!(fates[1].starts_with("superseded"), "{what}: {fates:?}");
-            assert_eq!(world.company(kind, "a"), expected, "{what}");
+            assert!(fates[1].starts_with("superseded"), "{case}: {fates:?}");
+            assert_eq!(world.company(kind, "a"), expected, "{case}");
         }
     }
 }
 
 #[tokio::test]
-async fn while_the_table_is_silent_every_change_is_compared_with_what_is_there() {
+async fn while_the_table_is_unavailable_every_change_is_compared_with_the_destination() {
     for (kind, x_kind) in [
         ("lead", "lead"),
         ("customer", "customer"),
@@ -271,7 +272,7 @@ async fn while_the_table_is_silent_every_change_is_compared_with_what_is_there()
         let world = World::new(VERSIONED).await;
         world.fail(x_kind);
         let changes = [1, 2, 3].map(|at| change("create", at, "c", kind, &format!("Company {at}")));
-        let records = behind(x_kind, &changes);
+        let records = after_failing(x_kind, &changes);
         world.deliver(&records).await;
         world.table.drop_table();
         let fates = world.deliver(&records[..3]).await;
@@ -295,14 +296,14 @@ async fn while_the_table_is_silent_every_change_is_compared_with_what_is_there()
 }
 
 #[tokio::test]
-async fn changes_of_one_version_are_sent_again_in_order() {
+async fn changes_of_equal_version_are_sent_again_in_order() {
     for kind in KINDS {
         let world = World::new(VERSIONED).await;
         world.fail(kind);
         let changes = ["first", "second"].map(|company| change("create", 1, "c", kind, company));
-        let records = behind(kind, &changes);
+        let records = after_failing(kind, &changes);
         world.deliver(&records).await;
-        // A tie is not stale: the first is written again over the second while the table is silent.
+        // A tie is not stale: the first is written over the second while the table is unavailable.
         world.table.drop_table();
         world.deliver(&records[..2]).await;
         assert_eq!(world.company(kind, "c").as_deref(), Some("first"), "{kind}");
@@ -317,8 +318,8 @@ async fn changes_of_one_version_are_sent_again_in_order() {
     }
 }
 
-/// A random number of changes of each of a few contacts, some of which do not carry the company.
-fn of_some_contacts(random: &mut fastrand::Rng) -> Vec<Value> {
+/// Returns random changes of a few contacts. Some lack the company.
+fn random_changes(random: &mut fastrand::Rng) -> Vec<Value> {
     let mut changes = Vec::new();
     for second in 1..random.u64(8..20) {
         let contact = random.usize(..5);
@@ -337,14 +338,14 @@ fn of_some_contacts(random: &mut fastrand::Rng) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn nothing_that_a_person_changed_is_taken_back_by_changes_that_are_settled() {
+async fn settled_changes_do_not_revert_manual_edits() {
     for seed in 0..12 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mode = ["replays", "always"][random.usize(..2)];
         let world = World::new(&format!("{VERSIONED}\n[guard]\nmode = \"{mode}\"")).await;
         let x_kind = KINDS[random.usize(..2)];
         world.fail(x_kind);
-        let records = behind(x_kind, &of_some_contacts(&mut random));
+        let records = after_failing(x_kind, &random_changes(&mut random));
         world.deliver(&records).await;
         let held = |world: &World| {
             [
@@ -353,12 +354,12 @@ async fn nothing_that_a_person_changed_is_taken_back_by_changes_that_are_settled
             ]
         };
         for (system, kind) in held(&world).iter().zip(KINDS) {
-            system
-                .keys()
-                .for_each(|id| world.edit(kind, id, "Edited by hand"));
+            for id in system.keys() {
+                world.edit(kind, id, "Edited by hand");
+            }
         }
         let edited = held(&world);
-        // The batch comes again as a whole, and in parts.
+        // The batch is redelivered as a whole, and in parts.
         for _ in 0..3 {
             world.deliver(&records).await;
             let cut = random.usize(1..records.len());

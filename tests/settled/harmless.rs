@@ -1,5 +1,5 @@
-//! The law: whatever dies, is halved, or does not answer, both systems end equal to the changes
-//! applied one by one, with the settled set as without it.
+//! Tests of the law: with any deaths, bisections and missing responses, both systems end equal to
+//! the changes applied one by one, with the settled set and without it.
 
 use serde_json::{Value, json};
 
@@ -10,14 +10,14 @@ use crate::support::table;
 use crate::world::{Tally, World, in_virtual_time, run};
 
 #[test]
-fn what_is_left_out_never_changes_what_the_systems_hold_in_the_end() {
+fn skipping_settled_records_never_changes_the_final_state_of_the_systems() {
     let (mut with, mut without) = (Tally::default(), Tally::default());
     let mut schedules = 0;
     for seed in seeds(400) {
         schedules += 1;
         for (tally, has_table) in [(&mut with, true), (&mut without, false)] {
-            let ended = case(seed, || in_virtual_time(run(seed, has_table, 0)));
-            let more = ended.unwrap_or_else(|broken| {
+            let result = case(seed, || in_virtual_time(run(seed, has_table, 0)));
+            let more = result.unwrap_or_else(|broken| {
                 panic!("SEED={seed} with the table: {has_table}: {broken}")
             });
             tally.written += more.written;
@@ -28,7 +28,7 @@ fn what_is_left_out_never_changes_what_the_systems_hold_in_the_end() {
     if schedules > 1 {
         assert!(
             with.answers_lost > 100 && with.deaths > 300,
-            "{with:?}: hardly anything went wrong"
+            "{with:?}: too few faults"
         );
         assert!(
             with.written < without.written,
@@ -38,13 +38,16 @@ fn what_is_left_out_never_changes_what_the_systems_hold_in_the_end() {
 }
 
 pub(crate) fn create(at: usize, kind: &str, contact: &str, attributes: &Value) -> Value {
-    let change = json!({"event_id": format!("e-{at}"), "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
-        "contact": {"id": contact, "type": kind, "attributes": attributes}});
+    let change = json!({
+        "event_id": format!("e-{at}"), "operation": "create",
+        "occurred_at": "2026-11-20T10:15:00Z",
+        "contact": {"id": contact, "type": kind, "attributes": attributes},
+    });
     record(0, at, contact, change.to_string().as_bytes())
 }
 
 #[test]
-fn what_was_settled_is_sent_again_where_the_stream_is_read_again_from_before_it() {
+fn settled_records_are_sent_again_where_the_stream_is_read_again_from_before_them() {
     in_virtual_time(async {
         let world = World::new(1, Faults::default(), table::Faults::default(), true);
         let records = [
@@ -61,11 +64,11 @@ fn what_was_settled_is_sent_again_where_the_stream_is_read_again_from_before_it(
         );
         assert!(failures(&invoke(&world.handler, &records[2..], "r").await).is_empty());
         let calls = world.table.calls().len();
-        // The mapping is made anew.
-        for (part, told) in [(&records[..1], 1), (&records[1..3], 2), (&records[3..], 1)] {
+        // The mapping is recreated.
+        for (part, sent) in [(&records[..1], 1), (&records[1..3], 2), (&records[3..], 1)] {
             let written = world.systems[0].written().len();
             assert!(failures(&invoke(&world.handler, part, "r").await).is_empty());
-            assert_eq!(world.systems[0].written().len(), written + told);
+            assert_eq!(world.systems[0].written().len(), written + sent);
         }
         assert_eq!(world.systems[0].records()["c-1"]["phone"], 2);
         assert_eq!(
@@ -76,7 +79,7 @@ fn what_was_settled_is_sent_again_where_the_stream_is_read_again_from_before_it(
 }
 
 #[test]
-fn two_functions_that_share_stream_and_table_settle_nothing_for_each_other() {
+fn two_functions_on_one_stream_and_table_settle_their_records_separately() {
     in_virtual_time(async {
         let world = World::new(1, Faults::default(), table::Faults::default(), true);
         let leads = world.other("leads", "[filter]\ntypes = [\"lead\"]");
@@ -96,7 +99,7 @@ fn two_functions_that_share_stream_and_table_settle_nothing_for_each_other() {
 }
 
 #[test]
-fn a_system_that_forgets_is_found_out() {
+fn a_forgetful_system_is_detected() {
     let breaks =
         |seed| in_virtual_time(run(seed, true, 20)).is_err_and(|broken| broken.starts_with("held"));
     let found = (0..20).filter(|seed| breaks(*seed)).count();
@@ -104,13 +107,16 @@ fn a_system_that_forgets_is_found_out() {
 }
 
 #[test]
-fn numbers_of_another_stream_or_of_a_stream_made_anew_are_not_mistaken() {
+fn equal_numbers_of_another_or_a_recreated_stream_are_distinguished() {
     in_virtual_time(async {
         let world = World::new(1, Faults::default(), table::Faults::default(), true);
         let batch = |name: &str| -> Vec<Value> {
             let change = |at: usize| {
-                json!({"event_id": format!("e-{at}"), "operation": "create",
-                "occurred_at": "2026-11-20T10:15:00Z", "contact": {"id": format!("{name}-{at}"), "type": "lead"}})
+                json!({
+                    "event_id": format!("e-{at}"), "operation": "create",
+                    "occurred_at": "2026-11-20T10:15:00Z",
+                    "contact": {"id": format!("{name}-{at}"), "type": "lead"},
+                })
             };
             (0..6)
                 .map(|at| record(0, at, "key", change(at).to_string().as_bytes()))
@@ -118,7 +124,7 @@ fn numbers_of_another_stream_or_of_a_stream_made_anew_are_not_mistaken() {
         };
         let mut first = batch("old");
         first.push(record(0, 6, "key", b"{"));
-        // Something has to fail, so that something is remembered.
+        // A record has to fail, so that the others are stored.
         world.systems[0].fail("old-0", 2);
         let answer = invoke(&world.handler, &first, "r").await;
         assert_eq!(failures(&answer), [sequence_number(0, 0)]);
@@ -131,20 +137,20 @@ fn numbers_of_another_stream_or_of_a_stream_made_anew_are_not_mistaken() {
             "the numbers are the same, the records are not"
         );
         let mut elsewhere = first.clone();
-        elsewhere.iter_mut().for_each(|record| {
+        for record in &mut elsewhere {
             record["eventSourceARN"] = "arn:aws:kinesis:eu-west-1:1:stream/other".into();
-        });
+        }
         invoke(&world.handler, &elsewhere, "r").await;
         assert_eq!(
             world.systems[0].written().len(),
             written + 12,
-            "another stream's numbers are its own"
+            "another stream's numbers are distinguished"
         );
         let mut consumer = first.clone();
         let arn = format!("{ARN}/consumer/fast:1763633700");
-        consumer
-            .iter_mut()
-            .for_each(|record| record["eventSourceARN"] = arn.clone().into());
+        for record in &mut consumer {
+            record["eventSourceARN"] = arn.clone().into();
+        }
         let before = world.systems[0].written().len();
         invoke(&world.handler, &consumer, "r").await;
         assert_eq!(

@@ -1,5 +1,5 @@
-//! What comes again after a partial failure, against the mocks and an emulation of AWS: rows and
-//! calls are counted.
+//! Tests of redeliveries after a partial failure, against the mocks and an emulation of AWS. They
+//! count rows and calls.
 
 use aws_config::SdkConfig;
 use contact_sync::adapters::DESTINATIONS;
@@ -19,7 +19,7 @@ use crate::support::stream::{failures, invoke, record, sequence_number};
 
 const ONE_TRY: &str = "retry = { max_attempts = 1, base_delay_ms = 1, max_delay_ms = 1 }";
 
-/// The function, with both mocks and AWS behind it. `extra` goes into the section `[routes]`.
+/// Starts the function with both mocks and AWS. Adds `extra` to the section `[routes]`.
 async fn function(extra: &str) -> (Mocks, Cloud, Handler) {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
@@ -35,7 +35,8 @@ async fn function(extra: &str) -> (Mocks, Cloud, Handler) {
 
 fn handler(budget_ms: u32, aws: &SdkConfig, cloud: &Cloud, mocks: &Mocks, extra: &str) -> Handler {
     let document = format!(
-        "{}[pipeline]\nfallback_budget_ms = {budget_ms}\n[salesforce]\n{ONE_TRY}\n[hubspot]\n{ONE_TRY}\n[routes]\n{extra}",
+        "{}[pipeline]\nfallback_budget_ms = {budget_ms}\n\
+         [salesforce]\n{ONE_TRY}\n[hubspot]\n{ONE_TRY}\n[routes]\n{extra}",
         cloud.document()
     );
     let mut layers = vec![Layer::from_toml("the document", &document).expect("TOML")];
@@ -47,13 +48,15 @@ fn handler(budget_ms: u32, aws: &SdkConfig, cloud: &Cloud, mocks: &Mocks, extra:
         .expect("a handler")
 }
 
-/// The edge's word that it does not reach HubSpot: no record of the call did, either.
-fn away() -> Answer {
+/// Returns the edge's response that HubSpot is unreachable: no record of the call reached it.
+fn unavailable() -> Answer {
     Answer::html(521, "Web server is down")
 }
 
 fn lead(at: usize) -> Value {
-    let fields = json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    let fields = json!({
+        "last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com"),
+    });
     change("create", &format!("c-{at}"), "lead", fields)
 }
 
@@ -83,14 +86,13 @@ fn rows(mocks: &Mocks) -> (usize, usize) {
 }
 
 #[tokio::test]
-async fn of_ten_thousand_records_exactly_the_failed_ones_are_written_again_for_two_calls_of_the_table()
- {
+async fn of_ten_thousand_records_only_the_failed_ones_are_sent_again_with_two_table_calls() {
     let (mocks, cloud, handler) = function("").await;
     let logs = Logs::listen();
     let failing = [100, 2_468, 9_998];
-    failing
-        .iter()
-        .for_each(|at| mocks.salesforce.fail_row(&format!("c-{at}"), in_use(), 1));
+    for at in failing {
+        mocks.salesforce.fail_row(&format!("c-{at}"), in_use(), 1);
+    }
     let changes: Vec<Value> = (0..10_000)
         .map(|at| if at % 2 == 0 { lead(at) } else { customer(at) })
         .collect();
@@ -111,7 +113,7 @@ async fn of_ten_thousand_records_exactly_the_failed_ones_are_written_again_for_t
     assert_eq!(
         json!(cloud.table_calls()),
         json!({"Query": 2, "PutItem": 1}),
-        "nothing failed: one call"
+        "no failure: one call"
     );
     let metrics = &logs.metrics("")[1];
     assert_eq!(
@@ -132,7 +134,7 @@ async fn of_ten_thousand_records_exactly_the_failed_ones_are_written_again_for_t
 }
 
 #[tokio::test]
-async fn a_call_that_the_sdk_sends_again_is_counted_once() {
+async fn a_call_that_the_sdk_repeats_is_counted_once() {
     let moto = Moto::start().await;
     let proxy = Proxy::start(&moto.url).await;
     proxy.treat("DynamoDB", Treatment::LoseAnswer);
@@ -148,7 +150,7 @@ async fn a_call_that_the_sdk_sends_again_is_counted_once() {
 async fn of_two_destinations_only_the_one_that_failed_is_written_again() {
     let (mocks, _cloud, handler) = function("lead = [\"salesforce\", \"hubspot\"]").await;
     let logs = Logs::listen();
-    mocks.hubspot.misbehave(away());
+    mocks.hubspot.misbehave(unavailable());
     let records = batch(&[lead(0), lead(1)]);
     assert_eq!(failures(&invoke(&handler, &records, "r-1").await).len(), 2);
     mocks.hubspot.behave();
@@ -186,14 +188,14 @@ async fn of_two_destinations_only_the_one_that_failed_is_written_again() {
 }
 
 #[tokio::test]
-async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_called_again() {
+async fn after_a_rejection_only_the_unavailable_destination_is_called_again() {
     let (mocks, cloud, handler) = function("lead = [\"salesforce\", \"hubspot\"]").await;
     let logs = Logs::listen();
     mocks
         .salesforce
         .fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     let records = batch(&[lead(0), lead(1)]);
-    mocks.hubspot.misbehave(away());
+    mocks.hubspot.misbehave(unavailable());
     for delivery in 0..3 {
         assert_eq!(failures(&invoke(&handler, &records, "r").await).len(), 2);
         assert_eq!(
@@ -216,22 +218,27 @@ async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_ca
         ),
         (1, 2)
     );
-    let letters = cloud.dead_letters().await;
-    let told: Vec<_> = letters
+    let dead_letters = cloud.dead_letters().await;
+    let shown: Vec<_> = dead_letters
         .iter()
-        .map(|letter| (&letter["contact_id"], &letter["reason"]["destination"]))
+        .map(|dead_letter| {
+            (
+                &dead_letter["contact_id"],
+                &dead_letter["reason"]["destination"],
+            )
+        })
         .collect();
     assert_eq!(
-        told,
+        shown,
         [(&json!("c-0"), &json!("salesforce"))],
-        "one letter, stored at once"
+        "one dead letter, stored at once"
     );
     let of_salesforce: Vec<_> = logs
         .metrics("salesforce")
         .iter()
         .map(|line| line["RecordsRejected"].clone())
         .collect();
-    assert_eq!(of_salesforce, [1, 0, 0, 0], "and told once");
+    assert_eq!(of_salesforce, [1, 0, 0, 0], "counted once");
     let whole: Vec<_> = logs
         .metrics("")
         .iter()
@@ -240,7 +247,7 @@ async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_ca
     assert_eq!(
         whole,
         [0, 0, 0, 1],
-        "a record is rejected once nothing of it is open"
+        "a record is rejected once no destination of it is open"
     );
     assert_eq!(
         logs.fates()[..2],
@@ -248,9 +255,9 @@ async fn where_one_destination_rejects_and_the_other_is_away_only_that_one_is_ca
     );
 }
 
-/// What a table that is read only does not remember would have another letter at each delivery.
+// A read-only table stores no rejection: each delivery would store another dead letter.
 #[tokio::test]
-async fn where_the_table_takes_nothing_the_letter_waits_for_the_other_destination() {
+async fn with_a_read_only_table_the_dead_letter_waits_for_the_other_destination() {
     let (mocks, cloud, handler) = function("lead = [\"salesforce\", \"hubspot\"]").await;
     cloud.proxy.treat(
         "DynamoDB_20120810.PutItem",
@@ -260,7 +267,7 @@ async fn where_the_table_takes_nothing_the_letter_waits_for_the_other_destinatio
         .salesforce
         .fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     let records = batch(&[lead(0)]);
-    mocks.hubspot.misbehave(away());
+    mocks.hubspot.misbehave(unavailable());
     for delivery in 0..5 {
         assert_eq!(
             failures(&invoke(&handler, &records, "r").await).len(),
@@ -273,7 +280,7 @@ async fn where_the_table_takes_nothing_the_letter_waits_for_the_other_destinatio
     assert_eq!(
         cloud.dead_letters().await.len(),
         2,
-        "one before it is known that the table takes nothing, and the last"
+        "the first, before the table refused a write, and the last"
     );
 }
 
@@ -299,20 +306,20 @@ async fn a_dead_letter_is_stored_once_and_names_the_part_of_an_aggregate() {
         [sequence_number(0, 7)]
     );
     assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
-    let mut letters = cloud.dead_letters().await;
-    letters.sort_by_key(|letter| letter["record"]["sub_sequence"].as_u64());
-    let told: Vec<Value> = letters
+    let mut dead_letters = cloud.dead_letters().await;
+    dead_letters.sort_by_key(|dead_letter| dead_letter["record"]["sub_sequence"].as_u64());
+    let shown: Vec<Value> = dead_letters
         .iter()
-        .map(|letter| {
+        .map(|dead_letter| {
             json!([
-                letter["record"]["sub_sequence"],
-                letter["reason"]["destination"],
-                letter["reason"]["code"]
+                dead_letter["record"]["sub_sequence"],
+                dead_letter["reason"]["destination"],
+                dead_letter["reason"]["code"]
             ])
         })
         .collect();
     assert_eq!(
-        told,
+        shown,
         [
             json!([1, null, "INVALID_JSON"]),
             json!([3, "salesforce", "STRING_TOO_LONG"])
@@ -354,13 +361,13 @@ async fn of_a_contact_that_changed_twice_in_the_batch_the_later_change_is_writte
     assert_eq!(
         mocks.salesforce.sizes(SalesforceCall::Upsert),
         [3, 2],
-        "the failed one and the one that could be torn"
+        "the failed change, and the one that a bisection could separate"
     );
     assert_eq!(mocks.salesforce.lead("c-0").expect("a lead")["Phone"], "2");
 }
 
 #[tokio::test]
-async fn changes_that_a_halved_batch_tears_apart_keep_their_order() {
+async fn changes_split_by_a_bisected_batch_keep_their_order() {
     let (mocks, cloud, handler) = function("").await;
     mocks.salesforce.fail_row("c-1", in_use(), 2);
     let phone = |number: &str| {
@@ -376,8 +383,8 @@ async fn changes_that_a_halved_batch_tears_apart_keep_their_order() {
         failures(&invoke(&handler, &records, "r-1").await),
         [sequence_number(0, 0)]
     );
-    // The first half while the table is away: the older change is written again, over the newer
-    // one.
+    // The first half while the table is unavailable: the older change is written again, over the
+    // newer one.
     cloud.proxy.treat(
         "DynamoDB",
         Treatment::Refuse(
@@ -396,7 +403,7 @@ async fn changes_that_a_halved_batch_tears_apart_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_gone_throttled_or_silent_fails_nothing_and_is_told_once_a_call() {
+async fn an_unavailable_table_fails_no_record_and_is_logged_once_for_each_call() {
     let gone = Treatment::Refuse(
         400,
         "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
@@ -440,23 +447,25 @@ async fn a_table_that_is_gone_throttled_or_silent_fails_nothing_and_is_told_once
             .filter_map(|line| line["StateErrors"].as_u64())
             .collect();
         assert_eq!(errors, [2, 1], "{treatment:?}");
-        let told = logs
+        let warnings: Vec<String> = logs
             .lines()
             .into_iter()
-            .filter(|line| line["level"] == "WARN" && line["audit"].is_null());
-        let told: Vec<String> = told.map(|line| line["message"].to_string()).collect();
+            .filter(|line| line["level"] == "WARN" && line["audit"].is_null())
+            .map(|line| line["message"].to_string())
+            .collect();
         assert_eq!(
-            told.iter()
+            warnings
+                .iter()
                 .filter(|text| text.contains("settled set not"))
                 .count(),
             3,
-            "{treatment:?}: {told:?}"
+            "{treatment:?}: {warnings:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn while_the_state_table_is_silent_the_letter_of_a_record_that_comes_again_waits() {
+async fn while_the_table_is_unavailable_the_dead_letter_of_a_redelivered_record_waits() {
     let gone = Treatment::Refuse(
         400,
         "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
@@ -473,12 +482,12 @@ async fn while_the_state_table_is_silent_the_letter_of_a_record_that_comes_again
         );
     }
     assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
-    let letters = cloud.dead_letters().await;
-    assert_eq!(letters.len(), 1, "{letters:?}");
+    let dead_letters = cloud.dead_letters().await;
+    assert_eq!(dead_letters.len(), 1, "{dead_letters:?}");
 }
 
 #[tokio::test]
-async fn a_queue_that_does_not_answer_fails_its_rejected_records_and_no_others() {
+async fn an_unavailable_queue_fails_the_rejected_records_and_no_others() {
     for treatment in [
         Treatment::Refuse(503, "ServiceUnavailable"),
         Treatment::LoseAnswer,
@@ -499,20 +508,18 @@ async fn a_queue_that_does_not_answer_fails_its_rejected_records_and_no_others()
         assert_eq!(
             mocks.salesforce.sizes(SalesforceCall::Upsert),
             [1],
-            "what was delivered is remembered"
+            "the delivered record is stored as settled"
         );
-        let letters = cloud.dead_letters().await;
-        assert!(
-            letters
-                .iter()
-                .all(|letter| letter["record"]["sequence_number"] == sequence_number(0, 0))
-        );
-        assert!(!letters.is_empty());
+        let dead_letters = cloud.dead_letters().await;
+        assert!(dead_letters.iter().all(|dead_letter| {
+            dead_letter["record"]["sequence_number"] == sequence_number(0, 0)
+        }));
+        assert!(!dead_letters.is_empty());
     }
 }
 
 #[tokio::test]
-async fn a_queue_that_takes_all_its_time_leaves_the_settled_set_some() {
+async fn a_hanging_queue_leaves_time_for_the_settled_set() {
     let mocks = Mocks::start().await;
     let cloud = Cloud::start(&mocks).await;
     let handler = handler(
@@ -536,6 +543,6 @@ async fn a_queue_that_takes_all_its_time_leaves_the_settled_set_some() {
     assert_eq!(
         mocks.salesforce.sizes(SalesforceCall::Upsert),
         [1],
-        "what was delivered is remembered"
+        "the delivered record is stored as settled"
     );
 }

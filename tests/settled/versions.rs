@@ -1,8 +1,8 @@
-//! The laws where systems keep versions, over random streams, batchings and faults: both systems
-//! end equal to the changes applied one by one, no older version is written over a newer one, and
-//! what is settled is not sent again.
+//! Tests of the laws where systems store versions, over random streams, batchings and faults. Both
+//! systems end equal to the changes applied one by one, no older version is written over a newer
+//! one, and no settled record is sent again.
 //!
-//! `SCHEDULES=10000 cargo test --all-features --test settled versions` runs so many schedules in
+//! `SCHEDULES=10000 cargo test --all-features --test settled versions` runs that many schedules in
 //! each mode.
 
 use std::collections::BTreeMap;
@@ -20,18 +20,17 @@ use crate::world::{World, id_of, in_virtual_time, one_by_one};
 /// The largest version.
 const LARGEST: u64 = (1 << 53) - 1;
 
-/// How the table and the function fail.
+/// The injected faults of the table and the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
-    /// Not at all.
+enum InjectedFaults {
     None,
-    /// The table cannot be read now and then.
+    /// Some reads of the table fail.
     Unread,
-    /// The table refuses or is silent, and invocations die.
+    /// Calls of the table are refused or hang, and invocations die.
     Everything,
 }
 
-/// What schedules came to.
+/// The results of schedules.
 #[derive(Debug, Default)]
 struct Numbers {
     schedules: u64,
@@ -42,7 +41,7 @@ struct Numbers {
     sent_again: usize,
 }
 
-/// Changes of few contacts, whose versions grow. Each sets a field of its own.
+/// Returns changes of few contacts with growing versions. Each sets a field of its own.
 fn changes(random: &mut fastrand::Rng) -> Vec<Value> {
     let mut versions = [0_u64; 6];
     let mut contact = 0;
@@ -69,8 +68,9 @@ fn changes(random: &mut fastrand::Rng) -> Vec<Value> {
         }
         let kind = ["lead", "prospect", "customer"][contact % 3];
         json!({
-            "event_id": format!("e-{at}"), "operation": operation, "occurred_at": "2026-11-20T10:15:00Z",
-            "version": version, "replay": random.u32(..4) == 0,
+            "event_id": format!("e-{at}"), "operation": operation,
+            "occurred_at": "2026-11-20T10:15:00Z", "version": version,
+            "replay": random.u32(..4) == 0,
             "contact": {"id": format!("c-{contact}"), "type": kind, "attributes": attributes},
         })
     };
@@ -80,8 +80,7 @@ fn changes(random: &mut fastrand::Rng) -> Vec<Value> {
 fn stream(changes: &[Value]) -> Stream {
     let mut stream = Stream::new(1);
     for (at, change) in changes.iter().enumerate() {
-        // Now and then two records share a number, as the parts of an aggregate do, and then a
-        // lane, too.
+        // Some records share a number, as the parts of an aggregate do, and then also a lane.
         let is_part = at % 5 == 4 && id_of(&changes[at - 1]) == id_of(change);
         let number = sequence_number(0, if is_part { at - 1 } else { at });
         stream.append(
@@ -95,14 +94,14 @@ fn stream(changes: &[Value]) -> Stream {
     stream
 }
 
-fn table_faults(random: &mut fastrand::Rng, trouble: Trouble) -> table::Faults {
-    match trouble {
-        Trouble::None => table::Faults::default(),
-        Trouble::Unread => table::Faults {
+fn table_faults(random: &mut fastrand::Rng, injected: InjectedFaults) -> table::Faults {
+    match injected {
+        InjectedFaults::None => table::Faults::default(),
+        InjectedFaults::Unread => table::Faults {
             unread: random.u32(10..60),
             ..table::Faults::default()
         },
-        Trouble::Everything => table::Faults {
+        InjectedFaults::Everything => table::Faults {
             refused: random.u32(..40),
             hanging: random.u32(..20),
             ..table::Faults::default()
@@ -110,22 +109,27 @@ fn table_faults(random: &mut fastrand::Rng, trouble: Trouble) -> table::Faults {
     }
 }
 
-/// Whether no write may be of an older version. Where invocations die nobody remembers, and only a
-/// guard of all changes compares.
-fn is_strict(mode: &str, trouble: Trouble) -> bool {
-    trouble != Trouble::Everything || mode == "always"
+/// Returns whether no write of an older version is allowed. Where invocations die, no outcome is
+/// stored, and only a guard of all changes compares.
+fn is_strict(mode: &str, injected: InjectedFaults) -> bool {
+    injected != InjectedFaults::Everything || mode == "always"
 }
 
-/// One schedule to its end.
-async fn run(seed: u64, mode: &str, trouble: Trouble, numbers: &mut Numbers) -> Result<(), String> {
+/// Runs one schedule.
+async fn run(
+    seed: u64,
+    mode: &str,
+    injected: InjectedFaults,
+    numbers: &mut Numbers,
+) -> Result<(), String> {
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut percent = |most: u32| random.u32(..=most);
     let (lost, throttled, row, short) = (percent(25), percent(20), percent(30), percent(10));
-    // Where an answer is lost, what it told of comes again, in other pieces. It is compared where
-    // all changes are, and else written in stream order: an older change over a newer one of which
-    // nobody heard, until that comes again, too.
-    let (lost, short) = if is_strict(mode, trouble) && mode != "always" {
+    // After a lost response its records are redelivered, in other pieces. They are compared where
+    // all changes are. Otherwise they are written in stream order: an older change over a newer one
+    // whose outcome is unknown, until the newer one is redelivered, too.
+    let (lost, short) = if is_strict(mode, injected) && mode != "always" {
         (0, 0)
     } else {
         (lost, short)
@@ -137,7 +141,7 @@ async fn run(seed: u64, mode: &str, trouble: Trouble, numbers: &mut Numbers) -> 
         short,
         ..Faults::default()
     };
-    let world = World::guarded(seed, faults, table_faults(&mut random, trouble), mode);
+    let world = World::guarded(seed, faults, table_faults(&mut random, injected), mode);
     let changes = changes(&mut random);
     let mapping = Mapping {
         batch_size: random.usize(1..30),
@@ -152,23 +156,23 @@ async fn run(seed: u64, mode: &str, trouble: Trouble, numbers: &mut Numbers) -> 
             &mapping,
             &stream(&changes),
             seed * 7,
-            trouble == Trouble::Everything,
+            injected == InjectedFaults::Everything,
         )
         .await?;
     numbers.schedules += 1;
     numbers.deliveries += tally.deliveries;
     numbers.deaths += tally.deaths;
-    let sound = changes
+    let valid: Vec<Value> = changes
         .iter()
         .filter(|change| change["version"].as_u64() <= Some(LARGEST))
-        .cloned();
-    let sound: Vec<Value> = sound.collect();
+        .cloned()
+        .collect();
     for (system, kinds) in world
         .systems
         .iter()
         .zip([["lead", "customer"], ["prospect", "customer"]])
     {
-        let (held, expected): (BTreeMap<_, _>, _) = (system.records(), one_by_one(&sound, &kinds));
+        let (held, expected): (BTreeMap<_, _>, _) = (system.records(), one_by_one(&valid, &kinds));
         if held != expected {
             return Err(format!("held {held:?}\nexpected {expected:?}"));
         }
@@ -177,12 +181,12 @@ async fn run(seed: u64, mode: &str, trouble: Trouble, numbers: &mut Numbers) -> 
         numbers.lookups += system.lookups();
         numbers.older_over_newer += older.len();
         numbers.sent_again += sent_again;
-        if is_strict(mode, trouble) {
-            older
-                .first()
-                .map_or(Ok(()), |older| Err(format!("older over newer: {older}")))?;
+        if is_strict(mode, injected)
+            && let Some(older) = older.first()
+        {
+            return Err(format!("older over newer: {older}"));
         }
-        if trouble == Trouble::None && sent_again > 0 {
+        if injected == InjectedFaults::None && sent_again > 0 {
             return Err(format!("sent again: {again:?}"));
         }
     }
@@ -192,13 +196,16 @@ async fn run(seed: u64, mode: &str, trouble: Trouble, numbers: &mut Numbers) -> 
 fn run_all(mode: &str, count: u64) {
     let mut numbers = Numbers::default();
     for seed in seeds(count) {
-        let trouble = [Trouble::None, Trouble::Unread, Trouble::Everything]
-            [usize::try_from(seed % 3).expect("small")];
-        let ended = case(seed, || {
-            in_virtual_time(run(seed, mode, trouble, &mut numbers))
+        let injected = [
+            InjectedFaults::None,
+            InjectedFaults::Unread,
+            InjectedFaults::Everything,
+        ][usize::try_from(seed % 3).expect("small")];
+        let result = case(seed, || {
+            in_virtual_time(run(seed, mode, injected, &mut numbers))
         });
-        ended.unwrap_or_else(|broken| {
-            panic!("SEED={seed} {mode} {trouble:?}: {broken}\nso far: {numbers:?}")
+        result.unwrap_or_else(|broken| {
+            panic!("SEED={seed} {mode} {injected:?}: {broken}\nso far: {numbers:?}")
         });
     }
     let Numbers {
@@ -211,28 +218,27 @@ fn run_all(mode: &str, count: u64) {
     write_report(
         &format!("settled {mode}"),
         format!(
-            "{schedules} schedules, {deliveries} invocations, {deaths} killed, {lookups} look-ups"
+            "{schedules} schedules, {deliveries} invocations, {deaths} killed, \
+             {lookups} look-ups"
         ),
     );
 }
 
 #[test]
-fn no_older_version_is_written_over_a_newer_one_and_nothing_settled_is_sent_again_where_all_are_compared()
- {
+fn a_guard_of_all_changes_keeps_versions_and_sends_no_settled_change_again() {
     run_all("always", 200);
 }
 
 #[test]
-fn no_older_version_is_written_over_a_newer_one_and_nothing_settled_is_sent_again_where_replays_are_compared()
- {
+fn a_guard_of_replays_keeps_versions_and_sends_no_settled_change_again() {
     run_all("replays", 200);
 }
 
 #[test]
-fn without_a_guard_the_laws_are_seen_to_be_broken() {
+fn without_a_guard_the_laws_are_broken() {
     let mut numbers = Numbers::default();
     for seed in 0..60 {
-        let _ = in_virtual_time(run(seed, "off", Trouble::Unread, &mut numbers));
+        let _ = in_virtual_time(run(seed, "off", InjectedFaults::Unread, &mut numbers));
     }
     assert!(
         numbers.older_over_newer > 0 && numbers.sent_again > 0,

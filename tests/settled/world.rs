@@ -1,5 +1,5 @@
-//! Two systems in memory, a table in the process, the function before them, and Lambda's deliveries
-//! with their deaths: all in virtual time.
+//! The world of the tests: two systems in memory, a table in the process, the function, and
+//! Lambda's deliveries with deaths of invocations, all in virtual time.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::support::table::{self, Table};
 
 pub(crate) const NAMES: [&str; 2] = ["one", "two"];
 
-/// What a schedule came to.
+/// The result of a schedule.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) written: usize,
@@ -30,7 +30,7 @@ pub(crate) struct Tally {
     pub(crate) answers_lost: usize,
 }
 
-/// Two systems, a table, and the function before them.
+/// Two systems, a table, and the function.
 pub(crate) struct World {
     pub(crate) systems: [Arc<Memory>; 2],
     pub(crate) table: Table,
@@ -58,7 +58,7 @@ impl World {
         }
     }
 
-    /// Two systems that keep versions, which are compared in this mode.
+    /// Creates a world with systems that store versions, which are compared in this mode.
     pub(crate) fn guarded(
         seed: u64,
         faults: Faults,
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// Another function on the same stream, with the same systems and the same table.
+    /// Starts another function on the same stream, with the same systems and the same table.
     pub(crate) fn other(&self, name: &str, document: &str) -> Handler {
         handler(
             &self.systems,
@@ -89,11 +89,13 @@ impl World {
     }
 
     fn heal(&self) {
-        self.systems.iter().for_each(|system| system.heal());
+        for system in &self.systems {
+            system.heal();
+        }
         self.table.heal();
     }
 
-    /// Brings the stream through the mapping, with invocations any of which may die.
+    /// Drains the stream through the mapping. With `deaths`, any invocation may die.
     pub(crate) async fn drain(
         &self,
         mapping: &Mapping,
@@ -132,7 +134,7 @@ impl World {
         };
         let drained = timeout(Duration::from_hours(12), mapping.drain(stream, function)).await;
         let report = drained
-            .map_err(|_| "not drained in half a day, most of it without a fault".to_owned())?;
+            .map_err(|_| "not drained in half a day, most of it without faults".to_owned())?;
         if report.lost(stream) > 0 {
             return Err(format!("lost: {} records", report.lost(stream)));
         }
@@ -148,8 +150,8 @@ fn handler(
     function: &str,
     document: &str,
 ) -> Handler {
-    let routes =
-        "lead = [\"one\"]\nprospect = [\"two\"]\ncustomer = [\"one\", \"two\"]\nvendor = [\"two\"]";
+    let routes = "lead = [\"one\"]\nprospect = [\"two\"]\n\
+                  customer = [\"one\", \"two\"]\nvendor = [\"two\"]";
     let name = if has_table { "settled" } else { "" };
     let document = format!("[routes]\n{routes}\n[state]\ntable = \"{name}\"\n{document}");
     let layer = Layer::from_toml("the test", &document).expect("TOML");
@@ -175,7 +177,8 @@ pub(crate) fn id_of(change: &Value) -> String {
     change["contact"]["id"].as_str().expect("an id").to_owned()
 }
 
-/// Changes of few contacts, many of them of one contact in a row. A contact keeps its type.
+/// Returns changes of few contacts, often several of one contact in a row. A contact keeps its
+/// type.
 fn changes(random: &mut fastrand::Rng, count: usize) -> Vec<Value> {
     let mut contact = 0;
     let one = |at: usize| {
@@ -205,7 +208,8 @@ fn changes(random: &mut fastrand::Rng, count: usize) -> Vec<Value> {
         }
         let kind = ["lead", "prospect", "customer"][contact % 3];
         json!({
-            "event_id": format!("e-{at}"), "operation": operation, "occurred_at": "2026-11-20T10:15:00Z",
+            "event_id": format!("e-{at}"), "operation": operation,
+            "occurred_at": "2026-11-20T10:15:00Z",
             "contact": {"id": format!("c-{contact}"), "type": kind, "attributes": attributes},
         })
     };
@@ -236,8 +240,8 @@ pub(crate) fn one_by_one(
     records
 }
 
-/// One schedule, to its end; what differs from the law, if anything. Systems that forget so many
-/// percent of what they acknowledge break it.
+/// Runs one schedule. Fails with the difference from the law. Systems that forget `forgotten`
+/// percent of their acknowledged writes break it.
 pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Tally, String> {
     fastrand::seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
@@ -251,13 +255,13 @@ pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Ta
         forgotten,
         ..Faults::default()
     };
-    // Where the stream is read again, the table has to answer: it tells what of later changes has
-    // to be forgotten.
+    // Where the stream is read again, the table has to respond: it lists the items with later
+    // changes to clear.
     let readings = percent(2) as usize;
-    let silent = u32::from(readings == 0);
+    let may_fail = u32::from(readings == 0);
     let table_faults = table::Faults {
-        refused: silent * percent(40),
-        hanging: silent * percent(20),
+        refused: may_fail * percent(40),
+        hanging: may_fail * percent(20),
         ..table::Faults::default()
     };
     let world = World::new(seed, faults, table_faults, has_table);
@@ -265,11 +269,10 @@ pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Ta
         let count = random.usize(1..60);
         changes(&mut random, count)
     };
-    // Batches of one shard under way at once: each contact in one lane, their sequence numbers
-    // interleaved.
+    // Concurrent batches of one shard: each contact in one lane, with interleaved sequence numbers.
     let mut stream = Stream::new(1);
     for (at, change) in changes.iter().enumerate() {
-        // Now and then two records share a number, as the parts of an aggregate do.
+        // Some records share a number, as the parts of an aggregate do.
         let number = sequence_number(0, if at % 11 == 10 { at - 1 } else { at });
         stream.append(
             0,

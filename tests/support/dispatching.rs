@@ -105,7 +105,7 @@ pub async fn fates_by(
     ledger
         .close()
         .iter()
-        .map(|entry| fate(entry.rows[0].verdict.as_ref()))
+        .map(|entry| fate(entry.rows[0].outcome.as_ref()))
         .collect()
 }
 

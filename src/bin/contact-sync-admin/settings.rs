@@ -136,7 +136,7 @@ fn all_errors(syntax: &[SettingsError], layers: &Layers) -> Vec<String> {
     let mut errors: Vec<String> = syntax.iter().map(ToString::to_string).collect();
     // A value with a syntax error is not validated: its line has one error.
     let broken: Vec<Option<String>> = errors.iter().map(|error| location(error)).collect();
-    for error in layers.mistakes(&DESTINATIONS) {
+    for error in layers.errors(&DESTINATIONS) {
         let error = error.to_string();
         if !broken.contains(&location(&error)) {
             errors.push(error);

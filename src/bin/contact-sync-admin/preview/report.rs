@@ -183,7 +183,7 @@ fn rows_of(
         let destination = sent.meters.get(at.destination).map(|(name, _)| name.0);
         let indexed =
             destination.and_then(|destination| writes.get_mut(*index.get(&(destination, record))?));
-        let outcome = at.verdict.as_ref();
+        let outcome = at.outcome.as_ref();
         let rejection = match outcome {
             Some(RecordOutcome::Rejected(_, rejection)) => Some(rejection),
             _ => None,
@@ -195,7 +195,7 @@ fn rows_of(
         };
         rows.push(Row {
             destination,
-            fate: Fate::of_verdict(outcome),
+            fate: Fate::of_outcome(outcome),
             code: outcome
                 .and_then(|outcome| outcome.code())
                 .map(ToString::to_string),

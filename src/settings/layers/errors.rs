@@ -1,65 +1,65 @@
-//! Finds every mistake of the layers, and the name that a misspelt one stands for.
+//! Finds every error of the layers, and suggests the correct name for a misspelt one.
 
 use std::collections::BTreeMap;
 
 use figment::value::{Dict, Value};
 
-use super::{Fault, Layers, SettingsError};
+use super::{KeyError, Layers, SettingsError};
 
-/// The layers that are built in: the defaults and the preset.
+/// Number of the built-in layers: the defaults and the preset.
 const BUILT_IN: usize = 2;
 
-/// The indexes of the items that were left out, by the path of their list.
-type LeftOut = BTreeMap<Vec<String>, Vec<usize>>;
+/// The indexes of the removed items, by the path of their list.
+type Removed = BTreeMap<Vec<String>, Vec<usize>>;
 
 impl Layers {
-    /// Returns every mistake, each with the key as the operator wrote it. A mistake is left out
-    /// before the next one is looked for, so that a default takes its place.
+    /// Returns every error, each with the key as the operator wrote it. An invalid value is removed
+    /// before the next error is searched, so that a default replaces it.
     ///
-    /// A value that contradicts another one is left out first, and the other one only where that
-    /// does not help.
-    pub fn mistakes(&self, destinations: &[&str]) -> Vec<SettingsError> {
-        let (mut rest, mut left_out) = (self.clone(), LeftOut::new());
-        let mut found: Vec<Fault> = Vec::new();
-        while let Err(fault) = rest.judge(destinations) {
-            let is_less = fault
+    /// Of two values that contradict each other, the first is removed first, and the second only
+    /// where the error remains.
+    pub fn errors(&self, destinations: &[&str]) -> Vec<SettingsError> {
+        let (mut rest, mut removed) = (self.clone(), Removed::new());
+        let mut found: Vec<KeyError> = Vec::new();
+        while let Err(error) = rest.validate(destinations) {
+            let is_less = error
                 .paths
                 .iter()
-                .any(|path| rest.leave_out(path, &mut left_out));
-            let fault = fault.with_places_in(&left_out);
-            if found.iter().all(|known| known.paths[0] != fault.paths[0]) {
-                found.push(fault);
+                .any(|path| rest.remove(path, &mut removed));
+            let error = error.with_original_indexes(&removed);
+            if found.iter().all(|known| known.paths[0] != error.paths[0]) {
+                found.push(error);
             }
             if !is_less {
                 break;
             }
         }
-        found.iter().map(|fault| self.error(fault)).collect()
+        found.iter().map(|error| self.error(error)).collect()
     }
 
-    /// Takes the value at `path` out of every layer that is not built in. Returns whether there was
-    /// one.
-    fn leave_out(&mut self, path: &[String], left_out: &mut LeftOut) -> bool {
-        let mut was_there = false;
+    /// Removes the value at `path` from every layer that is not built in. Returns whether a layer
+    /// had the value.
+    fn remove(&mut self, path: &[String], removed: &mut Removed) -> bool {
+        let mut was_set = false;
         for layer in self.layers.iter_mut().skip(BUILT_IN) {
-            was_there |= remove(&mut layer.values, path);
+            was_set |= remove(&mut layer.values, path);
         }
-        if let (true, Some((index, list))) = (was_there, index_in(path)) {
-            left_out.entry(list.to_vec()).or_default().push(index);
+        if let (true, Some((index, list))) = (was_set, index_in(path)) {
+            removed.entry(list.to_vec()).or_default().push(index);
         }
-        was_there
+        was_set
     }
 }
 
-impl Fault {
-    /// Names an item by its place in the document, where items before it were left out.
-    fn with_places_in(mut self, left_out: &LeftOut) -> Self {
+impl KeyError {
+    /// Restores the index of an item in the document, where items before it were removed.
+    fn with_original_indexes(mut self, removed: &Removed) -> Self {
         for path in &mut self.paths {
             let Some((mut index, list)) = index_in(path) else {
                 continue;
             };
-            // The last one left out is this one.
-            let Some((_, before)) = left_out.get(list).and_then(|all| all.split_last()) else {
+            // The last removed item is this one.
+            let Some((_, before)) = removed.get(list).and_then(|all| all.split_last()) else {
                 continue;
             };
             for earlier in before.iter().rev() {
@@ -73,13 +73,13 @@ impl Fault {
     }
 }
 
-/// The index and the list that a path ends in, where it ends in an item of a list.
+/// Splits a path that ends in an item of a list into the index and the path of the list.
 fn index_in(path: &[String]) -> Option<(usize, &[String])> {
     let (index, list) = path.split_last()?;
     Some((index.parse().ok()?, list))
 }
 
-/// Removes the value at `path`. A list that loses its last item is removed with it.
+/// Removes the value at `path`, and a list that becomes empty by that.
 fn remove(values: &mut Dict, path: &[String]) -> bool {
     let Some((first, rest)) = path.split_first() else {
         return false;
@@ -87,17 +87,18 @@ fn remove(values: &mut Dict, path: &[String]) -> bool {
     if rest.is_empty() {
         return values.remove(first).is_some();
     }
-    let is_item = |items: &[Value], index: &String| {
-        index
-            .parse::<usize>()
-            .is_ok_and(|index| index < items.len())
-    };
-    match values.get_mut(first) {
-        Some(Value::Dict(_, inner)) => remove(inner, rest),
-        Some(Value::Array(_, items)) if rest.len() == 1 && is_item(items, &rest[0]) => {
+    match (values.get_mut(first), rest) {
+        (Some(Value::Dict(_, inner)), _) => remove(inner, rest),
+        (Some(Value::Array(_, items)), [index]) => {
+            let Ok(index) = index.parse::<usize>() else {
+                return false;
+            };
+            if index >= items.len() {
+                return false;
+            }
             if items.len() == 1 {
                 values.remove(first);
-            } else if let Ok(index) = rest[0].parse::<usize>() {
+            } else {
                 items.remove(index);
             }
             true
@@ -106,8 +107,7 @@ fn remove(values: &mut Dict, path: &[String]) -> bool {
     }
 }
 
-/// Returns the question whether the nearest of the `allowed` names is meant; empty where none is
-/// near.
+/// Returns a question that suggests the nearest of the `allowed` names; empty where none is near.
 pub(in crate::settings) fn suggestion(name: &str, allowed: &[&str]) -> String {
     match nearest(name, allowed) {
         Some(meant) => format!("; did you mean `{meant}`?"),
@@ -115,7 +115,7 @@ pub(in crate::settings) fn suggestion(name: &str, allowed: &[&str]) -> String {
     }
 }
 
-/// Returns the allowed name that differs in the fewest letters, and in no more than every third.
+/// Returns the allowed name that differs in the fewest letters, at most in every third.
 fn nearest<'a>(name: &str, allowed: &[&'a str]) -> Option<&'a str> {
     let name = name.to_lowercase();
     let most = (name.chars().count() / 3).max(1);
@@ -126,8 +126,8 @@ fn nearest<'a>(name: &str, allowed: &[&'a str]) -> Option<&'a str> {
     near.min_by_key(|(far, _)| *far).map(|(_, other)| other)
 }
 
-/// Counts the letters to insert, leave out, replace or swap with their neighbour that make `a` of
-/// `b`.
+/// Counts the letters to insert, delete, replace or swap with their neighbour that turn `b` into
+/// `a`.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];

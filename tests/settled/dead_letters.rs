@@ -1,5 +1,5 @@
-//! Dead letters of records that come again: each rejection has one, however often its record is
-//! delivered. And what is left to do when the time is over.
+//! Tests of the dead letters of redelivered records: each rejection has one, with any number of
+//! deliveries. Tests of settling after the deadline, too.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -24,13 +24,13 @@ use crate::support::stream::{failures, invoke, record, sequence_number};
 use crate::world::in_virtual_time;
 
 /// A system, a queue, and the function between them, without a state table.
-struct Place {
+struct World {
     system: Arc<Memory>,
     aws: Arc<MockAws>,
     handler: Handler,
 }
 
-fn place(faults: Faults, document: &str) -> Place {
+fn world(faults: Faults, document: &str) -> World {
     let (system, aws) = (
         Memory::named("one", 1, memory::Faults::default()),
         MockAws::new(1, faults),
@@ -50,18 +50,18 @@ fn place(faults: Faults, document: &str) -> Place {
     let handler = app
         .build(Preset::Test, &settings, &aws.config())
         .expect("a handler");
-    Place {
+    World {
         system,
         aws,
         handler,
     }
 }
 
-/// How many letters each record has, by its place in the stream.
-fn letters(aws: &MockAws) -> BTreeMap<String, usize> {
+/// Returns the number of each record's dead letters, by sequence number.
+fn dead_letters(aws: &MockAws) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for letter in aws.dead_letters() {
-        let number = letter["record"]["sequence_number"]
+    for dead_letter in aws.dead_letters() {
+        let number = dead_letter["record"]["sequence_number"]
             .as_str()
             .expect("a number")
             .to_owned();
@@ -78,13 +78,13 @@ fn one_each(places: &[usize]) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn without_a_state_table_a_record_that_comes_again_has_its_letter_once() {
+fn without_a_state_table_a_redelivered_record_has_one_dead_letter() {
     in_virtual_time(async {
-        let Place {
+        let World {
             system,
             aws,
             handler,
-        } = place(Faults::default(), "");
+        } = world(Faults::default(), "");
         let records = [
             record(0, 0, "key", b"not json"),
             create(1, "customer", "c-1", &json!({})),
@@ -99,14 +99,14 @@ fn without_a_state_table_a_record_that_comes_again_has_its_letter_once() {
             failures(&answer),
             [1, 2, 3].map(|at| sequence_number(0, at))
         );
-        let told = [
+        let fates = [
             "rejected INVALID_JSON",
             "failed LOCKED",
             "failed DEAD_LETTER_WAITS",
             "failed POISON",
             "delivered",
         ];
-        assert_eq!(logs.fates(), told);
+        assert_eq!(logs.fates(), fates);
         let metrics = &logs.metrics("")[0];
         assert_eq!(
             (&metrics["RecordsRejected"], &metrics["RecordsFailed"]),
@@ -115,25 +115,25 @@ fn without_a_state_table_a_record_that_comes_again_has_its_letter_once() {
         for _ in 0..4 {
             invoke(&handler, &records[1..], "r").await;
             assert_eq!(
-                letters(&aws),
+                dead_letters(&aws),
                 one_each(&[0]),
-                "those behind the failed record wait"
+                "the dead letters after the failed record wait"
             );
         }
         system.fail("c-1", 0);
         assert!(failures(&invoke(&handler, &records[1..], "r").await).is_empty());
-        assert_eq!(letters(&aws), one_each(&[0, 2, 3]));
+        assert_eq!(dead_letters(&aws), one_each(&[0, 2, 3]));
     });
 }
 
 #[test]
-fn a_record_that_shares_the_failed_ones_number_comes_again_with_it() {
+fn a_record_with_the_number_of_a_failed_one_is_redelivered_with_it() {
     in_virtual_time(async {
-        let Place {
+        let World {
             system,
             aws,
             handler,
-        } = place(Faults::default(), "");
+        } = world(Faults::default(), "");
         let records = [
             record(0, 0, "key", b"first"),
             record(0, 1, "key", b"a part"),
@@ -144,15 +144,15 @@ fn a_record_that_shares_the_failed_ones_number_comes_again_with_it() {
             failures(&invoke(&handler, &records, "r").await),
             [sequence_number(0, 1)]
         );
-        assert_eq!(letters(&aws), one_each(&[0]));
+        assert_eq!(dead_letters(&aws), one_each(&[0]));
         assert!(failures(&invoke(&handler, &records[1..], "r").await).is_empty());
-        assert_eq!(letters(&aws), one_each(&[0, 1]));
+        assert_eq!(dead_letters(&aws), one_each(&[0, 1]));
     });
 }
 
-/// A stream in which every third record is rejected, by the contract and by the system in turn, and
-/// `c-1` is away for a while.
-fn mixed() -> Stream {
+/// Returns a stream of which every third record is rejected, by the contract and by the system in
+/// turn.
+fn stream_with_rejections() -> Stream {
     let mut stream = Stream::new(1);
     for at in 0..30 {
         let attributes = if at % 6 == 5 {
@@ -160,8 +160,11 @@ fn mixed() -> Stream {
         } else {
             json!({})
         };
-        let change = json!({"event_id": format!("e-{at}"), "operation": "create", "occurred_at": "2026-11-20T10:15:00Z",
-            "contact": {"id": format!("c-{at}"), "type": "lead", "attributes": attributes}});
+        let change = json!({
+            "event_id": format!("e-{at}"), "operation": "create",
+            "occurred_at": "2026-11-20T10:15:00Z",
+            "contact": {"id": format!("c-{at}"), "type": "lead", "attributes": attributes},
+        });
         let data = if at % 6 == 2 {
             "not json".to_owned()
         } else {
@@ -179,16 +182,16 @@ fn mixed() -> Stream {
 }
 
 #[test]
-fn in_bisected_batches_each_rejection_has_one_letter() {
+fn each_rejection_in_bisected_batches_has_one_dead_letter() {
     in_virtual_time(async {
         for (bisect, failing) in [(true, "c-1"), (false, "c-1"), (true, "c-0"), (true, "c-16")] {
-            let Place {
+            let World {
                 system,
                 aws,
                 handler,
-            } = place(Faults::default(), "");
+            } = world(Faults::default(), "");
             system.fail(failing, u32::MAX);
-            let stream = mixed();
+            let stream = stream_with_rejections();
             let mapping = Mapping {
                 bisect,
                 batch_size: 20,
@@ -207,7 +210,7 @@ fn in_bisected_batches_each_rejection_has_one_letter() {
             assert!(deliveries.get() > 20);
             let rejected: Vec<usize> = (0..30).filter(|at| at % 6 == 2 || at % 6 == 5).collect();
             assert_eq!(
-                letters(&aws),
+                dead_letters(&aws),
                 one_each(&rejected),
                 "bisect: {bisect}, failing: {failing}"
             );
@@ -216,13 +219,13 @@ fn in_bisected_batches_each_rejection_has_one_letter() {
 }
 
 #[test]
-fn a_record_whose_letter_waits_is_given_up_with_the_record_that_it_waits_for() {
+fn a_record_whose_dead_letter_waits_is_discarded_with_the_failed_record_before_it() {
     in_virtual_time(async {
-        let Place {
+        let World {
             system,
             aws,
             handler,
-        } = place(Faults::default(), "");
+        } = world(Faults::default(), "");
         system.fail("c-0", u32::MAX);
         let mut stream = Stream::new(1);
         for (at, data) in [
@@ -248,19 +251,19 @@ fn a_record_whose_letter_waits_is_given_up_with_the_record_that_it_waits_for() {
         };
         let function = async |invocation: Invocation| invocation.handle(&handler).await;
         let report = mapping.drain(&stream, function).await;
-        let given_up: Vec<usize> = report
+        let discarded: Vec<usize> = report
             .discarded
             .iter()
             .map(|discarded| discarded.records.len())
             .collect();
-        assert_eq!((given_up, letters(&aws)), (vec![2], BTreeMap::new()));
+        assert_eq!((discarded, dead_letters(&aws)), (vec![2], BTreeMap::new()));
     });
 }
 
 #[test]
-fn behind_a_letter_that_is_not_stored_none_is_stored_that_comes_again() {
+fn after_an_unstored_dead_letter_no_redelivered_one_is_stored() {
     in_virtual_time(async {
-        let Place { aws, handler, .. } = place(
+        let World { aws, handler, .. } = world(
             Faults {
                 refused: 100,
                 ..Faults::default()
@@ -277,14 +280,14 @@ fn behind_a_letter_that_is_not_stored_none_is_stored_that_comes_again() {
         assert!(attempts <= 8 * 3, "{attempts} attempts for 50 calls");
         aws.heal();
         assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
-        assert_eq!(letters(&aws), one_each(&(0..500).collect::<Vec<_>>()));
+        assert_eq!(dead_letters(&aws), one_each(&(0..500).collect::<Vec<_>>()));
     });
 }
 
 #[test]
-fn letters_that_a_queue_refuses_one_by_one_are_reported_by_code() {
+fn dead_letters_that_a_queue_refuses_within_a_call_are_logged_by_code() {
     in_virtual_time(async {
-        let Place { handler, .. } = place(
+        let World { handler, .. } = world(
             Faults {
                 entry: 100,
                 ..Faults::default()
@@ -297,33 +300,36 @@ fn letters_that_a_queue_refuses_one_by_one_are_reported_by_code() {
         let logs = Logs::listen();
         assert_eq!(failures(&invoke(&handler, &records, "r").await).len(), 25);
         let lines = logs.lines();
-        let told: Vec<&Value> = lines
+        let refused: Vec<&Value> = lines
             .iter()
             .filter(|line| line["message"].to_string().contains("refused by the queue"))
             .collect();
-        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(refused.len(), 1, "{refused:?}");
         assert_eq!(
-            (&told[0]["code"], &told[0]["letters"]),
+            (&refused[0]["code"], &refused[0]["letters"]),
             (&json!("InternalError"), &json!(25))
         );
-        assert_eq!(not_stored(&logs), [""; 0], "each letter is told of once");
+        assert_eq!(
+            not_stored(&logs),
+            [""; 0],
+            "each dead letter is logged once"
+        );
     });
 }
 
-/// What lines say why letters are not stored, each with their number.
+/// Returns the number and the reason of each line about unstored dead letters.
 fn not_stored(logs: &Logs) -> Vec<String> {
-    let is_it =
-        |line: &&Value| line["message"] == "dead letters not stored: their records come again";
+    let message = "dead letters not stored: their records are redelivered";
     let lines = logs.lines();
     lines
         .iter()
-        .filter(is_it)
+        .filter(|line| line["message"] == message)
         .map(|line| format!("{} {}", line["letters"], line["error"]))
         .collect()
 }
 
 #[test]
-fn with_ten_thousand_rejected_records_and_a_hanging_queue_the_answer_comes_with_its_margin_left() {
+fn ten_thousand_rejected_records_and_a_hanging_queue_leave_the_margin_of_the_response() {
     for (budget, state) in [
         (9_000, ""),
         (30_000, ""),
@@ -331,9 +337,10 @@ fn with_ten_thousand_rejected_records_and_a_hanging_queue_the_answer_comes_with_
     ] {
         in_virtual_time(async {
             let document = format!(
-                "{state}[pipeline]\nfallback_budget_ms = {budget}\ndeadline_margin_ms = 1500\n[log]\naudit = \"off\""
+                "{state}[pipeline]\nfallback_budget_ms = {budget}\ndeadline_margin_ms = 1500\n\
+                 [log]\naudit = \"off\""
             );
-            let Place { aws, handler, .. } = place(
+            let World { aws, handler, .. } = world(
                 Faults {
                     hanging: 100,
                     ..Faults::default()
@@ -352,9 +359,9 @@ fn with_ten_thousand_rejected_records_and_a_hanging_queue_the_answer_comes_with_
                 started.elapsed()
             );
             assert_eq!(failures(&answer).len(), 10_000);
-            let told = not_stored(&logs);
-            assert_eq!(told.len(), 1, "{told:?}");
-            assert!(told[0].starts_with("10000 "), "{told:?}");
+            let not_stored = not_stored(&logs);
+            assert_eq!(not_stored.len(), 1, "{not_stored:?}");
+            assert!(not_stored[0].starts_with("10000 "), "{not_stored:?}");
             let errors = logs
                 .lines()
                 .iter()
@@ -364,14 +371,14 @@ fn with_ten_thousand_rejected_records_and_a_hanging_queue_the_answer_comes_with_
             let attempts = aws.injected_faults();
             assert!(
                 attempts <= 8 * 3 + 4,
-                "{attempts} attempts, though no call is begun when the time is over"
+                "{attempts} attempts, though no call is started after the deadline"
             );
         });
     }
 }
 
 #[test]
-fn a_line_of_the_audit_trail_is_not_begun_when_its_time_is_over() {
+fn no_line_of_the_audit_trail_is_started_after_its_deadline() {
     in_virtual_time(async {
         let settler = Settler {
             dead_letters: DeadLetters::LogOnly,
@@ -400,13 +407,13 @@ fn a_line_of_the_audit_trail_is_not_begun_when_its_time_is_over() {
                 (50, expected),
                 "each record is counted"
             );
-            let told: Vec<Value> = logs
+            let warnings: Vec<Value> = logs
                 .lines()
                 .into_iter()
                 .filter(|line| line["level"] == "WARN")
                 .collect();
-            assert_eq!(told.len(), usize::from(expected == 0), "{told:?}");
-            assert!(told.iter().all(|line| line["records"] == 50));
+            assert_eq!(warnings.len(), usize::from(expected == 0), "{warnings:?}");
+            assert!(warnings.iter().all(|line| line["records"] == 50));
         }
     });
 }
