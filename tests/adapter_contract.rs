@@ -7,8 +7,8 @@ mod support;
 
 #[path = "adapter_contract/any_answer.rs"]
 mod any_answer;
-#[path = "adapter_contract/liars.rs"]
-mod liars;
+#[path = "adapter_contract/faulty_adapters.rs"]
+mod faulty_adapters;
 #[path = "adapter_contract/listeners.rs"]
 mod listeners;
 #[path = "adapter_contract/rows.rs"]

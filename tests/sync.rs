@@ -76,7 +76,7 @@ async fn every_sample_event_ends_as_the_readme_of_the_folder_tells() {
             "{name}: {:?}",
             failures(&answer)
         );
-        assert_eq!(mocks.mistakes(), [""; 0], "{name}");
+        assert_eq!(mocks.violations(), [""; 0], "{name}");
         let key = |line: &Value| {
             let of =
                 |record: &&Value| record["kinesis"]["sequenceNumber"] == line["sequence_number"];

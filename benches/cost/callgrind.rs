@@ -90,8 +90,8 @@ async fn count(case: Case) -> Result<u64, String> {
     if !status.success() {
         return Err(format!("`{}` failed under callgrind: {status}", case.name));
     }
-    if let Some(mistake) = mocks.mistakes().first() {
-        return Err(format!("`{}` made a mistake: {mistake}", case.name));
+    if let Some(violation) = mocks.violations().first() {
+        return Err(format!("`{}` made a mistake: {violation}", case.name));
     }
     let total = total(file.path()).filter(|total| *total > 0);
     let total = total.ok_or_else(|| {

@@ -64,11 +64,11 @@ pub(crate) async fn measure() -> Result<Measured, String> {
     let (own_times, cpu, calls) = invocations(&quick).await?;
     let (peak_kib, event_bytes) = largest(&quick).await?;
     let (both, slower) = in_parallel(&slow).await?;
-    let mistakes = [quick.mistakes(), slow.mistakes()].concat();
+    let violations = [quick.violations(), slow.violations()].concat();
     runtime.shutdown_background();
-    if let Some(mistake) = mistakes.first() {
+    if let Some(violation) = violations.first() {
         return Err(format!(
-            "a mistake in the conversation with the systems: {mistake}"
+            "a mistake in the conversation with the systems: {violation}"
         ));
     }
     Ok(Measured {

@@ -172,7 +172,7 @@ async fn survives(start: Start, seed: u64) {
         };
         steps
             .into_iter()
-            .for_each(|mangle| assert!(trial.system.strike(Fault::Mangled(mangle))));
+            .for_each(|mangle| assert!(trial.system.inject(Fault::Mangled(mangle))));
         let work = async {
             if round % 3 == 0 {
                 trial.upsert(&people).await

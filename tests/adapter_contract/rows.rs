@@ -15,7 +15,7 @@ use crate::support::words::{deletion, words};
 use crate::trial::{Trial, decides_nothing, person};
 
 pub async fn one_bad_row_is_rejected_and_its_neighbours_are_written(trial: &Trial) {
-    trial.strike(Fault::Rejected("C-2"));
+    trial.inject(Fault::Rejected("C-2"));
     let reply = trial.upsert(&trial.people(1..=3)).await.expect("outcomes");
     let [
         Outcome::Delivered(_),
@@ -30,7 +30,7 @@ pub async fn one_bad_row_is_rejected_and_its_neighbours_are_written(trial: &Tria
 }
 
 pub async fn a_row_that_fails_for_now_succeeds_when_it_is_repeated(trial: &Trial) {
-    trial.strike(Fault::Delayed("C-2"));
+    trial.inject(Fault::Delayed("C-2"));
     let people = trial.people(1..=3);
     let reply = trial.upsert(&people).await.expect("outcomes");
     assert!(
@@ -51,7 +51,7 @@ pub async fn a_row_that_fails_for_now_succeeds_when_it_is_repeated(trial: &Trial
 pub async fn a_delete_that_fails_spares_its_neighbours_and_is_repeated(trial: &Trial) {
     trial.upsert(&trial.people(1..=3)).await.expect("outcomes");
     let gone = ["C-1", "C-2", "C-3"].map(deletion);
-    trial.strike(Fault::Delayed("C-2"));
+    trial.inject(Fault::Delayed("C-2"));
     let reply = trial.delete(&gone).await.expect("outcomes");
     assert!(
         matches!(
@@ -65,7 +65,7 @@ pub async fn a_delete_that_fails_spares_its_neighbours_and_is_repeated(trial: &T
         "{reply:?}"
     );
     assert_eq!(trial.held(), ["c-2"]);
-    trial.strike(Fault::Rejected("C-2"));
+    trial.inject(Fault::Rejected("C-2"));
     let reply = trial.delete(&gone[1..2]).await.expect("outcomes");
     assert!(matches!(&reply[..], [Outcome::Rejected(_)]), "{reply:?}");
     assert_eq!(words(&trial.delete(&gone[1..2]).await), ["delivered"]);
@@ -74,7 +74,7 @@ pub async fn a_delete_that_fails_spares_its_neighbours_and_is_repeated(trial: &T
 
 pub async fn a_short_answer_acknowledges_nobody_that_it_does_not_tell_of(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.strike(Fault::Short);
+    trial.inject(Fault::Short);
     if let Ok(outcomes) = trial.upsert(&people).await {
         let delivered = outcomes
             .iter()
@@ -91,7 +91,7 @@ pub async fn a_short_answer_acknowledges_nobody_that_it_does_not_tell_of(trial: 
 
 pub async fn a_success_that_tells_of_nobody_acknowledges_nobody(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.strike(Fault::Mute);
+    trial.inject(Fault::Mute);
     let reply = trial.upsert(&people).await;
     assert!(decides_nothing(&reply), "{:?}", words(&reply));
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
@@ -99,7 +99,7 @@ pub async fn a_success_that_tells_of_nobody_acknowledges_nobody(trial: &Trial) {
 
 pub async fn what_an_answer_may_leave_out_is_not_missed(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.strike(Fault::Sparse);
+    trial.inject(Fault::Sparse);
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
     assert_eq!(trial.held().len(), 3);
 }
@@ -157,7 +157,7 @@ pub async fn a_refused_value_is_named_by_its_field_and_is_in_no_log(trial: &Tria
 
 pub async fn a_long_answer_rejects_nobody(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial.strike(Fault::Long);
+    trial.inject(Fault::Long);
     match trial.upsert(&people).await {
         Ok(outcomes) => {
             let is_good =
@@ -173,7 +173,7 @@ pub async fn a_long_answer_rejects_nobody(trial: &Trial) {
 }
 
 pub async fn a_poisonous_batch_is_refused_and_passes_without_its_culprit(trial: &Trial) {
-    trial.strike(Fault::Poison("C-2".to_owned()));
+    trial.inject(Fault::Poison("C-2".to_owned()));
     let people = trial.people(1..=3);
     for company in [&people[..], &people[1..2]] {
         match trial.upsert(company).await {
@@ -212,7 +212,7 @@ pub async fn many_culprits_are_found_delivery_by_delivery(trial: &Trial) {
         .collect();
     culprits
         .iter()
-        .for_each(|number| trial.strike(Fault::Poison(format!("C-{number}"))));
+        .for_each(|number| trial.inject(Fault::Poison(format!("C-{number}"))));
     let mut fates = vec![String::new(); changes.len()];
     let (mut from, mut deliveries) = (0, 0);
     while from < changes.len() {

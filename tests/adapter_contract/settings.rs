@@ -146,11 +146,11 @@ pub async fn the_quota_that_an_answer_tells_is_noted_and_silence_is_normal(trial
         quota.daily_used.zip(quota.daily_max)
     };
     for used in [7, 9] {
-        trial.strike(Fault::Told { used, max: 10 });
+        trial.inject(Fault::Quota { used, max: 10 });
         assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 2]);
         assert_eq!(told(trial), Some((used, 10)));
     }
-    trial.strike(Fault::Untold);
+    trial.inject(Fault::NoQuota);
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 2]);
     assert_eq!(
         told(trial),

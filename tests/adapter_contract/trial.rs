@@ -29,7 +29,7 @@ pub struct Trial {
 pub async fn run(start: Start, case: impl AsyncFnOnce(&Trial)) {
     let trial = Trial::new(start().await);
     case(&trial).await;
-    assert_eq!(trial.system.mistakes(), Vec::<String>::new());
+    assert_eq!(trial.system.violations(), Vec::<String>::new());
 }
 
 impl Trial {
@@ -110,8 +110,8 @@ impl Trial {
         self.system.records().into_keys().collect()
     }
 
-    pub fn strike(&self, fault: Fault) {
-        assert!(self.system.strike(fault), "the system cannot fail so");
+    pub fn inject(&self, fault: Fault) {
+        assert!(self.system.inject(fault), "the system cannot fail so");
     }
 
     /// How many API calls `work` takes.

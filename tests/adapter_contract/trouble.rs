@@ -59,12 +59,12 @@ pub async fn what_is_no_answer_acknowledges_and_rejects_nobody(trial: &Trial) {
         .await
         .expect("a credential from now on");
     for reply in broken() {
-        trial.strike(Fault::Reply(reply.clone()));
+        trial.inject(Fault::Reply(reply.clone()));
         let (told, calls) = trial.calls_of(trial.upsert(&people)).await;
         assert!(decides_nothing(&told), "{reply:?}: {:?}", words(&told));
         assert!(told.is_err() || told.is_ok_and(|outcomes| outcomes.len() == 3));
         assert_eq!(calls, 1, "an adapter tries once: {reply:?}");
-        trial.strike(Fault::Reply(reply.clone()));
+        trial.inject(Fault::Reply(reply.clone()));
         let (told, calls) = trial
             .calls_of(trial.delete(&["C-1", "C-2"].map(deletion)))
             .await;
@@ -89,7 +89,7 @@ pub async fn an_answer_that_does_not_come_in_time_is_given_up(trial: &Trial) {
         Reply::Hang,
         Reply::Trickle(Answer::json(200, &json!([{"success": true}]))),
     ] {
-        trial.strike(Fault::Reply(reply.clone()));
+        trial.inject(Fault::Reply(reply.clone()));
         let told = trial
             .upsert_within(&people, Duration::from_millis(200))
             .await;
@@ -107,7 +107,7 @@ pub async fn a_write_whose_answer_is_lost_is_repeated_without_harm(trial: &Trial
         .await
         .expect("a credential from now on");
     let people = trial.people(1..=3);
-    trial.strike(Fault::Lost);
+    trial.inject(Fault::Lost);
     assert!(decides_nothing(&trial.upsert(&people).await));
     let records = trial.system.records();
     assert_eq!(records.len(), 4, "it was carried out");
@@ -135,7 +135,7 @@ pub async fn redirects_are_not_followed(trial: &Trial) {
     let server = Server::start(Arc::clone(&elsewhere)).await;
     for status in [301, 302, 303, 307, 308] {
         let answer = Answer::empty(status).with_header("location", server.url());
-        trial.strike(Fault::Reply(answer.into()));
+        trial.inject(Fault::Reply(answer.into()));
         assert!(
             stops(&trial.upsert(&people).await, Cause::Configuration),
             "{status}"
@@ -166,7 +166,7 @@ pub async fn an_ended_credential_is_renewed_and_the_call_repeated_once(trial: &T
         .upsert(&people)
         .await
         .expect("a credential from now on");
-    trial.strike(Fault::Expired);
+    trial.inject(Fault::Expired);
     let (reply, calls) = trial.calls_of(trial.upsert(&people)).await;
     assert_eq!((words(&reply), calls), (vec!["delivered".to_owned(); 3], 2));
     let (_, calls) = trial.calls_of(trial.upsert(&people)).await;
@@ -179,7 +179,7 @@ pub async fn a_refused_credential_stops_the_destination(trial: &Trial) {
         .upsert(&people)
         .await
         .expect("a credential from now on");
-    trial.strike(Fault::Revoked);
+    trial.inject(Fault::Revoked);
     for _ in 0..2 {
         let (reply, calls) = trial.calls_of(trial.upsert(&people)).await;
         assert!(stops(&reply, Cause::Credential), "{:?}", words(&reply));
@@ -195,7 +195,7 @@ pub async fn a_missing_right_stops_the_destination_and_rejects_nobody(trial: &Tr
         .await
         .expect("a credential from now on");
     for deletes in [false, true] {
-        trial.strike(Fault::Forbidden);
+        trial.inject(Fault::Forbidden);
         let work = async {
             if deletes {
                 trial.delete(&["C-1", "C-2"].map(deletion)).await
@@ -220,7 +220,7 @@ pub async fn a_used_up_quota_stops_the_destination(trial: &Trial) {
         .upsert(&people)
         .await
         .expect("a credential from now on");
-    trial.strike(Fault::Exhausted);
+    trial.inject(Fault::Exhausted);
     assert!(stops(&trial.upsert(&people).await, Cause::Quota));
 }
 
@@ -230,7 +230,7 @@ pub async fn too_many_calls_at_a_time_slow_down(trial: &Trial) {
         .upsert(&people)
         .await
         .expect("a credential from now on");
-    trial.strike(Fault::Throttled);
+    trial.inject(Fault::Throttled);
     let reply = trial.upsert(&people).await;
     let is_told = matches!(&reply, Err(CallError::Throttled { after: Some(after), .. })
         if *after >= Duration::from_secs(1));
@@ -246,7 +246,7 @@ pub async fn a_pause_that_the_system_asks_for_is_told(trial: &Trial) {
         .await
         .expect("a credential from now on");
     for deletes in [false, true] {
-        trial.strike(Fault::Paused(PAUSE));
+        trial.inject(Fault::Paused(PAUSE));
         let work = async {
             if deletes {
                 trial.delete(&["C-1", "C-2"].map(deletion)).await

@@ -155,7 +155,7 @@ async fn a_deployment_as_the_template_makes_it_passes_every_check() {
     let ran = stage.admin(&["doctor", "--function", "contact-sync"]).await;
     insta::assert_snapshot!("doctor_well", ran.out);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
-    assert!(mocks.mistakes().is_empty(), "{:?}", mocks.mistakes());
+    assert!(mocks.violations().is_empty(), "{:?}", mocks.violations());
     assert!(
         mocks.salesforce.leads().is_empty() && mocks.hubspot.contacts().is_empty(),
         "nothing is written"

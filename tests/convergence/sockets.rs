@@ -237,7 +237,7 @@ impl World {
             held,
             expected.none_too_many(&letters),
             expected.none_missing(&letters),
-            no_mistake([self.mocks.mistakes(), self.aws.mistakes()].concat()),
+            no_mistake([self.mocks.violations(), self.aws.violations()].concat()),
         ])
     }
 

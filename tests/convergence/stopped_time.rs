@@ -169,12 +169,12 @@ impl World {
         Ok((report, kills.get()))
     }
 
-    fn mistakes(&self) -> Result<(), String> {
+    fn violations(&self) -> Result<(), String> {
         no_mistake(
             [
-                self.left.mistakes(),
-                self.right.mistakes(),
-                self.aws.mistakes(),
+                self.left.violations(),
+                self.right.violations(),
+                self.aws.violations(),
             ]
             .concat(),
         )
@@ -285,7 +285,7 @@ async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
         expected.is_held(RIGHT, &world.right.records()),
         expected.letters.none_too_many(&letters),
         expected.letters.none_missing(&letters),
-        world.mistakes(),
+        world.violations(),
     ])?;
     Ok(world.numbers(&stream, &report, kills))
 }
@@ -324,7 +324,7 @@ async fn run_versions(seed: u64, guard: &str) -> Result<Numbers, Broken> {
         nothing_lost(&report, &stream),
         held,
         ordered,
-        world.mistakes(),
+        world.violations(),
     ])?;
     Ok(world.numbers(&stream, &report, kills))
 }

@@ -106,7 +106,7 @@ async fn a_backfill_leaves_sales_work_alone_however_often_it_runs() {
             );
             assert_eq!(new, (json!("[not provided]"), new_status.clone()), "{case}");
         }
-        assert_eq!(mocks.mistakes(), [""; 0]);
+        assert_eq!(mocks.violations(), [""; 0]);
     }
 }
 

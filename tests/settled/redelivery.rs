@@ -121,7 +121,7 @@ async fn of_ten_thousand_records_exactly_the_failed_ones_are_written_again_for_t
         ),
         (5_000, 5_000)
     );
-    assert_eq!(mocks.mistakes(), [""; 0]);
+    assert_eq!(mocks.violations(), [""; 0]);
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ impl Mocks {
             .filter_map(|record| record.change.as_ref())
             .for_each(|change| source.apply(change, None));
         let mut broken = self.differences(&source);
-        broken.extend(self.mistakes());
+        broken.extend(self.violations());
         let bad = records.iter().filter(|record| record.change.is_none());
         let mut bad: Vec<String> = bad
             .map(|record| base64_simd::STANDARD.encode_to_string(&record.data))
@@ -134,8 +134,8 @@ impl Mocks {
     }
 
     /// What no client should do, and ours did.
-    pub fn mistakes(&self) -> Vec<String> {
-        [self.salesforce.mistakes(), self.hubspot.mistakes()].concat()
+    pub fn violations(&self) -> Vec<String> {
+        [self.salesforce.violations(), self.hubspot.violations()].concat()
     }
 
     /// Without the key itself, which is how the contacts are told apart.

@@ -95,11 +95,11 @@ async fn run() -> Result<(), String> {
     );
 
     let differences = mocks.differences(&source);
-    let mistakes = mocks.mistakes();
-    if let Some(mistake) = mistakes.first() {
+    let violations = mocks.violations();
+    if let Some(violation) = violations.first() {
         return Err(format!(
-            "{} mistakes in the conversation with the systems, the first: {mistake}",
-            mistakes.len()
+            "{} mistakes in the conversation with the systems, the first: {violation}",
+            violations.len()
         ));
     }
     if let Some(difference) = differences.first() {

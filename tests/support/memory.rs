@@ -94,7 +94,7 @@ struct State {
     written: Vec<String>,
     failing: BTreeMap<String, u32>,
     under_way: BTreeMap<String, usize>,
-    mistakes: Vec<String>,
+    violations: Vec<String>,
     error: Option<CallError>,
     loses_answer: bool,
     rows: BTreeMap<String, Outcome>,
@@ -140,7 +140,7 @@ impl Memory {
             written: Vec::new(),
             failing: BTreeMap::new(),
             under_way: BTreeMap::new(),
-            mistakes: Vec::new(),
+            violations: Vec::new(),
             error: None,
             loses_answer: false,
             rows: BTreeMap::new(),
@@ -195,8 +195,8 @@ impl Memory {
     }
 
     /// What the dispatcher did that no dispatcher may do.
-    pub fn mistakes(&self) -> Vec<String> {
-        self.lock().mistakes.clone()
+    pub fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
     }
 
     pub fn next(&self, next: Next) {
@@ -354,7 +354,7 @@ impl State {
             limit
         };
         if batch.is_empty() || batch.len() > limit {
-            self.mistakes
+            self.violations
                 .push(format!("{} payloads in one call", batch.len()));
         }
         for payload in batch {
@@ -364,7 +364,7 @@ impl State {
                 .or_default();
             *under_way += 1;
             if *under_way > 1 {
-                self.mistakes
+                self.violations
                     .push(format!("{} written twice at once", payload.id.key()));
             }
         }

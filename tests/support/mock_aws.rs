@@ -52,7 +52,7 @@ struct State {
     leases_slots: bool,
     /// By partition key and sort key.
     items: BTreeMap<(String, String), Value>,
-    mistakes: Vec<String>,
+    violations: Vec<String>,
 }
 
 impl MockAws {
@@ -65,7 +65,7 @@ impl MockAws {
             letters: Vec::new(),
             leases_slots: true,
             items: BTreeMap::new(),
-            mistakes: Vec::new(),
+            violations: Vec::new(),
         };
         Arc::new(Self {
             state: Mutex::new(state),
@@ -90,8 +90,8 @@ impl MockAws {
     }
 
     /// What no client should do.
-    pub fn mistakes(&self) -> Vec<String> {
-        self.lock().mistakes.clone()
+    pub fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
     }
 
     pub fn heal(&self) {
@@ -157,7 +157,7 @@ impl State {
                 "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
             ),
             target => {
-                self.mistakes.push(format!("unknown: {target:?}"));
+                self.violations.push(format!("unknown: {target:?}"));
                 error(400, "UnknownOperationException")
             }
         }
@@ -172,7 +172,7 @@ impl State {
             .map(str::len)
             .sum();
         if entries.is_empty() || entries.len() > 10 || bytes > 262_144 {
-            self.mistakes
+            self.violations
                 .push(format!("{} messages with {bytes} bytes", entries.len()));
             return error(400, "com.amazonaws.sqs#BatchRequestTooLong");
         }
@@ -232,7 +232,7 @@ impl State {
                 .is_none_or(|held| held < value(":oldest"))
                 .then(|| value(":end")),
             other => {
-                self.mistakes
+                self.violations
                     .push(format!("an unexpected condition: {other:?}"));
                 None
             }
@@ -252,7 +252,7 @@ impl State {
     /// `pk = :pk AND sk >= :first`, the only query that is sent.
     fn query(&mut self, body: &Value) -> Answer {
         if body["KeyConditionExpression"] != "pk = :pk AND sk >= :first" {
-            self.mistakes.push(format!(
+            self.violations.push(format!(
                 "an unexpected query: {}",
                 body["KeyConditionExpression"]
             ));

@@ -104,7 +104,7 @@ struct State {
     store: Store,
     seen: Vec<Seen>,
     refused_tokens: u32,
-    mistakes: Vec<String>,
+    violations: Vec<String>,
     script: VecDeque<(Option<Endpoint>, Reply)>,
     lost_answers: u32,
     mangles: VecDeque<Mangle>,
@@ -294,8 +294,8 @@ impl MockHubSpot {
     }
 
     /// What no client of HubSpot's should do, and ours did.
-    pub fn mistakes(&self) -> Vec<String> {
-        self.state().mistakes.clone()
+    pub fn violations(&self) -> Vec<String> {
+        self.state().violations.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -143,7 +143,7 @@ struct State {
     refused_tokens: u32,
     store: Store,
     seen: Vec<Seen>,
-    mistakes: Vec<String>,
+    violations: Vec<String>,
     script: VecDeque<(Option<Endpoint>, Reply)>,
     lost_answers: u32,
     mangles: VecDeque<Mangle>,
@@ -354,8 +354,8 @@ impl MockSalesforce {
     }
 
     /// What no client of Salesforce's should do, and ours did.
-    pub fn mistakes(&self) -> Vec<String> {
-        self.state().mistakes.clone()
+    pub fn violations(&self) -> Vec<String> {
+        self.state().violations.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -106,7 +106,7 @@ impl Org {
 
     /// Asserts that our side of the conversation was without fault.
     pub fn assert_polite(&self) {
-        assert_eq!(self.mock.mistakes(), Vec::<String>::new());
+        assert_eq!(self.mock.violations(), Vec::<String>::new());
     }
 }
 

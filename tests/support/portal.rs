@@ -104,7 +104,7 @@ impl Portal {
 
     /// Asserts that our side of the conversation was without fault.
     pub fn assert_polite(&self) {
-        assert_eq!(self.mock.mistakes(), Vec::<String>::new());
+        assert_eq!(self.mock.violations(), Vec::<String>::new());
     }
 }
 

@@ -1,8 +1,8 @@
-//! A system under test: what the adapter contract suite has to know of an external system to try
-//! its adapter. A new system implements it and gets every case (`tests/adapter_contract.rs`).
+//! Systems under test, as the adapter contract suite drives them. A new system implements
+//! [`System`] and gets every case (`tests/adapter_contract.rs`).
 
+mod faulty;
 mod http;
-mod liar;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use contact_sync::adapters::Adapter;
 use futures_util::future::BoxFuture;
 
+pub use self::faulty::{Violation, faulty};
 pub use self::http::{hubspot, salesforce};
-pub use self::liar::{Lie, lying};
 pub use self::memory::memory;
 use super::server::{Mangle, Reply};
 
@@ -27,23 +27,23 @@ pub type Start = fn() -> BoxFuture<'static, Box<dyn System>>;
 pub trait System: Send + Sync {
     fn adapter(&self) -> Arc<dyn Adapter>;
 
-    /// The same adapter with another setting; `None` where the system has nothing of the kind.
+    /// Returns the adapter with another setting; `None` where the system has no such setting.
     fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>>;
 
-    /// Gives another record a value of this newcomer's that only one may have. Tells the system's
-    /// own id of that record; `None` where any two may have any value.
+    /// Gives another record a unique value of this newcomer. Returns the system's own id of that
+    /// record; `None` where no value is unique.
     fn rival(&self, id: &'static str) -> Option<String>;
 
     fn records(&self) -> Records;
 
-    /// Makes the next call meet `fault`; tells whether the system can have it at all.
-    fn strike(&self, fault: Fault) -> bool;
+    /// Injects `fault` into the next call. Returns whether the system can have it.
+    fn inject(&self, fault: Fault) -> bool;
 
-    /// How many API calls reached it. Asking for a token is none.
+    /// Returns how many API calls reached it. A token request does not count.
     fn calls(&self) -> usize;
 
-    /// What no client should do, and the adapter did.
-    fn mistakes(&self) -> Vec<String>;
+    /// Returns the protocol violations of the adapter, which no client may commit.
+    fn violations(&self) -> Vec<String>;
 }
 
 /// Another setting.
@@ -59,27 +59,27 @@ pub enum Setting {
     UnknownVersion,
 }
 
-/// What can go wrong.
+/// A fault of a system.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// This, instead of an answer.
+    /// This reply instead of the system's response.
     Reply(Reply),
-    /// The call is carried out, and its answer never arrives.
+    /// The call is carried out, and its response never arrives.
     Lost,
-    /// The call is carried out, and its answer changed on the way.
+    /// The call is carried out, and its response changed on the way.
     Mangled(Mangle),
-    /// The answer tells of one payload less than it was asked about.
+    /// The response leaves out one payload.
     Short,
-    /// The answer tells of one payload more.
+    /// The response names one payload too many.
     Long,
-    /// The call is carried out, and its answer tells of nobody.
+    /// The call is carried out, and its response names no payload.
     Mute,
-    /// The answer leaves out, or says `null` of, whatever it may.
+    /// The response leaves out every optional part, or holds `null` in its place.
     Sparse,
-    /// The answer tells that so many of the day's calls are used.
-    Told { used: u64, max: u64 },
-    /// The answer tells nothing of the quota.
-    Untold,
+    /// The response reports that so many of the day's calls are used.
+    Quota { used: u64, max: u64 },
+    /// The response reports no quota.
+    NoQuota,
     /// The write or delete of this contact is refused for good, with a success for the call.
     Rejected(&'static str),
     /// The write or delete of this contact fails for a reason that passes, with a success for the

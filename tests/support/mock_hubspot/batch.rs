@@ -39,14 +39,14 @@ impl State {
     pub(super) fn upsert(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let batch: Batch<Upsert> = parse(body)?;
         let Some(inputs) = batch.inputs else {
-            self.mistakes.push("a body without inputs".to_owned());
+            self.violations.push("a body without inputs".to_owned());
             return Ok(complete(200, &[], &[]));
         };
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
         for input in &inputs {
             self.check_key(input.id_property.as_deref())?;
         }
-        self.note_mistakes(&inputs);
+        self.note_violations(&inputs);
         if inputs
             .iter()
             .any(|input| self.poison.contains(&input.id.to_lowercase()))
@@ -84,19 +84,19 @@ impl State {
         Ok(complete(status, &results, &reported))
     }
 
-    fn note_mistakes(&mut self, inputs: &[Upsert]) {
+    fn note_violations(&mut self, inputs: &[Upsert]) {
         let traces: BTreeSet<_> = inputs
             .iter()
             .map(|input| &input.object_write_trace_id)
             .collect();
         if traces.len() < inputs.len() || traces.contains(&None) {
-            self.mistakes
+            self.violations
                 .push("an input without a trace id of its own".to_owned());
         }
         for input in inputs {
             let key = input.properties.get(&self.habits.id_property);
             if key.is_some_and(|key| !key.eq_ignore_ascii_case(&input.id)) {
-                self.mistakes
+                self.violations
                     .push("an input that changes its own key".to_owned());
             }
         }
@@ -151,7 +151,7 @@ impl State {
     pub(super) fn read(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let batch: Batch<Key> = parse(body)?;
         let Some(inputs) = batch.inputs else {
-            self.mistakes.push("a body without inputs".to_owned());
+            self.violations.push("a body without inputs".to_owned());
             return Ok(complete(200, &[], &[]));
         };
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
@@ -191,14 +191,14 @@ impl State {
     pub(super) fn archive(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let batch: Batch<Key> = parse(body)?;
         if batch.id_property.is_some() {
-            self.mistakes
+            self.violations
                 .push("an archive by another id than HubSpot's".to_owned());
         }
         let inputs = batch.inputs.unwrap_or_default();
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
         for input in &inputs {
             if !self.store.archive(&input.id) {
-                self.mistakes
+                self.violations
                     .push(format!("an archive of {}, which is no record", input.id));
             }
         }
@@ -209,14 +209,14 @@ impl State {
         let mut seen = BTreeSet::new();
         let twice: Vec<_> = ids.filter(|id| !seen.insert(id.to_lowercase())).collect();
         if seen.len() + twice.len() > self.habits.most_inputs {
-            self.mistakes
+            self.violations
                 .push(format!("more than {} inputs", self.habits.most_inputs));
             let message = "The maximum number of inputs supported in a batch is 100. Please reduce the number of \
                 items and try again";
             return Err(Answer::json(400, &validation(message)));
         }
         if !twice.is_empty() {
-            self.mistakes.push("an id twice in a batch".to_owned());
+            self.violations.push("an id twice in a batch".to_owned());
             let ids = twice.join(", ");
             let mut body = validation(&format!(
                 "Duplicate IDs found in batch input: [{ids}]. IDs must be unique"

@@ -69,7 +69,8 @@ impl State {
     fn admit(&mut self, request: &Request) -> Result<Endpoint, Answer> {
         let endpoint = endpoint(&request.path).ok_or_else(|| {
             if !has_unknown_version(&request.path) {
-                self.mistakes.push(format!("unknown path {}", request.path));
+                self.violations
+                    .push(format!("unknown path {}", request.path));
             }
             Answer::json(
                 404,
@@ -78,7 +79,7 @@ impl State {
         })?;
         let is_read = endpoint == Endpoint::Properties;
         if request.method != if is_read { "GET" } else { "POST" } {
-            self.mistakes
+            self.violations
                 .push(format!("{} on {}", request.method, request.path));
             return Err(Answer::empty(405));
         }
@@ -100,7 +101,7 @@ impl State {
                 .header("content-type")
                 .is_some_and(|kind| kind.starts_with("application/json"))
         {
-            self.mistakes
+            self.violations
                 .push("a body that is not announced as JSON".to_owned());
             return Err(Answer::empty(415));
         }

@@ -31,7 +31,7 @@ impl Api for MockSalesforce {
 impl State {
     fn reply(&mut self, request: &Request) -> Reply {
         if request.uri_length > LONGEST_URI {
-            self.mistakes
+            self.violations
                 .push(format!("a URI of {} bytes", request.uri_length));
             return Answer::html(414, "URI too long").into();
         }
@@ -44,7 +44,7 @@ impl State {
             return answer.into();
         }
         let Some(endpoint) = endpoint(request) else {
-            self.mistakes
+            self.violations
                 .push(format!("unknown: {} {}", request.method, request.path));
             return refusal(404, "NOT_FOUND", "The requested resource does not exist").into();
         };

@@ -21,7 +21,7 @@ impl State {
         }
         let query = request.query("q").unwrap_or_default();
         let Some((columns, keys)) = parse(query) else {
-            self.mistakes
+            self.violations
                 .push(format!("an unexpected query of {} characters", query.len()));
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
         };
@@ -85,7 +85,8 @@ impl State {
             .collect();
         self.size(ids.len());
         if ids.is_empty() || ids.len() > 200 || request.query("allOrNone") != Some("false") {
-            self.mistakes.push(format!("a delete of {} ids", ids.len()));
+            self.violations
+                .push(format!("a delete of {} ids", ids.len()));
             return refusal(400, "EXCEEDED_ID_LIMIT", "record limit reached");
         }
         let rows: Vec<Value> = ids.into_iter().map(|id| self.delete_row(id)).collect();

@@ -40,7 +40,7 @@ impl State {
         ] {
             let sent = request.header(name);
             if sent.is_none() || value.is_some_and(|value| sent != Some(value)) {
-                self.mistakes.push(format!("{name} is {sent:?}"));
+                self.violations.push(format!("{name} is {sent:?}"));
             }
         }
         let Some(token) = request
@@ -62,7 +62,7 @@ impl State {
 
     pub(super) fn token(&mut self, request: &Request) -> Answer {
         if request.header("content-type") != Some("application/x-www-form-urlencoded") {
-            self.mistakes
+            self.violations
                 .push("a token request that is no form".to_owned());
         }
         let form: HashMap<String, String> = url::form_urlencoded::parse(&request.body)

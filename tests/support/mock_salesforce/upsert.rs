@@ -54,10 +54,10 @@ impl State {
         let records = body["records"].as_array().cloned().unwrap_or_default();
         self.size(records.len());
         if body["allOrNone"] != false {
-            self.mistakes.push("allOrNone is not false".to_owned());
+            self.violations.push("allOrNone is not false".to_owned());
         }
         if records.is_empty() {
-            self.mistakes.push("an empty upsert".to_owned());
+            self.violations.push("an empty upsert".to_owned());
             return refusal(
                 400,
                 "REQUIRED_FIELD_MISSING",
@@ -65,7 +65,7 @@ impl State {
             );
         }
         if records.len() > self.habits.most_records {
-            self.mistakes.push(format!("{} records", records.len()));
+            self.violations.push(format!("{} records", records.len()));
             return refusal(
                 400,
                 "EXCEEDED_ID_LIMIT",
@@ -145,7 +145,7 @@ impl State {
         self.upserted_rows += 1;
         let ids = self.store.ids(field, key);
         let error = if twice {
-            self.mistakes.push(format!("{key} twice in a request"));
+            self.violations.push(format!("{key} twice in a request"));
             Some(row_error(
                 "DUPLICATE_VALUE",
                 &format!("Duplicate external id specified: {key}"),
@@ -231,7 +231,7 @@ impl State {
             .get("attributes")
             .is_none_or(|attributes| attributes["type"] != "Lead")
         {
-            self.mistakes.push("a record without its type".to_owned());
+            self.violations.push("a record without its type".to_owned());
             return Some(row_error("INVALID_TYPE", "the type is missing", &[]));
         }
         if !self.habits.may_write {

@@ -104,7 +104,7 @@ impl System for Org {
         self.mock.leads()
     }
 
-    fn strike(&self, fault: Fault) -> bool {
+    fn inject(&self, fault: Fault) -> bool {
         match fault {
             Fault::Reply(reply) => self.mock.next(reply),
             Fault::Lost => self.mock.lose_answers(1),
@@ -117,13 +117,13 @@ impl System for Org {
                 let row = json!({"success": true, "id": null, "errors": null, "created": null});
                 *body = vec![row; rows].into();
             })),
-            Fault::Told { used, max } => {
+            Fault::Quota { used, max } => {
                 self.mock.mangle(with_headers(
                     "sforce-",
                     vec![("limit-info", format!("api-usage={used}/{max}"))],
                 ));
             }
-            Fault::Untold => self.mock.mangle(with_headers("sforce-", Vec::new())),
+            Fault::NoQuota => self.mock.mangle(with_headers("sforce-", Vec::new())),
             Fault::Forbidden => self.mock.next(refusal(
                 403,
                 "API_DISABLED_FOR_ORG",
@@ -177,8 +177,8 @@ impl System for Org {
         answered + self.mock.refused_tokens() as usize
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        self.mock.mistakes()
+    fn violations(&self) -> Vec<String> {
+        self.mock.violations()
     }
 }
 
@@ -221,7 +221,7 @@ impl System for Portal {
         self.mock.contacts()
     }
 
-    fn strike(&self, fault: Fault) -> bool {
+    fn inject(&self, fault: Fault) -> bool {
         match fault {
             Fault::Reply(reply) => self.mock.next(reply),
             Fault::Lost => self.mock.lose_answers(1),
@@ -236,13 +236,13 @@ impl System for Portal {
                 .mock
                 .mangle(Mangle::json(|body| body["results"] = json!([]))),
             Fault::Sparse => self.mock.mangle(Mangle::json(make_sparse)),
-            Fault::Told { used, max } => {
+            Fault::Quota { used, max } => {
                 let daily = [("daily", max), ("daily-remaining", max - used)];
                 let told = daily.map(|(name, calls)| (name, calls.to_string()));
                 self.mock
                     .mangle(with_headers("x-hubspot-ratelimit-", told.into()));
             }
-            Fault::Untold => self
+            Fault::NoQuota => self
                 .mock
                 .mangle(with_headers("x-hubspot-ratelimit-", Vec::new())),
             Fault::Forbidden => self.mock.next(missing_scope("crm.objects.contacts.write")),
@@ -272,7 +272,7 @@ impl System for Portal {
         self.mock.seen().len() + self.mock.refused_tokens() as usize
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        self.mock.mistakes()
+    fn violations(&self) -> Vec<String> {
+        self.mock.violations()
     }
 }

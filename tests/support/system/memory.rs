@@ -48,7 +48,7 @@ impl System for Arc<Memory> {
             .collect()
     }
 
-    fn strike(&self, fault: Fault) -> bool {
+    fn inject(&self, fault: Fault) -> bool {
         let stop = |cause, code| {
             let remedy = "wait".to_owned();
             Next::Error(CallError::Stop(Stop {
@@ -89,7 +89,7 @@ impl System for Arc<Memory> {
             | Fault::Sparse => {
                 return false;
             }
-            Fault::Told { .. } | Fault::Untold | Fault::Expired | Fault::Revoked => return false,
+            Fault::Quota { .. } | Fault::NoQuota | Fault::Expired | Fault::Revoked => return false,
         });
         true
     }
@@ -98,7 +98,7 @@ impl System for Arc<Memory> {
         Memory::calls(self)
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        Memory::mistakes(self)
+    fn violations(&self) -> Vec<String> {
+        Memory::violations(self)
     }
 }

@@ -1,5 +1,5 @@
-//! Systems with an adapter that breaks the contract, each in one way: a suite that does not notice
-//! is none.
+//! Faulty adapters: each violates the adapter contract in one way. The contract suite has to detect
+//! every one.
 
 use std::sync::Arc;
 
@@ -14,71 +14,71 @@ use futures_util::future::BoxFuture;
 
 use super::{Fault, Records, Setting, Start, System};
 
-/// One way to break the contract.
+/// A violation of the adapter contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
-    /// Leaves the last payload without an outcome.
+pub enum Violation {
+    /// Returns no outcome for the last payload.
     DropsOne,
-    /// Takes a 2xx for a success of every payload, whatever it says.
-    NeverReads,
-    /// Takes whatever happened for a success.
+    /// Counts every payload of a 2xx as delivered, without reading its rows.
+    IgnoresRows,
+    /// Counts every payload as delivered, without regard to the response.
     AlwaysDelivered,
-    /// Blames the records for what happened to the call.
-    BlamesRecords,
-    /// Tries again by itself.
-    TriesAgain,
-    /// Keeps to itself how long the system wants to be left alone.
+    /// Rejects the records of a call that failed.
+    RejectsForCalls,
+    /// Repeats a failed call by itself.
+    Retries,
+    /// Drops the pause that the system asks for.
     HidesPauses,
-    /// Writes in a dry run, and says that it did not.
-    WritesAnyway,
-    /// Says that it takes more than the system does.
-    TakesTooMuch,
-    /// Lets the first change win.
-    FoldsBackwards,
-    /// Keeps to itself who owns a value.
+    /// Writes in a dry run, and reports that it did not.
+    WritesInDryRun,
+    /// Reports larger limits than the system has.
+    ExceedsLimits,
+    /// Folds the changes in reverse order.
+    FoldsInReverse,
+    /// Drops the owner of a unique value.
     HidesOwners,
-    /// Takes a stop for a hiccup.
-    GoesOn,
-    /// Stops for all what concerns a few.
-    StopsForAFew,
-    /// Rejects records for what settings lack.
-    BlamesForSettings,
-    /// Keeps to itself what the system tells of its quota.
-    HidesTheQuota,
-    /// Logs what it sends.
-    Gossips,
+    /// Reports a stop as a passing failure.
+    IgnoresStops,
+    /// Stops the destination for a misconfiguration of some records.
+    StopsForSomeRecords,
+    /// Rejects the records that meet a misconfiguration.
+    RejectsForSettings,
+    /// Does not record the quota that a response reports.
+    HidesQuota,
+    /// Logs the bodies of the payloads.
+    LogsBodies,
 }
 
-/// `start`'s system, behind a liar.
-pub async fn lying(start: Start, lie: Lie) -> Box<dyn System> {
-    Box::new(Lying {
+/// Starts a system whose adapter commits `violation`.
+pub async fn faulty(start: Start, violation: Violation) -> Box<dyn System> {
+    Box::new(FaultySystem {
         system: start().await,
-        lie,
+        violation,
     })
 }
 
-struct Lying {
+struct FaultySystem {
     system: Box<dyn System>,
-    lie: Lie,
+    violation: Violation,
 }
 
-struct Liar {
+struct FaultyAdapter {
     adapter: Arc<dyn Adapter>,
-    lie: Lie,
+    violation: Violation,
 }
 
-impl System for Lying {
+impl System for FaultySystem {
     fn adapter(&self) -> Arc<dyn Adapter> {
-        Arc::new(Liar {
+        Arc::new(FaultyAdapter {
             adapter: self.system.adapter(),
-            lie: self.lie,
+            violation: self.violation,
         })
     }
 
     fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>> {
-        Some(Arc::new(Liar {
+        Some(Arc::new(FaultyAdapter {
             adapter: self.system.with_setting(setting)?,
-            lie: self.lie,
+            violation: self.violation,
         }))
     }
 
@@ -90,33 +90,33 @@ impl System for Lying {
         self.system.records()
     }
 
-    fn strike(&self, fault: Fault) -> bool {
-        self.system.strike(fault)
+    fn inject(&self, fault: Fault) -> bool {
+        self.system.inject(fault)
     }
 
     fn calls(&self) -> usize {
         self.system.calls()
     }
 
-    fn mistakes(&self) -> Vec<String> {
-        self.system.mistakes()
+    fn violations(&self) -> Vec<String> {
+        self.system.violations()
     }
 }
 
-impl Liar {
-    fn twist(&self, count: usize, reply: Reply) -> Reply {
+impl FaultyAdapter {
+    fn corrupt(&self, count: usize, reply: Reply) -> Reply {
         let all = |outcome: fn() -> Outcome| Ok((0..count).map(|_| outcome()).collect());
-        match self.lie {
-            Lie::DropsOne => reply.map(|mut outcomes| {
+        match self.violation {
+            Violation::DropsOne => reply.map(|mut outcomes| {
                 outcomes.pop();
                 outcomes
             }),
-            Lie::NeverReads if reply.is_ok() => all(|| Outcome::Delivered(None)),
-            Lie::AlwaysDelivered => all(|| Outcome::Delivered(None)),
-            Lie::BlamesRecords if reply.is_err() => {
-                all(|| Outcome::Rejected(Rejection::new(Code::new("BLAMED"), "whatever happened")))
+            Violation::IgnoresRows if reply.is_ok() => all(|| Outcome::Delivered(None)),
+            Violation::AlwaysDelivered => all(|| Outcome::Delivered(None)),
+            Violation::RejectsForCalls if reply.is_err() => {
+                all(|| Outcome::Rejected(Rejection::new(Code::new("BLAMED"), "the call failed")))
             }
-            Lie::StopsForAFew => match reply
+            Violation::StopsForSomeRecords => match reply
                 .iter()
                 .flatten()
                 .find(|outcome| matches!(outcome, Outcome::Failed(_)))
@@ -124,7 +124,7 @@ impl Liar {
                 Some(Outcome::Failed(code)) => Err(CallError::Stop(Stop {
                     cause: Cause::Configuration,
                     code: code.clone(),
-                    remedy: "mend it".to_owned(),
+                    remedy: "correct the setting".to_owned(),
                     after: None,
                 })),
                 _ => reply,
@@ -133,20 +133,20 @@ impl Liar {
                 .map(|outcomes| {
                     outcomes
                         .into_iter()
-                        .map(|outcome| self.twist_outcome(outcome))
+                        .map(|outcome| self.corrupt_outcome(outcome))
                         .collect()
                 })
-                .map_err(|error| self.twist_error(error)),
+                .map_err(|error| self.corrupt_error(error)),
         }
     }
 
-    fn twist_outcome(&self, outcome: Outcome) -> Outcome {
-        match (self.lie, outcome) {
-            (Lie::HidesOwners, Outcome::Rejected(rejection)) => {
+    fn corrupt_outcome(&self, outcome: Outcome) -> Outcome {
+        match (self.violation, outcome) {
+            (Violation::HidesOwners, Outcome::Rejected(rejection)) => {
                 Outcome::Rejected(without_owner(rejection))
             }
             (
-                Lie::HidesOwners,
+                Violation::HidesOwners,
                 Outcome::Retry(Retry {
                     how: RetryMode::Last(rejection),
                     code,
@@ -157,17 +157,17 @@ impl Liar {
                 code,
                 after,
             }),
-            (Lie::BlamesForSettings, Outcome::Failed(code)) => {
+            (Violation::RejectsForSettings, Outcome::Failed(code)) => {
                 Outcome::Rejected(Rejection::new(code, "no such field"))
             }
             (_, outcome) => outcome,
         }
     }
 
-    fn twist_error(&self, error: CallError) -> CallError {
-        match (self.lie, error) {
+    fn corrupt_error(&self, error: CallError) -> CallError {
+        match (self.violation, error) {
             (
-                Lie::HidesPauses,
+                Violation::HidesPauses,
                 CallError::Retry {
                     code,
                     pressure,
@@ -180,10 +180,10 @@ impl Liar {
                 pressure,
                 cause,
             },
-            (Lie::HidesPauses, CallError::Throttled { code, .. }) => {
+            (Violation::HidesPauses, CallError::Throttled { code, .. }) => {
                 CallError::Throttled { code, after: None }
             }
-            (Lie::GoesOn, CallError::Stop(stop)) => CallError::Retry {
+            (Violation::IgnoresStops, CallError::Stop(stop)) => CallError::Retry {
                 code: stop.code,
                 after: None,
                 pressure: false,
@@ -196,19 +196,19 @@ impl Liar {
 
 fn without_owner(rejection: Rejection) -> Rejection {
     Rejection {
-        message: "somebody has it".to_owned(),
+        message: "another record has this value".to_owned(),
         ..rejection
     }
 }
 
-impl Adapter for Liar {
+impl Adapter for FaultyAdapter {
     fn destination(&self) -> Destination {
         self.adapter.destination()
     }
 
     fn limits(&self) -> Limits {
         let limits = self.adapter.limits();
-        let more = usize::from(self.lie == Lie::TakesTooMuch);
+        let more = usize::from(self.violation == Violation::ExceedsLimits);
         Limits {
             upsert: limits.upsert + more,
             delete: limits.delete + more,
@@ -218,7 +218,7 @@ impl Adapter for Liar {
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {
         let mut changes = changes.to_vec();
-        if self.lie == Lie::FoldsBackwards {
+        if self.violation == Violation::FoldsInReverse {
             changes.reverse();
         }
         self.adapter.transform(&changes)
@@ -234,7 +234,7 @@ impl Adapter for Liar {
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
         async move {
-            if call.dry_run && self.lie == Lie::WritesAnyway {
+            if call.dry_run && self.violation == Violation::WritesInDryRun {
                 let call = Call {
                     dry_run: false,
                     ..call
@@ -245,22 +245,22 @@ impl Adapter for Liar {
                     .await
                     .map(|outcomes| vec![Outcome::dry_run(); outcomes.len()]);
             }
-            let deaf = DestinationMetrics::default();
-            let call = if self.lie == Lie::HidesTheQuota {
+            let unread = DestinationMetrics::default();
+            let call = if self.violation == Violation::HidesQuota {
                 Call {
-                    meter: &deaf,
+                    meter: &unread,
                     ..call
                 }
             } else {
                 call
             };
-            if self.lie == Lie::Gossips {
+            if self.violation == Violation::LogsBodies {
                 batch.iter().for_each(|payload| {
                     tracing::debug!(body = payload.body.as_ref().map(Body::get), "sent");
                 });
             }
             let mut reply = self.adapter.upsert(batch, call).await;
-            if self.lie == Lie::TriesAgain
+            if self.violation == Violation::Retries
                 && matches!(
                     reply,
                     Err(CallError::Retry { .. } | CallError::Throttled { .. })
@@ -268,12 +268,12 @@ impl Adapter for Liar {
             {
                 reply = self.adapter.upsert(batch, call).await;
             }
-            self.twist(batch.len(), reply)
+            self.corrupt(batch.len(), reply)
         }
         .boxed()
     }
 
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        async move { self.twist(batch.len(), self.adapter.delete(batch, call).await) }.boxed()
+        async move { self.corrupt(batch.len(), self.adapter.delete(batch, call).await) }.boxed()
     }
 }
