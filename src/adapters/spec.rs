@@ -1,4 +1,4 @@
-//! What a system and the factory have to know of each other.
+//! Passes dependencies to a system's adapter, and the adapter with its limits to the factory.
 
 use std::sync::Arc;
 
@@ -8,31 +8,31 @@ use super::Adapter;
 use crate::dispatch::settings::{RateLimit, Retry};
 use crate::secrets::{Secret, Secrets};
 
-/// An external system, ready to be called, and how it wants to be called.
+/// An adapter with the limits under which the dispatcher calls it.
 pub struct AdapterSpec {
     /// The adapter.
     pub adapter: Arc<dyn Adapter>,
-    /// The account's budget of calls.
+    /// Rate limit of the account's API calls.
     pub rate_limit: RateLimit,
-    /// When to try again.
+    /// Backoff of repeated calls.
     pub retry: Retry,
-    /// Calls at once.
+    /// Most calls at a time.
     pub max_in_flight: usize,
-    /// Whether it keeps the version of what was written, so that a guard can compare.
+    /// The destination stores the version of each record, so that a guard can compare it.
     pub keeps_versions: bool,
 }
 
-/// What systems are made with. It outlives every change of the settings.
+/// Dependencies of the adapters. They outlive every reload of the settings.
 #[derive(Debug)]
 pub struct AdapterDeps {
     http: Client,
     secrets: Arc<Secrets>,
-    /// Whether a change may be routed to the system that is made with them.
+    /// A change may be routed to the system that is built with them.
     is_used: bool,
 }
 
 impl AdapterDeps {
-    /// The dependencies of one process.
+    /// Builds the dependencies of one process.
     pub(crate) fn new(http: Client, secrets: Secrets) -> Self {
         Self {
             http,
@@ -41,8 +41,8 @@ impl AdapterDeps {
         }
     }
 
-    /// Returns the dependencies of a system that no change is routed to: its secret is not read at the
-    /// start.
+    /// Returns the dependencies of a system that no change is routed to. Its secret is not read at
+    /// the start.
     pub(crate) fn of_unused(&self) -> Self {
         Self {
             http: self.http.clone(),
@@ -51,12 +51,12 @@ impl AdapterDeps {
         }
     }
 
-    /// The one HTTP client of the process.
+    /// Returns the one HTTP client of the process.
     pub fn http(&self) -> Client {
         self.http.clone()
     }
 
-    /// The secret of this name, ARN or, on a developer's machine, `file:PATH`.
+    /// Returns the secret with this name, ARN or, on a developer's machine, `file:PATH`.
     pub fn secret(&self, id: &str) -> Arc<Secret> {
         if self.is_used {
             self.secrets.get(id)
@@ -65,7 +65,7 @@ impl AdapterDeps {
         }
     }
 
-    /// Begins to read the secrets of every system in use that was made so far.
+    /// Starts to read the secrets of every system in use that was built so far.
     pub(crate) fn prefetch_secrets(&self) {
         self.secrets.prefetch();
     }

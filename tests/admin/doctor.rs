@@ -247,11 +247,11 @@ async fn a_missing_key_is_told_once_and_as_what_it_is() {
         .collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(
-        told[0].starts_with("FAIL  salesforce external id: Our_Id__c is not there"),
+        told[0].starts_with("FAIL  salesforce external id: Our_Id__c is missing"),
         "{told:?}"
     );
     assert!(
-        told[1].starts_with("FAIL  hubspot id property: our_id is not there: make it"),
+        told[1].starts_with("FAIL  hubspot id property: our_id is missing: create it"),
         "{told:?}"
     );
     assert!(
