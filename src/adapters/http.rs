@@ -121,7 +121,7 @@ pub enum HttpError {
     /// No connection, a reset, or a response that ends early.
     #[error("the connection failed")]
     Connection(#[source] reqwest::Error),
-    /// The response is longer than [`LONGEST_BODY`].
+    /// The response is longer than `LONGEST_BODY`.
     #[error("the response has more than {LONGEST_BODY} bytes")]
     TooLong,
     /// The URL names a host to which no credential may be sent.
