@@ -38,10 +38,10 @@ async fn is_caught(start: Start, violation: Violation) -> bool {
                 failures::an_unusable_response_acknowledges_and_rejects_no_record(&trial).await;
             }
             Violation::WritesInDryRun => {
-                writes::a_dry_run_looks_up_and_writes_nothing(&trial).await
+                writes::a_dry_run_looks_up_and_writes_nothing(&trial).await;
             }
             Violation::HidesPauses => {
-                failures::a_pause_that_the_system_asks_for_is_reported(&trial).await
+                failures::a_pause_that_the_system_asks_for_is_reported(&trial).await;
             }
             Violation::ExceedsLimits => {
                 writes::a_full_batch_takes_the_calls_that_the_limits_report(&trial).await;
