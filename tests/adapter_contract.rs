@@ -1,14 +1,16 @@
-//! The adapter contract suite: what every adapter has to do, whatever the system. A new system
-//! implements `support::system::System`, gets a block below, and is done when its cases pass. A
-//! case that the system cannot have fails on it and is left out of its block; what it alone has
-//! gets cases of its own, as in `adapter_contract/hubspot`.
+//! The adapter contract suite: the cases that every adapter has to pass, for each system. A new
+//! system implements `support::system::System`, gets a block below, and is complete when its cases
+//! pass. A case that a system cannot have fails on it and is left out of its block. A case that
+//! only one system can have is in a folder of that system, as in `adapter_contract/hubspot`.
 
 mod support;
 
-#[path = "adapter_contract/any_answer.rs"]
-mod any_answer;
-#[path = "adapter_contract/liars.rs"]
-mod liars;
+#[path = "adapter_contract/any_response.rs"]
+mod any_response;
+#[path = "adapter_contract/failures.rs"]
+mod failures;
+#[path = "adapter_contract/faulty_adapters.rs"]
+mod faulty_adapters;
 #[path = "adapter_contract/listeners.rs"]
 mod listeners;
 #[path = "adapter_contract/rows.rs"]
@@ -19,84 +21,82 @@ mod settings;
 mod transforms;
 #[path = "adapter_contract/trial.rs"]
 mod trial;
-#[path = "adapter_contract/trouble.rs"]
-mod trouble;
 #[path = "adapter_contract/writes.rs"]
 mod writes;
 
-/// Each case as a test of its own, named after the system.
+/// Defines each case as a test, named after the system.
 macro_rules! cases {
-    ($system:ident $clock:tt $($room:ident::$case:ident)*) => {$(
+    ($system:ident $clock:tt $($module:ident::$case:ident)*) => {$(
         #[tokio::test $clock]
         async fn $case() {
-            crate::trial::run(crate::support::system::$system, crate::$room::$case).await;
+            crate::trial::run(crate::support::system::$system, crate::$module::$case).await;
         }
     )*};
 }
 
-/// The cases that one system alone can have, each with systems of its own.
+/// Defines the cases that only one system has, each with systems of its own.
 macro_rules! own_cases {
-    ($($room:ident::$case:ident)*) => {$(
+    ($($module:ident::$case:ident)*) => {$(
         #[tokio::test]
         async fn $case() {
-            $room::$case().await;
+            $module::$case().await;
         }
     )*};
 }
 
-/// The cases that every system can have.
+/// Defines the cases that every system has.
 macro_rules! every_system {
     ($system:ident $clock:tt) => {
         cases! { $system $clock
-            rows::a_delete_that_fails_spares_its_neighbours_and_is_repeated
-            rows::a_poisonous_batch_is_refused_and_passes_without_its_culprit
-            rows::a_row_that_fails_for_now_succeeds_when_it_is_repeated
-            rows::many_culprits_are_found_delivery_by_delivery
+            rows::a_failed_delete_affects_no_neighbour_and_is_repeated
+            rows::a_batch_with_an_offending_record_is_refused_and_passes_without_it
+            rows::a_row_with_a_passing_failure_succeeds_when_repeated
+            rows::each_delivery_isolates_another_offending_record
             rows::one_bad_row_is_rejected_and_its_neighbours_are_written
-            transforms::an_absent_field_stays_as_it_is
-            transforms::folded_changes_leave_what_one_after_the_other_would
-            trouble::a_missing_right_stops_the_destination_and_rejects_nobody
-            trouble::a_pause_that_the_system_asks_for_is_told
-            trouble::a_used_up_quota_stops_the_destination
-            trouble::a_write_whose_answer_is_lost_is_repeated_without_harm
-            trouble::too_many_calls_at_a_time_slow_down
-            writes::a_dry_run_looks_and_changes_nothing
-            writes::a_full_batch_takes_the_calls_that_the_limits_tell
-            writes::an_empty_payload_hurts_nobody
-            writes::contacts_are_told_apart_without_regard_to_letter_case
+            transforms::an_absent_field_keeps_its_value
+            transforms::folded_changes_leave_the_record_that_separate_writes_leave
+            failures::a_missing_right_stops_the_destination_and_rejects_no_record
+            failures::a_pause_that_the_system_asks_for_is_reported
+            failures::a_used_up_quota_stops_the_destination
+            failures::a_write_without_a_response_is_harmless_to_repeat
+            failures::too_many_calls_at_a_time_are_throttled
+            writes::a_dry_run_looks_up_and_writes_nothing
+            writes::a_full_batch_takes_the_calls_that_the_limits_report
+            writes::an_empty_payload_affects_no_neighbour
+            writes::ids_that_differ_in_letter_case_are_one_contact
             writes::repeating_a_call_is_harmless
-            writes::what_is_written_is_there_and_what_is_deleted_is_gone
+            writes::written_records_exist_and_deleted_records_are_gone
         }
     };
 }
 
-/// The cases of a system that is reached over HTTP and has fields of its own, versions of its API,
-/// a quota of which its answers tell, and values that only one record may have. A system without
-/// one of these lists the others itself.
+/// Defines the cases of a system that is reached over HTTP and has fields of its own, versions of
+/// its API, a reported quota, and unique values. A system without one of these lists its cases
+/// itself.
 macro_rules! http_system {
     ($system:ident) => {
         every_system!($system());
         cases! { $system ()
-            rows::a_long_answer_rejects_nobody
+            rows::a_response_with_too_many_rows_rejects_no_record
             rows::a_refused_value_is_named_by_its_field_and_is_in_no_log
-            rows::a_short_answer_acknowledges_nobody_that_it_does_not_tell_of
-            rows::a_success_that_tells_of_nobody_acknowledges_nobody
+            rows::a_response_with_too_few_rows_acknowledges_no_missing_record
+            rows::a_success_without_rows_acknowledges_no_record
             rows::a_value_that_another_record_owns_is_rejected_with_its_owner
-            rows::what_an_answer_may_leave_out_is_not_missed
-            settings::a_field_that_the_system_lacks_fails_the_records_that_have_it_alone
-            settings::a_field_that_the_system_lacks_and_each_of_several_records_has_stops_nobody
-            settings::a_version_that_the_system_does_not_have_stops_the_destination
-            settings::every_version_of_the_api_is_spoken
-            settings::the_quota_that_an_answer_tells_is_noted_and_silence_is_normal
-            transforms::a_change_that_can_never_be_written_is_named_and_the_others_go_on
-            transforms::a_cleared_field_is_gone
-            transforms::no_value_is_too_long_for_the_system
-            trouble::a_refused_credential_stops_the_destination
-            trouble::an_answer_that_does_not_come_in_time_is_given_up
-            trouble::an_ended_credential_is_renewed_and_the_call_repeated_once
-            trouble::no_call_is_made_to_a_host_that_is_not_allowed
-            trouble::redirects_are_not_followed
-            trouble::what_is_no_answer_acknowledges_and_rejects_nobody
+            rows::a_response_without_optional_parts_acknowledges_every_record
+            settings::a_missing_field_fails_only_the_records_that_have_it
+            settings::a_missing_field_of_every_record_of_a_batch_stops_no_destination
+            settings::an_unknown_api_version_stops_the_destination
+            settings::every_api_version_is_supported
+            settings::a_reported_quota_is_recorded_and_a_missing_one_is_ignored
+            transforms::a_change_that_can_never_be_written_is_rejected_alone
+            transforms::a_cleared_field_is_removed
+            transforms::no_transformed_value_is_too_long_for_the_system
+            failures::a_refused_credential_stops_the_destination
+            failures::a_late_response_is_given_up
+            failures::an_expired_credential_is_renewed_and_the_call_repeated_once
+            failures::no_call_is_made_to_a_host_that_is_not_allowed
+            failures::redirects_are_not_followed
+            failures::an_unusable_response_acknowledges_and_rejects_no_record
         }
     };
 }
@@ -109,6 +109,6 @@ mod salesforce {
 mod hubspot;
 
 mod memory {
-    // It waits in virtual time.
+    // The memory system waits in virtual time.
     every_system!(memory(start_paused = true));
 }

@@ -1,6 +1,5 @@
-//! The HubSpot adapter over real HTTP on loopback, against a mock that answers as the real one
-//! does: what its calls cost, and its guard. What it owes to HubSpot case by case is in the adapter
-//! contract suite.
+//! The HubSpot adapter over real HTTP on loopback, against a mock that responds as HubSpot does:
+//! the number of its calls, and its guard. The adapter contract suite has the other cases.
 
 mod support;
 
@@ -8,8 +7,8 @@ mod support;
 mod deletes;
 #[path = "hubspot/dispatched.rs"]
 mod dispatched;
-#[path = "hubspot/trouble.rs"]
-mod trouble;
+#[path = "hubspot/failures.rs"]
+mod failures;
 #[path = "hubspot/upserts.rs"]
 mod upserts;
 

@@ -1,4 +1,4 @@
-//! The Salesforce adapter over real HTTP on loopback, against a mock that answers as the real one
+//! The Salesforce adapter over real HTTP on loopback, against a mock that responds as Salesforce
 //! does.
 
 mod support;
@@ -13,6 +13,8 @@ mod defaults;
 mod deletes;
 #[path = "salesforce/dispatched.rs"]
 mod dispatched;
+#[path = "salesforce/failures.rs"]
+mod failures;
 #[path = "salesforce/moved.rs"]
 mod moved;
 #[path = "salesforce/refusals.rs"]
@@ -21,8 +23,6 @@ mod refusals;
 mod rows;
 #[path = "salesforce/tokens.rs"]
 mod tokens;
-#[path = "salesforce/trouble.rs"]
-mod trouble;
 #[path = "salesforce/upserts.rs"]
 mod upserts;
 

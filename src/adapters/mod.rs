@@ -7,6 +7,7 @@
 
 #[cfg(feature = "admin")]
 pub mod doctor;
+mod errors;
 pub mod http;
 pub mod hubspot;
 mod json_object;
@@ -14,6 +15,7 @@ mod misconfigured;
 mod permits;
 mod registry;
 pub mod salesforce;
+mod text_fit;
 mod version;
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The listeners by which the cases read logs, held to what the cases expect of them.
+//! Tests of the log listeners that the cases use.
 
 use std::sync::Barrier;
 use std::thread;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::harness::Logs;
 use crate::support::listener::listen;
 
-/// Half of them listen.
+/// Number of threads, of which half listen.
 const THREADS: usize = 8;
 
 /// Functions that log their number inside a span, each at callsites of its own.
@@ -21,24 +21,24 @@ macro_rules! callsites {
     };
 }
 
-/// Reaches callsites on several threads, each callsite at the same time. `hear` reaches one while
-/// it listens. Returns the lines that a listener missed or got from another thread.
-fn misheard(
+/// Reaches callsites on several threads, each callsite at the same time. `capture` reaches one
+/// while it listens. Returns the lines that a listener missed or got from another thread.
+fn miscaptured(
     callsites: &[fn()],
-    hear: impl Fn(usize, fn()) -> Option<String> + Sync,
+    capture: impl Fn(usize, fn()) -> Option<String> + Sync,
 ) -> Vec<String> {
     let start = Barrier::new(THREADS);
     let reach_all = &|is_listening: bool| {
-        let mut misheard = Vec::new();
+        let mut miscaptured = Vec::new();
         for (number, callsite) in callsites.iter().enumerate() {
             start.wait();
             if is_listening {
-                misheard.extend(hear(number, *callsite));
+                miscaptured.extend(capture(number, *callsite));
             } else {
                 callsite();
             }
         }
-        misheard
+        miscaptured
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
@@ -52,26 +52,27 @@ fn misheard(
 }
 
 #[test]
-fn what_a_thread_without_a_listener_has_logged_first_is_heard_where_it_is_logged_again() {
+fn a_line_first_logged_without_a_listener_is_captured_when_it_is_logged_again() {
     for (number, callsite) in callsites![0 1 2 3].into_iter().enumerate() {
-        let heard = listen();
+        let logs = listen();
         thread::scope(|scope| drop(scope.spawn(callsite)));
-        assert_eq!(heard.lines(), [""; 0], "another thread's line");
+        assert_eq!(logs.lines(), [""; 0], "another thread's line");
         callsite();
-        assert_eq!(heard.lines(), [format!("INFO of_event={number}")]);
+        assert_eq!(logs.lines(), [format!("INFO of_event={number}")]);
     }
 }
 
 #[test]
-fn a_listener_hears_its_thread_alone_whichever_thread_reaches_a_callsite_first() {
+fn a_listener_captures_only_its_own_thread() {
     let callsites: [fn(); 64] = callsites![
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
-        32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63
+        32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60
+        61 62 63
     ];
-    let misheard = misheard(&callsites, |number, callsite| {
-        let heard = listen();
+    let miscaptured = miscaptured(&callsites, |number, callsite| {
+        let logs = listen();
         callsite();
-        let lines = heard.lines();
+        let lines = logs.lines();
         let is_right = lines == [format!("INFO of_event={number}")];
         if is_right {
             None
@@ -79,15 +80,15 @@ fn a_listener_hears_its_thread_alone_whichever_thread_reaches_a_callsite_first()
             Some(format!("{number}: {lines:?}"))
         }
     });
-    assert_eq!(misheard, Vec::<String>::new());
+    assert_eq!(miscaptured, Vec::<String>::new());
 }
 
 #[test]
-fn the_functions_lines_are_heard_with_their_spans_whichever_thread_reaches_a_callsite_first() {
+fn lines_are_captured_with_their_spans_whichever_thread_logs_first() {
     let callsites: [fn(); 32] = callsites![
         0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
     ];
-    let misheard = misheard(&callsites, |number, callsite| {
+    let miscaptured = miscaptured(&callsites, |number, callsite| {
         let logs = Logs::listen();
         callsite();
         let lines = logs.lines();
@@ -99,11 +100,11 @@ fn the_functions_lines_are_heard_with_their_spans_whichever_thread_reaches_a_cal
             Some(format!("{number}: {lines:?}"))
         }
     });
-    assert_eq!(misheard, Vec::<String>::new());
+    assert_eq!(miscaptured, Vec::<String>::new());
 }
 
 #[test]
-fn a_listener_returns_when_the_one_that_took_its_place_is_dropped() {
+fn a_listener_is_restored_when_its_replacement_is_dropped() {
     let log = |number: usize| tracing::info!(target: "contact_sync::test", number);
     let outer = listen();
     let inner = Logs::listen();

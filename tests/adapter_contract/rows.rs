@@ -28,7 +28,7 @@ pub async fn one_bad_row_is_rejected_and_its_neighbours_are_written(trial: &Tria
     assert_eq!(trial.held(), ["c-1", "c-3"]);
 }
 
-pub async fn a_row_that_fails_for_now_succeeds_when_it_is_repeated(trial: &Trial) {
+pub async fn a_row_with_a_passing_failure_succeeds_when_repeated(trial: &Trial) {
     trial.inject(Fault::Delayed("C-2"));
     let people = trial.people(1..=3);
     let reply = trial.upsert(&people).await.expect("outcomes");
@@ -47,7 +47,7 @@ pub async fn a_row_that_fails_for_now_succeeds_when_it_is_repeated(trial: &Trial
     assert_eq!(trial.held().len(), 3);
 }
 
-pub async fn a_delete_that_fails_spares_its_neighbours_and_is_repeated(trial: &Trial) {
+pub async fn a_failed_delete_affects_no_neighbour_and_is_repeated(trial: &Trial) {
     trial.upsert(&trial.people(1..=3)).await.expect("outcomes");
     let gone = ["C-1", "C-2", "C-3"].map(deletion);
     trial.inject(Fault::Delayed("C-2"));
@@ -71,7 +71,7 @@ pub async fn a_delete_that_fails_spares_its_neighbours_and_is_repeated(trial: &T
     assert_eq!(trial.held(), Vec::<String>::new());
 }
 
-pub async fn a_short_answer_acknowledges_nobody_that_it_does_not_tell_of(trial: &Trial) {
+pub async fn a_response_with_too_few_rows_acknowledges_no_missing_record(trial: &Trial) {
     let people = trial.people(1..=3);
     trial.inject(Fault::Short);
     if let Ok(outcomes) = trial.upsert(&people).await {
@@ -79,16 +79,16 @@ pub async fn a_short_answer_acknowledges_nobody_that_it_does_not_tell_of(trial: 
             .iter()
             .filter(|outcome| matches!(outcome, Outcome::Delivered(_)))
             .count();
-        let again = outcomes
+        let retried = outcomes
             .iter()
             .filter(|outcome| matches!(outcome, Outcome::Retry(_)))
             .count();
-        assert!(delivered < 3 && delivered + again == 3, "{outcomes:?}");
+        assert!(delivered < 3 && delivered + retried == 3, "{outcomes:?}");
     }
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
 }
 
-pub async fn a_success_that_tells_of_nobody_acknowledges_nobody(trial: &Trial) {
+pub async fn a_success_without_rows_acknowledges_no_record(trial: &Trial) {
     let people = trial.people(1..=3);
     trial.inject(Fault::Mute);
     let reply = trial.upsert(&people).await;
@@ -96,14 +96,14 @@ pub async fn a_success_that_tells_of_nobody_acknowledges_nobody(trial: &Trial) {
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
 }
 
-pub async fn what_an_answer_may_leave_out_is_not_missed(trial: &Trial) {
+pub async fn a_response_without_optional_parts_acknowledges_every_record(trial: &Trial) {
     let people = trial.people(1..=3);
     trial.inject(Fault::Sparse);
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
     assert_eq!(trial.held().len(), 3);
 }
 
-/// At once, or after all others.
+/// Accepts a rejection at once, or after all other records.
 pub async fn a_value_that_another_record_owns_is_rejected_with_its_owner(trial: &Trial) {
     let owner = trial
         .system
@@ -133,7 +133,7 @@ pub async fn a_refused_value_is_named_by_its_field_and_is_in_no_log(trial: &Tria
     let mut changes = [person(1), person(2)];
     changes[1].contact.email = Field::Value("sesame".into());
     let payloads = changes.each_ref().map(|change| trial.payload(&[change]));
-    let heard = listen();
+    let logs = listen();
     let reply = trial.upsert(&payloads).await.expect("outcomes");
     let [Outcome::Delivered(_), Outcome::Rejected(rejection)] = &reply[..] else {
         panic!("{reply:?}")
@@ -145,16 +145,16 @@ pub async fn a_refused_value_is_named_by_its_field_and_is_in_no_log(trial: &Tria
         field.eq_ignore_ascii_case("email") && rejection.code.as_str().contains("EMAIL"),
         "{rejection:?}"
     );
-    let fates = fates_of(&trial.adapter, &trial.meter, &changes).await;
+    let fates = fates_of(&trial.adapter, &trial.metrics, &changes).await;
     assert!(fates[1].starts_with("rejected"), "{fates:?}");
-    let shown = format!("{reply:?} {payloads:?} {:?}", heard.lines());
+    let shown = format!("{reply:?} {payloads:?} {:?}", logs.lines());
     assert!(
         !shown.contains("sesame") && !shown.contains("example.com"),
         "{shown}"
     );
 }
 
-pub async fn a_long_answer_rejects_nobody(trial: &Trial) {
+pub async fn a_response_with_too_many_rows_rejects_no_record(trial: &Trial) {
     let people = trial.people(1..=3);
     trial.inject(Fault::Long);
     match trial.upsert(&people).await {
@@ -171,16 +171,16 @@ pub async fn a_long_answer_rejects_nobody(trial: &Trial) {
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
 }
 
-pub async fn a_poisonous_batch_is_refused_and_passes_without_its_culprit(trial: &Trial) {
+pub async fn a_batch_with_an_offending_record_is_refused_and_passes_without_it(trial: &Trial) {
     trial.inject(Fault::Poison("C-2".to_owned()));
     let people = trial.people(1..=3);
-    for company in [&people[..], &people[1..2]] {
-        match trial.upsert(company).await {
+    for batch in [&people[..], &people[1..2]] {
+        match trial.upsert(batch).await {
             Err(CallError::Refused { suspects, .. }) => {
-                assert!(suspects.iter().all(|at| *at < company.len()));
+                assert!(suspects.iter().all(|at| *at < batch.len()));
             }
-            // Alone, it may be judged like a row among others.
-            Ok(outcomes) if company.len() == 1 => {
+            // A record that is alone may be classified like one of several rows.
+            Ok(outcomes) if batch.len() == 1 => {
                 assert!(
                     matches!(&outcomes[..], [Outcome::Rejected(_)]),
                     "{outcomes:?}"
@@ -200,39 +200,40 @@ pub async fn a_poisonous_batch_is_refused_and_passes_without_its_culprit(trial: 
     );
 }
 
-/// A search has few calls, so that an invocation finds one culprit. Kinesis sends again from the
-/// lowest record that failed: each delivery has to settle one culprit more.
-pub async fn many_culprits_are_found_delivery_by_delivery(trial: &Trial) {
-    const CULPRITS: [usize; 9] = [0, 1, 2, 13, 40, 41, 77, 98, 99];
+/// Delivers as Kinesis does, which redelivers from the lowest record that failed. A bisection has
+/// few calls, so that an invocation finds one offending record: each delivery has to settle one
+/// more.
+pub async fn each_delivery_isolates_another_offending_record(trial: &Trial) {
+    const OFFENDERS: [usize; 9] = [0, 1, 2, 13, 40, 41, 77, 98, 99];
     let changes: Vec<_> = (0..trial.adapter.limits().upsert).map(person).collect();
-    let culprits: Vec<usize> = CULPRITS
+    let offenders: Vec<usize> = OFFENDERS
         .into_iter()
         .filter(|number| *number < changes.len())
         .collect();
-    culprits
-        .iter()
-        .for_each(|number| trial.inject(Fault::Poison(format!("C-{number}"))));
+    for number in &offenders {
+        trial.inject(Fault::Poison(format!("C-{number}")));
+    }
     let mut fates = vec![String::new(); changes.len()];
     let (mut from, mut deliveries) = (0, 0);
     while from < changes.len() {
         deliveries += 1;
-        assert!(deliveries <= culprits.len(), "no progress at {from}");
-        let told = fates_of(&trial.adapter, &trial.meter, &changes[from..]).await;
-        let failed = told
+        assert!(deliveries <= offenders.len(), "no progress at {from}");
+        let ended = fates_of(&trial.adapter, &trial.metrics, &changes[from..]).await;
+        let failed = ended
             .iter()
             .position(|fate| fate.starts_with("failed"))
             .map_or(changes.len(), |at| from + at);
-        fates[from..].clone_from_slice(&told);
+        fates[from..].clone_from_slice(&ended);
         assert!(failed > from, "nothing was settled: {}", fates[from]);
         from = failed;
     }
     for (number, fate) in fates.iter().enumerate() {
-        let expected = if culprits.contains(&number) {
+        let expected = if offenders.contains(&number) {
             "rejected"
         } else {
             "delivered"
         };
         assert!(fate.starts_with(expected), "{number}: {fate}");
     }
-    assert_eq!(trial.held().len(), changes.len() - culprits.len());
+    assert_eq!(trial.held().len(), changes.len() - offenders.len());
 }

@@ -1,5 +1,5 @@
-//! What the account and the settings make of an adapter: fields that are not there, versions of the
-//! API, the quota.
+//! Effects of the account and the settings on an adapter: missing fields, versions of the API, the
+//! quota.
 
 #![expect(
     unreachable_pub,
@@ -14,14 +14,14 @@ use crate::support::system::{Fault, Setting};
 use crate::support::words::{deletion, payload_of, words};
 use crate::trial::{Trial, person, stops};
 
-/// A newcomer with an attribute.
+/// Returns a newcomer with an attribute.
 fn subscriber(number: usize) -> ContactChange {
     let mut change = person(number);
     change.contact.attributes.values = [("plan".into(), Attribute::Text("team".into()))].into();
     change
 }
 
-pub async fn a_field_that_the_system_lacks_fails_the_records_that_have_it_alone(trial: &Trial) {
+pub async fn a_missing_field_fails_only_the_records_that_have_it(trial: &Trial) {
     let adapter = trial
         .set(Setting::UnknownField)
         .expect("a system with fields of its own");
@@ -29,7 +29,7 @@ pub async fn a_field_that_the_system_lacks_fails_the_records_that_have_it_alone(
     let payloads = changes
         .each_ref()
         .map(|change| payload_of(&*adapter, &[change]));
-    let heard = listen();
+    let logs = listen();
     let reply = trial
         .upsert_by(&*adapter, &payloads)
         .await
@@ -45,17 +45,17 @@ pub async fn a_field_that_the_system_lacks_fails_the_records_that_have_it_alone(
     };
     assert_eq!(trial.held(), ["c-2", "c-4"]);
     assert_eq!(
-        (heard.at("ERROR").len(), trial.meter.config_errors()),
+        (logs.at("ERROR").len(), trial.metrics.config_errors()),
         (1, 1),
-        "the operator is told, and once"
+        "the operator gets one line"
     );
-    // Alone it says nothing of what the next record has.
+    // A single record is no evidence about the next one.
     let reply = trial
         .upsert_by(&*adapter, &payloads[..1])
         .await
         .expect("outcomes");
     assert!(matches!(&reply[..], [Outcome::Failed(_)]), "{reply:?}");
-    let fates = fates_of(&adapter, &trial.meter, &changes).await;
+    let fates = fates_of(&adapter, &trial.metrics, &changes).await;
     let kinds: Vec<_> = fates.iter().map(|fate| fate.split(' ').next()).collect();
     assert_eq!(
         kinds,
@@ -65,15 +65,13 @@ pub async fn a_field_that_the_system_lacks_fails_the_records_that_have_it_alone(
             Some("failed"),
             Some("delivered")
         ],
-        "nobody is rejected for it"
+        "no record is rejected"
     );
 }
 
-/// They come again by themselves, where those that have none are remembered: the next one may have
-/// none either.
-pub async fn a_field_that_the_system_lacks_and_each_of_several_records_has_stops_nobody(
-    trial: &Trial,
-) {
+/// Checks that no record stops the destination. The records that have the field are redelivered
+/// without those that lack it, which are remembered: the next record may lack it as well.
+pub async fn a_missing_field_of_every_record_of_a_batch_stops_no_destination(trial: &Trial) {
     let adapter = trial
         .set(Setting::UnknownField)
         .expect("a system with fields of its own");
@@ -87,16 +85,16 @@ pub async fn a_field_that_the_system_lacks_and_each_of_several_records_has_stops
         "{reply:?}"
     );
     assert_eq!(
-        (trial.held(), trial.meter.config_errors()),
+        (trial.held(), trial.metrics.config_errors()),
         (Vec::<String>::new(), 1)
     );
 }
 
-pub async fn every_version_of_the_api_is_spoken(trial: &Trial) {
+pub async fn every_api_version_is_supported(trial: &Trial) {
     let versions: Vec<_> = (0..)
         .map_while(|version| trial.set(Setting::Version(version)))
         .collect();
-    assert!(versions.len() > 1, "a version that is no choice is none");
+    assert!(versions.len() > 1, "the system has several versions");
     for adapter in versions {
         assert_eq!(
             words(&trial.upsert_by(&*adapter, &trial.people(1..=3)).await),
@@ -116,7 +114,7 @@ pub async fn every_version_of_the_api_is_spoken(trial: &Trial) {
     }
 }
 
-pub async fn a_version_that_the_system_does_not_have_stops_the_destination(trial: &Trial) {
+pub async fn an_unknown_api_version_stops_the_destination(trial: &Trial) {
     let adapter = trial
         .set(Setting::UnknownVersion)
         .expect("a system with versions");
@@ -134,26 +132,23 @@ pub async fn a_version_that_the_system_does_not_have_stops_the_destination(trial
     );
 }
 
-pub async fn the_quota_that_an_answer_tells_is_noted_and_silence_is_normal(trial: &Trial) {
+pub async fn a_reported_quota_is_recorded_and_a_missing_one_is_ignored(trial: &Trial) {
     let people = trial.people(1..=2);
-    trial
-        .upsert(&people)
-        .await
-        .expect("a credential from now on");
-    let told = |trial: &Trial| {
-        let quota = trial.meter.quota();
+    trial.upsert(&people).await.expect("a credential");
+    let used_of = |trial: &Trial| {
+        let quota = trial.metrics.quota();
         quota.daily_used.zip(quota.daily_max)
     };
     for used in [7, 9] {
         trial.inject(Fault::QuotaReported { used, max: 10 });
         assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 2]);
-        assert_eq!(told(trial), Some((used, 10)));
+        assert_eq!(used_of(trial), Some((used, 10)));
     }
     trial.inject(Fault::QuotaOmitted);
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 2]);
     assert_eq!(
-        told(trial),
+        used_of(trial),
         Some((9, 10)),
-        "what is not told has not changed"
+        "an unreported quota is unchanged"
     );
 }

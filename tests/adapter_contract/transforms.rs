@@ -1,4 +1,4 @@
-//! The laws of `Adapter::transform`.
+//! Laws of `Adapter::transform`.
 
 #![expect(
     unreachable_pub,
@@ -10,10 +10,10 @@ use contact_sync::model::{Contact, ContactChange, ContactType, Field, Operation,
 use crate::support::words::{deletion, words};
 use crate::trial::{Trial, person};
 
-/// Sequences of changes that are tried.
+/// Seeds of the sequences of changes.
 const SEEDS: std::ops::Range<u64> = 0..60;
 
-pub async fn folded_changes_leave_what_one_after_the_other_would(trial: &Trial) {
+pub async fn folded_changes_leave_the_record_that_separate_writes_leave(trial: &Trial) {
     for seed in SEEDS {
         let changes = changes(seed);
         for change in &changes {
@@ -32,7 +32,7 @@ pub async fn folded_changes_leave_what_one_after_the_other_would(trial: &Trial) 
     }
 }
 
-/// A new contact, and what happens to it then.
+/// Returns the creation of a contact, and changes of it.
 fn changes(seed: u64) -> Vec<ContactChange> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut changes = vec![person(1)];
@@ -58,7 +58,7 @@ fn changes(seed: u64) -> Vec<ContactChange> {
     changes
 }
 
-/// The fields that may hold any text.
+/// Returns the fields that may hold any text.
 fn texts(contact: &mut Contact) -> [&mut Text; 13] {
     [
         &mut contact.first_name,
@@ -77,7 +77,7 @@ fn texts(contact: &mut Contact) -> [&mut Text; 13] {
     ]
 }
 
-pub async fn an_absent_field_stays_as_it_is(trial: &Trial) {
+pub async fn an_absent_field_keeps_its_value(trial: &Trial) {
     trial.upsert(&trial.people([1])).await.expect("written");
     let records = trial.system.records();
     let mut silent = person(1);
@@ -90,7 +90,7 @@ pub async fn an_absent_field_stays_as_it_is(trial: &Trial) {
     assert_eq!(trial.system.records(), records);
 }
 
-pub async fn a_cleared_field_is_gone(trial: &Trial) {
+pub async fn a_cleared_field_is_removed(trial: &Trial) {
     trial.upsert(&trial.people([1])).await.expect("written");
     let before = trial.system.records()["c-1"].clone();
     let mut clear = person(1);
@@ -112,13 +112,13 @@ pub async fn a_cleared_field_is_gone(trial: &Trial) {
     assert_eq!(gone[0].1, "Engineer");
 }
 
-pub async fn no_value_is_too_long_for_the_system(trial: &Trial) {
+pub async fn no_transformed_value_is_too_long_for_the_system(trial: &Trial) {
     for letter in ["x", "é", "🚀"] {
         for length in [20, 21, 40, 41, 80, 81, 128, 129, 255, 256, 70_000] {
             let mut change = person(1);
             let text = letter.repeat(length);
             for (at, field) in texts(&mut change.contact).into_iter().enumerate() {
-                // Neither system takes a part of a number or of an address of a site.
+                // Neither system accepts a part of a number or of an address of a site.
                 if ![4, 5, 6, 12].contains(&at) {
                     *field = Field::Value(text.clone().into());
                 }
@@ -129,17 +129,14 @@ pub async fn no_value_is_too_long_for_the_system(trial: &Trial) {
                 "{length} × {letter}: {:?}",
                 transformed.rejected
             );
-            assert!(
-                length < 70_000 || transformed.cut > 0,
-                "what is left out is counted"
-            );
+            assert!(length < 70_000 || transformed.cut > 0, "a cut is counted");
             let reply = trial.upsert(&[trial.payload(&[&change])]).await;
             assert_eq!(words(&reply), ["delivered"], "{length} × {letter}");
         }
     }
 }
 
-pub async fn a_change_that_can_never_be_written_is_named_and_the_others_go_on(trial: &Trial) {
+pub async fn a_change_that_can_never_be_written_is_rejected_alone(trial: &Trial) {
     let mut changes = [person(1), person(1), person(1)];
     changes[1].contact.email = Field::Value(format!("{}@example.com", "x".repeat(70_000)).into());
     changes[1].contact.company = Field::Value("Never".into());

@@ -1,4 +1,4 @@
-//! One adapter on trial.
+//! A system, its adapter and its metrics during one case.
 
 #![expect(
     unreachable_pub,
@@ -16,16 +16,16 @@ use tokio::time::Instant;
 use crate::support::system::{Fault, Setting, Start, System};
 use crate::support::words::{newcomer, payload_of};
 
-/// Longer than any answer of loopback takes, and no wait where one never comes.
+/// Longer than any response over loopback takes.
 const LONG: Duration = Duration::from_mins(1);
 
 pub struct Trial {
     pub system: Box<dyn System>,
     pub adapter: Arc<dyn Adapter>,
-    pub meter: DestinationMetrics,
+    pub metrics: DestinationMetrics,
 }
 
-/// Tries a case on a fresh system, which must find no fault with us either.
+/// Runs a case on a fresh system, and checks that the adapter violated no protocol.
 pub async fn run(start: Start, case: impl AsyncFnOnce(&Trial)) {
     let trial = Trial::new(start().await);
     case(&trial).await;
@@ -37,7 +37,7 @@ impl Trial {
         Self {
             adapter: system.adapter(),
             system,
-            meter: DestinationMetrics::default(),
+            metrics: DestinationMetrics::default(),
         }
     }
 
@@ -54,7 +54,7 @@ impl Trial {
         self.delete_by(&*self.adapter, payloads).await
     }
 
-    /// The same by an adapter with [other settings](Self::set).
+    /// Upserts by an adapter with [another setting](Self::set).
     pub async fn upsert_by(&self, adapter: &dyn Adapter, payloads: &[Payload]) -> Reply {
         let batch: Vec<_> = payloads.iter().collect();
         adapter.upsert(&batch, self.call(LONG)).await
@@ -65,12 +65,12 @@ impl Trial {
         adapter.delete(&batch, self.call(LONG)).await
     }
 
-    /// The adapter with another setting, where the system can have it.
+    /// Returns the adapter with another setting, where the system can have it.
     pub fn set(&self, setting: Setting) -> Option<Arc<dyn Adapter>> {
         self.system.with_setting(setting)
     }
 
-    /// What a dry run would write and delete.
+    /// Upserts and deletes in a dry run.
     pub async fn dry_run(&self, written: &[Payload], deleted: &[Payload]) -> [Reply; 2] {
         let call = Call {
             dry_run: true,
@@ -87,13 +87,13 @@ impl Trial {
     fn call(&self, time: Duration) -> Call<'_> {
         Call {
             give_up_at: Instant::now() + time,
-            meter: &self.meter,
+            meter: &self.metrics,
             permits: &Unlimited,
             dry_run: false,
         }
     }
 
-    /// Payloads of the newcomers with these numbers.
+    /// Returns payloads of the newcomers with these numbers.
     pub fn people(&self, numbers: impl IntoIterator<Item = usize>) -> Vec<Payload> {
         numbers
             .into_iter()
@@ -105,16 +105,19 @@ impl Trial {
         payload_of(&*self.adapter, changes)
     }
 
-    /// The ids that the system holds.
+    /// Returns the ids that the system holds.
     pub fn held(&self) -> Vec<String> {
         self.system.records().into_keys().collect()
     }
 
     pub fn inject(&self, fault: Fault) {
-        assert!(self.system.inject(fault), "the system cannot fail so");
+        assert!(
+            self.system.inject(fault),
+            "the system cannot have this fault"
+        );
     }
 
-    /// How many API calls `work` takes.
+    /// Returns the number of API calls that `work` takes.
     pub async fn calls_of<T>(&self, work: impl Future<Output = T>) -> (T, usize) {
         let before = self.system.calls();
         let result = work.await;
@@ -126,7 +129,7 @@ pub fn person(number: usize) -> ContactChange {
     newcomer(number, ContactType::Lead)
 }
 
-/// Whether nobody is told to have been written or refused for good.
+/// Returns whether no record is reported as written or rejected.
 pub fn decides_nothing(reply: &Reply) -> bool {
     use CallError::{Retry, Stop, Throttled};
     match reply {
@@ -137,7 +140,7 @@ pub fn decides_nothing(reply: &Reply) -> bool {
     }
 }
 
-/// Whether the destination stops for this cause, and the operator is told what to do.
+/// Returns whether the destination stops for this cause, with a remedy for the operator.
 pub fn stops(reply: &Reply, cause: Cause) -> bool {
     matches!(reply, Err(CallError::Stop(stop)) if stop.cause == cause && !stop.remedy.is_empty())
 }

@@ -1,4 +1,4 @@
-//! What a system that does its work is asked for.
+//! Writes and deletes of a system without faults.
 
 #![expect(
     unreachable_pub,
@@ -10,7 +10,7 @@ use contact_sync::model::{Field, Outcome};
 use crate::support::words::{deletion, id, words};
 use crate::trial::{Trial, person};
 
-pub async fn what_is_written_is_there_and_what_is_deleted_is_gone(trial: &Trial) {
+pub async fn written_records_exist_and_deleted_records_are_gone(trial: &Trial) {
     assert_eq!(
         words(&trial.upsert(&trial.people(1..=3)).await),
         ["delivered"; 3]
@@ -41,7 +41,7 @@ pub async fn repeating_a_call_is_harmless(trial: &Trial) {
     }
 }
 
-pub async fn contacts_are_told_apart_without_regard_to_letter_case(trial: &Trial) {
+pub async fn ids_that_differ_in_letter_case_are_one_contact(trial: &Trial) {
     let upper = person(1);
     let mut lower = person(1);
     lower.contact.id = id("c-1");
@@ -57,12 +57,12 @@ pub async fn contacts_are_told_apart_without_regard_to_letter_case(trial: &Trial
     assert!(records["c-1"].values().any(|value| value == "Looms"));
 }
 
-pub async fn a_full_batch_takes_the_calls_that_the_limits_tell(trial: &Trial) {
+pub async fn a_full_batch_takes_the_calls_that_the_limits_report(trial: &Trial) {
     let limits = trial.adapter.limits();
     trial
         .upsert(&trial.people([0]))
         .await
-        .expect("a credential from now on");
+        .expect("a credential");
     let people = trial.people(1..=limits.upsert);
     let (reply, calls) = trial.calls_of(trial.upsert(&people)).await;
     assert_eq!(words(&reply), vec!["delivered"; limits.upsert]);
@@ -76,7 +76,7 @@ pub async fn a_full_batch_takes_the_calls_that_the_limits_tell(trial: &Trial) {
     assert_eq!(trial.held().len(), limits.upsert + 1 - limits.delete);
 }
 
-pub async fn a_dry_run_looks_and_changes_nothing(trial: &Trial) {
+pub async fn a_dry_run_looks_up_and_writes_nothing(trial: &Trial) {
     trial.upsert(&trial.people(1..=2)).await.expect("written");
     let records = trial.system.records();
     let mut people = trial.people(1..=3);
@@ -91,7 +91,7 @@ pub async fn a_dry_run_looks_and_changes_nothing(trial: &Trial) {
     assert_eq!(
         deleted.iter().map(Outcome::is_dry_run).collect::<Vec<_>>(),
         [true, false],
-        "nobody is C-9: {deleted:?}"
+        "C-9 does not exist: {deleted:?}"
     );
     assert!(
         matches!(&deleted[1], Outcome::Delivered(Some(_))),
@@ -100,7 +100,7 @@ pub async fn a_dry_run_looks_and_changes_nothing(trial: &Trial) {
     assert_eq!(trial.system.records(), records);
 }
 
-pub async fn an_empty_payload_hurts_nobody(trial: &Trial) {
+pub async fn an_empty_payload_affects_no_neighbour(trial: &Trial) {
     let mut people = trial.people(1..=3);
     people[1].body = None;
     let reply = words(&trial.upsert(&people).await);

@@ -1,11 +1,11 @@
-//! Deletes under guard, and what ten thousand cost.
+//! Deletes under guard, and the number of calls for ten thousand.
 
 use contact_sync::adapters::Adapter;
 
 use crate::portal::{Portal, deletion, words};
 
 #[tokio::test]
-async fn a_guarded_delete_leaves_newer_data_alone() {
+async fn a_guarded_delete_keeps_newer_data() {
     let guard = |settings: &mut contact_sync::adapters::hubspot::Settings| {
         settings.version_property = "source_version".to_owned();
     };

@@ -1,5 +1,4 @@
-//! The adapter behind the real dispatcher: what becomes of each record in the end, and what it
-//! costs in calls.
+//! The adapter behind the real dispatcher: the fate of each record, and the number of calls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use crate::support::mock_hubspot::Endpoint;
 use crate::support::server::{Answer, Reply};
 use crate::support::words::id;
 
-/// Sends changes of distinct contacts to their end; gives how often each fate occurs.
+/// Sends changes of distinct contacts until each has a fate. Returns how often each fate occurs.
 async fn dispatch(portal: &Portal, changes: Vec<ContactChange>) -> BTreeMap<String, usize> {
     let adapter: Arc<dyn Adapter> = Arc::clone(&portal.hubspot) as _;
     count(&fates_of(&adapter, &portal.meter, &changes).await)
@@ -28,20 +27,20 @@ fn people(count: usize) -> Vec<ContactChange> {
 }
 
 #[tokio::test]
-async fn one_poison_input_in_a_full_batch_costs_one_input_and_at_most_16_calls_more() {
-    for culprit in [0, 1, 37, 50, 99] {
+async fn one_offending_input_in_a_full_batch_costs_at_most_16_more_calls() {
+    for offender in [0, 1, 37, 50, 99] {
         let portal = Portal::new().await;
-        portal.mock.poison(&format!("C-{culprit}"));
+        portal.mock.poison(&format!("C-{offender}"));
         let expected = fates([("delivered", 99), ("rejected VALIDATION_ERROR", 1)]);
-        assert_eq!(dispatch(&portal, people(100)).await, expected, "{culprit}");
+        assert_eq!(dispatch(&portal, people(100)).await, expected, "{offender}");
         let calls = portal.mock.count(Endpoint::Upsert);
-        assert!(calls <= 17, "{culprit}: {calls} calls");
+        assert!(calls <= 17, "{offender}: {calls} calls");
         portal.assert_polite();
     }
 }
 
 #[tokio::test]
-async fn ten_thousand_contacts_come_and_go_in_a_hundred_and_two_hundred_calls() {
+async fn ten_thousand_contacts_are_written_in_a_hundred_calls_and_deleted_in_two_hundred() {
     let portal = Portal::new().await;
     assert_eq!(
         dispatch(&portal, people(10_000)).await,
@@ -52,8 +51,9 @@ async fn ten_thousand_contacts_come_and_go_in_a_hundred_and_two_hundred_calls() 
         (100, 10_000)
     );
     let mut gone = people(10_000);
-    gone.iter_mut()
-        .for_each(|change| change.operation = Operation::Delete);
+    for change in &mut gone {
+        change.operation = Operation::Delete;
+    }
     assert_eq!(
         dispatch(&portal, gone).await,
         fates([("delivered", 10_000)])
@@ -66,7 +66,7 @@ async fn ten_thousand_contacts_come_and_go_in_a_hundred_and_two_hundred_calls() 
 }
 
 #[tokio::test]
-async fn passing_trouble_delays_and_loses_nothing() {
+async fn passing_failures_lose_no_record() {
     let silent = Answer::json(200, &json!({"status": "COMPLETE", "results": []}));
     let unnamed = Answer::json(
         207,
@@ -92,10 +92,12 @@ async fn passing_trouble_delays_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_429_without_a_word_is_no_outage() {
+async fn a_429_without_a_body_is_no_outage() {
     let portal = Portal::new().await;
-    // More than the breaker takes for an outage, one after the other.
-    (0..9).for_each(|_| portal.mock.next(Answer::empty(429)));
+    // More failures in succession than the breaker accepts.
+    for _ in 0..9 {
+        portal.mock.next(Answer::empty(429));
+    }
     assert_eq!(
         dispatch(&portal, people(1_000)).await,
         fates([("delivered", 1_000)])
@@ -104,9 +106,9 @@ async fn a_429_without_a_word_is_no_outage() {
 }
 
 #[tokio::test]
-async fn an_error_that_names_nobody_finds_its_row_in_the_end() {
-    // Results without a key do not tell either who is missing: the batch is halved until its row is
-    // alone.
+async fn an_error_that_names_no_row_is_bisected_to_its_row() {
+    // Results without a key do not identify the missing row either: the batch is bisected until its
+    // row is alone.
     let portal = Portal::with(|behavior| behavior.hide_properties = true, |_| {}).await;
     portal
         .mock
@@ -119,10 +121,10 @@ async fn an_error_that_names_nobody_finds_its_row_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_write_whose_own_first_try_is_in_its_way_is_delivered() {
+async fn a_write_that_clashes_with_its_own_first_try_is_delivered() {
     let portal = Portal::new().await;
-    let message = "Cannot set PropertyValueCoordinates{propertyName=source_id, value=C-1} on 11. 22 already has that \
-        value.";
+    let message = "Cannot set PropertyValueCoordinates{propertyName=source_id, value=C-1} on 11. \
+        22 already has that value.";
     portal.mock.next(Reply::Reset);
     portal.mock.next(Answer::json(
         400,
@@ -135,9 +137,10 @@ async fn a_write_whose_own_first_try_is_in_its_way_is_delivered() {
     assert_eq!(portal.mock.count(Endpoint::Upsert), 3);
 }
 
-/// HubSpot judges each row by what it holds before the batch.
+/// Relies on a second try: HubSpot validates each row against the records that exist before the
+/// batch.
 #[tokio::test]
-async fn an_address_that_one_contact_gives_up_and_another_takes_arrives_at_both() {
+async fn an_address_that_one_contact_gives_to_another_is_written_to_both() {
     let portal = Portal::new().await;
     portal
         .mock
@@ -164,7 +167,7 @@ async fn an_address_that_one_contact_gives_up_and_another_takes_arrives_at_both(
 }
 
 #[tokio::test]
-async fn a_page_of_the_network_delays_and_stops_nobody() {
+async fn a_page_of_the_network_stops_no_destination() {
     let page = "<html><head><title>403 Forbidden</title></head></html>";
     for status in [400, 401, 403, 404, 405, 407, 409, 410, 422, 451, 520, 530] {
         for answer in [
@@ -173,7 +176,7 @@ async fn a_page_of_the_network_delays_and_stops_nobody() {
             Answer::json(status, &json!({"message": "No"})),
         ] {
             let portal = Portal::new().await;
-            let heard = listen();
+            let logs = listen();
             portal.mock.next(answer);
             assert_eq!(
                 dispatch(&portal, people(5)).await,
@@ -188,13 +191,13 @@ async fn a_page_of_the_network_delays_and_stops_nobody() {
                 (2, 0),
                 "{status}"
             );
-            assert_eq!(heard.at("ERROR"), Vec::<String>::new(), "{status}");
+            assert_eq!(logs.at("ERROR"), Vec::<String>::new(), "{status}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_key_that_comes_back_otherwise_costs_one_call_more_at_most() {
+async fn a_key_in_another_form_costs_at_most_one_more_call() {
     for (shown_key, calls) in [
         (
             (|key| key.replace("e\u{308}", "\u{eb}")) as fn(&str) -> String,
@@ -220,7 +223,7 @@ async fn a_key_that_comes_back_otherwise_costs_one_call_more_at_most() {
 }
 
 #[tokio::test]
-async fn a_property_of_the_mapping_that_is_missing_fails_those_who_carry_it_and_no_other_call() {
+async fn a_missing_property_of_the_mapping_fails_no_other_call() {
     let portal = Portal::new().await;
     portal.mock.remove_property("mobilephone");
     let adapter: Arc<dyn Adapter> = Arc::clone(&portal.hubspot) as _;
@@ -248,15 +251,16 @@ async fn a_property_of_the_mapping_that_is_missing_fails_those_who_carry_it_and_
 }
 
 #[tokio::test]
-async fn contacts_that_vanish_before_their_archive_are_gone() {
+async fn contacts_deleted_before_their_archive_count_as_gone() {
     let portal = Portal::new().await;
     let mut gone = people(5);
     assert_eq!(
         dispatch(&portal, gone.clone()).await,
         fates([("delivered", 5)])
     );
-    gone.iter_mut()
-        .for_each(|change| change.operation = Operation::Delete);
+    for change in &mut gone {
+        change.operation = Operation::Delete;
+    }
     let body = json!({"status": "error", "category": "OBJECT_NOT_FOUND"});
     portal
         .mock
@@ -267,14 +271,14 @@ async fn contacts_that_vanish_before_their_archive_are_gone() {
 }
 
 #[tokio::test]
-async fn a_refused_token_or_scope_rejects_nobody() {
+async fn a_refused_token_or_scope_rejects_no_record() {
     let portal = Portal::new().await;
     portal.mock.rotate_token("pat-mock-2");
     let expected = fates([("failed INVALID_AUTHENTICATION", 250)]);
     assert_eq!(dispatch(&portal, people(250)).await, expected);
     assert!(
         portal.mock.refused_tokens() <= 4,
-        "only what was under way already"
+        "only calls that were in flight"
     );
 
     let portal = Portal::new().await;
@@ -287,10 +291,10 @@ async fn a_refused_token_or_scope_rejects_nobody() {
     );
 }
 
-/// Where HubSpot judges the batch as one, in spite of the trace ids, those without the property go
-/// again in two halves.
+/// Checks batches that HubSpot refuses as a whole too, in spite of the trace ids: the records
+/// without the property are sent again in two halves.
 #[tokio::test]
-async fn a_property_that_some_contacts_have_fails_them_alone_and_costs_two_calls_at_most() {
+async fn a_missing_property_of_some_contacts_fails_only_them_and_costs_at_most_two_more_calls() {
     let plan = |settings: &mut Settings| {
         drop(
             settings
@@ -298,8 +302,8 @@ async fn a_property_that_some_contacts_have_fails_them_alone_and_costs_two_calls
                 .insert("plan".to_owned(), "plan_name".to_owned()),
         );
     };
-    for (judges_as_one, calls) in [(false, 1), (true, 3)] {
-        let portal = Portal::with(|behavior| behavior.judges_as_one = judges_as_one, plan).await;
+    for (refuses_as_one, calls) in [(false, 1), (true, 3)] {
+        let portal = Portal::with(|behavior| behavior.judges_as_one = refuses_as_one, plan).await;
         let mut changes = people(100);
         for number in [0, 1, 49, 98] {
             changes[number].contact.attributes.values =
@@ -309,7 +313,7 @@ async fn a_property_that_some_contacts_have_fails_them_alone_and_costs_two_calls
         assert_eq!(
             dispatch(&portal, changes).await,
             expected,
-            "{judges_as_one}"
+            "{refuses_as_one}"
         );
         assert_eq!(
             (

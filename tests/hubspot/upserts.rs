@@ -1,4 +1,4 @@
-//! Writes under guard, and what ten thousand cost.
+//! Writes under guard, and the number of calls for ten thousand.
 
 use contact_sync::adapters::Adapter;
 use contact_sync::model::Outcome;
@@ -9,7 +9,7 @@ use crate::support::mock_hubspot::Endpoint;
 use crate::support::server::Answer;
 
 #[tokio::test]
-async fn the_versions_held_are_read_in_every_form() {
+async fn stored_versions_are_read_in_every_form() {
     let portal = guarded().await;
     let held = [
         "11",
@@ -55,7 +55,7 @@ async fn the_versions_held_are_read_in_every_form() {
 }
 
 #[tokio::test]
-async fn a_guard_that_gets_no_answer_knows_nothing() {
+async fn a_guard_without_a_response_knows_no_version() {
     let portal = guarded().await;
     let payloads = portal.people([1, 2, 3]);
     portal.mock.next(Answer::json(

@@ -1,4 +1,4 @@
-//! Getting in with a signed assertion in place of the client secret.
+//! Token grants by a signed assertion in place of the client secret.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::org::{Org, words};
 use crate::support::mock_salesforce::{CLIENT_ID, Endpoint, Signer};
 
-/// A new key: its private half as the secret holds it, and the public one.
+/// Generates a key. Returns its private half as the secret holds it, and the public one.
 pub(crate) fn key() -> (String, DecodingKey) {
     let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
     let der: Pkcs8V1Der<'_> = pair.as_der().expect("PKCS 8");
@@ -27,8 +27,10 @@ pub(crate) fn key() -> (String, DecodingKey) {
 }
 
 pub(crate) fn jwt_secret(org: &Org, pem: &str, username: &str, audience: Option<&str>) -> Value {
-    let mut secret = json!({"login_url": org.server.url(), "client_id": CLIENT_ID, "private_key_pem": pem,
-        "username": username});
+    let mut secret = json!({
+        "login_url": org.server.url(), "client_id": CLIENT_ID, "private_key_pem": pem,
+        "username": username,
+    });
     if let Some(audience) = audience {
         secret["audience"] = audience.into();
     }
@@ -36,7 +38,7 @@ pub(crate) fn jwt_secret(org: &Org, pem: &str, username: &str, audience: Option<
 }
 
 #[tokio::test]
-async fn a_signed_assertion_gets_in_and_a_false_one_does_not() {
+async fn a_valid_assertion_is_granted_a_token_and_a_false_one_is_not() {
     let (pem, public_key) = key();
     let (other_pem, _) = key();
     let user = "sync@acme.example";
@@ -63,7 +65,7 @@ async fn a_signed_assertion_gets_in_and_a_false_one_does_not() {
         ),
         (
             &pem,
-            "somebody@else.example",
+            "another@else.example",
             None,
             production,
             "stop configuration invalid_grant",
@@ -108,7 +110,7 @@ async fn an_assertion_is_signed_anew_for_each_token() {
 }
 
 #[tokio::test]
-async fn a_client_secret_where_the_org_wants_an_assertion_is_told_as_configuration() {
+async fn a_client_secret_where_the_org_requires_an_assertion_is_a_misconfiguration() {
     let (_, public_key) = key();
     let org = Org::new().await;
     let (username, audience) = (

@@ -1,4 +1,4 @@
-//! What is the settings' fault or the org's, and no record's.
+//! Faults of the settings or of the org, which reject no record.
 
 use contact_sync::model::ContactType;
 
@@ -8,7 +8,7 @@ use crate::support::server::Answer;
 use crate::support::words::newcomer;
 
 #[tokio::test]
-async fn the_field_of_an_attribute_that_the_org_lacks_fails_those_who_have_it() {
+async fn a_missing_field_of_an_attribute_fails_only_the_records_that_have_it() {
     let plan = |settings: &mut contact_sync::adapters::salesforce::Settings| {
         settings
             .attributes
@@ -27,20 +27,20 @@ async fn the_field_of_an_attribute_that_the_org_lacks_fails_those_who_have_it() 
     assert_eq!(
         words(&org.upsert(&payloads).await),
         ["failed INVALID_FIELD"; 3],
-        "who comes next may have none"
+        "the next record may lack the field"
     );
     payloads[0] = org.payload(&newcomer(1, ContactType::Lead));
     let reply = words(&org.upsert(&payloads).await);
     assert_eq!(
         reply,
         ["delivered", "failed INVALID_FIELD", "failed INVALID_FIELD"],
-        "some rows: theirs alone"
+        "only the records that have it"
     );
     assert_eq!(org.meter.config_errors(), 2);
 }
 
 #[tokio::test]
-async fn what_every_row_says_of_the_account_stops_the_destination() {
+async fn an_error_about_the_account_in_every_row_stops_the_destination() {
     for (error, cause) in [
         (
             row_error("INVALID_TYPE", "sObject type 'Lead' is not supported", &[]),
@@ -60,7 +60,9 @@ async fn what_every_row_says_of_the_account_stops_the_destination() {
         ),
     ] {
         let org = Org::new().await;
-        (1..=3).for_each(|number| org.mock.fail_row(&format!("C-{number}"), error.clone(), 1));
+        for number in 1..=3 {
+            org.mock.fail_row(&format!("C-{number}"), error.clone(), 1);
+        }
         let code = error["statusCode"].as_str().unwrap_or_default();
         assert_eq!(
             words(&org.upsert(&org.leads(1..=3)).await),
@@ -70,8 +72,8 @@ async fn what_every_row_says_of_the_account_stops_the_destination() {
     }
 }
 
-/// Where no row was written, other calls tell whether the right is lacking to these records or to
-/// all.
+/// Checks both cases: where no row was written, other calls show whether the right is missing for
+/// these records or for all.
 #[tokio::test]
 async fn a_row_that_lacks_a_right_is_rejected_where_another_is_written_and_isolated_where_none_is()
 {
@@ -126,7 +128,7 @@ async fn a_row_that_lacks_a_right_is_rejected_where_another_is_written_and_isola
 }
 
 #[tokio::test]
-async fn rights_that_cannot_be_asked_after_reject_nobody() {
+async fn rights_that_cannot_be_read_reject_no_record() {
     let org = Org::new().await;
     org.mock.fail_row(
         "C-1",
@@ -142,7 +144,7 @@ async fn rights_that_cannot_be_asked_after_reject_nobody() {
 }
 
 #[tokio::test]
-async fn settings_that_name_what_the_org_lacks_stop_the_destination() {
+async fn settings_that_name_a_missing_resource_stop_the_destination() {
     type Edit = fn(&mut contact_sync::adapters::salesforce::Settings);
     for (edit, code, part) in [
         (

@@ -1,4 +1,4 @@
-//! Defaults go to leads that do not exist yet, and leave the work of salespeople alone.
+//! Defaults are written to leads that do not exist yet, and keep the values of salespeople.
 
 use contact_sync::settings::Preset;
 use serde_json::{Value, json};
@@ -30,8 +30,8 @@ fn queries_and_upserts(mocks: &Mocks) -> (usize, usize) {
     )
 }
 
-/// Leads with a company and a status that a salesperson gave them.
-async fn worked_on(document: &str) -> Mocks {
+/// Returns mocks with leads that have a company and a status of a salesperson.
+async fn with_values_of_sales(document: &str) -> Mocks {
     let mocks = Mocks::start().await;
     let creates: Vec<Value> = (0..LEADS).map(|number| arlo("create", number)).collect();
     let answer = invoke(
@@ -62,9 +62,9 @@ fn kept(mocks: &Mocks, name: &str, expected: &str) -> usize {
         .count()
 }
 
-/// The task *Backfill* of the documentation, and its neighbours.
+/// Runs the recipe *Backfill* of the runbook, and its variants.
 #[tokio::test]
-async fn a_backfill_leaves_sales_work_alone_however_often_it_runs() {
+async fn repeated_backfills_keep_the_values_of_salespeople() {
     let both = format!("{VERSION}\n{STATUS}");
     for (document, operation, is_replay, new_status, first, second) in [
         ("", "create", false, json!(null), (0, 2), (0, 1)),
@@ -76,12 +76,12 @@ async fn a_backfill_leaves_sales_work_alone_however_often_it_runs() {
         (VERSION, "update", true, json!(null), (2, 2), (1, 1)),
         (&both, "create", true, json!("New"), (1, 1), (1, 1)),
     ] {
-        let mocks = worked_on(document).await;
+        let mocks = with_values_of_sales(document).await;
         let handler = mocks.handler(Preset::Test, document);
         let mut changes: Vec<Value> = (0..=LEADS).map(|number| arlo(operation, number)).collect();
-        changes
-            .iter_mut()
-            .for_each(|change| change["replay"] = is_replay.into());
+        for change in &mut changes {
+            change["replay"] = is_replay.into();
+        }
         for (round, expected) in [first, second].into_iter().enumerate() {
             let case = format!("{document:?}, {operation}, replay: {is_replay}, round {round}");
             let before = queries_and_upserts(&mocks);
@@ -111,8 +111,8 @@ async fn a_backfill_leaves_sales_work_alone_however_often_it_runs() {
 }
 
 #[tokio::test]
-async fn what_is_folded_has_the_defaults_that_its_changes_have_one_by_one() {
-    let mocks = worked_on(STATUS).await;
+async fn folded_changes_have_the_defaults_of_separate_writes() {
+    let mocks = with_values_of_sales(STATUS).await;
     let mut titled = arlo("update", 0);
     titled["contact"]["job_title"] = "Engineer".into();
     let mut cleared = arlo("update", 2);
@@ -138,7 +138,7 @@ async fn what_is_folded_has_the_defaults_that_its_changes_have_one_by_one() {
     assert_eq!(
         held(1),
         [json!("[not provided]"), json!("New"), json!(null)],
-        "behind a delete it is new"
+        "after a delete it is new"
     );
     assert_eq!(
         held(2),
@@ -152,7 +152,7 @@ async fn what_is_folded_has_the_defaults_that_its_changes_have_one_by_one() {
     assert_eq!(
         held(LEADS),
         [json!("[not provided]"), json!(null), json!(null)],
-        "the update makes it"
+        "the update creates it"
     );
     let after = queries_and_upserts(&mocks);
     assert!(
@@ -187,7 +187,7 @@ async fn one_look_up_serves_the_guard_and_the_records_that_may_be_new() {
         of(4, 1, json!({"status": "Open"})),
     ];
     assert!(failures(&invoke(&handler, &batch(&changes), "r").await).is_empty());
-    // The fourth goes once more with the required fields.
+    // The fourth is sent once more with the required fields.
     assert_eq!(mocks.salesforce.sizes(Endpoint::Query), [4, 1]);
     assert_eq!(mocks.salesforce.sizes(Endpoint::Upsert), [3, 1]);
     assert_eq!(field(&mocks, 1, "LastName"), "x", "older than what is held");
@@ -202,7 +202,7 @@ async fn one_look_up_serves_the_guard_and_the_records_that_may_be_new() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_before_the_look_up_has_its_answer() {
+async fn nothing_is_written_before_the_look_up_has_its_response() {
     let mocks = Mocks::start().await;
     let handler = mocks.handler(Preset::Test, STATUS);
     let missed = Answer::json(200, &json!({"done": true, "totalSize": 1, "records": []}));

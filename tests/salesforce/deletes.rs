@@ -1,4 +1,4 @@
-//! Deleting leads.
+//! Deletes of leads.
 
 use contact_sync::adapters::Adapter;
 use contact_sync::model::Payload;
@@ -8,7 +8,7 @@ use crate::org::{Org, deletion, words};
 use crate::support::mock_salesforce::{Endpoint, refusal, row_error};
 use crate::support::server::{Answer, Mangle, Reply};
 
-/// URI and headers together may have this many bytes.
+/// Most bytes of URI and headers together.
 const LONGEST_URI: usize = 16_384;
 
 fn put(org: &Org, id: &str) {
@@ -16,9 +16,11 @@ fn put(org: &Org, id: &str) {
 }
 
 #[tokio::test]
-async fn a_lead_goes_and_an_unknown_one_is_a_success() {
+async fn a_lead_is_deleted_and_an_unknown_one_is_a_success() {
     let org = Org::new().await;
-    ["C-1", "C-2"].iter().for_each(|id| put(&org, id));
+    for id in ["C-1", "C-2"] {
+        put(&org, id);
+    }
     let reply = org.delete(&[deletion("c-1"), deletion("C-9")]).await;
     assert_eq!(words(&reply), ["delivered", "delivered ALREADY_GONE"]);
     assert_eq!(org.mock.leads().into_keys().collect::<Vec<_>>(), ["c-2"]);
@@ -52,9 +54,9 @@ async fn no_id_leaves_its_quotes() {
         "ünï🚀",
         "x,y')",
     ];
-    ids.iter()
-        .chain(&["bystander"])
-        .for_each(|id| put(&org, id));
+    for id in ids.iter().chain(&["bystander"]) {
+        put(&org, id);
+    }
     let payloads: Vec<_> = ids.iter().map(|id| deletion(id)).collect();
     assert_eq!(
         words(&org.delete(&payloads).await),
@@ -75,7 +77,9 @@ async fn the_longest_ids_fit_into_uris() {
         let ids: Vec<_> = (0..200)
             .map(|number| format!("{number:05}{fill}"))
             .collect();
-        ids.iter().for_each(|id| put(&org, id));
+        for id in &ids {
+            put(&org, id);
+        }
         let payloads: Vec<_> = ids.iter().map(|id| deletion(id)).collect();
         assert_eq!(words(&org.delete(&payloads).await), vec!["delivered"; 200]);
     }
@@ -98,9 +102,9 @@ async fn pages_are_followed_to_the_end() {
     let payloads: Vec<_> = (0..10)
         .map(|number| deletion(&format!("C-{number}")))
         .collect();
-    payloads
-        .iter()
-        .for_each(|payload| put(&org, payload.id.as_str()));
+    for payload in &payloads {
+        put(&org, payload.id.as_str());
+    }
     assert_eq!(words(&org.delete(&payloads).await), ["delivered"; 10]);
     assert_eq!(
         (org.mock.count(Endpoint::Query), org.mock.leads().len()),
@@ -109,15 +113,20 @@ async fn pages_are_followed_to_the_end() {
 }
 
 #[tokio::test]
-async fn a_look_up_that_does_not_add_up_deletes_nothing_and_takes_nobody_for_gone() {
-    let page = |done: bool, total: usize, next: Option<&str>| json!({"done": done, "totalSize": total, "nextRecordsUrl": next, "records": []});
+async fn an_inconsistent_look_up_deletes_nothing_and_counts_no_record_as_gone() {
+    let page = |done: bool, total: usize, next: Option<&str>| {
+        let mut page = json!({"done": done, "totalSize": total, "records": []});
+        page["nextRecordsUrl"] = next.into();
+        page
+    };
+    let record = |id: &str| json!({"Id": id, "Source_Id__c": "C-1"});
     for body in [
         page(true, 1, None),
         page(false, 1, None),
         page(false, 1, Some("/services/data/v67.0/query/01g0")),
         json!({"done": true, "totalSize": 1, "records": [{"Id": "00Q1"}]}),
-        json!({"done": true, "totalSize": 1, "records": [{"Id": "00Q1'", "Source_Id__c": "C-1"}]}),
-        json!({"done": true, "totalSize": 1, "records": [{"Id": "00Q1,00Q2", "Source_Id__c": "C-1"}]}),
+        json!({"done": true, "totalSize": 1, "records": [record("00Q1'")]}),
+        json!({"done": true, "totalSize": 1, "records": [record("00Q1,00Q2")]}),
         json!({"done": true, "records": []}),
         json!([]),
     ] {
@@ -137,8 +146,11 @@ async fn a_look_up_that_does_not_add_up_deletes_nothing_and_takes_nobody_for_gon
 #[tokio::test]
 async fn pages_without_end_are_given_up() {
     let org = Org::new().await;
-    let body = json!({"done": false, "totalSize": 9, "records": [], "nextRecordsUrl": "/services/data/v67.0/query/01g0"});
-    (0..100).for_each(|_| org.mock.next_of(Endpoint::Query, Answer::json(200, &body)));
+    let next = "/services/data/v67.0/query/01g0";
+    let body = json!({"done": false, "totalSize": 9, "records": [], "nextRecordsUrl": next});
+    for _ in 0..100 {
+        org.mock.next_of(Endpoint::Query, Answer::json(200, &body));
+    }
     assert_eq!(
         words(&org.delete(&[deletion("C-1")]).await),
         ["retry UNREADABLE_ANSWER"]
@@ -147,9 +159,11 @@ async fn pages_without_end_are_given_up() {
 }
 
 #[tokio::test]
-async fn the_next_page_is_asked_of_the_same_host_only() {
+async fn the_next_page_is_requested_from_the_same_host_only() {
     let org = Org::with(|behavior| behavior.page = 1, |_| {}).await;
-    ["C-1", "C-2"].iter().for_each(|id| put(&org, id));
+    for id in ["C-1", "C-2"] {
+        put(&org, id);
+    }
     org.mock.mangle(Mangle::json(|page| {
         page["nextRecordsUrl"] = "https://evil.example/steal".into();
     }));
@@ -162,7 +176,7 @@ async fn the_next_page_is_asked_of_the_same_host_only() {
 }
 
 #[tokio::test]
-async fn a_404_is_not_taken_for_gone() {
+async fn a_404_does_not_count_as_gone() {
     for (answer, expected) in [
         (
             refusal(
@@ -212,7 +226,7 @@ async fn a_404_is_not_taken_for_gone() {
 }
 
 #[tokio::test]
-async fn a_row_of_a_delete_ends_as_its_code_says() {
+async fn a_row_of_a_delete_is_classified_by_its_code() {
     for (code, expected) in [
         ("ENTITY_IS_DELETED", "delivered ALREADY_GONE"),
         (
@@ -224,7 +238,9 @@ async fn a_row_of_a_delete_ends_as_its_code_says() {
         ("DEPENDENCY_EXISTS", "rejected DEPENDENCY_EXISTS"),
     ] {
         let org = Org::new().await;
-        ["C-1", "C-2"].iter().for_each(|id| put(&org, id));
+        for id in ["C-1", "C-2"] {
+            put(&org, id);
+        }
         org.mock.fail_row("C-1", row_error(code, "", &[]), 1);
         let reply = org.delete(&[deletion("C-1"), deletion("C-2")]).await;
         assert_eq!(words(&reply), [expected, "delivered"]);
@@ -232,9 +248,11 @@ async fn a_row_of_a_delete_ends_as_its_code_says() {
 }
 
 #[tokio::test]
-async fn all_records_of_a_key_go_and_the_one_that_stays_decides() {
+async fn all_records_of_a_key_are_deleted_and_one_that_is_not_decides() {
     let org = Org::new().await;
-    (0..3).for_each(|_| put(&org, "C-1"));
+    for _ in 0..3 {
+        put(&org, "C-1");
+    }
     org.mock
         .fail_row("C-1", row_error("UNABLE_TO_LOCK_ROW", "", &[]), 1);
     assert_eq!(
@@ -246,7 +264,7 @@ async fn all_records_of_a_key_go_and_the_one_that_stays_decides() {
 }
 
 #[tokio::test]
-async fn a_delete_whose_answer_was_lost_succeeds_when_it_is_sent_again() {
+async fn a_delete_without_a_response_succeeds_when_repeated() {
     let org = Org::new().await;
     put(&org, "C-1");
     org.mock.next_of(Endpoint::Delete, Reply::Reset);
@@ -254,10 +272,8 @@ async fn a_delete_whose_answer_was_lost_succeeds_when_it_is_sent_again() {
         words(&org.delete(&[deletion("C-1")]).await),
         ["retry CONNECTION_FAILED"]
     );
-    let gone = Mangle::new(|answer| answer.status = 500);
-    [Mangle::new(|_| {}), gone]
-        .into_iter()
-        .for_each(|mangle| org.mock.mangle(mangle));
+    org.mock.mangle(Mangle::new(|_| {}));
+    org.mock.mangle(Mangle::new(|answer| answer.status = 500));
     assert_eq!(
         words(&org.delete(&[deletion("C-1")]).await),
         ["retry HTTP_500"]
@@ -270,7 +286,7 @@ async fn a_delete_whose_answer_was_lost_succeeds_when_it_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_guarded_delete_leaves_newer_data_alone() {
+async fn a_guarded_delete_keeps_newer_data() {
     let org = Org::with(
         |_| {},
         |settings| settings.version_field = "Version__c".to_owned(),
@@ -295,9 +311,9 @@ async fn ten_thousand_deletes_take_at_most_a_hundred_calls() {
     let payloads: Vec<Payload> = (0..10_000)
         .map(|number| deletion(&format!("5a1f9c0e-7d21-4b7e-9a55-0000000{number:05}")))
         .collect();
-    payloads
-        .iter()
-        .for_each(|payload| put(&org, payload.id.as_str()));
+    for payload in &payloads {
+        put(&org, payload.id.as_str());
+    }
     for batch in payloads.chunks(org.salesforce.limits().delete) {
         assert!(
             words(&org.delete(batch).await)

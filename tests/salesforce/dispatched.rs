@@ -1,5 +1,4 @@
-//! The adapter behind the real dispatcher: what becomes of each record in the end, and what it
-//! costs in calls.
+//! The adapter behind the real dispatcher: the fate of each record, and the number of calls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use crate::support::mock_salesforce::{Endpoint, row_error};
 use crate::support::server::{Answer, Reply};
 use crate::support::words::newcomer;
 
-/// Sends changes of distinct contacts to their end; gives how often each fate occurs.
+/// Sends changes of distinct contacts until each has a fate. Returns how often each fate occurs.
 async fn dispatch(org: &Org, changes: &[ContactChange]) -> BTreeMap<String, usize> {
     let adapter: Arc<dyn Adapter> = Arc::clone(&org.salesforce) as _;
     count(&fates_of(&adapter, &org.meter, changes).await)
@@ -26,7 +25,7 @@ fn newcomers(count: usize) -> Vec<ContactChange> {
 }
 
 #[tokio::test]
-async fn ten_thousand_leads_come_and_go_in_fifty_and_a_hundred_calls() {
+async fn ten_thousand_leads_are_written_in_fifty_calls_and_deleted_in_a_hundred() {
     let org = Org::new().await;
     let mut changes = newcomers(10_000);
     assert_eq!(
@@ -40,9 +39,9 @@ async fn ten_thousand_leads_come_and_go_in_fifty_and_a_hundred_calls() {
         ),
         (50, 1)
     );
-    changes
-        .iter_mut()
-        .for_each(|change| change.operation = Operation::Delete);
+    for change in &mut changes {
+        change.operation = Operation::Delete;
+    }
     assert_eq!(
         dispatch(&org, &changes).await,
         fates([("delivered", 10_000)])
@@ -59,7 +58,7 @@ async fn ten_thousand_leads_come_and_go_in_fifty_and_a_hundred_calls() {
 }
 
 #[tokio::test]
-async fn however_long_the_ids_are_a_delete_is_one_query_and_one_call() {
+async fn a_delete_of_the_longest_ids_is_one_query_and_one_call() {
     let org = Org::new().await;
     let mut changes = newcomers(200);
     for (number, change) in changes.iter_mut().enumerate() {
@@ -67,9 +66,9 @@ async fn however_long_the_ids_are_a_delete_is_one_query_and_one_call() {
         change.contact.id = ContactId::new(&id).expect("valid");
     }
     assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 200)]));
-    changes
-        .iter_mut()
-        .for_each(|change| change.operation = Operation::Delete);
+    for change in &mut changes {
+        change.operation = Operation::Delete;
+    }
     assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 200)]));
     let (queries, deletes) = (
         org.mock.count(Endpoint::Query),
@@ -84,33 +83,37 @@ async fn however_long_the_ids_are_a_delete_is_one_query_and_one_call() {
 }
 
 #[tokio::test]
-async fn one_poison_row_costs_one_row() {
-    for culprit in [0, 1, 100, 199] {
+async fn one_offending_record_costs_one_record() {
+    for offender in [0, 1, 100, 199] {
         let org = Org::new().await;
-        org.mock.poison(&format!("C-{culprit}"));
+        org.mock.poison(&format!("C-{offender}"));
         let expected = fates([("delivered", 199), ("rejected JSON_PARSER_ERROR", 1)]);
-        assert_eq!(dispatch(&org, &newcomers(200)).await, expected, "{culprit}");
+        assert_eq!(
+            dispatch(&org, &newcomers(200)).await,
+            expected,
+            "{offender}"
+        );
         let calls = org.mock.count(Endpoint::Upsert);
-        assert!(calls <= 19, "{culprit}: {calls} calls");
+        assert!(calls <= 19, "{offender}: {calls} calls");
     }
 }
 
 #[tokio::test]
-async fn one_poison_id_costs_one_delete() {
+async fn one_offending_id_costs_one_delete() {
     let org = Org::new().await;
     let mut changes = newcomers(200);
     dispatch(&org, &changes).await;
     org.mock.poison("C-100");
-    changes
-        .iter_mut()
-        .for_each(|change| change.operation = Operation::Delete);
+    for change in &mut changes {
+        change.operation = Operation::Delete;
+    }
     let expected = fates([("delivered", 199), ("rejected MALFORMED_QUERY", 1)]);
     assert_eq!(dispatch(&org, &changes).await, expected);
     assert_eq!(org.mock.leads().into_keys().collect::<Vec<_>>(), ["c-100"]);
 }
 
 #[tokio::test]
-async fn a_locked_record_delays_its_chunk_only_until_it_is_alone() {
+async fn a_locked_record_delays_its_batch_until_it_is_alone() {
     let org = Org::new().await;
     org.mock.lock("C-7", 3);
     assert_eq!(
@@ -122,12 +125,12 @@ async fn a_locked_record_delays_its_chunk_only_until_it_is_alone() {
     assert_eq!(
         sizes,
         [200, 100, 100, 50, 50, 25, 25],
-        "only what failed is sent again, in halves"
+        "only failed records are sent again, in halves"
     );
 }
 
 #[tokio::test]
-async fn passing_trouble_of_rows_delays_and_loses_nothing() {
+async fn passing_failures_of_rows_lose_no_record() {
     let org = Org::new().await;
     org.mock.lock_every(7);
     org.mock
@@ -151,8 +154,7 @@ async fn passing_trouble_of_rows_delays_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_record_that_always_meets_a_fault_of_salesforce_is_rejected_and_its_neighbours_are_written()
- {
+async fn a_record_that_always_meets_a_fault_is_rejected_and_its_neighbours_are_written() {
     let org = Org::new().await;
     org.mock.fail_row(
         "C-3",
@@ -164,7 +166,7 @@ async fn a_record_that_always_meets_a_fault_of_salesforce_is_rejected_and_its_ne
 }
 
 #[tokio::test]
-async fn a_fault_that_every_record_meets_rejects_nobody_and_costs_five_calls() {
+async fn a_fault_that_every_record_meets_rejects_no_record_and_costs_five_calls() {
     let org = Org::new().await;
     for contact in 0..60 {
         let fault = row_error("UNKNOWN_EXCEPTION", "An unexpected error occurred", &[]);
@@ -178,7 +180,7 @@ async fn a_fault_that_every_record_meets_rejects_nobody_and_costs_five_calls() {
 }
 
 #[tokio::test]
-async fn a_hidden_field_rejects_nobody_and_costs_no_second_call() {
+async fn a_hidden_field_rejects_no_record_and_costs_no_second_call() {
     let org = Org::with(
         |behavior| behavior.hidden_fields = vec!["City".to_owned()],
         |_| {},
@@ -207,12 +209,12 @@ async fn a_hidden_field_rejects_nobody_and_costs_no_second_call() {
     assert_eq!(
         dispatch(&org, &changes).await,
         fates(expected),
-        "one bad e-mail address does not speak for the others"
+        "one bad e-mail address does not hide the errors of the others"
     );
 }
 
 #[tokio::test]
-async fn a_record_that_is_not_ours_is_rejected_and_a_revoked_right_rejects_nobody() {
+async fn a_record_that_is_not_shared_is_rejected_and_a_revoked_right_rejects_no_record() {
     let not_ours = row_error(
         "INSUFFICIENT_ACCESS_OR_READONLY",
         "insufficient access rights on object id",
@@ -228,29 +230,29 @@ async fn a_record_that_is_not_ours_is_rejected_and_a_revoked_right_rejects_nobod
     assert_eq!(
         org.mock.count(Endpoint::Describe),
         0,
-        "asked only where no row was written"
+        "read only where no row was written"
     );
     let expected = fates([("failed INSUFFICIENT_ACCESS_OR_READONLY", 1)]);
     assert_eq!(
         dispatch(&org, &newcomers(1)).await,
         expected,
-        "nothing else tells whether the right is lacking to all"
+        "no other call shows whether the right is missing for all"
     );
     assert!(org.mock.count(Endpoint::Describe) > 0);
     for size in [1, 3] {
         let org = Org::with(|behavior| behavior.may_delete = false, |_| {}).await;
         let mut changes = newcomers(size);
         dispatch(&org, &changes).await;
-        changes
-            .iter_mut()
-            .for_each(|change| change.operation = Operation::Delete);
+        for change in &mut changes {
+            change.operation = Operation::Delete;
+        }
         let expected = fates([("failed INSUFFICIENT_ACCESS_OR_READONLY", size)]);
         assert_eq!(dispatch(&org, &changes).await, expected);
     }
 }
 
 #[tokio::test]
-async fn an_update_that_comes_first_and_a_race_have_a_second_chance() {
+async fn an_update_before_its_create_and_a_race_succeed_at_the_second_try() {
     let org = Org::new().await;
     let race = row_error(
         "DUPLICATE_VALUE",
@@ -273,7 +275,7 @@ async fn an_update_that_comes_first_and_a_race_have_a_second_chance() {
 }
 
 #[tokio::test]
-async fn a_value_that_another_record_keeps_rejects_its_record_at_the_second_try() {
+async fn a_value_that_another_record_keeps_is_rejected_at_the_second_try() {
     let org = Org::new().await;
     for (id, code) in [("C-1", "DUPLICATE_VALUE"), ("C-2", "DUPLICATES_DETECTED")] {
         org.mock.fail_row(
@@ -291,7 +293,7 @@ async fn a_value_that_another_record_keeps_rejects_its_record_at_the_second_try(
 }
 
 #[tokio::test]
-async fn a_hiccup_of_the_token_endpoint_costs_one_more_call_for_a_token() {
+async fn a_passing_failure_of_the_token_endpoint_costs_one_more_token_request() {
     for reply in [Reply::Answer(Answer::empty(503)), Reply::Reset] {
         let org = Org::new().await;
         org.mock.next_of(Endpoint::Token, reply);
@@ -310,7 +312,7 @@ async fn a_hiccup_of_the_token_endpoint_costs_one_more_call_for_a_token() {
 }
 
 #[tokio::test]
-async fn passing_trouble_of_calls_delays_and_loses_nothing() {
+async fn passing_failures_of_calls_lose_no_record() {
     for reply in [
         Reply::Answer(Answer::json(200, &serde_json::json!([]))),
         Reply::Cut(Answer::empty(200)),
@@ -322,15 +324,19 @@ async fn passing_trouble_of_calls_delays_and_loses_nothing() {
         for endpoint in [Endpoint::Token, Endpoint::Upsert] {
             let org = Org::new().await;
             org.mock.next_of(endpoint, reply.clone());
-            let told = dispatch(&org, &newcomers(250)).await;
-            assert_eq!(told, fates([("delivered", 250)]), "{endpoint:?}: {reply:?}");
+            let ended = dispatch(&org, &newcomers(250)).await;
+            assert_eq!(
+                ended,
+                fates([("delivered", 250)]),
+                "{endpoint:?}: {reply:?}"
+            );
             assert_eq!(org.mock.leads().len(), 250);
         }
     }
 }
 
 #[tokio::test]
-async fn a_refused_secret_rejects_nobody() {
+async fn a_refused_secret_rejects_no_record() {
     let org = Org::new().await;
     org.mock.rotate_secret("another");
     assert_eq!(
@@ -351,9 +357,9 @@ async fn no_request_is_larger_than_settings_and_salesforce_allow() {
         let org = Org::with(|_| {}, |settings| settings.batch_size = batch_size).await;
         let mut changes = newcomers(20);
         assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 20)]));
-        changes
-            .iter_mut()
-            .for_each(|change| change.operation = Operation::Delete);
+        for change in &mut changes {
+            change.operation = Operation::Delete;
+        }
         assert_eq!(dispatch(&org, &changes).await, fates([("delivered", 20)]));
         assert_eq!(org.mock.sizes(Endpoint::Upsert), expected);
         assert_eq!(org.mock.sizes(Endpoint::Delete), expected);

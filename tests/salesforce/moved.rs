@@ -1,4 +1,4 @@
-//! A token ends with its secret, and with the host of its org.
+//! Tokens that end with their secret, or with the host of their org.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +22,15 @@ async fn wait(time: Duration) {
     tokio::time::resume();
 }
 
-/// An instance whose tokens another host grants.
+/// Starts an instance whose tokens another host grants.
 async fn instance() -> (Arc<MockSalesforce>, Server) {
     let (mock, server) = MockSalesforce::start().await;
     mock.take_any_token();
     (mock, server)
 }
 
-/// An org whose tokens lead to another host, which is asked once. Requests end after `timeout`.
+/// Starts an org whose tokens name the instance `old`, which gets one call. Requests end after
+/// `timeout`.
 async fn org_at(old: &Server, timeout: Duration) -> Org {
     let millis = u64::try_from(timeout.as_millis()).expect("short");
     let url = old.url();
@@ -77,7 +78,7 @@ async fn a_token_ends_with_its_secret_though_it_is_still_valid() {
         assert_eq!(
             (before.mock.leads().len(), after.mock.leads().len()),
             (2, 0),
-            "read a moment ago"
+            "the secret was read less than ten minutes ago"
         );
         wait(MINUTE * 2).await;
         assert_eq!(
@@ -112,8 +113,8 @@ async fn a_secret_that_is_read_again_unchanged_costs_no_token() {
     assert_eq!(org.mock.count(Endpoint::Token), 1);
 }
 
-/// Every way in which a host is gone that still answers, or still listens.
-fn gone() -> Vec<Reply> {
+/// Returns every reply of an unavailable host that still answers or listens.
+fn unavailable() -> Vec<Reply> {
     let page = "<html><body>Forbidden</body></html>";
     let mut replies: Vec<Reply> = [200, 400, 403, 404, 410, 421, 500, 502, 503]
         .map(|status| Answer::html(status, page).into())
@@ -143,17 +144,17 @@ fn gone() -> Vec<Reply> {
 }
 
 #[tokio::test]
-async fn a_host_that_is_gone_ends_the_token_and_the_lead_goes_to_the_new_one() {
-    for reply in gone() {
+async fn an_unavailable_host_ends_the_token_and_the_lead_is_written_at_the_new_one() {
+    for reply in unavailable() {
         let (old, old_server) = instance().await;
         let (new, new_server) = instance().await;
         let org = org_at(&old_server, Duration::from_millis(500)).await;
         org.mock.set_instance_url(Some(new_server.url()));
         old.next(reply.clone());
-        let told = words(&org.upsert(&org.leads([2])).await);
+        let outcome = words(&org.upsert(&org.leads([2])).await);
         assert!(
-            told[0].starts_with("retry") || told[0].starts_with("stop configuration"),
-            "{reply:?}: {told:?}"
+            outcome[0].starts_with("retry") || outcome[0].starts_with("stop configuration"),
+            "{reply:?}: {outcome:?}"
         );
         assert_eq!(
             words(&org.upsert(&org.leads([2])).await),
@@ -181,7 +182,7 @@ async fn a_host_that_refuses_connections_ends_the_token() {
 }
 
 #[tokio::test]
-async fn refusals_in_salesforces_own_words_end_no_token() {
+async fn refusals_of_salesforces_own_end_no_token() {
     let org = Org::new().await;
     assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
     for answer in [
@@ -204,8 +205,7 @@ async fn refusals_in_salesforces_own_words_end_no_token() {
 }
 
 #[tokio::test]
-async fn an_instance_that_stays_away_costs_one_token_in_thirty_seconds_however_many_calls_are_made()
-{
+async fn an_unavailable_instance_costs_one_token_in_thirty_seconds() {
     let (old, old_server) = instance().await;
     let org = org_at(&old_server, MINUTE).await;
     for round in 0..3 {
@@ -222,17 +222,17 @@ async fn an_instance_that_stays_away_costs_one_token_in_thirty_seconds_however_m
     assert_eq!(
         words(&org.upsert(&org.leads([2])).await),
         ["delivered"],
-        "it is back"
+        "the instance is available"
     );
 }
 
 #[tokio::test]
-async fn an_answer_from_the_instance_ends_the_doubt() {
+async fn a_response_of_the_instance_keeps_the_token() {
     let (old, old_server) = instance().await;
     let org = org_at(&old_server, MINUTE).await;
     for round in 0..3 {
-        // The first doubt costs a token; the next ones come too soon after it, and end with the
-        // answer.
+        // The first page costs a token. The next ones follow too soon after it, and the response
+        // ends their doubt.
         old.next(Answer::html(502, "<html>"));
         assert_eq!(
             words(&org.upsert(&org.leads([2])).await),
@@ -251,7 +251,7 @@ async fn an_answer_from_the_instance_ends_the_doubt() {
 }
 
 #[tokio::test]
-async fn the_breakers_next_look_goes_to_the_new_host() {
+async fn the_breakers_next_probe_is_sent_to_the_new_host() {
     let (old, old_server) = instance().await;
     let (new, new_server) = instance().await;
     let org = org_at(&old_server, MINUTE).await;
@@ -284,10 +284,10 @@ async fn the_breakers_next_look_goes_to_the_new_host() {
     );
 }
 
-/// A host to which nothing may go.
-struct Nobody;
+/// A host to which no request may be sent.
+struct ForbiddenHost;
 
-impl Api for Nobody {
+impl Api for ForbiddenHost {
     fn reply(&self, request: &Request) -> Reply {
         panic!(
             "{} {} went to a host that is not allowed",
@@ -298,12 +298,12 @@ impl Api for Nobody {
 
 #[tokio::test]
 async fn a_token_for_a_host_that_is_not_allowed_is_not_kept_and_a_correction_is_found() {
-    let nobody = Server::start(Arc::new(Nobody)).await;
-    let astray = nobody.url().replace("127.0.0.1", "localhost");
+    let server = Server::start(Arc::new(ForbiddenHost)).await;
+    let forbidden = server.url().replace("127.0.0.1", "localhost");
     for in_secret in [false, true] {
         let other = Org::new().await;
         let org = Org::with(
-            |behavior| behavior.instance_url = Some(astray.clone()),
+            |behavior| behavior.instance_url = Some(forbidden.clone()),
             |_| {},
         )
         .await;
@@ -331,8 +331,8 @@ async fn a_token_for_a_host_that_is_not_allowed_is_not_kept_and_a_correction_is_
 }
 
 #[tokio::test]
-async fn a_token_endpoint_that_is_gone_is_corrected_in_the_secret() {
-    for reply in gone() {
+async fn an_unavailable_token_endpoint_is_corrected_in_the_secret() {
+    for reply in unavailable() {
         let other = Org::new().await;
         let org = Org::with(|_| {}, |settings| settings.request_timeout_ms = 500).await;
         org.mock.next_of(Endpoint::Token, reply.clone());
@@ -358,7 +358,7 @@ async fn a_token_endpoint_that_is_gone_is_corrected_in_the_secret() {
 }
 
 #[tokio::test]
-async fn blanks_around_the_values_of_a_secret_do_not_count() {
+async fn blanks_around_the_values_of_a_secret_are_ignored() {
     let org = Org::new().await;
     let mut secret = org.mock.secret();
     for name in ["login_url", "client_id", "client_secret"] {

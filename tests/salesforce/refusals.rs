@@ -1,5 +1,5 @@
-//! What one record, one value or one setting is refused for, behind the real dispatcher: it stays
-//! their own.
+//! Refusals of one record, one value or one setting, behind the real dispatcher: they affect no
+//! other record.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn dispatcher(org: &Org) -> ApiDispatcher {
     dispatcher_of(&adapter)
 }
 
-/// The fates of one invocation.
+/// Returns the fates of one invocation.
 async fn fates_in(org: &Org, dispatcher: &ApiDispatcher, changes: &[ContactChange]) -> Vec<String> {
     fates_by(dispatcher, &org.meter, changes, Duration::from_mins(1)).await
 }
@@ -43,19 +43,19 @@ fn with_news(mut change: ContactChange, news: Attribute) -> ContactChange {
 }
 
 #[tokio::test]
-async fn one_record_with_a_closed_field_fails_alone_however_it_comes() {
+async fn a_record_with_a_closed_field_fails_without_affecting_others() {
     let org = Org::with(
         |behavior| behavior.read_only_fields = vec!["MobilePhone".to_owned()],
         |_| {},
     )
     .await;
     let dispatcher = dispatcher(&org);
-    let heard = listen();
+    let logs = listen();
     let bad = with_mobile(newcomer(0, ContactType::Lead));
     for round in 1..=10 {
-        let told = fates_in(&org, &dispatcher, std::slice::from_ref(&bad)).await;
+        let ended = fates_in(&org, &dispatcher, std::slice::from_ref(&bad)).await;
         assert_eq!(
-            told,
+            ended,
             ["failed INVALID_FIELD_FOR_INSERT_UPDATE"],
             "nothing is rejected for it"
         );
@@ -72,11 +72,11 @@ async fn one_record_with_a_closed_field_fails_alone_however_it_comes() {
         fates_in(&org, &dispatcher, &[newcomer(21, ContactType::Lead)]).await,
         ["delivered"]
     );
-    let errors = heard.at("ERROR");
+    let errors = logs.at("ERROR");
     assert_eq!(
         (errors.len(), org.meter.config_errors()),
         (11, 11),
-        "a line for each call, and no stop: {errors:?}"
+        "a log line for each call, and no stop: {errors:?}"
     );
     assert!(
         errors
@@ -117,8 +117,7 @@ async fn a_closed_field_that_every_record_has_stops_the_destination_once_two_wer
 }
 
 #[tokio::test]
-async fn a_whole_call_that_is_refused_for_a_field_fails_those_that_have_it_and_delivers_the_others()
-{
+async fn a_call_refused_for_a_field_fails_the_records_that_have_it_and_delivers_the_others() {
     let org = Org::new().await;
     let dispatcher = dispatcher(&org);
     let mut changes = newcomers(6);
@@ -126,14 +125,14 @@ async fn a_whole_call_that_is_refused_for_a_field_fails_those_that_have_it_and_d
     let message = "No such column 'MobilePhone' on sobject of type Lead";
     org.mock
         .next_of(Endpoint::Upsert, refusal(400, "INVALID_FIELD", message));
-    let heard = listen();
-    let told = fates_in(&org, &dispatcher, &changes).await;
+    let logs = listen();
+    let ended = fates_in(&org, &dispatcher, &changes).await;
     assert_eq!(
-        count(&told),
+        count(&ended),
         fates([("delivered", 5), ("failed INVALID_FIELD", 1)])
     );
-    assert_eq!(told[2], "failed INVALID_FIELD");
-    assert_eq!((heard.at("ERROR").len(), org.meter.config_errors()), (1, 1));
+    assert_eq!(ended[2], "failed INVALID_FIELD");
+    assert_eq!((logs.at("ERROR").len(), org.meter.config_errors()), (1, 1));
     let alone = org.payload(&changes[2]);
     org.mock
         .next_of(Endpoint::Upsert, refusal(400, "INVALID_FIELD", message));
@@ -149,7 +148,7 @@ async fn a_whole_call_that_is_refused_for_a_field_fails_those_that_have_it_and_d
 }
 
 #[tokio::test]
-async fn a_status_that_settings_chose_rejects_nobody_and_is_told_to_the_operator() {
+async fn a_refused_status_of_the_settings_rejects_no_record_and_is_reported() {
     let statuses = Some(
         ["Neu", "In Arbeit", "Geschlossen"]
             .map(str::to_owned)
@@ -162,25 +161,25 @@ async fn a_status_that_settings_chose_rejects_nobody_and_is_told_to_the_operator
     .await;
     let dispatcher = dispatcher(&org);
     let picklist = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST";
-    let heard = listen();
+    let logs = listen();
     let mut changes = newcomers(23);
     changes[20].contact.status = Field::Value("Of the event".into());
     changes[21].contact.status = Field::Value("Neu".into());
     org.mock
         .put("C-22", &json!({"LastName": "x", "Company": "y"}));
     changes[22].operation = Operation::Update;
-    let told = fates_in(&org, &dispatcher, &changes).await;
+    let ended = fates_in(&org, &dispatcher, &changes).await;
     let failed = format!("failed {picklist}");
-    assert_eq!(told[..20], vec![failed; 20]);
+    assert_eq!(ended[..20], vec![failed; 20]);
     assert_eq!(
-        told[20..],
+        ended[20..],
         [
             format!("rejected {picklist}"),
             "delivered".to_owned(),
             "delivered".to_owned()
         ]
     );
-    let errors = heard.at("ERROR");
+    let errors = logs.at("ERROR");
     assert_eq!(
         (errors.len(), org.meter.config_errors()),
         (1, 1),
@@ -200,7 +199,7 @@ async fn a_status_that_settings_chose_rejects_nobody_and_is_told_to_the_operator
 }
 
 #[tokio::test]
-async fn a_version_field_of_another_type_rejects_nobody() {
+async fn a_version_field_of_another_type_rejects_no_record() {
     let org = Org::with(
         |_| {},
         |settings| settings.version_field = "Version__c".to_owned(),
@@ -211,21 +210,21 @@ async fn a_version_field_of_another_type_rejects_nobody() {
         "INVALID_TYPE_ON_FIELD_IN_RECORD",
         "NUMBER_OUTSIDE_VALID_RANGE",
     ] {
-        (0..3).for_each(|number| {
+        for number in 0..3 {
             org.mock.fail_row(
                 &format!("C-{number}"),
                 row_error(code, "", &["Version__c"]),
                 1,
             );
-        });
+        }
         let reply = org.upsert(&org.leads([0, 1, 2])).await;
         assert_eq!(words(&reply), [format!("stop configuration {code}")]);
         assert!(crate::org::remedy(&reply).contains("`salesforce.version_field`"));
     }
     let column = |body: usize| {
         format!(
-            "Cannot deserialize instance of date from VALUE_NUMBER_INT value 10 or request may be missing a required \
-             field at [line:1, column:{body}]"
+            "Cannot deserialize instance of date from VALUE_NUMBER_INT value 10 or request may be \
+             missing a required field at [line:1, column:{body}]"
         )
     };
     let record = org.leads([1])[0]
@@ -245,31 +244,31 @@ async fn a_version_field_of_another_type_rejects_nobody() {
         Endpoint::Upsert,
         refusal(400, "JSON_PARSER_ERROR", &column(at)),
     );
-    let told = fates_in(&org, &dispatcher, &[newcomer(1, ContactType::Lead)]).await;
+    let ended = fates_in(&org, &dispatcher, &[newcomer(1, ContactType::Lead)]).await;
     assert_eq!(
-        told,
+        ended,
         ["failed JSON_PARSER_ERROR"],
-        "one record alone stops nobody"
+        "one record alone stops no destination"
     );
 }
 
 #[tokio::test]
-async fn a_lock_within_a_trigger_delays_its_record_and_rejects_nobody() {
+async fn a_lock_within_a_trigger_delays_its_record_and_rejects_none() {
     let org = Org::new().await;
-    let message = "LeadTrigger: execution of BeforeUpdate caused by: System.QueryException: Record Currently Unavailable: \
-        (being modified by another user)";
+    let message = "LeadTrigger: execution of BeforeUpdate caused by: System.QueryException: Record \
+        Currently Unavailable: (being modified by another user)";
     org.mock.fail_row(
         "C-3",
         row_error("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, &[]),
         2,
     );
-    let told = fates_in(&org, &dispatcher(&org), &newcomers(6)).await;
-    assert_eq!(count(&told), fates([("delivered", 6)]));
+    let ended = fates_in(&org, &dispatcher(&org), &newcomers(6)).await;
+    assert_eq!(count(&ended), fates([("delivered", 6)]));
     assert_eq!(org.mock.leads().len(), 6);
 }
 
 #[tokio::test]
-async fn values_of_a_wrong_type_are_all_found_in_calls_in_proportion_to_them() {
+async fn values_of_a_wrong_type_are_found_in_proportionally_many_calls() {
     let with_checkbox = |behavior: &mut crate::support::mock_salesforce::Behavior| {
         behavior.checkboxes = vec!["News__c".to_owned()];
         behavior.custom_fields.push("News__c".to_owned());
@@ -292,11 +291,11 @@ async fn values_of_a_wrong_type_are_all_found_in_calls_in_proportion_to_them() {
                 _ => with_news(change, Attribute::Bool(true)),
             })
             .collect();
-        let told = fates_in(&org, &dispatcher(&org), &changes).await;
+        let ended = fates_in(&org, &dispatcher(&org), &changes).await;
         let bad = 200_usize.div_ceil(every);
         let mut expected = fates([("rejected JSON_PARSER_ERROR", bad)]);
         expected.extend((bad < 200).then(|| ("delivered".to_owned(), 200 - bad)));
-        assert_eq!(count(&told), expected, "one in {every} of {kinds} kinds");
+        assert_eq!(count(&ended), expected, "one in {every} of {kinds} kinds");
         let calls = org.mock.count(Endpoint::Upsert);
         assert!(
             calls <= most_calls,
@@ -306,7 +305,7 @@ async fn values_of_a_wrong_type_are_all_found_in_calls_in_proportion_to_them() {
 }
 
 #[tokio::test]
-async fn a_look_up_that_is_too_long_is_split_and_deletes_everybody() {
+async fn a_look_up_that_is_too_long_is_split_and_deletes_every_record() {
     for answer in [
         Answer::empty(431),
         Answer::html(414, "URI too long"),
@@ -328,17 +327,17 @@ async fn a_look_up_that_is_too_long_is_split_and_deletes_everybody() {
         }
         let dispatcher = dispatcher(&org);
         fates_in(&org, &dispatcher, &changes).await;
-        changes
-            .iter_mut()
-            .for_each(|change| change.operation = Operation::Delete);
-        let told = fates_in(&org, &dispatcher, &changes).await;
-        assert_eq!(count(&told), fates([("delivered", 80)]), "{status}");
+        for change in &mut changes {
+            change.operation = Operation::Delete;
+        }
+        let ended = fates_in(&org, &dispatcher, &changes).await;
+        assert_eq!(count(&ended), fates([("delivered", 80)]), "{status}");
         assert!(org.mock.leads().is_empty());
     }
 }
 
 #[tokio::test]
-async fn one_id_that_is_too_long_for_any_look_up_is_that_record_s_matter() {
+async fn an_id_that_is_too_long_for_any_look_up_rejects_its_record_only() {
     let org = Org::with(
         |behavior| behavior.longest_uri = Some((300, Answer::empty(431))),
         |_| {},
@@ -351,12 +350,12 @@ async fn one_id_that_is_too_long_for_any_look_up_is_that_record_s_matter() {
         let mut changes = newcomers(40);
         fates_in(&org, &dispatcher, &changes).await;
         changes[1].contact.id = long.clone();
-        changes
-            .iter_mut()
-            .for_each(|change| change.operation = Operation::Delete);
-        let mut told = fates_in(&org, &dispatcher, &changes).await;
-        fate = told.remove(1);
-        assert_eq!(count(&told), fates([("delivered", 39)]));
+        for change in &mut changes {
+            change.operation = Operation::Delete;
+        }
+        let mut ended = fates_in(&org, &dispatcher, &changes).await;
+        fate = ended.remove(1);
+        assert_eq!(count(&ended), fates([("delivered", 39)]));
         if fate != "failed HTTP_431" {
             break;
         }
@@ -365,7 +364,7 @@ async fn one_id_that_is_too_long_for_any_look_up_is_that_record_s_matter() {
 }
 
 #[tokio::test]
-async fn a_page_of_the_network_is_no_verdict_of_salesforce_s() {
+async fn a_page_of_the_network_is_no_response_of_salesforce_s() {
     let page = "<html><head><title>403 Forbidden</title></head></html>";
     let gateway = json!({"error": "forbidden", "message": "no"});
     for status in [
@@ -379,14 +378,12 @@ async fn a_page_of_the_network_is_no_verdict_of_salesforce_s() {
             let org = Org::new().await;
             let dispatcher = dispatcher(&org);
             fates_in(&org, &dispatcher, &newcomers(1)).await;
-            let heard = listen();
-            let tokens = org.mock.count(Endpoint::Token);
+            let logs = listen();
             org.mock.next_of(Endpoint::Upsert, answer.clone());
-            let told = fates_in(&org, &dispatcher, &newcomers(5)).await;
-            assert_eq!(count(&told), fates([("delivered", 5)]), "{answer:?}");
-            assert_eq!(org.mock.count(Endpoint::Token), tokens, "{answer:?}");
+            let ended = fates_in(&org, &dispatcher, &newcomers(5)).await;
+            assert_eq!(count(&ended), fates([("delivered", 5)]), "{answer:?}");
             assert_eq!(
-                (heard.at("ERROR"), org.meter.config_errors()),
+                (logs.at("ERROR"), org.meter.config_errors()),
                 (Vec::<String>::new(), 0),
                 "{answer:?}"
             );
@@ -395,11 +392,9 @@ async fn a_page_of_the_network_is_no_verdict_of_salesforce_s() {
 }
 
 #[tokio::test]
-async fn a_row_that_stands_alone_is_the_single_record_s() {
+async fn a_row_without_a_list_belongs_to_the_single_record() {
     let org = Org::new().await;
-    org.upsert(&org.leads([0]))
-        .await
-        .expect("a token from now on");
+    org.upsert(&org.leads([0])).await.expect("a token");
     let failed = json!({"success": false, "errors": [row_error("STRING_TOO_LONG", "", &[])]});
     for (row, expected) in [
         (

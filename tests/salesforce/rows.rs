@@ -1,4 +1,4 @@
-//! What becomes of each row of an answer.
+//! Outcomes of the rows of a response.
 
 use contact_sync::adapters::Adapter;
 use contact_sync::adapters::salesforce::ConvertedLeads;
@@ -38,10 +38,11 @@ async fn success_alone_decides() {
 }
 
 #[tokio::test]
-async fn what_an_answer_does_not_tell_of_has_failed() {
+async fn a_record_that_the_response_leaves_out_has_failed() {
     let good = json!({"id": "00Q1", "success": true, "errors": [], "created": true});
     let without_reason = json!({"success": false, "errors": []});
-    let odd_reason = json!({"id": null, "success": false, "errors": [{"statusCode": "STRING_TOO_LONG", "fields": "x"}]});
+    let errors = json!([{"statusCode": "STRING_TOO_LONG", "fields": "x"}]);
+    let odd_reason = json!({"id": null, "success": false, "errors": errors});
     for (answer, expected) in [
         (json!([]), vec!["isolated NO_RESULT", "isolated NO_RESULT"]),
         (json!([good]), vec!["delivered", "isolated NO_RESULT"]),
@@ -62,9 +63,7 @@ async fn what_an_answer_does_not_tell_of_has_failed() {
         (json!({"hasErrors": false}), vec!["retry UNREADABLE_ANSWER"]),
     ] {
         let org = Org::new().await;
-        org.upsert(&org.leads([0]))
-            .await
-            .expect("a token from now on");
+        org.upsert(&org.leads([0])).await.expect("a token");
         org.mock.next(Answer::json(200, &answer));
         assert_eq!(
             words(&org.upsert(&org.leads([1, 2])).await),
@@ -75,7 +74,7 @@ async fn what_an_answer_does_not_tell_of_has_failed() {
 }
 
 #[tokio::test]
-async fn a_lock_fails_the_whole_chunk_which_comes_again_in_halves() {
+async fn a_lock_fails_the_whole_batch_which_is_split() {
     let org = Org::new().await;
     org.mock.lock("C-2", 1);
     let payloads = org.leads([1, 2, 3]);
@@ -88,13 +87,15 @@ async fn a_lock_fails_the_whole_chunk_which_comes_again_in_halves() {
 }
 
 #[tokio::test]
-async fn what_a_trigger_says_decides() {
+async fn the_message_of_a_trigger_decides() {
     let trigger = |message: &str| row_error("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, &[]);
-    let lock = "LeadTrigger: execution of AfterUpdate caused by: UNABLE_TO_LOCK_ROW, unable to obtain exclusive access";
+    let lock = "LeadTrigger: execution of AfterUpdate caused by: UNABLE_TO_LOCK_ROW, unable to \
+        obtain exclusive access";
     let limit = "LeadTrigger: System.LimitException: Too many SOQL queries: 101";
-    let task = "LeadTrigger: execution of AfterInsert caused by: System.DmlException: Insert failed. First exception on \
-        row 0; first error: CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY, entity type cannot be inserted: Task: []";
-    for (error, in_company, alone) in [
+    let task = "LeadTrigger: execution of AfterInsert caused by: System.DmlException: Insert \
+        failed. First exception on row 0; first error: CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY, \
+        entity type cannot be inserted: Task: []";
+    for (error, in_batch, alone) in [
         (trigger(lock), "halved", "halved"),
         (trigger(limit), "halved", "isolated"),
         (
@@ -125,7 +126,7 @@ async fn what_a_trigger_says_decides() {
         let reply = words(&org.upsert(&org.leads([1, 2])).await);
         assert_eq!(
             reply,
-            ["delivered".to_owned(), format!("{in_company} {code}")],
+            ["delivered".to_owned(), format!("{in_batch} {code}")],
             "{error}"
         );
         assert_eq!(
@@ -137,7 +138,7 @@ async fn what_a_trigger_says_decides() {
 }
 
 #[tokio::test]
-async fn a_value_that_another_record_holds_is_asked_for_once_more_and_last() {
+async fn a_value_of_another_record_is_retried_once_and_last() {
     let org = Org::new().await;
     let race = row_error(
         "DUPLICATE_VALUE",
@@ -168,7 +169,7 @@ async fn a_value_that_another_record_holds_is_asked_for_once_more_and_last() {
 }
 
 #[tokio::test]
-async fn an_update_that_comes_first_is_sent_again_with_the_required_fields() {
+async fn an_update_before_its_create_is_resent_with_the_required_fields() {
     let org = Org::new().await;
     let mut update = newcomer(1, ContactType::Lead);
     update.operation = Operation::Update;
@@ -200,7 +201,7 @@ async fn an_update_that_comes_first_is_sent_again_with_the_required_fields() {
 }
 
 #[tokio::test]
-async fn converted_leads_go_by_the_policy() {
+async fn converted_leads_are_treated_by_the_policy() {
     for (policy, expected) in [
         (ConvertedLeads::Skip, "skipped CANNOT_UPDATE_CONVERTED_LEAD"),
         (
@@ -243,25 +244,25 @@ async fn an_unknown_code_isolates_its_row_and_is_counted() {
     assert_eq!(org.meter.unknown_codes(), 2);
 }
 
-/// Updates may pass while the org takes no new record.
+/// Updates may pass while the org accepts no new record.
 #[tokio::test]
-async fn what_speaks_of_the_account_stops_nobody_while_others_are_written() {
+async fn an_error_about_the_account_stops_no_destination_that_writes_other_rows() {
     for code in ["STORAGE_LIMIT_EXCEEDED", "API_DISABLED_FOR_ORG"] {
         let org = Org::new().await;
-        let heard = listen();
+        let logs = listen();
         org.mock.fail_row("C-1", row_error(code, "", &[]), 2);
         assert_eq!(
             words(&org.upsert(&org.leads([1, 2, 3])).await),
             [&format!("failed {code}"), "delivered", "delivered"]
         );
-        assert_eq!(heard.at("ERROR").len(), 1, "the operator is told");
+        assert_eq!(logs.at("ERROR").len(), 1, "the operator gets one line");
         let reply = words(&org.upsert(&org.leads([1])).await);
         assert!(reply[0].starts_with("stop "), "{reply:?}");
     }
 }
 
 #[tokio::test]
-async fn two_records_of_one_key_are_told_last() {
+async fn two_records_of_one_key_are_retried_last() {
     let org = Org::new().await;
     for _ in 0..2 {
         org.mock
@@ -274,7 +275,7 @@ async fn two_records_of_one_key_are_told_last() {
 }
 
 #[tokio::test]
-async fn of_several_errors_the_final_one_decides() {
+async fn the_final_one_of_several_errors_decides() {
     let org = Org::new().await;
     let errors =
         json!([{"statusCode": "UNABLE_TO_LOCK_ROW"}, {"statusCode": "STRING_TOO_LONG"}, null, 7]);

@@ -1,4 +1,4 @@
-//! Writing leads: what travels, and what it costs.
+//! Writes of leads: the content of requests, and the number of calls.
 
 use contact_sync::adapters::Adapter;
 use contact_sync::model::{Attribute, ContactType, Field, Operation, Outcome, Text};
@@ -9,7 +9,7 @@ use crate::support::mock_salesforce::Endpoint;
 use crate::support::words::{newcomer, payload_of};
 
 #[tokio::test]
-async fn a_lead_arrives_as_the_contract_says() {
+async fn a_lead_is_written_as_the_contract_specifies() {
     let org = Org::with(
         |_| {},
         |settings| drop(settings.attributes.insert("plan".into(), "Plan__c".into())),
@@ -23,8 +23,8 @@ async fn a_lead_arrives_as_the_contract_says() {
     );
     let lead = org.mock.lead("c-1").expect("it is there");
     let expected = json!({
-        "Source_Id__c": "C-1", "LastName": "Person 1", "FirstName": "Ada", "Company": "Engines", "Title": "Engineer",
-        "Email": "p1@example.com", "Plan__c": "team",
+        "Source_Id__c": "C-1", "LastName": "Person 1", "FirstName": "Ada", "Company": "Engines",
+        "Title": "Engineer", "Email": "p1@example.com", "Plan__c": "team",
     });
     assert_eq!(serde_json::Value::Object(lead), expected);
     org.assert_polite();
@@ -117,7 +117,7 @@ async fn bodies_are_compressed_both_ways_where_it_pays() {
 }
 
 #[tokio::test]
-async fn the_usage_of_the_org_is_read_from_whatever_form_its_header_has() {
+async fn the_usage_of_the_org_is_read_from_every_form_of_its_header() {
     for (info, expected) in [
         (Some("api-usage=10018/100000"), Some((10_018, 100_000))),
         (Some("api-bursts=1/750; api-usage=5/10"), Some((5, 10))),
@@ -198,7 +198,7 @@ async fn lengths_are_those_of_the_contract() {
 }
 
 #[tokio::test]
-async fn the_versions_held_are_read_in_every_form() {
+async fn stored_versions_are_read_in_every_form() {
     let org = Org::with(
         |_| {},
         |settings| settings.version_field = "Version__c".to_owned(),
@@ -237,7 +237,7 @@ async fn the_versions_held_are_read_in_every_form() {
 }
 
 #[tokio::test]
-async fn a_guard_that_gets_no_answer_knows_nothing() {
+async fn a_guard_without_a_response_knows_no_version() {
     let org = Org::with(
         |_| {},
         |settings| settings.version_field = "Version__c".to_owned(),
@@ -263,7 +263,7 @@ async fn a_guard_that_gets_no_answer_knows_nothing() {
 }
 
 #[tokio::test]
-async fn a_status_that_sales_has_set_stays() {
+async fn a_status_that_a_salesperson_set_is_kept() {
     let org = Org::new().await;
     org.mock.put(
         "C-1",

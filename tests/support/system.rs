@@ -1,8 +1,8 @@
 //! Systems under test: the interface of an external system for the adapter contract suite. A new
 //! system implements it, and the suite runs every case (`tests/adapter_contract.rs`).
 
+mod faulty;
 mod http;
-mod liar;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use contact_sync::adapters::Adapter;
 use futures_util::future::BoxFuture;
 
+pub use self::faulty::{Defect, with_defect};
 pub use self::http::{hubspot, salesforce};
-pub use self::liar::{Defect, with_defect};
 pub use self::memory::memory;
 use super::server::{Mangle, Reply};
 

@@ -1,4 +1,4 @@
-//! Deleting contacts: a look-up by our key, an archive by HubSpot's.
+//! Deletes of contacts: a look-up by our key, an archive by HubSpot's.
 
 #![expect(
     unreachable_pub,
@@ -12,7 +12,7 @@ use crate::support::mock_hubspot::Endpoint;
 use crate::support::portal::{Portal, deletion, words};
 use crate::support::server::{Answer, Reply};
 
-pub async fn a_contact_goes_by_a_read_and_an_archive_and_an_unknown_one_is_a_success() {
+pub async fn a_contact_is_deleted_by_a_read_and_an_archive_and_an_unknown_one_is_a_success() {
     for api_version in ["2026-09", "v3"] {
         let portal =
             Portal::with(|_| {}, |settings| settings.api_version = api_version.into()).await;
@@ -34,7 +34,7 @@ pub async fn a_contact_goes_by_a_read_and_an_archive_and_an_unknown_one_is_a_suc
     }
 }
 
-pub async fn nothing_to_archive_takes_one_call() {
+pub async fn a_delete_of_unknown_contacts_takes_one_call() {
     let portal = Portal::new().await;
     assert_eq!(
         words(&portal.delete(&[deletion("C-1")]).await),
@@ -43,8 +43,10 @@ pub async fn nothing_to_archive_takes_one_call() {
     assert_eq!(portal.mock.count(Endpoint::Archive), 0);
 }
 
-pub async fn a_look_up_that_finds_nobody_at_all_may_be_a_404() {
-    let unnamed = json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": "Could not get some objects"});
+pub async fn a_look_up_without_results_may_be_a_404() {
+    let unnamed = json!({
+        "status": "error", "category": "OBJECT_NOT_FOUND", "message": "Could not get some objects",
+    });
     let named =
         json!({"status": "error", "category": "OBJECT_NOT_FOUND", "context": {"ids": ["c-1"]}});
     for (body, expected) in [
@@ -63,7 +65,7 @@ pub async fn a_look_up_that_finds_nobody_at_all_may_be_a_404() {
     }
 }
 
-pub async fn a_contact_of_which_the_look_up_says_nothing_is_not_taken_for_deleted() {
+pub async fn a_contact_that_the_look_up_leaves_out_does_not_count_as_deleted() {
     let portal = Portal::new().await;
     words(&portal.upsert(&portal.people([1, 2])).await);
     portal.mock.next(Answer::json(
@@ -102,7 +104,7 @@ pub async fn a_contact_that_is_found_under_another_key_is_not_archived() {
     );
 }
 
-pub async fn an_archive_counts_for_what_its_answer_says() {
+pub async fn an_archive_has_the_outcomes_that_its_response_reports() {
     let not_found = |ids: &[&str]| json!({"category": "OBJECT_NOT_FOUND", "context": {"ids": ids}});
     let locked = |ids: &[&str]| json!({"category": "VALIDATION_ERROR", "context": {"ids": ids}});
     for (answer, expected) in [
@@ -173,10 +175,12 @@ pub async fn an_archive_counts_for_what_its_answer_says() {
     }
 }
 
-pub async fn a_contact_that_vanishes_before_its_archive_is_gone() {
+pub async fn a_contact_deleted_before_its_archive_counts_as_gone() {
     let portal = Portal::new().await;
     words(&portal.upsert(&portal.people([1])).await);
-    let body = json!({"status": "error", "category": "OBJECT_NOT_FOUND", "message": "Could not find some objects"});
+    let body = json!({
+        "status": "error", "category": "OBJECT_NOT_FOUND", "message": "Could not find some objects",
+    });
     portal
         .mock
         .next_of(Endpoint::Archive, Answer::json(404, &body));
@@ -186,7 +190,7 @@ pub async fn a_contact_that_vanishes_before_its_archive_is_gone() {
     );
 }
 
-pub async fn a_delete_whose_answer_was_lost_succeeds_when_it_is_sent_again() {
+pub async fn a_delete_without_a_response_succeeds_when_repeated() {
     let portal = Portal::new().await;
     words(&portal.upsert(&portal.people([1])).await);
     portal.mock.next_of(Endpoint::Archive, Reply::Reset);
@@ -209,13 +213,14 @@ pub async fn a_delete_whose_answer_was_lost_succeeds_when_it_is_sent_again() {
     );
 }
 
-pub async fn a_hundred_go_in_two_calls_and_no_more_are_sent_at_a_time() {
+pub async fn a_hundred_deletes_take_two_calls_and_no_call_carries_more() {
     for batch_size in [100, 5_000] {
         let portal = Portal::with(|_| {}, |settings| settings.batch_size = batch_size).await;
         let most = portal.hubspot.limits().delete;
         let ids: Vec<_> = (0..most).map(|number| format!("C-{number}")).collect();
-        ids.iter()
-            .for_each(|id| drop(portal.mock.put(Some(id), &[])));
+        for id in &ids {
+            drop(portal.mock.put(Some(id), &[]));
+        }
         let payloads: Vec<_> = ids.iter().map(|id| deletion(id)).collect();
         assert_eq!(words(&portal.delete(&payloads).await), ["delivered"; 100]);
         let calls: Vec<_> = portal

@@ -1,4 +1,4 @@
-//! How much HubSpot takes: what its headers tell, and the answers that stop us or make us wait.
+//! HubSpot's limits: those that its headers report, and the responses that stop or delay calls.
 
 #![expect(
     unreachable_pub,
@@ -17,7 +17,7 @@ use crate::support::mock_hubspot::limited;
 use crate::support::portal::{Portal, deletion, person, words};
 use crate::support::server::Answer;
 
-pub async fn the_window_is_read_from_headers_and_their_absence_is_normal() {
+pub async fn the_window_is_read_from_headers_where_they_exist() {
     let portal = Portal::new().await;
     portal.mock.limit(190, Duration::from_secs(10));
     words(&portal.upsert(&portal.people([1])).await);
@@ -33,7 +33,7 @@ pub async fn the_window_is_read_from_headers_and_their_absence_is_normal() {
     assert_eq!(portal.meter.quota(), quota);
 }
 
-pub async fn the_window_that_the_headers_tell_is_kept_though_settings_allow_more() {
+pub async fn the_window_of_the_headers_limits_calls_that_settings_allow() {
     let portal = Portal::new().await;
     portal.mock.limit(2, Duration::from_mins(1));
     let adapter: Arc<dyn Adapter> = Arc::clone(&portal.hubspot) as _;
@@ -49,13 +49,13 @@ pub async fn the_window_that_the_headers_tell_is_kept_though_settings_allow_more
     assert_eq!(
         statuses,
         [Some(200); 2],
-        "the third call would be refused, and is not made"
+        "the third call would be refused, and is not sent"
     );
 }
 
-/// What the next write and the next delete come to where HubSpot answers so, and that both pass
-/// after it.
-async fn told(answer: &Answer) -> CallError {
+/// Sends a write and a delete that both get `answer`, and checks that both pass afterwards. Returns
+/// their error.
+async fn error_of(answer: &Answer) -> CallError {
     let portal = Portal::new().await;
     portal.mock.next(answer.clone());
     let written = portal.upsert(&portal.people([1, 2])).await;
@@ -72,9 +72,10 @@ async fn told(answer: &Answer) -> CallError {
     written.expect_err("no outcomes")
 }
 
-pub async fn what_nothing_helps_against_stops_the_destination() {
+pub async fn a_lasting_failure_stops_the_destination() {
+    let context = json!({"requiredGranularScopes": ["crm.objects.contacts.write"]});
     let scopes = json!({"status": "error", "category": "MISSING_SCOPES", "correlationId": "c",
-        "errors": [{"message": "…", "context": {"requiredGranularScopes": ["crm.objects.contacts.write"]}}]});
+        "errors": [{"message": "…", "context": context}]});
     let (two_hours, an_hour) = (Duration::from_hours(2), Duration::from_hours(1));
     for (answer, expected, after) in [
         (
@@ -105,7 +106,7 @@ pub async fn what_nothing_helps_against_stops_the_destination() {
             None,
         ),
     ] {
-        let error = told(&answer).await;
+        let error = error_of(&answer).await;
         assert_eq!(words(&Err(error.clone())), [expected]);
         let CallError::Stop(stop) = error else {
             panic!("{error:?}")
@@ -114,7 +115,7 @@ pub async fn what_nothing_helps_against_stops_the_destination() {
     }
 }
 
-pub async fn what_passes_is_waited_for_as_long_as_it_takes() {
+pub async fn a_passing_failure_is_retried_after_its_pause() {
     let rolling = || limited("TEN_SECONDLY_ROLLING", "ten_secondly_rolling");
     let page = "<html><body>Bad gateway</body></html>";
     for (answer, expected) in [
@@ -169,11 +170,15 @@ pub async fn what_passes_is_waited_for_as_long_as_it_takes() {
         (Answer::empty(204), "retry UNREADABLE_ANSWER"),
         (Answer::json(200, &json!([])), "retry UNREADABLE_ANSWER"),
     ] {
-        assert_eq!(words(&Err(told(&answer).await)), [expected], "{answer:?}");
+        assert_eq!(
+            words(&Err(error_of(&answer).await)),
+            [expected],
+            "{answer:?}"
+        );
     }
 }
 
-pub async fn a_burst_beyond_the_limit_is_told_to_wait() {
+pub async fn a_burst_beyond_the_limit_is_throttled() {
     let portal = Portal::new().await;
     portal.mock.limit(2, Duration::from_mins(10));
     for expected in [

@@ -1,4 +1,5 @@
-//! Batches that are refused as a whole: who is named, and what a row that is refused alone ends as.
+//! Batches that are refused as a whole: their suspects, and the outcome of a row that is refused
+//! alone.
 
 #![expect(
     unreachable_pub,
@@ -11,9 +12,9 @@ use serde_json::json;
 use crate::support::portal::{Portal, words};
 use crate::support::server::Answer;
 
-pub async fn a_row_that_is_refused_alone_ends_as_it_would_among_others() {
-    let key_clash = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=source_id, value=c-1} on 11. 22 \
-        already has that value.";
+pub async fn a_row_refused_alone_has_the_outcome_of_one_of_several_rows() {
+    let key_clash = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=source_id, \
+        value=c-1} on 11. 22 already has that value.";
     for (status, error, expected, unknown) in [
         (409, json!({"category": "CONFLICT"}), "last CONFLICT", 0),
         (
@@ -104,8 +105,10 @@ pub async fn a_refused_batch_names_its_suspects() {
         "message": "Duplicate IDs found in batch input: [c-2]. IDs must be unique"});
     let traced = json!({"category": "VALIDATION_ERROR",
         "errors": [{"code": "INVALID_DATE", "context": {"objectWriteTraceId": ["0"]}}]});
-    let quoted = json!({"category": "VALIDATION_ERROR", "message": "Email address p3@example.com is invalid"});
-    let line = json!({"status": "error", "message": "Invalid input JSON on line 3, column 9: Cannot deserialize value of type"});
+    let message = "Email address p3@example.com is invalid";
+    let quoted = json!({"category": "VALIDATION_ERROR", "message": message});
+    let message = "Invalid input JSON on line 3, column 9: Cannot deserialize value of type";
+    let line = json!({"status": "error", "message": message});
     for (status, body, expected) in [
         (400, duplicate, "refused VALIDATION_ERROR [1]"),
         (400, traced, "refused INVALID_DATE [0]"),
@@ -132,7 +135,7 @@ pub async fn a_refused_batch_names_its_suspects() {
     }
 }
 
-pub async fn a_malformed_value_names_its_row_by_the_line() {
+pub async fn a_malformed_value_is_attributed_to_its_row_by_the_line() {
     let portal = Portal::new().await;
     let mut payloads = portal.people([1, 2]);
     payloads[0].body = None;

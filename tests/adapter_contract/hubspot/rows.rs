@@ -1,4 +1,4 @@
-//! The errors of single rows.
+//! Errors of single rows.
 
 #![expect(
     unreachable_pub,
@@ -12,7 +12,7 @@ use crate::support::listener::listen;
 use crate::support::portal::{Portal, deletion, person, words};
 use crate::support::server::{Answer, Mangle};
 
-pub async fn an_address_that_another_record_owns_is_told_in_each_of_its_forms() {
+pub async fn an_address_of_another_record_is_rejected_with_its_owner() {
     let portal = Portal::new().await;
     let owner = portal.mock.put(None, &[("email", "p1@example.com")]);
     portal
@@ -46,12 +46,15 @@ pub async fn an_address_that_another_record_owns_is_told_in_each_of_its_forms() 
     }
 }
 
-pub async fn a_clash_is_tried_again_after_all_others_and_names_the_owner_whatever_its_form() {
-    let on = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=email, value=p1@example.com} on 11. 22 \
-        already has that value.";
+pub async fn a_clash_in_any_form_is_retried_last_and_names_the_owner() {
+    let on = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=email, \
+        value=p1@example.com} on 11. 22 already has that value.";
     for (error, owner) in [
         (
-            json!({"category": "VALIDATION_ERROR", "context": {"id": ["C-1"], "existingId": ["22"]}}),
+            json!({
+                "category": "VALIDATION_ERROR",
+                "context": {"id": ["C-1"], "existingId": ["22"]},
+            }),
             true,
         ),
         (json!({"category": "VALIDATION_ERROR", "message": on}), true),
@@ -102,13 +105,13 @@ pub async fn a_clash_is_tried_again_after_all_others_and_names_the_owner_whateve
             assert_eq!(
                 words(&portal.upsert(&payloads).await),
                 ["delivered"],
-                "the owner gave it up"
+                "the owner gave the value up"
             );
         }
     }
 }
 
-pub async fn an_address_that_a_delete_frees_is_free_after_it() {
+pub async fn an_address_is_free_after_its_owner_is_deleted() {
     let portal = Portal::new().await;
     words(&portal.upsert(&portal.people([1])).await);
     let mut heir = person(2);
@@ -122,8 +125,7 @@ pub async fn an_address_that_a_delete_frees_is_free_after_it() {
     assert_eq!(words(&portal.upsert(&heir).await), ["delivered"]);
 }
 
-pub async fn a_row_that_may_be_its_own_trouble_is_isolated_and_an_unknown_code_is_counted_once_a_call()
- {
+pub async fn a_row_that_may_be_the_cause_is_isolated_and_an_unknown_code_is_counted_once() {
     for (error, code, unknown) in [
         (
             json!({"category": "INTERNAL_ERROR", "context": {"id": ["C-1"]}}),
@@ -138,12 +140,12 @@ pub async fn a_row_that_may_be_its_own_trouble_is_isolated_and_an_unknown_code_i
         (json!({"message": "something"}), "NO_CODE", 0),
     ] {
         let portal = Portal::new().await;
-        let heard = listen();
-        (1..=3).for_each(|number| {
+        let logs = listen();
+        for number in 1..=3 {
             portal
                 .mock
                 .fail_row(&format!("C-{number}"), error.clone(), 1);
-        });
+        }
         let reply = portal.upsert(&portal.people(1..=4)).await;
         let isolated = format!("isolated {code}");
         assert_eq!(
@@ -151,7 +153,7 @@ pub async fn a_row_that_may_be_its_own_trouble_is_isolated_and_an_unknown_code_i
             [&isolated, &isolated, &isolated, "delivered"]
         );
         assert_eq!(portal.meter.unknown_codes(), unknown, "{error}");
-        let warned: Vec<_> = heard
+        let warned: Vec<_> = logs
             .at("WARN")
             .into_iter()
             .filter(|line| line.contains("unknown code"))
@@ -170,7 +172,7 @@ pub async fn a_row_that_may_be_its_own_trouble_is_isolated_and_an_unknown_code_i
     }
 }
 
-pub async fn a_row_that_was_bad_luck_is_delivered_the_second_time() {
+pub async fn a_row_with_a_passing_error_is_delivered_at_the_second_try() {
     for (error, expected) in [
         (json!({"category": "RATE_LIMITS"}), "again RATE_LIMITS"),
         (
@@ -198,17 +200,13 @@ pub async fn a_row_that_was_bad_luck_is_delivered_the_second_time() {
             words(&portal.upsert(&payloads).await),
             ["delivered", "delivered"]
         );
-        assert_eq!(
-            portal.meter.unknown_codes(),
-            0,
-            "nobody was rejected for it"
-        );
+        assert_eq!(portal.meter.unknown_codes(), 0, "no record was rejected");
     }
 }
 
-pub async fn an_error_finds_its_row_by_trace_id_or_by_ids_and_its_code_in_the_message() {
-    let hidden = r#"Property values were not valid: [{"isValid":false,"message":"p2@example.com is invalid",
-        "error":"INVALID_EMAIL","name":"email"}]"#;
+pub async fn an_error_is_attributed_by_trace_id_or_ids_and_its_code_read_from_the_message() {
+    let hidden = r#"Property values were not valid: [{"isValid":false,
+        "message":"p2@example.com is invalid","error":"INVALID_EMAIL","name":"email"}]"#;
     for context in [
         json!({"objectWriteTraceId": ["1"]}),
         json!({"ids": ["C-2"]}),

@@ -1,4 +1,5 @@
-//! What settings name and the portal does not take: whom it stops.
+//! Settings that the portal refuses: the records that fail, and the refusals that stop the
+//! destination.
 
 #![expect(
     unreachable_pub,
@@ -14,7 +15,7 @@ use crate::support::mock_hubspot::Endpoint;
 use crate::support::portal::{Portal, person, words};
 use crate::support::server::Answer;
 
-/// Every fourth person has a plan, and every other one is a vendor.
+/// Returns changes of which every fourth has a plan, and every second is a vendor's.
 fn people(count: usize) -> Vec<ContactChange> {
     let with = |number: usize| {
         let mut change = person(number);
@@ -42,7 +43,7 @@ fn unknown_stage_of_vendors(settings: &mut Settings) {
     settings.lifecycle_stage.vendor = "nowhere".into();
 }
 
-pub async fn what_every_record_has_stops_the_destination() {
+pub async fn a_missing_property_of_every_record_stops_the_destination() {
     type Edit = fn(&mut Settings);
     let no_edit: Edit = |_| {};
     for (is_unique, edit, expected) in [
@@ -63,11 +64,7 @@ pub async fn what_every_record_has_stops_the_destination() {
             words(&portal.upsert(&portal.people(1..=3)).await),
             [expected]
         );
-        assert_eq!(
-            portal.meter.config_errors(),
-            0,
-            "the dispatcher tells of it"
-        );
+        assert_eq!(portal.meter.config_errors(), 0, "the dispatcher reports it");
         let alone = portal.upsert(&portal.people([1])).await;
         if is_unique {
             assert_eq!(
@@ -89,11 +86,11 @@ pub async fn what_every_record_has_stops_the_destination() {
     assert_eq!(
         words(&reply),
         ["failed INVALID_OPTION"; 2],
-        "of another type may be who comes next"
+        "the next record may be of another type"
     );
 }
 
-pub async fn a_stage_that_one_type_alone_has_fails_the_records_of_that_type() {
+pub async fn an_unknown_stage_of_one_type_fails_only_the_records_of_that_type() {
     let portal = Portal::with(|_| {}, unknown_stage_of_vendors).await;
     let payloads: Vec<_> = people(4)
         .iter()
@@ -109,12 +106,12 @@ pub async fn a_stage_that_one_type_alone_has_fails_the_records_of_that_type() {
     assert_eq!(
         words(&portal.upsert(&payloads[1..2]).await),
         ["failed INVALID_OPTION"],
-        "customers may come after it"
+        "customers may follow"
     );
     assert_eq!(portal.meter.config_errors(), 2);
 }
 
-pub async fn each_property_that_some_have_is_told_of_by_itself() {
+pub async fn each_missing_property_is_reported_once() {
     let portal = Portal::with(
         |_| {},
         |settings| {
@@ -130,11 +127,11 @@ pub async fn each_property_that_some_have_is_told_of_by_itself() {
     let payloads: Vec<_> = people.iter().map(|change| portal.payload(change)).collect();
     let expected = ["failed INVALID_OPTION", "failed PROPERTY_DOESNT_EXIST"];
     assert_eq!(words(&portal.upsert(&payloads).await), expected);
-    assert_eq!(portal.meter.config_errors(), 2, "a line for each");
+    assert_eq!(portal.meter.config_errors(), 2, "one log line for each");
 }
 
-/// Here HubSpot judges the batch as one, in spite of the trace ids.
-pub async fn a_batch_that_is_refused_for_a_property_goes_again_without_those_that_have_it() {
+/// Checks a portal that refuses the batch as a whole, in spite of the trace ids.
+pub async fn a_batch_refused_for_a_property_is_resent_without_the_records_that_have_it() {
     for (edit, code) in [
         (plan as fn(&mut Settings), "PROPERTY_DOESNT_EXIST"),
         (unknown_stage_of_vendors, "INVALID_OPTION"),
@@ -144,7 +141,7 @@ pub async fn a_batch_that_is_refused_for_a_property_goes_again_without_those_tha
             .iter()
             .map(|change| portal.payload(change))
             .collect();
-        let has_it = |number: usize| {
+        let has_property = |number: usize| {
             if code == "INVALID_OPTION" {
                 number % 2 == 1
             } else {
@@ -152,7 +149,7 @@ pub async fn a_batch_that_is_refused_for_a_property_goes_again_without_those_tha
             }
         };
         let word = |number| {
-            if has_it(number) {
+            if has_property(number) {
                 format!("failed {code}")
             } else {
                 format!("halved {code}")
@@ -163,7 +160,7 @@ pub async fn a_batch_that_is_refused_for_a_property_goes_again_without_those_tha
             (0..8).map(word).collect::<Vec<_>>()
         );
         let others: Vec<_> = (0..8)
-            .filter(|number| !has_it(*number))
+            .filter(|number| !has_property(*number))
             .map(|number| payloads[number].clone())
             .collect();
         assert_eq!(
@@ -176,18 +173,19 @@ pub async fn a_batch_that_is_refused_for_a_property_goes_again_without_those_tha
             "alone"
         );
         assert_eq!(portal.meter.config_errors(), 2);
-        let all_have_it = [payloads[1].clone(), payloads[5].clone()];
+        let all_with_property = [payloads[1].clone(), payloads[5].clone()];
         assert_eq!(
-            words(&portal.upsert(&all_have_it).await),
+            words(&portal.upsert(&all_with_property).await),
             vec![format!("failed {code}"); 2]
         );
         portal.assert_polite();
     }
 }
 
-pub async fn a_refusal_for_a_property_that_no_row_has_stops_and_rejects_nobody() {
+pub async fn a_refused_property_that_no_row_has_rejects_no_record() {
     let portal = Portal::with(|_| {}, plan).await;
-    let error = json!({"category": "VALIDATION_ERROR", "errors": [{"code": "PROPERTY_DOESNT_EXIST", "in": "plan_name"}]});
+    let errors = json!([{"code": "PROPERTY_DOESNT_EXIST", "in": "plan_name"}]);
+    let error = json!({"category": "VALIDATION_ERROR", "errors": errors});
     for (numbers, expected) in [
         (1..=1, "failed PROPERTY_DOESNT_EXIST"),
         (1..=3, "refused PROPERTY_DOESNT_EXIST []"),
@@ -201,14 +199,14 @@ pub async fn a_refusal_for_a_property_that_no_row_has_stops_and_rejects_nobody()
     assert_eq!(portal.mock.count(Endpoint::Upsert), 2);
 }
 
-pub async fn a_property_of_the_mapping_that_is_missing_fails_the_records_that_carry_it_alone() {
+pub async fn a_missing_property_of_the_mapping_fails_only_the_records_that_have_it() {
     for judges_as_one in [false, true] {
         let portal = Portal::with(|behavior| behavior.judges_as_one = judges_as_one, |_| {}).await;
         portal.mock.remove_property("mobilephone");
         let mut changes = [person(1), person(2), person(3)];
         changes[1].contact.mobile_phone = Field::Value("+44 20 7946 0001".into());
         let payloads = changes.each_ref().map(|change| portal.payload(change));
-        let heard = listen();
+        let logs = listen();
         let other = if judges_as_one {
             "halved PROPERTY_DOESNT_EXIST"
         } else {
@@ -224,24 +222,26 @@ pub async fn a_property_of_the_mapping_that_is_missing_fails_the_records_that_ca
             "alone"
         );
         assert_eq!(words(&portal.upsert(&payloads[..1]).await), ["delivered"]);
-        let told = heard.at("ERROR");
+        let errors = logs.at("ERROR");
         assert_eq!(
-            (told.len(), portal.meter.config_errors()),
+            (errors.len(), portal.meter.config_errors()),
             (2, 2),
-            "{told:?}"
+            "{errors:?}"
         );
         assert!(
-            told.iter()
+            errors
+                .iter()
                 .all(|line| line.contains("`mobilephone`") && line.contains("records=1")),
-            "{told:?}"
+            "{errors:?}"
         );
     }
 }
 
-pub async fn a_version_property_of_a_wrong_type_rejects_nobody_and_stops_where_several_meet_it() {
+pub async fn a_version_property_of_a_wrong_type_stops_only_where_several_records_meet_it() {
     let versioned = |settings: &mut Settings| settings.version_property = "source_version".into();
     let hidden = json!([{"isValid": false, "error": "INVALID_LONG", "name": "source_version"}]);
-    let error = json!({"category": "VALIDATION_ERROR", "message": format!("Property values were not valid: {hidden}")});
+    let message = format!("Property values were not valid: {hidden}");
+    let error = json!({"category": "VALIDATION_ERROR", "message": message});
     for (count, refused, expected) in [
         (1, 1, vec!["failed INVALID_LONG"]),
         (3, 1, vec!["failed INVALID_LONG", "delivered", "delivered"]),
@@ -249,11 +249,11 @@ pub async fn a_version_property_of_a_wrong_type_rejects_nobody_and_stops_where_s
     ] {
         let portal = Portal::with(|_| {}, versioned).await;
         portal.mock.create_property("source_version");
-        (1..=refused).for_each(|number| {
+        for number in 1..=refused {
             portal
                 .mock
                 .fail_row(&format!("C-{number}"), error.clone(), 1);
-        });
+        }
         let reply = portal.upsert(&portal.people(1..=count)).await;
         assert_eq!(words(&reply), expected);
         if let Err(CallError::Stop(stop)) = &reply {
@@ -278,13 +278,13 @@ pub async fn a_version_property_of_a_wrong_type_rejects_nobody_and_stops_where_s
     }
 }
 
-pub async fn a_right_that_some_records_need_fails_them_alone() {
+pub async fn a_missing_right_fails_only_the_records_that_need_it() {
     let lacking = |scope: &str| {
         json!({"status": "error", "category": "MISSING_SCOPES",
             "errors": [{"context": {"requiredGranularScopes": [scope]}}]})
     };
     let portal = Portal::new().await;
-    let heard = listen();
+    let logs = listen();
     let sensitive = "crm.objects.contacts.sensitive.write";
     portal.mock.fail_row("C-1", lacking(sensitive), 1);
     assert_eq!(
@@ -302,12 +302,9 @@ pub async fn a_right_that_some_records_need_fails_them_alone() {
         ["failed MISSING_SCOPES"]
     );
     assert!(
-        heard
-            .at("ERROR")
-            .iter()
-            .all(|line| line.contains(sensitive)),
+        logs.at("ERROR").iter().all(|line| line.contains(sensitive)),
         "{:?}",
-        heard.lines()
+        logs.lines()
     );
     assert_eq!(portal.meter.config_errors(), 2);
     portal
@@ -319,7 +316,7 @@ pub async fn a_right_that_some_records_need_fails_them_alone() {
     );
 }
 
-pub async fn a_value_of_an_attribute_that_its_property_does_not_take_is_the_rows_own_fault() {
+pub async fn a_refused_value_of_an_attribute_rejects_its_record() {
     let portal = Portal::with(|_| {}, plan).await;
     portal.mock.create_property("plan_name");
     let payloads: Vec<_> = people(3)

@@ -1,4 +1,4 @@
-//! The access token: found again when it is rotated, and a stop where it stays refused.
+//! The access token: read again when it is rotated, and a stop where it stays refused.
 
 #![expect(
     unreachable_pub,
@@ -58,7 +58,7 @@ pub async fn a_token_ends_with_its_secret_though_it_is_still_valid() {
     );
 }
 
-pub async fn a_token_that_stays_refused_stops_the_destination_and_rejects_nobody() {
+pub async fn a_token_that_stays_refused_stops_the_destination_and_rejects_no_record() {
     let portal = Portal::new().await;
     portal.mock.rotate_token("pat-mock-2");
     for _ in 0..2 {
@@ -80,7 +80,7 @@ pub async fn a_token_that_stays_refused_stops_the_destination_and_rejects_nobody
     );
 }
 
-pub async fn a_401_of_the_network_says_nothing_about_the_token() {
+pub async fn a_401_of_the_network_is_no_evidence_about_the_token() {
     for answer in [
         Answer::html(401, "<html>"),
         Answer::empty(401),

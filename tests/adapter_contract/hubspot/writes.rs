@@ -1,4 +1,4 @@
-//! What travels to HubSpot and where to, and what it keeps.
+//! Requests to HubSpot, their paths, and the values that it keeps.
 
 #![expect(
     unreachable_pub,
@@ -12,7 +12,7 @@ use contact_sync::model::{Attribute, ContactType, Field};
 use crate::support::listener::listen;
 use crate::support::portal::{Portal, person, words};
 
-pub async fn a_contact_arrives_over_both_families_of_paths() {
+pub async fn a_contact_is_written_by_both_families_of_paths() {
     for (api_version, path) in [
         ("2026-09", "/crm/objects/2026-09/contacts/batch/upsert"),
         ("v3", "/crm/v3/objects/contacts/batch/upsert"),
@@ -40,7 +40,7 @@ pub async fn a_contact_arrives_over_both_families_of_paths() {
     }
 }
 
-pub async fn a_stage_that_hubspot_keeps_is_told_and_counted_and_is_no_failure() {
+pub async fn a_stage_that_hubspot_keeps_is_logged_and_counted_as_delivered() {
     let portal = Portal::new().await;
     portal
         .mock
@@ -48,13 +48,13 @@ pub async fn a_stage_that_hubspot_keeps_is_told_and_counted_and_is_no_failure() 
     portal
         .mock
         .put(Some("C-2"), &[("lifecyclestage", "opportunity")]);
-    let heard = listen();
+    let logs = listen();
     let reply = portal.upsert(&portal.people([1, 2, 3])).await;
     assert_eq!(
         words(&reply),
         ["delivered LIFECYCLE_STAGE_KEPT", "delivered", "delivered"]
     );
-    let counted = heard
+    let counted = logs
         .lines()
         .into_iter()
         .filter(|line| line.contains("stages were kept"))
@@ -73,7 +73,7 @@ pub async fn a_stage_that_hubspot_keeps_is_told_and_counted_and_is_no_failure() 
     assert_eq!(stage("C-2").as_deref(), Some("customer"));
 }
 
-pub async fn folded_stages_leave_what_one_after_the_other_would() {
+pub async fn folded_stages_leave_the_stage_that_separate_writes_leave() {
     let kinds = [
         ContactType::Vendor,
         ContactType::Customer,
@@ -99,7 +99,7 @@ pub async fn folded_stages_leave_what_one_after_the_other_would() {
     }
 }
 
-pub async fn every_value_travels_as_a_string() {
+pub async fn every_value_is_sent_as_a_string() {
     let values = [
         ("flag", Attribute::Bool(true)),
         ("seats", Attribute::Number(25.into())),
@@ -111,13 +111,13 @@ pub async fn every_value_travels_as_a_string() {
             .into();
     };
     let portal = Portal::with(|_| {}, edit).await;
-    ["flag_of", "seats_of", "gone_of"]
-        .iter()
-        .for_each(|name| portal.mock.create_property(name));
+    for name in ["flag_of", "seats_of", "gone_of"] {
+        portal.mock.create_property(name);
+    }
     portal.mock.put(Some("C-1"), &[("gone_of", "still there")]);
     let mut change = person(1);
     change.contact.attributes.values = values.map(|(name, value)| (name.into(), value)).into();
-    // The mock refuses what is no string, as the real one does.
+    // The mock refuses values that are no strings, as HubSpot does.
     assert_eq!(
         words(&portal.upsert(&[portal.payload(&change)]).await),
         ["delivered"]

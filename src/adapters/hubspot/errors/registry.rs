@@ -76,9 +76,9 @@ mod tests {
             let is_allowed = match class {
                 // A value that settings chose fails the record instead.
                 RowClass::Reject => matches!(fate, "rejected" | "failed or rejected"),
-                RowClass::Once | RowClass::Last => fate == "rejected",
+                RowClass::OnceMore | RowClass::Last => fate == "rejected",
                 RowClass::Isolate => fate == "failed or rejected",
-                RowClass::Later => fate == "failed",
+                RowClass::Same => fate == "failed",
             };
             assert!(is_allowed, "{code}: {fate:?}");
         }

@@ -7,7 +7,7 @@ use crate::model::codes::{CodeEntry, entries};
 
 const PASSES: &str = "None. If it lasts, look at status.salesforce.com.";
 const FAULT: &str = "Look at status.salesforce.com, then at the record. Replay.";
-const LOCK: &str = "None. If it lasts, find the other writer.";
+const LOCK: &str = "None. If it lasts, end the approval or process that locks the record. Replay.";
 const SMALLER: &str = "Lower `salesforce.batch_size`, or simplify the org's triggers and flows.";
 const TRIGGER: &str = "Read the message. Correct the org's trigger or flow, or the data. Replay.";
 const MERGE: &str = "Merge the records, or correct the rule or the value. Replay.";
@@ -26,11 +26,6 @@ const REPLAY: &str = "Replay.";
 /// Salesforce's codes.
 pub const CODES: &[CodeEntry] = entries! {
     "deliver" => "failed" {
-        UNABLE_TO_LOCK_ROW: "Another transaction holds a lock on the record, or the rows of the \
-            call lock each other out.", LOCK;
-        TOO_MANY_APEX_REQUESTS: "The org runs as many long requests as it may.", LOCK;
-        UNABLE_TO_LOCK_RECORD: "Another transaction holds a lock on the record.", LOCK;
-        RECORD_IN_USE_BY_WORKFLOW: "A workflow of the org works on the record.", LOCK;
         TERRITORY_REALIGN_IN_PROGRESS: "The org realigns its territories.", PASSES;
         INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE: "The org is in maintenance.", PASSES;
         ORG_IN_MAINTENANCE: "The org is in maintenance.", PASSES;
@@ -96,6 +91,11 @@ pub const CODES: &[CodeEntry] = entries! {
             "Free storage in the org, or buy more.";
     }
     "deliver" => "failed or rejected" {
+        UNABLE_TO_LOCK_ROW: "Another transaction holds a lock on the record, or the rows of the \
+            call lock each other out.", LOCK;
+        TOO_MANY_APEX_REQUESTS: "The org runs as many long requests as it may.", LOCK;
+        UNABLE_TO_LOCK_RECORD: "Another transaction holds a lock on the record.", LOCK;
+        RECORD_IN_USE_BY_WORKFLOW: "A workflow of the org works on the record.", LOCK;
         LIMIT_EXCEEDED: "A limit of one transaction was reached.", SMALLER;
         TOO_MANY_JOBS: "The org has queued as many jobs as it may.", SMALLER;
         DELETE_OPERATION_TOO_LARGE: "The delete takes more records along than it may.", SMALLER;
@@ -201,23 +201,23 @@ mod tests {
 
     fn fate_of(class: RowClass) -> &'static str {
         match class {
-            RowClass::Later
-            | RowClass::Halved
+            RowClass::Same
             | RowClass::Field
             | RowClass::Schema
             | RowClass::Barred
             | RowClass::Full => "failed",
-            RowClass::Large
+            RowClass::SplitBatch
+            | RowClass::Large
             | RowClass::Fault
             | RowClass::Unknown
             | RowClass::Trigger
             | RowClass::Access => "failed or rejected",
             RowClass::Reject
-            | RowClass::Once
+            | RowClass::OnceMore
             | RowClass::Duplicate
             | RowClass::Missing
             | RowClass::Gone
-            | RowClass::Unfound => "rejected",
+            | RowClass::NotFound => "rejected",
             RowClass::Converted => "filtered or rejected",
         }
     }

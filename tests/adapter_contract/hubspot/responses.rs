@@ -1,4 +1,4 @@
-//! What an answer says of the rows, in whatever order, shape and status.
+//! Attribution of responses of any order, shape and status to the rows.
 
 #![expect(
     unreachable_pub,
@@ -14,7 +14,7 @@ use crate::support::portal::{Portal, deletion, person, words};
 use crate::support::server::{Answer, Mangle};
 use crate::support::words::id;
 
-pub async fn errors_are_read_whatever_2xx_they_come_with() {
+pub async fn errors_are_read_with_every_2xx() {
     for status in [200, 201, 202, 207] {
         let portal = Portal::new().await;
         portal
@@ -41,7 +41,7 @@ pub async fn errors_are_read_whatever_2xx_they_come_with() {
     }
 }
 
-pub async fn results_in_any_order_find_their_rows_by_trace_id_by_key_or_by_their_number() {
+pub async fn results_in_any_order_are_attributed_by_trace_id_by_key_or_by_number() {
     for (echo_trace_ids, hide_properties) in
         [(false, false), (true, false), (true, true), (false, true)]
     {
@@ -61,7 +61,7 @@ pub async fn results_in_any_order_find_their_rows_by_trace_id_by_key_or_by_their
     }
 }
 
-pub async fn results_and_errors_have_to_equal_the_inputs() {
+pub async fn results_and_errors_have_to_account_for_every_input() {
     let keyed = |id: &str| json!({"id": "1", "properties": {"source_id": id, "email": null}});
     for (answer, expected) in [
         (
@@ -104,10 +104,10 @@ pub async fn results_and_errors_have_to_equal_the_inputs() {
     }
 }
 
-/// Shows a key in another form.
+/// Converts a key to another form.
 type Form = fn(&str) -> String;
 
-/// Keys as a portal may show them: composed, wide, in the other letter case, with blanks.
+/// Forms of keys in which a portal may return them.
 const FORMS: [(&str, Form); 4] = [
     ("composed", |key| key.replace("e\u{308}", "\u{eb}")),
     ("wide", |key| key.replace('1', "\u{ff11}")),
@@ -115,7 +115,7 @@ const FORMS: [(&str, Form); 4] = [
     ("with blanks", |key| format!(" {key}\t")),
 ];
 
-pub async fn a_key_that_comes_back_in_another_form_is_its_rows() {
+pub async fn a_key_in_another_form_is_attributed_to_its_row() {
     for (form, shown_key) in FORMS {
         let portal = Portal::with(|behavior| behavior.shown_key = shown_key, |_| {}).await;
         let mut payloads = portal.people([1, 2, 3]);
@@ -124,10 +124,10 @@ pub async fn a_key_that_comes_back_in_another_form_is_its_rows() {
             .as_object()
             .cloned()
             .map(Body::of);
-        for company in [&payloads[..], &payloads[1..2]] {
+        for batch in [&payloads[..], &payloads[1..2]] {
             assert_eq!(
-                words(&portal.upsert(company).await),
-                vec!["delivered"; company.len()],
+                words(&portal.upsert(batch).await),
+                vec!["delivered"; batch.len()],
                 "{form}"
             );
         }
@@ -145,9 +145,9 @@ pub async fn a_key_that_comes_back_in_another_form_is_its_rows() {
     }
 }
 
-pub async fn a_single_result_for_a_single_row_is_that_rows_whatever_key_it_carries() {
+pub async fn a_single_result_is_attributed_to_a_single_row_whatever_its_key() {
     let portal = Portal::with(
-        |behavior| behavior.shown_key = |_| "somebody".to_owned(),
+        |behavior| behavior.shown_key = |_| "another".to_owned(),
         |_| {},
     )
     .await;
@@ -155,7 +155,7 @@ pub async fn a_single_result_for_a_single_row_is_that_rows_whatever_key_it_carri
     assert_eq!(
         words(&portal.upsert(&payloads).await),
         ["halved NO_RESULT"; 2],
-        "it may be either's"
+        "the result may be of either row"
     );
     for payload in &payloads {
         assert_eq!(
@@ -165,22 +165,39 @@ pub async fn a_single_result_for_a_single_row_is_that_rows_whatever_key_it_carri
     }
 }
 
-pub async fn whatever_it_answers_no_row_is_lost_and_no_contact_shown() {
+pub async fn no_response_loses_a_row_or_exposes_a_contact() {
     let person = "p1@example.com";
     let odd = [
         json!(null),
         json!("p1@example.com"),
         json!([[]]),
         json!({"results": {}, "errors": 7}),
-        json!({"results": [null, [], {"objectWriteTraceId": {}}], "errors": [null, [], 3, {"context": []}]}),
-        json!({"results": [{"id": {}, "properties": []}], "errors": [{"context": {"ids": {"a": 1}}}]}),
-        json!({"errors": [{"category": person, "message": person, "context": {"propertyName": [person]}}]}),
-        json!({"errors": [{"category": "CONFLICT", "context": {"existingId": [person], "objectWriteTraceId": ["0"]}}]}),
-        json!({"errors": [{"message": "Property values were not valid: [{[[[", "context": {"ids": ["c-1"]}}]}),
-        json!({"message": person, "category": person, "policyName": person, "correlationId": person}),
-        json!({"status": "error", "message": "x already has that value", "errors": [{"in": person}]}),
+        json!({
+            "results": [null, [], {"objectWriteTraceId": {}}],
+            "errors": [null, [], 3, {"context": []}],
+        }),
+        json!({
+            "results": [{"id": {}, "properties": []}],
+            "errors": [{"context": {"ids": {"a": 1}}}],
+        }),
+        json!({"errors": [{
+            "category": person, "message": person, "context": {"propertyName": [person]},
+        }]}),
+        json!({"errors": [{
+            "category": "CONFLICT",
+            "context": {"existingId": [person], "objectWriteTraceId": ["0"]},
+        }]}),
+        json!({"errors": [{
+            "message": "Property values were not valid: [{[[[", "context": {"ids": ["c-1"]},
+        }]}),
+        json!({
+            "message": person, "category": person, "policyName": person, "correlationId": person,
+        }),
+        json!({
+            "status": "error", "message": "x already has that value", "errors": [{"in": person}],
+        }),
     ];
-    let heard = listen();
+    let logs = listen();
     let portal = Portal::new().await;
     let payloads = portal.people([1, 2, 3]);
     for status in [
@@ -211,20 +228,25 @@ pub async fn whatever_it_answers_no_row_is_lost_and_no_contact_shown() {
             }
         }
     }
-    let logged = heard.lines().join("\n");
+    let logged = logs.lines().join("\n");
     assert!(
         !logged.contains("example.com") && !logged.contains("Person"),
         "{logged}"
     );
 }
 
-pub async fn nulls_in_an_answer_say_nothing_and_hide_nothing() {
+pub async fn nulls_in_a_response_are_ignored() {
     let nothing =
         json!({"id": null, "properties": null, "objectWriteTraceId": null, "archived": null});
-    let keyed = json!({"id": null, "new": null, "properties": {"source_id": "c-1", "email": null, "lifecyclestage": null},
-        "createdAt": null, "objectWriteTraceId": null});
-    let refused = json!({"status": null, "message": null, "category": null, "subCategory": null, "errors": [null],
-        "context": {"objectWriteTraceId": ["1"], "ids": null}, "links": null});
+    let properties = json!({"source_id": "c-1", "email": null, "lifecyclestage": null});
+    let keyed = json!({
+        "id": null, "new": null, "properties": properties, "createdAt": null,
+        "objectWriteTraceId": null,
+    });
+    let refused = json!({
+        "status": null, "message": null, "category": null, "subCategory": null, "errors": [null],
+        "context": {"objectWriteTraceId": ["1"], "ids": null}, "links": null,
+    });
     for (results, errors, expected) in [
         (
             json!([keyed, null, nothing]),
@@ -248,7 +270,10 @@ pub async fn nulls_in_an_answer_say_nothing_and_hide_nothing() {
         ),
     ] {
         let portal = Portal::new().await;
-        let body = json!({"status": null, "results": results, "errors": errors, "numErrors": null, "startedAt": null});
+        let body = json!({
+            "status": null, "results": results, "errors": errors, "numErrors": null,
+            "startedAt": null,
+        });
         portal.mock.next(Answer::json(207, &body));
         assert_eq!(
             words(&portal.upsert(&portal.people([1, 2])).await),

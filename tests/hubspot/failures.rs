@@ -1,4 +1,4 @@
-//! What settings alone make fail.
+//! Failures that depend on the settings.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::portal::{Portal, words};
 use crate::support::server::{Answer, Reply};
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_in_time_is_given_up() {
+async fn a_late_response_is_given_up() {
     let portal = Portal::with(|_| {}, |settings| settings.request_timeout_ms = 50).await;
     let answer = Answer::json(200, &json!({"status": "COMPLETE", "results": []}));
     for reply in [Reply::Hang, Reply::Trickle(answer)] {
@@ -19,7 +19,7 @@ async fn an_answer_that_does_not_come_in_time_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_stops_the_destination() {
+async fn an_invalid_base_url_stops_the_destination() {
     for base_url in ["", "api.hubapi.com", "https://["] {
         let portal = Portal::with(|_| {}, |settings| settings.base_url = base_url.to_owned()).await;
         let reply = portal.upsert(&portal.people([1])).await;

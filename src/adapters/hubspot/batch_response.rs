@@ -1,6 +1,5 @@
-//! What an answer says of the rows of a batch call, read in one pass and where it lies. A result
-//! repeats some thirty properties, and three are of use: a tree of all takes six times as long.
-//! Pure.
+//! Parses the response to a batch call in one pass, without copying it. A result repeats some
+//! thirty properties, of which three are needed: a tree of all takes six times as long. Pure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,71 +12,71 @@ use super::api_error::{ApiError, strings};
 use super::{Settings, model};
 use crate::json::{self, Str};
 
-/// What an answer says of the rows.
+/// The parsed response to a batch call.
 #[derive(Default)]
-pub(super) struct BatchAnswer<'a> {
-    /// It says that all of the work is done.
+pub(super) struct BatchResponse<'a> {
+    /// The response reports that all of the work is done.
     pub(super) is_complete: bool,
-    /// What was written or record.
+    /// Results: the records that were written or found.
     pub(super) results: Vec<Record<'a>>,
-    /// The errors; `None` for one that cannot be read.
+    /// Errors; `None` for one that cannot be parsed.
     pub(super) errors: Vec<Option<ApiError>>,
 }
 
-/// A result. Every part may be missing, or of an odd kind.
+/// A result. Every part may be missing, or of an unexpected type.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Record<'a> {
     /// HubSpot's own id.
     pub(super) id: Option<&'a RawValue>,
-    /// Our trace id, where it is echoed.
+    /// Our trace id, where HubSpot echoes it.
     pub(super) trace_id: Option<&'a RawValue>,
     pub(super) properties: Properties<'a>,
 }
 
 impl Record<'_> {
-    /// Returns whether nothing in it says that it is a result.
+    /// Returns whether the entry lacks every part that identifies a result.
     pub(super) fn is_blank(&self) -> bool {
         self.id.is_none() && self.trace_id.is_none() && self.properties.key.is_none()
     }
 }
 
-/// The properties of a result that a delivery reads.
+/// Properties of a result that the adapter needs.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Properties<'a> {
-    /// The one that is our key.
+    /// Our key.
     pub(super) key: Option<&'a RawValue>,
     pub(super) stage: Option<&'a RawValue>,
     pub(super) version: Option<&'a RawValue>,
 }
 
-impl<'a> BatchAnswer<'a> {
-    /// The object in `body`. A body without one (a proxy's page, say) says nothing of anybody:
-    /// `None`.
+impl<'a> BatchResponse<'a> {
+    /// Parses the object in `body`; `None` for a body without one, such as a proxy's page, which
+    /// holds nothing about the rows.
     pub(super) fn read(body: &'a [u8], settings: &Settings) -> Option<Self> {
-        // Judged once, and not text by text.
+        // Validated once as a whole, and not for each text.
         let text = str::from_utf8(body)
             .ok()
             .filter(|text| text.trim_start().starts_with('{'))?;
-        let mut answer = Self::default();
+        let mut response = Self::default();
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        Part::Answer(&mut answer)
+        Part::Response(&mut response)
             .under(settings)
             .deserialize(&mut deserializer)
             .ok()?;
-        deserializer.end().ok().map(|()| answer)
+        deserializer.end().ok().map(|()| response)
     }
 
-    /// The refusal of a whole call, where it speaks of rows.
-    pub(super) fn of(problem: &ApiError) -> Self {
+    /// Converts the refusal of a whole call that names rows into a response with one error.
+    pub(super) fn of(error: &ApiError) -> Self {
         Self {
-            errors: vec![Some(problem.clone())],
+            errors: vec![Some(error.clone())],
             ..Self::default()
         }
     }
 }
 
-/// The texts and numbers that `value` is or lists.
-pub(super) fn words(value: Option<&RawValue>) -> impl Iterator<Item = Cow<'_, str>> {
+/// Returns the texts and numbers that `value` is or lists.
+pub(super) fn texts_of(value: Option<&RawValue>) -> impl Iterator<Item = Cow<'_, str>> {
     let text = value.and_then(json::text);
     let odd: Option<Value> = value
         .filter(|_| text.is_none())
@@ -86,15 +85,15 @@ pub(super) fn words(value: Option<&RawValue>) -> impl Iterator<Item = Cow<'_, st
         .chain(strings(odd.as_ref()).map(Cow::Owned))
 }
 
-/// A part of the answer, and where goes what it says.
+/// A part of the response that is being parsed, and its target.
 enum Part<'p, 'a> {
-    Answer(&'p mut BatchAnswer<'a>),
+    Response(&'p mut BatchResponse<'a>),
     Results(&'p mut Vec<Record<'a>>),
     Result(&'p mut Record<'a>),
     Properties(&'p mut Properties<'a>),
 }
 
-/// A part, and the settings that say which properties are read.
+/// A part, and the settings that name the properties to read.
 struct Reader<'p, 'a>(Part<'p, 'a>, &'p Settings);
 
 impl<'p, 'a> Part<'p, 'a> {
@@ -111,7 +110,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_, 'de> {
     }
 }
 
-/// Where a part is not what it should be, it says nothing.
+/// Ignores a part of an unexpected type.
 impl<'de> Visitor<'de> for Reader<'_, 'de> {
     type Value = ();
 
@@ -123,13 +122,15 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
         let Self(mut part, settings) = self;
         while let Some(Str(name)) = map.next_key()? {
             match (&mut part, &*name) {
-                (Part::Answer(answer), "results") => {
-                    answer.results.clear();
-                    map.next_value_seed(Part::Results(&mut answer.results).under(settings))?;
+                (Part::Response(response), "results") => {
+                    response.results.clear();
+                    map.next_value_seed(Part::Results(&mut response.results).under(settings))?;
                 }
-                (Part::Answer(answer), "errors") => answer.errors = problems(&map.next_value()?),
-                (Part::Answer(answer), "status") => {
-                    answer.is_complete = map.next_value::<Value>()? == "COMPLETE";
+                (Part::Response(response), "errors") => {
+                    response.errors = parse_errors(&map.next_value()?);
+                }
+                (Part::Response(response), "status") => {
+                    response.is_complete = map.next_value::<Value>()? == "COMPLETE";
                 }
                 (Part::Result(record), "id") => record.id = map.next_value()?,
                 (Part::Result(record), "objectWriteTraceId") => {
@@ -193,7 +194,7 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
     }
 }
 
-fn problems(errors: &Value) -> Vec<Option<ApiError>> {
+fn parse_errors(errors: &Value) -> Vec<Option<ApiError>> {
     errors
         .as_array()
         .into_iter()
@@ -209,14 +210,14 @@ mod tests {
     use super::*;
     use crate::adapters::hubspot::model::tests::settings;
 
-    /// What of an answer is read, in a line.
+    /// Parses `body`, and formats the result as one line.
     fn read(body: &str) -> Option<String> {
         let settings = Settings {
             version_property: "source_version".to_owned(),
             ..settings()
         };
-        let answer = BatchAnswer::read(body.as_bytes(), &settings)?;
-        let all = |value: Option<&RawValue>| words(value).collect::<Vec<_>>().join("+");
+        let response = BatchResponse::read(body.as_bytes(), &settings)?;
+        let all = |value: Option<&RawValue>| texts_of(value).collect::<Vec<_>>().join("+");
         let result = |record: &Record<'_>| {
             let Properties {
                 key,
@@ -232,20 +233,28 @@ mod tests {
                 all(version)
             )
         };
-        let results: String = answer.results.iter().map(result).collect();
-        let errors: Vec<_> = answer.errors.iter().map(Option::is_some).collect();
-        Some(format!("{}{results} {errors:?}", answer.is_complete))
+        let results: String = response.results.iter().map(result).collect();
+        let errors: Vec<_> = response.errors.iter().map(Option::is_some).collect();
+        Some(format!("{}{results} {errors:?}", response.is_complete))
     }
 
     #[test]
-    fn what_is_used_is_read_and_the_rest_is_not() {
-        let properties = json!({"source_id": "c-1", "lifecyclestage": "lead", "source_version": "7", "email": "x",
-            "deep": [{"source_id": "no"}]});
-        let answer = json!({
+    fn the_parser_reads_the_parts_in_use_and_no_others() {
+        let properties = json!({
+            "source_id": "c-1", "lifecyclestage": "lead", "source_version": "7", "email": "x",
+            "deep": [{"source_id": "no"}],
+        });
+        let response = json!({
             "status": "COMPLETE", "numErrors": 1, "errors": [{"message": "no"}, null, 7],
             "results": [
-                {"id": "7", "createdAt": "2026", "objectWriteTraceId": "0", "properties": properties},
-                {"id": 8, "objectWriteTraceId": ["1", 2], "properties": {"source_id": null, "source_version": 7}},
+                {
+                    "id": "7", "createdAt": "2026", "objectWriteTraceId": "0",
+                    "properties": properties,
+                },
+                {
+                    "id": 8, "objectWriteTraceId": ["1", 2],
+                    "properties": {"source_id": null, "source_version": 7},
+                },
                 {"id": null, "properties": {"source_id": "a\"\u{e9}\\", "lifecyclestage": {}}},
                 {"id": {}, "properties": ["source_id"]}, "odd", null, 1.5, -1, true, [{"id": "9"}],
             ],
@@ -254,11 +263,11 @@ mod tests {
         let expected = format!(
             "true [7 0 c-1 lead 7] [8 1+2   7] [  a\"\u{e9}\\  ]{empty} [true, false, false]"
         );
-        assert_eq!(read(&answer.to_string()), Some(expected));
+        assert_eq!(read(&response.to_string()), Some(expected));
     }
 
     #[test]
-    fn of_a_name_that_comes_twice_the_last_counts() {
+    fn the_last_value_of_a_repeated_name_counts() {
         for (body, expected) in [
             (
                 r#"{"results":[{"id":"1"}],"results":[{"id":"2"}]}"#,
@@ -281,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_no_answer() {
+    fn a_body_that_is_no_object_is_no_response() {
         for body in [
             "",
             "<html>",

@@ -1,4 +1,4 @@
-//! Calls that come to nothing.
+//! Calls that fail as a whole.
 
 #![expect(
     unreachable_pub,
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use contact_sync::model::{CallError, Cause, Reply as Told};
+use contact_sync::model::{CallError, Cause, Reply as AdapterReply};
 use serde_json::json;
 
 use crate::support::server::{Answer, Api, Reply, Request, Server};
@@ -17,7 +17,7 @@ use crate::support::system::{Fault, Setting};
 use crate::support::words::{deletion, words};
 use crate::trial::{Trial, decides_nothing, stops};
 
-/// Neither system's answer, or none at all.
+/// Returns replies that are no response of either system.
 fn broken() -> Vec<Reply> {
     let page = "<html><body>Sorry</body></html>";
     let garbage = Answer {
@@ -52,23 +52,20 @@ fn broken() -> Vec<Reply> {
     replies
 }
 
-pub async fn what_is_no_answer_acknowledges_and_rejects_nobody(trial: &Trial) {
+pub async fn an_unusable_response_acknowledges_and_rejects_no_record(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial
-        .upsert(&people)
-        .await
-        .expect("a credential from now on");
+    trial.upsert(&people).await.expect("a credential");
     for reply in broken() {
         trial.inject(Fault::Reply(reply.clone()));
-        let (told, calls) = trial.calls_of(trial.upsert(&people)).await;
-        assert!(decides_nothing(&told), "{reply:?}: {:?}", words(&told));
-        assert!(told.is_err() || told.is_ok_and(|outcomes| outcomes.len() == 3));
+        let (result, calls) = trial.calls_of(trial.upsert(&people)).await;
+        assert!(decides_nothing(&result), "{reply:?}: {:?}", words(&result));
+        assert!(result.is_err() || result.is_ok_and(|outcomes| outcomes.len() == 3));
         assert_eq!(calls, 1, "an adapter tries once: {reply:?}");
         trial.inject(Fault::Reply(reply.clone()));
-        let (told, calls) = trial
+        let (result, calls) = trial
             .calls_of(trial.delete(&["C-1", "C-2"].map(deletion)))
             .await;
-        assert!(decides_nothing(&told), "{reply:?}: {:?}", words(&told));
+        assert!(decides_nothing(&result), "{reply:?}: {:?}", words(&result));
         assert_eq!(calls, 1, "an adapter tries once: {reply:?}");
         assert_eq!(trial.held().len(), 3);
         assert_eq!(
@@ -79,33 +76,30 @@ pub async fn what_is_no_answer_acknowledges_and_rejects_nobody(trial: &Trial) {
     }
 }
 
-pub async fn an_answer_that_does_not_come_in_time_is_given_up(trial: &Trial) {
+pub async fn a_late_response_is_given_up(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial
-        .upsert(&people)
-        .await
-        .expect("a credential from now on");
+    trial.upsert(&people).await.expect("a credential");
     for reply in [
         Reply::Hang,
         Reply::Trickle(Answer::json(200, &json!([{"success": true}]))),
     ] {
         trial.inject(Fault::Reply(reply.clone()));
-        let told = trial
+        let result = trial
             .upsert_within(&people, Duration::from_millis(200))
             .await;
         assert!(
-            matches!(told, Err(CallError::Retry { .. })),
+            matches!(result, Err(CallError::Retry { .. })),
             "{reply:?}: {:?}",
-            words(&told)
+            words(&result)
         );
     }
 }
 
-pub async fn a_write_whose_answer_is_lost_is_repeated_without_harm(trial: &Trial) {
+pub async fn a_write_without_a_response_is_harmless_to_repeat(trial: &Trial) {
     trial
         .upsert(&trial.people([0]))
         .await
-        .expect("a credential from now on");
+        .expect("a credential");
     let people = trial.people(1..=3);
     trial.inject(Fault::Lost);
     assert!(decides_nothing(&trial.upsert(&people).await));
@@ -115,10 +109,10 @@ pub async fn a_write_whose_answer_is_lost_is_repeated_without_harm(trial: &Trial
     assert_eq!(trial.system.records(), records);
 }
 
-/// A server to which nothing may lead.
-struct Elsewhere(AtomicUsize);
+/// A server to which no request may be sent.
+struct OtherServer(AtomicUsize);
 
-impl Api for Elsewhere {
+impl Api for OtherServer {
     fn reply(&self, _: &Request) -> Reply {
         self.0.fetch_add(1, Relaxed);
         Answer::json(200, &json!([])).into()
@@ -127,12 +121,9 @@ impl Api for Elsewhere {
 
 pub async fn redirects_are_not_followed(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial
-        .upsert(&people)
-        .await
-        .expect("a credential from now on");
-    let elsewhere = Arc::new(Elsewhere(AtomicUsize::new(0)));
-    let server = Server::start(Arc::clone(&elsewhere)).await;
+    trial.upsert(&people).await.expect("a credential");
+    let other = Arc::new(OtherServer(AtomicUsize::new(0)));
+    let server = Server::start(Arc::clone(&other)).await;
     for status in [301, 302, 303, 307, 308] {
         let answer = Answer::empty(status).with_header("location", server.url());
         trial.inject(Fault::Reply(answer.into()));
@@ -142,30 +133,27 @@ pub async fn redirects_are_not_followed(trial: &Trial) {
         );
     }
     assert_eq!(
-        elsewhere.0.load(Relaxed),
+        other.0.load(Relaxed),
         0,
-        "credentials would travel with it"
+        "a redirect would carry credentials"
     );
 }
 
 pub async fn no_call_is_made_to_a_host_that_is_not_allowed(trial: &Trial) {
-    let astray = trial.set(Setting::OtherHost).expect("a system with hosts");
+    let forbidden = trial.set(Setting::OtherHost).expect("a system with hosts");
     let people = trial.people(1..=2);
     for reply in [
-        trial.upsert_by(&*astray, &people).await,
-        trial.delete_by(&*astray, &people).await,
+        trial.upsert_by(&*forbidden, &people).await,
+        trial.delete_by(&*forbidden, &people).await,
     ] {
         assert!(stops(&reply, Cause::Configuration), "{:?}", words(&reply));
     }
-    assert_eq!((trial.system.calls(), trial.meter.api_calls()), (0, 0));
+    assert_eq!((trial.system.calls(), trial.metrics.api_calls()), (0, 0));
 }
 
-pub async fn an_ended_credential_is_renewed_and_the_call_repeated_once(trial: &Trial) {
+pub async fn an_expired_credential_is_renewed_and_the_call_repeated_once(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial
-        .upsert(&people)
-        .await
-        .expect("a credential from now on");
+    trial.upsert(&people).await.expect("a credential");
     trial.inject(Fault::Expired);
     let (reply, calls) = trial.calls_of(trial.upsert(&people)).await;
     assert_eq!((words(&reply), calls), (vec!["delivered".to_owned(); 3], 2));
@@ -175,10 +163,7 @@ pub async fn an_ended_credential_is_renewed_and_the_call_repeated_once(trial: &T
 
 pub async fn a_refused_credential_stops_the_destination(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial
-        .upsert(&people)
-        .await
-        .expect("a credential from now on");
+    trial.upsert(&people).await.expect("a credential");
     trial.inject(Fault::Revoked);
     for _ in 0..2 {
         let (reply, calls) = trial.calls_of(trial.upsert(&people)).await;
@@ -188,12 +173,9 @@ pub async fn a_refused_credential_stops_the_destination(trial: &Trial) {
     assert_eq!(trial.held().len(), 3);
 }
 
-pub async fn a_missing_right_stops_the_destination_and_rejects_nobody(trial: &Trial) {
+pub async fn a_missing_right_stops_the_destination_and_rejects_no_record(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial
-        .upsert(&people)
-        .await
-        .expect("a credential from now on");
+    trial.upsert(&people).await.expect("a credential");
     for deletes in [false, true] {
         trial.inject(Fault::Forbidden);
         let work = async {
@@ -205,46 +187,37 @@ pub async fn a_missing_right_stops_the_destination_and_rejects_nobody(trial: &Tr
         };
         let (reply, calls) = trial.calls_of(work).await;
         assert!(stops(&reply, Cause::Configuration), "{:?}", words(&reply));
-        assert_eq!(calls, 1, "another try would come to the same");
+        assert_eq!(calls, 1, "another try would fail the same way");
     }
     assert_eq!(
         words(&trial.upsert(&people).await),
         ["delivered"; 3],
-        "the right is given"
+        "the right is granted"
     );
 }
 
 pub async fn a_used_up_quota_stops_the_destination(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial
-        .upsert(&people)
-        .await
-        .expect("a credential from now on");
+    trial.upsert(&people).await.expect("a credential");
     trial.inject(Fault::Exhausted);
     assert!(stops(&trial.upsert(&people).await, Cause::Quota));
 }
 
-pub async fn too_many_calls_at_a_time_slow_down(trial: &Trial) {
+pub async fn too_many_calls_at_a_time_are_throttled(trial: &Trial) {
     let people = trial.people(1..=3);
-    trial
-        .upsert(&people)
-        .await
-        .expect("a credential from now on");
+    trial.upsert(&people).await.expect("a credential");
     trial.inject(Fault::Throttled);
     let reply = trial.upsert(&people).await;
-    let is_told = matches!(&reply, Err(CallError::Throttled { after: Some(after), .. })
+    let is_throttled = matches!(&reply, Err(CallError::Throttled { after: Some(after), .. })
         if *after >= Duration::from_secs(1));
-    assert!(is_told, "{:?}", words(&reply));
+    assert!(is_throttled, "{:?}", words(&reply));
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 3]);
 }
 
-pub async fn a_pause_that_the_system_asks_for_is_told(trial: &Trial) {
+pub async fn a_pause_that_the_system_asks_for_is_reported(trial: &Trial) {
     const PAUSE: Duration = Duration::from_secs(7);
     let people = trial.people(1..=2);
-    trial
-        .upsert(&people)
-        .await
-        .expect("a credential from now on");
+    trial.upsert(&people).await.expect("a credential");
     for deletes in [false, true] {
         trial.inject(Fault::Paused(PAUSE));
         let work = async {
@@ -266,8 +239,8 @@ pub async fn a_pause_that_the_system_asks_for_is_told(trial: &Trial) {
     assert_eq!(words(&trial.upsert(&people).await), ["delivered"; 2]);
 }
 
-/// How long the system wants to be left alone.
-fn pause_of(reply: &Told) -> Option<Duration> {
+/// Returns the pause that the system asks for.
+fn pause_of(reply: &AdapterReply) -> Option<Duration> {
     match reply {
         Err(
             CallError::Retry {

@@ -1,5 +1,4 @@
-//! The suite itself on trial: an adapter that breaks the contract in one way is caught by the case
-//! for it.
+//! Tests of the suite itself: each violation of the contract fails the case for it.
 
 use std::panic::AssertUnwindSafe;
 
@@ -7,31 +6,27 @@ use futures_util::FutureExt;
 
 use crate::support::system::{Defect, Start, hubspot, salesforce, with_defect};
 use crate::trial::Trial;
-use crate::{rows, settings, transforms, trouble, writes};
+use crate::{failures, rows, settings, transforms, writes};
 
-/// Whether the case that is named for `lie` fails.
-async fn is_caught(start: Start, lie: Defect) -> bool {
-    let trial = Trial::new(with_defect(start, lie).await);
+/// Returns whether the case for `violation` fails.
+async fn is_caught(start: Start, violation: Defect) -> bool {
+    let trial = Trial::new(with_defect(start, violation).await);
     let case = async {
-        match lie {
+        match violation {
             Defect::OmitsOutcome => {
-                writes::what_is_written_is_there_and_what_is_deleted_is_gone(&trial).await;
+                writes::written_records_exist_and_deleted_records_are_gone(&trial).await;
             }
             Defect::OmitsOwners => {
                 rows::a_value_that_another_record_owns_is_rejected_with_its_owner(&trial).await;
             }
             Defect::RetriesStops => {
-                trouble::a_missing_right_stops_the_destination_and_rejects_nobody(&trial).await;
+                failures::a_missing_right_stops_the_destination_and_rejects_no_record(&trial).await;
             }
             Defect::StopsForRecords | Defect::RejectsForSettings => {
-                settings::a_field_that_the_system_lacks_fails_the_records_that_have_it_alone(
-                    &trial,
-                )
-                .await;
+                settings::a_missing_field_fails_only_the_records_that_have_it(&trial).await;
             }
             Defect::OmitsQuota => {
-                settings::the_quota_that_an_answer_tells_is_noted_and_silence_is_normal(&trial)
-                    .await;
+                settings::a_reported_quota_is_recorded_and_a_missing_one_is_ignored(&trial).await;
             }
             Defect::LogsPayloads => {
                 rows::a_refused_value_is_named_by_its_field_and_is_in_no_log(&trial).await;
@@ -40,15 +35,20 @@ async fn is_caught(start: Start, lie: Defect) -> bool {
                 rows::one_bad_row_is_rejected_and_its_neighbours_are_written(&trial).await;
             }
             Defect::AlwaysDelivered | Defect::RejectsRecords | Defect::RetriesItself => {
-                trouble::what_is_no_answer_acknowledges_and_rejects_nobody(&trial).await;
+                failures::an_unusable_response_acknowledges_and_rejects_no_record(&trial).await;
             }
-            Defect::WritesInDryRun => writes::a_dry_run_looks_and_changes_nothing(&trial).await,
-            Defect::OmitsPauses => trouble::a_pause_that_the_system_asks_for_is_told(&trial).await,
+            Defect::WritesInDryRun => {
+                writes::a_dry_run_looks_up_and_writes_nothing(&trial).await;
+            }
+            Defect::OmitsPauses => {
+                failures::a_pause_that_the_system_asks_for_is_reported(&trial).await;
+            }
             Defect::ExceedsLimits => {
-                writes::a_full_batch_takes_the_calls_that_the_limits_tell(&trial).await;
+                writes::a_full_batch_takes_the_calls_that_the_limits_report(&trial).await;
             }
             Defect::FoldsInReverse => {
-                transforms::folded_changes_leave_what_one_after_the_other_would(&trial).await;
+                transforms::folded_changes_leave_the_record_that_separate_writes_leave(&trial)
+                    .await;
             }
         }
     };
@@ -56,9 +56,9 @@ async fn is_caught(start: Start, lie: Defect) -> bool {
 }
 
 #[tokio::test]
-async fn every_lie_is_caught() {
+async fn every_contract_violation_is_caught() {
     for start in [salesforce as Start, hubspot] {
-        for lie in [
+        for violation in [
             Defect::OmitsOutcome,
             Defect::IgnoresRows,
             Defect::AlwaysDelivered,
@@ -75,7 +75,7 @@ async fn every_lie_is_caught() {
             Defect::OmitsQuota,
             Defect::LogsPayloads,
         ] {
-            assert!(is_caught(start, lie).await, "{lie:?}");
+            assert!(is_caught(start, violation).await, "{violation:?}");
         }
     }
 }

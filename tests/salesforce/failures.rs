@@ -1,4 +1,4 @@
-//! Whole requests that come to nothing.
+//! Calls that fail as a whole.
 
 use std::io::Write as _;
 
@@ -9,7 +9,7 @@ use crate::support::mock_salesforce::{Endpoint, refusal};
 use crate::support::server::{Answer, Reply};
 
 #[tokio::test]
-async fn whole_answers_stop_or_wait_and_reject_nobody() {
+async fn whole_responses_stop_or_retry_and_reject_no_record() {
     let page = "<html><body>Down for maintenance</body></html>";
     let limit = |message: &str| refusal(403, "REQUEST_LIMIT_EXCEEDED", message);
     let bare = json!({"errorCode": "SERVER_UNAVAILABLE", "message": "Server Unavailable"});
@@ -75,9 +75,7 @@ async fn whole_answers_stop_or_wait_and_reject_nobody() {
         ),
     ] {
         let org = Org::new().await;
-        org.upsert(&org.leads([0]))
-            .await
-            .expect("a token from now on");
+        org.upsert(&org.leads([0])).await.expect("a token");
         org.mock.next(answer.clone());
         assert_eq!(
             words(&org.upsert(&org.leads([1, 2])).await),
@@ -98,7 +96,7 @@ async fn whole_answers_stop_or_wait_and_reject_nobody() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_refused_as_a_whole_is_searched() {
+async fn a_batch_refused_as_a_whole_is_bisected() {
     let org = Org::new().await;
     org.mock.poison("C-2");
     assert_eq!(
@@ -136,11 +134,9 @@ async fn a_batch_that_is_refused_as_a_whole_is_searched() {
 }
 
 #[tokio::test]
-async fn a_pause_is_obeyed_whichever_way_it_is_written() {
+async fn a_pause_is_obeyed_in_every_form() {
     let org = Org::new().await;
-    org.upsert(&org.leads([0]))
-        .await
-        .expect("a token from now on");
+    org.upsert(&org.leads([0])).await.expect("a token");
     let now = "Sun, 29 Nov 2026 23:01:55 GMT";
     for until in [
         "7",
@@ -168,11 +164,9 @@ async fn a_pause_is_obeyed_whichever_way_it_is_written() {
 }
 
 #[tokio::test]
-async fn broken_connections_are_told_and_nothing_is_doubled() {
+async fn a_broken_connection_is_reported_and_writes_nothing_twice() {
     let org = Org::new().await;
-    org.upsert(&org.leads([0]))
-        .await
-        .expect("a token from now on");
+    org.upsert(&org.leads([0])).await.expect("a token");
     let payloads = org.leads([1, 2]);
     org.mock.lose_answers(1);
     assert_eq!(
@@ -193,7 +187,7 @@ async fn broken_connections_are_told_and_nothing_is_doubled() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_in_time_is_given_up() {
+async fn a_late_response_is_given_up() {
     let answer = Answer::json(200, &json!([{"success": true}]));
     for endpoint in [Endpoint::Token, Endpoint::Upsert] {
         for reply in [Reply::Hang, Reply::Trickle(answer.clone())] {
@@ -210,18 +204,16 @@ async fn an_answer_that_does_not_come_in_time_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_given_up() {
+async fn an_endless_response_is_given_up() {
     let org = Org::new().await;
-    org.upsert(&org.leads([0]))
-        .await
-        .expect("a token from now on");
+    org.upsert(&org.leads([0])).await.expect("a token");
     let endless = vec![b' '; 9 * 1024 * 1024];
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(&endless).expect("written to memory");
     let packed = encoder.finish().expect("written to memory");
     assert!(
         packed.len() < 100_000,
-        "little travels, and much would be held"
+        "a small body that expands to a large one"
     );
     let packed = Answer {
         status: 200,
