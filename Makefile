@@ -101,7 +101,9 @@ fmt: ## Check the formatting
 	cargo fmt --check
 
 .PHONY: lint
-lint: ## Check with clippy, warnings as errors
+lint: ## Check with clippy, warnings as errors, and the voice of the comments
+	$(PYTHON) -m unittest discover --start-directory tests/voice
+	$(PYTHON) tests/voice/check.py
 	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
 
 .PHONY: doc

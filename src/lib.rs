@@ -55,7 +55,8 @@
 //! - `json`: additions to serde's JSON
 //! - [`model`]: the shared vocabulary
 //!
-//! The promises at the edges (events, fates, calls, settings, metrics) are in `docs/reference/contract.md`.
+//! The promises at the edges (events, fates, calls, settings, metrics) are in
+//! `docs/reference/contract.md`.
 
 pub mod adapters;
 pub mod app;

@@ -72,7 +72,7 @@ pub enum HttpError {
     /// Not sent: too little time was left before the deadline.
     #[error("too little time is left for the request")]
     NotSentInTime,
-    /// Cut short by the deadline, before its own timeout. That says nothing of the system.
+    /// Cut short by the deadline, before its own timeout. That is no evidence about the system.
     #[error("the deadline cut the request short")]
     CutByDeadline,
     /// Not sent: the rate limit has no permit for it in time.

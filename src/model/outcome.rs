@@ -12,7 +12,7 @@ pub type Reply = Result<Vec<Outcome>, CallError>;
 pub enum Outcome {
     /// The destination has the record. The code names a peculiarity, where there is one.
     Delivered(Option<Code>),
-    /// Settings exclude this record from being written (a converted lead, say).
+    /// Settings exclude this record from being written (for example a converted lead).
     Skipped(Code),
     /// The destination holds a newer version already.
     Stale,

@@ -470,7 +470,8 @@ proptest! {
 
     #[test]
     fn one_changed_byte_in_a_valid_event_never_panics(at in 0_usize..160, byte in any::<u8>()) {
-        let contact = r#"{"id":"c-1","type":"lead","email":"a@b.example","address":{"city":"Bath"}}"#;
+        let contact =
+            r#"{"id":"c-1","type":"lead","email":"a@b.example","address":{"city":"Bath"}}"#;
         let mut bytes = event(contact).into_bytes();
         let at = at % bytes.len();
         bytes[at] = byte;

@@ -194,8 +194,8 @@ mod tests {
                     for offset in offsets(bodies, &part) {
                         let column = offset + length + 1;
                         let message = format!(
-                            "Cannot deserialize instance of boolean from VALUE_STRING value {value} \
-                             or request may be missing a required field at [line:1, \
+                            "Cannot deserialize instance of boolean from VALUE_STRING value \
+                             {value} or request may be missing a required field at [line:1, \
                              column:{column}]"
                         );
                         assert_eq!(found(&message, bodies), [expected], "{message}");

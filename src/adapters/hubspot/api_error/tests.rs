@@ -80,8 +80,8 @@ fn the_most_exact_code_counts() {
 #[test]
 fn a_clash_names_its_owner() {
     let coordinates = "Cannot set PropertyValueCoordinates{portalId=1, \
-        objectTypeId=ObjectTypeId{legacyObjectType=CONTACT}, propertyName=email, value=x} on 11. 22 \
-        already has that value.";
+        objectTypeId=ObjectTypeId{legacyObjectType=CONTACT}, propertyName=email, value=x} on 11. \
+        22 already has that value.";
     let bracketed = coordinates.replace("11", "<11>").replace("22", "<22>");
     for (error, owner) in [
         (json!({"message": coordinates}), Some("22")),

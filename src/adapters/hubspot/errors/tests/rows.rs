@@ -152,8 +152,8 @@ fn only_codes_that_no_table_has_are_unknown() {
 
 #[test]
 fn a_rejection_names_codes_fields_owner_and_correlation_id_but_no_value() {
-    let clash = "Cannot set PropertyValueCoordinates{propertyName=email, value=ada@example.com} on 11. \
-        22 already has that value.";
+    let clash = "Cannot set PropertyValueCoordinates{propertyName=email, value=ada@example.com} on \
+        11. 22 already has that value.";
     let about = |properties: &[&str]| {
         let context = json!({"propertyName": properties});
         json!([{"code": "INVALID_INTEGER", "message": "x of Ada", "context": context}])
