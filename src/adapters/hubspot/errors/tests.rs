@@ -140,8 +140,9 @@ fn a_remedy_names_the_thing_to_change_and_quotes_no_contact() {
         let errors = json!([{"context": {"requiredGranularScopes": scopes}}]);
         json!({"category": "MISSING_SCOPES", "errors": errors})
     };
-    let says = |category: &str, message: &str| {
-        json!({"status": "error", "category": category, "message": message})
+    let says = |category: &str, text: &str| {
+        let error = json!({"status": "error", "category": category, "message": text});
+        error
     };
     let configuration = Cause::Configuration;
     for (status, body, cause, expected) in [
