@@ -6,8 +6,6 @@ mod wiring;
 
 use std::time::Duration;
 
-use aws_config::SdkConfig;
-
 pub use self::reload::ReloadablePipeline;
 use self::reload::SettingsWatcher;
 use self::resources::Resources;
@@ -16,6 +14,7 @@ use crate::adapters::salesforce::Salesforce;
 use crate::adapters::{AdapterDeps, AdapterSpec};
 use crate::handler::Handler;
 use crate::pipeline::Pipeline;
+use crate::services::{ParameterStore, Services};
 use crate::settings::{Environment, Layer, Layers, Preset, Settings, SettingsError};
 
 /// At the start, a document that has not come by then does not come: Lambda ends a start after 10
@@ -150,7 +149,7 @@ impl Factory {
         self,
         preset: Preset,
         settings: &Settings,
-        aws: &SdkConfig,
+        aws: &dyn Services,
     ) -> Result<Handler, FactoryError> {
         Ok(Handler::new(ReloadablePipeline::fixed(
             self.pipeline(preset, settings, aws)?,
@@ -165,7 +164,7 @@ impl Factory {
         self,
         preset: Preset,
         settings: &Settings,
-        aws: &SdkConfig,
+        aws: &dyn Services,
     ) -> Result<Pipeline, FactoryError> {
         let resources = Resources::new(self, preset, settings, aws)?;
         let wired = resources.wire(settings, &[]);
@@ -179,10 +178,10 @@ impl Factory {
     pub async fn from_environment(
         self,
         environment: &Environment,
-        aws: &SdkConfig,
+        aws: &dyn Services,
     ) -> Result<Handler, FactoryError> {
-        let ssm = aws_sdk_ssm::Client::new(aws);
-        let text = document(environment, &ssm).await?;
+        let parameters = aws.parameters();
+        let text = document(environment, parameters.as_ref()).await?;
         let settings = layers(environment, &text)?.settings(&self.destinations())?;
         let resources = Resources::new(
             self.with_function(&environment.function),
@@ -193,7 +192,7 @@ impl Factory {
         let wired = resources.wire(&settings, &[]);
         resources.deps.prefetch_secrets();
         let pipeline = resources.pipeline(&settings, &wired);
-        let watch = SettingsWatcher::new(environment, ssm, resources, wired, settings, text);
+        let watch = SettingsWatcher::new(environment, parameters, resources, wired, settings, text);
         Ok(Handler::new(ReloadablePipeline::watched(pipeline, watch)))
     }
 }
@@ -205,7 +204,7 @@ impl Factory {
 pub fn build(
     preset: Preset,
     settings: &Settings,
-    aws: &SdkConfig,
+    aws: &dyn Services,
 ) -> Result<Handler, FactoryError> {
     Factory::default().build(preset, settings, aws)
 }
@@ -216,7 +215,7 @@ pub fn build(
 /// Where the settings are wrong, or the document cannot be read.
 pub async fn from_environment(
     environment: &Environment,
-    aws: &SdkConfig,
+    aws: &dyn Services,
 ) -> Result<Handler, FactoryError> {
     Factory::default().from_environment(environment, aws).await
 }
@@ -227,9 +226,9 @@ pub async fn from_environment(
 /// Where the settings are wrong, or the document cannot be read.
 pub async fn read_settings(
     environment: &Environment,
-    ssm: &aws_sdk_ssm::Client,
+    store: &dyn ParameterStore,
 ) -> Result<(Settings, String), FactoryError> {
-    let text = document(environment, ssm).await?;
+    let text = document(environment, store).await?;
     Ok((layers(environment, &text)?.settings(&DESTINATIONS)?, text))
 }
 
@@ -239,10 +238,10 @@ pub async fn read_settings(
 /// Where it cannot be read in time.
 pub async fn document(
     environment: &Environment,
-    ssm: &aws_sdk_ssm::Client,
+    store: &dyn ParameterStore,
 ) -> Result<String, FactoryError> {
     Ok(match &environment.document {
-        Some(source) => source.read(ssm, LONGEST_READ).await?,
+        Some(source) => source.read(store, LONGEST_READ).await?,
         None => String::new(),
     })
 }
@@ -268,11 +267,10 @@ pub fn layers(environment: &Environment, document: &str) -> Result<Layers, Setti
 ///
 /// # Errors
 /// Where the HTTP client cannot be made.
-#[cfg(feature = "admin")]
 pub fn systems(
     preset: Preset,
     settings: &Settings,
-    aws: &SdkConfig,
+    aws: &dyn Services,
 ) -> Result<(Salesforce, HubSpot), FactoryError> {
     let deps = Resources::new(Factory::default(), preset, settings, aws)?.deps;
     let Settings {

@@ -38,7 +38,8 @@
 //! - [`contact`]: the contact and its changes; knows nobody
 //! - `json`: what serde leaves open
 //! - [`settings`]: settings from outside; the only reader of the environment
-//! - [`aws`]: how the AWS clients are configured
+//! - [`services`]: the AWS services that the function calls, as traits
+//! - `aws`: their clients, and how these are configured (feature `aws`)
 //! - [`secrets`]: credentials, kept for a while
 //! - [`telemetry`]: logs and metrics; the only room that prints
 //! - [`factory`]: a preset and settings to a handler: the one place where parts meet
@@ -46,6 +47,7 @@
 //! The promises at the edges (events, fates, calls, settings, metrics) are in `CONTRACT.md`.
 
 pub mod adapters;
+#[cfg(feature = "aws")]
 pub mod aws;
 mod clock;
 pub mod consume;
@@ -59,6 +61,7 @@ pub mod pipeline;
 pub mod route;
 pub mod runtime;
 pub mod secrets;
+pub mod services;
 pub mod settings;
 pub mod settle;
 pub mod telemetry;

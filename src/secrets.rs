@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout};
 
 pub use self::manager::SecretsManager;
 use crate::clock;
+use crate::services::SecretStore;
 
 /// A refused secret is read again at most this often: a wrong one must not become a stream of
 /// calls.
@@ -127,9 +128,9 @@ pub struct Secrets {
 
 impl Secrets {
     /// Secrets of Secrets Manager, and of files (`file:PATH`) where those are allowed.
-    pub fn new(client: aws_sdk_secretsmanager::Client, files_allowed: bool) -> Self {
+    pub fn new(store: Arc<dyn SecretStore>, files_allowed: bool) -> Self {
         Self {
-            manager: Arc::new(SecretsManager::new(client)),
+            manager: Arc::new(SecretsManager::new(store)),
             files_allowed,
             known: std::sync::Mutex::default(),
         }

@@ -5,7 +5,6 @@
 //! `factory`, one section in the settings; it starts by passing the adapter contract suite
 //! (`tests/adapter_contract.rs`).
 
-#[cfg(feature = "admin")]
 pub mod doctor;
 pub mod http;
 pub mod hubspot;

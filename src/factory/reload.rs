@@ -13,6 +13,7 @@ use super::wiring::WiredSystem;
 use super::{Resources, layers};
 use crate::clock;
 use crate::pipeline::Pipeline;
+use crate::services::ParameterStore;
 use crate::settings::{DocumentSource, Environment, Settings};
 
 /// Reading the document may take this long, and no longer.
@@ -49,7 +50,7 @@ struct Next {
 /// Where new settings come from.
 pub(super) struct SettingsWatcher {
     environment: Environment,
-    ssm: aws_sdk_ssm::Client,
+    parameters: Arc<dyn ParameterStore>,
     resources: Resources,
     state: Mutex<State>,
 }
@@ -78,7 +79,7 @@ impl fmt::Debug for ReloadablePipeline {
 impl SettingsWatcher {
     pub(super) fn new(
         environment: &Environment,
-        ssm: aws_sdk_ssm::Client,
+        parameters: Arc<dyn ParameterStore>,
         resources: Resources,
         wired: Arc<[WiredSystem]>,
         settings: Settings,
@@ -95,7 +96,7 @@ impl SettingsWatcher {
         };
         Self {
             environment: environment.clone(),
-            ssm,
+            parameters,
             resources,
             state: Mutex::new(state),
         }
@@ -179,7 +180,9 @@ impl ReloadablePipeline {
 
     async fn read(self: Arc<Self>, source: DocumentSource) {
         let Some(watch) = &self.watch else { return };
-        let read = source.read(&watch.ssm, REFRESH_TIMEOUT).await;
+        let read = source
+            .read(watch.parameters.as_ref(), REFRESH_TIMEOUT)
+            .await;
         let mut state = watch.state();
         let begun_in = state.begun_in.take();
         match read {
@@ -248,6 +251,7 @@ impl ReloadablePipeline {
 mod tests {
     use super::super::Factory;
     use super::*;
+    use crate::services::{Services as _, Unavailable};
 
     /// A pipeline whose document is `file`, to be read again every `refresh_secs`.
     fn watched(file: &tempfile::NamedTempFile, refresh_secs: &str) -> Arc<ReloadablePipeline> {
@@ -263,16 +267,14 @@ mod tests {
         let settings =
             layers(&environment, "").and_then(|all| all.settings(&factory.destinations()));
         let settings = settings.expect("good settings");
-        let aws = aws_config::SdkConfig::builder()
-            .behavior_version(aws_config::BehaviorVersion::latest())
-            .build();
         let resources =
-            Resources::new(factory, environment.preset, &settings, &aws).expect("a client");
+            Resources::new(factory, environment.preset, &settings, &Unavailable).expect("a client");
         let wired = resources.wire(&settings, &[]);
         let pipeline = resources.pipeline(&settings, &wired);
-        let ssm = aws_sdk_ssm::Client::new(&aws);
+        let parameters = Unavailable.parameters();
+        let text = String::new();
         let watch =
-            SettingsWatcher::new(&environment, ssm, resources, wired, settings, String::new());
+            SettingsWatcher::new(&environment, parameters, resources, wired, settings, text);
         Arc::new(ReloadablePipeline::watched(pipeline, watch))
     }
 

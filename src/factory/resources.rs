@@ -1,9 +1,6 @@
 //! What the parts of a pipeline are made with.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use aws_config::SdkConfig;
 
 use super::wiring::WiredSystem;
 use super::{Factory, FactoryError, System};
@@ -12,6 +9,7 @@ use crate::dispatch::{ApiDispatcher, LeaseTable};
 use crate::pipeline::Pipeline;
 use crate::route::Router;
 use crate::secrets::Secrets;
+use crate::services::{DeadLetterQueue, Services, StateTable};
 use crate::settings::{Preset, Settings};
 use crate::settle::{DeadLetters, SettledSet, Settler};
 
@@ -19,9 +17,9 @@ use crate::settle::{DeadLetters, SettledSet, Settler};
 pub(super) struct Resources {
     systems: Vec<System>,
     pub(super) deps: AdapterDeps,
-    sqs: aws_sdk_sqs::Client,
+    queue: Arc<dyn DeadLetterQueue>,
     /// Where there is a table.
-    dynamodb: Option<aws_sdk_dynamodb::Client>,
+    state_table: Option<Arc<dyn StateTable>>,
     /// Its name, which is read at start only.
     table: String,
     function: String,
@@ -32,7 +30,7 @@ impl Resources {
         factory: Factory,
         preset: Preset,
         settings: &Settings,
-        aws: &SdkConfig,
+        aws: &dyn Services,
     ) -> Result<Self, FactoryError> {
         let Factory {
             systems,
@@ -40,13 +38,13 @@ impl Resources {
             function,
         } = factory;
         let http = http.map_or_else(http::client, Ok)?;
-        let secrets = Secrets::new(secrets_manager(aws), preset.is_for_developers());
+        let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
         let table = settings.state.table.clone();
         Ok(Self {
             systems,
             deps: AdapterDeps::new(http, secrets),
-            sqs: sqs(aws),
-            dynamodb: (!table.is_empty()).then(|| dynamodb(aws)),
+            queue: aws.queue(),
+            state_table: (!table.is_empty()).then(|| aws.table()),
             table,
             function,
         })
@@ -80,10 +78,10 @@ impl Resources {
 
     /// With a state table, all environments share each destination's budget through it.
     fn share_budget(&self, dispatcher: &ApiDispatcher) {
-        if let Some(client) = &self.dynamodb {
+        if let Some(client) = &self.state_table {
             let destination = dispatcher.adapter.destination();
             dispatcher.rate_limiter.share_through(LeaseTable::new(
-                client.clone(),
+                Arc::clone(client),
                 &self.table,
                 destination,
             ));
@@ -126,14 +124,14 @@ impl Resources {
     fn dead_letters(&self, settings: &Settings) -> DeadLetters {
         match settings.dead_letter.queue_url.as_str() {
             "" => DeadLetters::LogOnly,
-            url => DeadLetters::Queue(self.sqs.clone(), url.to_owned()),
+            url => DeadLetters::Queue(Arc::clone(&self.queue), url.to_owned()),
         }
     }
 
     /// None in a dry run: what it only pretends to write has to be written one day.
     fn settled_set(&self, settings: &Settings) -> Option<SettledSet> {
         let client = self
-            .dynamodb
+            .state_table
             .clone()
             .filter(|_| !settings.pipeline.dry_run)?;
         Some(SettledSet::new(
@@ -143,46 +141,4 @@ impl Resources {
             settings.state.ttl_hours,
         ))
     }
-}
-
-/// A service that cannot be reached is known for it within the time that a secret has: the SDK's
-/// own pauses are as long.
-fn secrets_manager(aws: &SdkConfig) -> aws_sdk_secretsmanager::Client {
-    use aws_sdk_secretsmanager::config::Builder;
-    use aws_sdk_secretsmanager::config::retry::RetryConfig;
-    let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(100));
-    aws_sdk_secretsmanager::Client::from_conf(Builder::from(aws).retry_config(retries).build())
-}
-
-/// The state table only saves work, so it is given little time: a second try where the first did
-/// not come back. A limit for an operation that the configuration sets itself is kept.
-fn dynamodb(aws: &SdkConfig) -> aws_sdk_dynamodb::Client {
-    use aws_sdk_dynamodb::config::Builder;
-    use aws_sdk_dynamodb::config::retry::RetryConfig;
-    use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-    let retries = RetryConfig::standard()
-        .with_max_attempts(2)
-        .with_initial_backoff(Duration::from_millis(50));
-    let limit = aws
-        .timeout_config()
-        .and_then(TimeoutConfig::operation_timeout)
-        .unwrap_or(Duration::from_secs(1));
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(limit * 9 / 20)
-        .operation_timeout(limit);
-    let config = Builder::from(aws)
-        .retry_config(retries)
-        .timeout_config(timeouts.build())
-        .build();
-    aws_sdk_dynamodb::Client::from_conf(config)
-}
-
-/// A queue that does not answer must not take the whole invocation: its records come again.
-fn sqs(aws: &SdkConfig) -> aws_sdk_sqs::Client {
-    use aws_sdk_sqs::config::Builder;
-    use aws_sdk_sqs::config::timeout::TimeoutConfig;
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .operation_timeout(Duration::from_secs(10));
-    aws_sdk_sqs::Client::from_conf(Builder::from(aws).timeout_config(timeouts.build()).build())
 }

@@ -94,15 +94,13 @@ mod tests {
     use super::*;
     use crate::adapters::{AdapterDeps, http, salesforce::Salesforce};
     use crate::secrets::Secrets;
+    use crate::services::{Services as _, Unavailable};
     use crate::settings::{Layer, Preset, load};
 
     fn deps() -> AdapterDeps {
-        let aws = aws_config::SdkConfig::builder()
-            .behavior_version(aws_config::BehaviorVersion::latest())
-            .build();
         AdapterDeps::new(
             http::client().expect("a client"),
-            Secrets::new(aws_sdk_secretsmanager::Client::new(&aws), true),
+            Secrets::new(Unavailable.secrets(), true),
         )
     }
 

@@ -6,9 +6,6 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
-use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio::task::yield_now;
@@ -16,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{REREAD_EVERY, Reading, SecretError, SecretSource, TIME_TO_LIVE};
 use crate::clock;
+use crate::services::{SecretBatch, SecretStore, SecretStoreError, ServiceError};
 
 /// A batch that has not come by then is not waited for: the secrets are read one by one.
 const LONGEST_BATCH: Duration = Duration::from_secs(2);
@@ -34,13 +32,10 @@ type Read<T> = Result<T, SecretError>;
 /// The service, and what its first answer brought for secrets that have not asked yet.
 #[derive(Debug)]
 pub struct SecretsManager {
-    client: Client,
+    store: Arc<dyn SecretStore>,
     ids: Mutex<Vec<String>>,
     first: OnceCell<Mutex<First>>,
 }
-
-/// Why the first reading came to nothing.
-type Unreached = Box<dyn Error + Send + Sync>;
 
 #[derive(Debug)]
 struct First {
@@ -49,9 +44,9 @@ struct First {
 }
 
 impl SecretsManager {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(store: Arc<dyn SecretStore>) -> Self {
         Self {
-            client,
+            store,
             ids: Mutex::default(),
             first: OnceCell::new(),
         }
@@ -97,20 +92,16 @@ impl SecretsManager {
     }
 
     /// The first reading. What it does not bring is read one by one.
-    async fn read_all(&self) -> Result<Mutex<First>, Unreached> {
+    async fn read_all(&self) -> Result<Mutex<First>, ServiceError> {
         let ids = lock(&self.ids).clone();
         if !(2..=LARGEST_BATCH).contains(&ids.len()) {
             return Ok(First::empty());
         }
-        let call = self
-            .client
-            .batch_get_secret_value()
-            .set_secret_id_list(Some(ids.clone()))
-            .send();
+        let call = self.store.get_batch(ids.clone());
         let found = match timeout(LONGEST_BATCH, call).await? {
             Ok(answer) => sorted(&ids, answer),
-            Err(error) => {
-                let code = error.code().map(str::to_owned).ok_or(error)?;
+            Err(SecretStoreError::Unreached(error)) => return Err(error),
+            Err(SecretStoreError::Refused { code, .. }) => {
                 tracing::info!(
                     code,
                     "secrets are read one by one: secretsmanager:BatchGetSecretValue was refused"
@@ -125,15 +116,15 @@ impl SecretsManager {
     }
 
     async fn read_one(&self, id: &str) -> Read<SecretString> {
-        let answer = self.client.get_secret_value().secret_id(id).send().await;
-        let answer = answer.map_err(|error| match error.code() {
-            Some(code) => refused(id, code, error.message()),
-            None => SecretError::Unreached {
+        let answer = self.store.get(id).await;
+        let answer = answer.map_err(|error| match error {
+            SecretStoreError::Refused { code, message } => refused(id, &code, message.as_deref()),
+            SecretStoreError::Unreached(source) => SecretError::Unreached {
                 id: id.to_owned(),
-                source: error.into(),
+                source,
             },
         })?;
-        text(id, answer.secret_string)
+        text(id, answer)
     }
 }
 
@@ -161,12 +152,9 @@ impl First {
 }
 
 /// The values and refusals of an answer, which is a 200 whatever became of each secret.
-fn sorted(
-    ids: &[String],
-    answer: BatchGetSecretValueOutput,
-) -> HashMap<String, Read<SecretString>> {
+fn sorted(ids: &[String], answer: SecretBatch) -> HashMap<String, Read<SecretString>> {
     let mut found = HashMap::new();
-    for value in answer.secret_values.unwrap_or_default() {
+    for value in answer.found {
         // A secret may be asked for by its name, its ARN, or its ARN without the six characters at
         // its end.
         let arn = value.arn.as_deref().unwrap_or_default();
@@ -175,14 +163,14 @@ fn sorted(
                 || (id.starts_with("arn:") && arn.starts_with(id.as_str()))
         };
         if let Some(id) = ids.iter().find(is_it) {
-            found.insert(id.clone(), text(id, value.secret_string));
+            found.insert(id.clone(), text(id, value.text));
         }
     }
-    for error in answer.errors.unwrap_or_default() {
-        if let Some(id) = error.secret_id.filter(|id| ids.contains(id)) {
+    for error in answer.refused {
+        if let Some(id) = error.id.filter(|id| ids.contains(id)) {
             let refusal = refused(
                 &id,
-                &error.error_code.unwrap_or_default(),
+                &error.code.unwrap_or_default(),
                 error.message.as_deref(),
             );
             found.insert(id, Err(refusal));

@@ -33,7 +33,6 @@ impl Layer {
 
     /// Reads as much of a TOML text as can be read. Returns all that is wrong with its syntax, each
     /// with the line.
-    #[cfg(feature = "admin")]
     pub fn recover(name: impl Into<String>, text: &str) -> (Self, Vec<SettingsError>) {
         let name = name.into();
         let (table, errors) = DeTable::parse_recoverable(text);

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use aws_sdk_ssm::error::ProvideErrorMetadata;
 use tokio::time::timeout;
 
 use super::SettingsError;
+use crate::services::{ParameterStore, ServiceError};
 
 /// Where the document is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +25,8 @@ pub enum DocumentSource {
 pub struct DocumentError {
     name: String,
     #[source]
-    source: Cause,
+    source: ServiceError,
 }
-
-type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl FromStr for DocumentSource {
     type Err = SettingsError;
@@ -64,16 +62,14 @@ impl DocumentSource {
     /// Where it cannot be read, or does not come within `longest`.
     pub async fn read(
         &self,
-        ssm: &aws_sdk_ssm::Client,
+        store: &dyn ParameterStore,
         longest: Duration,
     ) -> Result<String, DocumentError> {
         let text = match self {
             Self::File(path) => std::fs::read_to_string(path).map_err(Into::into),
             Self::Parameter(name) => {
                 let late = |_| Err("no answer in time".into());
-                timeout(longest, parameter(ssm, name))
-                    .await
-                    .unwrap_or_else(late)
+                timeout(longest, store.get(name)).await.unwrap_or_else(late)
             }
         };
         text.map_err(|source| DocumentError {
@@ -81,27 +77,4 @@ impl DocumentSource {
             source,
         })
     }
-}
-
-async fn parameter(ssm: &aws_sdk_ssm::Client, name: &str) -> Result<String, Cause> {
-    let answer = ssm
-        .get_parameter()
-        .name(name)
-        .with_decryption(true)
-        .send()
-        .await;
-    let answer = answer.map_err(|error| {
-        // An error of a kind that the SDK does not know prints the service's code, and keeps its
-        // words for itself.
-        let said: Vec<&str> = error.code().into_iter().chain(error.message()).collect();
-        if said.is_empty() {
-            Cause::from(error)
-        } else {
-            said.join(": ").into()
-        }
-    })?;
-    answer
-        .parameter
-        .and_then(|parameter| parameter.value)
-        .ok_or_else(|| "the answer holds no value".into())
 }

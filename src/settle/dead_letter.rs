@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::iter;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::adapters::{Destination, Rejection};
 use crate::consume::{Record, Stage};
 use crate::fold::Position;
+use crate::services::{DeadLetterQueue, Sent, ServiceError};
 use crate::telemetry;
 
 /// Messages in one call, and bytes in all of them. SQS takes 1 MiB by now; every queue takes this.
@@ -37,7 +38,7 @@ pub enum DeadLetters {
     /// Only the audit trail tells of them.
     LogOnly,
     /// An SQS queue.
-    Queue(aws_sdk_sqs::Client, String),
+    Queue(Arc<dyn DeadLetterQueue>, String),
 }
 
 /// Why dead letters were not stored.
@@ -45,7 +46,7 @@ pub enum DeadLetters {
 pub enum DeadLetterError {
     /// SQS refused or did not answer.
     #[error("the dead letters were not stored")]
-    Sqs(#[source] Box<aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError>),
+    Sqs(#[source] ServiceError),
     /// SQS did not answer in time.
     #[error("the dead letters were not stored in time")]
     OutOfTime,
@@ -139,7 +140,7 @@ impl DeadLetters {
         let messages = messages(letters, is_due).take_while(|_| Instant::now() < until);
         let calls = batches(messages)
             .take_while(|_| Instant::now() < until)
-            .map(|batch| send(client, url, batch, until));
+            .map(|batch| send(client.as_ref(), url, batch, until));
         let mut calls = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE);
         while let Some((count, ended)) = calls.next().await {
             let taken = failures.take(count, ended);
@@ -169,10 +170,10 @@ struct Failures {
 
 impl Failures {
     /// Takes the outcome of a call with so many letters. Returns those that are stored.
-    fn take(&mut self, count: usize, ended: Result<Taken, DeadLetterError>) -> Vec<usize> {
+    fn take(&mut self, count: usize, ended: Result<Sent, DeadLetterError>) -> Vec<usize> {
         self.ended += count;
         match ended {
-            Ok(Taken { stored, refused }) => {
+            Ok(Sent { stored, refused }) => {
                 for code in refused {
                     *self.refused.entry(code).or_default() += 1;
                 }
@@ -289,49 +290,18 @@ fn batches(
     })
 }
 
-/// What SQS answers to a call.
-struct Taken {
-    /// The letters that are stored.
-    stored: Vec<usize>,
-    /// The code of each that is not.
-    refused: Vec<String>,
-}
-
 /// Makes one call. Returns its number of letters besides.
 async fn send(
-    client: &aws_sdk_sqs::Client,
+    client: &dyn DeadLetterQueue,
     url: &str,
     batch: Vec<(usize, String)>,
     until: Instant,
-) -> (usize, Result<Taken, DeadLetterError>) {
+) -> (usize, Result<Sent, DeadLetterError>) {
     let count = batch.len();
-    let entries = batch.into_iter().filter_map(|(at, message)| {
-        SendMessageBatchRequestEntry::builder()
-            .id(at.to_string())
-            .message_body(message)
-            .build()
-            .ok()
-    });
-    let call = client
-        .send_message_batch()
-        .queue_url(url)
-        .set_entries(Some(entries.collect()))
-        .send();
-    let ended = match timeout_at(until, call).await {
+    let ended = match timeout_at(until, client.send(url, batch)).await {
         Err(_) => Err(DeadLetterError::OutOfTime),
-        Ok(Err(error)) => Err(DeadLetterError::Sqs(Box::new(error.into_service_error()))),
-        Ok(Ok(answer)) => Ok(Taken {
-            stored: answer
-                .successful()
-                .iter()
-                .filter_map(|success| success.id().parse().ok())
-                .collect(),
-            refused: answer
-                .failed()
-                .iter()
-                .map(|failure| failure.code().to_owned())
-                .collect(),
-        }),
+        Ok(Err(error)) => Err(DeadLetterError::Sqs(error)),
+        Ok(Ok(sent)) => Ok(sent),
     };
     (count, ended)
 }

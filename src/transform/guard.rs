@@ -7,7 +7,7 @@ use crate::contact::{ContactChange, VersionSource};
 
 /// The section `[guard]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Guard {
     /// Which changes are compared with the version that the destination holds.
@@ -18,7 +18,7 @@ pub struct Guard {
 
 /// Which changes are compared with the version that the destination holds, where it keeps one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum GuardMode {
     /// Those that a replay put back, and all of an invocation to which the state table does not

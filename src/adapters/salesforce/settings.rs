@@ -9,7 +9,7 @@ use crate::dispatch::settings::{RateLimit, Retry};
 
 /// The section `[salesforce]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
@@ -43,7 +43,7 @@ impl Settings {
 /// What becomes of a change whose lead has been converted, which Salesforce no longer lets anybody
 /// edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConvertedLeads {
     /// It is left alone, and the change counts as filtered.
@@ -54,7 +54,7 @@ pub enum ConvertedLeads {
 
 /// The status of a new lead whose event brings none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Status {
     /// For contacts of the type `lead`.

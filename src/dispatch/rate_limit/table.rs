@@ -6,16 +6,12 @@
 //! | `sk` | `lease` |
 //! | `next_slot` | the next free slot, in microseconds of the Unix epoch |
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::lease::{LeaseRequest, Leased, Micros};
 use crate::adapters::Destination;
+use crate::services::{NumberUpdate, ServiceError, StateTable, Updated};
 
 const NEXT_SLOT: &str = "next_slot";
 
@@ -25,7 +21,7 @@ const MOST_WRITES: usize = 4;
 /// Where all environments lease the slots of one destination.
 #[derive(Debug)]
 pub struct LeaseTable {
-    client: Client,
+    client: Arc<dyn StateTable>,
     table: String,
     key: String,
     /// What was last heard of the next free slot: tells which of the two writes is likely to
@@ -40,7 +36,7 @@ pub enum LeaseError {
     #[error(
         "the state table refused the lease: check its name, its keys, the function's permissions and its throttles"
     )]
-    Refused(#[source] Box<UpdateItemError>),
+    Refused(#[source] ServiceError),
     /// No answer in time.
     #[error("the state table did not answer in time")]
     Silent,
@@ -64,7 +60,7 @@ enum Written {
 
 impl LeaseTable {
     /// The slots of `destination`, in `table`.
-    pub fn new(client: Client, table: &str, destination: Destination) -> Self {
+    pub fn new(client: Arc<dyn StateTable>, table: &str, destination: Destination) -> Self {
         Self {
             client,
             table: table.to_owned(),
@@ -98,11 +94,11 @@ impl LeaseTable {
 
     /// The block begins where the last one ends.
     async fn queue_up(&self, ask: LeaseRequest) -> Result<Written, LeaseError> {
-        let values = HashMap::from([
+        let values = vec![
             (":length", ask.length()),
             (":oldest", ask.oldest),
             (":latest", ask.latest),
-        ]);
+        ];
         let condition = "next_slot BETWEEN :oldest AND :latest";
         self.write("SET next_slot = next_slot + :length", condition, values)
             .await
@@ -110,10 +106,10 @@ impl LeaseTable {
 
     /// The slots that were taken are over: the block begins when the answer is there.
     async fn begin_anew(&self, ask: LeaseRequest) -> Result<Written, LeaseError> {
-        let values = HashMap::from([
+        let values = vec![
             (":end", ask.earliest + ask.length()),
             (":oldest", ask.oldest),
-        ]);
+        ];
         self.write(
             "SET next_slot = :end",
             "attribute_not_exists(next_slot) OR next_slot < :oldest",
@@ -126,38 +122,21 @@ impl LeaseTable {
         &self,
         change: &str,
         condition: &str,
-        values: HashMap<&str, Micros>,
+        values: Vec<(&str, Micros)>,
     ) -> Result<Written, LeaseError> {
-        let values = values
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), AttributeValue::N(value.to_string())));
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("pk", AttributeValue::S(self.key.clone()))
-            .key("sk", AttributeValue::S("lease".to_owned()))
-            .update_expression(change)
-            .condition_expression(condition)
-            .set_expression_attribute_values(Some(values.collect()))
-            .return_values(ReturnValue::UpdatedNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         // A retry would come after our patience has ended, and lease a second block.
-        let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
-        match request.customize().config_override(once).send().await {
-            Ok(answer) => next_slot(answer.attributes())
-                .map(Written::Yes)
-                .ok_or(LeaseError::Unreadable),
-            Err(error) => match error.into_service_error() {
-                UpdateItemError::ConditionalCheckFailedException(held) => {
-                    Ok(Written::No(next_slot(held.item())))
-                }
-                error => Err(LeaseError::Refused(Box::new(error))),
-            },
+        let update = NumberUpdate {
+            partition_key: &self.key,
+            sort_key: "lease",
+            attribute: NEXT_SLOT,
+            change,
+            condition,
+            values,
+        };
+        match self.client.update(&self.table, update).await {
+            Ok(Updated::Yes(next)) => next.map(Written::Yes).ok_or(LeaseError::Unreadable),
+            Ok(Updated::No(next)) => Ok(Written::No(next)),
+            Err(error) => Err(LeaseError::Refused(error)),
         }
     }
-}
-
-fn next_slot(item: Option<&HashMap<String, AttributeValue>>) -> Option<Micros> {
-    item?.get(NEXT_SLOT)?.as_n().ok()?.parse().ok()
 }

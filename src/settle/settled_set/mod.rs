@@ -18,16 +18,10 @@ mod prior_outcomes;
 mod remember;
 mod skip;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::query::QueryError;
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout_at};
 
@@ -39,6 +33,7 @@ use self::batch::Batch;
 use self::remember::remember;
 use crate::adapters::Destination;
 use crate::consume::Record;
+use crate::services::{ServiceError, StateItem, StateTable};
 
 /// The table has this long to answer, and no longer, where its client has no limit for an
 /// operation.
@@ -49,12 +44,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// are read once more.
 const MOST_PAGES: usize = 4;
 
-type Item = HashMap<String, AttributeValue>;
-
 /// The settled set of one table.
 #[derive(Clone, Debug)]
 pub struct SettledSet {
-    client: aws_sdk_dynamodb::Client,
+    client: Arc<dyn StateTable>,
     table: String,
     function: String,
     ttl: Duration,
@@ -68,9 +61,9 @@ pub struct SettledSet {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TableError {
     #[error("the state table refused the query")]
-    Query(#[source] Box<QueryError>),
+    Query(#[source] ServiceError),
     #[error("the state table refused the item")]
-    Put(#[source] Box<PutItemError>),
+    Put(#[source] ServiceError),
     #[error("the state table did not answer in time")]
     OutOfTime,
 }
@@ -78,15 +71,12 @@ pub(super) enum TableError {
 impl SettledSet {
     /// The settled set of `function` in this table, whose items live for `ttl_hours`.
     pub fn new(
-        client: aws_sdk_dynamodb::Client,
+        client: Arc<dyn StateTable>,
         table: String,
         function: String,
         ttl_hours: u64,
     ) -> Self {
-        let limit = client
-            .config()
-            .timeout_config()
-            .and_then(TimeoutConfig::operation_timeout);
+        let limit = client.time_limit();
         let (patience, is_writable) = (limit.unwrap_or(PATIENCE), Arc::new(AtomicBool::new(true)));
         Self {
             client,
@@ -109,13 +99,15 @@ impl SettledSet {
             return Ok(PriorOutcomes::default());
         };
         let mut earlier = PriorOutcomes::nothing(&batch, self.is_writable.load(Ordering::Relaxed));
-        // Boxed, like the item's: the SDK's futures are several kilobytes of every invocation's.
-        let items = timeout_at(
-            until.min(Instant::now() + self.patience),
-            Box::pin(self.items(&batch)),
-        )
-        .await;
-        let (items, is_all) = items.map_err(|_| TableError::OutOfTime)??;
+        let query = self.client.query(
+            &self.table,
+            batch.partition_key(&self.function),
+            batch.first.sort_key(),
+            MOST_PAGES,
+        );
+        let items = timeout_at(until.min(Instant::now() + self.patience), query).await;
+        let items = items.map_err(|_| TableError::OutOfTime)?;
+        let (items, is_all) = items.map_err(TableError::Query)?;
         for item in items {
             earlier.learn(&item, &batch, destinations);
         }
@@ -123,38 +115,6 @@ impl SettledSet {
             earlier.set_blind();
         }
         Ok(earlier)
-    }
-
-    /// The items that end at or after the batch's first record, and whether these are all.
-    /// Consistent: the batch comes again within a second.
-    async fn items(&self, batch: &Batch<'_>) -> Result<(Vec<Item>, bool), TableError> {
-        let mut items = Vec::new();
-        let mut page = None;
-        for _ in 0..MOST_PAGES {
-            let query = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true);
-            let query = query
-                .key_condition_expression("pk = :pk AND sk >= :first")
-                .expression_attribute_values(
-                    ":pk",
-                    AttributeValue::S(batch.partition_key(&self.function)),
-                )
-                .expression_attribute_values(":first", AttributeValue::S(batch.first.sort_key()))
-                .set_exclusive_start_key(page);
-            let answer = query
-                .send()
-                .await
-                .map_err(|error| TableError::Query(Box::new(error.into_service_error())))?;
-            items.extend(answer.items.unwrap_or_default());
-            page = answer.last_evaluated_key;
-            if page.is_none() {
-                break;
-            }
-        }
-        Ok((items, page.is_none()))
     }
 
     /// Remembers what was settled of `records`. `is_blind` says whether more may have been settled
@@ -211,40 +171,29 @@ impl SettledSet {
         destinations: &[Destination],
         until: Instant,
     ) -> Result<(), TableError> {
-        let names = destinations
-            .iter()
-            .map(|destination| AttributeValue::S(destination.0.to_owned()))
-            .collect();
         let expires_at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             + self.ttl;
-        let item = Item::from([
-            (
-                "pk".to_owned(),
-                AttributeValue::S(batch.partition_key(&self.function)),
-            ),
-            ("sk".to_owned(), AttributeValue::S(sort_key)),
-            ("destinations".to_owned(), AttributeValue::L(names)),
-            ("records".to_owned(), AttributeValue::B(Blob::new(records))),
-            (
-                "expires_at".to_owned(),
-                AttributeValue::N(expires_at.as_secs().to_string()),
-            ),
-        ]);
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .send();
-        let answer = timeout_at(until.min(Instant::now() + self.patience), Box::pin(put)).await;
+        let item = StateItem {
+            sort_key,
+            destinations: destinations
+                .iter()
+                .map(|destination| destination.0.to_owned())
+                .collect(),
+            records,
+        };
+        let put = self.client.put(
+            &self.table,
+            batch.partition_key(&self.function),
+            item,
+            expires_at.as_secs(),
+        );
+        let answer = timeout_at(until.min(Instant::now() + self.patience), put).await;
         self.is_writable
             .store(matches!(answer, Ok(Ok(_))), Ordering::Relaxed);
         let answer = answer.map_err(|_| TableError::OutOfTime)?;
-        answer
-            .map(drop)
-            .map_err(|error| TableError::Put(Box::new(error.into_service_error())))
+        answer.map_err(TableError::Put)
     }
 }
 

@@ -4,13 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use smallvec::SmallVec;
 
-use super::Item;
 use super::batch::{Batch, ContactHash, contact_hash};
 use super::item::{DestinationOutcome, PriorOutcome, decode};
-use super::number::SequenceNumber;
 use crate::adapters::Destination;
 use crate::contact::{ContactChange, Operation};
 use crate::fold::Position;
+use crate::services::StateItem;
 use crate::settle::{Entry, Fate, RecordOutcome};
 
 /// What of a batch was settled by earlier invocations.
@@ -142,15 +141,14 @@ impl PriorOutcomes {
     }
 
     /// Takes over what `item` tells of the batch.
-    pub(super) fn learn(&mut self, item: &Item, batch: &Batch<'_>, destinations: &[Destination]) {
-        let names = item.get("destinations").and_then(|list| list.as_l().ok());
-        let names: Vec<&str> = names
-            .into_iter()
-            .flatten()
-            .filter_map(|name| Some(name.as_s().ok()?.as_str()))
-            .collect();
+    pub(super) fn learn(
+        &mut self,
+        item: &StateItem,
+        batch: &Batch<'_>,
+        destinations: &[Destination],
+    ) {
         let ours = |mark: DestinationOutcome| {
-            let name = names.get(mark.destination)?;
+            let name = item.destinations.get(mark.destination)?;
             let destination = destinations
                 .iter()
                 .position(|destination| destination.0 == *name)?;
@@ -161,7 +159,7 @@ impl PriorOutcomes {
         };
         let positions = batch.positions();
         let mut is_here = false;
-        let understood = records(item, |number, fingerprint, memory| {
+        let understood = decode(&item.records, |number, fingerprint, memory| {
             if number > batch.last {
                 let marks = if let PriorOutcome::At(marks) = memory {
                     marks
@@ -176,7 +174,7 @@ impl PriorOutcomes {
                     self.later
                         .entry(contact)
                         .or_default()
-                        .extend(sort_key(item));
+                        .push(item.sort_key.clone());
                 });
                 return;
             }
@@ -195,7 +193,9 @@ impl PriorOutcomes {
                 },
             );
         });
-        self.here.extend(sort_key(item).filter(|_| is_here));
+        if is_here {
+            self.here.push(item.sort_key.clone());
+        }
         if understood.is_none() {
             self.is_blind = true;
             tracing::warn!(
@@ -245,13 +245,4 @@ fn merge(known: &mut Option<PriorOutcome>, more: PriorOutcome) {
         (known, whole @ PriorOutcome::Whole(_)) => *known = Some(whole),
         _ => {}
     }
-}
-
-/// Reads an item's records; `None` where the item is none of ours.
-fn records(item: &Item, each: impl FnMut(SequenceNumber<'_>, u64, PriorOutcome)) -> Option<()> {
-    decode(item.get("records")?.as_b().ok()?.as_ref(), each)
-}
-
-fn sort_key(item: &Item) -> Option<String> {
-    item.get("sk")?.as_s().ok().cloned()
 }
