@@ -18,11 +18,11 @@ use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::settings::{Layer, Preset, Settings, load};
 use contact_sync::telemetry::{DestinationMetrics, JsonLogLayer, LogFormat};
 use lambda_runtime::{Context, LambdaEvent};
+use testkit::aws::no_aws;
 use tokio::time::Instant;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::record;
-use crate::support::harness::no_aws;
 
 /// What stands for the case in callgrind's options: it counts inside of this function only.
 pub(crate) const COUNTED: &str = "*cases*counted*";

@@ -5,9 +5,6 @@
 //! `make bench-check` compares the instructions alone with those recorded. How, and what was
 //! learnt: `benches/README.md`.
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 mod callgrind;
 mod cases;
 mod plot;

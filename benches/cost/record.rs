@@ -3,9 +3,8 @@
 use contact_sync::consume::EventConsumer;
 use contact_sync::contact::ContactChange;
 use serde_json::{Value, json};
+use testkit::stream;
 use time::OffsetDateTime;
-
-use crate::support::stream;
 
 const TYPES: [&str; 4] = ["lead", "customer", "prospect", "vendor"];
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use aws_config::SdkConfig;
 use serde_json::Value;
 
-use super::harness::{self, Mocks};
+use super::aws;
+use super::harness::Mocks;
 use super::moto::Moto;
 use super::proxy::Proxy;
 
@@ -35,7 +36,7 @@ impl Cloud {
 
     /// An SDK configuration that leads here through the proxy.
     pub fn config(&self) -> SdkConfig {
-        harness::aws(&self.proxy.url)
+        aws::at(&self.proxy.url)
     }
 
     /// The settings' part of it.

@@ -5,14 +5,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use contact_sync::adapters::http;
 use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::handler::Handler;
+use contact_sync::services::Unavailable;
 use contact_sync::settings::{Layer, Preset, Settings, load};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -88,7 +85,7 @@ impl Mocks {
 
     /// The handler, with `document` over the settings.
     pub fn handler(&self, preset: Preset, document: &str) -> Handler {
-        factory::build(preset, &self.settings(preset, document), &no_aws()).expect("a handler")
+        factory::build(preset, &self.settings(preset, document), &Unavailable).expect("a handler")
     }
 
     /// What differs between the systems and what they should hold.
@@ -150,30 +147,6 @@ impl Mocks {
 
 /// One client for thousands of handlers, which never use it: each would read the root certificates.
 pub static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| http::client().expect("a client"));
-
-/// An SDK configuration that leads nowhere.
-pub fn no_aws() -> SdkConfig {
-    aws("http://127.0.0.1:9")
-}
-
-/// An SDK configuration for an emulation on loopback.
-pub fn aws(endpoint: &str) -> SdkConfig {
-    let credentials = Credentials::new("test", "test", None, None, "test");
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-west-1"))
-        .endpoint_url(endpoint)
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .build()
-}
-
-/// Gives the state table a minute for each call. The function's own limit of a second is too short
-/// for an emulation on a busy machine, and a test that counts what the table saves fails where the
-/// function went on without it.
-pub fn with_a_patient_table(config: SdkConfig) -> SdkConfig {
-    let limit = TimeoutConfig::builder().operation_timeout(Duration::from_mins(1));
-    config.into_builder().timeout_config(limit.build()).build()
-}
 
 fn file(content: &Value) -> NamedTempFile {
     let mut file = NamedTempFile::new().expect("a file");

@@ -1,19 +1,11 @@
 //! What the tests and `make run` share: mocks of both systems, a generator of streams, a harness.
+//! The feature `aws` adds the emulations of AWS.
 
-#![allow(
-    dead_code,
-    reason = "each test binary uses its own part of this folder"
-)]
-#![allow(
-    unused_imports,
-    reason = "each test binary uses its own part of this folder"
-)]
-#![allow(
-    unreachable_pub,
-    reason = "the folder is a module of each test binary, and public to it"
-)]
 #![allow(missing_docs, reason = "test support: names and tests say it")]
 
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(feature = "aws")]
 pub mod cloud;
 pub mod dispatching;
 pub mod evidence;
@@ -22,9 +14,11 @@ pub mod harness;
 pub mod kinesis;
 pub mod listener;
 pub mod memory;
+#[cfg(feature = "aws")]
 pub mod mock_aws;
 pub mod mock_hubspot;
 pub mod mock_salesforce;
+#[cfg(feature = "aws")]
 pub mod moto;
 pub mod mutate;
 pub mod orders;
@@ -36,5 +30,6 @@ pub mod server;
 pub mod source;
 pub mod stream;
 pub mod system;
+#[cfg(feature = "aws")]
 pub mod table;
 pub mod words;

@@ -17,7 +17,7 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use super::harness;
+use super::aws;
 use super::server::{Answer, Api, Reply, Request};
 
 /// How often, in percent, each fault strikes.
@@ -76,7 +76,7 @@ impl MockAws {
     pub fn config(self: &Arc<Self>) -> SdkConfig {
         self.lock().leases_slots = false;
         let client = InProcess(Arc::clone(self));
-        harness::no_aws().into_builder().http_client(client).build()
+        aws::no_aws().into_builder().http_client(client).build()
     }
 
     /// The dead letters, as they were stored.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use super::harness::{self, Mocks};
+use super::aws;
+use super::harness::Mocks;
 use super::mock_hubspot;
 
 /// A running emulation.
@@ -54,7 +55,7 @@ impl Moto {
     }
 
     pub fn config(&self) -> SdkConfig {
-        harness::aws(&self.url)
+        aws::at(&self.url)
     }
 
     /// Both systems' secrets, under the names that the settings have.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::harness;
+use super::aws;
 
 /// How often, in percent, each fault strikes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,7 +59,7 @@ impl Table {
 
     /// An SDK configuration that leads here.
     pub fn config(&self) -> SdkConfig {
-        let config = harness::no_aws().into_builder();
+        let config = aws::no_aws().into_builder();
         config
             .http_client(SharedHttpClient::new(self.clone()))
             .build()

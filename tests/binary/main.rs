@@ -1,20 +1,17 @@
 //! The real binary behind a Runtime API: what Lambda starts is what the other tests test.
 
-#[path = "binary/logs.rs"]
 mod logs;
-mod support;
 #[cfg(feature = "otel")]
-#[path = "binary/traces.rs"]
 mod traces;
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use support::harness::{Mocks, batch, change};
-use support::mock_salesforce::row_error;
-use support::runtime_api::{Ended, Function};
-use support::stream::sequence_number;
+use testkit::harness::{Mocks, batch, change};
+use testkit::mock_salesforce::row_error;
+use testkit::runtime_api::{Ended, Function};
+use testkit::stream::sequence_number;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 const TIME: Duration = Duration::from_secs(30);

@@ -1,27 +1,16 @@
 //! The adapter contract suite: what every adapter has to do, whatever the system. A new system
-//! implements `support::system::System`, gets a block below, and is done when its cases pass. A
+//! implements `testkit::system::System`, gets a block below, and is done when its cases pass. A
 //! case that the system cannot have fails on it and is left out of its block; what it alone has
-//! gets cases of its own, as in `adapter_contract/hubspot`.
+//! gets cases of its own, as in `adapters/hubspot`.
 
-mod support;
-
-#[path = "adapter_contract/any_answer.rs"]
 mod any_answer;
-#[path = "adapter_contract/liars.rs"]
 mod liars;
-#[path = "adapter_contract/listeners.rs"]
 mod listeners;
-#[path = "adapter_contract/rows.rs"]
 mod rows;
-#[path = "adapter_contract/settings.rs"]
 mod settings;
-#[path = "adapter_contract/transforms.rs"]
 mod transforms;
-#[path = "adapter_contract/trial.rs"]
 mod trial;
-#[path = "adapter_contract/trouble.rs"]
 mod trouble;
-#[path = "adapter_contract/writes.rs"]
 mod writes;
 
 /// Each case as a test of its own, named after the system.
@@ -29,7 +18,7 @@ macro_rules! cases {
     ($system:ident $clock:tt $($room:ident::$case:ident)*) => {$(
         #[tokio::test $clock]
         async fn $case() {
-            crate::trial::run(crate::support::system::$system, crate::$room::$case).await;
+            crate::adapters::trial::run(testkit::system::$system, crate::adapters::$room::$case).await;
         }
     )*};
 }
@@ -105,7 +94,6 @@ mod salesforce {
     http_system!(salesforce);
 }
 
-#[path = "adapter_contract/hubspot/mod.rs"]
 mod hubspot;
 
 mod memory {

@@ -2,15 +2,7 @@
 //! does: what its calls cost, and its guard. What it owes to HubSpot case by case is in the adapter
 //! contract suite.
 
-mod support;
-
-#[path = "hubspot/deletes.rs"]
 mod deletes;
-#[path = "hubspot/dispatched.rs"]
 mod dispatched;
-#[path = "hubspot/trouble.rs"]
 mod trouble;
-#[path = "hubspot/upserts.rs"]
 mod upserts;
-
-use support::portal;

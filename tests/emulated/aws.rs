@@ -1,7 +1,5 @@
 //! The real AWS clients, against an emulation on loopback.
 
-mod support;
-
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -9,9 +7,9 @@ use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Environment, Layer, Preset, load};
 use serde_json::{Value, json};
-use support::harness::{Logs, Mocks, batch, change};
-use support::moto::Moto;
-use support::stream::{failures, invoke, record, sequence_number};
+use testkit::harness::{Logs, Mocks, batch, change};
+use testkit::moto::Moto;
+use testkit::stream::{failures, invoke, record, sequence_number};
 use tokio::time::{Instant, sleep_until};
 
 /// The variables that lead the function to the mocks, with the secrets in Secrets Manager.

@@ -2,21 +2,19 @@
 //! hanging and losing answers: in the end both systems equal the source, and every record that
 //! nobody can accept has its dead letter.
 
-mod support;
-
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use support::cloud::Cloud;
-use support::evidence::{ended, seeds};
-use support::generator::{Generated, MockStreamGenerator, Plan, attribute_variables};
-use support::harness::Mocks;
-use support::kinesis::{Ended, Invocation, Mapping, Stream};
-use support::mock_salesforce::Endpoint;
-use support::proxy::Treatment;
-use support::runtime_api::Function;
+use testkit::cloud::Cloud;
+use testkit::evidence::{ended, seeds};
+use testkit::generator::{Generated, MockStreamGenerator, Plan, attribute_variables};
+use testkit::harness::Mocks;
+use testkit::kinesis::{Ended, Invocation, Mapping, Stream};
+use testkit::mock_salesforce::Endpoint;
+use testkit::proxy::Treatment;
+use testkit::runtime_api::Function;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 

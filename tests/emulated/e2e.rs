@@ -3,19 +3,17 @@
 //! secrets, queue and table where it finds them on AWS, and both mocks behind them. `make e2e` runs
 //! this alone.
 
-mod support;
-
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
-use support::generator::{Generated, MockStreamGenerator, Plan, attribute_settings};
-use support::harness::Mocks;
-use support::kinesis::{Invocation, Mapping, Stream};
-use support::moto::Moto;
-use support::runtime_api::Function;
-use support::stream::ARN;
+use testkit::generator::{Generated, MockStreamGenerator, Plan, attribute_settings};
+use testkit::harness::Mocks;
+use testkit::kinesis::{Invocation, Mapping, Stream};
+use testkit::moto::Moto;
+use testkit::runtime_api::Function;
+use testkit::stream::ARN;
 use tokio::sync::Mutex;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
@@ -111,7 +109,7 @@ async fn a_stream_of_an_emulated_kinesis_reaches_both_systems_through_the_real_b
     (0..16).for_each(|_| {
         mocks
             .hubspot
-            .next(support::server::Answer::html(503, "<h1>Sorry</h1>"));
+            .next(testkit::server::Answer::html(503, "<h1>Sorry</h1>"));
     });
     let mapping = Mapping {
         batch_size: 200,

@@ -1,6 +1,7 @@
 //! Several processes, one account: the real binary, sharing a table or not.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
@@ -13,13 +14,12 @@ use contact_sync::dispatch::{LeaseTable, RateLimiter, RequestCost};
 use contact_sync::telemetry::DestinationMetrics;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use testkit::evidence::tell;
+use testkit::harness::{Logs, Mocks, batch, change};
+use testkit::mock_hubspot::{Habits, Seen};
+use testkit::moto::Moto;
+use testkit::runtime_api::{Ended, Function};
 use tokio::time::Instant;
-
-use crate::support::evidence::tell;
-use crate::support::harness::{Logs, Mocks, batch, change};
-use crate::support::mock_hubspot::{Habits, Seen};
-use crate::support::moto::Moto;
-use crate::support::runtime_api::{Ended, Function};
 
 const TABLE: &str = "contact-sync-state";
 const PROCESSES: usize = 4;
@@ -100,7 +100,7 @@ async fn environments_lease_from_one_item_by_conditional_writes() {
     let limiter = || {
         let limiter = RateLimiter::new(budget, 1);
         limiter.share_through(LeaseTable::new(
-            client.clone(),
+            Arc::new(client.clone()),
             TABLE,
             Destination("hubspot"),
         ));
@@ -146,7 +146,7 @@ async fn environments_lease_from_one_item_by_conditional_writes() {
         1,
     );
     crowded.share_through(LeaseTable::new(
-        client.clone(),
+        Arc::new(client.clone()),
         TABLE,
         Destination("hubspot"),
     ));

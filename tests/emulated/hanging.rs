@@ -5,15 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testkit::cloud::Cloud;
+use testkit::harness::{Mocks, batch, change};
+use testkit::mock_salesforce::Endpoint;
+use testkit::proxy::Treatment;
+use testkit::runtime_api::{Ended, Function};
+use testkit::server::Reply;
+use testkit::stream::sequence_number;
 use tokio::time::{Instant, timeout};
-
-use crate::support::cloud::Cloud;
-use crate::support::harness::{Mocks, batch, change};
-use crate::support::mock_salesforce::Endpoint;
-use crate::support::proxy::Treatment;
-use crate::support::runtime_api::{Ended, Function};
-use crate::support::server::Reply;
-use crate::support::stream::sequence_number;
 
 /// What Lambda gives an invocation, and tells it.
 const TIME: Duration = Duration::from_secs(8);

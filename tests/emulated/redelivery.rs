@@ -6,15 +6,15 @@ use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Value, json};
-
-use crate::support::cloud::Cloud;
-use crate::support::harness::{Logs, Mocks, aws, batch, change, with_a_patient_table};
-use crate::support::mock_hubspot::Endpoint as HubSpotCall;
-use crate::support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
-use crate::support::moto::Moto;
-use crate::support::proxy::{Proxy, Treatment};
-use crate::support::server::Answer;
-use crate::support::stream::{failures, invoke, record, sequence_number};
+use testkit::aws::{self, with_a_patient_table};
+use testkit::cloud::Cloud;
+use testkit::harness::{Logs, Mocks, batch, change};
+use testkit::mock_hubspot::Endpoint as HubSpotCall;
+use testkit::mock_salesforce::{Endpoint as SalesforceCall, row_error};
+use testkit::moto::Moto;
+use testkit::proxy::{Proxy, Treatment};
+use testkit::server::Answer;
+use testkit::stream::{failures, invoke, record, sequence_number};
 
 const ONE_TRY: &str = "retry = { max_attempts = 1, base_delay_ms = 1, max_delay_ms = 1 }";
 
@@ -129,7 +129,7 @@ async fn a_call_that_the_sdk_sends_again_is_counted_once() {
     let moto = Moto::start().await;
     let proxy = Proxy::start(&moto.url).await;
     proxy.treat("DynamoDB", Treatment::LoseAnswer);
-    let dynamodb = aws_sdk_dynamodb::Client::new(&aws(&proxy.url));
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws::at(&proxy.url));
     assert!(dynamodb.list_tables().send().await.is_err());
     assert_eq!(
         (proxy.requests(), proxy.calls()),

@@ -11,19 +11,10 @@
 //! For each law there is a broken variant of what the tests themselves are made of, and it is shown
 //! to be found out.
 
-mod support;
-
-#[path = "convergence/binary.rs"]
 mod binary;
-#[path = "convergence/falsified.rs"]
 mod falsified;
-#[path = "convergence/laws.rs"]
 mod laws;
-#[path = "convergence/numbers.rs"]
 mod numbers;
-#[path = "convergence/sockets.rs"]
 mod sockets;
-#[path = "convergence/stopped_time.rs"]
 mod stopped_time;
-#[path = "convergence/streams.rs"]
 mod streams;

@@ -6,8 +6,6 @@
 //! begin with the sample events, and the changes know JSON. Answers of the external systems are
 //! `tests/adapter_contract.rs`'s.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,11 +22,12 @@ use hyper::body::Bytes;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use support::evidence::{self, seeds, tell};
-use support::harness::{CLIENT, Logs, no_aws};
-use support::memory::{Faults, Memory, NAME};
-use support::mutate::mutated;
-use support::stream::record;
+use testkit::aws::no_aws;
+use testkit::evidence::{self, seeds, tell};
+use testkit::harness::{CLIENT, Logs};
+use testkit::memory::{Faults, Memory, NAME};
+use testkit::mutate::mutated;
+use testkit::stream::record;
 use time::OffsetDateTime;
 
 /// The code of whatever panicked inside the function: caught, so that the neighbours are spared,

@@ -1,13 +1,11 @@
 //! The stream simulator, held to what was observed of the real thing: which batches a function
 //! gets, and what is discarded. The other tests' word about redelivery is worth as much as this.
 
-mod support;
-
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::kinesis::{Ended, Invocation, Mapping, OnFailure, Payload, Report, Stream};
+use testkit::kinesis::{Ended, Invocation, Mapping, OnFailure, Payload, Report, Stream};
 use tokio::time::{Instant, sleep_until};
 
 /// Records of one letter or digit each, all there from the start, in one shard and of one key.
@@ -62,7 +60,7 @@ fn throws(bad: &'static str) -> impl AsyncFn(Invocation) -> Ended {
 /// The deliveries, each as its records' names, and `=` where the request id was seen before.
 fn deliveries(report: &Report, stream: &Stream) -> String {
     let mut seen = Vec::new();
-    let word = |delivery: &support::kinesis::Delivery| {
+    let word = |delivery: &testkit::kinesis::Delivery| {
         let record = |place: &usize| char::from(stream.shards[delivery.shard][*place].data[0]);
         let again = if seen.contains(&delivery.request_id) {
             "="
@@ -85,7 +83,7 @@ fn deliveries(report: &Report, stream: &Stream) -> String {
 
 /// The discarded batches, each with its condition and count.
 fn discarded(report: &Report) -> String {
-    let word = |discarded: &support::kinesis::Discarded| {
+    let word = |discarded: &testkit::kinesis::Discarded| {
         let names: String = discarded
             .records
             .iter()

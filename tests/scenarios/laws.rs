@@ -2,8 +2,6 @@
 //! one that the factory takes like the other two. What holds over random streams and faults is
 //! `convergence.rs`'s.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +9,10 @@ use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Map, Value, json};
-use support::harness::{CLIENT, Logs, batch, no_aws};
-use support::memory::{Faults, Memory, NAME};
-use support::stream;
+use testkit::aws::no_aws;
+use testkit::harness::{CLIENT, Logs, batch};
+use testkit::memory::{Faults, Memory, NAME};
+use testkit::stream;
 
 /// The factory's own handler, with the third system added as the others are.
 fn handler(memory: &Arc<Memory>, extra: &str) -> Handler {

@@ -1,20 +1,12 @@
 //! Settings as an operator writes them: what is merged, what is refused, and how the refusal reads.
 
-#[path = "settings/aws.rs"]
 mod aws;
-#[path = "settings/proxies.rs"]
 mod proxies;
-#[path = "settings/refresh.rs"]
 mod refresh;
-#[cfg(feature = "admin")]
-#[path = "settings/schemas.rs"]
+#[cfg(feature = "schema")]
 mod schemas;
-#[path = "settings/secrets.rs"]
 mod secrets;
-#[path = "settings/starts.rs"]
 mod starts;
-mod support;
-
 use contact_sync::factory::DESTINATIONS;
 use contact_sync::settings::{DocumentSource, Environment, Layer, Preset, Settings, load};
 
@@ -54,7 +46,7 @@ fn each_presets_settings_are_known() {
 
 #[test]
 fn a_document_that_sets_everything_is_taken_as_it_is() {
-    let text = include_str!("fixtures/kitchen-sink.toml");
+    let text = include_str!("../fixtures/kitchen-sink.toml");
     let settings = with(Preset::Production, text).expect("allowed");
     let shown: toml::Table =
         toml::from_str(&toml::to_string(&settings).expect("TOML")).expect("TOML");
@@ -270,7 +262,7 @@ fn padded(value: &mut toml::Value) {
 
 #[test]
 fn blanks_and_line_ends_around_a_text_do_not_count() {
-    let text = include_str!("fixtures/kitchen-sink.toml");
+    let text = include_str!("../fixtures/kitchen-sink.toml");
     let expected = with(Preset::Production, text).expect("allowed");
     let mut document = toml::Value::Table(toml::from_str(text).expect("TOML"));
     padded(&mut document);
@@ -510,8 +502,8 @@ fn the_kitchen_sink_sets_every_key_that_there_is_to_another_value() {
         keys("", &toml::from_str(text).expect("TOML"), &mut found);
         found
     };
-    let defaults = all(include_str!("../src/settings/defaults.toml"));
-    let sink = all(include_str!("fixtures/kitchen-sink.toml"));
+    let defaults = all(include_str!("../../src/settings/defaults.toml"));
+    let sink = all(include_str!("../fixtures/kitchen-sink.toml"));
     assert_eq!(
         defaults.iter().map(|(key, _)| key).collect::<Vec<_>>(),
         sink.iter().map(|(key, _)| key).collect::<Vec<_>>()

@@ -1,9 +1,6 @@
 //! The whole way of the data, over real HTTP on loopback: what arrives, what the systems hold then,
 //! and what is answered, logged and counted.
 
-mod support;
-
-#[path = "sync/guard.rs"]
 mod guard;
 
 use std::collections::BTreeMap;
@@ -13,11 +10,12 @@ use contact_sync::handler::HandlerError;
 use contact_sync::settings::Preset;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
-use support::harness::{Logs, Mocks, batch, change, no_aws};
-use support::mock_hubspot::Endpoint as HubSpotCall;
-use support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
-use support::server::{Answer, Reply};
-use support::stream::{failures, invoke, record, sequence_number};
+use testkit::aws::no_aws;
+use testkit::harness::{Logs, Mocks, batch, change};
+use testkit::mock_hubspot::Endpoint as HubSpotCall;
+use testkit::mock_salesforce::{Endpoint as SalesforceCall, row_error};
+use testkit::server::{Answer, Reply};
+use testkit::stream::{failures, invoke, record, sequence_number};
 
 fn lead(id: &str, fields: Value) -> Value {
     change("create", id, "lead", fields)

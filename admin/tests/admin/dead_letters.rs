@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
+use testkit::moto::Moto;
 
 use crate::stage::{Stage, ago, event};
-use crate::support::moto::Moto;
 
 /// Three kinds of rejections, and a batch that the mapping gave up; with the texts that differ from
 /// run to run.

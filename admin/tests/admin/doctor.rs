@@ -7,11 +7,11 @@ use aws_sdk_lambda::types::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
+use testkit::harness::Mocks;
+use testkit::mock_hubspot;
+use testkit::moto::Moto;
 
 use crate::stage::Stage;
-use crate::support::harness::Mocks;
-use crate::support::mock_hubspot;
-use crate::support::moto::Moto;
 
 /// A deployment as the template makes it, with both mocks behind it. The function has the
 /// variables, the shell has not.

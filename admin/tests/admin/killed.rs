@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use testkit::kinesis::{Ended, OnFailure, Payload, Stream};
+use testkit::moto::Moto;
+use testkit::proxy::{Proxy, Stop};
 use tokio::process::Child;
 use tokio::task::JoinSet;
 
 use crate::stage::{Bucket, Lying, Stage, event, given_up};
-use crate::support::kinesis::{Ended, OnFailure, Payload, Stream};
-use crate::support::moto::Moto;
-use crate::support::proxy::{Proxy, Stop};
 
 const LETTERS: usize = 12;
 

@@ -6,9 +6,8 @@ use std::process::{Command, Output, Stdio};
 use contact_sync::settings::Preset;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
-
-use crate::support::harness::{Logs, Mocks};
-use crate::support::stream::{failures, invoke};
+use testkit::harness::{Logs, Mocks};
+use testkit::stream::{failures, invoke};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
 
@@ -326,7 +325,7 @@ fn previewed(changes: &[Value], arguments: &[&str]) -> (Output, Vec<String>) {
 }
 
 fn lead(id: &str, version: u64, contact: Value) -> Value {
-    let mut event = crate::support::harness::change("update", id, "lead", contact);
+    let mut event = testkit::harness::change("update", id, "lead", contact);
     event["version"] = version.into();
     event
 }
@@ -399,14 +398,14 @@ fn a_preview_shows_what_is_written_and_by_which_record() {
         // The version decides: the first of these carries the second.
         lead("c-1", 2, json!({"phone": null, "first_name": "Ada"})),
         lead("c-1", 1, json!({"email": "ada@example.com"})),
-        crate::support::harness::change(
+        testkit::harness::change(
             "update",
             "c-2",
             "customer",
             json!({"phone": null, "city": "x"}),
         ),
         lead("c-3", 1, json!({"email": "eve@example.com"})),
-        crate::support::harness::change("delete", "c-3", "lead", json!({})),
+        testkit::harness::change("delete", "c-3", "lead", json!({})),
         lead("c-4", 1, json!({"last_name": 7})),
     ];
     let (output, lines) = previewed(&changes, &[]);

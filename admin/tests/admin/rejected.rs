@@ -1,9 +1,9 @@
 //! Dead letters that a replay leaves alone, because the function would reject them again.
 
 use serde_json::json;
+use testkit::moto::Moto;
 
 use crate::stage::{Stage, event};
-use crate::support::moto::Moto;
 
 /// Dead letters of records that the function does not read, and of one that no destination was
 /// asked about.

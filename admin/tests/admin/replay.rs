@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testkit::harness::{Logs, Mocks};
+use testkit::kinesis::{Ended, Invocation, OnFailure, Payload, Stream};
+use testkit::moto::Moto;
+use testkit::stream::{failures, invoke, record, sequence_number};
 
 use crate::stage::{Bucket, Stage, ago, event, given_up};
-use crate::support::harness::{Logs, Mocks};
-use crate::support::kinesis::{Ended, Invocation, OnFailure, Payload, Stream};
-use crate::support::moto::Moto;
-use crate::support::stream::{failures, invoke, record, sequence_number};
 
 #[tokio::test]
 async fn a_dead_letter_goes_back_marked_under_its_key_and_is_deleted() {

@@ -4,9 +4,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use testkit::server::{Answer, Api, Reply, Request, Server};
 
 use crate::preview::{BINARY, admin, file, text};
-use crate::support::server::{Answer, Api, Reply, Request, Server};
 
 /// What a check of this document says, a mistake a line, without the document's name.
 fn mistakes(content: &str) -> String {

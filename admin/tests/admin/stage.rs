@@ -4,14 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
+use testkit::harness;
+use testkit::kinesis::{Discarded, Ended, Invocation, Mapping, OnFailure, Stream};
+use testkit::moto::Moto;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
-
-use crate::support::harness;
-use crate::support::kinesis::{Discarded, Ended, Invocation, Mapping, OnFailure, Stream};
-use crate::support::moto::Moto;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
 

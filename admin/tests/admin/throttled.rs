@@ -2,10 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use testkit::moto::Moto;
+use testkit::server::{Answer, Api, Reply, Request, Server};
 
 use crate::stage::{Stage, event};
-use crate::support::moto::Moto;
-use crate::support::server::{Answer, Api, Reply, Request, Server};
 
 /// A Kinesis that takes every third record of a call, throttles the others, and never takes the key
 /// `c-7`.

@@ -2,9 +2,6 @@
 //! things going wrong; and at the end a comparison, contact by contact. With `--serve` only the
 //! mocks, for `make watch`.
 
-#[path = "mod.rs"]
-mod support;
-
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write as _};
@@ -16,13 +13,13 @@ use contact_sync::handler::Handler;
 use contact_sync::settings::Preset;
 use contact_sync::telemetry::{JsonLogLayer, LogFormat};
 use serde_json::Value;
-use support::generator::{MockStreamGenerator, Plan, attribute_settings};
-use support::harness::Mocks;
-use support::kinesis::{Ended, Invocation, Mapping, Record, Report, Stream};
-use support::mock_hubspot::Endpoint as HubSpotCall;
-use support::mock_salesforce::Endpoint as SalesforceCall;
-use support::server::Answer;
-use support::source::Source;
+use testkit::generator::{MockStreamGenerator, Plan, attribute_settings};
+use testkit::harness::Mocks;
+use testkit::kinesis::{Ended, Invocation, Mapping, Record, Report, Stream};
+use testkit::mock_hubspot::Endpoint as HubSpotCall;
+use testkit::mock_salesforce::Endpoint as SalesforceCall;
+use testkit::server::Answer;
+use testkit::source::Source;
 use tracing_subscriber::layer::SubscriberExt;
 
 const SHARDS: usize = 4;

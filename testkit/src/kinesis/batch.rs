@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::mapping::Mapping;
 use super::on_failure::Condition;
 use super::stream::Record;
-use crate::support::runtime_api;
+use crate::runtime_api;
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,6 +11,7 @@ mod batch;
 mod lane;
 mod mapping;
 mod on_failure;
+#[cfg(feature = "aws")]
 mod poll;
 mod stream;
 

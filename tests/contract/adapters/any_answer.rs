@@ -4,11 +4,11 @@
 use contact_sync::adapters::Reply as Told;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use testkit::server::{Answer, Mangle};
+use testkit::system::{self, Fault, Start};
+use testkit::words::deletion;
 
-use crate::support::server::{Answer, Mangle};
-use crate::support::system::{self, Fault, Start};
-use crate::support::words::deletion;
-use crate::trial::{Trial, person};
+use super::trial::{Trial, person};
 
 /// More than any call takes: pages of a look-up included.
 const MOST_CALLS: usize = 30;

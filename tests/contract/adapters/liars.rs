@@ -4,10 +4,10 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
+use testkit::system::{Lie, Start, hubspot, lying, salesforce};
 
-use crate::support::system::{Lie, Start, hubspot, lying, salesforce};
-use crate::trial::Trial;
-use crate::{rows, settings, transforms, trouble, writes};
+use super::trial::Trial;
+use super::{rows, settings, transforms, trouble, writes};
 
 /// Whether the case that is named for `lie` fails.
 async fn is_caught(start: Start, lie: Lie) -> bool {

@@ -4,9 +4,8 @@ use std::sync::Barrier;
 use std::thread;
 
 use serde_json::Value;
-
-use crate::support::harness::Logs;
-use crate::support::listener::listen;
+use testkit::harness::Logs;
+use testkit::listener::listen;
 
 /// Half of them listen.
 const THREADS: usize = 8;

@@ -7,12 +7,12 @@
 
 use contact_sync::adapters::{CallError, Outcome, Retry, RetryMode};
 use contact_sync::contact::Field;
+use testkit::dispatching::fates_of;
+use testkit::listener::listen;
+use testkit::system::Fault;
+use testkit::words::{deletion, words};
 
-use crate::support::dispatching::fates_of;
-use crate::support::listener::listen;
-use crate::support::system::Fault;
-use crate::support::words::{deletion, words};
-use crate::trial::{Trial, decides_nothing, person};
+use super::trial::{Trial, decides_nothing, person};
 
 pub async fn one_bad_row_is_rejected_and_its_neighbours_are_written(trial: &Trial) {
     trial.strike(Fault::Rejected("C-2"));

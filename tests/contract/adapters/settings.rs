@@ -8,12 +8,12 @@
 
 use contact_sync::adapters::{Cause, Outcome};
 use contact_sync::contact::{Attribute, ContactChange};
+use testkit::dispatching::fates_of;
+use testkit::listener::listen;
+use testkit::system::{Fault, Setting};
+use testkit::words::{deletion, payload_of, words};
 
-use crate::support::dispatching::fates_of;
-use crate::support::listener::listen;
-use crate::support::system::{Fault, Setting};
-use crate::support::words::{deletion, payload_of, words};
-use crate::trial::{Trial, person, stops};
+use super::trial::{Trial, person, stops};
 
 /// A newcomer with an attribute.
 fn subscriber(number: usize) -> ContactChange {

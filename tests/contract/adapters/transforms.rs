@@ -6,9 +6,9 @@
 )]
 
 use contact_sync::contact::{Contact, ContactChange, ContactType, Field, Operation, Text};
+use testkit::words::{deletion, words};
 
-use crate::support::words::{deletion, words};
-use crate::trial::{Trial, person};
+use super::trial::{Trial, person};
 
 /// Sequences of changes that are tried.
 const SEEDS: std::ops::Range<u64> = 0..60;

@@ -11,10 +11,9 @@ use std::time::Duration;
 use contact_sync::adapters::{Adapter, Call, CallError, Cause, Outcome, Payload, Reply, Unlimited};
 use contact_sync::contact::{ContactChange, ContactType};
 use contact_sync::telemetry::DestinationMetrics;
+use testkit::system::{Fault, Setting, Start, System};
+use testkit::words::{newcomer, payload_of};
 use tokio::time::Instant;
-
-use crate::support::system::{Fault, Setting, Start, System};
-use crate::support::words::{newcomer, payload_of};
 
 /// Longer than any answer of loopback takes, and no wait where one never comes.
 const LONG: Duration = Duration::from_mins(1);

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use contact_sync::adapters::{CallError, Cause, Reply as Told};
 use serde_json::json;
+use testkit::server::{Answer, Api, Reply, Request, Server};
+use testkit::system::{Fault, Setting};
+use testkit::words::{deletion, words};
 
-use crate::support::server::{Answer, Api, Reply, Request, Server};
-use crate::support::system::{Fault, Setting};
-use crate::support::words::{deletion, words};
-use crate::trial::{Trial, decides_nothing, stops};
+use super::trial::{Trial, decides_nothing, stops};
 
 /// Neither system's answer, or none at all.
 fn broken() -> Vec<Reply> {

@@ -7,9 +7,9 @@
 
 use contact_sync::adapters::Outcome;
 use contact_sync::contact::Field;
+use testkit::words::{deletion, id, words};
 
-use crate::support::words::{deletion, id, words};
-use crate::trial::{Trial, person};
+use super::trial::{Trial, person};
 
 pub async fn what_is_written_is_there_and_what_is_deleted_is_gone(trial: &Trial) {
     assert_eq!(

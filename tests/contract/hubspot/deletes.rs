@@ -1,8 +1,7 @@
 //! Deletes under guard, and what ten thousand cost.
 
 use contact_sync::adapters::Adapter;
-
-use crate::portal::{Portal, deletion, words};
+use testkit::portal::{Portal, deletion, words};
 
 #[tokio::test]
 async fn a_guarded_delete_leaves_newer_data_alone() {

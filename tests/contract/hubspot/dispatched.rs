@@ -9,13 +9,12 @@ use contact_sync::adapters::Adapter;
 use contact_sync::adapters::hubspot::Settings;
 use contact_sync::contact::{Attribute, ContactChange, Field, Operation};
 use serde_json::json;
-
-use crate::portal::{Portal, person};
-use crate::support::dispatching::{count, dispatcher_of, fates, fates_by, fates_of};
-use crate::support::listener::listen;
-use crate::support::mock_hubspot::Endpoint;
-use crate::support::server::{Answer, Reply};
-use crate::support::words::id;
+use testkit::dispatching::{count, dispatcher_of, fates, fates_by, fates_of};
+use testkit::listener::listen;
+use testkit::mock_hubspot::Endpoint;
+use testkit::portal::{Portal, person};
+use testkit::server::{Answer, Reply};
+use testkit::words::id;
 
 /// Sends changes of distinct contacts to their end; gives how often each fate occurs.
 async fn dispatch(portal: &Portal, changes: Vec<ContactChange>) -> BTreeMap<String, usize> {

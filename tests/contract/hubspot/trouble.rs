@@ -1,9 +1,8 @@
 //! What settings alone make fail.
 
 use serde_json::json;
-
-use crate::portal::{Portal, words};
-use crate::support::server::{Answer, Reply};
+use testkit::portal::{Portal, words};
+use testkit::server::{Answer, Reply};
 
 #[tokio::test]
 async fn an_answer_that_does_not_come_in_time_is_given_up() {

@@ -2,10 +2,9 @@
 
 use contact_sync::adapters::{Adapter, Outcome};
 use serde_json::json;
-
-use crate::portal::Portal;
-use crate::support::mock_hubspot::Endpoint;
-use crate::support::server::Answer;
+use testkit::mock_hubspot::Endpoint;
+use testkit::portal::Portal;
+use testkit::server::Answer;
 
 #[tokio::test]
 async fn the_versions_held_are_read_in_every_form() {

@@ -5,9 +5,8 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
-
-use crate::org::{Org, words};
-use crate::support::mock_salesforce::{CLIENT_ID, Endpoint, Signer};
+use testkit::mock_salesforce::{CLIENT_ID, Endpoint, Signer};
+use testkit::org::{Org, words};
 
 /// A new key: its private half as the secret holds it, and the public one.
 pub(crate) fn key() -> (String, DecodingKey) {

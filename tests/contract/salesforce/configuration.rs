@@ -1,11 +1,10 @@
 //! What is the settings' fault or the org's, and no record's.
 
 use contact_sync::contact::ContactType;
-
-use crate::org::{Org, words};
-use crate::support::mock_salesforce::{Endpoint, row_error};
-use crate::support::server::Answer;
-use crate::support::words::newcomer;
+use testkit::mock_salesforce::{Endpoint, row_error};
+use testkit::org::{Org, words};
+use testkit::server::Answer;
+use testkit::words::newcomer;
 
 #[tokio::test]
 async fn the_field_of_an_attribute_that_the_org_lacks_fails_those_who_have_it() {
@@ -169,6 +168,6 @@ async fn settings_that_name_what_the_org_lacks_stop_the_destination() {
         let org = Org::with(|_| {}, edit).await;
         let reply = org.upsert(&org.leads([1, 2])).await;
         assert_eq!(words(&reply), [format!("stop configuration {code}")]);
-        assert!(crate::org::remedy(&reply).contains(part), "{part}");
+        assert!(testkit::org::remedy(&reply).contains(part), "{part}");
     }
 }

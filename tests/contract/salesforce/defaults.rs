@@ -2,11 +2,10 @@
 
 use contact_sync::settings::Preset;
 use serde_json::{Value, json};
-
-use crate::support::harness::{Mocks, batch, change};
-use crate::support::mock_salesforce::Endpoint;
-use crate::support::server::Answer;
-use crate::support::stream::{failures, invoke};
+use testkit::harness::{Mocks, batch, change};
+use testkit::mock_salesforce::Endpoint;
+use testkit::server::Answer;
+use testkit::stream::{failures, invoke};
 
 const LEADS: usize = 50;
 const STATUS: &str = "[salesforce.status]\nlead = \"New\"";

@@ -2,10 +2,9 @@
 
 use contact_sync::adapters::{Adapter, Payload};
 use serde_json::json;
-
-use crate::org::{Org, deletion, words};
-use crate::support::mock_salesforce::{Endpoint, refusal, row_error};
-use crate::support::server::{Answer, Mangle, Reply};
+use testkit::mock_salesforce::{Endpoint, refusal, row_error};
+use testkit::org::{Org, deletion, words};
+use testkit::server::{Answer, Mangle, Reply};
 
 /// URI and headers together may have this many bytes.
 const LONGEST_URI: usize = 16_384;

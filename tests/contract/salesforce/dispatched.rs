@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use contact_sync::adapters::Adapter;
 use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
-
-use crate::org::Org;
-use crate::support::dispatching::{count, fates, fates_of};
-use crate::support::mock_salesforce::{Endpoint, row_error};
-use crate::support::server::{Answer, Reply};
-use crate::support::words::newcomer;
+use testkit::dispatching::{count, fates, fates_of};
+use testkit::mock_salesforce::{Endpoint, row_error};
+use testkit::org::Org;
+use testkit::server::{Answer, Reply};
+use testkit::words::newcomer;
 
 /// Sends changes of distinct contacts to their end; gives how often each fate occurs.
 async fn dispatch(org: &Org, changes: &[ContactChange]) -> BTreeMap<String, usize> {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use contact_sync::adapters::Adapter;
 use contact_sync::contact::ContactType;
 use serde_json::json;
+use testkit::dispatching::{dispatcher_of, fates_by};
+use testkit::mock_salesforce::{Endpoint, MockSalesforce, Signer, refusal};
+use testkit::org::{Org, remedy, words};
+use testkit::server::{Answer, Api, Reply, Request, Server};
+use testkit::words::newcomer;
 
-use crate::assertions::{jwt_secret, key};
-use crate::org::{Org, remedy, words};
-use crate::support::dispatching::{dispatcher_of, fates_by};
-use crate::support::mock_salesforce::{Endpoint, MockSalesforce, Signer, refusal};
-use crate::support::server::{Answer, Api, Reply, Request, Server};
-use crate::support::words::newcomer;
+use super::assertions::{jwt_secret, key};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

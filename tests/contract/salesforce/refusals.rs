@@ -8,13 +8,12 @@ use contact_sync::adapters::Adapter;
 use contact_sync::contact::{Attribute, ContactChange, ContactId, ContactType, Field, Operation};
 use contact_sync::dispatch::ApiDispatcher;
 use serde_json::json;
-
-use crate::org::{Org, words};
-use crate::support::dispatching::{count, dispatcher_of, fates, fates_by};
-use crate::support::listener::listen;
-use crate::support::mock_salesforce::{Endpoint, refusal, row_error};
-use crate::support::server::Answer;
-use crate::support::words::newcomer;
+use testkit::dispatching::{count, dispatcher_of, fates, fates_by};
+use testkit::listener::listen;
+use testkit::mock_salesforce::{Endpoint, refusal, row_error};
+use testkit::org::{Org, words};
+use testkit::server::Answer;
+use testkit::words::newcomer;
 
 fn dispatcher(org: &Org) -> ApiDispatcher {
     let adapter: Arc<dyn Adapter> = Arc::clone(&org.salesforce) as _;
@@ -93,7 +92,7 @@ async fn a_closed_field_that_every_record_has_stops_the_destination_once_two_wer
         ("Version__c", true),
         ("Company", false),
     ] {
-        let closed = |habits: &mut crate::support::mock_salesforce::Habits| {
+        let closed = |habits: &mut testkit::mock_salesforce::Habits| {
             habits.read_only_fields = vec![field.to_owned()];
         };
         let org = Org::with(closed, |settings| {
@@ -220,7 +219,7 @@ async fn a_version_field_of_another_type_rejects_nobody() {
         });
         let reply = org.upsert(&org.leads([0, 1, 2])).await;
         assert_eq!(words(&reply), [format!("stop configuration {code}")]);
-        assert!(crate::org::remedy(&reply).contains("`salesforce.version_field`"));
+        assert!(testkit::org::remedy(&reply).contains("`salesforce.version_field`"));
     }
     let column = |body: usize| {
         format!(
@@ -270,7 +269,7 @@ async fn a_lock_within_a_trigger_delays_its_record_and_rejects_nobody() {
 
 #[tokio::test]
 async fn values_of_a_wrong_type_are_all_found_in_calls_in_proportion_to_them() {
-    let with_checkbox = |habits: &mut crate::support::mock_salesforce::Habits| {
+    let with_checkbox = |habits: &mut testkit::mock_salesforce::Habits| {
         habits.checkboxes = vec!["News__c".to_owned()];
         habits.custom_fields.push("News__c".to_owned());
     };

@@ -4,12 +4,11 @@ use contact_sync::adapters::salesforce::ConvertedLeads;
 use contact_sync::adapters::{Adapter, Outcome};
 use contact_sync::contact::{Contact, ContactType, Field, Operation};
 use serde_json::{Value, json};
-
-use crate::org::{Org, words};
-use crate::support::listener::listen;
-use crate::support::mock_salesforce::row_error;
-use crate::support::server::{Answer, Mangle};
-use crate::support::words::newcomer;
+use testkit::listener::listen;
+use testkit::mock_salesforce::row_error;
+use testkit::org::{Org, words};
+use testkit::server::{Answer, Mangle};
+use testkit::words::newcomer;
 
 #[tokio::test]
 async fn success_alone_decides() {
@@ -215,7 +214,7 @@ async fn converted_leads_go_by_the_policy() {
             words(&org.upsert(&org.leads([1, 2])).await),
             [expected, "delivered"]
         );
-        let reply = org.delete(&[crate::org::deletion("C-1")]).await;
+        let reply = org.delete(&[testkit::org::deletion("C-1")]).await;
         assert_eq!(
             words(&reply),
             ["delivered"],

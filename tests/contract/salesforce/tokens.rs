@@ -3,10 +3,9 @@
 use contact_sync::adapters::{CallError, FailureCause};
 use futures_util::future::join_all;
 use serde_json::json;
-
-use crate::org::{Org, remedy, words};
-use crate::support::mock_salesforce::{Endpoint, refusal};
-use crate::support::server::{Answer, Reply};
+use testkit::mock_salesforce::{Endpoint, refusal};
+use testkit::org::{Org, remedy, words};
+use testkit::server::{Answer, Reply};
 
 fn oauth(error: &str, description: &str) -> Answer {
     Answer::json(

@@ -3,10 +3,9 @@
 use std::io::Write as _;
 
 use serde_json::json;
-
-use crate::org::{Org, deletion, words};
-use crate::support::mock_salesforce::{Endpoint, refusal};
-use crate::support::server::{Answer, Reply};
+use testkit::mock_salesforce::{Endpoint, refusal};
+use testkit::org::{Org, deletion, words};
+use testkit::server::{Answer, Reply};
 
 #[tokio::test]
 async fn whole_answers_stop_or_wait_and_reject_nobody() {

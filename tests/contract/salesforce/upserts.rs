@@ -3,10 +3,9 @@
 use contact_sync::adapters::{Adapter, Outcome};
 use contact_sync::contact::{Attribute, ContactType, Field, Operation, Text};
 use serde_json::json;
-
-use crate::org::{Org, words};
-use crate::support::mock_salesforce::Endpoint;
-use crate::support::words::{newcomer, payload_of};
+use testkit::mock_salesforce::Endpoint;
+use testkit::org::{Org, words};
+use testkit::words::{newcomer, payload_of};
 
 #[tokio::test]
 async fn a_lead_arrives_as_the_contract_says() {
@@ -38,7 +37,7 @@ async fn every_request_carries_its_headers() {
         };
         let org = Org::with(|_| {}, edit).await;
         org.upsert(&org.leads([1])).await.expect("written");
-        org.delete(&[crate::org::deletion("C-1")])
+        org.delete(&[testkit::org::deletion("C-1")])
             .await
             .expect("deleted");
         let calls: Vec<_> = org
@@ -245,10 +244,8 @@ async fn a_guard_that_gets_no_answer_knows_nothing() {
         json!([]),
         json!({"records": [7], "done": true, "totalSize": 1}),
     ] {
-        org.mock.next_of(
-            Endpoint::Query,
-            crate::support::server::Answer::json(200, &answer),
-        );
+        org.mock
+            .next_of(Endpoint::Query, testkit::server::Answer::json(200, &answer));
         assert_eq!(
             org.held(&payloads).await,
             ["retry UNREADABLE_ANSWER"],

@@ -7,15 +7,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use testkit::evidence::{ended, seeds, tell};
+use testkit::kinesis::{Ended, Invocation};
+use testkit::runtime_api::Function;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::laws::{Broken, NOT_DRAINED};
 use super::numbers::Numbers;
 use super::sockets::{PATIENCE, TROUBLED, Variant, World, mapping};
-use crate::support::evidence::{ended, seeds, tell};
-use crate::support::kinesis::{Ended, Invocation};
-use crate::support::runtime_api::Function;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 const TIME: Duration = Duration::from_secs(20);

@@ -2,8 +2,7 @@
 //! stream before it reaches the function, so that a law can be seen to be broken.
 
 use serde_json::Value;
-
-use crate::support::kinesis::Stream;
+use testkit::kinesis::Stream;
 
 /// The rule that is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

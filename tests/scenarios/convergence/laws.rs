@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-
-use crate::support::kinesis::{Record, Report, Stream};
+use testkit::kinesis::{Record, Report, Stream};
 
 pub(crate) const NOT_DRAINED: &str = "not drained";
 pub(crate) const LOST: &str = "lost";

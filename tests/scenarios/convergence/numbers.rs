@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use testkit::evidence::{self, seeds, tell};
+use testkit::kinesis::{Report, Stream};
+use testkit::mock_aws::MockAws;
+
 use super::laws::Broken;
-use crate::support::evidence::{self, seeds, tell};
-use crate::support::kinesis::{Report, Stream};
-use crate::support::mock_aws::MockAws;
 
 /// What schedules came to.
 #[derive(Clone, Copy, Debug, Default)]

@@ -13,6 +13,16 @@ use contact_sync::handler::Handler;
 use contact_sync::settings::Preset;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
+use testkit::aws;
+use testkit::evidence::{ended, seeds, tell};
+use testkit::generator::{MockStreamGenerator, Plan, attribute_settings};
+use testkit::harness::Mocks;
+use testkit::kinesis::{Ended, Invocation, Mapping, Report, Stream};
+use testkit::mock_aws::{self, MockAws};
+use testkit::mock_hubspot;
+use testkit::mock_salesforce::{self, row_error};
+use testkit::server::{Answer, Reply, Server};
+use testkit::source::Source;
 use tokio::time::timeout;
 
 use super::falsified::Falsified;
@@ -21,15 +31,6 @@ use super::laws::{
     key, no_mistake, nothing_lost,
 };
 use super::numbers::Numbers;
-use crate::support::evidence::{ended, seeds, tell};
-use crate::support::generator::{MockStreamGenerator, Plan, attribute_settings};
-use crate::support::harness::{self, Mocks};
-use crate::support::kinesis::{Ended, Invocation, Mapping, Report, Stream};
-use crate::support::mock_aws::{self, MockAws};
-use crate::support::mock_hubspot;
-use crate::support::mock_salesforce::{self, row_error};
-use crate::support::server::{Answer, Reply, Server};
-use crate::support::source::Source;
 
 /// What is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -390,12 +391,7 @@ fn handler(world: &World, is_troubled: bool) -> Handler {
     let settings = world
         .mocks
         .settings(Preset::Test, &world.document(is_troubled));
-    factory::build(
-        Preset::Test,
-        &settings,
-        &harness::aws(&world.aws_server.url()),
-    )
-    .expect("a handler")
+    factory::build(Preset::Test, &settings, &aws::at(&world.aws_server.url())).expect("a handler")
 }
 
 #[tokio::test]

@@ -9,6 +9,10 @@ use contact_sync::adapters::AdapterSpec;
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, Settings, load};
+use testkit::harness::CLIENT;
+use testkit::kinesis::{self, Ended, Invocation, Mapping, Report, Stream};
+use testkit::memory::{self, Memory};
+use testkit::mock_aws::{self, MockAws};
 use tokio::time::{Instant, timeout};
 
 use super::falsified::Falsified;
@@ -18,10 +22,6 @@ use super::laws::{
 };
 use super::numbers::{Numbers, all};
 use super::streams::{Expected, LEFT, RIGHT, ROUTES, changes, versions};
-use crate::support::harness::CLIENT;
-use crate::support::kinesis::{self, Ended, Invocation, Mapping, Report, Stream};
-use crate::support::memory::{self, Memory};
-use crate::support::mock_aws::{self, MockAws};
 
 /// What is broken on purpose, so that the laws can be seen to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

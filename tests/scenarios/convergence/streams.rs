@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use testkit::kinesis::{Report, Stream};
+use testkit::memory::{BOMB, POISON};
+use testkit::orders::Possible;
 
 use super::laws::{DeadLetters, HELD, in_order, key};
-use crate::support::kinesis::{Report, Stream};
-use crate::support::memory::{BOMB, POISON};
-use crate::support::orders::Possible;
 
 /// The two systems, and which types each gets.
 pub(crate) const LEFT: &str = "left";

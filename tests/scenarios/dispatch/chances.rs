@@ -2,9 +2,9 @@
 
 use contact_sync::adapters::{Outcome, Rejection, RetryMode};
 use contact_sync::dispatch::settings::Retry;
+use testkit::harness::Logs;
 
-use crate::scripted::{MILLI, RETRY, Scripted, each, failed_records, handler, later, leads, many};
-use crate::support::harness::Logs;
+use super::scripted::{MILLI, RETRY, Scripted, each, failed_records, handler, later, leads, many};
 
 fn refused() -> Rejection {
     Rejection::new("REFUSED".into(), "for good")

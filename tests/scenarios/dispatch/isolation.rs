@@ -10,13 +10,13 @@ use contact_sync::dispatch::WriteKind;
 use contact_sync::dispatch::settings::Retry;
 use contact_sync::handler::Handler;
 use serde_json::{Value, json};
+use testkit::harness::{Logs, change};
 use tokio::time::advance;
 
-use crate::scripted::{
+use super::scripted::{
     Asked, AuditFields, MILLI, RETRY, Scripted, each, failed, failed_for, failed_records, good,
     handler, later, leads, many, throttled,
 };
-use crate::support::harness::{Logs, change};
 
 const LONG: &str = "[pipeline]\nfallback_budget_ms = 600000";
 

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use contact_sync::settings::Preset;
 use serde_json::{Value, json};
-
-use crate::support::harness::{Logs, Mocks, batch, change};
-use crate::support::server::{Answer, Reply};
-use crate::support::stream::{failures, invoke};
+use testkit::harness::{Logs, Mocks, batch, change};
+use testkit::server::{Answer, Reply};
+use testkit::stream::{failures, invoke};
 
 const DOCUMENT: &str = "
     [pipeline]
@@ -126,7 +125,7 @@ async fn a_delete_is_isolated_by_its_look_up() {
 
 #[tokio::test]
 async fn a_batch_that_takes_longer_than_its_time_is_delivered_in_smaller_ones() {
-    let slow = |salesforce: &mut crate::support::mock_salesforce::Habits| {
+    let slow = |salesforce: &mut testkit::mock_salesforce::Habits| {
         salesforce.latency_per_record = Duration::from_millis(20);
     };
     let mocks = Mocks::start_with(slow, |_| {}).await;
@@ -140,7 +139,7 @@ async fn a_batch_that_takes_longer_than_its_time_is_delivered_in_smaller_ones() 
         "{:?}",
         mocks
             .salesforce
-            .sizes(crate::support::mock_salesforce::Endpoint::Upsert)
+            .sizes(testkit::mock_salesforce::Endpoint::Upsert)
     );
     let told = logs
         .lines()

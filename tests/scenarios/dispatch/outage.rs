@@ -8,13 +8,13 @@ use contact_sync::adapters::{Cause, Code, Outcome, Rejection, RetryMode};
 use contact_sync::dispatch::WriteKind;
 use contact_sync::dispatch::settings::Retry;
 use serde_json::json;
+use testkit::harness::{Logs, change};
 use tokio::time::{Instant, advance};
 
-use crate::scripted::{
+use super::scripted::{
     Asked, AuditFields, MILLI, RETRY, Scripted, each, failed, failed_records, good, handler, later,
     many, stopped, throttled,
 };
-use crate::support::harness::{Logs, change};
 
 type Script = Arc<dyn Fn(&Asked, usize) -> AuditFields + Send + Sync>;
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 use contact_sync::dispatch::WriteKind;
 use contact_sync::dispatch::settings::Retry;
 use serde_json::{Value, json};
+use testkit::harness::{batch, change};
+use testkit::stream::{failures, invoke, sequence_number};
 use tokio::time::{Instant, advance, sleep_until};
 
-use crate::scripted::{
+use super::scripted::{
     Asked, MILLI, RETRY, Scripted, failed, failed_records, good, good_but, handler, leads, many,
     throttled,
 };
-use crate::support::harness::{batch, change};
-use crate::support::stream::{failures, invoke, sequence_number};
 
 /// Calls as words: `upsert a b`.
 fn words(asked: &[Asked]) -> Vec<String> {

@@ -22,10 +22,10 @@ use contact_sync::settings::{Layer, Preset, load};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
+use testkit::aws::no_aws;
+use testkit::harness::{CLIENT, batch, change};
+use testkit::stream::{failures, invoke};
 use tokio::time::{Instant, sleep_until};
-
-use crate::support::harness::{CLIENT, batch, change, no_aws};
-use crate::support::stream::{failures, invoke};
 
 pub const MILLI: Duration = Duration::from_millis(1);
 pub const RETRY: RetrySettings = RetrySettings {

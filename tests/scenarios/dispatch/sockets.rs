@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use contact_sync::settings::Preset;
 use serde_json::{Value, json};
+use testkit::harness::{Logs, Mocks, batch, change};
+use testkit::mock_hubspot::Endpoint;
+use testkit::server::{Answer, Reply};
+use testkit::stream::{failures, invoke, sequence_number};
 use tokio::time::{Instant, sleep_until, timeout};
-
-use crate::support::harness::{Logs, Mocks, batch, change};
-use crate::support::mock_hubspot::Endpoint;
-use crate::support::server::{Answer, Reply};
-use crate::support::stream::{failures, invoke, sequence_number};
 
 fn people(count: usize) -> Vec<Value> {
     let kind = |at| if at % 2 == 0 { "lead" } else { "customer" };

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_config::SdkConfig;
 use serde_json::{Value, json};
-
-use crate::support::harness;
-use crate::support::server::{Answer, Api, Reply, Request, Server};
+use testkit::aws;
+use testkit::server::{Answer, Api, Reply, Request, Server};
 
 /// The name of the one parameter.
 pub(crate) const PARAMETER: &str = "/contact-sync/settings";
@@ -54,7 +53,7 @@ impl Aws {
 }
 
 pub(crate) fn config(server: &Server) -> SdkConfig {
-    harness::aws(&server.url())
+    aws::at(&server.url())
 }
 
 impl Api for Aws {

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
+use testkit::harness::{Mocks, batch, change};
+use testkit::runtime_api::Function;
+use testkit::server::{Answer, Api, Reply, Request, Server};
 
 use super::aws::{Aws, PARAMETER};
-use crate::support::harness::{Mocks, batch, change};
-use crate::support::runtime_api::Function;
-use crate::support::server::{Answer, Api, Reply, Request, Server};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 const TIME: Duration = Duration::from_secs(30);

@@ -10,14 +10,15 @@ use contact_sync::handler::Handler;
 use contact_sync::settings::Environment;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use testkit::aws::no_aws;
+use testkit::harness::{Logs, Mocks, batch, change};
+use testkit::memory::{Faults, Memory, NAME};
+use testkit::server::Server;
+use testkit::stream::{failures, invoke};
 use tokio::time::{Instant, advance, pause, resume};
 
 use super::aws::{self, Aws, PARAMETER};
 use super::until;
-use crate::support::harness::{Logs, Mocks, batch, change, no_aws};
-use crate::support::memory::{Faults, Memory, NAME};
-use crate::support::server::Server;
-use crate::support::stream::{failures, invoke};
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
     let preset = [("CONTACT_SYNC_PRESET", "test")];

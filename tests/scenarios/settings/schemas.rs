@@ -14,7 +14,7 @@ fn arrival() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range")
 }
 
-const CHANGE_SCHEMA: &str = include_str!("../../events/contact-change.schema.json");
+const CHANGE_SCHEMA: &str = include_str!("../../../events/contact-change.schema.json");
 
 fn validator(schema: &Value) -> Validator {
     jsonschema::options()
@@ -34,10 +34,10 @@ fn the_settings_schema_takes_what_the_function_takes_and_names_every_key() {
     let validator = validator(&schema);
     for good in [
         "",
-        include_str!("../fixtures/kitchen-sink.toml"),
-        include_str!("../../src/settings/defaults.toml"),
-        include_str!("../../src/settings/presets/test.toml"),
-        include_str!("../../src/settings/presets/high-throughput.toml"),
+        include_str!("../../fixtures/kitchen-sink.toml"),
+        include_str!("../../../src/settings/defaults.toml"),
+        include_str!("../../../src/settings/presets/test.toml"),
+        include_str!("../../../src/settings/presets/high-throughput.toml"),
     ] {
         assert!(validator.is_valid(&document(good)), "{good}");
     }

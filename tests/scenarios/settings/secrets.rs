@@ -11,14 +11,15 @@ use contact_sync::settings::Environment;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use testkit::aws::no_aws;
+use testkit::harness::{Logs, Mocks, batch, change};
+use testkit::mock_hubspot;
+use testkit::server::Server;
+use testkit::stream::{failures, invoke, sequence_number};
 use tokio::time::{Instant, advance, pause, resume};
 
 use super::aws::{self, Aws, State};
 use super::until;
-use crate::support::harness::{Logs, Mocks, batch, change, no_aws};
-use crate::support::mock_hubspot;
-use crate::support::server::Server;
-use crate::support::stream::{failures, invoke, sequence_number};
 
 /// The function between the mocks as it starts, with its secrets in Secrets Manager, which is as
 /// `prepare` leaves it.
@@ -150,7 +151,7 @@ async fn a_value_of_the_start_is_kept_no_longer_than_another() {
             .insert(id.to_owned(), Ok("old".to_owned()));
     }
     let secrets = Secrets::new(
-        aws_sdk_secretsmanager::Client::new(&aws::config(&server)),
+        Arc::new(aws_sdk_secretsmanager::Client::new(&aws::config(&server))),
         false,
     );
     let (one, two) = (secrets.get("one"), secrets.get("two"));
@@ -263,7 +264,7 @@ async fn a_value_stays_while_secrets_manager_does_not_answer_and_is_asked_for_ra
         .secrets
         .insert("one".to_owned(), Ok("old".to_owned()));
     let secret = Secrets::new(
-        aws_sdk_secretsmanager::Client::new(&aws::config(&server)),
+        Arc::new(aws_sdk_secretsmanager::Client::new(&aws::config(&server))),
         false,
     )
     .get("one");

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use contact_sync::factory;
 use contact_sync::settings::Environment;
+use testkit::runtime_api::Function;
 use tokio::time::{advance, pause, resume};
 
 use super::aws::{self, Aws, PARAMETER};
 use super::until;
-use crate::support::runtime_api::Function;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use testkit::evidence::case;
+use testkit::harness::Logs;
+use testkit::memory::{Faults, POISON};
+use testkit::stream::invoke;
+use testkit::table;
 
-use crate::harmless::create;
-use crate::support::evidence::case;
-use crate::support::harness::Logs;
-use crate::support::memory::{Faults, POISON};
-use crate::support::stream::invoke;
-use crate::support::table;
-use crate::world::{NAMES, World, in_virtual_time, run};
+use super::harmless::create;
+use super::world::{NAMES, World, in_virtual_time, run};
 
 const FATES: [&str; 6] = [
     "Delivered",

@@ -5,12 +5,11 @@ use contact_sync::factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::Preset;
 use serde_json::{Value, json};
-
-use crate::support::harness::{Logs, Mocks, batch};
-use crate::support::mock_hubspot::Endpoint as HubSpotCall;
-use crate::support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
-use crate::support::stream::{failures, invoke, sequence_number};
-use crate::support::table::{Faults, Table};
+use testkit::harness::{Logs, Mocks, batch};
+use testkit::mock_hubspot::Endpoint as HubSpotCall;
+use testkit::mock_salesforce::{Endpoint as SalesforceCall, row_error};
+use testkit::stream::{failures, invoke, sequence_number};
+use testkit::table::{Faults, Table};
 
 const VERSIONED: &str =
     "[salesforce]\nversion_field = \"Version__c\"\n[hubspot]\nversion_property = \"version\"";
@@ -118,7 +117,7 @@ fn change(operation: &str, second: u64, id: &str, kind: &str, company: &str) -> 
     } else {
         json!({"last_name": "Bea", "company": company})
     };
-    let mut change = crate::support::harness::change(operation, id, kind, fields);
+    let mut change = testkit::harness::change(operation, id, kind, fields);
     change["occurred_at"] = format!("2026-11-20T10:15:{second:02}Z").into();
     change["version"] = second.into();
     change

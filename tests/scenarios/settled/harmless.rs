@@ -2,12 +2,12 @@
 //! applied one by one, with the settled set as without it.
 
 use serde_json::{Value, json};
+use testkit::evidence::{case, seeds};
+use testkit::memory::Faults;
+use testkit::stream::{ARN, failures, invoke, record, sequence_number};
+use testkit::table;
 
-use crate::support::evidence::{case, seeds};
-use crate::support::memory::Faults;
-use crate::support::stream::{ARN, failures, invoke, record, sequence_number};
-use crate::support::table;
-use crate::world::{Tally, World, in_virtual_time, run};
+use super::world::{Tally, World, in_virtual_time, run};
 
 #[test]
 fn what_is_left_out_never_changes_what_the_systems_hold_in_the_end() {

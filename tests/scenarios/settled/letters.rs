@@ -13,15 +13,15 @@ use contact_sync::settings::{Layer, Preset, load};
 use contact_sync::settle::{Batch, DeadLetters, Entry, PriorOutcomes, Settler};
 use contact_sync::telemetry::Audit;
 use serde_json::{Value, json};
+use testkit::harness::{CLIENT, Logs};
+use testkit::kinesis::{Invocation, Mapping, Stream};
+use testkit::memory::{self, Memory, POISON};
+use testkit::mock_aws::{Faults, MockAws};
+use testkit::stream::{failures, invoke, record, sequence_number};
 use tokio::time::Instant;
 
-use crate::harmless::create;
-use crate::support::harness::{CLIENT, Logs};
-use crate::support::kinesis::{Invocation, Mapping, Stream};
-use crate::support::memory::{self, Memory, POISON};
-use crate::support::mock_aws::{Faults, MockAws};
-use crate::support::stream::{failures, invoke, record, sequence_number};
-use crate::world::in_virtual_time;
+use super::harmless::create;
+use super::world::in_virtual_time;
 
 /// A system, a queue, and the function between them, without a state table.
 struct Place {

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use testkit::evidence::{case, seeds, tell};
+use testkit::kinesis::{Mapping, Stream};
+use testkit::memory::{BOMB, Faults, POISON};
+use testkit::stream::sequence_number;
+use testkit::table;
 
-use crate::support::evidence::{case, seeds, tell};
-use crate::support::kinesis::{Mapping, Stream};
-use crate::support::memory::{BOMB, Faults, POISON};
-use crate::support::stream::sequence_number;
-use crate::support::table;
-use crate::world::{World, id_of, in_virtual_time, one_by_one};
+use super::world::{World, id_of, in_virtual_time, one_by_one};
 
 /// The largest version.
 const LARGEST: u64 = (1 << 53) - 1;

@@ -11,13 +11,12 @@ use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Map, Value, json};
+use testkit::harness::CLIENT;
+use testkit::kinesis::{Ended, Invocation, Mapping, Stream};
+use testkit::memory::{BOMB, Faults, Memory, POISON};
+use testkit::stream::sequence_number;
+use testkit::table::{self, Table};
 use tokio::time::{Instant, sleep_until, timeout};
-
-use crate::support::harness::CLIENT;
-use crate::support::kinesis::{Ended, Invocation, Mapping, Stream};
-use crate::support::memory::{BOMB, Faults, Memory, POISON};
-use crate::support::stream::sequence_number;
-use crate::support::table::{self, Table};
 
 pub(crate) const NAMES: [&str; 2] = ["one", "two"];
 

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use contact_sync::handler::Handler;
 use contact_sync::settings::Preset;
 use serde_json::{Map, Value, json};
+use testkit::harness::{Logs, Mocks, batch, change};
+use testkit::mock_hubspot::Endpoint as HubSpotCall;
+use testkit::mock_salesforce::{Endpoint as SalesforceCall, row_error};
+use testkit::stream::{failures, invoke};
 
-use crate::support::harness::{Logs, Mocks, batch, change};
-use crate::support::mock_hubspot::Endpoint as HubSpotCall;
-use crate::support::mock_salesforce::{Endpoint as SalesforceCall, row_error};
-use crate::support::stream::{failures, invoke};
-use crate::{VERSIONS_KEPT, versioned};
+use super::{VERSIONS_KEPT, versioned};
 
 const SYSTEMS: [&str; 2] = ["lead", "customer"];
 

@@ -8,12 +8,11 @@
 use contact_sync::adapters::{Body, Outcome};
 use contact_sync::contact::Field;
 use serde_json::json;
-
-use crate::support::listener::listen;
-use crate::support::mock_hubspot::{Endpoint, Habits};
-use crate::support::portal::{Portal, deletion, person, words};
-use crate::support::server::{Answer, Mangle};
-use crate::support::words::id;
+use testkit::listener::listen;
+use testkit::mock_hubspot::{Endpoint, Habits};
+use testkit::portal::{Portal, deletion, person, words};
+use testkit::server::{Answer, Mangle};
+use testkit::words::id;
 
 pub async fn errors_are_read_whatever_2xx_they_come_with() {
     for status in [200, 201, 202, 207] {

@@ -7,10 +7,9 @@
 
 use contact_sync::adapters::Adapter;
 use serde_json::json;
-
-use crate::support::mock_hubspot::Endpoint;
-use crate::support::portal::{Portal, deletion, words};
-use crate::support::server::{Answer, Reply};
+use testkit::mock_hubspot::Endpoint;
+use testkit::portal::{Portal, deletion, words};
+use testkit::server::{Answer, Reply};
 
 pub async fn a_contact_goes_by_a_read_and_an_archive_and_an_unknown_one_is_a_success() {
     for api_version in ["2026-09", "v3"] {

@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use contact_sync::adapters::{Adapter, CallError};
 use serde_json::json;
-
-use crate::support::dispatching::{dispatcher_of, fates_by};
-use crate::support::mock_hubspot::limited;
-use crate::support::portal::{Portal, deletion, person, words};
-use crate::support::server::Answer;
+use testkit::dispatching::{dispatcher_of, fates_by};
+use testkit::mock_hubspot::limited;
+use testkit::portal::{Portal, deletion, person, words};
+use testkit::server::Answer;
 
 pub async fn the_window_is_read_from_headers_and_their_absence_is_normal() {
     let portal = Portal::new().await;

@@ -7,9 +7,8 @@
 
 use contact_sync::adapters::Body;
 use serde_json::json;
-
-use crate::support::portal::{Portal, words};
-use crate::support::server::Answer;
+use testkit::portal::{Portal, words};
+use testkit::server::Answer;
 
 pub async fn a_row_that_is_refused_alone_ends_as_it_would_among_others() {
     let key_clash = "Cannot set PropertyValueCoordinates{portalId=1, propertyName=source_id, value=c-1} on 11. 22 \

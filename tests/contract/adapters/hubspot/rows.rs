@@ -8,10 +8,9 @@
 use contact_sync::adapters::{Outcome, Retry, RetryMode};
 use contact_sync::contact::Field;
 use serde_json::json;
-
-use crate::support::listener::listen;
-use crate::support::portal::{Portal, deletion, person, words};
-use crate::support::server::{Answer, Mangle};
+use testkit::listener::listen;
+use testkit::portal::{Portal, deletion, person, words};
+use testkit::server::{Answer, Mangle};
 
 pub async fn an_address_that_another_record_owns_is_told_in_each_of_its_forms() {
     let portal = Portal::new().await;

@@ -9,11 +9,10 @@ use contact_sync::adapters::CallError;
 use contact_sync::adapters::hubspot::Settings;
 use contact_sync::contact::{Attribute, ContactChange, ContactType, Field};
 use serde_json::json;
-
-use crate::support::listener::listen;
-use crate::support::mock_hubspot::Endpoint;
-use crate::support::portal::{Portal, person, words};
-use crate::support::server::Answer;
+use testkit::listener::listen;
+use testkit::mock_hubspot::Endpoint;
+use testkit::portal::{Portal, person, words};
+use testkit::server::Answer;
 
 /// Every fourth person has a plan, and every other one is a vendor.
 fn people(count: usize) -> Vec<ContactChange> {

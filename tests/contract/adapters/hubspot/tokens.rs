@@ -12,10 +12,9 @@ use contact_sync::adapters::http;
 use contact_sync::adapters::hubspot::HubSpot;
 use contact_sync::secrets::{Secret, SecretSource};
 use serde_json::json;
+use testkit::portal::{Portal, deletion, settings, words};
+use testkit::server::Answer;
 use tokio::time::{advance, pause, resume};
-
-use crate::support::portal::{Portal, deletion, settings, words};
-use crate::support::server::Answer;
 
 pub async fn a_rotated_token_is_found_without_a_restart() {
     let portal = Portal::new().await;

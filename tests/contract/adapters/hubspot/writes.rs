@@ -8,9 +8,8 @@
 use contact_sync::adapters::Adapter;
 use contact_sync::adapters::hubspot::Settings;
 use contact_sync::contact::{Attribute, ContactType, Field};
-
-use crate::support::listener::listen;
-use crate::support::portal::{Portal, person, words};
+use testkit::listener::listen;
+use testkit::portal::{Portal, person, words};
 
 pub async fn a_contact_arrives_over_both_families_of_paths() {
     for (api_version, path) in [
