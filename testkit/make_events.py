@@ -15,7 +15,7 @@ import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-EVENTS = Path(__file__).resolve().parents[2] / "events"
+EVENTS = Path(__file__).resolve().parents[1] / "events"
 
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes"
 ROLE = "arn:aws:iam::123456789012:role/contact-sync"
@@ -428,7 +428,7 @@ def readme(counts):
     return f"""# Sample events
 
 Kinesis events as Lambda hands them to the function, by scenario: input for `make invoke EVENT=events/NAME.json`,
-fixtures of the tests, and documentation. They are made by `tests/support/make_events.py`, which holds the changes in
+fixtures of the tests, and documentation. They are made by `testkit/make_events.py`, which holds the changes in
 readable form; edit them there and run it. The fates are those with the default settings, and destinations that accept
 every write. The answer is then `{{"batchItemFailures":[]}}` for each of them: a rejected record is not sent again.
 
@@ -465,9 +465,9 @@ def main(arguments):
             name for name in present - made.keys() if name.endswith(".json") and not name.endswith(".schema.json")
         )
         for name in stale:
-            print(f"events/{name} is not current: run tests/support/make_events.py", file=sys.stderr)
+            print(f"events/{name} is not current: run testkit/make_events.py", file=sys.stderr)
         for name in stray:
-            print(f"events/{name} has no source in tests/support/make_events.py", file=sys.stderr)
+            print(f"events/{name} has no source in testkit/make_events.py", file=sys.stderr)
         return 1 if stale or stray else 0
     EVENTS.mkdir(exist_ok=True)
     for name, text in made.items():

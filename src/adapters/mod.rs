@@ -3,7 +3,7 @@
 //! An adapter tries once and tells the truth about each payload. Waiting, retrying and giving up
 //! are `dispatch`'s. A new system is one folder beside `salesforce` and `hubspot`, one line in
 //! `factory`, one section in the settings; it starts by passing the adapter contract suite
-//! (`tests/adapter_contract.rs`).
+//! (`tests/contract/adapters.rs`).
 
 pub mod doctor;
 pub mod http;

@@ -290,7 +290,7 @@ impl Memory {
 
 /// An outage in which no call reaches the system. One that begins between two calls of an
 /// invocation, and answers each with an error of its own, is no different from a record that makes
-/// its calls fail: `tests/dispatch/isolation.rs` has those.
+/// its calls fail: `tests/scenarios/dispatch/isolation.rs` has those.
 fn gone() -> CallError {
     CallError::Retry {
         code: Code::new("AWAY"),

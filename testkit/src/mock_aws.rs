@@ -1,7 +1,7 @@
 //! The AWS services behind the function, in small: a queue that takes dead letters and a table that
 //! remembers, each failing as it is told. In this process without a socket, so that it runs in
 //! stopped time, or on loopback. What the services themselves say is tested against an emulation,
-//! in `tests/aws.rs`.
+//! in `tests/emulated/aws.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

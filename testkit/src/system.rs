@@ -1,5 +1,5 @@
 //! A system under test: what the adapter contract suite has to know of an external system to try
-//! its adapter. A new system implements it and gets every case (`tests/adapter_contract.rs`).
+//! its adapter. A new system implements it and gets every case (`tests/contract/adapters.rs`).
 
 mod http;
 mod liar;

@@ -132,7 +132,7 @@ async fn a_stream_of_an_emulated_kinesis_reaches_both_systems_through_the_real_b
     assert!(report.records() > stream.len(), "nothing came again");
     assert_eq!(report.lost(&stream), 0);
 
-    // `tests/crash.rs` shows that this finds what is broken.
+    // `tests/emulated/crash.rs` shows that this finds what is broken.
     let letters = moto.messages(&sqs, &queue).await;
     assert_eq!(mocks.broken_promises(&records, &letters), [""; 0]);
     let bad = records

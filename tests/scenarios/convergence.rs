@@ -5,7 +5,7 @@
 //!
 //! Thousands of schedules run in stopped time against systems in memory, some over real sockets
 //! against the strict mocks of both systems, a few through the real binary. A failing schedule is
-//! named, and runs alone: `SEED=n cargo test --test convergence NAME`. `SOAK_MINUTES=n` takes new
+//! named, and runs alone: `SEED=n cargo test --test scenarios NAME`. `SOAK_MINUTES=n` takes new
 //! seeds for so long (`make soak`).
 //!
 //! For each law there is a broken variant of what the tests themselves are made of, and it is shown

@@ -1,10 +1,10 @@
 //! Fuzzing of what comes from outside, on the stable compiler: random changes to sound examples, so
 //! many in each test run and for as long as one likes by `make fuzz MINUTES=n`. A case that fails
-//! is named: `SEED=n cargo test --test fuzz NAME`.
+//! is named: `SEED=n cargo test --test scenarios NAME`.
 //!
 //! Coverage-guided fuzzers need a nightly compiler. What guides these cases is the structure: they
 //! begin with the sample events, and the changes know JSON. Answers of the external systems are
-//! `tests/adapter_contract.rs`'s.
+//! `tests/contract/adapters.rs`'s.
 
 use std::sync::Arc;
 use std::time::Duration;

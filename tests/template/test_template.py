@@ -89,7 +89,7 @@ def code(path):
 @functools.cache
 def destinations():
     """The systems that the code knows."""
-    ((count, lines),) = re.findall(r"(?s)const SYSTEMS: \[Known; (\d+)\] = \[(.*?)\n\];", code("src/factory.rs"))
+    ((count, lines),) = re.findall(r"(?s)const SYSTEMS: \[AdapterBuilder; (\d+)\] = \[(.*?)\n\];", code("src/factory.rs"))
     found = re.findall(r'\("(\w+)", \|', lines)
     assert len(found) == int(count), found
     return found
@@ -99,7 +99,7 @@ def destinations():
 def emitted_metrics():
     """The names of the metrics in the code that writes them: whatever begins a list of arguments or a pair."""
     found = set()
-    for name in ("meter", "metrics"):
+    for name in ("destination_metrics", "metrics"):
         found.update(re.findall(r'\(\s*"([A-Z][A-Za-z]+)",', code(f"src/telemetry/{name}.rs")))
     return found
 
@@ -534,7 +534,7 @@ class Runbook(Template):
         whole, with_dimension = code("src/telemetry/metrics.rs").split("fn of_destination")
         names = r'\(\s*"([A-Z][A-Za-z]+)",'
         fates = re.findall(names, whole.split("pub fn emit")[0])
-        sums = re.findall(names, code("src/telemetry/meter.rs"))
+        sums = re.findall(names, code("src/telemetry/destination_metrics.rs"))
         once = len(fates) + len(re.findall(names, whole.split("fn whole")[1]))
         each = len(fates) + len(sums) + len(re.findall(names, with_dimension))
         self.assertEqual(set(fates + sums) | set(re.findall(names, whole + with_dimension)), emitted_metrics())

@@ -4,8 +4,8 @@
 //! the real binary behind a Runtime API. Its clock is tokio's, so that hours pass in a moment where
 //! a test stops the clock.
 //!
-//! `tests/kinesis.rs` holds it to the sequences that were observed. It does not know: resharding,
-//! filters, tumbling windows, and that a shard is polled once a second only.
+//! `tests/scenarios/kinesis.rs` holds it to the sequences that were observed. It does not know:
+//! resharding, filters, tumbling windows, and that a shard is polled once a second only.
 
 mod batch;
 mod lane;

@@ -2,7 +2,7 @@
 //! end equal to the changes applied one by one, no older version is written over a newer one, and
 //! what is settled is not sent again.
 //!
-//! `SCHEDULES=10000 cargo test --all-features --test settled versions` runs so many schedules in
+//! `SCHEDULES=10000 cargo test --all-features --test scenarios versions` runs so many schedules in
 //! each mode.
 
 use std::collections::BTreeMap;
