@@ -7,6 +7,7 @@
 pub mod aws;
 #[cfg(feature = "aws")]
 pub mod cloud;
+pub mod controls;
 pub mod dispatching;
 pub mod evidence;
 pub mod generator;

@@ -8,6 +8,7 @@ mod properties;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use tokio::time::Instant;
 
 pub use self::properties::missing_scope;
 use self::store::Store;
-use super::server::{Answer, Mangle, Reply, Server};
+use super::controls::Controls;
+use super::server::{Answer, Server};
 
 /// The token that is accepted until another one is.
 pub const TOKEN: &str = "pat-mock-1";
@@ -94,28 +96,19 @@ impl Default for Habits {
 /// The mock.
 #[derive(Debug)]
 pub struct MockHubSpot {
+    controls: Arc<Controls<Endpoint>>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    controls: Arc<Controls<Endpoint>>,
     habits: Habits,
     tokens: BTreeSet<String>,
     store: Store,
     seen: Vec<Seen>,
-    refused_tokens: u32,
-    mistakes: Vec<String>,
-    script: VecDeque<(Option<Endpoint>, Reply)>,
-    lost_answers: u32,
-    mangles: VecDeque<Mangle>,
-    row_errors: HashMap<String, (Value, u32)>,
     unnamed_errors: HashMap<String, Value>,
-    poison: BTreeSet<String>,
-    offending: Option<(String, Reply)>,
-    is_forgetful: bool,
-    throttle_every: Option<u64>,
     limit: Option<Window>,
-    calls: u64,
 }
 
 /// A rolling window of calls.
@@ -124,6 +117,14 @@ struct Window {
     requests: usize,
     length: Duration,
     taken: VecDeque<Instant>,
+}
+
+impl Deref for MockHubSpot {
+    type Target = Controls<Endpoint>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.controls
+    }
 }
 
 impl MockHubSpot {
@@ -144,6 +145,7 @@ impl MockHubSpot {
             .extend(["plan", "seats", "newsletter"].map(str::to_owned));
         edit(&mut state.habits);
         let mock = Arc::new(Self {
+            controls: Arc::clone(&state.controls),
             state: Mutex::new(state),
         });
         let server = Server::start(Arc::clone(&mock)).await;
@@ -155,70 +157,9 @@ impl MockHubSpot {
         self.state().tokens = [token.to_owned()].into();
     }
 
-    /// Answers the next call so, whatever it asks for. Replies are taken in order, one a call.
-    pub fn next(&self, reply: impl Into<Reply>) {
-        self.state().script.push_back((None, reply.into()));
-    }
-
-    /// Answers the next call of `endpoint` so.
-    pub fn next_of(&self, endpoint: Endpoint, reply: impl Into<Reply>) {
-        self.state()
-            .script
-            .push_back((Some(endpoint), reply.into()));
-    }
-
-    /// Does what the next call asks for, and changes the answer.
-    pub fn mangle(&self, mangle: Mangle) {
-        self.state().mangles.push_back(mangle);
-    }
-
-    /// Does what the next `times` calls ask for, and drops the connection instead of answering.
-    pub fn lose_answers(&self, times: u32) {
-        self.state().lost_answers = times;
-    }
-
-    /// What is asked about the contact `id` ends with this error, `times` times: an upsert, whose
-    /// trace id its context gets, or a read, whose id it gets.
-    pub fn fail_row(&self, id: &str, error: Value, times: u32) {
-        self.state()
-            .row_errors
-            .insert(id.to_lowercase(), (error, times));
-    }
-
     /// Upserts of the contact `id` always end with this error, which does not say whose it is.
     pub fn fail_unnamed(&self, id: &str, error: Value) {
         self.state().unnamed_errors.insert(id.to_lowercase(), error);
-    }
-
-    /// A batch with the contact `id` in it is refused as a whole, with a 400 that names nobody.
-    pub fn poison(&self, id: &str) {
-        self.state().poison.insert(id.to_lowercase());
-    }
-
-    /// Answers each call so, until [`Self::behave`].
-    pub fn misbehave(&self, reply: impl Into<Reply>) {
-        self.state().offending = Some((String::new(), reply.into()));
-    }
-
-    /// Answers each call as it should.
-    pub fn behave(&self) {
-        self.state().offending = None;
-    }
-
-    /// Answers so each call that holds the contact `id`, and no other.
-    pub fn offend(&self, id: &str, reply: impl Into<Reply>) {
-        self.state().offending = Some((format!("\"{id}\""), reply.into()));
-    }
-
-    /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests'
-    /// own test is that they do.
-    pub fn forget(&self) {
-        self.state().is_forgetful = true;
-    }
-
-    /// Every `k`-th call is one too many in its second.
-    pub fn throttle_every(&self, k: u64) {
-        self.state().throttle_every = Some(k);
     }
 
     /// Refuses what exceeds `requests` in a rolling window.
@@ -286,16 +227,6 @@ impl MockHubSpot {
             .iter()
             .filter(|seen| seen.endpoint == endpoint)
             .count()
-    }
-
-    /// How many calls had a refused token.
-    pub fn refused_tokens(&self) -> u32 {
-        self.state().refused_tokens
-    }
-
-    /// What no client of HubSpot's should do, and ours did.
-    pub fn mistakes(&self) -> Vec<String> {
-        self.state().mistakes.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -9,7 +9,8 @@ mod records;
 mod tokens;
 mod upsert;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use tokio::time::Instant;
 
 use self::records::Store;
 pub use self::tokens::Signer;
-use super::server::{Answer, Mangle, Reply, Server};
+use super::controls::Controls;
+use super::server::{Answer, Server};
 
 /// The credentials that are accepted until others are.
 pub const CLIENT_ID: &str = "3MVG9mock";
@@ -129,37 +131,36 @@ impl Default for Habits {
 /// The mock.
 #[derive(Debug)]
 pub struct MockSalesforce {
+    controls: Arc<Controls<Endpoint>>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    controls: Arc<Controls<Endpoint>>,
     habits: Habits,
     url: String,
     client_secret: String,
     signer: Option<Signer>,
     tokens: BTreeSet<String>,
     granted: u32,
-    refused_tokens: u32,
     store: Store,
     seen: Vec<Seen>,
-    mistakes: Vec<String>,
-    script: VecDeque<(Option<Endpoint>, Reply)>,
-    lost_answers: u32,
-    mangles: VecDeque<Mangle>,
-    row_errors: HashMap<String, (Value, u32)>,
     /// Contacts that are locked, and for how many calls.
     locked: HashMap<String, u32>,
-    poison: BTreeSet<String>,
-    offending: Option<(String, Reply)>,
-    is_forgetful: bool,
     takes_any_token: bool,
-    throttle_every: Option<u64>,
     locks_every: Option<u64>,
     upserted_rows: u64,
-    calls: u64,
     /// What is left of each query, and how much it found in all.
     queries: Vec<(usize, Vec<Value>)>,
+}
+
+impl Deref for MockSalesforce {
+    type Target = Controls<Endpoint>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.controls
+    }
 }
 
 impl MockSalesforce {
@@ -176,6 +177,7 @@ impl MockSalesforce {
         };
         edit(&mut state.habits);
         let mock = Arc::new(Self {
+            controls: Arc::clone(&state.controls),
             state: Mutex::new(state),
         });
         let server = Server::start(Arc::clone(&mock)).await;
@@ -215,36 +217,6 @@ impl MockSalesforce {
         self.state().signer = Some(signer);
     }
 
-    /// Answers the next call so, whatever it asks for but a token. Replies are taken in order, one
-    /// a call.
-    pub fn next(&self, reply: impl Into<Reply>) {
-        self.state().script.push_back((None, reply.into()));
-    }
-
-    /// Answers the next call of `endpoint` so.
-    pub fn next_of(&self, endpoint: Endpoint, reply: impl Into<Reply>) {
-        self.state()
-            .script
-            .push_back((Some(endpoint), reply.into()));
-    }
-
-    /// Does what the next call asks for, and changes the answer.
-    pub fn mangle(&self, mangle: Mangle) {
-        self.state().mangles.push_back(mangle);
-    }
-
-    /// Does what the next `times` calls ask for, and drops the connection instead of answering.
-    pub fn lose_answers(&self, times: u32) {
-        self.state().lost_answers = times;
-    }
-
-    /// Rows of the contact `id` fail with this error, `times` times.
-    pub fn fail_row(&self, id: &str, error: Value, times: u32) {
-        self.state()
-            .row_errors
-            .insert(id.to_lowercase(), (error, times));
-    }
-
     /// The record of the contact `id` is locked for so many calls: all rows of a batch with it
     /// fail.
     pub fn lock(&self, id: &str, calls: u32) {
@@ -270,28 +242,6 @@ impl MockSalesforce {
                 .entry(id)
                 .and_modify(|record| record.fields.extend(fields));
         }
-    }
-
-    /// A batch or query with the contact `id` in it is refused as a whole, with a 400 that names
-    /// nobody.
-    pub fn poison(&self, id: &str) {
-        self.state().poison.insert(id.to_lowercase());
-    }
-
-    /// Answers so each call that holds the contact `id`, and no other.
-    pub fn offend(&self, id: &str, reply: impl Into<Reply>) {
-        self.state().offending = Some((id.to_owned(), reply.into()));
-    }
-
-    /// From now on keeps nothing of what it acknowledges: no client can see that, and the tests'
-    /// own test is that they do.
-    pub fn forget(&self) {
-        self.state().is_forgetful = true;
-    }
-
-    /// Every `k`-th call meets the limit of concurrent requests.
-    pub fn throttle_every(&self, k: u64) {
-        self.state().throttle_every = Some(k);
     }
 
     /// Every `k`-th row of all upserts meets a lock.
@@ -346,16 +296,6 @@ impl MockSalesforce {
             .filter(|seen| seen.endpoint == endpoint)
             .map(|seen| seen.size)
             .collect()
-    }
-
-    /// How many calls had a session that has ended.
-    pub fn refused_tokens(&self) -> u32 {
-        self.state().refused_tokens
-    }
-
-    /// What no client of Salesforce's should do, and ours did.
-    pub fn mistakes(&self) -> Vec<String> {
-        self.state().mistakes.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

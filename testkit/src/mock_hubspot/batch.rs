@@ -39,7 +39,7 @@ impl State {
     pub(super) fn upsert(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let batch: Batch<Upsert> = parse(body)?;
         let Some(inputs) = batch.inputs else {
-            self.mistakes.push("a body without inputs".to_owned());
+            self.controls.note_mistake("a body without inputs");
             return Ok(complete(200, &[], &[]));
         };
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
@@ -49,7 +49,7 @@ impl State {
         self.note_mistakes(&inputs);
         if inputs
             .iter()
-            .any(|input| self.poison.contains(&input.id.to_lowercase()))
+            .any(|input| self.controls.is_poisoned(&input.id))
         {
             return Err(Answer::json(
                 400,
@@ -90,34 +90,25 @@ impl State {
             .map(|input| &input.object_write_trace_id)
             .collect();
         if traces.len() < inputs.len() || traces.contains(&None) {
-            self.mistakes
-                .push("an input without a trace id of its own".to_owned());
+            self.controls
+                .note_mistake("an input without a trace id of its own");
         }
         for input in inputs {
             let key = input.properties.get(&self.habits.id_property);
             if key.is_some_and(|key| !key.eq_ignore_ascii_case(&input.id)) {
-                self.mistakes
-                    .push("an input that changes its own key".to_owned());
+                self.controls
+                    .note_mistake("an input that changes its own key");
             }
         }
     }
 
     fn error_of(&mut self, input: &Upsert) -> Option<Value> {
-        if let Some(error) = self.scripted_error(&input.id) {
+        if let Some(error) = self.controls.row_error(&input.id) {
             return Some(error);
         }
         let (id_property, require_a_name) = (&self.habits.id_property, self.habits.require_a_name);
         self.store
             .error_of(&input.id, &input.properties, id_property, require_a_name)
-    }
-
-    fn scripted_error(&mut self, id: &str) -> Option<Value> {
-        let (error, times) = self
-            .row_errors
-            .get_mut(&id.to_lowercase())
-            .filter(|(_, times)| *times > 0)?;
-        *times -= 1;
-        Some(error.clone())
     }
 
     fn apply(&mut self, input: &Upsert) -> Value {
@@ -135,7 +126,7 @@ impl State {
         if self.habits.echo_trace_ids {
             result["objectWriteTraceId"] = json!(input.object_write_trace_id);
         }
-        if self.is_forgetful {
+        if self.controls.is_forgetful() {
             self.store.archive(&number);
         }
         result
@@ -151,7 +142,7 @@ impl State {
     pub(super) fn read(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let batch: Batch<Key> = parse(body)?;
         let Some(inputs) = batch.inputs else {
-            self.mistakes.push("a body without inputs".to_owned());
+            self.controls.note_mistake("a body without inputs");
             return Ok(complete(200, &[], &[]));
         };
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
@@ -159,7 +150,7 @@ impl State {
         let asked = batch.properties.unwrap_or_default();
         let (mut results, mut missing, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for input in &inputs {
-            if let Some(mut error) = self.scripted_error(&input.id) {
+            if let Some(mut error) = self.controls.row_error(&input.id) {
                 error["context"]["ids"] = json!([input.id]);
                 errors.push(error);
                 continue;
@@ -191,15 +182,15 @@ impl State {
     pub(super) fn archive(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
         let batch: Batch<Key> = parse(body)?;
         if batch.id_property.is_some() {
-            self.mistakes
-                .push("an archive by another id than HubSpot's".to_owned());
+            self.controls
+                .note_mistake("an archive by another id than HubSpot's");
         }
         let inputs = batch.inputs.unwrap_or_default();
         self.check_inputs(inputs.iter().map(|input| input.id.as_str()))?;
         for input in &inputs {
             if !self.store.archive(&input.id) {
-                self.mistakes
-                    .push(format!("an archive of {}, which is no record", input.id));
+                self.controls
+                    .note_mistake(format!("an archive of {}, which is no record", input.id));
             }
         }
         Ok(Answer::empty(204))
@@ -209,14 +200,14 @@ impl State {
         let mut seen = BTreeSet::new();
         let twice: Vec<_> = ids.filter(|id| !seen.insert(id.to_lowercase())).collect();
         if seen.len() + twice.len() > self.habits.most_inputs {
-            self.mistakes
-                .push(format!("more than {} inputs", self.habits.most_inputs));
+            self.controls
+                .note_mistake(format!("more than {} inputs", self.habits.most_inputs));
             let message = "The maximum number of inputs supported in a batch is 100. Please reduce the number of \
                 items and try again";
             return Err(Answer::json(400, &validation(message)));
         }
         if !twice.is_empty() {
-            self.mistakes.push("an id twice in a batch".to_owned());
+            self.controls.note_mistake("an id twice in a batch");
             let ids = twice.join(", ");
             let mut body = validation(&format!(
                 "Duplicate IDs found in batch input: [{ids}]. IDs must be unique"

@@ -10,7 +10,7 @@ use super::{Endpoint, MockHubSpot, Seen, State, limited};
 impl Api for MockHubSpot {
     fn reply(&self, request: &Request) -> Reply {
         let mut state = self.state();
-        state.calls += 1;
+        state.controls.count_call();
         let reply = state.reply(request);
         match reply {
             Reply::Answer(answer) if !state.habits.latency.is_zero() => {
@@ -36,30 +36,26 @@ impl State {
             status: None,
             at: Instant::now(),
         });
-        if let Some((id, reply)) = &self.offending
-            && String::from_utf8_lossy(&request.body).contains(id)
-        {
-            return reply.clone();
+        let holds =
+            |id: &str| String::from_utf8_lossy(&request.body).contains(&format!("\"{id}\""));
+        if let Some(reply) = self.controls.offended(holds) {
+            return reply;
         }
-        let scripted =
-            |(only, _): &(Option<Endpoint>, Reply)| only.is_none_or(|only| only == endpoint);
-        if let Some((_, reply)) = self.script.front().filter(|entry| scripted(entry)).cloned() {
-            self.script.pop_front();
+        if let Some(reply) = self.controls.scripted(endpoint, false) {
             return reply;
         }
         let answer = match self.over_limit() {
             Some(answer) => answer,
             None => self.batch(endpoint, &request.body),
         };
-        if self.lost_answers > 0 {
-            self.lost_answers -= 1;
+        if self.controls.loses_answer() {
             return Reply::Reset;
         }
         if let Some(seen) = self.seen.last_mut() {
             seen.status = Some(answer.status);
         }
         let mut answer = self.with_quota(answer);
-        if let Some(mangle) = self.mangles.pop_front() {
+        if let Some(mangle) = self.controls.take_mangle() {
             mangle.apply(&mut answer);
         }
         answer.into()
@@ -69,7 +65,8 @@ impl State {
     fn admit(&mut self, request: &Request) -> Result<Endpoint, Answer> {
         let endpoint = endpoint(&request.path).ok_or_else(|| {
             if !has_unknown_version(&request.path) {
-                self.mistakes.push(format!("unknown path {}", request.path));
+                self.controls
+                    .note_mistake(format!("unknown path {}", request.path));
             }
             Answer::json(
                 404,
@@ -78,15 +75,15 @@ impl State {
         })?;
         let is_read = endpoint == Endpoint::Properties;
         if request.method != if is_read { "GET" } else { "POST" } {
-            self.mistakes
-                .push(format!("{} on {}", request.method, request.path));
+            self.controls
+                .note_mistake(format!("{} on {}", request.method, request.path));
             return Err(Answer::empty(405));
         }
         let token = request
             .header("authorization")
             .and_then(|value| value.strip_prefix("Bearer "));
         if !token.is_some_and(|token| self.tokens.contains(token)) {
-            self.refused_tokens += 1;
+            self.controls.count_refused_token();
             let message = "Authentication credentials not found. This API supports OAuth 2.0 authentication and you \
                 can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview";
             let body = json!({"status": "error", "message": message, "correlationId": "c1",
@@ -100,18 +97,15 @@ impl State {
                 .header("content-type")
                 .is_some_and(|kind| kind.starts_with("application/json"))
         {
-            self.mistakes
-                .push("a body that is not announced as JSON".to_owned());
+            self.controls
+                .note_mistake("a body that is not announced as JSON");
             return Err(Answer::empty(415));
         }
         Ok(endpoint)
     }
 
     fn over_limit(&mut self) -> Option<Answer> {
-        if self
-            .throttle_every
-            .is_some_and(|k| self.calls.is_multiple_of(k))
-        {
+        if self.controls.is_throttled() {
             return Some(limited("SECONDLY", "secondly").with_header("retry-after", 0));
         }
         let window = self.limit.as_mut()?;
@@ -165,7 +159,7 @@ impl State {
             .with_header("x-hubspot-ratelimit-daily", 1_000_000)
             .with_header(
                 "x-hubspot-ratelimit-daily-remaining",
-                1_000_000_u64.saturating_sub(self.calls),
+                1_000_000_u64.saturating_sub(self.controls.calls()),
             )
     }
 }

@@ -14,7 +14,7 @@ const LONGEST_URI: usize = 16_384;
 impl Api for MockSalesforce {
     fn reply(&self, request: &Request) -> Reply {
         let mut state = self.state();
-        state.calls += 1;
+        state.controls.count_call();
         let reply = state.reply(request);
         let records = state
             .seen
@@ -31,8 +31,8 @@ impl Api for MockSalesforce {
 impl State {
     fn reply(&mut self, request: &Request) -> Reply {
         if request.uri_length > LONGEST_URI {
-            self.mistakes
-                .push(format!("a URI of {} bytes", request.uri_length));
+            self.controls
+                .note_mistake(format!("a URI of {} bytes", request.uri_length));
             return Answer::html(414, "URI too long").into();
         }
         if let Some((longest, answer)) = &self.habits.longest_uri
@@ -44,8 +44,8 @@ impl State {
             return answer.into();
         }
         let Some(endpoint) = endpoint(request) else {
-            self.mistakes
-                .push(format!("unknown: {} {}", request.method, request.path));
+            self.controls
+                .note_mistake(format!("unknown: {} {}", request.method, request.path));
             return refusal(404, "NOT_FOUND", "The requested resource does not exist").into();
         };
         if endpoint != Endpoint::Token
@@ -61,28 +61,22 @@ impl State {
             headers,
             at: Instant::now(),
         });
-        if let Some((id, reply)) = &self.offending {
+        let holds = |id: &str| {
+            let quoted = format!("'{id}'");
             let query = request
                 .query
                 .iter()
-                .any(|(_, value)| value.contains(&format!("'{id}'")));
-            if query || body(request).is_some_and(|body| body.contains(&format!("\"{id}\""))) {
-                return reply.clone();
-            }
-        }
-        let scripted = |(only, _): &(Option<Endpoint>, Reply)| {
-            only.map_or(endpoint != Endpoint::Token, |only| only == endpoint)
+                .any(|(_, value)| value.contains(&quoted));
+            query || body(request).is_some_and(|body| body.contains(&format!("\"{id}\"")))
         };
-        if self.script.front().is_some_and(scripted)
-            && let Some((_, reply)) = self.script.pop_front()
-        {
+        if let Some(reply) = self.controls.offended(holds) {
             return reply;
         }
-        if endpoint != Endpoint::Token
-            && self
-                .throttle_every
-                .is_some_and(|k| self.calls.is_multiple_of(k))
-        {
+        let is_token = endpoint == Endpoint::Token;
+        if let Some(reply) = self.controls.scripted(endpoint, is_token) {
+            return reply;
+        }
+        if !is_token && self.controls.is_throttled() {
             let message = "ConcurrentPerOrgLongTxn Limit exceeded.";
             return refusal(403, "REQUEST_LIMIT_EXCEEDED", message)
                 .with_header("retry-after", 0)
@@ -95,14 +89,13 @@ impl State {
             Endpoint::Delete => self.delete(request),
             Endpoint::Describe => self.describe(request),
         };
-        if self.lost_answers > 0 {
-            self.lost_answers -= 1;
+        if self.controls.loses_answer() {
             return Reply::Reset;
         }
         if let Some(info) = &self.habits.limit_info {
             answer = answer.with_header("sforce-limit-info", info);
         }
-        if let Some(mangle) = self.mangles.pop_front() {
+        if let Some(mangle) = self.controls.take_mangle() {
             mangle.apply(&mut answer);
         }
         let takes_gzip = request

@@ -21,15 +21,12 @@ impl State {
         }
         let query = request.query("q").unwrap_or_default();
         let Some((columns, keys)) = parse(query) else {
-            self.mistakes
-                .push(format!("an unexpected query of {} characters", query.len()));
+            self.controls
+                .note_mistake(format!("an unexpected query of {} characters", query.len()));
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
         };
         self.size(keys.len());
-        if keys
-            .iter()
-            .any(|key| self.poison.contains(&key.to_lowercase()))
-        {
+        if keys.iter().any(|key| self.controls.is_poisoned(&key)) {
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
         }
         if let Some(unknown) = columns.iter().find(|name| !self.has(name)) {
@@ -85,7 +82,8 @@ impl State {
             .collect();
         self.size(ids.len());
         if ids.is_empty() || ids.len() > 200 || request.query("allOrNone") != Some("false") {
-            self.mistakes.push(format!("a delete of {} ids", ids.len()));
+            self.controls
+                .note_mistake(format!("a delete of {} ids", ids.len()));
             return refusal(400, "EXCEEDED_ID_LIMIT", "record limit reached");
         }
         let rows: Vec<Value> = ids.into_iter().map(|id| self.delete_row(id)).collect();

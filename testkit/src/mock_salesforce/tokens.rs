@@ -40,7 +40,7 @@ impl State {
         ] {
             let sent = request.header(name);
             if sent.is_none() || value.is_some_and(|value| sent != Some(value)) {
-                self.mistakes.push(format!("{name} is {sent:?}"));
+                self.controls.note_mistake(format!("{name} is {sent:?}"));
             }
         }
         let Some(token) = request
@@ -52,7 +52,7 @@ impl State {
         if self.takes_any_token || self.tokens.contains(token) {
             return None;
         }
-        self.refused_tokens += 1;
+        self.controls.count_refused_token();
         Some(refusal(
             401,
             "INVALID_SESSION_ID",
@@ -62,8 +62,8 @@ impl State {
 
     pub(super) fn token(&mut self, request: &Request) -> Answer {
         if request.header("content-type") != Some("application/x-www-form-urlencoded") {
-            self.mistakes
-                .push("a token request that is no form".to_owned());
+            self.controls
+                .note_mistake("a token request that is no form");
         }
         let form: HashMap<String, String> = url::form_urlencoded::parse(&request.body)
             .into_owned()

@@ -54,10 +54,10 @@ impl State {
         let records = body["records"].as_array().cloned().unwrap_or_default();
         self.size(records.len());
         if body["allOrNone"] != false {
-            self.mistakes.push("allOrNone is not false".to_owned());
+            self.controls.note_mistake("allOrNone is not false");
         }
         if records.is_empty() {
-            self.mistakes.push("an empty upsert".to_owned());
+            self.controls.note_mistake("an empty upsert");
             return refusal(
                 400,
                 "REQUIRED_FIELD_MISSING",
@@ -65,7 +65,8 @@ impl State {
             );
         }
         if records.len() > self.habits.most_records {
-            self.mistakes.push(format!("{} records", records.len()));
+            self.controls
+                .note_mistake(format!("{} records", records.len()));
             return refusal(
                 400,
                 "EXCEEDED_ID_LIMIT",
@@ -82,7 +83,7 @@ impl State {
                     .to_lowercase()
             })
             .collect();
-        if keys.iter().any(|key| self.poison.contains(key)) {
+        if keys.iter().any(|key| self.controls.is_poisoned(key)) {
             return refusal(
                 400,
                 "JSON_PARSER_ERROR",
@@ -145,7 +146,8 @@ impl State {
         self.upserted_rows += 1;
         let ids = self.store.ids(field, key);
         let error = if twice {
-            self.mistakes.push(format!("{key} twice in a request"));
+            self.controls
+                .note_mistake(format!("{key} twice in a request"));
             Some(row_error(
                 "DUPLICATE_VALUE",
                 &format!("Duplicate external id specified: {key}"),
@@ -183,7 +185,7 @@ impl State {
         let held = self.store.records.get_mut(&id).expect("indexed");
         held.fields.extend(fields);
         held.fields.retain(|_, value| !value.is_null());
-        held.is_deleted = self.is_forgetful;
+        held.is_deleted = self.controls.is_forgetful();
         json!({"id": id, "success": true, "errors": [], "created": is_new})
     }
 
@@ -216,12 +218,7 @@ impl State {
             let message = "unable to obtain exclusive access to this record or 1 records: 005";
             return Some(row_error("UNABLE_TO_LOCK_ROW", message, &[]));
         }
-        let (error, times) = self
-            .row_errors
-            .get_mut(key)
-            .filter(|(_, times)| *times > 0)?;
-        *times -= 1;
-        Some(error.clone())
+        self.controls.row_error(key)
     }
 
     /// What is wrong with a record in itself.
@@ -231,7 +228,7 @@ impl State {
             .get("attributes")
             .is_none_or(|attributes| attributes["type"] != "Lead")
         {
-            self.mistakes.push("a record without its type".to_owned());
+            self.controls.note_mistake("a record without its type");
             return Some(row_error("INVALID_TYPE", "the type is missing", &[]));
         }
         if !self.habits.may_write {
