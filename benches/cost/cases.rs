@@ -19,6 +19,7 @@ use contact_sync::settings::{Layer, Preset, Settings, load};
 use contact_sync::telemetry::{DestinationMetrics, JsonLogLayer, LogFormat};
 use lambda_runtime::{Context, LambdaEvent};
 use testkit::aws::no_aws;
+use testkit::stream;
 use tokio::time::Instant;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -113,7 +114,7 @@ impl Case {
                 counted(|| {
                     data.iter().for_each(|data| {
                         drop(black_box(
-                            EventConsumer.consume(Some(data), record::arrival()),
+                            EventConsumer.consume(Some(data), stream::arrival()),
                         ));
                     });
                 });

@@ -4,7 +4,6 @@ use contact_sync::consume::EventConsumer;
 use contact_sync::contact::ContactChange;
 use serde_json::{Value, json};
 use testkit::stream;
-use time::OffsetDateTime;
 
 const TYPES: [&str; 4] = ["lead", "customer", "prospect", "vendor"];
 
@@ -49,11 +48,6 @@ pub(crate) fn event_of(count: usize, contacts: usize, types: &[&str]) -> String 
     json!({"Records": (0..count).map(record).collect::<Vec<_>>()}).to_string()
 }
 
-/// When every record arrived.
-pub(crate) fn arrival() -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range")
-}
-
 /// The data of `count` records, as base64.
 pub(crate) fn data(count: usize, types: &[&str]) -> Vec<String> {
     let text = |at| base64_simd::STANDARD.encode_to_string(change(at, count, types).to_string());
@@ -64,7 +58,7 @@ pub(crate) fn data(count: usize, types: &[&str]) -> Vec<String> {
 pub(crate) fn changes(count: usize, types: &[&str]) -> Vec<ContactChange> {
     let consume = |data: &String| {
         EventConsumer
-            .consume(Some(data), arrival())
+            .consume(Some(data), stream::arrival())
             .expect("allowed")
     };
     data(count, types)

@@ -155,6 +155,15 @@ fn file(content: &Value) -> NamedTempFile {
     file
 }
 
+/// Runs `work` in a runtime whose clock advances as soon as every task waits.
+pub fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
+    runtime.expect("a runtime").block_on(work)
+}
+
 /// A change of a contact, as an event's JSON.
 pub fn change(operation: &str, id: &str, kind: &str, fields: Value) -> Value {
     let mut contact = fields;
@@ -164,6 +173,15 @@ pub fn change(operation: &str, id: &str, kind: &str, fields: Value) -> Value {
         "event_id": format!("e-{id}-{operation}"), "operation": operation, "occurred_at": "2026-11-20T10:15:00.123Z",
         "contact": contact,
     })
+}
+
+/// New contacts `c-0` to `c-{count - 1}`: leads, and customers at odd numbers.
+pub fn people(count: usize) -> Vec<Value> {
+    let kind = |at| if at % 2 == 0 { "lead" } else { "customer" };
+    let fields = |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
+    (0..count)
+        .map(|at| change("create", &format!("c-{at}"), kind(at), fields(at)))
+        .collect()
 }
 
 /// Changes as the records of a batch.

@@ -4,11 +4,17 @@ use aws_lambda_events::event::streams::KinesisEventResponse;
 use contact_sync::handler::Handler;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 pub const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes";
 
 /// When records arrive, in seconds of the Unix epoch.
 pub const ARRIVAL: f64 = 1_795_169_700.123;
+
+/// When records arrive, in whole seconds.
+pub fn arrival() -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range")
+}
 
 /// A sequence number: 56 digits, growing.
 pub fn sequence_number(shard: usize, at: usize) -> String {

@@ -92,6 +92,13 @@ pub fn id(text: &str) -> ContactId {
     ContactId::new(text).expect("a valid id")
 }
 
+/// Leads with a name, an address and an employer.
+pub fn newcomers(count: usize) -> Vec<ContactChange> {
+    (0..count)
+        .map(|number| newcomer(number, ContactType::Lead))
+        .collect()
+}
+
 /// A new contact with a name, an address and an employer; `kind` decides nothing for an adapter.
 pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
     let mut contact = Contact::bare(id(&format!("C-{number}")), Some(kind));

@@ -6,8 +6,8 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use contact_sync::factory::{self, DESTINATIONS};
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Environment, Layer, Preset, load};
-use serde_json::{Value, json};
-use testkit::harness::{Logs, Mocks, batch, change};
+use serde_json::json;
+use testkit::harness::{Logs, Mocks, batch, people};
 use testkit::moto::Moto;
 use testkit::stream::{failures, invoke, record, sequence_number};
 use tokio::time::{Instant, sleep_until};
@@ -28,14 +28,6 @@ fn handler(moto: &Moto, variables: &[(String, String)], document: &str) -> Handl
     );
     let settings = load(Preset::Test, &layers, &DESTINATIONS).expect("good settings");
     factory::build(Preset::Test, &settings, &moto.config()).expect("a handler")
-}
-
-fn people(count: usize) -> Vec<Value> {
-    let kind = |at| if at % 2 == 0 { "lead" } else { "customer" };
-    let fields = |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
-    (0..count)
-        .map(|at| change("create", &format!("c-{at}"), kind(at), fields(at)))
-        .collect()
 }
 
 #[tokio::test]

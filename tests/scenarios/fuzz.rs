@@ -27,8 +27,7 @@ use testkit::evidence::{self, seeds, tell};
 use testkit::harness::{CLIENT, Logs};
 use testkit::memory::{Faults, Memory, NAME};
 use testkit::mutate::mutated;
-use testkit::stream::record;
-use time::OffsetDateTime;
+use testkit::stream::{arrival, record};
 
 /// The code of whatever panicked inside the function: caught, so that the neighbours are spared,
 /// and a defect all the same.
@@ -36,11 +35,6 @@ const PANICKED: &str = "INTERNAL_ERROR";
 
 /// A value that no log and no message may show.
 const SECRET: &str = "Zq7Secret";
-
-/// When every record arrived.
-fn arrival() -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range")
-}
 
 /// The sample events.
 fn events() -> Vec<Value> {

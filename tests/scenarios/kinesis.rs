@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testkit::harness::in_virtual_time;
 use testkit::kinesis::{Ended, Invocation, Mapping, OnFailure, Payload, Report, Stream};
 use tokio::time::{Instant, sleep_until};
 
@@ -99,14 +100,6 @@ fn discarded(report: &Report) -> String {
         .map(word)
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build();
-    runtime.expect("a runtime").block_on(work)
 }
 
 fn run(

@@ -10,7 +10,7 @@ use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, load};
 use serde_json::{Map, Value, json};
 use testkit::aws::no_aws;
-use testkit::harness::{CLIENT, Logs, batch};
+use testkit::harness::{CLIENT, Logs, batch, in_virtual_time};
 use testkit::memory::{Faults, Memory, NAME};
 use testkit::stream;
 
@@ -39,14 +39,6 @@ fn change(at: usize, operation: &str, id: usize, attributes: &Map<String, Value>
         "event_id": format!("e-{at}"), "operation": operation, "occurred_at": "2026-11-20T10:15:00Z",
         "contact": {"id": format!("c-{id}"), "type": "lead", "attributes": attributes},
     })
-}
-
-fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build();
-    runtime.expect("a runtime").block_on(work)
 }
 
 #[test]

@@ -5,23 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contact_sync::adapters::Adapter;
-use contact_sync::contact::{Contact, ContactChange, ContactId, ContactType, Field, Operation};
+use contact_sync::contact::{Contact, ContactChange, ContactId, Field, Operation};
 use testkit::dispatching::{count, fates, fates_of};
 use testkit::mock_salesforce::{Endpoint, row_error};
 use testkit::org::Org;
 use testkit::server::{Answer, Reply};
-use testkit::words::newcomer;
+use testkit::words::newcomers;
 
 /// Sends changes of distinct contacts to their end; gives how often each fate occurs.
 async fn dispatch(org: &Org, changes: &[ContactChange]) -> BTreeMap<String, usize> {
     let adapter: Arc<dyn Adapter> = Arc::clone(&org.salesforce) as _;
     count(&fates_of(&adapter, &org.meter, changes).await)
-}
-
-fn newcomers(count: usize) -> Vec<ContactChange> {
-    (0..count)
-        .map(|number| newcomer(number, ContactType::Lead))
-        .collect()
 }
 
 #[tokio::test]

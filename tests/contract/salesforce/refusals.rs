@@ -13,7 +13,7 @@ use testkit::listener::listen;
 use testkit::mock_salesforce::{Endpoint, refusal, row_error};
 use testkit::org::{Org, words};
 use testkit::server::Answer;
-use testkit::words::newcomer;
+use testkit::words::{newcomer, newcomers};
 
 fn dispatcher(org: &Org) -> ApiDispatcher {
     let adapter: Arc<dyn Adapter> = Arc::clone(&org.salesforce) as _;
@@ -23,12 +23,6 @@ fn dispatcher(org: &Org) -> ApiDispatcher {
 /// The fates of one invocation.
 async fn fates_in(org: &Org, dispatcher: &ApiDispatcher, changes: &[ContactChange]) -> Vec<String> {
     fates_by(dispatcher, &org.meter, changes, Duration::from_mins(1)).await
-}
-
-fn newcomers(count: usize) -> Vec<ContactChange> {
-    (0..count)
-        .map(|number| newcomer(number, ContactType::Lead))
-        .collect()
 }
 
 fn with_mobile(mut change: ContactChange) -> ContactChange {

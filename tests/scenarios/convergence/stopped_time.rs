@@ -9,7 +9,7 @@ use contact_sync::adapters::AdapterSpec;
 use contact_sync::factory::Factory;
 use contact_sync::handler::Handler;
 use contact_sync::settings::{Layer, Preset, Settings, load};
-use testkit::harness::CLIENT;
+use testkit::harness::{CLIENT, in_virtual_time};
 use testkit::kinesis::{self, Ended, Invocation, Mapping, Report, Stream};
 use testkit::memory::{self, Memory};
 use testkit::mock_aws::{self, MockAws};
@@ -329,14 +329,6 @@ async fn run_versions(seed: u64, guard: &str) -> Result<Numbers, Broken> {
     Ok(world.numbers(&stream, &report, kills))
 }
 
-fn in_stopped_time<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build();
-    runtime.expect("a runtime").block_on(work)
-}
-
 /// The panics of the systems are wanted: thousands of backtraces would only hide a failure.
 fn without_backtraces() {
     static ONCE: std::sync::Once = std::sync::Once::new();
@@ -357,7 +349,7 @@ fn without_backtraces() {
 fn whatever_goes_wrong_both_systems_end_equal_to_the_changes_one_by_one() {
     without_backtraces();
     all("stopped time", 1000, |seed| {
-        in_stopped_time(run(seed, Variant::Sound))
+        in_virtual_time(run(seed, Variant::Sound))
     });
 }
 
@@ -366,7 +358,7 @@ fn whatever_goes_wrong_both_systems_end_equal_to_the_changes_one_by_one() {
 fn whatever_goes_wrong_no_older_version_is_left_over_a_newer_one_where_all_are_compared() {
     without_backtraces();
     all("always guard", 150, |seed| {
-        in_stopped_time(run_versions(seed, "always"))
+        in_virtual_time(run_versions(seed, "always"))
     });
 }
 
@@ -374,7 +366,7 @@ fn whatever_goes_wrong_no_older_version_is_left_over_a_newer_one_where_all_are_c
 fn whatever_goes_wrong_no_older_version_is_left_over_a_newer_one_where_replays_are_compared() {
     without_backtraces();
     all("replays guard", 150, |seed| {
-        in_stopped_time(run_versions(seed, "replays"))
+        in_virtual_time(run_versions(seed, "replays"))
     });
 }
 
@@ -395,7 +387,7 @@ fn what_is_broken_is_found_out_by_the_law_that_it_breaks() {
         (Variant::Falsified(Falsified::UntypedDeletes), HELD),
         (Variant::Falsified(Falsified::Identities), HELD),
     ] {
-        let found = count(law, (0..20).map(|seed| in_stopped_time(run(seed, variant))));
+        let found = count(law, (0..20).map(|seed| in_virtual_time(run(seed, variant))));
         assert!(
             found >= 5,
             "{variant:?}: found by `{law}` {found} times of 20"
@@ -405,13 +397,13 @@ fn what_is_broken_is_found_out_by_the_law_that_it_breaks() {
     assert_eq!(
         count(
             NOT_DRAINED,
-            (0..2).map(|seed| in_stopped_time(run(seed, Variant::LostSystem)))
+            (0..2).map(|seed| in_virtual_time(run(seed, Variant::LostSystem)))
         ),
         2
     );
     let found = count(
         HELD,
-        (0..30).map(|seed| in_stopped_time(run_versions(seed, "off"))),
+        (0..30).map(|seed| in_virtual_time(run_versions(seed, "off"))),
     );
     assert!(found >= 10, "without the guard: {found} of 30");
 }

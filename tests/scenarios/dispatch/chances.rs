@@ -4,18 +4,12 @@ use contact_sync::adapters::{Outcome, Rejection, RetryMode};
 use contact_sync::dispatch::settings::Retry;
 use testkit::harness::Logs;
 
-use super::scripted::{MILLI, RETRY, Scripted, each, failed_records, handler, later, leads, many};
+use super::scripted::{
+    MILLI, RETRY, Scripted, each, failed_records, handler, later, leads, many, undelivered,
+};
 
 fn refused() -> Rejection {
     Rejection::new("REFUSED".into(), "for good")
-}
-
-/// Contact and fate of those that were not delivered.
-fn undelivered(logs: &Logs) -> Vec<(String, String)> {
-    let fates = logs.audit().into_iter().zip(logs.fates());
-    let fates =
-        fates.map(|(line, fate)| (line["contact_id"].as_str().expect("an id").to_owned(), fate));
-    fates.filter(|(_, fate)| fate != "delivered").collect()
 }
 
 /// The answer blames nobody, until the culprit is alone.

@@ -14,8 +14,8 @@ use testkit::harness::{Logs, change};
 use tokio::time::advance;
 
 use super::scripted::{
-    Asked, AuditFields, MILLI, RETRY, Scripted, each, failed, failed_for, failed_records, good,
-    handler, later, leads, many, throttled,
+    Asked, AuditFields, MILLI, RETRY, Scripted, breaker_open, each, failed, failed_for,
+    failed_records, good, handler, later, leads, many, throttled, undelivered,
 };
 
 const LONG: &str = "[pipeline]\nfallback_budget_ms = 600000";
@@ -34,21 +34,6 @@ fn hurt_by(
             Some(if is_hurt { reply(asked) } else { good(asked) }),
         )
     })
-}
-
-/// Contact and fate of those that were not delivered, in this invocation and those before it.
-fn undelivered(logs: &Logs) -> Vec<(String, String)> {
-    let fates = logs.audit().into_iter().zip(logs.fates());
-    let fates =
-        fates.map(|(line, fate)| (line["contact_id"].as_str().expect("an id").to_owned(), fate));
-    fates.filter(|(_, fate)| fate != "delivered").collect()
-}
-
-fn breaker_open(logs: &Logs) -> Vec<u64> {
-    logs.metrics("one")
-        .iter()
-        .map(|line| line["BreakerOpen"].as_u64().expect("a number"))
-        .collect()
 }
 
 async fn is_delivered(handler: &Handler, id: &'static str) -> bool {

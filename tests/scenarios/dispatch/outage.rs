@@ -12,19 +12,11 @@ use testkit::harness::{Logs, change};
 use tokio::time::{Instant, advance};
 
 use super::scripted::{
-    Asked, AuditFields, MILLI, RETRY, Scripted, each, failed, failed_records, good, handler, later,
-    many, stopped, throttled,
+    Asked, AuditFields, MILLI, RETRY, Scripted, breaker_open, each, failed, failed_records, good,
+    handler, later, many, stopped, throttled,
 };
 
 type Script = Arc<dyn Fn(&Asked, usize) -> AuditFields + Send + Sync>;
-
-/// The metric `BreakerOpen` of each invocation so far.
-fn breaker_open(logs: &Logs) -> Vec<u64> {
-    logs.metrics("one")
-        .iter()
-        .map(|line| line["BreakerOpen"].as_u64().expect("a number"))
-        .collect()
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_stopped_system_is_left_alone_until_one_call_has_looked() {

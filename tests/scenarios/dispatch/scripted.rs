@@ -23,7 +23,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use testkit::aws::no_aws;
-use testkit::harness::{CLIENT, batch, change};
+use testkit::harness::{CLIENT, Logs, batch, change};
 use testkit::stream::{failures, invoke};
 use tokio::time::{Instant, sleep_until};
 
@@ -48,6 +48,22 @@ pub fn many(kind: &str, count: usize) -> Vec<Value> {
 
 pub async fn failed_records(handler: &Handler, changes: &[Value]) -> usize {
     failures(&invoke(handler, &batch(changes), "r").await).len()
+}
+
+/// Contact and fate of those that were not delivered.
+pub fn undelivered(logs: &Logs) -> Vec<(String, String)> {
+    let fates = logs.audit().into_iter().zip(logs.fates());
+    let fates =
+        fates.map(|(line, fate)| (line["contact_id"].as_str().expect("an id").to_owned(), fate));
+    fates.filter(|(_, fate)| fate != "delivered").collect()
+}
+
+/// The metric `BreakerOpen` of each invocation so far.
+pub fn breaker_open(logs: &Logs) -> Vec<u64> {
+    logs.metrics("one")
+        .iter()
+        .map(|line| line["BreakerOpen"].as_u64().expect("a number"))
+        .collect()
 }
 
 /// One call.

@@ -5,19 +5,11 @@ use std::time::Duration;
 
 use contact_sync::settings::Preset;
 use serde_json::{Value, json};
-use testkit::harness::{Logs, Mocks, batch, change};
+use testkit::harness::{Logs, Mocks, batch, change, people};
 use testkit::mock_hubspot::Endpoint;
 use testkit::server::{Answer, Reply};
 use testkit::stream::{failures, invoke, sequence_number};
 use tokio::time::{Instant, sleep_until, timeout};
-
-fn people(count: usize) -> Vec<Value> {
-    let kind = |at| if at % 2 == 0 { "lead" } else { "customer" };
-    let fields = |at| json!({"last_name": format!("Nr {at}"), "company": "Acme", "email": format!("p{at}@example.com")});
-    (0..count)
-        .map(|at| change("create", &format!("c-{at}"), kind(at), fields(at)))
-        .collect()
-}
 
 fn misbehaving() -> [Reply; 4] {
     let answer = Answer::json(200, &json!({"status": "COMPLETE", "results": []}));

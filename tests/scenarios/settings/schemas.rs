@@ -5,14 +5,9 @@ use contact_sync::settings;
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
+use testkit::stream::arrival;
 
 use super::{Preset, with};
-
-/// After the times of all changes here.
-fn arrival() -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range")
-}
 
 const CHANGE_SCHEMA: &str = include_str!("../../../events/contact-change.schema.json");
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use testkit::evidence::case;
-use testkit::harness::Logs;
+use testkit::harness::{Logs, in_virtual_time};
 use testkit::memory::{Faults, POISON};
 use testkit::stream::invoke;
 use testkit::table;
 
 use super::harmless::create;
-use super::world::{NAMES, World, in_virtual_time, run};
+use super::world::{NAMES, World, run};
 
 const FATES: [&str; 6] = [
     "Delivered",

@@ -3,11 +3,12 @@
 
 use serde_json::{Value, json};
 use testkit::evidence::{case, seeds};
+use testkit::harness::in_virtual_time;
 use testkit::memory::Faults;
 use testkit::stream::{ARN, failures, invoke, record, sequence_number};
 use testkit::table;
 
-use super::world::{Tally, World, in_virtual_time, run};
+use super::world::{Tally, World, run};
 
 #[test]
 fn what_is_left_out_never_changes_what_the_systems_hold_in_the_end() {

@@ -13,7 +13,7 @@ use contact_sync::settings::{Layer, Preset, load};
 use contact_sync::settle::{Batch, DeadLetters, Entry, PriorOutcomes, Settler};
 use contact_sync::telemetry::Audit;
 use serde_json::{Value, json};
-use testkit::harness::{CLIENT, Logs};
+use testkit::harness::{CLIENT, Logs, in_virtual_time};
 use testkit::kinesis::{Invocation, Mapping, Stream};
 use testkit::memory::{self, Memory, POISON};
 use testkit::mock_aws::{Faults, MockAws};
@@ -21,7 +21,6 @@ use testkit::stream::{failures, invoke, record, sequence_number};
 use tokio::time::Instant;
 
 use super::harmless::create;
-use super::world::in_virtual_time;
 
 /// A system, a queue, and the function between them, without a state table.
 struct Place {

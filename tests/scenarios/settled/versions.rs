@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use testkit::evidence::{case, seeds, tell};
+use testkit::harness::in_virtual_time;
 use testkit::kinesis::{Mapping, Stream};
 use testkit::memory::{BOMB, Faults, POISON};
 use testkit::stream::sequence_number;
 use testkit::table;
 
-use super::world::{World, id_of, in_virtual_time, one_by_one};
+use super::world::{World, id_of, one_by_one};
 
 /// The largest version.
 const LARGEST: u64 = (1 << 53) - 1;

@@ -299,11 +299,3 @@ pub(crate) async fn run(seed: u64, has_table: bool, forgotten: u32) -> Result<Ta
     }
     Ok(tally)
 }
-
-pub(crate) fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build();
-    runtime.expect("a runtime").block_on(work)
-}
