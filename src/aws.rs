@@ -108,8 +108,8 @@ impl HttpConnector for ByScheme {
 }
 
 impl Services for SdkConfig {
-    /// A service that cannot be reached is known for it within the time that a secret has: the
-    /// SDK's own pauses are as long.
+    /// Returns a client with short pauses between its attempts. The SDK's own pauses are as long as
+    /// the time that the read of a secret has.
     fn secrets(&self) -> Arc<dyn SecretStore> {
         use aws_sdk_secretsmanager::config::Builder;
         let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(100));
@@ -117,7 +117,8 @@ impl Services for SdkConfig {
         Arc::new(aws_sdk_secretsmanager::Client::from_conf(config))
     }
 
-    /// A queue that does not answer must not take the whole invocation: its records come again.
+    /// Returns a client with time limits. A queue that does not answer must not take the whole
+    /// invocation: its records come again.
     fn queue(&self) -> Arc<dyn DeadLetterQueue> {
         use aws_sdk_sqs::config::Builder;
         let timeouts = TimeoutConfig::builder()
@@ -127,8 +128,8 @@ impl Services for SdkConfig {
         Arc::new(aws_sdk_sqs::Client::from_conf(config))
     }
 
-    /// The state table only saves work, so it is given little time: a second try where the first
-    /// did not come back. A limit for an operation that the configuration sets itself is kept.
+    /// Returns a client with a time limit of a second for two attempts: the state table only saves
+    /// work. A limit for an operation that the configuration sets itself is kept.
     fn table(&self) -> Arc<dyn StateTable> {
         use aws_sdk_dynamodb::config::Builder;
         let retries = RetryConfig::standard()

@@ -1,4 +1,4 @@
-//! What a test asks of a mock, call by call: replies, faults, refusals. Both mocks share it.
+//! Controls of a mock: scripted replies, injected faults, recorded mistakes. Both mocks share them.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,7 +51,7 @@ impl<E> Default for Controls<E> {
     }
 }
 
-/// For tests.
+/// The part for tests.
 impl<E> Controls<E> {
     /// Scripts the reply to the next call, of any endpoint but that of tokens. Replies are taken in
     /// order, one for each call.
@@ -124,7 +124,7 @@ impl<E> Controls<E> {
     }
 }
 
-/// For the mock.
+/// The part for the mock.
 impl<E: Copy + PartialEq> Controls<E> {
     pub(crate) fn count_call(&self) {
         self.state().calls += 1;
@@ -155,7 +155,7 @@ impl<E: Copy + PartialEq> Controls<E> {
         }
     }
 
-    /// Returns the reply to a call of which `holds` says whether it holds a contact's id.
+    /// Returns the reply to a call that holds the offending contact. `holds` looks for an id.
     pub(crate) fn offended(&self, holds: impl FnOnce(&str) -> bool) -> Option<Reply> {
         let (id, reply) = self.state().offending.clone()?;
         id.is_none_or(|id| holds(&id)).then_some(reply)
