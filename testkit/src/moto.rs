@@ -24,8 +24,10 @@ impl Moto {
             clippy::disallowed_methods,
             reason = "the Makefile says where its deps are"
         )]
-        let program = std::env::var("MOTO_SERVER")
-            .unwrap_or_else(|_| "target/venv-mocks/bin/moto_server".to_owned());
+        let program = std::env::var("MOTO_SERVER").unwrap_or_else(|_| {
+            let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+            format!("{workspace}/target/venv-mocks/bin/moto_server")
+        });
         let mut command = Command::new(&program);
         command
             .args(["-H", "127.0.0.1", "-p", "0"])

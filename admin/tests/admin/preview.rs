@@ -11,11 +11,15 @@ use testkit::stream::{failures, invoke};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync-admin");
 
+/// The folder of the workspace, which the paths of the sample events begin in.
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 pub(crate) fn admin(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     let preset = [("CONTACT_SYNC_PRESET", "test")];
     let mut command = Command::new(BINARY);
     command
         .args(arguments)
+        .current_dir(WORKSPACE)
         .env_clear()
         .envs(preset)
         .envs(variables.iter().copied());
@@ -177,8 +181,8 @@ async fn a_preview_tells_what_the_function_then_does() {
     ] {
         let path = format!("events/{name}.json");
         let told = json_of(&[], &["preview", &path, "--json"]);
-        let event: Value =
-            serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+        let event = std::fs::read(format!("{WORKSPACE}/{path}")).expect("readable");
+        let event: Value = serde_json::from_slice(&event).expect("JSON");
         let records = event["Records"].as_array().expect("records");
         let mocks = Mocks::start_with(|_| {}, |habits| habits.require_a_name = false).await;
         let logs = Logs::listen();
