@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -43,10 +44,7 @@ impl StateTable for Client {
             let mut page = None;
             for _ in 0..most_pages {
                 let call = query.clone().set_exclusive_start_key(page);
-                let answer = call
-                    .send()
-                    .await
-                    .map_err(|error| error.into_service_error())?;
+                let answer = call.send().await.map_err(SdkError::into_service_error)?;
                 items.extend(answer.items.unwrap_or_default().into_iter().map(read));
                 page = answer.last_evaluated_key;
                 if page.is_none() {
@@ -83,9 +81,7 @@ impl StateTable for Client {
             .table_name(table)
             .set_item(Some(Item::from(item)));
         async move {
-            call.send()
-                .await
-                .map_err(|error| error.into_service_error())?;
+            call.send().await.map_err(SdkError::into_service_error)?;
             Ok(())
         }
         .boxed()

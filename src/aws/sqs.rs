@@ -1,6 +1,7 @@
 //! Amazon SQS as the dead-letter queue.
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::FutureExt;
 
@@ -20,10 +21,7 @@ impl DeadLetterQueue for Client {
             .queue_url(url)
             .set_entries(Some(entries.collect()));
         async move {
-            let answer = call
-                .send()
-                .await
-                .map_err(|error| error.into_service_error())?;
+            let answer = call.send().await.map_err(SdkError::into_service_error)?;
             Ok(Sent {
                 stored: answer
                     .successful()

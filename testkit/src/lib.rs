@@ -2,6 +2,10 @@
 //! The feature `aws` adds the emulations of AWS.
 
 #![allow(missing_docs, reason = "test support: names and tests say it")]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a test fails where its support panics"
+)]
 
 #[cfg(feature = "aws")]
 pub mod aws;

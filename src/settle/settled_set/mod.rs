@@ -191,7 +191,7 @@ impl SettledSet {
         );
         let answer = timeout_at(until.min(Instant::now() + self.patience), put).await;
         self.is_writable
-            .store(matches!(answer, Ok(Ok(_))), Ordering::Relaxed);
+            .store(matches!(answer, Ok(Ok(()))), Ordering::Relaxed);
         let answer = answer.map_err(|_| TableError::OutOfTime)?;
         answer.map_err(TableError::Put)
     }
