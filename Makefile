@@ -149,7 +149,7 @@ sbom: $(CARGO_CYCLONEDX) ## Write the artifact's bill of materials (CycloneDX) b
 	  $(if $(FEATURES),--features "$(FEATURES)") --target $(if $(filter x86_64,$(ARCH)),x86_64,aarch64)-unknown-linux-gnu --override-filename contact-sync-sbom
 	@mkdir -p target/lambda/contact-sync
 	mv contact-sync-sbom.json target/lambda/contact-sync/sbom.cdx.json
-	rm admin/contact-sync-sbom.json testkit/contact-sync-sbom.json
+	rm -f admin/contact-sync-sbom.json testkit/contact-sync-sbom.json
 
 # The mocks write the settings that lead to them to their standard output, one NAME=VALUE a line, and then `# ready`.
 .PHONY: watch
