@@ -1,8 +1,18 @@
-//! Configures the AWS clients: the SDK's defaults, from the standard variables, with two
-//! exceptions. TLS is initialized by the first call of AWS. Plain `http` uses no proxy of the
-//! environment, because it leads to an emulation or to a service of the same machine, and its
-//! responses hold secrets.
+//! The AWS clients, as the services that the function calls, and their configuration: the SDK's
+//! defaults, from the standard variables, with two exceptions. TLS is initialized by the first call
+//! of AWS. Plain `http` uses no proxy of the environment, because it leads to an emulation or to a
+//! service of the same machine, and its responses hold secrets.
 
+mod dynamodb;
+mod secrets_manager;
+mod sqs;
+mod ssm;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
@@ -15,6 +25,8 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+
+use crate::services::{DeadLetterQueue, ParameterStore, SecretStore, Services, StateTable};
 
 /// Loads the configuration from the process's environment.
 pub async fn config() -> SdkConfig {
@@ -92,5 +104,52 @@ impl HttpConnector for ByScheme {
         } else {
             self.https.call(request)
         }
+    }
+}
+
+impl Services for SdkConfig {
+    /// Returns a client with short pauses between its attempts. The SDK's own pauses are as long as
+    /// the time that the read of a secret has.
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        use aws_sdk_secretsmanager::config::Builder;
+        let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(100));
+        let config = Builder::from(self).retry_config(retries).build();
+        Arc::new(aws_sdk_secretsmanager::Client::from_conf(config))
+    }
+
+    /// Returns a client with time limits. A queue that does not answer must not take the whole
+    /// invocation: its records come again.
+    fn queue(&self) -> Arc<dyn DeadLetterQueue> {
+        use aws_sdk_sqs::config::Builder;
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(Duration::from_secs(3))
+            .operation_timeout(Duration::from_secs(10));
+        let config = Builder::from(self).timeout_config(timeouts.build()).build();
+        Arc::new(aws_sdk_sqs::Client::from_conf(config))
+    }
+
+    /// Returns a client with a time limit of a second for two attempts: the state table only saves
+    /// work. A limit for an operation that the configuration sets itself is kept.
+    fn table(&self) -> Arc<dyn StateTable> {
+        use aws_sdk_dynamodb::config::Builder;
+        let retries = RetryConfig::standard()
+            .with_max_attempts(2)
+            .with_initial_backoff(Duration::from_millis(50));
+        let limit = self
+            .timeout_config()
+            .and_then(TimeoutConfig::operation_timeout)
+            .unwrap_or(Duration::from_secs(1));
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(limit * 9 / 20)
+            .operation_timeout(limit);
+        let config = Builder::from(self)
+            .retry_config(retries)
+            .timeout_config(timeouts.build())
+            .build();
+        Arc::new(aws_sdk_dynamodb::Client::from_conf(config))
+    }
+
+    fn parameters(&self) -> Arc<dyn ParameterStore> {
+        Arc::new(aws_sdk_ssm::Client::new(self))
     }
 }

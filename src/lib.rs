@@ -35,6 +35,7 @@
 //! adapters settle
 //! telemetry fold secrets
 //! aws http_client clock json
+//! services
 //! model
 //! ```
 //!
@@ -50,8 +51,9 @@
 //! - [`settle`]: fates, dead letters, the settled set, the audit trail
 //! - [`telemetry`]: logs, metrics and traces; the only module that prints
 //! - [`secrets`]: credentials, cached for a while
-//! - [`aws`], [`http_client`]: the configuration of the AWS clients and of the HTTP clients
+//! - `aws` (feature `aws`), [`http_client`]: the configuration of the AWS clients and of the HTTP clients
 //! - `clock`: time limits that outlive an invocation
+//! - [`services`]: the AWS services that the function calls, as traits
 //! - `json`: additions to serde's JSON
 //! - [`model`]: the shared vocabulary
 //!
@@ -60,6 +62,7 @@
 
 pub mod adapters;
 pub mod app;
+#[cfg(feature = "aws")]
 pub mod aws;
 mod clock;
 pub mod dispatch;
@@ -71,6 +74,7 @@ pub mod model;
 pub mod pipeline;
 pub mod route;
 pub mod secrets;
+pub mod services;
 pub mod settings;
 pub mod settle;
 pub mod source;

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 
 pub use self::manager::SecretsManager;
 use crate::clock;
+use crate::services::SecretStore;
 
 /// Least interval between two reads of a refused secret: a wrong secret must not cause a stream of
 /// calls.
@@ -128,9 +129,9 @@ pub struct Secrets {
 impl Secrets {
     /// Creates the cache for secrets of Secrets Manager, and for files (`file:PATH`) where those
     /// are allowed.
-    pub fn new(client: aws_sdk_secretsmanager::Client, files_allowed: bool) -> Self {
+    pub fn new(store: Arc<dyn SecretStore>, files_allowed: bool) -> Self {
         Self {
-            manager: Arc::new(SecretsManager::new(client)),
+            manager: Arc::new(SecretsManager::new(store)),
             files_allowed,
             known: std::sync::Mutex::default(),
         }

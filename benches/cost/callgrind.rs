@@ -8,11 +8,11 @@ use std::process::Stdio;
 
 use serde::Deserialize;
 use tempfile::NamedTempFile;
+use testkit::harness::Mocks;
 use tokio::process::Command;
 
 use crate::cases::{COUNTED, Case};
 use crate::say;
-use crate::support::harness::Mocks;
 
 /// Allowed difference between a count and the recorded one, in percent.
 const TOLERANCE: f64 = 2.0;

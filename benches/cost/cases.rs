@@ -19,11 +19,12 @@ use contact_sync::settings::{Layer, Preset, Settings, load};
 use contact_sync::source::EventConsumer;
 use contact_sync::telemetry::{DestinationMetrics, JsonLogLayer, LogFormat};
 use lambda_runtime::{Context, LambdaEvent};
+use testkit::aws::no_aws;
+use testkit::stream;
 use tokio::time::Instant;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::record;
-use crate::support::harness::no_aws;
 
 /// Pattern of the function [`counted`] in callgrind's options: only its instructions are counted.
 pub(crate) const COUNTED: &str = "*cases*counted*";
@@ -114,7 +115,7 @@ impl Case {
                 counted(|| {
                     for data in &data {
                         drop(black_box(
-                            EventConsumer.consume(Some(data), record::arrival()),
+                            EventConsumer.consume(Some(data), stream::arrival()),
                         ));
                     }
                 });

@@ -5,9 +5,6 @@
 //! `make bench-check` compares only the instructions with the recorded ones. `benches/README.md`
 //! explains the method and the results.
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 mod callgrind;
 mod cases;
 mod plot;

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
+use testkit::harness::Mocks;
+use testkit::mock_hubspot::Endpoint as HubSpotCall;
+use testkit::mock_salesforce::Endpoint as SalesforceCall;
+use testkit::runtime_api::{Function, InvocationOutcome};
 use tokio::runtime::Runtime;
 
 use crate::record;
-use crate::support::harness::Mocks;
-use crate::support::mock_hubspot::Endpoint as HubSpotCall;
-use crate::support::mock_salesforce::Endpoint as SalesforceCall;
-use crate::support::runtime_api::{Function, InvocationOutcome};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 

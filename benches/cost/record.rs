@@ -3,9 +3,7 @@
 use contact_sync::model::ContactChange;
 use contact_sync::source::EventConsumer;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-
-use crate::support::stream;
+use testkit::stream;
 
 const TYPES: [&str; 4] = ["lead", "customer", "prospect", "vendor"];
 
@@ -64,11 +62,6 @@ pub(crate) fn event_of(count: usize, contacts: usize, types: &[&str]) -> String 
     json!({"Records": (0..count).map(record).collect::<Vec<_>>()}).to_string()
 }
 
-/// Returns the arrival time of the records.
-pub(crate) fn arrival() -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range")
-}
-
 /// Builds the data of `count` records, as base64.
 pub(crate) fn data(count: usize, types: &[&str]) -> Vec<String> {
     let text = |at| base64_simd::STANDARD.encode_to_string(change(at, count, types).to_string());
@@ -79,7 +72,7 @@ pub(crate) fn data(count: usize, types: &[&str]) -> Vec<String> {
 pub(crate) fn changes(count: usize, types: &[&str]) -> Vec<ContactChange> {
     let consume = |data: &String| {
         EventConsumer
-            .consume(Some(data), arrival())
+            .consume(Some(data), stream::arrival())
             .expect("allowed")
     };
     data(count, types)

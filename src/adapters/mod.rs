@@ -3,9 +3,8 @@
 //! An adapter tries once and reports an outcome for each payload. Waiting, retrying and giving up
 //! are `dispatch`'s. A new system is one folder beside `salesforce` and `hubspot`, one line in
 //! [`REGISTRY`], one section in the settings; it starts by passing the adapter contract suite
-//! (`tests/adapter_contract.rs`).
+//! (`tests/contract/adapters.rs`).
 
-#[cfg(feature = "admin")]
 pub mod doctor;
 mod errors;
 pub mod http;

@@ -96,13 +96,11 @@ mod tests {
     use crate::adapters::REGISTRY;
     use crate::http_client;
     use crate::secrets::Secrets;
+    use crate::services::{Services as _, Unavailable};
     use crate::settings::{Layer, Preset, load};
 
     fn secrets() -> Secrets {
-        let aws = aws_config::SdkConfig::builder()
-            .behavior_version(aws_config::BehaviorVersion::latest())
-            .build();
-        Secrets::new(aws_sdk_secretsmanager::Client::new(&aws), true)
+        Secrets::new(Unavailable.secrets(), true)
     }
 
     /// Connects Salesforce with `document` over the preset.

@@ -7,15 +7,13 @@ mod resources;
 
 use std::sync::Arc;
 
-use aws_config::SdkConfig;
-
 use self::reload::ReloadablePipeline;
 use self::resources::Resources;
 use crate::adapters::{AdapterSpec, REGISTRY, System};
-#[cfg(feature = "admin")]
 use crate::adapters::{hubspot::HubSpot, salesforce::Salesforce};
 use crate::lambda::Handler;
 use crate::pipeline::Pipeline;
+use crate::services::Services;
 use crate::settings::{DocumentError, Environment, Preset, Settings, SettingsError};
 
 /// Builds handlers for a set of external systems.
@@ -107,10 +105,10 @@ impl App {
     pub async fn start(
         self,
         environment: &Environment,
-        aws: &SdkConfig,
+        aws: &dyn Services,
     ) -> Result<Handler, AppError> {
-        let ssm = aws_sdk_ssm::Client::new(aws);
-        let text = environment.read_document(&ssm).await?;
+        let parameters = aws.parameters();
+        let text = environment.read_document(parameters.as_ref()).await?;
         let settings = environment.layers(&text)?.settings(&self.destinations())?;
         let resources = Resources::new(
             self.with_function(&environment.function),
@@ -118,7 +116,7 @@ impl App {
             &settings,
             aws,
         )?;
-        let pipeline = ReloadablePipeline::new(environment, ssm, resources, settings, text);
+        let pipeline = ReloadablePipeline::new(environment, parameters, resources, settings, text);
         pipeline.prefetch_secrets();
         Ok(Handler::new(Arc::new(pipeline)))
     }
@@ -131,7 +129,7 @@ impl App {
         self,
         preset: Preset,
         settings: &Settings,
-        aws: &SdkConfig,
+        aws: &dyn Services,
     ) -> Result<Handler, AppError> {
         let pipeline = self.pipeline(preset, settings, aws)?;
         Ok(Handler::new(Arc::new(pipeline)))
@@ -145,7 +143,7 @@ impl App {
         self,
         preset: Preset,
         settings: &Settings,
-        aws: &SdkConfig,
+        aws: &dyn Services,
     ) -> Result<Pipeline, AppError> {
         let resources = Resources::new(self, preset, settings, aws)?;
         let connections = resources.connect(settings, &[]);
@@ -156,12 +154,11 @@ impl App {
     ///
     /// # Errors
     /// Where the HTTP client cannot be built.
-    #[cfg(feature = "admin")]
     pub fn adapters(
         self,
         preset: Preset,
         settings: &Settings,
-        aws: &SdkConfig,
+        aws: &dyn Services,
     ) -> Result<(Salesforce, HubSpot), AppError> {
         let Resources { http, secrets, .. } = Resources::new(self, preset, settings, aws)?;
         let Settings {

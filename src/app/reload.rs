@@ -13,6 +13,7 @@ use super::resources::Resources;
 use crate::clock;
 use crate::lambda::PipelineSource;
 use crate::pipeline::Pipeline;
+use crate::services::ParameterStore;
 use crate::settings::{DocumentSource, Environment, Settings};
 
 /// The time limit of reading the document while the function runs.
@@ -35,7 +36,7 @@ const FIXED: [Key; 3] = [
 /// The pipeline of the settings document as it was read last.
 pub(super) struct ReloadablePipeline {
     environment: Environment,
-    ssm: aws_sdk_ssm::Client,
+    parameters: Arc<dyn ParameterStore>,
     resources: Resources,
     state: Mutex<State>,
     errors: AtomicU64,
@@ -99,7 +100,7 @@ impl ReloadablePipeline {
     /// Makes the pipeline of `settings`, which the document `text` holds.
     pub(super) fn new(
         environment: &Environment,
-        ssm: aws_sdk_ssm::Client,
+        parameters: Arc<dyn ParameterStore>,
         resources: Resources,
         settings: Settings,
         text: String,
@@ -118,7 +119,7 @@ impl ReloadablePipeline {
         };
         Self {
             environment: environment.clone(),
-            ssm,
+            parameters,
             resources,
             state: Mutex::new(state),
             errors: AtomicU64::new(0),
@@ -150,7 +151,7 @@ impl ReloadablePipeline {
 
     /// Reads the document, and replaces the pipeline where its text has changed.
     async fn read(self: Arc<Self>, source: DocumentSource) {
-        let read = source.read(&self.ssm, REFRESH_TIMEOUT).await;
+        let read = source.read(self.parameters.as_ref(), REFRESH_TIMEOUT).await;
         let mut state = self.state();
         let begun_in = state.begun_in.take();
         match read {
@@ -218,6 +219,7 @@ impl ReloadablePipeline {
 mod tests {
     use super::super::App;
     use super::*;
+    use crate::services::{Services as _, Unavailable};
 
     /// Makes a pipeline whose document is `file`, to be read again every `refresh_secs`.
     fn watched(file: &tempfile::NamedTempFile, refresh_secs: &str) -> Arc<ReloadablePipeline> {
@@ -232,15 +234,12 @@ mod tests {
         let app = App::default();
         let layers = environment.layers("").expect("TOML");
         let settings = layers.settings(&app.destinations()).expect("good settings");
-        let aws = aws_config::SdkConfig::builder()
-            .behavior_version(aws_config::BehaviorVersion::latest())
-            .build();
-        let resources = Resources::new(app, environment.preset, &settings, &aws).expect("a client");
-        let ssm = aws_sdk_ssm::Client::new(&aws);
+        let resources =
+            Resources::new(app, environment.preset, &settings, &Unavailable).expect("a client");
         let text = String::new();
         Arc::new(ReloadablePipeline::new(
             &environment,
-            ssm,
+            Unavailable.parameters(),
             resources,
             settings,
             text,

@@ -1,9 +1,6 @@
 //! The clients and caches of which pipelines are built.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use aws_config::SdkConfig;
 
 use super::connections::SystemConnection;
 use super::{App, AppError};
@@ -13,6 +10,7 @@ use crate::http_client;
 use crate::pipeline::Pipeline;
 use crate::route::Router;
 use crate::secrets::Secrets;
+use crate::services::{DeadLetterQueue, Services, StateTable};
 use crate::settings::{Preset, Settings};
 use crate::settle::{DeadLetters, SettledSet, Settler};
 
@@ -21,9 +19,9 @@ pub(super) struct Resources {
     app: App,
     pub(super) http: reqwest::Client,
     pub(super) secrets: Secrets,
-    sqs: aws_sdk_sqs::Client,
+    queue: Arc<dyn DeadLetterQueue>,
     /// Present where the settings name a state table.
-    dynamodb: Option<aws_sdk_dynamodb::Client>,
+    state_table: Option<Arc<dyn StateTable>>,
     /// The name of the state table, which is read at start only.
     table: String,
 }
@@ -33,20 +31,20 @@ impl Resources {
         app: App,
         preset: Preset,
         settings: &Settings,
-        aws: &SdkConfig,
+        aws: &dyn Services,
     ) -> Result<Self, AppError> {
         let http = match &app.http {
             Some(client) => client.clone(),
             None => http_client::client()?,
         };
-        let secrets = Secrets::new(secrets_manager(aws), preset.is_for_developers());
+        let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
         let table = settings.state.table.clone();
         Ok(Self {
             app,
             http,
             secrets,
-            sqs: sqs(aws),
-            dynamodb: (!table.is_empty()).then(|| dynamodb(aws)),
+            queue: aws.queue(),
+            state_table: (!table.is_empty()).then(|| aws.table()),
             table,
         })
     }
@@ -93,10 +91,10 @@ impl Resources {
 
     /// Shares the destination's budget among all environments, through the state table.
     fn share_budget(&self, dispatcher: &ApiDispatcher) {
-        if let Some(client) = &self.dynamodb {
+        if let Some(client) = &self.state_table {
             let destination = dispatcher.adapter.destination();
             dispatcher.rate_limiter.share_through(LeaseTable::new(
-                client.clone(),
+                Arc::clone(client),
                 &self.table,
                 destination,
             ));
@@ -147,7 +145,7 @@ impl Resources {
     fn dead_letters(&self, settings: &Settings) -> DeadLetters {
         match settings.dead_letter.queue_url.as_str() {
             "" => DeadLetters::LogOnly,
-            url => DeadLetters::Queue(self.sqs.clone(), url.to_owned()),
+            url => DeadLetters::Queue(Arc::clone(&self.queue), url.to_owned()),
         }
     }
 
@@ -155,7 +153,7 @@ impl Resources {
     /// not written, so that a later invocation has to send them.
     fn settled_set(&self, settings: &Settings) -> Option<SettledSet> {
         let client = self
-            .dynamodb
+            .state_table
             .clone()
             .filter(|_| !settings.pipeline.dry_run)?;
         Some(SettledSet::new(
@@ -165,47 +163,4 @@ impl Resources {
             settings.state.ttl_hours,
         ))
     }
-}
-
-/// Makes the client of Secrets Manager. Its retries end within the time limit of a secret; the
-/// SDK's default pauses are as long as that limit.
-fn secrets_manager(aws: &SdkConfig) -> aws_sdk_secretsmanager::Client {
-    use aws_sdk_secretsmanager::config::Builder;
-    use aws_sdk_secretsmanager::config::retry::RetryConfig;
-    let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(100));
-    aws_sdk_secretsmanager::Client::from_conf(Builder::from(aws).retry_config(retries).build())
-}
-
-/// Makes the client of the state table. The table only saves work, so a call gets little time: a
-/// second attempt where the first has no answer. A time limit that the configuration sets is kept.
-fn dynamodb(aws: &SdkConfig) -> aws_sdk_dynamodb::Client {
-    use aws_sdk_dynamodb::config::Builder;
-    use aws_sdk_dynamodb::config::retry::RetryConfig;
-    use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-    let retries = RetryConfig::standard()
-        .with_max_attempts(2)
-        .with_initial_backoff(Duration::from_millis(50));
-    let limit = aws
-        .timeout_config()
-        .and_then(TimeoutConfig::operation_timeout)
-        .unwrap_or(Duration::from_secs(1));
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(limit * 9 / 20)
-        .operation_timeout(limit);
-    let config = Builder::from(aws)
-        .retry_config(retries)
-        .timeout_config(timeouts.build())
-        .build();
-    aws_sdk_dynamodb::Client::from_conf(config)
-}
-
-/// Makes the client of the dead-letter queue. A queue without an answer must not use up the
-/// invocation's time: its records come again.
-fn sqs(aws: &SdkConfig) -> aws_sdk_sqs::Client {
-    use aws_sdk_sqs::config::Builder;
-    use aws_sdk_sqs::config::timeout::TimeoutConfig;
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .operation_timeout(Duration::from_secs(10));
-    aws_sdk_sqs::Client::from_conf(Builder::from(aws).timeout_config(timeouts.build()).build())
 }

@@ -68,7 +68,7 @@ pub type Text = Field<Box<str>>;
 
 /// The kind of a contact, by which it is routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ContactType {
     /// A possible customer.

@@ -6,9 +6,6 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
-use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio::task::yield_now;
@@ -16,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{REREAD_EVERY, Reading, SecretError, SecretSource, TIME_TO_LIVE};
 use crate::clock;
+use crate::services::{SecretBatch, SecretStore, SecretStoreError, ServiceError};
 
 /// Timeout of the call for all secrets. After it the secrets are read one by one.
 const LONGEST_BATCH: Duration = Duration::from_secs(2);
@@ -35,13 +33,10 @@ type Read<T> = Result<T, SecretError>;
 /// The service, and the results of the first call that no secret has taken yet.
 #[derive(Debug)]
 pub struct SecretsManager {
-    client: Client,
+    store: Arc<dyn SecretStore>,
     ids: Mutex<Vec<String>>,
     first: OnceCell<Mutex<First>>,
 }
-
-/// The error of a first call without a response.
-type NoResponse = Box<dyn Error + Send + Sync>;
 
 #[derive(Debug)]
 struct First {
@@ -50,9 +45,9 @@ struct First {
 }
 
 impl SecretsManager {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(store: Arc<dyn SecretStore>) -> Self {
         Self {
-            client,
+            store,
             ids: Mutex::default(),
             first: OnceCell::new(),
         }
@@ -98,20 +93,16 @@ impl SecretsManager {
     }
 
     /// Makes the first call. Secrets that its response omits are read one by one.
-    async fn read_all(&self) -> Result<Mutex<First>, NoResponse> {
+    async fn read_all(&self) -> Result<Mutex<First>, ServiceError> {
         let ids = lock(&self.ids).clone();
         if !(2..=LARGEST_BATCH).contains(&ids.len()) {
             return Ok(First::empty());
         }
-        let call = self
-            .client
-            .batch_get_secret_value()
-            .set_secret_id_list(Some(ids.clone()))
-            .send();
+        let call = self.store.get_batch(ids.clone());
         let found = match timeout(LONGEST_BATCH, call).await? {
             Ok(answer) => results(&ids, answer),
-            Err(error) => {
-                let code = error.code().map(str::to_owned).ok_or(error)?;
+            Err(SecretStoreError::Unreached(error)) => return Err(error),
+            Err(SecretStoreError::Refused { code, .. }) => {
                 tracing::info!(
                     code,
                     "secretsmanager:BatchGetSecretValue refused: secrets are read one by one"
@@ -126,15 +117,15 @@ impl SecretsManager {
     }
 
     async fn read_one(&self, id: &str) -> Read<SecretString> {
-        let answer = self.client.get_secret_value().secret_id(id).send().await;
-        let answer = answer.map_err(|error| match error.code() {
-            Some(code) => refused(id, code, error.message()),
-            None => SecretError::Unreached {
+        let answer = self.store.get(id).await;
+        let answer = answer.map_err(|error| match error {
+            SecretStoreError::Refused { code, message } => refused(id, &code, message.as_deref()),
+            SecretStoreError::Unreached(source) => SecretError::Unreached {
                 id: id.to_owned(),
-                source: error.into(),
+                source,
             },
         })?;
-        text(id, answer.secret_string)
+        text(id, answer)
     }
 }
 
@@ -162,12 +153,9 @@ impl First {
 }
 
 /// Returns the value or refusal of each secret of a response, which has the status 200 in any case.
-fn results(
-    ids: &[String],
-    answer: BatchGetSecretValueOutput,
-) -> HashMap<String, Read<SecretString>> {
+fn results(ids: &[String], answer: SecretBatch) -> HashMap<String, Read<SecretString>> {
     let mut found = HashMap::new();
-    for value in answer.secret_values.unwrap_or_default() {
+    for value in answer.found {
         // An id is a secret's name, its ARN, or its ARN without the six characters at its end.
         let arn = value.arn.as_deref().unwrap_or_default();
         let id = ids.iter().find(|id| {
@@ -175,14 +163,14 @@ fn results(
                 || (id.starts_with("arn:") && arn.starts_with(id.as_str()))
         });
         if let Some(id) = id {
-            found.insert(id.clone(), text(id, value.secret_string));
+            found.insert(id.clone(), text(id, value.text));
         }
     }
-    for error in answer.errors.unwrap_or_default() {
-        if let Some(id) = error.secret_id.filter(|id| ids.contains(id)) {
+    for error in answer.refused {
+        if let Some(id) = error.id.filter(|id| ids.contains(id)) {
             let refusal = refused(
                 &id,
-                &error.error_code.unwrap_or_default(),
+                &error.code.unwrap_or_default(),
                 error.message.as_deref(),
             );
             found.insert(id, Err(refusal));

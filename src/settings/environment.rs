@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::{DocumentError, DocumentSource, Layer, Layers, Preset, SettingsError};
+use crate::services::ParameterStore;
 use crate::telemetry::LogFormat;
 
 const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -45,9 +46,9 @@ impl Environment {
     ///
     /// # Errors
     /// Where it cannot be read in time.
-    pub async fn read_document(&self, ssm: &aws_sdk_ssm::Client) -> Result<String, DocumentError> {
+    pub async fn read_document(&self, store: &dyn ParameterStore) -> Result<String, DocumentError> {
         match &self.document {
-            Some(source) => source.read(ssm, START_TIMEOUT).await,
+            Some(source) => source.read(store, START_TIMEOUT).await,
             None => Ok(String::new()),
         }
     }

@@ -32,7 +32,6 @@ impl Layer {
     }
 
     /// Parses the valid parts of a TOML text. Returns every syntax error besides, with its line.
-    #[cfg(feature = "admin")]
     pub fn recover(name: impl Into<String>, text: &str) -> (Self, Vec<SettingsError>) {
         let name = name.into();
         let (table, errors) = DeTable::parse_recoverable(text);

@@ -4,12 +4,11 @@
 //! Each section's type is defined beside the code that uses it. `defaults.toml` documents each key.
 
 mod check;
-#[cfg(feature = "admin")]
 mod effective;
 mod environment;
 mod guards;
 mod layers;
-#[cfg(feature = "admin")]
+#[cfg(feature = "schema")]
 mod schema;
 mod source;
 
@@ -17,13 +16,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "admin")]
 pub use effective::{Effective, effective};
 pub use environment::Environment;
 pub use guards::missing_guards;
 use guards::unguarded;
 pub use layers::{Layer, Layers, load};
-#[cfg(feature = "admin")]
+#[cfg(feature = "schema")]
 pub use schema::schema;
 pub use source::{DocumentError, DocumentSource};
 
@@ -36,7 +34,7 @@ const DEFAULTS: &str = include_str!("defaults.toml");
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "`defaults.toml` documents every key")]
 pub struct Settings {

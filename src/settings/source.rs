@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use aws_sdk_ssm::error::ProvideErrorMetadata;
 use tokio::time::timeout;
 
 use super::SettingsError;
+use crate::services::{ParameterStore, ServiceError};
 
 /// The source of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +25,8 @@ pub enum DocumentSource {
 pub struct DocumentError {
     name: String,
     #[source]
-    source: Cause,
+    source: ServiceError,
 }
-
-type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl FromStr for DocumentSource {
     type Err = SettingsError;
@@ -64,12 +62,12 @@ impl DocumentSource {
     /// Where the document cannot be read, or takes longer than `longest`.
     pub async fn read(
         &self,
-        ssm: &aws_sdk_ssm::Client,
+        store: &dyn ParameterStore,
         longest: Duration,
     ) -> Result<String, DocumentError> {
         let text = match self {
             Self::File(path) => std::fs::read_to_string(path).map_err(Into::into),
-            Self::Parameter(name) => match timeout(longest, parameter(ssm, name)).await {
+            Self::Parameter(name) => match timeout(longest, store.get(name)).await {
                 Ok(result) => result,
                 Err(_) => Err("no response in time".into()),
             },
@@ -79,27 +77,4 @@ impl DocumentSource {
             source,
         })
     }
-}
-
-async fn parameter(ssm: &aws_sdk_ssm::Client, name: &str) -> Result<String, Cause> {
-    let answer = ssm
-        .get_parameter()
-        .name(name)
-        .with_decryption(true)
-        .send()
-        .await;
-    let answer = answer.map_err(|error| {
-        // The SDK prints the code of an error that it does not model, without the service's
-        // message.
-        let parts: Vec<&str> = error.code().into_iter().chain(error.message()).collect();
-        if parts.is_empty() {
-            Cause::from(error)
-        } else {
-            parts.join(": ").into()
-        }
-    })?;
-    answer
-        .parameter
-        .and_then(|parameter| parameter.value)
-        .ok_or_else(|| "the response has no value".into())
 }

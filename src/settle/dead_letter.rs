@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::iter;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -12,6 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, timeout_at};
 
 use crate::model::{Destination, Position, Record, Rejection, Stage};
+use crate::services::{DeadLetterQueue, Sent, ServiceError};
 use crate::telemetry;
 
 /// Bounds of one call, in messages and in bytes. SQS allows 1 MiB; every queue allows these.
@@ -35,7 +36,7 @@ pub enum DeadLetters {
     /// The audit trail alone.
     LogOnly,
     /// An SQS queue.
-    Queue(aws_sdk_sqs::Client, String),
+    Queue(Arc<dyn DeadLetterQueue>, String),
 }
 
 /// Dead letters were not stored.
@@ -43,7 +44,7 @@ pub enum DeadLetters {
 pub enum DeadLetterError {
     /// SQS refused the call or did not respond.
     #[error("the dead letters were not stored")]
-    Sqs(#[source] Box<aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError>),
+    Sqs(#[source] ServiceError),
     /// SQS did not respond in time.
     #[error("the dead letters were not stored in time")]
     OutOfTime,
@@ -138,7 +139,7 @@ impl DeadLetters {
         let messages = messages(dead_letters, is_due).take_while(|_| Instant::now() < until);
         let calls = batches(messages)
             .take_while(|_| Instant::now() < until)
-            .map(|batch| send(client, url, batch, until));
+            .map(|batch| send(client.as_ref(), url, batch, until));
         let mut calls = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE);
         while let Some((count, result)) = calls.next().await {
             let accepted = failures.take(count, result);
@@ -168,10 +169,10 @@ struct Failures {
 
 impl Failures {
     /// Takes the result of a call with `count` dead letters. Returns those that are stored.
-    fn take(&mut self, count: usize, result: Result<Accepted, DeadLetterError>) -> Vec<usize> {
+    fn take(&mut self, count: usize, result: Result<Sent, DeadLetterError>) -> Vec<usize> {
         self.finished += count;
         match result {
-            Ok(Accepted { stored, refused }) => {
+            Ok(Sent { stored, refused }) => {
                 for code in refused {
                     *self.refused.entry(code).or_default() += 1;
                 }
@@ -293,49 +294,18 @@ fn batches(
     })
 }
 
-/// The response of SQS to a call.
-struct Accepted {
-    /// The stored dead letters.
-    stored: Vec<usize>,
-    /// The code of each refused one.
-    refused: Vec<String>,
-}
-
 /// Makes one call. Returns the number of its dead letters, and the result.
 async fn send(
-    client: &aws_sdk_sqs::Client,
+    client: &dyn DeadLetterQueue,
     url: &str,
     batch: Vec<(usize, String)>,
     until: Instant,
-) -> (usize, Result<Accepted, DeadLetterError>) {
+) -> (usize, Result<Sent, DeadLetterError>) {
     let count = batch.len();
-    let entries = batch.into_iter().filter_map(|(at, message)| {
-        SendMessageBatchRequestEntry::builder()
-            .id(at.to_string())
-            .message_body(message)
-            .build()
-            .ok()
-    });
-    let call = client
-        .send_message_batch()
-        .queue_url(url)
-        .set_entries(Some(entries.collect()))
-        .send();
-    let result = match timeout_at(until, call).await {
+    let result = match timeout_at(until, client.send(url, batch)).await {
         Err(_) => Err(DeadLetterError::OutOfTime),
-        Ok(Err(error)) => Err(DeadLetterError::Sqs(Box::new(error.into_service_error()))),
-        Ok(Ok(response)) => Ok(Accepted {
-            stored: response
-                .successful()
-                .iter()
-                .filter_map(|success| success.id().parse().ok())
-                .collect(),
-            refused: response
-                .failed()
-                .iter()
-                .map(|failure| failure.code().to_owned())
-                .collect(),
-        }),
+        Ok(Err(error)) => Err(DeadLetterError::Sqs(error)),
+        Ok(Ok(sent)) => Ok(sent),
     };
     (count, result)
 }

@@ -2,7 +2,7 @@
 //! format of another change feed would be a file beside `change.rs`.
 
 mod change;
-#[cfg(feature = "admin")]
+#[cfg(feature = "schema")]
 mod schema;
 mod wire;
 
@@ -11,14 +11,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-#[cfg(feature = "admin")]
+#[cfg(feature = "schema")]
 pub use self::schema::schema;
 use crate::model::codes;
 use crate::model::{Code, ContactChange, ContactType, Operation, Refusal, Stage};
 
 /// The section `[filter]`: the changes that are synchronized.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,

@@ -16,42 +16,42 @@ const DEEPEST: usize = 128;
 
 /// The change event.
 #[derive(Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[expect(
     clippy::struct_field_names,
     reason = "the fields are named as on the wire"
 )]
 pub(super) struct Event<'a> {
     #[serde(borrow, default)]
-    #[cfg_attr(feature = "admin", schemars(with = "super::schema::EventId"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::EventId"))]
     pub(super) event_id: Field<Str<'a>>,
     #[serde(borrow, default)]
-    #[cfg_attr(feature = "admin", schemars(with = "super::schema::OperationName"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::OperationName"))]
     pub(super) operation: Field<Str<'a>>,
     #[serde(borrow, default)]
-    #[cfg_attr(feature = "admin", schemars(with = "super::schema::Time"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Time"))]
     pub(super) occurred_at: Field<Str<'a>>,
     #[serde(default)]
     pub(super) version: Field<u64>,
     #[serde(default)]
     pub(super) replay: Field<bool>,
     #[serde(borrow, default)]
-    #[cfg_attr(feature = "admin", schemars(with = "Person"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Person"))]
     pub(super) contact: Field<Object<Person<'a>>>,
 }
 
 /// The contact that changed.
 #[derive(Default, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Person<'a> {
     #[serde(borrow, default)]
-    #[cfg_attr(feature = "admin", schemars(with = "super::schema::Id"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Id"))]
     pub(super) id: Field<Str<'a>>,
     #[serde(borrow, default, rename = "type")]
-    #[cfg_attr(feature = "admin", schemars(with = "super::schema::TypeName"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::TypeName"))]
     pub(super) kind: Field<Str<'a>>,
     #[serde(borrow, default)]
-    #[cfg_attr(feature = "admin", schemars(with = "super::schema::Email"))]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Email"))]
     pub(super) email: Field<Str<'a>>,
     #[serde(borrow, default)]
     pub(super) first_name: Field<Str<'a>>,
@@ -79,7 +79,7 @@ pub(super) struct Person<'a> {
 
 /// Its postal address; null clears every part.
 #[derive(Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Address<'a> {
     #[serde(borrow, default)]
     pub(super) street: Field<Str<'a>>,

@@ -19,7 +19,7 @@ pub use metrics::{Counts, Invocation, emit};
 
 /// The section `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LogSettings {
     /// Selects the records with a line in the audit trail.
@@ -28,7 +28,7 @@ pub struct LogSettings {
 
 /// Selects the records with a line in the audit trail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Audit {
     /// All records.

@@ -8,7 +8,7 @@ use crate::model::{Code, ContactChange, Rejection, VersionSource};
 
 /// The section `[guard]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Guard {
     /// Selects the compared changes.
@@ -19,7 +19,7 @@ pub struct Guard {
 
 /// Selects the changes that are compared with the version at the destination, where it stores one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum GuardMode {
     /// Replayed changes, and all changes of an invocation in which the state table does not

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use serde_json::Value;
+use testkit::harness::Mocks;
+use testkit::runtime_api::Function;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::support::harness::Mocks;
-use super::support::runtime_api::Function;
 use super::{BINARY, TIME, event, variables};
 
 /// Invokes the function once, with additional variables. Returns the lines of the invocation.

@@ -7,10 +7,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use testkit::harness::Mocks;
+use testkit::runtime_api::Function;
+use testkit::server::{Answer, Api, Reply, Request, Server};
 
-use super::support::harness::Mocks;
-use super::support::runtime_api::Function;
-use super::support::server::{Answer, Api, Reply, Request, Server};
 use super::{BINARY, TIME, event, variables};
 
 /// Collector that records every export and replies with `reply`.

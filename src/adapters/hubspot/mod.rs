@@ -8,7 +8,6 @@ mod auth;
 mod batch_response;
 mod client;
 mod delete;
-#[cfg(feature = "admin")]
 mod doctor;
 mod errors;
 mod lookup;

@@ -9,7 +9,7 @@ use crate::model::limits::{RateLimit, Retry};
 
 /// The section `[hubspot]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
@@ -49,7 +49,7 @@ impl Settings {
 
 /// The lifecycle stage of each type, by the stage's internal name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LifecycleStage {
     /// For contacts of the type `customer`.

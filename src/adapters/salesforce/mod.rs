@@ -8,7 +8,6 @@ mod auth;
 mod client;
 mod delete;
 mod describe;
-#[cfg(feature = "admin")]
 mod doctor;
 mod errors;
 mod lookup;

@@ -8,7 +8,7 @@ use crate::model::limits::{RateLimit, Retry};
 
 /// The section `[salesforce]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
@@ -42,7 +42,7 @@ impl Settings {
 /// Treatment of a change whose lead has been converted, which Salesforce does not let any user
 /// edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConvertedLeads {
     /// The lead is not written, and the change counts as filtered.
@@ -53,7 +53,7 @@ pub enum ConvertedLeads {
 
 /// Status of a new lead whose event has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Status {
     /// For contacts of the type `lead`.

@@ -6,16 +6,12 @@
 //! | `sk` | `lease` |
 //! | `next_slot` | the next free slot, in microseconds since the Unix epoch |
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::lease::{LeaseRequest, Leased, Micros};
 use crate::model::Destination;
+use crate::services::{NumberUpdate, ServiceError, StateTable, Updated};
 
 const NEXT_SLOT: &str = "next_slot";
 
@@ -25,7 +21,7 @@ const MOST_WRITES: usize = 4;
 /// Leases the slots of one destination to all environments.
 #[derive(Debug)]
 pub struct LeaseTable {
-    client: Client,
+    client: Arc<dyn StateTable>,
     table: String,
     key: String,
     /// Last known next free slot. It decides which of the two writes is tried first.
@@ -40,7 +36,7 @@ pub enum LeaseError {
         "the state table refused the lease: check its name, its keys, the function's permissions \
          and its throttles"
     )]
-    Refused(#[source] Box<UpdateItemError>),
+    Refused(#[source] ServiceError),
     /// The table did not answer in time.
     #[error("the state table did not answer in time")]
     TimedOut,
@@ -64,7 +60,7 @@ enum WriteOutcome {
 
 impl LeaseTable {
     /// Creates the table of the slots of `destination`.
-    pub fn new(client: Client, table: &str, destination: Destination) -> Self {
+    pub fn new(client: Arc<dyn StateTable>, table: &str, destination: Destination) -> Self {
         Self {
             client,
             table: table.to_owned(),
@@ -101,11 +97,11 @@ impl LeaseTable {
 
     /// Leases the block that begins at the end of the last one.
     async fn append(&self, request: LeaseRequest) -> Result<WriteOutcome, LeaseError> {
-        let values = HashMap::from([
+        let values = vec![
             (":length", request.length()),
             (":oldest", request.oldest),
             (":latest", request.latest),
-        ]);
+        ];
         let condition = "next_slot BETWEEN :oldest AND :latest";
         self.write("SET next_slot = next_slot + :length", condition, values)
             .await
@@ -113,10 +109,10 @@ impl LeaseTable {
 
     /// Leases a block that begins at the time of the answer, after all leased slots have expired.
     async fn restart(&self, request: LeaseRequest) -> Result<WriteOutcome, LeaseError> {
-        let values = HashMap::from([
+        let values = vec![
             (":end", request.earliest + request.length()),
             (":oldest", request.oldest),
-        ]);
+        ];
         self.write(
             "SET next_slot = :end",
             "attribute_not_exists(next_slot) OR next_slot < :oldest",
@@ -129,38 +125,21 @@ impl LeaseTable {
         &self,
         change: &str,
         condition: &str,
-        values: HashMap<&str, Micros>,
+        values: Vec<(&str, Micros)>,
     ) -> Result<WriteOutcome, LeaseError> {
-        let values = values
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), AttributeValue::N(value.to_string())));
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("pk", AttributeValue::S(self.key.clone()))
-            .key("sk", AttributeValue::S("lease".to_owned()))
-            .update_expression(change)
-            .condition_expression(condition)
-            .set_expression_attribute_values(Some(values.collect()))
-            .return_values(ReturnValue::UpdatedNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         // A retry would end after our timeout, and lease a second block.
-        let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
-        match request.customize().config_override(once).send().await {
-            Ok(answer) => next_slot(answer.attributes())
-                .map(WriteOutcome::Leased)
-                .ok_or(LeaseError::Unreadable),
-            Err(error) => match error.into_service_error() {
-                UpdateItemError::ConditionalCheckFailedException(held) => {
-                    Ok(WriteOutcome::Rejected(next_slot(held.item())))
-                }
-                error => Err(LeaseError::Refused(Box::new(error))),
-            },
+        let update = NumberUpdate {
+            partition_key: &self.key,
+            sort_key: "lease",
+            attribute: NEXT_SLOT,
+            change,
+            condition,
+            values,
+        };
+        match self.client.update(&self.table, update).await {
+            Ok(Updated::Yes(next)) => next.map(WriteOutcome::Leased).ok_or(LeaseError::Unreadable),
+            Ok(Updated::No(next)) => Ok(WriteOutcome::Rejected(next)),
+            Err(error) => Err(LeaseError::Refused(error)),
         }
     }
-}
-
-fn next_slot(item: Option<&HashMap<String, AttributeValue>>) -> Option<Micros> {
-    item?.get(NEXT_SLOT)?.as_n().ok()?.parse().ok()
 }

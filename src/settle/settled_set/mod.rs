@@ -18,16 +18,10 @@ mod prior_outcomes;
 mod remember;
 mod skip;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::query::QueryError;
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout_at};
 
@@ -38,6 +32,7 @@ pub(crate) use skip::{Rest, Skipping};
 use self::batch::Batch;
 use self::remember::remember;
 use crate::model::{Destination, Record};
+use crate::services::{ServiceError, StateItem, StateTable};
 
 /// Timeout of a call of the table, where the client's configuration has none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -47,12 +42,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 /// read once more.
 const MOST_PAGES: usize = 4;
 
-type Item = HashMap<String, AttributeValue>;
-
 /// The settled set of one table.
 #[derive(Clone, Debug)]
 pub struct SettledSet {
-    client: aws_sdk_dynamodb::Client,
+    client: Arc<dyn StateTable>,
     table: String,
     function: String,
     ttl: Duration,
@@ -66,9 +59,9 @@ pub struct SettledSet {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TableError {
     #[error("the state table refused the query")]
-    Query(#[source] Box<QueryError>),
+    Query(#[source] ServiceError),
     #[error("the state table refused the item")]
-    Put(#[source] Box<PutItemError>),
+    Put(#[source] ServiceError),
     #[error("the state table did not respond in time")]
     OutOfTime,
 }
@@ -76,15 +69,12 @@ pub(super) enum TableError {
 impl SettledSet {
     /// Creates the settled set of `function` in this table. Its items expire after `ttl_hours`.
     pub fn new(
-        client: aws_sdk_dynamodb::Client,
+        client: Arc<dyn StateTable>,
         table: String,
         function: String,
         ttl_hours: u64,
     ) -> Self {
-        let configured = client
-            .config()
-            .timeout_config()
-            .and_then(TimeoutConfig::operation_timeout);
+        let configured = client.time_limit();
         Self {
             client,
             table,
@@ -106,14 +96,15 @@ impl SettledSet {
             return Ok(PriorOutcomes::default());
         };
         let mut prior = PriorOutcomes::unknown(&batch, self.is_writable.load(Ordering::Relaxed));
-        // Boxed, like the future of `put`: the SDK's futures would add several kilobytes to that of
-        // every invocation.
-        let items = timeout_at(
-            until.min(Instant::now() + self.timeout),
-            Box::pin(self.items(&batch)),
-        )
-        .await;
-        let (items, is_complete) = items.map_err(|_| TableError::OutOfTime)??;
+        let query = self.client.query(
+            &self.table,
+            batch.partition_key(&self.function),
+            batch.first.sort_key(),
+            MOST_PAGES,
+        );
+        let items = timeout_at(until.min(Instant::now() + self.timeout), query).await;
+        let items = items.map_err(|_| TableError::OutOfTime)?;
+        let (items, is_complete) = items.map_err(TableError::Query)?;
         for item in items {
             prior.add_item(&item, &batch, destinations);
         }
@@ -121,38 +112,6 @@ impl SettledSet {
             prior.set_blind();
         }
         Ok(prior)
-    }
-
-    /// Queries the items that end at or after the batch's first record. Returns whether these are
-    /// all besides. The read is consistent, because a batch is redelivered within a second.
-    async fn items(&self, batch: &Batch<'_>) -> Result<(Vec<Item>, bool), TableError> {
-        let mut items = Vec::new();
-        let mut page = None;
-        for _ in 0..MOST_PAGES {
-            let query = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true);
-            let query = query
-                .key_condition_expression("pk = :pk AND sk >= :first")
-                .expression_attribute_values(
-                    ":pk",
-                    AttributeValue::S(batch.partition_key(&self.function)),
-                )
-                .expression_attribute_values(":first", AttributeValue::S(batch.first.sort_key()))
-                .set_exclusive_start_key(page);
-            let response = query
-                .send()
-                .await
-                .map_err(|error| TableError::Query(Box::new(error.into_service_error())))?;
-            items.extend(response.items.unwrap_or_default());
-            page = response.last_evaluated_key;
-            if page.is_none() {
-                break;
-            }
-        }
-        Ok((items, page.is_none()))
     }
 
     /// Stores the settled records of `records`. `is_blind` means that earlier invocations may have
@@ -211,40 +170,29 @@ impl SettledSet {
         destinations: &[Destination],
         until: Instant,
     ) -> Result<(), TableError> {
-        let names = destinations
-            .iter()
-            .map(|destination| AttributeValue::S(destination.0.to_owned()))
-            .collect();
         let expires_at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             + self.ttl;
-        let item = Item::from([
-            (
-                "pk".to_owned(),
-                AttributeValue::S(batch.partition_key(&self.function)),
-            ),
-            ("sk".to_owned(), AttributeValue::S(sort_key)),
-            ("destinations".to_owned(), AttributeValue::L(names)),
-            ("records".to_owned(), AttributeValue::B(Blob::new(records))),
-            (
-                "expires_at".to_owned(),
-                AttributeValue::N(expires_at.as_secs().to_string()),
-            ),
-        ]);
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .send();
-        let result = timeout_at(until.min(Instant::now() + self.timeout), Box::pin(put)).await;
+        let item = StateItem {
+            sort_key,
+            destinations: destinations
+                .iter()
+                .map(|destination| destination.0.to_owned())
+                .collect(),
+            records,
+        };
+        let put = self.client.put(
+            &self.table,
+            batch.partition_key(&self.function),
+            item,
+            expires_at.as_secs(),
+        );
+        let result = timeout_at(until.min(Instant::now() + self.timeout), put).await;
         self.is_writable
-            .store(matches!(result, Ok(Ok(_))), Ordering::Relaxed);
-        result
-            .map_err(|_| TableError::OutOfTime)?
-            .map(drop)
-            .map_err(|error| TableError::Put(Box::new(error.into_service_error())))
+            .store(matches!(result, Ok(Ok(()))), Ordering::Relaxed);
+        let result = result.map_err(|_| TableError::OutOfTime)?;
+        result.map_err(TableError::Put)
     }
 }
 

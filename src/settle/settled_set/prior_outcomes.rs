@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::Item;
 use super::batch::{Batch, ContactHash, contact_hash};
 use super::item::{DestinationOutcome, PriorOutcome, decode};
-use super::number::SequenceNumber;
 use crate::model::{ContactChange, Destination, Operation, Position};
+use crate::services::StateItem;
 use crate::settle::{Entry, Fate, RecordOutcome};
 
 /// The outcomes of a batch's records that earlier invocations recorded.
@@ -141,18 +140,17 @@ impl PriorOutcomes {
     /// Adds the outcomes that `item` has of the batch and of later changes.
     pub(super) fn add_item(
         &mut self,
-        item: &Item,
+        item: &StateItem,
         batch: &Batch<'_>,
         destinations: &[Destination],
     ) {
-        let sort_key = sort_key(item);
-        let indexes = destination_indexes(item, destinations);
+        let indexes = destination_indexes(&item.destinations, destinations);
         let positions = batch.positions();
         let mut is_of_batch = false;
-        let decoded = records(item, |number, fingerprint, outcome| {
+        let decoded = decode(&item.records, |number, fingerprint, outcome| {
             let outcome = with_own_indexes(outcome, &indexes);
             if number > batch.last {
-                self.add_later(&outcome, sort_key.as_deref());
+                self.add_later(&outcome, &item.sort_key);
                 return;
             }
             let position = positions.get(&(number, fingerprint));
@@ -163,7 +161,7 @@ impl PriorOutcomes {
             merge(known, outcome);
         });
         if is_of_batch {
-            self.items.extend(sort_key);
+            self.items.push(item.sort_key.clone());
         }
         if decoded.is_none() {
             self.is_blind = true;
@@ -174,7 +172,7 @@ impl PriorOutcomes {
     }
 
     /// Adds the item with this sort key to those of each contact that a later record changed.
-    fn add_later(&mut self, outcome: &PriorOutcome, sort_key: Option<&str>) {
+    fn add_later(&mut self, outcome: &PriorOutcome, sort_key: &str) {
         let PriorOutcome::At(outcomes) = outcome else {
             return;
         };
@@ -183,7 +181,7 @@ impl PriorOutcomes {
                 self.later
                     .entry((outcome.destination, contact))
                     .or_default()
-                    .extend(sort_key.map(str::to_owned));
+                    .push(sort_key.to_owned());
             }
         }
     }
@@ -191,17 +189,9 @@ impl PriorOutcomes {
 
 /// Returns the index in `destinations` of each destination of an item; `None` for one that was
 /// removed since.
-fn destination_indexes(item: &Item, destinations: &[Destination]) -> Vec<Option<usize>> {
-    let Some(names) = item.get("destinations").and_then(|list| list.as_l().ok()) else {
-        return Vec::new();
-    };
-    let mut indexes = Vec::new();
-    for name in names {
-        if let Ok(name) = name.as_s() {
-            indexes.push(destinations.iter().position(|known| known.0 == *name));
-        }
-    }
-    indexes
+fn destination_indexes(names: &[String], destinations: &[Destination]) -> Vec<Option<usize>> {
+    let index = |name: &String| destinations.iter().position(|known| known.0 == *name);
+    names.iter().map(index).collect()
 }
 
 /// Replaces the item's indexes of destinations. Removes the outcomes at unknown destinations.
@@ -261,13 +251,4 @@ fn merge(known: &mut Option<PriorOutcome>, more: PriorOutcome) {
         (known, whole @ PriorOutcome::Whole(_)) => *known = Some(whole),
         _ => {}
     }
-}
-
-/// Decodes an item's records; `None` for an item of an unknown format.
-fn records(item: &Item, each: impl FnMut(SequenceNumber<'_>, u64, PriorOutcome)) -> Option<()> {
-    decode(item.get("records")?.as_b().ok()?.as_ref(), each)
-}
-
-fn sort_key(item: &Item) -> Option<String> {
-    item.get("sk")?.as_s().ok().cloned()
 }
