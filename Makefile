@@ -17,8 +17,10 @@ ADVISORIES ?=
 # What the template is validated for. Where a stage is deployed to stands in samconfig.toml.
 REGION ?= us-east-1
 
-# The features of whatever is built to be tried or tested: one set, since another would compile the AWS SDK again.
-TESTED := --all-features
+# The packages and features of every build that is linted or tested: one set, since another compiles the AWS SDK again.
+TESTED := --workspace --all-features
+# `make run` and `make watch` need no AWS client, and compile none.
+RUNNER := --package contact-sync-testkit --bin local
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
@@ -46,7 +48,7 @@ help: ## Show this list
 
 .PHONY: run
 run: ## Feed a generated stream through the handler into both mocks, and compare (SEED=, RECORDS=)
-	cargo run --locked $(TESTED) --example local
+	cargo run --locked $(RUNNER)
 
 .PHONY: test
 test: $(VENV)-mocks/ready $(VENV)-sam/ready ## Run all tests, with the AWS services that they need emulated
@@ -57,19 +59,20 @@ test: $(VENV)-mocks/ready $(VENV)-sam/ready ## Run all tests, with the AWS servi
 
 .PHONY: e2e
 e2e: $(VENV)-mocks/ready ## Bring a stream of an emulated Kinesis to both mocks through the real binary (a part of `test`)
-	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked $(TESTED) --test e2e
+	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo test --locked $(TESTED) --test emulated -- e2e::
 
 # Whatever fails names its seed, and SEED=n runs it alone.
 .PHONY: soak
 soak: ## Run new random streams and schedules of faults for MINUTES (30), and print what they came to
 	@rm -rf $(EVIDENCE)
-	SOAK_MINUTES=$(or $(MINUTES),30) cargo test --locked $(TESTED) --test convergence -- whatever whenever
+	SOAK_MINUTES=$(or $(MINUTES),30) cargo test --locked $(TESTED) --test scenarios -- \
+	  convergence::stopped_time:: convergence::sockets:: convergence::binary::
 	@echo; cat $(EVIDENCE)/*
 
 .PHONY: fuzz
 fuzz: ## Fuzz the event and the change for MINUTES (10)
 	@rm -rf $(EVIDENCE)
-	SOAK_MINUTES=$(or $(MINUTES),10) cargo test --locked $(TESTED) --test fuzz
+	SOAK_MINUTES=$(or $(MINUTES),10) cargo test --locked $(TESTED) --test scenarios -- fuzz::
 	@echo; cat $(EVIDENCE)/*
 
 # Takes some five minutes, in each of which 600 calls are allowed. Wants a quiet machine: what its processes lack, the budget lacks.
@@ -77,7 +80,7 @@ fuzz: ## Fuzz the event and the change for MINUTES (10)
 fleet: $(VENV)-mocks/ready ## Send 60,000 contacts from several processes, with, without and cut off from the table, and print what they used of the budget
 	@rm -rf $(EVIDENCE)
 	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server \
-	  cargo test --locked $(TESTED) --test dispatch -- --ignored four_processes_send
+	  cargo test --locked $(TESTED) --test emulated -- --ignored fleet::
 	@echo; cat $(EVIDENCE)/*
 
 .PHONY: mutants
@@ -101,7 +104,9 @@ fmt: ## Check the formatting
 	cargo fmt --check
 
 .PHONY: lint
-lint: ## Check with clippy, warnings as errors
+lint: ## Check with clippy, warnings as errors, and the voice of the comments
+	$(PYTHON) -m unittest discover --start-directory tests/voice
+	$(PYTHON) tests/voice/check.py
 	cargo clippy --locked --all-targets $(TESTED) -- -D warnings
 
 .PHONY: doc
@@ -126,14 +131,18 @@ deps: $(CARGO_DENY) $(CARGO_MACHETE) ## Check the dependencies: licences, source
 	$(CARGO_MACHETE) .
 
 .PHONY: events
-events: ## Check that the sample events are those that tests/support/make_events.py makes
-	$(PYTHON) tests/support/make_events.py --check
+events: ## Check that the sample events are those that testkit/make_events.py makes
+	$(PYTHON) testkit/make_events.py --check
 
 .PHONY: schema
 schema: ## Write the JSON Schema of a change, events/contact-change.schema.json, from the types
 	@mkdir -p target
-	cargo run --quiet --locked $(TESTED) --bin contact-sync-admin -- change-schema > target/schema.json
+	cargo run --quiet --locked --package contact-sync-admin -- change-schema > target/schema.json
 	mv target/schema.json events/contact-change.schema.json
+
+.PHONY: codes
+codes: ## Write the table of codes, docs/reference/codes.md, from the registry
+	UPDATE_DOCS=1 cargo test --quiet --locked $(TESTED) --test contract -- codes::the_reference
 
 # --- the Lambda ------------------------------------------------------------------------------------------------------
 
@@ -146,22 +155,23 @@ build: $(CARGO_LAMBDA) ## Build the Lambda artifact (ARCH=arm64 or x86_64, FEATU
 artifact-check: ## Check that neither mocks nor the operator's tool are in what `make build` made, and its size
 	$(PYTHON) tests/artifact/check.py target/lambda/contact-sync/bootstrap --arch $(ARCH) --features "$(FEATURES)"
 
-# The tool reads the lock file, and writes beside Cargo.toml.
+# The tool reads the lock file, and writes beside the Cargo.toml of each package.
 .PHONY: sbom
 sbom: $(CARGO_CYCLONEDX) ## Write the artifact's bill of materials (CycloneDX) beside it
 	PATH="$(CURDIR)/$(TOOLS)/bin:$(PATH)" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
 	  $(if $(FEATURES),--features "$(FEATURES)") --target $(if $(filter x86_64,$(ARCH)),x86_64,aarch64)-unknown-linux-gnu --override-filename contact-sync-sbom
 	@mkdir -p target/lambda/contact-sync
 	mv contact-sync-sbom.json target/lambda/contact-sync/sbom.cdx.json
+	rm -f admin/contact-sync-sbom.json testkit/contact-sync-sbom.json
 
 # The mocks write the settings that lead to them to their standard output, one NAME=VALUE a line, and then `# ready`.
 .PHONY: watch
 watch: $(CARGO_LAMBDA) ## Serve the function locally, with both mocks behind it; then `make invoke` in another terminal
-	cargo build --locked $(TESTED) --example local
+	cargo build --locked $(RUNNER)
 	@# Here, where one sees it: cargo-lambda would compile at the first invocation, which waits for it.
 	cargo build --locked --bin contact-sync
 	@mkdir -p target/local
-	@cargo run --quiet --locked $(TESTED) --example local -- --serve > target/local/mocks.out & mocks=$$!; \
+	@cargo run --quiet --locked $(RUNNER) -- --serve > target/local/mocks.out & mocks=$$!; \
 	trap 'kill $$mocks 2>/dev/null || true' EXIT; \
 	until grep -qsx '# ready' target/local/mocks.out; do \
 	  kill -0 $$mocks || { echo "watch: the mocks did not start" >&2; exit 1; }; sleep 0.2; done; \

@@ -1,15 +1,15 @@
-//! What the settings cost a start: reading the layers, merging them, judging the result. A real
-//! start is the first time, which is told; on a busy machine that is mostly waiting, so the median
-//! is held to the budget.
-#![expect(clippy::print_stdout, reason = "a benchmark's answer")]
+//! Benchmark of the settings at a start: parses the layers, merges them and validates the result.
+//! The first run corresponds to a start, and is printed. It is mostly scheduling delay on a busy
+//! machine: the median is compared with the budget.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use contact_sync::factory::DESTINATIONS;
+use contact_sync::adapters::DESTINATIONS;
 use contact_sync::settings::{Layer, Preset, load};
 
-/// What a start may spend on its settings.
+/// Time that a start may spend on its settings.
 const BUDGET: Duration = Duration::from_millis(2);
 
 const DOCUMENT: &str = include_str!("../tests/fixtures/kitchen-sink.toml");

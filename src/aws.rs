@@ -1,8 +1,18 @@
-//! The configuration of the AWS clients: the SDK's own, from the standard variables, but that TLS
-//! is made ready when AWS is first called, and that plain `http` obeys no proxy of the environment.
-//! Plain `http` leads to an emulation or to a service of the machine itself, and its answers hold
-//! secrets.
+//! The AWS clients, as the services that the function calls, and their configuration: the SDK's
+//! defaults, from the standard variables, with two exceptions. TLS is initialized by the first call
+//! of AWS. Plain `http` uses no proxy of the environment, because it leads to an emulation or to a
+//! service of the same machine, and its responses hold secrets.
 
+mod dynamodb;
+mod secrets_manager;
+mod sqs;
+mod ssm;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
@@ -16,7 +26,9 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
-/// The configuration that this process's environment gives.
+use crate::services::{DeadLetterQueue, ParameterStore, SecretStore, Services, StateTable};
+
+/// Loads the configuration from the process's environment.
 pub async fn config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(LazyTlsClient {
@@ -27,7 +39,8 @@ pub async fn config() -> SdkConfig {
         .await
 }
 
-/// The SDK's default: its TLS library, and the proxy of the standard variables.
+/// Builds a client for `https` as the SDK does: its TLS library, and the proxy of the standard
+/// variables.
 fn https() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
@@ -39,7 +52,7 @@ fn https() -> SharedHttpClient {
     })
 }
 
-/// Makes a client for plain `http` without a proxy.
+/// Builds a client for plain `http` without a proxy.
 fn plain() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::disabled());
@@ -49,9 +62,8 @@ fn plain() -> SharedHttpClient {
     })
 }
 
-/// The SDK's HTTP client without its `validate_base_client_config`, which reads the system's root
-/// certificates as soon as a client is made: 45 % of the instructions until the first poll, where
-/// nobody has called AWS yet.
+/// The SDK's HTTP client without `validate_base_client_config`. That method reads the system's root
+/// certificates when a client is built, which takes 45 % of the instructions before the first poll.
 #[derive(Debug)]
 struct LazyTlsClient {
     https: SharedHttpClient,
@@ -74,7 +86,7 @@ impl HttpClient for LazyTlsClient {
     }
 }
 
-/// Sends a request by the connector of its scheme.
+/// Selects the connector by the scheme of a request.
 #[derive(Debug)]
 struct ByScheme {
     https: SharedHttpConnector,
@@ -92,5 +104,52 @@ impl HttpConnector for ByScheme {
         } else {
             self.https.call(request)
         }
+    }
+}
+
+impl Services for SdkConfig {
+    /// Returns a client with short pauses between its attempts. The SDK's own pauses are as long as
+    /// the time that the read of a secret has.
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        use aws_sdk_secretsmanager::config::Builder;
+        let retries = RetryConfig::standard().with_initial_backoff(Duration::from_millis(100));
+        let config = Builder::from(self).retry_config(retries).build();
+        Arc::new(aws_sdk_secretsmanager::Client::from_conf(config))
+    }
+
+    /// Returns a client with time limits. A queue that does not answer must not take the whole
+    /// invocation: its records come again.
+    fn queue(&self) -> Arc<dyn DeadLetterQueue> {
+        use aws_sdk_sqs::config::Builder;
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(Duration::from_secs(3))
+            .operation_timeout(Duration::from_secs(10));
+        let config = Builder::from(self).timeout_config(timeouts.build()).build();
+        Arc::new(aws_sdk_sqs::Client::from_conf(config))
+    }
+
+    /// Returns a client with a time limit of a second for two attempts: the state table only saves
+    /// work. A limit for an operation that the configuration sets itself is kept.
+    fn table(&self) -> Arc<dyn StateTable> {
+        use aws_sdk_dynamodb::config::Builder;
+        let retries = RetryConfig::standard()
+            .with_max_attempts(2)
+            .with_initial_backoff(Duration::from_millis(50));
+        let limit = self
+            .timeout_config()
+            .and_then(TimeoutConfig::operation_timeout)
+            .unwrap_or(Duration::from_secs(1));
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(limit * 9 / 20)
+            .operation_timeout(limit);
+        let config = Builder::from(self)
+            .retry_config(retries)
+            .timeout_config(timeouts.build())
+            .build();
+        Arc::new(aws_sdk_dynamodb::Client::from_conf(config))
+    }
+
+    fn parameters(&self) -> Arc<dyn ParameterStore> {
+        Arc::new(aws_sdk_ssm::Client::new(self))
     }
 }

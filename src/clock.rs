@@ -1,37 +1,41 @@
 //! Measures time limits that outlive an invocation.
 //!
-//! Lambda freezes an environment between two invocations. The clock of timers stands still
-//! meanwhile, the wall clock does not: in an environment that works for 50 ms a second, five
-//! minutes of the timers' clock last for more than an hour. [`now`] is the timers' clock plus the
-//! time that it missed, so that a limit ends as soon as it has passed by either clock. A wall clock
-//! that is put back prolongs no limit. A step of less than a second counts as a correction, not as
-//! a freeze.
+//! Lambda freezes an environment between two invocations. The timers' clock stops during a freeze,
+//! the wall clock does not: in an environment that works for 50 ms a second, five minutes of the
+//! timers' clock last more than an hour. [`now`] is the timers' clock plus the time that it missed,
+//! so that a limit ends once either clock has passed it. A wall clock that is set back prolongs no
+//! limit. A step of less than a second counts as a correction of the clock, not as a freeze.
 //!
 //! | time limit | clock |
 //! | --- | --- |
 //! | `refresh_secs`, after which the settings document is read again | [`now`] |
-//! | lifetime of a secret; pauses between two readings of one that is refused or unreadable | [`now`] |
-//! | a token has no lifetime: it ends with its secret, its instance or a 401; the pause between two tokens that are asked for because the instance does not answer | [`now`] |
-//! | rate limits: the window, the space between two calls, the pause of a state table that does not answer | [`now`] |
-//! | pauses of the circuit breaker, and those that a system asks for | [`now`] |
+//! | lifetime of a secret | [`now`] |
+//! | pause between two reads of a refused or unreadable secret | [`now`] |
+//! | pause between two token requests while the instance does not respond [^1] | [`now`] |
+//! | rate limits: window, interval between calls, pause of an unavailable state table | [`now`] |
+//! | pauses of the circuit breaker, and those that a destination asks for | [`now`] |
 //! | leased slots | wall clock: all environments share them |
-//! | `expires_at` in the state table, `exp` of a signed assertion | wall clock: others judge them |
-//! | deadline of an invocation | wall clock at its begin, as Lambda sends it; then the timers' |
-//! | timeouts of single calls, waits between two tries, the last cut of the concurrency | timers': they begin and end within an invocation |
+//! | `expires_at` in the state table, `exp` of a signed assertion | wall clock: others read them |
+//! | deadline of an invocation | wall clock at its start, as Lambda sends it; then the timers' |
+//! | timeouts of calls, waits between attempts | timers': they start and end in an invocation |
+//! | duration of a reduced concurrency | timers': it starts and ends in an invocation |
 //! | idle connections | timers': see [`crate::adapters::http::client`] |
+//!
+//! [^1]: A token has no lifetime. It ends with its secret, with its instance, or with a 401.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// Less than this is the wall clock being set right.
+/// Least difference of the clocks that counts as a freeze. A smaller one is a correction of the
+/// wall clock.
 const SHORTEST_FREEZE: Duration = Duration::from_secs(1);
 
 static FREEZES: Mutex<Option<Freezes>> = Mutex::new(None);
 
-/// Returns the timers' time plus the time that they missed. Never goes back. To be compared with
-/// other results of this function only.
+/// Returns the timers' time plus the time that they missed. Never decreases. Comparable only with
+/// other results of this function.
 pub(crate) fn now() -> Instant {
     let (steady, wall) = (std::time::Instant::now(), SystemTime::now());
     let mut freezes = FREEZES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,18 +48,18 @@ pub(crate) fn now() -> Instant {
     Instant::now() + missed
 }
 
-/// Returns the time that has passed since `then`, an earlier [`now`].
+/// Returns the time since `then`, an earlier result of [`now`].
 pub(crate) fn elapsed(then: Instant) -> Duration {
     now().saturating_duration_since(then)
 }
 
-/// Pretends that the environment of this thread's test is frozen for `length`.
+/// Simulates a freeze of `length` for the test on this thread.
 #[cfg(test)]
 pub(crate) fn freeze(length: Duration) {
     tests::FROZEN.set(tests::FROZEN.get() + length);
 }
 
-/// Adds up the time that the steady clock missed. Pure.
+/// Sum of the time that the steady clock missed. Pure.
 #[derive(Debug)]
 struct Freezes {
     missed: Duration,
@@ -72,8 +76,8 @@ impl Freezes {
         }
     }
 
-    /// Compares both clocks; returns the time missed so far. Short freezes add up: the comparison
-    /// begins anew only after one that counts, or after the wall clock was put back.
+    /// Compares both clocks. Returns the time missed so far. Short freezes add up: the comparison
+    /// restarts only after a freeze that counts, or after the wall clock was set back.
     fn observe(&mut self, steady: std::time::Instant, wall: SystemTime) -> Duration {
         let by_steady = steady.saturating_duration_since(self.steady);
         let by_wall = wall.duration_since(self.wall).unwrap_or_default();
@@ -98,9 +102,9 @@ mod tests {
     }
 
     #[test]
-    fn time_missed_adds_up_and_a_clock_that_is_put_back_takes_nothing_away() {
-        // Each step in milliseconds: by the steady clock, by the wall clock; and the time missed by
-        // then.
+    fn missed_time_adds_up_and_a_wall_clock_that_is_set_back_subtracts_nothing() {
+        // Each step in milliseconds: of the steady clock, of the wall clock, and the time missed so
+        // far.
         let tables: &[&[(u64, i64, u64)]] = &[
             &[(1_000, 1_000, 0), (60_000, 60_000, 0)],
             &[
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_limit_ends_by_either_clock() {
+    async fn a_limit_ends_once_either_clock_has_passed_it() {
         let start = now();
         tokio::time::advance(Duration::from_mins(2)).await;
         assert_eq!(elapsed(start), Duration::from_mins(2));

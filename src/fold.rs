@@ -1,33 +1,29 @@
-//! Folding: the changes of one contact, of one batch and for one destination, to the fewest writes
-//! that leave the same behind. Pure.
+//! Folds the changes of one contact, in one batch and for one destination, into the fewest writes
+//! with the same result. Pure.
 //!
-//! The law: what a step leaves equals what its changes would leave one by one, in order. An upsert
-//! carries every change since the last delete; whatever came before a delete is gone with it.
+//! The law: the result of a step equals the result of its changes one by one, in order. An upsert
+//! carries every change since the last delete. A delete replaces every change before it.
 
 use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use crate::contact::{ContactChange, Operation};
+use crate::model::{ContactChange, Operation, Position, Positions};
 
-/// A record's place in its batch.
-pub type Position = usize;
-
-/// Most contacts change once in a batch.
-pub type Positions = SmallVec<[Position; 2]>;
-
-/// What one contact needs at one destination: a delete, an upsert, or a delete and then an upsert.
+/// The writes of one contact at one destination: a delete, an upsert, or a delete and then an
+/// upsert.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// The changes that end in a delete, which is the last of them; empty where nothing is deleted.
+    /// The changes up to the last delete, which is the last item. Empty without a delete.
     pub delete: Positions,
-    /// The changes after it, in the order in which they hold; empty where the delete is the end.
+    /// The changes after the delete, in the order of application. Empty where a delete is the last
+    /// change.
     pub upsert: Positions,
 }
 
 impl Step {
-    /// The step without the changes that `keep` refuses. It is asked about each in the order in
-    /// which they hold.
+    /// Removes the changes for which `keep` returns false. Calls `keep` in the order of
+    /// application.
     pub fn retain(
         self,
         is_delete: impl Fn(Position) -> bool,
@@ -39,66 +35,74 @@ impl Step {
             .chain(self.upsert)
             .filter(|position| keep(*position))
             .collect();
-        let deleted = kept.iter().rposition(|position| is_delete(*position));
-        let (delete, upsert) = kept.split_at(deleted.map_or(0, |last| last + 1));
+        let deletes = match kept.iter().rposition(|position| is_delete(*position)) {
+            Some(last) => last + 1,
+            None => 0,
+        };
+        let (delete, upsert) = kept.split_at(deletes);
         Self {
             delete: delete.into(),
             upsert: upsert.into(),
         }
     }
 
-    /// Whether there is nothing to do.
+    /// Returns whether the step has no writes.
     pub fn is_empty(&self) -> bool {
         self.delete.is_empty() && self.upsert.is_empty()
     }
 }
 
-/// A change and its place in the batch.
+/// A change and its position in the batch.
 pub type Placed<'a> = (Position, &'a ContactChange);
 
-/// One step for each contact, in the order in which the batch first names them.
+/// Returns one step for each contact, in the order of each contact's first change.
 pub fn fold<'a>(changes: impl IntoIterator<Item = Placed<'a>>) -> Vec<Step> {
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut indexes: HashMap<&str, usize> = HashMap::new();
     let mut contacts: Vec<SmallVec<[Placed<'a>; 1]>> = Vec::new();
     for placed in changes {
-        let place = *places
+        let index = *indexes
             .entry(placed.1.contact.id.key())
             .or_insert(contacts.len());
-        match contacts.get_mut(place) {
-            Some(of_one) => of_one.push(placed),
+        match contacts.get_mut(index) {
+            Some(changes) => changes.push(placed),
             None => contacts.push(SmallVec::from_buf([placed])),
         }
     }
     contacts
         .into_iter()
-        .map(|mut of_one| step(&mut of_one))
+        .map(|mut changes| step(&mut changes))
         .collect()
 }
 
 fn step(changes: &mut [Placed<'_>]) -> Step {
     order_by_version(changes);
-    let deleted = changes
-        .iter()
-        .rposition(|(_, change)| change.operation == Operation::Delete);
-    let (delete, upsert) = changes.split_at(deleted.map_or(0, |last| last + 1));
-    let positions = |part: &[Placed<'_>]| part.iter().map(|(position, _)| *position).collect();
+    let is_delete = |(_, change): &Placed<'_>| change.operation == Operation::Delete;
+    let deletes = match changes.iter().rposition(is_delete) {
+        Some(last) => last + 1,
+        None => 0,
+    };
+    let (delete, upsert) = changes.split_at(deletes);
     Step {
         delete: positions(delete),
         upsert: positions(upsert),
     }
 }
 
-/// Versions decide between the changes that carry one; the others keep their places.
+fn positions(changes: &[Placed<'_>]) -> Positions {
+    changes.iter().map(|(position, _)| *position).collect()
+}
+
+/// Sorts the changes that carry a version by it. The others keep their indexes.
 fn order_by_version(changes: &mut [Placed<'_>]) {
     if changes.len() < 2 {
         return;
     }
-    let places: Positions = (0..changes.len())
+    let indexes: Positions = (0..changes.len())
         .filter(|at| changes[*at].1.version.is_some())
         .collect();
-    let mut versioned: SmallVec<[Placed<'_>; 4]> = places.iter().map(|at| changes[*at]).collect();
+    let mut versioned: SmallVec<[Placed<'_>; 4]> = indexes.iter().map(|at| changes[*at]).collect();
     versioned.sort_by_key(|(position, change)| (change.version, *position));
-    for (at, placed) in places.into_iter().zip(versioned) {
+    for (at, placed) in indexes.into_iter().zip(versioned) {
         changes[at] = placed;
     }
 }
@@ -109,7 +113,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::contact::{Contact, ContactId, ContactType, VersionSource};
+    use crate::model::{Contact, ContactId, ContactType, VersionSource};
 
     fn change(id: &str, operation: Operation, version: Option<u64>) -> ContactChange {
         ContactChange {
@@ -123,7 +127,8 @@ mod tests {
         }
     }
 
-    /// `c`reate, `u`pdate or `d`elete, and a version where a digit follows: `c u3 u2 d`.
+    /// Folds the changes of `text`: `c`reate, `u`pdate or `d`elete, with an optional version, as in
+    /// `c u3 u2 d`.
     fn folded(text: &str) -> Vec<(Vec<usize>, Vec<usize>)> {
         let changes: Vec<_> = text
             .split(' ')
@@ -144,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fewest_writes_that_leave_the_same() {
+    fn changes_fold_into_the_fewest_writes_with_the_same_result() {
         for (text, delete, upsert) in [
             ("c", vec![], vec![0]),
             ("d", vec![0], vec![]),
@@ -162,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn contacts_are_told_apart_without_regard_to_letter_case() {
+    fn ids_that_differ_in_letter_case_name_one_contact() {
         let changes = ["a", "B", "A", "b", "c"].map(|id| change(id, Operation::Update, None));
         let steps = fold(changes.iter().enumerate());
         let upserts: Vec<_> = steps.iter().map(|step| step.upsert.to_vec()).collect();
@@ -170,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_without_some_of_its_changes_is_the_step_of_the_others() {
+    fn retaining_some_changes_gives_the_step_of_those_changes() {
         let step = || Step {
             delete: Positions::from_slice(&[0, 1, 2]),
             upsert: Positions::from_slice(&[3, 4]),
@@ -194,22 +199,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_change_is_in_exactly_one_place(
-            words in proptest::collection::vec((0_usize..3, 0_usize..3, proptest::option::of(0_u64..4)), 0..30)
+        fn every_change_is_in_exactly_one_step(
+            words in proptest::collection::vec(
+                (0_usize..3, 0_usize..3, proptest::option::of(0_u64..4)),
+                0..30,
+            )
         ) {
             let changes: Vec<_> = words
                 .iter()
-                .map(|(id, operation, version)| change(["a", "b", "c"][*id], Operation::ALL[*operation], *version))
+                .map(|(id, operation, version)| {
+                    change(["a", "b", "c"][*id], Operation::ALL[*operation], *version)
+                })
                 .collect();
+            let is_delete = |at: &usize| changes[*at].operation == Operation::Delete;
             let steps = fold(changes.iter().enumerate());
-            let mut seen: Vec<_> = steps.iter().flat_map(|step| step.delete.iter().chain(&step.upsert)).copied().collect();
+            let mut seen = Vec::new();
+            for step in &steps {
+                seen.extend(step.delete.iter().chain(&step.upsert).copied());
+                prop_assert!(step.delete.last().is_none_or(is_delete));
+                prop_assert!(!step.upsert.iter().any(is_delete));
+            }
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..changes.len()).collect::<Vec<_>>());
-            for step in &steps {
-                let ends_in_delete = step.delete.last().map(|at| changes[*at].operation) == Some(Operation::Delete);
-                prop_assert!(step.delete.is_empty() || ends_in_delete);
-                prop_assert!(step.upsert.iter().all(|at| changes[*at].operation != Operation::Delete));
-            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What serde leaves open about JSON.
+//! Adds to serde: borrowed texts, raw fields, and objects that accept no arrays.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,11 +11,11 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A text that is borrowed where it holds no escapes.
+/// A text, borrowed where it has no escapes.
 #[derive(Deserialize)]
 pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
-/// The text that `raw` is, if it is one. Without an escape it is read where it lies.
+/// Returns the text of `raw`; `None` for other values. Borrows a text without escapes.
 pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     let json = raw.get();
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
@@ -26,17 +26,16 @@ pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Reads an object's fields as they are written; of a key that stands twice, the last. `None` for
-/// what is no object.
+/// Returns the raw fields of an object; `None` for other values. Of a duplicate key, the last value
+/// counts.
 pub(crate) fn fields(json: &str) -> Option<BTreeMap<String, &RawValue>> {
     serde_json::from_str(json).ok()
 }
 
-/// Appends `text` as a JSON text. One that holds nothing to escape, nearly every one, is copied as
-/// it is.
+/// Appends `text` as a JSON string. Copies a text without characters to escape, which nearly every
+/// text is.
 pub(crate) fn push_text(json: &mut String, text: &str) {
-    // Judged without stopping at the first, so that the compiler makes vector instructions of it.
-    let is_escaped = |byte: u8| matches!(byte, ..b' ' | b'"' | b'\\');
+    // Without an early exit, so that the compiler emits vector instructions.
     if text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
         json.push_str(&Value::from(text).to_string());
     } else {
@@ -46,7 +45,11 @@ pub(crate) fn push_text(json: &mut String, text: &str) {
     }
 }
 
-/// A JSON object. serde's derived structs would also take an array of their fields' values.
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, ..b' ' | b'"' | b'\\')
+}
+
+/// A JSON object. A struct with serde's derive would also accept an array of its fields' values.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -75,7 +78,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_is_written_as_serde_writes_it(text in "[a-zé\\PC\"\\\\/\\x00-\\x20\\x7f\u{2028}]{0,40}") {
+        fn a_text_is_written_as_serde_writes_it(
+            text in "[a-zé\\PC\"\\\\/\\x00-\\x20\\x7f\u{2028}]{0,40}"
+        ) {
             let mut json = String::from("[");
             push_text(&mut json, &text);
             prop_assert_eq!(json, format!("[{}", serde_json::to_string(&text).expect("JSON")));

@@ -1,70 +1,87 @@
 //! contact-sync keeps Salesforce and HubSpot equal to a company's contact database, from its
-//! Kinesis stream of changes. Data goes one way; no stage knows the one before it, none reaches
-//! past the next:
+//! Kinesis stream of changes. Data goes one way:
 //!
 //! ```text
-//!  Kinesis batch                                                       the shard is the durable raw queue
+//!  Kinesis batch                                         the shard is the durable raw queue
 //!    │
-//!    ▼  handler      one invocation: its deadline, one fate for each record, one answer
-//!  consume           raw record  ─►  ContactChange            decode, validate, filter
-//!    │  queue: processed changes (bounded)
 //!    ▼
-//!  route + fold      ContactChange  ─►  one Step per contact and destination   (upsert | delete | delete, then upsert)
+//!  lambda         event ─► records; the deadline; the response
+//!    │
 //!    ▼
-//!  transform         Step  ─►  Payload in the destination's own schema         join_all, limited by a semaphore
-//!    │  queue: transformed payloads, one per destination (bounded: a slow system stops only its own senders)
+//!  source         record ─► ContactChange                decode, validate, filter
+//!    │  queue: changes (bounded)
 //!    ▼
-//!  dispatch          payloads ─► batches ─► rate limit ─► adapter ─► outcome per payload ─► retry | settle
+//!  route, fold    ContactChange ─► one Step per contact and destination
+//!    │
 //!    ▼
-//!  settle            rejected ─► dead letter;  failed ─► batchItemFailures;  settled-but-comes-again ─► state table
+//!  transform      Step ─► Payload in the destination's schema; limited by a semaphore
+//!    │  queue: payloads, one per destination (bounded: a slow system stops only its own senders)
+//!    ▼
+//!  dispatch       payloads ─► batches ─► rate limit ─► adapter ─► outcomes ─► retry | settle
+//!    │
+//!    ▼
+//!  settle         rejected ─► dead letter; failed ─► batchItemFailures; settled ─► state table
 //! ```
 //!
-//! The rooms, in the order of the drawing:
+//! A module imports modules of the layers below its own, none of its own layer or above. The test
+//! `tests/layers.rs` reads this drawing and the imports, and fails where they differ:
 //!
-//! - [`runtime`]: Lambda's own, with a shorter way for the body
-//! - [`handler`]: an invocation in, an answer out
+//! ```layers
+//! app
+//! lambda settings
+//! pipeline
+//! source route transform
+//! dispatch
+//! adapters settle
+//! telemetry fold secrets
+//! aws http_client clock json
+//! services
+//! model
+//! ```
+//!
+//! - [`app`]: the composition: builds the handler of a preset and settings, and reloads settings
+//! - [`lambda`]: the Lambda runtime, the envelope of events, the handler of invocations
+//! - [`settings`]: merges and checks the settings; the only reader of the environment
 //! - [`pipeline`]: the stages, and the queues between them
-//! - [`consume`]: a record's bytes to a change that is allowed
-//! - [`route`], [`fold`]: where a change goes, and the fewest writes that do; both pure
-//! - [`transform`]: changes to payloads in the destination's own schema
-//! - [`dispatch`]: batches, rate limits, retries: the only room that waits
-//! - [`adapters`]: the external systems, and the words in which they answer; the only room that
-//!   speaks HTTP to them
+//! - [`source`]: decodes records into changes, and validates them
+//! - [`route`], [`fold`]: the destinations of a change, and the fewest writes; both pure
+//! - [`transform`]: transforms changes into payloads of the destination's schema
+//! - [`dispatch`]: batches, rate limits, retries: the only module that waits
+//! - [`adapters`]: the external systems; the only module that calls them
 //! - [`settle`]: fates, dead letters, the settled set, the audit trail
-//!
-//! and beside it:
-//!
+//! - [`telemetry`]: logs, metrics and traces; the only module that prints
+//! - [`secrets`]: credentials, cached for a while
+//! - `aws` (feature `aws`), [`http_client`]: the configuration of the AWS clients and of the HTTP clients
 //! - `clock`: time limits that outlive an invocation
-//! - [`contact`]: the contact and its changes; knows nobody
-//! - `json`: what serde leaves open
-//! - [`settings`]: settings from outside; the only reader of the environment
-//! - [`aws`]: how the AWS clients are configured
-//! - [`secrets`]: credentials, kept for a while
-//! - [`telemetry`]: logs and metrics; the only room that prints
-//! - [`factory`]: a preset and settings to a handler: the one place where parts meet
+//! - [`services`]: the AWS services that the function calls, as traits
+//! - `json`: additions to serde's JSON
+//! - [`model`]: the shared vocabulary
 //!
-//! The promises at the edges (events, fates, calls, settings, metrics) are in `docs/reference/contract.md`.
+//! The promises at the edges (events, fates, calls, settings, metrics) are in
+//! `docs/reference/contract.md`.
 
 pub mod adapters;
+pub mod app;
+#[cfg(feature = "aws")]
 pub mod aws;
 mod clock;
-pub mod consume;
-pub mod contact;
 pub mod dispatch;
-pub mod factory;
 pub mod fold;
-pub mod handler;
+pub mod http_client;
 mod json;
+pub mod lambda;
+pub mod model;
 pub mod pipeline;
 pub mod route;
-pub mod runtime;
 pub mod secrets;
+pub mod services;
 pub mod settings;
 pub mod settle;
+pub mod source;
 pub mod telemetry;
 pub mod transform;
 
-/// A record takes some eighty small allocations: with the C library's allocator they were a sixth
-/// of all its work.
+/// The allocator of the process. A record takes some eighty small allocations, which the C
+/// library's allocator makes a sixth of all its work.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,9 +1,10 @@
-//! The Lambda function: starts, then runs until Lambda ends it.
+//! Starts the Lambda function, and runs it until Lambda ends the process.
 
 use std::process::ExitCode;
 
+use contact_sync::app::App;
 use contact_sync::settings::Environment;
-use contact_sync::{aws, factory, runtime, telemetry};
+use contact_sync::{aws, lambda, telemetry};
 use lambda_runtime::Error;
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,6 +30,6 @@ async fn run() -> Result<(), Error> {
         environment.traces_to.as_deref(),
     );
     let aws = aws::config().await;
-    let handler = factory::from_environment(&environment, &aws).await?;
-    runtime::run(handler).await
+    let handler = App::default().start(&environment, &aws).await?;
+    lambda::run(handler).await
 }

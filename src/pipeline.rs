@@ -1,4 +1,4 @@
-//! The stages, and the bounded queues between them.
+//! Runs the stages, with bounded queues between them.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::adapters::{Code, Destination};
-use crate::consume::{EventConsumer, Filter, Record};
-use crate::contact::{ContactChange, VersionSource};
 use crate::dispatch::{ApiDispatcher, DispatchContext};
-use crate::fold::{Position, fold};
+use crate::fold::fold;
+use crate::model::codes;
+use crate::model::{Code, ContactChange, Destination, Position, Record, VersionSource};
 use crate::route::Router;
 use crate::settle::{
     Batch, Entry, Ledger, OutcomeRecorder, PriorOutcomes, Rest, Settled, Settler, Skipping,
 };
+use crate::source::{EventConsumer, Filter};
 use crate::telemetry::DestinationMetrics;
 use crate::transform::{DestinationGuard, SchemaTransformer};
 
 /// The section `[pipeline]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
@@ -40,72 +40,72 @@ pub struct Settings {
     pub fallback_budget_ms: u64,
 }
 
-/// A destination and how it is reached.
+/// A destination, with the dispatcher that sends to it.
 #[derive(Clone)]
 pub struct Connection {
-    /// Its dispatcher, which holds the adapter.
+    /// The dispatcher, which holds the adapter.
     pub dispatcher: ApiDispatcher,
-    /// What is compared with its version.
+    /// The guard that compares changes with the version that the destination holds.
     pub guard: DestinationGuard,
 }
 
-/// When an invocation's work has to end.
+/// The times at which an invocation's parts have to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
-    /// No call is under way after this.
+    /// The end of every call.
     pub work: Instant,
-    /// Dead letters are stored by then, and the state table has what it is to remember.
+    /// The end of settling: dead letters are stored, and the state table is written.
     pub settling: Instant,
-    /// No line of the audit trail is begun after this: the rest of the time is the answer's.
+    /// The end of the audit trail. The rest of the time belongs to the response.
     pub lines: Instant,
 }
 
-/// The whole way of the data, of one set of settings.
+/// All stages, for one set of settings.
 #[derive(Clone)]
 pub struct Pipeline {
-    /// What is for us.
+    /// The changes that are synchronized.
     pub filter: Filter,
-    /// Where it goes.
+    /// The destinations of each change.
     pub router: Router,
-    /// The destinations, in the order that the router knows.
+    /// The destinations, in the order of the router's indexes.
     pub connections: Arc<[Connection]>,
-    /// Which number destinations compare changes by.
+    /// The number by which destinations compare changes.
     pub version_source: VersionSource,
-    /// What happens at the end.
+    /// Settles records at the end.
     pub settler: Settler,
     /// The section `[pipeline]`.
     pub settings: Settings,
 }
 
-/// What a batch came to, and what it took.
+/// The result of a batch.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The fates.
+    /// The fates of the records.
     pub settled: Settled,
-    /// Each destination's counts, in the factory's order.
+    /// Each destination's counts, in the order of the connections.
     pub meters: Vec<(Destination, DestinationMetrics)>,
 }
 
-/// What is known of a batch once everything has been sent.
+/// The state of a batch after all sending, before settling.
 pub struct Sent {
-    /// What became of each record.
+    /// The outcomes of each record.
     pub entries: Vec<Entry>,
     /// The changes, by their records' positions.
     pub changes: Vec<Option<Box<ContactChange>>>,
-    /// What earlier invocations had settled.
+    /// The outcomes recorded by earlier invocations.
     pub earlier: PriorOutcomes,
-    /// Each destination's counts, in the factory's order.
+    /// Each destination's counts, in the order of the connections.
     pub meters: Vec<(Destination, DestinationMetrics)>,
-    /// Calls of the state table that came to nothing.
+    /// Failed calls of the state table.
     pub state_errors: u64,
 }
 
-/// A valid change and its place.
+/// A valid change and the position of its record.
 type Processed = (Position, Box<ContactChange>);
 
 impl Pipeline {
-    /// The deadline of an invocation that Lambda ends after `remaining`. A time that cannot be
-    /// (local emulators name one in 1970) gives way to `fallback_budget_ms`.
+    /// Returns the deadline of an invocation that Lambda ends after `remaining`. An implausible
+    /// time (local emulators send one in 1970) is replaced by `fallback_budget_ms`.
     pub fn deadline(&self, remaining: Option<Duration>) -> Deadline {
         /// The longest that Lambda lets a function run.
         /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
@@ -113,7 +113,7 @@ impl Pipeline {
         let believable =
             remaining.filter(|remaining| !remaining.is_zero() && *remaining <= LONGEST);
         let budget = believable.unwrap_or(Duration::from_millis(self.settings.fallback_budget_ms));
-        // A function with a timeout below the margin still has half of its time to work.
+        // A function with a timeout below the margin has half of its time for work.
         let margin = Duration::from_millis(self.settings.deadline_margin_ms).min(budget / 2);
         let now = Instant::now();
         let end = now + budget;
@@ -124,7 +124,8 @@ impl Pipeline {
         }
     }
 
-    /// Takes a batch all the way. Whatever is not known when the time is up has failed.
+    /// Sends a batch to its destinations and settles it. A record without an outcome at the
+    /// deadline has failed.
     pub async fn run(&self, records: &[Record<'_>], deadline: Deadline) -> Outcome {
         let Sent {
             entries,
@@ -147,7 +148,7 @@ impl Pipeline {
         Outcome { settled, meters }
     }
 
-    /// Takes a batch to its destinations, and settles nothing yet.
+    /// Sends a batch to its destinations, without settling it.
     pub async fn send(&self, records: &[Record<'_>], until: Instant) -> Sent {
         let ledger = Ledger::new(records.len());
         let meters: Vec<DestinationMetrics> = self
@@ -159,7 +160,7 @@ impl Pipeline {
         changes.resize_with(records.len(), || None);
 
         let (processed, queue) = mpsc::channel::<Processed>(self.settings.queue_capacity);
-        // What was settled earlier is asked for beside the decoding.
+        // The prior outcomes are looked up while the records are decoded.
         let collecting = async {
             let (earlier, (), routed) = tokio::join!(
                 self.settler.earlier(records, until),
@@ -169,24 +170,22 @@ impl Pipeline {
             (earlier, routed)
         };
         let (mut earlier, mut state_errors) = (PriorOutcomes::default(), 0);
-        if let Ok(((known, was_told), routed)) = timeout_at(until, collecting).await {
+        if let Ok(((known, was_answered), routed)) = timeout_at(until, collecting).await {
             earlier = known;
-            state_errors += u64::from(!was_told);
-            earlier
-                .wholes()
-                .for_each(|(position, fate)| ledger.settle_earlier(position, fate));
-            let each = routed
-                .into_iter()
-                .enumerate()
-                .map(|(destination, positions)| {
-                    let sink = OutcomeRecorder {
-                        ledger: &ledger,
-                        destination,
-                        meter: &meters[destination],
-                    };
-                    self.deliver(positions, &changes, &earlier, sink, until)
-                });
-            join_all(each).await;
+            state_errors += u64::from(!was_answered);
+            for (position, fate) in earlier.wholes() {
+                ledger.settle_earlier(position, fate);
+            }
+            let mut deliveries = Vec::new();
+            for (destination, positions) in routed.into_iter().enumerate() {
+                let sink = OutcomeRecorder {
+                    ledger: &ledger,
+                    destination,
+                    meter: &meters[destination],
+                };
+                deliveries.push(self.deliver(positions, &changes, &earlier, sink, until));
+            }
+            join_all(deliveries).await;
         }
         let names = self
             .connections
@@ -201,7 +200,7 @@ impl Pipeline {
         }
     }
 
-    /// Records to changes.
+    /// Decodes the records into changes.
     async fn consume(
         &self,
         records: &[Record<'_>],
@@ -214,16 +213,15 @@ impl Pipeline {
                 Err(refusal) => ledger.refuse(position, refusal),
                 Ok(mut change) => {
                     change.version_source = self.version_source;
-                    // The receiver outlives this: both are in one join.
+                    // The receiver outlives this sender: both are in one join.
                     drop(queue.send((position, change)).await);
                 }
             }
         }
     }
 
-    /// Filters and routes changes: returns the positions that each destination gets. Folding needs
-    /// the whole batch, so here it is gathered, filtered changes included: their lines in the audit
-    /// trail name them.
+    /// Filters and routes changes. Returns the positions that each destination gets. Gathers the
+    /// whole batch, which folding needs; filtered changes too, which the audit trail names.
     async fn collect(
         &self,
         mut queue: mpsc::Receiver<Processed>,
@@ -246,19 +244,19 @@ impl Pipeline {
         routed
     }
 
-    /// Returns where `change` goes, or why it goes nowhere.
+    /// Returns the destinations of `change`, or the code for which it has none.
     fn destinations(&self, change: &ContactChange) -> Result<&[usize], Code> {
-        if let Some(code) = self.filter.judge(change) {
+        if let Some(code) = self.filter.excludes(change) {
             return Err(code);
         }
         match self.router.route(change) {
-            [] => Err(Code::new("NO_ROUTE")),
+            [] => Err(Code::new(codes::NO_ROUTE)),
             destinations => Ok(destinations),
         }
     }
 
-    /// One destination's part: fold, leave out what is settled, transform, dispatch. Apart from
-    /// every other destination's, its time and its panics included.
+    /// Folds, skips settled changes, transforms and dispatches, for one destination. Time and
+    /// panics of one destination do not affect another.
     async fn deliver(
         &self,
         positions: Vec<Position>,
@@ -267,11 +265,10 @@ impl Pipeline {
         sink: OutcomeRecorder<'_>,
         deadline: Instant,
     ) {
-        let Some(connection) = self
-            .connections
-            .get(sink.destination)
-            .filter(|_| !positions.is_empty())
-        else {
+        if positions.is_empty() {
+            return;
+        }
+        let Some(connection) = self.connections.get(sink.destination) else {
             return;
         };
         let dispatcher = &connection.dispatcher;
@@ -306,8 +303,8 @@ impl Pipeline {
             let context = DispatchContext {
                 deadline,
                 transformer: &transformer,
-                sink,
-                meter: sink.meter,
+                recorder: sink,
+                metrics: sink.meter,
             };
             tokio::join!(
                 transformer.run(&steps, self.settings.transform_concurrency, payloads),
@@ -318,10 +315,14 @@ impl Pipeline {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {
                 let destination = dispatcher.adapter.destination();
-                tracing::error!(%destination, "sending failed inside contact-sync: the destination's records come again");
+                tracing::error!(
+                    %destination,
+                    "sending failed inside contact-sync: the destination's records come again"
+                );
             }
             Err(_) => tracing::warn!(
-                destination = %dispatcher.adapter.destination(), "out of time: what is not settled comes again"
+                destination = %dispatcher.adapter.destination(),
+                "out of time: what is not settled comes again"
             ),
         }
     }

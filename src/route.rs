@@ -1,12 +1,12 @@
-//! The router: which destinations a change goes to. Pure.
+//! The router decides the destinations of a change. Pure.
 
 use serde::{Deserialize, Serialize};
 
-use crate::contact::{ContactChange, ContactType};
+use crate::model::{ContactChange, ContactType};
 
 /// The section `[routes]`: the destinations of each type, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
@@ -20,7 +20,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Each type's key in the settings, and the names that it has.
+    /// Returns each type with its key in the settings and its destinations' names.
     pub fn entries(&self) -> [(&'static str, ContactType, &[String]); 4] {
         [
             ("routes.lead", ContactType::Lead, &self.lead),
@@ -31,7 +31,7 @@ impl Routes {
     }
 }
 
-/// Knows the way to destinations by their index in the factory's list.
+/// Routes changes to destinations by their index in the list of systems.
 #[derive(Clone, Debug)]
 pub struct Router {
     by_type: [Vec<usize>; 4],
@@ -40,8 +40,8 @@ pub struct Router {
 
 impl Router {
     /// Builds the router of `routes` among the destinations of these names, for changes of the
-    /// types that the filter passes. A name that is not among them, which the settings' check
-    /// refuses, is no destination.
+    /// types that the filter passes. Ignores a name that is not among them; the check of the
+    /// settings rejects it.
     pub fn new(routes: &Routes, passed: &[ContactType], destinations: &[&str]) -> Self {
         let by_type: [Vec<usize>; 4] = routes.entries().map(|(_, _, names)| {
             names
@@ -51,10 +51,8 @@ impl Router {
         });
         let mut everywhere = Vec::new();
         for at in 0..destinations.len() {
-            let is_reached = |(kind, route): (&ContactType, &Vec<usize>)| {
-                passed.contains(kind) && route.contains(&at)
-            };
-            if ContactType::ALL.iter().zip(&by_type).any(is_reached) {
+            let mut routes = ContactType::ALL.iter().zip(&by_type);
+            if routes.any(|(kind, route)| passed.contains(kind) && route.contains(&at)) {
                 everywhere.push(at);
             }
         }
@@ -64,14 +62,15 @@ impl Router {
         }
     }
 
-    /// Whether a change that the filter passes can be routed to the destination at this index.
+    /// Returns whether a change that the filter passes can be routed to the destination at this
+    /// index.
     pub fn reaches(&self, destination: usize) -> bool {
         self.everywhere.contains(&destination)
     }
 
-    /// Returns the destinations of `change`. A delete without a type goes to each one that a type
-    /// passed by the filter is routed to: the contact may be in any of them. Another one may have
-    /// no account, and would let the delete fail until its record is given up.
+    /// Returns the destinations of `change`. A delete without a type is sent to each destination of
+    /// a type that the filter passes: the contact may be in any of them. Other destinations may
+    /// have no account, at which the delete would fail until its record expires.
     pub fn route(&self, change: &ContactChange) -> &[usize] {
         match change.contact.kind {
             None => &self.everywhere,
@@ -90,18 +89,17 @@ mod tests {
     use super::*;
     use ContactType::{Customer, Lead, Prospect, Vendor};
 
-    use crate::contact::{Contact, ContactId, Operation, VersionSource};
+    use crate::model::{Contact, ContactId, Operation, VersionSource};
 
     #[test]
-    fn each_type_has_its_destinations_and_a_delete_without_type_goes_where_a_passing_type_is_routed()
-     {
+    fn a_delete_without_a_type_is_sent_to_every_routed_destination() {
         let names = |names: &[&str]| {
             names
                 .iter()
                 .map(|name| (*name).to_owned())
                 .collect::<Vec<_>>()
         };
-        let routes = Routes {
+        let section = Routes {
             lead: names(&["salesforce"]),
             prospect: names(&["salesforce", "hubspot"]),
             customer: names(&["hubspot"]),
@@ -118,7 +116,7 @@ mod tests {
             (&[Customer, Vendor], None, vec![2]),
             (&[Vendor], None, vec![]),
         ] {
-            let way = Router::new(&routes, passed, &["salesforce", "unused", "hubspot"]);
+            let router = Router::new(&section, passed, &["salesforce", "unused", "hubspot"]);
             let change = ContactChange {
                 event_id: "e".into(),
                 operation: Operation::Delete,
@@ -128,9 +126,12 @@ mod tests {
                 replay: false,
                 contact: Contact::bare(ContactId::new("c").expect("valid"), kind),
             };
-            assert_eq!(way.route(&change), expected, "{kind:?} of {passed:?}");
+            assert_eq!(router.route(&change), expected, "{kind:?} of {passed:?}");
             assert!(
-                expected.iter().all(|at| kind.is_some() || way.reaches(*at)) && !way.reaches(1)
+                expected
+                    .iter()
+                    .all(|at| kind.is_some() || router.reaches(*at))
+                    && !router.reaches(1)
             );
         }
     }

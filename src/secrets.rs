@@ -1,12 +1,11 @@
-//! Secrets: read from Secrets Manager (or, in the presets `local` and `test`, from a file), kept
-//! for a while, read again when a system refuses them.
+//! Caches secrets. They are read from Secrets Manager (or, in the presets `local` and `test`, from
+//! a file), expire, and are read again when a system refuses them.
 //!
-//! What is kept here is wiped from memory when it is dropped, and so is what the adapters take out
-//! of it. What cannot be wiped from here are the buffers of others, which free them as they are:
-//! TLS and HTTP, through which a value comes and a token goes, and the AWS SDK, which parses the
-//! answer. They live as long as a call does, the header with the token as long as the token. What
-//! is never made cannot be left behind either: no error, log line, `Debug` or environment variable
-//! holds a value.
+//! The values in this module are wiped from memory when they are dropped, and so are the copies of
+//! the adapters. The buffers of other libraries cannot be wiped from here: those of TLS and HTTP,
+//! which carry values and tokens, and those of the AWS SDK, which parses the response. These
+//! buffers live as long as a call, the header with a token as long as the token. No error, log
+//! line, `Debug` output or environment variable holds a value.
 
 mod manager;
 
@@ -21,27 +20,27 @@ use tokio::time::{Instant, timeout};
 
 pub use self::manager::SecretsManager;
 use crate::clock;
+use crate::services::SecretStore;
 
-/// A refused secret is read again at most this often: a wrong one must not become a stream of
+/// Least interval between two reads of a refused secret: a wrong secret must not cause a stream of
 /// calls.
 const REREAD_EVERY: Duration = Duration::from_secs(30);
 
-/// A secret is read again after this long, so that a rotated one is found before the old one is
-/// refused. Up to a tenth is taken off at random: functions that started together do not ask
-/// together. Counts wall-clock time ([`clock`]).
+/// Lifetime of a cached secret, so that a rotated secret is found before the old one is refused. Up
+/// to a tenth is subtracted at random: functions that started together do not read together. Counts
+/// wall-clock time ([`clock`]).
 const TIME_TO_LIVE: Duration = Duration::from_mins(10);
 
-/// A source that has not answered by then does not answer. The SDK itself waits for an answer
-/// without end.
+/// Timeout of a read. The SDK itself has none.
 const LONGEST_READ: Duration = Duration::from_secs(5);
 
-/// The same where an earlier value is at hand: records wait for it.
+/// Timeout of a read while an earlier value is cached: records wait for the read.
 const LONGEST_REREAD: Duration = Duration::from_secs(1);
 
-/// The code for a secret that does not exist, and for one that has no value.
+/// The code of Secrets Manager for a secret that does not exist, and for a secret without a value.
 const NOT_FOUND: &str = "ResourceNotFoundException";
 
-/// Where a secret lives.
+/// The source of a secret.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
     /// AWS Secrets Manager, by name or ARN.
@@ -50,48 +49,48 @@ pub enum SecretSource {
     File(PathBuf),
 }
 
-/// Why a secret cannot be had. Names the secret, never its content.
+/// A secret cannot be read. The message names the secret, never its content.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// Secrets Manager refused.
-    #[error("Secrets Manager does not give the secret `{id}` ({code}: {message})")]
+    /// Secrets Manager refused the read.
+    #[error("Secrets Manager refuses to return the secret `{id}` ({code}: {message})")]
     Refused {
         /// The secret's name or ARN.
         id: String,
         /// The service's code.
         code: String,
-        /// The service's words, which name the secret and whoever asked for it.
+        /// The service's message, which names the secret and the caller.
         message: String,
     },
-    /// Secrets Manager was not reached, or did not answer.
-    #[error("Secrets Manager does not answer for the secret `{id}`")]
+    /// Secrets Manager was not reached, or did not respond.
+    #[error("Secrets Manager does not respond for the secret `{id}`")]
     Unreached {
         /// The secret's name or ARN.
         id: String,
-        /// What the client says.
+        /// The client's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The secret is binary.
-    #[error("the secret `{0}` holds no text")]
+    #[error("the secret `{0}` holds binary data, not text")]
     NotText(String),
     /// The file cannot be read.
     #[error("cannot read the secret file `{path}`")]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl SecretError {
-    /// What the operator is to do about it.
+    /// Returns the instruction for the operator.
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors>
     pub fn remedy(&self) -> &'static str {
         match self {
-            // The service has one code for both, and other words.
+            // The service has one code for both cases; their messages differ.
             // <https://github.com/boto/boto3/issues/2794>
             Self::Refused { code, message, .. }
                 if code == NOT_FOUND && message.contains("staging label") =>
@@ -101,15 +100,17 @@ impl SecretError {
             Self::Refused { code, .. } => match code.as_str() {
                 NOT_FOUND => "create it, or correct the secret_id",
                 "InvalidRequestException" => {
-                    "give it a value, or restore it where it is being deleted"
+                    "put a value into it, or restore it where its deletion is scheduled"
                 }
                 "AccessDeniedException" | "DecryptionFailure" => {
-                    "allow the function's role secretsmanager:GetSecretValue, and kms:Decrypt where the secret has its own key"
+                    "allow the function's role secretsmanager:GetSecretValue, and kms:Decrypt \
+                     where the secret has its own key"
                 }
-                _ => "the service is in trouble, and the secret is read again",
+                _ => "the service is unavailable: the secret is read again",
             },
             Self::Unreached { .. } => {
-                "see that the function has credentials, and in a VPC a way to the service: a NAT gateway or an endpoint"
+                "check that the function has credentials, and in a VPC a route to the service: \
+                 a NAT gateway or an endpoint"
             }
             Self::NotText(_) => "store it as text, not as binary",
             Self::File { .. } => "name a readable file",
@@ -126,16 +127,17 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Secrets of Secrets Manager, and of files (`file:PATH`) where those are allowed.
-    pub fn new(client: aws_sdk_secretsmanager::Client, files_allowed: bool) -> Self {
+    /// Creates the cache for secrets of Secrets Manager, and for files (`file:PATH`) where those
+    /// are allowed.
+    pub fn new(store: Arc<dyn SecretStore>, files_allowed: bool) -> Self {
         Self {
-            manager: Arc::new(SecretsManager::new(client)),
+            manager: Arc::new(SecretsManager::new(store)),
             files_allowed,
             known: std::sync::Mutex::default(),
         }
     }
 
-    /// The secret of this id. Nothing is read yet.
+    /// Returns the secret of this id. Reads nothing.
     pub fn get(&self, id: &str) -> Arc<Secret> {
         self.known_or(id, || self.manager.source(id))
     }
@@ -147,26 +149,24 @@ impl Secrets {
 
     fn known_or(&self, id: &str, managed: impl FnOnce() -> SecretSource) -> Arc<Secret> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || {
-            let file = id.strip_prefix("file:").filter(|_| self.files_allowed);
-            Arc::new(Secret::new(match file {
-                Some(path) => SecretSource::File(path.into()),
-                None => managed(),
+        let secret = known.entry(id.to_owned()).or_insert_with(|| {
+            Arc::new(Secret::new(match id.strip_prefix("file:") {
+                Some(path) if self.files_allowed => SecretSource::File(path.into()),
+                _ => managed(),
             }))
-        };
-        Arc::clone(known.entry(id.to_owned()).or_insert_with(new))
+        });
+        Arc::clone(secret)
     }
 
-    /// Begins to read all secrets of Secrets Manager that were asked for by their names so far, in
-    /// one call beside whatever else there is to do. Whoever wants a value meanwhile waits for the
-    /// same call.
+    /// Starts to read all secrets of Secrets Manager that [`Self::get`] returned, in one call and
+    /// in the background. A read in the meantime waits for the same call.
     pub fn prefetch(&self) {
         let manager = Arc::clone(&self.manager);
         tokio::spawn(async move { manager.prefetch().await });
     }
 }
 
-/// One secret, shared by everything that talks to one destination.
+/// One secret, shared by all clients of one destination.
 #[derive(Debug)]
 pub struct Secret {
     source: SecretSource,
@@ -180,7 +180,7 @@ struct State {
     reread_at: Option<Instant>,
 }
 
-/// A value as it was read, which for one of the first call is earlier than now.
+/// A value and the time when it was read.
 #[derive(Debug)]
 struct Reading {
     value: SecretString,
@@ -188,7 +188,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn of_now(value: SecretString) -> Self {
+    fn now(value: SecretString) -> Self {
         Self {
             value,
             at: clock::now(),
@@ -206,7 +206,7 @@ impl State {
 }
 
 impl Secret {
-    /// A secret that is read when it is first asked for.
+    /// Creates a secret that the first [`Self::get`] reads.
     pub fn new(source: SecretSource) -> Self {
         Self {
             source,
@@ -214,11 +214,11 @@ impl Secret {
         }
     }
 
-    /// The value; read from its source the first time, and again when it has been kept for long. A
-    /// value that cannot be read again stays.
+    /// Returns the value. Reads it from its source the first time, and again when it has expired.
+    /// An expired value stays in use while the source cannot be read.
     ///
     /// # Errors
-    /// Where the source cannot be read and there is no earlier value.
+    /// Where the source cannot be read and no earlier value is cached.
     pub async fn get(&self) -> Result<Arc<SecretString>, SecretError> {
         let mut state = self.state.lock().await;
         let Some(value) = state.value.clone() else {
@@ -227,7 +227,7 @@ impl Secret {
         if state.fresh_until.is_some_and(|until| clock::now() < until) {
             return Ok(value);
         }
-        // Before the attempt, so that one that nobody waits for to its end is an attempt too.
+        // Before the attempt, so that a cancelled attempt counts too.
         state.fresh_until = Some(clock::now() + REREAD_EVERY);
         match self.source.read(LONGEST_REREAD).await {
             Ok(new) => Ok(state.keep(new)),
@@ -239,9 +239,8 @@ impl Secret {
         }
     }
 
-    /// A system refused `refused`: reads the source again, unless that was done within 30 seconds
-    /// or another value is at hand already. The answer is `None` where there is no other value to
-    /// try.
+    /// Returns another value than `refused`, which a system refused; `None` where there is none.
+    /// Reads the source, unless another value is cached or the source was read within 30 seconds.
     ///
     /// # Errors
     /// Where the source cannot be read.
@@ -250,8 +249,9 @@ impl Secret {
         refused: &Arc<SecretString>,
     ) -> Result<Option<Arc<SecretString>>, SecretError> {
         let mut state = self.state.lock().await;
-        let is_other = |value: &Arc<SecretString>| value.expose_secret() != refused.expose_secret();
-        if let Some(value) = state.value.as_ref().filter(|value| is_other(value)) {
+        if let Some(value) = &state.value
+            && is_other(value, refused)
+        {
             return Ok(Some(Arc::clone(value)));
         }
         if state
@@ -262,8 +262,12 @@ impl Secret {
         }
         state.reread_at = Some(clock::now());
         let value = state.keep(self.source.read(LONGEST_READ).await?);
-        Ok(Some(value).filter(is_other))
+        Ok(is_other(&value, refused).then_some(value))
     }
+}
+
+fn is_other(value: &SecretString, refused: &SecretString) -> bool {
+    value.expose_secret() != refused.expose_secret()
 }
 
 impl SecretSource {
@@ -275,13 +279,13 @@ impl SecretSource {
                     path: path.clone(),
                     source,
                 })?;
-                Ok(Reading::of_now(text.into()))
+                Ok(Reading::now(text.into()))
             }
             Self::SecretsManager(manager, id) => match timeout(longest, manager.read(id)).await {
                 Ok(read) => read,
                 Err(_) => Err(SecretError::Unreached {
                     id: id.clone(),
-                    source: "no answer in time".into(),
+                    source: "no response in time".into(),
                 }),
             },
         }
@@ -318,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_secret_is_read_once_and_again_after_its_time() {
+    async fn a_secret_is_read_once_and_again_after_its_lifetime() {
         let (file, secret) = File::new("old");
         assert_eq!(get(&secret).await, "old");
         file.write("new");
@@ -328,7 +332,11 @@ mod tests {
         assert_eq!(get(&secret).await, "new");
         std::fs::remove_file(file.0.path()).expect("removed");
         tokio::time::advance(Duration::from_mins(11)).await;
-        assert_eq!(get(&secret).await, "new", "what cannot be read again stays");
+        assert_eq!(
+            get(&secret).await,
+            "new",
+            "a value that cannot be read again stays in use"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -337,12 +345,12 @@ mod tests {
         let old = secret.get().await.expect("readable");
         assert!(
             secret.renew(&old).await.expect("readable").is_none(),
-            "the same value is no help"
+            "the same value is not returned"
         );
         file.write("new");
         assert!(
             secret.renew(&old).await.expect("readable").is_none(),
-            "asked a moment ago"
+            "read a moment ago"
         );
         tokio::time::advance(REREAD_EVERY).await;
         let new = secret
@@ -355,12 +363,12 @@ mod tests {
             .renew(&old)
             .await
             .expect("readable")
-            .expect("the other value is at hand");
+            .expect("the other value is cached");
         assert_eq!(again.expose_secret(), "new");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_in_which_the_environment_is_frozen_counts() {
+    async fn a_freeze_of_the_environment_counts_toward_the_lifetime() {
         let (file, secret) = File::new("old");
         let old = secret.get().await.expect("readable");
         file.write("new");
@@ -384,7 +392,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_printed_names_the_secret_and_never_its_value() {
+    async fn debug_output_and_errors_name_the_secret_and_never_its_value() {
         let (_file, secret) = File::new("hunter2");
         secret.get().await.expect("readable");
         assert!(!format!("{secret:?}").contains("hunter2"));

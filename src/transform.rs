@@ -1,5 +1,5 @@
-//! The schema transformer: steps to payloads in the destination's own schema, each on its own, so
-//! that what is wrong with one hurts no other.
+//! Transforms steps to payloads in the destination's schema, each by itself, so that an error of
+//! one step affects no other.
 
 mod blocks;
 mod guard;
@@ -12,31 +12,35 @@ use tokio::sync::{Semaphore, mpsc};
 
 use self::blocks::{Block, Ordered, Survey, blocks, survey};
 pub use self::guard::{DestinationGuard, Guard, GuardMode};
-use crate::adapters::{Adapter, Body, Code, Payload, Rejection, Transformed};
-use crate::consume::Stage;
-use crate::contact::{ContactChange, Operation};
-use crate::dispatch::{Job, WriteKind};
-use crate::fold::{Position, Positions, Step};
+use crate::adapters::Adapter;
+use crate::dispatch::{Job, Unfold, WriteKind};
+use crate::fold::Step;
+use crate::model::codes;
+use crate::model::{
+    Body, Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage,
+    Transformed,
+};
 use crate::settle::{OutcomeRecorder, RecordOutcome};
 
 /// Transforms the changes of one batch for one destination.
 #[derive(Clone, Copy)]
 pub struct SchemaTransformer<'a> {
-    /// Whose schema.
+    /// The adapter with the destination's schema.
     pub adapter: &'a dyn Adapter,
     /// The destination's guard.
     pub guard: DestinationGuard,
-    /// Changes that are compared besides those that the guard compares by themselves.
+    /// Changes that are compared in addition to those that the guard selects.
     pub compared: &'a HashSet<Position>,
     /// The batch's changes, by position.
     pub changes: &'a [Option<Box<ContactChange>>],
-    /// Takes the changes that can never be written.
+    /// Records the changes that can never be written.
     pub sink: OutcomeRecorder<'a>,
 }
 
 impl SchemaTransformer<'_> {
-    /// The stage: all `steps` at once, `permits` at a time, into `queue`. A permit is held until
-    /// the queue has taken the payload, so that a slow destination bounds what lies ready for it.
+    /// Runs the stage: transforms `steps` concurrently, `permits` at a time, into `queue`. A permit
+    /// is held until the queue has accepted the payload, so that a slow destination bounds the
+    /// number of its payloads.
     pub async fn run(&self, steps: &[Step], permits: usize, queue: mpsc::Sender<Job>) {
         let semaphore = Semaphore::new(permits);
         join_all(steps.iter().map(|step| async {
@@ -44,106 +48,42 @@ impl SchemaTransformer<'_> {
                 return;
             };
             if let Some(job) = self.job(step) {
-                // The receiver is gone only when the deadline is: then the record counts as failed.
+                // The receiver is dropped only after the deadline: then the record counts as
+                // failed.
                 let _ = queue.send(job).await;
             }
         }))
         .await;
     }
 
-    /// Returns the job of a step, and those that follow it; `None` where all its changes were
-    /// rejected.
+    /// Returns the first job of a step, with the jobs that follow it; `None` where all its changes
+    /// were rejected.
     fn job(&self, step: &Step) -> Option<Job> {
-        let sound = step
+        let writable = step
             .delete
             .iter()
             .chain(&step.upsert)
-            .filter(|position| self.is_sound(**position));
-        let blocks = blocks(sound.filter_map(|position| self.ordered(*position)));
-        Job::chain(
-            blocks
-                .into_iter()
-                .flat_map(|block| self.jobs_of(block))
-                .collect(),
-        )
-    }
-
-    /// Returns the jobs of the changes at `positions` one by one, in order, and then `next`: for a
-    /// folded payload that was refused after so many calls, so that only the offending change is
-    /// rejected.
-    pub fn one_by_one(
-        &self,
-        positions: &[Position],
-        calls: u32,
-        next: VecDeque<Job>,
-    ) -> Option<Job> {
-        // What is cut of them was counted when they were folded.
-        let single = |position: &Position| {
-            let job = self
-                .uncounted(blocks(self.ordered(*position).into_iter()).pop()?)
-                .0
-                .pop()?;
-            Some(Job { calls, ..job })
-        };
-        Job::chain(positions.iter().filter_map(single).chain(next).collect())
-    }
-
-    /// Takes the changes out of `job` that are older than `version`, which the destination holds.
-    /// `false` where none is left.
-    pub fn compare(&self, job: &mut Job, version: Option<u64>) -> bool {
-        let Survey { older, written, .. } = self.survey(version, &job.sources);
-        if older.is_empty() || written.is_empty() {
-            return older.is_empty();
+            .filter(|position| self.is_version_valid(**position));
+        let mut jobs = VecDeque::new();
+        for block in blocks(writable.filter_map(|position| self.ordered(*position))) {
+            jobs.extend(self.jobs_of(block));
         }
-        for position in &older {
-            self.sink.record(
-                *position,
-                RecordOutcome::Superseded(Some(Code::new("STALE"))),
-                job.calls + 1,
-            );
-        }
-        let rest: Positions = job
-            .sources
-            .iter()
-            .copied()
-            .filter(|at| !older.contains(at))
-            .collect();
-        let mut jobs = self.upsert(rest.clone()).0;
-        match jobs.pop() {
-            Some(Job {
-                kind: WriteKind::Upsert,
-                payload,
-                sources,
-                outdated,
-                ..
-            }) if jobs.is_empty() => {
-                (job.payload, job.sources, job.outdated) = (payload, sources, outdated);
-            }
-            // They could be written before: an empty payload is refused, and each is tried by
-            // itself.
-            _ => (job.payload.body, job.sources) = (None, rest),
-        }
-        true
+        Job::chain(jobs)
     }
 
-    fn change(&self, position: Position) -> Option<&ContactChange> {
-        self.changes.get(position)?.as_deref()
-    }
-
-    /// Whether the destination can hold the version of a change. One that it cannot is rejected.
-    fn is_sound(&self, position: Position) -> bool {
-        let refusal = self
+    /// Returns whether the destination can store the version of a change. Rejects the change where
+    /// it cannot.
+    fn is_version_valid(&self, position: Position) -> bool {
+        let rejection = self
             .change(position)
             .and_then(|change| self.guard.refuses(change));
-        let is_sound = refusal.is_none();
-        if let Some(rejection) = refusal {
-            self.sink.record(
-                position,
-                RecordOutcome::Rejected(Stage::Validate, rejection),
-                0,
-            );
+        match rejection {
+            Some(rejection) => {
+                self.reject(position, rejection);
+                false
+            }
+            None => true,
         }
-        is_sound
     }
 
     fn ordered(&self, position: Position) -> Option<Ordered> {
@@ -168,7 +108,7 @@ impl SchemaTransformer<'_> {
         )
     }
 
-    /// Returns the jobs of a block, in order, and counts the values that were cut for them.
+    /// Returns the jobs of a block, in order, and counts their shortened values.
     fn jobs_of(&self, block: Block) -> Vec<Job> {
         let (jobs, cut) = self.uncounted(block);
         self.sink.count_cut(cut);
@@ -200,8 +140,8 @@ impl SchemaTransformer<'_> {
         Some(Job::new(WriteKind::Delete, payload, sources))
     }
 
-    /// Returns the jobs of writing these changes, and how many values were cut for them. It is one,
-    /// unless some of the changes are rejected.
+    /// Returns the jobs that write these changes, and the number of their shortened values. It is
+    /// one job, unless some of the changes are rejected.
     fn upsert(&self, mut sources: Positions) -> (Vec<Job>, u32) {
         let Survey {
             outdated, written, ..
@@ -209,7 +149,7 @@ impl SchemaTransformer<'_> {
         let changes: Vec<&ContactChange> =
             written.iter().filter_map(|at| self.change(*at)).collect();
         let transformed = self.isolated(&changes);
-        let rejected = self.reject(&written, transformed.rejected);
+        let rejected = self.reject_all(&written, transformed.rejected);
         sources.retain(|at| !rejected.contains(at));
         if rejected.is_empty() || outdated.is_empty() {
             let if_new = transformed.if_new;
@@ -218,8 +158,8 @@ impl SchemaTransformer<'_> {
                 .and_then(|body| self.written((body, if_new), sources, outdated));
             return (job.into_iter().collect(), transformed.cut);
         }
-        // What is older than a rejected change only is not outdated: it may be a delete, which is a
-        // job of its own.
+        // A change that is older only than a rejected change is not outdated. It may be a delete,
+        // which is a job of its own.
         let rest = blocks(
             sources
                 .iter()
@@ -252,62 +192,122 @@ impl SchemaTransformer<'_> {
         })
     }
 
-    /// Records the rejections of some of the changes at `positions`; gives their positions.
-    fn reject(&self, positions: &[Position], rejected: Vec<(usize, Rejection)>) -> Positions {
-        let mut left_out = Positions::new();
+    /// Rejects the changes with these indexes into `positions`. Returns their positions.
+    fn reject_all(&self, positions: &[Position], rejected: Vec<(usize, Rejection)>) -> Positions {
+        let mut removed = Positions::new();
         for (index, rejection) in rejected {
             if let Some(position) = positions.get(index) {
-                left_out.push(*position);
-                self.sink.record(
-                    *position,
-                    RecordOutcome::Rejected(Stage::Validate, rejection),
-                    0,
-                );
+                removed.push(*position);
+                self.reject(*position, rejection);
             }
         }
-        left_out
+        removed
     }
 
-    /// The transformation, in which a panic is the fault of the change that causes it and of no
-    /// other.
+    fn reject(&self, position: Position, rejection: Rejection) {
+        let outcome = RecordOutcome::Rejected(Stage::Validate, rejection);
+        self.sink.record(position, outcome, 0);
+    }
+
+    /// Transforms changes. A panic rejects only the change that causes it.
     fn isolated(&self, changes: &[&ContactChange]) -> Transformed {
-        let attempt = |changes: &[&ContactChange]| {
-            catch_unwind(AssertUnwindSafe(|| self.adapter.transform(changes))).ok()
-        };
-        if let Some(transformed) = attempt(changes) {
+        if let Some(transformed) = self.catch_panic(changes) {
             return transformed;
         }
-        let fails_alone = |change: &&ContactChange| attempt(&[change]).is_none();
         let failing: Vec<usize> = (0..changes.len())
-            .filter(|at| fails_alone(&changes[*at]))
+            .filter(|at| self.catch_panic(&[changes[*at]]).is_none())
             .collect();
-        let sound: Vec<usize> = (0..changes.len())
+        let passing: Vec<usize> = (0..changes.len())
             .filter(|at| !failing.contains(at))
             .collect();
-        let company: Vec<_> = sound.iter().map(|at| changes[*at]).collect();
-        let rest = if failing.is_empty() || sound.is_empty() {
+        let rest = if failing.is_empty() || passing.is_empty() {
             None
         } else {
-            attempt(&company)
-        };
-        let internal = || {
-            Rejection::new(
-                Code::new("INTERNAL_ERROR"),
-                "transforming failed inside contact-sync",
-            )
+            self.catch_panic(&passing.iter().map(|at| changes[*at]).collect::<Vec<_>>())
         };
         let Some(mut rest) = rest else {
-            let rejected = (0..changes.len()).map(|at| (at, internal())).collect();
+            let rejected = (0..changes.len())
+                .map(|at| (at, internal_error()))
+                .collect();
             return Transformed {
                 rejected,
                 ..Transformed::default()
             };
         };
         for (index, _) in &mut rest.rejected {
-            *index = sound[*index];
+            *index = passing[*index];
         }
         rest.rejected
-            .extend(failing.into_iter().map(|at| (at, internal())));
+            .extend(failing.into_iter().map(|at| (at, internal_error())));
         rest
+    }
+
+    /// Transforms changes; `None` where that panics.
+    fn catch_panic(&self, changes: &[&ContactChange]) -> Option<Transformed> {
+        catch_unwind(AssertUnwindSafe(|| self.adapter.transform(changes))).ok()
+    }
+}
+
+fn internal_error() -> Rejection {
+    Rejection::new(
+        Code::new(codes::INTERNAL_ERROR),
+        "transforming failed inside contact-sync",
+    )
+}
+
+impl Unfold for SchemaTransformer<'_> {
+    fn change(&self, position: Position) -> Option<&ContactChange> {
+        self.changes.get(position)?.as_deref()
+    }
+
+    fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job> {
+        // Their shortened values were counted when they were folded.
+        let mut jobs = VecDeque::new();
+        for position in positions {
+            let Some(block) = blocks(self.ordered(*position).into_iter()).pop() else {
+                continue;
+            };
+            if let Some(job) = self.uncounted(block).0.pop() {
+                jobs.push_back(Job { calls, ..job });
+            }
+        }
+        jobs.extend(next);
+        Job::chain(jobs)
+    }
+
+    fn compare(&self, job: &mut Job, version: Option<u64>) -> bool {
+        let Survey { older, written, .. } = self.survey(version, &job.sources);
+        if older.is_empty() || written.is_empty() {
+            return older.is_empty();
+        }
+        for position in &older {
+            self.sink.record(
+                *position,
+                RecordOutcome::Superseded(Some(Code::new(codes::STALE))),
+                job.calls + 1,
+            );
+        }
+        let rest: Positions = job
+            .sources
+            .iter()
+            .copied()
+            .filter(|at| !older.contains(at))
+            .collect();
+        let mut jobs = self.upsert(rest.clone()).0;
+        match jobs.pop() {
+            Some(Job {
+                kind: WriteKind::Upsert,
+                payload,
+                sources,
+                outdated,
+                ..
+            }) if jobs.is_empty() => {
+                (job.payload, job.sources, job.outdated) = (payload, sources, outdated);
+            }
+            // The changes were writable before. An empty payload is refused, and then each change
+            // is sent by itself.
+            _ => (job.payload.body, job.sources) = (None, rest),
+        }
+        true
     }
 }

@@ -1,5 +1,5 @@
-//! Counting instructions: each case in a process of its own under callgrind, the mocks outside of
-//! it.
+//! Counts instructions: each case runs in a separate process under callgrind, the mocks in this
+//! process.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,23 +8,23 @@ use std::process::Stdio;
 
 use serde::Deserialize;
 use tempfile::NamedTempFile;
+use testkit::harness::Mocks;
 use tokio::process::Command;
 
 use crate::cases::{COUNTED, Case};
 use crate::say;
-use crate::support::harness::Mocks;
 
-/// What a count may differ from the recorded one, in percent.
+/// Allowed difference between a count and the recorded one, in percent.
 const TOLERANCE: f64 = 2.0;
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.toml");
 
-/// Instructions a record, by case, and what they were counted with.
+/// Instructions per record by case, and the environment in which they were counted.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Instructions {
     pub(crate) rustc: String,
     pub(crate) arch: String,
-    /// The C library, whose copying and comparing count too.
+    /// C library, whose functions are counted too.
     pub(crate) libc: String,
     #[serde(rename = "instructions")]
     pub(crate) by_case: BTreeMap<String, u64>,
@@ -46,13 +46,13 @@ pub(crate) async fn measure() -> Result<Instructions, String> {
         ));
         counts.insert(case.name.to_owned(), count);
     }
-    let rustc = said("rustc", &["--version"]).await?;
+    let rustc = output_of("rustc", &["--version"]).await?;
     let rustc = rustc
         .split_whitespace()
         .nth(1)
-        .ok_or("rustc does not tell its version")?
+        .ok_or("rustc does not print its version")?
         .to_owned();
-    let libc = said("getconf", &["GNU_LIBC_VERSION"]).await?;
+    let libc = output_of("getconf", &["GNU_LIBC_VERSION"]).await?;
     Ok(Instructions {
         rustc,
         arch: std::env::consts::ARCH.to_owned(),
@@ -90,8 +90,11 @@ async fn count(case: Case) -> Result<u64, String> {
     if !status.success() {
         return Err(format!("`{}` failed under callgrind: {status}", case.name));
     }
-    if let Some(mistake) = mocks.mistakes().first() {
-        return Err(format!("`{}` made a mistake: {mistake}", case.name));
+    if let Some(violation) = mocks.violations().first() {
+        return Err(format!(
+            "`{}` caused a protocol violation: {violation}",
+            case.name
+        ));
     }
     let total = total(file.path()).filter(|total| *total > 0);
     let total = total.ok_or_else(|| {
@@ -103,7 +106,7 @@ async fn count(case: Case) -> Result<u64, String> {
     Ok(total / case.records as u64)
 }
 
-/// The sum of all costs in callgrind's file.
+/// Returns the sum of all costs in callgrind's file.
 fn total(path: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| {
@@ -113,21 +116,23 @@ fn total(path: &Path) -> Option<u64> {
     line.trim().parse().ok()
 }
 
-/// What a program writes.
-async fn said(program: &str, arguments: &[&str]) -> Result<String, String> {
+/// Runs a program. Returns its standard output.
+async fn output_of(program: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(arguments).output().await;
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Writes the counts down, for [`check`] to hold.
+/// Writes the counts to the file that [`check`] reads.
 pub(crate) fn record(counted: &Instructions) -> Result<(), String> {
     let Instructions {
         rustc, arch, libc, ..
     } = counted;
     let mut text = format!(
-        "# Instructions a 0.9 KB record, counted by callgrind. `make bench` writes this file, `make bench-check` holds\n\
-         # each count to {TOLERANCE} % of it, where it runs with the same toolchain, architecture and C library.\n\
+        "# Instructions a 0.9 KB record, counted by callgrind. `make bench` writes this file, \
+         `make bench-check` holds\n\
+         # each count to {TOLERANCE} % of it, where it runs with the same toolchain, architecture \
+         and C library.\n\
          rustc = \"{rustc}\"\narch = \"{arch}\"\nlibc = \"{libc}\"\n\n[instructions]\n",
     );
     for case in Case::ALL {
@@ -136,7 +141,7 @@ pub(crate) fn record(counted: &Instructions) -> Result<(), String> {
     std::fs::write(RECORDED, text).map_err(|error| format!("{RECORDED}: {error}"))
 }
 
-/// Counts again and compares.
+/// Counts the instructions, and compares them with the recorded ones.
 pub(crate) async fn check() -> Result<(), String> {
     let text = std::fs::read_to_string(RECORDED)
         .map_err(|error| format!("{RECORDED}: {error}; run `make bench`"))?;
@@ -174,8 +179,9 @@ pub(crate) async fn check() -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "instructions a record differ by more than {TOLERANCE} %:\n  {}\nif that is meant, or this machine's CPU or C \
-         library is another: `make bench` writes benches/instructions.toml anew; commit it with the reason",
+        "instructions per record differ by more than {TOLERANCE} %:\n  {}\n\
+         if that is intended, or this machine has another CPU or C library: \
+         run `make bench`, which writes benches/instructions.toml, and commit it with the reason",
         differing.join("\n  ")
     ))
 }
@@ -188,7 +194,7 @@ fn percent(before: u64, now: u64) -> f64 {
     (now as f64 / before as f64 - 1.0) * 100.0
 }
 
-/// `12,345`.
+/// Formats a number with separators: `12,345`.
 pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let groups: Vec<&str> = digits

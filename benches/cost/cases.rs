@@ -1,4 +1,4 @@
-//! The cases: what runs under callgrind, in a process of its own for each.
+//! Cases that run under callgrind, each in a separate process.
 
 use std::future::poll_fn;
 use std::hint::black_box;
@@ -9,32 +9,34 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contact_sync::adapters::hubspot::HubSpot;
 use contact_sync::adapters::salesforce::Salesforce;
-use contact_sync::adapters::{Adapter, Call, Outcome, Payload, Transformed, Unlimited, http};
-use contact_sync::consume::EventConsumer;
-use contact_sync::contact::ContactChange;
-use contact_sync::factory::{self, DESTINATIONS};
+use contact_sync::adapters::{Adapter, Call, DESTINATIONS, Unlimited};
+use contact_sync::app::App;
 use contact_sync::fold::fold;
+use contact_sync::http_client;
+use contact_sync::model::{ContactChange, Outcome, Payload, Transformed};
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::settings::{Layer, Preset, Settings, load};
+use contact_sync::source::EventConsumer;
 use contact_sync::telemetry::{DestinationMetrics, JsonLogLayer, LogFormat};
 use lambda_runtime::{Context, LambdaEvent};
+use testkit::aws::no_aws;
+use testkit::stream;
 use tokio::time::Instant;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::record;
-use crate::support::harness::no_aws;
 
-/// What stands for the case in callgrind's options: it counts inside of this function only.
+/// Pattern of the function [`counted`] in callgrind's options: only its instructions are counted.
 pub(crate) const COUNTED: &str = "*cases*counted*";
 
 const LEADS: [&str; 2] = ["lead", "prospect"];
 const CUSTOMERS: [&str; 2] = ["customer", "vendor"];
 
-/// Something whose instructions are counted.
+/// Case whose instructions are counted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Records by which the count is divided.
+    /// Number of records by which the count is divided.
     pub(crate) records: usize,
     work: Work,
 }
@@ -44,11 +46,11 @@ enum Work {
     Consume,
     Fold,
     Transform(System),
-    /// An upsert, counted until the request has been handed to the HTTP client.
+    /// Upsert, counted until the request is passed to the HTTP client.
     Batch(System),
-    /// An upsert, counted from there on.
+    /// Upsert, counted after the request is passed to the HTTP client.
     Answer(System),
-    /// The handler from the event to the answer, with so many changes of each contact.
+    /// Handler from the event to the response, with this number of changes of each contact.
     Whole {
         changes: usize,
     },
@@ -101,7 +103,7 @@ impl Case {
         }
     }
 
-    /// Runs the case; `variables` lead to the mocks.
+    /// Runs the case; `variables` contain the addresses of the mocks.
     pub(crate) fn run(self, variables: &[&str]) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -111,11 +113,11 @@ impl Case {
             Work::Consume => {
                 let data = record::data(self.records, &LEADS);
                 counted(|| {
-                    data.iter().for_each(|data| {
+                    for data in &data {
                         drop(black_box(
-                            EventConsumer.consume(Some(data), record::arrival()),
+                            EventConsumer.consume(Some(data), stream::arrival()),
                         ));
-                    });
+                    }
                 });
             }
             Work::Fold => {
@@ -127,16 +129,16 @@ impl Case {
                 let adapter = system.adapter(&settings);
                 let changes = record::changes(self.records, system.types());
                 counted(|| {
-                    changes
-                        .iter()
-                        .for_each(|change| drop(black_box(adapter.transform(&[change]))));
+                    for change in &changes {
+                        drop(black_box(adapter.transform(&[change])));
+                    }
                 });
             }
             Work::Batch(system) => {
                 runtime.block_on(upsert(system, self.records, variables, Part::UntilSent));
             }
             Work::Answer(system) => {
-                runtime.block_on(upsert(system, self.records, variables, Part::FromThereOn));
+                runtime.block_on(upsert(system, self.records, variables, Part::AfterSent));
             }
             Work::Whole { changes } => whole(&runtime, self.records, changes, variables),
         }
@@ -152,7 +154,7 @@ impl System {
     }
 
     fn adapter(self, settings: &Settings) -> Box<dyn Adapter> {
-        let client = http::client().expect("a client");
+        let client = http_client::client().expect("a client");
         let secret = |id: &str| {
             let path = id.strip_prefix("file:").expect("a file");
             Arc::new(Secret::new(SecretSource::File(path.into())))
@@ -171,23 +173,29 @@ impl System {
     }
 }
 
-/// Which part of an upsert is counted.
+/// Part of an upsert.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     UntilSent,
-    FromThereOn,
+    AfterSent,
 }
 
-/// callgrind counts in here.
+/// Runs the work whose instructions callgrind counts.
 #[inline(never)]
 fn counted<T>(work: impl FnOnce() -> T) -> T {
     black_box(work())
 }
 
 fn settings(variables: &[&str]) -> Settings {
-    let budgets = "[log]\naudit = \"off\"\n[salesforce]\nrate_limit = { requests = 100_000, per_ms = 1000 }\n\
-                   [hubspot]\nrate_limit = { requests = 100_000, per_ms = 1000 }";
-    let mut layers = vec![Layer::from_toml("the bench", budgets).expect("TOML")];
+    let document = "\
+[log]
+audit = \"off\"
+[salesforce]
+rate_limit = { requests = 100_000, per_ms = 1000 }
+[hubspot]
+rate_limit = { requests = 100_000, per_ms = 1000 }
+";
+    let mut layers = vec![Layer::from_toml("the bench", document).expect("TOML")];
     for variable in variables {
         let (name, value) = variable.split_once('=').expect("NAME=VALUE");
         layers.push(Layer::from_variable(name, value).expect("a variable"));
@@ -195,9 +203,9 @@ fn settings(variables: &[&str]) -> Settings {
     load(Preset::Local, &layers, &DESTINATIONS).expect("good settings")
 }
 
-/// An adapter's upsert of one full batch, on a connection and with a token that are there already.
-/// Its first poll makes the body and hands the request to the HTTP client; the later ones take the
-/// answer and read it.
+/// Upserts one full batch, on an open connection and with a cached token. The first poll of the
+/// upsert builds the body and passes the request to the HTTP client; the later polls read the
+/// response.
 async fn upsert(system: System, records: usize, variables: &[&str], part: Part) {
     let settings = settings(variables);
     let adapter = system.adapter(&settings);
@@ -223,7 +231,7 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
             } else {
                 upsert.as_mut().poll(context)
             };
-            now = Part::FromThereOn;
+            now = Part::AfterSent;
             poll
         });
         let outcomes = reply.await.expect("an answer");
@@ -247,7 +255,7 @@ fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
     }
 }
 
-/// A whole invocation, on connections and with tokens that are there already.
+/// Runs a whole invocation, on open connections and with cached tokens.
 fn whole(runtime: &tokio::runtime::Runtime, records: usize, changes: usize, variables: &[&str]) {
     let lines = JsonLogLayer::new(
         tracing::Level::INFO,
@@ -256,8 +264,9 @@ fn whole(runtime: &tokio::runtime::Runtime, records: usize, changes: usize, vari
     );
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))
         .expect("the first");
-    let handler =
-        factory::build(Preset::Local, &settings(variables), &no_aws()).expect("a handler");
+    let handler = App::default()
+        .build(Preset::Local, &settings(variables), &no_aws())
+        .expect("a handler");
     let event = |count, contacts| {
         let mut context = Context::default();
         let deadline = SystemTime::now() + Duration::from_mins(10);

@@ -1,12 +1,9 @@
-//! What contact-sync costs: instructions a record by callgrind, and whole runs of the binary behind
-//! a Runtime API.
+//! Benchmark of contact-sync: instructions per record by callgrind, and whole runs of the binary
+//! with a Runtime API.
 //!
 //! `make bench` measures everything and writes `instructions.toml`, `report.md` and `report.svg`;
-//! `make bench-check` compares the instructions alone with those recorded. How, and what was
-//! learnt: `benches/README.md`.
-
-#[path = "../../tests/support/mod.rs"]
-mod support;
+//! `make bench-check` compares only the instructions with the recorded ones. `benches/README.md`
+//! explains the method and the results.
 
 mod callgrind;
 mod cases;
@@ -40,8 +37,8 @@ async fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            say(&format!("bench: {trouble}"));
+        Err(error) => {
+            say(&format!("bench: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -52,7 +49,7 @@ fn run_case(name: &str, variables: &[&str]) -> Result<(), String> {
         .into_iter()
         .find(|case| case.name == name)
         .ok_or_else(|| format!("no case `{name}`"))?;
-    // A runtime of its own: the measured one is the binary's, with one thread.
+    // The case needs a runtime with one thread, as that of the binary.
     std::thread::scope(|scope| {
         scope
             .spawn(|| case.run(variables))
@@ -68,7 +65,7 @@ async fn measure_all() -> Result<(), String> {
     report::write(&instructions, &process)
 }
 
-#[expect(clippy::print_stdout, reason = "a bench tells by standard output")]
+#[expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 fn say(line: &str) {
     println!("{line}");
 }

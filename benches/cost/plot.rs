@@ -1,5 +1,5 @@
-//! The plot: where the instructions go, and how they grow. Plain SVG, readable on light and on dark
-//! pages.
+//! Plot of the instructions by stage, and of their growth. It is plain SVG, readable on light and
+//! on dark pages.
 
 use std::fmt::{self, Write};
 
@@ -8,23 +8,28 @@ use crate::callgrind::thousands;
 const STYLE: &str = "<style>
 text { font: 12px sans-serif; fill: #24292f } .title { font-weight: 600 } .bar { fill: #2f6f9f }
 .axis { stroke: #8c959f; fill: none } .grid { stroke: #8c959f; stroke-dasharray: 2 4 }
-.one { stroke: #2f6f9f; fill: none; stroke-width: 2 } .two { stroke: #b35900; fill: none; stroke-width: 2 }
-.dot.one { fill: #2f6f9f } .dot.two { fill: #b35900 } text.one { fill: #2f6f9f; stroke: none } text.two { fill: #b35900; stroke: none }
-@media (prefers-color-scheme: dark) { text { fill: #d0d7de } .bar { fill: #5aa9dd } .one { stroke: #5aa9dd }
+.one { stroke: #2f6f9f; fill: none; stroke-width: 2 } \
+.two { stroke: #b35900; fill: none; stroke-width: 2 }
+.dot.one { fill: #2f6f9f } .dot.two { fill: #b35900 } \
+text.one { fill: #2f6f9f; stroke: none } \
+text.two { fill: #b35900; stroke: none }
+@media (prefers-color-scheme: dark) { text { fill: #d0d7de } .bar { fill: #5aa9dd } \
+.one { stroke: #5aa9dd }
 .two { stroke: #e8a15a } .dot.one, text.one { fill: #5aa9dd } .dot.two, text.two { fill: #e8a15a } }
 </style>
 ";
 
-/// A named line of the growth's panel: for each x its y.
+/// Named line of the growth panel, with its points (x, y).
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) points: [(u64, u64); 3],
 }
 
-/// The picture: a bar for each stage, and the lines over a logarithmic axis.
+/// Draws a bar for each stage, and the lines with a logarithmic axis.
 pub(crate) fn svg(stages: &[(&str, u64)], lines: &[Line; 2]) -> Result<String, fmt::Error> {
     let mut out = String::from(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"300\" viewBox=\"0 0 860 300\" role=\"img\">\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" \
+         width=\"860\" height=\"300\" viewBox=\"0 0 860 300\" role=\"img\">\n",
     );
     out.push_str(STYLE);
     bars(&mut out, stages)?;
@@ -76,7 +81,8 @@ fn growth(out: &mut String, lines: &[Line; 2]) -> fmt::Result {
     const BOTTOM: u64 = 250;
     writeln!(
         out,
-        "<text class=\"title\" x=\"440\" y=\"24\">Instructions a record: level is linear growth</text>"
+        "<text class=\"title\" x=\"440\" y=\"24\">\
+         Instructions a record: level is linear growth</text>"
     )?;
     writeln!(
         out,

@@ -1,55 +1,55 @@
-//! Whole runs: the binary behind a Runtime API, the mocks on a thread of their own.
+//! Whole runs of the binary with a Runtime API; the mocks run on a separate thread.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
+use testkit::harness::Mocks;
+use testkit::mock_hubspot::Endpoint as HubSpotCall;
+use testkit::mock_salesforce::Endpoint as SalesforceCall;
+use testkit::runtime_api::{Function, InvocationOutcome};
 use tokio::runtime::Runtime;
 
 use crate::record;
-use crate::support::harness::Mocks;
-use crate::support::mock_hubspot::Endpoint as HubSpotCall;
-use crate::support::mock_salesforce::Endpoint as SalesforceCall;
-use crate::support::runtime_api::{Ended, Function};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 
-/// The function has this long for an invocation.
+/// Time limit of an invocation.
 const TIME: Duration = Duration::from_mins(1);
 
 const STARTS: usize = 40;
 const WARMING: usize = 20;
 const INVOCATIONS: usize = 400;
-/// Records of one of those.
+/// Number of records of an invocation.
 pub(crate) const BATCH: usize = 100;
 
-/// Lambda's largest event has 6 MB: so many records.
+/// Number of records of Lambda's largest event, 6 MB.
 pub(crate) const LARGEST: usize = 3400;
 
-/// How long each system takes to answer where the two are compared.
+/// Latency of the destinations in the comparison of both with the slower one.
 const LATENCY: Duration = Duration::from_millis(300);
 
-/// What was measured.
+/// Results of the measurement.
 #[derive(Debug)]
 pub(crate) struct Measured {
-    /// From the start of the process to its first poll, sorted.
+    /// Times from the start of the process to its first poll, sorted.
     pub(crate) starts: Vec<Duration>,
-    /// An invocation's time less the systems' own, sorted.
+    /// Times of invocations without the time of the mocks, sorted.
     pub(crate) own_times: Vec<Duration>,
-    /// CPU time a record.
+    /// CPU time per record.
     pub(crate) cpu: Duration,
-    /// API calls for each thousand records.
+    /// Number of API calls per thousand records.
     pub(crate) calls: usize,
-    /// The most memory that the process had, of an event of [`LARGEST`] records.
+    /// Peak memory of the process, for an event of [`LARGEST`] records.
     pub(crate) peak_kib: u64,
     pub(crate) event_bytes: usize,
-    /// The time of an invocation with records of both systems, and of one with the slower system's
-    /// alone.
+    /// Time of an invocation with records of both destinations, and time of an invocation with
+    /// records of the slower destination alone.
     pub(crate) both: Duration,
     pub(crate) slower: Duration,
 }
 
-/// Runs everything.
+/// Runs all measurements.
 pub(crate) async fn measure() -> Result<Measured, String> {
     let builder = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -64,12 +64,10 @@ pub(crate) async fn measure() -> Result<Measured, String> {
     let (own_times, cpu, calls) = invocations(&quick).await?;
     let (peak_kib, event_bytes) = largest(&quick).await?;
     let (both, slower) = in_parallel(&slow).await?;
-    let mistakes = [quick.mistakes(), slow.mistakes()].concat();
+    let violations = [quick.violations(), slow.violations()].concat();
     runtime.shutdown_background();
-    if let Some(mistake) = mistakes.first() {
-        return Err(format!(
-            "a mistake in the conversation with the systems: {mistake}"
-        ));
+    if let Some(violation) = violations.first() {
+        return Err(format!("a protocol violation: {violation}"));
     }
     Ok(Measured {
         starts,
@@ -83,11 +81,11 @@ pub(crate) async fn measure() -> Result<Measured, String> {
     })
 }
 
-/// The mocks, which answer on threads of `runtime`, after `latency`.
+/// Starts the mocks on threads of `runtime`, with this latency.
 async fn mocks(runtime: &Runtime, latency: Duration) -> Result<Mocks, String> {
     let starting = Mocks::start_with(
-        move |habits| habits.latency = latency,
-        move |habits| habits.latency = latency,
+        move |behavior| behavior.latency = latency,
+        move |behavior| behavior.latency = latency,
     );
     runtime
         .spawn(starting)
@@ -95,7 +93,7 @@ async fn mocks(runtime: &Runtime, latency: Duration) -> Result<Mocks, String> {
         .map_err(|error| error.to_string())
 }
 
-/// The binary, with nothing but the mocks behind it.
+/// Starts the binary with the mocks alone.
 async fn start(mocks: &Mocks) -> Function {
     let mut variables = mocks.variables();
     for (name, value) in [
@@ -131,24 +129,24 @@ async fn starts(mocks: &Mocks) -> Result<Vec<Duration>, String> {
     Ok(starts)
 }
 
-/// One invocation, all of whose records have to be delivered; its time.
+/// Invokes the function, and checks that all records are delivered. Returns the time.
 async fn invoke(function: &mut Function, event: &Bytes) -> Result<Duration, String> {
     let started = Instant::now();
-    let ended = function.invoke(event.clone(), "bench", TIME).await;
+    let outcome = function.invoke(event.clone(), "bench", TIME).await;
     let took = started.elapsed();
-    match &ended {
-        Ended::Answer(answer)
+    match &outcome {
+        InvocationOutcome::Answer(answer)
             if answer["batchItemFailures"]
                 .as_array()
                 .is_some_and(Vec::is_empty) =>
         {
             Ok(took)
         }
-        ended => Err(format!("an invocation went wrong: {ended:?}")),
+        outcome => Err(format!("an invocation failed: {outcome:?}")),
     }
 }
 
-/// Own times, CPU time a record, and calls for each thousand records.
+/// Measures own times, CPU time per record, and calls per thousand records.
 async fn invocations(mocks: &Mocks) -> Result<(Vec<Duration>, Duration, usize), String> {
     let mut function = start(mocks).await;
     let event = Bytes::from(record::event(BATCH, BATCH));
@@ -172,7 +170,7 @@ async fn invocations(mocks: &Mocks) -> Result<(Vec<Duration>, Duration, usize), 
     ))
 }
 
-/// The peak of the memory that the largest event takes, and the event's size.
+/// Measures the peak memory for the largest event. Returns it with the size of the event.
 async fn largest(mocks: &Mocks) -> Result<(u64, usize), String> {
     let mut function = start(mocks).await;
     let event = Bytes::from(record::event(LARGEST, LARGEST));
@@ -187,8 +185,8 @@ async fn largest(mocks: &Mocks) -> Result<(u64, usize), String> {
     Ok((peak, event.len()))
 }
 
-/// The time of an invocation with records of both systems, and of one with the slower system's
-/// records alone.
+/// Measures an invocation with records of both destinations, and an invocation with records of the
+/// slower destination alone.
 async fn in_parallel(slow: &Mocks) -> Result<(Duration, Duration), String> {
     let mut function = start(slow).await;
     let mut times = Vec::new();
@@ -201,7 +199,7 @@ async fn in_parallel(slow: &Mocks) -> Result<(Duration, Duration), String> {
     for (types, count) in types.into_iter().zip([200, 200, 100, 100]) {
         times.push(invoke(&mut function, &record::event_of(count, count, types).into()).await?);
     }
-    // The first made the connections and got the token.
+    // The first invocation opens the connections and gets the token.
     Ok((times[1], times[2].max(times[3])))
 }
 
@@ -213,7 +211,7 @@ fn calls(mocks: &Mocks) -> usize {
     mocks.salesforce.count(SalesforceCall::Upsert) + mocks.hubspot.count(HubSpotCall::Upsert)
 }
 
-/// The CPU time of all its threads.
+/// Returns the CPU time of all threads of the process.
 fn cpu(function: &Function) -> Result<Duration, String> {
     let id = function.id().ok_or("the function has ended")?;
     let tasks = std::fs::read_dir(format!("/proc/{id}/task")).map_err(|error| error.to_string())?;

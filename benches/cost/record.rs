@@ -1,15 +1,14 @@
-//! The record that costs are told of: 0.9 KB of JSON, every field set.
+//! Record of the benchmark: 0.9 KB of JSON, with every field set.
 
-use contact_sync::consume::EventConsumer;
-use contact_sync::contact::ContactChange;
+use contact_sync::model::ContactChange;
+use contact_sync::source::EventConsumer;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-
-use crate::support::stream;
+use testkit::stream;
 
 const TYPES: [&str; 4] = ["lead", "customer", "prospect", "vendor"];
 
-/// The change at `at`, of one contact among `contacts`; the first of each creates it.
+/// Builds the change at index `at`, of one of `contacts` contacts. The first change of a contact is
+/// a create.
 pub(crate) fn change(at: usize, contacts: usize, types: &[&str]) -> Value {
     let contact = at % contacts;
     json!({
@@ -26,22 +25,35 @@ pub(crate) fn change(at: usize, contacts: usize, types: &[&str]) -> Value {
             "mobile_phone": "+44 7700 900123",
             "website": format!("https://www.analytical-engines.example.com/people/{contact:06}"),
             "address": {
-                "street": "12 St James's Square, Third Floor", "city": "London", "state": "Greater London",
-                "postal_code": "SW1Y 4JH", "country": "United Kingdom",
+                "street": "12 St James's Square, Third Floor",
+                "city": "London",
+                "state": "Greater London",
+                "postal_code": "SW1Y 4JH",
+                "country": "United Kingdom",
             },
             "lead_source": "Web", "status": "Working - Contacted",
-            "attributes": {"plan": "team", "seats": 25, "newsletter": true, "region": "emea-north", "score": 87.5},
-        },
-        "origin": {"database": "crm-core", "table": "contacts", "host": "db-3.analytical-engines.example.com"},
+                "attributes": {
+                    "plan": "team",
+                    "seats": 25,
+                    "newsletter": true,
+                    "region": "emea-north",
+                    "score": 87.5,
+                },
+            },
+            "origin": {
+                "database": "crm-core",
+                "table": "contacts",
+                "host": "db-3.analytical-engines.example.com",
+            },
     })
 }
 
-/// `count` changes of `contacts` contacts of all types, as the event that Lambda hands out.
+/// Builds an event with `count` changes of `contacts` contacts of all types.
 pub(crate) fn event(count: usize, contacts: usize) -> String {
     event_of(count, contacts, &TYPES)
 }
 
-/// The same of these types.
+/// Builds an event with `count` changes of `contacts` contacts of these types.
 pub(crate) fn event_of(count: usize, contacts: usize, types: &[&str]) -> String {
     let record = |at| {
         let change = change(at, contacts, types).to_string();
@@ -50,22 +62,17 @@ pub(crate) fn event_of(count: usize, contacts: usize, types: &[&str]) -> String 
     json!({"Records": (0..count).map(record).collect::<Vec<_>>()}).to_string()
 }
 
-/// When every record arrived.
-pub(crate) fn arrival() -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range")
-}
-
-/// The data of `count` records, as base64.
+/// Builds the data of `count` records, as base64.
 pub(crate) fn data(count: usize, types: &[&str]) -> Vec<String> {
     let text = |at| base64_simd::STANDARD.encode_to_string(change(at, count, types).to_string());
     (0..count).map(text).collect()
 }
 
-/// The same, consumed.
+/// Builds `count` validated changes.
 pub(crate) fn changes(count: usize, types: &[&str]) -> Vec<ContactChange> {
     let consume = |data: &String| {
         EventConsumer
-            .consume(Some(data), arrival())
+            .consume(Some(data), stream::arrival())
             .expect("allowed")
     };
     data(count, types)

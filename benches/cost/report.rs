@@ -1,4 +1,4 @@
-//! The report: tables for people, and the plot.
+//! Report with tables and the plot.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::process::{BATCH, LARGEST, Measured};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches");
 
-/// The stages of the plot, and their cases.
+/// Stages of the plot, each with its case.
 const STAGES: [&str; 8] = [
     "consume",
     "fold",
@@ -30,10 +30,13 @@ pub(crate) fn write(counted: &Instructions, measured: &Measured) -> Result<(), S
         more => of(&format!("whole, {more} changes a contact")),
     };
     let mut text = format!(
-        "<!-- written by `make bench` -->\n\n## Instructions a record\n\nRecords of 0.9 KB, counted by callgrind, \
-         rustc {} on {}. The whole is an invocation from the event's JSON to the answer: decode, validate, route, fold, \
-         transform, make the batches and send them over HTTP to both systems, read the answers; audit trail off.\n\n\
-         ![Instructions by stage, and how they grow](report.svg)\n\n| stage | instructions a record |\n| --- | ---: |\n",
+        "<!-- written by `make bench` -->\n\n## Instructions a record\n\n\
+         Records of 0.9 KB, counted by callgrind, rustc {} on {}. \
+         The whole is an invocation from the event's JSON to the answer: \
+         decode, validate, route, fold, transform, make the batches and send them over HTTP \
+         to both systems, read the answers; audit trail off.\n\n\
+         ![Instructions by stage, and how they grow](report.svg)\n\n\
+         | stage | instructions a record |\n| --- | ---: |\n",
         counted.rustc, counted.arch
     );
     for stage in STAGES {
@@ -45,7 +48,8 @@ pub(crate) fn write(counted: &Instructions, measured: &Measured) -> Result<(), S
         thousands(whole(1000))
     );
     text.push_str(
-        "| records in the batch | instructions a record | changes of each contact | instructions a record |\n",
+        "| records in the batch | instructions a record | changes of each contact | \
+         instructions a record |\n",
     );
     text.push_str("| ---: | ---: | ---: | ---: |\n");
     for (records, each) in [(100, 1), (1000, 10), (10_000, 100)] {
@@ -76,7 +80,7 @@ pub(crate) fn write(counted: &Instructions, measured: &Measured) -> Result<(), S
     Ok(())
 }
 
-/// What whole runs of the binary came to.
+/// Formats the results of the whole runs of the binary.
 pub(crate) fn process_table(measured: &Measured) -> String {
     let Measured {
         starts,
@@ -133,8 +137,9 @@ pub(crate) fn process_table(measured: &Measured) -> String {
         ),
     ];
     let mut text = format!(
-        "The release binary behind a Runtime API, both mocks on loopback in another process, {} cores. Own time is an \
-         invocation's time less the systems' own. Times are this machine's, and noisy.\n\n\
+        "The release binary behind a Runtime API, both mocks on loopback in another process, \
+         {} cores. Own time is an invocation's time less the systems' own. \
+         Times are this machine's, and noisy.\n\n\
          | figure | measured | aim: at most |\n| --- | ---: | ---: |\n",
         std::thread::available_parallelism().map_or(1, usize::from)
     );

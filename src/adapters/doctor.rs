@@ -1,19 +1,19 @@
-//! What an operator's look at a system finds. Each adapter has its own checks, in its `doctor.rs`;
-//! nothing is written.
+//! Checks of a system for the operator's command `doctor`. Each adapter has its own, in its
+//! `doctor.rs`. No check writes.
 
-use super::CallError;
+use crate::model::CallError;
 
-/// One check of a system: what was looked at, and what was found, or what to do.
+/// Result of one check of a system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at.
+    /// Subject of the check.
     pub name: &'static str,
-    /// What was found; where it is not as it should be, what to do.
+    /// State that was found; the remedy where the check failed.
     pub finding: Result<String, String>,
 }
 
 impl Check {
-    /// All is well.
+    /// Builds a check that passed.
     pub fn ok(name: &'static str, found: impl Into<String>) -> Self {
         Self {
             name,
@@ -21,7 +21,7 @@ impl Check {
         }
     }
 
-    /// Something is to be done.
+    /// Builds a check that failed.
     pub fn fail(name: &'static str, remedy: impl Into<String>) -> Self {
         Self {
             name,
@@ -29,7 +29,8 @@ impl Check {
         }
     }
 
-    /// Well, unless something is wrong.
+    /// Builds a check that passed where `wrong` is empty, else one that failed with every entry of
+    /// `wrong`.
     pub(super) fn of(name: &'static str, found: impl Into<String>, wrong: &[String]) -> Self {
         if wrong.is_empty() {
             Self::ok(name, found)
@@ -39,7 +40,7 @@ impl Check {
     }
 }
 
-/// What to do about a call that came to nothing.
+/// Returns the remedy for a call that failed.
 pub(super) fn remedy(error: &CallError) -> String {
     match error {
         CallError::Stop(stop) => format!("{}: {}", stop.code, stop.remedy),
@@ -47,7 +48,9 @@ pub(super) fn remedy(error: &CallError) -> String {
             format!("{}: {}", rejection.code, rejection.message)
         }
         CallError::Retry { code, .. } | CallError::Throttled { code, .. } => {
-            format!("{code}: no usable answer; see that the system can be reached, try again")
+            format!(
+                "{code}: no usable response: check that the system can be reached, then try again"
+            )
         }
     }
 }

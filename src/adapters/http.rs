@@ -1,4 +1,5 @@
-//! The only room that speaks HTTP: one client, in time, to an allowed host, counted.
+//! Sends the adapters' HTTP requests: within a time limit, to allowed hosts only, counted in the
+//! metrics. No other module sends HTTP to a destination.
 
 mod retry_after;
 
@@ -7,77 +8,37 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Certificate, Client, ClientBuilder, Request, Url};
+use reqwest::{Client, Request, Url};
 use secrecy::zeroize::Zeroizing;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
-use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use super::{Call, CallError, Cause, Code, FailureCause, SHORTEST_CALL, Stop};
+use super::{Call, SHORTEST_CALL};
+use crate::http_client;
+use crate::model::codes;
+use crate::model::{CallError, Cause, Code, FailureCause, Stop};
 use crate::telemetry::traces;
 
-/// The longest answer that is read. 200 rows with errors are some 100 kB; what is longer is not an
-/// answer to us.
+/// Longest response body, in bytes. 200 rows with errors are some 100 kB.
 const LONGEST_BODY: usize = 8 * 1024 * 1024;
 
-/// A request without an answer for so long says something of the system, however much longer it
-/// might have taken.
+/// A wait of this length without a response is a timeout of the system, also where the call's
+/// deadline ends the request before its own time limit.
 const LONG_SILENCE: Duration = Duration::from_secs(10);
 
-/// Makes the one HTTP client of the process. It follows no redirects, which would carry credentials
-/// elsewhere. The root certificates are compiled in: to read those of the system is two fifths of
-/// the time to the first poll.
-///
-/// Idle connections are dropped after 50 s of the timers' clock, which stands still while Lambda
-/// keeps the environment frozen. After a freeze a kept connection may be dead. Where that is known
-/// before the request is written, the request goes out by a new connection. Otherwise the call
-/// fails with `CONNECTION_FAILED`, and `dispatch` repeats it by a new one, which is harmless.
-///
-/// For `https` it obeys `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters too. Plain
-/// `http` goes by [`plain_client`].
-///
-/// # Errors
-/// Where the TLS library does not take the root certificates.
-pub fn client() -> reqwest::Result<Client> {
-    let roots = TLS_SERVER_ROOT_CERTS
-        .iter()
-        .map(|root| Certificate::from_der(root));
-    let roots = roots.collect::<reqwest::Result<Vec<_>>>()?;
-    builder().tls_certs_only(roots).build()
-}
-
-/// Makes a client for plain `http`, which goes to loopback only. It obeys no proxy of the
-/// environment: credentials would travel to the proxy in plain text.
-///
-/// # Errors
-/// Where the TLS library cannot be made ready.
-pub fn plain_client() -> reqwest::Result<Client> {
-    builder().no_proxy().tls_certs_only([]).build()
-}
-
-fn builder() -> ClientBuilder {
-    Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .pool_idle_timeout(Duration::from_secs(50))
-        .connect_timeout(Duration::from_secs(5))
-        .tcp_nodelay(true)
-        .user_agent(concat!("contact-sync/", env!("CARGO_PKG_VERSION")))
-}
-
-/// One destination's way out: the client, and the rules that hold for it.
+/// HTTP access of one destination: the client, and the rules for its requests.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: Client,
-    /// Made where it is needed: on a developer's machine.
+    /// Built at the first plain `http` request, on a developer's machine.
     plain: OnceCell<Client>,
     allowed_hosts: Vec<String>,
     request_timeout: Duration,
 }
 
-/// An answer, whatever its status, read to its end.
+/// A complete response of any status.
 #[derive(Debug)]
 pub struct HttpResponse {
     /// The status code.
@@ -89,7 +50,7 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// A header's value, where it is there and readable.
+    /// Returns a header's value; `None` where it is missing or not readable as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -105,49 +66,48 @@ impl HttpResponse {
     }
 }
 
-/// Why a request has no answer. Says nothing of the request's content.
+/// The reason for which a request has no response. Holds nothing of the request's content.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Not sent, or not waited for as long as it may take: too little time was left. That says
-    /// nothing of the system.
+    /// Not sent: too little time was left before the deadline.
     #[error("too little time is left for the request")]
-    OutOfTime,
+    NotSentInTime,
+    /// Cut short by the deadline, before its own timeout. That is no evidence about the system.
+    #[error("the deadline cut the request short")]
+    CutByDeadline,
     /// Not sent: the rate limit has no permit for it in time.
     #[error("the rate limit has no permit for the request in time")]
     NotPermitted(Code),
-    /// The time was up, on the way or while reading.
-    #[error("no complete answer in time")]
+    /// The time limit passed before the response was complete.
+    #[error("no complete response in time")]
     Timeout,
-    /// No connection, a reset, or an answer cut short.
+    /// No connection, a reset, or a response that ends early.
     #[error("the connection failed")]
     Connection(#[source] reqwest::Error),
-    /// The answer is longer than any real one.
-    #[error("the answer has more than {LONGEST_BODY} bytes")]
+    /// The response is longer than `LONGEST_BODY`.
+    #[error("the response has more than {LONGEST_BODY} bytes")]
     TooLong,
-    /// The URL leads where no credential may go.
+    /// The URL names a host to which no credential may be sent.
     #[error("{0}")]
     Forbidden(String),
 }
 
 impl HttpError {
-    /// What to do next about it.
+    /// Returns the call error of a request that failed with this one.
     pub fn into_call_error(self) -> CallError {
         let code = self.code();
         let pressure = matches!(self, Self::Timeout);
         let cause = match &self {
             Self::Timeout | Self::TooLong => FailureCause::Size,
             Self::Connection(error) if !error.is_connect() => FailureCause::Record,
-            Self::OutOfTime | Self::NotPermitted(_) | Self::Connection(_) | Self::Forbidden(_) => {
-                FailureCause::Destination
-            }
+            Self::NotSentInTime
+            | Self::CutByDeadline
+            | Self::NotPermitted(_)
+            | Self::Connection(_)
+            | Self::Forbidden(_) => FailureCause::Destination,
         };
         match self {
-            Self::Forbidden(remedy) => CallError::Stop(Stop {
-                cause: Cause::Configuration,
-                code,
-                remedy,
-                after: None,
-            }),
+            Self::Forbidden(remedy) => Stop::new(Cause::Configuration, code, remedy).into(),
             _ => CallError::Retry {
                 code,
                 after: None,
@@ -159,18 +119,19 @@ impl HttpError {
 
     fn code(&self) -> Code {
         match self {
-            Self::OutOfTime => Code::OUT_OF_TIME,
+            Self::NotSentInTime => Code::new(codes::NOT_SENT_IN_TIME),
+            Self::CutByDeadline => Code::new(codes::CUT_BY_DEADLINE),
             Self::NotPermitted(code) => code.clone(),
-            Self::Timeout => Code::new("TIMEOUT"),
-            Self::Connection(_) => Code::new("CONNECTION_FAILED"),
-            Self::TooLong => Code::new("ANSWER_TOO_LONG"),
-            Self::Forbidden(_) => Code::new("HOST_NOT_ALLOWED"),
+            Self::Timeout => Code::new(codes::TIMEOUT),
+            Self::Connection(_) => Code::new(codes::CONNECTION_FAILED),
+            Self::TooLong => Code::new(codes::ANSWER_TOO_LONG),
+            Self::Forbidden(_) => Code::new(codes::HOST_NOT_ALLOWED),
         }
     }
 }
 
 impl Http {
-    /// The way out to hosts that equal one of `allowed_hosts` or lie below one.
+    /// Allows requests to hosts that equal one of `allowed_hosts` or are a subdomain of one.
     pub fn new(client: Client, allowed_hosts: Vec<String>, request_timeout: Duration) -> Self {
         Self {
             client,
@@ -180,55 +141,52 @@ impl Http {
         }
     }
 
-    /// The client, to build requests with.
+    /// Returns the client, to build requests with.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Checks that a credential may travel to `url`.
+    /// Checks that a credential may be sent to `url`.
     pub fn check(&self, url: &Url) -> Result<(), HttpError> {
         check_url(url, &self.allowed_hosts).map_err(HttpError::Forbidden)
     }
 
-    /// Sends `request` and reads the answer to its end, within the request's own time and the
-    /// call's. Waits for the request's permit first.
+    /// Sends `request` and reads the response to its end, within the request's own time limit and
+    /// the call's. Waits for the request's permit first.
     pub async fn send(&self, request: Request, call: Call<'_>) -> Result<HttpResponse, HttpError> {
         self.check(request.url())?;
-        let has_time = || Instant::now() + SHORTEST_CALL <= call.give_up_at;
-        if !has_time() {
-            return Err(HttpError::OutOfTime);
+        if !has_time(call) {
+            return Err(HttpError::NotSentInTime);
         }
-        // Held until the answer is read: the system counts the request some time before that.
+        // Held until the response is read: the system counts the request some time before that.
         let _permit = call.permits.next().await.map_err(HttpError::NotPermitted)?;
-        if !has_time() {
-            return Err(HttpError::OutOfTime);
+        if !has_time(call) {
+            return Err(HttpError::NotSentInTime);
         }
         let started = Instant::now();
         let until = call.give_up_at.min(started + self.request_timeout);
         let is_cut_short = until < started + self.request_timeout.min(LONG_SILENCE);
         let span = traces::exchange(request.method().as_str(), request.url());
-        let exchange = self.exchange(request).instrument(span.clone());
-        let answer = timeout_at(until, exchange)
-            .await
-            .unwrap_or(Err(if is_cut_short {
-                HttpError::OutOfTime
-            } else {
-                HttpError::Timeout
-            }));
-        match &answer {
-            Ok(answer) => traces::answered(&span, answer.status),
+        let execution = self.execute(request).instrument(span.clone());
+        let response = match timeout_at(until, execution).await {
+            Ok(response) => response,
+            Err(_) if is_cut_short => Err(HttpError::CutByDeadline),
+            Err(_) => Err(HttpError::Timeout),
+        };
+        match &response {
+            Ok(response) => traces::answered(&span, response.status),
             Err(error) => traces::failed(&span, error.code()),
         }
-        let failed = !matches!(&answer, Ok(answer) if answer.status < 400);
+        let failed = !matches!(&response, Ok(response) if response.status < 400);
         call.meter.api_call(started.elapsed(), failed);
-        answer
+        response
     }
 
-    async fn exchange(&self, request: Request) -> Result<HttpResponse, HttpError> {
+    async fn execute(&self, request: Request) -> Result<HttpResponse, HttpError> {
         let client = match request.url().scheme() {
             "http" => self
                 .plain
-                .get_or_try_init(async || plain_client())
+                .get_or_try_init(async || http_client::plain_client())
                 .await
                 .map_err(HttpError::Connection)?,
             _ => &self.client,
@@ -253,8 +211,14 @@ impl Http {
     }
 }
 
-/// `Bearer …` as a header's value: marked as sensitive, so that `Debug` does not show it, and wiped
-/// from memory with its last copy. `None` where the token holds what no header may hold.
+/// Returns whether enough time is left to start a request.
+fn has_time(call: Call<'_>) -> bool {
+    Instant::now() + SHORTEST_CALL <= call.give_up_at
+}
+
+/// Builds the header value `Bearer …`. It is marked as sensitive, so that `Debug` does not show it,
+/// and wiped from memory with its last copy. `None` where the token contains a character that no
+/// header may contain.
 pub fn bearer(token: &str) -> Option<HeaderValue> {
     let text = Zeroizing::new([b"Bearer ", token.as_bytes()].concat());
     let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
@@ -262,11 +226,11 @@ pub fn bearer(token: &str) -> Option<HeaderValue> {
     Some(header)
 }
 
-/// Whether a credential may travel to `url`: its parsed host equals an allowed one or lies below
-/// one, and plain `http` goes to loopback only.
+/// Checks that a credential may be sent to `url`: its parsed host equals an allowed one or is a
+/// subdomain of one, and plain `http` is sent to loopback only.
 ///
 /// # Errors
-/// A sentence that says what is wrong and what would be allowed.
+/// Returns a sentence that names the fault and the allowed values.
 pub fn check_url(url: &Url, allowed_hosts: &[String]) -> Result<(), String> {
     let host = url.host_str().unwrap_or_default();
     let allowed = allowed_hosts
@@ -309,7 +273,7 @@ mod tests {
     use crate::adapters::Unlimited;
 
     #[test]
-    fn a_token_is_in_no_debug_output() {
+    fn debug_output_contains_no_token() {
         let header = bearer("t-1").expect("a header");
         assert_eq!(header.as_bytes(), b"Bearer t-1");
         assert!(!format!("{header:?}").contains("t-1"));
@@ -317,9 +281,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_cannot_end_in_time_is_not_sent() {
+    async fn a_request_without_enough_time_is_not_sent() {
         let http = Http::new(
-            client().expect("a client"),
+            http_client::client().expect("a client"),
             vec!["127.0.0.1".to_owned()],
             Duration::from_secs(1),
         );
@@ -337,24 +301,24 @@ mod tests {
         };
         assert!(matches!(
             http.send(request, call).await,
-            Err(HttpError::OutOfTime)
+            Err(HttpError::NotSentInTime)
         ));
         assert_eq!(meter.api_calls(), 0);
     }
 
     #[tokio::test]
-    async fn a_request_that_the_deadline_cuts_short_says_nothing_of_the_system() {
+    async fn a_request_that_the_deadline_ends_early_is_no_timeout_of_the_system() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let meter = crate::telemetry::DestinationMetrics::default();
         for (timeout, code) in [
-            (Duration::from_mins(1), "OUT_OF_TIME"),
+            (Duration::from_mins(1), "CUT_BY_DEADLINE"),
             (SHORTEST_CALL, "TIMEOUT"),
         ] {
             let http = Http::new(
-                client().expect("a client"),
+                http_client::client().expect("a client"),
                 vec!["127.0.0.1".to_owned()],
                 timeout,
             );
@@ -366,14 +330,14 @@ mod tests {
                 permits: &Unlimited,
                 dry_run: false,
             };
-            let error = http.send(request, call).await.expect_err("nobody answers");
+            let error = http.send(request, call).await.expect_err("no response");
             assert_eq!(error.code().as_str(), code);
         }
         assert_eq!(meter.api_calls(), 2);
     }
 
     #[test]
-    fn credentials_go_to_allowed_hosts_only() {
+    fn credentials_are_sent_to_allowed_hosts_only() {
         let allowed = [
             "my.salesforce.com".to_owned(),
             "127.0.0.1".to_owned(),
@@ -396,10 +360,10 @@ mod tests {
             ("ftp://127.0.0.1/", false),
         ] {
             let url = Url::parse(url);
-            let verdict = url
+            let is_allowed = url
                 .as_ref()
                 .is_ok_and(|url| check_url(url, &allowed).is_ok());
-            assert_eq!(verdict, expected, "{url:?}");
+            assert_eq!(is_allowed, expected, "{url:?}");
         }
     }
 }

@@ -1,62 +1,13 @@
-//! A record in a system's own words, and its JSON. Pure.
+//! Builds a record in a destination's schema, and its JSON. Pure.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
-
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use crate::json;
+use crate::model::Body;
 
-/// A record's own JSON, an object in the destination's schema: made once, and sent as often as need
-/// be.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Body(Box<str>);
-
-impl Body {
-    /// The JSON of `record`.
-    pub fn of(record: Map<String, Value>) -> Self {
-        Self(Value::Object(record).to_string().into())
-    }
-
-    /// The JSON.
-    pub fn get(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns this record with those fields of `defaults` that it does not mention. Values keep
-    /// their digits.
-    #[must_use]
-    pub fn with_missing(&self, defaults: &Self) -> Self {
-        let (own, mut missing) = (self.fields(), defaults.fields());
-        missing.retain(|name, _| !own.contains_key(name));
-        let mut json = self.0.strip_suffix('}').unwrap_or(&self.0).to_owned();
-        for (at, (name, value)) in missing.iter().enumerate() {
-            json.push_str(if at == 0 && own.is_empty() { "" } else { "," });
-            json::push_text(&mut json, name);
-            json.push(':');
-            json.push_str(value.get());
-        }
-        json.push('}');
-        Self(json.into())
-    }
-
-    fn fields(&self) -> BTreeMap<String, &RawValue> {
-        serde_json::from_str(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for Body {
-    /// Without its content, which is somebody's data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").finish_non_exhaustive()
-    }
-}
-
-/// A field's value, which writes itself as JSON.
+/// A field's value that serializes itself.
 pub(super) trait FieldValue {
-    /// Appends the value.
+    /// Appends the value's JSON.
     fn write(&self, json: &mut String);
 }
 
@@ -67,22 +18,22 @@ impl FieldValue for Cow<'_, str> {
 }
 
 /// Fields by name, each once, in the order in which they were first set. A record has some twenty:
-/// to look through them takes less than half of what a tree takes to keep them in order.
+/// a linear search takes less than half of the time that a tree takes to keep them in order.
 #[derive(Debug)]
 pub(super) struct Fields<'a, V>(Vec<(&'a str, V)>);
 
 impl<'a, V> Fields<'a, V> {
-    /// None.
-    pub(super) fn none() -> Self {
+    /// Builds a record without fields.
+    pub(super) fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// None yet, and room for those of a whole contact.
-    pub(super) fn of_contact() -> Self {
+    /// Builds a record without fields, with capacity for those of a whole contact.
+    pub(super) fn for_contact() -> Self {
         Self(Vec::with_capacity(24))
     }
 
-    /// Gives the field this value, whatever it had before.
+    /// Sets the field, and replaces the value that it has.
     pub(super) fn set(&mut self, name: &'a str, value: V) {
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, held)) => *held = value,
@@ -90,13 +41,13 @@ impl<'a, V> Fields<'a, V> {
         }
     }
 
-    /// Gives a field that has no value yet this one. To look for it is a tenth of the work of
-    /// making a record.
+    /// Adds a field that is not set yet. The search that [`Self::set`] makes is a tenth of the work
+    /// of building a record.
     pub(super) fn add(&mut self, name: &'a str, value: V) {
         self.0.push((name, value));
     }
 
-    /// A field's value.
+    /// Returns a field's value.
     pub(super) fn get(&self, name: &str) -> Option<&V> {
         self.0
             .iter()
@@ -104,19 +55,18 @@ impl<'a, V> Fields<'a, V> {
             .map(|(_, value)| value)
     }
 
-    /// Lays `later` over these fields, value by value.
-    pub(super) fn lay_over(&mut self, later: Self) {
+    /// Sets each field of `later`.
+    pub(super) fn merge(&mut self, later: Self) {
         if self.0.is_empty() {
             *self = later;
         } else {
-            later
-                .0
-                .into_iter()
-                .for_each(|(name, value)| self.set(name, value));
+            for (name, value) in later.0 {
+                self.set(name, value);
+            }
         }
     }
 
-    /// Takes out the fields of which `is_kept` does not hold.
+    /// Removes the fields for which `is_kept` returns false.
     pub(super) fn retain(&mut self, mut is_kept: impl FnMut(&str, &V) -> bool) {
         self.0.retain(|(name, value)| is_kept(name, value));
     }
@@ -127,9 +77,9 @@ impl<'a, V> Fields<'a, V> {
 }
 
 impl<V: FieldValue> Fields<'_, V> {
-    /// The record's JSON. Names are those of an API, which hold nothing that JSON escapes.
+    /// Serializes the record. Names are those of an API and contain nothing that JSON escapes.
     pub(super) fn body(&self) -> Body {
-        // Room for nearly every record. The copy takes no more than it needs.
+        // Capacity for nearly every record. The copy takes no more than its length.
         let mut json = String::with_capacity(2048);
         json.push('{');
         for (at, (name, value)) in self.0.iter().enumerate() {
@@ -139,7 +89,7 @@ impl<V: FieldValue> Fields<'_, V> {
             value.write(&mut json);
         }
         json.push('}');
-        Body(json.as_str().into())
+        Body::from_json(json.as_str().into())
     }
 }
 
@@ -148,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_default_is_added_where_the_record_does_not_mention_the_field() {
+    fn a_default_is_added_where_the_record_lacks_the_field() {
         for (record, defaults, expected) in [
             ("{}", r#"{"a":1}"#, r#"{"a":1}"#),
             (r#"{"a":null}"#, r#"{"a":1}"#, r#"{"a":null}"#),
@@ -159,7 +109,7 @@ mod tests {
             ),
             (r#"{"a":1}"#, "{}", r#"{"a":1}"#),
         ] {
-            let body = |json: &str| Body(json.into());
+            let body = |json: &str| Body::from_json(json.into());
             assert_eq!(
                 body(record).with_missing(&body(defaults)).get(),
                 expected,

@@ -1,13 +1,26 @@
-//! Where settings or the account do not fit some records.
+//! Reports misconfigurations: the account or the settings do not fit some records.
 
-use super::{Call, Destination, Stop};
+use std::collections::BTreeMap;
 
-/// Tells the operator that `records` of a call fail for what would be a stop, were it about all:
-/// once for each fault of a call, however many they are. They come again, until it is mended.
-pub(super) fn tell(destination: Destination, stop: &Stop, records: usize, call: Call<'_>) {
-    call.meter.config_error();
-    tracing::error!(
-        %destination, code = %stop.code, remedy = stop.remedy, records,
-        "settings or the account do not fit some records: they fail and come again"
-    );
+use super::Call;
+use crate::model::{Destination, Stop};
+
+/// Reports each misconfiguration of a call once, with the number of records that met it. These
+/// records fail, and are redelivered until it is corrected. `stops` has one entry for each of them.
+pub(super) fn report<'a>(
+    destination: Destination,
+    stops: impl IntoIterator<Item = &'a Stop>,
+    call: Call<'_>,
+) {
+    let mut by_remedy: BTreeMap<&str, (&Stop, usize)> = BTreeMap::new();
+    for stop in stops {
+        by_remedy.entry(&stop.remedy).or_insert((stop, 0)).1 += 1;
+    }
+    for (stop, records) in by_remedy.into_values() {
+        call.meter.config_error();
+        tracing::error!(
+            %destination, code = %stop.code, remedy = stop.remedy, records,
+            "settings or the account do not fit some records: they fail and are redelivered"
+        );
+    }
 }

@@ -1,45 +1,49 @@
-//! Permits for requests, as the adapters see them: each request waits for its own.
+//! Permits for requests, as the adapters use them. Each request waits for one of its own.
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
-use super::Code;
-use crate::telemetry::Quota;
+use crate::model::Code;
+use crate::model::limits::Quota;
 
-/// Gives out the permits of one call's requests. A call sends one request at a time.
+/// Permits of one call's requests. A call sends one request at a time.
 pub trait Permits: Send + Sync {
-    /// Waits for the permit of the next request. `Err` with the reason where there is none in time.
+    /// Waits for the permit of the next request.
+    ///
+    /// # Errors
+    /// Returns the reason where no permit is available in time.
     fn next(&self) -> BoxFuture<'_, Result<Permit<'_>, Code>>;
 
-    /// Gives a permit back that no request has used. Called before a wait for another call, which
-    /// may need it.
+    /// Returns a permit that no request has used. Called before a wait for another call, which may
+    /// need it.
     fn give_back(&self);
 
-    /// Takes note of the quota that the last request's answer reports.
+    /// Records the quota that the last response reports.
     fn learn(&self, quota: Quota);
 }
 
-/// Leave to send one request. It is dropped once the request is answered or given up.
+/// Permission to send one request. It is dropped when the request has its response or is given up.
 pub struct Permit<'a> {
-    _place: Option<Box<dyn Send + 'a>>,
+    _reservation: Option<Box<dyn Send + 'a>>,
 }
 
 impl<'a> Permit<'a> {
-    /// A permit that holds a place in the rate limit.
-    pub fn holding(place: impl Send + 'a) -> Self {
+    /// Builds a permit that holds a reservation of the rate limit.
+    pub fn holding(reservation: impl Send + 'a) -> Self {
         Self {
-            _place: Some(Box::new(place)),
+            _reservation: Some(Box::new(reservation)),
         }
     }
 }
 
-/// Permits without a limit: for the operator's tool, and for tests of an adapter alone.
+/// Permits without a limit: for the operator's tool, and for tests of an adapter without a
+/// dispatcher.
 #[derive(Clone, Copy, Debug)]
 pub struct Unlimited;
 
 impl Permits for Unlimited {
     fn next(&self) -> BoxFuture<'_, Result<Permit<'_>, Code>> {
-        ready(Ok(Permit { _place: None })).boxed()
+        ready(Ok(Permit { _reservation: None })).boxed()
     }
 
     fn give_back(&self) {}

@@ -1,13 +1,14 @@
-//! Version fields: how a destination's numbers are read. Pure.
+//! Parses the numbers of version fields. Pure.
 
-/// Reads a whole number, in plain form (`41`, `41.0`) or in exponent form (`4.1E1`), exactly up to
+/// Parses a whole number, in plain form (`41`, `41.0`) or in exponent form (`4.1E1`), exactly up to
 /// 2^53. `None` where the text is no such number.
-pub(super) fn read(text: &str) -> Option<u64> {
+pub(super) fn parse(text: &str) -> Option<u64> {
     let text = text.trim();
     if let Ok(number) = text.parse() {
         return Some(number);
     }
-    // Digits only: a cast would turn what is no number, or too large a one, into some other number.
+    // Parses the digits: a cast would turn a text that is no number, or a number that is too large,
+    // into another number.
     format!("{:.0}", text.parse::<f64>().ok()?).parse().ok()
 }
 
@@ -18,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_in_every_form() {
+    fn numbers_are_parsed_in_every_form() {
         for (text, expected) in [
             ("41", Some(41)),
             (" 41 ", Some(41)),
@@ -36,18 +37,18 @@ mod tests {
             ("inf", None),
             ("1E300", None),
         ] {
-            assert_eq!(read(text), expected, "{text:?}");
+            assert_eq!(parse(text), expected, "{text:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_a_double_holds_is_read_exactly(version in 0_u64..1 << 53) {
-            prop_assert_eq!(read(&version.to_string()), Some(version));
+        fn every_version_up_to_2_to_the_53_is_parsed_exactly(version in 0_u64..1 << 53) {
+            prop_assert_eq!(parse(&version.to_string()), Some(version));
             #[expect(clippy::cast_precision_loss, reason = "a double holds it")]
             let double = version as f64;
-            prop_assert_eq!(read(&format!("{double:e}")), Some(version));
-            prop_assert_eq!(read(&format!("{double:.1}")), Some(version));
+            prop_assert_eq!(parse(&format!("{double:e}")), Some(version));
+            prop_assert_eq!(parse(&format!("{double:.1}")), Some(version));
         }
     }
 }

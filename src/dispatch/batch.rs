@@ -1,25 +1,25 @@
-//! Batches of payloads, and the backlog that they are taken from. Pure.
+//! Batches of payloads, and the backlog from which they are taken. Pure.
 
 use std::collections::VecDeque;
 
 use super::bisection::Bisection;
 use super::job::{Job, WriteKind};
-use crate::adapters::{Limits, Lookup};
+use crate::model::limits::{Limits, Lookup};
 
 /// The payloads of one call.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) kind: WriteKind,
     pub(super) jobs: Vec<Job>,
-    /// Calls of these jobs that failed as a whole, before some of them were taken out too.
+    /// Calls with these jobs that failed as a whole, also those that carried further jobs.
     pub(super) failures: u32,
-    /// Calls of this very batch that failed as a whole.
+    /// Calls with exactly these jobs that failed as a whole.
     pub(super) failures_unchanged: u32,
-    /// It has to be split before it is sent again.
+    /// Whether it has to be split before its next call.
     pub(super) to_split: bool,
     /// Successes of its kind before its last call.
     pub(super) successes: u64,
-    /// What is left of the batch that it was split from.
+    /// The other parts of the batch from which it was split.
     pub(super) bisection: Option<Bisection>,
 }
 
@@ -36,10 +36,12 @@ impl Batch {
         }
     }
 
-    /// Splits a batch that was refused, or rows of one: the suspects apart from the others, and
-    /// without suspects in halves. The first part becomes the batch; the others wait in its
-    /// bisection. `Err` where the bisection has no calls left: the jobs to give up, and the batch
-    /// to go on with.
+    /// Splits a batch of which the whole or single rows were refused. Separates the suspects from
+    /// the others; without suspects, splits in halves. Returns the first part; its bisection
+    /// holds the others.
+    ///
+    /// # Errors
+    /// Returns the jobs to give up and the next part, where the bisection has no calls left.
     pub(super) fn split(self, suspects: &[usize]) -> Result<Self, (Vec<Job>, Option<Self>)> {
         let Self {
             kind,
@@ -54,7 +56,7 @@ impl Batch {
         }
     }
 
-    /// Splits a batch whose call failed in halves, and returns the part to go on with.
+    /// Splits a batch in halves after its call failed. Returns the part to send next.
     pub(super) fn split_failed(self) -> Option<Self> {
         let Self {
             kind,
@@ -76,14 +78,14 @@ impl Batch {
     }
 }
 
-/// What waits for a call.
+/// Jobs and batches that wait for a call.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     upserts: VecDeque<Job>,
     deletes: VecDeque<Job>,
-    /// Batches that stay as they are.
+    /// Batches that are sent unchanged.
     ready: VecDeque<Batch>,
-    /// Records that failed alone: each stays alone, and goes after the others.
+    /// Records that failed alone. Each is sent alone, after the others.
     alone: VecDeque<Job>,
 }
 
@@ -95,17 +97,17 @@ impl Backlog {
         }
     }
 
-    /// Takes a batch that stays as it is.
+    /// Adds a batch that is sent unchanged.
     pub(super) fn push_batch(&mut self, batch: Batch) {
         self.ready.push_back(batch);
     }
 
-    /// Takes the next part of a bisection, where there is one.
+    /// Adds the next part of a bisection, if there is one.
     pub(super) fn extend(&mut self, next: Option<Batch>) {
         self.ready.extend(next);
     }
 
-    /// Says whether nothing waits.
+    /// Returns whether no job waits.
     pub(super) fn is_empty(&self) -> bool {
         self.ready.is_empty()
             && self.deletes.is_empty()
@@ -113,28 +115,28 @@ impl Backlog {
             && self.alone.is_empty()
     }
 
-    /// Takes a record that failed alone.
+    /// Adds a record that failed alone.
     pub(super) fn push_alone(&mut self, job: Job) {
         self.alone.push_back(job);
     }
 
-    /// Says whether a call could start that nothing would be gained by delaying.
+    /// Returns whether a batch is complete, so that its call gains nothing from a delay.
     pub(super) fn has_full_batch(&self, limits: Limits) -> bool {
         !self.ready.is_empty()
             || self.deletes.len() >= limits.delete
             || self.upserts.len() >= limits.upsert
     }
 
-    /// Returns how many calls all of it takes.
+    /// Returns the number of calls that the whole backlog takes.
     pub(super) fn calls(&self, limits: Limits) -> usize {
         let fresh =
             self.deletes.len().div_ceil(limits.delete) + self.upserts.len().div_ceil(limits.upsert);
         self.ready.len() + self.alone.len() + fresh
     }
 
-    /// Takes the next batch: first those that stay as they are, then deletes (an upsert may follow
-    /// each), then upserts, then records that failed alone. Takes less than a full batch only where
-    /// `flush` says that no more will come.
+    /// Takes the next batch: first unchanged batches, then deletes (an upsert may follow each),
+    /// then upserts, then records that failed alone. Takes less than a full batch, or a record that
+    /// failed alone, only with `flush`: no further jobs will arrive.
     pub(super) fn take(&mut self, limits: Limits, flush: bool) -> Option<Batch> {
         if let Some(batch) = self.ready.pop_front() {
             return Some(batch);
@@ -146,18 +148,17 @@ impl Backlog {
             if queue.len() >= size || (flush && !queue.is_empty()) {
                 return Some(Batch::new(
                     kind,
-                    queue
-                        .drain(..together(queue, size, limits.lookup))
-                        .collect(),
+                    queue.drain(..fitting(queue, size, limits.lookup)).collect(),
                 ));
             }
         }
         if flush { self.take_alone() } else { None }
     }
 
-    /// Takes a single record to probe a destination of which nobody knows whether it is available:
-    /// one that has not failed alone, as long as there is one or, without `flush`, one may come.
-    /// `random` chooses one of so many: offending records often come in a row.
+    /// Takes a single record as a probe while the destination's availability is in doubt. Prefers a
+    /// record that has not failed alone; takes one that has only with `flush`, when no other can
+    /// arrive. `random` returns an index below its argument: it chooses the record of a batch,
+    /// because offending records often follow each other.
     pub(super) fn take_probe(
         &mut self,
         flush: bool,
@@ -196,9 +197,9 @@ impl Backlog {
     }
 }
 
-/// Returns how many of the first `most` jobs go together: those that are looked up have to fit into
-/// one look-up. One job always goes.
-fn together(queue: &VecDeque<Job>, most: usize, lookup: Lookup) -> usize {
+/// Returns how many of the first `most` jobs fit into one batch, at least one: the jobs that need a
+/// look-up have to fit into a single one.
+fn fitting(queue: &VecDeque<Job>, most: usize, lookup: Lookup) -> usize {
     let mut taken = 0_usize;
     let fits = |job: &&Job| {
         if job.kind == WriteKind::Delete || job.payload.is_looked_up() {

@@ -1,17 +1,17 @@
-//! Remembers the size of a batch that a destination handles in time.
+//! Batch sizes that a destination handles in time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::job::WriteKind;
 use super::pause::Pause;
-use crate::adapters::Limits;
+use crate::model::limits::Limits;
 
-/// How long a size is remembered. Then a full batch is tried once more.
+/// Time for which a size is remembered. Then a full batch is sent once more.
 const MEMORY: Duration = Duration::from_hours(1);
 
-/// The sizes that passed where a larger batch was too large for its time. Kept by one process for
-/// one destination.
+/// Remembers the sizes that succeeded after a larger batch exceeded its time. One process keeps
+/// them for one destination.
 #[derive(Debug, Default)]
 pub struct BatchSizes {
     state: Mutex<State>,
@@ -24,23 +24,19 @@ struct State {
 }
 
 impl BatchSizes {
-    /// Returns `limits` with the sizes that are known to pass.
+    /// Returns `limits`, lowered to the remembered sizes.
     pub(super) fn bound(&self, limits: Limits) -> Limits {
         let State { upsert, delete } = &*self.lock();
-        let bound = |most: usize, known: &Option<(usize, Pause)>| match known {
-            Some((size, memory)) if !memory.is_over() => most.min(*size),
-            _ => most,
-        };
         Limits {
-            upsert: bound(limits.upsert, upsert),
-            delete: bound(limits.delete, delete),
+            upsert: lower(limits.upsert, upsert.as_ref()),
+            delete: lower(limits.delete, delete.as_ref()),
             ..limits
         }
     }
 
-    /// Remembers that `size` payloads pass in one call and more do not. A yet smaller size is
-    /// forgotten with the first one: else sizes of a slow hour would follow each other for ever.
-    /// Says whether this is news.
+    /// Remembers that `size` payloads succeed in one call and more do not. A smaller size that is
+    /// learnt later expires with the first one, so that the full size is tried again after an hour
+    /// at most. Returns whether the size has changed.
     pub(super) fn remember(&self, kind: WriteKind, size: usize) -> bool {
         let mut state = self.lock();
         let known = match kind {
@@ -61,10 +57,18 @@ impl BatchSizes {
     }
 }
 
+/// Returns the smaller of `limit` and a size that is still remembered.
+fn lower(limit: usize, known: Option<&(usize, Pause)>) -> usize {
+    match known {
+        Some((size, memory)) if !memory.is_over() => limit.min(*size),
+        _ => limit,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::Lookup;
+    use crate::model::limits::Lookup;
 
     #[tokio::test(start_paused = true)]
     async fn a_size_is_remembered_for_an_hour_and_for_its_kind_of_write() {
@@ -79,13 +83,13 @@ mod tests {
         let bounds = || (sizes.bound(limits).upsert, sizes.bound(limits).delete);
         assert_eq!(bounds(), (200, 200));
         assert!(sizes.remember(WriteKind::Upsert, 50));
-        assert!(!sizes.remember(WriteKind::Upsert, 50), "no news");
+        assert!(!sizes.remember(WriteKind::Upsert, 50), "unchanged");
         assert_eq!(bounds(), (50, 200));
         tokio::time::advance(MEMORY / 2).await;
         assert!(sizes.remember(WriteKind::Upsert, 25));
         assert_eq!(bounds(), (25, 200));
         tokio::time::advance(MEMORY / 2).await;
-        assert_eq!(bounds(), (200, 200), "an hour after the first");
-        assert!(sizes.remember(WriteKind::Upsert, 50), "news again");
+        assert_eq!(bounds(), (200, 200), "an hour after the first size");
+        assert!(sizes.remember(WriteKind::Upsert, 50), "forgotten before");
     }
 }

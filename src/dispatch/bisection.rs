@@ -1,55 +1,56 @@
-//! Bisects a batch to isolate the offending records, whatever tells of them: a refusal or a failure
-//! of the whole call, or rows that may pass in a smaller batch. Pure.
+//! Bisects a batch to isolate the offending records. The reason is a refusal of the whole call, its
+//! failure, or rows that may succeed in a smaller batch. Pure.
 //!
-//! Refusals and rows limit the calls that settle nothing. The part with the first payload always
-//! has the calls that it needs: a bisection that runs out of them has settled the first payload at
-//! least. The stream goes on behind it, so that a batch which comes again and again is shorter each
-//! time, whichever records are in it and whichever the answers name.
+//! After refusals, the calls that settle nothing are limited. The part with the first payload
+//! always has enough calls: a bisection that runs out of calls has settled the first payload at
+//! least. The stream then continues behind this record. So a batch that is redelivered becomes
+//! shorter each time, independent of its offending records and of the records that the answers
+//! name.
 
 use super::job::Job;
 
 /// A batch that is being bisected.
 #[derive(Debug)]
 pub(super) struct Bisection {
-    /// Parts not sent yet; the last is next.
+    /// Parts not sent yet. The last one is next.
     rest: Vec<Vec<Job>>,
-    /// Calls of the adapter that refusals may still add: one request each for upserts without a
-    /// guard, two for others, whose part is looked up anew.
+    /// Calls of the adapter that refusals may still add. An upsert without a guard takes one
+    /// request per call; other writes take two, because each part is looked up again.
     calls_left: u32,
-    /// The largest part that passed, where the batch failed for its size and no record failed
-    /// alone.
-    passed: Option<usize>,
+    /// Size of the largest part that succeeded, if the batch failed for its size and no record
+    /// failed alone.
+    accepted_size: Option<usize>,
 }
 
-/// A call for each part.
+/// Calls for one split: one for each part.
 const CALLS_OF_A_SPLIT: u32 = 2;
 
-/// Returns what isolating one record among `count` takes: two calls for each halving.
+/// Returns the number of calls that isolate one record among `count`: two for each level.
 pub(super) fn calls_to_halve(count: usize) -> u32 {
     2 * count.next_power_of_two().ilog2()
 }
 
 impl Bisection {
-    /// Begins among `count` payloads, with the calls to isolate one record and two to spare.
+    /// Starts a bisection of `count` payloads, with the calls to isolate one record and two more.
     pub(super) fn among(count: usize) -> Self {
         Self {
             rest: Vec::new(),
             calls_left: calls_to_halve(count) + 2,
-            passed: None,
+            accepted_size: None,
         }
     }
 
-    /// Begins among `count` payloads whose number may be the cause.
+    /// Starts a bisection of `count` payloads that may have failed for their number.
     pub(super) fn for_size(count: usize) -> Self {
         Self {
-            passed: Some(0),
+            accepted_size: Some(0),
             ..Self::among(count)
         }
     }
 
-    /// Splits `jobs`, which failed as a whole, in halves. The other parts go first: one that
-    /// succeeds shows that the destination is available. While none does, the circuit breaker
-    /// limits the calls.
+    /// Splits `jobs` in halves after their call failed. The other parts go first: the success of
+    /// one shows that the destination is available. While none succeeds, the circuit breaker limits
+    /// the calls.
     pub(super) fn split_failed(mut self, mut jobs: Vec<Job>) -> Self {
         let right = jobs.split_off(jobs.len() / 2);
         self.rest.splice(
@@ -59,17 +60,21 @@ impl Bisection {
         self
     }
 
-    /// Splits `jobs`, which were refused, in two parts, to be sent next. `Err` with the jobs where
-    /// no calls are left.
+    /// Splits `jobs`, which were refused, in two parts that are sent next.
+    ///
+    /// # Errors
+    /// Returns the jobs to give up, where no calls are left.
     pub(super) fn split(
         mut self,
         mut jobs: Vec<Job>,
         suspects: &[usize],
     ) -> Result<Self, (Vec<Job>, Self)> {
-        let parts = by_name(&mut jobs, suspects, self.calls_left).unwrap_or_else(|| {
+        let parts = if let Some(parts) = separate(&mut jobs, suspects, self.calls_left) {
+            parts
+        } else {
             let right = jobs.split_off(jobs.len() / 2);
-            [std::mem::take(&mut jobs), right]
-        });
+            [jobs, right]
+        };
         if self.calls_left < CALLS_OF_A_SPLIT {
             return Err((parts.into_iter().flatten().collect(), self));
         }
@@ -79,7 +84,7 @@ impl Bisection {
         Ok(self)
     }
 
-    /// Takes the part to be sent next.
+    /// Takes the part that is sent next.
     pub(super) fn next_part(&mut self) -> Option<Vec<Job>> {
         self.rest.pop()
     }
@@ -89,34 +94,37 @@ impl Bisection {
         self.rest
     }
 
-    /// Renews the calls: a part has settled something, or an offending record was isolated. What is
-    /// next are the `unsettled` of that part, or the part behind it. Only calls that settle nothing
-    /// are limited.
+    /// Renews the limit of calls, after a part settled a payload or an offending record was
+    /// isolated: only calls that settle nothing are limited. The next part consists of the
+    /// `unsettled` payloads of the last one, or is the part behind it.
     pub(super) fn renew(&mut self, unsettled: usize) {
         let next = self.rest.last().map_or(0, Vec::len).max(unsettled);
         self.calls_left = self.calls_left.max(calls_to_halve(next) + 2);
     }
 
-    /// Notes that a part of `size` payloads passed.
-    pub(super) fn note_passed(&mut self, size: usize) {
-        self.passed = self.passed.map(|passed| passed.max(size));
+    /// Records that a part of `size` payloads succeeded.
+    pub(super) fn note_accepted(&mut self, size: usize) {
+        self.accepted_size = self.accepted_size.map(|accepted| accepted.max(size));
     }
 
-    /// Notes that a record failed alone: the size of the batch is not the cause.
-    pub(super) fn note_offender(&mut self) {
-        self.passed = None;
+    /// Records that a record failed alone: the size of the batch is not the cause.
+    pub(super) fn note_offending_record(&mut self) {
+        self.accepted_size = None;
     }
 
-    /// Returns the size that passes, where the batch failed for its size and nothing of it is left.
-    pub(super) fn size_that_passes(&self) -> Option<usize> {
-        self.passed.filter(|size| *size > 0 && self.rest.is_empty())
+    /// Returns the size of a batch that succeeds, if this one failed for its size and no part of it
+    /// is left.
+    pub(super) fn accepted_size(&self) -> Option<usize> {
+        self.accepted_size
+            .filter(|size| *size > 0 && self.rest.is_empty())
     }
 }
 
-/// Puts the suspects apart from the others: a single one first, since its call settles it and
-/// renews the calls, else the part with the first payload. Takes the jobs only where that is of use
-/// and leaves the calls to isolate one record in the part with the first payload.
-fn by_name(jobs: &mut Vec<Job>, suspects: &[usize], calls_left: u32) -> Option<[Vec<Job>; 2]> {
+/// Separates the suspects from the others. A single suspect goes first, because its call settles it
+/// and renews the limit of calls; else the part with the first payload goes first. Takes the jobs
+/// only if both parts get a payload, and if enough calls remain to isolate one record in the part
+/// with the first payload.
+fn separate(jobs: &mut Vec<Job>, suspects: &[usize], calls_left: u32) -> Option<[Vec<Job>; 2]> {
     let named = (0..jobs.len()).filter(|at| suspects.contains(at)).count();
     let is_first_named = suspects.contains(&0);
     let first = if is_first_named {
@@ -129,11 +137,15 @@ fn by_name(jobs: &mut Vec<Job>, suspects: &[usize], calls_left: u32) -> Option<[
     if !is_useful || calls_left < CALLS_OF_A_SPLIT + calls_to_halve(first) {
         return None;
     }
-    let all = std::mem::take(jobs).into_iter().enumerate();
-    let (first, second): (Vec<_>, Vec<_>) =
-        all.partition(|(at, _)| suspects.contains(at) == is_suspect_first);
-    let strip = |part: Vec<(usize, Job)>| part.into_iter().map(|(_, job)| job).collect();
-    Some([strip(first), strip(second)])
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for (at, job) in std::mem::take(jobs).into_iter().enumerate() {
+        if suspects.contains(&at) == is_suspect_first {
+            first.push(job);
+        } else {
+            second.push(job);
+        }
+    }
+    Some([first, second])
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! One call of the adapter: whether it may be made, when, and what its answer tells about the
-//! destination.
+//! One call of the adapter: waits until the call is allowed, makes it, and updates the
+//! destination's state by the answer.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -13,23 +13,33 @@ use super::breaker::{Answer, CallPermit, Evidence, LONGEST_ASKED, Permit};
 use super::permits::{CallPermits, permit};
 use super::rate_limit::{RequestCost, Reservation};
 use super::{ApiDispatcher, DispatchContext, DryRun, WriteKind, compare};
-use crate::adapters::{
-    Call, CallError, Code, FailureCause, Limits, Outcome, Payload, Reply, Retry, RetryMode,
-    SHORTEST_CALL, Stop,
+use crate::adapters::{Call, SHORTEST_CALL};
+use crate::model::codes;
+use crate::model::limits::Limits;
+use crate::model::{
+    CallError, Code, FailureCause, Outcome, Payload, Reply, Retry, RetryMode, Stop,
 };
 use crate::telemetry::traces;
 
-/// The pause after an answer that asks for less and does not say for how long.
-const PAUSE_OF_THE_THROTTLED: Duration = Duration::from_secs(1);
+/// Pause after a rate-limit response without a time to wait.
+const THROTTLED_PAUSE: Duration = Duration::from_secs(1);
 
-/// A call that has come to an end.
+/// Codes of calls that the deadline ended. These calls are no evidence about the destination.
+const BY_DEADLINE: [&str; 3] = [
+    codes::NOT_SENT_IN_TIME,
+    codes::NO_PERMIT_IN_TIME,
+    codes::CUT_BY_DEADLINE,
+];
+
+/// A finished call.
 pub(super) struct Answered {
     pub(super) batch: Batch,
-    /// `Err` where the call was not made.
+    /// The adapter's reply, or the reason why the call was not made.
     pub(super) reply: Result<Reply, Code>,
 }
 
-/// Makes the call, or says why not. `to_come` calls follow it, as far as is known.
+/// Makes a call, or returns the reason why it was not made. `to_come` is the number of calls that
+/// follow, if it is known.
 pub(super) async fn call(
     dispatcher: &ApiDispatcher,
     context: DispatchContext<'_>,
@@ -38,25 +48,27 @@ pub(super) async fn call(
     to_come: Option<usize>,
 ) -> Answered {
     let requests = Requests::of(&batch, limits);
-    let made = dispatcher
-        .dry_run
-        .as_ref()
-        .map_or(requests, |dry_run| dry_run.made(requests));
-    let reply = if dispatcher.dry_run.is_some() && made.in_all() == 0 {
-        Ok(Ok(DryRun::unasked(&batch)))
-    } else {
-        asked(dispatcher, context, made.need(to_come), &mut batch).await
+    let Some(dry_run) = &dispatcher.dry_run else {
+        let reply = send_traced(dispatcher, context, requests.cost(to_come), &mut batch).await;
+        return Answered { batch, reply };
     };
-    if let (Some(dry_run), Ok(reply)) = (&dispatcher.dry_run, &reply) {
-        dry_run.tell(dispatcher.adapter.destination(), &batch, reply, requests);
+    let made = dry_run.requests_made(requests);
+    let reply = if made.total() == 0 {
+        Ok(Ok(DryRun::outcomes(&batch)))
+    } else {
+        send_traced(dispatcher, context, made.cost(to_come), &mut batch).await
+    };
+    if let Ok(reply) = &reply {
+        dry_run.report(dispatcher.adapter.destination(), &batch, reply, requests);
     }
     Answered { batch, reply }
 }
 
-async fn asked(
+/// Makes a call within a span of its own, and counts it for its jobs.
+async fn send_traced(
     dispatcher: &ApiDispatcher,
     context: DispatchContext<'_>,
-    need: RequestCost,
+    cost: RequestCost,
     batch: &mut Batch,
 ) -> Result<Reply, Code> {
     let attempt = 1 + batch.jobs.iter().map(|job| job.tries).max().unwrap_or(0);
@@ -66,10 +78,10 @@ async fn asked(
         batch.jobs.len(),
         attempt,
     );
-    let reply = reply(dispatcher, context, need, batch)
+    let reply = send(dispatcher, context, cost, batch)
         .instrument(span.clone())
         .await;
-    if let Some(code) = code_of(&reply) {
+    if let Some(code) = failure_code(&reply) {
         traces::failed(&span, code);
     }
     if reply.is_ok() {
@@ -80,8 +92,8 @@ async fn asked(
     reply
 }
 
-/// Why a call came to nothing, if it did.
-fn code_of(reply: &Result<Reply, Code>) -> Option<&Code> {
+/// Returns the code of a call that failed or was not made.
+fn failure_code(reply: &Result<Reply, Code>) -> Option<&Code> {
     match reply {
         Err(code) => Some(code),
         Ok(Err(error)) => Some(error.code()),
@@ -89,28 +101,31 @@ fn code_of(reply: &Result<Reply, Code>) -> Option<&Code> {
     }
 }
 
-/// Waits until a call may be made, or says why it may not.
-async fn admission<'a>(
+/// Waits until a call may be made.
+///
+/// # Errors
+/// Returns the reason if the circuit breaker or the rate limit does not allow the call in time.
+async fn admit<'a>(
     dispatcher: &'a ApiDispatcher,
     context: DispatchContext<'_>,
-    need: RequestCost,
+    cost: RequestCost,
 ) -> Result<(Reservation<'a>, CallPermit<'a>), Code> {
     let ApiDispatcher { breaker, .. } = dispatcher;
-    let refused = |code: Code| {
-        context.meter.met_open_breaker();
-        code
-    };
     let latest = latest(context)?;
     loop {
-        breaker.wait_until_ready(latest).await.map_err(refused)?;
-        let places = permit(dispatcher, need, latest, context.meter).await?;
-        // Only now: much may have been learnt while this call waited for its turn.
+        if let Err(code) = breaker.wait_until_ready(latest).await {
+            context.metrics.met_open_breaker();
+            return Err(code);
+        }
+        let reservation = permit(dispatcher, cost, latest, context.metrics).await?;
+        // The breaker may have opened while this call waited for the rate limit.
         match breaker.permit() {
-            Permit::Given(pass) => return Ok((places, pass)),
-            Permit::Wait => places.give_back(),
+            Permit::Given(permit) => return Ok((reservation, permit)),
+            Permit::Wait => reservation.give_back(),
             Permit::Refused(code) => {
-                places.give_back();
-                return Err(refused(code));
+                reservation.give_back();
+                context.metrics.met_open_breaker();
+                return Err(code);
             }
         }
     }
@@ -121,26 +136,27 @@ fn latest(context: DispatchContext<'_>) -> Result<Instant, Code> {
     context
         .deadline
         .checked_sub(SHORTEST_CALL)
-        .ok_or(Code::OUT_OF_TIME)
+        .ok_or(Code::new(codes::NOT_SENT_IN_TIME))
 }
 
-async fn reply(
+async fn send(
     dispatcher: &ApiDispatcher,
     context: DispatchContext<'_>,
-    need: RequestCost,
+    cost: RequestCost,
     batch: &mut Batch,
 ) -> Result<Reply, Code> {
     let ApiDispatcher {
         adapter, breaker, ..
     } = dispatcher;
-    let (places, pass) = admission(dispatcher, context, need).await?;
+    let (reservation, call_permit) = admit(dispatcher, context, cost).await?;
     batch.successes = breaker.successes(batch.kind);
     let started = Instant::now();
-    let permits = CallPermits::new(dispatcher, need, places, latest(context)?, context.meter);
+    let latest = latest(context)?;
+    let permits = CallPermits::new(dispatcher, cost, reservation, latest, context.metrics);
     let dry_run = dispatcher.dry_run.is_some();
     let call = Call {
         give_up_at: context.deadline,
-        meter: context.meter,
+        meter: context.metrics,
         permits: &permits,
         dry_run,
     };
@@ -154,28 +170,34 @@ async fn reply(
         }
     };
     let answer = AssertUnwindSafe(answer).catch_unwind().await;
-    // A call without a permit for its last request tells nothing of the destination.
+    // A call without a permit for its last request is no evidence about the destination.
     if let (Some(code), Ok(Err(_))) = (permits.end(), &answer) {
         return Err(code);
     }
-    // The call was cut short: that says nothing of the destination either.
+    // Nor is a call that the deadline cut short.
     if let Ok(Err(CallError::Retry { code, .. })) = &answer
-        && *code == Code::OUT_OF_TIME
+        && BY_DEADLINE.contains(&code.as_str())
     {
-        return Err(Code::OUT_OF_TIME);
+        return Err(code.clone());
     }
-    let internal = || Err(CallError::failed("INTERNAL_ERROR", FailureCause::Record));
-    let reply = answer.unwrap_or_else(|_| internal());
+    let reply = match answer {
+        Ok(reply) => reply,
+        // The adapter panicked.
+        Err(_) => Err(CallError::failed(
+            codes::INTERNAL_ERROR,
+            FailureCause::Record,
+        )),
+    };
     if failure_of(&reply).is_some_and(|failure| failure.cause != FailureCause::Destination) {
         for job in &mut batch.jobs {
             job.suspected_at.get_or_insert(batch.successes);
         }
     }
-    learn(dispatcher, context, pass, started, batch, &reply);
+    update_state(dispatcher, context, call_permit, started, batch, &reply);
     Ok(reply)
 }
 
-/// The requests that the adapter makes of a batch.
+/// Requests that the adapter makes for a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Requests {
     pub(super) lookups: u32,
@@ -192,7 +214,7 @@ impl Requests {
                     writes: limits.upsert_calls,
                 }
             }
-            // Its look-up brings the version along.
+            // The look-up of a delete returns the version as well.
             WriteKind::Delete => Self {
                 lookups: limits.delete_calls.saturating_sub(1),
                 writes: 1,
@@ -200,17 +222,17 @@ impl Requests {
         }
     }
 
-    pub(super) fn in_all(self) -> u32 {
+    pub(super) fn total(self) -> u32 {
         self.lookups + self.writes
     }
 
-    /// The same, and those of the calls after it.
-    fn need(self, to_come: Option<usize>) -> RequestCost {
-        let requests = self.in_all();
+    /// Returns the cost of this call and of the calls that follow.
+    fn cost(self, to_come: Option<usize>) -> RequestCost {
+        let requests = self.total();
         let calls = to_come.and_then(|calls| u32::try_from(calls + 1).ok());
         RequestCost {
             requests,
-            in_all: calls.map_or(u32::MAX, |calls| calls.saturating_mul(requests)),
+            total: calls.map_or(u32::MAX, |calls| calls.saturating_mul(requests)),
         }
     }
 }
@@ -219,15 +241,15 @@ impl Requests {
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) code: Code,
-    /// The system's own word on how long to wait.
+    /// The wait that the destination asks for.
     pub(super) after: Option<Duration>,
-    /// The system wants less at a time.
+    /// Whether the destination is overloaded.
     pub(super) pressure: bool,
     pub(super) cause: FailureCause,
 }
 
-/// Returns the failure of a call as a whole: it has no usable answer, or an answer in which every
-/// row met a fault of the system's own.
+/// Returns the failure of a call as a whole: the call has no usable answer, or every row of the
+/// answer reports an internal error of the destination.
 pub(super) fn failure_of(reply: &Reply) -> Option<Failure> {
     match reply {
         Err(CallError::Retry {
@@ -242,18 +264,12 @@ pub(super) fn failure_of(reply: &Reply) -> Option<Failure> {
             cause: *cause,
         }),
         Ok(outcomes) => {
-            let faults = outcomes.iter().map_while(|outcome| match outcome {
-                Outcome::Retry(
-                    retry @ Retry {
-                        how: RetryMode::Isolate(_),
-                        ..
-                    },
-                ) => Some(retry),
-                _ => None,
-            });
-            let faults: Vec<&Retry> = faults.collect();
-            let first = faults.first().filter(|_| faults.len() == outcomes.len())?;
-            let after = faults.iter().filter_map(|fault| fault.after).max();
+            let mut after = None;
+            for outcome in outcomes {
+                let fault = internal_error(outcome)?;
+                after = after.max(fault.after);
+            }
+            let first = internal_error(outcomes.first()?)?;
             Some(Failure {
                 code: first.code.clone(),
                 after,
@@ -265,8 +281,21 @@ pub(super) fn failure_of(reply: &Reply) -> Option<Failure> {
     }
 }
 
-/// Takes over what an answer says about the destination, whichever records it was about.
-fn learn(
+/// Returns the retry of a row that reports an internal error of the destination.
+fn internal_error(outcome: &Outcome) -> Option<&Retry> {
+    match outcome {
+        Outcome::Retry(
+            retry @ Retry {
+                how: RetryMode::Isolate(_),
+                ..
+            },
+        ) => Some(retry),
+        _ => None,
+    }
+}
+
+/// Updates the breaker, the concurrency and the rate limit of the destination by an answer.
+fn update_state(
     dispatcher: &ApiDispatcher,
     context: DispatchContext<'_>,
     permit: CallPermit<'_>,
@@ -281,11 +310,13 @@ fn learn(
         ..
     } = dispatcher;
     if let Some(failure) = failure_of(reply) {
-        // A system that names a time to wait has too much to do, whatever the reason.
+        // A destination that names a time to wait is overloaded, independent of the error.
         if failure.pressure || failure.after.is_some() {
             concurrency.cut(started);
         }
-        if let Some(after) = failure.after.filter(|_| failure.pressure) {
+        if failure.pressure
+            && let Some(after) = failure.after
+        {
             rate_limiter.pause(after.min(LONGEST_ASKED));
         }
         if permit.failed(batch.kind, &failure.code, evidence(batch, failure.cause)) {
@@ -300,10 +331,10 @@ fn learn(
             }
         }
         Err(CallError::Throttled { after, .. }) => {
-            context.meter.rate_limited();
+            context.metrics.rate_limited();
             permit.answered(batch.kind, Answer::Throttled, failed_before(batch));
             concurrency.cut(started);
-            let pause = after.unwrap_or(PAUSE_OF_THE_THROTTLED.min(retry.longest()));
+            let pause = after.unwrap_or(THROTTLED_PAUSE.min(retry.longest()));
             rate_limiter.pause(pause.min(LONGEST_ASKED));
         }
         Ok(_) | Err(CallError::Refused { .. } | CallError::Retry { .. }) => {
@@ -321,7 +352,8 @@ fn learn(
     }
 }
 
-/// Returns how many calls of this very batch failed: none of its records was the cause.
+/// Returns the number of failed calls with exactly the jobs of an answered batch. None of its
+/// records was the cause.
 fn failed_before(batch: &Batch) -> u32 {
     match batch.jobs.as_slice() {
         [job] => job.failures_alone.max(batch.failures_unchanged),
@@ -329,7 +361,7 @@ fn failed_before(batch: &Batch) -> u32 {
     }
 }
 
-/// Returns what the failure of a batch says about the destination.
+/// Classifies the failure of a batch as evidence about the destination.
 fn evidence(batch: &Batch, cause: FailureCause) -> Evidence<'_> {
     match batch.jobs.as_slice() {
         _ if cause == FailureCause::Destination => Evidence::Unsent,
@@ -343,18 +375,18 @@ fn evidence(batch: &Batch, cause: FailureCause) -> Evidence<'_> {
 
 fn log_unavailable(dispatcher: &ApiDispatcher, context: DispatchContext<'_>, code: &Code) {
     let destination = dispatcher.adapter.destination();
-    context.meter.met_open_breaker();
+    context.metrics.met_open_breaker();
     tracing::error!(
         %destination, %code,
-        "destination unavailable: no calls for a while, its records fail and come again"
+        "destination unavailable: calls are suspended, its records fail and are redelivered"
     );
 }
 
 fn log_stop(dispatcher: &ApiDispatcher, context: DispatchContext<'_>, stop: &Stop) {
     let destination = dispatcher.adapter.destination();
-    context.meter.stopped(stop.cause);
+    context.metrics.stopped(stop.cause);
     tracing::error!(
         %destination, code = %stop.code, cause = ?stop.cause, remedy = stop.remedy,
-        "destination stopped: its records fail and come again"
+        "destination stopped: its records fail and are redelivered"
     );
 }

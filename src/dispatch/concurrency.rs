@@ -1,11 +1,11 @@
-//! How many calls to a destination are under way at once: one more for each round that goes well,
-//! half when the system is short of breath.
+//! Limit of the calls in flight to one destination. It grows by one for each round of successful
+//! calls, and is halved when the destination is overloaded.
 
 use std::sync::Mutex;
 
 use tokio::time::Instant;
 
-/// Additive growth, multiplicative cut, never above the setting.
+/// Adapts the limit by additive increase and multiplicative decrease, up to the setting.
 #[derive(Debug)]
 pub struct Concurrency {
     max: u32,
@@ -19,7 +19,7 @@ struct State {
 }
 
 impl Concurrency {
-    /// Starts at the maximum: what is set is what the account is known to bear.
+    /// Starts at the maximum: the account is known to support the setting.
     pub fn new(max_in_flight: usize) -> Self {
         let max = u32::try_from(max_in_flight).unwrap_or(u32::MAX).max(1);
         Self {
@@ -31,7 +31,7 @@ impl Concurrency {
         }
     }
 
-    /// Calls that may be under way now; at least one.
+    /// Returns the number of calls that may be in flight, at least one.
     pub fn limit(&self) -> usize {
         let limit = self.lock().limit;
         let whole = (1..=self.max)
@@ -41,14 +41,14 @@ impl Concurrency {
         whole as usize
     }
 
-    /// A call went well.
+    /// Raises the limit after a successful call.
     pub fn grow(&self) {
         let mut state = self.lock();
         state.limit = (state.limit + 1.0 / state.limit).min(f64::from(self.max));
     }
 
-    /// A call that was started at `started` met a system short of breath. Calls that were under way
-    /// together are one reason, not many.
+    /// Halves the limit after a call from `started` that met an overloaded destination. Calls that
+    /// were in flight together halve it once.
     pub fn cut(&self, started: Instant) {
         let mut state = self.lock();
         if state.last_cut.is_none_or(|cut| started >= cut) {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn halves_once_for_calls_that_were_under_way_together_and_grows_back_by_one_a_round() {
+    async fn the_limit_is_halved_once_for_calls_in_flight_together_and_grows_by_one_a_round() {
         let concurrency = Concurrency::new(8);
         let started = Instant::now();
         tokio::time::advance(Duration::from_millis(10)).await;

@@ -1,5 +1,5 @@
-//! A dry run: everything but the writes. What would be looked up before a write is looked up, with
-//! the credentials that it takes; a preview leaves that out too.
+//! Dry runs, which process everything but the writes. A logged dry run makes the look-ups before a
+//! write, with real credentials. A preview makes no call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,31 +7,31 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::call::Requests;
 use super::{Job, WriteKind};
-use crate::adapters::{Destination, Outcome, Reply};
+use crate::model::{Destination, Outcome, Reply};
 
 /// A write that would be made.
 #[derive(Clone, Copy, Debug)]
 pub struct Planned<'a> {
-    /// To whom.
+    /// The destination of the write.
     pub destination: Destination,
-    /// What it would do.
+    /// The operation.
     pub kind: WriteKind,
-    /// The API calls that it would still take: with its look-up, where that was left out.
+    /// API calls that it would still take, including its look-up if that was left out.
     pub calls: u32,
-    /// What it would carry.
+    /// The jobs that it would carry.
     pub jobs: &'a [&'a Job],
 }
 
-/// How a dry run goes.
+/// Kind of a dry run, and the receiver of its planned writes.
 #[derive(Clone)]
 pub struct DryRun {
     looks_up: bool,
-    listen: Arc<dyn Fn(&Planned<'_>) + Send + Sync>,
+    on_planned: Arc<dyn Fn(&Planned<'_>) + Send + Sync>,
 }
 
 impl DryRun {
-    /// Looks up, and writes a line for each call that is not made: how many records, and nothing of
-    /// what they hold.
+    /// Returns a dry run that makes the look-ups, and logs a line for each call that is not made.
+    /// The line has the number of records, without their content.
     pub fn logged() -> Self {
         let log = |planned: &Planned<'_>| {
             let Planned {
@@ -41,33 +41,34 @@ impl DryRun {
                 jobs,
             } = planned;
             let operation = kind.name();
-            tracing::info!(%destination, operation, calls, records = jobs.len(), "dry run: not sent");
+            let records = jobs.len();
+            tracing::info!(%destination, operation, calls, records, "dry run: not sent");
         };
         Self {
             looks_up: true,
-            listen: Arc::new(log),
+            on_planned: Arc::new(log),
         }
     }
 
-    /// Makes no call at all, so that no credential is needed and none used. `listen` is told of
-    /// every write.
-    pub fn preview(listen: impl Fn(&Planned<'_>) + Send + Sync + 'static) -> Self {
+    /// Returns a dry run without calls, which needs no credentials. It passes every planned write
+    /// to `on_planned`.
+    pub fn preview(on_planned: impl Fn(&Planned<'_>) + Send + Sync + 'static) -> Self {
         Self {
             looks_up: false,
-            listen: Arc::new(listen),
+            on_planned: Arc::new(on_planned),
         }
     }
 
-    /// What of `requests` is made.
-    pub(super) fn made(&self, requests: Requests) -> Requests {
+    /// Returns those of `requests` that the dry run makes.
+    pub(super) fn requests_made(&self, requests: Requests) -> Requests {
         Requests {
             lookups: if self.looks_up { requests.lookups } else { 0 },
             writes: 0,
         }
     }
 
-    /// Tells what of the batch would be written, going by the answer of its look-up.
-    pub(super) fn tell(
+    /// Reports the jobs of `batch` that would be written, by the answer to its look-up.
+    pub(super) fn report(
         &self,
         destination: Destination,
         batch: &Batch,
@@ -83,8 +84,8 @@ impl DryRun {
             .map(|(job, _)| job)
             .collect();
         if !jobs.is_empty() {
-            let calls = requests.in_all() - self.made(requests).in_all();
-            (self.listen)(&Planned {
+            let calls = requests.total() - self.requests_made(requests).total();
+            (self.on_planned)(&Planned {
                 destination,
                 kind: batch.kind,
                 calls,
@@ -93,8 +94,8 @@ impl DryRun {
         }
     }
 
-    /// What becomes of a batch that there is nothing to ask about.
-    pub(super) fn unasked(batch: &Batch) -> Vec<Outcome> {
+    /// Returns the outcomes of a batch for which no request is made.
+    pub(super) fn outcomes(batch: &Batch) -> Vec<Outcome> {
         batch.jobs.iter().map(|_| Outcome::dry_run()).collect()
     }
 }

@@ -1,22 +1,21 @@
-//! What the dispatcher carries: a payload, the records that it stands for, and what has to follow
-//! it.
+//! A job of the dispatcher: one write, its source records, and the writes of the same contact that
+//! follow it.
 
 use std::collections::VecDeque;
 
-use crate::adapters::{Code, Payload};
-use crate::fold::Positions;
+use crate::model::{Code, Payload, Positions};
 
-/// The two things that can be done to a contact.
+/// Operation on a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteKind {
-    /// Write it.
+    /// Creates or updates the contact.
     Upsert,
-    /// Remove it.
+    /// Deletes the contact.
     Delete,
 }
 
 impl WriteKind {
-    /// Its name in traces.
+    /// Returns its name in traces and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Upsert => "upsert",
@@ -25,40 +24,41 @@ impl WriteKind {
     }
 }
 
-/// One write of one contact. A contact has at most one under way.
+/// One write of one contact. A contact has at most one write in flight.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// What is to be done.
+    /// The operation.
     pub kind: WriteKind,
-    /// With which content.
+    /// The content.
     pub payload: Payload,
-    /// The records whose fate this decides, in the order in which they hold; the last of those that
-    /// are not `outdated` carries the others.
+    /// Records that this write settles, oldest change first. The last one that is not
+    /// `outdated` carries the others.
     pub sources: Positions,
-    /// Those of the sources that are older than another one of them, and left out of the payload.
+    /// Sources that are older than another source, and therefore left out of the payload.
     pub outdated: Positions,
-    /// What is to be sent once this is settled, unless it failed: of one contact nothing overtakes.
+    /// Writes of the same contact that are sent once this one is settled, in order. If this one
+    /// fails, they fail too.
     pub then: VecDeque<Job>,
-    /// Calls that it was part of.
+    /// Calls that carried it.
     pub calls: u32,
-    /// Tries that count for the retry policy.
+    /// Attempts that count for the retry policy.
     pub tries: u32,
-    /// The codes for which it has had a second chance, one each.
+    /// Codes for which it was sent once more. Each code allows that once.
     pub second_chances: Vec<Code>,
-    /// It was bisected already, for its own outcome.
+    /// Whether its batch was split for its own outcome before.
     pub was_bisected: bool,
-    /// Successes of its kind before the first call that it was part of and that failed as a whole.
+    /// Successes of its kind before the first call that carried it and failed as a whole.
     pub suspected_at: Option<u64>,
-    /// Jobs of the worker that had settled when it was sent as one of the last.
+    /// Jobs that the worker had settled when it sent this one after all others.
     pub settled_before: Option<u64>,
     /// Calls of this invocation in which it failed alone.
     pub failures_alone: u32,
-    /// It was locked in a call of this invocation that it was alone in.
+    /// Whether it was locked in a call of this invocation that carried nothing else.
     pub was_locked: bool,
 }
 
 impl Job {
-    /// A job that nothing follows.
+    /// Creates a job that no other write follows.
     pub fn new(kind: WriteKind, payload: Payload, sources: Positions) -> Self {
         Self {
             kind,
@@ -77,7 +77,7 @@ impl Job {
         }
     }
 
-    /// The first of `jobs`, to be followed by the others.
+    /// Returns the first of `jobs`, followed by the others.
     pub fn chain(mut jobs: VecDeque<Job>) -> Option<Job> {
         let mut first = jobs.pop_front()?;
         first.then.append(&mut jobs);

@@ -1,9 +1,10 @@
-//! Decides when a lock is a record's own. Pure.
+//! Decides when a lock is permanent. Pure.
 //!
 //! A transaction holds a lock for ten minutes at most, so a locked record is sent again until the
-//! lock has ended. A record that is still locked after [`LONGEST_LOCK`], alone in its call and while
-//! other records succeed, is locked by something that does not end by itself: an approval, or a
-//! trigger that words its own refusal as a lock. It is rejected then, so that its shard goes on.
+//! lock has ended. A record that is still locked after [`LONGEST_LOCK`], alone in its call and
+//! while other records succeed, has a lock that does not end by itself: of an approval, or of a
+//! trigger that words its refusal as a lock. The record is rejected then, so that its shard
+//! continues.
 //! <https://developer.salesforce.com/docs/atlas.en-us.apexcode.meta/apexcode/apex_gov_limits.htm>
 
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use super::pause::Pause;
 
-/// Time after which a lock counts as the record's own: longer than any transaction.
+/// Time after which a lock counts as permanent: longer than any transaction.
 pub(super) const LONGEST_LOCK: Duration = Duration::from_mins(15);
 
 /// Time for which a locked record is remembered after its last answer. A redelivery comes sooner.
@@ -26,16 +27,16 @@ pub(super) struct Locks(HashMap<Box<str>, Locked>);
 
 #[derive(Debug)]
 struct Locked {
-    /// Successes of its kind before its first answer.
+    /// Successes of its kind before its first such answer.
     since: u64,
     outlasts: Pause,
     memory: Pause,
 }
 
 impl Locks {
-    /// Counts an answer that the record `key` is locked, alone in its call, after so many
-    /// successes of its kind. Returns whether no transaction can hold the lock any longer and
-    /// another record has succeeded meanwhile.
+    /// Counts an answer that the record `key` is locked, alone in its call, after `successes` of
+    /// its kind. Returns whether the lock has outlasted every transaction, and another record has
+    /// succeeded in this time.
     pub(super) fn count(&mut self, key: &str, successes: u64) -> bool {
         self.0.retain(|_, locked| !locked.memory.is_over());
         if self.0.len() >= MOST_LOCKED && !self.0.contains_key(key) {
@@ -50,7 +51,7 @@ impl Locks {
         locked.outlasts.is_over() && successes > locked.since
     }
 
-    /// Forgets the record `key`, which has ended.
+    /// Forgets the record `key`, which is settled.
     pub(super) fn forget(&mut self, key: &str) {
         if !self.0.is_empty() {
             self.0.remove(key);
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lock_is_the_records_own_after_the_longest_lock_while_others_succeed() {
+    async fn a_lock_is_permanent_after_the_longest_lock_while_others_succeed() {
         let mut locks = Locks::default();
         assert!(!locks.count("a", 1) && !locks.count("b", 1));
         minutes(8).await;
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_memory_is_bounded() {
+    async fn the_number_of_remembered_records_is_bounded() {
         let mut locks = Locks::default();
         for at in 0..3 * MOST_LOCKED {
             locks.count(&at.to_string(), 0);

@@ -1,6 +1,6 @@
-//! The API dispatcher: the only room that waits. It makes batches of payloads, calls the adapter
-//! within the rate limit, and tries again what may succeed, as long as there is time. Each
-//! destination has a dispatcher of its own, so that one system's outage is not the other's.
+//! The API dispatcher. It batches payloads, calls the adapter within the rate limit, and retries
+//! payloads that may succeed, as long as there is time. No other module waits. Each destination has
+//! a dispatcher of its own, so that an outage of one does not delay the other.
 
 mod batch;
 mod batch_size;
@@ -17,10 +17,10 @@ mod pause;
 mod permits;
 mod rate_limit;
 mod retry;
-pub mod settings;
 mod suspects;
 mod worker;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -35,44 +35,61 @@ pub use rate_limit::{LeaseError, LeaseTable, RateLimiter, RequestCost, Reservati
 pub use retry::RetryPolicy;
 
 use crate::adapters::Adapter;
+use crate::model::{ContactChange, Position};
 use crate::settle::OutcomeRecorder;
 use crate::telemetry::DestinationMetrics;
-use crate::transform::SchemaTransformer;
 
-/// Sends to one destination; lives as long as the process, and remembers how the destination is.
+/// Sends to one destination. It lives as long as the process, and keeps the destination's state
+/// between invocations.
 #[derive(Clone)]
 pub struct ApiDispatcher {
     /// The destination.
     pub adapter: Arc<dyn Adapter>,
-    /// When to try again.
+    /// Decides whether and when to retry.
     pub retry: RetryPolicy,
-    /// The budget of calls.
+    /// Keeps the calls within the destination's rate limit.
     pub rate_limiter: Arc<RateLimiter>,
-    /// Whether to call at all.
+    /// Stops the calls while the destination is unavailable.
     pub breaker: Arc<Breaker>,
-    /// How many calls at once.
+    /// Bounds the calls in flight.
     pub concurrency: Arc<Concurrency>,
-    /// How many payloads in one call are known to pass.
+    /// Batch sizes that the destination handles in time.
     pub batch_sizes: Arc<BatchSizes>,
-    /// Do everything but the writes, which it is told of instead.
+    /// Replaces the writes by reports, in a dry run.
     pub dry_run: Option<DryRun>,
 }
 
-/// What one invocation brings.
+/// Makes new payloads of the changes of a folded one.
+pub trait Unfold: Sync {
+    /// Returns the change at `position`, where the record there is a valid one.
+    fn change(&self, position: Position) -> Option<&ContactChange>;
+
+    /// Returns the jobs of the changes at `positions` one by one, in order, and then `next`: for a
+    /// folded payload that was rejected after `calls` calls, so that only the offending change is
+    /// rejected.
+    fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job>;
+
+    /// Takes the changes out of `job` that are older than `version`, which the destination holds.
+    /// Returns `false` where none is left.
+    fn compare(&self, job: &mut Job, version: Option<u64>) -> bool;
+}
+
+/// The part of one invocation.
 #[derive(Clone, Copy)]
 pub struct DispatchContext<'a> {
-    /// No call is under way after this.
+    /// Time after which no call is in flight.
     pub deadline: Instant,
     /// Makes new payloads where a folded one was refused.
-    pub transformer: &'a SchemaTransformer<'a>,
+    pub transformer: &'a dyn Unfold,
     /// Takes every outcome as soon as it is known.
-    pub sink: OutcomeRecorder<'a>,
-    /// Counts.
-    pub meter: &'a DestinationMetrics,
+    pub recorder: OutcomeRecorder<'a>,
+    /// The destination's metrics.
+    pub metrics: &'a DestinationMetrics,
 }
 
 impl ApiDispatcher {
-    /// Sends what comes out of `queue`, to its end. Every job's outcome is in the sink then.
+    /// Sends the jobs of `queue` until it is closed and empty. Records the outcome of every job
+    /// before it returns.
     pub async fn run(&self, queue: mpsc::Receiver<Job>, context: DispatchContext<'_>) {
         worker::Worker::new(self, context).run(queue).await;
     }

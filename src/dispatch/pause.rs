@@ -1,4 +1,4 @@
-//! A pause that also passes while the environment is frozen: see [`crate::clock`].
+//! Pauses that also elapse while the environment is frozen: see [`crate::clock`].
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use tokio::time::Instant;
 
 use crate::clock;
 
-/// A time in which nothing is to be sent.
+/// A time span that has begun, and ends by itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pause {
     until: Instant,
 }
 
 impl Pause {
-    /// Begins a pause of `length`.
+    /// Starts a pause of `length`.
     pub(super) fn of(length: Duration) -> Self {
         Self {
             until: clock::now() + length,
         }
     }
 
-    /// Returns the rest of it.
+    /// Returns the time until it ends.
     pub(super) fn left(&self) -> Duration {
         self.until.saturating_duration_since(clock::now())
     }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_ends_by_either_clock() {
+    async fn a_pause_ends_while_the_environment_runs_or_is_frozen() {
         let minutes = Duration::from_mins;
         let pause = Pause::of(minutes(5));
         tokio::time::advance(minutes(2)).await;

@@ -1,5 +1,5 @@
-//! The permits of one call. The first is there before the call begins; each further request waits
-//! for its own.
+//! The rate-limit permits of one call. The first one is reserved before the call starts. Each
+//! further request waits for its own.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,16 +9,22 @@ use tokio::time::Instant;
 
 use super::ApiDispatcher;
 use super::rate_limit::{RequestCost, Reservation};
-use crate::adapters::{Code, Permit, Permits};
+use crate::adapters::{Permit, Permits};
 use crate::clock;
-use crate::telemetry::{DestinationMetrics, Quota};
+use crate::model::Code;
+use crate::model::codes;
+use crate::model::limits::Quota;
+use crate::telemetry::DestinationMetrics;
 
-/// Waits for a permit, until `latest`. `Err` with the reason where there is none in time.
+/// Waits for a permit, until `latest`.
+///
+/// # Errors
+/// Returns the reason if there is no permit in time.
 pub(super) async fn permit<'a>(
     dispatcher: &'a ApiDispatcher,
-    need: RequestCost,
+    cost: RequestCost,
     latest: Instant,
-    meter: &DestinationMetrics,
+    metrics: &DestinationMetrics,
 ) -> Result<Reservation<'a>, Code> {
     let ApiDispatcher {
         rate_limiter,
@@ -27,53 +33,55 @@ pub(super) async fn permit<'a>(
     } = dispatcher;
     tokio::select! {
         biased;
-        () = rate_limiter.paused_beyond(retry.longest()) => Err(Code::new("ASKED_TO_WAIT")),
-        places = rate_limiter.acquire(need, latest, meter) => places.ok_or(Code::OUT_OF_TIME),
+        () = rate_limiter.paused_beyond(retry.longest()) => Err(Code::new(codes::ASKED_TO_WAIT)),
+        reservation = rate_limiter.acquire(cost, latest, metrics) => {
+            reservation.ok_or(Code::new(codes::NO_PERMIT_IN_TIME))
+        }
     }
 }
 
-/// The permits of one call.
+/// Gives each request of one call its permit.
 pub(super) struct CallPermits<'a> {
     dispatcher: &'a ApiDispatcher,
-    meter: &'a DestinationMetrics,
+    metrics: &'a DestinationMetrics,
     latest: Instant,
     state: Mutex<State<'a>>,
 }
 
 struct State<'a> {
-    /// The requests still to come.
-    need: RequestCost,
-    at_hand: Option<Reservation<'a>>,
-    /// When the last request was sent.
+    /// Cost of the requests that remain.
+    cost: RequestCost,
+    /// The first permit, until it is used.
+    reserved: Option<Reservation<'a>>,
+    /// Time at which the last request was sent.
     sent: Instant,
     refusal: Option<Code>,
 }
 
 impl<'a> CallPermits<'a> {
-    /// The permits of a call with this need, the first of which is `at_hand`.
+    /// Creates the permits of a call with this cost. `reserved` is the first one.
     pub(super) fn new(
         dispatcher: &'a ApiDispatcher,
-        need: RequestCost,
-        at_hand: Reservation<'a>,
+        cost: RequestCost,
+        reserved: Reservation<'a>,
         latest: Instant,
-        meter: &'a DestinationMetrics,
+        metrics: &'a DestinationMetrics,
     ) -> Self {
         let state = State {
-            need,
-            at_hand: Some(at_hand),
+            cost,
+            reserved: Some(reserved),
             sent: clock::now(),
             refusal: None,
         };
         Self {
             dispatcher,
-            meter,
+            metrics,
             latest,
             state: Mutex::new(state),
         }
     }
 
-    /// Ends the call, and returns why a request was not sent where the rate limit had no permit for
-    /// it in time.
+    /// Ends the call. Returns the reason if the rate limit had no permit for a request in time.
     pub(super) fn end(self) -> Option<Code> {
         self.state
             .into_inner()
@@ -82,20 +90,20 @@ impl<'a> CallPermits<'a> {
     }
 
     async fn take(&self) -> Result<Permit<'_>, Code> {
-        let (at_hand, need) = {
+        let (reserved, cost) = {
             let mut state = self.lock();
-            (state.at_hand.take(), state.need)
+            (state.reserved.take(), state.cost)
         };
-        let places = match at_hand {
-            Some(places) => Ok(places),
-            None => permit(self.dispatcher, need, self.latest, self.meter).await,
+        let reservation = match reserved {
+            Some(reservation) => Ok(reservation),
+            None => permit(self.dispatcher, cost, self.latest, self.metrics).await,
         };
         let mut state = self.lock();
-        match places {
-            Ok(places) => {
-                state.need = need.after_one();
+        match reservation {
+            Ok(reservation) => {
+                state.cost = cost.after_one();
                 state.sent = clock::now();
-                Ok(Permit::holding(places))
+                Ok(Permit::holding(reservation))
             }
             Err(code) => {
                 state.refusal = Some(code.clone());
@@ -115,8 +123,8 @@ impl Permits for CallPermits<'_> {
     }
 
     fn give_back(&self) {
-        if let Some(places) = self.lock().at_hand.take() {
-            places.give_back();
+        if let Some(reservation) = self.lock().reserved.take() {
+            reservation.give_back();
         }
     }
 

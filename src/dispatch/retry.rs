@@ -1,35 +1,35 @@
-//! Whether and when to try again. Pure.
+//! Decides whether and when to retry. Pure.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-use super::settings::Retry;
+use crate::model::limits::Retry;
 
-/// Retries that any invocation may make of a destination, beside its share of the calls: enough for
-/// a hiccup.
+/// Retries that an invocation may make for a destination, besides its share of the calls: enough
+/// for a transient failure.
 const SPARE_RETRIES: u32 = 10;
 
-/// One retry for so many calls: an outage adds a fifth to the calls and no more.
+/// Calls that allow one more retry: an outage increases the calls by at most a fifth.
 const CALLS_FOR_A_RETRY: u32 = 5;
 
-/// How often a payload is tried, and how long it waits in between.
+/// Attempts of a payload, and the waits between them.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
     max_attempts: u32,
     max_delay: Duration,
-    /// The longest wait before each further try: doubling.
+    /// The longest wait before each further attempt, doubling.
     caps: Vec<Duration>,
 }
 
 impl RetryPolicy {
-    /// The policy of these settings.
+    /// Builds the policy from its settings.
     pub fn new(settings: Retry) -> Self {
         let max_delay = Duration::from_millis(settings.max_delay_ms);
         let caps = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(settings.base_delay_ms))
             .with_max_delay(max_delay)
-            // One at least: a second chance is no further try, and waits like the first.
+            // At least one: a payload that is sent once more waits like after its first attempt.
             .with_max_times(settings.max_attempts.saturating_sub(1).max(1) as usize)
             .build()
             .collect();
@@ -40,26 +40,27 @@ impl RetryPolicy {
         }
     }
 
-    /// Whether there may be another try after so many.
+    /// Returns whether another attempt is allowed after `tries` attempts.
     pub fn allows_another(&self, tries: u32) -> bool {
         tries < self.max_attempts
     }
 
-    /// The longest wait in one invocation.
+    /// Returns the longest wait in one invocation.
     pub fn longest(&self) -> Duration {
         self.max_delay
     }
 
-    /// Returns how many attempts settings allow.
+    /// Returns the number of attempts that settings allow.
     pub(super) fn max_attempts(&self) -> u32 {
         self.max_attempts
     }
 
-    /// The wait after `tries` tries, the last of which failed; `None` where it was the last.
-    /// `random`, from 0 to 1, spreads the wait over the whole of its cap (full jitter), so that
-    /// what failed together does not come together again. The system's own word wins; `None` where
-    /// it is more than our maximum, too, since a call before that time is one that we were asked
-    /// not to make. <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
+    /// Returns the wait after `tries` failed attempts. `random`, from 0 to 1, spreads the wait over
+    /// the whole of its cap (full jitter), so that calls that failed together are not repeated
+    /// together. `hint`, the wait that the destination asks for, takes precedence. Returns `None`
+    /// if no attempt is left, or if `hint` exceeds our maximum: a call before that time would
+    /// disregard the destination's request.
+    /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
     pub fn delay(&self, tries: u32, hint: Option<Duration>, random: f64) -> Option<Duration> {
         if self.allows_another(tries) {
             self.wait(tries, hint, random)
@@ -68,7 +69,7 @@ impl RetryPolicy {
         }
     }
 
-    /// Returns the wait after so many failures, however many tries settings allow.
+    /// Returns the wait after `tries` failures, independent of the attempts that settings allow.
     pub(super) fn wait(&self, tries: u32, hint: Option<Duration>, random: f64) -> Option<Duration> {
         if hint.is_some_and(|hint| hint > self.max_delay) {
             return None;
@@ -83,7 +84,7 @@ impl RetryPolicy {
     }
 }
 
-/// The retries of one invocation, so that an outage does not multiply the calls.
+/// Limits the retries of one invocation, so that an outage does not multiply the calls.
 #[derive(Debug, Default)]
 pub(super) struct RetryBudget {
     calls: u32,
@@ -95,12 +96,12 @@ impl RetryBudget {
         self.calls += 1;
     }
 
-    /// Takes one retry, if there is one.
+    /// Takes one retry. Returns whether one was left.
     pub(super) fn take(&mut self) -> bool {
         let allowed = SPARE_RETRIES + self.calls / CALLS_FOR_A_RETRY;
-        let there_is_one = self.retries < allowed;
-        self.retries += u32::from(there_is_one);
-        there_is_one
+        let is_allowed = self.retries < allowed;
+        self.retries += u32::from(is_allowed);
+        is_allowed
     }
 }
 
@@ -119,19 +120,23 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_maximum_and_end_with_the_attempts() {
         let policy = RetryPolicy::new(SETTINGS);
-        let delays: Vec<_> = (1..=6)
-            .map(|tries| policy.delay(tries, None, 1.0))
-            .map(|d| d.map(|d| d.as_millis()))
-            .collect();
-        assert_eq!(
-            delays,
-            [Some(100), Some(200), Some(400), Some(400), None, None]
-        );
+        for (tries, expected) in [
+            (1, Some(100)),
+            (2, Some(200)),
+            (3, Some(400)),
+            (4, Some(400)),
+            (5, None),
+            (6, None),
+        ] {
+            let delay = policy.delay(tries, None, 1.0);
+            let millis = delay.map(|delay| delay.as_millis());
+            assert_eq!(millis, expected, "{tries} attempts");
+        }
         assert_eq!(policy.delay(1, None, 0.0), Some(Duration::ZERO));
     }
 
     #[test]
-    fn the_systems_word_wins_within_our_maximum_and_ends_the_tries_beyond() {
+    fn a_wait_up_to_the_maximum_is_obeyed_and_a_longer_one_ends_the_attempts() {
         let policy = RetryPolicy::new(SETTINGS);
         let hint = |millis| Some(Duration::from_millis(millis));
         assert_eq!(policy.delay(1, hint(300), 0.5), hint(300));
@@ -140,7 +145,7 @@ mod tests {
         assert_eq!(
             policy.delay(1, hint(401), 0.5),
             None,
-            "not before the system's time, and not so late"
+            "the destination asks for more than the maximum"
         );
         assert_eq!(policy.delay(5, hint(1), 0.5), None);
     }
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_adds_a_fifth_and_ten() {
+    fn retries_are_limited_to_ten_and_a_fifth_of_the_calls() {
         let mut budget = RetryBudget::default();
         for _ in 0..100 {
             budget.count_call();
@@ -174,17 +179,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_wait_is_over_the_maximum_and_tries_are_bounded(
-            attempts in 1_u32..=20, base in 1_u64..=1_000, extra in 0_u64..=900_000, tries in 0_u32..40,
-            hint in proptest::option::of(0_u64..10_000_000), random in -1.0_f64..2.0,
+        fn waits_never_exceed_the_maximum_and_attempts_are_bounded(
+            max_attempts in 1_u32..=20, base_delay_ms in 1_u64..=1_000, extra in 0_u64..=900_000,
+            tries in 0_u32..40, hint in proptest::option::of(0_u64..10_000_000),
+            random in -1.0_f64..2.0,
         ) {
-            let settings = Retry { max_attempts: attempts, base_delay_ms: base, max_delay_ms: base + extra };
-            let delay = RetryPolicy::new(settings).delay(tries, hint.map(Duration::from_millis), random);
-            let is_patient = hint.is_none_or(|hint| hint <= base + extra);
-            prop_assert_eq!(delay.is_some(), tries < attempts && is_patient);
-            // A `Duration` cannot be negative: that a random number out of bounds does not panic is
-            // half of the law.
-            prop_assert!(delay.is_none_or(|delay| delay <= Duration::from_millis(base + extra)));
+            let max_delay_ms = base_delay_ms + extra;
+            let settings = Retry { max_attempts, base_delay_ms, max_delay_ms };
+            let asked = hint.map(Duration::from_millis);
+            let delay = RetryPolicy::new(settings).delay(tries, asked, random);
+            let is_patient = hint.is_none_or(|hint| hint <= max_delay_ms);
+            prop_assert_eq!(delay.is_some(), tries < max_attempts && is_patient);
+            // A random number out of bounds does not panic: a `Duration` cannot be negative.
+            prop_assert!(delay.is_none_or(|delay| delay <= Duration::from_millis(max_delay_ms)));
         }
     }
 }

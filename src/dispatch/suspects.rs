@@ -1,54 +1,54 @@
-//! Records that failed their calls alone, remembered across the invocations of a process.
+//! Records that failed alone in their calls, remembered across the invocations of a process.
 //!
-//! A record that fails alone proves nothing while nothing else succeeds: the destination may be
-//! unavailable. Once another record has succeeded since, its failures count against it. How many
-//! are enough depends on how often other calls fail: in a brownout a healthy record may fail
-//! several times in a row.
+//! A record that fails alone proves nothing while no other record succeeds: the destination may be
+//! unavailable. Once another record has succeeded since, the failures count as the record's own.
+//! The number of failures that is enough depends on the failure rate of other calls: in a partial
+//! outage a valid record may fail several times in a row.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::pause::Pause;
-use crate::adapters::Code;
+use crate::model::Code;
 
-/// The most records that are remembered. More than these fail alone only in an outage, which opens
-/// the breaker.
+/// Bound of the memory, in records. More records fail alone only in an outage, which opens the
+/// breaker.
 const MOST_SUSPECTS: usize = 1_000;
 
 /// The fewest failures alone, while others succeed, for which a record is rejected.
 const FEWEST_FAILURES: u32 = 2;
 
-/// How improbable it has to be that a healthy record fails so often.
+/// Probability below which the failures of a valid record are no coincidence.
 const COINCIDENCE: f64 = 1e-6;
 
-/// Calls that the background remembers. Then the older half counts for less.
+/// Calls after which older ones count half in the failure rate.
 const MEMORY: f64 = 256.0;
 
-/// How long a record is remembered after its last failure: the next one may be of other content, or
-/// of another trouble.
+/// Time for which a record is remembered after its last failure. A later failure may have another
+/// content or another cause.
 const MEMORY_OF_A_RECORD: Duration = Duration::from_mins(10);
 
-/// The first pause of a record that was given up twice; each further one is twice as long.
+/// First pause of a record that was given up twice. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest pause of a record.
+/// Longest pause of a record.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// Remembers records that failed alone, by their contact's key.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     by_key: HashMap<Box<str>, Suspect>,
-    background: Background,
+    failure_rate: FailureRate,
 }
 
-/// How often calls fail of which no record is the cause.
+/// Rate of the failures of which no record is the cause.
 #[derive(Debug, Default)]
-struct Background {
+struct FailureRate {
     answers: f64,
     failures: f64,
 }
 
-impl Background {
+impl FailureRate {
     fn count(&mut self, answers: f64, failures: f64) {
         self.answers += answers;
         self.failures += failures;
@@ -59,7 +59,7 @@ impl Background {
     }
 
     /// Returns the probability that a call without an offending record fails `times` times in a
-    /// row. The rate is estimated by the rule of succession: with few calls known, it is high.
+    /// row. Estimates the rate by the rule of succession, which is high after few calls.
     fn coincidence(&self, times: u32) -> f64 {
         let rate = (self.failures + 1.0) / (self.answers + self.failures + 2.0);
         rate.powf(f64::from(times))
@@ -72,34 +72,49 @@ struct Suspect {
     since: u64,
     /// Successes before its last failure.
     last: u64,
-    /// As long as it is remembered.
+    /// Time for which it is remembered.
     memory: Pause,
     failures: u32,
-    /// Those of them before which another record had succeeded.
+    /// Failures before which another record had succeeded.
     proven: u32,
-    /// Failures alone since the first of those.
+    /// Failures alone since the first proven one.
     since_proof: u32,
-    /// How often it was given up.
+    /// Times that it was given up.
     given_up: u32,
     hold: Option<(Pause, Code)>,
 }
 
-/// What is known of a record before it is sent.
+impl Suspect {
+    fn new(since: u64, successes: u64) -> Self {
+        Self {
+            since,
+            last: successes,
+            memory: Pause::of(MEMORY_OF_A_RECORD),
+            failures: 0,
+            proven: 0,
+            since_proof: 0,
+            given_up: 0,
+            hold: None,
+        }
+    }
+}
+
+/// Suspicion against a record before it is sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Suspicion {
-    /// Nothing.
+    /// The record may be batched with others.
     None,
-    /// It failed alone: send it alone, after the others.
+    /// The record failed alone: send it alone, after the others.
     Alone,
-    /// It failed alone a moment ago, and nothing has succeeded since: do not send it.
+    /// The record failed alone recently, and no other has succeeded since: do not send it.
     Held(Code),
 }
 
 impl Suspects {
-    /// Counts a failure alone of the record `key`, before whose first failed call in this
-    /// invocation there were `since` successes. By now there are `successes`. Says whether another
-    /// record has succeeded in between, in this invocation or since its last failure, so that this
-    /// one says nothing about the destination.
+    /// Counts a failure alone of the record `key`. `since` is the number of successes before its
+    /// first failed call in this invocation, `successes` the present number. Returns whether
+    /// another record has succeeded in this invocation or since the last failure of `key`, so that
+    /// this failure is no evidence about the destination.
     pub(super) fn count(&mut self, key: &str, since: u64, successes: u64) -> bool {
         if self
             .by_key
@@ -111,29 +126,23 @@ impl Suspects {
         if !self.by_key.contains_key(key) && self.by_key.len() >= MOST_SUSPECTS {
             self.by_key.clear();
         }
-        let memory = || Pause::of(MEMORY_OF_A_RECORD);
-        let new = || Suspect {
-            since,
-            last: successes,
-            memory: memory(),
-            failures: 0,
-            proven: 0,
-            since_proof: 0,
-            given_up: 0,
-            hold: None,
-        };
-        let suspect = self.by_key.entry(key.into()).or_insert_with(new);
+        let suspect = self
+            .by_key
+            .entry(key.into())
+            .or_insert_with(|| Suspect::new(since, successes));
         let is_proven = successes > since || successes > suspect.last;
-        (suspect.since, suspect.last, suspect.memory) = (since, successes, memory());
+        suspect.since = since;
+        suspect.last = successes;
+        suspect.memory = Pause::of(MEMORY_OF_A_RECORD);
         suspect.failures += 1;
         suspect.proven += u32::from(is_proven);
         suspect.since_proof += u32::from(suspect.proven > 0);
         is_proven
     }
 
-    /// Says whether the record `key` is the cause of its failures. With `enough` its answers name
-    /// it, so many failures are enough, more than one of them while others succeeded. Without, they
-    /// have to be no coincidence.
+    /// Returns whether the record `key` is the cause of its failures. `enough` is given if the
+    /// answers name the record: that number of failures is enough, at least two of them while
+    /// others succeeded. Without `enough`, the failures must be no coincidence.
     pub(super) fn is_offending(&self, key: &str, enough: Option<u32>) -> bool {
         let Some(suspect) = self.by_key.get(key) else {
             return false;
@@ -141,31 +150,31 @@ impl Suspects {
         suspect.proven >= FEWEST_FAILURES
             && match enough {
                 Some(enough) => suspect.failures >= enough,
-                None => self.background.coincidence(suspect.since_proof) < COINCIDENCE,
+                None => self.failure_rate.coincidence(suspect.since_proof) < COINCIDENCE,
             }
     }
 
-    /// Says whether another record has succeeded since the record `key` failed first.
+    /// Returns whether another record has succeeded since the first failure of the record `key`.
     pub(super) fn is_proven(&self, key: &str) -> bool {
         self.by_key
             .get(key)
             .is_some_and(|suspect| suspect.proven > 0)
     }
 
-    /// Counts a call that did not fail, after so many of the same batch that failed. It counts as
-    /// an answer where it wrote a record.
+    /// Counts a call that did not fail, after `failed_before` failed calls of the same batch. It
+    /// counts as an answer if it wrote a record.
     pub(super) fn count_answer(&mut self, is_written: bool, failed_before: u32) {
-        self.background
-            .count(if is_written { 1.0 } else { 0.0 }, f64::from(failed_before));
+        let answers = if is_written { 1.0 } else { 0.0 };
+        self.failure_rate.count(answers, f64::from(failed_before));
     }
 
-    /// Counts a call that failed without a record in it.
+    /// Counts a failed call that did not reach the destination.
     pub(super) fn count_unsent(&mut self) {
-        self.background.count(0.0, 1.0);
+        self.failure_rate.count(0.0, 1.0);
     }
 
-    /// Returns how many records failed alone since the last of so many successes, without another
-    /// one's success since they failed first.
+    /// Returns the number of records that failed alone since the last of `successes`, without an
+    /// earlier failure.
     pub(super) fn unproven(&self, successes: u64) -> usize {
         let is_unproven =
             |suspect: &&Suspect| suspect.last == successes && suspect.since == successes;
@@ -176,8 +185,8 @@ impl Suspects {
             .count()
     }
 
-    /// Holds back for a while a record that was given up more than once, unless another one
-    /// succeeds.
+    /// Holds a record back for a pause if it was given up before. The success of another record
+    /// ends the pause.
     pub(super) fn hold(&mut self, key: &str, code: Code) {
         let Some(suspect) = self.by_key.get_mut(key) else {
             return;
@@ -189,12 +198,12 @@ impl Suspects {
         suspect.given_up += 1;
     }
 
-    /// Forgets the record: it has ended.
+    /// Forgets the record, which is settled.
     pub(super) fn forget(&mut self, key: &str) {
         self.by_key.remove(key);
     }
 
-    /// Returns what is known of the record `key` after so many successes.
+    /// Returns the suspicion against the record `key` after `successes`.
     pub(super) fn suspicion(&self, key: &str, successes: u64) -> Suspicion {
         match self.by_key.get(key) {
             None => Suspicion::None,
@@ -214,11 +223,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_record_offends_that_failed_alone_more_than_once_while_others_succeeded() {
+    async fn a_record_is_offending_after_two_failures_alone_while_others_succeeded() {
         let mut suspects = Suspects::default();
         assert!(
             !suspects.count("a", 3, 3) && !suspects.count("a", 3, 3),
-            "nothing succeeds"
+            "no record succeeds"
         );
         assert!(!suspects.is_offending("a", Some(1)));
         assert_eq!(suspects.unproven(3), 1);
@@ -226,12 +235,15 @@ mod tests {
             suspects.count("a", 4, 4),
             "another record succeeded since its last failure"
         );
-        assert!(!suspects.is_offending("a", Some(1)), "once is not enough");
+        assert!(
+            !suspects.is_offending("a", Some(1)),
+            "one failure is not enough"
+        );
         assert!(
             !suspects.count("a", 4, 4),
-            "none in this invocation, and none since"
+            "no success in this invocation or since"
         );
-        assert!(suspects.count("a", 5, 6), "one in this invocation");
+        assert!(suspects.count("a", 5, 6), "one success in this invocation");
         assert!(suspects.is_offending("a", Some(5)));
         assert!(
             !suspects.is_offending("a", Some(6)),
@@ -248,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_more_calls_fail_of_themselves_the_more_failures_it_takes() {
+    async fn a_higher_failure_rate_requires_more_failures_of_a_record() {
         for (answers, failed_before, expected) in [
             (2, 0, 10),
             (20, 0, 5),
@@ -257,7 +269,9 @@ mod tests {
             (20, 9, 126),
         ] {
             let mut suspects = Suspects::default();
-            (0..answers).for_each(|_| suspects.count_answer(true, failed_before));
+            for _ in 0..answers {
+                suspects.count_answer(true, failed_before);
+            }
             let mut failures = 0;
             while !suspects.is_offending("a", None) {
                 suspects.count("a", 0, 1);
@@ -279,7 +293,7 @@ mod tests {
         assert_eq!(
             suspects.suspicion("a", 0),
             Suspicion::Alone,
-            "once may be a hiccup"
+            "the first failure may be transient"
         );
         for seconds in [5, 10, 20] {
             suspects.hold("a", Code::new("HTTP_500"));
@@ -299,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_record_is_forgotten_some_time_after_its_last_failure() {
+    async fn a_record_is_forgotten_ten_minutes_after_its_last_failure() {
         let mut suspects = Suspects::default();
         for _ in 0..5 {
             suspects.count("a", 0, 1);
@@ -309,11 +323,14 @@ mod tests {
         tokio::time::advance(MEMORY_OF_A_RECORD / 2).await;
         assert_eq!(suspects.suspicion("a", 1), Suspicion::None);
         suspects.count("a", 0, 1);
-        assert!(!suspects.is_offending("a", Some(1)), "it starts anew");
+        assert!(
+            !suspects.is_offending("a", Some(1)),
+            "its count starts again"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_memory_is_bounded() {
+    async fn the_number_of_remembered_records_is_bounded() {
         let mut suspects = Suspects::default();
         for at in 0..3 * MOST_SUSPECTS {
             suspects.count(&at.to_string(), 0, 0);

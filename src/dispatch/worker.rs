@@ -1,5 +1,5 @@
-//! One invocation's traffic with one destination: a loop that starts calls, takes their answers and
-//! waits for retries, all at once.
+//! The worker of one invocation and one destination: an event loop that starts calls, handles their
+//! answers and waits for retries concurrently.
 
 mod outcomes;
 mod requeue;
@@ -12,7 +12,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use self::requeue::Waited;
+use self::requeue::DueRetry;
 use super::batch::{Backlog, Batch};
 use super::bisection::Bisection;
 use super::call::{Answered, Failure, call, failure_of};
@@ -20,7 +20,8 @@ use super::failure::{FailedCall, Response, respond};
 use super::retry::RetryBudget;
 use super::suspects::Suspicion;
 use super::{ApiDispatcher, DispatchContext, Job, WriteKind};
-use crate::adapters::{CallError, Code, FailureCause, Limits, Rejection, Retry, RetryMode};
+use crate::model::limits::Limits;
+use crate::model::{CallError, Code, FailureCause, Rejection, Retry, RetryMode};
 
 pub(super) struct Worker<'a> {
     dispatcher: &'a ApiDispatcher,
@@ -28,14 +29,14 @@ pub(super) struct Worker<'a> {
     limits: Limits,
     backlog: Backlog,
     calls: FuturesUnordered<BoxFuture<'a, Answered>>,
-    waits: FuturesUnordered<BoxFuture<'a, Waited>>,
+    waits: FuturesUnordered<BoxFuture<'a, DueRetry>>,
     retries: RetryBudget,
-    /// While it is in doubt whether the destination is available: when the next probe may be sent.
+    /// Time of the next probe, while the destination's availability is in doubt.
     next_probe: Option<Instant>,
-    /// Calls that failed in this doubt.
+    /// Calls that failed while the availability is in doubt.
     probes: u32,
-    /// What is sent once everything else has settled, with the rejection that it would have
-    /// otherwise.
+    /// Jobs that are sent after all others have settled, with the rejection that each gets if it
+    /// is refused again.
     last: Vec<(Job, Rejection)>,
     /// Jobs that have settled.
     settled: u64,
@@ -63,18 +64,14 @@ impl<'a> Worker<'a> {
         loop {
             let left = queue.is_closed().then(|| queue.len());
             self.start_calls(!more_may_come, left);
-            let has_room = more_may_come && !self.backlog.has_full_batch(self.limits);
+            let may_receive = more_may_come && !self.backlog.has_full_batch(self.limits);
             let is_idle = self.calls.is_empty() && !self.backlog.is_empty();
             let probe = self.next_probe.filter(|at| is_idle && *at > Instant::now());
             tokio::select! {
                 biased;
-                Some(answered) = self.calls.next() => self.take_answer(answered),
-                Some(waited) = self.waits.next() => match waited {
-                    Waited::Jobs(jobs) => jobs.into_iter().for_each(|job| self.backlog.push(job)),
-                    Waited::Batch(batch) => self.backlog.push_batch(batch),
-                    Waited::Alone(job) => self.backlog.push_alone(job),
-                },
-                job = queue.recv(), if has_room => match job {
+                Some(answered) = self.calls.next() => self.handle_answer(answered),
+                Some(due) = self.waits.next() => self.enqueue(due),
+                job = queue.recv(), if may_receive => match job {
                     Some(job) => self.admit(job),
                     None => more_may_come = false,
                 },
@@ -84,7 +81,20 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Takes a new job. A record that failed alone in an earlier invocation stays alone.
+    fn enqueue(&mut self, due: DueRetry) {
+        match due {
+            DueRetry::Jobs(jobs) => {
+                for job in jobs {
+                    self.backlog.push(job);
+                }
+            }
+            DueRetry::Batch(batch) => self.backlog.push_batch(batch),
+            DueRetry::Alone(job) => self.backlog.push_alone(job),
+        }
+    }
+
+    /// Adds a new job to the backlog. A record that failed alone in an earlier invocation is sent
+    /// alone.
     fn admit(&mut self, mut job: Job) {
         match self
             .dispatcher
@@ -100,17 +110,17 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Starts as many calls as there may be. `left` jobs are still in the queue, where it is known
-    /// that no more come into it.
+    /// Starts as many calls as the limits allow. `left` is the number of jobs in the queue, if the
+    /// queue is closed.
     fn start_calls(&mut self, flush: bool, left: Option<usize>) {
         loop {
             let in_doubt = self.dispatcher.breaker.is_in_doubt();
-            let most = if in_doubt {
+            let limit = if in_doubt {
                 1
             } else {
                 self.dispatcher.concurrency.limit()
             };
-            if self.calls.len() >= most {
+            if self.calls.len() >= limit {
                 return;
             }
             if !in_doubt {
@@ -137,31 +147,34 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn take_answer(&mut self, answered: Answered) {
+    fn handle_answer(&mut self, answered: Answered) {
         let Answered { batch, reply } = answered;
         let reply = match reply {
             Ok(reply) => reply,
             Err(code) => return self.give_up(batch, &code),
         };
-        let is_one = batch.jobs.len() == 1;
-        if let Some(failure) = failure_of(&reply).filter(|_| reply.is_err() || !is_one) {
-            return self.take_failure(batch, failure);
+        let is_alone = batch.jobs.len() == 1;
+        // The outcome of a record that was alone in its call is an outcome of this record.
+        if (reply.is_err() || !is_alone)
+            && let Some(failure) = failure_of(&reply)
+        {
+            return self.handle_failure(batch, failure);
         }
         match reply {
-            Ok(outcomes) => self.take_outcomes(batch, outcomes),
+            Ok(outcomes) => self.handle_outcomes(batch, outcomes),
             Err(CallError::Refused {
                 rejection,
                 suspects,
-            }) => self.take_refusal(batch, &rejection, &suspects),
+            }) => self.handle_refusal(batch, &rejection, &suspects),
             Err(CallError::Stop(stop)) => self.give_up(batch, &stop.code),
             Err(CallError::Throttled { code, after } | CallError::Retry { code, after, .. }) => {
-                self.repeat(batch, &code, after);
+                self.repeat_call(batch, &code, after);
             }
         }
     }
 
-    /// Takes the failure of a whole call.
-    fn take_failure(&mut self, mut batch: Batch, failure: Failure) {
+    /// Responds to the failure of a whole call.
+    fn handle_failure(&mut self, mut batch: Batch, failure: Failure) {
         batch.failures += 1;
         batch.failures_unchanged += 1;
         let call = FailedCall {
@@ -172,8 +185,8 @@ impl<'a> Worker<'a> {
             in_doubt: self.dispatcher.breaker.is_in_doubt(),
         };
         match respond(call, self.dispatcher.retry.allows_another(1)) {
-            Response::Repeat => self.repeat(batch, &failure.code, failure.after),
-            Response::Probe => self.put_back(batch, &failure),
+            Response::Repeat => self.repeat_call(batch, &failure.code, failure.after),
+            Response::Probe => self.postpone(batch, &failure),
             Response::Bisect => {
                 if failure.cause == FailureCause::Size && batch.bisection.is_none() {
                     batch.bisection = Some(Bisection::for_size(batch.jobs.len()));
@@ -199,13 +212,14 @@ impl<'a> Worker<'a> {
                     };
                     self.failed_alone(job, &retry, alone_rejection(&code), false);
                 }
-                self.go_on(kind, bisection, true);
+                self.continue_bisection(kind, bisection, true);
             }
         }
     }
 
-    /// Puts a batch back until a probe has succeeded. One that failed twice is split then.
-    fn put_back(&mut self, mut batch: Batch, failure: &Failure) {
+    /// Returns a batch to the backlog until a probe has succeeded. A batch that failed twice is
+    /// split then.
+    fn postpone(&mut self, mut batch: Batch, failure: &Failure) {
         batch.to_split = batch.failures > 1 || batch.bisection.is_some();
         if failure.cause == FailureCause::Size && batch.bisection.is_none() {
             batch.bisection = Some(Bisection::for_size(batch.jobs.len()));
@@ -217,7 +231,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Delays the next probe after another call that failed. Says whether there is time for it.
+    /// Delays the next probe after another failed call. Returns whether there is time for it.
     fn delay_probe(&mut self, after: Option<Duration>) -> bool {
         self.probes += 1;
         let at = self.wait_alone(self.probes, after);
@@ -225,10 +239,10 @@ impl<'a> Worker<'a> {
         at.is_some()
     }
 
-    /// Takes the refusal of a whole batch for something in it.
-    fn take_refusal(&mut self, batch: Batch, rejection: &Rejection, suspects: &[usize]) {
+    /// Handles the refusal of a whole batch because of its content.
+    fn handle_refusal(&mut self, batch: Batch, rejection: &Rejection, suspects: &[usize]) {
         if batch.jobs.len() > 1 {
-            return self.take_split(batch.split(suspects), &rejection.code);
+            return self.handle_split(batch.split(suspects), &rejection.code);
         }
         let Batch {
             kind,
@@ -239,11 +253,11 @@ impl<'a> Worker<'a> {
         for job in jobs {
             self.reject(job, rejection.clone());
         }
-        self.go_on(kind, bisection, true);
+        self.continue_bisection(kind, bisection, true);
     }
 
-    /// Goes on with a batch that was split, or gives up the jobs that could not be.
-    fn take_split(&mut self, split: Result<Batch, (Vec<Job>, Option<Batch>)>, code: &Code) {
+    /// Enqueues the next part of a split batch, and fails the jobs that were given up.
+    fn handle_split(&mut self, split: Result<Batch, (Vec<Job>, Option<Batch>)>, code: &Code) {
         match split {
             Ok(batch) => self.backlog.push_batch(batch),
             Err((given_up, next)) => {
@@ -255,16 +269,22 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Goes on with a bisection. `found` says that its last part was an offending record.
-    fn go_on(&mut self, kind: WriteKind, bisection: Option<Bisection>, found: bool) {
+    /// Enqueues the next part of a bisection. `is_isolated` is whether its last part was an
+    /// offending record.
+    fn continue_bisection(
+        &mut self,
+        kind: WriteKind,
+        bisection: Option<Bisection>,
+        is_isolated: bool,
+    ) {
         let Some(mut bisection) = bisection else {
             return;
         };
-        if found {
-            bisection.note_offender();
+        if is_isolated {
+            bisection.note_offending_record();
             bisection.renew(0);
         }
-        if let Some(size) = bisection.size_that_passes() {
+        if let Some(size) = bisection.accepted_size() {
             self.remember_size(kind, size);
         }
         self.backlog.extend(Batch::next_of(kind, bisection));
@@ -275,18 +295,21 @@ impl<'a> Worker<'a> {
         if self.dispatcher.batch_sizes.remember(kind, size) {
             tracing::warn!(
                 %destination, operation = kind.name(), batch_size = size,
-                remedy = format!("set `{destination}.batch_size` to this, or raise `{destination}.request_timeout_ms`"),
+                remedy = format!(
+                    "set `{destination}.batch_size` to this, or raise \
+                     `{destination}.request_timeout_ms`"
+                ),
                 "batches too large for their time: smaller ones are sent for an hour"
             );
         }
         self.limits = self.dispatcher.batch_sizes.bound(self.limits);
     }
 
-    /// Sends what waited for everything else to settle. Rejects a record once nothing has settled
-    /// since it was last sent. Says whether there was something.
+    /// Sends the jobs that waited until all others had settled. Rejects a record if no job has
+    /// settled since it was last sent. Returns whether there were any such jobs.
     fn send_last(&mut self) -> bool {
         let waiting = std::mem::take(&mut self.last);
-        let (any, settled) = (!waiting.is_empty(), self.settled);
+        let (had_jobs, settled) = (!waiting.is_empty(), self.settled);
         for (mut job, rejection) in waiting {
             if job.settled_before.replace(settled) == Some(settled) {
                 self.reject(job, rejection);
@@ -294,7 +317,7 @@ impl<'a> Worker<'a> {
                 self.backlog.push(job);
             }
         }
-        any
+        had_jobs
     }
 
     fn give_up(&mut self, batch: Batch, code: &Code) {
@@ -308,7 +331,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Returns the reason for which a record is rejected that makes its call fail as a whole.
+/// Builds the rejection of a record that makes its call fail as a whole.
 fn alone_rejection(code: &Code) -> Rejection {
     Rejection::new(
         code.clone(),

@@ -1,14 +1,11 @@
-//! AWS Secrets Manager: every secret in one call at the start, if that is allowed, and one by one
-//! after that.
+//! Reads secrets from AWS Secrets Manager: all of them in one call at the start, where the role
+//! allows that call, and later one by one.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
-use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio::task::yield_now;
@@ -16,31 +13,30 @@ use tokio::time::{Instant, timeout};
 
 use super::{REREAD_EVERY, Reading, SecretError, SecretSource, TIME_TO_LIVE};
 use crate::clock;
+use crate::services::{SecretBatch, SecretStore, SecretStoreError, ServiceError};
 
-/// A batch that has not come by then is not waited for: the secrets are read one by one.
+/// Timeout of the call for all secrets. After it the secrets are read one by one.
 const LONGEST_BATCH: Duration = Duration::from_secs(2);
 
-/// The most secrets that one call takes.
+/// Bound of the secrets in one call.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html>
 const LARGEST_BATCH: usize = 20;
 
-/// So many times everything else that is ready goes first at the start: the connection to the
-/// Runtime API and the first poll take some six turns, and nothing may delay them. TLS, which this
-/// call makes ready on the same thread, would.
-const TURNS_OF_OTHERS: usize = 16;
+/// Turns of the scheduler that the first call leaves to other tasks. The connection to the Runtime
+/// API and the first poll take some six turns, and the first call must not delay them: it
+/// initializes TLS on the same thread. The Lambda runtime reports no event when its first poll is
+/// sent.
+const YIELDS_AT_START: usize = 16;
 
 type Read<T> = Result<T, SecretError>;
 
-/// The service, and what its first answer brought for secrets that have not asked yet.
+/// The service, and the results of the first call that no secret has taken yet.
 #[derive(Debug)]
 pub struct SecretsManager {
-    client: Client,
+    store: Arc<dyn SecretStore>,
     ids: Mutex<Vec<String>>,
     first: OnceCell<Mutex<First>>,
 }
-
-/// Why the first reading came to nothing.
-type Unreached = Box<dyn Error + Send + Sync>;
 
 #[derive(Debug)]
 struct First {
@@ -49,30 +45,30 @@ struct First {
 }
 
 impl SecretsManager {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(store: Arc<dyn SecretStore>) -> Self {
         Self {
-            client,
+            store,
             ids: Mutex::default(),
             first: OnceCell::new(),
         }
     }
 
-    /// The source of one secret, which is among those of the first call.
+    /// Returns the source of one secret, and adds the secret to the first call.
     pub(super) fn source(self: &Arc<Self>, id: &str) -> SecretSource {
         lock(&self.ids).push(id.to_owned());
         self.unused_source(id)
     }
 
-    /// Returns the source of one secret that the first call does not read.
+    /// Returns the source of one secret that the first call omits.
     pub(super) fn unused_source(self: &Arc<Self>, id: &str) -> SecretSource {
         SecretSource::SecretsManager(Arc::clone(self), id.to_owned())
     }
 
-    /// Makes the first reading, if nobody has. One that comes to nothing says nothing: a function
-    /// that is frozen after its start loses its connections. Whoever wants a secret then makes the
-    /// first reading.
+    /// Makes the first call, unless it was made. A call without a response decides nothing, because
+    /// a function that is frozen after its start loses its connections: the first read of a secret
+    /// then makes the call again.
     pub(super) async fn prefetch(&self) {
-        for _ in 0..TURNS_OF_OTHERS {
+        for _ in 0..YIELDS_AT_START {
             yield_now().await;
         }
         if let Err(error) = self.first.get_or_try_init(|| self.read_all()).await {
@@ -83,7 +79,7 @@ impl SecretsManager {
         }
     }
 
-    /// The secret's current value.
+    /// Reads a secret: its result of the first call, or a call of its own.
     pub(super) async fn read(&self, id: &str) -> Read<Reading> {
         let first = self
             .first
@@ -92,28 +88,24 @@ impl SecretsManager {
         let found = lock(first).take(id);
         match found {
             Some(read) => read,
-            None => self.read_one(id).await.map(Reading::of_now),
+            None => self.read_one(id).await.map(Reading::now),
         }
     }
 
-    /// The first reading. What it does not bring is read one by one.
-    async fn read_all(&self) -> Result<Mutex<First>, Unreached> {
+    /// Makes the first call. Secrets that its response omits are read one by one.
+    async fn read_all(&self) -> Result<Mutex<First>, ServiceError> {
         let ids = lock(&self.ids).clone();
         if !(2..=LARGEST_BATCH).contains(&ids.len()) {
             return Ok(First::empty());
         }
-        let call = self
-            .client
-            .batch_get_secret_value()
-            .set_secret_id_list(Some(ids.clone()))
-            .send();
+        let call = self.store.get_batch(ids.clone());
         let found = match timeout(LONGEST_BATCH, call).await? {
-            Ok(answer) => sorted(&ids, answer),
-            Err(error) => {
-                let code = error.code().map(str::to_owned).ok_or(error)?;
+            Ok(answer) => results(&ids, answer),
+            Err(SecretStoreError::Unreached(error)) => return Err(error),
+            Err(SecretStoreError::Refused { code, .. }) => {
                 tracing::info!(
                     code,
-                    "secrets are read one by one: secretsmanager:BatchGetSecretValue was refused"
+                    "secretsmanager:BatchGetSecretValue refused: secrets are read one by one"
                 );
                 HashMap::new()
             }
@@ -125,15 +117,15 @@ impl SecretsManager {
     }
 
     async fn read_one(&self, id: &str) -> Read<SecretString> {
-        let answer = self.client.get_secret_value().secret_id(id).send().await;
-        let answer = answer.map_err(|error| match error.code() {
-            Some(code) => refused(id, code, error.message()),
-            None => SecretError::Unreached {
+        let answer = self.store.get(id).await;
+        let answer = answer.map_err(|error| match error {
+            SecretStoreError::Refused { code, message } => refused(id, &code, message.as_deref()),
+            SecretStoreError::Unreached(source) => SecretError::Unreached {
                 id: id.to_owned(),
-                source: error.into(),
+                source,
             },
         })?;
-        text(id, answer.secret_string)
+        text(id, answer)
     }
 }
 
@@ -145,44 +137,40 @@ impl First {
         })
     }
 
-    /// What it brought for a secret, once, and while it is believed: a refusal may have been
-    /// repaired meanwhile.
+    /// Takes the result for a secret, while it is valid. A refusal is valid for a short time only:
+    /// its cause may be fixed by then.
     fn take(&mut self, id: &str) -> Option<Read<Reading>> {
         let (at, age) = (self.at, clock::elapsed(self.at));
         let read = self.found.remove(id)?;
-        let is_believed = age
+        let is_valid = age
             < if read.is_ok() {
                 TIME_TO_LIVE
             } else {
                 REREAD_EVERY
             };
-        is_believed.then(|| read.map(|value| Reading { value, at }))
+        is_valid.then(|| read.map(|value| Reading { value, at }))
     }
 }
 
-/// The values and refusals of an answer, which is a 200 whatever became of each secret.
-fn sorted(
-    ids: &[String],
-    answer: BatchGetSecretValueOutput,
-) -> HashMap<String, Read<SecretString>> {
+/// Returns the value or refusal of each secret of a response, which has the status 200 in any case.
+fn results(ids: &[String], answer: SecretBatch) -> HashMap<String, Read<SecretString>> {
     let mut found = HashMap::new();
-    for value in answer.secret_values.unwrap_or_default() {
-        // A secret may be asked for by its name, its ARN, or its ARN without the six characters at
-        // its end.
+    for value in answer.found {
+        // An id is a secret's name, its ARN, or its ARN without the six characters at its end.
         let arn = value.arn.as_deref().unwrap_or_default();
-        let is_it = |id: &&String| {
+        let id = ids.iter().find(|id| {
             value.name.as_ref() == Some(*id)
                 || (id.starts_with("arn:") && arn.starts_with(id.as_str()))
-        };
-        if let Some(id) = ids.iter().find(is_it) {
-            found.insert(id.clone(), text(id, value.secret_string));
+        });
+        if let Some(id) = id {
+            found.insert(id.clone(), text(id, value.text));
         }
     }
-    for error in answer.errors.unwrap_or_default() {
-        if let Some(id) = error.secret_id.filter(|id| ids.contains(id)) {
+    for error in answer.refused {
+        if let Some(id) = error.id.filter(|id| ids.contains(id)) {
             let refusal = refused(
                 &id,
-                &error.error_code.unwrap_or_default(),
+                &error.code.unwrap_or_default(),
                 error.message.as_deref(),
             );
             found.insert(id, Err(refusal));

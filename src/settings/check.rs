@@ -1,4 +1,4 @@
-//! What a well-formed document may still get wrong: impossible values.
+//! Validates the values of well-formed settings.
 
 mod names;
 mod ranges;
@@ -14,36 +14,44 @@ use super::layers::suggestion;
 use super::{Preset, Settings, unguarded};
 use crate::adapters::http::check_url;
 use crate::adapters::{hubspot, salesforce};
-use crate::dispatch::settings::{RateLimit, Retry};
+use crate::model::limits::{RateLimit, Retry};
 use crate::transform::GuardMode;
 
-/// A value that cannot be: its key, what is wrong and what is allowed.
-pub(super) struct Finding {
+/// An invalid value: its key, and a message with the error and the allowed values.
+pub(super) struct InvalidValue {
     pub(super) key: Cow<'static, str>,
-    /// The key whose value it does not go together with.
+    /// The key whose value contradicts this one.
     other: Option<Cow<'static, str>>,
-    pub(super) trouble: String,
+    pub(super) message: String,
 }
 
-impl Finding {
-    /// The same, where `other` is as much to blame.
-    fn beside(self, other: &'static str) -> Self {
+impl InvalidValue {
+    fn new(key: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            other: None,
+            message: message.into(),
+        }
+    }
+
+    /// Adds `other` as a second key whose change would fix the error.
+    fn with_other(self, other: &'static str) -> Self {
         Self {
             other: Some(other.into()),
             ..self
         }
     }
 
-    /// The same, with a word on the limit that comes from `other`.
-    fn against(self, other: &'static str, relation: &str) -> Self {
-        let trouble = format!("{} (because of `{other}`, {relation})", self.trouble);
+    /// Adds `other` as the key that sets the exceeded limit, and their relation to the message.
+    fn limited_by(self, other: &'static str, relation: &str) -> Self {
+        let message = format!("{} (because of `{other}`, {relation})", self.message);
         Self {
-            trouble,
-            ..self.beside(other)
+            message,
+            ..self.with_other(other)
         }
     }
 
-    /// Every key that may be the one to change.
+    /// Returns every key whose change would fix the error.
     pub(super) fn keys(&self) -> Vec<&str> {
         std::iter::once(&*self.key)
             .chain(self.other.as_deref())
@@ -51,9 +59,9 @@ impl Finding {
     }
 }
 
-type CheckResult = Result<(), Finding>;
+type CheckResult = Result<(), InvalidValue>;
 
-/// The first impossible value, if there is one.
+/// Validates all values. Fails with the first invalid one.
 pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) -> CheckResult {
     within("refresh_secs", settings.refresh_secs)?;
     pipeline(settings)?;
@@ -65,16 +73,15 @@ pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) 
     settle(settings)
 }
 
-/// What the deployment itself has to bring, and may not be missing where a function starts.
+/// Validates that the settings have the values that only the deployment can provide.
 pub(super) fn complete(settings: &Settings, preset: Preset) -> CheckResult {
     let has_queue = !settings.dead_letter.queue_url.is_empty() || preset.is_for_developers();
-    let trouble = || {
+    ensure("dead_letter.queue_url", has_queue, || {
         format!(
             "is empty, but the preset {} needs one; allowed: the URL of an SQS queue",
             preset.name()
         )
-    };
-    holds("dead_letter.queue_url", has_queue, trouble)
+    })
 }
 
 fn pipeline(settings: &Settings) -> CheckResult {
@@ -89,17 +96,17 @@ fn pipeline(settings: &Settings) -> CheckResult {
     within(budget, pipeline.fallback_budget_ms)?;
     let below = pipeline.fallback_budget_ms.saturating_sub(1).max(1);
     inside(margin, pipeline.deadline_margin_ms, &(1..=below))
-        .map_err(|problem| problem.against(budget, "which has to be greater"))
+        .map_err(|invalid| invalid.limited_by(budget, "which has to be greater"))
 }
 
 fn filter(settings: &Settings) -> CheckResult {
     let all_types = "lead, prospect, customer, vendor";
-    holds("filter.types", !settings.filter.types.is_empty(), || {
+    ensure("filter.types", !settings.filter.types.is_empty(), || {
         format!("is empty; allowed: some of {all_types}")
     })?;
     let operations = "create, update, delete";
     let filled = !settings.filter.operations.is_empty();
-    holds("filter.operations", filled, || {
+    ensure("filter.operations", filled, || {
         format!("is empty; allowed: some of {operations}")
     })
 }
@@ -112,23 +119,23 @@ fn routes(settings: &Settings, destinations: &[&str]) -> CheckResult {
             .find(|name| !destinations.contains(&name.as_str()))
         {
             let meant = suggestion(unknown, destinations);
-            return holds(key, false, || {
-                format!("names `{unknown}`; allowed: {known}{meant}")
-            });
+            return Err(InvalidValue::new(
+                key,
+                format!("names `{unknown}`; allowed: {known}{meant}"),
+            ));
         }
         let twice = named
             .iter()
             .enumerate()
             .find(|(at, name)| named[..*at].contains(name));
-        holds(key, twice.is_none(), || {
+        ensure(key, twice.is_none(), || {
             "names a destination twice; allowed: each once".to_owned()
         })?;
         let needed = settings.filter.types.contains(&kind);
-        let trouble = || {
+        ensure(key, !named.is_empty() || !needed, || {
             format!("is empty, though filter.types lets the type through; allowed: some of {known}")
-        };
-        holds(key, !named.is_empty() || !needed, trouble)
-            .map_err(|problem| problem.beside("filter.types"))?;
+        })
+        .map_err(|invalid| invalid.with_other("filter.types"))?;
     }
     Ok(())
 }
@@ -143,7 +150,7 @@ fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> CheckRe
     let recent = version
         .and_then(|version| version.parse::<u32>().ok())
         .is_some_and(|version| version >= 52);
-    holds("salesforce.api_version", recent, || {
+    ensure("salesforce.api_version", recent, || {
         format!("is `{}`; allowed: v52.0 or later", section.api_version)
     })?;
     name("salesforce.sobject", &section.sobject)?;
@@ -166,7 +173,7 @@ fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> CheckRe
         ("salesforce.status.prospect", &section.status.prospect),
     ] {
         let fits = status.chars().count() <= 40;
-        holds(key, fits, || {
+        ensure(key, fits, || {
             "is too long; allowed: at most 40 characters, and empty".to_owned()
         })?;
     }
@@ -191,35 +198,28 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> CheckResult {
     secret_id("hubspot.secret_id", &section.secret_id, preset)?;
     hosts("hubspot.allowed_hosts", &section.allowed_hosts)?;
     let url = Url::parse(&section.base_url);
-    let problem = |trouble| Finding {
-        key: "hubspot.base_url".into(),
-        other: None,
-        trouble,
-    };
+    let invalid = |message| InvalidValue::new("hubspot.base_url", message);
     let url = url.map_err(|error| {
-        problem(format!(
-            "is no URL: {error}; allowed: scheme, host and port"
+        invalid(format!(
+            "is not a URL: {error}; allowed: scheme, host and port"
         ))
     })?;
-    check_url(&url, &section.allowed_hosts).map_err(|trouble| {
-        problem(format!("is refused: {trouble}")).beside("hubspot.allowed_hosts")
+    check_url(&url, &section.allowed_hosts).map_err(|reason| {
+        invalid(format!("is refused: {reason}")).with_other("hubspot.allowed_hosts")
     })?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let bare = bare && url.username().is_empty() && url.password().is_none();
-    holds("hubspot.base_url", bare, || {
+    ensure("hubspot.base_url", bare, || {
         "has a path, query or user; allowed: scheme, host and port".to_owned()
     })?;
-    let dated = section
-        .api_version
-        .split_once('-')
-        .is_some_and(|(year, month)| {
-            let digits = |text: &str, length| {
-                text.len() == length && text.bytes().all(|b| b.is_ascii_digit())
-            };
-            digits(year, 4) && digits(month, 2) && ("01"..="12").contains(&month)
-        });
+    let dated = match section.api_version.split_once('-') {
+        Some((year, month)) => {
+            has_digits(year, 4) && has_digits(month, 2) && ("01"..="12").contains(&month)
+        }
+        None => false,
+    };
     let known = dated || section.api_version == "v3";
-    holds("hubspot.api_version", known, || {
+    ensure("hubspot.api_version", known, || {
         format!("is `{}`; allowed: YYYY-MM or v3", section.api_version)
     })?;
     let special = [
@@ -251,19 +251,24 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> CheckResult {
     )
 }
 
-/// A guard that is wanted for all changes has to be in force wherever a change goes.
+/// Returns whether `text` has `length` digits and nothing else.
+fn has_digits(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Validates that each system in use has a version field where the guard compares all changes.
 fn guard(settings: &Settings) -> CheckResult {
     if settings.guard.mode != GuardMode::Always {
         return Ok(());
     }
-    for (_, key) in unguarded(settings) {
-        let trouble = || {
-            "is empty; allowed: a version field (because of `guard.mode`, which is `always`)"
-                .to_owned()
-        };
-        holds(key, false, trouble).map_err(|problem| problem.beside("guard.mode"))?;
+    match unguarded(settings).first() {
+        Some((_, key)) => Err(InvalidValue::new(
+            *key,
+            "is empty; allowed: a version field (because of `guard.mode`, which is `always`)",
+        )
+        .with_other("guard.mode")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn settle(settings: &Settings) -> CheckResult {
@@ -279,45 +284,47 @@ fn settle(settings: &Settings) -> CheckResult {
     within("state.ttl_hours", settings.state.ttl_hours)
 }
 
-/// A FIFO queue wants a message group for each message, and would store no dead letter.
+/// Validates the URL of the queue. A FIFO queue requires a message group for each message, and
+/// would store no dead letter.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html>
 fn queue_url(text: &str) -> CheckResult {
     const KEY: &str = "dead_letter.queue_url";
-    let bare =
-        |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    let is_web =
-        |url: &Url| url.has_host() && matches!(url.scheme(), "https" | "http") && bare(url);
-    let url = Url::parse(text)
-        .ok()
-        .filter(|url| is_web(url) && text.bytes().all(|b| b.is_ascii_graphic()));
-    let name = url
-        .as_ref()
-        .and_then(|url| url.path_segments()?.next_back())
-        .unwrap_or_default();
-    let is_plain = |name: &str| {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-    };
-    let trouble = "is a FIFO queue; allowed: the URL of a standard SQS queue, whose name does not end in .fifo";
+    let name = queue_name(text).unwrap_or_default();
     let is_fifo = name
         .rsplit_once('.')
         .is_some_and(|(_, kind)| kind.eq_ignore_ascii_case("fifo"));
-    holds(KEY, !is_fifo, || trouble.to_owned())?;
-    let is_queue = text.is_empty() || is_plain(name);
-    holds(KEY, is_queue, || {
-        "is no URL of a queue; allowed: the URL of an SQS queue".to_owned()
+    ensure(KEY, !is_fifo, || {
+        "is a FIFO queue; allowed: the URL of a standard SQS queue, \
+         whose name does not end in .fifo"
+            .to_owned()
+    })?;
+    let is_plain = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let is_queue = text.is_empty() || (!name.is_empty() && is_plain);
+    ensure(KEY, is_queue, || {
+        "is not the URL of a queue; allowed: the URL of an SQS queue".to_owned()
     })
 }
 
-/// The name or ARN of something in AWS: letters, digits and some `others`.
-fn aws_name(key: &'static str, text: &str, is_free: bool, others: &str, what: &str) -> CheckResult {
+/// Returns the last segment of the URL `text`; `None` where it cannot be the URL of a queue.
+fn queue_name(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let is_bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let is_web = url.has_host() && matches!(url.scheme(), "https" | "http");
+    if !is_bare || !is_web || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return None;
+    }
+    url.path_segments()?.next_back().map(str::to_owned)
+}
+
+/// Validates the name or ARN of an AWS resource: letters, digits and some `others`.
+fn aws_name(key: &'static str, text: &str, is_free: bool, others: &str, kind: &str) -> CheckResult {
     let is_name = text
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || others.as_bytes().contains(&byte));
-    holds(key, is_free || is_name, || {
-        format!("is `{text}`; allowed: {what}, of letters, digits and {others}")
+    ensure(key, is_free || is_name, || {
+        format!("is `{text}`; allowed: {kind}, of letters, digits and {others}")
     })
 }
 
@@ -330,19 +337,18 @@ fn retry(keys: [&'static str; 3], retry: Retry) -> CheckResult {
     within(keys[0], retry.max_attempts)?;
     within(keys[2], retry.max_delay_ms)?;
     inside(keys[1], retry.base_delay_ms, &(1..=retry.max_delay_ms))
-        .map_err(|problem| problem.against(keys[2], "which must not be less"))
+        .map_err(|invalid| invalid.limited_by(keys[2], "which must not be less"))
 }
 
 fn secret_id(key: &'static str, id: &str, preset: Preset) -> CheckResult {
-    holds(key, !id.is_empty(), || {
+    ensure(key, !id.is_empty(), || {
         "is empty; allowed: a secret's name or ARN".to_owned()
     })?;
     let allowed = !id.starts_with("file:") || preset.is_for_developers();
-    let trouble = || {
+    ensure(key, allowed, || {
         "is a file; allowed: a secret's name or ARN (files in the presets local and test only)"
             .to_owned()
-    };
-    holds(key, allowed, trouble)?;
+    })?;
     aws_name(
         key,
         id,
@@ -353,30 +359,27 @@ fn secret_id(key: &'static str, id: &str, preset: Preset) -> CheckResult {
 }
 
 fn hosts(key: &'static str, hosts: &[String]) -> CheckResult {
-    holds(key, !hosts.is_empty(), || {
+    ensure(key, !hosts.is_empty(), || {
         "is empty; allowed: at least one host".to_owned()
     })?;
     let bad = hosts.iter().find(|host| {
         let parsed = Url::parse(&format!("https://{host}/"));
         !parsed.is_ok_and(|url| url.host_str() == Some(host.as_str()) && url.port().is_none())
     });
-    holds(key, bad.is_none(), || {
-        "names something else than a host; allowed: hosts in lower case, no port".to_owned()
+    ensure(key, bad.is_none(), || {
+        "names something other than a host; allowed: hosts in lower case, no port".to_owned()
     })
 }
 
-fn holds(
+/// Fails with the value of `key` and `message` unless `condition` is true.
+fn ensure(
     key: impl Into<Cow<'static, str>>,
     condition: bool,
-    trouble: impl FnOnce() -> String,
+    message: impl FnOnce() -> String,
 ) -> CheckResult {
     if condition {
         Ok(())
     } else {
-        Err(Finding {
-            key: key.into(),
-            other: None,
-            trouble: trouble(),
-        })
+        Err(InvalidValue::new(key, message()))
     }
 }

@@ -1,4 +1,4 @@
-//! The settings in force, and where each came from.
+//! Lists the settings in force, each with its layer.
 
 use serde_json::{Value, json};
 
@@ -7,22 +7,22 @@ use super::{Layers, Settings};
 /// One setting in force.
 #[derive(Clone, Debug)]
 pub struct Effective {
-    /// Its key, with dots.
+    /// The key, with dots.
     pub key: String,
-    /// Its value.
+    /// The value.
     pub value: toml::Value,
-    /// The layer that it came from, with the line where it has lines.
+    /// The layer of the value, with the line where the layer has lines.
     pub from: String,
 }
 
 impl Effective {
-    /// The same as JSON.
+    /// Converts the setting to JSON.
     pub fn to_json(&self) -> Value {
         json!({"key": self.key, "value": self.value, "from": self.from})
     }
 }
 
-/// The settings in force, key by key, each with the layer that it came from.
+/// Returns the settings in force, one for each key, each with its layer.
 pub fn effective(layers: &Layers, settings: &Settings) -> Vec<Effective> {
     let mut found = Vec::new();
     let all = toml::Table::try_from(settings).unwrap_or_default();

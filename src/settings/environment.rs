@@ -1,52 +1,91 @@
-//! The environment: read here, once, and nowhere else.
+//! Reads the environment. No other module does.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::time::Duration;
 
 use tracing::Level;
 
-use super::{DocumentSource, Layer, Preset, SettingsError};
+use super::{DocumentError, DocumentSource, Layer, Layers, Preset, SettingsError};
+use crate::services::ParameterStore;
 use crate::telemetry::LogFormat;
 
 const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
-/// What the environment says.
+/// The time limit of the document at the start. Lambda ends a start after 10 s, without a log line
+/// of ours; the SDK itself waits for an answer without a limit.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The settings in the environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
     /// `CONTACT_SYNC_PRESET`.
     pub preset: Preset,
     /// `CONTACT_SYNC_CONFIG`.
     pub document: Option<DocumentSource>,
-    /// Every `CONTACT_SYNC__…`, in the order of names.
+    /// Every `CONTACT_SYNC__…`, sorted by name.
     pub overrides: Vec<Layer>,
     /// `AWS_LAMBDA_LOG_LEVEL`, which the function's logging configuration sets.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
     pub log_level: Level,
-    /// `AWS_LAMBDA_LOG_FORMAT`, which Lambda sets to `Text` where nothing else is configured;
-    /// without it, text on a terminal and JSON elsewhere.
+    /// `AWS_LAMBDA_LOG_FORMAT`. Lambda sets `Text` where no format is configured. Without the
+    /// variable, the format is text on a terminal and JSON elsewhere.
     pub log_format: Option<LogFormat>,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of traces, which a layer runs at
     /// `http://localhost:4318`. <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
     pub traces_to: Option<String>,
-    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: what is settled is settled for this function.
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the settled set belongs to this function.
     /// Empty elsewhere.
     pub function: String,
 }
 
 impl Environment {
+    /// Reads the text of the settings document. Empty where the environment names none, or a
+    /// parameter that does not exist: the preset alone is in force.
+    ///
+    /// # Errors
+    /// Where it cannot be read in time.
+    pub async fn read_document(&self, store: &dyn ParameterStore) -> Result<String, DocumentError> {
+        let Some(source) = &self.document else {
+            return Ok(String::new());
+        };
+        let text = source.read(store, START_TIMEOUT).await?;
+        if text.is_none() {
+            tracing::info!(%source, "settings document not found: the preset alone is in force");
+        }
+        Ok(text.unwrap_or_default())
+    }
+
+    /// Returns the layers of this environment, whose document has the text `document`.
+    ///
+    /// # Errors
+    /// Where the text is not TOML.
+    pub fn layers(&self, document: &str) -> Result<Layers, SettingsError> {
+        let name = match &self.document {
+            Some(source) => source.to_string(),
+            None => String::new(),
+        };
+        let document = Layer::from_toml(name, document)?;
+        Layers::new(
+            self.preset,
+            std::iter::once(document).chain(self.overrides.iter().cloned()),
+        )
+    }
+
     /// Reads the process's environment.
     ///
     /// # Errors
-    /// Where a variable of ours cannot be understood.
+    /// Where a variable of contact-sync is invalid.
     pub fn read() -> Result<Self, SettingsError> {
         Self::from_variables(std::env::vars_os())
     }
 
-    /// The process's environment laid over `variables`: those of a deployed function, say.
+    /// Reads the process's environment over `variables`, for example those of a deployed function.
     ///
     /// # Errors
-    /// Where a variable of ours cannot be understood.
+    /// Where a variable of contact-sync is invalid.
     pub fn read_over(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
@@ -55,10 +94,10 @@ impl Environment {
         Self::from_variables(all)
     }
 
-    /// The same, of the variables given.
+    /// Reads the given variables.
     ///
     /// # Errors
-    /// Where a variable of ours cannot be understood.
+    /// Where a variable of contact-sync is invalid.
     pub fn from_variables(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
@@ -136,7 +175,7 @@ fn document(source: &str) -> Result<DocumentSource, SettingsError> {
     })
 }
 
-/// Lambda's names; what it may add one day is no reason not to start.
+/// Parses Lambda's names of log levels. An unknown name is INFO, so that a new one fails no start.
 fn level(name: &str) -> Level {
     match name.to_ascii_uppercase().as_str() {
         "TRACE" => Level::TRACE,
@@ -168,9 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_left_alone() {
-        let found =
-            read(&[("PATH", "/bin"), ("AWS_REGION", "eu-west-1")]).expect("nothing of ours");
+    fn variables_of_other_programs_are_ignored() {
+        let found = read(&[("PATH", "/bin"), ("AWS_REGION", "eu-west-1")])
+            .expect("no variable of contact-sync");
         assert_eq!(
             (found.preset, found.overrides.len()),
             (Preset::Production, 0)
@@ -194,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_level_is_lambdas() {
+    fn lambdas_log_level_is_parsed() {
         let level = |name| {
             read(&[("AWS_LAMBDA_LOG_LEVEL", name)])
                 .expect("read")

@@ -1,10 +1,9 @@
-//! Where a guard is in force.
+//! Finds the systems without a guard in force.
 
 use super::Settings;
 use crate::transform::GuardMode;
 
-/// Returns the systems to which changes are sent and that keep no versions, each with the key that
-/// names its version field.
+/// Returns the systems in use without a version field, each with the key of that field.
 pub(super) fn unguarded(settings: &Settings) -> Vec<(&'static str, &'static str)> {
     let mut found = Vec::new();
     for (name, key, field) in version_fields(settings) {
@@ -15,8 +14,7 @@ pub(super) fn unguarded(settings: &Settings) -> Vec<(&'static str, &'static str)
     found
 }
 
-/// Returns the systems to which changes are sent, each with the key that names its version field
-/// and the field.
+/// Returns the systems in use, each with the key of its version field and the field.
 fn version_fields(settings: &Settings) -> Vec<(&'static str, &'static str, &str)> {
     let systems = [
         (
@@ -30,24 +28,26 @@ fn version_fields(settings: &Settings) -> Vec<(&'static str, &'static str, &str)
             settings.hubspot.version_property.as_str(),
         ),
     ];
-    let is_used = |name: &str| {
-        settings
-            .routes
-            .entries()
-            .iter()
-            .any(|(_, kind, destinations)| {
-                settings.filter.types.contains(kind)
-                    && destinations.iter().any(|destination| destination == name)
-            })
-    };
     systems
         .into_iter()
-        .filter(|(name, ..)| is_used(name))
+        .filter(|(name, ..)| is_used(settings, name))
         .collect()
 }
 
-/// Returns the systems to which changes are sent and where nothing keeps an older change from
-/// overwriting a newer one, each with the reason.
+/// Returns whether a type that the filter passes is routed to the system.
+fn is_used(settings: &Settings, name: &str) -> bool {
+    settings
+        .routes
+        .entries()
+        .iter()
+        .any(|(_, kind, destinations)| {
+            settings.filter.types.contains(kind)
+                && destinations.iter().any(|destination| destination == name)
+        })
+}
+
+/// Returns the systems in use where an older change may overwrite a newer one, each with the
+/// reason.
 pub fn missing_guards(settings: &Settings) -> Vec<(&'static str, String)> {
     let is_off = settings.guard.mode == GuardMode::Off;
     let mut found = Vec::new();

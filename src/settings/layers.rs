@@ -1,29 +1,29 @@
-//! Merging the layers, and telling where each value came from.
+//! Merges the layers, and finds the layer and line of each value.
 
-mod mistakes;
+mod errors;
 
 use figment::error::{Actual, Kind};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use toml::de::{DeTable, DeValue};
 
-pub(super) use self::mistakes::suggestion;
+pub(super) use self::errors::suggestion;
 use super::{Preset, Settings, SettingsError, check};
 
-/// One source of settings: its name for people, and what it sets.
+/// One source of settings: its name in messages, and its values.
 #[derive(Clone, Debug)]
 pub struct Layer {
     name: String,
     values: Dict,
-    /// What the lines are counted in; empty where the source has none.
+    /// The text of the source, to find lines in; empty for a source without lines.
     text: String,
 }
 
 impl Layer {
-    /// A TOML text, called `name` in errors.
+    /// Parses a TOML text, named `name` in errors.
     ///
     /// # Errors
-    /// Where it is not TOML, with the line.
+    /// Where the text is not TOML; the message has the line.
     pub fn from_toml(name: impl Into<String>, text: &str) -> Result<Self, SettingsError> {
         let name = name.into();
         let table: toml::Table =
@@ -31,9 +31,7 @@ impl Layer {
         Ok(Self::of(name, &table, text))
     }
 
-    /// Reads as much of a TOML text as can be read. Returns all that is wrong with its syntax, each
-    /// with the line.
-    #[cfg(feature = "admin")]
+    /// Parses the valid parts of a TOML text. Returns every syntax error besides, with its line.
     pub fn recover(name: impl Into<String>, text: &str) -> (Self, Vec<SettingsError>) {
         let name = name.into();
         let (table, errors) = DeTable::parse_recoverable(text);
@@ -46,7 +44,7 @@ impl Layer {
         (Self::of(name, &table, text), errors)
     }
 
-    /// Makes a layer of a document's values, trimmed.
+    /// Creates a layer of a document's values, trimmed.
     fn of(name: String, table: &toml::Table, text: &str) -> Self {
         let values = match Value::serialize(table).map(trimmed) {
             Ok(Value::Dict(_, values)) => values,
@@ -59,8 +57,8 @@ impl Layer {
         }
     }
 
-    /// One environment variable: `CONTACT_SYNC__SECTION__KEY` and a TOML value; what is no TOML
-    /// value is a text.
+    /// Parses one environment variable: `CONTACT_SYNC__SECTION__KEY` with a TOML value. A value
+    /// that is not TOML is a text.
     ///
     /// # Errors
     /// Where the name has no key.
@@ -107,7 +105,7 @@ impl Layer {
         })
     }
 
-    /// The layer's name, and the line where it has lines.
+    /// Returns the layer's name, with the line where the layer has lines.
     fn place(&self, path: &[&str]) -> String {
         match line_of(&self.text, path) {
             Some(line) => format!("{}, line {line}", self.name),
@@ -126,24 +124,27 @@ impl Provider for Layer {
     }
 }
 
-/// A key that is unknown, or whose value cannot be.
-struct Fault {
-    /// The key; behind it those whose values it does not go together with.
+/// An unknown key, or a key with an invalid value.
+struct KeyError {
+    /// The key, and after it the keys whose values contradict its value.
     paths: Vec<Vec<String>>,
-    trouble: String,
+    message: String,
 }
 
-impl From<check::Finding> for Fault {
-    fn from(problem: check::Finding) -> Self {
-        let path = |key: &str| key.split('.').map(str::to_owned).collect();
+impl From<check::InvalidValue> for KeyError {
+    fn from(invalid: check::InvalidValue) -> Self {
+        let mut paths = Vec::new();
+        for key in invalid.keys() {
+            paths.push(key.split('.').map(str::to_owned).collect());
+        }
         Self {
-            paths: problem.keys().into_iter().map(path).collect(),
-            trouble: problem.trouble,
+            paths,
+            message: invalid.message,
         }
     }
 }
 
-/// All layers of one start: the defaults, the preset, and what lies above them.
+/// All layers of one start: the defaults, the preset, and the layers above them.
 #[derive(Clone, Debug)]
 pub struct Layers {
     preset: Preset,
@@ -151,10 +152,10 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// The defaults, then `preset`, then `above`, the later over the earlier.
+    /// Stacks the defaults, `preset` and `above`. A later layer overrides an earlier one.
     ///
     /// # Errors
-    /// Where a layer that is built in is not TOML, which a test rules out.
+    /// Where a built-in layer is not TOML, which a test rules out.
     pub fn new(
         preset: Preset,
         above: impl IntoIterator<Item = Layer>,
@@ -170,64 +171,61 @@ impl Layers {
         Ok(Self { preset, layers })
     }
 
-    /// The merged and judged settings. `destinations` are the systems that routes may name.
+    /// Merges and validates the settings. Routes may name the systems of `destinations`.
     ///
     /// # Errors
-    /// Every key that is unknown, of the wrong type or impossible, as the operator wrote it, in one
-    /// line.
+    /// Where a key is unknown or has an invalid value. One line names all such keys, as the
+    /// operator wrote them.
     pub fn settings(&self, destinations: &[&str]) -> Result<Settings, SettingsError> {
         let settings = self.draft(destinations)?;
-        check::complete(&settings, self.preset).map_err(|problem| self.error(&problem.into()))?;
+        check::complete(&settings, self.preset).map_err(|invalid| self.error(&invalid.into()))?;
         Ok(settings)
     }
 
-    /// The same, for a look at settings that the deployment has yet to complete: its queue may be
-    /// missing.
+    /// Merges and validates settings that the deployment completes later: the queue may be missing.
     ///
     /// # Errors
-    /// As [`Self::settings`] has them.
+    /// As those of [`Self::settings`].
     pub fn draft(&self, destinations: &[&str]) -> Result<Settings, SettingsError> {
-        self.judge(destinations).map_err(|_| {
-            let mistakes = self
-                .mistakes(destinations)
-                .into_iter()
-                .map(|SettingsError(text)| text);
-            SettingsError(mistakes.collect::<Vec<_>>().join("; also: "))
+        self.validate(destinations).map_err(|_| {
+            let errors = self.errors(destinations);
+            let texts: Vec<String> = errors.into_iter().map(|error| error.0).collect();
+            SettingsError(texts.join("; also: "))
         })
     }
 
-    /// The settings, or the first mistake.
-    fn judge(&self, destinations: &[&str]) -> Result<Settings, Fault> {
+    /// Merges and validates the settings. Fails with the first error.
+    fn validate(&self, destinations: &[&str]) -> Result<Settings, KeyError> {
         let merged = self
             .layers
             .iter()
             .cloned()
             .fold(Figment::new(), Figment::merge);
-        let settings: Settings = merged.extract().map_err(|error| refused(&error))?;
+        let settings: Settings = merged.extract().map_err(|error| key_error(&error))?;
         check::check(&settings, self.preset, destinations)?;
         Ok(settings)
     }
 
-    fn error(&self, fault: &Fault) -> SettingsError {
-        let place = self.place_of_any(&fault.paths);
+    fn error(&self, error: &KeyError) -> SettingsError {
+        let place = self.place_of_any(&error.paths);
         SettingsError(format!(
             "{place}: `{}` {}",
-            fault.paths[0].join("."),
-            fault.trouble
+            error.paths[0].join("."),
+            error.message
         ))
     }
 
-    /// The layer that the value of `path` came from, with the line where it has lines. Where nobody
-    /// sets the very path, the nearest table around it tells.
+    /// Returns the layer of the value at `path`, with the line where the layer has lines. Where no
+    /// layer sets the path itself, the place of the nearest table around it.
     pub fn place(&self, path: &[&str]) -> String {
-        self.highest(path).map_or_else(
-            || "the settings".to_owned(),
-            |(at, path)| self.layers[at].place(path),
-        )
+        match self.highest(path) {
+            Some((at, path)) => self.layers[at].place(path),
+            None => "the settings".to_owned(),
+        }
     }
 
-    /// The same for several keys that do not go together: the one that was set last is the one to
-    /// change.
+    /// Returns the place of the key that the highest layer sets, among keys that contradict each
+    /// other: that key is the one to change.
     fn place_of_any(&self, paths: &[Vec<String>]) -> String {
         let paths: Vec<Vec<&str>> = paths
             .iter()
@@ -238,12 +236,13 @@ impl Layers {
             .rev()
             .filter_map(|path| self.highest(path))
             .max_by_key(|(at, _)| *at);
-        found.map_or_else(
-            || "the settings".to_owned(),
-            |(at, path)| self.layers[at].place(path),
-        )
+        match found {
+            Some((at, path)) => self.layers[at].place(path),
+            None => "the settings".to_owned(),
+        }
     }
 
+    /// Returns the highest layer that sets `path`, or else the nearest table around it.
     fn highest<'p>(&self, path: &'p [&'p str]) -> Option<(usize, &'p [&'p str])> {
         let lengths = (1..=path.len()).rev();
         lengths.map(|length| &path[..length]).find_map(|path| {
@@ -253,10 +252,10 @@ impl Layers {
     }
 }
 
-/// What the merged values get wrong: the first of it.
-fn refused(error: &figment::Error) -> Fault {
+/// Converts figment's error to the operator's terms.
+fn key_error(error: &figment::Error) -> KeyError {
     let mut path = error.path.clone();
-    let trouble = match &error.kind {
+    let message = match &error.kind {
         Kind::UnknownField(name, allowed) => {
             if path.last() != Some(name) {
                 path.push(name.clone());
@@ -282,17 +281,16 @@ fn refused(error: &figment::Error) -> Fault {
         }
         other => one_line(&other.to_string()),
     };
-    Fault {
+    KeyError {
         paths: vec![path],
-        trouble,
+        message,
     }
 }
 
-/// The merged and judged settings of a preset and the layers above it.
+/// Merges and validates the settings of a preset and the layers above it.
 ///
 /// # Errors
-/// Every key that is unknown, of the wrong type or impossible, as the operator wrote it, in one
-/// line.
+/// As those of [`Layers::settings`].
 pub fn load(
     preset: Preset,
     above: &[Layer],
@@ -301,8 +299,8 @@ pub fn load(
     Layers::new(preset, above.iter().cloned())?.settings(destinations)
 }
 
-/// Removes the blanks and line ends around each text, which copying leaves behind: what is checked
-/// is what is used.
+/// Trims each text: copying leaves blanks and line ends around texts. The trimmed text is checked
+/// and used.
 fn trimmed(value: Value) -> Value {
     match value {
         Value::String(tag, text) => Value::String(tag, text.trim().to_owned()),
@@ -317,7 +315,7 @@ fn trimmed(value: Value) -> Value {
     }
 }
 
-/// What stands in the document, in TOML's words.
+/// Formats a value of the document in TOML's terms.
 fn written(actual: &Actual) -> String {
     match actual {
         Actual::Bool(value) => format!("`{value}`"),
@@ -331,7 +329,7 @@ fn written(actual: &Actual) -> String {
     }
 }
 
-/// What serde expects where no number is, in TOML's words.
+/// Translates the type that serde expects, other than a number, to TOML's terms.
 fn wanted(expected: &str) -> &str {
     match expected {
         "a boolean" => "true or false",
@@ -351,7 +349,7 @@ fn inner<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
     }
 }
 
-/// The line that sets `path` in a TOML text.
+/// Returns the line that sets `path` in a TOML text.
 fn line_of(text: &str, path: &[&str]) -> Option<usize> {
     fn entry<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<(usize, &'t DeValue<'i>)> {
         let (name, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;

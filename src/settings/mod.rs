@@ -1,16 +1,14 @@
-//! Settings from outside: the defaults, a preset, a document and the environment, merged into one
-//! typed whole and judged before anything starts. The only room that reads the environment.
+//! Loads the settings: the defaults, a preset, a document and the environment, merged into one
+//! typed value and validated before the start. The only module that reads the environment.
 //!
-//! Each section's type lives beside the code that obeys it. `defaults.toml` says what each key
-//! means, once.
+//! Each section's type is defined beside the code that uses it. `defaults.toml` documents each key.
 
 mod check;
-#[cfg(feature = "admin")]
 mod effective;
 mod environment;
 mod guards;
 mod layers;
-#[cfg(feature = "admin")]
+#[cfg(feature = "schema")]
 mod schema;
 mod source;
 
@@ -18,31 +16,31 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "admin")]
 pub use effective::{Effective, effective};
 pub use environment::Environment;
 pub use guards::missing_guards;
 use guards::unguarded;
 pub use layers::{Layer, Layers, load};
-#[cfg(feature = "admin")]
+#[cfg(feature = "schema")]
 pub use schema::schema;
 pub use source::{DocumentError, DocumentSource};
 
-use crate::adapters::{hubspot, salesforce};
-use crate::{consume, pipeline, route, settle, telemetry, transform};
+use crate::adapters::{self, hubspot, salesforce};
+use crate::source::Filter;
+use crate::{pipeline, route, settle, telemetry, transform};
 
-/// Every key: what it means, what it may be, and its default.
+/// Every key with its documentation, its allowed values and its default.
 const DEFAULTS: &str = include_str!("defaults.toml");
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "`defaults.toml` documents every key")]
 pub struct Settings {
     pub refresh_secs: u64,
     pub pipeline: pipeline::Settings,
-    pub filter: consume::Filter,
+    pub filter: Filter,
     pub routes: route::Routes,
     pub guard: transform::Guard,
     pub salesforce: salesforce::Settings,
@@ -52,19 +50,29 @@ pub struct Settings {
     pub log: telemetry::LogSettings,
 }
 
-/// A named set of settings, to start from.
+impl Settings {
+    /// Returns the sections of the external systems.
+    pub fn systems(&self) -> adapters::Sections<'_> {
+        adapters::Sections {
+            salesforce: &self.salesforce,
+            hubspot: &self.hubspot,
+        }
+    }
+}
+
+/// A named set of settings, the layer over the defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
     /// The defaults; refuses to start without a dead-letter queue.
     #[default]
     Production,
-    /// As production, gentle with sandboxes.
+    /// As production, with the lower limits of sandboxes.
     Staging,
     /// For backlogs and many shards.
     HighThroughput,
     /// A developer's machine, against mocks.
     Local,
-    /// As local, with waits too short to be felt.
+    /// As local, with short waits.
     Test,
 }
 
@@ -78,7 +86,7 @@ impl Preset {
         Self::Test,
     ];
 
-    /// The name in `CONTACT_SYNC_PRESET`.
+    /// Returns the name in `CONTACT_SYNC_PRESET`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Production => "production",
@@ -89,12 +97,13 @@ impl Preset {
         }
     }
 
-    /// The preset of this name.
+    /// Returns the preset of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|preset| preset.name() == name)
     }
 
-    /// Whether secrets may be files and dead letters may only be logged: on a developer's machine.
+    /// Returns whether the preset is for a developer's machine, where secrets may be files and a
+    /// queue of dead letters is optional.
     pub fn is_for_developers(self) -> bool {
         matches!(self, Self::Local | Self::Test)
     }
@@ -110,8 +119,8 @@ impl Preset {
     }
 }
 
-/// Why settings were refused: where the value comes from, which key, what is wrong and what is
-/// allowed, in one line.
+/// Settings are invalid. The message has one line: the source of the value, the key, the error and
+/// the allowed values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError(pub(crate) String);
 

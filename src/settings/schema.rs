@@ -1,5 +1,5 @@
-//! The document's JSON Schema: the shapes come from the types, the words and the defaults from
-//! `defaults.toml`.
+//! Generates the document's JSON Schema: the shapes from the types, the descriptions and defaults
+//! from `defaults.toml`.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::check::range;
 use super::{DEFAULTS, Settings};
 
-/// The JSON Schema (draft 2020-12) of a settings document. Nothing in a document is required: what
-/// it does not set comes from the layers below it.
+/// Returns the JSON Schema (draft 2020-12) of a settings document. No key is required: the layers
+/// below the document set all of them.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
@@ -25,20 +25,20 @@ pub fn schema() -> Value {
     schema
 }
 
-/// Writes what `defaults.toml` says of a key, what a number may be, and the same of every key below
-/// it, into its schema.
+/// Adds the description, the default and the range of a key, and of every key below it, to the
+/// key's schema.
 fn describe(
     schema: &mut Value,
     path: &str,
     default: Option<&Value>,
-    words: &BTreeMap<String, String>,
+    descriptions: &BTreeMap<String, String>,
 ) {
     let Some(object) = schema.as_object_mut() else {
         return;
     };
     object.remove("required");
-    if let Some(words) = words.get(path) {
-        object.insert("description".to_owned(), words.as_str().into());
+    if let Some(description) = descriptions.get(path) {
+        object.insert("description".to_owned(), description.as_str().into());
     }
     let Some(Value::Object(properties)) = object.get_mut("properties") else {
         if let Some(default) = default {
@@ -60,22 +60,23 @@ fn describe(
             property,
             &path,
             default.and_then(|default| default.get(key)),
-            words,
+            descriptions,
         );
     }
 }
 
-/// The comment above each key, which holds for the keys right below it too, and the one below the
-/// header of a table that sets nothing.
+/// Returns the description of each key, which is the comment above it. A comment also describes the
+/// keys that follow its key directly. The comment below the header of an empty table describes the
+/// table.
 fn documentation(text: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let (mut section, mut comment, mut last) = (String::new(), Vec::new(), String::new());
     for line in text.lines().chain([""]) {
-        if let Some(words) = line.strip_prefix('#') {
-            comment.push(words.trim());
+        if let Some(text) = line.strip_prefix('#') {
+            comment.push(text.trim());
             continue;
         }
-        let words = std::mem::take(&mut comment).join(" ");
+        let description = std::mem::take(&mut comment).join(" ");
         if let Some(header) = line.strip_prefix('[') {
             header.trim_end_matches(']').clone_into(&mut section);
             last.clear();
@@ -85,12 +86,12 @@ fn documentation(text: &str) -> BTreeMap<String, String> {
             } else {
                 format!("{section}.{key}")
             };
-            if !words.is_empty() {
-                last = words;
+            if !description.is_empty() {
+                last = description;
             }
             found.insert(path, last.clone());
-        } else if !section.is_empty() && !words.is_empty() {
-            found.insert(section.clone(), words);
+        } else if !section.is_empty() && !description.is_empty() {
+            found.insert(section.clone(), description);
         }
     }
     found

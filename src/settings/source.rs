@@ -1,17 +1,16 @@
-//! The settings document: a file, or a parameter of AWS Systems Manager.
+//! Reads the settings document: a file, or a parameter of AWS Systems Manager.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use aws_sdk_ssm::error::ProvideErrorMetadata;
-use aws_sdk_ssm::operation::get_parameter::GetParameterError;
 use tokio::time::timeout;
 
 use super::SettingsError;
+use crate::services::{ParameterStore, ServiceError};
 
-/// Where the document is.
+/// The source of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DocumentSource {
     /// `file:PATH`.
@@ -20,16 +19,14 @@ pub enum DocumentSource {
     Parameter(String),
 }
 
-/// Why the document cannot be read.
+/// The document cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the settings document {name}")]
 pub struct DocumentError {
     name: String,
     #[source]
-    source: Cause,
+    source: ServiceError,
 }
-
-type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl FromStr for DocumentSource {
     type Err = SettingsError;
@@ -49,7 +46,7 @@ impl FromStr for DocumentSource {
 }
 
 impl fmt::Display for DocumentSource {
-    /// The name in errors.
+    /// Formats the name for error messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "the file {}", path.display()),
@@ -59,59 +56,25 @@ impl fmt::Display for DocumentSource {
 }
 
 impl DocumentSource {
-    /// Returns the document's text as it is now. `None`: the parameter does not exist.
+    /// Reads the document. A parameter that does not exist holds none.
     ///
     /// # Errors
-    /// Where it cannot be read, or does not come within `longest`.
+    /// Where the document cannot be read, or takes longer than `longest`.
     pub async fn read(
         &self,
-        ssm: &aws_sdk_ssm::Client,
+        store: &dyn ParameterStore,
         longest: Duration,
     ) -> Result<Option<String>, DocumentError> {
         let text = match self {
             Self::File(path) => std::fs::read_to_string(path).map(Some).map_err(Into::into),
-            Self::Parameter(name) => {
-                let late = |_| Err("no answer in time".into());
-                timeout(longest, parameter(ssm, name))
-                    .await
-                    .unwrap_or_else(late)
-            }
+            Self::Parameter(name) => match timeout(longest, store.get(name)).await {
+                Ok(result) => result,
+                Err(_) => Err("no response in time".into()),
+            },
         };
         text.map_err(|source| DocumentError {
             name: self.to_string(),
             source,
         })
     }
-}
-
-/// Returns the parameter's value. `None`: Parameter Store answers that it does not exist.
-async fn parameter(ssm: &aws_sdk_ssm::Client, name: &str) -> Result<Option<String>, Cause> {
-    let answer = ssm
-        .get_parameter()
-        .name(name)
-        .with_decryption(true)
-        .send()
-        .await;
-    let is_missing = |error: &GetParameterError| error.is_parameter_not_found();
-    if answer
-        .as_ref()
-        .is_err_and(|error| error.as_service_error().is_some_and(is_missing))
-    {
-        return Ok(None);
-    }
-    let answer = answer.map_err(|error| {
-        // An error of a kind that the SDK does not know prints the service's code, and keeps its
-        // words for itself.
-        let said: Vec<&str> = error.code().into_iter().chain(error.message()).collect();
-        if said.is_empty() {
-            Cause::from(error)
-        } else {
-            said.join(": ").into()
-        }
-    })?;
-    answer
-        .parameter
-        .and_then(|parameter| parameter.value)
-        .map(Some)
-        .ok_or_else(|| "the answer holds no value".into())
 }

@@ -1,13 +1,12 @@
-//! The audit trail: a line for each record and destination. Contract section 6.
+//! Writes the audit trail: a line for each record and destination. Contract section 6.
 
 use super::fate::Fate;
 use super::ledger::{DestinationResult, Entry, RecordOutcome, SETTLED_EARLIER};
-use crate::adapters::{Code, Destination};
-use crate::consume::Record;
-use crate::contact::{ContactChange, Operation};
+use crate::model::codes;
+use crate::model::{Code, ContactChange, Destination, Operation, Record};
 use crate::telemetry::Audit;
 
-/// What a record's lines have in common.
+/// The fields that all lines of a record have.
 pub(super) struct Line<'a> {
     event_id: Option<&'a str>,
     contact_id: Option<&'a str>,
@@ -15,28 +14,28 @@ pub(super) struct Line<'a> {
     operation: Option<&'a str>,
 }
 
-/// What a line says of one destination.
+/// The fields of a line that differ between destinations.
 struct AuditFields<'a> {
     fate: Fate,
     code: Option<&'a str>,
     attempts: u32,
-    /// An earlier invocation had its line.
+    /// Whether an earlier invocation wrote the line of this outcome.
     is_repeated: bool,
 }
 
-/// A record at its end.
+/// A record with its fate.
 #[derive(Clone, Copy)]
 pub(super) struct Finished<'a> {
     pub(super) entry: &'a Entry,
     pub(super) fate: Fate,
-    /// Its dead letter is stored with a later delivery.
-    pub(super) letter_waits: bool,
+    /// Whether its dead letter waits for a later delivery.
+    pub(super) dead_letter_waits: bool,
     pub(super) record: Option<&'a Record<'a>>,
     pub(super) change: Option<&'a ContactChange>,
 }
 
 impl Finished<'_> {
-    /// Whether `audit` asks for its lines.
+    /// Returns whether `audit` selects the record's lines.
     pub(super) fn has_lines(&self, audit: Audit) -> bool {
         let is_failure =
             matches!(self.fate, Fate::Rejected | Fate::Failed) && !self.entry.is_from_earlier();
@@ -48,7 +47,7 @@ impl Finished<'_> {
     }
 }
 
-/// Writes the lines of a record. `at` says how it ended at a destination.
+/// Writes the lines of a record. `at` returns its fate at a destination.
 pub(super) fn write(
     finished: Finished<'_>,
     destinations: &[Destination],
@@ -89,14 +88,14 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn write(&self, destination: Option<&str>, said: &AuditFields<'_>) {
+    fn write(&self, destination: Option<&str>, fields: &AuditFields<'_>) {
         let Self {
             event_id,
             contact_id,
             sequence_number,
             operation,
         } = *self;
-        let (fate, code, attempts) = (said.fate.name(), said.code, said.attempts);
+        let (fate, code, attempts) = (fields.fate.name(), fields.code, fields.attempts);
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -113,7 +112,7 @@ impl<'a> Line<'a> {
                 )
             };
         }
-        if matches!(said.fate, Fate::Rejected | Fate::Failed) && !said.is_repeated {
+        if matches!(fields.fate, Fate::Rejected | Fate::Failed) && !fields.is_repeated {
             line!(warn);
         } else {
             line!(info);
@@ -126,7 +125,7 @@ impl<'a> AuditFields<'a> {
         let Finished {
             entry,
             fate,
-            letter_waits,
+            dead_letter_waits,
             ..
         } = finished;
         let refused = entry
@@ -135,9 +134,9 @@ impl<'a> AuditFields<'a> {
             .map(|refusal| &refusal.rejection.code);
         let code = match fate {
             _ if entry.settled.is_some() => Some(SETTLED_EARLIER.as_str()),
-            Fate::Failed if letter_waits => Some("DEAD_LETTER_WAITS"),
-            Fate::Failed if entry.refusal.is_some() => Some("DEAD_LETTER_NOT_STORED"),
-            Fate::Failed => Some("OUT_OF_TIME"),
+            Fate::Failed if dead_letter_waits => Some(codes::DEAD_LETTER_WAITS),
+            Fate::Failed if entry.refusal.is_some() => Some(codes::DEAD_LETTER_NOT_STORED),
+            Fate::Failed => Some(codes::NOT_SETTLED_IN_TIME),
             _ => refused.or(entry.filtered.as_ref()).map(Code::as_str),
         };
         Self {
@@ -148,7 +147,8 @@ impl<'a> AuditFields<'a> {
         }
     }
 
-    /// The code says why, whatever becomes of it.
+    /// Builds the fields of a record at one destination. The code is that of the outcome, also
+    /// where the fate differs from it.
     fn of_row(entry: &'a Entry, row: &'a DestinationResult, fate: Fate) -> Self {
         if let Some(settled) = entry.settled {
             return Self {
@@ -158,10 +158,11 @@ impl<'a> AuditFields<'a> {
                 is_repeated: true,
             };
         }
-        let code = row.verdict.as_ref().map_or(Some("OUT_OF_TIME"), |verdict| {
-            verdict.code().map(Code::as_str)
-        });
-        let is_repeated = matches!(row.verdict, Some(RecordOutcome::Settled { .. }));
+        let code = match &row.outcome {
+            Some(outcome) => outcome.code().map(Code::as_str),
+            None => Some(codes::NOT_SETTLED_IN_TIME),
+        };
+        let is_repeated = matches!(row.outcome, Some(RecordOutcome::Settled { .. }));
         Self {
             fate,
             code,

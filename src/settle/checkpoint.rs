@@ -1,12 +1,12 @@
-//! What Lambda delivers again after a partial failure: everything from the record on that the
-//! answer names first.
+//! Computes the records that Lambda redelivers after a partial failure: all from the first record
+//! that the response names.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html>
 
-use crate::consume::Record;
-use crate::fold::Position;
+use crate::model::{Position, Record};
 
 /// Returns the identifier that reports the record at `position`: its sequence number, or the
-/// nearest one before it. What comes again too often is written again, harmlessly.
+/// nearest one before it. Records that are redelivered without need are written again, which is
+/// harmless.
 pub(crate) fn identifier<'a>(records: &'a [Record<'_>], position: Position) -> Option<&'a str> {
     records
         .get(..=position)?
@@ -15,10 +15,10 @@ pub(crate) fn identifier<'a>(records: &'a [Record<'_>], position: Position) -> O
         .find_map(|record| record.sequence_number.as_deref())
 }
 
-/// Returns the first position that comes again where the record at `failed` is the first to fail.
-/// Records that share a sequence number come again together; where no number is known, the whole
-/// batch does.
-pub(super) fn first_again(records: &[Record<'_>], failed: Position) -> Position {
+/// Returns the first redelivered position where the record at `failed` is the first to fail.
+/// Records that share a sequence number are redelivered together. Without a known number the whole
+/// batch is.
+pub(super) fn first_redelivered(records: &[Record<'_>], failed: Position) -> Position {
     let Some(number) = identifier(records, failed) else {
         return 0;
     };
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_from_the_first_record_of_the_failed_ones_number_comes_again() {
+    fn all_records_from_the_failed_sequence_number_on_are_redelivered() {
         for (numbers, failed, expected) in [
             (&[Some("1"), Some("2"), Some("3")][..], 1, 1),
             (&[Some("1"), Some("2"), Some("2"), Some("2")], 3, 1),
@@ -47,7 +47,7 @@ mod tests {
                 ..Record::default()
             };
             let records: Vec<Record<'_>> = numbers.iter().copied().map(record).collect();
-            assert_eq!(first_again(&records, failed), expected, "{numbers:?}");
+            assert_eq!(first_redelivered(&records, failed), expected, "{numbers:?}");
         }
     }
 }

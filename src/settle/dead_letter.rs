@@ -1,56 +1,55 @@
-//! Dead letters: what can never succeed, whole and with the reason, in an SQS queue.
+//! Stores rejected records as dead letters, whole and with the reason, in an SQS queue.
 
 use std::collections::BTreeMap;
 use std::iter;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, timeout_at};
 
-use crate::adapters::{Destination, Rejection};
-use crate::consume::{Record, Stage};
-use crate::fold::Position;
+use crate::model::{Destination, Position, Record, Rejection, Stage};
+use crate::services::{DeadLetterQueue, Sent, ServiceError};
 use crate::telemetry;
 
-/// Messages in one call, and bytes in all of them. SQS takes 1 MiB by now; every queue takes this.
+/// Bounds of one call, in messages and in bytes. SQS allows 1 MiB; every queue allows these.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
 const MOST_MESSAGES: usize = 10;
 const MOST_BYTES: usize = 262_144;
 
-/// What a system says may be as long as its whole answer, and a message that does not fit would
-/// come again for ever: so much of its text, so many of the fields that it names and so much of
-/// each name, in characters.
+/// Bounds of a rejection's message in characters, of its fields, and of a field's name in
+/// characters. A system's message may be as long as its whole response, and a dead letter that does
+/// not fit a message would be stored never.
 const LONGEST_TEXT: usize = 10_000;
 const MOST_FIELDS: usize = 50;
 const LONGEST_FIELD: usize = 255;
 
-/// Calls under way at once.
+/// Bound of the calls in flight.
 const CALLS_AT_ONCE: usize = 8;
 
-/// Where rejected records go.
+/// The destination of rejected records.
 #[derive(Clone, Debug)]
 pub enum DeadLetters {
-    /// Only the audit trail tells of them.
+    /// The audit trail alone.
     LogOnly,
     /// An SQS queue.
-    Queue(aws_sdk_sqs::Client, String),
+    Queue(Arc<dyn DeadLetterQueue>, String),
 }
 
-/// Why dead letters were not stored.
+/// Dead letters were not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterError {
-    /// SQS refused or did not answer.
+    /// SQS refused the call or did not respond.
     #[error("the dead letters were not stored")]
-    Sqs(#[source] Box<aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError>),
-    /// SQS did not answer in time.
+    Sqs(#[source] ServiceError),
+    /// SQS did not respond in time.
     #[error("the dead letters were not stored in time")]
     OutOfTime,
-    /// They come again behind another one.
-    #[error("a dead letter before them was not stored, and they come again with it")]
+    /// An earlier dead letter was not stored, and its record's redelivery includes these records.
+    #[error("an earlier dead letter was not stored: their records are redelivered with its record")]
     Behind,
 }
 
@@ -58,7 +57,7 @@ pub enum DeadLetterError {
 #[derive(Debug)]
 pub(super) struct DeadLetter<'a> {
     pub(super) position: Position,
-    /// Whether the state table keeps it from being stored again where its record comes again.
+    /// Whether the state table prevents that a redelivery stores the dead letter again.
     pub(super) is_remembered: bool,
     pub(super) record: &'a Record<'a>,
     pub(super) sub_sequence: usize,
@@ -70,8 +69,8 @@ pub(super) struct DeadLetter<'a> {
 }
 
 impl DeadLetter<'_> {
-    /// The message. Where the record's data would not fit it is left out: a replay fetches it from
-    /// the stream.
+    /// Builds the message. Omits record data that does not fit: a replay fetches it from the
+    /// stream.
     fn message(&self, now: &str) -> String {
         let whole = sendable(&self.body(now, self.record.data.as_deref(), false));
         if whole.len() <= MOST_BYTES {
@@ -124,55 +123,56 @@ impl DeadLetters {
         matches!(self, Self::Queue(..))
     }
 
-    /// Stores the letters, in their order, and says of each whether it is stored, or needs no
-    /// storing. No call is begun at `until`. Behind a letter that is not stored, no call is begun
-    /// for one that would be stored again with it.
-    pub(super) async fn store(&self, letters: &[DeadLetter<'_>], until: Instant) -> Vec<bool> {
+    /// Stores the dead letters in their order. Returns for each whether it is stored, or needs no
+    /// storing. Starts no call at `until`. After a dead letter that is not stored, starts no call
+    /// for one that a redelivery would store again.
+    pub(super) async fn store(&self, dead_letters: &[DeadLetter<'_>], until: Instant) -> Vec<bool> {
         let Self::Queue(client, url) = self else {
-            return vec![true; letters.len()];
+            return vec![true; dead_letters.len()];
         };
-        let mut stored = vec![false; letters.len()];
+        let mut stored = vec![false; dead_letters.len()];
         let mut failures = Failures::default();
         let has_failed = AtomicBool::new(false);
-        let is_due =
-            |letter: &DeadLetter<'_>| letter.is_remembered || !has_failed.load(Ordering::Relaxed);
-        let messages = messages(letters, is_due).take_while(|_| Instant::now() < until);
+        let is_due = |dead_letter: &DeadLetter<'_>| {
+            dead_letter.is_remembered || !has_failed.load(Ordering::Relaxed)
+        };
+        let messages = messages(dead_letters, is_due).take_while(|_| Instant::now() < until);
         let calls = batches(messages)
             .take_while(|_| Instant::now() < until)
-            .map(|batch| send(client, url, batch, until));
+            .map(|batch| send(client.as_ref(), url, batch, until));
         let mut calls = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE);
-        while let Some((count, ended)) = calls.next().await {
-            let taken = failures.take(count, ended);
-            has_failed.fetch_or(taken.len() < count, Ordering::Relaxed);
-            for at in taken {
+        while let Some((count, result)) = calls.next().await {
+            let accepted = failures.take(count, result);
+            has_failed.fetch_or(accepted.len() < count, Ordering::Relaxed);
+            for at in accepted {
                 if let Some(is_stored) = stored.get_mut(at) {
                     *is_stored = true;
                 }
             }
         }
-        failures.not_begun(letters.len(), until);
+        failures.take_not_started(dead_letters.len(), until);
         failures.report(stored.iter().filter(|is_stored| !**is_stored).count());
         stored
     }
 }
 
-/// Why letters are not stored, so that a whole invocation reports it in few lines.
+/// The reasons for dead letters that are not stored, so that an invocation logs few lines.
 #[derive(Default)]
 struct Failures {
-    /// Letters of calls that have ended.
-    ended: usize,
-    /// Each reason of a call that failed, once.
+    /// Dead letters of finished calls.
+    finished: usize,
+    /// Each distinct reason of failed calls.
     reasons: Vec<String>,
-    /// Letters that SQS refused one by one, by code.
+    /// Dead letters that SQS refused within a call, by code.
     refused: BTreeMap<String, usize>,
 }
 
 impl Failures {
-    /// Takes the outcome of a call with so many letters. Returns those that are stored.
-    fn take(&mut self, count: usize, ended: Result<Taken, DeadLetterError>) -> Vec<usize> {
-        self.ended += count;
-        match ended {
-            Ok(Taken { stored, refused }) => {
+    /// Takes the result of a call with `count` dead letters. Returns those that are stored.
+    fn take(&mut self, count: usize, result: Result<Sent, DeadLetterError>) -> Vec<usize> {
+        self.finished += count;
+        match result {
+            Ok(Sent { stored, refused }) => {
                 for code in refused {
                     *self.refused.entry(code).or_default() += 1;
                 }
@@ -185,9 +185,10 @@ impl Failures {
         }
     }
 
-    /// Notes why not all of so many letters were handed out.
-    fn not_begun(&mut self, letters: usize, until: Instant) {
-        if self.ended == letters {
+    /// Adds the reason for calls that were not started, where not all `count` dead letters were
+    /// sent.
+    fn take_not_started(&mut self, count: usize, until: Instant) {
+        if self.finished == count {
             return;
         }
         let is_late = Instant::now() >= until;
@@ -205,51 +206,51 @@ impl Failures {
         }
     }
 
-    /// Reports that so many letters are not stored.
-    fn report(&self, letters: usize) {
+    /// Logs that `count` dead letters are not stored.
+    fn report(&self, count: usize) {
         for (code, letters) in &self.refused {
             tracing::error!(
                 code,
                 letters,
-                "dead letters refused by the queue: their records come again"
+                "dead letters refused by the queue: their records are redelivered"
             );
         }
         if !self.reasons.is_empty() {
-            let letters = letters.saturating_sub(self.refused.values().sum());
+            let letters = count.saturating_sub(self.refused.values().sum());
             let error = self.reasons.join("; ");
             tracing::error!(
                 letters,
                 error,
-                "dead letters not stored: their records come again"
+                "dead letters not stored: their records are redelivered"
             );
         }
     }
 }
 
-/// Makes the messages of the letters that are due by the time that each is needed.
+/// Builds the message of each dead letter that is due, lazily.
 fn messages<'a>(
-    letters: &'a [DeadLetter<'_>],
+    dead_letters: &'a [DeadLetter<'_>],
     is_due: impl Fn(&DeadLetter<'_>) -> bool + 'a,
 ) -> impl Iterator<Item = (usize, String)> + 'a {
     let now = OffsetDateTime::now_utc()
         .replace_nanosecond(0)
         .unwrap_or_else(|_| OffsetDateTime::now_utc());
     let now = now.format(&Rfc3339).unwrap_or_default();
-    let due = letters
+    let due = dead_letters
         .iter()
         .enumerate()
-        .filter(move |(_, letter)| is_due(letter));
-    due.map(move |(at, letter)| (at, letter.message(&now)))
+        .filter(move |(_, dead_letter)| is_due(dead_letter));
+    due.map(move |(at, dead_letter)| (at, dead_letter.message(&now)))
 }
 
 fn cut(text: &str, most: usize) -> &str {
-    text.char_indices()
-        .nth(most)
-        .map_or(text, |(end, _)| &text[..end])
+    match text.char_indices().nth(most) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
 }
 
-/// JSON as SQS takes it: two characters that a text may hold it refuses, and they can be written
-/// otherwise.
+/// Formats JSON for SQS. Escapes the two characters that SQS refuses.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 fn sendable(body: &Value) -> String {
     body.to_string()
@@ -257,19 +258,23 @@ fn sendable(body: &Value) -> String {
         .replace('\u{ffff}', "\\uffff")
 }
 
-/// Which of the records that share its sequence number a record is: the parts of a KPL aggregate
-/// do, under enhanced fan-out.
+/// Returns the index of a record among those that share its sequence number. The parts of a KPL
+/// aggregate do under enhanced fan-out.
 pub(super) fn sub_sequence(records: &[Record<'_>], position: Position) -> usize {
     let Some((own, before)) = records.get(..=position).and_then(<[_]>::split_last) else {
         return 0;
     };
-    let is_part = |record: &&Record<'_>| {
-        record.sequence_number.is_some() && record.sequence_number == own.sequence_number
-    };
-    before.iter().rev().take_while(is_part).count()
+    if own.sequence_number.is_none() {
+        return 0;
+    }
+    before
+        .iter()
+        .rev()
+        .take_while(|record| record.sequence_number == own.sequence_number)
+        .count()
 }
 
-/// Splits messages into those that share a call, each batch when it is asked for.
+/// Groups messages by calls, lazily.
 fn batches(
     messages: impl Iterator<Item = (usize, String)>,
 ) -> impl Iterator<Item = Vec<(usize, String)>> {
@@ -289,60 +294,29 @@ fn batches(
     })
 }
 
-/// What SQS answers to a call.
-struct Taken {
-    /// The letters that are stored.
-    stored: Vec<usize>,
-    /// The code of each that is not.
-    refused: Vec<String>,
-}
-
-/// Makes one call. Returns its number of letters besides.
+/// Makes one call. Returns the number of its dead letters, and the result.
 async fn send(
-    client: &aws_sdk_sqs::Client,
+    client: &dyn DeadLetterQueue,
     url: &str,
     batch: Vec<(usize, String)>,
     until: Instant,
-) -> (usize, Result<Taken, DeadLetterError>) {
+) -> (usize, Result<Sent, DeadLetterError>) {
     let count = batch.len();
-    let entries = batch.into_iter().filter_map(|(at, message)| {
-        SendMessageBatchRequestEntry::builder()
-            .id(at.to_string())
-            .message_body(message)
-            .build()
-            .ok()
-    });
-    let call = client
-        .send_message_batch()
-        .queue_url(url)
-        .set_entries(Some(entries.collect()))
-        .send();
-    let ended = match timeout_at(until, call).await {
+    let result = match timeout_at(until, client.send(url, batch)).await {
         Err(_) => Err(DeadLetterError::OutOfTime),
-        Ok(Err(error)) => Err(DeadLetterError::Sqs(Box::new(error.into_service_error()))),
-        Ok(Ok(answer)) => Ok(Taken {
-            stored: answer
-                .successful()
-                .iter()
-                .filter_map(|success| success.id().parse().ok())
-                .collect(),
-            refused: answer
-                .failed()
-                .iter()
-                .map(|failure| failure.code().to_owned())
-                .collect(),
-        }),
+        Ok(Err(error)) => Err(DeadLetterError::Sqs(error)),
+        Ok(Ok(sent)) => Ok(sent),
     };
-    (count, ended)
+    (count, result)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::Code;
+    use crate::model::Code;
 
     #[test]
-    fn a_call_carries_ten_messages_and_no_more_than_fits() {
+    fn a_call_carries_at_most_ten_messages_and_its_bound_of_bytes() {
         let sizes = |sizes: &[usize]| -> Vec<usize> {
             batches(sizes.iter().map(|size| "x".repeat(*size)).enumerate())
                 .map(|batch| batch.len())
@@ -355,17 +329,17 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_a_queue_refuses_are_written_otherwise() {
+    fn characters_that_sqs_refuses_are_escaped() {
         let body = json!({"contact_id": "a\u{fffe}b\u{ffff}c\u{1}d"});
         let text = sendable(&body);
         assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), body);
-        let is_taken =
+        let is_accepted =
             |char: char| matches!(char, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
-        assert!(text.chars().all(is_taken), "{text}");
+        assert!(text.chars().all(is_accepted), "{text}");
     }
 
     #[test]
-    fn the_message_has_the_contracts_shape_and_omits_data_that_does_not_fit() {
+    fn a_message_has_the_contracts_shape_and_omits_data_that_does_not_fit() {
         let rejection = Rejection::new(Code::new("INVALID_EMAIL_ADDRESS"), "no").of_field("Email");
         let record = |data: String| Record {
             sequence_number: Some(
@@ -378,7 +352,7 @@ mod tests {
             ..Record::default()
         };
         let message = |record: &Record<'_>| {
-            let letter = DeadLetter {
+            let dead_letter = DeadLetter {
                 position: 0,
                 is_remembered: false,
                 record,
@@ -389,7 +363,8 @@ mod tests {
                 contact_id: Some("c-1001"),
                 event_id: Some("e-1"),
             };
-            serde_json::from_str::<Value>(&letter.message("2026-11-20T10:15:01Z")).expect("JSON")
+            serde_json::from_str::<Value>(&dead_letter.message("2026-11-20T10:15:01Z"))
+                .expect("JSON")
         };
         insta::assert_json_snapshot!("dead_letter", message(&record("e30=".to_owned())));
         let large = message(&record("A".repeat(300_000)));
@@ -398,14 +373,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_any_length_fits_a_message_and_leaves_room_for_the_data() {
+    fn a_rejection_of_any_length_fits_a_message_together_with_the_data() {
         let mut rejection = Rejection::new(Code::new("X"), "\u{1}".repeat(1_000_000));
         rejection.fields = vec!["\u{1}".repeat(1_000_000); 1_000];
         let record = Record {
             data: Some("A".repeat(50_000).into()),
             ..Record::default()
         };
-        let letter = DeadLetter {
+        let dead_letter = DeadLetter {
             position: 0,
             is_remembered: false,
             record: &record,
@@ -416,7 +391,7 @@ mod tests {
             contact_id: None,
             event_id: None,
         };
-        let message = letter.message("2026-11-20T10:15:01Z");
+        let message = dead_letter.message("2026-11-20T10:15:01Z");
         assert!(message.len() <= MOST_BYTES, "{}", message.len());
         assert!(message.contains("AAAA"));
     }

@@ -1,11 +1,14 @@
-//! From what is known of each record to its one fate.
+//! Decides the fate of each record from its outcomes.
+
+use serde::{Deserialize, Serialize};
 
 use super::ledger::{DestinationResult, Entry, RecordOutcome};
 use crate::telemetry::Counts;
 
-/// How a record ends. Contract section 2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "contract section 2 says what each fate means")]
+/// The fate of a record. Contract section 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "contract section 2 defines each fate")]
 pub enum Fate {
     Delivered,
     Filtered,
@@ -15,7 +18,7 @@ pub enum Fate {
 }
 
 impl Fate {
-    /// The name in the audit trail.
+    /// Returns the name in the audit trail.
     pub fn name(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
@@ -26,9 +29,9 @@ impl Fate {
         }
     }
 
-    /// The fate of a record at one destination; nothing known is a failure.
-    pub fn of_verdict(verdict: Option<&RecordOutcome>) -> Self {
-        match verdict {
+    /// Returns the fate of a record at one destination. A missing outcome is a failure.
+    pub fn of_outcome(outcome: Option<&RecordOutcome>) -> Self {
+        match outcome {
             Some(RecordOutcome::Delivered(_)) => Self::Delivered,
             Some(RecordOutcome::Skipped(_)) => Self::Filtered,
             Some(RecordOutcome::Superseded(_)) => Self::Superseded,
@@ -38,22 +41,21 @@ impl Fate {
         }
     }
 
-    /// The fate of a record at one destination, where all of it ended as `whole`: a rejection that
-    /// comes again with its record, because that failed and the rejection has no letter, is not the
-    /// end of it.
-    pub(super) fn of_row(row: &DestinationResult, whole: Self, has_letter: bool) -> Self {
-        match row.verdict {
-            Some(RecordOutcome::Rejected(..)) if whole == Self::Failed && !has_letter => {
+    /// Returns the fate of a record at one destination, where the record as a whole ends as
+    /// `whole`. A rejection without a dead letter is no final outcome where the record failed: the
+    /// redelivered record is rejected again.
+    pub(super) fn of_row(row: &DestinationResult, whole: Self, has_dead_letter: bool) -> Self {
+        match &row.outcome {
+            Some(RecordOutcome::Rejected(..)) if whole == Self::Failed && !has_dead_letter => {
                 Self::Failed
             }
-            ref verdict => Self::of_verdict(verdict.as_ref()),
+            outcome => Self::of_outcome(outcome.as_ref()),
         }
     }
 
-    /// A record's fate from what is known of it; nothing known is a failure. With several
-    /// destinations the one that asks for most decides: a failure brings the record again, a
-    /// rejection a person, and what one destination has is delivered even where another did not
-    /// want it.
+    /// Returns the fate of a record. A missing outcome is a failure. Among several destinations the
+    /// most severe outcome decides: failed (the record is redelivered), rejected (an operator reads
+    /// its dead letter), delivered, superseded, filtered.
     pub fn of_entry(entry: &Entry) -> Self {
         if let Some(fate) = entry.settled {
             return fate;
@@ -64,27 +66,27 @@ impl Fate {
         if entry.filtered.is_some() {
             return Self::Filtered;
         }
-        let fates = || {
-            entry
-                .rows
-                .iter()
-                .map(|row| Self::of_verdict(row.verdict.as_ref()))
-        };
-        [
+        for fate in [
             Self::Failed,
             Self::Rejected,
             Self::Delivered,
             Self::Superseded,
             Self::Filtered,
-        ]
-        .into_iter()
-        .find(|fate| fates().any(|other| other == *fate))
-        .unwrap_or(Self::Failed)
+        ] {
+            if entry
+                .rows
+                .iter()
+                .any(|row| Self::of_outcome(row.outcome.as_ref()) == fate)
+            {
+                return fate;
+            }
+        }
+        Self::Failed
     }
 }
 
-/// Counts a record, or a record at one destination. What an earlier invocation settled counts
-/// apart.
+/// Counts a record, or a record at one destination. Counts an outcome of an earlier invocation
+/// separately.
 pub(super) fn count(counts: &mut Counts, fate: Fate, is_from_earlier: bool) {
     let count = match fate {
         _ if is_from_earlier => &mut counts.skipped_settled,
@@ -100,11 +102,10 @@ pub(super) fn count(counts: &mut Counts, fate: Fate, is_from_earlier: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::{Code, Rejection};
-    use crate::consume::Stage;
+    use crate::model::{Code, Rejection, Stage};
 
     #[test]
-    fn the_destination_that_asks_for_most_decides() {
+    fn the_most_severe_outcome_decides() {
         let delivered = || Some(RecordOutcome::Delivered(None));
         let skipped = || Some(RecordOutcome::Skipped(Code::new("X")));
         let superseded = || Some(RecordOutcome::Superseded(None));
@@ -121,7 +122,7 @@ mod tests {
                 ordered: true,
             })
         };
-        for (verdicts, expected) in [
+        for (outcomes, expected) in [
             (vec![], Fate::Failed),
             (vec![None], Fate::Failed),
             (vec![delivered()], Fate::Delivered),
@@ -136,14 +137,14 @@ mod tests {
             (vec![settled(Fate::Rejected), delivered()], Fate::Rejected),
             (vec![settled(Fate::Delivered), failed()], Fate::Failed),
         ] {
-            let row = |(destination, verdict)| DestinationResult {
+            let row = |(destination, outcome)| DestinationResult {
                 destination,
-                verdict,
+                outcome,
                 attempts: 1,
             };
-            let shown = format!("{verdicts:?}");
+            let shown = format!("{outcomes:?}");
             let entry = Entry {
-                rows: verdicts.into_iter().enumerate().map(row).collect(),
+                rows: outcomes.into_iter().enumerate().map(row).collect(),
                 ..Entry::default()
             };
             assert_eq!(Fate::of_entry(&entry), expected, "{shown}");

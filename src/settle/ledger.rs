@@ -1,5 +1,5 @@
-//! The ledger of one batch: what became of each record at each of its destinations, written down as
-//! soon as it is known. Whatever has no entry at the end has failed.
+//! Collects the outcomes of one batch: that of each record at each of its destinations. A record
+//! without an outcome at the end has failed.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,38 +7,38 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 
 use super::Fate;
-use crate::adapters::{Code, Rejection};
-use crate::consume::{Refusal, Stage};
-use crate::fold::Position;
+use crate::model::codes;
+use crate::model::{Code, Position, Refusal, Rejection, Stage};
 use crate::telemetry::DestinationMetrics;
 
-/// What became of a record at one destination.
+/// The outcome of a record at one destination.
 #[derive(Clone, Debug)]
 pub enum RecordOutcome {
-    /// It is there.
+    /// The destination has the change.
     Delivered(Option<Code>),
-    /// It is not meant to be there.
+    /// The destination does not accept such a change, by configuration or by its kind.
     Skipped(Code),
-    /// Something newer is there. Without a code: a later change of the same batch.
+    /// The destination has a newer change. Without a code: a later change of the same batch.
     Superseded(Option<Code>),
-    /// It can never be there.
+    /// The change can never succeed.
     Rejected(Stage, Rejection),
-    /// It is not there yet.
+    /// The change may succeed later.
     Failed(Code),
-    /// An earlier invocation settled it.
+    /// An earlier invocation settled the record.
     Settled {
-        /// How.
+        /// The fate there.
         fate: Fate,
-        /// It changed something there, so that its place among the contact's changes matters.
+        /// Whether the change changed the destination, so that its position among the contact's
+        /// changes matters.
         ordered: bool,
     },
 }
 
-/// The reason for not sending what an earlier invocation settled.
-pub(super) static SETTLED_EARLIER: Code = Code::new("SETTLED_EARLIER");
+/// The code of a record that an earlier invocation settled.
+pub(super) static SETTLED_EARLIER: Code = Code::new(codes::SETTLED_EARLIER);
 
 impl RecordOutcome {
-    /// The reason, where there is one to tell.
+    /// Returns the code of the outcome, if it has one.
     pub fn code(&self) -> Option<&Code> {
         match self {
             Self::Delivered(code) | Self::Superseded(code) => code.as_ref(),
@@ -52,37 +52,37 @@ impl RecordOutcome {
 /// One record at one destination.
 #[derive(Clone, Debug)]
 pub struct DestinationResult {
-    /// The destination, by its place in the factory's list.
+    /// Index of the destination in the factory's list.
     pub destination: usize,
-    /// `None`: nothing is known, so it has failed.
-    pub verdict: Option<RecordOutcome>,
-    /// Calls that it was part of.
+    /// The outcome; `None` counts as failed.
+    pub outcome: Option<RecordOutcome>,
+    /// Number of the calls that contained the record.
     pub attempts: u32,
 }
 
-/// One record.
+/// The state of one record.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
-    /// An earlier invocation settled it, before any destination was asked.
+    /// The fate of a record that an earlier invocation settled before any destination was called.
     pub settled: Option<Fate>,
-    /// It was refused before any destination was asked.
+    /// The reason why the record was refused before any destination was called.
     pub refusal: Option<Box<Refusal>>,
-    /// It is not for us.
+    /// The code of a filtered record.
     pub filtered: Option<Code>,
-    /// Where it goes.
+    /// The result at each routed destination.
     pub rows: SmallVec<[DestinationResult; 1]>,
 }
 
 impl Entry {
-    /// Whether nothing is left of it for this invocation.
+    /// Returns whether earlier invocations settled the record at every destination.
     pub fn is_from_earlier(&self) -> bool {
         let is_settled =
-            |row: &DestinationResult| matches!(row.verdict, Some(RecordOutcome::Settled { .. }));
+            |row: &DestinationResult| matches!(row.outcome, Some(RecordOutcome::Settled { .. }));
         self.settled.is_some() || (!self.rows.is_empty() && self.rows.iter().all(is_settled))
     }
 }
 
-/// All records of a batch, by position.
+/// The states of all records of a batch, by position.
 pub struct Ledger {
     entries: Mutex<Vec<Entry>>,
 }
@@ -96,41 +96,43 @@ impl fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// A ledger in which nothing is known of any record.
+    /// Creates a ledger without outcomes.
     pub fn new(records: usize) -> Self {
         Self {
             entries: Mutex::new(vec![Entry::default(); records]),
         }
     }
 
-    /// The record was refused.
+    /// Marks the record as refused.
     pub fn refuse(&self, position: Position, refusal: Box<Refusal>) {
         self.with(position, |entry| entry.refusal = Some(refusal));
     }
 
-    /// The record is not for us.
+    /// Marks the record as filtered.
     pub fn filter(&self, position: Position, code: Code) {
         self.with(position, |entry| entry.filtered = Some(code));
     }
 
-    /// An earlier invocation settled the record, before any destination was asked.
+    /// Marks the record as settled by an earlier invocation before any destination was called.
     pub fn settle_earlier(&self, position: Position, fate: Fate) {
         self.with(position, |entry| entry.settled = Some(fate));
     }
 
-    /// The record goes to these destinations, and has failed at each until its outcome is recorded.
+    /// Adds the destinations of a record. It counts as failed at each until an outcome is recorded.
     pub fn expect(&self, position: Position, destinations: &[usize]) {
-        let row = |destination: &usize| DestinationResult {
-            destination: *destination,
-            verdict: None,
-            attempts: 0,
-        };
         self.with(position, |entry| {
-            entry.rows = destinations.iter().map(row).collect();
+            entry.rows = destinations
+                .iter()
+                .map(|destination| DestinationResult {
+                    destination: *destination,
+                    outcome: None,
+                    attempts: 0,
+                })
+                .collect();
         });
     }
 
-    /// The entries as they are now. What is recorded afterwards comes too late.
+    /// Takes the entries. Ignores outcomes that are recorded later.
     pub fn close(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.lock())
     }
@@ -146,33 +148,33 @@ impl Ledger {
     }
 }
 
-/// Where one destination's outcomes are written down.
+/// Records the outcomes of one destination.
 #[derive(Clone, Copy, Debug)]
 pub struct OutcomeRecorder<'a> {
     /// The batch's ledger.
     pub ledger: &'a Ledger,
-    /// The destination's place in the factory's list.
+    /// Index of the destination in the factory's list.
     pub destination: usize,
-    /// The destination's counts.
+    /// The destination's metrics.
     pub meter: &'a DestinationMetrics,
 }
 
 impl OutcomeRecorder<'_> {
-    /// Writes down what became of the record at `position`.
-    pub fn record(&self, position: Position, verdict: RecordOutcome, attempts: u32) {
+    /// Records the outcome of the record at `position`.
+    pub fn record(&self, position: Position, outcome: RecordOutcome, attempts: u32) {
         self.ledger.with(position, |entry| {
             if let Some(row) = entry
                 .rows
                 .iter_mut()
                 .find(|row| row.destination == self.destination)
             {
-                row.verdict = Some(verdict);
+                row.outcome = Some(outcome);
                 row.attempts = attempts;
             }
         });
     }
 
-    /// Counts values that were cut.
+    /// Counts shortened values.
     pub fn count_cut(&self, values: u32) {
         if values > 0 {
             self.meter.cut(values);

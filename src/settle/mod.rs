@@ -1,5 +1,5 @@
-//! What happens to a record once it is known what became of it: one fate, its dead letter, a place
-//! in the settled set, its line in the audit trail.
+//! Settles the records of a batch: one fate each, their dead letters, the settled set, and the
+//! lines of the audit trail.
 
 mod audit;
 pub(crate) mod checkpoint;
@@ -20,7 +20,7 @@ pub use settler::{Batch, Settled, Settler};
 
 /// The section `[dead_letter]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
@@ -32,7 +32,7 @@ pub struct DeadLetterSettings {
 
 /// The section `[state]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,

@@ -1,46 +1,42 @@
-//! The end of a batch: fates, dead letters, the settled set, the audit trail.
+//! Settles a batch: fates, dead letters, the settled set, the audit trail.
 
 use std::collections::{BTreeSet, HashSet};
 
 use tokio::time::Instant;
 
 use super::audit::Finished;
-use super::checkpoint::first_again;
+use super::checkpoint::first_redelivered;
 use super::dead_letter::{DeadLetter, DeadLetters};
 use super::fate::{Fate, count};
 use super::ledger::{DestinationResult, Entry, RecordOutcome};
 use super::settled_set::{BatchOutcome, PriorOutcomes, SettledSet};
 use super::{audit, dead_letter};
-use crate::adapters::Destination;
-use crate::consume::Record;
-use crate::contact::ContactChange;
-use crate::fold::Position;
+use crate::model::{ContactChange, Destination, Position, Record};
 use crate::telemetry::{Audit, Counts};
 
-/// What a batch came to.
+/// The result of a batch.
 #[derive(Debug, Default)]
 pub struct Settled {
-    /// The failed records' places, in order.
+    /// Positions of the failed records, in order.
     pub failed: Vec<Position>,
     /// Records by fate.
     pub counts: Counts,
-    /// Records by what became of them at each destination, in the factory's order.
+    /// Records by fate at each destination, in the factory's order.
     pub by_destination: Vec<Counts>,
-    /// Dead letters that were stored.
+    /// Number of stored dead letters.
     pub dead_letters_stored: u64,
-    /// Calls of the state table that came to nothing.
+    /// Number of failed calls of the state table.
     pub state_errors: u64,
 }
 
 /// Settles batches.
 #[derive(Clone, Debug)]
 pub struct Settler {
-    /// Where rejected records go.
+    /// The destination of rejected records.
     pub dead_letters: DeadLetters,
-    /// What keeps settled records from being sent again; nothing does without a table, and in a dry
-    /// run.
+    /// The store of settled records; `None` without a table and in a dry run.
     pub settled_set: Option<SettledSet>,
-    /// Which records have their line.
+    /// Selects the records with lines in the audit trail.
     pub audit: Audit,
     /// The destinations' names, in the factory's order.
     pub destinations: Vec<Destination>,
@@ -48,30 +44,30 @@ pub struct Settler {
     pub guarded: Vec<bool>,
 }
 
-/// A batch, as it comes to its end.
+/// A batch to settle.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// As they arrived.
+    /// The records, as received.
     pub records: &'a [Record<'a>],
-    /// The changes in them, by position.
+    /// The records' changes, by position.
     pub changes: &'a [Option<Box<ContactChange>>],
-    /// What is known of them.
+    /// The records' outcomes.
     pub entries: &'a [Entry],
-    /// What earlier invocations had settled.
+    /// The outcomes of earlier invocations.
     pub earlier: &'a PriorOutcomes,
 }
 
-/// How the records of a batch end.
+/// The fates of a batch's records.
 #[derive(Clone, Copy)]
-struct Ends<'a> {
+struct BatchFates<'a> {
     fates: &'a [Fate],
-    /// Those whose dead letter is stored with a later delivery.
+    /// The records whose dead letter waits for a later delivery.
     waiting: &'a BTreeSet<Position>,
 }
 
 impl Settler {
-    /// What of a batch earlier invocations settled, and whether the table told. Where it does not,
-    /// nothing is known and everything is sent: again, but harmlessly.
+    /// Reads the outcomes of earlier invocations. Returns besides whether the table responded.
+    /// Without a response every record is sent, some again, which is harmless.
     pub async fn earlier(&self, records: &[Record<'_>], until: Instant) -> (PriorOutcomes, bool) {
         let Some(set) = &self.settled_set else {
             return (PriorOutcomes::default(), true);
@@ -82,72 +78,73 @@ impl Settler {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(
                     error,
-                    "settled set not read: what was settled earlier is sent again"
+                    "settled set not read: records settled earlier are sent again"
                 );
                 (PriorOutcomes::blind(), false)
             }
         }
     }
 
-    /// Gives each record its fate, stores the dead letters, remembers what is settled and writes
-    /// the audit trail. A record whose dead letter is not stored before `until` fails, so that it
-    /// comes again. Nothing is begun at `until`, and no line of the audit trail at `lines_until`.
+    /// Decides each record's fate, stores the dead letters and the settled records, and writes the
+    /// audit trail. A record whose dead letter is not stored before `until` fails, so that it is
+    /// redelivered. Starts no call at `until`, and no line of the audit trail at `lines_until`.
     pub async fn settle(&self, batch: Batch<'_>, until: Instant, lines_until: Instant) -> Settled {
         let mut fates: Vec<Fate> = batch.entries.iter().map(Fate::of_entry).collect();
         let waiting = self.waiting(batch, &fates);
-        let letters = self.letters(batch, &fates, &waiting);
+        let dead_letters = self.rejections(batch, &fates, &waiting);
         let stored = self
             .dead_letters
-            .store(&letters, self.letters_until(until))
+            .store(&dead_letters, self.dead_letters_until(until))
             .await;
         let mut in_store = HashSet::new();
         for position in &waiting {
             fates[*position] = Fate::Failed;
         }
-        for (letter, is_stored) in letters.iter().zip(stored) {
+        for (dead_letter, is_stored) in dead_letters.iter().zip(stored) {
             if is_stored {
-                in_store.insert((letter.position, letter.destination));
+                in_store.insert((dead_letter.position, dead_letter.destination));
             } else {
-                fates[letter.position] = Fate::Failed;
+                fates[dead_letter.position] = Fate::Failed;
             }
         }
         let name = |destination: usize| self.destinations.get(destination).copied();
-        let has_letter = |position, destination| in_store.contains(&(position, name(destination)));
-        let is_forgotten = self.forget(batch, until).await;
-        let mut state_errors = u64::from(!is_forgotten);
-        // What is remembered now would keep the next invocation from sending, and so from seeing
-        // what has to be forgotten.
-        if is_forgotten && fates.contains(&Fate::Failed) {
+        let has_dead_letter =
+            |position, destination| in_store.contains(&(position, name(destination)));
+        let is_cleared = self.clear_overwritten(batch, until).await;
+        let mut state_errors = u64::from(!is_cleared);
+        // Where the items were not cleared, no outcome is stored: the next invocation sends the
+        // records again, and clears the items.
+        if is_cleared && fates.contains(&Fate::Failed) {
             let Batch {
                 entries, changes, ..
             } = batch;
-            let ended = BatchOutcome {
+            let outcome = BatchOutcome {
                 entries,
                 fates: &fates,
                 changes,
                 guarded: &self.guarded,
-                has_letter: &has_letter,
+                has_dead_letter: &has_dead_letter,
             };
-            state_errors += u64::from(!self.remember(batch, &ended, until).await);
+            state_errors += u64::from(!self.remember(batch, &outcome, until).await);
         }
-        let mut settled = self.sum(batch, &fates, has_letter);
+        let mut settled = self.count(batch, &fates, has_dead_letter);
         settled.state_errors = state_errors;
         settled.dead_letters_stored = if self.dead_letters.has_queue() {
             in_store.len() as u64
         } else {
             0
         };
-        let ends = Ends {
+        let fates = BatchFates {
             fates: &fates,
             waiting: &waiting,
         };
-        self.write_lines(batch, ends, has_letter, lines_until);
+        self.write_lines(batch, fates, has_dead_letter, lines_until);
         settled
     }
 
-    /// Returns the rejected records whose letters are stored with a later delivery: those that come
-    /// again because another record failed before them, and that the state table does not know.
-    /// Each delivery would store a copy.
+    /// Returns the rejected records whose dead letters wait for a later delivery: those that are
+    /// redelivered because a record before them failed, and that the state table cannot store. Each
+    /// delivery would store a copy.
     fn waiting(&self, batch: Batch<'_>, fates: &[Fate]) -> BTreeSet<Position> {
         let mut waiting = BTreeSet::new();
         let Some(failed) = fates.iter().position(|fate| *fate == Fate::Failed) else {
@@ -159,19 +156,19 @@ impl Settler {
         for (position, fate) in fates
             .iter()
             .enumerate()
-            .skip(first_again(batch.records, failed))
+            .skip(first_redelivered(batch.records, failed))
         {
             let is_new = batch.entries[position].settled.is_none();
-            if *fate == Fate::Rejected && is_new && !batch.earlier.is_told_apart(position) {
+            if *fate == Fate::Rejected && is_new && !batch.earlier.is_storable(position) {
                 waiting.insert(position);
             }
         }
         waiting
     }
 
-    /// A queue that does not answer leaves the settled set its time: what was settled would be sent
-    /// again.
-    fn letters_until(&self, until: Instant) -> Instant {
+    /// Returns the deadline for dead letters. With a settled set it leaves a third of the time, so
+    /// that an unavailable queue does not prevent the settled set from being written.
+    fn dead_letters_until(&self, until: Instant) -> Instant {
         let time = until.saturating_duration_since(Instant::now());
         if self.settled_set.is_some() {
             until - time / 3
@@ -180,12 +177,12 @@ impl Settler {
         }
     }
 
-    /// Counts the records.
-    fn sum(
+    /// Counts the records by fate.
+    fn count(
         &self,
         batch: Batch<'_>,
         fates: &[Fate],
-        has_letter: impl Fn(Position, usize) -> bool,
+        has_dead_letter: impl Fn(Position, usize) -> bool,
     ) -> Settled {
         let none = vec![Counts::default(); self.destinations.len()];
         let mut settled = Settled {
@@ -200,8 +197,9 @@ impl Settler {
             for row in &entry.rows {
                 if let Some(counts) = settled.by_destination.get_mut(row.destination) {
                     let is_from_earlier =
-                        matches!(row.verdict, Some(RecordOutcome::Settled { .. }));
-                    let fate = Fate::of_row(row, *fate, has_letter(position, row.destination));
+                        matches!(row.outcome, Some(RecordOutcome::Settled { .. }));
+                    let has_dead_letter = has_dead_letter(position, row.destination);
+                    let fate = Fate::of_row(row, *fate, has_dead_letter);
                     count(counts, fate, is_from_earlier);
                 }
             }
@@ -209,20 +207,20 @@ impl Settler {
         settled
     }
 
-    /// Writes the records' lines of the audit trail, as many as there is time for.
+    /// Writes the records' lines of the audit trail until the time is over.
     fn write_lines(
         &self,
         batch: Batch<'_>,
-        ends: Ends<'_>,
-        has_letter: impl Fn(Position, usize) -> bool,
+        fates: BatchFates<'_>,
+        has_dead_letter: impl Fn(Position, usize) -> bool,
         until: Instant,
     ) {
         let mut unwritten = 0_usize;
-        for (position, (entry, fate)) in batch.entries.iter().zip(ends.fates).enumerate() {
+        for (position, (entry, fate)) in batch.entries.iter().zip(fates.fates).enumerate() {
             let finished = Finished {
                 entry,
                 fate: *fate,
-                letter_waits: ends.waiting.contains(&position),
+                dead_letter_waits: fates.waiting.contains(&position),
                 record: batch.records.get(position),
                 change: batch.changes.get(position).and_then(Option::as_deref),
             };
@@ -234,7 +232,7 @@ impl Settler {
                 continue;
             }
             let at = |row: &DestinationResult| {
-                Fate::of_row(row, *fate, has_letter(position, row.destination))
+                Fate::of_row(row, *fate, has_dead_letter(position, row.destination))
             };
             audit::write(finished, &self.destinations, at);
         }
@@ -243,39 +241,44 @@ impl Settler {
         }
     }
 
-    /// Whether there was nothing to forget, or the table took it.
-    async fn forget(&self, batch: Batch<'_>, until: Instant) -> bool {
-        let undone = batch
-            .earlier
-            .undone(batch.entries, batch.changes, &self.guarded);
-        let Some(set) = self.settled_set.as_ref().filter(|_| !undone.is_empty()) else {
+    /// Clears the items of the settled set with changes that this invocation overwrote. Returns
+    /// whether that succeeded.
+    async fn clear_overwritten(&self, batch: Batch<'_>, until: Instant) -> bool {
+        let overwritten =
+            batch
+                .earlier
+                .overwritten_items(batch.entries, batch.changes, &self.guarded);
+        let Some(set) = &self.settled_set else {
             return true;
         };
-        let items = undone.len();
+        if overwritten.is_empty() {
+            return true;
+        }
+        let items = overwritten.len();
         if Instant::now() >= until {
-            tracing::error!(items, "settled set not emptied: out of time");
+            tracing::error!(items, "settled set not cleared: out of time");
             return false;
         }
-        let forgotten = set.forget(batch.records, undone, until).await;
-        match &forgotten {
+        let cleared = set.clear(batch.records, overwritten, until).await;
+        match &cleared {
             Ok(()) => tracing::warn!(
                 items,
-                "the stream is read again: what was settled later is sent again, too"
+                "stream read again: records settled later are sent again, too"
             ),
             Err(error) => {
                 let error: &dyn std::error::Error = error;
                 tracing::error!(
                     error,
                     items,
-                    "settled set not emptied though the stream is read again: set a new state.table"
+                    "settled set not cleared though the stream is read again: set a new state.table"
                 );
             }
         }
-        forgotten.is_ok()
+        cleared.is_ok()
     }
 
-    /// Whether there was nothing to remember, or the table took it.
-    async fn remember(&self, batch: Batch<'_>, ended: &BatchOutcome<'_>, until: Instant) -> bool {
+    /// Stores the settled records. Returns whether that succeeded.
+    async fn remember(&self, batch: Batch<'_>, outcome: &BatchOutcome<'_>, until: Instant) -> bool {
         let Some(set) = &self.settled_set else {
             return true;
         };
@@ -286,7 +289,7 @@ impl Settler {
         let written = set
             .write(
                 batch.records,
-                ended,
+                outcome,
                 batch.earlier.is_blind(),
                 &self.destinations,
                 until,
@@ -296,45 +299,44 @@ impl Settler {
             let error: &dyn std::error::Error = error;
             tracing::warn!(
                 error,
-                "settled set not written: what was settled now is sent again"
+                "settled set not written: records settled by this invocation are sent again"
             );
         }
         written.is_ok()
     }
 
-    /// Makes the dead letters of what is rejected and does not wait. A record that failed at
-    /// another destination comes again: where the next invocation will not know of its letter, it
-    /// is rejected again, and has its letter then. What an earlier invocation rejected has it
-    /// already.
-    fn letters<'a>(
+    /// Builds the dead letters of this invocation. A record that failed at another destination is
+    /// redelivered: where the state table cannot store its rejection, it is rejected again, and
+    /// gets its dead letter then. A record that an earlier invocation rejected has its dead letter.
+    fn rejections<'a>(
         &self,
         batch: Batch<'a>,
         fates: &[Fate],
         waiting: &BTreeSet<Position>,
     ) -> Vec<DeadLetter<'a>> {
-        let mut letters = Vec::new();
+        let mut dead_letters = Vec::new();
         for (position, fate) in fates.iter().enumerate() {
             let is_due = match fate {
                 Fate::Rejected => {
                     batch.entries[position].settled.is_none() && !waiting.contains(&position)
                 }
-                Fate::Failed => batch.earlier.is_told_apart(position),
+                Fate::Failed => batch.earlier.is_storable(position),
                 Fate::Delivered | Fate::Filtered | Fate::Superseded => false,
             };
             if is_due {
-                self.push_letters(batch, position, &mut letters);
+                self.push_rejections(batch, position, &mut dead_letters);
             }
         }
-        letters
+        dead_letters
     }
 
-    /// Appends the letters of one record: one for each destination that rejected it, or one where
-    /// none was asked.
-    fn push_letters<'a>(
+    /// Appends the dead letters of one record: one for each destination that rejected it, or one
+    /// where no destination was called.
+    fn push_rejections<'a>(
         &self,
         batch: Batch<'a>,
         position: Position,
-        letters: &mut Vec<DeadLetter<'a>>,
+        dead_letters: &mut Vec<DeadLetter<'a>>,
     ) {
         let (entry, Some(record)) = (&batch.entries[position], batch.records.get(position)) else {
             return;
@@ -346,9 +348,9 @@ impl Settler {
         let contact_id = change.map(|change| change.contact.id.as_str());
         let event_id = change.map(|change| &*change.event_id);
         let sub_sequence = dead_letter::sub_sequence(batch.records, position);
-        let letter = |destination, stage, rejection| DeadLetter {
+        let dead_letter = |destination, stage, rejection| DeadLetter {
             position,
-            is_remembered: batch.earlier.is_told_apart(position),
+            is_remembered: batch.earlier.is_storable(position),
             record,
             sub_sequence,
             stage,
@@ -358,11 +360,11 @@ impl Settler {
             event_id: event_id.or(refusal.and_then(|refusal| refusal.event_id.as_deref())),
         };
         if let Some(refusal) = refusal {
-            letters.push(letter(None, refusal.stage, &refusal.rejection));
+            dead_letters.push(dead_letter(None, refusal.stage, &refusal.rejection));
         }
         for row in &entry.rows {
-            if let Some(RecordOutcome::Rejected(stage, rejection)) = &row.verdict {
-                letters.push(letter(
+            if let Some(RecordOutcome::Rejected(stage, rejection)) = &row.outcome {
+                dead_letters.push(dead_letter(
                     self.destinations.get(row.destination).copied(),
                     *stage,
                     rejection,

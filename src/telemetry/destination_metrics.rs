@@ -1,4 +1,4 @@
-//! Counting one invocation's calls to one destination.
+//! Counts one invocation's calls to one destination.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::adapters::Cause;
+use crate::model::Cause;
+use crate::model::limits::Quota;
 
-/// What one invocation's calls to one destination add up to.
+/// The metrics of one invocation's calls to one destination.
 #[derive(Debug, Default)]
 pub struct DestinationMetrics {
     api_calls: AtomicU64,
@@ -26,29 +27,8 @@ pub struct DestinationMetrics {
     quota: Mutex<Quota>,
 }
 
-/// What a system tells of our quota in its answers. Every part may be missing, and none is exact.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Quota {
-    /// Calls allowed in a rolling window, and its length.
-    pub window: Option<(u32, Duration)>,
-    /// Calls left in the window.
-    pub window_remaining: Option<u32>,
-    /// Calls used today.
-    pub daily_used: Option<u64>,
-    /// Calls allowed a day.
-    pub daily_max: Option<u64>,
-}
-
-impl Quota {
-    /// How much of the day's calls is used, in percent, where the system tells both numbers.
-    pub fn daily_used_percent(&self) -> Option<u64> {
-        let (used, max) = (self.daily_used?, self.daily_max?);
-        used.saturating_mul(100).checked_div(max)
-    }
-}
-
 impl DestinationMetrics {
-    /// Counts one HTTP exchange.
+    /// Counts one HTTP call.
     pub fn api_call(&self, latency: Duration, failed: bool) {
         self.api_calls.fetch_add(1, Relaxed);
         self.api_errors.fetch_add(u64::from(failed), Relaxed);
@@ -56,12 +36,13 @@ impl DestinationMetrics {
         lock(&self.latencies_ms).push(millis);
     }
 
-    /// Notes that the destination has answered a write of a change of this time.
+    /// Records the lag of a change that the destination has taken.
     pub fn delivered(&self, occurred_at: OffsetDateTime) {
         self.delivered_at(occurred_at, OffsetDateTime::now_utc());
     }
 
-    /// Notes the same of an answer at `now`. A change from the future has no lag.
+    /// Records the lag of a change whose write was answered at `now`. A change from the future has
+    /// no lag.
     fn delivered_at(&self, occurred_at: OffsetDateTime, now: OffsetDateTime) {
         let millis = u64::try_from((now - occurred_at).whole_milliseconds()).unwrap_or(0);
         lock(&self.lags_ms).push(millis);
@@ -72,7 +53,7 @@ impl DestinationMetrics {
         self.retries.fetch_add(1, Relaxed);
     }
 
-    /// Counts an answer that asks us to slow down.
+    /// Counts a response that limits the rate.
     pub fn rate_limited(&self) {
         self.rate_limited.fetch_add(1, Relaxed);
     }
@@ -82,65 +63,64 @@ impl DestinationMetrics {
         self.auth_failures.fetch_add(1, Relaxed);
     }
 
-    /// Counts a lease of the shared rate limit that the state table did not give.
+    /// Counts a failed lease of the shared rate limit.
     pub fn lease_failed(&self) {
         self.lease_failures.fetch_add(1, Relaxed);
     }
 
-    /// Counts a row error whose code no table knows.
+    /// Counts a row error with an unknown code.
     pub fn unknown_code(&self) {
         self.unknown_codes.fetch_add(1, Relaxed);
     }
 
-    /// Counts values that were cut to fit their field.
+    /// Counts values that were shortened to fit their field.
     pub fn cut(&self, values: u32) {
         self.values_cut.fetch_add(u64::from(values), Relaxed);
     }
 
-    /// The destination was found to be beyond calling.
+    /// Counts that the destination was stopped for this cause.
     pub fn stopped(&self, cause: Cause) {
         self.is_stopped.store(true, Relaxed);
         self.config_errors
             .fetch_add(u64::from(cause == Cause::Configuration), Relaxed);
     }
 
-    /// Counts an answer that refuses some records for what settings or the account lack.
+    /// Counts a response that refuses some records because of the settings or the account.
     pub fn config_error(&self) {
         self.config_errors.fetch_add(1, Relaxed);
     }
 
-    /// A call was not made, because the destination had been found to be beyond calling, in this
-    /// invocation or before.
+    /// Counts a call that was not made because the circuit breaker is open.
     pub fn met_open_breaker(&self) {
         self.is_stopped.store(true, Relaxed);
     }
 
-    /// Takes note of what an answer tells of the quota; the latest word counts.
+    /// Replaces the quota by that of the latest response.
     pub fn note_quota(&self, quota: Quota) {
         *lock(&self.quota) = quota;
     }
 
-    /// The latest word on the quota.
+    /// Returns the quota of the latest response.
     pub fn quota(&self) -> Quota {
         *lock(&self.quota)
     }
 
-    /// HTTP exchanges so far.
+    /// Returns the number of HTTP calls.
     pub fn api_calls(&self) -> u64 {
         self.api_calls.load(Relaxed)
     }
 
-    /// Retries so far.
+    /// Returns the number of retries.
     pub fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
-    /// Refusals of our configuration so far.
+    /// Returns the number of refusals of the configuration.
     pub fn config_errors(&self) -> u64 {
         self.config_errors.load(Relaxed)
     }
 
-    /// Row errors so far whose code no table knows.
+    /// Returns the number of row errors with an unknown code.
     pub fn unknown_codes(&self) -> u64 {
         self.unknown_codes.load(Relaxed)
     }
@@ -149,7 +129,7 @@ impl DestinationMetrics {
         self.values_cut.load(Relaxed)
     }
 
-    /// The sums, by the names of the metrics.
+    /// Returns the sums by the names of the metrics.
     pub(super) fn sums(&self) -> [(&'static str, u64); 6] {
         [
             ("ApiCalls", &self.api_calls),
@@ -166,7 +146,7 @@ impl DestinationMetrics {
         self.is_stopped.load(Relaxed)
     }
 
-    /// Returns the exchanges' times in milliseconds, [thinned](thinned) to `most`.
+    /// Returns the calls' durations in milliseconds, [thinned](thinned) to `most`.
     pub(super) fn latencies_ms(&self, most: usize) -> Vec<u32> {
         thinned(lock(&self.latencies_ms).clone(), most)
     }
@@ -178,7 +158,8 @@ impl DestinationMetrics {
     }
 }
 
-/// Sorts `values` and returns at most `most` of them, evenly chosen, so that the percentiles stay.
+/// Sorts `values`. Of more than `most` it selects that many at even distances, which preserves the
+/// percentiles.
 fn thinned<T: Copy + Ord>(mut values: Vec<T>, most: usize) -> Vec<T> {
     values.sort_unstable();
     if values.len() <= most {
@@ -198,39 +179,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thinned_latencies_keep_both_ends() {
-        let meter = DestinationMetrics::default();
+    fn thinned_latencies_keep_the_least_and_the_greatest() {
+        let metrics = DestinationMetrics::default();
         for millis in 0..1000 {
-            meter.api_call(Duration::from_millis(millis), millis % 10 == 0);
+            metrics.api_call(Duration::from_millis(millis), millis % 10 == 0);
         }
-        let thinned = meter.latencies_ms(100);
+        let thinned = metrics.latencies_ms(100);
         assert_eq!((thinned.len(), thinned[0], thinned[99]), (100, 0, 999));
-        assert_eq!(meter.sums()[..2], [("ApiCalls", 1000), ("ApiErrors", 100)]);
+        assert_eq!(
+            metrics.sums()[..2],
+            [("ApiCalls", 1000), ("ApiErrors", 100)]
+        );
     }
 
     #[test]
     fn a_lag_is_the_time_from_the_change_to_the_answer_and_never_negative() {
-        let meter = DestinationMetrics::default();
+        let metrics = DestinationMetrics::default();
         let occurred_at = OffsetDateTime::UNIX_EPOCH;
         for millis in [2_500, 0, -1, 90 * 86_400_000] {
-            meter.delivered_at(
+            metrics.delivered_at(
                 occurred_at,
                 occurred_at + time::Duration::milliseconds(millis),
             );
         }
-        assert_eq!(meter.lags_ms(100), [0, 0, 2_500, 7_776_000_000]);
-        assert_eq!(meter.lags_ms(2), [0, 7_776_000_000]);
-    }
-
-    #[test]
-    fn the_days_share_needs_both_numbers() {
-        let quota = |daily_used, daily_max| Quota {
-            daily_used,
-            daily_max,
-            ..Quota::default()
-        };
-        assert_eq!(quota(Some(50), Some(200)).daily_used_percent(), Some(25));
-        assert_eq!(quota(Some(50), None).daily_used_percent(), None);
-        assert_eq!(quota(Some(50), Some(0)).daily_used_percent(), None);
+        assert_eq!(metrics.lags_ms(100), [0, 0, 2_500, 7_776_000_000]);
+        assert_eq!(metrics.lags_ms(2), [0, 7_776_000_000]);
     }
 }

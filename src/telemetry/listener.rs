@@ -8,10 +8,10 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::{JsonLogLayer, LogFormat};
 
-/// Two subscribers that exist as long as the process: one is interested in nothing, the other in
-/// everything. `tracing` caches at a callsite whether all subscribers agree. With these two they
-/// never agree, so that each event asks the subscriber of its own thread. Without them, a test that
-/// reaches a callsite first and has no subscriber disables the callsite for the other tests.
+/// Two subscribers that exist as long as the process: one accepts no event, the other every event.
+/// `tracing` caches at a callsite whether all subscribers agree. These two never agree, so that
+/// each event queries the subscriber of its own thread. Without them, a test without a subscriber
+/// that reaches a callsite first disables the callsite for the other tests.
 static DISAGREEING: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
     [
         Dispatch::new(NoSubscriber::new()),
@@ -20,12 +20,12 @@ static DISAGREEING: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
 });
 
 /// Returns the lines that `work` logs on this thread.
-pub(super) fn lines(level: Level, look: LogFormat, work: impl FnOnce()) -> Vec<String> {
+pub(super) fn lines(level: Level, format: LogFormat, work: impl FnOnce()) -> Vec<String> {
     LazyLock::force(&DISAGREEING);
     let written = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&written);
-    let write = move |line: &str| sink.lock().expect("sound").push(line.to_owned());
-    let layer = JsonLogLayer::new(level, look, Box::new(write));
+    let lines = Arc::clone(&written);
+    let write = move |line: &str| lines.lock().expect("sound").push(line.to_owned());
+    let layer = JsonLogLayer::new(level, format, Box::new(write));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
     written.lock().expect("sound").clone()
 }

@@ -1,5 +1,5 @@
-//! Log lines: one flat JSON object each, or text for people. One event is one line, whatever its
-//! values hold: they come from producers and systems.
+//! Writes log lines: one flat JSON object each, or text. One event is one line with any values,
+//! which come from producers and systems.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -15,30 +15,30 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::traces::TRACES;
 
-/// The target of metrics: complete lines, which no level holds back.
+/// The target of metrics: complete lines, written at every level.
 pub(super) const METRICS: &str = "contact_sync::metrics";
 
-/// Where lines go.
+/// Writes one line.
 pub type LineWriter = Box<dyn Fn(&str) + Send + Sync>;
 
-/// How lines look.
+/// The format of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For people, with the metrics' lines in between: CloudWatch finds them there too, and a
-    /// function without a logging configuration writes so.
+    /// Text, with the metrics' lines in between, where CloudWatch finds them too. The format of a
+    /// function without a logging configuration.
     Text,
-    /// For people at a terminal: no metrics, and no ids of the one invocation that they see.
+    /// Text for a terminal: without metrics, and without the ids of the invocation.
     Terminal,
 }
 
-/// Writes every event as a line, with the fields of the spans around it.
+/// Writes each event as a line, with the fields of the spans around it.
 pub struct JsonLogLayer {
     level: Level,
-    look: LogFormat,
+    format: LogFormat,
     write: LineWriter,
-    /// Whether somebody else makes traces of the spans that no line carries.
+    /// Whether another layer exports the spans of the target [`TRACES`].
     is_traced: bool,
 }
 
@@ -46,42 +46,43 @@ impl fmt::Debug for JsonLogLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JsonLogLayer")
             .field("level", &self.level)
-            .field("look", &self.look)
+            .field("format", &self.format)
             .finish_non_exhaustive()
     }
 }
 
-/// Logs to standard output from here on, for the whole process, and sends spans to the collector at
-/// `traces_to`. Without `look`, text on a terminal and JSON elsewhere.
-pub fn init(level: Level, look: Option<LogFormat>, traces_to: Option<&str>) {
-    let look = match (look, std::io::stdout().is_terminal()) {
+/// Installs logging to standard output for the process, and the export of spans to the collector at
+/// `traces_to`. Without `format`, the format is text on a terminal and JSON elsewhere.
+pub fn init(level: Level, format: Option<LogFormat>, traces_to: Option<&str>) {
+    let format = match (format, std::io::stdout().is_terminal()) {
         (None | Some(LogFormat::Text), true) => LogFormat::Terminal,
-        (look, _) => look.unwrap_or(LogFormat::Json),
+        (format, _) => format.unwrap_or(LogFormat::Json),
     };
     let write: LineWriter = Box::new(|line| {
         let mut stdout = std::io::stdout().lock();
-        // Nobody is left to tell where standard output is gone.
+        // Without standard output there is no place to report the error.
         let _ = stdout.write_all(line.as_bytes());
     });
     let is_traced = cfg!(feature = "otel") && traces_to.is_some();
     let lines = JsonLogLayer {
         is_traced,
-        ..JsonLogLayer::new(level, look, write)
+        ..JsonLogLayer::new(level, format, write)
     };
     let subscriber = tracing_subscriber::registry().with(lines);
     #[cfg(feature = "otel")]
     let subscriber = subscriber.with(traces_to.map(super::otlp::layer));
-    // A second call changes nothing: the first one's choice stands.
+    // A second call keeps the subscriber of the first one.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    std::panic::set_hook(Box::new(super::panics::tell));
+    std::panic::set_hook(Box::new(super::panics::log));
     if traces_to.is_some() && !is_traced {
         tracing::warn!(
-            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this artifact is built without the feature `otel`"
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this artifact is built without the feature \
+             `otel`"
         );
     }
 }
 
-/// The time as log lines and dead letters give it.
+/// Returns the current time in the format of log lines.
 pub(super) fn now() -> String {
     OffsetDateTime::now_utc()
         .format(&Rfc3339)
@@ -89,18 +90,19 @@ pub(super) fn now() -> String {
 }
 
 impl JsonLogLayer {
-    /// Writes events of `level` and above as lines through `write`, which gets each whole, with its line feed.
-    pub fn new(level: Level, look: LogFormat, write: LineWriter) -> Self {
+    /// Creates a layer that writes events of `level` and above. `write` gets each whole line, with
+    /// its line feed.
+    pub fn new(level: Level, format: LogFormat, write: LineWriter) -> Self {
         Self {
             level,
-            look,
+            format,
             write,
             is_traced: false,
         }
     }
 }
 
-/// What spans carry to the lines within them, written as the look wants it.
+/// The fields of a span for the lines within it, formatted.
 struct SpanFields(String);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLogLayer {
@@ -109,8 +111,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLogLayer {
             METRICS => return true,
             TRACES => return self.is_traced,
             target if target.starts_with("contact_sync") => self.level,
-            // The libraries' own chatter may quote what they carry: only their warnings are let
-            // through, and the runtime's and the SDK's errors reach us as values anyway.
+            // Lines of libraries may quote the data that they process: only their warnings are
+            // written. The runtime and the SDK return their errors as values anyway.
             _ => self.level.min(Level::WARN),
         };
         metadata.is_span() || *metadata.level() <= level
@@ -121,7 +123,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLogLayer {
         if !target.starts_with("contact_sync") || target == TRACES {
             return;
         }
-        let mut fields = Fields::new(self.look);
+        let mut fields = Fields::new(self.format);
         attributes.record(&mut fields);
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(SpanFields(fields.rest));
@@ -130,63 +132,62 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLogLayer {
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(SpanFields(carried)) = span.extensions_mut().get_mut()
+            && let Some(SpanFields(span_fields)) = span.extensions_mut().get_mut()
         {
-            let mut fields = Fields::new(self.look);
+            let mut fields = Fields::new(self.format);
             values.record(&mut fields);
-            carried.push_str(&fields.rest);
+            span_fields.push_str(&fields.rest);
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::new(self.look);
+        let mut fields = Fields::new(self.format);
         event.record(&mut fields);
-        let mut carried = String::new();
+        let mut span_fields = String::new();
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(SpanFields(fields)) = span.extensions().get() {
-                carried.push_str(fields);
+                span_fields.push_str(fields);
             }
         }
         let level = event.metadata().level();
         let is_metrics = event.metadata().target() == METRICS;
-        let line = match self.look {
+        let line = match self.format {
             LogFormat::Terminal if is_metrics => return,
             LogFormat::Text if is_metrics => format!("{}\n", fields.message),
-            LogFormat::Json if is_metrics => with_fields(&fields.message, &carried),
-            LogFormat::Json => json(*level, &fields, &carried),
-            LogFormat::Text => text(*level, &fields, &carried),
+            LogFormat::Json if is_metrics => with_fields(&fields.message, &span_fields),
+            LogFormat::Json => json(*level, &fields, &span_fields),
+            LogFormat::Text => text(*level, &fields, &span_fields),
             LogFormat::Terminal => text(*level, &fields, ""),
         };
         (self.write)(&line);
     }
 }
 
-/// A whole JSON object, with what its spans carry at its end.
-fn with_fields(object: &str, carried: &str) -> String {
+/// Appends the fields of the spans to a JSON object.
+fn with_fields(object: &str, span_fields: &str) -> String {
     format!(
-        "{}{carried}}}\n",
+        "{}{span_fields}}}\n",
         object.strip_suffix('}').unwrap_or(object)
     )
 }
 
-fn json(level: Level, fields: &Fields, carried: &str) -> String {
+fn json(level: Level, fields: &Fields, span_fields: &str) -> String {
     let (time, message, rest) = (now(), quoted(&fields.message), &fields.rest);
-    format!(
-        "{{\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":{message}{carried}{rest}}}\n"
-    )
+    let head = format!("\"timestamp\":\"{time}\",\"level\":\"{level}\",\"message\":{message}");
+    format!("{{{head}{span_fields}{rest}}}\n")
 }
 
-fn text(level: Level, fields: &Fields, carried: &str) -> String {
+fn text(level: Level, fields: &Fields, span_fields: &str) -> String {
     let time = now();
     let clock = time.get(11..19).unwrap_or_default();
     format!(
-        "{clock} {level:<5} {}{}{carried}\n",
+        "{clock} {level:<5} {}{}{span_fields}\n",
         escaped(&fields.message),
         fields.rest
     )
 }
 
-/// Returns `text` with each character escaped that ends a line or that a terminal obeys.
+/// Escapes each character that ends a line or that controls a terminal.
 fn escaped(text: &str) -> Cow<'_, str> {
     let is_plain = |char: char| !char.is_control() && !matches!(char, '\u{2028}' | '\u{2029}');
     if text.chars().all(is_plain) {
@@ -203,8 +204,7 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Returns a field's value for a line of text. One that could be read as further fields stands in
-/// quotation marks.
+/// Formats a field's value for a line of text. Quotes a value that could be read as further fields.
 fn value(text: &str) -> Cow<'_, str> {
     let text = escaped(text);
     if text.contains(['=', '"']) {
@@ -214,17 +214,17 @@ fn value(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Collects an event's fields: the message, and the others as the line's tail.
+/// The fields of an event: the message, and the others as the tail of the line.
 struct Fields {
-    look: LogFormat,
+    format: LogFormat,
     message: String,
     rest: String,
 }
 
 impl Fields {
-    fn new(look: LogFormat) -> Self {
+    fn new(format: LogFormat) -> Self {
         Self {
-            look,
+            format,
             message: String::new(),
             rest: String::new(),
         }
@@ -232,7 +232,7 @@ impl Fields {
 
     fn add(&mut self, field: &Field, plain: &str, json: &str) {
         // Writing into a String cannot fail.
-        let _ = match (field.name(), self.look) {
+        let _ = match (field.name(), self.format) {
             ("message" | "line", _) => self.message.write_str(plain),
             (name, LogFormat::Json) => write!(self.rest, ",{}:{json}", quoted(name)),
             (name, LogFormat::Text | LogFormat::Terminal) => {
@@ -286,7 +286,7 @@ impl Visit for Fields {
     }
 }
 
-/// An error and what caused it, in one line.
+/// Formats an error and its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut chain = error.to_string();
     let mut cause = error.source();
@@ -306,7 +306,7 @@ mod tests {
     use crate::telemetry::listener::lines;
 
     #[test]
-    fn a_line_is_one_flat_object_with_the_spans_fields() {
+    fn a_json_line_is_one_flat_object_with_the_spans_fields() {
         let written = lines(Level::INFO, LogFormat::Json, || {
             let span = tracing::info_span!(
                 "invocation",
@@ -337,7 +337,7 @@ mod tests {
         );
         assert_eq!(
             line["shard_id"], "shardId-6",
-            "what is found out later is carried too"
+            "a field that the span gets later is written too"
         );
         assert_eq!(
             (&line["code"], &line["count"], &line["good"]),
@@ -348,28 +348,28 @@ mod tests {
     }
 
     #[test]
-    fn metrics_pass_every_level_and_stay_off_the_terminal() {
-        let speak = || tracing::info!(target: METRICS, line = %"{}");
-        assert_eq!(lines(Level::ERROR, LogFormat::Json, speak), ["{}\n"]);
+    fn metrics_are_written_at_every_level_and_not_on_a_terminal() {
+        let work = || tracing::info!(target: METRICS, line = %"{}");
+        assert_eq!(lines(Level::ERROR, LogFormat::Json, work), ["{}\n"]);
         assert_eq!(
-            lines(Level::ERROR, LogFormat::Text, speak),
+            lines(Level::ERROR, LogFormat::Text, work),
             ["{}\n"],
             "CloudWatch reads them from text too"
         );
-        assert!(lines(Level::INFO, LogFormat::Terminal, speak).is_empty());
+        assert!(lines(Level::INFO, LogFormat::Terminal, work).is_empty());
     }
 
     #[test]
-    fn text_has_the_ids_of_its_invocation_but_for_the_one_at_a_terminal() {
-        let speak = || {
+    fn text_has_the_ids_of_its_invocation_except_on_a_terminal() {
+        let work = || {
             let _in = tracing::info_span!("invocation", request_id = "r-1").entered();
-            tracing::warn!(code = "X", "trouble");
+            tracing::warn!(code = "X", "failed");
         };
-        for (look, end) in [
-            (LogFormat::Text, "WARN  trouble code=X request_id=r-1\n"),
-            (LogFormat::Terminal, "WARN  trouble code=X\n"),
+        for (format, end) in [
+            (LogFormat::Text, "WARN  failed code=X request_id=r-1\n"),
+            (LogFormat::Terminal, "WARN  failed code=X\n"),
         ] {
-            let written = lines(Level::INFO, look, speak);
+            let written = lines(Level::INFO, format, work);
             assert!(
                 written.len() == 1 && written[0].ends_with(end),
                 "{written:?}"
@@ -377,18 +377,18 @@ mod tests {
         }
     }
 
-    /// Characters that end a line somewhere, or that a terminal obeys.
+    /// Characters that end a line, or that control a terminal.
     const SPECIAL: [char; 16] = [
         '\0', '\u{7}', '\u{8}', '\t', '\n', '\u{b}', '\u{c}', '\r', '\u{1b}', '\u{1f}', '\u{7f}',
         '\u{85}', '\u{9b}', '\u{9f}', '\u{2028}', '\u{2029}',
     ];
 
     #[test]
-    fn one_event_is_one_line_whatever_its_values_hold() {
+    fn one_event_is_one_line_with_any_values() {
         let forged = "x\n{\"_aws\":{\"Timestamp\":1795000000000},\"RecordsFailed\":1000000}";
         let special: String = SPECIAL.iter().flat_map(|char| ['a', *char]).collect();
         let error: Box<dyn std::error::Error> = special.clone().into();
-        let speak = || {
+        let work = || {
             let _in = tracing::info_span!("invocation", shard_id = forged, request_id = %special)
                 .entered();
             let list = [special.as_str()];
@@ -400,8 +400,8 @@ mod tests {
                 "{forged} {special}"
             );
         };
-        for look in [LogFormat::Text, LogFormat::Terminal] {
-            let written = lines(Level::INFO, look, speak);
+        for format in [LogFormat::Text, LogFormat::Terminal] {
+            let written = lines(Level::INFO, format, work);
             let [line] = written.as_slice() else {
                 panic!("{written:?}")
             };
@@ -412,7 +412,7 @@ mod tests {
                 "{line}"
             );
         }
-        let written = lines(Level::INFO, LogFormat::Json, speak);
+        let written = lines(Level::INFO, LogFormat::Json, work);
         let [line] = written.as_slice() else {
             panic!("{written:?}")
         };
@@ -429,15 +429,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_ends_its_line_or_is_obeyed_by_a_terminal(text in "(.|[\\x00-\\x1f\\x7f-\\x9f\u{2028}\u{2029}]){0,40}") {
+        fn no_text_ends_its_line_or_controls_a_terminal(
+            text in "(.|[\\x00-\\x1f\\x7f-\\x9f\u{2028}\u{2029}]){0,40}"
+        ) {
             let shown = escaped(&text);
-            prop_assert!(!shown.contains(SPECIAL) && !shown.contains(char::is_control), "{:?}", shown);
-            prop_assert!(text.contains(char::is_control) || text.contains(SPECIAL) || shown == text);
+            let is_special = |text: &str| text.contains(SPECIAL) || text.contains(char::is_control);
+            prop_assert!(!is_special(&shown), "{:?}", shown);
+            prop_assert!(is_special(&text) || shown == text);
         }
     }
 
     #[test]
-    fn no_value_is_read_as_another_field_of_its_line() {
+    fn no_value_reads_as_another_field_of_its_line() {
         for (value, expected) in [
             ("c-1", "contact_id=c-1"),
             ("c 1", "contact_id=c 1"),
@@ -458,10 +461,10 @@ mod tests {
     }
 
     #[test]
-    fn libraries_are_heard_from_warnings_on() {
+    fn lines_of_libraries_are_written_from_warnings_on() {
         let written = lines(Level::TRACE, LogFormat::Text, || {
-            tracing::info!(target: "hyper", "chatter");
-            tracing::warn!(target: "hyper", "trouble");
+            tracing::info!(target: "hyper", "detail");
+            tracing::warn!(target: "hyper", "failed");
             tracing::debug!("ours");
         });
         assert_eq!(written.len(), 2, "{written:?}");

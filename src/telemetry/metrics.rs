@@ -1,5 +1,5 @@
-//! Metrics in CloudWatch's embedded metric format: one line for the invocation and one for each
-//! destination.
+//! Writes metrics in CloudWatch's embedded metric format: one line for the invocation and one for
+//! each destination.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use serde_json::{Map, Value, json};
@@ -7,16 +7,16 @@ use time::OffsetDateTime;
 
 use super::DestinationMetrics;
 use super::log::METRICS;
-use crate::adapters::Destination;
+use crate::model::Destination;
 
 const NAMESPACE: &str = "ContactSync";
 
-/// Values that one metric of a line may hold.
-const MOST_VALUES: usize = 100;
+/// Bound of the values of one metric in a line.
+const MAX_VALUES: usize = 100;
 
 /// Records by fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "contract section 2 says what each fate means")]
+#[expect(missing_docs, reason = "contract section 2 defines each fate")]
 pub struct Counts {
     pub delivered: u64,
     pub filtered: u64,
@@ -27,7 +27,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Each record counts once.
+    /// Returns the sum. Each record counts once.
     pub fn sum(&self) -> u64 {
         self.delivered
             + self.filtered
@@ -49,31 +49,31 @@ impl Counts {
     }
 }
 
-/// What one invocation adds up to.
+/// The metrics of one invocation.
 #[derive(Debug)]
 pub struct Invocation<'a> {
-    /// The first of this process.
+    /// Whether this invocation is the first of its process.
     pub cold_start: bool,
-    /// Records in the batch; the sum of `counts`.
+    /// Number of records in the batch; the sum of `counts`.
     pub received: u64,
-    /// The records.
+    /// The records by fate.
     pub counts: Counts,
-    /// Dead letters that SQS took.
+    /// Number of dead letters that SQS stored.
     pub dead_letters_stored: u64,
-    /// Calls of the state table that came to nothing.
+    /// Number of failed calls of the state table.
     pub state_errors: u64,
-    /// Documents that were not taken over.
+    /// Number of settings documents that were refused.
     pub config_errors: u64,
-    /// What happened at each destination.
+    /// The records by fate, and the calls, of each destination.
     pub destinations: Vec<(Destination, Counts, &'a DestinationMetrics)>,
 }
 
-/// Writes the metrics of one invocation; its span has its ids.
+/// Writes the metrics of one invocation. The span around it has the ids.
 pub fn emit(invocation: &Invocation<'_>) {
     write(&whole(invocation));
-    for (destination, counts, meter) in &invocation.destinations {
-        if counts.sum() > 0 || meter.api_calls() > 0 {
-            write(&of_destination(*destination, counts, meter));
+    for (destination, counts, metrics) in &invocation.destinations {
+        if counts.sum() > 0 || metrics.api_calls() > 0 {
+            write(&of_destination(*destination, counts, metrics));
         }
     }
 }
@@ -91,36 +91,38 @@ fn whole(invocation: &Invocation<'_>) -> Value {
     line.count("ColdStart", u64::from(invocation.cold_start));
     line.count("DeadLettersStored", invocation.dead_letters_stored);
     line.count("StateErrors", invocation.state_errors);
-    let meters = || invocation.destinations.iter().map(|(_, _, meter)| *meter);
-    let config_errors =
-        invocation.config_errors + meters().map(DestinationMetrics::config_errors).sum::<u64>();
+    let mut config_errors = invocation.config_errors;
+    let (mut unknown_codes, mut values_cut) = (0, 0);
+    for (_, _, metrics) in &invocation.destinations {
+        config_errors += metrics.config_errors();
+        unknown_codes += metrics.unknown_codes();
+        values_cut += metrics.values_cut();
+    }
     line.count("ConfigErrors", config_errors);
-    line.count(
-        "UnknownCodes",
-        meters().map(DestinationMetrics::unknown_codes).sum(),
-    );
-    line.count(
-        "ValuesCut",
-        meters().map(DestinationMetrics::values_cut).sum(),
-    );
+    line.count("UnknownCodes", unknown_codes);
+    line.count("ValuesCut", values_cut);
     line.finish(None)
 }
 
-fn of_destination(destination: Destination, counts: &Counts, meter: &DestinationMetrics) -> Value {
+fn of_destination(
+    destination: Destination,
+    counts: &Counts,
+    metrics: &DestinationMetrics,
+) -> Value {
     let mut line = Line::new();
-    for (name, count) in counts.by_name().into_iter().chain(meter.sums()) {
+    for (name, count) in counts.by_name().into_iter().chain(metrics.sums()) {
         line.count(name, count);
     }
-    line.count("BreakerOpen", u64::from(meter.is_stopped()));
-    let latencies = meter.latencies_ms(MOST_VALUES);
+    line.count("BreakerOpen", u64::from(metrics.is_stopped()));
+    let latencies = metrics.latencies_ms(MAX_VALUES);
     if !latencies.is_empty() {
         line.add("ApiLatency", "Milliseconds", json!(latencies));
     }
-    let lags = meter.lags_ms(MOST_VALUES);
+    let lags = metrics.lags_ms(MAX_VALUES);
     if !lags.is_empty() {
         line.add("EndToEndLag", "Milliseconds", json!(lags));
     }
-    let quota = meter.quota();
+    let quota = metrics.quota();
     if let Some(percent) = quota.daily_used_percent() {
         line.add("DailyQuotaUsedPercent", "Percent", json!(percent));
     }
@@ -157,11 +159,14 @@ impl Line {
     }
 
     fn finish(mut self, destination: Option<Destination>) -> Value {
-        let dimensions = destination.map_or_else(|| json!([[]]), |_| json!([["Destination"]]));
-        if let Some(destination) = destination {
-            self.fields
-                .insert("Destination".into(), destination.0.into());
-        }
+        let dimensions = match destination {
+            Some(destination) => {
+                self.fields
+                    .insert("Destination".into(), destination.0.into());
+                json!([["Destination"]])
+            }
+            None => json!([[]]),
+        };
         let now = OffsetDateTime::now_utc();
         let millis = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
         let directive =
@@ -179,13 +184,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::telemetry::Quota;
+    use crate::model::limits::Quota;
 
     #[test]
-    fn every_metric_that_is_declared_has_a_value_and_the_dimension_too() {
-        let meter = DestinationMetrics::default();
-        meter.api_call(Duration::from_millis(5), false);
-        meter.note_quota(Quota {
+    fn every_declared_metric_and_dimension_has_a_value() {
+        let metrics = DestinationMetrics::default();
+        metrics.api_call(Duration::from_millis(5), false);
+        metrics.note_quota(Quota {
             window_remaining: Some(17),
             daily_used: Some(1),
             daily_max: Some(4),
@@ -205,7 +210,7 @@ mod tests {
             config_errors: 0,
             destinations: Vec::new(),
         };
-        let destination = of_destination(Destination("salesforce"), &counts, &meter);
+        let destination = of_destination(Destination("salesforce"), &counts, &metrics);
         assert_eq!(
             (
                 &destination["DailyQuotaUsedPercent"],

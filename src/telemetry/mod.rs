@@ -1,4 +1,4 @@
-//! Logs, metrics and traces: the only room that prints.
+//! Emits logs, metrics and traces. The only module that prints.
 
 mod destination_metrics;
 #[cfg(test)]
@@ -12,29 +12,29 @@ pub mod traces;
 
 use serde::{Deserialize, Serialize};
 
-pub use destination_metrics::{DestinationMetrics, Quota};
+pub use destination_metrics::DestinationMetrics;
 pub(crate) use log::chain;
 pub use log::{JsonLogLayer, LineWriter, LogFormat, init};
 pub use metrics::{Counts, Invocation, emit};
 
 /// The section `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LogSettings {
-    /// Which records have their line in the audit trail.
+    /// Selects the records with a line in the audit trail.
     pub audit: Audit,
 }
 
-/// Which records have their line in the audit trail.
+/// Selects the records with a line in the audit trail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Audit {
-    /// Every one.
+    /// All records.
     All,
-    /// Those that were rejected or failed.
+    /// Rejected and failed records.
     Failures,
-    /// None.
+    /// No record.
     Off,
 }

@@ -1,6 +1,6 @@
-//! Spans to an OpenTelemetry collector, at the end of each invocation: between two of them Lambda
-//! freezes the process, so that a thread that exports now and then, which is what the SDK brings,
-//! would send when it thaws.
+//! Exports spans to an OpenTelemetry collector at the end of each invocation. Lambda freezes the
+//! process between two invocations, so that the SDK's periodic export thread would send only after
+//! the thaw.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -25,36 +25,36 @@ use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::traces::part;
-use crate::adapters::http;
+use crate::http_client;
 
-/// An answer waits this long for its spans. A collector on the same machine takes them in a few
-/// milliseconds.
+/// Bound of the time that a response waits for the export. A collector on the same machine takes a
+/// few milliseconds.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// A batch of 1,000 records makes some dozen spans, and some hundreds where a system refuses whole
-/// batches.
-const MOST_SPANS: usize = 2048;
+/// Bound of the spans of an invocation. A batch of 1,000 records has some dozen, and some hundreds
+/// where a system refuses whole batches.
+const MAX_SPANS: usize = 2048;
 
 static COLLECTOR: OnceLock<Collector> = OnceLock::new();
 
-/// Where spans go.
+/// The collector of spans.
 struct Collector {
     endpoint: String,
     resource: Resource,
     ended: FinishedSpans,
-    /// Made at the first flush: a client reads the root certificates, and a cold start is not to
-    /// wait for it.
+    /// Built at the first flush: a client reads the root certificates, for which a cold start must
+    /// not wait.
     exporter: tokio::sync::Mutex<Option<SpanExporter>>,
 }
 
-/// Spans that have ended and wait for the end of their invocation.
+/// Finished spans of the current invocation.
 #[derive(Clone, Debug, Default)]
 struct FinishedSpans(Arc<Mutex<Vec<SpanData>>>);
 
-/// Why spans were not sent.
+/// Spans were not sent.
 #[derive(Debug, thiserror::Error)]
 enum ExportError {
-    #[error("no answer in time")]
+    #[error("no response in time")]
     Timeout,
     #[error(transparent)]
     Client(#[from] reqwest::Error),
@@ -64,12 +64,13 @@ enum ExportError {
     Refused(#[from] OTelSdkError),
 }
 
-/// The layer that makes spans of ours those of OpenTelemetry, for the collector at `endpoint`.
+/// Builds the layer that converts the spans of contact-sync to those of OpenTelemetry, for the
+/// collector at `endpoint`.
 pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(endpoint: &str) -> impl Layer<S> {
     let ended = FinishedSpans::default();
     let provider = SdkTracerProvider::builder()
         .with_resource(resource())
-        // X-Ray has decided, and Lambda's header says so.
+        // Lambda's header has X-Ray's decision.
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_span_processor(ended.clone())
         .build();
@@ -79,7 +80,7 @@ pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(endpoint: &str) -> i
         ended,
         exporter: tokio::sync::Mutex::default(),
     };
-    // A second call changes nothing, as with the log.
+    // A second call keeps the collector of the first one.
     let _ = COLLECTOR.set(collector);
     OpenTelemetryLayer::new(provider.tracer(env!("CARGO_PKG_NAME")))
         .with_location(false)
@@ -91,15 +92,15 @@ pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(endpoint: &str) -> i
         }))
 }
 
-/// Puts an invocation's `span` below Lambda's own, which `header` names.
+/// Sets the span of Lambda that `header` names as the parent of an invocation's `span`.
 pub(super) fn adopt(span: &tracing::Span, header: &str) {
     if let Some(parent) = context(header) {
-        // An error here is a span that nobody makes a trace of.
+        // The error means that no layer exports the span.
         let _ = span.set_parent(Context::new().with_remote_span_context(parent));
     }
 }
 
-/// Sends what has ended.
+/// Sends the finished spans.
 pub(super) async fn flush(left: Option<Duration>) {
     let Some(collector) = COLLECTOR.get() else {
         return;
@@ -109,7 +110,10 @@ pub(super) async fn flush(left: Option<Duration>) {
         return;
     }
     let count = spans.len();
-    let time = left.map_or(FLUSH_TIMEOUT, |left| FLUSH_TIMEOUT.min(left / 2));
+    let time = match left {
+        Some(left) => FLUSH_TIMEOUT.min(left / 2),
+        None => FLUSH_TIMEOUT,
+    };
     let sent = timeout(time, collector.send(spans))
         .await
         .unwrap_or(Err(ExportError::Timeout));
@@ -132,15 +136,15 @@ impl Collector {
     fn exporter(&self) -> Result<SpanExporter, ExportError> {
         let is_plain = self.endpoint.to_ascii_lowercase().starts_with("http:");
         let client = if is_plain {
-            http::plain_client()?
+            http_client::plain_client()?
         } else {
-            http::client()?
+            http_client::client()?
         };
         let mut exporter = SpanExporter::builder()
             .with_http()
             .with_endpoint(format!("{}/v1/traces", self.endpoint.trim_end_matches('/')))
             .with_http_client(client)
-            // An answer waits for it: what is not taken at once is lost.
+            // A response waits for the export: there is no time for a second attempt.
             .with_retry_policy(RetryPolicy::default().with_max_retries(0))
             .build()?;
         exporter.set_resource(&self.resource);
@@ -159,7 +163,7 @@ impl SpanProcessor for FinishedSpans {
 
     fn on_end(&self, span: SpanData) {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spans.len() < MOST_SPANS {
+        if spans.len() < MAX_SPANS {
             spans.push(span);
         }
     }
@@ -173,22 +177,22 @@ impl SpanProcessor for FinishedSpans {
     }
 }
 
-/// Who we are: the standard variables' word, else the package's name.
+/// Returns the resource of the standard variables, with the package's name as the default.
 fn resource() -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let found = Resource::builder().with_attribute(version.clone()).build();
     let name = found.get(&"service.name".into());
-    let is_named = name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    let named = || {
-        Resource::builder()
-            .with_service_name(env!("CARGO_PKG_NAME"))
-            .with_attribute(version)
-            .build()
-    };
-    if is_named { found } else { named() }
+    if name.is_some_and(|name| !name.as_str().starts_with("unknown_service")) {
+        return found;
+    }
+    Resource::builder()
+        .with_service_name(env!("CARGO_PKG_NAME"))
+        .with_attribute(version)
+        .build()
 }
 
-/// X-Ray's trace in the words of OpenTelemetry: `1-5bef4de7-ad49…` is the same 128 bits.
+/// Converts X-Ray's header to a context of OpenTelemetry. The trace `1-5bef4de7-ad49…` is the same
+/// 128 bits.
 fn context(header: &str) -> Option<SpanContext> {
     let (seconds, random) = part(header, "Root")?.strip_prefix("1-")?.split_once('-')?;
     let trace_id = TraceId::from_hex(&format!("{seconds}{random}")).ok()?;
@@ -203,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn x_rays_trace_is_ours() {
+    fn x_rays_header_gives_the_parent_span() {
         let header = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
         let context = context(header).expect("a trace");
         assert_eq!(
@@ -215,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_begins_one_of_its_own() {
+    fn an_invalid_header_gives_no_parent_span() {
         for header in [
             "",
             "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700",

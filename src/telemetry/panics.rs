@@ -1,10 +1,10 @@
-//! A panic's line: where, and never what. The standard message may quote what was being read, a
-//! contact's name or a secret.
+//! Logs the place of a panic, and never its message: the message may quote the data that was read,
+//! a contact's name or a secret.
 
 use std::panic::PanicHookInfo;
 
-/// Writes the line of a panic. Whoever catches it says whose it was.
-pub(super) fn tell(panic: &PanicHookInfo<'_>) {
+/// Logs a panic. The code that catches the panic logs the affected record.
+pub(super) fn log(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     tracing::error!(place, "panic inside contact-sync");
 }
@@ -18,14 +18,14 @@ mod tests {
     use crate::telemetry::listener::lines;
 
     #[test]
-    fn a_panic_says_where_and_not_what() {
+    fn a_panic_is_logged_with_its_place_and_without_its_message() {
         let here = std::thread::current().id();
         let before = Arc::new(std::panic::take_hook());
         let others = Arc::clone(&before);
-        // The other tests' panics are theirs.
+        // Panics of other tests keep the hook from before.
         std::panic::set_hook(Box::new(move |panic| {
             if std::thread::current().id() == here {
-                tell(panic);
+                log(panic);
             } else {
                 others(panic);
             }

@@ -1,6 +1,7 @@
-//! Spans: an invocation, each batch that is sent in it, and each HTTP exchange of a batch. They
-//! leave through OpenTelemetry where the package is built with the feature `otel` and a collector
-//! is named; elsewhere only the invocation's is made, for the log lines within it.
+//! Creates spans: one for the invocation, one for each batch that is sent in it, and one for each
+//! HTTP call of a batch. OpenTelemetry exports them where the package is built with the feature
+//! `otel` and a collector is configured. Elsewhere only the invocation's span exists, for the log
+//! lines within it.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,13 +9,13 @@ use std::time::Duration;
 use tracing::Span;
 use tracing::field::{Empty, display};
 
-use crate::adapters::Destination;
+use crate::model::Destination;
 
-/// The target of spans that are for a collector only: no line carries their fields.
+/// The target of spans for a collector only: no log line has their fields.
 pub(super) const TRACES: &str = "contact_sync::traces";
 
-/// The span of one invocation: what its lines have in common. Lambda's header names X-Ray's trace;
-/// the shard is told with [`from_shard`] once it is known.
+/// Creates the span of one invocation, with the fields that its lines share. Lambda's header names
+/// X-Ray's trace. [`from_shard`] adds the shard once it is known.
 pub fn invocation(request_id: &str, header: Option<&str>) -> Span {
     let span = tracing::error_span!(
         "invocation",
@@ -27,41 +28,42 @@ pub fn invocation(request_id: &str, header: Option<&str>) -> Span {
     span
 }
 
-/// The span of what an invocation began and need not see the end of: its lines have the same ids.
-/// It is nobody's child, or the invocation's own span would stay open for it.
+/// Creates the span of work that may outlive its invocation. Its lines have the invocation's ids.
+/// It has no parent: a child would keep the invocation's span open.
 pub fn beside(request_id: &str, header: Option<&str>) -> Span {
     tracing::error_span!(parent: None, "beside", request_id, trace_id = root(header))
 }
 
-/// The id of X-Ray's trace.
+/// Returns the id of X-Ray's trace.
 fn root(header: Option<&str>) -> Option<&str> {
     part(header?, "Root")
 }
 
-/// The invocation under way is about this shard: a batch comes from one.
+/// Adds the shard of the batch to the current invocation's span.
 pub fn from_shard(shard_id: &str) {
     Span::current().record("shard_id", shard_id);
 }
 
-/// The span of one batch that is sent to `destination`, for the how manieth time.
+/// Creates the span of one batch that is sent to `destination`, with the number of the attempt.
 pub fn batch(destination: Destination, operation: &str, records: usize, attempt: u32) -> Span {
     tracing::info_span!(
-        target: TRACES, "batch", otel.name = format!("{destination} {operation}"), %destination, operation, records,
-        attempt, error.type = Empty, otel.status_code = Empty
+        target: TRACES, "batch", otel.name = format!("{destination} {operation}"), %destination,
+        operation, records, attempt, error.type = Empty, otel.status_code = Empty
     )
 }
 
-/// The span of one HTTP exchange. The path names the endpoint; the query, which may name records,
-/// stays out. <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
+/// Creates the span of one HTTP call. It has the path, which names the endpoint, and not the query,
+/// which may name records. <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
 pub fn exchange(method: &str, url: &url::Url) -> Span {
     tracing::info_span!(
-        target: TRACES, "exchange", otel.name = format!("{method} {}", url.path()), otel.kind = "client",
-        http.request.method = method, server.address = url.host_str(), url.path = url.path(),
-        http.response.status_code = Empty, error.type = Empty, otel.status_code = Empty
+        target: TRACES, "exchange", otel.name = format!("{method} {}", url.path()),
+        otel.kind = "client", http.request.method = method, server.address = url.host_str(),
+        url.path = url.path(), http.response.status_code = Empty, error.type = Empty,
+        otel.status_code = Empty
     )
 }
 
-/// What the exchange of `span` was answered with.
+/// Adds the status of the response to the span of an HTTP call.
 pub fn answered(span: &Span, status: u16) {
     span.record("http.response.status_code", status);
     if status >= 400 {
@@ -69,20 +71,17 @@ pub fn answered(span: &Span, status: u16) {
     }
 }
 
-/// What `span` stands for came to nothing.
+/// Marks a span as failed.
 pub fn failed(span: &Span, code: impl fmt::Display) {
     span.record("error.type", display(code));
     span.record("otel.status_code", "ERROR");
 }
 
-/// Sends the spans that have ended to the collector, where there is one, within a quarter of a
-/// second and half of what is `left` of the invocation.
+/// Sends the finished spans to the collector, if there is one, within a quarter of a second and
+/// half of the time that is `left` of the invocation.
 #[cfg_attr(
     not(feature = "otel"),
-    expect(
-        clippy::unused_async,
-        reason = "there is nothing to wait for without it"
-    )
+    expect(clippy::unused_async, reason = "waits only with the feature")
 )]
 pub async fn flush(left: Option<Duration>) {
     #[cfg(feature = "otel")]
@@ -91,7 +90,7 @@ pub async fn flush(left: Option<Duration>) {
     let _ = left;
 }
 
-/// A part of X-Ray's header,
+/// Returns a part of X-Ray's header,
 /// `Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1`.
 /// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
 pub(super) fn part<'a>(header: &'a str, key: &str) -> Option<&'a str> {
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_the_header_is_found_wherever_it_stands() {
+    fn a_part_of_the_header_is_found_at_any_position() {
         let usual = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
         for (header, key, expected) in [
             (usual, "Root", Some("1-5bef4de7-ad49b0e87f6ef6c87fc2e700")),

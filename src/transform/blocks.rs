@@ -1,18 +1,18 @@
-//! Blocks: the changes of one contact, in the order in which they hold, cut into the fewest writes
-//! that leave the same behind as writing them one by one, each compared as the guard says. Pure.
+//! Splits the changes of one contact, in the order of application, into blocks: the fewest writes
+//! with the same result as the changes one by one, each compared as the guard requires. Pure.
 //!
-//! One by one, a compared change is left out where it is older than the version that the
-//! destination holds by then: the one found there, or that of the change written last. After a
-//! delete nothing is held, and nothing is older than nothing. Of a block's changes, those that are
-//! older than another one of the block are left out whatever is found there (`outdated`); only
-//! those before them depend on it, and they are asked about with one look-up.
+//! One by one, a compared change is skipped where it is older than the version that the destination
+//! holds at that point: the version found there, or that of the last written change. After a delete
+//! the destination holds no version, and no change is older than that. Of a block's changes, those
+//! older than another change of the block are skipped with any version at the destination
+//! (`outdated`). Only the changes before them depend on that version, which one look-up reads.
 
 use smallvec::SmallVec;
 
 use crate::dispatch::WriteKind;
-use crate::fold::{Position, Positions};
+use crate::model::{Position, Positions};
 
-/// A change, as far as comparing takes it.
+/// The properties of a change that a comparison needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ordered {
     pub(super) position: Position,
@@ -25,76 +25,76 @@ pub(super) struct Ordered {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) kind: WriteKind,
-    /// In their order; a delete is the last of its block.
+    /// The changes in their order. A delete is the last of its block.
     pub(super) sources: Positions,
-    /// Whether the destination decides over some of them.
+    /// Whether some of the changes depend on the version at the destination.
     pub(super) is_guarded: bool,
-    /// The version of the last one that is written.
+    /// The version of the last written change.
     pub(super) version: u64,
 }
 
-/// What is left of a block's changes where the destination holds some version.
+/// The changes of a block, classified for some version at the destination.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Survey {
-    /// Older than what the destination holds.
+    /// Older than the version at the destination.
     pub(super) older: Positions,
     /// Older than one of `written`.
     pub(super) outdated: Positions,
-    /// The others.
+    /// The other changes.
     pub(super) written: Positions,
 }
 
 /// The version that the destination holds after the changes so far.
 #[derive(Clone, Copy, Debug, Default)]
-struct Walk {
+struct HeldVersion {
     version: Option<u64>,
     is_found: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Class {
     Older,
     Outdated,
     Written,
 }
 
-impl Walk {
-    fn take(&mut self, change: Ordered) -> Place {
+impl HeldVersion {
+    fn take(&mut self, change: Ordered) -> Class {
         if change.is_compared && self.version > Some(change.version) {
             return if self.is_found {
-                Place::Older
+                Class::Older
             } else {
-                Place::Outdated
+                Class::Outdated
             };
         }
         *self = Self {
             version: Some(change.version),
             is_found: false,
         };
-        Place::Written
+        Class::Written
     }
 }
 
-/// Returns what is left of the changes of an upsert where the destination holds `version`.
+/// Classifies the changes of an upsert where the destination holds `version`.
 pub(super) fn survey(version: Option<u64>, changes: impl Iterator<Item = Ordered>) -> Survey {
-    let (mut walk, mut survey) = (
-        Walk {
+    let (mut held, mut survey) = (
+        HeldVersion {
             version,
             is_found: true,
         },
         Survey::default(),
     );
     for change in changes {
-        match walk.take(change) {
-            Place::Older => survey.older.push(change.position),
-            Place::Outdated => survey.outdated.push(change.position),
-            Place::Written => survey.written.push(change.position),
+        match held.take(change) {
+            Class::Older => survey.older.push(change.position),
+            Class::Outdated => survey.outdated.push(change.position),
+            Class::Written => survey.written.push(change.position),
         }
     }
     survey
 }
 
-/// Cuts the changes of one contact into blocks, which are written one after the other.
+/// Splits the changes of one contact into blocks, which are written one after the other.
 pub(super) fn blocks(changes: impl Iterator<Item = Ordered>) -> SmallVec<[Block; 1]> {
     let mut blocks: SmallVec<[Block; 1]> = SmallVec::new();
     let mut open: Option<Open> = None;
@@ -110,16 +110,16 @@ pub(super) fn blocks(changes: impl Iterator<Item = Ordered>) -> SmallVec<[Block;
     blocks
 }
 
-/// A block that may get more changes.
+/// A block that accepts more changes.
 struct Open {
     block: Block,
-    walk: Walk,
-    /// Whether a change is written in any case, so that it is known what is held behind it.
+    held: HeldVersion,
+    /// Whether a change is written unconditionally, so that the version after it is known.
     is_certain: bool,
 }
 
 impl Open {
-    /// An empty block that `first` begins.
+    /// Creates an empty block for changes from `first` on.
     fn at(first: Ordered) -> Self {
         let Ordered {
             version,
@@ -134,15 +134,15 @@ impl Open {
         };
         Self {
             block,
-            walk: Walk::default(),
+            held: HeldVersion::default(),
             is_certain: false,
         }
     }
 
-    /// Takes the next change. `true` where it is a delete that ends the block.
+    /// Adds the next change. Returns whether it is a delete that ends the block.
     fn take(&mut self, change: Ordered) -> bool {
         self.block.sources.push(change.position);
-        if self.walk.take(change) == Place::Outdated {
+        if self.held.take(change) == Class::Outdated {
             return false;
         }
         self.block.version = change.version;
@@ -155,7 +155,8 @@ impl Open {
     }
 }
 
-/// Adds a delete. It takes the one before it along where it has the last word in any case.
+/// Adds a delete. Merges it with the delete before it where the later one decides the result in any
+/// case.
 fn push_delete(blocks: &mut SmallVec<[Block; 1]>, later: Block) {
     match blocks.last_mut() {
         Some(block)
@@ -175,7 +176,8 @@ mod tests {
 
     use super::*;
 
-    /// `u`psert or `d`elete with a version; `!` where it is not compared: `u1 u2! d3`.
+    /// Parses changes: `u`psert or `d`elete with a version, and `!` where the change is not
+    /// compared, as in `u1 u2! d3`.
     fn changes(text: &str) -> Vec<Ordered> {
         let change = |(position, word): (usize, &str)| Ordered {
             position,
@@ -186,7 +188,7 @@ mod tests {
         text.split(' ').enumerate().map(change).collect()
     }
 
-    /// Each block with `?` where it is guarded, and its version.
+    /// Formats each block with its version, and `?` where it is guarded.
     fn shown(text: &str) -> String {
         let blocks = blocks(changes(text).into_iter());
         let block = |block: &Block| {
@@ -202,15 +204,15 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_does_not_take_the_fold_apart() {
+    fn guarded_changes_are_split_into_the_fewest_blocks() {
         for (text, expected) in [
             ("u1", "u1? [0]"),
             ("u1!", "u1 [0]"),
             ("u1 u2 u3", "u3? [0, 1, 2]"),
             ("u3 u1 u2 u3", "u3? [0, 1, 2, 3]"),
             ("u1! u2! u1!", "u1 [0, 1, 2]"),
-            // Behind one that is written in any case it is known what is held; before it, it is
-            // not.
+            // After an unconditional write the held version is known; before it, the version is
+            // unknown.
             ("u2! u1 u3", "u3 [0, 1, 2]"),
             ("u2 u1! u3", "u3? [0, 1, 2]"),
             ("d1", "d1? [0]"),
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_up_decides_over_the_changes_before_the_first_certain_one() {
+    fn a_look_up_decides_the_changes_before_the_first_unconditional_one() {
         for (text, held, older, outdated, written) in [
             ("u1 u2 u3", None, &[][..], &[][..], &[0, 1, 2][..]),
             ("u1 u2 u3", Some(2), &[0], &[], &[1, 2]),
@@ -244,7 +246,7 @@ mod tests {
         }
     }
 
-    /// What a destination holds: a version, and the changes in it.
+    /// The state of a destination: a version, and the written changes.
     type State = Option<(u64, Vec<Position>)>;
 
     fn write(state: &mut State, change: Ordered) {
@@ -273,13 +275,13 @@ mod tests {
                 WriteKind::Delete if block.is_guarded && held > Some(block.version) => {}
                 WriteKind::Delete => state = None,
                 WriteKind::Upsert => {
-                    let held = held.filter(|_| block.is_guarded);
+                    let held = if block.is_guarded { held } else { None };
                     let of = block.sources.iter().map(|at| changes[*at]);
                     let left = survey(held, of);
                     assert!(block.is_guarded || left.older.is_empty());
-                    left.written
-                        .iter()
-                        .for_each(|at| write(&mut state, changes[*at]));
+                    for at in &left.written {
+                        write(&mut state, changes[*at]);
+                    }
                 }
             }
         }
@@ -308,7 +310,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn blocks_leave_what_the_changes_leave_one_by_one(
+        fn blocks_have_the_same_result_as_the_changes_one_by_one(
             held in proptest::option::of(0_u64..6),
             changes in any_changes(),
         ) {

@@ -1,52 +1,53 @@
-//! The guard: which changes are compared with what a destination holds, and by which number.
+//! Selects the changes that are compared with the version at a destination, and the number to
+//! compare.
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapters::{Code, Rejection};
-use crate::contact::{ContactChange, VersionSource};
+use crate::model::codes;
+use crate::model::{Code, ContactChange, Rejection, VersionSource};
 
 /// The section `[guard]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Guard {
-    /// Which changes are compared with the version that the destination holds.
+    /// Selects the compared changes.
     pub mode: GuardMode,
-    /// The number by which they are compared.
+    /// The number that is compared.
     pub version: VersionSource,
 }
 
-/// Which changes are compared with the version that the destination holds, where it keeps one.
+/// Selects the changes that are compared with the version at the destination, where it stores one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum GuardMode {
-    /// Those that a replay put back, and all of an invocation to which the state table does not
-    /// answer.
+    /// Replayed changes, and all changes of an invocation in which the state table does not
+    /// respond.
     Replays,
-    /// All.
+    /// All changes.
     Always,
-    /// None.
+    /// No change.
     Off,
 }
 
 /// The guard of one destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationGuard {
-    /// It has no version field: nothing is compared.
+    /// The destination has no version field: no change is compared.
     NoVersions,
-    /// It keeps versions, and these changes are compared with them.
+    /// The destination stores versions, and the mode selects the compared changes.
     Versions(GuardMode),
 }
 
 impl DestinationGuard {
-    /// Whether an older change that is sent again cannot take effect over a newer one.
+    /// Returns whether an older change that is sent again cannot overwrite a newer one.
     pub fn protects(self) -> bool {
         matches!(self, Self::Versions(GuardMode::Replays | GuardMode::Always))
     }
 
-    /// Returns the guard of an invocation that may send what was settled before, because the state
-    /// table did not tell: what protects compares all changes.
+    /// Returns the guard of an invocation that may send settled changes, because the state table
+    /// did not respond: a guard in force then compares all changes.
     #[must_use]
     pub fn without_memory(self) -> Self {
         if self.protects() {
@@ -56,7 +57,7 @@ impl DestinationGuard {
         }
     }
 
-    /// Whether `change` is compared by itself.
+    /// Returns whether the mode selects `change`.
     pub(super) fn compares(self, change: &ContactChange) -> bool {
         match self {
             Self::NoVersions | Self::Versions(GuardMode::Off) => false,
@@ -65,11 +66,11 @@ impl DestinationGuard {
         }
     }
 
-    /// Why a version field cannot hold the version of `change`, if it cannot. A number that is cut
-    /// to fit would make newer changes look older, or older ones newer.
+    /// Returns the rejection of a `change` whose version a version field cannot store. A clamped
+    /// number would make newer changes appear older, or older ones newer.
     pub(super) fn refuses(self, change: &ContactChange) -> Option<Rejection> {
-        /// The largest version: the largest number below which a double, as which Salesforce stores
-        /// numbers, holds every other one.
+        /// Bound of versions: Salesforce stores numbers as doubles, which represent every integer
+        /// up to this one.
         /// <https://github.com/jsforce/jsforce/issues/1048>
         const LARGEST: u64 = (1 << 53) - 1;
         if self == Self::NoVersions {
@@ -77,11 +78,11 @@ impl DestinationGuard {
         }
         let (code, message) = match change.guard_version() {
             None => (
-                "MISSING_VERSION",
+                codes::MISSING_VERSION,
                 "version: is required by guard.version = \"version\"".to_owned(),
             ),
             Some(version) if version > LARGEST => (
-                "VERSION_TOO_LARGE",
+                codes::VERSION_TOO_LARGE,
                 format!("version: allowed: 0 to {LARGEST}"),
             ),
             Some(_) => return None,

@@ -16,7 +16,7 @@ from pathlib import Path
 EXPECTED = [rb"src/dispatch/", rb"src/adapters/hubspot/", rb"aws-sdk-sqs", rb"/reqwest-"]
 # The mocks and the harness; the operator's tool; what its feature brings.
 FORBIDDEN = [
-    rb"tests/support/", rb"MockSalesforce", rb"MockHubSpot", rb"MockStreamGenerator",
+    rb"testkit/src/", rb"MockSalesforce", rb"MockHubSpot", rb"MockStreamGenerator",
     rb"contact-sync-admin", rb"/clap_builder-", rb"/comfy-table-", rb"/indicatif-",
     rb"aws-sdk-kinesis", rb"aws-sdk-lambda", rb"aws-sdk-s3",
 ]

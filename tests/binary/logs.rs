@@ -1,16 +1,16 @@
-//! The log as CloudWatch gets it: from the real binary's standard output.
+//! Tests of the log on standard output of the real binary, which CloudWatch receives.
 
 use std::path::Path;
 
 use serde_json::Value;
+use testkit::harness::Mocks;
+use testkit::runtime_api::Function;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::support::harness::Mocks;
-use super::support::runtime_api::Function;
 use super::{BINARY, TIME, event, variables};
 
-/// What the function writes in one invocation with these variables over the usual ones.
+/// Invokes the function once, with additional variables. Returns the lines of the invocation.
 async fn lines(extra: &[(&str, &str)]) -> Vec<String> {
     let mocks = Mocks::start().await;
     let mut variables = variables(&mocks);
@@ -32,7 +32,7 @@ async fn lines(extra: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_line_is_flat_json_with_its_time_its_level_and_the_ids_of_its_invocation() {
+async fn every_line_is_flat_json_with_time_level_and_ids_of_its_invocation() {
     let lines = lines(&[]).await;
     let (mut audits, mut metrics) = (0, 0);
     for line in &lines {
@@ -80,7 +80,7 @@ async fn every_line_is_flat_json_with_its_time_its_level_and_the_ids_of_its_invo
 }
 
 #[tokio::test]
-async fn lambdas_level_and_format_are_obeyed_and_metrics_written_whatever_they_are() {
+async fn lambdas_log_level_and_format_apply_to_all_lines_but_metrics() {
     let quiet = lines(&[("AWS_LAMBDA_LOG_LEVEL", "ERROR")]).await;
     assert!(
         quiet.len() == 3 && quiet.iter().all(|line| line.contains("\"_aws\"")),

@@ -1,4 +1,4 @@
-//! Traces as a collector gets them: the real binary, with a receiver of OTLP on loopback.
+//! Tests of the traces of the real binary, with an OTLP receiver on loopback as the collector.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -7,13 +7,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use testkit::harness::Mocks;
+use testkit::runtime_api::Function;
+use testkit::server::{Answer, Api, Reply, Request, Server};
 
-use super::support::harness::Mocks;
-use super::support::runtime_api::Function;
-use super::support::server::{Answer, Api, Reply, Request, Server};
 use super::{BINARY, TIME, event, variables};
 
-/// Takes every export, or as `reply` says.
+/// Collector that records every export and replies with `reply`.
 struct Collector {
     exports: Mutex<Vec<ExportTraceServiceRequest>>,
     reply: Reply,
@@ -49,7 +49,7 @@ impl Collector {
         self.exports.lock().expect("sound").len()
     }
 
-    /// The spans of each export that tells of this request.
+    /// Returns the spans of each export that contains this request.
     fn exports_of(&self, request_id: &str) -> Vec<Vec<Span>> {
         let mut found = Vec::new();
         for export in self.exports.lock().expect("sound").iter() {
@@ -90,12 +90,12 @@ fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     one
 }
 
-/// So often spans may be late. An answer waits 250 ms for them, and for the first ones that long
-/// for the exporter too, which a busy machine exceeds.
+/// Maximum number of invocations until their spans arrive in time. The function waits 250 ms for
+/// the export, and the same time for the creation of the exporter, which a busy machine exceeds.
 const TRIES: usize = 20;
 
-/// Invokes the function under ids that begin so, until the spans of an invocation have come with
-/// its answer.
+/// Invokes the function with ids of this prefix, until the spans of an invocation arrive before its
+/// response.
 async fn spans_of(function: &mut Function, collector: &Collector, prefix: &str) -> Vec<Span> {
     for number in 0..TRIES {
         let id = format!("{prefix}-{number}");
@@ -116,11 +116,11 @@ async fn start(mocks: &Mocks, endpoint: String) -> Function {
 }
 
 #[tokio::test]
-async fn each_call_is_a_span_below_its_batch_below_the_invocation_below_lambdas_own() {
+async fn the_span_of_a_call_is_nested_in_batch_invocation_and_lambdas_segment() {
     let mocks = Mocks::start().await;
     let (collector, server) = Collector::start(Answer::empty(200).into()).await;
     let mut function = start(&mocks, server.url()).await;
-    // The answer comes after the flush, so that everything is there.
+    // The response follows the flush: all spans have arrived.
     let spans = spans_of(&mut function, &collector, "r").await;
 
     let invocation = named(&spans, "invocation");
@@ -174,16 +174,16 @@ async fn each_call_is_a_span_below_its_batch_below_the_invocation_below_lambdas_
     );
     let all = format!("{:?}", collector.exports.lock().expect("sound"));
     for private in ["Lovelace", "ada@", "Acme"] {
-        assert!(!all.contains(private), "{private} left with the traces");
+        assert!(!all.contains(private), "{private} is part of the traces");
     }
 }
 
 #[tokio::test]
-async fn what_failed_says_so_and_how_often_it_was_tried() {
+async fn the_span_of_a_failed_batch_has_its_error_and_attempt() {
     let mocks = Mocks::start().await;
     let (collector, server) = Collector::start(Answer::empty(200).into()).await;
     let mut function = start(&mocks, server.url()).await;
-    // The exporter is made at the first flush.
+    // The exporter is created at the first flush.
     spans_of(&mut function, &collector, "well").await;
     mocks.hubspot_server.stop();
     let spans = spans_of(&mut function, &collector, "failing").await;
@@ -207,7 +207,7 @@ async fn what_failed_says_so_and_how_often_it_was_tried() {
 }
 
 #[tokio::test]
-async fn a_collector_that_hangs_or_is_gone_costs_the_spans_and_nothing_else() {
+async fn a_collector_that_hangs_or_is_unreachable_loses_spans_and_fails_no_invocation() {
     let mocks = Mocks::start().await;
     for (reply, is_gone) in [
         (Reply::Hang, false),
@@ -229,7 +229,7 @@ async fn a_collector_that_hangs_or_is_gone_costs_the_spans_and_nothing_else() {
             invocations += 1;
             assert!(
                 collector.count() <= invocations,
-                "{reply:?}: tried once, and not again"
+                "{reply:?}: one attempt for each invocation"
             );
         }
         assert_eq!(collector.count() > 0, !is_gone, "{reply:?}");

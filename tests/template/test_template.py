@@ -152,8 +152,8 @@ def code(path):
 @functools.cache
 def destinations():
     """The systems that the code knows."""
-    ((count, lines),) = re.findall(r"(?s)const SYSTEMS: \[AdapterBuilder; (\d+)\] = \[(.*?)\n\];", code("src/factory.rs"))
-    found = re.findall(r'\("(\w+)", \|', lines)
+    ((count, lines),) = re.findall(r"(?s)const REGISTRY: \[System; (\d+)\] = \[(.*?)\n\];", code("src/adapters/registry.rs"))
+    found = re.findall(r'name: "(\w+)"', lines)
     assert len(found) == int(count), found
     return found
 

@@ -49,6 +49,8 @@ class VoiceTest(unittest.TestCase):
     def test_a_line_has_at_most_a_hundred_columns(self):
         self.assertEqual(measured("x" * 100 + "\n" + "é" * 100).wide, [])
         self.assertEqual(measured("\n" + "x" * 101).wide, ["a.rs:2"])
+        url = "https://example.com/" + "x" * 100
+        self.assertEqual(measured(f"    /// <{url}>\n    /// See {url}").wide, ["a.rs:2"])
 
     def test_an_empty_tree_misses_nothing(self):
         self.assertEqual(check.Measures().misses(), [])

@@ -1,4 +1,4 @@
-//! Reads how long an answer asks to wait. Pure.
+//! Reads the pause that a response asks for. Pure.
 //!
 //! <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
 
@@ -10,9 +10,9 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Reads the value of `Retry-After`: seconds, or a date. `date` is the answer's own `Date`, by
-/// which its server means the date; our clock, `now`, may differ from that one and is used where
-/// there is none. A date in the past is no wait; what is neither form is `None`.
+/// Reads the value of `Retry-After`: seconds, or a date. `date` is the response's own `Date`, the
+/// clock by which the server means its date. `now`, our clock, may differ and is used where the
+/// response has no date. A date in the past is no pause. `None` where the value has neither form.
 pub(super) fn wait(value: &str, date: Option<&str>, now: OffsetDateTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
@@ -40,28 +40,29 @@ fn http_date(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
     Some(date.with_time(time_of_day(clock)?).assume_utc())
 }
 
-/// A year of two digits that would be more than 50 years ahead is one of the past.
+/// Completes a year of two digits: one that would be more than 50 years ahead is in the past.
 fn full_year(year: &str, now: OffsetDateTime) -> Option<i32> {
     let number: i32 = year.parse().ok().filter(|number| *number >= 0)?;
-    if year.len() != 2 {
-        return Some(number).filter(|_| year.len() == 4);
+    match year.len() {
+        4 => Some(number),
+        2 => {
+            let full = now.year() / 100 * 100 + number;
+            let is_past = full > now.year() + 50;
+            Some(if is_past { full - 100 } else { full })
+        }
+        _ => None,
     }
-    let full = now.year() / 100 * 100 + number;
-    Some(if full > now.year() + 50 {
-        full - 100
-    } else {
-        full
-    })
 }
 
-/// A leap second counts as the one before it.
+/// Reads a time of day. A leap second counts as the second before it.
 fn time_of_day(clock: &str) -> Option<Time> {
     let mut parts = clock.split(':').map(|part| part.parse::<u8>().ok());
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
     let second = if second == 60 { 59 } else { second };
-    Time::from_hms(hour, minute, second)
-        .ok()
-        .filter(|_| parts.next().is_none())
+    if parts.next().is_some() {
+        return None;
+    }
+    Time::from_hms(hour, minute, second).ok()
 }
 
 #[cfg(test)]
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_told_in_seconds_or_as_a_date_of_the_server_s_clock() {
+    fn a_pause_is_read_in_seconds_or_as_a_date_of_the_server_s_clock() {
         for (value, expected) in [
             ("5", Some(5)),
             (" 7 ", Some(7)),
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_date_of_the_answer_our_own_clock_counts() {
+    fn a_response_without_a_date_is_read_by_our_own_clock() {
         for date in [None, Some(""), Some("yesterday")] {
             assert_eq!(
                 seconds("Mon, 30 Nov 2026 00:02:00 GMT", date),

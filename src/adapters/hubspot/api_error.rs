@@ -1,117 +1,114 @@
-//! One error of HubSpot's, read as far as it can be. Pure.
+//! Parses one error of HubSpot, as far as possible. Pure.
 //!
-//! HubSpot: every field is optional to a parser, and their shapes differ between 400, 409, 429 and
-//! the errors of a
-//! 207. So each is looked for, none is relied on, and nothing of the message itself leaves this
-//!      room: it quotes the offending value, which is a person's data.
-//!      <https://developers.hubspot.com/docs/api-reference/error-handling>
+//! Every field is optional to the parser, and its shape differs between 400, 409, 429 and the
+//! errors of a 207. The parser looks for each field and relies on none. Nothing of a message leaves
+//! this module: messages quote the offending value, which is a person's data.
+//! <https://developers.hubspot.com/docs/api-reference/error-handling>
 
 use serde_json::Value;
 
 use super::model::EMAIL;
-use crate::adapters::Code;
+use crate::model::Code;
 
-/// What HubSpot says between a value and the options that its property has.
+/// Text between a refused value and the options of its property.
 const NO_OPTION: &str = " was not one of the allowed options";
 
 fn is_part_of_a_value(character: char) -> bool {
     character.is_alphanumeric() || matches!(character, '_' | '-' | ' ')
 }
 
-/// What is known of one error.
+/// The parsed parts of one error.
 #[derive(Clone, Default)]
 pub(super) struct ApiError {
-    /// The kind of trouble: `category`, or what an answer has in its place (`errorType`, `error`).
+    /// Kind of the error: `category`, or its substitute in some responses (`errorType`, `error`).
     pub(super) category: Option<Code>,
-    /// The most exact code: of a nested error, or hidden in the message.
+    /// Most exact code: of a nested error, or embedded in the message.
     pub(super) code: Option<Code>,
-    /// Which limit was reached: `DAILY`, `SECONDLY`, `TEN_SECONDLY_ROLLING`.
+    /// Limit that was reached: `DAILY`, `SECONDLY`, `TEN_SECONDLY_ROLLING`.
     pub(super) policy: Option<Code>,
-    /// Our own trace ids that it names.
+    /// Our own trace ids that the error names.
     pub(super) trace_ids: Vec<String>,
-    /// The input ids that it names.
+    /// Input ids that the error names.
     pub(super) ids: Vec<String>,
-    /// The line of our request that HubSpot's parser stumbled over.
+    /// Line of our request at which HubSpot's parser failed.
     pub(super) line: Option<usize>,
-    /// The scopes that the credential lacks.
+    /// Scopes that the credential lacks.
     pub(super) scopes: Vec<String>,
-    /// The properties that it is about.
+    /// Properties that the error names.
     pub(super) properties: Vec<String>,
     /// Another record holds a value that only one may have.
     pub(super) clash: Option<Clash>,
-    /// The id under which HubSpot's support finds it.
+    /// Id under which HubSpot's support finds the error.
     pub(super) correlation_id: Option<String>,
-    /// The status of the answer, where the error is a whole answer.
+    /// Status of the response, where the error is a whole response.
     pub(super) http_status: Option<u16>,
-    /// The id of the record that has a unique value already, where a field of the error holds it.
+    /// Id of the record that holds the unique value, where a field of the error names it.
     owner: Option<String>,
-    /// All that it says, for looking things up in it only.
+    /// Texts of the error, for searches only.
     texts: Vec<String>,
 }
 
 /// Another record holds a value that only one may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Clash {
-    /// The property.
+    /// Property with unique values.
     pub(super) property: String,
-    /// The record that holds the value, where the answer tells.
+    /// Record that holds the value, where the error names it.
     pub(super) owner: Option<String>,
 }
 
 impl ApiError {
-    /// Reads the body of an answer with an error's status; `None` unless it is HubSpot's own.
+    /// Parses the body of a response with an error's status; `None` unless it is HubSpot's own.
     ///
     /// A page, an empty body, or JSON of another shape comes from the network in front of HubSpot.
-    /// Its status says nothing about the account, the credential or a record.
-    pub(super) fn of_answer(status: u16, body: &[u8]) -> Option<Self> {
-        let error: Value = serde_json::from_slice(body).ok()?;
-        if !is_in_envelope(error.as_object()?, status) {
+    /// Its status is no evidence about the account, the credential or a record.
+    pub(super) fn of_response(status: u16, body: &[u8]) -> Option<Self> {
+        let json: Value = serde_json::from_slice(body).ok()?;
+        if !is_in_envelope(json.as_object()?, status) {
             return None;
         }
-        let mut problem = Self {
+        let mut error = Self {
             http_status: Some(status),
-            ..Self::read(&error)?
+            ..Self::read(&json)?
         };
-        if status == 409 && problem.code().is_none() {
-            problem.category = Some(Code::new("CONFLICT"));
+        if status == 409 && error.code().is_none() {
+            error.category = Some(Code::from_system("CONFLICT"));
         }
-        Some(problem)
+        Some(error)
     }
 
-    /// Reads one error; `None` where it is not an object.
-    pub(super) fn read(error: &Value) -> Option<Self> {
-        let error = error.as_object()?;
-        let nested = error
-            .get("errors")
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice);
-        let mut problem = Self::default();
-        let text = |name: &str| error.get(name).and_then(Value::as_str);
-        problem.category = ["category", "errorType", "error"]
+    /// Parses one error; `None` where it is not an object.
+    pub(super) fn read(json: &Value) -> Option<Self> {
+        let json = json.as_object()?;
+        let nested = json.get("errors").and_then(Value::as_array);
+        let mut error = Self::default();
+        let text = |name: &str| json.get(name).and_then(Value::as_str);
+        error.category = ["category", "errorType", "error"]
             .into_iter()
             .find_map(text)
             .map(Code::from_system);
-        problem.policy = text("policyName").map(Code::from_system);
-        problem.correlation_id = text("correlationId")
+        error.policy = text("policyName").map(Code::from_system);
+        error.correlation_id = text("correlationId")
             .filter(|id| is_name(id))
             .map(str::to_owned);
-        for part in nested.iter().filter_map(Value::as_object).chain([error]) {
-            problem.read_part(part);
+        let nested = nested.into_iter().flatten().filter_map(Value::as_object);
+        for part in nested.chain([json]) {
+            error.read_part(part);
         }
-        if problem.code.is_none() {
-            problem.code = text("subCategory").map(Code::from_system);
+        if error.code.is_none() {
+            error.code = text("subCategory").map(Code::from_system);
         }
-        problem.read_texts();
-        problem.read_clash(error);
-        Some(problem)
+        error.read_texts();
+        error.read_clash(json);
+        Some(error)
     }
 
-    /// The most exact code that it has.
+    /// Returns the most exact code.
     pub(super) fn code(&self) -> Option<&Code> {
         self.code.as_ref().or(self.category.as_ref())
     }
 
-    /// Whether its category or its code is `name`.
+    /// Returns whether the category or the code is `name`.
     pub(super) fn is(&self, name: &str) -> bool {
         [&self.code, &self.category]
             .into_iter()
@@ -119,19 +116,19 @@ impl ApiError {
             .any(|code| code.as_str() == name)
     }
 
-    /// Whether it begins with `phrase`: words of HubSpot's, where further on there may be a
-    /// contact's.
-    pub(super) fn begins(&self, phrase: &str) -> bool {
+    /// Returns whether a text of the error begins with `phrase`. The beginning is HubSpot's
+    /// wording; a contact's data may follow it.
+    pub(super) fn starts_with(&self, phrase: &str) -> bool {
         self.texts.iter().any(|text| text.starts_with(phrase))
     }
 
-    /// Whether it says `phrase` anywhere.
-    pub(super) fn says(&self, phrase: &str) -> bool {
+    /// Returns whether a text of the error contains `phrase`.
+    pub(super) fn contains(&self, phrase: &str) -> bool {
         self.texts.iter().any(|text| text.contains(phrase))
     }
 
-    /// Whether it refuses this value of a property with options. The options that there are, which
-    /// it lists, are not meant.
+    /// Returns whether the error refuses this value of a property with options. The allowed
+    /// options, which it lists too, do not count.
     pub(super) fn refuses_option(&self, value: &str) -> bool {
         let refused = self
             .texts
@@ -187,39 +184,38 @@ impl ApiError {
         }
     }
 
-    /// Reads the forms in which HubSpot reports a clash of unique values. Where none names a
+    /// Reads each form in which HubSpot reports a clash of unique values. Where none names a
     /// property, it is the email address: the one standard property that no two contacts may share.
     /// <https://github.com/HubSpot/hubspot-api-python/issues/51>
     /// <https://community.hubspot.com/t5/APIs-Integrations/Updated-409-Conflict-responses/m-p/951534>
-    fn read_clash(&mut self, error: &serde_json::Map<String, Value>) {
+    fn read_clash(&mut self, json: &serde_json::Map<String, Value>) {
         self.add_owner(
-            error
-                .get("identityProfile")
+            json.get("identityProfile")
                 .and_then(|profile| profile.get("vid")),
         );
-        let in_words = self
+        let in_texts = self
             .texts
             .iter()
             .find_map(|text| coordinates(text).or_else(|| existing_contact(text)));
         let is_clash =
             self.owner.is_some() || self.is("CONTACT_EXISTS") || self.is("OBJECT_ALREADY_EXISTS");
-        self.clash = in_words.or_else(|| {
-            let property = self
-                .properties
-                .first()
-                .map_or(EMAIL, String::as_str)
-                .to_owned();
-            is_clash.then(|| Clash {
-                property,
+        let clash = match in_texts {
+            Some(clash) => clash,
+            None if is_clash => Clash {
+                property: self
+                    .properties
+                    .first()
+                    .map_or(EMAIL, String::as_str)
+                    .to_owned(),
                 owner: self.owner.clone(),
-            })
-        });
-        if let Some(property) = self.clash.as_ref().map(|clash| clash.property.clone()) {
-            self.add_property(Some(&property));
-        }
+            },
+            None => return,
+        };
+        self.add_property(Some(&clash.property));
+        self.clash = Some(clash);
     }
 
-    /// Keeps the first id of the record that has the value already.
+    /// Keeps the first id of the record that holds the value.
     fn add_owner(&mut self, ids: Option<&Value>) {
         if self.owner.is_none() {
             self.owner = strings(ids).find(|id| is_record_id(id));
@@ -255,7 +251,7 @@ fn is_in_envelope(error: &serde_json::Map<String, Value>, status: u16) -> bool {
         || (status == 409 && is("message", "Conflict"))
 }
 
-/// A text, a number, or a list of them, as texts.
+/// Returns the texts of a text, a number, or a list of them.
 pub(super) fn strings(value: Option<&Value>) -> impl Iterator<Item = String> + use<> {
     let one = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
@@ -270,8 +266,8 @@ pub(super) fn strings(value: Option<&Value>) -> impl Iterator<Item = String> + u
     all.into_iter()
 }
 
-/// Whether `text` looks like a property's name or a correlation id: what does not may be somebody's
-/// data.
+/// Returns whether `text` looks like a property's name or a correlation id. Any other text may be a
+/// person's data.
 fn is_name(text: &str) -> bool {
     (1..=100).contains(&text.len())
         && text
@@ -279,33 +275,31 @@ fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-/// Whether `text` looks like the name of a scope, `crm.objects.contacts.write`.
+/// Returns whether `text` looks like the name of a scope, `crm.objects.contacts.write`.
 fn is_scope(text: &str) -> bool {
     text.split('.').all(is_name)
 }
 
-/// Whether `text` looks like HubSpot's own id of a record.
+/// Returns whether `text` looks like HubSpot's own id of a record.
 pub(super) fn is_record_id(text: &str) -> bool {
     (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The list in `Property values were not valid:
-/// [{"isValid":false,"error":"INVALID_EMAIL","name":"email",…}]`, and in no other text: a contact's
-/// own values may look like one.
+/// Parses the list in `Property values were not valid:
+/// [{"isValid":false,"error":"INVALID_EMAIL","name":"email",…}]`. Reads no other text, since a
+/// contact's own values may look like such a list.
 fn hidden_errors(text: &str) -> Value {
-    let list = text
-        .split_once("Property values were not valid")
-        .and_then(|(_, rest)| {
-            let list = &rest[rest.find('[')?..];
-            serde_json::Deserializer::from_str(list)
-                .into_iter::<Value>()
-                .next()?
-                .ok()
-        });
-    list.unwrap_or_default()
+    let Some((_, rest)) = text.split_once("Property values were not valid") else {
+        return Value::Null;
+    };
+    let list = &rest[rest.find('[').unwrap_or(rest.len())..];
+    match serde_json::Deserializer::from_str(list).into_iter().next() {
+        Some(Ok(errors)) => errors,
+        Some(Err(_)) | None => Value::Null,
+    }
 }
 
-/// The ids in "Duplicate IDs found in batch input: [X, Y]. IDs must be unique".
+/// Returns the ids in "Duplicate IDs found in batch input: [X, Y]. IDs must be unique".
 fn duplicate_ids(text: &str) -> Vec<String> {
     let ids = text.strip_prefix("Duplicate IDs found").and_then(|rest| {
         let (_, rest) = rest.split_once('[')?;
@@ -317,7 +311,7 @@ fn duplicate_ids(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The line in "Invalid input JSON on line 3, column 9: …".
+/// Returns the line in "Invalid input JSON on line 3, column 9: …".
 fn line_of_input(text: &str) -> Option<usize> {
     let (_, rest) = text.split_once("Invalid input JSON on line ")?;
     rest.split(|character: char| !character.is_ascii_digit())
@@ -326,8 +320,8 @@ fn line_of_input(text: &str) -> Option<usize> {
         .ok()
 }
 
-/// "Cannot set `PropertyValueCoordinates`{…, propertyName=email, value=x} on 11. 22 already has
-/// that value.": the second id is the owner's.
+/// Parses "Cannot set `PropertyValueCoordinates`{…, propertyName=email, value=x} on 11. 22 already
+/// has that value." The second id is the owner's.
 fn coordinates(text: &str) -> Option<Clash> {
     let (before, _) = text.rsplit_once(" already has that value")?;
     let (_, coordinates) = before.split_once("propertyName=")?;
@@ -340,7 +334,7 @@ fn coordinates(text: &str) -> Option<Clash> {
     })
 }
 
-/// "Contact already exists. Existing ID: 22"
+/// Parses "Contact already exists. Existing ID: 22".
 fn existing_contact(text: &str) -> Option<Clash> {
     let (_, rest) = text.split_once("already exists. Existing ID: ")?;
     let owner = rest

@@ -1,6 +1,6 @@
-//! The access token: from the secret, and read again once where HubSpot refuses it.
+//! Access token: read from the secret, and read again once where HubSpot refuses it.
 //!
-//! Private app tokens, service keys and OAuth tokens go into the same header. Static ones do not
+//! Private app tokens, service keys and OAuth tokens use the same header. Static tokens do not
 //! expire, but are rotated by hand: the secret then holds another one.
 //! <https://developers.hubspot.com/changelog/service-keys>
 
@@ -12,23 +12,25 @@ use serde::Deserialize;
 use tokio::time::timeout_at;
 
 use crate::adapters::http::bearer;
-use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
+use crate::adapters::{Call, secret_unreadable};
+use crate::model::codes;
+use crate::model::{CallError, Cause, FailureCause, Stop};
 use crate::secrets::{Secret, SecretError};
 
-/// What the secret holds, as JSON.
+/// Content of the secret, as JSON.
 #[derive(Deserialize)]
 struct Content {
     access_token: SecretString,
 }
 
-/// A token, ready to be sent.
+/// A token in the form in which it is sent.
 pub(super) struct Token {
     /// Marked as sensitive: `Debug` does not show it.
     pub(super) header: HeaderValue,
     secret: Arc<SecretString>,
 }
 
-/// Where tokens come from.
+/// Source of tokens.
 #[derive(Debug)]
 pub(super) struct Auth {
     secret: Arc<Secret>,
@@ -39,8 +41,8 @@ impl Auth {
         Self { secret }
     }
 
-    /// The token at hand. A secret that holds none is read again, as a refused one is: else its
-    /// repair would go unnoticed until the process ends.
+    /// Returns the secret's token. A secret without one is read again, like a refused one;
+    /// otherwise its correction would go unnoticed until the process ends.
     pub(super) async fn token(&self, call: Call<'_>) -> Result<Token, CallError> {
         let secret = in_time(self.secret.get(), call).await?;
         if let Some(token) = Token::parse(&secret) {
@@ -53,7 +55,8 @@ impl Auth {
             .ok_or_else(malformed)
     }
 
-    /// HubSpot refused `token`: another one, if the secret has one now.
+    /// Returns another token after HubSpot refused `token`; `None` where the secret still holds
+    /// that one.
     pub(super) async fn renew(
         &self,
         token: &Token,
@@ -70,9 +73,11 @@ impl Token {
     fn parse(secret: &Arc<SecretString>) -> Option<Self> {
         let content: Content = serde_json::from_str(secret.expose_secret()).ok()?;
         let token = content.access_token.expose_secret().trim();
-        let header = bearer(token).filter(|_| !token.is_empty())?;
+        if token.is_empty() {
+            return None;
+        }
         Some(Self {
-            header,
+            header: bearer(token)?,
             secret: Arc::clone(secret),
         })
     }
@@ -83,9 +88,9 @@ async fn in_time<T>(
     call: Call<'_>,
 ) -> Result<T, CallError> {
     match timeout_at(call.give_up_at, reading).await {
-        Ok(read) => read.map_err(|error| CallError::secret_unreadable(&error)),
+        Ok(read) => read.map_err(|error| secret_unreadable(&error)),
         Err(_) => Err(CallError::failed(
-            "SECRET_TIMEOUT",
+            codes::SECRET_TIMEOUT,
             FailureCause::Destination,
         )),
     }
@@ -93,14 +98,5 @@ async fn in_time<T>(
 
 fn malformed() -> CallError {
     let remedy = "put {\"access_token\": \"…\"} into the secret `hubspot.secret_id`";
-    credential("SECRET_MALFORMED", remedy.to_owned())
-}
-
-fn credential(code: &'static str, remedy: String) -> CallError {
-    CallError::Stop(Stop {
-        cause: Cause::Credential,
-        code: Code::new(code),
-        remedy,
-        after: None,
-    })
+    Stop::new(Cause::Credential, codes::SECRET_MALFORMED, remedy).into()
 }

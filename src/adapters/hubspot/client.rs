@@ -1,5 +1,5 @@
-//! The HTTP conversation with HubSpot: signed, repeated once with a new token where the old one is refused,
-//! and read.
+//! Sends API requests to HubSpot: signed, and repeated once with a new token where the old one is
+//! refused.
 
 use std::time::Duration;
 
@@ -8,14 +8,16 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 
 use super::api_error::ApiError;
 use super::auth::Token;
-use super::batch_answer::BatchAnswer;
+use super::batch_response::BatchResponse;
 use super::errors::Reach;
 use super::{HubSpot, Settings, errors};
+use crate::adapters::Call;
 use crate::adapters::http::{HttpError, HttpResponse};
-use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
-use crate::telemetry::Quota;
+use crate::model::codes;
+use crate::model::limits::Quota;
+use crate::model::{CallError, Cause, FailureCause, Stop};
 
-/// The batch calls.
+/// Batch calls of the contacts API.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Endpoint {
     Upsert,
@@ -23,7 +25,8 @@ pub(super) enum Endpoint {
     Archive,
 }
 
-/// Where the batch calls are. Date-versioned paths and those of `v3` differ in their order.
+/// Returns the URL of the batch calls. Date-versioned paths and those of `v3` differ in their
+/// order.
 /// <https://developers.hubspot.com/docs/developer-tooling/platform/versioning>
 pub(super) fn batch_url(settings: &Settings) -> String {
     let base = settings.base();
@@ -33,75 +36,83 @@ pub(super) fn batch_url(settings: &Settings) -> String {
     }
 }
 
-/// An answer.
-pub(super) struct Answer {
+/// A response, with its error.
+pub(super) struct Response {
     pub(super) http: HttpResponse,
-    /// The error that it is, where it is one and HubSpot's own.
-    pub(super) problem: Option<ApiError>,
+    /// Error of a response with an error's status, where its body is HubSpot's own.
+    pub(super) error: Option<ApiError>,
 }
 
-impl Answer {
+impl Response {
     pub(super) fn new(http: HttpResponse) -> Self {
-        let is_error = http.status >= 300;
-        let problem = is_error
-            .then(|| ApiError::of_answer(http.status, &http.body))
-            .flatten();
-        Self { http, problem }
+        let error = if http.status >= 300 {
+            ApiError::of_response(http.status, &http.body)
+        } else {
+            None
+        };
+        Self { http, error }
     }
 
-    /// Returns whether HubSpot refuses the token. A 401 of the network in front of it says nothing
-    /// about the token.
+    /// Returns whether HubSpot refuses the token. A 401 of the network in front of it is no
+    /// evidence about the token.
     fn refuses_token(&self) -> bool {
-        self.http.status == 401 && self.problem.is_some()
+        self.http.status == 401 && self.error.is_some()
     }
 
-    /// The 404 that speaks of records, and not of the path.
+    /// Returns the error of a 404 that is about records, and not about the path.
     pub(super) fn not_found(&self) -> Option<&ApiError> {
-        self.problem
-            .as_ref()
-            .filter(|problem| self.http.status == 404 && problem.is("OBJECT_NOT_FOUND"))
+        match &self.error {
+            Some(error) if self.http.status == 404 && error.is("OBJECT_NOT_FOUND") => Some(error),
+            _ => None,
+        }
     }
 }
 
 impl HubSpot {
-    /// Lets a 2xx pass.
-    pub(super) fn accept(&self, answer: &Answer) -> Result<(), CallError> {
-        if (200..300).contains(&answer.http.status) {
+    /// Accepts a 2xx.
+    ///
+    /// # Errors
+    /// Classifies a response of any other status.
+    pub(super) fn accept(&self, response: &Response) -> Result<(), CallError> {
+        if (200..300).contains(&response.http.status) {
             return Ok(());
         }
-        Err(errors::of_answer(
-            &answer.http,
-            answer.problem.as_ref(),
+        Err(errors::of_response(
+            &response.http,
+            response.error.as_ref(),
             &self.settings,
         ))
     }
 
-    /// What a 2xx says of the `count` rows that were sent; anything else is an error, with the rows
-    /// that `suspects` finds in it. The refusal of one row alone is that row's error, and means
-    /// what it means among others.
+    /// Parses the response to a call with `count` rows. The refusal of a call with one row is that
+    /// row's error, and is classified like one of several rows.
+    ///
+    /// # Errors
+    /// Classifies a response of any other status than 2xx. A refused batch gets the suspects that
+    /// `suspects` finds in its error.
     pub(super) fn read<'a>(
         &self,
-        answer: &'a Answer,
+        response: &'a Response,
         count: usize,
         suspects: impl Fn(&ApiError) -> Vec<usize>,
-    ) -> Result<BatchAnswer<'a>, CallError> {
-        let unreadable = || CallError::failed("UNREADABLE_ANSWER", FailureCause::Record);
-        match (self.accept(answer), &answer.problem) {
+    ) -> Result<BatchResponse<'a>, CallError> {
+        let unreadable = || CallError::failed(codes::UNREADABLE_ANSWER, FailureCause::Record);
+        match (self.accept(response), &response.error) {
             (Ok(()), _) => {
-                BatchAnswer::read(&answer.http.body, &self.settings).ok_or_else(unreadable)
+                BatchResponse::read(&response.http.body, &self.settings).ok_or_else(unreadable)
             }
-            (Err(CallError::Refused { .. }), Some(problem)) if count == 1 => {
-                Ok(BatchAnswer::of(problem))
+            (Err(CallError::Refused { .. }), Some(error)) if count == 1 => {
+                Ok(BatchResponse::of(error))
             }
-            (Err(CallError::Refused { rejection, .. }), Some(problem)) => {
-                match errors::of_settings(problem, &self.settings) {
-                    // Each of the rows carries it, and none can be the cause alone.
+            (Err(CallError::Refused { rejection, .. }), Some(error)) => {
+                match errors::of_settings(error, &self.settings) {
+                    // Each of the rows carries the property, and none alone can be the cause.
                     Some(found) if found.reach == Reach::EveryRecord => {
                         Err(CallError::Stop(found.stop))
                     }
                     _ => Err(CallError::Refused {
                         rejection,
-                        suspects: suspects(problem),
+                        suspects: suspects(error),
                     }),
                 }
             }
@@ -109,29 +120,29 @@ impl HubSpot {
         }
     }
 
-    /// Sends `body` with the token at hand, and once more where that is refused and the secret
+    /// Sends `body` with the current token, and once more where that one is refused and the secret
     /// holds another.
     pub(super) async fn send(
         &self,
         endpoint: Endpoint,
         body: Vec<u8>,
         call: Call<'_>,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<Response, CallError> {
         let body = Bytes::from(body);
         let token = self.auth.token(call).await?;
-        let answer = self.send_with(&token, endpoint, body.clone(), call).await?;
-        if !answer.refuses_token() {
-            return Ok(answer);
+        let response = self.send_with(&token, endpoint, body.clone(), call).await?;
+        if !response.refuses_token() {
+            return Ok(response);
         }
         call.meter.auth_failure();
         let Some(token) = self.auth.renew(&token, call).await? else {
-            return Ok(answer);
+            return Ok(response);
         };
-        let answer = self.send_with(&token, endpoint, body, call).await?;
-        if answer.refuses_token() {
+        let response = self.send_with(&token, endpoint, body, call).await?;
+        if response.refuses_token() {
             call.meter.auth_failure();
         }
-        Ok(answer)
+        Ok(response)
     }
 
     async fn send_with(
@@ -140,7 +151,7 @@ impl HubSpot {
         endpoint: Endpoint,
         body: Bytes,
         call: Call<'_>,
-    ) -> Result<Answer, CallError> {
+    ) -> Result<Response, CallError> {
         let call_name = match endpoint {
             Endpoint::Upsert => "upsert",
             Endpoint::Read => "read",
@@ -155,32 +166,25 @@ impl HubSpot {
             .header(AUTHORIZATION, token.header.clone())
             .header(CONTENT_TYPE, "application/json");
         let request = request.build().map_err(|_| {
-            let remedy =
-                "`hubspot.base_url` has to be a URL such as https://api.hubapi.com".to_owned();
-            let code = Code::new("BASE_URL_INVALID");
-            CallError::Stop(Stop {
-                cause: Cause::Configuration,
-                code,
-                remedy,
-                after: None,
-            })
+            let remedy = "`hubspot.base_url` has to be a URL such as https://api.hubapi.com";
+            Stop::new(Cause::Configuration, codes::BASE_URL_INVALID, remedy)
         })?;
-        let answer = self
+        let response = self
             .http
             .send(request, call)
             .await
             .map_err(HttpError::into_call_error)?;
-        if let Some(quota) = quota(&answer) {
+        if let Some(quota) = quota(&response) {
             call.note_quota(quota);
         }
-        Ok(Answer::new(answer))
+        Ok(Response::new(response))
     }
 }
 
-/// What the answer's headers tell of the quota; `None` where they tell nothing, which is normal.
+/// Reads the quota from the response's headers; `None` where they report none, which is normal.
 /// <https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines>
-fn quota(answer: &HttpResponse) -> Option<Quota> {
-    let number = |name: &str| answer.header(name)?.trim().parse::<u64>().ok();
+fn quota(response: &HttpResponse) -> Option<Quota> {
+    let number = |name: &str| response.header(name)?.trim().parse::<u64>().ok();
     let small = |name: &str| number(name).and_then(|number| u32::try_from(number).ok());
     let daily_max = number("x-hubspot-ratelimit-daily");
     let daily_remaining = number("x-hubspot-ratelimit-daily-remaining");

@@ -1,5 +1,5 @@
-//! An operator's look at the portal: whether the key is unique, every property that we send exists
-//! and may be written, and the credential has its scopes.
+//! Checks the portal for the operator's command `doctor`: whether the key is unique, every property
+//! that is sent exists and may be written, and the credential has its scopes.
 //!
 //! <https://developers.hubspot.com/docs/api-reference/latest/crm/properties/guide>
 
@@ -7,18 +7,20 @@ use reqwest::header::AUTHORIZATION;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Answer, Endpoint};
+use super::client::{Endpoint, Response};
 use super::model::{self, STAGE};
 use super::{HubSpot, Settings};
+use crate::adapters::Call;
 use crate::adapters::doctor::{Check, remedy};
 use crate::adapters::http::HttpError;
-use crate::adapters::{Call, CallError, Code, FailureCause};
+use crate::model::codes;
+use crate::model::{CallError, Code, FailureCause};
 
-/// The check of the property that holds our id.
+/// Name of the check of the property that holds our id.
 const ID_PROPERTY: &str = "hubspot id property";
 
 /// An id that no contact has.
-const NOBODY: &str = "contact-sync-doctor";
+const UNKNOWN_ID: &str = "contact-sync-doctor";
 
 #[derive(Debug, Deserialize)]
 struct Properties {
@@ -48,8 +50,7 @@ struct Modification {
 }
 
 impl HubSpot {
-    /// Looks at everything that a delivery needs. Each check that depends on a failed one is left
-    /// out.
+    /// Checks everything that a delivery needs. Leaves out each check that depends on a failed one.
     pub async fn examine(&self, call: Call<'_>) -> Vec<Check> {
         let secret = "hubspot secret";
         if let Err(error) = self.auth.token(call).await {
@@ -64,16 +65,17 @@ impl HubSpot {
             }
         };
         checks.push(Check::ok("hubspot credential", "accepted"));
-        let found = judge(&properties, &self.settings);
+        let found = check_settings(&properties, &self.settings);
         let has_key = found
             .iter()
             .all(|check| check.name != ID_PROPERTY || check.finding.is_ok());
         checks.extend(found);
-        // The call asks by the id property: without one it fails for that, whatever its scope.
+        // The call looks up by the id property: without one it fails for that reason, whether or
+        // not it has the scope.
         if has_key {
-            checks.push(self.may_read(call).await);
+            checks.push(self.check_read_scope(call).await);
         }
-        checks.push(self.may_write(call).await);
+        checks.push(self.check_write_scope(call).await);
         checks
     }
 
@@ -91,61 +93,68 @@ impl HubSpot {
             .header(AUTHORIZATION, token.header)
             .build();
         let request = request.map_err(|error| HttpError::Connection(error).into_call_error())?;
-        let answer = Answer::new(
+        let response = Response::new(
             self.http
                 .send(request, call)
                 .await
                 .map_err(HttpError::into_call_error)?,
         );
-        self.accept(&answer)?;
-        let properties: Properties = serde_json::from_slice(&answer.http.body).map_err(|_| {
-            let code = Code::new("UNREADABLE_ANSWER");
+        self.accept(&response)?;
+        let properties: Properties = serde_json::from_slice(&response.http.body).map_err(|_| {
+            let code = Code::new(codes::UNREADABLE_ANSWER);
             CallError::failed(code, FailureCause::Destination)
         })?;
         Ok(properties.results)
     }
 
-    /// Looks for nobody: needs the scope, and reads nothing.
-    async fn may_read(&self, call: Call<'_>) -> Check {
+    /// Looks up an id that no contact has: the call needs the scope, and reads no data.
+    async fn check_read_scope(&self, call: Call<'_>) -> Check {
         let name = "hubspot scope to read";
         let id_property = &self.settings.id_property;
-        let body = json!({"idProperty": id_property, "properties": [id_property], "inputs": [{"id": NOBODY}]});
+        let inputs = [json!({"id": UNKNOWN_ID})];
+        let body =
+            json!({"idProperty": id_property, "properties": [id_property], "inputs": inputs});
         match self
             .send(Endpoint::Read, body.to_string().into_bytes(), call)
             .await
         {
-            Ok(answer) if answer.not_found().is_some() => {
+            Ok(response) if response.not_found().is_some() => {
                 Check::ok(name, "crm.objects.contacts.read")
             }
-            answer => self.scope(name, "crm.objects.contacts.read", answer),
+            response => self.check_scope(name, "crm.objects.contacts.read", response),
         }
     }
 
-    /// Writes nobody. Whether HubSpot takes an empty list or refuses it, it asks for the scope
-    /// first.
-    async fn may_write(&self, call: Call<'_>) -> Check {
+    /// Sends an upsert without contacts. HubSpot checks the scope before it accepts or refuses the
+    /// empty list.
+    async fn check_write_scope(&self, call: Call<'_>) -> Check {
         let name = "hubspot scope to write";
         match self
             .send(Endpoint::Upsert, br#"{"inputs":[]}"#.to_vec(), call)
             .await
         {
-            Ok(answer) if answer.http.status == 400 && answer.problem.is_some() => {
+            Ok(response) if response.http.status == 400 && response.error.is_some() => {
                 Check::ok(name, "crm.objects.contacts.write")
             }
-            answer => self.scope(name, "crm.objects.contacts.write", answer),
+            response => self.check_scope(name, "crm.objects.contacts.write", response),
         }
     }
 
-    fn scope(&self, name: &'static str, scope: &str, answer: Result<Answer, CallError>) -> Check {
-        match answer.and_then(|answer| self.accept(&answer)) {
+    fn check_scope(
+        &self,
+        name: &'static str,
+        scope: &str,
+        response: Result<Response, CallError>,
+    ) -> Check {
+        match response.and_then(|response| self.accept(&response)) {
             Ok(()) => Check::ok(name, scope),
             Err(error) => Check::fail(name, format!("{}; the scope is {scope}", remedy(&error))),
         }
     }
 }
 
-/// What the portal's properties say about our settings. Pure.
-fn judge(properties: &[Property], settings: &Settings) -> Vec<Check> {
+/// Compares the portal's properties with the settings. Pure.
+fn check_settings(properties: &[Property], settings: &Settings) -> Vec<Check> {
     let mut checks = vec![
         key(properties, settings),
         writable(properties, settings),
@@ -166,14 +175,14 @@ fn key(properties: &[Property], settings: &Settings) -> Check {
     let Some(property) = find(properties, id) else {
         return Check::fail(
             name,
-            format!("{id} is not there: make it, a text with unique values (hasUniqueValue)"),
+            format!("{id} is missing: create it, a text with unique values (hasUniqueValue)"),
         );
     };
     let not_unique = format!(
-        "{id} has no unique values, and cannot be given them later: make another property that has"
+        "{id} has no unique values, and cannot get them later: create another property that has"
     );
     let no_text = format!(
-        "{id} is of the type {}: make another one, a text",
+        "{id} is of the type {}: create another one, a text",
         property.r#type
     );
     let wrong = [
@@ -182,8 +191,7 @@ fn key(properties: &[Property], settings: &Settings) -> Check {
     ];
     let wrong: Vec<String> = wrong
         .into_iter()
-        .filter(|(is_wrong, _)| *is_wrong)
-        .map(|(_, text)| text)
+        .filter_map(|(is_wrong, text)| is_wrong.then_some(text))
         .collect();
     Check::of(name, format!("{id} has unique values"), &wrong)
 }
@@ -204,9 +212,9 @@ fn writable(properties: &[Property], settings: &Settings) -> Check {
         .filter(|name| !name.is_empty())
         .chain(checked)
         .collect();
-    let trouble = |name: &&str| match find(properties, name) {
+    let remedy = |name: &&str| match find(properties, name) {
         None => Some(format!(
-            "{name} is not there: make it, or correct the setting"
+            "{name} is missing: create it, or correct the setting"
         )),
         Some(property) if property.modification_metadata.read_only_value => {
             Some(format!("{name} may not be written"))
@@ -216,7 +224,7 @@ fn writable(properties: &[Property], settings: &Settings) -> Check {
         }
         Some(_) => None,
     };
-    let wrong: Vec<String> = sent.iter().filter_map(trouble).collect();
+    let wrong: Vec<String> = sent.iter().filter_map(remedy).collect();
     Check::of(
         "hubspot properties",
         format!("all {} may be written", sent.len()),
@@ -224,7 +232,8 @@ fn writable(properties: &[Property], settings: &Settings) -> Check {
     )
 }
 
-/// A list of choices has to offer what we send; other types take any text.
+/// Returns the remedy where a property with options lacks one of `values`. Properties of other
+/// types accept any text.
 fn missing_options(property: &Property, values: &[&str]) -> Option<String> {
     let offers = |value: &str| property.options.iter().any(|choice| choice.value == value);
     let missing: Vec<&str> = values
@@ -256,7 +265,7 @@ fn stages(properties: &[Property], settings: &Settings) -> Check {
     let found = if stages.is_empty() {
         "none is set".to_owned()
     } else {
-        format!("{} are there", stages.join(", "))
+        format!("{} exist", stages.join(", "))
     };
     Check::of("hubspot lifecycle stages", found, missing.as_slice())
 }
@@ -264,7 +273,7 @@ fn stages(properties: &[Property], settings: &Settings) -> Check {
 fn version(properties: &[Property], settings: &Settings) -> Check {
     let (name, version) = ("hubspot version property", &settings.version_property);
     match find(properties, version) {
-        None => Check::fail(name, format!("{version} is not there: make it, a number")),
+        None => Check::fail(name, format!("{version} is missing: create it, a number")),
         Some(property) if property.r#type == "number" => {
             Check::ok(name, format!("{version} is a number"))
         }
@@ -281,10 +290,10 @@ fn version(properties: &[Property], settings: &Settings) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::DESTINATIONS;
     use crate::adapters::hubspot::model;
-    use crate::consume::EventConsumer;
-    use crate::factory::DESTINATIONS;
     use crate::settings::{Layer, Preset, load};
+    use crate::source::EventConsumer;
 
     fn settings() -> Settings {
         let document = "hubspot.version_property = \"version\"\nhubspot.type_property = \"kind\"\n\
@@ -323,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn every_property_that_is_ever_sent_is_looked_at() {
+    fn every_property_that_a_contact_may_have_is_checked() {
         let text = |name: &str| format!("\"{name}\":\"x\"");
         let texts = [
             "first_name",
@@ -338,8 +347,9 @@ mod tests {
             .map(text)
             .join(",");
         let event = format!(
-            r#"{{"event_id":"e","operation":"create","occurred_at":"2026-11-20T10:15:00Z","contact":{{"id":"c",
-            "type":"customer","email":"a@b.example",{},"address":{{{address}}},"attributes":{{"plan":"x"}}}}}}"#,
+            r#"{{"event_id":"e","operation":"create","occurred_at":"2026-11-20T10:15:00Z","contact":
+            {{"id":"c","type":"customer","email":"a@b.example",{},"address":{{{address}}},
+            "attributes":{{"plan":"x"}}}}}}"#,
             texts.map(text).join(",")
         );
         let data = base64_simd::STANDARD.encode_to_string(event);
@@ -360,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_of_the_portal_is_named_with_its_remedy() {
+    fn each_fault_of_the_portal_is_reported_with_its_remedy() {
         let edit = |name: &'static str, change: fn(&mut Property)| {
             let mut properties = properties();
             change(
@@ -378,7 +388,7 @@ mod tests {
                 .collect()
         };
         let failing = |properties: &[Property]| -> Vec<String> {
-            judge(properties, &settings())
+            check_settings(properties, &settings())
                 .into_iter()
                 .filter_map(|check| check.finding.err())
                 .collect()
@@ -411,7 +421,7 @@ mod tests {
                 }),
                 "email may not be written",
             ),
-            (without("plan"), "plan is not there"),
+            (without("plan"), "plan is missing"),
         ] {
             let failing = failing(&properties);
             assert!(
@@ -422,7 +432,7 @@ mod tests {
         for name in ["source_id", "version"] {
             let failing = failing(&without(name));
             assert!(
-                failing.len() == 1 && failing[0].contains(&format!("{name} is not there")),
+                failing.len() == 1 && failing[0].contains(&format!("{name} is missing")),
                 "{failing:?}"
             );
         }

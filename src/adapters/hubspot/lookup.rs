@@ -1,13 +1,14 @@
-//! What HubSpot holds under our keys: read before a guarded write, and before every delete.
+//! Looks records up by our keys: before a guarded write, and before every delete.
 
 use super::api_error::{ApiError, is_record_id};
-use super::batch_answer::{BatchAnswer, Record, words};
+use super::batch_response::{BatchResponse, Record, texts_of};
 use super::client::Endpoint;
 use super::rows::Row;
 use super::{HubSpot, unaccounted};
-use crate::adapters::{Call, CallError, Held, Outcome, Payload, version};
+use crate::adapters::{Call, version};
+use crate::model::{CallError, Held, Outcome, Payload};
 
-/// What is held under one key.
+/// Result of the look-up of one key.
 pub(super) enum Found {
     /// A record.
     Record {
@@ -15,13 +16,13 @@ pub(super) enum Found {
         id: String,
         /// The version that was written last, where the record has one.
         version: Option<u64>,
-        /// It shows the key of another contact, as a contact does that ours was merged into.
+        /// It has the key of another contact, as a contact has that ours was merged into.
         is_foreign: bool,
     },
     /// No record.
-    Nowhere,
-    /// HubSpot does not say; this is what that means for the payload.
-    Unsettled(Outcome),
+    Missing,
+    /// HubSpot does not report it; this is the payload's outcome.
+    Unknown(Outcome),
 }
 
 impl HubSpot {
@@ -34,13 +35,13 @@ impl HubSpot {
         let found = self.look_up(batch.to_vec(), call).await?;
         let held = |found| match found {
             Found::Record { version, .. } => Held::Record(version),
-            Found::Nowhere => Held::Nowhere,
-            Found::Unsettled(outcome) => Held::Unknown(outcome),
+            Found::Missing => Held::Nowhere,
+            Found::Unknown(outcome) => Held::Unknown(outcome),
         };
         Ok(found.into_iter().map(held).collect())
     }
 
-    /// Looks up every payload's key; the answer is in their order.
+    /// Looks up every payload's key. The results are in the payloads' order.
     pub(super) async fn look_up(
         &self,
         payloads: Vec<&Payload>,
@@ -49,57 +50,61 @@ impl HubSpot {
         let count = payloads.len();
         let rows = self.rows(payloads);
         let mut properties = vec![self.settings.id_property.as_str()];
-        properties
-            .extend(Some(self.settings.version_property.as_str()).filter(|name| !name.is_empty()));
+        if !self.settings.version_property.is_empty() {
+            properties.push(&self.settings.version_property);
+        }
         let body = rows.read_body(&properties);
-        let answer = self.send(Endpoint::Read, body, call).await?;
-        let answer = match answer.not_found() {
-            // Nobody at all was found.
-            Some(problem) if rows.named_by(problem).is_empty() => {
-                return Ok((0..count).map(|_| Found::Nowhere).collect());
+        let response = self.send(Endpoint::Read, body, call).await?;
+        let response = match response.not_found() {
+            // No record was found.
+            Some(error) if rows.named_by(error).is_empty() => {
+                return Ok((0..count).map(|_| Found::Missing).collect());
             }
-            Some(problem) => BatchAnswer::of(problem),
-            None => self.read(&answer, count, |problem| rows.suspects(problem))?,
+            Some(error) => BatchResponse::of(error),
+            None => self.read(&response, count, |error| rows.suspects(error))?,
         };
-        let account = rows.account(&answer);
-        let problems: Vec<_> = account
+        let parts = rows.attribute(&response);
+        let errors: Vec<_> = parts
             .iter()
-            .map(|row| row.problem().filter(|problem| !is_nowhere(problem)))
+            .map(|row| row.error().filter(|error| !is_not_found(error)))
             .collect();
-        let refused = self.refused_rows(&problems, call)?;
-        let found = |(row, refused)| found(row, refused, |result| !rows.knows(result));
-        Ok(account.into_iter().zip(refused).map(found).collect())
+        let refused = self.outcomes_of_errors(&errors, call)?;
+        let mut results = Vec::with_capacity(count);
+        for (part, refused) in parts.into_iter().zip(refused) {
+            results.push(found(part, refused, |result| !rows.is_own(result)));
+        }
+        Ok(results)
     }
 }
 
-/// Returns what is held under a key. One of which the answer says nothing is not taken for a free
-/// one: a record could be there. `refused` is the outcome of a row with an error.
+/// Returns the look-up's result for one row. A row for which the response has no part is not taken
+/// for a missing record. `refused` is the outcome of a row with an error.
 fn found(
-    row: Row<'_>,
+    part: Row<'_>,
     refused: Option<Outcome>,
     is_foreign: impl Fn(&Record<'_>) -> bool,
 ) -> Found {
-    match row {
-        Row::Result(result) => match words(result.id).next().filter(|id| is_record_id(id)) {
+    match part {
+        Row::Result(result) => match texts_of(result.id).next().filter(|id| is_record_id(id)) {
             Some(id) => Found::Record {
                 id: id.into_owned(),
                 version: version_in(result),
                 is_foreign: is_foreign(result),
             },
-            None => Found::Unsettled(unaccounted(false)),
+            None => Found::Unknown(unaccounted(false)),
         },
-        Row::ApiError(problem) if is_nowhere(problem) => Found::Nowhere,
-        Row::ApiError(_) => Found::Unsettled(refused.unwrap_or_else(|| unaccounted(false))),
-        Row::Counted => Found::Unsettled(unaccounted(true)),
-        Row::Nothing { lost } => Found::Unsettled(unaccounted(lost)),
+        Row::ApiError(error) if is_not_found(error) => Found::Missing,
+        Row::ApiError(_) => Found::Unknown(refused.unwrap_or_else(|| unaccounted(false))),
+        Row::Counted => Found::Unknown(unaccounted(true)),
+        Row::Nothing { is_ambiguous } => Found::Unknown(unaccounted(is_ambiguous)),
     }
 }
 
-fn is_nowhere(problem: &ApiError) -> bool {
-    problem.is("OBJECT_NOT_FOUND")
+fn is_not_found(error: &ApiError) -> bool {
+    error.is("OBJECT_NOT_FOUND")
 }
 
-/// Reads the version of a record; HubSpot's numbers are texts.
+/// Parses the version of a record; HubSpot's numbers are texts.
 fn version_in(result: &Record<'_>) -> Option<u64> {
-    version::read(&words(result.properties.version).next()?)
+    version::parse(&texts_of(result.properties.version).next()?)
 }

@@ -1,19 +1,18 @@
-//! HubSpot: the conversation. Writes are batch upserts by our own key, deletes are a look-up and an
+//! Adapter of HubSpot. Writes are batch upserts by our own key; deletes are a look-up and an
 //! archive.
 //!
 //! <https://developers.hubspot.com/docs/api-reference/latest/crm/objects/contacts/guide>
 
 mod api_error;
 mod auth;
-mod batch_answer;
+mod batch_response;
 mod client;
 mod delete;
-#[cfg(feature = "admin")]
 mod doctor;
 mod errors;
 mod lookup;
 mod model;
-mod refused;
+mod refusal;
 mod rows;
 mod settings;
 mod upsert;
@@ -26,15 +25,18 @@ use futures_util::future::BoxFuture;
 use reqwest::Client;
 
 use self::auth::Auth;
+pub use self::errors::CODES;
 pub(crate) use self::model::own_properties;
 use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
 use super::http::Http;
-use super::{
-    Adapter, AdapterDeps, AdapterSpec, Call, CallError, Code, Destination, Held, Limits, Lookup,
-    Outcome, Payload, Rejection, Reply, Retry, RetryMode, Transformed,
+use super::{Adapter, AdapterSpec, Call};
+use crate::model::codes;
+use crate::model::limits::{Limits, Lookup};
+use crate::model::{
+    CallError, Code, ContactChange, Destination, Held, Outcome, Payload, Rejection, Reply,
+    RetryMode, Transformed,
 };
-use crate::contact::ContactChange;
 use crate::secrets::Secret;
 
 /// The destination `hubspot`.
@@ -47,7 +49,7 @@ pub struct HubSpot {
 }
 
 impl HubSpot {
-    /// HubSpot as `settings` describe it.
+    /// Builds the adapter from its settings.
     pub fn new(settings: &Settings, client: Client, secret: Arc<Secret>) -> Self {
         let timeout = Duration::from_millis(settings.request_timeout_ms);
         Self {
@@ -58,14 +60,10 @@ impl HubSpot {
         }
     }
 
-    /// The same, as the factory takes it.
-    pub(crate) fn spec(settings: &Settings, deps: &AdapterDeps) -> AdapterSpec {
+    /// Builds the adapter with the limits under which the dispatcher calls it.
+    pub(super) fn spec(settings: &Settings, client: Client, secret: Arc<Secret>) -> AdapterSpec {
         AdapterSpec {
-            adapter: Arc::new(Self::new(
-                settings,
-                deps.http(),
-                deps.secret(&settings.secret_id),
-            )),
+            adapter: Arc::new(Self::new(settings, client, secret)),
             rate_limit: settings.rate_limit,
             retry: settings.retry,
             max_in_flight: settings.max_in_flight,
@@ -111,36 +109,33 @@ impl Adapter for HubSpot {
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.write(batch, call).boxed()
+        self.upsert_batch(batch, call).boxed()
     }
 
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.remove(batch, call).boxed()
+        self.delete_batch(batch, call).boxed()
     }
 }
 
-/// What has no outcome by now has failed.
-fn settle(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
+/// Gives each payload without an outcome the outcome of an unaccounted row.
+fn complete(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
     outcomes
         .into_iter()
         .map(|outcome| outcome.unwrap_or_else(|| unaccounted(false)))
         .collect()
 }
 
-/// Returns the outcome of a row of which the answer says nothing. Where it says something of a row
-/// that it does not name (`lost`), the row is sent in a smaller batch: alone, it is the one. Else
-/// this record may be the cause: HubSpot is known to leave out what it merged.
-fn unaccounted(lost: bool) -> Outcome {
-    let code = Code::new("UNACCOUNTED");
-    let how = if lost {
+/// Returns the outcome of a row that the response does not account for. Where the response has
+/// parts that name no row (`is_ambiguous`), the row is sent again in a smaller batch: a part is
+/// attributed to a row that is alone. Otherwise this record may be the cause: HubSpot is known to
+/// leave out records that it merged.
+fn unaccounted(is_ambiguous: bool) -> Outcome {
+    let code = Code::new(codes::NO_RESULT);
+    let how = if is_ambiguous {
         RetryMode::SplitBatch
     } else {
-        let message = "HubSpot's answer does not say what became of the record";
+        let message = "HubSpot's response does not account for the record";
         RetryMode::Isolate(Rejection::new(code.clone(), message))
     };
-    Outcome::Retry(Retry {
-        code,
-        after: None,
-        how,
-    })
+    Outcome::retry(code, how)
 }

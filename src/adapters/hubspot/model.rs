@@ -1,4 +1,4 @@
-//! HubSpot's words for a contact: its changes as the `properties` of one input. Pure.
+//! Maps changes of a contact to the `properties` of one input. Pure.
 
 use std::borrow::Cow;
 
@@ -6,21 +6,25 @@ use serde_json::value::RawValue;
 
 use super::Settings;
 use crate::adapters::json_object::Fields;
-use crate::adapters::{Body, Code, Rejection, Transformed};
-use crate::contact::{Attribute, Contact, ContactChange, ContactId, ContactType, Field, Text};
+use crate::adapters::text_fit::Excess;
+use crate::model::codes;
+use crate::model::{
+    Attribute, Body, Code, Contact, ContactChange, ContactId, ContactType, Field, Rejection, Text,
+    Transformed,
+};
 
-/// The property of the lifecycle stage.
+/// Property of the lifecycle stage.
 pub(super) const STAGE: &str = "lifecyclestage";
 
-/// The property of the email address: the one standard property that no two contacts may share.
+/// Property of the email address: the one standard property that no two contacts may share.
 pub(super) const EMAIL: &str = "email";
 
-/// The longest text property, in characters. Counted in UTF-16 units, which are never fewer.
+/// Longest text property, in characters. Counted in UTF-16 units, which are never fewer.
 /// <https://developers.hubspot.com/docs/api-reference/legacy/crm/properties/guide>
 const LONGEST_TEXT: usize = 65_536;
 
-/// HubSpot's own stages, in their order. A contact moves forward only: an earlier stage is ignored
-/// by HubSpot, with a 2xx. Accounts may have others, whose place is not known here.
+/// HubSpot's own stages, in their order. A contact moves forward only: HubSpot ignores an earlier
+/// stage, with a 2xx. Accounts may have further stages, whose position is not known here.
 /// <https://knowledge.hubspot.com/contacts/use-lifecycle-stages>
 const STAGES: [&str; 8] = [
     "subscriber",
@@ -33,28 +37,19 @@ const STAGES: [&str; 8] = [
     "other",
 ];
 
-/// What happens to a text that is longer than its property.
-#[derive(Clone, Copy)]
-enum Excess {
-    /// It is cut: the beginning of a name is still of use.
-    Cut,
-    /// The change is rejected: half a phone number or address of a site is a wrong one.
-    Reject,
-}
-
 type Properties<'a> = Fields<'a, Cow<'a, str>>;
 
-/// The changes of one contact, one laid over the other, as the JSON object `properties`.
+/// Folds the changes of one contact into the JSON object `properties`.
 ///
-/// A change of which one value can never be written is left out as a whole, as HubSpot itself would
-/// refuse it.
+/// A change with a value that can never be written is left out as a whole, as HubSpot would refuse
+/// it as a whole.
 pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
-    let mut record = Properties::none();
+    let mut record = Properties::new();
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
-        match of_change(change, settings) {
+        match map_change(change, settings) {
             Ok((properties, cut)) => {
-                lay_over(&mut record, properties);
+                merge(&mut record, properties);
                 transformed.cut += cut;
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
@@ -64,27 +59,26 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
     transformed
 }
 
-/// Writes `later` over `record`, as HubSpot would: value by value, but no stage back to an earlier
-/// one.
-fn lay_over<'a>(record: &mut Properties<'a>, mut later: Properties<'a>) {
+/// Sets the values of `later` as HubSpot would, which keeps a stage that is later than the new one.
+fn merge<'a>(record: &mut Properties<'a>, mut later: Properties<'a>) {
     if let Some(held) = record.get(STAGE) {
         later.retain(|name, value| name != STAGE || !is_backward(held, value));
     }
-    record.lay_over(later);
+    record.merge(later);
 }
 
 fn is_backward(from: &str, to: &str) -> bool {
-    let place = |stage: &str| STAGES.iter().position(|known| *known == stage);
-    matches!((place(from), place(to)), (Some(from), Some(to)) if to < from)
+    let position = |stage: &str| STAGES.iter().position(|known| *known == stage);
+    matches!((position(from), position(to)), (Some(from), Some(to)) if to < from)
 }
 
-/// What one change says, and how many of its values were cut.
-fn of_change<'a>(
+/// Maps one change. Returns its properties and the number of values that were cut.
+fn map_change<'a>(
     change: &'a ContactChange,
     settings: &'a Settings,
 ) -> Result<(Properties<'a>, u32), Rejection> {
     let contact = &change.contact;
-    let mut properties = ours(change, settings);
+    let mut properties = identity(change, settings);
     let mut cuts = 0;
     for (name, field, excess) in texts(contact) {
         let text = match field {
@@ -92,17 +86,16 @@ fn of_change<'a>(
             Field::Null => "",
             Field::Value(text) => text,
         };
-        let fitting = fit(text);
+        let fitting = excess
+            .fit(text, LONGEST_TEXT)
+            .ok_or_else(|| too_long(name))?;
         if fitting.len() < text.len() {
-            match excess {
-                Excess::Cut => cuts += 1,
-                Excess::Reject => return Err(too_long(name)),
-            }
+            cuts += 1;
         }
         properties.add(name, fitting.into());
     }
     for (attribute, name) in &settings.attributes {
-        // None of them may take the place of the key or of the version.
+        // An attribute must not replace the key or the version.
         if properties.get(name).is_some() {
             continue;
         }
@@ -110,7 +103,8 @@ fn of_change<'a>(
             Field::Absent => {}
             Field::Null => properties.set(name, "".into()),
             Field::Value(value) => {
-                let text = attribute_text(value).filter(|text| fit(text).len() == text.len());
+                let text = attribute_text(value)
+                    .filter(|text| Excess::Reject.fit(text, LONGEST_TEXT).is_some());
                 properties.set(name, text.ok_or_else(|| too_long(name))?);
             }
         }
@@ -118,11 +112,11 @@ fn of_change<'a>(
     Ok((properties, cuts))
 }
 
-/// What identifies and classifies the contact, the stage before everything else: see
+/// Returns the contact's stage, type, key and version. The stage comes first: see
 /// [`begins_with_stage`].
-fn ours<'a>(change: &'a ContactChange, settings: &'a Settings) -> Properties<'a> {
-    let mut properties = Properties::of_contact();
-    insert_kind(&mut properties, &change.contact, settings);
+fn identity<'a>(change: &'a ContactChange, settings: &'a Settings) -> Properties<'a> {
+    let mut properties = Properties::for_contact();
+    add_kind(&mut properties, &change.contact, settings);
     properties.add(&settings.id_property, change.contact.id.as_str().into());
     if !settings.version_property.is_empty()
         && let Some(version) = change.guard_version()
@@ -132,21 +126,21 @@ fn ours<'a>(change: &'a ContactChange, settings: &'a Settings) -> Properties<'a>
     properties
 }
 
-/// Whether `body` begins with this lifecycle stage, a JSON text. Nearly every body does that
-/// [`transform`] made, so that it need not be read again to compare an answer with it.
+/// Returns whether `body` begins with this lifecycle stage, a JSON text. Nearly every body that
+/// [`transform`] builds does, so that it need not be parsed again to compare it with a response.
 pub(super) fn begins_with_stage(body: &Body, stage: &RawValue) -> bool {
     let rest = body.get().strip_prefix(r#"{"lifecyclestage":"#);
     rest.is_some_and(|rest| rest.starts_with(stage.get()))
 }
 
-/// The properties that a contact's own values go to.
+/// Returns the properties to which a contact's own values are mapped.
 pub(super) fn properties() -> Vec<&'static str> {
-    let anybody = ContactId::new("-").map(|id| Contact::bare(id, None));
-    let texts = anybody.iter().flat_map(texts).map(|(name, ..)| name);
+    let contact = ContactId::new("-").map(|id| Contact::bare(id, None));
+    let texts = contact.iter().flat_map(texts).map(|(name, ..)| name);
     texts.chain([STAGE]).collect()
 }
 
-/// These, and the record's own id: no setting may name them again.
+/// Returns [`properties`] and the record's own id: no setting may name them again.
 pub(crate) fn own_properties() -> Vec<&'static str> {
     [properties().as_slice(), &["hs_object_id"]].concat()
 }
@@ -170,9 +164,9 @@ fn texts(contact: &Contact) -> [(&'static str, &Text, Excess); 13] {
     ]
 }
 
-/// The stage and the type. A lead or a prospect, if one is routed here, keeps the stage that it has
-/// (HubSpot begins with `lead`), and so does a type whose stage is set to nothing.
-fn insert_kind<'a>(properties: &mut Properties<'a>, contact: &Contact, settings: &'a Settings) {
+/// Adds the stage and the type. A lead or a prospect that is routed here keeps its stage (HubSpot
+/// begins with `lead`), and so does a type whose stage is set to nothing.
+fn add_kind<'a>(properties: &mut Properties<'a>, contact: &Contact, settings: &'a Settings) {
     let Some(kind) = contact.kind else { return };
     let stage = match kind {
         ContactType::Customer => settings.lifecycle_stage.customer.as_str(),
@@ -187,8 +181,9 @@ fn insert_kind<'a>(properties: &mut Properties<'a>, contact: &Contact, settings:
     }
 }
 
-/// Returns an attribute as the text that HubSpot reads in a property of any type; `None` where that
-/// has no end. A number has its digits and at most one decimal point: HubSpot reads no exponents.
+/// Formats an attribute as the text that HubSpot reads in a property of any type. A number has its
+/// digits and at most one decimal point, since HubSpot reads no exponents; `None` where that form
+/// would be too long.
 /// <https://developers.hubspot.com/docs/api-reference/legacy/crm/properties/guide>
 fn attribute_text(attribute: &Attribute) -> Option<Cow<'_, str>> {
     Some(match attribute {
@@ -200,24 +195,9 @@ fn attribute_text(attribute: &Attribute) -> Option<Cow<'_, str>> {
     })
 }
 
-/// The longest beginning of `text` that a property takes.
-fn fit(text: &str) -> &str {
-    if text.len() <= LONGEST_TEXT {
-        return text;
-    }
-    let mut units = 0;
-    for (at, character) in text.char_indices() {
-        units += character.len_utf16();
-        if units > LONGEST_TEXT {
-            return &text[..at];
-        }
-    }
-    text
-}
-
 fn too_long(name: &str) -> Rejection {
     let message = format!("the value of `{name}` has more than {LONGEST_TEXT} characters");
-    Rejection::new(Code::new("VALUE_TOO_LONG"), message).of_field(name)
+    Rejection::new(Code::new(codes::TOO_LONG), message).of_field(name)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The rows of one request, and which part of an answer speaks of which. Pure.
+//! Attributes the parts of a response to the rows of its request. Pure.
 //!
-//! HubSpot answers in an order of its own. An error names its row by `objectWriteTraceId`, or by
-//! `ids`; a result may echo the trace id, and else is known by the value of our key.
+//! HubSpot's results are in no given order. An error names its row by `objectWriteTraceId`, or by
+//! `ids`; a result may echo the trace id, and otherwise carries the value of our key.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -12,34 +12,32 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use serde_json::value::RawValue;
 
 use super::api_error::ApiError;
-use super::batch_answer::{BatchAnswer, Record, words};
+use super::batch_response::{BatchResponse, Record, texts_of};
 use super::model::EMAIL;
-use crate::adapters::{Body, Payload};
-use crate::contact::ContactId;
 use crate::json;
+use crate::model::{Body, ContactId, Payload};
 
-/// What an answer says of one row.
+/// Part of a response that is attributed to one row.
 #[derive(Clone, Copy)]
 pub(super) enum Row<'v> {
-    /// This is its result.
+    /// The row's result.
     Result(&'v Record<'v>),
-    /// It is among results that carry no key, and no row is without one.
+    /// One of several results without a key, where each row has such a result.
     Counted,
-    /// This is its error.
+    /// The row's error.
     ApiError(&'v ApiError),
-    /// Nothing. `lost`: the answer also has parts that name no row, and one of them may be about
-    /// this one.
+    /// No part of the response.
     Nothing {
-        /// Whether there are such parts.
-        lost: bool,
+        /// The response also has parts that name no row, and one of them may be about this one.
+        is_ambiguous: bool,
     },
 }
 
 impl<'v> Row<'v> {
-    /// Its error, if it has one.
-    pub(super) fn problem(self) -> Option<&'v ApiError> {
-        if let Self::ApiError(problem) = self {
-            Some(problem)
+    /// Returns the row's error.
+    pub(super) fn error(self) -> Option<&'v ApiError> {
+        if let Self::ApiError(error) = self {
+            Some(error)
         } else {
             None
         }
@@ -50,11 +48,11 @@ impl<'v> Row<'v> {
     }
 }
 
-/// The rows of one request.
+/// Rows of one request.
 pub(super) struct Rows<'a> {
     pub(super) payloads: Vec<&'a Payload>,
     by_key: HashMap<&'a str, usize>,
-    /// Made where an answer has a key in another form than the request: hardly ever.
+    /// Built at the first key in another form than the request's, which is rare.
     by_form: OnceLock<HashMap<String, Option<usize>>>,
     id_property: &'a str,
 }
@@ -74,12 +72,13 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The body of an upsert. A trace id on every input is what makes HubSpot judge them one by
-    /// one: without it one bad input refuses all. Each input has a line of its own, so that
+    /// Builds the body of an upsert. A trace id on every input makes HubSpot validate the inputs
+    /// one by one; without it one bad input refuses all. Each input has a line of its own, so that
     /// "Invalid input JSON on line 3" names one.
     pub(super) fn upsert_body(&self) -> Vec<u8> {
-        let room = |payload: &&Payload| 128 + payload.id.as_str().len() + properties(payload).len();
-        let mut body = String::with_capacity(self.payloads.iter().map(room).sum());
+        let length =
+            |payload: &&Payload| 128 + payload.id.as_str().len() + properties(payload).len();
+        let mut body = String::with_capacity(self.payloads.iter().map(length).sum());
         body.push_str(r#"{"inputs":["#);
         for (index, payload) in self.payloads.iter().enumerate() {
             body.push_str(if index == 0 { "\n" } else { ",\n" });
@@ -98,7 +97,7 @@ impl<'a> Rows<'a> {
         body.into_bytes()
     }
 
-    /// The body of a read by our key, asking for `properties`.
+    /// Builds the body of a read by our key that asks for `properties`.
     pub(super) fn read_body(&self, properties: &[&str]) -> Vec<u8> {
         let inputs: Vec<_> = self
             .payloads
@@ -106,92 +105,105 @@ impl<'a> Rows<'a> {
             .map(|payload| serde_json::json!({"id": payload.id.as_str()}))
             .collect();
         let body = serde_json::json!({
-            "idProperty": self.id_property, "properties": properties, "propertiesWithHistory": [], "inputs": inputs,
+            "idProperty": self.id_property,
+            "properties": properties,
+            "propertiesWithHistory": [],
+            "inputs": inputs,
         });
         body.to_string().into_bytes()
     }
 
-    /// Sorts `answer` by rows, in the request's order. What is unaccounted is reported, whatever
-    /// the status was: HubSpot is known to say `COMPLETE` with no results.
+    /// Attributes the parts of `response` to the rows, in the request's order. A row without a part
+    /// is reported for every status: HubSpot is known to report `COMPLETE` with no results.
     /// <https://github.com/rudderlabs/rudder-transformer/pull/5147>
     ///
-    /// A single result for a single row is that row's, whatever key it carries. Among several rows
-    /// a result whose key is no row's leaves it open which of the open rows it is about.
-    pub(super) fn account<'v>(&self, answer: &'v BatchAnswer<'v>) -> Vec<Row<'v>> {
-        let mut rows = vec![Row::Nothing { lost: false }; self.payloads.len()];
-        let lost = self.take_errors(&answer.errors, &mut rows);
-        if let ([Row::Nothing { .. }], [result], []) = (&rows[..], &answer.results[..], &lost[..])
+    /// A single result for a single row is that row's, with any key. Among several rows, a result
+    /// with an unknown key may be about any row that has no part yet.
+    pub(super) fn attribute<'v>(&self, response: &'v BatchResponse<'v>) -> Vec<Row<'v>> {
+        let mut rows = vec![
+            Row::Nothing {
+                is_ambiguous: false
+            };
+            self.payloads.len()
+        ];
+        let unnamed = self.attribute_errors(&response.errors, &mut rows);
+        if let ([Row::Nothing { .. }], [result], []) =
+            (&rows[..], &response.results[..], &unnamed[..])
             && !result.is_blank()
         {
             return vec![Row::Result(result)];
         }
-        let (anonymous, has_strangers) = self.take_results(&answer.results, &mut rows);
+        let (keyless, has_unknown_keys) = self.attribute_results(&response.results, &mut rows);
         let open = rows.iter().filter(|row| row.is_open()).count();
-        let rest = match &lost[..] {
-            [] if anonymous == open && !has_strangers => Row::Counted,
-            [Some(problem)] if open == 1 && anonymous == 0 && !has_strangers => {
-                Row::ApiError(problem)
-            }
-            lost => Row::Nothing {
-                lost: rows.len() > 1 && (!lost.is_empty() || anonymous > 0 || has_strangers),
+        let rest = match &unnamed[..] {
+            [] if keyless == open && !has_unknown_keys => Row::Counted,
+            [Some(error)] if open == 1 && keyless == 0 && !has_unknown_keys => Row::ApiError(error),
+            unnamed => Row::Nothing {
+                is_ambiguous: rows.len() > 1
+                    && (!unnamed.is_empty() || keyless > 0 || has_unknown_keys),
             },
         };
-        rows.iter_mut()
-            .filter(|row| row.is_open())
-            .for_each(|row| *row = rest);
+        for row in rows.iter_mut().filter(|row| row.is_open()) {
+            *row = rest;
+        }
         rows
     }
 
-    /// Gives rows their results. Returns how many results carry no key, and whether any carries one
-    /// that is no row's.
-    fn take_results<'v>(&self, results: &'v [Record<'v>], rows: &mut [Row<'v>]) -> (usize, bool) {
-        let mut anonymous = HashSet::new();
-        let mut has_strangers = false;
+    /// Attributes results to rows. Returns the number of results without a key, and whether any has
+    /// a key that is no row's.
+    fn attribute_results<'v>(
+        &self,
+        results: &'v [Record<'v>],
+        rows: &mut [Row<'v>],
+    ) -> (usize, bool) {
+        let mut keyless = HashSet::new();
+        let mut has_unknown_keys = false;
         for result in results {
             match self.row_of_result(result) {
                 Some(row) if rows[row].is_open() => rows[row] = Row::Result(result),
                 Some(_) => {}
-                None if is_anonymous(result) => anonymous.extend(words(result.id)),
-                None => has_strangers = true,
+                None if is_keyless(result) => keyless.extend(texts_of(result.id)),
+                None => has_unknown_keys = true,
             }
         }
-        (anonymous.len(), has_strangers)
+        (keyless.len(), has_unknown_keys)
     }
 
-    /// Gives rows their errors, and those back that name no row; an unreadable one is `None`.
-    fn take_errors<'v>(
+    /// Attributes errors to rows. Returns those that name no row; `None` stands for one that cannot
+    /// be parsed.
+    fn attribute_errors<'v>(
         &self,
         errors: &'v [Option<ApiError>],
         rows: &mut [Row<'v>],
     ) -> Vec<Option<&'v ApiError>> {
-        let mut lost = Vec::new();
+        let mut unnamed = Vec::new();
         for error in errors {
-            let Some(problem) = error else {
-                lost.push(None);
+            let Some(error) = error else {
+                unnamed.push(None);
                 continue;
             };
-            let named = self.named_by(problem);
+            let named = self.named_by(error);
             if named.is_empty() {
-                lost.push(Some(problem));
+                unnamed.push(Some(error));
             }
             for row in named {
                 if rows[row].is_open() {
-                    rows[row] = Row::ApiError(problem);
+                    rows[row] = Row::ApiError(error);
                 }
             }
         }
-        lost
+        unnamed
     }
 
-    /// The rows that `problem` names.
-    pub(super) fn named_by(&self, problem: &ApiError) -> Vec<usize> {
-        let mut named: Vec<_> = problem
+    /// Returns the rows that `error` names.
+    pub(super) fn named_by(&self, error: &ApiError) -> Vec<usize> {
+        let mut named: Vec<_> = error
             .trace_ids
             .iter()
             .filter_map(|id| self.row_of_trace_id(id))
             .collect();
         if named.is_empty() {
-            named = problem
+            named = error
                 .ids
                 .iter()
                 .filter_map(|id| self.row_of_key(id))
@@ -202,15 +214,15 @@ impl<'a> Rows<'a> {
         named
     }
 
-    /// The rows that the refusal of a whole batch points at: by name, else by the line of the
-    /// request, else by the address that it quotes.
-    pub(super) fn suspects(&self, problem: &ApiError) -> Vec<usize> {
-        let named = self.named_by(problem);
+    /// Returns the rows at which the refusal of a whole batch points: by name, else by the line of
+    /// the request, else by the address that it quotes.
+    pub(super) fn suspects(&self, error: &ApiError) -> Vec<usize> {
+        let named = self.named_by(error);
         if !named.is_empty() {
             return named;
         }
         // Lines count from 1, and the first input is on the second.
-        let on_line = problem
+        let on_line = error
             .line
             .and_then(|line| line.checked_sub(2))
             .filter(|row| *row < self.payloads.len());
@@ -218,28 +230,26 @@ impl<'a> Rows<'a> {
             return vec![row];
         }
         self.rows_where(EMAIL, |address| {
-            !address.is_empty() && problem.says(address)
+            !address.is_empty() && error.contains(address)
         })
     }
 
-    /// Returns the rows that carry `property`. Where `problem` refuses a value of it: the rows that
-    /// it names, else those with the value that it quotes, else all, where they have one value in
-    /// common. None where it may be about any of them.
+    /// Returns the rows that carry `property`. Where `error` refuses its value, these are the rows
+    /// that the error names, else those with the value that it quotes, else all that carry the
+    /// property, where they have one value in common. Empty where the error may be about any of
+    /// them.
     pub(super) fn carrying(
         &self,
         property: &str,
-        problem: &ApiError,
+        error: &ApiError,
         is_about_value: bool,
     ) -> Vec<usize> {
         let carrying = self.rows_where(property, |_| true);
         if !is_about_value {
             return carrying;
         }
-        let is_refused = |value: &str| !value.is_empty() && problem.refuses_option(value);
-        for narrower in [
-            self.named_by(problem),
-            self.rows_where(property, is_refused),
-        ] {
+        let is_refused = |value: &str| !value.is_empty() && error.refuses_option(value);
+        for narrower in [self.named_by(error), self.rows_where(property, is_refused)] {
             if !narrower.is_empty() {
                 return narrower;
             }
@@ -253,7 +263,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The rows that have `property`, with a value that `is_meant`.
+    /// Returns the rows that have `property`, with a value for which `is_meant` returns true.
     fn rows_where(&self, property: &str, is_meant: impl Fn(&str) -> bool) -> Vec<usize> {
         let value = |row: usize| value_in(self.payloads[row].body.as_ref()?, property);
         (0..self.payloads.len())
@@ -262,12 +272,12 @@ impl<'a> Rows<'a> {
     }
 
     fn row_of_result(&self, result: &Record<'_>) -> Option<usize> {
-        let traced = words(result.trace_id).find_map(|id| self.row_of_trace_id(&id));
+        let traced = texts_of(result.trace_id).find_map(|id| self.row_of_trace_id(&id));
         traced.or_else(|| self.row_of_key(&json::text(result.properties.key?)?))
     }
 
-    /// Returns whether `result` shows no key, or one of these rows'.
-    pub(super) fn knows(&self, result: &Record<'_>) -> bool {
+    /// Returns whether `result` has no key, or the key of one of these rows.
+    pub(super) fn is_own(&self, result: &Record<'_>) -> bool {
         result.properties.key.is_none() || self.row_of_result(result).is_some()
     }
 
@@ -309,19 +319,19 @@ fn properties(payload: &Payload) -> &str {
     payload.body.as_ref().map_or("null", Body::get)
 }
 
-/// Returns a key without what systems are known to change in one: surrounding blanks, letter case,
-/// the Unicode form and the width.
+/// Normalizes a key in the aspects that systems are known to change: surrounding blanks, letter
+/// case, the Unicode form and the width.
 fn normal_form(key: &str) -> String {
     ComposingNormalizerBorrowed::new_nfkc()
         .normalize(key.trim())
         .to_lowercase()
 }
 
-fn is_anonymous(result: &Record<'_>) -> bool {
+fn is_keyless(result: &Record<'_>) -> bool {
     result.properties.key.and_then(json::text).is_none() && result.trace_id.is_none()
 }
 
-/// What `body` says of a property.
+/// Returns the value of a property of `body`.
 pub(super) fn value_in<'a>(body: &'a Body, property: &str) -> Option<Cow<'a, str>> {
     let body: HashMap<&str, &RawValue> = serde_json::from_str(body.get()).ok()?;
     body.get(property).copied().and_then(json::text)

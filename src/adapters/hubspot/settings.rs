@@ -1,15 +1,15 @@
-//! The section `[hubspot]`. What each key means is written once, in `src/settings/defaults.toml`.
+//! The section `[hubspot]`. `src/settings/defaults.toml` documents each key.
 
 use std::collections::BTreeMap;
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::settings::{RateLimit, Retry};
+use crate::model::limits::{RateLimit, Retry};
 
 /// The section `[hubspot]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
@@ -33,12 +33,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Inputs in one batch request; 101 are refused.
+    /// Most inputs in one batch request; 101 are refused.
     /// <https://developers.hubspot.com/docs/api-reference/latest/crm/using-object-apis>
     pub const LARGEST_BATCH: usize = 100;
 
     /// Returns the beginning of every URL: scheme, host and port of `base_url`, in the form in
-    /// which they are checked.
+    /// which the settings check validates them.
     pub(super) fn base(&self) -> String {
         match Url::parse(&self.base_url) {
             Ok(url) if url.has_host() => url.origin().ascii_serialization(),
@@ -49,7 +49,7 @@ impl Settings {
 
 /// The lifecycle stage of each type, by the stage's internal name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LifecycleStage {
     /// For contacts of the type `customer`.

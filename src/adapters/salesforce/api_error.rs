@@ -1,14 +1,15 @@
-//! One error of Salesforce's, read as far as it can be. Pure.
+//! Parses the errors of Salesforce, as far as possible. Pure.
 //!
-//! Rows say `statusCode`, whole answers `errorCode`, the token endpoint `error`. Each part is
-//! looked for, none is relied on: an odd one must not hide what the others say.
+//! Rows have `statusCode`, whole responses `errorCode`, the token endpoint `error`. The parser
+//! looks for each part and relies on none: a part of an unexpected type must not hide the others.
 
 use serde_json::Value;
 
 use crate::adapters::http::HttpResponse;
-use crate::adapters::{Code, Rejection};
+use crate::model::codes;
+use crate::model::{Code, Rejection};
 
-/// What is known of one error.
+/// The parsed parts of one error.
 #[derive(Clone, Default)]
 pub(super) struct ApiError {
     pub(super) code: Option<String>,
@@ -17,7 +18,7 @@ pub(super) struct ApiError {
 }
 
 impl ApiError {
-    /// Reads an error; `None` where it is not an object.
+    /// Parses an error; `None` where it is not an object.
     pub(super) fn read(error: &Value) -> Option<Self> {
         let error = error.as_object()?;
         let text = |names: &[&str]| {
@@ -26,67 +27,64 @@ impl ApiError {
                 .find_map(|name| error.get(*name)?.as_str())
                 .map(str::to_owned)
         };
-        let fields = error
-            .get("fields")
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice);
+        let fields = error.get("fields").and_then(Value::as_array);
         Some(Self {
             code: text(&["statusCode", "errorCode", "error"]),
             message: text(&["message", "error_description"]),
             fields: fields
-                .iter()
+                .into_iter()
+                .flatten()
                 .filter_map(|field| field.as_str().map(str::to_owned))
                 .collect(),
         })
     }
 
-    /// A row that failed and does not say why.
+    /// Builds the error of a row that failed without a reason.
     pub(super) fn reasonless() -> Self {
         let message = "Salesforce gives no reason".to_owned();
         Self {
-            code: Some("NO_REASON".to_owned()),
+            code: Some(codes::NO_REASON.to_owned()),
             message: Some(message),
             fields: Vec::new(),
         }
     }
 
-    /// Whether the code is `code`.
+    /// Returns whether the code is `code`.
     pub(super) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
 
-    /// Whether the message holds `part`, in whatever letter case.
-    pub(super) fn says(&self, part: &str) -> bool {
+    /// Returns whether the message contains `part`, without regard to letter case.
+    pub(super) fn contains(&self, part: &str) -> bool {
         self.message
             .as_ref()
             .is_some_and(|message| message.to_lowercase().contains(&part.to_lowercase()))
     }
 
-    /// Whether the message holds `part` outside of the record's own `texts`, in whatever letter
-    /// case: a message may quote a company that is called "Deadlock".
-    pub(super) fn says_itself(&self, part: &str, texts: &[String]) -> bool {
+    /// Returns whether the message contains `part` outside of the record's own `texts`, without
+    /// regard to letter case. A message may quote the name "Deadlock" of a contact's company.
+    pub(super) fn contains_outside(&self, part: &str, texts: &[String]) -> bool {
         let part = part.to_lowercase();
         let mut message = self.message.as_deref().unwrap_or_default().to_lowercase();
-        for text in texts
-            .iter()
-            .map(|text| text.to_lowercase())
-            .filter(|text| text.contains(&part))
-        {
-            message = message.replace(&text, "");
+        for text in texts {
+            let text = text.to_lowercase();
+            if text.contains(&part) {
+                message = message.replace(&text, "");
+            }
         }
         message.contains(&part)
     }
 
-    /// Whether the message begins with `part`, in whatever letter case.
-    pub(super) fn begins(&self, part: &str) -> bool {
+    /// Returns whether the message begins with `part`, without regard to letter case.
+    pub(super) fn starts_with(&self, part: &str) -> bool {
         self.message
             .as_ref()
             .is_some_and(|message| message.to_lowercase().starts_with(&part.to_lowercase()))
     }
 
-    /// Whether the error is about the field `name`, and not about one whose name only ends or
-    /// begins so.
-    pub(super) fn names(&self, name: &str) -> bool {
+    /// Returns whether the error names the field `name`. A longer name that contains `name` does
+    /// not count.
+    pub(super) fn names_field(&self, name: &str) -> bool {
         if self
             .fields
             .iter()
@@ -102,12 +100,12 @@ impl ApiError {
             .any(|word| word.eq_ignore_ascii_case(name))
     }
 
-    /// The code, fit for a log.
+    /// Returns the code in a form that may be logged.
     pub(super) fn code(&self) -> Code {
-        Code::from_system(self.code.as_deref().unwrap_or("NO_CODE"))
+        Code::from_system(self.code.as_deref().unwrap_or(codes::NO_CODE))
     }
 
-    /// The reason for a dead letter.
+    /// Builds the reason for a dead letter.
     pub(super) fn rejection(&self) -> Rejection {
         let mut rejection = Rejection::new(self.code(), self.message.clone().unwrap_or_default());
         rejection.fields.clone_from(&self.fields);
@@ -115,22 +113,21 @@ impl ApiError {
     }
 }
 
-/// The errors in an answer that is none of success. Salesforce sends an array of objects, at times
-/// a bare object, and in front of it proxies send pages.
-pub(super) fn problems(answer: &HttpResponse) -> Vec<ApiError> {
-    let errors = errors(answer);
-    errors
+/// Returns the errors of a response that is not a 2xx. Salesforce sends an array of objects, at
+/// times a bare object; proxies in front of it send pages.
+pub(super) fn errors_in(response: &HttpResponse) -> Vec<ApiError> {
+    error_values(response)
         .iter()
         .filter_map(ApiError::read)
-        .filter(|problem| problem.code.is_some())
+        .filter(|error| error.code.is_some())
         .collect()
 }
 
-/// Returns the first error that the API itself reports, with the key `errorCode` and a code
-/// `LIKE_THIS`. A page, an empty body and the JSON of a gateway (`{"error": "forbidden"}`) are no
-/// word of Salesforce's: `None`.
+/// Returns the first error that the API itself reports: with the key `errorCode`, and a code
+/// `LIKE_THIS`. `None` for a page, an empty body and the JSON of a gateway (`{"error":
+/// "forbidden"}`), which do not come from Salesforce.
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
-pub(super) fn api_error(answer: &HttpResponse) -> Option<ApiError> {
+pub(super) fn api_error(response: &HttpResponse) -> Option<ApiError> {
     let is_code = |code: &str| {
         code.starts_with(|first: char| first.is_ascii_uppercase())
             && code
@@ -143,11 +140,14 @@ pub(super) fn api_error(answer: &HttpResponse) -> Option<ApiError> {
             .and_then(Value::as_str)
             .is_some_and(is_code)
     };
-    errors(answer).iter().find(is_own).and_then(ApiError::read)
+    error_values(response)
+        .iter()
+        .find(is_own)
+        .and_then(ApiError::read)
 }
 
-fn errors(answer: &HttpResponse) -> Vec<Value> {
-    match serde_json::from_slice(&answer.body).unwrap_or_default() {
+fn error_values(response: &HttpResponse) -> Vec<Value> {
+    match serde_json::from_slice(&response.body).unwrap_or_default() {
         Value::Array(errors) => errors,
         error => vec![error],
     }
@@ -161,8 +161,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_odd_part_does_not_hide_the_others() {
-        for (error, expected) in [
+    fn a_part_of_an_unexpected_type_does_not_hide_the_others() {
+        for (json, expected) in [
             (
                 r#"{"statusCode":"A","message":"m","fields":["F"]}"#,
                 Some((Some("A"), Some("m"), 1)),
@@ -190,20 +190,20 @@ mod tests {
             ("[]", None),
             ("null", None),
         ] {
-            let problem = ApiError::read(&serde_json::from_str(error).expect("JSON"));
-            let found = problem.as_ref().map(|problem| {
+            let error = ApiError::read(&serde_json::from_str(json).expect("JSON"));
+            let found = error.as_ref().map(|error| {
                 (
-                    problem.code.as_deref(),
-                    problem.message.as_deref(),
-                    problem.fields.len(),
+                    error.code.as_deref(),
+                    error.message.as_deref(),
+                    error.fields.len(),
                 )
             });
-            assert_eq!(found, expected, "{error}");
+            assert_eq!(found, expected, "{json}");
         }
     }
 
     #[test]
-    fn only_the_api_s_own_json_is_its_word() {
+    fn only_json_of_the_api_s_own_is_an_api_error() {
         for (body, expected) in [
             (
                 r#"[{"message":"m","errorCode":"NOT_FOUND"}]"#,
@@ -224,14 +224,14 @@ mod tests {
             ("<html>", None),
             ("", None),
         ] {
-            let answer = HttpResponse {
+            let response = HttpResponse {
                 status: 403,
                 headers: HeaderMap::new(),
                 body: Bytes::from(body),
             };
-            let problem = api_error(&answer);
+            let error = api_error(&response);
             assert_eq!(
-                problem.as_ref().and_then(|problem| problem.code.as_deref()),
+                error.as_ref().and_then(|error| error.code.as_deref()),
                 expected,
                 "{body}"
             );
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_the_record_in_a_message_is_not_salesforce_s_own_word() {
+    fn a_text_of_the_record_in_a_message_does_not_count() {
         let texts = ["Deadlock Brewery".to_owned(), "Row".to_owned()];
         for (message, part, expected) in [
             (
@@ -264,16 +264,16 @@ mod tests {
             ),
             ("", "deadlock", false),
         ] {
-            let problem = ApiError {
+            let error = ApiError {
                 message: Some(message.to_owned()),
                 ..ApiError::default()
             };
-            assert_eq!(problem.says_itself(part, &texts), expected, "{message}");
+            assert_eq!(error.contains_outside(part, &texts), expected, "{message}");
         }
     }
 
     #[test]
-    fn errors_come_as_an_array_an_object_or_not_at_all() {
+    fn errors_are_parsed_from_an_array_or_an_object() {
         for (body, expected) in [
             (r#"[{"errorCode":"A"},{"errorCode":"B"}]"#, 2),
             (r#"[null,{"message":"no code"},{"errorCode":"B"}]"#, 1),
@@ -283,12 +283,12 @@ mod tests {
             ("<html>", 0),
             ("", 0),
         ] {
-            let answer = HttpResponse {
+            let response = HttpResponse {
                 status: 400,
                 headers: HeaderMap::new(),
                 body: Bytes::from(body),
             };
-            assert_eq!(problems(&answer).len(), expected, "{body}");
+            assert_eq!(errors_in(&response).len(), expected, "{body}");
         }
     }
 }

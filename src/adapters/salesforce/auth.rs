@@ -1,15 +1,16 @@
-//! Tokens: by client credentials or by a signed assertion, one request at a time however many calls
-//! wait for it.
+//! Access tokens, by client credentials or by a signed assertion. One token request is sent at a
+//! time, however many calls wait for it.
 //!
-//! A token is kept until its secret changes, Salesforce refuses it (401), or its instance does not
-//! answer in Salesforce's own words: a page, a redirect, no connection, no answer in time. An org
-//! that moves to another host answers 401 at none of the old ones. The secret is asked for with
-//! each call, and is read again after ten minutes at most. The host of a token is checked before
-//! the token is kept.
+//! A token is kept until its secret changes, Salesforce refuses it (401), or its instance sends no
+//! response of Salesforce's own: a page, a redirect, no connection, or no response in time. An org
+//! that moves to another host causes no 401 at the old one. The secret is requested with each call,
+//! and is read again after ten minutes at most. The host of a token is checked before the token is
+//! kept.
 //!
-//! An instance that does not answer costs one token at once and at most one more in each
+//! An instance without responses costs one token at once and at most one more in each
 //! [`REPLACE_EVERY`], however many calls are made: the new token may name another instance, or the
-//! same. Where no token is granted, each call asks once, and the breaker limits the calls.
+//! same. Where no token is granted, each call requests one, and the circuit breaker limits the
+//! calls.
 //!
 //! <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_client_credentials_flow.htm>
 
@@ -28,20 +29,23 @@ use tokio::time::{Instant, timeout_at};
 
 use self::grant::{Grant, TokenError, request};
 use crate::adapters::http::Http;
-use crate::adapters::{Call, CallError, Cause, FailureCause};
+use crate::adapters::{Call, secret_unreadable};
 use crate::clock;
+use crate::model::codes;
+use crate::model::{CallError, Cause, FailureCause};
 use crate::secrets::Secret;
 
-/// The shortest time between two tokens that are asked for because the instance does not answer.
+/// Shortest time between two tokens that are requested because the instance sends no response of
+/// its own.
 const REPLACE_EVERY: Duration = Duration::from_secs(30);
 
-/// A token, and where to take it.
+/// A token, and the instance that accepts it.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
     /// Marked as sensitive: `Debug` does not show it.
     pub(super) header: HeaderValue,
     pub(super) instance: Url,
-    /// By which secret it was granted.
+    /// Secret by which it was granted.
     secret: Arc<SecretString>,
     generation: u64,
 }
@@ -52,12 +56,12 @@ impl Token {
     }
 }
 
-/// Where tokens come from.
+/// Source of tokens.
 #[derive(Debug)]
 pub(super) struct Auth {
     secret: Arc<Secret>,
     state: Mutex<State>,
-    /// The generation of the token whose instance does not answer; 0 where all do.
+    /// Generation of the token whose instance sends no response of its own; 0 where each does.
     doubted: AtomicU64,
 }
 
@@ -65,9 +69,9 @@ pub(super) struct Auth {
 struct State {
     token: Option<Token>,
     generation: u64,
-    /// The last answer that was no token, and when it came.
+    /// Last failed grant, and its time.
     failure: Option<(Instant, CallError)>,
-    /// When a token was replaced because its instance did not answer.
+    /// Time at which a token was last replaced because of its instance.
     replaced: Option<Instant>,
 }
 
@@ -80,12 +84,12 @@ impl Auth {
         }
     }
 
-    /// The token at hand, or a new one.
+    /// Returns the current token, or a new one.
     pub(super) async fn token(&self, http: &Http, call: Call<'_>) -> Result<Token, CallError> {
         self.token_after(None, http, call).await
     }
 
-    /// Salesforce refused `token`: the one that has replaced it, or a new one.
+    /// Returns the token that has replaced `token`, which Salesforce refused, or a new one.
     pub(super) async fn renew(
         &self,
         token: &Token,
@@ -95,10 +99,10 @@ impl Auth {
         self.token_after(Some(token.generation), http, call).await
     }
 
-    /// Takes note of whether the instance of `token` answered a call in Salesforce's own words.
-    pub(super) fn note(&self, token: &Token, is_answer: bool) {
-        if is_answer {
-            // An error here is a doubt about another token, which stays.
+    /// Notes whether the instance of `token` sent a response of Salesforce's own.
+    pub(super) fn note_response(&self, token: &Token, is_own: bool) {
+        if is_own {
+            // An error means that another token is doubted, which stays so.
             let _ = self
                 .doubted
                 .compare_exchange(token.generation, 0, Relaxed, Relaxed);
@@ -113,19 +117,19 @@ impl Auth {
         http: &Http,
         call: Call<'_>,
     ) -> Result<Token, CallError> {
-        let asked = Instant::now();
+        let requested = Instant::now();
         let mut state = self.locked(call).await?;
-        // Calls that waited together do not ask one after the other; one that comes later asks
-        // anew.
-        if let Some((_, failure)) = state.failure.as_ref().filter(|(at, _)| *at >= asked) {
+        // Calls that waited together share one failure; a later call requests a token again.
+        if let Some((failed, failure)) = &state.failure
+            && *failed >= requested
+        {
             return Err(failure.clone());
         }
-        let token = timeout_at(
-            call.give_up_at,
-            self.current(&mut state, refused, http, call),
-        )
-        .await;
-        let token = token.unwrap_or_else(|_| Err(timed_out()));
+        let token = self.current(&mut state, refused, http, call);
+        let token = match timeout_at(call.give_up_at, token).await {
+            Ok(token) => token,
+            Err(_) => Err(timed_out()),
+        };
         state.failure = token
             .as_ref()
             .err()
@@ -133,7 +137,7 @@ impl Auth {
         token
     }
 
-    /// Returns the token at hand where it may be used, or a new one.
+    /// Returns the current token where it may be used, or a new one.
     async fn current(
         &self,
         state: &mut State,
@@ -145,10 +149,12 @@ impl Auth {
             .secret
             .get()
             .await
-            .map_err(|error| CallError::secret_unreadable(&error))?;
+            .map_err(|error| secret_unreadable(&error))?;
         self.drop_doubted(state);
-        let is_usable = |token: &&Token| Some(token.generation) != refused && token.is_of(&secret);
-        if let Some(token) = state.token.as_ref().filter(is_usable) {
+        if let Some(token) = &state.token
+            && Some(token.generation) != refused
+            && token.is_of(&secret)
+        {
             return Ok(token.clone());
         }
         state.token = None;
@@ -168,7 +174,8 @@ impl Auth {
         Ok(token)
     }
 
-    /// Drops a token whose instance does not answer, unless one was replaced for that a moment ago.
+    /// Drops a token whose instance sends no response of its own, unless one was replaced for that
+    /// within [`REPLACE_EVERY`].
     fn drop_doubted(&self, state: &mut State) {
         let doubted = self.doubted.load(Relaxed);
         let is_doubted = state
@@ -185,7 +192,8 @@ impl Auth {
         }
     }
 
-    /// Waits for the state, without a permit: the call that holds it may need one for its request.
+    /// Waits for the state without a permit: the call that holds the state may need one for its
+    /// request.
     async fn locked(&self, call: Call<'_>) -> Result<MutexGuard<'_, State>, CallError> {
         if let Ok(state) = self.state.try_lock() {
             return Ok(state);
@@ -196,16 +204,16 @@ impl Auth {
             .map_err(|_| timed_out())
     }
 
-    /// Asks for a token, and once more with the secret read again where its content is refused or
-    /// its host does not answer.
+    /// Requests a token, and once more with the secret read again where its content is refused or
+    /// its host sends no response of its own.
     async fn grant(
         &self,
         secret: Arc<SecretString>,
         http: &Http,
         call: Call<'_>,
     ) -> Result<Grant, CallError> {
-        let (refusal, is_silent) = match request(&secret, http, call).await {
-            Ok(granted) => return Ok(granted),
+        let (refusal, is_about_host) = match request(&secret, http, call).await {
+            Ok(grant) => return Ok(grant),
             Err(TokenError::Other(error)) => return Err(error),
             Err(TokenError::Secret(error)) => (error, false),
             Err(TokenError::Host(error)) => (error, true),
@@ -217,14 +225,14 @@ impl Auth {
             Ok(Some(renewed)) => request(&renewed, http, call)
                 .await
                 .map_err(TokenError::into_error),
-            // Where the host is silent, it is the one to be named, whether or not the secret can be
-            // read.
-            Err(error) if !is_silent => Err(CallError::secret_unreadable(&error)),
+            // Where the host sends no response, the error names the host, whether or not the secret
+            // can be read.
+            Err(error) if !is_about_host => Err(secret_unreadable(&error)),
             Ok(None) | Err(_) => Err(refusal),
         }
     }
 }
 
 fn timed_out() -> CallError {
-    CallError::failed("TOKEN_TIMEOUT", FailureCause::Destination)
+    CallError::failed(codes::TOKEN_TIMEOUT, FailureCause::Destination)
 }

@@ -1,5 +1,5 @@
-//! The HTTP conversation with Salesforce: signed, repeated once with a new token where the old one has
-//! ended.
+//! Sends API requests to Salesforce: signed, and repeated once with a new token where the session
+//! has ended.
 
 use std::io::Write as _;
 
@@ -10,150 +10,168 @@ use reqwest::Method;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 
-use super::api_error::{ApiError, api_error, problems};
+use super::api_error::{ApiError, api_error, errors_in};
 use super::auth::Token;
 use super::{Salesforce, errors};
+use crate::adapters::Call;
 use crate::adapters::http::{HttpError, HttpResponse};
-use crate::adapters::{Call, CallError};
-use crate::telemetry::Quota;
+use crate::model::CallError;
+use crate::model::limits::Quota;
 
-/// Shorter bodies gain less from compression than it costs.
+/// Length of a body, in bytes, from which compression gains more than it costs.
 const WORTH_COMPRESSING: usize = 8 * 1024;
 
-/// What is asked, apart from the token.
+/// An API request, without its token.
 #[derive(Clone)]
 pub(super) struct ApiRequest {
     pub(super) method: Method,
-    /// Below the instance's URL.
+    /// Path below the instance's URL.
     pub(super) path: String,
     pub(super) query: Option<String>,
     pub(super) body: Option<Bytes>,
 }
 
 impl Salesforce {
-    /// Sends `ask` and takes a 2xx; anything else is an error.
-    pub(super) async fn ask(
+    /// Sends `request` and returns a 2xx.
+    ///
+    /// # Errors
+    /// Classifies a response of any other status.
+    pub(super) async fn request(
         &self,
-        ask: ApiRequest,
+        request: ApiRequest,
         call: Call<'_>,
     ) -> Result<HttpResponse, CallError> {
-        let answer = self.answer(ask, call).await?;
-        if is_success(&answer) {
-            Ok(answer)
-        } else {
-            Err(errors::of_answer(&answer, &self.settings))
-        }
+        let response = self.send(request, call).await?;
+        self.accept(&response)?;
+        Ok(response)
     }
 
-    /// Sends `ask` and returns the answer, whatever its status.
-    pub(super) async fn answer(
+    /// Accepts a 2xx.
+    ///
+    /// # Errors
+    /// Classifies a response of any other status.
+    fn accept(&self, response: &HttpResponse) -> Result<(), CallError> {
+        if is_success(response) {
+            return Ok(());
+        }
+        Err(errors::of_response(response, &self.settings))
+    }
+
+    /// Sends `request` with the current token, and once more with a new one where the session has
+    /// ended. Returns a response of any status.
+    pub(super) async fn send(
         &self,
-        mut ask: ApiRequest,
+        mut request: ApiRequest,
         call: Call<'_>,
     ) -> Result<HttpResponse, CallError> {
-        let is_compressed = ask
-            .body
-            .as_ref()
-            .is_some_and(|body| body.len() >= WORTH_COMPRESSING);
-        if is_compressed {
-            ask.body = ask.body.map(compress);
+        let mut is_compressed = false;
+        if let Some(body) = request.body.take_if(|body| body.len() >= WORTH_COMPRESSING) {
+            request.body = Some(compress(body));
+            is_compressed = true;
         }
         let token = self.auth.token(&self.http, call).await?;
-        let mut answer = self.send(&token, &ask, is_compressed, call).await?;
-        if has_ended(&answer) {
+        let mut response = self
+            .send_with(&token, &request, is_compressed, call)
+            .await?;
+        if has_ended(&response) {
             // Sessions end: only a new one that is refused too is a failure.
             let token = self.auth.renew(&token, &self.http, call).await?;
-            answer = self.send(&token, &ask, is_compressed, call).await?;
-            if answer.status == 401 && api_error(&answer).is_some() {
+            response = self
+                .send_with(&token, &request, is_compressed, call)
+                .await?;
+            if response.status == 401 && api_error(&response).is_some() {
                 call.meter.auth_failure();
             }
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    async fn send(
+    /// Sends `request` once, with `token`.
+    async fn send_with(
         &self,
         token: &Token,
-        ask: &ApiRequest,
+        request: &ApiRequest,
         is_compressed: bool,
         call: Call<'_>,
     ) -> Result<HttpResponse, CallError> {
         let request = self
-            .request(token, ask, is_compressed)
+            .build_request(token, request, is_compressed)
             .map_err(HttpError::into_call_error)?;
-        let answer = self.http.send(request, call).await;
-        self.auth.note(token, is_answer(&answer));
-        let answer = answer.map_err(HttpError::into_call_error)?;
-        if let Some(quota) = answer.header("sforce-limit-info").and_then(quota) {
+        let response = self.http.send(request, call).await;
+        self.auth.note_response(token, is_own_response(&response));
+        let response = response.map_err(HttpError::into_call_error)?;
+        if let Some(quota) = response.header("sforce-limit-info").and_then(quota) {
             call.note_quota(quota);
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    fn request(
+    fn build_request(
         &self,
         token: &Token,
-        ask: &ApiRequest,
+        request: &ApiRequest,
         is_compressed: bool,
     ) -> Result<reqwest::Request, HttpError> {
         let mut url: Url = token.instance.clone();
-        url.set_path(&ask.path);
-        url.set_query(ask.query.as_deref());
-        let mut request = self.http.client().request(ask.method.clone(), url);
-        request = request.header(AUTHORIZATION, token.header.clone());
+        url.set_path(&request.path);
+        url.set_query(request.query.as_deref());
+        let mut builder = self.http.client().request(request.method.clone(), url);
+        builder = builder.header(AUTHORIZATION, token.header.clone());
         for (name, value) in self.headers {
-            request = request.header(name, value);
+            builder = builder.header(name, value);
         }
-        if let Some(body) = &ask.body {
-            request = request
+        if let Some(body) = &request.body {
+            builder = builder
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.clone());
         }
         if is_compressed {
-            request = request.header(CONTENT_ENCODING, "gzip");
+            builder = builder.header(CONTENT_ENCODING, "gzip");
         }
-        request.build().map_err(HttpError::Connection)
+        builder.build().map_err(HttpError::Connection)
     }
 }
 
-/// Whether the status is one of success.
-pub(super) fn is_success(answer: &HttpResponse) -> bool {
-    (200..300).contains(&answer.status)
+/// Returns whether the status is a 2xx.
+pub(super) fn is_success(response: &HttpResponse) -> bool {
+    (200..300).contains(&response.status)
 }
 
-/// A session that has ended, and not one that the org's policies keep out: that one a new token
-/// would not help.
-fn has_ended(answer: &HttpResponse) -> bool {
-    let barred = |problem: &ApiError| problem.says("not valid for use with the REST API");
-    let problems = problems(answer);
-    answer.status == 401 && !problems.is_empty() && !problems.iter().any(barred)
+/// Returns whether the response reports an ended session. A session that the org's policies refuse
+/// does not count: a new token would not help.
+fn has_ended(response: &HttpResponse) -> bool {
+    let is_barred = |error: &ApiError| error.contains("not valid for use with the REST API");
+    let errors = errors_in(response);
+    response.status == 401 && !errors.is_empty() && !errors.iter().any(is_barred)
 }
 
-/// Whether the org is at this instance: it answered in Salesforce's own words, or was not asked. A
-/// host that an org has left answers with redirects, with pages, with `URL_NOT_RESET`, or not at
-/// all.
-fn is_answer(answer: &Result<HttpResponse, HttpError>) -> bool {
-    match answer {
-        Ok(answer) if answer.status <= 300 => {
-            matches!(answer.body.trim_ascii_start().first(), Some(b'[' | b'{'))
+/// Returns whether the org is at this instance: it sent a response of Salesforce's own, or was not
+/// called. A host that an org has left responds with redirects, with pages, with `URL_NOT_RESET`,
+/// or not at all.
+fn is_own_response(response: &Result<HttpResponse, HttpError>) -> bool {
+    match response {
+        Ok(response) if response.status <= 300 => {
+            matches!(response.body.trim_ascii_start().first(), Some(b'[' | b'{'))
         }
-        Ok(answer) => {
-            let problems = problems(answer);
-            let is_elsewhere = |problem: &ApiError| problem.code().as_str() == "URL_NOT_RESET";
-            answer.status >= 400 && !problems.is_empty() && !problems.iter().any(is_elsewhere)
+        Ok(response) => {
+            let errors = errors_in(response);
+            let has_moved = |error: &ApiError| error.code().as_str() == "URL_NOT_RESET";
+            response.status >= 400 && !errors.is_empty() && !errors.iter().any(has_moved)
         }
-        Err(error) => matches!(error, HttpError::OutOfTime),
+        Err(error) => matches!(error, HttpError::NotSentInTime | HttpError::CutByDeadline),
     }
 }
 
 fn compress(body: Bytes) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
-    // Writing into memory cannot fail.
-    let written = encoder.write_all(&body).and_then(|()| encoder.finish());
-    written.map_or(body, Bytes::from)
+    match encoder.write_all(&body).and_then(|()| encoder.finish()) {
+        Ok(compressed) => compressed.into(),
+        // Writing into memory cannot fail.
+        Err(_) => body,
+    }
 }
 
-/// `api-usage=10018/100000`, at times with further parts, and not monotonic.
+/// Parses `api-usage=10018/100000`, which may have further parts and is not monotonic.
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/headers_api_usage.htm>
 fn quota(header: &str) -> Option<Quota> {
     let usage = header
@@ -180,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_quota_is_read_from_whatever_form_the_header_has() {
+    fn the_quota_is_parsed_in_every_form_of_the_header() {
         for (header, expected) in [
             ("api-usage=10018/100000", Some((10_018, 100_000))),
             ("api-bursts=1/750; api-usage=5/10", Some((5, 10))),

@@ -1,14 +1,15 @@
-//! Deleting: a query by our key, then a collection delete by Salesforce's ids.
+//! Deletes records: a query by our key, then a collection delete by Salesforce's ids.
 
 use reqwest::Method;
 
 use super::client::ApiRequest;
-use super::{Salesforce, Settings, settle};
-use crate::adapters::{Call, CallError, Outcome, Payload, Reply};
+use super::{Salesforce, Settings, complete};
+use crate::adapters::Call;
+use crate::model::{CallError, Outcome, Payload, Reply};
 
 impl Salesforce {
-    /// Finds the records by our key, then deletes them by Salesforce's.
-    pub(super) async fn remove(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
+    /// Looks the records up by our key, then deletes them by Salesforce's ids.
+    pub(super) async fn delete_batch(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
         let held = self.look_up(batch, call).await?;
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
         let mut records: Vec<(usize, &str)> = Vec::new();
@@ -29,19 +30,19 @@ impl Salesforce {
             }
         }
         if call.dry_run {
-            records
-                .iter()
-                .for_each(|(at, _)| outcomes[*at] = Some(Outcome::dry_run()));
-            records.clear();
+            for (at, _) in records.drain(..) {
+                outcomes[at] = Some(Outcome::dry_run());
+            }
         }
         for part in records.chunks(Settings::LARGEST_BATCH) {
-            self.delete_part(part, batch, &mut outcomes, call).await?;
+            self.send_delete(part, batch, &mut outcomes, call).await?;
         }
-        Ok(settle(outcomes))
+        Ok(complete(outcomes))
     }
 
+    /// Deletes one collection of records, and records their outcomes.
     /// <https://developer.salesforce.com/docs/platform/api-rest/guide/resources-composite-sobjects-collections-delete.html>
-    async fn delete_part(
+    async fn send_delete(
         &self,
         part: &[(usize, &str)],
         batch: &[&Payload],
@@ -49,7 +50,7 @@ impl Salesforce {
         call: Call<'_>,
     ) -> Result<(), CallError> {
         let ids: Vec<&str> = part.iter().map(|(_, id)| *id).collect();
-        let ask = ApiRequest {
+        let request = ApiRequest {
             method: Method::DELETE,
             path: format!(
                 "/services/data/{}/composite/sobjects",
@@ -58,13 +59,11 @@ impl Salesforce {
             query: Some(format!("ids={}&allOrNone=false", ids.join(","))),
             body: None,
         };
-        let answer = self.ask(ask, call).await?;
+        let response = self.request(request, call).await?;
         let sent: Vec<usize> = part.iter().map(|(at, _)| *at).collect();
-        for (at, outcome) in sent
-            .iter()
-            .zip(self.rows(&answer.body, &sent, batch, call).await?)
-        {
-            // Of several records of one contact, the one that is still there decides.
+        let deleted = self.read_rows(&response.body, &sent, batch, call).await?;
+        for (at, outcome) in sent.iter().zip(deleted) {
+            // Of several records of one contact, one that was not deleted decides.
             if !matches!(
                 outcomes[*at],
                 Some(Outcome::Rejected(_) | Outcome::Retry(_) | Outcome::Failed(_))

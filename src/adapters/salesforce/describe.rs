@@ -1,4 +1,4 @@
-//! What the integration user sees of the object.
+//! Reads the description of the object, as the integration user sees it.
 //!
 //! <https://developer.salesforce.com/docs/platform/api-rest/guide/resources-sobject-describe.html>
 
@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 use super::client::ApiRequest;
 use super::lookup::unreadable;
 use super::{Salesforce, Settings};
-use crate::adapters::{Call, CallError, FailureCause};
+use crate::adapters::Call;
+use crate::model::{CallError, FailureCause};
 
-/// What the user may do to the object's records, sharing aside.
+/// The user's rights to the object's records, sharing aside.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Rights {
     pub(super) createable: bool,
@@ -21,8 +22,8 @@ pub(super) struct Rights {
 }
 
 impl Salesforce {
-    /// The object's description, as far as `D` reads it. The call carries no record: no error of it
-    /// is a record's.
+    /// Reads the parts of the object's description that `D` contains. The call carries no record:
+    /// no error of it is a record's.
     pub(super) async fn describe<D: DeserializeOwned>(
         &self,
         call: Call<'_>,
@@ -33,15 +34,15 @@ impl Salesforce {
             ..
         } = &self.settings;
         let path = format!("/services/data/{api_version}/sobjects/{sobject}/describe");
-        let ask = ApiRequest {
+        let request = ApiRequest {
             method: Method::GET,
             path,
             query: None,
             body: None,
         };
-        // Boxed: the futures around it are nested as deep as the compiler follows.
-        let answer = self
-            .ask(ask, call)
+        // Boxed: the futures around it reach the nesting depth that the compiler supports.
+        let response = self
+            .request(request, call)
             .boxed()
             .await
             .map_err(|error| match error {
@@ -50,6 +51,6 @@ impl Salesforce {
                 }
                 other => other.without_records(),
             })?;
-        serde_json::from_slice(&answer.body).map_err(|_| unreadable().without_records())
+        serde_json::from_slice(&response.body).map_err(|_| unreadable().without_records())
     }
 }

@@ -1,15 +1,15 @@
-//! An operator's look at the org: whether the object is there, the key is one, and every field that
-//! we send may be written.
+//! Checks the org for the operator's command `doctor`: whether the object exists, the key is
+//! unique, and every field that is sent may be written.
 
 use serde::Deserialize;
 
 use super::describe::Rights;
 use super::{Salesforce, Settings, model};
+use crate::adapters::Call;
 use crate::adapters::doctor::{Check, remedy};
-use crate::adapters::{Call, CallError};
-use crate::contact::ContactId;
+use crate::model::{CallError, ContactId};
 
-/// The object as the integration user sees it: a field that is hidden from the user is not there.
+/// The object as the integration user sees it: a field that is hidden from the user is missing.
 #[derive(Debug, Deserialize)]
 struct Described {
     #[serde(flatten)]
@@ -38,8 +38,7 @@ struct Field {
 }
 
 impl Salesforce {
-    /// Looks at everything that a delivery needs. Each check that depends on a failed one is left
-    /// out.
+    /// Checks everything that a delivery needs. Leaves out each check that depends on a failed one.
     pub async fn examine(&self, call: Call<'_>) -> Vec<Check> {
         let (secret, token) = ("salesforce secret", "salesforce token");
         let mut checks = match self.auth.token(&self.http, call).await {
@@ -61,7 +60,7 @@ impl Salesforce {
             }
         };
         match self.describe::<Described>(call).await {
-            Ok(described) => checks.extend(judge(&described, &self.settings)),
+            Ok(described) => checks.extend(check_settings(&described, &self.settings)),
             Err(error) => checks.push(Check::fail("salesforce object", remedy(&error))),
         }
         checks
@@ -72,8 +71,8 @@ fn is_about_the_secret(error: &CallError) -> bool {
     matches!(error, CallError::Stop(stop) if stop.code.as_str().starts_with("SECRET_"))
 }
 
-/// What the description says about our settings. Pure.
-fn judge(described: &Described, settings: &Settings) -> Vec<Check> {
+/// Compares the description with the settings. Pure.
+fn check_settings(described: &Described, settings: &Settings) -> Vec<Check> {
     let mut checks = vec![
         object(described, settings),
         key(described, settings),
@@ -85,7 +84,7 @@ fn judge(described: &Described, settings: &Settings) -> Vec<Check> {
     checks
 }
 
-/// Salesforce tells names apart without regard to letter case.
+/// Finds a field; Salesforce's names have no letter case.
 fn find<'a>(described: &'a Described, name: &str) -> Option<&'a Field> {
     described
         .fields
@@ -125,30 +124,28 @@ fn object(described: &Described, settings: &Settings) -> Check {
 fn key(described: &Described, settings: &Settings) -> Check {
     let name = "salesforce external id";
     let Some(field) = find(described, &settings.external_id_field) else {
-        let what = "make it (text of 255, External ID, unique, case-insensitive), and give the run-as user edit access";
-        return Check::fail(
-            name,
-            format!(
-                "{} is not there, or hidden: {what}",
-                settings.external_id_field
-            ),
+        let remedy = format!(
+            "{} is missing or hidden: create it (text of 255, External ID, unique, \
+             case-insensitive), and give the run-as user edit access",
+            settings.external_id_field
         );
+        return Check::fail(name, remedy);
     };
-    let of = |is_wrong: bool, what: &str| {
-        is_wrong.then(|| format!("{} {what}", settings.external_id_field))
+    let of = |is_wrong: bool, fault: &str| {
+        is_wrong.then(|| format!("{} {fault}", settings.external_id_field))
     };
     let wrong = [
         of(
             !field.external_id,
-            "is no External ID: tick it in the field's definition",
+            "is no External ID: select External ID in the field's definition",
         ),
         of(
             !field.unique,
-            "is not unique: without it two records of one contact can come to be",
+            "is not unique: make it unique, or one contact may get two records",
         ),
         of(
             field.case_sensitive,
-            "tells letter cases apart: make its values unique case-insensitively",
+            "distinguishes letter cases: make its values unique case-insensitively",
         ),
         of(field.r#type != "string", "is no text: make it one"),
         of(
@@ -180,16 +177,14 @@ fn fields(described: &Described, settings: &Settings) -> Check {
         .chain(attributes)
         .chain(checked)
         .collect();
-    let trouble = |name: &&str| match find(described, name) {
-        None => Some(format!(
-            "{name} is not there, or hidden from the run-as user"
-        )),
+    let remedy = |name: &&str| match find(described, name) {
+        None => Some(format!("{name} is missing, or hidden from the run-as user")),
         Some(field) if !field.createable || !field.updateable => {
             Some(format!("{name} may not be edited"))
         }
         Some(_) => None,
     };
-    let mut wrong: Vec<String> = sent.iter().filter_map(trouble).collect();
+    let mut wrong: Vec<String> = sent.iter().filter_map(remedy).collect();
     if !wrong.is_empty() {
         wrong.push(
             "give the permission set edit access to these fields (field-level security)".to_owned(),
@@ -205,11 +200,12 @@ fn fields(described: &Described, settings: &Settings) -> Check {
 fn version(described: &Described, settings: &Settings) -> Check {
     let name = "salesforce version field";
     let Some(field) = find(described, &settings.version_field) else {
-        let what = "make it, a Number(18, 0), and give the run-as user edit access";
-        return Check::fail(
-            name,
-            format!("{} is not there, or hidden: {what}", settings.version_field),
+        let remedy = format!(
+            "{} is missing or hidden: create it, a Number(18, 0), and give the run-as user edit \
+             access",
+            settings.version_field
         );
+        return Check::fail(name, remedy);
     };
     let fits = field.r#type == "double" && field.scale == 0 && field.precision >= 18;
     let wrong = format!(
@@ -227,13 +223,14 @@ fn version(described: &Described, settings: &Settings) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::DESTINATIONS;
     use crate::adapters::salesforce::model;
-    use crate::consume::EventConsumer;
-    use crate::factory::DESTINATIONS;
     use crate::settings::{Layer, Preset, load};
+    use crate::source::EventConsumer;
 
     fn settings() -> Settings {
-        let document = "salesforce.version_field = \"Version__c\"\nsalesforce.attributes = { plan = \"Plan__c\" }";
+        let document = "salesforce.version_field = \"Version__c\"\n\
+            salesforce.attributes = { plan = \"Plan__c\" }";
         let layer = Layer::from_toml("the test", document).expect("TOML");
         load(Preset::Test, &[layer], &DESTINATIONS)
             .expect("allowed")
@@ -277,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_that_is_ever_sent_is_looked_at() {
+    fn every_field_that_a_contact_may_have_is_checked() {
         let text = |name: &str| format!("\"{name}\":\"x\"");
         let texts = [
             "first_name",
@@ -293,8 +290,9 @@ mod tests {
             .map(text)
             .join(",");
         let event = format!(
-            r#"{{"event_id":"e","operation":"create","occurred_at":"2026-11-20T10:15:00Z","contact":{{"id":"c","type":"lead",
-            "email":"a@b.example","lead_source":"Web",{},"address":{{{address}}},"attributes":{{"plan":"x"}}}}}}"#,
+            r#"{{"event_id":"e","operation":"create","occurred_at":"2026-11-20T10:15:00Z","contact":
+            {{"id":"c","type":"lead","email":"a@b.example","lead_source":"Web",{},
+            "address":{{{address}}},"attributes":{{"plan":"x"}}}}}}"#,
             texts.map(text).join(",")
         );
         let data = base64_simd::STANDARD.encode_to_string(event);
@@ -316,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_of_the_org_is_named_with_its_remedy() {
+    fn each_fault_of_the_org_is_reported_with_its_remedy() {
         type Edit = fn(&mut Described);
         let edit = |described: &mut Described, name: &str, edit: fn(&mut Field)| {
             let field = described
@@ -331,7 +329,7 @@ mod tests {
         let failing = |change: &dyn Fn(&mut Described)| {
             let mut described = described();
             change(&mut described);
-            let checks = judge(&described, &settings());
+            let checks = check_settings(&described, &settings());
             checks
                 .into_iter()
                 .filter_map(|check| Some((check.name, check.finding.err()?)))
@@ -360,7 +358,7 @@ mod tests {
             ),
             (
                 &|described| described.fields.retain(|field| field.name != "Plan__c"),
-                "Plan__c is not there",
+                "Plan__c is missing",
             ),
             (
                 &|described| described.rights.deletable = false,

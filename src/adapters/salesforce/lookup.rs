@@ -1,5 +1,5 @@
-//! Finding records by our own ids, with SOQL: deletes take Salesforce's ids only, and a guard needs
-//! the version held.
+//! Looks records up by our own ids, with SOQL: deletes accept Salesforce's ids only, and a guard
+//! needs the stored version.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,25 +11,27 @@ use serde_json::{Map, Value};
 
 use super::Salesforce;
 use super::client::ApiRequest;
-use crate::adapters::{self, Call, CallError, FailureCause, Lookup, Payload, version};
-use crate::contact::ContactId;
+use crate::adapters::{self, Call, version};
+use crate::model::codes;
+use crate::model::limits::Lookup;
+use crate::model::{CallError, ContactId, FailureCause, Payload};
 
-/// The longest query, encoded. URI and headers together may have 16,384 bytes.
+/// Longest query, encoded, in bytes. URI and headers together may have 16,384.
 /// <https://developer.salesforce.com/docs/platform/salesforce-app-limits-cheatsheet/guide/salesforce-app-limits-platform-api.html>
 const LONGEST_QUERY: usize = 12_000;
 
-/// Between two ids.
+/// Encoded separator of two ids.
 const COMMA: &str = "%2C";
 
-/// For the closing parenthesis.
-const ROOM_TO_CLOSE: usize = 3;
+/// Length of the encoded closing parenthesis.
+const CLOSING_LENGTH: usize = 3;
 
-/// Pages of one query. 200 ids find 200 records, unless the field is not unique.
+/// Most pages of one query. 200 ids find 200 records, unless the field is not unique.
 const MOST_PAGES: usize = 20;
 
 /// A record that Salesforce holds.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct StoredRecord {
     pub(super) id: String,
     pub(super) version: Option<u64>,
 }
@@ -62,52 +64,52 @@ impl Salesforce {
         Ok(batch.iter().map(held).collect())
     }
 
-    /// What Salesforce holds of these contacts, by [`ContactId::key`]; several records where the
-    /// field is not unique.
+    /// Looks up the records of these payloads, by [`ContactId::key`]. A key has several records
+    /// where the field is not unique.
     pub(super) async fn look_up(
         &self,
         payloads: &[&Payload],
         call: Call<'_>,
-    ) -> Result<HashMap<String, Vec<Held>>, CallError> {
+    ) -> Result<HashMap<String, Vec<StoredRecord>>, CallError> {
         let mut found = HashMap::new();
         for query in self.queries(payloads) {
-            let mut ask = ApiRequest {
+            let mut request = ApiRequest {
                 method: Method::GET,
                 path: format!("/services/data/{}/query", self.settings.api_version),
                 query: Some(query),
                 body: None,
             };
-            // A record that is overlooked would count as gone: what does not add up is no answer.
+            // A record that is left out would count as deleted: a result with a wrong count is no
+            // response.
             let mut records = 0;
             for number in 1.. {
-                let answer = self.ask(ask.clone(), call).await?;
+                let response = self.request(request.clone(), call).await?;
                 let page: Page<'_> =
-                    serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
+                    serde_json::from_slice(&response.body).map_err(|_| unreadable())?;
                 for record in &page.records {
-                    self.take(record, &mut found).ok_or_else(unreadable)?;
+                    self.add_record(record, &mut found).ok_or_else(unreadable)?;
                 }
                 records += page.records.len();
                 if page.done && records == page.total {
                     break;
                 }
-                let next = page
-                    .next
-                    .filter(|_| !page.done && number < MOST_PAGES)
-                    .ok_or_else(unreadable)?;
-                let (path, query) = next
-                    .split_once('?')
-                    .map_or((&*next, None), |(path, query)| (path, Some(query)));
-                (ask.path, ask.query) = (path.to_owned(), query.map(str::to_owned));
+                let next = match page.next {
+                    Some(next) if !page.done && number < MOST_PAGES => next,
+                    _ => return Err(unreadable()),
+                };
+                (request.path, request.query) = match next.split_once('?') {
+                    Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+                    None => (next, None),
+                };
             }
         }
         Ok(found)
     }
 
-    /// What one query has room for.
+    /// Returns the limit of one query.
     pub(super) fn lookup(&self) -> Lookup {
-        let room = LONGEST_QUERY.saturating_sub(self.query_start().len() + ROOM_TO_CLOSE);
         Lookup {
-            room,
+            room: LONGEST_QUERY.saturating_sub(self.query_start().len() + CLOSING_LENGTH),
             length: |id| encode(&literal(id.as_str())).len() + COMMA.len(),
         }
     }
@@ -125,7 +127,7 @@ impl Salesforce {
         format!("q={}", encode(&start))
     }
 
-    /// The query strings: as few as their length allows.
+    /// Builds the query strings: as few as the length limit allows.
     fn queries(&self, payloads: &[&Payload]) -> Vec<String> {
         let start = self.query_start();
         let mut queries: Vec<String> = Vec::new();
@@ -133,7 +135,7 @@ impl Salesforce {
             let literal = encode(&literal(payload.id.as_str()));
             match queries.last_mut() {
                 Some(query)
-                    if query.len() + COMMA.len() + literal.len() + ROOM_TO_CLOSE
+                    if query.len() + COMMA.len() + literal.len() + CLOSING_LENGTH
                         <= LONGEST_QUERY =>
                 {
                     query.push_str(COMMA);
@@ -142,13 +144,19 @@ impl Salesforce {
                 _ => queries.push(format!("{start}{literal}")),
             }
         }
-        queries.iter_mut().for_each(|query| query.push_str("%29"));
+        for query in &mut queries {
+            query.push_str("%29");
+        }
         queries
     }
 
-    fn take(&self, record: &RawValue, found: &mut HashMap<String, Vec<Held>>) -> Option<()> {
+    fn add_record(
+        &self,
+        record: &RawValue,
+        found: &mut HashMap<String, Vec<StoredRecord>>,
+    ) -> Option<()> {
         let fields: Map<String, Value> = serde_json::from_str(record.get()).ok()?;
-        // Salesforce tells fields apart without regard to letter case, and answers in its own.
+        // Salesforce's field names have no letter case, and its responses use one of their own.
         let field = |name: &str| {
             fields
                 .iter()
@@ -160,21 +168,25 @@ impl Salesforce {
             |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let id = field("Id")?.as_str().filter(is_id)?;
         let version = field(&self.settings.version_field).and_then(version);
-        found.entry(key.key().to_owned()).or_default().push(Held {
-            id: id.to_owned(),
-            version,
-        });
+        found
+            .entry(key.key().to_owned())
+            .or_default()
+            .push(StoredRecord {
+                id: id.to_owned(),
+                version,
+            });
         Some(())
     }
 }
 
-/// Reads the number of a version field, a double that may come in exponent form
-/// (`1.763633702123E12`). <https://github.com/jsforce/jsforce/issues/1048>
+/// Parses the number of a version field, a double that may have exponent form
+/// (`1.763633702123E12`).
+/// <https://github.com/jsforce/jsforce/issues/1048>
 fn version(value: &Value) -> Option<u64> {
-    version::read(&value.as_number()?.to_string())
+    version::parse(&value.as_number()?.to_string())
 }
 
-/// A text in SOQL. Control characters have no place in a query but as escapes.
+/// Quotes a text for SOQL. A query may contain control characters only as escapes.
 /// <https://developer.salesforce.com/docs/platform/salesforce-soql-sosl/guide/sforce-api-calls-soql-select-quotedstringescapes.html>
 fn literal(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);
@@ -202,7 +214,7 @@ fn encode(text: &str) -> String {
 }
 
 pub(super) fn unreadable() -> CallError {
-    CallError::failed("UNREADABLE_ANSWER", FailureCause::Record)
+    CallError::failed(codes::UNREADABLE_ANSWER, FailureCause::Record)
 }
 
 #[cfg(test)]
@@ -224,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_read_from_a_number_of_any_form() {
+    fn a_version_is_parsed_from_a_number_of_any_form() {
         for (json, expected) in [
             ("42", Some(42)),
             ("42.0", Some(42)),

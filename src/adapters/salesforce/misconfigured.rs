@@ -1,48 +1,49 @@
-//! What settings name or chose and Salesforce refuses: no record is rejected for it. Pure.
+//! Recognizes refusals of names and values that settings chose: no record is rejected for one.
+//! Pure.
 //!
-//! Settings put into a record: the external id field and the version field (names of theirs, in
-//! every record), the fields of attributes (names; the values are events'), and the status of a new
-//! lead whose event brings none (a value). The fixed mapping names the rest.
+//! Settings put into a record: the external id field and the version field (names, in every
+//! record), the fields of attributes (names; the values are the events'), and the status of a new
+//! lead whose event has none (a value). The fixed mapping names the other fields.
 
 use super::api_error::ApiError;
 use super::errors::{RowClass, full};
 use super::{Settings, model, remedies, sent};
-use crate::adapters::{Body, Cause, Stop};
+use crate::model::{Body, Cause, Stop};
 
-/// The longest text of a field that holds an identity.
+/// Longest text of a field that holds an identity, in characters.
 const LONGEST_ID: usize = 255;
 
-/// The refusal of what settings or the fixed mapping put into a record.
+/// Refusal of a name or value that settings or the fixed mapping put into a record.
 #[derive(Clone, Debug)]
 pub(super) struct Misconfiguration {
-    /// The field, where the answer names one of ours.
+    /// Field, where the response names one of ours.
     pub(super) field: Option<String>,
     /// Every record that is written has it.
     pub(super) is_everywhere: bool,
-    /// What the operator is to do about it.
+    /// Code and remedy.
     pub(super) stop: Stop,
 }
 
-/// Returns what `problem`, on which the table says `verdict`, refuses of settings, if it does.
-/// `body` is the record that was sent.
+/// Returns the misconfiguration that `error`, of the class `class`, reports, if any. `body` is the
+/// record that was sent.
 pub(super) fn of_settings(
-    problem: &ApiError,
-    verdict: RowClass,
+    error: &ApiError,
+    class: RowClass,
     body: Option<&Body>,
     settings: &Settings,
 ) -> Option<Misconfiguration> {
-    let (field, is_everywhere) = match verdict {
+    let (field, is_everywhere) = match class {
         RowClass::Full => {
             return Some(Misconfiguration {
                 field: None,
                 is_everywhere: true,
-                stop: full(problem),
+                stop: full(error),
             });
         }
         RowClass::Schema | RowClass::Barred => (None, true),
-        RowClass::Field => (named(problem, settings), is_about_keys(problem, settings)),
+        RowClass::Field => (named(error, settings), is_about_keys(error, settings)),
         RowClass::Reject | RowClass::Unknown => {
-            let field = chosen(problem, body?, settings)?;
+            let field = chosen(error, body?, settings)?;
             let is_key = field != model::STATUS;
             (Some(field), is_key)
         }
@@ -50,61 +51,54 @@ pub(super) fn of_settings(
     };
     let remedy = match &field {
         Some(field) => remedies::of_field(field, body, settings),
-        None => remedies::of_problem(problem, settings),
-    };
-    let stop = Stop {
-        cause: Cause::Configuration,
-        code: problem.code(),
-        remedy,
-        after: None,
+        None => remedies::of_error(error, settings),
     };
     Some(Misconfiguration {
         field,
         is_everywhere,
-        stop,
+        stop: Stop::new(Cause::Configuration, error.code(), remedy),
     })
 }
 
-/// The fields that every record has.
+/// Returns the fields that every record has.
 fn keys(settings: &Settings) -> impl Iterator<Item = &str> {
     [settings.external_id_field.as_str(), &settings.version_field]
         .into_iter()
         .filter(|name| !name.is_empty())
 }
 
-/// The field of ours that the problem is about.
-fn named(problem: &ApiError, settings: &Settings) -> Option<String> {
+/// Returns the field of ours that the error names.
+fn named(error: &ApiError, settings: &Settings) -> Option<String> {
     let attributes = settings.attributes.values().map(String::as_str);
     let ours = keys(settings).chain(attributes).chain(model::fields());
     ours.into_iter()
-        .find(|name| problem.names(name))
+        .find(|name| error.names_field(name))
         .map(str::to_owned)
 }
 
-/// Whether the fields that the problem names, if it names any, are in every record.
-fn is_about_keys(problem: &ApiError, settings: &Settings) -> bool {
+/// Returns whether the fields that the error names, if any, are in every record.
+fn is_about_keys(error: &ApiError, settings: &Settings) -> bool {
     let is_key = |field: &str| keys(settings).any(|key| key.eq_ignore_ascii_case(field));
     let mut ours = settings
         .attributes
         .values()
         .map(String::as_str)
         .chain(model::fields());
-    problem.fields.iter().all(|field| is_key(field)) && !ours.any(|field| problem.names(field))
+    error.fields.iter().all(|field| is_key(field)) && !ours.any(|field| error.names_field(field))
 }
 
-/// The field of `body` whose value settings chose, or whose type they have to fit, and for which
-/// the record is refused.
-fn chosen(problem: &ApiError, body: &Body, settings: &Settings) -> Option<String> {
+/// Returns the field of `body` for which the record is refused, where settings chose its value, or
+/// where its type has to match the settings.
+fn chosen(error: &ApiError, body: &Body, settings: &Settings) -> Option<String> {
     let Settings {
         external_id_field,
         version_field,
         ..
     } = settings;
-    if !version_field.is_empty() && is_only_about(problem, version_field) {
+    if !version_field.is_empty() && is_only_about(error, version_field) {
         return Some(version_field.clone());
     }
-    if is_only_about(problem, external_id_field)
-        && is_of_another_type(problem, body, external_id_field)
+    if is_only_about(error, external_id_field) && is_of_another_type(error, body, external_id_field)
     {
         return Some(external_id_field.clone());
     }
@@ -112,31 +106,31 @@ fn chosen(problem: &ApiError, body: &Body, settings: &Settings) -> Option<String
     let status = status
         .as_str()
         .filter(|status| remedies::key_of_status(status, settings).is_some())?;
-    let tells_the_value = problem.fields.is_empty()
-        && problem.is("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST")
-        && problem
+    let quotes_the_value = error.fields.is_empty()
+        && error.is("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST")
+        && error
             .message
             .as_ref()
             .is_some_and(|message| message.trim_end().ends_with(status));
-    (is_only_about(problem, model::STATUS) || tells_the_value).then(|| model::STATUS.to_owned())
+    (is_only_about(error, model::STATUS) || quotes_the_value).then(|| model::STATUS.to_owned())
 }
 
-/// Whether the problem is about this field and no other. A message may hold its name as a mere
-/// word, so that only its beginning counts.
-fn is_only_about(problem: &ApiError, name: &str) -> bool {
-    if problem.fields.is_empty() {
-        return problem.begins(&format!("{name}:"));
+/// Returns whether the error is about this field and no other. A message may contain the field's
+/// name as a mere word, so that only its beginning counts.
+fn is_only_about(error: &ApiError, name: &str) -> bool {
+    if error.fields.is_empty() {
+        return error.starts_with(&format!("{name}:"));
     }
-    problem
+    error
         .fields
         .iter()
         .all(|field| field.eq_ignore_ascii_case(name))
 }
 
-/// Whether the field is not the text of 255 characters that identities need. Of an id that is
-/// longer it tells nothing.
-fn is_of_another_type(problem: &ApiError, body: &Body, field: &str) -> bool {
-    if problem.is("STRING_TOO_LONG") {
+/// Returns whether the field is not the text of 255 characters that identities need. The refusal of
+/// a longer id is no evidence of it.
+fn is_of_another_type(error: &ApiError, body: &Body, field: &str) -> bool {
+    if error.is("STRING_TOO_LONG") {
         let value = sent::value(body, field);
         let id = value
             .as_ref()
@@ -144,7 +138,7 @@ fn is_of_another_type(problem: &ApiError, body: &Body, field: &str) -> bool {
             .unwrap_or_default();
         return id.encode_utf16().count() <= LONGEST_ID;
     }
-    problem.is("INVALID_TYPE_ON_FIELD_IN_RECORD") || problem.is("JSON_PARSER_ERROR")
+    error.is("INVALID_TYPE_ON_FIELD_IN_RECORD") || error.is("JSON_PARSER_ERROR")
 }
 
 #[cfg(test)]
@@ -153,7 +147,7 @@ mod tests {
     use crate::adapters::salesforce::errors::RowError;
     use crate::adapters::salesforce::model::tests::settings;
 
-    /// What is refused of settings, by a record with these fields: the field, whether every record
+    /// Returns the misconfiguration of a record with these fields: the field, whether every record
     /// has it, the remedy.
     fn refused(
         record: &str,
@@ -167,12 +161,12 @@ mod tests {
         };
         let body = Body::of(serde_json::from_str(record).expect("an object"));
         let fields = fields.iter().map(|field| (*field).to_owned()).collect();
-        let problem = ApiError {
+        let error = ApiError {
             code: Some(code.to_owned()),
             message: Some(message.to_owned()),
             fields,
         };
-        let misconfigured = RowError::new(problem, Some(&body), &settings).misconfigured?;
+        let misconfigured = RowError::new(error, Some(&body), &settings).misconfigured?;
         Some((
             misconfigured.field,
             misconfigured.is_everywhere,
@@ -180,7 +174,7 @@ mod tests {
         ))
     }
 
-    /// A code in which a value may be refused.
+    /// Codes with which a value may be refused.
     const REFUSALS: [&str; 7] = [
         "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
         "INVALID_TYPE_ON_FIELD_IN_RECORD",
@@ -192,7 +186,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_value_that_settings_chose_is_theirs_in_whatever_code_it_is_refused() {
+    fn a_value_that_settings_chose_is_a_misconfiguration_with_every_code() {
         let record = |status: &str| {
             format!(r#"{{"Source_Id__c":"c-1","Version__c":7,"Status":"{status}"}}"#)
         };
@@ -244,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_named_by_the_beginning_of_a_message_and_not_by_a_word_in_it() {
+    fn a_field_is_recognized_at_the_beginning_of_a_message_only() {
         let record = r#"{"Source_Id__c":"c-1","Status":"Open - Not Contacted"}"#;
         let picklist = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST";
         for (code, message, expected) in [
@@ -279,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_refused_for_itself_or_for_the_type_of_its_field() {
+    fn a_refused_id_is_a_misconfiguration_where_its_field_has_the_wrong_type() {
         let record = |id: &str| format!(r#"{{"Source_Id__c":"{id}"}}"#);
         let fields = &["Source_Id__c"];
         for (id, code, expected) in [
@@ -304,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_missing_or_closed_is_no_record_s_fault() {
+    fn a_missing_or_closed_field_is_a_misconfiguration() {
         for (message, fields, field, is_everywhere, part) in [
             (
                 "Unable to create/update fields: MobilePhone.",

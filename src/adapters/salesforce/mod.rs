@@ -1,5 +1,5 @@
-//! Salesforce: the conversation. Writes are collection upserts by our own key, deletes a query and
-//! a collection delete.
+//! Adapter of Salesforce. Writes are collection upserts by our own key; deletes are a query and a
+//! collection delete.
 //!
 //! <https://developer.salesforce.com/docs/platform/api-rest/guide/resources-composite-sobjects-collections-upsert.html>
 
@@ -8,7 +8,6 @@ mod auth;
 mod client;
 mod delete;
 mod describe;
-#[cfg(feature = "admin")]
 mod doctor;
 mod errors;
 mod lookup;
@@ -29,14 +28,17 @@ use futures_util::future::BoxFuture;
 use reqwest::Client;
 
 use self::auth::Auth;
+pub use self::errors::{CODES, PATTERNS};
 pub(crate) use self::model::own_fields;
 pub use self::settings::{ConvertedLeads, Settings, Status};
 use super::http::Http;
-use super::{
-    Adapter, AdapterDeps, AdapterSpec, Call, CallError, Code, Destination, Held, Limits, Outcome,
-    Payload, Rejection, Reply, Retry, RetryMode, Transformed,
+use super::{Adapter, AdapterSpec, Call};
+use crate::model::codes;
+use crate::model::limits::Limits;
+use crate::model::{
+    CallError, Code, ContactChange, Destination, Held, Outcome, Payload, Rejection, Reply,
+    RetryMode, Transformed,
 };
-use crate::contact::ContactChange;
 use crate::secrets::Secret;
 
 /// The destination `salesforce`.
@@ -44,19 +46,19 @@ pub struct Salesforce {
     settings: Settings,
     http: Http,
     auth: Auth,
-    /// Sent with every request.
+    /// Headers of every request.
     headers: [(&'static str, &'static str); 3],
 }
 
 impl Salesforce {
-    /// Salesforce as `settings` describe it.
+    /// Builds the adapter from its settings.
     pub fn new(settings: &Settings, client: Client, secret: Arc<Secret>) -> Self {
         let timeout = Duration::from_millis(settings.request_timeout_ms);
         Self {
             http: Http::new(client, settings.allowed_hosts.clone(), timeout),
             auth: Auth::new(secret),
             headers: [
-                // Without it, assignment rules take a lead from its owner with every update.
+                // Without it, assignment rules change the owner of a lead at every update.
                 (
                     "sforce-auto-assign",
                     if settings.auto_assign {
@@ -79,14 +81,10 @@ impl Salesforce {
         }
     }
 
-    /// The same, as the factory takes it.
-    pub(crate) fn spec(settings: &Settings, deps: &AdapterDeps) -> AdapterSpec {
+    /// Builds the adapter with the limits under which the dispatcher calls it.
+    pub(super) fn spec(settings: &Settings, client: Client, secret: Arc<Secret>) -> AdapterSpec {
         AdapterSpec {
-            adapter: Arc::new(Self::new(
-                settings,
-                deps.http(),
-                deps.secret(&settings.secret_id),
-            )),
+            adapter: Arc::new(Self::new(settings, client, secret)),
             rate_limit: settings.rate_limit,
             retry: settings.retry,
             max_in_flight: settings.max_in_flight,
@@ -128,32 +126,29 @@ impl Adapter for Salesforce {
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.write(batch, call).boxed()
+        self.upsert_batch(batch, call).boxed()
     }
 
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
-        self.remove(batch, call).boxed()
+        self.delete_batch(batch, call).boxed()
     }
 }
 
-/// What has no outcome by now has failed.
-fn settle(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
+/// Gives each payload without an outcome the outcome of an unaccounted row.
+fn complete(outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
     outcomes
         .into_iter()
-        .map(|outcome| outcome.unwrap_or_else(unanswered))
+        .map(|outcome| outcome.unwrap_or_else(unaccounted))
         .collect()
 }
 
-/// The answer does not say what became of a row. One record may be the reason.
-fn unanswered() -> Outcome {
-    let code = Code::new("NO_RESULT");
+/// Returns the outcome of a row that the response does not account for. The record may be the
+/// cause.
+fn unaccounted() -> Outcome {
+    let code = Code::new(codes::NO_RESULT);
     let rejection = Rejection::new(
         code.clone(),
-        "Salesforce's answers say nothing of this record",
+        "Salesforce's responses do not account for this record",
     );
-    Outcome::Retry(Retry {
-        code,
-        after: None,
-        how: RetryMode::Isolate(rejection),
-    })
+    Outcome::retry(code, RetryMode::Isolate(rejection))
 }

@@ -1,4 +1,4 @@
-//! Salesforce's words for a contact: its changes as the record of one lead. Pure.
+//! Maps changes of a contact to the record of one lead. Pure.
 //!
 //! Lengths:
 //! <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
@@ -8,34 +8,26 @@ use std::fmt::Write as _;
 
 use super::Settings;
 use crate::adapters::json_object::{FieldValue, Fields};
-use crate::adapters::{Body, Code, Rejection, Transformed};
-use crate::contact::{
-    Attribute, Contact, ContactChange, ContactId, ContactType, Field, Number, Operation, Text,
-};
+use crate::adapters::text_fit::Excess;
 use crate::json;
+use crate::model::codes;
+use crate::model::{
+    Attribute, Body, Code, Contact, ContactChange, ContactId, ContactType, Field, Number,
+    Operation, Rejection, Text, Transformed,
+};
 
-/// What stands in a field that Salesforce requires and the contact lacks.
+/// Value of a field that Salesforce requires and the contact lacks.
 const NOT_PROVIDED: &str = "[not provided]";
 
-/// The fields that Salesforce requires of a lead.
+/// Fields that Salesforce requires of a lead.
 /// <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
 pub(super) const REQUIRED: [&str; 2] = ["LastName", "Company"];
 
-/// The field of the status.
+/// Field of the status.
 pub(super) const STATUS: &str = "Status";
 
-/// Where a record of a collection says of which object it is.
+/// Key under which a record of a collection names its object.
 const TYPE: &str = "attributes";
-
-/// What happens to a text that is longer than its field. Since API version 15 Salesforce refuses
-/// it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Excess {
-    /// It is cut: the beginning of a name is still of use.
-    Cut,
-    /// The change is rejected: half an address or phone number is a wrong one.
-    Reject,
-}
 
 /// A field's value.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,21 +59,21 @@ impl FieldValue for Value<'_> {
 
 type Record<'a> = Fields<'a, Value<'a>>;
 
-/// The changes of one contact, one laid over the other, as the record's JSON. A change of which one
-/// value can never be written is left out as a whole, as Salesforce itself would refuse it.
+/// Folds the changes of one contact into the record's JSON. A change with a value that can never be
+/// written is left out as a whole, as Salesforce would refuse it as a whole.
 pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
-    let mut record = Record::none();
+    let mut record = Record::new();
     let mut status = None;
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
-        match of_change(change, settings) {
+        match map_change(change, settings) {
             Ok((fields, cut)) => {
-                // One by one, the first change would make the record, and each later one would find
-                // it there.
+                // Written one by one, the first change would create the record, and each later one
+                // would update it.
                 if record.is_empty() {
                     status = default_status(change, settings);
                 }
-                record.lay_over(fields);
+                record.merge(fields);
                 transformed.cut += cut;
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
@@ -89,7 +81,7 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
     }
     if !record.is_empty() {
         if let Some(status) = status.filter(|_| record.get(STATUS).is_none()) {
-            transformed.if_new = Some(of_new(&record, status));
+            transformed.if_new = Some(defaults_of(&record, status));
         }
         record.set(
             TYPE,
@@ -102,10 +94,10 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
     transformed
 }
 
-/// Returns the record with the required fields that it does not mention: for a lead that does not
-/// exist yet, which Salesforce refuses without them. `None` where it mentions them all.
+/// Returns the record with the required fields that it lacks: for a lead that does not exist yet,
+/// which Salesforce refuses without them. `None` where it has them all.
 pub(super) fn with_defaults(body: &Body) -> Option<Body> {
-    let mut required = Record::none();
+    let mut required = Record::new();
     for name in REQUIRED {
         required.add(name, Value::Text(NOT_PROVIDED.into()));
     }
@@ -113,10 +105,10 @@ pub(super) fn with_defaults(body: &Body) -> Option<Body> {
     (whole != *body).then_some(whole)
 }
 
-/// The defaults of `record` where it does not exist yet. They are looked up for the status; the
-/// required fields go along, or Salesforce would refuse the record first.
-fn of_new(record: &Record<'_>, status: &str) -> Body {
-    let mut fields = Record::none();
+/// Returns the defaults of `record` where it does not exist yet. The record is looked up for the
+/// status. The required fields are added as well, or Salesforce would refuse the record first.
+fn defaults_of(record: &Record<'_>, status: &str) -> Body {
+    let mut fields = Record::new();
     fields.add(STATUS, Value::Text(status.into()));
     for name in REQUIRED {
         if record.get(name).is_none() {
@@ -126,22 +118,22 @@ fn of_new(record: &Record<'_>, status: &str) -> Body {
     fields.body()
 }
 
-/// What one change says, and how many of its values were cut.
-fn of_change<'a>(
+/// Maps one change. Returns its fields and the number of values that were cut.
+fn map_change<'a>(
     change: &'a ContactChange,
     settings: &'a Settings,
 ) -> Result<(Record<'a>, u32), Rejection> {
     let contact = &change.contact;
-    let mut record = Record::of_contact();
+    let mut record = Record::for_contact();
     let mut cuts = 0;
     for (name, field, longest, excess) in texts(contact) {
         let value = match field {
             Field::Value(text) => {
-                let fitting = fit(text, longest);
+                let mut fitting = excess
+                    .fit(text, longest)
+                    .ok_or_else(|| too_long(name, longest))?;
                 if fitting.len() < text.len() {
-                    if excess == Excess::Reject {
-                        return Err(too_long(name, longest));
-                    }
+                    fitting = fitting.trim_end();
                     cuts += 1;
                 }
                 Value::Text(fitting.into())
@@ -160,7 +152,7 @@ fn of_change<'a>(
             record.set(field, value);
         }
     }
-    // After the attributes: none of them may take the place of the key or of the version.
+    // After the attributes, since an attribute must not replace the key or the version.
     record.set(
         &settings.external_id_field,
         Value::Text(contact.id.as_str().into()),
@@ -173,14 +165,14 @@ fn of_change<'a>(
     Ok((record, cuts))
 }
 
-/// The fields that a contact's own values go to.
+/// Returns the fields to which a contact's own values are mapped.
 pub(super) fn fields() -> Vec<&'static str> {
-    let anybody = ContactId::new("-").map(|id| Contact::bare(id, None));
-    let texts = anybody.iter().flat_map(texts).map(|(name, ..)| name);
+    let contact = ContactId::new("-").map(|id| Contact::bare(id, None));
+    let texts = contact.iter().flat_map(texts).map(|(name, ..)| name);
     texts.chain([STATUS]).collect()
 }
 
-/// These, and the two that make a record one: no setting may name them again.
+/// Returns [`fields`] and the two that identify a record: no setting may name them again.
 pub(crate) fn own_fields() -> Vec<&'static str> {
     [fields().as_slice(), &[TYPE, "Id"]].concat()
 }
@@ -205,18 +197,21 @@ fn texts(contact: &Contact) -> [(&'static str, &Text, usize, Excess); 14] {
     ]
 }
 
-/// Reads the status, which is sent only where the change carries one: a lead has one always, and
-/// none can be cleared.
+/// Returns the status, which is sent only where the change has one: a lead always has one, and it
+/// cannot be cleared.
 fn status(contact: &Contact) -> Result<Option<&str>, Rejection> {
     const LONGEST: usize = 40;
     match contact.status.value() {
-        Some(status) if fit(status, LONGEST).len() < status.len() => Err(too_long(STATUS, LONGEST)),
-        status => Ok(status.map(|status| &**status)),
+        Some(status) => match Excess::Reject.fit(status, LONGEST) {
+            Some(status) => Ok(Some(status)),
+            None => Err(too_long(STATUS, LONGEST)),
+        },
+        None => Ok(None),
     }
 }
 
-/// Returns the configured status of a lead that `change` makes; `None` where the change carries
-/// one, and where none is configured: the org has a default of its own.
+/// Returns the configured status of a lead that `change` creates. `None` where the change has one,
+/// and where none is configured: the org has a default of its own.
 fn default_status<'a>(change: &ContactChange, settings: &'a Settings) -> Option<&'a str> {
     if change.operation != Operation::Create || change.contact.status.value().is_some() {
         return None;
@@ -238,26 +233,12 @@ fn attribute_value(attribute: Field<&Attribute>) -> Option<Value<'_>> {
     }
 }
 
-/// The longest beginning of `text` that a field of `longest` characters holds. Counted in UTF-16
-/// units, as Apex does: never fewer than characters.
-fn fit(text: &str, longest: usize) -> &str {
-    if text.len() <= longest {
-        return text;
-    }
-    let mut units = 0;
-    for (at, character) in text.char_indices() {
-        units += character.len_utf16();
-        if units > longest {
-            return text[..at].trim_end();
-        }
-    }
-    text
-}
-
+/// Builds the rejection of a text that is longer than its field. Since API version 15 Salesforce
+/// refuses such a text.
 fn too_long(field: &str, longest: usize) -> Rejection {
     let message =
         format!("{field} is longer than its {longest} characters, and half of it would be wrong");
-    Rejection::new(Code::new("TOO_LONG"), message).of_field(field)
+    Rejection::new(Code::new(codes::TOO_LONG), message).of_field(field)
 }
 
 #[cfg(test)]

@@ -1,67 +1,69 @@
-//! The refusal of a whole upsert: which of its records are the reason.
+//! Classifies the refusal of a whole upsert, and finds the records that are its reason.
 //!
-//! A field that is missing comes as errors of rows from most versions, and as a 400 for the whole
-//! call from others; a value of the wrong JSON type always as a 400, which tells the column.
+//! Most API versions report a missing field as errors of rows, and others as a 400 for the whole
+//! call. A value of the wrong JSON type is always a 400, which names the column.
 
 use super::api_error::{ApiError, api_error};
 use super::errors::{self, RowClass, RowError};
 use super::sent::{self, Place};
 use super::{Salesforce, Settings};
 use crate::adapters::http::HttpResponse;
-use crate::adapters::{
-    Adapter, Body, Call, CallError, Code, Outcome, Payload, Rejection, Reply, Retry, RetryMode,
-    Stop, misconfigured,
-};
+use crate::adapters::{Adapter, Call, misconfigured};
+use crate::model::{Body, CallError, Code, Outcome, Payload, Rejection, Reply, RetryMode, Stop};
 
-/// The reason for which a call with several records was refused.
+/// Reason for which a call with several records was refused.
 #[derive(Debug)]
 enum Reason {
-    /// What settings put into every record.
+    /// A name or value that settings put into every record.
     Settings(Stop),
-    /// What settings or the fixed mapping put into these records.
+    /// A name or value that settings or the fixed mapping put into these records.
     Misconfiguration(Stop, Vec<usize>),
-    /// The value that these records hold.
+    /// The value that these records have.
     Value(Rejection, Vec<usize>),
-    /// Something in it; perhaps in these records.
+    /// Not known; perhaps these records.
     Unknown(Rejection, Vec<usize>),
 }
 
 impl Salesforce {
-    /// The outcomes of the payloads at `sent`, where the answer is one to their records; else its
-    /// error.
-    pub(super) async fn refused(
+    /// Returns the outcomes of the payloads at `sent`, where the refusal is about their records.
+    ///
+    /// # Errors
+    /// Classifies any other refusal, and one whose reason is not known.
+    pub(super) async fn outcomes_of_refusal(
         &self,
-        answer: &HttpResponse,
+        response: &HttpResponse,
         sent: &[usize],
         batch: &[&Payload],
         call: Call<'_>,
     ) -> Reply {
-        let error = errors::of_answer(answer, &self.settings);
+        let call_error = errors::of_response(response, &self.settings);
         let bodies: Vec<&Body> = sent
             .iter()
             .filter_map(|at| batch[*at].body.as_ref())
             .collect();
-        let Some(problem) =
-            api_error(answer).filter(|problem| is_about_records(&error, problem, &self.settings))
-        else {
-            return Err(error);
+        let error = match api_error(response) {
+            Some(error) if is_about_records(&call_error, &error, &self.settings) => error,
+            _ => return Err(call_error),
         };
         if let [body] = bodies[..] {
-            let (problem, _) = located(problem, &bodies);
-            // Alone it is refused for what it is refused for among others.
-            let error = RowError::new(problem, Some(body), &self.settings);
-            return self.judge(vec![error.into()], sent, batch, call).await;
+            let (error, _) = located(error, &bodies);
+            // A record that is refused alone is classified like one of several rows.
+            let error = RowError::new(error, Some(body), &self.settings);
+            return self
+                .outcomes_of_rows(vec![error.into()], sent, batch, call)
+                .await;
         }
-        match reason(problem, &bodies, &self.settings) {
+        match reason(error, &bodies, &self.settings) {
             Reason::Settings(stop) => Err(CallError::Stop(stop)),
             Reason::Misconfiguration(stop, records) => {
-                misconfigured::tell(self.destination(), &stop, records.len(), call);
+                let stops = std::iter::repeat_n(&stop, records.len());
+                misconfigured::report(self.destination(), stops, call);
                 let failed = Outcome::Failed(stop.code.clone());
-                Ok(apart(bodies.len(), &records, &failed, &stop.code))
+                Ok(separate(bodies.len(), &records, &failed, &stop.code))
             }
             Reason::Value(rejection, records) => {
                 let rejected = Outcome::Rejected(rejection.clone());
-                Ok(apart(bodies.len(), &records, &rejected, &rejection.code))
+                Ok(separate(bodies.len(), &records, &rejected, &rejection.code))
             }
             Reason::Unknown(rejection, records) => {
                 let suspects = records
@@ -77,38 +79,38 @@ impl Salesforce {
     }
 }
 
-/// Whether a record may be the reason of the refusal: the answer is no word about the path, the
-/// account or the moment.
-fn is_about_records(error: &CallError, problem: &ApiError, settings: &Settings) -> bool {
-    match error {
+/// Returns whether a record may be the reason of the refusal: the response is not about the path,
+/// the account or the moment.
+fn is_about_records(call_error: &CallError, error: &ApiError, settings: &Settings) -> bool {
+    match call_error {
         CallError::Refused { .. } => true,
         CallError::Stop(_) => {
-            let verdict = RowError::new(problem.clone(), None, settings).verdict;
-            verdict == RowClass::Field
+            let class = RowError::new(error.clone(), None, settings).class;
+            class == RowClass::Field
         }
         _ => false,
     }
 }
 
-/// The problem with the field that its message means by a column, where the message quotes its
-/// value; and the places that it may mean.
-fn located(mut problem: ApiError, bodies: &[&Body]) -> (ApiError, Vec<Place>) {
-    let places = sent::places(&problem, bodies);
-    let quoted = places.iter().filter(|place| place.is_quoted_by(&problem));
+/// Adds the field to an error whose message names it by a column only, where the message quotes its
+/// value. Returns the error and the places that it may mean.
+fn located(mut error: ApiError, bodies: &[&Body]) -> (ApiError, Vec<Place>) {
+    let places = sent::places(&error, bodies);
+    let quoted = places.iter().filter(|place| place.is_quoted_by(&error));
     let mut fields: Vec<&String> = quoted.map(|place| &place.field).collect();
     fields.dedup();
-    if let ([field], true) = (&fields[..], problem.fields.is_empty()) {
-        problem.fields = vec![(*field).clone()];
+    if let ([field], true) = (&fields[..], error.fields.is_empty()) {
+        error.fields = vec![(*field).clone()];
     }
-    (problem, places)
+    (error, places)
 }
 
-/// The reason for which a call with these records was refused with `problem`. Pure.
-fn reason(problem: ApiError, bodies: &[&Body], settings: &Settings) -> Reason {
-    let (problem, places) = located(problem, bodies);
+/// Returns the reason for which a call with these records was refused with `error`. Pure.
+fn reason(error: ApiError, bodies: &[&Body], settings: &Settings) -> Reason {
+    let (error, places) = located(error, bodies);
     let mut misconfigured = Vec::new();
     for (record, body) in bodies.iter().enumerate() {
-        let error = RowError::new(problem.clone(), Some(body), settings);
+        let error = RowError::new(error.clone(), Some(body), settings);
         let named = error.misconfigured.and_then(|misconfigured| {
             Some((
                 record,
@@ -127,36 +129,27 @@ fn reason(problem: ApiError, bodies: &[&Body], settings: &Settings) -> Reason {
     match (misconfigured.first(), &places[..]) {
         (Some((_, _, stop, _)), _) if is_in_all => Reason::Settings(stop.clone()),
         (Some((_, _, stop, _)), _) => Reason::Misconfiguration(stop.clone(), records),
-        (None, [place]) if place.is_quoted_by(&problem) => {
-            let holds = |(record, body): (usize, &&Body)| place.is_in(body).then_some(record);
-            Reason::Value(
-                problem.rejection(),
-                bodies.iter().enumerate().filter_map(holds).collect(),
-            )
+        (None, [place]) if place.is_quoted_by(&error) => {
+            let records = (0..bodies.len()).filter(|record| place.is_in(bodies[*record]));
+            Reason::Value(error.rejection(), records.collect())
         }
         (None, places) => Reason::Unknown(
-            problem.rejection(),
+            error.rejection(),
             places.iter().map(|place| place.record).collect(),
         ),
     }
 }
 
-/// The outcomes of a refused call of which the reason is in `records`. The others go again apart
-/// from new batches, where they might meet others of the kind, and be refused once more.
-fn apart(count: usize, records: &[usize], outcome: &Outcome, code: &Code) -> Vec<Outcome> {
-    let again = || {
-        Outcome::Retry(Retry {
-            code: code.clone(),
-            after: None,
-            how: RetryMode::SplitBatch,
-        })
-    };
+/// Returns the outcomes of a refused call whose reason is in `records`. The other records are sent
+/// again in smaller batches: in a new batch they might be together with further records of the
+/// kind, and would be refused again.
+fn separate(count: usize, records: &[usize], outcome: &Outcome, code: &Code) -> Vec<Outcome> {
     (0..count)
         .map(|record| {
             if records.contains(&record) {
                 outcome.clone()
             } else {
-                again()
+                Outcome::retry(code.clone(), RetryMode::SplitBatch)
             }
         })
         .collect()
@@ -169,8 +162,8 @@ mod tests {
 
     const PARSER: &str = "JSON_PARSER_ERROR";
 
-    /// The reason in a word, and its records.
-    fn told(code: &str, message: &str, records: &[&str]) -> (&'static str, Vec<usize>) {
+    /// Returns the reason in a word, and its records.
+    fn reason_of(code: &str, message: &str, records: &[&str]) -> (&'static str, Vec<usize>) {
         let settings = Settings {
             version_field: "Version__c".to_owned(),
             ..settings()
@@ -180,12 +173,12 @@ mod tests {
             .map(|json| Body::of(serde_json::from_str(json).expect("an object")))
             .collect();
         let bodies: Vec<&Body> = bodies.iter().collect();
-        let problem = ApiError {
+        let error = ApiError {
             code: Some(code.to_owned()),
             message: Some(message.to_owned()),
             fields: Vec::new(),
         };
-        match reason(problem, &bodies, &settings) {
+        match reason(error, &bodies, &settings) {
             Reason::Settings(_) => ("settings", Vec::new()),
             Reason::Misconfiguration(_, records) => ("misconfigured", records),
             Reason::Value(_, records) => ("value", records),
@@ -193,18 +186,18 @@ mod tests {
         }
     }
 
-    /// The parser's message about the last `value` of these records.
-    fn parser_message(kind: &str, value: &str, told: &str, records: &[&str]) -> String {
+    /// Builds the parser's message about the last `value` of these records.
+    fn parser_message(kind: &str, value: &str, quoted: &str, records: &[&str]) -> String {
         let body = format!("{}{}", sent::HEAD, records.join(","));
         let column = body.rfind(value).expect("it is there") + 1;
         format!(
-            "Cannot deserialize instance of {kind} value {told} or request may be missing a required field at [line:1, \
-             column:{column}]"
+            "Cannot deserialize instance of {kind} value {quoted} or request may be missing a \
+             required field at [line:1, column:{column}]"
         )
     }
 
     #[test]
-    fn a_field_that_a_refused_call_names_is_the_reason_of_those_that_have_it() {
+    fn a_field_named_by_a_refused_call_is_the_reason_for_the_records_that_have_it() {
         let records = [
             r#"{"City":"x","Source_Id__c":"1"}"#,
             r#"{"Source_Id__c":"2"}"#,
@@ -218,16 +211,20 @@ mod tests {
             ("INVALID_FIELD", "Of_The_Org__c", ("unknown", vec![])),
         ] {
             let message = format!("No such column '{field}' on sobject of type Lead");
-            assert_eq!(told(code, &message, &records), expected, "{code} {field}");
+            assert_eq!(
+                reason_of(code, &message, &records),
+                expected,
+                "{code} {field}"
+            );
         }
         assert_eq!(
-            told("INVALID_FIELD", "City", &records[..1]),
+            reason_of("INVALID_FIELD", "City", &records[..1]),
             ("misconfigured", vec![0])
         );
     }
 
     #[test]
-    fn a_value_of_the_wrong_type_is_the_reason_of_those_that_hold_it() {
+    fn a_value_of_the_wrong_type_is_the_reason_for_the_records_that_have_it() {
         let records = [
             r#"{"News__c":"yes","Version__c":7}"#,
             r#"{"News__c":true,"Version__c":7}"#,
@@ -242,26 +239,29 @@ mod tests {
                 &records,
             )
         };
-        assert_eq!(told(PARSER, &text("yes"), &records), ("value", vec![0, 3]));
-        assert_eq!(told(PARSER, &text("no"), &records), ("value", vec![2]));
+        assert_eq!(
+            reason_of(PARSER, &text("yes"), &records),
+            ("value", vec![0, 3])
+        );
+        assert_eq!(reason_of(PARSER, &text("no"), &records), ("value", vec![2]));
         let number = parser_message("date from VALUE_NUMBER_INT", "7}", "7", &records);
         assert_eq!(
-            told(PARSER, &number, &records),
+            reason_of(PARSER, &number, &records),
             ("settings", vec![]),
             "settings chose the version's field"
         );
         let silent = text("no").replace("value no", "value");
         assert_eq!(
-            told(PARSER, &silent, &records),
+            reason_of(PARSER, &silent, &records),
             ("unknown", vec![2]),
-            "a column alone is a suspicion"
+            "a column alone makes a suspect"
         );
         assert_eq!(
-            told(PARSER, "Unexpected character", &records),
+            reason_of(PARSER, "Unexpected character", &records),
             ("unknown", vec![])
         );
         assert_eq!(
-            told("EXCEEDED_ID_LIMIT", "record limit reached", &records),
+            reason_of("EXCEEDED_ID_LIMIT", "record limit reached", &records),
             ("unknown", vec![])
         );
     }

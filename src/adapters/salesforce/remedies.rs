@@ -1,37 +1,38 @@
-//! What the operator is to do about what Salesforce refuses. Each remedy names the thing to change.
-//! Pure.
+//! Builds the remedies. Each names the thing to change. Pure.
 
 use super::api_error::ApiError;
 use super::{Settings, model, sent};
-use crate::adapters::Body;
+use crate::model::Body;
 
-/// The message of a session that the org's policies keep out.
+/// Message of a session that the org's policies refuse.
 /// <https://nango.dev/blog/fix-salesforce-invalid-session-id-error>
 pub(super) const BARRED_SESSION: &str = "not valid for use with the REST API";
 
-/// For a new session that is refused.
-pub(super) const SESSION: &str = "Salesforce refuses a new token: check the External Client App's policies, whether \
-    the integration user is active, and whether the org is";
+/// Remedy for a new session that is refused.
+pub(super) const SESSION: &str = "Salesforce refuses a new token: check the External Client App's \
+    policies, whether the integration user is active, and whether the org is";
 
-/// For a user who is kept out by address.
-const ADDRESS: &str = "the org keeps the integration user out by its address: add the addresses that this function \
-    calls from to the login IP ranges of the user's profile and to the org's trusted IP ranges, and check API access \
-    control";
+/// Remedy for a user that is refused because of its address.
+const ADDRESS: &str = "the org refuses the integration user because of its address: add the \
+    addresses that this function calls from to the login IP ranges of the user's profile and to \
+    the org's trusted IP ranges, and check API access control";
 
-/// The remedy for a problem that names no field.
-pub(super) fn of_problem(problem: &ApiError, settings: &Settings) -> String {
+/// Returns the remedy for an error that names no field.
+pub(super) fn of_error(error: &ApiError, settings: &Settings) -> String {
     let Settings {
         sobject,
         external_id_field,
         api_version,
         ..
     } = settings;
-    let fixed = match problem.code.as_deref().unwrap_or_default() {
+    let fixed = match error.code.as_deref().unwrap_or_default() {
         "API_DISABLED_FOR_ORG" => {
-            "the API is switched off for the org: its edition has to include API access, which Salesforce enables"
+            "the API is switched off for the org: its edition has to include API access, which \
+             Salesforce enables"
         }
         "API_CURRENTLY_DISABLED" => {
-            "give the integration user the system permission API Enabled (profile or permission set)"
+            "give the integration user the system permission API Enabled (profile or permission \
+             set)"
         }
         "INSUFFICIENT_ACCESS"
         | "INSUFFICIENT_ACCESS_OR_READONLY"
@@ -45,7 +46,7 @@ pub(super) fn of_problem(problem: &ApiError, settings: &Settings) -> String {
         "INVALID_READ_ONLY_USER_DML" => {
             "the integration user is read-only: choose a user and a licence that may write"
         }
-        "ORG_LOCKED" => "Salesforce has locked the org: ask Salesforce Support",
+        "ORG_LOCKED" => "Salesforce has locked the org: contact Salesforce Support",
         "TRIAL_EXPIRED" => {
             "the org's trial is over: buy the edition, or use another org (login_url in the secret)"
         }
@@ -55,35 +56,36 @@ pub(super) fn of_problem(problem: &ApiError, settings: &Settings) -> String {
         "LOGIN_DURING_RESTRICTED_TIME" => "lift the login hours of the integration user's profile",
         "LOGIN_DURING_RESTRICTED_DOMAIN" | "LOGIN_MUST_USE_SECURITY_TOKEN" => ADDRESS,
         "UNSUPPORTED_API_VERSION" => return version(api_version),
-        "NOT_FOUND" if problem.says("external id field") => {
+        "NOT_FOUND" if error.contains("external id field") => {
             return of_field(external_id_field, None, settings);
         }
         "NOT_FOUND" => return path(settings),
-        _ if problem.says(BARRED_SESSION) => ADDRESS,
-        _ if problem.begins("entity type cannot be") => return rights(sobject),
+        _ if error.contains(BARRED_SESSION) => ADDRESS,
+        _ if error.starts_with("entity type cannot be") => return rights(sobject),
         _ => {
             return format!(
-                "Salesforce refuses what settings name ({api_version}, {sobject}, {external_id_field}, its fields and \
-                 attributes): create the fields, mark {external_id_field} as External ID and unique, and grant the \
-                 integration user access"
+                "Salesforce refuses a name of the settings ({api_version}, {sobject}, \
+                 {external_id_field}, its fields and attributes): create the fields, mark \
+                 {external_id_field} as External ID and unique, and grant the integration user \
+                 access"
             );
         }
     };
     fixed.to_owned()
 }
 
-/// The remedy for a version of the API that Salesforce has not, or no longer.
+/// Returns the remedy for a version of the API that Salesforce does not have, or has retired.
 pub(super) fn version(api_version: &str) -> String {
     format!(
-        "`salesforce.api_version` is {api_version}, which Salesforce does not have, or has retired: set a later one \
-         (Setup, Apex Classes shows the org's)"
+        "`salesforce.api_version` is {api_version}, which Salesforce does not have, or has \
+         retired: set a later one (Setup, Apex Classes shows the org's)"
     )
 }
 
 fn rights(sobject: &str) -> String {
     format!(
-        "give the integration user's permission set read, create, edit and delete on {sobject}, and View All and \
-         Modify All where records are not shared with it"
+        "give the integration user's permission set read, create, edit and delete on {sobject}, \
+         and View All and Modify All where records are not shared with it"
     )
 }
 
@@ -94,29 +96,30 @@ fn path(settings: &Settings) -> String {
         ..
     } = settings;
     format!(
-        "Salesforce has no such resource: check `salesforce.sobject` ({sobject}), whether the integration user may see \
-         that object, and `salesforce.api_version` ({api_version})"
+        "Salesforce has no such resource: check `salesforce.sobject` ({sobject}), whether the \
+         integration user may see that object, and `salesforce.api_version` ({api_version})"
     )
 }
 
-/// The remedy for a field of ours; `body` is the record that was refused for it.
+/// Returns the remedy for a field of ours. `body` is the record that was refused for it.
 pub(super) fn of_field(field: &str, body: Option<&Body>, settings: &Settings) -> String {
     let is = |name: &str| field.eq_ignore_ascii_case(name);
     if is(&settings.external_id_field) {
         return format!(
-            "`salesforce.external_id_field` names {field}: make it a text of 255, External ID and unique, and let the \
-             integration user edit it"
+            "`salesforce.external_id_field` names {field}: make it a text of 255, External ID and \
+             unique, and let the integration user edit it"
         );
     }
     if is(&settings.version_field) {
         return format!(
-            "`salesforce.version_field` names {field}: make it a Number(18, 0), and let the integration user edit it"
+            "`salesforce.version_field` names {field}: make it a Number(18, 0), and let the \
+             integration user edit it"
         );
     }
     if let Some((attribute, _)) = settings.attributes.iter().find(|(_, name)| is(name)) {
         return format!(
-            "`salesforce.attributes` sends {attribute} to {field}: create the field and let the integration user edit \
-             it, or take the attribute out of the settings"
+            "`salesforce.attributes` sends {attribute} to {field}: create the field and let the \
+             integration user edit it, or remove the attribute from the settings"
         );
     }
     let status = body
@@ -127,7 +130,8 @@ pub(super) fn of_field(field: &str, body: Option<&Body>, settings: &Settings) ->
         .and_then(|status| key_of_status(status.as_str()?, settings))
     {
         return format!(
-            "`{key}` is no value that {} takes for Status: set it to one of the org's, or add it to them",
+            "`{key}` is no value that {} takes for Status: set it to one of the org's, or add it \
+             to them",
             settings.sobject
         );
     }
@@ -137,8 +141,8 @@ pub(super) fn of_field(field: &str, body: Option<&Body>, settings: &Settings) ->
     )
 }
 
-/// The setting that chose this status, if one did. An event that brings the same status says what
-/// settings say, so that theirs is the one to change.
+/// Returns the setting that chose this status, if any. Where an event has the same status, the
+/// setting is still the one to change.
 pub(super) fn key_of_status(status: &str, settings: &Settings) -> Option<&'static str> {
     match status {
         "" => None,

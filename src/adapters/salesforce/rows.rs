@@ -1,6 +1,7 @@
-//! The rows of one answer: a result for each record that was sent, told apart by their places.
+//! Parses and classifies the rows of one response: a result for each record that was sent,
+//! identified by its position.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,25 +10,25 @@ use serde_json::value::RawValue;
 use super::api_error::ApiError;
 use super::describe::Rights;
 use super::errors::{self, Neighbours, RowClass, RowError};
-use super::{Salesforce, Settings, unanswered};
-use crate::adapters::{
-    Adapter, Body, Call, CallError, FailureCause, Outcome, Payload, Reply, Stop, misconfigured,
-};
+use super::{Salesforce, Settings, unaccounted};
+use crate::adapters::{Adapter, Call, misconfigured};
 use crate::json::Object;
+use crate::model::codes;
+use crate::model::{Body, CallError, FailureCause, Outcome, Payload, Reply};
 
-/// What a row says that succeeded, as far as it is read. Failed rows may say `created: true` and
-/// may lack `id`: only `success` counts.
+/// The part of a row that decides. A failed row may have `created: true` and may lack `id`: only
+/// `success` counts.
 #[derive(Deserialize)]
 struct Head {
     success: bool,
 }
 
-/// What one row says.
+/// Result of one row.
 pub(super) enum Row {
     Success,
-    /// It failed for this.
+    /// The row failed with this error.
     Error(Box<RowError>),
-    /// Nothing that can be read.
+    /// The row is missing or cannot be parsed.
     Nothing,
 }
 
@@ -38,24 +39,28 @@ impl From<RowError> for Row {
 }
 
 impl Row {
-    /// The rows of an answer, in its order, to records of which `bodies` holds what was sent. Those
-    /// of one without a failure, nearly every one, are read at once. `None` where the answer is no
-    /// list of rows; for a list of one, a row may stand alone.
-    fn read_all(answer: &[u8], bodies: &[Option<&Body>], settings: &Settings) -> Option<Vec<Self>> {
-        if let Ok(rows) = serde_json::from_slice::<Vec<Object<Head>>>(answer)
+    /// Parses the rows of a response, in its order. `bodies` holds the records that were sent. A
+    /// response without a failure, which is nearly every one, is parsed in one step. `None` where
+    /// the response is no list of rows; the row of a single record may come without the list.
+    fn read_all(
+        response: &[u8],
+        bodies: &[Option<&Body>],
+        settings: &Settings,
+    ) -> Option<Vec<Self>> {
+        if let Ok(rows) = serde_json::from_slice::<Vec<Object<Head>>>(response)
             && rows.iter().all(|row| row.0.success)
         {
             return Some(rows.iter().map(|_| Self::Success).collect());
         }
-        let rows: Vec<&RawValue> = match serde_json::from_slice(answer) {
+        let rows: Vec<&RawValue> = match serde_json::from_slice(response) {
             Ok(rows) => rows,
             Err(_) if bodies.len() == 1 => {
-                serde_json::from_slice::<Object<Head>>(answer).ok()?;
-                vec![serde_json::from_slice(answer).ok()?]
+                serde_json::from_slice::<Object<Head>>(response).ok()?;
+                vec![serde_json::from_slice(response).ok()?]
             }
             Err(_) => return None,
         };
-        // More rows than records are an answer to something else.
+        // A response with more rows than records belongs to another request.
         let mut read = Vec::with_capacity(rows.len());
         for (at, row) in rows.into_iter().enumerate() {
             read.push(Self::read(row, *bodies.get(at)?, settings));
@@ -69,15 +74,13 @@ impl Row {
             None => Self::Nothing,
             Some(true) => Self::Success,
             Some(false) => {
-                let errors = row
-                    .get("errors")
-                    .and_then(Value::as_array)
-                    .map_or(&[][..], Vec::as_slice);
-                let problems = errors
-                    .iter()
+                let errors = row.get("errors").and_then(Value::as_array);
+                let errors = errors
+                    .into_iter()
+                    .flatten()
                     .filter_map(ApiError::read)
-                    .filter(|problem| problem.code.is_some());
-                RowError::deciding(problems.collect(), body, settings).into()
+                    .filter(|error| error.code.is_some());
+                RowError::deciding(errors.collect(), body, settings).into()
             }
         }
     }
@@ -91,26 +94,27 @@ impl Row {
 }
 
 impl Salesforce {
-    /// The outcomes of the payloads at `sent`. Those for which the answer has no row have failed;
-    /// an answer with more rows than that is to something else.
-    pub(super) async fn rows(
+    /// Returns the outcomes of the payloads at `sent`. Those for which the response has no row have
+    /// failed. A response with more rows belongs to another request.
+    pub(super) async fn read_rows(
         &self,
-        answer: &[u8],
+        response: &[u8],
         sent: &[usize],
         batch: &[&Payload],
         call: Call<'_>,
     ) -> Reply {
-        let unreadable = || CallError::failed("UNREADABLE_ANSWER", FailureCause::Record);
+        let unreadable = || CallError::failed(codes::UNREADABLE_ANSWER, FailureCause::Record);
         let bodies: Vec<_> = sent.iter().map(|at| batch[*at].body.as_ref()).collect();
-        let rows = Row::read_all(answer, &bodies, &self.settings).ok_or_else(unreadable)?;
+        let rows = Row::read_all(response, &bodies, &self.settings).ok_or_else(unreadable)?;
         if rows.len() > sent.len() {
             return Err(unreadable());
         }
-        self.judge(rows, sent, batch, call).await
+        self.outcomes_of_rows(rows, sent, batch, call).await
     }
 
-    /// The outcomes of the payloads at `sent` by their rows, of which the last may be missing.
-    pub(super) async fn judge(
+    /// Returns the outcomes of the payloads at `sent` from their rows, of which the last may be
+    /// missing.
+    pub(super) async fn outcomes_of_rows(
         &self,
         mut rows: Vec<Row>,
         sent: &[usize],
@@ -132,10 +136,10 @@ impl Salesforce {
             let is_delete = sent.iter().all(|at| batch[*at].body.is_none());
             self.check_rights(&errors, is_delete, call).await?;
         }
-        self.tell(&errors, call);
+        self.report(&errors, call);
         let outcome = |(row, at): (&Row, &usize)| match row {
             Row::Success => Outcome::Delivered(None),
-            Row::Nothing => unanswered(),
+            Row::Nothing => unaccounted(),
             Row::Error(error) => {
                 errors::of_row(error, batch[*at].body.as_ref(), neighbours, &self.settings)
             }
@@ -143,18 +147,18 @@ impl Salesforce {
         Ok(rows.iter().zip(sent).map(outcome).collect())
     }
 
-    /// No row was written. Where one lacks a right, the object's description tells whether all
-    /// would.
+    /// Checks the user's rights to the object, after a call in which no row was written and one
+    /// lacks a right.
+    ///
+    /// # Errors
+    /// Returns a stop where the right is missing for every record.
     async fn check_rights(
         &self,
         errors: &[&RowError],
         is_delete: bool,
         call: Call<'_>,
     ) -> Result<(), CallError> {
-        let Some(error) = errors
-            .iter()
-            .find(|error| error.verdict == RowClass::Access)
-        else {
+        let Some(error) = errors.iter().find(|error| error.class == RowClass::Access) else {
             return Ok(());
         };
         let Rights {
@@ -162,39 +166,30 @@ impl Salesforce {
             updateable,
             deletable,
         } = self.describe(call).await?;
-        let may = if is_delete {
+        let is_allowed = if is_delete {
             deletable
         } else {
             createable && updateable
         };
-        if may {
-            Ok(())
-        } else {
-            Err(CallError::Stop(errors::configuration(
-                &error.problem,
-                &self.settings,
-            )))
+        if is_allowed {
+            return Ok(());
         }
+        Err(errors::configuration(&error.api_error, &self.settings).into())
     }
 
-    /// Tells of rows that an operator should know of, beside their outcomes: once for each field.
-    fn tell(&self, errors: &[&RowError], call: Call<'_>) {
-        for RowError { problem, .. } in errors
+    /// Reports each unknown code, and each misconfiguration once.
+    fn report(&self, errors: &[&RowError], call: Call<'_>) {
+        for RowError { api_error, .. } in errors {
+            if !errors::is_known(api_error) {
+                let code = api_error.code();
+                call.meter.unknown_code();
+                tracing::warn!(destination = "salesforce", %code, "unknown status code");
+            }
+        }
+        let misconfigured = errors
             .iter()
-            .filter(|error| !errors::is_known(&error.problem))
-        {
-            call.meter.unknown_code();
-            tracing::warn!(destination = "salesforce", code = %problem.code(), "unknown status code");
-        }
-        let mut by_remedy: BTreeMap<&str, (&Stop, usize)> = BTreeMap::new();
-        for stop in errors
-            .iter()
-            .filter_map(|error| Some(&error.misconfigured.as_ref()?.stop))
-        {
-            by_remedy.entry(&stop.remedy).or_insert((stop, 0)).1 += 1;
-        }
-        for (stop, records) in by_remedy.into_values() {
-            misconfigured::tell(self.destination(), stop, records, call);
-        }
+            .filter_map(|error| error.misconfigured.as_ref());
+        let stops = misconfigured.map(|misconfigured| &misconfigured.stop);
+        misconfigured::report(self.destination(), stops, call);
     }
 }

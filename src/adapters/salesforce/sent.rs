@@ -1,4 +1,4 @@
-//! Reads the records that were sent, where an answer speaks of them. Pure.
+//! Finds the places in the sent records that a response names. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::api_error::ApiError;
-use crate::adapters::Body;
+use crate::model::Body;
 
-/// What stands before the records of a collection's body.
+/// Beginning of a collection's body, before the records.
 pub(super) const HEAD: &str = r#"{"allOrNone":false,"records":["#;
 
-/// What stands behind them.
+/// End of a collection's body, after the records.
 pub(super) const TAIL: &str = "]}";
 
-/// The texts of the record, as they may be quoted in a message.
+/// Returns the texts of the record, which a message may quote.
 pub(super) fn texts(body: &Body) -> Vec<String> {
     let mut texts = Vec::new();
     for value in fields(body).into_values() {
@@ -25,7 +25,7 @@ pub(super) fn texts(body: &Body) -> Vec<String> {
     texts
 }
 
-/// Returns the value of a field; Salesforce tells names apart without regard to letter case.
+/// Returns the value of a field; Salesforce's names have no letter case.
 pub(super) fn value(body: &Body, name: &str) -> Option<Value> {
     fields(body)
         .into_iter()
@@ -37,7 +37,7 @@ fn fields(body: &Body) -> Map<String, Value> {
     serde_json::from_str(body.get()).unwrap_or_default()
 }
 
-/// A value of a record that was sent.
+/// Place of a value in the records that were sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// The record's index.
@@ -48,46 +48,45 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Whether `body` holds the same value in the same field.
+    /// Returns whether `body` has the same value in the same field.
     pub(super) fn is_in(&self, body: &Body) -> bool {
         raw_fields(body.get())
             .get(&*self.field)
             .is_some_and(|value| value.get() == self.json)
     }
 
-    /// Whether the message says that it is about this value: `… from VALUE_STRING value yes or
-    /// request …`.
-    pub(super) fn is_quoted_by(&self, problem: &ApiError) -> bool {
+    /// Returns whether the message quotes this value: `… from VALUE_STRING value yes or request …`.
+    pub(super) fn is_quoted_by(&self, error: &ApiError) -> bool {
         let text = serde_json::from_str(&self.json).unwrap_or_default();
         let text = if let Value::String(text) = text {
             text
         } else {
             self.json.clone()
         };
-        let message = problem.message.as_deref().unwrap_or_default();
+        let message = error.message.as_deref().unwrap_or_default();
         format!("{message} ").contains(&format!("value {text} "))
     }
 }
 
-/// The values that the message of `problem` may mean with `[line:1, column:142]`: one where the
-/// records are ASCII, else up to two, for it does not say whether columns are bytes or UTF-16
-/// units. Where the message quotes the value, only places that hold it count.
+/// Returns the places that the message may mean with `[line:1, column:142]`: one where the records
+/// are ASCII, else up to two, since columns may count bytes or UTF-16 units. Where the message
+/// quotes the value, only places that hold it count.
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
-pub(super) fn places(problem: &ApiError, bodies: &[&Body]) -> Vec<Place> {
-    let Some(column) = problem.message.as_deref().and_then(column) else {
+pub(super) fn places(error: &ApiError, bodies: &[&Body]) -> Vec<Place> {
+    let Some(column) = error.message.as_deref().and_then(column) else {
         return Vec::new();
     };
     let mut places: Vec<Place> = Vec::new();
     for unit_length in [char::len_utf8, char::len_utf16] {
         places.extend(place(column, bodies, unit_length).filter(|place| !places.contains(place)));
     }
-    if places.iter().any(|place| place.is_quoted_by(problem)) {
-        places.retain(|place| place.is_quoted_by(problem));
+    if places.iter().any(|place| place.is_quoted_by(error)) {
+        places.retain(|place| place.is_quoted_by(error));
     }
     places
 }
 
-/// The column that a message names, counted from 0.
+/// Returns the column that a message names, counted from 0.
 fn column(message: &str) -> Option<usize> {
     let message = message.to_ascii_lowercase();
     let number = |name: &str| {
@@ -103,8 +102,8 @@ fn column(message: &str) -> Option<usize> {
     number("column:")?.checked_sub(1)
 }
 
-/// The value at `offset` of the request's body, or just before it: the parser tells where a value
-/// begins, or where it has ended.
+/// Returns the value at `offset` of the request's body, or just before it: the parser names the
+/// position at which a value begins, or at which it has ended.
 fn place(offset: usize, bodies: &[&Body], unit_length: fn(char) -> usize) -> Option<Place> {
     let mut start = HEAD.len();
     for (record, body) in bodies.iter().enumerate() {
@@ -123,7 +122,7 @@ fn place(offset: usize, bodies: &[&Body], unit_length: fn(char) -> usize) -> Opt
     None
 }
 
-/// The last field whose value begins at `byte` or before it.
+/// Returns the last field whose value begins at `byte` or before it.
 fn value_before(json: &str, byte: usize, record: usize) -> Option<Place> {
     let begins = |value: &RawValue| value.get().as_ptr() as usize - json.as_ptr() as usize;
     let fields = raw_fields(json)
@@ -137,7 +136,7 @@ fn value_before(json: &str, byte: usize, record: usize) -> Option<Place> {
     })
 }
 
-/// The fields of a record with their JSON where it lies. Names are those of an API, which hold
+/// Returns the fields of a record with their JSON in place. Names are those of an API and contain
 /// nothing that JSON escapes.
 fn raw_fields(json: &str) -> BTreeMap<&str, &RawValue> {
     serde_json::from_str(json).unwrap_or_default()
@@ -154,20 +153,20 @@ mod tests {
             .collect()
     }
 
-    /// The places that the message means, each as `record field`.
+    /// Returns the places that the message means, each as `record field`.
     fn found(message: &str, bodies: &[Body]) -> Vec<String> {
-        let problem = ApiError {
+        let error = ApiError {
             message: Some(message.to_owned()),
             ..ApiError::default()
         };
         let bodies: Vec<&Body> = bodies.iter().collect();
-        places(&problem, &bodies)
+        places(&error, &bodies)
             .iter()
             .map(|place| format!("{} {}", place.record, place.field))
             .collect()
     }
 
-    /// The offset of the last `part` in the request's body: in bytes, and in UTF-16 units.
+    /// Returns the offset of the last `part` in the request's body: in bytes, and in UTF-16 units.
     fn offsets(bodies: &[Body], part: &str) -> [usize; 2] {
         let records: Vec<&str> = bodies.iter().map(Body::get).collect();
         let body = format!("{HEAD}{}{TAIL}", records.join(","));
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_names_a_record_and_a_field_in_bytes_and_in_characters() {
+    fn a_column_finds_a_record_and_a_field_in_bytes_and_in_utf_16_units() {
         let plain = bodies(&[
             r#"{"A":"x","News__c":"yes","Z":1}"#,
             r#"{"A":"y","News__c":"maybe","Z":2}"#,
@@ -187,7 +186,7 @@ mod tests {
         ]);
         for bodies in [&plain, &foreign] {
             for (value, expected) in [("yes", "0 News__c"), ("maybe", "1 News__c")] {
-                // The parser tells the beginning of a value, or its end.
+                // The parser names the beginning of a value, or its end.
                 for (part, length) in [
                     (format!("\"{value}\""), 0),
                     (format!("\"{value}\""), value.len() + 2),
@@ -195,8 +194,9 @@ mod tests {
                     for offset in offsets(bodies, &part) {
                         let column = offset + length + 1;
                         let message = format!(
-                            "Cannot deserialize instance of boolean from VALUE_STRING value {value} or request may be \
-                             missing a required field at [line:1, column:{column}]"
+                            "Cannot deserialize instance of boolean from VALUE_STRING value \
+                             {value} or request may be missing a required field at [line:1, \
+                             column:{column}]"
                         );
                         assert_eq!(found(&message, bodies), [expected], "{message}");
                     }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_without_a_value_names_all_that_it_may_mean() {
+    fn a_column_without_a_value_finds_all_places_that_it_may_mean() {
         let records = bodies(&[
             r#"{"A":"üüüüüüüüüüüüüü","B":1}"#,
             r#"{"C":2,"D":3}"#,

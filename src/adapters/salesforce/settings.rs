@@ -1,15 +1,14 @@
-//! The section `[salesforce]`. What each key means is written once, in
-//! `src/settings/defaults.toml`.
+//! The section `[salesforce]`. `src/settings/defaults.toml` documents each key.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::settings::{RateLimit, Retry};
+use crate::model::limits::{RateLimit, Retry};
 
 /// The section `[salesforce]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
@@ -35,26 +34,26 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Records in one request of the sObject Collections resource, written or deleted.
+    /// Most records in one request of the sObject Collections resource, written or deleted.
     /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_composite_sobjects_collections.htm>
     pub const LARGEST_BATCH: usize = 200;
 }
 
-/// What becomes of a change whose lead has been converted, which Salesforce no longer lets anybody
+/// Treatment of a change whose lead has been converted, which Salesforce does not let any user
 /// edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConvertedLeads {
-    /// It is left alone, and the change counts as filtered.
+    /// The lead is not written, and the change counts as filtered.
     Skip,
     /// The change is rejected.
     DeadLetter,
 }
 
-/// The status of a new lead whose event brings none.
+/// Status of a new lead whose event has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "admin", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Status {
     /// For contacts of the type `lead`.

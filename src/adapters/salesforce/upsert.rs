@@ -1,19 +1,25 @@
-//! Writing: one collection upsert.
+//! Writes records: one collection upsert.
 
 use reqwest::Method;
 
 use super::client::{ApiRequest, is_success};
 use super::sent::{HEAD, TAIL};
-use super::{Salesforce, Settings, settle};
-use crate::adapters::{Call, Code, Outcome, Payload, Rejection, Reply};
+use super::{Salesforce, Settings, complete};
+use crate::adapters::Call;
+use crate::model::codes;
+use crate::model::{Code, Outcome, Payload, Rejection, Reply};
 
 impl Salesforce {
-    /// Writes every payload that holds something.
-    pub(super) async fn write(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
-        let empty = || Rejection::new(Code::new("EMPTY_PAYLOAD"), "there is nothing to write");
-        let outcome =
-            |payload: &&Payload| payload.body.is_none().then(|| Outcome::Rejected(empty()));
-        let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(outcome).collect();
+    /// Writes every payload that has a body.
+    pub(super) async fn upsert_batch(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
+        let mut outcomes = vec![None; batch.len()];
+        for (payload, outcome) in batch.iter().zip(&mut outcomes) {
+            if payload.body.is_none() {
+                let rejection =
+                    Rejection::new(Code::new(codes::EMPTY_PAYLOAD), "there is nothing to write");
+                *outcome = Some(Outcome::Rejected(rejection));
+            }
+        }
         let open: Vec<usize> = (0..batch.len())
             .filter(|at| outcomes[*at].is_none())
             .collect();
@@ -22,16 +28,16 @@ impl Salesforce {
                 outcomes[at] = Some(Outcome::dry_run());
             }
         } else if !open.is_empty() {
-            let written = self.upsert_all(&open, batch, call).await?;
+            let written = self.send_upsert(&open, batch, call).await?;
             for (at, outcome) in open.into_iter().zip(written) {
                 outcomes[at] = Some(outcome);
             }
         }
-        Ok(settle(outcomes))
+        Ok(complete(outcomes))
     }
 
     /// Writes the payloads at `open`, and returns their outcomes.
-    async fn upsert_all(&self, open: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
+    async fn send_upsert(&self, open: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
         let bodies: Vec<&str> = open
             .iter()
             .filter_map(|at| Some(batch[*at].body.as_ref()?.get()))
@@ -42,7 +48,7 @@ impl Salesforce {
             external_id_field,
             ..
         } = &self.settings;
-        let ask = ApiRequest {
+        let request = ApiRequest {
             method: Method::PATCH,
             path: format!(
                 "/services/data/{api_version}/composite/sobjects/{sobject}/{external_id_field}"
@@ -50,19 +56,19 @@ impl Salesforce {
             query: None,
             body: Some(collection(&bodies).into()),
         };
-        let answer = self.answer(ask, call).await?;
-        if is_success(&answer) {
-            self.rows(&answer.body, open, batch, call).await
+        let response = self.send(request, call).await?;
+        if is_success(&response) {
+            self.read_rows(&response.body, open, batch, call).await
         } else {
-            self.refused(&answer, open, batch, call).await
+            self.outcomes_of_refusal(&response, open, batch, call).await
         }
     }
 }
 
-/// The request's body around the records' own.
+/// Builds the request's body from the records' own JSON.
 fn collection(records: &[&str]) -> String {
-    let room = records.iter().map(|record| record.len() + 1).sum::<usize>();
-    let mut body = String::with_capacity(HEAD.len() + room + TAIL.len());
+    let length = records.iter().map(|record| record.len() + 1).sum::<usize>();
+    let mut body = String::with_capacity(HEAD.len() + length + TAIL.len());
     body.push_str(HEAD);
     for (at, record) in records.iter().enumerate() {
         body.push_str(if at == 0 { "" } else { "," });

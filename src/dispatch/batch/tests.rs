@@ -1,8 +1,7 @@
 use smallvec::smallvec;
 
 use super::*;
-use crate::adapters::{Body, Payload};
-use crate::contact::ContactId;
+use crate::model::{Body, ContactId, Payload};
 
 const LIMITS: Limits = Limits {
     upsert: 4,
@@ -35,7 +34,7 @@ fn batch(count: usize) -> Batch {
 }
 
 #[test]
-fn full_batches_at_once_and_partial_ones_at_the_end() {
+fn full_batches_are_taken_at_once_and_partial_ones_at_the_end() {
     let mut backlog = Backlog::default();
     for at in 0..9 {
         backlog.push(job(WriteKind::Upsert, at));
@@ -58,7 +57,7 @@ fn full_batches_at_once_and_partial_ones_at_the_end() {
 }
 
 #[test]
-fn what_is_looked_up_together_fits_into_one_look_up() {
+fn payloads_of_a_batch_fit_into_one_look_up() {
     let lookup = Lookup {
         room: 9,
         length: |id| id.as_str().len(),
@@ -94,12 +93,12 @@ fn what_is_looked_up_together_fits_into_one_look_up() {
     assert_eq!(
         backlog.take(limits, true).map(|batch| batch.jobs.len()),
         Some(1),
-        "too long for any"
+        "a payload that exceeds the look-up goes alone"
     );
 }
 
 #[test]
-fn what_waits_is_counted_in_calls_and_starts_as_soon_as_nothing_is_gained_by_delay() {
+fn the_backlog_counts_its_calls_and_starts_a_full_batch_at_once() {
     for (batches, deletes, upserts, is_full, calls) in [
         (0, 0, 0, false, 0),
         (0, 1, 3, false, 2),
@@ -109,12 +108,17 @@ fn what_waits_is_counted_in_calls_and_starts_as_soon_as_nothing_is_gained_by_del
         (1, 3, 5, true, 5),
     ] {
         let mut backlog = Backlog::default();
-        (0..deletes).for_each(|at| backlog.push(job(WriteKind::Delete, at)));
-        (0..upserts).for_each(|at| backlog.push(job(WriteKind::Upsert, at)));
-        (0..batches).for_each(|_| backlog.push_batch(batch(3)));
-        let seen = (backlog.has_full_batch(LIMITS), backlog.calls(LIMITS));
+        for at in 0..deletes {
+            backlog.push(job(WriteKind::Delete, at));
+        }
+        for at in 0..upserts {
+            backlog.push(job(WriteKind::Upsert, at));
+        }
+        for _ in 0..batches {
+            backlog.push_batch(batch(3));
+        }
         assert_eq!(
-            seen,
+            (backlog.has_full_batch(LIMITS), backlog.calls(LIMITS)),
             (is_full, calls),
             "{batches} batches, {deletes} deletes, {upserts} upserts"
         );
@@ -124,7 +128,7 @@ fn what_waits_is_counted_in_calls_and_starts_as_soon_as_nothing_is_gained_by_del
         } else {
             is_full.then_some(if deletes > 0 { 2 } else { 4 })
         };
-        assert_eq!(first, expected, "what stays as it is goes first");
+        assert_eq!(first, expected, "unchanged batches go first");
     }
 }
 
@@ -134,15 +138,15 @@ fn records_that_failed_alone_stay_alone_and_go_last() {
     backlog.push_alone(job(WriteKind::Upsert, 9));
     backlog.push(job(WriteKind::Upsert, 0));
     backlog.push(job(WriteKind::Upsert, 1));
-    let taken = |backlog: &mut Backlog, flush| {
-        backlog
-            .take(LIMITS, flush)
-            .map(|batch| positions(&batch.jobs))
-    };
-    assert_eq!(taken(&mut backlog, false), None, "more may come");
+    assert_eq!(taken(&mut backlog, false), None, "more jobs may arrive");
     assert_eq!(taken(&mut backlog, true), Some(vec![0, 1]));
     assert_eq!(taken(&mut backlog, true), Some(vec![9]));
     assert!(backlog.is_empty());
+}
+
+fn taken(backlog: &mut Backlog, flush: bool) -> Option<Vec<usize>> {
+    let batch = backlog.take(LIMITS, flush)?;
+    Some(positions(&batch.jobs))
 }
 
 #[test]
@@ -159,7 +163,7 @@ fn a_probe_is_a_single_record_that_has_not_failed_alone_where_there_is_one() {
         while let Some(batch) = backlog.take_probe(flush, |_| 0) {
             probes.push(positions(&batch.jobs));
         }
-        assert_eq!(probes, expected, "more may come: {}", !flush);
+        assert_eq!(probes, expected, "flush: {flush}");
     }
 }
 

@@ -2,10 +2,9 @@ use proptest::prelude::*;
 use smallvec::smallvec;
 
 use super::*;
-use crate::adapters::Payload;
-use crate::contact::ContactId;
 use crate::dispatch::WriteKind;
 use crate::dispatch::batch::Batch;
+use crate::model::{ContactId, Payload};
 
 fn job(at: usize) -> Job {
     let id = ContactId::new(&format!("c-{at}")).expect("valid");
@@ -31,10 +30,10 @@ fn positions(jobs: &[Job]) -> Vec<usize> {
 }
 
 #[test]
-fn suspects_are_split_off_first() {
+fn suspects_are_separated_from_the_others() {
     let first = batch(5).split(&[1, 3]).expect("has calls left");
     assert_eq!(positions(&first.jobs), [0, 2, 4]);
-    let bisection = first.bisection.expect("goes on");
+    let bisection = first.bisection.expect("one part is left");
     assert_eq!(
         positions(
             &Batch::next_of(first.kind, bisection)
@@ -46,14 +45,14 @@ fn suspects_are_split_off_first() {
 }
 
 #[test]
-fn one_offender_in_a_hundred_costs_at_most_16_calls_wherever_it_is() {
-    for offender in 0..100 {
+fn one_offending_record_of_a_hundred_costs_at_most_16_calls_at_any_position() {
+    for offending in 0..100 {
         let mut calls = 1;
         let mut current = batch(100).split(&[]).ok();
         let mut found = None;
         while let Some(mut batch) = current {
             calls += 1;
-            let refused = positions(&batch.jobs).contains(&offender);
+            let refused = positions(&batch.jobs).contains(&offending);
             current = if refused && batch.jobs.len() > 1 {
                 batch.split(&[]).ok()
             } else {
@@ -64,39 +63,45 @@ fn one_offender_in_a_hundred_costs_at_most_16_calls_wherever_it_is() {
                 Batch::next_of(batch.kind, bisection)
             };
         }
-        assert_eq!(found, Some(offender));
-        assert!(calls <= 17, "{calls} calls for {offender}");
+        assert_eq!(found, Some(offending));
+        assert!(calls <= 17, "{calls} calls for {offending}");
     }
 }
 
 proptest! {
     #[test]
-    fn the_first_payload_is_settled_whichever_records_offend_and_whichever_are_named(
+    fn the_first_payload_is_settled_with_any_offending_and_any_named_records(
         count in 2_usize..=200, odds in 1_u32..=100, named in 0_u32..=100, seed in any::<u64>()
     ) {
         let mut random = fastrand::Rng::with_seed(seed);
-        let offenders: Vec<bool> = (0..count).map(|_| random.u32(..100) < odds).collect();
+        let offending: Vec<bool> = (0..count).map(|_| random.u32(..100) < odds).collect();
         let (mut calls, mut settled, mut given_up) = (0, Vec::new(), Vec::new());
         let mut current = Some(batch(count));
         while let Some(mut batch) = current {
             calls += 1;
-            let is_refused = batch.jobs.iter().any(|job| offenders[job.sources[0]]);
+            let is_refused = batch.jobs.iter().any(|job| offending[job.sources[0]]);
             if is_refused && batch.jobs.len() > 1 {
-                let suspects: Vec<_> = (0..batch.jobs.len()).filter(|_| random.u32(..100) < named).collect();
-                current = batch.split(&suspects).map_or_else(
-                    |(lost, next)| {
+                let mut suspects = Vec::new();
+                for at in 0..batch.jobs.len() {
+                    if random.u32(..100) < named {
+                        suspects.push(at);
+                    }
+                }
+                current = match batch.split(&suspects) {
+                    Ok(next) => Some(next),
+                    Err((lost, next)) => {
                         given_up.extend(positions(&lost));
                         next
-                    },
-                    Some,
-                );
+                    }
+                };
             } else {
                 settled.extend(positions(&batch.jobs));
-                current = batch.bisection.take().and_then(|bisection| Batch::next_of(batch.kind, bisection));
+                let bisection = batch.bisection.take();
+                current = bisection.and_then(|bisection| Batch::next_of(batch.kind, bisection));
             }
         }
         prop_assert!(calls <= 3 + calls_to_halve(count), "{calls} calls");
-        prop_assert!(settled.contains(&0), "the batch would come again as it was");
+        prop_assert!(settled.contains(&0), "the batch would be redelivered unchanged");
         settled.append(&mut given_up);
         settled.sort_unstable();
         prop_assert_eq!(settled, (0..count).collect::<Vec<_>>());
@@ -104,7 +109,7 @@ proptest! {
 }
 
 #[test]
-fn a_bisection_without_calls_gives_up_what_it_was_refused_for_and_goes_on_with_the_rest() {
+fn a_bisection_without_calls_gives_up_the_refused_part_and_continues_with_the_rest() {
     let mut batch = batch(4).split(&[]).expect("has calls left");
     batch
         .bisection
@@ -117,8 +122,8 @@ fn a_bisection_without_calls_gives_up_what_it_was_refused_for_and_goes_on_with_t
 }
 
 #[test]
-fn the_part_with_the_first_payload_goes_first_and_has_the_calls_to_find_an_offender() {
-    // Halving three payloads takes four calls, and the split itself two.
+fn the_part_with_the_first_payload_goes_first_with_the_calls_to_isolate_a_record() {
+    // Bisecting three payloads takes four calls, and the split itself two.
     for (count, suspects, calls_left, expected) in [
         (5, &[1, 3][..], 18, Some([vec![0, 2, 4], vec![1, 3]])),
         (5, &[0, 3], 18, Some([vec![0, 3], vec![1, 2, 4]])),
@@ -131,7 +136,7 @@ fn the_part_with_the_first_payload_goes_first_and_has_the_calls_to_find_an_offen
         (4, &[7], 18, None),
     ] {
         let mut jobs = batch(count).jobs;
-        let parts = by_name(&mut jobs, suspects, calls_left)
+        let parts = separate(&mut jobs, suspects, calls_left)
             .map(|parts| parts.map(|part| positions(&part)));
         assert_eq!(
             parts, expected,
@@ -142,11 +147,11 @@ fn the_part_with_the_first_payload_goes_first_and_has_the_calls_to_find_an_offen
 }
 
 #[test]
-fn the_other_parts_go_before_those_of_a_part_whose_call_failed() {
+fn the_other_parts_go_before_the_halves_of_a_failed_one() {
     let whole = batch(8).split_failed().expect("has calls left");
     let right = whole.split_failed().expect("has calls left");
     assert_eq!(positions(&right.jobs), [4, 5, 6, 7]);
-    let bisection = right.bisection.expect("goes on");
+    let bisection = right.bisection.expect("one part is left");
     assert_eq!(
         positions(
             &Batch::next_of(WriteKind::Upsert, bisection)
@@ -159,11 +164,11 @@ fn the_other_parts_go_before_those_of_a_part_whose_call_failed() {
 
 proptest! {
     #[test]
-    fn all_offending_records_are_isolated_and_all_others_pass_within_the_bound(
+    fn offending_records_are_isolated_and_others_succeed_within_the_bound(
         count in 1_usize..=200, offending in proptest::collection::hash_set(0_usize..200, 0..30)
     ) {
-        let offending: Vec<usize> = offending.into_iter().filter(|at| *at < count).collect();
-        let (mut calls, mut passed, mut isolated) = (0, Vec::new(), Vec::new());
+        let mut offending: Vec<usize> = offending.into_iter().filter(|at| *at < count).collect();
+        let (mut calls, mut delivered, mut isolated) = (0, Vec::new(), Vec::new());
         let mut current = Some(batch(count));
         while let Some(mut batch) = current {
             calls += 1;
@@ -172,7 +177,11 @@ proptest! {
                 current = Some(batch.split(&[]).expect("each isolation renews the calls"));
                 continue;
             }
-            if fails { isolated.extend(positions(&batch.jobs)) } else { passed.extend(positions(&batch.jobs)) }
+            if fails {
+                isolated.extend(positions(&batch.jobs));
+            } else {
+                delivered.extend(positions(&batch.jobs));
+            }
             current = batch.bisection.take().and_then(|mut bisection| {
                 bisection.renew(0);
                 Batch::next_of(batch.kind, bisection)
@@ -180,28 +189,31 @@ proptest! {
         }
         let most = 1 + u32::try_from(offending.len()).expect("few") * (calls_to_halve(count) + 2);
         prop_assert!(calls <= most, "{} calls for {} of {}", calls, offending.len(), count);
-        let sorted = |mut all: Vec<usize>| { all.sort_unstable(); all };
-        prop_assert_eq!(sorted(isolated), sorted(offending.clone()));
-        prop_assert_eq!(sorted(passed), (0..count).filter(|at| !offending.contains(at)).collect::<Vec<_>>());
+        let others: Vec<_> = (0..count).filter(|at| !offending.contains(at)).collect();
+        isolated.sort_unstable();
+        offending.sort_unstable();
+        delivered.sort_unstable();
+        prop_assert_eq!(isolated, offending);
+        prop_assert_eq!(delivered, others);
     }
 }
 
 #[test]
-fn the_size_that_passes_is_the_largest_part_unless_a_record_failed_alone() {
+fn the_accepted_size_is_that_of_the_largest_part_unless_a_record_failed_alone() {
     let mut bisection = Bisection::for_size(200)
         .split((0..200).map(job).collect(), &[])
         .expect("has calls left");
     for size in [100, 50, 50] {
         bisection.next_part();
-        bisection.note_passed(size);
+        bisection.note_accepted(size);
     }
-    assert_eq!(bisection.size_that_passes(), Some(100));
-    bisection.note_offender();
-    assert_eq!(bisection.size_that_passes(), None);
+    assert_eq!(bisection.accepted_size(), Some(100));
+    bisection.note_offending_record();
+    assert_eq!(bisection.accepted_size(), None);
     let mut other = Bisection::among(200);
-    other.note_passed(100);
+    other.note_accepted(100);
     assert_eq!(
-        other.size_that_passes(),
+        other.accepted_size(),
         None,
         "the batch did not fail for its size"
     );

@@ -1,20 +1,19 @@
-//! How many calls may be made, from the settings and from what the answers tell of the account.
+//! Computes the budget of calls from the settings and from the account's limits in the answers.
 //! Pure.
 
 use std::time::Duration;
 
-use crate::dispatch::settings::RateLimit;
-use crate::telemetry::Quota;
+use crate::model::limits::{Quota, RateLimit};
 
-/// Calls in any stretch of time of the window's length.
+/// Bound of the calls in any time window of one length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
     pub(super) calls: u32,
     pub(super) window: Duration,
 }
 
-/// The longest window that an account is believed to have: HubSpot's has 10 s. A misread number is
-/// not to stop a destination for a day.
+/// Longest window of an account that is accepted; HubSpot's has 10 s. A misread number must not
+/// stop a destination for a day.
 pub(super) const LONGEST_WINDOW: Duration = Duration::from_mins(1);
 
 impl Budget {
@@ -25,20 +24,20 @@ impl Budget {
         }
     }
 
-    /// One part of `share` equal ones. Where that is less than one call, one call in a longer
-    /// window.
+    /// Returns one of `share` equal parts. A part of less than one call becomes one call in a
+    /// longer window.
     pub(super) fn divided(self, share: u32) -> Self {
         let share = share.max(1);
         Self::new(self.calls / share, self.window * share.div_ceil(self.calls))
     }
 
-    /// The account's own limit, where the answers tell of one that is lower than ours.
+    /// Returns the account's own limit, if the answers report one that is lower than this.
     pub(super) fn lowered_by(self, quota: &Quota) -> Self {
         match quota.window {
             Some((calls, window)) if calls > 0 && !window.is_zero() && window <= LONGEST_WINDOW => {
-                let told = Self::new(calls, window);
-                if told.interval() > self.interval() {
-                    told
+                let reported = Self::new(calls, window);
+                if reported.interval() > self.interval() {
+                    reported
                 } else {
                     self
                 }
@@ -47,10 +46,10 @@ impl Budget {
         }
     }
 
-    /// What of it is used where the day's calls are nearly over: half from nine tenths on, and a
-    /// tenth from 97 of 100 on. People work with the account, too. The end is told by an error, and
-    /// opens the breaker.
-    pub(super) fn braked_by(self, quota: &Quota) -> Self {
+    /// Returns the part that is used when the daily quota is nearly used up: half of the budget
+    /// from 90 % on, a tenth from 97 % on. The account has human users as well. The end of the
+    /// quota is reported by an error, which opens the breaker.
+    pub(super) fn slowed_by(self, quota: &Quota) -> Self {
         match quota.daily_used_percent() {
             Some(97..) => self.divided(10),
             Some(90..97) => self.divided(2),
@@ -58,7 +57,7 @@ impl Budget {
         }
     }
 
-    /// The time from one call to the next, where they are spread evenly.
+    /// Returns the time between two calls that are spread evenly.
     pub(super) fn interval(self) -> Duration {
         self.window / self.calls
     }
@@ -70,11 +69,11 @@ impl From<RateLimit> for Budget {
     }
 }
 
-/// The least time between two calls of an environment that keeps to its part `own` of the budget,
-/// and has made `made` calls in this window. It is none, unless a tenth of the account's window is
-/// left, or less, and that is less than the rest of the part: somebody else uses the account, too.
-/// Then calls are spread evenly instead of made in bursts. Calls in leased slots are spread
-/// already.
+/// Returns the shortest time between two calls of an environment that keeps to its share `own` of
+/// the budget and has made `made` calls in this window. Calls are spread evenly, instead of made in
+/// bursts, if at most a tenth of the account's window is left and that is less than the rest of the
+/// share: others use the account too. Else the time is zero. Calls in leased slots are spread by
+/// their slots.
 pub(super) fn spacing(own: Budget, made: usize, quota: &Quota) -> Duration {
     let (Some((most, _)), Some(left)) = (quota.window, quota.window_remaining) else {
         return Duration::ZERO;
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_never_more_than_its_part() {
+    fn a_share_never_exceeds_its_part_of_the_budget() {
         for (whole, share, part) in [
             (budget(100, 10_000), 1, budget(100, 10_000)),
             (budget(100, 10_000), 4, budget(25, 10_000)),
@@ -115,29 +114,29 @@ mod tests {
     }
 
     #[test]
-    fn the_lower_limit_holds() {
-        let told = |calls, millis| Quota {
+    fn the_lower_of_two_limits_applies() {
+        let reported = |calls, millis| Quota {
             window: Some((calls, Duration::from_millis(millis))),
             ..Quota::default()
         };
         let ours = budget(100, 10_000);
         for (quota, expected) in [
             (Quota::default(), ours),
-            (told(190, 10_000), ours),
-            (told(100, 10_000), ours),
-            (told(50, 10_000), budget(50, 10_000)),
-            (told(9, 1000), budget(9, 1000)),
-            (told(0, 10_000), ours),
-            (told(100, 60_000), budget(100, 60_000)),
-            (told(100, 86_400_000), ours),
-            (told(50, 0), ours),
+            (reported(190, 10_000), ours),
+            (reported(100, 10_000), ours),
+            (reported(50, 10_000), budget(50, 10_000)),
+            (reported(9, 1000), budget(9, 1000)),
+            (reported(0, 10_000), ours),
+            (reported(100, 60_000), budget(100, 60_000)),
+            (reported(100, 86_400_000), ours),
+            (reported(50, 0), ours),
         ] {
             assert_eq!(ours.lowered_by(&quota), expected, "{quota:?}");
         }
     }
 
     #[test]
-    fn a_day_that_is_nearly_used_up_slows_down() {
+    fn a_nearly_used_daily_quota_lowers_the_budget() {
         let ours = budget(100, 10_000);
         let day = |used, most| Quota {
             daily_used: Some(used),
@@ -153,12 +152,12 @@ mod tests {
             (day(2000, 1000), 10),
             (day(5, 0), 100),
         ] {
-            assert_eq!(ours.braked_by(&quota), budget(calls, 10_000), "{quota:?}");
+            assert_eq!(ours.slowed_by(&quota), budget(calls, 10_000), "{quota:?}");
         }
     }
 
     #[test]
-    fn bursts_end_where_others_use_the_account() {
+    fn calls_are_spread_while_others_use_the_account() {
         let own = budget(25, 10_000);
         let left = |left| Quota {
             window: Some((100, Duration::from_secs(10))),

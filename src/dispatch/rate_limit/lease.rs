@@ -1,39 +1,38 @@
-//! The budget of all environments together, as time slots that they lease in blocks. Pure.
+//! The common budget of all environments, as time slots that they lease in blocks. Pure.
 //!
-//! The slots lie one [`Schedule::period`] apart. One number, in the state table, says when the next
-//! free one is; a lease moves it on by a block, and never back. A slot is spent when its time has
-//! come, or up to [`Schedule::grace`] later, and is worth nothing after that: so it does no harm
-//! that a lease is not used up, or that Lambda freezes an environment with slots in hand and wakes
-//! it much later.
+//! The slots are one [`Schedule::period`] apart. The state table has a single number, the time of
+//! the next free slot. A lease advances it by a block; it never moves back. A slot is valid at its
+//! time and up to [`Schedule::grace`] later, and expires then. So neither an unused lease does
+//! harm, nor an environment that Lambda freezes with leased slots and resumes much later.
 //!
-//! Why no window sees more than its budget N: a window of the length T sees the calls of the slots
-//! in T + L, where L is the most by which a call may come after its slot. The period is (T + T/20)
-//! / (N - 1), so T + T/20 has N - 1 slots. Two thirds of the twentieth are the grace; one third,
-//! 167 ms of HubSpot's 10 s, is for the differences of the network and of the environments' clocks
-//! (AWS keeps them within milliseconds). The one call that is left of N is a spare, for a request
-//! that a slow network or a stall of the machine brings later than that. What it costs is 6 % of a
-//! budget of 100, and more of a smaller one: (N - 1) / N / 1.05 of it is used, 86 % of 10 and 76 %
-//! of 5.
+//! Proof that no window has more than its budget of N calls: a window of the length T has the calls
+//! of the slots in T + L, where L is the longest delay between a slot and the arrival of its call.
+//! The period is (T + T/20) / (N - 1), so that T + T/20 has N - 1 slots. Two thirds of this
+//! twentieth are the grace. One third, 167 ms of HubSpot's 10 s, covers the differences of the
+//! network's delays and of the environments' clocks (AWS keeps them within milliseconds). The
+//! remaining one of the N calls is a reserve for a request that a slow network or a stall of the
+//! machine delays longer. The cost is 6 % of a budget of 100, and more of a smaller one: the share
+//! (N - 1) / N / 1.05 is used, which is 86 % of 10 calls and 76 % of 5.
 
 use std::time::Duration;
 
 use super::budget::Budget;
 
-/// Microseconds of the Unix epoch.
+/// Microseconds since the Unix epoch.
 pub(super) type Micros = u64;
 
-/// A busy environment asks for a block so often.
+/// Time between two leases of a busy environment.
 const BLOCK_TIME: Micros = 1_000_000;
 
-/// Calls of the budget without a slot.
+/// Calls of the budget that get no slot.
 const SPARE: u32 = 1;
 
-/// How the slots lie.
+/// Schedule of the slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Schedule {
-    /// From slot to slot.
+    /// Time between two slots.
     pub(super) period: Micros,
-    /// How long after its time a slot may be spent.
+    /// Time after a slot in which it may still be spent.
     pub(super) grace: Micros,
 }
 
@@ -48,36 +47,36 @@ impl Schedule {
     }
 }
 
-/// What an environment asks of the table.
+/// Request of an environment for a block of slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LeaseRequest {
-    /// When the answer may be expected: a block that leads on from nothing begins here.
+    /// Expected time of the answer: start of a block that does not continue another one.
     pub(super) earliest: Micros,
-    /// Slots before this will have died by then.
+    /// Slots before this will have expired at the time of the answer.
     pub(super) oldest: Micros,
-    /// The block is of no use where it begins after this.
+    /// Latest useful start of the block.
     pub(super) latest: Micros,
     pub(super) slots: u32,
     pub(super) period: Micros,
 }
 
 impl LeaseRequest {
-    /// The length of the block.
+    /// Returns the length of the block.
     pub(super) fn length(&self) -> Micros {
         u64::from(self.slots) * self.period
     }
 }
 
-/// What the table answers.
+/// Answer of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leased {
-    /// The block's first slot.
+    /// The first slot of the leased block.
     From(Micros),
-    /// Nothing was leased: the next free slot is too late.
+    /// No lease: the next free slot, given here, is too late.
     TooLate(Micros),
 }
 
-/// Slots in hand.
+/// Leased slots that are not spent.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     next: Micros,
@@ -87,22 +86,22 @@ pub(super) struct Leases {
     spent: u32,
 }
 
-/// What to do for a request.
+/// Next step of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Make it at this time, or up to the grace later. Its slot is spent.
+    /// Send the request at this time, or up to the grace later. Its slot is spent.
     At(Micros),
-    /// Not in time, with the slots in hand.
+    /// The next leased slot is too late.
     TooLate,
-    /// Lease a block of so many first.
+    /// Lease a block of this number of slots first.
     Lease(u32),
 }
 
 impl Leases {
-    /// Takes the slot of one request that is to be sent at `latest`; `requests` are still to come
-    /// of its call, this one included. Where the call takes longer than its slots live, its last
-    /// requests need new ones. Slots that were leased before the wall clock was put back lie too
-    /// far ahead: they are dropped.
+    /// Takes the slot of one request that is useful until `latest`. `requests` is the number of
+    /// remaining requests of its call, including this one. If the call takes longer than its slots
+    /// are valid, its last requests need new ones. Slots that were leased before the wall clock was
+    /// set back are too far ahead: they are dropped.
     pub(super) fn take(
         &mut self,
         requests: u32,
@@ -117,10 +116,10 @@ impl Leases {
             *self = Self::default();
         }
         let overdue = now.saturating_sub(schedule.grace).saturating_sub(self.next);
-        let dead = overdue.div_ceil(self.period.max(1)).min(self.left.into());
-        self.skip(u32::try_from(dead).unwrap_or(self.left));
+        let expired = overdue.div_ceil(self.period.max(1)).min(self.left.into());
+        self.skip(u32::try_from(expired).unwrap_or(self.left));
         if self.left == 0 {
-            return Step::Lease(self.wanted(requests, schedule, now));
+            return Step::Lease(self.block_size(requests, schedule, now));
         }
         let at = self.next;
         if at > latest {
@@ -131,11 +130,11 @@ impl Leases {
         Step::At(at)
     }
 
-    /// Puts a new block into hand. What is left of the one before is kept where it leads on to the
-    /// new one.
-    pub(super) fn put(&mut self, first: Micros, slots: u32, period: Micros, now: Micros) {
-        let leads_on = self.period == period && self.next + u64::from(self.left) * period == first;
-        if leads_on {
+    /// Adds a leased block. The rest of the last block is kept if the new one continues it.
+    pub(super) fn add(&mut self, first: Micros, slots: u32, period: Micros, now: Micros) {
+        let is_continued =
+            self.period == period && self.next + u64::from(self.left) * period == first;
+        if is_continued {
             self.left += slots;
         } else {
             (self.next, self.left, self.period) = (first, slots, period);
@@ -148,9 +147,9 @@ impl Leases {
         self.next += self.period * u64::from(slots);
     }
 
-    /// As many as this environment would spend until the next block is due, going by the last one;
-    /// at most twice as many as it spent of that.
-    fn wanted(&self, calls: u32, schedule: Schedule, now: Micros) -> u32 {
+    /// Returns the number of slots that this environment is expected to spend until the next lease,
+    /// by its use of the last block. It is at most twice that use.
+    fn block_size(&self, calls: u32, schedule: Schedule, now: Micros) -> u32 {
         let most = u32::try_from(BLOCK_TIME / schedule.period)
             .unwrap_or(u32::MAX)
             .max(calls);

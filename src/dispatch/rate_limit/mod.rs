@@ -1,22 +1,24 @@
-//! The rate limiter: never more calls in any stretch of time than the budget says, start-up
-//! included.
+//! The rate limiter. In no time window, the first one included, are there more calls than the
+//! budget allows.
 //!
-//! Alone, an environment keeps to its share of the budget, by an exact log of its calls
-//! ([`window`]). With the state table, all environments share the whole budget, by time slots
-//! ([`lease`]); where the table does not answer, each goes on with its share. In both cases the
-//! answers of the system may make it slower ([`budget`]). Without the table a process that takes
-//! over from another one does not know of its calls, nor one that the table does not answer of the
-//! others': the account may see a share more. Where the system reports the calls left in its
-//! window, such a process makes none beyond them ([`reported`]). What the system refuses all the
-//! same, some of the calls under way at once, is sent after the pause that its answer asks for.
+//! Without the state table, an environment keeps to its share of the budget, by an exact log of its
+//! calls ([`window`]). With the table, all environments share the whole budget, by time slots that
+//! they lease ([`lease`]). While the table does not answer, each environment keeps to its share. In
+//! both cases the answers of the destination may lower the rate ([`budget`]).
 //!
-//! Each request takes a permit of its own, just before it is sent: look-ups, tokens and repeats
-//! too.
+//! Without the table, a process does not know the calls of the process that it replaces. While the
+//! table does not answer, a process does not know the calls of the others. In both cases the
+//! account may receive one share more. If the destination reports the calls left in its window,
+//! such a process does not exceed them ([`reported`]). The destination may still refuse some of the
+//! calls in flight at once; these are repeated after the pause that the answer asks for.
 //!
-//! No leaky bucket, which is what the crate `governor` has (its GCRA is one): one of the size B
-//! that fills with R lets B + R·T through in a stretch T, so that it either exceeds the budget
-//! after a pause or leaves a part of it unused for ever. HubSpot counts exactly this, "100 in any
-//! 10 seconds".
+//! Each request takes a permit of its own just before it is sent, also look-ups, token requests and
+//! repetitions.
+//!
+//! The limiter is no leaky bucket, as the GCRA of the crate `governor` is. A bucket of the size B
+//! that is refilled at the rate R admits B + R·T calls in a time T. So it either exceeds the budget
+//! after a pause, or never uses a part of it. HubSpot counts exactly this way: "100 in any 10
+//! seconds".
 
 mod budget;
 mod lease;
@@ -37,9 +39,9 @@ use self::shared::{Grant, Shared, Table};
 pub use self::table::{LeaseError, LeaseTable};
 use self::window::{Availability, Window};
 use super::pause::Pause;
-use super::settings::RateLimit;
 use crate::clock;
-use crate::telemetry::{DestinationMetrics, Quota};
+use crate::model::limits::{Quota, RateLimit};
+use crate::telemetry::DestinationMetrics;
 
 /// Limits the calls to one destination.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub struct RateLimiter {
     answered: Notify,
     paused: Notify,
     shared: OnceLock<Shared>,
-    /// Requests wait in the order in which they came.
+    /// Makes requests wait in the order of their arrival.
     queue: tokio::sync::Mutex<()>,
 }
 
@@ -61,54 +63,54 @@ struct State {
     window: Window,
     reported: Reported,
     last_start: Option<Instant>,
-    /// The system's own word: nothing before then.
+    /// Pause that the destination asked for.
     pause: Option<Pause>,
-    alone: Alone,
+    unshared: Unshared,
 }
 
-/// The calls made without the table's word. As long as one is in the window, all of the window's
-/// have to fit into the share: the others may just as well have been alone.
+/// Calls without a leased slot. While one of them is in the window, all calls of the window have to
+/// fit into the share, because the other environments may have no leases either.
 #[derive(Debug, Default)]
-struct Alone {
-    under_way: u32,
+struct Unshared {
+    in_flight: u32,
     until: Option<Instant>,
 }
 
-/// What a call needs. A permit is for one request; the others that are known to follow are leased
-/// together.
+/// Cost of a call, in requests. A permit covers one request. The slots of the requests that are
+/// known to follow are leased together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestCost {
-    /// The requests that it is still to make.
+    /// Requests of this call that are not made yet.
     pub requests: u32,
-    /// The requests of all calls that are still to come, this one's included, as far as that is
-    /// known: no more slots are leased than these.
-    pub in_all: u32,
+    /// Requests of this call and of all later ones, if that is known: the upper bound of the slots
+    /// that are leased.
+    pub total: u32,
 }
 
 impl RequestCost {
-    /// The need after one request.
+    /// Returns the cost that remains after one request, at least one.
     #[must_use]
     pub fn after_one(self) -> Self {
-        let Self { requests, in_all } = self;
+        let Self { requests, total } = self;
         Self {
             requests: requests.saturating_sub(1).max(1),
-            in_all: in_all.saturating_sub(1).max(1),
+            total: total.saturating_sub(1).max(1),
         }
     }
 }
 
-/// The place of a request; it comes free again a window's length after this is dropped, which the
-/// answer does, or whatever ends the waiting for it.
+/// Reservation of one request in the window. It is dropped at the answer to the request, or when
+/// the answer is no longer awaited, and ends a window's length later.
 #[derive(Debug)]
 pub struct Reservation<'a> {
     limiter: &'a RateLimiter,
     permitted: Instant,
-    is_alone: bool,
+    is_unshared: bool,
     is_given_back: bool,
 }
 
 impl RateLimiter {
-    /// A limiter of `budget`, divided among `share` environments.
+    /// Creates a limiter of `budget`, which is divided among `share` environments.
     pub fn new(budget: RateLimit, share: u32) -> Self {
         let state = State {
             whole: budget.into(),
@@ -119,7 +121,7 @@ impl RateLimiter {
             reported: Reported::default(),
             last_start: None,
             pause: None,
-            alone: Alone::default(),
+            unshared: Unshared::default(),
         };
         Self {
             state: Mutex::new(state),
@@ -130,7 +132,7 @@ impl RateLimiter {
         }
     }
 
-    /// From now on the whole budget is shared through `table`.
+    /// Shares the whole budget with the other environments through `table`.
     pub fn share_through(&self, table: LeaseTable) {
         self.share(Table::Real(table));
     }
@@ -140,47 +142,47 @@ impl RateLimiter {
         self.shared.get_or_init(|| Shared::new(table));
     }
 
-    /// Takes another budget. The calls made so far stay in the window.
+    /// Replaces the budget. Earlier calls stay in the window.
     pub fn set_budget(&self, budget: RateLimit, share: u32) {
         let mut state = self.lock();
         (state.whole, state.share) = (budget.into(), share);
     }
 
-    /// Waits until a request may be sent; `None`, as soon as that is known, where it would be after
+    /// Waits until a request may be sent. Returns `None` as soon as it is known that this is after
     /// `until`.
     pub async fn acquire(
         &self,
-        need: RequestCost,
+        cost: RequestCost,
         until: Instant,
-        meter: &DestinationMetrics,
+        metrics: &DestinationMetrics,
     ) -> Option<Reservation<'_>> {
         let shared = self.shared.get();
-        let mut is_alone = shared.is_none();
+        let mut is_unshared = shared.is_none();
         let _first = timeout_at(until, self.queue.lock()).await.ok()?;
         loop {
-            self.wait_for_room(is_alone, until).await?;
+            self.wait_until_available(is_unshared, until).await?;
             if let Some(shared) = shared {
-                let account = self.lock().account();
-                is_alone = match shared.turn(need, account, until, meter).await {
-                    Grant::Come => false,
-                    Grant::NotInTime => return None,
-                    Grant::Alone => true,
+                let budget = self.lock().account_budget();
+                is_unshared = match shared.grant(cost, budget, until, metrics).await {
+                    Grant::Slot => false,
+                    Grant::TooLate => return None,
+                    Grant::Unshared => true,
                 };
             }
-            // While one waited for its turn, the room may have gone: the turn is then lost, and no
-            // harm done.
-            if self.lock().enter(is_alone) {
+            // A pause or an answer may have come during the wait for the slot. The slot is lost
+            // then.
+            if self.lock().try_start(is_unshared) {
                 return Some(Reservation {
                     limiter: self,
                     permitted: clock::now(),
-                    is_alone,
+                    is_unshared,
                     is_given_back: false,
                 });
             }
         }
     }
 
-    /// Takes the system's word that nothing may be sent for `pause`.
+    /// Stops all requests for `pause`, as the destination asks. A longer pause stays in force.
     pub fn pause(&self, pause: Duration) {
         let mut state = self.lock();
         if pause > state.pause_left() {
@@ -189,7 +191,7 @@ impl RateLimiter {
         }
     }
 
-    /// Ends as soon as the system's word is that nothing may be sent for longer than `longest`.
+    /// Returns as soon as the remaining pause is longer than `longest`.
     pub async fn paused_beyond(&self, longest: Duration) {
         loop {
             let paused = self.paused.notified();
@@ -200,8 +202,8 @@ impl RateLimiter {
         }
     }
 
-    /// Takes note of what the system tells of the account, if it tells anything, in its answer to a
-    /// request that was sent at `sent`.
+    /// Records the account's limits from the answer to a request that was sent at `sent`, if the
+    /// answer reports them.
     pub fn learn(&self, quota: Quota, sent: Instant) {
         if quota != Quota::default() {
             let mut state = self.lock();
@@ -210,18 +212,18 @@ impl RateLimiter {
         }
     }
 
-    async fn wait_for_room(&self, is_alone: bool, until: Instant) -> Option<()> {
+    async fn wait_until_available(&self, is_unshared: bool, until: Instant) -> Option<()> {
         loop {
             let answered = self.answered.notified();
-            let room = self.lock().room(is_alone);
-            match room {
+            let availability = self.lock().availability(is_unshared);
+            match availability {
                 Availability::Now => return (Instant::now() <= until).then_some(()),
                 Availability::At(at) => {
                     let at = Instant::now() + at.saturating_duration_since(clock::now());
                     if at > until {
                         return None;
                     }
-                    // An answer may report that there is room sooner.
+                    // An answer may make a request available sooner.
                     drop(timeout_at(at, answered).await);
                 }
                 Availability::AfterAnAnswer => timeout_at(until, answered).await.ok()?,
@@ -239,90 +241,95 @@ impl State {
         self.pause.map_or(Duration::ZERO, |pause| pause.left())
     }
 
-    /// The whole budget, as far as the account allows it.
-    fn account(&self) -> Budget {
-        self.whole.lowered_by(&self.quota).braked_by(&self.quota)
+    /// Returns the whole budget, lowered to the account's limits.
+    fn account_budget(&self) -> Budget {
+        self.whole.lowered_by(&self.quota).slowed_by(&self.quota)
     }
 
-    fn own(&self) -> Budget {
-        self.account().divided(self.share)
+    /// Returns this environment's share of the budget.
+    fn own_budget(&self) -> Budget {
+        self.account_budget().divided(self.share)
     }
 
-    fn room(&mut self, is_alone: bool) -> Availability {
+    fn availability(&mut self, is_unshared: bool) -> Availability {
         let now = clock::now();
-        let space = if is_alone {
-            self.space()
+        let interval = if is_unshared {
+            self.min_interval()
         } else {
             Duration::ZERO
         };
-        let spaced = self.last_start.map_or(now, |start| start + space);
-        let at = spaced.max(now + self.pause_left());
+        let mut at = now + self.pause_left();
+        if let Some(start) = self.last_start {
+            at = at.max(start + interval);
+        }
         if at > now {
             return Availability::At(at);
         }
-        let keeps_to_share = is_alone
-            || self.alone.under_way > 0
-            || self.alone.until.is_some_and(|until| until > now);
-        let room = self.window.room(
-            1,
-            if keeps_to_share {
-                self.own()
-            } else {
-                self.account()
-            },
-            now,
-        );
-        if is_alone {
-            later(room, self.reported.room(now))
+        let keeps_to_share = is_unshared
+            || self.unshared.in_flight > 0
+            || self.unshared.until.is_some_and(|until| until > now);
+        let budget = if keeps_to_share {
+            self.own_budget()
         } else {
-            room
+            self.account_budget()
+        };
+        let availability = self.window.availability(1, budget, now);
+        if is_unshared {
+            later(availability, self.reported.availability(now))
+        } else {
+            availability
         }
     }
 
-    /// The least time between two calls that are made alone.
-    fn space(&self) -> Duration {
-        let own = self.own();
-        // The calls that all made by slots were spread evenly, and as evenly leave the window:
-        // those that each makes alone may take their places as evenly, and not at once.
+    /// Returns the shortest time between two calls without leased slots.
+    fn min_interval(&self) -> Duration {
+        let own = self.own_budget();
+        // Calls in leased slots were spread evenly, and leave the window as evenly. Calls without
+        // slots replace them at the same rate, not all at once.
         if self.has_table {
             own.interval()
         } else {
-            spacing(own, self.window.taken(), &self.quota)
+            spacing(own, self.window.occupied(), &self.quota)
         }
     }
 
-    fn enter(&mut self, is_alone: bool) -> bool {
-        let is_free = self.room(is_alone) == Availability::Now;
-        if is_free {
-            self.window.enter(1);
-            self.reported.enter();
+    /// Starts a request if one is available. Returns whether it was started.
+    fn try_start(&mut self, is_unshared: bool) -> bool {
+        let is_available = self.availability(is_unshared) == Availability::Now;
+        if is_available {
+            self.window.start(1);
+            self.reported.start();
             self.last_start = Some(clock::now());
-            self.alone.under_way += u32::from(is_alone);
+            self.unshared.in_flight += u32::from(is_unshared);
         }
-        is_free
+        is_available
     }
 
-    fn leave(&mut self, permitted: Instant, is_alone: bool) {
-        let budget = if is_alone { self.own() } else { self.account() };
+    fn finish(&mut self, permitted: Instant, is_unshared: bool) {
+        let budget = if is_unshared {
+            self.own_budget()
+        } else {
+            self.account_budget()
+        };
         let now = clock::now();
-        self.window.leave(1);
-        self.window.keep(1, budget, now);
-        self.reported.leave(permitted, now);
-        self.alone.under_way -= u32::from(is_alone);
-        if is_alone {
-            self.alone.until = Some(now + budget.window);
+        self.window.remove(1);
+        self.window.retain(1, budget, now);
+        self.reported.finish(permitted, now);
+        self.unshared.in_flight -= u32::from(is_unshared);
+        if is_unshared {
+            self.unshared.until = Some(now + budget.window);
         }
     }
 
-    fn take_back(&mut self, is_alone: bool) {
-        self.window.leave(1);
-        self.reported.take_back();
-        self.alone.under_way -= u32::from(is_alone);
+    fn cancel(&mut self, is_unshared: bool) {
+        self.window.remove(1);
+        self.reported.cancel();
+        self.unshared.in_flight -= u32::from(is_unshared);
     }
 }
 
 impl Reservation<'_> {
-    /// The request was not sent after all.
+    /// Gives the reservation back: the request was not sent.
     pub fn give_back(mut self) {
         self.is_given_back = true;
     }
@@ -332,9 +339,9 @@ impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let mut state = self.limiter.lock();
         if self.is_given_back {
-            state.take_back(self.is_alone);
+            state.cancel(self.is_unshared);
         } else {
-            state.leave(self.permitted, self.is_alone);
+            state.finish(self.permitted, self.is_unshared);
         }
         drop(state);
         self.limiter.answered.notify_waiters();

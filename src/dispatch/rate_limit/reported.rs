@@ -1,12 +1,14 @@
-//! The calls that the system itself reports to be left in its window. Pure.
+//! The calls that the destination reports as left in its window. Pure.
 //!
-//! A report of R calls left of N says that N - R are in the window. Those of them that this process
-//! did not make are others', which may stay there for a whole window: N less these is left to this
-//! process for so long. A request of which it is not sure that the report counts it is taken for
-//! another's, besides being counted as its own: the bound errs on the low side only, by the few
-//! requests that were under way at once. Where others are at work, a twentieth of the window is left
-//! to them: their calls may become more between two reports, a leased slot may be spent late
-//! ([`super::lease`]), and they may make these calls while a request is on its way.
+//! A report of R calls left of N means that N - R calls are in the window. Those that this process
+//! did not make are calls of others, which may stay there for a whole window. The rest of N is left
+//! to this process for this time. An own request that the report may or may not count is treated as
+//! a call of others as well as an own one. So the bound can only be too low, by the few requests
+//! that were in flight at once.
+//!
+//! While others use the account, a twentieth of the window is left to them: they may make further
+//! calls between two reports or while a request is sent, and a leased slot may be spent late
+//! ([`super::lease`]).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,84 +18,74 @@ use tokio::time::Instant;
 use super::budget::LONGEST_WINDOW;
 use super::window::Availability;
 use crate::dispatch::pause::Pause;
-use crate::telemetry::Quota;
+use crate::model::limits::Quota;
 
-/// Where others are at work, one call of so many in the window is left to them.
+/// Calls of the window for each one that is left to others, while they use the account.
 const MARGIN: usize = 20;
 
-/// The last report, and the own requests beside it.
+/// Last report, and the own requests since.
 #[derive(Debug, Default)]
 pub(super) struct Reported {
     last: Option<Report>,
-    under_way: usize,
-    /// Own requests that may be in the system's window: when they had their permit, and their
+    in_flight: usize,
+    /// Own requests that may be in the destination's window: the times of their permit and of their
     /// answer.
     answered: VecDeque<(Instant, Instant)>,
 }
 
 #[derive(Debug)]
 struct Report {
-    /// Own requests that fit into the system's window.
+    /// Own requests that fit into the destination's window.
     own: usize,
     window: Duration,
-    /// When the request was sent whose answer it is.
+    /// Time at which its request was sent.
     sent: Instant,
-    /// How long it holds: by then, all that it counts has left the window.
+    /// Time until all calls that it counts have left the window.
     holds: Pause,
 }
 
 impl Reported {
-    /// Returns when one more request may be made; at once where no report holds.
-    pub(super) fn room(&mut self, now: Instant) -> Availability {
+    /// Returns when one more request may be made: at once if no report is valid.
+    pub(super) fn availability(&mut self, now: Instant) -> Availability {
         let Some(Report {
             own, window, holds, ..
         }) = self.last.as_ref().filter(|report| !report.holds.is_over())
         else {
             return Availability::Now;
         };
-        while self
-            .answered
-            .front()
-            .is_some_and(|(_, answered)| *answered + *window <= now)
-        {
-            self.answered.pop_front();
-        }
-        if self.under_way + self.answered.len() < *own {
+        expire(&mut self.answered, *window, now);
+        if self.in_flight + self.answered.len() < *own {
             return Availability::Now;
         }
         let report_ends = now + holds.left();
-        Availability::At(self.answered.front().map_or(report_ends, |(_, answered)| {
-            report_ends.min(*answered + *window)
-        }))
+        let at = match self.answered.front() {
+            Some((_, answered)) => report_ends.min(*answered + *window),
+            None => report_ends,
+        };
+        Availability::At(at)
     }
 
     /// Counts a request that has its permit.
-    pub(super) fn enter(&mut self) {
-        self.under_way += 1;
+    pub(super) fn start(&mut self) {
+        self.in_flight += 1;
     }
 
-    /// Takes back a request that was not made.
-    pub(super) fn take_back(&mut self) {
-        self.under_way = self.under_way.saturating_sub(1);
+    /// Removes a request that was not made.
+    pub(super) fn cancel(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     /// Counts the answer to a request that had its permit at `permitted`.
-    pub(super) fn leave(&mut self, permitted: Instant, now: Instant) {
-        self.take_back();
-        // A system that reports nothing is not kept a log of.
+    pub(super) fn finish(&mut self, permitted: Instant, now: Instant) {
+        self.cancel();
+        // Without reports, no log is needed.
         if let Some(report) = &self.last {
-            while self
-                .answered
-                .front()
-                .is_some_and(|(_, answered)| *answered + report.window <= now)
-            {
-                self.answered.pop_front();
-            }
+            expire(&mut self.answered, report.window, now);
             self.answered.push_back((permitted, now));
         }
     }
 
-    /// Takes note of the report in the answer to a request that was sent at `sent`.
+    /// Records the report in the answer to a request that was sent at `sent`.
     pub(super) fn learn(&mut self, quota: &Quota, sent: Instant, now: Instant) {
         let (Some((most, window)), Some(left)) = (quota.window, quota.window_remaining) else {
             return;
@@ -109,10 +101,11 @@ impl Reported {
         {
             return;
         }
-        let is_counted = |(permitted, answered): &&(Instant, Instant)| {
-            *answered <= sent && *permitted + window > now
-        };
-        let counted = 1 + self.answered.iter().filter(is_counted).count();
+        // The request of the report itself, and earlier ones that are still in the window.
+        let mut counted = 1;
+        for (permitted, answered) in &self.answered {
+            counted += usize::from(*answered <= sent && *permitted + window > now);
+        }
         let (most, left) = (most as usize, left as usize);
         let others = most.saturating_sub(left).saturating_sub(counted);
         let margin = if others > 0 { most.div_ceil(MARGIN) } else { 0 };
@@ -126,10 +119,17 @@ impl Reported {
     }
 }
 
-/// Returns the later of the two.
+/// Removes the requests that have left the window of the destination.
+fn expire(answered: &mut VecDeque<(Instant, Instant)>, window: Duration, now: Instant) {
+    while answered.front().is_some_and(|(_, at)| *at + window <= now) {
+        answered.pop_front();
+    }
+}
+
+/// Returns the later of two availabilities.
 pub(super) fn later(one: Availability, other: Availability) -> Availability {
     match (one, other) {
-        (Availability::Now, room) | (room, Availability::Now) => room,
+        (Availability::Now, other) | (other, Availability::Now) => other,
         (Availability::At(one), Availability::At(other)) => Availability::At(one.max(other)),
         (Availability::AfterAnAnswer, _) | (_, Availability::AfterAnAnswer) => {
             Availability::AfterAnAnswer

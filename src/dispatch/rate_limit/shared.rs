@@ -1,4 +1,4 @@
-//! One environment's part in the budget that all share.
+//! The part of one environment in the shared budget.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,26 +11,26 @@ use super::table::{LeaseError, LeaseTable};
 use crate::clock;
 use crate::telemetry::DestinationMetrics;
 
-/// The table has so long to answer: several times what it needs, connecting included, and little of
-/// an invocation.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// Timeout of a lease: several times the table's usual latency including the connection, and a
+/// small part of an invocation.
+const LEASE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// How long it has for the second try. An environment that goes alone while others still lease is
-/// one too many, by its share of the budget: that is worth a second try.
-const PATIENCE_AGAIN: Duration = Duration::from_millis(150);
+/// Timeout of the second attempt. It is worth an attempt: an environment without leases exceeds the
+/// budget by its share while the others still lease.
+const RETRY_TIMEOUT: Duration = Duration::from_millis(150);
 
-/// A table that did not answer is left alone for so long.
+/// Time after which a table that did not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A next free slot this far ahead, or six windows, is no queue but a mistake: somebody's clock was
-/// wrong.
+/// Longest plausible queue, but at least six windows. A next free slot further ahead is an error:
+/// the clock of an environment was wrong.
 const LONGEST_QUEUE: Duration = Duration::from_mins(1);
 
-/// Where the slots are leased.
+/// Table in which the slots are leased.
 #[derive(Debug)]
 pub(super) enum Table {
     Real(LeaseTable),
-    /// In memory, so that time can be virtual.
+    /// A table in memory, for tests in virtual time.
     #[cfg(test)]
     Memory(super::tests::MemoryTable),
 }
@@ -38,25 +38,26 @@ pub(super) enum Table {
 #[derive(Debug)]
 pub(super) struct Shared {
     table: Table,
-    held: tokio::sync::Mutex<Held>,
+    state: tokio::sync::Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct State {
     leases: Leases,
-    /// How long the table takes to answer, going by the last times.
+    /// Expected latency of the table, by its last answers.
     round_trip: Micros,
-    /// The table did not answer, and is asked again after this.
-    away_until: Option<Instant>,
+    /// Time of the next attempt after the table did not answer.
+    unavailable_until: Option<Instant>,
 }
 
-/// Whether it is a call's turn.
+/// Result of the wait for a slot.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Grant {
-    Come,
-    NotInTime,
-    /// The table does not answer.
-    Alone,
+    /// The time of the slot has come.
+    Slot,
+    TooLate,
+    /// The table does not answer: the environment keeps to its share.
+    Unshared,
 }
 
 enum Slot {
@@ -65,18 +66,17 @@ enum Slot {
 }
 
 impl Table {
-    async fn lease(&self, ask: LeaseRequest) -> Result<Leased, LeaseError> {
+    async fn lease(&self, request: LeaseRequest) -> Result<Leased, LeaseError> {
         match self {
-            Self::Real(table) => table.lease(ask).await,
+            Self::Real(table) => table.lease(request).await,
             #[cfg(test)]
-            Self::Memory(table) => table.lease(ask).await,
+            Self::Memory(table) => table.lease(request).await,
         }
     }
 
     fn now(&self) -> Micros {
         match self {
-            // Not the clock of `Instant`, which stands still while Lambda keeps the environment
-            // frozen.
+            // The clock of `Instant` stops while Lambda keeps the environment frozen.
             Self::Real(_) => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, micros),
@@ -90,114 +90,119 @@ impl Shared {
     pub(super) fn new(table: Table) -> Self {
         Self {
             table,
-            held: tokio::sync::Mutex::default(),
+            state: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Waits for a call's turn.
-    pub(super) async fn turn(
+    /// Waits for the slot of a request.
+    pub(super) async fn grant(
         &self,
-        need: RequestCost,
+        cost: RequestCost,
         budget: Budget,
         until: Instant,
-        meter: &DestinationMetrics,
+        metrics: &DestinationMetrics,
     ) -> Grant {
         let schedule = Schedule::of(budget);
         loop {
-            let at = match self.slot(need, budget, until, meter).await {
+            let at = match self.slot(cost, budget, until, metrics).await {
                 Slot::At(at) => at,
-                Slot::No(turn) => return turn,
+                Slot::No(grant) => return grant,
             };
             sleep_until(
                 Instant::now() + Duration::from_micros(at.saturating_sub(self.table.now())),
             )
             .await;
-            // Whoever oversleeps has lost the slot.
+            // A slot expires if the process wakes too late.
             if self.table.now() <= at + schedule.grace {
-                return Grant::Come;
+                return Grant::Slot;
             }
         }
     }
 
-    async fn ask(&self, ask: LeaseRequest, patience: Duration) -> Result<Leased, LeaseError> {
-        timeout(patience, self.table.lease(ask))
+    async fn lease(&self, request: LeaseRequest, limit: Duration) -> Result<Leased, LeaseError> {
+        timeout(limit, self.table.lease(request))
             .await
-            .unwrap_or(Err(LeaseError::Silent))
+            .unwrap_or(Err(LeaseError::TimedOut))
     }
 
-    /// A slot in hand, or of a new block. One call asks; those that wait for the lock find what it
-    /// got.
+    /// Takes a leased slot, or leases a new block first. One call makes the lease; the others wait
+    /// for the lock and then find its slots.
     async fn slot(
         &self,
-        need: RequestCost,
+        cost: RequestCost,
         budget: Budget,
         until: Instant,
-        meter: &DestinationMetrics,
+        metrics: &DestinationMetrics,
     ) -> Slot {
         let schedule = Schedule::of(budget);
-        let mut held = self.held.lock().await;
+        let mut state = self.state.lock().await;
         loop {
-            if held.away_until.is_some_and(|away| away > clock::now()) {
-                return Slot::No(Grant::Alone);
+            if state.is_unavailable() {
+                return Slot::No(Grant::Unshared);
             }
             let now = self.table.now();
             let latest = now + micros(until.saturating_duration_since(Instant::now()));
-            let slots = match held.leases.take(need.requests, schedule, now, latest) {
+            let slots = match state.leases.take(cost.requests, schedule, now, latest) {
                 Step::At(at) => return Slot::At(at),
-                Step::TooLate => return Slot::No(Grant::NotInTime),
-                Step::Lease(slots) => slots.min(need.in_all.max(need.requests)),
+                Step::TooLate => return Slot::No(Grant::TooLate),
+                Step::Lease(slots) => slots.min(cost.total.max(cost.requests)),
             };
-            let earliest = now + held.round_trip;
+            let earliest = now + state.round_trip;
             if earliest > latest {
-                return Slot::No(Grant::NotInTime);
+                return Slot::No(Grant::TooLate);
             }
-            let ask = LeaseRequest {
+            let request = LeaseRequest {
                 oldest: earliest.saturating_sub(schedule.grace),
                 earliest,
                 latest,
                 slots,
                 period: schedule.period,
             };
-            let mut answer = self.ask(ask, PATIENCE).await;
-            if answer.is_err() && held.away_until.is_none() {
-                answer = self.ask(ask, PATIENCE_AGAIN).await;
+            let mut answer = self.lease(request, LEASE_TIMEOUT).await;
+            if answer.is_err() && state.unavailable_until.is_none() {
+                answer = self.lease(request, RETRY_TIMEOUT).await;
             }
-            held.round_trip = self
+            state.round_trip = self
                 .table
                 .now()
                 .saturating_sub(now)
-                .max(held.round_trip / 4 * 3);
+                .max(state.round_trip / 4 * 3);
             let longest_queue = micros(LONGEST_QUEUE.max(budget.window * 6));
             match answer {
                 Ok(Leased::From(first)) => {
-                    held.is_back();
-                    held.leases.put(first, slots, schedule.period, now);
+                    state.note_available();
+                    state.leases.add(first, slots, schedule.period, now);
                 }
                 Ok(Leased::TooLate(next)) if next <= now + longest_queue => {
-                    return Slot::No(Grant::NotInTime);
+                    return Slot::No(Grant::TooLate);
                 }
-                Ok(Leased::TooLate(_)) => held.is_away(&LeaseError::Implausible, meter),
-                Err(error) => held.is_away(&error, meter),
+                Ok(Leased::TooLate(_)) => state.note_unavailable(&LeaseError::Implausible, metrics),
+                Err(error) => state.note_unavailable(&error, metrics),
             }
         }
     }
 }
 
-impl Held {
-    fn is_away(&mut self, error: &LeaseError, meter: &DestinationMetrics) {
-        meter.lease_failed();
-        if self.away_until.is_none() {
+impl State {
+    fn is_unavailable(&self) -> bool {
+        self.unavailable_until
+            .is_some_and(|until| until > clock::now())
+    }
+
+    fn note_unavailable(&mut self, error: &LeaseError, metrics: &DestinationMetrics) {
+        metrics.lease_failed();
+        if self.unavailable_until.is_none() {
             let error: &dyn std::error::Error = error;
             tracing::warn!(
                 error,
                 "rate limit not shared: this environment keeps to its share until the table answers"
             );
         }
-        self.away_until = Some(clock::now() + PAUSE);
+        self.unavailable_until = Some(clock::now() + PAUSE);
     }
 
-    fn is_back(&mut self) {
-        if self.away_until.take().is_some() {
+    fn note_available(&mut self) {
+        if self.unavailable_until.take().is_some() {
             tracing::info!("rate limit shared again: the table answers");
         }
     }

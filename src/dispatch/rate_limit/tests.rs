@@ -1,4 +1,5 @@
-//! The limiter in virtual time: alone, and several environments with one table in memory.
+//! Tests of the limiter in virtual time: one environment without a table, and several that share a
+//! table in memory.
 
 use std::sync::Arc;
 
@@ -11,12 +12,12 @@ use super::*;
 const MILLI: Duration = Duration::from_millis(1);
 const FAR: Duration = Duration::from_hours(24);
 
-/// The item of the state table, as one environment sees it: through its own clock and network.
+/// Item of the state table, accessed by one environment with its own clock and latency.
 #[derive(Debug)]
 pub(super) struct MemoryTable {
     item: Arc<Item>,
     started: Instant,
-    /// How far this environment's clock is ahead.
+    /// Advance of this environment's clock.
     ahead: Micros,
     latency: Duration,
 }
@@ -28,9 +29,16 @@ struct Item {
     is_silent: std::sync::atomic::AtomicBool,
 }
 
+impl Item {
+    fn set_silent(&self, is_silent: bool) {
+        self.is_silent
+            .store(is_silent, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 impl MemoryTable {
-    /// What [`LeaseTable`] does by conditional writes.
-    pub(super) async fn lease(&self, ask: LeaseRequest) -> Result<Leased, LeaseError> {
+    /// Leases a block, as [`LeaseTable`] does by conditional writes.
+    pub(super) async fn lease(&self, request: LeaseRequest) -> Result<Leased, LeaseError> {
         sleep_until(Instant::now() + self.latency).await;
         if self
             .item
@@ -41,17 +49,17 @@ impl MemoryTable {
         }
         let mut next = self.item.next.lock().expect("sound");
         let first = next
-            .filter(|next| *next >= ask.oldest)
-            .unwrap_or(ask.earliest);
-        if first > ask.latest {
+            .filter(|next| *next >= request.oldest)
+            .unwrap_or(request.earliest);
+        if first > request.latest {
             return Ok(Leased::TooLate(first));
         }
-        *next = Some(first + ask.length());
+        *next = Some(first + request.length());
         self.item
             .leases
             .lock()
             .expect("sound")
-            .push((first, first + ask.length()));
+            .push((first, first + request.length()));
         Ok(Leased::From(first))
     }
 
@@ -68,8 +76,8 @@ fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(work)
 }
 
-/// The most calls in any stretch of the length `window`.
-fn busiest(arrivals: &mut [Duration], window: Duration) -> usize {
+/// Returns the most calls in any time window of the length `window`.
+fn fullest(arrivals: &mut [Duration], window: Duration) -> usize {
     arrivals.sort_unstable();
     let inside = |at: usize| {
         arrivals[at..]
@@ -80,11 +88,11 @@ fn busiest(arrivals: &mut [Duration], window: Duration) -> usize {
     (0..arrivals.len()).map(inside).max().unwrap_or(0)
 }
 
-/// More will come.
-fn need(requests: u32) -> RequestCost {
+/// Returns the cost of a call that others follow.
+fn cost(requests: u32) -> RequestCost {
     RequestCost {
         requests,
-        in_all: u32::MAX,
+        total: u32::MAX,
     }
 }
 
@@ -95,15 +103,16 @@ struct Fleet {
     limiters: Vec<RateLimiter>,
     started: Instant,
     arrivals: Mutex<Vec<Duration>>,
-    /// Whether the system reports the calls left in its window.
+    /// Whether the destination reports the calls left in its window.
     reports: bool,
 }
 
 impl Fleet {
-    /// Environments with these clocks, and tables so far away.
+    /// Creates environments, each with its clock's advance and its latency to the table.
     fn new(budget: RateLimit, share: u32, environments: &[(Micros, Duration)]) -> Self {
         let (item, started) = (Arc::new(Item::default()), Instant::now());
-        let limiter = |(ahead, latency): &(Micros, Duration)| {
+        let mut limiters = Vec::new();
+        for (ahead, latency) in environments {
             let table = MemoryTable {
                 item: Arc::clone(&item),
                 started,
@@ -112,9 +121,8 @@ impl Fleet {
             };
             let limiter = RateLimiter::new(budget, share);
             limiter.share(Table::Memory(table));
-            limiter
-        };
-        let limiters = environments.iter().map(limiter).collect();
+            limiters.push(limiter);
+        }
         Self {
             budget,
             item,
@@ -125,8 +133,12 @@ impl Fleet {
         }
     }
 
-    /// The same, with one environment more, which the table does not answer.
-    fn cut_off(budget: RateLimit, share: u32, environments: &[(Micros, Duration)]) -> Self {
+    /// Creates environments as [`Self::new`], and another one that the table does not answer.
+    fn with_disconnected(
+        budget: RateLimit,
+        share: u32,
+        environments: &[(Micros, Duration)],
+    ) -> Self {
         let mut fleet = Self::new(budget, share, environments);
         let item = Arc::new(Item {
             is_silent: true.into(),
@@ -143,7 +155,7 @@ impl Fleet {
         fleet
     }
 
-    /// What the system tells in its answers.
+    /// Returns the account's limits that the destination reports in its answers.
     fn quota(&self) -> Quota {
         let window = Duration::from_millis(self.budget.per_ms);
         let since = self.started.elapsed().saturating_sub(window);
@@ -165,10 +177,10 @@ impl Fleet {
         }
     }
 
-    /// One worker of one environment: calls of `requests`, one after the other and each with this
-    /// latency, `delay` of which is the way there, and `rest` before each next one; until `end`.
+    /// Runs one worker of one environment until `end`. It makes calls of `requests`, one after the
+    /// other with a pause of `rest`. Each request takes `latency`, and arrives after `delay`.
     async fn work(&self, environment: usize, end: Duration, mut next: impl FnMut() -> Load) {
-        let meter = DestinationMetrics::default();
+        let metrics = DestinationMetrics::default();
         loop {
             let Load {
                 requests,
@@ -179,8 +191,8 @@ impl Fleet {
             sleep_until(Instant::now() + rest).await;
             let limiter = &self.limiters[environment];
             for left in (1..=requests).rev() {
-                let Some(places) = limiter
-                    .acquire(need(left), self.started + end, &meter)
+                let Some(reservation) = limiter
+                    .acquire(cost(left), self.started + end, &metrics)
                     .await
                 else {
                     return;
@@ -191,7 +203,7 @@ impl Fleet {
                     .expect("sound")
                     .push(sent - self.started + delay);
                 sleep_until(sent + latency.max(delay)).await;
-                drop(places);
+                drop(reservation);
                 limiter.learn(self.quota(), sent);
             }
         }
@@ -203,6 +215,13 @@ struct Load {
     delay: Duration,
     latency: Duration,
     rest: Duration,
+}
+
+/// Returns a random delay, which is ten times as long in one of ten cases.
+fn random_delay(random: &mut fastrand::Rng, window: Duration) -> Duration {
+    let part = random.f64();
+    let most = if random.u32(..10) == 0 { 0.2 } else { 0.02 };
+    window.mul_f64(part * most)
 }
 
 fn steady(latency: u64) -> Load {
@@ -220,19 +239,19 @@ const HUBSPOT: RateLimit = RateLimit {
 };
 
 #[test]
-fn alone_an_environment_uses_more_than_nine_tenths_of_its_share() {
+fn an_environment_without_a_table_uses_more_than_nine_tenths_of_its_share() {
     in_virtual_time(async {
         let limiter = RateLimiter::new(HUBSPOT, 4);
-        let (start, meter) = (Instant::now(), DestinationMetrics::default());
+        let (start, metrics) = (Instant::now(), DestinationMetrics::default());
         for _ in 0..250 {
-            let places = limiter
-                .acquire(need(1), start + FAR, &meter)
+            let reservation = limiter
+                .acquire(cost(1), start + FAR, &metrics)
                 .await
                 .expect("in time");
             sleep_until(Instant::now() + MILLI * 300).await;
-            drop(places);
+            drop(reservation);
         }
-        // 250 calls are ten windows' worth; the first window's calls wait for nobody.
+        // 250 calls fill ten windows. The calls of the first window do not wait.
         assert!(
             (90..=111).contains(&start.elapsed().as_secs()),
             "{:?} for 250 calls",
@@ -242,7 +261,7 @@ fn alone_an_environment_uses_more_than_nine_tenths_of_its_share() {
 }
 
 #[test]
-fn four_environments_use_more_than_nine_tenths_of_the_budget_with_about_a_write_a_second_each() {
+fn four_environments_use_more_than_nine_tenths_of_the_budget_by_about_a_write_a_second_each() {
     in_virtual_time(async {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5); 4]);
         let end = Duration::from_mins(2);
@@ -255,7 +274,7 @@ fn four_environments_use_more_than_nine_tenths_of_the_budget_with_about_a_write_
         let mut arrivals = fleet.arrivals.into_inner().expect("sound");
         let used = arrivals.len() * 100 / (12 * 100);
         assert!((90..=100).contains(&used), "{used} % of the budget");
-        assert!(busiest(&mut arrivals, Duration::from_secs(10)) <= 100);
+        assert!(fullest(&mut arrivals, Duration::from_secs(10)) <= 100);
         let writes = fleet.item.leases.lock().expect("sound").len();
         assert!(
             (4 * 60..=4 * 150).contains(&writes),
@@ -265,7 +284,7 @@ fn four_environments_use_more_than_nine_tenths_of_the_budget_with_about_a_write_
 }
 
 #[test]
-fn one_busy_environment_may_use_what_the_others_do_not() {
+fn a_busy_environment_may_use_the_shares_of_idle_ones() {
     in_virtual_time(async {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5)]);
         let end = Duration::from_mins(2);
@@ -278,18 +297,12 @@ fn one_busy_environment_may_use_what_the_others_do_not() {
 }
 
 #[test]
-fn a_silent_table_delays_little_and_leaves_each_its_share() {
+fn an_unavailable_table_delays_little_and_leaves_each_environment_its_share() {
     in_virtual_time(async {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5); 4]);
-        let silent = |is: bool| {
-            fleet
-                .item
-                .is_silent
-                .store(is, std::sync::atomic::Ordering::Relaxed);
-        };
         let outage = async {
             for is_silent in [true, false, true, false] {
-                silent(is_silent);
+                fleet.item.set_silent(is_silent);
                 sleep_until(Instant::now() + Duration::from_secs(33)).await;
             }
         };
@@ -304,20 +317,20 @@ fn a_silent_table_delays_little_and_leaves_each_its_share() {
             "the first call waited {:?}",
             arrivals[0]
         );
-        assert!(busiest(&mut arrivals, Duration::from_secs(10)) <= 100);
+        assert!(fullest(&mut arrivals, Duration::from_secs(10)) <= 100);
         let used = arrivals.len() * 100 / 1320;
         assert!((75..=100).contains(&used), "{used} % of the budget");
     });
 }
 
-/// What an environment that leases, and one that is cut off from the table, come to in the fullest
-/// window.
-fn fullest_with_one_cut_off(reports: bool) -> usize {
+/// Returns the calls of the fullest window of two environments, one of which the table does not
+/// answer.
+fn fullest_with_one_disconnected(reports: bool) -> usize {
     in_virtual_time(async {
-        let mut fleet = Fleet::cut_off(HUBSPOT, 2, &[(0, MILLI * 5)]);
+        let mut fleet = Fleet::with_disconnected(HUBSPOT, 2, &[(0, MILLI * 5)]);
         fleet.reports = reports;
         let end = Duration::from_mins(2);
-        // The leasing one is at it already when the other one comes.
+        // The environment without leases starts while the other one is busy.
         let worker = |at: u32| {
             let mut is_first = true;
             fleet.work(at as usize % 2, end, move || {
@@ -334,7 +347,7 @@ fn fullest_with_one_cut_off(reports: bool) -> usize {
             })
         };
         futures_util::future::join_all((0..8).map(worker)).await;
-        busiest(
+        fullest(
             &mut fleet.arrivals.into_inner().expect("sound"),
             Duration::from_secs(10),
         )
@@ -343,7 +356,7 @@ fn fullest_with_one_cut_off(reports: bool) -> usize {
 
 #[test]
 fn an_environment_that_the_table_does_not_answer_adds_at_most_its_share() {
-    let fullest = fullest_with_one_cut_off(false);
+    let fullest = fullest_with_one_disconnected(false);
     assert!(
         (130..=150).contains(&fullest),
         "{fullest} calls in a window of 100, and a share of 50"
@@ -351,8 +364,8 @@ fn an_environment_that_the_table_does_not_answer_adds_at_most_its_share() {
 }
 
 #[test]
-fn where_the_system_reports_the_calls_left_such_an_environment_makes_none_beyond_them() {
-    let fullest = fullest_with_one_cut_off(true);
+fn an_environment_that_the_table_does_not_answer_respects_the_reported_calls_left() {
+    let fullest = fullest_with_one_disconnected(true);
     assert!(
         (95..=100).contains(&fullest),
         "{fullest} calls in a window of 100"
@@ -360,26 +373,20 @@ fn where_the_system_reports_the_calls_left_such_an_environment_makes_none_beyond
 }
 
 #[test]
-fn a_hiccup_of_the_table_sends_nobody_alone() {
+fn a_short_outage_of_the_table_leaves_the_budget_shared() {
     in_virtual_time(async {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5)]);
-        let silent = |is: bool| {
-            fleet
-                .item
-                .is_silent
-                .store(is, std::sync::atomic::Ordering::Relaxed);
-        };
-        silent(true);
-        let hiccup = async {
+        fleet.item.set_silent(true);
+        let outage = async {
             sleep_until(Instant::now() + MILLI * 250).await;
-            silent(false);
+            fleet.item.set_silent(false);
         };
-        let meter = DestinationMetrics::default();
-        let (places, ()) = tokio::join!(
-            fleet.limiters[0].acquire(need(1), fleet.started + FAR, &meter),
-            hiccup
+        let metrics = DestinationMetrics::default();
+        let (reservation, ()) = tokio::join!(
+            fleet.limiters[0].acquire(cost(1), fleet.started + FAR, &metrics),
+            outage
         );
-        assert!(!places.expect("in time").is_alone);
+        assert!(!reservation.expect("in time").is_unshared);
         assert!(
             fleet.started.elapsed() < MILLI * 350,
             "{:?}",
@@ -389,18 +396,15 @@ fn a_hiccup_of_the_table_sends_nobody_alone() {
 }
 
 #[test]
-fn no_more_is_leased_than_is_known_to_be_needed() {
+fn slots_are_leased_up_to_the_known_total_cost() {
     in_virtual_time(async {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5)]);
-        let meter = DestinationMetrics::default();
-        for in_all in (1..=40).rev() {
-            let need = RequestCost {
-                requests: 1,
-                in_all,
-            };
+        let metrics = DestinationMetrics::default();
+        for total in (1..=40).rev() {
+            let cost = RequestCost { requests: 1, total };
             drop(
                 fleet.limiters[0]
-                    .acquire(need, fleet.started + FAR, &meter)
+                    .acquire(cost, fleet.started + FAR, &metrics)
                     .await
                     .expect("in time"),
             );
@@ -415,15 +419,15 @@ fn no_more_is_leased_than_is_known_to_be_needed() {
 }
 
 #[test]
-fn an_impossible_queue_is_no_queue() {
+fn an_implausible_queue_is_ignored() {
     in_virtual_time(async {
         let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI)]);
         let an_hour = micros(Duration::from_hours(1));
         *fleet.item.next.lock().expect("sound") = Some(1_700_000_000_000_000 + an_hour);
-        let meter = DestinationMetrics::default();
+        let metrics = DestinationMetrics::default();
         assert!(
             fleet.limiters[0]
-                .acquire(need(1), fleet.started + Duration::from_mins(2), &meter)
+                .acquire(cost(1), fleet.started + Duration::from_mins(2), &metrics)
                 .await
                 .is_some()
         );
@@ -431,7 +435,7 @@ fn an_impossible_queue_is_no_queue() {
         sleep_until(Instant::now() + Duration::from_secs(6)).await;
         assert!(
             fleet.limiters[0]
-                .acquire(need(1), fleet.started + Duration::from_secs(20), &meter)
+                .acquire(cost(1), fleet.started + Duration::from_secs(20), &metrics)
                 .await
                 .is_none()
         );
@@ -439,7 +443,7 @@ fn an_impossible_queue_is_no_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_would_end_too_late_is_not_begun() {
+async fn a_wait_that_would_end_too_late_is_not_started() {
     let limiter = RateLimiter::new(
         RateLimit {
             requests: 1,
@@ -447,11 +451,16 @@ async fn a_wait_that_would_end_too_late_is_not_begun() {
         },
         1,
     );
-    let (start, meter) = (Instant::now(), DestinationMetrics::default());
-    drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
+    let (start, metrics) = (Instant::now(), DestinationMetrics::default());
+    drop(
+        limiter
+            .acquire(cost(1), start, &metrics)
+            .await
+            .expect("available"),
+    );
     assert!(
         limiter
-            .acquire(need(1), start + MILLI * 500, &meter)
+            .acquire(cost(1), start + MILLI * 500, &metrics)
             .await
             .is_none()
     );
@@ -459,7 +468,7 @@ async fn a_wait_that_would_end_too_late_is_not_begun() {
     limiter.pause(Duration::from_secs(7));
     assert!(
         limiter
-            .acquire(need(1), start + Duration::from_mins(1), &meter)
+            .acquire(cost(1), start + Duration::from_mins(1), &metrics)
             .await
             .is_some()
     );
@@ -467,7 +476,7 @@ async fn a_wait_that_would_end_too_late_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn places_that_were_not_used_are_free_at_once() {
+async fn reservations_that_are_given_back_are_available_at_once() {
     let limiter = RateLimiter::new(
         RateLimit {
             requests: 2,
@@ -475,22 +484,27 @@ async fn places_that_were_not_used_are_free_at_once() {
         },
         1,
     );
-    let (start, meter) = (Instant::now(), DestinationMetrics::default());
+    let (start, metrics) = (Instant::now(), DestinationMetrics::default());
     for _ in 0..10 {
         limiter
-            .acquire(need(1), start, &meter)
+            .acquire(cost(1), start, &metrics)
             .await
-            .expect("room")
+            .expect("available")
             .give_back();
     }
     for _ in 0..2 {
-        drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
+        drop(
+            limiter
+                .acquire(cost(1), start, &metrics)
+                .await
+                .expect("available"),
+        );
     }
-    assert!(limiter.acquire(need(1), start, &meter).await.is_none());
+    assert!(limiter.acquire(cost(1), start, &metrics).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
+async fn reported_limits_lower_the_rate_and_a_new_budget_keeps_earlier_calls() {
     let limiter = RateLimiter::new(
         RateLimit {
             requests: 100,
@@ -498,11 +512,11 @@ async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
         },
         1,
     );
-    let (start, meter) = (Instant::now(), DestinationMetrics::default());
+    let (start, metrics) = (Instant::now(), DestinationMetrics::default());
     let take = async |limiter: &RateLimiter| {
         drop(
             limiter
-                .acquire(need(1), start + FAR, &meter)
+                .acquire(cost(1), start + FAR, &metrics)
                 .await
                 .expect("in time"),
         );
@@ -537,14 +551,14 @@ async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
     assert_eq!(
         start.elapsed(),
         MILLI * 1000,
-        "two and 48 are half of the budget"
+        "50 calls are half of the budget"
     );
     assert!(
         limiter
-            .acquire(need(1), Instant::now(), &meter)
+            .acquire(cost(1), Instant::now(), &metrics)
             .await
             .is_none(),
-        "and no more"
+        "the other half is not used"
     );
     limiter.learn(
         Quota {
@@ -565,12 +579,12 @@ async fn what_the_answers_tell_slows_down_and_new_settings_forget_no_call() {
     assert_eq!(
         start.elapsed(),
         MILLI * 6000,
-        "the calls of the last window were made"
+        "the calls of the last window count"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_and_a_pause_pass_while_the_environment_is_frozen() {
+async fn a_window_and_a_pause_elapse_while_the_environment_is_frozen() {
     let limiter = RateLimiter::new(
         RateLimit {
             requests: 1,
@@ -578,14 +592,19 @@ async fn a_window_and_a_pause_pass_while_the_environment_is_frozen() {
         },
         1,
     );
-    let (start, meter) = (Instant::now(), DestinationMetrics::default());
-    drop(limiter.acquire(need(1), start, &meter).await.expect("room"));
+    let (start, metrics) = (Instant::now(), DestinationMetrics::default());
+    drop(
+        limiter
+            .acquire(cost(1), start, &metrics)
+            .await
+            .expect("available"),
+    );
     clock::freeze(FAR / 2);
-    assert!(limiter.acquire(need(1), start, &meter).await.is_none());
+    assert!(limiter.acquire(cost(1), start, &metrics).await.is_none());
     clock::freeze(FAR / 2);
     drop(
         limiter
-            .acquire(need(1), start, &meter)
+            .acquire(cost(1), start, &metrics)
             .await
             .expect("a day has passed"),
     );
@@ -593,23 +612,23 @@ async fn a_window_and_a_pause_pass_while_the_environment_is_frozen() {
     clock::freeze(FAR * 2);
     drop(
         limiter
-            .acquire(need(1), start, &meter)
+            .acquire(cost(1), start, &metrics)
             .await
             .expect("two days have passed"),
     );
-    assert_eq!(start.elapsed(), Duration::ZERO, "nobody waited");
+    assert_eq!(start.elapsed(), Duration::ZERO, "no call waited");
 }
 
 #[test]
-fn slots_that_were_leased_before_the_clock_was_put_back_hold_up_no_call() {
+fn slots_from_before_the_clock_was_set_back_are_dropped() {
     let schedule = Schedule::of(HUBSPOT.into());
     let (now, second) = (1_700_000_000_000_000, 1_000_000);
     let mut leases = Leases::default();
-    leases.put(now, 5, schedule.period, now);
+    leases.add(now, 5, schedule.period, now);
     assert_eq!(leases.take(1, schedule, now, now + second), Step::At(now));
-    let put_back = now - 3_600 * second;
+    let set_back = now - 3_600 * second;
     assert_eq!(
-        leases.take(1, schedule, put_back, put_back + second),
+        leases.take(1, schedule, set_back, set_back + second),
         Step::Lease(1)
     );
 }
@@ -617,10 +636,10 @@ fn slots_that_were_leased_before_the_clock_was_put_back_hold_up_no_call() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the environments do: bursts and pauses, freezes with slots in hand, leases not used
-    /// up, stalls of the whole machine, clocks apart and networks slow within the bounds of
-    /// [`lease`], and pairs of requests. With a budget of fewer calls than environments, those that
-    /// the table does not answer could not but meet.
+    /// Holds for any behaviour of the environments: bursts and pauses, freezes with leased slots,
+    /// unused leases, stalls of the whole machine, different clocks and slow networks within the
+    /// bounds of [`lease`], and pairs of requests. A budget has at least as many calls as there are
+    /// environments: with fewer, those that the table does not answer exceed it.
     #[test]
     fn no_window_of_the_fleet_has_more_than_the_budget(
         seed: u64, requests in 4_u32..120, per_ms in 500_u64..12_000, count in 1_usize..=4,
@@ -628,7 +647,7 @@ proptest! {
         let mut arrivals = in_virtual_time(async {
             let mut random = fastrand::Rng::with_seed(seed);
             let window = Duration::from_millis(per_ms);
-            // Clocks and network share the third that the grace leaves of the twentieth.
+            // Clocks and network share the third of the twentieth that the grace leaves.
             let clocks = micros(window) / 120;
             let network = u64::try_from(window.as_micros() / 120).expect("fits");
             let mut environment =
@@ -638,14 +657,23 @@ proptest! {
             let end = window * 6;
             let worker = |environment| {
                 let mut random = random.fork();
-                fleet.work(environment, end, move || Load {
-                    requests: if random.u32(..8) == 0 { 2 } else { 1 },
-                    delay: Duration::from_micros(random.u64(0..=network)),
-                    latency: window.mul_f64(random.f64() * if random.u32(..10) == 0 { 1.5 } else { 0.05 }),
-                    rest: if random.u32(..10) == 0 { window.mul_f64(random.f64() * 2.0) } else { Duration::ZERO },
+                fleet.work(environment, end, move || {
+                    let requests = if random.u32(..8) == 0 { 2 } else { 1 };
+                    let delay = Duration::from_micros(random.u64(0..=network));
+                    let slowness = random.f64();
+                    let most = if random.u32(..10) == 0 { 1.5 } else { 0.05 };
+                    let is_resting = random.u32(..10) == 0;
+                    let rest = if is_resting { random.f64() * 2.0 } else { 0.0 };
+                    Load {
+                        requests,
+                        delay,
+                        latency: window.mul_f64(slowness * most),
+                        rest: window.mul_f64(rest),
+                    }
                 })
             };
-            let workers = futures_util::future::join_all((0..count * 4).map(|at| at % count).map(worker));
+            let environments = (0..count * 4).map(|at| at % count);
+            let workers = futures_util::future::join_all(environments.map(worker));
             let mut stalls = random.clone();
             let machine = async {
                 loop {
@@ -661,7 +689,7 @@ proptest! {
         });
         prop_assert!(!arrivals.is_empty());
         let allowed = requests as usize;
-        let most = busiest(&mut arrivals, Duration::from_millis(per_ms));
+        let most = fullest(&mut arrivals, Duration::from_millis(per_ms));
         prop_assert!(most <= allowed, "{most} calls in a window of {allowed}");
     }
 
@@ -671,49 +699,55 @@ proptest! {
     ) {
         let budget = Budget::from(RateLimit { requests, per_ms }).divided(share);
         let mut arrivals = in_virtual_time(async {
-            let limiter = RateLimiter::new(RateLimit { requests, per_ms }, share);
-            let fleet =
-                Fleet { budget: RateLimit { requests, per_ms }, item: Arc::default(), limiters: vec![limiter], started: Instant::now(), arrivals: Mutex::default(), reports: true };
+            let limit = RateLimit { requests, per_ms };
+            let mut fleet = Fleet::new(limit, share, &[]);
+            fleet.limiters.push(RateLimiter::new(limit, share));
             let mut random = fastrand::Rng::with_seed(seed);
             let worker = |_| {
                 let mut random = random.fork();
                 fleet.work(0, budget.window * 5, move || {
                     let latency = budget.window.mul_f64(random.f64() * 0.4);
-                    Load { requests: 1, delay: latency.mul_f64(random.f64()), latency, rest: Duration::ZERO }
+                    let delay = latency.mul_f64(random.f64());
+                    Load { requests: 1, delay, latency, rest: Duration::ZERO }
                 })
             };
             futures_util::future::join_all((0..4).map(worker)).await;
             fleet.arrivals.into_inner().expect("sound")
         });
-        let most = busiest(&mut arrivals, budget.window);
+        let most = fullest(&mut arrivals, budget.window);
         prop_assert!(most <= budget.calls as usize, "{most} calls in a window of {budget:?}");
     }
 
-    /// Whatever others have used of the system's window when a process takes over, and however
-    /// answers and requests overtake each other.
+    /// Holds for any use of the window before the process starts, and for any order of requests and
+    /// answers.
     #[test]
-    fn the_calls_left_that_the_system_reports_are_never_exceeded(
-        seed: u64, most in 8_u32..60, per_ms in 200_u64..5_000, used in 0_usize..=100, workers in 1_usize..=4,
+    fn the_reported_calls_left_are_never_exceeded(
+        seed: u64, most in 8_u32..60, per_ms in 200_u64..5_000, used in 0_usize..=100,
+        workers in 1_usize..=4,
     ) {
         let (window, most_calls) = (Duration::from_millis(per_ms), most as usize);
         let (arrivals, exceeded) = in_virtual_time(async {
             let mut random = fastrand::Rng::with_seed(seed);
             let limiter = RateLimiter::new(RateLimit { requests: most * 2, per_ms }, 1);
-            let (started, meter) = (Instant::now(), DestinationMetrics::default());
-            // Before the first report nothing is known: there is room for as many as may be under
-            // way.
-            let others = (0..(most_calls - workers) * used / 100).map(|_| started + window.mul_f64(random.f64()));
-            let (arrivals, exceeded) = (Mutex::new(others.collect::<Vec<_>>()), Mutex::new(0));
+            let (started, metrics) = (Instant::now(), DestinationMetrics::default());
+            // Before the first report the calls left are unknown: as many as are in flight at once
+            // remain available.
+            let mut others = Vec::new();
+            for _ in 0..(most_calls - workers) * used / 100 {
+                others.push(started + window.mul_f64(random.f64()));
+            }
+            let (arrivals, exceeded) = (Mutex::new(others), Mutex::new(0));
             let begin = started + window;
-            let slow = |random: &mut fastrand::Rng| if random.u32(..10) == 0 { 0.2 } else { 0.02 };
             let work = |_| {
                 let mut random = random.fork();
-                let (limiter, meter, arrivals, exceeded) = (&limiter, &meter, &arrivals, &exceeded);
+                let (limiter, metrics) = (&limiter, &metrics);
+                let (arrivals, exceeded) = (&arrivals, &exceeded);
                 async move {
                     sleep_until(begin).await;
-                    while let Some(places) = limiter.acquire(need(1), begin + window * 4, meter).await {
+                    let end = begin + window * 4;
+                    while let Some(reservation) = limiter.acquire(cost(1), end, metrics).await {
                         let sent = Instant::now();
-                        sleep_until(sent + window.mul_f64(random.f64() * slow(&mut random))).await;
+                        sleep_until(sent + random_delay(&mut random, window)).await;
                         let now = Instant::now();
                         let left = {
                             let mut arrivals = arrivals.lock().expect("sound");
@@ -722,10 +756,14 @@ proptest! {
                             arrivals.push(now);
                             u32::try_from(most_calls.saturating_sub(taken + 1)).expect("few")
                         };
-                        sleep_until(now + window.mul_f64(random.f64() * slow(&mut random))).await;
-                        drop(places);
-                        let told = Some((most, window));
-                        limiter.learn(Quota { window: told, window_remaining: Some(left), ..Quota::default() }, sent);
+                        sleep_until(now + random_delay(&mut random, window)).await;
+                        drop(reservation);
+                        let quota = Quota {
+                            window: Some((most, window)),
+                            window_remaining: Some(left),
+                            ..Quota::default()
+                        };
+                        limiter.learn(quota, sent);
                     }
                 }
             };
@@ -737,7 +775,9 @@ proptest! {
     }
 
     #[test]
-    fn a_period_and_the_grace_fit_into_the_window(requests in 2_u32..10_000, per_ms in 100_u64..600_000) {
+    fn the_slots_of_a_window_and_its_delays_fit_into_the_budget(
+        requests in 2_u32..10_000, per_ms in 100_u64..600_000,
+    ) {
         let budget = Budget::from(RateLimit { requests, per_ms });
         let Schedule { period, grace } = Schedule::of(budget);
         let late = grace + micros(budget.window) / 60;

@@ -1,11 +1,11 @@
 //! An exact rolling window of this process's calls. Pure.
 //!
-//! A system counts a call when it arrives: at some time between the call's start and its answer. So
-//! a call keeps its place from its start until a window's length after its answer. Of any N + 1
-//! calls the last is then started a whole window after the first arrived, whatever the network
-//! does; and all but the answers' own time is used.
+//! A destination counts a call when it arrives, between the call's start and its answer. So a call
+//! stays in the window from its start until a window's length after its answer. Of any N + 1 calls,
+//! the last one is then started a whole window after the arrival of the first, independent of the
+//! network's delays. Only the latency of the answers is lost.
 //!
-//! Its instants are those of [`crate::clock::now`]: a window also passes while the environment is
+//! All instants are those of [`crate::clock::now`]: a window also elapses while the environment is
 //! frozen.
 
 use std::collections::VecDeque;
@@ -14,27 +14,32 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 
-/// When there is room for a call.
+/// Time at which a call may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Availability {
     Now,
     At(Instant),
-    /// Not before one of the calls under way has its answer.
+    /// Not before one of the calls in flight has its answer.
     AfterAnAnswer,
 }
 
-/// The calls of the last window.
+/// Calls of the last window.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    under_way: u32,
-    /// When calls had their answers, for as long as they keep their places.
+    in_flight: u32,
+    /// Times of the answers of calls that are still in the window.
     answered: VecDeque<Instant>,
 }
 
 impl Window {
-    /// When `calls` more may be made together. More than the whole budget are let through where
-    /// nothing else is in the window.
-    pub(super) fn room(&mut self, calls: u32, budget: Budget, now: Instant) -> Availability {
+    /// Returns when `calls` more may be made together. More calls than the whole budget may be made
+    /// if the window is empty.
+    pub(super) fn availability(
+        &mut self,
+        calls: u32,
+        budget: Budget,
+        now: Instant,
+    ) -> Availability {
         while self
             .answered
             .front()
@@ -42,39 +47,37 @@ impl Window {
         {
             self.answered.pop_front();
         }
-        let taken = self.taken();
-        let missing = (taken + calls as usize)
+        let occupied = self.occupied();
+        let missing = (occupied + calls as usize)
             .saturating_sub(budget.calls as usize)
-            .min(taken);
-        match missing.checked_sub(1) {
-            None => Availability::Now,
-            Some(last) => self
-                .answered
-                .get(last)
-                .map_or(Availability::AfterAnAnswer, |answered| {
-                    Availability::At(*answered + budget.window)
-                }),
+            .min(occupied);
+        let Some(last) = missing.checked_sub(1) else {
+            return Availability::Now;
+        };
+        match self.answered.get(last) {
+            Some(answered) => Availability::At(*answered + budget.window),
+            None => Availability::AfterAnAnswer,
         }
     }
 
-    /// The places that are taken.
-    pub(super) fn taken(&self) -> usize {
-        self.under_way as usize + self.answered.len()
+    /// Returns the number of calls in the window.
+    pub(super) fn occupied(&self) -> usize {
+        self.in_flight as usize + self.answered.len()
     }
 
-    /// Calls are started.
-    pub(super) fn enter(&mut self, calls: u32) {
-        self.under_way += calls;
+    /// Adds calls that are started.
+    pub(super) fn start(&mut self, calls: u32) {
+        self.in_flight += calls;
     }
 
-    /// Calls are not under way any more.
-    pub(super) fn leave(&mut self, calls: u32) {
-        self.under_way = self.under_way.saturating_sub(calls);
+    /// Removes calls from those in flight.
+    pub(super) fn remove(&mut self, calls: u32) {
+        self.in_flight = self.in_flight.saturating_sub(calls);
     }
 
-    /// Calls have their answers, or nobody waits for them any more: they keep their places from
-    /// `now` on. What goes beyond the budget counts in the windows after this one.
-    pub(super) fn keep(&mut self, calls: u32, budget: Budget, now: Instant) {
+    /// Keeps calls in the window after their answer came, or was given up, at `now`. Calls beyond
+    /// the budget count in the windows after this one.
+    pub(super) fn retain(&mut self, calls: u32, budget: Budget, now: Instant) {
         self.answered
             .extend((0..calls).map(|at| now + budget.window * (at / budget.calls)));
     }
@@ -91,12 +94,12 @@ mod tests {
     const MILLI: Duration = Duration::from_millis(1);
 
     fn answer(window: &mut Window, calls: u32, budget: Budget, at: Instant) {
-        window.leave(calls);
-        window.keep(calls, budget, at);
+        window.remove(calls);
+        window.retain(calls, budget, at);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_is_free_again_a_window_after_the_answer() {
+    async fn a_call_leaves_the_window_a_window_length_after_its_answer() {
         let (budget, start) = (
             Budget {
                 calls: 2,
@@ -105,31 +108,34 @@ mod tests {
             Instant::now(),
         );
         let mut window = Window::default();
-        window.enter(1);
-        window.enter(1);
-        assert_eq!(window.room(1, budget, start), Availability::AfterAnAnswer);
+        window.start(1);
+        window.start(1);
+        assert_eq!(
+            window.availability(1, budget, start),
+            Availability::AfterAnAnswer
+        );
         answer(&mut window, 1, budget, start + MILLI * 30);
         assert_eq!(
-            window.room(1, budget, start + MILLI * 30),
+            window.availability(1, budget, start + MILLI * 30),
             Availability::At(start + MILLI * 130)
         );
         assert_eq!(
-            window.room(2, budget, start + MILLI * 130),
+            window.availability(2, budget, start + MILLI * 130),
             Availability::AfterAnAnswer
         );
         answer(&mut window, 1, budget, start + MILLI * 150);
         assert_eq!(
-            window.room(2, budget, start + MILLI * 150),
+            window.availability(2, budget, start + MILLI * 150),
             Availability::At(start + MILLI * 250)
         );
         assert_eq!(
-            window.room(2, budget, start + MILLI * 250),
+            window.availability(2, budget, start + MILLI * 250),
             Availability::Now
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calls_beyond_the_whole_budget_go_alone_and_are_paid_for_afterwards() {
+    async fn calls_beyond_the_whole_budget_need_an_empty_window_and_count_in_later_ones() {
         let (budget, start) = (
             Budget {
                 calls: 1,
@@ -138,20 +144,19 @@ mod tests {
             Instant::now(),
         );
         let mut window = Window::default();
-        assert_eq!(window.room(2, budget, start), Availability::Now);
-        window.enter(2);
+        assert_eq!(window.availability(2, budget, start), Availability::Now);
+        window.start(2);
         answer(&mut window, 2, budget, start);
         assert_eq!(
-            window.room(1, budget, start),
+            window.availability(1, budget, start),
             Availability::At(start + MILLI * 200)
         );
     }
 
     proptest! {
-        /// Whenever calls arrive between their start and their answer, no stretch of the window's
-        /// length sees more than the budget.
+        /// Holds for calls that arrive at any time between their start and their answer.
         #[test]
-        fn no_stretch_has_more_arrivals_than_the_budget(
+        fn no_time_window_has_more_arrivals_than_the_budget(
             calls in 1_u32..20, length in 1_u32..2000,
             each in prop::collection::vec((0_u32..3000, 0_u32..600, 0.0_f64..1.0), 1..200),
         ) {
@@ -159,27 +164,33 @@ mod tests {
             let mut window = Window::default();
             let (start, mut now) = (Instant::now(), Duration::ZERO);
             let mut arrivals = Vec::new();
-            let mut under_way: Vec<Duration> = Vec::new();
+            let mut in_flight: Vec<Duration> = Vec::new();
             for (pause, latency, part) in each {
                 now += MILLI * (pause % length);
                 loop {
-                    under_way.sort_unstable();
-                    while under_way.first().is_some_and(|answer| *answer <= now) {
-                        answer(&mut window, 1, budget, start + under_way.remove(0));
+                    in_flight.sort_unstable();
+                    while in_flight.first().is_some_and(|answer| *answer <= now) {
+                        answer(&mut window, 1, budget, start + in_flight.remove(0));
                     }
-                    match window.room(1, budget, start + now) {
+                    match window.availability(1, budget, start + now) {
                         Availability::Now => break,
-                        Availability::At(at) => now = (at - start).min(under_way.first().copied().unwrap_or(Duration::MAX)),
-                        Availability::AfterAnAnswer => now = *under_way.first().expect("one is under way"),
+                        Availability::At(at) => {
+                            let answer = in_flight.first().copied().unwrap_or(Duration::MAX);
+                            now = (at - start).min(answer);
+                        }
+                        Availability::AfterAnAnswer => {
+                            now = *in_flight.first().expect("one is in flight");
+                        }
                     }
                 }
-                window.enter(1);
-                under_way.push(now + MILLI * latency);
+                window.start(1);
+                in_flight.push(now + MILLI * latency);
                 arrivals.push(now + (MILLI * latency).mul_f64(part));
             }
             arrivals.sort_unstable();
             for (first, last) in arrivals.iter().zip(arrivals.iter().skip(calls as usize)) {
-                prop_assert!(last.checked_sub(*first) >= Some(MILLI * length), "{first:?} {last:?}");
+                let apart = last.checked_sub(*first);
+                prop_assert!(apart >= Some(MILLI * length), "{first:?} {last:?}");
             }
         }
     }

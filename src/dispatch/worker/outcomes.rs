@@ -1,45 +1,43 @@
-//! Takes the outcomes of a call's payloads.
+//! Applies the outcomes of a call to its jobs.
 
 use std::time::Duration;
 
 use super::Worker;
-use super::requeue::{Cost, Waited};
-use crate::adapters::{Code, Outcome, Rejection, Retry, RetryMode};
-use crate::consume::Stage;
+use super::requeue::{DueRetry, RetryCost};
 use crate::dispatch::Job;
 use crate::dispatch::batch::Batch;
 use crate::dispatch::locks::LONGEST_LOCK;
-use crate::fold::Position;
+use crate::model::codes;
+use crate::model::{Code, Outcome, Position, Rejection, Retry, RetryMode, Stage};
 use crate::settle::RecordOutcome;
 
-/// What decides how a job of a call is sent again.
+/// Properties of a call that decide how its jobs are sent again.
 #[derive(Clone, Copy, Default)]
-struct Call {
-    /// It carried one payload.
+struct CallProperties {
+    /// Whether the call carried a single payload.
     is_alone: bool,
-    /// Its batch was split from another.
+    /// Whether its batch is a part of another one.
     is_part: bool,
-    /// Successes of its kind before it.
+    /// Successes of its kind before the call.
     successes: u64,
 }
 
-/// Jobs of one call that are sent again, by how.
+/// Jobs of one call that are sent again, by retry mode.
 #[derive(Default)]
 struct Requeued {
     same: Vec<(Job, Code)>,
     once_more: Vec<(Job, Code)>,
     split: Vec<(Job, Code)>,
-    /// The longest wait that was asked for.
+    /// The longest wait that the destination asked for.
     after: Option<Duration>,
-    /// How many of the call wait until everything else has settled.
+    /// Number of jobs that wait until all others have settled.
     last: usize,
-    /// The call.
-    call: Call,
+    call: CallProperties,
 }
 
 impl Worker<'_> {
-    /// Takes one outcome for each payload of `batch`.
-    pub(super) fn take_outcomes(&mut self, batch: Batch, outcomes: Vec<Outcome>) {
+    /// Applies one outcome to each payload of `batch`.
+    pub(super) fn handle_outcomes(&mut self, batch: Batch, outcomes: Vec<Outcome>) {
         let Batch {
             kind,
             jobs,
@@ -49,7 +47,7 @@ impl Worker<'_> {
         } = batch;
         let mut outcomes = outcomes.into_iter();
         let sent = jobs.len();
-        let call = Call {
+        let call = CallProperties {
             is_alone: sent == 1,
             is_part: bisection.is_some(),
             successes,
@@ -67,12 +65,15 @@ impl Worker<'_> {
                 Some(Outcome::Delivered(code)) => self.done(job, &RecordOutcome::Delivered(code)),
                 Some(Outcome::Skipped(code)) => self.done(job, &RecordOutcome::Skipped(code)),
                 Some(Outcome::Stale) => {
-                    self.done(job, &RecordOutcome::Superseded(Some(Code::new("STALE"))));
+                    self.done(
+                        job,
+                        &RecordOutcome::Superseded(Some(Code::new(codes::STALE))),
+                    );
                 }
                 Some(Outcome::Rejected(rejection)) => self.reject(job, rejection),
                 Some(Outcome::Failed(code)) => self.fail(&job, &code),
-                Some(Outcome::Retry(retry)) => self.sort(job, retry, &mut requeued),
-                None => requeued.same.push((job, Code::new("NO_RESULT"))),
+                Some(Outcome::Retry(retry)) => self.sort_retry(job, retry, &mut requeued),
+                None => requeued.same.push((job, Code::new(codes::NO_RESULT))),
             }
         }
         let Requeued {
@@ -88,46 +89,50 @@ impl Worker<'_> {
                 bisection.renew(split.len());
             }
             if split.is_empty() {
-                bisection.note_passed(sent);
+                bisection.note_accepted(sent);
             }
         }
-        self.again(same, Cost::ATry, after, Waited::Jobs);
-        self.again(once_more, Cost::Nothing, after, Waited::Jobs);
+        self.requeue(same, RetryCost::Attempt, after, DueRetry::Jobs);
+        self.requeue(once_more, RetryCost::Free, after, DueRetry::Jobs);
         if split.len() > 1 {
-            return self.split_again(kind, split, bisection, after);
+            return self.requeue_split(kind, split, bisection, after);
         }
-        // It cannot be sent in a smaller batch than alone: that was its own try.
-        let cost = if sent == 1 { Cost::ATry } else { Cost::Nothing };
-        self.again(split, cost, after, |jobs| {
-            Waited::Batch(Batch::new(kind, jobs))
+        // A job that was alone in its call cannot be sent in a smaller batch: it takes an attempt.
+        let cost = if sent == 1 {
+            RetryCost::Attempt
+        } else {
+            RetryCost::Free
+        };
+        self.requeue(split, cost, after, |jobs| {
+            DueRetry::Batch(Batch::new(kind, jobs))
         });
-        self.go_on(kind, bisection, false);
+        self.continue_bisection(kind, bisection, false);
     }
 
-    /// Sorts a job that is sent again by how.
-    fn sort(&mut self, mut job: Job, retry: Retry, requeued: &mut Requeued) {
-        let Call {
+    /// Sorts a job that is sent again by its retry mode.
+    fn sort_retry(&mut self, mut job: Job, retry: Retry, requeued: &mut Requeued) {
+        let CallProperties {
             is_alone,
             is_part,
             successes,
         } = requeued.call;
         let Retry { code, after, how } = retry;
         requeued.after = requeued.after.max(after);
-        let same = |code| Retry {
-            code,
-            after,
-            how: RetryMode::Same,
-        };
         match how {
             RetryMode::Same => requeued.same.push((job, code)),
             RetryMode::Isolate(rejection) if is_alone => {
-                self.failed_alone(job, &same(code), rejection, true);
+                let retry = Retry {
+                    code,
+                    after,
+                    how: RetryMode::Same,
+                };
+                self.failed_alone(job, &retry, rejection, true);
             }
             RetryMode::Isolate(_) => {
                 job.suspected_at.get_or_insert(successes);
                 requeued.split.push((job, code));
             }
-            // One bisection for its own outcome is all that an invocation gives it.
+            // An invocation splits the batch of a job once for the job's own outcome.
             RetryMode::SplitBatch if is_alone && self.outlasts_locks(&mut job) => {
                 self.reject(job, lock_rejection(&code));
             }
@@ -158,42 +163,45 @@ impl Worker<'_> {
         self.dispatcher.breaker.outlasts_locks(job.kind, key)
     }
 
-    /// Settles a job: the last of its records by what happened, those that it carried as
-    /// superseded, and those that are older than another one as stale.
-    fn done(&mut self, job: Job, verdict: &RecordOutcome) {
+    /// Settles a job: the last of its records with `outcome`, the carried ones as superseded, and
+    /// those that are older than another one as stale.
+    fn done(&mut self, job: Job, outcome: &RecordOutcome) {
         let is_written = |position: &Position| !job.outdated.contains(position);
         let last = job.sources.iter().copied().rfind(is_written);
         for position in &job.sources {
-            let verdict = match verdict {
+            let outcome = match outcome {
                 RecordOutcome::Delivered(_) if !is_written(position) => {
-                    RecordOutcome::Superseded(Some(Code::new("STALE")))
+                    RecordOutcome::Superseded(Some(Code::new(codes::STALE)))
                 }
                 RecordOutcome::Delivered(_) if last != Some(*position) => {
                     RecordOutcome::Superseded(None)
                 }
                 other => other.clone(),
             };
-            self.context.sink.record(*position, verdict, job.calls);
+            self.context.recorder.record(*position, outcome, job.calls);
         }
         self.settled += 1;
-        self.follow(job);
+        self.send_next(job);
     }
 
-    /// Measures how old the change of a written job is. Replayed changes are old on purpose.
+    /// Measures the age of a written job's last change. A replayed change is not measured: its age
+    /// is no delay of the delivery.
     fn measure_lag(&self, job: &Job) {
-        let changes = self.context.transformer.changes;
         let is_written = |position: &Position| !job.outdated.contains(position);
-        let last = job.sources.iter().copied().rfind(is_written);
-        let change = last.and_then(|position| changes.get(position)?.as_deref());
-        if let Some(change) = change.filter(|change| !change.replay) {
-            self.context.meter.delivered(change.occurred_at);
+        let Some(last) = job.sources.iter().copied().rfind(is_written) else {
+            return;
+        };
+        match self.context.transformer.change(last) {
+            Some(change) if !change.replay => self.context.metrics.delivered(change.occurred_at),
+            _ => {}
         }
     }
 
-    /// Takes a refusal for good: folded changes go again one by one, a single one is rejected.
+    /// Rejects a job. The changes of a folded one are sent one by one instead, so that only the
+    /// offending change is rejected.
     pub(super) fn reject(&mut self, job: Job, rejection: Rejection) {
         if job.sources.len() > 1 {
-            // What it failed for is known of all of them together, and of none.
+            // The failures are those of the folded payload, not of a single change.
             self.dispatcher
                 .breaker
                 .forget(job.kind, job.payload.id.key());
@@ -211,18 +219,18 @@ impl Worker<'_> {
             }
             return;
         }
-        let verdict = RecordOutcome::Rejected(Stage::Deliver, rejection);
+        let outcome = RecordOutcome::Rejected(Stage::Deliver, rejection);
         for position in &job.sources {
             self.context
-                .sink
-                .record(*position, verdict.clone(), job.calls);
+                .recorder
+                .record(*position, outcome.clone(), job.calls);
         }
         self.settled += 1;
-        self.follow(job);
+        self.send_next(job);
     }
 
-    /// Sends what has to follow a job that has ended.
-    fn follow(&mut self, job: Job) {
+    /// Sends the next write of the contact after a job that has ended.
+    fn send_next(&mut self, job: Job) {
         if job.suspected_at.is_some() || job.was_locked {
             self.dispatcher
                 .breaker
@@ -233,20 +241,20 @@ impl Worker<'_> {
         }
     }
 
-    /// Fails a job, and what has to follow it.
+    /// Fails a job and the writes that follow it.
     pub(super) fn fail(&self, job: &Job, code: &Code) {
         for job in std::iter::once(job).chain(&job.then) {
-            let verdict = RecordOutcome::Failed(code.clone());
+            let outcome = RecordOutcome::Failed(code.clone());
             for position in &job.sources {
                 self.context
-                    .sink
-                    .record(*position, verdict.clone(), job.calls);
+                    .recorder
+                    .record(*position, outcome.clone(), job.calls);
             }
         }
     }
 }
 
-/// Returns the reason for which a record is rejected that stays locked.
+/// Builds the rejection of a record that stays locked.
 fn lock_rejection(code: &Code) -> Rejection {
     let minutes = LONGEST_LOCK.as_secs() / 60;
     let message = format!(

@@ -1,4 +1,4 @@
-//! Sends again what may succeed later: when, and in what batch.
+//! Schedules retries: the time, and the batch in which a job is sent again.
 
 use std::time::Duration;
 
@@ -6,41 +6,43 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::Worker;
-use crate::adapters::{Code, Rejection, Retry, SHORTEST_CALL};
+use crate::adapters::SHORTEST_CALL;
 use crate::dispatch::batch::Batch;
 use crate::dispatch::bisection::Bisection;
 use crate::dispatch::{Job, WriteKind};
+use crate::model::{Code, Rejection, Retry};
 
-/// The fewest calls alone that a record has, whatever settings allow: once may be bad luck.
+/// The fewest calls alone that a record gets, independent of settings: a single failure may be
+/// transient.
 const FEWEST_CALLS_ALONE: u32 = 2;
 
-/// The most calls alone that a record has in one invocation.
+/// The most calls alone that a record gets in one invocation.
 const MOST_CALLS_ALONE: u32 = 16;
 
-/// What comes back from a wait.
-pub(super) enum Waited {
-    /// To be batched with whatever else is there.
+/// Jobs that have waited for their retry.
+pub(super) enum DueRetry {
+    /// Jobs that are batched with any others.
     Jobs(Vec<Job>),
-    /// To be sent as it is.
+    /// A batch that is sent unchanged.
     Batch(Batch),
-    /// To be sent alone, after the others.
+    /// A record that is sent alone, after the others.
     Alone(Job),
 }
 
-/// What it costs to send a job again.
+/// Cost of sending a job again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cost {
-    /// One of its tries, and a retry of the invocation.
-    ATry,
-    /// Nothing: it cannot go on for ever. A bisection has so many calls, and each code has one
-    /// second chance.
-    Nothing,
+pub(super) enum RetryCost {
+    /// One attempt of the job, and one retry of the invocation.
+    Attempt,
+    /// Nothing. Other limits apply: a bisection has a number of calls, and each code allows one
+    /// repetition.
+    Free,
 }
 
 impl Worker<'_> {
-    /// Sends jobs again in smaller batches, with the calls of a bisection. Where none are left they
-    /// go with whatever else is there, as one of their tries.
-    pub(super) fn split_again(
+    /// Sends jobs again in smaller batches, with the calls of a bisection. If no calls are left,
+    /// the jobs are batched with any others, and this takes an attempt of each.
+    pub(super) fn requeue_split(
         &mut self,
         kind: WriteKind,
         jobs: Vec<(Job, Code)>,
@@ -64,41 +66,37 @@ impl Worker<'_> {
         };
         match batch.split(&[]) {
             Ok(batch) => match self.wait_until(tries, after) {
-                Some(at) => self.wait(at, Waited::Batch(batch)),
+                Some(at) => self.wait(at, DueRetry::Batch(batch)),
                 None => self.give_up(batch, &code),
             },
-            Err((too_many, next)) => {
-                let too_many = too_many
-                    .into_iter()
-                    .map(|job| (job, code.clone()))
-                    .collect();
-                self.again(too_many, Cost::ATry, after, Waited::Jobs);
+            Err((unsplit, next)) => {
+                let jobs = unsplit.into_iter().map(|job| (job, code.clone())).collect();
+                self.requeue(jobs, RetryCost::Attempt, after, DueRetry::Jobs);
                 self.backlog.extend(next);
             }
         }
     }
 
-    /// Sends jobs again after a wait, if they have tries left and there is time. Each comes with
-    /// the reason why it did not succeed.
-    pub(super) fn again(
+    /// Sends jobs again after a wait, if attempts and time are left; else fails them. Each job
+    /// comes with the code of its last outcome.
+    pub(super) fn requeue(
         &mut self,
         mut jobs: Vec<(Job, Code)>,
-        cost: Cost,
+        cost: RetryCost,
         after: Option<Duration>,
-        then: impl FnOnce(Vec<Job>) -> Waited,
+        then: impl FnOnce(Vec<Job>) -> DueRetry,
     ) {
-        if cost == Cost::ATry {
-            self.count_try(&mut jobs);
+        if cost == RetryCost::Attempt {
+            self.count_attempt(&mut jobs);
         }
         let Some(tries) = jobs.iter().map(|(job, _)| job.tries).max() else {
             return;
         };
-        let at = self
-            .wait_until(tries, after)
-            .filter(|_| cost == Cost::Nothing || self.retries.take());
-        match at {
-            Some(at) => self.wait(at, then(jobs.into_iter().map(|(job, _)| job).collect())),
-            None => {
+        match self.wait_until(tries, after) {
+            Some(at) if cost == RetryCost::Free || self.retries.take() => {
+                self.wait(at, then(jobs.into_iter().map(|(job, _)| job).collect()));
+            }
+            _ => {
                 for (job, code) in &jobs {
                     self.fail(job, code);
                 }
@@ -106,8 +104,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Repeats a whole call, for which there was no outcome at all.
-    pub(super) fn repeat(&mut self, batch: Batch, code: &Code, after: Option<Duration>) {
+    /// Repeats a whole call that brought no outcomes.
+    pub(super) fn repeat_call(&mut self, batch: Batch, code: &Code, after: Option<Duration>) {
         let Batch {
             kind,
             jobs,
@@ -117,10 +115,10 @@ impl Worker<'_> {
             ..
         } = batch;
         let mut jobs = jobs.into_iter().map(|job| (job, code.clone())).collect();
-        self.count_try(&mut jobs);
+        self.count_attempt(&mut jobs);
         let jobs: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
         let Some(tries) = jobs.iter().map(|job| job.tries).max() else {
-            return self.go_on(kind, bisection, false);
+            return self.continue_bisection(kind, bisection, false);
         };
         let batch = Batch {
             failures,
@@ -128,19 +126,16 @@ impl Worker<'_> {
             bisection,
             ..Batch::new(kind, jobs)
         };
-        match self
-            .wait_until(tries, after)
-            .filter(|_| self.retries.take())
-        {
-            Some(at) => self.wait(at, Waited::Batch(batch)),
-            None => self.give_up(batch, code),
+        match self.wait_until(tries, after) {
+            Some(at) if self.retries.take() => self.wait(at, DueRetry::Batch(batch)),
+            _ => self.give_up(batch, code),
         }
     }
 
-    /// Takes a failure of a record that was alone in its call, with the rejection that it has once
-    /// it is known to be the cause; `is_named` says that the answer names the record. While others
-    /// succeed, it is sent again until that is known. Else it is sent again as often as settings
-    /// allow, and then fails.
+    /// Handles the failure of a record that was alone in its call. `is_named` is whether the answer
+    /// names the record. While other records succeed, this one is sent again until its failures
+    /// prove that it is the cause; then it gets `rejection`. Else it is sent again as often as
+    /// settings allow, and then fails.
     pub(super) fn failed_alone(
         &mut self,
         mut job: Job,
@@ -154,24 +149,22 @@ impl Worker<'_> {
             return self.reject(job, rejection);
         }
         job.failures_alone += 1;
-        let most = if breaker.is_proven(kind, key) {
+        let limit = if breaker.is_proven(kind, key) {
             MOST_CALLS_ALONE
         } else {
             allowed
         };
-        let at = if job.failures_alone < most {
-            self.wait_alone(job.failures_alone, retry.after)
-        } else {
-            None
-        };
-        if let Some(at) = at {
-            return self.wait(at, Waited::Alone(job));
+        if job.failures_alone < limit
+            && let Some(at) = self.wait_alone(job.failures_alone, retry.after)
+        {
+            return self.wait(at, DueRetry::Alone(job));
         }
         breaker.hold(kind, key, retry.code.clone());
         self.fail(&job, &retry.code);
     }
 
-    /// Returns when to send a record alone again that has failed alone so often.
+    /// Returns the time of the next call of a record that has failed alone `failures` times; `None`
+    /// if that is too late.
     pub(super) fn wait_alone(&self, failures: u32, after: Option<Duration>) -> Option<Instant> {
         let delay = self
             .dispatcher
@@ -180,9 +173,9 @@ impl Worker<'_> {
         self.in_time(delay)
     }
 
-    /// Counts a try that came to nothing. Jobs whose last it was have failed; the others are not
-    /// held back by them.
-    fn count_try(&self, jobs: &mut Vec<(Job, Code)>) {
+    /// Counts an unsuccessful attempt of each job. Fails and removes the jobs without further
+    /// attempts.
+    fn count_attempt(&self, jobs: &mut Vec<(Job, Code)>) {
         for (job, code) in jobs.iter_mut() {
             job.tries += 1;
             if !self.dispatcher.retry.allows_another(job.tries) {
@@ -192,8 +185,8 @@ impl Worker<'_> {
         jobs.retain(|(job, _)| self.dispatcher.retry.allows_another(job.tries));
     }
 
-    /// Returns when to send again, in one call, jobs that have had so many tries; `None` where that
-    /// is too late to be worth beginning.
+    /// Returns the time of the next attempt after `tries` attempts; `None` if that is too late, or
+    /// if no attempt is left.
     pub(super) fn wait_until(&self, tries: u32, after: Option<Duration>) -> Option<Instant> {
         self.in_time(self.dispatcher.retry.delay(tries, after, fastrand::f64())?)
     }
@@ -203,9 +196,9 @@ impl Worker<'_> {
         (at + SHORTEST_CALL < self.context.deadline).then_some(at)
     }
 
-    /// Waits until `at` with what is sent again then.
-    fn wait(&mut self, at: Instant, then: Waited) {
-        self.context.meter.retry();
+    /// Sends `then` again at the time `at`.
+    fn wait(&mut self, at: Instant, then: DueRetry) {
+        self.context.metrics.retry();
         let wait = async move {
             sleep_until(at).await;
             then

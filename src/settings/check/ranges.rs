@@ -1,12 +1,12 @@
-//! What each number may be.
+//! The range of each number.
 
 use std::ops::RangeInclusive;
 
-use super::{CheckResult, holds};
+use super::{CheckResult, ensure};
 use crate::adapters::{hubspot, salesforce};
 
-/// What each number may be. A margin and the first delays have a second limit besides, in the value
-/// of another key.
+/// The range of each number. A margin and the first delays have a second limit, the value of
+/// another key.
 const RANGES: [(&str, RangeInclusive<u64>); 23] = [
     ("refresh_secs", 0..=86_400),
     ("pipeline.concurrency_share", 1..=10_000),
@@ -39,7 +39,7 @@ const RANGES: [(&str, RangeInclusive<u64>); 23] = [
     ("state.ttl_hours", 1..=8760),
 ];
 
-/// What the number at `key` may be; `None` where no number stands.
+/// Returns the range of the number at `key`; `None` where the value is not a number.
 pub(in crate::settings) fn range(key: &str) -> Option<&'static RangeInclusive<u64>> {
     RANGES
         .iter()
@@ -47,12 +47,12 @@ pub(in crate::settings) fn range(key: &str) -> Option<&'static RangeInclusive<u6
         .map(|(_, range)| range)
 }
 
-/// The range as errors name it.
+/// Formats a range for error messages.
 pub(in crate::settings) fn shown(range: &RangeInclusive<u64>) -> String {
     format!("{} to {}", range.start(), range.end())
 }
 
-/// Whether a number lies in its key's range of [`RANGES`].
+/// Validates a number by its key's range in [`RANGES`].
 pub(super) fn within<T: TryInto<u64>>(key: &'static str, value: T) -> CheckResult {
     inside(
         key,
@@ -62,7 +62,7 @@ pub(super) fn within<T: TryInto<u64>>(key: &'static str, value: T) -> CheckResul
 }
 
 pub(super) fn inside(key: &'static str, value: u64, range: &RangeInclusive<u64>) -> CheckResult {
-    holds(key, range.contains(&value), || {
+    ensure(key, range.contains(&value), || {
         format!("is {value}; allowed: {}", shown(range))
     })
 }

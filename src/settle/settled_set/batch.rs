@@ -1,23 +1,21 @@
-//! Which records a batch holds, as the settled set tells records apart.
+//! Identifies the records of a batch in the settled set.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::number::SequenceNumber;
-use crate::consume::Record;
-use crate::contact::ContactId;
-use crate::fold::Position;
+use crate::model::{ContactId, Position, Record};
 
-/// What tells one record of a shard from all others. The number alone does not: the parts of a KPL
-/// aggregate share it under enhanced fan-out, and a stream that was made anew begins to count anew.
-/// So the content has a say. (A release of Rust that hashes otherwise makes records unknown for
-/// once, and they are sent again.)
+/// Identifies one record of a shard: its number and a hash of its content. The number alone is not
+/// unique: the parts of a KPL aggregate share it under enhanced fan-out, and a recreated stream
+/// restarts its numbers. (A release of Rust with another hash makes records unknown once, and they
+/// are sent again.)
 pub(super) type Identity<'a> = (SequenceNumber<'a>, u64);
 
-/// A contact, as an item tells it from others. Two that look alike cost an item, and nothing else.
+/// Identifies a contact in an item. A collision costs an item, and has no other effect.
 pub(super) type ContactHash = u32;
 
-/// The contact's.
+/// Returns the hash of a contact's id.
 pub(super) fn contact_hash(id: &ContactId) -> ContactHash {
     let mut hasher = DefaultHasher::new();
     id.key().hash(&mut hasher);
@@ -30,57 +28,65 @@ pub(super) fn contact_hash(id: &ContactId) -> ContactHash {
 pub(super) struct Batch<'a> {
     /// `<stream ARN>#<shard id>`
     pub(super) shard: String,
-    /// By position; `None` where a record has no number, or cannot be told from another one.
+    /// By position; `None` for a record without a number or with the identity of another record.
     pub(super) identities: Vec<Option<Identity<'a>>>,
     pub(super) first: SequenceNumber<'a>,
     pub(super) last: SequenceNumber<'a>,
-    /// Tells the last record from others of its number.
+    /// Distinguishes the last record from others of its number.
     last_fingerprint: u64,
 }
 
 impl<'a> Batch<'a> {
-    /// `None` where the records are not of one shard of one stream: then no event source mapping
-    /// brought them.
+    /// Creates a batch; `None` where the records are not of one shard of one stream, as those of an
+    /// event source mapping are.
     pub(super) fn of(records: &'a [Record<'a>]) -> Option<Self> {
-        let shards = || {
-            records
-                .iter()
-                .filter(|record| record.sequence_number.is_some())
-                .map(shard)
-        };
-        let shard = shards().next()??;
-        if shards().any(|other| other.as_ref() != Some(&shard)) {
-            return None;
+        let mut batch_shard = None;
+        let (mut first, mut last) = (None, None);
+        for record in records {
+            if record.sequence_number.is_none() {
+                continue;
+            }
+            let shard = shard(record)?;
+            if *batch_shard.get_or_insert(shard) != shard {
+                return None;
+            }
+            let Some(number) = number(record) else {
+                continue;
+            };
+            if first.is_none_or(|first| number < first) {
+                first = Some(number);
+            }
+            if last.is_none_or(|(last, _)| number >= last) {
+                last = Some((number, record));
+            }
         }
-        let numbers = || {
-            records
-                .iter()
-                .filter_map(|record| Some((number(record)?, record)))
-        };
-        let (last, last_record) = numbers().max_by_key(|(number, _)| *number)?;
+        let ((stream, shard), (last, last_record)) = (batch_shard?, last?);
         Some(Self {
-            shard: format!("{}#{}", shard.0, shard.1),
-            first: numbers().map(|(number, _)| number).min()?,
+            shard: format!("{stream}#{shard}"),
+            first: first?,
             last,
             last_fingerprint: fingerprint(last_record),
             identities: identities(records),
         })
     }
 
-    /// The sort key of what is remembered of the batch. Another batch that ends with the same
-    /// record has the same one.
+    /// Returns the identity of the record at `position`, if it has one.
+    pub(super) fn identity(&self, position: Position) -> Option<Identity<'a>> {
+        *self.identities.get(position)?
+    }
+
+    /// Returns the sort key of the batch's item. Batches that end with the same record share it.
     pub(super) fn sort_key(&self) -> String {
         format!("{}#{:016x}", self.last.sort_key(), self.last_fingerprint)
     }
 
-    /// The key of everything that `function` remembers of the shard. Another one reads the same
-    /// stream with filters, routes and accounts of its own: what is settled for one is not for the
-    /// other.
+    /// Returns the partition key of `function`'s items of the shard. Another function that reads
+    /// the same stream has filters, routes and accounts of its own, and settles records of its own.
     pub(super) fn partition_key(&self, function: &str) -> String {
         format!("settled#{function}#{}", self.shard)
     }
 
-    /// Each record's place.
+    /// Returns the position of each identity.
     pub(super) fn positions(&self) -> HashMap<Identity<'a>, Position> {
         let places = self.identities.iter().enumerate();
         places
@@ -96,24 +102,26 @@ fn number<'a>(record: &'a Record<'_>) -> Option<SequenceNumber<'a>> {
         .and_then(SequenceNumber::parse)
 }
 
-/// The stream's ARN and the shard's id. A consumer of enhanced fan-out reads the same stream under
-/// an ARN of its own.
+/// Returns the stream's ARN and the shard's id. A consumer of enhanced fan-out reads the same
+/// stream under an ARN of its own.
 fn shard<'a>(record: &'a Record<'_>) -> Option<(&'a str, &'a str)> {
     let arn = record.event_source_arn.as_deref()?;
-    let stream = arn
-        .split_once("/consumer/")
-        .map_or(arn, |(stream, _)| stream);
+    let stream = match arn.split_once("/consumer/") {
+        Some((stream, _)) => stream,
+        None => arn,
+    };
     Some((stream, record.shard_id.as_deref()?))
 }
 
 fn identities<'a>(records: &'a [Record<'a>]) -> Vec<Option<Identity<'a>>> {
-    let identity = |record| Some((number(record)?, fingerprint(record)));
-    let mut identities: Vec<Option<Identity<'a>>> = records.iter().map(identity).collect();
-    let mut seen: HashMap<Identity<'a>, u32> = HashMap::with_capacity(identities.len());
-    identities
+    let mut identities: Vec<Option<Identity<'a>>> = records
         .iter()
-        .flatten()
-        .for_each(|identity| *seen.entry(*identity).or_default() += 1);
+        .map(|record| Some((number(record)?, fingerprint(record))))
+        .collect();
+    let mut seen: HashMap<Identity<'a>, u32> = HashMap::with_capacity(identities.len());
+    for identity in identities.iter().flatten() {
+        *seen.entry(*identity).or_default() += 1;
+    }
     for identity in &mut identities {
         if identity.is_some_and(|identity| seen.get(&identity).is_some_and(|count| *count > 1)) {
             *identity = None;
@@ -148,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_of_one_shard_of_one_stream_whoever_reads_it() {
+    fn a_batch_has_one_shard_of_one_stream_under_any_consumer() {
         let shard = |records: &[Record<'_>]| Batch::of(records).map(|batch| batch.shard);
         let one = || record("arn:stream/s", "shard-1", Some("9"), "a");
         let through_a_consumer = record("arn:stream/s/consumer/c:1", "shard-1", Some("10"), "b");
@@ -172,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_an_aggregate_are_told_apart_by_content_and_twins_are_not_told_apart_at_all() {
+    fn parts_of_an_aggregate_differ_by_content_and_equal_parts_have_no_identity() {
         let part = |data| record("arn", "shard", Some("10"), data);
         let records = [
             record("arn", "shard", Some("9"), "x"),

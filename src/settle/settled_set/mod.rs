@@ -1,14 +1,14 @@
-//! The settled set: what a partly failed invocation settled is remembered in DynamoDB, so that it
-//! is not sent again when Kinesis delivers everything after the checkpoint once more.
+//! Stores the records that a partly failed invocation settled in DynamoDB, so that they are not
+//! sent again when Kinesis redelivers everything after the checkpoint.
 //!
-//! A record comes again only after a failure, so the cost is one query for each invocation and one
-//! item for each that failed in part. The item's sort key begins with the last sequence number that
-//! it covers; a batch asks for those that end at or after its first record, whatever part of a
-//! batch it is. Batches of one shard that are under way at once (a parallelization factor above 1)
-//! interleave, so a range says nothing of a record: each is known by itself.
+//! A record is redelivered only after a failure. So the cost is one query for each invocation, and
+//! one item for each that failed in part. The item's sort key begins with the last sequence number
+//! that it covers. A batch reads the items that end at or after its first record, so that any part
+//! of a batch finds them. Concurrent batches of one shard (a parallelization factor above 1)
+//! interleave, so an item lists single records, not a range.
 //!
-//! A table that does not answer never fails an invocation. Then what was settled is sent again,
-//! which is harmless, and only what can be left out after that as well is remembered
+//! An unavailable table never fails an invocation. Settled records are then sent again, which is
+//! harmless. Only those are stored that may be skipped after such a repetition as well
 //! (`remember.rs`).
 
 mod batch;
@@ -18,16 +18,10 @@ mod prior_outcomes;
 mod remember;
 mod skip;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::query::QueryError;
-use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout_at};
 
@@ -37,68 +31,61 @@ pub(crate) use skip::{Rest, Skipping};
 
 use self::batch::Batch;
 use self::remember::remember;
-use crate::adapters::Destination;
-use crate::consume::Record;
+use crate::model::{Destination, Record};
+use crate::services::{ServiceError, StateItem, StateTable};
 
-/// The table has this long to answer, and no longer, where its client has no limit for an
-/// operation.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Timeout of a call of the table, where the client's configuration has none.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Pages that one query reads: 1 MB each, an item of ours 31 bytes for each settled record, up to
-/// 400 KB. More lie behind a batch only where many invocations of a shard failed, and their records
-/// are read once more.
+/// Bound of the pages of one query, of 1 MB each. An item has 32 bytes for each settled record, up
+/// to 400 KB. More pages exist only where many invocations of a shard failed, and its records are
+/// read once more.
 const MOST_PAGES: usize = 4;
-
-type Item = HashMap<String, AttributeValue>;
 
 /// The settled set of one table.
 #[derive(Clone, Debug)]
 pub struct SettledSet {
-    client: aws_sdk_dynamodb::Client,
+    client: Arc<dyn StateTable>,
     table: String,
     function: String,
     ttl: Duration,
-    /// How long the table has to answer.
-    patience: Duration,
-    /// Whether the table took what was written to it last.
+    /// Timeout of a call.
+    timeout: Duration,
+    /// Whether the last write succeeded.
     is_writable: Arc<AtomicBool>,
 }
 
-/// Why the table was of no use.
+/// A call of the state table failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TableError {
     #[error("the state table refused the query")]
-    Query(#[source] Box<QueryError>),
+    Query(#[source] ServiceError),
     #[error("the state table refused the item")]
-    Put(#[source] Box<PutItemError>),
-    #[error("the state table did not answer in time")]
+    Put(#[source] ServiceError),
+    #[error("the state table did not respond in time")]
     OutOfTime,
 }
 
 impl SettledSet {
-    /// The settled set of `function` in this table, whose items live for `ttl_hours`.
+    /// Creates the settled set of `function` in this table. Its items expire after `ttl_hours`.
     pub fn new(
-        client: aws_sdk_dynamodb::Client,
+        client: Arc<dyn StateTable>,
         table: String,
         function: String,
         ttl_hours: u64,
     ) -> Self {
-        let limit = client
-            .config()
-            .timeout_config()
-            .and_then(TimeoutConfig::operation_timeout);
-        let (patience, is_writable) = (limit.unwrap_or(PATIENCE), Arc::new(AtomicBool::new(true)));
+        let configured = client.time_limit();
         Self {
             client,
             table,
             function,
             ttl: Duration::from_hours(ttl_hours),
-            patience,
-            is_writable,
+            timeout: configured.unwrap_or(DEFAULT_TIMEOUT),
+            is_writable: Arc::new(AtomicBool::new(true)),
         }
     }
 
-    /// What of `records` was settled by earlier invocations.
+    /// Reads the outcomes of `records` that earlier invocations stored.
     pub(super) async fn read(
         &self,
         records: &[Record<'_>],
@@ -108,61 +95,31 @@ impl SettledSet {
         let Some(batch) = Batch::of(records) else {
             return Ok(PriorOutcomes::default());
         };
-        let mut earlier = PriorOutcomes::nothing(&batch, self.is_writable.load(Ordering::Relaxed));
-        // Boxed, like the item's: the SDK's futures are several kilobytes of every invocation's.
-        let items = timeout_at(
-            until.min(Instant::now() + self.patience),
-            Box::pin(self.items(&batch)),
-        )
-        .await;
-        let (items, is_all) = items.map_err(|_| TableError::OutOfTime)??;
+        let mut prior = PriorOutcomes::unknown(&batch, self.is_writable.load(Ordering::Relaxed));
+        let query = self.client.query(
+            &self.table,
+            batch.partition_key(&self.function),
+            batch.first.sort_key(),
+            MOST_PAGES,
+        );
+        let items = timeout_at(until.min(Instant::now() + self.timeout), query).await;
+        let items = items.map_err(|_| TableError::OutOfTime)?;
+        let (items, is_complete) = items.map_err(TableError::Query)?;
         for item in items {
-            earlier.learn(&item, &batch, destinations);
+            prior.add_item(&item, &batch, destinations);
         }
-        if !is_all {
-            earlier.set_blind();
+        if !is_complete {
+            prior.set_blind();
         }
-        Ok(earlier)
+        Ok(prior)
     }
 
-    /// The items that end at or after the batch's first record, and whether these are all.
-    /// Consistent: the batch comes again within a second.
-    async fn items(&self, batch: &Batch<'_>) -> Result<(Vec<Item>, bool), TableError> {
-        let mut items = Vec::new();
-        let mut page = None;
-        for _ in 0..MOST_PAGES {
-            let query = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true);
-            let query = query
-                .key_condition_expression("pk = :pk AND sk >= :first")
-                .expression_attribute_values(
-                    ":pk",
-                    AttributeValue::S(batch.partition_key(&self.function)),
-                )
-                .expression_attribute_values(":first", AttributeValue::S(batch.first.sort_key()))
-                .set_exclusive_start_key(page);
-            let answer = query
-                .send()
-                .await
-                .map_err(|error| TableError::Query(Box::new(error.into_service_error())))?;
-            items.extend(answer.items.unwrap_or_default());
-            page = answer.last_evaluated_key;
-            if page.is_none() {
-                break;
-            }
-        }
-        Ok((items, page.is_none()))
-    }
-
-    /// Remembers what was settled of `records`. `is_blind` says whether more may have been settled
-    /// before than is known.
+    /// Stores the settled records of `records`. `is_blind` means that earlier invocations may have
+    /// settled records that this one does not know.
     pub(super) async fn write(
         &self,
         records: &[Record<'_>],
-        ended: &BatchOutcome<'_>,
+        outcome: &BatchOutcome<'_>,
         is_blind: bool,
         destinations: &[Destination],
         until: Instant,
@@ -170,12 +127,11 @@ impl SettledSet {
         let Some(batch) = Batch::of(records) else {
             return Ok(());
         };
-        let bytes = settled(&batch, ended, destinations);
-        if bytes == item::encode([]) {
+        let Some(bytes) = settled(&batch, outcome, destinations) else {
             return Ok(());
-        }
-        // What an invocation knows it remembers again. One that does not know everything leaves the
-        // others' items alone.
+        };
+        // An invocation stores the outcomes that it has read again. One that does not know all of
+        // them keeps the items of the others.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -187,8 +143,8 @@ impl SettledSet {
         self.put(&batch, sort_key, bytes, destinations, until).await
     }
 
-    /// Empties the items of these sort keys, in the shard of `records`.
-    pub(super) async fn forget(
+    /// Clears the items of these sort keys, in the shard of `records`.
+    pub(super) async fn clear(
         &self,
         records: &[Record<'_>],
         sort_keys: impl IntoIterator<Item = &str>,
@@ -197,10 +153,13 @@ impl SettledSet {
         let Some(batch) = Batch::of(records) else {
             return Ok(());
         };
-        let empty = |key: &str| self.put(&batch, key.to_owned(), item::encode([]), &[], until);
-        try_join_all(sort_keys.into_iter().map(empty))
-            .await
-            .map(drop)
+        try_join_all(
+            sort_keys
+                .into_iter()
+                .map(|key| self.put(&batch, key.to_owned(), item::encode([]), &[], until)),
+        )
+        .await
+        .map(drop)
     }
 
     async fn put(
@@ -211,55 +170,46 @@ impl SettledSet {
         destinations: &[Destination],
         until: Instant,
     ) -> Result<(), TableError> {
-        let names = destinations
-            .iter()
-            .map(|destination| AttributeValue::S(destination.0.to_owned()))
-            .collect();
         let expires_at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             + self.ttl;
-        let item = Item::from([
-            (
-                "pk".to_owned(),
-                AttributeValue::S(batch.partition_key(&self.function)),
-            ),
-            ("sk".to_owned(), AttributeValue::S(sort_key)),
-            ("destinations".to_owned(), AttributeValue::L(names)),
-            ("records".to_owned(), AttributeValue::B(Blob::new(records))),
-            (
-                "expires_at".to_owned(),
-                AttributeValue::N(expires_at.as_secs().to_string()),
-            ),
-        ]);
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .send();
-        let answer = timeout_at(until.min(Instant::now() + self.patience), Box::pin(put)).await;
+        let item = StateItem {
+            sort_key,
+            destinations: destinations
+                .iter()
+                .map(|destination| destination.0.to_owned())
+                .collect(),
+            records,
+        };
+        let put = self.client.put(
+            &self.table,
+            batch.partition_key(&self.function),
+            item,
+            expires_at.as_secs(),
+        );
+        let result = timeout_at(until.min(Instant::now() + self.timeout), put).await;
         self.is_writable
-            .store(matches!(answer, Ok(Ok(_))), Ordering::Relaxed);
-        let answer = answer.map_err(|_| TableError::OutOfTime)?;
-        answer
-            .map(drop)
-            .map_err(|error| TableError::Put(Box::new(error.into_service_error())))
+            .store(matches!(result, Ok(Ok(()))), Ordering::Relaxed);
+        let result = result.map_err(|_| TableError::OutOfTime)?;
+        result.map_err(TableError::Put)
     }
 }
 
-/// What is worth remembering of a batch, as an item holds it.
-fn settled(batch: &Batch<'_>, ended: &BatchOutcome<'_>, destinations: &[Destination]) -> Vec<u8> {
-    let identity = |position: usize| batch.identities.get(position).copied().flatten();
-    let memories = remember(ended, destinations.len(), &|position| {
-        identity(position).is_some()
+/// Encodes a batch's item; `None` where no record is to be stored.
+fn settled(
+    batch: &Batch<'_>,
+    outcome: &BatchOutcome<'_>,
+    destinations: &[Destination],
+) -> Option<Vec<u8>> {
+    let outcomes = remember(outcome, destinations.len(), &|position| {
+        batch.identity(position).is_some()
     });
-    let known = memories
-        .iter()
-        .enumerate()
-        .filter_map(|(position, memory)| {
-            let (number, fingerprint) = identity(position)?;
-            Some((number, fingerprint, memory.as_ref()?))
-        });
-    item::encode(known)
+    let mut known = Vec::new();
+    for (position, outcome) in outcomes.iter().enumerate() {
+        if let (Some((number, fingerprint)), Some(outcome)) = (batch.identity(position), outcome) {
+            known.push((number, fingerprint, outcome));
+        }
+    }
+    (!known.is_empty()).then(|| item::encode(known))
 }

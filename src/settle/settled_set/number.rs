@@ -1,5 +1,5 @@
-//! Sequence numbers: decimal numbers of any length, compared as numbers. Kinesis gives 56 digits
-//! and may give 129, emulators begin with 1.
+//! Compares sequence numbers: decimal numbers of any length. Those of Kinesis have 56 digits and
+//! may have 129; emulators begin with 1.
 //! <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html>
 
 /// A sequence number's digits, without leading zeros.
@@ -7,10 +7,10 @@
 pub(super) struct SequenceNumber<'a>(&'a str);
 
 impl<'a> SequenceNumber<'a> {
-    /// The longest: its length fits a byte.
+    /// Bound of the digits.
     const LONGEST: usize = 255;
 
-    /// `None` for what is no decimal number.
+    /// Parses a number; `None` for a text that is not a decimal number.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let digits = text.trim_start_matches('0');
@@ -21,12 +21,12 @@ impl<'a> SequenceNumber<'a> {
         self.0
     }
 
-    /// A text that sorts as the number does: the length in three digits, then the digits.
+    /// Returns a text that sorts as the number does: the length in three digits, then the digits.
     pub(super) fn sort_key(self) -> String {
         format!("{:03}{}", self.0.len(), self.0)
     }
 
-    /// The number of these digits; of none it is zero.
+    /// Returns the number of these digits. No digits are zero.
     pub(super) fn of_digits(digits: &'a str) -> Option<Self> {
         if digits.is_empty() {
             Some(Self(digits))
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_decimal_numbers_are_numbers() {
+    fn only_decimal_numbers_are_parsed() {
         for (text, digits) in [
             ("1", Some("1")),
             ("007", Some("7")),
@@ -75,7 +75,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_and_their_sort_keys_are_ordered_as_numbers(a: u128, b: u128, shift in 0_u32..120) {
+        fn numbers_and_their_sort_keys_are_ordered_as_numbers(
+            a: u128,
+            b: u128,
+            shift in 0_u32..120,
+        ) {
             let (a, b) = (a >> shift, b);
             let texts = [a.to_string(), format!("00{b}")];
             let [x, y] = [0, 1].map(|at| SequenceNumber::parse(&texts[at]).expect("a number"));

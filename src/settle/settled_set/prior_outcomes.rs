@@ -1,50 +1,46 @@
-//! What of a batch was settled by earlier invocations, and what of it may be left out.
+//! Outcomes recorded by earlier invocations, and the records they allow this one to skip.
 
 use std::collections::{BTreeSet, HashMap};
 
-use smallvec::SmallVec;
-
-use super::Item;
 use super::batch::{Batch, ContactHash, contact_hash};
 use super::item::{DestinationOutcome, PriorOutcome, decode};
-use super::number::SequenceNumber;
-use crate::adapters::Destination;
-use crate::contact::{ContactChange, Operation};
-use crate::fold::Position;
+use crate::model::{ContactChange, Destination, Operation, Position};
+use crate::services::StateItem;
 use crate::settle::{Entry, Fate, RecordOutcome};
 
-/// What of a batch was settled by earlier invocations.
+/// The outcomes of a batch's records that earlier invocations recorded.
 #[derive(Debug, Default)]
 pub struct PriorOutcomes {
-    /// By position; empty where nothing is known.
+    /// By position; empty where the table did not respond.
     pub(super) known: Vec<Option<PriorOutcome>>,
-    /// By position, whether the table will remember the record; empty where it does not answer.
-    told_apart: Vec<bool>,
-    /// The items that tell of records of the batch.
-    here: Vec<String>,
-    /// The items that tell of a later change of a contact at a destination, one that lies behind
-    /// the batch.
+    /// By position, whether the table can store the record; empty where it did not respond.
+    storable: Vec<bool>,
+    /// The sort keys of the items with records of the batch.
+    items: Vec<String>,
+    /// The sort keys of the items with a change of a contact at a destination that comes after the
+    /// batch.
     pub(super) later: HashMap<(usize, ContactHash), Vec<String>>,
-    /// Records may have been settled of which nothing is known here.
+    /// Whether earlier invocations may have settled records that are unknown here.
     is_blind: bool,
 }
 
 impl PriorOutcomes {
-    /// `is_writable` says whether the table may be counted on to remember anything.
-    pub(super) fn nothing(batch: &Batch<'_>, is_writable: bool) -> Self {
-        let told_apart: Vec<bool> = batch
+    /// Creates the state before any item is read. `is_writable` means that the table accepts
+    /// writes.
+    pub(super) fn unknown(batch: &Batch<'_>, is_writable: bool) -> Self {
+        let storable: Vec<bool> = batch
             .identities
             .iter()
             .map(|identity| identity.is_some() && is_writable)
             .collect();
         Self {
-            known: vec![None; told_apart.len()],
-            told_apart,
+            known: vec![None; storable.len()],
+            storable,
             ..Self::default()
         }
     }
 
-    /// Nothing is known, because the table did not tell.
+    /// Creates the state where the table did not respond.
     pub(in crate::settle) fn blind() -> Self {
         Self {
             is_blind: true,
@@ -52,26 +48,25 @@ impl PriorOutcomes {
         }
     }
 
-    /// Whether records may have been settled of which nothing is known here: the table did not tell
-    /// everything.
+    /// Returns whether earlier invocations may have settled records that are unknown here, because
+    /// the table did not return all of them.
     pub(crate) fn is_blind(&self) -> bool {
         self.is_blind
     }
 
-    /// From here on, it is not known which other records were settled.
+    /// Marks the outcomes as incomplete.
     pub(super) fn set_blind(&mut self) {
         self.is_blind = true;
     }
 
-    /// Whether the next invocation will know what becomes of the record at `position` in this one,
-    /// if the table takes it.
-    pub(in crate::settle) fn is_told_apart(&self, position: Position) -> bool {
-        self.told_apart
-            .get(position)
-            .is_some_and(|is_told_apart| *is_told_apart)
+    /// Returns whether the table can store the outcome of the record at `position` for the next
+    /// invocation.
+    pub(in crate::settle) fn is_storable(&self, position: Position) -> bool {
+        self.storable.get(position) == Some(&true)
     }
 
-    /// How the record at `position` ended before any destination was asked, if it did.
+    /// Returns the fate of the record at `position` where it ended before any destination was
+    /// called.
     pub(crate) fn whole(&self, position: Position) -> Option<Fate> {
         match self.known.get(position)? {
             Some(PriorOutcome::Whole(fate)) => Some(*fate),
@@ -79,179 +74,181 @@ impl PriorOutcomes {
         }
     }
 
-    /// How the record at `position` ended at `destination`, and whether it changed something there.
+    /// Returns the fate of the record at `position` at `destination`, and whether the record
+    /// changed the destination.
     pub(crate) fn at(&self, position: Position, destination: usize) -> Option<(Fate, bool)> {
         match self.known.get(position)?.as_ref()? {
             PriorOutcome::Whole(fate) => Some((*fate, false)),
-            PriorOutcome::At(marks) => {
-                let mark = marks
+            PriorOutcome::At(outcomes) => {
+                let outcome = outcomes
                     .iter()
-                    .find(|mark| mark.destination == destination && !mark.is_again)?;
-                Some((mark.fate, mark.ordered.is_some()))
+                    .find(|outcome| outcome.destination == destination && !outcome.is_resent)?;
+                Some((outcome.fate, outcome.ordered.is_some()))
             }
         }
     }
 
-    /// Whether the record at `position` ended at `destination`, and is sent again and compared.
-    pub(super) fn is_again(&self, position: Position, destination: usize) -> bool {
+    /// Returns whether the record at `position` ended at `destination`, but is sent again and
+    /// compared.
+    pub(super) fn is_resent(&self, position: Position, destination: usize) -> bool {
         match self.known.get(position) {
-            Some(Some(PriorOutcome::At(marks))) => marks
+            Some(Some(PriorOutcome::At(outcomes))) => outcomes
                 .iter()
-                .any(|mark| mark.destination == destination && mark.is_again),
+                .any(|outcome| outcome.destination == destination && outcome.is_resent),
             _ => false,
         }
     }
 
-    /// The positions that ended before any destination was asked.
+    /// Returns the records that ended before any destination was called, each with its fate.
     pub(crate) fn wholes(&self) -> impl Iterator<Item = (Position, Fate)> {
         (0..self.known.len()).filter_map(|position| Some((position, self.whole(position)?)))
     }
 
-    /// The sort keys of the items that tell of a change over which an older one of its contact was
-    /// sent at its destination. Behind the batch such a change would be left out by the next one;
-    /// in it, it was sent as well, and may have failed. While a stream is read in its order there
-    /// is neither.
-    pub(in crate::settle) fn undone(
+    /// Returns the sort keys of the items with a change that this invocation overwrote, by sending
+    /// an older change of its contact to its destination. The next invocation would skip such a
+    /// change after the batch. Within the batch it was sent as well, and may have failed. Neither
+    /// occurs while a stream is read in order.
+    pub(in crate::settle) fn overwritten_items(
         &self,
         entries: &[Entry],
         changes: &[Option<Box<ContactChange>>],
         guarded: &[bool],
     ) -> BTreeSet<&str> {
-        let mut undone = BTreeSet::new();
-        if self.here.is_empty() && self.later.is_empty() {
-            return undone;
+        let mut overwritten = BTreeSet::new();
+        if self.items.is_empty() && self.later.is_empty() {
+            return overwritten;
         }
         for (position, (entry, change)) in entries.iter().zip(changes).enumerate() {
             let Some(change) = change else { continue };
             let contact = contact_hash(&change.contact.id);
             for row in &entry.rows {
-                let is_guarded = guarded
-                    .get(row.destination)
-                    .is_some_and(|is_guarded| *is_guarded);
-                if !undoes(row.verdict.as_ref(), change.operation, is_guarded) {
+                let is_guarded = guarded.get(row.destination) == Some(&true);
+                if !may_overwrite(row.outcome.as_ref(), change.operation, is_guarded) {
                     continue;
                 }
-                let here = self.at(position, row.destination).map(|_| &self.here);
-                let items = here
-                    .into_iter()
-                    .chain(self.later.get(&(row.destination, contact)));
-                undone.extend(items.flatten().map(String::as_str));
+                if self.at(position, row.destination).is_some() {
+                    overwritten.extend(self.items.iter().map(String::as_str));
+                }
+                if let Some(later) = self.later.get(&(row.destination, contact)) {
+                    overwritten.extend(later.iter().map(String::as_str));
+                }
             }
         }
-        undone
+        overwritten
     }
 
-    /// Takes over what `item` tells of the batch.
-    pub(super) fn learn(&mut self, item: &Item, batch: &Batch<'_>, destinations: &[Destination]) {
-        let names = item.get("destinations").and_then(|list| list.as_l().ok());
-        let names: Vec<&str> = names
-            .into_iter()
-            .flatten()
-            .filter_map(|name| Some(name.as_s().ok()?.as_str()))
-            .collect();
-        let ours = |mark: DestinationOutcome| {
-            let name = names.get(mark.destination)?;
-            let destination = destinations
-                .iter()
-                .position(|destination| destination.0 == *name)?;
-            Some(DestinationOutcome {
-                destination,
-                ..mark
-            })
-        };
+    /// Adds the outcomes that `item` has of the batch and of later changes.
+    pub(super) fn add_item(
+        &mut self,
+        item: &StateItem,
+        batch: &Batch<'_>,
+        destinations: &[Destination],
+    ) {
+        let indexes = destination_indexes(&item.destinations, destinations);
         let positions = batch.positions();
-        let mut is_here = false;
-        let understood = records(item, |number, fingerprint, memory| {
+        let mut is_of_batch = false;
+        let decoded = decode(&item.records, |number, fingerprint, outcome| {
+            let outcome = with_own_indexes(outcome, &indexes);
             if number > batch.last {
-                let marks = if let PriorOutcome::At(marks) = memory {
-                    marks
-                } else {
-                    SmallVec::new()
-                };
-                let contacts = marks
-                    .into_iter()
-                    .filter_map(ours)
-                    .filter_map(|mark| Some((mark.destination, mark.ordered?)));
-                contacts.for_each(|contact| {
-                    self.later
-                        .entry(contact)
-                        .or_default()
-                        .extend(sort_key(item));
-                });
+                self.add_later(&outcome, &item.sort_key);
                 return;
             }
             let position = positions.get(&(number, fingerprint));
             let Some(known) = position.and_then(|position| self.known.get_mut(*position)) else {
                 return;
             };
-            is_here = true;
-            merge(
-                known,
-                match memory {
-                    PriorOutcome::At(marks) => {
-                        PriorOutcome::At(marks.into_iter().filter_map(ours).collect())
-                    }
-                    whole @ PriorOutcome::Whole(_) => whole,
-                },
-            );
+            is_of_batch = true;
+            merge(known, outcome);
         });
-        self.here.extend(sort_key(item).filter(|_| is_here));
-        if understood.is_none() {
+        if is_of_batch {
+            self.items.push(item.sort_key.clone());
+        }
+        if decoded.is_none() {
             self.is_blind = true;
             tracing::warn!(
-                "an item of the state table is not understood: what it remembers is sent again"
+                "item of the state table has an unknown format: its records are sent again"
             );
+        }
+    }
+
+    /// Adds the item with this sort key to those of each contact that a later record changed.
+    fn add_later(&mut self, outcome: &PriorOutcome, sort_key: &str) {
+        let PriorOutcome::At(outcomes) = outcome else {
+            return;
+        };
+        for outcome in outcomes {
+            if let Some(contact) = outcome.ordered {
+                self.later
+                    .entry((outcome.destination, contact))
+                    .or_default()
+                    .push(sort_key.to_owned());
+            }
         }
     }
 }
 
-/// Whether a change may have undone a later one that is settled, by what became of it in this
-/// invocation.
-fn undoes(verdict: Option<&RecordOutcome>, operation: Operation, is_guarded: bool) -> bool {
-    match verdict {
+/// Returns the index in `destinations` of each destination of an item; `None` for one that was
+/// removed since.
+fn destination_indexes(names: &[String], destinations: &[Destination]) -> Vec<Option<usize>> {
+    let index = |name: &String| destinations.iter().position(|known| known.0 == *name);
+    names.iter().map(index).collect()
+}
+
+/// Replaces the item's indexes of destinations. Removes the outcomes at unknown destinations.
+fn with_own_indexes(outcome: PriorOutcome, indexes: &[Option<usize>]) -> PriorOutcome {
+    let PriorOutcome::At(outcomes) = outcome else {
+        return outcome;
+    };
+    let mut own = Vec::new();
+    for outcome in outcomes {
+        if let Some(Some(destination)) = indexes.get(outcome.destination) {
+            own.push(DestinationOutcome {
+                destination: *destination,
+                ..outcome
+            });
+        }
+    }
+    PriorOutcome::At(own)
+}
+
+/// Returns whether a change with this outcome may have overwritten a later settled one.
+fn may_overwrite(outcome: Option<&RecordOutcome>, operation: Operation, is_guarded: bool) -> bool {
+    match outcome {
         Some(
             RecordOutcome::Settled { .. }
             | RecordOutcome::Skipped(_)
             | RecordOutcome::Rejected(..)
             | RecordOutcome::Superseded(Some(_)),
         ) => false,
-        // Compared with a newer record, a delete has no effect, and an upsert has one only where
-        // that record is gone.
+        // Compared with a newer record, a delete has no effect. An upsert has one only where that
+        // record is gone.
         _ if is_guarded && operation == Operation::Delete => false,
-        // It comes again, and is compared again.
+        // The record is redelivered, and compared again.
         Some(RecordOutcome::Failed(_)) | None => !is_guarded,
-        // A delete with a code has found nothing.
+        // A delete with a code has found no record.
         Some(RecordOutcome::Delivered(Some(_))) => operation != Operation::Delete,
         Some(RecordOutcome::Delivered(None) | RecordOutcome::Superseded(None)) => true,
     }
 }
 
+/// Adds the outcomes of another item to the known ones of a record.
 fn merge(known: &mut Option<PriorOutcome>, more: PriorOutcome) {
     match (known, more) {
-        (Some(PriorOutcome::At(marks)), PriorOutcome::At(more)) => {
-            for mark in more {
-                match marks
+        (Some(PriorOutcome::At(outcomes)), PriorOutcome::At(more)) => {
+            for outcome in more {
+                match outcomes
                     .iter_mut()
-                    .find(|known| known.destination == mark.destination)
+                    .find(|known| known.destination == outcome.destination)
                 {
-                    Some(known) => known.is_again |= mark.is_again,
-                    None => marks.push(mark),
+                    Some(known) => known.is_resent |= outcome.is_resent,
+                    None => outcomes.push(outcome),
                 }
             }
         }
-        (known @ None, PriorOutcome::At(marks)) if !marks.is_empty() => {
-            *known = Some(PriorOutcome::At(marks));
+        (known @ None, PriorOutcome::At(outcomes)) if !outcomes.is_empty() => {
+            *known = Some(PriorOutcome::At(outcomes));
         }
         (known, whole @ PriorOutcome::Whole(_)) => *known = Some(whole),
         _ => {}
     }
-}
-
-/// Reads an item's records; `None` where the item is none of ours.
-fn records(item: &Item, each: impl FnMut(SequenceNumber<'_>, u64, PriorOutcome)) -> Option<()> {
-    decode(item.get("records")?.as_b().ok()?.as_ref(), each)
-}
-
-fn sort_key(item: &Item) -> Option<String> {
-    item.get("sk")?.as_s().ok().cloned()
 }

@@ -1,239 +1,253 @@
-//! What is worth remembering of a batch that failed in part. Pure.
+//! Selects the outcomes to store of a batch that failed in part. Pure.
 //!
-//! The law: whatever happens between (the batch is halved, or read again in other pieces, an
-//! invocation dies, the table does not answer for once), leaving out what is remembered leaves the
-//! same behind as sending everything again.
+//! The law: skipping the stored records has the same result as sending everything again. It holds
+//! across any events in between: the batch is bisected or read in other pieces, an invocation dies,
+//! the table is unavailable for a while.
 //!
-//! With a guard, every change is remembered. Where the table does not answer, an older change that
-//! is sent again is compared with the destination, and has no effect. Two have one: a change as new
-//! as the last one (a tie is not stale), and any before a last delete (nothing is held). They are
-//! repaired by what follows them: it is remembered as what is sent again and compared.
+//! With a guard, every change is stored. While the table is unavailable, an older change that is
+//! sent again is compared with the destination, and has no effect. Two kinds of changes have an
+//! effect: a change as new as the last one (a tie is not stale), and any change before a final
+//! delete (the destination holds no version). The changes after them repair that effect: they are
+//! stored as changes that are sent again and compared.
 //!
-//! Without a guard a change that changed something is remembered only where no other change of its
-//! contact, in this batch and for this destination, comes before it or was carried with it: an
-//! older one that is sent again, on its own and unknown to a later invocation, would have the last
-//! word over one that is left out. What follows it is sent again each time, but for a change that
-//! came after a newer version of its contact, and so would have the last word itself.
+//! Without a guard, a change that changed the destination is stored only where no other change of
+//! its contact, in this batch and for this destination, comes before it or was merged with it: an
+//! older change that is sent again alone, unknown to a later invocation, would overwrite a skipped
+//! one. The changes after it are sent again each time, except a change that came after a newer
+//! version of its contact, which would otherwise overwrite that version.
 //!
-//! Where a stream is read again from before a batch, older changes of earlier batches are sent
-//! again, too: whoever sends one forgets the items that tell of a later one of its contact
-//! (`PriorOutcomes::undone`). He does not see those of another shard, into which a split or a merge has
-//! led the contact, nor what lies more than [`super::MOST_PAGES`] behind, nor anything while the
-//! table is silent: who reads a stream again after such things gives the function an empty table.
-
-use smallvec::smallvec;
+//! Where a stream is read again from a position before the batch, older changes of earlier batches
+//! are sent again, too. An invocation that sends one clears the items with a later change of its
+//! contact (`PriorOutcomes::overwritten_items`). It does not see the items of another shard, to
+//! which a split or a merge moved the contact, nor those beyond [`super::MOST_PAGES`], nor any
+//! while the table is unavailable. To read a stream again after such events, give the function an
+//! empty table.
 
 use super::batch::contact_hash;
 use super::item::{DestinationOutcome, PriorOutcome};
-use crate::contact::{ContactChange, Operation};
-use crate::fold::{Position, Step, fold};
+use crate::fold::{Step, fold};
+use crate::model::{ContactChange, Operation, Position};
 use crate::settle::{Entry, Fate, RecordOutcome};
 
-/// A batch and what became of it.
+/// A batch with its outcomes.
 pub(in crate::settle) struct BatchOutcome<'a> {
     pub(in crate::settle) entries: &'a [Entry],
-    /// The records' fates, of which none is provisional any more.
+    /// The records' final fates.
     pub(in crate::settle) fates: &'a [Fate],
     pub(in crate::settle) changes: &'a [Option<Box<ContactChange>>],
-    /// By destination, whether its guard protects newer changes from older ones.
+    /// By destination, whether the guard protects newer changes from older ones.
     pub(in crate::settle) guarded: &'a [bool],
-    /// Whether a rejection by a destination has its dead letter.
-    pub(in crate::settle) has_letter: &'a (dyn Fn(Position, usize) -> bool + Sync),
+    /// Returns whether a rejection by a destination has a dead letter.
+    pub(in crate::settle) has_dead_letter: &'a (dyn Fn(Position, usize) -> bool + Sync),
 }
 
-/// How a record stands at a destination.
+impl BatchOutcome<'_> {
+    fn change(&self, position: Position) -> Option<&ContactChange> {
+        self.changes[position].as_deref()
+    }
+
+    fn is_delete(&self, position: Position) -> bool {
+        self.change(position)
+            .is_some_and(|change| change.operation == Operation::Delete)
+    }
+}
+
+/// The state of a change at a destination.
 #[derive(Clone, Copy)]
 enum ChangeState {
+    /// Failed, or rejected without a dead letter.
     Open,
-    /// It ended, and changed nothing there.
+    /// Settled without a change of the destination.
     Unchanged(Fate),
-    /// It is there since an earlier invocation.
+    /// Written by an earlier invocation.
     Known(Fate),
-    /// It is there: by its own write, or carried by that of a later change.
+    /// Written by this invocation, alone or merged into a later change.
     Written(Fate),
 }
 
-/// What to remember, by position. Nothing of a record that `is_told_apart` does not know from
-/// others.
+/// Returns the outcomes to store, by position. Omits the records that are not `is_identifiable`.
 pub(super) fn remember(
-    ended: &BatchOutcome<'_>,
+    batch: &BatchOutcome<'_>,
     destinations: usize,
-    is_told_apart: &dyn Fn(Position) -> bool,
+    is_identifiable: &dyn Fn(Position) -> bool,
 ) -> Vec<Option<PriorOutcome>> {
-    let whole = |(position, (entry, fate)): (Position, (&Entry, &Fate))| {
-        let ended = entry.rows.is_empty() && *fate != Fate::Failed && is_told_apart(position);
-        ended.then_some(PriorOutcome::Whole(*fate))
-    };
-    let mut memories: Vec<_> = ended
-        .entries
-        .iter()
-        .zip(ended.fates)
-        .enumerate()
-        .map(whole)
-        .collect();
+    let mut outcomes = Vec::with_capacity(batch.entries.len());
+    for (position, (entry, fate)) in batch.entries.iter().zip(batch.fates).enumerate() {
+        let is_whole = entry.rows.is_empty() && *fate != Fate::Failed && is_identifiable(position);
+        outcomes.push(is_whole.then_some(PriorOutcome::Whole(*fate)));
+    }
     for destination in 0..destinations {
-        for step in steps(ended, destination) {
-            let changes = step.delete.iter().chain(&step.upsert);
-            let standings: Vec<_> = changes
-                .map(|at| (*at, standing(ended, *at, destination)))
-                .collect();
-            let unchanged = standings
-                .iter()
-                .filter_map(|(at, standing)| match standing {
-                    ChangeState::Unchanged(fate) => Some((*at, *fate, Place::Any)),
+        for step in steps(batch, destination) {
+            for (at, fate, order) in stored_changes(batch, destination, &step) {
+                if !is_identifiable(at) {
+                    continue;
+                }
+                let contact = match (batch.change(at), order) {
+                    (Some(change), Order::Ordered | Order::Resent) => {
+                        Some(contact_hash(&change.contact.id))
+                    }
                     _ => None,
-                });
-            let writes = if ended
-                .guarded
-                .get(destination)
-                .is_some_and(|is_guarded| *is_guarded)
-            {
-                protected_writes(ended, &standings)
-            } else {
-                unprotected_writes(ended, &standings)
-            };
-            for (at, fate, place) in unchanged
-                .chain(writes)
-                .filter(|(at, ..)| is_told_apart(*at))
-            {
-                let contact = ended.changes[at]
-                    .as_ref()
-                    .map(|change| contact_hash(&change.contact.id));
-                let ordered = contact.filter(|_| place != Place::Any);
-                let mark = DestinationOutcome {
+                };
+                let outcome = DestinationOutcome {
                     destination,
                     fate,
-                    ordered,
-                    is_again: place == Place::Again,
+                    ordered: contact,
+                    is_resent: order == Order::Resent,
                 };
-                match &mut memories[at] {
-                    Some(PriorOutcome::At(marks)) => marks.push(mark),
-                    memory => *memory = Some(PriorOutcome::At(smallvec![mark])),
+                match &mut outcomes[at] {
+                    Some(PriorOutcome::At(outcomes)) => outcomes.push(outcome),
+                    other => *other = Some(PriorOutcome::At(vec![outcome])),
                 }
             }
         }
     }
-    memories
+    outcomes
 }
 
-/// Each contact's changes at a destination, in the order in which they hold.
-fn steps(ended: &BatchOutcome<'_>, destination: usize) -> Vec<Step> {
-    let goes_there = |entry: &Entry| entry.rows.iter().any(|row| row.destination == destination);
-    let records = ended.entries.iter().zip(ended.changes).enumerate();
-    fold(records.filter_map(|(at, (entry, change))| {
-        Some((at, change.as_deref().filter(|_| goes_there(entry))?))
-    }))
+/// Returns the changes of one contact to store at a destination.
+fn stored_changes(batch: &BatchOutcome<'_>, destination: usize, step: &Step) -> Vec<StoredChange> {
+    let changes = step.delete.iter().chain(&step.upsert);
+    let states: Vec<_> = changes
+        .map(|at| (*at, change_state(batch, *at, destination)))
+        .collect();
+    let mut stored = Vec::new();
+    for (at, state) in &states {
+        if let ChangeState::Unchanged(fate) = state {
+            stored.push((*at, *fate, Order::Any));
+        }
+    }
+    if batch.guarded.get(destination) == Some(&true) {
+        stored.extend(guarded_writes(batch, &states));
+    } else {
+        stored.extend(unguarded_writes(batch, &states));
+    }
+    stored
 }
 
-/// Whether the place of a change among its contact's changes matters.
+/// Returns each contact's changes at a destination, in the order of application.
+fn steps(batch: &BatchOutcome<'_>, destination: usize) -> Vec<Step> {
+    let mut changes = Vec::new();
+    for (at, (entry, change)) in batch.entries.iter().zip(batch.changes).enumerate() {
+        let is_routed = entry.rows.iter().any(|row| row.destination == destination);
+        if let (true, Some(change)) = (is_routed, change) {
+            changes.push((at, &**change));
+        }
+    }
+    fold(changes)
+}
+
+/// Whether the position of a change among its contact's changes matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// It changed nothing: it may be left out wherever it comes again.
+enum Order {
+    /// The change did not change the destination: every later invocation may skip it.
     Any,
-    /// It changed something.
+    /// The change changed the destination.
     Ordered,
-    /// It repairs what an older one may do that is sent again before it.
-    Again,
+    /// The change repairs the effect of an older one that is sent again before it.
+    Resent,
 }
 
-/// A change that is remembered, and how it ended.
-type Remembered = (Position, Fate, Place);
+/// A change to store, with its fate.
+type StoredChange = (Position, Fate, Order);
 
-/// The contact's changes that changed something and are there.
-fn writes(standings: &[(Position, ChangeState)]) -> Vec<Remembered> {
-    let write = |(at, standing): &(Position, ChangeState)| match standing {
-        ChangeState::Known(fate) | ChangeState::Written(fate) => Some((*at, *fate, Place::Ordered)),
-        ChangeState::Open | ChangeState::Unchanged(_) => None,
-    };
-    standings.iter().filter_map(write).collect()
+/// Returns the contact's changes that changed the destination.
+fn writes(states: &[(Position, ChangeState)]) -> Vec<StoredChange> {
+    let mut writes = Vec::new();
+    for (at, state) in states {
+        if let ChangeState::Known(fate) | ChangeState::Written(fate) = state {
+            writes.push((*at, *fate, Order::Ordered));
+        }
+    }
+    writes
 }
 
-/// With a guard: all of the contact's writes. Those behind the first that would have an effect if
-/// it were sent again alone repair it.
-fn protected_writes(
-    ended: &BatchOutcome<'_>,
-    standings: &[(Position, ChangeState)],
-) -> Vec<Remembered> {
-    let mut writes = writes(standings);
+/// Returns all of the contact's writes, for a destination with a guard. The writes after the first
+/// one that would have an effect if it were sent again alone are resent: they repair that effect.
+fn guarded_writes(
+    batch: &BatchOutcome<'_>,
+    states: &[(Position, ChangeState)],
+) -> Vec<StoredChange> {
+    let mut writes = writes(states);
     let Some(((last, ..), before)) = writes.split_last() else {
         return writes;
     };
-    let is_delete = |at: Position| {
-        ended.changes[at]
-            .as_ref()
-            .is_some_and(|change| change.operation == Operation::Delete)
-    };
-    let version = |at: Position| {
-        ended.changes[at]
-            .as_ref()
-            .and_then(|change| change.guard_version())
-    };
-    let kept = if is_delete(*last) {
-        // Sent again, the delete is right whatever was written before it.
-        before.len() + usize::from(before.iter().all(|(at, ..)| is_delete(*at)))
+    let version = |at| batch.change(at).and_then(ContactChange::guard_version);
+    let kept = if batch.is_delete(*last) {
+        // A resent delete is correct after any writes before it.
+        before.len() + usize::from(before.iter().all(|(at, ..)| batch.is_delete(*at)))
     } else {
-        let is_tie = |(at, ..): &Remembered| version(*at) >= version(*last);
-        before
-            .iter()
-            .position(is_tie)
-            .map_or(writes.len(), |tie| tie + 1)
+        let newest = version(*last);
+        match before.iter().position(|(at, ..)| version(*at) >= newest) {
+            Some(tie) => tie + 1,
+            None => writes.len(),
+        }
     };
-    writes
-        .iter_mut()
-        .skip(kept)
-        .for_each(|(.., place)| *place = Place::Again);
+    for (.., order) in writes.iter_mut().skip(kept) {
+        *order = Order::Resent;
+    }
     writes
 }
 
-/// Without a guard: the contact's first write, if it went alone, and those that came after a newer
-/// version.
-fn unprotected_writes(
-    ended: &BatchOutcome<'_>,
-    standings: &[(Position, ChangeState)],
-) -> Vec<Remembered> {
-    let late = late_writes(ended, &writes(standings));
-    let first =
-        first_write(standings).filter(|(at, ..)| late.iter().all(|(other, ..)| other != at));
-    late.into_iter().chain(first).collect()
+/// Returns the contact's first write, if it was not merged, and the writes that came after a newer
+/// version, for a destination without a guard.
+fn unguarded_writes(
+    batch: &BatchOutcome<'_>,
+    states: &[(Position, ChangeState)],
+) -> Vec<StoredChange> {
+    let mut stored = late_writes(batch, &writes(states));
+    if let Some(first) = first_write(states)
+        && stored.iter().all(|(at, ..)| *at != first.0)
+    {
+        stored.push(first);
+    }
+    stored
 }
 
-/// The writes that came after a newer version of their contact, as long as no other write comes
-/// again before them.
-fn late_writes(ended: &BatchOutcome<'_>, writes: &[Remembered]) -> Vec<Remembered> {
-    let version = |at: Position| ended.changes[at].as_ref().and_then(|change| change.version);
+/// Returns the writes that came after a newer version of their contact, up to the first other write
+/// that is redelivered.
+fn late_writes(batch: &BatchOutcome<'_>, writes: &[StoredChange]) -> Vec<StoredChange> {
+    let version = |at| batch.change(at).and_then(|change| change.version);
     let is_late = |at: Position| {
         version(at).is_some()
             && writes
                 .iter()
                 .any(|(other, ..)| *other < at && version(*other) > version(at))
     };
-    // The stream goes on from the first failed record.
-    let first_again = ended
+    // Redelivery starts at the first failed record.
+    let first_failed = batch
         .fates
         .iter()
         .position(|fate| *fate == Fate::Failed)
-        .unwrap_or(ended.fates.len());
-    let is_passed = |(at, ..): &&Remembered| is_late(*at) || *at < first_again;
-    let passed = writes.iter().take_while(is_passed);
-    passed.filter(|(at, ..)| is_late(*at)).copied().collect()
+        .unwrap_or(batch.fates.len());
+    let mut late = Vec::new();
+    for write in writes {
+        let at = write.0;
+        if is_late(at) {
+            late.push(*write);
+        } else if at >= first_failed {
+            break;
+        }
+    }
+    late
 }
 
-fn first_write(standings: &[(Position, ChangeState)]) -> Option<Remembered> {
-    let (at, first) = standings
+/// Returns the contact's first change of the destination, unless it was merged into a later one.
+fn first_write(states: &[(Position, ChangeState)]) -> Option<StoredChange> {
+    let (at, first) = states
         .iter()
-        .find(|(_, standing)| !matches!(standing, ChangeState::Unchanged(_)))?;
+        .find(|(_, state)| !matches!(state, ChangeState::Unchanged(_)))?;
     match first {
         ChangeState::Known(fate) | ChangeState::Written(fate @ Fate::Delivered) => {
-            Some((*at, *fate, Place::Ordered))
+            Some((*at, *fate, Order::Ordered))
         }
         _ => None,
     }
 }
 
-fn standing(ended: &BatchOutcome<'_>, position: Position, destination: usize) -> ChangeState {
-    let rows = ended.entries.get(position).map(|entry| &entry.rows);
+fn change_state(batch: &BatchOutcome<'_>, position: Position, destination: usize) -> ChangeState {
+    let rows = batch.entries.get(position).map(|entry| &entry.rows);
     let row = rows.and_then(|rows| rows.iter().find(|row| row.destination == destination));
-    match row.and_then(|row| row.verdict.as_ref()) {
+    match row.and_then(|row| row.outcome.as_ref()) {
         Some(RecordOutcome::Delivered(_)) => ChangeState::Written(Fate::Delivered),
         Some(RecordOutcome::Superseded(None)) => ChangeState::Written(Fate::Superseded),
         Some(RecordOutcome::Superseded(Some(_))) => ChangeState::Unchanged(Fate::Superseded),
@@ -246,7 +260,7 @@ fn standing(ended: &BatchOutcome<'_>, position: Position, destination: usize) ->
             fate,
             ordered: false,
         }) => ChangeState::Unchanged(*fate),
-        Some(RecordOutcome::Rejected(..)) if (ended.has_letter)(position, destination) => {
+        Some(RecordOutcome::Rejected(..)) if (batch.has_dead_letter)(position, destination) => {
             ChangeState::Unchanged(Fate::Rejected)
         }
         Some(RecordOutcome::Rejected(..) | RecordOutcome::Failed(_)) | None => ChangeState::Open,

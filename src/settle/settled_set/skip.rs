@@ -1,29 +1,29 @@
-//! Which changes are left out because earlier invocations settled them. Pure.
+//! Skips the changes that earlier invocations settled. Pure.
 //!
-//! Without a guard, after a change that is sent every one that changes something is sent as well:
-//! an older one must not have the last word. With a guard an older change cannot have it, so that
-//! what is settled is left out behind one that is sent, too, as long as it is newer; and what is
-//! sent is compared with the destination.
+//! Without a guard, every write after a change that is sent is sent as well: an older change must
+//! not overwrite a newer one. With a guard an older change cannot, so a settled change after one
+//! that is sent is skipped, too, as long as it is newer. The change that is sent is then compared
+//! with the destination.
 
 use std::collections::HashSet;
 
 use super::PriorOutcomes;
 use super::batch::contact_hash;
-use crate::contact::{ContactChange, Operation};
-use crate::fold::{Position, Step};
+use crate::fold::Step;
+use crate::model::{ContactChange, Operation, Position};
 use crate::settle::RecordOutcome;
 
-/// What is left of a destination's steps.
+/// The remaining steps of a destination.
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
-    /// The steps without the changes that are settled.
+    /// The steps without the settled changes.
     pub(crate) steps: Vec<Step>,
-    /// Changes that are compared with the destination, whatever else is: a newer change of their
-    /// contact is left out, or they were settled themselves.
+    /// Changes that are compared with the destination in any mode of the guard: a newer change of
+    /// their contact is skipped, or they were settled themselves.
     pub(crate) compared: HashSet<Position>,
 }
 
-/// Leaves out of one destination's steps what is settled.
+/// Skips the settled changes of one destination's steps.
 pub(crate) struct Skipping<'a> {
     pub(crate) earlier: &'a PriorOutcomes,
     pub(crate) changes: &'a [Option<Box<ContactChange>>],
@@ -33,7 +33,7 @@ pub(crate) struct Skipping<'a> {
 }
 
 impl Skipping<'_> {
-    /// Returns the steps without what is settled. `report` gets each change that is left out.
+    /// Returns the steps without the settled changes. Calls `report` with each skipped change.
     pub(crate) fn rest(
         &self,
         steps: Vec<Step>,
@@ -46,13 +46,13 @@ impl Skipping<'_> {
             return rest;
         }
         for step in steps {
-            let (step, is_overtaken) = self.left_of(step, &mut report);
-            let is_compared = is_overtaken || self.is_behind(&step);
-            let again =
-                |at: &&Position| is_compared || self.earlier.is_again(**at, self.destination);
+            let (step, is_overtaken) = self.unsettled(step, &mut report);
+            let is_compared = is_overtaken || self.is_before_settled(&step);
+            let is_resent =
+                |at: &&Position| is_compared || self.earlier.is_resent(**at, self.destination);
             if self.is_guarded {
                 rest.compared
-                    .extend(step.delete.iter().chain(&step.upsert).filter(again));
+                    .extend(step.delete.iter().chain(&step.upsert).filter(is_resent));
             }
             if !step.is_empty() {
                 rest.steps.push(step);
@@ -61,9 +61,9 @@ impl Skipping<'_> {
         rest
     }
 
-    /// Returns what is left of a step, and whether a change that is left out is behind one that is
-    /// not.
-    fn left_of(
+    /// Returns the unsettled changes of a step, and whether a skipped change comes after one of
+    /// them.
+    fn unsettled(
         &self,
         step: Step,
         report: &mut impl FnMut(Position, RecordOutcome),
@@ -91,26 +91,25 @@ impl Skipping<'_> {
         (left, is_overtaken)
     }
 
-    /// Whether a settled change stays in effect where older changes, up to this version, are sent
-    /// before it.
+    /// Returns whether a settled change stays in effect where changes up to the version
+    /// `newest_sent` are sent before it.
     fn outlasts(&self, position: Position, version: u64, newest_sent: Option<u64>) -> bool {
         match newest_sent {
             None => true,
-            // Where the contact is gone there is no version that an older change is compared with.
+            // After a delete the destination holds no version to compare an older change with.
             Some(sent) => self.is_guarded && !self.is_delete(position) && version > sent,
         }
     }
 
-    /// Whether a later change of the step's contact lies behind the batch, and is settled.
-    fn is_behind(&self, step: &Step) -> bool {
+    /// Returns whether a settled change of the step's contact comes after the batch.
+    fn is_before_settled(&self, step: &Step) -> bool {
         let first = step.delete.first().or(step.upsert.first());
         let change = first.and_then(|position| self.change(*position));
-        let is_later = |change: &ContactChange| {
+        change.is_some_and(|change| {
             self.earlier
                 .later
                 .contains_key(&(self.destination, contact_hash(&change.contact.id)))
-        };
-        change.is_some_and(is_later)
+        })
     }
 
     fn change(&self, position: Position) -> Option<&ContactChange> {
@@ -131,21 +130,20 @@ impl Skipping<'_> {
 
 #[cfg(test)]
 mod tests {
-    use smallvec::smallvec;
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::contact::{Contact, ContactId, ContactType, VersionSource};
     use crate::fold::fold;
+    use crate::model::{Contact, ContactId, ContactType, VersionSource};
     use crate::settle::Fate;
     use crate::settle::settled_set::item::{DestinationOutcome, PriorOutcome};
 
-    /// A contact's changes, a word each: `u`psert or `d`elete, its version, and what is known of
-    /// it: `w`ritten, `n`othing changed, `a`gain, or nothing. Those of version 0 have none.
+    /// Parses a contact's changes, a word each: `u`psert or `d`elete, its version, and its prior
+    /// outcome: `w`ritten, `n`othing changed, `r`esent, or none. Version 0 stands for none.
     fn changes(text: &str) -> (Vec<Option<Box<ContactChange>>>, PriorOutcomes) {
         let (mut changes, mut earlier) = (Vec::new(), PriorOutcomes::default());
         for word in text.split(' ') {
-            let digits = word[1..].trim_end_matches(['w', 'n', 'a']);
+            let digits = word[1..].trim_end_matches(['w', 'n', 'r']);
             let version: u64 = digits.parse().expect("a version");
             changes.push(Some(Box::new(ContactChange {
                 event_id: "e".into(),
@@ -163,25 +161,25 @@ mod tests {
                     Some(ContactType::Lead),
                 ),
             })));
-            let mark = |ordered, is_again| {
-                PriorOutcome::At(smallvec![DestinationOutcome {
+            let outcome = |ordered, is_resent| {
+                PriorOutcome::At(vec![DestinationOutcome {
                     destination: 0,
                     fate: Fate::Delivered,
                     ordered,
-                    is_again
+                    is_resent,
                 }])
             };
             earlier.known.push(match &word[1 + digits.len()..] {
-                "w" => Some(mark(Some(7), false)),
-                "n" => Some(mark(None, false)),
-                "a" => Some(mark(Some(7), true)),
+                "w" => Some(outcome(Some(7), false)),
+                "n" => Some(outcome(None, false)),
+                "r" => Some(outcome(Some(7), true)),
                 _ => None,
             });
         }
         (changes, earlier)
     }
 
-    /// The changes that are sent, and of these the compared ones.
+    /// Returns the sent changes, and those of them that are compared.
     fn sent(text: &str, is_guarded: bool) -> (Vec<Position>, Vec<Position>) {
         let (changes, earlier) = changes(text);
         let steps = fold(
@@ -196,8 +194,8 @@ mod tests {
             destination: 0,
             is_guarded,
         };
-        let mut told = 0;
-        let rest = skipping.rest(steps, |_, _| told += 1);
+        let mut skipped = 0;
+        let rest = skipping.rest(steps, |_, _| skipped += 1);
         let sent: Vec<_> = rest
             .steps
             .iter()
@@ -205,9 +203,9 @@ mod tests {
             .copied()
             .collect();
         assert_eq!(
-            sent.len() + told,
+            sent.len() + skipped,
             changes.len(),
-            "each change is sent or told of"
+            "each change is sent or reported as skipped"
         );
         let compared = sent
             .iter()
@@ -218,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_guard_nothing_that_was_written_is_left_out_after_a_change_that_is_sent() {
+    fn without_a_guard_no_written_change_is_skipped_after_a_sent_one() {
         for (text, expected) in [
             ("u0w", &[][..]),
             ("u0", &[0]),
@@ -227,7 +225,7 @@ mod tests {
             ("u0w u0 u0w", &[1, 2]),
             ("u0 u0n u0", &[0, 2]),
             ("u0n u0w", &[]),
-            // Versions turned the order round: what came later in the batch comes first.
+            // The versions reverse the order of the batch.
             ("u2w u1", &[1, 0]),
         ] {
             assert_eq!(sent(text, false), (expected.to_vec(), vec![]), "{text}");
@@ -235,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_guard_what_is_settled_is_left_out_and_what_it_overtook_is_compared() {
+    fn with_a_guard_settled_changes_are_skipped_and_older_sent_ones_are_compared() {
         for (text, expected, compared) in [
             ("u1w", &[][..], &[][..]),
             ("u1 u2", &[0, 1], &[]),
@@ -243,9 +241,9 @@ mod tests {
             ("u1 u2w", &[0], &[0]),
             ("u9w u5", &[1], &[1]),
             ("u1 u2n", &[0], &[]),
-            ("u1w d2a", &[1], &[1]),
-            ("u1w d2a u3", &[1, 2], &[1]),
-            // A tie is not stale, and behind a delete nothing is held: the later change is needed
+            ("u1w d2r", &[1], &[1]),
+            ("u1w d2r u3", &[1, 2], &[1]),
+            // A tie is not stale, and after a delete no version is held: the later change is sent
             // again.
             ("u2 u2w", &[0, 1], &[]),
             ("u2 u2w u3w", &[0, 1], &[0, 1]),

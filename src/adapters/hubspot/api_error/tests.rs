@@ -7,30 +7,30 @@ fn read(error: &Value) -> ApiError {
 }
 
 #[test]
-fn codes_are_dug_out_of_the_message() {
+fn codes_embedded_in_the_message_are_read() {
     let hidden = json!([{"isValid": false, "message": "Email address x@y[.]con is invalid",
         "error": "INVALID_EMAIL", "name": "email", "portalId": 1}]);
     for message in [
         format!("Property values were not valid: {hidden}"),
         format!("[a] of 3 [b: Property values were not valid: {hidden} (and more])"),
     ] {
-        let problem = read(&json!({"category": "VALIDATION_ERROR", "message": message}));
+        let error = read(&json!({"category": "VALIDATION_ERROR", "message": message}));
         assert_eq!(
-            problem.code().map(Code::as_str),
+            error.code().map(Code::as_str),
             Some("INVALID_EMAIL"),
             "{message}"
         );
-        assert_eq!(problem.properties, ["email"]);
+        assert_eq!(error.properties, ["email"]);
     }
 }
 
 #[test]
-fn a_value_that_looks_like_hidden_errors_is_none() {
+fn a_value_that_looks_like_embedded_errors_is_not_read() {
     let message =
         r#"the value [{"error": "PROPERTY_DOESNT_EXIST", "name": "source_id"}] is invalid"#;
-    let problem = read(&json!({"category": "VALIDATION_ERROR", "message": message}));
-    assert_eq!(problem.code().map(Code::as_str), Some("VALIDATION_ERROR"));
-    assert!(problem.properties.is_empty());
+    let error = read(&json!({"category": "VALIDATION_ERROR", "message": message}));
+    assert_eq!(error.code().map(Code::as_str), Some("VALIDATION_ERROR"));
+    assert!(error.properties.is_empty());
     for cut in [
         "",
         " [",
@@ -41,9 +41,9 @@ fn a_value_that_looks_like_hidden_errors_is_none() {
         " [1, null]",
     ] {
         let message = format!("Property values were not valid:{cut}");
-        let problem = read(&json!({"category": "VALIDATION_ERROR", "message": message}));
+        let error = read(&json!({"category": "VALIDATION_ERROR", "message": message}));
         assert_eq!(
-            problem.code().map(Code::as_str),
+            error.code().map(Code::as_str),
             Some("VALIDATION_ERROR"),
             "{cut}"
         );
@@ -80,8 +80,8 @@ fn the_most_exact_code_counts() {
 #[test]
 fn a_clash_names_its_owner() {
     let coordinates = "Cannot set PropertyValueCoordinates{portalId=1, \
-        objectTypeId=ObjectTypeId{legacyObjectType=CONTACT}, propertyName=email, value=x} on 11. 22 already has \
-        that value.";
+        objectTypeId=ObjectTypeId{legacyObjectType=CONTACT}, propertyName=email, value=x} on 11. \
+        22 already has that value.";
     let bracketed = coordinates.replace("11", "<11>").replace("22", "<22>");
     for (error, owner) in [
         (json!({"message": coordinates}), Some("22")),
@@ -100,11 +100,17 @@ fn a_clash_names_its_owner() {
             Some("22"),
         ),
         (
-            json!({"category": "VALIDATION_ERROR", "context": {"id": ["c-1"], "existingId": ["22"]}}),
+            json!({
+                "category": "VALIDATION_ERROR",
+                "context": {"id": ["c-1"], "existingId": ["22"]},
+            }),
             Some("22"),
         ),
         (
-            json!({"category": "UNIQUE_VALUE_CONFLICT", "errorTokens": {"existingObjectId": ["22"]}}),
+            json!({
+                "category": "UNIQUE_VALUE_CONFLICT",
+                "errorTokens": {"existingObjectId": ["22"]},
+            }),
             Some("22"),
         ),
         (
@@ -134,9 +140,9 @@ fn rows_are_named_by_trace_id_by_id_and_by_line() {
         "context": {"objectWriteTraceId": ["7"], "ids": [3], "id": "c-9"},
         "errors": [{"context": {"objectWriteTraceId": "8"}}],
     });
-    let problem = read(&error);
+    let error = read(&error);
     assert_eq!(
-        (&problem.trace_ids[..], &problem.ids[..]),
+        (&error.trace_ids[..], &error.ids[..]),
         (
             &["8", "7"].map(str::to_owned)[..],
             &["3", "c-9", "c-1", "c-2"].map(str::to_owned)[..]
@@ -152,18 +158,18 @@ fn rows_are_named_by_trace_id_by_id_and_by_line() {
 }
 
 #[test]
-fn what_does_not_look_like_a_name_is_not_taken_for_one() {
+fn a_text_that_does_not_look_like_a_name_is_not_read_as_one() {
     let error =
         json!({"correlationId": "a b", "context": {"propertyName": ["ada@example.com", "email"]}});
-    let problem = read(&error);
+    let error = read(&error);
     assert_eq!(
-        (problem.correlation_id, problem.properties),
+        (error.correlation_id, error.properties),
         (None, vec!["email".to_owned()])
     );
 }
 
 #[test]
-fn an_answer_is_hubspots_own_where_it_is_in_its_envelope() {
+fn a_response_is_hubspots_own_where_it_has_its_envelope() {
     for (status, body, expected) in [
         (403, r#"{"status":"error","message":"no"}"#, true),
         (
@@ -194,7 +200,7 @@ fn an_answer_is_hubspots_own_where_it_is_in_its_envelope() {
         (403, "", false),
     ] {
         assert_eq!(
-            ApiError::of_answer(status, body.as_bytes()).is_some(),
+            ApiError::of_response(status, body.as_bytes()).is_some(),
             expected,
             "{status} {body}"
         );
@@ -213,7 +219,7 @@ fn a_409_without_a_code_is_a_conflict() {
         ),
         (400, r#"{"status":"error"}"#, None),
     ] {
-        let problem = ApiError::of_answer(status, body.as_bytes()).expect("HubSpot's own");
-        assert_eq!(problem.code().map(Code::as_str), expected, "{body}");
+        let error = ApiError::of_response(status, body.as_bytes()).expect("HubSpot's own");
+        assert_eq!(error.code().map(Code::as_str), expected, "{body}");
     }
 }

@@ -3,28 +3,29 @@
 use super::super::Settings;
 use super::super::api_error::ApiError;
 use super::{http_code, rejection};
-use crate::adapters::{Code, Outcome, Retry, RetryMode};
+use crate::model::codes;
+use crate::model::{Code, Outcome, RetryMode};
 
-/// What to do about a row.
+/// Class of a row's error, which decides the row's outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RowClass {
-    /// Reject it.
+    /// Rejected.
     Reject,
-    /// Send it once more, then reject it.
-    Once,
-    /// Send it once more after all others, then reject it.
+    /// Sent once more, then rejected.
+    OnceMore,
+    /// Sent once more after all other records, then rejected.
     Last,
-    /// Isolate it. Reject it where it fails alone while others succeed.
+    /// Isolated, and rejected where it fails alone while other records succeed.
     Isolate,
-    /// Send it again. The record is not the cause.
-    Later,
+    /// Sent again. The record is not the cause.
+    Same,
 }
 
-/// The codes and categories of rows.
+/// Codes and categories of rows.
 ///
-/// Of the codes that pass, `INTERNAL_ERROR` can stay for ever for one record, and isolation ends
-/// it. Refused authentication is no record's: the 401 of the next call stops the destination. Rate
-/// limits count calls and rows, not content: their window ends them.
+/// Of the passing codes, `INTERNAL_ERROR` can persist for one record; isolation ends it. Refused
+/// authentication is no record's fault: the 401 of the next call stops the destination. Rate limits
+/// count calls and rows, not content, and end with their window.
 pub(super) const ROWS: &[(&str, RowClass)] = &[
     ("INVALID_EMAIL", RowClass::Reject),
     ("INVALID_OPTION", RowClass::Reject),
@@ -38,55 +39,55 @@ pub(super) const ROWS: &[(&str, RowClass)] = &[
     ("OBJECT_ALREADY_EXISTS", RowClass::Last),
     ("CONTACT_EXISTS", RowClass::Last),
     ("UNIQUE_VALUE_CONFLICT", RowClass::Last),
-    // The record went away between HubSpot's own look-up and its write.
-    ("OBJECT_NOT_FOUND", RowClass::Once),
-    ("RATE_LIMITS", RowClass::Later),
-    ("RATE_LIMIT", RowClass::Later),
+    // The record was deleted between HubSpot's own look-up and its write.
+    ("OBJECT_NOT_FOUND", RowClass::OnceMore),
+    ("RATE_LIMITS", RowClass::Same),
+    ("RATE_LIMIT", RowClass::Same),
     ("INTERNAL_ERROR", RowClass::Isolate),
-    ("INVALID_AUTHENTICATION", RowClass::Later),
-    ("EXPIRED_AUTHENTICATION", RowClass::Later),
+    ("INVALID_AUTHENTICATION", RowClass::Same),
+    ("EXPIRED_AUTHENTICATION", RowClass::Same),
 ];
 
-/// Returns the verdict of the most exact code that the table has.
-pub(super) fn verdict(problem: &ApiError) -> Option<RowClass> {
-    let verdict_of = |code: &Code| ROWS.iter().find(|(name, _)| code.as_str() == *name);
-    let known = [&problem.code, &problem.category]
+/// Returns the class of the most exact code that the table has.
+pub(super) fn row_class(error: &ApiError) -> Option<RowClass> {
+    let class_of = |code: &Code| ROWS.iter().find(|(name, _)| code.as_str() == *name);
+    let known = [&error.code, &error.category]
         .into_iter()
         .flatten()
-        .find_map(verdict_of);
-    known.map(|(_, verdict)| *verdict)
+        .find_map(class_of);
+    known.map(|(_, class)| *class)
 }
 
-/// Returns whether the table has the code or the category, or the error has none.
-pub(in super::super) fn is_known(problem: &ApiError) -> bool {
-    problem.code().is_none() || verdict(problem).is_some()
+/// Returns whether the table has the code or the category, or the error has neither.
+pub(in super::super) fn is_known(error: &ApiError) -> bool {
+    error.code().is_none() || row_class(error).is_some()
 }
 
-/// Classifies a row that HubSpot refuses with `problem`. Not for refusals of the settings: see
-/// `of_settings`.
+/// Classifies a row that HubSpot refuses with `error`, where the error is no refusal of the
+/// settings (see `of_settings`).
 ///
-/// A clash about our own key is the race of two tries of one write. Any other clash is judged after
-/// every other record, which may give the value up. A code that is unknown or missing says neither
-/// that the record can never succeed nor that it can: HubSpot may refuse every record with it.
-pub(in super::super) fn of_row(problem: &ApiError, settings: &Settings) -> Outcome {
-    let fallback = || problem.http_status.map_or(Code::new("NO_CODE"), http_code);
-    let rejection = rejection(problem, &problem.code().cloned().unwrap_or_else(fallback));
-    let code = rejection.code.clone();
-    let verdict = match &problem.clash {
-        Some(clash) if clash.property == settings.id_property => RowClass::Once,
-        Some(_) => RowClass::Last,
-        None => verdict(problem).unwrap_or(RowClass::Isolate),
+/// A clash about our own key is a race between two tries of one write. Any other clash is decided
+/// after every other record, which may give the value up. An unknown or missing code is no evidence
+/// that the record can never succeed, nor that it can: HubSpot may refuse every record with it.
+pub(in super::super) fn of_row(error: &ApiError, settings: &Settings) -> Outcome {
+    let fallback = || {
+        error
+            .http_status
+            .map_or(Code::new(codes::NO_CODE), http_code)
     };
-    let how = match verdict {
+    let rejection = rejection(error, &error.code().cloned().unwrap_or_else(fallback));
+    let code = rejection.code.clone();
+    let class = match &error.clash {
+        Some(clash) if clash.property == settings.id_property => RowClass::OnceMore,
+        Some(_) => RowClass::Last,
+        None => row_class(error).unwrap_or(RowClass::Isolate),
+    };
+    let how = match class {
         RowClass::Reject => return Outcome::Rejected(rejection),
-        RowClass::Once => RetryMode::OnceMore(None, rejection),
+        RowClass::OnceMore => RetryMode::OnceMore(None, rejection),
         RowClass::Last => RetryMode::Last(rejection),
         RowClass::Isolate => RetryMode::Isolate(rejection),
-        RowClass::Later => RetryMode::Same,
+        RowClass::Same => RetryMode::Same,
     };
-    Outcome::Retry(Retry {
-        code,
-        after: None,
-        how,
-    })
+    Outcome::retry(code, how)
 }

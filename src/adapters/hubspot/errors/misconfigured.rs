@@ -4,11 +4,12 @@
 use super::super::Settings;
 use super::super::api_error::ApiError;
 use super::super::model::{self, STAGE};
-use super::codes::{RowClass, verdict};
+use super::codes::{RowClass, row_class};
 use super::remedies;
-use crate::adapters::{Cause, Code, Stop};
+use crate::model::codes;
+use crate::model::{Cause, Code, Stop};
 
-/// The codes of a value that is not of its property's type.
+/// Codes of a value that is not of its property's type.
 const WRONG_TYPE: [&str; 4] = [
     "INVALID_INTEGER",
     "INVALID_LONG",
@@ -16,23 +17,23 @@ const WRONG_TYPE: [&str; 4] = [
     "INVALID_OPTION",
 ];
 
-/// A refusal of a property that settings or the mapping name, of a value that settings chose, or of
-/// a right.
+/// Refusal of a property that settings or the mapping name, of a value that settings chose, or of a
+/// right.
 pub(in super::super) struct Misconfiguration {
-    /// The property, where the refusal names one of ours.
+    /// Property, where the refusal names one of ours.
     pub(in super::super) property: Option<String>,
-    /// The records that meet it.
+    /// Records that meet it.
     pub(in super::super) reach: Reach,
     /// It refuses a value, and not the property.
     pub(in super::super) is_about_value: bool,
-    /// The code and the remedy.
+    /// Code and remedy.
     pub(in super::super) stop: Stop,
 }
 
-/// The records that meet a misconfiguration.
+/// Records that meet a misconfiguration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Reach {
-    /// Every call, whatever it carries: the answer is about the account.
+    /// Every call with any content: the response is about the account.
     Account,
     /// Every record that is written.
     EveryRecord,
@@ -40,7 +41,7 @@ pub(in super::super) enum Reach {
     SomeRecords,
 }
 
-/// The setting that a property comes from.
+/// The setting that names a property.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     Id,
@@ -51,15 +52,15 @@ pub(super) enum Source {
     Mapping,
 }
 
-/// Returns the misconfiguration that `problem` reports, if it does.
+/// Returns the misconfiguration that `error` reports, if any.
 pub(in super::super) fn of_settings(
-    problem: &ApiError,
+    error: &ApiError,
     settings: &Settings,
 ) -> Option<Misconfiguration> {
-    if problem.begins("Unable to perform") && problem.says("by non-unique") {
+    if error.starts_with("Unable to perform") && error.contains("by non-unique") {
         let remedy = remedies::not_unique(&settings.id_property);
         return Some(misconfiguration(
-            problem,
+            error,
             Some(&settings.id_property),
             Reach::Account,
             remedy,
@@ -67,22 +68,22 @@ pub(in super::super) fn of_settings(
     }
     if ["MISSING_SCOPES", "USER_DOES_NOT_HAVE_PERMISSIONS"]
         .iter()
-        .any(|code| problem.is(code))
+        .any(|code| error.is(code))
     {
         return Some(misconfiguration(
-            problem,
+            error,
             None,
             Reach::SomeRecords,
-            remedies::forbidden(problem),
+            remedies::forbidden(error),
         ));
     }
-    let named = problem
+    let named = error
         .properties
         .iter()
         .find_map(|name| Some((name.as_str(), source(name, settings)?)));
     if ["PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE"]
         .iter()
-        .any(|code| problem.is(code))
+        .any(|code| error.is(code))
     {
         let is_everywhere =
             |(_, source)| matches!(source, Source::Id | Source::Version | Source::Type);
@@ -91,17 +92,17 @@ pub(in super::super) fn of_settings(
         } else {
             Reach::SomeRecords
         };
-        let remedy = remedies::property(named, problem.is("READ_ONLY_VALUE"));
+        let remedy = remedies::property(named, error.is("READ_ONLY_VALUE"));
         return Some(misconfiguration(
-            problem,
+            error,
             named.map(|(name, _)| name),
             reach,
             remedy,
         ));
     }
-    let (name, source) = named.filter(|_| is_refusal(problem))?;
-    let reach = reach_of_value(name, source, problem, settings)?;
-    let refused = misconfiguration(problem, Some(name), reach, remedies::value(name, source));
+    let (name, source) = named.filter(|_| is_refusal(error))?;
+    let reach = reach_of_value(name, source, error, settings)?;
+    let refused = misconfiguration(error, Some(name), reach, remedies::value(name, source));
     Some(Misconfiguration {
         is_about_value: true,
         ..refused
@@ -109,45 +110,40 @@ pub(in super::super) fn of_settings(
 }
 
 fn misconfiguration(
-    problem: &ApiError,
+    error: &ApiError,
     property: Option<&str>,
     reach: Reach,
     remedy: String,
 ) -> Misconfiguration {
-    let code = problem
+    let code = error
         .code()
         .cloned()
-        .unwrap_or(Code::new("CONFIGURATION_REFUSED"));
-    let stop = Stop {
-        cause: Cause::Configuration,
-        code,
-        remedy,
-        after: None,
-    };
+        .unwrap_or(Code::new(codes::CONFIGURATION_REFUSED));
     Misconfiguration {
         property: property.map(str::to_owned),
         reach,
         is_about_value: false,
-        stop,
+        stop: Stop::new(Cause::Configuration, code, remedy),
     }
 }
 
-/// Returns whether the row is refused for a value that HubSpot does not take, and not for one that
-/// another record has.
-fn is_refusal(problem: &ApiError) -> bool {
-    let is_final = matches!(verdict(problem), Some(RowClass::Reject) | None);
-    is_final && problem.code().is_some() && problem.clash.is_none()
+/// Returns whether the row is refused for a value that HubSpot does not accept, and not for one
+/// that another record has.
+fn is_refusal(error: &ApiError) -> bool {
+    let is_final = matches!(row_class(error), Some(RowClass::Reject) | None);
+    is_final && error.code().is_some() && error.clash.is_none()
 }
 
 /// Returns the records that meet the refusal of a value that settings chose; `None` where the event
 /// chose the value.
 ///
-/// A version is digits in every record, so that its property is of a wrong type. A stage and a type
-/// depend on the record, and an attribute may go to either of their properties.
+/// A version is digits in every record, so that its refusal means a property of a wrong type. A
+/// stage and a type depend on the record, and an attribute may be mapped to either of their
+/// properties.
 fn reach_of_value(
     name: &str,
     source: Source,
-    problem: &ApiError,
+    error: &ApiError,
     settings: &Settings,
 ) -> Option<Reach> {
     match source {
@@ -158,7 +154,7 @@ fn reach_of_value(
         }
         Source::Id => WRONG_TYPE
             .iter()
-            .any(|code| problem.is(code))
+            .any(|code| error.is(code))
             .then_some(Reach::SomeRecords),
         Source::Attribute | Source::Mapping => None,
     }

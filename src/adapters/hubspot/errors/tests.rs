@@ -7,16 +7,17 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn problem(error: &Value) -> ApiError {
-    ApiError::read(error).expect("an object")
+fn parse(json: &Value) -> ApiError {
+    ApiError::read(json).expect("an object")
 }
 
-/// The refusal of a property, or of its value.
+/// Builds the refusal of a property, or of its value.
 fn about(code: &str, property: &str) -> Value {
-    json!({"category": "VALIDATION_ERROR", "errors": [{"code": code, "context": {"propertyName": [property]}}]})
+    let errors = json!([{"code": code, "context": {"propertyName": [property]}}]);
+    json!({"category": "VALIDATION_ERROR", "errors": errors})
 }
 
-/// What a whole answer means for the call.
+/// Classifies a whole response.
 fn call_error(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> CallError {
     let headers: HeaderMap = headers
         .iter()
@@ -32,20 +33,21 @@ fn call_error(status: u16, headers: &[(&'static str, &'static str)], body: &Valu
     } else {
         body.to_string()
     };
-    let answer = HttpResponse {
+    let response = HttpResponse {
         status,
         headers,
         body: Bytes::from(text),
     };
-    of_answer(
-        &answer,
-        ApiError::of_answer(status, &answer.body).as_ref(),
+    of_response(
+        &response,
+        ApiError::of_response(status, &response.body).as_ref(),
         &crate::adapters::hubspot::model::tests::settings(),
     )
 }
 
-/// The same in a line: what to do, the code, the wait in milliseconds.
-fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> String {
+/// Classifies a whole response, and formats the result as one line: the reaction, the code, the
+/// pause in milliseconds.
+fn response(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -> String {
     let millis = |after: Option<Duration>| {
         after.map_or_else(|| "-".to_owned(), |after| after.as_millis().to_string())
     };
@@ -73,7 +75,7 @@ fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &Value) -
 const INTERVAL: &str = "x-hubspot-ratelimit-interval-milliseconds";
 
 #[test]
-fn limits_stop_or_slow_down_by_their_policy() {
+fn a_limit_stops_or_throttles_by_its_policy() {
     let limit =
         |policy: &str| json!({"status": "error", "errorType": "RATE_LIMIT", "policyName": policy});
     let says = |message: &str| json!({"category": "RATE_LIMITS", "message": message});
@@ -128,14 +130,20 @@ fn limits_stop_or_slow_down_by_their_policy() {
             "throttled HTTP_429 2000",
         ),
     ] {
-        assert_eq!(answer(429, headers, &body), expected, "{body}");
+        assert_eq!(response(429, headers, &body), expected, "{body}");
     }
 }
 
 #[test]
-fn a_remedy_names_the_thing_to_change_and_quotes_nobody() {
-    let lacking = |scopes: &[&str]| json!({"category": "MISSING_SCOPES", "errors": [{"context": {"requiredGranularScopes": scopes}}]});
-    let says = |category: &str, message: &str| json!({"status": "error", "category": category, "message": message});
+fn a_remedy_names_the_thing_to_change_and_quotes_no_contact() {
+    let lacking = |scopes: &[&str]| {
+        let errors = json!([{"context": {"requiredGranularScopes": scopes}}]);
+        json!({"category": "MISSING_SCOPES", "errors": errors})
+    };
+    let says = |category: &str, text: &str| {
+        let error = json!({"status": "error", "category": category, "message": text});
+        error
+    };
     let configuration = Cause::Configuration;
     for (status, body, cause, expected) in [
         (
@@ -214,7 +222,7 @@ fn a_remedy_names_the_thing_to_change_and_quotes_nobody() {
 }
 
 #[test]
-fn a_status_without_hubspots_own_body_is_unavailability_and_names_no_remedy() {
+fn a_status_without_hubspots_own_body_is_unavailability_without_a_remedy() {
     let bodies = [
         Value::Null,
         json!("<html><title>403 Forbidden</title></html>"),
@@ -247,7 +255,7 @@ fn a_status_without_hubspots_own_body_is_unavailability_and_names_no_remedy() {
 }
 
 #[test]
-fn a_status_says_what_may_be_the_cause() {
+fn a_status_determines_the_possible_cause() {
     use FailureCause::{Destination, Record, Size};
     for (status, expected) in [
         (408, Size),
@@ -279,11 +287,12 @@ fn a_status_says_what_may_be_the_cause() {
 }
 
 #[test]
-fn whole_answers_end_as_their_status_says() {
+fn whole_responses_are_classified_by_status_and_category() {
     let category = |name: &str| json!({"status": "error", "category": name});
     let says = |message: &str| json!({"status": "error", "message": message, "correlationId": "c"});
-    let sensitive = json!({"category": "MISSING_SCOPES",
-        "errors": [{"context": {"requiredGranularScopes": ["crm.objects.contacts.sensitive.write"]}}]});
+    let scopes = ["crm.objects.contacts.sensitive.write"];
+    let errors = json!([{"context": {"requiredGranularScopes": scopes}}]);
+    let sensitive = json!({"category": "MISSING_SCOPES", "errors": errors});
     let forever = &[("retry-after", "18446744073709551615")][..];
     for (status, headers, body, expected) in [
         (
@@ -397,6 +406,10 @@ fn whole_answers_end_as_their_status_says() {
         (409, &[], json!({"message": "Conflict"}), "refused CONFLICT"),
         (418, &[], says("no"), "retry HTTP_418 -"),
     ] {
-        assert_eq!(answer(status, headers, &body), expected, "{status} {body}");
+        assert_eq!(
+            response(status, headers, &body),
+            expected,
+            "{status} {body}"
+        );
     }
 }

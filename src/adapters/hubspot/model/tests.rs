@@ -5,8 +5,8 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::adapters::hubspot::LifecycleStage;
-use crate::contact::{Attributes, ContactId, Number, Operation, VersionSource};
-use crate::dispatch::settings::{RateLimit, Retry};
+use crate::model::limits::{RateLimit, Retry};
+use crate::model::{Attributes, ContactId, Number, Operation, VersionSource};
 
 pub(in crate::adapters::hubspot) fn settings() -> Settings {
     Settings {
@@ -83,7 +83,8 @@ fn every_field_has_its_property() {
     });
     let expected = json!({
         "source_id": "C-1", "email": "a@example.com", "firstname": "first", "lastname": "last",
-        "company": "company", "jobtitle": "title", "website": "site", "phone": "1", "mobilephone": "2",
+        "company": "company", "jobtitle": "title", "website": "site", "phone": "1",
+        "mobilephone": "2",
         "address": "street", "city": "city", "state": "state", "zip": "code", "country": "country",
         "lifecyclestage": "customer",
     });
@@ -100,7 +101,7 @@ fn a_cleared_field_is_empty_and_an_absent_one_is_not_sent() {
 }
 
 #[test]
-fn later_changes_lie_over_earlier_ones() {
+fn later_changes_replace_the_values_of_earlier_ones() {
     let first = change(ContactType::Customer, |contact| {
         contact.city = value("old");
         contact.phone = value("1");
@@ -112,7 +113,7 @@ fn later_changes_lie_over_earlier_ones() {
 }
 
 #[test]
-fn the_stage_ends_where_one_write_after_the_other_would_leave_it() {
+fn the_folded_stage_is_the_one_that_separate_writes_leave() {
     let customer = change(ContactType::Customer, |_| {});
     let vendor = change(ContactType::Vendor, |_| {});
     let lead = change(ContactType::Lead, |_| {});
@@ -184,11 +185,11 @@ fn a_number_that_is_endless_without_its_exponent_is_rejected() {
     let [(0, rejection)] = transformed.rejected.as_slice() else {
         panic!("{:?}", transformed.rejected)
     };
-    assert_eq!(rejection.code.as_str(), "VALUE_TOO_LONG");
+    assert_eq!(rejection.code.as_str(), "TOO_LONG");
 }
 
 #[test]
-fn an_attribute_cannot_take_the_keys_place() {
+fn an_attribute_cannot_replace_the_key() {
     let mut settings = settings();
     settings.attributes = BTreeMap::from([("plan".to_owned(), "source_id".to_owned())]);
     let change = change(ContactType::Lead, |contact| {
@@ -201,7 +202,7 @@ fn an_attribute_cannot_take_the_keys_place() {
 }
 
 #[test]
-fn a_body_that_begins_with_its_stage_need_not_be_read() {
+fn a_body_is_recognized_by_the_stage_at_its_beginning() {
     let change = change(ContactType::Customer, |contact| {
         contact.city = value("London");
     });
@@ -243,7 +244,7 @@ fn long_texts_are_cut_between_characters_and_counted() {
 }
 
 #[test]
-fn a_change_that_can_never_be_written_is_left_out_and_named() {
+fn a_change_that_can_never_be_written_is_left_out_and_rejected() {
     let long = "1".repeat(LONGEST_TEXT + 1);
     let good = change(ContactType::Customer, |contact| {
         contact.city = value("kept");
@@ -277,7 +278,7 @@ fn a_change_that_can_never_be_written_is_left_out_and_named() {
         };
         assert_eq!(
             (rejection.code.as_str(), &rejection.fields[..]),
-            ("VALUE_TOO_LONG", &[field.to_owned()][..])
+            ("TOO_LONG", &[field.to_owned()][..])
         );
         assert!(transform(&[&bad], &settings()).body.is_none());
     }

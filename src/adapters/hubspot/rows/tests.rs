@@ -29,31 +29,34 @@ fn rows(payloads: &[Payload]) -> Rows<'_> {
     Rows::new(payloads.iter().collect(), "source_id")
 }
 
-/// The account of three rows, a letter each: result, counted, problem, nothing, lost.
-fn account(answer: &Value) -> String {
-    account_of(3, answer)
+/// Returns the parts of three rows, a letter each: result, counted, p for an error, nothing, l for
+/// an ambiguous row.
+fn parts_of_three(response: &Value) -> String {
+    parts_of(3, response)
 }
 
-fn account_of(count: usize, answer: &Value) -> String {
+fn parts_of(count: usize, response: &Value) -> String {
     let payloads = payloads(count);
-    let body = answer.to_string();
-    let answer = BatchAnswer::read(body.as_bytes(), &settings()).expect("an object");
-    let letter = |row: Row<'_>| match row {
+    let body = response.to_string();
+    let response = BatchResponse::read(body.as_bytes(), &settings()).expect("an object");
+    let letter = |part: Row<'_>| match part {
         Row::Result(_) => 'r',
         Row::Counted => 'c',
         Row::ApiError(_) => 'p',
-        Row::Nothing { lost: false } => 'n',
-        Row::Nothing { lost: true } => 'l',
+        Row::Nothing {
+            is_ambiguous: false,
+        } => 'n',
+        Row::Nothing { is_ambiguous: true } => 'l',
     };
     rows(&payloads)
-        .account(&answer)
+        .attribute(&response)
         .into_iter()
         .map(letter)
         .collect()
 }
 
 #[test]
-fn every_part_of_an_answer_finds_its_row() {
+fn every_part_of_a_response_is_attributed_to_its_row() {
     let traced = |id: &str| json!({"id": "9", "objectWriteTraceId": id});
     let keyed = |id: &str| json!({"id": "9", "properties": {"source_id": id}});
     let plain = |id: &str| json!({"id": id, "properties": {"email": null}});
@@ -142,7 +145,7 @@ fn every_part_of_an_answer_finds_its_row() {
         (json!({"not": "a list"}), json!("nor this"), "nnn"),
     ] {
         assert_eq!(
-            account(&json!({"results": results, "errors": errors})),
+            parts_of_three(&json!({"results": results, "errors": errors})),
             expected,
             "{results} {errors}"
         );
@@ -150,7 +153,7 @@ fn every_part_of_an_answer_finds_its_row() {
 }
 
 #[test]
-fn a_refusal_points_at_rows_by_name_by_line_and_by_address() {
+fn a_refusal_points_at_rows_by_name_by_line_or_by_address() {
     let payloads = payloads(3);
     let rows = rows(&payloads);
     for (error, expected) in [
@@ -160,7 +163,9 @@ fn a_refusal_points_at_rows_by_name_by_line_and_by_address() {
             &[2],
         ),
         (
-            json!({"message": "Duplicate IDs found in batch input: [c-0, c-2]. IDs must be unique"}),
+            json!({
+                "message": "Duplicate IDs found in batch input: [c-0, c-2]. IDs must be unique",
+            }),
             &[0, 2],
         ),
         (
@@ -184,16 +189,16 @@ fn a_refusal_points_at_rows_by_name_by_line_and_by_address() {
             &[],
         ),
     ] {
-        let problem = ApiError::read(&error).expect("an object");
-        assert_eq!(rows.suspects(&problem), expected, "{error}");
+        let parsed = ApiError::read(&error).expect("an object");
+        assert_eq!(rows.suspects(&parsed), expected, "{error}");
     }
 }
 
-/// The value is refused; that another one is among those allowed says nothing against it.
+/// The refused value; another allowed value is no evidence against a row that carries it.
 const OPTIONS: &str = "nowhere was not one of the allowed options: [customer, other]";
 
 #[test]
-fn a_property_is_carried_by_those_who_send_it_and_its_value_by_those_who_are_meant() {
+fn rows_that_carry_a_refused_property_or_its_refused_value_are_found() {
     let payloads = [
         json!({"stage": "customer"}),
         json!({"stage": "nowhere"}),
@@ -215,7 +220,10 @@ fn a_property_is_carried_by_those_who_send_it_and_its_value_by_those_who_are_mea
             &[1],
         ),
         (
-            json!({"category": "INVALID_OPTION", "message": format!("[{{\"message\":\"{OPTIONS}\"}}]")}),
+            json!({
+                "category": "INVALID_OPTION",
+                "message": format!("[{{\"message\":\"{OPTIONS}\"}}]"),
+            }),
             &[1],
         ),
         (
@@ -231,9 +239,9 @@ fn a_property_is_carried_by_those_who_send_it_and_its_value_by_those_who_are_mea
             &[],
         ),
     ] {
-        let problem = ApiError::read(&error).expect("an object");
+        let parsed = ApiError::read(&error).expect("an object");
         assert_eq!(
-            rows.carrying("stage", &problem, problem.is("INVALID_OPTION")),
+            rows.carrying("stage", &parsed, parsed.is("INVALID_OPTION")),
             expected,
             "{error}"
         );
@@ -259,13 +267,15 @@ fn each_input_has_its_own_line_and_trace_id() {
     assert_eq!(lines.len(), 4);
     let input: Value = serde_json::from_str(lines[2]).expect("the second input");
     let properties = json!({"email": "p1@example.com"});
-    let expected = json!({"id": "C-1", "idProperty": "source_id", "objectWriteTraceId": "1", "properties": properties});
+    let expected = json!({
+        "id": "C-1", "idProperty": "source_id", "objectWriteTraceId": "1", "properties": properties,
+    });
     assert_eq!(input, expected);
     assert!(serde_json::from_str::<Value>(&body).is_ok());
 }
 
 #[test]
-fn a_row_that_is_alone_has_the_only_result_whatever_key_it_carries() {
+fn the_only_result_belongs_to_the_only_row_whatever_its_key() {
     let error = json!({"category": "VALIDATION_ERROR"});
     for (results, errors, expected) in [
         (json!([{"id": "9", "properties": null}]), json!([]), "r"),
@@ -299,7 +309,7 @@ fn a_row_that_is_alone_has_the_only_result_whatever_key_it_carries() {
         ),
     ] {
         assert_eq!(
-            account_of(1, &json!({"results": results, "errors": errors})),
+            parts_of(1, &json!({"results": results, "errors": errors})),
             expected,
             "{results} {errors}"
         );
@@ -307,10 +317,10 @@ fn a_row_that_is_alone_has_the_only_result_whatever_key_it_carries() {
 }
 
 #[test]
-fn a_key_in_another_form_is_the_rows_unless_several_rows_have_it() {
+fn a_key_in_another_form_finds_its_row_unless_several_rows_have_it() {
     let body = json!({"email": "a@example.com"});
     let rows_of = |ids: &[&str]| ids.iter().map(|id| payload(id, &body)).collect::<Vec<_>>();
-    for (ids, told, expected) in [
+    for (ids, key, expected) in [
         (&["Zoe\u{308}-1", "b"][..], "Zo\u{eb}-1", Some(0)),
         (&["Zo\u{eb}-1", "b"], "ZOE\u{308}-1", Some(0)),
         (&["a", "\u{ff21}\u{ff22}-1"], " ab-1 ", Some(1)),
@@ -322,6 +332,6 @@ fn a_key_in_another_form_is_the_rows_unless_several_rows_have_it() {
         (&["a", "b"], "", None),
     ] {
         let payloads = rows_of(ids);
-        assert_eq!(rows(&payloads).row_of_key(told), expected, "{ids:?} {told}");
+        assert_eq!(rows(&payloads).row_of_key(key), expected, "{ids:?} {key}");
     }
 }

@@ -1,4 +1,4 @@
-//! One request for a token: the form that the secret makes, and the answer.
+//! Requests one token: builds the form from the secret, and parses the response.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,13 +11,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::refusals::refused;
+use crate::adapters::Call;
 use crate::adapters::http::{Http, HttpError, HttpResponse, bearer};
-use crate::adapters::{Call, CallError, Cause, Code, FailureCause, Stop};
+use crate::model::codes;
+use crate::model::{CallError, Cause, FailureCause, Stop};
 
-/// How long an assertion is valid; Salesforce allows up to five minutes.
+/// Validity of an assertion; Salesforce allows up to five minutes.
 const ASSERTION_LIFE: Duration = Duration::from_mins(3);
 
-/// What the secret holds, as JSON.
+/// Content of the secret, as JSON.
 #[derive(Deserialize)]
 struct Content {
     login_url: String,
@@ -31,29 +33,30 @@ struct Content {
 impl Content {
     fn read(secret: &SecretString) -> Result<Self, &'static str> {
         serde_json::from_str(secret.expose_secret())
-            .map_err(|_| "the secret has not the right fields")
+            .map_err(|_| "the secret lacks a field, or has one of a wrong type")
     }
 }
 
-/// The token endpoint's answer. It says nothing about how long the token lives.
+/// Response of the token endpoint. It does not report the token's lifetime.
 #[derive(Deserialize)]
 struct Granted {
     access_token: SecretString,
     instance_url: String,
 }
 
-/// A token as it was granted.
+/// A granted token.
 pub(super) struct Grant {
     pub(super) header: HeaderValue,
     pub(super) instance: Url,
     pub(super) secret: Arc<SecretString>,
 }
 
-/// A grant that came to nothing.
+/// A failed grant.
 pub(super) enum TokenError {
-    /// What the secret says is refused: one that has been changed meanwhile may help.
+    /// The secret's content is refused. A secret that has changed since may help.
     Secret(CallError),
-    /// The host that the secret names does not answer in Salesforce's own words: the same.
+    /// The host that the secret names sends no response of Salesforce's own. A secret that has
+    /// changed since may help.
     Host(CallError),
     /// Another secret would not help.
     Other(CallError),
@@ -66,7 +69,7 @@ impl TokenError {
     }
 }
 
-/// Asks the token endpoint that `secret` names.
+/// Requests a token at the endpoint that `secret` names.
 pub(super) async fn request(
     secret: &Arc<SecretString>,
     http: &Http,
@@ -86,14 +89,14 @@ pub(super) async fn request(
     let request = request
         .build()
         .map_err(HttpError::Connection)
-        .map_err(unsent)?;
-    let answer = http.send(request, call).await.map_err(unsent)?;
-    if answer.status != 200 {
-        return Err(refused(&answer));
+        .map_err(unanswered)?;
+    let response = http.send(request, call).await.map_err(unanswered)?;
+    if response.status != 200 {
+        return Err(refused(&response));
     }
-    let (header, instance) = granted(answer)?;
+    let (header, instance) = granted(response)?;
     http.check(&instance)
-        .map_err(|error| astray("the token's instance_url", &error))?;
+        .map_err(|error| forbidden("the token's instance_url", &error))?;
     Ok(Grant {
         header,
         instance,
@@ -101,38 +104,41 @@ pub(super) async fn request(
     })
 }
 
-/// A secret that cannot be used as it is.
-fn malformed(what: &str) -> TokenError {
-    let form = r#"{"login_url", "client_id", "client_secret"} (or, for JWT, "private_key_pem", "username", "audience")"#;
-    TokenError::Secret(stop(
-        Cause::Credential,
-        "SECRET_MALFORMED",
-        format!("{what}; the secret's form is {form}"),
-    ))
+/// Builds the error of a secret that cannot be used.
+fn malformed(fault: &str) -> TokenError {
+    let form = r#"{"login_url", "client_id", "client_secret"}"#;
+    let form_of_jwt = r#"(or, for JWT, "private_key_pem", "username", "audience")"#;
+    let remedy = format!("{fault}; the secret's form is {form} {form_of_jwt}");
+    TokenError::Secret(Stop::new(Cause::Credential, codes::SECRET_MALFORMED, remedy).into())
 }
 
-/// A request for a token without an answer. It goes to the host that the secret names.
-fn unsent(error: HttpError) -> TokenError {
+/// Converts the error of a token request without a response. The request is sent to the host that
+/// the secret names.
+fn unanswered(error: HttpError) -> TokenError {
     match error {
-        HttpError::Forbidden(_) => astray("login_url in the secret", &error),
-        HttpError::OutOfTime => TokenError::Other(error.into_call_error()),
+        HttpError::Forbidden(_) => forbidden("login_url in the secret", &error),
+        HttpError::NotSentInTime | HttpError::CutByDeadline => {
+            TokenError::Other(error.into_call_error())
+        }
         error => TokenError::Host(error.into_call_error().without_records()),
     }
 }
 
-/// A URL, named by `name`, to which no credential may go. A corrected secret may name another.
-fn astray(name: &str, error: &HttpError) -> TokenError {
+/// Builds the error of a URL, named by `name`, to which no credential may be sent. A corrected
+/// secret may name another.
+fn forbidden(name: &str, error: &HttpError) -> TokenError {
     let remedy = format!(
-        "{name} is refused: {error}. Correct login_url in the secret, or add the host to `salesforce.allowed_hosts`"
+        "{name} is refused: {error}. Correct login_url in the secret, or add the host to \
+         `salesforce.allowed_hosts`"
     );
     TokenError::Secret(HttpError::Forbidden(remedy).into_call_error())
 }
 
-/// The form that asks for a token, without the blanks that copying leaves around a value. It has
-/// room for the longest secrets, so that no shorter draft of it is left behind.
+/// Builds the form of a token request, without the blanks that copying leaves around a value. Its
+/// capacity suffices for the longest secrets, so that no reallocation leaves a copy in memory.
 fn body(content: &Content) -> Result<Zeroizing<String>, &'static str> {
-    const ROOM: usize = 8192;
-    let mut form = url::form_urlencoded::Serializer::new(String::with_capacity(ROOM));
+    const CAPACITY: usize = 8192;
+    let mut form = url::form_urlencoded::Serializer::new(String::with_capacity(CAPACITY));
     if let Some(pem) = &content.private_key_pem {
         let assertion = Zeroizing::new(assertion(content, pem.expose_secret())?);
         form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
@@ -150,7 +156,7 @@ fn body(content: &Content) -> Result<Zeroizing<String>, &'static str> {
     Ok(Zeroizing::new(form.finish()))
 }
 
-/// A signed statement of who we are.
+/// Builds the signed assertion of our identity.
 /// <https://help.salesforce.com/s/articleView?id=xcloud.remoteaccess_oauth_jwt_flow.htm>
 fn assertion(content: &Content, pem: &str) -> Result<String, &'static str> {
     #[derive(Serialize)]
@@ -183,15 +189,15 @@ fn assertion(content: &Content, pem: &str) -> Result<String, &'static str> {
     jsonwebtoken::encode(&header, &claims, &key).map_err(|_| "private_key_pem cannot sign")
 }
 
-fn granted(answer: HttpResponse) -> Result<(HeaderValue, Url), TokenError> {
+fn granted(response: HttpResponse) -> Result<(HeaderValue, Url), TokenError> {
     let unreadable = || {
         TokenError::Host(CallError::failed(
-            "UNREADABLE_TOKEN",
+            codes::UNREADABLE_TOKEN,
             FailureCause::Destination,
         ))
     };
-    let granted = serde_json::from_slice::<Granted>(&answer.body);
-    wipe(answer.body);
+    let granted = serde_json::from_slice::<Granted>(&response.body);
+    wipe(response.body);
     let granted = granted.map_err(|_| unreadable())?;
     let header = bearer(granted.access_token.expose_secret()).ok_or_else(unreadable)?;
     let instance = Url::parse(&granted.instance_url)
@@ -201,18 +207,9 @@ fn granted(answer: HttpResponse) -> Result<(HeaderValue, Url), TokenError> {
     Ok((header, instance))
 }
 
-/// Leaves no token behind in the memory of an answer that nobody else holds.
+/// Wipes the token from the memory of a response that has no other owner.
 fn wipe(body: Bytes) {
     if let Ok(mut body) = body.try_into_mut() {
         body.zeroize();
     }
-}
-
-pub(super) fn stop(cause: Cause, code: impl Into<Code>, remedy: String) -> CallError {
-    CallError::Stop(Stop {
-        cause,
-        code: code.into(),
-        remedy,
-        after: None,
-    })
 }

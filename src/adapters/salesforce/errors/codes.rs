@@ -1,75 +1,76 @@
-//! The table of the rows' status codes.
+//! Table of the rows' status codes.
 //!
-//! A passing code ends in one of three ways. What ends by itself, for all records at once or with
-//! another writer's transaction, is sent again until it has ended: the org's maintenance, its
-//! sessions, its services that are away ([`RowClass::Later`]). A lock ends with its
-//! transaction, in ten minutes at most ([`RowClass::Halved`]); one that lasts longer is rejected on
-//! evidence that other records succeed. What one record may meet for ever is isolated,
-//! and rejected on evidence that other records succeed: a fault ([`RowClass::Fault`]), and a limit
-//! that the record reaches alone ([`RowClass::Large`]). A race is decided by a second try
-//! ([`RowClass::Once`]).
+//! A passing code ends in one of three ways. A state that ends by itself, for all records at once
+//! or with another writer's transaction, is retried until it has ended: the org's maintenance, its
+//! sessions, its unavailable services ([`RowClass::Same`]). A lock ends with its transaction, in
+//! ten minutes at most ([`RowClass::SplitBatch`]); one that lasts longer is rejected on the
+//! evidence that other records succeed. A failure that one record may meet at every try is
+//! isolated, and rejected on the evidence that other records succeed: a fault
+//! ([`RowClass::Fault`]), and a limit that the record reaches alone ([`RowClass::Large`]). A race
+//! is decided by a second try ([`RowClass::OnceMore`]).
 //!
-//! A code that is not in the table refuses the record, if it is published. Of any other it is not
-//! known whether it passes: it is isolated, too.
+//! A published code that is not in the table rejects the record. Any other code may or may not
+//! pass: its record is isolated as well.
 
 use super::ApiError;
-use crate::adapters::Body;
 use crate::adapters::salesforce::sent;
+use crate::model::Body;
+use crate::model::codes;
 
-/// What to do about a row.
+/// Class of a row's error, which decides the row's outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum RowClass {
-    /// It is of the record's own making.
+    /// Rejected: the record is the cause.
     Reject,
-    /// Not the row's fault, and no record keeps it: the same again.
-    Later,
-    /// The rows locked each other out, or another writer did: the same again, in smaller company.
-    Halved,
-    /// A limit of one transaction, or another row's fault: smaller company helps. A row that meets
-    /// it alone may do so for ever.
+    /// Retried: the record is not the cause, and the failure ends for every record.
+    Same,
+    /// Retried in a smaller batch: the rows locked each other out, or another writer did.
+    SplitBatch,
+    /// A limit of one transaction, or another row's fault: a smaller batch helps. A row that meets
+    /// it alone may meet it at every try.
     Large,
-    /// Salesforce's own fault, for which one row may be the occasion, for ever.
+    /// A fault of Salesforce, which one row may cause at every try.
     Fault,
-    /// Nobody has published what it means.
+    /// The code is not published.
     Unknown,
     /// A race: a second try decides.
-    Once,
-    /// It depends on what the org's own code says.
+    OnceMore,
+    /// The message of the org's own code decides.
     Trigger,
-    /// Another record holds a value that only one may hold.
+    /// Another record holds a value that must be unique.
     Duplicate,
     Missing,
     Converted,
-    /// On a delete it is what we want.
+    /// The record is deleted; a delete has succeeded then.
     Gone,
-    /// The record went away between look-up and delete. An upsert names no record by Salesforce's
+    /// The record was deleted between look-up and delete. An upsert names no record by Salesforce's
     /// id.
-    Unfound,
-    /// A field that settings or the fixed mapping name is missing, or closed to the user: never the
+    NotFound,
+    /// A field that settings or the fixed mapping name is missing, or closed to the user. Never the
     /// record's fault.
     Field,
-    /// The object or the org does not take such records: never the record's fault.
+    /// The object or the org does not accept such records. Never the record's fault.
     Schema,
     /// The user lacks a right: to this record, or to all of them.
     Access,
-    /// The integration user may not write at all, whatever the record.
+    /// The integration user may not write any record.
     Barred,
-    /// The org takes nothing more.
+    /// The org's storage is full.
     Full,
 }
 
-/// The codes whose meaning is not simply that the record is refused.
+/// Codes whose class is not simply [`RowClass::Reject`].
 pub(super) const ROWS: &[(&str, RowClass)] = &[
-    ("UNABLE_TO_LOCK_ROW", RowClass::Halved),
-    ("UNABLE_TO_LOCK_RECORD", RowClass::Halved),
-    ("RECORD_IN_USE_BY_WORKFLOW", RowClass::Halved),
-    ("TOO_MANY_APEX_REQUESTS", RowClass::Halved),
+    ("UNABLE_TO_LOCK_ROW", RowClass::SplitBatch),
+    ("UNABLE_TO_LOCK_RECORD", RowClass::SplitBatch),
+    ("RECORD_IN_USE_BY_WORKFLOW", RowClass::SplitBatch),
+    ("TOO_MANY_APEX_REQUESTS", RowClass::SplitBatch),
     ("LIMIT_EXCEEDED", RowClass::Large),
     ("TOO_MANY_JOBS", RowClass::Large),
     ("DELETE_OPERATION_TOO_LARGE", RowClass::Large),
     ("MAX_DEPTH_IN_FLOW_EXECUTION", RowClass::Large),
     ("REQUEST_RUNNING_TOO_LONG", RowClass::Large),
-    // Told of other rows of the call; alone there are none.
+    // About other rows of the call; a row that is alone has none.
     ("FAILED_DUE_TO_OTHER_INPUTS", RowClass::Large),
     ("ALL_OR_NONE_OPERATION_ROLLED_BACK", RowClass::Large),
     ("PROCESSING_HALTED", RowClass::Large),
@@ -84,31 +85,31 @@ pub(super) const ROWS: &[(&str, RowClass)] = &[
     ("PLATFORM_EVENT_PUBLISH_FAILED", RowClass::Fault),
     ("RESOURCE_NOT_AVAILABLE", RowClass::Fault),
     ("TXN_SECURITY_METERING_ERROR", RowClass::Fault),
-    ("NO_REASON", RowClass::Fault),
-    ("TERRITORY_REALIGN_IN_PROGRESS", RowClass::Later),
+    (codes::NO_REASON, RowClass::Fault),
+    ("TERRITORY_REALIGN_IN_PROGRESS", RowClass::Same),
     (
         "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE",
-        RowClass::Later,
+        RowClass::Same,
     ),
-    ("MATCH_SERVICE_UNAVAILABLE_ERROR", RowClass::Later),
-    ("PLATFORM_EVENT_PUBLISHING_UNAVAILABLE", RowClass::Later),
-    ("REQUEST_LIMIT_EXCEEDED", RowClass::Later),
-    ("SERVICE_UNAVAILABLE", RowClass::Later),
-    ("BAD_GATEWAY", RowClass::Later),
-    ("FUNCTIONALITY_TEMPORARILY_UNAVAILABLE", RowClass::Later),
-    ("SERVER_UNAVAILABLE", RowClass::Later),
-    ("ORG_IN_MAINTENANCE", RowClass::Later),
-    (DISABLED, RowClass::Later),
+    ("MATCH_SERVICE_UNAVAILABLE_ERROR", RowClass::Same),
+    ("PLATFORM_EVENT_PUBLISHING_UNAVAILABLE", RowClass::Same),
+    ("REQUEST_LIMIT_EXCEEDED", RowClass::Same),
+    ("SERVICE_UNAVAILABLE", RowClass::Same),
+    ("BAD_GATEWAY", RowClass::Same),
+    ("FUNCTIONALITY_TEMPORARILY_UNAVAILABLE", RowClass::Same),
+    ("SERVER_UNAVAILABLE", RowClass::Same),
+    ("ORG_IN_MAINTENANCE", RowClass::Same),
+    (DISABLED, RowClass::Same),
     // A refused session is never a record's fault.
-    ("INVALID_SESSION_ID", RowClass::Later),
-    ("SESSION_EXPIRED", RowClass::Later),
-    ("SESSION_INVALIDATED", RowClass::Later),
-    ("INVALID_ACCESS_TOKEN", RowClass::Later),
-    ("INVALID_AUTH_HEADER", RowClass::Later),
-    ("COLLISION_DETECTED", RowClass::Once),
-    ("CONFLICT", RowClass::Once),
-    ("OPERATION_CONFLICT", RowClass::Once),
-    ("RECORD_LOCKED", RowClass::Once),
+    ("INVALID_SESSION_ID", RowClass::Same),
+    ("SESSION_EXPIRED", RowClass::Same),
+    ("SESSION_INVALIDATED", RowClass::Same),
+    ("INVALID_ACCESS_TOKEN", RowClass::Same),
+    ("INVALID_AUTH_HEADER", RowClass::Same),
+    ("COLLISION_DETECTED", RowClass::OnceMore),
+    ("CONFLICT", RowClass::OnceMore),
+    ("OPERATION_CONFLICT", RowClass::OnceMore),
+    ("RECORD_LOCKED", RowClass::OnceMore),
     ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", RowClass::Trigger),
     ("CANNOT_EXECUTE_FLOW_TRIGGER", RowClass::Trigger),
     ("FLOW_EXCEPTION", RowClass::Trigger),
@@ -120,7 +121,7 @@ pub(super) const ROWS: &[(&str, RowClass)] = &[
     ("REQUIRED_FIELD_MISSING", RowClass::Missing),
     ("CANNOT_UPDATE_CONVERTED_LEAD", RowClass::Converted),
     ("ENTITY_IS_DELETED", RowClass::Gone),
-    ("INVALID_CROSS_REFERENCE_KEY", RowClass::Unfound),
+    ("INVALID_CROSS_REFERENCE_KEY", RowClass::NotFound),
     ("INVALID_FIELD", RowClass::Field),
     ("INVALID_FIELD_FOR_INSERT_UPDATE", RowClass::Field),
     ("FIELD_NOT_UPDATABLE", RowClass::Field),
@@ -147,24 +148,25 @@ pub(super) const ROWS: &[(&str, RowClass)] = &[
     ("LOGIN_DURING_RESTRICTED_TIME", RowClass::Barred),
     ("LOGIN_MUST_USE_SECURITY_TOKEN", RowClass::Barred),
     ("STORAGE_LIMIT_EXCEEDED", RowClass::Full),
-    // Of whole calls, and so of the row of a call with one.
+    // Codes of whole calls, and so of the row of a call with one.
     ("JSON_PARSER_ERROR", RowClass::Reject),
     ("EXCEEDED_ID_LIMIT", RowClass::Reject),
     ("MALFORMED_QUERY", RowClass::Reject),
 ];
 
-/// The API is away, or closed to the user: the message tells which.
+/// The API is unavailable, or closed to the user: the message distinguishes them.
 /// <https://github.com/restforce/restforce/issues/562>
 const DISABLED: &str = "API_CURRENTLY_DISABLED";
 
-/// What its message says of a user.
+/// Part of the message of [`DISABLED`] where the API is closed to the user.
 const FOR_THE_USER: &str = "for this user";
 
-/// The request cannot be read; of a field that is not there, Salesforce says so in these words.
+/// Code of a request that cannot be parsed, and the part of its message that reports a missing
+/// field.
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
 const UNREADABLE: (&str, &str) = ("JSON_PARSER_ERROR", "no such column");
 
-/// What the message of a trigger or flow says where another transaction holds a lock.
+/// Parts of the message of a trigger or flow where another transaction holds a lock.
 /// <https://github.com/SFDO-Community/declarative-lookup-rollup-summaries/issues/1021>
 const LOCKED: [&str; 4] = [
     "record currently unavailable",
@@ -173,8 +175,8 @@ const LOCKED: [&str; 4] = [
     "deadlock",
 ];
 
-/// What it says where the limits of one transaction were reached. A package's prefix may stand
-/// before it.
+/// Parts of the message where the limits of one transaction were reached. The prefix of a package
+/// may precede them.
 /// <https://developer.salesforce.com/docs/atlas.en-us.apexcode.meta/apexcode/apex_gov_limits.htm>
 const LARGE: [&str; 12] = [
     "too many soql queries",
@@ -191,47 +193,48 @@ const LARGE: [&str; 12] = [
     "limitexception",
 ];
 
-/// How it begins where the integration user lacks the right to create or edit such records; the
-/// object's label follows. Further in, it quotes what a trigger met with an object of its own.
+/// Beginning of the message where the integration user lacks the right to create or edit such
+/// records; the object's label follows. In another position it is about an object of a trigger's
+/// own.
 const FORBIDDEN: &str = "entity type cannot be";
 
 /// The published codes, in alphabetical order.
 pub(super) const PUBLISHED: &str = include_str!("status_codes.txt");
 
-/// The verdict on a row with `problem`, of the object `sobject`, for which `body` was sent.
-pub(super) fn verdict(problem: &ApiError, body: Option<&Body>, sobject: &str) -> RowClass {
-    match listed(problem.code.as_deref().unwrap_or_default()) {
-        Some(RowClass::Trigger) if problem.begins(FORBIDDEN) => {
-            if problem.says(&label(sobject)) {
+/// Classifies a row's error. `body` is the record that was sent, of the object `sobject`.
+pub(super) fn classify(error: &ApiError, body: Option<&Body>, sobject: &str) -> RowClass {
+    match listed(error.code.as_deref().unwrap_or_default()) {
+        Some(RowClass::Trigger) if error.starts_with(FORBIDDEN) => {
+            if error.contains(&label(sobject)) {
                 RowClass::Barred
             } else {
                 RowClass::Access
             }
         }
-        Some(RowClass::Trigger) => of_trigger(problem, &body.map(sent::texts).unwrap_or_default()),
-        Some(RowClass::Later) if problem.is(DISABLED) && problem.says(FOR_THE_USER) => {
+        Some(RowClass::Trigger) => of_trigger(error, &body.map(sent::texts).unwrap_or_default()),
+        Some(RowClass::Same) if error.is(DISABLED) && error.contains(FOR_THE_USER) => {
             RowClass::Barred
         }
-        Some(RowClass::Reject) if problem.is(UNREADABLE.0) && problem.says(UNREADABLE.1) => {
+        Some(RowClass::Reject) if error.is(UNREADABLE.0) && error.contains(UNREADABLE.1) => {
             RowClass::Field
         }
-        None if is_known(problem) => RowClass::Reject,
+        None if is_known(error) => RowClass::Reject,
         None => RowClass::Unknown,
-        Some(verdict) => verdict,
+        Some(class) => class,
     }
 }
 
-/// Reads the message of a trigger or flow. The status code that it quotes decides (`first error:
-/// CODE, …`), else its words. Neither counts within one of `texts`, the record's own; and behind
-/// another code no word counts: a validation rule may quote what the org holds of the contact.
-fn of_trigger(problem: &ApiError, texts: &[String]) -> RowClass {
-    if let Some(code) = quoted_code(problem, texts) {
+/// Classifies the message of a trigger or flow. The status code that it quotes decides (`first
+/// error: CODE, …`), else its wording. Neither counts within one of `texts`, the record's own, and
+/// after another code no wording counts: a validation rule may quote the org's data of the contact.
+fn of_trigger(error: &ApiError, texts: &[String]) -> RowClass {
+    if let Some(code) = quoted_code(error, texts) {
         return match listed(code) {
-            // What passes for a record passes for the trigger's own; what else its records meet is
-            // the org's code's.
+            // A code that passes for a record passes for the trigger's own records; any other
+            // failure of those is the org's code's.
             Some(
-                passing @ (RowClass::Later
-                | RowClass::Halved
+                passing @ (RowClass::Same
+                | RowClass::SplitBatch
                 | RowClass::Large
                 | RowClass::Fault
                 | RowClass::Duplicate),
@@ -239,17 +242,23 @@ fn of_trigger(problem: &ApiError, texts: &[String]) -> RowClass {
             _ => RowClass::Reject,
         };
     }
-    let says = |words: &[&str]| words.iter().any(|part| problem.says_itself(part, texts));
-    match () {
-        () if says(&LARGE) => RowClass::Large,
-        () if says(&LOCKED) => RowClass::Halved,
-        () => RowClass::Reject,
+    let contains = |phrases: &[&str]| {
+        phrases
+            .iter()
+            .any(|phrase| error.contains_outside(phrase, texts))
+    };
+    if contains(&LARGE) {
+        RowClass::Large
+    } else if contains(&LOCKED) {
+        RowClass::SplitBatch
+    } else {
+        RowClass::Reject
     }
 }
 
-/// The first status code in the message that is not itself a trigger's.
-fn quoted_code<'a>(problem: &'a ApiError, texts: &[String]) -> Option<&'a str> {
-    let message = problem.message.as_deref()?;
+/// Returns the first status code in the message that is not itself a trigger's.
+fn quoted_code<'a>(error: &'a ApiError, texts: &[String]) -> Option<&'a str> {
+    let message = error.message.as_deref()?;
     let words =
         message.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
     for word in words.filter(|word| word.contains('_')) {
@@ -257,7 +266,8 @@ fn quoted_code<'a>(problem: &'a ApiError, texts: &[String]) -> Option<&'a str> {
             || PUBLISHED
                 .lines()
                 .any(|code| code.eq_ignore_ascii_case(word));
-        if is_code && listed(word) != Some(RowClass::Trigger) && problem.says_itself(word, texts) {
+        if is_code && listed(word) != Some(RowClass::Trigger) && error.contains_outside(word, texts)
+        {
             return Some(word);
         }
     }
@@ -267,10 +277,11 @@ fn quoted_code<'a>(problem: &'a ApiError, texts: &[String]) -> Option<&'a str> {
 fn listed(code: &str) -> Option<RowClass> {
     ROWS.iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(code))
-        .map(|(_, verdict)| *verdict)
+        .map(|(_, class)| *class)
 }
 
-/// The label that Salesforce proposes for an object of this name. A custom object may have another.
+/// Returns the label that Salesforce proposes for an object of this name. A custom object may have
+/// another.
 fn label(sobject: &str) -> String {
     sobject
         .strip_suffix("__c")
@@ -278,8 +289,8 @@ fn label(sobject: &str) -> String {
         .replace('_', " ")
 }
 
-/// Whether the code is known: in the table, or published.
-pub(in super::super) fn is_known(problem: &ApiError) -> bool {
-    let code = problem.code.as_deref().unwrap_or_default();
+/// Returns whether the code is in the table or published.
+pub(in super::super) fn is_known(error: &ApiError) -> bool {
+    let code = error.code.as_deref().unwrap_or_default();
     ROWS.iter().any(|(name, _)| *name == code) || PUBLISHED.lines().any(|name| name == code)
 }

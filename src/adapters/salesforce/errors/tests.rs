@@ -5,7 +5,7 @@ use super::codes::{PUBLISHED, ROWS};
 use super::*;
 use crate::adapters::salesforce::model::tests::settings;
 
-fn problem(code: &str, message: &str, fields: &[&str]) -> ApiError {
+fn error_of(code: &str, message: &str, fields: &[&str]) -> ApiError {
     let fields = fields.iter().map(|field| (*field).to_owned()).collect();
     ApiError {
         code: Some(code.to_owned()),
@@ -18,38 +18,23 @@ fn body() -> Body {
     Body::of(serde_json::from_str(r#"{"FirstName":"Ada"}"#).expect("an object"))
 }
 
-/// The outcome as one word.
+/// Names the outcome in a word.
 fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Delivered(_) => "delivered",
-        Outcome::Skipped(_) => "skipped",
-        Outcome::Stale => "stale",
-        Outcome::Rejected(_) => "rejected",
-        Outcome::Failed(_) => "failed",
-        Outcome::Retry(Retry {
-            how: RetryMode::Same,
-            ..
-        }) => "later",
-        Outcome::Retry(Retry {
-            how: RetryMode::SplitBatch,
-            ..
-        }) => "halved",
-        Outcome::Retry(Retry {
-            how: RetryMode::Isolate(_),
-            ..
-        }) => "isolated",
-        Outcome::Retry(Retry {
-            how: RetryMode::Last(_),
-            ..
-        }) => "last",
-        Outcome::Retry(Retry {
-            how: RetryMode::OnceMore(None, _),
-            ..
-        }) => "once",
-        Outcome::Retry(Retry {
-            how: RetryMode::OnceMore(Some(_), _),
-            ..
-        }) => "once with defaults",
+    let retry = match outcome {
+        Outcome::Delivered(_) => return "delivered",
+        Outcome::Skipped(_) => return "skipped",
+        Outcome::Stale => return "stale",
+        Outcome::Rejected(_) => return "rejected",
+        Outcome::Failed(_) => return "failed",
+        Outcome::Retry(retry) => retry,
+    };
+    match retry.how {
+        RetryMode::Same => "same",
+        RetryMode::SplitBatch => "split",
+        RetryMode::Isolate(_) => "isolated",
+        RetryMode::Last(_) => "last",
+        RetryMode::OnceMore(None, _) => "once more",
+        RetryMode::OnceMore(Some(_), _) => "once more with defaults",
     }
 }
 
@@ -64,38 +49,38 @@ const ALONE: Neighbours = Neighbours {
 };
 
 fn outcome(
-    problem: &ApiError,
+    error: &ApiError,
     body: Option<&Body>,
     neighbours: Neighbours,
     settings: &Settings,
 ) -> &'static str {
     word(&of_row(
-        &RowError::new(problem.clone(), body, settings),
+        &RowError::new(error.clone(), body, settings),
         body,
         neighbours,
         settings,
     ))
 }
 
-fn upserted(problem: &ApiError) -> &'static str {
-    outcome(problem, Some(&body()), AMONG_OTHERS, &settings())
+fn upserted(error: &ApiError) -> &'static str {
+    outcome(error, Some(&body()), AMONG_OTHERS, &settings())
 }
 
 #[test]
-fn rows_by_code_and_message() {
+fn rows_are_classified_by_code_and_message() {
     for (code, message, fields, expected) in [
         (
             "UNABLE_TO_LOCK_ROW",
             "unable to obtain exclusive access",
             &[][..],
-            "halved",
+            "split",
         ),
-        ("TOO_MANY_APEX_REQUESTS", "", &[], "halved"),
+        ("TOO_MANY_APEX_REQUESTS", "", &[], "split"),
         ("INTERNAL_ERROR", "", &[], "isolated"),
         ("QUERY_TIMEOUT", "", &[], "isolated"),
-        ("REQUEST_RUNNING_TOO_LONG", "", &[], "halved"),
+        ("REQUEST_RUNNING_TOO_LONG", "", &[], "split"),
         ("PLATFORM_EVENT_PUBLISH_FAILED", "", &[], "isolated"),
-        ("RECORD_IN_USE_BY_WORKFLOW", "", &[], "halved"),
+        ("RECORD_IN_USE_BY_WORKFLOW", "", &[], "split"),
         ("INVALID_FIELD", "No such column", &[], "failed"),
         (
             "INVALID_EMAIL_ADDRESS",
@@ -149,19 +134,19 @@ fn rows_by_code_and_message() {
             "DUPLICATE_VALUE",
             "Duplicate external id specified: c-1",
             &["Source_Id__c"],
-            "halved",
+            "split",
         ),
         (
             "REQUIRED_FIELD_MISSING",
             "Required fields are missing: [LastName]",
             &["LastName"],
-            "once with defaults",
+            "once more with defaults",
         ),
         (
             "REQUIRED_FIELD_MISSING",
             "Required fields are missing: [Company]",
             &[],
-            "once with defaults",
+            "once more with defaults",
         ),
         (
             "REQUIRED_FIELD_MISSING",
@@ -185,19 +170,19 @@ fn rows_by_code_and_message() {
             "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
             "LeadTrigger: UNABLE_TO_LOCK_ROW, unable",
             &[],
-            "halved",
+            "split",
         ),
         (
             "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
             "LeadTrigger: Apex CPU time limit exceeded",
             &[],
-            "halved",
+            "split",
         ),
         (
             "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
             "LeadTrigger: System.LimitException: Too many DML",
             &[],
-            "halved",
+            "split",
         ),
         (
             "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
@@ -224,30 +209,30 @@ fn rows_by_code_and_message() {
             &[],
             "rejected",
         ),
-        ("INVALID_SESSION_ID", "", &[], "later"),
-        ("LIMIT_EXCEEDED", "", &[], "halved"),
-        ("ENTITY_IS_DELETED", "entity is deleted", &[], "once"),
+        ("INVALID_SESSION_ID", "", &[], "same"),
+        ("LIMIT_EXCEEDED", "", &[], "split"),
+        ("ENTITY_IS_DELETED", "entity is deleted", &[], "once more"),
         ("INSUFFICIENT_ACCESS_OR_READONLY", "", &[], "rejected"),
         ("A_CODE_OF_TOMORROW", "", &[], "isolated"),
     ] {
         assert_eq!(
-            upserted(&problem(code, message, fields)),
+            upserted(&error_of(code, message, fields)),
             expected,
             "{code} {message}"
         );
     }
-    let delete = |code| outcome(&problem(code, "", &[]), None, AMONG_OTHERS, &settings());
+    let delete = |code| outcome(&error_of(code, "", &[]), None, AMONG_OTHERS, &settings());
     assert_eq!(delete("ENTITY_IS_DELETED"), "delivered", "on a delete");
     assert_eq!(
         delete("INVALID_CROSS_REFERENCE_KEY"),
-        "once",
-        "on a delete the next look-up tells"
+        "once more",
+        "on a delete the next look-up decides"
     );
     let kept = Settings {
         converted_leads: ConvertedLeads::DeadLetter,
         ..settings()
     };
-    let converted = problem("CANNOT_UPDATE_CONVERTED_LEAD", "", &[]);
+    let converted = error_of("CANNOT_UPDATE_CONVERTED_LEAD", "", &[]);
     assert_eq!(
         outcome(&converted, Some(&body()), AMONG_OTHERS, &kept),
         "rejected"
@@ -255,7 +240,7 @@ fn rows_by_code_and_message() {
 }
 
 #[test]
-fn what_one_record_may_meet_for_ever_is_isolated_where_it_is_alone() {
+fn a_failure_that_one_record_may_always_meet_isolates_a_record_that_is_alone() {
     let trigger = "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY";
     for (code, message, expected) in [
         (
@@ -270,16 +255,16 @@ fn what_one_record_may_meet_for_ever_is_isolated_where_it_is_alone() {
         ("ALREADY_IN_PROCESS", "", "isolated"),
         ("INSUFFICIENT_ACCESS_OR_READONLY", "", "isolated"),
         // A lock ends with the transaction that holds it.
-        ("UNABLE_TO_LOCK_ROW", "", "halved"),
+        ("UNABLE_TO_LOCK_ROW", "", "split"),
         (
             trigger,
             "LeadTrigger: Record Currently Unavailable",
-            "halved",
+            "split",
         ),
-        ("SERVICE_UNAVAILABLE", "", "later"),
-        ("CONFLICT", "", "once"),
+        ("SERVICE_UNAVAILABLE", "", "same"),
+        ("CONFLICT", "", "once more"),
     ] {
-        let row = problem(code, message, &[]);
+        let row = error_of(code, message, &[]);
         assert_eq!(
             outcome(&row, Some(&body()), ALONE, &settings()),
             expected,
@@ -289,11 +274,11 @@ fn what_one_record_may_meet_for_ever_is_isolated_where_it_is_alone() {
 }
 
 #[test]
-fn passing_trouble_within_a_trigger_is_told_in_many_words() {
+fn a_passing_failure_within_a_trigger_is_recognized_by_its_wording() {
     let quoting = r#"{"Company":"Deadlock Brewery","LastName":"Mr UNABLE_TO_LOCK_ROW"}"#;
     let quoting = Body::of(serde_json::from_str(quoting).expect("an object"));
-    let lock = "System.QueryException: Record Currently Unavailable: The record you are attempting to edit is currently \
-        being modified by another user";
+    let lock = "System.QueryException: Record Currently Unavailable: The record you are attempting \
+        to edit is currently being modified by another user";
     for code in [
         "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
         "CANNOT_EXECUTE_FLOW_TRIGGER",
@@ -303,42 +288,42 @@ fn passing_trouble_within_a_trigger_is_told_in_many_words() {
         for (message, expected) in [
             (
                 format!("LeadTrigger: execution of BeforeUpdate caused by: {lock}"),
-                "halved",
+                "split",
             ),
             (
                 "npsp.LeadTrigger: UNABLE TO OBTAIN EXCLUSIVE ACCESS to this record".to_owned(),
-                "halved",
+                "split",
             ),
-            ("t: (being modified by another user)".to_owned(), "halved"),
+            ("t: (being modified by another user)".to_owned(), "split"),
             (
                 "t: deadlock detected while waiting for a resource".to_owned(),
-                "halved",
+                "split",
             ),
             (
                 "the flow tried to update records: UNABLE_TO_LOCK_ROW: unable to obtain".to_owned(),
-                "halved",
+                "split",
             ),
             (
                 "t: first error: unable_to_lock_row, blocked: []".to_owned(),
-                "halved",
+                "split",
             ),
             (
                 "t: System.LimitException: npsp:Too many DML statements: 151".to_owned(),
-                "halved",
+                "split",
             ),
-            ("npe01: too many query rows: 50001".to_owned(), "halved"),
-            ("t: Too many DML rows: 10001".to_owned(), "halved"),
-            ("t: Too many callouts: 101".to_owned(), "halved"),
-            ("t: Too many future calls: 51".to_owned(), "halved"),
+            ("npe01: too many query rows: 50001".to_owned(), "split"),
+            ("t: Too many DML rows: 10001".to_owned(), "split"),
+            ("t: Too many callouts: 101".to_owned(), "split"),
+            ("t: Too many future calls: 51".to_owned(), "split"),
             (
                 "t: Too many queueable jobs added to the queue: 51".to_owned(),
-                "halved",
+                "split",
             ),
-            ("t: Apex heap size too large: 6000001".to_owned(), "halved"),
-            ("t: Apex CPU time limit exceeded".to_owned(), "halved"),
+            ("t: Apex heap size too large: 6000001".to_owned(), "split"),
+            ("t: Apex CPU time limit exceeded".to_owned(), "split"),
             (
                 "t: first error: REQUEST_RUNNING_TOO_LONG, too long: []".to_owned(),
-                "halved",
+                "split",
             ),
             (
                 "t: first error: UNKNOWN_EXCEPTION, An unexpected error occurred: []".to_owned(),
@@ -346,15 +331,15 @@ fn passing_trouble_within_a_trigger_is_told_in_many_words() {
             ),
             (
                 "t: first error: SERVICE_UNAVAILABLE, later: []".to_owned(),
-                "later",
+                "same",
             ),
             (
                 "t: first error: DUPLICATE_VALUE, duplicate value found: X__c: []".to_owned(),
                 "last",
             ),
-            // A code of another kind is the last word, whatever is quoted behind it.
+            // A code of another kind decides, with any text after it.
             (
-                "t: first error: FIELD_CUSTOM_VALIDATION_EXCEPTION, Deadlock Records is barred: []"
+                "t: first error: FIELD_CUSTOM_VALIDATION_EXCEPTION, the Deadlock is barred: []"
                     .to_owned(),
                 "rejected",
             ),
@@ -369,9 +354,9 @@ fn passing_trouble_within_a_trigger_is_told_in_many_words() {
             ),
             (
                 format!("t: first error: {code}, u: caused by: UNABLE_TO_LOCK_ROW, x: []"),
-                "halved",
+                "split",
             ),
-            // What the record itself says is no word of Salesforce's.
+            // The record's own texts do not count.
             ("t: Deadlock Brewery is on our list".to_owned(), "rejected"),
             (
                 "t: no contact may be called Mr UNABLE_TO_LOCK_ROW".to_owned(),
@@ -379,7 +364,7 @@ fn passing_trouble_within_a_trigger_is_told_in_many_words() {
             ),
             ("t: no".to_owned(), "rejected"),
         ] {
-            let row = problem(code, &message, &[]);
+            let row = error_of(code, &message, &[]);
             assert_eq!(
                 outcome(&row, Some(&quoting), AMONG_OTHERS, &settings()),
                 expected,
@@ -387,7 +372,7 @@ fn passing_trouble_within_a_trigger_is_told_in_many_words() {
             );
         }
     }
-    let rule = problem(
+    let rule = error_of(
         "FIELD_CUSTOM_VALIDATION_EXCEPTION",
         "the deadlock of Apex CPU time limit",
         &[],
@@ -400,11 +385,11 @@ fn passing_trouble_within_a_trigger_is_told_in_many_words() {
 }
 
 #[test]
-fn of_several_errors_of_a_row_what_can_never_succeed_decides_and_else_the_first() {
+fn the_error_that_can_never_pass_decides_among_several_and_else_the_first() {
     let of = |codes: &[&str]| {
-        let problems = codes.iter().map(|code| problem(code, "", &[])).collect();
-        RowError::deciding(problems, Some(&body()), &settings())
-            .problem
+        let errors = codes.iter().map(|code| error_of(code, "", &[])).collect();
+        RowError::deciding(errors, Some(&body()), &settings())
+            .api_error
             .code()
             .to_string()
     };
@@ -436,10 +421,10 @@ fn of_several_errors_of_a_row_what_can_never_succeed_decides_and_else_the_first(
     }
 }
 
-/// What becomes of a row: of an upsert with others, alone, of a delete with others; and of a whole
-/// answer that consists of one or of two such rows.
-fn fate(problem: &ApiError) -> [&'static str; 5] {
-    let error = RowError::new(problem.clone(), Some(&body()), &settings());
+/// Returns the fates of a row: of an upsert with others, alone, of a delete with others; and of a
+/// whole response that consists of one or of two such rows.
+fn fate(error: &ApiError) -> [&'static str; 5] {
+    let row_error = RowError::new(error.clone(), Some(&body()), &settings());
     let of_all = |rows: &[Option<&RowError>]| {
         if of_all_rows(rows, rows.len()).is_some() {
             "stop"
@@ -447,11 +432,11 @@ fn fate(problem: &ApiError) -> [&'static str; 5] {
             "-"
         }
     };
-    let row = Some(&error);
-    let alone = outcome(problem, Some(&body()), ALONE, &settings());
-    let delete = outcome(problem, None, AMONG_OTHERS, &settings());
+    let row = Some(&row_error);
+    let alone = outcome(error, Some(&body()), ALONE, &settings());
+    let delete = outcome(error, None, AMONG_OTHERS, &settings());
     [
-        upserted(problem),
+        upserted(error),
         alone,
         delete,
         of_all(&[row]),
@@ -460,40 +445,40 @@ fn fate(problem: &ApiError) -> [&'static str; 5] {
 }
 
 #[test]
-fn each_status_code_has_a_fate_that_is_known() {
+fn each_status_code_has_a_known_fate() {
     const ORDINARY: [&str; 5] = ["rejected", "rejected", "rejected", "-", "-"];
-    let line = |name: &str, [company, alone, delete, one, two]: [&str; 5]| {
-        format!("{name:<53} {company:<9} {alone:<9} {delete:<9} {one:<5} {two}")
+    let line = |name: &str, [batch, alone, delete, one, two]: [&str; 5]| {
+        format!("{name:<53} {batch:<9} {alone:<9} {delete:<9} {one:<5} {two}")
             .trim_end()
             .to_owned()
             + "\n"
     };
-    let mut table = line("code", ["company", "alone", "delete", "one", "two"]);
-    for (code, verdict) in ROWS {
-        table += &line(code, fate(&problem(code, "", &[])));
-        let messages = if *verdict == RowClass::Trigger {
+    let mut table = line("code", ["batch", "alone", "delete", "one", "two"]);
+    for (code, class) in ROWS {
+        table += &line(code, fate(&error_of(code, "", &[])));
+        let messages = if *class == RowClass::Trigger {
             &MESSAGES[..]
         } else {
             &[]
         };
-        messages.iter().for_each(|message| {
-            table += &line(&format!("  {message}"), fate(&problem(code, message, &[])));
-        });
+        for message in messages {
+            table += &line(&format!("  {message}"), fate(&error_of(code, message, &[])));
+        }
     }
     insta::assert_snapshot!("fates_by_code", table);
     assert_eq!(PUBLISHED.lines().count(), 592);
     for code in PUBLISHED.lines() {
-        let problem = problem(code, "", &[]);
-        assert!(is_known(&problem), "{code}");
+        let error = error_of(code, "", &[]);
+        assert!(is_known(&error), "{code}");
         assert!(
-            fate(&problem) == ORDINARY || ROWS.iter().any(|(name, _)| *name == code),
+            fate(&error) == ORDINARY || ROWS.iter().any(|(name, _)| *name == code),
             "{code}"
         );
     }
-    assert!(!is_known(&problem("A_CODE_OF_TOMORROW", "", &[])));
+    assert!(!is_known(&error_of("A_CODE_OF_TOMORROW", "", &[])));
 }
 
-/// What tells the failures of a trigger apart.
+/// Messages that distinguish the failures of a trigger.
 const MESSAGES: [&str; 7] = [
     "t: UNABLE_TO_LOCK_ROW, unable to obtain",
     "t: Record Currently Unavailable",
@@ -504,12 +489,12 @@ const MESSAGES: [&str; 7] = [
     "entity type cannot be inserted: Something",
 ];
 
-/// Why such an upsert of as many records stops the destination, if it does. A row is a code and the
-/// fields that it names.
+/// Returns the cause for which an upsert of as many records stops the destination, if it does. A
+/// row is a code and the fields that it names.
 fn stop_of(rows: &[Option<(&str, &str)>], settings: &Settings) -> Option<Cause> {
     let row = |(code, fields): (&str, &str)| {
         let fields: Vec<&str> = fields.split_whitespace().collect();
-        RowError::new(problem(code, "", &fields), Some(&body()), settings)
+        RowError::new(error_of(code, "", &fields), Some(&body()), settings)
     };
     let rows: Vec<Option<RowError>> = rows.iter().map(|named| named.map(row)).collect();
     let errors: Vec<Option<&RowError>> = rows.iter().map(Option::as_ref).collect();
@@ -517,7 +502,7 @@ fn stop_of(rows: &[Option<(&str, &str)>], settings: &Settings) -> Option<Cause> 
 }
 
 #[test]
-fn only_what_cannot_be_one_record_s_stops_the_destination() {
+fn only_an_error_that_cannot_be_one_record_s_stops_the_destination() {
     let guarded = Settings {
         version_field: "Version__c".to_owned(),
         ..settings()
@@ -554,7 +539,7 @@ fn only_what_cannot_be_one_record_s_stops_the_destination() {
             ],
             None,
         ),
-        // Fields that the next records may do without.
+        // The next records may lack these fields.
         (
             &[Some(("INVALID_FIELD_FOR_INSERT_UPDATE", "MobilePhone")); 2],
             None,
@@ -586,7 +571,7 @@ fn only_what_cannot_be_one_record_s_stops_the_destination() {
         (&[Some(("INSUFFICIENT_ACCESS_OR_READONLY", none)); 2], None),
         (&[Some(("UNKNOWN_EXCEPTION", none)); 3], None),
         (&[Some(("STRING_TOO_LONG", none)); 3], None),
-        // These speak of the account.
+        // These are about the account.
         (
             &[None, Some(("STORAGE_LIMIT_EXCEEDED", none))],
             Some(Cause::Quota),
@@ -598,7 +583,7 @@ fn only_what_cannot_be_one_record_s_stops_the_destination() {
         assert_eq!(stop_of(rows, &guarded), expected, "{rows:?}");
     }
     let row = |message: &str, settings: &Settings| {
-        let error = problem("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, &[]);
+        let error = error_of("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message, &[]);
         let error = RowError::new(error, Some(&body()), settings);
         of_all_rows(&[None, Some(&error)], 2).is_some()
     };
@@ -612,9 +597,9 @@ fn only_what_cannot_be_one_record_s_stops_the_destination() {
     };
     assert!(
         row("entity type cannot be inserted: Our Lead", &custom),
-        "the message tells the label"
+        "the message contains the label"
     );
-    let error = RowError::new(problem("INVALID_FIELD", "", &[]), None, &settings());
+    let error = RowError::new(error_of("INVALID_FIELD", "", &[]), None, &settings());
     let rows = [Some(&error), Some(&error)];
     assert!(
         of_all_rows(&rows, 1).is_none(),
@@ -623,7 +608,7 @@ fn only_what_cannot_be_one_record_s_stops_the_destination() {
 }
 
 #[test]
-fn whole_answers_by_status_and_code() {
+fn whole_responses_are_classified_by_status_and_code() {
     let json =
         |code: &str, message: &str| format!(r#"[{{"errorCode":"{code}","message":"{message}"}}]"#);
     for (status, text, expected) in [
@@ -740,12 +725,12 @@ fn whole_answers_by_status_and_code() {
         (403, json("A_CODE_OF_TOMORROW", ""), "stop Configuration"),
         (599, String::new(), "retry"),
     ] {
-        let answer = HttpResponse {
+        let response = HttpResponse {
             status,
             headers: HeaderMap::new(),
             body: Bytes::from(text.clone()),
         };
-        let word = match of_answer(&answer, &settings()) {
+        let word = match of_response(&response, &settings()) {
             CallError::Throttled { .. } => "throttled".to_owned(),
             CallError::Retry {
                 pressure, cause, ..
@@ -768,7 +753,7 @@ fn whole_answers_by_status_and_code() {
 fn each_remedy_names_the_thing_to_change() {
     let of = |status, code: &str, message: &str| {
         let text = format!(r#"[{{"errorCode":"{code}","message":"{message}"}}]"#);
-        match of_answer(
+        match of_response(
             &HttpResponse {
                 status,
                 headers: HeaderMap::new(),

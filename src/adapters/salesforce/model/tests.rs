@@ -3,8 +3,8 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::adapters::salesforce::{ConvertedLeads, Status};
-use crate::contact::{ContactId, VersionSource};
-use crate::dispatch::settings::{RateLimit, Retry};
+use crate::model::limits::{RateLimit, Retry};
+use crate::model::{ContactId, VersionSource};
 
 pub(in crate::adapters::salesforce) fn settings() -> Settings {
     Settings {
@@ -69,7 +69,7 @@ fn text(value: &str) -> Text {
 }
 
 #[test]
-fn every_field_has_its_place() {
+fn every_field_is_mapped() {
     let all = change(Operation::Create, |contact| {
         for (index, field) in [
             &mut contact.email,
@@ -105,7 +105,7 @@ fn every_field_has_its_place() {
     insta::assert_json_snapshot!("lead", record(&[&all]));
 }
 
-/// The fields that a record gets where it does not exist yet.
+/// Returns the fields that a record gets where it does not exist yet.
 fn if_new(changes: &[&ContactChange], settings: &Settings) -> serde_json::Value {
     let defaults = transform(changes, settings).if_new;
     defaults.map_or(json!(null), |body| {
@@ -114,13 +114,15 @@ fn if_new(changes: &[&ContactChange], settings: &Settings) -> serde_json::Value 
 }
 
 #[test]
-fn defaults_are_apart_from_what_a_change_says() {
+fn defaults_are_separate_from_the_values_of_a_change() {
     let new = change(Operation::Create, |_| {});
     assert_eq!(
         record(&[&new]),
         json!({"attributes": {"type": "Lead"}, "Source_Id__c": "c-1"})
     );
-    let missing = json!({"Status": "Open - Not Contacted", "LastName": "[not provided]", "Company": "[not provided]"});
+    let missing = json!({
+        "Status": "Open - Not Contacted", "LastName": "[not provided]", "Company": "[not provided]",
+    });
     assert_eq!(if_new(&[&new], &settings()), missing);
     let prospect = change(Operation::Create, |contact| {
         contact.kind = Some(ContactType::Prospect);
@@ -135,7 +137,7 @@ fn defaults_are_apart_from_what_a_change_says() {
 }
 
 #[test]
-fn a_record_is_looked_up_for_a_status_that_is_configured_for_its_first_change() {
+fn a_record_has_a_default_status_where_one_is_configured_for_its_first_change() {
     let (create, update) = (
         change(Operation::Create, |_| {}),
         change(Operation::Update, |_| {}),
@@ -143,7 +145,7 @@ fn a_record_is_looked_up_for_a_status_that_is_configured_for_its_first_change() 
     let prospect = change(Operation::Create, |contact| {
         contact.kind = Some(ContactType::Prospect);
     });
-    let told = change(Operation::Create, |contact| {
+    let with_status = change(Operation::Create, |contact| {
         contact.status = text("Nurturing");
     });
     let cleared = change(Operation::Create, |contact| contact.status = Field::Null);
@@ -165,10 +167,10 @@ fn a_record_is_looked_up_for_a_status_that_is_configured_for_its_first_change() 
         (vec![&create, &prospect], json!("New")),
         (vec![&refused, &create], json!("New")),
         (vec![&prospect], json!(null)),
-        (vec![&told], json!(null)),
-        (vec![&create, &told], json!(null)),
+        (vec![&with_status], json!(null)),
+        (vec![&create, &with_status], json!(null)),
         (vec![&update], json!(null)),
-        // One by one, the update makes the record, and the create finds it.
+        // Written one by one, the update creates the record, and the create finds it.
         (vec![&update, &create], json!(null)),
     ] {
         assert_eq!(if_new(&changes, &settings)["Status"], status, "{changes:?}");
@@ -176,7 +178,7 @@ fn a_record_is_looked_up_for_a_status_that_is_configured_for_its_first_change() 
 }
 
 #[test]
-fn an_update_leaves_alone_what_it_does_not_mention() {
+fn an_update_contains_only_the_fields_that_it_mentions() {
     let update = record(&[&change(Operation::Update, |contact| {
         contact.first_name = Field::Null;
         contact.company = Field::Null;
@@ -184,14 +186,14 @@ fn an_update_leaves_alone_what_it_does_not_mention() {
         contact.attributes.cleared = true;
     })]);
     let expected = json!({
-        "attributes": {"type": "Lead"}, "Source_Id__c": "c-1", "FirstName": null, "Company": "[not provided]",
-        "Plan__c": null,
+        "attributes": {"type": "Lead"}, "Source_Id__c": "c-1", "FirstName": null,
+        "Company": "[not provided]", "Plan__c": null,
     });
     assert_eq!(update, expected);
 }
 
 #[test]
-fn later_changes_lie_over_earlier_ones() {
+fn later_changes_replace_the_values_of_earlier_ones() {
     let first = change(Operation::Create, |contact| {
         contact.first_name = text("Ada");
         contact.city = text("London");
@@ -207,7 +209,7 @@ fn later_changes_lie_over_earlier_ones() {
 }
 
 #[test]
-fn what_is_too_long_is_cut_on_a_character_or_rejected() {
+fn a_text_that_is_too_long_is_cut_between_characters_or_rejected() {
     let cut = change(Operation::Update, |contact| {
         contact.first_name = text(&"🚀".repeat(30));
     });
@@ -231,7 +233,7 @@ fn what_is_too_long_is_cut_on_a_character_or_rejected() {
 }
 
 #[test]
-fn a_number_keeps_its_digits_also_where_defaults_are_put_beside_it() {
+fn a_number_keeps_its_digits_where_defaults_are_added() {
     for number in [
         "18446744073709551616",
         "0.1000000000000000055511151231257827",
@@ -256,7 +258,7 @@ fn a_number_keeps_its_digits_also_where_defaults_are_put_beside_it() {
 }
 
 #[test]
-fn the_defaults_are_put_where_nothing_is_said() {
+fn defaults_are_added_where_the_record_lacks_a_field() {
     let body = Body::of(serde_json::from_str(r#"{"Company":"Acme"}"#).expect("an object"));
     let whole = with_defaults(&body).expect("LastName is missing");
     assert_eq!(
@@ -267,7 +269,7 @@ fn the_defaults_are_put_where_nothing_is_said() {
 }
 
 #[test]
-fn the_version_is_written_where_a_field_is_set_for_it() {
+fn the_version_is_mapped_where_settings_name_a_field() {
     let settings = Settings {
         version_field: "Version__c".into(),
         ..settings()

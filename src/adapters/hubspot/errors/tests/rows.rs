@@ -2,13 +2,13 @@ use serde_json::{Value, json};
 
 use super::super::codes::{ROWS, RowClass};
 use super::super::{is_known, of_row};
-use super::problem;
+use super::parse;
 use crate::adapters::hubspot::model::tests::settings;
-use crate::adapters::{Outcome, Retry, RetryMode};
+use crate::model::{Outcome, Retry, RetryMode};
 
-/// An outcome in a word.
+/// Classifies a row, and names the outcome in a word.
 fn row(error: &Value) -> String {
-    match of_row(&problem(error), &settings()) {
+    match of_row(&parse(error), &settings()) {
         Outcome::Rejected(rejection) => format!("reject {}", rejection.code),
         Outcome::Retry(Retry { how, code, .. }) => match how {
             RetryMode::OnceMore(None, _) => format!("once {code}"),
@@ -22,7 +22,7 @@ fn row(error: &Value) -> String {
 }
 
 #[test]
-fn rows_end_as_their_code_says() {
+fn rows_are_classified_by_their_code() {
     let hidden = r#"Property values were not valid: [{"error":"INVALID_EMAIL","name":"email"}]"#;
     for (error, expected) in [
         (
@@ -67,7 +67,7 @@ fn rows_end_as_their_code_says() {
 }
 
 #[test]
-fn a_clash_is_judged_after_all_others_in_whatever_form_it_is_told() {
+fn a_clash_in_any_form_is_decided_after_all_other_records() {
     let on = |property: &str| {
         let coordinates =
             format!("PropertyValueCoordinates{{portalId=1, propertyName={property}, value=x}}");
@@ -108,10 +108,13 @@ fn a_clash_is_judged_after_all_others_in_whatever_form_it_is_told() {
             "last UNIQUE_VALUE_CONFLICT",
         ),
         (
-            json!({"category": "UNIQUE_VALUE_CONFLICT", "errorTokens": {"existingObjectId": ["7"]}}),
+            json!({
+                "category": "UNIQUE_VALUE_CONFLICT",
+                "errorTokens": {"existingObjectId": ["7"]},
+            }),
             "last EMAIL_CLASH",
         ),
-        // Two tries of one write make it of each other.
+        // Two tries of one write cause it for each other.
         (
             json!({"category": "VALIDATION_ERROR", "message": on("source_id")}),
             "once VALUE_CLASH",
@@ -143,20 +146,24 @@ fn only_codes_that_no_table_has_are_unknown() {
         (json!({"category": "BRAND_NEW"}), false),
         (json!({}), true),
     ] {
-        assert_eq!(is_known(&problem(&error)), expected, "{error}");
+        assert_eq!(is_known(&parse(&error)), expected, "{error}");
     }
 }
 
 #[test]
-fn a_reason_names_codes_fields_owner_and_correlation_but_no_value() {
-    let clash = "Cannot set PropertyValueCoordinates{propertyName=email, value=ada@example.com} on 11. 22 already \
-        has that value.";
-    let about = |properties: &[&str]| json!([{"code": "INVALID_INTEGER", "message": "x of Ada", "context": {"propertyName": properties}}]);
+fn a_rejection_names_codes_fields_owner_and_correlation_id_but_no_value() {
+    let clash = "Cannot set PropertyValueCoordinates{propertyName=email, value=ada@example.com} on \
+        11. 22 already has that value.";
+    let about = |properties: &[&str]| {
+        let context = json!({"propertyName": properties});
+        json!([{"code": "INVALID_INTEGER", "message": "x of Ada", "context": context}])
+    };
     for (mut error, fields, expected) in [
         (
             json!({"message": clash, "correlationId": "aaaa-bbbb"}),
             &["email"][..],
-            "VALIDATION_ERROR; record 22 has this value of `email` already; correlation id aaaa-bbbb",
+            "VALIDATION_ERROR; record 22 has this value of `email` already; \
+             correlation id aaaa-bbbb",
         ),
         (
             json!({"errors": about(&["plan", "seats"])}),
@@ -170,7 +177,7 @@ fn a_reason_names_codes_fields_owner_and_correlation_but_no_value() {
         | Outcome::Retry(Retry {
             how: RetryMode::Last(rejection),
             ..
-        })) = of_row(&problem(&error), &settings())
+        })) = of_row(&parse(&error), &settings())
         else {
             panic!("not rejected, now or in the end")
         };

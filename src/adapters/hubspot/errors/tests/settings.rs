@@ -1,12 +1,12 @@
 use serde_json::json;
 
 use super::super::{Reach, of_settings};
-use super::{about, problem};
-use crate::adapters::Cause;
+use super::{about, parse};
 use crate::adapters::hubspot::Settings;
 use crate::adapters::hubspot::model::tests::settings;
+use crate::model::Cause;
 
-/// Settings that name a property of each kind.
+/// Returns settings that name a property of each kind.
 fn all_named() -> Settings {
     let mut settings = settings();
     settings.version_property = "source_version".to_owned();
@@ -18,7 +18,7 @@ fn all_named() -> Settings {
 }
 
 #[test]
-fn a_property_that_hubspot_lacks_is_never_a_records_fault_and_the_remedy_names_it() {
+fn a_missing_property_is_a_misconfiguration_and_the_remedy_names_it() {
     for code in ["PROPERTY_DOESNT_EXIST", "READ_ONLY_VALUE"] {
         for (property, reach, setting) in [
             ("source_id", Reach::EveryRecord, Some("hubspot.id_property")),
@@ -42,7 +42,7 @@ fn a_property_that_hubspot_lacks_is_never_a_records_fault_and_the_remedy_names_i
             ("firstname", Reach::SomeRecords, None),
             ("mobilephone", Reach::SomeRecords, None),
         ] {
-            let found = of_settings(&problem(&about(code, property)), &all_named())
+            let found = of_settings(&parse(&about(code, property)), &all_named())
                 .expect("a misconfiguration");
             assert_eq!(
                 (found.reach, found.property.as_deref()),
@@ -60,8 +60,11 @@ fn a_property_that_hubspot_lacks_is_never_a_records_fault_and_the_remedy_names_i
                 (Cause::Configuration, code)
             );
         }
-        for error in [json!({"category": code}), about(code, "somebody_elses")] {
-            let found = of_settings(&problem(&error), &all_named()).expect("a misconfiguration");
+        for error in [
+            json!({"category": code}),
+            about(code, "property_of_another"),
+        ] {
+            let found = of_settings(&parse(&error), &all_named()).expect("a misconfiguration");
             assert_eq!(
                 (found.reach, found.property),
                 (Reach::SomeRecords, None),
@@ -72,7 +75,7 @@ fn a_property_that_hubspot_lacks_is_never_a_records_fault_and_the_remedy_names_i
 }
 
 #[test]
-fn a_value_that_settings_chose_rejects_no_record_and_one_that_the_event_chose_does() {
+fn a_refused_value_is_a_misconfiguration_where_settings_chose_it() {
     use Reach::{EveryRecord, SomeRecords};
     for (error, expected) in [
         (
@@ -121,7 +124,10 @@ fn a_value_that_settings_chose_rejects_no_record_and_one_that_the_event_chose_do
         (about("INVALID_EMAIL", "email"), None),
         (about("INVALID_OPTION", "country"), None),
         (
-            json!({"category": "VALIDATION_ERROR", "message": "the value by non-unique & Sons is invalid"}),
+            json!({
+                "category": "VALIDATION_ERROR",
+                "message": "the value by non-unique & Sons is invalid",
+            }),
             None,
         ),
         (
@@ -137,7 +143,7 @@ fn a_value_that_settings_chose_rejects_no_record_and_one_that_the_event_chose_do
             None,
         ),
     ] {
-        let found = of_settings(&problem(&error), &all_named());
+        let found = of_settings(&parse(&error), &all_named());
         assert_eq!(
             found.as_ref().map(|found| found.reach),
             expected.map(|(reach, _)| reach),
@@ -154,13 +160,13 @@ fn a_value_that_settings_chose_rejects_no_record_and_one_that_the_event_chose_do
 }
 
 #[test]
-fn of_several_refused_properties_the_first_decides() {
+fn the_first_of_several_refused_properties_decides() {
     let both = |properties: [&str; 2]| {
         json!({"category": "VALIDATION_ERROR",
             "errors": [{"code": "INVALID_OPTION", "context": {"propertyName": properties}}]})
     };
     let found = |properties| {
-        of_settings(&problem(&both(properties)), &all_named()).and_then(|found| found.property)
+        of_settings(&parse(&both(properties)), &all_named()).and_then(|found| found.property)
     };
     assert_eq!(found(["segment_name", "lifecyclestage"]), None);
     assert_eq!(
@@ -168,18 +174,18 @@ fn of_several_refused_properties_the_first_decides() {
         Some("lifecyclestage")
     );
     assert_eq!(
-        found(["somebody_elses", "lifecyclestage"]).as_deref(),
+        found(["property_of_another", "lifecyclestage"]).as_deref(),
         Some("lifecyclestage")
     );
 }
 
 #[test]
-fn a_key_without_unique_values_is_the_accounts_and_a_right_that_a_row_lacks_is_not_the_rows() {
+fn a_key_without_unique_values_is_of_the_account_and_a_missing_right_of_some_records() {
     for message in [
         "Unable to perform update/upsert by non-unique 0-1 property source_id",
         "Unable to perform update/upsert by non-unique 0-1 property source_id in portal ID 1",
     ] {
-        let found = of_settings(&problem(&json!({"message": message})), &all_named())
+        let found = of_settings(&parse(&json!({"message": message})), &all_named())
             .expect("a misconfiguration");
         assert_eq!(
             (found.reach, found.stop.code.as_str()),
@@ -192,7 +198,7 @@ fn a_key_without_unique_values_is_the_accounts_and_a_right_that_a_row_lacks_is_n
         );
     }
     for code in ["MISSING_SCOPES", "USER_DOES_NOT_HAVE_PERMISSIONS"] {
-        let found = of_settings(&problem(&json!({"category": code})), &all_named())
+        let found = of_settings(&parse(&json!({"category": code})), &all_named())
             .expect("a misconfiguration");
         assert_eq!(
             (found.reach, found.property),
@@ -203,21 +209,21 @@ fn a_key_without_unique_values_is_the_accounts_and_a_right_that_a_row_lacks_is_n
 }
 
 #[test]
-fn a_value_that_an_attribute_may_have_chosen_is_the_records() {
+fn a_value_that_an_attribute_may_have_chosen_is_no_misconfiguration() {
     let mut settings = settings();
     settings.type_property = "contact_type".to_owned();
     for property in ["contact_type", "lifecyclestage"] {
         let error = about("INVALID_OPTION", property);
         settings.attributes.clear();
         assert!(
-            of_settings(&problem(&error), &settings).is_some(),
+            of_settings(&parse(&error), &settings).is_some(),
             "{property}: settings chose the value"
         );
         settings
             .attributes
             .insert("kind".to_owned(), property.to_owned());
         assert!(
-            of_settings(&problem(&error), &settings).is_none(),
+            of_settings(&parse(&error), &settings).is_none(),
             "{property}: an attribute may have"
         );
     }

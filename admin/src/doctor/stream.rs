@@ -1,0 +1,270 @@
+//! Checks of the event source mapping and of the stream that it reads.
+
+use std::fmt::Write;
+
+use aws_sdk_kinesis::types::StreamDescriptionSummary;
+use aws_sdk_lambda::types::{EventSourceMappingConfiguration, FunctionResponseType};
+use contact_sync::settings::Settings;
+
+use super::super::deployment::{Deployment, Target};
+use super::super::failure::Failure;
+use super::super::stream::without_consumer;
+use super::Line;
+
+/// Smallest sufficient number of retry attempts: with fewer, the mapping discards batches during an
+/// outage of minutes.
+const MIN_RETRY_ATTEMPTS: i32 = 1000;
+
+/// Checks each event source mapping of the function, and its stream.
+pub(super) async fn check(
+    deployment: &Deployment,
+    target: &Target,
+    settings: &Settings,
+) -> Vec<Line> {
+    let Some(function) = &target.function else {
+        return vec![Line::skipped(
+            "event source mapping",
+            "not checked: name the function with --function NAME",
+        )];
+    };
+    let mappings = match deployment.mappings(function).await {
+        Ok(mappings) if mappings.is_empty() => {
+            let remedy = format!(
+                "{function} reads no Kinesis stream: name the alias that its mapping invokes \
+                 (NAME:live), or create an event source mapping"
+            );
+            return vec![Line::fail("event source mapping", remedy)];
+        }
+        Ok(mappings) => mappings,
+        Err(failure) => return vec![Line::fail("event source mapping", failure.to_string())],
+    };
+    let mut lines = Vec::new();
+    for mapping in &mappings {
+        lines.push(check_mapping(mapping));
+        lines.push(match describe_stream(deployment, mapping).await {
+            Ok(stream) => check_stream(mapping, &stream, settings),
+            Err(failure) => Line::fail("stream", failure.to_string()),
+        });
+    }
+    lines
+}
+
+/// Describes the stream that the mapping reads.
+async fn describe_stream(
+    deployment: &Deployment,
+    mapping: &EventSourceMappingConfiguration,
+) -> Result<StreamDescriptionSummary, Failure> {
+    let arn = without_consumer(mapping.event_source_arn().unwrap_or_default());
+    let kinesis = aws_sdk_kinesis::Client::new(&deployment.aws);
+    let response = kinesis
+        .describe_stream_summary()
+        .stream_arn(arn)
+        .send()
+        .await;
+    let response = response.map_err(|error| {
+        Failure::aws(
+            &format!("describing the stream {arn}"),
+            "kinesis:DescribeStreamSummary",
+            &error,
+        )
+    })?;
+    response
+        .stream_description_summary
+        .ok_or_else(|| Failure::new("the response describes no stream", "run the command again"))
+}
+
+/// Checks that the mapping loses no record, and that it repeats no successful record without need.
+fn check_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
+    let reports = mapping
+        .function_response_types()
+        .contains(&FunctionResponseType::ReportBatchItemFailures);
+    let attempts = mapping.maximum_retry_attempts().unwrap_or(-1);
+    let destination = mapping
+        .destination_config()
+        .and_then(|config| config.on_failure()?.destination());
+    let state = mapping.state().unwrap_or("unknown");
+    let mut errors = Vec::new();
+    if !reports {
+        let text = "a partly failed batch counts as done, and its failures are LOST: \
+                    set FunctionResponseTypes to ReportBatchItemFailures";
+        errors.push(text.to_owned());
+    }
+    if !mapping.bisect_batch_on_function_error().unwrap_or_default() {
+        let text = "it discards a failed batch as a whole: set BisectBatchOnFunctionError";
+        errors.push(text.to_owned());
+    }
+    if (0..MIN_RETRY_ATTEMPTS).contains(&attempts) {
+        let text = "few attempts are used up within seconds of an outage: \
+                    set MaximumRetryAttempts to -1, so that the age alone limits retries";
+        errors.push(text.to_owned());
+    }
+    if destination.is_none() {
+        let text = "discarded batches are lost: set DestinationConfig.OnFailure";
+        errors.push(text.to_owned());
+    }
+    let text =
+        format!("{state}; reports item failures, bisects failed batches, keeps discarded batches");
+    let name = "event source mapping";
+    if errors.is_empty() && matches!(state, "Disabled" | "Disabling") {
+        // The template creates the mapping disabled, so that doctor can run before it is enabled.
+        return Line::skipped(
+            name,
+            format!("{text}; it reads nothing until it is enabled"),
+        );
+    }
+    Line::from_errors(name, text, &errors)
+}
+
+/// Checks that the stream keeps a record for as long as it is retried, and that the setting
+/// `pipeline.concurrency_share` covers the concurrent invocations.
+fn check_stream(
+    mapping: &EventSourceMappingConfiguration,
+    stream: &StreamDescriptionSummary,
+    settings: &Settings,
+) -> Line {
+    let retention = i64::from(stream.retention_period_hours()) * 3600;
+    let age = i64::from(mapping.maximum_record_age_in_seconds().unwrap_or(-1));
+    let factor = i64::from(mapping.parallelization_factor().unwrap_or(1).max(1));
+    let concurrency = i64::from(stream.open_shard_count()) * factor;
+    let share = i64::from(settings.pipeline.concurrency_share);
+    let mut errors = Vec::new();
+    if age < 0 {
+        let text = "records are retried until their retention ends, and are then lost: \
+                    set MaximumRecordAgeInSeconds below the retention";
+        errors.push(text.to_owned());
+    } else if age >= retention {
+        errors.push(format!(
+            "it deletes records after {}h, but they are retried for {}h: lengthen its retention",
+            retention / 3600,
+            age / 3600
+        ));
+    }
+    let has_table = !settings.state.table.is_empty();
+    if concurrency > share && !has_table {
+        errors.push(format!(
+            "{concurrency} invocations can run at once (shards x factor), \
+             and each uses 1/{share} of the rate limits: \
+             set pipeline.concurrency_share to {concurrency}"
+        ));
+    }
+    let mut text = format!(
+        "keeps records for {}h, retried for {}h; {concurrency} invocations at once",
+        retention / 3600,
+        age / 3600
+    );
+    if concurrency > share && has_table {
+        let _ = write!(
+            text,
+            ", which share the rate limits through the table; \
+             without a response of the table each uses 1/{share}"
+        );
+    }
+    Line::from_errors("stream", text, &errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_lambda::types::{DestinationConfig, OnFailure};
+    use contact_sync::adapters::DESTINATIONS;
+    use contact_sync::settings::{Preset, load};
+
+    use super::super::State;
+    use super::*;
+
+    fn mapping() -> aws_sdk_lambda::types::builders::EventSourceMappingConfigurationBuilder {
+        let destination = DestinationConfig::builder()
+            .on_failure(OnFailure::builder().destination("arn:bucket").build());
+        EventSourceMappingConfiguration::builder()
+            .state("Enabled")
+            .function_response_types(FunctionResponseType::ReportBatchItemFailures)
+            .bisect_batch_on_function_error(true)
+            .maximum_retry_attempts(-1)
+            .maximum_record_age_in_seconds(6 * 86_400)
+            .parallelization_factor(2)
+            .destination_config(destination.build())
+    }
+
+    #[test]
+    fn a_mapping_that_loses_records_fails_its_check() {
+        assert_eq!(check_mapping(&mapping().build()).state, State::Ok);
+        assert_eq!(
+            check_mapping(&mapping().state("Disabled").build()).state,
+            State::Skipped
+        );
+        let both = check_mapping(
+            &mapping()
+                .state("Disabled")
+                .maximum_retry_attempts(3)
+                .build(),
+        );
+        assert_eq!(both.state, State::Fail, "{}", both.text());
+        for (mapping, part) in [
+            (mapping().set_function_response_types(None), "LOST"),
+            (
+                mapping().bisect_batch_on_function_error(false),
+                "BisectBatchOnFunctionError",
+            ),
+            (mapping().maximum_retry_attempts(3), "MaximumRetryAttempts"),
+            (mapping().set_destination_config(None), "OnFailure"),
+        ] {
+            let line = check_mapping(&mapping.build());
+            assert!(
+                line.state == State::Fail && line.text.contains(part),
+                "{}",
+                line.text()
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_with_a_short_retention_or_too_many_invocations_fails_its_check() {
+        let mut settings = load(Preset::Test, &[], &DESTINATIONS).expect("good settings");
+        settings.pipeline.concurrency_share = 8;
+        let stream = |hours: i32, shards: i32| {
+            let stream = StreamDescriptionSummary::builder()
+                .retention_period_hours(hours)
+                .open_shard_count(shards);
+            let stream = stream
+                .stream_name("s")
+                .stream_arn("arn")
+                .stream_status("ACTIVE".into());
+            let stream = stream
+                .stream_creation_timestamp(aws_sdk_kinesis::primitives::DateTime::from_secs(0));
+            stream
+                .set_enhanced_monitoring(Some(Vec::new()))
+                .build()
+                .expect("a stream")
+        };
+        assert_eq!(
+            check_stream(&mapping().build(), &stream(168, 4), &settings).state,
+            State::Ok
+        );
+        for (mapping, stream, part) in [
+            (
+                mapping(),
+                stream(24, 4),
+                "after 24h, but they are retried for 144h",
+            ),
+            (
+                mapping().maximum_record_age_in_seconds(-1),
+                stream(168, 4),
+                "below the retention",
+            ),
+            (mapping(), stream(168, 5), "concurrency_share to 10"),
+        ] {
+            let line = check_stream(&mapping.build(), &stream, &settings);
+            assert!(
+                line.state == State::Fail && line.text.contains(part),
+                "{}",
+                line.text()
+            );
+        }
+        settings.state.table = "settled".to_owned();
+        let line = check_stream(&mapping().build(), &stream(168, 5), &settings);
+        assert!(
+            line.state == State::Ok && line.text.contains("through the table"),
+            "{}",
+            line.text()
+        );
+    }
+}

@@ -1,0 +1,143 @@
+use serde_json::json;
+
+use super::*;
+
+fn rejected() -> Value {
+    json!({
+        "schema": "contact-sync/dead-letter/1",
+        "reason": {"stage": "deliver", "destination": "salesforce", "code": "INVALID_EMAIL_ADDRESS",
+            "message": "ada@example.con is invalid", "fields": ["Email"]},
+        "contact_id": "c-1001",
+        "event_id": "e-1",
+        "record": {
+            "event_source_arn": "arn",
+            "shard_id": "shardId-000000000006",
+            "sequence_number": "495",
+            "sub_sequence": 2,
+            "partition_key": "ada@example.con",
+            "approximate_arrival": 1_763_633_700.123,
+            "data": base64_simd::STANDARD
+                .encode_to_string(br#"{"contact":{"email":"ada@example.con"}}"#),
+        },
+        "rejected_at": "2026-11-20T10:15:01Z",
+    })
+}
+
+/// Builds an on-failure message as a real sample has it: without a response, because the record's
+/// age was exceeded.
+fn discarded(payload: Option<Value>) -> Value {
+    let mut document = json!({
+        "requestContext": {"requestId": "r", "functionArn": "arn", "condition": "RecordAgeExceeded",
+            "approximateInvokeCount": 1},
+        "version": "1.0", "timestamp": "2026-11-20T10:15:01.234Z",
+        "KinesisBatchInfo": {
+            "shardId": "shardId-000000000006",
+            "startSequenceNumber": "495",
+            "endSequenceNumber": "497",
+            "approximateArrivalOfFirstRecord": "2026-11-20T10:14:01.234Z",
+            "approximateArrivalOfLastRecord": "2026-11-20T10:14:02.234Z",
+            "batchSize": 3,
+            "streamArn": "arn",
+        },
+    });
+    if let Some(payload) = payload {
+        document["payload"] = payload;
+    }
+    document
+}
+
+#[test]
+fn each_kind_of_message_is_recognized_by_its_fields() {
+    let read = |value: Value| FailedMessage::read(&value.to_string());
+    let mut broken = rejected();
+    broken["reason"] = json!("none");
+    let mut incomplete = discarded(None);
+    incomplete["KinesisBatchInfo"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("streamArn");
+    for (message, stage, code, records) in [
+        (read(rejected()), "deliver", "INVALID_EMAIL_ADDRESS", 1),
+        (read(discarded(None)), "mapping", "RecordAgeExceeded", 3),
+        (read(broken), "unknown", "-", 1),
+        (read(incomplete), "unknown", "-", 1),
+        (read(json!({"Type": "Notification"})), "unknown", "-", 1),
+        (FailedMessage::read("hello"), "unknown", "-", 1),
+    ] {
+        assert_eq!(
+            (message.stage(), message.code(), message.records()),
+            (stage, code, records)
+        );
+    }
+}
+
+#[test]
+fn the_event_is_read_as_an_object_and_as_a_text() {
+    let event = json!({"Records": [{
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": "c-1",
+            "sequenceNumber": "495",
+            "data": "e30=",
+            "approximateArrivalTimestamp": 1.5,
+        },
+        "eventID": "x",
+    }]});
+    for payload in [
+        Some(event.clone()),
+        Some(event.to_string().into()),
+        None,
+        Some(Value::Null),
+    ] {
+        let holds = payload.as_ref().is_some_and(|payload| !payload.is_null());
+        let message = FailedMessage::read(&discarded(payload).to_string());
+        let FailedMessage::Discarded(batch) = message else {
+            panic!("not recognized");
+        };
+        let keys = batch.payload.map(|records| {
+            records
+                .into_iter()
+                .map(|record| record.kinesis.partition_key)
+                .collect()
+        });
+        assert_eq!(keys, holds.then(|| vec!["c-1".to_owned()]));
+    }
+}
+
+#[test]
+fn contact_data_is_shown_only_if_revealed() {
+    let message = FailedMessage::read(&rejected().to_string());
+    let hidden = message.document(false).to_string();
+    assert!(
+        !hidden.contains("ada@")
+            && hidden.contains("c-1001")
+            && hidden.contains("\"sub_sequence\":2"),
+        "{hidden}"
+    );
+    let revealed = message.document(true);
+    assert_eq!(
+        revealed["record"]["data"],
+        r#"{"contact":{"email":"ada@example.con"}}"#
+    );
+    assert!(
+        text(&revealed)
+            .ends_with("data (as it arrived):\n{\"contact\":{\"email\":\"ada@example.con\"}}")
+    );
+    assert_eq!(revealed["reason"]["message"], "ada@example.con is invalid");
+}
+
+#[test]
+fn a_document_escapes_every_control_character() {
+    let mut dead_letter = rejected();
+    dead_letter["reason"]["code"] = "A\u{1b}[2J\u{9b}31m\u{202e}B\r\n".into();
+    let message = FailedMessage::read(&dead_letter.to_string());
+    let text = text(&message.document(false));
+    assert!(
+        text.contains(r#""code": "A\u001b[2J\u009b31m\u202eB\r\n","#),
+        "{text}"
+    );
+    assert!(
+        text.chars().all(|char| char == '\n' || !char.is_control()),
+        "{text:?}"
+    );
+}

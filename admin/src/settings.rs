@@ -1,0 +1,160 @@
+//! `settings`: prints the effective settings with their layers, prints the JSON Schema of a
+//! document, or checks a document.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use contact_sync::adapters::DESTINATIONS;
+use contact_sync::settings::{self, DocumentSource, Effective, Layer, Layers, SettingsError};
+use serde_json::{Value, json};
+
+use super::CommandResult;
+use super::deployment::Target;
+use super::failure::Failure;
+use super::guard;
+use super::output::{Output, table};
+
+/// Remedy for settings without a queue, which a deployment sets.
+pub(crate) const SET_QUEUE: &str =
+    "set CONTACT_SYNC__DEAD_LETTER__QUEUE_URL, or name a deployed function with --function";
+
+/// Show the effective settings, each with the layer that set it
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  contact-sync-admin settings --function contact-sync
+  contact-sync-admin settings --check settings.toml --function contact-sync
+  contact-sync-admin settings --schema > settings.schema.json")]
+pub(crate) struct Args {
+    /// Print the JSON Schema of a settings document instead
+    #[arg(long, conflicts_with = "check")]
+    schema: bool,
+    /// Check this document instead, with the preset and the variables of this shell, or of the
+    /// deployed --function; prints every error
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> CommandResult {
+    if args.schema {
+        let schema = settings::schema();
+        output.result(&schema, &format!("{schema:#}"));
+        return Ok(true);
+    }
+    if let Some(file) = &args.check {
+        return check(file, target, output).await;
+    }
+    let (environment, text) = target.document().await?;
+    let layers = environment.layers(&text)?;
+    let settings = layers.draft(&DESTINATIONS)?;
+    if let Err(missing) = layers.settings(&DESTINATIONS) {
+        let remedy = if target.function.is_none() {
+            format!("; {SET_QUEUE}")
+        } else {
+            String::new()
+        };
+        output.note(&format!(
+            "the function does not start with these settings: {missing}{remedy}"
+        ));
+    }
+    let effective = settings::effective(&layers, &settings);
+    let json: Vec<Value> = effective.iter().map(Effective::to_json).collect();
+    let row = |setting: &Effective| {
+        [
+            setting.key.clone(),
+            setting.value.to_string(),
+            setting.from.clone(),
+        ]
+    };
+    let mut text = vec![table(
+        ["SETTING", "VALUE", "FROM"],
+        effective.iter().map(row),
+    )];
+    text.extend(guard::notes(&settings));
+    output.result(&json, &text.join("\n"));
+    Ok(true)
+}
+
+/// Checks a document. A document is good if the function would start with it. Only the queue may be
+/// missing: a deployment sets it.
+async fn check(file: &Path, target: &Target, output: Output) -> CommandResult {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::new(
+            format!("{}: {error}", file.display()),
+            "name a readable file",
+        )
+    })?;
+    let environment = target.environment().await?;
+    let name = DocumentSource::File(file.to_owned()).to_string();
+    let (document, syntax) = Layer::recover(name, &text);
+    let layers = Layers::new(
+        environment.preset,
+        std::iter::once(document).chain(environment.overrides),
+    )?;
+    let errors = all_errors(&syntax, &layers);
+    let (function, preset) = (&target.function, environment.preset.name());
+    if !errors.is_empty() {
+        for error in &errors {
+            output.error(error);
+        }
+        output.json(
+            &json!({"good": false, "function": function, "preset": preset, "mistakes": errors}),
+        );
+        return Ok(false);
+    }
+    let has_queue = layers.settings(&DESTINATIONS).is_ok();
+    let notes = guard::notes(&layers.draft(&DESTINATIONS)?);
+    let mut text = format!("{} is good for ", file.display());
+    if let Some(function) = function {
+        let _ = write!(text, "the function {function}, ");
+    }
+    let _ = write!(text, "the preset {preset}");
+    if !has_queue {
+        let _ = match function {
+            None => write!(text, "; it names no dead_letter.queue_url: {SET_QUEUE}"),
+            Some(_) => write!(
+                text,
+                "; neither it nor the function names the dead_letter.queue_url that {preset} needs"
+            ),
+        };
+    }
+    let json = json!({
+        "good": true,
+        "function": function,
+        "preset": preset,
+        "has_queue": has_queue,
+        "notes": notes,
+    });
+    output.result(&json, &[&[text], notes.as_slice()].concat().join("\n"));
+    Ok(true)
+}
+
+/// Returns every syntax error, and every error in the values that could be parsed, by line.
+fn all_errors(syntax: &[SettingsError], layers: &Layers) -> Vec<String> {
+    let mut errors: Vec<String> = syntax.iter().map(ToString::to_string).collect();
+    // A value with a syntax error is not validated: its line has one error.
+    let broken: Vec<Option<String>> = errors.iter().map(|error| location(error)).collect();
+    for error in layers.errors(&DESTINATIONS) {
+        let error = error.to_string();
+        if !broken.contains(&location(&error)) {
+            errors.push(error);
+        }
+    }
+    errors.sort_by_key(|error| line(error));
+    errors
+}
+
+/// Returns the location of an error: the document and the line.
+fn location(error: &str) -> Option<String> {
+    Some(error.split_once(": ")?.0.to_owned())
+}
+
+/// Returns the line of an error. An error in a variable has no line, and is sorted last.
+fn line(error: &str) -> usize {
+    let line = error
+        .split_once(", line ")
+        .and_then(|(_, rest)| rest.split_once(':')?.0.parse().ok());
+    line.unwrap_or(usize::MAX)
+}

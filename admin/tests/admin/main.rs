@@ -1,0 +1,11 @@
+//! Tests of the operator's tool: the real binary, with emulations of AWS and of both destinations.
+
+mod dead_letters;
+mod doctor;
+mod killed;
+mod preview;
+mod rejected;
+mod replay;
+mod settings;
+mod stage;
+mod throttled;

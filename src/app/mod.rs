@@ -1,0 +1,174 @@
+//! The composition: builds the function's handler from a preset and settings. The only module that
+//! names both ends of every seam.
+
+mod connections;
+mod reload;
+mod resources;
+
+use std::sync::Arc;
+
+use self::reload::ReloadablePipeline;
+use self::resources::Resources;
+use crate::adapters::{AdapterSpec, REGISTRY, System};
+use crate::adapters::{hubspot::HubSpot, salesforce::Salesforce};
+use crate::lambda::Handler;
+use crate::pipeline::Pipeline;
+use crate::services::Services;
+use crate::settings::{DocumentError, Environment, Preset, Settings, SettingsError};
+
+/// Builds handlers for a set of external systems.
+pub struct App {
+    /// Systems of the registry.
+    registry: &'static [System],
+    /// Systems beside the registry, with their names.
+    others: Vec<(&'static str, AdapterSpec)>,
+    http: Option<reqwest::Client>,
+    function: String,
+}
+
+/// Why no handler could be built.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The settings document cannot be read.
+    #[error(
+        "the settings document cannot be read: check CONTACT_SYNC_CONFIG, the function's \
+         permissions and, in a VPC, its way to Parameter Store"
+    )]
+    Document(#[from] DocumentError),
+    /// The HTTP client cannot be built.
+    #[error("the HTTP client cannot be made")]
+    Http(#[from] reqwest::Error),
+}
+
+impl Default for App {
+    /// Starts with the systems of the registry.
+    fn default() -> Self {
+        Self {
+            registry: &REGISTRY,
+            ..Self::empty()
+        }
+    }
+}
+
+impl App {
+    /// Starts without any system.
+    pub fn empty() -> Self {
+        Self {
+            registry: &[],
+            others: Vec::new(),
+            http: None,
+            function: String::new(),
+        }
+    }
+
+    /// Adds a system. Its section in the settings, where it has one, has the same name.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, spec: AdapterSpec) -> Self {
+        self.others.push((name, spec));
+        self
+    }
+
+    /// Uses an existing HTTP client, for a process that builds many handlers.
+    #[must_use]
+    pub fn with_http(self, client: reqwest::Client) -> Self {
+        Self {
+            http: Some(client),
+            ..self
+        }
+    }
+
+    /// Names the function. Several functions may share a state table and a stream, and settle
+    /// nothing for each other.
+    #[must_use]
+    pub fn with_function(self, name: &str) -> Self {
+        Self {
+            function: name.to_owned(),
+            ..self
+        }
+    }
+
+    /// Returns the names that routes may use.
+    pub fn destinations(&self) -> Vec<&'static str> {
+        let registered = self.registry.iter().map(|system| system.name);
+        let others = self.others.iter().map(|(name, _)| *name);
+        registered.chain(others).collect()
+    }
+
+    /// Starts the function from its environment. Reads the settings document, where one is named,
+    /// and reads it again while the handler runs.
+    ///
+    /// # Errors
+    /// Where the settings are wrong, or the document cannot be read.
+    pub async fn start(
+        self,
+        environment: &Environment,
+        aws: &dyn Services,
+    ) -> Result<Handler, AppError> {
+        let parameters = aws.parameters();
+        let text = environment.read_document(parameters.as_ref()).await?;
+        let settings = environment.layers(&text)?.settings(&self.destinations())?;
+        let resources = Resources::new(
+            self.with_function(&environment.function),
+            environment.preset,
+            &settings,
+            aws,
+        )?;
+        let pipeline = ReloadablePipeline::new(environment, parameters, resources, settings, text);
+        pipeline.prefetch_secrets();
+        Ok(Handler::new(Arc::new(pipeline)))
+    }
+
+    /// Builds the handler of `preset` and `settings`, which stay the same.
+    ///
+    /// # Errors
+    /// Where the HTTP client cannot be built.
+    pub fn build(
+        self,
+        preset: Preset,
+        settings: &Settings,
+        aws: &dyn Services,
+    ) -> Result<Handler, AppError> {
+        let pipeline = self.pipeline(preset, settings, aws)?;
+        Ok(Handler::new(Arc::new(pipeline)))
+    }
+
+    /// Builds the pipeline of `preset` and `settings`.
+    ///
+    /// # Errors
+    /// Where the HTTP client cannot be built.
+    pub fn pipeline(
+        self,
+        preset: Preset,
+        settings: &Settings,
+        aws: &dyn Services,
+    ) -> Result<Pipeline, AppError> {
+        let resources = Resources::new(self, preset, settings, aws)?;
+        let connections = resources.connect(settings, &[]);
+        Ok(resources.pipeline(settings, &connections))
+    }
+
+    /// Builds the adapters of both systems, to examine their accounts.
+    ///
+    /// # Errors
+    /// Where the HTTP client cannot be built.
+    pub fn adapters(
+        self,
+        preset: Preset,
+        settings: &Settings,
+        aws: &dyn Services,
+    ) -> Result<(Salesforce, HubSpot), AppError> {
+        let Resources { http, secrets, .. } = Resources::new(self, preset, settings, aws)?;
+        let Settings {
+            salesforce,
+            hubspot,
+            ..
+        } = settings;
+        Ok((
+            Salesforce::new(salesforce, http.clone(), secrets.get(&salesforce.secret_id)),
+            HubSpot::new(hubspot, http, secrets.get(&hubspot.secret_id)),
+        ))
+    }
+}

@@ -1,0 +1,166 @@
+//! The clients and caches of which pipelines are built.
+
+use std::sync::Arc;
+
+use super::connections::SystemConnection;
+use super::{App, AppError};
+use crate::adapters::AdapterSpec;
+use crate::dispatch::{ApiDispatcher, LeaseTable};
+use crate::http_client;
+use crate::pipeline::Pipeline;
+use crate::route::Router;
+use crate::secrets::Secrets;
+use crate::services::{DeadLetterQueue, Services, StateTable};
+use crate::settings::{Preset, Settings};
+use crate::settle::{DeadLetters, SettledSet, Settler};
+
+/// The resources that outlive a change of the settings.
+pub(super) struct Resources {
+    app: App,
+    pub(super) http: reqwest::Client,
+    pub(super) secrets: Secrets,
+    queue: Arc<dyn DeadLetterQueue>,
+    /// Present where the settings name a state table.
+    state_table: Option<Arc<dyn StateTable>>,
+    /// The name of the state table, which is read at start only.
+    table: String,
+}
+
+impl Resources {
+    pub(super) fn new(
+        app: App,
+        preset: Preset,
+        settings: &Settings,
+        aws: &dyn Services,
+    ) -> Result<Self, AppError> {
+        let http = match &app.http {
+            Some(client) => client.clone(),
+            None => http_client::client()?,
+        };
+        let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
+        let table = settings.state.table.clone();
+        Ok(Self {
+            app,
+            http,
+            secrets,
+            queue: aws.queue(),
+            state_table: (!table.is_empty()).then(|| aws.table()),
+            table,
+        })
+    }
+
+    /// Returns the systems' names.
+    pub(super) fn destinations(&self) -> Vec<&'static str> {
+        self.app.destinations()
+    }
+
+    /// Connects every system. Keeps the parts of the connections `before` whose settings are equal.
+    pub(super) fn connect(
+        &self,
+        settings: &Settings,
+        before: &[SystemConnection],
+    ) -> Arc<[SystemConnection]> {
+        let mut connections = Vec::new();
+        for (at, (name, spec)) in self.specs(settings).into_iter().enumerate() {
+            let connected = SystemConnection::new(name, settings, spec, before.get(at));
+            self.share_budget(&connected.connection.dispatcher);
+            connections.push(connected);
+        }
+        connections.into()
+    }
+
+    /// Builds every system's adapter. The secret of a system without a route is not read at the
+    /// start.
+    fn specs(&self, settings: &Settings) -> Vec<(&'static str, AdapterSpec)> {
+        let router = self.router(settings);
+        let sections = settings.systems();
+        let mut specs = Vec::new();
+        for (at, system) in self.app.registry.iter().enumerate() {
+            let id = (system.secret_id)(sections);
+            let secret = if router.reaches(at) {
+                self.secrets.get(id)
+            } else {
+                self.secrets.get_unused(id)
+            };
+            let spec = (system.build)(sections, self.http.clone(), secret);
+            specs.push((system.name, spec));
+        }
+        specs.extend(self.app.others.iter().cloned());
+        specs
+    }
+
+    /// Shares the destination's budget among all environments, through the state table.
+    fn share_budget(&self, dispatcher: &ApiDispatcher) {
+        if let Some(client) = &self.state_table {
+            let destination = dispatcher.adapter.destination();
+            dispatcher.rate_limiter.share_through(LeaseTable::new(
+                Arc::clone(client),
+                &self.table,
+                destination,
+            ));
+        }
+    }
+
+    /// Builds the pipeline of `settings`.
+    pub(super) fn pipeline(
+        &self,
+        settings: &Settings,
+        connections: &[SystemConnection],
+    ) -> Pipeline {
+        let connections: Arc<[_]> = connections
+            .iter()
+            .map(|connected| connected.connection.clone())
+            .collect();
+        let destinations = connections
+            .iter()
+            .map(|connection| connection.dispatcher.adapter.destination())
+            .collect();
+        Pipeline {
+            filter: settings.filter.clone(),
+            router: self.router(settings),
+            version_source: settings.guard.version,
+            settler: Settler {
+                dead_letters: self.dead_letters(settings),
+                settled_set: self.settled_set(settings),
+                audit: settings.log.audit,
+                destinations,
+                guarded: connections
+                    .iter()
+                    .map(|connection| connection.guard.protects())
+                    .collect(),
+            },
+            connections,
+            settings: settings.pipeline,
+        }
+    }
+
+    fn router(&self, settings: &Settings) -> Router {
+        Router::new(
+            &settings.routes,
+            &settings.filter.types,
+            &self.destinations(),
+        )
+    }
+
+    fn dead_letters(&self, settings: &Settings) -> DeadLetters {
+        match settings.dead_letter.queue_url.as_str() {
+            "" => DeadLetters::LogOnly,
+            url => DeadLetters::Queue(Arc::clone(&self.queue), url.to_owned()),
+        }
+    }
+
+    /// Returns the settled set, where there is a state table. A dry run has none: its records are
+    /// not written, so that a later invocation has to send them.
+    fn settled_set(&self, settings: &Settings) -> Option<SettledSet> {
+        let client = self
+            .state_table
+            .clone()
+            .filter(|_| !settings.pipeline.dry_run)?;
+        Some(SettledSet::new(
+            client,
+            self.table.clone(),
+            self.app.function.clone(),
+            settings.state.ttl_hours,
+        ))
+    }
+}

@@ -1,0 +1,9 @@
+//! The Lambda function: its runtime, the envelope of its events, and the handler of invocations.
+
+mod handler;
+mod kinesis;
+mod runtime;
+
+pub use self::handler::{Handler, HandlerError, PipelineSource};
+pub use self::kinesis::envelope;
+pub use self::runtime::run;

@@ -1,0 +1,142 @@
+//! Payloads: changes in the schema of a destination.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::{ContactId, Rejection};
+
+/// The name of an external system in settings, logs, metrics and dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination(pub &'static str);
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// One contact's write, ready for its destination.
+#[derive(Clone)]
+pub struct Payload {
+    /// The contact that is written.
+    pub id: ContactId,
+    /// The JSON of the contact's record; `None` for a delete.
+    pub body: Option<Body>,
+    /// Fields to add where the record does not exist yet and `body` does not mention them: defaults
+    /// that must not overwrite a person's work. The record is looked up before it is written.
+    pub if_new: Option<Body>,
+    /// The version that the record gets, or for a delete its own, for destinations that keep one.
+    pub version: u64,
+    /// Compare `version` with the destination's first, and leave newer data alone. Set only where
+    /// the adapter's settings name a version field.
+    pub guarded: bool,
+}
+
+impl Payload {
+    /// Returns whether an upsert of the payload looks its record up first. One look-up serves all
+    /// payloads of a batch.
+    pub fn is_looked_up(&self) -> bool {
+        self.guarded || self.if_new.is_some()
+    }
+}
+
+impl fmt::Debug for Payload {
+    /// Prints the identity only: the body is contact data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The JSON of a record, an object in the destination's schema. It is serialized once, and sent as
+/// often as the payload is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Body(Box<str>);
+
+impl Body {
+    /// Serializes `record`.
+    pub fn of(record: Map<String, Value>) -> Self {
+        Self(Value::Object(record).to_string().into())
+    }
+
+    /// Wraps the text of a JSON object.
+    pub(crate) fn from_json(object: Box<str>) -> Self {
+        Self(object)
+    }
+
+    /// Returns the JSON.
+    pub fn get(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns this record with those fields of `defaults` that it does not mention. Values keep
+    /// their digits.
+    #[must_use]
+    pub fn with_missing(&self, defaults: &Self) -> Self {
+        let (own, mut missing) = (self.fields(), defaults.fields());
+        missing.retain(|name, _| !own.contains_key(name));
+        let mut json = self.0.strip_suffix('}').unwrap_or(&self.0).to_owned();
+        for (at, (name, value)) in missing.into_iter().enumerate() {
+            json.push_str(if at == 0 && own.is_empty() { "" } else { "," });
+            json.push_str(&Value::from(name).to_string());
+            json.push(':');
+            json.push_str(value.get());
+        }
+        json.push('}');
+        Self(json.into())
+    }
+
+    fn fields(&self) -> BTreeMap<String, &RawValue> {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Body {
+    /// Omits the content, which is contact data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+/// The result of transforming one contact's changes into one record of a destination.
+#[derive(Debug, Default)]
+pub struct Transformed {
+    /// The JSON of the record; `None` where every change was rejected.
+    pub body: Option<Body>,
+    /// Becomes [`Payload::if_new`].
+    pub if_new: Option<Body>,
+    /// The changes left out, by their index, each with the reason.
+    pub rejected: Vec<(usize, Rejection)>,
+    /// Values that were cut to fit their field.
+    pub cut: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_is_added_where_the_record_does_not_mention_the_field() {
+        for (record, defaults, expected) in [
+            ("{}", r#"{"a":1}"#, r#"{"a":1}"#),
+            (r#"{"a":null}"#, r#"{"a":1}"#, r#"{"a":null}"#),
+            (
+                r#"{"n":1.10,"o":{"a":{}}}"#,
+                r#"{"b":"x","a":"é\""}"#,
+                r#"{"n":1.10,"o":{"a":{}},"a":"é\"","b":"x"}"#,
+            ),
+            (r#"{"a":1}"#, "{}", r#"{"a":1}"#),
+        ] {
+            let body = |json: &str| Body(json.into());
+            assert_eq!(
+                body(record).with_missing(&body(defaults)).get(),
+                expected,
+                "{record} {defaults}"
+            );
+        }
+    }
+}

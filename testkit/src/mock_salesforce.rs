@@ -1,0 +1,317 @@
+//! Strict mock of Salesforce on loopback: tokens, leads by an external id, collection upsert and
+//! delete, and the queries of the adapter. It follows the documentation and captures of real
+//! responses. Salesforce rejects every request that the mock rejects.
+
+mod describe;
+mod gate;
+mod query;
+mod records;
+mod tokens;
+mod upsert;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hyper::header::HeaderMap;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use self::records::Store;
+pub use self::tokens::Signer;
+use super::controls::Controls;
+use super::server::{Answer, Server};
+
+/// Credentials that are accepted until they are rotated.
+pub const CLIENT_ID: &str = "3MVG9mock";
+pub const CLIENT_SECRET: &str = "mock-secret-1";
+
+/// Endpoint of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    Token,
+    Upsert,
+    Query,
+    Delete,
+    Describe,
+}
+
+/// Call that reached an endpoint.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub endpoint: Endpoint,
+    /// Number of records or ids.
+    pub size: usize,
+    pub uri_length: usize,
+    pub headers: HeaderMap,
+    pub at: Instant,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Behavior of the mock for all calls.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each field is an independent switch"
+)]
+pub struct Behavior {
+    pub external_id_field: String,
+    /// Fields besides the standard ones.
+    pub custom_fields: Vec<String>,
+    /// Whether the external id field is unique.
+    pub external_id_is_unique: bool,
+    /// Fields that field-level security hides from the run-as user.
+    pub hidden_fields: Vec<String>,
+    /// Fields that the run-as user can read and not edit, by field-level security.
+    pub read_only_fields: Vec<String>,
+    /// Checkbox fields: a text in one of them fails the whole request.
+    pub checkboxes: Vec<String>,
+    /// Values of Status, if it is a restricted picklist.
+    pub statuses: Option<Vec<String>>,
+    /// Whether the run-as user may create and edit records.
+    pub may_write: bool,
+    /// Whether the user may delete records.
+    pub may_delete: bool,
+    /// Whether failed rows have `created: true`, as in captures.
+    pub created_on_failures: bool,
+    /// Maximum number of records of a call.
+    pub most_records: usize,
+    /// Maximum number of records of a page of a query.
+    pub page: usize,
+    /// Maximum length of a path with its query, and the response to longer ones.
+    pub longest_uri: Option<(usize, Answer)>,
+    /// Header with the usage of the org.
+    pub limit_info: Option<String>,
+    /// URL in the response of the token endpoint; by default that of the mock.
+    pub instance_url: Option<String>,
+    /// Whether responses are compressed if the client accepts that. Salesforce does not guarantee
+    /// it.
+    pub compresses: bool,
+    /// Latency of each response.
+    pub latency: Duration,
+    /// Additional latency for each record of a call.
+    pub latency_per_record: Duration,
+}
+
+impl Default for Behavior {
+    fn default() -> Self {
+        Self {
+            external_id_field: "Source_Id__c".to_owned(),
+            custom_fields: ["Plan__c", "Seats__c", "Newsletter__c", "Version__c"]
+                .map(str::to_owned)
+                .into(),
+            external_id_is_unique: true,
+            hidden_fields: Vec::new(),
+            read_only_fields: Vec::new(),
+            checkboxes: Vec::new(),
+            statuses: None,
+            may_write: true,
+            may_delete: true,
+            created_on_failures: true,
+            most_records: 200,
+            page: 2000,
+            longest_uri: None,
+            limit_info: Some(
+                "api-usage=18/100000; per-app-api-usage=17/250(appName=contact-sync)".to_owned(),
+            ),
+            instance_url: None,
+            compresses: true,
+            latency: Duration::ZERO,
+            latency_per_record: Duration::ZERO,
+        }
+    }
+}
+
+/// Mock of Salesforce.
+#[derive(Debug)]
+pub struct MockSalesforce {
+    controls: Arc<Controls<Endpoint>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    controls: Arc<Controls<Endpoint>>,
+    behavior: Behavior,
+    url: String,
+    client_secret: String,
+    signer: Option<Signer>,
+    tokens: BTreeSet<String>,
+    granted: u32,
+    store: Store,
+    seen: Vec<Seen>,
+    /// Locked contacts, with the number of calls for which they are locked.
+    locked: HashMap<String, u32>,
+    takes_any_token: bool,
+    locks_every: Option<u64>,
+    upserted_rows: u64,
+    /// Total number of records of each query, and those that were not returned yet.
+    queries: Vec<(usize, Vec<Value>)>,
+}
+
+impl Deref for MockSalesforce {
+    type Target = Controls<Endpoint>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.controls
+    }
+}
+
+impl MockSalesforce {
+    /// Starts a mock and its server.
+    pub async fn start() -> (Arc<Self>, Server) {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts a mock with a modified behavior, and its server.
+    pub async fn start_with(edit: impl FnOnce(&mut Behavior)) -> (Arc<Self>, Server) {
+        let mut state = State {
+            client_secret: CLIENT_SECRET.to_owned(),
+            ..State::default()
+        };
+        edit(&mut state.behavior);
+        let mock = Arc::new(Self {
+            controls: Arc::clone(&state.controls),
+            state: Mutex::new(state),
+        });
+        let server = Server::start(Arc::clone(&mock)).await;
+        mock.state().url = server.url();
+        (mock, server)
+    }
+
+    /// Returns the secret with which the adapter uses the mock.
+    pub fn secret(&self) -> Value {
+        let state = self.state();
+        json!({
+            "login_url": state.url,
+            "client_id": CLIENT_ID,
+            "client_secret": state.client_secret,
+        })
+    }
+
+    /// Replaces the accepted client secret. Sessions stay valid.
+    pub fn rotate_secret(&self, client_secret: &str) {
+        client_secret.clone_into(&mut self.state().client_secret);
+    }
+
+    /// Sets the URL in further responses of the token endpoint; `None` for that of the mock.
+    pub fn set_instance_url(&self, url: Option<String>) {
+        self.state().behavior.instance_url = url;
+    }
+
+    /// Accepts every token, as an instance whose tokens another host grants.
+    pub fn take_any_token(&self) {
+        self.state().takes_any_token = true;
+    }
+
+    /// Ends all sessions.
+    pub fn expire_tokens(&self) {
+        self.state().tokens.clear();
+    }
+
+    /// Accepts assertions signed by `signer`, and no client secret.
+    pub fn require_jwt(&self, signer: Signer) {
+        self.state().signer = Some(signer);
+    }
+
+    /// Locks the record of the contact `id` for this number of calls: all rows of a batch with it
+    /// fail.
+    pub fn lock(&self, id: &str, calls: u32) {
+        self.state().locked.insert(id.to_lowercase(), calls);
+    }
+
+    /// Converts the lead, as another client does.
+    pub fn convert(&self, id: &str) {
+        let mut state = self.state();
+        let field = state.behavior.external_id_field.clone();
+        state.store.convert(&field, id);
+    }
+
+    /// Edits the lead, as another client does.
+    pub fn edit(&self, id: &str, fields: &Value) {
+        let mut state = self.state();
+        let field = state.behavior.external_id_field.clone();
+        for id in state.store.ids(&field, id) {
+            let fields = fields.as_object().cloned().unwrap_or_default();
+            state
+                .store
+                .records
+                .entry(id)
+                .and_modify(|record| record.fields.extend(fields));
+        }
+    }
+
+    /// Fails every `k`-th row of all upserts with a lock.
+    pub fn lock_every(&self, k: u64) {
+        self.state().locks_every = Some(k);
+    }
+
+    /// Creates a lead, as another client does. Returns its Id.
+    pub fn put(&self, id: &str, fields: &Value) -> String {
+        let mut state = self.state();
+        let mut fields = fields.as_object().cloned().unwrap_or_default();
+        let field = state.behavior.external_id_field.clone();
+        fields.insert(field.clone(), id.into());
+        state.store.insert(&field, fields)
+    }
+
+    /// Returns the fields with a value of the lead with this external id.
+    pub fn lead(&self, id: &str) -> Option<Map<String, Value>> {
+        let state = self.state();
+        state
+            .store
+            .find(&state.behavior.external_id_field, id)
+            .map(|record| record.fields.clone())
+    }
+
+    /// Returns all leads with an external id, by that id in lower case: their fields with a value,
+    /// as texts.
+    pub fn leads(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let state = self.state();
+        state.store.keyed(&state.behavior.external_id_field)
+    }
+
+    /// Returns the calls that reached an endpoint, in order.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state().seen.clone()
+    }
+
+    /// Counts the calls that reached the endpoint.
+    pub fn count(&self, endpoint: Endpoint) -> usize {
+        self.state()
+            .seen
+            .iter()
+            .filter(|seen| seen.endpoint == endpoint)
+            .count()
+    }
+
+    /// Returns the number of records or ids of each call of an endpoint.
+    pub fn sizes(&self, endpoint: Endpoint) -> Vec<usize> {
+        self.state()
+            .seen
+            .iter()
+            .filter(|seen| seen.endpoint == endpoint)
+            .map(|seen| seen.size)
+            .collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Builds the error of a whole request.
+pub fn refusal(status: u16, code: &str, message: &str) -> Answer {
+    Answer::json(status, &json!([{"message": message, "errorCode": code}]))
+}
+
+/// Builds the error of a row.
+pub fn row_error(code: &str, message: &str, fields: &[&str]) -> Value {
+    json!({"statusCode": code, "message": message, "fields": fields})
+}

@@ -1,0 +1,111 @@
+//! Tests of starts with an unreadable document: they end with one line that names the reason.
+
+use std::path::Path;
+use std::time::Duration;
+
+use contact_sync::app::App;
+use contact_sync::settings::Environment;
+use testkit::runtime_api::Function;
+use tokio::time::{advance, pause, resume};
+
+use super::aws::{self, Aws, PARAMETER};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
+
+/// Returns the only line of the binary where its document is at `source` and AWS at `endpoint`.
+async fn line_of(source: &str, endpoint: &str) -> String {
+    let variables = [
+        ("CONTACT_SYNC_PRESET", "test"),
+        ("CONTACT_SYNC_CONFIG", source),
+        ("AWS_ENDPOINT_URL", endpoint),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut function = Function::start(Path::new(BINARY), &variables).await;
+    assert!(function.time_to_first_poll().await.is_none(), "{source}");
+    assert!(!function.exit().await.success(), "{source}");
+    let lines = function.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines[0].clone()
+}
+
+#[tokio::test]
+async fn an_unreadable_document_ends_the_start_with_one_line() {
+    let (aws, server) = Aws::start().await;
+    let url = server.url();
+    let parameter = format!("ssm:{PARAMETER}");
+    aws.state().document = "[hubspot]\nbatch_size = 101".to_owned();
+    for (source, endpoint, parts) in [
+        (
+            "file:/nowhere/at-all",
+            &*url,
+            ["/nowhere/at-all", "No such file"],
+        ),
+        (
+            &*parameter,
+            "http://127.0.0.1:9",
+            [PARAMETER, "Connection refused"],
+        ),
+        (
+            &*parameter,
+            &*url,
+            ["line 2: `hubspot.batch_size` is 101", "1 to 100"],
+        ),
+    ] {
+        let line = line_of(source, endpoint).await;
+        assert!(
+            parts.iter().all(|part| line.contains(part)),
+            "{source}: {line}"
+        );
+    }
+    aws.state().refuses.push("GetParameter");
+    let line = line_of(&parameter, &url).await;
+    assert!(
+        line.contains(PARAMETER) && line.contains("AccessDeniedException: refused on purpose"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_fifo_queue_ends_the_start_with_its_key() {
+    let fifo = "https://sqs.eu-west-1.amazonaws.com/123456789012/letters.fifo";
+    let variables = [
+        ("CONTACT_SYNC_PRESET", "production"),
+        ("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL", fifo),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut function = Function::start(Path::new(BINARY), &variables).await;
+    assert!(function.time_to_first_poll().await.is_none());
+    assert!(!function.exit().await.success());
+    let lines = function.lines();
+    let expected = "the variable CONTACT_SYNC__DEAD_LETTER__QUEUE_URL: \
+                    `dead_letter.queue_url` is a FIFO queue";
+    assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_hanging_parameter_store_ends_the_start_before_lambda_does() {
+    let (aws, server) = Aws::start().await;
+    aws.state().hangs.push("GetParameter");
+    let source = format!("ssm:{PARAMETER}");
+    let variables = [
+        ("CONTACT_SYNC_PRESET", "test"),
+        ("CONTACT_SYNC_CONFIG", &*source),
+    ];
+    let variables = variables.map(|(name, value)| (name.into(), value.into()));
+    let environment = Environment::from_variables(variables).expect("good variables");
+    let config = aws::config(&server);
+    let start =
+        tokio::spawn(async move { App::default().start(&environment, &config).await.map(drop) });
+    aws.until_called("GetParameter", 1).await;
+    pause();
+    advance(Duration::from_secs(6)).await;
+    resume();
+    let error = start.await.expect("no panic").expect_err("no document");
+    let error: &dyn std::error::Error = &error;
+    let cause = error
+        .source()
+        .and_then(std::error::Error::source)
+        .expect("a cause")
+        .to_string();
+    assert_eq!(cause, "no response in time");
+}
