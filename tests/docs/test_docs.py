@@ -116,7 +116,9 @@ class Reference(unittest.TestCase):
         return self.ROOT.joinpath("docs", "reference", name).read_text(encoding="utf-8")
 
     def source(self):
-        return "".join(path.read_text(encoding="utf-8") for path in sorted(self.ROOT.joinpath("src").rglob("*.rs")))
+        """Returns the text of all sources. A string that is broken by a backslash is one line."""
+        text = "".join(path.read_text(encoding="utf-8") for path in sorted(self.ROOT.joinpath("src").rglob("*.rs")))
+        return re.sub(r"\\\n\s*", "", text)
 
     def test_names_messages_that_the_function_logs(self):
         page = self.page("log-fields.md")
