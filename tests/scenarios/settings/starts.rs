@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use contact_sync::app::App;
+use contact_sync::services::Services;
 use contact_sync::settings::Environment;
 use testkit::runtime_api::Function;
 use tokio::time::{advance, pause, resume};
@@ -63,6 +64,19 @@ async fn an_unreadable_document_ends_the_start_with_one_line() {
         line.contains(PARAMETER) && line.contains("AccessDeniedException: refused on purpose"),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn the_parameter_store_has_no_value_only_where_the_parameter_does_not_exist() {
+    let (aws, server) = Aws::start().await;
+    let store = aws::config(&server).parameters();
+    aws.state().document = "a = 1".to_owned();
+    let value = store.get(PARAMETER).await.expect("a value");
+    assert_eq!(value.as_deref(), Some("a = 1"));
+    assert_eq!(store.get("/other").await.expect("an answer"), None);
+    aws.state().refuses.push("GetParameter");
+    let error = store.get("/other").await.expect_err("refused").to_string();
+    assert!(error.starts_with("AccessDeniedException"), "{error}");
 }
 
 #[tokio::test]
