@@ -254,11 +254,11 @@ async fn a_missing_key_fails_one_check_as_missing() {
         .collect();
     assert_eq!(failed.len(), 2, "{failed:?}");
     assert!(
-        failed[0].starts_with("FAIL  salesforce external id: Our_Id__c is not there"),
+        failed[0].starts_with("FAIL  salesforce external id: Our_Id__c is missing"),
         "{failed:?}"
     );
     assert!(
-        failed[1].starts_with("FAIL  hubspot id property: our_id is not there: make it"),
+        failed[1].starts_with("FAIL  hubspot id property: our_id is missing: create it"),
         "{failed:?}"
     );
     assert!(
