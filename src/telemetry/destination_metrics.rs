@@ -146,13 +146,13 @@ impl DestinationMetrics {
         self.is_stopped.load(Relaxed)
     }
 
-    /// Returns the calls' durations in milliseconds, [thinned](thinned) to `most`.
+    /// Returns the calls' durations in milliseconds, [thinned] to `most`.
     pub(super) fn latencies_ms(&self, most: usize) -> Vec<u32> {
         thinned(lock(&self.latencies_ms).clone(), most)
     }
 
     /// Returns the times from the changes to the destination's answers in milliseconds,
-    /// [thinned](thinned) to `most`.
+    /// [thinned] to `most`.
     pub(super) fn lags_ms(&self, most: usize) -> Vec<u64> {
         thinned(lock(&self.lags_ms).clone(), most)
     }
