@@ -51,7 +51,7 @@
 //! - [`settle`]: fates, dead letters, the settled set, the audit trail
 //! - [`telemetry`]: logs, metrics and traces; the only module that prints
 //! - [`secrets`]: credentials, cached for a while
-//! - `aws` (feature `aws`), [`http_client`]: the configuration of the AWS clients and of the HTTP clients
+//! - `aws` (feature `aws`), [`http_client`]: the AWS clients and the HTTP clients
 //! - `clock`: time limits that outlive an invocation
 //! - [`services`]: the AWS services that the function calls, as traits
 //! - `json`: additions to serde's JSON
