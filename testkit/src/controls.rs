@@ -144,8 +144,8 @@ impl<E: Copy + PartialEq> Controls<E> {
         self.state().violations.push(violation.into());
     }
 
-    /// Takes the scripted reply to a call of `endpoint`. A call of the token endpoint, as
-    /// `is_token` says, gets no reply without an endpoint.
+    /// Takes the scripted reply to a call of `endpoint`. A call of the token endpoint, which
+    /// `is_token` marks, gets no reply without an endpoint.
     pub(crate) fn scripted(&self, endpoint: E, is_token: bool) -> Option<Reply> {
         let mut state = self.state();
         let (only, _) = state.script.front()?;
