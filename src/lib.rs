@@ -24,7 +24,7 @@
 //! ```
 //!
 //! A module imports modules of the layers below its own, none of its own layer or above. The test
-//! `tests/layers.rs` reads this drawing and the imports, and fails where they differ:
+//! `tests/contract/layers.rs` reads this drawing and the imports, and fails where they differ:
 //!
 //! ```layers
 //! app

@@ -4,7 +4,8 @@
 //! A code stands in dead letters (`reason.code`), audit lines and log lines (`code`). The constants
 //! here are the codes of contact-sync itself, and no other file spells one out. The codes that a
 //! system sends are listed beside the table that classifies them, as [`CodeEntry`] too.
-//! `docs/reference/codes.md` is made from these lists by `make codes`; `tests/codes.rs` holds both.
+//! `docs/reference/codes.md` is made from these lists by `make codes`; `tests/contract/codes.rs`
+//! holds both.
 
 /// A code, as the reference lists it.
 #[derive(Clone, Copy, Debug)]

@@ -195,7 +195,7 @@ async fn feed(handler: &Handler, stream: &Stream, mocks: &Mocks) -> Result<Repor
 }
 
 /// Injects the faults of single invocations: rotates the credentials before the third batch of the
-/// shards, and begins an outage before the sixth.
+/// shards, and begins an outage before the sixth, which ends four invocations later.
 fn inject_timed_faults(invocation: usize, mocks: &Mocks) {
     if invocation == 2 * SHARDS + 1 {
         mocks.salesforce.expire_tokens();
@@ -204,9 +204,11 @@ fn inject_timed_faults(invocation: usize, mocks: &Mocks) {
         std::fs::write(mocks.hubspot_secret.path(), secret).expect("the file is ours");
     }
     if invocation == 5 * SHARDS + 1 {
-        for _ in 0..8 {
-            mocks.hubspot.next(Answer::html(503, "<h1>Sorry</h1>"));
-        }
+        mocks.hubspot.misbehave(Answer::html(503, "<h1>Sorry</h1>"));
+    }
+    // By then each shard has met the outage.
+    if invocation == 6 * SHARDS + 1 {
+        mocks.hubspot.behave();
     }
 }
 
