@@ -195,8 +195,8 @@ impl Stage {
     }
 
     /// Returns the number of messages in the queue, including hidden ones. The emulation counts the
-    /// visible and the hidden ones one after the other: a message that becomes visible in between is
-    /// in neither count. The next answer has it.
+    /// visible and the hidden ones one after the other: a message that becomes visible in between
+    /// is in neither count. The next answer has it.
     pub(crate) async fn waiting(&self) -> u64 {
         let first = self.counted().await;
         first.max(self.counted().await)
