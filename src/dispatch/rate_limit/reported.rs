@@ -6,9 +6,8 @@
 //! a call of others as well as an own one. So the bound can only be too low, by the few requests
 //! that were in flight at once.
 //!
-//! While others use the account, a twentieth of the window is left to them: they may make further
-//! calls between two reports or while a request is sent, and a leased slot may be spent late
-//! ([`super::lease`]).
+//! While others use the account, a thirtieth of their calls is left to them: a leased slot may be
+//! spent so late ([`super::lease`]), and they may make these calls while a request is sent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,8 +19,8 @@ use super::window::Availability;
 use crate::dispatch::pause::Pause;
 use crate::model::limits::Quota;
 
-/// Calls of the window for each one that is left to others, while they use the account.
-const MARGIN: usize = 20;
+/// Calls of others for each one that may come late.
+const LATE: usize = 30;
 
 /// Last report, and the own requests since.
 #[derive(Debug, Default)]
@@ -108,8 +107,7 @@ impl Reported {
         }
         let (most, left) = (most as usize, left as usize);
         let others = most.saturating_sub(left).saturating_sub(counted);
-        let margin = if others > 0 { most.div_ceil(MARGIN) } else { 0 };
-        let own = most.saturating_sub(others + margin);
+        let own = most.saturating_sub(others + others.div_ceil(LATE));
         self.last = Some(Report {
             own,
             window,

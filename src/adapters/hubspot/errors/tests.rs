@@ -74,6 +74,11 @@ fn response(status: u16, headers: &[(&'static str, &'static str)], body: &Value)
 
 const INTERVAL: &str = "x-hubspot-ratelimit-interval-milliseconds";
 
+/// Returns an error of HubSpot with this category and message.
+fn says(category: &str, message: &str) -> Value {
+    json!({"status": "error", "category": category, "message": message})
+}
+
 #[test]
 fn a_limit_stops_or_throttles_by_its_policy() {
     let limit =
@@ -139,10 +144,6 @@ fn a_remedy_names_the_thing_to_change_and_quotes_no_contact() {
     let lacking = |scopes: &[&str]| {
         let errors = json!([{"context": {"requiredGranularScopes": scopes}}]);
         json!({"category": "MISSING_SCOPES", "errors": errors})
-    };
-    let says = |category: &str, text: &str| {
-        let error = json!({"status": "error", "category": category, "message": text});
-        error
     };
     let configuration = Cause::Configuration;
     for (status, body, cause, expected) in [
