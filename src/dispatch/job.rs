@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::model::{Code, Payload, Positions};
+use crate::model::{Code, Payload, Position, Positions};
 
 /// Operation on a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +58,17 @@ pub struct Job {
 }
 
 impl Job {
+    /// Returns whether the payload has the change at `position`, which is not outdated.
+    pub(super) fn is_written(&self, position: Position) -> bool {
+        !self.outdated.contains(&position)
+    }
+
+    /// Returns the position of the last change that the payload has.
+    pub(super) fn last_written(&self) -> Option<Position> {
+        let mut sources = self.sources.iter().copied();
+        sources.rfind(|position| self.is_written(*position))
+    }
+
     /// Creates a job that no other write follows.
     pub fn new(kind: WriteKind, payload: Payload, sources: Positions) -> Self {
         Self {

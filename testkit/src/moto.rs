@@ -129,25 +129,29 @@ impl Moto {
 
     /// Creates a state table. Returns its name.
     pub async fn table(&self) -> String {
-        use aws_sdk_dynamodb::types::{
-            AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-        };
-        let dynamodb = aws_sdk_dynamodb::Client::new(&self.config());
-        let mut call = dynamodb
-            .create_table()
-            .table_name("state")
-            .billing_mode(BillingMode::PayPerRequest);
-        for (name, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
-            let attribute = AttributeDefinition::builder()
-                .attribute_name(name)
-                .attribute_type(ScalarAttributeType::S);
-            call = call.attribute_definitions(attribute.build().expect("whole"));
-            let key = KeySchemaElement::builder()
-                .attribute_name(name)
-                .key_type(kind);
-            call = call.key_schema(key.build().expect("whole"));
-        }
-        call.send().await.expect("a table");
+        create_table(&aws_sdk_dynamodb::Client::new(&self.config()), "state").await;
         "state".to_owned()
     }
+}
+
+/// Creates a state table with the keys of the template's.
+pub async fn create_table(client: &aws_sdk_dynamodb::Client, name: &str) {
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    };
+    let mut call = client
+        .create_table()
+        .table_name(name)
+        .billing_mode(BillingMode::PayPerRequest);
+    for (name, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
+        let attribute = AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S);
+        call = call.attribute_definitions(attribute.build().expect("whole"));
+        let key = KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(kind);
+        call = call.key_schema(key.build().expect("whole"));
+    }
+    call.send().await.expect("a table");
 }

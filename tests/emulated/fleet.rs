@@ -5,10 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
-    ScalarAttributeType,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use contact_sync::dispatch::{LeaseTable, RateLimiter, RequestCost};
 use contact_sync::model::Destination;
 use contact_sync::model::limits::RateLimit;
@@ -18,7 +15,7 @@ use serde_json::{Value, json};
 use testkit::evidence::write_report;
 use testkit::harness::{Logs, Mocks, batch, change};
 use testkit::mock_hubspot::{Behavior, Seen};
-use testkit::moto::Moto;
+use testkit::moto::{Moto, create_table};
 use testkit::runtime_api::{Function, InvocationOutcome};
 use tokio::time::Instant;
 
@@ -43,21 +40,7 @@ const ONE: RequestCost = RequestCost {
 /// Creates the table as the template does.
 async fn table(moto: &Moto) -> aws_sdk_dynamodb::Client {
     let client = aws_sdk_dynamodb::Client::new(&moto.config());
-    let mut request = client
-        .create_table()
-        .table_name(TABLE)
-        .billing_mode(BillingMode::PayPerRequest);
-    for (name, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
-        let attribute = AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(ScalarAttributeType::S);
-        let key = KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(kind);
-        request = request.attribute_definitions(attribute.build().expect("whole"));
-        request = request.key_schema(key.build().expect("whole"));
-    }
-    request.send().await.expect("a table");
+    create_table(&client, TABLE).await;
     client
 }
 

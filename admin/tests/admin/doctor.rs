@@ -1,7 +1,4 @@
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-    TimeToLiveSpecification,
-};
+use aws_sdk_dynamodb::types::TimeToLiveSpecification;
 use aws_sdk_lambda::types::{
     DestinationConfig, Environment, FunctionCode, FunctionResponseType, OnFailure, Runtime,
 };
@@ -9,7 +6,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 use testkit::harness::Mocks;
 use testkit::mock_hubspot;
-use testkit::moto::Moto;
+use testkit::moto::{Moto, create_table};
 
 use crate::stage::Stage;
 
@@ -75,21 +72,7 @@ async fn deployed(moto: &Moto, mocks: &Mocks) -> Stage {
 }
 
 async fn table(dynamodb: &aws_sdk_dynamodb::Client) {
-    let mut table = dynamodb
-        .create_table()
-        .table_name("settled")
-        .billing_mode(BillingMode::PayPerRequest);
-    for (name, key) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
-        let definition = AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(ScalarAttributeType::S);
-        table = table.attribute_definitions(definition.build().expect("a definition"));
-        let key = KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(key);
-        table = table.key_schema(key.build().expect("a key"));
-    }
-    table.send().await.expect("a table");
+    create_table(dynamodb, "settled").await;
     let expiry = TimeToLiveSpecification::builder()
         .enabled(true)
         .attribute_name("expires_at")

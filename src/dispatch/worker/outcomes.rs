@@ -8,7 +8,7 @@ use crate::dispatch::Job;
 use crate::dispatch::batch::Batch;
 use crate::dispatch::locks::LONGEST_LOCK;
 use crate::model::codes;
-use crate::model::{Code, Outcome, Position, Rejection, Retry, RetryMode, Stage};
+use crate::model::{Code, Outcome, Rejection, Retry, RetryMode, Stage};
 use crate::settle::RecordOutcome;
 
 /// Properties of a call that decide how its jobs are sent again.
@@ -166,11 +166,10 @@ impl Worker<'_> {
     /// Settles a job: the last of its records with `outcome`, the carried ones as superseded, and
     /// those that are older than another one as stale.
     fn done(&mut self, job: Job, outcome: &RecordOutcome) {
-        let is_written = |position: &Position| !job.outdated.contains(position);
-        let last = job.sources.iter().copied().rfind(is_written);
+        let last = job.last_written();
         for position in &job.sources {
             let outcome = match outcome {
-                RecordOutcome::Delivered(_) if !is_written(position) => {
+                RecordOutcome::Delivered(_) if !job.is_written(*position) => {
                     RecordOutcome::Superseded(Some(Code::new(codes::STALE)))
                 }
                 RecordOutcome::Delivered(_) if last != Some(*position) => {
@@ -187,8 +186,7 @@ impl Worker<'_> {
     /// Measures the age of a written job's last change. A replayed change is not measured: its age
     /// is no delay of the delivery.
     fn measure_lag(&self, job: &Job) {
-        let is_written = |position: &Position| !job.outdated.contains(position);
-        let Some(last) = job.sources.iter().copied().rfind(is_written) else {
+        let Some(last) = job.last_written() else {
             return;
         };
         match self.context.transformer.change(last) {
