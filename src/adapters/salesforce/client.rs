@@ -140,9 +140,13 @@ pub(super) fn is_success(response: &HttpResponse) -> bool {
 /// Returns whether the response reports an ended session. A session that the org's policies refuse
 /// does not count: a new token would not help.
 fn has_ended(response: &HttpResponse) -> bool {
+    // Most responses are long lists without an error.
+    if response.status != 401 {
+        return false;
+    }
     let is_barred = |error: &ApiError| error.contains("not valid for use with the REST API");
     let errors = errors_in(response);
-    response.status == 401 && !errors.is_empty() && !errors.iter().any(is_barred)
+    !errors.is_empty() && !errors.iter().any(is_barred)
 }
 
 /// Returns whether the org is at this instance: it sent a response of Salesforce's own, or was not
