@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::Level;
@@ -12,6 +13,7 @@ use crate::telemetry::LogFormat;
 
 const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
+const EXTRA_CA_FILE: &str = "CONTACT_SYNC__TLS__EXTRA_CA_FILE";
 
 /// The time limit of the document at the start. Lambda ends a start after 10 s, without a log line
 /// of ours; the SDK itself waits for an answer without a limit.
@@ -39,6 +41,9 @@ pub struct Environment {
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the settled set belongs to this function.
     /// Empty elsewhere.
     pub function: String,
+    /// `CONTACT_SYNC__TLS__EXTRA_CA_FILE`. The document itself may come over TLS, so that no other
+    /// layer sets it.
+    pub extra_ca_file: PathBuf,
 }
 
 impl Environment {
@@ -68,6 +73,12 @@ impl Environment {
             None => String::new(),
         };
         let document = Layer::from_toml(name, document)?;
+        if let Some(place) = document.place_of(&["tls", "extra_ca_file"]) {
+            return Err(SettingsError(format!(
+                "{place}: tls.extra_ca_file is read before the document; set the variable \
+                 {EXTRA_CA_FILE}"
+            )));
+        }
         Layers::new(
             self.preset,
             std::iter::once(document).chain(self.overrides.iter().cloned()),
@@ -109,6 +120,7 @@ impl Environment {
             log_format: None,
             traces_to: None,
             function: String::new(),
+            extra_ca_file: PathBuf::new(),
         };
         let mut overrides = Vec::new();
         for (name, value) in variables {
@@ -131,6 +143,9 @@ impl Environment {
                         Some(value.to_owned()).filter(|endpoint| !endpoint.is_empty());
                 }
                 _ if name.starts_with("CONTACT_SYNC__") => {
+                    if name == EXTRA_CA_FILE {
+                        found.extra_ca_file = value.into();
+                    }
                     overrides.push((name.to_owned(), value.to_owned()));
                 }
                 _ => {

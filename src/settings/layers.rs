@@ -105,6 +105,11 @@ impl Layer {
         })
     }
 
+    /// Returns the place at which this layer sets the key, if it does.
+    pub(super) fn place_of(&self, path: &[&str]) -> Option<String> {
+        self.sets(path).then(|| self.place(path))
+    }
+
     /// Returns the layer's name, with the line where the layer has lines.
     fn place(&self, path: &[&str]) -> String {
         match line_of(&self.text, path) {

@@ -27,7 +27,7 @@ pub use source::{DocumentError, DocumentSource};
 
 use crate::adapters::{self, hubspot, salesforce};
 use crate::source::Filter;
-use crate::{pipeline, route, settle, telemetry, transform};
+use crate::{http_client, pipeline, route, settle, telemetry, transform};
 
 /// Every key with its documentation, its allowed values and its default.
 const DEFAULTS: &str = include_str!("defaults.toml");
@@ -48,6 +48,7 @@ pub struct Settings {
     pub dead_letter: settle::DeadLetterSettings,
     pub state: settle::StateSettings,
     pub log: telemetry::LogSettings,
+    pub tls: http_client::TlsSettings,
 }
 
 impl Settings {

@@ -37,4 +37,6 @@ pub mod stream;
 pub mod system;
 #[cfg(feature = "aws")]
 pub mod table;
+#[cfg(feature = "aws")]
+pub mod tls;
 pub mod words;

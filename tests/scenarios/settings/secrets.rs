@@ -155,7 +155,7 @@ async fn a_value_read_at_the_start_expires_like_any_other() {
         false,
     );
     let (one, two) = (secrets.get("one"), secrets.get("two"));
-    secrets.prefetch();
+    secrets.prefetch().await;
     aws.until_called("BatchGetSecretValue", 1).await;
     assert_eq!(one.get().await.expect("readable").expose_secret(), "old");
     aws.state()
