@@ -8,12 +8,13 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::{DocumentError, DocumentSource, Layer, Layers, Preset, SettingsError};
+use crate::adapters::Registry;
 use crate::services::ParameterStore;
 use crate::telemetry::LogFormat;
 
 const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
-const EXTRA_CA_FILE: &str = "CONTACT_SYNC__TLS__EXTRA_CA_FILE";
+pub(super) const EXTRA_CA_FILE: &str = "CONTACT_SYNC__TLS__EXTRA_CA_FILE";
 
 /// The time limit of the document at the start. Lambda ends a start after 10 s, without a log line
 /// of ours; the SDK itself waits for an answer without a limit.
@@ -63,23 +64,20 @@ impl Environment {
         Ok(text.unwrap_or_default())
     }
 
-    /// Returns the layers of this environment, whose document has the text `document`.
+    /// Returns the layers of this environment, whose document has the text `document`, with a
+    /// section for each system of `registry`.
     ///
     /// # Errors
     /// Where the text is not TOML.
-    pub fn layers(&self, document: &str) -> Result<Layers, SettingsError> {
+    pub fn layers(&self, registry: Registry, document: &str) -> Result<Layers, SettingsError> {
         let name = match &self.document {
             Some(source) => source.to_string(),
             None => String::new(),
         };
         let document = Layer::from_toml(name, document)?;
-        if let Some(place) = document.place_of(&["tls", "extra_ca_file"]) {
-            return Err(SettingsError(format!(
-                "{place}: tls.extra_ca_file is read before the document; set the variable \
-                 {EXTRA_CA_FILE}"
-            )));
-        }
+        document.check_as_document()?;
         Layers::new(
+            registry,
             self.preset,
             std::iter::once(document).chain(self.overrides.iter().cloned()),
         )

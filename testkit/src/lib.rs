@@ -37,6 +37,7 @@ pub mod stream;
 pub mod system;
 #[cfg(feature = "aws")]
 pub mod table;
+pub mod tinycrm;
 #[cfg(feature = "aws")]
 pub mod tls;
 pub mod words;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contact_sync::adapters::REGISTRY;
 use contact_sync::app::App;
 use contact_sync::http_client::ExtraRoots;
 use contact_sync::services::Services;
@@ -202,12 +203,12 @@ async fn the_document_may_not_name_extra_roots() {
     let variables = variables.map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::from_variables(variables).expect("good variables");
     let error = environment
-        .layers("[tls]\nextra_ca_file = \"/opt/roots.pem\"")
+        .layers(&REGISTRY, "[tls]\nextra_ca_file = \"/opt/roots.pem\"")
         .expect_err("refused")
         .to_string();
     assert_eq!(
         error,
-        "the parameter /settings, line 2: tls.extra_ca_file is read before the document; set the \
+        "the parameter /settings, line 2: `tls.extra_ca_file` is read before the document: set the \
          variable CONTACT_SYNC__TLS__EXTRA_CA_FILE"
     );
 }
