@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use contact_sync::app::App;
+use contact_sync::http_client::ExtraRoots;
 use contact_sync::settings::Environment;
 use contact_sync::{aws, lambda, telemetry};
 use lambda_runtime::Error;
@@ -29,7 +30,9 @@ async fn run() -> Result<(), Error> {
         environment.log_format,
         environment.traces_to.as_deref(),
     );
-    let aws = aws::config().await;
-    let handler = App::default().start(&environment, &aws).await?;
+    let extra_roots = ExtraRoots::read(&environment.extra_ca_file)?;
+    let aws = aws::config(&extra_roots).await;
+    let app = App::default().trusting(extra_roots);
+    let handler = app.start(&environment, &aws).await?;
     lambda::run(handler).await
 }

@@ -53,6 +53,13 @@ pub trait Adapter: Send + Sync {
     /// change that can never be written is left out and named.
     fn transform(&self, changes: &[&ContactChange]) -> Transformed;
 
+    /// Opens a connection and gets the credentials that the first call needs, before there are
+    /// records. Writes nothing. A failure changes nothing: the first call meets it again. A system
+    /// in memory does not implement it.
+    fn prepare<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, ()> {
+        future::ready(()).boxed()
+    }
+
     /// Looks up the versions that the destination holds of a batch of guarded payloads, under the
     /// rules of [`Self::upsert`]. The answer is in their order. A system that keeps no versions,
     /// and so gets no guarded payloads, does not implement it.

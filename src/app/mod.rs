@@ -10,6 +10,7 @@ use std::sync::Arc;
 use self::reload::ReloadablePipeline;
 use self::resources::Resources;
 use crate::adapters::{Adapter, AdapterSpec, REGISTRY, Registry};
+use crate::http_client::ExtraRoots;
 use crate::lambda::Handler;
 use crate::pipeline::Pipeline;
 use crate::services::Services;
@@ -22,6 +23,7 @@ pub struct App {
     /// Systems beside the registry, with their names.
     others: Vec<(&'static str, AdapterSpec)>,
     http: Option<reqwest::Client>,
+    extra_roots: ExtraRoots,
     function: String,
 }
 
@@ -67,6 +69,7 @@ impl App {
             registry: &[],
             others: Vec::new(),
             http: None,
+            extra_roots: ExtraRoots::default(),
             function: String::new(),
         }
     }
@@ -83,6 +86,15 @@ impl App {
     pub fn with_http(self, client: reqwest::Client) -> Self {
         Self {
             http: Some(client),
+            ..self
+        }
+    }
+
+    /// Trusts further root certificates in the calls of the systems.
+    #[must_use]
+    pub fn trusting(self, extra_roots: ExtraRoots) -> Self {
+        Self {
+            extra_roots,
             ..self
         }
     }
@@ -126,7 +138,7 @@ impl App {
             aws,
         )?;
         let pipeline = ReloadablePipeline::new(environment, parameters, resources, settings, text);
-        pipeline.prefetch_secrets();
+        pipeline.prepare().await;
         Ok(Handler::new(Arc::new(pipeline)))
     }
 

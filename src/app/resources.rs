@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
 use super::connections::SystemConnection;
 use super::{App, AppError};
 use crate::adapters::AdapterSpec;
@@ -40,7 +43,7 @@ impl Resources {
         }
         let http = match &app.http {
             Some(client) => client.clone(),
-            None => http_client::client()?,
+            None => http_client::client_trusting(&app.extra_roots)?,
         };
         let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
         let table = settings.state.table.clone();
@@ -115,6 +118,28 @@ impl Resources {
                 destination,
             ));
         }
+    }
+
+    /// Prepares the systems that have a route, and the AWS services, until `end`. The limiters
+    /// lease their first calls from the state table, which opens the connection to it.
+    pub(super) async fn prepare(
+        &self,
+        connections: &[SystemConnection],
+        settings: &Settings,
+        end: Instant,
+    ) {
+        let router = self.router(settings);
+        let routed = connections
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| router.reaches(*at));
+        let systems = routed.map(|(_, system)| system.connection.dispatcher.prepare(end));
+        let dead_letters = self.dead_letters(settings);
+        tokio::join!(
+            self.secrets.prefetch(),
+            join_all(systems),
+            dead_letters.connect()
+        );
     }
 
     /// Builds the pipeline of `settings`.

@@ -30,7 +30,7 @@ pub use source::{DocumentError, DocumentSource};
 
 use crate::adapters::Sections;
 use crate::source::Filter;
-use crate::{pipeline, route, settle, telemetry, transform};
+use crate::{http_client, pipeline, route, settle, telemetry, transform};
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,7 @@ pub struct Settings {
     pub dead_letter: settle::DeadLetterSettings,
     pub state: settle::StateSettings,
     pub log: telemetry::LogSettings,
+    pub tls: http_client::TlsSettings,
 }
 
 /// A named set of settings, the layer over the defaults.

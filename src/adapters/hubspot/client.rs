@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 
 use super::api_error::ApiError;
@@ -118,6 +119,16 @@ impl HubSpot {
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// Reads the token, and opens a connection beside that.
+    pub(super) async fn connect(&self, call: Call<'_>) {
+        let connection = async {
+            if let Ok(url) = Url::parse(&self.settings.base()) {
+                self.http.connect(url, call).await;
+            }
+        };
+        let (_token, ()) = tokio::join!(self.auth.token(call), connection);
     }
 
     /// Sends `body` with the current token, and once more where that one is refused and the secret

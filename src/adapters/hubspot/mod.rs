@@ -112,6 +112,10 @@ impl Adapter for HubSpot {
         model::transform(changes, &self.settings)
     }
 
+    fn prepare<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, ()> {
+        self.connect(call).boxed()
+    }
+
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],

@@ -32,6 +32,15 @@ pub(super) struct ApiRequest {
 }
 
 impl Salesforce {
+    /// Gets a token, and opens a connection to its instance unless that granted it.
+    pub(super) async fn connect(&self, call: Call<'_>) {
+        if let Ok(token) = self.auth.token(&self.http, call).await
+            && !token.is_granted_by_instance
+        {
+            self.http.connect(token.instance, call).await;
+        }
+    }
+
     /// Sends `request` and returns a 2xx.
     ///
     /// # Errors

@@ -130,6 +130,10 @@ impl Adapter for Salesforce {
         model::transform(changes, &self.settings)
     }
 
+    fn prepare<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, ()> {
+        self.connect(call).boxed()
+    }
+
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],

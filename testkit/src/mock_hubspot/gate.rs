@@ -63,6 +63,9 @@ impl State {
 
     /// Checks path, method, token and content type.
     fn admit(&mut self, request: &Request) -> Result<Endpoint, Answer> {
+        if request.opens_connection() {
+            return Err(Answer::empty(404));
+        }
         let endpoint = endpoint(&request.path).ok_or_else(|| {
             if !has_unknown_version(&request.path) {
                 self.controls

@@ -33,6 +33,9 @@ impl State {
                 .record_violation(format!("a URI of {} bytes", request.uri_length));
             return Answer::html(414, "URI too long").into();
         }
+        if request.opens_connection() {
+            return Answer::empty(404).into();
+        }
         if let Some((longest, answer)) = &self.behavior.longest_uri
             && request.uri_length > *longest
         {
