@@ -35,10 +35,10 @@ def bootstrap(archive):
     return content, MACHINES[machine]
 
 
-def prebuilt(template, folder):
-    """Returns the template with the functions' code in the folders of their names, and the names of those functions. Nested
-    templates keep their place, as seen from `folder`."""
-    functions = []
+def build(source, folder, content):
+    """Writes the template at `source`, its nested ones and their functions' code into `folder`, as sam lays them out: each nested
+    stack has a folder of its name. Templates without a function keep their place."""
+    template = yaml_parse(source.read_text(encoding="utf-8"))
     for name, resource in template["Resources"].items():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Serverless::Function":
@@ -47,10 +47,23 @@ def prebuilt(template, folder):
                 raise ValueError(f"{name} is built from {binary}: a zip of {BINARY} does not serve it")
             properties["CodeUri"] = name
             del metadata["BuildMethod"], metadata["BuildProperties"]
-            functions.append(name)
+            write_code(folder / name / "bootstrap", content)
         elif resource["Type"] == "AWS::CloudFormation::Stack":
-            properties["TemplateURL"] = os.path.relpath(ROOT / properties["TemplateURL"], folder)
-    return template, functions
+            nested = source.parent / properties["TemplateURL"]
+            if "AWS::Serverless::Function" in nested.read_text(encoding="utf-8"):
+                build(nested, folder / name, content)
+                nested = folder / name / "template.yaml"
+            properties["TemplateURL"] = os.path.relpath(nested, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # JSON is YAML, which sam reads.
+    (folder / "template.yaml").write_text(json.dumps(template, indent=1) + "\n", encoding="utf-8")
+
+
+def write_code(path, content):
+    """Writes a function's executable."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(0o755)
 
 
 def main():
@@ -59,24 +72,17 @@ def main():
     arguments.add_argument("--zip", type=Path, required=True)
     arguments.add_argument("--out", type=Path, default=ROOT / ".aws-sam/build")
     given = arguments.parse_args()
-    source = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    source = ROOT / "template.yaml"
     config = tomlkit.parse((ROOT / "samconfig.toml").read_text(encoding="utf-8")).unwrap()
     try:
         content, machine = bootstrap(given.zip)
-        default = source["Parameters"]["Architecture"]["Default"]
+        default = yaml_parse(source.read_text(encoding="utf-8"))["Parameters"]["Architecture"]["Default"]
         architecture = overrides(config, given.stage).get("Architecture", default)
         if machine != architecture:
             raise ValueError(f"{given.zip} is for {machine}, and samconfig.toml deploys {given.stage} to {architecture}")
-        template, functions = prebuilt(source, given.out)
+        build(source, given.out, content)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         sys.exit(f"prebuilt: {error}")
-    for name in functions:
-        target = given.out / name / "bootstrap"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-        target.chmod(0o755)
-    # JSON is YAML, which sam reads.
-    (given.out / "template.yaml").write_text(json.dumps(template, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -43,27 +44,45 @@ class Prebuilt(unittest.TestCase):
         command = [sys.executable, SCRIPT, "--stage", "dev", "--zip", archive, "--out", self.folder / "build"]
         return subprocess.run(command, capture_output=True, text=True)
 
-    def test_gives_sam_the_template_and_the_unzipped_function(self):
+    def test_gives_sam_the_templates_and_the_unzipped_function(self):
         done = self.run_with(zipped(bootstrap=elf(ARM64)))
         self.assertEqual(done.returncode, 0, done.stderr)
-        built = json.loads((self.folder / "build/template.yaml").read_text(encoding="utf-8"))
-        source = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
-        functions = {name: r for name, r in built["Resources"].items() if r["Type"] == "AWS::Serverless::Function"}
-        self.assertTrue(functions)
-        for name, function in functions.items():
-            code = self.folder / "build" / function["Properties"]["CodeUri"] / "bootstrap"
-            self.assertEqual(code.read_bytes(), elf(ARM64))
-            self.assertTrue(os.stat(code).st_mode & stat.S_IXUSR)
-            self.assertNotIn("BuildMethod", function["Metadata"])
-            # Nothing else of it changes.
-            function["Properties"]["CodeUri"] = source["Resources"][name]["Properties"]["CodeUri"]
-            function["Metadata"] = source["Resources"][name]["Metadata"]
-        for name, stack in built["Resources"].items():
-            if stack["Type"] == "AWS::CloudFormation::Stack":
-                nested = (self.folder / "build" / stack["Properties"]["TemplateURL"]).resolve()
-                self.assertEqual(nested, ROOT / source["Resources"][name]["Properties"]["TemplateURL"])
-                stack["Properties"]["TemplateURL"] = source["Resources"][name]["Properties"]["TemplateURL"]
+        functions = self.compared(self.folder / "build", ROOT / "template.yaml")
+        self.assertGreaterEqual(functions, 1)
+
+    def compared(self, folder, path):
+        """Compares a built template with its source: places of code and of nested templates differ, and nothing else. Returns
+        the number of functions."""
+        built = json.loads((folder / "template.yaml").read_text(encoding="utf-8"))
+        source = yaml_parse(path.read_text(encoding="utf-8"))
+        functions = 0
+        for name, resource in built["Resources"].items():
+            original = source["Resources"][name]
+            if resource["Type"] == "AWS::Serverless::Function":
+                functions += 1
+                code = folder / resource["Properties"]["CodeUri"] / "bootstrap"
+                self.assertEqual(code.read_bytes(), elf(ARM64))
+                self.assertTrue(os.stat(code).st_mode & stat.S_IXUSR)
+                self.assertNotIn("BuildMethod", resource["Metadata"])
+                resource["Properties"]["CodeUri"] = original["Properties"]["CodeUri"]
+                resource["Metadata"] = original["Metadata"]
+            elif resource["Type"] == "AWS::CloudFormation::Stack":
+                nested = (folder / resource["Properties"]["TemplateURL"]).resolve()
+                expected = path.parent / original["Properties"]["TemplateURL"]
+                if "AWS::Serverless" in expected.read_text(encoding="utf-8"):
+                    functions += self.compared(nested.parent, expected)
+                else:
+                    self.assertEqual(nested, expected)
+                resource["Properties"]["TemplateURL"] = original["Properties"]["TemplateURL"]
         self.assertEqual(built, json.loads(json.dumps(source)))
+        return functions
+
+    def test_the_hash_of_a_deployment_covers_the_function_that_it_wrote(self):
+        self.run_with(zipped(bootstrap=elf(ARM64)))
+        written = {path.relative_to(self.folder / "build") for path in (self.folder / "build").rglob("bootstrap")}
+        text = (ROOT / "templates" / "parameters.py").read_text(encoding="utf-8")
+        read = re.search(r'ROOT / "\.aws-sam/build/([^"]+)"', text)[1]
+        self.assertIn(Path(read), written)
 
     def test_refuses_other_zips_by_their_reason(self):
         for content, reason in (
