@@ -13,6 +13,7 @@ use crate::secrets::Secrets;
 use crate::services::{DeadLetterQueue, Services, StateTable};
 use crate::settings::{Preset, Settings};
 use crate::settle::{DeadLetters, SettledSet, Settler};
+use crate::source::RecordDecoder;
 
 /// The resources that outlive a change of the settings.
 pub(super) struct Resources {
@@ -116,6 +117,7 @@ impl Resources {
             .map(|connection| connection.dispatcher.adapter.destination())
             .collect();
         Pipeline {
+            decoder: RecordDecoder::new(&settings.source),
             filter: settings.filter.clone(),
             router: self.router(settings),
             version_source: settings.guard.version,

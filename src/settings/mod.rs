@@ -26,7 +26,7 @@ pub use schema::schema;
 pub use source::{DocumentError, DocumentSource};
 
 use crate::adapters::{self, hubspot, salesforce};
-use crate::source::Filter;
+use crate::source::{Filter, SourceSettings};
 use crate::{pipeline, route, settle, telemetry, transform};
 
 /// Every key with its documentation, its allowed values and its default.
@@ -40,6 +40,7 @@ const DEFAULTS: &str = include_str!("defaults.toml");
 pub struct Settings {
     pub refresh_secs: u64,
     pub pipeline: pipeline::Settings,
+    pub source: SourceSettings,
     pub filter: Filter,
     pub routes: route::Routes,
     pub guard: transform::Guard,

@@ -1,9 +1,13 @@
-//! Decodes the data of records into contact changes, and validates them by contract section 1. The
-//! format of another change feed would be a file beside `change.rs`.
+//! Decodes the data of records into contact changes, and validates them by contract section 1.
+//!
+//! The own format is in `wire.rs` (its JSON) and `change.rs` (its rules). Rows of change feeds are
+//! in `rows/`, a file for each format.
 
 mod change;
+mod rows;
 #[cfg(feature = "schema")]
 mod schema;
+mod settings;
 mod wire;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,10 +15,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+pub use self::rows::{Decoded, Filtered, RowDecoder, RowRecord};
 #[cfg(feature = "schema")]
 pub use self::schema::schema;
+pub use self::settings::{Format, SourceSettings, Tombstones};
 use crate::model::codes;
-use crate::model::{Code, ContactChange, ContactType, Operation, Refusal, Stage};
+use crate::model::{Code, ContactChange, ContactType, Operation, Record, Refusal, Stage};
 
 /// The section `[filter]`: the changes that are synchronized.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,26 +69,79 @@ impl EventConsumer {
         data: Option<&str>,
         arrived_at: OffsetDateTime,
     ) -> Result<Box<ContactChange>, Box<Refusal>> {
-        catch_unwind(AssertUnwindSafe(|| decode(data, arrived_at))).unwrap_or_else(|_| {
-            let message = "reading the record failed inside contact-sync";
-            Err(Box::new(Refusal::new(
-                Stage::Decode,
-                codes::INTERNAL_ERROR,
-                message,
-            )))
+        caught(|| decode(data, arrived_at))
+    }
+}
+
+/// Decodes the records of a source, in the format that its settings name. A clone is the same
+/// decoder.
+#[derive(Clone, Debug)]
+pub struct RecordDecoder {
+    rows: Option<RowDecoder>,
+}
+
+impl RecordDecoder {
+    /// Compiles checked settings.
+    pub fn new(settings: &SourceSettings) -> Self {
+        Self {
+            rows: RowDecoder::new(settings),
+        }
+    }
+
+    /// Decodes the content of `record`, which arrived at `now` where it does not say when. Never
+    /// panics: a panic while decoding becomes a refusal.
+    ///
+    /// # Errors
+    /// A refusal with a code of its own for each violation of contract section 1.
+    pub fn decode(
+        &self,
+        record: &Record<'_>,
+        now: OffsetDateTime,
+    ) -> Result<Decoded, Box<Refusal>> {
+        let arrived_at = record.arrived_at(now);
+        let Some(rows) = &self.rows else {
+            let change = EventConsumer.consume(record.data.as_deref(), arrived_at);
+            return change.map(Decoded::Change);
+        };
+        caught(|| {
+            let bytes = match record.data.as_deref() {
+                Some(data) => Some(decode_base64(data)?),
+                None => None,
+            };
+            rows.decode(RowRecord {
+                data: bytes.as_deref(),
+                key: record.partition_key.as_deref().map(str::as_bytes),
+                position: record.sequence_number.as_deref().unwrap_or_default(),
+                arrived_at,
+                is_replay: false,
+            })
         })
     }
+}
+
+/// Runs `decode`. A panic becomes a refusal.
+fn caught<T>(decode: impl FnOnce() -> Result<T, Box<Refusal>>) -> Result<T, Box<Refusal>> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        let message = "reading the record failed inside contact-sync";
+        Err(refuse(codes::INTERNAL_ERROR, message))
+    })
+}
+
+fn refuse(code: &'static str, message: &str) -> Box<Refusal> {
+    Box::new(Refusal::new(Stage::Decode, code, message))
+}
+
+fn decode_base64(data: &str) -> Result<Vec<u8>, Box<Refusal>> {
+    let bytes = base64_simd::STANDARD.decode_to_vec(data);
+    bytes.map_err(|_| refuse(codes::INVALID_BASE64, "the record's data is not base64"))
 }
 
 fn decode(
     data: Option<&str>,
     arrived_at: OffsetDateTime,
 ) -> Result<Box<ContactChange>, Box<Refusal>> {
-    let refuse = |code, message: &str| Box::new(Refusal::new(Stage::Decode, code, message));
     let data = data.ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
-    let bytes = base64_simd::STANDARD.decode_to_vec(data);
-    let bytes =
-        bytes.map_err(|_| refuse(codes::INVALID_BASE64, "the record's data is not base64"))?;
+    let bytes = decode_base64(data)?;
     if bytes.is_empty() {
         return Err(refuse(codes::EMPTY_DATA, "the record's data is empty"));
     }

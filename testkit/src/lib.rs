@@ -14,6 +14,7 @@ pub mod cloud;
 pub mod controls;
 pub mod dispatching;
 pub mod evidence;
+pub mod feed;
 pub mod generator;
 pub mod harness;
 pub mod kinesis;
