@@ -209,7 +209,7 @@ impl Pipeline {
     ) {
         let now = OffsetDateTime::now_utc();
         for (position, record) in records.iter().enumerate() {
-            match EventConsumer.consume(record.data.as_deref(), record.arrived_at(now)) {
+            match EventConsumer.consume(record, now) {
                 Err(refusal) => ledger.refuse(position, refusal),
                 Ok(mut change) => {
                     change.version_source = self.version_source;

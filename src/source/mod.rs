@@ -2,10 +2,12 @@
 //! format of another change feed would be a file beside `change.rs`.
 
 mod change;
+pub mod layers;
 #[cfg(feature = "schema")]
 mod schema;
 mod wire;
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use time::OffsetDateTime;
 #[cfg(feature = "schema")]
 pub use self::schema::schema;
 use crate::model::codes;
-use crate::model::{Code, ContactChange, ContactType, Operation, Refusal, Stage};
+use crate::model::{Code, ContactChange, ContactType, Data, Operation, Record, Refusal, Stage};
 
 /// The section `[filter]`: the changes that are synchronized.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,44 +54,93 @@ impl Filter {
 #[derive(Clone, Copy, Debug)]
 pub struct EventConsumer;
 
+/// The key and the data of a record, as the formats read them.
+#[derive(Clone, Copy, Debug)]
+struct Input<'a> {
+    /// The partition key of Kinesis, or the key of Kafka.
+    #[expect(
+        dead_code,
+        reason = "the key of a tombstone names the row that is deleted"
+    )]
+    key: Option<&'a [u8]>,
+    /// `None` where the record has no data, as a tombstone of Kafka.
+    data: Option<&'a [u8]>,
+    /// The values of a CloudEvent around the data, for data without its own.
+    event_id: Option<&'a str>,
+    occurred_at: Option<&'a str>,
+    arrived_at: OffsetDateTime,
+}
+
 impl EventConsumer {
-    /// Decodes the change in `data`, base64 text, of a record that arrived at `arrived_at`. Never
+    /// Decodes the change of `record`, which arrived at `now` where it does not say when. Never
     /// panics: a panic while decoding becomes a refusal.
     ///
     /// # Errors
     /// A refusal with a code of its own for each violation of contract section 1.
     pub fn consume(
         self,
-        data: Option<&str>,
-        arrived_at: OffsetDateTime,
+        record: &Record<'_>,
+        now: OffsetDateTime,
     ) -> Result<Box<ContactChange>, Box<Refusal>> {
-        catch_unwind(AssertUnwindSafe(|| decode(data, arrived_at))).unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| decode(record, now))).unwrap_or_else(|_| {
             let message = "reading the record failed inside contact-sync";
-            Err(Box::new(Refusal::new(
-                Stage::Decode,
-                codes::INTERNAL_ERROR,
-                message,
-            )))
+            Err(refuse(codes::INTERNAL_ERROR, message))
         })
     }
 }
 
-fn decode(
-    data: Option<&str>,
-    arrived_at: OffsetDateTime,
-) -> Result<Box<ContactChange>, Box<Refusal>> {
-    let refuse = |code, message: &str| Box::new(Refusal::new(Stage::Decode, code, message));
-    let data = data.ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
-    let bytes = base64_simd::STANDARD.decode_to_vec(data);
-    let bytes =
-        bytes.map_err(|_| refuse(codes::INVALID_BASE64, "the record's data is not base64"))?;
-    if bytes.is_empty() {
+/// Removes the layers around the record's data, decodes it, and marks a change that the event marks
+/// as put back.
+fn decode(record: &Record<'_>, now: OffsetDateTime) -> Result<Box<ContactChange>, Box<Refusal>> {
+    let unwrapped = decoded(record)?.map(layers::unwrap).transpose()?;
+    let key = record.key();
+    let mut change = change_of(Input {
+        key: key.as_deref(),
+        data: unwrapped.as_ref().map(|unwrapped| &*unwrapped.data),
+        event_id: unwrapped
+            .as_ref()
+            .and_then(|unwrapped| unwrapped.event_id.as_deref()),
+        occurred_at: unwrapped
+            .as_ref()
+            .and_then(|unwrapped| unwrapped.occurred_at.as_deref()),
+        arrived_at: record.arrived_at(now),
+    })?;
+    change.replay |= record.replay || unwrapped.is_some_and(|unwrapped| unwrapped.replay);
+    Ok(change)
+}
+
+/// Returns the bytes of the record's data.
+fn decoded<'a>(record: &'a Record<'_>) -> Result<Option<Cow<'a, [u8]>>, Box<Refusal>> {
+    match &record.data {
+        None => Ok(None),
+        Some(Data::Bytes(bytes)) => Ok(Some(Cow::Borrowed(bytes))),
+        Some(Data::Base64(text)) => match base64_simd::STANDARD.decode_to_vec(&**text) {
+            Ok(bytes) => Ok(Some(Cow::Owned(bytes))),
+            Err(_) => Err(refuse(
+                codes::INVALID_BASE64,
+                "the record's data is not base64",
+            )),
+        },
+    }
+}
+
+fn change_of(input: Input<'_>) -> Result<Box<ContactChange>, Box<Refusal>> {
+    let data = input
+        .data
+        .ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
+    if data.is_empty() {
         return Err(refuse(codes::EMPTY_DATA, "the record's data is empty"));
     }
-    let text = str::from_utf8(&bytes)
+    let text = str::from_utf8(data)
         .map_err(|_| refuse(codes::INVALID_UTF8, "the record's data is not UTF-8"))?;
-    let event = wire::parse(text)?;
-    change::validate(event, arrived_at)
+    let mut event = wire::parse(text)?;
+    event.set_absent(input.event_id, input.occurred_at);
+    change::validate(event, input.arrived_at)
+}
+
+/// Makes the refusal of a record whose data cannot be decoded.
+fn refuse(code: &'static str, message: &str) -> Box<Refusal> {
+    Box::new(Refusal::new(Stage::Decode, code, message))
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ pub mod dispatching;
 pub mod evidence;
 pub mod generator;
 pub mod harness;
+pub mod kafka;
 pub mod kinesis;
+pub mod kpl;
 pub mod listener;
 pub mod memory;
 #[cfg(feature = "aws")]
