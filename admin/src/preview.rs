@@ -15,6 +15,7 @@ use contact_sync::app::App;
 use contact_sync::dispatch::{DryRun, WriteKind};
 use contact_sync::model::{Body, Record};
 use contact_sync::pipeline::Pipeline;
+use contact_sync::source::layers::{Aggregates, split_aggregates};
 
 use self::report::Report;
 use super::CommandResult;
@@ -76,6 +77,8 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Command
         .build();
     let pipeline = App::default().pipeline(environment.preset, &settings, &aws)?;
     let records = input::records(&text);
+    let aggregates = Aggregates::of(&records);
+    let records = split_aggregates(records, &aggregates);
     let report = preview(pipeline, &records).await;
     output.result(&report.to_json(args.summary), &report.to_text(args.summary));
     Ok(report.is_clean())

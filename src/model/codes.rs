@@ -83,6 +83,20 @@ own_codes! {
         WRONG_TYPE: "A value has another JSON type than its field allows, or a number is out of \
             range. `fields` names the field.",
             CORRECT_PRODUCER;
+        INVALID_AGGREGATE: "The data is a KPL aggregate that cannot be split into its records: a \
+            wrong checksum, a broken index, a record without data, no records, or an aggregate \
+            within another layer. No record of it is delivered. The message has the reason.",
+            "Have the producer send the changes of the aggregate again.";
+        TOO_LARGE: "The data has more than 10 MiB once it is decompressed.", CORRECT_PRODUCER;
+        INVALID_COMPRESSION: "The data begins as gzip or zstd, and cannot be decompressed.",
+            CORRECT_PRODUCER;
+        INVALID_CLOUD_EVENT: "The data is a CloudEvent with an attribute that is not allowed. \
+            `fields` names the attribute.",
+            CORRECT_PRODUCER;
+        SCHEMA_REGISTRY_FRAMING: "The data is Avro or Protobuf in the framing of a schema registry \
+            (Confluent or Glue).",
+            "Kafka: set `SchemaRegistryConfig` with `EventRecordFormat: JSON` on the event source \
+            mapping. Else have the producer write JSON.";
     }
     "validate" => "rejected" {
         MISSING_FIELD: "A required field is absent or null.", CORRECT_PRODUCER;

@@ -43,6 +43,20 @@ pub(super) struct Event<'a> {
     pub(super) contact: Field<Object<Person<'a>>>,
 }
 
+impl<'a> Event<'a> {
+    /// Sets the id and the time where the event has none.
+    pub(super) fn set_absent(&mut self, event_id: Option<&'a str>, occurred_at: Option<&'a str>) {
+        for (field, value) in [
+            (&mut self.event_id, event_id),
+            (&mut self.occurred_at, occurred_at),
+        ] {
+            if let (Field::Absent | Field::Null, Some(value)) = (&*field, value) {
+                *field = Field::Value(Str(value.into()));
+            }
+        }
+    }
+}
+
 /// The contact that changed.
 #[derive(Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -17,7 +17,9 @@ pub mod evidence;
 pub mod feed;
 pub mod generator;
 pub mod harness;
+pub mod kafka;
 pub mod kinesis;
+pub mod kpl;
 pub mod listener;
 pub mod memory;
 #[cfg(feature = "aws")]

@@ -67,12 +67,15 @@ pub(super) fn deleted(
 }
 
 /// Makes the event's id of the position in the source, which rows of a snapshot share, and the
-/// contact's id; or else of the record's position.
+/// contact's id; or else takes that of the cloud event, or the record's position.
 fn event_id(position: Option<&str>, record: RowRecord<'_>, id: &str) -> Box<str> {
-    let text = match position {
-        Some(position) => format!("{position}:{id}"),
-        None if record.position.is_empty() => id.to_owned(),
-        None => record.position.to_owned(),
+    let text = match (position, record.event_id) {
+        (Some(position), _) => format!("{position}:{id}"),
+        (None, Some(event_id)) => event_id.to_owned(),
+        (None, None) => match record.position.to_string() {
+            position if position.is_empty() => id.to_owned(),
+            position => position,
+        },
     };
     match text.char_indices().nth(change::LONGEST_EVENT_ID) {
         Some((end, _)) => text[..end].into(),
@@ -196,7 +199,11 @@ impl<'a> Images<'_, 'a> {
         operation: Operation,
         record: RowRecord<'_>,
     ) -> Validated<Box<ContactChange>> {
-        let time = self.row.time.unwrap_or(record.arrived_at);
+        let time = self
+            .row
+            .time
+            .or(record.occurred_at)
+            .unwrap_or(record.arrived_at);
         let kind = match operation {
             Operation::Delete => self.kind_of_deleted(),
             _ => self.kind_after()?,

@@ -15,6 +15,7 @@ mod row;
 mod table;
 mod temporal;
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -32,14 +33,18 @@ use crate::model::codes;
 use crate::model::{ContactChange, Field, Refusal, Stage};
 
 /// The record that a row arrived in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct RowRecord<'a> {
     /// The record's data; `None`, or empty, for a tombstone.
     pub data: Option<&'a [u8]>,
     /// The partition key of Kinesis, or the key of Kafka.
     pub key: Option<&'a [u8]>,
-    /// The record's position in its stream: the event's id where the source names none.
-    pub position: &'a str,
+    /// The id of the cloud event around the data.
+    pub event_id: Option<&'a str>,
+    /// The time of the cloud event around the data.
+    pub occurred_at: Option<OffsetDateTime>,
+    /// The record's position in its stream: the event's id where nothing else names it.
+    pub position: &'a dyn fmt::Display,
     /// The arrival of the record: the time of the change where the source names none.
     pub arrived_at: OffsetDateTime,
     /// Whether the event marks the record as put back.
@@ -119,6 +124,13 @@ struct Source {
     key: Box<str>,
     tombstones: Tombstones,
     columns: Columns,
+}
+
+impl fmt::Debug for RowRecord<'_> {
+    /// Prints the position only: the other fields hold contact data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RowRecord({})", self.position)
+    }
 }
 
 impl RowDecoder {

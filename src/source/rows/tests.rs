@@ -47,7 +47,9 @@ fn record(data: Option<&[u8]>) -> RowRecord<'_> {
     RowRecord {
         data,
         key: None,
-        position: "shard:1:0",
+        event_id: None,
+        occurred_at: None,
+        position: &"shard:1:0",
         arrived_at: time("2026-01-02T00:00:00Z"),
         is_replay: false,
     }
