@@ -124,6 +124,7 @@ mod tests {
                 version: None,
                 version_source: VersionSource::default(),
                 replay: false,
+                previous_type: None,
                 contact: Contact::bare(ContactId::new("c").expect("valid"), kind),
             };
             assert_eq!(router.route(&change), expected, "{kind:?} of {passed:?}");

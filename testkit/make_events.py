@@ -4,14 +4,16 @@
     make_events.py            write the files
     make_events.py --check    compare the files with their sources; exit 1 where one differs
 
-The files hold the events of a Kinesis mapping, with each change in base64 in `kinesis.data`. This script keeps the
-changes in readable form. Every number in them is fixed: the same sources give the same bytes. Python 3 and its
+The files hold the events of a Kinesis mapping, with each change in base64 in `kinesis.data`, and those of Kafka
+mappings. This script keeps the changes in readable form. Every number in them is fixed: the same sources give the same bytes. Python 3 and its
 standard library only.
 """
 
 import base64
+import hashlib
 import json
 import sys
+import zlib
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -25,6 +27,10 @@ FIRST_SEQUENCE = 49590338271490256608559692538361571095921575989136588898
 START = datetime(2026, 11, 20, 10, 15, tzinfo=timezone.utc)
 
 
+CLUSTER = "arn:aws:kafka:eu-west-1:123456789012:cluster/crm/1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d-1"
+BROKERS = "b-1.crm.1a2b3c.c1.kafka.eu-west-1.amazonaws.com:9098,b-2.crm.1a2b3c.c1.kafka.eu-west-1.amazonaws.com:9098"
+TOPIC = "contacts"
+
 # --- constructors ------------------------------------------------------------------------------------------------
 
 
@@ -34,6 +40,29 @@ class Record:
     def __init__(self, key, data):
         self.key = key
         self.data = data
+
+
+class Kafka:
+    """An event of Kafka: its records by partition, and the fields that differ between MSK and a self-managed cluster."""
+
+    def __init__(self, partitions, *, self_managed=False):
+        self.partitions = partitions
+        self.self_managed = self_managed
+
+
+class Aggregate:
+    """A KPL aggregate of changes."""
+
+    def __init__(self, *changes):
+        self.changes = changes
+
+
+class Wrapped:
+    """A change within a transport layer: `wrap` makes the bytes of the record of those of the change."""
+
+    def __init__(self, change, wrap):
+        self.change = change
+        self.wrap = wrap
 
 
 def change(operation, contact, *, event_id, version=None, replay=False, **more):
@@ -383,6 +412,107 @@ def poisonous():
     ]
 
 
+@scenario("kpl", "an aggregate of the Kinesis Producer Library, and a plain record after it. Each record of the aggregate "
+          "counts, and has its own partition key", "4 delivered")
+def kpl():
+    return [
+        Aggregate(
+            create(LEAD, event_id="kpl-1", version=1),
+            create(CUSTOMER, event_id="kpl-2", version=1),
+            create(PROSPECT, event_id="kpl-3", version=1),
+        ),
+        update({"id": "c-1003", "type": "customer", "phone": None}, event_id="kpl-4", version=2),
+    ]
+
+
+@scenario("compressed", "one change in gzip, one in zstd", "2 delivered")
+def compressed():
+    return [
+        Wrapped(create(LEAD, event_id="gzip-1", version=1), gzip),
+        Wrapped(create(CUSTOMER, event_id="zstd-1", version=1), zstd),
+    ]
+
+
+@scenario("cloudevents", "changes in CloudEvents 1.0, structured JSON: with ids of their own, without `event_id` and "
+          "`occurred_at`, which are then those of the CloudEvent, and as base64", "3 delivered")
+def cloudevents():
+    bare = create(CUSTOMER, event_id=None, version=1)
+    del bare["event_id"], bare["occurred_at"]
+    return [
+        Wrapped(create(LEAD, event_id="cloud-1", version=1), lambda data: cloud_event("ce-1", data=json.loads(data))),
+        Wrapped(bare, lambda data: cloud_event("ce-2", data=json.loads(data))),
+        Wrapped(
+            create(VENDOR, event_id="cloud-3", version=1),
+            lambda data: cloud_event("ce-3", data_base64=base64.b64encode(data).decode()),
+        ),
+    ]
+
+
+@scenario("msk", "an event of Amazon MSK with records of two partitions", "4 delivered")
+def msk():
+    return Kafka({
+        0: [
+            create(LEAD, event_id="msk-1", version=1),
+            create(PROSPECT, event_id="msk-2", version=1),
+            update({"id": "c-1002", "type": "prospect", "company": None}, event_id="msk-3", version=2),
+        ],
+        1: [create(CUSTOMER, event_id="msk-4", version=1)],
+    })
+
+
+@scenario("self-managed-kafka", "an event of a self-managed cluster: without an ARN, with the partition as a text, and "
+          "without headers", "2 delivered")
+def self_managed_kafka():
+    return Kafka(
+        {7: [create(VENDOR, event_id="kafka-1", version=1), delete({"id": "c-1003", "type": "customer"}, event_id="kafka-2")]},
+        self_managed=True,
+    )
+
+
+# --- transport layers ----------------------------------------------------------------------------------------------
+
+# The layers are built by hand, without compression: the libraries' versions differ in their bytes.
+
+
+def gzip(data):
+    """Returns the data as a stored block of gzip, RFC 1952."""
+    size = len(data).to_bytes(2, "little")
+    block = b"\x01" + size + bytes(byte ^ 0xFF for byte in size) + data
+    end = zlib.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little")
+    return bytes.fromhex("1f8b08000000000000ff") + block + end
+
+
+def zstd(data):
+    """Returns the data as a raw block of zstd, RFC 8878: one segment, with its size in four bytes."""
+    size = len(data).to_bytes(4, "little")
+    block = (len(data) << 3 | 1).to_bytes(3, "little")
+    return bytes.fromhex("28b52ffd") + b"\xa0" + size + block + data
+
+
+def cloud_event(event_id, **payload):
+    body = {"specversion": "1.0", "id": event_id, "source": "/crm", "type": "contact.changed",
+            "datacontenttype": "application/json", "time": "2026-11-20T10:15:00Z", **payload}
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def aggregate(records):
+    """Returns the KPL aggregate of pairs of a partition key and data."""
+    keys = list(dict.fromkeys(key for key, _ in records))
+    content = b"".join(protobuf(1, key.encode()) for key in keys)
+    for key, data in records:
+        content += protobuf(3, b"\x08" + varint(keys.index(key)) + protobuf(3, data))
+    return bytes.fromhex("f3899ac2") + content + hashlib.md5(content).digest()
+
+
+def protobuf(field, data):
+    return bytes([field << 3 | 2]) + varint(len(data)) + data
+
+
+def varint(value):
+    low, rest = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
+
+
 # --- from sources to files ---------------------------------------------------------------------------------------
 
 
@@ -395,14 +525,68 @@ def data_of(body, occurred_at):
 
 
 def event(records):
-    """Returns the event in which a Kinesis mapping delivers the records."""
+    """Returns the event in which a mapping delivers the records."""
+    if isinstance(records, Kafka):
+        return kafka_event(records)
     return {"Records": [kinesis_record(place, record) for place, record in enumerate(records)]}
 
 
+def count(records):
+    """Returns the number of records that the function reads."""
+    if isinstance(records, Kafka):
+        return sum(len(records) for records in records.partitions.values())
+    return sum(len(record.changes) if isinstance(record, Aggregate) else 1 for record in records)
+
+
+def time_of(place):
+    return START + timedelta(milliseconds=250 * place + 123)
+
+
+def keyed(record, occurred_at):
+    """Returns a record with its partition key, and with bytes where it has a transport layer."""
+    if isinstance(record, Aggregate):
+        parts = [(key_of(change), data_of(change, occurred_at)) for change in record.changes]
+        return Record("aggregate", aggregate(parts))
+    if isinstance(record, Wrapped):
+        return Record(key_of(record.change), record.wrap(data_of(record.change, occurred_at)))
+    return record if isinstance(record, Record) else Record(key_of(record), record)
+
+
+def key_of(change):
+    return change["contact"]["id"].strip().lower()
+
+
+def kafka_event(kafka):
+    """Returns the event of a Kafka mapping. The bytes of headers are signed."""
+    records = {}
+    for partition, changes in kafka.partitions.items():
+        records[f"{TOPIC}-{partition}"] = [
+            kafka_record(partition, 100 + place, keyed(record, time_of(place)), time_of(place), kafka.self_managed)
+            for place, record in enumerate(changes)
+        ]
+    if kafka.self_managed:
+        return {"eventSource": "SelfManagedKafka", "bootstrapServers": "kafka-1.example.com:9096", "records": records}
+    return {"eventSource": "aws:kafka", "eventSourceArn": CLUSTER, "bootstrapServers": BROKERS, "records": records}
+
+
+def kafka_record(partition, offset, record, occurred_at, self_managed):
+    made = {
+        "topic": TOPIC,
+        "partition": str(partition) if self_managed else partition,
+        "offset": offset,
+        "timestamp": round(occurred_at.timestamp() * 1000),
+        "timestampType": "CREATE_TIME",
+        "key": base64.b64encode(record.key.encode()).decode(),
+        "value": base64.b64encode(data_of(record.data, occurred_at)).decode(),
+    }
+    if not self_managed:
+        made["headers"] = [{"origin": [99, 114, 109, -61, -87]}]
+    return made
+
+
 def kinesis_record(place, record):
-    if not isinstance(record, Record):
-        record = Record(record["contact"]["id"].strip().lower(), record)
-    occurred_at = START + timedelta(milliseconds=250 * place + 123)
+    occurred_at = time_of(place)
+    record = keyed(record, occurred_at)
     sequence = str(FIRST_SEQUENCE + place)
     return {
         "kinesis": {
@@ -428,7 +612,7 @@ def readme(counts):
     )
     return f"""# Sample events
 
-Kinesis events by scenario: input for `make invoke EVENT=events/NAME.json`, fixtures of the tests, and examples. Every
+Events by scenario, of Kinesis and of Kafka: input for `make invoke EVENT=events/NAME.json`, fixtures of the tests, and examples. Every
 contact in them is a placeholder.
 
 `testkit/make_events.py` holds the changes in readable form and writes these files. To change one, edit the
@@ -446,7 +630,7 @@ def files():
     counts = {}
     for name, (_, _, source) in SCENARIOS.items():
         records = source()
-        counts[name] = len(records)
+        counts[name] = count(records)
         made[f"{name}.json"] = json.dumps(event(records), indent=2, ensure_ascii=False) + "\n"
     made["README.md"] = readme(counts)
     return made

@@ -14,6 +14,7 @@ use contact_sync::app::App;
 use contact_sync::dispatch::{DryRun, WriteKind};
 use contact_sync::model::{Body, Record};
 use contact_sync::pipeline::Pipeline;
+use contact_sync::source::layers::{Aggregates, split_aggregates};
 
 use self::report::Report;
 use super::CommandResult;
@@ -78,6 +79,8 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
         .build();
     let pipeline = App::of(registry).pipeline(environment.preset, &settings, &aws)?;
     let records = input::records(&text);
+    let aggregates = Aggregates::of(&records);
+    let records = split_aggregates(records, &aggregates);
     let uncounted = registry.iter().map(|system| system.uncounted_calls);
     let report = preview(pipeline, &records).await.with_uncounted(uncounted);
     output.result(&report.to_json(args.summary), &report.to_text(args.summary));

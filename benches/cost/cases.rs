@@ -13,7 +13,7 @@ use contact_sync::adapters::{Adapter, Call, DESTINATIONS, SystemSettings, Unlimi
 use contact_sync::app::App;
 use contact_sync::fold::fold;
 use contact_sync::http_client;
-use contact_sync::model::{ContactChange, Outcome, Payload, Transformed};
+use contact_sync::model::{ContactChange, Outcome, Payload, Record, Transformed};
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::settings::{Layer, Preset, Settings, load};
 use contact_sync::source::EventConsumer;
@@ -114,9 +114,8 @@ impl Case {
                 let data = record::data(self.records, &LEADS);
                 counted(|| {
                     for data in &data {
-                        drop(black_box(
-                            EventConsumer.consume(Some(data), stream::arrival()),
-                        ));
+                        let record = Record::of_data(data);
+                        drop(black_box(EventConsumer.consume(&record, stream::arrival())));
                     }
                 });
             }

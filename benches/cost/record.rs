@@ -1,6 +1,6 @@
 //! Record of the benchmark: 0.9 KB of JSON, with every field set.
 
-use contact_sync::model::ContactChange;
+use contact_sync::model::{ContactChange, Record};
 use contact_sync::source::EventConsumer;
 use serde_json::{Value, json};
 use testkit::stream;
@@ -72,7 +72,7 @@ pub(crate) fn data(count: usize, types: &[&str]) -> Vec<String> {
 pub(crate) fn changes(count: usize, types: &[&str]) -> Vec<ContactChange> {
     let consume = |data: &String| {
         EventConsumer
-            .consume(Some(data), stream::arrival())
+            .consume(&Record::of_data(data), stream::arrival())
             .expect("allowed")
     };
     data(count, types)

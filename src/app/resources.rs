@@ -16,6 +16,7 @@ use crate::secrets::Secrets;
 use crate::services::{DeadLetterQueue, Services, StateTable};
 use crate::settings::{Environment, Preset, Settings, SettingsError};
 use crate::settle::{DeadLetters, SettledSet, Settler};
+use crate::source::RecordDecoder;
 
 /// The resources that outlive a change of the settings.
 pub(super) struct Resources {
@@ -157,6 +158,7 @@ impl Resources {
             .map(|connection| connection.dispatcher.adapter.destination())
             .collect();
         Pipeline {
+            decoder: RecordDecoder::new(&settings.source),
             filter: settings.filter.clone(),
             router: self.router(settings),
             version_source: settings.guard.version,

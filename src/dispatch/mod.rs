@@ -103,7 +103,7 @@ impl ApiDispatcher {
         let permits = CallPermits::new(self, PREPARATION, None, end, &metrics);
         let call = Call {
             give_up_at: end,
-            meter: &metrics,
+            metrics: &metrics,
             permits: &permits,
             dry_run: false,
         };

@@ -1,9 +1,12 @@
 //! The Lambda function: its runtime, the envelope of its events, and the handler of invocations.
 
 mod handler;
+mod kafka;
 mod kinesis;
+mod response;
 mod runtime;
 
 pub use self::handler::{Handler, HandlerError, PipelineSource};
 pub use self::kinesis::envelope;
+pub use self::response::{BatchResponse, ItemFailure, ItemIdentifier};
 pub use self::runtime::run;

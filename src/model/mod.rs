@@ -22,5 +22,5 @@ pub use self::contact::{Attribute, Attributes, Contact, ContactId, ContactType, 
 pub use self::number::Number;
 pub use self::outcome::{Held, Outcome, Reply, Retry, RetryMode};
 pub use self::payload::{Body, Destination, Payload, Transformed};
-pub use self::record::{Position, Positions, Record};
+pub use self::record::{Data, KafkaOrigin, KinesisOrigin, Origin, Position, Positions, Record};
 pub use self::rejection::{Code, Refusal, Rejection, Stage};

@@ -29,7 +29,7 @@ pub use schema::schema;
 pub use source::{DocumentError, DocumentSource};
 
 use crate::adapters::Sections;
-use crate::source::Filter;
+use crate::source::{Filter, SourceSettings};
 use crate::{http_client, pipeline, route, settle, telemetry, transform};
 
 /// All settings.
@@ -40,6 +40,7 @@ use crate::{http_client, pipeline, route, settle, telemetry, transform};
 pub struct Settings {
     pub refresh_secs: u64,
     pub pipeline: pipeline::Settings,
+    pub source: SourceSettings,
     pub filter: Filter,
     pub routes: route::Routes,
     pub guard: transform::Guard,

@@ -3,15 +3,43 @@
 use super::fate::Fate;
 use super::ledger::{DestinationResult, Entry, RecordOutcome, SETTLED_EARLIER};
 use crate::model::codes;
-use crate::model::{Code, ContactChange, Destination, Operation, Record};
+use crate::model::{Code, ContactChange, Destination, Operation, Origin, Record};
 use crate::telemetry::Audit;
 
 /// The fields that all lines of a record have.
 pub(super) struct Line<'a> {
     event_id: Option<&'a str>,
     contact_id: Option<&'a str>,
-    sequence_number: Option<&'a str>,
+    place: Place<'a>,
     operation: Option<&'a str>,
+}
+
+/// The fields that name a record's position in its source.
+#[derive(Clone, Copy, Default)]
+struct Place<'a> {
+    sequence_number: Option<&'a str>,
+    sub_sequence: Option<u64>,
+    topic: Option<&'a str>,
+    partition: Option<u32>,
+    offset: Option<u64>,
+}
+
+impl<'a> Place<'a> {
+    fn of(record: &'a Record<'_>) -> Self {
+        match &record.origin {
+            Origin::Kinesis(origin) => Self {
+                sequence_number: origin.sequence_number.as_deref(),
+                sub_sequence: origin.sequence_number.as_ref().map(|_| origin.sub_sequence),
+                ..Self::default()
+            },
+            Origin::Kafka(origin) => Self {
+                topic: Some(origin.topic()),
+                partition: origin.partition(),
+                offset: origin.offset,
+                ..Self::default()
+            },
+        }
+    }
 }
 
 /// The fields of a line that differ between destinations.
@@ -80,7 +108,7 @@ impl<'a> Line<'a> {
             contact_id: change
                 .map(|change| change.contact.id.as_str())
                 .or(refusal.and_then(|refusal| refusal.contact_id.as_deref())),
-            sequence_number: record.and_then(|record| record.sequence_number.as_deref()),
+            place: record.map(Place::of).unwrap_or_default(),
             operation: change
                 .map(|change| change.operation)
                 .or(refusal.and_then(|refusal| refusal.operation))
@@ -92,9 +120,16 @@ impl<'a> Line<'a> {
         let Self {
             event_id,
             contact_id,
-            sequence_number,
+            place,
             operation,
         } = *self;
+        let Place {
+            sequence_number,
+            sub_sequence,
+            topic,
+            partition,
+            offset,
+        } = place;
         let (fate, code, attempts) = (fields.fate.name(), fields.code, fields.attempts);
         macro_rules! line {
             ($level:ident) => {
@@ -103,6 +138,10 @@ impl<'a> Line<'a> {
                     event_id,
                     contact_id,
                     sequence_number,
+                    sub_sequence,
+                    topic,
+                    partition,
+                    offset,
                     operation,
                     destination,
                     fate,

@@ -16,9 +16,12 @@ pub mod controls;
 pub mod deployment;
 pub mod dispatching;
 pub mod evidence;
+pub mod feed;
 pub mod generator;
 pub mod harness;
+pub mod kafka;
 pub mod kinesis;
+pub mod kpl;
 pub mod listener;
 pub mod memory;
 #[cfg(feature = "aws")]

@@ -155,6 +155,7 @@ pub fn person(number: usize) -> ContactChange {
         version: Some(10),
         version_source: VersionSource::Version,
         replay: false,
+        previous_type: None,
         contact,
     }
 }

@@ -112,6 +112,7 @@ pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
         version: Some(10),
         version_source: VersionSource::Version,
         replay: false,
+        previous_type: None,
         contact,
     }
 }

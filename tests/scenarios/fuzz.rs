@@ -14,7 +14,8 @@ use contact_sync::app::App;
 use contact_sync::lambda::Handler;
 use contact_sync::model::limits::{RateLimit, Retry};
 use contact_sync::model::{
-    Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Text,
+    Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation,
+    Record, Text,
 };
 use contact_sync::settings::{Layer, Preset, load};
 use contact_sync::source::EventConsumer;
@@ -243,7 +244,7 @@ fn decoded(seed: u64, changes: &[Value]) -> Result<bool, String> {
             ['=', ' ', '\n', '-'][random.usize(..4)],
         );
     }
-    match EventConsumer.consume(Some(&text), arrival()) {
+    match EventConsumer.consume(&Record::of_data(&text), arrival()) {
         Ok(change) => {
             let shown = String::from_utf8_lossy(&data);
             // An ignored field may have half of a surrogate pair, or a number out of range, and that
@@ -477,7 +478,7 @@ fn only_exact_names_of_operations_are_accepted() {
         });
         let text = base64_simd::STANDARD.encode_to_string(change.to_string());
         let refusal = EventConsumer
-            .consume(Some(&text), arrival())
+            .consume(&Record::of_data(&text), arrival())
             .expect_err(name);
         assert_eq!(
             refusal.rejection.code.as_str(),

@@ -3,18 +3,17 @@
 use std::collections::HashMap;
 
 use super::super::confirm::confirm;
-use super::super::stream::Stream;
 use super::Replay;
 use super::policy::ReplayDecision;
 use super::republish::{Identity, SourceState};
-use super::source::{Origin, Record, Source};
+use super::source::{Origin, Place, Record, Source};
 
 /// Selected record, with the sources that contain it.
 pub(super) struct Entry {
     pub(super) identity: Identity,
     pub(super) key: String,
     pub(super) data: Vec<u8>,
-    pub(super) stream: Stream,
+    pub(super) place: Place,
     pub(super) sources: Vec<usize>,
 }
 
@@ -41,12 +40,12 @@ impl Selection {
             return;
         }
         self.indices.insert(identity.clone(), self.entries.len());
-        let Record { stream, key, .. } = record;
+        let Record { place, key, .. } = record;
         self.entries.push(Entry {
             identity,
             key,
             data,
-            stream,
+            place,
             sources: vec![source],
         });
     }

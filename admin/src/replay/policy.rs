@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use contact_sync::adapters::{Registry, Section};
-use contact_sync::model::{ContactChange, Refusal};
+use contact_sync::model::{ContactChange, Record, Refusal};
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
 use contact_sync::source::EventConsumer;
+use contact_sync::source::layers::decompressed;
 use contact_sync::transform::GuardMode;
 use time::OffsetDateTime;
 
@@ -39,6 +40,8 @@ pub(super) struct RecordContext<'a> {
     pub(super) is_selected: bool,
     /// Whether the data contains other records too.
     pub(super) is_part: bool,
+    /// Whether the record is marked as put back beside its data, which stays as it is.
+    pub(super) is_marked: bool,
 }
 
 /// Decision about a record.
@@ -94,7 +97,7 @@ impl ReplayPolicy {
     pub(super) fn decide(&self, data: &[u8], context: RecordContext<'_>) -> ReplayDecision {
         // The record would arrive in the stream again, at the current time.
         let text = base64_simd::STANDARD.encode_to_string(data);
-        let change = EventConsumer.consume(Some(&text), OffsetDateTime::now_utc());
+        let change = EventConsumer.consume(&Record::of_data(text), OffsetDateTime::now_utc());
         let rejected_again = rejected_again(&change, context);
         let change = change.ok();
         let routed = change
@@ -123,7 +126,12 @@ impl ReplayPolicy {
         {
             return ReplayDecision::Skipped(reason);
         }
-        let unflaggable = match set_replay_flag(data) {
+        if context.is_marked {
+            return ReplayDecision::PutBack(data.to_vec());
+        }
+        // Compressed data has no place for the flag, and is put back decompressed.
+        let plain = decompressed(data);
+        let unflaggable = match set_replay_flag(plain.as_deref().unwrap_or(data)) {
             Ok(flagged) if !context.is_part => return ReplayDecision::PutBack(flagged),
             Ok(_) | Err(UnflaggableError::Aggregate) => AGGREGATE,
             Err(UnflaggableError::NoObject) => NO_OBJECT,

@@ -292,6 +292,7 @@ mod tests {
     use super::*;
     use crate::adapters::DESTINATIONS;
     use crate::adapters::hubspot::model;
+    use crate::model::Record;
     use crate::settings::{Layer, Preset, load};
     use crate::source::EventConsumer;
 
@@ -357,7 +358,7 @@ mod tests {
         );
         let data = base64_simd::STANDARD.encode_to_string(event);
         let change = EventConsumer
-            .consume(Some(&data), time::OffsetDateTime::now_utc())
+            .consume(&Record::of_data(data), time::OffsetDateTime::now_utc())
             .expect("allowed");
         let body = model::transform(&[&change], &settings())
             .body

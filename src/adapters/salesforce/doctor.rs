@@ -225,6 +225,7 @@ mod tests {
     use super::*;
     use crate::adapters::DESTINATIONS;
     use crate::adapters::salesforce::model;
+    use crate::model::Record;
     use crate::settings::{Layer, Preset, load};
     use crate::source::EventConsumer;
 
@@ -300,7 +301,7 @@ mod tests {
         );
         let data = base64_simd::STANDARD.encode_to_string(event);
         let change = EventConsumer
-            .consume(Some(&data), time::OffsetDateTime::now_utc())
+            .consume(&Record::of_data(data), time::OffsetDateTime::now_utc())
             .expect("allowed");
         let body = model::transform(&[&change], &settings())
             .body

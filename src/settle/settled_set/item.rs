@@ -22,7 +22,11 @@ use crate::settle::Fate;
 
 /// The first byte of an item's content. An item that begins with another byte was written by
 /// another version.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
+
+/// The format of the previous release: its fingerprints are hashes of the content alone, without
+/// the sub-sequence.
+const FORMAT_BY_CONTENT: u8 = 4;
 
 /// Bound of the content of one item, in bytes. Its other attributes have 10,000 bytes.
 const MAX_BYTES: usize = 399_600;
@@ -83,10 +87,7 @@ impl From<DestinationOutcome> for OutcomeRow {
 pub(super) fn encode<'a>(
     records: impl IntoIterator<Item = (SequenceNumber<'a>, u64, &'a PriorOutcome)>,
 ) -> Vec<u8> {
-    let mut rows = Vec::new();
-    for (number, fingerprint, outcome) in records {
-        rows.push((number.digits(), fingerprint, outcome));
-    }
+    let mut rows: Vec<_> = records.into_iter().collect();
     loop {
         let bytes = compress(&rows);
         if bytes.len() <= MAX_BYTES {
@@ -96,7 +97,12 @@ pub(super) fn encode<'a>(
     }
 }
 
-fn compress(rows: &[(&str, u64, &PriorOutcome)]) -> Vec<u8> {
+/// Returns whether the item names its records by their content alone, without the sub-sequence.
+pub(super) fn is_by_content(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|format| *format < FORMAT)
+}
+
+fn compress(rows: &[(SequenceNumber<'_>, u64, &PriorOutcome)]) -> Vec<u8> {
     // The fast level: the slow ones take eight times as long and save nothing in random digits.
     let mut encoder = DeflateEncoder::new(vec![FORMAT], Compression::fast());
     // Serializing these rows into memory cannot fail.
@@ -111,7 +117,7 @@ pub(super) fn decode(
     mut each: impl FnMut(SequenceNumber<'_>, u64, PriorOutcome),
 ) -> Option<()> {
     let (format, content) = bytes.split_first()?;
-    if *format != FORMAT {
+    if !matches!(*format, FORMAT | FORMAT_BY_CONTENT) {
         return packed::decode(*format, content, each);
     }
     let mut json = Vec::new();
@@ -146,8 +152,11 @@ mod tests {
     fn decoded(bytes: &[u8]) -> Option<Vec<Known>> {
         let mut records = Vec::new();
         decode(bytes, |number, fingerprint, outcome| {
-            let digits = number.digits();
-            let digits = if digits.is_empty() { "0" } else { digits };
+            let digits = serde_json::to_value(number).expect("a text");
+            let digits = match digits.as_str() {
+                Some("") | None => "0",
+                Some(digits) => digits,
+            };
             records.push((digits.to_owned(), fingerprint, outcome));
         })?;
         Some(records)
@@ -188,11 +197,21 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_are_refused_without_a_panic(
-            format in 0_u8..6,
+            format in 0_u8..7,
             bytes in proptest::collection::vec(any::<u8>(), 0..80),
         ) {
             let _ = decoded(&[&[format], bytes.as_slice()].concat());
         }
+    }
+
+    #[test]
+    fn an_item_of_the_previous_release_is_decoded_and_names_records_by_content() {
+        let records = vec![("9".to_owned(), 7, PriorOutcome::Whole(Fate::Delivered))];
+        let mut bytes = encoded(&records);
+        assert!(!is_by_content(&bytes));
+        bytes[0] = FORMAT_BY_CONTENT;
+        assert_eq!(decoded(&bytes), Some(records));
+        assert!(is_by_content(&bytes));
     }
 
     #[test]

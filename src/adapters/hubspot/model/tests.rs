@@ -47,6 +47,7 @@ fn change(kind: ContactType, edit: impl FnOnce(&mut Contact)) -> ContactChange {
         version: Some(7),
         version_source: VersionSource::Version,
         replay: false,
+        previous_type: None,
         contact,
     }
 }

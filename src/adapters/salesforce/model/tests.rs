@@ -50,6 +50,7 @@ fn change(operation: Operation, fill: impl FnOnce(&mut Contact)) -> ContactChang
         version: Some(7),
         version_source: VersionSource::Version,
         replay: false,
+        previous_type: None,
         contact,
     }
 }
