@@ -121,6 +121,18 @@ own_codes! {
         LIFECYCLE_STAGE_KEPT: "HubSpot keeps a later lifecycle stage than the one that was sent.",
             "None, or set the stage by hand in HubSpot.";
     }
+    "deliver" => "delivered" {
+        NO_CHANGE: "A look-up shows that the write would change nothing. It was not sent.", NOTHING;
+        PARTIAL: "The system refused the fields that the line names. `salvage` allows to leave \
+            them out, and the rest of the contact was written.",
+            "Correct the values at their source, and send the change again.";
+    }
+    "deliver" => "filtered" {
+        NO_MATCH: "The destination has no record of the contact, and `match` is `update-only`.",
+            "None, or change `match`.";
+        EXISTS: "The destination has a record of the contact, and `match` is `create-only`.",
+            "None, or change `match`.";
+    }
     "deliver" => "superseded" {
         STALE: "The destination, or the batch, holds a newer version of the contact.",
             "None. Where the producer sends changes in the wrong order, set \

@@ -13,6 +13,7 @@ pub(super) use self::ranges::{range, shown};
 use super::layers::suggestion;
 use super::{Preset, Settings, unguarded};
 use crate::adapters::http::check_url;
+use crate::adapters::mapping_check::Invalid;
 use crate::adapters::{hubspot, salesforce};
 use crate::model::limits::{RateLimit, Retry};
 use crate::transform::GuardMode;
@@ -157,10 +158,12 @@ fn salesforce_section(section: &salesforce::Settings, preset: Preset) -> CheckRe
     let special = [
         ("salesforce.external_id_field", &*section.external_id_field),
         ("salesforce.version_field", &*section.version_field),
+        ("salesforce.baseline_field", &*section.baseline_field),
     ];
     name(special[0].0, special[0].1)?;
+    mapping(salesforce::check_mapping(section))?;
     fields(
-        &salesforce::own_fields(),
+        &salesforce::own_fields(section),
         &special,
         "salesforce.attributes",
         &section.attributes,
@@ -226,10 +229,12 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> CheckResult {
         ("hubspot.id_property", &*section.id_property),
         ("hubspot.type_property", &*section.type_property),
         ("hubspot.version_property", &*section.version_property),
+        ("hubspot.baseline_property", &*section.baseline_property),
     ];
     name(special[0].0, special[0].1)?;
+    mapping(hubspot::check_mapping(section))?;
     fields(
-        &hubspot::own_properties(),
+        &hubspot::own_properties(section),
         &special,
         "hubspot.attributes",
         &section.attributes,
@@ -249,6 +254,11 @@ fn hubspot_section(section: &hubspot::Settings, preset: Preset) -> CheckResult {
         ],
         section.retry,
     )
+}
+
+/// Converts the result of a system's own check of its mapping.
+fn mapping(result: Result<(), Invalid>) -> CheckResult {
+    result.map_err(|Invalid { key, message }| InvalidValue::new(key, message))
 }
 
 /// Returns whether `text` has `length` digits and nothing else.

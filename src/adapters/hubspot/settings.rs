@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use crate::adapters::Constant;
+use crate::adapters::folding::Policies;
 use crate::model::limits::{RateLimit, Retry};
+use crate::model::{FieldPolicy, MatchPolicy};
 
 /// The section `[hubspot]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +30,13 @@ pub struct Settings {
     pub max_in_flight: usize,
     pub request_timeout_ms: u64,
     pub lifecycle_stage: LifecycleStage,
+    pub r#match: MatchPolicy,
+    pub baseline_property: String,
+    pub salvage: Vec<String>,
     pub attributes: BTreeMap<String, String>,
+    pub fields: BTreeMap<String, String>,
+    pub constants: BTreeMap<String, Constant>,
+    pub policy: BTreeMap<String, FieldPolicy>,
     pub rate_limit: RateLimit,
     pub retry: Retry,
 }
@@ -36,6 +45,15 @@ impl Settings {
     /// Most inputs in one batch request; 101 are refused.
     /// <https://developers.hubspot.com/docs/api-reference/latest/crm/using-object-apis>
     pub const LARGEST_BATCH: usize = 100;
+
+    /// Returns the policies of the properties.
+    pub(super) fn policies(&self) -> Policies<'_> {
+        Policies {
+            matching: self.r#match,
+            fields: &self.policy,
+            baseline_field: &self.baseline_property,
+        }
+    }
 
     /// Returns the beginning of every URL: scheme, host and port of `base_url`, in the form in
     /// which the settings check validates them.

@@ -1,20 +1,20 @@
-//! Looks records up by our own ids, with SOQL: deletes accept Salesforce's ids only, and a guard
-//! needs the stored version.
+//! Looks records up by our own ids, with SOQL: deletes accept Salesforce's ids only, a guard needs
+//! the stored version, and policies the stored values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
-use super::Salesforce;
 use super::client::ApiRequest;
-use crate::adapters::{self, Call, version};
+use super::{Salesforce, mapping};
+use crate::adapters::{Call, version};
+use crate::json;
 use crate::model::codes;
 use crate::model::limits::Lookup;
-use crate::model::{CallError, ContactId, FailureCause, Payload};
+use crate::model::{CallError, ContactId, FailureCause, Held, HeldRecord, Payload};
 
 /// Longest query, encoded, in bytes. URI and headers together may have 16,384.
 /// <https://developer.salesforce.com/docs/platform/salesforce-app-limits-cheatsheet/guide/salesforce-app-limits-platform-api.html>
@@ -33,7 +33,13 @@ const MOST_PAGES: usize = 20;
 #[derive(Clone, Debug)]
 pub(super) struct StoredRecord {
     pub(super) id: String,
-    pub(super) version: Option<u64>,
+    pub(super) held: HeldRecord,
+}
+
+impl StoredRecord {
+    pub(super) fn version(&self) -> Option<u64> {
+        self.held.version
+    }
 }
 
 #[derive(Deserialize)]
@@ -48,31 +54,40 @@ struct Page<'a> {
 }
 
 impl Salesforce {
-    /// Looks up the versions of the records of these payloads; the newest of several with one key.
-    pub(super) async fn versions(
+    /// Looks up the records of these payloads, with the values of `fields`. Of several records with
+    /// one key the first counts, with the newest version of all.
+    pub(super) async fn records(
         &self,
         batch: &[&Payload],
+        fields: &[&str],
         call: Call<'_>,
-    ) -> Result<Vec<adapters::Held>, CallError> {
-        let found = self.look_up(batch, call).await?;
-        let held = |payload: &&Payload| match found.get(payload.id.key()) {
-            Some(records) => {
-                adapters::Held::Record(records.iter().filter_map(|record| record.version).max())
-            }
-            None => adapters::Held::Nowhere,
-        };
-        Ok(batch.iter().map(held).collect())
+    ) -> Result<Vec<Held>, CallError> {
+        let mut found = self.look_up(batch, fields, call).await?;
+        let mut held = Vec::with_capacity(batch.len());
+        for payload in batch {
+            let records = found.remove(payload.id.key()).unwrap_or_default();
+            let version = records.iter().filter_map(StoredRecord::version).max();
+            held.push(match records.into_iter().next() {
+                Some(first) => Held::Record(HeldRecord {
+                    version,
+                    ..first.held
+                }),
+                None => Held::Nowhere,
+            });
+        }
+        Ok(held)
     }
 
-    /// Looks up the records of these payloads, by [`ContactId::key`]. A key has several records
-    /// where the field is not unique.
+    /// Looks up the records of these payloads and the values of `fields`, by [`ContactId::key`]. A
+    /// key has several records where the field is not unique.
     pub(super) async fn look_up(
         &self,
         payloads: &[&Payload],
+        fields: &[&str],
         call: Call<'_>,
     ) -> Result<HashMap<String, Vec<StoredRecord>>, CallError> {
         let mut found = HashMap::new();
-        for query in self.queries(payloads) {
+        for query in self.queries(payloads, fields) {
             let mut request = ApiRequest {
                 method: Method::GET,
                 path: format!("/services/data/{}/query", self.settings.api_version),
@@ -87,7 +102,8 @@ impl Salesforce {
                 let page: Page<'_> =
                     serde_json::from_slice(&response.body).map_err(|_| unreadable())?;
                 for record in &page.records {
-                    self.add_record(record, &mut found).ok_or_else(unreadable)?;
+                    self.add_record(record, fields, &mut found)
+                        .ok_or_else(unreadable)?;
                 }
                 records += page.records.len();
                 if page.done && records == page.total {
@@ -109,27 +125,47 @@ impl Salesforce {
     /// Returns the limit of one query.
     pub(super) fn lookup(&self) -> Lookup {
         Lookup {
-            room: LONGEST_QUERY.saturating_sub(self.query_start().len() + CLOSING_LENGTH),
+            room: LONGEST_QUERY.saturating_sub(self.longest_start().len() + CLOSING_LENGTH),
             length: |id| encode(&literal(id.as_str())).len() + COMMA.len(),
         }
     }
 
-    fn query_start(&self) -> String {
-        let key = &self.settings.external_id_field;
-        let version = match self.settings.version_field.as_str() {
-            "" => String::new(),
-            field => format!(",{field}"),
-        };
+    /// Returns the longest beginning of a query: where policies read fields, one with every field.
+    fn longest_start(&self) -> String {
+        let settings = &self.settings;
+        if !settings.policies().read_fields() {
+            return self.query_start(&[]);
+        }
+        let attributes = settings.attributes.values().map(String::as_str);
+        let fields = mapping::fields(settings).into_iter().chain(attributes);
+        let fields: Vec<&str> = fields.chain([settings.baseline_field.as_str()]).collect();
+        self.query_start(&fields)
+    }
+
+    fn query_start(&self, fields: &[&str]) -> String {
+        let settings = &self.settings;
+        let (key, version) = (&settings.external_id_field, &settings.version_field);
+        let mut columns = format!("Id,{key}");
+        let own = ["", "Id", key, version];
+        let is_own = |name: &str| own.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let version = Some(version.as_str()).filter(|version| !version.is_empty());
+        for name in version
+            .into_iter()
+            .chain(fields.iter().copied().filter(|name| !is_own(name)))
+        {
+            columns.push(',');
+            columns.push_str(name);
+        }
         let start = format!(
-            "SELECT Id,{key}{version} FROM {} WHERE {key} IN (",
-            self.settings.sobject
+            "SELECT {columns} FROM {} WHERE {key} IN (",
+            settings.sobject
         );
         format!("q={}", encode(&start))
     }
 
     /// Builds the query strings: as few as the length limit allows.
-    fn queries(&self, payloads: &[&Payload]) -> Vec<String> {
-        let start = self.query_start();
+    fn queries(&self, payloads: &[&Payload], fields: &[&str]) -> Vec<String> {
+        let start = self.query_start(fields);
         let mut queries: Vec<String> = Vec::new();
         for payload in payloads {
             let literal = encode(&literal(payload.id.as_str()));
@@ -153,27 +189,32 @@ impl Salesforce {
     fn add_record(
         &self,
         record: &RawValue,
+        requested: &[&str],
         found: &mut HashMap<String, Vec<StoredRecord>>,
     ) -> Option<()> {
-        let fields: Map<String, Value> = serde_json::from_str(record.get()).ok()?;
+        let raw: BTreeMap<String, &RawValue> = serde_json::from_str(record.get()).ok()?;
         // Salesforce's field names have no letter case, and its responses use one of their own.
         let field = |name: &str| {
-            fields
-                .iter()
+            raw.iter()
                 .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value)
+                .map(|(_, value)| *value)
         };
-        let key = ContactId::new(field(&self.settings.external_id_field)?.as_str()?)?;
+        let key = ContactId::new(&json::text(field(&self.settings.external_id_field)?)?)?;
         let is_id =
-            |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let id = field("Id")?.as_str().filter(is_id)?;
+            |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let id = json::text(field("Id")?)?;
+        is_id(&id).then_some(())?;
         let version = field(&self.settings.version_field).and_then(version);
+        let values = requested
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), field(name)?.to_owned())))
+            .collect();
         found
             .entry(key.key().to_owned())
             .or_default()
             .push(StoredRecord {
-                id: id.to_owned(),
-                version,
+                id: id.into_owned(),
+                held: HeldRecord { version, values },
             });
         Some(())
     }
@@ -182,8 +223,9 @@ impl Salesforce {
 /// Parses the number of a version field, a double that may have exponent form
 /// (`1.763633702123E12`).
 /// <https://github.com/jsforce/jsforce/issues/1048>
-fn version(value: &Value) -> Option<u64> {
-    version::parse(&value.as_number()?.to_string())
+fn version(value: &RawValue) -> Option<u64> {
+    let is_number = |json: &&str| json.starts_with(|first: char| first.is_ascii_digit());
+    version::parse(Some(value.get()).filter(is_number)?)
 }
 
 /// Quotes a text for SOQL. A query may contain control characters only as escapes.
@@ -249,7 +291,7 @@ mod tests {
             ("-1.0", None),
         ] {
             assert_eq!(
-                version(&serde_json::from_str(json).expect("JSON")),
+                version(serde_json::from_str(json).expect("JSON")),
                 expected,
                 "{json}"
             );

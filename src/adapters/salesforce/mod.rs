@@ -11,6 +11,8 @@ mod describe;
 mod doctor;
 mod errors;
 mod lookup;
+mod mapping;
+mod mapping_check;
 mod misconfigured;
 mod model;
 mod refusal;
@@ -29,6 +31,7 @@ use reqwest::Client;
 
 use self::auth::Auth;
 pub use self::errors::{CODES, PATTERNS};
+pub(crate) use self::mapping_check::check_mapping;
 pub(crate) use self::model::own_fields;
 pub use self::settings::{ConvertedLeads, Settings, Status};
 use super::http::Http;
@@ -120,9 +123,10 @@ impl Adapter for Salesforce {
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        fields: &'a [&'a str],
         call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
-        self.versions(batch, call).boxed()
+        self.records(batch, fields, call).boxed()
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {

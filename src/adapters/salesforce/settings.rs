@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapters::Constant;
+use crate::adapters::folding::Policies;
 use crate::model::limits::{RateLimit, Retry};
+use crate::model::{FieldPolicy, MatchPolicy};
 
 /// The section `[salesforce]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +31,14 @@ pub struct Settings {
     pub allow_duplicates: bool,
     pub converted_leads: ConvertedLeads,
     pub status: Status,
+    pub required: Vec<String>,
+    pub r#match: MatchPolicy,
+    pub baseline_field: String,
+    pub salvage: Vec<String>,
     pub attributes: BTreeMap<String, String>,
+    pub fields: BTreeMap<String, String>,
+    pub constants: BTreeMap<String, Constant>,
+    pub policy: BTreeMap<String, FieldPolicy>,
     pub rate_limit: RateLimit,
     pub retry: Retry,
 }
@@ -37,6 +47,15 @@ impl Settings {
     /// Most records in one request of the sObject Collections resource, written or deleted.
     /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_composite_sobjects_collections.htm>
     pub const LARGEST_BATCH: usize = 200;
+
+    /// Returns the policies of the fields.
+    pub(super) fn policies(&self) -> Policies<'_> {
+        Policies {
+            matching: self.r#match,
+            fields: &self.policy,
+            baseline_field: &self.baseline_field,
+        }
+    }
 }
 
 /// Treatment of a change whose lead has been converted, which Salesforce does not let any user

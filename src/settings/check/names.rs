@@ -14,7 +14,7 @@ type Taken<'a> = (&'a str, Option<Cow<'static, str>>);
 /// overwrite the other, for example the version the identity. Both systems ignore letter case in
 /// names.
 pub(super) fn fields(
-    own: &[&'static str],
+    own: &[&str],
     special: &[(&'static str, &str)],
     section: &str,
     attributes: &BTreeMap<String, String>,

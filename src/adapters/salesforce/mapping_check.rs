@@ -1,0 +1,35 @@
+//! Validates the mapping in the section `[salesforce]`. Pure.
+
+use super::{Settings, mapping};
+use crate::adapters::mapping_check::{Invalid, Mapping};
+
+/// Validates the mapping. Fails with the first invalid value.
+pub(crate) fn check_mapping(settings: &Settings) -> Result<(), Invalid> {
+    if !mapping::is_known(settings) && settings.fields.is_empty() {
+        return Err(Invalid {
+            key: "salesforce.sobject".to_owned(),
+            message: format!(
+                "is `{}`, whose fields are not known; allowed: Lead, Contact, and any other \
+                 object with `salesforce.fields`",
+                settings.sobject
+            ),
+        });
+    }
+    let attributes = settings.attributes.values().map(String::as_str);
+    let mapping = Mapping {
+        section: "salesforce",
+        baseline_key: "baseline_field",
+        policies: settings.policies(),
+        contact_fields: mapping::names().collect(),
+        fields: &settings.fields,
+        constants: &settings.constants,
+        written: mapping::fields(settings)
+            .into_iter()
+            .chain(attributes)
+            .collect(),
+        required: mapping::required(settings).collect(),
+        also_required: &settings.required,
+        salvage: &settings.salvage,
+    };
+    mapping.check()
+}
