@@ -4,16 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Constant;
 use super::folding::Policies;
+use super::section_checks::name;
+use crate::checks::{CheckResult, InvalidValue};
 use crate::model::FieldPolicy;
-
-/// An invalid value: its key, and a message with the error and the allowed values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Invalid {
-    pub(crate) key: String,
-    pub(crate) message: String,
-}
-
-type CheckResult = Result<(), Invalid>;
 
 /// The mapping of one system.
 pub(super) struct Mapping<'a> {
@@ -27,9 +20,10 @@ pub(super) struct Mapping<'a> {
     /// The fields by contact field.
     pub(super) fields: &'a BTreeMap<String, String>,
     pub(super) constants: &'a BTreeMap<String, Constant>,
-    /// Every field that a policy may name: those of the contact's values, the constants, the
-    /// attributes.
-    pub(super) written: Vec<&'a str>,
+    /// The fields of the contact's own values and of the constants.
+    pub(super) own: Vec<&'a str>,
+    /// The other fields that a policy may name, such as those of the attributes.
+    pub(super) others: Vec<&'a str>,
     /// The fields that the object requires.
     pub(super) required: Vec<&'a str>,
     /// The value of `required`.
@@ -60,9 +54,9 @@ impl Mapping<'_> {
                 self.check_name(&format!("fields.{contact_field}"), field)?;
             }
         }
-        for (at, field) in self.written.iter().enumerate() {
+        for (at, field) in self.own.iter().enumerate() {
             let is_same = |other: &&str| other.eq_ignore_ascii_case(field);
-            if self.written[..at].iter().any(is_same) {
+            if self.own[..at].iter().any(is_same) {
                 let message =
                     format!("{field} gets two values; allowed: a field of its own for each");
                 return Err(self.invalid("fields", message));
@@ -114,30 +108,20 @@ impl Mapping<'_> {
     }
 
     fn check_written(&self, key: &str, field: &str) -> CheckResult {
-        if self.written.contains(&field) {
+        let written = [self.own.as_slice(), &self.others].concat();
+        if written.contains(&field) {
             return Ok(());
         }
-        let known = self.written.join(", ");
+        let known = written.join(", ");
         let message = format!("names {field}, which is never written; allowed: {known}");
         Err(self.invalid(key, message))
     }
 
-    /// Validates the form of a name. Names are parts of queries and JSON keys.
-    fn check_name(&self, key: &str, name: &str) -> CheckResult {
-        let is_plain =
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if is_plain {
-            return Ok(());
-        }
-        let message =
-            format!("is `{name}`; allowed: an API name of letters, digits and underscores");
-        Err(self.invalid(key, message))
+    fn check_name(&self, key: &str, field: &str) -> CheckResult {
+        name(format!("{}.{key}", self.section), field)
     }
 
-    fn invalid(&self, key: &str, message: impl Into<String>) -> Invalid {
-        Invalid {
-            key: format!("{}.{key}", self.section),
-            message: message.into(),
-        }
+    fn invalid(&self, key: &str, message: impl Into<String>) -> InvalidValue {
+        InvalidValue::new(format!("{}.{key}", self.section), message)
     }
 }

@@ -1,8 +1,8 @@
 //! The external systems: the trait that each implements, and the context of its calls.
 //!
 //! An adapter tries once and reports an outcome for each payload. Waiting, retrying and giving up
-//! are `dispatch`'s. A new system is one folder beside `salesforce` and `hubspot`, one line in
-//! [`REGISTRY`], one section in the settings; it starts by passing the adapter contract suite
+//! are `dispatch`'s. A new system is one folder beside `salesforce` and `hubspot`, with its section
+//! of the settings, and one entry in [`REGISTRY`]; it starts by passing the adapter contract suite
 //! (`tests/contract/adapters.rs`).
 
 mod constant;
@@ -12,11 +12,13 @@ mod folding;
 pub mod http;
 pub mod hubspot;
 mod json_object;
-pub(crate) mod mapping_check;
+mod mapping_check;
 mod misconfigured;
 mod permits;
 mod registry;
 pub mod salesforce;
+pub mod section_checks;
+mod system;
 mod text_fit;
 mod version;
 
@@ -26,9 +28,14 @@ pub use constant::Constant;
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 pub use permits::{Permit, Permits, Unlimited};
-pub use registry::{AdapterSpec, DESTINATIONS, REGISTRY, Sections, System};
+pub use registry::{DESTINATIONS, REGISTRY};
+pub use system::{
+    AdapterSpec, AnySettings, Registry, Section, Sections, System, SystemSettings, parse_section,
+    section_schema,
+};
 use tokio::time::Instant;
 
+use self::doctor::Check;
 use crate::model::codes;
 use crate::model::limits::{Limits, Quota};
 use crate::model::{
@@ -72,6 +79,12 @@ pub trait Adapter: Send + Sync {
     /// guarded payloads with those that its own look-up finds. A record that does not exist counts
     /// as delivered.
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply>;
+
+    /// Checks everything that a delivery needs, for the operator's command `doctor`. Writes
+    /// nothing. A system without an account does not implement it.
+    fn examine<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Vec<Check>> {
+        future::ready(Vec::new()).boxed()
+    }
 }
 
 /// The shortest time that a request needs: with less left, none is sent.

@@ -4,6 +4,7 @@
 mod faulty;
 mod http;
 mod memory;
+mod third;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use futures_util::future::BoxFuture;
 pub use self::faulty::{Defect, with_defect};
 pub use self::http::{hubspot, salesforce};
 pub use self::memory::memory;
+pub use self::third::tinycrm;
 use super::server::{Mangle, Reply};
 
 /// Records of a system: the fields with a value of each contact, by key in lower case.

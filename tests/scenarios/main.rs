@@ -10,3 +10,4 @@ mod policies;
 mod settings;
 mod settled;
 mod sync;
+mod third_system;

@@ -8,8 +8,10 @@ mod schemas;
 mod secrets;
 mod starts;
 
-use contact_sync::adapters::DESTINATIONS;
-use contact_sync::settings::{DocumentSource, Environment, Layer, Preset, Settings, load};
+use contact_sync::adapters::{DESTINATIONS, REGISTRY, hubspot, salesforce};
+use contact_sync::settings::{
+    DocumentSource, Environment, Layer, Preset, Settings, defaults, load,
+};
 
 fn with(preset: Preset, document: &str) -> Result<Settings, String> {
     let layer =
@@ -212,6 +214,72 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
         (
             "[hubspot.attributes]\na = 3",
             ["`hubspot.attributes.a`", "a text"],
+        ),
+        (
+            "[salesforce]\nsobject = \"Account\"",
+            [
+                "`salesforce.sobject`",
+                "any other object with `salesforce.fields`",
+            ],
+        ),
+        (
+            "[salesforce.fields]\nfax = \"Fax\"",
+            ["`salesforce.fields.fax`", "address.street"],
+        ),
+        (
+            "[salesforce.fields]\nphone = \"Work Phone\"",
+            ["`salesforce.fields.phone`", "letters"],
+        ),
+        (
+            "[salesforce.fields]\nphone = \"mobilephone\"",
+            ["`salesforce.fields`", "gets two values"],
+        ),
+        (
+            "[salesforce.constants]\nChannel__c = \" \"",
+            ["`salesforce.constants.Channel__c`", "is empty"],
+        ),
+        (
+            "[salesforce.policy]\nPhon = \"empty\"",
+            [
+                "`salesforce.policy.Phon`",
+                "never written; allowed: LastName",
+            ],
+        ),
+        (
+            "[salesforce.policy]\nSource_Id__c = \"never\"",
+            ["`salesforce.policy.Source_Id__c`", "never written"],
+        ),
+        (
+            "[salesforce]\nsobject = \"Contact\"\n[salesforce.policy]\nCompany = \"empty\"",
+            ["`salesforce.policy.Company`", "MailingStreet"],
+        ),
+        (
+            "[salesforce.policy]\nPhone = \"unedited\"",
+            ["`salesforce.policy.Phone`", "`salesforce.baseline_field`"],
+        ),
+        (
+            "[hubspot.policy]\nphone = \"unedited\"",
+            ["`hubspot.policy.phone`", "`hubspot.baseline_property`"],
+        ),
+        (
+            "[hubspot.policy]\nphone = \"sometimes\"",
+            ["`hubspot.policy.phone`", "unedited"],
+        ),
+        (
+            "[salesforce]\nmatch = \"insert\"",
+            ["`salesforce.match`", "update-only"],
+        ),
+        (
+            "[salesforce]\nsalvage = [\"LastName\"]",
+            ["`salesforce.salvage`", "which is required"],
+        ),
+        (
+            "[hubspot]\nsalvage = [\"fax\"]",
+            ["`hubspot.salvage`", "never written"],
+        ),
+        (
+            "[salesforce]\nrequired = [\"A B\"]",
+            ["`salesforce.required`", "letters"],
         ),
         ("hubspot = 3", ["`hubspot`", "a table"]),
         ("[log]\naudit = true", ["`log.audit`", "a text"]),
@@ -489,11 +557,13 @@ fn a_refusal_names_the_line_of_the_last_writer() {
 
 #[test]
 fn the_kitchen_sink_sets_every_key_to_another_value_than_its_default() {
+    /// Tables whose keys are the user's.
+    const NAMES_OF_USERS: [&str; 4] = ["attributes", "fields", "constants", "policy"];
     fn keys(prefix: &str, table: &toml::Table, found: &mut Vec<(String, String)>) {
         for (key, value) in table {
             let path = format!("{prefix}{key}");
             match value {
-                toml::Value::Table(inner) if path.ends_with(".attributes") => {
+                toml::Value::Table(inner) if NAMES_OF_USERS.contains(&key.as_str()) => {
                     found.push((path, format!("{inner}")));
                 }
                 toml::Value::Table(inner) => keys(&format!("{path}."), inner, found),
@@ -506,7 +576,7 @@ fn the_kitchen_sink_sets_every_key_to_another_value_than_its_default() {
         keys("", &toml::from_str(text).expect("TOML"), &mut found);
         found
     };
-    let defaults = all(include_str!("../../src/settings/defaults.toml"));
+    let defaults = all(&defaults(&REGISTRY));
     let others = all(include_str!("../fixtures/kitchen-sink.toml"));
     assert_eq!(
         defaults.iter().map(|(key, _)| key).collect::<Vec<_>>(),
@@ -535,15 +605,20 @@ fn variables_override_the_document_and_are_named_in_errors() {
         ),
     ];
     let settings = load(&layers).expect("allowed");
+    let hubspot = settings
+        .systems
+        .of::<hubspot::Settings>()
+        .expect("a section");
     assert_eq!(
-        (
-            settings.hubspot.batch_size,
-            settings.hubspot.base_url.as_str()
-        ),
+        (hubspot.batch_size, hubspot.base_url.as_str()),
         (20, "http://127.0.0.1:8080")
     );
-    assert_eq!(settings.hubspot.allowed_hosts, ["127.0.0.1"]);
-    assert_eq!(settings.salesforce.attributes["Plan"], "Plan__c");
+    assert_eq!(hubspot.allowed_hosts, ["127.0.0.1"]);
+    let salesforce = settings
+        .systems
+        .of::<salesforce::Settings>()
+        .expect("a section");
+    assert_eq!(salesforce.attributes["Plan"], "Plan__c");
     let error =
         load(&[variable("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", "500")]).expect_err("too large");
     assert!(

@@ -51,7 +51,7 @@ struct Modification {
 
 impl HubSpot {
     /// Checks everything that a delivery needs. Leaves out each check that depends on a failed one.
-    pub async fn examine(&self, call: Call<'_>) -> Vec<Check> {
+    pub(super) async fn checks(&self, call: Call<'_>) -> Vec<Check> {
         let secret = "hubspot secret";
         if let Err(error) = self.auth.token(call).await {
             return vec![Check::fail(secret, remedy(&error))];
@@ -365,9 +365,12 @@ mod tests {
             hubspot.baseline_property = \"baseline\"\n\
             hubspot.constants = { channel = \"product\" }";
         let layer = Layer::from_toml("the test", document).expect("TOML");
-        load(Preset::Test, &[layer], &DESTINATIONS)
-            .expect("allowed")
-            .hubspot
+        let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
+        settings
+            .systems
+            .of::<Settings>()
+            .expect("a section")
+            .clone()
     }
 
     fn properties() -> Vec<Property> {

@@ -149,7 +149,7 @@ pub(super) fn properties(settings: &Settings) -> Vec<&str> {
 }
 
 /// Returns [`properties`] and the record's own id: no attribute may name them again.
-pub(crate) fn own_properties(settings: &Settings) -> Vec<&str> {
+pub(super) fn own_properties(settings: &Settings) -> Vec<&str> {
     [properties(settings).as_slice(), &["hs_object_id"]].concat()
 }
 

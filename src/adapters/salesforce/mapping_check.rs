@@ -1,20 +1,19 @@
 //! Validates the mapping in the section `[salesforce]`. Pure.
 
 use super::{Settings, mapping};
-use crate::adapters::mapping_check::{Invalid, Mapping};
+use crate::adapters::mapping_check::Mapping;
+use crate::checks::{CheckResult, ensure};
 
 /// Validates the mapping. Fails with the first invalid value.
-pub(crate) fn check_mapping(settings: &Settings) -> Result<(), Invalid> {
-    if !mapping::is_known(settings) && settings.fields.is_empty() {
-        return Err(Invalid {
-            key: "salesforce.sobject".to_owned(),
-            message: format!(
-                "is `{}`, whose fields are not known; allowed: Lead, Contact, and any other \
-                 object with `salesforce.fields`",
-                settings.sobject
-            ),
-        });
-    }
+pub(super) fn check_mapping(settings: &Settings) -> CheckResult {
+    let has_fields = mapping::is_known(settings) || !settings.fields.is_empty();
+    ensure("salesforce.sobject", has_fields, || {
+        format!(
+            "is `{}`, whose fields are not known; allowed: Lead, Contact, and any other object \
+             with `salesforce.fields`",
+            settings.sobject
+        )
+    })?;
     let attributes = settings.attributes.values().map(String::as_str);
     let mapping = Mapping {
         section: "salesforce",
@@ -23,10 +22,8 @@ pub(crate) fn check_mapping(settings: &Settings) -> Result<(), Invalid> {
         contact_fields: mapping::names().collect(),
         fields: &settings.fields,
         constants: &settings.constants,
-        written: mapping::fields(settings)
-            .into_iter()
-            .chain(attributes)
-            .collect(),
+        own: mapping::fields(settings),
+        others: attributes.collect(),
         required: mapping::required(settings).collect(),
         also_required: &settings.required,
         salvage: &settings.salvage,

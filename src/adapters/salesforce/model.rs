@@ -191,7 +191,7 @@ fn map_change<'a>(
 
 /// Returns the fields to which a contact's own values are mapped, and the two that identify a
 /// record: no attribute may name them again.
-pub(crate) fn own_fields(settings: &Settings) -> Vec<&str> {
+pub(super) fn own_fields(settings: &Settings) -> Vec<&str> {
     [mapping::fields(settings).as_slice(), &[TYPE, "Id"]].concat()
 }
 
