@@ -29,6 +29,7 @@ pub struct Org {
     pub salesforce: Arc<Salesforce>,
     pub meter: DestinationMetrics,
     pub secret: NamedTempFile,
+    pub settings: Settings,
     /// Server, which stops when it is dropped.
     pub server: Server,
 }
@@ -58,6 +59,7 @@ impl Org {
             salesforce,
             meter: DestinationMetrics::default(),
             secret,
+            settings,
             server,
         };
         org.write_secret(&org.mock.secret());

@@ -2,7 +2,9 @@
 
 mod calls;
 mod matching;
+mod objects;
 mod salesperson;
+mod salvage;
 mod table;
 
 use std::collections::BTreeMap;
