@@ -156,7 +156,7 @@ async fn check_destinations(
     let metrics = DestinationMetrics::default();
     let call = Call {
         give_up_at: Instant::now() + CHECK_TIMEOUT,
-        meter: &metrics,
+        metrics: &metrics,
         permits: &Unlimited,
         dry_run: false,
     };

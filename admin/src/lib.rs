@@ -117,7 +117,7 @@ impl Tool {
         target.variables = self.variables;
         target.aws = self.aws;
         let output = Output::new(json, self.streams);
-        match command.run(&target, &output).await {
+        match Box::pin(command.run(&target, &output)).await {
             Ok(true) => 0,
             Ok(false) => WORK_LEFT,
             Err(failure) => {

@@ -218,11 +218,11 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
         .map(|change| payload(&*adapter, change))
         .collect();
     let batch: Vec<&Payload> = payloads.iter().collect();
-    let meter = DestinationMetrics::default();
+    let metrics = DestinationMetrics::default();
     for is_counted in [false, true] {
         let call = Call {
             give_up_at: Instant::now() + Duration::from_mins(5),
-            meter: &meter,
+            metrics: &metrics,
             permits: &Unlimited,
             dry_run: false,
         };

@@ -30,8 +30,8 @@ use futures_util::future::{self, BoxFuture};
 pub use permits::{Permit, Permits, Unlimited};
 pub use registry::{DESTINATIONS, REGISTRY};
 pub use system::{
-    AdapterSpec, AnySettings, Registry, Section, Sections, System, SystemSettings, parse_section,
-    section_schema,
+    AdapterSpec, AnySettings, ParseError, Registry, Section, Sections, System, SystemSettings,
+    parse_section, section_schema,
 };
 use tokio::time::Instant;
 
@@ -96,7 +96,7 @@ pub struct Call<'a> {
     /// The call must have ended by then.
     pub give_up_at: Instant,
     /// Counts calls, errors and latencies, and takes the quota that the system reports.
-    pub meter: &'a DestinationMetrics,
+    pub metrics: &'a DestinationMetrics,
     /// Each request waits for a permit of its own.
     pub permits: &'a dyn Permits,
     /// Do everything but the write: make the look-ups that precede it, and answer
@@ -107,7 +107,7 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// Takes note of the quota that an answer reports.
     pub(crate) fn note_quota(self, quota: Quota) {
-        self.meter.note_quota(quota);
+        self.metrics.note_quota(quota);
         self.permits.learn(quota);
     }
 }

@@ -20,6 +20,9 @@ use crate::secrets::Secret;
 /// The systems that a process knows, in the order in which positions refer to them.
 pub type Registry = &'static [System];
 
+/// The error of a section that cannot be parsed.
+pub type ParseError = Box<figment::Error>;
+
 /// An external system: its names and texts, and the parser of its section.
 #[derive(Clone, Copy, Debug)]
 pub struct System {
@@ -42,7 +45,7 @@ pub struct System {
     /// The calls that a preview cannot count, as a list of nouns; empty where it counts all.
     pub uncounted_calls: &'static str,
     /// Parses the section: [`parse_section`] of its type.
-    pub parse: fn(&Value) -> figment::Result<Box<dyn SystemSettings>>,
+    pub parse: fn(&Value) -> Result<Box<dyn SystemSettings>, ParseError>,
     /// Returns the JSON Schema of the section: [`section_schema`] of its type.
     pub schema: fn() -> Option<serde_json::Value>,
 }
@@ -111,8 +114,11 @@ impl<T: SystemSettings + Clone + PartialEq + Serialize> AnySettings for T {
 /// Where a key is unknown, or a value has another type; the path begins inside the section.
 pub fn parse_section<T: SystemSettings + DeserializeOwned>(
     section: &Value,
-) -> figment::Result<Box<dyn SystemSettings>> {
-    Ok(Box::new(T::deserialize(section)?))
+) -> Result<Box<dyn SystemSettings>, ParseError> {
+    match T::deserialize(section) {
+        Ok(settings) => Ok(Box::new(settings)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Returns the JSON Schema of a section of the type `T`.
@@ -146,7 +152,7 @@ impl Section {
     ///
     /// # Errors
     /// As those of [`parse_section`].
-    pub fn parse(system: &'static System, section: &Value) -> figment::Result<Self> {
+    pub fn parse(system: &'static System, section: &Value) -> Result<Self, ParseError> {
         Ok(Self {
             system,
             settings: (system.parse)(section)?,

@@ -152,7 +152,7 @@ impl From<checks::InvalidValue> for KeyError {
 pub struct Layers {
     registry: Registry,
     preset: Preset,
-    layers: Vec<Layer>,
+    stack: Vec<Layer>,
 }
 
 impl Layers {
@@ -166,18 +166,18 @@ impl Layers {
         preset: Preset,
         above: impl IntoIterator<Item = Layer>,
     ) -> Result<Self, SettingsError> {
-        let mut layers = vec![
+        let mut stack = vec![
             Layer::from_toml("the defaults", &built_in::defaults(registry))?,
             Layer::from_toml(
                 format!("the preset {}", preset.name()),
                 &built_in::differences(preset, registry),
             )?,
         ];
-        layers.extend(above);
+        stack.extend(above);
         Ok(Self {
             registry,
             preset,
-            layers,
+            stack,
         })
     }
 
@@ -244,7 +244,7 @@ impl Layers {
     /// Merges the values of all layers.
     fn merged(&self) -> Result<Dict, KeyError> {
         let merged = self
-            .layers
+            .stack
             .iter()
             .cloned()
             .fold(Figment::new(), Figment::merge);
@@ -265,7 +265,7 @@ impl Layers {
     /// layer sets the path itself, the place of the nearest table around it.
     pub fn place(&self, path: &[&str]) -> String {
         match self.highest(path) {
-            Some((at, path)) => self.layers[at].place(path),
+            Some((at, path)) => self.stack[at].place(path),
             None => "the settings".to_owned(),
         }
     }
@@ -283,7 +283,7 @@ impl Layers {
             .filter_map(|path| self.highest(path))
             .max_by_key(|(at, _)| *at);
         match found {
-            Some((at, path)) => self.layers[at].place(path),
+            Some((at, path)) => self.stack[at].place(path),
             None => "the settings".to_owned(),
         }
     }
@@ -292,7 +292,7 @@ impl Layers {
     fn highest<'p>(&self, path: &'p [&'p str]) -> Option<(usize, &'p [&'p str])> {
         let lengths = (1..=path.len()).rev();
         lengths.map(|length| &path[..length]).find_map(|path| {
-            let at = self.layers.iter().rposition(|layer| layer.sets(path))?;
+            let at = self.stack.iter().rposition(|layer| layer.sets(path))?;
             Some((at, path))
         })
     }

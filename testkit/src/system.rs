@@ -87,7 +87,7 @@ pub enum Fault {
     /// The call succeeds, and the row of this contact fails with a retryable error.
     Delayed(&'static str),
     /// Each batch with this contact is rejected.
-    Poison(String),
+    OffendingRecord(String),
     /// The credential expires, and the secret has a new one.
     Expired,
     /// The credential is revoked, and there is no new one.

@@ -80,7 +80,7 @@ fn names() -> Vec<String> {
 fn a_system_is_named_in_its_folder_and_in_the_registry_alone() {
     let names = names();
     let mut found = Vec::new();
-    let mut named = Vec::new();
+    let mut used = Vec::new();
     for (path, text) in files() {
         let is_of_a_system = REGISTRY
             .iter()
@@ -89,7 +89,7 @@ fn a_system_is_named_in_its_folder_and_in_the_registry_alone() {
         let is_exception = EXCEPTIONS.iter().any(|(file, _)| *file == path);
         let lines = lines_naming(&text, &names);
         if is_exception && !lines.is_empty() {
-            named.push(path.clone());
+            used.push(path.clone());
         }
         if !is_of_a_system && !is_test && !is_exception {
             found.extend(lines.iter().map(|line| format!("{path}:{line}")));
@@ -97,9 +97,9 @@ fn a_system_is_named_in_its_folder_and_in_the_registry_alone() {
     }
     assert_eq!(found, [""; 0], "ask the registry instead");
     assert_eq!(
-        named.len(),
+        used.len(),
         EXCEPTIONS.len(),
-        "an exception names no system: {named:?}"
+        "an exception names no system: {used:?}"
     );
 }
 

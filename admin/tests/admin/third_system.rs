@@ -16,7 +16,7 @@ use testkit::moto::Moto;
 use testkit::tinycrm::{self, TinyAccount};
 
 use crate::preview::file;
-use crate::stage::{RunResult, Stage, event};
+use crate::stage::{RunResult, Stage, StreamRecord, event};
 
 static SYSTEMS: [System; 3] = [REGISTRY[0], REGISTRY[1], tinycrm::SYSTEM];
 
@@ -195,7 +195,7 @@ async fn replayed(moto: &Moto, name: &str, version_field: &str) -> (RunResult, V
     let arguments = ["replay", "--destination", "tinycrm", "--stream", name];
     let ran = admin(moto.config(), &variables, &arguments).await;
     let records = stage.records().await;
-    (ran, records.iter().map(|record| record.json()).collect())
+    (ran, records.iter().map(StreamRecord::json).collect())
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ impl Salesforce {
     ///
     /// # Errors
     /// Classifies a response of any other status.
-    fn accept(&self, response: &HttpResponse) -> Result<(), CallError> {
+    pub(super) fn accept(&self, response: &HttpResponse) -> Result<(), CallError> {
         if is_success(response) {
             return Ok(());
         }
@@ -80,7 +80,7 @@ impl Salesforce {
                 .send_with(&token, &request, is_compressed, call)
                 .await?;
             if response.status == 401 && api_error(&response).is_some() {
-                call.meter.auth_failure();
+                call.metrics.auth_failure();
             }
         }
         Ok(response)

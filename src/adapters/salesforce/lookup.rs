@@ -8,13 +8,17 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::api_error::api_error;
 use super::client::ApiRequest;
-use super::{Salesforce, mapping};
-use crate::adapters::{Call, version};
-use crate::json;
+use super::{Salesforce, mapping, remedies};
+use crate::adapters::http::HttpResponse;
+use crate::adapters::{Adapter, Call, misconfigured, version};
 use crate::model::codes;
 use crate::model::limits::Lookup;
-use crate::model::{CallError, ContactId, FailureCause, Held, HeldRecord, Payload};
+use crate::model::{
+    CallError, Cause, ContactId, FailureCause, Held, HeldRecord, Outcome, Payload, Stop,
+};
+use crate::{json, policy};
 
 /// Longest query, encoded, in bytes. URI and headers together may have 16,384.
 /// <https://developer.salesforce.com/docs/platform/salesforce-app-limits-cheatsheet/guide/salesforce-app-limits-platform-api.html>
@@ -29,6 +33,9 @@ const CLOSING_LENGTH: usize = 3;
 /// Most pages of one query. 200 ids find 200 records, unless the field is not unique.
 const MOST_PAGES: usize = 20;
 
+/// Most fields that a look-up leaves out because they are missing or hidden. Each costs a query.
+const MOST_CLOSED: usize = 3;
+
 /// A record that Salesforce holds.
 #[derive(Clone, Debug)]
 pub(super) struct StoredRecord {
@@ -39,6 +46,42 @@ pub(super) struct StoredRecord {
 impl StoredRecord {
     pub(super) fn version(&self) -> Option<u64> {
         self.held.version
+    }
+}
+
+/// A failed query.
+struct RefusedQuery {
+    error: CallError,
+    /// The requested field that is missing or hidden.
+    field: Option<String>,
+}
+
+impl RefusedQuery {
+    fn new(error: CallError, response: &HttpResponse, fields: &[&str]) -> Self {
+        let refusal = api_error(response).filter(|refusal| refusal.is("INVALID_FIELD"));
+        let field = refusal.and_then(|refusal| {
+            let mut named = fields.iter().filter(|name| refusal.names_field(name));
+            named.next().map(|name| (*name).to_owned())
+        });
+        Self { error, field }
+    }
+}
+
+impl From<CallError> for RefusedQuery {
+    fn from(error: CallError) -> Self {
+        Self { error, field: None }
+    }
+}
+
+/// Returns the first of the records with one key, with the newest version of all.
+fn newest(records: Vec<StoredRecord>) -> Held {
+    let version = records.iter().filter_map(StoredRecord::version).max();
+    match records.into_iter().next() {
+        Some(first) => Held::Record(HeldRecord {
+            version,
+            ..first.held
+        }),
+        None => Held::Nowhere,
     }
 }
 
@@ -55,37 +98,73 @@ struct Page<'a> {
 
 impl Salesforce {
     /// Looks up the records of these payloads, with the values of `fields`. Of several records with
-    /// one key the first counts, with the newest version of all.
+    /// one key the first counts, with the newest version of all. A field that is missing or hidden
+    /// fails only the payloads that carry it: the query is repeated without it.
     pub(super) async fn records(
         &self,
         batch: &[&Payload],
         fields: &[&str],
         call: Call<'_>,
     ) -> Result<Vec<Held>, CallError> {
-        let mut found = self.look_up(batch, fields, call).await?;
+        let mut read = fields.to_vec();
+        let mut closed: Vec<(&str, Stop)> = Vec::new();
+        let mut found = loop {
+            let refused = match self.try_look_up(batch, &read, call).await {
+                Ok(found) => break found,
+                Err(refused) => refused,
+            };
+            let at = read
+                .iter()
+                .position(|name| refused.field.as_deref() == Some(*name));
+            match at {
+                Some(at) if closed.len() < MOST_CLOSED => {
+                    let name = read.remove(at);
+                    let remedy = remedies::of_field(name, None, &self.settings);
+                    let code = refused.error.code().clone();
+                    closed.push((name, Stop::new(Cause::Configuration, code, remedy)));
+                }
+                _ => return Err(refused.error),
+            }
+        };
+        let stops = closed.iter().map(|(_, stop)| stop);
+        misconfigured::report(self.destination(), stops, call);
         let mut held = Vec::with_capacity(batch.len());
         for payload in batch {
-            let records = found.remove(payload.id.key()).unwrap_or_default();
-            let version = records.iter().filter_map(StoredRecord::version).max();
-            held.push(match records.into_iter().next() {
-                Some(first) => Held::Record(HeldRecord {
-                    version,
-                    ..first.held
-                }),
-                None => Held::Nowhere,
+            let carried = policy::fields_read(payload);
+            let refused = closed.iter().find(|(name, _)| carried.contains(*name));
+            held.push(match refused {
+                Some((_, stop)) => Held::Unknown(Outcome::Failed(stop.code.clone())),
+                None => newest(found.remove(payload.id.key()).unwrap_or_default()),
             });
         }
         Ok(held)
     }
 
-    /// Looks up the records of these payloads and the values of `fields`, by [`ContactId::key`]. A
-    /// key has several records where the field is not unique.
+    /// Looks records up, as [`Self::try_look_up`] does.
+    ///
+    /// # Errors
+    /// Classifies a failed query.
     pub(super) async fn look_up(
         &self,
         payloads: &[&Payload],
         fields: &[&str],
         call: Call<'_>,
     ) -> Result<HashMap<String, Vec<StoredRecord>>, CallError> {
+        let found = self.try_look_up(payloads, fields, call).await;
+        found.map_err(|refused| refused.error)
+    }
+
+    /// Looks up the records of these payloads and the values of `fields`, by [`ContactId::key`]. A
+    /// key has several records where the field is not unique.
+    ///
+    /// # Errors
+    /// Classifies a failed query, with the field that it is refused for.
+    async fn try_look_up(
+        &self,
+        payloads: &[&Payload],
+        fields: &[&str],
+        call: Call<'_>,
+    ) -> Result<HashMap<String, Vec<StoredRecord>>, RefusedQuery> {
         let mut found = HashMap::new();
         for query in self.queries(payloads, fields) {
             let mut request = ApiRequest {
@@ -98,7 +177,9 @@ impl Salesforce {
             // response.
             let mut records = 0;
             for number in 1.. {
-                let response = self.request(request.clone(), call).await?;
+                let response = self.send(request.clone(), call).await?;
+                self.accept(&response)
+                    .map_err(|error| RefusedQuery::new(error, &response, fields))?;
                 let page: Page<'_> =
                     serde_json::from_slice(&response.body).map_err(|_| unreadable())?;
                 for record in &page.records {
@@ -111,7 +192,7 @@ impl Salesforce {
                 }
                 let next = match page.next {
                     Some(next) if !page.done && number < MOST_PAGES => next,
-                    _ => return Err(unreadable()),
+                    _ => return Err(unreadable().into()),
                 };
                 (request.path, request.query) = match next.split_once('?') {
                     Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
@@ -125,7 +206,7 @@ impl Salesforce {
     /// Returns the limit of one query.
     pub(super) fn lookup(&self) -> Lookup {
         Lookup {
-            room: LONGEST_QUERY.saturating_sub(self.longest_start().len() + CLOSING_LENGTH),
+            capacity: LONGEST_QUERY.saturating_sub(self.longest_start().len() + CLOSING_LENGTH),
             length: |id| encode(&literal(id.as_str())).len() + COMMA.len(),
         }
     }

@@ -88,7 +88,7 @@ impl TinyCrm {
         if response.status != 401 {
             return accept(response);
         }
-        call.meter.auth_failure();
+        call.metrics.auth_failure();
         match in_time(self.secret.renew(&secret), call).await? {
             Some(secret) => accept(self.send_with(&secret, method, path, body, call).await?),
             None => accept(response),
@@ -125,7 +125,7 @@ impl TinyCrm {
         let response = self.http.send(request, call).await;
         let response = response.map_err(HttpError::into_call_error)?;
         if let Some(quota) = quota(&response) {
-            call.meter.note_quota(quota);
+            call.metrics.note_quota(quota);
             call.permits.learn(quota);
         }
         Ok(response)

@@ -172,7 +172,7 @@ impl State {
                 .record_violation("an id twice, or too many rows");
             return refusal(400, "BAD_BATCH");
         }
-        if rows.iter().any(|row| self.controls.is_poisoned(&row.id)) {
+        if rows.iter().any(|row| self.controls.fails_batches(&row.id)) {
             return refusal(400, "BAD_BATCH");
         }
         let results: Vec<Value> = rows.iter().map(|row| self.result(endpoint, row)).collect();

@@ -175,7 +175,7 @@ impl TinyCrm {
             }
         }
         for (field, records) in missing {
-            call.meter.config_error();
+            call.metrics.config_error();
             tracing::error!(
                 destination = SYSTEM.name,
                 field,

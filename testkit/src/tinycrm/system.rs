@@ -147,7 +147,7 @@ impl System for TinyAccount {
             Fault::QuotaOmitted => mock.mangle(with_quota(None)),
             Fault::Rejected(id) => mock.fail_row(id, json!({"code": "REFUSED"}), 1),
             Fault::Delayed(id) => mock.fail_row(id, json!({"code": "BUSY"}), 1),
-            Fault::Poison(id) => mock.poison(&id),
+            Fault::OffendingRecord(id) => mock.fail_batches_with(&id),
             Fault::Expired => {
                 mock.rotate_token("tiny-2");
                 self.write_token("tiny-2");

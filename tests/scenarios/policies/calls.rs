@@ -111,3 +111,32 @@ async fn one_look_up_serves_the_guard_the_defaults_and_the_policies() {
         "of one version, and unchanged"
     );
 }
+
+#[tokio::test]
+async fn a_hidden_field_fails_only_the_records_that_carry_it() {
+    let hide = |behavior: &mut testkit::mock_salesforce::Behavior| {
+        behavior.hidden_fields = vec!["Title".to_owned()];
+    };
+    let mocks = Mocks::start_with(hide, |_| {}).await;
+    let logs = Logs::listen();
+    let place = Place::Salesforce;
+    let changes = [
+        place.change(
+            "update",
+            "c-1",
+            &json!({"job_title": "Engineer", "phone": "1"}),
+        ),
+        place.change("update", "c-2", &json!({"phone": "2"})),
+        place.change("update", "c-3", &json!({})),
+    ];
+    let handler = mocks.handler(Preset::Test, &place.settings(&[("phone", "empty")]));
+    let answer = invoke(&handler, &batch(&changes), "r").await;
+    assert_eq!(failures(&answer).len(), 1);
+    assert_eq!(
+        logs.fates(),
+        ["failed INVALID_FIELD", "delivered", "delivered"]
+    );
+    assert_eq!(place.calls(&mocks), [2, 1]);
+    assert_eq!(place.held(&mocks, "c-2", "phone"), "2");
+    assert_eq!(mocks.violations(), [""; 0]);
+}
