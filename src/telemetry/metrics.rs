@@ -113,6 +113,11 @@ fn of_destination(
     for (name, count) in counts.by_name().into_iter().chain(metrics.sums()) {
         line.count(name, count);
     }
+    for (name, count) in metrics.rare_sums() {
+        if count > 0 {
+            line.count(name, count);
+        }
+    }
     line.count("BreakerOpen", u64::from(metrics.is_stopped()));
     let latencies = metrics.latencies_ms(MAX_VALUES);
     if !latencies.is_empty() {

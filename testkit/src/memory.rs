@@ -10,7 +10,7 @@ use contact_sync::adapters::{Adapter, AdapterSpec, Call};
 use contact_sync::model::limits::{Limits, Lookup, RateLimit, Retry as RetrySettings};
 use contact_sync::model::{
     Attribute, Body, CallError, Cause, Code, ContactChange, Destination, FailureCause, Field, Held,
-    Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+    HeldRecord, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -242,7 +242,10 @@ impl Memory {
             return Err(unreachable());
         }
         let held = |payload: &&Payload| match state.versions.get(payload.id.key()) {
-            Some(version) => Held::Record(Some(*version)),
+            Some(version) => Held::Record(HeldRecord {
+                version: Some(*version),
+                ..HeldRecord::default()
+            }),
             None => Held::Nowhere,
         };
         Ok(batch.iter().map(held).collect())
@@ -583,6 +586,7 @@ impl Adapter for Memory {
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        _fields: &'a [&'a str],
         call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         self.look_up(batch, call).boxed()

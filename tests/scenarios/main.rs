@@ -6,6 +6,7 @@ mod dispatch;
 mod fuzz;
 mod kinesis;
 mod laws;
+mod policies;
 mod settings;
 mod settled;
 mod sync;

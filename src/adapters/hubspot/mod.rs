@@ -11,6 +11,7 @@ mod delete;
 mod doctor;
 mod errors;
 mod lookup;
+mod mapping_check;
 mod model;
 mod refusal;
 mod rows;
@@ -119,9 +120,10 @@ impl Adapter for HubSpot {
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        fields: &'a [&'a str],
         call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
-        self.versions(batch, call).boxed()
+        self.records(batch, fields, call).boxed()
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {

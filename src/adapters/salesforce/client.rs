@@ -59,7 +59,7 @@ impl Salesforce {
     ///
     /// # Errors
     /// Classifies a response of any other status.
-    fn accept(&self, response: &HttpResponse) -> Result<(), CallError> {
+    pub(super) fn accept(&self, response: &HttpResponse) -> Result<(), CallError> {
         if is_success(response) {
             return Ok(());
         }

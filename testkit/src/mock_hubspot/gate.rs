@@ -136,7 +136,13 @@ impl State {
         }
         let answer = match endpoint {
             Endpoint::Upsert => self.upsert(body),
-            Endpoint::Read => self.read(body),
+            Endpoint::Read => {
+                let answer = self.read(body);
+                for [id, property, value] in std::mem::take(&mut self.edits_after_read) {
+                    self.store.edit(&id, &property, &value);
+                }
+                answer
+            }
             Endpoint::Archive => self.archive(body),
             Endpoint::Properties => Ok(self.properties()),
         };

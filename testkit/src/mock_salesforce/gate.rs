@@ -86,7 +86,11 @@ impl State {
         let mut answer = match endpoint {
             Endpoint::Token => return self.token(request).into(),
             Endpoint::Upsert => self.upsert(request),
-            Endpoint::Query => self.query(request),
+            Endpoint::Query => {
+                let answer = self.query(request);
+                self.edit_after_query();
+                answer
+            }
             Endpoint::Delete => self.delete(request),
             Endpoint::Describe => self.describe(request),
         };
