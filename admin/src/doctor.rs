@@ -8,15 +8,13 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use contact_sync::adapters::{Call, Unlimited, doctor};
 use contact_sync::app::App;
-use contact_sync::route::Router;
 use contact_sync::settings::Settings;
 use contact_sync::telemetry::DestinationMetrics;
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::CommandResult;
-use super::deployment::{Deployment, Target, names};
+use super::deployment::{Deployment, Target};
 use super::failure::Failure;
 use super::guard;
 use super::output::{Output, escaped};
@@ -145,14 +143,11 @@ pub(crate) async fn run(_: &Args, target: &Target, output: &Output) -> CommandRe
     Ok(lines.iter().all(|line| line.state != State::Fail))
 }
 
-/// Runs the checks of all adapters.
+/// Runs the checks of all systems.
 async fn check_destinations(
     deployment: &Deployment,
     settings: &Settings,
 ) -> Result<Vec<Line>, Failure> {
-    let registry = deployment.registry;
-    let preset = deployment.environment.preset;
-    let adapters = App::of(registry).adapters(preset, settings, &deployment.aws)?;
     let metrics = DestinationMetrics::default();
     let call = Call {
         give_up_at: Instant::now() + CHECK_TIMEOUT,
@@ -160,29 +155,19 @@ async fn check_destinations(
         permits: &Unlimited,
         dry_run: false,
     };
-    let names = names(registry);
-    let router = Router::new(&settings.routes, &settings.filter.types, &names);
-    let checks = adapters
-        .iter()
-        .zip(names)
-        .enumerate()
-        .map(|(at, (adapter, name))| check_if(router.reaches(at), name, adapter.examine(call)));
-    Ok(join_all(checks).await.concat())
-}
-
-/// Runs the checks of a destination if a change can be routed to it. A destination that is not in
-/// use needs no secret.
-async fn check_if(
-    is_used: bool,
-    name: &str,
-    checks: impl Future<Output = Vec<doctor::Check>>,
-) -> Vec<Line> {
-    if is_used {
-        checks.await.into_iter().map(Line::from).collect()
-    } else {
-        vec![Line::skipped(
-            name,
-            "not in use: no type that filter.types passes is routed to it",
-        )]
+    let preset = deployment.environment.preset;
+    let examined = App::of(deployment.registry)
+        .examine(preset, settings, &deployment.aws, call)
+        .await?;
+    let mut lines = Vec::new();
+    for (name, checks) in examined {
+        match checks {
+            Some(checks) => lines.extend(checks.into_iter().map(Line::from)),
+            None => lines.push(Line::skipped(
+                name,
+                "not in use: no type that filter.types passes is routed to it",
+            )),
+        }
     }
+    Ok(lines)
 }

@@ -7,9 +7,12 @@ mod resources;
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use self::reload::ReloadablePipeline;
 use self::resources::Resources;
-use crate::adapters::{Adapter, AdapterSpec, REGISTRY, Registry};
+use crate::adapters::doctor::Check;
+use crate::adapters::{AdapterSpec, Call, REGISTRY, Registry};
 use crate::http_client::ExtraRoots;
 use crate::lambda::Handler;
 use crate::pipeline::Pipeline;
@@ -171,18 +174,31 @@ impl App {
         Ok(resources.pipeline(settings, &connections))
     }
 
-    /// Builds the adapters of all systems, to examine their accounts.
+    /// Runs the checks of each system's account for the operator, all systems at once. Returns them
+    /// with the system's name; `None` for a system that no change can be routed to, which needs no
+    /// secret.
     ///
     /// # Errors
     /// Where the HTTP client cannot be built, or the settings have no section for a system.
-    pub fn adapters(
+    pub async fn examine(
         self,
         preset: Preset,
         settings: &Settings,
         aws: &dyn Services,
-    ) -> Result<Vec<Arc<dyn Adapter>>, AppError> {
+        call: Call<'_>,
+    ) -> Result<Vec<(&'static str, Option<Vec<Check>>)>, AppError> {
         let resources = Resources::new(self, preset, settings, aws)?;
-        let specs = resources.specs(settings).into_iter();
-        Ok(specs.map(|(_, spec)| spec.adapter).collect())
+        let router = resources.router(settings);
+        let specs = resources.specs(settings);
+        let systems = specs.iter().enumerate();
+        let examined = systems.map(async |(at, (name, spec))| {
+            let checks = if router.reaches(at) {
+                Some(spec.adapter.examine(call).await)
+            } else {
+                None
+            };
+            (*name, checks)
+        });
+        Ok(join_all(examined).await)
     }
 }

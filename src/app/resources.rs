@@ -177,7 +177,7 @@ impl Resources {
         }
     }
 
-    fn router(&self, settings: &Settings) -> Router {
+    pub(super) fn router(&self, settings: &Settings) -> Router {
         Router::new(
             &settings.routes,
             &settings.filter.types,
