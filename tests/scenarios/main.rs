@@ -9,3 +9,4 @@ mod laws;
 mod settings;
 mod settled;
 mod sync;
+mod transport;
