@@ -158,7 +158,8 @@ async fn check_destinations(
         permits: &Unlimited,
         dry_run: false,
     };
-    let router = Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS);
+    let router = Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS)
+        .limited_to(&settings.pipeline.destinations, &DESTINATIONS);
     let (salesforce, hubspot) = tokio::join!(
         check_if_routed(&router, "salesforce", salesforce.examine(call)),
         check_if_routed(&router, "hubspot", hubspot.examine(call))
@@ -177,7 +178,8 @@ async fn check_if_routed(
         Some(at) if router.reaches(at) => checks.await.into_iter().map(Line::from).collect(),
         _ => vec![Line::skipped(
             name,
-            "not in use: no type that filter.types passes is routed to it",
+            "not in use: no type that filter.types passes is routed to it, \
+             or pipeline.destinations leaves it to another function",
         )],
     }
 }

@@ -2,11 +2,13 @@
 //! names both ends of every seam.
 
 mod connections;
+mod doctor;
 mod reload;
 mod resources;
 
 use std::sync::Arc;
 
+pub use self::doctor::Doctor;
 use self::reload::ReloadablePipeline;
 use self::resources::Resources;
 use crate::adapters::{AdapterSpec, REGISTRY, System};

@@ -34,8 +34,16 @@ fn version_fields(settings: &Settings) -> Vec<(&'static str, &'static str, &str)
         .collect()
 }
 
-/// Returns whether a type that the filter passes is routed to the system.
+/// Returns whether this function serves the system, and a type that the filter passes is routed to
+/// it.
 fn is_used(settings: &Settings, name: &str) -> bool {
+    let served = &settings.pipeline.destinations;
+    let serves = served.is_empty() || served.iter().any(|destination| destination == name);
+    serves && is_routed(settings, name)
+}
+
+/// Returns whether a type that the filter passes is routed to the system.
+fn is_routed(settings: &Settings, name: &str) -> bool {
     settings
         .routes
         .entries()

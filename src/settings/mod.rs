@@ -17,7 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use effective::{Effective, effective};
-pub use environment::Environment;
+pub use environment::{Environment, Task};
 pub use guards::missing_guards;
 use guards::unguarded;
 pub use layers::{Layer, Layers, load};
