@@ -85,14 +85,14 @@ impl Router {
     /// Limits the router to the destinations `served`, by name. An empty list limits nothing.
     #[must_use]
     pub fn limited_to(mut self, served: &[String], destinations: &[&str]) -> Self {
-        let serves = |at: usize| {
+        let is_mine = |at: usize| {
             let name = destinations.get(at);
             served.is_empty() || name.is_some_and(|name| served.iter().any(|one| one == name))
         };
         for route in self.by_type.iter_mut().chain([&mut self.everywhere]) {
-            route.served.retain(|at| serves(*at));
+            route.served.retain(|at| is_mine(*at));
         }
-        self.serves_first = serves(0);
+        self.serves_first = is_mine(0);
         self
     }
 

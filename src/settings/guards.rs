@@ -38,8 +38,8 @@ fn version_fields(settings: &Settings) -> Vec<(&'static str, &'static str, &str)
 /// it.
 fn is_used(settings: &Settings, name: &str) -> bool {
     let served = &settings.pipeline.destinations;
-    let serves = served.is_empty() || served.iter().any(|destination| destination == name);
-    serves && is_routed(settings, name)
+    let is_mine = served.is_empty() || served.iter().any(|destination| destination == name);
+    is_mine && is_routed(settings, name)
 }
 
 /// Returns whether a type that the filter passes is routed to the system.

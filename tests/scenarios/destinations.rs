@@ -195,7 +195,7 @@ impl World {
             let keys = self.systems[system].written();
             for key in &keys[written.borrow()[system]..] {
                 let at: u32 = key[2..].parse().expect("a number");
-                let lag = started.elapsed() - EVERY * at;
+                let lag = started.elapsed().saturating_sub(EVERY * at);
                 lags.borrow_mut().entry(key.clone()).or_insert(lag);
             }
             written.borrow_mut()[system] = keys.len();
@@ -276,7 +276,7 @@ fn an_outage_of_one_system_does_not_delay_the_function_of_the_other() {
     );
     write_report(
         "independent destinations",
-        &format!(
+        format!(
             "one system unavailable for {} minutes, virtual time; the longest lag of the other: \
              usually {:.1} s, with a function for each {:.1} s, with one function {:.1} s\n",
             OUTAGE.as_secs() / 60,

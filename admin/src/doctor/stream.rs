@@ -9,8 +9,9 @@ use contact_sync::transform::GuardMode;
 
 use super::super::deployment::{Deployment, Target};
 use super::super::failure::Failure;
-use super::super::stream::without_consumer;
+use super::super::stream::{Stream, without_consumer};
 use super::Line;
+use super::sample::Sample;
 
 /// Smallest sufficient number of retry attempts: with fewer, the mapping discards batches during an
 /// outage of minutes.
@@ -25,6 +26,7 @@ pub(super) async fn check(
     deployment: &Deployment,
     target: &Target,
     settings: &Settings,
+    sample: Option<usize>,
 ) -> Vec<Line> {
     let Some(function) = &target.function else {
         return vec![Line::skipped(
@@ -54,8 +56,25 @@ pub(super) async fn check(
             Ok(stream) => check_stream(mapping, &stream, settings),
             Err(failure) => Line::fail("stream", failure.to_string()),
         });
+        if let Some(records) = sample {
+            lines.extend(sampled(deployment, mapping, records).await);
+        }
     }
     lines
+}
+
+/// Reads records of the stream, and reports them.
+async fn sampled(
+    deployment: &Deployment,
+    mapping: &EventSourceMappingConfiguration,
+    records: usize,
+) -> Vec<Line> {
+    let arn = mapping.event_source_arn().unwrap_or_default();
+    let stream = Stream::new(aws_sdk_kinesis::Client::new(&deployment.aws), arn);
+    match Sample::read(&stream, records).await {
+        Ok(sample) => sample.lines(mapping.batch_size()),
+        Err(failure) => vec![Line::fail("sample", failure.to_string())],
+    }
 }
 
 /// Describes the stream that the mapping reads.
@@ -97,7 +116,7 @@ fn check_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
                     set MaximumRetryAttempts to -1, so that the age alone limits retries";
         errors.push(text.to_owned());
     }
-    line(mapping, String::new(), &errors)
+    line(mapping, "", &errors)
 }
 
 /// Checks the mapping of a Kafka topic. Reports, bisection, retry limits and an age need
@@ -122,7 +141,7 @@ fn check_kafka_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
     }
     line(
         mapping,
-        format!("topic {}: ", mapping.topics().join(", ")),
+        &format!("topic {}: ", mapping.topics().join(", ")),
         &errors,
     )
 }
@@ -153,7 +172,7 @@ fn losses(mapping: &EventSourceMappingConfiguration) -> Vec<String> {
 }
 
 /// Builds the line of a mapping.
-fn line(mapping: &EventSourceMappingConfiguration, source: String, errors: &[String]) -> Line {
+fn line(mapping: &EventSourceMappingConfiguration, source: &str, errors: &[String]) -> Line {
     let state = mapping.state().unwrap_or("unknown");
     let text = format!(
         "{source}{state}; reports item failures, bisects failed batches, keeps discarded batches"
