@@ -1499,7 +1499,7 @@ class Queries(Template):
         self.assertGreaterEqual(len(queries), 5)
         for name, query in queries.items():
             text = re.sub(r'"[^"]*"', "", query["Properties"]["QueryString"])
-            text = re.sub(r"\b\w+(?=\()|\b(fields|filter|sort|limit|stats|by|as|and|in|desc|asc|bin)\b|\b\d\w*", "", text)
+            text = re.sub(r"\b\w+(?=\()|\b(fields|filter|sort|limit|stats|by|as|and|or|not|in|desc|asc|bin)\b|\b\d\w*", "", text)
             asked = set(re.findall(r"[@\w][\w.]*", text))
             self.assertLessEqual(asked, self.FIELDS | self.FOREIGN | self.ALIASES, name)
 
