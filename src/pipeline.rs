@@ -184,7 +184,7 @@ impl Pipeline {
                 let sink = OutcomeRecorder {
                     ledger: &ledger,
                     destination,
-                    meter: &meters[destination],
+                    metrics: &meters[destination],
                 };
                 deliveries.push(self.deliver(positions, &changes, &earlier, sink, until));
             }
@@ -308,7 +308,7 @@ impl Pipeline {
                 deadline,
                 transformer: &transformer,
                 recorder: sink,
-                metrics: sink.meter,
+                metrics: sink.metrics,
             };
             tokio::join!(
                 transformer.run(&steps, self.settings.transform_concurrency, payloads),

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{App, AppError};
 use crate::adapters::doctor::Check;
-use crate::adapters::{Call, DESTINATIONS, Unlimited};
+use crate::adapters::{Call, REGISTRY, Unlimited};
 use crate::lambda::ScheduledTask;
 use crate::route::Router;
 use crate::services::Services;
@@ -44,7 +44,7 @@ impl Doctor {
         let mut checks = vec![Check::ok("settings", "valid")];
         match self.check_destinations(&settings, until).await {
             Ok(found) => checks.extend(found),
-            Err(error) => checks.push(Check::fail("HTTP client", telemetry::chain(&error))),
+            Err(error) => checks.push(Check::fail("systems", telemetry::chain(&error))),
         }
         checks
     }
@@ -53,7 +53,8 @@ impl Doctor {
     async fn settings(&self) -> Result<Settings, AppError> {
         let parameters = self.aws.parameters();
         let text = self.environment.read_document(parameters.as_ref()).await?;
-        Ok(self.environment.layers(&text)?.draft(&DESTINATIONS)?)
+        let names = App::default().destinations();
+        Ok(self.environment.layers(&REGISTRY, &text)?.draft(&names)?)
     }
 
     /// Runs the checks of each system that a change can be routed to.
@@ -62,23 +63,25 @@ impl Doctor {
         settings: &Settings,
         until: Instant,
     ) -> Result<Vec<Check>, AppError> {
-        let preset = self.environment.preset;
-        let (salesforce, hubspot) = App::default().adapters(preset, settings, self.aws.as_ref())?;
+        let app = App::default();
+        let names = app.destinations();
+        let adapters = app.adapters(self.environment.preset, settings, self.aws.as_ref())?;
         let metrics = DestinationMetrics::default();
         let call = Call {
             give_up_at: until,
-            meter: &metrics,
+            metrics: &metrics,
             permits: &Unlimited,
             dry_run: false,
         };
-        let router = Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS)
-            .limited_to(&settings.pipeline.destinations, &DESTINATIONS);
-        let (mut checks, of_hubspot) = tokio::join!(
-            if_reached(&router, "salesforce", salesforce.examine(call)),
-            if_reached(&router, "hubspot", hubspot.examine(call))
-        );
-        checks.extend(of_hubspot);
-        Ok(checks)
+        let router = Router::new(&settings.routes, &settings.filter.types, &names)
+            .limited_to(&settings.pipeline.destinations, &names);
+        let mut checks = Vec::new();
+        for (at, adapter) in adapters.iter().enumerate() {
+            if router.reaches(at) {
+                checks.push(adapter.examine(call));
+            }
+        }
+        Ok(join_all(checks).await.concat())
     }
 }
 
@@ -95,18 +98,6 @@ impl ScheduledTask for Doctor {
             json!({"checks": checks.len(), "findings": findings})
         }
         .boxed()
-    }
-}
-
-/// Runs the checks of a destination if a change can be routed to it.
-async fn if_reached(
-    router: &Router,
-    name: &str,
-    checks: impl Future<Output = Vec<Check>>,
-) -> Vec<Check> {
-    match DESTINATIONS.iter().position(|known| *known == name) {
-        Some(at) if router.reaches(at) => checks.await,
-        _ => Vec::new(),
     }
 }
 

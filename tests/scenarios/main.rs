@@ -11,3 +11,4 @@ mod laws;
 mod settings;
 mod settled;
 mod sync;
+mod third_system;

@@ -267,7 +267,7 @@ fn too_large_records(stream: &StreamDescriptionSummary) -> Option<String> {
 mod tests {
     use aws_sdk_lambda::types::{DestinationConfig, OnFailure, ProvisionedPollerConfig};
     use contact_sync::adapters::DESTINATIONS;
-    use contact_sync::settings::{Preset, load};
+    use contact_sync::settings::{Layer, Preset, load};
 
     use super::super::State;
     use super::*;
@@ -355,7 +355,11 @@ mod tests {
 
     #[test]
     fn a_stream_that_ignores_keys_or_takes_too_large_records_fails_its_check() {
-        let mut settings = load(Preset::Test, &[], &DESTINATIONS).expect("good settings");
+        let with = |document: &str| {
+            let layer = Layer::from_toml("the test", document).expect("TOML");
+            load(Preset::Test, &[layer], &DESTINATIONS).expect("good settings")
+        };
+        let settings = with("");
         let stream = |strategy: RecordDistributionStrategy, kib| {
             let stream = StreamDescriptionSummary::builder()
                 .record_distribution_strategy(strategy)
@@ -374,14 +378,11 @@ mod tests {
         let auto = || RecordDistributionStrategy::Auto;
         assert_eq!(lost_order(&stream(by_key(), 1024), &settings), None);
         assert!(lost_order(&stream(auto(), 1024), &settings).is_some());
-        settings.guard.mode = GuardMode::Always;
-        assert!(
-            lost_order(&stream(auto(), 1024), &settings).is_some(),
-            "without a version field"
+        let guarded = with(
+            "[guard]\nmode = \"always\"\n[salesforce]\nversion_field = \"Version__c\"\n\
+             [hubspot]\nversion_property = \"version\"",
         );
-        "Version__c".clone_into(&mut settings.salesforce.version_field);
-        "version".clone_into(&mut settings.hubspot.version_property);
-        assert_eq!(lost_order(&stream(auto(), 1024), &settings), None);
+        assert_eq!(lost_order(&stream(auto(), 1024), &guarded), None);
         assert_eq!(too_large_records(&stream(by_key(), 1024)), None);
         assert!(too_large_records(&stream(by_key(), 10_240)).is_some());
     }

@@ -8,4 +8,5 @@ mod rejected;
 mod replay;
 mod settings;
 mod stage;
+mod third_system;
 mod throttled;
