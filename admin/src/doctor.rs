@@ -1,6 +1,7 @@
 //! `doctor`: checks that a deployment can do its work, and prints a line for each check.
 
 mod resources;
+mod sample;
 mod stream;
 
 use std::time::Duration;
@@ -26,7 +27,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  contact-sync-admin doctor --function contact-sync
+  contact-sync-admin doctor --function contact-sync-hubspot:live
+  contact-sync-admin doctor --function contact-sync-hubspot:live --sample 500
   contact-sync-admin doctor --config file:settings.toml --json
 
 Checks the settings, the secrets and the access that they give, the object, fields and properties
@@ -34,7 +36,11 @@ that are written, the queue, the table, the parameter, and, with --function, the
 mapping and its stream. Writes nothing. AWS is called with your own permissions, not with those of
 the function.
 Exit code 1: a check failed.")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Read about N records of the stream's last day, and report how many can be decoded
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sample: Option<u32>,
+}
 
 /// Result of one check: a line of the output.
 #[derive(Clone, Debug)]
@@ -114,7 +120,7 @@ impl From<doctor::Check> for Line {
 }
 
 /// Runs the checks.
-pub(crate) async fn run(_: &Args, target: &Target, output: &Output) -> CommandResult {
+pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
     let progress = output.progress("checks", None);
     let deployment = target.deployment().await?;
     let lines = match deployment.settings().await {
@@ -128,7 +134,8 @@ pub(crate) async fn run(_: &Args, target: &Target, output: &Output) -> CommandRe
             );
             lines.extend(Box::pin(check_destinations(&deployment, &settings)).await?);
             lines.extend(resources::check(&deployment, &settings).await);
-            lines.extend(stream::check(&deployment, target, &settings).await);
+            let sample = args.sample.map(|records| records as usize);
+            lines.extend(stream::check(&deployment, target, &settings, sample).await);
             lines
         }
         // The other checks need the settings.
@@ -165,7 +172,8 @@ async fn check_destinations(
             Some(checks) => lines.extend(checks.into_iter().map(Line::from)),
             None => lines.push(Line::skipped(
                 name,
-                "not in use: no type that filter.types passes is routed to it",
+                "not in use: no type that filter.types passes is routed to it, or \
+                 pipeline.destinations leaves it to another function",
             )),
         }
     }

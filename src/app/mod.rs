@@ -2,6 +2,7 @@
 //! names both ends of every seam.
 
 mod connections;
+mod doctor;
 mod reload;
 mod resources;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+pub use self::doctor::Doctor;
 use self::reload::ReloadablePipeline;
 use self::resources::Resources;
 use crate::adapters::doctor::Check;

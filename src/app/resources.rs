@@ -88,8 +88,8 @@ impl Resources {
         connections.into()
     }
 
-    /// Builds every system's adapter. The secret of a system without a route is not read at the
-    /// start.
+    /// Builds every system's adapter. The secret of a system without a route, or of another
+    /// function, is not read.
     pub(super) fn specs(&self, settings: &Settings) -> Vec<(&'static str, AdapterSpec)> {
         let router = self.router(settings);
         let mut specs = Vec::new();
@@ -173,16 +173,15 @@ impl Resources {
                     .collect(),
             },
             connections,
-            settings: settings.pipeline,
+            function: self.app.function.as_str().into(),
+            settings: settings.pipeline.clone(),
         }
     }
 
     pub(super) fn router(&self, settings: &Settings) -> Router {
-        Router::new(
-            &settings.routes,
-            &settings.filter.types,
-            &self.destinations(),
-        )
+        let destinations = self.destinations();
+        Router::new(&settings.routes, &settings.filter.types, &destinations)
+            .limited_to(&settings.pipeline.destinations, &destinations)
     }
 
     fn dead_letters(&self, settings: &Settings) -> DeadLetters {

@@ -140,6 +140,10 @@ own_codes! {
             "None, or change `filter.types`.";
         NO_ROUTE: "`[routes]` names no destination for the contact's type.",
             "None, or change `[routes]`.";
+        OTHER_DESTINATION: "`pipeline.destinations` leaves the record to another function: one of \
+            its destinations, or the function of the first destination for a record that cannot be \
+            decoded, validated or routed.",
+            NOTHING;
     }
     "decode" => "filtered" {
         OTHER_TABLE: "`source.tables` does not name the row's table.",

@@ -21,6 +21,16 @@ pub(super) const EXTRA_CA_FILE: &str = "CONTACT_SYNC__TLS__EXTRA_CA_FILE";
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The work that a function is deployed for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// `sync`: delivers contact changes.
+    #[default]
+    Sync,
+    /// `doctor`: runs the checks that a schedule starts.
+    Doctor,
+}
+
 /// The settings in the environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -39,6 +49,8 @@ pub struct Environment {
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of traces, which a layer runs at
     /// `http://localhost:4318`. <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
     pub traces_to: Option<String>,
+    /// `CONTACT_SYNC_TASK`.
+    pub task: Task,
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the settled set belongs to this function.
     /// Empty elsewhere.
     pub function: String,
@@ -117,6 +129,7 @@ impl Environment {
             log_level: Level::INFO,
             log_format: None,
             traces_to: None,
+            task: Task::default(),
             function: String::new(),
             extra_ca_file: PathBuf::new(),
         };
@@ -133,6 +146,7 @@ impl Environment {
                 "CONTACT_SYNC_PRESET" => found.preset = preset(value)?,
                 "CONTACT_SYNC_CONFIG" if value.is_empty() => {}
                 "CONTACT_SYNC_CONFIG" => found.document = Some(document(value)?),
+                "CONTACT_SYNC_TASK" => found.task = task(value)?,
                 "AWS_LAMBDA_LOG_LEVEL" => found.log_level = level(value),
                 "AWS_LAMBDA_LOG_FORMAT" => found.log_format = format(value),
                 FUNCTION => value.clone_into(&mut found.function),
@@ -147,8 +161,8 @@ impl Environment {
                     overrides.push((name.to_owned(), value.to_owned()));
                 }
                 _ => {
-                    let known =
-                        "CONTACT_SYNC_PRESET, CONTACT_SYNC_CONFIG and CONTACT_SYNC__SECTION__KEY";
+                    let known = "CONTACT_SYNC_PRESET, CONTACT_SYNC_CONFIG, CONTACT_SYNC_TASK and \
+                                 CONTACT_SYNC__SECTION__KEY";
                     return Err(SettingsError(format!(
                         "the variable {name} is unknown; allowed: {known}"
                     )));
@@ -178,6 +192,16 @@ fn preset(name: &str) -> Result<Preset, SettingsError> {
             "the variable CONTACT_SYNC_PRESET is `{name}`; allowed: {allowed}"
         ))
     })
+}
+
+fn task(name: &str) -> Result<Task, SettingsError> {
+    match name {
+        "" | "sync" => Ok(Task::Sync),
+        "doctor" => Ok(Task::Doctor),
+        _ => Err(SettingsError(format!(
+            "the variable CONTACT_SYNC_TASK is `{name}`; allowed: sync, doctor"
+        ))),
+    }
 }
 
 fn document(source: &str) -> Result<DocumentSource, SettingsError> {
@@ -239,6 +263,10 @@ mod tests {
             .expect_err("unknown")
             .to_string();
         assert!(error.contains("allowed: production, staging"), "{error}");
+        let error = read(&[("CONTACT_SYNC_TASK", "nurse")])
+            .expect_err("unknown")
+            .to_string();
+        assert!(error.contains("allowed: sync, doctor"), "{error}");
         let error = read(&[("CONTACT_SYNC__", "1")])
             .expect_err("unknown")
             .to_string();

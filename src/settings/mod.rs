@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use built_in::defaults;
 pub use effective::{Effective, effective};
-pub use environment::Environment;
+pub use environment::{Environment, Task};
 pub use guards::missing_guards;
 use guards::unguarded;
 pub use layers::{Layer, Layers, load};

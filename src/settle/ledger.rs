@@ -122,6 +122,15 @@ impl Ledger {
         self.with(position, |entry| entry.refusal = Some(refusal));
     }
 
+    /// Marks the record as filtered though it was refused: another function rejects it. The refusal
+    /// stays, for the audit trail.
+    pub fn leave_to_another(&self, position: Position, refusal: Box<Refusal>, code: Code) {
+        self.with(position, |entry| {
+            entry.refusal = Some(refusal);
+            entry.filtered = Some(code);
+        });
+    }
+
     /// Marks the record as filtered.
     pub fn filter(&self, position: Position, code: Code) {
         self.with(position, |entry| entry.filtered = Some(code));

@@ -2,7 +2,9 @@
 //! memory and mocks on loopback.
 
 mod convergence;
+mod destinations;
 mod dispatch;
+mod doctor;
 mod fuzz;
 mod kinesis;
 mod laws;

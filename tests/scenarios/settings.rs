@@ -535,6 +535,7 @@ fn a_guard_of_all_changes_needs_a_version_field_in_each_system_in_use() {
     let field = "[salesforce]\nversion_field = \"Version__c\"";
     let property = "[hubspot]\nversion_property = \"version\"";
     let leads = "[filter]\ntypes = [\"lead\"]";
+    let of_hubspot = "[pipeline]\ndestinations = [\"hubspot\"]";
     for (document, key) in [
         (String::new(), Some("salesforce.version_field")),
         (field.to_owned(), Some("hubspot.version_property")),
@@ -544,6 +545,11 @@ fn a_guard_of_all_changes_needs_a_version_field_in_each_system_in_use() {
         (
             format!("{leads}\n{property}"),
             Some("salesforce.version_field"),
+        ),
+        (format!("{of_hubspot}\n{property}"), None),
+        (
+            format!("{of_hubspot}\n{field}"),
+            Some("hubspot.version_property"),
         ),
     ] {
         let document = format!("[guard]\nmode = \"always\"\n{document}");
