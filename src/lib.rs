@@ -34,7 +34,8 @@
 //! dispatch
 //! adapters settle
 //! telemetry fold policy secrets
-//! aws http_client clock json checks
+//! aws
+//! http_client clock json checks
 //! services
 //! model
 //! ```
