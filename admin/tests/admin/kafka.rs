@@ -149,7 +149,7 @@ async fn a_batch_of_kafka_is_put_back_from_its_event_and_kept_without_one() {
             "value": base64(&event(id).to_string()), "headers": []})
     };
     let mut discarded = json!({
-        "requestContext": {"requestId": "r", "functionArn": "arn:aws:lambda:eu-west-1:1:function:own",
+        "requestContext": {"requestId": "r", "functionArn": "own",
             "condition": "RetryAttemptsExhausted", "approximateInvokeCount": 11},
         "responseContext": {"statusCode": 200, "executedVersion": "1"},
         "version": "1.0", "timestamp": "2026-11-20T10:15:01.234Z",
