@@ -184,7 +184,7 @@ impl Pipeline {
                 let sink = OutcomeRecorder {
                     ledger: &ledger,
                     destination,
-                    meter: &meters[destination],
+                    metrics: &meters[destination],
                 };
                 deliveries.push(self.deliver(positions, &changes, &earlier, sink, until));
             }
@@ -322,7 +322,7 @@ impl Pipeline {
                 deadline,
                 transformer: &transformer,
                 recorder: sink,
-                metrics: sink.meter,
+                metrics: sink.metrics,
             };
             tokio::join!(
                 transformer.run(&steps, self.settings.transform_concurrency, payloads),
@@ -349,6 +349,10 @@ impl Pipeline {
 /// Logs the kind of a filtered record of which an operator should know.
 fn warn_of(filtered: &Filtered) {
     if let Some(kind) = filtered.warning {
-        tracing::warn!(kind, code = filtered.code, "record filtered");
+        tracing::warn!(
+            kind,
+            code = filtered.code,
+            "record filtered: it is no change of a row"
+        );
     }
 }

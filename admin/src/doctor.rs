@@ -6,16 +6,17 @@ mod stream;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use contact_sync::adapters::{Call, DESTINATIONS, Unlimited, doctor};
+use contact_sync::adapters::{Call, Unlimited, doctor};
 use contact_sync::app::App;
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
 use contact_sync::telemetry::DestinationMetrics;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::CommandResult;
-use super::deployment::{Deployment, Target};
+use super::deployment::{Deployment, Target, names};
 use super::failure::Failure;
 use super::guard;
 use super::output::{Output, escaped};
@@ -30,7 +31,7 @@ Examples:
   contact-sync-admin doctor --function contact-sync
   contact-sync-admin doctor --config file:settings.toml --json
 
-Checks the settings, both secrets and the access that they give, the object, fields and properties
+Checks the settings, the secrets and the access that they give, the object, fields and properties
 that are written, the queue, the table, the parameter, and, with --function, the event source
 mapping and its stream. Writes nothing. AWS is called with your own permissions, not with those of
 the function.
@@ -115,7 +116,7 @@ impl From<doctor::Check> for Line {
 }
 
 /// Runs the checks.
-pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> CommandResult {
+pub(crate) async fn run(_: &Args, target: &Target, output: &Output) -> CommandResult {
     let progress = output.progress("checks", None);
     let deployment = target.deployment().await?;
     let lines = match deployment.settings().await {
@@ -144,40 +145,44 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> CommandRes
     Ok(lines.iter().all(|line| line.state != State::Fail))
 }
 
-/// Runs the checks of both adapters.
+/// Runs the checks of all adapters.
 async fn check_destinations(
     deployment: &Deployment,
     settings: &Settings,
 ) -> Result<Vec<Line>, Failure> {
-    let (salesforce, hubspot) =
-        App::default().adapters(deployment.environment.preset, settings, &deployment.aws)?;
+    let registry = deployment.registry;
+    let preset = deployment.environment.preset;
+    let adapters = App::of(registry).adapters(preset, settings, &deployment.aws)?;
     let metrics = DestinationMetrics::default();
     let call = Call {
         give_up_at: Instant::now() + CHECK_TIMEOUT,
-        meter: &metrics,
+        metrics: &metrics,
         permits: &Unlimited,
         dry_run: false,
     };
-    let router = Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS);
-    let (salesforce, hubspot) = tokio::join!(
-        check_if_routed(&router, "salesforce", salesforce.examine(call)),
-        check_if_routed(&router, "hubspot", hubspot.examine(call))
-    );
-    Ok([salesforce, hubspot].concat())
+    let names = names(registry);
+    let router = Router::new(&settings.routes, &settings.filter.types, &names);
+    let checks = adapters
+        .iter()
+        .zip(names)
+        .enumerate()
+        .map(|(at, (adapter, name))| check_if(router.reaches(at), name, adapter.examine(call)));
+    Ok(join_all(checks).await.concat())
 }
 
 /// Runs the checks of a destination if a change can be routed to it. A destination that is not in
 /// use needs no secret.
-async fn check_if_routed(
-    router: &Router,
+async fn check_if(
+    is_used: bool,
     name: &str,
     checks: impl Future<Output = Vec<doctor::Check>>,
 ) -> Vec<Line> {
-    match DESTINATIONS.iter().position(|known| *known == name) {
-        Some(at) if router.reaches(at) => checks.await.into_iter().map(Line::from).collect(),
-        _ => vec![Line::skipped(
+    if is_used {
+        checks.await.into_iter().map(Line::from).collect()
+    } else {
+        vec![Line::skipped(
             name,
             "not in use: no type that filter.types passes is routed to it",
-        )],
+        )]
     }
 }

@@ -20,16 +20,20 @@ mod queue;
 mod replay;
 mod replay_flag;
 mod settings;
+mod source;
 mod stream;
 mod time_arg;
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use aws_config::SdkConfig;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use contact_sync::adapters::{REGISTRY, Registry};
 
 use self::deployment::Target;
 use self::failure::Failure;
 use self::output::Output;
+pub use self::output::Streams;
 
 /// Inspects contact-sync's queues, settings and streams, and puts rejected changes back.
 #[derive(Debug, Parser)]
@@ -65,6 +69,7 @@ enum Command {
     Settings(settings::Args),
     Preview(preview::Args),
     ChangeSchema(change_schema::Args),
+    Source(source::Args),
 }
 
 /// Exit code of a failed check, of work that is left, and of a failure.
@@ -76,40 +81,84 @@ const WRONG_USAGE: u8 = 2;
 /// Result of a command: `true` for success; `false` becomes the exit code 1.
 type CommandResult = Result<bool, Failure>;
 
-/// Runs the tool with `arguments`, the first of which is the program's name. Returns the exit code.
-pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let Cli {
-        command,
-        target,
-        json,
-    } = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(refusal) => return refuse(&refusal),
-    };
-    let output = Output::new(json);
-    let result = match command {
-        Command::DeadLetters(args) => dead_letters::run(&args, &target, output).await,
-        Command::Replay(args) => replay::run(&args, &target, output).await,
-        Command::Doctor(args) => doctor::run(&args, &target, output).await,
-        Command::Settings(args) => settings::run(&args, &target, output).await,
-        Command::Preview(args) => preview::run(&args, &target, output).await,
-        Command::ChangeSchema(_) => {
-            change_schema::run(output);
-            Ok(true)
+/// The tool, with everything that it takes from its surroundings.
+pub struct Tool {
+    /// Systems that the settings may name.
+    pub registry: Registry,
+    /// Variables of the environment. Those of the process replace them.
+    pub variables: Vec<(OsString, OsString)>,
+    /// Configuration of AWS clients; without one, that of the environment.
+    pub aws: Option<SdkConfig>,
+    /// Streams that the tool writes to.
+    pub streams: Streams,
+}
+
+impl Tool {
+    /// Returns the tool of the function's systems, in the environment of the process.
+    pub fn of_process() -> Self {
+        Self {
+            registry: &REGISTRY,
+            variables: Vec::new(),
+            aws: None,
+            streams: Streams::of_process(),
         }
-    };
-    match result {
-        Ok(true) => 0,
-        Ok(false) => WORK_LEFT,
-        Err(failure) => {
-            output.failure(&failure);
-            if failure.is_usage {
-                WRONG_USAGE
-            } else {
-                WORK_LEFT
+    }
+
+    /// Runs the tool with `arguments`, the first of which is the program's name. Returns the exit
+    /// code.
+    pub async fn run(self, arguments: impl IntoIterator<Item = OsString>) -> u8 {
+        let Cli {
+            command,
+            mut target,
+            json,
+        } = match parse(arguments, self.registry) {
+            Ok(cli) => cli,
+            Err(refusal) => return refuse(&refusal),
+        };
+        target.registry = self.registry;
+        target.variables = self.variables;
+        target.aws = self.aws;
+        let output = Output::new(json, self.streams);
+        match Box::pin(command.run(&target, &output)).await {
+            Ok(true) => 0,
+            Ok(false) => WORK_LEFT,
+            Err(failure) => {
+                output.failure(&failure);
+                if failure.is_usage {
+                    WRONG_USAGE
+                } else {
+                    WORK_LEFT
+                }
             }
         }
     }
+}
+
+impl Command {
+    async fn run(&self, target: &Target, output: &Output) -> CommandResult {
+        match self {
+            Self::DeadLetters(args) => dead_letters::run(args, target, output).await,
+            Self::Replay(args) => replay::run(args, target, output).await,
+            Self::Doctor(args) => doctor::run(args, target, output).await,
+            Self::Settings(args) => settings::run(args, target, output).await,
+            Self::Preview(args) => preview::run(args, target, output).await,
+            Self::Source(args) => source::run(args, target, output).await,
+            Self::ChangeSchema(_) => {
+                change_schema::run(output);
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// Parses the arguments. The options that name a destination accept the systems of `registry`.
+fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    registry: Registry,
+) -> Result<Cli, clap::Error> {
+    let matches =
+        filter::with_destinations(Cli::command(), registry).try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// Prints the help, or the reason for which clap refuses the arguments. Returns the exit code.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::{DocumentError, DocumentSource, Layer, Layers, Preset, SettingsError};
+use crate::adapters::Registry;
 use crate::services::ParameterStore;
 use crate::telemetry::LogFormat;
 
@@ -58,17 +59,19 @@ impl Environment {
         Ok(text.unwrap_or_default())
     }
 
-    /// Returns the layers of this environment, whose document has the text `document`.
+    /// Returns the layers of this environment, whose document has the text `document`, with a
+    /// section for each system of `registry`.
     ///
     /// # Errors
     /// Where the text is not TOML.
-    pub fn layers(&self, document: &str) -> Result<Layers, SettingsError> {
+    pub fn layers(&self, registry: Registry, document: &str) -> Result<Layers, SettingsError> {
         let name = match &self.document {
             Some(source) => source.to_string(),
             None => String::new(),
         };
         let document = Layer::from_toml(name, document)?;
         Layers::new(
+            registry,
             self.preset,
             std::iter::once(document).chain(self.overrides.iter().cloned()),
         )

@@ -156,7 +156,7 @@ pub struct OutcomeRecorder<'a> {
     /// Index of the destination in the factory's list.
     pub destination: usize,
     /// The destination's metrics.
-    pub meter: &'a DestinationMetrics,
+    pub metrics: &'a DestinationMetrics,
 }
 
 impl OutcomeRecorder<'_> {
@@ -177,7 +177,7 @@ impl OutcomeRecorder<'_> {
     /// Counts shortened values.
     pub fn count_cut(&self, values: u32) {
         if values > 0 {
-            self.meter.cut(values);
+            self.metrics.cut(values);
         }
     }
 }

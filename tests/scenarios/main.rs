@@ -6,6 +6,8 @@ mod dispatch;
 mod fuzz;
 mod kinesis;
 mod laws;
+mod rows;
 mod settings;
 mod settled;
 mod sync;
+mod third_system;

@@ -8,8 +8,10 @@ mod schemas;
 mod secrets;
 mod starts;
 
-use contact_sync::adapters::DESTINATIONS;
-use contact_sync::settings::{DocumentSource, Environment, Layer, Preset, Settings, load};
+use contact_sync::adapters::{DESTINATIONS, REGISTRY, hubspot, salesforce};
+use contact_sync::settings::{
+    DocumentSource, Environment, Layer, Preset, Settings, defaults, load,
+};
 
 fn with(preset: Preset, document: &str) -> Result<Settings, String> {
     let layer =
@@ -593,7 +595,7 @@ fn the_kitchen_sink_sets_every_key_to_another_value_than_its_default() {
         keys("", &toml::from_str(text).expect("TOML"), &mut found);
         found
     };
-    let defaults = all(include_str!("../../src/settings/defaults.toml"));
+    let defaults = all(&defaults(&REGISTRY));
     let others = all(include_str!("../fixtures/kitchen-sink.toml"));
     assert_eq!(
         defaults.iter().map(|(key, _)| key).collect::<Vec<_>>(),
@@ -622,15 +624,20 @@ fn variables_override_the_document_and_are_named_in_errors() {
         ),
     ];
     let settings = load(&layers).expect("allowed");
+    let hubspot = settings
+        .systems
+        .of::<hubspot::Settings>()
+        .expect("a section");
     assert_eq!(
-        (
-            settings.hubspot.batch_size,
-            settings.hubspot.base_url.as_str()
-        ),
+        (hubspot.batch_size, hubspot.base_url.as_str()),
         (20, "http://127.0.0.1:8080")
     );
-    assert_eq!(settings.hubspot.allowed_hosts, ["127.0.0.1"]);
-    assert_eq!(settings.salesforce.attributes["Plan"], "Plan__c");
+    assert_eq!(hubspot.allowed_hosts, ["127.0.0.1"]);
+    let salesforce = settings
+        .systems
+        .of::<salesforce::Settings>()
+        .expect("a section");
+    assert_eq!(salesforce.attributes["Plan"], "Plan__c");
     let error =
         load(&[variable("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", "500")]).expect_err("too large");
     assert!(

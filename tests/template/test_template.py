@@ -149,11 +149,19 @@ def code(path):
     return (ROOT / path).read_text(encoding="utf-8").split("#[cfg(test)]")[0]
 
 
+def defaults():
+    """The default of every setting, by section."""
+    sections = toml("src/settings/defaults.toml")
+    for name in destinations():
+        sections |= toml(f"src/adapters/{name}/defaults.toml")
+    return sections
+
+
 @functools.cache
 def destinations():
     """The systems that the code knows."""
-    ((count, lines),) = re.findall(r"(?s)const REGISTRY: \[System; (\d+)\] = \[(.*?)\n\];", code("src/adapters/registry.rs"))
-    found = re.findall(r'name: "(\w+)"', lines)
+    ((count, entries),) = re.findall(r"(?s)const REGISTRY: \[System; (\d+)\] = \[(.*?)\];", code("src/adapters/registry.rs"))
+    found = re.findall(r"(\w+)::SYSTEM", entries)
     assert len(found) == int(count), found
     return found
 
@@ -366,7 +374,7 @@ class TheFunction(Template):
         self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": "ssm:/${AWS::StackName}/settings"})
 
     def test_every_variable_names_a_setting_that_exists(self):
-        settings = toml("src/settings/defaults.toml")
+        settings = defaults()
         for name in self.function["Environment"]["Variables"]:
             if "__" in name:
                 _, section, key = name.lower().split("__")
@@ -620,7 +628,7 @@ class Settings(Template):
             self.assertNotRegex(resource["Type"], r"^AWS::(SSM|AppConfig)::|^Custom::|CustomResource", name)
 
     def test_no_text_of_the_template_is_a_document(self):
-        sections = {name for name, value in toml("src/settings/defaults.toml").items() if isinstance(value, dict)}
+        sections = {name for name, value in defaults().items() if isinstance(value, dict)}
         self.assertGreater(len(sections), 5)
         heading = re.compile(r"(?m)^\s*\[(\w+)[\].]|^\s*(\w+)\.\w+ *=")
         for part in (self.template, self.operations):
