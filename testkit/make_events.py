@@ -421,7 +421,7 @@ def kpl():
             create(CUSTOMER, event_id="kpl-2", version=1),
             create(PROSPECT, event_id="kpl-3", version=1),
         ),
-        update({"id": "c-1003", "type": "customer", "phone": None}, event_id="kpl-4", version=2),
+        update({"id": "c-1004", "type": "vendor", "phone": None}, event_id="kpl-4", version=2),
     ]
 
 
@@ -454,7 +454,7 @@ def msk():
         0: [
             create(LEAD, event_id="msk-1", version=1),
             create(PROSPECT, event_id="msk-2", version=1),
-            update({"id": "c-1002", "type": "prospect", "company": None}, event_id="msk-3", version=2),
+            update({"id": "c-2003", "type": "customer", "first_name": "Sample"}, event_id="msk-3", version=12),
         ],
         1: [create(CUSTOMER, event_id="msk-4", version=1)],
     })

@@ -114,7 +114,8 @@ impl Mocks {
             let record = &dead_letter["record"];
             let [number, data] = ["sequence_number", "data"]
                 .map(|name| record[name].as_str().unwrap_or_default().to_owned());
-            rejected.insert(number, data);
+            let offset = format!("{} {}", record["partition"], record["offset"]);
+            rejected.insert((number, offset), data);
         }
         let mut rejected: Vec<String> = rejected.into_values().collect();
         bad.sort_unstable();

@@ -73,7 +73,7 @@ fn changes() -> Vec<Value> {
         .flat_map(|event| event["Records"].as_array().into_iter().flatten());
     let mut changes: Vec<Value> = records
         .filter_map(|record| serde_json::from_slice(&data(record)?).ok())
-        .filter(Value::is_object)
+        .filter(|change: &Value| change.is_object() && change["specversion"].is_null())
         .collect();
     changes.push(json!({
         "event_id": "e-1", "operation": "create", "occurred_at": "2026-11-20T10:15:00.123Z",

@@ -11,3 +11,4 @@ mod settings;
 mod settled;
 mod sync;
 mod third_system;
+mod transport;

@@ -792,7 +792,7 @@ async fn an_event_of_another_service_is_an_error_without_the_events_content() {
         ]}),
         json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {"body": body}}),
         json!({
-            "eventSource": "aws:kafka",
+            "eventSource": "aws:rmq",
             "records": {"contacts-0": [{"offset": 1, "value": body}]},
         }),
         json!({"records": [{"recordId": "1", "data": body}]}),

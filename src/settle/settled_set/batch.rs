@@ -6,10 +6,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::number::SequenceNumber;
 use crate::model::{ContactId, Data, Origin, Position, Record};
 
-/// Identifies one record of a shard: its number, and a hash of its content and its sub-sequence.
-/// The number alone is not unique: the parts of a KPL aggregate share it, and a recreated stream or
-/// topic restarts its numbers. (A release of Rust with another hash makes records unknown once, and
-/// they are sent again.)
+/// Identifies one record of a shard: its number and a hash of its content. The number alone is not
+/// unique: the records of a KPL aggregate share it, and a recreated stream or topic restarts its
+/// numbers. (A release of Rust with another hash makes records unknown once, and they are sent
+/// again.)
 pub(super) type Identity<'a> = (SequenceNumber<'a>, u64);
 
 /// Identifies a contact in an item. A collision costs an item, and has no other effect.
@@ -41,10 +41,7 @@ pub(super) struct Batch<'a> {
 struct Known<'a> {
     position: Position,
     number: SequenceNumber<'a>,
-    /// Hash of the content and the sub-sequence.
     fingerprint: u64,
-    /// Hash of the content alone, by which the items of the previous release name records.
-    content: u64,
 }
 
 impl<'a> Batch<'a> {
@@ -83,7 +80,7 @@ impl<'a> Batch<'a> {
         let first = known.iter().map(|record| record.number).min()?;
         // Of the records with the last number, the last one counts.
         let last = *known.iter().max_by_key(|record| record.number)?;
-        retain_unique(&mut known, |record| (record.number, record.fingerprint));
+        retain_unique(&mut known);
         Some(Self {
             shard: format!("{stream}#{shard}"),
             known,
@@ -117,14 +114,6 @@ impl<'a> Batch<'a> {
             .map(|(position, identity)| (identity, position))
             .collect()
     }
-
-    /// Returns the position of each identity of the previous release, which has no sub-sequence.
-    pub(super) fn positions_by_content(&self) -> HashMap<Identity<'a>, Position> {
-        let mut known = self.known.clone();
-        retain_unique(&mut known, |record| (record.number, record.content));
-        let identity = |record: Known<'a>| ((record.number, record.content), record.position);
-        known.into_iter().map(identity).collect()
-    }
 }
 
 impl<'a> Known<'a> {
@@ -134,37 +123,26 @@ impl<'a> Known<'a> {
         if record.replay {
             return None;
         }
-        let content = content(record);
-        let (number, sub_sequence) = match &record.origin {
-            Origin::Kinesis(origin) => {
-                let number = SequenceNumber::parse(origin.sequence_number.as_deref()?)?;
-                (number, origin.sub_sequence)
-            }
-            Origin::Kafka(origin) => (SequenceNumber::Offset(origin.offset?), 0),
-        };
-        let fingerprint = if sub_sequence == 0 {
-            content
-        } else {
-            let mut hasher = DefaultHasher::new();
-            (content, sub_sequence).hash(&mut hasher);
-            hasher.finish()
+        let number = match &record.origin {
+            Origin::Kinesis(origin) => SequenceNumber::parse(origin.sequence_number.as_deref()?)?,
+            Origin::Kafka(origin) => SequenceNumber::Offset(origin.offset?),
         };
         Some(Self {
             position,
             number,
-            fingerprint,
-            content,
+            fingerprint: fingerprint(record),
         })
     }
 }
 
 /// Removes the records whose identity is that of another record, too.
-fn retain_unique<'a>(known: &mut Vec<Known<'a>>, identity: impl Fn(&Known<'a>) -> Identity<'a>) {
+fn retain_unique<'a>(known: &mut Vec<Known<'a>>) {
     let mut seen: HashMap<Identity<'a>, u32> = HashMap::with_capacity(known.len());
     for record in &*known {
-        *seen.entry(identity(record)).or_default() += 1;
+        let identity = (record.number, record.fingerprint);
+        *seen.entry(identity).or_default() += 1;
     }
-    known.retain(|record| seen.get(&identity(record)) == Some(&1));
+    known.retain(|record| seen.get(&(record.number, record.fingerprint)) == Some(&1));
 }
 
 /// The stream or the cluster, and the shard or the partition.
@@ -189,17 +167,19 @@ fn shard<'a>(record: &'a Record<'_>) -> Option<Shard<'a>> {
     }
 }
 
-/// Hashes the key and the data.
-fn content(record: &Record<'_>) -> u64 {
+/// Hashes the key and the data, and the sub-sequence of a record that the function itself split off
+/// an aggregate: equal records of one aggregate differ by it. Those that Lambda splits are numbered
+/// by batch, and a bisected batch numbers them anew.
+fn fingerprint(record: &Record<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let key = match &record.origin {
-        Origin::Kinesis(origin) => origin.partition_key.as_deref(),
-        Origin::Kafka(origin) => origin.key.as_deref(),
+    let (key, sub_sequence) = match &record.origin {
+        Origin::Kinesis(origin) => (origin.partition_key.as_deref(), origin.sub_sequence),
+        Origin::Kafka(origin) => (origin.key.as_deref(), 0),
     };
     match &record.data {
         None => (key, None::<&str>).hash(&mut hasher),
         Some(Data::Base64(text)) => (key, Some(&**text)).hash(&mut hasher),
-        Some(Data::Bytes(bytes)) => (key, bytes).hash(&mut hasher),
+        Some(Data::Bytes(bytes)) => (key, bytes, sub_sequence).hash(&mut hasher),
     }
     hasher.finish()
 }
@@ -260,41 +240,41 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_an_aggregate_differ_by_sub_sequence_or_by_content() {
-        let part = |data, at| {
+    fn records_of_an_aggregate_differ_by_content_and_those_split_off_by_sub_sequence_too() {
+        let part = |data: &'static str, sub_sequence, is_split_off| {
             let mut record = record("arn", "shard", Some("10"), data);
             if let Origin::Kinesis(origin) = &mut record.origin {
-                origin.sub_sequence = at;
+                origin.sub_sequence = sub_sequence;
+            }
+            if is_split_off {
+                record.data = Some(Data::Bytes(data.as_bytes()));
             }
             record
         };
-        let records = [
-            record("arn", "shard", Some("9"), "x"),
-            part("a", 0),
-            part("b", 1),
-            part("a", 2),
-            // Two equal records have no identity.
-            part("b", 1),
-        ];
-        let batches = Batch::all(&records);
-        let batch = &batches[0];
-        let number = |digits| SequenceNumber::parse(digits).expect("a number");
-        assert_eq!((batch.first, batch.last), (number("9"), number("10")));
-        assert_eq!(known(batch), [0, 1, 3]);
-        assert_eq!(batch.positions().len(), 3);
-        let by_content = batch.positions_by_content();
-        assert_eq!(
-            by_content.into_values().collect::<Vec<_>>(),
-            [0],
-            "the previous release does not distinguish equal parts"
-        );
+        for (is_split_off, expected) in [(false, vec![0, 2, 3]), (true, vec![0, 1, 2, 3, 4])] {
+            let records = [
+                record("arn", "shard", Some("9"), "x"),
+                part("a", 0, is_split_off),
+                part("b", 1, is_split_off),
+                part("c", 2, is_split_off),
+                part("a", 3, is_split_off),
+            ];
+            let batches = Batch::all(&records);
+            let batch = &batches[0];
+            let number = |digits| SequenceNumber::parse(digits).expect("a number");
+            assert_eq!((batch.first, batch.last), (number("9"), number("10")));
+            assert_eq!(known(batch), expected);
+            assert_eq!(batch.positions().len(), expected.len());
+        }
     }
 
     #[test]
-    fn a_record_without_sub_sequence_has_the_identity_of_the_previous_release() {
-        let records = [record("arn", "shard", Some("9"), "x")];
-        let batch = &Batch::all(&records)[0];
-        assert_eq!(batch.positions(), batch.positions_by_content());
+    fn a_record_that_is_put_back_has_no_identity() {
+        let records = [Record {
+            replay: true,
+            ..record("arn", "shard", Some("9"), "x")
+        }];
+        assert!(Batch::all(&records).is_empty());
     }
 
     #[test]

@@ -22,11 +22,7 @@ use crate::settle::Fate;
 
 /// The first byte of an item's content. An item that begins with another byte was written by
 /// another version.
-const FORMAT: u8 = 5;
-
-/// The format of the previous release: its fingerprints are hashes of the content alone, without
-/// the sub-sequence.
-const FORMAT_BY_CONTENT: u8 = 4;
+const FORMAT: u8 = 4;
 
 /// Bound of the content of one item, in bytes. Its other attributes have 10,000 bytes.
 const MAX_BYTES: usize = 399_600;
@@ -97,11 +93,6 @@ pub(super) fn encode<'a>(
     }
 }
 
-/// Returns whether the item names its records by their content alone, without the sub-sequence.
-pub(super) fn is_by_content(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(|format| *format < FORMAT)
-}
-
 fn compress(rows: &[(SequenceNumber<'_>, u64, &PriorOutcome)]) -> Vec<u8> {
     // The fast level: the slow ones take eight times as long and save nothing in random digits.
     let mut encoder = DeflateEncoder::new(vec![FORMAT], Compression::fast());
@@ -117,7 +108,7 @@ pub(super) fn decode(
     mut each: impl FnMut(SequenceNumber<'_>, u64, PriorOutcome),
 ) -> Option<()> {
     let (format, content) = bytes.split_first()?;
-    if !matches!(*format, FORMAT | FORMAT_BY_CONTENT) {
+    if *format != FORMAT {
         return packed::decode(*format, content, each);
     }
     let mut json = Vec::new();
@@ -197,21 +188,11 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_are_refused_without_a_panic(
-            format in 0_u8..7,
+            format in 0_u8..6,
             bytes in proptest::collection::vec(any::<u8>(), 0..80),
         ) {
             let _ = decoded(&[&[format], bytes.as_slice()].concat());
         }
-    }
-
-    #[test]
-    fn an_item_of_the_previous_release_is_decoded_and_names_records_by_content() {
-        let records = vec![("9".to_owned(), 7, PriorOutcome::Whole(Fate::Delivered))];
-        let mut bytes = encoded(&records);
-        assert!(!is_by_content(&bytes));
-        bytes[0] = FORMAT_BY_CONTENT;
-        assert_eq!(decoded(&bytes), Some(records));
-        assert!(is_by_content(&bytes));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::batch::{Batch, ContactHash, contact_hash};
-use super::item::{DestinationOutcome, PriorOutcome, decode, is_by_content};
+use super::item::{DestinationOutcome, PriorOutcome, decode};
 use crate::model::{ContactChange, Destination, Operation, Position};
 use crate::services::StateItem;
 use crate::settle::{Entry, Fate, RecordOutcome};
@@ -146,11 +146,7 @@ impl PriorOutcomes {
         destinations: &[Destination],
     ) {
         let indexes = destination_indexes(&item.destinations, destinations);
-        let positions = if is_by_content(&item.records) {
-            batch.positions_by_content()
-        } else {
-            batch.positions()
-        };
+        let positions = batch.positions();
         let mut is_of_batch = false;
         let decoded = decode(&item.records, |number, fingerprint, outcome| {
             let outcome = with_own_indexes(outcome, &indexes);
