@@ -1,4 +1,5 @@
-//! The registry of external systems: one line per system.
+//! The registry of external systems: one entry per system. Everything else that depends on the
+//! systems reads it.
 
 use super::{System, hubspot, salesforce};
 

@@ -649,6 +649,31 @@ fn variables_override_the_document_and_are_named_in_errors() {
 }
 
 #[test]
+fn errors_of_all_sections_are_reported_in_the_order_of_their_names() {
+    let error = refused(
+        "[salesforce]\nbatch_size = true\n[hubspot]\nspeed = 1\n[filter]\ntypes = 3\n\
+         [speeds]\na = 1\n[guard]\nmode = \"maybe\"",
+    );
+    let keys: Vec<&str> = error.split('`').skip(1).step_by(2).collect();
+    let named = keys
+        .iter()
+        .filter(|key| error.contains(&format!(": `{key}` is ")));
+    assert_eq!(
+        named.collect::<Vec<_>>(),
+        [
+            &"filter.types",
+            &"guard.mode",
+            &"hubspot.speed",
+            &"salesforce.batch_size",
+            &"speeds"
+        ],
+        "{error}"
+    );
+    let sections = "salesforce, hubspot, dead_letter";
+    assert!(error.contains(sections), "{error}");
+}
+
+#[test]
 fn secrets_may_be_files_only_in_the_presets_for_developers() {
     let document = "[salesforce]\nsecret_id = \"file:secret.json\"\n\
         [dead_letter]\nqueue_url = \"https://sqs.example/q\"";
