@@ -4,6 +4,7 @@
 mod guess;
 mod names;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -119,7 +120,7 @@ fn sample(record: &Record<'_>) -> Sample {
     let data = decompressed(&data).unwrap_or(data);
     Sample {
         data: in_cloud_event(&data).unwrap_or(data),
-        key: record.key().map(|key| key.into_owned()),
+        key: record.key().map(Cow::into_owned),
     }
 }
 

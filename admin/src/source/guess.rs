@@ -70,7 +70,7 @@ pub(super) fn guess(samples: &[Sample]) -> Option<Guess> {
         .filter_map(|sample| key_column(sample.key.as_deref()?))
         .chain(records.iter().filter_map(|record| dynamodb_key(record)))
         .collect();
-    let fields = names::fields(columns.keys().map(String::as_str), &key_columns);
+    let fields = names::fields(&columns.keys().map(String::as_str), &key_columns);
     let types = match fields.get("type") {
         Some(column) => values(&rows, column),
         None => Vec::new(),
@@ -313,7 +313,7 @@ impl Guess {
         if let Some(key) = self.key.as_ref().filter(|_| has_keys) {
             let _ = writeln!(text, "key = {}", quoted(key));
         }
-        if let Some(version) = names::version(self.columns.keys().map(String::as_str)) {
+        if let Some(version) = names::version(&self.columns.keys().map(String::as_str)) {
             let _ = writeln!(text, "# version = {}", quoted(version));
         }
         text += "\n[source.columns]\n";

@@ -111,7 +111,7 @@ const TYPES: [&str; 4] = ["lead", "prospect", "customer", "vendor"];
 /// Returns the column of each contact field that a name tells. A table's only key column is the id,
 /// unless another one is named so.
 pub(super) fn fields<'a>(
-    columns: impl Iterator<Item = &'a str> + Clone,
+    columns: &(impl Iterator<Item = &'a str> + Clone),
     keys: &[String],
 ) -> BTreeMap<&'static str, String> {
     let mut fields: BTreeMap<&'static str, String> = BTreeMap::new();
@@ -135,7 +135,7 @@ pub(super) fn fields<'a>(
 }
 
 /// Returns the column that grows with each change, by its name.
-pub(super) fn version<'a>(columns: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub(super) fn version<'a>(columns: &(impl Iterator<Item = &'a str> + Clone)) -> Option<&'a str> {
     VERSIONS
         .iter()
         .find_map(|name| columns.clone().find(|column| plain(column) == *name))
@@ -181,22 +181,22 @@ mod tests {
             ("zip", "address.postal_code"),
             ("is_deleted", "deleted"),
         ] {
-            let found = fields([column].into_iter(), &[]);
+            let found = fields(&[column].into_iter(), &[]);
             assert_eq!(
                 found.get(field).map(String::as_str),
                 Some(column),
                 "{column}"
             );
         }
-        assert!(fields(["unnamed", "emails"].into_iter(), &[]).is_empty());
+        assert!(fields(&["unnamed", "emails"].into_iter(), &[]).is_empty());
     }
 
     #[test]
     fn the_better_name_wins_and_no_column_is_mapped_twice() {
         let columns = ["id", "contact_id", "type", "segment"];
-        let found = fields(columns.into_iter(), &["id".to_owned()]);
+        let found = fields(&columns.into_iter(), &["id".to_owned()]);
         assert_eq!((&*found["id"], &*found["type"]), ("contact_id", "type"));
-        let by_key = fields(["pk", "email"].into_iter(), &["pk".to_owned()]);
+        let by_key = fields(&["pk", "email"].into_iter(), &["pk".to_owned()]);
         assert_eq!(by_key["id"], "pk");
     }
 

@@ -56,7 +56,7 @@ async fn serve() -> ExitCode {
 }
 
 async fn run() -> Result<(), String> {
-    let (plan, feed) = (plan()?, feed()?);
+    let (plan, format) = (plan()?, feed_format()?);
     let sums = Sums::default();
     listen(Arc::clone(&sums));
     let mocks = Mocks::start().await;
@@ -66,11 +66,11 @@ async fn run() -> Result<(), String> {
         &format!(
             "{SETTINGS}{}{}",
             attribute_settings(),
-            feed.map(FeedFormat::settings).unwrap_or_default()
+            format.map(FeedFormat::settings).unwrap_or_default()
         ),
     );
 
-    let records = records(plan, feed);
+    let records = records(plan, format);
     let mut source = Source::default();
     for record in &records {
         if let Expected::Change(change) = &record.expected {
@@ -82,7 +82,7 @@ async fn run() -> Result<(), String> {
          injected faults: invalid records, row locks, throttling, a rotated token,\n\
          an outage of HubSpot\n",
         records.len(),
-        match feed {
+        match format {
             Some(format) => format!(" of {}", format.name()),
             None => String::new(),
         },
@@ -171,7 +171,7 @@ fn of_change(generated: Generated) -> FeedRecord {
     clippy::disallowed_methods,
     reason = "FORMAT is this example's argument, not a setting"
 )]
-fn feed() -> Result<Option<FeedFormat>, String> {
+fn feed_format() -> Result<Option<FeedFormat>, String> {
     let name = std::env::var("FORMAT").unwrap_or_default();
     if matches!(&*name, "" | "contact-change") {
         return Ok(None);
