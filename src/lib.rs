@@ -1,14 +1,14 @@
-//! contact-sync keeps Salesforce and HubSpot equal to a company's contact database, from its
-//! Kinesis stream of changes. Data goes one way:
+//! contact-sync keeps Salesforce and HubSpot equal to a company's contact database, from its stream
+//! of changes in Kinesis or Kafka. Data goes one way:
 //!
 //! ```text
-//!  Kinesis batch                                         the shard is the durable raw queue
+//!  batch of Kinesis or Kafka                 the shard or the partition is the durable raw queue
 //!    │
 //!    ▼
 //!  lambda         event ─► records; the deadline; the response
 //!    │
 //!    ▼
-//!  source         record ─► ContactChange                decode, validate, filter
+//!  source         record ─► ContactChange                layers, decode, validate, filter
 //!    │  queue: changes (bounded)
 //!    ▼
 //!  route, fold    ContactChange ─► one Step per contact and destination
@@ -43,7 +43,7 @@
 //! - [`lambda`]: the Lambda runtime, the envelope of events, the handler of invocations
 //! - [`settings`]: merges and checks the settings; the only reader of the environment
 //! - [`pipeline`]: the stages, and the queues between them
-//! - [`source`]: decodes records into changes, and validates them
+//! - [`source`]: removes the transport layers of records, decodes them into changes, validates them
 //! - [`route`], [`fold`]: the destinations of a change, and the fewest writes; both pure
 //! - [`transform`]: transforms changes into payloads of the destination's schema
 //! - [`dispatch`]: batches, rate limits, retries: the only module that waits

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod doctor;
+mod kafka;
 mod killed;
 mod preview;
 mod rejected;
