@@ -8,6 +8,7 @@ mod preview;
 mod rejected;
 mod replay;
 mod settings;
+mod source;
 mod stage;
 mod third_system;
 mod throttled;
