@@ -246,11 +246,14 @@ dashboard: $(VENV)-sam/ready ## Draw the dashboard with sample data into docs/di
 PLATFORM ?= $(shell uname -s | tr A-Z a-z)-$(shell uname -m)
 
 .PHONY: tool
-tool: ## Build the operator's tool and pack it into target/dist (PLATFORM= its name)
+tool: ## Build the operator's tool, and pack it with its completions and man pages into target/dist (PLATFORM= its name)
 	cargo build --locked --release --package contact-sync-admin
 	rm -rf target/tool
-	mkdir -p target/tool
+	mkdir -p target/tool/completions
 	cp target/release/contact-sync-admin LICENSE target/tool
+	for shell in bash elvish fish powershell zsh; do \
+	  target/tool/contact-sync-admin completions $$shell > target/tool/completions/contact-sync-admin.$$shell; done
+	target/tool/contact-sync-admin man-pages target/tool/man
 	$(PYTHON) deploy/release.py tar $(DIST)/contact-sync-admin-$(PLATFORM).tar.gz target/tool/*
 
 .PHONY: release-check

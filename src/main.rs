@@ -29,6 +29,11 @@ async fn run() -> Result<(), Error> {
         environment.log_format,
         environment.traces_to.as_deref(),
     );
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        preset = environment.preset.name(),
+        "contact-sync starts"
+    );
     let aws = aws::config().await;
     let handler = App::default().start(&environment, &aws).await?;
     lambda::run(handler).await

@@ -18,7 +18,7 @@ use super::CommandResult;
 use super::deployment::{Deployment, Target};
 use super::failure::Failure;
 use super::guard;
-use super::output::{Output, escaped};
+use super::output::{BAD, GOOD, NEUTRAL, Output, escaped, styled};
 
 /// Time limit of all calls to one destination together.
 const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
@@ -27,13 +27,13 @@ const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  contact-sync-admin doctor --function contact-sync
+  contact-sync-admin doctor --function contact-sync:live
   contact-sync-admin doctor --config file:settings.toml --json
 
-Checks the settings, both secrets and the access that they give, the object, fields and properties
-that are written, the queue, the table, the parameter, and, with --function, the event source
-mapping and its stream. Writes nothing. AWS is called with your own permissions, not with those of
-the function.
+Checks the settings, both secrets and the access that they give, the object,
+fields and properties that are written, the queue, the table, the parameter,
+and, with --function, the event source mapping and its stream. Writes nothing.
+AWS is called with your own permissions, not with those of the function.
 Exit code 1: a check failed.")]
 pub(crate) struct Args {}
 
@@ -88,9 +88,9 @@ impl Line {
 
     fn text(&self) -> String {
         let state = match self.state {
-            State::Ok => "ok  ",
-            State::Fail => "FAIL",
-            State::Skipped => "--  ",
+            State::Ok => styled(GOOD, "ok  "),
+            State::Fail => styled(BAD, "FAIL"),
+            State::Skipped => styled(NEUTRAL, "--  "),
         };
         format!("{state}  {}: {}", self.name, escaped(&self.text))
     }
@@ -116,7 +116,7 @@ impl From<doctor::Check> for Line {
 
 /// Runs the checks.
 pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> CommandResult {
-    let progress = output.progress("checks", None);
+    let progress = output.progress("checks of the settings:", None);
     let deployment = target.deployment().await?;
     let lines = match deployment.settings().await {
         Ok(settings) => {
@@ -127,8 +127,15 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> CommandRes
                     .into_iter()
                     .map(|note| Line::skipped("guard", note)),
             );
+            let report = |next: &'static str, lines: &[Line]| {
+                progress.set_message(next);
+                progress.set_position(lines.len() as u64);
+            };
+            report("checks, now of the destinations:", &lines);
             lines.extend(Box::pin(check_destinations(&deployment, &settings)).await?);
+            report("checks, now of the AWS resources:", &lines);
             lines.extend(resources::check(&deployment, &settings).await);
+            report("checks, now of the stream:", &lines);
             lines.extend(stream::check(&deployment, target, &settings).await);
             lines
         }

@@ -106,7 +106,7 @@ impl Handler {
     ) -> Result<KinesisEventResponse, HandlerError> {
         let LambdaEvent { payload, context } = event;
         let span = traces::invocation(&context.request_id, context.xray_trace_id.as_deref());
-        let response = async {
+        let response = logged(async {
             let records =
                 envelope(str::from_utf8(&payload).map_err(|_| HandlerError::UnsupportedEvent)?)?;
             if let Some(shard_id) = records.iter().find_map(|record| record.shard_id.as_deref()) {
@@ -120,7 +120,7 @@ impl Handler {
             let outcome = pipeline.run(&records, deadline).await;
             self.report(&records, &outcome);
             response(&records, &outcome.settled.failed)
-        }
+        })
         .instrument(span)
         .await;
         traces::flush(remaining(context.deadline)).await;
@@ -154,6 +154,19 @@ impl Handler {
             "batch settled"
         );
     }
+}
+
+/// Logs the error of an invocation, within its span.
+async fn logged<T>(
+    invocation: impl Future<Output = Result<T, HandlerError>>,
+) -> Result<T, HandlerError> {
+    let result = invocation.await;
+    if let Err(error) = &result {
+        let code = error.name();
+        let error: &dyn std::error::Error = error;
+        tracing::error!(code, error, "invocation failed");
+    }
+    result
 }
 
 /// Returns the time until `deadline`, which is in milliseconds of the Unix epoch. `None` where it

@@ -13,6 +13,7 @@ use super::super::kinesis_producer::{PendingRecord, Producer};
 use super::super::queue::{Held, Queue, Received};
 use super::super::stream::compare;
 use super::Replay;
+use super::pick::Entry;
 use super::source::{Origin, Record, Source};
 
 /// Queue or bucket that contains the sources.
@@ -168,6 +169,7 @@ impl Replay<'_> {
             }
             return Ok(());
         }
+        self.confirm(&entries)?;
         let progress = self
             .output
             .progress("changes put back", Some(entries.len() as u64));
@@ -205,6 +207,23 @@ impl Replay<'_> {
             self.delete_finished(&mut states).await?;
         }
         Ok(())
+    }
+
+    /// Asks the operator on a terminal, once, whether to begin.
+    fn confirm(&mut self, entries: &[Entry]) -> Result<(), Failure> {
+        let Some(first) = entries.first().filter(|_| !self.is_confirmed) else {
+            return Ok(());
+        };
+        let (count, stream) = (entries.len(), first.stream.name_or_arn());
+        let question = format!(
+            "{count} selected so far. Put the selected changes back into the stream {stream}?"
+        );
+        self.is_confirmed = self.output.confirm(&question);
+        if self.is_confirmed {
+            return Ok(());
+        }
+        let remedy = "answer y, or name --yes";
+        Err(Failure::new("not confirmed: nothing is put back", remedy))
     }
 
     /// Deletes the sources whose records are all put back.
