@@ -203,7 +203,7 @@ invoke: $(CARGO_LAMBDA) ## Send a sample event to the function that `make watch`
 
 # --- the stack -------------------------------------------------------------------------------------------------------
 
-TEMPLATES := template.yaml templates/operations.yaml
+TEMPLATES := template.yaml templates/doctor.yaml templates/function.yaml templates/kafka.yaml templates/operations.yaml
 
 .PHONY: validate
 validate: $(VENV)-sam/ready $(VENV)-checkov/ready $(VENV)-terraform/ready ## Check the templates and the Terraform module: sam, cfn-lint, checkov, and their tests

@@ -34,7 +34,7 @@
 //! dispatch
 //! adapters settle
 //! telemetry fold secrets
-//! aws http_client clock json
+//! aws http_client clock json checks
 //! services
 //! model
 //! ```
@@ -55,6 +55,7 @@
 //! - `clock`: time limits that outlive an invocation
 //! - [`services`]: the AWS services that the function calls, as traits
 //! - `json`: additions to serde's JSON
+//! - [`checks`]: checks of values of the settings, which sections share
 //! - [`model`]: the shared vocabulary
 //!
 //! The promises at the edges (events, fates, calls, settings, metrics) are in
@@ -64,6 +65,7 @@ pub mod adapters;
 pub mod app;
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod checks;
 mod clock;
 pub mod dispatch;
 pub mod fold;

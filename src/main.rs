@@ -1,9 +1,10 @@
 //! Starts the Lambda function, and runs it until Lambda ends the process.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use contact_sync::app::App;
-use contact_sync::settings::Environment;
+use contact_sync::app::{App, Doctor};
+use contact_sync::settings::{Environment, Task};
 use contact_sync::{aws, lambda, telemetry};
 use lambda_runtime::Error;
 
@@ -35,6 +36,10 @@ async fn run() -> Result<(), Error> {
         "contact-sync starts"
     );
     let aws = aws::config().await;
-    let handler = App::default().start(&environment, &aws).await?;
-    lambda::run(handler).await
+    match environment.task {
+        Task::Sync => lambda::run(App::default().start(&environment, &aws).await?).await,
+        Task::Doctor => {
+            lambda::run_scheduled(Arc::new(Doctor::new(environment, Arc::new(aws)))).await
+        }
+    }
 }

@@ -24,7 +24,7 @@ use crate::telemetry::DestinationMetrics;
 use crate::transform::{DestinationGuard, SchemaTransformer};
 
 /// The section `[pipeline]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
@@ -33,6 +33,7 @@ use crate::transform::{DestinationGuard, SchemaTransformer};
 )]
 pub struct Settings {
     pub dry_run: bool,
+    pub destinations: Vec<String>,
     pub concurrency_share: u32,
     pub transform_concurrency: usize,
     pub queue_capacity: usize,
@@ -73,6 +74,8 @@ pub struct Pipeline {
     pub version_source: VersionSource,
     /// Settles records at the end.
     pub settler: Settler,
+    /// The function's name, the dimension of its metrics. Empty outside of Lambda.
+    pub function: Arc<str>,
     /// The section `[pipeline]`.
     pub settings: Settings,
 }
@@ -181,7 +184,7 @@ impl Pipeline {
                 let sink = OutcomeRecorder {
                     ledger: &ledger,
                     destination,
-                    meter: &meters[destination],
+                    metrics: &meters[destination],
                 };
                 deliveries.push(self.deliver(positions, &changes, &earlier, sink, until));
             }
@@ -210,7 +213,11 @@ impl Pipeline {
         let now = OffsetDateTime::now_utc();
         for (position, record) in records.iter().enumerate() {
             match EventConsumer.consume(record.data.as_deref(), record.arrived_at(now)) {
-                Err(refusal) => ledger.refuse(position, refusal),
+                Err(refusal) if self.router.owns_unrouted() => ledger.refuse(position, refusal),
+                Err(refusal) => {
+                    let code = Code::new(codes::OTHER_DESTINATION);
+                    ledger.leave_to_another(position, refusal, code);
+                }
                 Ok(mut change) => {
                     change.version_source = self.version_source;
                     // The receiver outlives this sender: both are in one join.
@@ -249,10 +256,7 @@ impl Pipeline {
         if let Some(code) = self.filter.excludes(change) {
             return Err(code);
         }
-        match self.router.route(change) {
-            [] => Err(Code::new(codes::NO_ROUTE)),
-            destinations => Ok(destinations),
-        }
+        self.router.route(change).map_err(Code::new)
     }
 
     /// Folds, skips settled changes, transforms and dispatches, for one destination. Time and
@@ -304,7 +308,7 @@ impl Pipeline {
                 deadline,
                 transformer: &transformer,
                 recorder: sink,
-                metrics: sink.meter,
+                metrics: sink.metrics,
             };
             tokio::join!(
                 transformer.run(&steps, self.settings.transform_concurrency, payloads),

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod guard;
+mod versions;
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,8 +11,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
 
-use self::blocks::{Block, Ordered, Survey, blocks, survey};
+use self::blocks::{Block, blocks};
 pub use self::guard::{DestinationGuard, Guard, GuardMode};
+use self::versions::{Ordered, Survey, survey};
 use crate::adapters::Adapter;
 use crate::dispatch::{Job, Unfold, WriteKind};
 use crate::fold::Step;

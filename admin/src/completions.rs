@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &Args, mut tool: Command, output: Output) {
+pub(crate) fn run(args: &Args, mut tool: Command, output: &Output) {
     let name = tool.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut tool, name, &mut script);

@@ -1,21 +1,23 @@
 //! `doctor`: checks that a deployment can do its work, and prints a line for each check.
 
 mod resources;
+mod sample;
 mod stream;
 
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use contact_sync::adapters::{Call, DESTINATIONS, Unlimited, doctor};
+use contact_sync::adapters::{Call, Unlimited, doctor};
 use contact_sync::app::App;
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
 use contact_sync::telemetry::DestinationMetrics;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::CommandResult;
-use super::deployment::{Deployment, Target};
+use super::deployment::{Deployment, Target, names};
 use super::failure::Failure;
 use super::guard;
 use super::output::{BAD, GOOD, NEUTRAL, Output, escaped, styled};
@@ -27,15 +29,20 @@ const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  contact-sync-admin doctor --function contact-sync:live
+  contact-sync-admin doctor --function contact-sync-hubspot:live
+  contact-sync-admin doctor --function contact-sync-hubspot:live --sample 500
   contact-sync-admin doctor --config file:settings.toml --json
 
-Checks the settings, both secrets and the access that they give, the object,
+Checks the settings, the secrets and the access that they give, the object,
 fields and properties that are written, the queue, the table, the parameter,
 and, with --function, the event source mapping and its stream. Writes nothing.
 AWS is called with your own permissions, not with those of the function.
 Exit code 1: a check failed.")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Read about N records of the stream's last day, and report how many can be decoded
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sample: Option<u32>,
+}
 
 /// Result of one check: a line of the output.
 #[derive(Clone, Debug)]
@@ -115,7 +122,7 @@ impl From<doctor::Check> for Line {
 }
 
 /// Runs the checks.
-pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> CommandResult {
+pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
     let progress = output.progress("checks of the settings:", None);
     let deployment = target.deployment().await?;
     let lines = match deployment.settings().await {
@@ -136,7 +143,8 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> CommandRes
             report("checks, now of the AWS resources:", &lines);
             lines.extend(resources::check(&deployment, &settings).await);
             report("checks, now of the stream:", &lines);
-            lines.extend(stream::check(&deployment, target, &settings).await);
+            let sample = args.sample.map(|records| records as usize);
+            lines.extend(stream::check(&deployment, target, &settings, sample).await);
             lines
         }
         // The other checks need the settings.
@@ -151,40 +159,46 @@ pub(crate) async fn run(_: &Args, target: &Target, output: Output) -> CommandRes
     Ok(lines.iter().all(|line| line.state != State::Fail))
 }
 
-/// Runs the checks of both adapters.
+/// Runs the checks of all adapters.
 async fn check_destinations(
     deployment: &Deployment,
     settings: &Settings,
 ) -> Result<Vec<Line>, Failure> {
-    let (salesforce, hubspot) =
-        App::default().adapters(deployment.environment.preset, settings, &deployment.aws)?;
+    let registry = deployment.registry;
+    let preset = deployment.environment.preset;
+    let adapters = App::of(registry).adapters(preset, settings, &deployment.aws)?;
     let metrics = DestinationMetrics::default();
     let call = Call {
         give_up_at: Instant::now() + CHECK_TIMEOUT,
-        meter: &metrics,
+        metrics: &metrics,
         permits: &Unlimited,
         dry_run: false,
     };
-    let router = Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS);
-    let (salesforce, hubspot) = tokio::join!(
-        check_if_routed(&router, "salesforce", salesforce.examine(call)),
-        check_if_routed(&router, "hubspot", hubspot.examine(call))
-    );
-    Ok([salesforce, hubspot].concat())
+    let names = names(registry);
+    let router = Router::new(&settings.routes, &settings.filter.types, &names)
+        .limited_to(&settings.pipeline.destinations, &names);
+    let checks = adapters
+        .iter()
+        .zip(names)
+        .enumerate()
+        .map(|(at, (adapter, name))| check_if(router.reaches(at), name, adapter.examine(call)));
+    Ok(join_all(checks).await.concat())
 }
 
 /// Runs the checks of a destination if a change can be routed to it. A destination that is not in
 /// use needs no secret.
-async fn check_if_routed(
-    router: &Router,
+async fn check_if(
+    is_used: bool,
     name: &str,
     checks: impl Future<Output = Vec<doctor::Check>>,
 ) -> Vec<Line> {
-    match DESTINATIONS.iter().position(|known| *known == name) {
-        Some(at) if router.reaches(at) => checks.await.into_iter().map(Line::from).collect(),
-        _ => vec![Line::skipped(
+    if is_used {
+        checks.await.into_iter().map(Line::from).collect()
+    } else {
+        vec![Line::skipped(
             name,
-            "not in use: no type that filter.types passes is routed to it",
-        )],
+            "not in use: no type that filter.types passes is routed to it, \
+             or pipeline.destinations leaves it to another function",
+        )]
     }
 }

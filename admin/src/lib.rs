@@ -27,13 +27,16 @@ mod time_arg;
 
 use std::ffi::OsString;
 
+use aws_config::SdkConfig;
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use contact_sync::adapters::{REGISTRY, Registry};
 
 use self::deployment::Target;
 use self::failure::Failure;
 use self::output::Output;
+pub use self::output::Streams;
 
 /// Inspects contact-sync's queues, settings and streams, and puts rejected changes back.
 #[derive(Debug, Parser)]
@@ -99,45 +102,95 @@ const WRONG_USAGE: u8 = 2;
 /// Result of a command: `true` for success; `false` becomes the exit code 1.
 type CommandResult = Result<bool, Failure>;
 
-/// Runs the tool with `arguments`, the first of which is the program's name. Returns the exit code.
-pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let Cli {
-        command,
-        target,
-        json,
-    } = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(refusal) => return refuse(&refusal),
-    };
-    let output = Output::new(json);
-    let result = match command {
-        Command::DeadLetters(args) => dead_letters::run(&args, &target, output).await,
-        Command::Replay(args) => replay::run(&args, &target, output).await,
-        Command::Doctor(args) => doctor::run(&args, &target, output).await,
-        Command::Settings(args) => settings::run(&args, &target, output).await,
-        Command::Preview(args) => preview::run(&args, &target, output).await,
-        Command::ChangeSchema(_) => {
-            change_schema::run(output);
-            Ok(true)
+/// The tool, with everything that it takes from its surroundings.
+pub struct Tool {
+    /// Systems that the settings may name.
+    pub registry: Registry,
+    /// Variables of the environment. Those of the process replace them.
+    pub variables: Vec<(OsString, OsString)>,
+    /// Configuration of AWS clients; without one, that of the environment.
+    pub aws: Option<SdkConfig>,
+    /// Streams that the tool writes to.
+    pub streams: Streams,
+}
+
+impl Tool {
+    /// Returns the tool of the function's systems, in the environment of the process.
+    pub fn of_process() -> Self {
+        Self {
+            registry: &REGISTRY,
+            variables: Vec::new(),
+            aws: None,
+            streams: Streams::of_process(),
         }
-        Command::Completions(args) => {
-            completions::run(&args, Cli::command(), output);
-            Ok(true)
-        }
-        Command::ManPages(args) => man_pages::run(&args, Cli::command()).map(|()| true),
-    };
-    match result {
-        Ok(true) => 0,
-        Ok(false) => WORK_LEFT,
-        Err(failure) => {
-            output.failure(&failure);
-            if failure.is_usage {
-                WRONG_USAGE
-            } else {
-                WORK_LEFT
+    }
+
+    /// Runs the tool with `arguments`, the first of which is the program's name. Returns the exit
+    /// code.
+    pub async fn run(self, arguments: impl IntoIterator<Item = OsString>) -> u8 {
+        let Cli {
+            command,
+            mut target,
+            json,
+        } = match parse(arguments, self.registry) {
+            Ok(cli) => cli,
+            Err(refusal) => return refuse(&refusal),
+        };
+        target.registry = self.registry;
+        target.variables = self.variables;
+        target.aws = self.aws;
+        let output = Output::new(json, self.streams);
+        match Box::pin(command.run(&target, &output)).await {
+            Ok(true) => 0,
+            Ok(false) => WORK_LEFT,
+            Err(failure) => {
+                output.failure(&failure);
+                if failure.is_usage {
+                    WRONG_USAGE
+                } else {
+                    WORK_LEFT
+                }
             }
         }
     }
+}
+
+impl Command {
+    async fn run(&self, target: &Target, output: &Output) -> CommandResult {
+        match self {
+            Self::DeadLetters(args) => dead_letters::run(args, target, output).await,
+            Self::Replay(args) => replay::run(args, target, output).await,
+            Self::Doctor(args) => doctor::run(args, target, output).await,
+            Self::Settings(args) => settings::run(args, target, output).await,
+            Self::Preview(args) => preview::run(args, target, output).await,
+            Self::ChangeSchema(_) => {
+                change_schema::run(output);
+                Ok(true)
+            }
+            Self::Completions(args) => {
+                completions::run(args, definition(target.registry), output);
+                Ok(true)
+            }
+            Self::ManPages(args) => {
+                man_pages::run(args, definition(target.registry)).map(|()| true)
+            }
+        }
+    }
+}
+
+/// Returns the definition of the commands and their options. The options that name a destination
+/// accept the systems of `registry`.
+fn definition(registry: Registry) -> clap::Command {
+    filter::with_destinations(Cli::command(), registry)
+}
+
+/// Parses the arguments.
+fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    registry: Registry,
+) -> Result<Cli, clap::Error> {
+    let matches = definition(registry).try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// Prints the help, or the reason for which clap refuses the arguments. Returns the exit code.
@@ -166,7 +219,7 @@ mod tests {
     }
 
     fn all_commands() -> Vec<(String, clap::Command)> {
-        let mut tool = Cli::command().term_width(COLUMNS);
+        let mut tool = definition(&REGISTRY).term_width(COLUMNS);
         tool.build();
         let mut found = Vec::new();
         commands(&tool, "", &mut found);
@@ -202,7 +255,8 @@ mod tests {
             let own = found.iter().filter(|call| call.starts_with(&path));
             assert!(own.count() > 0, "{path}: {text}");
             for call in found {
-                let parsed = Cli::try_parse_from(call.split_whitespace());
+                let words = call.split_whitespace().map(OsString::from);
+                let parsed = parse(words, &REGISTRY);
                 assert!(parsed.is_ok(), "{path}: {call}: {parsed:?}");
             }
         }
@@ -227,6 +281,6 @@ mod tests {
 
     #[test]
     fn the_definition_of_the_commands_is_consistent() {
-        Cli::command().debug_assert();
+        definition(&REGISTRY).debug_assert();
     }
 }

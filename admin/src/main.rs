@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use contact_sync_admin::Tool;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    ExitCode::from(contact_sync_admin::run(std::env::args_os()).await)
+    ExitCode::from(Tool::of_process().run(std::env::args_os()).await)
 }

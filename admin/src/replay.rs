@@ -160,7 +160,7 @@ struct Replay<'a> {
     finder: Finder,
     store: Store,
     report: Report,
-    output: Output,
+    output: &'a Output,
     /// Number of messages, objects or, with `--from`, changes that may still be put back.
     remaining: u64,
     /// Whether the tool may ask about changes that the function rejects again. It asks once.
@@ -170,7 +170,7 @@ struct Replay<'a> {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> CommandResult {
+pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
     if let (Some(option), Some(_)) = (args.filter.dead_letter_option(), args.from) {
         let remedy = "filter records of the stream by --from, --to, --contact and --destination";
         return Err(Failure::usage(
@@ -189,7 +189,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Command
     let may_ask = output.may_ask() && !args.dry_run && !args.yes;
     let mut replay = Replay {
         args,
-        policy: ReplayPolicy::new(&settings, &args.filter, args.force),
+        policy: ReplayPolicy::new(target.registry, &settings, &args.filter, args.force),
         finder: Finder {
             stream: args
                 .stream

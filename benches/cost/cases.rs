@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use contact_sync::adapters::hubspot::HubSpot;
-use contact_sync::adapters::salesforce::Salesforce;
-use contact_sync::adapters::{Adapter, Call, DESTINATIONS, Unlimited};
+use contact_sync::adapters::hubspot::{self, HubSpot};
+use contact_sync::adapters::salesforce::{self, Salesforce};
+use contact_sync::adapters::{Adapter, Call, DESTINATIONS, SystemSettings, Unlimited};
 use contact_sync::app::App;
 use contact_sync::fold::fold;
 use contact_sync::http_client;
@@ -161,16 +161,19 @@ impl System {
         };
         match self {
             Self::Salesforce => {
-                let secret = secret(&settings.salesforce.secret_id);
-                Box::new(Salesforce::new(&settings.salesforce, client, secret))
+                let section = section::<salesforce::Settings>(settings);
+                Box::new(Salesforce::new(section, client, secret(&section.secret_id)))
             }
-            Self::HubSpot => Box::new(HubSpot::new(
-                &settings.hubspot,
-                client,
-                secret(&settings.hubspot.secret_id),
-            )),
+            Self::HubSpot => {
+                let section = section::<hubspot::Settings>(settings);
+                Box::new(HubSpot::new(section, client, secret(&section.secret_id)))
+            }
         }
     }
+}
+
+fn section<T: SystemSettings>(settings: &Settings) -> &T {
+    settings.systems.of().expect("a section")
 }
 
 /// Part of an upsert.
@@ -215,11 +218,11 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
         .map(|change| payload(&*adapter, change))
         .collect();
     let batch: Vec<&Payload> = payloads.iter().collect();
-    let meter = DestinationMetrics::default();
+    let metrics = DestinationMetrics::default();
     for is_counted in [false, true] {
         let call = Call {
             give_up_at: Instant::now() + Duration::from_mins(5),
-            meter: &meter,
+            metrics: &metrics,
             permits: &Unlimited,
             dry_run: false,
         };

@@ -178,7 +178,7 @@ impl Http {
             Err(error) => traces::failed(&span, error.code()),
         }
         let failed = !matches!(&response, Ok(response) if response.status < 400);
-        call.meter.api_call(started.elapsed(), failed);
+        call.metrics.api_call(started.elapsed(), failed);
         response
     }
 
@@ -292,10 +292,10 @@ mod tests {
             .get("http://127.0.0.1:9/")
             .build()
             .expect("a request");
-        let meter = crate::telemetry::DestinationMetrics::default();
+        let metrics = crate::telemetry::DestinationMetrics::default();
         let call = Call {
             give_up_at: Instant::now() + SHORTEST_CALL / 2,
-            meter: &meter,
+            metrics: &metrics,
             permits: &Unlimited,
             dry_run: false,
         };
@@ -303,7 +303,7 @@ mod tests {
             http.send(request, call).await,
             Err(HttpError::NotSentInTime)
         ));
-        assert_eq!(meter.api_calls(), 0);
+        assert_eq!(metrics.api_calls(), 0);
     }
 
     #[tokio::test]
@@ -312,7 +312,7 @@ mod tests {
             .await
             .expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
-        let meter = crate::telemetry::DestinationMetrics::default();
+        let metrics = crate::telemetry::DestinationMetrics::default();
         for (timeout, code) in [
             (Duration::from_mins(1), "CUT_BY_DEADLINE"),
             (SHORTEST_CALL, "TIMEOUT"),
@@ -326,14 +326,14 @@ mod tests {
             let give_up_at = Instant::now() + SHORTEST_CALL + Duration::from_millis(200);
             let call = Call {
                 give_up_at,
-                meter: &meter,
+                metrics: &metrics,
                 permits: &Unlimited,
                 dry_run: false,
             };
             let error = http.send(request, call).await.expect_err("no response");
             assert_eq!(error.code().as_str(), code);
         }
-        assert_eq!(meter.api_calls(), 2);
+        assert_eq!(metrics.api_calls(), 2);
     }
 
     #[test]

@@ -2,15 +2,16 @@
 //! names both ends of every seam.
 
 mod connections;
+mod doctor;
 mod reload;
 mod resources;
 
 use std::sync::Arc;
 
+pub use self::doctor::Doctor;
 use self::reload::ReloadablePipeline;
 use self::resources::Resources;
-use crate::adapters::{AdapterSpec, REGISTRY, System};
-use crate::adapters::{hubspot::HubSpot, salesforce::Salesforce};
+use crate::adapters::{Adapter, AdapterSpec, REGISTRY, Registry};
 use crate::lambda::Handler;
 use crate::pipeline::Pipeline;
 use crate::services::Services;
@@ -19,7 +20,7 @@ use crate::settings::{DocumentError, Environment, Preset, Settings, SettingsErro
 /// Builds handlers for a set of external systems.
 pub struct App {
     /// Systems of the registry.
-    registry: &'static [System],
+    registry: Registry,
     /// Systems beside the registry, with their names.
     others: Vec<(&'static str, AdapterSpec)>,
     http: Option<reqwest::Client>,
@@ -41,19 +42,27 @@ pub enum AppError {
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be made")]
     Http(#[from] reqwest::Error),
+    /// The settings have no section for a system: they were loaded with another registry.
+    #[error("the settings have no section [{0}]")]
+    Section(&'static str),
 }
 
 impl Default for App {
-    /// Starts with the systems of the registry.
+    /// Starts with the systems of [`REGISTRY`].
     fn default() -> Self {
-        Self {
-            registry: &REGISTRY,
-            ..Self::empty()
-        }
+        Self::of(&REGISTRY)
     }
 }
 
 impl App {
+    /// Starts with the systems of `registry`.
+    pub fn of(registry: Registry) -> Self {
+        Self {
+            registry,
+            ..Self::empty()
+        }
+    }
+
     /// Starts without any system.
     pub fn empty() -> Self {
         Self {
@@ -109,7 +118,9 @@ impl App {
     ) -> Result<Handler, AppError> {
         let parameters = aws.parameters();
         let text = environment.read_document(parameters.as_ref()).await?;
-        let settings = environment.layers(&text)?.settings(&self.destinations())?;
+        let settings = environment
+            .layers(self.registry, &text)?
+            .settings(&self.destinations())?;
         let resources = Resources::new(
             self.with_function(&environment.function),
             environment.preset,
@@ -150,25 +161,18 @@ impl App {
         Ok(resources.pipeline(settings, &connections))
     }
 
-    /// Builds the adapters of both systems, to examine their accounts.
+    /// Builds the adapters of all systems, to examine their accounts.
     ///
     /// # Errors
-    /// Where the HTTP client cannot be built.
+    /// Where the HTTP client cannot be built, or the settings have no section for a system.
     pub fn adapters(
         self,
         preset: Preset,
         settings: &Settings,
         aws: &dyn Services,
-    ) -> Result<(Salesforce, HubSpot), AppError> {
-        let Resources { http, secrets, .. } = Resources::new(self, preset, settings, aws)?;
-        let Settings {
-            salesforce,
-            hubspot,
-            ..
-        } = settings;
-        Ok((
-            Salesforce::new(salesforce, http.clone(), secrets.get(&salesforce.secret_id)),
-            HubSpot::new(hubspot, http, secrets.get(&hubspot.secret_id)),
-        ))
+    ) -> Result<Vec<Arc<dyn Adapter>>, AppError> {
+        let resources = Resources::new(self, preset, settings, aws)?;
+        let specs = resources.specs(settings).into_iter();
+        Ok(specs.map(|(_, spec)| spec.adapter).collect())
     }
 }

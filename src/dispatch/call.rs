@@ -156,7 +156,7 @@ async fn send(
     let dry_run = dispatcher.dry_run.is_some();
     let call = Call {
         give_up_at: context.deadline,
-        meter: context.metrics,
+        metrics: context.metrics,
         permits: &permits,
         dry_run,
     };

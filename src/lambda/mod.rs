@@ -3,7 +3,9 @@
 mod handler;
 mod kinesis;
 mod runtime;
+mod scheduled;
 
 pub use self::handler::{Handler, HandlerError, PipelineSource};
 pub use self::kinesis::envelope;
 pub use self::runtime::run;
+pub use self::scheduled::{ScheduledTask, handle_scheduled, run_scheduled};

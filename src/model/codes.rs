@@ -114,6 +114,10 @@ own_codes! {
             "None, or change `filter.types`.";
         NO_ROUTE: "`[routes]` names no destination for the contact's type.",
             "None, or change `[routes]`.";
+        OTHER_DESTINATION: "`pipeline.destinations` leaves the record to another function: one of \
+            its destinations, or the function of the first destination for a record that cannot be \
+            decoded, validated or routed.",
+            NOTHING;
     }
     "deliver" => "delivered" {
         DRY_RUN: "The write would be sent, were `pipeline.dry_run` off.", NOTHING;

@@ -13,6 +13,7 @@ mod number;
 mod outcome;
 mod payload;
 mod record;
+mod redacted;
 mod rejection;
 
 pub use self::call_error::{CallError, Cause, FailureCause, Stop};

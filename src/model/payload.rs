@@ -43,15 +43,6 @@ impl Payload {
     }
 }
 
-impl fmt::Debug for Payload {
-    /// Prints the identity only: the body is contact data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payload")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
 /// The JSON of a record, an object in the destination's schema. It is serialized once, and sent as
 /// often as the payload is.
 #[derive(Clone, PartialEq, Eq)]
@@ -92,13 +83,6 @@ impl Body {
 
     fn fields(&self) -> BTreeMap<String, &RawValue> {
         serde_json::from_str(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for Body {
-    /// Omits the content, which is contact data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").finish_non_exhaustive()
     }
 }
 

@@ -137,7 +137,7 @@ impl<'a> AuditFields<'a> {
             Fate::Failed if dead_letter_waits => Some(codes::DEAD_LETTER_WAITS),
             Fate::Failed if entry.refusal.is_some() => Some(codes::DEAD_LETTER_NOT_STORED),
             Fate::Failed => Some(codes::NOT_SETTLED_IN_TIME),
-            _ => refused.or(entry.filtered.as_ref()).map(Code::as_str),
+            _ => entry.filtered.as_ref().or(refused).map(Code::as_str),
         };
         Self {
             fate,

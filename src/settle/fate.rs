@@ -60,11 +60,11 @@ impl Fate {
         if let Some(fate) = entry.settled {
             return fate;
         }
-        if entry.refusal.is_some() {
-            return Self::Rejected;
-        }
         if entry.filtered.is_some() {
             return Self::Filtered;
+        }
+        if entry.refusal.is_some() {
+            return Self::Rejected;
         }
         for fate in [
             Self::Failed,

@@ -108,6 +108,15 @@ impl Ledger {
         self.with(position, |entry| entry.refusal = Some(refusal));
     }
 
+    /// Marks the record as filtered though it was refused: another function rejects it. The refusal
+    /// stays, for the audit trail.
+    pub fn leave_to_another(&self, position: Position, refusal: Box<Refusal>, code: Code) {
+        self.with(position, |entry| {
+            entry.refusal = Some(refusal);
+            entry.filtered = Some(code);
+        });
+    }
+
     /// Marks the record as filtered.
     pub fn filter(&self, position: Position, code: Code) {
         self.with(position, |entry| entry.filtered = Some(code));
@@ -156,7 +165,7 @@ pub struct OutcomeRecorder<'a> {
     /// Index of the destination in the factory's list.
     pub destination: usize,
     /// The destination's metrics.
-    pub meter: &'a DestinationMetrics,
+    pub metrics: &'a DestinationMetrics,
 }
 
 impl OutcomeRecorder<'_> {
@@ -177,7 +186,7 @@ impl OutcomeRecorder<'_> {
     /// Counts shortened values.
     pub fn count_cut(&self, values: u32) {
         if values > 0 {
-            self.meter.cut(values);
+            self.metrics.cut(values);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Writes metrics in CloudWatch's embedded metric format: one line for the invocation and one for
-//! each destination.
+//! each destination. Each has the dimension `Function`, so that the functions of one account do not
+//! share their metrics.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use serde_json::{Map, Value, json};
@@ -10,6 +11,9 @@ use super::log::METRICS;
 use crate::model::Destination;
 
 const NAMESPACE: &str = "ContactSync";
+
+/// Value of the dimension `Function` outside of Lambda. CloudWatch takes no empty value.
+const NO_FUNCTION: &str = "local";
 
 /// Bound of the values of one metric in a line.
 const MAX_VALUES: usize = 100;
@@ -52,6 +56,8 @@ impl Counts {
 /// The metrics of one invocation.
 #[derive(Debug)]
 pub struct Invocation<'a> {
+    /// The function's name. Empty outside of Lambda.
+    pub function: &'a str,
     /// Whether this invocation is the first of its process.
     pub cold_start: bool,
     /// Number of records in the batch; the sum of `counts`.
@@ -73,9 +79,21 @@ pub fn emit(invocation: &Invocation<'_>) {
     write(&whole(invocation));
     for (destination, counts, metrics) in &invocation.destinations {
         if counts.sum() > 0 || metrics.api_calls() > 0 {
-            write(&of_destination(*destination, counts, metrics));
+            write(&of_destination(
+                invocation.function,
+                *destination,
+                counts,
+                metrics,
+            ));
         }
     }
+}
+
+/// Writes the number of checks that failed in a run of the task `doctor`.
+pub fn emit_doctor(function: &str, findings: u64) {
+    let mut line = Line::new();
+    line.count("DoctorFindings", findings);
+    write(&line.finish(function, None));
 }
 
 fn write(line: &Value) {
@@ -101,10 +119,11 @@ fn whole(invocation: &Invocation<'_>) -> Value {
     line.count("ConfigErrors", config_errors);
     line.count("UnknownCodes", unknown_codes);
     line.count("ValuesCut", values_cut);
-    line.finish(None)
+    line.finish(invocation.function, None)
 }
 
 fn of_destination(
+    function: &str,
     destination: Destination,
     counts: &Counts,
     metrics: &DestinationMetrics,
@@ -129,7 +148,7 @@ fn of_destination(
     if let Some(calls) = quota.window_remaining {
         line.count("WindowCallsRemaining", calls.into());
     }
-    line.finish(Some(destination))
+    line.finish(function, Some(destination))
 }
 
 struct Line {
@@ -158,14 +177,20 @@ impl Line {
         self.fields.insert(name.into(), value);
     }
 
-    fn finish(mut self, destination: Option<Destination>) -> Value {
+    fn finish(mut self, function: &str, destination: Option<Destination>) -> Value {
+        let function = if function.is_empty() {
+            NO_FUNCTION
+        } else {
+            function
+        };
+        self.fields.insert("Function".into(), function.into());
         let dimensions = match destination {
             Some(destination) => {
                 self.fields
                     .insert("Destination".into(), destination.0.into());
-                json!([["Destination"]])
+                json!([["Function", "Destination"]])
             }
-            None => json!([[]]),
+            None => json!([["Function"]]),
         };
         let now = OffsetDateTime::now_utc();
         let millis = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
@@ -202,6 +227,7 @@ mod tests {
             ..Counts::default()
         };
         let invocation = Invocation {
+            function: "",
             cold_start: true,
             received: 3,
             counts,
@@ -210,7 +236,7 @@ mod tests {
             config_errors: 0,
             destinations: Vec::new(),
         };
-        let destination = of_destination(Destination("salesforce"), &counts, &metrics);
+        let destination = of_destination("sync", Destination("salesforce"), &counts, &metrics);
         assert_eq!(
             (
                 &destination["DailyQuotaUsedPercent"],
@@ -218,8 +244,13 @@ mod tests {
             ),
             (&json!(25), &json!(17))
         );
-        for line in [whole(&invocation), destination] {
+        let functions = ["local", "sync"].map(|name| json!(name));
+        for (line, function) in [whole(&invocation), destination].into_iter().zip(functions) {
             let directive = &line["_aws"]["CloudWatchMetrics"][0];
+            assert_eq!(
+                (&directive["Dimensions"][0][0], &line["Function"]),
+                (&json!("Function"), &function)
+            );
             assert_eq!(directive["Namespace"], NAMESPACE);
             for metric in directive["Metrics"].as_array().expect("declared") {
                 assert!(

@@ -37,4 +37,5 @@ pub mod stream;
 pub mod system;
 #[cfg(feature = "aws")]
 pub mod table;
+pub mod tinycrm;
 pub mod words;

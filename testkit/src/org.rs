@@ -27,7 +27,7 @@ const TIME_LIMIT: Duration = Duration::from_mins(1);
 pub struct Org {
     pub mock: Arc<MockSalesforce>,
     pub salesforce: Arc<Salesforce>,
-    pub meter: DestinationMetrics,
+    pub metrics: DestinationMetrics,
     pub secret: NamedTempFile,
     /// Server, which stops when it is dropped.
     pub server: Server,
@@ -56,7 +56,7 @@ impl Org {
         let org = Self {
             mock,
             salesforce,
-            meter: DestinationMetrics::default(),
+            metrics: DestinationMetrics::default(),
             secret,
             server,
         };
@@ -102,7 +102,7 @@ impl Org {
     pub fn call(&self) -> Call<'_> {
         Call {
             give_up_at: Instant::now() + TIME_LIMIT,
-            meter: &self.meter,
+            metrics: &self.metrics,
             permits: &Unlimited,
             dry_run: false,
         }

@@ -28,7 +28,7 @@ const TIME_LIMIT: Duration = Duration::from_mins(1);
 pub struct Portal {
     pub mock: Arc<MockHubSpot>,
     pub hubspot: Arc<HubSpot>,
-    pub meter: DestinationMetrics,
+    pub metrics: DestinationMetrics,
     pub secret: NamedTempFile,
     /// Server, which stops when it is dropped.
     pub server: Server,
@@ -57,7 +57,7 @@ impl Portal {
         let portal = Self {
             mock,
             hubspot,
-            meter: DestinationMetrics::default(),
+            metrics: DestinationMetrics::default(),
             secret,
             server,
         };
@@ -102,7 +102,7 @@ impl Portal {
     fn call(&self) -> Call<'_> {
         Call {
             give_up_at: Instant::now() + TIME_LIMIT,
-            meter: &self.meter,
+            metrics: &self.metrics,
             permits: &Unlimited,
             dry_run: false,
         }

@@ -96,6 +96,10 @@ mod salesforce {
 
 mod hubspot;
 
+mod tinycrm {
+    http_system!(tinycrm);
+}
+
 mod memory {
     // The memory system waits in virtual time.
     every_system!(memory(start_paused = true));

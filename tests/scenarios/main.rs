@@ -2,10 +2,13 @@
 //! memory and mocks on loopback.
 
 mod convergence;
+mod destinations;
 mod dispatch;
+mod doctor;
 mod fuzz;
 mod kinesis;
 mod laws;
 mod settings;
 mod settled;
 mod sync;
+mod third_system;

@@ -8,8 +8,10 @@ mod schemas;
 mod secrets;
 mod starts;
 
-use contact_sync::adapters::DESTINATIONS;
-use contact_sync::settings::{DocumentSource, Environment, Layer, Preset, Settings, load};
+use contact_sync::adapters::{DESTINATIONS, REGISTRY, hubspot, salesforce};
+use contact_sync::settings::{
+    DocumentSource, Environment, Layer, Preset, Settings, defaults, load,
+};
 
 fn with(preset: Preset, document: &str) -> Result<Settings, String> {
     let layer =
@@ -383,6 +385,7 @@ fn a_guard_of_all_changes_needs_a_version_field_in_each_system_in_use() {
     let field = "[salesforce]\nversion_field = \"Version__c\"";
     let property = "[hubspot]\nversion_property = \"version\"";
     let leads = "[filter]\ntypes = [\"lead\"]";
+    let of_hubspot = "[pipeline]\ndestinations = [\"hubspot\"]";
     for (document, key) in [
         (String::new(), Some("salesforce.version_field")),
         (field.to_owned(), Some("hubspot.version_property")),
@@ -392,6 +395,11 @@ fn a_guard_of_all_changes_needs_a_version_field_in_each_system_in_use() {
         (
             format!("{leads}\n{property}"),
             Some("salesforce.version_field"),
+        ),
+        (format!("{of_hubspot}\n{property}"), None),
+        (
+            format!("{of_hubspot}\n{field}"),
+            Some("hubspot.version_property"),
         ),
     ] {
         let document = format!("[guard]\nmode = \"always\"\n{document}");
@@ -506,7 +514,7 @@ fn the_kitchen_sink_sets_every_key_to_another_value_than_its_default() {
         keys("", &toml::from_str(text).expect("TOML"), &mut found);
         found
     };
-    let defaults = all(include_str!("../../src/settings/defaults.toml"));
+    let defaults = all(&defaults(&REGISTRY));
     let others = all(include_str!("../fixtures/kitchen-sink.toml"));
     assert_eq!(
         defaults.iter().map(|(key, _)| key).collect::<Vec<_>>(),
@@ -535,15 +543,20 @@ fn variables_override_the_document_and_are_named_in_errors() {
         ),
     ];
     let settings = load(&layers).expect("allowed");
+    let hubspot = settings
+        .systems
+        .of::<hubspot::Settings>()
+        .expect("a section");
     assert_eq!(
-        (
-            settings.hubspot.batch_size,
-            settings.hubspot.base_url.as_str()
-        ),
+        (hubspot.batch_size, hubspot.base_url.as_str()),
         (20, "http://127.0.0.1:8080")
     );
-    assert_eq!(settings.hubspot.allowed_hosts, ["127.0.0.1"]);
-    assert_eq!(settings.salesforce.attributes["Plan"], "Plan__c");
+    assert_eq!(hubspot.allowed_hosts, ["127.0.0.1"]);
+    let salesforce = settings
+        .systems
+        .of::<salesforce::Settings>()
+        .expect("a section");
+    assert_eq!(salesforce.attributes["Plan"], "Plan__c");
     let error =
         load(&[variable("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", "500")]).expect_err("too large");
     assert!(
@@ -552,6 +565,31 @@ fn variables_override_the_document_and_are_named_in_errors() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn errors_of_all_sections_are_reported_in_the_order_of_their_names() {
+    let error = refused(
+        "[salesforce]\nbatch_size = true\n[hubspot]\nspeed = 1\n[filter]\ntypes = 3\n\
+         [speeds]\na = 1\n[guard]\nmode = \"maybe\"",
+    );
+    let keys: Vec<&str> = error.split('`').skip(1).step_by(2).collect();
+    let named = keys
+        .iter()
+        .filter(|key| error.contains(&format!(": `{key}` is ")));
+    assert_eq!(
+        named.collect::<Vec<_>>(),
+        [
+            &"filter.types",
+            &"guard.mode",
+            &"hubspot.speed",
+            &"salesforce.batch_size",
+            &"speeds"
+        ],
+        "{error}"
+    );
+    let sections = "salesforce, hubspot, dead_letter";
+    assert!(error.contains(sections), "{error}");
 }
 
 #[test]

@@ -142,7 +142,7 @@ async fn a_refused_record_is_rejected_and_its_neighbours_are_delivered() {
         row_error("FIELD_CUSTOM_VALIDATION_EXCEPTION", "no", &["Phone"]),
         9,
     );
-    mocks.hubspot.poison("c-4");
+    mocks.hubspot.fail_batches_with("c-4");
     let changes = [people(0..3, lead), people(3..6, customer)].concat();
     let answer = invoke(&mocks.handler(Preset::Test, ""), &batch(&changes), "r").await;
     assert!(failures(&answer).is_empty());

@@ -49,6 +49,8 @@ pub(super) struct Report {
     rows: Vec<Row>,
     counts: Counts,
     calls: Vec<(&'static str, usize, u32)>,
+    /// Calls that a dry run cannot count, as lists of nouns.
+    uncounted: Vec<&'static str>,
 }
 
 /// Row of one record at one destination, or of a record without a destination.
@@ -93,6 +95,15 @@ impl Report {
             rows,
             counts,
             calls,
+            uncounted: Vec::new(),
+        }
+    }
+
+    /// Names the calls that a dry run cannot count. Ignores empty texts.
+    pub(super) fn with_uncounted(self, calls: impl Iterator<Item = &'static str>) -> Self {
+        Self {
+            uncounted: calls.filter(|text| !text.is_empty()).collect(),
+            ..self
         }
     }
 
@@ -140,12 +151,11 @@ impl Report {
         for (destination, batches, calls) in &self.calls {
             let _ = writeln!(text, "{destination}: API calls {calls}, batches {batches}");
         }
-        let _ = writeln!(
-            text,
-            "total: API calls {total}, plus one for a Salesforce token if none is cached, \
-             and one for each batch with new leads that lack LastName or Company"
-        );
-        text + &self.counts.to_text()
+        let _ = write!(text, "total: API calls {total}");
+        for calls in &self.uncounted {
+            let _ = write!(text, ", plus {calls}");
+        }
+        text + "\n" + &self.counts.to_text()
     }
 }
 
@@ -383,7 +393,7 @@ fn fields(body: &Body) -> Option<Fields> {
     Some(fields)
 }
 
-/// Formats the value of a field. Salesforce clears a field by `null`, HubSpot by an empty text.
+/// Formats the value of a field. A system clears a field by `null` or by an empty text.
 fn display_value(value: &RawValue) -> String {
     match serde_json::from_str(value.get()) {
         Ok(Value::Null) => "(cleared)".to_owned(),

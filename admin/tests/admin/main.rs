@@ -10,4 +10,5 @@ mod replay;
 mod settings;
 mod stage;
 mod terminal;
+mod third_system;
 mod throttled;

@@ -134,13 +134,13 @@ impl HubSpot {
         if !response.refuses_token() {
             return Ok(response);
         }
-        call.meter.auth_failure();
+        call.metrics.auth_failure();
         let Some(token) = self.auth.renew(&token, call).await? else {
             return Ok(response);
         };
         let response = self.send_with(&token, endpoint, body, call).await?;
         if response.refuses_token() {
-            call.meter.auth_failure();
+            call.metrics.auth_failure();
         }
         Ok(response)
     }

@@ -51,7 +51,7 @@ struct Modification {
 
 impl HubSpot {
     /// Checks everything that a delivery needs. Leaves out each check that depends on a failed one.
-    pub async fn examine(&self, call: Call<'_>) -> Vec<Check> {
+    pub(super) async fn checks(&self, call: Call<'_>) -> Vec<Check> {
         let secret = "hubspot secret";
         if let Err(error) = self.auth.token(call).await {
             return vec![Check::fail(secret, remedy(&error))];
@@ -299,9 +299,12 @@ mod tests {
         let document = "hubspot.version_property = \"version\"\nhubspot.type_property = \"kind\"\n\
             hubspot.attributes = { plan = \"plan\" }";
         let layer = Layer::from_toml("the test", document).expect("TOML");
-        load(Preset::Test, &[layer], &DESTINATIONS)
-            .expect("allowed")
-            .hubspot
+        let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
+        settings
+            .systems
+            .of::<Settings>()
+            .expect("a section")
+            .clone()
     }
 
     fn properties() -> Vec<Property> {

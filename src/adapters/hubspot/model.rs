@@ -141,7 +141,7 @@ pub(super) fn properties() -> Vec<&'static str> {
 }
 
 /// Returns [`properties`] and the record's own id: no setting may name them again.
-pub(crate) fn own_properties() -> Vec<&'static str> {
+pub(super) fn own_properties() -> Vec<&'static str> {
     [properties().as_slice(), &["hs_object_id"]].concat()
 }
 

@@ -219,7 +219,7 @@ impl Auth {
             Err(TokenError::Host(error)) => (error, true),
         };
         if matches!(&refusal, CallError::Stop(stop) if stop.cause == Cause::Credential) {
-            call.meter.auth_failure();
+            call.metrics.auth_failure();
         }
         match self.secret.renew(&secret).await {
             Ok(Some(renewed)) => request(&renewed, http, call)

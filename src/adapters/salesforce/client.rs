@@ -80,7 +80,7 @@ impl Salesforce {
                 .send_with(&token, &request, is_compressed, call)
                 .await?;
             if response.status == 401 && api_error(&response).is_some() {
-                call.meter.auth_failure();
+                call.metrics.auth_failure();
             }
         }
         Ok(response)

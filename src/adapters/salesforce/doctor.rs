@@ -39,7 +39,7 @@ struct Field {
 
 impl Salesforce {
     /// Checks everything that a delivery needs. Leaves out each check that depends on a failed one.
-    pub async fn examine(&self, call: Call<'_>) -> Vec<Check> {
+    pub(super) async fn checks(&self, call: Call<'_>) -> Vec<Check> {
         let (secret, token) = ("salesforce secret", "salesforce token");
         let mut checks = match self.auth.token(&self.http, call).await {
             Ok(granted) => {
@@ -232,9 +232,12 @@ mod tests {
         let document = "salesforce.version_field = \"Version__c\"\n\
             salesforce.attributes = { plan = \"Plan__c\" }";
         let layer = Layer::from_toml("the test", document).expect("TOML");
-        load(Preset::Test, &[layer], &DESTINATIONS)
-            .expect("allowed")
-            .salesforce
+        let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
+        settings
+            .systems
+            .of::<Settings>()
+            .expect("a section")
+            .clone()
     }
 
     fn described() -> Described {

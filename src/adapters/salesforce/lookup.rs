@@ -109,7 +109,7 @@ impl Salesforce {
     /// Returns the limit of one query.
     pub(super) fn lookup(&self) -> Lookup {
         Lookup {
-            room: LONGEST_QUERY.saturating_sub(self.query_start().len() + CLOSING_LENGTH),
+            capacity: LONGEST_QUERY.saturating_sub(self.query_start().len() + CLOSING_LENGTH),
             length: |id| encode(&literal(id.as_str())).len() + COMMA.len(),
         }
     }

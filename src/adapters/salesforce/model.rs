@@ -173,7 +173,7 @@ pub(super) fn fields() -> Vec<&'static str> {
 }
 
 /// Returns [`fields`] and the two that identify a record: no setting may name them again.
-pub(crate) fn own_fields() -> Vec<&'static str> {
+pub(super) fn own_fields() -> Vec<&'static str> {
     [fields().as_slice(), &[TYPE, "Id"]].concat()
 }
 

@@ -38,7 +38,7 @@ impl State {
         });
         let holds =
             |id: &str| String::from_utf8_lossy(&request.body).contains(&format!("\"{id}\""));
-        if let Some(reply) = self.controls.offended(holds) {
+        if let Some(reply) = self.controls.fixed_reply(holds) {
             return reply;
         }
         if let Some(reply) = self.controls.scripted(endpoint, false) {

@@ -67,7 +67,7 @@ impl State {
                 .any(|(_, value)| value.contains(&quoted));
             query || body(request).is_some_and(|body| body.contains(&format!("\"{id}\"")))
         };
-        if let Some(reply) = self.controls.offended(holds) {
+        if let Some(reply) = self.controls.fixed_reply(holds) {
             return reply;
         }
         let is_token = endpoint == Endpoint::Token;

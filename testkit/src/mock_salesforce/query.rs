@@ -26,7 +26,7 @@ impl State {
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
         };
         self.size(keys.len());
-        if keys.iter().any(|key| self.controls.is_poisoned(key)) {
+        if keys.iter().any(|key| self.controls.fails_batches(key)) {
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
         }
         if let Some(unknown) = columns.iter().find(|name| !self.has(name)) {

@@ -83,7 +83,7 @@ impl State {
                     .to_lowercase()
             })
             .collect();
-        if keys.iter().any(|key| self.controls.is_poisoned(key)) {
+        if keys.iter().any(|key| self.controls.fails_batches(key)) {
             return refusal(
                 400,
                 "JSON_PARSER_ERROR",

@@ -248,7 +248,7 @@ impl Adapter for FaultyAdapter {
             let discarded = DestinationMetrics::default();
             let call = if self.defect == Defect::OmitsQuota {
                 Call {
-                    meter: &discarded,
+                    metrics: &discarded,
                     ..call
                 }
             } else {

@@ -152,7 +152,7 @@ impl System for Org {
                     1,
                 );
             }
-            Fault::Poison(id) => self.mock.poison(&id),
+            Fault::OffendingRecord(id) => self.mock.fail_batches_with(&id),
             Fault::Expired => self.mock.expire_tokens(),
             Fault::Revoked => {
                 self.mock.expire_tokens();
@@ -265,7 +265,7 @@ impl System for Portal {
             Fault::Delayed(id) => self
                 .mock
                 .fail_row(id, json!({"category": "INTERNAL_ERROR"}), 1),
-            Fault::Poison(id) => self.mock.poison(&id),
+            Fault::OffendingRecord(id) => self.mock.fail_batches_with(&id),
             Fault::Expired => {
                 self.mock.rotate_token("pat-mock-2");
                 self.write_secret(r#"{"access_token": "pat-mock-2"}"#);

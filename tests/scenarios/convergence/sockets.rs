@@ -108,7 +108,7 @@ impl World {
         let no = row_error("FIELD_CUSTOM_VALIDATION_EXCEPTION", "no", &["Phone"]);
         for id in &refused {
             mocks.salesforce.fail_row(id, no.clone(), u32::MAX);
-            mocks.hubspot.poison(id);
+            mocks.hubspot.fail_batches_with(id);
         }
         mocks.salesforce.throttle_every(random.u64(5..40));
         mocks.salesforce.lock_every(random.u64(5..60));
