@@ -97,6 +97,10 @@ fn no_credentials(error: &dyn Error) -> Option<Failure> {
     if !messages.contains("loading credentials") {
         return None;
     }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "names the profile of the person in a message, and configures nothing"
+    )]
     let profile = std::env::var("AWS_PROFILE").unwrap_or_else(|_| "default".to_owned());
     Some(match login_command(&messages) {
         Some(command) => Failure::new(

@@ -98,9 +98,10 @@ impl Output {
         !self.is_json && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Asks the operator on the terminal. Returns whether the reply is `y` or `yes`.
+    /// Asks the operator on the terminal. Returns whether the reply is `y` or `yes`; without a
+    /// terminal there is none.
     pub(crate) fn confirm(&self, question: &str) -> bool {
-        bars().suspend(|| confirm(&escaped(question)))
+        self.may_ask() && bars().suspend(|| confirm(&escaped(question)))
     }
 
     /// Prints the failure of the command: one line.

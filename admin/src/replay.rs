@@ -35,6 +35,10 @@ const MIN_MESSAGES: u64 = 10;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Put rejected changes back into the stream, each under its own key, flagged with "replay": true
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each switch of the command line"
+)]
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
