@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::super::confirm::confirm;
 use super::Replay;
 use super::policy::ReplayDecision;
 use super::republish::{Identity, SourceState};
@@ -91,8 +90,9 @@ impl Replay<'_> {
         let question = format!(
             "The function rejects {count} of these changes again. Put them back regardless?"
         );
-        if confirm(&question) {
+        if self.output.confirm(&question) {
             self.policy.allow_rejected();
+            self.is_confirmed = true;
         }
     }
 
