@@ -42,17 +42,17 @@ pub(super) async fn upsert(
     let mut held = held.into_iter();
     for at in compared {
         let decision = match held.next() {
-            Some(Held::Unknown(outcome)) => Err(outcome),
+            Some(Held::Unknown(outcome)) => Decided::Settle(outcome),
             Some(Held::Nowhere) => decide(context, &mut jobs[at], None),
             Some(Held::Record(record)) => {
                 let record = records[at].insert(record);
                 decide(context, &mut jobs[at], Some(record))
             }
-            None => Err(unanswered()),
+            None => Decided::Settle(unanswered()),
         };
         match decision {
-            Ok(body) => bodies[at] = body,
-            Err(outcome) => outcomes[at] = Some(outcome),
+            Decided::Write(body) => bodies[at] = body,
+            Decided::Settle(outcome) => outcomes[at] = Some(outcome),
         }
     }
     let remaining: Vec<usize> = (0..jobs.len())
@@ -95,30 +95,31 @@ async fn look_up(
     adapter.held(&batch, &fields, call).await
 }
 
-/// Returns the body to write where it differs from the job's own.
-///
-/// # Errors
-/// Returns the outcome of a job that is not written.
-fn decide(
-    context: DispatchContext<'_>,
-    job: &mut Job,
-    record: Option<&HeldRecord>,
-) -> Result<Option<Body>, Outcome> {
+/// The decision on one job.
+enum Decided {
+    /// It is written, with this body where it differs from the job's own.
+    Write(Option<Body>),
+    /// It is not written, and has this outcome.
+    Settle(Outcome),
+}
+
+/// Decides on a job by the record that the look-up found; `None` where there is none.
+fn decide(context: DispatchContext<'_>, job: &mut Job, record: Option<&HeldRecord>) -> Decided {
     if let Some(record) = record
         && job.payload.guarded
         && !context.transformer.compare(job, record.version)
     {
-        return Err(Outcome::Stale);
+        return Decided::Settle(Outcome::Stale);
     }
     let payload = &job.payload;
     let Some(conditions) = &payload.conditions else {
-        return Ok(with_defaults(payload, record.is_none()));
+        return Decided::Write(with_defaults(payload, record.is_none()));
     };
     match policy::decide(payload, conditions, record) {
-        Decision::Write(body) => Ok(Some(body)),
-        Decision::NoChange => Err(Outcome::unchanged()),
-        Decision::NoMatch => Err(Outcome::Skipped(Code::new(codes::NO_MATCH))),
-        Decision::Exists => Err(Outcome::Skipped(Code::new(codes::EXISTS))),
+        Decision::Write(body) => Decided::Write(Some(body)),
+        Decision::NoChange => Decided::Settle(Outcome::unchanged()),
+        Decision::NoMatch => Decided::Settle(Outcome::Skipped(Code::new(codes::NO_MATCH))),
+        Decision::Exists => Decided::Settle(Outcome::Skipped(Code::new(codes::EXISTS))),
     }
 }
 

@@ -173,7 +173,7 @@ fn a_newer_version_is_a_change_and_the_form_of_a_value_is_none() {
         (json!(7), json!(7.0), false),
         (
             json!(1_763_633_702_123_u64),
-            json!(1.763633702123E12),
+            json!(1.763_633_702_123E12),
             false,
         ),
         (json!(true), json!(true), false),

@@ -299,6 +299,41 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
             "[hubspot.attributes]\na = 3",
             ["`hubspot.attributes.a`", "a text"],
         ),
+        ("hubspot = 3", ["`hubspot`", "a table"]),
+        ("[log]\naudit = true", ["`log.audit`", "a text"]),
+        ("[log]\naudit = \"some\"", ["`log.audit`", "failures"]),
+        (
+            "refresh_secs = -1",
+            ["`refresh_secs` is `-1`", "a whole number, 0 to 86400"],
+        ),
+        (
+            "[hubspot]\nbatch_size = -1",
+            ["`hubspot.batch_size` is `-1`", "a whole number, 1 to 100"],
+        ),
+        (
+            "[salesforce]\nrate_limit = { requests = 5_000_000_000 }",
+            [
+                "`salesforce.rate_limit.requests` is `5000000000`",
+                "a whole number, 1 to 1000000",
+            ],
+        ),
+    ] {
+        let error = refused(document);
+        assert!(
+            error.starts_with("the file settings.toml, line "),
+            "{error}"
+        );
+        assert!(
+            parts.iter().all(|part| error.contains(part)),
+            "{document}\n{error}"
+        );
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_refusal_of_a_mapping_names_the_key_and_what_is_allowed() {
+    for (document, parts) in [
         (
             "[salesforce]\nsobject = \"Account\"",
             [
@@ -364,24 +399,6 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
         (
             "[salesforce]\nrequired = [\"A B\"]",
             ["`salesforce.required`", "letters"],
-        ),
-        ("hubspot = 3", ["`hubspot`", "a table"]),
-        ("[log]\naudit = true", ["`log.audit`", "a text"]),
-        ("[log]\naudit = \"some\"", ["`log.audit`", "failures"]),
-        (
-            "refresh_secs = -1",
-            ["`refresh_secs` is `-1`", "a whole number, 0 to 86400"],
-        ),
-        (
-            "[hubspot]\nbatch_size = -1",
-            ["`hubspot.batch_size` is `-1`", "a whole number, 1 to 100"],
-        ),
-        (
-            "[salesforce]\nrate_limit = { requests = 5_000_000_000 }",
-            [
-                "`salesforce.rate_limit.requests` is `5000000000`",
-                "a whole number, 1 to 1000000",
-            ],
         ),
     ] {
         let error = refused(document);

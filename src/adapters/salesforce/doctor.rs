@@ -430,8 +430,8 @@ mod tests {
             (
                 &|described| {
                     edit(described, "Channel__c", |field| {
-                        field.r#type = "boolean".into()
-                    })
+                        field.r#type = "boolean".into();
+                    });
                 },
                 "does not take the constant",
             ),
@@ -446,8 +446,8 @@ mod tests {
             (
                 &|described| {
                     edit(described, "Baseline__c", |field| {
-                        field.r#type = "int".into()
-                    })
+                        field.r#type = "int".into();
+                    });
                 },
                 "Long Text Area",
             ),

@@ -25,8 +25,8 @@ pub fn salesforce() -> BoxFuture<'static, Box<dyn System>> {
 /// Starts an org whose object is Contact.
 pub fn salesforce_contact() -> BoxFuture<'static, Box<dyn System>> {
     let org = Org::with(
-        |behavior| behavior.sobject = "Contact".to_owned(),
-        |settings| settings.sobject = "Contact".to_owned(),
+        |behavior| "Contact".clone_into(&mut behavior.sobject),
+        |settings| "Contact".clone_into(&mut settings.sobject),
     );
     async { Box::new(org.await) as _ }.boxed()
 }
