@@ -359,6 +359,10 @@ impl Pipeline {
 /// Logs the kind of a filtered record of which an operator should know.
 fn warn_of(filtered: &Filtered) {
     if let Some(kind) = filtered.warning {
-        tracing::warn!(kind, code = filtered.code, "record filtered");
+        tracing::warn!(
+            kind,
+            code = filtered.code,
+            "record filtered: it is no change of a row"
+        );
     }
 }

@@ -20,6 +20,7 @@ mod queue;
 mod replay;
 mod replay_flag;
 mod settings;
+mod source;
 mod stream;
 mod time_arg;
 
@@ -68,6 +69,7 @@ enum Command {
     Settings(settings::Args),
     Preview(preview::Args),
     ChangeSchema(change_schema::Args),
+    Source(source::Args),
 }
 
 /// Exit code of a failed check, of work that is left, and of a failure.
@@ -140,6 +142,7 @@ impl Command {
             Self::Doctor(args) => doctor::run(args, target, output).await,
             Self::Settings(args) => settings::run(args, target, output).await,
             Self::Preview(args) => preview::run(args, target, output).await,
+            Self::Source(args) => source::run(args, target, output).await,
             Self::ChangeSchema(_) => {
                 change_schema::run(output);
                 Ok(true)

@@ -5,7 +5,7 @@ mod counts;
 mod input;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use contact_sync::source::layers::{Aggregates, split_aggregates};
 use self::report::Report;
 use super::CommandResult;
 use super::deployment::{Target, names};
+use super::failure::Failure;
 use super::output::Output;
 
 /// Deadline of the pipeline, longer than any file takes.
@@ -35,8 +36,8 @@ Examples:
 The last lines count the records that would be written, superseded, filtered and rejected.
 Exit code 1: a record would be rejected.")]
 pub(crate) struct Args {
-    /// A Lambda event with Kinesis records, one change, a JSON array of changes, or one change per
-    /// line; `-` reads standard input
+    /// A Lambda event, one record of the format of the settings, a JSON array of records, or one
+    /// record per line; `-` reads standard input
     file: PathBuf,
     /// Show only the number of records of each outcome, and the calls
     #[arg(long)]
@@ -87,6 +88,22 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
     let report = preview(pipeline, &records).await.with_uncounted(uncounted);
     output.result(&report.to_json(args.summary), &report.to_text(args.summary));
     Ok(report.is_clean())
+}
+
+/// Reads the text of a file, or of standard input if the file is `-`.
+pub(crate) fn text(file: &Path) -> Result<String, Failure> {
+    input::text(file)
+}
+
+/// Parses records of any format: a Lambda event, an array, one record, or one per line.
+pub(crate) fn records(text: &str) -> Vec<Record<'_>> {
+    input::records(text)
+}
+
+/// Returns whether no record would be rejected, and the table of the records' writes.
+pub(crate) async fn records_report(pipeline: Pipeline, records: &[Record<'_>]) -> (bool, String) {
+    let report = preview(pipeline, records).await;
+    (report.is_clean(), report.records_text())
 }
 
 /// Runs the records through the pipeline in a dry run.

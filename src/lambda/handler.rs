@@ -1,5 +1,6 @@
 //! Handles invocations: reads the event, runs the pipeline, answers with the failed records.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -146,6 +147,7 @@ impl Handler {
             dead_letters_stored: settled.dead_letters_stored,
             state_errors: settled.state_errors,
             config_errors: self.source.take_errors(),
+            partitions: partitions(records),
             destinations: destinations
                 .map(|((name, meter), counts)| (*name, *counts, meter))
                 .collect(),
@@ -162,6 +164,15 @@ impl Handler {
             "batch settled"
         );
     }
+}
+
+/// Counts the records of Kafka by partition.
+fn partitions<'a>(records: &'a [Record<'_>]) -> BTreeMap<&'a str, u64> {
+    let mut counts = BTreeMap::new();
+    for origin in records.iter().filter_map(Record::kafka) {
+        *counts.entry(&*origin.topic_partition).or_default() += 1;
+    }
+    counts
 }
 
 /// Returns the time until `deadline`, which is in milliseconds of the Unix epoch. `None` where it

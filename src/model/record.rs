@@ -77,7 +77,7 @@ pub struct KafkaOrigin<'a> {
     pub is_append_time: bool,
 }
 
-impl<'a> KafkaOrigin<'a> {
+impl KafkaOrigin<'_> {
     /// Returns the topic. A name of another form is a topic without a partition.
     pub fn topic(&self) -> &str {
         self.parts().0

@@ -34,7 +34,7 @@ pub(super) fn range(key: &str, registry: Registry) -> Option<&'static RangeInclu
 pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) -> CheckResult {
     within(RANGES, "refresh_secs", settings.refresh_secs)?;
     pipeline(settings)?;
-    source(settings)?;
+    settings.source.check(settings.guard.version)?;
     served(settings, destinations)?;
     filter(settings)?;
     routes(settings, destinations)?;
@@ -74,19 +74,6 @@ fn pipeline(settings: &Settings) -> CheckResult {
     let below = pipeline.fallback_budget_ms.saturating_sub(1).max(1);
     inside(margin, pipeline.deadline_margin_ms, &(1..=below))
         .map_err(|invalid| invalid.limited_by(budget, "which has to be greater"))
-}
-
-fn source(settings: &Settings) -> CheckResult {
-    settings
-        .source
-        .check(settings.guard.version)
-        .map_err(|invalid| {
-            let found = InvalidValue::new(invalid.key, invalid.message);
-            match invalid.other {
-                Some(other) => found.with_other(other),
-                None => found,
-            }
-        })
 }
 
 fn filter(settings: &Settings) -> CheckResult {

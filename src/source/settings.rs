@@ -8,6 +8,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::rows;
+use crate::checks::{CheckResult, InvalidValue};
 use crate::model::{ContactType, VersionSource};
 
 /// The section `[source]`.
@@ -91,38 +92,12 @@ pub enum Tombstones {
     Delete,
 }
 
-/// An invalid value: its key, the key that contradicts it, and a message with the error and the
-/// allowed values.
-#[derive(Debug)]
-pub(crate) struct InvalidSource {
-    pub(crate) key: String,
-    pub(crate) other: Option<&'static str>,
-    pub(crate) message: String,
-}
-
-impl InvalidSource {
-    fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            other: None,
-            message: message.into(),
-        }
-    }
-
-    fn with_other(self, other: &'static str) -> Self {
-        Self {
-            other: Some(other),
-            ..self
-        }
-    }
-}
-
 impl SourceSettings {
     /// The name of the version that is the time of the change.
     pub(crate) const OCCURRED_AT: &'static str = "occurred_at";
 
     /// Validates the values of the section. Destinations compare changes by the number `compared`.
-    pub(crate) fn check(&self, compared: VersionSource) -> Result<(), InvalidSource> {
+    pub(crate) fn check(&self, compared: VersionSource) -> CheckResult {
         if !self.format.has_rows() {
             return self.check_unused();
         }
@@ -138,7 +113,7 @@ impl SourceSettings {
                      `source.format`, which is `{}`)",
                     self.format.name()
                 );
-                return Err(InvalidSource::new(key, message).with_other("source.format"));
+                return Err(InvalidValue::new(key, message).with_other("source.format"));
             }
         }
         check_path("source.version", &self.version)?;
@@ -148,25 +123,25 @@ impl SourceSettings {
         if compared == VersionSource::Version && self.has_no_version() {
             let message = "is `occurred_at`; allowed: the column of a version (because of \
                            `guard.version`, which is `version`)";
-            return Err(InvalidSource::new("source.version", message).with_other("guard.version"));
+            return Err(InvalidValue::new("source.version", message).with_other("guard.version"));
         }
         Ok(())
     }
 
     /// Refuses columns that no format reads.
-    fn check_unused(&self) -> Result<(), InvalidSource> {
+    fn check_unused(&self) -> CheckResult {
         if self.columns.is_empty() && self.types.is_empty() {
             return Ok(());
         }
         let message = "is `contact-change`, which has no columns; allowed beside `source.columns` \
                        and `source.types`: debezium, dms, dynamodb";
-        Err(InvalidSource::new("source.format", message).with_other("source.columns"))
+        Err(InvalidValue::new("source.format", message).with_other("source.columns"))
     }
 
-    fn check_tables(&self) -> Result<(), InvalidSource> {
+    fn check_tables(&self) -> CheckResult {
         if self.tables.iter().any(String::is_empty) {
             let message = "has an empty name; allowed: names of tables, as `public.contacts`";
-            return Err(InvalidSource::new("source.tables", message));
+            return Err(InvalidValue::new("source.tables", message));
         }
         Ok(())
     }
@@ -177,23 +152,23 @@ impl SourceSettings {
     }
 }
 
-fn check_column(field: &str, column: &str) -> Result<(), InvalidSource> {
+fn check_column(field: &str, column: &str) -> CheckResult {
     let key = format!("source.columns.{field}");
     if !rows::is_contact_field(field) {
         let message = format!(
             "is no field of a contact; allowed: {}, attributes.NAME",
             rows::CONTACT_FIELDS.join(", ")
         );
-        return Err(InvalidSource::new(key, message));
+        return Err(InvalidValue::new(key, message));
     }
     check_path(&key, column)
 }
 
 /// Validates a column, dotted where it reaches into a JSON column.
-fn check_path(key: &str, column: &str) -> Result<(), InvalidSource> {
+fn check_path(key: &str, column: &str) -> CheckResult {
     if column.split('.').any(str::is_empty) {
         let message = format!("is `{column}`; allowed: a column, or `column.key` of a JSON column");
-        return Err(InvalidSource::new(key, message));
+        return Err(InvalidValue::new(key.to_owned(), message));
     }
     Ok(())
 }

@@ -560,10 +560,14 @@ impl Adapter for Memory {
                     .is_none_or(|name| &**name != "PANIC"),
                 "a fault in the transformation"
             );
-            match &change.contact.company {
-                Field::Absent => {}
-                Field::Null => drop(record.insert("company".into(), Value::Null)),
-                Field::Value(name) => drop(record.insert("company".into(), (**name).into())),
+            let contact = &change.contact;
+            for (name, field) in [("company", &contact.company), ("title", &contact.job_title)] {
+                let value = match field {
+                    Field::Absent => continue,
+                    Field::Null => Value::Null,
+                    Field::Value(text) => (**text).into(),
+                };
+                record.insert(name.into(), value);
             }
             for (name, value) in &change.contact.attributes.values {
                 let value = match value {

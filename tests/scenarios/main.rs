@@ -9,6 +9,7 @@ mod fuzz;
 mod kinesis;
 mod laws;
 mod policies;
+mod rows;
 mod settings;
 mod settled;
 mod sync;

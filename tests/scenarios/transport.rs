@@ -312,8 +312,10 @@ fn aggregate(data: &[u8]) -> Vec<u8> {
     kpl::aggregate(&[("key", data)])
 }
 
-/// The layers, each as a function that adds it.
-const LAYERS: [fn(&[u8]) -> Vec<u8>; 4] = [gzip, zstd, cloud_event, aggregate];
+/// Function that adds a layer.
+type Layer = fn(&[u8]) -> Vec<u8>;
+
+const LAYERS: [Layer; 4] = [gzip, zstd, cloud_event, aggregate];
 
 #[tokio::test]
 async fn each_kind_of_bad_layer_has_its_code_and_its_neighbours_are_delivered() {
@@ -482,16 +484,16 @@ async fn converge(seed: u64) -> usize {
     for record in &records {
         let partition = record.partition_key.bytes().map(usize::from).sum::<usize>();
         let partition = partition % partitions.len();
-        let list: &mut Vec<Value> = &mut partitions[partition];
-        let last = list.last().and_then(|last| last["offset"].as_u64());
-        let offset = last.unwrap_or(100) + random.u64(1..3);
+        let records: &mut Vec<Value> = &mut partitions[partition];
+        let before = records.last().and_then(|last| last["offset"].as_u64());
+        let offset = before.unwrap_or(100) + random.u64(1..3);
         let partition = u32::try_from(partition).expect("few");
         // Of Kafka's values, aggregates are none. A bad record stays as it is, for its dead letter.
         let data = match random.usize(..6) {
             layer @ 0..3 if record.change.is_some() => LAYERS[layer](&record.data),
             _ => record.data.clone(),
         };
-        list.push(kafka::record(
+        records.push(kafka::record(
             partition,
             offset,
             &record.partition_key,

@@ -133,20 +133,25 @@ impl Report {
         }
     }
 
+    /// Returns the table of the records.
+    pub(super) fn records_text(&self) -> String {
+        let header = [
+            "RECORD",
+            "CONTACT",
+            "OPERATION",
+            "DESTINATION",
+            "FATE",
+            "BATCH",
+            "FIELD",
+            "VALUE",
+        ];
+        table(header, self.rows.iter().flat_map(Row::to_lines))
+    }
+
     pub(super) fn to_text(&self, is_summary: bool) -> String {
         let mut text = String::new();
         if !is_summary {
-            let header = [
-                "RECORD",
-                "CONTACT",
-                "OPERATION",
-                "DESTINATION",
-                "FATE",
-                "BATCH",
-                "FIELD",
-                "VALUE",
-            ];
-            text = table(header, self.rows.iter().flat_map(Row::to_lines)) + "\n\n";
+            text = self.records_text() + "\n\n";
         }
         let total: u32 = self.calls.iter().map(|(.., calls)| calls).sum();
         for (destination, batches, calls) in &self.calls {

@@ -2,11 +2,13 @@
 
 mod dead_letters;
 mod doctor;
+mod kafka;
 mod killed;
 mod preview;
 mod rejected;
 mod replay;
 mod settings;
+mod source;
 mod stage;
 mod third_system;
 mod throttled;

@@ -41,17 +41,15 @@ pub(super) fn decompress(algorithm: Algorithm, data: &[u8]) -> Result<Vec<u8>, B
         let message = format!("the decompressed data has more than {MOST_BYTES} bytes");
         return Err(refuse(codes::TOO_LARGE, &message));
     }
-    match result {
-        Ok(()) => Ok(output),
-        Err(_) => {
-            let name = match algorithm {
-                Algorithm::Gzip => "gzip",
-                Algorithm::Zstd => "zstd",
-            };
-            let message = format!("the data begins as {name} and cannot be decompressed");
-            Err(refuse(codes::INVALID_COMPRESSION, &message))
-        }
+    if result.is_ok() {
+        return Ok(output);
     }
+    let name = match algorithm {
+        Algorithm::Gzip => "gzip",
+        Algorithm::Zstd => "zstd",
+    };
+    let message = format!("the data begins as {name} and cannot be decompressed");
+    Err(refuse(codes::INVALID_COMPRESSION, &message))
 }
 
 /// Appends the bytes of `source`, up to one more than the bound.
