@@ -37,7 +37,8 @@ and, with --function, the event source mapping and its stream. Writes nothing.
 AWS is called with your own permissions, not with those of the function.
 Exit code 1: a check failed.")]
 pub(crate) struct Args {
-    /// Read about N records of the stream's last day, and report how many can be decoded
+    /// Read about N records of the stream's last day, and report how many can be decoded, their
+    /// formats, and columns and before images that are missing
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sample: Option<u32>,
 }
