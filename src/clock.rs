@@ -19,7 +19,7 @@
 //! | deadline of an invocation | wall clock at its start, as Lambda sends it; then the timers' |
 //! | timeouts of calls, waits between attempts | timers': they start and end in an invocation |
 //! | duration of a reduced concurrency | timers': it starts and ends in an invocation |
-//! | idle connections | timers': see [`crate::adapters::http::client`] |
+//! | idle connections | timers': see [`crate::http_client::client`] |
 //!
 //! [^1]: A token has no lifetime. It ends with its secret, with its instance, or with a 401.
 

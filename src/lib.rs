@@ -33,8 +33,8 @@
 //! source route transform
 //! dispatch
 //! adapters settle
-//! telemetry fold secrets
-//! aws http_client clock json
+//! telemetry fold policy secrets
+//! aws http_client clock json checks
 //! services
 //! model
 //! ```
@@ -45,6 +45,7 @@
 //! - [`pipeline`]: the stages, and the queues between them
 //! - [`source`]: removes the transport layers of records, decodes them into changes, validates them
 //! - [`route`], [`fold`]: the destinations of a change, and the fewest writes; both pure
+//! - `policy`: the fields that are written, by the record at the destination; pure
 //! - [`transform`]: transforms changes into payloads of the destination's schema
 //! - [`dispatch`]: batches, rate limits, retries: the only module that waits
 //! - [`adapters`]: the external systems; the only module that calls them
@@ -55,6 +56,7 @@
 //! - `clock`: time limits that outlive an invocation
 //! - [`services`]: the AWS services that the function calls, as traits
 //! - `json`: additions to serde's JSON
+//! - [`checks`]: checks of values of the settings, which sections share
 //! - [`model`]: the shared vocabulary
 //!
 //! The promises at the edges (events, fates, calls, settings, metrics) are in
@@ -64,6 +66,7 @@ pub mod adapters;
 pub mod app;
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod checks;
 mod clock;
 pub mod dispatch;
 pub mod fold;
@@ -72,6 +75,7 @@ mod json;
 pub mod lambda;
 pub mod model;
 pub mod pipeline;
+mod policy;
 pub mod route;
 pub mod secrets;
 pub mod services;

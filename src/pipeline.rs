@@ -14,17 +14,17 @@ use tokio::time::{Instant, timeout_at};
 use crate::dispatch::{ApiDispatcher, DispatchContext};
 use crate::fold::fold;
 use crate::model::codes;
-use crate::model::{Code, ContactChange, Destination, Position, Record, VersionSource};
+use crate::model::{Code, ContactChange, Destination, Position, Record, Refusal, VersionSource};
 use crate::route::Router;
 use crate::settle::{
     Batch, Entry, Ledger, OutcomeRecorder, PriorOutcomes, Rest, Settled, Settler, Skipping,
 };
-use crate::source::{EventConsumer, Filter};
+use crate::source::{Decoded, Filter, Filtered, RecordDecoder};
 use crate::telemetry::DestinationMetrics;
 use crate::transform::{DestinationGuard, SchemaTransformer};
 
 /// The section `[pipeline]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
@@ -33,6 +33,7 @@ use crate::transform::{DestinationGuard, SchemaTransformer};
 )]
 pub struct Settings {
     pub dry_run: bool,
+    pub destinations: Vec<String>,
     pub concurrency_share: u32,
     pub transform_concurrency: usize,
     pub queue_capacity: usize,
@@ -63,6 +64,8 @@ pub struct Deadline {
 /// All stages, for one set of settings.
 #[derive(Clone)]
 pub struct Pipeline {
+    /// Decodes records.
+    pub decoder: RecordDecoder,
     /// The changes that are synchronized.
     pub filter: Filter,
     /// The destinations of each change.
@@ -73,6 +76,8 @@ pub struct Pipeline {
     pub version_source: VersionSource,
     /// Settles records at the end.
     pub settler: Settler,
+    /// The function's name, the dimension of its metrics. Empty outside of Lambda.
+    pub function: Arc<str>,
     /// The section `[pipeline]`.
     pub settings: Settings,
 }
@@ -100,8 +105,9 @@ pub struct Sent {
     pub state_errors: u64,
 }
 
-/// A valid change and the position of its record.
-type Processed = (Position, Box<ContactChange>);
+/// A valid change and the position of its record, with the code for which the record is filtered,
+/// if it is.
+type Processed = (Position, Box<ContactChange>, Option<Code>);
 
 impl Pipeline {
     /// Returns the deadline of an invocation that Lambda ends after `remaining`. An implausible
@@ -181,7 +187,7 @@ impl Pipeline {
                 let sink = OutcomeRecorder {
                     ledger: &ledger,
                     destination,
-                    meter: &meters[destination],
+                    metrics: &meters[destination],
                 };
                 deliveries.push(self.deliver(positions, &changes, &earlier, sink, until));
             }
@@ -209,14 +215,35 @@ impl Pipeline {
     ) {
         let now = OffsetDateTime::now_utc();
         for (position, record) in records.iter().enumerate() {
-            match EventConsumer.consume(record, now) {
-                Err(refusal) => ledger.refuse(position, refusal),
-                Ok(mut change) => {
-                    change.version_source = self.version_source;
-                    // The receiver outlives this sender: both are in one join.
-                    drop(queue.send((position, change)).await);
+            let (mut change, code) = match self.decoder.decode(record, now) {
+                Ok(Decoded::Change(change)) => (change, None),
+                Ok(Decoded::Filtered(filtered)) => {
+                    warn_of(&filtered);
+                    let code = Code::new(filtered.code);
+                    let Some(change) = filtered.change else {
+                        ledger.filter(position, code);
+                        continue;
+                    };
+                    (change, Some(code))
                 }
-            }
+                Err(refusal) => {
+                    self.refuse(position, refusal, ledger);
+                    continue;
+                }
+            };
+            change.version_source = self.version_source;
+            // The receiver outlives this sender: both are in one join.
+            drop(queue.send((position, change, code)).await);
+        }
+    }
+
+    /// Refuses a record that is no change, or leaves it to the function that owns such records.
+    fn refuse(&self, position: Position, refusal: Box<Refusal>, ledger: &Ledger) {
+        if self.router.owns_unrouted() {
+            ledger.refuse(position, refusal);
+        } else {
+            let code = Code::new(codes::OTHER_DESTINATION);
+            ledger.leave_to_another(position, refusal, code);
         }
     }
 
@@ -229,8 +256,12 @@ impl Pipeline {
         changes: &mut [Option<Box<ContactChange>>],
     ) -> Vec<Vec<Position>> {
         let mut routed = vec![Vec::new(); self.connections.len()];
-        while let Some((position, change)) = queue.recv().await {
-            match self.destinations(&change) {
+        while let Some((position, change, filtered)) = queue.recv().await {
+            let destinations = match filtered {
+                Some(code) => Err(code),
+                None => self.destinations(&change),
+            };
+            match destinations {
                 Ok(destinations) => {
                     ledger.expect(position, destinations);
                     for destination in destinations {
@@ -249,10 +280,7 @@ impl Pipeline {
         if let Some(code) = self.filter.excludes(change) {
             return Err(code);
         }
-        match self.router.route(change) {
-            [] => Err(Code::new(codes::NO_ROUTE)),
-            destinations => Ok(destinations),
-        }
+        self.router.route(change).map_err(Code::new)
     }
 
     /// Folds, skips settled changes, transforms and dispatches, for one destination. Time and
@@ -304,7 +332,7 @@ impl Pipeline {
                 deadline,
                 transformer: &transformer,
                 recorder: sink,
-                metrics: sink.meter,
+                metrics: sink.metrics,
             };
             tokio::join!(
                 transformer.run(&steps, self.settings.transform_concurrency, payloads),
@@ -325,5 +353,12 @@ impl Pipeline {
                 "out of time: what is not settled comes again"
             ),
         }
+    }
+}
+
+/// Logs the kind of a filtered record of which an operator should know.
+fn warn_of(filtered: &Filtered) {
+    if let Some(kind) = filtered.warning {
+        tracing::warn!(kind, code = filtered.code, "record filtered");
     }
 }

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod guard;
+mod versions;
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,15 +11,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
 
-use self::blocks::{Block, Ordered, Survey, blocks, survey};
+use self::blocks::{Block, blocks};
 pub use self::guard::{DestinationGuard, Guard, GuardMode};
+use self::versions::{Ordered, Survey, survey};
 use crate::adapters::Adapter;
 use crate::dispatch::{Job, Unfold, WriteKind};
 use crate::fold::Step;
 use crate::model::codes;
 use crate::model::{
-    Body, Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage,
-    Transformed,
+    Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage, Transformed,
 };
 use crate::settle::{OutcomeRecorder, RecordOutcome};
 
@@ -134,6 +135,7 @@ impl SchemaTransformer<'_> {
             id,
             body: None,
             if_new: None,
+            conditions: None,
             version,
             guarded: is_guarded,
         };
@@ -148,15 +150,14 @@ impl SchemaTransformer<'_> {
         } = self.survey(None, &sources);
         let changes: Vec<&ContactChange> =
             written.iter().filter_map(|at| self.change(*at)).collect();
-        let transformed = self.isolated(&changes);
-        let rejected = self.reject_all(&written, transformed.rejected);
+        let mut transformed = self.isolated(&changes);
+        let rejected = std::mem::take(&mut transformed.rejected);
+        let rejected = self.reject_all(&written, rejected);
         sources.retain(|at| !rejected.contains(at));
         if rejected.is_empty() || outdated.is_empty() {
-            let if_new = transformed.if_new;
-            let job = transformed
-                .body
-                .and_then(|body| self.written((body, if_new), sources, outdated));
-            return (job.into_iter().collect(), transformed.cut);
+            let cut = transformed.cut;
+            let job = self.written(transformed, sources, outdated);
+            return (job.into_iter().collect(), cut);
         }
         // A change that is older only than a rejected change is not outdated. It may be a delete,
         // which is a job of its own.
@@ -172,17 +173,24 @@ impl SchemaTransformer<'_> {
 
     fn written(
         &self,
-        (body, if_new): (Body, Option<Body>),
+        transformed: Transformed,
         sources: Positions,
         outdated: Positions,
     ) -> Option<Job> {
+        let Transformed {
+            body,
+            if_new,
+            conditions,
+            ..
+        } = transformed;
         let written = |position: &&Position| !outdated.contains(position);
         let first = self.ordered(*sources.first()?)?;
         let last = self.change(*sources.iter().rfind(written)?)?;
         let payload = Payload {
             id: last.contact.id.clone(),
-            body: Some(body),
+            body: Some(body?),
             if_new,
+            conditions,
             version: last.guard_version().unwrap_or_default(),
             guarded: first.is_compared,
         };

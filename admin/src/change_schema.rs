@@ -13,7 +13,7 @@ Examples:
 pub(crate) struct Args {}
 
 /// Runs the command.
-pub(crate) fn run(output: Output) {
+pub(crate) fn run(output: &Output) {
     let schema = source::schema();
     output.result(&schema, &format!("{schema:#}"));
 }

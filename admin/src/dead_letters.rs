@@ -77,7 +77,7 @@ struct Entry {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> CommandResult {
+pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
     if let Command::List { filter, .. } | Command::Summary { filter } = &args.command {
         filter.check()?;
     }
@@ -108,7 +108,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Command
 }
 
 /// Reads the dead letters of the queue, the newest first, and the queue's depth before the read.
-async fn read(queue: &Queue, most: usize, output: Output) -> Result<(Vec<Entry>, Depth), Failure> {
+async fn read(queue: &Queue, most: usize, output: &Output) -> Result<(Vec<Entry>, Depth), Failure> {
     let depth = queue.depth().await?;
     let progress = output.progress("messages read", Some(depth.visible));
     let mut held = Held::new();
@@ -184,7 +184,7 @@ impl Entry {
 }
 
 /// Prints one line for each dead letter, `limit` at most.
-fn list(entries: &[Entry], limit: usize, looked_at: usize, none: &str, output: Output) {
+fn list(entries: &[Entry], limit: usize, looked_at: usize, none: &str, output: &Output) {
     let shown = &entries[..limit.min(entries.len())];
     let header = [
         "at",
@@ -216,7 +216,7 @@ fn list(entries: &[Entry], limit: usize, looked_at: usize, none: &str, output: O
 }
 
 /// Prints all fields of the dead letters with this id.
-fn show(entries: &[Entry], id: &str, reveal: bool, output: Output) -> Result<(), Failure> {
+fn show(entries: &[Entry], id: &str, reveal: bool, output: &Output) -> Result<(), Failure> {
     let mut documents = Vec::new();
     for entry in entries.iter().filter(|entry| entry.has_id(id)) {
         let mut document = entry.message.document(reveal);
@@ -257,7 +257,7 @@ struct Group {
 }
 
 /// Prints the number of dead letters of each stage, destination, code and age.
-fn summary(entries: &[Entry], now: OffsetDateTime, looked_at: usize, none: &str, output: Output) {
+fn summary(entries: &[Entry], now: OffsetDateTime, looked_at: usize, none: &str, output: &Output) {
     let mut groups: BTreeMap<Key<'_>, Group> = BTreeMap::new();
     for Entry { message, .. } in entries {
         let key = (message.stage(), message.destination(), message.code());

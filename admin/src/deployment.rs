@@ -1,10 +1,12 @@
 //! Deployment that a command works on: its settings and the configuration of its AWS account.
 
+use std::ffi::OsString;
+
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_lambda::types::EventSourceMappingConfiguration;
 use clap::Args;
-use contact_sync::adapters::DESTINATIONS;
+use contact_sync::adapters::Registry;
 use contact_sync::settings::{DocumentSource, Environment, Layer, Settings};
 
 use super::failure::Failure;
@@ -22,11 +24,21 @@ pub(crate) struct Target {
     /// Use this settings document: `file:PATH` or `ssm:PARAMETER-NAME`
     #[arg(long, global = true, value_name = "SOURCE")]
     config: Option<DocumentSource>,
+    /// Systems that the settings may name.
+    #[arg(skip)]
+    pub(crate) registry: Registry,
+    /// Variables of the environment. Those of the function and of the process replace them.
+    #[arg(skip)]
+    pub(crate) variables: Vec<(OsString, OsString)>,
+    /// Configuration of AWS clients; without one, that of the environment.
+    #[arg(skip)]
+    pub(crate) aws: Option<SdkConfig>,
 }
 
 /// Settings and AWS configuration of a deployment.
 #[derive(Debug)]
 pub(crate) struct Deployment {
+    pub(crate) registry: Registry,
     pub(crate) environment: Environment,
     pub(crate) aws: SdkConfig,
     /// Whether `--function` names the deployment.
@@ -36,11 +48,10 @@ pub(crate) struct Deployment {
 impl Target {
     /// Reads the variables of the function, if one is named, and those of this process over them.
     pub(crate) async fn deployment(&self) -> Result<Deployment, Failure> {
-        let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
-        let aws = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(retries)
-            .load()
-            .await;
+        let aws = match &self.aws {
+            Some(aws) => aws.clone(),
+            None => aws_of_environment().await,
+        };
         let deployed = match &self.function {
             Some(function) => variables(function, &aws).await?,
             None => Vec::new(),
@@ -48,11 +59,13 @@ impl Target {
         let deployed = deployed
             .into_iter()
             .map(|(name, value)| (name.into(), value.into()));
-        let mut environment = Environment::read_over(deployed)?;
+        let variables = self.variables.iter().cloned().chain(deployed);
+        let mut environment = Environment::read_over(variables)?;
         if let Some(source) = &self.config {
             environment.document = Some(source.clone());
         }
         Ok(Deployment {
+            registry: self.registry,
             environment,
             aws,
             is_deployed: self.function.is_some(),
@@ -76,6 +89,7 @@ impl Target {
             environment, aws, ..
         } = match local.filter(is_local) {
             Some(environment) => Deployment {
+                registry: self.registry,
                 environment,
                 aws: SdkConfig::builder()
                     .behavior_version(BehaviorVersion::latest())
@@ -101,7 +115,7 @@ impl Target {
 
     /// Reads the variables of this process alone.
     fn local(&self) -> Result<Environment, Failure> {
-        let mut environment = Environment::read()?;
+        let mut environment = Environment::read_over(self.variables.iter().cloned())?;
         if let Some(source) = &self.config {
             environment.document = Some(source.clone());
         }
@@ -116,7 +130,8 @@ impl Deployment {
             .environment
             .read_document(&aws_sdk_ssm::Client::new(&self.aws))
             .await?;
-        Ok(self.environment.layers(&text)?.draft(&DESTINATIONS)?)
+        let layers = self.environment.layers(self.registry, &text)?;
+        Ok(layers.draft(&names(self.registry))?)
     }
 }
 
@@ -182,6 +197,20 @@ impl Deployment {
         &self,
         function: &str,
     ) -> Result<Vec<EventSourceMappingConfiguration>, Failure> {
+        let mut mappings = self.all_mappings(function).await?;
+        mappings.retain(|mapping| {
+            mapping
+                .event_source_arn()
+                .is_some_and(|arn| arn.contains(":kinesis:"))
+        });
+        Ok(mappings)
+    }
+
+    /// Lists the function's event source mappings.
+    pub(crate) async fn all_mappings(
+        &self,
+        function: &str,
+    ) -> Result<Vec<EventSourceMappingConfiguration>, Failure> {
         let lambda = aws_sdk_lambda::Client::new(&self.aws);
         let mut pages = lambda
             .list_event_source_mappings()
@@ -195,15 +224,22 @@ impl Deployment {
                 .map_err(|error| Failure::aws(&doing, "lambda:ListEventSourceMappings", &error))?;
             mappings.extend(page.event_source_mappings.unwrap_or_default());
         }
-        let is_kinesis = |mapping: &EventSourceMappingConfiguration| {
-            mapping
-                .event_source_arn
-                .as_ref()
-                .is_some_and(|arn| arn.contains(":kinesis:"))
-        };
-        mappings.retain(is_kinesis);
         Ok(mappings)
     }
+}
+
+/// Reads the configuration of AWS clients from the environment.
+async fn aws_of_environment() -> SdkConfig {
+    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
+    aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(retries)
+        .load()
+        .await
+}
+
+/// Returns the names of the systems, which routes may use.
+pub(crate) fn names(registry: Registry) -> Vec<&'static str> {
+    registry.iter().map(|system| system.name).collect()
 }
 
 /// Reads the environment variables of a deployed function.

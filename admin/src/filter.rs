@@ -1,7 +1,8 @@
 //! Options that select dead letters and the changes in them.
 
-use clap::{Args, ValueEnum};
-use contact_sync::adapters::DESTINATIONS;
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Command, ValueEnum};
+use contact_sync::adapters::Registry;
 use contact_sync::model::codes;
 use time::OffsetDateTime;
 
@@ -22,7 +23,7 @@ pub(crate) struct Filter {
     #[arg(long)]
     stage: Vec<Stage>,
     /// Rejected by this destination, or, if no destination rejected it, routed to this destination
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(DESTINATIONS))]
+    #[arg(long)]
     destination: Vec<String>,
     /// Changes of the contact with this id; of a batch that the mapping discarded only a replay can
     /// select them
@@ -34,6 +35,21 @@ pub(crate) struct Filter {
     /// Rejected at this time or earlier
     #[arg(long, value_name = "TIME", value_parser = time_arg::parse)]
     until: Option<OffsetDateTime>,
+}
+
+/// Lets the option `--destination` of a command, and of those below it, accept the systems of
+/// `registry` alone.
+pub(crate) fn with_destinations(command: Command, registry: Registry) -> Command {
+    command
+        .mut_args(|arg| {
+            if arg.get_id() == "destination" {
+                let names = registry.iter().map(|system| system.name);
+                arg.value_parser(PossibleValuesParser::new(names))
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(|command| with_destinations(command, registry))
 }
 
 /// Stage that rejected a change. `Mapping` is the event source mapping, which discards whole

@@ -2,6 +2,7 @@
 //! standard error.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -13,65 +14,91 @@ use serde_json::json;
 
 use super::failure::Failure;
 
+/// Streams that the tool writes to.
+pub struct Streams {
+    /// Receives the results.
+    pub out: Box<dyn Write>,
+    /// Receives notes and failures.
+    pub err: Box<dyn Write>,
+}
+
+impl Streams {
+    /// Returns the streams of the process.
+    pub fn of_process() -> Self {
+        Self {
+            out: Box::new(io::stdout()),
+            err: Box::new(io::stderr()),
+        }
+    }
+}
+
 /// Output of a command, as text or JSON.
-#[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     is_json: bool,
+    streams: RefCell<Streams>,
 }
 
 impl Output {
     /// Creates an output that prints results as JSON or as text.
-    pub(crate) fn new(is_json: bool) -> Self {
-        Self { is_json }
+    pub(crate) fn new(is_json: bool, streams: Streams) -> Self {
+        Self {
+            is_json,
+            streams: RefCell::new(streams),
+        }
     }
 
     /// Prints the result: `json` in JSON mode, else `text`.
-    pub(crate) fn result(self, json: &impl Serialize, text: &str) {
+    pub(crate) fn result(&self, json: &impl Serialize, text: &str) {
         self.json(json);
         if !self.is_json {
-            write(io::stdout(), text);
+            self.write_out(text);
         }
     }
 
     /// Prints the result in JSON mode only, for results whose text is a list of errors.
-    pub(crate) fn json(self, json: &impl Serialize) {
+    pub(crate) fn json(&self, json: &impl Serialize) {
         if self.is_json {
-            write(io::stdout(), &pretty_json(json));
+            self.write_out(&pretty_json(json));
         }
     }
 
     /// Prints a note to standard error in text mode.
-    pub(crate) fn note(self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         if !self.is_json {
-            write(io::stderr(), &escaped(text));
+            self.write_err(&escaped(text));
         }
     }
 
     /// Prints an error in a checked document: one line to standard error in text mode.
-    pub(crate) fn error(self, text: &str) {
+    pub(crate) fn error(&self, text: &str) {
         self.note(&format!("error: {text}"));
     }
 
     /// Returns whether the tool runs on a terminal and may ask for confirmation.
-    pub(crate) fn may_ask(self) -> bool {
+    pub(crate) fn may_ask(&self) -> bool {
         !self.is_json && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Prints the failure of the command: one line.
-    pub(crate) fn failure(self, failure: &Failure) {
+    pub(crate) fn failure(&self, failure: &Failure) {
         if self.is_json {
-            write(
-                io::stderr(),
-                &json!({"error": failure.to_string()}).to_string(),
-            );
+            self.write_err(&json!({"error": failure.to_string()}).to_string());
         } else {
             self.error(&failure.to_string());
         }
     }
 
+    fn write_out(&self, text: &str) {
+        write(&mut self.streams.borrow_mut().out, text);
+    }
+
+    fn write_err(&self, text: &str) {
+        write(&mut self.streams.borrow_mut().err, text);
+    }
+
     /// Shows a progress bar, or a spinner if the length is unknown. It is drawn on standard error
     /// if that is a terminal, and is cleared when it is dropped.
-    pub(crate) fn progress(self, message: &'static str, length: Option<u64>) -> ProgressBar {
+    pub(crate) fn progress(&self, message: &'static str, length: Option<u64>) -> ProgressBar {
         if self.is_json {
             return ProgressBar::hidden();
         }
@@ -151,7 +178,7 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
 }
 
 /// Writes a line. A closed pipe (`| head`) is no failure.
-fn write(mut stream: impl Write, text: &str) {
+fn write(stream: &mut impl Write, text: &str) {
     let _ = writeln!(stream, "{text}");
 }
 

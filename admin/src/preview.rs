@@ -10,16 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use contact_sync::adapters::DESTINATIONS;
 use contact_sync::app::App;
 use contact_sync::dispatch::{DryRun, WriteKind};
-use contact_sync::model::{Body, Record};
+use contact_sync::model::{Body, Conditions, Record};
 use contact_sync::pipeline::Pipeline;
 use contact_sync::source::layers::{Aggregates, split_aggregates};
 
 use self::report::Report;
 use super::CommandResult;
-use super::deployment::Target;
+use super::deployment::{Target, names};
 use super::output::Output;
 
 /// Deadline of the pipeline, longer than any file takes.
@@ -56,6 +55,8 @@ pub(crate) struct Write {
     pub(crate) body: Option<Body>,
     /// Fields that are added if the record does not exist yet.
     pub(crate) if_new: Option<Body>,
+    /// Fields that are written under a condition.
+    pub(crate) conditions: Option<Box<Conditions>>,
 }
 
 /// Writes and calls that the dry run planned.
@@ -67,19 +68,23 @@ pub(crate) struct Plan {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> CommandResult {
+pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
     let text = input::text(&args.file)?;
     let (environment, document) = target.document().await?;
     // A preview stores no dead letter, so that it needs no queue.
-    let settings = environment.layers(&document)?.draft(&DESTINATIONS)?;
+    let registry = target.registry;
+    let settings = environment
+        .layers(registry, &document)?
+        .draft(&names(registry))?;
     let aws = aws_config::SdkConfig::builder()
         .behavior_version(aws_config::BehaviorVersion::latest())
         .build();
-    let pipeline = App::default().pipeline(environment.preset, &settings, &aws)?;
+    let pipeline = App::of(registry).pipeline(environment.preset, &settings, &aws)?;
     let records = input::records(&text);
     let aggregates = Aggregates::of(&records);
     let records = split_aggregates(records, &aggregates);
-    let report = preview(pipeline, &records).await;
+    let uncounted = registry.iter().map(|system| system.uncounted_calls);
+    let report = preview(pipeline, &records).await.with_uncounted(uncounted);
     output.result(&report.to_json(args.summary), &report.to_text(args.summary));
     Ok(report.is_clean())
 }

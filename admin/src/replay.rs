@@ -41,7 +41,7 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 Examples:
   # print the changes that would be put back
   contact-sync-admin replay --function contact-sync --dry-run
-  # put back the changes that Salesforce rejected before a picklist was corrected
+  # put back the changes that were rejected before a picklist was corrected
   contact-sync-admin replay --function contact-sync --code INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST
   # put back batches that the event source mapping discarded, from its bucket or its queue
   contact-sync-admin replay --function contact-sync --s3 s3://failed-events/aws/lambda/
@@ -55,9 +55,9 @@ A message is deleted after all its changes are in the stream: an interrupted rep
 A dead letter that the function would reject again (every one of the stages decode and validate) is
 put back only with --force, or after confirmation on a terminal. It has to be corrected at its
 source.
-With salesforce.version_field and hubspot.version_property configured, a destination skips a change
-that is older than its record (STALE). A change that could overwrite newer data, and data that
-cannot be flagged, are put back only with --force.
+With its version field configured, a destination skips a change that is older than its record
+(STALE). A change that could overwrite newer data, and data that cannot be flagged, are put back
+only with --force.
 A record of Kafka is put back by invoking the function of --function with it, marked as put back.
 Two changes are not recognized as older: the change of a contact that has been deleted since (the
 contact is written again), and the change of a record whose version field is still empty.
@@ -152,7 +152,7 @@ struct Replay<'a> {
     lambda: aws_sdk_lambda::Client,
     store: Store,
     report: Report,
-    output: Output,
+    output: &'a Output,
     /// Number of messages, objects or, with `--from`, changes that may still be put back.
     remaining: u64,
     /// Whether the tool may ask the operator for confirmation. It asks once.
@@ -160,7 +160,7 @@ struct Replay<'a> {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> CommandResult {
+pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
     if let (Some(option), Some(_)) = (args.filter.dead_letter_option(), args.from) {
         let remedy = "filter records of the stream by --from, --to, --contact and --destination";
         return Err(Failure::usage(
@@ -178,7 +178,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Command
     let client = aws_sdk_kinesis::Client::new(&deployment.aws);
     let mut replay = Replay {
         args,
-        policy: ReplayPolicy::new(&settings, &args.filter, args.force),
+        policy: ReplayPolicy::new(target.registry, &settings, &args.filter, args.force),
         finder: Finder {
             stream: args
                 .stream

@@ -5,12 +5,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use contact_sync::adapters::DESTINATIONS;
 use contact_sync::settings::{self, DocumentSource, Effective, Layer, Layers, SettingsError};
 use serde_json::{Value, json};
 
 use super::CommandResult;
-use super::deployment::Target;
+use super::deployment::{Target, names};
 use super::failure::Failure;
 use super::guard;
 use super::output::{Output, table};
@@ -37,9 +36,9 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> CommandResult {
+pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
     if args.schema {
-        let schema = settings::schema();
+        let schema = settings::schema(target.registry);
         output.result(&schema, &format!("{schema:#}"));
         return Ok(true);
     }
@@ -47,9 +46,10 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Command
         return check(file, target, output).await;
     }
     let (environment, text) = target.document().await?;
-    let layers = environment.layers(&text)?;
-    let settings = layers.draft(&DESTINATIONS)?;
-    if let Err(missing) = layers.settings(&DESTINATIONS) {
+    let layers = environment.layers(target.registry, &text)?;
+    let destinations = names(target.registry);
+    let settings = layers.draft(&destinations)?;
+    if let Err(missing) = layers.settings(&destinations) {
         let remedy = if target.function.is_none() {
             format!("; {SET_QUEUE}")
         } else {
@@ -79,7 +79,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: Output) -> Command
 
 /// Checks a document. A document is good if the function would start with it. Only the queue may be
 /// missing: a deployment sets it.
-async fn check(file: &Path, target: &Target, output: Output) -> CommandResult {
+async fn check(file: &Path, target: &Target, output: &Output) -> CommandResult {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::new(
             format!("{}: {error}", file.display()),
@@ -88,12 +88,15 @@ async fn check(file: &Path, target: &Target, output: Output) -> CommandResult {
     })?;
     let environment = target.environment().await?;
     let name = DocumentSource::File(file.to_owned()).to_string();
-    let (document, syntax) = Layer::recover(name, &text);
+    let (document, mut syntax) = Layer::recover(name, &text);
+    syntax.extend(document.check_as_document().err());
+    let destinations = names(target.registry);
     let layers = Layers::new(
+        target.registry,
         environment.preset,
         std::iter::once(document).chain(environment.overrides),
     )?;
-    let errors = all_errors(&syntax, &layers);
+    let errors = all_errors(&syntax, &layers, &destinations);
     let (function, preset) = (&target.function, environment.preset.name());
     if !errors.is_empty() {
         for error in &errors {
@@ -104,8 +107,8 @@ async fn check(file: &Path, target: &Target, output: Output) -> CommandResult {
         );
         return Ok(false);
     }
-    let has_queue = layers.settings(&DESTINATIONS).is_ok();
-    let notes = guard::notes(&layers.draft(&DESTINATIONS)?);
+    let has_queue = layers.settings(&destinations).is_ok();
+    let notes = guard::notes(&layers.draft(&destinations)?);
     let mut text = format!("{} is good for ", file.display());
     if let Some(function) = function {
         let _ = write!(text, "the function {function}, ");
@@ -132,11 +135,11 @@ async fn check(file: &Path, target: &Target, output: Output) -> CommandResult {
 }
 
 /// Returns every syntax error, and every error in the values that could be parsed, by line.
-fn all_errors(syntax: &[SettingsError], layers: &Layers) -> Vec<String> {
+fn all_errors(syntax: &[SettingsError], layers: &Layers, destinations: &[&str]) -> Vec<String> {
     let mut errors: Vec<String> = syntax.iter().map(ToString::to_string).collect();
     // A value with a syntax error is not validated: its line has one error.
     let broken: Vec<Option<String>> = errors.iter().map(|error| location(error)).collect();
-    for error in layers.errors(&DESTINATIONS) {
+    for error in layers.errors(destinations) {
         let error = error.to_string();
         if !broken.contains(&location(&error)) {
             errors.push(error);

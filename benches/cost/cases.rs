@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use contact_sync::adapters::hubspot::HubSpot;
-use contact_sync::adapters::salesforce::Salesforce;
-use contact_sync::adapters::{Adapter, Call, DESTINATIONS, Unlimited};
+use contact_sync::adapters::hubspot::{self, HubSpot};
+use contact_sync::adapters::salesforce::{self, Salesforce};
+use contact_sync::adapters::{Adapter, Call, DESTINATIONS, SystemSettings, Unlimited};
 use contact_sync::app::App;
 use contact_sync::fold::fold;
 use contact_sync::http_client;
@@ -160,16 +160,19 @@ impl System {
         };
         match self {
             Self::Salesforce => {
-                let secret = secret(&settings.salesforce.secret_id);
-                Box::new(Salesforce::new(&settings.salesforce, client, secret))
+                let section = section::<salesforce::Settings>(settings);
+                Box::new(Salesforce::new(section, client, secret(&section.secret_id)))
             }
-            Self::HubSpot => Box::new(HubSpot::new(
-                &settings.hubspot,
-                client,
-                secret(&settings.hubspot.secret_id),
-            )),
+            Self::HubSpot => {
+                let section = section::<hubspot::Settings>(settings);
+                Box::new(HubSpot::new(section, client, secret(&section.secret_id)))
+            }
         }
     }
+}
+
+fn section<T: SystemSettings>(settings: &Settings) -> &T {
+    settings.systems.of().expect("a section")
 }
 
 /// Part of an upsert.
@@ -214,11 +217,11 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
         .map(|change| payload(&*adapter, change))
         .collect();
     let batch: Vec<&Payload> = payloads.iter().collect();
-    let meter = DestinationMetrics::default();
+    let metrics = DestinationMetrics::default();
     for is_counted in [false, true] {
         let call = Call {
             give_up_at: Instant::now() + Duration::from_mins(5),
-            meter: &meter,
+            metrics: &metrics,
             permits: &Unlimited,
             dry_run: false,
         };
@@ -244,11 +247,17 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
 }
 
 fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
-    let Transformed { body, if_new, .. } = adapter.transform(&[change]);
+    let Transformed {
+        body,
+        if_new,
+        conditions,
+        ..
+    } = adapter.transform(&[change]);
     Payload {
         id: change.contact.id.clone(),
         body,
         if_new,
+        conditions,
         version: change.guard_version().unwrap_or_default(),
         guarded: false,
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, Request, Url};
+use reqwest::{Client, Method, Request, Url};
 use secrecy::zeroize::Zeroizing;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
@@ -151,6 +151,13 @@ impl Http {
         check_url(url, &self.allowed_hosts).map_err(HttpError::Forbidden)
     }
 
+    /// Opens a connection to the host of `url`, by a request without credentials. Its
+    /// response is of no use.
+    pub async fn connect(&self, url: Url, call: Call<'_>) {
+        let request = Request::new(Method::HEAD, url);
+        drop(self.send(request, call).await);
+    }
+
     /// Sends `request` and reads the response to its end, within the request's own time limit and
     /// the call's. Waits for the request's permit first.
     pub async fn send(&self, request: Request, call: Call<'_>) -> Result<HttpResponse, HttpError> {
@@ -178,7 +185,7 @@ impl Http {
             Err(error) => traces::failed(&span, error.code()),
         }
         let failed = !matches!(&response, Ok(response) if response.status < 400);
-        call.meter.api_call(started.elapsed(), failed);
+        call.metrics.api_call(started.elapsed(), failed);
         response
     }
 
@@ -292,10 +299,10 @@ mod tests {
             .get("http://127.0.0.1:9/")
             .build()
             .expect("a request");
-        let meter = crate::telemetry::DestinationMetrics::default();
+        let metrics = crate::telemetry::DestinationMetrics::default();
         let call = Call {
             give_up_at: Instant::now() + SHORTEST_CALL / 2,
-            meter: &meter,
+            metrics: &metrics,
             permits: &Unlimited,
             dry_run: false,
         };
@@ -303,7 +310,7 @@ mod tests {
             http.send(request, call).await,
             Err(HttpError::NotSentInTime)
         ));
-        assert_eq!(meter.api_calls(), 0);
+        assert_eq!(metrics.api_calls(), 0);
     }
 
     #[tokio::test]
@@ -312,7 +319,7 @@ mod tests {
             .await
             .expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
-        let meter = crate::telemetry::DestinationMetrics::default();
+        let metrics = crate::telemetry::DestinationMetrics::default();
         for (timeout, code) in [
             (Duration::from_mins(1), "CUT_BY_DEADLINE"),
             (SHORTEST_CALL, "TIMEOUT"),
@@ -326,14 +333,14 @@ mod tests {
             let give_up_at = Instant::now() + SHORTEST_CALL + Duration::from_millis(200);
             let call = Call {
                 give_up_at,
-                meter: &meter,
+                metrics: &metrics,
                 permits: &Unlimited,
                 dry_run: false,
             };
             let error = http.send(request, call).await.expect_err("no response");
             assert_eq!(error.code().as_str(), code);
         }
-        assert_eq!(meter.api_calls(), 2);
+        assert_eq!(metrics.api_calls(), 2);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) fn report<'a>(
         by_remedy.entry(&stop.remedy).or_insert((stop, 0)).1 += 1;
     }
     for (stop, records) in by_remedy.into_values() {
-        call.meter.config_error();
+        call.metrics.config_error();
         tracing::error!(
             %destination, code = %stop.code, remedy = stop.remedy, records,
             "settings or the account do not fit some records: they fail and are redelivered"

@@ -1,30 +1,41 @@
 //! The external systems: the trait that each implements, and the context of its calls.
 //!
 //! An adapter tries once and reports an outcome for each payload. Waiting, retrying and giving up
-//! are `dispatch`'s. A new system is one folder beside `salesforce` and `hubspot`, one line in
-//! [`REGISTRY`], one section in the settings; it starts by passing the adapter contract suite
+//! are `dispatch`'s. A new system is one folder beside `salesforce` and `hubspot`, with its section
+//! of the settings, and one entry in [`REGISTRY`]; it starts by passing the adapter contract suite
 //! (`tests/contract/adapters.rs`).
 
+mod constant;
 pub mod doctor;
 mod errors;
+mod folding;
 pub mod http;
 pub mod hubspot;
 mod json_object;
+mod mapping_check;
 mod misconfigured;
 mod permits;
 mod registry;
 pub mod salesforce;
+pub mod section_checks;
+mod system;
 mod text_fit;
 mod version;
 
 use std::time::Duration;
 
+pub use constant::Constant;
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 pub use permits::{Permit, Permits, Unlimited};
-pub use registry::{AdapterSpec, DESTINATIONS, REGISTRY, Sections, System};
+pub use registry::{DESTINATIONS, REGISTRY};
+pub use system::{
+    AdapterSpec, AnySettings, ParseError, Registry, Section, Sections, System, SystemSettings,
+    parse_section, section_schema,
+};
 use tokio::time::Instant;
 
+use self::doctor::Check;
 use crate::model::codes;
 use crate::model::limits::{Limits, Quota};
 use crate::model::{
@@ -46,12 +57,21 @@ pub trait Adapter: Send + Sync {
     /// change that can never be written is left out and named.
     fn transform(&self, changes: &[&ContactChange]) -> Transformed;
 
-    /// Looks up the versions that the destination holds of a batch of guarded payloads, under the
-    /// rules of [`Self::upsert`]. The answer is in their order. A system that keeps no versions,
-    /// and so gets no guarded payloads, does not implement it.
+    /// Opens a connection and gets the credentials that the first call needs, before there are
+    /// records. Writes nothing. A failure changes nothing: the first call meets it again. A system
+    /// in memory does not implement it.
+    fn prepare<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, ()> {
+        future::ready(()).boxed()
+    }
+
+    /// Looks up the records that the destination holds of a batch, by the payloads' ids and under
+    /// the rules of [`Self::upsert`]: their versions, and the values of `fields`. The answer is in
+    /// the payloads' order. A system without versions and policies, which gets no payload that is
+    /// looked up, does not implement it.
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        _fields: &'a [&'a str],
         _call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         future::ready(Ok(vec![Held::Nowhere; batch.len()])).boxed()
@@ -66,6 +86,12 @@ pub trait Adapter: Send + Sync {
     /// guarded payloads with those that its own look-up finds. A record that does not exist counts
     /// as delivered.
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply>;
+
+    /// Checks everything that a delivery needs, for the operator's command `doctor`. Writes
+    /// nothing. A system without an account does not implement it.
+    fn examine<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Vec<Check>> {
+        future::ready(Vec::new()).boxed()
+    }
 }
 
 /// The shortest time that a request needs: with less left, none is sent.
@@ -77,7 +103,7 @@ pub struct Call<'a> {
     /// The call must have ended by then.
     pub give_up_at: Instant,
     /// Counts calls, errors and latencies, and takes the quota that the system reports.
-    pub meter: &'a DestinationMetrics,
+    pub metrics: &'a DestinationMetrics,
     /// Each request waits for a permit of its own.
     pub permits: &'a dyn Permits,
     /// Do everything but the write: make the look-ups that precede it, and answer
@@ -88,7 +114,7 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// Takes note of the quota that an answer reports.
     pub(crate) fn note_quota(self, quota: Quota) {
-        self.meter.note_quota(quota);
+        self.metrics.note_quota(quota);
         self.permits.learn(quota);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::adapters::AdapterSpec;
+use crate::adapters::{AdapterSpec, Section};
 use crate::dispatch::{ApiDispatcher, Concurrency, DryRun, RateLimiter, RetryPolicy};
 use crate::model::limits::RateLimit;
 use crate::pipeline::Connection;
@@ -12,7 +12,7 @@ use crate::transform::DestinationGuard;
 /// A connection, and the settings of which it was built.
 pub(super) struct SystemConnection {
     pub(super) connection: Connection,
-    section: Option<toml::Value>,
+    section: Option<Section>,
     max_in_flight: usize,
     rate_limit: RateLimit,
     share: u32,
@@ -39,7 +39,7 @@ impl SystemConnection {
             keeps_versions,
         } = spec;
         let share = settings.pipeline.concurrency_share;
-        let section = section(name, settings);
+        let section = settings.systems.named(name).cloned();
         let mut dispatcher = ApiDispatcher {
             adapter,
             retry: RetryPolicy::new(retry),
@@ -84,16 +84,10 @@ impl SystemConnection {
     }
 }
 
-/// Returns the section of the system called `name`, as TOML.
-fn section(name: &str, settings: &Settings) -> Option<toml::Value> {
-    let mut all = toml::Table::try_from(settings).ok()?;
-    all.remove(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::REGISTRY;
+    use crate::adapters::DESTINATIONS;
     use crate::http_client;
     use crate::secrets::Secrets;
     use crate::services::{Services as _, Unavailable};
@@ -103,21 +97,20 @@ mod tests {
         Secrets::new(Unavailable.secrets(), true)
     }
 
-    /// Connects Salesforce with `document` over the preset.
+    /// Connects the first system with `document` over the preset.
     fn connected(
         document: &str,
         secrets: &Secrets,
         before: Option<&SystemConnection>,
     ) -> SystemConnection {
         let layer = Layer::from_toml("the test", document).expect("TOML");
-        let settings = load(Preset::Test, &[layer], &["salesforce", "hubspot"]).expect("allowed");
-        let [salesforce, _] = &REGISTRY;
-        let spec = (salesforce.build)(
-            settings.systems(),
+        let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
+        let section = settings.systems.iter().next().expect("a section");
+        let spec = section.settings().adapter(
             http_client::client().expect("a client"),
-            secrets.get(&settings.salesforce.secret_id),
+            secrets.get(section.settings().secret_id()),
         );
-        SystemConnection::new(salesforce.name, &settings, spec, before)
+        SystemConnection::new(section.system.name, &settings, spec, before)
     }
 
     #[test]

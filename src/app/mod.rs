@@ -2,15 +2,20 @@
 //! names both ends of every seam.
 
 mod connections;
+mod doctor;
 mod reload;
 mod resources;
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
+pub use self::doctor::Doctor;
 use self::reload::ReloadablePipeline;
 use self::resources::Resources;
-use crate::adapters::{AdapterSpec, REGISTRY, System};
-use crate::adapters::{hubspot::HubSpot, salesforce::Salesforce};
+use crate::adapters::doctor::Check;
+use crate::adapters::{AdapterSpec, Call, REGISTRY, Registry};
+use crate::http_client::ExtraRoots;
 use crate::lambda::Handler;
 use crate::pipeline::Pipeline;
 use crate::services::Services;
@@ -19,10 +24,11 @@ use crate::settings::{DocumentError, Environment, Preset, Settings, SettingsErro
 /// Builds handlers for a set of external systems.
 pub struct App {
     /// Systems of the registry.
-    registry: &'static [System],
+    registry: Registry,
     /// Systems beside the registry, with their names.
     others: Vec<(&'static str, AdapterSpec)>,
     http: Option<reqwest::Client>,
+    extra_roots: ExtraRoots,
     function: String,
 }
 
@@ -41,25 +47,34 @@ pub enum AppError {
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be made")]
     Http(#[from] reqwest::Error),
+    /// The settings have no section for a system: they were loaded with another registry.
+    #[error("the settings have no section [{0}]")]
+    Section(&'static str),
 }
 
 impl Default for App {
-    /// Starts with the systems of the registry.
+    /// Starts with the systems of [`REGISTRY`].
     fn default() -> Self {
-        Self {
-            registry: &REGISTRY,
-            ..Self::empty()
-        }
+        Self::of(&REGISTRY)
     }
 }
 
 impl App {
+    /// Starts with the systems of `registry`.
+    pub fn of(registry: Registry) -> Self {
+        Self {
+            registry,
+            ..Self::empty()
+        }
+    }
+
     /// Starts without any system.
     pub fn empty() -> Self {
         Self {
             registry: &[],
             others: Vec::new(),
             http: None,
+            extra_roots: ExtraRoots::default(),
             function: String::new(),
         }
     }
@@ -76,6 +91,15 @@ impl App {
     pub fn with_http(self, client: reqwest::Client) -> Self {
         Self {
             http: Some(client),
+            ..self
+        }
+    }
+
+    /// Trusts further root certificates in the calls of the systems.
+    #[must_use]
+    pub fn trusting(self, extra_roots: ExtraRoots) -> Self {
+        Self {
+            extra_roots,
             ..self
         }
     }
@@ -109,7 +133,9 @@ impl App {
     ) -> Result<Handler, AppError> {
         let parameters = aws.parameters();
         let text = environment.read_document(parameters.as_ref()).await?;
-        let settings = environment.layers(&text)?.settings(&self.destinations())?;
+        let settings = environment
+            .layers(self.registry, &text)?
+            .settings(&self.destinations())?;
         let resources = Resources::new(
             self.with_function(&environment.function),
             environment.preset,
@@ -117,7 +143,7 @@ impl App {
             aws,
         )?;
         let pipeline = ReloadablePipeline::new(environment, parameters, resources, settings, text);
-        pipeline.prefetch_secrets();
+        pipeline.prepare().await;
         Ok(Handler::new(Arc::new(pipeline)))
     }
 
@@ -150,25 +176,31 @@ impl App {
         Ok(resources.pipeline(settings, &connections))
     }
 
-    /// Builds the adapters of both systems, to examine their accounts.
+    /// Runs the checks of each system's account for the operator, all systems at once. Returns them
+    /// with the system's name; `None` for a system that no change can be routed to, which needs no
+    /// secret.
     ///
     /// # Errors
-    /// Where the HTTP client cannot be built.
-    pub fn adapters(
+    /// Where the HTTP client cannot be built, or the settings have no section for a system.
+    pub async fn examine(
         self,
         preset: Preset,
         settings: &Settings,
         aws: &dyn Services,
-    ) -> Result<(Salesforce, HubSpot), AppError> {
-        let Resources { http, secrets, .. } = Resources::new(self, preset, settings, aws)?;
-        let Settings {
-            salesforce,
-            hubspot,
-            ..
-        } = settings;
-        Ok((
-            Salesforce::new(salesforce, http.clone(), secrets.get(&salesforce.secret_id)),
-            HubSpot::new(hubspot, http, secrets.get(&hubspot.secret_id)),
-        ))
+        call: Call<'_>,
+    ) -> Result<Vec<(&'static str, Option<Vec<Check>>)>, AppError> {
+        let resources = Resources::new(self, preset, settings, aws)?;
+        let router = resources.router(settings);
+        let specs = resources.specs(settings);
+        let systems = specs.iter().enumerate();
+        let examined = systems.map(async |(at, (name, spec))| {
+            let checks = if router.reaches(at) {
+                Some(spec.adapter.examine(call).await)
+            } else {
+                None
+            };
+            (*name, checks)
+        });
+        Ok(join_all(examined).await)
     }
 }

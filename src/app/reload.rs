@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, Span};
 
 use super::connections::SystemConnection;
@@ -16,22 +16,12 @@ use crate::pipeline::Pipeline;
 use crate::services::ParameterStore;
 use crate::settings::{DocumentSource, Environment, Settings};
 
+/// The time limit of the preparation. With that of the document it stays below the 10 s after which
+/// Lambda ends a start.
+const LONGEST_PREPARATION: Duration = Duration::from_secs(3);
+
 /// The time limit of reading the document while the function runs.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
-
-type Key = (&'static str, fn(&mut Settings) -> &mut String);
-
-/// The settings that are read at the start only, as `defaults.toml` documents: connections and
-/// caches depend on them.
-const FIXED: [Key; 3] = [
-    ("salesforce.secret_id", |settings| {
-        &mut settings.salesforce.secret_id
-    }),
-    ("hubspot.secret_id", |settings| {
-        &mut settings.hubspot.secret_id
-    }),
-    ("state.table", |settings| &mut settings.state.table),
-];
 
 /// The pipeline of the settings document as it was read last.
 pub(super) struct ReloadablePipeline {
@@ -126,9 +116,23 @@ impl ReloadablePipeline {
         }
     }
 
-    /// Begins to read the secrets of all systems that have a route.
-    pub(super) fn prefetch_secrets(&self) {
-        self.resources.secrets.prefetch();
+    /// Reads the secrets, gets the tokens and opens the connections that the first invocation
+    /// needs, all at once and for [`LONGEST_PREPARATION`] at most. A failure changes nothing: the
+    /// first invocation meets it again. Lambda's init phase has a whole processor, whatever the
+    /// function's memory.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
+    pub(super) async fn prepare(&self) {
+        let (connections, settings) = {
+            let state = self.state();
+            (Arc::clone(&state.connections), state.settings.clone())
+        };
+        let end = Instant::now() + LONGEST_PREPARATION;
+        let preparation = self.resources.prepare(&connections, &settings, end);
+        if timeout_at(end, preparation).await.is_err() {
+            tracing::info!(
+                "not all connections were ready at the start: the first calls open them"
+            );
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -192,11 +196,7 @@ impl ReloadablePipeline {
     /// Replaces the pipeline by that of a valid document, for the invocations that begin later. An
     /// invalid document changes nothing.
     fn reload(&self, state: &mut State, text: String) {
-        let settings = self
-            .environment
-            .layers(&text)
-            .and_then(|layers| layers.settings(&self.resources.destinations()));
-        let mut settings = match settings {
+        let mut settings = match self.resources.load(&self.environment, &text) {
             Ok(settings) => settings,
             Err(error) => {
                 self.errors.fetch_add(1, Ordering::Relaxed);
@@ -204,16 +204,7 @@ impl ReloadablePipeline {
                 return;
             }
         };
-        for (key, value) in FIXED {
-            let (is, was) = (value(&mut settings), value(&mut state.settings));
-            if is != was {
-                tracing::warn!(
-                    key,
-                    "this setting is read at start only: its change waits for the next deployment"
-                );
-                is.clone_from(was);
-            }
-        }
+        keep_fixed(&mut settings, &state.settings);
         state.text = text;
         if settings == state.settings {
             return;
@@ -223,6 +214,34 @@ impl ReloadablePipeline {
         state.has_new_budgets = true;
         state.settings = settings;
         tracing::info!("settings changed: in force from the next invocation on");
+    }
+}
+
+/// Restores the settings that are read at start only, because connections and caches depend on
+/// them, and logs each that the document changes.
+fn keep_fixed(settings: &mut Settings, former: &Settings) {
+    for section in settings.systems.iter_mut() {
+        if let Some(former) = former.systems.named(section.system.name) {
+            let key = section.system.secret_key();
+            let value = section.settings_mut().secret_id_mut();
+            keep(&key, value, former.settings().secret_id());
+        }
+    }
+    keep(
+        "state.table",
+        &mut settings.state.table,
+        &former.state.table,
+    );
+}
+
+/// Restores the value of `key`, and logs its change.
+fn keep(key: &str, value: &mut String, former: &str) {
+    if value != former {
+        tracing::warn!(
+            key,
+            "this setting is read at start only: its change waits for the next deployment"
+        );
+        former.clone_into(value);
     }
 }
 
@@ -243,7 +262,7 @@ mod tests {
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
         let environment = Environment::from_variables(variables).expect("good variables");
         let app = App::default();
-        let layers = environment.layers("").expect("TOML");
+        let layers = environment.layers(app.registry, "").expect("TOML");
         let settings = layers.settings(&app.destinations()).expect("good settings");
         let resources =
             Resources::new(app, environment.preset, &settings, &Unavailable).expect("a client");

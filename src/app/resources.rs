@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
 use super::connections::SystemConnection;
 use super::{App, AppError};
 use crate::adapters::AdapterSpec;
@@ -11,13 +14,14 @@ use crate::pipeline::Pipeline;
 use crate::route::Router;
 use crate::secrets::Secrets;
 use crate::services::{DeadLetterQueue, Services, StateTable};
-use crate::settings::{Preset, Settings};
+use crate::settings::{Environment, Preset, Settings, SettingsError};
 use crate::settle::{DeadLetters, SettledSet, Settler};
+use crate::source::RecordDecoder;
 
 /// The resources that outlive a change of the settings.
 pub(super) struct Resources {
     app: App,
-    pub(super) http: reqwest::Client,
+    http: reqwest::Client,
     pub(super) secrets: Secrets,
     queue: Arc<dyn DeadLetterQueue>,
     /// Present where the settings name a state table.
@@ -33,9 +37,14 @@ impl Resources {
         settings: &Settings,
         aws: &dyn Services,
     ) -> Result<Self, AppError> {
+        for system in app.registry {
+            if settings.systems.named(system.name).is_none() {
+                return Err(AppError::Section(system.name));
+            }
+        }
         let http = match &app.http {
             Some(client) => client.clone(),
-            None => http_client::client()?,
+            None => http_client::client_trusting(&app.extra_roots)?,
         };
         let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
         let table = settings.state.table.clone();
@@ -49,8 +58,18 @@ impl Resources {
         })
     }
 
+    /// Merges and validates the settings of a document, whose routes may name the app's systems.
+    pub(super) fn load(
+        &self,
+        environment: &Environment,
+        document: &str,
+    ) -> Result<Settings, SettingsError> {
+        let layers = environment.layers(self.app.registry, document)?;
+        layers.settings(&self.destinations())
+    }
+
     /// Returns the systems' names.
-    pub(super) fn destinations(&self) -> Vec<&'static str> {
+    fn destinations(&self) -> Vec<&'static str> {
         self.app.destinations()
     }
 
@@ -69,21 +88,22 @@ impl Resources {
         connections.into()
     }
 
-    /// Builds every system's adapter. The secret of a system without a route is not read at the
-    /// start.
-    fn specs(&self, settings: &Settings) -> Vec<(&'static str, AdapterSpec)> {
+    /// Builds every system's adapter. The secret of a system without a route, or of another
+    /// function, is not read.
+    pub(super) fn specs(&self, settings: &Settings) -> Vec<(&'static str, AdapterSpec)> {
         let router = self.router(settings);
-        let sections = settings.systems();
         let mut specs = Vec::new();
         for (at, system) in self.app.registry.iter().enumerate() {
-            let id = (system.secret_id)(sections);
-            let secret = if router.reaches(at) {
-                self.secrets.get(id)
-            } else {
-                self.secrets.get_unused(id)
+            let Some(section) = settings.systems.named(system.name) else {
+                continue;
             };
-            let spec = (system.build)(sections, self.http.clone(), secret);
-            specs.push((system.name, spec));
+            let section = section.settings();
+            let secret = if router.reaches(at) {
+                self.secrets.get(section.secret_id())
+            } else {
+                self.secrets.get_unused(section.secret_id())
+            };
+            specs.push((system.name, section.adapter(self.http.clone(), secret)));
         }
         specs.extend(self.app.others.iter().cloned());
         specs
@@ -101,6 +121,28 @@ impl Resources {
         }
     }
 
+    /// Prepares the systems that have a route, and the AWS services, until `end`. The limiters
+    /// lease their first calls from the state table, which opens the connection to it.
+    pub(super) async fn prepare(
+        &self,
+        connections: &[SystemConnection],
+        settings: &Settings,
+        end: Instant,
+    ) {
+        let router = self.router(settings);
+        let routed = connections
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| router.reaches(*at));
+        let systems = routed.map(|(_, system)| system.connection.dispatcher.prepare(end));
+        let dead_letters = self.dead_letters(settings);
+        tokio::join!(
+            self.secrets.prefetch(),
+            join_all(systems),
+            dead_letters.connect()
+        );
+    }
+
     /// Builds the pipeline of `settings`.
     pub(super) fn pipeline(
         &self,
@@ -116,6 +158,7 @@ impl Resources {
             .map(|connection| connection.dispatcher.adapter.destination())
             .collect();
         Pipeline {
+            decoder: RecordDecoder::new(&settings.source),
             filter: settings.filter.clone(),
             router: self.router(settings),
             version_source: settings.guard.version,
@@ -130,16 +173,15 @@ impl Resources {
                     .collect(),
             },
             connections,
-            settings: settings.pipeline,
+            function: self.app.function.as_str().into(),
+            settings: settings.pipeline.clone(),
         }
     }
 
-    fn router(&self, settings: &Settings) -> Router {
-        Router::new(
-            &settings.routes,
-            &settings.filter.types,
-            &self.destinations(),
-        )
+    pub(super) fn router(&self, settings: &Settings) -> Router {
+        let destinations = self.destinations();
+        Router::new(&settings.routes, &settings.filter.types, &destinations)
+            .limited_to(&settings.pipeline.destinations, &destinations)
     }
 
     fn dead_letters(&self, settings: &Settings) -> DeadLetters {

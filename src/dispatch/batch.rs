@@ -205,7 +205,7 @@ fn fitting(queue: &VecDeque<Job>, most: usize, lookup: Lookup) -> usize {
         if job.kind == WriteKind::Delete || job.payload.is_looked_up() {
             taken = taken.saturating_add((lookup.length)(&job.payload.id));
         }
-        taken <= lookup.room
+        taken <= lookup.capacity
     };
     queue.iter().take(most).take_while(fits).count().max(1)
 }

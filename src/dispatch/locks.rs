@@ -7,30 +7,23 @@
 //! continues.
 //! <https://developer.salesforce.com/docs/atlas.en-us.apexcode.meta/apexcode/apex_gov_limits.htm>
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use super::memory::Memory;
 use super::pause::Pause;
 
 /// Time after which a lock counts as permanent: longer than any transaction.
 pub(super) const LONGEST_LOCK: Duration = Duration::from_mins(15);
 
-/// Time for which a locked record is remembered after its last answer. A redelivery comes sooner.
-const MEMORY: Duration = Duration::from_mins(10);
-
-/// Bound of the memory, in records.
-const MOST_LOCKED: usize = 1000;
-
 /// Remembers the records that were locked alone, by their contact's key.
 #[derive(Debug, Default)]
-pub(super) struct Locks(HashMap<Box<str>, Locked>);
+pub(super) struct Locks(Memory<Locked>);
 
 #[derive(Debug)]
 struct Locked {
     /// Successes of its kind before its first such answer.
     since: u64,
     outlasts: Pause,
-    memory: Pause,
 }
 
 impl Locks {
@@ -38,24 +31,16 @@ impl Locks {
     /// its kind. Returns whether the lock has outlasted every transaction, and another record has
     /// succeeded in this time.
     pub(super) fn count(&mut self, key: &str, successes: u64) -> bool {
-        self.0.retain(|_, locked| !locked.memory.is_over());
-        if self.0.len() >= MOST_LOCKED && !self.0.contains_key(key) {
-            self.0.clear();
-        }
-        let locked = self.0.entry(key.into()).or_insert_with(|| Locked {
+        let locked = self.0.renew(key, || Locked {
             since: successes,
             outlasts: Pause::of(LONGEST_LOCK),
-            memory: Pause::of(MEMORY),
         });
-        locked.memory = Pause::of(MEMORY);
         locked.outlasts.is_over() && successes > locked.since
     }
 
     /// Forgets the record `key`, which is settled.
     pub(super) fn forget(&mut self, key: &str) {
-        if !self.0.is_empty() {
-            self.0.remove(key);
-        }
+        self.0.forget(key);
     }
 }
 
@@ -92,14 +77,5 @@ mod tests {
             !locks.count("a", 3),
             "twenty minutes after the first lock, nine after this one"
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_number_of_remembered_records_is_bounded() {
-        let mut locks = Locks::default();
-        for at in 0..3 * MOST_LOCKED {
-            locks.count(&at.to_string(), 0);
-        }
-        assert!(locks.0.len() <= MOST_LOCKED);
     }
 }

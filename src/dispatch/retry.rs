@@ -152,18 +152,21 @@ mod tests {
 
     #[test]
     fn the_presets_are_those_of_the_settings() {
+        use crate::adapters::DESTINATIONS;
         use crate::settings::{Preset, load};
-        let of = |preset| load(preset, &[], &["salesforce", "hubspot"]).expect("good settings");
-        for (preset, retry) in [
+        for (preset, expected) in [
             (Preset::Local, Retry::standard()),
             (Preset::Test, Retry::quick()),
         ] {
-            let settings = of(preset);
-            assert_eq!(
-                (settings.salesforce.retry, settings.hubspot.retry),
-                (retry, retry),
-                "{preset:?}"
-            );
+            let settings = load(preset, &[], &DESTINATIONS).expect("good settings");
+            let settings = toml::Table::try_from(settings).expect("TOML");
+            for name in DESTINATIONS {
+                let retry: Retry = settings[name]["retry"]
+                    .clone()
+                    .try_into()
+                    .expect("a policy");
+                assert_eq!(retry, expected, "{preset:?} {name}");
+            }
         }
         assert_eq!(RetryPolicy::new(Retry::none()).delay(1, None, 0.5), None);
     }

@@ -5,15 +5,11 @@
 //! The number of failures that is enough depends on the failure rate of other calls: in a partial
 //! outage a valid record may fail several times in a row.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use super::memory::Memory;
 use super::pause::Pause;
 use crate::model::Code;
-
-/// Bound of the memory, in records. More records fail alone only in an outage, which opens the
-/// breaker.
-const MOST_SUSPECTS: usize = 1_000;
 
 /// The fewest failures alone, while others succeed, for which a record is rejected.
 const FEWEST_FAILURES: u32 = 2;
@@ -22,11 +18,7 @@ const FEWEST_FAILURES: u32 = 2;
 const COINCIDENCE: f64 = 1e-6;
 
 /// Calls after which older ones count half in the failure rate.
-const MEMORY: f64 = 256.0;
-
-/// Time for which a record is remembered after its last failure. A later failure may have another
-/// content or another cause.
-const MEMORY_OF_A_RECORD: Duration = Duration::from_mins(10);
+const RECENT_CALLS: f64 = 256.0;
 
 /// First pause of a record that was given up twice. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -37,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// Remembers records that failed alone, by their contact's key.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    by_key: HashMap<Box<str>, Suspect>,
+    by_key: Memory<Suspect>,
     failure_rate: FailureRate,
 }
 
@@ -52,7 +44,7 @@ impl FailureRate {
     fn count(&mut self, answers: f64, failures: f64) {
         self.answers += answers;
         self.failures += failures;
-        if self.answers + self.failures > MEMORY {
+        if self.answers + self.failures > RECENT_CALLS {
             self.answers /= 2.0;
             self.failures /= 2.0;
         }
@@ -72,8 +64,6 @@ struct Suspect {
     since: u64,
     /// Successes before its last failure.
     last: u64,
-    /// Time for which it is remembered.
-    memory: Pause,
     failures: u32,
     /// Failures before which another record had succeeded.
     proven: u32,
@@ -89,7 +79,6 @@ impl Suspect {
         Self {
             since,
             last: successes,
-            memory: Pause::of(MEMORY_OF_A_RECORD),
             failures: 0,
             proven: 0,
             since_proof: 0,
@@ -116,24 +105,10 @@ impl Suspects {
     /// another record has succeeded in this invocation or since the last failure of `key`, so that
     /// this failure is no evidence about the destination.
     pub(super) fn count(&mut self, key: &str, since: u64, successes: u64) -> bool {
-        if self
-            .by_key
-            .get(key)
-            .is_some_and(|suspect| suspect.memory.is_over())
-        {
-            self.by_key.remove(key);
-        }
-        if !self.by_key.contains_key(key) && self.by_key.len() >= MOST_SUSPECTS {
-            self.by_key.clear();
-        }
-        let suspect = self
-            .by_key
-            .entry(key.into())
-            .or_insert_with(|| Suspect::new(since, successes));
+        let suspect = self.by_key.renew(key, || Suspect::new(since, successes));
         let is_proven = successes > since || successes > suspect.last;
         suspect.since = since;
         suspect.last = successes;
-        suspect.memory = Pause::of(MEMORY_OF_A_RECORD);
         suspect.failures += 1;
         suspect.proven += u32::from(is_proven);
         suspect.since_proof += u32::from(suspect.proven > 0);
@@ -178,11 +153,7 @@ impl Suspects {
     pub(super) fn unproven(&self, successes: u64) -> usize {
         let is_unproven =
             |suspect: &&Suspect| suspect.last == successes && suspect.since == successes;
-        self.by_key
-            .values()
-            .filter(|suspect| !suspect.memory.is_over())
-            .filter(is_unproven)
-            .count()
+        self.by_key.values().filter(is_unproven).count()
     }
 
     /// Holds a record back for a pause if it was given up before. The success of another record
@@ -200,14 +171,13 @@ impl Suspects {
 
     /// Forgets the record, which is settled.
     pub(super) fn forget(&mut self, key: &str) {
-        self.by_key.remove(key);
+        self.by_key.forget(key);
     }
 
     /// Returns the suspicion against the record `key` after `successes`.
     pub(super) fn suspicion(&self, key: &str, successes: u64) -> Suspicion {
         match self.by_key.get(key) {
             None => Suspicion::None,
-            Some(Suspect { memory, .. }) if memory.is_over() => Suspicion::None,
             Some(Suspect {
                 last,
                 hold: Some((pause, code)),
@@ -220,6 +190,7 @@ impl Suspects {
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::REMEMBERED_FOR;
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -317,24 +288,15 @@ mod tests {
         let mut suspects = Suspects::default();
         for _ in 0..5 {
             suspects.count("a", 0, 1);
-            tokio::time::advance(MEMORY_OF_A_RECORD / 2).await;
+            tokio::time::advance(REMEMBERED_FOR / 2).await;
         }
         assert!(suspects.is_offending("a", Some(5)));
-        tokio::time::advance(MEMORY_OF_A_RECORD / 2).await;
+        tokio::time::advance(REMEMBERED_FOR / 2).await;
         assert_eq!(suspects.suspicion("a", 1), Suspicion::None);
         suspects.count("a", 0, 1);
         assert!(
             !suspects.is_offending("a", Some(1)),
             "its count starts again"
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_number_of_remembered_records_is_bounded() {
-        let mut suspects = Suspects::default();
-        for at in 0..3 * MOST_SUSPECTS {
-            suspects.count(&at.to_string(), 0, 0);
-        }
-        assert!(suspects.by_key.len() <= MOST_SUSPECTS);
     }
 }

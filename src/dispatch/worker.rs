@@ -16,7 +16,7 @@ use self::requeue::DueRetry;
 use super::batch::{Backlog, Batch};
 use super::bisection::Bisection;
 use super::call::{Answered, Failure, call, failure_of};
-use super::failure::{FailedCall, Response, respond};
+use super::repeat_or_bisect::{FailedCall, Response, respond};
 use super::retry::RetryBudget;
 use super::suspects::Suspicion;
 use super::{ApiDispatcher, DispatchContext, Job, WriteKind};

@@ -75,6 +75,11 @@ own_codes! {
         INVALID_JSON: "The data is not JSON. The message names line and column.", CORRECT_PRODUCER;
         NESTED_TOO_DEEPLY: "The JSON is nested deeper than allowed.", CORRECT_PRODUCER;
         DUPLICATE_KEY: "A key of the JSON object stands twice.", CORRECT_PRODUCER;
+        UNKNOWN_FORMAT: "The record is not of the format that `source.format` names.",
+            "Set `source.format` to the stream's format, or keep other producers out of the \
+            stream. Replay.";
+        UNREADABLE_SCHEMA: "The record's schema does not describe its row.",
+            CORRECT_PRODUCER;
         WRONG_TYPE: "A value has another JSON type than its field allows, or a number is out of \
             range. `fields` names the field.",
             CORRECT_PRODUCER;
@@ -96,11 +101,18 @@ own_codes! {
     "validate" => "rejected" {
         MISSING_FIELD: "A required field is absent or null.", CORRECT_PRODUCER;
         EMPTY_FIELD: "A required field is empty or blank.", CORRECT_PRODUCER;
-        UNKNOWN_OPERATION: "`operation` is none of `create`, `update` and `delete`.",
+        UNKNOWN_OPERATION: "`operation` is none of `create`, `update` and `delete`, or a row's \
+            operation is none of its format's.",
             CORRECT_PRODUCER;
         UNKNOWN_TYPE: "`contact.type` is none of `lead`, `prospect`, `customer` and `vendor`.",
             CORRECT_PRODUCER;
-        INVALID_TIMESTAMP: "`occurred_at` is no RFC 3339 time.", CORRECT_PRODUCER;
+        INVALID_TIMESTAMP: "`occurred_at` is no RFC 3339 time, or a row's time is none.",
+            CORRECT_PRODUCER;
+        COLUMN_UNREADABLE: "The value of a column has no form as the contact's field: a list or \
+            an object, a version that is no number, a number that the record's schema does not \
+            allow. `fields` names the column.",
+            "Map another column, or set the producer as the page of the format in docs/feeds says. \
+            Replay.";
         TIME_IN_FUTURE: "`occurred_at` is more than a day after the record's arrival. Each later \
             change of the contact would be stale.",
             "Correct the producer's clock, and send the change again.";
@@ -128,12 +140,40 @@ own_codes! {
             "None, or change `filter.types`.";
         NO_ROUTE: "`[routes]` names no destination for the contact's type.",
             "None, or change `[routes]`.";
+        OTHER_DESTINATION: "`pipeline.destinations` leaves the record to another function: one of \
+            its destinations, or the function of the first destination for a record that cannot be \
+            decoded, validated or routed.",
+            NOTHING;
+    }
+    "decode" => "filtered" {
+        OTHER_TABLE: "`source.tables` does not name the row's table.",
+            "None, or change `source.tables`.";
+        NOT_A_ROW_CHANGE: "The record changes no single row: a tombstone, a heartbeat, a \
+            transaction, a truncate, a change of the schema, a control record.",
+            "None. After the warning `truncate`, compare the systems with the table: a truncate \
+            deletes no contact.";
+    }
+    "decode or deliver" => "filtered or delivered" {
+        NO_CHANGE: "Nothing changes. Filtered: no declared column of the row changed. Delivered: a \
+            look-up shows that the write would change nothing, and it was not sent.",
+            "None, or set `source.changed_only = false`.";
     }
     "deliver" => "delivered" {
         DRY_RUN: "The write would be sent, were `pipeline.dry_run` off.", NOTHING;
         ALREADY_GONE: "The record to delete does not exist at the destination.", NOTHING;
         LIFECYCLE_STAGE_KEPT: "HubSpot keeps a later lifecycle stage than the one that was sent.",
             "None, or set the stage by hand in HubSpot.";
+    }
+    "deliver" => "delivered" {
+        PARTIAL: "The system refused the fields that the line names. `salvage` allows to leave \
+            them out, and the rest of the contact was written.",
+            "Correct the values at their source, and send the change again.";
+    }
+    "deliver" => "filtered" {
+        NO_MATCH: "The destination has no record of the contact, and `match` is `update-only`.",
+            "None, or change `match`.";
+        EXISTS: "The destination has a record of the contact, and `match` is `create-only`.",
+            "None, or change `match`.";
     }
     "deliver" => "superseded" {
         STALE: "The destination, or the batch, holds a newer version of the contact.",

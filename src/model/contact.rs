@@ -52,17 +52,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     }
 }
 
-impl<T> fmt::Debug for Field<T> {
-    /// Prints whether there is a value, never the value: fields hold contact data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Absent => "absent",
-            Self::Null => "null",
-            Self::Value(_) => "…",
-        })
-    }
-}
-
 /// A text field of a contact.
 pub type Text = Field<Box<str>>;
 
@@ -264,16 +253,6 @@ impl Contact {
             status: Field::Absent,
             attributes: Attributes::default(),
         }
-    }
-}
-
-impl fmt::Debug for Contact {
-    /// Prints the identity and the type only: the rest is contact data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Contact")
-            .field("id", &self.id)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
     }
 }
 

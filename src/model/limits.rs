@@ -26,7 +26,7 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup {
     /// The length of all contacts together.
-    pub room: usize,
+    pub capacity: usize,
     /// Returns the length of one contact.
     pub length: fn(&ContactId) -> usize,
 }
@@ -34,7 +34,7 @@ pub struct Lookup {
 impl Lookup {
     /// A look-up that takes every contact of a batch.
     pub const UNBOUNDED: Self = Self {
-        room: usize::MAX,
+        capacity: usize::MAX,
         length: |_| 0,
     };
 }

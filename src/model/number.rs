@@ -80,13 +80,6 @@ impl From<i64> for Number {
     }
 }
 
-impl fmt::Debug for Number {
-    /// Omits the digits, which are contact data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -90,16 +90,6 @@ impl Rejection {
     }
 }
 
-impl fmt::Debug for Rejection {
-    /// Omits the message, which may quote contact data.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rejection")
-            .field("code", &self.code)
-            .field("fields", &self.fields)
-            .finish_non_exhaustive()
-    }
-}
-
 /// The stage at which a record was rejected, as dead letters name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -16,26 +16,27 @@ pub(super) fn unguarded(settings: &Settings) -> Vec<(&'static str, &'static str)
 
 /// Returns the systems in use, each with the key of its version field and the field.
 fn version_fields(settings: &Settings) -> Vec<(&'static str, &'static str, &str)> {
-    let systems = [
-        (
-            "salesforce",
-            "salesforce.version_field",
-            settings.salesforce.version_field.as_str(),
-        ),
-        (
-            "hubspot",
-            "hubspot.version_property",
-            settings.hubspot.version_property.as_str(),
-        ),
-    ];
-    systems
-        .into_iter()
-        .filter(|(name, ..)| is_used(settings, name))
-        .collect()
+    let mut fields = Vec::new();
+    for section in settings.systems.iter() {
+        let system = section.system;
+        if is_used(settings, system.name) {
+            let field = section.settings().version_field();
+            fields.push((system.name, system.version_key, field));
+        }
+    }
+    fields
+}
+
+/// Returns whether this function serves the system, and a type that the filter passes is routed to
+/// it.
+fn is_used(settings: &Settings, name: &str) -> bool {
+    let served = &settings.pipeline.destinations;
+    let is_mine = served.is_empty() || served.iter().any(|destination| destination == name);
+    is_mine && is_routed(settings, name)
 }
 
 /// Returns whether a type that the filter passes is routed to the system.
-fn is_used(settings: &Settings, name: &str) -> bool {
+fn is_routed(settings: &Settings, name: &str) -> bool {
     settings
         .routes
         .entries()

@@ -8,7 +8,11 @@ use figment::{Figment, Metadata, Profile, Provider};
 use toml::de::{DeTable, DeValue};
 
 pub(super) use self::errors::suggestion;
+use super::built_in::{self, AFTER_SYSTEMS};
+use super::environment::EXTRA_CA_FILE;
 use super::{Preset, Settings, SettingsError, check};
+use crate::adapters::{REGISTRY, Registry, Section};
+use crate::checks;
 
 /// One source of settings: its name in messages, and its values.
 #[derive(Clone, Debug)]
@@ -105,6 +109,21 @@ impl Layer {
         })
     }
 
+    /// Checks that a settings document leaves out the keys that are read before it.
+    ///
+    /// # Errors
+    /// Where it sets one; the message has the line.
+    pub fn check_as_document(&self) -> Result<(), SettingsError> {
+        let key = ["tls", "extra_ca_file"];
+        if !self.sets(&key) {
+            return Ok(());
+        }
+        Err(SettingsError(format!(
+            "{}: `tls.extra_ca_file` is read before the document: set the variable {EXTRA_CA_FILE}",
+            self.place(&key)
+        )))
+    }
+
     /// Returns the layer's name, with the line where the layer has lines.
     fn place(&self, path: &[&str]) -> String {
         match line_of(&self.text, path) {
@@ -131,8 +150,8 @@ struct KeyError {
     message: String,
 }
 
-impl From<check::InvalidValue> for KeyError {
-    fn from(invalid: check::InvalidValue) -> Self {
+impl From<checks::InvalidValue> for KeyError {
+    fn from(invalid: checks::InvalidValue) -> Self {
         let mut paths = Vec::new();
         for key in invalid.keys() {
             paths.push(key.split('.').map(str::to_owned).collect());
@@ -147,28 +166,35 @@ impl From<check::InvalidValue> for KeyError {
 /// All layers of one start: the defaults, the preset, and the layers above them.
 #[derive(Clone, Debug)]
 pub struct Layers {
+    registry: Registry,
     preset: Preset,
-    layers: Vec<Layer>,
+    stack: Vec<Layer>,
 }
 
 impl Layers {
-    /// Stacks the defaults, `preset` and `above`. A later layer overrides an earlier one.
+    /// Stacks the defaults, `preset` and `above`. A later layer overrides an earlier one. Each
+    /// system of `registry` has a section.
     ///
     /// # Errors
     /// Where a built-in layer is not TOML, which a test rules out.
     pub fn new(
+        registry: Registry,
         preset: Preset,
         above: impl IntoIterator<Item = Layer>,
     ) -> Result<Self, SettingsError> {
-        let mut layers = vec![
-            Layer::from_toml("the defaults", super::DEFAULTS)?,
+        let mut stack = vec![
+            Layer::from_toml("the defaults", &built_in::defaults(registry))?,
             Layer::from_toml(
                 format!("the preset {}", preset.name()),
-                preset.differences(),
+                &built_in::differences(preset, registry),
             )?,
         ];
-        layers.extend(above);
-        Ok(Self { preset, layers })
+        stack.extend(above);
+        Ok(Self {
+            registry,
+            preset,
+            stack,
+        })
     }
 
     /// Merges and validates the settings. Routes may name the systems of `destinations`.
@@ -196,14 +222,50 @@ impl Layers {
 
     /// Merges and validates the settings. Fails with the first error.
     fn validate(&self, destinations: &[&str]) -> Result<Settings, KeyError> {
+        let settings = self.parse()?;
+        check::check(&settings, self.preset, destinations)?;
+        Ok(settings)
+    }
+
+    /// Merges the layers and parses all sections. Fails with the first error in the alphabet of the
+    /// top-level keys.
+    fn parse(&self) -> Result<Settings, KeyError> {
+        let mut values = self.merged()?;
+        let (mut sections, mut first) = (Vec::new(), None);
+        for system in self.registry {
+            let section = values
+                .remove(system.name)
+                .unwrap_or_else(|| Dict::new().into());
+            match Section::parse(system, &section) {
+                Ok(section) => sections.push(section),
+                Err(mut error) => {
+                    error.path.insert(0, system.name.to_owned());
+                    first = Some(earlier(first, self.key_error(&error)));
+                }
+            }
+        }
+        let settings = match Value::from(values).deserialize::<Settings>() {
+            Ok(settings) => settings,
+            Err(error) => return Err(earlier(first, self.key_error(&error))),
+        };
+        match first {
+            Some(error) => Err(error),
+            None => Ok(Settings {
+                systems: sections.into_iter().collect(),
+                ..settings
+            }),
+        }
+    }
+
+    /// Merges the values of all layers.
+    fn merged(&self) -> Result<Dict, KeyError> {
         let merged = self
-            .layers
+            .stack
             .iter()
             .cloned()
             .fold(Figment::new(), Figment::merge);
-        let settings: Settings = merged.extract().map_err(|error| key_error(&error))?;
-        check::check(&settings, self.preset, destinations)?;
-        Ok(settings)
+        let mut profiles = merged.data().map_err(|error| self.key_error(&error))?;
+        Ok(profiles.remove(&Profile::Default).unwrap_or_default())
     }
 
     fn error(&self, error: &KeyError) -> SettingsError {
@@ -219,7 +281,7 @@ impl Layers {
     /// layer sets the path itself, the place of the nearest table around it.
     pub fn place(&self, path: &[&str]) -> String {
         match self.highest(path) {
-            Some((at, path)) => self.layers[at].place(path),
+            Some((at, path)) => self.stack[at].place(path),
             None => "the settings".to_owned(),
         }
     }
@@ -237,7 +299,7 @@ impl Layers {
             .filter_map(|path| self.highest(path))
             .max_by_key(|(at, _)| *at);
         match found {
-            Some((at, path)) => self.layers[at].place(path),
+            Some((at, path)) => self.stack[at].place(path),
             None => "the settings".to_owned(),
         }
     }
@@ -246,48 +308,72 @@ impl Layers {
     fn highest<'p>(&self, path: &'p [&'p str]) -> Option<(usize, &'p [&'p str])> {
         let lengths = (1..=path.len()).rev();
         lengths.map(|length| &path[..length]).find_map(|path| {
-            let at = self.layers.iter().rposition(|layer| layer.sets(path))?;
+            let at = self.stack.iter().rposition(|layer| layer.sets(path))?;
             Some((at, path))
         })
     }
 }
 
-/// Converts figment's error to the operator's terms.
-fn key_error(error: &figment::Error) -> KeyError {
-    let mut path = error.path.clone();
-    let message = match &error.kind {
-        Kind::UnknownField(name, allowed) => {
-            if path.last() != Some(name) {
-                path.push(name.clone());
+impl Layers {
+    /// Converts figment's error to the operator's terms.
+    fn key_error(&self, error: &figment::Error) -> KeyError {
+        let mut path = error.path.clone();
+        let message = match &error.kind {
+            Kind::UnknownField(name, allowed) => {
+                if path.last() != Some(name) {
+                    path.push(name.clone());
+                }
+                let mut allowed = allowed.to_vec();
+                if path.len() == 1 {
+                    self.insert_systems(&mut allowed);
+                }
+                format!(
+                    "is unknown; allowed here: {}{}",
+                    allowed.join(", "),
+                    suggestion(name, &allowed)
+                )
             }
-            format!(
-                "is unknown; allowed here: {}{}",
-                allowed.join(", "),
-                suggestion(name, allowed)
-            )
+            Kind::UnknownVariant(name, allowed) => {
+                format!(
+                    "is `{name}`; allowed: {}{}",
+                    allowed.join(", "),
+                    suggestion(name, allowed)
+                )
+            }
+            Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
+                let number = check::range(&path.join("."), self.registry)
+                    .map(|range| format!("a whole number, {}", checks::shown(range)));
+                let allowed = number.unwrap_or_else(|| wanted(expected).to_owned());
+                format!("is {}; allowed: {allowed}", written(actual))
+            }
+            other => one_line(&other.to_string()),
+        };
+        KeyError {
+            paths: vec![path],
+            message,
         }
-        Kind::UnknownVariant(name, allowed) => {
-            format!(
-                "is `{name}`; allowed: {}{}",
-                allowed.join(", "),
-                suggestion(name, allowed)
-            )
-        }
-        Kind::InvalidType(actual, expected) | Kind::InvalidValue(actual, expected) => {
-            let number = check::range(&path.join("."))
-                .map(|range| format!("a whole number, {}", check::shown(range)));
-            let allowed = number.unwrap_or_else(|| wanted(expected).to_owned());
-            format!("is {}; allowed: {allowed}", written(actual))
-        }
-        other => one_line(&other.to_string()),
-    };
-    KeyError {
-        paths: vec![path],
-        message,
+    }
+
+    /// Adds the sections of the systems to the names of the other sections, in the order of the
+    /// defaults.
+    fn insert_systems(&self, sections: &mut Vec<&'static str>) {
+        let at = sections.iter().position(|name| *name == AFTER_SYSTEMS);
+        let at = at.unwrap_or(sections.len());
+        let names = self.registry.iter().map(|system| system.name);
+        sections.splice(at..at, names);
     }
 }
 
-/// Merges and validates the settings of a preset and the layers above it.
+/// Returns the error whose top-level key is the first in the alphabet.
+fn earlier(first: Option<KeyError>, other: KeyError) -> KeyError {
+    match first {
+        Some(first) if first.paths[0].first() <= other.paths[0].first() => first,
+        _ => other,
+    }
+}
+
+/// Merges and validates the settings of a preset and the layers above it, with a section for each
+/// system of [`REGISTRY`].
 ///
 /// # Errors
 /// As those of [`Layers::settings`].
@@ -296,7 +382,7 @@ pub fn load(
     above: &[Layer],
     destinations: &[&str],
 ) -> Result<Settings, SettingsError> {
-    Layers::new(preset, above.iter().cloned())?.settings(destinations)
+    Layers::new(&REGISTRY, preset, above.iter().cloned())?.settings(destinations)
 }
 
 /// Trims each text: copying leaves blanks and line ends around texts. The trimmed text is checked

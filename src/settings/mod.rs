@@ -1,8 +1,10 @@
 //! Loads the settings: the defaults, a preset, a document and the environment, merged into one
 //! typed value and validated before the start. The only module that reads the environment.
 //!
-//! Each section's type is defined beside the code that uses it. `defaults.toml` documents each key.
+//! Each section's type is defined beside the code that uses it. `defaults.toml` documents each key;
+//! each system has a `defaults.toml` of its own section in its folder.
 
+mod built_in;
 mod check;
 mod effective;
 mod environment;
@@ -16,8 +18,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use built_in::defaults;
 pub use effective::{Effective, effective};
-pub use environment::Environment;
+pub use environment::{Environment, Task};
 pub use guards::missing_guards;
 use guards::unguarded;
 pub use layers::{Layer, Layers, load};
@@ -25,12 +28,9 @@ pub use layers::{Layer, Layers, load};
 pub use schema::schema;
 pub use source::{DocumentError, DocumentSource};
 
-use crate::adapters::{self, hubspot, salesforce};
-use crate::source::Filter;
-use crate::{pipeline, route, settle, telemetry, transform};
-
-/// Every key with its documentation, its allowed values and its default.
-const DEFAULTS: &str = include_str!("defaults.toml");
+use crate::adapters::Sections;
+use crate::source::{Filter, SourceSettings};
+use crate::{http_client, pipeline, route, settle, telemetry, transform};
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,24 +40,18 @@ const DEFAULTS: &str = include_str!("defaults.toml");
 pub struct Settings {
     pub refresh_secs: u64,
     pub pipeline: pipeline::Settings,
+    pub source: SourceSettings,
     pub filter: Filter,
     pub routes: route::Routes,
     pub guard: transform::Guard,
-    pub salesforce: salesforce::Settings,
-    pub hubspot: hubspot::Settings,
+    /// The sections of the external systems, each under its system's name.
+    #[serde(flatten, skip_deserializing)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub systems: Sections,
     pub dead_letter: settle::DeadLetterSettings,
     pub state: settle::StateSettings,
     pub log: telemetry::LogSettings,
-}
-
-impl Settings {
-    /// Returns the sections of the external systems.
-    pub fn systems(&self) -> adapters::Sections<'_> {
-        adapters::Sections {
-            salesforce: &self.salesforce,
-            hubspot: &self.hubspot,
-        }
-    }
+    pub tls: http_client::TlsSettings,
 }
 
 /// A named set of settings, the layer over the defaults.
@@ -106,16 +100,6 @@ impl Preset {
     /// queue of dead letters is optional.
     pub fn is_for_developers(self) -> bool {
         matches!(self, Self::Local | Self::Test)
-    }
-
-    fn differences(self) -> &'static str {
-        match self {
-            Self::Production => include_str!("presets/production.toml"),
-            Self::Staging => include_str!("presets/staging.toml"),
-            Self::HighThroughput => include_str!("presets/high-throughput.toml"),
-            Self::Local => include_str!("presets/local.toml"),
-            Self::Test => include_str!("presets/test.toml"),
-        }
     }
 }
 

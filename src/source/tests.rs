@@ -330,6 +330,43 @@ fn an_invalid_field_leaves_a_delete_replayed() {
 }
 
 #[test]
+fn a_backfilled_change_is_compared_as_a_replayed_one() {
+    for operation in ["update", "delete"] {
+        for email in ["null", "7"] {
+            let contact = format!(r#"{{"id":"c-1","type":"lead","email":{email}}}"#);
+            let text = event(&contact).replace("update", operation);
+            for (lane, expected) in [
+                ("\"backfill\"", true),
+                ("\"live\"", false),
+                ("null", false),
+                ("{\"a\":[1]}", false),
+            ] {
+                let text = text.replacen('{', &format!("{{\"lane\":{lane},"), 1);
+                match consume(text.as_bytes()) {
+                    Ok(change) => assert_eq!(change.replay, expected, "{text}"),
+                    Err(_) => assert_eq!((operation, email), ("update", "7"), "{text}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unusable_previous_type_counts_as_absent() {
+    for (previous, expected) in [
+        ("\"lead\"", Some(ContactType::Lead)),
+        ("\"Customer\"", Some(ContactType::Customer)),
+        ("\"friend\"", None),
+        ("null", None),
+        ("[7]", None),
+    ] {
+        let contact = format!(r#"{{"id":"c-1","type":"vendor","previous_type":{previous}}}"#);
+        let change = consume(event(&contact).as_bytes()).expect("a change");
+        assert_eq!(change.previous_type, expected, "{previous}");
+    }
+}
+
+#[test]
 fn numbers_of_attributes_keep_the_digits_that_they_were_written_with() {
     for number in [
         "0",

@@ -9,17 +9,9 @@
 
 use smallvec::SmallVec;
 
+use super::versions::{Class, HeldVersion, Ordered};
 use crate::dispatch::WriteKind;
-use crate::model::{Position, Positions};
-
-/// The properties of a change that a comparison needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ordered {
-    pub(super) position: Position,
-    pub(super) is_delete: bool,
-    pub(super) version: u64,
-    pub(super) is_compared: bool,
-}
+use crate::model::Positions;
 
 /// Changes that become one write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,67 +23,6 @@ pub(super) struct Block {
     pub(super) is_guarded: bool,
     /// The version of the last written change.
     pub(super) version: u64,
-}
-
-/// The changes of a block, classified for some version at the destination.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Survey {
-    /// Older than the version at the destination.
-    pub(super) older: Positions,
-    /// Older than one of `written`.
-    pub(super) outdated: Positions,
-    /// The other changes.
-    pub(super) written: Positions,
-}
-
-/// The version that the destination holds after the changes so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct HeldVersion {
-    version: Option<u64>,
-    is_found: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Older,
-    Outdated,
-    Written,
-}
-
-impl HeldVersion {
-    fn take(&mut self, change: Ordered) -> Class {
-        if change.is_compared && self.version > Some(change.version) {
-            return if self.is_found {
-                Class::Older
-            } else {
-                Class::Outdated
-            };
-        }
-        *self = Self {
-            version: Some(change.version),
-            is_found: false,
-        };
-        Class::Written
-    }
-}
-
-/// Classifies the changes of an upsert where the destination holds `version`.
-pub(super) fn survey(version: Option<u64>, changes: impl Iterator<Item = Ordered>) -> Survey {
-    let (mut held, mut survey) = (
-        HeldVersion {
-            version,
-            is_found: true,
-        },
-        Survey::default(),
-    );
-    for change in changes {
-        match held.take(change) {
-            Class::Older => survey.older.push(change.position),
-            Class::Outdated => survey.outdated.push(change.position),
-            Class::Written => survey.written.push(change.position),
-        }
-    }
-    survey
 }
 
 /// Splits the changes of one contact into blocks, which are written one after the other.
@@ -174,7 +105,9 @@ fn push_delete(blocks: &mut SmallVec<[Block; 1]>, later: Block) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::versions::survey;
     use super::*;
+    use crate::model::Position;
 
     /// Parses changes: `u`psert or `d`elete with a version, and `!` where the change is not
     /// compared, as in `u1 u2! d3`.

@@ -24,9 +24,9 @@ struct State<E> {
     mangles: VecDeque<Mangle>,
     /// Error and remaining number of returns, by the contact's id in lower case.
     row_errors: HashMap<String, (Value, u32)>,
-    poison: BTreeSet<String>,
+    offenders: BTreeSet<String>,
     /// Reply to each call with this id, or to each call.
-    offending: Option<(Option<String>, Reply)>,
+    fixed_reply: Option<(Option<String>, Reply)>,
     discards_writes: bool,
     throttle_every: Option<u64>,
 }
@@ -41,8 +41,8 @@ impl<E> Default for Controls<E> {
             lost_responses: 0,
             mangles: VecDeque::new(),
             row_errors: HashMap::new(),
-            poison: BTreeSet::new(),
-            offending: None,
+            offenders: BTreeSet::new(),
+            fixed_reply: None,
             discards_writes: false,
             throttle_every: None,
         };
@@ -85,23 +85,23 @@ impl<E> Controls<E> {
     }
 
     /// Rejects each batch or query with the contact `id` with a 400 that identifies no record.
-    pub fn poison(&self, id: &str) {
-        self.state().poison.insert(id.to_lowercase());
+    pub fn fail_batches_with(&self, id: &str) {
+        self.state().offenders.insert(id.to_lowercase());
     }
 
     /// Replies to each call with the contact `id` with `reply`.
-    pub fn offend(&self, id: &str, reply: impl Into<Reply>) {
-        self.state().offending = Some((Some(id.to_owned()), reply.into()));
+    pub fn reply_to_each_with(&self, id: &str, reply: impl Into<Reply>) {
+        self.state().fixed_reply = Some((Some(id.to_owned()), reply.into()));
     }
 
-    /// Replies to each call with `reply`, until [`Self::behave`].
-    pub fn misbehave(&self, reply: impl Into<Reply>) {
-        self.state().offending = Some((None, reply.into()));
+    /// Replies to each call with `reply`, until [`Self::reply_normally`].
+    pub fn reply_to_each(&self, reply: impl Into<Reply>) {
+        self.state().fixed_reply = Some((None, reply.into()));
     }
 
-    /// Ends the effect of [`Self::misbehave`] and [`Self::offend`].
-    pub fn behave(&self) {
-        self.state().offending = None;
+    /// Ends the effect of [`Self::reply_to_each`] and [`Self::reply_to_each_with`].
+    pub fn reply_normally(&self) {
+        self.state().fixed_reply = None;
     }
 
     /// Discards each further write that it acknowledges. No client can detect that: the tests of
@@ -162,8 +162,8 @@ impl<E: Copy + PartialEq> Controls<E> {
 
     /// Returns the reply to a call with the offending contact. `holds` tests whether the call
     /// contains an id.
-    pub(crate) fn offended(&self, holds: impl FnOnce(&str) -> bool) -> Option<Reply> {
-        let (id, reply) = self.state().offending.clone()?;
+    pub(crate) fn fixed_reply(&self, holds: impl FnOnce(&str) -> bool) -> Option<Reply> {
+        let (id, reply) = self.state().fixed_reply.clone()?;
         id.is_none_or(|id| holds(&id)).then_some(reply)
     }
 
@@ -174,8 +174,8 @@ impl<E: Copy + PartialEq> Controls<E> {
             .is_some_and(|k| state.calls.is_multiple_of(k))
     }
 
-    pub(crate) fn is_poisoned(&self, id: &str) -> bool {
-        self.state().poison.contains(&id.to_lowercase())
+    pub(crate) fn fails_batches(&self, id: &str) -> bool {
+        self.state().offenders.contains(&id.to_lowercase())
     }
 
     pub(crate) fn discards_writes(&self) -> bool {

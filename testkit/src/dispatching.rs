@@ -21,12 +21,12 @@ use tokio::time::Instant;
 /// Dispatches changes of distinct contacts. Returns the fate of each, in order.
 pub async fn fates_of(
     adapter: &Arc<dyn Adapter>,
-    meter: &DestinationMetrics,
+    metrics: &DestinationMetrics,
     changes: &[ContactChange],
 ) -> Vec<String> {
     fates_by(
         &dispatcher_of(adapter),
-        meter,
+        metrics,
         changes,
         Duration::from_mins(1),
     )
@@ -59,7 +59,7 @@ pub fn dispatcher_of(adapter: &Arc<dyn Adapter>) -> ApiDispatcher {
 /// earlier invocations. Returns the fate of each.
 pub async fn fates_by(
     dispatcher: &ApiDispatcher,
-    meter: &DestinationMetrics,
+    metrics: &DestinationMetrics,
     changes: &[ContactChange],
     time: Duration,
 ) -> Vec<String> {
@@ -80,7 +80,7 @@ pub async fn fates_by(
     let recorder = OutcomeRecorder {
         ledger: &ledger,
         destination: 0,
-        meter,
+        metrics,
     };
     let (adapter, compared) = (&*dispatcher.adapter, HashSet::new());
     let transformer = SchemaTransformer {
@@ -95,7 +95,7 @@ pub async fn fates_by(
         deadline,
         transformer: &transformer,
         recorder,
-        metrics: meter,
+        metrics,
     };
     let (sender, queue) = mpsc::channel(512);
     tokio::join!(

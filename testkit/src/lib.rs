@@ -12,8 +12,11 @@ pub mod aws;
 #[cfg(feature = "aws")]
 pub mod cloud;
 pub mod controls;
+#[cfg(feature = "aws")]
+pub mod deployment;
 pub mod dispatching;
 pub mod evidence;
+pub mod feed;
 pub mod generator;
 pub mod harness;
 pub mod kafka;
@@ -39,4 +42,7 @@ pub mod stream;
 pub mod system;
 #[cfg(feature = "aws")]
 pub mod table;
+pub mod tinycrm;
+#[cfg(feature = "aws")]
+pub mod tls;
 pub mod words;

@@ -10,7 +10,7 @@ use contact_sync::adapters::{Adapter, AdapterSpec, Call};
 use contact_sync::model::limits::{Limits, Lookup, RateLimit, Retry as RetrySettings};
 use contact_sync::model::{
     Attribute, Body, CallError, Cause, Code, ContactChange, Destination, FailureCause, Field, Held,
-    Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+    HeldRecord, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -63,7 +63,7 @@ pub enum Next {
     /// The row of this contact has this outcome.
     Row(String, Outcome),
     /// Each batch with this contact is rejected.
-    Poison(String),
+    OffendingRecord(String),
 }
 
 /// In-memory destination.
@@ -98,7 +98,7 @@ struct State {
     error: Option<CallError>,
     loses_answer: bool,
     rows: BTreeMap<String, Outcome>,
-    poison: BTreeSet<String>,
+    offenders: BTreeSet<String>,
 }
 
 impl Memory {
@@ -145,7 +145,7 @@ impl Memory {
             error: None,
             loses_answer: false,
             rows: BTreeMap::new(),
-            poison: BTreeSet::new(),
+            offenders: BTreeSet::new(),
         };
         let limits = Limits {
             upsert: 5,
@@ -206,7 +206,7 @@ impl Memory {
             Next::Lost => state.loses_answer = true,
             Next::Error(error) => state.error = Some(error),
             Next::Row(id, outcome) => drop(state.rows.insert(id.to_lowercase(), outcome)),
-            Next::Poison(id) => drop(state.poison.insert(id.to_lowercase())),
+            Next::OffendingRecord(id) => drop(state.offenders.insert(id.to_lowercase())),
         }
     }
 
@@ -234,7 +234,7 @@ impl Memory {
     async fn look_up(&self, batch: &[&Payload], call: Call<'_>) -> Result<Vec<Held>, CallError> {
         let latency = Duration::from_millis(self.lock().random.u64(1..50));
         sleep_until((Instant::now() + latency).min(call.give_up_at)).await;
-        call.meter.api_call(latency, false);
+        call.metrics.api_call(latency, false);
         let mut state = self.lock();
         state.lookups += 1;
         let lost = state.faults.lost;
@@ -242,7 +242,10 @@ impl Memory {
             return Err(unreachable());
         }
         let held = |payload: &&Payload| match state.versions.get(payload.id.key()) {
-            Some(version) => Held::Record(Some(*version)),
+            Some(version) => Held::Record(HeldRecord {
+                version: Some(*version),
+                ..HeldRecord::default()
+            }),
             None => Held::Nowhere,
         };
         Ok(batch.iter().map(held).collect())
@@ -260,7 +263,7 @@ impl Memory {
         let _in_flight = InFlight(self, batch);
         let arrived = Instant::now() + latency;
         sleep_until(arrived.min(call.give_up_at)).await;
-        call.meter.api_call(latency, false);
+        call.metrics.api_call(latency, false);
         let (hangs, reply) = {
             let mut state = self.lock();
             let reply = if state.is_down(self.started.elapsed()) {
@@ -435,7 +438,7 @@ impl State {
         let has = |payload: &Payload, attribute: &str| body(payload).contains_key(attribute);
         if batch
             .iter()
-            .any(|payload| has(payload, BOMB) || self.poison.contains(payload.id.key()))
+            .any(|payload| has(payload, BOMB) || self.offenders.contains(payload.id.key()))
         {
             let rejection = Rejection::new(Code::new("BOMB"), "refused");
             return Err(CallError::Refused {
@@ -583,6 +586,7 @@ impl Adapter for Memory {
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        _fields: &'a [&'a str],
         call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         self.look_up(batch, call).boxed()

@@ -4,6 +4,7 @@
 mod faulty;
 mod http;
 mod memory;
+mod third;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use contact_sync::adapters::Adapter;
 use futures_util::future::BoxFuture;
 
 pub use self::faulty::{Defect, with_defect};
-pub use self::http::{hubspot, salesforce};
+pub use self::http::{hubspot, salesforce, salesforce_contact};
 pub use self::memory::memory;
+pub use self::third::tinycrm;
 use super::server::{Mangle, Reply};
 
 /// Records of a system: the fields with a value of each contact, by key in lower case.
@@ -85,7 +87,7 @@ pub enum Fault {
     /// The call succeeds, and the row of this contact fails with a retryable error.
     Delayed(&'static str),
     /// Each batch with this contact is rejected.
-    Poison(String),
+    OffendingRecord(String),
     /// The credential expires, and the secret has a new one.
     Expired,
     /// The credential is revoked, and there is no new one.

@@ -94,7 +94,16 @@ mod salesforce {
     http_system!(salesforce);
 }
 
+/// Salesforce with the object Contact, which has other fields.
+mod salesforce_contact {
+    http_system!(salesforce_contact);
+}
+
 mod hubspot;
+
+mod tinycrm {
+    http_system!(tinycrm);
+}
 
 mod memory {
     // The memory system waits in virtual time.

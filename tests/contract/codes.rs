@@ -6,22 +6,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use contact_sync::adapters::DESTINATIONS;
+use contact_sync::adapters::REGISTRY;
 use contact_sync::adapters::{hubspot, salesforce};
 use contact_sync::model::codes::{self, CodeEntry, OWN, PATTERNS, RENAMED};
 
-/// The systems whose codes the registry lists, by the name of their folder.
-const SYSTEMS: [(&str, &[CodeEntry]); 2] = [
-    ("salesforce", salesforce::CODES),
-    ("hubspot", hubspot::CODES),
-];
-
-/// The files of the registry.
-const REGISTRY: [&str; 3] = [
-    "src/model/codes.rs",
-    "src/adapters/salesforce/errors/registry.rs",
-    "src/adapters/hubspot/errors/registry.rs",
-];
+/// The list of our own codes. Each system lists its codes in a file of its folder.
+const OWN_CODES: &str = "src/model/codes.rs";
 
 const STAGES: [&str; 5] = ["decode", "validate", "route", "deliver", "settle"];
 const FATES: [&str; 5] = ["delivered", "filtered", "superseded", "rejected", "failed"];
@@ -38,8 +28,8 @@ fn root() -> &'static Path {
 
 #[test]
 fn every_entry_is_complete_and_listed_once() {
-    let lists = [OWN, PATTERNS, salesforce::PATTERNS];
-    for list in lists.into_iter().chain(SYSTEMS.map(|(_, list)| list)) {
+    let of_systems = REGISTRY.map(|system| [system.codes, system.code_patterns]);
+    for list in [OWN, PATTERNS].into_iter().chain(of_systems.concat()) {
         let mut seen = BTreeSet::new();
         for entry in list {
             let code = entry.code;
@@ -58,8 +48,9 @@ fn every_entry_is_complete_and_listed_once() {
             }
         }
     }
-    let systems = SYSTEMS.map(|(name, _)| name);
-    assert_eq!(systems, DESTINATIONS, "each system lists its codes");
+    for system in REGISTRY {
+        assert!(!system.codes.is_empty(), "{} lists its codes", system.name);
+    }
     for (former, current) in RENAMED {
         assert_eq!(codes::current(former), *current);
         let is_own = |code: &str| OWN.iter().any(|entry| entry.code == code);
@@ -107,15 +98,16 @@ fn the_reference_lists_the_registry() {
 }
 
 fn tables() -> String {
-    let salesforce: Vec<CodeEntry> = [salesforce::CODES, salesforce::PATTERNS].concat();
     let mut text = String::new();
-    for (title, entries) in [
-        ("Codes of contact-sync", OWN),
-        ("Families of codes", PATTERNS),
-        ("Codes of Salesforce", &salesforce),
-        ("Codes of HubSpot", hubspot::CODES),
-    ] {
-        let mut entries = entries.to_vec();
+    let own = [
+        ("Codes of contact-sync".to_owned(), OWN.to_vec()),
+        ("Families of codes".to_owned(), PATTERNS.to_vec()),
+    ];
+    let of_systems = REGISTRY.map(|system| {
+        let title = format!("Codes of {}", system.label);
+        (title, [system.codes, system.code_patterns].concat())
+    });
+    for (title, mut entries) in own.into_iter().chain(of_systems) {
         entries.sort_by_key(|entry| (entry.code.contains(' '), entry.code));
         writeln!(
             text,
@@ -219,7 +211,8 @@ fn sources() -> Vec<(String, String)> {
         let is_test = path
             .components()
             .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs");
-        let is_registry = REGISTRY.iter().any(|file| path == Path::new(file));
+        let is_registry = path == Path::new(OWN_CODES)
+            || (path.starts_with("src/adapters") && path.ends_with("errors/registry.rs"));
         if !is_test && !is_registry {
             let text = fs::read_to_string(&file).expect("a source");
             sources.push((path.display().to_string(), text));
@@ -242,8 +235,8 @@ fn read_folder(folder: &Path, files: &mut Vec<PathBuf>) {
 /// Returns the list of the system in whose folder the file is.
 fn system_of(path: &str) -> Option<&'static [CodeEntry]> {
     let system = path.strip_prefix("src/adapters/")?.split('/').next()?;
-    let known = SYSTEMS.iter().find(|(name, _)| *name == system);
-    known.map(|(_, list)| *list)
+    let known = REGISTRY.iter().find(|known| known.name == system);
+    known.map(|known| known.codes)
 }
 
 /// Returns the codes that `source` spells out, each with its line. A code is a literal with an

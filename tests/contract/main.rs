@@ -1,8 +1,9 @@
 //! Tests of the adapter contract, over real HTTP on loopback, against mocks that respond as the
-//! destinations do; of the registry of codes, and of the layers of the modules.
+//! destinations do; of the registries of codes and of systems, and of the layers of the modules.
 
 mod adapters;
 mod codes;
 mod hubspot;
 mod layers;
 mod salesforce;
+mod systems;

@@ -1,9 +1,9 @@
-"""Writes docs/reference/settings.md from src/settings/defaults.toml and the presets.
+"""Writes docs/reference/settings.md from the defaults and the presets: those in src/settings, and those of each system.
 
     settings_page.py            write the page
     settings_page.py --check    exit 1 where the page differs from its sources
 
-defaults.toml is the documentation of every key: the comment in front of a key is the key's text. Its lines have one of
+A defaults.toml is the documentation of its keys: the comment in front of a key is the key's text. Its lines have one of
 four forms (a section, a comment, a key with a value on one line, a blank), so that no TOML parser is needed. Python 3
 and its standard library only.
 """
@@ -14,14 +14,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ROOT / "src" / "settings"
+ADAPTERS = ROOT / "src" / "adapters"
+# The section before which the sections of the systems are, as in src/settings/built_in.rs.
+AFTER_SYSTEMS = "[dead_letter]"
 PAGE = ROOT / "docs" / "reference" / "settings.md"
 PRESETS = ("production", "staging", "high-throughput", "local", "test")
 
-HEAD = """<!-- Made by tests/docs/settings_page.py from src/settings/defaults.toml and its presets. Edit those, then run it. -->
+HEAD = """<!-- Made by tests/docs/settings_page.py from the defaults.toml and the presets of src/settings and of each system in src/adapters.
+Edit those, then run it. -->
 
 # Settings
 
-`src/settings/defaults.toml` is the source of this page: its comments document every key.
+`src/settings/defaults.toml`, and for the sections of the systems the `defaults.toml` in their folders of `src/adapters/`, are
+the source of this page: their comments document every key.
 
 ## Layers
 
@@ -36,6 +41,7 @@ A later layer replaces keys of an earlier one:
 | --- | --- |
 | `CONTACT_SYNC_PRESET` | {presets} |
 | `CONTACT_SYNC_CONFIG` | the document: `file:PATH` or `ssm:PARAMETER-NAME`. It is read again while running |
+| `CONTACT_SYNC_TASK` | `sync` (default), or `doctor`: the function of the [scheduled checks](../operate/alarms/doctor.md) |
 | `CONTACT_SYNC__SECTION__KEY` | one setting as a TOML value, e.g. `CONTACT_SYNC__HUBSPOT__BATCH_SIZE=50` |
 
 Tables are merged key by key; lists are replaced. A variable's name is read in lower case. Set a key with capitals in the
@@ -132,7 +138,7 @@ def entry(key, described):
 
 def table(keys, of_presets):
     """Returns the table of what each preset changes."""
-    rows = ["\n## Presets\n\nEach preset replaces these defaults. The files in `src/settings/presets/` hold the reasons.\n\n"]
+    rows = ["\n## Presets\n\nEach preset replaces these defaults. The files in the folders `presets` hold the reasons.\n\n"]
     names = [name for name in of_presets if of_presets[name]]
     unchanged = [f"`{name}`" for name in of_presets if not of_presets[name]]
     rows.append(f"| key | default | {' | '.join(f'`{name}`' for name in names)} |\n")
@@ -150,20 +156,42 @@ def table(keys, of_presets):
     return "".join(rows)
 
 
+def systems():
+    """Returns the names of the systems in the order of the registry."""
+    registry = (ADAPTERS / "registry.rs").read_text(encoding="utf-8")
+    return re.findall(r"(\w+)::SYSTEM\b", registry)
+
+
+def text(path):
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def defaults():
+    """Returns the defaults of all sections, as the function joins them."""
+    before, header, after = text(SETTINGS / "defaults.toml").partition(AFTER_SYSTEMS)
+    sections = [text(ADAPTERS / system / "defaults.toml") + "\n" for system in systems()]
+    return before + "".join(sections) + header + after
+
+
+def preset(name):
+    """Returns the differences of a preset from the defaults, as the function joins them."""
+    folders = [SETTINGS, *(ADAPTERS / system for system in systems())]
+    return "\n".join(text(folder / "presets" / f"{name}.toml") for folder in folders)
+
+
 def current():
-    presets = {name: (SETTINGS / "presets" / f"{name}.toml").read_text(encoding="utf-8") for name in PRESETS}
-    return page((SETTINGS / "defaults.toml").read_text(encoding="utf-8"), presets)
+    return page(defaults(), {name: preset(name) for name in PRESETS})
 
 
 def main(arguments):
     if arguments not in ([], ["--check"]):
         print(__doc__.strip(), file=sys.stderr)
         return 2
-    text = current()
+    made = current()
     if not arguments:
-        PAGE.write_text(text, encoding="utf-8", newline="\n")
+        PAGE.write_text(made, encoding="utf-8", newline="\n")
         return 0
-    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
+    if text(PAGE) != made:
         print("docs/reference/settings.md is not current: run tests/docs/settings_page.py", file=sys.stderr)
         return 1
     return 0

@@ -52,7 +52,7 @@ third = 3
 
     def test_has_every_key_of_the_defaults(self):
         text = settings_page.current()
-        keys, _ = settings_page.parse((settings_page.SETTINGS / "defaults.toml").read_text(encoding="utf-8"))
+        keys, _ = settings_page.parse(settings_page.defaults())
         self.assertGreater(len(keys), 40)
         for key in keys:
             self.assertIn(f"\n### {key.path}\n", text)

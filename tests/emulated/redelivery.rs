@@ -150,10 +150,10 @@ async fn a_call_that_the_sdk_repeats_is_counted_once() {
 async fn of_two_destinations_only_the_one_that_failed_is_written_again() {
     let (mocks, _cloud, handler) = function("lead = [\"salesforce\", \"hubspot\"]").await;
     let logs = Logs::listen();
-    mocks.hubspot.misbehave(unavailable());
+    mocks.hubspot.reply_to_each(unavailable());
     let records = batch(&[lead(0), lead(1)]);
     assert_eq!(failures(&invoke(&handler, &records, "r-1").await).len(), 2);
-    mocks.hubspot.behave();
+    mocks.hubspot.reply_normally();
     assert!(failures(&invoke(&handler, &records, "r-2").await).is_empty());
     assert_eq!(
         mocks.salesforce.sizes(SalesforceCall::Upsert),
@@ -195,7 +195,7 @@ async fn after_a_rejection_only_the_unavailable_destination_is_called_again() {
         .salesforce
         .fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     let records = batch(&[lead(0), lead(1)]);
-    mocks.hubspot.misbehave(unavailable());
+    mocks.hubspot.reply_to_each(unavailable());
     for delivery in 0..3 {
         assert_eq!(failures(&invoke(&handler, &records, "r").await).len(), 2);
         assert_eq!(
@@ -204,7 +204,7 @@ async fn after_a_rejection_only_the_unavailable_destination_is_called_again() {
             "delivery {delivery}"
         );
     }
-    mocks.hubspot.behave();
+    mocks.hubspot.reply_normally();
     assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
     assert_eq!(
         mocks.salesforce.sizes(SalesforceCall::Upsert),
@@ -267,7 +267,7 @@ async fn with_a_read_only_table_the_dead_letter_waits_for_the_other_destination(
         .salesforce
         .fail_row("c-0", row_error("STRING_TOO_LONG", "no", &["Title"]), 9);
     let records = batch(&[lead(0)]);
-    mocks.hubspot.misbehave(unavailable());
+    mocks.hubspot.reply_to_each(unavailable());
     for delivery in 0..5 {
         assert_eq!(
             failures(&invoke(&handler, &records, "r").await).len(),
@@ -275,7 +275,7 @@ async fn with_a_read_only_table_the_dead_letter_waits_for_the_other_destination(
             "delivery {delivery}"
         );
     }
-    mocks.hubspot.behave();
+    mocks.hubspot.reply_normally();
     assert!(failures(&invoke(&handler, &records, "r").await).is_empty());
     assert_eq!(
         cloud.dead_letters().await.len(),

@@ -2,11 +2,15 @@
 //! memory and mocks on loopback.
 
 mod convergence;
+mod destinations;
 mod dispatch;
+mod doctor;
 mod fuzz;
 mod kinesis;
 mod laws;
+mod policies;
 mod settings;
 mod settled;
 mod sync;
+mod third_system;
 mod transport;

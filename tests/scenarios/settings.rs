@@ -8,8 +8,10 @@ mod schemas;
 mod secrets;
 mod starts;
 
-use contact_sync::adapters::DESTINATIONS;
-use contact_sync::settings::{DocumentSource, Environment, Layer, Preset, Settings, load};
+use contact_sync::adapters::{DESTINATIONS, REGISTRY, hubspot, salesforce};
+use contact_sync::settings::{
+    DocumentSource, Environment, Layer, Preset, Settings, defaults, load,
+};
 
 fn with(preset: Preset, document: &str) -> Result<Settings, String> {
     let layer =
@@ -46,6 +48,90 @@ fn a_document_with_every_key_sets_every_value() {
     let shown: toml::Table =
         toml::from_str(&toml::to_string(&settings).expect("TOML")).expect("TOML");
     assert_eq!(shown, toml::from_str::<toml::Table>(text).expect("TOML"));
+}
+
+#[test]
+fn a_source_that_no_row_could_be_read_with_is_refused() {
+    for (document, parts) in [
+        (
+            "[source]\nformat = \"csv\"",
+            ["`source.format`", "contact-change, debezium, dms, dynamodb"],
+        ),
+        (
+            "[source]\nformat = \"dms\"",
+            ["`source.columns.id`", "which is `dms`"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ncolumns = { id = \"id\" }",
+            ["`source.columns.type`", "which is `dms`"],
+        ),
+        (
+            "[source.columns]\nid = \"id\"",
+            ["`source.format`", "debezium, dms, dynamodb"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ncolumns = { id = \"a\", type = \"b\", mail = \"c\" }",
+            ["`source.columns.mail`", "attributes.NAME"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ncolumns = { id = \"\", type = \"b\" }",
+            ["`source.columns.id`", "a column"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ncolumns = { id = \"a\", type = \"b..c\" }",
+            ["`source.columns.type`", "`column.key`"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ncolumns = { id = 7 }",
+            ["`source.columns", "a text"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ntables = [\"\"]\ncolumns = { id = \"a\", type = \"b\" }",
+            ["`source.tables`", "names of tables"],
+        ),
+        (
+            "[source.types]\nL = \"friend\"",
+            ["`source.types.L`", "vendor"],
+        ),
+        (
+            "[source]\ntombstones = \"keep\"",
+            ["`source.tombstones`", "filter, delete"],
+        ),
+        (
+            "[guard]\nversion = \"version\"\n[source]\nformat = \"dms\"\n\
+             columns = { id = \"a\", type = \"b\" }",
+            ["`source.version`", "`guard.version`"],
+        ),
+    ] {
+        let error = refused(document);
+        assert!(
+            parts.iter().all(|part| error.contains(part)),
+            "{document}\n{error}"
+        );
+    }
+}
+
+#[test]
+fn a_column_of_an_address_may_be_named_with_or_without_quotes() {
+    let head = "[source]\nformat = \"dms\"\n[source.columns]\nid = \"a\"\ntype = \"b\"\n";
+    for document in [
+        "\"address.city\" = \"town\"\n\"attributes.plan\" = \"p\"",
+        "address.city = \"town\"\nattributes.plan = \"p\"",
+        "address = { city = \"town\" }\nattributes = { plan = \"p\" }",
+    ] {
+        let settings = with(Preset::Test, &format!("{head}{document}")).expect("allowed");
+        let columns: Vec<_> = settings.source.columns.into_iter().collect();
+        let expected = [
+            ("address.city", "town"),
+            ("attributes.plan", "p"),
+            ("id", "a"),
+            ("type", "b"),
+        ];
+        assert_eq!(
+            columns,
+            expected.map(|(field, column)| (field.to_owned(), column.to_owned()))
+        );
+    }
 }
 
 #[test]
@@ -212,6 +298,72 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
         (
             "[hubspot.attributes]\na = 3",
             ["`hubspot.attributes.a`", "a text"],
+        ),
+        (
+            "[salesforce]\nsobject = \"Account\"",
+            [
+                "`salesforce.sobject`",
+                "any other object with `salesforce.fields`",
+            ],
+        ),
+        (
+            "[salesforce.fields]\nfax = \"Fax\"",
+            ["`salesforce.fields.fax`", "address.street"],
+        ),
+        (
+            "[salesforce.fields]\nphone = \"Work Phone\"",
+            ["`salesforce.fields.phone`", "letters"],
+        ),
+        (
+            "[salesforce.fields]\nphone = \"mobilephone\"",
+            ["`salesforce.fields`", "gets two values"],
+        ),
+        (
+            "[salesforce.constants]\nChannel__c = \" \"",
+            ["`salesforce.constants.Channel__c`", "is empty"],
+        ),
+        (
+            "[salesforce.policy]\nPhon = \"empty\"",
+            [
+                "`salesforce.policy.Phon`",
+                "never written; allowed: LastName",
+            ],
+        ),
+        (
+            "[salesforce.policy]\nSource_Id__c = \"never\"",
+            ["`salesforce.policy.Source_Id__c`", "never written"],
+        ),
+        (
+            "[salesforce]\nsobject = \"Contact\"\n[salesforce.policy]\nCompany = \"empty\"",
+            ["`salesforce.policy.Company`", "MailingStreet"],
+        ),
+        (
+            "[salesforce.policy]\nPhone = \"unedited\"",
+            ["`salesforce.policy.Phone`", "`salesforce.baseline_field`"],
+        ),
+        (
+            "[hubspot.policy]\nphone = \"unedited\"",
+            ["`hubspot.policy.phone`", "`hubspot.baseline_property`"],
+        ),
+        (
+            "[hubspot.policy]\nphone = \"sometimes\"",
+            ["`hubspot.policy.phone`", "unedited"],
+        ),
+        (
+            "[salesforce]\nmatch = \"insert\"",
+            ["`salesforce.match`", "update-only"],
+        ),
+        (
+            "[salesforce]\nsalvage = [\"LastName\"]",
+            ["`salesforce.salvage`", "which is required"],
+        ),
+        (
+            "[hubspot]\nsalvage = [\"fax\"]",
+            ["`hubspot.salvage`", "never written"],
+        ),
+        (
+            "[salesforce]\nrequired = [\"A B\"]",
+            ["`salesforce.required`", "letters"],
         ),
         ("hubspot = 3", ["`hubspot`", "a table"]),
         ("[log]\naudit = true", ["`log.audit`", "a text"]),
@@ -383,6 +535,7 @@ fn a_guard_of_all_changes_needs_a_version_field_in_each_system_in_use() {
     let field = "[salesforce]\nversion_field = \"Version__c\"";
     let property = "[hubspot]\nversion_property = \"version\"";
     let leads = "[filter]\ntypes = [\"lead\"]";
+    let of_hubspot = "[pipeline]\ndestinations = [\"hubspot\"]";
     for (document, key) in [
         (String::new(), Some("salesforce.version_field")),
         (field.to_owned(), Some("hubspot.version_property")),
@@ -392,6 +545,11 @@ fn a_guard_of_all_changes_needs_a_version_field_in_each_system_in_use() {
         (
             format!("{leads}\n{property}"),
             Some("salesforce.version_field"),
+        ),
+        (format!("{of_hubspot}\n{property}"), None),
+        (
+            format!("{of_hubspot}\n{field}"),
+            Some("hubspot.version_property"),
         ),
     ] {
         let document = format!("[guard]\nmode = \"always\"\n{document}");
@@ -489,11 +647,16 @@ fn a_refusal_names_the_line_of_the_last_writer() {
 
 #[test]
 fn the_kitchen_sink_sets_every_key_to_another_value_than_its_default() {
+    /// Tables whose keys are the user's.
+    const NAMES_OF_USERS: [&str; 4] = ["attributes", "fields", "constants", "policy"];
     fn keys(prefix: &str, table: &toml::Table, found: &mut Vec<(String, String)>) {
         for (key, value) in table {
             let path = format!("{prefix}{key}");
+            // Tables whose keys the operator chooses.
+            let is_free = NAMES_OF_USERS.contains(&key.as_str())
+                || ["source.columns", "source.types"].contains(&&*path);
             match value {
-                toml::Value::Table(inner) if path.ends_with(".attributes") => {
+                toml::Value::Table(inner) if is_free => {
                     found.push((path, format!("{inner}")));
                 }
                 toml::Value::Table(inner) => keys(&format!("{path}."), inner, found),
@@ -506,7 +669,7 @@ fn the_kitchen_sink_sets_every_key_to_another_value_than_its_default() {
         keys("", &toml::from_str(text).expect("TOML"), &mut found);
         found
     };
-    let defaults = all(include_str!("../../src/settings/defaults.toml"));
+    let defaults = all(&defaults(&REGISTRY));
     let others = all(include_str!("../fixtures/kitchen-sink.toml"));
     assert_eq!(
         defaults.iter().map(|(key, _)| key).collect::<Vec<_>>(),
@@ -535,15 +698,20 @@ fn variables_override_the_document_and_are_named_in_errors() {
         ),
     ];
     let settings = load(&layers).expect("allowed");
+    let hubspot = settings
+        .systems
+        .of::<hubspot::Settings>()
+        .expect("a section");
     assert_eq!(
-        (
-            settings.hubspot.batch_size,
-            settings.hubspot.base_url.as_str()
-        ),
+        (hubspot.batch_size, hubspot.base_url.as_str()),
         (20, "http://127.0.0.1:8080")
     );
-    assert_eq!(settings.hubspot.allowed_hosts, ["127.0.0.1"]);
-    assert_eq!(settings.salesforce.attributes["Plan"], "Plan__c");
+    assert_eq!(hubspot.allowed_hosts, ["127.0.0.1"]);
+    let salesforce = settings
+        .systems
+        .of::<salesforce::Settings>()
+        .expect("a section");
+    assert_eq!(salesforce.attributes["Plan"], "Plan__c");
     let error =
         load(&[variable("CONTACT_SYNC__HUBSPOT__BATCH_SIZE", "500")]).expect_err("too large");
     assert!(
@@ -552,6 +720,31 @@ fn variables_override_the_document_and_are_named_in_errors() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn errors_of_all_sections_are_reported_in_the_order_of_their_names() {
+    let error = refused(
+        "[salesforce]\nbatch_size = true\n[hubspot]\nspeed = 1\n[filter]\ntypes = 3\n\
+         [speeds]\na = 1\n[guard]\nmode = \"maybe\"",
+    );
+    let keys: Vec<&str> = error.split('`').skip(1).step_by(2).collect();
+    let named = keys
+        .iter()
+        .filter(|key| error.contains(&format!(": `{key}` is ")));
+    assert_eq!(
+        named.collect::<Vec<_>>(),
+        [
+            &"filter.types",
+            &"guard.mode",
+            &"hubspot.speed",
+            &"salesforce.batch_size",
+            &"speeds"
+        ],
+        "{error}"
+    );
+    let sections = "salesforce, hubspot, dead_letter";
+    assert!(error.contains(sections), "{error}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ const VERSIONS_KEPT: &str =
 
 /// Sets the version of a change, and its time as the second of this number. A version has at most
 /// two digits.
-fn versioned(mut change: Value, version: u64, replay: bool) -> Value {
+pub(crate) fn versioned(mut change: Value, version: u64, replay: bool) -> Value {
     change["version"] = version.into();
     change["occurred_at"] = format!("2026-11-20T10:15:{version:02}Z").into();
     change["replay"] = replay.into();
@@ -145,7 +145,7 @@ async fn a_refused_record_is_rejected_and_its_neighbours_are_delivered() {
         row_error("FIELD_CUSTOM_VALIDATION_EXCEPTION", "no", &["Phone"]),
         9,
     );
-    mocks.hubspot.poison("c-4");
+    mocks.hubspot.fail_batches_with("c-4");
     let changes = [people(0..3, lead), people(3..6, customer)].concat();
     let answer = invoke(&mocks.handler(Preset::Test, ""), &batch(&changes), "r").await;
     assert!(failures(&answer).is_empty());

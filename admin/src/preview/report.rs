@@ -40,6 +40,7 @@ impl Plan {
             sources: job.sources.to_vec(),
             body: job.payload.body.clone(),
             if_new: job.payload.if_new.clone(),
+            conditions: job.payload.conditions.clone(),
         }));
     }
 }
@@ -49,6 +50,8 @@ pub(super) struct Report {
     rows: Vec<Row>,
     counts: Counts,
     calls: Vec<(&'static str, usize, u32)>,
+    /// Calls that a dry run cannot count, as lists of nouns.
+    uncounted: Vec<&'static str>,
 }
 
 /// Row of one record at one destination, or of a record without a destination.
@@ -93,6 +96,15 @@ impl Report {
             rows,
             counts,
             calls,
+            uncounted: Vec::new(),
+        }
+    }
+
+    /// Names the calls that a dry run cannot count. Ignores empty texts.
+    pub(super) fn with_uncounted(self, calls: impl Iterator<Item = &'static str>) -> Self {
+        Self {
+            uncounted: calls.filter(|text| !text.is_empty()).collect(),
+            ..self
         }
     }
 
@@ -140,12 +152,11 @@ impl Report {
         for (destination, batches, calls) in &self.calls {
             let _ = writeln!(text, "{destination}: API calls {calls}, batches {batches}");
         }
-        let _ = writeln!(
-            text,
-            "total: API calls {total}, plus one for a Salesforce token if none is cached, \
-             and one for each batch with new leads that lack LastName or Company"
-        );
-        text + &self.counts.to_text()
+        let _ = write!(text, "total: API calls {total}");
+        for calls in &self.uncounted {
+            let _ = write!(text, ", plus {calls}");
+        }
+        text + "\n" + &self.counts.to_text()
     }
 }
 
@@ -279,6 +290,8 @@ struct RowJson<'a> {
 struct WriteJson {
     batch: usize,
     fields: Option<Fields>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    fields_by_policy: BTreeMap<&'static str, Fields>,
     fields_if_new: Option<Fields>,
     operation: &'static str,
 }
@@ -292,6 +305,25 @@ impl Row {
     /// Returns the fields that are added if the record does not exist yet.
     fn fields_if_new(&self) -> Option<Fields> {
         fields(self.write.as_ref()?.if_new.as_ref()?)
+    }
+
+    /// Returns the fields that are written under a condition, by their policy.
+    fn fields_by_policy(&self) -> BTreeMap<&'static str, Fields> {
+        let conditions = self
+            .write
+            .as_ref()
+            .and_then(|write| write.conditions.as_ref());
+        let Some(conditions) = conditions else {
+            return BTreeMap::new();
+        };
+        let bodies = [
+            ("create", &conditions.create),
+            ("empty", &conditions.empty),
+            ("unedited", &conditions.unedited),
+        ];
+        let of =
+            |(policy, body): (&'static str, &Option<Body>)| Some((policy, fields(body.as_ref()?)?));
+        bodies.into_iter().filter_map(of).collect()
     }
 
     /// Returns the reason of a rejection, with the fields that its message does not name.
@@ -314,6 +346,7 @@ impl Row {
         let write = self.write.as_ref().map(|write| WriteJson {
             batch: write.batch,
             fields: self.fields(),
+            fields_by_policy: self.fields_by_policy(),
             fields_if_new: self.fields_if_new(),
             operation: write.kind.name(),
         });
@@ -340,6 +373,11 @@ impl Row {
         }
         for (field, value) in self.fields_if_new().unwrap_or_default() {
             written.push((format!("{field} (if new)"), display_value(&value)));
+        }
+        for (policy, fields) in self.fields_by_policy() {
+            for (field, value) in fields {
+                written.push((format!("{field} ({policy})"), display_value(&value)));
+            }
         }
         written
     }
@@ -383,7 +421,7 @@ fn fields(body: &Body) -> Option<Fields> {
     Some(fields)
 }
 
-/// Formats the value of a field. Salesforce clears a field by `null`, HubSpot by an empty text.
+/// Formats the value of a field. A system clears a field by `null` or by an empty text.
 fn display_value(value: &RawValue) -> String {
     match serde_json::from_str(value.get()) {
         Ok(Value::Null) => "(cleared)".to_owned(),

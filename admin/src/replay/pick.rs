@@ -150,7 +150,7 @@ impl Replay<'_> {
                     state.is_kept = true;
                     continue;
                 }
-                ReplayDecision::Skipped(reason) => reason.to_owned(),
+                ReplayDecision::Skipped(reason) => reason.into_owned(),
                 ReplayDecision::RejectedAgain(code) => rejected_again(&code),
             };
             self.report.skip(&name, &reason);

@@ -1,6 +1,8 @@
 //! Decides which records are put back into the stream, and with which bytes. Does no I/O.
 
-use contact_sync::adapters::DESTINATIONS;
+use std::borrow::Cow;
+
+use contact_sync::adapters::{Registry, Section};
 use contact_sync::model::{ContactChange, Record, Refusal};
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
@@ -9,6 +11,7 @@ use contact_sync::source::layers::decompressed;
 use contact_sync::transform::GuardMode;
 use time::OffsetDateTime;
 
+use super::super::deployment::names;
 use super::super::filter::Filter;
 use super::super::replay_flag::{UnflaggableError, set_replay_flag};
 
@@ -17,9 +20,10 @@ use super::super::replay_flag::{UnflaggableError, set_replay_flag};
 pub(super) struct ReplayPolicy {
     filter: Filter,
     router: Router,
-    /// Reason why an older change can overwrite a newer one at a destination, in the order of
-    /// [`DESTINATIONS`].
-    unguarded: [Option<&'static str>; 2],
+    /// Names of the destinations, in the order of the router's indexes.
+    destinations: Vec<&'static str>,
+    /// Reason why an older change can overwrite a newer one at each destination.
+    unguarded: Vec<Option<Cow<'static, str>>>,
     force: bool,
     /// Whether records that the function rejects again are put back.
     allows_rejected: bool,
@@ -48,7 +52,7 @@ pub(super) enum ReplayDecision {
     /// The filters exclude the record.
     Filtered,
     /// The record is not put back, for this reason.
-    Skipped(&'static str),
+    Skipped(Cow<'static, str>),
     /// The record is not put back: the function would reject it again, with this code.
     RejectedAgain(String),
 }
@@ -59,29 +63,23 @@ const NO_OBJECT: &str =
     "it is not a JSON object and cannot be flagged; --force puts it back unmodified";
 const GUARD_OFF: &str = "guard.mode is off: it could overwrite a newer change; \
                          --force puts it back regardless";
-const NO_SALESFORCE_VERSION: &str = "salesforce.version_field is empty: \
-                                     it could overwrite a newer change in Salesforce; \
-                                     --force puts it back regardless";
-const NO_HUBSPOT_VERSION: &str = "hubspot.version_property is empty: \
-                                  it could overwrite a newer change in HubSpot; \
-                                  --force puts it back regardless";
-
 impl ReplayPolicy {
     /// Builds the policy.
-    pub(super) fn new(settings: &Settings, filter: &Filter, force: bool) -> Self {
-        let is_off = settings.guard.mode == GuardMode::Off;
-        let reason = |version: &str, missing: &'static str| match version {
-            _ if is_off => Some(GUARD_OFF),
-            "" => Some(missing),
-            _ => None,
-        };
+    pub(super) fn new(
+        registry: Registry,
+        settings: &Settings,
+        filter: &Filter,
+        force: bool,
+    ) -> Self {
+        let destinations = names(registry);
+        let sections = destinations.iter().map(|name| settings.systems.named(name));
         Self {
             filter: filter.clone(),
-            router: Router::new(&settings.routes, &settings.filter.types, &DESTINATIONS),
-            unguarded: [
-                reason(&settings.salesforce.version_field, NO_SALESFORCE_VERSION),
-                reason(&settings.hubspot.version_property, NO_HUBSPOT_VERSION),
-            ],
+            router: Router::new(&settings.routes, &settings.filter.types, &destinations),
+            unguarded: sections
+                .map(|section| unguarded(section?, settings.guard.mode))
+                .collect(),
+            destinations,
             force,
             allows_rejected: force,
         }
@@ -104,13 +102,14 @@ impl ReplayPolicy {
         let change = change.ok();
         let routed = change
             .as_ref()
-            .map(|change| self.router.route(change))
+            .and_then(|change| self.router.route(change).ok())
             .unwrap_or_default();
-        let rejected_by = DESTINATIONS
+        let rejected_by = self
+            .destinations
             .iter()
             .position(|name| context.rejected_by == Some(*name));
         if !context.is_selected {
-            let names: Vec<&str> = routed.iter().map(|at| DESTINATIONS[*at]).collect();
+            let names: Vec<&str> = routed.iter().map(|at| self.destinations[*at]).collect();
             let contact = change.as_ref().map(|change| change.contact.id.as_str());
             if !self.filter.matches_change(contact, &names) {
                 return ReplayDecision::Filtered;
@@ -123,7 +122,7 @@ impl ReplayPolicy {
             && let Some(reason) = routed
                 .iter()
                 .chain(&rejected_by)
-                .find_map(|at| self.unguarded[*at])
+                .find_map(|at| self.unguarded[*at].clone())
         {
             return ReplayDecision::Skipped(reason);
         }
@@ -141,9 +140,25 @@ impl ReplayPolicy {
         if self.force || (self.allows_rejected && rejected_again.is_some()) {
             ReplayDecision::PutBack(data.to_vec())
         } else {
-            ReplayDecision::Skipped(unflaggable)
+            ReplayDecision::Skipped(unflaggable.into())
         }
     }
+}
+
+/// Returns the reason why an older change can overwrite a newer one at a destination.
+fn unguarded(section: &Section, mode: GuardMode) -> Option<Cow<'static, str>> {
+    if mode == GuardMode::Off {
+        return Some(GUARD_OFF.into());
+    }
+    if !section.settings().version_field().is_empty() {
+        return None;
+    }
+    let (key, label) = (section.system.version_key, section.system.label);
+    let reason = format!(
+        "{key} is empty: it could overwrite a newer change in {label}; \
+         --force puts it back regardless"
+    );
+    Some(reason.into())
 }
 
 /// Returns the code with which the function rejects the record of a dead letter again, if it does.
@@ -165,6 +180,7 @@ fn rejected_again(
 
 #[cfg(test)]
 mod tests {
+    use contact_sync::adapters::{DESTINATIONS, REGISTRY};
     use contact_sync::settings::{Layer, Preset, load};
 
     use super::*;
@@ -179,7 +195,7 @@ mod tests {
         let filters = <Filters as clap::Parser>::parse_from(arguments);
         let layer = Layer::from_toml("the test", document).expect("TOML");
         let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
-        ReplayPolicy::new(&settings, &filters.filter, force)
+        ReplayPolicy::new(&REGISTRY, &settings, &filters.filter, force)
     }
 
     const GUARDED: &str =
@@ -307,7 +323,7 @@ mod tests {
         };
         assert_eq!(
             policy(GUARDED, &[], false).decide(b"{}", part),
-            ReplayDecision::Skipped(AGGREGATE)
+            ReplayDecision::Skipped(AGGREGATE.into())
         );
     }
 

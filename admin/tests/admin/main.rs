@@ -9,4 +9,5 @@ mod rejected;
 mod replay;
 mod settings;
 mod stage;
+mod third_system;
 mod throttled;

@@ -163,7 +163,7 @@ fn the_schemas_are_printed() {
     let printed = |arguments: &[&str]| json_of(&[], arguments);
     assert_eq!(
         printed(&["settings", "--schema"]),
-        contact_sync::settings::schema()
+        contact_sync::settings::schema(&contact_sync::adapters::REGISTRY)
     );
     assert_eq!(printed(&["change-schema"]), contact_sync::source::schema());
 }

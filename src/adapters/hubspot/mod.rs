@@ -11,6 +11,7 @@ mod delete;
 mod doctor;
 mod errors;
 mod lookup;
+mod mapping_check;
 mod model;
 mod refusal;
 mod rows;
@@ -26,11 +27,11 @@ use reqwest::Client;
 
 use self::auth::Auth;
 pub use self::errors::CODES;
-pub(crate) use self::model::own_properties;
 use self::rows::Rows;
 pub use self::settings::{LifecycleStage, Settings};
+use super::doctor::Check;
 use super::http::Http;
-use super::{Adapter, AdapterSpec, Call};
+use super::{Adapter, Call, System, parse_section, section_schema};
 use crate::model::codes;
 use crate::model::limits::{Limits, Lookup};
 use crate::model::{
@@ -38,6 +39,29 @@ use crate::model::{
     RetryMode, Transformed,
 };
 use crate::secrets::Secret;
+
+/// HubSpot in the registry.
+pub const SYSTEM: System = System {
+    name: "hubspot",
+    label: "HubSpot",
+    defaults: include_str!("defaults.toml"),
+    presets: &[
+        ("staging", include_str!("presets/staging.toml")),
+        (
+            "high-throughput",
+            include_str!("presets/high-throughput.toml"),
+        ),
+        ("local", include_str!("presets/local.toml")),
+        ("test", include_str!("presets/test.toml")),
+    ],
+    ranges: settings::RANGES,
+    version_key: "hubspot.version_property",
+    codes: CODES,
+    code_patterns: &[],
+    uncounted_calls: "",
+    parse: parse_section::<Settings>,
+    schema: section_schema::<Settings>,
+};
 
 /// The destination `hubspot`.
 #[derive(Debug)]
@@ -60,17 +84,6 @@ impl HubSpot {
         }
     }
 
-    /// Builds the adapter with the limits under which the dispatcher calls it.
-    pub(super) fn spec(settings: &Settings, client: Client, secret: Arc<Secret>) -> AdapterSpec {
-        AdapterSpec {
-            adapter: Arc::new(Self::new(settings, client, secret)),
-            rate_limit: settings.rate_limit,
-            retry: settings.retry,
-            max_in_flight: settings.max_in_flight,
-            keeps_versions: !settings.version_property.is_empty(),
-        }
-    }
-
     fn rows<'a>(&'a self, payloads: Vec<&'a Payload>) -> Rows<'a> {
         Rows::new(payloads, &self.settings.id_property)
     }
@@ -82,7 +95,7 @@ impl HubSpot {
 
 impl Adapter for HubSpot {
     fn destination(&self) -> Destination {
-        Destination("hubspot")
+        Destination(SYSTEM.name)
     }
 
     fn limits(&self) -> Limits {
@@ -100,12 +113,17 @@ impl Adapter for HubSpot {
         model::transform(changes, &self.settings)
     }
 
+    fn prepare<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, ()> {
+        self.connect(call).boxed()
+    }
+
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        fields: &'a [&'a str],
         call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
-        self.versions(batch, call).boxed()
+        self.records(batch, fields, call).boxed()
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
@@ -114,6 +132,10 @@ impl Adapter for HubSpot {
 
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
         self.delete_batch(batch, call).boxed()
+    }
+
+    fn examine<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Vec<Check>> {
+        self.checks(call).boxed()
     }
 }
 

@@ -62,7 +62,7 @@ impl Findings {
         let stops = self.misconfigured.iter().map(|found| &found.stop);
         misconfigured::report(destination, stops, call);
         for (code, records) in &self.unknown {
-            call.meter.unknown_code();
+            call.metrics.unknown_code();
             tracing::warn!(%destination, %code, records, "records refused with an unknown code");
         }
     }

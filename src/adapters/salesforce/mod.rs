@@ -11,6 +11,8 @@ mod describe;
 mod doctor;
 mod errors;
 mod lookup;
+mod mapping;
+mod mapping_check;
 mod misconfigured;
 mod model;
 mod refusal;
@@ -29,10 +31,10 @@ use reqwest::Client;
 
 use self::auth::Auth;
 pub use self::errors::{CODES, PATTERNS};
-pub(crate) use self::model::own_fields;
 pub use self::settings::{ConvertedLeads, Settings, Status};
+use super::doctor::Check;
 use super::http::Http;
-use super::{Adapter, AdapterSpec, Call};
+use super::{Adapter, Call, System, parse_section, section_schema};
 use crate::model::codes;
 use crate::model::limits::Limits;
 use crate::model::{
@@ -40,6 +42,30 @@ use crate::model::{
     RetryMode, Transformed,
 };
 use crate::secrets::Secret;
+
+/// Salesforce in the registry.
+pub const SYSTEM: System = System {
+    name: "salesforce",
+    label: "Salesforce",
+    defaults: include_str!("defaults.toml"),
+    presets: &[
+        ("staging", include_str!("presets/staging.toml")),
+        (
+            "high-throughput",
+            include_str!("presets/high-throughput.toml"),
+        ),
+        ("local", include_str!("presets/local.toml")),
+        ("test", include_str!("presets/test.toml")),
+    ],
+    ranges: settings::RANGES,
+    version_key: "salesforce.version_field",
+    codes: CODES,
+    code_patterns: PATTERNS,
+    uncounted_calls: "one for a Salesforce token if none is cached, \
+                      and one for each batch with new leads that lack LastName or Company",
+    parse: parse_section::<Settings>,
+    schema: section_schema::<Settings>,
+};
 
 /// The destination `salesforce`.
 pub struct Salesforce {
@@ -81,17 +107,6 @@ impl Salesforce {
         }
     }
 
-    /// Builds the adapter with the limits under which the dispatcher calls it.
-    pub(super) fn spec(settings: &Settings, client: Client, secret: Arc<Secret>) -> AdapterSpec {
-        AdapterSpec {
-            adapter: Arc::new(Self::new(settings, client, secret)),
-            rate_limit: settings.rate_limit,
-            retry: settings.retry,
-            max_in_flight: settings.max_in_flight,
-            keeps_versions: !settings.version_field.is_empty(),
-        }
-    }
-
     fn is_guarded(&self, payload: &Payload) -> bool {
         payload.guarded && !self.settings.version_field.is_empty()
     }
@@ -99,7 +114,7 @@ impl Salesforce {
 
 impl Adapter for Salesforce {
     fn destination(&self) -> Destination {
-        Destination("salesforce")
+        Destination(SYSTEM.name)
     }
 
     fn limits(&self) -> Limits {
@@ -117,12 +132,17 @@ impl Adapter for Salesforce {
         model::transform(changes, &self.settings)
     }
 
+    fn prepare<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, ()> {
+        self.connect(call).boxed()
+    }
+
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        fields: &'a [&'a str],
         call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
-        self.versions(batch, call).boxed()
+        self.records(batch, fields, call).boxed()
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
@@ -131,6 +151,10 @@ impl Adapter for Salesforce {
 
     fn delete<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {
         self.delete_batch(batch, call).boxed()
+    }
+
+    fn examine<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Vec<Check>> {
+        self.checks(call).boxed()
     }
 }
 

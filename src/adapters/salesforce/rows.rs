@@ -182,7 +182,7 @@ impl Salesforce {
         for RowError { api_error, .. } in errors {
             if !errors::is_known(api_error) {
                 let code = api_error.code();
-                call.meter.unknown_code();
+                call.metrics.unknown_code();
                 tracing::warn!(destination = "salesforce", %code, "unknown status code");
             }
         }

@@ -19,6 +19,7 @@ fn job(kind: WriteKind, at: usize) -> Job {
             id,
             body: None,
             if_new: None,
+            conditions: None,
             version: 0,
             guarded: false,
         },
@@ -59,7 +60,7 @@ fn full_batches_are_taken_at_once_and_partial_ones_at_the_end() {
 #[test]
 fn payloads_of_a_batch_fit_into_one_look_up() {
     let lookup = Lookup {
-        room: 9,
+        capacity: 9,
         length: |id| id.as_str().len(),
     };
     let limits = Limits {

@@ -41,7 +41,7 @@ impl Layers {
     /// had the value.
     fn remove(&mut self, path: &[String], removed: &mut Removed) -> bool {
         let mut was_set = false;
-        for layer in self.layers.iter_mut().skip(BUILT_IN) {
+        for layer in self.stack.iter_mut().skip(BUILT_IN) {
             was_set |= remove(&mut layer.values, path);
         }
         if let (true, Some((index, list))) = (was_set, index_in(path)) {

@@ -204,11 +204,13 @@ fn inject_timed_faults(invocation: usize, mocks: &Mocks) {
         std::fs::write(mocks.hubspot_secret.path(), secret).expect("the file is ours");
     }
     if invocation == 5 * SHARDS + 1 {
-        mocks.hubspot.misbehave(Answer::html(503, "<h1>Sorry</h1>"));
+        mocks
+            .hubspot
+            .reply_to_each(Answer::html(503, "<h1>Sorry</h1>"));
     }
     // By then each shard has met the outage.
     if invocation == 6 * SHARDS + 1 {
-        mocks.hubspot.behave();
+        mocks.hubspot.reply_normally();
     }
 }
 

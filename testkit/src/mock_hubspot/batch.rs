@@ -49,7 +49,7 @@ impl State {
         self.record_violations(&inputs);
         if inputs
             .iter()
-            .any(|input| self.controls.is_poisoned(&input.id))
+            .any(|input| self.controls.fails_batches(&input.id))
         {
             return Err(Answer::json(
                 400,

@@ -13,13 +13,22 @@ use serde_json::{Value, json};
 
 use super::super::mock_hubspot::{limited, missing_scope};
 use super::super::mock_salesforce::{Endpoint, refusal, row_error};
-use super::super::org::{self, Org};
+use super::super::org::Org;
 use super::super::portal::{self, Portal};
 use super::super::server::{Answer, Mangle};
 use super::{Fault, Records, Setting, System};
 
 pub fn salesforce() -> BoxFuture<'static, Box<dyn System>> {
     async { Box::new(Org::new().await) as _ }.boxed()
+}
+
+/// Starts an org whose object is Contact.
+pub fn salesforce_contact() -> BoxFuture<'static, Box<dyn System>> {
+    let org = Org::with(
+        |behavior| behavior.sobject = "Contact".to_owned(),
+        |settings| settings.sobject = "Contact".to_owned(),
+    );
+    async { Box::new(org.await) as _ }.boxed()
 }
 
 pub fn hubspot() -> BoxFuture<'static, Box<dyn System>> {
@@ -79,7 +88,7 @@ impl System for Org {
     }
 
     fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>> {
-        let mut settings = org::settings();
+        let mut settings = self.settings.clone();
         match setting {
             Setting::OtherHost => settings.allowed_hosts = vec!["my.salesforce.com".to_owned()],
             Setting::UnknownField => drop(
@@ -152,7 +161,7 @@ impl System for Org {
                     1,
                 );
             }
-            Fault::Poison(id) => self.mock.poison(&id),
+            Fault::OffendingRecord(id) => self.mock.fail_batches_with(&id),
             Fault::Expired => self.mock.expire_tokens(),
             Fault::Revoked => {
                 self.mock.expire_tokens();
@@ -265,7 +274,7 @@ impl System for Portal {
             Fault::Delayed(id) => self
                 .mock
                 .fail_row(id, json!({"category": "INTERNAL_ERROR"}), 1),
-            Fault::Poison(id) => self.mock.poison(&id),
+            Fault::OffendingRecord(id) => self.mock.fail_batches_with(&id),
             Fault::Expired => {
                 self.mock.rotate_token("pat-mock-2");
                 self.write_secret(r#"{"access_token": "pat-mock-2"}"#);

@@ -63,7 +63,7 @@ impl System for Arc<Memory> {
         };
         self.next(match fault {
             Fault::Lost => Next::Lost,
-            Fault::Poison(id) => Next::Poison(id),
+            Fault::OffendingRecord(id) => Next::OffendingRecord(id),
             Fault::Rejected(id) => Next::Row(
                 id.to_owned(),
                 Outcome::Rejected(Rejection::new(Code::new("WRONG"), "refused")),

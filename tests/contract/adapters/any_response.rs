@@ -224,6 +224,11 @@ proptest! {
     fn no_response_of_hubspot_panics_loops_or_loses_a_record(seed in any::<u64>()) {
         block_on(survives(system::hubspot, seed));
     }
+
+    #[test]
+    fn no_response_of_the_third_system_panics_loops_or_loses_a_record(seed in any::<u64>()) {
+        block_on(survives(system::tinycrm, seed));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use testkit::system::{Defect, Start, hubspot, salesforce, with_defect};
+use testkit::system::{Defect, Start, hubspot, salesforce, tinycrm, with_defect};
 
 use super::trial::Trial;
 use super::{failures, rows, settings, transforms, writes};
@@ -57,7 +57,7 @@ async fn is_caught(start: Start, violation: Defect) -> bool {
 
 #[tokio::test]
 async fn every_contract_violation_is_caught() {
-    for start in [salesforce as Start, hubspot] {
+    for start in [salesforce as Start, hubspot, tinycrm] {
         for violation in [
             Defect::OmitsOutcome,
             Defect::IgnoresRows,

@@ -172,7 +172,7 @@ pub async fn a_response_with_too_many_rows_rejects_no_record(trial: &Trial) {
 }
 
 pub async fn a_batch_with_an_offending_record_is_refused_and_passes_without_it(trial: &Trial) {
-    trial.inject(Fault::Poison("C-2".to_owned()));
+    trial.inject(Fault::OffendingRecord("C-2".to_owned()));
     let people = trial.people(1..=3);
     for batch in [&people[..], &people[1..2]] {
         match trial.upsert(batch).await {
@@ -211,7 +211,7 @@ pub async fn each_delivery_isolates_another_offending_record(trial: &Trial) {
         .filter(|number| *number < changes.len())
         .collect();
     for number in &offenders {
-        trial.inject(Fault::Poison(format!("C-{number}")));
+        trial.inject(Fault::OffendingRecord(format!("C-{number}")));
     }
     let mut fates = vec![String::new(); changes.len()];
     let (mut from, mut deliveries) = (0, 0);

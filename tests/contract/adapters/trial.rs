@@ -86,7 +86,7 @@ impl Trial {
     fn call(&self, time: Duration) -> Call<'_> {
         Call {
             give_up_at: Instant::now() + time,
-            meter: &self.metrics,
+            metrics: &self.metrics,
             permits: &Unlimited,
             dry_run: false,
         }

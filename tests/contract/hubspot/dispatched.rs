@@ -18,7 +18,7 @@ use testkit::words::id;
 /// Sends changes of distinct contacts until each has a fate. Returns how often each fate occurs.
 async fn dispatch(portal: &Portal, changes: Vec<ContactChange>) -> BTreeMap<String, usize> {
     let adapter: Arc<dyn Adapter> = Arc::clone(&portal.hubspot) as _;
-    count(&fates_of(&adapter, &portal.meter, &changes).await)
+    count(&fates_of(&adapter, &portal.metrics, &changes).await)
 }
 
 fn people(count: usize) -> Vec<ContactChange> {
@@ -29,7 +29,7 @@ fn people(count: usize) -> Vec<ContactChange> {
 async fn one_offending_input_in_a_full_batch_costs_at_most_16_more_calls() {
     for offender in [0, 1, 37, 50, 99] {
         let portal = Portal::new().await;
-        portal.mock.poison(&format!("C-{offender}"));
+        portal.mock.fail_batches_with(&format!("C-{offender}"));
         let expected = fates([("delivered", 99), ("rejected VALIDATION_ERROR", 1)]);
         assert_eq!(dispatch(&portal, people(100)).await, expected, "{offender}");
         let calls = portal.mock.count(Endpoint::Upsert);
@@ -185,7 +185,7 @@ async fn a_page_of_the_network_stops_no_destination() {
             assert_eq!(
                 (
                     portal.mock.count(Endpoint::Upsert),
-                    portal.meter.config_errors()
+                    portal.metrics.config_errors()
                 ),
                 (2, 0),
                 "{status}"
@@ -236,14 +236,14 @@ async fn a_missing_property_of_the_mapping_fails_no_other_call() {
     ] {
         let time = Duration::from_secs(30);
         assert_eq!(
-            fates_by(&dispatcher, &portal.meter, &[change], time).await,
+            fates_by(&dispatcher, &portal.metrics, &[change], time).await,
             [expected]
         );
     }
     assert_eq!(
         (
             portal.mock.count(Endpoint::Upsert),
-            portal.meter.config_errors()
+            portal.metrics.config_errors()
         ),
         (3, 2)
     );
@@ -317,7 +317,7 @@ async fn a_missing_property_of_some_contacts_fails_only_them_and_costs_at_most_t
         assert_eq!(
             (
                 portal.mock.count(Endpoint::Upsert),
-                portal.meter.config_errors()
+                portal.metrics.config_errors()
             ),
             (calls, 1)
         );

@@ -100,7 +100,7 @@ async fn ten_thousand_contacts_take_a_hundred_calls() {
         (100, 100)
     );
     assert_eq!(
-        (portal.mock.contacts().len(), portal.meter.api_calls()),
+        (portal.mock.contacts().len(), portal.metrics.api_calls()),
         (10_000, 100)
     );
     portal.assert_polite();

@@ -35,7 +35,7 @@ async fn a_missing_field_of_an_attribute_fails_only_the_records_that_have_it() {
         ["delivered", "failed INVALID_FIELD", "failed INVALID_FIELD"],
         "only the records that have it"
     );
-    assert_eq!(org.meter.config_errors(), 2);
+    assert_eq!(org.metrics.config_errors(), 2);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use testkit::words::newcomers;
 /// Sends changes of distinct contacts until each has a fate. Returns how often each fate occurs.
 async fn dispatch(org: &Org, changes: &[ContactChange]) -> BTreeMap<String, usize> {
     let adapter: Arc<dyn Adapter> = Arc::clone(&org.salesforce) as _;
-    count(&fates_of(&adapter, &org.meter, changes).await)
+    count(&fates_of(&adapter, &org.metrics, changes).await)
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_delete_of_the_longest_ids_is_one_query_and_one_call() {
 async fn one_offending_record_costs_one_record() {
     for offender in [0, 1, 100, 199] {
         let org = Org::new().await;
-        org.mock.poison(&format!("C-{offender}"));
+        org.mock.fail_batches_with(&format!("C-{offender}"));
         let expected = fates([("delivered", 199), ("rejected JSON_PARSER_ERROR", 1)]);
         assert_eq!(
             dispatch(&org, &newcomers(200)).await,
@@ -96,7 +96,7 @@ async fn one_offending_id_costs_one_delete() {
     let org = Org::new().await;
     let mut changes = newcomers(200);
     dispatch(&org, &changes).await;
-    org.mock.poison("C-100");
+    org.mock.fail_batches_with("C-100");
     for change in &mut changes {
         change.operation = Operation::Delete;
     }
@@ -189,7 +189,10 @@ async fn a_hidden_field_rejects_no_record_and_costs_no_second_call() {
     ];
     assert_eq!(dispatch(&org, &changes).await, fates(expected));
     assert_eq!(
-        (org.mock.count(Endpoint::Upsert), org.meter.config_errors()),
+        (
+            org.mock.count(Endpoint::Upsert),
+            org.metrics.config_errors()
+        ),
         (1, 1)
     );
     for (_, change) in changes.iter_mut().enumerate().filter(|(at, _)| *at != 8) {

@@ -97,7 +97,7 @@ async fn whole_responses_stop_or_retry_and_reject_no_record() {
 #[tokio::test]
 async fn a_batch_refused_as_a_whole_is_bisected() {
     let org = Org::new().await;
-    org.mock.poison("C-2");
+    org.mock.fail_batches_with("C-2");
     assert_eq!(
         words(&org.upsert(&org.leads([1, 2, 3])).await),
         ["refused JSON_PARSER_ERROR []"]

@@ -260,18 +260,18 @@ async fn the_breakers_next_probe_is_sent_to_the_new_host() {
     let lead = [newcomer(2, ContactType::Lead)];
     old.next(Answer::empty(302).with_header("location", "/"));
     assert_eq!(
-        fates_by(&dispatcher, &org.meter, &lead, MINUTE).await,
+        fates_by(&dispatcher, &org.metrics, &lead, MINUTE).await,
         ["failed HTTP_302"]
     );
     org.mock.set_instance_url(Some(new_server.url()));
     assert_eq!(
-        fates_by(&dispatcher, &org.meter, &lead, MINUTE).await,
+        fates_by(&dispatcher, &org.metrics, &lead, MINUTE).await,
         ["failed HTTP_302"],
         "the breaker is open"
     );
     wait(Duration::from_secs(5)).await;
     assert_eq!(
-        fates_by(&dispatcher, &org.meter, &lead, MINUTE).await,
+        fates_by(&dispatcher, &org.metrics, &lead, MINUTE).await,
         ["delivered"]
     );
     assert_eq!(

@@ -22,7 +22,7 @@ fn dispatcher(org: &Org) -> ApiDispatcher {
 
 /// Returns the fates of one invocation.
 async fn fates_in(org: &Org, dispatcher: &ApiDispatcher, changes: &[ContactChange]) -> Vec<String> {
-    fates_by(dispatcher, &org.meter, changes, Duration::from_mins(1)).await
+    fates_by(dispatcher, &org.metrics, changes, Duration::from_mins(1)).await
 }
 
 fn with_mobile(mut change: ContactChange) -> ContactChange {
@@ -67,7 +67,7 @@ async fn a_record_with_a_closed_field_fails_without_affecting_others() {
     );
     let errors = logs.at("ERROR");
     assert_eq!(
-        (errors.len(), org.meter.config_errors()),
+        (errors.len(), org.metrics.config_errors()),
         (11, 11),
         "a log line for each call, and no stop: {errors:?}"
     );
@@ -125,7 +125,10 @@ async fn a_call_refused_for_a_field_fails_the_records_that_have_it_and_delivers_
         fates([("delivered", 5), ("failed INVALID_FIELD", 1)])
     );
     assert_eq!(ended[2], "failed INVALID_FIELD");
-    assert_eq!((logs.at("ERROR").len(), org.meter.config_errors()), (1, 1));
+    assert_eq!(
+        (logs.at("ERROR").len(), org.metrics.config_errors()),
+        (1, 1)
+    );
     let alone = org.payload(&changes[2]);
     org.mock
         .next_of(Endpoint::Upsert, refusal(400, "INVALID_FIELD", message));
@@ -174,7 +177,7 @@ async fn a_refused_status_of_the_settings_rejects_no_record_and_is_reported() {
     );
     let errors = logs.at("ERROR");
     assert_eq!(
-        (errors.len(), org.meter.config_errors()),
+        (errors.len(), org.metrics.config_errors()),
         (1, 1),
         "{errors:?}"
     );
@@ -376,7 +379,7 @@ async fn a_page_of_the_network_is_no_response_of_salesforce_s() {
             let ended = fates_in(&org, &dispatcher, &newcomers(5)).await;
             assert_eq!(count(&ended), fates([("delivered", 5)]), "{answer:?}");
             assert_eq!(
-                (logs.at("ERROR"), org.meter.config_errors()),
+                (logs.at("ERROR"), org.metrics.config_errors()),
                 (Vec::<String>::new(), 0),
                 "{answer:?}"
             );

@@ -240,7 +240,7 @@ async fn an_unknown_code_isolates_its_row_and_is_counted() {
             "delivered"
         ]
     );
-    assert_eq!(org.meter.unknown_codes(), 2);
+    assert_eq!(org.metrics.unknown_codes(), 2);
 }
 
 /// Updates may pass while the org accepts no new record.

@@ -134,7 +134,7 @@ async fn the_usage_of_the_org_is_read_from_every_form_of_its_header() {
         )
         .await;
         assert_eq!(words(&org.upsert(&org.leads([1])).await), ["delivered"]);
-        let quota = org.meter.quota();
+        let quota = org.metrics.quota();
         assert_eq!(quota.daily_used.zip(quota.daily_max), expected, "{info:?}");
     }
 }
@@ -300,7 +300,7 @@ async fn ten_thousand_leads_take_fifty_calls_and_a_token() {
         (1, 51)
     );
     assert_eq!(
-        (org.mock.leads().len(), org.meter.api_calls()),
+        (org.mock.leads().len(), org.metrics.api_calls()),
         (10_000, 51)
     );
     org.assert_polite();

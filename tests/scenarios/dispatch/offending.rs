@@ -70,8 +70,8 @@ async fn an_offending_record_becomes_one_dead_letter_and_its_neighbours_are_deli
         for (way, reply) in ways() {
             let mocks = Mocks::start().await;
             let handler = mocks.handler(Preset::Test, DOCUMENT);
-            mocks.salesforce.offend("p-1", reply.clone());
-            mocks.hubspot.offend("p-1", reply);
+            mocks.salesforce.reply_to_each_with("p-1", reply.clone());
+            mocks.hubspot.reply_to_each_with("p-1", reply);
             let logs = Logs::listen();
             // On a machine under load other calls may fail too. Then one invocation may not
             // suffice.
@@ -114,8 +114,8 @@ async fn an_offending_delete_is_isolated_by_its_look_up() {
             failures(&invoke(&handler, &batch(&people(kind, "create", 5)), "r-1").await).is_empty()
         );
         let broken = Answer::html(500, "<html>");
-        mocks.salesforce.offend("p-3", broken.clone());
-        mocks.hubspot.offend("p-3", broken);
+        mocks.salesforce.reply_to_each_with("p-3", broken.clone());
+        mocks.hubspot.reply_to_each_with("p-3", broken);
         let logs = Logs::listen();
         assert!(
             failures(&invoke(&handler, &batch(&people(kind, "delete", 5)), "r-2").await).is_empty(),

@@ -158,7 +158,7 @@ impl Scripted {
             call.give_up_at
         };
         sleep_until(answered_at.min(call.give_up_at)).await;
-        call.meter.api_call(recorded.started.elapsed(), false);
+        call.metrics.api_call(recorded.started.elapsed(), false);
         self.calls.lock().expect("sound")[number].ended = Some(Instant::now());
         reply.unwrap_or_else(|| failed("TIMEOUT", None, true))
     }

@@ -1,5 +1,6 @@
 //! Tests that the JSON Schemas agree with the types and the consumer.
 
+use contact_sync::adapters::REGISTRY;
 use contact_sync::model::Record;
 use contact_sync::settings;
 use contact_sync::source::{self, EventConsumer};
@@ -25,15 +26,17 @@ fn document(text: &str) -> Value {
 
 #[test]
 fn the_settings_schema_agrees_with_the_function_and_describes_every_key() {
-    let schema = settings::schema();
+    let schema = settings::schema(&REGISTRY);
     jsonschema::meta::validate(&schema).expect("draft 2020-12");
     let validator = validator(&schema);
     for good in [
         "",
         include_str!("../../fixtures/kitchen-sink.toml"),
-        include_str!("../../../src/settings/defaults.toml"),
+        &settings::defaults(&REGISTRY),
         include_str!("../../../src/settings/presets/test.toml"),
         include_str!("../../../src/settings/presets/high-throughput.toml"),
+        include_str!("../../../src/adapters/salesforce/presets/test.toml"),
+        include_str!("../../../src/adapters/hubspot/presets/high-throughput.toml"),
     ] {
         assert!(validator.is_valid(&document(good)), "{good}");
     }

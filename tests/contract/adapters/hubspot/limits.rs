@@ -20,7 +20,7 @@ pub async fn the_window_is_read_from_headers_where_they_exist() {
     let portal = Portal::new().await;
     portal.mock.limit(190, Duration::from_secs(10));
     words(&portal.upsert(&portal.people([1])).await);
-    let quota = portal.meter.quota();
+    let quota = portal.metrics.quota();
     assert_eq!(quota.window, Some((190, Duration::from_secs(10))));
     assert_eq!(
         (quota.window_remaining, quota.daily_used, quota.daily_max),
@@ -29,7 +29,7 @@ pub async fn the_window_is_read_from_headers_where_they_exist() {
     let silent = json!({"status": "COMPLETE", "results": []});
     portal.mock.next(Answer::json(200, &silent));
     words(&portal.upsert(&portal.people([1])).await);
-    assert_eq!(portal.meter.quota(), quota);
+    assert_eq!(portal.metrics.quota(), quota);
 }
 
 pub async fn the_window_of_the_headers_limits_calls_that_settings_allow() {
@@ -40,7 +40,7 @@ pub async fn the_window_of_the_headers_limits_calls_that_settings_allow() {
     for expected in ["delivered", "delivered", "failed NO_PERMIT_IN_TIME"] {
         let time = Duration::from_secs(30);
         assert_eq!(
-            fates_by(&dispatcher, &portal.meter, &[person(1)], time).await,
+            fates_by(&dispatcher, &portal.metrics, &[person(1)], time).await,
             [expected]
         );
     }

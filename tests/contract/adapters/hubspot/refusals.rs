@@ -79,7 +79,7 @@ pub async fn a_row_refused_alone_has_the_outcome_of_one_of_several_rows() {
                 [expected],
                 "{whole} {error}"
             );
-            assert_eq!(portal.meter.unknown_codes(), unknown, "{whole} {error}");
+            assert_eq!(portal.metrics.unknown_codes(), unknown, "{whole} {error}");
         }
     }
     let malformed = json!({"status": "error", "message": "Invalid input JSON on line 2, column 9"});

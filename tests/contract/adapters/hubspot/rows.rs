@@ -151,7 +151,7 @@ pub async fn a_row_that_may_be_the_cause_is_isolated_and_an_unknown_code_is_coun
             words(&reply),
             [&isolated, &isolated, &isolated, "delivered"]
         );
-        assert_eq!(portal.meter.unknown_codes(), unknown, "{error}");
+        assert_eq!(portal.metrics.unknown_codes(), unknown, "{error}");
         let warned: Vec<_> = logs
             .at("WARN")
             .into_iter()
@@ -199,7 +199,7 @@ pub async fn a_row_with_a_passing_error_is_delivered_at_the_second_try() {
             words(&portal.upsert(&payloads).await),
             ["delivered", "delivered"]
         );
-        assert_eq!(portal.meter.unknown_codes(), 0, "no record was rejected");
+        assert_eq!(portal.metrics.unknown_codes(), 0, "no record was rejected");
     }
 }
 

@@ -63,7 +63,11 @@ pub async fn a_missing_property_of_every_record_stops_the_destination() {
             words(&portal.upsert(&portal.people(1..=3)).await),
             [expected]
         );
-        assert_eq!(portal.meter.config_errors(), 0, "the dispatcher reports it");
+        assert_eq!(
+            portal.metrics.config_errors(),
+            0,
+            "the dispatcher reports it"
+        );
         let alone = portal.upsert(&portal.people([1])).await;
         if is_unique {
             assert_eq!(
@@ -71,7 +75,7 @@ pub async fn a_missing_property_of_every_record_stops_the_destination() {
                 ["failed PROPERTY_DOESNT_EXIST"],
                 "one record is no evidence"
             );
-            assert_eq!(portal.meter.config_errors(), 1);
+            assert_eq!(portal.metrics.config_errors(), 1);
         } else {
             assert_eq!(words(&alone), [expected], "it is about the account");
         }
@@ -107,7 +111,7 @@ pub async fn an_unknown_stage_of_one_type_fails_only_the_records_of_that_type() 
         ["failed INVALID_OPTION"],
         "customers may follow"
     );
-    assert_eq!(portal.meter.config_errors(), 2);
+    assert_eq!(portal.metrics.config_errors(), 2);
 }
 
 pub async fn each_missing_property_is_reported_once() {
@@ -126,7 +130,7 @@ pub async fn each_missing_property_is_reported_once() {
     let payloads: Vec<_> = people.iter().map(|change| portal.payload(change)).collect();
     let expected = ["failed INVALID_OPTION", "failed PROPERTY_DOESNT_EXIST"];
     assert_eq!(words(&portal.upsert(&payloads).await), expected);
-    assert_eq!(portal.meter.config_errors(), 2, "one log line for each");
+    assert_eq!(portal.metrics.config_errors(), 2, "one log line for each");
 }
 
 /// Checks a portal that refuses the batch as a whole, in spite of the trace ids.
@@ -171,7 +175,7 @@ pub async fn a_batch_refused_for_a_property_is_resent_without_the_records_that_h
             [format!("failed {code}")],
             "alone"
         );
-        assert_eq!(portal.meter.config_errors(), 2);
+        assert_eq!(portal.metrics.config_errors(), 2);
         let all_with_property = [payloads[1].clone(), payloads[5].clone()];
         assert_eq!(
             words(&portal.upsert(&all_with_property).await),
@@ -223,7 +227,7 @@ pub async fn a_missing_property_of_the_mapping_fails_only_the_records_that_have_
         assert_eq!(words(&portal.upsert(&payloads[..1]).await), ["delivered"]);
         let errors = logs.at("ERROR");
         assert_eq!(
-            (errors.len(), portal.meter.config_errors()),
+            (errors.len(), portal.metrics.config_errors()),
             (2, 2),
             "{errors:?}"
         );
@@ -305,7 +309,7 @@ pub async fn a_missing_right_fails_only_the_records_that_need_it() {
         "{:?}",
         logs.lines()
     );
-    assert_eq!(portal.meter.config_errors(), 2);
+    assert_eq!(portal.metrics.config_errors(), 2);
     portal
         .mock
         .next(Answer::json(403, &lacking("crm.objects.contacts.write")));
