@@ -78,7 +78,9 @@ impl Replay<'_> {
         }
         let mut count = 0;
         for record in sources.iter().flat_map(|source| &source.records) {
-            let decision = self.policy.decide(&record.data, record.context());
+            let received = record.received();
+            let context = record.context(&received);
+            let decision = self.policy.decide(&record.data, context);
             if matches!(decision, ReplayDecision::RejectedAgain(_)) {
                 count += 1;
             }
@@ -102,7 +104,9 @@ impl Replay<'_> {
         for record in records {
             let identity = self.store.identity(&record);
             if !self.store.done.contains(&identity) {
-                let decision = self.policy.decide(&record.data, record.context());
+                let received = record.received();
+                let context = record.context(&received);
+                let decision = self.policy.decide(&record.data, context);
                 decided.push((identity, record, decision));
             }
         }
