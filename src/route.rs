@@ -125,6 +125,7 @@ mod tests {
                 version_source: VersionSource::default(),
                 replay: false,
                 previous_type: None,
+                whole: None,
                 contact: Contact::bare(ContactId::new("c").expect("valid"), kind),
             };
             assert_eq!(router.route(&change), expected, "{kind:?} of {passed:?}");

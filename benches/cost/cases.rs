@@ -254,6 +254,7 @@ fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
         if_new,
         version: change.guard_version().unwrap_or_default(),
         guarded: false,
+        whole: None,
     }
 }
 

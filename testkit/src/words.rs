@@ -113,6 +113,7 @@ pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
         version_source: VersionSource::Version,
         replay: false,
         previous_type: None,
+        whole: None,
         contact,
     }
 }
@@ -127,6 +128,7 @@ pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload 
         if_new,
         version: last.guard_version().unwrap_or_default(),
         guarded: false,
+        whole: None,
     }
 }
 
@@ -137,5 +139,6 @@ pub fn deletion(text: &str) -> Payload {
         if_new: None,
         version: 10,
         guarded: false,
+        whole: None,
     }
 }

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use contact_sync::adapters::{Registry, Section};
-use contact_sync::model::{ContactChange, Record, Refusal};
+use contact_sync::model::{Record, Refusal};
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
-use contact_sync::source::EventConsumer;
 use contact_sync::source::layers::decompressed;
+use contact_sync::source::{Decoded, RecordDecoder};
 use contact_sync::transform::GuardMode;
 use time::OffsetDateTime;
 
@@ -18,6 +18,8 @@ use super::super::replay_flag::{UnflaggableError, set_replay_flag};
 /// Policy of a replay, from the settings and the options.
 #[derive(Debug)]
 pub(super) struct ReplayPolicy {
+    /// Decodes records in the format of the settings.
+    decoder: RecordDecoder,
     filter: Filter,
     router: Router,
     /// Names of the destinations, in the order of the router's indexes.
@@ -74,6 +76,7 @@ impl ReplayPolicy {
         let destinations = names(registry);
         let sections = destinations.iter().map(|name| settings.systems.named(name));
         Self {
+            decoder: RecordDecoder::new(&settings.source),
             filter: filter.clone(),
             router: Router::new(&settings.routes, &settings.filter.types, &destinations),
             unguarded: sections
@@ -97,9 +100,10 @@ impl ReplayPolicy {
     pub(super) fn decide(&self, data: &[u8], context: RecordContext<'_>) -> ReplayDecision {
         // The record would arrive in the stream again, at the current time.
         let text = base64_simd::STANDARD.encode_to_string(data);
-        let change = EventConsumer.consume(&Record::of_data(text), OffsetDateTime::now_utc());
-        let rejected_again = rejected_again(&change, context);
-        let change = change.ok();
+        let record = Record::of_data(text);
+        let decoded = self.decoder.decode(&record, OffsetDateTime::now_utc());
+        let rejected_again = rejected_again(&decoded, context);
+        let change = decoded.ok().and_then(Decoded::into_change);
         let routed = change
             .as_ref()
             .map(|change| self.router.route(change))
@@ -165,14 +169,14 @@ fn unguarded(section: &Section, mode: GuardMode) -> Option<Cow<'static, str>> {
 /// If its data is a valid change, returns the code of the dead letter itself: the values may not
 /// fit the destination.
 fn rejected_again(
-    change: &Result<Box<ContactChange>, Box<Refusal>>,
+    decoded: &Result<Decoded, Box<Refusal>>,
     context: RecordContext<'_>,
 ) -> Option<String> {
     // The data of a part is that of its whole aggregate.
     if !context.is_selected || context.is_part {
         return None;
     }
-    match change {
+    match decoded {
         Err(refusal) => Some(refusal.rejection.code.to_string()),
         Ok(_) => context.rejected_unsent.map(str::to_owned),
     }
@@ -214,6 +218,24 @@ mod tests {
             ReplayDecision::Filtered => "filtered",
             ReplayDecision::Skipped(reason) => reason.split([' ', ':']).next().expect("a word"),
             ReplayDecision::RejectedAgain(code) => code,
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_feed_is_judged_in_its_format() {
+        let source = "[source]\nformat = \"debezium\"\ncolumns = { id = \"id\", type = \"kind\" }";
+        let document = &format!("{GUARDED}\n{source}");
+        let context = RecordContext {
+            is_selected: true,
+            ..RecordContext::default()
+        };
+        for (row, expected) in [
+            (r#"{"id":"c-1","kind":"lead"}"#, "flagged"),
+            (r#"{"id":"c-1","kind":"friend"}"#, "UNKNOWN_TYPE"),
+            (r#"{"ts_ms":1}"#, "flagged"),
+        ] {
+            let decision = policy(document, &[], false).decide(row.as_bytes(), context);
+            assert_eq!(summary(&decision), expected, "{row}");
         }
     }
 

@@ -21,6 +21,7 @@ fn job(kind: WriteKind, at: usize) -> Job {
             if_new: None,
             version: 0,
             guarded: false,
+            whole: None,
         },
         smallvec![at],
     )

@@ -16,6 +16,7 @@ fn job(at: usize) -> Job {
             if_new: None,
             version: 0,
             guarded: false,
+            whole: None,
         },
         smallvec![at],
     )

@@ -11,6 +11,7 @@ fn payload(id: &str, body: &Value) -> Payload {
         if_new: None,
         version: 1,
         guarded: false,
+        whole: None,
     }
 }
 
