@@ -124,6 +124,7 @@ mod tests {
             version_source: VersionSource::default(),
             replay: false,
             previous_type: None,
+            whole: None,
             contact: Contact::bare(ContactId::new(id).expect("valid"), Some(ContactType::Lead)),
         }
     }

@@ -150,6 +150,7 @@ mod tests {
             version_source: VersionSource::default(),
             replay: false,
             previous_type: None,
+            whole: None,
             contact: Contact::bare(ContactId::new("c").expect("valid"), kind),
         }
     }

@@ -19,7 +19,8 @@ use crate::dispatch::{Job, Unfold, WriteKind};
 use crate::fold::Step;
 use crate::model::codes;
 use crate::model::{
-    Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage, Transformed,
+    Body, Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage,
+    Transformed,
 };
 use crate::settle::{OutcomeRecorder, RecordOutcome};
 
@@ -138,6 +139,7 @@ impl SchemaTransformer<'_> {
             conditions: None,
             version,
             guarded: is_guarded,
+            whole: None,
         };
         Some(Job::new(WriteKind::Delete, payload, sources))
     }
@@ -193,11 +195,35 @@ impl SchemaTransformer<'_> {
             conditions,
             version: last.guard_version().unwrap_or_default(),
             guarded: first.is_compared,
+            whole: self.whole(sources.iter().filter(written), last),
         };
         Some(Job {
             outdated,
             ..Job::new(WriteKind::Upsert, payload, sources)
         })
+    }
+
+    /// Returns the record of the whole row after the `last` of the changes at `positions`; `None`
+    /// where one of them carries a whole row.
+    fn whole<'p>(
+        &self,
+        mut positions: impl Iterator<Item = &'p Position>,
+        last: &ContactChange,
+    ) -> Option<Body> {
+        let whole = last.whole.as_deref()?;
+        let is_part = |position: &Position| {
+            self.change(*position)
+                .is_some_and(|change| change.whole.is_some())
+        };
+        if !positions.all(is_part) {
+            return None;
+        }
+        let change = ContactChange {
+            contact: whole.clone(),
+            whole: None,
+            ..last.clone()
+        };
+        self.catch_panic(&[&change])?.body
     }
 
     /// Rejects the changes with these indexes into `positions`. Returns their positions.

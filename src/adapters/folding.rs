@@ -189,6 +189,7 @@ mod tests {
             conditions,
             version: 0,
             guarded: false,
+            whole: None,
         }
     }
 

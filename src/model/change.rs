@@ -58,6 +58,8 @@ pub struct ContactChange {
     pub previous_type: Option<ContactType>,
     /// The contact after the change, as far as the event mentions it.
     pub contact: Contact,
+    /// The contact with the fields that did not change, where `contact` leaves them out.
+    pub whole: Option<Box<Contact>>,
 }
 
 /// Names the number by which destinations compare the changes of a contact.
@@ -103,6 +105,7 @@ mod tests {
             replay: false,
             previous_type: None,
             contact: Contact::bare(ContactId::new("c").expect("valid"), None),
+            whole: None,
         };
         for (source, without, with) in [
             (

@@ -205,6 +205,9 @@ own_codes! {
         ANSWER_TOO_LONG: "The system's answer is longer than 8 MB.", "Lower `batch_size`.";
     }
     "deliver" => "failed" {
+        CREATED_IN_PART: "The destination did not have the contact, and created it from the \
+            columns that changed. The invocation ended before the whole row was sent, too.",
+            "Send a snapshot of the table, or change the row once more with its type.";
         ASKED_TO_WAIT: "The system asked for a pause that is longer than `retry.max_delay_ms`. No \
             call is made until it is over.",
             "None. If it lasts, lower `rate_limit`.";

@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Conditions, ContactId, Rejection};
+use super::{Code, Conditions, ContactId, Outcome, Rejection, Retry, RetryMode, codes};
 
 /// The name of an external system in settings, logs, metrics and dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,9 +35,31 @@ pub struct Payload {
     /// Compare `version` with the destination's first, and leave newer data alone. Set only where
     /// the adapter's settings name a version field.
     pub guarded: bool,
+    /// The record with the fields that did not change, where `body` leaves them out: it is sent,
+    /// too, where the destination did not have the record.
+    pub whole: Option<Body>,
 }
 
 impl Payload {
+    /// Returns the outcome of a write that created the record. A record that was created from the
+    /// changed fields alone lacks the others: the whole one is sent, too.
+    pub fn created(&self) -> Outcome {
+        match &self.whole {
+            Some(whole) if self.body.as_ref() != Some(whole) => Outcome::Retry(Retry {
+                code: Code::new(codes::CREATED_IN_PART),
+                after: None,
+                how: RetryMode::OnceMore(
+                    Some(whole.clone()),
+                    Rejection::new(
+                        Code::new(codes::CREATED_IN_PART),
+                        "another process deletes the record between two writes",
+                    ),
+                ),
+            }),
+            _ => Outcome::Delivered(None),
+        }
+    }
+
     /// Returns whether an upsert of the payload looks its record up first. One look-up serves all
     /// payloads of a batch.
     pub fn is_looked_up(&self) -> bool {

@@ -32,6 +32,7 @@ fn payload(policy: FieldPolicy, value: &Value) -> Payload {
         conditions: Some(Box::new(conditions)),
         version: 1,
         guarded: false,
+        whole: None,
     }
 }
 

@@ -81,6 +81,7 @@ fn change(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Validated<Box<Co
             Operation::Create | Operation::Update => contact(&mut person.0)?,
             Operation::Delete => deleted(&person.0)?,
         },
+        whole: None,
     }))
 }
 

@@ -163,6 +163,7 @@ pub fn person(number: usize) -> ContactChange {
         version_source: VersionSource::Version,
         replay: false,
         previous_type: None,
+        whole: None,
         contact,
     }
 }

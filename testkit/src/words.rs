@@ -118,6 +118,7 @@ pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
         version_source: VersionSource::Version,
         replay: false,
         previous_type: None,
+        whole: None,
         contact,
     }
 }
@@ -138,6 +139,7 @@ pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload 
         conditions,
         version: last.guard_version().unwrap_or_default(),
         guarded: false,
+        whole: None,
     }
 }
 
@@ -149,5 +151,6 @@ pub fn deletion(text: &str) -> Payload {
         conditions: None,
         version: 10,
         guarded: false,
+        whole: None,
     }
 }

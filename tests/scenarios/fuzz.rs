@@ -491,12 +491,12 @@ fn feed_records(format: FeedFormat) -> Vec<Value> {
 
 /// Checks a mutated record of a feed: nothing panics, and neither the decoded change nor a refusal
 /// shows contact data. Returns whether a change was decoded.
-fn decoded_row(seed: u64, decoder: &RecordDecoder, records: &[Value]) -> Result<bool, String> {
+fn decoded_row(seed: u64, reader: &RecordDecoder, records: &[Value]) -> Result<bool, String> {
     let mut random = fastrand::Rng::with_seed(seed);
     let data = mutated(&mut random, records);
     let shown = String::from_utf8_lossy(&data).into_owned();
     let record = Record::of_data(base64_simd::STANDARD.encode_to_string(&data));
-    let decoded = decoder.decode(&record, arrival());
+    let decoded = reader.decode(&record, arrival());
     let debug = format!("{decoded:?}");
     match decoded {
         _ if debug.contains(SECRET) => Err(format!("{debug} shows data of {shown}")),
@@ -526,11 +526,11 @@ fn no_row_of_a_feed_panics_or_shows_its_data() {
     for format in FeedFormat::ALL {
         let layer = Layer::from_toml("the test", &format.settings()).expect("TOML");
         let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
-        let decoder = RecordDecoder::new(&settings.source);
+        let reader = RecordDecoder::new(&settings.source);
         let records = feed_records(format);
         let name = format!("fuzz {}", format.name());
         assert_valid_share(
-            all(&name, 4_000, |seed| decoded_row(seed, &decoder, &records)),
+            all(&name, 4_000, |seed| decoded_row(seed, &reader, &records)),
             20,
         );
     }

@@ -18,13 +18,14 @@ use super::super::replay_flag::{UnflaggableError, set_replay_flag};
 /// Policy of a replay, from the settings and the options.
 #[derive(Debug)]
 pub(super) struct ReplayPolicy {
+    /// Decodes records in the format of the settings.
+    decoder: RecordDecoder,
     filter: Filter,
     router: Router,
     /// Names of the destinations, in the order of the router's indexes.
     destinations: Vec<&'static str>,
     /// Reason why an older change can overwrite a newer one at each destination.
     unguarded: Vec<Option<Cow<'static, str>>>,
-    decoder: RecordDecoder,
     force: bool,
     /// Whether records that the function rejects again are put back.
     allows_rejected: bool,
@@ -77,13 +78,13 @@ impl ReplayPolicy {
         let destinations = names(registry);
         let sections = destinations.iter().map(|name| settings.systems.named(name));
         Self {
+            decoder: RecordDecoder::new(&settings.source),
             filter: filter.clone(),
             router: Router::new(&settings.routes, &settings.filter.types, &destinations),
             unguarded: sections
                 .map(|section| unguarded(section?, settings.guard.mode))
                 .collect(),
             destinations,
-            decoder: RecordDecoder::new(&settings.source),
             force,
             allows_rejected: force,
         }
@@ -239,6 +240,24 @@ mod tests {
             ReplayDecision::Filtered => "filtered",
             ReplayDecision::Skipped(reason) => reason.split([' ', ':']).next().expect("a word"),
             ReplayDecision::RejectedAgain(code) => code,
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_feed_is_judged_in_its_format() {
+        let source = "[source]\nformat = \"debezium\"\ncolumns = { id = \"id\", type = \"kind\" }";
+        let document = &format!("{GUARDED}\n{source}");
+        let context = RecordContext {
+            is_selected: true,
+            ..RecordContext::default()
+        };
+        for (row, expected) in [
+            (r#"{"id":"c-1","kind":"lead"}"#, "flagged"),
+            (r#"{"id":"c-1","kind":"friend"}"#, "UNKNOWN_TYPE"),
+            (r#"{"ts_ms":1}"#, "flagged"),
+        ] {
+            let decision = policy(document, &[], false).decide(row.as_bytes(), context);
+            assert_eq!(summary(&decision), expected, "{row}");
         }
     }
 

@@ -56,25 +56,25 @@ pub(super) fn guess(samples: &[Sample]) -> Option<Guess> {
     let has_tombstones = counts.remove(&Form::Tombstone).is_some();
     counts.remove(&Form::Unknown);
     let (form_of_most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    let records: Vec<&Value> = records
-        .iter()
-        .filter(|record| form(record) == form_of_most)
-        .collect();
-    let rows: Vec<Map<String, Value>> = records
-        .iter()
-        .flat_map(|record| rows(record, form_of_most))
-        .collect();
-    let columns = columns(&rows);
     let key_columns: Vec<String> = samples
         .iter()
         .filter_map(|sample| key_column(sample.key.as_deref()?))
-        .chain(records.iter().filter_map(|record| dynamodb_key(record)))
+        .chain(records.iter().filter_map(dynamodb_key))
         .collect();
+    let all: Vec<Rows<'_>> = records
+        .iter()
+        .filter(|record| form(record) == form_of_most)
+        .map(|record| (record, rows(record, form_of_most)))
+        .collect();
+    let of_contacts = of_contacts(&all, &key_columns);
+    let rows: Vec<&Map<String, Value>> = of_contacts.iter().flat_map(|(_, rows)| rows).collect();
+    let columns = columns(&rows);
     let fields = names::fields(&columns.keys().map(String::as_str), &key_columns);
     let types = match fields.get("type") {
         Some(column) => values(&rows, column),
         None => Vec::new(),
     };
+    let records: Vec<&Value> = of_contacts.iter().map(|(record, _)| *record).collect();
     Some(Guess {
         form: form_of_most,
         tables: tables(&records, form_of_most),
@@ -84,6 +84,24 @@ pub(super) fn guess(samples: &[Sample]) -> Option<Guess> {
         fields,
         types,
     })
+}
+
+/// A record, with the images of its row.
+type Rows<'r> = (&'r Value, Vec<Map<String, Value>>);
+
+/// Returns the records whose row has the column of the contact's id: those of the contacts' table.
+/// Without such a column, all records.
+fn of_contacts<'a, 'r>(all: &'a [Rows<'r>], keys: &[String]) -> Vec<&'a Rows<'r>> {
+    let rows: Vec<&Map<String, Value>> = all.iter().flat_map(|(_, rows)| rows).collect();
+    let names = columns(&rows);
+    let fields = names::fields(&names.keys().map(String::as_str), keys);
+    let Some(id) = fields.get("id") else {
+        return all.iter().collect();
+    };
+    let (column, _) = id.split_once('.').unwrap_or((id, ""));
+    all.iter()
+        .filter(|(_, rows)| rows.iter().any(|row| row.contains_key(column)))
+        .collect()
 }
 
 /// Parses the data, without the schema of Kafka Connect around it. Data that is not JSON is null,
@@ -174,9 +192,9 @@ fn untagged(value: &Value) -> Value {
 }
 
 /// Returns the columns of the rows, and the keys of their JSON columns behind a dot.
-fn columns(rows: &[Map<String, Value>]) -> BTreeMap<String, &'static str> {
+fn columns(rows: &[&Map<String, Value>]) -> BTreeMap<String, &'static str> {
     let mut columns = BTreeMap::new();
-    for (name, value) in rows.iter().flatten() {
+    for (name, value) in rows.iter().copied().flatten() {
         match object(value) {
             Some(inner) => {
                 for (key, value) in inner {
@@ -267,7 +285,7 @@ fn tables(records: &[&Value], form: Form) -> Vec<String> {
 }
 
 /// Returns the values of a column that are no contact type themselves.
-fn values(rows: &[Map<String, Value>], column: &str) -> Vec<String> {
+fn values(rows: &[&Map<String, Value>], column: &str) -> Vec<String> {
     let (name, key) = column.split_once('.').unwrap_or((column, ""));
     let mut values = Vec::new();
     for row in rows {

@@ -30,12 +30,19 @@ pub(super) struct Record<'a> {
     pub(super) id: Option<&'a RawValue>,
     /// Our trace id, where HubSpot echoes it.
     pub(super) trace_id: Option<&'a RawValue>,
+    /// Whether the record did not exist before.
+    pub(super) is_new: Option<&'a RawValue>,
     pub(super) properties: Properties<'a>,
     /// All properties, where the response is parsed for them.
     pub(super) all: Option<&'a RawValue>,
 }
 
 impl Record<'_> {
+    /// Returns whether the record did not exist before.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new.is_some_and(|is_new| is_new.get() == "true")
+    }
+
     /// Returns whether the entry lacks every part that identifies a result.
     pub(super) fn is_blank(&self) -> bool {
         self.id.is_none() && self.trace_id.is_none() && self.properties.key.is_none()
@@ -140,6 +147,7 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
                     response.is_complete = map.next_value::<Value>()? == "COMPLETE";
                 }
                 (Part::Result(record), "id") => record.id = map.next_value()?,
+                (Part::Result(record), "new") => record.is_new = map.next_value()?,
                 (Part::Result(record), "objectWriteTraceId") => {
                     record.trace_id = map.next_value()?;
                 }

@@ -157,6 +157,7 @@ mod tests {
                 version_source: VersionSource::Version,
                 replay: false,
                 previous_type: None,
+                whole: None,
                 contact: Contact::bare(
                     ContactId::new("c").expect("valid"),
                     Some(ContactType::Lead),

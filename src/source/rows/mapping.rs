@@ -63,6 +63,7 @@ pub(super) fn deleted(
         replay: record.is_replay,
         previous_type: None,
         contact: change::deleted(&person)?,
+        whole: None,
     }))
 }
 
@@ -185,11 +186,25 @@ impl<'a> Images<'_, 'a> {
         if !sends_all && !has_values && self.is_type_known_before() {
             return Ok(no_change(change));
         }
+        change.contact = self.contact(id, texts)?;
+        if !sends_all {
+            change.whole = self.whole(id);
+        }
+        Ok(Decoded::Change(change))
+    }
+
+    fn contact(&self, id: &str, texts: Texts<'_>) -> Validated<Contact> {
         let mut person = texts.into_person();
         person.id = Field::Value(Str(Cow::Borrowed(id)));
         person.kind = self.kind_after()?;
-        change.contact = change::contact(&mut person)?;
-        Ok(Decoded::Change(change))
+        change::contact(&mut person)
+    }
+
+    /// Returns the contact with the columns that did not change. An invalid value among them is
+    /// none of this change.
+    fn whole(&self, id: &str) -> Option<Box<Contact>> {
+        let (texts, _) = self.texts(true).ok()?;
+        self.contact(id, texts).ok().map(Box::new)
     }
 
     /// Returns the change with the contact's identity and type.
@@ -222,6 +237,7 @@ impl<'a> Images<'_, 'a> {
             replay: self.row.is_replay || record.is_replay,
             previous_type: self.kind_before(),
             contact: change::deleted(&person)?,
+            whole: None,
         }))
     }
 

@@ -60,6 +60,16 @@ pub enum Decoded {
     Filtered(Filtered),
 }
 
+impl Decoded {
+    /// Returns the change, filtered or not; `None` for a record that is none.
+    pub fn into_change(self) -> Option<Box<ContactChange>> {
+        match self {
+            Self::Change(change) => Some(change),
+            Self::Filtered(filtered) => filtered.change,
+        }
+    }
+}
+
 /// Why a record is filtered before it is routed.
 #[derive(Clone, Debug)]
 pub struct Filtered {

@@ -310,12 +310,26 @@ fn columns_that_did_not_change_are_untouched() {
     }
     assert_eq!(attribute(&sent, "plan"), None);
     assert_eq!(sent.previous_type, Some(ContactType::Lead));
+    let rest = sent
+        .whole
+        .as_deref()
+        .expect("a destination may not have the contact");
+    assert_eq!(shown(&rest.first_name), "Ada");
+    assert_eq!(shown(&rest.email), "b@example.com");
+    let invalid = with(after.clone(), "plan", json!(["team"]));
+    let before_invalid = with(before.clone(), "plan", json!(["team"]));
+    let sent = change("debezium", "", &debezium("u", &before_invalid, &invalid));
+    assert!(
+        sent.whole.is_none(),
+        "an unreadable column is none of this change"
+    );
 
     let whole = change(
         "debezium",
         "changed_only = false",
         &debezium("u", &before, &after),
     );
+    assert!(whole.whole.is_none());
     assert_eq!(shown(&whole.contact.first_name), "Ada");
     assert_eq!(shown(&whole.contact.company), "null");
     assert_eq!(shown(&whole.contact.city), "London");

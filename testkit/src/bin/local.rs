@@ -176,15 +176,13 @@ fn feed_format() -> Result<Option<FeedFormat>, String> {
     if matches!(&*name, "" | "contact-change") {
         return Ok(None);
     }
-    match FeedFormat::from_name(&name) {
-        Some(format) => Ok(Some(format)),
-        None => {
-            let names = FeedFormat::ALL.map(FeedFormat::name).join(", ");
-            Err(format!(
-                "FORMAT is `{name}`; allowed: contact-change, {names}"
-            ))
-        }
+    if let Some(format) = FeedFormat::from_name(&name) {
+        return Ok(Some(format));
     }
+    let names = FeedFormat::ALL.map(FeedFormat::name).join(", ");
+    Err(format!(
+        "FORMAT is `{name}`; allowed: contact-change, {names}"
+    ))
 }
 
 fn plan() -> Result<Plan, String> {

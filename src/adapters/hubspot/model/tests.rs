@@ -54,6 +54,7 @@ fn change(kind: ContactType, edit: impl FnOnce(&mut Contact)) -> ContactChange {
         version_source: VersionSource::Version,
         replay: false,
         previous_type: None,
+        whole: None,
         contact,
     }
 }

@@ -60,6 +60,7 @@ fn change(operation: Operation, fill: impl FnOnce(&mut Contact)) -> ContactChang
         version_source: VersionSource::Version,
         replay: false,
         previous_type: None,
+        whole: None,
         contact,
     }
 }
