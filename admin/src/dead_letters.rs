@@ -25,9 +25,11 @@ const HIDDEN_SECS: i32 = 60;
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  contact-sync-admin dead-letters summary --function contact-sync:live
-  contact-sync-admin dead-letters list --function contact-sync:live --since 1d
-  contact-sync-admin dead-letters show e-4711 --function contact-sync:live
+  contact-sync-admin dead-letters summary --function contact-sync-hubspot:live
+  contact-sync-admin dead-letters list --since 1d \\
+    --function contact-sync-hubspot:live
+  contact-sync-admin dead-letters show e-4711 \\
+    --function contact-sync-hubspot:live
 
 Other readers do not see a message for a moment while the tool reads it. The
 tool deletes no message. Only `show --reveal` prints names, addresses and other
@@ -51,10 +53,11 @@ enum Command {
     /// Print one line for each dead letter, the newest first
     #[command(after_help = "\
 Examples:
-  contact-sync-admin dead-letters list --function contact-sync:live
-  contact-sync-admin dead-letters list --function contact-sync:live \\
+  contact-sync-admin dead-letters list --function contact-sync-hubspot:live
+  contact-sync-admin dead-letters list --function contact-sync-hubspot:live \\
     --code TOO_LONG --since 1d
-  contact-sync-admin dead-letters list --function contact-sync:live --json")]
+  contact-sync-admin dead-letters list --json \\
+    --function contact-sync-hubspot:live")]
     List {
         /// Print at most N dead letters
         #[arg(long, value_name = "N", default_value_t = 50)]
@@ -65,9 +68,10 @@ Examples:
     /// Print one dead letter with all its fields
     #[command(after_help = "\
 Examples:
-  contact-sync-admin dead-letters show e-4711 --function contact-sync:live
-  contact-sync-admin dead-letters show e-4711 --function contact-sync:live \\
-    --reveal")]
+  contact-sync-admin dead-letters show e-4711 \\
+    --function contact-sync-hubspot:live
+  contact-sync-admin dead-letters show e-4711 --reveal \\
+    --function contact-sync-hubspot:live")]
     Show {
         /// The message's id, the event's id, or the record's sequence number
         id: String,
@@ -78,8 +82,8 @@ Examples:
     /// Count dead letters by stage, destination, code and age
     #[command(after_help = "\
 Examples:
-  contact-sync-admin dead-letters summary --function contact-sync:live
-  contact-sync-admin dead-letters summary --function contact-sync:live \\
+  contact-sync-admin dead-letters summary --function contact-sync-hubspot:live
+  contact-sync-admin dead-letters summary --function contact-sync-hubspot:live \\
     --destination salesforce")]
     Summary {
         #[command(flatten)]

@@ -27,8 +27,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  contact-sync-admin doctor --function contact-sync-all:live
-  contact-sync-admin doctor --function contact-sync-all:live --sample 500
+  contact-sync-admin doctor --function contact-sync-hubspot:live
+  contact-sync-admin doctor --function contact-sync-hubspot:live --sample 500
   contact-sync-admin doctor --config file:settings.toml --json
 
 Checks the settings, the secrets and the access that they give, the object,

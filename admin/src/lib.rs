@@ -68,8 +68,8 @@ const STYLES: Styles = Styles::styled()
 
 const AFTER_HELP: &str = "\
 Examples:
-  contact-sync-admin doctor --function contact-sync:live
-  contact-sync-admin dead-letters summary --function contact-sync:live
+  contact-sync-admin doctor --function contact-sync-hubspot:live
+  contact-sync-admin dead-letters summary --function contact-sync-hubspot:live
   contact-sync-admin preview events/mixed.json
 
 Settings have the sources of the function: the variables CONTACT_SYNC_PRESET,

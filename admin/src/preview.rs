@@ -33,7 +33,7 @@ Examples:
   contact-sync-admin preview changes.ndjson --config file:settings.toml
   contact-sync-admin preview changes.ndjson --summary
   export-contacts | contact-sync-admin preview - \\
-    --function contact-sync:live
+    --function contact-sync-hubspot:live
 
 The last lines count the records that would be written, superseded, filtered
 and rejected.

@@ -44,19 +44,20 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 #[command(after_help = "\
 Examples:
   # print the changes that would be put back
-  contact-sync-admin replay --function contact-sync:live --dry-run
+  contact-sync-admin replay --function contact-sync-hubspot:live --dry-run
   # put back the changes of one contact, without a question on a terminal
-  contact-sync-admin replay --function contact-sync:live --contact c-1 --yes
+  contact-sync-admin replay --contact c-1 --yes \\
+    --function contact-sync-hubspot:live
   # put back the changes that Salesforce rejected before a field was corrected
-  contact-sync-admin replay --function contact-sync:live \\
+  contact-sync-admin replay --function contact-sync-salesforce:live \\
     --code INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST
   # put back batches that the event source mapping discarded
-  contact-sync-admin replay --function contact-sync:live \\
+  contact-sync-admin replay --function contact-sync-hubspot:live \\
     --s3 s3://failed-events/aws/lambda/
-  contact-sync-admin replay --function contact-sync:live \\
+  contact-sync-admin replay --function contact-sync-hubspot:live \\
     --queue-url https://sqs.eu-west-1.amazonaws.com/1/on-failure
   # put back an hour of the stream itself, for one contact
-  contact-sync-admin replay --function contact-sync:live --contact c-1 \\
+  contact-sync-admin replay --function contact-sync-hubspot:live --contact c-1 \\
     --from 2026-11-20T10:00:00Z --to 2026-11-20T11:00:00Z
 
 On a terminal the tool asks once before it puts changes back.

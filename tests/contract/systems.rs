@@ -62,7 +62,12 @@ fn lines_naming(text: &str, names: &[String]) -> Vec<usize> {
     for (at, line) in code.lines().enumerate() {
         let line = line.trim_start().to_lowercase();
         let is_comment = line.starts_with("//") || line.starts_with('#');
-        if !is_comment && names.iter().any(|name| line.contains(name)) {
+        // An example may name a function of the template, which is named after its destination.
+        let is_named = |name: &String| {
+            line.replace(&format!("contact-sync-{name}"), "")
+                .contains(name)
+        };
+        if !is_comment && names.iter().any(is_named) {
             found.push(at + 1);
         }
     }

@@ -21,14 +21,6 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_version_names_the_tool() {
-    let expected = format!("contact-sync-admin {}\n", env!("CARGO_PKG_VERSION"));
-    for option in ["--version", "-V"] {
-        assert_eq!(text(&run(&[option]).stdout), expected);
-    }
-}
-
-#[test]
 fn completions_of_each_shell_know_the_commands() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = text(&run(&["completions", shell]).stdout);
