@@ -32,6 +32,7 @@ CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_CYCLONEDX_VERSION := 0.5.9
 
 VENV := target/venv
+ASYNCAPI := target/asyncapi
 TOOLS := target/tools
 # The files of a release.
 DIST := target/dist
@@ -119,8 +120,12 @@ lint: ## Check with clippy, warnings as errors, and the voice of the comments
 doc: ## Build the API documentation of the crate, warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps $(TESTED)
 
+.PHONY: asyncapi
+asyncapi: $(ASYNCAPI)/ready ## Check docs/reference/asyncapi.yaml with AsyncAPI's own parser, and its examples (needs Node.js)
+	node tests/asyncapi/check.mjs $(ASYNCAPI) docs/reference/asyncapi.yaml
+
 .PHONY: docs
-docs: $(VENV)-docs/ready ## Check the documentation and its links, and build the site into target/site
+docs: $(VENV)-docs/ready asyncapi ## Check the documentation and its links, and build the site into target/site (needs Node.js)
 	$(PYTHON) -m unittest discover --start-directory tests/docs
 	$(VENV)-docs/bin/python -m unittest discover --start-directory tests/release
 	$(PYTHON) tests/docs/settings_page.py --check
@@ -245,11 +250,14 @@ dashboard: $(VENV)-sam/ready ## Draw the dashboard with sample data into docs/di
 PLATFORM ?= $(shell uname -s | tr A-Z a-z)-$(shell uname -m)
 
 .PHONY: tool
-tool: ## Build the operator's tool and pack it into target/dist (PLATFORM= its name)
+tool: ## Build the operator's tool, and pack it with its completions and man pages into target/dist (PLATFORM= its name)
 	cargo build --locked --release --package contact-sync-admin
 	rm -rf target/tool
-	mkdir -p target/tool
+	mkdir -p target/tool/completions
 	cp target/release/contact-sync-admin LICENSE target/tool
+	for shell in bash elvish fish powershell zsh; do \
+	  target/tool/contact-sync-admin completions $$shell > target/tool/completions/contact-sync-admin.$$shell; done
+	target/tool/contact-sync-admin man-pages target/tool/man
 	$(PYTHON) deploy/release.py tar $(DIST)/contact-sync-admin-$(PLATFORM).tar.gz target/tool/*
 
 .PHONY: release-check
@@ -269,6 +277,13 @@ checksums: ## Write SHA256SUMS of target/dist
 $(VENV)-%/ready: tests/requirements/%.txt
 	$(PYTHON) -m venv --clear $(VENV)-$*
 	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+$(ASYNCAPI)/ready: tests/asyncapi/package.json tests/asyncapi/package-lock.json
+	@command -v npm > /dev/null || { echo "asyncapi: Node.js 20 or later with npm is missing" >&2; exit 1; }
+	@mkdir -p $(ASYNCAPI)
+	cp tests/asyncapi/package.json tests/asyncapi/package-lock.json $(ASYNCAPI)
+	cd $(ASYNCAPI) && npm ci --silent --no-audit --no-fund --ignore-scripts
 	touch $@
 
 # Below target/ they are built once for each checkout. The versions are pinned for the same reason as all others.

@@ -31,6 +31,11 @@ async fn run() -> Result<(), Error> {
         environment.log_format,
         environment.traces_to.as_deref(),
     );
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        preset = environment.preset.name(),
+        "contact-sync starts"
+    );
     let extra_roots = ExtraRoots::read(&environment.extra_ca_file)?;
     let aws = aws::config(&extra_roots).await;
     match environment.task {

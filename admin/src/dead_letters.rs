@@ -25,14 +25,15 @@ const HIDDEN_SECS: i32 = 60;
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  contact-sync-admin dead-letters summary --function contact-sync
-  contact-sync-admin dead-letters list --function contact-sync --code TOO_LONG --since 1d
-  contact-sync-admin dead-letters show e-4711 --function contact-sync --reveal
+  contact-sync-admin dead-letters summary --function contact-sync:live
+  contact-sync-admin dead-letters list --function contact-sync:live --since 1d
+  contact-sync-admin dead-letters show e-4711 --function contact-sync:live
 
-Other readers do not see a message for a moment while the tool reads it. The tool deletes no
-message. Only `show --reveal` prints names, addresses and other data of contacts, the record's data
-byte for byte: treat its output as contact data. Without --reveal, `show` prints the messages of
-contact-sync itself, which quote no value, and hides the messages of the destinations.")]
+Other readers do not see a message for a moment while the tool reads it. The
+tool deletes no message. Only `show --reveal` prints names, addresses and other
+data of contacts, the record's data byte for byte: treat its output as contact
+data. Without --reveal, `show` prints the messages of contact-sync itself,
+which quote no value, and hides the messages of the destinations.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -48,6 +49,12 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Print one line for each dead letter, the newest first
+    #[command(after_help = "\
+Examples:
+  contact-sync-admin dead-letters list --function contact-sync:live
+  contact-sync-admin dead-letters list --function contact-sync:live \\
+    --code TOO_LONG --since 1d
+  contact-sync-admin dead-letters list --function contact-sync:live --json")]
     List {
         /// Print at most N dead letters
         #[arg(long, value_name = "N", default_value_t = 50)]
@@ -56,6 +63,11 @@ enum Command {
         filter: Filter,
     },
     /// Print one dead letter with all its fields
+    #[command(after_help = "\
+Examples:
+  contact-sync-admin dead-letters show e-4711 --function contact-sync:live
+  contact-sync-admin dead-letters show e-4711 --function contact-sync:live \\
+    --reveal")]
     Show {
         /// The message's id, the event's id, or the record's sequence number
         id: String,
@@ -64,6 +76,11 @@ enum Command {
         reveal: bool,
     },
     /// Count dead letters by stage, destination, code and age
+    #[command(after_help = "\
+Examples:
+  contact-sync-admin dead-letters summary --function contact-sync:live
+  contact-sync-admin dead-letters summary --function contact-sync:live \\
+    --destination salesforce")]
     Summary {
         #[command(flatten)]
         filter: Filter,

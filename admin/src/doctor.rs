@@ -18,7 +18,7 @@ use super::CommandResult;
 use super::deployment::{Deployment, Target};
 use super::failure::Failure;
 use super::guard;
-use super::output::{Output, escaped};
+use super::output::{BAD, GOOD, NEUTRAL, Output, escaped, styled};
 
 /// Time limit of all calls to one destination together.
 const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
@@ -31,13 +31,14 @@ Examples:
   contact-sync-admin doctor --function contact-sync-all:live --sample 500
   contact-sync-admin doctor --config file:settings.toml --json
 
-Checks the settings, the secrets and the access that they give, the object, fields and properties
-that are written, the queue, the table, the parameter, and, with --function, the event source
-mapping and its stream. Writes nothing. AWS is called with your own permissions, not with those of
-the function.
+Checks the settings, the secrets and the access that they give, the object,
+fields and properties that are written, the queue, the table, the parameter,
+and, with --function, the event source mapping and its stream. Writes nothing.
+AWS is called with your own permissions, not with those of the function.
 Exit code 1: a check failed.")]
 pub(crate) struct Args {
-    /// Read about N records of the stream's last day, and report how many can be decoded
+    /// Read about N records of the stream's last day, and report how many can be decoded, their
+    /// formats, and columns and before images that are missing
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sample: Option<u32>,
 }
@@ -93,9 +94,9 @@ impl Line {
 
     fn text(&self) -> String {
         let state = match self.state {
-            State::Ok => "ok  ",
-            State::Fail => "FAIL",
-            State::Skipped => "--  ",
+            State::Ok => styled(GOOD, "ok  "),
+            State::Fail => styled(BAD, "FAIL"),
+            State::Skipped => styled(NEUTRAL, "--  "),
         };
         format!("{state}  {}: {}", self.name, escaped(&self.text))
     }
@@ -121,7 +122,7 @@ impl From<doctor::Check> for Line {
 
 /// Runs the checks.
 pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
-    let progress = output.progress("checks", None);
+    let progress = output.progress("checks of the settings:", None);
     let deployment = target.deployment().await?;
     let lines = match deployment.settings().await {
         Ok(settings) => {
@@ -132,8 +133,15 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
                     .into_iter()
                     .map(|note| Line::skipped("guard", note)),
             );
+            let report = |next: &'static str, lines: &[Line]| {
+                progress.set_message(next);
+                progress.set_position(lines.len() as u64);
+            };
+            report("checks, now of the destinations:", &lines);
             lines.extend(Box::pin(check_destinations(&deployment, &settings)).await?);
+            report("checks, now of the AWS resources:", &lines);
             lines.extend(resources::check(&deployment, &settings).await);
+            report("checks, now of the stream:", &lines);
             let sample = args.sample.map(|records| records as usize);
             lines.extend(stream::check(&deployment, target, &settings, sample).await);
             lines

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod change_schema;
+mod completions;
 mod confirm;
 mod dead_letters;
 mod deployment;
@@ -14,6 +15,7 @@ mod failure;
 mod filter;
 mod guard;
 mod kinesis_producer;
+mod man_pages;
 mod output;
 mod preview;
 mod queue;
@@ -27,6 +29,8 @@ mod time_arg;
 use std::ffi::OsString;
 
 use aws_config::SdkConfig;
+use clap::builder::Styles;
+use clap::builder::styling::AnsiColor;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use contact_sync::adapters::{REGISTRY, Registry};
 
@@ -41,6 +45,8 @@ pub use self::output::Streams;
     name = "contact-sync-admin",
     version,
     arg_required_else_help = true,
+    max_term_width = 100,
+    styles = STYLES,
     after_help = AFTER_HELP
 )]
 struct Cli {
@@ -53,13 +59,28 @@ struct Cli {
     json: bool,
 }
 
-const AFTER_HELP: &str = "\
-Settings have the sources of the function: the variables CONTACT_SYNC_PRESET, CONTACT_SYNC_CONFIG
-and CONTACT_SYNC__SECTION__KEY of this shell; with --function those of a deployed function,
-overridden by those of this shell. Credentials and region come from the variables of the AWS SDK
-(AWS_PROFILE, AWS_REGION, …).
+/// Colours of the help, which clap leaves out where it is no terminal, and with `NO_COLOR`.
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
 
-Exit codes: 0 success; 1 a check failed or work is left; 2 wrong usage.";
+const AFTER_HELP: &str = "\
+Examples:
+  contact-sync-admin doctor --function contact-sync:live
+  contact-sync-admin dead-letters summary --function contact-sync:live
+  contact-sync-admin preview events/mixed.json
+
+Settings have the sources of the function: the variables CONTACT_SYNC_PRESET,
+CONTACT_SYNC_CONFIG and CONTACT_SYNC__SECTION__KEY of this shell; with
+--function those of a deployed function, overridden by those of this shell.
+Credentials and region come from the variables and profiles of the AWS SDK
+(AWS_PROFILE, AWS_REGION, …). Profiles of `aws sso login`, of `aws login` and
+with a credential_process work too.
+
+Exit codes: 0 success; 1 a check failed or work is left; 2 wrong usage.
+Colours are for terminals; NO_COLOR=1 switches them off.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -70,6 +91,8 @@ enum Command {
     Preview(preview::Args),
     ChangeSchema(change_schema::Args),
     Source(source::Args),
+    Completions(completions::Args),
+    ManPages(man_pages::Args),
 }
 
 /// Exit code of a failed check, of work that is left, and of a failure.
@@ -147,17 +170,29 @@ impl Command {
                 change_schema::run(output);
                 Ok(true)
             }
+            Self::Completions(args) => {
+                completions::run(args, definition(target.registry), output);
+                Ok(true)
+            }
+            Self::ManPages(args) => {
+                man_pages::run(args, definition(target.registry)).map(|()| true)
+            }
         }
     }
 }
 
-/// Parses the arguments. The options that name a destination accept the systems of `registry`.
+/// Returns the definition of the commands and their options. The options that name a destination
+/// accept the systems of `registry`.
+fn definition(registry: Registry) -> clap::Command {
+    filter::with_destinations(Cli::command(), registry)
+}
+
+/// Parses the arguments.
 fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     registry: Registry,
 ) -> Result<Cli, clap::Error> {
-    let matches =
-        filter::with_destinations(Cli::command(), registry).try_get_matches_from(arguments)?;
+    let matches = definition(registry).try_get_matches_from(arguments)?;
     Cli::from_arg_matches(&matches)
 }
 
@@ -166,4 +201,89 @@ fn refuse(refusal: &clap::Error) -> u8 {
     // A closed pipe (`| head`) is no failure.
     let _ = refusal.print();
     u8::try_from(refusal.exit_code()).unwrap_or(WRONG_USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Width of the narrowest terminal on which the help is not torn.
+    const COLUMNS: usize = 80;
+
+    /// Collects the commands of the tool, each with the words that call it.
+    fn commands(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
+        let path = format!("{path}{}", command.get_name());
+        for inner in command.get_subcommands() {
+            if inner.get_name() != "help" {
+                commands(inner, &format!("{path} "), found);
+            }
+        }
+        found.push((path, command.clone()));
+    }
+
+    fn all_commands() -> Vec<(String, clap::Command)> {
+        let mut tool = definition(&REGISTRY).term_width(COLUMNS);
+        tool.build();
+        let mut found = Vec::new();
+        commands(&tool, "", &mut found);
+        assert!(found.len() > 10, "{}", found.len());
+        found
+    }
+
+    /// Returns the text below the options.
+    fn after_help(command: &clap::Command) -> String {
+        let text = command.get_after_help().map(ToString::to_string);
+        text.unwrap_or_default()
+    }
+
+    /// Returns the calls of the tool in a text, without redirections and pipes.
+    fn examples(text: &str) -> Vec<String> {
+        let text = text.replace("\\\n", " ");
+        let calls = text.lines().filter(|line| line.starts_with("  "));
+        let calls = calls.filter_map(|line| {
+            let start = line.find("contact-sync-admin ")?;
+            let call = line.get(start..)?;
+            let end = call.find(" > ").unwrap_or(call.len());
+            call.get(..end).map(str::to_owned)
+        });
+        calls.filter(|call| !call.starts_with('#')).collect()
+    }
+
+    #[test]
+    fn each_command_has_examples_that_it_understands() {
+        for (path, command) in all_commands() {
+            let text = after_help(&command);
+            assert!(text.starts_with("Examples:\n"), "{path}: {text}");
+            let found = examples(&text);
+            let own = found.iter().filter(|call| call.starts_with(&path));
+            assert!(own.count() > 0, "{path}: {text}");
+            for call in found {
+                let words = call.split_whitespace().map(OsString::from);
+                let parsed = parse(words, &REGISTRY);
+                assert!(parsed.is_ok(), "{path}: {call}: {parsed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_of_each_command_fits_a_narrow_terminal() {
+        for (path, mut command) in all_commands() {
+            let text = after_help(&command);
+            for help in [command.render_help(), command.render_long_help()] {
+                let help = help.to_string();
+                for line in help.lines() {
+                    assert!(line.chars().count() <= COLUMNS, "{path}: {line}");
+                }
+                assert!(
+                    help.contains(&text),
+                    "{path}: the text below is torn:\n{help}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_definition_of_the_commands_is_consistent() {
+        definition(&REGISTRY).debug_assert();
+    }
 }

@@ -1,20 +1,32 @@
 //! Output of the tool: results to standard output, as text or JSON; progress and failures to
-//! standard error.
+//! standard error. Texts have colours on a terminal, unless `NO_COLOR` is set.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
+use super::confirm::confirm;
 use super::failure::Failure;
 
-/// Streams that the tool writes to.
+/// Style of a good result.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// Style of a failure.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Style of a result that is neither.
+pub(crate) const NEUTRAL: Style = Style::new().dimmed();
+/// Style of headers.
+const HEADER: Style = Style::new().bold();
+/// Streams that the tool writes to. Texts have styles, which those of the process remove where they
+/// are no terminal.
 pub struct Streams {
     /// Receives the results.
     pub out: Box<dyn Write>,
@@ -26,8 +38,8 @@ impl Streams {
     /// Returns the streams of the process.
     pub fn of_process() -> Self {
         Self {
-            out: Box::new(io::stdout()),
-            err: Box::new(io::stderr()),
+            out: Box::new(anstream::stdout()),
+            err: Box::new(anstream::stderr()),
         }
     }
 }
@@ -55,6 +67,11 @@ impl Output {
         }
     }
 
+    /// Prints bytes as they are, for documents of other programs.
+    pub(crate) fn raw(&self, bytes: &[u8]) {
+        let _ = self.streams.borrow_mut().out.write_all(bytes);
+    }
+
     /// Prints the result in JSON mode only, for results whose text is a list of errors.
     pub(crate) fn json(&self, json: &impl Serialize) {
         if self.is_json {
@@ -71,12 +88,20 @@ impl Output {
 
     /// Prints an error in a checked document: one line to standard error in text mode.
     pub(crate) fn error(&self, text: &str) {
-        self.note(&format!("error: {text}"));
+        if !self.is_json {
+            self.write_err(&format!("{} {}", styled(BAD, "error:"), escaped(text)));
+        }
     }
 
     /// Returns whether the tool runs on a terminal and may ask for confirmation.
     pub(crate) fn may_ask(&self) -> bool {
         !self.is_json && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks the operator on the terminal. Returns whether the reply is `y` or `yes`; without a
+    /// terminal there is none.
+    pub(crate) fn confirm(&self, question: &str) -> bool {
+        self.may_ask() && bars().suspend(|| confirm(&escaped(question)))
     }
 
     /// Prints the failure of the command: one line.
@@ -106,6 +131,7 @@ impl Output {
             Some(length) => (ProgressBar::new(length), "{msg} [{bar:40}] {pos}/{len}"),
             None => (ProgressBar::new_spinner(), "{spinner} {msg} {pos}"),
         };
+        let bar = bars().add(bar);
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
@@ -113,6 +139,17 @@ impl Output {
         bar.with_message(message)
             .with_finish(indicatif::ProgressFinish::AndClear)
     }
+}
+
+/// Returns the progress bars of the process, which give way to questions.
+fn bars() -> &'static MultiProgress {
+    static BARS: OnceLock<MultiProgress> = OnceLock::new();
+    BARS.get_or_init(MultiProgress::new)
+}
+
+/// Adds a style to a text. The streams remove it where they are no terminal, and with `NO_COLOR`.
+pub(crate) fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
 }
 
 /// Formats a table without lines, as wide as its content. Characters that a terminal interprets are
@@ -127,11 +164,12 @@ pub(crate) fn table<const N: usize>(
         rows.into_iter()
             .map(|row| row.map(|cell| escaped(&cell).into_owned())),
     );
-    let lines = table.lines().map(|line| {
-        line.strip_prefix(' ')
-            .unwrap_or(&line)
-            .trim_end()
-            .to_owned()
+    let lines = table.lines().enumerate().map(|(at, line)| {
+        let line = line.strip_prefix(' ').unwrap_or(&line).trim_end();
+        match at {
+            0 => styled(HEADER, line),
+            _ => line.to_owned(),
+        }
     });
     lines.collect::<Vec<_>>().join("\n")
 }

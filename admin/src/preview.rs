@@ -30,10 +30,13 @@ const DEADLINE: Duration = Duration::from_hours(1);
 #[command(after_help = "\
 Examples:
   contact-sync-admin preview events/mixed.json
-  contact-sync-admin preview changes.ndjson --config file:settings.toml --summary
-  export-contacts | contact-sync-admin preview - --function contact-sync
+  contact-sync-admin preview changes.ndjson --config file:settings.toml
+  contact-sync-admin preview changes.ndjson --summary
+  export-contacts | contact-sync-admin preview - \\
+    --function contact-sync:live
 
-The last lines count the records that would be written, superseded, filtered and rejected.
+The last lines count the records that would be written, superseded, filtered
+and rejected.
 Exit code 1: a record would be rejected.")]
 pub(crate) struct Args {
     /// A Lambda event, one record of the format of the settings, a JSON array of records, or one

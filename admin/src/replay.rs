@@ -36,32 +36,45 @@ const MIN_MESSAGES: u64 = 10;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Put rejected changes back into the stream, each under its own key, flagged with "replay": true
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each switch of the command line"
+)]
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   # print the changes that would be put back
-  contact-sync-admin replay --function contact-sync --dry-run
-  # put back the changes that were rejected before a picklist was corrected
-  contact-sync-admin replay --function contact-sync --code INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST
-  # put back batches that the event source mapping discarded, from its bucket or its queue
-  contact-sync-admin replay --function contact-sync --s3 s3://failed-events/aws/lambda/
-  contact-sync-admin replay --function contact-sync \\
+  contact-sync-admin replay --function contact-sync:live --dry-run
+  # put back the changes of one contact, without a question on a terminal
+  contact-sync-admin replay --function contact-sync:live --contact c-1 --yes
+  # put back the changes that Salesforce rejected before a field was corrected
+  contact-sync-admin replay --function contact-sync:live \\
+    --code INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST
+  # put back batches that the event source mapping discarded
+  contact-sync-admin replay --function contact-sync:live \\
+    --s3 s3://failed-events/aws/lambda/
+  contact-sync-admin replay --function contact-sync:live \\
     --queue-url https://sqs.eu-west-1.amazonaws.com/1/on-failure
   # put back an hour of the stream itself, for one contact
-  contact-sync-admin replay --function contact-sync --contact c-1 \\
+  contact-sync-admin replay --function contact-sync:live --contact c-1 \\
     --from 2026-11-20T10:00:00Z --to 2026-11-20T11:00:00Z
 
-A message is deleted after all its changes are in the stream: an interrupted replay loses nothing.
-A dead letter that the function would reject again (every one of the stages decode and validate) is
-put back only with --force, or after confirmation on a terminal. It has to be corrected at its
-source.
-With its version field configured, a destination skips a change that is older than its record
-(STALE). A change that could overwrite newer data, and data that cannot be flagged, are put back
-only with --force.
-A record of Kafka is put back by invoking the function of --function with it, marked as put back.
-Two changes are not recognized as older: the change of a contact that has been deleted since (the
-contact is written again), and the change of a record whose version field is still empty.
-Exit code 1: a selected change was not put back; the output names it and the reason.")]
+On a terminal the tool asks once before it puts changes back.
+A message is deleted after all its changes are in the stream: an interrupted
+replay loses nothing.
+A dead letter that the function would reject again (every one of the stages
+decode and validate) is put back only with --force, or after confirmation on
+a terminal. It has to be corrected at its source.
+With its version field configured, a destination skips a change that is older
+than its record (STALE). A change that could overwrite newer data, and data
+that cannot be flagged, are put back only with --force.
+A record of Kafka is put back by invoking the function of --function with it,
+marked as put back.
+Two changes are not recognized as older: the change of a contact that has
+been deleted since (the contact is written again), and the change of a record
+whose version field is still empty.
+Exit code 1: a selected change was not put back; the output names it and the
+reason.")]
 pub(crate) struct Args {
     /// Read messages from this queue instead of the dead-letter queue in the settings
     #[arg(
@@ -104,6 +117,9 @@ pub(crate) struct Args {
     /// data, and, unmodified, data that cannot be flagged
     #[arg(long)]
     force: bool,
+    /// Do not ask for a confirmation on a terminal
+    #[arg(long, short)]
+    yes: bool,
     /// Delete no message or object
     #[arg(long)]
     keep: bool,
@@ -155,8 +171,10 @@ struct Replay<'a> {
     output: &'a Output,
     /// Number of messages, objects or, with `--from`, changes that may still be put back.
     remaining: u64,
-    /// Whether the tool may ask the operator for confirmation. It asks once.
+    /// Whether the tool may ask about changes that the function rejects again. It asks once.
     may_ask: bool,
+    /// Whether the operator has confirmed the replay, or is not asked.
+    is_confirmed: bool,
 }
 
 /// Runs the command.
@@ -176,6 +194,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
     }
     let settings = deployment.settings().await?;
     let client = aws_sdk_kinesis::Client::new(&deployment.aws);
+    let may_ask = output.may_ask() && !args.dry_run && !args.yes;
     let mut replay = Replay {
         args,
         policy: ReplayPolicy::new(target.registry, &settings, &args.filter, args.force),
@@ -192,7 +211,8 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
         report: Report::new(args.dry_run, args.container()),
         output,
         remaining: args.limit.unwrap_or(u64::MAX),
-        may_ask: output.may_ask() && !args.dry_run,
+        may_ask,
+        is_confirmed: !may_ask,
     };
     let result = match (args.from, &args.s3) {
         (Some(from), _) => {

@@ -22,8 +22,9 @@ pub(crate) const SET_QUEUE: &str =
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  contact-sync-admin settings --function contact-sync
-  contact-sync-admin settings --check settings.toml --function contact-sync
+  contact-sync-admin settings --function contact-sync:live
+  contact-sync-admin settings --check settings.toml \\
+    --function contact-sync:live
   contact-sync-admin settings --schema > settings.schema.json")]
 pub(crate) struct Args {
     /// Print the JSON Schema of a settings document instead

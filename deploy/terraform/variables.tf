@@ -1,7 +1,7 @@
 # Made by tests/terraform/generate.py from template.yaml. Edit that, then run it.
 
 variable "name" {
-  description = "Name of the function, and the first part of the other resources' names."
+  description = "Prefix of the functions' names and of the other resources' names."
   type        = string
   default     = "contact-sync"
 
@@ -16,6 +16,17 @@ variable "artifact" {
   type        = string
 }
 
+variable "event_source" {
+  description = "Where the contact changes come from. kinesis - a stream of Kinesis. msk - topics of Amazon MSK. kafka - topics of a cluster of your own. See docs/deploy/kafka.md."
+  type        = string
+  default     = "kinesis"
+
+  validation {
+    condition     = contains(["kinesis", "msk", "kafka"], var.event_source)
+    error_message = "event_source is one of kinesis, msk, kafka."
+  }
+}
+
 variable "stream_arn" {
   description = "ARN of the stream of contact changes. Empty - the module makes one (on-demand, encrypted, 168 hours)."
   type        = string
@@ -24,6 +35,166 @@ variable "stream_arn" {
   validation {
     condition     = can(regex("^(arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[a-zA-Z0-9_.-]{1,128})?$", var.stream_arn))
     error_message = "stream_arn is empty or the ARN of a stream (not of a consumer)."
+  }
+}
+
+variable "kafka_cluster_arn" {
+  description = "ARN of the cluster of Amazon MSK, for the source msk."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:aws[a-z-]*:kafka:[a-z0-9-]+:[0-9]{12}:cluster/[a-zA-Z0-9-]+/[a-f0-9-]+)?$", var.kafka_cluster_arn))
+    error_message = "kafka_cluster_arn is empty or the ARN of a cluster."
+  }
+
+  validation {
+    condition     = var.event_source != "msk" || var.kafka_cluster_arn != ""
+    error_message = "The source msk needs kafka_cluster_arn."
+  }
+}
+
+variable "kafka_bootstrap_servers" {
+  description = "Brokers of your own cluster as host:port, separated by commas, for the source kafka."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([a-zA-Z0-9.-]+:[0-9]{1,5}(,[a-zA-Z0-9.-]+:[0-9]{1,5})*)?$", var.kafka_bootstrap_servers))
+    error_message = "kafka_bootstrap_servers is empty or addresses of brokers, separated by commas and no blanks."
+  }
+
+  validation {
+    condition     = var.event_source != "kafka" || var.kafka_bootstrap_servers != ""
+    error_message = "The source kafka needs kafka_bootstrap_servers."
+  }
+}
+
+variable "kafka_topics" {
+  description = "Topics of the contact changes, one to four, separated by commas. Each has a mapping of its own for each function."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([a-zA-Z0-9._-]{1,100}(,[a-zA-Z0-9._-]{1,100}){0,3})?$", var.kafka_topics))
+    error_message = "kafka_topics is empty or names of at most four topics, separated by commas and no blanks."
+  }
+
+  validation {
+    condition     = var.event_source != "msk" || var.kafka_topics != ""
+    error_message = "The source msk needs kafka_topics."
+  }
+
+  validation {
+    condition     = var.event_source != "kafka" || var.kafka_topics != ""
+    error_message = "The source kafka needs kafka_topics."
+  }
+}
+
+variable "kafka_authentication" {
+  description = "How Lambda signs in. IAM - with the function's role, at Amazon MSK alone. NONE - not at all. The others take kafka_secret_arn. Amazon MSK takes IAM, NONE, SASL_SCRAM_512_AUTH and CLIENT_CERTIFICATE_TLS_AUTH."
+  type        = string
+  default     = "IAM"
+
+  validation {
+    condition     = contains(["IAM", "NONE", "SASL_SCRAM_512_AUTH", "SASL_SCRAM_256_AUTH", "BASIC_AUTH", "CLIENT_CERTIFICATE_TLS_AUTH"], var.kafka_authentication)
+    error_message = "kafka_authentication is one of IAM, NONE, SASL_SCRAM_512_AUTH, SASL_SCRAM_256_AUTH, BASIC_AUTH, CLIENT_CERTIFICATE_TLS_AUTH."
+  }
+
+  validation {
+    condition     = var.event_source != "msk" || contains(["IAM", "NONE", "SASL_SCRAM_512_AUTH", "CLIENT_CERTIFICATE_TLS_AUTH"], var.kafka_authentication)
+    error_message = "Amazon MSK takes IAM, NONE, SASL_SCRAM_512_AUTH or CLIENT_CERTIFICATE_TLS_AUTH."
+  }
+
+  validation {
+    condition     = var.event_source != "kafka" || var.kafka_authentication != "IAM"
+    error_message = "Only Amazon MSK takes IAM. Choose another kafka_authentication."
+  }
+}
+
+variable "kafka_secret_arn" {
+  description = "ARN of the secret that Lambda signs in with - username and password, or certificate and privateKey."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)?$", var.kafka_secret_arn))
+    error_message = "kafka_secret_arn is empty or the ARN of a secret."
+  }
+
+  validation {
+    condition     = contains(["IAM", "NONE"], var.kafka_authentication) || var.kafka_secret_arn != ""
+    error_message = "This kafka_authentication needs kafka_secret_arn."
+  }
+
+  validation {
+    condition     = var.kafka_secret_arn == "" || !contains(["IAM", "NONE"], var.kafka_authentication)
+    error_message = "kafka_secret_arn needs a kafka_authentication that takes it."
+  }
+}
+
+variable "kafka_root_ca_secret_arn" {
+  description = "ARN of the secret with the private root certificate of your own brokers. Empty - a public one."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)?$", var.kafka_root_ca_secret_arn))
+    error_message = "kafka_root_ca_secret_arn is empty or the ARN of a secret."
+  }
+}
+
+variable "kafka_subnet_ids" {
+  description = "Subnets in which Lambda reaches your own brokers, one to three, separated by commas. Empty - over the internet. Amazon MSK knows its own."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(subnet-[0-9a-f]+(,subnet-[0-9a-f]+){0,2})?$", var.kafka_subnet_ids))
+    error_message = "kafka_subnet_ids is empty or ids of at most three subnets, separated by commas and no blanks."
+  }
+
+  validation {
+    condition     = var.event_source != "kafka" || (var.kafka_authentication != "NONE" || var.kafka_subnet_ids != "")
+    error_message = "Lambda takes a cluster without kafka_authentication in a VPC alone. Name kafka_subnet_ids."
+  }
+}
+
+variable "kafka_security_group_id" {
+  description = "Security group in those subnets. The brokers must let it in."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(sg-[0-9a-f]+)?$", var.kafka_security_group_id))
+    error_message = "kafka_security_group_id is empty or the id of a security group."
+  }
+
+  validation {
+    condition     = var.kafka_subnet_ids == "" || var.kafka_security_group_id != ""
+    error_message = "kafka_subnet_ids needs kafka_security_group_id."
+  }
+}
+
+variable "kafka_minimum_pollers" {
+  description = "Pollers of each topic that are always there (provisioned mode). Each reads up to 5 MB in a second."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.kafka_minimum_pollers >= 1 && var.kafka_minimum_pollers <= 200
+    error_message = "kafka_minimum_pollers is 1 to 200."
+  }
+}
+
+variable "kafka_maximum_pollers" {
+  description = "Pollers of each topic at most. More than its partitions are of no use."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.kafka_maximum_pollers >= 1 && var.kafka_maximum_pollers <= 2000
+    error_message = "kafka_maximum_pollers is 1 to 2000."
   }
 }
 
@@ -61,7 +232,7 @@ variable "parallelization_factor" {
 }
 
 variable "maximum_record_age_seconds" {
-  description = "How old a record may become, tried or not, before it goes to the bucket of failed events. Must be below the stream's retention, or it expires first and is lost. 0 - six days for a stream that the module makes, 23 hours for an existing one."
+  description = "How old a record may become, tried or not, before it goes to the bucket of failed events. Must be below the stream's retention, or it expires first and is lost. 0 - six days for a stream that the module makes, 23 hours for an existing one and for topics."
   type        = string
   default     = "0"
 
@@ -75,6 +246,39 @@ variable "mapping_enabled" {
   description = "Whether the stream is read. false for the first deployment, until the secrets are filled, and to pause. Records grow old meanwhile - what is past maximum_record_age_seconds is then given up untried."
   type        = bool
   default     = true
+}
+
+variable "destinations" {
+  description = "separate - a function and a mapping for each destination, so that an outage of one system delays no other. together - one for all, which reads the stream once."
+  type        = string
+  default     = "separate"
+
+  validation {
+    condition     = contains(["separate", "together"], var.destinations)
+    error_message = "destinations is one of separate, together."
+  }
+}
+
+variable "salesforce_start_at" {
+  description = "Unix time in seconds from which the mapping of Salesforce, or of all destinations, reads. Empty - the oldest record. Another value makes a new mapping, and its checkpoint is lost. See docs/deploy/destinations.md."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([0-9]{10})?$", var.salesforce_start_at))
+    error_message = "salesforce_start_at is empty or a time in seconds since 1970."
+  }
+}
+
+variable "hubspot_start_at" {
+  description = "As salesforce_start_at, for the mapping of HubSpot where the functions are separate."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([0-9]{10})?$", var.hubspot_start_at))
+    error_message = "hubspot_start_at is empty or a time in seconds since 1970."
+  }
 }
 
 variable "preset" {
@@ -111,13 +315,13 @@ variable "memory_megabytes" {
 }
 
 variable "timeout_seconds" {
-  description = "Longest invocation. The function stops starting work shortly before, and gives back what it did not settle."
+  description = "Longest invocation; 840 s is the longest that Kafka's mappings take. The function stops starting work shortly before, and gives back what it did not settle."
   type        = number
   default     = 120
 
   validation {
-    condition     = var.timeout_seconds >= 30 && var.timeout_seconds <= 900
-    error_message = "timeout_seconds is 30 to 900."
+    condition     = var.timeout_seconds >= 30 && var.timeout_seconds <= 840
+    error_message = "timeout_seconds is 30 to 840."
   }
 }
 
@@ -297,6 +501,17 @@ variable "freshness_alarm_minutes" {
   }
 }
 
+variable "offset_lag_alarm_records" {
+  description = "Number of records of a Kafka topic that may wait until an alarm is raised."
+  type        = number
+  default     = 10000
+
+  validation {
+    condition     = var.offset_lag_alarm_records >= 1
+    error_message = "offset_lag_alarm_records is at least 1."
+  }
+}
+
 variable "rejected_alarm_percent" {
   description = "Share of rejected records, of at least 10 within 5 minutes, that raises an alarm and rolls a canary back."
   type        = number
@@ -327,6 +542,17 @@ variable "no_traffic_alarm_hours" {
   validation {
     condition     = var.no_traffic_alarm_hours >= 1 && var.no_traffic_alarm_hours <= 168
     error_message = "no_traffic_alarm_hours is 1 to 168."
+  }
+}
+
+variable "doctor_schedule" {
+  description = "When the settings, the secrets, and the fields and permissions in both systems are checked, such as rate(1 day) or cron(0 6 * * ? *). Empty - never."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^((rate|cron)\\([^()=]+\\))?$", var.doctor_schedule))
+    error_message = "doctor_schedule is empty or rate(…) or cron(…)."
   }
 }
 

@@ -109,7 +109,7 @@ impl Handler {
     pub async fn handle(&self, event: LambdaEvent<Bytes>) -> Result<BatchResponse, HandlerError> {
         let LambdaEvent { payload, context } = event;
         let span = traces::invocation(&context.request_id, context.xray_trace_id.as_deref());
-        let response = async {
+        let response = logged(async {
             let text = str::from_utf8(&payload).map_err(|_| HandlerError::UnsupportedEvent)?;
             let records = envelope(text)?;
             let aggregates = Aggregates::of(&records);
@@ -128,7 +128,7 @@ impl Handler {
             let outcome = pipeline.run(&records, deadline).await;
             self.report(&pipeline.function, &records, &outcome);
             response(&records, &outcome.settled.failed)
-        }
+        })
         .instrument(span)
         .await;
         traces::flush(remaining(context.deadline)).await;
@@ -173,6 +173,19 @@ fn partitions<'a>(records: &'a [Record<'_>]) -> BTreeMap<&'a str, u64> {
         *counts.entry(&*origin.topic_partition).or_default() += 1;
     }
     counts
+}
+
+/// Logs the error of an invocation, within its span.
+async fn logged<T>(
+    invocation: impl Future<Output = Result<T, HandlerError>>,
+) -> Result<T, HandlerError> {
+    let result = invocation.await;
+    if let Err(error) = &result {
+        let code = error.name();
+        let error: &dyn std::error::Error = error;
+        tracing::error!(code, error, "invocation failed");
+    }
+    result
 }
 
 /// Returns the time until `deadline`, which is in milliseconds of the Unix epoch. `None` where it

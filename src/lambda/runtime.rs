@@ -4,7 +4,9 @@
 //! keeps the text, this is a parse and a copy of up to 6 MB: a ninth of all the work
 //! (`benches/README.md`). [`RawBodyLayer`] hands the body to the handler as it came.
 
+use std::any::Any;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -25,10 +27,8 @@ tokio::task_local! {
 /// Polls for events and handles them, until Lambda ends the process.
 ///
 /// # Errors
-/// Where the Runtime API fails at a poll or a response; with several workers, once none is left.
-///
-/// # Panics
-/// Outside of Lambda, where the runtime's variables are missing.
+/// Outside of Lambda, where the runtime's variables are missing. Where the Runtime API fails at a
+/// poll or a response; with several workers, once none is left.
 pub async fn run(handler: Handler) -> Result<(), Error> {
     let service = service_fn(move |event: LambdaEvent<()>| {
         let handler = handler.clone();
@@ -38,11 +38,21 @@ pub async fn run(handler: Handler) -> Result<(), Error> {
                 .await
         }
     });
-    Runtime::new(service)
+    // The runtime panics where a variable of Lambda is missing.
+    let runtime = catch_unwind(AssertUnwindSafe(|| Runtime::new(service)))
+        .map_err(|panic| message(&*panic))?;
+    runtime
         .layer(layer_fn(RawBodyLayer))
         .layer(TracingLayer::new())
         .run_concurrent()
         .await
+}
+
+/// Returns the message of a panic.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("the Lambda runtime panicked").to_owned()
 }
 
 /// Gives the runtime the body `null`, and keeps the invocation's own one in [`BODY`].

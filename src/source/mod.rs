@@ -11,7 +11,6 @@ mod schema;
 mod settings;
 mod wire;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -23,9 +22,7 @@ pub use self::rows::{Decoded, Filtered, RowDecoder, RowRecord};
 pub use self::schema::schema;
 pub use self::settings::{Format, SourceSettings, Tombstones};
 use crate::model::codes;
-use crate::model::{
-    Code, ContactChange, ContactType, Data, Operation, Origin, Record, Refusal, Stage,
-};
+use crate::model::{Code, ContactChange, ContactType, Operation, Origin, Record, Refusal, Stage};
 
 /// The section `[filter]`: the changes that are synchronized.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +103,9 @@ fn decode_row(
     record: &Record<'_>,
     now: OffsetDateTime,
 ) -> Result<Decoded, Box<Refusal>> {
-    let unwrapped = decoded(record)?.map(layers::unwrap).transpose()?;
+    let unwrapped = layers::base64::decode(record)?
+        .map(layers::unwrap)
+        .transpose()?;
     let key = record.key();
     let event = unwrapped.as_ref();
     let text = event.and_then(|event| event.occurred_at.as_deref());
@@ -176,7 +175,9 @@ impl EventConsumer {
 /// Removes the layers around the record's data, decodes it, and marks a change that the event marks
 /// as put back.
 fn decode(record: &Record<'_>, now: OffsetDateTime) -> Result<Box<ContactChange>, Box<Refusal>> {
-    let unwrapped = decoded(record)?.map(layers::unwrap).transpose()?;
+    let unwrapped = layers::base64::decode(record)?
+        .map(layers::unwrap)
+        .transpose()?;
     let mut change = change_of(Input {
         data: unwrapped.as_ref().map(|unwrapped| &*unwrapped.data),
         event_id: unwrapped
@@ -189,21 +190,6 @@ fn decode(record: &Record<'_>, now: OffsetDateTime) -> Result<Box<ContactChange>
     })?;
     change.replay |= record.replay || unwrapped.is_some_and(|unwrapped| unwrapped.replay);
     Ok(change)
-}
-
-/// Returns the bytes of the record's data.
-fn decoded<'a>(record: &'a Record<'_>) -> Result<Option<Cow<'a, [u8]>>, Box<Refusal>> {
-    match &record.data {
-        None => Ok(None),
-        Some(Data::Bytes(bytes)) => Ok(Some(Cow::Borrowed(bytes))),
-        Some(Data::Base64(text)) => match base64_simd::STANDARD.decode_to_vec(&**text) {
-            Ok(bytes) => Ok(Some(Cow::Owned(bytes))),
-            Err(_) => Err(refuse(
-                codes::INVALID_BASE64,
-                "the record's data is not base64",
-            )),
-        },
-    }
 }
 
 fn change_of(input: Input<'_>) -> Result<Box<ContactChange>, Box<Refusal>> {

@@ -13,6 +13,10 @@ use super::wire::{Event, Named};
 use crate::json::{Object, Str};
 use crate::model::{ContactId, Field};
 
+/// Version of the schema: `major.minor.patch`. A new major version refuses changes that the one
+/// before accepts; a new minor version accepts more, or describes more.
+const VERSION: &str = "1.0.0";
+
 /// Returns the JSON Schema (draft 2020-12) of one record's data.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12()
@@ -21,7 +25,14 @@ pub fn schema() -> Value {
     let mut schema = generator
         .into_root_schema_for::<Event<'static>>()
         .to_value();
+    schema["$id"] = format!("urn:contact-sync:contact-change:{VERSION}").into();
+    schema["$comment"] = format!(
+        "Version {VERSION}. A change that is valid in one version is valid in all later ones with \
+         the same first number."
+    )
+    .into();
     schema["title"] = "A contact change".into();
+    schema["examples"] = examples();
     schema["description"] =
         "The data of one Kinesis record. Of a contact's optional fields, an absent one is left \
          untouched and null clears it. Unknown fields are ignored."
@@ -40,6 +51,54 @@ pub fn schema() -> Value {
     schema["if"] = json!({"properties": {"operation": {"const": "delete"}}});
     schema["else"] = json!({"properties": event});
     schema
+}
+
+/// Returns changes as a producer writes them: one with every field, an update, a delete.
+fn examples() -> Value {
+    json!([
+        {
+            "event_id": "7b2d4c1e-0001",
+            "operation": "create",
+            "occurred_at": "2026-11-20T10:15:00.123Z",
+            "version": 42,
+            "contact": {
+                "id": "c-1001",
+                "type": "lead",
+                "email": "lead-one@example.com",
+                "first_name": "Sample",
+                "last_name": "Lead One",
+                "company": "Sample Company One",
+                "job_title": "Engineer",
+                "phone": "+44 20 7946 0000",
+                "mobile_phone": null,
+                "website": "https://example.com",
+                "address": {
+                    "street": "1 Sample Street",
+                    "city": "Sample City",
+                    "state": null,
+                    "postal_code": "ZZ1 1ZZ",
+                    "country": "United Kingdom"
+                },
+                "lead_source": "Web",
+                "status": null,
+                "attributes": {"plan": "team", "seats": 25, "newsletter": true}
+            }
+        },
+        {
+            "event_id": "7b2d4c1e-0002",
+            "operation": "update",
+            "occurred_at": "2026-11-20T10:16:00Z",
+            "version": 43,
+            "contact": {"id": "c-1001", "type": "lead", "email": "new@example.com", "phone": null}
+        },
+        {
+            "event_id": "7b2d4c1e-0003",
+            "operation": "delete",
+            "occurred_at": "2026-11-20T10:17:00Z",
+            "version": 44,
+            "contact": {"id": "c-1001"}
+        }
+    ])
 }
 
 /// Removes the properties that are not in `kept`, and returns them.

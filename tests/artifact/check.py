@@ -18,7 +18,7 @@ EXPECTED = [rb"src/dispatch/", rb"src/adapters/hubspot/", rb"aws-sdk-sqs", rb"/r
 FORBIDDEN = [
     rb"testkit/src/", rb"MockSalesforce", rb"MockHubSpot", rb"MockStreamGenerator",
     rb"contact-sync-admin", rb"/clap_builder-", rb"/comfy-table-", rb"/indicatif-",
-    rb"aws-sdk-kinesis", rb"aws-sdk-lambda", rb"aws-sdk-s3",
+    rb"aws-sdk-kinesis", rb"aws-sdk-lambda", rb"aws-sdk-s3", rb"aws-sdk-signin", rb"aws-sdk-sso",
 ]
 OF_FEATURES = {"otel": [rb"/opentelemetry", rb"v1/traces"]}
 # What Lambda takes at every cold start, zipped. What serves AWS alone is built for size (Cargo.toml): without that it is more.

@@ -64,6 +64,13 @@ async fn an_unsupported_event_is_an_error_and_the_process_continues() {
             panic!("{shown}: {ended:?}")
         };
         assert_eq!(error["errorType"], "UnsupportedEvent", "{shown}");
+        let request_id = format!("\"request_id\":\"r-{at}\"");
+        let is_logged = |line: &String| {
+            line.contains("invocation failed")
+                && line.contains("find out which mapping")
+                && line.contains(&request_id)
+        };
+        assert!(function.lines().iter().any(is_logged), "{shown}");
     }
     let ended = function.invoke(r#"{"Records":[]}"#, "r-good", TIME).await;
     assert_eq!(ended.failures(), [""; 0]);
@@ -109,12 +116,45 @@ async fn an_invalid_setting_ends_the_start_with_one_line_that_names_the_setting(
     let mut function = Function::start(Path::new(BINARY), &variables).await;
     assert!(function.time_to_first_poll().await.is_none());
     assert!(!function.exit().await.success());
-    let lines = function.lines();
+    let mut lines = function.lines();
+    lines.retain(|line| !line.contains("contact-sync starts"));
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
         lines[0].contains(
             "CONTACT_SYNC__HUBSPOT__BATCH_SIZE: `hubspot.batch_size` is 101; allowed: 1 to 100"
         ),
         "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_start_logs_the_version_and_the_preset() {
+    let mocks = Mocks::start().await;
+    let mut function = Function::start(Path::new(BINARY), &variables(&mocks)).await;
+    function.time_to_first_poll().await.expect("it starts");
+    let lines = function.lines();
+    let started = lines.iter().filter(|line| {
+        let is_start = line.contains("\"message\":\"contact-sync starts\"");
+        let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
+        is_start && line.contains(&version) && line.contains("\"preset\":\"test\"")
+    });
+    assert_eq!(started.count(), 1, "{lines:?}");
+}
+
+#[tokio::test]
+async fn outside_of_lambda_the_start_names_the_missing_variable() {
+    let mocks = Mocks::start().await;
+    let output = tokio::process::Command::new(BINARY)
+        .env_clear()
+        .envs(variables(&mocks))
+        .output()
+        .await
+        .expect("it runs");
+    assert!(!output.status.success());
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let last = lines.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("contact-sync cannot start") && last.contains("AWS_LAMBDA_FUNCTION_NAME"),
+        "{lines}"
     );
 }

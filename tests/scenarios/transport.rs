@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use contact_sync::app::App;
 use contact_sync::lambda::{Handler, HandlerError};
@@ -17,6 +18,7 @@ use testkit::evidence::{seeds, write_report};
 use testkit::generator::{Generated, MockStreamGenerator, Plan, attribute_settings};
 use testkit::harness::{Logs, Mocks, change};
 use testkit::kafka::{self, Mapping, Topic};
+use testkit::kinesis::{self, Invocation, InvocationOutcome, Stream};
 use testkit::mock_aws::{Faults, MockAws};
 use testkit::mock_salesforce::row_error;
 use testkit::server::Answer;
@@ -562,5 +564,86 @@ async fn a_table_streamed_through_kafka_leaves_both_systems_equal_to_it() {
     write_report(
         "Kafka",
         format!("{schedules} schedules, {invocations} invocations, lost: 0"),
+    );
+}
+
+/// Streams a generated table through a shard of Kinesis, most of it in aggregates, and injects
+/// faults into the first invocations. Returns the number of deliveries.
+async fn converge_aggregates(seed: u64) -> usize {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let world = World::start(random.bool(), seed, Faults::default()).await;
+    let plan = Plan {
+        seed,
+        records: 80,
+        contacts: random.usize(2..20),
+        one_bad_in: 15,
+        one_late_in: 0,
+    };
+    let records: Vec<Generated> = MockStreamGenerator::new(plan).collect();
+    let mut stream = Stream::new(1);
+    let mut left = &records[..];
+    while !left.is_empty() {
+        let (some, rest) = left.split_at(left.len().min(random.usize(1..8)));
+        let parts: Vec<(&str, &[u8])> = some
+            .iter()
+            .map(|record| (&*record.partition_key, &*record.data))
+            .collect();
+        match parts[..] {
+            [(key, data)] => stream.put(key, data, Duration::ZERO),
+            _ => stream.put("aggregate", &kpl::aggregate(&parts), Duration::ZERO),
+        }
+        left = rest;
+    }
+    let mapping = kinesis::Mapping {
+        batch_size: random.usize(1..10),
+        bisect: random.bool(),
+        backoff: (Duration::from_millis(1), Duration::from_millis(20)),
+        lost_checkpoints: 10,
+        seed,
+        ..kinesis::Mapping::default()
+    };
+    let (random, invocations) = (RefCell::new(random), Cell::new(0));
+    let handler = RefCell::new(world.handler());
+    let function = async |invocation: Invocation| {
+        invocations.set(invocations.get() + 1);
+        let inject = |percent| invocations.get() < 15 && random.borrow_mut().u32(..100) < percent;
+        if inject(40) {
+            world
+                .mocks
+                .hubspot
+                .next(Answer::html(503, "<h1>Sorry</h1>"));
+        }
+        if inject(30) {
+            let contact = random.borrow_mut().usize(..plan.contacts);
+            let id = format!("c-{contact:06}");
+            world.mocks.salesforce.fail_row(&id, in_use(), 2);
+        }
+        let current = handler.borrow().clone();
+        let outcome = invocation.handle(&current).await;
+        if inject(15) {
+            handler.replace(world.handler());
+            return InvocationOutcome::Error;
+        }
+        outcome
+    };
+    let report = mapping.drain(&stream, function).await;
+    assert_eq!(report.lost(&stream), 0, "SEED={seed}");
+    let broken = world
+        .mocks
+        .broken_promises(&records, &world.aws.dead_letters());
+    assert_eq!(broken, [""; 0], "SEED={seed}");
+    report.deliveries.len()
+}
+
+#[tokio::test]
+async fn a_table_streamed_in_aggregates_leaves_both_systems_equal_to_it() {
+    let (mut schedules, mut deliveries) = (0, 0);
+    for seed in seeds(12) {
+        schedules += 1;
+        deliveries += converge_aggregates(seed).await;
+    }
+    write_report(
+        "aggregates",
+        format!("{schedules} schedules, {deliveries} batches, lost: 0"),
     );
 }

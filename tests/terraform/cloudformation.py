@@ -1,10 +1,11 @@
-"""Reads template.yaml, and translates its expressions into those of Terraform.
+"""Reads the templates, and translates their expressions into those of Terraform.
 
-The module in deploy/terraform has the template's names in snake case, for parameters (`var.`), conditions (`local.`) and
-resources. With that rule, one expression of the template has exactly one translation.
+The modules in deploy/terraform have the templates' names in snake case, for parameters (`var.`), conditions (`local.`) and
+resources. With that rule, one expression of a template has exactly one translation.
 """
 
 import json
+import posixpath
 import re
 from pathlib import Path
 
@@ -12,9 +13,16 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Terraform's type of each resource type of the template, and the attributes that `Ref` and `GetAtt` name.
+# The module of each template. Nested templates that need no transform are deployed as they are: one text for both.
+MODULES = {
+    "template.yaml": "deploy/terraform",
+    "templates/function.yaml": "deploy/terraform/function",
+    "templates/doctor.yaml": "deploy/terraform/doctor",
+}
+
+# Terraform's type of each resource type of the templates, and the attributes that `Ref` and `GetAtt` name.
 TYPES = {
-    "AWS::CloudFormation::Stack": ("aws_cloudformation_stack", {"Ref": "id"}),
+    "AWS::CloudFormation::Stack": ("aws_cloudformation_stack", {}),
     "AWS::CloudWatch::Alarm": ("aws_cloudwatch_metric_alarm", {"Ref": "alarm_name"}),
     "AWS::DynamoDB::Table": ("aws_dynamodb_table", {"Ref": "name", "Arn": "arn"}),
     "AWS::IAM::Role": ("aws_iam_role", {"Ref": "name", "Arn": "arn"}),
@@ -28,8 +36,9 @@ TYPES = {
     "AWS::SNS::Topic": ("aws_sns_topic", {"Ref": "arn", "TopicName": "name"}),
     "AWS::SQS::Queue": ("aws_sqs_queue", {"Ref": "url", "Arn": "arn", "QueueName": "name"}),
     "AWS::SQS::QueuePolicy": ("aws_sqs_queue_policy", {}),
+    "AWS::Scheduler::Schedule": ("aws_scheduler_schedule", {}),
     "AWS::SecretsManager::Secret": ("aws_secretsmanager_secret", {"Ref": "arn"}),
-    "AWS::Serverless::Function": ("aws_lambda_function", {"Ref": "function_name", "Arn": "arn"}),
+    "AWS::Serverless::Function": ("aws_lambda_function", {"Ref": "function_name", "Arn": "arn", "Version.Version": "version"}),
 }
 
 PSEUDO = {
@@ -39,6 +48,9 @@ PSEUDO = {
     "AWS::Region": "data.aws_region.current.name",
     "AWS::StackName": "var.name",
 }
+
+# Terraform reserves the name `source`.
+RENAMED = {"Source": "event_source"}
 
 
 class Loader(yaml.SafeLoader):
@@ -60,20 +72,15 @@ def _intrinsic(loader, suffix, node):
 Loader.add_multi_constructor("!", _intrinsic)
 
 
-def load(path="template.yaml"):
-    """Returns a template, with the mappings of its functions as resources of their own, as SAM names them."""
-    template = yaml.load((ROOT / path).read_text(encoding="utf-8"), Loader)
-    for name, resource in list(template["Resources"].items()):
-        for event, source in resource.get("Properties", {}).pop("Events", {}).items():
-            found = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": dict(source["Properties"], Source=source["Type"])}
-            if "Condition" in resource:
-                found["Condition"] = resource["Condition"]
-            template["Resources"][f"{name}{event}"] = found
-    return template
+def load(path):
+    """Returns a template."""
+    return yaml.load((ROOT / path).read_text(encoding="utf-8"), Loader)
 
 
 def snake(name):
-    """Returns a name of the template as the module writes it: `HubSpotSecretArn` is `hubspot_secret_arn`."""
+    """Returns a name of a template as a module writes it: `HubSpotSecretArn` is `hubspot_secret_arn`."""
+    if name in RENAMED:
+        return RENAMED[name]
     name = name.replace("HubSpot", "Hubspot")
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
@@ -83,22 +90,32 @@ def is_switch(parameter):
     return parameter.get("AllowedValues") == ["true", "false"]
 
 
-class Translator:
-    """Translates expressions of one template."""
+def nested(path, resource):
+    """Returns the path of a nested stack's template, in the repository."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), resource["Properties"]["TemplateURL"]))
 
-    def __init__(self, template):
-        self.template = template
+
+class Translator:
+    """Translates expressions of the template at a path."""
+
+    def __init__(self, path, template):
+        self.path, self.template = path, template
+
+    def address(self, name):
+        """Returns the address of a resource: of a module where a nested stack is one."""
+        resource = self.template["Resources"][name]
+        kind = TYPES[resource["Type"]][0]
+        if resource["Type"] == "AWS::CloudFormation::Stack" and nested(self.path, resource) in MODULES:
+            kind = "module"
+        return f"{kind}.{snake(name)}{'[0]' if 'Condition' in resource else ''}"
 
     def resource(self, name, attribute):
         """Returns the expression of a resource's attribute."""
-        resource = self.template["Resources"][name]
-        kind, attributes = TYPES[resource["Type"]]
-        index = "[0]" if "Condition" in resource else ""
-        if resource["Type"] == "AWS::Serverless::Function" and attribute == "Version.Version":
-            attribute = "version"
-        else:
-            attribute = attributes[attribute]
-        return f"{kind}.{snake(name)}{index}.{attribute}"
+        address = self.address(name)
+        if attribute.startswith("Outputs."):
+            output = attribute.removeprefix("Outputs.")
+            return f"{address}.{snake(output)}" if address.startswith("module.") else f'{address}.outputs["{output}"]'
+        return f"{address}.{TYPES[self.template['Resources'][name]['Type']][1][attribute]}"
 
     def ref(self, name):
         """Returns the expression of `Ref`."""
@@ -106,26 +123,32 @@ class Translator:
             return PSEUDO[name]
         if name in self.template["Parameters"]:
             return f"var.{snake(name)}"
+        first, _, attribute = name.partition(".")
+        if attribute == "Alias":
+            return f"aws_lambda_alias.{snake(first)}.arn"
         return self.resource(name, "Ref")
 
     def sub(self, argument):
         """Returns the text of `Fn::Sub`, with Terraform's expressions in it."""
         text, given = argument if isinstance(argument, list) else (argument, {})
-
-        def expression(found):
-            name = found[1]
-            if name in given:
-                return "${" + self.expression(given[name]) + "}"
+        # Every second part is a name.
+        parts = re.split(r"\$\{([^}]+)\}", text.strip())
+        for at in range(0, len(parts), 2):
+            parts[at] = literal(parts[at])
+        for at in range(1, len(parts), 2):
+            name = parts[at]
             first, _, attribute = name.partition(".")
-            return "${" + (self.resource(first, attribute) if attribute else self.ref(name)) + "}"
-
-        return quoted(re.sub(r"\$\{([^}]+)\}", expression, text.strip()), is_template=True)
+            if name in given:
+                found = self.expression(given[name])
+            else:
+                found = self.resource(first, attribute) if attribute else self.ref(name)
+            parts[at] = "${" + found + "}"
+        return f'"{"".join(parts)}"'
 
     def equals(self, left, right, negated=False):
         """Returns the expression of `Fn::Equals`; a switch is compared with no text."""
         name = left.get("Ref") if isinstance(left, dict) else None
-        parameter = self.template["Parameters"].get(name, {})
-        if is_switch(parameter):
+        if is_switch(self.template["Parameters"].get(name, {})):
             return f"{'!' if (right == 'true') == negated else ''}var.{snake(name)}"
         return f"{self.expression(left)} {'!=' if negated else '=='} {self.expression(right)}"
 
@@ -136,9 +159,11 @@ class Translator:
         if isinstance(value, (int, float)):
             return str(value)
         if isinstance(value, str):
-            return quoted(value)
+            return f'"{literal(value)}"'
         if isinstance(value, list):
-            return f"[{', '.join(self.expression(item) for item in value)}]"
+            text = f"[{', '.join(self.expression(item) for item in value)}]"
+            # What has no value is left out.
+            return f"compact({text})" if any(is_optional(item) for item in value) else text
         (function, argument), = value.items()
         if function == "Ref":
             return self.ref(argument)
@@ -160,7 +185,10 @@ class Translator:
         if "Fn::Equals" in inner:
             return self.equals(*inner["Fn::Equals"], negated=True)
         text = self.expression(inner)
-        return f"!{text}" if "Condition" in inner else f"!({text})"
+        return f"!{text}" if "Condition" in inner or "Fn::Contains" in inner else f"!({text})"
+
+    def _contains(self, argument):
+        return f"contains({self.expression(argument[0])}, {self.expression(argument[1])})"
 
     def _and(self, argument):
         return " && ".join(self.operand(item) for item in argument)
@@ -192,10 +220,16 @@ class Translator:
         return f"{self.expression(argument[1])}[{argument[0]}]"
 
 
-def quoted(text, is_template=False):
-    """Returns a text as a literal of Terraform, in which `${` of a plain text has no meaning."""
-    if not is_template:
-        text = text.replace("${", "$${").replace("%{", "%%{")
-    # Quotes within an expression stay as they are.
-    parts = re.split(r"((?<!\$)\$\{[^}]*\})", text)
-    return '"' + "".join(part if at % 2 else json.dumps(part, ensure_ascii=False)[1:-1] for at, part in enumerate(parts)) + '"'
+def is_expression(value):
+    """Returns whether a dictionary is a function of CloudFormation."""
+    return any(key.startswith("Fn::") or key in ("Ref", "Condition") for key in value)
+
+
+def is_optional(value):
+    """Returns whether a value of a list has no value in one of its cases."""
+    return isinstance(value, dict) and value.get("Fn::If", [None])[-1] == {"Ref": "AWS::NoValue"}
+
+
+def literal(text):
+    """Returns a text as the inside of a literal of Terraform, in which `${` has no meaning."""
+    return json.dumps(text.replace("${", "$${").replace("%{", "%%{"), ensure_ascii=False)[1:-1]

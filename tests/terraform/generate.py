@@ -1,7 +1,7 @@
-"""Writes variables.tf and conditions.tf of deploy/terraform from template.yaml.
+"""Writes variables.tf and conditions.tf of each module in deploy/terraform from its template.
 
-    generate.py            write both
-    generate.py --check    exit 1 where one differs from the template
+    generate.py            write them
+    generate.py --check    exit 1 where one differs from its template
 
 A parameter is a variable with the same default, limits and rules. A condition is a local value.
 """
@@ -9,10 +9,9 @@ A parameter is a variable with the same default, limits and rules. A condition i
 import re
 import sys
 
-from cloudformation import ROOT, Translator, is_switch, load, quoted, snake
+from cloudformation import MODULES, ROOT, Translator, is_switch, literal, load, snake
 
-MODULE = ROOT / "deploy" / "terraform"
-HEAD = "# Made by tests/terraform/generate.py from template.yaml. Edit that, then run it.\n"
+HEAD = "# Made by tests/terraform/generate.py from {}. Edit that, then run it.\n"
 
 # Parameters without a meaning in the module, and why.
 OMITTED = {
@@ -20,9 +19,9 @@ OMITTED = {
     "DeploymentHash": "Terraform publishes a version whenever the artifact or the configuration changes.",
 }
 
-OWN = '''
+NAME = '''
 variable "name" {
-  description = "Name of the function, and the first part of the other resources' names."
+  description = "Prefix of the functions' names and of the other resources' names."
   type        = string
   default     = "contact-sync"
 
@@ -31,7 +30,9 @@ variable "name" {
     error_message = "name is 1 to 32 lower-case letters, digits and hyphens, and begins with a letter."
   }
 }
+'''
 
+ARTIFACT = '''
 variable "artifact" {
   description = "Path of the function's zip: one of a release, or the one that `make zip` builds. It is for `architecture`."
   type        = string
@@ -41,12 +42,14 @@ variable "artifact" {
 
 def default(parameter):
     """Returns a parameter's default as a literal."""
-    value = parameter["Default"]
+    value = parameter.get("Default")
+    if value is None:
+        return None
     if parameter["Type"] == "CommaDelimitedList":
-        return "[" + ", ".join(quoted(item) for item in value.split(",") if item) + "]"
+        return "[" + ", ".join(f'"{literal(item)}"' for item in value.split(",") if item) + "]"
     if is_switch(parameter):
         return value
-    return str(value) if parameter["Type"] == "Number" else quoted(value)
+    return str(value) if parameter["Type"] == "Number" else f'"{literal(value)}"'
 
 
 def kind(parameter):
@@ -60,7 +63,7 @@ def limits(name, parameter):
     """Yields the condition and the message of each limit of a parameter."""
     variable = f"var.{snake(name)}"
     if "AllowedValues" in parameter and not is_switch(parameter):
-        values = [str(v) if parameter["Type"] == "Number" else quoted(v) for v in parameter["AllowedValues"]]
+        values = [str(v) if parameter["Type"] == "Number" else f'"{literal(v)}"' for v in parameter["AllowedValues"]]
         plain = ", ".join(str(v) for v in parameter["AllowedValues"])
         yield f"contains([{', '.join(values)}], {variable})", f"{snake(name)} is one of {plain}."
     least, most = parameter.get("MinValue"), parameter.get("MaxValue")
@@ -69,14 +72,14 @@ def limits(name, parameter):
     elif least is not None:
         yield f"{variable} >= {least}", f"{snake(name)} is at least {least}."
     if "AllowedPattern" in parameter:
-        pattern = quoted(parameter["AllowedPattern"])
-        yield f"can(regex({pattern}, {variable}))", f"{snake(name)} {parameter['ConstraintDescription']}."
+        pattern = literal(parameter["AllowedPattern"])
+        yield f"can(regex(\"{pattern}\", {variable}))", f"{snake(name)} {parameter['ConstraintDescription']}."
 
 
 def rules(template):
     """Returns the condition and the message of each rule, by the variable that checks it: the last of those in the rule, since
     two variables that check each other are a cycle."""
-    translator, found = Translator(template), {}
+    translator, found = Translator("template.yaml", template), {}
     order = [snake(name) for name in template["Parameters"]]
     for rule in template.get("Rules", {}).values():
         when = rule["RuleCondition"]
@@ -98,39 +101,44 @@ def of_module(template, text):
 
 def block(condition, message):
     """Returns a validation."""
-    return f"\n  validation {{\n    condition     = {condition}\n    error_message = {quoted(message)}\n  }}\n"
+    return f"\n  validation {{\n    condition     = {condition}\n    error_message = \"{literal(message)}\"\n  }}\n"
 
 
-def variables(template):
+def variables(path, template):
     """Returns the text of variables.tf."""
     of_rules = rules(template)
-    parts = [HEAD, OWN]
+    own = ARTIFACT if "Name" in template["Parameters"] else NAME + ARTIFACT
+    parts = [HEAD.format(path), own]
     for name, parameter in template["Parameters"].items():
         if name in OMITTED:
             continue
-        description = quoted(of_module(template, parameter["Description"]))
+        value = default(parameter)
         checks = [*limits(name, parameter), *of_rules.get(snake(name), [])]
         parts.append(
-            f'\nvariable "{snake(name)}" {{\n  description = {description}\n'
-            f"  type        = {kind(parameter)}\n  default     = {default(parameter)}\n"
+            f'\nvariable "{snake(name)}" {{\n  description = "{literal(of_module(template, parameter["Description"]))}"\n'
+            f"  type        = {kind(parameter)}\n{'' if value is None else f'  default     = {value}' + chr(10)}"
             f"{''.join(block(*check) for check in checks)}}}\n"
         )
     return "".join(parts)
 
 
-def conditions(template):
+def conditions(path, template):
     """Returns the text of conditions.tf."""
-    translator = Translator(template)
+    translator = Translator(path, template)
     pairs = [(snake(name), translator.expression(value)) for name, value in template["Conditions"].items()]
     width = max(len(name) for name, _ in pairs)
     lines = "".join(f"  {name:<{width}} = {text}\n" for name, text in pairs)
-    return f"{HEAD}\nlocals {{\n{lines}}}\n"
+    return f"{HEAD.format(path)}\nlocals {{\n{lines}}}\n"
 
 
 def files():
     """Returns the text of each file, by its path."""
-    template = load()
-    return {MODULE / "variables.tf": variables(template), MODULE / "conditions.tf": conditions(template)}
+    found = {}
+    for path, module in MODULES.items():
+        template = load(path)
+        found[ROOT / module / "variables.tf"] = variables(path, template)
+        found[ROOT / module / "conditions.tf"] = conditions(path, template)
+    return found
 
 
 def main(arguments):

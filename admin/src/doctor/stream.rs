@@ -58,8 +58,7 @@ pub(super) async fn check(
             Err(failure) => Line::fail("stream", failure.to_string()),
         });
         if let Some(records) = sample {
-            let decoder = RecordDecoder::new(&settings.source);
-            lines.extend(sampled(deployment, mapping, records, &decoder).await);
+            lines.extend(sampled(deployment, mapping, records, settings).await);
         }
     }
     lines
@@ -70,12 +69,13 @@ async fn sampled(
     deployment: &Deployment,
     mapping: &EventSourceMappingConfiguration,
     records: usize,
-    decoder: &RecordDecoder,
+    settings: &Settings,
 ) -> Vec<Line> {
     let arn = mapping.event_source_arn().unwrap_or_default();
     let stream = Stream::new(aws_sdk_kinesis::Client::new(&deployment.aws), arn);
-    match Sample::read(&stream, records, decoder).await {
-        Ok(sample) => sample.lines(mapping.batch_size()),
+    let decoder = RecordDecoder::new(&settings.source);
+    match Sample::read(&stream, records, &decoder).await {
+        Ok(sample) => sample.lines(&settings.source, mapping.batch_size()),
         Err(failure) => vec![Line::fail("sample", failure.to_string())],
     }
 }

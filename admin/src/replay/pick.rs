@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::super::confirm::confirm;
 use super::Replay;
 use super::policy::ReplayDecision;
 use super::republish::{Identity, SourceState};
@@ -79,7 +78,9 @@ impl Replay<'_> {
         }
         let mut count = 0;
         for record in sources.iter().flat_map(|source| &source.records) {
-            let decision = self.policy.decide(&record.data, record.context());
+            let received = record.received();
+            let context = record.context(&received);
+            let decision = self.policy.decide(&record.data, context);
             if matches!(decision, ReplayDecision::RejectedAgain(_)) {
                 count += 1;
             }
@@ -91,8 +92,9 @@ impl Replay<'_> {
         let question = format!(
             "The function rejects {count} of these changes again. Put them back regardless?"
         );
-        if confirm(&question) {
+        if self.output.confirm(&question) {
             self.policy.allow_rejected();
+            self.is_confirmed = true;
         }
     }
 
@@ -102,7 +104,9 @@ impl Replay<'_> {
         for record in records {
             let identity = self.store.identity(&record);
             if !self.store.done.contains(&identity) {
-                let decision = self.policy.decide(&record.data, record.context());
+                let received = record.received();
+                let context = record.context(&received);
+                let decision = self.policy.decide(&record.data, context);
                 decided.push((identity, record, decision));
             }
         }

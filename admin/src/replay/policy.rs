@@ -6,8 +6,8 @@ use contact_sync::adapters::{Registry, Section};
 use contact_sync::model::{ContactChange, Record, Refusal};
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
-use contact_sync::source::EventConsumer;
 use contact_sync::source::layers::decompressed;
+use contact_sync::source::{Decoded, RecordDecoder};
 use contact_sync::transform::GuardMode;
 use time::OffsetDateTime;
 
@@ -24,6 +24,7 @@ pub(super) struct ReplayPolicy {
     destinations: Vec<&'static str>,
     /// Reason why an older change can overwrite a newer one at each destination.
     unguarded: Vec<Option<Cow<'static, str>>>,
+    decoder: RecordDecoder,
     force: bool,
     /// Whether records that the function rejects again are put back.
     allows_rejected: bool,
@@ -42,6 +43,8 @@ pub(super) struct RecordContext<'a> {
     pub(super) is_part: bool,
     /// Whether the record is marked as put back beside its data, which stays as it is.
     pub(super) is_marked: bool,
+    /// The record as the function would get it; made of the data alone where it is absent.
+    pub(super) record: Option<&'a Record<'a>>,
 }
 
 /// Decision about a record.
@@ -80,6 +83,7 @@ impl ReplayPolicy {
                 .map(|section| unguarded(section?, settings.guard.mode))
                 .collect(),
             destinations,
+            decoder: RecordDecoder::new(&settings.source),
             force,
             allows_rejected: force,
         }
@@ -95,11 +99,9 @@ impl ReplayPolicy {
     /// function rejects again is not put back. Records of a discarded batch or of the stream may
     /// never have been validated: an invalid one is put back, and becomes a dead letter.
     pub(super) fn decide(&self, data: &[u8], context: RecordContext<'_>) -> ReplayDecision {
-        // The record would arrive in the stream again, at the current time.
-        let text = base64_simd::STANDARD.encode_to_string(data);
-        let change = EventConsumer.consume(&Record::of_data(text), OffsetDateTime::now_utc());
+        let change = self.change(data, context.record);
         let rejected_again = rejected_again(&change, context);
-        let change = change.ok();
+        let change = change.ok().flatten();
         let routed = change
             .as_ref()
             .and_then(|change| self.router.route(change).ok())
@@ -145,6 +147,29 @@ impl ReplayPolicy {
     }
 }
 
+impl ReplayPolicy {
+    /// Decodes the change of a record; `None` for one that the function filters. The record would
+    /// arrive again at the current time.
+    fn change(
+        &self,
+        data: &[u8],
+        record: Option<&Record<'_>>,
+    ) -> Result<Option<Box<ContactChange>>, Box<Refusal>> {
+        let now = OffsetDateTime::now_utc();
+        let decoded = match record {
+            Some(record) => self.decoder.decode(record, now),
+            None => {
+                let text = base64_simd::STANDARD.encode_to_string(data);
+                self.decoder.decode(&Record::of_data(text), now)
+            }
+        };
+        Ok(match decoded? {
+            Decoded::Change(change) => Some(change),
+            Decoded::Filtered(_) => None,
+        })
+    }
+}
+
 /// Returns the reason why an older change can overwrite a newer one at a destination.
 fn unguarded(section: &Section, mode: GuardMode) -> Option<Cow<'static, str>> {
     if mode == GuardMode::Off {
@@ -165,7 +190,7 @@ fn unguarded(section: &Section, mode: GuardMode) -> Option<Cow<'static, str>> {
 /// If its data is a valid change, returns the code of the dead letter itself: the values may not
 /// fit the destination.
 fn rejected_again(
-    change: &Result<Box<ContactChange>, Box<Refusal>>,
+    change: &Result<Option<Box<ContactChange>>, Box<Refusal>>,
     context: RecordContext<'_>,
 ) -> Option<String> {
     // The data of a part is that of its whole aggregate.
@@ -300,6 +325,35 @@ mod tests {
         assert_eq!(
             summary(&policy("", &[], false).decide(event("friend").as_bytes(), of_stream)),
             "flagged"
+        );
+    }
+
+    #[test]
+    fn a_row_is_read_in_the_format_of_the_settings_and_flagged() {
+        let rows = format!(
+            "{GUARDED}\n[source]\nformat = \"debezium\"\n\
+             [source.columns]\nid = \"contact_id\"\ntype = \"segment\""
+        );
+        let row = br#"{"op":"u","before":null,"after":{"contact_id":"c-1","segment":"lead"},
+            "source":{"ts_ms":1763633700123,"schema":"public","table":"contacts"}}"#;
+        let dead_letter = RecordContext {
+            is_selected: true,
+            ..RecordContext::default()
+        };
+        assert_eq!(
+            summary(&policy(&rows, &[], false).decide(row, dead_letter)),
+            "flagged"
+        );
+        let of_lead = ["--contact", "c-1", "--destination", "salesforce"];
+        let of_stream = RecordContext::default();
+        assert_eq!(
+            summary(&policy(&rows, &of_lead, false).decide(row, of_stream)),
+            "flagged"
+        );
+        assert_eq!(
+            summary(&policy(GUARDED, &[], false).decide(row, dead_letter)),
+            "MISSING_FIELD",
+            "in the default format a row is no change"
         );
     }
 

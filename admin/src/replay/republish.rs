@@ -173,6 +173,7 @@ impl Replay<'_> {
             }
             return Ok(());
         }
+        self.confirm(&entries)?;
         let progress = self
             .output
             .progress("changes put back", Some(entries.len() as u64));
@@ -238,6 +239,25 @@ impl Replay<'_> {
             states[*source].is_kept = true;
             self.report.skip(&states[*source].name, reason);
         }
+    }
+
+    /// Asks the operator on a terminal, once, whether to begin.
+    fn confirm(&mut self, entries: &[Entry]) -> Result<(), Failure> {
+        let Some(first) = entries.first().filter(|_| !self.is_confirmed) else {
+            return Ok(());
+        };
+        let count = entries.len();
+        let target = match &first.place {
+            Place::Stream(stream) => format!("into the stream {}", stream.name_or_arn()),
+            Place::Function(place) => format!("by invoking {}", place.function),
+        };
+        let question = format!("{count} selected so far. Put the selected changes back {target}?");
+        self.is_confirmed = self.output.confirm(&question);
+        if self.is_confirmed {
+            return Ok(());
+        }
+        let remedy = "answer y, or name --yes";
+        Err(Failure::new("not confirmed: nothing is put back", remedy))
     }
 
     /// Deletes the sources whose records are all put back.

@@ -321,13 +321,47 @@ fn kafka_place(record: RejectedRecord, function: String, is_tombstone: bool) -> 
 
 impl Record {
     /// Returns the context of the record for the policy.
-    pub(super) fn context(&self) -> RecordContext<'_> {
+    pub(super) fn context<'a>(&'a self, received: &'a model::Record<'a>) -> RecordContext<'a> {
         RecordContext {
             rejected_by: self.rejected_by.as_deref(),
             rejected_unsent: self.rejected_unsent.as_deref(),
             is_selected: self.is_selected,
             is_part: self.is_part,
             is_marked: matches!(self.place, Place::Function(_)),
+            record: Some(received),
+        }
+    }
+
+    /// Returns the record as the function would get it.
+    pub(super) fn received(&self) -> model::Record<'_> {
+        let data = base64_simd::STANDARD.encode_to_string(&self.data);
+        let data = Some(Data::Base64(data.into()));
+        let (origin, data) = match &self.place {
+            Place::Stream(_) => {
+                let origin = KinesisOrigin {
+                    sequence_number: Some(self.sequence_number.as_str().into()),
+                    partition_key: Some(self.key.as_str().into()),
+                    ..KinesisOrigin::default()
+                };
+                (RecordOrigin::Kinesis(origin), data)
+            }
+            Place::Function(place) => {
+                let origin = KafkaOrigin {
+                    topic_partition: place.list().into(),
+                    offset: Some(place.offset),
+                    key: place.key.as_deref().map(Into::into),
+                    ..KafkaOrigin::default()
+                };
+                (
+                    RecordOrigin::Kafka(origin),
+                    data.filter(|_| !place.is_tombstone),
+                )
+            }
+        };
+        model::Record {
+            origin,
+            data,
+            ..model::Record::default()
         }
     }
 

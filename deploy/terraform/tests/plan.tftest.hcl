@@ -22,13 +22,13 @@ run "with_defaults" {
   }
 
   assert {
-    condition     = aws_lambda_event_source_mapping.function_contact_changes.maximum_record_age_in_seconds == 518400
-    error_message = "a stream of the module keeps its records for a week"
+    condition     = length(module.hubspot_function) == 1 && length(aws_cloudformation_stack.hubspot_operations) == 1
+    error_message = "each destination has a function and its alarms"
   }
 
   assert {
-    condition     = !contains(keys(aws_lambda_function.function.environment[0].variables), "OTEL_EXPORTER_OTLP_ENDPOINT")
-    error_message = "without a collector the function has no variable for it"
+    condition     = length(module.doctor) == 0
+    error_message = "without a schedule nothing is checked"
   }
 }
 
@@ -38,6 +38,8 @@ run "with_an_existing_stream" {
   variables {
     stream_arn             = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes"
     alarm_topic_arn        = "arn:aws:sns:eu-west-1:123456789012:pages"
+    destinations           = "together"
+    doctor_schedule        = "rate(1 day)"
     vpc_subnet_ids         = "subnet-0a,subnet-0b"
     vpc_security_group_ids = "sg-0a"
   }
@@ -48,13 +50,23 @@ run "with_an_existing_stream" {
   }
 
   assert {
-    condition     = aws_lambda_event_source_mapping.function_contact_changes.maximum_record_age_in_seconds == 82800
-    error_message = "an existing stream may keep its records for a day only"
+    condition     = length(module.hubspot_function) == 0 && length(module.doctor) == 1
+    error_message = "one function serves all destinations, and another one checks them"
+  }
+}
+
+run "with_topics_of_msk" {
+  command = plan
+
+  variables {
+    event_source      = "msk"
+    kafka_cluster_arn = "arn:aws:kafka:eu-west-1:123456789012:cluster/contacts/0a1b2c3d-1"
+    kafka_topics      = "contacts,archive"
   }
 
   assert {
-    condition     = length(aws_lambda_function.function.vpc_config[0].subnet_ids) == 2
-    error_message = "the function is in both subnets"
+    condition     = length(aws_kinesis_stream.stream) == 0
+    error_message = "the module makes no stream"
   }
 }
 
@@ -77,4 +89,17 @@ run "refuses_an_address_for_a_foreign_topic" {
   }
 
   expect_failures = [var.alarm_email]
+}
+
+run "refuses_kafka_without_topics" {
+  command = plan
+
+  variables {
+    event_source            = "kafka"
+    kafka_bootstrap_servers = "broker.example.com:9096"
+    kafka_authentication    = "SASL_SCRAM_512_AUTH"
+    kafka_secret_arn        = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:kafka"
+  }
+
+  expect_failures = [var.kafka_topics]
 }

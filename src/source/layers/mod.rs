@@ -6,6 +6,7 @@
 //! registry, CloudEvents. A record without a layer costs a look at its first byte and a search for
 //! one word.
 
+pub(super) mod base64;
 mod cloud_events;
 mod compression;
 mod kpl;

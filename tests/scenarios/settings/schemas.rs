@@ -90,6 +90,44 @@ fn the_change_schema_in_the_repository_is_generated_from_the_types() {
     jsonschema::meta::validate(&kept).expect("draft 2020-12");
 }
 
+#[test]
+fn the_change_schema_names_its_version_and_its_examples_are_valid() {
+    let schema = source::schema();
+    let id = schema["$id"].as_str().expect("an id");
+    let version = id.strip_prefix("urn:contact-sync:contact-change:");
+    let version = version.expect("a URN of the schema");
+    let numbers: Vec<Result<u32, _>> = version.split('.').map(str::parse).collect();
+    assert!(
+        numbers.len() == 3 && numbers.iter().all(Result::is_ok),
+        "{id}"
+    );
+    let comment = schema["$comment"].as_str().expect("a comment");
+    assert!(
+        comment.starts_with(&format!("Version {version}.")),
+        "{comment}"
+    );
+    let validator = validator(&schema);
+    let examples = schema["examples"].as_array().expect("examples");
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        assert!(validator.is_valid(example), "{example}");
+        let data = base64_simd::STANDARD.encode_to_string(example.to_string());
+        let consumed = EventConsumer.consume(&Record::of_data(data), arrival());
+        assert!(consumed.is_ok(), "{example}");
+    }
+    // The first one has every field.
+    let fields = |value: &Value| {
+        let mut found = Vec::new();
+        paths(value, "", &mut found);
+        found.retain(|path| !path.starts_with("/contact/attributes/"));
+        found.sort();
+        found
+    };
+    let mut full = full_change();
+    put(&mut full, "/replay", None);
+    assert_eq!(fields(&examples[0]), fields(&full));
+}
+
 /// Codes of rules that JSON Schema cannot express, or that are checked before JSON is parsed.
 const BEYOND_THE_SCHEMA: [&str; 8] = [
     "TIME_IN_FUTURE",

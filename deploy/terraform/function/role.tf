@@ -1,4 +1,4 @@
-# What the function may do: the statements of `Role` in template.yaml, by the same names.
+# What the function may do: the statements of `Role` in templates/function.yaml, by the same names.
 
 data "aws_iam_policy_document" "role_trust" {
   statement {
@@ -12,7 +12,7 @@ data "aws_iam_policy_document" "role_trust" {
 }
 
 resource "aws_iam_role" "role" {
-  name                 = "${var.name}-${data.aws_region.current.name}"
+  name_prefix          = "${substr(var.name, 0, 37)}-"
   description          = "What contact-sync may do"
   assume_role_policy   = data.aws_iam_policy_document.role_trust.json
   permissions_boundary = local.has_boundary ? var.permissions_boundary_arn : null
@@ -25,16 +25,86 @@ resource "aws_iam_role_policy" "role" {
 }
 
 data "aws_iam_policy_document" "role" {
-  statement {
-    sid = "ReadTheStream"
-    actions = [
-      "kinesis:DescribeStream",
-      "kinesis:DescribeStreamSummary",
-      "kinesis:GetRecords",
-      "kinesis:GetShardIterator",
-      "kinesis:ListShards",
-    ]
-    resources = [local.create_stream ? aws_kinesis_stream.stream[0].arn : var.stream_arn]
+  dynamic "statement" {
+    for_each = local.is_kinesis ? [1] : []
+
+    content {
+      sid = "ReadTheStream"
+      actions = [
+        "kinesis:DescribeStream",
+        "kinesis:DescribeStreamSummary",
+        "kinesis:GetRecords",
+        "kinesis:GetShardIterator",
+        "kinesis:ListShards",
+      ]
+      resources = [var.stream_arn]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.is_msk ? [1] : []
+
+    content {
+      sid = "FindTheCluster"
+      actions = [
+        "kafka:DescribeCluster",
+        "kafka:DescribeClusterV2",
+        "kafka:GetBootstrapBrokers",
+        "kafka:ListScramSecrets",
+      ]
+      resources = [var.kafka_cluster_arn]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.signs_in_with_iam ? [1] : []
+
+    content {
+      sid = "ReadTheTopics"
+      actions = [
+        "kafka-cluster:AlterGroup",
+        "kafka-cluster:Connect",
+        "kafka-cluster:DescribeClusterDynamicConfiguration",
+        "kafka-cluster:DescribeGroup",
+        "kafka-cluster:DescribeTopic",
+        "kafka-cluster:ReadData",
+      ]
+      resources = [
+        var.kafka_cluster_arn,
+        "${split(":cluster/", var.kafka_cluster_arn)[0]}:topic/${split(":cluster/", var.kafka_cluster_arn)[1]}/*",
+        "${split(":cluster/", var.kafka_cluster_arn)[0]}:group/${split(":cluster/", var.kafka_cluster_arn)[1]}/${var.name}-*",
+      ]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.has_kafka_secrets ? [1] : []
+
+    content {
+      sid     = "SignInToKafka"
+      actions = ["secretsmanager:GetSecretValue"]
+      resources = compact([
+        local.has_kafka_secret ? var.kafka_secret_arn : null,
+        local.has_kafka_root_ca ? var.kafka_root_ca_secret_arn : null,
+      ])
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.is_kafka ? [1] : []
+
+    content {
+      sid = "AttachPollersToTheVpc"
+      actions = [
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSecurityGroups",
+        "ec2:DescribeSubnets",
+        "ec2:DescribeVpcs",
+      ]
+      resources = ["*"]
+    }
   }
 
   statement {
@@ -43,16 +113,16 @@ data "aws_iam_policy_document" "role" {
       "logs:CreateLogStream",
       "logs:PutLogEvents",
     ]
-    resources = ["arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:log-group:${aws_cloudwatch_log_group.log_group.name}:*"]
+    resources = ["arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:log-group:${var.log_group}:*"]
   }
 
   statement {
     sid     = "ReadTheSecrets"
     actions = ["secretsmanager:GetSecretValue"]
-    resources = [
-      local.create_salesforce_secret ? aws_secretsmanager_secret.salesforce_secret[0].arn : var.salesforce_secret_arn,
-      local.create_hubspot_secret ? aws_secretsmanager_secret.hubspot_secret[0].arn : var.hubspot_secret_arn,
-    ]
+    resources = compact([
+      local.serves_salesforce ? var.salesforce_secret_arn : null,
+      local.serves_hubspot ? var.hubspot_secret_arn : null,
+    ])
   }
 
   statement {
@@ -64,7 +134,7 @@ data "aws_iam_policy_document" "role" {
   statement {
     sid       = "ReadTheSettings"
     actions   = ["ssm:GetParameter"]
-    resources = ["arn:${data.aws_partition.current.partition}:ssm:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:parameter/${var.name}/settings"]
+    resources = ["arn:${data.aws_partition.current.partition}:ssm:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:parameter${var.settings_name}"]
   }
 
   statement {
@@ -74,7 +144,7 @@ data "aws_iam_policy_document" "role" {
       "dynamodb:Query",
       "dynamodb:UpdateItem",
     ]
-    resources = [aws_dynamodb_table.state_table.arn]
+    resources = ["arn:${data.aws_partition.current.partition}:dynamodb:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:table/${var.state_table}"]
   }
 
   statement {
@@ -86,13 +156,13 @@ data "aws_iam_policy_document" "role" {
   statement {
     sid       = "StoreFailedEvents"
     actions   = ["s3:PutObject"]
-    resources = ["${aws_s3_bucket.failed_events.arn}/aws/lambda/*"]
+    resources = ["${var.failed_events_arn}/aws/lambda/*"]
   }
 
   statement {
     sid       = "FindTheBucketOfFailedEvents"
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.failed_events.arn]
+    resources = [var.failed_events_arn]
   }
 
   dynamic "statement" {
@@ -126,7 +196,7 @@ data "aws_iam_policy_document" "role" {
   }
 
   dynamic "statement" {
-    for_each = local.in_vpc ? [1] : []
+    for_each = local.has_interfaces ? [1] : []
 
     content {
       sid    = "NotFromTheCode"
