@@ -25,59 +25,85 @@ pub(super) async fn upsert(
     let compared: Vec<usize> = (0..jobs.len())
         .filter(|at| jobs[*at].payload.is_looked_up())
         .collect();
-    if compared.is_empty() {
-        let batch: Vec<&Payload> = jobs.iter().map(|job| &job.payload).collect();
-        let written = adapter.upsert(&batch, call).await?;
-        let outcomes = jobs.iter_mut().zip(written);
-        return Ok(outcomes
-            .map(|(job, outcome)| leave_out(job, None, None, outcome))
-            .collect());
+    let mut comparison = Comparison::new(jobs.len());
+    if !compared.is_empty() {
+        let held = look_up(adapter, jobs, &compared, call)
+            .await
+            .map_err(|error| error.of_part(&compared))?;
+        let mut held = held.into_iter();
+        for at in compared {
+            comparison.decide(at, context, &mut jobs[at], held.next());
+        }
     }
-    let mut outcomes: Vec<Option<Outcome>> = vec![None; jobs.len()];
-    let mut bodies: Vec<Option<Body>> = vec![None; jobs.len()];
-    let mut records: Vec<Option<HeldRecord>> = vec![None; jobs.len()];
-    let held = look_up(adapter, jobs, &compared, call)
-        .await
-        .map_err(|error| error.of_part(&compared))?;
-    let mut held = held.into_iter();
-    for at in compared {
-        let decision = match held.next() {
+    comparison.write(adapter, jobs, call).await
+}
+
+/// The state of a batch between its look-up and its write, by job.
+struct Comparison {
+    outcomes: Vec<Option<Outcome>>,
+    /// Bodies to write where they differ from the jobs' own.
+    bodies: Vec<Option<Body>>,
+    /// Records that the look-up found.
+    records: Vec<Option<HeldRecord>>,
+}
+
+impl Comparison {
+    fn new(jobs: usize) -> Self {
+        Self {
+            outcomes: vec![None; jobs],
+            bodies: vec![None; jobs],
+            records: vec![None; jobs],
+        }
+    }
+
+    /// Decides on the job at `at` by the answer of the look-up.
+    fn decide(
+        &mut self,
+        at: usize,
+        context: DispatchContext<'_>,
+        job: &mut Job,
+        held: Option<Held>,
+    ) {
+        let decision = match held {
             Some(Held::Unknown(outcome)) => Decided::Settle(outcome),
-            Some(Held::Nowhere) => decide(context, &mut jobs[at], None),
+            Some(Held::Nowhere) => decide(context, job, None),
             Some(Held::Record(record)) => {
-                let record = records[at].insert(record);
-                decide(context, &mut jobs[at], Some(record))
+                decide(context, job, Some(self.records[at].insert(record)))
             }
             None => Decided::Settle(unanswered()),
         };
         match decision {
-            Decided::Write(body) => bodies[at] = body,
-            Decided::Settle(outcome) => outcomes[at] = Some(outcome),
+            Decided::Write(body) => self.bodies[at] = body,
+            Decided::Settle(outcome) => self.outcomes[at] = Some(outcome),
         }
     }
-    let remaining: Vec<usize> = (0..jobs.len())
-        .filter(|at| outcomes[*at].is_none())
-        .collect();
-    if !remaining.is_empty() {
-        let payloads: Vec<Cow<'_, Payload>> = remaining
-            .iter()
-            .map(|at| with_body(&jobs[*at].payload, bodies[*at].take()))
+
+    /// Writes the jobs without an outcome. Returns an outcome for each job.
+    async fn write(mut self, adapter: &dyn Adapter, jobs: &mut [Job], call: Call<'_>) -> Reply {
+        let remaining: Vec<usize> = (0..jobs.len())
+            .filter(|at| self.outcomes[*at].is_none())
             .collect();
-        let batch: Vec<&Payload> = payloads.iter().map(AsRef::as_ref).collect();
-        let written = adapter
-            .upsert(&batch, call)
-            .await
-            .map_err(|error| error.of_part(&remaining))?;
-        let sent: Vec<Option<Body>> = payloads.into_iter().map(own_body).collect();
-        for ((at, outcome), sent) in remaining.into_iter().zip(written).zip(sent) {
-            let outcome = leave_out(&mut jobs[at], sent, records[at].as_ref(), outcome);
-            outcomes[at] = Some(outcome);
+        if !remaining.is_empty() {
+            let payloads: Vec<Cow<'_, Payload>> = remaining
+                .iter()
+                .map(|at| with_body(&jobs[*at].payload, self.bodies[*at].take()))
+                .collect();
+            let batch: Vec<&Payload> = payloads.iter().map(AsRef::as_ref).collect();
+            let written = adapter
+                .upsert(&batch, call)
+                .await
+                .map_err(|error| error.of_part(&remaining))?;
+            let sent: Vec<Option<Body>> = payloads.into_iter().map(own_body).collect();
+            for ((at, outcome), sent) in remaining.into_iter().zip(written).zip(sent) {
+                let record = self.records[at].as_ref();
+                self.outcomes[at] = Some(leave_out(&mut jobs[at], sent, record, outcome));
+            }
         }
+        let outcomes = self.outcomes.into_iter();
+        Ok(outcomes
+            .map(|outcome| outcome.unwrap_or_else(unanswered))
+            .collect())
     }
-    Ok(outcomes
-        .into_iter()
-        .map(|outcome| outcome.unwrap_or_else(unanswered))
-        .collect())
 }
 
 async fn look_up(
