@@ -11,6 +11,8 @@ ARCH ?= arm64
 # Cargo features of the artifact. `otel` sends spans to a collector: docs/deploy/traces.md.
 FEATURES ?=
 EVENT ?= events/mixed.json
+# The format of the rows that `make run` streams and `make watch` reads: debezium, debezium-flattened, dms, dynamodb.
+FORMAT ?=
 STAGE ?= dev
 # `required`: `make deps` fails where it cannot reach the database of advisories.
 ADVISORIES ?=
@@ -52,7 +54,7 @@ help: ## Show this list
 # --- run and test ---------------------------------------------------------------------------------------------------
 
 .PHONY: run
-run: ## Feed a generated stream through the handler into both mocks, and compare (SEED=, RECORDS=)
+run: ## Feed a generated stream through the handler into both mocks, and compare (SEED=, RECORDS=, FORMAT=debezium)
 	cargo run --locked $(RUNNER)
 
 .PHONY: test
@@ -185,7 +187,7 @@ sbom: $(CARGO_CYCLONEDX) ## Write the artifact's bill of materials (CycloneDX) b
 
 # The mocks write the settings that lead to them to their standard output, one NAME=VALUE a line, and then `# ready`.
 .PHONY: watch
-watch: $(CARGO_LAMBDA) ## Serve the function locally, with both mocks behind it; then `make invoke` in another terminal
+watch: $(CARGO_LAMBDA) ## Serve the function locally, with both mocks behind it; then `make invoke` in another terminal (FORMAT=debezium)
 	cargo build --locked $(RUNNER)
 	@# Here, where one sees it: cargo-lambda would compile at the first invocation, which waits for it.
 	cargo build --locked --bin contact-sync
@@ -195,6 +197,8 @@ watch: $(CARGO_LAMBDA) ## Serve the function locally, with both mocks behind it;
 	until grep -qsx '# ready' target/local/mocks.out; do \
 	  kill -0 $$mocks || { echo "watch: the mocks did not start" >&2; exit 1; }; sleep 0.2; done; \
 	grep '^[A-Z]' target/local/mocks.out > target/local/mocks.env; \
+	if test -n "$(FORMAT)"; then \
+	  echo "CONTACT_SYNC_CONFIG=file:$(CURDIR)/events/rows/$(FORMAT).toml" >> target/local/mocks.env; fi; \
 	PATH="$(LAMBDA_PATH)" cargo lambda watch --invoke-address 127.0.0.1 --bin contact-sync --env-file target/local/mocks.env
 
 .PHONY: invoke

@@ -123,6 +123,8 @@ mod tests {
             version,
             version_source: VersionSource::default(),
             replay: false,
+            previous_type: None,
+            whole: None,
             contact: Contact::bare(ContactId::new(id).expect("valid"), Some(ContactType::Lead)),
         }
     }

@@ -1,14 +1,14 @@
-//! contact-sync keeps Salesforce and HubSpot equal to a company's contact database, from its
-//! Kinesis stream of changes. Data goes one way:
+//! contact-sync keeps Salesforce and HubSpot equal to a company's contact database, from its stream
+//! of changes in Kinesis or Kafka. Data goes one way:
 //!
 //! ```text
-//!  Kinesis batch                                         the shard is the durable raw queue
+//!  batch of Kinesis or Kafka                 the shard or the partition is the durable raw queue
 //!    │
 //!    ▼
 //!  lambda         event ─► records; the deadline; the response
 //!    │
 //!    ▼
-//!  source         record ─► ContactChange                decode, validate, filter
+//!  source         record ─► ContactChange                layers, decode, validate, filter
 //!    │  queue: changes (bounded)
 //!    ▼
 //!  route, fold    ContactChange ─► one Step per contact and destination
@@ -33,8 +33,9 @@
 //! source route transform
 //! dispatch
 //! adapters settle
-//! telemetry fold secrets
-//! aws http_client clock json checks
+//! telemetry fold policy secrets
+//! aws
+//! http_client clock json checks
 //! services
 //! model
 //! ```
@@ -43,8 +44,9 @@
 //! - [`lambda`]: the Lambda runtime, the envelope of events, the handler of invocations
 //! - [`settings`]: merges and checks the settings; the only reader of the environment
 //! - [`pipeline`]: the stages, and the queues between them
-//! - [`source`]: decodes records into changes, and validates them
+//! - [`source`]: removes the transport layers of records, decodes them into changes, validates them
 //! - [`route`], [`fold`]: the destinations of a change, and the fewest writes; both pure
+//! - `policy`: the fields that are written, by the record at the destination; pure
 //! - [`transform`]: transforms changes into payloads of the destination's schema
 //! - [`dispatch`]: batches, rate limits, retries: the only module that waits
 //! - [`adapters`]: the external systems; the only module that calls them
@@ -74,6 +76,7 @@ mod json;
 pub mod lambda;
 pub mod model;
 pub mod pipeline;
+mod policy;
 pub mod route;
 pub mod secrets;
 pub mod services;

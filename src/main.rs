@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use contact_sync::app::{App, Doctor};
+use contact_sync::http_client::ExtraRoots;
 use contact_sync::settings::{Environment, Task};
 use contact_sync::{aws, lambda, telemetry};
 use lambda_runtime::Error;
@@ -35,11 +36,16 @@ async fn run() -> Result<(), Error> {
         preset = environment.preset.name(),
         "contact-sync starts"
     );
-    let aws = aws::config().await;
+    let extra_roots = ExtraRoots::read(&environment.extra_ca_file)?;
+    let aws = aws::config(&extra_roots).await;
     match environment.task {
-        Task::Sync => lambda::run(App::default().start(&environment, &aws).await?).await,
+        Task::Sync => {
+            let app = App::default().trusting(extra_roots);
+            lambda::run(app.start(&environment, &aws).await?).await
+        }
         Task::Doctor => {
-            lambda::run_scheduled(Arc::new(Doctor::new(environment, Arc::new(aws)))).await
+            let doctor = Doctor::new(environment, Arc::new(aws), extra_roots);
+            lambda::run_scheduled(Arc::new(doctor)).await
         }
     }
 }

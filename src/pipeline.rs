@@ -14,12 +14,12 @@ use tokio::time::{Instant, timeout_at};
 use crate::dispatch::{ApiDispatcher, DispatchContext};
 use crate::fold::fold;
 use crate::model::codes;
-use crate::model::{Code, ContactChange, Destination, Position, Record, VersionSource};
+use crate::model::{Code, ContactChange, Destination, Position, Record, Refusal, VersionSource};
 use crate::route::Router;
 use crate::settle::{
     Batch, Entry, Ledger, OutcomeRecorder, PriorOutcomes, Rest, Settled, Settler, Skipping,
 };
-use crate::source::{EventConsumer, Filter};
+use crate::source::{Decoded, Filter, Filtered, RecordDecoder};
 use crate::telemetry::DestinationMetrics;
 use crate::transform::{DestinationGuard, SchemaTransformer};
 
@@ -64,6 +64,8 @@ pub struct Deadline {
 /// All stages, for one set of settings.
 #[derive(Clone)]
 pub struct Pipeline {
+    /// Decodes records.
+    pub decoder: RecordDecoder,
     /// The changes that are synchronized.
     pub filter: Filter,
     /// The destinations of each change.
@@ -103,8 +105,9 @@ pub struct Sent {
     pub state_errors: u64,
 }
 
-/// A valid change and the position of its record.
-type Processed = (Position, Box<ContactChange>);
+/// A valid change and the position of its record, with the code for which the record is filtered,
+/// if it is.
+type Processed = (Position, Box<ContactChange>, Option<Code>);
 
 impl Pipeline {
     /// Returns the deadline of an invocation that Lambda ends after `remaining`. An implausible
@@ -212,18 +215,35 @@ impl Pipeline {
     ) {
         let now = OffsetDateTime::now_utc();
         for (position, record) in records.iter().enumerate() {
-            match EventConsumer.consume(record.data.as_deref(), record.arrived_at(now)) {
-                Err(refusal) if self.router.owns_unrouted() => ledger.refuse(position, refusal),
+            let (mut change, code) = match self.decoder.decode(record, now) {
+                Ok(Decoded::Change(change)) => (change, None),
+                Ok(Decoded::Filtered(filtered)) => {
+                    warn_of(&filtered);
+                    let code = Code::new(filtered.code);
+                    let Some(change) = filtered.change else {
+                        ledger.filter(position, code);
+                        continue;
+                    };
+                    (change, Some(code))
+                }
                 Err(refusal) => {
-                    let code = Code::new(codes::OTHER_DESTINATION);
-                    ledger.leave_to_another(position, refusal, code);
+                    self.refuse(position, refusal, ledger);
+                    continue;
                 }
-                Ok(mut change) => {
-                    change.version_source = self.version_source;
-                    // The receiver outlives this sender: both are in one join.
-                    drop(queue.send((position, change)).await);
-                }
-            }
+            };
+            change.version_source = self.version_source;
+            // The receiver outlives this sender: both are in one join.
+            drop(queue.send((position, change, code)).await);
+        }
+    }
+
+    /// Refuses a record that is no change, or leaves it to the function that owns such records.
+    fn refuse(&self, position: Position, refusal: Box<Refusal>, ledger: &Ledger) {
+        if self.router.owns_unrouted() {
+            ledger.refuse(position, refusal);
+        } else {
+            let code = Code::new(codes::OTHER_DESTINATION);
+            ledger.leave_to_another(position, refusal, code);
         }
     }
 
@@ -236,8 +256,12 @@ impl Pipeline {
         changes: &mut [Option<Box<ContactChange>>],
     ) -> Vec<Vec<Position>> {
         let mut routed = vec![Vec::new(); self.connections.len()];
-        while let Some((position, change)) = queue.recv().await {
-            match self.destinations(&change) {
+        while let Some((position, change, filtered)) = queue.recv().await {
+            let destinations = match filtered {
+                Some(code) => Err(code),
+                None => self.destinations(&change),
+            };
+            match destinations {
                 Ok(destinations) => {
                     ledger.expect(position, destinations);
                     for destination in destinations {
@@ -329,5 +353,16 @@ impl Pipeline {
                 "out of time: what is not settled comes again"
             ),
         }
+    }
+}
+
+/// Logs the kind of a filtered record of which an operator should know.
+fn warn_of(filtered: &Filtered) {
+    if let Some(kind) = filtered.warning {
+        tracing::warn!(
+            kind,
+            code = filtered.code,
+            "record filtered: it is no change of a row"
+        );
     }
 }

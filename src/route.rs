@@ -149,6 +149,8 @@ mod tests {
             version: None,
             version_source: VersionSource::default(),
             replay: false,
+            previous_type: None,
+            whole: None,
             contact: Contact::bare(ContactId::new("c").expect("valid"), kind),
         }
     }

@@ -136,8 +136,10 @@ impl SchemaTransformer<'_> {
             id,
             body: None,
             if_new: None,
+            conditions: None,
             version,
             guarded: is_guarded,
+            whole: None,
         };
         Some(Job::new(WriteKind::Delete, payload, sources))
     }
@@ -150,15 +152,14 @@ impl SchemaTransformer<'_> {
         } = self.survey(None, &sources);
         let changes: Vec<&ContactChange> =
             written.iter().filter_map(|at| self.change(*at)).collect();
-        let transformed = self.isolated(&changes);
-        let rejected = self.reject_all(&written, transformed.rejected);
+        let mut transformed = self.isolated(&changes);
+        let rejected = std::mem::take(&mut transformed.rejected);
+        let rejected = self.reject_all(&written, rejected);
         sources.retain(|at| !rejected.contains(at));
         if rejected.is_empty() || outdated.is_empty() {
-            let if_new = transformed.if_new;
-            let job = transformed
-                .body
-                .and_then(|body| self.written((body, if_new), sources, outdated));
-            return (job.into_iter().collect(), transformed.cut);
+            let cut = transformed.cut;
+            let job = self.written(transformed, sources, outdated);
+            return (job.into_iter().collect(), cut);
         }
         // A change that is older only than a rejected change is not outdated. It may be a delete,
         // which is a job of its own.
@@ -174,24 +175,55 @@ impl SchemaTransformer<'_> {
 
     fn written(
         &self,
-        (body, if_new): (Body, Option<Body>),
+        transformed: Transformed,
         sources: Positions,
         outdated: Positions,
     ) -> Option<Job> {
+        let Transformed {
+            body,
+            if_new,
+            conditions,
+            ..
+        } = transformed;
         let written = |position: &&Position| !outdated.contains(position);
         let first = self.ordered(*sources.first()?)?;
         let last = self.change(*sources.iter().rfind(written)?)?;
         let payload = Payload {
             id: last.contact.id.clone(),
-            body: Some(body),
+            body: Some(body?),
             if_new,
+            conditions,
             version: last.guard_version().unwrap_or_default(),
             guarded: first.is_compared,
+            whole: self.whole(sources.iter().filter(written), last),
         };
         Some(Job {
             outdated,
             ..Job::new(WriteKind::Upsert, payload, sources)
         })
+    }
+
+    /// Returns the record of the whole row after the `last` of the changes at `positions`; `None`
+    /// where one of them carries a whole row.
+    fn whole<'p>(
+        &self,
+        mut positions: impl Iterator<Item = &'p Position>,
+        last: &ContactChange,
+    ) -> Option<Body> {
+        let whole = last.whole.as_deref()?;
+        let is_part = |position: &Position| {
+            self.change(*position)
+                .is_some_and(|change| change.whole.is_some())
+        };
+        if !positions.all(is_part) {
+            return None;
+        }
+        let change = ContactChange {
+            contact: whole.clone(),
+            whole: None,
+            ..last.clone()
+        };
+        self.catch_panic(&[&change])?.body
     }
 
     /// Rejects the changes with these indexes into `positions`. Returns their positions.

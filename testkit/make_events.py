@@ -4,14 +4,16 @@
     make_events.py            write the files
     make_events.py --check    compare the files with their sources; exit 1 where one differs
 
-The files hold the events of a Kinesis mapping, with each change in base64 in `kinesis.data`. This script keeps the
-changes in readable form. Every number in them is fixed: the same sources give the same bytes. Python 3 and its
+The files hold the events of a Kinesis mapping, with each change in base64 in `kinesis.data`, and those of Kafka
+mappings. This script keeps the changes in readable form. Every number in them is fixed: the same sources give the same bytes. Python 3 and its
 standard library only.
 """
 
 import base64
+import hashlib
 import json
 import sys
+import zlib
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -25,6 +27,10 @@ FIRST_SEQUENCE = 49590338271490256608559692538361571095921575989136588898
 START = datetime(2026, 11, 20, 10, 15, tzinfo=timezone.utc)
 
 
+CLUSTER = "arn:aws:kafka:eu-west-1:123456789012:cluster/crm/1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d-1"
+BROKERS = "b-1.crm.1a2b3c.c1.kafka.eu-west-1.amazonaws.com:9098,b-2.crm.1a2b3c.c1.kafka.eu-west-1.amazonaws.com:9098"
+TOPIC = "contacts"
+
 # --- constructors ------------------------------------------------------------------------------------------------
 
 
@@ -34,6 +40,29 @@ class Record:
     def __init__(self, key, data):
         self.key = key
         self.data = data
+
+
+class Kafka:
+    """An event of Kafka: its records by partition, and the fields that differ between MSK and a self-managed cluster."""
+
+    def __init__(self, partitions, *, self_managed=False):
+        self.partitions = partitions
+        self.self_managed = self_managed
+
+
+class Aggregate:
+    """A KPL aggregate of changes."""
+
+    def __init__(self, *changes):
+        self.changes = changes
+
+
+class Wrapped:
+    """A change within a transport layer: `wrap` makes the bytes of the record of those of the change."""
+
+    def __init__(self, change, wrap):
+        self.change = change
+        self.wrap = wrap
 
 
 def change(operation, contact, *, event_id, version=None, replay=False, **more):
@@ -383,6 +412,301 @@ def poisonous():
     ]
 
 
+@scenario("kpl", "an aggregate of the Kinesis Producer Library, and a plain record after it. Each record of the aggregate "
+          "counts, and has its own partition key", "4 delivered")
+def kpl():
+    return [
+        Aggregate(
+            create(LEAD, event_id="kpl-1", version=1),
+            create(CUSTOMER, event_id="kpl-2", version=1),
+            create(PROSPECT, event_id="kpl-3", version=1),
+        ),
+        update({"id": "c-1004", "type": "vendor", "phone": None}, event_id="kpl-4", version=2),
+    ]
+
+
+@scenario("compressed", "one change in gzip, one in zstd", "2 delivered")
+def compressed():
+    return [
+        Wrapped(create(LEAD, event_id="gzip-1", version=1), gzip),
+        Wrapped(create(CUSTOMER, event_id="zstd-1", version=1), zstd),
+    ]
+
+
+@scenario("cloudevents", "changes in CloudEvents 1.0, structured JSON: with ids of their own, without `event_id` and "
+          "`occurred_at`, which are then those of the CloudEvent, and as base64", "3 delivered")
+def cloudevents():
+    bare = create(CUSTOMER, event_id=None, version=1)
+    del bare["event_id"], bare["occurred_at"]
+    return [
+        Wrapped(create(LEAD, event_id="cloud-1", version=1), lambda data: cloud_event("ce-1", data=json.loads(data))),
+        Wrapped(bare, lambda data: cloud_event("ce-2", data=json.loads(data))),
+        Wrapped(
+            create(VENDOR, event_id="cloud-3", version=1),
+            lambda data: cloud_event("ce-3", data_base64=base64.b64encode(data).decode()),
+        ),
+    ]
+
+
+@scenario("msk", "an event of Amazon MSK with records of two partitions", "4 delivered")
+def msk():
+    return Kafka({
+        0: [
+            create(LEAD, event_id="msk-1", version=1),
+            create(PROSPECT, event_id="msk-2", version=1),
+            update({"id": "c-2003", "type": "customer", "first_name": "Sample"}, event_id="msk-3", version=12),
+        ],
+        1: [create(CUSTOMER, event_id="msk-4", version=1)],
+    })
+
+
+@scenario("self-managed-kafka", "an event of a self-managed cluster: without an ARN, with the partition as a text, and "
+          "without headers", "2 delivered")
+def self_managed_kafka():
+    return Kafka(
+        {7: [create(VENDOR, event_id="kafka-1", version=1), delete({"id": "c-1003", "type": "customer"}, event_id="kafka-2")]},
+        self_managed=True,
+    )
+
+
+# --- rows of change feeds -------------------------------------------------------------------------------------------
+
+# The scenarios of events/rows, each with the settings that read it: events/rows/NAME.toml.
+ROW_SCENARIOS = {}
+
+
+def row_scenario(name, shows, fates, settings):
+    """Registers a function that lists the records of events/rows/NAME.json, and the lines of its section `[source]`."""
+
+    def register(function):
+        ROW_SCENARIOS[name] = (shows, fates, settings, function)
+        return function
+
+    return register
+
+
+COLUMNS = """
+[source.columns]
+id = "contact_id"
+type = "segment"
+email = "email"
+first_name = "first_name"
+last_name = "last_name"
+company = "company"
+website = "homepage"
+"address.city" = "address.city"
+"attributes.plan" = "plan"
+deleted = "deleted_at"
+
+[source.types]
+L = "lead"
+P = "prospect"
+C = "customer"
+V = "vendor"
+"""
+
+
+def contact_row(number, segment, **more):
+    """Returns a row of the table `contacts`."""
+    return {
+        "contact_id": f"c-{number}", "segment": segment, "email": f"contact-{number}@example.com", "first_name": "Sample",
+        "last_name": f"Contact {number}", "company": "Sample Company", "homepage": "https://example.com",
+        "address": json.dumps({"city": "Sample City", "zip": "ZZ1 1ZZ"}), "plan": "team", "last_login": 1,
+        "deleted_at": None, **more,
+    }
+
+
+UNAVAILABLE = "__debezium_unavailable_value"
+
+
+def debezium(op, before, after, *, lsn, table="contacts", snapshot="false"):
+    return {
+        "before": before, "after": after,
+        "source": {
+            "version": "3.6.0.Final", "connector": "postgresql", "name": "crm", "ts_ms": 1795169700123,
+            "snapshot": snapshot, "db": "crm", "sequence": f'["24023119","{lsn}"]', "schema": "public", "table": table,
+            "txId": 555, "lsn": lsn, "xmin": None,
+        },
+        "transaction": None, "op": op, "ts_ms": 1795169700200,
+    }
+
+
+def with_schema(payload):
+    """Returns an envelope within the schema of Kafka Connect."""
+    texts = [{"type": "string", "optional": True, "field": name} for name in contact_row(0, "L") if name != "last_login"]
+    fields = [*texts, {"type": "int32", "optional": True, "name": "io.debezium.time.Date", "version": 1, "field": "last_login"}]
+    images = [{"type": "struct", "fields": fields, "optional": True, "field": name} for name in ("before", "after")]
+    return {"schema": {"type": "struct", "fields": images, "name": "crm.public.contacts.Envelope"}, "payload": payload}
+
+
+def row_key(number):
+    """Returns the key of a row, as Debezium Server writes it into the partition key."""
+    return json.dumps({"contact_id": f"c-{number}"})
+
+
+@row_scenario(
+    "debezium", "envelopes of Debezium: a snapshot's read, a create, an update with the row before, an update that "
+    "changes no mapped column, one without the row before and with an unavailable value, a delete and its tombstone, a "
+    "create with its schema, a row of another table, a truncate", "6 delivered, 4 filtered",
+    'format = "debezium"\ntables = ["public.contacts"]\nkey = "contact_id"\n' + COLUMNS,
+)
+def debezium_rows():
+    lead, prospect, customer = contact_row(2001, "L"), contact_row(2002, "P"), contact_row(2003, "C")
+    vendor = contact_row(2004, "V", homepage=UNAVAILABLE)
+    return [
+        Record(row_key(2001), debezium("r", None, lead, lsn=24023100, snapshot="first")),
+        Record(row_key(2003), debezium("c", None, customer, lsn=24023128)),
+        Record(row_key(2002), debezium("u", prospect, {**prospect, "email": "changed@example.com"}, lsn=24023136)),
+        Record(row_key(2002), debezium("u", prospect, {**prospect, "last_login": 2}, lsn=24023144)),
+        Record(row_key(2004), debezium("u", None, vendor, lsn=24023152)),
+        Record(row_key(2005), debezium("d", contact_row(2005, "C"), None, lsn=24023160)),
+        Record(row_key(2005), b""),
+        Record(row_key(2006), with_schema(debezium("c", None, contact_row(2006, "L"), lsn=24023168))),
+        Record(json.dumps({"id": 7}), debezium("c", None, {"id": 7, "total": 12}, lsn=24023176, table="orders")),
+        Record("default", debezium("t", None, None, lsn=24023184)),
+    ]
+
+
+@row_scenario(
+    "debezium-flattened", "rows that `ExtractNewRecordState` flattened: one without metadata, one with `__op`, a delete as a "
+    "row with `__deleted`, a delete as a tombstone, a heartbeat", "4 delivered, 1 filtered",
+    'format = "debezium"\nkey = "contact_id"\ntombstones = "delete"\n' + COLUMNS,
+)
+def flattened_rows():
+    metadata = {"__op": "c", "__lsn": 24023128, "__source_ts_ms": 1795169700123, "__deleted": "false"}
+    return [
+        Record(row_key(2001), contact_row(2001, "L")),
+        Record(row_key(2003), contact_row(2003, "C", **metadata)),
+        Record(row_key(2002), contact_row(2002, "P", **{**metadata, "__op": "d", "__deleted": "true"})),
+        Record(row_key(2004), b""),
+        Record("default", {"ts_ms": 1795169700200}),
+    ]
+
+
+def dms(operation, data, before=None, *, table="contacts", record_type="data"):
+    body = {
+        "metadata": {
+            "timestamp": "2026-11-20T10:15:00.123456Z", "record-type": record_type, "operation": operation,
+            "partition-key-type": "primary-key", "schema-name": "public", "table-name": table,
+        },
+    }
+    if record_type == "control":
+        return {"control": {"table-def": {"columns": {}, "primary-key": ["contact_id"]}}, **body}
+    if operation != "load":
+        body["metadata"].update({
+            "commit-timestamp": "2026-11-20T10:15:00.100000Z", "transaction-id": 1099, "transaction-record-id": 1,
+            "stream-position": "00000002/7C007178.3.00000002/7C007178",
+        })
+    return {"data": data, "before-image": before or {}, **body}
+
+
+@row_scenario(
+    "dms", "records of AWS DMS: a control record, a row of the full load, an insert, an update with the image before, an "
+    "update without it, an update that changes no mapped column, a delete, whose other columns are null, an exception of "
+    "the task", "5 delivered, 3 filtered",
+    'format = "dms"\ntables = ["public.contacts"]\n' + COLUMNS,
+)
+def dms_rows():
+    prospect, customer = contact_row(2002, "P"), contact_row(2003, "C")
+    nulls = {name: None for name in contact_row(2005, "C")}
+    return [
+        Record("task", dms("create-table", None, record_type="control")),
+        Record("2001", dms("load", contact_row(2001, "L"))),
+        Record("2003", dms("insert", customer)),
+        Record("2002", dms("update", {**prospect, "email": "changed@example.com"}, prospect)),
+        Record("2004", dms("update", contact_row(2004, "V"))),
+        Record("2003", dms("update", {**customer, "last_login": 2}, customer)),
+        Record("2005", dms("delete", {**nulls, "contact_id": "c-2005"}, contact_row(2005, "C"))),
+        Record("task", dms("insert", {"TASK_NAME": "contacts"}, table="awsdms_apply_exceptions")),
+    ]
+
+
+def dynamodb(name, number, old, new, *, table="contacts"):
+    item = {"ApproximateCreationDateTime": 1795169700123, "Keys": {"contact_id": {"S": f"c-{number}"}}, "SizeBytes": 26}
+    for key, image in (("OldImage", old), ("NewImage", new)):
+        if image is not None:
+            item[key] = image
+    return {
+        "awsRegion": "eu-west-1", "eventID": f"9f6a1c4e-0000-4000-8000-{number:012}", "eventName": name,
+        "userIdentity": None, "recordFormat": "application/json", "tableName": table, "dynamodb": item,
+        "eventSource": "aws:dynamodb",
+    }
+
+
+def tagged(row):
+    """Returns a row as an item of DynamoDB: an attribute without a value is missing."""
+    item = {}
+    for name, value in row.items():
+        if name == "address":
+            item[name] = {"M": {key: {"S": text} for key, text in json.loads(value).items()}}
+        elif value is not None:
+            item[name] = {"N": str(value)} if isinstance(value, int) else {"S": value}
+    return item
+
+
+@row_scenario(
+    "dynamodb", "the stream of a DynamoDB table: an insert, a modification that removes an attribute, one that changes no "
+    "mapped attribute, a removal with the item, one with its keys only, an item of another table",
+    "4 delivered, 2 filtered",
+    'format = "dynamodb"\ntables = ["contacts"]\n' + COLUMNS,
+)
+def dynamodb_items():
+    prospect, customer = tagged(contact_row(2002, "P")), tagged(contact_row(2003, "C"))
+    without = {name: value for name, value in prospect.items() if name != "company"}
+    return [
+        Record("c-2003", dynamodb("INSERT", 2003, None, customer)),
+        Record("c-2002", dynamodb("MODIFY", 2002, prospect, without)),
+        Record("c-2003", dynamodb("MODIFY", 2003, customer, {**customer, "last_login": {"N": "2"}})),
+        Record("c-2005", dynamodb("REMOVE", 2005, tagged(contact_row(2005, "C")), None)),
+        Record("c-2006", dynamodb("REMOVE", 2006, None, None)),
+        Record("7", dynamodb("INSERT", 7, None, {"id": {"N": "7"}}, table="orders")),
+    ]
+
+
+# --- transport layers ----------------------------------------------------------------------------------------------
+
+# The layers are built by hand, without compression: the libraries' versions differ in their bytes.
+
+
+def gzip(data):
+    """Returns the data as a stored block of gzip, RFC 1952."""
+    size = len(data).to_bytes(2, "little")
+    block = b"\x01" + size + bytes(byte ^ 0xFF for byte in size) + data
+    end = zlib.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little")
+    return bytes.fromhex("1f8b08000000000000ff") + block + end
+
+
+def zstd(data):
+    """Returns the data as a raw block of zstd, RFC 8878: one segment, with its size in four bytes."""
+    size = len(data).to_bytes(4, "little")
+    block = (len(data) << 3 | 1).to_bytes(3, "little")
+    return bytes.fromhex("28b52ffd") + b"\xa0" + size + block + data
+
+
+def cloud_event(event_id, **payload):
+    body = {"specversion": "1.0", "id": event_id, "source": "/crm", "type": "contact.changed",
+            "datacontenttype": "application/json", "time": "2026-11-20T10:15:00Z", **payload}
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def aggregate(records):
+    """Returns the KPL aggregate of pairs of a partition key and data."""
+    keys = list(dict.fromkeys(key for key, _ in records))
+    content = b"".join(protobuf(1, key.encode()) for key in keys)
+    for key, data in records:
+        content += protobuf(3, b"\x08" + varint(keys.index(key)) + protobuf(3, data))
+    return bytes.fromhex("f3899ac2") + content + hashlib.md5(content).digest()
+
+
+def protobuf(field, data):
+    return bytes([field << 3 | 2]) + varint(len(data)) + data
+
+
+def varint(value):
+    low, rest = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
+
+
 # --- from sources to files ---------------------------------------------------------------------------------------
 
 
@@ -395,14 +719,68 @@ def data_of(body, occurred_at):
 
 
 def event(records):
-    """Returns the event in which a Kinesis mapping delivers the records."""
+    """Returns the event in which a mapping delivers the records."""
+    if isinstance(records, Kafka):
+        return kafka_event(records)
     return {"Records": [kinesis_record(place, record) for place, record in enumerate(records)]}
 
 
+def count(records):
+    """Returns the number of records that the function reads."""
+    if isinstance(records, Kafka):
+        return sum(len(records) for records in records.partitions.values())
+    return sum(len(record.changes) if isinstance(record, Aggregate) else 1 for record in records)
+
+
+def time_of(place):
+    return START + timedelta(milliseconds=250 * place + 123)
+
+
+def keyed(record, occurred_at):
+    """Returns a record with its partition key, and with bytes where it has a transport layer."""
+    if isinstance(record, Aggregate):
+        parts = [(key_of(change), data_of(change, occurred_at)) for change in record.changes]
+        return Record("aggregate", aggregate(parts))
+    if isinstance(record, Wrapped):
+        return Record(key_of(record.change), record.wrap(data_of(record.change, occurred_at)))
+    return record if isinstance(record, Record) else Record(key_of(record), record)
+
+
+def key_of(change):
+    return change["contact"]["id"].strip().lower()
+
+
+def kafka_event(kafka):
+    """Returns the event of a Kafka mapping. The bytes of headers are signed."""
+    records = {}
+    for partition, changes in kafka.partitions.items():
+        records[f"{TOPIC}-{partition}"] = [
+            kafka_record(partition, 100 + place, keyed(record, time_of(place)), time_of(place), kafka.self_managed)
+            for place, record in enumerate(changes)
+        ]
+    if kafka.self_managed:
+        return {"eventSource": "SelfManagedKafka", "bootstrapServers": "kafka-1.example.com:9096", "records": records}
+    return {"eventSource": "aws:kafka", "eventSourceArn": CLUSTER, "bootstrapServers": BROKERS, "records": records}
+
+
+def kafka_record(partition, offset, record, occurred_at, self_managed):
+    made = {
+        "topic": TOPIC,
+        "partition": str(partition) if self_managed else partition,
+        "offset": offset,
+        "timestamp": round(occurred_at.timestamp() * 1000),
+        "timestampType": "CREATE_TIME",
+        "key": base64.b64encode(record.key.encode()).decode(),
+        "value": base64.b64encode(data_of(record.data, occurred_at)).decode(),
+    }
+    if not self_managed:
+        made["headers"] = [{"origin": [99, 114, 109, -61, -87]}]
+    return made
+
+
 def kinesis_record(place, record):
-    if not isinstance(record, Record):
-        record = Record(record["contact"]["id"].strip().lower(), record)
-    occurred_at = START + timedelta(milliseconds=250 * place + 123)
+    occurred_at = time_of(place)
+    record = keyed(record, occurred_at)
     sequence = str(FIRST_SEQUENCE + place)
     return {
         "kinesis": {
@@ -426,9 +804,13 @@ def readme(counts):
     rows = "\n".join(
         f"| `{name}.json` | {counts[name]} | {shows} | {fates} |" for name, (shows, fates, _) in SCENARIOS.items()
     )
+    feeds = "\n".join(
+        f"| `rows/{name}.json` | {counts[name]} | {shows} | {fates} |"
+        for name, (shows, fates, _, _) in ROW_SCENARIOS.items()
+    )
     return f"""# Sample events
 
-Kinesis events by scenario: input for `make invoke EVENT=events/NAME.json`, fixtures of the tests, and examples. Every
+Events by scenario, of Kinesis and of Kafka: input for `make invoke EVENT=events/NAME.json`, fixtures of the tests, and examples. Every
 contact in them is a placeholder.
 
 `testkit/make_events.py` holds the changes in readable form and writes these files. To change one, edit the
@@ -438,6 +820,16 @@ to each event is `{{"batchItemFailures":[]}}`: a rejected record is not delivere
 | file | records | scenario | fates |
 | --- | --- | --- | --- |
 {rows}
+
+## Rows of change feeds
+
+Each file of `rows/` needs the settings beside it, which name the columns: serve the function with
+`make watch FORMAT=debezium`, then run `make invoke EVENT=events/rows/debezium.json` in another terminal.
+`contact-sync-admin source guess events/rows/debezium.json` finds such settings.
+
+| file | records | scenario | fates |
+| --- | --- | --- | --- |
+{feeds}
 """
 
 
@@ -446,8 +838,14 @@ def files():
     counts = {}
     for name, (_, _, source) in SCENARIOS.items():
         records = source()
-        counts[name] = len(records)
+        counts[name] = count(records)
         made[f"{name}.json"] = json.dumps(event(records), indent=2, ensure_ascii=False) + "\n"
+    for name, (_, _, settings, source) in ROW_SCENARIOS.items():
+        records = source()
+        counts[name] = count(records)
+        made[f"rows/{name}.json"] = json.dumps(event(records), indent=2, ensure_ascii=False) + "\n"
+        head = f"# The settings of the sample events {name}.json. Made by testkit/make_events.py.\n"
+        made[f"rows/{name}.toml"] = f"{head}[source]\n{settings}"
     made["README.md"] = readme(counts)
     return made
 
@@ -457,7 +855,7 @@ def main(arguments):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     made = files()
-    present = {path.name for path in EVENTS.iterdir()} if EVENTS.is_dir() else set()
+    present = {path.relative_to(EVENTS).as_posix() for path in EVENTS.rglob("*")} if EVENTS.is_dir() else set()
     if arguments:
         stale = sorted(
             name for name, text in made.items()
@@ -465,14 +863,15 @@ def main(arguments):
         )
         # A file without a source here cannot be edited here.
         stray = sorted(
-            name for name in present - made.keys() if name.endswith(".json") and not name.endswith(".schema.json")
+            name for name in present - made.keys()
+            if name.endswith((".json", ".toml")) and not name.endswith(".schema.json")
         )
         for name in stale:
             print(f"events/{name} is not current: run testkit/make_events.py", file=sys.stderr)
         for name in stray:
             print(f"events/{name} has no source in testkit/make_events.py", file=sys.stderr)
         return 1 if stale or stray else 0
-    EVENTS.mkdir(exist_ok=True)
+    (EVENTS / "rows").mkdir(parents=True, exist_ok=True)
     for name, text in made.items():
         (EVENTS / name).write_text(text, encoding="utf-8", newline="\n")
     return 0

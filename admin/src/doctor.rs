@@ -9,15 +9,13 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use contact_sync::adapters::{Call, Unlimited, doctor};
 use contact_sync::app::App;
-use contact_sync::route::Router;
 use contact_sync::settings::Settings;
 use contact_sync::telemetry::DestinationMetrics;
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::CommandResult;
-use super::deployment::{Deployment, Target, names};
+use super::deployment::{Deployment, Target};
 use super::failure::Failure;
 use super::guard;
 use super::output::{BAD, GOOD, NEUTRAL, Output, escaped, styled};
@@ -29,8 +27,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  contact-sync-admin doctor --function contact-sync-hubspot:live
-  contact-sync-admin doctor --function contact-sync-hubspot:live --sample 500
+  contact-sync-admin doctor --function contact-sync-all:live
+  contact-sync-admin doctor --function contact-sync-all:live --sample 500
   contact-sync-admin doctor --config file:settings.toml --json
 
 Checks the settings, the secrets and the access that they give, the object,
@@ -39,7 +37,8 @@ and, with --function, the event source mapping and its stream. Writes nothing.
 AWS is called with your own permissions, not with those of the function.
 Exit code 1: a check failed.")]
 pub(crate) struct Args {
-    /// Read about N records of the stream's last day, and report how many can be decoded
+    /// Read about N records of the stream's last day, and report how many can be decoded, their
+    /// formats, and columns and before images that are missing
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     sample: Option<u32>,
 }
@@ -159,14 +158,11 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
     Ok(lines.iter().all(|line| line.state != State::Fail))
 }
 
-/// Runs the checks of all adapters.
+/// Runs the checks of all systems.
 async fn check_destinations(
     deployment: &Deployment,
     settings: &Settings,
 ) -> Result<Vec<Line>, Failure> {
-    let registry = deployment.registry;
-    let preset = deployment.environment.preset;
-    let adapters = App::of(registry).adapters(preset, settings, &deployment.aws)?;
     let metrics = DestinationMetrics::default();
     let call = Call {
         give_up_at: Instant::now() + CHECK_TIMEOUT,
@@ -174,31 +170,20 @@ async fn check_destinations(
         permits: &Unlimited,
         dry_run: false,
     };
-    let names = names(registry);
-    let router = Router::new(&settings.routes, &settings.filter.types, &names)
-        .limited_to(&settings.pipeline.destinations, &names);
-    let checks = adapters
-        .iter()
-        .zip(names)
-        .enumerate()
-        .map(|(at, (adapter, name))| check_if(router.reaches(at), name, adapter.examine(call)));
-    Ok(join_all(checks).await.concat())
-}
-
-/// Runs the checks of a destination if a change can be routed to it. A destination that is not in
-/// use needs no secret.
-async fn check_if(
-    is_used: bool,
-    name: &str,
-    checks: impl Future<Output = Vec<doctor::Check>>,
-) -> Vec<Line> {
-    if is_used {
-        checks.await.into_iter().map(Line::from).collect()
-    } else {
-        vec![Line::skipped(
-            name,
-            "not in use: no type that filter.types passes is routed to it, \
-             or pipeline.destinations leaves it to another function",
-        )]
+    let preset = deployment.environment.preset;
+    let examined = App::of(deployment.registry)
+        .examine(preset, settings, &deployment.aws, call)
+        .await?;
+    let mut lines = Vec::new();
+    for (name, checks) in examined {
+        match checks {
+            Some(checks) => lines.extend(checks.into_iter().map(Line::from)),
+            None => lines.push(Line::skipped(
+                name,
+                "not in use: no type that filter.types passes is routed to it, or \
+                 pipeline.destinations leaves it to another function",
+            )),
+        }
     }
+    Ok(lines)
 }

@@ -10,8 +10,11 @@ use time::format_description::well_known::Rfc3339;
 
 pub(crate) use self::shown::text;
 
-/// Schema of contact-sync's dead letters, contract section 4.
-const DEAD_LETTER_SCHEMA: &str = "contact-sync/dead-letter/1";
+/// Schemas of contact-sync's dead letters, contract section 4. The first release knew Kinesis only.
+const DEAD_LETTER_SCHEMAS: [&str; 2] = ["contact-sync/dead-letter/1", "contact-sync/dead-letter/2"];
+
+/// `record.source` of a dead letter of Kafka.
+const KAFKA: &str = "kafka";
 
 /// Content of one message or object.
 #[derive(Debug)]
@@ -48,15 +51,22 @@ pub(crate) struct Reason {
     pub(crate) fields: Vec<String>,
 }
 
-/// Position of the record in the stream, and its data.
+/// Position of the record in the stream or the topic, and its data.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct RejectedRecord {
+    source: Option<String>,
     pub(crate) event_source_arn: Option<String>,
     pub(crate) shard_id: Option<String>,
     pub(crate) sequence_number: Option<String>,
     #[serde(default)]
     pub(crate) sub_sequence: u64,
     pub(crate) partition_key: Option<String>,
+    pub(crate) topic: Option<String>,
+    pub(crate) partition: Option<u32>,
+    pub(crate) offset: Option<u64>,
+    /// Base64.
+    pub(crate) key: Option<String>,
+    timestamp: Option<i64>,
     /// Base64.
     pub(crate) data: Option<String>,
     #[serde(default)]
@@ -65,22 +75,46 @@ pub(crate) struct RejectedRecord {
 
 /// On-failure message of the event source mapping about a batch.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/kinesis-on-failure-destination.html>
+/// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure.html>
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Discarded {
     #[serde(default)]
     request_context: RequestContext,
     timestamp: Option<String>,
-    #[serde(rename = "KinesisBatchInfo")]
-    pub(crate) batch: BatchInfo,
-    /// Records of the event. Only objects in S3 contain the event.
+    #[serde(flatten)]
+    pub(crate) batch: DiscardedBatch,
+    /// The event. Only objects in S3 contain it.
     #[serde(default, deserialize_with = "event")]
-    pub(crate) payload: Option<Vec<EventRecord>>,
+    pub(crate) payload: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RequestContext {
     condition: Option<String>,
+    function_arn: Option<String>,
+}
+
+/// Position of a discarded batch in its source.
+#[derive(Debug, Deserialize)]
+pub(crate) enum DiscardedBatch {
+    #[serde(rename = "KinesisBatchInfo")]
+    Kinesis(BatchInfo),
+    #[serde(rename = "KafkaBatchInfo")]
+    Kafka(KafkaBatchInfo),
+}
+
+/// Position of a batch in the partitions of a topic.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KafkaBatchInfo {
+    #[serde(default)]
+    batch_size: u64,
+    event_source_arn: Option<String>,
+    /// First and last offset by `<topic>-<partition>`.
+    #[serde(default)]
+    records_info: Value,
 }
 
 /// Position of a batch in the stream: first and last record, both included.
@@ -95,37 +129,29 @@ pub(crate) struct BatchInfo {
     pub(crate) stream_arn: String,
 }
 
-/// Record of the event, as the function received it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct EventRecord {
-    pub(crate) kinesis: KinesisPart,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct KinesisPart {
-    pub(crate) partition_key: String,
-    pub(crate) sequence_number: String,
-    /// Base64.
-    pub(crate) data: String,
-}
-
-#[derive(Deserialize)]
-struct Event {
-    #[serde(rename = "Records")]
-    records: Vec<EventRecord>,
-}
-
 /// Deserializes the event. The documentation shows it as an escaped text; in practice it is an
 /// object.
-fn event<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<EventRecord>>, D::Error> {
+fn event<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     use serde::de::Error as _;
-    let event: Option<Event> = match Value::deserialize(deserializer)? {
-        Value::Null => None,
-        Value::String(text) => Some(serde_json::from_str(&text).map_err(D::Error::custom)?),
-        object => Some(serde_json::from_value(object).map_err(D::Error::custom)?),
-    };
-    Ok(event.map(|event| event.records))
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::String(text) => serde_json::from_str(&text).map_err(D::Error::custom),
+        object => Ok(Some(object)),
+    }
+}
+
+impl RejectedRecord {
+    /// Returns whether the record is of Kafka.
+    pub(crate) fn is_kafka(&self) -> bool {
+        self.source.as_deref() == Some(KAFKA)
+    }
+}
+
+impl Discarded {
+    /// Returns the ARN of the function that did not take the batch.
+    pub(crate) fn function(&self) -> Option<&str> {
+        self.request_context.function_arn.as_deref()
+    }
 }
 
 impl FailedMessage {
@@ -134,13 +160,16 @@ impl FailedMessage {
         let Ok(value) = serde_json::from_str::<Value>(body) else {
             return Self::Unknown("it is not JSON");
         };
-        if value["schema"] == DEAD_LETTER_SCHEMA {
+        if DEAD_LETTER_SCHEMAS
+            .iter()
+            .any(|schema| value["schema"] == *schema)
+        {
             return match serde_json::from_value(value) {
                 Ok(rejected) => Self::Rejected(rejected),
                 Err(_) => Self::Unknown("it is a dead letter with unexpected fields"),
             };
         }
-        if value["KinesisBatchInfo"].is_object() {
+        if value["KinesisBatchInfo"].is_object() || value["KafkaBatchInfo"].is_object() {
             return match serde_json::from_value(value) {
                 Ok(discarded) => Self::Discarded(discarded),
                 Err(_) => Self::Unknown("it is a discarded batch with unexpected fields"),
@@ -196,7 +225,10 @@ impl FailedMessage {
     /// Returns the number of records that the message is about.
     pub(crate) fn records(&self) -> u64 {
         match self {
-            Self::Discarded(discarded) => discarded.batch.batch_size,
+            Self::Discarded(discarded) => match &discarded.batch {
+                DiscardedBatch::Kinesis(batch) => batch.batch_size,
+                DiscardedBatch::Kafka(batch) => batch.batch_size,
+            },
             Self::Rejected(_) | Self::Unknown(_) => 1,
         }
     }

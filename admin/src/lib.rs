@@ -22,6 +22,7 @@ mod queue;
 mod replay;
 mod replay_flag;
 mod settings;
+mod source;
 mod stream;
 mod time_arg;
 
@@ -89,6 +90,7 @@ enum Command {
     Settings(settings::Args),
     Preview(preview::Args),
     ChangeSchema(change_schema::Args),
+    Source(source::Args),
     Completions(completions::Args),
     ManPages(man_pages::Args),
 }
@@ -163,6 +165,7 @@ impl Command {
             Self::Doctor(args) => doctor::run(args, target, output).await,
             Self::Settings(args) => settings::run(args, target, output).await,
             Self::Preview(args) => preview::run(args, target, output).await,
+            Self::Source(args) => source::run(args, target, output).await,
             Self::ChangeSchema(_) => {
                 change_schema::run(output);
                 Ok(true)

@@ -5,19 +5,21 @@ mod counts;
 mod input;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use contact_sync::app::App;
 use contact_sync::dispatch::{DryRun, WriteKind};
-use contact_sync::model::{Body, Record};
+use contact_sync::model::{Body, Conditions, Record};
 use contact_sync::pipeline::Pipeline;
+use contact_sync::source::layers::{Aggregates, split_aggregates};
 
 use self::report::Report;
 use super::CommandResult;
 use super::deployment::{Target, names};
+use super::failure::Failure;
 use super::output::Output;
 
 /// Deadline of the pipeline, longer than any file takes.
@@ -37,8 +39,8 @@ The last lines count the records that would be written, superseded, filtered
 and rejected.
 Exit code 1: a record would be rejected.")]
 pub(crate) struct Args {
-    /// A Lambda event with Kinesis records, one change, a JSON array of changes, or one change per
-    /// line; `-` reads standard input
+    /// A Lambda event, one record of the format of the settings, a JSON array of records, or one
+    /// record per line; `-` reads standard input
     file: PathBuf,
     /// Show only the number of records of each outcome, and the calls
     #[arg(long)]
@@ -57,6 +59,8 @@ pub(crate) struct Write {
     pub(crate) body: Option<Body>,
     /// Fields that are added if the record does not exist yet.
     pub(crate) if_new: Option<Body>,
+    /// Fields that are written under a condition.
+    pub(crate) conditions: Option<Box<Conditions>>,
 }
 
 /// Writes and calls that the dry run planned.
@@ -81,10 +85,28 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
         .build();
     let pipeline = App::of(registry).pipeline(environment.preset, &settings, &aws)?;
     let records = input::records(&text);
+    let aggregates = Aggregates::of(&records);
+    let records = split_aggregates(records, &aggregates);
     let uncounted = registry.iter().map(|system| system.uncounted_calls);
     let report = preview(pipeline, &records).await.with_uncounted(uncounted);
     output.result(&report.to_json(args.summary), &report.to_text(args.summary));
     Ok(report.is_clean())
+}
+
+/// Reads the text of a file, or of standard input if the file is `-`.
+pub(crate) fn text(file: &Path) -> Result<String, Failure> {
+    input::text(file)
+}
+
+/// Parses records of any format: a Lambda event, an array, one record, or one per line.
+pub(crate) fn records(text: &str) -> Vec<Record<'_>> {
+    input::records(text)
+}
+
+/// Returns whether no record would be rejected, and the table of the records' writes.
+pub(crate) async fn records_report(pipeline: Pipeline, records: &[Record<'_>]) -> (bool, String) {
+    let report = preview(pipeline, records).await;
+    (report.is_clean(), report.records_text())
 }
 
 /// Runs the records through the pipeline in a dry run.

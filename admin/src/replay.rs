@@ -2,6 +2,7 @@
 //! them afterwards. A replay that is stopped at any point loses nothing: at worst a change is in
 //! the stream and in the queue, and is put back a second time.
 
+mod invoke;
 mod pick;
 mod policy;
 mod report;
@@ -65,10 +66,11 @@ replay loses nothing.
 A dead letter that the function would reject again (every one of the stages
 decode and validate) is put back only with --force, or after confirmation on
 a terminal. It has to be corrected at its source.
-With salesforce.version_field and hubspot.version_property configured, a
-destination skips a change that is older than its record (STALE). A change
-that could overwrite newer data, and data that cannot be flagged, are put
-back only with --force.
+With its version field configured, a destination skips a change that is older
+than its record (STALE). A change that could overwrite newer data, and data
+that cannot be flagged, are put back only with --force.
+A record of Kafka is put back by invoking the function of --function with it,
+marked as put back.
 Two changes are not recognized as older: the change of a contact that has
 been deleted since (the contact is written again), and the change of a record
 whose version field is still empty.
@@ -163,6 +165,8 @@ struct Replay<'a> {
     args: &'a Args,
     policy: ReplayPolicy,
     finder: Finder,
+    /// Client that invokes functions with records of Kafka.
+    lambda: aws_sdk_lambda::Client,
     store: Store,
     report: Report,
     output: &'a Output,
@@ -201,7 +205,9 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
                 .as_ref()
                 .map(|name| Stream::new(client.clone(), name)),
             client,
+            function: target.function.clone(),
         },
+        lambda: aws_sdk_lambda::Client::new(&deployment.aws),
         store: Store::new(args.keep, args.dry_run),
         report: Report::new(args.dry_run, args.container()),
         output,
@@ -337,7 +343,9 @@ impl Replay<'_> {
                 let mut source = Source::new(shard.clone(), Origin::Stream);
                 for raw in page.records {
                     if raw.arrival.is_some_and(|at| from <= at && at <= to) {
-                        source.records.push(Record::of_stream(raw, &shard, stream));
+                        source
+                            .records
+                            .extend(Record::of_stream(raw, &shard, stream));
                     }
                 }
                 self.put_back(vec![source]).await?;

@@ -13,10 +13,11 @@ use contact_sync::adapters::{Adapter, Call, DESTINATIONS, SystemSettings, Unlimi
 use contact_sync::app::App;
 use contact_sync::fold::fold;
 use contact_sync::http_client;
-use contact_sync::model::{ContactChange, Outcome, Payload, Transformed};
+use contact_sync::model::{ContactChange, Outcome, Payload, Record, Transformed};
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::settings::{Layer, Preset, Settings, load};
 use contact_sync::source::EventConsumer;
+use contact_sync::source::layers::{Aggregates, split_aggregates};
 use contact_sync::telemetry::{DestinationMetrics, JsonLogLayer, LogFormat};
 use lambda_runtime::{Context, LambdaEvent};
 use testkit::aws::no_aws;
@@ -44,6 +45,10 @@ pub(crate) struct Case {
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Consume,
+    /// Consume, of data within a transport layer.
+    ConsumeLayer(record::Layer),
+    /// Split of KPL aggregates of a hundred changes, and consume.
+    ConsumeAggregates,
     Fold,
     Transform(System),
     /// Upsert, counted until the request is passed to the HTTP client.
@@ -63,8 +68,16 @@ enum System {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::new("consume", 200, Work::Consume),
+        Self::new("consume gzip", 200, Work::ConsumeLayer(record::Layer::Gzip)),
+        Self::new("consume zstd", 200, Work::ConsumeLayer(record::Layer::Zstd)),
+        Self::new(
+            "consume CloudEvents",
+            200,
+            Work::ConsumeLayer(record::Layer::CloudEvent),
+        ),
+        Self::new("consume KPL aggregates", 200, Work::ConsumeAggregates),
         Self::new("fold", 1000, Work::Fold),
         Self::new(
             "transform for Salesforce",
@@ -114,9 +127,28 @@ impl Case {
                 let data = record::data(self.records, &LEADS);
                 counted(|| {
                     for data in &data {
-                        drop(black_box(
-                            EventConsumer.consume(Some(data), stream::arrival()),
-                        ));
+                        let record = Record::of_data(data);
+                        drop(black_box(EventConsumer.consume(&record, stream::arrival())));
+                    }
+                });
+            }
+            Work::ConsumeLayer(layer) => {
+                let data = record::data_in(layer, self.records, &LEADS);
+                counted(|| {
+                    for data in &data {
+                        let record = Record::of_data(data);
+                        drop(black_box(EventConsumer.consume(&record, stream::arrival())));
+                    }
+                });
+            }
+            Work::ConsumeAggregates => {
+                let data = record::aggregates(self.records, &LEADS);
+                counted(|| {
+                    let records: Vec<_> = data.iter().map(Record::of_data).collect();
+                    let aggregates = Aggregates::of(&records);
+                    for record in &split_aggregates(records, &aggregates) {
+                        let change = EventConsumer.consume(record, stream::arrival());
+                        drop(black_box(change.expect("allowed")));
                     }
                 });
             }
@@ -248,13 +280,20 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
 }
 
 fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
-    let Transformed { body, if_new, .. } = adapter.transform(&[change]);
+    let Transformed {
+        body,
+        if_new,
+        conditions,
+        ..
+    } = adapter.transform(&[change]);
     Payload {
         id: change.contact.id.clone(),
         body,
         if_new,
+        conditions,
         version: change.guard_version().unwrap_or_default(),
         guarded: false,
+        whole: None,
     }
 }
 

@@ -1,9 +1,14 @@
 //! Record of the benchmark: 0.9 KB of JSON, with every field set.
 
-use contact_sync::model::ContactChange;
+use std::io::Write as _;
+
+use contact_sync::model::{ContactChange, Record};
 use contact_sync::source::EventConsumer;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
-use testkit::stream;
+use testkit::{kpl, stream};
 
 const TYPES: [&str; 4] = ["lead", "customer", "prospect", "vendor"];
 
@@ -68,11 +73,63 @@ pub(crate) fn data(count: usize, types: &[&str]) -> Vec<String> {
     (0..count).map(text).collect()
 }
 
+/// Transport layer around the data of a record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Layer {
+    Gzip,
+    Zstd,
+    CloudEvent,
+}
+
+impl Layer {
+    fn wrap(self, change: &Value) -> Vec<u8> {
+        let text = change.to_string();
+        match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+                encoder.write_all(text.as_bytes()).expect("into memory");
+                encoder.finish().expect("into memory")
+            }
+            Self::Zstd => compress_to_vec(text.as_bytes(), CompressionLevel::Fastest),
+            Self::CloudEvent => {
+                let mut event = json!({
+                    "specversion": "1.0", "id": "e-1", "source": "/crm", "type": "contact.changed",
+                    "time": "2026-11-20T10:15:00.123Z", "datacontenttype": "application/json",
+                });
+                event["data"] = change.clone();
+                event.to_string().into_bytes()
+            }
+        }
+    }
+}
+
+/// Builds the data of `count` records within a layer, as base64.
+pub(crate) fn data_in(layer: Layer, count: usize, types: &[&str]) -> Vec<String> {
+    let wrapped = |at| layer.wrap(&change(at, count, types));
+    let text = |at| base64_simd::STANDARD.encode_to_string(wrapped(at));
+    (0..count).map(text).collect()
+}
+
+/// Builds KPL aggregates of a hundred of `count` records, as base64.
+pub(crate) fn aggregates(count: usize, types: &[&str]) -> Vec<String> {
+    let all: Vec<_> = (0..count)
+        .map(|at| (format!("c-{at}"), change(at, count, types).to_string()))
+        .collect();
+    let aggregate = |records: &[(String, String)]| {
+        let parts: Vec<(&str, &[u8])> = records
+            .iter()
+            .map(|(key, text)| (key.as_str(), text.as_bytes()))
+            .collect();
+        base64_simd::STANDARD.encode_to_string(kpl::aggregate(&parts))
+    };
+    all.chunks(100).map(aggregate).collect()
+}
+
 /// Builds `count` validated changes.
 pub(crate) fn changes(count: usize, types: &[&str]) -> Vec<ContactChange> {
     let consume = |data: &String| {
         EventConsumer
-            .consume(Some(data), stream::arrival())
+            .consume(&Record::of_data(data), stream::arrival())
             .expect("allowed")
     };
     data(count, types)

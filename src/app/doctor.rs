@@ -5,15 +5,15 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{App, AppError};
 use crate::adapters::doctor::Check;
 use crate::adapters::{Call, REGISTRY, Unlimited};
+use crate::http_client::ExtraRoots;
 use crate::lambda::ScheduledTask;
-use crate::route::Router;
 use crate::services::Services;
 use crate::settings::{Environment, Settings};
 use crate::telemetry::{self, DestinationMetrics};
@@ -25,12 +25,17 @@ const NAME: &str = "doctor";
 pub struct Doctor {
     environment: Environment,
     aws: Arc<dyn Services>,
+    extra_roots: ExtraRoots,
 }
 
 impl Doctor {
     /// Creates the task.
-    pub fn new(environment: Environment, aws: Arc<dyn Services>) -> Self {
-        Self { environment, aws }
+    pub fn new(environment: Environment, aws: Arc<dyn Services>, extra_roots: ExtraRoots) -> Self {
+        Self {
+            environment,
+            aws,
+            extra_roots,
+        }
     }
 
     /// Runs all checks. The settings and the secrets are read anew, so that a change shows in the
@@ -63,9 +68,7 @@ impl Doctor {
         settings: &Settings,
         until: Instant,
     ) -> Result<Vec<Check>, AppError> {
-        let app = App::default();
-        let names = app.destinations();
-        let adapters = app.adapters(self.environment.preset, settings, self.aws.as_ref())?;
+        let app = App::default().trusting(self.extra_roots.clone());
         let metrics = DestinationMetrics::default();
         let call = Call {
             give_up_at: until,
@@ -73,15 +76,15 @@ impl Doctor {
             permits: &Unlimited,
             dry_run: false,
         };
-        let router = Router::new(&settings.routes, &settings.filter.types, &names)
-            .limited_to(&settings.pipeline.destinations, &names);
-        let mut checks = Vec::new();
-        for (at, adapter) in adapters.iter().enumerate() {
-            if router.reaches(at) {
-                checks.push(adapter.examine(call));
-            }
-        }
-        Ok(join_all(checks).await.concat())
+        let preset = self.environment.preset;
+        let examined = app
+            .examine(preset, settings, self.aws.as_ref(), call)
+            .await?;
+        Ok(examined
+            .into_iter()
+            .filter_map(|(_, checks)| checks)
+            .flatten()
+            .collect())
     }
 }
 

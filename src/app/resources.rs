@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
 use super::connections::SystemConnection;
 use super::{App, AppError};
 use crate::adapters::AdapterSpec;
@@ -13,6 +16,7 @@ use crate::secrets::Secrets;
 use crate::services::{DeadLetterQueue, Services, StateTable};
 use crate::settings::{Environment, Preset, Settings, SettingsError};
 use crate::settle::{DeadLetters, SettledSet, Settler};
+use crate::source::RecordDecoder;
 
 /// The resources that outlive a change of the settings.
 pub(super) struct Resources {
@@ -40,7 +44,7 @@ impl Resources {
         }
         let http = match &app.http {
             Some(client) => client.clone(),
-            None => http_client::client()?,
+            None => http_client::client_trusting(&app.extra_roots)?,
         };
         let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
         let table = settings.state.table.clone();
@@ -117,6 +121,28 @@ impl Resources {
         }
     }
 
+    /// Prepares the systems that have a route, and the AWS services, until `end`. The limiters
+    /// lease their first calls from the state table, which opens the connection to it.
+    pub(super) async fn prepare(
+        &self,
+        connections: &[SystemConnection],
+        settings: &Settings,
+        end: Instant,
+    ) {
+        let router = self.router(settings);
+        let routed = connections
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| router.reaches(*at));
+        let systems = routed.map(|(_, system)| system.connection.dispatcher.prepare(end));
+        let dead_letters = self.dead_letters(settings);
+        tokio::join!(
+            self.secrets.prefetch(),
+            join_all(systems),
+            dead_letters.connect()
+        );
+    }
+
     /// Builds the pipeline of `settings`.
     pub(super) fn pipeline(
         &self,
@@ -132,6 +158,7 @@ impl Resources {
             .map(|connection| connection.dispatcher.adapter.destination())
             .collect();
         Pipeline {
+            decoder: RecordDecoder::new(&settings.source),
             filter: settings.filter.clone(),
             router: self.router(settings),
             version_source: settings.guard.version,
@@ -151,7 +178,7 @@ impl Resources {
         }
     }
 
-    fn router(&self, settings: &Settings) -> Router {
+    pub(super) fn router(&self, settings: &Settings) -> Router {
         let destinations = self.destinations();
         Router::new(&settings.routes, &settings.filter.types, &destinations)
             .limited_to(&settings.pipeline.destinations, &destinations)

@@ -1,19 +1,21 @@
 //! Handles invocations: reads the event, runs the pipeline, answers with the failed records.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lambda_events::event::streams::KinesisEventResponse;
 use bytes::Bytes;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use tracing::{Instrument, Span};
 
-use super::kinesis::envelope;
+use super::envelope;
+use super::response::BatchResponse;
 use crate::model::{Position, Record};
 use crate::pipeline::{Outcome, Pipeline};
 use crate::settle::checkpoint;
+use crate::source::layers::{Aggregates, split_aggregates};
 use crate::telemetry::{self, Invocation, traces};
 
 /// Provides the pipeline of each invocation.
@@ -59,12 +61,16 @@ pub enum HandlerError {
     /// The event holds no record of a supported source. If the invocation succeeded, the service
     /// that sent the event would delete records that the function never wrote.
     #[error(
-        "the event holds no record of a supported source (Kinesis): find out which mapping, \
+        "the event holds no record of a supported source (Kinesis, Kafka): find out which mapping, \
          trigger or person invokes the function, and remove it"
     )]
     UnsupportedEvent,
-    /// A record failed, but neither it nor any record before it has a sequence number to report.
-    #[error("a record failed that has no sequence number: the whole batch has to come again")]
+    /// A record failed, but neither it nor any record before it in its shard or partition has a
+    /// sequence number or an offset to report.
+    #[error(
+        "a record failed that has no sequence number and no offset: the whole batch has to come \
+         again"
+    )]
     NoSequenceNumber,
 }
 
@@ -99,17 +105,19 @@ impl Handler {
     /// Handles one invocation. The event's payload is its JSON.
     ///
     /// # Errors
-    /// Where a failure cannot be reported by sequence number: the whole batch comes again.
-    pub async fn handle(
-        &self,
-        event: LambdaEvent<Bytes>,
-    ) -> Result<KinesisEventResponse, HandlerError> {
+    /// Where a failure cannot be reported by its position: the whole batch comes again.
+    pub async fn handle(&self, event: LambdaEvent<Bytes>) -> Result<BatchResponse, HandlerError> {
         let LambdaEvent { payload, context } = event;
         let span = traces::invocation(&context.request_id, context.xray_trace_id.as_deref());
         let response = logged(async {
-            let records =
-                envelope(str::from_utf8(&payload).map_err(|_| HandlerError::UnsupportedEvent)?)?;
-            if let Some(shard_id) = records.iter().find_map(|record| record.shard_id.as_deref()) {
+            let text = str::from_utf8(&payload).map_err(|_| HandlerError::UnsupportedEvent)?;
+            let records = envelope(text)?;
+            let aggregates = Aggregates::of(&records);
+            let records = split_aggregates(records, &aggregates);
+            let mut shards = records
+                .iter()
+                .filter_map(|record| record.kinesis()?.shard_id.as_deref());
+            if let Some(shard_id) = shards.next() {
                 traces::from_shard(shard_id);
             }
             // Changed settings are read beside the work, and take effect with the next invocation.
@@ -139,6 +147,7 @@ impl Handler {
             dead_letters_stored: settled.dead_letters_stored,
             state_errors: settled.state_errors,
             config_errors: self.source.take_errors(),
+            partitions: partitions(records),
             destinations: destinations
                 .map(|((name, meter), counts)| (*name, *counts, meter))
                 .collect(),
@@ -155,6 +164,15 @@ impl Handler {
             "batch settled"
         );
     }
+}
+
+/// Counts the records of Kafka by partition.
+fn partitions<'a>(records: &'a [Record<'_>]) -> BTreeMap<&'a str, u64> {
+    let mut counts = BTreeMap::new();
+    for origin in records.iter().filter_map(Record::kafka) {
+        *counts.entry(&*origin.topic_partition).or_default() += 1;
+    }
+    counts
 }
 
 /// Logs the error of an invocation, within its span.
@@ -177,22 +195,19 @@ pub(super) fn remaining(deadline: u64) -> Option<Duration> {
     Duration::from_millis(deadline).checked_sub(now)
 }
 
-/// Returns the failed records' sequence numbers, in batch order. Lambda takes the lowest for its
-/// checkpoint, so a record without a number is reported by the nearest one before it. Records that
-/// come again without need are written again, which is harmless.
-fn response(
-    records: &[Record<'_>],
-    failed: &[Position],
-) -> Result<KinesisEventResponse, HandlerError> {
-    let mut response = KinesisEventResponse::default();
+/// Returns the identifiers of the failed records, in batch order. Of a shard or a partition, Lambda
+/// takes the lowest for its checkpoint, so a record without a number is reported by the nearest one
+/// before it. Records that come again without need are written again, which is harmless.
+fn response(records: &[Record<'_>], failed: &[Position]) -> Result<BatchResponse, HandlerError> {
+    let mut response = BatchResponse::default();
     let mut last = None;
     for position in failed {
-        let number =
+        let identifier =
             checkpoint::identifier(records, *position).ok_or(HandlerError::NoSequenceNumber)?;
-        if last != Some(number) {
-            response.add_failure(number);
+        if last != Some(identifier) {
+            response.batch_item_failures.push(identifier.into());
         }
-        last = Some(number);
+        last = Some(identifier);
     }
     Ok(response)
 }
@@ -201,40 +216,82 @@ fn response(
 mod tests {
     use std::borrow::Cow;
 
-    use super::*;
+    use serde_json::{Value, json};
 
-    fn numbered(numbers: &[Option<&'static str>]) -> Vec<Record<'static>> {
-        numbers
-            .iter()
-            .map(|number| Record {
-                sequence_number: number.map(Cow::Borrowed),
-                ..Record::default()
-            })
-            .collect()
+    use super::*;
+    use crate::model::{KafkaOrigin, KinesisOrigin, Origin};
+
+    fn record(origin: Origin<'static>) -> Record<'static> {
+        Record {
+            origin,
+            ..Record::default()
+        }
     }
 
-    fn reported(numbers: &[Option<&'static str>], failed: &[usize]) -> Option<Vec<String>> {
-        let response = response(&numbered(numbers), failed).ok()?;
-        Some(
-            response
-                .batch_item_failures
-                .into_iter()
-                .filter_map(|failure| failure.item_identifier)
-                .collect(),
-        )
+    fn answer(records: &[Record<'_>], failed: &[usize]) -> Option<Value> {
+        let response = response(records, failed).ok()?;
+        Some(serde_json::to_value(response).expect("JSON"))
+    }
+
+    fn reported(numbers: &[Option<&'static str>], failed: &[usize]) -> Option<Value> {
+        let mut records = Vec::new();
+        for number in numbers {
+            records.push(record(Origin::Kinesis(KinesisOrigin {
+                sequence_number: number.map(Cow::Borrowed),
+                ..KinesisOrigin::default()
+            })));
+        }
+        answer(&records, failed)
+    }
+
+    fn failures(numbers: &[&str]) -> Value {
+        let failures = numbers
+            .iter()
+            .map(|number| json!({"itemIdentifier": number}));
+        json!({"batchItemFailures": failures.collect::<Vec<_>>()})
     }
 
     #[test]
     fn a_failed_record_is_reported_by_its_number_or_the_nearest_before_it() {
         assert_eq!(
             reported(&[Some("1"), Some("2"), Some("3")], &[0, 2]),
-            Some(vec!["1".into(), "3".into()])
+            Some(failures(&["1", "3"]))
         );
         assert_eq!(
             reported(&[Some("1"), None, None], &[1, 2]),
-            Some(vec!["1".into()])
+            Some(failures(&["1"]))
         );
         assert_eq!(reported(&[None, Some("2")], &[0]), None);
-        assert_eq!(reported(&[None, Some("2")], &[]), Some(vec![]));
+        assert_eq!(reported(&[None, Some("2")], &[]), Some(failures(&[])));
+    }
+
+    #[test]
+    fn a_failed_record_of_kafka_is_reported_by_its_partition_and_offset() {
+        let at = |topic_partition: &'static str, offset| {
+            record(Origin::Kafka(KafkaOrigin {
+                topic_partition: topic_partition.into(),
+                offset,
+                ..KafkaOrigin::default()
+            }))
+        };
+        let records = [
+            at("c-0", Some(100)),
+            at("c-0", None),
+            at("d-e-1", None),
+            at("d-e-1", Some(7)),
+        ];
+        let failure = |partition, offset| {
+            let identifier = json!({"partition": partition, "offset": offset});
+            json!({"itemIdentifier": identifier})
+        };
+        assert_eq!(
+            answer(&records, &[0, 1, 3]),
+            Some(json!({"batchItemFailures": [failure("c-0", 100), failure("d-e-1", 7)]}))
+        );
+        assert_eq!(
+            answer(&records, &[2]),
+            None,
+            "no offset is before it in its partition"
+        );
     }
 }

@@ -11,15 +11,14 @@
 //! handled like a malformed one.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::HandlerError;
+use super::{HandlerError, kafka};
 use crate::json::{self, Object, Str};
-use crate::model::Record;
+use crate::model::{Data, KinesisOrigin, Origin, Record};
 
 /// The `eventSource` of a record of Kinesis.
 const KINESIS: &str = "aws:kinesis";
@@ -29,12 +28,6 @@ const KINESIS: &str = "aws:kinesis";
 struct Envelope<T> {
     #[serde(rename = "Records")]
     records: Vec<T>,
-}
-
-/// An event of Kafka, of which only the number of records is read.
-#[derive(Deserialize)]
-struct KafkaEnvelope {
-    records: HashMap<String, Vec<IgnoredAny>>,
 }
 
 /// A well-formed record.
@@ -60,17 +53,28 @@ struct WireKinesis<'a> {
     data: Option<Str<'a>>,
 }
 
-/// Returns the records of an event, each as far as it can be read.
+/// Returns the records of an event of Kinesis or Kafka, each as far as it can be read.
 ///
 /// # Errors
 /// Where no record is of a supported source. An event without any record is no error: it holds
 /// nothing to lose.
 pub fn envelope(event: &str) -> Result<Vec<Record<'_>>, HandlerError> {
+    match records(event)? {
+        Some(mut records) => {
+            number_parts(&mut records);
+            Ok(records)
+        }
+        None => kafka::records(event).ok_or(HandlerError::UnsupportedEvent),
+    }
+}
+
+/// Returns the records of an event of Kinesis; `None` for an event without `Records`.
+fn records(event: &str) -> Result<Option<Vec<Record<'_>>>, HandlerError> {
     if let Ok(Object(Envelope { records })) =
         serde_json::from_str::<Object<Envelope<WireRecord<'_>>>>(event)
     {
         if records.is_empty() || records.iter().any(WireRecord::is_of_kinesis) {
-            return Ok(records.into_iter().map(Record::from).collect());
+            return Ok(Some(records.into_iter().map(Record::from).collect()));
         }
         return Err(HandlerError::UnsupportedEvent);
     }
@@ -78,11 +82,7 @@ pub fn envelope(event: &str) -> Result<Vec<Record<'_>>, HandlerError> {
     let Ok(Object(Envelope { records: raws })) =
         serde_json::from_str::<Object<Envelope<&RawValue>>>(event)
     else {
-        return if is_empty_kafka(event) {
-            Ok(Vec::new())
-        } else {
-            Err(HandlerError::UnsupportedEvent)
-        };
+        return Ok(None);
     };
     let mut is_supported = raws.is_empty();
     let mut records = Vec::with_capacity(raws.len());
@@ -92,16 +92,27 @@ pub fn envelope(event: &str) -> Result<Vec<Record<'_>>, HandlerError> {
         records.push(Record::from(wire));
     }
     if is_supported {
-        Ok(records)
+        Ok(Some(records))
     } else {
         Err(HandlerError::UnsupportedEvent)
     }
 }
 
-/// Returns whether the event is one of Kafka that holds no record.
-fn is_empty_kafka(event: &str) -> bool {
-    let kafka = serde_json::from_str::<Object<KafkaEnvelope>>(event);
-    kafka.is_ok_and(|Object(event)| event.records.values().all(Vec::is_empty))
+/// Numbers the records that share a sequence number: under enhanced fan-out Lambda itself splits a
+/// KPL aggregate.
+fn number_parts(records: &mut [Record<'_>]) {
+    for at in 1..records.len() {
+        let (before, from) = records.split_at_mut(at);
+        let (Some(Record { origin, .. }), Some(before)) = (from.first_mut(), before.last()) else {
+            continue;
+        };
+        let (Origin::Kinesis(own), Some(before)) = (origin, before.kinesis()) else {
+            continue;
+        };
+        if own.sequence_number.is_some() && own.sequence_number == before.sequence_number {
+            own.sub_sequence = before.sub_sequence + 1;
+        }
+    }
 }
 
 impl<'a> WireRecord<'a> {
@@ -144,11 +155,15 @@ impl<'a> From<WireRecord<'a>> for Record<'a> {
         let kinesis = wire.kinesis.unwrap_or_default();
         Self {
             event_source_arn: text(wire.event_source_arn),
-            shard_id: text(wire.event_id).and_then(shard),
-            sequence_number: text(kinesis.sequence_number).filter(|number| !number.is_empty()),
-            partition_key: text(kinesis.partition_key),
-            approximate_arrival: kinesis.approximate_arrival_timestamp,
-            data: text(kinesis.data),
+            origin: Origin::Kinesis(KinesisOrigin {
+                shard_id: text(wire.event_id).and_then(shard),
+                sequence_number: text(kinesis.sequence_number).filter(|number| !number.is_empty()),
+                sub_sequence: 0,
+                partition_key: text(kinesis.partition_key),
+                approximate_arrival: kinesis.approximate_arrival_timestamp,
+            }),
+            data: text(kinesis.data).map(Data::Base64),
+            replay: false,
         }
     }
 }
@@ -184,16 +199,32 @@ mod tests {
         ]}"#;
         let records = envelope(event).expect("records");
         assert_eq!(records.len(), 5);
-        assert_eq!(records[3].data.as_deref(), Some("e30="));
-        let last = &records[4];
-        assert_eq!(
-            (last.shard_id.as_deref(), last.data.as_deref()),
-            (Some("shardId-000000000006"), Some("e30="))
-        );
+        let data = |record: &Record<'_>| match &record.data {
+            Some(Data::Base64(text)) => text.clone().into_owned(),
+            _ => panic!("no data: {record:?}"),
+        };
+        assert_eq!([data(&records[3]), data(&records[4])], ["e30=", "e30="]);
+        let last = records[4].kinesis().expect("of Kinesis");
+        assert_eq!(last.shard_id.as_deref(), Some("shardId-000000000006"));
         assert_eq!(
             (last.approximate_arrival, last.sequence_number.as_deref()),
             (Some(1.5), Some("123"))
         );
+    }
+
+    #[test]
+    fn records_that_share_a_sequence_number_are_numbered() {
+        let record = |number: &str| format!(r#"{{"kinesis":{{"sequenceNumber":{number}}}}}"#);
+        let numbers = [
+            r#""1""#, r#""2""#, r#""2""#, r#""2""#, "null", "null", r#""2""#,
+        ];
+        let event = format!(r#"{{"Records":[{}]}}"#, numbers.map(record).join(","));
+        let records = envelope(&event).expect("records");
+        let parts: Vec<u64> = records
+            .iter()
+            .map(|record| record.kinesis().expect("of Kinesis").sub_sequence)
+            .collect();
+        assert_eq!(parts, [0, 0, 1, 2, 0, 0, 0]);
     }
 
     fn judged(event: &str) -> Option<usize> {
@@ -213,7 +244,7 @@ mod tests {
             r#"{"Records":{}}"#,
             r#"{"records":[]}"#,
             r#"{"records":[{"recordId":"1","data":"e30="}]}"#,
-            r#"{"records":{"contacts-0":[{"offset":1}]},"eventSource":"aws:kafka"}"#,
+            r#"{"records":{"contacts-0":[{"offset":1}]},"eventSource":"aws:rmq"}"#,
             r#"{"detail-type":"Scheduled Event","source":"aws.events","resources":[],"detail":{}}"#,
             "",
             r#"{"Records":[]"#,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::Contact;
+use super::{Contact, ContactType};
 
 /// The kind of a change in the contact database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,10 +52,14 @@ pub struct ContactChange {
     pub version: Option<u64>,
     /// The number by which destinations compare it.
     pub version_source: VersionSource,
-    /// The change was put back into the stream by a replay.
+    /// The change was put back into the stream by a replay, or comes from a back-fill.
     pub replay: bool,
+    /// The contact's type before the change, where the producer sends it.
+    pub previous_type: Option<ContactType>,
     /// The contact after the change, as far as the event mentions it.
     pub contact: Contact,
+    /// The contact with the fields that did not change, where `contact` leaves them out.
+    pub whole: Option<Box<Contact>>,
 }
 
 /// Names the number by which destinations compare the changes of a contact.
@@ -99,7 +103,9 @@ mod tests {
             version: None,
             version_source: VersionSource::default(),
             replay: false,
+            previous_type: None,
             contact: Contact::bare(ContactId::new("c").expect("valid"), None),
+            whole: None,
         };
         for (source, without, with) in [
             (

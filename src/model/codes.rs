@@ -75,18 +75,44 @@ own_codes! {
         INVALID_JSON: "The data is not JSON. The message names line and column.", CORRECT_PRODUCER;
         NESTED_TOO_DEEPLY: "The JSON is nested deeper than allowed.", CORRECT_PRODUCER;
         DUPLICATE_KEY: "A key of the JSON object stands twice.", CORRECT_PRODUCER;
+        UNKNOWN_FORMAT: "The record is not of the format that `source.format` names.",
+            "Set `source.format` to the stream's format, or keep other producers out of the \
+            stream. Replay.";
+        UNREADABLE_SCHEMA: "The record's schema does not describe its row.",
+            CORRECT_PRODUCER;
         WRONG_TYPE: "A value has another JSON type than its field allows, or a number is out of \
             range. `fields` names the field.",
             CORRECT_PRODUCER;
+        INVALID_AGGREGATE: "The data is a KPL aggregate that cannot be split into its records: a \
+            wrong checksum, a broken index, a record without data, no records, or an aggregate \
+            within another layer. No record of it is delivered. The message has the reason.",
+            "Have the producer send the changes of the aggregate again.";
+        TOO_LARGE: "The data has more than 10 MiB once it is decompressed.", CORRECT_PRODUCER;
+        INVALID_COMPRESSION: "The data begins as gzip or zstd, and cannot be decompressed.",
+            CORRECT_PRODUCER;
+        INVALID_CLOUD_EVENT: "The data is a CloudEvent with an attribute that is not allowed. \
+            `fields` names the attribute.",
+            CORRECT_PRODUCER;
+        SCHEMA_REGISTRY_FRAMING: "The data is Avro or Protobuf in the framing of a schema registry \
+            (Confluent or Glue).",
+            "Kafka: set `SchemaRegistryConfig` with `EventRecordFormat: JSON` on the event source \
+            mapping. Else have the producer write JSON.";
     }
     "validate" => "rejected" {
         MISSING_FIELD: "A required field is absent or null.", CORRECT_PRODUCER;
         EMPTY_FIELD: "A required field is empty or blank.", CORRECT_PRODUCER;
-        UNKNOWN_OPERATION: "`operation` is none of `create`, `update` and `delete`.",
+        UNKNOWN_OPERATION: "`operation` is none of `create`, `update` and `delete`, or a row's \
+            operation is none of its format's.",
             CORRECT_PRODUCER;
         UNKNOWN_TYPE: "`contact.type` is none of `lead`, `prospect`, `customer` and `vendor`.",
             CORRECT_PRODUCER;
-        INVALID_TIMESTAMP: "`occurred_at` is no RFC 3339 time.", CORRECT_PRODUCER;
+        INVALID_TIMESTAMP: "`occurred_at` is no RFC 3339 time, or a row's time is none.",
+            CORRECT_PRODUCER;
+        COLUMN_UNREADABLE: "The value of a column has no form as the contact's field: a list or \
+            an object, a version that is no number, a number that the record's schema does not \
+            allow. `fields` names the column.",
+            "Map another column, or set the producer as the page of the format in docs/feeds says. \
+            Replay.";
         TIME_IN_FUTURE: "`occurred_at` is more than a day after the record's arrival. Each later \
             change of the contact would be stale.",
             "Correct the producer's clock, and send the change again.";
@@ -119,11 +145,35 @@ own_codes! {
             decoded, validated or routed.",
             NOTHING;
     }
+    "decode" => "filtered" {
+        OTHER_TABLE: "`source.tables` does not name the row's table.",
+            "None, or change `source.tables`.";
+        NOT_A_ROW_CHANGE: "The record changes no single row: a tombstone, a heartbeat, a \
+            transaction, a truncate, a change of the schema, a control record.",
+            "None. After the warning `truncate`, compare the systems with the table: a truncate \
+            deletes no contact.";
+    }
+    "decode or deliver" => "filtered or delivered" {
+        NO_CHANGE: "Nothing changes. Filtered: no declared column of the row changed. Delivered: a \
+            look-up shows that the write would change nothing, and it was not sent.",
+            "None, or set `source.changed_only = false`.";
+    }
     "deliver" => "delivered" {
         DRY_RUN: "The write would be sent, were `pipeline.dry_run` off.", NOTHING;
         ALREADY_GONE: "The record to delete does not exist at the destination.", NOTHING;
         LIFECYCLE_STAGE_KEPT: "HubSpot keeps a later lifecycle stage than the one that was sent.",
             "None, or set the stage by hand in HubSpot.";
+    }
+    "deliver" => "delivered" {
+        PARTIAL: "The system refused the fields that the line names. `salvage` allows to leave \
+            them out, and the rest of the contact was written.",
+            "Correct the values at their source, and send the change again.";
+    }
+    "deliver" => "filtered" {
+        NO_MATCH: "The destination has no record of the contact, and `match` is `update-only`.",
+            "None, or change `match`.";
+        EXISTS: "The destination has a record of the contact, and `match` is `create-only`.",
+            "None, or change `match`.";
     }
     "deliver" => "superseded" {
         STALE: "The destination, or the batch, holds a newer version of the contact.",
@@ -155,6 +205,9 @@ own_codes! {
         ANSWER_TOO_LONG: "The system's answer is longer than 8 MB.", "Lower `batch_size`.";
     }
     "deliver" => "failed" {
+        CREATED_IN_PART: "The destination did not have the contact, and created it from the \
+            columns that changed. The invocation ended before the whole row was sent, too.",
+            "Send a snapshot of the table, or change the row once more with its type.";
         ASKED_TO_WAIT: "The system asked for a pause that is longer than `retry.max_delay_ms`. No \
             call is made until it is over.",
             "None. If it lasts, lower `rate_limit`.";

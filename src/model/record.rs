@@ -1,4 +1,4 @@
-//! Records of the stream, and their positions in a batch.
+//! Records of a source, and their positions in their source and in a batch.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,39 +12,221 @@ pub type Position = usize;
 /// The positions of one contact's records. Most contacts change once in a batch.
 pub type Positions = SmallVec<[Position; 2]>;
 
-/// A record as the stream delivers it. Every part may be missing.
+/// A record as its source delivers it. Every part may be missing.
+#[derive(Clone, Default)]
+pub struct Record<'a> {
+    /// The ARN of the stream or the cluster. Self-managed Kafka has none.
+    pub event_source_arn: Option<Cow<'a, str>>,
+    /// The source, and the record's position in it.
+    pub origin: Origin<'a>,
+    /// The data; `None` where the record has none, as a tombstone of Kafka.
+    pub data: Option<Data<'a>>,
+    /// Whether the event marks the record as put back.
+    pub replay: bool,
+}
+
+/// The data of a record.
+#[derive(Clone)]
+pub enum Data<'a> {
+    /// Base64 text, as the event has it.
+    Base64(Cow<'a, str>),
+    /// The bytes of a record within an aggregate.
+    Bytes(&'a [u8]),
+}
+
+/// The source of a record, with the record's position in it.
+#[derive(Clone)]
+pub enum Origin<'a> {
+    /// A shard of a Kinesis stream.
+    Kinesis(KinesisOrigin<'a>),
+    /// A partition of a Kafka topic.
+    Kafka(KafkaOrigin<'a>),
+}
+
+/// The position of a record in a Kinesis stream.
 #[derive(Clone, Default)]
 #[expect(
     missing_docs,
     reason = "the fields are named as in dead letters, contract section 4"
 )]
-pub struct Record<'a> {
-    pub event_source_arn: Option<Cow<'a, str>>,
+pub struct KinesisOrigin<'a> {
     pub shard_id: Option<Cow<'a, str>>,
     pub sequence_number: Option<Cow<'a, str>>,
+    /// The index among the records that share the sequence number: those of one KPL aggregate.
+    pub sub_sequence: u64,
     pub partition_key: Option<Cow<'a, str>>,
+    /// Seconds since 1970.
     pub approximate_arrival: Option<f64>,
-    /// Base64 text.
-    pub data: Option<Cow<'a, str>>,
 }
 
-impl Record<'_> {
-    /// Returns when the stream took the record, or `now` where the record has no believable time of
+/// The position of a record in a Kafka topic.
+#[derive(Clone, Default)]
+pub struct KafkaOrigin<'a> {
+    /// The brokers' addresses, which name a self-managed cluster.
+    pub bootstrap_servers: Option<Cow<'a, str>>,
+    /// `<topic>-<partition>`, as the event names the record's list.
+    pub topic_partition: Cow<'a, str>,
+    /// The offset in the partition.
+    pub offset: Option<u64>,
+    /// The key, as base64 text.
+    pub key: Option<Cow<'a, str>>,
+    /// Milliseconds since 1970.
+    pub timestamp: Option<i64>,
+    /// Whether the broker wrote the timestamp when it took the record. A producer's timestamp says
+    /// nothing about the arrival.
+    pub is_append_time: bool,
+}
+
+impl KafkaOrigin<'_> {
+    /// Returns the topic. A name of another form is a topic without a partition.
+    pub fn topic(&self) -> &str {
+        self.parts().0
+    }
+
+    /// Returns the number of the partition.
+    pub fn partition(&self) -> Option<u32> {
+        self.parts().1
+    }
+
+    /// Splits the name at its last hyphen: a topic's name may hold hyphens.
+    fn parts(&self) -> (&str, Option<u32>) {
+        let parts = self.topic_partition.rsplit_once('-');
+        let parts = parts.and_then(|(topic, number)| Some((topic, number.parse().ok()?)));
+        match parts {
+            Some((topic, partition)) => (topic, Some(partition)),
+            None => (&self.topic_partition, None),
+        }
+    }
+}
+
+impl Default for Origin<'_> {
+    fn default() -> Self {
+        Self::Kinesis(KinesisOrigin::default())
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Makes a record of Kinesis that has data, as base64 text, and nothing else.
+    pub fn of_data(data: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            data: Some(Data::Base64(data.into())),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the key: the UTF-8 of Kinesis's partition key, or the decoded key of Kafka. A key of
+    /// Kafka that is not base64 counts as absent.
+    pub fn key(&self) -> Option<Cow<'_, [u8]>> {
+        match &self.origin {
+            Origin::Kinesis(origin) => {
+                let key = origin.partition_key.as_deref()?;
+                Some(Cow::Borrowed(key.as_bytes()))
+            }
+            Origin::Kafka(origin) => {
+                let key = base64_simd::STANDARD.decode_to_vec(origin.key.as_deref()?);
+                key.ok().map(Cow::Owned)
+            }
+        }
+    }
+
+    /// Returns when the source took the record, or `now` where the record has no believable time of
     /// arrival.
     pub fn arrived_at(&self, now: OffsetDateTime) -> OffsetDateTime {
-        let seconds = self.approximate_arrival.filter(|seconds| *seconds > 0.0);
-        let since_epoch = seconds.and_then(time::Duration::checked_seconds_f64);
+        let since_epoch = match &self.origin {
+            Origin::Kinesis(origin) => {
+                let seconds = origin.approximate_arrival.filter(|seconds| *seconds > 0.0);
+                seconds.and_then(time::Duration::checked_seconds_f64)
+            }
+            Origin::Kafka(origin) => {
+                let timestamp = origin
+                    .timestamp
+                    .filter(|time| origin.is_append_time && *time > 0);
+                timestamp.map(time::Duration::milliseconds)
+            }
+        };
         since_epoch
             .and_then(|time| OffsetDateTime::UNIX_EPOCH.checked_add(time))
             .unwrap_or(now)
     }
+
+    /// Returns the position in a Kinesis stream, where the record is of one.
+    pub fn kinesis(&self) -> Option<&KinesisOrigin<'a>> {
+        match &self.origin {
+            Origin::Kinesis(origin) => Some(origin),
+            Origin::Kafka(_) => None,
+        }
+    }
+
+    /// Returns the position in a Kafka topic, where the record is of one.
+    pub fn kafka(&self) -> Option<&KafkaOrigin<'a>> {
+        match &self.origin {
+            Origin::Kinesis(_) => None,
+            Origin::Kafka(origin) => Some(origin),
+        }
+    }
 }
 
 impl fmt::Debug for Record<'_> {
-    /// Prints the sequence number only: the other fields hold contact data.
+    /// Prints the position only: the other fields hold contact data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record")
-            .field("sequence_number", &self.sequence_number)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("Record");
+        match &self.origin {
+            Origin::Kinesis(origin) => shown
+                .field("sequence_number", &origin.sequence_number)
+                .field("sub_sequence", &origin.sub_sequence),
+            Origin::Kafka(origin) => shown
+                .field("topic_partition", &origin.topic_partition)
+                .field("offset", &origin.offset),
+        };
+        shown.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_may_hold_hyphens_and_end_in_a_number() {
+        for (name, topic, partition) in [
+            ("contacts-0", "contacts", Some(0)),
+            ("crm-contacts-2-17", "crm-contacts-2", Some(17)),
+            ("-1", "", Some(1)),
+            ("contacts", "contacts", None),
+            ("contacts-x", "contacts-x", None),
+            ("", "", None),
+        ] {
+            let origin = KafkaOrigin {
+                topic_partition: name.into(),
+                ..KafkaOrigin::default()
+            };
+            assert_eq!(
+                (origin.topic(), origin.partition()),
+                (topic, partition),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_producers_timestamp_is_no_time_of_arrival() {
+        let now = OffsetDateTime::from_unix_timestamp(2_000_000_000).expect("in range");
+        let arrived = |timestamp, is_append_time| {
+            let origin = Origin::Kafka(KafkaOrigin {
+                timestamp,
+                is_append_time,
+                ..KafkaOrigin::default()
+            });
+            let record = Record {
+                origin,
+                ..Record::default()
+            };
+            record.arrived_at(now).unix_timestamp()
+        };
+        assert_eq!(arrived(Some(1_763_633_700_123), true), 1_763_633_700);
+        assert_eq!(arrived(Some(1_763_633_700_123), false), 2_000_000_000);
+        for broken in [None, Some(-1), Some(0), Some(i64::MAX)] {
+            assert_eq!(arrived(broken, true), 2_000_000_000, "{broken:?}");
+        }
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn range(key: &str, registry: Registry) -> Option<&'static RangeInclu
 pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) -> CheckResult {
     within(RANGES, "refresh_secs", settings.refresh_secs)?;
     pipeline(settings)?;
+    settings.source.check(settings.guard.version)?;
     served(settings, destinations)?;
     filter(settings)?;
     routes(settings, destinations)?;

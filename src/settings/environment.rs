@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::Level;
@@ -13,6 +14,7 @@ use crate::telemetry::LogFormat;
 
 const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
+pub(super) const EXTRA_CA_FILE: &str = "CONTACT_SYNC__TLS__EXTRA_CA_FILE";
 
 /// The time limit of the document at the start. Lambda ends a start after 10 s, without a log line
 /// of ours; the SDK itself waits for an answer without a limit.
@@ -52,6 +54,9 @@ pub struct Environment {
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the settled set belongs to this function.
     /// Empty elsewhere.
     pub function: String,
+    /// `CONTACT_SYNC__TLS__EXTRA_CA_FILE`. The document itself may come over TLS, so that no other
+    /// layer sets it.
+    pub extra_ca_file: PathBuf,
 }
 
 impl Environment {
@@ -82,6 +87,7 @@ impl Environment {
             None => String::new(),
         };
         let document = Layer::from_toml(name, document)?;
+        document.check_as_document()?;
         Layers::new(
             registry,
             self.preset,
@@ -125,6 +131,7 @@ impl Environment {
             traces_to: None,
             task: Task::default(),
             function: String::new(),
+            extra_ca_file: PathBuf::new(),
         };
         let mut overrides = Vec::new();
         for (name, value) in variables {
@@ -148,6 +155,9 @@ impl Environment {
                         Some(value.to_owned()).filter(|endpoint| !endpoint.is_empty());
                 }
                 _ if name.starts_with("CONTACT_SYNC__") => {
+                    if name == EXTRA_CA_FILE {
+                        found.extra_ca_file = value.into();
+                    }
                     overrides.push((name.to_owned(), value.to_owned()));
                 }
                 _ => {

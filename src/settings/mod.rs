@@ -29,8 +29,8 @@ pub use schema::schema;
 pub use source::{DocumentError, DocumentSource};
 
 use crate::adapters::Sections;
-use crate::source::Filter;
-use crate::{pipeline, route, settle, telemetry, transform};
+use crate::source::{Filter, SourceSettings};
+use crate::{http_client, pipeline, route, settle, telemetry, transform};
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,7 @@ use crate::{pipeline, route, settle, telemetry, transform};
 pub struct Settings {
     pub refresh_secs: u64,
     pub pipeline: pipeline::Settings,
+    pub source: SourceSettings,
     pub filter: Filter,
     pub routes: route::Routes,
     pub guard: transform::Guard,
@@ -50,6 +51,7 @@ pub struct Settings {
     pub dead_letter: settle::DeadLetterSettings,
     pub state: settle::StateSettings,
     pub log: telemetry::LogSettings,
+    pub tls: http_client::TlsSettings,
 }
 
 /// A named set of settings, the layer over the defaults.

@@ -3,15 +3,43 @@
 use super::fate::Fate;
 use super::ledger::{DestinationResult, Entry, RecordOutcome, SETTLED_EARLIER};
 use crate::model::codes;
-use crate::model::{Code, ContactChange, Destination, Operation, Record};
+use crate::model::{Code, ContactChange, Destination, Operation, Origin, Record};
 use crate::telemetry::Audit;
 
 /// The fields that all lines of a record have.
 pub(super) struct Line<'a> {
     event_id: Option<&'a str>,
     contact_id: Option<&'a str>,
-    sequence_number: Option<&'a str>,
+    place: Place<'a>,
     operation: Option<&'a str>,
+}
+
+/// The fields that name a record's position in its source.
+#[derive(Clone, Copy, Default)]
+struct Place<'a> {
+    sequence_number: Option<&'a str>,
+    sub_sequence: Option<u64>,
+    topic: Option<&'a str>,
+    partition: Option<u32>,
+    offset: Option<u64>,
+}
+
+impl<'a> Place<'a> {
+    fn of(record: &'a Record<'_>) -> Self {
+        match &record.origin {
+            Origin::Kinesis(origin) => Self {
+                sequence_number: origin.sequence_number.as_deref(),
+                sub_sequence: origin.sequence_number.as_ref().map(|_| origin.sub_sequence),
+                ..Self::default()
+            },
+            Origin::Kafka(origin) => Self {
+                topic: Some(origin.topic()),
+                partition: origin.partition(),
+                offset: origin.offset,
+                ..Self::default()
+            },
+        }
+    }
 }
 
 /// The fields of a line that differ between destinations.
@@ -19,6 +47,8 @@ struct AuditFields<'a> {
     fate: Fate,
     code: Option<&'a str>,
     attempts: u32,
+    /// The fields that were left out, joined by commas.
+    left_out: Option<String>,
     /// Whether an earlier invocation wrote the line of this outcome.
     is_repeated: bool,
 }
@@ -80,7 +110,7 @@ impl<'a> Line<'a> {
             contact_id: change
                 .map(|change| change.contact.id.as_str())
                 .or(refusal.and_then(|refusal| refusal.contact_id.as_deref())),
-            sequence_number: record.and_then(|record| record.sequence_number.as_deref()),
+            place: record.map(Place::of).unwrap_or_default(),
             operation: change
                 .map(|change| change.operation)
                 .or(refusal.and_then(|refusal| refusal.operation))
@@ -92,10 +122,18 @@ impl<'a> Line<'a> {
         let Self {
             event_id,
             contact_id,
-            sequence_number,
+            place,
             operation,
         } = *self;
+        let Place {
+            sequence_number,
+            sub_sequence,
+            topic,
+            partition,
+            offset,
+        } = place;
         let (fate, code, attempts) = (fields.fate.name(), fields.code, fields.attempts);
+        let left_out = fields.left_out.as_deref();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -103,11 +141,16 @@ impl<'a> Line<'a> {
                     event_id,
                     contact_id,
                     sequence_number,
+                    sub_sequence,
+                    topic,
+                    partition,
+                    offset,
                     operation,
                     destination,
                     fate,
                     code,
                     attempts,
+                    left_out,
                     "record settled"
                 )
             };
@@ -143,6 +186,7 @@ impl<'a> AuditFields<'a> {
             fate,
             code,
             attempts: 0,
+            left_out: None,
             is_repeated: entry.settled.is_some(),
         }
     }
@@ -155,6 +199,7 @@ impl<'a> AuditFields<'a> {
                 fate: settled,
                 code: Some(SETTLED_EARLIER.as_str()),
                 attempts: 0,
+                left_out: None,
                 is_repeated: true,
             };
         }
@@ -163,10 +208,15 @@ impl<'a> AuditFields<'a> {
             None => Some(codes::NOT_SETTLED_IN_TIME),
         };
         let is_repeated = matches!(row.outcome, Some(RecordOutcome::Settled { .. }));
+        let left_out = row.outcome.as_ref().map(RecordOutcome::left_out);
+        let left_out = left_out
+            .filter(|fields| !fields.is_empty())
+            .map(|fields| fields.join(","));
         Self {
             fate,
             code,
             attempts: row.attempts,
+            left_out,
             is_repeated,
         }
     }

@@ -1,5 +1,6 @@
 //! Stores rejected records as dead letters, whole and with the reason, in an SQS queue.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::iter;
 use std::sync::Arc;
@@ -11,9 +12,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, timeout_at};
 
-use crate::model::{Destination, Position, Record, Rejection, Stage};
+use crate::model::{Data, Destination, Origin, Position, Record, Rejection, Stage};
 use crate::services::{DeadLetterQueue, Sent, ServiceError};
 use crate::telemetry;
+
+/// The schema of the messages, contract section 4.
+const SCHEMA: &str = "contact-sync/dead-letter/2";
 
 /// Bounds of one call, in messages and in bytes. SQS allows 1 MiB; every queue allows these.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
@@ -60,7 +64,6 @@ pub(super) struct DeadLetter<'a> {
     /// Whether the state table prevents that a redelivery stores the dead letter again.
     pub(super) is_remembered: bool,
     pub(super) record: &'a Record<'a>,
-    pub(super) sub_sequence: usize,
     pub(super) stage: Stage,
     pub(super) destination: Option<Destination>,
     pub(super) rejection: &'a Rejection,
@@ -72,7 +75,8 @@ impl DeadLetter<'_> {
     /// Builds the message. Omits record data that does not fit: a replay fetches it from the
     /// stream.
     fn message(&self, now: &str) -> String {
-        let whole = sendable(&self.body(now, self.record.data.as_deref(), false));
+        let data = self.record.data.as_ref().map(base64);
+        let whole = sendable(&self.body(now, data.as_deref(), false));
         if whole.len() <= MOST_BYTES {
             whole
         } else {
@@ -89,20 +93,13 @@ impl DeadLetter<'_> {
             .iter()
             .take(MOST_FIELDS)
             .map(|field| cut(field, LONGEST_FIELD));
-        let mut place = json!({
-            "event_source_arn": record.event_source_arn,
-            "shard_id": record.shard_id,
-            "sequence_number": record.sequence_number,
-            "sub_sequence": self.sub_sequence,
-            "partition_key": record.partition_key,
-            "approximate_arrival": record.approximate_arrival,
-            "data": data,
-        });
+        let mut place = place(record);
+        place["data"] = data.into();
         if omitted {
             place["data_omitted"] = true.into();
         }
         json!({
-            "schema": "contact-sync/dead-letter/1",
+            "schema": SCHEMA,
             "reason": {
                 "stage": self.stage,
                 "destination": self.destination.map(|destination| destination.0),
@@ -121,6 +118,13 @@ impl DeadLetter<'_> {
 impl DeadLetters {
     pub(super) fn has_queue(&self) -> bool {
         matches!(self, Self::Queue(..))
+    }
+
+    /// Opens a connection to the queue.
+    pub(crate) async fn connect(&self) {
+        if let Self::Queue(client, url) = self {
+            client.connect(url).await;
+        }
     }
 
     /// Stores the dead letters in their order. Returns for each whether it is stored, or needs no
@@ -258,20 +262,36 @@ fn sendable(body: &Value) -> String {
         .replace('\u{ffff}', "\\uffff")
 }
 
-/// Returns the index of a record among those that share its sequence number. The parts of a KPL
-/// aggregate do under enhanced fan-out.
-pub(super) fn sub_sequence(records: &[Record<'_>], position: Position) -> usize {
-    let Some((own, before)) = records.get(..=position).and_then(<[_]>::split_last) else {
-        return 0;
-    };
-    if own.sequence_number.is_none() {
-        return 0;
+/// Returns the source of a record and its position there, without its data.
+fn place(record: &Record<'_>) -> Value {
+    match &record.origin {
+        Origin::Kinesis(origin) => json!({
+            "source": "kinesis",
+            "event_source_arn": record.event_source_arn,
+            "shard_id": origin.shard_id,
+            "sequence_number": origin.sequence_number,
+            "sub_sequence": origin.sub_sequence,
+            "partition_key": origin.partition_key,
+            "approximate_arrival": origin.approximate_arrival,
+        }),
+        Origin::Kafka(origin) => json!({
+            "source": "kafka",
+            "event_source_arn": record.event_source_arn,
+            "topic": origin.topic(),
+            "partition": origin.partition(),
+            "offset": origin.offset,
+            "key": origin.key,
+            "timestamp": origin.timestamp,
+        }),
     }
-    before
-        .iter()
-        .rev()
-        .take_while(|record| record.sequence_number == own.sequence_number)
-        .count()
+}
+
+/// Returns the data as base64 text.
+fn base64<'a>(data: &'a Data<'_>) -> Cow<'a, str> {
+    match data {
+        Data::Base64(text) => Cow::Borrowed(text),
+        Data::Bytes(bytes) => Cow::Owned(base64_simd::STANDARD.encode_to_string(bytes)),
+    }
 }
 
 /// Groups messages by calls, lazily.
@@ -313,7 +333,7 @@ async fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Code;
+    use crate::model::{Code, KafkaOrigin, KinesisOrigin};
 
     #[test]
     fn a_call_carries_at_most_ten_messages_and_its_bound_of_bytes() {
@@ -341,22 +361,24 @@ mod tests {
     #[test]
     fn a_message_has_the_contracts_shape_and_omits_data_that_does_not_fit() {
         let rejection = Rejection::new(Code::new("INVALID_EMAIL_ADDRESS"), "no").of_field("Email");
-        let record = |data: String| Record {
+        let kinesis = Origin::Kinesis(KinesisOrigin {
             sequence_number: Some(
                 "49590338271490256608559692538361571095921575989136588898".into(),
             ),
+            sub_sequence: 0,
             shard_id: Some("shardId-000000000006".into()),
             partition_key: Some("c-1001".into()),
             approximate_arrival: Some(1_763_633_700.123),
-            data: Some(data.into()),
-            ..Record::default()
+        });
+        let record = |data: String| Record {
+            origin: kinesis.clone(),
+            ..Record::of_data(data)
         };
         let message = |record: &Record<'_>| {
             let dead_letter = DeadLetter {
                 position: 0,
                 is_remembered: false,
                 record,
-                sub_sequence: 0,
                 stage: Stage::Deliver,
                 destination: Some(Destination("salesforce")),
                 rejection: &rejection,
@@ -367,6 +389,22 @@ mod tests {
                 .expect("JSON")
         };
         insta::assert_json_snapshot!("dead_letter", message(&record("e30=".to_owned())));
+        let part = Record {
+            data: Some(Data::Bytes(b"{}")),
+            ..record(String::new())
+        };
+        assert_eq!(message(&part)["record"]["data"], "e30=", "its own bytes");
+        let kafka = Record {
+            origin: Origin::Kafka(KafkaOrigin {
+                topic_partition: "contacts-0".into(),
+                offset: Some(100),
+                key: Some("Yy0xMDAx".into()),
+                timestamp: Some(1_763_633_700_123),
+                ..KafkaOrigin::default()
+            }),
+            ..Record::of_data("e30=")
+        };
+        insta::assert_json_snapshot!("dead_letter_of_kafka", message(&kafka));
         let large = message(&record("A".repeat(300_000)));
         assert_eq!(large["record"]["data"], Value::Null);
         assert_eq!(large["record"]["data_omitted"], true);
@@ -376,15 +414,11 @@ mod tests {
     fn a_rejection_of_any_length_fits_a_message_together_with_the_data() {
         let mut rejection = Rejection::new(Code::new("X"), "\u{1}".repeat(1_000_000));
         rejection.fields = vec!["\u{1}".repeat(1_000_000); 1_000];
-        let record = Record {
-            data: Some("A".repeat(50_000).into()),
-            ..Record::default()
-        };
+        let record = Record::of_data("A".repeat(50_000));
         let dead_letter = DeadLetter {
             position: 0,
             is_remembered: false,
             record: &record,
-            sub_sequence: 0,
             stage: Stage::Deliver,
             destination: None,
             rejection: &rejection,

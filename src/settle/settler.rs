@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use tokio::time::Instant;
 
+use super::audit;
 use super::audit::Finished;
-use super::checkpoint::first_redelivered;
+use super::checkpoint::redelivered;
 use super::dead_letter::{DeadLetter, DeadLetters};
 use super::fate::{Fate, count};
 use super::ledger::{DestinationResult, Entry, RecordOutcome};
 use super::settled_set::{BatchOutcome, PriorOutcomes, SettledSet};
-use super::{audit, dead_letter};
 use crate::model::{ContactChange, Destination, Position, Record};
 use crate::telemetry::{Audit, Counts};
 
@@ -121,6 +121,7 @@ impl Settler {
             let outcome = BatchOutcome {
                 entries,
                 fates: &fates,
+                redelivered: &redelivered(batch.records, failed(&fates)),
                 changes,
                 guarded: &self.guarded,
                 has_dead_letter: &has_dead_letter,
@@ -147,19 +148,17 @@ impl Settler {
     /// delivery would store a copy.
     fn waiting(&self, batch: Batch<'_>, fates: &[Fate]) -> BTreeSet<Position> {
         let mut waiting = BTreeSet::new();
-        let Some(failed) = fates.iter().position(|fate| *fate == Fate::Failed) else {
-            return waiting;
-        };
-        if !self.dead_letters.has_queue() {
+        if !self.dead_letters.has_queue() || !fates.contains(&Fate::Failed) {
             return waiting;
         }
-        for (position, fate) in fates
-            .iter()
-            .enumerate()
-            .skip(first_redelivered(batch.records, failed))
-        {
+        let redelivered = redelivered(batch.records, failed(fates));
+        for (position, fate) in fates.iter().enumerate() {
             let is_new = batch.entries[position].settled.is_none();
-            if *fate == Fate::Rejected && is_new && !batch.earlier.is_storable(position) {
+            if *fate == Fate::Rejected
+                && redelivered[position]
+                && is_new
+                && !batch.earlier.is_storable(position)
+            {
                 waiting.insert(position);
             }
         }
@@ -347,12 +346,10 @@ impl Settler {
         );
         let contact_id = change.map(|change| change.contact.id.as_str());
         let event_id = change.map(|change| &*change.event_id);
-        let sub_sequence = dead_letter::sub_sequence(batch.records, position);
         let dead_letter = |destination, stage, rejection| DeadLetter {
             position,
             is_remembered: batch.earlier.is_storable(position),
             record,
-            sub_sequence,
             stage,
             destination,
             rejection,
@@ -372,4 +369,13 @@ impl Settler {
             }
         }
     }
+}
+
+/// Returns the positions of the failed records.
+fn failed(fates: &[Fate]) -> impl Iterator<Item = Position> {
+    let failed = fates
+        .iter()
+        .enumerate()
+        .filter(|(_, fate)| **fate == Fate::Failed);
+    failed.map(|(position, _)| position)
 }

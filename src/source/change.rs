@@ -3,11 +3,12 @@
 use std::mem;
 
 use email_address::{EmailAddress, Options};
+use serde_json::value::RawValue;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::wire::{Address, Event, Person};
-use crate::json::Str;
+use crate::json::{self, Str};
 use crate::model::codes;
 use crate::model::{
     Attribute, Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation,
@@ -70,12 +71,23 @@ fn change(event: &mut Event<'_>, arrived_at: OffsetDateTime) -> Validated<Box<Co
         occurred_at,
         version: event.version.value().copied(),
         version_source: VersionSource::default(),
-        replay: event.replay.value().copied().unwrap_or(false),
+        replay: event.replay.value().copied().unwrap_or(false)
+            || is_backfill(event.lane.value().copied()),
+        previous_type: person.0.previous_type.value().and_then(|raw| {
+            let name = json::text(raw)?;
+            ContactType::from_name(&name)
+        }),
         contact: match operation {
             Operation::Create | Operation::Update => contact(&mut person.0)?,
             Operation::Delete => deleted(&person.0)?,
         },
+        whole: None,
     }))
+}
+
+/// Returns whether the change comes from a back-fill, and not from the stream.
+pub(super) fn is_backfill(lane: Option<&RawValue>) -> bool {
+    lane.is_some_and(|lane| lane.get() == "\"backfill\"")
 }
 
 /// Validates an event's id. Any 1 to 128 characters are allowed: only the producer interprets them.
@@ -98,6 +110,14 @@ fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Validated<
             "allowed: an RFC 3339 time",
         ));
     };
+    in_time(time, arrived_at)
+}
+
+/// Validates the time of a change whose record arrived at `arrived_at`.
+pub(super) fn in_time(
+    time: OffsetDateTime,
+    arrived_at: OffsetDateTime,
+) -> Validated<OffsetDateTime> {
     if time > arrived_at.saturating_add(FURTHEST_AHEAD) {
         let rule = "allowed: at most a day after the record's arrival; check the producer's clock";
         return Err(refuse(codes::TIME_IN_FUTURE, "occurred_at", rule));
@@ -107,7 +127,7 @@ fn occurred_at(given: &Field<Str<'_>>, arrived_at: OffsetDateTime) -> Validated<
 
 /// Parses an RFC 3339 time. The parser accepts any byte between date and time, RFC 3339 three.
 /// <https://www.rfc-editor.org/rfc/rfc3339#section-5.6>
-fn time(text: &str) -> Option<OffsetDateTime> {
+pub(super) fn time(text: &str) -> Option<OffsetDateTime> {
     let is_separated = matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '));
     OffsetDateTime::parse(text, &Rfc3339)
         .ok()
@@ -115,7 +135,7 @@ fn time(text: &str) -> Option<OffsetDateTime> {
 }
 
 /// Reads the contact of a delete: its identity, and its type where that is usable.
-fn deleted(person: &Person<'_>) -> Validated<Contact> {
+pub(super) fn deleted(person: &Person<'_>) -> Validated<Contact> {
     let kind = person
         .kind
         .value()
@@ -145,7 +165,7 @@ fn id(given: &Field<Str<'_>>) -> Validated<ContactId> {
     })
 }
 
-fn contact(person: &mut Person<'_>) -> Validated<Contact> {
+pub(super) fn contact(person: &mut Person<'_>) -> Validated<Contact> {
     let named = mem::take(&mut person.attributes);
     let id = id(&person.id)?;
     let kind = kind(&person.kind)?;

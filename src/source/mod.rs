@@ -1,20 +1,28 @@
-//! Decodes the data of records into contact changes, and validates them by contract section 1. The
-//! format of another change feed would be a file beside `change.rs`.
+//! Decodes the data of records into contact changes, and validates them by contract section 1.
+//!
+//! The own format is in `wire.rs` (its JSON) and `change.rs` (its rules). Rows of change feeds are
+//! in `rows/`, a file for each format.
 
 mod change;
+pub mod layers;
+mod rows;
 #[cfg(feature = "schema")]
 mod schema;
+mod settings;
 mod wire;
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+pub use self::rows::{Decoded, Filtered, RowDecoder, RowRecord};
 #[cfg(feature = "schema")]
 pub use self::schema::schema;
+pub use self::settings::{Format, SourceSettings, Tombstones};
 use crate::model::codes;
-use crate::model::{Code, ContactChange, ContactType, Operation, Refusal, Stage};
+use crate::model::{Code, ContactChange, ContactType, Operation, Origin, Record, Refusal, Stage};
 
 /// The section `[filter]`: the changes that are synchronized.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,48 +56,159 @@ impl Filter {
     }
 }
 
-/// Decodes one record at a time.
+/// Decodes the records of a source, in the format that its settings name. A clone is the same
+/// decoder.
+#[derive(Clone, Debug)]
+pub struct RecordDecoder {
+    /// Present where the records are rows.
+    rows: Option<RowDecoder>,
+}
+
+impl RecordDecoder {
+    /// Compiles checked settings.
+    pub fn new(settings: &SourceSettings) -> Self {
+        Self {
+            rows: RowDecoder::new(settings),
+        }
+    }
+
+    /// Decodes the content of `record`, which arrived at `now` where it does not say when. Never
+    /// panics: a panic while decoding becomes a refusal.
+    ///
+    /// # Errors
+    /// A refusal with a code of its own for each violation of contract section 1.
+    pub fn decode(
+        &self,
+        record: &Record<'_>,
+        now: OffsetDateTime,
+    ) -> Result<Decoded, Box<Refusal>> {
+        match &self.rows {
+            Some(rows) => caught(|| decode_row(rows, record, now)),
+            None => EventConsumer.consume(record, now).map(Decoded::Change),
+        }
+    }
+}
+
+/// Runs `decode`. A panic becomes a refusal.
+fn caught<T>(decode: impl FnOnce() -> Result<T, Box<Refusal>>) -> Result<T, Box<Refusal>> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        let message = "reading the record failed inside contact-sync";
+        Err(refuse(codes::INTERNAL_ERROR, message))
+    })
+}
+
+/// Removes the layers around the record's data, and decodes the row in it.
+fn decode_row(
+    rows: &RowDecoder,
+    record: &Record<'_>,
+    now: OffsetDateTime,
+) -> Result<Decoded, Box<Refusal>> {
+    let unwrapped = layers::base64::decode(record)?
+        .map(layers::unwrap)
+        .transpose()?;
+    let key = record.key();
+    let event = unwrapped.as_ref();
+    let text = event.and_then(|event| event.occurred_at.as_deref());
+    rows.decode(RowRecord {
+        data: event.map(|event| &*event.data),
+        key: key.as_deref(),
+        event_id: event.and_then(|event| event.event_id.as_deref()),
+        occurred_at: text.and_then(change::time),
+        position: &RecordPosition(record),
+        arrived_at: record.arrived_at(now),
+        is_replay: record.replay || event.is_some_and(|event| event.replay),
+    })
+}
+
+/// Formats the position of a record: `<sequence number>`, with `:<sub-sequence>` within an
+/// aggregate, or `<topic>-<partition>@<offset>`.
+struct RecordPosition<'r>(&'r Record<'r>);
+
+impl fmt::Display for RecordPosition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.origin {
+            Origin::Kinesis(origin) => {
+                f.write_str(origin.sequence_number.as_deref().unwrap_or_default())?;
+                match origin.sub_sequence {
+                    0 => Ok(()),
+                    sub_sequence => write!(f, ":{sub_sequence}"),
+                }
+            }
+            Origin::Kafka(origin) => {
+                let offset = origin.offset.unwrap_or_default();
+                write!(f, "{}@{offset}", origin.topic_partition)
+            }
+        }
+    }
+}
+
+/// Decodes one contact change at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct EventConsumer;
 
+/// The data of a record, as the own format reads it.
+#[derive(Clone, Copy, Debug)]
+struct Input<'a> {
+    /// `None` where the record has no data, as a tombstone of Kafka.
+    data: Option<&'a [u8]>,
+    /// The values of a CloudEvent around the data, for data without its own.
+    event_id: Option<&'a str>,
+    occurred_at: Option<&'a str>,
+    arrived_at: OffsetDateTime,
+}
+
 impl EventConsumer {
-    /// Decodes the change in `data`, base64 text, of a record that arrived at `arrived_at`. Never
+    /// Decodes the change of `record`, which arrived at `now` where it does not say when. Never
     /// panics: a panic while decoding becomes a refusal.
     ///
     /// # Errors
     /// A refusal with a code of its own for each violation of contract section 1.
     pub fn consume(
         self,
-        data: Option<&str>,
-        arrived_at: OffsetDateTime,
+        record: &Record<'_>,
+        now: OffsetDateTime,
     ) -> Result<Box<ContactChange>, Box<Refusal>> {
-        catch_unwind(AssertUnwindSafe(|| decode(data, arrived_at))).unwrap_or_else(|_| {
-            let message = "reading the record failed inside contact-sync";
-            Err(Box::new(Refusal::new(
-                Stage::Decode,
-                codes::INTERNAL_ERROR,
-                message,
-            )))
-        })
+        caught(|| decode(record, now))
     }
 }
 
-fn decode(
-    data: Option<&str>,
-    arrived_at: OffsetDateTime,
-) -> Result<Box<ContactChange>, Box<Refusal>> {
-    let refuse = |code, message: &str| Box::new(Refusal::new(Stage::Decode, code, message));
-    let data = data.ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
-    let bytes = base64_simd::STANDARD.decode_to_vec(data);
-    let bytes =
-        bytes.map_err(|_| refuse(codes::INVALID_BASE64, "the record's data is not base64"))?;
-    if bytes.is_empty() {
+/// Removes the layers around the record's data, decodes it, and marks a change that the event marks
+/// as put back.
+fn decode(record: &Record<'_>, now: OffsetDateTime) -> Result<Box<ContactChange>, Box<Refusal>> {
+    let unwrapped = layers::base64::decode(record)?
+        .map(layers::unwrap)
+        .transpose()?;
+    let mut change = change_of(Input {
+        data: unwrapped.as_ref().map(|unwrapped| &*unwrapped.data),
+        event_id: unwrapped
+            .as_ref()
+            .and_then(|unwrapped| unwrapped.event_id.as_deref()),
+        occurred_at: unwrapped
+            .as_ref()
+            .and_then(|unwrapped| unwrapped.occurred_at.as_deref()),
+        arrived_at: record.arrived_at(now),
+    })?;
+    change.replay |= record.replay || unwrapped.is_some_and(|unwrapped| unwrapped.replay);
+    Ok(change)
+}
+
+fn change_of(input: Input<'_>) -> Result<Box<ContactChange>, Box<Refusal>> {
+    let data = input
+        .data
+        .ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
+    if data.is_empty() {
         return Err(refuse(codes::EMPTY_DATA, "the record's data is empty"));
     }
-    let text = str::from_utf8(&bytes)
+    let text = str::from_utf8(data)
         .map_err(|_| refuse(codes::INVALID_UTF8, "the record's data is not UTF-8"))?;
-    let event = wire::parse(text)?;
-    change::validate(event, arrived_at)
+    let mut event = wire::parse(text)?;
+    event.set_absent(input.event_id, input.occurred_at);
+    change::validate(event, input.arrived_at)
+}
+
+/// Makes the refusal of a record whose data cannot be decoded.
+fn refuse(code: &'static str, message: &str) -> Box<Refusal> {
+    Box::new(Refusal::new(Stage::Decode, code, message))
 }
 
 #[cfg(test)]

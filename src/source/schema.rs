@@ -160,6 +160,8 @@ macro_rules! schema_of {
 pub(super) struct EventId;
 pub(super) struct OperationName;
 pub(super) struct Time;
+pub(super) struct Lane;
+pub(super) struct PreviousType;
 pub(super) struct Id;
 pub(super) struct TypeName;
 pub(super) struct Email;
@@ -179,6 +181,19 @@ schema_of!(
 schema_of!(
     Time,
     json_schema!({"type": "string", "format": "date-time"})
+);
+schema_of!(
+    Lane,
+    json_schema!({
+        "description": "`backfill` marks a change that comes from a back-fill: the guard compares \
+                        it as a replayed one. Anything else counts as absent."
+    })
+);
+schema_of!(
+    PreviousType,
+    json_schema!({
+        "description": "The type before this change. An unusable one counts as absent."
+    })
 );
 schema_of!(
     Id,

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Attribute, Field, Record};
+use crate::model::{Attribute, Field, KinesisOrigin, Origin};
 
 /// Returns the arrival of every record: 2026-11-20T10:15:00Z.
 fn arrival() -> OffsetDateTime {
@@ -10,10 +10,8 @@ fn arrival() -> OffsetDateTime {
 }
 
 fn consume(bytes: &[u8]) -> Result<Box<ContactChange>, Box<Refusal>> {
-    EventConsumer.consume(
-        Some(&base64_simd::STANDARD.encode_to_string(bytes)),
-        arrival(),
-    )
+    let data = base64_simd::STANDARD.encode_to_string(bytes);
+    EventConsumer.consume(&Record::of_data(data), arrival())
 }
 
 fn event(contact: &str) -> String {
@@ -110,9 +108,10 @@ fn each_kind_of_invalid_input_has_a_code_of_its_own() {
         assert_eq!(code(input.as_bytes()), expected, "{shown}");
     }
     assert_eq!(code(b"\xff\xfe"), "INVALID_UTF8");
-    let of = |data| {
+    let of = |data: Option<&str>| {
+        let record = data.map(Record::of_data).unwrap_or_default();
         EventConsumer
-            .consume(data, arrival())
+            .consume(&record, arrival())
             .expect_err("refused")
             .rejection
             .code
@@ -202,11 +201,15 @@ fn a_time_that_is_more_than_a_day_after_the_records_arrival_is_refused() {
 fn a_record_without_a_believable_arrival_arrives_now() {
     let now = OffsetDateTime::from_unix_timestamp(1_795_169_700).expect("in range");
     let arrived = |approximate_arrival| {
-        Record {
+        let origin = Origin::Kinesis(KinesisOrigin {
             approximate_arrival,
+            ..KinesisOrigin::default()
+        });
+        let record = Record {
+            origin,
             ..Record::default()
-        }
-        .arrived_at(now)
+        };
+        record.arrived_at(now)
     };
     for unbelievable in [
         None,
@@ -323,6 +326,43 @@ fn an_invalid_field_leaves_a_delete_replayed() {
             expected,
             "{replay}"
         );
+    }
+}
+
+#[test]
+fn a_backfilled_change_is_compared_as_a_replayed_one() {
+    for operation in ["update", "delete"] {
+        for email in ["null", "7"] {
+            let contact = format!(r#"{{"id":"c-1","type":"lead","email":{email}}}"#);
+            let text = event(&contact).replace("update", operation);
+            for (lane, expected) in [
+                ("\"backfill\"", true),
+                ("\"live\"", false),
+                ("null", false),
+                ("{\"a\":[1]}", false),
+            ] {
+                let text = text.replacen('{', &format!("{{\"lane\":{lane},"), 1);
+                match consume(text.as_bytes()) {
+                    Ok(change) => assert_eq!(change.replay, expected, "{text}"),
+                    Err(_) => assert_eq!((operation, email), ("update", "7"), "{text}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unusable_previous_type_counts_as_absent() {
+    for (previous, expected) in [
+        ("\"lead\"", Some(ContactType::Lead)),
+        ("\"Customer\"", Some(ContactType::Customer)),
+        ("\"friend\"", None),
+        ("null", None),
+        ("[7]", None),
+    ] {
+        let contact = format!(r#"{{"id":"c-1","type":"vendor","previous_type":{previous}}}"#);
+        let change = consume(event(&contact).as_bytes()).expect("a change");
+        assert_eq!(change.previous_type, expected, "{previous}");
     }
 }
 
@@ -480,7 +520,7 @@ proptest! {
 
     #[test]
     fn arbitrary_text_in_place_of_base64_never_panics(text in ".{0,200}") {
-        let _ = EventConsumer.consume(Some(&text), arrival());
+        let _ = EventConsumer.consume(&Record::of_data(text), arrival());
     }
 
     #[test]

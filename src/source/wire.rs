@@ -36,8 +36,25 @@ pub(super) struct Event<'a> {
     #[serde(default)]
     pub(super) replay: Field<bool>,
     #[serde(borrow, default)]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Lane"))]
+    pub(super) lane: Field<&'a RawValue>,
+    #[serde(borrow, default)]
     #[cfg_attr(feature = "schema", schemars(with = "Person"))]
     pub(super) contact: Field<Object<Person<'a>>>,
+}
+
+impl<'a> Event<'a> {
+    /// Sets the id and the time where the event has none.
+    pub(super) fn set_absent(&mut self, event_id: Option<&'a str>, occurred_at: Option<&'a str>) {
+        for (field, value) in [
+            (&mut self.event_id, event_id),
+            (&mut self.occurred_at, occurred_at),
+        ] {
+            if let (Field::Absent | Field::Null, Some(value)) = (&*field, value) {
+                *field = Field::Value(Str(value.into()));
+            }
+        }
+    }
 }
 
 /// The contact that changed.
@@ -50,6 +67,9 @@ pub(super) struct Person<'a> {
     #[serde(borrow, default, rename = "type")]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::TypeName"))]
     pub(super) kind: Field<Str<'a>>,
+    #[serde(borrow, default)]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::PreviousType"))]
+    pub(super) previous_type: Field<&'a RawValue>,
     #[serde(borrow, default)]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Email"))]
     pub(super) email: Field<Str<'a>>,
@@ -195,8 +215,8 @@ struct Deleted<'a> {
 }
 
 impl<'a> Delete<'a> {
-    /// Returns the delete as an event, which is `replay` or not.
-    fn into_event(self, replay: bool) -> Event<'a> {
+    /// Returns the delete as an event with this `replay` and `lane`.
+    fn into_event(self, replay: bool, lane: Field<&'a RawValue>) -> Event<'a> {
         let Self {
             event_id,
             operation,
@@ -221,6 +241,7 @@ impl<'a> Delete<'a> {
             occurred_at,
             version,
             replay: Field::Value(replay),
+            lane,
             contact,
         }
     }
@@ -255,8 +276,12 @@ fn parse_delete(text: &str) -> Option<Result<Event<'_>, Box<Refusal>>> {
         return None;
     }
     let replay = fields.get("replay").is_some_and(|raw| raw.get() == "true");
+    let lane = match fields.get("lane") {
+        Some(lane) => Field::Value(*lane),
+        None => Field::Absent,
+    };
     Some(match serde_json::from_str::<Object<Delete<'_>>>(text) {
-        Ok(Object(delete)) => Ok(delete.into_event(replay)),
+        Ok(Object(delete)) => Ok(delete.into_event(replay, lane)),
         Err(error) => Err(Box::new(explain::<Delete<'_>>(text, &error))),
     })
 }
@@ -296,7 +321,7 @@ fn is_too_deep(text: &[u8]) -> bool {
 }
 
 /// Explains why `text` is not a `T`, and where.
-fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> Refusal {
+pub(super) fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> Refusal {
     let at = format!("line {}, column {}", error.line(), error.column());
     let message = error.to_string();
     // serde_json reports this as a syntax error, which it is not.

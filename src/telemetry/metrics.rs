@@ -3,6 +3,8 @@
 //! share their metrics.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
@@ -70,6 +72,8 @@ pub struct Invocation<'a> {
     pub state_errors: u64,
     /// Number of settings documents that were refused.
     pub config_errors: u64,
+    /// Number of records by `<topic>-<partition>`, of an event of Kafka.
+    pub partitions: BTreeMap<&'a str, u64>,
     /// The records by fate, and the calls, of each destination.
     pub destinations: Vec<(Destination, Counts, &'a DestinationMetrics)>,
 }
@@ -119,6 +123,10 @@ fn whole(invocation: &Invocation<'_>) -> Value {
     line.count("ConfigErrors", config_errors);
     line.count("UnknownCodes", unknown_codes);
     line.count("ValuesCut", values_cut);
+    if !invocation.partitions.is_empty() {
+        let partitions = json!(invocation.partitions);
+        line.fields.insert("partitions".into(), partitions);
+    }
     line.finish(invocation.function, None)
 }
 
@@ -131,6 +139,11 @@ fn of_destination(
     let mut line = Line::new();
     for (name, count) in counts.by_name().into_iter().chain(metrics.sums()) {
         line.count(name, count);
+    }
+    for (name, count) in metrics.rare_sums() {
+        if count > 0 {
+            line.count(name, count);
+        }
     }
     line.count("BreakerOpen", u64::from(metrics.is_stopped()));
     let latencies = metrics.latencies_ms(MAX_VALUES);
@@ -234,8 +247,10 @@ mod tests {
             dead_letters_stored: 0,
             state_errors: 0,
             config_errors: 0,
+            partitions: BTreeMap::from([("contacts-0", 3)]),
             destinations: Vec::new(),
         };
+        assert_eq!(whole(&invocation)["partitions"], json!({"contacts-0": 3}));
         let destination = of_destination("sync", Destination("salesforce"), &counts, &metrics);
         assert_eq!(
             (

@@ -114,7 +114,10 @@ impl Mocks {
             let record = &dead_letter["record"];
             let [number, data] = ["sequence_number", "data"]
                 .map(|name| record[name].as_str().unwrap_or_default().to_owned());
-            rejected.insert(number, data);
+            // A sub-sequence of Kinesis, or a partition and an offset of Kafka.
+            let place =
+                ["sub_sequence", "partition", "offset"].map(|name| record[name].to_string());
+            rejected.insert((number, place), data);
         }
         let mut rejected: Vec<String> = rejected.into_values().collect();
         bad.sort_unstable();

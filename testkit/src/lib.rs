@@ -12,11 +12,16 @@ pub mod aws;
 #[cfg(feature = "aws")]
 pub mod cloud;
 pub mod controls;
+#[cfg(feature = "aws")]
+pub mod deployment;
 pub mod dispatching;
 pub mod evidence;
+pub mod feed;
 pub mod generator;
 pub mod harness;
+pub mod kafka;
 pub mod kinesis;
+pub mod kpl;
 pub mod listener;
 pub mod memory;
 #[cfg(feature = "aws")]
@@ -38,4 +43,6 @@ pub mod system;
 #[cfg(feature = "aws")]
 pub mod table;
 pub mod tinycrm;
+#[cfg(feature = "aws")]
+pub mod tls;
 pub mod words;

@@ -131,7 +131,8 @@ fn odd_token(random: &mut fastrand::Rng, text: &mut Vec<u8>) {
     }
 }
 
-fn bytes(random: &mut fastrand::Rng, text: &mut Vec<u8>) {
+/// Damages bytes: cuts the end off, flips a bit, removes some, or inserts some.
+pub fn bytes(random: &mut fastrand::Rng, text: &mut Vec<u8>) {
     let at = random.usize(..text.len());
     match random.u32(..4) {
         0 => text.truncate(at),

@@ -1,7 +1,6 @@
 //! Records of an event, and a single invocation. The module `kinesis` simulates whole streams.
 
-use aws_lambda_events::event::streams::KinesisEventResponse;
-use contact_sync::lambda::Handler;
+use contact_sync::lambda::{BatchResponse, Handler, ItemIdentifier};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -43,25 +42,28 @@ pub fn record(shard: usize, at: usize, partition_key: &str, data: &[u8]) -> Valu
 }
 
 /// Invokes the handler with a batch of records.
-pub async fn invoke(
-    handler: &Handler,
-    records: &[Value],
-    request_id: &str,
-) -> KinesisEventResponse {
-    let event = json!({"Records": records}).to_string();
+pub async fn invoke(handler: &Handler, records: &[Value], request_id: &str) -> BatchResponse {
+    invoke_event(handler, &json!({"Records": records}), request_id).await
+}
+
+/// Invokes the handler with an event.
+pub async fn invoke_event(handler: &Handler, event: &Value, request_id: &str) -> BatchResponse {
     let mut context = Context::default();
     request_id.clone_into(&mut context.request_id);
     handler
-        .handle(LambdaEvent::new(event.into(), context))
+        .handle(LambdaEvent::new(event.to_string().into(), context))
         .await
         .expect("an answer")
 }
 
 /// Returns the sequence numbers of the failed records.
-pub fn failures(answer: &KinesisEventResponse) -> Vec<String> {
-    answer
-        .batch_item_failures
-        .iter()
-        .filter_map(|failure| failure.item_identifier.clone())
-        .collect()
+pub fn failures(answer: &BatchResponse) -> Vec<String> {
+    let mut numbers = Vec::new();
+    for failure in &answer.batch_item_failures {
+        match &failure.item_identifier {
+            ItemIdentifier::SequenceNumber(number) => numbers.push(number.clone()),
+            ItemIdentifier::Offset { .. } => panic!("no failure of Kinesis: {failure:?}"),
+        }
+    }
+    numbers
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use contact_sync::app::{App, Doctor};
+use contact_sync::http_client::ExtraRoots;
 use contact_sync::lambda::{HandlerError, handle_scheduled};
 use contact_sync::settings::{Environment, Preset};
 use lambda_runtime::{Context, LambdaEvent};
@@ -25,7 +26,7 @@ fn doctor(mocks: &Mocks, variables: &[(&str, &str)]) -> Doctor {
         .into_iter()
         .map(|(name, value)| (name.into(), value.into()));
     let environment = Environment::from_variables(all).expect("good variables");
-    Doctor::new(environment, Arc::new(no_aws()))
+    Doctor::new(environment, Arc::new(no_aws()), ExtraRoots::default())
 }
 
 async fn run(doctor: &Doctor, event: Value) -> Result<Value, HandlerError> {

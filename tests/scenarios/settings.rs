@@ -51,6 +51,90 @@ fn a_document_with_every_key_sets_every_value() {
 }
 
 #[test]
+fn a_source_that_no_row_could_be_read_with_is_refused() {
+    for (document, parts) in [
+        (
+            "[source]\nformat = \"csv\"",
+            ["`source.format`", "contact-change, debezium, dms, dynamodb"],
+        ),
+        (
+            "[source]\nformat = \"dms\"",
+            ["`source.columns.id`", "which is `dms`"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ncolumns = { id = \"id\" }",
+            ["`source.columns.type`", "which is `dms`"],
+        ),
+        (
+            "[source.columns]\nid = \"id\"",
+            ["`source.format`", "debezium, dms, dynamodb"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ncolumns = { id = \"a\", type = \"b\", mail = \"c\" }",
+            ["`source.columns.mail`", "attributes.NAME"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ncolumns = { id = \"\", type = \"b\" }",
+            ["`source.columns.id`", "a column"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ncolumns = { id = \"a\", type = \"b..c\" }",
+            ["`source.columns.type`", "`column.key`"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ncolumns = { id = 7 }",
+            ["`source.columns", "a text"],
+        ),
+        (
+            "[source]\nformat = \"dms\"\ntables = [\"\"]\ncolumns = { id = \"a\", type = \"b\" }",
+            ["`source.tables`", "names of tables"],
+        ),
+        (
+            "[source.types]\nL = \"friend\"",
+            ["`source.types.L`", "vendor"],
+        ),
+        (
+            "[source]\ntombstones = \"keep\"",
+            ["`source.tombstones`", "filter, delete"],
+        ),
+        (
+            "[guard]\nversion = \"version\"\n[source]\nformat = \"dms\"\n\
+             columns = { id = \"a\", type = \"b\" }",
+            ["`source.version`", "`guard.version`"],
+        ),
+    ] {
+        let error = refused(document);
+        assert!(
+            parts.iter().all(|part| error.contains(part)),
+            "{document}\n{error}"
+        );
+    }
+}
+
+#[test]
+fn a_column_of_an_address_may_be_named_with_or_without_quotes() {
+    let head = "[source]\nformat = \"dms\"\n[source.columns]\nid = \"a\"\ntype = \"b\"\n";
+    for document in [
+        "\"address.city\" = \"town\"\n\"attributes.plan\" = \"p\"",
+        "address.city = \"town\"\nattributes.plan = \"p\"",
+        "address = { city = \"town\" }\nattributes = { plan = \"p\" }",
+    ] {
+        let settings = with(Preset::Test, &format!("{head}{document}")).expect("allowed");
+        let columns: Vec<_> = settings.source.columns.into_iter().collect();
+        let expected = [
+            ("address.city", "town"),
+            ("attributes.plan", "p"),
+            ("id", "a"),
+            ("type", "b"),
+        ];
+        assert_eq!(
+            columns,
+            expected.map(|(field, column)| (field.to_owned(), column.to_owned()))
+        );
+    }
+}
+
+#[test]
 fn presets_for_aws_require_a_dead_letter_queue() {
     for preset in [Preset::Production, Preset::Staging, Preset::HighThroughput] {
         let error = with(preset, "").expect_err("no queue");
@@ -232,6 +316,89 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
                 "`salesforce.rate_limit.requests` is `5000000000`",
                 "a whole number, 1 to 1000000",
             ],
+        ),
+    ] {
+        let error = refused(document);
+        assert!(
+            error.starts_with("the file settings.toml, line "),
+            "{error}"
+        );
+        assert!(
+            parts.iter().all(|part| error.contains(part)),
+            "{document}\n{error}"
+        );
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_refusal_of_a_mapping_names_the_key_and_what_is_allowed() {
+    for (document, parts) in [
+        (
+            "[salesforce]\nsobject = \"Account\"",
+            [
+                "`salesforce.sobject`",
+                "any other object with `salesforce.fields`",
+            ],
+        ),
+        (
+            "[salesforce.fields]\nfax = \"Fax\"",
+            ["`salesforce.fields.fax`", "address.street"],
+        ),
+        (
+            "[salesforce.fields]\nphone = \"Work Phone\"",
+            ["`salesforce.fields.phone`", "letters"],
+        ),
+        (
+            "[salesforce.fields]\nphone = \"mobilephone\"",
+            ["`salesforce.fields`", "gets two values"],
+        ),
+        (
+            "[salesforce.constants]\nChannel__c = \" \"",
+            ["`salesforce.constants.Channel__c`", "is empty"],
+        ),
+        (
+            "[salesforce.policy]\nPhon = \"empty\"",
+            [
+                "`salesforce.policy.Phon`",
+                "never written; allowed: LastName",
+            ],
+        ),
+        (
+            "[salesforce.policy]\nSource_Id__c = \"never\"",
+            ["`salesforce.policy.Source_Id__c`", "never written"],
+        ),
+        (
+            "[salesforce]\nsobject = \"Contact\"\n[salesforce.policy]\nCompany = \"empty\"",
+            ["`salesforce.policy.Company`", "MailingStreet"],
+        ),
+        (
+            "[salesforce.policy]\nPhone = \"unedited\"",
+            ["`salesforce.policy.Phone`", "`salesforce.baseline_field`"],
+        ),
+        (
+            "[hubspot.policy]\nphone = \"unedited\"",
+            ["`hubspot.policy.phone`", "`hubspot.baseline_property`"],
+        ),
+        (
+            "[hubspot.policy]\nphone = \"sometimes\"",
+            ["`hubspot.policy.phone`", "unedited"],
+        ),
+        (
+            "[salesforce]\nmatch = \"insert\"",
+            ["`salesforce.match`", "update-only"],
+        ),
+        (
+            "[salesforce]\nsalvage = [\"LastName\"]",
+            ["`salesforce.salvage`", "which is required"],
+        ),
+        (
+            "[hubspot]\nsalvage = [\"fax\"]",
+            ["`hubspot.salvage`", "never written"],
+        ),
+        (
+            "[salesforce]\nrequired = [\"A B\"]",
+            ["`salesforce.required`", "letters"],
         ),
     ] {
         let error = refused(document);
@@ -497,11 +664,16 @@ fn a_refusal_names_the_line_of_the_last_writer() {
 
 #[test]
 fn the_kitchen_sink_sets_every_key_to_another_value_than_its_default() {
+    /// Tables whose keys are the user's.
+    const NAMES_OF_USERS: [&str; 4] = ["attributes", "fields", "constants", "policy"];
     fn keys(prefix: &str, table: &toml::Table, found: &mut Vec<(String, String)>) {
         for (key, value) in table {
             let path = format!("{prefix}{key}");
+            // Tables whose keys the operator chooses.
+            let is_free = NAMES_OF_USERS.contains(&key.as_str())
+                || ["source.columns", "source.types"].contains(&&*path);
             match value {
-                toml::Value::Table(inner) if path.ends_with(".attributes") => {
+                toml::Value::Table(inner) if is_free => {
                     found.push((path, format!("{inner}")));
                 }
                 toml::Value::Table(inner) => keys(&format!("{path}."), inner, found),

@@ -6,7 +6,7 @@ mod guard;
 use std::collections::BTreeMap;
 
 use contact_sync::app::App;
-use contact_sync::lambda::HandlerError;
+use contact_sync::lambda::{BatchResponse, HandlerError};
 use contact_sync::settings::Preset;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use testkit::harness::{Logs, Mocks, batch, change};
 use testkit::mock_hubspot::Endpoint as HubSpotCall;
 use testkit::mock_salesforce::{Endpoint as SalesforceCall, row_error};
 use testkit::server::{Answer, Reply};
-use testkit::stream::{failures, invoke, record, sequence_number};
+use testkit::stream::{failures, invoke, invoke_event, record, sequence_number};
 
 fn lead(id: &str, fields: Value) -> Value {
     change("create", id, "lead", fields)
@@ -31,7 +31,7 @@ const VERSIONS_KEPT: &str =
 
 /// Sets the version of a change, and its time as the second of this number. A version has at most
 /// two digits.
-fn versioned(mut change: Value, version: u64, replay: bool) -> Value {
+pub(crate) fn versioned(mut change: Value, version: u64, replay: bool) -> Value {
     change["version"] = version.into();
     change["occurred_at"] = format!("2026-11-20T10:15:{version:02}Z").into();
     change["replay"] = replay.into();
@@ -72,25 +72,12 @@ async fn every_sample_event_has_the_fates_of_its_readme() {
             .into_owned();
         let event: Value =
             serde_json::from_slice(&std::fs::read(&entry).expect("readable")).expect("JSON");
-        let records = event["Records"].as_array().expect("records");
         let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
         let logs = Logs::listen();
-        let answer = invoke(&mocks.handler(Preset::Test, ""), records, &name).await;
-        assert!(
-            failures(&answer).is_empty(),
-            "{name}: {:?}",
-            failures(&answer)
-        );
+        let answer = invoke_event(&mocks.handler(Preset::Test, ""), &event, &name).await;
+        assert_eq!(answer, BatchResponse::default(), "{name}");
         assert_eq!(mocks.violations(), [""; 0], "{name}");
-        let key = |line: &Value| {
-            let of =
-                |record: &&Value| record["kinesis"]["sequenceNumber"] == line["sequence_number"];
-            let record = records.iter().find(of).expect("one of the event's");
-            record["kinesis"]["partitionKey"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let key = |line: &Value| label(&event, line);
         let fates: Vec<String> = logs
             .audit()
             .iter()
@@ -109,6 +96,22 @@ async fn every_sample_event_has_the_fates_of_its_readme() {
     }
     assert!(events.len() >= 12, "{}", events.len());
     insta::assert_json_snapshot!("events", events);
+}
+
+/// Returns the name of the record of an audit line: its partition key, with its index in an
+/// aggregate, or its partition and offset.
+fn label(event: &Value, line: &Value) -> String {
+    if let Some(topic) = line["topic"].as_str() {
+        return format!("{topic}-{}@{}", line["partition"], line["offset"]);
+    }
+    let records = event["Records"].as_array().expect("records");
+    let of = |record: &&Value| record["kinesis"]["sequenceNumber"] == line["sequence_number"];
+    let record = records.iter().find(of).expect("one of the event's");
+    let key = record["kinesis"]["partitionKey"].as_str();
+    match key.unwrap_or_default() {
+        "aggregate" => format!("aggregate/{}", line["sub_sequence"]),
+        key => key.to_owned(),
+    }
 }
 
 #[tokio::test]
@@ -789,7 +792,7 @@ async fn an_event_of_another_service_is_an_error_without_the_events_content() {
         ]}),
         json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {"body": body}}),
         json!({
-            "eventSource": "aws:kafka",
+            "eventSource": "aws:rmq",
             "records": {"contacts-0": [{"offset": 1, "value": body}]},
         }),
         json!({"records": [{"recordId": "1", "data": body}]}),

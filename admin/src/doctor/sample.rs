@@ -1,11 +1,16 @@
-//! Sample of the stream: the share of the records that can be decoded, and their size.
+//! Sample of the stream: the share of the records that can be decoded, their formats, their columns
+//! and their size.
+
+mod rows;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use contact_sync::source::EventConsumer;
+use contact_sync::model::{KinesisOrigin, Origin, Record};
+use contact_sync::source::{RecordDecoder, SourceSettings};
 use time::{Duration, OffsetDateTime};
 
+use self::rows::Rows;
 use super::super::failure::Failure;
 use super::super::stream::{Stream, StreamRecord};
 use super::Line;
@@ -32,16 +37,21 @@ pub(super) struct Sample {
     codes: BTreeMap<String, usize>,
     /// Size of the records in an event, in bytes.
     bytes: usize,
+    rows: Rows,
 }
 
 impl Sample {
     /// Reads about `records` records of the last day, the same number of each shard.
-    pub(super) async fn read(stream: &Stream, records: usize) -> Result<Self, Failure> {
+    pub(super) async fn read(
+        stream: &Stream,
+        records: usize,
+        decoder: &RecordDecoder,
+    ) -> Result<Self, Failure> {
         let shards = stream.shards().await?;
         let of_each = records.div_ceil(shards.len().max(1));
         let mut sample = Self::default();
         for shard in shards {
-            sample.read_shard(stream, &shard, of_each).await?;
+            sample.read_shard(stream, &shard, of_each, decoder).await?;
         }
         Ok(sample)
     }
@@ -52,6 +62,7 @@ impl Sample {
         stream: &Stream,
         shard: &str,
         most: usize,
+        decoder: &RecordDecoder,
     ) -> Result<(), Failure> {
         let end = self.records + most;
         let since = OffsetDateTime::now_utc() - SINCE;
@@ -62,7 +73,7 @@ impl Sample {
             };
             let left = end - self.records;
             for record in page.records.iter().take(left) {
-                self.add(record);
+                self.add(record, decoder);
             }
             if page.is_last || self.records >= end {
                 break;
@@ -71,12 +82,20 @@ impl Sample {
         Ok(())
     }
 
-    fn add(&mut self, record: &StreamRecord) {
+    fn add(&mut self, record: &StreamRecord, decoder: &RecordDecoder) {
         let text = base64_simd::STANDARD.encode_to_string(&record.data);
         let arrived_at = record.arrival.unwrap_or_else(OffsetDateTime::now_utc);
         self.records += 1;
+        self.rows.add(&record.data);
         self.bytes += text.len() + record.partition_key.len() + ENVELOPE;
-        match EventConsumer.consume(Some(&text), arrived_at) {
+        let record = Record {
+            origin: Origin::Kinesis(KinesisOrigin {
+                partition_key: Some(record.partition_key.as_str().into()),
+                ..KinesisOrigin::default()
+            }),
+            ..Record::of_data(text)
+        };
+        match decoder.decode(&record, arrived_at) {
             Ok(_) => self.decoded += 1,
             Err(refusal) => {
                 let code = refusal.rejection.code.as_str().to_owned();
@@ -85,13 +104,14 @@ impl Sample {
         }
     }
 
-    /// Reports the sample, for a mapping with this `BatchSize`.
-    pub(super) fn lines(&self, batch_size: Option<i32>) -> Vec<Line> {
+    /// Reports the sample, for a source with these settings and a mapping with this `BatchSize`.
+    pub(super) fn lines(&self, source: &SourceSettings, batch_size: Option<i32>) -> Vec<Line> {
         if self.records == 0 {
             let text = "the stream holds no record of the last day";
             return vec![Line::skipped("sample", text)];
         }
         let mut lines = vec![self.decoding()];
+        lines.extend(self.rows.lines(source));
         lines.extend(batch_size.and_then(|size| self.batches(size)));
         lines
     }
@@ -108,6 +128,7 @@ impl Sample {
             "{decoded} of {records} records can be decoded ({percent} %); \
              each takes {size} bytes of an event"
         );
+        let _ = write!(text, "; formats: {}", self.rows.formats());
         for (code, count) in &self.codes {
             let _ = write!(text, "; {code}: {count}");
         }
@@ -141,12 +162,13 @@ mod tests {
     fn sample(data: &[&str], padding: usize) -> Sample {
         let mut sample = Sample::default();
         for data in data {
-            sample.add(&StreamRecord {
+            let record = StreamRecord {
                 sequence_number: "1".to_owned(),
                 partition_key: "p".repeat(padding),
                 data: data.as_bytes().to_vec(),
                 arrival: None,
-            });
+            };
+            sample.add(&record, &RecordDecoder::new(&SourceSettings::default()));
         }
         sample
     }
@@ -156,10 +178,12 @@ mod tests {
 
     #[test]
     fn the_share_of_decoded_records_and_the_codes_of_the_others_are_reported() {
-        let line = &sample(&[GOOD, GOOD, "no JSON", "{}"], 1).lines(None)[0];
+        let line =
+            &sample(&[GOOD, GOOD, "no JSON", "{}"], 1).lines(&SourceSettings::default(), None)[0];
         let parts = [
             "2 of 4 records",
             "(50 %)",
+            "formats: another JSON object 1, contact-change 2, no JSON object 1",
             "INVALID_JSON: 1",
             "MISSING_FIELD: 1",
         ];
@@ -167,15 +191,18 @@ mod tests {
             assert!(line.text.contains(part), "{part}: {}", line.text());
         }
         assert_eq!(line.state, State::Ok);
-        let line = &sample(&[GOOD, "no JSON", "{}"], 1).lines(None)[0];
+        let line = &sample(&[GOOD, "no JSON", "{}"], 1).lines(&SourceSettings::default(), None)[0];
         assert_eq!(line.state, State::Fail, "{}", line.text());
-        assert_eq!(sample(&[], 1).lines(Some(1))[0].state, State::Skipped);
+        assert_eq!(
+            sample(&[], 1).lines(&SourceSettings::default(), Some(1))[0].state,
+            State::Skipped
+        );
     }
 
     #[test]
     fn a_batch_that_no_event_holds_is_reported() {
         let names = |sample: &Sample, size| -> Vec<String> {
-            let lines = sample.lines(Some(size));
+            let lines = sample.lines(&SourceSettings::default(), Some(size));
             lines.into_iter().map(|line| line.name).collect()
         };
         assert_eq!(names(&sample(&[GOOD], 1), 1_000), ["sample"]);

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamDescriptionSummary};
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration, FunctionResponseType};
 use contact_sync::settings::{Settings, missing_guards};
+use contact_sync::source::RecordDecoder;
 use contact_sync::transform::GuardMode;
 
 use super::super::deployment::{Deployment, Target};
@@ -57,7 +58,7 @@ pub(super) async fn check(
             Err(failure) => Line::fail("stream", failure.to_string()),
         });
         if let Some(records) = sample {
-            lines.extend(sampled(deployment, mapping, records).await);
+            lines.extend(sampled(deployment, mapping, records, settings).await);
         }
     }
     lines
@@ -68,11 +69,13 @@ async fn sampled(
     deployment: &Deployment,
     mapping: &EventSourceMappingConfiguration,
     records: usize,
+    settings: &Settings,
 ) -> Vec<Line> {
     let arn = mapping.event_source_arn().unwrap_or_default();
     let stream = Stream::new(aws_sdk_kinesis::Client::new(&deployment.aws), arn);
-    match Sample::read(&stream, records).await {
-        Ok(sample) => sample.lines(mapping.batch_size()),
+    let decoder = RecordDecoder::new(&settings.source);
+    match Sample::read(&stream, records, &decoder).await {
+        Ok(sample) => sample.lines(&settings.source, mapping.batch_size()),
         Err(failure) => vec![Line::fail("sample", failure.to_string())],
     }
 }

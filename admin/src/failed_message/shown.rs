@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::output::pretty_json;
-use super::{Discarded, FailedMessage, Reason, Rejected, RejectedRecord};
+use super::{Discarded, DiscardedBatch, FailedMessage, Reason, Rejected, RejectedRecord};
 
 const HIDDEN: &str = "(hidden: --reveal)";
 
@@ -49,16 +49,7 @@ impl Rejected {
             "contact_id": self.contact_id,
             "event_id": self.event_id,
             "rejected_at": self.at,
-            "record": {
-                "event_source_arn": record.event_source_arn,
-                "shard_id": record.shard_id,
-                "sequence_number": record.sequence_number,
-                "sub_sequence": record.sub_sequence,
-                "partition_key": record.partition_key.as_deref().map(|key| redacted(key, reveal)),
-                "data_omitted": record.data_omitted,
-                "data": data,
-                "data_encoding": encoding,
-            },
+            "record": record.document((data, encoding), reveal),
         })
     }
 }
@@ -81,6 +72,34 @@ impl Reason {
 }
 
 impl RejectedRecord {
+    /// Returns the document of the record. A key may hold contact data.
+    fn document(&self, (data, encoding): (Option<String>, Option<&str>), reveal: bool) -> Value {
+        let shown =
+            |key: &Option<String>| key.as_deref().map(|key| redacted(key, reveal).to_owned());
+        let mut document = if self.is_kafka() {
+            json!({
+                "source": "kafka",
+                "topic": self.topic,
+                "partition": self.partition,
+                "offset": self.offset,
+                "key": shown(&self.key),
+                "timestamp": self.timestamp,
+            })
+        } else {
+            json!({
+                "shard_id": self.shard_id,
+                "sequence_number": self.sequence_number,
+                "sub_sequence": self.sub_sequence,
+                "partition_key": shown(&self.partition_key),
+            })
+        };
+        document["event_source_arn"] = self.event_source_arn.as_deref().into();
+        document["data_omitted"] = self.data_omitted.into();
+        document["data"] = data.into();
+        document["data_encoding"] = encoding.into();
+        document
+    }
+
     /// Decodes the data. Returns it as text if it is UTF-8, else as base64, with its encoding.
     fn decoded_data(&self) -> Option<(String, &'static str)> {
         let data = self.data.as_deref()?;
@@ -96,16 +115,24 @@ impl RejectedRecord {
 
 impl Discarded {
     fn document(&self) -> Value {
+        let batch = match &self.batch {
+            DiscardedBatch::Kinesis(batch) => json!({
+                "stream_arn": batch.stream_arn,
+                "shard_id": batch.shard_id,
+                "start_sequence_number": batch.start_sequence_number,
+                "end_sequence_number": batch.end_sequence_number,
+                "batch_size": batch.batch_size,
+            }),
+            DiscardedBatch::Kafka(batch) => json!({
+                "event_source_arn": batch.event_source_arn,
+                "records_info": batch.records_info,
+                "batch_size": batch.batch_size,
+            }),
+        };
         json!({
             "condition": self.request_context.condition,
             "given_up_at": self.timestamp,
-            "batch": {
-                "stream_arn": self.batch.stream_arn,
-                "shard_id": self.batch.shard_id,
-                "start_sequence_number": self.batch.start_sequence_number,
-                "end_sequence_number": self.batch.end_sequence_number,
-                "batch_size": self.batch.batch_size,
-            },
+            "batch": batch,
             "holds_its_records": self.payload.is_some(),
         })
     }

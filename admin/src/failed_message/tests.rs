@@ -71,6 +71,64 @@ fn each_kind_of_message_is_recognized_by_its_fields() {
     }
 }
 
+/// Builds a dead letter of Kafka.
+fn rejected_of_kafka() -> Value {
+    let mut dead_letter = rejected();
+    dead_letter["schema"] = "contact-sync/dead-letter/2".into();
+    dead_letter["record"] = json!({
+        "source": "kafka", "event_source_arn": "arn", "topic": "contacts", "partition": 3,
+        "offset": 100, "key": "YWRhQGV4YW1wbGUuY29u", "timestamp": 1_763_633_700_123_i64,
+        "data": "e30=",
+    });
+    dead_letter
+}
+
+#[test]
+fn messages_about_records_of_kafka_are_recognized_and_shown_without_contact_data() {
+    let message = FailedMessage::read(&rejected_of_kafka().to_string());
+    assert_eq!((message.stage(), message.records()), ("deliver", 1));
+    let hidden = &message.document(false)["record"];
+    assert_eq!(
+        (
+            &hidden["topic"],
+            &hidden["partition"],
+            &hidden["offset"],
+            &hidden["key"]
+        ),
+        (
+            &json!("contacts"),
+            &json!(3),
+            &json!(100),
+            &json!("(hidden: --reveal)")
+        )
+    );
+    assert_eq!(
+        message.document(true)["record"]["key"],
+        "YWRhQGV4YW1wbGUuY29u"
+    );
+
+    let info = json!({"contacts-3": {"firstRecordOffset": 100, "lastRecordOffset": 120}});
+    let discarded = json!({
+        "requestContext": {"requestId": "r", "functionArn": "arn:f",
+            "condition": "RetryAttemptsExhausted", "approximateInvokeCount": 11},
+        "responseContext": {"statusCode": 200, "executedVersion": "1", "functionError": null},
+        "version": "1.0", "timestamp": "2026-11-20T10:15:01.234Z",
+        "KafkaBatchInfo": {
+            "batchSize": 21,
+            "eventSourceArn": "arn:aws:kafka:eu-west-1:123456789012:cluster/crm/1",
+            "bootstrapServers": "b-1:9098",
+            "payloadSize": 1234,
+            "recordsInfo": info,
+        },
+    });
+    let message = FailedMessage::read(&discarded.to_string());
+    assert_eq!(
+        (message.stage(), message.code(), message.records()),
+        ("mapping", "RetryAttemptsExhausted", 21)
+    );
+    assert_eq!(message.document(false)["batch"]["records_info"], info);
+}
+
 #[test]
 fn the_event_is_read_as_an_object_and_as_a_text() {
     let event = json!({"Records": [{
@@ -94,13 +152,12 @@ fn the_event_is_read_as_an_object_and_as_a_text() {
         let FailedMessage::Discarded(batch) = message else {
             panic!("not recognized");
         };
-        let keys = batch.payload.map(|records| {
-            records
-                .into_iter()
-                .map(|record| record.kinesis.partition_key)
-                .collect()
+        let keys = batch.payload.map(|event| {
+            let records = event["Records"].as_array().expect("of Kinesis").clone();
+            let key = |record: Value| record["kinesis"]["partitionKey"].to_string();
+            records.into_iter().map(key).collect()
         });
-        assert_eq!(keys, holds.then(|| vec!["c-1".to_owned()]));
+        assert_eq!(keys, holds.then(|| vec!["\"c-1\"".to_owned()]));
     }
 }
 

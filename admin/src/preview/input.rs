@@ -1,7 +1,6 @@
 //! Reads a file of changes as the records of one batch. The text of each change is not modified,
 //! even if it is invalid.
 
-use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
@@ -48,8 +47,5 @@ pub(super) fn records(text: &str) -> Vec<Record<'_>> {
 }
 
 fn record(change: &str) -> Record<'static> {
-    Record {
-        data: Some(Cow::Owned(STANDARD.encode_to_string(change))),
-        ..Record::default()
-    }
+    Record::of_data(STANDARD.encode_to_string(change))
 }

@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::super::stream::Stream;
 use super::Replay;
 use super::policy::ReplayDecision;
 use super::republish::{Identity, SourceState};
-use super::source::{Origin, Record, Source};
+use super::source::{Origin, Place, Record, Source};
 
 /// Selected record, with the sources that contain it.
 pub(super) struct Entry {
     pub(super) identity: Identity,
     pub(super) key: String,
     pub(super) data: Vec<u8>,
-    pub(super) stream: Stream,
+    pub(super) place: Place,
     pub(super) sources: Vec<usize>,
 }
 
@@ -40,12 +39,12 @@ impl Selection {
             return;
         }
         self.indices.insert(identity.clone(), self.entries.len());
-        let Record { stream, key, .. } = record;
+        let Record { place, key, .. } = record;
         self.entries.push(Entry {
             identity,
             key,
             data,
-            stream,
+            place,
             sources: vec![source],
         });
     }
@@ -79,7 +78,9 @@ impl Replay<'_> {
         }
         let mut count = 0;
         for record in sources.iter().flat_map(|source| &source.records) {
-            let decision = self.policy.decide(&record.data, record.context());
+            let received = record.received();
+            let context = record.context(&received);
+            let decision = self.policy.decide(&record.data, context);
             if matches!(decision, ReplayDecision::RejectedAgain(_)) {
                 count += 1;
             }
@@ -103,7 +104,9 @@ impl Replay<'_> {
         for record in records {
             let identity = self.store.identity(&record);
             if !self.store.done.contains(&identity) {
-                let decision = self.policy.decide(&record.data, record.context());
+                let received = record.received();
+                let context = record.context(&received);
+                let decision = self.policy.decide(&record.data, context);
                 decided.push((identity, record, decision));
             }
         }

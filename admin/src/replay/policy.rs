@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use contact_sync::adapters::{Registry, Section};
-use contact_sync::model::{ContactChange, Refusal};
+use contact_sync::model::{ContactChange, Record, Refusal};
 use contact_sync::route::Router;
 use contact_sync::settings::Settings;
-use contact_sync::source::EventConsumer;
+use contact_sync::source::layers::decompressed;
+use contact_sync::source::{Decoded, RecordDecoder};
 use contact_sync::transform::GuardMode;
 use time::OffsetDateTime;
 
@@ -17,6 +18,8 @@ use super::super::replay_flag::{UnflaggableError, set_replay_flag};
 /// Policy of a replay, from the settings and the options.
 #[derive(Debug)]
 pub(super) struct ReplayPolicy {
+    /// Decodes records in the format of the settings.
+    decoder: RecordDecoder,
     filter: Filter,
     router: Router,
     /// Names of the destinations, in the order of the router's indexes.
@@ -39,6 +42,10 @@ pub(super) struct RecordContext<'a> {
     pub(super) is_selected: bool,
     /// Whether the data contains other records too.
     pub(super) is_part: bool,
+    /// Whether the record is marked as put back beside its data, which stays as it is.
+    pub(super) is_marked: bool,
+    /// The record as the function would get it; made of the data alone where it is absent.
+    pub(super) record: Option<&'a Record<'a>>,
 }
 
 /// Decision about a record.
@@ -71,6 +78,7 @@ impl ReplayPolicy {
         let destinations = names(registry);
         let sections = destinations.iter().map(|name| settings.systems.named(name));
         Self {
+            decoder: RecordDecoder::new(&settings.source),
             filter: filter.clone(),
             router: Router::new(&settings.routes, &settings.filter.types, &destinations),
             unguarded: sections
@@ -92,11 +100,9 @@ impl ReplayPolicy {
     /// function rejects again is not put back. Records of a discarded batch or of the stream may
     /// never have been validated: an invalid one is put back, and becomes a dead letter.
     pub(super) fn decide(&self, data: &[u8], context: RecordContext<'_>) -> ReplayDecision {
-        // The record would arrive in the stream again, at the current time.
-        let text = base64_simd::STANDARD.encode_to_string(data);
-        let change = EventConsumer.consume(Some(&text), OffsetDateTime::now_utc());
+        let change = self.change(data, context.record);
         let rejected_again = rejected_again(&change, context);
-        let change = change.ok();
+        let change = change.ok().flatten();
         let routed = change
             .as_ref()
             .and_then(|change| self.router.route(change).ok())
@@ -123,7 +129,12 @@ impl ReplayPolicy {
         {
             return ReplayDecision::Skipped(reason);
         }
-        let unflaggable = match set_replay_flag(data) {
+        if context.is_marked {
+            return ReplayDecision::PutBack(data.to_vec());
+        }
+        // Compressed data has no place for the flag, and is put back decompressed.
+        let plain = decompressed(data);
+        let unflaggable = match set_replay_flag(plain.as_deref().unwrap_or(data)) {
             Ok(flagged) if !context.is_part => return ReplayDecision::PutBack(flagged),
             Ok(_) | Err(UnflaggableError::Aggregate) => AGGREGATE,
             Err(UnflaggableError::NoObject) => NO_OBJECT,
@@ -134,6 +145,29 @@ impl ReplayPolicy {
         } else {
             ReplayDecision::Skipped(unflaggable.into())
         }
+    }
+}
+
+impl ReplayPolicy {
+    /// Decodes the change of a record; `None` for one that the function filters. The record would
+    /// arrive again at the current time.
+    fn change(
+        &self,
+        data: &[u8],
+        record: Option<&Record<'_>>,
+    ) -> Result<Option<Box<ContactChange>>, Box<Refusal>> {
+        let now = OffsetDateTime::now_utc();
+        let decoded = match record {
+            Some(record) => self.decoder.decode(record, now),
+            None => {
+                let text = base64_simd::STANDARD.encode_to_string(data);
+                self.decoder.decode(&Record::of_data(text), now)
+            }
+        };
+        Ok(match decoded? {
+            Decoded::Change(change) => Some(change),
+            Decoded::Filtered(_) => None,
+        })
     }
 }
 
@@ -157,7 +191,7 @@ fn unguarded(section: &Section, mode: GuardMode) -> Option<Cow<'static, str>> {
 /// If its data is a valid change, returns the code of the dead letter itself: the values may not
 /// fit the destination.
 fn rejected_again(
-    change: &Result<Box<ContactChange>, Box<Refusal>>,
+    change: &Result<Option<Box<ContactChange>>, Box<Refusal>>,
     context: RecordContext<'_>,
 ) -> Option<String> {
     // The data of a part is that of its whole aggregate.
@@ -206,6 +240,24 @@ mod tests {
             ReplayDecision::Filtered => "filtered",
             ReplayDecision::Skipped(reason) => reason.split([' ', ':']).next().expect("a word"),
             ReplayDecision::RejectedAgain(code) => code,
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_feed_is_judged_in_its_format() {
+        let source = "[source]\nformat = \"debezium\"\ncolumns = { id = \"id\", type = \"kind\" }";
+        let document = &format!("{GUARDED}\n{source}");
+        let context = RecordContext {
+            is_selected: true,
+            ..RecordContext::default()
+        };
+        for (row, expected) in [
+            (r#"{"id":"c-1","kind":"lead"}"#, "flagged"),
+            (r#"{"id":"c-1","kind":"friend"}"#, "UNKNOWN_TYPE"),
+            (r#"{"ts_ms":1}"#, "flagged"),
+        ] {
+            let decision = policy(document, &[], false).decide(row.as_bytes(), context);
+            assert_eq!(summary(&decision), expected, "{row}");
         }
     }
 
@@ -292,6 +344,35 @@ mod tests {
         assert_eq!(
             summary(&policy("", &[], false).decide(event("friend").as_bytes(), of_stream)),
             "flagged"
+        );
+    }
+
+    #[test]
+    fn a_row_is_read_in_the_format_of_the_settings_and_flagged() {
+        let rows = format!(
+            "{GUARDED}\n[source]\nformat = \"debezium\"\n\
+             [source.columns]\nid = \"contact_id\"\ntype = \"segment\""
+        );
+        let row = br#"{"op":"u","before":null,"after":{"contact_id":"c-1","segment":"lead"},
+            "source":{"ts_ms":1763633700123,"schema":"public","table":"contacts"}}"#;
+        let dead_letter = RecordContext {
+            is_selected: true,
+            ..RecordContext::default()
+        };
+        assert_eq!(
+            summary(&policy(&rows, &[], false).decide(row, dead_letter)),
+            "flagged"
+        );
+        let of_lead = ["--contact", "c-1", "--destination", "salesforce"];
+        let of_stream = RecordContext::default();
+        assert_eq!(
+            summary(&policy(&rows, &of_lead, false).decide(row, of_stream)),
+            "flagged"
+        );
+        assert_eq!(
+            summary(&policy(GUARDED, &[], false).decide(row, dead_letter)),
+            "MISSING_FIELD",
+            "in the default format a row is no change"
         );
     }
 

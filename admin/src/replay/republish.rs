@@ -13,8 +13,9 @@ use super::super::kinesis_producer::{PendingRecord, Producer};
 use super::super::queue::{Held, Queue, Received};
 use super::super::stream::compare;
 use super::Replay;
+use super::invoke::{self, PendingInvoke};
 use super::pick::Entry;
-use super::source::{Origin, Record, Source};
+use super::source::{Origin, Place, Record, Source};
 
 /// Queue or bucket that contains the sources.
 #[derive(Debug)]
@@ -99,7 +100,10 @@ impl Store {
     /// Returns the identity of a record.
     pub(super) fn identity(&self, record: &Record) -> Identity {
         Identity {
-            stream: record.stream.name_or_arn().to_owned(),
+            stream: match &record.place {
+                Place::Stream(stream) => stream.name_or_arn().to_owned(),
+                Place::Function(place) => place.event_source_arn.clone().unwrap_or_default(),
+            },
             shard: record.shard.clone(),
             sequence_number: record.sequence_number.clone(),
             sub_sequence: record.sub_sequence,
@@ -173,14 +177,22 @@ impl Replay<'_> {
         let progress = self
             .output
             .progress("changes put back", Some(entries.len() as u64));
-        let mut records = Vec::with_capacity(entries.len());
+        let (mut records, mut of_kafka) = (Vec::new(), Vec::new());
         for (at, entry) in entries.iter_mut().enumerate() {
-            records.push(PendingRecord {
-                stream: entry.stream.clone(),
-                key: std::mem::take(&mut entry.key),
-                data: std::mem::take(&mut entry.data),
-                source: at,
-            });
+            let data = std::mem::take(&mut entry.data);
+            match &entry.place {
+                Place::Stream(stream) => records.push(PendingRecord {
+                    stream: stream.clone(),
+                    key: std::mem::take(&mut entry.key),
+                    data,
+                    source: at,
+                }),
+                Place::Function(place) => of_kafka.push(PendingInvoke {
+                    place: place.clone(),
+                    data,
+                    source: at,
+                }),
+            }
         }
         let mut producer = Producer::new(records);
         self.delete_finished(&mut states).await?;
@@ -188,20 +200,21 @@ impl Replay<'_> {
             let step = producer.step().await?;
             progress.inc((step.done.len() + step.failed.len()) as u64);
             for at in step.done {
-                self.report.put_back += 1;
-                let entry = &entries[at];
-                for source in &entry.sources {
-                    states[*source].pending -= 1;
-                    if states[*source].origin != Origin::Stream {
-                        self.store.done.insert(entry.identity.clone());
-                    }
-                }
+                self.note_put_back(&entries[at], &mut states);
             }
             for (at, reason) in step.failed {
                 let reason = format!("the stream did not accept it: {reason}");
-                for source in &entries[at].sources {
-                    states[*source].is_kept = true;
-                    self.report.skip(&states[*source].name, &reason);
+                self.note_failed(&entries[at], &mut states, &reason);
+            }
+            self.delete_finished(&mut states).await?;
+        }
+        while !of_kafka.is_empty() {
+            let outcomes = invoke::step(&self.lambda, &mut of_kafka).await?;
+            progress.inc(outcomes.len() as u64);
+            for (at, outcome) in outcomes {
+                match outcome {
+                    Ok(()) => self.note_put_back(&entries[at], &mut states),
+                    Err(reason) => self.note_failed(&entries[at], &mut states, &reason),
                 }
             }
             self.delete_finished(&mut states).await?;
@@ -209,15 +222,36 @@ impl Replay<'_> {
         Ok(())
     }
 
+    /// Counts a record as put back.
+    fn note_put_back(&mut self, entry: &Entry, states: &mut [SourceState]) {
+        self.report.put_back += 1;
+        for source in &entry.sources {
+            states[*source].pending -= 1;
+            if states[*source].origin != Origin::Stream {
+                self.store.done.insert(entry.identity.clone());
+            }
+        }
+    }
+
+    /// Keeps the sources of a record that was not put back, for this reason.
+    fn note_failed(&mut self, entry: &Entry, states: &mut [SourceState], reason: &str) {
+        for source in &entry.sources {
+            states[*source].is_kept = true;
+            self.report.skip(&states[*source].name, reason);
+        }
+    }
+
     /// Asks the operator on a terminal, once, whether to begin.
     fn confirm(&mut self, entries: &[Entry]) -> Result<(), Failure> {
         let Some(first) = entries.first().filter(|_| !self.is_confirmed) else {
             return Ok(());
         };
-        let (count, stream) = (entries.len(), first.stream.name_or_arn());
-        let question = format!(
-            "{count} selected so far. Put the selected changes back into the stream {stream}?"
-        );
+        let count = entries.len();
+        let target = match &first.place {
+            Place::Stream(stream) => format!("into the stream {}", stream.name_or_arn()),
+            Place::Function(place) => format!("by invoking {}", place.function),
+        };
+        let question = format!("{count} selected so far. Put the selected changes back {target}?");
         self.is_confirmed = self.output.confirm(&question);
         if self.is_confirmed {
             return Ok(());

@@ -2,12 +2,14 @@
 
 mod dead_letters;
 mod doctor;
+mod kafka;
 mod killed;
 mod preview;
 mod profiles;
 mod rejected;
 mod replay;
 mod settings;
+mod source;
 mod stage;
 mod terminal;
 mod third_system;

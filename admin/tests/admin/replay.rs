@@ -513,3 +513,51 @@ async fn a_replayed_change_does_not_overwrite_a_newer_change() {
         "ada@example.org"
     );
 }
+
+#[tokio::test]
+async fn the_records_of_an_aggregate_are_put_back_one_by_one() {
+    let moto = Moto::start().await;
+    let stage = Stage::new(&moto, "aggregates").await;
+    let data = ["c-1", "c-2"].map(|id| event(id).to_string());
+    let whole =
+        testkit::kpl::aggregate(&[("key-1", data[0].as_bytes()), ("key-2", data[1].as_bytes())]);
+    let (shard, number) = stage.put("aggregate", &whole).await;
+    // The dead letter of the second record, without its data.
+    let mut dead_letter = stage.dead_letter("c-2", b"");
+    let record = &mut dead_letter["record"];
+    record["shard_id"] = shard.into();
+    record["sequence_number"] = number.into();
+    record["sub_sequence"] = 1.into();
+    record["data"] = Value::Null;
+    record["data_omitted"] = true.into();
+    stage.send(&dead_letter).await;
+    let ran = stage.admin(&["replay"]).await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "1 change put back, 1 message deleted\n"),
+        "{ran:?}"
+    );
+    let put_back = |records: Vec<crate::stage::StreamRecord>| {
+        let mut keys: Vec<String> = records
+            .into_iter()
+            .filter(|record| record.key != "aggregate")
+            .inspect(|record| assert_eq!(record.json()["replay"], true))
+            .map(|record| record.key)
+            .collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(put_back(stage.records().await), ["key-2"]);
+    let ran = stage
+        .admin(&["replay", "--from", "1h", "--stream", "aggregates"])
+        .await;
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "3 changes put back\n"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        put_back(stage.records().await),
+        ["key-1", "key-2", "key-2", "key-2"]
+    );
+}

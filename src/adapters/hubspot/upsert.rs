@@ -55,6 +55,7 @@ impl HubSpot {
         let mut outcomes = Vec::with_capacity(count);
         for ((payload, row), refused) in rows.payloads.iter().zip(parts).zip(refused) {
             outcomes.push(match row {
+                Row::Result(record) if record.is_new() => payload.created(),
                 Row::Result(record) => Outcome::Delivered(kept_stage(record, payload)),
                 Row::Counted => Outcome::Delivered(None),
                 Row::ApiError(_) => refused.unwrap_or_else(|| unaccounted(false)),

@@ -19,13 +19,17 @@ use crate::model::{Body, CallError, FailureCause, Outcome, Payload, Reply};
 /// The part of a row that decides. A failed row may have `created: true` and may lack `id`: only
 /// `success` counts.
 #[derive(Deserialize)]
-struct Head {
+struct Head<'a> {
     success: bool,
+    #[serde(borrow, default)]
+    created: Option<&'a RawValue>,
 }
 
 /// Result of one row.
 pub(super) enum Row {
     Success,
+    /// The record was written, and did not exist before.
+    Created,
     /// The row failed with this error.
     Error(Box<RowError>),
     /// The row is missing or cannot be parsed.
@@ -47,15 +51,21 @@ impl Row {
         bodies: &[Option<&Body>],
         settings: &Settings,
     ) -> Option<Vec<Self>> {
-        if let Ok(rows) = serde_json::from_slice::<Vec<Object<Head>>>(response)
+        if let Ok(rows) = serde_json::from_slice::<Vec<Object<Head<'_>>>>(response)
             && rows.iter().all(|row| row.0.success)
         {
-            return Some(rows.iter().map(|_| Self::Success).collect());
+            let is_new =
+                |row: &Head<'_>| row.created.is_some_and(|created| created.get() == "true");
+            return Some(
+                rows.iter()
+                    .map(|row| Self::written(is_new(&row.0)))
+                    .collect(),
+            );
         }
         let rows: Vec<&RawValue> = match serde_json::from_slice(response) {
             Ok(rows) => rows,
             Err(_) if bodies.len() == 1 => {
-                serde_json::from_slice::<Object<Head>>(response).ok()?;
+                serde_json::from_slice::<Object<Head<'_>>>(response).ok()?;
                 vec![serde_json::from_slice(response).ok()?]
             }
             Err(_) => return None,
@@ -72,7 +82,7 @@ impl Row {
         let row: Value = serde_json::from_str(row.get()).unwrap_or_default();
         match row.get("success").and_then(Value::as_bool) {
             None => Self::Nothing,
-            Some(true) => Self::Success,
+            Some(true) => Self::written(row["created"] == true),
             Some(false) => {
                 let errors = row.get("errors").and_then(Value::as_array);
                 let errors = errors
@@ -85,10 +95,18 @@ impl Row {
         }
     }
 
+    fn written(is_new: bool) -> Self {
+        if is_new { Self::Created } else { Self::Success }
+    }
+
+    fn is_written(&self) -> bool {
+        matches!(self, Self::Success | Self::Created)
+    }
+
     fn error(&self) -> Option<&RowError> {
         match self {
             Self::Error(error) => Some(error),
-            Self::Success | Self::Nothing => None,
+            Self::Success | Self::Created | Self::Nothing => None,
         }
     }
 }
@@ -126,7 +144,7 @@ impl Salesforce {
         let errors: Vec<&RowError> = by_row.iter().copied().flatten().collect();
         let neighbours = Neighbours {
             is_alone: sent.len() == 1,
-            any_written: rows.iter().any(|row| matches!(row, Row::Success)),
+            any_written: rows.iter().any(Row::is_written),
         };
         if !neighbours.any_written {
             let contacts = sent.iter().collect::<BTreeSet<_>>().len();
@@ -139,6 +157,7 @@ impl Salesforce {
         self.report(&errors, call);
         let outcome = |(row, at): (&Row, &usize)| match row {
             Row::Success => Outcome::Delivered(None),
+            Row::Created => batch[*at].created(),
             Row::Nothing => unaccounted(),
             Row::Error(error) => {
                 errors::of_row(error, batch[*at].body.as_ref(), neighbours, &self.settings)

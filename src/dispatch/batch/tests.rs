@@ -19,8 +19,10 @@ fn job(kind: WriteKind, at: usize) -> Job {
             id,
             body: None,
             if_new: None,
+            conditions: None,
             version: 0,
             guarded: false,
+            whole: None,
         },
         smallvec![at],
     )

@@ -14,8 +14,10 @@ fn job(at: usize) -> Job {
             id,
             body: None,
             if_new: None,
+            conditions: None,
             version: 0,
             guarded: false,
+            whole: None,
         },
         smallvec![at],
     )

@@ -1,11 +1,12 @@
 //! Stores the records that a partly failed invocation settled in DynamoDB, so that they are not
-//! sent again when Kinesis redelivers everything after the checkpoint.
+//! sent again when Kinesis or Kafka redelivers everything after the checkpoint.
 //!
 //! A record is redelivered only after a failure. So the cost is one query for each invocation, and
-//! one item for each that failed in part. The item's sort key begins with the last sequence number
-//! that it covers. A batch reads the items that end at or after its first record, so that any part
-//! of a batch finds them. Concurrent batches of one shard (a parallelization factor above 1)
-//! interleave, so an item lists single records, not a range.
+//! one item for each that failed in part; with Kafka, for each partition of the event. The item's
+//! sort key begins with the last sequence number that it covers. A batch reads the items that end
+//! at or after its first record, so that any part of a batch finds them. Concurrent batches of one
+//! shard (a parallelization factor above 1) interleave, so an item lists single records, not a
+//! range.
 //!
 //! An unavailable table never fails an invocation. Settled records are then sent again, which is
 //! harmless. Only those are stored that may be skipped after such a repetition as well
@@ -18,6 +19,7 @@ mod prior_outcomes;
 mod remember;
 mod skip;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,8 +32,10 @@ pub(super) use remember::BatchOutcome;
 pub(crate) use skip::{Rest, Skipping};
 
 use self::batch::Batch;
+use self::item::PriorOutcome;
+use self::prior_outcomes::ItemKey;
 use self::remember::remember;
-use crate::model::{Destination, Record};
+use crate::model::{Destination, Position, Record};
 use crate::services::{ServiceError, StateItem, StateTable};
 
 /// Timeout of a call of the table, where the client's configuration has none.
@@ -92,24 +96,31 @@ impl SettledSet {
         destinations: &[Destination],
         until: Instant,
     ) -> Result<PriorOutcomes, TableError> {
-        let Some(batch) = Batch::of(records) else {
+        let batches = Batch::all(records);
+        if batches.is_empty() {
             return Ok(PriorOutcomes::default());
-        };
-        let mut prior = PriorOutcomes::unknown(&batch, self.is_writable.load(Ordering::Relaxed));
-        let query = self.client.query(
-            &self.table,
-            batch.partition_key(&self.function),
-            batch.first.sort_key(),
-            MOST_PAGES,
-        );
-        let items = timeout_at(until.min(Instant::now() + self.timeout), query).await;
-        let items = items.map_err(|_| TableError::OutOfTime)?;
-        let (items, is_complete) = items.map_err(TableError::Query)?;
-        for item in items {
-            prior.add_item(&item, &batch, destinations);
         }
-        if !is_complete {
-            prior.set_blind();
+        let is_writable = self.is_writable.load(Ordering::Relaxed);
+        let mut prior = PriorOutcomes::unknown(records.len(), &batches, is_writable);
+        let queries = batches.iter().map(|batch| {
+            self.client.query(
+                &self.table,
+                batch.partition_key(&self.function),
+                batch.first.sort_key(),
+                MOST_PAGES,
+            )
+        });
+        let queries = try_join_all(queries);
+        let items = timeout_at(until.min(Instant::now() + self.timeout), queries).await;
+        let items = items.map_err(|_| TableError::OutOfTime)?;
+        let items = items.map_err(TableError::Query)?;
+        for (of_batch, (items, is_complete)) in batches.iter().enumerate().zip(items) {
+            for item in items {
+                prior.add_item(&item, of_batch, destinations);
+            }
+            if !is_complete {
+                prior.set_blind();
+            }
         }
         Ok(prior)
     }
@@ -124,42 +135,53 @@ impl SettledSet {
         destinations: &[Destination],
         until: Instant,
     ) -> Result<(), TableError> {
-        let Some(batch) = Batch::of(records) else {
-            return Ok(());
-        };
-        let Some(bytes) = settled(&batch, outcome, destinations) else {
-            return Ok(());
-        };
+        let batches = Batch::all(records);
+        let storable: HashSet<Position> = batches
+            .iter()
+            .flat_map(Batch::identities)
+            .map(|(position, _)| position)
+            .collect();
+        let outcomes = remember(outcome, destinations.len(), &|at| storable.contains(&at));
         // An invocation stores the outcomes that it has read again. One that does not know all of
         // them keeps the items of the others.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let sort_key = if is_blind {
-            format!("{}#{}", batch.sort_key(), now.as_millis())
-        } else {
-            batch.sort_key()
-        };
-        self.put(&batch, sort_key, bytes, destinations, until).await
+        let mut puts = Vec::new();
+        for batch in &batches {
+            // The records of a partition without a failure are not redelivered.
+            let is_redelivered = |(at, _)| outcome.redelivered.get(at) == Some(&true);
+            let Some(bytes) = settled(batch, &outcomes) else {
+                continue;
+            };
+            if !batch.identities().any(is_redelivered) {
+                continue;
+            }
+            let sort_key = if is_blind {
+                format!("{}#{}", batch.sort_key(), now.as_millis())
+            } else {
+                batch.sort_key()
+            };
+            puts.push(self.put(batch, sort_key, bytes, destinations, until));
+        }
+        try_join_all(puts).await.map(drop)
     }
 
-    /// Clears the items of these sort keys, in the shard of `records`.
+    /// Clears these items of the batches of `records`.
     pub(super) async fn clear(
         &self,
         records: &[Record<'_>],
-        sort_keys: impl IntoIterator<Item = &str>,
+        items: impl IntoIterator<Item = &ItemKey>,
         until: Instant,
     ) -> Result<(), TableError> {
-        let Some(batch) = Batch::of(records) else {
-            return Ok(());
-        };
-        try_join_all(
-            sort_keys
-                .into_iter()
-                .map(|key| self.put(&batch, key.to_owned(), item::encode([]), &[], until)),
-        )
-        .await
-        .map(drop)
+        let batches = Batch::all(records);
+        let mut puts = Vec::new();
+        for (index, sort_key) in items {
+            if let Some(batch) = batches.get(*index) {
+                puts.push(self.put(batch, sort_key.clone(), item::encode([]), &[], until));
+            }
+        }
+        try_join_all(puts).await.map(drop)
     }
 
     async fn put(
@@ -197,17 +219,10 @@ impl SettledSet {
 }
 
 /// Encodes a batch's item; `None` where no record is to be stored.
-fn settled(
-    batch: &Batch<'_>,
-    outcome: &BatchOutcome<'_>,
-    destinations: &[Destination],
-) -> Option<Vec<u8>> {
-    let outcomes = remember(outcome, destinations.len(), &|position| {
-        batch.identity(position).is_some()
-    });
+fn settled(batch: &Batch<'_>, outcomes: &[Option<PriorOutcome>]) -> Option<Vec<u8>> {
     let mut known = Vec::new();
-    for (position, outcome) in outcomes.iter().enumerate() {
-        if let (Some((number, fingerprint)), Some(outcome)) = (batch.identity(position), outcome) {
+    for (position, (number, fingerprint)) in batch.identities() {
+        if let Some(Some(outcome)) = outcomes.get(position) {
             known.push((number, fingerprint, outcome));
         }
     }

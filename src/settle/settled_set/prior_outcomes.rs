@@ -15,26 +15,27 @@ pub struct PriorOutcomes {
     pub(super) known: Vec<Option<PriorOutcome>>,
     /// By position, whether the table can store the record; empty where it did not respond.
     storable: Vec<bool>,
-    /// The sort keys of the items with records of the batch.
-    items: Vec<String>,
-    /// The sort keys of the items with a change of a contact at a destination that comes after the
-    /// batch.
-    pub(super) later: HashMap<(usize, ContactHash), Vec<String>>,
+    /// The items with records of the batches.
+    items: Vec<ItemKey>,
+    /// The items with a change of a contact at a destination that comes after its batch.
+    pub(super) later: HashMap<(usize, ContactHash), Vec<ItemKey>>,
     /// Whether earlier invocations may have settled records that are unknown here.
     is_blind: bool,
 }
 
+/// Names an item: the index of its batch among the invocation's, and its sort key.
+pub(in crate::settle) type ItemKey = (usize, String);
+
 impl PriorOutcomes {
-    /// Creates the state before any item is read. `is_writable` means that the table accepts
-    /// writes.
-    pub(super) fn unknown(batch: &Batch<'_>, is_writable: bool) -> Self {
-        let storable: Vec<bool> = batch
-            .identities
-            .iter()
-            .map(|identity| identity.is_some() && is_writable)
-            .collect();
+    /// Creates the state of so many records before any item is read. `is_writable` means that the
+    /// table accepts writes.
+    pub(super) fn unknown(records: usize, batches: &[Batch<'_>], is_writable: bool) -> Self {
+        let mut storable = vec![false; records];
+        for (position, _) in batches.iter().flat_map(Batch::identities) {
+            storable[position] = is_writable;
+        }
         Self {
-            known: vec![None; storable.len()],
+            known: vec![None; records],
             storable,
             ..Self::default()
         }
@@ -104,7 +105,7 @@ impl PriorOutcomes {
         (0..self.known.len()).filter_map(|position| Some((position, self.whole(position)?)))
     }
 
-    /// Returns the sort keys of the items with a change that this invocation overwrote, by sending
+    /// Returns the items with a change that this invocation overwrote, by sending
     /// an older change of its contact to its destination. The next invocation would skip such a
     /// change after the batch. Within the batch it was sent as well, and may have failed. Neither
     /// occurs while a stream is read in order.
@@ -113,7 +114,7 @@ impl PriorOutcomes {
         entries: &[Entry],
         changes: &[Option<Box<ContactChange>>],
         guarded: &[bool],
-    ) -> BTreeSet<&str> {
+    ) -> BTreeSet<&ItemKey> {
         let mut overwritten = BTreeSet::new();
         if self.items.is_empty() && self.later.is_empty() {
             return overwritten;
@@ -127,21 +128,21 @@ impl PriorOutcomes {
                     continue;
                 }
                 if self.at(position, row.destination).is_some() {
-                    overwritten.extend(self.items.iter().map(String::as_str));
+                    overwritten.extend(&self.items);
                 }
                 if let Some(later) = self.later.get(&(row.destination, contact)) {
-                    overwritten.extend(later.iter().map(String::as_str));
+                    overwritten.extend(later);
                 }
             }
         }
         overwritten
     }
 
-    /// Adds the outcomes that `item` has of the batch and of later changes.
+    /// Adds the outcomes that `item` has of its batch, with this index, and of later changes.
     pub(super) fn add_item(
         &mut self,
         item: &StateItem,
-        batch: &Batch<'_>,
+        (index, batch): (usize, &Batch<'_>),
         destinations: &[Destination],
     ) {
         let indexes = destination_indexes(&item.destinations, destinations);
@@ -150,7 +151,7 @@ impl PriorOutcomes {
         let decoded = decode(&item.records, |number, fingerprint, outcome| {
             let outcome = with_own_indexes(outcome, &indexes);
             if number > batch.last {
-                self.add_later(&outcome, &item.sort_key);
+                self.add_later(&outcome, (index, &item.sort_key));
                 return;
             }
             let position = positions.get(&(number, fingerprint));
@@ -161,7 +162,7 @@ impl PriorOutcomes {
             merge(known, outcome);
         });
         if is_of_batch {
-            self.items.push(item.sort_key.clone());
+            self.items.push((index, item.sort_key.clone()));
         }
         if decoded.is_none() {
             self.is_blind = true;
@@ -171,8 +172,8 @@ impl PriorOutcomes {
         }
     }
 
-    /// Adds the item with this sort key to those of each contact that a later record changed.
-    fn add_later(&mut self, outcome: &PriorOutcome, sort_key: &str) {
+    /// Adds this item to those of each contact that a later record changed.
+    fn add_later(&mut self, outcome: &PriorOutcome, (index, sort_key): (usize, &str)) {
         let PriorOutcome::At(outcomes) = outcome else {
             return;
         };
@@ -181,7 +182,7 @@ impl PriorOutcomes {
                 self.later
                     .entry((outcome.destination, contact))
                     .or_default()
-                    .push(sort_key.to_owned());
+                    .push((index, sort_key.to_owned()));
             }
         }
     }
@@ -227,7 +228,11 @@ fn may_overwrite(outcome: Option<&RecordOutcome>, operation: Operation, is_guard
         Some(RecordOutcome::Failed(_)) | None => !is_guarded,
         // A delete with a code has found no record.
         Some(RecordOutcome::Delivered(Some(_))) => operation != Operation::Delete,
-        Some(RecordOutcome::Delivered(None) | RecordOutcome::Superseded(None)) => true,
+        Some(
+            RecordOutcome::Delivered(None)
+            | RecordOutcome::Partial(_)
+            | RecordOutcome::Superseded(None),
+        ) => true,
     }
 }
 

@@ -34,6 +34,8 @@ pub(in crate::settle) struct BatchOutcome<'a> {
     pub(in crate::settle) entries: &'a [Entry],
     /// The records' final fates.
     pub(in crate::settle) fates: &'a [Fate],
+    /// By position, whether the record is redelivered.
+    pub(in crate::settle) redelivered: &'a [bool],
     pub(in crate::settle) changes: &'a [Option<Box<ContactChange>>],
     /// By destination, whether the guard protects newer changes from older ones.
     pub(in crate::settle) guarded: &'a [bool],
@@ -213,18 +215,12 @@ fn late_writes(batch: &BatchOutcome<'_>, writes: &[StoredChange]) -> Vec<StoredC
                 .iter()
                 .any(|(other, ..)| *other < at && version(*other) > version(at))
     };
-    // Redelivery starts at the first failed record.
-    let first_failed = batch
-        .fates
-        .iter()
-        .position(|fate| *fate == Fate::Failed)
-        .unwrap_or(batch.fates.len());
     let mut late = Vec::new();
     for write in writes {
         let at = write.0;
         if is_late(at) {
             late.push(*write);
-        } else if at >= first_failed {
+        } else if batch.redelivered.get(at) == Some(&true) {
             break;
         }
     }
@@ -248,7 +244,9 @@ fn change_state(batch: &BatchOutcome<'_>, position: Position, destination: usize
     let rows = batch.entries.get(position).map(|entry| &entry.rows);
     let row = rows.and_then(|rows| rows.iter().find(|row| row.destination == destination));
     match row.and_then(|row| row.outcome.as_ref()) {
-        Some(RecordOutcome::Delivered(_)) => ChangeState::Written(Fate::Delivered),
+        Some(RecordOutcome::Delivered(_) | RecordOutcome::Partial(_)) => {
+            ChangeState::Written(Fate::Delivered)
+        }
         Some(RecordOutcome::Superseded(None)) => ChangeState::Written(Fate::Superseded),
         Some(RecordOutcome::Superseded(Some(_))) => ChangeState::Unchanged(Fate::Superseded),
         Some(RecordOutcome::Skipped(_)) => ChangeState::Unchanged(Fate::Filtered),

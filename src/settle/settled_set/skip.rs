@@ -156,6 +156,8 @@ mod tests {
                 version: Some(version).filter(|version| *version > 0),
                 version_source: VersionSource::Version,
                 replay: false,
+                previous_type: None,
+                whole: None,
                 contact: Contact::bare(
                     ContactId::new("c").expect("valid"),
                     Some(ContactType::Lead),

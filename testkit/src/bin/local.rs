@@ -1,5 +1,6 @@
 //! `make run`: delivers a generated stream to the handler with both mocks, injects faults, and
-//! compares the destinations with the source, contact by contact. With `--serve`, serves only the
+//! compares the destinations with the source, contact by contact. With a `FORMAT`, the stream
+//! carries the rows of a table in the format of a change feed. With `--serve`, serves only the
 //! mocks, for `make watch`.
 
 use std::cell::Cell;
@@ -13,7 +14,8 @@ use contact_sync::lambda::Handler;
 use contact_sync::settings::Preset;
 use contact_sync::telemetry::{JsonLogLayer, LogFormat};
 use serde_json::Value;
-use testkit::generator::{MockStreamGenerator, Plan, attribute_settings};
+use testkit::feed::{Expected, FeedFormat, FeedRecord, TableFeed};
+use testkit::generator::{Generated, MockStreamGenerator, Plan, attribute_settings};
 use testkit::harness::Mocks;
 use testkit::kinesis::{Invocation, InvocationOutcome, Mapping, Record, Report, Stream};
 use testkit::mock_hubspot::Endpoint as HubSpotCall;
@@ -54,26 +56,38 @@ async fn serve() -> ExitCode {
 }
 
 async fn run() -> Result<(), String> {
-    let plan = plan()?;
+    let (plan, format) = (plan()?, feed_format()?);
     let sums = Sums::default();
     listen(Arc::clone(&sums));
     let mocks = Mocks::start().await;
     inject_faults(&mocks);
     let handler = mocks.handler(
         Preset::Local,
-        &format!("{SETTINGS}{}", attribute_settings()),
+        &format!(
+            "{SETTINGS}{}{}",
+            attribute_settings(),
+            format.map(FeedFormat::settings).unwrap_or_default()
+        ),
     );
 
-    let records: Vec<_> = MockStreamGenerator::new(plan).collect();
+    let records = records(plan, format);
     let mut source = Source::default();
-    for change in records.iter().filter_map(|record| record.change.as_ref()) {
-        source.apply(change, None);
+    for record in &records {
+        if let Expected::Change(change) = &record.expected {
+            source.apply(change, None);
+        }
     }
     say(&format!(
-        "{} changes of {} contacts in {SHARDS} shards, batches of {BATCH}, SEED={}\n\
+        "{} records{} of {} contacts in {SHARDS} shards, batches of {BATCH}, SEED={}\n\
          injected faults: invalid records, row locks, throttling, a rotated token,\n\
          an outage of HubSpot\n",
-        plan.records, plan.contacts, plan.seed
+        records.len(),
+        match format {
+            Some(format) => format!(" of {}", format.name()),
+            None => String::new(),
+        },
+        plan.contacts,
+        plan.seed
     ));
     let mut stream = Stream::new(SHARDS);
     for record in &records {
@@ -85,7 +99,7 @@ async fn run() -> Result<(), String> {
     table(
         &sums.lock().expect("no panic"),
         &mocks,
-        plan.records,
+        records.len(),
         report.records(),
         took,
     );
@@ -122,6 +136,54 @@ retry = { base_delay_ms = 5, max_delay_ms = 100 }
 rate_limit = { requests = 1000, per_ms = 1000 }
 retry = { base_delay_ms = 5, max_delay_ms = 100 }
 ";
+
+/// Generates the records: changes, or the rows of a table in the format of a feed.
+fn records(plan: Plan, feed: Option<FeedFormat>) -> Vec<FeedRecord> {
+    let Some(format) = feed else {
+        return MockStreamGenerator::new(plan).map(of_change).collect();
+    };
+    // A table has its changes in one order.
+    let plan = Plan {
+        one_late_in: 0,
+        ..plan
+    };
+    let mut table = TableFeed::new(format, plan.seed);
+    let mut records = Vec::new();
+    for record in MockStreamGenerator::new(plan) {
+        records.extend(table.records(&record));
+    }
+    records
+}
+
+/// Converts a generated change, whose data is the change.
+fn of_change(generated: Generated) -> FeedRecord {
+    FeedRecord {
+        partition_key: generated.partition_key,
+        data: generated.data,
+        expected: match generated.change {
+            Some(change) => Expected::Change(change),
+            None => Expected::Rejected,
+        },
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "FORMAT is this example's argument, not a setting"
+)]
+fn feed_format() -> Result<Option<FeedFormat>, String> {
+    let name = std::env::var("FORMAT").unwrap_or_default();
+    if matches!(&*name, "" | "contact-change") {
+        return Ok(None);
+    }
+    if let Some(format) = FeedFormat::from_name(&name) {
+        return Ok(Some(format));
+    }
+    let names = FeedFormat::ALL.map(FeedFormat::name).join(", ");
+    Err(format!(
+        "FORMAT is `{name}`; allowed: contact-change, {names}"
+    ))
+}
 
 fn plan() -> Result<Plan, String> {
     let mut plan = Plan::default();

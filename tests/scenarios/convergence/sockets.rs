@@ -14,6 +14,7 @@ use contact_sync::settings::Preset;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use testkit::evidence::{ended, seeds, write_report};
+use testkit::feed::{Expected, FeedFormat, FeedRecord, TableFeed};
 use testkit::generator::{MockStreamGenerator, Plan, attribute_settings};
 use testkit::harness::Mocks;
 use testkit::kinesis::{Invocation, InvocationOutcome, Mapping, Report, Stream};
@@ -56,6 +57,8 @@ pub(crate) struct World {
     put: Stream,
     /// Contacts that the systems refuse.
     refused: BTreeSet<String>,
+    /// The format of the delivered stream, where that is not the own one.
+    feed: Option<FeedFormat>,
     random: RefCell<fastrand::Rng>,
     has_table: bool,
     rotations: Cell<u32>,
@@ -64,6 +67,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(seed: u64, records: usize, variant: Variant) -> Self {
+        Self::start_feed(seed, records, variant, None).await
+    }
+
+    /// Starts a world whose stream carries the rows of a table, in this format.
+    pub(crate) async fn start_feed(
+        seed: u64,
+        records: usize,
+        variant: Variant,
+        feed: Option<FeedFormat>,
+    ) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mocks = mocks(variant).await;
         let forgotten = if variant == Variant::ForgetfulQueue {
@@ -85,21 +98,32 @@ impl World {
             records,
             contacts: random.usize(2..25),
             one_bad_in: 15,
-            one_late_in: 10,
+            // A table has its changes in one order.
+            one_late_in: if feed.is_some() { 0 } else { 10 },
         };
         let mut put = Stream::new(random.usize(1..=2));
+        let mut stream = put.clone();
+        let mut table = feed.map(|format| TableFeed::new(format, seed));
         for record in MockStreamGenerator::new(plan) {
-            put.put(
-                &record.partition_key,
-                &record.data,
-                Duration::from_millis(random.u64(..30)),
-            );
+            let records = match &mut table {
+                Some(table) => table.records(&record),
+                None => Vec::new(),
+            };
+            if table.is_none() {
+                let arrives = Duration::from_millis(random.u64(..30));
+                put.put(&record.partition_key, &record.data, arrives);
+            }
+            for record in records {
+                let arrives = Duration::from_millis(random.u64(..30));
+                put.put(&record.partition_key, &expected_data(&record), arrives);
+                stream.put(&record.partition_key, &record.data, arrives);
+            }
         }
-        let stream = if let Variant::Falsified(rule) = variant {
-            rule.stream(&put)
-        } else {
-            put.clone()
-        };
+        match variant {
+            Variant::Falsified(rule) => stream = rule.stream(&put),
+            _ if feed.is_none() => stream = put.clone(),
+            _ => {}
+        }
         // The systems refuse every change of some contacts.
         let refused: BTreeSet<String> = (0..plan.contacts)
             .filter(|_| random.u32(..10) == 0)
@@ -122,6 +146,7 @@ impl World {
             stream,
             put,
             refused,
+            feed,
             random,
             has_table,
             rotations,
@@ -144,8 +169,9 @@ impl World {
         format!(
             "[dead_letter]\nqueue_url = \"{queue}\"\n[state]\ntable = \"{table}\"\n\
              [pipeline]\nfallback_budget_ms = {budget}\ndeadline_margin_ms = 300\n\
-             [salesforce]\n{system}[hubspot]\n{system}{}",
-            attribute_settings()
+             [salesforce]\n{system}[hubspot]\n{system}{}{}",
+            attribute_settings(),
+            self.feed.map(FeedFormat::settings).unwrap_or_default()
         )
     }
 
@@ -245,15 +271,26 @@ impl World {
     /// Returns the expected state of the systems, and the expected dead letters.
     fn expected(&self, report: &Report) -> (Source, DeadLetters) {
         let (mut source, mut dead_letters) = (Source::default(), DeadLetters::default());
-        for (record, change) in in_order(&self.put) {
+        let delivered = self.stream.shards.iter().flatten();
+        for ((record, change), delivered) in in_order(&self.put).zip(delivered) {
+            if change.as_ref().is_some_and(|change| *change == filtered()) {
+                continue;
+            }
+            // A falsified record is expected as it was put.
+            let dead_letter_of = if self.feed.is_some() {
+                delivered
+            } else {
+                record
+            };
             let Some(change) = change.filter(is_valid) else {
-                dead_letters.must.insert((key(record), ""));
+                dead_letters.must.insert((key(dead_letter_of), ""));
                 continue;
             };
-            let id = &record.partition_key;
-            if self.refused.contains(id) {
+            let id = change["contact"]["id"].as_str().expect("an id");
+            let id = id.trim().to_lowercase();
+            if self.refused.contains(&id) {
                 for place in destinations(&change) {
-                    dead_letters.take(record, &change, place, id, true);
+                    dead_letters.take(dead_letter_of, &change, place, &id, true);
                 }
             } else {
                 source.apply(&change, Some((record, report)));
@@ -265,6 +302,20 @@ impl World {
     pub(crate) fn faults(&self) -> u64 {
         self.injected.get() + self.aws.injected_faults()
     }
+}
+
+/// Returns the expected change of a feed's record, as data of the own format.
+fn expected_data(record: &FeedRecord) -> Vec<u8> {
+    match &record.expected {
+        Expected::Change(change) => change.to_string().into_bytes(),
+        Expected::Filtered => filtered().to_string().into_bytes(),
+        Expected::Rejected => record.data.clone(),
+    }
+}
+
+/// Marks a record whose expected fate is that it is filtered.
+fn filtered() -> Value {
+    json!({"filtered": true})
 }
 
 async fn mocks(variant: Variant) -> Mocks {
@@ -333,12 +384,16 @@ pub(crate) const TIMEOUT: Duration = Duration::from_mins(30);
 pub(crate) const FAULTY_INVOCATIONS: u64 = 25;
 
 async fn run(seed: u64, variant: Variant) -> Result<Numbers, Broken> {
-    let world = World::start(
-        seed,
-        30 + usize::try_from(seed % 90).expect("fits"),
-        variant,
-    )
-    .await;
+    run_feed(seed, variant, None).await
+}
+
+async fn run_feed(
+    seed: u64,
+    variant: Variant,
+    feed: Option<FeedFormat>,
+) -> Result<Numbers, Broken> {
+    let records = 30 + usize::try_from(seed % 90).expect("fits");
+    let world = World::start_feed(seed, records, variant, feed).await;
     let environment = RefCell::new(handler(&world, true));
     let (invocations, kills) = (Cell::new(0), Cell::new(0));
     let function = async |invocation: Invocation| {
@@ -411,6 +466,53 @@ async fn network_faults_leave_both_systems_equal_to_the_source() {
         numbers.take(seed, ended(seed, result));
     }
     write_report("sockets", numbers);
+}
+
+/// Runs the schedules of a feed. One test for each format, so that each runs for its own minutes in
+/// `make soak`.
+async fn rows_converge(format: FeedFormat) {
+    let run = async |seed| {
+        let run = run_feed(seed, Variant::Sound, Some(format));
+        (seed, AssertUnwindSafe(run).catch_unwind().await)
+    };
+    let mut runs = stream::iter(seeds(10)).map(run).buffer_unordered(4);
+    let mut numbers = Numbers::default();
+    while let Some((seed, result)) = runs.next().await {
+        numbers.take(seed, ended(seed, result));
+    }
+    write_report(&format!("rows of {}", format.name()), numbers);
+}
+
+#[tokio::test]
+async fn rows_of_debezium_leave_both_systems_equal_to_the_table() {
+    rows_converge(FeedFormat::Debezium).await;
+}
+
+#[tokio::test]
+async fn flattened_rows_of_debezium_leave_both_systems_equal_to_the_table() {
+    rows_converge(FeedFormat::Flattened).await;
+}
+
+#[tokio::test]
+async fn rows_of_dms_leave_both_systems_equal_to_the_table() {
+    rows_converge(FeedFormat::Dms).await;
+}
+
+#[tokio::test]
+async fn items_of_dynamodb_leave_both_systems_equal_to_the_table() {
+    rows_converge(FeedFormat::Dynamodb).await;
+}
+
+#[tokio::test]
+async fn rows_that_a_system_forgets_are_detected_as_a_difference_from_the_table() {
+    for format in FeedFormat::ALL {
+        let runs = stream::iter(60..63)
+            .map(|seed| run_feed(seed, Variant::ForgetfulSystems, Some(format)))
+            .buffer_unordered(3)
+            .collect::<Vec<_>>()
+            .await;
+        assert!(count(HELD, runs) >= 2, "{format:?}");
+    }
 }
 
 #[tokio::test]

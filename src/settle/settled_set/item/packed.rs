@@ -124,7 +124,8 @@ mod tests {
             ];
             let mut read = Vec::new();
             let done = decode(format, &content.concat(), |number, fingerprint, outcome| {
-                read.push((number.digits().to_owned(), fingerprint, outcome));
+                let digits = serde_json::to_value(number).expect("a text");
+                read.push((digits, fingerprint, outcome));
             });
             assert_eq!(done, Some(()));
             let at = vec![
@@ -132,8 +133,8 @@ mod tests {
                 outcome(0, Fate::Rejected, None, false),
             ];
             let expected = [
-                ("123".to_owned(), 9, PriorOutcome::At(at)),
-                ("124".to_owned(), 8, PriorOutcome::Whole(Fate::Filtered)),
+                ("123".into(), 9, PriorOutcome::At(at)),
+                ("124".into(), 8, PriorOutcome::Whole(Fate::Filtered)),
             ];
             assert_eq!(read, expected, "format {format}");
         }

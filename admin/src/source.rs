@@ -1,0 +1,137 @@
+//! `source guess`: reads sample records, and prints the section `[source]` with which the function
+//! would read them.
+
+mod guess;
+mod names;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+use contact_sync::app::App;
+use contact_sync::model::{Data, Record};
+use contact_sync::source::layers::{Aggregates, decompressed, split_aggregates};
+use serde_json::{Value, json};
+
+use self::guess::{Guess, Sample, guess};
+use super::CommandResult;
+use super::deployment::{self, Target};
+use super::failure::Failure;
+use super::output::Output;
+use super::preview;
+
+/// Most records whose writes are shown.
+const SHOWN: usize = 5;
+
+/// Find the settings with which the function reads a feed
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  contact-sync-admin source guess events/rows/debezium.json")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Guess(GuessArgs),
+}
+
+/// Print a [source] section for sample records: each column whose name says its contact field, and
+/// the others as comments
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  contact-sync-admin source guess events/rows/debezium.json > settings.toml
+  contact-sync-admin preview events/rows/debezium.json \\
+    --config file:settings.toml
+
+The output is a settings document. Its last comments show what the first
+records would become.
+Exit code 1: a record would be rejected.")]
+pub(crate) struct GuessArgs {
+    /// Records of the feed, one per line, or a Lambda event; `-` reads standard input
+    file: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
+    let Command::Guess(args) = &args.command;
+    let text = preview::text(&args.file)?;
+    let records = preview::records(&text);
+    let aggregates = Aggregates::of(&records);
+    let records = split_aggregates(records, &aggregates);
+    let samples: Vec<Sample> = records.iter().map(sample).collect();
+    let guess = guess(&samples).ok_or_else(|| {
+        Failure::new(
+            format!("{}: no record is of a known format", args.file.display()),
+            "name a file with records of Debezium, DMS or a DynamoDB stream, one per line",
+        )
+    })?;
+    let section = guess.to_toml();
+    let shown = &records[..records.len().min(SHOWN)];
+    let (is_clean, becomes) = becomes(&section, shown, target).await?;
+    let json = json!({"source": section, "becomes": becomes});
+    output.result(&json, &document(&guess, &section, &becomes));
+    Ok(is_clean)
+}
+
+/// Returns the report of the records' writes with the guessed section, and whether no record is
+/// rejected.
+async fn becomes(
+    section: &str,
+    records: &[Record<'_>],
+    target: &Target,
+) -> Result<(bool, String), Failure> {
+    let environment = target.environment().await?;
+    let registry = target.registry;
+    let settings = environment
+        .layers(registry, section)?
+        .draft(&deployment::names(registry))?;
+    let aws = aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .build();
+    let pipeline = App::of(registry).pipeline(environment.preset, &settings, &aws)?;
+    Ok(preview::records_report(pipeline, records).await)
+}
+
+/// Writes the document: the section, and what the first records become as comments.
+fn document(guess: &Guess, section: &str, becomes: &str) -> String {
+    let mut text = section.to_owned();
+    if guess.is_contact_change() {
+        text.insert_str(
+            0,
+            "# The records are contact changes, which need no section.\n",
+        );
+    }
+    text += "\n# What the first records become:\n";
+    for line in becomes.lines() {
+        let _ = writeln!(text, "{}", format!("#   {line}").trim_end());
+    }
+    text.trim_end().to_owned()
+}
+
+/// Reads the data of a record without the layers around it.
+fn sample(record: &Record<'_>) -> Sample {
+    let data = match &record.data {
+        None => Vec::new(),
+        Some(Data::Bytes(bytes)) => bytes.to_vec(),
+        Some(Data::Base64(text)) => base64_simd::STANDARD
+            .decode_to_vec(&**text)
+            .unwrap_or_default(),
+    };
+    let data = decompressed(&data).unwrap_or(data);
+    Sample {
+        data: in_cloud_event(&data).unwrap_or(data),
+        key: record.key().map(Cow::into_owned),
+    }
+}
+
+/// Returns the data of a cloud event.
+fn in_cloud_event(data: &[u8]) -> Option<Vec<u8>> {
+    let event: Value = serde_json::from_slice(data).ok()?;
+    event.get("specversion")?;
+    Some(event.get("data")?.to_string().into_bytes())
+}

@@ -1,0 +1,143 @@
+//! The schema of a Kafka Connect record: the types of the declared columns. It is read without
+//! nesting and without copies, so that neither its depth nor its length costs memory.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_json::value::RawValue;
+
+use super::columns::Columns;
+use super::connect::ColumnType;
+use crate::json::{Object, Str};
+use crate::model::codes;
+use crate::model::{Refusal, Stage};
+
+/// Reads the types of the columns from `schema`. `image` names the field of an envelope whose
+/// columns they are; `None` where the record itself is the row.
+pub(super) fn types(
+    schema: &RawValue,
+    image: Option<&str>,
+    columns: &Columns,
+) -> Result<Vec<ColumnType>, Box<Refusal>> {
+    let mut types = vec![ColumnType::Plain; columns.names.len()];
+    let found = match image {
+        None => read(schema, &mut types, columns),
+        Some(image) => {
+            let Ok(inner) = inner(schema, image) else {
+                return Err(unreadable());
+            };
+            match inner {
+                Some(fields) => fill(fields, &mut types, columns),
+                None => Err(de::Error::custom("no image")),
+            }
+        }
+    };
+    match found {
+        Ok(()) => Ok(types),
+        Err(_) => Err(unreadable()),
+    }
+}
+
+fn unreadable() -> Box<Refusal> {
+    let message = "the schema of the record does not describe its row";
+    Box::new(Refusal::new(Stage::Decode, codes::UNREADABLE_SCHEMA, message).of_field("schema"))
+}
+
+#[derive(Deserialize)]
+struct Struct<'a> {
+    #[serde(borrow)]
+    fields: &'a RawValue,
+}
+
+/// A field of a struct, as far as it is read.
+#[derive(Deserialize)]
+struct FieldSchema<'a> {
+    #[serde(borrow)]
+    field: Option<Str<'a>>,
+    #[serde(borrow)]
+    name: Option<Str<'a>>,
+    #[serde(borrow)]
+    parameters: Option<&'a RawValue>,
+    #[serde(borrow)]
+    fields: Option<&'a RawValue>,
+}
+
+fn read(
+    schema: &RawValue,
+    types: &mut [ColumnType],
+    columns: &Columns,
+) -> Result<(), serde_json::Error> {
+    let Object(Struct { fields }) = serde_json::from_str(schema.get())?;
+    fill(fields, types, columns)
+}
+
+/// Returns the fields of the struct at the field `image`.
+fn inner<'a>(schema: &'a RawValue, image: &str) -> Result<Option<&'a RawValue>, serde_json::Error> {
+    let Object(Struct { fields }) = serde_json::from_str(schema.get())?;
+    let mut found = None;
+    each(fields, |field| {
+        if field.field.is_some_and(|name| name.0 == image) {
+            found = field.fields;
+        }
+    })?;
+    Ok(found)
+}
+
+fn fill(
+    fields: &RawValue,
+    types: &mut [ColumnType],
+    columns: &Columns,
+) -> Result<(), serde_json::Error> {
+    each(fields, |field| {
+        let index = field.field.and_then(|name| columns.index(&name.0));
+        let (Some(index), Some(name)) = (index, field.name) else {
+            return;
+        };
+        if let Some(kind) = types.get_mut(index) {
+            *kind = ColumnType::new(&name.0, field.parameters.and_then(scale));
+        }
+    })
+}
+
+/// Returns the parameter `scale`, which is a text.
+fn scale(parameters: &RawValue) -> Option<i32> {
+    #[derive(Deserialize)]
+    struct Parameters<'a> {
+        #[serde(borrow)]
+        scale: Option<Str<'a>>,
+    }
+    let parameters: Parameters<'_> = serde_json::from_str(parameters.get()).ok()?;
+    parameters.scale?.0.trim().parse().ok()
+}
+
+/// Calls `take` with each field of the list `fields`.
+fn each<'a>(
+    fields: &'a RawValue,
+    take: impl FnMut(FieldSchema<'a>),
+) -> Result<(), serde_json::Error> {
+    struct Each<F>(F);
+    impl<'de, F: FnMut(FieldSchema<'de>)> DeserializeSeed<'de> for Each<F> {
+        type Value = ();
+
+        fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+            deserializer.deserialize_seq(self)
+        }
+    }
+    impl<'de, F: FnMut(FieldSchema<'de>)> Visitor<'de> for Each<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of fields")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+            while let Some(Object(field)) = seq.next_element()? {
+                (self.0)(field);
+            }
+            Ok(())
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(fields.get());
+    Each(take).deserialize(&mut deserializer)
+}

@@ -1,0 +1,1021 @@
+//! Tests of the decoders: the rules of contract section 1.3 one by one, and the decoded change of
+//! any row by a model of the tests' own.
+
+mod model;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::*;
+use crate::model::{Attribute, ContactType, Operation, Text};
+
+const COLUMNS: &str = r#"
+id = "contact_id"
+type = "segment"
+email = "email"
+first_name = "first_name"
+company = "company"
+"address.city" = "profile.city"
+"attributes.plan" = "plan"
+"attributes.seats" = "seats"
+"attributes.balance" = "balance"
+"attributes.signed_up" = "signed_up"
+"attributes.newsletter" = "newsletter"
+deleted = "deleted_at"
+"#;
+
+/// Builds the settings of a format; `more` overrides them.
+fn settings(format: &str, more: &str) -> SourceSettings {
+    let types = "[types]\nL = \"lead\"\nP = \"prospect\"\nC = \"customer\"\nV = \"vendor\"\n";
+    let keys = "tables = []\nchanged_only = true\nversion = \"occurred_at\"\nkey = \"id\"\n\
+                tombstones = \"filter\"\nbooleans = [\"newsletter\"]\n";
+    let defaults = format!("format = \"{format}\"\n{keys}[columns]\n{COLUMNS}{types}");
+    let mut table: toml::Table = toml::from_str(&defaults).expect("TOML");
+    table.extend(toml::from_str::<toml::Table>(more).expect("TOML"));
+    let settings: SourceSettings = table.try_into().expect("settings");
+    let checked = settings.check(crate::model::VersionSource::OccurredAt);
+    assert!(checked.is_ok(), "{checked:?}");
+    settings
+}
+
+fn time(text: &str) -> OffsetDateTime {
+    OffsetDateTime::parse(text, &Rfc3339).expect("RFC 3339")
+}
+
+fn record(data: Option<&[u8]>) -> RowRecord<'_> {
+    RowRecord {
+        data,
+        key: None,
+        event_id: None,
+        occurred_at: None,
+        position: &"shard:1:0",
+        arrived_at: time("2026-01-02T00:00:00Z"),
+        is_replay: false,
+    }
+}
+
+fn decoder(format: &str, more: &str) -> RowDecoder {
+    RowDecoder::new(&settings(format, more)).expect("a format of rows")
+}
+
+fn decode(format: &str, more: &str, data: &Value) -> Result<Decoded, Box<Refusal>> {
+    decoder(format, more).decode(record(Some(data.to_string().as_bytes())))
+}
+
+fn change(format: &str, more: &str, data: &Value) -> ContactChange {
+    match decode(format, more, data) {
+        Ok(Decoded::Change(change)) => *change,
+        other => panic!("{other:?} of {data}"),
+    }
+}
+
+/// Returns the code of a record that is filtered or refused; empty of a change.
+fn code(format: &str, more: &str, data: &Value) -> String {
+    coded(decode(format, more, data))
+}
+
+fn coded(decoded: Result<Decoded, Box<Refusal>>) -> String {
+    match decoded {
+        Ok(Decoded::Change(_)) => String::new(),
+        Ok(Decoded::Filtered(filtered)) => filtered.code.to_owned(),
+        Err(refusal) => refusal.rejection.code.to_string(),
+    }
+}
+
+fn shown(text: &Text) -> &str {
+    match text {
+        Field::Absent => "absent",
+        Field::Null => "null",
+        Field::Value(text) => text,
+    }
+}
+
+/// Returns an attribute as JSON; `None` where the change does not mention it.
+fn attribute(change: &ContactChange, name: &str) -> Option<Value> {
+    Some(match change.contact.attributes.values.get(name)? {
+        Attribute::Null => Value::Null,
+        Attribute::Bool(value) => (*value).into(),
+        Attribute::Number(number) => format!("number {number}").into(),
+        Attribute::Text(text) => (**text).into(),
+    })
+}
+
+/// Builds an envelope of Debezium.
+fn debezium(op: &str, before: &Value, after: &Value) -> Value {
+    json!({
+        "before": before, "after": after,
+        "source": {
+            "version": "3.6.0.Final", "connector": "postgresql", "name": "crm",
+            "ts_ms": 1_767_225_600_123_u64, "ts_ns": 1_767_225_600_123_456_000_u64,
+            "snapshot": "false", "db": "crm", "sequence": "[\"24023119\",\"24023128\"]",
+            "schema": "public", "table": "contacts", "txId": 555, "lsn": 24_023_128, "xmin": null,
+        },
+        "transaction": null, "op": op, "ts_ms": 1_767_225_600_800_u64,
+    })
+}
+
+/// Builds a record of DMS.
+fn dms(operation: &str, before: &Value, data: &Value) -> Value {
+    json!({
+        "data": data, "before-image": before,
+        "metadata": {
+            "timestamp": "2026-01-01T00:00:00.300Z", "record-type": "data",
+            "operation": operation, "partition-key-type": "primary-key",
+            "schema-name": "public", "table-name": "contacts", "transaction-id": 1099,
+            "transaction-record-id": 1, "commit-timestamp": "2026-01-01T00:00:00.275Z",
+            "stream-position": "00000002/7C007178.3.00000002/7C007178",
+        },
+    })
+}
+
+/// Builds a record of a DynamoDB table's stream.
+fn dynamodb(name: &str, old: &Value, new: &Value) -> Value {
+    let mut item = json!({
+        "ApproximateCreationDateTime": 1_767_225_600_123_u64,
+        "Keys": {"contact_id": {"S": "c-1"}}, "SizeBytes": 26,
+    });
+    for (key, image) in [("OldImage", old), ("NewImage", new)] {
+        if !image.is_null() {
+            item[key] = image.clone();
+        }
+    }
+    json!({
+        "awsRegion": "us-east-1", "eventID": "e-1", "eventName": name, "userIdentity": null,
+        "recordFormat": "application/json", "tableName": "contacts", "dynamodb": item,
+        "eventSource": "aws:dynamodb",
+    })
+}
+
+fn row() -> Value {
+    json!({"contact_id": "c-1", "segment": "L", "email": "a@example.com", "first_name": "Ada",
+           "company": null, "profile": "{\"city\":\"London\"}", "plan": "team", "seats": 25,
+           "unmapped": [{"a": 1}]})
+}
+
+fn with(mut row: Value, column: &str, value: Value) -> Value {
+    row[column] = value;
+    row
+}
+
+#[test]
+fn each_operation_of_each_format_has_its_meaning() {
+    let create = Some(Operation::Create);
+    let update = Some(Operation::Update);
+    let delete = Some(Operation::Delete);
+    let none = Value::Null;
+    let tagged = json!({"contact_id": {"S": "c-1"}, "segment": {"S": "L"}});
+    let mut flat = row();
+    flat["__op"] = "c".into();
+    let rewritten = |deleted: Value| with(row(), "__deleted", deleted);
+    for (format, data, expected) in [
+        ("debezium", debezium("c", &none, &row()), create),
+        ("debezium", debezium("u", &none, &row()), update),
+        ("debezium", debezium("r", &none, &row()), update),
+        ("debezium", debezium("d", &row(), &none), delete),
+        ("debezium", json!({"before": null, "after": row()}), update),
+        ("debezium", json!({"before": row(), "after": null}), delete),
+        ("debezium", row(), update),
+        ("debezium", flat, create),
+        ("debezium", rewritten("true".into()), delete),
+        ("debezium", rewritten("false".into()), update),
+        ("debezium", rewritten(true.into()), delete),
+        ("dms", dms("load", &none, &row()), update),
+        ("dms", dms("insert", &none, &row()), create),
+        ("dms", dms("update", &json!({}), &row()), update),
+        ("dms", dms("delete", &none, &row()), delete),
+        ("dynamodb", dynamodb("INSERT", &none, &tagged), create),
+        ("dynamodb", dynamodb("MODIFY", &none, &tagged), update),
+        ("dynamodb", dynamodb("REMOVE", &tagged, &none), delete),
+    ] {
+        let change = change(format, "", &data);
+        assert_eq!(Some(change.operation), expected, "{data}");
+        assert_eq!(change.contact.id.as_str(), "c-1", "{data}");
+        assert_eq!(change.contact.kind, Some(ContactType::Lead), "{data}");
+        assert!(!change.replay);
+    }
+}
+
+#[test]
+fn the_time_and_the_id_of_an_event_are_the_sources() {
+    let none = Value::Null;
+    let tagged = json!({"contact_id": {"S": "c-1"}, "segment": {"S": "L"}});
+    let mut micros = dynamodb("MODIFY", &none, &tagged);
+    micros["dynamodb"]["ApproximateCreationDateTime"] = 1_767_225_600_123_456_u64.into();
+    micros["dynamodb"]["ApproximateCreationDateTimePrecision"] = "MICROSECOND".into();
+    let mut seconds = micros.clone();
+    seconds["dynamodb"]["ApproximateCreationDateTime"] = 1_767_225_600.into();
+    let mut load = dms("load", &none, &row());
+    for key in [
+        "commit-timestamp",
+        "transaction-id",
+        "transaction-record-id",
+        "stream-position",
+    ] {
+        load["metadata"]
+            .as_object_mut()
+            .expect("an object")
+            .remove(key);
+    }
+    let mut mysql = debezium("u", &none, &row());
+    mysql["source"] = json!({"ts_ms": 1_767_225_600_000_u64, "db": "crm", "table": "contacts",
+                             "file": "bin.000003", "pos": 154, "row": 0});
+    let mut sql_server = debezium("u", &none, &row());
+    sql_server["source"] = json!({"ts_ms": 1_767_225_600_000_u64, "table": "contacts",
+                                  "change_lsn": "00000027:00000758:0003", "event_serial_no": 2});
+    let mut flat = row();
+    flat["__source_ts_ms"] = 1_767_225_600_000_u64.into();
+    flat["__lsn"] = 7.into();
+    for (format, data, id, at) in [
+        (
+            "debezium",
+            debezium("u", &none, &row()),
+            "24023128:c-1",
+            "2026-01-01T00:00:00.123Z",
+        ),
+        (
+            "debezium",
+            mysql,
+            "bin.000003:154:0:c-1",
+            "2026-01-01T00:00:00Z",
+        ),
+        (
+            "debezium",
+            sql_server,
+            "00000027:00000758:0003:2:c-1",
+            "2026-01-01T00:00:00Z",
+        ),
+        ("debezium", flat, "7:c-1", "2026-01-01T00:00:00Z"),
+        ("debezium", row(), "shard:1:0", "2026-01-02T00:00:00Z"),
+        (
+            "dms",
+            dms("update", &none, &row()),
+            "1099:1:c-1",
+            "2026-01-01T00:00:00.275Z",
+        ),
+        ("dms", load, "shard:1:0", "2026-01-01T00:00:00.3Z"),
+        (
+            "dynamodb",
+            dynamodb("MODIFY", &none, &tagged),
+            "e-1:c-1",
+            "2026-01-01T00:00:00.123Z",
+        ),
+        ("dynamodb", micros, "e-1:c-1", "2026-01-01T00:00:00.123456Z"),
+        ("dynamodb", seconds, "e-1:c-1", "2026-01-01T00:00:00Z"),
+    ] {
+        let change = change(format, "", &data);
+        assert_eq!(
+            (&*change.event_id, change.occurred_at),
+            (id, time(at)),
+            "{data}"
+        );
+    }
+}
+
+#[test]
+fn a_time_in_the_future_or_of_no_calendar_is_refused() {
+    let mut future = debezium("u", &Value::Null, &row());
+    future["source"]["ts_ms"] = 1_767_484_800_000_u64.into();
+    let mut endless = future.clone();
+    endless["source"]["ts_ms"] = u64::MAX.into();
+    let mut dated = dms("update", &Value::Null, &row());
+    dated["metadata"]["commit-timestamp"] = "yesterday".into();
+    for (format, data, expected) in [
+        ("debezium", future, "TIME_IN_FUTURE"),
+        ("debezium", endless, "INVALID_TIMESTAMP"),
+        ("dms", dated, "INVALID_TIMESTAMP"),
+    ] {
+        assert_eq!(code(format, "", &data), expected, "{data}");
+        let refusal = decode(format, "", &data).expect_err("refused");
+        if expected == "TIME_IN_FUTURE" {
+            assert_eq!(refusal.contact_id.as_deref(), Some("c-1"));
+            assert_eq!(refusal.event_id.as_deref(), Some("24023128:c-1"));
+        }
+    }
+}
+
+#[test]
+fn columns_that_did_not_change_are_untouched() {
+    let before = row();
+    let after = with(
+        with(row(), "email", "b@example.com".into()),
+        "unmapped",
+        1.into(),
+    );
+    let sent = change("debezium", "", &debezium("u", &before, &after));
+    let contact = &sent.contact;
+    assert_eq!(shown(&contact.email), "b@example.com");
+    for text in [&contact.first_name, &contact.company, &contact.city] {
+        assert_eq!(shown(text), "absent");
+    }
+    assert_eq!(attribute(&sent, "plan"), None);
+    assert_eq!(sent.previous_type, Some(ContactType::Lead));
+    let rest = sent
+        .whole
+        .as_deref()
+        .expect("a destination may not have the contact");
+    assert_eq!(shown(&rest.first_name), "Ada");
+    assert_eq!(shown(&rest.email), "b@example.com");
+    let invalid = with(after.clone(), "plan", json!(["team"]));
+    let before_invalid = with(before.clone(), "plan", json!(["team"]));
+    let sent = change("debezium", "", &debezium("u", &before_invalid, &invalid));
+    assert!(
+        sent.whole.is_none(),
+        "an unreadable column is none of this change"
+    );
+
+    let whole = change(
+        "debezium",
+        "changed_only = false",
+        &debezium("u", &before, &after),
+    );
+    assert!(whole.whole.is_none());
+    assert_eq!(shown(&whole.contact.first_name), "Ada");
+    assert_eq!(shown(&whole.contact.company), "null");
+    assert_eq!(shown(&whole.contact.city), "London");
+
+    let unmapped = with(row(), "unmapped", 2.into());
+    assert_eq!(
+        code("debezium", "", &debezium("u", &before, &unmapped)),
+        "NO_CHANGE"
+    );
+    let other_key = with(row(), "profile", r#"{"city":"London","zip":1}"#.into());
+    assert_eq!(
+        code("debezium", "", &debezium("u", &before, &other_key)),
+        "NO_CHANGE"
+    );
+    let Ok(Decoded::Filtered(filtered)) =
+        decode("debezium", "", &debezium("u", &before, &unmapped))
+    else {
+        panic!("filtered");
+    };
+    let named = filtered.change.expect("the audit trail names it");
+    assert_eq!(named.contact.id.as_str(), "c-1");
+}
+
+#[test]
+fn an_image_before_of_key_columns_says_nothing_of_the_others() {
+    let sent = change(
+        "debezium",
+        "",
+        &debezium("u", &json!({"contact_id": "c-1"}), &row()),
+    );
+    assert_eq!(shown(&sent.contact.first_name), "Ada");
+    assert_eq!(sent.previous_type, None);
+    let sent = change("dms", "", &dms("update", &json!({}), &row()));
+    assert_eq!(shown(&sent.contact.first_name), "Ada");
+}
+
+#[test]
+fn the_whole_row_is_sent_where_the_destination_may_not_have_it() {
+    let typed = with(row(), "segment", "C".into());
+    let deleted = with(row(), "deleted_at", 1.into());
+    let other_id = with(row(), "contact_id", "c-0".into());
+    for before in [typed, deleted, other_id] {
+        let sent = change("debezium", "", &debezium("u", &before, &row()));
+        assert_eq!(sent.operation, Operation::Update);
+        assert_eq!(shown(&sent.contact.first_name), "Ada", "{before}");
+        assert_eq!(shown(&sent.contact.company), "null", "{before}");
+    }
+    let typed = with(row(), "segment", "C".into());
+    let sent = change("debezium", "", &debezium("u", &typed, &row()));
+    assert_eq!(sent.previous_type, Some(ContactType::Customer));
+    let same_id = with(row(), "contact_id", " C-1".into());
+    let envelope = debezium("u", &same_id, &row());
+    assert_eq!(
+        code("debezium", "", &envelope),
+        "NO_CHANGE",
+        "ids ignore letter case"
+    );
+}
+
+#[test]
+fn an_unavailable_value_is_untouched_unless_the_image_before_has_it() {
+    let placeholder = "__debezium_unavailable_value";
+    let after = with(row(), "company", placeholder.into());
+    let sent = change("debezium", "", &debezium("u", &Value::Null, &after));
+    assert_eq!(shown(&sent.contact.company), "absent");
+    let before = with(
+        with(row(), "company", "Engines".into()),
+        "segment",
+        "V".into(),
+    );
+    let sent = change("debezium", "", &debezium("u", &before, &after));
+    assert_eq!(
+        shown(&sent.contact.company),
+        "Engines",
+        "a whole row takes it from before"
+    );
+    let before = with(row(), "company", "Engines".into());
+    assert_eq!(
+        code("debezium", "", &debezium("u", &before, &after)),
+        "NO_CHANGE"
+    );
+    let json_column = with(row(), "profile", placeholder.into());
+    let sent = change("debezium", "", &debezium("u", &Value::Null, &json_column));
+    assert_eq!(shown(&sent.contact.city), "absent");
+    let sent = change("dms", "", &dms("update", &Value::Null, &after));
+    assert_eq!(
+        shown(&sent.contact.company),
+        placeholder,
+        "a text of no meaning in DMS"
+    );
+}
+
+#[test]
+fn a_soft_delete_deletes_once_and_can_be_taken_back() {
+    let live = row();
+    let gone = with(row(), "deleted_at", "2026-01-01T00:00:00Z".into());
+    let touched = with(gone.clone(), "email", "c@example.com".into());
+    for (before, after, expected) in [
+        (Value::Null, gone.clone(), "delete"),
+        (live.clone(), gone.clone(), "delete"),
+        (gone.clone(), touched.clone(), "NO_CHANGE"),
+        (gone.clone(), live.clone(), "update"),
+    ] {
+        let found = match decode("debezium", "", &debezium("u", &before, &after)) {
+            Ok(Decoded::Change(change)) => change.operation.name().to_owned(),
+            other => coded(other),
+        };
+        assert_eq!(found, expected, "{before} to {after}");
+    }
+    let all = change(
+        "debezium",
+        "changed_only = false",
+        &debezium("u", &gone, &touched),
+    );
+    assert_eq!(all.operation, Operation::Delete);
+    let created = change("debezium", "", &debezium("c", &Value::Null, &gone));
+    assert_eq!(created.operation, Operation::Delete);
+}
+
+#[test]
+fn the_type_of_a_delete_is_that_of_the_image_before() {
+    let none = Value::Null;
+    let key = json!({"contact_id": "c-1"});
+    let nulls = json!({"contact_id": "c-1", "segment": null, "email": null});
+    let tagged = json!({"contact_id": {"S": "c-1"}, "segment": {"S": "V"}});
+    for (format, data, expected) in [
+        (
+            "debezium",
+            debezium("d", &row(), &none),
+            Some(ContactType::Lead),
+        ),
+        ("debezium", debezium("d", &key, &none), None),
+        ("dms", dms("delete", &none, &nulls), None),
+        (
+            "dms",
+            dms("delete", &row(), &nulls),
+            Some(ContactType::Lead),
+        ),
+        (
+            "dynamodb",
+            dynamodb("REMOVE", &tagged, &none),
+            Some(ContactType::Vendor),
+        ),
+        ("dynamodb", dynamodb("REMOVE", &none, &none), None),
+        (
+            "debezium",
+            debezium("d", &with(row(), "segment", "unknown".into()), &none),
+            None,
+        ),
+    ] {
+        let sent = change(format, "", &data);
+        assert_eq!(sent.contact.kind, expected, "{data}");
+        assert_eq!(
+            shown(&sent.contact.email),
+            "absent",
+            "nulls of a delete are no clears"
+        );
+    }
+}
+
+#[test]
+fn a_delete_without_columns_is_found_by_its_key() {
+    let data = debezium("d", &Value::Null, &Value::Null).to_string();
+    let of_key = |key: Option<&'static str>| RowRecord {
+        key: key.map(str::as_bytes),
+        ..record(Some(data.as_bytes()))
+    };
+    let decoder = decoder("debezium", "");
+    let Ok(Decoded::Change(found)) = decoder.decode(of_key(Some(r#"{"id":"c-9"}"#))) else {
+        panic!("a delete");
+    };
+    assert_eq!(found.contact.id.as_str(), "c-9");
+    assert_eq!(coded(decoder.decode(of_key(None))), "MISSING_FIELD");
+}
+
+#[test]
+fn a_tombstone_is_filtered_or_deletes_the_contact_of_its_key() {
+    let wrapped = r#"{"schema":null,"payload":null}"#;
+    for data in [None, Some(&b""[..]), Some(wrapped.as_bytes())] {
+        let of_key = |key: &'static str| RowRecord {
+            key: Some(key.as_bytes()),
+            ..record(data)
+        };
+        let envelopes = decoder("debezium", "");
+        let decoded = envelopes.decode(of_key(r#"{"id":"c-1"}"#));
+        let Ok(Decoded::Filtered(filtered)) = decoded else {
+            panic!("{decoded:?}");
+        };
+        assert_eq!(
+            (filtered.code, filtered.warning),
+            ("NOT_A_ROW_CHANGE", None)
+        );
+        let flattened = decoder("debezium", "tombstones = \"delete\"");
+        let Ok(Decoded::Change(change)) = flattened.decode(of_key(r#"{"id":"c-1"}"#)) else {
+            panic!("a delete");
+        };
+        assert_eq!(change.operation, Operation::Delete);
+        assert_eq!(
+            (change.contact.id.as_str(), change.contact.kind),
+            ("c-1", None)
+        );
+        assert_eq!(&*change.event_id, "shard:1:0");
+        let Ok(Decoded::Filtered(filtered)) = flattened.decode(of_key("default")) else {
+            panic!("filtered");
+        };
+        assert!(filtered.warning.is_some(), "an operator has to know of it");
+    }
+    assert_eq!(
+        coded(decoder("dms", "").decode(record(None))),
+        "MISSING_DATA"
+    );
+    assert_eq!(
+        coded(decoder("dynamodb", "").decode(record(Some(b"")))),
+        "EMPTY_DATA"
+    );
+}
+
+#[test]
+fn records_that_change_no_row_are_filtered_before_their_table_is_looked_at() {
+    let mut control = dms("create-table", &Value::Null, &Value::Null);
+    control["metadata"]["record-type"] = "control".into();
+    let mut exception = dms("insert", &Value::Null, &json!({"TASK_NAME": "t"}));
+    exception["metadata"]["table-name"] = "awsdms_apply_exceptions".into();
+    let mut truncate = debezium("t", &Value::Null, &Value::Null);
+    truncate["source"]["table"] = "others".into();
+    for (format, data, warns) in [
+        ("debezium", truncate, true),
+        ("debezium", debezium("m", &Value::Null, &Value::Null), true),
+        (
+            "debezium",
+            json!({"source": {}, "ddl": "DROP TABLE a", "tableChanges": []}),
+            true,
+        ),
+        ("debezium", json!({"ts_ms": 1_767_225_600_000_u64}), false),
+        (
+            "debezium",
+            json!({"status": "BEGIN", "id": "555", "event_count": null}),
+            false,
+        ),
+        (
+            "debezium",
+            json!({"schema": {}, "payload": {"ts_ms": 1}}),
+            false,
+        ),
+        ("dms", control, true),
+        ("dms", exception, true),
+    ] {
+        let decoded = decode(format, "tables = [\"public.contacts\"]", &data);
+        let Ok(Decoded::Filtered(filtered)) = decoded else {
+            panic!("{decoded:?} of {data}");
+        };
+        assert_eq!(filtered.code, "NOT_A_ROW_CHANGE", "{data}");
+        assert_eq!(filtered.warning.is_some(), warns, "{data}");
+    }
+}
+
+#[test]
+fn rows_of_other_tables_are_filtered() {
+    let tables = "tables = [\"public.contacts\", \"leads\"]";
+    let mut other = debezium("u", &Value::Null, &json!({"id": 7}));
+    other["source"]["table"] = "orders".into();
+    let mut named = other.clone();
+    named["source"]["schema"] = "crm".into();
+    named["source"]["table"] = "contacts".into();
+    let mut of_dms = dms("insert", &Value::Null, &json!({"id": 7}));
+    of_dms["metadata"]["table-name"] = "orders".into();
+    let mut of_dynamodb = dynamodb("INSERT", &Value::Null, &json!({"id": {"N": "7"}}));
+    of_dynamodb["tableName"] = "orders".into();
+    for (format, data) in [
+        ("debezium", other),
+        ("debezium", named),
+        ("dms", of_dms),
+        ("dynamodb", of_dynamodb),
+    ] {
+        assert_eq!(code(format, tables, &data), "OTHER_TABLE", "{data}");
+    }
+    let mut lead = debezium("u", &Value::Null, &row());
+    lead["source"]["table"] = "leads".into();
+    assert_eq!(code("debezium", tables, &lead), "");
+    assert_eq!(
+        code("debezium", tables, &row()),
+        "",
+        "a bare row names no table"
+    );
+}
+
+#[test]
+fn an_attribute_that_the_new_image_lacks_is_cleared() {
+    let old = json!({"contact_id": {"S": "c-1"}, "segment": {"S": "L"},
+                     "email": {"S": "a@b.example"},
+                     "profile": {"M": {"city": {"S": "Bath"}}}, "plan": {"S": "team"}});
+    let new = json!({"contact_id": {"S": "c-1"}, "segment": {"S": "L"},
+                     "profile": {"M": {"zip": {"S": "1"}}}});
+    let sent = change("dynamodb", "", &dynamodb("MODIFY", &old, &new));
+    assert_eq!(shown(&sent.contact.email), "null");
+    assert_eq!(shown(&sent.contact.city), "null");
+    assert_eq!(
+        shown(&sent.contact.first_name),
+        "absent",
+        "neither image has it"
+    );
+    assert_eq!(attribute(&sent, "plan"), Some(Value::Null));
+}
+
+#[test]
+fn nulls_that_dms_leaves_out_are_cleared_where_the_row_is_known_to_be_whole() {
+    let sparse = json!({"contact_id": 42, "segment": "C"});
+    for (data, expected) in [
+        (dms("load", &Value::Null, &sparse), "null"),
+        (dms("insert", &Value::Null, &sparse), "null"),
+        (dms("update", &json!({}), &sparse), "absent"),
+        (
+            dms("update", &json!({"email": "a@example.com"}), &sparse),
+            "null",
+        ),
+    ] {
+        let sent = change("dms", "", &data);
+        assert_eq!(shown(&sent.contact.email), expected, "{data}");
+        assert_eq!(sent.contact.id.as_str(), "42");
+    }
+}
+
+#[test]
+fn a_column_that_cannot_be_read_is_named_and_only_where_it_is_sent() {
+    let none = Value::Null;
+    let broken = with(row(), "email", json!(["a"]));
+    let unchanged = with(broken.clone(), "plan", "solo".into());
+    let tagged = json!({"contact_id": {"S": "c-1"}, "segment": {"S": "L"}, "seats": {"L": []}});
+    for (format, data, column) in [
+        ("debezium", debezium("u", &none, &broken), "email"),
+        ("debezium", debezium("u", &row(), &broken), "email"),
+        (
+            "debezium",
+            debezium("u", &none, &with(row(), "profile", "x".into())),
+            "profile.city",
+        ),
+        (
+            "debezium",
+            debezium("u", &none, &with(row(), "newsletter", 7.into())),
+            "newsletter",
+        ),
+        (
+            "debezium",
+            debezium("u", &none, &with(row(), "contact_id", json!({}))),
+            "contact_id",
+        ),
+        (
+            "debezium",
+            debezium("u", &none, &with(row(), "segment", json!([]))),
+            "segment",
+        ),
+        (
+            "debezium",
+            debezium("u", &none, &with(row(), "deleted_at", json!([]))),
+            "deleted_at",
+        ),
+        ("dms", dms("update", &none, &broken), "email"),
+        ("dynamodb", dynamodb("MODIFY", &none, &tagged), "seats"),
+    ] {
+        let refusal = decode(format, "", &data).expect_err("refused");
+        assert_eq!(
+            refusal.rejection.code.as_str(),
+            "COLUMN_UNREADABLE",
+            "{data}"
+        );
+        assert_eq!(refusal.rejection.fields, [column], "{data}");
+    }
+    let sent = change("debezium", "", &debezium("u", &broken, &unchanged));
+    assert_eq!(attribute(&sent, "plan"), Some("solo".into()));
+    assert_eq!(
+        code("debezium", "", &debezium("d", &broken, &none)),
+        "",
+        "a delete needs no email"
+    );
+}
+
+#[test]
+fn a_row_without_its_id_or_type_is_refused() {
+    let none = Value::Null;
+    let without = |column: &str| {
+        let mut row = row();
+        row.as_object_mut().expect("an object").remove(column);
+        row
+    };
+    for (format, data, expected) in [
+        (
+            "debezium",
+            debezium("u", &none, &without("contact_id")),
+            "MISSING_FIELD",
+        ),
+        (
+            "debezium",
+            debezium("u", &none, &with(row(), "contact_id", none.clone())),
+            "MISSING_FIELD",
+        ),
+        (
+            "debezium",
+            debezium("u", &none, &with(row(), "contact_id", " ".into())),
+            "EMPTY_FIELD",
+        ),
+        (
+            "debezium",
+            debezium("u", &none, &without("segment")),
+            "MISSING_FIELD",
+        ),
+        (
+            "debezium",
+            debezium("u", &none, &with(row(), "segment", "X".into())),
+            "UNKNOWN_TYPE",
+        ),
+        ("debezium", debezium("u", &none, &none), "MISSING_FIELD"),
+        ("debezium", without("contact_id"), "MISSING_FIELD"),
+        ("dms", dms("update", &none, &none), "MISSING_FIELD"),
+        (
+            "dynamodb",
+            dynamodb("MODIFY", &none, &none),
+            "MISSING_FIELD",
+        ),
+        (
+            "debezium",
+            debezium("u", &none, &with(row(), "email", "nobody".into())),
+            "INVALID_EMAIL",
+        ),
+    ] {
+        assert_eq!(code(format, "", &data), expected, "{data}");
+    }
+}
+
+#[test]
+fn types_are_mapped_and_a_type_may_be_the_same_for_each_row() {
+    let none = Value::Null;
+    for (value, expected) in [
+        (json!("L"), ContactType::Lead),
+        (json!(" L  "), ContactType::Lead),
+        (json!("Vendor"), ContactType::Vendor),
+        (json!(7), ContactType::Customer),
+        (none.clone(), ContactType::Prospect),
+        (json!("  "), ContactType::Prospect),
+    ] {
+        let types = "[types]\nL = \"lead\"\n7 = \"customer\"\n\"\" = \"prospect\"";
+        let data = debezium("u", &none, &with(row(), "segment", value.clone()));
+        assert_eq!(
+            change("debezium", types, &data).contact.kind,
+            Some(expected),
+            "{value}"
+        );
+    }
+    let only = "[columns]\nid = \"contact_id\"\n[types]\n\"\" = \"customer\"";
+    let key = json!({"contact_id": "c-1"});
+    for data in [debezium("u", &none, &row()), debezium("d", &key, &none)] {
+        assert_eq!(
+            change("debezium", only, &data).contact.kind,
+            Some(ContactType::Customer)
+        );
+    }
+}
+
+#[test]
+fn a_column_may_hold_the_version() {
+    let none = Value::Null;
+    for (value, expected) in [
+        (json!(42), Some(42)),
+        (json!("42"), Some(42)),
+        (json!(u64::MAX), Some(u64::MAX)),
+        (json!("42.000"), Some(42)),
+        (
+            json!("2026-01-01T00:00:00.000001Z"),
+            Some(1_767_225_600_000_001),
+        ),
+        (none.clone(), None),
+    ] {
+        let data = debezium("u", &none, &with(row(), "rev", value.clone()));
+        let sent = change("debezium", "version = \"rev\"", &data);
+        assert_eq!(sent.version, expected, "{value}");
+    }
+    for value in [json!(-1), json!("x"), json!(true), json!("1.5"), json!([1])] {
+        let data = debezium("u", &none, &with(row(), "rev", value.clone()));
+        assert_eq!(
+            code("debezium", "version = \"rev\"", &data),
+            "COLUMN_UNREADABLE",
+            "{value}"
+        );
+    }
+    let deleted = debezium("d", &with(row(), "rev", 9.into()), &none);
+    assert_eq!(
+        change("debezium", "version = \"rev\"", &deleted).version,
+        Some(9)
+    );
+    let other_revision = debezium(
+        "u",
+        &with(row(), "rev", 1.into()),
+        &with(row(), "rev", 2.into()),
+    );
+    assert_eq!(
+        code("debezium", "version = \"rev\"", &other_revision),
+        "NO_CHANGE"
+    );
+}
+
+#[test]
+fn replayed_and_backfilled_rows_are_marked_at_the_top_level() {
+    let none = Value::Null;
+    let tagged = json!({"contact_id": {"S": "c-1"}, "segment": {"S": "L"}});
+    for (format, data) in [
+        ("debezium", debezium("u", &none, &row())),
+        (
+            "debezium",
+            json!({"schema": null, "payload": debezium("u", &none, &row())}),
+        ),
+        ("debezium", row()),
+        ("dms", dms("update", &none, &row())),
+        ("dynamodb", dynamodb("MODIFY", &none, &tagged)),
+    ] {
+        for (key, value, expected) in [
+            ("replay", json!(true), true),
+            ("replay", json!(false), false),
+            ("replay", json!("true"), false),
+            ("lane", json!("backfill"), true),
+            ("lane", json!("live"), false),
+            ("lane", json!(7), false),
+        ] {
+            let marked = with(data.clone(), key, value);
+            assert_eq!(change(format, "", &marked).replay, expected, "{marked}");
+        }
+    }
+}
+
+#[test]
+fn values_are_read_by_the_schema_of_the_record() {
+    let fields = json!([
+        {"type": "string", "field": "contact_id"},
+        {"type": "string", "field": "segment"},
+        {"type": "bytes", "name": "org.apache.kafka.connect.data.Decimal", "version": 1,
+         "parameters": {"scale": "2", "connect.decimal.precision": "10"}, "field": "balance"},
+        {"type": "int32", "name": "io.debezium.time.Date", "version": 1, "field": "signed_up"},
+        {"type": "int16", "field": "seats"},
+        {"type": "int32", "name": "io.debezium.time.Date", "field": "unmapped"},
+    ]);
+    let after = json!({"contact_id": "c-1", "segment": "L", "balance": "BOI=", "signed_up": 20454,
+                       "seats": 25, "unmapped": null});
+    let row_schema =
+        |field: &str| json!({"type": "struct", "fields": fields, "optional": true, "field": field});
+    let envelope = json!({
+        "schema": {"type": "struct", "fields": [row_schema("before"), row_schema("after"),
+                   {"type": "string", "field": "op"}], "name": "crm.public.contacts.Envelope"},
+        "payload": debezium("c", &Value::Null, &after),
+    });
+    let flat = json!({"schema": row_schema("Value"), "payload": after});
+    for data in [envelope, flat] {
+        let sent = change("debezium", "", &data);
+        assert_eq!(attribute(&sent, "balance"), Some("number 12.50".into()));
+        assert_eq!(attribute(&sent, "signed_up"), Some("2026-01-01".into()));
+        assert_eq!(attribute(&sent, "seats"), Some("number 25".into()));
+    }
+    let bare = change("debezium", "", &debezium("c", &Value::Null, &after));
+    assert_eq!(attribute(&bare, "signed_up"), Some("number 20454".into()));
+}
+
+#[test]
+fn a_schema_that_describes_no_row_is_refused_however_deep_or_long() {
+    let payload = debezium("c", &Value::Null, &row());
+    let mut deep = json!({"field": "after"});
+    for _ in 0..60 {
+        deep = json!({"field": "after", "fields": [deep]});
+    }
+    let long = json!({"fields": vec![json!({"field": "x", "type": "int32"}); 20_000]});
+    for (schema, expected) in [
+        (json!(7), "UNREADABLE_SCHEMA"),
+        (json!({}), "UNREADABLE_SCHEMA"),
+        (json!({"fields": 7}), "UNREADABLE_SCHEMA"),
+        (json!({"fields": []}), "UNREADABLE_SCHEMA"),
+        (json!({"fields": [7]}), "UNREADABLE_SCHEMA"),
+        (json!({"fields": [{"field": "after"}]}), "UNREADABLE_SCHEMA"),
+        (
+            json!({"fields": [{"field": "after", "fields": 7}]}),
+            "UNREADABLE_SCHEMA",
+        ),
+        (long, "UNREADABLE_SCHEMA"),
+        (json!({"fields": [deep]}), ""),
+        (json!(null), ""),
+    ] {
+        let data = json!({"schema": schema, "payload": payload});
+        assert_eq!(
+            code("debezium", "", &data),
+            expected,
+            "{:.80}",
+            schema.to_string()
+        );
+    }
+}
+
+#[test]
+fn bad_input_of_each_format_has_a_code_of_its_own() {
+    let none = Value::Null;
+    let mut no_type = dms("update", &none, &row());
+    no_type["metadata"]["record-type"] = "other".into();
+    let own = json!({"event_id": "e-1", "operation": "update", "contact": {"id": "c-1"}});
+    for (format, data, expected) in [
+        (
+            "debezium",
+            debezium("x", &none, &row()),
+            "UNKNOWN_OPERATION",
+        ),
+        ("debezium", debezium("", &none, &row()), "UNKNOWN_OPERATION"),
+        (
+            "debezium",
+            with(debezium("u", &none, &row()), "op", none.clone()),
+            "UNKNOWN_OPERATION",
+        ),
+        (
+            "debezium",
+            with(row(), "__op", "x".into()),
+            "UNKNOWN_OPERATION",
+        ),
+        ("dms", dms("refresh", &none, &row()), "UNKNOWN_OPERATION"),
+        ("dms", no_type, "UNKNOWN_OPERATION"),
+        (
+            "dynamodb",
+            dynamodb("UPSERT", &none, &none),
+            "UNKNOWN_OPERATION",
+        ),
+        ("debezium", own.clone(), "UNKNOWN_FORMAT"),
+        ("dms", own.clone(), "UNKNOWN_FORMAT"),
+        ("dynamodb", own, "UNKNOWN_FORMAT"),
+        ("debezium", dms("update", &none, &row()), "UNKNOWN_FORMAT"),
+        (
+            "debezium",
+            dynamodb("MODIFY", &none, &none),
+            "UNKNOWN_FORMAT",
+        ),
+        ("dms", debezium("u", &none, &row()), "UNKNOWN_FORMAT"),
+        ("dms", dynamodb("MODIFY", &none, &none), "UNKNOWN_FORMAT"),
+        ("dynamodb", debezium("u", &none, &row()), "UNKNOWN_FORMAT"),
+        ("dynamodb", dms("update", &none, &row()), "UNKNOWN_FORMAT"),
+        ("debezium", json!([]), "WRONG_TYPE"),
+        ("debezium", json!("text"), "WRONG_TYPE"),
+        ("dms", json!(7), "WRONG_TYPE"),
+        ("dynamodb", json!(null), "WRONG_TYPE"),
+        ("dms", dms("update", &none, &json!([])), "WRONG_TYPE"),
+        (
+            "dms",
+            with(dms("update", &none, &row()), "metadata", 7.into()),
+            "WRONG_TYPE",
+        ),
+        (
+            "dynamodb",
+            dynamodb("MODIFY", &json!(7), &row()),
+            "WRONG_TYPE",
+        ),
+        (
+            "dynamodb",
+            with(dynamodb("MODIFY", &none, &none), "dynamodb", 7.into()),
+            "WRONG_TYPE",
+        ),
+    ] {
+        assert_eq!(code(format, "", &data), expected, "{format}: {data}");
+    }
+    for (format, text, expected) in [
+        (
+            "debezium",
+            r#"{"contact_id":"c","contact_id":"c"}"#,
+            "DUPLICATE_KEY",
+        ),
+        (
+            "debezium",
+            r#"{"op":"u","op":"u","source":{}}"#,
+            "DUPLICATE_KEY",
+        ),
+        ("dms", "{", "INVALID_JSON"),
+        ("dynamodb", "no json", "INVALID_JSON"),
+        ("debezium", "{}{}", "INVALID_JSON"),
+    ] {
+        let decoded = decoder(format, "").decode(record(Some(text.as_bytes())));
+        assert_eq!(coded(decoded), expected, "{format}: {text}");
+    }
+    let decoded = decoder("debezium", "").decode(record(Some(b"\xff{}")));
+    assert_eq!(coded(decoded), "INVALID_UTF8");
+}
+
+#[test]
+fn depth_and_length_of_other_columns_do_not_matter() {
+    let deep = format!(
+        r#"{{"contact_id":"c-1","segment":"L","unmapped":{}{}}}"#,
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    let decoded = decoder("debezium", "").decode(record(Some(deep.as_bytes())));
+    assert_eq!(coded(decoded), "");
+}

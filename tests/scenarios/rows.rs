@@ -1,0 +1,228 @@
+//! Tests of the row formats through the whole function: the sample events, and one batch of mixed
+//! and malformed records.
+
+use std::collections::BTreeMap;
+
+use contact_sync::lambda::BatchResponse;
+use contact_sync::settings::Preset;
+use serde_json::{Value, json};
+use testkit::feed::FeedFormat;
+use testkit::harness::{Logs, Mocks};
+use testkit::mock_hubspot::Endpoint as HubSpotCall;
+use testkit::mock_salesforce::Endpoint as SalesforceCall;
+use testkit::stream::{invoke, invoke_event, record};
+
+/// Returns the row of a sample event in the README of the folder: its fates in words.
+fn told_fates(name: &str) -> String {
+    let readme = std::fs::read_to_string("events/README.md").expect("readable");
+    let start = format!("| `rows/{name}.json` |");
+    let row = readme
+        .lines()
+        .find(|line| line.starts_with(&start))
+        .expect("a row");
+    let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+    cells[3].to_owned()
+}
+
+/// Counts the fates of records, in the words of the README.
+fn counted(fates: &[String]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for fate in fates {
+        let (fate, _) = fate.split_once(' ').unwrap_or((fate, ""));
+        *counts.entry(fate).or_default() += 1;
+    }
+    let counts: Vec<String> = counts
+        .into_iter()
+        .map(|(fate, count)| format!("{count} {fate}"))
+        .collect();
+    counts.join(", ")
+}
+
+/// Returns the fate of each record with its code, once where its destinations agree.
+fn fates(logs: &Logs) -> Vec<String> {
+    let mut fates: BTreeMap<String, String> = BTreeMap::new();
+    for line in logs.audit() {
+        let position = line["sequence_number"]
+            .as_str()
+            .expect("a position")
+            .to_owned();
+        let code = line["code"].as_str().unwrap_or_default();
+        // The mocks hold no contact to delete.
+        let code = if code == "ALREADY_GONE" { "" } else { code };
+        let fate = format!("{} {code}", line["fate"].as_str().expect("a fate"));
+        fates.insert(position, fate.trim_end().to_owned());
+    }
+    fates.into_values().collect()
+}
+
+#[tokio::test]
+async fn each_sample_of_rows_has_the_fates_of_its_readme() {
+    for name in ["debezium", "debezium-flattened", "dms", "dynamodb"] {
+        let path = format!("events/rows/{name}");
+        let event = std::fs::read(format!("{path}.json")).expect("readable");
+        let event: Value = serde_json::from_slice(&event).expect("JSON");
+        let settings = std::fs::read_to_string(format!("{path}.toml")).expect("readable");
+        let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
+        let logs = Logs::listen();
+        let answer = invoke_event(&mocks.handler(Preset::Test, &settings), &event, name).await;
+        assert_eq!(answer, BatchResponse::default(), "{name}");
+        assert_eq!(mocks.violations(), [""; 0], "{name}");
+        let fates = fates(&logs);
+        assert_eq!(counted(&fates), told_fates(name), "{name}: {fates:#?}");
+        insta::assert_json_snapshot!(
+            format!("rows_{name}"),
+            json!({
+                "fates": fates,
+                "leads": mocks.salesforce.leads(),
+                "contacts": mocks.hubspot.contacts(),
+            })
+        );
+    }
+}
+
+#[tokio::test]
+async fn records_of_other_formats_are_rejected_each_with_a_code_and_their_neighbours_delivered() {
+    for format in FeedFormat::ALL {
+        let good = |id: &str| {
+            let row = json!({"contact_id": id, "segment": "L"});
+            match format {
+                FeedFormat::Debezium => {
+                    json!({"op": "c", "source": {}, "before": null, "after": row})
+                }
+                FeedFormat::Flattened => row,
+                FeedFormat::Dms => json!({"data": row, "metadata": {"record-type": "data",
+                    "operation": "insert", "table-name": "contacts"}}),
+                FeedFormat::Dynamodb => json!({"eventName": "INSERT", "tableName": "contacts",
+                    "dynamodb": {"NewImage": {"contact_id": {"S": id}, "segment": {"S": "L"}}}}),
+            }
+        };
+        let own = json!({"event_id": "e", "operation": "create", "contact": {"id": "c"}});
+        let unknown = match format {
+            FeedFormat::Dms => json!({"metadata": {"record-type": "data", "operation": "merge"}}),
+            FeedFormat::Dynamodb => json!({"eventName": "MERGE", "dynamodb": {}}),
+            _ => json!({"op": "merge", "__op": "merge", "source": {}, "contact_id": "c"}),
+        };
+        let data = [
+            good("good-1").to_string().into_bytes(),
+            own.to_string().into_bytes(),
+            b"no json".to_vec(),
+            b"\xff\xfe".to_vec(),
+            b"[]".to_vec(),
+            unknown.to_string().into_bytes(),
+            good("good-2").to_string().into_bytes(),
+        ];
+        let records: Vec<Value> = data
+            .iter()
+            .enumerate()
+            .map(|(at, data)| record(0, at, "key", data))
+            .collect();
+        let mocks = Mocks::start().await;
+        let logs = Logs::listen();
+        let settings = format.settings();
+        let answer = invoke(&mocks.handler(Preset::Test, &settings), &records, "r").await;
+        assert_eq!(answer, BatchResponse::default());
+        let expected = [
+            "delivered",
+            "rejected UNKNOWN_FORMAT",
+            "rejected INVALID_JSON",
+            "rejected INVALID_UTF8",
+            "rejected WRONG_TYPE",
+            "rejected UNKNOWN_OPERATION",
+            "delivered",
+        ];
+        assert_eq!(fates(&logs), expected, "{format:?}");
+        let leads = mocks.salesforce.leads();
+        assert_eq!(
+            leads.keys().collect::<Vec<_>>(),
+            ["good-1", "good-2"],
+            "{format:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_filtered_row_is_named_in_the_audit_trail_and_a_truncate_is_warned_of() {
+    let row = json!({"contact_id": "c-1", "segment": "L", "unmapped": 1});
+    let changed = json!({"contact_id": "c-1", "segment": "L", "unmapped": 2});
+    let update = json!({"op": "u", "source": {"lsn": 7}, "before": row, "after": changed});
+    let truncate = json!({"op": "t", "source": {"table": "contacts"}});
+    let mocks = Mocks::start().await;
+    let logs = Logs::listen();
+    let records = [update, truncate].map(|data| data.to_string());
+    let records: Vec<Value> = records
+        .iter()
+        .enumerate()
+        .map(|(at, data)| record(0, at, "key", data.as_bytes()))
+        .collect();
+    let handler = mocks.handler(Preset::Test, &FeedFormat::Debezium.settings());
+    invoke(&handler, &records, "r").await;
+    assert_eq!(
+        fates(&logs),
+        ["filtered NO_CHANGE", "filtered NOT_A_ROW_CHANGE"]
+    );
+    let audit = logs.audit();
+    assert_eq!(
+        (
+            &audit[0]["contact_id"],
+            &audit[0]["event_id"],
+            &audit[0]["operation"]
+        ),
+        (&json!("c-1"), &json!("7:c-1"), &json!("update"))
+    );
+    let warnings: Vec<Value> = logs
+        .lines()
+        .into_iter()
+        .filter(|line| line["level"] == "WARN" && line["kind"].is_string())
+        .collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0]["kind"], "truncate");
+}
+
+#[tokio::test]
+async fn a_part_of_a_row_that_creates_a_contact_is_followed_by_the_whole_row() {
+    let row = |id: &str, segment: &str, email: &str| {
+        json!({"contact_id": id, "segment": segment, "email": email, "family_name": "Lovelace",
+               "company": "Engines"})
+    };
+    let updates = [("c-1", "L"), ("c-2", "C")].map(|(id, segment)| {
+        let (before, after) = (
+            row(id, segment, "a@example.com"),
+            row(id, segment, "b@example.com"),
+        );
+        json!({"op": "u", "source": {}, "before": before, "after": after}).to_string()
+    });
+    let records = |from: usize| -> Vec<Value> {
+        let records = updates.iter().enumerate();
+        records
+            .map(|(at, data)| record(0, from + at, "key", data.as_bytes()))
+            .collect()
+    };
+    let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
+    let handler = mocks.handler(Preset::Test, &FeedFormat::Debezium.settings());
+    let answer = invoke(&handler, &records(0), "r").await;
+    assert_eq!(answer, BatchResponse::default());
+    let (leads, contacts) = (mocks.salesforce.leads(), mocks.hubspot.contacts());
+    for (held, name, value) in [
+        (&leads["c-1"], "Email", "b@example.com"),
+        (&leads["c-1"], "LastName", "Lovelace"),
+        (&leads["c-1"], "Company", "Engines"),
+        (&contacts["c-2"], "email", "b@example.com"),
+        (&contacts["c-2"], "lastname", "Lovelace"),
+        (&contacts["c-2"], "company", "Engines"),
+    ] {
+        assert_eq!(held[name], value, "{name}");
+    }
+    let calls = |mocks: &Mocks| {
+        (
+            mocks.salesforce.count(SalesforceCall::Upsert),
+            mocks.hubspot.count(HubSpotCall::Upsert),
+        )
+    };
+    let (salesforce, hubspot) = calls(&mocks);
+    invoke(&handler, &records(2), "again").await;
+    assert_eq!(
+        calls(&mocks),
+        (salesforce + 1, hubspot + 1),
+        "a contact that exists is written once"
+    );
+}
