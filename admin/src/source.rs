@@ -26,6 +26,9 @@ const SHOWN: usize = 5;
 
 /// Find the settings with which the function reads a feed
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  contact-sync-admin source guess events/rows/debezium.json")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -41,10 +44,12 @@ enum Command {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  contact-sync-admin source guess events/debezium.json > settings.toml
-  contact-sync-admin preview events/debezium.json --config file:settings.toml
+  contact-sync-admin source guess events/rows/debezium.json > settings.toml
+  contact-sync-admin preview events/rows/debezium.json \\
+    --config file:settings.toml
 
-The output is a settings document. Its last comments show what the first records would become.
+The output is a settings document. Its last comments show what the first
+records would become.
 Exit code 1: a record would be rejected.")]
 pub(crate) struct GuessArgs {
     /// Records of the feed, one per line, or a Lambda event; `-` reads standard input
