@@ -16,6 +16,8 @@ FORMAT ?=
 STAGE ?= dev
 # `required`: `make deps` fails where it cannot reach the database of advisories.
 ADVISORIES ?=
+# A zip of the function that is built already, as a release has it: `make deploy` then builds nothing.
+ZIP ?=
 # What the template is validated for. Where a stage is deployed to stands in samconfig.toml.
 REGION ?= us-east-1
 
@@ -31,6 +33,8 @@ CARGO_CYCLONEDX_VERSION := 0.5.9
 
 VENV := target/venv
 TOOLS := target/tools
+# The files of a release.
+DIST := target/dist
 # Tests write down here what they came to.
 EVIDENCE := target/tmp/evidence
 # cargo finds its subcommands on the PATH; what the machine already has comes first.
@@ -118,6 +122,7 @@ doc: ## Build the API documentation of the crate, warnings as errors
 .PHONY: docs
 docs: $(VENV)-docs/ready ## Check the documentation and its links, and build the site into target/site
 	$(PYTHON) -m unittest discover --start-directory tests/docs
+	$(VENV)-docs/bin/python -m unittest discover --start-directory tests/release
 	$(PYTHON) tests/docs/settings_page.py --check
 	$(VENV)-docs/bin/mkdocs build --strict --quiet
 	$(PYTHON) tests/docs/links.py target/site
@@ -157,6 +162,15 @@ build: $(CARGO_LAMBDA) ## Build the Lambda artifact (ARCH=arm64 or x86_64, FEATU
 artifact-check: ## Check that neither mocks nor the operator's tool are in what `make build` made, and its size
 	$(PYTHON) tests/artifact/check.py target/lambda/contact-sync/bootstrap --arch $(ARCH) --features "$(FEATURES)"
 
+.PHONY: zip
+zip: build ## Build the artifact and zip it into target/dist, as a release has it (ARCH=)
+	$(PYTHON) deploy/release.py zip target/lambda/contact-sync/bootstrap $(DIST)/contact-sync-$(ARCH).zip
+
+.PHONY: image
+image: build ## Build the artifact and a container image of it, contact-sync:ARCH (ARCH=, BASE= any image of provided.al2023)
+	docker build --platform linux/$(if $(filter x86_64,$(ARCH)),amd64,arm64) --file deploy/Dockerfile --tag contact-sync:$(ARCH) \
+	  $(if $(BASE),--build-arg BASE=$(BASE)) target/lambda/contact-sync
+
 # The tool reads the lock file, and writes beside the Cargo.toml of each package.
 .PHONY: sbom
 sbom: $(CARGO_CYCLONEDX) ## Write the artifact's bill of materials (CycloneDX) beside it
@@ -188,14 +202,19 @@ invoke: $(CARGO_LAMBDA) ## Send a sample event to the function that `make watch`
 
 # --- the stack -------------------------------------------------------------------------------------------------------
 
-TEMPLATES := template.yaml templates/operations.yaml
+TEMPLATES := template.yaml templates/doctor.yaml templates/function.yaml templates/kafka.yaml templates/operations.yaml
 
 .PHONY: validate
-validate: $(VENV)-sam/ready $(VENV)-checkov/ready ## Check the templates: sam, cfn-lint, checkov, and their tests
+validate: $(VENV)-sam/ready $(VENV)-checkov/ready $(VENV)-terraform/ready ## Check the templates and the Terraform module: sam, cfn-lint, checkov, and their tests
 	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam validate --lint --template template.yaml --region $(REGION)
 	$(VENV)-sam/bin/cfn-lint --regions $(REGION) --template $(TEMPLATES)
 	$(VENV)-checkov/bin/checkov --config-file .checkov.yaml --file $(TEMPLATES)
 	AWS_DEFAULT_REGION=$(REGION) $(VENV)-sam/bin/python -m unittest discover --start-directory tests/template
+	$(VENV)-terraform/bin/python -m unittest discover --start-directory tests/terraform
+
+.PHONY: terraform
+terraform: $(VENV)-terraform/ready ## Write the variables and conditions of deploy/terraform from the template
+	$(VENV)-terraform/bin/python tests/terraform/generate.py
 
 # sam hands no flags to cargo-lambda, which takes its settings from a variable too.
 BUILD_SETTINGS = {locked = true, features = [$(foreach feature,$(FEATURES),"$(feature)",)]}
@@ -205,8 +224,13 @@ sam-build: $(VENV)-sam/ready $(CARGO_LAMBDA) ## Build what `make deploy` uploads
 	PATH="$(LAMBDA_PATH)" CARGO_LAMBDA_BUILD='$(BUILD_SETTINGS)' SAM_CLI_TELEMETRY=0 \
 	  $(VENV)-sam/bin/sam build --config-env $(STAGE)
 
+.PHONY: sam-prebuilt
+sam-prebuilt: $(VENV)-sam/ready
+	rm -rf .aws-sam/build
+	$(VENV)-sam/bin/python templates/prebuilt.py --stage $(STAGE) --zip $(ZIP)
+
 .PHONY: deploy
-deploy: sam-build ## Build and deploy the stack (STAGE=dev, staging or prod; GUIDED=1 the first time)
+deploy: $(if $(ZIP),sam-prebuilt,sam-build) ## Build and deploy the stack (STAGE=dev, staging or prod; GUIDED=1 the first time; ZIP= builds nothing)
 	$(VENV)-sam/bin/python templates/parameters.py --stage $(STAGE) $(if $(GUIDED),--fresh)
 	@# A person confirms the change set. Without a terminal, as in a pipeline, nothing asks.
 	SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam deploy --config-env $(STAGE) --parameter-overrides file://.aws-sam/parameters.yaml \
@@ -215,6 +239,30 @@ deploy: sam-build ## Build and deploy the stack (STAGE=dev, staging or prod; GUI
 .PHONY: dashboard
 dashboard: $(VENV)-sam/ready ## Draw the dashboard with sample data into docs/diagrams/dashboard.svg
 	$(VENV)-sam/bin/python tests/template/dashboard_picture.py
+
+# --- releases --------------------------------------------------------------------------------------------------------
+
+PLATFORM ?= $(shell uname -s | tr A-Z a-z)-$(shell uname -m)
+
+.PHONY: tool
+tool: ## Build the operator's tool and pack it into target/dist (PLATFORM= its name)
+	cargo build --locked --release --package contact-sync-admin
+	rm -rf target/tool
+	mkdir -p target/tool
+	cp target/release/contact-sync-admin LICENSE target/tool
+	$(PYTHON) deploy/release.py tar $(DIST)/contact-sync-admin-$(PLATFORM).tar.gz target/tool/*
+
+.PHONY: release-check
+release-check: ## Check that TAG is the version of Cargo.toml and a dated section of the changelog
+	$(PYTHON) deploy/release.py check $(TAG)
+
+.PHONY: release-notes
+release-notes: ## Print the changelog's section of TAG
+	@$(PYTHON) deploy/release.py notes $(TAG)
+
+.PHONY: checksums
+checksums: ## Write SHA256SUMS of target/dist
+	$(PYTHON) deploy/release.py checksums $(DIST)
 
 # --- tools -----------------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
@@ -26,13 +26,15 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
+use crate::http_client::ExtraRoots;
 use crate::services::{DeadLetterQueue, ParameterStore, SecretStore, Services, StateTable};
 
-/// Loads the configuration from the process's environment.
-pub async fn config() -> SdkConfig {
+/// Loads the configuration from the process's environment. Its clients trust `extra` beside the
+/// system's root certificates.
+pub async fn config(extra: &ExtraRoots) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(LazyTlsClient {
-            https: https(),
+            https: https(extra),
             plain: plain(),
         })
         .load()
@@ -41,14 +43,21 @@ pub async fn config() -> SdkConfig {
 
 /// Builds a client for `https` as the SDK does: its TLS library, and the proxy of the standard
 /// variables.
-fn https() -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(|settings, components| {
+fn https(extra: &ExtraRoots) -> SharedHttpClient {
+    let mut trusted = TrustStore::default();
+    if !extra.pem().is_empty() {
+        trusted.add_pem_certificate(extra.pem());
+    }
+    Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-        connector
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build()
+        let connector = connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        let context = TlsContext::builder().with_trust_store(trusted.clone());
+        match context.build() {
+            Ok(context) => connector.tls_context(context).build(),
+            Err(_) => connector.build(),
+        }
     })
 }
 

@@ -33,8 +33,9 @@
 //! source route transform
 //! dispatch
 //! adapters settle
-//! telemetry fold secrets
-//! aws http_client clock json checks
+//! telemetry fold policy secrets
+//! aws
+//! http_client clock json checks
 //! services
 //! model
 //! ```
@@ -45,6 +46,7 @@
 //! - [`pipeline`]: the stages, and the queues between them
 //! - [`source`]: removes the transport layers of records, decodes them into changes, validates them
 //! - [`route`], [`fold`]: the destinations of a change, and the fewest writes; both pure
+//! - `policy`: the fields that are written, by the record at the destination; pure
 //! - [`transform`]: transforms changes into payloads of the destination's schema
 //! - [`dispatch`]: batches, rate limits, retries: the only module that waits
 //! - [`adapters`]: the external systems; the only module that calls them
@@ -74,6 +76,7 @@ mod json;
 pub mod lambda;
 pub mod model;
 pub mod pipeline;
+mod policy;
 pub mod route;
 pub mod secrets;
 pub mod services;

@@ -1,9 +1,11 @@
 //! Starts the Lambda function, and runs it until Lambda ends the process.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use contact_sync::app::App;
-use contact_sync::settings::Environment;
+use contact_sync::app::{App, Doctor};
+use contact_sync::http_client::ExtraRoots;
+use contact_sync::settings::{Environment, Task};
 use contact_sync::{aws, lambda, telemetry};
 use lambda_runtime::Error;
 
@@ -29,7 +31,16 @@ async fn run() -> Result<(), Error> {
         environment.log_format,
         environment.traces_to.as_deref(),
     );
-    let aws = aws::config().await;
-    let handler = App::default().start(&environment, &aws).await?;
-    lambda::run(handler).await
+    let extra_roots = ExtraRoots::read(&environment.extra_ca_file)?;
+    let aws = aws::config(&extra_roots).await;
+    match environment.task {
+        Task::Sync => {
+            let app = App::default().trusting(extra_roots);
+            lambda::run(app.start(&environment, &aws).await?).await
+        }
+        Task::Doctor => {
+            let doctor = Doctor::new(environment, Arc::new(aws), extra_roots);
+            lambda::run_scheduled(Arc::new(doctor)).await
+        }
+    }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::dispatch::{ApiDispatcher, DispatchContext};
 use crate::fold::fold;
 use crate::model::codes;
-use crate::model::{Code, ContactChange, Destination, Position, Record, VersionSource};
+use crate::model::{Code, ContactChange, Destination, Position, Record, Refusal, VersionSource};
 use crate::route::Router;
 use crate::settle::{
     Batch, Entry, Ledger, OutcomeRecorder, PriorOutcomes, Rest, Settled, Settler, Skipping,
@@ -24,7 +24,7 @@ use crate::telemetry::DestinationMetrics;
 use crate::transform::{DestinationGuard, SchemaTransformer};
 
 /// The section `[pipeline]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
@@ -33,6 +33,7 @@ use crate::transform::{DestinationGuard, SchemaTransformer};
 )]
 pub struct Settings {
     pub dry_run: bool,
+    pub destinations: Vec<String>,
     pub concurrency_share: u32,
     pub transform_concurrency: usize,
     pub queue_capacity: usize,
@@ -75,6 +76,8 @@ pub struct Pipeline {
     pub version_source: VersionSource,
     /// Settles records at the end.
     pub settler: Settler,
+    /// The function's name, the dimension of its metrics. Empty outside of Lambda.
+    pub function: Arc<str>,
     /// The section `[pipeline]`.
     pub settings: Settings,
 }
@@ -224,13 +227,23 @@ impl Pipeline {
                     (change, Some(code))
                 }
                 Err(refusal) => {
-                    ledger.refuse(position, refusal);
+                    self.refuse(position, refusal, ledger);
                     continue;
                 }
             };
             change.version_source = self.version_source;
             // The receiver outlives this sender: both are in one join.
             drop(queue.send((position, change, code)).await);
+        }
+    }
+
+    /// Refuses a record that is no change, or leaves it to the function that owns such records.
+    fn refuse(&self, position: Position, refusal: Box<Refusal>, ledger: &Ledger) {
+        if self.router.owns_unrouted() {
+            ledger.refuse(position, refusal);
+        } else {
+            let code = Code::new(codes::OTHER_DESTINATION);
+            ledger.leave_to_another(position, refusal, code);
         }
     }
 
@@ -267,10 +280,7 @@ impl Pipeline {
         if let Some(code) = self.filter.excludes(change) {
             return Err(code);
         }
-        match self.router.route(change) {
-            [] => Err(Code::new(codes::NO_ROUTE)),
-            destinations => Ok(destinations),
-        }
+        self.router.route(change).map_err(Code::new)
     }
 
     /// Folds, skips settled changes, transforms and dispatches, for one destination. Time and

@@ -158,11 +158,10 @@ impl Secrets {
         Arc::clone(secret)
     }
 
-    /// Starts to read all secrets of Secrets Manager that [`Self::get`] returned, in one call and
-    /// in the background. A read in the meantime waits for the same call.
-    pub fn prefetch(&self) {
-        let manager = Arc::clone(&self.manager);
-        tokio::spawn(async move { manager.prefetch().await });
+    /// Reads all secrets of Secrets Manager that [`Self::get`] returned, in one call. A read in the
+    /// meantime waits for the same call.
+    pub async fn prefetch(&self) {
+        self.manager.prefetch().await;
     }
 }
 

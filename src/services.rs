@@ -79,6 +79,8 @@ pub struct RefusedSecret {
 
 /// Queue of the dead letters.
 pub trait DeadLetterQueue: Debug + Send + Sync {
+    /// Opens a connection, by a call that changes nothing. Its answer is of no use.
+    fn connect<'a>(&'a self, url: &'a str) -> BoxFuture<'a, ()>;
     /// Sends messages in one call, each with an id that is unique in the call.
     fn send<'a>(&'a self, url: &'a str, messages: Vec<(usize, String)>) -> ServiceCall<'a, Sent>;
 }
@@ -201,6 +203,10 @@ impl SecretStore for Unavailable {
 }
 
 impl DeadLetterQueue for Unavailable {
+    fn connect<'a>(&'a self, _: &'a str) -> BoxFuture<'a, ()> {
+        ready(()).boxed()
+    }
+
     fn send<'a>(&'a self, _: &'a str, _: Vec<(usize, String)>) -> ServiceCall<'a, Sent> {
         unavailable(|error| error)
     }

@@ -136,6 +136,7 @@ impl SchemaTransformer<'_> {
             id,
             body: None,
             if_new: None,
+            conditions: None,
             version,
             guarded: is_guarded,
             whole: None,
@@ -151,15 +152,14 @@ impl SchemaTransformer<'_> {
         } = self.survey(None, &sources);
         let changes: Vec<&ContactChange> =
             written.iter().filter_map(|at| self.change(*at)).collect();
-        let transformed = self.isolated(&changes);
-        let rejected = self.reject_all(&written, transformed.rejected);
+        let mut transformed = self.isolated(&changes);
+        let rejected = std::mem::take(&mut transformed.rejected);
+        let rejected = self.reject_all(&written, rejected);
         sources.retain(|at| !rejected.contains(at));
         if rejected.is_empty() || outdated.is_empty() {
-            let if_new = transformed.if_new;
-            let job = transformed
-                .body
-                .and_then(|body| self.written((body, if_new), sources, outdated));
-            return (job.into_iter().collect(), transformed.cut);
+            let cut = transformed.cut;
+            let job = self.written(transformed, sources, outdated);
+            return (job.into_iter().collect(), cut);
         }
         // A change that is older only than a rejected change is not outdated. It may be a delete,
         // which is a job of its own.
@@ -175,17 +175,24 @@ impl SchemaTransformer<'_> {
 
     fn written(
         &self,
-        (body, if_new): (Body, Option<Body>),
+        transformed: Transformed,
         sources: Positions,
         outdated: Positions,
     ) -> Option<Job> {
+        let Transformed {
+            body,
+            if_new,
+            conditions,
+            ..
+        } = transformed;
         let written = |position: &&Position| !outdated.contains(position);
         let first = self.ordered(*sources.first()?)?;
         let last = self.change(*sources.iter().rfind(written)?)?;
         let payload = Payload {
             id: last.contact.id.clone(),
-            body: Some(body),
+            body: Some(body?),
             if_new,
+            conditions,
             version: last.guard_version().unwrap_or_default(),
             guarded: first.is_compared,
             whole: self.whole(sources.iter().filter(written), last),

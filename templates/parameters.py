@@ -1,6 +1,6 @@
 """Writes the parameters of a stage, with the hash of the deployment, for `sam deploy --parameter-overrides file://…`.
 
-SAM publishes a version of the function when `DeploymentHash` changes. The hash covers the artifact, the template and every
+SAM publishes a version of the function when `DeploymentHash` changes. The hash covers the artifact, the templates and every
 parameter, so that a changed variable publishes a version too. A version too many does no harm; one too few would leave the
 alias with old variables.
 
@@ -45,7 +45,7 @@ def deployment_hash(artifact, template, parameters, nonce=b""):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--stage", required=True)
-    arguments.add_argument("--artifact", type=Path, default=ROOT / ".aws-sam/build/Function/bootstrap")
+    arguments.add_argument("--artifact", type=Path, default=ROOT / ".aws-sam/build/FirstFunction/Function/bootstrap")
     arguments.add_argument("--out", type=Path, default=ROOT / ".aws-sam/parameters.yaml")
     arguments.add_argument("--fresh", action="store_true", help="publish a version in any case: the answers of --guided come later")
     given = arguments.parse_args()
@@ -54,7 +54,8 @@ def main():
         parameters = overrides(config, given.stage)
     except ValueError as error:
         sys.exit(f"parameters: {error}")
-    template = (ROOT / "template.yaml").read_bytes()
+    paths = [ROOT / "template.yaml", *sorted((ROOT / "templates").glob("*.yaml"))]
+    template = b"".join(path.read_bytes() for path in paths)
     nonce = os.urandom(16) if given.fresh else b""
     parameters[HASH] = deployment_hash(given.artifact.read_bytes(), template, parameters, nonce)
     # JSON is YAML, of which sam reads files.

@@ -197,6 +197,20 @@ impl Deployment {
         &self,
         function: &str,
     ) -> Result<Vec<EventSourceMappingConfiguration>, Failure> {
+        let mut mappings = self.all_mappings(function).await?;
+        mappings.retain(|mapping| {
+            mapping
+                .event_source_arn()
+                .is_some_and(|arn| arn.contains(":kinesis:"))
+        });
+        Ok(mappings)
+    }
+
+    /// Lists the function's event source mappings.
+    pub(crate) async fn all_mappings(
+        &self,
+        function: &str,
+    ) -> Result<Vec<EventSourceMappingConfiguration>, Failure> {
         let lambda = aws_sdk_lambda::Client::new(&self.aws);
         let mut pages = lambda
             .list_event_source_mappings()
@@ -210,13 +224,6 @@ impl Deployment {
                 .map_err(|error| Failure::aws(&doing, "lambda:ListEventSourceMappings", &error))?;
             mappings.extend(page.event_source_mappings.unwrap_or_default());
         }
-        let is_kinesis = |mapping: &EventSourceMappingConfiguration| {
-            mapping
-                .event_source_arn
-                .as_ref()
-                .is_some_and(|arn| arn.contains(":kinesis:"))
-        };
-        mappings.retain(is_kinesis);
         Ok(mappings)
     }
 }

@@ -1,6 +1,7 @@
 //! `doctor`: checks that a deployment can do its work, and prints a line for each check.
 
 mod resources;
+mod sample;
 mod stream;
 
 use std::time::Duration;
@@ -8,15 +9,13 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use contact_sync::adapters::{Call, Unlimited, doctor};
 use contact_sync::app::App;
-use contact_sync::route::Router;
 use contact_sync::settings::Settings;
 use contact_sync::telemetry::DestinationMetrics;
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::CommandResult;
-use super::deployment::{Deployment, Target, names};
+use super::deployment::{Deployment, Target};
 use super::failure::Failure;
 use super::guard;
 use super::output::{Output, escaped};
@@ -28,7 +27,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  contact-sync-admin doctor --function contact-sync
+  contact-sync-admin doctor --function contact-sync-all:live
+  contact-sync-admin doctor --function contact-sync-all:live --sample 500
   contact-sync-admin doctor --config file:settings.toml --json
 
 Checks the settings, the secrets and the access that they give, the object, fields and properties
@@ -36,7 +36,11 @@ that are written, the queue, the table, the parameter, and, with --function, the
 mapping and its stream. Writes nothing. AWS is called with your own permissions, not with those of
 the function.
 Exit code 1: a check failed.")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Read about N records of the stream's last day, and report how many can be decoded
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    sample: Option<u32>,
+}
 
 /// Result of one check: a line of the output.
 #[derive(Clone, Debug)]
@@ -116,7 +120,7 @@ impl From<doctor::Check> for Line {
 }
 
 /// Runs the checks.
-pub(crate) async fn run(_: &Args, target: &Target, output: &Output) -> CommandResult {
+pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
     let progress = output.progress("checks", None);
     let deployment = target.deployment().await?;
     let lines = match deployment.settings().await {
@@ -130,7 +134,8 @@ pub(crate) async fn run(_: &Args, target: &Target, output: &Output) -> CommandRe
             );
             lines.extend(Box::pin(check_destinations(&deployment, &settings)).await?);
             lines.extend(resources::check(&deployment, &settings).await);
-            lines.extend(stream::check(&deployment, target, &settings).await);
+            let sample = args.sample.map(|records| records as usize);
+            lines.extend(stream::check(&deployment, target, &settings, sample).await);
             lines
         }
         // The other checks need the settings.
@@ -145,14 +150,11 @@ pub(crate) async fn run(_: &Args, target: &Target, output: &Output) -> CommandRe
     Ok(lines.iter().all(|line| line.state != State::Fail))
 }
 
-/// Runs the checks of all adapters.
+/// Runs the checks of all systems.
 async fn check_destinations(
     deployment: &Deployment,
     settings: &Settings,
 ) -> Result<Vec<Line>, Failure> {
-    let registry = deployment.registry;
-    let preset = deployment.environment.preset;
-    let adapters = App::of(registry).adapters(preset, settings, &deployment.aws)?;
     let metrics = DestinationMetrics::default();
     let call = Call {
         give_up_at: Instant::now() + CHECK_TIMEOUT,
@@ -160,29 +162,20 @@ async fn check_destinations(
         permits: &Unlimited,
         dry_run: false,
     };
-    let names = names(registry);
-    let router = Router::new(&settings.routes, &settings.filter.types, &names);
-    let checks = adapters
-        .iter()
-        .zip(names)
-        .enumerate()
-        .map(|(at, (adapter, name))| check_if(router.reaches(at), name, adapter.examine(call)));
-    Ok(join_all(checks).await.concat())
-}
-
-/// Runs the checks of a destination if a change can be routed to it. A destination that is not in
-/// use needs no secret.
-async fn check_if(
-    is_used: bool,
-    name: &str,
-    checks: impl Future<Output = Vec<doctor::Check>>,
-) -> Vec<Line> {
-    if is_used {
-        checks.await.into_iter().map(Line::from).collect()
-    } else {
-        vec![Line::skipped(
-            name,
-            "not in use: no type that filter.types passes is routed to it",
-        )]
+    let preset = deployment.environment.preset;
+    let examined = App::of(deployment.registry)
+        .examine(preset, settings, &deployment.aws, call)
+        .await?;
+    let mut lines = Vec::new();
+    for (name, checks) in examined {
+        match checks {
+            Some(checks) => lines.extend(checks.into_iter().map(Line::from)),
+            None => lines.push(Line::skipped(
+                name,
+                "not in use: no type that filter.types passes is routed to it, or \
+                 pipeline.destinations leaves it to another function",
+            )),
+        }
     }
+    Ok(lines)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use contact_sync::app::App;
 use contact_sync::dispatch::{DryRun, WriteKind};
-use contact_sync::model::{Body, Record};
+use contact_sync::model::{Body, Conditions, Record};
 use contact_sync::pipeline::Pipeline;
 use contact_sync::source::layers::{Aggregates, split_aggregates};
 
@@ -56,6 +56,8 @@ pub(crate) struct Write {
     pub(crate) body: Option<Body>,
     /// Fields that are added if the record does not exist yet.
     pub(crate) if_new: Option<Body>,
+    /// Fields that are written under a condition.
+    pub(crate) conditions: Option<Box<Conditions>>,
 }
 
 /// Writes and calls that the dry run planned.

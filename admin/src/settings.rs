@@ -88,7 +88,8 @@ async fn check(file: &Path, target: &Target, output: &Output) -> CommandResult {
     })?;
     let environment = target.environment().await?;
     let name = DocumentSource::File(file.to_owned()).to_string();
-    let (document, syntax) = Layer::recover(name, &text);
+    let (document, mut syntax) = Layer::recover(name, &text);
+    syntax.extend(document.check_as_document().err());
     let destinations = names(target.registry);
     let layers = Layers::new(
         target.registry,

@@ -247,11 +247,17 @@ async fn upsert(system: System, records: usize, variables: &[&str], part: Part) 
 }
 
 fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
-    let Transformed { body, if_new, .. } = adapter.transform(&[change]);
+    let Transformed {
+        body,
+        if_new,
+        conditions,
+        ..
+    } = adapter.transform(&[change]);
     Payload {
         id: change.contact.id.clone(),
         body,
         if_new,
+        conditions,
         version: change.guard_version().unwrap_or_default(),
         guarded: false,
         whole: None,

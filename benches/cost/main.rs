@@ -7,6 +7,7 @@
 
 mod callgrind;
 mod cases;
+mod first;
 mod plot;
 mod process;
 mod record;
@@ -30,9 +31,13 @@ async fn main() -> ExitCode {
         ["--process"] => process::measure()
             .await
             .map(|measured| say(&report::process_table(&measured))),
+        ["--first"] => first::measure()
+            .await
+            .map(|measured| say(&report::first_table(&measured))),
         [] => measure_all().await,
         _ => Err(
-            "allowed: --check, --process, or nothing to measure and write everything".to_owned(),
+            "allowed: --check, --process, --first, or nothing to measure and write everything"
+                .to_owned(),
         ),
     };
     match done {
@@ -62,7 +67,8 @@ async fn measure_all() -> Result<(), String> {
     let instructions = callgrind::measure().await?;
     callgrind::record(&instructions)?;
     let process = process::measure().await?;
-    report::write(&instructions, &process)
+    let first = first::measure().await?;
+    report::write(&instructions, &process, &first)
 }
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its result")]

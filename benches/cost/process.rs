@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::record;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_contact-sync");
 
 /// Time limit of an invocation.
 const TIME: Duration = Duration::from_mins(1);
@@ -130,7 +130,7 @@ async fn starts(mocks: &Mocks) -> Result<Vec<Duration>, String> {
 }
 
 /// Invokes the function, and checks that all records are delivered. Returns the time.
-async fn invoke(function: &mut Function, event: &Bytes) -> Result<Duration, String> {
+pub(crate) async fn invoke(function: &mut Function, event: &Bytes) -> Result<Duration, String> {
     let started = Instant::now();
     let outcome = function.invoke(event.clone(), "bench", TIME).await;
     let took = started.elapsed();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, Request, Url};
+use reqwest::{Client, Method, Request, Url};
 use secrecy::zeroize::Zeroizing;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
@@ -149,6 +149,13 @@ impl Http {
     /// Checks that a credential may be sent to `url`.
     pub fn check(&self, url: &Url) -> Result<(), HttpError> {
         check_url(url, &self.allowed_hosts).map_err(HttpError::Forbidden)
+    }
+
+    /// Opens a connection to the host of `url`, by a request without credentials. Its
+    /// response is of no use.
+    pub async fn connect(&self, url: Url, call: Call<'_>) {
+        let request = Request::new(Method::HEAD, url);
+        drop(self.send(request, call).await);
     }
 
     /// Sends `request` and reads the response to its end, within the request's own time limit and

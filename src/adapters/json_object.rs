@@ -9,11 +9,18 @@ use crate::model::Body;
 pub(super) trait FieldValue {
     /// Appends the value's JSON.
     fn write(&self, json: &mut String);
+
+    /// Returns whether the value clears its field.
+    fn is_empty(&self) -> bool;
 }
 
 impl FieldValue for Cow<'_, str> {
     fn write(&self, json: &mut String) {
         json::push_text(json, self);
+    }
+
+    fn is_empty(&self) -> bool {
+        str::is_empty(self)
     }
 }
 
@@ -73,6 +80,10 @@ impl<'a, V> Fields<'a, V> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(super) fn into_iter(self) -> impl Iterator<Item = (&'a str, V)> {
+        self.0.into_iter()
     }
 }
 

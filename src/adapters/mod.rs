@@ -5,11 +5,14 @@
 //! of the settings, and one entry in [`REGISTRY`]; it starts by passing the adapter contract suite
 //! (`tests/contract/adapters.rs`).
 
+mod constant;
 pub mod doctor;
 mod errors;
+mod folding;
 pub mod http;
 pub mod hubspot;
 mod json_object;
+mod mapping_check;
 mod misconfigured;
 mod permits;
 mod registry;
@@ -21,6 +24,7 @@ mod version;
 
 use std::time::Duration;
 
+pub use constant::Constant;
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 pub use permits::{Permit, Permits, Unlimited};
@@ -53,12 +57,21 @@ pub trait Adapter: Send + Sync {
     /// change that can never be written is left out and named.
     fn transform(&self, changes: &[&ContactChange]) -> Transformed;
 
-    /// Looks up the versions that the destination holds of a batch of guarded payloads, under the
-    /// rules of [`Self::upsert`]. The answer is in their order. A system that keeps no versions,
-    /// and so gets no guarded payloads, does not implement it.
+    /// Opens a connection and gets the credentials that the first call needs, before there are
+    /// records. Writes nothing. A failure changes nothing: the first call meets it again. A system
+    /// in memory does not implement it.
+    fn prepare<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, ()> {
+        future::ready(()).boxed()
+    }
+
+    /// Looks up the records that the destination holds of a batch, by the payloads' ids and under
+    /// the rules of [`Self::upsert`]: their versions, and the values of `fields`. The answer is in
+    /// the payloads' order. A system without versions and policies, which gets no payload that is
+    /// looked up, does not implement it.
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        _fields: &'a [&'a str],
         _call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         future::ready(Ok(vec![Held::Nowhere; batch.len()])).boxed()

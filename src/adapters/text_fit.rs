@@ -12,7 +12,12 @@ pub(super) enum Excess {
 impl Excess {
     /// Returns the part of `text` that a field of `longest` characters takes; `None` where the text
     /// is longer and must not be cut.
+    #[inline]
     pub(super) fn fit(self, text: &str, longest: usize) -> Option<&str> {
+        // No text has more units than bytes: nearly every text is short enough for this.
+        if text.len() <= longest {
+            return Some(text);
+        }
         let fitting = prefix(text, longest);
         match self {
             Self::Reject if fitting.len() < text.len() => None,
@@ -24,9 +29,6 @@ impl Excess {
 /// Returns the longest prefix of `text` with at most `longest` UTF-16 units. A text never has fewer
 /// units than characters, so that the prefix fits a field whose length is given in either.
 fn prefix(text: &str, longest: usize) -> &str {
-    if text.len() <= longest {
-        return text;
-    }
     let mut units = 0;
     for (at, character) in text.char_indices() {
         units += character.len_utf16();

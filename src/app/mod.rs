@@ -2,14 +2,20 @@
 //! names both ends of every seam.
 
 mod connections;
+mod doctor;
 mod reload;
 mod resources;
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
+pub use self::doctor::Doctor;
 use self::reload::ReloadablePipeline;
 use self::resources::Resources;
-use crate::adapters::{Adapter, AdapterSpec, REGISTRY, Registry};
+use crate::adapters::doctor::Check;
+use crate::adapters::{AdapterSpec, Call, REGISTRY, Registry};
+use crate::http_client::ExtraRoots;
 use crate::lambda::Handler;
 use crate::pipeline::Pipeline;
 use crate::services::Services;
@@ -22,6 +28,7 @@ pub struct App {
     /// Systems beside the registry, with their names.
     others: Vec<(&'static str, AdapterSpec)>,
     http: Option<reqwest::Client>,
+    extra_roots: ExtraRoots,
     function: String,
 }
 
@@ -67,6 +74,7 @@ impl App {
             registry: &[],
             others: Vec::new(),
             http: None,
+            extra_roots: ExtraRoots::default(),
             function: String::new(),
         }
     }
@@ -83,6 +91,15 @@ impl App {
     pub fn with_http(self, client: reqwest::Client) -> Self {
         Self {
             http: Some(client),
+            ..self
+        }
+    }
+
+    /// Trusts further root certificates in the calls of the systems.
+    #[must_use]
+    pub fn trusting(self, extra_roots: ExtraRoots) -> Self {
+        Self {
+            extra_roots,
             ..self
         }
     }
@@ -126,7 +143,7 @@ impl App {
             aws,
         )?;
         let pipeline = ReloadablePipeline::new(environment, parameters, resources, settings, text);
-        pipeline.prefetch_secrets();
+        pipeline.prepare().await;
         Ok(Handler::new(Arc::new(pipeline)))
     }
 
@@ -159,18 +176,31 @@ impl App {
         Ok(resources.pipeline(settings, &connections))
     }
 
-    /// Builds the adapters of all systems, to examine their accounts.
+    /// Runs the checks of each system's account for the operator, all systems at once. Returns them
+    /// with the system's name; `None` for a system that no change can be routed to, which needs no
+    /// secret.
     ///
     /// # Errors
     /// Where the HTTP client cannot be built, or the settings have no section for a system.
-    pub fn adapters(
+    pub async fn examine(
         self,
         preset: Preset,
         settings: &Settings,
         aws: &dyn Services,
-    ) -> Result<Vec<Arc<dyn Adapter>>, AppError> {
+        call: Call<'_>,
+    ) -> Result<Vec<(&'static str, Option<Vec<Check>>)>, AppError> {
         let resources = Resources::new(self, preset, settings, aws)?;
-        let specs = resources.specs(settings).into_iter();
-        Ok(specs.map(|(_, spec)| spec.adapter).collect())
+        let router = resources.router(settings);
+        let specs = resources.specs(settings);
+        let systems = specs.iter().enumerate();
+        let examined = systems.map(async |(at, (name, spec))| {
+            let checks = if router.reaches(at) {
+                Some(spec.adapter.examine(call).await)
+            } else {
+                None
+            };
+            (*name, checks)
+        });
+        Ok(join_all(examined).await)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, Span};
 
 use super::connections::SystemConnection;
@@ -15,6 +15,10 @@ use crate::lambda::PipelineSource;
 use crate::pipeline::Pipeline;
 use crate::services::ParameterStore;
 use crate::settings::{DocumentSource, Environment, Settings};
+
+/// The time limit of the preparation. With that of the document it stays below the 10 s after which
+/// Lambda ends a start.
+const LONGEST_PREPARATION: Duration = Duration::from_secs(3);
 
 /// The time limit of reading the document while the function runs.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -112,9 +116,23 @@ impl ReloadablePipeline {
         }
     }
 
-    /// Begins to read the secrets of all systems that have a route.
-    pub(super) fn prefetch_secrets(&self) {
-        self.resources.secrets.prefetch();
+    /// Reads the secrets, gets the tokens and opens the connections that the first invocation
+    /// needs, all at once and for [`LONGEST_PREPARATION`] at most. A failure changes nothing: the
+    /// first invocation meets it again. Lambda's init phase has a whole processor, whatever the
+    /// function's memory.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
+    pub(super) async fn prepare(&self) {
+        let (connections, settings) = {
+            let state = self.state();
+            (Arc::clone(&state.connections), state.settings.clone())
+        };
+        let end = Instant::now() + LONGEST_PREPARATION;
+        let preparation = self.resources.prepare(&connections, &settings, end);
+        if timeout_at(end, preparation).await.is_err() {
+            tracing::info!(
+                "not all connections were ready at the start: the first calls open them"
+            );
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
 use super::connections::SystemConnection;
 use super::{App, AppError};
 use crate::adapters::AdapterSpec;
@@ -41,7 +44,7 @@ impl Resources {
         }
         let http = match &app.http {
             Some(client) => client.clone(),
-            None => http_client::client()?,
+            None => http_client::client_trusting(&app.extra_roots)?,
         };
         let secrets = Secrets::new(aws.secrets(), preset.is_for_developers());
         let table = settings.state.table.clone();
@@ -85,8 +88,8 @@ impl Resources {
         connections.into()
     }
 
-    /// Builds every system's adapter. The secret of a system without a route is not read at the
-    /// start.
+    /// Builds every system's adapter. The secret of a system without a route, or of another
+    /// function, is not read.
     pub(super) fn specs(&self, settings: &Settings) -> Vec<(&'static str, AdapterSpec)> {
         let router = self.router(settings);
         let mut specs = Vec::new();
@@ -116,6 +119,28 @@ impl Resources {
                 destination,
             ));
         }
+    }
+
+    /// Prepares the systems that have a route, and the AWS services, until `end`. The limiters
+    /// lease their first calls from the state table, which opens the connection to it.
+    pub(super) async fn prepare(
+        &self,
+        connections: &[SystemConnection],
+        settings: &Settings,
+        end: Instant,
+    ) {
+        let router = self.router(settings);
+        let routed = connections
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| router.reaches(*at));
+        let systems = routed.map(|(_, system)| system.connection.dispatcher.prepare(end));
+        let dead_letters = self.dead_letters(settings);
+        tokio::join!(
+            self.secrets.prefetch(),
+            join_all(systems),
+            dead_letters.connect()
+        );
     }
 
     /// Builds the pipeline of `settings`.
@@ -148,16 +173,15 @@ impl Resources {
                     .collect(),
             },
             connections,
-            settings: settings.pipeline,
+            function: self.app.function.as_str().into(),
+            settings: settings.pipeline.clone(),
         }
     }
 
-    fn router(&self, settings: &Settings) -> Router {
-        Router::new(
-            &settings.routes,
-            &settings.filter.types,
-            &self.destinations(),
-        )
+    pub(super) fn router(&self, settings: &Settings) -> Router {
+        let destinations = self.destinations();
+        Router::new(&settings.routes, &settings.filter.types, &destinations)
+            .limited_to(&settings.pipeline.destinations, &destinations)
     }
 
     fn dead_letters(&self, settings: &Settings) -> DeadLetters {

@@ -152,7 +152,7 @@ async fn send(
     batch.successes = breaker.successes(batch.kind);
     let started = Instant::now();
     let latest = latest(context)?;
-    let permits = CallPermits::new(dispatcher, cost, reservation, latest, context.metrics);
+    let permits = CallPermits::new(dispatcher, cost, Some(reservation), latest, context.metrics);
     let dry_run = dispatcher.dry_run.is_some();
     let call = Call {
         give_up_at: context.deadline,

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::model::{Code, Payload, Position, Positions};
+use crate::model::{Code, MatchPolicy, Payload, Position, Positions};
 
 /// Operation on a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +45,8 @@ pub struct Job {
     pub tries: u32,
     /// Codes for which it was sent once more. Each code allows that once.
     pub second_chances: Vec<Code>,
+    /// Fields that the destination refused, and that were left out. Each list is one repetition.
+    pub left_out: Vec<Vec<String>>,
     /// Whether its batch was split for its own outcome before.
     pub was_bisected: bool,
     /// Successes of its kind before the first call that carried it and failed as a whole.
@@ -66,7 +68,17 @@ impl Job {
     /// Returns the position of the last change that the payload has.
     pub(super) fn last_written(&self) -> Option<Position> {
         let mut sources = self.sources.iter().copied();
+        if self.is_create_only() {
+            return sources.find(|position| self.is_written(*position));
+        }
         sources.rfind(|position| self.is_written(*position))
+    }
+
+    /// Returns whether the first change creates the record, and the others find it and are not
+    /// written.
+    pub(super) fn is_create_only(&self) -> bool {
+        let conditions = self.payload.conditions.as_ref();
+        conditions.is_some_and(|conditions| conditions.matching == MatchPolicy::CreateOnly)
     }
 
     /// Creates a job that no other write follows.
@@ -80,12 +92,26 @@ impl Job {
             calls: 0,
             tries: 0,
             second_chances: Vec::new(),
+            left_out: Vec::new(),
             was_bisected: false,
             suspected_at: None,
             settled_before: None,
             failures_alone: 0,
             was_locked: false,
         }
+    }
+
+    /// Notes that `fields` are left out of the payload. Returns whether the job is sent again: of a
+    /// folded one, each change is salvaged by itself, because an earlier change may have a value
+    /// that is accepted.
+    pub(super) fn note_left_out(&mut self, fields: Vec<String>) -> bool {
+        /// Repetitions of a job for fields that are left out.
+        const MOST: usize = 2;
+        if self.sources.len() > 1 || self.left_out.len() == MOST {
+            return false;
+        }
+        self.left_out.push(fields);
+        true
     }
 
     /// Returns the first of `jobs`, followed by the others.

@@ -35,10 +35,17 @@ pub use job::{Job, WriteKind};
 pub use rate_limit::{LeaseError, LeaseTable, RateLimiter, RequestCost, Reservation};
 pub use retry::RetryPolicy;
 
-use crate::adapters::Adapter;
+use self::permits::CallPermits;
+use crate::adapters::{Adapter, Call};
 use crate::model::{ContactChange, Position};
 use crate::settle::OutcomeRecorder;
 use crate::telemetry::DestinationMetrics;
+
+/// Cost of a preparation: a token and a connection at most.
+const PREPARATION: RequestCost = RequestCost {
+    requests: 1,
+    total: 2,
+};
 
 /// Sends to one destination. It lives as long as the process, and keeps the destination's state
 /// between invocations.
@@ -89,6 +96,20 @@ pub struct DispatchContext<'a> {
 }
 
 impl ApiDispatcher {
+    /// Prepares the destination for the first call, until `end`. Each request takes a permit. A
+    /// failure is no evidence about the destination.
+    pub async fn prepare(&self, end: Instant) {
+        let metrics = DestinationMetrics::default();
+        let permits = CallPermits::new(self, PREPARATION, None, end, &metrics);
+        let call = Call {
+            give_up_at: end,
+            metrics: &metrics,
+            permits: &permits,
+            dry_run: false,
+        };
+        self.adapter.prepare(call).await;
+    }
+
     /// Sends the jobs of `queue` until it is closed and empty. Records the outcome of every job
     /// before it returns.
     pub async fn run(&self, queue: mpsc::Receiver<Job>, context: DispatchContext<'_>) {

@@ -59,17 +59,18 @@ struct State<'a> {
 }
 
 impl<'a> CallPermits<'a> {
-    /// Creates the permits of a call with this cost. `reserved` is the first one.
+    /// Creates the permits of a call with this cost. `reserved` is the first one, where the call
+    /// waits for it before it starts.
     pub(super) fn new(
         dispatcher: &'a ApiDispatcher,
         cost: RequestCost,
-        reserved: Reservation<'a>,
+        reserved: Option<Reservation<'a>>,
         latest: Instant,
         metrics: &'a DestinationMetrics,
     ) -> Self {
         let state = State {
             cost,
-            reserved: Some(reserved),
+            reserved,
             sent: clock::now(),
             refusal: None,
         };

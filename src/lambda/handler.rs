@@ -126,7 +126,7 @@ impl Handler {
                 .refresh(&|| traces::beside(&context.request_id, context.xray_trace_id.as_deref()));
             let deadline = pipeline.deadline(remaining(context.deadline));
             let outcome = pipeline.run(&records, deadline).await;
-            self.report(&records, &outcome);
+            self.report(&pipeline.function, &records, &outcome);
             response(&records, &outcome.settled.failed)
         }
         .instrument(span)
@@ -136,10 +136,11 @@ impl Handler {
     }
 
     /// Emits the metrics of the invocation, and logs its counts.
-    fn report(&self, records: &[Record<'_>], outcome: &Outcome) {
+    fn report(&self, function: &str, records: &[Record<'_>], outcome: &Outcome) {
         let settled = &outcome.settled;
         let destinations = outcome.meters.iter().zip(&settled.by_destination);
         telemetry::emit(&Invocation {
+            function,
             cold_start: !self.was_invoked.swap(true, Ordering::Relaxed),
             received: records.len() as u64,
             counts: settled.counts,
@@ -176,7 +177,7 @@ fn partitions<'a>(records: &'a [Record<'_>]) -> BTreeMap<&'a str, u64> {
 
 /// Returns the time until `deadline`, which is in milliseconds of the Unix epoch. `None` where it
 /// has passed.
-fn remaining(deadline: u64) -> Option<Duration> {
+pub(super) fn remaining(deadline: u64) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     Duration::from_millis(deadline).checked_sub(now)
 }

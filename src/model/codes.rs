@@ -140,6 +140,10 @@ own_codes! {
             "None, or change `filter.types`.";
         NO_ROUTE: "`[routes]` names no destination for the contact's type.",
             "None, or change `[routes]`.";
+        OTHER_DESTINATION: "`pipeline.destinations` leaves the record to another function: one of \
+            its destinations, or the function of the first destination for a record that cannot be \
+            decoded, validated or routed.",
+            NOTHING;
     }
     "decode" => "filtered" {
         OTHER_TABLE: "`source.tables` does not name the row's table.",
@@ -149,8 +153,9 @@ own_codes! {
             "None. After the warning `truncate`, compare the systems with the table: a truncate \
             deletes no contact.";
     }
-    "decode" => "filtered" {
-        NO_CHANGE: "No declared column of the row changed.",
+    "decode or deliver" => "filtered or delivered" {
+        NO_CHANGE: "Nothing changes. Filtered: no declared column of the row changed. Delivered: a \
+            look-up shows that the write would change nothing, and it was not sent.",
             "None, or set `source.changed_only = false`.";
     }
     "deliver" => "delivered" {
@@ -158,6 +163,17 @@ own_codes! {
         ALREADY_GONE: "The record to delete does not exist at the destination.", NOTHING;
         LIFECYCLE_STAGE_KEPT: "HubSpot keeps a later lifecycle stage than the one that was sent.",
             "None, or set the stage by hand in HubSpot.";
+    }
+    "deliver" => "delivered" {
+        PARTIAL: "The system refused the fields that the line names. `salvage` allows to leave \
+            them out, and the rest of the contact was written.",
+            "Correct the values at their source, and send the change again.";
+    }
+    "deliver" => "filtered" {
+        NO_MATCH: "The destination has no record of the contact, and `match` is `update-only`.",
+            "None, or change `match`.";
+        EXISTS: "The destination has a record of the contact, and `match` is `create-only`.",
+            "None, or change `match`.";
     }
     "deliver" => "superseded" {
         STALE: "The destination, or the batch, holds a newer version of the contact.",

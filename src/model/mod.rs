@@ -7,6 +7,7 @@
 mod call_error;
 mod change;
 pub mod codes;
+mod conditions;
 mod contact;
 pub mod limits;
 mod number;
@@ -18,6 +19,7 @@ mod rejection;
 
 pub use self::call_error::{CallError, Cause, FailureCause, Stop};
 pub use self::change::{ContactChange, Operation, VersionSource};
+pub use self::conditions::{Conditions, FieldPolicy, HeldRecord, MatchPolicy};
 pub use self::contact::{Attribute, Attributes, Contact, ContactId, ContactType, Field, Text};
 pub use self::number::Number;
 pub use self::outcome::{Held, Outcome, Reply, Retry, RetryMode};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Body, CallError, Code, Rejection, codes};
+use super::{Body, CallError, Code, HeldRecord, Rejection, codes};
 
 /// The answer of one call: an outcome per payload, or one error for the whole call.
 pub type Reply = Result<Vec<Outcome>, CallError>;
@@ -29,6 +29,7 @@ pub enum Outcome {
 impl Outcome {
     const DRY_RUN: Code = Code::new(codes::DRY_RUN);
     const ALREADY_GONE: Code = Code::new(codes::ALREADY_GONE);
+    const NO_CHANGE: Code = Code::new(codes::NO_CHANGE);
 
     /// Returns the outcome of a payload that a dry run would have written.
     pub const fn dry_run() -> Self {
@@ -38,7 +39,21 @@ impl Outcome {
     /// Returns whether the destination accepted a write of the payload; in a dry run, whether one
     /// would have been sent.
     pub fn is_written(&self) -> bool {
-        matches!(self, Self::Delivered(code) if *code != Some(Self::ALREADY_GONE))
+        match self {
+            Self::Delivered(None) => true,
+            Self::Delivered(Some(code)) => ![Self::ALREADY_GONE, Self::NO_CHANGE].contains(code),
+            _ => false,
+        }
+    }
+
+    /// Returns the outcome of a payload whose write would change nothing.
+    pub const fn unchanged() -> Self {
+        Self::Delivered(Some(Self::NO_CHANGE))
+    }
+
+    /// Returns whether the outcome is that of a write that would [change nothing](Self::unchanged).
+    pub fn is_unchanged(&self) -> bool {
+        matches!(self, Self::Delivered(Some(code)) if *code == Self::NO_CHANGE)
     }
 
     /// Returns the outcome of a delete whose record does not exist.
@@ -85,13 +100,16 @@ pub enum RetryMode {
     /// Once more and not again, with this body where one is given. If it fails in such a way a
     /// second time, it is rejected for this reason.
     OnceMore(Option<Body>, Rejection),
+    /// Once more without these fields, which settings allow to leave out. If it cannot be sent
+    /// without them, or was sent without fields twice before, it is rejected for this reason.
+    Without(Vec<String>, Rejection),
 }
 
 /// The record that a destination holds of a contact, as a look-up finds it.
 #[derive(Clone, Debug)]
 pub enum Held {
-    /// A record, with the version that was written last, where it has one.
-    Record(Option<u64>),
+    /// A record.
+    Record(HeldRecord),
     /// No record.
     Nowhere,
     /// The look-up has no answer for the contact; the payload gets this outcome.

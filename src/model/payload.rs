@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Code, ContactId, Outcome, Rejection, Retry, RetryMode, codes};
+use super::{Code, Conditions, ContactId, Outcome, Rejection, Retry, RetryMode, codes};
 
 /// The name of an external system in settings, logs, metrics and dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,8 @@ pub struct Payload {
     /// Fields to add where the record does not exist yet and `body` does not mention them: defaults
     /// that must not overwrite a person's work. The record is looked up before it is written.
     pub if_new: Option<Body>,
+    /// The parts that depend on the record at the destination.
+    pub conditions: Option<Box<Conditions>>,
     /// The version that the record gets, or for a delete its own, for destinations that keep one.
     pub version: u64,
     /// Compare `version` with the destination's first, and leave newer data alone. Set only where
@@ -61,7 +63,26 @@ impl Payload {
     /// Returns whether an upsert of the payload looks its record up first. One look-up serves all
     /// payloads of a batch.
     pub fn is_looked_up(&self) -> bool {
-        self.guarded || self.if_new.is_some()
+        self.guarded || self.if_new.is_some() || self.conditions.is_some()
+    }
+
+    /// Returns the payload without these fields.
+    #[must_use]
+    pub fn without(&self, fields: &[String]) -> Self {
+        let without = |body: &Option<Body>| body.as_ref().map(|body| body.without(fields));
+        let conditions = self.conditions.as_deref().map(|conditions| Conditions {
+            create: without(&conditions.create),
+            empty: without(&conditions.empty),
+            unedited: without(&conditions.unedited),
+            ..conditions.clone()
+        });
+        Self {
+            body: without(&self.body),
+            if_new: without(&self.if_new),
+            whole: without(&self.whole),
+            conditions: conditions.map(Box::new),
+            ..self.clone()
+        }
     }
 }
 
@@ -103,7 +124,35 @@ impl Body {
         Self(json.into())
     }
 
-    fn fields(&self) -> BTreeMap<String, &RawValue> {
+    /// Returns this record with these fields, of which it mentions none.
+    #[must_use]
+    pub fn with(&self, fields: &[(&str, &str)]) -> Self {
+        let mut json = self.0.strip_suffix('}').unwrap_or(&self.0).to_owned();
+        for (name, value) in fields {
+            json.push_str(if json == "{" { "\"" } else { ",\"" });
+            json.push_str(name);
+            json.push_str("\":");
+            json.push_str(value);
+        }
+        json.push('}');
+        Self(json.into())
+    }
+
+    /// Returns this record without these fields, whose names have no letter case.
+    #[must_use]
+    pub fn without(&self, names: &[String]) -> Self {
+        let is_named = |name: &&String| names.iter().any(|other| other.eq_ignore_ascii_case(name));
+        let kept: Vec<_> = self.fields().into_iter().collect();
+        let kept: Vec<(&str, &str)> = kept
+            .iter()
+            .filter(|(name, _)| !is_named(&name))
+            .map(|(name, value)| (name.as_str(), value.get()))
+            .collect();
+        Self("{}".into()).with(&kept)
+    }
+
+    /// Returns the fields with their JSON.
+    pub fn fields(&self) -> BTreeMap<String, &RawValue> {
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 }
@@ -115,6 +164,8 @@ pub struct Transformed {
     pub body: Option<Body>,
     /// Becomes [`Payload::if_new`].
     pub if_new: Option<Body>,
+    /// Becomes [`Payload::conditions`].
+    pub conditions: Option<Box<Conditions>>,
     /// The changes left out, by their index, each with the reason.
     pub rejected: Vec<(usize, Rejection)>,
     /// Values that were cut to fit their field.
@@ -143,6 +194,25 @@ mod tests {
                 expected,
                 "{record} {defaults}"
             );
+        }
+    }
+
+    #[test]
+    fn fields_are_added_and_left_out() {
+        for (record, added, left_out, expected) in [
+            ("{}", vec![("a", "1"), ("b", "null")], "b", r#"{"a":1}"#),
+            (
+                r#"{"n":1.10}"#,
+                vec![("a", "\"x\"")],
+                "",
+                r#"{"a":"x","n":1.10}"#,
+            ),
+            (r#"{"n":1.10}"#, vec![], "n", "{}"),
+        ] {
+            let body = Body(record.into())
+                .with(&added)
+                .without(&[left_out.to_owned()]);
+            assert_eq!(body.get(), expected);
         }
     }
 }

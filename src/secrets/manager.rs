@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
-use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::{REREAD_EVERY, Reading, SecretError, SecretSource, TIME_TO_LIVE};
@@ -21,12 +20,6 @@ const LONGEST_BATCH: Duration = Duration::from_secs(2);
 /// Bound of the secrets in one call.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_BatchGetSecretValue.html>
 const LARGEST_BATCH: usize = 20;
-
-/// Turns of the scheduler that the first call leaves to other tasks. The connection to the Runtime
-/// API and the first poll take some six turns, and the first call must not delay them: it
-/// initializes TLS on the same thread. The Lambda runtime reports no event when its first poll is
-/// sent.
-const YIELDS_AT_START: usize = 16;
 
 type Read<T> = Result<T, SecretError>;
 
@@ -68,9 +61,6 @@ impl SecretsManager {
     /// a function that is frozen after its start loses its connections: the first read of a secret
     /// then makes the call again.
     pub(super) async fn prefetch(&self) {
-        for _ in 0..YIELDS_AT_START {
-            yield_now().await;
-        }
         if let Err(error) = self.first.get_or_try_init(|| self.read_all()).await {
             tracing::info!(
                 error = &*error as &dyn Error,

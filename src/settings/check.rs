@@ -35,6 +35,7 @@ pub(super) fn check(settings: &Settings, preset: Preset, destinations: &[&str]) 
     within(RANGES, "refresh_secs", settings.refresh_secs)?;
     pipeline(settings)?;
     settings.source.check(settings.guard.version)?;
+    served(settings, destinations)?;
     filter(settings)?;
     routes(settings, destinations)?;
     for section in settings.systems.iter() {
@@ -87,26 +88,38 @@ fn filter(settings: &Settings) -> CheckResult {
     })
 }
 
+/// Validates the destinations that this function serves.
+fn served(settings: &Settings, destinations: &[&str]) -> CheckResult {
+    let key = "pipeline.destinations";
+    names_destinations(key, &settings.pipeline.destinations, destinations)
+}
+
+/// Validates that each of `named` is a destination, and named once.
+fn names_destinations(key: &'static str, named: &[String], destinations: &[&str]) -> CheckResult {
+    let unknown = named
+        .iter()
+        .find(|name| !destinations.contains(&name.as_str()));
+    if let Some(unknown) = unknown {
+        let known = destinations.join(", ");
+        let meant = suggestion(unknown, destinations);
+        return Err(InvalidValue::new(
+            key,
+            format!("names `{unknown}`; allowed: {known}{meant}"),
+        ));
+    }
+    let twice = named
+        .iter()
+        .enumerate()
+        .find(|(at, name)| named[..*at].contains(name));
+    ensure(key, twice.is_none(), || {
+        "names a destination twice; allowed: each once".to_owned()
+    })
+}
+
 fn routes(settings: &Settings, destinations: &[&str]) -> CheckResult {
     for (key, kind, named) in settings.routes.entries() {
         let known = destinations.join(", ");
-        if let Some(unknown) = named
-            .iter()
-            .find(|name| !destinations.contains(&name.as_str()))
-        {
-            let meant = suggestion(unknown, destinations);
-            return Err(InvalidValue::new(
-                key,
-                format!("names `{unknown}`; allowed: {known}{meant}"),
-            ));
-        }
-        let twice = named
-            .iter()
-            .enumerate()
-            .find(|(at, name)| named[..*at].contains(name));
-        ensure(key, twice.is_none(), || {
-            "names a destination twice; allowed: each once".to_owned()
-        })?;
+        names_destinations(key, named, destinations)?;
         let needed = settings.filter.types.contains(&kind);
         ensure(key, !named.is_empty() || !needed, || {
             format!("is empty, though filter.types lets the type through; allowed: some of {known}")

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::Level;
@@ -13,11 +14,22 @@ use crate::telemetry::LogFormat;
 
 const TRACES_TO: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
+pub(super) const EXTRA_CA_FILE: &str = "CONTACT_SYNC__TLS__EXTRA_CA_FILE";
 
 /// The time limit of the document at the start. Lambda ends a start after 10 s, without a log line
 /// of ours; the SDK itself waits for an answer without a limit.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
 const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The work that a function is deployed for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    /// `sync`: delivers contact changes.
+    #[default]
+    Sync,
+    /// `doctor`: runs the checks that a schedule starts.
+    Doctor,
+}
 
 /// The settings in the environment.
 #[derive(Clone, Debug)]
@@ -37,9 +49,14 @@ pub struct Environment {
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector of traces, which a layer runs at
     /// `http://localhost:4318`. <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
     pub traces_to: Option<String>,
+    /// `CONTACT_SYNC_TASK`.
+    pub task: Task,
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets: the settled set belongs to this function.
     /// Empty elsewhere.
     pub function: String,
+    /// `CONTACT_SYNC__TLS__EXTRA_CA_FILE`. The document itself may come over TLS, so that no other
+    /// layer sets it.
+    pub extra_ca_file: PathBuf,
 }
 
 impl Environment {
@@ -70,6 +87,7 @@ impl Environment {
             None => String::new(),
         };
         let document = Layer::from_toml(name, document)?;
+        document.check_as_document()?;
         Layers::new(
             registry,
             self.preset,
@@ -111,7 +129,9 @@ impl Environment {
             log_level: Level::INFO,
             log_format: None,
             traces_to: None,
+            task: Task::default(),
             function: String::new(),
+            extra_ca_file: PathBuf::new(),
         };
         let mut overrides = Vec::new();
         for (name, value) in variables {
@@ -126,6 +146,7 @@ impl Environment {
                 "CONTACT_SYNC_PRESET" => found.preset = preset(value)?,
                 "CONTACT_SYNC_CONFIG" if value.is_empty() => {}
                 "CONTACT_SYNC_CONFIG" => found.document = Some(document(value)?),
+                "CONTACT_SYNC_TASK" => found.task = task(value)?,
                 "AWS_LAMBDA_LOG_LEVEL" => found.log_level = level(value),
                 "AWS_LAMBDA_LOG_FORMAT" => found.log_format = format(value),
                 FUNCTION => value.clone_into(&mut found.function),
@@ -134,11 +155,14 @@ impl Environment {
                         Some(value.to_owned()).filter(|endpoint| !endpoint.is_empty());
                 }
                 _ if name.starts_with("CONTACT_SYNC__") => {
+                    if name == EXTRA_CA_FILE {
+                        found.extra_ca_file = value.into();
+                    }
                     overrides.push((name.to_owned(), value.to_owned()));
                 }
                 _ => {
-                    let known =
-                        "CONTACT_SYNC_PRESET, CONTACT_SYNC_CONFIG and CONTACT_SYNC__SECTION__KEY";
+                    let known = "CONTACT_SYNC_PRESET, CONTACT_SYNC_CONFIG, CONTACT_SYNC_TASK and \
+                                 CONTACT_SYNC__SECTION__KEY";
                     return Err(SettingsError(format!(
                         "the variable {name} is unknown; allowed: {known}"
                     )));
@@ -168,6 +192,16 @@ fn preset(name: &str) -> Result<Preset, SettingsError> {
             "the variable CONTACT_SYNC_PRESET is `{name}`; allowed: {allowed}"
         ))
     })
+}
+
+fn task(name: &str) -> Result<Task, SettingsError> {
+    match name {
+        "" | "sync" => Ok(Task::Sync),
+        "doctor" => Ok(Task::Doctor),
+        _ => Err(SettingsError(format!(
+            "the variable CONTACT_SYNC_TASK is `{name}`; allowed: sync, doctor"
+        ))),
+    }
 }
 
 fn document(source: &str) -> Result<DocumentSource, SettingsError> {
@@ -229,6 +263,10 @@ mod tests {
             .expect_err("unknown")
             .to_string();
         assert!(error.contains("allowed: production, staging"), "{error}");
+        let error = read(&[("CONTACT_SYNC_TASK", "nurse")])
+            .expect_err("unknown")
+            .to_string();
+        assert!(error.contains("allowed: sync, doctor"), "{error}");
         let error = read(&[("CONTACT_SYNC__", "1")])
             .expect_err("unknown")
             .to_string();

@@ -27,8 +27,16 @@ fn version_fields(settings: &Settings) -> Vec<(&'static str, &'static str, &str)
     fields
 }
 
-/// Returns whether a type that the filter passes is routed to the system.
+/// Returns whether this function serves the system, and a type that the filter passes is routed to
+/// it.
 fn is_used(settings: &Settings, name: &str) -> bool {
+    let served = &settings.pipeline.destinations;
+    let is_mine = served.is_empty() || served.iter().any(|destination| destination == name);
+    is_mine && is_routed(settings, name)
+}
+
+/// Returns whether a type that the filter passes is routed to the system.
+fn is_routed(settings: &Settings, name: &str) -> bool {
     settings
         .routes
         .entries()

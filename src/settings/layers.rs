@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 pub(super) use self::errors::suggestion;
 use super::built_in::{self, AFTER_SYSTEMS};
+use super::environment::EXTRA_CA_FILE;
 use super::{Preset, Settings, SettingsError, check};
 use crate::adapters::{REGISTRY, Registry, Section};
 use crate::checks;
@@ -106,6 +107,21 @@ impl Layer {
                 .try_fold(start, |value, key| inner(value, key))
                 .is_some()
         })
+    }
+
+    /// Checks that a settings document leaves out the keys that are read before it.
+    ///
+    /// # Errors
+    /// Where it sets one; the message has the line.
+    pub fn check_as_document(&self) -> Result<(), SettingsError> {
+        let key = ["tls", "extra_ca_file"];
+        if !self.sets(&key) {
+            return Ok(());
+        }
+        Err(SettingsError(format!(
+            "{}: `tls.extra_ca_file` is read before the document: set the variable {EXTRA_CA_FILE}",
+            self.place(&key)
+        )))
     }
 
     /// Returns the layer's name, with the line where the layer has lines.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use built_in::defaults;
 pub use effective::{Effective, effective};
-pub use environment::Environment;
+pub use environment::{Environment, Task};
 pub use guards::missing_guards;
 use guards::unguarded;
 pub use layers::{Layer, Layers, load};
@@ -30,7 +30,7 @@ pub use source::{DocumentError, DocumentSource};
 
 use crate::adapters::Sections;
 use crate::source::{Filter, SourceSettings};
-use crate::{pipeline, route, settle, telemetry, transform};
+use crate::{http_client, pipeline, route, settle, telemetry, transform};
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,7 @@ pub struct Settings {
     pub dead_letter: settle::DeadLetterSettings,
     pub state: settle::StateSettings,
     pub log: telemetry::LogSettings,
+    pub tls: http_client::TlsSettings,
 }
 
 /// A named set of settings, the layer over the defaults.

@@ -47,6 +47,8 @@ struct AuditFields<'a> {
     fate: Fate,
     code: Option<&'a str>,
     attempts: u32,
+    /// The fields that were left out, joined by commas.
+    left_out: Option<String>,
     /// Whether an earlier invocation wrote the line of this outcome.
     is_repeated: bool,
 }
@@ -131,6 +133,7 @@ impl<'a> Line<'a> {
             offset,
         } = place;
         let (fate, code, attempts) = (fields.fate.name(), fields.code, fields.attempts);
+        let left_out = fields.left_out.as_deref();
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -147,6 +150,7 @@ impl<'a> Line<'a> {
                     fate,
                     code,
                     attempts,
+                    left_out,
                     "record settled"
                 )
             };
@@ -176,12 +180,13 @@ impl<'a> AuditFields<'a> {
             Fate::Failed if dead_letter_waits => Some(codes::DEAD_LETTER_WAITS),
             Fate::Failed if entry.refusal.is_some() => Some(codes::DEAD_LETTER_NOT_STORED),
             Fate::Failed => Some(codes::NOT_SETTLED_IN_TIME),
-            _ => refused.or(entry.filtered.as_ref()).map(Code::as_str),
+            _ => entry.filtered.as_ref().or(refused).map(Code::as_str),
         };
         Self {
             fate,
             code,
             attempts: 0,
+            left_out: None,
             is_repeated: entry.settled.is_some(),
         }
     }
@@ -194,6 +199,7 @@ impl<'a> AuditFields<'a> {
                 fate: settled,
                 code: Some(SETTLED_EARLIER.as_str()),
                 attempts: 0,
+                left_out: None,
                 is_repeated: true,
             };
         }
@@ -202,10 +208,15 @@ impl<'a> AuditFields<'a> {
             None => Some(codes::NOT_SETTLED_IN_TIME),
         };
         let is_repeated = matches!(row.outcome, Some(RecordOutcome::Settled { .. }));
+        let left_out = row.outcome.as_ref().map(RecordOutcome::left_out);
+        let left_out = left_out
+            .filter(|fields| !fields.is_empty())
+            .map(|fields| fields.join(","));
         Self {
             fate,
             code,
             attempts: row.attempts,
+            left_out,
             is_repeated,
         }
     }

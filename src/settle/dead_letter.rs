@@ -120,6 +120,13 @@ impl DeadLetters {
         matches!(self, Self::Queue(..))
     }
 
+    /// Opens a connection to the queue.
+    pub(crate) async fn connect(&self) {
+        if let Self::Queue(client, url) = self {
+            client.connect(url).await;
+        }
+    }
+
     /// Stores the dead letters in their order. Returns for each whether it is stored, or needs no
     /// storing. Starts no call at `until`. After a dead letter that is not stored, starts no call
     /// for one that a redelivery would store again.

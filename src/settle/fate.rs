@@ -32,7 +32,7 @@ impl Fate {
     /// Returns the fate of a record at one destination. A missing outcome is a failure.
     pub fn of_outcome(outcome: Option<&RecordOutcome>) -> Self {
         match outcome {
-            Some(RecordOutcome::Delivered(_)) => Self::Delivered,
+            Some(RecordOutcome::Delivered(_) | RecordOutcome::Partial(_)) => Self::Delivered,
             Some(RecordOutcome::Skipped(_)) => Self::Filtered,
             Some(RecordOutcome::Superseded(_)) => Self::Superseded,
             Some(RecordOutcome::Rejected(..)) => Self::Rejected,
@@ -60,11 +60,11 @@ impl Fate {
         if let Some(fate) = entry.settled {
             return fate;
         }
-        if entry.refusal.is_some() {
-            return Self::Rejected;
-        }
         if entry.filtered.is_some() {
             return Self::Filtered;
+        }
+        if entry.refusal.is_some() {
+            return Self::Rejected;
         }
         for fate in [
             Self::Failed,

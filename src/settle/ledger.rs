@@ -16,6 +16,8 @@ use crate::telemetry::DestinationMetrics;
 pub enum RecordOutcome {
     /// The destination has the change.
     Delivered(Option<Code>),
+    /// The destination has the change without these fields, which it refused.
+    Partial(Vec<String>),
     /// The destination does not accept such a change, by configuration or by its kind.
     Skipped(Code),
     /// The destination has a newer change. Without a code: a later change of the same batch.
@@ -37,11 +39,23 @@ pub enum RecordOutcome {
 /// The code of a record that an earlier invocation settled.
 pub(super) static SETTLED_EARLIER: Code = Code::new(codes::SETTLED_EARLIER);
 
+/// The code of a record that was written without some fields.
+static PARTIAL: Code = Code::new(codes::PARTIAL);
+
 impl RecordOutcome {
+    /// Returns the fields that were left out.
+    pub(super) fn left_out(&self) -> &[String] {
+        match self {
+            Self::Partial(fields) => fields,
+            _ => &[],
+        }
+    }
+
     /// Returns the code of the outcome, if it has one.
     pub fn code(&self) -> Option<&Code> {
         match self {
             Self::Delivered(code) | Self::Superseded(code) => code.as_ref(),
+            Self::Partial(_) => Some(&PARTIAL),
             Self::Skipped(code) | Self::Failed(code) => Some(code),
             Self::Rejected(_, rejection) => Some(&rejection.code),
             Self::Settled { .. } => Some(&SETTLED_EARLIER),
@@ -106,6 +120,15 @@ impl Ledger {
     /// Marks the record as refused.
     pub fn refuse(&self, position: Position, refusal: Box<Refusal>) {
         self.with(position, |entry| entry.refusal = Some(refusal));
+    }
+
+    /// Marks the record as filtered though it was refused: another function rejects it. The refusal
+    /// stays, for the audit trail.
+    pub fn leave_to_another(&self, position: Position, refusal: Box<Refusal>, code: Code) {
+        self.with(position, |entry| {
+            entry.refusal = Some(refusal);
+            entry.filtered = Some(code);
+        });
     }
 
     /// Marks the record as filtered.

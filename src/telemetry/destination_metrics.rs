@@ -21,6 +21,8 @@ pub struct DestinationMetrics {
     config_errors: AtomicU64,
     unknown_codes: AtomicU64,
     values_cut: AtomicU64,
+    unchanged: AtomicU64,
+    partial: AtomicU64,
     is_stopped: AtomicBool,
     latencies_ms: Mutex<Vec<u32>>,
     lags_ms: Mutex<Vec<u64>>,
@@ -78,6 +80,16 @@ impl DestinationMetrics {
         self.values_cut.fetch_add(u64::from(values), Relaxed);
     }
 
+    /// Counts a record whose write would have changed nothing.
+    pub fn unchanged(&self) {
+        self.unchanged.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a record that was written without the fields that the system refused.
+    pub fn partial(&self) {
+        self.partial.fetch_add(1, Relaxed);
+    }
+
     /// Counts that the destination was stopped for this cause.
     pub fn stopped(&self, cause: Cause) {
         self.is_stopped.store(true, Relaxed);
@@ -127,6 +139,15 @@ impl DestinationMetrics {
 
     pub(super) fn values_cut(&self) -> u64 {
         self.values_cut.load(Relaxed)
+    }
+
+    /// Returns the sums that a line has only where they are not 0, by the names of the metrics.
+    pub(super) fn rare_sums(&self) -> [(&'static str, u64); 2] {
+        [
+            ("RecordsUnchanged", &self.unchanged),
+            ("RecordsPartial", &self.partial),
+        ]
+        .map(|(name, count)| (name, count.load(Relaxed)))
     }
 
     /// Returns the sums by the names of the metrics.

@@ -1,5 +1,6 @@
 //! Writes metrics in CloudWatch's embedded metric format: one line for the invocation and one for
-//! each destination.
+//! each destination. Each has the dimension `Function`, so that the functions of one account do not
+//! share their metrics.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::collections::BTreeMap;
@@ -12,6 +13,9 @@ use super::log::METRICS;
 use crate::model::Destination;
 
 const NAMESPACE: &str = "ContactSync";
+
+/// Value of the dimension `Function` outside of Lambda. CloudWatch takes no empty value.
+const NO_FUNCTION: &str = "local";
 
 /// Bound of the values of one metric in a line.
 const MAX_VALUES: usize = 100;
@@ -54,6 +58,8 @@ impl Counts {
 /// The metrics of one invocation.
 #[derive(Debug)]
 pub struct Invocation<'a> {
+    /// The function's name. Empty outside of Lambda.
+    pub function: &'a str,
     /// Whether this invocation is the first of its process.
     pub cold_start: bool,
     /// Number of records in the batch; the sum of `counts`.
@@ -77,9 +83,21 @@ pub fn emit(invocation: &Invocation<'_>) {
     write(&whole(invocation));
     for (destination, counts, metrics) in &invocation.destinations {
         if counts.sum() > 0 || metrics.api_calls() > 0 {
-            write(&of_destination(*destination, counts, metrics));
+            write(&of_destination(
+                invocation.function,
+                *destination,
+                counts,
+                metrics,
+            ));
         }
     }
+}
+
+/// Writes the number of checks that failed in a run of the task `doctor`.
+pub fn emit_doctor(function: &str, findings: u64) {
+    let mut line = Line::new();
+    line.count("DoctorFindings", findings);
+    write(&line.finish(function, None));
 }
 
 fn write(line: &Value) {
@@ -109,10 +127,11 @@ fn whole(invocation: &Invocation<'_>) -> Value {
         let partitions = json!(invocation.partitions);
         line.fields.insert("partitions".into(), partitions);
     }
-    line.finish(None)
+    line.finish(invocation.function, None)
 }
 
 fn of_destination(
+    function: &str,
     destination: Destination,
     counts: &Counts,
     metrics: &DestinationMetrics,
@@ -120,6 +139,11 @@ fn of_destination(
     let mut line = Line::new();
     for (name, count) in counts.by_name().into_iter().chain(metrics.sums()) {
         line.count(name, count);
+    }
+    for (name, count) in metrics.rare_sums() {
+        if count > 0 {
+            line.count(name, count);
+        }
     }
     line.count("BreakerOpen", u64::from(metrics.is_stopped()));
     let latencies = metrics.latencies_ms(MAX_VALUES);
@@ -137,7 +161,7 @@ fn of_destination(
     if let Some(calls) = quota.window_remaining {
         line.count("WindowCallsRemaining", calls.into());
     }
-    line.finish(Some(destination))
+    line.finish(function, Some(destination))
 }
 
 struct Line {
@@ -166,14 +190,20 @@ impl Line {
         self.fields.insert(name.into(), value);
     }
 
-    fn finish(mut self, destination: Option<Destination>) -> Value {
+    fn finish(mut self, function: &str, destination: Option<Destination>) -> Value {
+        let function = if function.is_empty() {
+            NO_FUNCTION
+        } else {
+            function
+        };
+        self.fields.insert("Function".into(), function.into());
         let dimensions = match destination {
             Some(destination) => {
                 self.fields
                     .insert("Destination".into(), destination.0.into());
-                json!([["Destination"]])
+                json!([["Function", "Destination"]])
             }
-            None => json!([[]]),
+            None => json!([["Function"]]),
         };
         let now = OffsetDateTime::now_utc();
         let millis = i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
@@ -210,6 +240,7 @@ mod tests {
             ..Counts::default()
         };
         let invocation = Invocation {
+            function: "",
             cold_start: true,
             received: 3,
             counts,
@@ -220,7 +251,7 @@ mod tests {
             destinations: Vec::new(),
         };
         assert_eq!(whole(&invocation)["partitions"], json!({"contacts-0": 3}));
-        let destination = of_destination(Destination("salesforce"), &counts, &metrics);
+        let destination = of_destination("sync", Destination("salesforce"), &counts, &metrics);
         assert_eq!(
             (
                 &destination["DailyQuotaUsedPercent"],
@@ -228,8 +259,13 @@ mod tests {
             ),
             (&json!(25), &json!(17))
         );
-        for line in [whole(&invocation), destination] {
+        let functions = ["local", "sync"].map(|name| json!(name));
+        for (line, function) in [whole(&invocation), destination].into_iter().zip(functions) {
             let directive = &line["_aws"]["CloudWatchMetrics"][0];
+            assert_eq!(
+                (&directive["Dimensions"][0][0], &line["Function"]),
+                (&json!("Function"), &function)
+            );
             assert_eq!(directive["Namespace"], NAMESPACE);
             for metric in directive["Metrics"].as_array().expect("declared") {
                 assert!(

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use destination_metrics::DestinationMetrics;
 pub(crate) use log::chain;
 pub use log::{JsonLogLayer, LineWriter, LogFormat, init};
-pub use metrics::{Counts, Invocation, emit};
+pub use metrics::{Counts, Invocation, emit, emit_doctor};
 
 /// The section `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

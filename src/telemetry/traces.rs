@@ -53,8 +53,12 @@ pub fn batch(destination: Destination, operation: &str, records: usize, attempt:
 }
 
 /// Creates the span of one HTTP call. It has the path, which names the endpoint, and not the query,
-/// which may name records. <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
+/// which may name records. A call outside of an invocation, as at the start, has none.
+/// <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
 pub fn exchange(method: &str, url: &url::Url) -> Span {
+    if Span::current().is_none() {
+        return Span::none();
+    }
     tracing::info_span!(
         target: TRACES, "exchange", otel.name = format!("{method} {}", url.path()),
         otel.kind = "client", http.request.method = method, server.address = url.host_str(),

@@ -12,6 +12,8 @@ pub mod aws;
 #[cfg(feature = "aws")]
 pub mod cloud;
 pub mod controls;
+#[cfg(feature = "aws")]
+pub mod deployment;
 pub mod dispatching;
 pub mod evidence;
 pub mod feed;
@@ -41,4 +43,6 @@ pub mod system;
 #[cfg(feature = "aws")]
 pub mod table;
 pub mod tinycrm;
+#[cfg(feature = "aws")]
+pub mod tls;
 pub mod words;

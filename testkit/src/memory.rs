@@ -10,7 +10,7 @@ use contact_sync::adapters::{Adapter, AdapterSpec, Call};
 use contact_sync::model::limits::{Limits, Lookup, RateLimit, Retry as RetrySettings};
 use contact_sync::model::{
     Attribute, Body, CallError, Cause, Code, ContactChange, Destination, FailureCause, Field, Held,
-    Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+    HeldRecord, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -242,7 +242,10 @@ impl Memory {
             return Err(unreachable());
         }
         let held = |payload: &&Payload| match state.versions.get(payload.id.key()) {
-            Some(version) => Held::Record(Some(*version)),
+            Some(version) => Held::Record(HeldRecord {
+                version: Some(*version),
+                ..HeldRecord::default()
+            }),
             None => Held::Nowhere,
         };
         Ok(batch.iter().map(held).collect())
@@ -557,10 +560,14 @@ impl Adapter for Memory {
                     .is_none_or(|name| &**name != "PANIC"),
                 "a fault in the transformation"
             );
-            match &change.contact.company {
-                Field::Absent => {}
-                Field::Null => drop(record.insert("company".into(), Value::Null)),
-                Field::Value(name) => drop(record.insert("company".into(), (**name).into())),
+            let contact = &change.contact;
+            for (name, field) in [("company", &contact.company), ("title", &contact.job_title)] {
+                let value = match field {
+                    Field::Absent => continue,
+                    Field::Null => Value::Null,
+                    Field::Value(text) => (**text).into(),
+                };
+                record.insert(name.into(), value);
             }
             for (name, value) in &change.contact.attributes.values {
                 let value = match value {
@@ -583,6 +590,7 @@ impl Adapter for Memory {
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        _fields: &'a [&'a str],
         call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         self.look_up(batch, call).boxed()

@@ -108,6 +108,8 @@ struct State {
     store: Store,
     seen: Vec<Seen>,
     unnamed_errors: HashMap<String, Value>,
+    /// Edits of other clients that follow the next read: id, property and value.
+    edits_after_read: Vec<[String; 3]>,
     limit: Option<Window>,
 }
 
@@ -142,7 +144,7 @@ impl MockHubSpot {
         state
             .store
             .custom_properties
-            .extend(["plan", "seats", "newsletter"].map(str::to_owned));
+            .extend(["plan", "seats", "newsletter", "baseline"].map(str::to_owned));
         edit(&mut state.behavior);
         let mock = Arc::new(Self {
             controls: Arc::clone(&state.controls),
@@ -200,6 +202,13 @@ impl MockHubSpot {
     /// Edits a property of the contact, as another client does.
     pub fn edit(&self, id: &str, property: &str, value: &str) {
         self.state().store.edit(id, property, value);
+    }
+
+    /// Edits a property of the contact after the next read, as another client does that is faster
+    /// than the write.
+    pub fn edit_after_read(&self, id: &str, property: &str, value: &str) {
+        let edit = [id, property, value].map(str::to_owned);
+        self.state().edits_after_read.push(edit);
     }
 
     /// Returns the properties of the contact with this key, without cleared ones.

@@ -61,6 +61,8 @@ impl Seen {
     reason = "each field is an independent switch"
 )]
 pub struct Behavior {
+    /// The object.
+    pub sobject: String,
     pub external_id_field: String,
     /// Fields besides the standard ones.
     pub custom_fields: Vec<String>,
@@ -102,10 +104,17 @@ pub struct Behavior {
 impl Default for Behavior {
     fn default() -> Self {
         Self {
+            sobject: "Lead".to_owned(),
             external_id_field: "Source_Id__c".to_owned(),
-            custom_fields: ["Plan__c", "Seats__c", "Newsletter__c", "Version__c"]
-                .map(str::to_owned)
-                .into(),
+            custom_fields: [
+                "Plan__c",
+                "Seats__c",
+                "Newsletter__c",
+                "Version__c",
+                "Baseline__c",
+            ]
+            .map(str::to_owned)
+            .into(),
             external_id_is_unique: true,
             hidden_fields: Vec::new(),
             read_only_fields: Vec::new(),
@@ -151,6 +160,8 @@ struct State {
     takes_any_token: bool,
     locks_every: Option<u64>,
     upserted_rows: u64,
+    /// Edits of other clients that follow the next query.
+    edits_after_query: Vec<(String, Value)>,
     /// Total number of records of each query, and those that were not returned yet.
     queries: Vec<(usize, Vec<Value>)>,
 }
@@ -235,16 +246,13 @@ impl MockSalesforce {
 
     /// Edits the lead, as another client does.
     pub fn edit(&self, id: &str, fields: &Value) {
-        let mut state = self.state();
-        let field = state.behavior.external_id_field.clone();
-        for id in state.store.ids(&field, id) {
-            let fields = fields.as_object().cloned().unwrap_or_default();
-            state
-                .store
-                .records
-                .entry(id)
-                .and_modify(|record| record.fields.extend(fields));
-        }
+        self.state().edit(id, fields);
+    }
+
+    /// Edits the lead after the next query, as another client does that is faster than the write.
+    pub fn edit_after_query(&self, id: &str, fields: &Value) {
+        let edit = (id.to_owned(), fields.clone());
+        self.state().edits_after_query.push(edit);
     }
 
     /// Fails every `k`-th row of all upserts with a lock.
@@ -303,6 +311,26 @@ impl MockSalesforce {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn edit(&mut self, id: &str, fields: &Value) {
+        let field = self.behavior.external_id_field.clone();
+        for id in self.store.ids(&field, id) {
+            let fields = fields.as_object().cloned().unwrap_or_default();
+            if let Some(record) = self.store.records.get_mut(&id) {
+                record.fields.extend(fields);
+                record.fields.retain(|_, value| !value.is_null());
+            }
+        }
+    }
+
+    /// Makes the edits that follow a query.
+    fn edit_after_query(&mut self) {
+        for (id, fields) in std::mem::take(&mut self.edits_after_query) {
+            self.edit(&id, &fields);
+        }
     }
 }
 

@@ -81,6 +81,14 @@ impl Moto {
         }
     }
 
+    /// Replaces the value of a secret.
+    pub async fn change_secret(&self, name: &str, value: &Value) {
+        let secrets = aws_sdk_secretsmanager::Client::new(&self.config());
+        let change = secrets.put_secret_value().secret_id(name);
+        let change = change.secret_string(value.to_string());
+        change.send().await.expect("changed");
+    }
+
     /// Creates a queue for dead letters. Returns a client and the URL.
     pub async fn queue(&self) -> (aws_sdk_sqs::Client, String) {
         let sqs = aws_sdk_sqs::Client::new(&self.config());

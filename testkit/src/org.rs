@@ -9,7 +9,7 @@ use contact_sync::adapters::salesforce::{ConvertedLeads, Salesforce, Settings, S
 use contact_sync::adapters::{Adapter, Call, Unlimited};
 use contact_sync::http_client;
 use contact_sync::model::limits::{RateLimit, Retry};
-use contact_sync::model::{ContactChange, ContactType, Payload, Reply};
+use contact_sync::model::{ContactChange, ContactType, MatchPolicy, Payload, Reply};
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::telemetry::DestinationMetrics;
 use serde_json::Value;
@@ -29,6 +29,7 @@ pub struct Org {
     pub salesforce: Arc<Salesforce>,
     pub metrics: DestinationMetrics,
     pub secret: NamedTempFile,
+    pub settings: Settings,
     /// Server, which stops when it is dropped.
     pub server: Server,
 }
@@ -58,6 +59,7 @@ impl Org {
             salesforce,
             metrics: DestinationMetrics::default(),
             secret,
+            settings,
             server,
         };
         org.write_secret(&org.mock.secret());
@@ -91,7 +93,7 @@ impl Org {
     /// Looks up the versions of these payloads. Returns them as texts.
     pub async fn held(&self, payloads: &[Payload]) -> Vec<String> {
         let batch: Vec<_> = payloads.iter().collect();
-        held_words(&self.salesforce.held(&batch, self.call()).await)
+        held_words(&self.salesforce.held(&batch, &[], self.call()).await)
     }
 
     pub async fn delete(&self, payloads: &[Payload]) -> Reply {
@@ -132,6 +134,13 @@ pub fn settings() -> Settings {
             lead: String::new(),
             prospect: String::new(),
         },
+        required: Vec::new(),
+        r#match: MatchPolicy::Upsert,
+        baseline_field: String::new(),
+        salvage: Vec::new(),
+        fields: BTreeMap::new(),
+        constants: BTreeMap::new(),
+        policy: BTreeMap::new(),
         attributes: BTreeMap::new(),
         rate_limit: RateLimit {
             requests: 25,

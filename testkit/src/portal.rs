@@ -10,7 +10,8 @@ use contact_sync::adapters::{Adapter, Call, Unlimited};
 use contact_sync::http_client;
 use contact_sync::model::limits::{RateLimit, Retry as RetrySettings};
 use contact_sync::model::{
-    Contact, ContactChange, ContactType, Field, Operation, Payload, Reply, VersionSource,
+    Contact, ContactChange, ContactType, Field, MatchPolicy, Operation, Payload, Reply,
+    VersionSource,
 };
 use contact_sync::secrets::{Secret, SecretSource};
 use contact_sync::telemetry::DestinationMetrics;
@@ -91,7 +92,7 @@ impl Portal {
     /// Looks up the versions of these payloads. Returns them as texts.
     pub async fn held(&self, payloads: &[Payload]) -> Vec<String> {
         let batch: Vec<_> = payloads.iter().collect();
-        held_words(&self.hubspot.held(&batch, self.call()).await)
+        held_words(&self.hubspot.held(&batch, &[], self.call()).await)
     }
 
     pub async fn delete(&self, payloads: &[Payload]) -> Reply {
@@ -130,6 +131,12 @@ pub fn settings(base_url: String) -> Settings {
             customer: "customer".to_owned(),
             vendor: "other".to_owned(),
         },
+        r#match: MatchPolicy::Upsert,
+        baseline_property: String::new(),
+        salvage: Vec::new(),
+        fields: BTreeMap::new(),
+        constants: BTreeMap::new(),
+        policy: BTreeMap::new(),
         attributes: BTreeMap::new(),
         rate_limit: RateLimit {
             requests: 100,

@@ -36,6 +36,12 @@ impl Request {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Returns whether the request only opens a connection: it asks for nothing, and carries no
+    /// credentials.
+    pub fn opens_connection(&self) -> bool {
+        self.method == "HEAD" && self.header("authorization").is_none()
+    }
+
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query
             .iter()

@@ -2,8 +2,9 @@
 
 use contact_sync::adapters::Adapter;
 use contact_sync::model::{
-    CallError, Cause, Contact, ContactChange, ContactId, ContactType, Field, Held, Operation,
-    Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed, VersionSource,
+    CallError, Cause, Contact, ContactChange, ContactId, ContactType, Field, Held, HeldRecord,
+    Operation, Outcome, Payload, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+    VersionSource,
 };
 
 /// Describes a reply by one text for each payload: the outcome and its code.
@@ -17,8 +18,11 @@ pub fn words(reply: &Reply) -> Vec<String> {
 /// Describes the look-up of each payload by a text.
 pub fn held_words(reply: &Result<Vec<Held>, CallError>) -> Vec<String> {
     let held = |held: &Held| match held {
-        Held::Record(Some(version)) => format!("version {version}"),
-        Held::Record(None) => "no version".to_owned(),
+        Held::Record(HeldRecord {
+            version: Some(version),
+            ..
+        }) => format!("version {version}"),
+        Held::Record(_) => "no version".to_owned(),
         Held::Nowhere => "nowhere".to_owned(),
         Held::Unknown(outcome) => describe_outcome(outcome),
     };
@@ -41,6 +45,7 @@ fn describe_outcome(outcome: &Outcome) -> String {
             RetryMode::SplitBatch => format!("halved {code}"),
             RetryMode::Isolate(_) => format!("isolated {code}"),
             RetryMode::Last(_) => format!("last {code}"),
+            RetryMode::Without(fields, _) => format!("without {} {code}", fields.join(",")),
             RetryMode::OnceMore(None, _) => format!("once {code}"),
             RetryMode::OnceMore(Some(_), _) => format!("once otherwise {code}"),
         },
@@ -121,11 +126,17 @@ pub fn newcomer(number: usize, kind: ContactType) -> ContactChange {
 /// Transforms these changes of one contact by `adapter`.
 pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload {
     let last = changes.last().expect("a change");
-    let Transformed { body, if_new, .. } = adapter.transform(changes);
+    let Transformed {
+        body,
+        if_new,
+        conditions,
+        ..
+    } = adapter.transform(changes);
     Payload {
         id: last.contact.id.clone(),
         body,
         if_new,
+        conditions,
         version: last.guard_version().unwrap_or_default(),
         guarded: false,
         whole: None,
@@ -137,6 +148,7 @@ pub fn deletion(text: &str) -> Payload {
         id: id(text),
         body: None,
         if_new: None,
+        conditions: None,
         version: 10,
         guarded: false,
         whole: None,

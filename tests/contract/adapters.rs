@@ -94,6 +94,11 @@ mod salesforce {
     http_system!(salesforce);
 }
 
+/// Salesforce with the object Contact, which has other fields.
+mod salesforce_contact {
+    http_system!(salesforce_contact);
+}
+
 mod hubspot;
 
 mod tinycrm {

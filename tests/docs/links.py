@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 # Folders whose files the pages name in `code`.
-FOLDERS = ("benches", "docs", "events", "src", "tests", ".ci", ".github")
+FOLDERS = ("admin", "benches", "deploy", "docs", "events", "src", "templates", "tests", ".ci", ".github")
 # Elements that a browser loads by itself, with the attribute that names the source.
 LOADED = {"img": "src", "script": "src", "source": "src", "iframe": "src", "link": "href", "use": "href"}
 # `rel` of links that load nothing.

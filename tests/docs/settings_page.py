@@ -41,6 +41,7 @@ A later layer replaces keys of an earlier one:
 | --- | --- |
 | `CONTACT_SYNC_PRESET` | {presets} |
 | `CONTACT_SYNC_CONFIG` | the document: `file:PATH` or `ssm:PARAMETER-NAME`. It is read again while running |
+| `CONTACT_SYNC_TASK` | `sync` (default), or `doctor`: the function of the [scheduled checks](../operate/alarms/doctor.md) |
 | `CONTACT_SYNC__SECTION__KEY` | one setting as a TOML value, e.g. `CONTACT_SYNC__HUBSPOT__BATCH_SIZE=50` |
 
 Tables are merged key by key; lists are replaced. A variable's name is read in lower case. Set a key with capitals in the

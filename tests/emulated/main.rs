@@ -6,3 +6,4 @@ mod e2e;
 mod fleet;
 mod hanging;
 mod redelivery;
+mod start;

@@ -16,4 +16,4 @@ mod laws;
 mod numbers;
 mod sockets;
 mod stopped_time;
-mod streams;
+pub(crate) mod streams;

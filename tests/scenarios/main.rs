@@ -2,10 +2,13 @@
 //! memory and mocks on loopback.
 
 mod convergence;
+mod destinations;
 mod dispatch;
+mod doctor;
 mod fuzz;
 mod kinesis;
 mod laws;
+mod policies;
 mod rows;
 mod settings;
 mod settled;

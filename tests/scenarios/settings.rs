@@ -299,6 +299,72 @@ fn a_refusal_names_the_source_the_key_and_what_is_allowed() {
             "[hubspot.attributes]\na = 3",
             ["`hubspot.attributes.a`", "a text"],
         ),
+        (
+            "[salesforce]\nsobject = \"Account\"",
+            [
+                "`salesforce.sobject`",
+                "any other object with `salesforce.fields`",
+            ],
+        ),
+        (
+            "[salesforce.fields]\nfax = \"Fax\"",
+            ["`salesforce.fields.fax`", "address.street"],
+        ),
+        (
+            "[salesforce.fields]\nphone = \"Work Phone\"",
+            ["`salesforce.fields.phone`", "letters"],
+        ),
+        (
+            "[salesforce.fields]\nphone = \"mobilephone\"",
+            ["`salesforce.fields`", "gets two values"],
+        ),
+        (
+            "[salesforce.constants]\nChannel__c = \" \"",
+            ["`salesforce.constants.Channel__c`", "is empty"],
+        ),
+        (
+            "[salesforce.policy]\nPhon = \"empty\"",
+            [
+                "`salesforce.policy.Phon`",
+                "never written; allowed: LastName",
+            ],
+        ),
+        (
+            "[salesforce.policy]\nSource_Id__c = \"never\"",
+            ["`salesforce.policy.Source_Id__c`", "never written"],
+        ),
+        (
+            "[salesforce]\nsobject = \"Contact\"\n[salesforce.policy]\nCompany = \"empty\"",
+            ["`salesforce.policy.Company`", "MailingStreet"],
+        ),
+        (
+            "[salesforce.policy]\nPhone = \"unedited\"",
+            ["`salesforce.policy.Phone`", "`salesforce.baseline_field`"],
+        ),
+        (
+            "[hubspot.policy]\nphone = \"unedited\"",
+            ["`hubspot.policy.phone`", "`hubspot.baseline_property`"],
+        ),
+        (
+            "[hubspot.policy]\nphone = \"sometimes\"",
+            ["`hubspot.policy.phone`", "unedited"],
+        ),
+        (
+            "[salesforce]\nmatch = \"insert\"",
+            ["`salesforce.match`", "update-only"],
+        ),
+        (
+            "[salesforce]\nsalvage = [\"LastName\"]",
+            ["`salesforce.salvage`", "which is required"],
+        ),
+        (
+            "[hubspot]\nsalvage = [\"fax\"]",
+            ["`hubspot.salvage`", "never written"],
+        ),
+        (
+            "[salesforce]\nrequired = [\"A B\"]",
+            ["`salesforce.required`", "letters"],
+        ),
         ("hubspot = 3", ["`hubspot`", "a table"]),
         ("[log]\naudit = true", ["`log.audit`", "a text"]),
         ("[log]\naudit = \"some\"", ["`log.audit`", "failures"]),
@@ -469,6 +535,7 @@ fn a_guard_of_all_changes_needs_a_version_field_in_each_system_in_use() {
     let field = "[salesforce]\nversion_field = \"Version__c\"";
     let property = "[hubspot]\nversion_property = \"version\"";
     let leads = "[filter]\ntypes = [\"lead\"]";
+    let of_hubspot = "[pipeline]\ndestinations = [\"hubspot\"]";
     for (document, key) in [
         (String::new(), Some("salesforce.version_field")),
         (field.to_owned(), Some("hubspot.version_property")),
@@ -478,6 +545,11 @@ fn a_guard_of_all_changes_needs_a_version_field_in_each_system_in_use() {
         (
             format!("{leads}\n{property}"),
             Some("salesforce.version_field"),
+        ),
+        (format!("{of_hubspot}\n{property}"), None),
+        (
+            format!("{of_hubspot}\n{field}"),
+            Some("hubspot.version_property"),
         ),
     ] {
         let document = format!("[guard]\nmode = \"always\"\n{document}");
@@ -575,11 +647,13 @@ fn a_refusal_names_the_line_of_the_last_writer() {
 
 #[test]
 fn the_kitchen_sink_sets_every_key_to_another_value_than_its_default() {
+    /// Tables whose keys are the user's.
+    const NAMES_OF_USERS: [&str; 4] = ["attributes", "fields", "constants", "policy"];
     fn keys(prefix: &str, table: &toml::Table, found: &mut Vec<(String, String)>) {
         for (key, value) in table {
             let path = format!("{prefix}{key}");
             // Tables whose keys the operator chooses.
-            let is_free = path.ends_with(".attributes")
+            let is_free = NAMES_OF_USERS.contains(&key.as_str())
                 || ["source.columns", "source.types"].contains(&&*path);
             match value {
                 toml::Value::Table(inner) if is_free => {

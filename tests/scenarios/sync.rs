@@ -31,7 +31,7 @@ const VERSIONS_KEPT: &str =
 
 /// Sets the version of a change, and its time as the second of this number. A version has at most
 /// two digits.
-fn versioned(mut change: Value, version: u64, replay: bool) -> Value {
+pub(crate) fn versioned(mut change: Value, version: u64, replay: bool) -> Value {
     change["version"] = version.into();
     change["occurred_at"] = format!("2026-11-20T10:15:{version:02}Z").into();
     change["replay"] = replay.into();

@@ -22,14 +22,16 @@ OUTAGE = range(42, 49)
 COLORS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f"]
 VALUES = {
     "IteratorAgeAlarmMinutes": "15", "FreshnessAlarmMinutes": "30", "RejectedAlarmPercent": "5", "MemoryMegabytes": "512",
-    "AWS::Region": "eu-west-1", "Name": "contact-sync", "FunctionName": "contact-sync", "StreamName": "contact-changes",
+    "AWS::Region": "eu-west-1", "FunctionName": "contact-sync-hubspot", "StreamName": "contact-changes",
+    "SalesforceFunction": "contact-sync-salesforce", "HubSpotFunction": "contact-sync-hubspot", "Doctor": "contact-sync-doctor",
     "QueueName": "contact-sync-DeadLetterQueue", "LogGroup": "contact-sync-LogGroup", "MappingId": "mapping",
-    "DocsBase": "https://docs.example.com", "DocsSuffix": ".html", "A": "contact-sync",
+    "DocsBase": "https://docs.example.com", "DocsSuffix": ".html", "A": "contact-sync-hubspot", "M": "contact-sync-hubspot",
+    "N": "contact-sync-salesforce", "S": "contact-sync-salesforce", "H": "contact-sync-hubspot",
 }
 # Values of one point in order, and in the outage. Others are zero.
 ORDINARY = {
-    "IncomingRecords": (600, 600), "RecordsReceived": (600, 1500), "RecordsDelivered": (560, 330), "RecordsSuperseded": (25, 25),
-    "RecordsFiltered": (12, 12), "RecordsFailed": (0, 850), "RecordsRejected": (1, 1), "ApiLatency": (180, 900),
+    "IncomingRecords": (600, 600), "RecordsReceived": (600, 1500), "RecordsDelivered": (255, 5), "RecordsSuperseded": (25, 25),
+    "RecordsFiltered": (320, 320), "RecordsFailed": (0, 850), "RecordsRejected": (1, 1), "ApiLatency": (180, 900),
     "ApiCalls": (14, 9), "ApiErrors": (0.1, 5), "Retries": (0.2, 6), "RateLimited": (0.4, 0), "WindowCallsRemaining": (150, 190),
     "DailyQuotaUsedPercent": (38, 41), "PolledEventCount": (600, 600), "InvokedEventCount": (600, 1500),
     "FailedInvokeEventCount": (0, 850), "Invocations": (60, 130), "ConcurrentExecutions": (3, 4), "ColdStart": (0.1, 0.3),
@@ -37,7 +39,7 @@ ORDINARY = {
     "ApproximateNumberOfMessagesVisible": (9, 12), "ValuesCut": (0.3, 0.3),
     "EndToEndLag": (4_000, 300_000), "IteratorAge": (1_500, 400_000), "RecordsSkippedSettled": (0, 270),
 }
-IN_ALARM = {"contact-sync-page-hubspot-breaker", "contact-sync-ticket-dead-letters"}
+IN_ALARM = {"contact-sync-hubspot-page-hubspot-breaker", "contact-sync-hubspot-ticket-dead-letters"}
 SPREAD = {"p50": 0.6, "p95": 1.6, "p99": 2.4}
 
 
@@ -172,7 +174,7 @@ def alarm(drawing, widget, x, y, width, height):
         left, top = x + 8 + across * tile, y + 32 + down * 40
         rings = name in IN_ALARM
         drawing.box(left, top, tile - 6, 34, "#fdf3f1" if rings else "#f2f8f0", "#d13212" if rings else "#1d8102")
-        title = re.sub(r"^contact-sync-(page|ticket|rollback)-", "", name)
+        title = re.sub(r"^contact-sync-\w+-(page|ticket|rollback)-", "", name)
         drawing.text(left + 8, top + 14, title, 11, weight="bold")
         drawing.text(left + 8, top + 28, "In alarm" if rings else "OK", 11, "#d13212" if rings else "#1d8102")
 

@@ -1,5 +1,5 @@
-"""Tests the templates on the resources that CloudFormation would get: template.yaml is translated first, as AWS does it, so
-that the additions of the transform are tested too. templates/operations.yaml is its nested stack.
+"""Tests the templates on the resources that CloudFormation would get: a template is translated first, as AWS does it, so that
+the additions of the transform are tested too. The nested stacks are tested with the parameters that template.yaml passes.
 
 Run by `make validate`, which has the translator. Needs no network and no account.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import boto3
 import tomlkit
+from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
@@ -26,6 +27,11 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 24 * 60 * 60
 A_STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes"
+A_SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:kafka"
+A_CLUSTER = "arn:aws:kafka:eu-west-1:123456789012:cluster/crm/0a1b2c3d-1"
+OF_MSK = {"Source": "msk", "KafkaClusterArn": A_CLUSTER, "KafkaTopics": "contacts"}
+OF_KAFKA = {"Source": "kafka", "KafkaBootstrapServers": "k1.example.com:9096,k2.example.com:9096", "KafkaTopics": "a,b.c,d",
+            "KafkaAuthentication": "SASL_SCRAM_512_AUTH", "KafkaSecretArn": A_SECRET}
 
 
 # A template that is given directly, as TemplateBody, is this long at most.
@@ -44,23 +50,41 @@ def operations():
 
 def translated(**given):
     """Returns the translated template with these parameters and the others' defaults."""
-    return copy.deepcopy(translated_once(tuple(sorted(given.items()))))
+    template = source()
+    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+    return copy.deepcopy(translated_once("template.yaml", tuple(sorted((defaults | given).items()))))
+
+
+def nested(name, parent=None, **given):
+    """Returns the translated template of the nested stack `name`, for these parameters of the root. What the parent passes are
+    the defaults of its parameters."""
+    parent = parent or translated(**given)
+    stack = parent["Resources"][name]["Properties"]
+    passed = {key: resolved(parent, value, **given) for key, value in stack["Parameters"].items()}
+    path = stack["TemplateURL"] if "/" in stack["TemplateURL"] else f"templates/{stack['TemplateURL']}"
+    # The translator needs the values that are plain, and decides nothing by the others.
+    plain = {key: value if isinstance(value, str) else "another stack's" for key, value in passed.items()}
+    template = copy.deepcopy(translated_once(path, tuple(sorted(plain.items()))))
+    for key, value in passed.items():
+        template["Parameters"][key]["Default"] = value
+    return template
 
 
 @functools.cache
-def translated_once(given):
+def translated_once(path, given):
     # The translator counts what it does for AWS's own service, and warns that nobody collects it.
     logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
     # It asks for a switch of AWS's own, too.
     logging.getLogger("samtranslator.feature_toggle.feature_toggle").setLevel(logging.ERROR)
-    template = source()
-    # `sam package` puts the place of the upload here; the translator accepts nothing local.
-    template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/key"
-    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()} | dict(given)
+    template = source(path)
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            # `sam package` puts the place of the upload here; the translator accepts nothing local.
+            resource["Properties"]["CodeUri"] = "s3://bucket/key"
     session = boto3.Session(region_name="us-east-1")
     # Without managed policies: a template that needs one does not translate here, and must list its permissions itself.
     translator = Translator({}, Parser(), boto_session=session)
-    return translator.translate(template, defaults)
+    return translator.translate(template, dict(given))
 
 
 def statements(policy):
@@ -117,7 +141,8 @@ def resolved(template, value, **given):
         return value
     (function, argument), = value.items()
     if function == "Ref" and argument in template["Parameters"]:
-        return str(given.get(argument, template["Parameters"][argument]["Default"]))
+        value = given.get(argument, template["Parameters"][argument]["Default"])
+        return value if isinstance(value, (dict, list)) else str(value)
     if function == "Condition":
         return resolved(template, template["Conditions"][argument], **given)
     if function == "Fn::If":
@@ -132,6 +157,18 @@ def resolved(template, value, **given):
         return all(parts)
     if function == "Fn::Or":
         return any(parts)
+    if function == "Fn::Contains":
+        return str(parts[1]) in parts[0]
+    if function == "Fn::Split" and isinstance(parts[1], str):
+        return parts[1].split(parts[0])
+    if function == "Fn::Select" and isinstance(parts[1], list):
+        return parts[1][int(parts[0])]
+    if function == "Fn::Join" and all(isinstance(part, str) for part in parts[1]):
+        return parts[0].join(parts[1])
+    if function == "Fn::Sub" and isinstance(parts, str):
+        names = {name: resolved(template, {"Ref": name}, **given) for name in template["Parameters"]}
+        filled = re.sub(r"\$\{(\w+)\}", lambda found: str(names.get(found[1], found[0])), parts)
+        return {function: filled} if "${" in filled else filled
     if function == "Fn::Sub" and isinstance(parts, list):
         text, names = argument[0], {name: resolved(template, part, **given) for name, part in argument[1].items()}
         for name in template["Parameters"]:
@@ -196,7 +233,8 @@ class Template(unittest.TestCase):
     def setUpClass(cls):
         cls.source = source()
         cls.template = translated()
-        cls.resources = cls.template["Resources"]
+        cls.function_template = nested("FirstFunction")
+        cls.resources = cls.template["Resources"] | cls.function_template["Resources"]
         cls.parameters = cls.template["Parameters"]
         cls.operations = operations()
 
@@ -210,6 +248,10 @@ class Template(unittest.TestCase):
         found = self.of_type(kind)
         self.assertEqual(len(found), 1, f"one {kind} was expected: {sorted(found)}")
         return next(iter(found.values()))["Properties"]
+
+    def passed(self, name):
+        """Returns the parameters that the root passes to the nested stack `name`."""
+        return self.template["Resources"][name]["Properties"]["Parameters"]
 
     def default(self, reference):
         """The default of the parameter that a property refers to."""
@@ -249,20 +291,26 @@ class TheMapping(Template):
     def test_warns_when_half_of_that_time_is_over(self):
         alarm = self.operations["Resources"]["RecordAgeAlarm"]["Properties"]
         self.assertEqual(alarm["Metrics"][0]["Expression"], {"Fn::Sub": "100 * age / 1000 / ${MaximumRecordAgeSeconds}"})
-        limit = self.the("AWS::CloudFormation::Stack")["Parameters"]["MaximumRecordAgeSeconds"]
+        limit = self.passed("Operations")["MaximumRecordAgeSeconds"]
         for given in ({}, {"StreamArn": A_STREAM}, {"MaximumRecordAgeSeconds": 3600}):
             self.assertEqual(int(resolved(self.template, limit, **given)), self.record_age(**given))
         self.assertLessEqual(alarm["Threshold"], 50)
 
     def record_age(self, **given):
-        return int(resolved(self.template, self.mapping["MaximumRecordAgeInSeconds"], **given))
+        return int(resolved(nested("FirstFunction", **given), self.mapping["MaximumRecordAgeInSeconds"]))
 
     def test_misses_nothing_that_is_written_before_it_starts(self):
-        self.assertEqual(self.mapping["StartingPosition"], "TRIM_HORIZON")
+        for given, position, timestamp in (
+            ({}, "TRIM_HORIZON", {"Ref": "AWS::NoValue"}), ({"SalesforceStartAt": "1795169700"}, "AT_TIMESTAMP", "1795169700"),
+            ({"HubSpotStartAt": "1795169700"}, "TRIM_HORIZON", {"Ref": "AWS::NoValue"}),
+        ):
+            function = nested("FirstFunction", **given)
+            self.assertEqual(resolved(function, self.mapping["StartingPosition"]), position, given)
+            self.assertEqual(resolved(function, self.mapping["StartingPositionTimestamp"]), timestamp, given)
 
     def test_puts_what_it_gives_up_into_the_bucket(self):
         destination = self.mapping["DestinationConfig"]["OnFailure"]["Destination"]
-        self.assertEqual(destination, {"Fn::GetAtt": ["FailedEvents", "Arn"]})
+        self.assertEqual(resolved(self.function_template, destination), {"Fn::GetAtt": ["FailedEvents", "Arn"]})
 
     def test_counts_its_events(self):
         self.assertEqual(self.mapping["MetricsConfig"], {"Metrics": ["EventCount"]})
@@ -284,7 +332,7 @@ class Versions(Template):
     ONE, OTHER = "1" * 64, "2" * 64
 
     def version(self, **given):
-        found = {name: r for name, r in translated(**given)["Resources"].items() if r["Type"] == "AWS::Lambda::Version"}
+        found = {name: r for name, r in nested("FirstFunction", **given)["Resources"].items() if r["Type"] == "AWS::Lambda::Version"}
         self.assertEqual(len(found), 1)
         return next(iter(found))
 
@@ -294,13 +342,13 @@ class Versions(Template):
 
     def test_a_new_hash_changes_the_function_too(self):
         # Lambda publishes no version of a function that is as it was, and CloudFormation fails then.
-        one, other = (translated(DeploymentHash=h)["Resources"]["Function"]["Properties"] for h in (self.ONE, self.OTHER))
+        one, other = (nested("FirstFunction", DeploymentHash=h)["Resources"]["Function"]["Properties"] for h in (self.ONE, self.OTHER))
         self.assertIn(self.ONE, one["Description"])
         self.assertNotEqual(one["Description"], other["Description"])
         self.assertLessEqual(len(one["Description"]), 256)
 
     def test_the_alias_leads_to_the_version(self):
-        alias = translated(DeploymentHash=self.ONE)["Resources"]["FunctionAliaslive"]["Properties"]
+        alias = nested("FirstFunction", DeploymentHash=self.ONE)["Resources"]["FunctionAliaslive"]["Properties"]
         self.assertEqual(alias["FunctionVersion"], {"Fn::GetAtt": [self.version(DeploymentHash=self.ONE), "Version"]})
         self.assertEqual(alias["FunctionName"], {"Ref": "Function"})
 
@@ -317,7 +365,7 @@ class Versions(Template):
             self.assertEqual(self.resources[alarm]["Type"], "AWS::CloudWatch::Alarm")
         (trigger,) = group["TriggerConfigurations"]
         self.assertEqual(trigger["TriggerEvents"], ["DeploymentRollback"])
-        self.assertEqual(trigger["TriggerTargetArn"], {"Fn::If": ["CreateTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]})
+        self.assertEqual(trigger["TriggerTargetArn"], {"Ref": "PageTopic"})
         self.assertIn("CodeDeployLambdaAliasUpdate", self.resources["FunctionAliaslive"]["UpdatePolicy"])
 
     def test_the_canarys_errors_are_those_of_the_new_version(self):
@@ -326,27 +374,27 @@ class Versions(Template):
         self.assertEqual(dimensions["Resource"], {"Fn::Sub": "${Function}:live"})
 
     def test_all_at_once_looks_at_no_alarm(self):
-        resources = translated(Rollout="AllAtOnce")["Resources"]
+        resources = nested("FirstFunction", Rollout="AllAtOnce")["Resources"]
         self.assertFalse([name for name, r in resources.items() if r["Type"].startswith("AWS::CodeDeploy::")])
         self.assertNotIn("UpdatePolicy", resources["FunctionAliaslive"])
 
     def test_each_rollout_is_one_of_codedeploys(self):
-        rollouts = self.source["Mappings"]["Rollouts"]
+        rollouts = source("templates/function.yaml")["Mappings"]["Rollouts"]
         self.assertEqual(set(self.parameters["Rollout"]["AllowedValues"]), set(rollouts))
         for name, rollout in rollouts.items():
             self.assertEqual(rollout["IsGradual"], "false" if name == "AllAtOnce" else "true")
-            resources = translated(Rollout=name)["Resources"]
+            resources = nested("FirstFunction", Rollout=name)["Resources"]
             self.assertEqual("FunctionDeploymentGroup" in resources, name != "AllAtOnce", name)
 
     def test_no_resource_waits_for_itself(self):
-        for given in ({}, {"Rollout": "AllAtOnce"}):
-            resources = translated(**given)["Resources"]
+        for template in (translated(), nested("FirstFunction"), nested("FirstFunction", Rollout="AllAtOnce")):
+            resources = template["Resources"]
             waits = {
                 name: set(references([r.get("Properties", {}), r.get("UpdatePolicy", {})], resources))
                 | set(as_list(r.get("DependsOn", [])))
                 for name, r in resources.items()
             }
-            self.assertIn("FunctionAliaslive", waits["FunctionContactChanges"])
+            self.assertIn("FunctionAliaslive", waits.get("FunctionContactChanges", ["FunctionAliaslive"]))
             while waits:
                 ready = {name for name, others in waits.items() if not others}
                 self.assertTrue(ready, f"these wait for each other: {sorted(waits)}")
@@ -366,12 +414,13 @@ class TheFunction(Template):
                 "CONTACT_SYNC_PRESET",
                 "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL",
                 "CONTACT_SYNC__PIPELINE__CONCURRENCY_SHARE",
+                "CONTACT_SYNC__PIPELINE__DESTINATIONS",
                 "CONTACT_SYNC__STATE__TABLE",
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
             }
             | {f"CONTACT_SYNC__{name.upper()}__SECRET_ID" for name in destinations()},
         )
-        self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": "ssm:/${AWS::StackName}/settings"})
+        self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": "ssm:${SettingsName}"})
 
     def test_every_variable_names_a_setting_that_exists(self):
         settings = defaults()
@@ -410,13 +459,13 @@ class TheFunction(Template):
         layer = "arn:aws:lambda:eu-west-1:123456789012:layer:collector:7"
         for given, sends in (({}, True), ({"Tracing": "PassThrough"}, False),
                              ({"Tracing": "PassThrough", "CollectorLayerArn": layer}, True)):
-            self.assertIs(resolved(self.template, {"Condition": "SendsTraces"}, **given), sends, given)
+            self.assertIs(resolved(nested("FirstFunction", **given), {"Condition": "SendsTraces"}), sends, given)
 
     def test_is_in_a_vpc_only_where_one_is_named(self):
         vpc = self.function["VpcConfig"]
-        self.assertEqual(resolved(self.template, vpc), {"Ref": "AWS::NoValue"})
+        self.assertEqual(resolved(self.function_template, vpc), {"Ref": "AWS::NoValue"})
         given = {"VpcSubnetIds": "subnet-0a,subnet-0b", "VpcSecurityGroupIds": "sg-0c"}
-        found = resolved(self.template, vpc, **given)
+        found = resolved(nested("FirstFunction", **given), vpc)
         self.assertEqual(found["SubnetIds"], {"Fn::Split": [",", {"Ref": "VpcSubnetIds"}]})
         self.assertEqual(found["SecurityGroupIds"], {"Fn::Split": [",", {"Ref": "VpcSecurityGroupIds"}]})
         for name, value in given.items():
@@ -438,13 +487,14 @@ class TheFunction(Template):
         layer = "arn:aws:lambda:eu-west-1:123456789012:layer:collector:7"
         endpoint, layers = self.function["Environment"]["Variables"]["OTEL_EXPORTER_OTLP_ENDPOINT"], self.function["Layers"]
         nothing = {"Ref": "AWS::NoValue"}
-        self.assertEqual([resolved(self.template, value) for value in (endpoint, layers)], [nothing, nothing])
-        self.assertEqual(resolved(self.template, layers, CollectorLayerArn=layer), [layer])
-        self.assertEqual(resolved(self.template, endpoint, CollectorLayerArn=layer), "http://localhost:4318")
+        self.assertEqual([resolved(self.function_template, value) for value in (endpoint, layers)], [nothing, nothing])
+        function = nested("FirstFunction", CollectorLayerArn=layer)
+        self.assertEqual(resolved(function, layers), [layer])
+        self.assertEqual(resolved(function, endpoint), "http://localhost:4318")
 
     def test_is_the_binary_of_the_package(self):
         package = (ROOT / "Cargo.toml").read_text(encoding="utf-8")
-        binary = self.source["Resources"]["Function"]["Metadata"]["BuildProperties"]["Binary"]
+        binary = source("templates/function.yaml")["Resources"]["Function"]["Metadata"]["BuildProperties"]["Binary"]
         self.assertRegex(package, rf'(?m)^default-run = "{re.escape(binary)}"$')
         self.assertEqual(self.function["Handler"], "bootstrap")
         self.assertEqual(self.function["Runtime"], "provided.al2023")
@@ -461,6 +511,7 @@ class LeastPrivilege(Template):
         "secretsmanager:BatchGetSecretValue", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
         "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
         "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+        "ec2:DescribeSecurityGroups", "ec2:DescribeVpcs",
     }
 
     def of_role(self, name):
@@ -482,15 +533,19 @@ class LeastPrivilege(Template):
         self.assertEqual(list(denied["Condition"]["ArnEquals"]), ["lambda:SourceFunctionArn"])
         behind = [s["Fn::If"] for s in self.resources["Role"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
                   if "Fn::If" in s]
-        self.assertEqual({s["Sid"] for condition, s, _ in behind if condition == "InVpc"}, {denied["Sid"], allowed["Sid"]})
+        conditions = {s["Sid"]: condition for condition, s, _ in behind}
+        self.assertEqual((conditions[allowed["Sid"]], conditions[denied["Sid"]]), ("InVpc", "HasInterfaces"))
+        (pollers,) = [statement for statement in self.statements() if statement["Sid"] == "AttachPollersToTheVpc"]
+        self.assertEqual(conditions[pollers["Sid"]], "IsKafka")
+        for given, denies in (({}, False), ({"VpcSubnetIds": "subnet-0a"}, True), (OF_MSK, True)):
+            self.assertIs(resolved(nested("FirstFunction", **given), {"Condition": "HasInterfaces"}), denies)
 
     def test_codedeploy_shifts_this_alias_and_no_other(self):
         granted = {s["Sid"]: s for s in self.of_role("RolloutRole")}
         for resource in granted["ShiftTheAlias"]["Resource"]:
-            self.assertRegex(resource["Fn::Sub"], r":function:\$\{AWS::StackName\}(:live)?$")
+            self.assertRegex(resource["Fn::Sub"], r":function:\$\{Name\}(:live)?$")
         self.assertEqual(granted["WatchTheAlarms"]["Action"], "cloudwatch:DescribeAlarms")
-        self.assertEqual(
-            granted["ReportRollbacks"]["Resource"], {"Fn::If": ["CreateTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]})
+        self.assertEqual(granted["ReportRollbacks"]["Resource"], {"Ref": "PageTopic"})
         trust = self.resources["RolloutRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         self.assertEqual([s["Principal"] for s in trust], [{"Service": "codedeploy.amazonaws.com"}])
         self.assertEqual(self.the("AWS::CodeDeploy::DeploymentGroup")["ServiceRoleArn"], {"Fn::GetAtt": ["RolloutRole", "Arn"]})
@@ -516,12 +571,16 @@ class LeastPrivilege(Template):
 
     def test_a_star_stands_only_behind_a_name(self):
         # Names that a service chooses below a resource of ours: log streams, and objects in the bucket.
-        allowed = {"WriteItsLogs": r":log-group:\$\{LogGroup\}:\*$", "StoreFailedEvents": r"^\$\{FailedEvents\.Arn\}/aws/lambda/\*$"}
+        allowed = {
+            "WriteItsLogs": r":log-group:\$\{LogGroup\}:\*$", "StoreFailedEvents": r"^\$\{FailedEventsArn\}/aws/lambda/\*$",
+            "ReadTheTopics": r"^\$\{Account\}:(topic/\$\{Cluster\}/\*|group/\$\{Cluster\}/\$\{Name\}-\*)$",
+        }
         for statement in self.statements():
             if set(as_list(statement["Action"])) <= self.WITHOUT_RESOURCE:
                 continue
             for resource in as_list(statement["Resource"]):
                 text = resource["Fn::Sub"] if isinstance(resource, dict) and "Fn::Sub" in resource else json.dumps(resource)
+                text = text[0] if isinstance(text, list) else text
                 if "*" in text:
                     self.assertRegex(text, allowed.get(statement["Sid"], "^$"), statement["Sid"])
 
@@ -604,7 +663,8 @@ class Settings(Template):
                 changed[name]["Properties"][key] = "changed"
                 yield changed, False
         for rollout in self.parameters["Rollout"]["AllowedValues"]:
-            yield translated(Rollout=rollout, DeploymentHash="3" * 64)["Resources"], False
+            given = {"Rollout": rollout, "DeploymentHash": "3" * 64}
+            yield translated(**given)["Resources"] | nested("FirstFunction", **given)["Resources"], False
 
     def test_the_model_of_an_update_finds_the_loss(self):
         parameter = {"Type": "AWS::SSM::Parameter", "Properties": {
@@ -624,14 +684,15 @@ class Settings(Template):
         self.assertGreater(updates, 50)
 
     def test_no_resource_is_a_store_of_settings(self):
-        for name, resource in (self.resources | self.operations["Resources"]).items():
+        others = [source(f"templates/{name}.yaml")["Resources"] for name in ("doctor", "kafka", "operations")]
+        for name, resource in [item for part in (self.resources, *others) for item in part.items()]:
             self.assertNotRegex(resource["Type"], r"^AWS::(SSM|AppConfig)::|^Custom::|CustomResource", name)
 
     def test_no_text_of_the_template_is_a_document(self):
         sections = {name for name, value in defaults().items() if isinstance(value, dict)}
         self.assertGreater(len(sections), 5)
         heading = re.compile(r"(?m)^\s*\[(\w+)[\].]|^\s*(\w+)\.\w+ *=")
-        for part in (self.template, self.operations):
+        for part in (self.template, self.function_template, self.operations, source("templates/doctor.yaml")):
             for text in strings(part):
                 found = {name for match in heading.findall(text) for name in match if name}
                 self.assertFalse(found & sections, text)
@@ -649,34 +710,343 @@ class Settings(Template):
 
     def test_the_function_reads_the_one_that_the_operator_edits(self):
         variables = self.the("AWS::Lambda::Function")["Environment"]["Variables"]
-        self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": f"ssm:{self.NAME}"})
+        self.assertEqual(variables["CONTACT_SYNC_CONFIG"], {"Fn::Sub": "ssm:${SettingsName}"})
+        for name in ("FirstFunction", "HubSpotFunction", "Doctor"):
+            self.assertEqual(self.passed(name)["SettingsName"], {"Fn::Sub": self.NAME})
         self.assertEqual(self.source["Outputs"]["SettingsParameter"]["Value"], {"Fn::Sub": self.NAME})
         (read,) = [s for s in statements(self.resources["Role"]["Properties"]["Policies"][0]["PolicyDocument"])
                    if "ssm:GetParameter" in as_list(s["Action"])]
         self.assertEqual(as_list(read["Action"]), ["ssm:GetParameter"])
-        self.assertTrue(read["Resource"]["Fn::Sub"].endswith(f":parameter{self.NAME}"))
+        self.assertTrue(read["Resource"]["Fn::Sub"].endswith(":parameter${SettingsName}"))
 
 
 class Size(Template):
-    def test_each_template_can_be_given_directly(self):
-        for path in ("template.yaml", "templates/operations.yaml"):
-            self.assertLess((ROOT / path).stat().st_size, LONGEST_TEMPLATE, path)
+    NESTED = {
+        "FirstFunction": "function", "HubSpotFunction": "function", "Operations": "operations",
+        "HubSpotOperations": "operations", "Doctor": "doctor",
+    }
 
-    def test_the_nested_one_is_found_and_gets_each_of_its_parameters(self):
-        nested = self.the("AWS::CloudFormation::Stack")
-        self.assertEqual(nested["TemplateURL"], "templates/operations.yaml")
+    def test_each_template_can_be_given_directly(self):
+        paths = [ROOT / "template.yaml", *(ROOT / "templates").glob("*.yaml")]
+        self.assertGreater(len(paths), 4)
+        for path in paths:
+            self.assertLess(path.stat().st_size, LONGEST_TEMPLATE, path)
+
+    def test_each_is_checked_by_make_validate(self):
+        made = ROOT.joinpath("Makefile").read_text(encoding="utf-8")
+        listed = re.search(r"(?m)^TEMPLATES := (.*)$", made)[1].split()
+        there = ["template.yaml", *(f"templates/{path.name}" for path in (ROOT / "templates").glob("*.yaml"))]
+        self.assertCountEqual(listed, there)
+
+    def test_the_nested_ones_are_found_and_get_each_of_their_parameters(self):
         # sam builds and uploads the stacks that it finds so.
         with warnings.catch_warnings():
             # sam warns of its own parts.
             warnings.simplefilter("ignore")
             found, remote = SamLocalStackProvider.get_stacks(template_file=str(ROOT / "template.yaml"))
-        self.assertEqual([(stack.stack_path, Path(stack.location).name) for stack in found],
-                         [("", "template.yaml"), ("Operations", "operations.yaml")])
+        expected = {"": "template.yaml"}
+        for name, template in self.NESTED.items():
+            expected[name] = f"{template}.yaml"
+            if template == "function":
+                expected |= {f"{name}/KafkaTopic{at}": "kafka.yaml" for at in range(1, 5)}
+        self.assertEqual({stack.stack_path: Path(stack.location).name for stack in found}, expected)
         self.assertFalse(remote)
-        self.assertEqual(set(nested["Parameters"]), set(self.operations["Parameters"]))
-        names = set(self.operations["Parameters"])
-        used = set(references([self.operations["Resources"], self.operations["Conditions"]], names))
-        self.assertEqual(used, names)
+        for name, template in self.NESTED.items():
+            self.agrees(self.template["Resources"][name], f"templates/{template}.yaml")
+        for at in range(1, 5):
+            self.agrees(self.function_template["Resources"][f"KafkaTopic{at}"], "templates/kafka.yaml")
+
+    def agrees(self, stack, path):
+        template = source(path)
+        names = set(template["Parameters"])
+        self.assertEqual(set(stack["Properties"]["Parameters"]), names, path)
+        used = set(references([template["Resources"], template["Conditions"], template["Outputs"]], names))
+        # A mapping is found by a parameter's value.
+        used |= {"Rollout"} & names
+        self.assertEqual(used, names, path)
+
+    def test_every_function_is_built_of_the_package(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stacks, _ = SamLocalStackProvider.get_stacks(template_file=str(ROOT / "template.yaml"))
+            functions = list(SamFunctionProvider(stacks).get_all())
+        paths = {function.stack_path: function.codeuri for function in functions}
+        self.assertEqual(set(paths), {"FirstFunction", "HubSpotFunction", "Doctor"})
+        for path in paths.values():
+            self.assertTrue((ROOT / path / "Cargo.toml").is_file(), path)
+        self.assertEqual({function.metadata["BuildProperties"]["Binary"] for function in functions}, {"contact-sync"})
+
+
+class Destinations(Template):
+    """A function for each destination, or one for all."""
+
+    def test_they_are_separate_unless_told_otherwise(self):
+        self.assertEqual(self.parameters["Destinations"]["Default"], "separate")
+        self.assertEqual(self.parameters["Destinations"]["AllowedValues"], ["separate", "together"])
+
+    def function(self, name, **given):
+        template = nested(name, **given)
+        properties = template["Resources"]["Function"]["Properties"]
+        return template, resolved(template, properties["FunctionName"]), {
+            key: resolved(template, value) for key, value in properties["Environment"]["Variables"].items()}
+
+    def test_each_function_serves_its_own_and_reads_its_secret_alone(self):
+        nothing = {"Ref": "AWS::NoValue"}
+        for name, destination, secret, other in (
+            ("FirstFunction", "salesforce", "SALESFORCE", "HUBSPOT"), ("HubSpotFunction", "hubspot", "HUBSPOT", "SALESFORCE"),
+        ):
+            template, function, variables = self.function(name)
+            self.assertEqual(function, {"Fn::Sub": "${AWS::StackName}-" + destination})
+            self.assertEqual(json.loads(variables["CONTACT_SYNC__PIPELINE__DESTINATIONS"]), [destination])
+            self.assertNotEqual(variables[f"CONTACT_SYNC__{secret}__SECRET_ID"], nothing)
+            self.assertEqual(variables[f"CONTACT_SYNC__{other}__SECRET_ID"], nothing)
+            statement = next(s for s in statements(template["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"])
+                             if s["Sid"] == "ReadTheSecrets")
+            readable = [resolved(template, resource) for resource in statement["Resource"]]
+            self.assertEqual([r for r in readable if r != nothing], [variables[f"CONTACT_SYNC__{secret}__SECRET_ID"]])
+
+    def test_together_one_function_serves_all(self):
+        given = {"Destinations": "together"}
+        _, function, variables = self.function("FirstFunction", **given)
+        self.assertEqual(function, {"Fn::Sub": "${AWS::StackName}-all"})
+        self.assertEqual(json.loads(variables["CONTACT_SYNC__PIPELINE__DESTINATIONS"]), [], "all of them")
+        for system in destinations():
+            self.assertNotEqual(variables[f"CONTACT_SYNC__{system.upper()}__SECRET_ID"], {"Ref": "AWS::NoValue"})
+        for name in ("HubSpotFunction", "HubSpotOperations"):
+            self.assertEqual(self.template["Resources"][name]["Condition"], "Separate")
+        self.assertIs(resolved(self.template, {"Condition": "Separate"}, **given), False)
+
+    def test_every_destination_of_the_code_is_served_once(self):
+        served = [json.loads(self.function(name)[2]["CONTACT_SYNC__PIPELINE__DESTINATIONS"])
+                  for name in ("FirstFunction", "HubSpotFunction")]
+        self.assertCountEqual([name for names in served for name in names], destinations())
+        # It gets the records that cannot be decoded, validated or routed.
+        self.assertEqual(served[0][0], destinations()[0])
+
+    def test_a_change_of_the_mode_keeps_the_first_mapping_and_its_checkpoint(self):
+        # A new value of these replaces a mapping. Its function may change.
+        # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-lambda-eventsourcemapping.html
+        separate, together = (nested("FirstFunction", Destinations=mode) for mode in ("separate", "together"))
+        for key in ("EventSourceArn", "StartingPosition", "StartingPositionTimestamp"):
+            found = [resolved(t, t["Resources"]["FunctionContactChanges"]["Properties"][key]) for t in (separate, together)]
+            self.assertEqual(found[0], found[1], key)
+
+    def test_they_share_the_stream_the_table_and_the_bucket_and_have_a_queue_each(self):
+        first, other = self.passed("FirstFunction"), self.passed("HubSpotFunction")
+        for name in ("StreamArn", "StateTable", "FailedEventsArn", "LogGroup", "SettingsName", "PageTopic", "DeploymentHash"):
+            self.assertEqual(first[name], other[name])
+        self.assertIn("DeadLetterQueue", self.function_template["Resources"])
+
+    def test_the_alarms_of_a_destination_are_with_the_function_that_serves_it(self):
+        for stack, holds, given in (
+            ("Operations", {"salesforce": True, "hubspot": False}, {}),
+            ("HubSpotOperations", {"salesforce": False, "hubspot": True}, {}),
+            ("Operations", {"salesforce": True, "hubspot": True}, {"Destinations": "together"}),
+        ):
+            operations = nested(stack, **given)
+            names = {"salesforce": "Salesforce", "hubspot": "HubSpot"}
+            for system, expected in holds.items():
+                # The name of the function is an output of its stack, which is the name that the stack got.
+                function = stack.replace("Operations", "Function").replace("Function", "FirstFunction", stack == "Operations")
+                name = resolved(translated(**given), self.passed(function)["Name"], **given)
+                operations["Parameters"]["FunctionName"]["Default"] = name
+                self.assertIs(resolved(operations, {"Condition": f"Serves{names[system]}"}), expected, (stack, system, given))
+                for kind in ("Auth", "Breaker", "Quota", "Freshness"):
+                    alarm = operations["Resources"][f"{names[system]}{kind}Alarm"]
+                    self.assertEqual(alarm["Condition"], f"Serves{names[system]}")
+
+
+class Kafka(Template):
+    def setUp(self):
+        self.kafka = source("templates/kafka.yaml")
+
+    def mappings(self, **given):
+        """Returns the properties of the mappings of topics, as CloudFormation would see them."""
+        function = nested("FirstFunction", **given)
+        found = {}
+        for name, resource in function["Resources"].items():
+            if name.startswith("KafkaTopic") and resolved(function, {"Condition": resource["Condition"]}):
+                template = nested(name, parent=function)
+                properties = template["Resources"]["Mapping"]["Properties"]
+                found[name] = {key: self.whole(template, value) for key, value in properties.items()}
+        return function, found
+
+    def whole(self, template, value):
+        """Returns a value with every function within resolved, and without what is left out."""
+        nothing = {"Ref": "AWS::NoValue"}
+        value = resolved(template, value)
+        if isinstance(value, list):
+            return [self.whole(template, item) for item in value if resolved(template, item) != nothing]
+        if isinstance(value, dict) and not any(key.startswith("Fn::") or key == "Ref" for key in value):
+            return {key: self.whole(template, item) for key, item in value.items()}
+        return value
+
+    def test_without_it_there_is_a_stream_and_no_topic(self):
+        function, mappings = self.mappings()
+        self.assertEqual(mappings, {})
+        self.assertEqual(function["Resources"]["FunctionContactChanges"]["Condition"], "IsKinesis")
+        self.assertIs(resolved(function, {"Condition": "IsKinesis"}), True)
+
+    def test_with_it_no_stream_is_made_or_read(self):
+        for given in (OF_MSK, OF_KAFKA):
+            self.assertIs(resolved(self.template, {"Condition": "CreateStream"}, **given), False)
+            function = nested("FirstFunction", **given)
+            self.assertIs(resolved(function, {"Condition": "IsKinesis"}), False)
+
+    def test_each_topic_has_a_mapping_and_a_group_of_its_own(self):
+        _, mappings = self.mappings(**OF_KAFKA)
+        self.assertEqual([m["Topics"] for m in mappings.values()], [["a"], ["b.c"], ["d"]])
+        groups = [m["SelfManagedKafkaEventSourceConfig"]["ConsumerGroupId"] for m in mappings.values()]
+        self.assertEqual(len(set(map(str, groups))), 3)
+        for template in ("FunctionName", "Topic"):
+            text = self.kafka["Resources"]["Mapping"]["Properties"]["SelfManagedKafkaEventSourceConfig"]["Fn::If"][2]
+            self.assertIn(template, text["ConsumerGroupId"]["Fn::Sub"], "another function is another group")
+
+    def test_of_msk_names_the_cluster_and_of_ones_own_the_brokers(self):
+        _, of_msk = self.mappings(**OF_MSK)
+        (mapping,) = of_msk.values()
+        self.assertEqual(mapping["EventSourceArn"], A_CLUSTER)
+        self.assertEqual(mapping["SelfManagedEventSource"], {"Ref": "AWS::NoValue"})
+        self.assertEqual(mapping["SourceAccessConfigurations"], {"Ref": "AWS::NoValue"}, "the role signs in")
+        _, of_own = self.mappings(**OF_KAFKA)
+        mapping = of_own["KafkaTopic1"]
+        self.assertEqual(mapping["EventSourceArn"], {"Ref": "AWS::NoValue"})
+        self.assertEqual(mapping["SelfManagedEventSource"]["Endpoints"]["KafkaBootstrapServers"],
+                         ["k1.example.com:9096", "k2.example.com:9096"])
+        self.assertEqual(mapping["SourceAccessConfigurations"], [{"Type": "SASL_SCRAM_512_AUTH", "URI": A_SECRET}])
+
+    def test_ones_own_cluster_is_reached_in_a_vpc(self):
+        for subnets in ("subnet-0a", "subnet-0a,subnet-0b", "subnet-0a,subnet-0b,subnet-0c"):
+            given = OF_KAFKA | {"KafkaSubnetIds": subnets, "KafkaSecurityGroupId": "sg-0d", "KafkaRootCaSecretArn": A_SECRET}
+            _, mappings = self.mappings(**given)
+            access = mappings["KafkaTopic1"]["SourceAccessConfigurations"]
+            self.assertEqual(
+                [(entry["Type"], entry["URI"]) for entry in access],
+                [("SASL_SCRAM_512_AUTH", A_SECRET), ("SERVER_ROOT_CA_CERTIFICATE", A_SECRET)]
+                + [("VPC_SUBNET", f"subnet:{subnet}") for subnet in subnets.split(",")]
+                + [("VPC_SECURITY_GROUP", "security_group:sg-0d")])
+            for name, value in given.items():
+                if "AllowedPattern" in self.parameters[name]:
+                    self.assertRegex(value, self.parameters[name]["AllowedPattern"])
+
+    def test_reports_bisects_and_retries_by_age_which_needs_provisioned_mode(self):
+        _, mappings = self.mappings(**OF_MSK)
+        (mapping,) = mappings.values()
+        self.assertEqual(mapping["FunctionResponseTypes"], ["ReportBatchItemFailures"])
+        self.assertIs(mapping["BisectBatchOnFunctionError"], True)
+        self.assertEqual(mapping["ProvisionedPollerConfig"], {"MinimumPollers": "1", "MaximumPollers": "4"})
+        # -1 with a destination on failure means 10, and 10,001 is refused.
+        self.assertTrue(1000 < mapping["MaximumRetryAttempts"] < 10_001)
+        self.assertTrue(0 < int(mapping["MaximumRecordAgeInSeconds"]) < DAY)
+        self.assertEqual(mapping["StartingPosition"], "TRIM_HORIZON")
+        self.assertNotIn("FilterCriteria", mapping)
+        self.assertEqual(mapping["DestinationConfig"]["OnFailure"]["Destination"], {"Fn::GetAtt": ["FailedEvents", "Arn"]})
+        self.assertEqual(mapping["MetricsConfig"], {"Metrics": ["EventCount", "ErrorCount", "KafkaMetrics"]})
+
+    def test_no_invocation_is_longer_than_its_mappings_take(self):
+        # https://docs.aws.amazon.com/lambda/latest/dg/with-msk-configure.html
+        self.assertLessEqual(self.parameters["TimeoutSeconds"]["MaxValue"], 840)
+
+    def test_the_role_reaches_the_cluster_of_the_source_alone(self):
+        sids = {"FindTheCluster": (False, True, False), "ReadTheTopics": (False, True, False),
+                "SignInToKafka": (False, False, True), "AttachPollersToTheVpc": (False, True, True),
+                "ReadTheStream": (True, False, False)}
+        for at, given in enumerate(({}, OF_MSK, OF_KAFKA)):
+            function = nested("FirstFunction", **given)
+            document = function["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"]
+            granted = {s["Sid"] for s in (resolved(function, s) for s in document["Statement"]) if "Sid" in s}
+            for sid, holds in sids.items():
+                self.assertEqual(sid in granted, holds[at], (sid, given))
+
+    def test_iam_reads_the_topics_of_the_cluster_and_the_groups_of_the_function(self):
+        function = nested("FirstFunction", **OF_MSK)
+        document = function["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"]
+        statement = next(s for s in statements(document) if s["Sid"] == "ReadTheTopics")
+        cluster, topics, groups = (resolved(function, resource) for resource in statement["Resource"])
+        self.assertEqual(cluster, A_CLUSTER)
+        self.assertEqual(topics, A_CLUSTER.replace(":cluster/", ":topic/") + "/*")
+        self.assertTrue(groups.startswith(A_CLUSTER.replace(":cluster/", ":group/") + "/"), groups)
+        self.assertIn("kafka-cluster:ReadData", statement["Action"])
+
+    def test_a_choice_that_lambda_refuses_is_refused_at_once(self):
+        rules = self.source["Rules"]
+        for given, broken in (
+            ({}, set()), (OF_MSK, set()), (OF_KAFKA, set()),
+            (OF_MSK | {"KafkaClusterArn": ""}, {"ClusterOfMsk"}), (OF_MSK | {"KafkaTopics": ""}, {"ClusterOfMsk"}),
+            (OF_MSK | {"KafkaAuthentication": "BASIC_AUTH", "KafkaSecretArn": A_SECRET}, {"ClusterOfMsk"}),
+            (OF_KAFKA | {"KafkaBootstrapServers": ""}, {"ClusterOfOnesOwn"}),
+            (OF_KAFKA | {"KafkaAuthentication": "IAM", "KafkaSecretArn": ""}, {"ClusterOfOnesOwn"}),
+            (OF_KAFKA | {"KafkaAuthentication": "NONE", "KafkaSecretArn": ""}, {"ClusterOfOnesOwn"}),
+            (OF_KAFKA | {"KafkaSecretArn": ""}, {"SecretWithAuthentication"}),
+            (OF_MSK | {"KafkaSecretArn": A_SECRET}, {"AuthenticationWithSecret"}),
+            (OF_KAFKA | {"KafkaSubnetIds": "subnet-0a"}, {"KafkaSubnetsWithSecurityGroup"}),
+        ):
+            found = {
+                name for name, rule in rules.items() if resolved(self.template, rule["RuleCondition"], **given)
+                and not all(resolved(self.template, a["Assert"], **given) for a in rule["Assertions"])
+            }
+            self.assertEqual(found, broken, given)
+
+    def test_its_alarms_stand_where_those_of_a_stream_do(self):
+        alarms = {name: r for name, r in self.kafka["Resources"].items() if r["Type"] == "AWS::CloudWatch::Alarm"}
+        for name, alarm in alarms.items():
+            other = self.operations["Resources"].get(name, {}).get("Properties")
+            if other and name != "NoTrafficAlarm":
+                for key in ("MetricName", "Statistic", "Period", "EvaluationPeriods", "Threshold", "ComparisonOperator"):
+                    self.assertEqual(alarm["Properties"].get(key), other.get(key), (name, key))
+                self.assertIn(self.operations["Resources"][name]["Condition"], ("IsKinesis", "WatchesStream"))
+        lag = alarms["OffsetLagAlarm"]["Properties"]
+        self.assertEqual((lag["MetricName"], lag["Dimensions"][0]["Value"]), ("MaxOffsetLag", {"Ref": "Mapping"}))
+        self.assertEqual(set(alarms), {"OffsetLagAlarm", "StalledAlarm", "NoTrafficAlarm", "FailedEventsAlarm", "DroppedEventsAlarm"})
+        for name in ("IteratorAgeAlarm", "RecordAgeAlarm", "VolumeDropAlarm"):
+            self.assertIn(self.operations["Resources"][name]["Condition"], ("IsKinesis", "WatchesStream"))
+
+
+class Doctor(Template):
+    def setUp(self):
+        self.doctor = nested("Doctor", DoctorSchedule="rate(1 day)")
+
+    def test_is_off_by_default(self):
+        self.assertEqual(self.parameters["DoctorSchedule"]["Default"], "")
+        self.assertEqual(self.template["Resources"]["Doctor"]["Condition"], "HasDoctor")
+        self.assertIs(resolved(self.template, {"Condition": "HasDoctor"}), False)
+        for schedule, allowed in (("rate(1 day)", True), ("cron(0 6 * * ? *)", True), ("daily", False), ("rate()", False)):
+            self.assertEqual(bool(re.search(self.parameters["DoctorSchedule"]["AllowedPattern"], schedule)), allowed, schedule)
+
+    def test_its_event_is_the_one_that_the_code_knows(self):
+        target = self.doctor["Resources"]["ScheduledRun"]["Properties"]["Target"]
+        (key,) = re.findall(r'const TASK: &str = "(.+)";', code("src/lambda/scheduled.rs"))
+        (name,) = re.findall(r'const NAME: &str = "(.+)";', code("src/app/doctor.rs"))
+        self.assertEqual(json.loads(target["Input"]), {key: name})
+        variables = self.doctor["Resources"]["Function"]["Properties"]["Environment"]["Variables"]
+        self.assertEqual(variables["CONTACT_SYNC_TASK"], name)
+        self.assertEqual(target["Arn"], {"Fn::GetAtt": ["Function", "Arn"]})
+
+    def test_may_read_what_it_checks_and_write_its_logs(self):
+        granted = list(statements(self.doctor["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"]))
+        actions = {action for s in granted for action in as_list(s["Action"]) if not action.startswith("ec2:")}
+        self.assertEqual(actions, {"logs:CreateLogStream", "logs:PutLogEvents", "secretsmanager:GetSecretValue",
+                                   "secretsmanager:BatchGetSecretValue", "ssm:GetParameter", "kms:Decrypt"})
+        (invokes,) = statements(self.doctor["Resources"]["ScheduleRole"]["Properties"]["Policies"][0]["PolicyDocument"])
+        self.assertEqual((invokes["Action"], invokes["Resource"]), ("lambda:InvokeFunction", target_arn()))
+        for name in ("Role", "ScheduleRole"):
+            boundary = self.doctor["Resources"][name]["Properties"]["PermissionsBoundary"]
+            self.assertEqual(boundary["Fn::If"][0], "HasBoundary")
+
+    def test_a_finding_is_a_ticket_until_a_run_finds_none(self):
+        alarm = self.doctor["Resources"]["DoctorAlarm"]["Properties"]
+        result, findings, errors = alarm["Metrics"]
+        self.assertEqual(result["Expression"], "MAX([findings, errors])")
+        self.assertEqual(findings["MetricStat"]["Metric"]["MetricName"], "DoctorFindings")
+        self.assertIn("DoctorFindings", emitted_metrics())
+        self.assertEqual(errors["MetricStat"]["Metric"]["MetricName"], "Errors")
+        self.assertEqual((alarm["TreatMissingData"], alarm["Threshold"]), ("ignore", 1))
+        self.assertEqual(alarm["AlarmActions"], [{"Ref": "TicketTopic"}])
+        self.assertEqual(alarm["OKActions"], alarm["AlarmActions"])
+
+
+def target_arn():
+    return {"Fn::GetAtt": ["Function", "Arn"]}
 
 
 class WhatIsStored(Template):
@@ -724,13 +1094,13 @@ class WhatIsStored(Template):
             # A first deployment that fails leaves no orphan.
             self.assertEqual(self.resources[name].get("DeletionPolicy"), "RetainExceptOnCreate", name)
             self.assertEqual(self.resources[name].get("UpdateReplacePolicy"), "Retain", name)
-        for name, resource in self.source["Resources"].items():
+        for name, resource in (self.source["Resources"] | source("templates/function.yaml")["Resources"]).items():
             self.assertNotEqual(resource.get("DeletionPolicy"), "Retain", name)
 
 
 class Alarms(Template):
     TOPICS = {
-        "page": ({"Ref": "PageTopic"}, {"Fn::If": ["CreateTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}),
+        "page": ({"Ref": "PageTopic"},),
         "ticket": ({"Ref": "TicketTopic"},),
     }
     # A silence raises them, as long as the stream is read.
@@ -741,7 +1111,7 @@ class Alarms(Template):
 
     def parts(self):
         """Returns the severity and the title of each alarm, which its name consists of."""
-        form = r"\$\{(?:AWS::StackName|Name)\}-(page|ticket|rollback)-([a-z-]+)"
+        form = r"\$\{(?:FunctionName|Name)\}-(page|ticket|rollback)-([a-z-]+)"
         return {name: re.fullmatch(form, alarm["AlarmName"]["Fn::Sub"]).groups() for name, alarm in self.alarms().items()}
 
     def names(self):
@@ -749,12 +1119,21 @@ class Alarms(Template):
 
     def text(self, alarm, **given):
         """Returns the description of an alarm as CloudFormation would write it."""
-        description = alarm["AlarmDescription"]
-        if isinstance(description["Fn::Sub"], list):
-            return resolved(self.template, description, **given)
-        passed = self.the("AWS::CloudFormation::Stack")["Parameters"]
+        passed = self.passed("FirstFunction") | self.passed("Operations") | {"Topic": "contacts"}
         return re.sub(
-            r"\$\{(\w+)\}", lambda found: str(resolved(self.template, passed[found[1]], **given)), description["Fn::Sub"])
+            r"\$\{(\w+)\}", lambda found: str(resolved(self.template, passed[found[1]], **given)),
+            alarm["AlarmDescription"]["Fn::Sub"])
+
+    def others(self):
+        """Returns the alarms of the optional stacks, with the severity and title of each."""
+        found = []
+        for path in ("templates/kafka.yaml", "templates/doctor.yaml"):
+            for resource in source(path)["Resources"].values():
+                if resource["Type"] == "AWS::CloudWatch::Alarm":
+                    form = r"\$\{(?:FunctionName|Name)\}(?:-\$\{Topic\})?-(page|ticket)-([a-z-]+)"
+                    parts = re.fullmatch(form, resource["Properties"]["AlarmName"]["Fn::Sub"]).groups()
+                    found.append((resource["Properties"], *parts))
+        return found
 
     def metrics(self):
         for alarm in self.alarms().values():
@@ -791,7 +1170,7 @@ class Alarms(Template):
             self.assertEqual(severities[title], "ticket", title)
 
     def test_tickets_go_to_a_topic_that_has_a_reader(self):
-        passed = self.the("AWS::CloudFormation::Stack")["Parameters"]
+        passed = self.passed("Operations")
         pages, tickets = "arn:aws:sns:eu-west-1:123456789012:pages", "arn:aws:sns:eu-west-1:123456789012:tickets"
         for given, page, ticket in (
             ({}, {"Ref": "AlarmTopic"}, {"Ref": "TicketTopic"}),
@@ -821,7 +1200,11 @@ class Alarms(Template):
         self.assertEqual(len(channel["Properties"]["GuardrailPolicies"]), 1, "without a list it is AdministratorAccess")
 
     def test_each_has_a_reason_for_its_threshold(self):
-        text = "".join((ROOT / path).read_text(encoding="utf-8") for path in ("template.yaml", "templates/operations.yaml"))
+        texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "templates").glob("*.yaml")}
+        for path, text in texts.items():
+            for name in re.findall(r"(?m)^  (\w+):\n    Type: AWS::CloudWatch::Alarm$", text):
+                self.assertRegex(text, rf"(?m)^  # .*\n  {name}:$", f"{path}: a comment in front of it gives the reason")
+        text = "".join(texts.values())
         for name in self.alarms():
             self.assertRegex(text, rf"(?m)^  # .*\n  {name}:$", "a comment in front of it gives the reason")
 
@@ -858,13 +1241,14 @@ class Alarms(Template):
 
     def test_the_share_of_rejected_records_needs_some_and_a_canary_reaches_it(self):
         alarm = self.alarms()["RejectedShareAlarm"]
-        share, rejected, received = alarm["Metrics"]
-        self.assertEqual(
-            [m["MetricStat"]["Metric"]["MetricName"] for m in (rejected, received)], ["RecordsRejected", "RecordsReceived"])
+        share, *metrics = alarm["Metrics"]
+        self.assertEqual({m["Id"]: m["MetricStat"]["Metric"]["MetricName"] for m in metrics},
+                         {"rejected": "RecordsRejected", "received": "RecordsReceived", "filtered": "RecordsFiltered"})
         for count, of, percent in ((9, 9, 0), (10, 1000, 1), (10, 10, 100), (100, 1000, 10)):
-            value = 100 * count / of if count >= 10 else 0
-            self.assertEqual(self.evaluated(share["Expression"], rejected=count, received=of), value)
-            self.assertEqual(value, percent)
+            # The records of another function's destination do not hide the share.
+            for filtered in (0, 9 * of):
+                found = self.evaluated(share["Expression"], rejected=count, received=of + filtered, filtered=filtered)
+                self.assertEqual(found, percent)
         # A tenth of the batches go to a canary.
         self.assertLess(self.default(alarm["Threshold"]), 10)
 
@@ -881,7 +1265,20 @@ class Alarms(Template):
             self.assertEqual(result["Expression"], "lag / 60000")
             self.assertEqual(lag["MetricStat"]["Stat"], "p99")
             self.assertEqual(lag["MetricStat"]["Metric"]["MetricName"], "EndToEndLag")
-            self.assertEqual(lag["MetricStat"]["Metric"]["Dimensions"], [{"Name": "Destination", "Value": system}])
+            self.assertEqual(lag["MetricStat"]["Metric"]["Dimensions"], [
+                {"Name": "Function", "Value": {"Ref": "FunctionName"}}, {"Name": "Destination", "Value": system}])
+
+    def test_those_on_our_metrics_are_of_this_function(self):
+        watched = 0
+        for name, alarm in self.alarms().items():
+            for metric in alarm.get("Metrics", [alarm]):
+                metric = metric.get("MetricStat", {}).get("Metric", metric)
+                if metric.get("Namespace") == "ContactSync":
+                    watched += 1
+                    self.assertIn(metric["Dimensions"][0], (
+                        {"Name": "Function", "Value": {"Ref": "FunctionName"}},
+                        {"Name": "Function", "Value": {"Ref": "Function"}}), name)
+        self.assertGreater(watched, 10)
 
     def test_each_text_has_a_link_to_its_page(self):
         navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
@@ -889,8 +1286,9 @@ class Alarms(Template):
         site, forge = "https://docs.example.com/contact-sync", "https://git.example.com/x/contact-sync/blob/main/docs"
         for address in (site, forge):
             self.assertRegex(address, self.parameters["DocsUrl"]["AllowedPattern"])
-        for name, alarm in self.alarms().items():
-            page = f"operate/alarms/{self.names()[name]}"
+        alarms = [(alarm, self.names()[name]) for name, alarm in self.alarms().items()]
+        for alarm, title in alarms + [(alarm, title) for alarm, _, title in self.others()]:
+            page = f"operate/alarms/{title}"
             self.assertTrue((ROOT / "docs" / f"{page}.md").is_file(), page)
             self.assertIn(f"- {page}.md\n", navigation)
             for given, link in (
@@ -925,10 +1323,10 @@ class Alarms(Template):
 
     def test_each_destinations_leases_count(self):
         dimensions = [
-            metric["MetricStat"]["Metric"].get("Dimensions", [{}])[0].get("Value")
+            metric["MetricStat"]["Metric"]["Dimensions"][-1]["Value"]
             for metric in self.alarms()["StateTableAlarm"]["Metrics"] if "MetricStat" in metric
         ]
-        self.assertCountEqual(dimensions, [None, *destinations()])
+        self.assertCountEqual(map(str, dimensions), [str({"Ref": "FunctionName"}), *destinations()])
 
     def test_a_refused_credential_is_told_of_even_by_a_single_environment_and_a_rotated_one_is_not(self):
         alarms = {title: self.alarms()[name] for name, title in self.names().items()}
@@ -956,11 +1354,12 @@ class Alarms(Template):
     def test_each_has_a_page_and_each_page_an_alarm(self):
         folder = Path("docs", "operate", "alarms")
         overview = (ROOT / "docs" / "operate" / "index.md").read_text(encoding="utf-8")
-        for name, title in self.names().items():
+        alarms = set(self.parts().values()) | {(severity, title) for _, severity, title in self.others()}
+        for severity, title in alarms:
             page = (folder / f"{title}.md").as_posix()
-            self.assertRegex((ROOT / page).read_text(encoding="utf-8"), rf'\A# {re.escape(title)}\n', name)
-            self.assertIn(f"| [{title}](alarms/{title}.md) | {self.parts()[name][0]} |", overview)
-        self.assertEqual({path.stem for path in (ROOT / folder).iterdir()}, set(self.names().values()))
+            self.assertRegex((ROOT / page).read_text(encoding="utf-8"), rf'\A# {re.escape(title)}\n', title)
+            self.assertIn(f"| [{title}](alarms/{title}.md) | {severity} |", overview)
+        self.assertEqual({path.stem for path in (ROOT / folder).iterdir()}, {title for _, title in alarms})
 
 
 class Dashboard(Template):
@@ -970,7 +1369,7 @@ class Dashboard(Template):
 
     def test_is_json_and_shows_every_metric_of_ours(self):
         self.assertGreater(len(self.widgets), 5)
-        self.assertEqual(set(self.names), {"A"})
+        self.assertEqual(set(self.names), {"A", "M", "N", "S", "H"})
         for metric in emitted_metrics():
             self.assertIn(f'"{metric}"', self.text)
         metrics = json.dumps([widget["properties"].get("metrics", []) for widget in self.widgets])
@@ -979,7 +1378,7 @@ class Dashboard(Template):
             "IteratorAge", "PolledEventCount", "InvokedEventCount", "FailedInvokeEventCount", "FilteredOutEventCount",
             "DroppedEventCount", "OnFailureDestinationDeliveredEventCount", "ApproximateNumberOfMessagesVisible",
             "ConcurrentExecutions", "IncomingBytes", "IncomingRecords", "FunctionName", "EventSourceMappingUUID", "QueueName",
-            "LogGroupName", "StreamName",
+            "LogGroupName", "StreamName", "OffsetLag",
         }
         self.assertLessEqual(shown, emitted_metrics() | amazons)
 
@@ -996,13 +1395,18 @@ class Dashboard(Template):
         self.assertEqual(set(kinds[3:-1]), {"metric"})
         self.assertEqual(kinds[-1], "log")
         self.assertIn("${DocsBase}/operate/index${DocsSuffix}", self.text)
-        self.assertEqual(self.names["A"]["Fn::Sub"].rsplit(":", 1)[1], "${Name}")
+        for name, function in (("A", "FunctionName"), ("S", "SalesforceFunction"), ("H", "HubSpotFunction"), ("M", "SourceAlarms")):
+            self.assertEqual(self.names[name]["Fn::Sub"].rsplit(":", 1)[1], f"${{{function}}}")
         alarms = self.of_type("AWS::CloudWatch::Alarm").values()
-        names = {re.sub(r"\$\{(AWS::StackName|Name)\}", "${A}", a["Properties"]["AlarmName"]["Fn::Sub"]) for a in alarms}
-        shown = re.findall(r'"(\$\{A\}[^"]*)"', self.text)
-        self.assertCountEqual(shown, names)
+        names = {re.sub(r"\$\{(FunctionName|Name)\}-", "", a["Properties"]["AlarmName"]["Fn::Sub"]) for a in alarms}
+        shown = re.findall(r'"\$\{([AHMNS])\}-([^"]*)"', self.text)
+        self.assertCountEqual([title for _, title in shown], names)
+        # A destination's alarms are those of the function that serves it, those on the stream the first one's.
+        for function, title in shown:
+            expected = {"salesforce": "S", "hubspot": "H"}.get(title.split("-")[1], "AMNS")
+            self.assertIn(function, expected, title)
         pages = next(line for line in self.text.split('{"type": ') if "Pages: " in line)
-        self.assertEqual(set(re.findall(r"\$\{A\}-([a-z]+)-", pages)), {"page"})
+        self.assertEqual(set(re.findall(r"\$\{[AHMNS]\}-([a-z]+)-", pages)), {"page"})
 
     def test_shows_backlog_lag_and_quota_in_front(self):
         titles = [widget["properties"].get("title", "") for widget in self.widgets]
@@ -1044,7 +1448,7 @@ class Dashboard(Template):
 class Documentation(Template):
     def test_counts_what_costs(self):
         cost = (ROOT / "docs" / "operate" / "cost.md").read_text(encoding="utf-8")
-        alarms = self.of_type("AWS::CloudWatch::Alarm").values()
+        alarms = self.standing()
         # An alarm of anomaly detection is billed as three: the metric and both edges of its band.
         waited_for = sum(
             (sum("MetricStat" in metric for metric in alarm["Properties"].get("Metrics", [])) or 1)
@@ -1060,7 +1464,20 @@ class Documentation(Template):
         once = len(fates) + len(re.findall(names, whole.split("fn whole")[1]))
         each = len(fates) + len(sums) + len(re.findall(names, with_dimension))
         self.assertEqual(set(fates + sums) | set(re.findall(names, whole + with_dimension)), emitted_metrics())
-        self.assertEqual(re.findall(r"[\d.]+ a metric \((\d+)\)", cost), [str(once + each * len(destinations()))])
+        self.assertEqual(
+            re.findall(r"[\d.]+ a metric \((\d+)\)", cost), [str((once + each) * len(destinations()))], "a function for each")
+
+    def standing(self):
+        """Returns the alarms of a deployment with the parameters' defaults: those of each function whose condition holds."""
+        found = []
+        for function, stack in (("FirstFunction", "Operations"), ("HubSpotFunction", "HubSpotOperations")):
+            found += [r for r in nested(function)["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+            operations = nested(stack)
+            # The output of the function's stack.
+            operations["Parameters"]["FunctionName"]["Default"] = resolved(self.template, self.passed(function)["Name"])
+            found += [r for r in operations["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"
+                      and ("Condition" not in r or resolved(operations, {"Condition": r["Condition"]}))]
+        return found
 
     def test_lists_the_metrics_that_the_code_writes(self):
         page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
@@ -1090,7 +1507,7 @@ class Queries(Template):
         self.assertGreaterEqual(len(queries), 5)
         for name, query in queries.items():
             text = re.sub(r'"[^"]*"', "", query["Properties"]["QueryString"])
-            text = re.sub(r"\b\w+(?=\()|\b(fields|filter|sort|limit|stats|by|as|and|in|desc|asc|bin)\b|\b\d\w*", "", text)
+            text = re.sub(r"\b\w+(?=\()|\b(fields|filter|sort|limit|stats|by|as|and|or|not|in|desc|asc|bin)\b|\b\d\w*", "", text)
             asked = set(re.findall(r"[@\w][\w.]*", text))
             self.assertLessEqual(asked, self.FIELDS | self.FOREIGN | self.ALIASES, name)
 

@@ -2,24 +2,32 @@
 
 use std::fmt::Write;
 
-use aws_sdk_kinesis::types::StreamDescriptionSummary;
+use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamDescriptionSummary};
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration, FunctionResponseType};
-use contact_sync::settings::Settings;
+use contact_sync::settings::{Settings, missing_guards};
+use contact_sync::source::RecordDecoder;
+use contact_sync::transform::GuardMode;
 
 use super::super::deployment::{Deployment, Target};
 use super::super::failure::Failure;
-use super::super::stream::without_consumer;
+use super::super::stream::{Stream, without_consumer};
 use super::Line;
+use super::sample::Sample;
 
 /// Smallest sufficient number of retry attempts: with fewer, the mapping discards batches during an
 /// outage of minutes.
 const MIN_RETRY_ATTEMPTS: i32 = 1000;
+
+/// Largest record that fits an event of 6 MB as base64 with the record's other fields, in KiB.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const LARGEST_RECORD_KIB: i32 = 4_300;
 
 /// Checks each event source mapping of the function, and its stream.
 pub(super) async fn check(
     deployment: &Deployment,
     target: &Target,
     settings: &Settings,
+    sample: Option<usize>,
 ) -> Vec<Line> {
     let Some(function) = &target.function else {
         return vec![Line::skipped(
@@ -27,10 +35,10 @@ pub(super) async fn check(
             "not checked: name the function with --function NAME",
         )];
     };
-    let mappings = match deployment.mappings(function).await {
+    let mappings = match deployment.all_mappings(function).await {
         Ok(mappings) if mappings.is_empty() => {
             let remedy = format!(
-                "{function} reads no Kinesis stream: name the alias that its mapping invokes \
+                "{function} reads nothing: name the alias that its mapping invokes \
                  (NAME:live), or create an event source mapping"
             );
             return vec![Line::fail("event source mapping", remedy)];
@@ -40,13 +48,36 @@ pub(super) async fn check(
     };
     let mut lines = Vec::new();
     for mapping in &mappings {
+        if is_of_kafka(mapping) {
+            lines.push(check_kafka_mapping(mapping));
+            continue;
+        }
         lines.push(check_mapping(mapping));
         lines.push(match describe_stream(deployment, mapping).await {
             Ok(stream) => check_stream(mapping, &stream, settings),
             Err(failure) => Line::fail("stream", failure.to_string()),
         });
+        if let Some(records) = sample {
+            let decoder = RecordDecoder::new(&settings.source);
+            lines.extend(sampled(deployment, mapping, records, &decoder).await);
+        }
     }
     lines
+}
+
+/// Reads records of the stream, and reports them.
+async fn sampled(
+    deployment: &Deployment,
+    mapping: &EventSourceMappingConfiguration,
+    records: usize,
+    decoder: &RecordDecoder,
+) -> Vec<Line> {
+    let arn = mapping.event_source_arn().unwrap_or_default();
+    let stream = Stream::new(aws_sdk_kinesis::Client::new(&deployment.aws), arn);
+    match Sample::read(&stream, records, decoder).await {
+        Ok(sample) => sample.lines(mapping.batch_size()),
+        Err(failure) => vec![Line::fail("sample", failure.to_string())],
+    }
 }
 
 /// Describes the stream that the mapping reads.
@@ -73,16 +104,59 @@ async fn describe_stream(
         .ok_or_else(|| Failure::new("the response describes no stream", "run the command again"))
 }
 
-/// Checks that the mapping loses no record, and that it repeats no successful record without need.
+/// Returns whether the mapping reads topics.
+fn is_of_kafka(mapping: &EventSourceMappingConfiguration) -> bool {
+    mapping.self_managed_event_source().is_some() || !mapping.topics().is_empty()
+}
+
+/// Checks that the mapping of a Kinesis stream loses no record, and that it repeats no successful
+/// record without need.
 fn check_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
+    let mut errors = losses(mapping);
+    let attempts = mapping.maximum_retry_attempts().unwrap_or(-1);
+    if (0..MIN_RETRY_ATTEMPTS).contains(&attempts) {
+        let text = "few attempts are used up within seconds of an outage: \
+                    set MaximumRetryAttempts to -1, so that the age alone limits retries";
+        errors.push(text.to_owned());
+    }
+    line(mapping, "", &errors)
+}
+
+/// Checks the mapping of a Kafka topic. Reports, bisection, retry limits and an age need
+/// provisioned mode. -1 retries with a destination for discarded batches are 10 retries.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>
+fn check_kafka_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
+    let mut errors = losses(mapping);
+    let attempts = mapping.maximum_retry_attempts().unwrap_or(-1);
+    if attempts < MIN_RETRY_ATTEMPTS {
+        let text = "few attempts are used up within minutes of an outage, and -1 means 10: \
+                    set MaximumRetryAttempts to 10000, so that the age limits retries";
+        errors.push(text.to_owned());
+    }
+    if mapping.maximum_record_age_in_seconds().unwrap_or(-1) < 0 {
+        let text = "records are retried until the topic deletes them, and are then lost: \
+                    set MaximumRecordAgeInSeconds below the topic's retention";
+        errors.push(text.to_owned());
+    }
+    if mapping.provisioned_poller_config().is_none() {
+        let text = "it ignores reports, bisection and ages: set ProvisionedPollerConfig";
+        errors.push(text.to_owned());
+    }
+    line(
+        mapping,
+        &format!("topic {}: ", mapping.topics().join(", ")),
+        &errors,
+    )
+}
+
+/// Returns the properties of the mapping that lose records of a failed batch.
+fn losses(mapping: &EventSourceMappingConfiguration) -> Vec<String> {
     let reports = mapping
         .function_response_types()
         .contains(&FunctionResponseType::ReportBatchItemFailures);
-    let attempts = mapping.maximum_retry_attempts().unwrap_or(-1);
     let destination = mapping
         .destination_config()
         .and_then(|config| config.on_failure()?.destination());
-    let state = mapping.state().unwrap_or("unknown");
     let mut errors = Vec::new();
     if !reports {
         let text = "a partly failed batch counts as done, and its failures are LOST: \
@@ -93,17 +167,19 @@ fn check_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
         let text = "it discards a failed batch as a whole: set BisectBatchOnFunctionError";
         errors.push(text.to_owned());
     }
-    if (0..MIN_RETRY_ATTEMPTS).contains(&attempts) {
-        let text = "few attempts are used up within seconds of an outage: \
-                    set MaximumRetryAttempts to -1, so that the age alone limits retries";
-        errors.push(text.to_owned());
-    }
     if destination.is_none() {
         let text = "discarded batches are lost: set DestinationConfig.OnFailure";
         errors.push(text.to_owned());
     }
-    let text =
-        format!("{state}; reports item failures, bisects failed batches, keeps discarded batches");
+    errors
+}
+
+/// Builds the line of a mapping.
+fn line(mapping: &EventSourceMappingConfiguration, source: &str, errors: &[String]) -> Line {
+    let state = mapping.state().unwrap_or("unknown");
+    let text = format!(
+        "{source}{state}; reports item failures, bisects failed batches, keeps discarded batches"
+    );
     let name = "event source mapping";
     if errors.is_empty() && matches!(state, "Disabled" | "Disabling") {
         // The template creates the mapping disabled, so that doctor can run before it is enabled.
@@ -112,7 +188,7 @@ fn check_mapping(mapping: &EventSourceMappingConfiguration) -> Line {
             format!("{text}; it reads nothing until it is enabled"),
         );
     }
-    Line::from_errors(name, text, &errors)
+    Line::from_errors(name, text, errors)
 }
 
 /// Checks that the stream keeps a record for as long as it is retried, and that the setting
@@ -139,6 +215,8 @@ fn check_stream(
             age / 3600
         ));
     }
+    errors.extend(lost_order(stream, settings));
+    errors.extend(too_large_records(stream));
     let has_table = !settings.state.table.is_empty();
     if concurrency > share && !has_table {
         errors.push(format!(
@@ -162,11 +240,37 @@ fn check_stream(
     Line::from_errors("stream", text, &errors)
 }
 
+/// Returns the error of a stream that spreads the changes of a contact over its shards. The changes
+/// are then compared by their versions, or an older one may win.
+fn lost_order(stream: &StreamDescriptionSummary, settings: &Settings) -> Option<String> {
+    let is_spread =
+        stream.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto);
+    let is_guarded =
+        settings.guard.mode == GuardMode::Always && missing_guards(settings).is_empty();
+    (is_spread && !is_guarded).then(|| {
+        "RecordDistributionStrategy is AUTO, which ignores partition keys: the changes of a \
+         contact arrive in any order. Set it to USER_PARTITION_KEY, or guard.mode to always with \
+         a version field in each system"
+            .to_owned()
+    })
+}
+
+/// Returns the error of a stream that takes records which no invocation can get.
+fn too_large_records(stream: &StreamDescriptionSummary) -> Option<String> {
+    let largest = stream.max_record_size_in_kib()?;
+    (largest > LARGEST_RECORD_KIB).then(|| {
+        format!(
+            "it takes records of {largest} KiB, and an invocation gets none above \
+             {LARGEST_RECORD_KIB} KiB: the mapping gives them up. Lower MaxRecordSizeInKiB"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use aws_sdk_lambda::types::{DestinationConfig, OnFailure};
+    use aws_sdk_lambda::types::{DestinationConfig, OnFailure, ProvisionedPollerConfig};
     use contact_sync::adapters::DESTINATIONS;
-    use contact_sync::settings::{Preset, load};
+    use contact_sync::settings::{Layer, Preset, load};
 
     use super::super::State;
     use super::*;
@@ -214,6 +318,76 @@ mod tests {
                 line.text()
             );
         }
+    }
+
+    #[test]
+    fn a_mapping_of_kafka_needs_provisioned_mode_and_a_number_of_retries() {
+        let good = || {
+            mapping()
+                .topics("contacts")
+                .maximum_retry_attempts(10_000)
+                .provisioned_poller_config(ProvisionedPollerConfig::builder().build())
+        };
+        assert!(is_of_kafka(&good().build()) && !is_of_kafka(&mapping().build()));
+        let line = check_kafka_mapping(&good().build());
+        assert!(
+            line.state == State::Ok && line.text.contains("topic contacts"),
+            "{}",
+            line.text()
+        );
+        for (mapping, part) in [
+            (good().maximum_retry_attempts(-1), "-1 means 10"),
+            (
+                good().maximum_record_age_in_seconds(-1),
+                "MaximumRecordAgeInSeconds",
+            ),
+            (
+                good().set_provisioned_poller_config(None),
+                "ProvisionedPollerConfig",
+            ),
+            (good().set_function_response_types(None), "LOST"),
+        ] {
+            let line = check_kafka_mapping(&mapping.build());
+            assert!(
+                line.state == State::Fail && line.text.contains(part),
+                "{}",
+                line.text()
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_that_ignores_keys_or_takes_too_large_records_fails_its_check() {
+        let with = |document: &str| {
+            let layer = Layer::from_toml("the test", document).expect("TOML");
+            load(Preset::Test, &[layer], &DESTINATIONS).expect("good settings")
+        };
+        let settings = with("");
+        let stream = |strategy: RecordDistributionStrategy, kib| {
+            let stream = StreamDescriptionSummary::builder()
+                .record_distribution_strategy(strategy)
+                .max_record_size_in_kib(kib);
+            // The builder wants every required field.
+            let stream = stream.stream_name("s").stream_arn("arn");
+            let stream = stream
+                .stream_status(aws_sdk_kinesis::types::StreamStatus::Active)
+                .retention_period_hours(168)
+                .stream_creation_timestamp(aws_sdk_kinesis::primitives::DateTime::from_secs(0))
+                .set_enhanced_monitoring(Some(Vec::new()))
+                .open_shard_count(1);
+            stream.build().expect("all fields")
+        };
+        let by_key = || RecordDistributionStrategy::UserPartitionKey;
+        let auto = || RecordDistributionStrategy::Auto;
+        assert_eq!(lost_order(&stream(by_key(), 1024), &settings), None);
+        assert!(lost_order(&stream(auto(), 1024), &settings).is_some());
+        let guarded = with(
+            "[guard]\nmode = \"always\"\n[salesforce]\nversion_field = \"Version__c\"\n\
+             [hubspot]\nversion_property = \"version\"",
+        );
+        assert_eq!(lost_order(&stream(auto(), 1024), &guarded), None);
+        assert_eq!(too_large_records(&stream(by_key(), 1024)), None);
+        assert!(too_large_records(&stream(by_key(), 10_240)).is_some());
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Plan {
             sources: job.sources.to_vec(),
             body: job.payload.body.clone(),
             if_new: job.payload.if_new.clone(),
+            conditions: job.payload.conditions.clone(),
         }));
     }
 }
@@ -294,6 +295,8 @@ struct RowJson<'a> {
 struct WriteJson {
     batch: usize,
     fields: Option<Fields>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    fields_by_policy: BTreeMap<&'static str, Fields>,
     fields_if_new: Option<Fields>,
     operation: &'static str,
 }
@@ -307,6 +310,25 @@ impl Row {
     /// Returns the fields that are added if the record does not exist yet.
     fn fields_if_new(&self) -> Option<Fields> {
         fields(self.write.as_ref()?.if_new.as_ref()?)
+    }
+
+    /// Returns the fields that are written under a condition, by their policy.
+    fn fields_by_policy(&self) -> BTreeMap<&'static str, Fields> {
+        let conditions = self
+            .write
+            .as_ref()
+            .and_then(|write| write.conditions.as_ref());
+        let Some(conditions) = conditions else {
+            return BTreeMap::new();
+        };
+        let bodies = [
+            ("create", &conditions.create),
+            ("empty", &conditions.empty),
+            ("unedited", &conditions.unedited),
+        ];
+        let of =
+            |(policy, body): (&'static str, &Option<Body>)| Some((policy, fields(body.as_ref()?)?));
+        bodies.into_iter().filter_map(of).collect()
     }
 
     /// Returns the reason of a rejection, with the fields that its message does not name.
@@ -329,6 +351,7 @@ impl Row {
         let write = self.write.as_ref().map(|write| WriteJson {
             batch: write.batch,
             fields: self.fields(),
+            fields_by_policy: self.fields_by_policy(),
             fields_if_new: self.fields_if_new(),
             operation: write.kind.name(),
         });
@@ -355,6 +378,11 @@ impl Row {
         }
         for (field, value) in self.fields_if_new().unwrap_or_default() {
             written.push((format!("{field} (if new)"), display_value(&value)));
+        }
+        for (policy, fields) in self.fields_by_policy() {
+            for (field, value) in fields {
+                written.push((format!("{field} ({policy})"), display_value(&value)));
+            }
         }
         written
     }

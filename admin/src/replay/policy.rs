@@ -106,7 +106,7 @@ impl ReplayPolicy {
         let change = decoded.ok().and_then(Decoded::into_change);
         let routed = change
             .as_ref()
-            .map(|change| self.router.route(change))
+            .and_then(|change| self.router.route(change).ok())
             .unwrap_or_default();
         let rejected_by = self
             .destinations

@@ -150,6 +150,19 @@ async fn a_deployment_of_the_template_passes_every_check() {
         mocks.salesforce.leads().is_empty() && mocks.hubspot.contacts().is_empty(),
         "nothing is written"
     );
+    let change = json!({"event_id": "e", "operation": "delete", "contact": {"id": "c-1"},
+        "occurred_at": "2026-11-20T10:15:00Z"});
+    for data in [change.to_string(), change.to_string(), "no JSON".to_owned()] {
+        stage.put("key", data.as_bytes()).await;
+    }
+    let sampled = ["doctor", "--function", "contact-sync", "--sample", "10"];
+    let ran = stage.admin(&sampled).await;
+    let line = "ok    sample: 2 of 3 records can be decoded (66 %)";
+    assert!(
+        ran.out.contains(line) && ran.out.contains("INVALID_JSON: 1"),
+        "{}",
+        ran.out
+    );
     // Variables of the shell override those of the function.
     let mut stage = stage;
     stage

@@ -33,6 +33,8 @@ pub(super) struct Record<'a> {
     /// Whether the record did not exist before.
     pub(super) is_new: Option<&'a RawValue>,
     pub(super) properties: Properties<'a>,
+    /// All properties, where the response is parsed for them.
+    pub(super) all: Option<&'a RawValue>,
 }
 
 impl Record<'_> {
@@ -58,8 +60,9 @@ pub(super) struct Properties<'a> {
 
 impl<'a> BatchResponse<'a> {
     /// Parses the object in `body`; `None` for a body without one, such as a proxy's page, which
-    /// holds nothing about the rows.
-    pub(super) fn read(body: &'a [u8], settings: &Settings) -> Option<Self> {
+    /// holds nothing about the rows. `keeps_all` keeps all properties of the results: those of a
+    /// look-up for policies.
+    pub(super) fn read(body: &'a [u8], settings: &Settings, keeps_all: bool) -> Option<Self> {
         // Validated once as a whole, and not for each text.
         let text = str::from_utf8(body)
             .ok()
@@ -67,7 +70,7 @@ impl<'a> BatchResponse<'a> {
         let mut response = Self::default();
         let mut deserializer = serde_json::Deserializer::from_str(text);
         Part::Response(&mut response)
-            .under(settings)
+            .under((settings, keeps_all))
             .deserialize(&mut deserializer)
             .ok()?;
         deserializer.end().ok().map(|()| response)
@@ -100,12 +103,15 @@ enum Part<'p, 'a> {
     Properties(&'p mut Properties<'a>),
 }
 
-/// A part, and the settings that name the properties to read.
-struct Reader<'p, 'a>(Part<'p, 'a>, &'p Settings);
+/// The settings that name the properties to read, and whether all properties are kept.
+type Wanted<'p> = (&'p Settings, bool);
+
+/// A part, and the wanted properties.
+struct Reader<'p, 'a>(Part<'p, 'a>, Wanted<'p>);
 
 impl<'p, 'a> Part<'p, 'a> {
-    fn under(self, settings: &'p Settings) -> Reader<'p, 'a> {
-        Reader(self, settings)
+    fn under(self, wanted: Wanted<'p>) -> Reader<'p, 'a> {
+        Reader(self, wanted)
     }
 }
 
@@ -126,12 +132,13 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self(mut part, settings) = self;
+        let Self(mut part, wanted) = self;
+        let (settings, keeps_all) = wanted;
         while let Some(Str(name)) = map.next_key()? {
             match (&mut part, &*name) {
                 (Part::Response(response), "results") => {
                     response.results.clear();
-                    map.next_value_seed(Part::Results(&mut response.results).under(settings))?;
+                    map.next_value_seed(Part::Results(&mut response.results).under(wanted))?;
                 }
                 (Part::Response(response), "errors") => {
                     response.errors = parse_errors(&map.next_value()?);
@@ -144,9 +151,19 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
                 (Part::Result(record), "objectWriteTraceId") => {
                     record.trace_id = map.next_value()?;
                 }
+                (Part::Result(record), "properties") if keeps_all => {
+                    record.properties = Properties::default();
+                    record.all = map.next_value()?;
+                    if let Some(all) = record.all {
+                        Part::Properties(&mut record.properties)
+                            .under(wanted)
+                            .deserialize(all)
+                            .map_err(A::Error::custom)?;
+                    }
+                }
                 (Part::Result(record), "properties") => {
                     record.properties = Properties::default();
-                    map.next_value_seed(Part::Properties(&mut record.properties).under(settings))?;
+                    map.next_value_seed(Part::Properties(&mut record.properties).under(wanted))?;
                 }
                 (Part::Properties(held), name) if name == settings.id_property => {
                     held.key = map.next_value()?;
@@ -162,14 +179,14 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self(part, settings) = self;
+        let Self(part, wanted) = self;
         let Part::Results(results) = part else {
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(());
         };
         let mut record = Record::default();
         while list
-            .next_element_seed(Part::Result(&mut record).under(settings))?
+            .next_element_seed(Part::Result(&mut record).under(wanted))?
             .is_some()
         {
             results.push(std::mem::take(&mut record));
@@ -224,7 +241,7 @@ mod tests {
             version_property: "source_version".to_owned(),
             ..settings()
         };
-        let response = BatchResponse::read(body.as_bytes(), &settings)?;
+        let response = BatchResponse::read(body.as_bytes(), &settings, false)?;
         let all = |value: Option<&RawValue>| texts_of(value).collect::<Vec<_>>().join("+");
         let result = |record: &Record<'_>| {
             let Properties {

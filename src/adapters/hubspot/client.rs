@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 
 use super::api_error::ApiError;
@@ -84,23 +85,38 @@ impl HubSpot {
         ))
     }
 
-    /// Parses the response to a call with `count` rows. The refusal of a call with one row is that
-    /// row's error, and is classified like one of several rows.
+    /// Parses the response to a call with `count` rows, as [`Self::read_with`] does, without the
+    /// other properties of its results.
     ///
     /// # Errors
-    /// Classifies a response of any other status than 2xx. A refused batch gets the suspects that
-    /// `suspects` finds in its error.
+    /// As [`Self::read_with`].
     pub(super) fn read<'a>(
         &self,
         response: &'a Response,
         count: usize,
         suspects: impl Fn(&ApiError) -> Vec<usize>,
     ) -> Result<BatchResponse<'a>, CallError> {
+        self.read_with(false, response, count, suspects)
+    }
+
+    /// Parses the response to a call with `count` rows. `keeps_all` keeps all properties of the
+    /// results. The refusal of a call with one row is that
+    /// row's error, and is classified like one of several rows.
+    ///
+    /// # Errors
+    /// Classifies a response of any other status than 2xx. A refused batch gets the suspects that
+    /// `suspects` finds in its error.
+    pub(super) fn read_with<'a>(
+        &self,
+        keeps_all: bool,
+        response: &'a Response,
+        count: usize,
+        suspects: impl Fn(&ApiError) -> Vec<usize>,
+    ) -> Result<BatchResponse<'a>, CallError> {
         let unreadable = || CallError::failed(codes::UNREADABLE_ANSWER, FailureCause::Record);
         match (self.accept(response), &response.error) {
-            (Ok(()), _) => {
-                BatchResponse::read(&response.http.body, &self.settings).ok_or_else(unreadable)
-            }
+            (Ok(()), _) => BatchResponse::read(&response.http.body, &self.settings, keeps_all)
+                .ok_or_else(unreadable),
             (Err(CallError::Refused { .. }), Some(error)) if count == 1 => {
                 Ok(BatchResponse::of(error))
             }
@@ -118,6 +134,16 @@ impl HubSpot {
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// Reads the token, and opens a connection beside that.
+    pub(super) async fn connect(&self, call: Call<'_>) {
+        let connection = async {
+            if let Ok(url) = Url::parse(&self.settings.base()) {
+                self.http.connect(url, call).await;
+            }
+        };
+        let (_token, ()) = tokio::join!(self.auth.token(call), connection);
     }
 
     /// Sends `body` with the current token, and once more where that one is refused and the secret

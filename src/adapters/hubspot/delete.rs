@@ -14,7 +14,7 @@ impl HubSpot {
     /// Looks the records up by our key, then archives them by HubSpot's ids: an archive accepts no
     /// other.
     pub(super) async fn delete_batch(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
-        let found = self.look_up(batch.to_vec(), call).await?;
+        let found = self.look_up(batch.to_vec(), &[], call).await?;
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut records = Records::new();
         for (index, found) in found.into_iter().enumerate() {
@@ -25,8 +25,9 @@ impl HubSpot {
                 Found::Record {
                     is_foreign: true, ..
                 } => Some(unaccounted(false)),
-                Found::Record { version, .. }
-                    if self.is_guarded(batch[index]) && version > Some(batch[index].version) =>
+                Found::Record { held, .. }
+                    if self.is_guarded(batch[index])
+                        && held.version > Some(batch[index].version) =>
                 {
                     Some(Outcome::Stale)
                 }

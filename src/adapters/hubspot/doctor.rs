@@ -163,6 +163,9 @@ fn check_settings(properties: &[Property], settings: &Settings) -> Vec<Check> {
     if !settings.version_property.is_empty() {
         checks.push(version(properties, settings));
     }
+    if !settings.baseline_property.is_empty() {
+        checks.push(baseline(properties, settings));
+    }
     checks
 }
 
@@ -199,12 +202,17 @@ fn key(properties: &[Property], settings: &Settings) -> Check {
 /// Checks that every property that is sent may be written. A missing id or version property has a
 /// check of its own.
 fn writable(properties: &[Property], settings: &Settings) -> Check {
-    let checked = [&settings.id_property, &settings.version_property].map(String::as_str);
+    let checked = [
+        &settings.id_property,
+        &settings.version_property,
+        &settings.baseline_property,
+    ]
+    .map(String::as_str);
     let checked = checked
         .into_iter()
         .filter(|name| find(properties, name).is_some());
     let attributes = settings.attributes.values().map(String::as_str);
-    let others = model::properties()
+    let others = model::properties(settings)
         .into_iter()
         .chain([settings.type_property.as_str()])
         .chain(attributes);
@@ -224,7 +232,14 @@ fn writable(properties: &[Property], settings: &Settings) -> Check {
         }
         Some(_) => None,
     };
-    let wrong: Vec<String> = sent.iter().filter_map(remedy).collect();
+    let mut wrong: Vec<String> = sent.iter().filter_map(remedy).collect();
+    for (_, name) in model::texts(settings) {
+        wrong.extend(find(properties, name).and_then(unfit));
+    }
+    for (name, constant) in &settings.constants {
+        let property = find(properties, name);
+        wrong.extend(property.and_then(|property| unfit_constant(property, &constant.text())));
+    }
     Check::of(
         "hubspot properties",
         format!("all {} may be written", sent.len()),
@@ -249,6 +264,55 @@ fn missing_options(property: &Property, values: &[&str]) -> Option<String> {
             missing.join(", ")
         )
     })
+}
+
+/// Returns the remedy of a property that takes no text.
+fn unfit(property: &Property) -> Option<String> {
+    let is_text = ["string", "phone_number", "enumeration"].contains(&property.r#type.as_str());
+    (!is_text).then(|| {
+        format!(
+            "{} is of the type {}: map the text to another property",
+            property.name, property.r#type
+        )
+    })
+}
+
+/// Returns the remedy of a property that does not take a constant.
+fn unfit_constant(property: &Property, constant: &str) -> Option<String> {
+    let name = &property.name;
+    if property.has_unique_value {
+        return Some(format!(
+            "{name} has unique values, and a second contact with the constant is refused: use \
+             another property"
+        ));
+    }
+    let is_number = constant.parse::<f64>().is_ok();
+    if property.r#type == "number" && !is_number {
+        return Some(format!(
+            "{name} is a number, which does not take the constant"
+        ));
+    }
+    missing_options(property, &[constant])
+}
+
+fn baseline(properties: &[Property], settings: &Settings) -> Check {
+    let (name, baseline) = ("hubspot baseline property", &settings.baseline_property);
+    match find(properties, baseline) {
+        None => Check::fail(
+            name,
+            format!("{baseline} is missing: create it, a multi-line text"),
+        ),
+        Some(property) if property.r#type == "string" && !property.has_unique_value => {
+            Check::ok(name, format!("{baseline} takes the hashes"))
+        }
+        Some(property) => Check::fail(
+            name,
+            format!(
+                "{baseline} is of the type {}, or has unique values: make it a multi-line text",
+                property.r#type
+            ),
+        ),
+    }
 }
 
 fn stages(properties: &[Property], settings: &Settings) -> Check {
@@ -298,7 +362,9 @@ mod tests {
 
     fn settings() -> Settings {
         let document = "hubspot.version_property = \"version\"\nhubspot.type_property = \"kind\"\n\
-            hubspot.attributes = { plan = \"plan\" }";
+            hubspot.attributes = { plan = \"plan\" }\n\
+            hubspot.baseline_property = \"baseline\"\n\
+            hubspot.constants = { channel = \"product\" }";
         let layer = Layer::from_toml("the test", document).expect("TOML");
         let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
         settings
@@ -320,13 +386,16 @@ mod tests {
                 .collect(),
             ..Property::default()
         };
-        let texts = model::properties()
+        let settings = settings();
+        let texts = model::properties(&settings)
             .into_iter()
             .filter(|name| *name != STAGE)
-            .chain(["plan"]);
+            .filter(|name| *name != "channel")
+            .chain(["plan", "baseline"]);
         let mut properties: Vec<Property> = texts.map(|name| of(name, "string", &[])).collect();
         properties.push(of(STAGE, "enumeration", &["lead", "customer", "other"]));
         properties.push(of("kind", "enumeration", &["customer", "vendor"]));
+        properties.push(of("channel", "enumeration", &["product"]));
         properties.push(of("version", "number", &[]));
         properties.push(Property {
             has_unique_value: true,
@@ -370,7 +439,8 @@ mod tests {
             sent.keys().all(|name| find(&properties, name).is_some()),
             "{sent:?}"
         );
-        assert_eq!(sent.len(), properties.len());
+        // Not sent: the baseline, without a property under a policy.
+        assert_eq!(sent.len() + 1, properties.len());
     }
 
     #[test]
@@ -426,6 +496,26 @@ mod tests {
                 "email may not be written",
             ),
             (without("plan"), "plan is missing"),
+            (
+                edit("phone", |property| property.r#type = "number".into()),
+                "phone is of the type number",
+            ),
+            (
+                edit("channel", |property| drop(property.options.pop())),
+                "channel does not offer product",
+            ),
+            (
+                edit("channel", |property| property.has_unique_value = true),
+                "channel has unique values",
+            ),
+            (
+                edit("channel", |property| property.r#type = "number".into()),
+                "channel is a number",
+            ),
+            (
+                edit("baseline", |property| property.r#type = "number".into()),
+                "multi-line text",
+            ),
         ] {
             let failing = failing(&properties);
             assert!(
@@ -433,7 +523,7 @@ mod tests {
                 "{part}: {failing:?}"
             );
         }
-        for name in ["source_id", "version"] {
+        for name in ["source_id", "version", "baseline"] {
             let failing = failing(&without(name));
             assert!(
                 failing.len() == 1 && failing[0].contains(&format!("{name} is missing")),

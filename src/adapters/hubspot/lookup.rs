@@ -1,12 +1,17 @@
-//! Looks records up by our keys: before a guarded write, and before every delete.
+//! Looks records up by our keys: before a guarded or conditional write, and before every delete.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
 
 use super::api_error::{ApiError, is_record_id};
 use super::batch_response::{BatchResponse, Record, texts_of};
 use super::client::Endpoint;
 use super::rows::Row;
-use super::{HubSpot, unaccounted};
+use super::{HubSpot, Settings, unaccounted};
 use crate::adapters::{Call, version};
-use crate::model::{CallError, Held, Outcome, Payload};
+use crate::json;
+use crate::model::{CallError, Held, HeldRecord, Outcome, Payload};
 
 /// Result of the look-up of one key.
 pub(super) enum Found {
@@ -14,8 +19,8 @@ pub(super) enum Found {
     Record {
         /// HubSpot's own id of it.
         id: String,
-        /// The version that was written last, where the record has one.
-        version: Option<u64>,
+        /// The version that was written last, and the requested properties.
+        held: HeldRecord,
         /// It has the key of another contact, as a contact has that ours was merged into.
         is_foreign: bool,
     },
@@ -26,33 +31,43 @@ pub(super) enum Found {
 }
 
 impl HubSpot {
-    /// Looks up the versions of the records of these payloads.
-    pub(super) async fn versions(
+    /// Looks up the records of these payloads, with the values of `requested` properties.
+    pub(super) async fn records(
         &self,
         batch: &[&Payload],
+        requested: &[&str],
         call: Call<'_>,
     ) -> Result<Vec<Held>, CallError> {
-        let found = self.look_up(batch.to_vec(), call).await?;
+        let found = self.look_up(batch.to_vec(), requested, call).await?;
         let held = |found| match found {
-            Found::Record { version, .. } => Held::Record(version),
+            Found::Record { held, .. } => Held::Record(held),
             Found::Missing => Held::Nowhere,
             Found::Unknown(outcome) => Held::Unknown(outcome),
         };
         Ok(found.into_iter().map(held).collect())
     }
 
-    /// Looks up every payload's key. The results are in the payloads' order.
+    /// Looks up every payload's key, and the values of `requested` properties. The results are in
+    /// the payloads' order. HubSpot leaves out a property that it does not have.
     pub(super) async fn look_up(
         &self,
         payloads: Vec<&Payload>,
+        requested: &[&str],
         call: Call<'_>,
     ) -> Result<Vec<Found>, CallError> {
         let count = payloads.len();
         let rows = self.rows(payloads);
-        let mut properties = vec![self.settings.id_property.as_str()];
-        if !self.settings.version_property.is_empty() {
-            properties.push(&self.settings.version_property);
+        let Settings {
+            id_property,
+            version_property,
+            ..
+        } = &self.settings;
+        let mut properties = vec![id_property.as_str()];
+        if !version_property.is_empty() {
+            properties.push(version_property);
         }
+        let others = requested.iter().copied();
+        properties.extend(others.filter(|name| name != id_property && name != version_property));
         let body = rows.read_body(&properties);
         let response = self.send(Endpoint::Read, body, call).await?;
         let response = match response.not_found() {
@@ -61,7 +76,9 @@ impl HubSpot {
                 return Ok((0..count).map(|_| Found::Missing).collect());
             }
             Some(error) => BatchResponse::of(error),
-            None => self.read(&response, count, |error| rows.suspects(error))?,
+            None => self.read_with(!requested.is_empty(), &response, count, |error| {
+                rows.suspects(error)
+            })?,
         };
         let parts = rows.attribute(&response);
         let errors: Vec<_> = parts
@@ -71,7 +88,9 @@ impl HubSpot {
         let refused = self.outcomes_of_errors(&errors, call)?;
         let mut results = Vec::with_capacity(count);
         for (part, refused) in parts.into_iter().zip(refused) {
-            results.push(found(part, refused, |result| !rows.is_own(result)));
+            results.push(found(part, refused, requested, |result| {
+                !rows.is_own(result)
+            }));
         }
         Ok(results)
     }
@@ -82,13 +101,17 @@ impl HubSpot {
 fn found(
     part: Row<'_>,
     refused: Option<Outcome>,
+    requested: &[&str],
     is_foreign: impl Fn(&Record<'_>) -> bool,
 ) -> Found {
     match part {
         Row::Result(result) => match texts_of(result.id).next().filter(|id| is_record_id(id)) {
             Some(id) => Found::Record {
                 id: id.into_owned(),
-                version: version_in(result),
+                held: HeldRecord {
+                    version: version_in(result),
+                    values: values_in(result, requested),
+                },
                 is_foreign: is_foreign(result),
             },
             None => Found::Unknown(unaccounted(false)),
@@ -107,4 +130,16 @@ fn is_not_found(error: &ApiError) -> bool {
 /// Parses the version of a record; HubSpot's numbers are texts.
 fn version_in(result: &Record<'_>) -> Option<u64> {
     version::parse(&texts_of(result.properties.version).next()?)
+}
+
+/// Returns the values of the requested properties.
+fn values_in(result: &Record<'_>, requested: &[&str]) -> BTreeMap<String, Box<RawValue>> {
+    let Some(mut properties) = result.all.and_then(|all| json::fields(all.get())) else {
+        return BTreeMap::new();
+    };
+    let value = |name: &&str| properties.remove_entry(*name);
+    let values = requested.iter().filter_map(value);
+    values
+        .map(|(name, value)| (name, value.to_owned()))
+        .collect()
 }

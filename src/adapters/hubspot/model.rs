@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::Settings;
+use crate::adapters::folding::Folding;
 use crate::adapters::json_object::Fields;
 use crate::adapters::text_fit::Excess;
 use crate::model::codes;
 use crate::model::{
-    Attribute, Body, Code, Contact, ContactChange, ContactId, ContactType, Field, Rejection, Text,
-    Transformed,
+    Attribute, Body, Code, Contact, ContactChange, ContactType, Field, Rejection, Text, Transformed,
 };
 
 /// Property of the lifecycle stage.
@@ -44,27 +44,31 @@ type Properties<'a> = Fields<'a, Cow<'a, str>>;
 /// A change with a value that can never be written is left out as a whole, as HubSpot would refuse
 /// it as a whole.
 pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
-    let mut record = Properties::new();
+    let mut folding = Folding::new(settings.policies());
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match map_change(change, settings) {
             Ok((properties, cut)) => {
-                merge(&mut record, properties);
+                take(&mut folding, properties);
                 transformed.cut += cut;
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
     }
-    transformed.body = (!record.is_empty()).then(|| record.body());
+    if !folding.is_empty() {
+        let (record, conditions) = folding.finish(Vec::new());
+        transformed.body = Some(record.body());
+        transformed.conditions = conditions;
+    }
     transformed
 }
 
-/// Sets the values of `later` as HubSpot would, which keeps a stage that is later than the new one.
-fn merge<'a>(record: &mut Properties<'a>, mut later: Properties<'a>) {
-    if let Some(held) = record.get(STAGE) {
+/// Adds the values of `later` as HubSpot would, which keeps a stage that is later than the new one.
+fn take<'a>(folding: &mut Folding<'a, Cow<'a, str>>, mut later: Properties<'a>) {
+    if let Some(held) = folding.get(STAGE) {
         later.retain(|name, value| name != STAGE || !is_backward(held, value));
     }
-    record.merge(later);
+    folding.take(later);
 }
 
 fn is_backward(from: &str, to: &str) -> bool {
@@ -80,13 +84,14 @@ fn map_change<'a>(
     let contact = &change.contact;
     let mut properties = identity(change, settings);
     let mut cuts = 0;
-    for (name, field, excess) in texts(contact) {
-        let text = match field {
+    for (mapped, name) in texts(settings) {
+        let text = match (mapped.text)(contact) {
             Field::Absent => continue,
             Field::Null => "",
             Field::Value(text) => text,
         };
-        let fitting = excess
+        let fitting = mapped
+            .excess
             .fit(text, LONGEST_TEXT)
             .ok_or_else(|| too_long(name))?;
         if fitting.len() < text.len() {
@@ -108,6 +113,9 @@ fn map_change<'a>(
                 properties.set(name, text.ok_or_else(|| too_long(name))?);
             }
         }
+    }
+    for (name, constant) in &settings.constants {
+        properties.set(name, constant.text());
     }
     Ok((properties, cuts))
 }
@@ -133,35 +141,71 @@ pub(super) fn begins_with_stage(body: &Body, stage: &RawValue) -> bool {
     rest.is_some_and(|rest| rest.starts_with(stage.get()))
 }
 
-/// Returns the properties to which a contact's own values are mapped.
-pub(super) fn properties() -> Vec<&'static str> {
-    let contact = ContactId::new("-").map(|id| Contact::bare(id, None));
-    let texts = contact.iter().flat_map(texts).map(|(name, ..)| name);
-    texts.chain([STAGE]).collect()
+/// Returns the properties that a contact's own values and the constants are written to.
+pub(super) fn properties(settings: &Settings) -> Vec<&str> {
+    let texts = texts(settings).map(|(_, name)| name);
+    let constants = settings.constants.keys().map(String::as_str);
+    texts.chain([STAGE]).chain(constants).collect()
 }
 
-/// Returns [`properties`] and the record's own id: no setting may name them again.
-pub(super) fn own_properties() -> Vec<&'static str> {
-    [properties().as_slice(), &["hs_object_id"]].concat()
+/// Returns [`properties`] and the record's own id: no attribute may name them again.
+pub(super) fn own_properties(settings: &Settings) -> Vec<&str> {
+    [properties(settings).as_slice(), &["hs_object_id"]].concat()
 }
 
-fn texts(contact: &Contact) -> [(&'static str, &Text, Excess); 13] {
-    use Excess::{Cut, Reject};
-    [
-        (EMAIL, &contact.email, Reject),
-        ("firstname", &contact.first_name, Cut),
-        ("lastname", &contact.last_name, Cut),
-        ("company", &contact.company, Cut),
-        ("jobtitle", &contact.job_title, Cut),
-        ("website", &contact.website, Reject),
-        ("phone", &contact.phone, Reject),
-        ("mobilephone", &contact.mobile_phone, Reject),
-        ("address", &contact.street, Cut),
-        ("city", &contact.city, Cut),
-        ("state", &contact.state, Cut),
-        ("zip", &contact.postal_code, Cut),
-        ("country", &contact.country, Cut),
-    ]
+/// A text of a contact, and its property.
+pub(super) struct Mapped {
+    /// The name of the contact field.
+    pub(super) name: &'static str,
+    /// The property; empty where only settings name one.
+    property: &'static str,
+    excess: Excess,
+    text: fn(&Contact) -> &Text,
+}
+
+const fn mapped(
+    name: &'static str,
+    property: &'static str,
+    excess: Excess,
+    text: fn(&Contact) -> &Text,
+) -> Mapped {
+    Mapped {
+        name,
+        property,
+        excess,
+        text,
+    }
+}
+
+/// The texts of a contact.
+#[rustfmt::skip]
+pub(super) const TEXTS: [Mapped; 15] = [
+    mapped("email", EMAIL, Excess::Reject, |c| &c.email),
+    mapped("first_name", "firstname", Excess::Cut, |c| &c.first_name),
+    mapped("last_name", "lastname", Excess::Cut, |c| &c.last_name),
+    mapped("company", "company", Excess::Cut, |c| &c.company),
+    mapped("job_title", "jobtitle", Excess::Cut, |c| &c.job_title),
+    mapped("website", "website", Excess::Reject, |c| &c.website),
+    mapped("phone", "phone", Excess::Reject, |c| &c.phone),
+    mapped("mobile_phone", "mobilephone", Excess::Reject, |c| &c.mobile_phone),
+    mapped("address.street", "address", Excess::Cut, |c| &c.street),
+    mapped("address.city", "city", Excess::Cut, |c| &c.city),
+    mapped("address.state", "state", Excess::Cut, |c| &c.state),
+    mapped("address.postal_code", "zip", Excess::Cut, |c| &c.postal_code),
+    mapped("address.country", "country", Excess::Cut, |c| &c.country),
+    mapped("lead_source", "", Excess::Reject, |c| &c.lead_source),
+    mapped("status", "", Excess::Reject, |c| &c.status),
+];
+
+/// Returns each text that is sent, with its property.
+pub(super) fn texts(settings: &Settings) -> impl Iterator<Item = (&'static Mapped, &str)> {
+    TEXTS.iter().filter_map(|mapped| {
+        let property = match settings.fields.get(mapped.name) {
+            Some(property) => property.as_str(),
+            None => mapped.property,
+        };
+        (!property.is_empty()).then_some((mapped, property))
+    })
 }
 
 /// Adds the stage and the type. A lead or a prospect that is routed here keeps its stage (HubSpot

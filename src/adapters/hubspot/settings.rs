@@ -7,12 +7,15 @@ use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
 
 use super::HubSpot;
+use super::mapping_check::check_mapping;
 use super::model::own_properties;
+use crate::adapters::folding::Policies;
 use crate::adapters::http::check_url;
 use crate::adapters::section_checks::{fields, hosts, name, rate_limit, retry, secret_id};
-use crate::adapters::{AdapterSpec, SystemSettings};
+use crate::adapters::{AdapterSpec, Constant, SystemSettings};
 use crate::checks::{CheckResult, InvalidValue, Ranges, ensure, within};
 use crate::model::limits::{RateLimit, Retry};
+use crate::model::{FieldPolicy, MatchPolicy};
 use crate::secrets::Secret;
 
 /// The range of each number. The first delay has a second limit, the longest delay.
@@ -44,7 +47,13 @@ pub struct Settings {
     pub max_in_flight: usize,
     pub request_timeout_ms: u64,
     pub lifecycle_stage: LifecycleStage,
+    pub r#match: MatchPolicy,
+    pub baseline_property: String,
+    pub salvage: Vec<String>,
     pub attributes: BTreeMap<String, String>,
+    pub fields: BTreeMap<String, String>,
+    pub constants: BTreeMap<String, Constant>,
+    pub policy: BTreeMap<String, FieldPolicy>,
     pub rate_limit: RateLimit,
     pub retry: Retry,
 }
@@ -53,6 +62,15 @@ impl Settings {
     /// Most inputs in one batch request; 101 are refused.
     /// <https://developers.hubspot.com/docs/api-reference/latest/crm/using-object-apis>
     pub const LARGEST_BATCH: usize = 100;
+
+    /// Returns the policies of the properties.
+    pub(super) fn policies(&self) -> Policies<'_> {
+        Policies {
+            matching: self.r#match,
+            fields: &self.policy,
+            baseline_field: &self.baseline_property,
+        }
+    }
 
     /// Returns the beginning of every URL: scheme, host and port of `base_url`, in the form in
     /// which the settings check validates them.
@@ -98,10 +116,12 @@ impl Settings {
             ("hubspot.id_property", &*self.id_property),
             ("hubspot.type_property", &*self.type_property),
             ("hubspot.version_property", &*self.version_property),
+            ("hubspot.baseline_property", &*self.baseline_property),
         ];
         name(special[0].0, special[0].1)?;
+        check_mapping(self)?;
         fields(
-            &own_properties(),
+            &own_properties(self),
             &special,
             "hubspot.attributes",
             &self.attributes,

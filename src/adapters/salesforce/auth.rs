@@ -45,6 +45,8 @@ pub(super) struct Token {
     /// Marked as sensitive: `Debug` does not show it.
     pub(super) header: HeaderValue,
     pub(super) instance: Url,
+    /// Whether the instance is the host that granted the token, to which there is a connection.
+    pub(super) is_granted_by_instance: bool,
     /// Secret by which it was granted.
     secret: Arc<SecretString>,
     generation: u64,
@@ -160,12 +162,14 @@ impl Auth {
         state.token = None;
         let Grant {
             header,
+            login,
             instance,
             secret,
         } = self.grant(secret, http, call).await?;
         state.generation += 1;
         let token = Token {
             header,
+            is_granted_by_instance: login.origin() == instance.origin(),
             instance,
             secret,
             generation: state.generation,

@@ -32,6 +32,15 @@ pub(super) struct ApiRequest {
 }
 
 impl Salesforce {
+    /// Gets a token, and opens a connection to its instance unless that granted it.
+    pub(super) async fn connect(&self, call: Call<'_>) {
+        if let Ok(token) = self.auth.token(&self.http, call).await
+            && !token.is_granted_by_instance
+        {
+            self.http.connect(token.instance, call).await;
+        }
+    }
+
     /// Sends `request` and returns a 2xx.
     ///
     /// # Errors
@@ -50,7 +59,7 @@ impl Salesforce {
     ///
     /// # Errors
     /// Classifies a response of any other status.
-    fn accept(&self, response: &HttpResponse) -> Result<(), CallError> {
+    pub(super) fn accept(&self, response: &HttpResponse) -> Result<(), CallError> {
         if is_success(response) {
             return Ok(());
         }
@@ -140,9 +149,13 @@ pub(super) fn is_success(response: &HttpResponse) -> bool {
 /// Returns whether the response reports an ended session. A session that the org's policies refuse
 /// does not count: a new token would not help.
 fn has_ended(response: &HttpResponse) -> bool {
+    // Most responses are long lists without an error.
+    if response.status != 401 {
+        return false;
+    }
     let is_barred = |error: &ApiError| error.contains("not valid for use with the REST API");
     let errors = errors_in(response);
-    response.status == 401 && !errors.is_empty() && !errors.iter().any(is_barred)
+    !errors.is_empty() && !errors.iter().any(is_barred)
 }
 
 /// Returns whether the org is at this instance: it sent a response of Salesforce's own, or was not

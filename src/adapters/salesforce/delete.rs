@@ -3,6 +3,7 @@
 use reqwest::Method;
 
 use super::client::ApiRequest;
+use super::lookup::StoredRecord;
 use super::{Salesforce, Settings, complete};
 use crate::adapters::Call;
 use crate::model::{CallError, Outcome, Payload, Reply};
@@ -10,7 +11,7 @@ use crate::model::{CallError, Outcome, Payload, Reply};
 impl Salesforce {
     /// Looks the records up by our key, then deletes them by Salesforce's ids.
     pub(super) async fn delete_batch(&self, batch: &[&Payload], call: Call<'_>) -> Reply {
-        let held = self.look_up(batch, call).await?;
+        let held = self.look_up(batch, &[], call).await?;
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
         let mut records: Vec<(usize, &str)> = Vec::new();
         for (at, payload) in batch.iter().enumerate() {
@@ -18,7 +19,7 @@ impl Salesforce {
                 .get(payload.id.key())
                 .map(Vec::as_slice)
                 .unwrap_or_default();
-            let newest = found.iter().filter_map(|held| held.version).max();
+            let newest = found.iter().filter_map(StoredRecord::version).max();
             if found.is_empty() {
                 outcomes[at] = Some(Outcome::already_gone());
             } else if self.is_guarded(payload)

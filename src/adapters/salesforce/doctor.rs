@@ -1,10 +1,12 @@
 //! Checks the org for the operator's command `doctor`: whether the object exists, the key is
 //! unique, and every field that is sent may be written.
 
+mod fields;
+
 use serde::Deserialize;
 
 use super::describe::Rights;
-use super::{Salesforce, Settings, model};
+use super::{Salesforce, Settings};
 use crate::adapters::Call;
 use crate::adapters::doctor::{Check, remedy};
 use crate::model::{CallError, ContactId};
@@ -18,7 +20,7 @@ struct Described {
     fields: Vec<Field>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -35,6 +37,39 @@ struct Field {
     case_sensitive: bool,
     createable: bool,
     updateable: bool,
+    /// Whether a record may have no value; true where the description does not say.
+    nillable: bool,
+    defaulted_on_create: bool,
+    restricted_picklist: bool,
+    picklist_values: Vec<PicklistValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PicklistValue {
+    value: String,
+    active: bool,
+}
+
+impl Default for Field {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            r#type: String::new(),
+            length: 0,
+            precision: 0,
+            scale: 0,
+            external_id: false,
+            unique: false,
+            case_sensitive: false,
+            createable: false,
+            updateable: false,
+            nillable: true,
+            defaulted_on_create: false,
+            restricted_picklist: false,
+            picklist_values: Vec::new(),
+        }
+    }
 }
 
 impl Salesforce {
@@ -76,10 +111,13 @@ fn check_settings(described: &Described, settings: &Settings) -> Vec<Check> {
     let mut checks = vec![
         object(described, settings),
         key(described, settings),
-        fields(described, settings),
+        fields::check(described, settings),
     ];
     if !settings.version_field.is_empty() {
         checks.push(version(described, settings));
+    }
+    if !settings.baseline_field.is_empty() {
+        checks.push(fields::baseline(described, settings));
     }
     checks
 }
@@ -161,42 +199,6 @@ fn key(described: &Described, settings: &Settings) -> Check {
     Check::of(name, found, &wrong)
 }
 
-/// Checks that every field that is sent may be written. A missing key or version field has a check
-/// of its own.
-fn fields(described: &Described, settings: &Settings) -> Check {
-    let checked = [
-        settings.external_id_field.as_str(),
-        settings.version_field.as_str(),
-    ];
-    let checked = checked
-        .into_iter()
-        .filter(|name| find(described, name).is_some());
-    let attributes = settings.attributes.values().map(String::as_str);
-    let sent: Vec<&str> = model::fields()
-        .into_iter()
-        .chain(attributes)
-        .chain(checked)
-        .collect();
-    let remedy = |name: &&str| match find(described, name) {
-        None => Some(format!("{name} is missing, or hidden from the run-as user")),
-        Some(field) if !field.createable || !field.updateable => {
-            Some(format!("{name} may not be edited"))
-        }
-        Some(_) => None,
-    };
-    let mut wrong: Vec<String> = sent.iter().filter_map(remedy).collect();
-    if !wrong.is_empty() {
-        wrong.push(
-            "give the permission set edit access to these fields (field-level security)".to_owned(),
-        );
-    }
-    Check::of(
-        "salesforce fields",
-        format!("all {} may be written", sent.len()),
-        &wrong,
-    )
-}
-
 fn version(described: &Described, settings: &Settings) -> Check {
     let name = "salesforce version field";
     let Some(field) = find(described, &settings.version_field) else {
@@ -224,14 +226,18 @@ fn version(described: &Described, settings: &Settings) -> Check {
 mod tests {
     use super::*;
     use crate::adapters::DESTINATIONS;
-    use crate::adapters::salesforce::model;
+    use crate::adapters::salesforce::{mapping, model};
     use crate::model::Record;
     use crate::settings::{Layer, Preset, load};
     use crate::source::EventConsumer;
 
     fn settings() -> Settings {
         let document = "salesforce.version_field = \"Version__c\"\n\
-            salesforce.attributes = { plan = \"Plan__c\" }";
+            salesforce.attributes = { plan = \"Plan__c\" }\n\
+            salesforce.baseline_field = \"Baseline__c\"\n\
+            salesforce.policy = { Title = \"unedited\" }\n\
+            salesforce.status = { lead = \"Open\" }\n\
+            salesforce.constants = { Channel__c = \"Product\" }";
         let layer = Layer::from_toml("the test", document).expect("TOML");
         let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
         settings
@@ -250,7 +256,8 @@ mod tests {
             updateable: true,
             ..Field::default()
         };
-        let mut fields: Vec<Field> = model::fields()
+        let settings = settings();
+        let mut fields: Vec<Field> = mapping::fields(&settings)
             .into_iter()
             .chain(["Plan__c"])
             .map(field)
@@ -260,6 +267,29 @@ mod tests {
             unique: true,
             ..field("source_id__c")
         });
+        fields.push(Field {
+            r#type: "textarea".to_owned(),
+            ..field("Baseline__c")
+        });
+        let choices = |name: &str, values: &[&str]| Field {
+            r#type: "picklist".to_owned(),
+            restricted_picklist: true,
+            picklist_values: values
+                .iter()
+                .map(|value| PicklistValue {
+                    value: (*value).to_owned(),
+                    active: *value != "Retired",
+                })
+                .collect(),
+            ..field(name)
+        };
+        for (name, values) in [
+            ("Status", ["Open", "Retired"]),
+            ("Channel__c", ["Product", "Partner"]),
+        ] {
+            fields.retain(|field| field.name != name);
+            fields.push(choices(name, &values));
+        }
         fields.push(Field {
             r#type: "double".to_owned(),
             precision: 18,
@@ -314,7 +344,8 @@ mod tests {
             .filter(|name| *name != "attributes" && find(&described, name).is_none())
             .collect();
         assert!(unknown.is_empty(), "{unknown:?}");
-        assert_eq!(sent.len() - 1, described.fields.len());
+        // Not sent: the type of the record in the JSON, and fields under a policy.
+        assert_eq!(sent.len() - 1 + 2, described.fields.len());
     }
 
     #[test]
@@ -365,6 +396,62 @@ mod tests {
                 "Plan__c is missing",
             ),
             (
+                &|described| edit(described, "Phone", |field| field.r#type = "double".into()),
+                "Phone is of the type double",
+            ),
+            (
+                &|described| edit(described, "Title", |field| field.length = 100),
+                "Title takes 100 characters, and up to 128",
+            ),
+            (
+                &|described| {
+                    edit(described, "Status", |field| {
+                        drop(field.picklist_values.remove(0));
+                    });
+                },
+                "Status does not offer Open",
+            ),
+            (
+                &|described| {
+                    edit(described, "Channel__c", |field| {
+                        field.picklist_values[0].active = false;
+                    });
+                },
+                "Channel__c does not offer Product",
+            ),
+            (
+                &|described| edit(described, "Channel__c", |field| field.unique = true),
+                "Channel__c is unique",
+            ),
+            (
+                &|described| edit(described, "Channel__c", |field| field.length = 3),
+                "Channel__c is too short",
+            ),
+            (
+                &|described| {
+                    edit(described, "Channel__c", |field| {
+                        field.r#type = "boolean".into()
+                    })
+                },
+                "does not take the constant",
+            ),
+            (
+                &|described| edit(described, "Plan__c", |field| field.nillable = false),
+                "Lead requires Plan__c",
+            ),
+            (
+                &|described| edit(described, "Baseline__c", |field| field.length = 19),
+                "at least 20",
+            ),
+            (
+                &|described| {
+                    edit(described, "Baseline__c", |field| {
+                        field.r#type = "int".into()
+                    })
+                },
+                "Long Text Area",
+            ),
+            (
                 &|described| described.rights.deletable = false,
                 "delete on Lead",
             ),
@@ -378,7 +465,10 @@ mod tests {
         let no_key: Edit = |described| described.fields.retain(|field| !field.external_id);
         let no_version: Edit =
             |described| described.fields.retain(|field| field.name != "Version__c");
+        let no_baseline: Edit =
+            |described| described.fields.retain(|field| field.name != "Baseline__c");
         for (gone, name) in [
+            (no_baseline, "salesforce baseline field"),
             (no_key, "salesforce external id"),
             (no_version, "salesforce version field"),
         ] {

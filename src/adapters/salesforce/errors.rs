@@ -20,8 +20,8 @@ pub(super) use self::codes::{RowClass, is_known};
 pub use self::registry::{CODES, PATTERNS};
 use super::api_error::{ApiError, api_error};
 use super::misconfigured::{self, Misconfiguration};
-use super::model::{REQUIRED, with_defaults};
-use super::{ConvertedLeads, Settings, remedies};
+use super::model::with_defaults;
+use super::{ConvertedLeads, Settings, mapping, remedies};
 use crate::adapters::http::HttpResponse;
 use crate::model::codes::http;
 use crate::model::{
@@ -114,10 +114,12 @@ pub(super) fn of_row(
         // The other record may give the value up in the same invocation. Of two writers that create
         // one record, the slower one then finds it and updates it.
         RowClass::Duplicate => retry(RetryMode::Last(rejection())),
-        RowClass::Missing if is_about_defaults(error) => match body.and_then(with_defaults) {
-            Some(body) => retry(RetryMode::OnceMore(Some(body), rejection())),
-            None => Outcome::Rejected(rejection()),
-        },
+        RowClass::Missing if is_about_defaults(error, settings) => {
+            match body.and_then(|body| with_defaults(body, settings)) {
+                Some(body) => retry(RetryMode::OnceMore(Some(body), rejection())),
+                None => Outcome::Rejected(rejection()),
+            }
+        }
         RowClass::Converted if settings.converted_leads == ConvertedLeads::Skip => {
             Outcome::Skipped(error.code())
         }
@@ -130,18 +132,29 @@ pub(super) fn of_row(
         // would wait for it until it is too old. Where none was, the right may be missing for all,
         // and only other calls can show it.
         RowClass::Access if !neighbours.any_written => retry(RetryMode::Isolate(rejection())),
+        RowClass::Reject if may_leave_out(&error.fields, settings) => {
+            retry(RetryMode::Without(error.fields.clone(), rejection()))
+        }
         _ => Outcome::Rejected(rejection()),
     }
 }
 
-fn is_about_defaults(error: &ApiError) -> bool {
+/// Returns whether a record may be written without the refused fields, which are known.
+pub(super) fn may_leave_out(fields: &[String], settings: &Settings) -> bool {
+    let is_listed = |field: &String| {
+        let mut salvage = settings.salvage.iter();
+        salvage.any(|listed| listed.eq_ignore_ascii_case(field))
+            && !mapping::is_required(settings, field)
+    };
+    !fields.is_empty() && fields.iter().all(is_listed)
+}
+
+fn is_about_defaults(error: &ApiError, settings: &Settings) -> bool {
     if error.fields.is_empty() {
-        return REQUIRED.iter().any(|field| error.names_field(field));
+        return mapping::required(settings).any(|field| error.names_field(field));
     }
-    error
-        .fields
-        .iter()
-        .all(|field| REQUIRED.contains(&field.as_str()))
+    let is_required = |field: &String| mapping::is_required(settings, field);
+    error.fields.iter().all(is_required)
 }
 
 /// Returns the stop of a call in which no row was written, where the rows' errors cannot be one

@@ -1,20 +1,24 @@
-//! Looks records up by our own ids, with SOQL: deletes accept Salesforce's ids only, and a guard
-//! needs the stored version.
+//! Looks records up by our own ids, with SOQL: deletes accept Salesforce's ids only, a guard needs
+//! the stored version, and policies the stored values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
-use super::Salesforce;
+use super::api_error::api_error;
 use super::client::ApiRequest;
-use crate::adapters::{self, Call, version};
+use super::{Salesforce, mapping, remedies};
+use crate::adapters::http::HttpResponse;
+use crate::adapters::{Adapter, Call, misconfigured, version};
 use crate::model::codes;
 use crate::model::limits::Lookup;
-use crate::model::{CallError, ContactId, FailureCause, Payload};
+use crate::model::{
+    CallError, Cause, ContactId, FailureCause, Held, HeldRecord, Outcome, Payload, Stop,
+};
+use crate::{json, policy};
 
 /// Longest query, encoded, in bytes. URI and headers together may have 16,384.
 /// <https://developer.salesforce.com/docs/platform/salesforce-app-limits-cheatsheet/guide/salesforce-app-limits-platform-api.html>
@@ -29,11 +33,56 @@ const CLOSING_LENGTH: usize = 3;
 /// Most pages of one query. 200 ids find 200 records, unless the field is not unique.
 const MOST_PAGES: usize = 20;
 
+/// Most fields that a look-up leaves out because they are missing or hidden. Each costs a query.
+const MOST_CLOSED: usize = 3;
+
 /// A record that Salesforce holds.
 #[derive(Clone, Debug)]
 pub(super) struct StoredRecord {
     pub(super) id: String,
-    pub(super) version: Option<u64>,
+    pub(super) held: HeldRecord,
+}
+
+impl StoredRecord {
+    pub(super) fn version(&self) -> Option<u64> {
+        self.held.version
+    }
+}
+
+/// A failed query.
+struct RefusedQuery {
+    error: CallError,
+    /// The requested field that is missing or hidden.
+    field: Option<String>,
+}
+
+impl RefusedQuery {
+    fn new(error: CallError, response: &HttpResponse, fields: &[&str]) -> Self {
+        let refusal = api_error(response).filter(|refusal| refusal.is("INVALID_FIELD"));
+        let field = refusal.and_then(|refusal| {
+            let mut named = fields.iter().filter(|name| refusal.names_field(name));
+            named.next().map(|name| (*name).to_owned())
+        });
+        Self { error, field }
+    }
+}
+
+impl From<CallError> for RefusedQuery {
+    fn from(error: CallError) -> Self {
+        Self { error, field: None }
+    }
+}
+
+/// Returns the first of the records with one key, with the newest version of all.
+fn newest(records: Vec<StoredRecord>) -> Held {
+    let version = records.iter().filter_map(StoredRecord::version).max();
+    match records.into_iter().next() {
+        Some(first) => Held::Record(HeldRecord {
+            version,
+            ..first.held
+        }),
+        None => Held::Nowhere,
+    }
 }
 
 #[derive(Deserialize)]
@@ -48,31 +97,76 @@ struct Page<'a> {
 }
 
 impl Salesforce {
-    /// Looks up the versions of the records of these payloads; the newest of several with one key.
-    pub(super) async fn versions(
+    /// Looks up the records of these payloads, with the values of `fields`. Of several records with
+    /// one key the first counts, with the newest version of all. A field that is missing or hidden
+    /// fails only the payloads that carry it: the query is repeated without it.
+    pub(super) async fn records(
         &self,
         batch: &[&Payload],
+        fields: &[&str],
         call: Call<'_>,
-    ) -> Result<Vec<adapters::Held>, CallError> {
-        let found = self.look_up(batch, call).await?;
-        let held = |payload: &&Payload| match found.get(payload.id.key()) {
-            Some(records) => {
-                adapters::Held::Record(records.iter().filter_map(|record| record.version).max())
+    ) -> Result<Vec<Held>, CallError> {
+        let mut read = fields.to_vec();
+        let mut closed: Vec<(&str, Stop)> = Vec::new();
+        let mut found = loop {
+            let refused = match self.try_look_up(batch, &read, call).await {
+                Ok(found) => break found,
+                Err(refused) => refused,
+            };
+            let at = read
+                .iter()
+                .position(|name| refused.field.as_deref() == Some(*name));
+            match at {
+                Some(at) if closed.len() < MOST_CLOSED => {
+                    let name = read.remove(at);
+                    let remedy = remedies::of_field(name, None, &self.settings);
+                    let code = refused.error.code().clone();
+                    closed.push((name, Stop::new(Cause::Configuration, code, remedy)));
+                }
+                _ => return Err(refused.error),
             }
-            None => adapters::Held::Nowhere,
         };
-        Ok(batch.iter().map(held).collect())
+        let stops = closed.iter().map(|(_, stop)| stop);
+        misconfigured::report(self.destination(), stops, call);
+        let mut held = Vec::with_capacity(batch.len());
+        for payload in batch {
+            let carried = policy::fields_read(payload);
+            let refused = closed.iter().find(|(name, _)| carried.contains(*name));
+            held.push(match refused {
+                Some((_, stop)) => Held::Unknown(Outcome::Failed(stop.code.clone())),
+                None => newest(found.remove(payload.id.key()).unwrap_or_default()),
+            });
+        }
+        Ok(held)
     }
 
-    /// Looks up the records of these payloads, by [`ContactId::key`]. A key has several records
-    /// where the field is not unique.
+    /// Looks records up, as [`Self::try_look_up`] does.
+    ///
+    /// # Errors
+    /// Classifies a failed query.
     pub(super) async fn look_up(
         &self,
         payloads: &[&Payload],
+        fields: &[&str],
         call: Call<'_>,
     ) -> Result<HashMap<String, Vec<StoredRecord>>, CallError> {
+        let found = self.try_look_up(payloads, fields, call).await;
+        found.map_err(|refused| refused.error)
+    }
+
+    /// Looks up the records of these payloads and the values of `fields`, by [`ContactId::key`]. A
+    /// key has several records where the field is not unique.
+    ///
+    /// # Errors
+    /// Classifies a failed query, with the field that it is refused for.
+    async fn try_look_up(
+        &self,
+        payloads: &[&Payload],
+        fields: &[&str],
+        call: Call<'_>,
+    ) -> Result<HashMap<String, Vec<StoredRecord>>, RefusedQuery> {
         let mut found = HashMap::new();
-        for query in self.queries(payloads) {
+        for query in self.queries(payloads, fields) {
             let mut request = ApiRequest {
                 method: Method::GET,
                 path: format!("/services/data/{}/query", self.settings.api_version),
@@ -83,11 +177,14 @@ impl Salesforce {
             // response.
             let mut records = 0;
             for number in 1.. {
-                let response = self.request(request.clone(), call).await?;
+                let response = self.send(request.clone(), call).await?;
+                self.accept(&response)
+                    .map_err(|error| RefusedQuery::new(error, &response, fields))?;
                 let page: Page<'_> =
                     serde_json::from_slice(&response.body).map_err(|_| unreadable())?;
                 for record in &page.records {
-                    self.add_record(record, &mut found).ok_or_else(unreadable)?;
+                    self.add_record(record, fields, &mut found)
+                        .ok_or_else(unreadable)?;
                 }
                 records += page.records.len();
                 if page.done && records == page.total {
@@ -95,7 +192,7 @@ impl Salesforce {
                 }
                 let next = match page.next {
                     Some(next) if !page.done && number < MOST_PAGES => next,
-                    _ => return Err(unreadable()),
+                    _ => return Err(unreadable().into()),
                 };
                 (request.path, request.query) = match next.split_once('?') {
                     Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
@@ -109,27 +206,47 @@ impl Salesforce {
     /// Returns the limit of one query.
     pub(super) fn lookup(&self) -> Lookup {
         Lookup {
-            capacity: LONGEST_QUERY.saturating_sub(self.query_start().len() + CLOSING_LENGTH),
+            capacity: LONGEST_QUERY.saturating_sub(self.longest_start().len() + CLOSING_LENGTH),
             length: |id| encode(&literal(id.as_str())).len() + COMMA.len(),
         }
     }
 
-    fn query_start(&self) -> String {
-        let key = &self.settings.external_id_field;
-        let version = match self.settings.version_field.as_str() {
-            "" => String::new(),
-            field => format!(",{field}"),
-        };
+    /// Returns the longest beginning of a query: where policies read fields, one with every field.
+    fn longest_start(&self) -> String {
+        let settings = &self.settings;
+        if !settings.policies().read_fields() {
+            return self.query_start(&[]);
+        }
+        let attributes = settings.attributes.values().map(String::as_str);
+        let fields = mapping::fields(settings).into_iter().chain(attributes);
+        let fields: Vec<&str> = fields.chain([settings.baseline_field.as_str()]).collect();
+        self.query_start(&fields)
+    }
+
+    fn query_start(&self, fields: &[&str]) -> String {
+        let settings = &self.settings;
+        let (key, version) = (&settings.external_id_field, &settings.version_field);
+        let mut columns = format!("Id,{key}");
+        let own = ["", "Id", key, version];
+        let is_own = |name: &str| own.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let version = Some(version.as_str()).filter(|version| !version.is_empty());
+        for name in version
+            .into_iter()
+            .chain(fields.iter().copied().filter(|name| !is_own(name)))
+        {
+            columns.push(',');
+            columns.push_str(name);
+        }
         let start = format!(
-            "SELECT Id,{key}{version} FROM {} WHERE {key} IN (",
-            self.settings.sobject
+            "SELECT {columns} FROM {} WHERE {key} IN (",
+            settings.sobject
         );
         format!("q={}", encode(&start))
     }
 
     /// Builds the query strings: as few as the length limit allows.
-    fn queries(&self, payloads: &[&Payload]) -> Vec<String> {
-        let start = self.query_start();
+    fn queries(&self, payloads: &[&Payload], fields: &[&str]) -> Vec<String> {
+        let start = self.query_start(fields);
         let mut queries: Vec<String> = Vec::new();
         for payload in payloads {
             let literal = encode(&literal(payload.id.as_str()));
@@ -153,27 +270,32 @@ impl Salesforce {
     fn add_record(
         &self,
         record: &RawValue,
+        requested: &[&str],
         found: &mut HashMap<String, Vec<StoredRecord>>,
     ) -> Option<()> {
-        let fields: Map<String, Value> = serde_json::from_str(record.get()).ok()?;
+        let raw: BTreeMap<String, &RawValue> = serde_json::from_str(record.get()).ok()?;
         // Salesforce's field names have no letter case, and its responses use one of their own.
         let field = |name: &str| {
-            fields
-                .iter()
+            raw.iter()
                 .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value)
+                .map(|(_, value)| *value)
         };
-        let key = ContactId::new(field(&self.settings.external_id_field)?.as_str()?)?;
+        let key = ContactId::new(&json::text(field(&self.settings.external_id_field)?)?)?;
         let is_id =
-            |id: &&str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let id = field("Id")?.as_str().filter(is_id)?;
+            |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let id = json::text(field("Id")?)?;
+        is_id(&id).then_some(())?;
         let version = field(&self.settings.version_field).and_then(version);
+        let values = requested
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), field(name)?.to_owned())))
+            .collect();
         found
             .entry(key.key().to_owned())
             .or_default()
             .push(StoredRecord {
-                id: id.to_owned(),
-                version,
+                id: id.into_owned(),
+                held: HeldRecord { version, values },
             });
         Some(())
     }
@@ -182,8 +304,9 @@ impl Salesforce {
 /// Parses the number of a version field, a double that may have exponent form
 /// (`1.763633702123E12`).
 /// <https://github.com/jsforce/jsforce/issues/1048>
-fn version(value: &Value) -> Option<u64> {
-    version::parse(&value.as_number()?.to_string())
+fn version(value: &RawValue) -> Option<u64> {
+    let is_number = |json: &&str| json.starts_with(|first: char| first.is_ascii_digit());
+    version::parse(Some(value.get()).filter(is_number)?)
 }
 
 /// Quotes a text for SOQL. A query may contain control characters only as escapes.
@@ -249,7 +372,7 @@ mod tests {
             ("-1.0", None),
         ] {
             assert_eq!(
-                version(&serde_json::from_str(json).expect("JSON")),
+                version(serde_json::from_str(json).expect("JSON")),
                 expected,
                 "{json}"
             );

@@ -2,12 +2,13 @@
 //! Pure.
 //!
 //! Settings put into a record: the external id field and the version field (names, in every
-//! record), the fields of attributes (names; the values are the events'), and the status of a new
-//! lead whose event has none (a value). The fixed mapping names the other fields.
+//! record), the fields of attributes (names; the values are the events'), the constants and the
+//! baseline (names and values), and the status of a new lead whose event has none (a value). The
+//! mapping names the other fields.
 
 use super::api_error::ApiError;
 use super::errors::{RowClass, full};
-use super::{Settings, model, remedies, sent};
+use super::{Settings, mapping, remedies, sent};
 use crate::model::{Body, Cause, Stop};
 
 /// Longest text of a field that holds an identity, in characters.
@@ -44,8 +45,8 @@ pub(super) fn of_settings(
         RowClass::Field => (named(error, settings), is_about_keys(error, settings)),
         RowClass::Reject | RowClass::Unknown => {
             let field = chosen(error, body?, settings)?;
-            let is_key = field != model::STATUS;
-            (Some(field), is_key)
+            let is_everywhere = keys(settings).any(|key| key == field);
+            (Some(field), is_everywhere)
         }
         _ => return None,
     };
@@ -70,8 +71,9 @@ fn keys(settings: &Settings) -> impl Iterator<Item = &str> {
 /// Returns the field of ours that the error names.
 fn named(error: &ApiError, settings: &Settings) -> Option<String> {
     let attributes = settings.attributes.values().map(String::as_str);
-    let ours = keys(settings).chain(attributes).chain(model::fields());
-    ours.into_iter()
+    let baseline = Some(settings.baseline_field.as_str()).filter(|name| !name.is_empty());
+    let ours = keys(settings).chain(attributes).chain(baseline);
+    ours.chain(mapping::fields(settings))
         .find(|name| error.names_field(name))
         .map(str::to_owned)
 }
@@ -83,7 +85,7 @@ fn is_about_keys(error: &ApiError, settings: &Settings) -> bool {
         .attributes
         .values()
         .map(String::as_str)
-        .chain(model::fields());
+        .chain(mapping::fields(settings));
     error.fields.iter().all(|field| is_key(field)) && !ours.any(|field| error.names_field(field))
 }
 
@@ -102,7 +104,12 @@ fn chosen(error: &ApiError, body: &Body, settings: &Settings) -> Option<String> 
     {
         return Some(external_id_field.clone());
     }
-    let status = sent::value(body, model::STATUS)?;
+    let mut chosen = settings.constants.keys().chain([&settings.baseline_field]);
+    if let Some(field) = chosen.find(|field| !field.is_empty() && is_only_about(error, field)) {
+        return Some(field.clone());
+    }
+    let field = mapping::status(settings);
+    let status = sent::value(body, field)?;
     let status = status
         .as_str()
         .filter(|status| remedies::key_of_status(status, settings).is_some())?;
@@ -112,7 +119,7 @@ fn chosen(error: &ApiError, body: &Body, settings: &Settings) -> Option<String> 
             .message
             .as_ref()
             .is_some_and(|message| message.trim_end().ends_with(status));
-    (is_only_about(error, model::STATUS) || quotes_the_value).then(|| model::STATUS.to_owned())
+    (is_only_about(error, field) || quotes_the_value).then(|| field.to_owned())
 }
 
 /// Returns whether the error is about this field and no other. A message may contain the field's

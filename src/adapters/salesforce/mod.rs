@@ -11,6 +11,8 @@ mod describe;
 mod doctor;
 mod errors;
 mod lookup;
+mod mapping;
+mod mapping_check;
 mod misconfigured;
 mod model;
 mod refusal;
@@ -130,12 +132,17 @@ impl Adapter for Salesforce {
         model::transform(changes, &self.settings)
     }
 
+    fn prepare<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, ()> {
+        self.connect(call).boxed()
+    }
+
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        fields: &'a [&'a str],
         call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
-        self.versions(batch, call).boxed()
+        self.records(batch, fields, call).boxed()
     }
 
     fn upsert<'a>(&'a self, batch: &'a [&'a Payload], call: Call<'a>) -> BoxFuture<'a, Reply> {

@@ -1,30 +1,21 @@
-//! Maps changes of a contact to the record of one lead. Pure.
-//!
-//! Lengths:
-//! <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
+//! Maps changes of a contact to one record of the object. Pure.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::Settings;
+use super::mapping::{self, LONGEST_STATUS};
+use crate::adapters::Constant;
+use crate::adapters::folding::Folding;
 use crate::adapters::json_object::{FieldValue, Fields};
 use crate::adapters::text_fit::Excess;
 use crate::json;
 use crate::model::codes;
 use crate::model::{
-    Attribute, Body, Code, Contact, ContactChange, ContactId, ContactType, Field, Number,
-    Operation, Rejection, Text, Transformed,
+    Attribute, Body, Code, Contact, ContactChange, ContactType, Field, FieldPolicy, Number,
+    Operation, Rejection, Transformed,
 };
-
-/// Value of a field that Salesforce requires and the contact lacks.
-const NOT_PROVIDED: &str = "[not provided]";
-
-/// Fields that Salesforce requires of a lead.
-/// <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_lead.htm>
-pub(super) const REQUIRED: [&str; 2] = ["LastName", "Company"];
-
-/// Field of the status.
-pub(super) const STATUS: &str = "Status";
+use crate::policy::NOT_PROVIDED;
 
 /// Key under which a record of a collection names its object.
 const TYPE: &str = "attributes";
@@ -36,6 +27,7 @@ enum Value<'a> {
     Bool(bool),
     Number(&'a Number),
     Version(u64),
+    Integer(i64),
     Text(Cow<'a, str>),
     Type { r#type: &'a str },
 }
@@ -48,12 +40,21 @@ impl FieldValue for Value<'_> {
             Self::Bool(value) => write!(json, "{value}"),
             Self::Number(number) => json.write_str(number.as_str()),
             Self::Version(version) => write!(json, "{version}"),
+            Self::Integer(number) => write!(json, "{number}"),
             Self::Text(text) => {
                 json::push_text(json, text);
                 Ok(())
             }
             Self::Type { r#type } => write!(json, r#"{{"type":"{type}"}}"#),
         };
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Text(text) => text.is_empty() || text == NOT_PROVIDED,
+            _ => false,
+        }
     }
 }
 
@@ -62,7 +63,7 @@ type Record<'a> = Fields<'a, Value<'a>>;
 /// Folds the changes of one contact into the record's JSON. A change with a value that can never be
 /// written is left out as a whole, as Salesforce would refuse it as a whole.
 pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
-    let mut record = Record::new();
+    let mut folding = Folding::new(settings.policies());
     let mut status = None;
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
@@ -70,52 +71,71 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
             Ok((fields, cut)) => {
                 // Written one by one, the first change would create the record, and each later one
                 // would update it.
-                if record.is_empty() {
+                if folding.is_empty() {
                     status = default_status(change, settings);
                 }
-                record.merge(fields);
+                folding.take(fields);
                 transformed.cut += cut;
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
     }
-    if !record.is_empty() {
-        if let Some(status) = status.filter(|_| record.get(STATUS).is_none()) {
-            transformed.if_new = Some(defaults_of(&record, status));
-        }
-        record.set(
-            TYPE,
-            Value::Type {
-                r#type: &settings.sobject,
-            },
-        );
-        transformed.body = Some(record.body());
+    if folding.is_empty() {
+        return transformed;
     }
+    let policy = settings.policies().of(mapping::status(settings));
+    let status = status.filter(|_| match policy {
+        FieldPolicy::Always => folding.get(mapping::status(settings)).is_none(),
+        FieldPolicy::Never => false,
+        FieldPolicy::Create | FieldPolicy::Empty | FieldPolicy::Unedited => true,
+    });
+    if status.is_some() || folding.is_conditional() {
+        transformed.if_new = defaults_of(&folding, status, settings);
+    }
+    let tracked = match status {
+        Some(_) if policy == FieldPolicy::Unedited => vec![mapping::status(settings).into()],
+        _ => Vec::new(),
+    };
+    let (mut record, conditions) = folding.finish(tracked);
+    record.set(
+        TYPE,
+        Value::Type {
+            r#type: &settings.sobject,
+        },
+    );
+    transformed.body = Some(record.body());
+    transformed.conditions = conditions;
     transformed
 }
 
-/// Returns the record with the required fields that it lacks: for a lead that does not exist yet,
+/// Returns the record with the required fields that it lacks: for a record that does not exist yet,
 /// which Salesforce refuses without them. `None` where it has them all.
-pub(super) fn with_defaults(body: &Body) -> Option<Body> {
+pub(super) fn with_defaults(body: &Body, settings: &Settings) -> Option<Body> {
     let mut required = Record::new();
-    for name in REQUIRED {
-        required.add(name, Value::Text(NOT_PROVIDED.into()));
+    for name in mapping::required(settings) {
+        required.set(name, Value::Text(NOT_PROVIDED.into()));
     }
     let whole = body.with_missing(&required.body());
     (whole != *body).then_some(whole)
 }
-
-/// Returns the defaults of `record` where it does not exist yet. The record is looked up for the
-/// status. The required fields are added as well, or Salesforce would refuse the record first.
-fn defaults_of(record: &Record<'_>, status: &str) -> Body {
+/// Returns the defaults of a record that does not exist yet, if it needs any. The record is looked
+/// up for the status or for a policy. The required fields are added as well, or Salesforce would
+/// refuse the record first.
+fn defaults_of(
+    folding: &Folding<'_, Value<'_>>,
+    status: Option<&str>,
+    settings: &Settings,
+) -> Option<Body> {
     let mut fields = Record::new();
-    fields.add(STATUS, Value::Text(status.into()));
-    for name in REQUIRED {
-        if record.get(name).is_none() {
-            fields.add(name, Value::Text(NOT_PROVIDED.into()));
+    if let Some(status) = status {
+        fields.add(mapping::status(settings), Value::Text(status.into()));
+    }
+    for name in mapping::required(settings) {
+        if !folding.is_in_new(name) {
+            fields.set(name, Value::Text(NOT_PROVIDED.into()));
         }
     }
-    fields.body()
+    (!fields.is_empty()).then(|| fields.body())
 }
 
 /// Maps one change. Returns its fields and the number of values that were cut.
@@ -126,31 +146,35 @@ fn map_change<'a>(
     let contact = &change.contact;
     let mut record = Record::for_contact();
     let mut cuts = 0;
-    for (name, field, longest, excess) in texts(contact) {
-        let value = match field {
+    for (mapped, name) in mapping::texts(settings) {
+        let value = match (mapped.text)(contact) {
             Field::Value(text) => {
-                let mut fitting = excess
-                    .fit(text, longest)
-                    .ok_or_else(|| too_long(name, longest))?;
+                let mut fitting = mapped
+                    .excess
+                    .fit(text, mapped.longest)
+                    .ok_or_else(|| too_long(name, mapped.longest))?;
                 if fitting.len() < text.len() {
                     fitting = fitting.trim_end();
                     cuts += 1;
                 }
                 Value::Text(fitting.into())
             }
-            Field::Null if REQUIRED.contains(&name) => Value::Text(NOT_PROVIDED.into()),
+            Field::Null if mapping::is_required(settings, name) => Value::Text(NOT_PROVIDED.into()),
             Field::Null => Value::Null,
             Field::Absent => continue,
         };
         record.add(name, value);
     }
-    if let Some(status) = status(contact)? {
-        record.add(STATUS, Value::Text(status.into()));
+    if let Some((field, status)) = status(contact, settings)? {
+        record.add(field, Value::Text(status.into()));
     }
     for (attribute, field) in &settings.attributes {
         if let Some(value) = attribute_value(contact.attributes.get(attribute)) {
             record.set(field, value);
         }
+    }
+    for (field, constant) in &settings.constants {
+        record.set(field, constant_value(constant));
     }
     // After the attributes, since an attribute must not replace the key or the version.
     record.set(
@@ -165,48 +189,25 @@ fn map_change<'a>(
     Ok((record, cuts))
 }
 
-/// Returns the fields to which a contact's own values are mapped.
-pub(super) fn fields() -> Vec<&'static str> {
-    let contact = ContactId::new("-").map(|id| Contact::bare(id, None));
-    let texts = contact.iter().flat_map(texts).map(|(name, ..)| name);
-    texts.chain([STATUS]).collect()
+/// Returns the fields to which a contact's own values are mapped, and the two that identify a
+/// record: no attribute may name them again.
+pub(super) fn own_fields(settings: &Settings) -> Vec<&str> {
+    [mapping::fields(settings).as_slice(), &[TYPE, "Id"]].concat()
 }
 
-/// Returns [`fields`] and the two that identify a record: no setting may name them again.
-pub(super) fn own_fields() -> Vec<&'static str> {
-    [fields().as_slice(), &[TYPE, "Id"]].concat()
-}
-
-fn texts(contact: &Contact) -> [(&'static str, &Text, usize, Excess); 14] {
-    use Excess::{Cut, Reject};
-    [
-        ("LastName", &contact.last_name, 80, Cut),
-        ("FirstName", &contact.first_name, 40, Cut),
-        ("Company", &contact.company, 255, Cut),
-        ("Email", &contact.email, 80, Reject),
-        ("Phone", &contact.phone, 40, Reject),
-        ("MobilePhone", &contact.mobile_phone, 40, Reject),
-        ("Title", &contact.job_title, 128, Cut),
-        ("Website", &contact.website, 255, Reject),
-        ("Street", &contact.street, 255, Cut),
-        ("City", &contact.city, 40, Cut),
-        ("State", &contact.state, 80, Cut),
-        ("PostalCode", &contact.postal_code, 20, Cut),
-        ("Country", &contact.country, 80, Cut),
-        ("LeadSource", &contact.lead_source, 40, Reject),
-    ]
-}
-
-/// Returns the status, which is sent only where the change has one: a lead always has one, and it
-/// cannot be cleared.
-fn status(contact: &Contact) -> Result<Option<&str>, Rejection> {
-    const LONGEST: usize = 40;
+/// Returns the field of the status and its value, which is sent only where the change has one: a
+/// lead always has one, and it cannot be cleared.
+fn status<'a>(
+    contact: &'a Contact,
+    settings: &'a Settings,
+) -> Result<Option<(&'a str, &'a str)>, Rejection> {
+    let field = mapping::status(settings);
     match contact.status.value() {
-        Some(status) => match Excess::Reject.fit(status, LONGEST) {
-            Some(status) => Ok(Some(status)),
-            None => Err(too_long(STATUS, LONGEST)),
+        Some(status) if !field.is_empty() => match Excess::Reject.fit(status, LONGEST_STATUS) {
+            Some(status) => Ok(Some((field, status))),
+            None => Err(too_long(field, LONGEST_STATUS)),
         },
-        None => Ok(None),
+        _ => Ok(None),
     }
 }
 
@@ -220,7 +221,8 @@ fn default_status<'a>(change: &ContactChange, settings: &'a Settings) -> Option<
         Some(ContactType::Prospect) => &settings.status.prospect,
         _ => &settings.status.lead,
     };
-    (!status.is_empty()).then_some(status)
+    let is_sent = !status.is_empty() && !mapping::status(settings).is_empty();
+    is_sent.then_some(status)
 }
 
 fn attribute_value(attribute: Field<&Attribute>) -> Option<Value<'_>> {
@@ -230,6 +232,14 @@ fn attribute_value(attribute: Field<&Attribute>) -> Option<Value<'_>> {
         Field::Value(Attribute::Bool(value)) => Some(Value::Bool(*value)),
         Field::Value(Attribute::Number(number)) => Some(Value::Number(number)),
         Field::Value(Attribute::Text(text)) => Some(Value::Text((&**text).into())),
+    }
+}
+
+fn constant_value(constant: &Constant) -> Value<'_> {
+    match constant {
+        Constant::Bool(value) => Value::Bool(*value),
+        Constant::Integer(number) => Value::Integer(*number),
+        Constant::Text(text) => Value::Text(text.as_str().into()),
     }
 }
 

@@ -62,8 +62,14 @@ impl Salesforce {
                 Ok(separate(bodies.len(), &records, &failed, &stop.code))
             }
             Reason::Value(rejection, records) => {
-                let rejected = Outcome::Rejected(rejection.clone());
-                Ok(separate(bodies.len(), &records, &rejected, &rejection.code))
+                let code = rejection.code.clone();
+                let refused = if errors::may_leave_out(&rejection.fields, &self.settings) {
+                    let fields = rejection.fields.clone();
+                    Outcome::retry(code.clone(), RetryMode::Without(fields, rejection))
+                } else {
+                    Outcome::Rejected(rejection)
+                };
+                Ok(separate(bodies.len(), &records, &refused, &code))
             }
             Reason::Unknown(rejection, records) => {
                 let suspects = records

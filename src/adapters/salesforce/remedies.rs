@@ -1,7 +1,7 @@
 //! Builds the remedies. Each names the thing to change. Pure.
 
 use super::api_error::ApiError;
-use super::{Settings, model, sent};
+use super::{Settings, mapping, sent};
 use crate::model::Body;
 
 /// Message of a session that the org's policies refuse.
@@ -122,15 +122,27 @@ pub(super) fn of_field(field: &str, body: Option<&Body>, settings: &Settings) ->
              integration user edit it, or remove the attribute from the settings"
         );
     }
+    if is(&settings.baseline_field) {
+        return format!(
+            "`salesforce.baseline_field` names {field}: make it a Long Text Area, and let the \
+             integration user edit it"
+        );
+    }
+    if settings.constants.keys().any(|name| is(name)) {
+        return format!(
+            "`salesforce.constants` writes {field}: create the field, let the integration user \
+             edit it, and set a value that it takes"
+        );
+    }
     let status = body
-        .filter(|_| is(model::STATUS))
-        .and_then(|body| sent::value(body, model::STATUS));
+        .filter(|_| is(mapping::status(settings)))
+        .and_then(|body| sent::value(body, mapping::status(settings)));
     if let Some(key) = status
         .as_ref()
         .and_then(|status| key_of_status(status.as_str()?, settings))
     {
         return format!(
-            "`{key}` is no value that {} takes for Status: set it to one of the org's, or add it \
+            "`{key}` is no value that {} takes for {field}: set it to one of the org's, or add it \
              to them",
             settings.sobject
         );

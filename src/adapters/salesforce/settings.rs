@@ -7,11 +7,15 @@ use reqwest::Client;
 use serde::{Deserialize, Serialize};
 
 use super::Salesforce;
+use super::mapping::LONGEST_STATUS;
+use super::mapping_check::check_mapping;
 use super::model::own_fields;
+use crate::adapters::folding::Policies;
 use crate::adapters::section_checks::{fields, hosts, name, rate_limit, retry, secret_id};
-use crate::adapters::{AdapterSpec, SystemSettings};
+use crate::adapters::{AdapterSpec, Constant, SystemSettings};
 use crate::checks::{CheckResult, Ranges, ensure, within};
 use crate::model::limits::{RateLimit, Retry};
+use crate::model::{FieldPolicy, MatchPolicy};
 use crate::secrets::Secret;
 
 /// The range of each number. The first delay has a second limit, the longest delay.
@@ -28,9 +32,6 @@ pub(super) const RANGES: &Ranges = &[
 
 /// The oldest version of the API that obeys `allow_duplicates`.
 const OLDEST_VERSION: u32 = 52;
-
-/// Most characters of a status.
-const LONGEST_STATUS: usize = 40;
 
 /// The section `[salesforce]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +52,14 @@ pub struct Settings {
     pub allow_duplicates: bool,
     pub converted_leads: ConvertedLeads,
     pub status: Status,
+    pub required: Vec<String>,
+    pub r#match: MatchPolicy,
+    pub baseline_field: String,
+    pub salvage: Vec<String>,
     pub attributes: BTreeMap<String, String>,
+    pub fields: BTreeMap<String, String>,
+    pub constants: BTreeMap<String, Constant>,
+    pub policy: BTreeMap<String, FieldPolicy>,
     pub rate_limit: RateLimit,
     pub retry: Retry,
 }
@@ -60,6 +68,15 @@ impl Settings {
     /// Most records in one request of the sObject Collections resource, written or deleted.
     /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_composite_sobjects_collections.htm>
     pub const LARGEST_BATCH: usize = 200;
+
+    /// Returns the policies of the fields.
+    pub(super) fn policies(&self) -> Policies<'_> {
+        Policies {
+            matching: self.r#match,
+            fields: &self.policy,
+            baseline_field: &self.baseline_field,
+        }
+    }
 
     fn check_version(&self) -> CheckResult {
         let version = self
@@ -78,10 +95,12 @@ impl Settings {
         let special = [
             ("salesforce.external_id_field", &*self.external_id_field),
             ("salesforce.version_field", &*self.version_field),
+            ("salesforce.baseline_field", &*self.baseline_field),
         ];
         name(special[0].0, special[0].1)?;
+        check_mapping(self)?;
         fields(
-            &own_fields(),
+            &own_fields(self),
             &special,
             "salesforce.attributes",
             &self.attributes,

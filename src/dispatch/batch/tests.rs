@@ -19,6 +19,7 @@ fn job(kind: WriteKind, at: usize) -> Job {
             id,
             body: None,
             if_new: None,
+            conditions: None,
             version: 0,
             guarded: false,
             whole: None,

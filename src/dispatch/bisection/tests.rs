@@ -14,6 +14,7 @@ fn job(at: usize) -> Job {
             id,
             body: None,
             if_new: None,
+            conditions: None,
             version: 0,
             guarded: false,
             whole: None,

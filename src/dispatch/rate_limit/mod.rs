@@ -9,8 +9,9 @@
 //! Without the table, a process does not know the calls of the process that it replaces. While the
 //! table does not answer, a process does not know the calls of the others. In both cases the
 //! account may receive one share more. If the destination reports the calls left in its window,
-//! such a process does not exceed them ([`reported`]). The destination may still refuse some of the
-//! calls in flight at once; these are repeated after the pause that the answer asks for.
+//! such a process does not exceed them, and processes with leases wait for its calls to leave the
+//! window ([`reported`]). The destination may still refuse some of the calls in flight at once;
+//! these are repeated after the pause that the answer asks for.
 //!
 //! Each request takes a permit of its own just before it is sent, also look-ups, token requests and
 //! repetitions.
@@ -273,12 +274,10 @@ impl State {
         } else {
             self.account_budget()
         };
-        let availability = self.window.availability(1, budget, now);
-        if is_unshared {
-            later(availability, self.reported.availability(now))
-        } else {
-            availability
-        }
+        later(
+            self.window.availability(1, budget, now),
+            self.reported.availability(is_unshared, now),
+        )
     }
 
     /// Returns the shortest time between two calls without leased slots.

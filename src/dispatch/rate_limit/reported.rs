@@ -6,8 +6,12 @@
 //! a call of others as well as an own one. So the bound can only be too low, by the few requests
 //! that were in flight at once.
 //!
-//! While others use the account, a thirtieth of their calls is left to them: a leased slot may be
-//! spent so late ([`super::lease`]), and they may make these calls while a request is sent.
+//! While others use the account, an environment without leases leaves a thirtieth of their calls
+//! to them: a leased slot may be spent so late ([`super::lease`]), and they may make these calls
+//! while a request is sent. An environment with leases leaves a fiftieth of the window, for calls
+//! that others make without leases between two of its reports. Of an own request that a report may
+//! count, it assumes that the report does: its slots already limit it, and it waits only for calls
+//! that have none.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,6 +26,9 @@ use crate::model::limits::Quota;
 /// Calls of others for each one that may come late.
 const LATE: usize = 30;
 
+/// Calls of the window for each one that an environment with leases leaves free.
+const UNREPORTED: usize = 50;
+
 /// Last report, and the own requests since.
 #[derive(Debug, Default)]
 pub(super) struct Reported {
@@ -34,8 +41,10 @@ pub(super) struct Reported {
 
 #[derive(Debug)]
 struct Report {
-    /// Own requests that fit into the destination's window.
-    own: usize,
+    /// Own requests without leases that fit into the destination's window.
+    unshared: usize,
+    /// Own requests with leases that fit into it.
+    leased: usize,
     window: Duration,
     /// Time at which its request was sent.
     sent: Instant,
@@ -45,15 +54,20 @@ struct Report {
 
 impl Reported {
     /// Returns when one more request may be made: at once if no report is valid.
-    pub(super) fn availability(&mut self, now: Instant) -> Availability {
+    pub(super) fn availability(&mut self, is_unshared: bool, now: Instant) -> Availability {
         let Some(Report {
-            own, window, holds, ..
+            unshared,
+            leased,
+            window,
+            holds,
+            ..
         }) = self.last.as_ref().filter(|report| !report.holds.is_over())
         else {
             return Availability::Now;
         };
+        let own = if is_unshared { *unshared } else { *leased };
         expire(&mut self.answered, *window, now);
-        if self.in_flight + self.answered.len() < *own {
+        if self.in_flight + self.answered.len() < own {
             return Availability::Now;
         }
         let report_ends = now + holds.left();
@@ -105,11 +119,15 @@ impl Reported {
         for (permitted, answered) in &self.answered {
             counted += usize::from(*answered <= sent && *permitted + window > now);
         }
+        expire(&mut self.answered, window, now);
+        let possibly_counted = self.in_flight + self.answered.len();
         let (most, left) = (most as usize, left as usize);
-        let others = most.saturating_sub(left).saturating_sub(counted);
-        let own = most.saturating_sub(others + others.div_ceil(LATE));
+        let made = most.saturating_sub(left);
+        let others = made.saturating_sub(counted);
+        let fewest_others = made.saturating_sub(possibly_counted);
         self.last = Some(Report {
-            own,
+            unshared: most.saturating_sub(others + others.div_ceil(LATE)),
+            leased: most.saturating_sub(fewest_others + most / UNREPORTED),
             window,
             sent,
             holds: Pause::of(window),

@@ -372,6 +372,48 @@ fn an_environment_that_the_table_does_not_answer_respects_the_reported_calls_lef
     );
 }
 
+/// Returns the calls of the fullest window, and all calls, of two environments that pause at random
+/// times. The table does not answer one of them. The destination reports the calls left.
+fn fullest_with_pauses(seed: u64) -> (usize, usize) {
+    in_virtual_time(async {
+        let fleet = Fleet::with_disconnected(HUBSPOT, 2, &[(0, MILLI * 5)]);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let worker = |at: usize| {
+            let mut random = random.fork();
+            fleet.work(at % 2, Duration::from_mins(2), move || {
+                let rest = if random.u32(..40) == 0 {
+                    Duration::from_secs(4).mul_f64(random.f64())
+                } else {
+                    Duration::ZERO
+                };
+                Load {
+                    rest,
+                    ..steady(random.u64(20..60))
+                }
+            })
+        };
+        futures_util::future::join_all((0..8).map(worker)).await;
+        let mut arrivals = fleet.arrivals.into_inner().expect("sound");
+        let made = arrivals.len();
+        (fullest(&mut arrivals, Duration::from_secs(10)), made)
+    })
+}
+
+#[test]
+fn an_environment_with_leases_leaves_the_calls_of_one_without_their_place_in_the_window() {
+    for seed in 0..20 {
+        let (fullest, made) = fullest_with_pauses(seed);
+        assert!(
+            fullest <= 100,
+            "seed {seed}: {fullest} calls in a window of 100"
+        );
+        assert!(
+            made >= 1000,
+            "seed {seed}: {made} calls in 12 windows of 100"
+        );
+    }
+}
+
 #[test]
 fn a_short_outage_of_the_table_leaves_the_budget_shared() {
     in_virtual_time(async {

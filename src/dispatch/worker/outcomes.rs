@@ -61,6 +61,9 @@ impl Worker<'_> {
             if outcome.as_ref().is_some_and(Outcome::is_answered_write) {
                 self.measure_lag(&job);
             }
+            if outcome.as_ref().is_some_and(Outcome::is_unchanged) {
+                self.context.metrics.unchanged();
+            }
             match outcome {
                 Some(Outcome::Delivered(code)) => self.done(job, &RecordOutcome::Delivered(code)),
                 Some(Outcome::Skipped(code)) => self.done(job, &RecordOutcome::Skipped(code)),
@@ -148,6 +151,13 @@ impl Worker<'_> {
                 job.payload.body = body.or(job.payload.body);
                 requeued.once_more.push((job, code));
             }
+            RetryMode::Without(fields, rejection) => {
+                if job.note_left_out(fields) {
+                    requeued.once_more.push((job, code));
+                } else {
+                    self.reject(job, rejection);
+                }
+            }
             RetryMode::Last(rejection) => {
                 requeued.last += 1;
                 self.last.push((job, rejection));
@@ -167,10 +177,18 @@ impl Worker<'_> {
     /// those that are older than another one as stale.
     fn done(&mut self, job: Job, outcome: &RecordOutcome) {
         let last = job.last_written();
+        let partial = job.left_out.concat();
         for position in &job.sources {
             let outcome = match outcome {
+                RecordOutcome::Delivered(_) if !partial.is_empty() => {
+                    self.context.metrics.partial();
+                    RecordOutcome::Partial(partial.clone())
+                }
                 RecordOutcome::Delivered(_) if !job.is_written(*position) => {
                     RecordOutcome::Superseded(Some(Code::new(codes::STALE)))
+                }
+                RecordOutcome::Delivered(_) if job.is_create_only() && last != Some(*position) => {
+                    RecordOutcome::Skipped(Code::new(codes::EXISTS))
                 }
                 RecordOutcome::Delivered(_) if last != Some(*position) => {
                     RecordOutcome::Superseded(None)

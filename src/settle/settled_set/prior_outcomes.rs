@@ -228,7 +228,11 @@ fn may_overwrite(outcome: Option<&RecordOutcome>, operation: Operation, is_guard
         Some(RecordOutcome::Failed(_)) | None => !is_guarded,
         // A delete with a code has found no record.
         Some(RecordOutcome::Delivered(Some(_))) => operation != Operation::Delete,
-        Some(RecordOutcome::Delivered(None) | RecordOutcome::Superseded(None)) => true,
+        Some(
+            RecordOutcome::Delivered(None)
+            | RecordOutcome::Partial(_)
+            | RecordOutcome::Superseded(None),
+        ) => true,
     }
 }
 

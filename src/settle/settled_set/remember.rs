@@ -244,7 +244,9 @@ fn change_state(batch: &BatchOutcome<'_>, position: Position, destination: usize
     let rows = batch.entries.get(position).map(|entry| &entry.rows);
     let row = rows.and_then(|rows| rows.iter().find(|row| row.destination == destination));
     match row.and_then(|row| row.outcome.as_ref()) {
-        Some(RecordOutcome::Delivered(_)) => ChangeState::Written(Fate::Delivered),
+        Some(RecordOutcome::Delivered(_) | RecordOutcome::Partial(_)) => {
+            ChangeState::Written(Fate::Delivered)
+        }
         Some(RecordOutcome::Superseded(None)) => ChangeState::Written(Fate::Superseded),
         Some(RecordOutcome::Superseded(Some(_))) => ChangeState::Unchanged(Fate::Superseded),
         Some(RecordOutcome::Skipped(_)) => ChangeState::Unchanged(Fate::Filtered),

@@ -63,6 +63,9 @@ impl State {
 
     /// Checks path, method, token and content type.
     fn admit(&mut self, request: &Request) -> Result<Endpoint, Answer> {
+        if request.opens_connection() {
+            return Err(Answer::empty(404));
+        }
         let endpoint = endpoint(&request.path).ok_or_else(|| {
             if !has_unknown_version(&request.path) {
                 self.controls
@@ -133,7 +136,13 @@ impl State {
         }
         let answer = match endpoint {
             Endpoint::Upsert => self.upsert(body),
-            Endpoint::Read => self.read(body),
+            Endpoint::Read => {
+                let answer = self.read(body);
+                for [id, property, value] in std::mem::take(&mut self.edits_after_read) {
+                    self.store.edit(&id, &property, &value);
+                }
+                answer
+            }
             Endpoint::Archive => self.archive(body),
             Endpoint::Properties => Ok(self.properties()),
         };

@@ -71,6 +71,7 @@ impl Store {
             record
                 .properties
                 .insert(property.to_owned(), value.to_owned());
+            record.properties.retain(|_, value| !value.is_empty());
         }
     }
 

@@ -33,6 +33,9 @@ impl State {
                 .record_violation(format!("a URI of {} bytes", request.uri_length));
             return Answer::html(414, "URI too long").into();
         }
+        if request.opens_connection() {
+            return Answer::empty(404).into();
+        }
         if let Some((longest, answer)) = &self.behavior.longest_uri
             && request.uri_length > *longest
         {
@@ -83,7 +86,11 @@ impl State {
         let mut answer = match endpoint {
             Endpoint::Token => return self.token(request).into(),
             Endpoint::Upsert => self.upsert(request),
-            Endpoint::Query => self.query(request),
+            Endpoint::Query => {
+                let answer = self.query(request);
+                self.edit_after_query();
+                answer
+            }
             Endpoint::Delete => self.delete(request),
             Endpoint::Describe => self.describe(request),
         };

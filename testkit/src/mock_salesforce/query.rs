@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::server::{Answer, Request};
+use super::upsert::fields_of;
 use super::{State, refusal, row_error};
 
 impl State {
@@ -20,7 +21,7 @@ impl State {
             return self.page(total, rest);
         }
         let query = request.query("q").unwrap_or_default();
-        let Some((columns, keys)) = parse(query) else {
+        let Some((columns, keys)) = parse(query, &self.behavior.sobject) else {
             self.controls
                 .record_violation(format!("an unexpected query of {} characters", query.len()));
             return refusal(400, "MALFORMED_QUERY", "unexpected token");
@@ -33,7 +34,10 @@ impl State {
             return refusal(
                 400,
                 "INVALID_FIELD",
-                &format!("No such column '{unknown}' on entity 'Lead'"),
+                &format!(
+                    "No such column '{unknown}' on entity '{}'",
+                    self.behavior.sobject
+                ),
             );
         }
         let field = self.behavior.external_id_field.clone();
@@ -41,8 +45,9 @@ impl State {
         for key in keys {
             for id in self.store.ids(&field, &key) {
                 let held = &self.store.records[&id];
-                let url = format!("/services/data/v67.0/sobjects/Lead/{id}");
-                let mut record = json!({"attributes": {"type": "Lead", "url": url}});
+                let sobject = &self.behavior.sobject;
+                let url = format!("/services/data/v67.0/sobjects/{sobject}/{id}");
+                let mut record = json!({"attributes": {"type": sobject, "url": url}});
                 for name in &columns {
                     record[name.as_str()] = if name == "Id" {
                         id.clone().into()
@@ -57,13 +62,12 @@ impl State {
     }
 
     fn has(&self, name: &str) -> bool {
-        name == "Id"
-            || name == self.behavior.external_id_field
-            || self
-                .behavior
-                .custom_fields
-                .iter()
-                .any(|field| field == name)
+        let behavior = &self.behavior;
+        let is_known = name == "Id"
+            || name == behavior.external_id_field
+            || fields_of(&behavior.sobject).any(|(field, _)| field == name)
+            || behavior.custom_fields.iter().any(|field| field == name);
+        is_known && !behavior.hidden_fields.iter().any(|field| field == name)
     }
 
     /// Builds a page of a query that found `total` records.
@@ -148,10 +152,10 @@ fn escaped(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
 
 /// Parses the columns and keys of `SELECT Id,field… FROM Lead WHERE field IN ('…','…')`, the only
 /// query of the adapter.
-fn parse(query: &str) -> Option<(Vec<String>, Vec<String>)> {
+fn parse(query: &str, sobject: &str) -> Option<(Vec<String>, Vec<String>)> {
     let (columns, rest) = query
         .strip_prefix("SELECT ")?
-        .split_once(" FROM Lead WHERE ")?;
+        .split_once(&format!(" FROM {sobject} WHERE "))?;
     let (field, mut rest) = rest.split_once(" IN (")?;
     columns
         .split(',')

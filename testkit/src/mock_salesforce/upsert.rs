@@ -10,8 +10,48 @@ use super::super::server::{Answer, Request};
 use super::gate::body;
 use super::{State, refusal, row_error};
 
+/// Writable fields of a contact that a lead does not have, and their lengths.
+const CONTACT_FIELDS: [(&str, usize); 5] = [
+    ("MailingStreet", 255),
+    ("MailingCity", 40),
+    ("MailingState", 80),
+    ("MailingPostalCode", 20),
+    ("MailingCountry", 80),
+];
+
+/// Lead fields that a contact does not have.
+const LEAD_ONLY: [&str; 8] = [
+    "Company",
+    "Website",
+    "Status",
+    "Street",
+    "City",
+    "State",
+    "PostalCode",
+    "Country",
+];
+
+/// Returns the writable standard fields of an object and their lengths. Custom objects have none.
+/// <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_contact.htm>
+pub(super) fn fields_of(sobject: &str) -> impl Iterator<Item = (&'static str, usize)> {
+    let (is_lead, is_contact) = (sobject == "Lead", sobject == "Contact");
+    let lead = FIELDS
+        .into_iter()
+        .filter(move |(name, _)| is_lead || (is_contact && !LEAD_ONLY.contains(name)));
+    lead.chain(CONTACT_FIELDS.into_iter().filter(move |_| is_contact))
+}
+
+/// Returns the fields that a new record of the object needs.
+pub(super) fn required_of(sobject: &str) -> &'static [&'static str] {
+    match sobject {
+        "Lead" => &["LastName", "Company"],
+        "Contact" => &["LastName"],
+        _ => &[],
+    }
+}
+
 /// Writable lead fields and their lengths.
-pub(super) const FIELDS: [(&str, usize); 15] = [
+const FIELDS: [(&str, usize); 15] = [
     ("LastName", 80),
     ("FirstName", 40),
     ("Company", 255),
@@ -36,7 +76,7 @@ impl State {
             parts.next().unwrap_or_default(),
             parts.next().unwrap_or_default(),
         );
-        if sobject != "Lead" {
+        if sobject != self.behavior.sobject {
             return refusal(404, "NOT_FOUND", "The requested resource does not exist");
         }
         if field != self.behavior.external_id_field {
@@ -227,14 +267,14 @@ impl State {
         let fields = record.as_object()?;
         if fields
             .get("attributes")
-            .is_none_or(|attributes| attributes["type"] != "Lead")
+            .is_none_or(|attributes| attributes["type"] != self.behavior.sobject.as_str())
         {
             self.controls.record_violation("a record without its type");
             return Some(row_error("INVALID_TYPE", "the type is missing", &[]));
         }
         if !self.behavior.may_write {
             let verb = if is_new { "inserted" } else { "updated" };
-            let message = format!("entity type cannot be {verb}: Lead");
+            let message = format!("entity type cannot be {verb}: {}", self.behavior.sobject);
             return Some(row_error(
                 "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
                 &message,
@@ -245,7 +285,7 @@ impl State {
             .keys()
             .find(|name| self.behavior.hidden_fields.contains(name))
         {
-            return Some(no_such_column(name));
+            return Some(no_such_column(name, &self.behavior.sobject));
         }
         if let Some(name) = fields
             .keys()
@@ -293,15 +333,16 @@ impl State {
             if name == "attributes" || is_ours {
                 continue;
             }
-            let Some((_, longest)) = FIELDS.iter().find(|(field, _)| field == name) else {
-                return Some(no_such_column(name));
+            let known = fields_of(&self.behavior.sobject).find(|(field, _)| field == name);
+            let Some((_, longest)) = known else {
+                return Some(no_such_column(name, &self.behavior.sobject));
             };
             match value {
                 Value::Null if matches!(&**name, "LastName" | "Company" | "Status") => {
                     let message = format!("Required fields are missing: [{name}]");
                     return Some(row_error("REQUIRED_FIELD_MISSING", &message, &[name]));
                 }
-                Value::String(text) if text.encode_utf16().count() > *longest => {
+                Value::String(text) if text.encode_utf16().count() > longest => {
                     let message = format!("{name}: data value too large: (max length={longest})");
                     return Some(row_error("STRING_TOO_LONG", &message, &[name]));
                 }
@@ -319,8 +360,9 @@ impl State {
                 }
             }
         }
-        let missing: Vec<&str> = ["LastName", "Company"]
-            .into_iter()
+        let missing: Vec<&str> = required_of(&self.behavior.sobject)
+            .iter()
+            .copied()
             .filter(|name| !fields.contains_key(*name))
             .collect();
         let message = format!("Required fields are missing: [{}]", missing.join(", "));
@@ -330,10 +372,10 @@ impl State {
 }
 
 /// Builds the error of a field that does not exist or is hidden from the run-as user.
-fn no_such_column(name: &str) -> Value {
+fn no_such_column(name: &str, sobject: &str) -> Value {
     row_error(
         "INVALID_FIELD",
-        &format!("No such column '{name}' on sobject of type Lead"),
+        &format!("No such column '{name}' on sobject of type {sobject}"),
         &[],
     )
 }

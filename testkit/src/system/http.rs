@@ -13,13 +13,22 @@ use serde_json::{Value, json};
 
 use super::super::mock_hubspot::{limited, missing_scope};
 use super::super::mock_salesforce::{Endpoint, refusal, row_error};
-use super::super::org::{self, Org};
+use super::super::org::Org;
 use super::super::portal::{self, Portal};
 use super::super::server::{Answer, Mangle};
 use super::{Fault, Records, Setting, System};
 
 pub fn salesforce() -> BoxFuture<'static, Box<dyn System>> {
     async { Box::new(Org::new().await) as _ }.boxed()
+}
+
+/// Starts an org whose object is Contact.
+pub fn salesforce_contact() -> BoxFuture<'static, Box<dyn System>> {
+    let org = Org::with(
+        |behavior| behavior.sobject = "Contact".to_owned(),
+        |settings| settings.sobject = "Contact".to_owned(),
+    );
+    async { Box::new(org.await) as _ }.boxed()
 }
 
 pub fn hubspot() -> BoxFuture<'static, Box<dyn System>> {
@@ -79,7 +88,7 @@ impl System for Org {
     }
 
     fn with_setting(&self, setting: Setting) -> Option<Arc<dyn Adapter>> {
-        let mut settings = org::settings();
+        let mut settings = self.settings.clone();
         match setting {
             Setting::OtherHost => settings.allowed_hosts = vec!["my.salesforce.com".to_owned()],
             Setting::UnknownField => drop(

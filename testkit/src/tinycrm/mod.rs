@@ -17,8 +17,8 @@ use contact_sync::adapters::{Adapter, Call, System, parse_section};
 use contact_sync::model::codes::CodeEntry;
 use contact_sync::model::limits::{Limits, Lookup};
 use contact_sync::model::{
-    CallError, Code, ContactChange, Destination, Held, Outcome, Payload, Rejection, Reply, Retry,
-    RetryMode, Transformed,
+    CallError, Code, ContactChange, Destination, Held, HeldRecord, Outcome, Payload, Rejection,
+    Reply, Retry, RetryMode, Transformed,
 };
 use contact_sync::secrets::Secret;
 use futures_util::FutureExt;
@@ -120,7 +120,7 @@ impl TinyCrm {
             outcomes.push(match held {
                 Held::Nowhere => Some(Outcome::already_gone()),
                 Held::Unknown(outcome) => Some(outcome),
-                Held::Record(version) if payload.guarded && version > Some(payload.version) => {
+                Held::Record(held) if payload.guarded && held.version > Some(payload.version) => {
                     Some(Outcome::Stale)
                 }
                 Held::Record(_) if call.dry_run => Some(Outcome::dry_run()),
@@ -150,7 +150,10 @@ impl TinyCrm {
         Ok(rows
             .iter()
             .map(|row| match (row.found, &row.error) {
-                (Some(true), None) => Held::Record(row.version),
+                (Some(true), None) => Held::Record(HeldRecord {
+                    version: row.version,
+                    ..HeldRecord::default()
+                }),
                 (Some(false), None) => Held::Nowhere,
                 _ => Held::Unknown(outcome_of(row)),
             })
@@ -205,6 +208,7 @@ impl Adapter for TinyCrm {
     fn held<'a>(
         &'a self,
         batch: &'a [&'a Payload],
+        _fields: &'a [&'a str],
         call: Call<'a>,
     ) -> BoxFuture<'a, Result<Vec<Held>, CallError>> {
         self.versions(batch, call).boxed()

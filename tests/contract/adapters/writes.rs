@@ -45,7 +45,7 @@ pub async fn ids_that_differ_in_letter_case_are_one_contact(trial: &Trial) {
     let upper = person(1);
     let mut lower = person(1);
     lower.contact.id = id("c-1");
-    lower.contact.company = Field::Value("Looms".into());
+    lower.contact.job_title = Field::Value("Looms".into());
     for change in [&upper, &lower] {
         assert_eq!(
             words(&trial.upsert(&[trial.payload(&[change])]).await),

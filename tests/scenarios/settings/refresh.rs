@@ -41,6 +41,7 @@ async fn watching(server: &Server, refresh_secs: &str) -> Handler {
         ("CONTACT_SYNC__REFRESH_SECS", refresh_secs),
         ("CONTACT_SYNC__FILTER__OPERATIONS", r#"["delete"]"#),
         ("CONTACT_SYNC__PIPELINE__DRY_RUN", "true"),
+        ("CONTACT_SYNC__HUBSPOT__BASE_URL", "http://127.0.0.1:9"),
     ]);
     App::default()
         .start(&environment, &aws::config(server))
@@ -60,11 +61,12 @@ fn people(count: usize) -> Vec<Value> {
 #[tokio::test]
 async fn a_refresh_makes_no_call_before_its_interval_is_over() {
     let (aws, server) = Aws::start().await;
+    store_secrets(&aws);
     let handler = watching(&server, "60").await;
     for _ in 0..5 {
         invoke(&handler, &people(2), "r").await;
     }
-    assert_eq!(aws.state().calls, ["GetParameter"], "the call of the start");
+    assert_eq!(aws.calls("GetParameter"), 1, "the call of the start");
     pause();
     advance(Duration::from_secs(61)).await;
     resume();
@@ -83,6 +85,7 @@ async fn a_refresh_makes_no_call_before_its_interval_is_over() {
 #[tokio::test]
 async fn a_hanging_parameter_store_delays_no_invocation_and_is_logged() {
     let (aws, server) = Aws::start().await;
+    store_secrets(&aws);
     let handler = watching(&server, "0").await;
     aws.state().hangs.push("GetParameter");
     let logs = Logs::listen();

@@ -1,13 +1,18 @@
 //! Tests of starts with an unreadable document: they end with one line that names the reason.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use contact_sync::adapters::REGISTRY;
 use contact_sync::app::App;
+use contact_sync::http_client::ExtraRoots;
 use contact_sync::services::Services;
 use contact_sync::settings::Environment;
 use testkit::runtime_api::Function;
-use tokio::time::{advance, pause, resume};
+use testkit::server::{Api, Reply, Request, Server};
+use tokio::time::{Instant, advance, pause, resume};
 
 use super::aws::{self, Aws, PARAMETER};
 
@@ -122,4 +127,88 @@ async fn a_hanging_parameter_store_ends_the_start_before_lambda_does() {
         .expect("a cause")
         .to_string();
     assert_eq!(cause, "no response in time");
+}
+
+/// Host that takes every request and never responds.
+struct Silent;
+
+impl Api for Silent {
+    fn reply(&self, _: &Request) -> Reply {
+        Reply::Hang
+    }
+}
+
+#[tokio::test]
+async fn a_start_with_every_host_silent_ends_long_before_lambda_ends_it() {
+    let server = Server::start(Arc::new(Silent)).await;
+    let url = server.url();
+    let mut secret = tempfile::NamedTempFile::new().expect("a file");
+    write!(
+        secret,
+        r#"{{"login_url": "{url}", "client_id": "a", "client_secret": "b"}}"#
+    )
+    .expect("written");
+    let variables = [
+        ("CONTACT_SYNC_PRESET", "test"),
+        (
+            "CONTACT_SYNC__SALESFORCE__SECRET_ID",
+            &format!("file:{}", secret.path().display()),
+        ),
+        ("CONTACT_SYNC__HUBSPOT__BASE_URL", &url),
+        (
+            "CONTACT_SYNC__DEAD_LETTER__QUEUE_URL",
+            &format!("{url}/1/letters"),
+        ),
+        ("CONTACT_SYNC__STATE__TABLE", "state"),
+    ];
+    let variables = variables.map(|(name, value)| (name.into(), value.into()));
+    let environment = Environment::from_variables(variables).expect("good variables");
+    let config = aws::config(&server);
+    pause();
+    let start = Instant::now();
+    let started = App::default().start(&environment, &config).await;
+    assert!(started.is_ok(), "a host that is silent fails no start");
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "{:?}, of the 10 s that Lambda allows",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn a_file_of_extra_roots_is_judged_at_the_start() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    write!(file, "no certificate").expect("written");
+    let error = |path: &Path| {
+        let error = ExtraRoots::read(path).expect_err("refused");
+        error.to_string()
+    };
+    assert!(error(file.path()).contains("no valid certificates"));
+    write!(
+        file,
+        "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n"
+    )
+    .expect("written");
+    assert!(error(file.path()).contains("no valid certificates"));
+    assert!(error(Path::new("/nowhere/roots.pem")).contains("cannot read `/nowhere/roots.pem`"));
+    assert!(ExtraRoots::read(Path::new("")).is_ok(), "none is named");
+}
+
+#[tokio::test]
+async fn the_document_may_not_name_extra_roots() {
+    let variables = [
+        ("CONTACT_SYNC_PRESET", "test"),
+        ("CONTACT_SYNC_CONFIG", "ssm:/settings"),
+    ];
+    let variables = variables.map(|(name, value)| (name.into(), value.into()));
+    let environment = Environment::from_variables(variables).expect("good variables");
+    let error = environment
+        .layers(&REGISTRY, "[tls]\nextra_ca_file = \"/opt/roots.pem\"")
+        .expect_err("refused")
+        .to_string();
+    assert_eq!(
+        error,
+        "the parameter /settings, line 2: `tls.extra_ca_file` is read before the document: set the \
+         variable CONTACT_SYNC__TLS__EXTRA_CA_FILE"
+    );
 }

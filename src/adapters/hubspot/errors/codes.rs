@@ -83,6 +83,9 @@ pub(in super::super) fn of_row(error: &ApiError, settings: &Settings) -> Outcome
         None => row_class(error).unwrap_or(RowClass::Isolate),
     };
     let how = match class {
+        RowClass::Reject if may_leave_out(error, settings) => {
+            RetryMode::Without(error.properties.clone(), rejection)
+        }
         RowClass::Reject => return Outcome::Rejected(rejection),
         RowClass::OnceMore => RetryMode::OnceMore(None, rejection),
         RowClass::Last => RetryMode::Last(rejection),
@@ -90,4 +93,10 @@ pub(in super::super) fn of_row(error: &ApiError, settings: &Settings) -> Outcome
         RowClass::Same => RetryMode::Same,
     };
     Outcome::retry(code, how)
+}
+
+/// Returns whether a contact may be written without the refused properties, which are known.
+fn may_leave_out(error: &ApiError, settings: &Settings) -> bool {
+    let is_listed = |property: &String| settings.salvage.contains(property);
+    !error.properties.is_empty() && error.properties.iter().all(is_listed)
 }

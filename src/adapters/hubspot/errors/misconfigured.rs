@@ -49,6 +49,8 @@ pub(super) enum Source {
     Type,
     Stage,
     Attribute,
+    Constant,
+    Baseline,
     Mapping,
 }
 
@@ -148,6 +150,7 @@ fn reach_of_value(
 ) -> Option<Reach> {
     match source {
         Source::Version => Some(Reach::EveryRecord),
+        Source::Constant | Source::Baseline => Some(Reach::SomeRecords),
         Source::Type | Source::Stage => {
             let is_chosen = !settings.attributes.values().any(|other| other == name);
             is_chosen.then_some(Reach::SomeRecords)
@@ -176,7 +179,9 @@ fn source(name: &str, settings: &Settings) -> Option<Source> {
         _ if name == type_property => Some(Source::Type),
         STAGE => Some(Source::Stage),
         _ if attributes.values().any(|other| other == name) => Some(Source::Attribute),
-        _ => model::properties()
+        _ if settings.constants.contains_key(name) => Some(Source::Constant),
+        _ if name == settings.baseline_property => Some(Source::Baseline),
+        _ => model::properties(settings)
             .contains(&name)
             .then_some(Source::Mapping),
     }

@@ -130,6 +130,14 @@ pub(super) fn value(name: &str, source: Source) -> String {
             "the contact property `{name}` does not take a contact type: add the types that are \
              routed to HubSpot to its options, or change `hubspot.type_property`"
         ),
+        Source::Constant => format!(
+            "the contact property `{name}` does not take the value of `hubspot.constants`: change \
+             the value, or add it to the property's options"
+        ),
+        Source::Baseline => format!(
+            "`hubspot.baseline_property` has to name a text property of its own, and `{name}` \
+             does not take our texts"
+        ),
         Source::Stage | Source::Attribute | Source::Mapping => format!(
             "HubSpot does not have the lifecycle stage of `hubspot.lifecycle_stage`: add it to the \
              options of `{name}`, or change the setting"
@@ -144,6 +152,8 @@ impl Source {
             Self::Version => Some("hubspot.version_property"),
             Self::Type => Some("hubspot.type_property"),
             Self::Attribute => Some("hubspot.attributes"),
+            Self::Constant => Some("hubspot.constants"),
+            Self::Baseline => Some("hubspot.baseline_property"),
             Self::Stage | Self::Mapping => None,
         }
     }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::*;
 use crate::adapters::hubspot::LifecycleStage;
 use crate::model::limits::{RateLimit, Retry};
-use crate::model::{Attributes, ContactId, Number, Operation, VersionSource};
+use crate::model::{Attributes, ContactId, MatchPolicy, Number, Operation, VersionSource};
 
 pub(in crate::adapters::hubspot) fn settings() -> Settings {
     Settings {
@@ -24,6 +24,12 @@ pub(in crate::adapters::hubspot) fn settings() -> Settings {
             customer: "customer".to_owned(),
             vendor: "other".to_owned(),
         },
+        r#match: MatchPolicy::Upsert,
+        baseline_property: String::new(),
+        salvage: Vec::new(),
+        fields: BTreeMap::new(),
+        constants: BTreeMap::new(),
+        policy: BTreeMap::new(),
         attributes: BTreeMap::from([("plan".to_owned(), "plan_name".to_owned())]),
         rate_limit: RateLimit {
             requests: 100,

@@ -9,6 +9,7 @@ fn payload(id: &str, body: &Value) -> Payload {
         id: ContactId::new(id).expect("valid"),
         body: Some(body),
         if_new: None,
+        conditions: None,
         version: 1,
         guarded: false,
         whole: None,
@@ -39,7 +40,7 @@ fn parts_of_three(response: &Value) -> String {
 fn parts_of(count: usize, response: &Value) -> String {
     let payloads = payloads(count);
     let body = response.to_string();
-    let response = BatchResponse::read(body.as_bytes(), &settings()).expect("an object");
+    let response = BatchResponse::read(body.as_bytes(), &settings(), false).expect("an object");
     let letter = |part: Row<'_>| match part {
         Row::Result(_) => 'r',
         Row::Counted => 'c',

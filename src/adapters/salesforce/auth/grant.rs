@@ -47,6 +47,8 @@ struct Granted {
 /// A granted token.
 pub(super) struct Grant {
     pub(super) header: HeaderValue,
+    /// Host that granted it.
+    pub(super) login: Url,
     pub(super) instance: Url,
     pub(super) secret: Arc<SecretString>,
 }
@@ -83,7 +85,7 @@ pub(super) async fn request(
     let body = Bytes::from_owner(body(&content).map_err(malformed)?);
     let request = http
         .client()
-        .post(url)
+        .post(url.clone())
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(body);
     let request = request
@@ -99,6 +101,7 @@ pub(super) async fn request(
         .map_err(|error| forbidden("the token's instance_url", &error))?;
     Ok(Grant {
         header,
+        login: url,
         instance,
         secret: Arc::clone(secret),
     })

@@ -35,6 +35,7 @@ fn word(outcome: &Outcome) -> &'static str {
         RetryMode::Last(_) => "last",
         RetryMode::OnceMore(None, _) => "once more",
         RetryMode::OnceMore(Some(_), _) => "once more with defaults",
+        RetryMode::Without(..) => "once more without a field",
     }
 }
 

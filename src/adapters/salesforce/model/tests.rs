@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::*;
 use crate::adapters::salesforce::{ConvertedLeads, Status};
 use crate::model::limits::{RateLimit, Retry};
-use crate::model::{ContactId, VersionSource};
+use crate::model::{ContactId, MatchPolicy, Text, VersionSource};
 
 pub(in crate::adapters::salesforce) fn settings() -> Settings {
     Settings {
@@ -24,6 +26,13 @@ pub(in crate::adapters::salesforce) fn settings() -> Settings {
             lead: "Open - Not Contacted".into(),
             prospect: "Working - Contacted".into(),
         },
+        required: Vec::new(),
+        r#match: MatchPolicy::Upsert,
+        baseline_field: String::new(),
+        salvage: Vec::new(),
+        fields: BTreeMap::new(),
+        constants: BTreeMap::new(),
+        policy: BTreeMap::new(),
         attributes: [("plan".to_owned(), "Plan__c".to_owned())].into(),
         rate_limit: RateLimit {
             requests: 1,
@@ -254,7 +263,7 @@ fn a_number_keeps_its_digits_where_defaults_are_added() {
         let body = transform(&[&change], &settings()).body.expect("a body");
         let expected = format!(r#""Plan__c":{number},"#);
         assert!(body.get().contains(&expected), "{}", body.get());
-        let whole = with_defaults(&body).expect("the name is missing");
+        let whole = with_defaults(&body, &settings()).expect("the name is missing");
         assert!(whole.get().contains(&expected), "{}", whole.get());
     }
 }
@@ -262,12 +271,12 @@ fn a_number_keeps_its_digits_where_defaults_are_added() {
 #[test]
 fn defaults_are_added_where_the_record_lacks_a_field() {
     let body = Body::of(serde_json::from_str(r#"{"Company":"Acme"}"#).expect("an object"));
-    let whole = with_defaults(&body).expect("LastName is missing");
+    let whole = with_defaults(&body, &settings()).expect("LastName is missing");
     assert_eq!(
         whole.get(),
         r#"{"Company":"Acme","LastName":"[not provided]"}"#
     );
-    assert!(with_defaults(&whole).is_none());
+    assert!(with_defaults(&whole, &settings()).is_none());
 }
 
 #[test]

@@ -1,0 +1,145 @@
+//! The first delivery of a new environment, as in a deployment: TLS on every hop, the document, the
+//! secrets, the queue and the table in an emulation of AWS.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hyper::body::Bytes;
+use rustix::process::{Pid, Signal, kill_process};
+use testkit::deployment::Deployment;
+use testkit::runtime_api::Function;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+use crate::process::{BINARY, invoke};
+use crate::record;
+
+/// Processes of each measurement.
+const STARTS: usize = 9;
+
+/// Invocations of a process after its first one.
+const WARM: usize = 9;
+
+/// Part of a processor that Lambda gives to 512 MB: 1,769 MB have a whole one.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>
+const QUOTA: f64 = 0.29;
+
+/// Time in which a throttled process runs for [`QUOTA`] and stands still for the rest.
+const PERIOD: Duration = Duration::from_millis(20);
+
+/// Result of the measurement at one speed. Times are medians.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FirstDelivery {
+    /// Time from the start of the process to its first poll.
+    pub(crate) init: Duration,
+    /// Time from the start of the process to the response to its first invocation, after both
+    /// systems acknowledged their records.
+    pub(crate) acknowledged: Duration,
+    /// Time of the first invocation.
+    pub(crate) first: Duration,
+    /// Time of an invocation after it.
+    pub(crate) warm: Duration,
+    /// TLS handshakes during the first invocations.
+    pub(crate) handshakes: usize,
+}
+
+/// Speed of the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speed {
+    Full,
+    /// A whole processor until the first poll, as in Lambda's init phase, and [`QUOTA`] after it.
+    QuotaAfterInit,
+    /// [`QUOTA`] from the first instruction on: slower than Lambda.
+    Quota,
+}
+
+/// Measures at full speed, with the quota after the first poll, and with the quota throughout.
+pub(crate) async fn measure() -> Result<[FirstDelivery; 3], String> {
+    let deployment = Deployment::start().await;
+    let variables = deployment.variables().await;
+    let mut measured = Vec::new();
+    for speed in [Speed::Full, Speed::QuotaAfterInit, Speed::Quota] {
+        measured.push(of_speed(&deployment, &variables, speed).await?);
+    }
+    if let Some(violation) = deployment.mocks.violations().first() {
+        return Err(format!("a protocol violation: {violation}"));
+    }
+    measured.try_into().map_err(|_| "three speeds".to_owned())
+}
+
+async fn of_speed(
+    deployment: &Deployment,
+    variables: &[(String, String)],
+    speed: Speed,
+) -> Result<FirstDelivery, String> {
+    let (mut inits, mut acknowledged) = (Vec::new(), Vec::new());
+    let (mut firsts, mut warms, mut handshakes) = (Vec::new(), Vec::new(), 0);
+    let event = Bytes::from(record::event_of(2, 2, &["lead", "customer"]));
+    for _ in 0..STARTS {
+        let mut function = Function::start(Path::new(BINARY), variables).await;
+        let mut throttle = (speed == Speed::Quota).then(|| Throttle::start(&function));
+        let init = function.time_to_first_poll().await;
+        inits.push(init.ok_or_else(|| format!("no start: {:?}", function.lines()))?);
+        if speed == Speed::QuotaAfterInit {
+            throttle = Some(Throttle::start(&function));
+        }
+        let before: usize = deployment.handshakes().iter().sum();
+        firsts.push(invoke(&mut function, &event).await?);
+        acknowledged.push(function.started_at.elapsed());
+        handshakes += deployment.handshakes().iter().sum::<usize>() - before;
+        for _ in 0..WARM {
+            warms.push(invoke(&mut function, &event).await?);
+        }
+        drop(throttle);
+        function.kill().await;
+    }
+    Ok(FirstDelivery {
+        init: median(inits),
+        acknowledged: median(acknowledged),
+        first: median(firsts),
+        warm: median(warms),
+        handshakes,
+    })
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Stops and continues a process, so that it runs for a part of the time. A process that waits for
+/// an answer loses that time too, which a quota of Lambda would leave to it.
+struct Throttle {
+    process: Option<Pid>,
+    switching: AbortHandle,
+}
+
+impl Throttle {
+    fn start(function: &Function) -> Self {
+        let id = function.id().and_then(|id| i32::try_from(id).ok());
+        let process = id.and_then(Pid::from_raw);
+        let switching = tokio::spawn(async move {
+            let Some(process) = process else { return };
+            loop {
+                let began = Instant::now();
+                let _ = kill_process(process, Signal::CONT);
+                sleep(PERIOD.mul_f64(QUOTA)).await;
+                let _ = kill_process(process, Signal::STOP);
+                sleep(PERIOD.saturating_sub(began.elapsed())).await;
+            }
+        });
+        Self {
+            process,
+            switching: switching.abort_handle(),
+        }
+    }
+}
+
+impl Drop for Throttle {
+    fn drop(&mut self) {
+        self.switching.abort();
+        if let Some(process) = self.process {
+            let _ = kill_process(process, Signal::CONT);
+        }
+    }
+}
