@@ -79,6 +79,7 @@ impl Payload {
         Self {
             body: without(&self.body),
             if_new: without(&self.if_new),
+            whole: without(&self.whole),
             conditions: conditions.map(Box::new),
             ..self.clone()
         }

@@ -598,7 +598,7 @@ class LeastPrivilege(Template):
     def test_it_may_do_what_the_code_does_and_no_more(self):
         # The SDK's calls, as the code spells them. A batch of messages is sent with the right to send one.
         names = {"send_message_batch": "send_message"}
-        call = r"\.(query|scan|[a-z]+_item|batch_\w+|transact_\w+|get_secret_value|send_message\w*|get_parameters?)\(\)"
+        call = r"\.(query|scan|[a-z]+_item|batch_\w+|transact_\w+|get_secret_value|send_message\w*|get_queue_attributes|get_parameters?)\(\)"
         made = set()
         for path in (ROOT / "src").rglob("*.rs"):
             text = code(path)

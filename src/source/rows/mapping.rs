@@ -247,8 +247,10 @@ impl<'a> Images<'_, 'a> {
         if self.before().is_none() || change.operation == Operation::Create {
             return Ok(true);
         }
-        let changes_type =
-            change.previous_type.is_some() && change.previous_type != change.contact.kind;
+        // A row without a usable type was never written.
+        let changes_type = self.columns.kind.is_some()
+            && self.is_type_known_before()
+            && change.previous_type != change.contact.kind;
         Ok(changes_type || self.is_deleted(self.before())? || self.changes_id(&change.contact))
     }
 

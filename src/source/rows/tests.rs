@@ -380,6 +380,15 @@ fn the_whole_row_is_sent_where_the_destination_may_not_have_it() {
     let typed = with(row(), "segment", "C".into());
     let sent = change("debezium", "", &debezium("u", &typed, &row()));
     assert_eq!(sent.previous_type, Some(ContactType::Customer));
+    for unusable in [Value::Null, "X".into()] {
+        let untyped = with(row(), "segment", unusable);
+        let sent = change("debezium", "", &debezium("u", &untyped, &row()));
+        assert_eq!(
+            shown(&sent.contact.first_name),
+            "Ada",
+            "it was never written"
+        );
+    }
     let same_id = with(row(), "contact_id", " C-1".into());
     let envelope = debezium("u", &same_id, &row());
     assert_eq!(
