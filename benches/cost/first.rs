@@ -2,14 +2,14 @@
 //! secrets, the queue and the table in an emulation of AWS.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::body::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::deployment::Deployment;
 use testkit::runtime_api::Function;
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::process::{BINARY, invoke};
 use crate::record;
@@ -120,12 +120,13 @@ impl Throttle {
         let process = id.and_then(Pid::from_raw);
         let switching = tokio::spawn(async move {
             let Some(process) = process else { return };
+            let mut period = Instant::now();
             loop {
-                let began = Instant::now();
                 let _ = kill_process(process, Signal::CONT);
-                sleep(PERIOD.mul_f64(QUOTA)).await;
+                sleep_until(period + PERIOD.mul_f64(QUOTA)).await;
                 let _ = kill_process(process, Signal::STOP);
-                sleep(PERIOD.saturating_sub(began.elapsed())).await;
+                period = (period + PERIOD).max(Instant::now());
+                sleep_until(period).await;
             }
         });
         Self {

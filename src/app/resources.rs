@@ -130,11 +130,11 @@ impl Resources {
         end: Instant,
     ) {
         let router = self.router(settings);
-        let routed = connections
+        let in_use = connections
             .iter()
             .enumerate()
             .filter(|(at, _)| router.reaches(*at));
-        let systems = routed.map(|(_, system)| system.connection.dispatcher.prepare(end));
+        let systems = in_use.map(|(_, system)| system.connection.dispatcher.prepare(end));
         let dead_letters = self.dead_letters(settings);
         tokio::join!(
             self.secrets.prefetch(),

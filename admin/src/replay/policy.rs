@@ -157,12 +157,11 @@ impl ReplayPolicy {
         record: Option<&Record<'_>>,
     ) -> Result<Option<Box<ContactChange>>, Box<Refusal>> {
         let now = OffsetDateTime::now_utc();
-        let decoded = match record {
-            Some(record) => self.decoder.decode(record, now),
-            None => {
-                let text = base64_simd::STANDARD.encode_to_string(data);
-                self.decoder.decode(&Record::of_data(text), now)
-            }
+        let decoded = if let Some(record) = record {
+            self.decoder.decode(record, now)
+        } else {
+            let text = base64_simd::STANDARD.encode_to_string(data);
+            self.decoder.decode(&Record::of_data(text), now)
         };
         Ok(match decoded? {
             Decoded::Change(change) => Some(change),

@@ -148,8 +148,11 @@ data "aws_iam_policy_document" "role" {
   }
 
   statement {
-    sid       = "StoreDeadLetters"
-    actions   = ["sqs:SendMessage"]
+    sid = "StoreDeadLetters"
+    actions = [
+      "sqs:GetQueueAttributes",
+      "sqs:SendMessage",
+    ]
     resources = [aws_sqs_queue.dead_letter_queue.arn]
   }
 

@@ -230,6 +230,10 @@ fn unlimited(document: &str) -> String {
 
 /// Returns the number of schedules of each system: `SCHEDULES`, or some.
 fn schedules() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the number of schedules is chosen at the command line"
+    )]
     let chosen = std::env::var("SCHEDULES").ok();
     chosen.and_then(|count| count.parse().ok()).unwrap_or(150)
 }
