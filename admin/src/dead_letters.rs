@@ -84,7 +84,7 @@ Examples:
 Examples:
   contact-sync-admin dead-letters summary --function contact-sync-hubspot:live
   contact-sync-admin dead-letters summary --function contact-sync-hubspot:live \\
-    --destination salesforce")]
+    --since 1d")]
     Summary {
         #[command(flatten)]
         filter: Filter,

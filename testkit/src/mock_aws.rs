@@ -149,6 +149,7 @@ impl State {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         match request.header("x-amz-target") {
             Some("AmazonSQS.SendMessageBatch") => self.send_message_batch(&body),
+            Some("AmazonSQS.GetQueueAttributes") => Answer::json(200, &json!({"Attributes": {}})),
             Some("DynamoDB_20120810.PutItem") => self.put_item(&body),
             Some("DynamoDB_20120810.Query") => self.query(&body),
             Some("DynamoDB_20120810.UpdateItem") if self.leases_slots => self.update_item(&body),
