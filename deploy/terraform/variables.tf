@@ -287,7 +287,7 @@ variable "destinations" {
 }
 
 variable "salesforce_start_at" {
-  description = "Unix time in seconds from which the mapping of Salesforce, or of all destinations, reads. Empty - the oldest record. Another value makes a new mapping, and its checkpoint is lost. See docs/deploy/destinations.md."
+  description = "Unix time in seconds from which a new mapping of Salesforce, or of all destinations, reads. Empty - the oldest record. Do not change it later: the deployment fails, or with Terraform the checkpoint is lost. See docs/deploy/destinations.md."
   type        = string
   default     = ""
 
