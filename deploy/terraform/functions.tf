@@ -10,6 +10,7 @@ module "first_function" {
   served_destinations        = local.separate ? "[\"salesforce\"]" : "[]"
   settings_name              = "/${var.name}/settings"
   stream_arn                 = local.create_stream ? aws_kinesis_stream.stream[0].arn : var.stream_arn
+  consumer_arn               = var.salesforce_consumer_arn
   start_at                   = var.salesforce_start_at
   maximum_record_age_seconds = local.has_record_age ? var.maximum_record_age_seconds : (local.create_stream ? "518400" : "82800")
   batch_size                 = var.batch_size
@@ -63,6 +64,7 @@ module "hubspot_function" {
   served_destinations        = "[\"hubspot\"]"
   settings_name              = "/${var.name}/settings"
   stream_arn                 = local.create_stream ? aws_kinesis_stream.stream[0].arn : var.stream_arn
+  consumer_arn               = var.hubspot_consumer_arn
   start_at                   = var.hubspot_start_at
   maximum_record_age_seconds = local.has_record_age ? var.maximum_record_age_seconds : (local.create_stream ? "518400" : "82800")
   batch_size                 = var.batch_size

@@ -34,7 +34,34 @@ variable "stream_arn" {
 
   validation {
     condition     = can(regex("^(arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[a-zA-Z0-9_.-]{1,128})?$", var.stream_arn))
-    error_message = "stream_arn is empty or the ARN of a stream (not of a consumer)."
+    error_message = "stream_arn is empty or the ARN of a stream, not of its consumer."
+  }
+}
+
+variable "salesforce_consumer_arn" {
+  description = "ARN of a consumer of that stream (enhanced fan-out), for the function of Salesforce, or of all destinations. Empty - it shares the shards' throughput. Another value makes a new mapping, and its checkpoint is lost. See docs/deploy/destinations.md."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[a-zA-Z0-9_.-]{1,128}/consumer/[a-zA-Z0-9_.-]{1,128}:[0-9]+)?$", var.salesforce_consumer_arn))
+    error_message = "salesforce_consumer_arn is empty or the ARN of a consumer of a stream."
+  }
+}
+
+variable "hubspot_consumer_arn" {
+  description = "As salesforce_consumer_arn, for the function of HubSpot where the functions are separate. Each needs its own."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[a-zA-Z0-9_.-]{1,128}/consumer/[a-zA-Z0-9_.-]{1,128}:[0-9]+)?$", var.hubspot_consumer_arn))
+    error_message = "hubspot_consumer_arn is empty or the ARN of a consumer of a stream."
+  }
+
+  validation {
+    condition     = var.hubspot_consumer_arn == "" || var.hubspot_consumer_arn != var.salesforce_consumer_arn
+    error_message = "salesforce_consumer_arn and hubspot_consumer_arn must name two consumers."
   }
 }
 
@@ -260,7 +287,7 @@ variable "destinations" {
 }
 
 variable "salesforce_start_at" {
-  description = "Unix time in seconds from which the mapping of Salesforce, or of all destinations, reads. Empty - the oldest record. Another value makes a new mapping, and its checkpoint is lost. See docs/deploy/destinations.md."
+  description = "Unix time in seconds from which a new mapping of Salesforce, or of all destinations, reads. Empty - the oldest record. Do not change it later: the deployment fails, or with Terraform the checkpoint is lost. See docs/deploy/destinations.md."
   type        = string
   default     = ""
 

@@ -136,7 +136,7 @@ def metric(drawing, widget, x, y, width, height):
         on_axis = [values for _, options, values in lines if options.get("yAxis", "left") == axis]
         tops = [sum(column) for column in zip(*on_axis)] if is_stacked else [max(values) for values in on_axis]
         marks = [note["value"] * 1.05 for note in notes] if axis == "left" else []
-        highest[axis] = properties.get("yAxis", {}).get(axis, {}).get("max") or max([*tops, *marks, 1e-9])
+        highest[axis] = properties.get("yAxis", {}).get(axis, {}).get("max") or max([0, *tops, *marks]) or 1
     for part in range(3):
         level = bottom - (bottom - top) * part / 2
         drawing.line([(left, level), (right, level)], "#eaeded")
@@ -193,7 +193,7 @@ def text(drawing, widget, x, y, width, height):
 def log(drawing, widget, x, y, width, height):
     rows = [
         ("@timestamp", "level", "message", "destination", "code", "remedy"),
-        ("13:02:11.204", "ERROR", "destination unavailable: no calls for a while, its records fail and come again", "hubspot", "503", ""),
+        ("13:02:11.204", "ERROR", "destination unavailable: calls are suspended, its records fail and are redelivered", "hubspot", "503", ""),
         ("11:40:03.518", "WARN", "batches too large for their time: smaller ones are sent for an hour", "salesforce", "", "salesforce.batch_size"),
     ]
     for number, row in enumerate(rows):

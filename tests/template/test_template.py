@@ -27,6 +27,7 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 24 * 60 * 60
 A_STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes"
+A_CONSUMER = A_STREAM + "/consumer/contact-sync-%s:1763633700"
 A_SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:kafka"
 A_CLUSTER = "arn:aws:kafka:eu-west-1:123456789012:cluster/crm/0a1b2c3d-1"
 OF_MSK = {"Source": "msk", "KafkaClusterArn": A_CLUSTER, "KafkaTopics": "contacts"}
@@ -308,6 +309,33 @@ class TheMapping(Template):
             self.assertEqual(resolved(function, self.mapping["StartingPosition"]), position, given)
             self.assertEqual(resolved(function, self.mapping["StartingPositionTimestamp"]), timestamp, given)
 
+    def test_reads_through_the_consumer_of_its_function(self):
+        source, consumers = self.mapping["EventSourceArn"], {
+            "FirstFunction": "SalesforceConsumerArn", "HubSpotFunction": "HubSpotConsumerArn",
+        }
+        given = {name: A_CONSUMER % stack.lower() for stack, name in consumers.items()} | {"StreamArn": A_STREAM}
+        for stack, name in consumers.items():
+            self.assertEqual(resolved(nested(stack, **given), source), given[name])
+            self.assertEqual(resolved(nested(stack, StreamArn=A_STREAM), source), A_STREAM)
+            for of_kafka in (OF_MSK, OF_KAFKA):
+                self.assertFalse(resolved(nested(stack, **given | of_kafka), {"Condition": "HasConsumer"}))
+            self.assertRegex(given[name], self.parameters[name]["AllowedPattern"])
+            for other in (A_STREAM, given[name] + " ", given[name].rpartition(":")[0], A_STREAM + "/consumer/"):
+                self.assertNotRegex(other, self.parameters[name]["AllowedPattern"])
+            self.assertNotRegex(given[name], self.parameters["StreamArn"]["AllowedPattern"])
+        # The alarms and the dashboard count what is written into the stream.
+        for stack in ("Operations", "HubSpotOperations"):
+            self.assertEqual(resolved(self.template, self.passed(stack)["StreamName"], **given), "contact-changes")
+
+    def test_two_functions_share_no_consumer(self):
+        (rule,) = (rule for name, rule in self.source["Rules"].items() if name == "ConsumerForEachFunction")
+        one, other = A_CONSUMER % "salesforce", A_CONSUMER % "hubspot"
+        for first, second, refused in (("", "", False), (one, "", False), ("", other, False), (one, other, False), (one, one, True)):
+            given = {"SalesforceConsumerArn": first, "HubSpotConsumerArn": second}
+            holds = resolved(self.template, rule["RuleCondition"], **given) and not all(
+                resolved(self.template, a["Assert"], **given) for a in rule["Assertions"])
+            self.assertEqual(holds, refused, given)
+
     def test_puts_what_it_gives_up_into_the_bucket(self):
         destination = self.mapping["DestinationConfig"]["OnFailure"]["Destination"]
         self.assertEqual(resolved(self.function_template, destination), {"Fn::GetAtt": ["FailedEvents", "Arn"]})
@@ -539,6 +567,19 @@ class LeastPrivilege(Template):
         self.assertEqual(conditions[pollers["Sid"]], "IsKafka")
         for given, denies in (({}, False), ({"VpcSubnetIds": "subnet-0a"}, True), (OF_MSK, True)):
             self.assertIs(resolved(nested("FirstFunction", **given), {"Condition": "HasInterfaces"}), denies)
+
+    def test_reads_the_stream_and_its_consumer_alone(self):
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonkinesisdatastreams.html
+        of_consumer, consumer = {"kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"}, A_CONSUMER % "salesforce"
+        for given, resources in (({}, {}), ({"SalesforceConsumerArn": consumer}, {"ReadAsTheConsumer": consumer})):
+            function = nested("FirstFunction", StreamArn=A_STREAM, **given)
+            document = function["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"]
+            granted = {s["Sid"]: s for s in (resolved(function, s) for s in document["Statement"]) if "Sid" in s}
+            kinesis = {sid: s for sid, s in granted.items() if "kinesis:" in json.dumps(s["Action"])}
+            found = {sid: resolved(function, s["Resource"]) for sid, s in kinesis.items()}
+            self.assertEqual(found, {"ReadTheStream": A_STREAM} | resources)
+            for sid, statement in kinesis.items():
+                self.assertEqual(of_consumer & set(statement["Action"]), of_consumer if sid in resources else set(), sid)
 
     def test_codedeploy_shifts_this_alias_and_no_other(self):
         granted = {s["Sid"]: s for s in self.of_role("RolloutRole")}

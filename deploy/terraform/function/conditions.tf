@@ -13,6 +13,7 @@ locals {
   has_kafka_secrets = local.has_kafka_secret || local.has_kafka_root_ca
   serves_salesforce = var.salesforce_secret_arn != ""
   serves_hubspot    = var.hubspot_secret_arn != ""
+  has_consumer      = local.is_kinesis && var.consumer_arn != ""
   has_start         = var.start_at != ""
   has_key           = var.kms_key_arn != ""
   has_foreign_keys  = join("", var.foreign_key_arns) != ""

@@ -86,7 +86,7 @@ resource "aws_lambda_alias" "function" {
 resource "aws_lambda_event_source_mapping" "function_contact_changes" {
   count                              = local.is_kinesis ? 1 : 0
   function_name                      = aws_lambda_alias.function.arn
-  event_source_arn                   = var.stream_arn
+  event_source_arn                   = local.has_consumer ? var.consumer_arn : var.stream_arn
   enabled                            = var.mapping_enabled
   starting_position                  = local.has_start ? "AT_TIMESTAMP" : "TRIM_HORIZON"
   starting_position_timestamp        = local.has_start ? timeadd("1970-01-01T00:00:00Z", "${var.start_at}s") : null

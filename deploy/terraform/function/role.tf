@@ -42,6 +42,19 @@ data "aws_iam_policy_document" "role" {
   }
 
   dynamic "statement" {
+    for_each = local.has_consumer ? [1] : []
+
+    content {
+      sid = "ReadAsTheConsumer"
+      actions = [
+        "kinesis:DescribeStreamConsumer",
+        "kinesis:SubscribeToShard",
+      ]
+      resources = [var.consumer_arn]
+    }
+  }
+
+  dynamic "statement" {
     for_each = local.is_msk ? [1] : []
 
     content {

@@ -25,6 +25,11 @@ variable "stream_arn" {
   type        = string
 }
 
+variable "consumer_arn" {
+  description = "ARN of the stream's consumer that the mapping reads through. Empty - none."
+  type        = string
+}
+
 variable "start_at" {
   description = "Unix time in seconds from which a new mapping reads. Empty - the oldest record of the stream."
   type        = string

@@ -55,6 +55,21 @@ run "with_an_existing_stream" {
   }
 }
 
+run "with_a_consumer_for_each_function" {
+  command = plan
+
+  variables {
+    stream_arn              = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes"
+    salesforce_consumer_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes/consumer/salesforce:1763633700"
+    hubspot_consumer_arn    = "arn:aws:kinesis:eu-west-1:123456789012:stream/contact-changes/consumer/hubspot:1763633701"
+  }
+
+  assert {
+    condition     = aws_cloudformation_stack.operations.parameters["StreamName"] == "contact-changes"
+    error_message = "the alarms watch the stream"
+  }
+}
+
 run "with_topics_of_msk" {
   command = plan
 
