@@ -95,8 +95,8 @@ mutants: $(CARGO_MUTANTS) ## Break the rooms that decide, line by line, and list
 	PATH="$(CURDIR)/$(TOOLS)/bin:$(PATH)" cargo mutants --output target
 
 .PHONY: bench
-bench: ## Measure what a record costs, and write benches/instructions.toml, report.md and report.svg
-	cargo bench --locked --bench cost
+bench: $(VENV)-mocks/ready ## Measure what a record costs, and write benches/instructions.toml, report.md and report.svg
+	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo bench --locked --bench cost
 
 .PHONY: bench-check
 bench-check: ## Hold the instructions a record to those recorded (needs valgrind)
