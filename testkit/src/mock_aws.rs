@@ -165,7 +165,6 @@ impl State {
     }
 
     /// Stores messages.
-    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
     fn send_message_batch(&mut self, body: &Value) -> Answer {
         let entries = body["Entries"].as_array().cloned().unwrap_or_default();
         let bytes: usize = entries

@@ -18,7 +18,8 @@ macro_rules! cases {
     ($system:ident $clock:tt $($module:ident::$case:ident)*) => {$(
         #[tokio::test $clock]
         async fn $case() {
-            crate::adapters::trial::run(testkit::system::$system, crate::adapters::$module::$case).await;
+            use crate::adapters::{$module, trial};
+            trial::run(testkit::system::$system, $module::$case).await;
         }
     )*};
 }

@@ -16,7 +16,7 @@ const OWN_CODES: &str = "src/model/codes.rs";
 const STAGES: [&str; 5] = ["decode", "validate", "route", "deliver", "settle"];
 const FATES: [&str; 5] = ["delivered", "filtered", "superseded", "rejected", "failed"];
 
-/// The beginnings of environment variables and of a constant of Kafka, which have the form of a code.
+/// The beginnings of environment variables and of a constant of Kafka, which look like codes.
 const VARIABLES: [&str; 5] = ["AWS_", "CARGO_", "CONTACT_SYNC_", "LOG_APPEND_", "OTEL_"];
 
 const BEGIN: &str = "<!-- codes: begin -->\n";

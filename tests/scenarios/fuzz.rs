@@ -249,7 +249,7 @@ fn decoded(seed: u64, changes: &[Value]) -> Result<bool, String> {
     match EventConsumer.consume(&Record::of_data(&text), arrival()) {
         Ok(change) => {
             let shown = String::from_utf8_lossy(&data);
-            // An ignored field may have half of a surrogate pair, or a number out of range, and that
+            // An ignored field may have half of a surrogate pair or a number out of range, and that
             // of a delete may be nested deeply. `Value` accepts none of these.
             let whole = shown.replace("\\ud800", "\\ufffd");
             let value: Value = match serde_json::from_str(&whole) {

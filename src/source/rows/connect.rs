@@ -1,6 +1,6 @@
 //! Values of Kafka Connect's JSON, as Debezium writes them: temporal types are numbers, decimals
 //! are bytes, and only the schema names their unit and scale.
-//! <https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-data-types>
+//! <https://debezium.io/documentation/reference/stable/connectors/postgresql.html>
 
 use std::borrow::Cow;
 

@@ -1,6 +1,6 @@
 //! Debezium: an envelope with the images before and after, with or without the schema of Kafka
 //! Connect around it, or a row that `ExtractNewRecordState` flattened.
-//! <https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-events>
+//! <https://debezium.io/documentation/reference/stable/connectors/postgresql.html>
 //! <https://debezium.io/documentation/reference/stable/transformations/event-flattening.html>
 
 use std::borrow::Cow;

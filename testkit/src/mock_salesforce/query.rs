@@ -131,7 +131,6 @@ impl State {
 }
 
 /// Parses the character of an escape.
-/// <https://developer.salesforce.com/docs/platform/salesforce-soql-sosl/guide/sforce-api-calls-soql-select-quotedstringescapes.html>
 fn escaped(characters: &mut std::str::CharIndices<'_>) -> Option<char> {
     match characters.next()?.1 {
         'n' => Some('\n'),

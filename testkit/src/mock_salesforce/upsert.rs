@@ -32,7 +32,6 @@ const LEAD_ONLY: [&str; 8] = [
 ];
 
 /// Returns the writable standard fields of an object and their lengths. Custom objects have none.
-/// <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_contact.htm>
 pub(super) fn fields_of(sobject: &str) -> impl Iterator<Item = (&'static str, usize)> {
     let (is_lead, is_contact) = (sobject == "Lead", sobject == "Contact");
     let lead = FIELDS

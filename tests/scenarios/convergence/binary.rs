@@ -64,7 +64,10 @@ async fn run(seed: u64) -> Result<Numbers, Broken> {
                 InvocationOutcome::Error
             }
         };
-        let is_well = matches!(&ended, InvocationOutcome::Answer(answer) if answer["batchItemFailures"][0].is_null());
+        let is_well = match &ended {
+            InvocationOutcome::Answer(answer) => answer["batchItemFailures"][0].is_null(),
+            _ => false,
+        };
         if !is_well {
             *environment = Function::start(Path::new(BINARY), &variables).await;
         }

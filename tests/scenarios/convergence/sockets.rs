@@ -418,7 +418,10 @@ async fn run_feed(
         });
         // Lambda may replace an environment at any time, and a breaker's pause is longer than this
         // test's timeout.
-        let is_well = matches!(&ended, InvocationOutcome::Answer(answer) if answer["batchItemFailures"][0].is_null());
+        let is_well = match &ended {
+            InvocationOutcome::Answer(answer) => answer["batchItemFailures"][0].is_null(),
+            _ => false,
+        };
         if !is_well {
             environment.replace(self::handler(&world, is_faulty));
         }

@@ -88,8 +88,9 @@ async fn a_record_that_would_not_change_is_not_written() {
 #[tokio::test]
 async fn one_look_up_serves_the_guard_the_defaults_and_the_policies() {
     let mocks = Mocks::start().await;
-    let document = "[salesforce]\nversion_field = \"Version__c\"\nbaseline_field = \"Baseline__c\"\n\
-         [salesforce.status]\nlead = \"New\"\n[salesforce.policy]\nTitle = \"unedited\"\n\
+    let document = "[salesforce]\nversion_field = \"Version__c\"\n\
+         baseline_field = \"Baseline__c\"\n[salesforce.status]\n\
+         lead = \"New\"\n[salesforce.policy]\nTitle = \"unedited\"\n\
          Phone = \"empty\"\nStatus = \"create\"\n[hubspot]\n\
          version_property = \"version\"\n[guard]\nmode = \"always\"";
     let fields = json!({"job_title": "Engineer", "phone": "1"});

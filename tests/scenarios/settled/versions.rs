@@ -2,8 +2,8 @@
 //! systems end equal to the changes applied one by one, no older version is written over a newer
 //! one, and no settled record is sent again.
 //!
-//! `SCHEDULES=10000 cargo test --all-features --test scenarios versions` runs that many schedules in
-//! each mode.
+//! `SCHEDULES=10000 cargo test --all-features --test scenarios versions` runs that many schedules
+//! in each mode.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
