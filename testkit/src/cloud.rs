@@ -17,7 +17,7 @@ pub struct Cloud {
     queue_url: String,
     table: String,
     sqs: aws_sdk_sqs::Client,
-    moto: Moto,
+    pub moto: Moto,
 }
 
 impl Cloud {

@@ -4,18 +4,16 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 
+use super::cloud::Cloud;
 use super::harness::Mocks;
-use super::moto::Moto;
-use super::proxy::Proxy;
 use super::tls::{Authority, TlsFront};
 
 /// Both systems and AWS behind TLS.
 pub struct Deployment {
     authority: Authority,
     pub mocks: Mocks,
-    moto: Moto,
-    /// Keeps connections open between calls, as AWS does and the emulation does not.
-    _proxy: Proxy,
+    /// Its proxy keeps connections open between calls, as AWS does and the emulation does not.
+    cloud: Cloud,
     fronts: [TlsFront; 3],
 }
 
@@ -26,13 +24,13 @@ fn address(url: &str) -> SocketAddr {
 
 impl Deployment {
     pub async fn start() -> Self {
-        let (moto, mocks) = (Moto::start().await, Mocks::start().await);
+        let mocks = Mocks::start().await;
+        let cloud = Cloud::start(&mocks).await;
         let authority = Authority::default();
-        let proxy = Proxy::start(&moto.url).await;
         let fronts = [
             authority.front(mocks.salesforce_server.address).await,
             authority.front(mocks.hubspot_server.address).await,
-            authority.front(address(&proxy.url)).await,
+            authority.front(address(&cloud.proxy.url)).await,
         ];
         mocks
             .salesforce
@@ -40,32 +38,24 @@ impl Deployment {
         Self {
             authority,
             mocks,
-            moto,
-            _proxy: proxy,
+            cloud,
             fronts,
         }
     }
 
-    /// Creates the document, the secrets, the queue and the table. Returns the variables.
+    /// Creates the document, and the secret that leads to Salesforce. Returns the variables.
     pub async fn variables(&self) -> Vec<(String, String)> {
         let [salesforce, hubspot, aws] = self.fronts.each_ref().map(|front| front.url.clone());
-        let (_, queue) = self.moto.queue().await;
-        let queue = queue.replace(&self.moto.url, &aws);
+        let moto = &self.cloud.moto;
         let document = format!(
-            "[dead_letter]\nqueue_url = \"{queue}\"\n[state]\ntable = \"{}\"\n\
-             [salesforce]\nallowed_hosts = [\"127.0.0.1\"]\n\
+            "{}[salesforce]\nallowed_hosts = [\"127.0.0.1\"]\n\
              [hubspot]\nallowed_hosts = [\"127.0.0.1\"]\nbase_url = \"{hubspot}\"\n",
-            self.moto.table().await
+            self.cloud.document().replace(&moto.url, &aws)
         );
-        self.moto
-            .parameter("/contact-sync/settings", &document)
-            .await;
-        self.moto.secrets(&self.mocks).await;
+        moto.parameter("/contact-sync/settings", &document).await;
         let mut secret = self.mocks.salesforce.secret();
         secret["login_url"] = json!(salesforce);
-        self.moto
-            .change_secret("contact-sync/salesforce", &secret)
-            .await;
+        moto.change_secret("contact-sync/salesforce", &secret).await;
         let authority = self.authority.path().display().to_string();
         [
             ("CONTACT_SYNC_CONFIG", "ssm:/contact-sync/settings"),
