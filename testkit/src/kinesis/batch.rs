@@ -20,6 +20,13 @@ pub enum InvocationOutcome {
     Throttled,
 }
 
+impl InvocationOutcome {
+    /// Returns whether the function answered, and reports no failed record.
+    pub fn settles_all(&self) -> bool {
+        matches!(self, Self::Answer(answer) if answer["batchItemFailures"][0].is_null())
+    }
+}
+
 impl From<runtime_api::InvocationOutcome> for InvocationOutcome {
     fn from(outcome: runtime_api::InvocationOutcome) -> Self {
         match outcome {

@@ -64,11 +64,7 @@ async fn run(seed: u64) -> Result<Numbers, Broken> {
                 InvocationOutcome::Error
             }
         };
-        let is_well = match &ended {
-            InvocationOutcome::Answer(answer) => answer["batchItemFailures"][0].is_null(),
-            _ => false,
-        };
-        if !is_well {
+        if !ended.settles_all() {
             *environment = Function::start(Path::new(BINARY), &variables).await;
         }
         ended

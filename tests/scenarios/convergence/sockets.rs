@@ -418,11 +418,7 @@ async fn run_feed(
         });
         // Lambda may replace an environment at any time, and a breaker's pause is longer than this
         // test's timeout.
-        let is_well = match &ended {
-            InvocationOutcome::Answer(answer) => answer["batchItemFailures"][0].is_null(),
-            _ => false,
-        };
-        if !is_well {
+        if !ended.settles_all() {
             environment.replace(self::handler(&world, is_faulty));
         }
         ended
