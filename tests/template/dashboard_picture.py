@@ -26,7 +26,8 @@ VALUES = {
     "SalesforceFunction": "contact-sync-salesforce", "HubSpotFunction": "contact-sync-hubspot", "Doctor": "contact-sync-doctor",
     "QueueName": "contact-sync-DeadLetterQueue", "LogGroup": "contact-sync-LogGroup", "MappingId": "mapping",
     "DocsBase": "https://docs.example.com", "DocsSuffix": ".html", "A": "contact-sync-hubspot", "M": "contact-sync-hubspot",
-    "N": "contact-sync-salesforce", "S": "contact-sync-salesforce", "H": "contact-sync-hubspot",
+    "AgeAlarms": '"contact-sync-hubspot-page-iterator-age", "contact-sync-hubspot-page-record-age"',
+    "VolumeAlarm": '"contact-sync-salesforce-ticket-volume-drop",', "N": "contact-sync-salesforce", "S": "contact-sync-salesforce", "H": "contact-sync-hubspot",
 }
 # Values of one point in order, and in the outage. Others are zero.
 ORDINARY = {

@@ -142,7 +142,7 @@ def resolved(template, value, **given):
         return value
     (function, argument), = value.items()
     if function == "Ref" and argument in template["Parameters"]:
-        value = given.get(argument, template["Parameters"][argument]["Default"])
+        value = given[argument] if argument in given else template["Parameters"][argument]["Default"]
         return value if isinstance(value, (dict, list)) else str(value)
     if function == "Condition":
         return resolved(template, template["Conditions"][argument], **given)
@@ -1406,11 +1406,28 @@ class Alarms(Template):
 class Dashboard(Template):
     def setUp(self):
         self.text, self.names = self.the("AWS::CloudWatch::Dashboard")["DashboardBody"]["Fn::Sub"]
-        self.widgets = json.loads(re.sub(r"\$\{[^}]+\}", "1", self.text))["widgets"]
+        self.widgets = self.rendered()
+
+    def rendered(self, **given):
+        """The widgets with these parameters. Each alarm's name begins with the letter of its function."""
+        letters = {"FunctionName": "A", "SourceAlarms": "M", "SalesforceFunction": "S", "HubSpotFunction": "H"}
+        parameters = {name: parameter.get("Default", "1") for name, parameter in self.operations["Parameters"].items()}
+        parameters |= letters | given
+        names = {}
+        for name, value in self.names.items():
+            value = resolved(self.operations, value, **parameters)
+            names[name] = value["Fn::Sub"] if isinstance(value, dict) else value
+        filled = re.sub(r"\$\{(\w+)\}", lambda found: names.get(found[1], "1"), self.text)
+        return json.loads(re.sub(r"\$\{[^}]+\}", "1", filled))["widgets"]
+
+    def alarms(self, **given):
+        """The letter and the title of each alarm that the dashboard shows."""
+        arns = [arn for widget in self.rendered(**given) for arn in widget["properties"].get("alarms", [])]
+        return [arn.rsplit(":", 1)[1].split("-", 1) for arn in arns]
 
     def test_is_json_and_shows_every_metric_of_ours(self):
         self.assertGreater(len(self.widgets), 5)
-        self.assertEqual(set(self.names), {"A", "M", "N", "S", "H"})
+        self.assertEqual(set(self.names), {"A", "M", "N", "S", "H", "AgeAlarms", "VolumeAlarm"})
         for metric in emitted_metrics():
             self.assertIn(f'"{metric}"', self.text)
         metrics = json.dumps([widget["properties"].get("metrics", []) for widget in self.widgets])
@@ -1438,16 +1455,26 @@ class Dashboard(Template):
         self.assertIn("${DocsBase}/operate/index${DocsSuffix}", self.text)
         for name, function in (("A", "FunctionName"), ("S", "SalesforceFunction"), ("H", "HubSpotFunction"), ("M", "SourceAlarms")):
             self.assertEqual(self.names[name]["Fn::Sub"].rsplit(":", 1)[1], f"${{{function}}}")
-        alarms = self.of_type("AWS::CloudWatch::Alarm").values()
-        names = {re.sub(r"\$\{(FunctionName|Name)\}-", "", a["Properties"]["AlarmName"]["Fn::Sub"]) for a in alarms}
-        shown = re.findall(r'"\$\{([AHMNS])\}-([^"]*)"', self.text)
-        self.assertCountEqual([title for _, title in shown], names)
-        # A destination's alarms are those of the function that serves it, those on the stream the first one's.
-        for function, title in shown:
-            expected = {"salesforce": "S", "hubspot": "H"}.get(title.split("-")[1], "AMNS")
-            self.assertIn(function, expected, title)
-        pages = next(line for line in self.text.split('{"type": ') if "Pages: " in line)
-        self.assertEqual(set(re.findall(r"\$\{[AHMNS]\}-([a-z]+)-", pages)), {"page"})
+        pages = [arn.rsplit(":", 1)[1] for arn in self.widgets[1]["properties"]["alarms"]]
+        self.assertEqual({name.split("-")[1] for name in pages}, {"page"})
+
+    def test_shows_every_alarm_of_its_source_and_no_other(self):
+        kafka = source("templates/kafka.yaml")["Resources"].values()
+        for feed in ("kinesis", "msk", "kafka"):
+            alarms = [
+                alarm for alarm in self.of_type("AWS::CloudWatch::Alarm").values()
+                if feed == "kinesis" or alarm.get("Condition") not in ("IsKinesis", "WatchesStream")
+            ]
+            if feed != "kinesis":
+                alarms += [resource for resource in kafka if resource["Type"] == "AWS::CloudWatch::Alarm"]
+            names = [alarm["Properties"]["AlarmName"]["Fn::Sub"] for alarm in alarms]
+            shown = self.alarms(Source=feed)
+            expected = {re.sub(r"\$\{(FunctionName|Name|Topic)\}-", "", name) for name in names}
+            self.assertCountEqual([title for _, title in shown], expected)
+            # A destination's alarms are those of the function that serves it, those on the stream the first one's.
+            for function, title in shown:
+                allowed = {"salesforce": "S", "hubspot": "H"}.get(title.split("-")[1], "AMNS")
+                self.assertIn(function, allowed, title)
 
     def test_shows_backlog_lag_and_quota_in_front(self):
         titles = [widget["properties"].get("title", "") for widget in self.widgets]
