@@ -71,7 +71,7 @@ variable "kafka_cluster_arn" {
   default     = ""
 
   validation {
-    condition     = can(regex("^(arn:aws[a-z-]*:kafka:[a-z0-9-]+:[0-9]{12}:cluster/[a-zA-Z0-9-]+/[a-f0-9-]+)?$", var.kafka_cluster_arn))
+    condition     = can(regex("^(arn:aws[a-z-]*:kafka:[a-z0-9-]+:[0-9]{12}:cluster/[a-zA-Z0-9-]+/[a-z0-9-]+)?$", var.kafka_cluster_arn))
     error_message = "kafka_cluster_arn is empty or the ARN of a cluster."
   }
 
@@ -168,6 +168,33 @@ variable "kafka_root_ca_secret_arn" {
   validation {
     condition     = can(regex("^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)?$", var.kafka_root_ca_secret_arn))
     error_message = "kafka_root_ca_secret_arn is empty or the ARN of a secret."
+  }
+}
+
+variable "kafka_schema_registry" {
+  description = "Registry with the schemas of Avro or Protobuf - the ARN of one of Glue, or the address of one of Confluent. Lambda then decodes the records' values to JSON. Empty - the values are JSON."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:aws[a-z-]*:glue:[a-z0-9-]+:[0-9]{12}:registry/[a-zA-Z0-9_$#.-]+|https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?(/[a-zA-Z0-9._/-]*)?)?$", var.kafka_schema_registry))
+    error_message = "kafka_schema_registry is empty, the ARN of a registry of Glue, or an address that begins with https://."
+  }
+}
+
+variable "kafka_schema_registry_secret_arn" {
+  description = "ARN of the secret that Lambda signs in to Confluent's registry with - username and password. Empty - without one."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+)?$", var.kafka_schema_registry_secret_arn))
+    error_message = "kafka_schema_registry_secret_arn is empty or the ARN of a secret."
+  }
+
+  validation {
+    condition     = var.kafka_schema_registry_secret_arn == "" || split(":", var.kafka_schema_registry)[0] == "https"
+    error_message = "kafka_schema_registry_secret_arn needs the https address of a kafka_schema_registry."
   }
 }
 

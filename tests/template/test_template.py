@@ -614,6 +614,7 @@ class LeastPrivilege(Template):
         # Names that a service chooses below a resource of ours: log streams, and objects in the bucket.
         allowed = {
             "WriteItsLogs": r":log-group:\$\{LogGroup\}:\*$", "StoreFailedEvents": r"^\$\{FailedEventsArn\}/aws/lambda/\*$",
+            "ReadTheSchemas": r"^\$\{Account\}:schema/\$\{Registry\}/\*$",
             "ReadTheTopics": r"^\$\{Account\}:(topic/\$\{Cluster\}/\*|group/\$\{Cluster\}/\$\{Name\}-\*)$",
         }
         for statement in self.statements():
@@ -984,6 +985,37 @@ class Kafka(Template):
         self.assertEqual(mapping["DestinationConfig"]["OnFailure"]["Destination"], {"Fn::GetAtt": ["FailedEvents", "Arn"]})
         self.assertEqual(mapping["MetricsConfig"], {"Metrics": ["EventCount", "ErrorCount", "KafkaMetrics"]})
 
+    def test_a_registry_decodes_the_values_of_each_topic(self):
+        glue = "arn:aws:glue:eu-west-1:123456789012:registry/crm.contacts"
+        confluent = "https://registry.example.com:8081/apis/v1"
+        for given, access in (
+            (OF_MSK | {"KafkaSchemaRegistry": glue}, {"Ref": "AWS::NoValue"}),
+            (OF_KAFKA | {"KafkaSchemaRegistry": confluent}, {"Ref": "AWS::NoValue"}),
+            (OF_KAFKA | {"KafkaSchemaRegistry": confluent, "KafkaSchemaRegistrySecretArn": A_SECRET},
+             [{"Type": "BASIC_AUTH", "URI": A_SECRET}]),
+        ):
+            self.assertRegex(given["KafkaSchemaRegistry"], self.parameters["KafkaSchemaRegistry"]["AllowedPattern"])
+            function, mappings = self.mappings(**given)
+            configuration = "SelfManagedKafkaEventSourceConfig" if given["Source"] == "kafka" else "AmazonManagedKafkaEventSourceConfig"
+            for mapping in mappings.values():
+                self.assertEqual(mapping[configuration]["SchemaRegistryConfig"], {
+                    "SchemaRegistryURI": given["KafkaSchemaRegistry"], "EventRecordFormat": "JSON",
+                    "SchemaValidationConfigs": [{"Attribute": "VALUE"}], "AccessConfigs": access,
+                })
+            document = function["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"]
+            granted = {s["Sid"]: self.whole(function, s["Resource"])
+                       for s in (resolved(function, s) for s in document["Statement"]) if "Sid" in s}
+            if given["KafkaSchemaRegistry"] == glue:
+                self.assertEqual(granted["ReadTheSchemas"], [glue, glue.replace(":registry/", ":schema/") + "/*"])
+            else:
+                self.assertNotIn("ReadTheSchemas", granted)
+            if "KafkaSchemaRegistrySecretArn" in given:
+                self.assertIn(A_SECRET, granted["SignInToKafka"])
+        for given in (OF_MSK, OF_KAFKA):
+            function, mappings = self.mappings(**given)
+            for mapping in mappings.values():
+                self.assertNotIn("SchemaRegistryURI", str(mapping))
+
     def test_no_invocation_is_longer_than_its_mappings_take(self):
         # https://docs.aws.amazon.com/lambda/latest/dg/with-msk-configure.html
         self.assertLessEqual(self.parameters["TimeoutSeconds"]["MaxValue"], 840)
@@ -1021,6 +1053,7 @@ class Kafka(Template):
             (OF_KAFKA | {"KafkaSecretArn": ""}, {"SecretWithAuthentication"}),
             (OF_MSK | {"KafkaSecretArn": A_SECRET}, {"AuthenticationWithSecret"}),
             (OF_KAFKA | {"KafkaSubnetIds": "subnet-0a"}, {"KafkaSubnetsWithSecurityGroup"}),
+            (OF_KAFKA | {"KafkaSchemaRegistrySecretArn": A_SECRET}, {"RegistryWithItsSecret"}),
         ):
             found = {
                 name for name, rule in rules.items() if resolved(self.template, rule["RuleCondition"], **given)

@@ -126,6 +126,8 @@ resource "aws_cloudformation_stack" "kafka_topic1" {
     Authentication          = var.kafka_authentication
     SecretArn               = var.kafka_secret_arn
     RootCaSecretArn         = var.kafka_root_ca_secret_arn
+    SchemaRegistry          = var.kafka_schema_registry
+    SchemaRegistrySecretArn = var.kafka_schema_registry_secret_arn
     SubnetIds               = var.kafka_subnet_ids
     SecurityGroupId         = var.kafka_security_group_id
     StartAt                 = var.start_at
@@ -161,6 +163,8 @@ resource "aws_cloudformation_stack" "kafka_topic2" {
     Authentication          = var.kafka_authentication
     SecretArn               = var.kafka_secret_arn
     RootCaSecretArn         = var.kafka_root_ca_secret_arn
+    SchemaRegistry          = var.kafka_schema_registry
+    SchemaRegistrySecretArn = var.kafka_schema_registry_secret_arn
     SubnetIds               = var.kafka_subnet_ids
     SecurityGroupId         = var.kafka_security_group_id
     StartAt                 = var.start_at
@@ -196,6 +200,8 @@ resource "aws_cloudformation_stack" "kafka_topic3" {
     Authentication          = var.kafka_authentication
     SecretArn               = var.kafka_secret_arn
     RootCaSecretArn         = var.kafka_root_ca_secret_arn
+    SchemaRegistry          = var.kafka_schema_registry
+    SchemaRegistrySecretArn = var.kafka_schema_registry_secret_arn
     SubnetIds               = var.kafka_subnet_ids
     SecurityGroupId         = var.kafka_security_group_id
     StartAt                 = var.start_at
@@ -231,6 +237,8 @@ resource "aws_cloudformation_stack" "kafka_topic4" {
     Authentication          = var.kafka_authentication
     SecretArn               = var.kafka_secret_arn
     RootCaSecretArn         = var.kafka_root_ca_secret_arn
+    SchemaRegistry          = var.kafka_schema_registry
+    SchemaRegistrySecretArn = var.kafka_schema_registry_secret_arn
     SubnetIds               = var.kafka_subnet_ids
     SecurityGroupId         = var.kafka_security_group_id
     StartAt                 = var.start_at

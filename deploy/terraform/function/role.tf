@@ -99,7 +99,24 @@ data "aws_iam_policy_document" "role" {
       resources = compact([
         local.has_kafka_secret ? var.kafka_secret_arn : null,
         local.has_kafka_root_ca ? var.kafka_root_ca_secret_arn : null,
+        local.has_registry_secret ? var.kafka_schema_registry_secret_arn : null,
       ])
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.has_glue_registry ? [1] : []
+
+    content {
+      sid = "ReadTheSchemas"
+      actions = [
+        "glue:GetRegistry",
+        "glue:GetSchemaVersion",
+      ]
+      resources = [
+        var.kafka_schema_registry,
+        "${split(":registry/", var.kafka_schema_registry)[0]}:schema/${split(":registry/", var.kafka_schema_registry)[1]}/*",
+      ]
     }
   }
 

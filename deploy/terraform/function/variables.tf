@@ -210,6 +210,16 @@ variable "kafka_root_ca_secret_arn" {
   type        = string
 }
 
+variable "kafka_schema_registry" {
+  description = "ARN of Glue's registry of schemas, or address of Confluent's. Empty - none."
+  type        = string
+}
+
+variable "kafka_schema_registry_secret_arn" {
+  description = "ARN of the secret of Confluent's registry. Empty - none."
+  type        = string
+}
+
 variable "kafka_subnet_ids" {
   description = "Subnets in which Lambda reaches the brokers of one's own cluster. Empty - over the internet."
   type        = string
