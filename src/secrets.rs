@@ -103,8 +103,9 @@ impl SecretError {
                     "put a value into it, or restore it where its deletion is scheduled"
                 }
                 "AccessDeniedException" | "DecryptionFailure" => {
-                    "allow the function's role secretsmanager:GetSecretValue, and kms:Decrypt \
-                     where the secret has its own key"
+                    "allow the caller (in a deployment the function's role, for the operator's \
+                     tool yourself) secretsmanager:GetSecretValue, and kms:Decrypt where the \
+                     secret has its own key"
                 }
                 _ => "the service is unavailable: the secret is read again",
             },

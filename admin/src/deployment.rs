@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_lambda::types::EventSourceMappingConfiguration;
+use aws_sdk_lambda::types::{EnvironmentResponse, EventSourceMappingConfiguration};
 use clap::Args;
 use contact_sync::adapters::Registry;
 use contact_sync::settings::{DocumentSource, Environment, Layer, Settings};
@@ -257,8 +257,53 @@ async fn variables(function: &str, aws: &SdkConfig) -> Result<Vec<(String, Strin
             &error,
         )
     })?;
-    let variables = response
-        .environment
-        .and_then(|environment| environment.variables);
-    Ok(variables.unwrap_or_default().into_iter().collect())
+    readable(function, response.environment)
+}
+
+/// Returns the variables of the answer, or the error that it carries in their place.
+fn readable(
+    function: &str,
+    environment: Option<EnvironmentResponse>,
+) -> Result<Vec<(String, String)>, Failure> {
+    let Some(environment) = environment else {
+        return Ok(Vec::new());
+    };
+    // Lambda answers without the variables where the caller may not use their key.
+    if let Some(error) = environment.error {
+        let message = error.message.or(error.error_code).unwrap_or_default();
+        return Err(Failure::new(
+            format!("Lambda cannot decrypt the variables of the function {function}: {message}"),
+            "allow yourself kms:Decrypt on the function's key (KmsKeyArn)",
+        ));
+    }
+    Ok(environment
+        .variables
+        .unwrap_or_default()
+        .into_iter()
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_lambda::types::EnvironmentError;
+
+    use super::*;
+
+    #[test]
+    fn variables_that_lambda_cannot_decrypt_are_an_error_and_not_none() {
+        let good = EnvironmentResponse::builder().variables("NAME", "value");
+        let found = readable("crm", Some(good.build())).expect("variables");
+        assert_eq!(found, [("NAME".to_owned(), "value".to_owned())]);
+        assert!(readable("crm", None).expect("no environment").is_empty());
+        let error = EnvironmentError::builder()
+            .error_code("AccessDeniedException")
+            .message("the key refuses");
+        let refused = EnvironmentResponse::builder().error(error.build());
+        let failure = readable("crm", Some(refused.build())).expect_err("an unreadable key");
+        let text = failure.to_string();
+        assert!(
+            text.contains("the key refuses") && text.contains("kms:Decrypt"),
+            "{text}"
+        );
+    }
 }

@@ -177,9 +177,13 @@ fn losses(mapping: &EventSourceMappingConfiguration) -> Vec<String> {
 /// Builds the line of a mapping.
 fn line(mapping: &EventSourceMappingConfiguration, source: &str, errors: &[String]) -> Line {
     let state = mapping.state().unwrap_or("unknown");
-    let text = format!(
+    let mut text = format!(
         "{source}{state}; reports item failures, bisects failed batches, keeps discarded batches"
     );
+    // A deleted consumer, a missing permission, an unreachable broker: the mapping stays enabled.
+    if let Some(result) = mapping.last_processing_result() {
+        let _ = write!(text, "; last result: {result}");
+    }
     let name = "event source mapping";
     if errors.is_empty() && matches!(state, "Disabled" | "Disabling") {
         // The template creates the mapping disabled, so that doctor can run before it is enabled.
@@ -317,6 +321,20 @@ mod tests {
                 "{}",
                 line.text()
             );
+        }
+    }
+
+    #[test]
+    fn the_last_result_of_a_mapping_is_shown() {
+        let result = "PROBLEM: the consumer was deleted";
+        let shown = mapping().last_processing_result(result).build();
+        let topic = mapping()
+            .last_processing_result(result)
+            .topics("contacts")
+            .maximum_retry_attempts(10_000)
+            .provisioned_poller_config(ProvisionedPollerConfig::builder().build());
+        for line in [check_mapping(&shown), check_kafka_mapping(&topic.build())] {
+            assert!(line.text().contains(result), "{}", line.text());
         }
     }
 
