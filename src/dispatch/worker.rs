@@ -296,7 +296,7 @@ impl<'a> Worker<'a> {
             tracing::warn!(
                 %destination, operation = kind.name(), batch_size = size,
                 remedy = format!(
-                    "set `{destination}.batch_size` to this, or raise \
+                    "let a call carry no more records (`{destination}.batch_size`), or raise \
                      `{destination}.request_timeout_ms`"
                 ),
                 "batches too large for their time: smaller ones are sent for an hour"

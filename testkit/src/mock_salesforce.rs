@@ -1,7 +1,9 @@
 //! Strict mock of Salesforce on loopback: tokens, leads by an external id, collection upsert and
-//! delete, and the queries of the adapter. It follows the documentation and captures of real
-//! responses. Salesforce rejects every request that the mock rejects.
+//! delete, the queries of the adapter, and several of these in one call. It follows the
+//! documentation and captures of real responses. Salesforce rejects every request that the mock
+//! rejects.
 
+mod composite;
 mod describe;
 mod gate;
 mod query;
@@ -18,6 +20,7 @@ use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+pub use self::composite::Subfault;
 use self::records::Store;
 pub use self::tokens::Signer;
 use super::controls::Controls;
@@ -35,6 +38,8 @@ pub enum Endpoint {
     Query,
     Delete,
     Describe,
+    /// Several requests in one call.
+    Composite,
 }
 
 /// Call that reached an endpoint.
@@ -155,6 +160,12 @@ struct State {
     granted: u32,
     store: Store,
     seen: Vec<Seen>,
+    /// Subrequests of all calls, in order.
+    subrequests: Vec<Seen>,
+    /// Faults of the next call of several requests, by the request's index.
+    subfaults: Vec<(usize, Subfault)>,
+    /// Contact whose requests fail, and their response.
+    poison: Option<(String, Answer)>,
     /// Locked contacts, with the number of calls for which they are locked.
     locked: HashMap<String, u32>,
     takes_any_token: bool,
@@ -288,6 +299,21 @@ impl MockSalesforce {
     /// Returns the calls that reached an endpoint, in order.
     pub fn seen(&self) -> Vec<Seen> {
         self.state().seen.clone()
+    }
+
+    /// Returns the subrequests of all calls, in order. They are no calls of their own.
+    pub fn subrequests(&self) -> Vec<Seen> {
+        self.state().subrequests.clone()
+    }
+
+    /// Injects a fault into the subrequest at this index of the next call of several requests.
+    pub fn fail_subrequest(&self, at: usize, fault: Subfault) {
+        self.state().subfaults.push((at, fault));
+    }
+
+    /// Responds with `answer` to each subrequest, or request of its own, with the contact `id`.
+    pub fn fail_requests_with(&self, id: &str, answer: Answer) {
+        self.state().poison = Some((id.to_owned(), answer));
     }
 
     /// Counts the calls that reached the endpoint.

@@ -77,6 +77,18 @@ impl Org {
         payload_of(&*self.salesforce, &[change])
     }
 
+    /// Starts an org whose adapter sends up to five collections of two records in a call.
+    pub async fn with_collections() -> Self {
+        Self::with(
+            |_| {},
+            |settings| {
+                settings.batch_size = 2;
+                settings.collections_per_call = 5;
+            },
+        )
+        .await
+    }
+
     /// Builds payloads of new leads with these numbers.
     pub fn leads(&self, numbers: impl IntoIterator<Item = usize>) -> Vec<Payload> {
         numbers
@@ -125,6 +137,7 @@ pub fn settings() -> Settings {
         sobject: "Lead".to_owned(),
         external_id_field: "Source_Id__c".to_owned(),
         batch_size: 200,
+        collections_per_call: 1,
         max_in_flight: 4,
         request_timeout_ms: 60_000,
         auto_assign: false,

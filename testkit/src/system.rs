@@ -14,7 +14,7 @@ use contact_sync::adapters::Adapter;
 use futures_util::future::BoxFuture;
 
 pub use self::faulty::{Defect, with_defect};
-pub use self::http::{hubspot, salesforce, salesforce_contact};
+pub use self::http::{hubspot, salesforce, salesforce_collections, salesforce_contact};
 pub use self::memory::memory;
 pub use self::third::tinycrm;
 use super::server::{Mangle, Reply};

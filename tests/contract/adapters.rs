@@ -39,7 +39,6 @@ macro_rules! every_system {
     ($system:ident $clock:tt) => {
         cases! { $system $clock
             rows::a_failed_delete_affects_no_neighbour_and_is_repeated
-            rows::a_batch_with_an_offending_record_is_refused_and_passes_without_it
             rows::a_row_with_a_passing_failure_succeeds_when_repeated
             rows::each_delivery_isolates_another_offending_record
             rows::one_bad_row_is_rejected_and_its_neighbours_are_written
@@ -66,6 +65,23 @@ macro_rules! every_system {
 macro_rules! http_system {
     ($system:ident) => {
         every_system!($system());
+        refusing_system!($system());
+        http_cases!($system);
+    };
+}
+
+/// Defines the case of a system that refuses a whole call for one record.
+macro_rules! refusing_system {
+    ($system:ident $clock:tt) => {
+        cases! { $system $clock
+            rows::a_batch_with_an_offending_record_is_refused_and_passes_without_it
+        }
+    };
+}
+
+/// Defines the cases of a system that is reached over HTTP, without those of [`every_system`].
+macro_rules! http_cases {
+    ($system:ident) => {
         cases! { $system ()
             rows::a_response_with_too_many_rows_rejects_no_record
             rows::a_refused_value_is_named_by_its_field_and_is_in_no_log
@@ -100,6 +116,13 @@ mod salesforce_contact {
     http_system!(salesforce_contact);
 }
 
+/// Salesforce with several collections in a call. It refuses only the collection of an offending
+/// record.
+mod salesforce_collections {
+    every_system!(salesforce_collections());
+    http_cases!(salesforce_collections);
+}
+
 mod hubspot;
 
 mod tinycrm {
@@ -109,4 +132,5 @@ mod tinycrm {
 mod memory {
     // The memory system waits in virtual time.
     every_system!(memory(start_paused = true));
+    refusing_system!(memory(start_paused = true));
 }

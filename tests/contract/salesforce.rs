@@ -2,6 +2,7 @@
 //! does.
 
 mod assertions;
+mod composite;
 mod configuration;
 mod defaults;
 mod deletes;

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::api_error::api_error;
 use super::client::ApiRequest;
+use super::composite::{Responses, has_encoded_expression};
 use super::{Salesforce, mapping, remedies};
 use crate::adapters::http::HttpResponse;
 use crate::adapters::{Adapter, Call, misconfigured, version};
@@ -29,6 +30,9 @@ const COMMA: &str = "%2C";
 
 /// Length of the encoded closing parenthesis.
 const CLOSING_LENGTH: usize = 3;
+
+/// Longest encoded id with its quotes and separator: 255 characters of up to 12 bytes.
+const LONGEST_LITERAL: usize = 255 * 12 + 3 * COMMA.len();
 
 /// Most pages of one query. 200 ids find 200 records, unless the field is not unique.
 const MOST_PAGES: usize = 20;
@@ -166,18 +170,19 @@ impl Salesforce {
         call: Call<'_>,
     ) -> Result<HashMap<String, Vec<StoredRecord>>, RefusedQuery> {
         let mut found = HashMap::new();
-        for query in self.queries(payloads, fields) {
-            let mut request = ApiRequest {
-                method: Method::GET,
-                path: format!("/services/data/{}/query", self.settings.api_version),
-                query: Some(query),
-                body: None,
-            };
+        let queries = self.queries(payloads, fields);
+        let mut together = self.send_queries(&queries, call).await?.into_iter();
+        for query in queries {
+            let mut request = self.query_request(query);
+            let mut sent = together.next();
             // A record that is left out would count as deleted: a result with a wrong count is no
             // response.
             let mut records = 0;
             for number in 1.. {
-                let response = self.send(request.clone(), call).await?;
+                let response = match sent.take() {
+                    Some(response) => response?,
+                    None => self.send(request.clone(), call).await?,
+                };
                 self.accept(&response)
                     .map_err(|error| RefusedQuery::new(error, &response, fields))?;
                 let page: Page<'_> =
@@ -203,10 +208,50 @@ impl Salesforce {
         Ok(found)
     }
 
-    /// Returns the limit of one query.
+    /// Sends several queries in as few calls as settings allow, and returns the response to each.
+    /// Returns none where each query is sent by itself.
+    ///
+    /// # Errors
+    /// Classifies the failure of a call.
+    async fn send_queries(
+        &self,
+        queries: &[String],
+        call: Call<'_>,
+    ) -> Result<Responses, CallError> {
+        let most = self.settings.collections();
+        let mut responses = Responses::new();
+        if most == 1 || queries.len() == 1 || queries.iter().any(|q| has_encoded_expression(q)) {
+            return Ok(responses);
+        }
+        for queries in queries.chunks(most) {
+            let requests = queries
+                .iter()
+                .map(|query| self.query_request(query.clone()));
+            responses.extend(self.send_together(requests.collect(), call).await?);
+        }
+        Ok(responses)
+    }
+
+    fn query_request(&self, query: String) -> ApiRequest {
+        ApiRequest {
+            method: Method::GET,
+            path: format!("/services/data/{}/query", self.settings.api_version),
+            query: Some(query),
+            body: None,
+        }
+    }
+
+    /// Returns the limit of the queries of one call.
     pub(super) fn lookup(&self) -> Lookup {
+        let one = LONGEST_QUERY.saturating_sub(self.longest_start().len() + CLOSING_LENGTH);
+        // A query may end before the literal that would exceed its length.
+        let several = one.saturating_sub(LONGEST_LITERAL) * self.settings.collections();
         Lookup {
-            capacity: LONGEST_QUERY.saturating_sub(self.longest_start().len() + CLOSING_LENGTH),
+            capacity: if self.settings.collections() == 1 {
+                one
+            } else {
+                several.max(one)
+            },
             length: |id| encode(&literal(id.as_str())).len() + COMMA.len(),
         }
     }

@@ -6,6 +6,7 @@
 mod api_error;
 mod auth;
 mod client;
+mod composite;
 mod delete;
 mod describe;
 mod doctor;
@@ -15,6 +16,7 @@ mod mapping;
 mod mapping_check;
 mod misconfigured;
 mod model;
+mod parts;
 mod refusal;
 mod remedies;
 mod rows;
@@ -118,7 +120,7 @@ impl Adapter for Salesforce {
     }
 
     fn limits(&self) -> Limits {
-        let batch = self.settings.batch_size.clamp(1, Settings::LARGEST_BATCH);
+        let batch = self.settings.collection_size() * self.settings.collections();
         Limits {
             upsert: batch,
             upsert_calls: 1,

@@ -25,6 +25,19 @@ enum Reason {
 }
 
 impl Salesforce {
+    /// Classifies the refusal of a request whose columns cannot be traced to records: a call of
+    /// several requests, or one of them. Where a record may be the reason, smaller requests find
+    /// it.
+    pub(super) fn refusal(&self, response: &HttpResponse) -> CallError {
+        let call_error = errors::of_response(response, &self.settings);
+        match api_error(response) {
+            Some(error) if is_about_records(&call_error, &error, &self.settings) => {
+                CallError::refused(error.rejection())
+            }
+            _ => call_error,
+        }
+    }
+
     /// Returns the outcomes of the payloads at `sent`, where the refusal is about their records.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ impl Row {
     /// Parses the rows of a response, in its order. `bodies` holds the records that were sent. A
     /// response without a failure, which is nearly every one, is parsed in one step. `None` where
     /// the response is no list of rows; the row of a single record may come without the list.
-    fn read_all(
+    pub(super) fn read_all(
         response: &[u8],
         bodies: &[Option<&Body>],
         settings: &Settings,

@@ -21,6 +21,10 @@ use crate::secrets::Secret;
 /// The range of each number. The first delay has a second limit, the longest delay.
 pub(super) const RANGES: &Ranges = &[
     ("salesforce.batch_size", 1..=Settings::LARGEST_BATCH as u64),
+    (
+        "salesforce.collections_per_call",
+        1..=Settings::MOST_COLLECTIONS as u64,
+    ),
     ("salesforce.max_in_flight", 1..=100),
     ("salesforce.request_timeout_ms", 1..=600_000),
     ("salesforce.rate_limit.requests", 1..=1_000_000),
@@ -46,6 +50,7 @@ pub struct Settings {
     pub sobject: String,
     pub external_id_field: String,
     pub batch_size: usize,
+    pub collections_per_call: usize,
     pub max_in_flight: usize,
     pub request_timeout_ms: u64,
     pub auto_assign: bool,
@@ -68,6 +73,19 @@ impl Settings {
     /// Most records in one request of the sObject Collections resource, written or deleted.
     /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_composite_sobjects_collections.htm>
     pub const LARGEST_BATCH: usize = 200;
+
+    /// Most collections, or queries, in one request of the Composite resource.
+    pub const MOST_COLLECTIONS: usize = 5;
+
+    /// Returns the number of records in one collection.
+    pub(super) fn collection_size(&self) -> usize {
+        self.batch_size.clamp(1, Self::LARGEST_BATCH)
+    }
+
+    /// Returns the number of collections, or queries, in one call.
+    pub(super) fn collections(&self) -> usize {
+        self.collections_per_call.clamp(1, Self::MOST_COLLECTIONS)
+    }
 
     /// Returns the policies of the fields.
     pub(super) fn policies(&self) -> Policies<'_> {
@@ -149,6 +167,11 @@ impl SystemSettings for Settings {
         name("salesforce.sobject", &self.sobject)?;
         self.check_fields()?;
         within(RANGES, "salesforce.batch_size", self.batch_size)?;
+        within(
+            RANGES,
+            "salesforce.collections_per_call",
+            self.collections_per_call,
+        )?;
         within(RANGES, "salesforce.max_in_flight", self.max_in_flight)?;
         within(
             RANGES,

@@ -1,13 +1,15 @@
-//! Writes records: one collection upsert.
+//! Writes records: one collection upsert, or several in one call.
 
 use reqwest::Method;
 
 use super::client::{ApiRequest, is_success};
+use super::composite::has_expression;
+use super::parts::Part;
 use super::sent::{HEAD, TAIL};
 use super::{Salesforce, Settings, complete};
 use crate::adapters::Call;
 use crate::model::codes;
-use crate::model::{Code, Outcome, Payload, Rejection, Reply};
+use crate::model::{CallError, Code, Outcome, Payload, Rejection, Reply};
 
 impl Salesforce {
     /// Writes every payload that has a body.
@@ -27,6 +29,10 @@ impl Salesforce {
             for at in open {
                 outcomes[at] = Some(Outcome::dry_run());
             }
+        } else if self.settings.collections() > 1 && open.len() > self.settings.collection_size() {
+            for (at, outcome) in self.send_collections(&open, batch, call).await? {
+                outcomes[at] = Some(outcome);
+            }
         } else if !open.is_empty() {
             let written = self.send_upsert(&open, batch, call).await?;
             for (at, outcome) in open.into_iter().zip(written) {
@@ -38,6 +44,54 @@ impl Salesforce {
 
     /// Writes the payloads at `open`, and returns their outcomes.
     async fn send_upsert(&self, open: &[usize], batch: &[&Payload], call: Call<'_>) -> Reply {
+        let request = self.upsert_request(open, batch);
+        let response = self.send(request, call).await?;
+        if is_success(&response) {
+            self.read_rows(&response.body, open, batch, call).await
+        } else {
+            self.outcomes_of_refusal(&response, open, batch, call).await
+        }
+    }
+
+    /// Writes the payloads at `open`, of which one collection holds only a part, in one call.
+    /// Returns their outcomes by index. Records with a text that Salesforce would evaluate follow
+    /// in a request of their own.
+    ///
+    /// # Errors
+    /// Returns the error of a call without an outcome for any payload.
+    async fn send_collections(
+        &self,
+        open: &[usize],
+        batch: &[&Payload],
+        call: Call<'_>,
+    ) -> Result<Vec<(usize, Outcome)>, CallError> {
+        let is_literal = |at: &usize| {
+            let body = batch[*at].body.as_ref();
+            body.is_some_and(|body| has_expression(body.get()))
+        };
+        let (alone, together): (Vec<usize>, Vec<usize>) =
+            open.iter().partition(|at| is_literal(at));
+        let size = self.settings.collection_size();
+        let mut parts = Vec::new();
+        if !together.is_empty() {
+            let requests = together.chunks(size);
+            let requests = requests.map(|sent| self.upsert_request(sent, batch));
+            let responses = self.send_together(requests.collect(), call).await?;
+            for (sent, response) in together.chunks(size).zip(responses) {
+                let sent = sent.to_vec();
+                parts.push(Part { sent, response });
+            }
+        }
+        for sent in alone.chunks(size) {
+            let response = self.send(self.upsert_request(sent, batch), call).await;
+            let sent = sent.to_vec();
+            parts.push(Part { sent, response });
+        }
+        self.outcomes_of_parts(parts, batch, call).await
+    }
+
+    /// Builds the request that writes the payloads at `open`.
+    fn upsert_request(&self, open: &[usize], batch: &[&Payload]) -> ApiRequest {
         let bodies: Vec<&str> = open
             .iter()
             .filter_map(|at| Some(batch[*at].body.as_ref()?.get()))
@@ -48,19 +102,13 @@ impl Salesforce {
             external_id_field,
             ..
         } = &self.settings;
-        let request = ApiRequest {
+        ApiRequest {
             method: Method::PATCH,
             path: format!(
                 "/services/data/{api_version}/composite/sobjects/{sobject}/{external_id_field}"
             ),
             query: None,
             body: Some(collection(&bodies).into()),
-        };
-        let response = self.send(request, call).await?;
-        if is_success(&response) {
-            self.read_rows(&response.body, open, batch, call).await
-        } else {
-            self.outcomes_of_refusal(&response, open, batch, call).await
         }
     }
 }

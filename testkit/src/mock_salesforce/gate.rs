@@ -62,15 +62,7 @@ impl State {
             headers,
             at: Instant::now(),
         });
-        let holds = |id: &str| {
-            let quoted = format!("'{id}'");
-            let query = request
-                .query
-                .iter()
-                .any(|(_, value)| value.contains(&quoted));
-            query || body(request).is_some_and(|body| body.contains(&format!("\"{id}\"")))
-        };
-        if let Some(reply) = self.controls.fixed_reply(holds) {
+        if let Some(reply) = self.controls.fixed_reply(|id| holds(request, id)) {
             return reply;
         }
         let is_token = endpoint == Endpoint::Token;
@@ -83,6 +75,11 @@ impl State {
                 .with_header("retry-after", 0)
                 .into();
         }
+        if endpoint != Endpoint::Composite
+            && let Some(answer) = self.poisoned(request)
+        {
+            return answer.into();
+        }
         let mut answer = match endpoint {
             Endpoint::Token => return self.token(request).into(),
             Endpoint::Upsert => self.upsert(request),
@@ -93,6 +90,7 @@ impl State {
             }
             Endpoint::Delete => self.delete(request),
             Endpoint::Describe => self.describe(request),
+            Endpoint::Composite => self.composite(request),
         };
         if self.controls.loses_response() {
             return Reply::Reset;
@@ -121,7 +119,15 @@ impl State {
     }
 }
 
-fn endpoint(request: &Request) -> Option<Endpoint> {
+/// Returns whether the request holds the contact `id`.
+pub(super) fn holds(request: &Request, id: &str) -> bool {
+    let quoted = format!("'{id}'");
+    let mut query = request.query.iter();
+    query.any(|(_, value)| value.contains(&quoted))
+        || body(request).is_some_and(|body| body.contains(&format!("\"{id}\"")))
+}
+
+pub(super) fn endpoint(request: &Request) -> Option<Endpoint> {
     if request.path == "/services/oauth2/token" {
         return (request.method == "POST").then_some(Endpoint::Token);
     }
@@ -135,6 +141,7 @@ fn endpoint(request: &Request) -> Option<Endpoint> {
         ("DELETE", ["composite", "sobjects"]) => Some(Endpoint::Delete),
         ("GET", ["query"] | ["query", _]) => Some(Endpoint::Query),
         ("GET", ["sobjects", _, "describe"]) => Some(Endpoint::Describe),
+        ("POST", ["composite"]) => Some(Endpoint::Composite),
         _ => None,
     }
 }

@@ -31,6 +31,11 @@ pub fn salesforce_contact() -> BoxFuture<'static, Box<dyn System>> {
     async { Box::new(org.await) as _ }.boxed()
 }
 
+/// Starts an org whose adapter sends several collections in a call.
+pub fn salesforce_collections() -> BoxFuture<'static, Box<dyn System>> {
+    async { Box::new(Org::with_collections().await) as _ }.boxed()
+}
+
 pub fn hubspot() -> BoxFuture<'static, Box<dyn System>> {
     async { Box::new(Portal::new().await) as _ }.boxed()
 }
@@ -69,6 +74,18 @@ fn make_sparse(body: &mut Value) {
 
 fn secret_of(file: &tempfile::NamedTempFile) -> Arc<Secret> {
     Arc::new(Secret::new(SecretSource::File(file.path().to_owned())))
+}
+
+/// Modifies the rows of a response of Salesforce, those of each subrequest by themselves.
+fn rows(edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Mangle {
+    Mangle::json(move |body| match body.get_mut("compositeResponse") {
+        Some(Value::Array(results)) => {
+            for result in results {
+                edit(&mut result["body"]);
+            }
+        }
+        _ => edit(body),
+    })
 }
 
 /// Removes or duplicates the last row.
@@ -127,10 +144,10 @@ impl System for Org {
             Fault::Reply(reply) => self.mock.next(reply),
             Fault::Lost => self.mock.lose_answers(1),
             Fault::Mangled(mangle) => self.mock.mangle(mangle),
-            Fault::Short => self.mock.mangle(Mangle::json(|body| resize(body, false))),
-            Fault::Long => self.mock.mangle(Mangle::json(|body| resize(body, true))),
-            Fault::Mute => self.mock.mangle(Mangle::json(|body| *body = json!([]))),
-            Fault::Sparse => self.mock.mangle(Mangle::json(|body| {
+            Fault::Short => self.mock.mangle(rows(|body| resize(body, false))),
+            Fault::Long => self.mock.mangle(rows(|body| resize(body, true))),
+            Fault::Mute => self.mock.mangle(rows(|body| *body = json!([]))),
+            Fault::Sparse => self.mock.mangle(rows(|body| {
                 let rows = body.as_array().map(Vec::len).unwrap_or_default();
                 let row = json!({"success": true, "id": null, "errors": null, "created": null});
                 *body = vec![row; rows].into();

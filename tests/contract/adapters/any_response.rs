@@ -221,6 +221,11 @@ proptest! {
     }
 
     #[test]
+    fn no_response_to_several_collections_panics_loops_or_loses_a_record(seed in any::<u64>()) {
+        block_on(survives(system::salesforce_collections, seed));
+    }
+
+    #[test]
     fn no_response_of_hubspot_panics_loops_or_loses_a_record(seed in any::<u64>()) {
         block_on(survives(system::hubspot, seed));
     }

@@ -24,6 +24,8 @@ pub(crate) struct Numbers {
     pub dead_letters: u64,
     /// Records that no response settled.
     pub lost: u64,
+    /// Calls of Salesforce with several requests.
+    pub composite_calls: u64,
 }
 
 impl Numbers {
@@ -44,6 +46,7 @@ impl Numbers {
             kills,
             dead_letters: aws.dead_letters().len() as u64,
             lost: report.lost(stream) as u64,
+            composite_calls: 0,
         }
     }
 
@@ -67,6 +70,7 @@ impl Numbers {
         self.kills += other.kills;
         self.dead_letters += other.dead_letters;
         self.lost += other.lost;
+        self.composite_calls += other.composite_calls;
     }
 }
 
@@ -81,6 +85,7 @@ impl fmt::Display for Numbers {
             kills,
             dead_letters,
             lost,
+            composite_calls: _,
         } = self;
         write!(
             f,

@@ -19,7 +19,7 @@ use testkit::generator::{MockStreamGenerator, Plan, attribute_settings};
 use testkit::harness::Mocks;
 use testkit::kinesis::{Invocation, InvocationOutcome, Mapping, Report, Stream};
 use testkit::mock_aws::{self, MockAws};
-use testkit::mock_salesforce::{self, row_error};
+use testkit::mock_salesforce::{self, Endpoint, Subfault, refusal, row_error};
 use testkit::server::{Answer, Reply, Server};
 use testkit::source::Source;
 use testkit::{aws, mock_hubspot};
@@ -36,6 +36,8 @@ use super::numbers::Numbers;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
     Sound,
+    /// Nothing is broken, and Salesforce gets several collections in a call.
+    Collections,
     /// Both systems acknowledge writes that they do not make.
     ForgetfulSystems,
     /// A system has a limit of one record a call, where the adapter assumes more.
@@ -60,6 +62,7 @@ pub(crate) struct World {
     /// The format of the delivered stream, where that is not the own one.
     feed: Option<FeedFormat>,
     random: RefCell<fastrand::Rng>,
+    has_collections: bool,
     has_table: bool,
     rotations: Cell<u32>,
     injected: Cell<u64>,
@@ -148,6 +151,7 @@ impl World {
             refused,
             feed,
             random,
+            has_collections: variant == Variant::Collections,
             has_table,
             rotations,
             injected,
@@ -165,11 +169,16 @@ impl World {
         };
         let queue = format!("{}/letters", self.aws_server.url());
         let retry = "retry = { max_attempts = 3, base_delay_ms = 1, max_delay_ms = 5 }";
-        let system = format!("batch_size = 7\nrequest_timeout_ms = {request}\n{retry}\n");
+        let system = format!("request_timeout_ms = {request}\n{retry}\n");
+        let salesforce = if self.has_collections {
+            "batch_size = 3\ncollections_per_call = 5\n"
+        } else {
+            "batch_size = 7\n"
+        };
         format!(
             "[dead_letter]\nqueue_url = \"{queue}\"\n[state]\ntable = \"{table}\"\n\
              [pipeline]\nfallback_budget_ms = {budget}\ndeadline_margin_ms = 300\n\
-             [salesforce]\n{system}[hubspot]\n{system}{}{}",
+             [salesforce]\n{salesforce}{system}[hubspot]\nbatch_size = 7\n{system}{}{}",
             attribute_settings(),
             self.feed.map(FeedFormat::settings).unwrap_or_default()
         )
@@ -202,6 +211,10 @@ impl World {
                 hubspot.next(self.broken_reply());
             }
         }
+        if self.has_collections && self.injects(40) {
+            let at = self.random.borrow_mut().usize(..3);
+            salesforce.fail_subrequest(at, self.subfault());
+        }
         if self.injects(15) {
             salesforce.lose_answers(1);
         }
@@ -223,6 +236,17 @@ impl World {
             2 => Reply::Cut(Answer::json(200, &json!([{"success": true}]))),
             3 => Reply::Hang,
             _ => Answer::html(502, "").into(),
+        }
+    }
+
+    fn subfault(&self) -> Subfault {
+        match self.random.borrow_mut().u32(..6) {
+            0 => Subfault::Answer(Answer::html(500, "<h1>Sorry</h1>")),
+            1 => Subfault::Answer(refusal(400, "REQUEST_RUNNING_TOO_LONG", "too long")),
+            2 => Subfault::Answer(refusal(403, "REQUEST_LIMIT_EXCEEDED", "Concurrent")),
+            3 => Subfault::Omitted,
+            4 => Subfault::Entry(json!(null)),
+            _ => Subfault::Lost,
         }
     }
 
@@ -431,13 +455,18 @@ async fn run_feed(
         )]
     })?;
     world.check(&report)?;
-    Ok(Numbers::of_one(
+    let numbers = Numbers::of_one(
         &world.stream,
         &report,
         &world.aws,
         world.faults(),
         kills.get(),
-    ))
+    );
+    let composite_calls = world.mocks.salesforce.count(Endpoint::Composite) as u64;
+    Ok(Numbers {
+        composite_calls,
+        ..numbers
+    })
 }
 
 fn handler(world: &World, is_faulty: bool) -> Handler {
@@ -465,6 +494,25 @@ async fn network_faults_leave_both_systems_equal_to_the_source() {
         numbers.take(seed, ended(seed, result));
     }
     write_report("sockets", numbers);
+}
+
+#[tokio::test]
+async fn several_collections_in_a_call_leave_both_systems_equal_to_the_source() {
+    let run = async |seed| {
+        let run = run(seed, Variant::Collections);
+        (seed, AssertUnwindSafe(run).catch_unwind().await)
+    };
+    let mut runs = stream::iter(seeds(25)).map(run).buffer_unordered(4);
+    let mut numbers = Numbers::default();
+    while let Some((seed, result)) = runs.next().await {
+        numbers.take(seed, ended(seed, result));
+    }
+    assert!(
+        numbers.composite_calls > numbers.schedules,
+        "{} calls of several collections",
+        numbers.composite_calls
+    );
+    write_report("composite", numbers);
 }
 
 /// Runs the schedules of a feed. One test for each format, so that each runs for its own minutes in

@@ -17,6 +17,7 @@ pub(in crate::adapters::salesforce) fn settings() -> Settings {
         sobject: "Lead".into(),
         external_id_field: "Source_Id__c".into(),
         batch_size: 200,
+        collections_per_call: 1,
         max_in_flight: 4,
         request_timeout_ms: 1000,
         auto_assign: false,
