@@ -20,7 +20,7 @@ use crate::fold::Step;
 use crate::model::codes;
 use crate::model::{
     Body, Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage,
-    Transformed,
+    Transformed, ValueCounts,
 };
 use crate::settle::{OutcomeRecorder, RecordOutcome};
 
@@ -110,16 +110,19 @@ impl SchemaTransformer<'_> {
         )
     }
 
-    /// Returns the jobs of a block, in order, and counts their shortened values.
+    /// Returns the jobs of a block, in order, and counts their shortened and unrecognised values.
     fn jobs_of(&self, block: Block) -> Vec<Job> {
-        let (jobs, cut) = self.uncounted(block);
-        self.sink.count_cut(cut);
+        let (jobs, counts) = self.uncounted(block);
+        self.sink.count_values(counts);
         jobs
     }
 
-    fn uncounted(&self, block: Block) -> (Vec<Job>, u32) {
+    fn uncounted(&self, block: Block) -> (Vec<Job>, ValueCounts) {
         match block.kind {
-            WriteKind::Delete => (self.delete(block).into_iter().collect(), 0),
+            WriteKind::Delete => (
+                self.delete(block).into_iter().collect(),
+                ValueCounts::default(),
+            ),
             WriteKind::Upsert => self.upsert(block.sources),
         }
     }
@@ -144,9 +147,9 @@ impl SchemaTransformer<'_> {
         Some(Job::new(WriteKind::Delete, payload, sources))
     }
 
-    /// Returns the jobs that write these changes, and the number of their shortened values. It is
-    /// one job, unless some of the changes are rejected.
-    fn upsert(&self, mut sources: Positions) -> (Vec<Job>, u32) {
+    /// Returns the jobs that write these changes, and the numbers of their values. It is one job,
+    /// unless some of the changes are rejected.
+    fn upsert(&self, mut sources: Positions) -> (Vec<Job>, ValueCounts) {
         let Survey {
             outdated, written, ..
         } = self.survey(None, &sources);
@@ -157,9 +160,9 @@ impl SchemaTransformer<'_> {
         let rejected = self.reject_all(&written, rejected);
         sources.retain(|at| !rejected.contains(at));
         if rejected.is_empty() || outdated.is_empty() {
-            let cut = transformed.cut;
+            let counts = transformed.counts;
             let job = self.written(transformed, sources, outdated);
-            return (job.into_iter().collect(), cut);
+            return (job.into_iter().collect(), counts);
         }
         // A change that is older only than a rejected change is not outdated. It may be a delete,
         // which is a job of its own.
@@ -168,9 +171,13 @@ impl SchemaTransformer<'_> {
                 .iter()
                 .filter_map(|position| self.ordered(*position)),
         );
-        let (jobs, cut): (Vec<_>, Vec<_>) =
-            rest.into_iter().map(|block| self.uncounted(block)).unzip();
-        (jobs.into_iter().flatten().collect(), cut.into_iter().sum())
+        let (mut jobs, mut counts) = (Vec::new(), ValueCounts::default());
+        for block in rest {
+            let (jobs_of_block, counts_of_block) = self.uncounted(block);
+            jobs.extend(jobs_of_block);
+            counts += counts_of_block;
+        }
+        (jobs, counts)
     }
 
     fn written(
@@ -295,7 +302,7 @@ impl Unfold for SchemaTransformer<'_> {
     }
 
     fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job> {
-        // Their shortened values were counted when they were folded.
+        // Their values were counted when they were folded.
         let mut jobs = VecDeque::new();
         for position in positions {
             let Some(block) = blocks(self.ordered(*position).into_iter()).pop() else {

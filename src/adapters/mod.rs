@@ -14,6 +14,7 @@ pub mod hubspot;
 mod json_object;
 mod mapping_check;
 mod misconfigured;
+mod normalise;
 mod permits;
 mod registry;
 pub mod salesforce;
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use constant::Constant;
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
+pub use normalise::{CountryForm, Normalise, PhoneForm, StateForm};
 pub use permits::{Permit, Permits, Unlimited};
 pub use registry::{DESTINATIONS, REGISTRY};
 pub use system::{

@@ -1,5 +1,7 @@
 //! Fits texts into fields of limited length. Pure.
 
+use std::borrow::Cow;
+
 /// Treatment of a text that is longer than its field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
@@ -22,6 +24,17 @@ impl Excess {
         match self {
             Self::Reject if fitting.len() < text.len() => None,
             Self::Cut | Self::Reject => Some(fitting),
+        }
+    }
+}
+
+/// Returns the first `length` bytes of a text.
+pub(super) fn shortened(text: Cow<'_, str>, length: usize) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[..length]),
+        Cow::Owned(mut text) => {
+            text.truncate(length);
+            Cow::Owned(text)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::AddAssign;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -168,8 +169,24 @@ pub struct Transformed {
     pub conditions: Option<Box<Conditions>>,
     /// The changes left out, by their index, each with the reason.
     pub rejected: Vec<(usize, Rejection)>,
+    /// The values that were sent in another form than that of the settings.
+    pub counts: ValueCounts,
+}
+
+/// Numbers of values that a transformation did not leave or bring in the wanted form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ValueCounts {
     /// Values that were cut to fit their field.
     pub cut: u32,
+    /// Values without a normal form, which are sent as they are.
+    pub unrecognised: u32,
+}
+
+impl AddAssign for ValueCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.cut += other.cut;
+        self.unrecognised += other.unrecognised;
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::Fate;
 use crate::model::codes;
-use crate::model::{Code, Position, Refusal, Rejection, Stage};
+use crate::model::{Code, Position, Refusal, Rejection, Stage, ValueCounts};
 use crate::telemetry::DestinationMetrics;
 
 /// The outcome of a record at one destination.
@@ -197,10 +197,10 @@ impl OutcomeRecorder<'_> {
         });
     }
 
-    /// Counts shortened values.
-    pub fn count_cut(&self, values: u32) {
-        if values > 0 {
-            self.metrics.cut(values);
+    /// Counts shortened and unrecognised values.
+    pub fn count_values(&self, counts: ValueCounts) {
+        if counts != ValueCounts::default() {
+            self.metrics.count_values(counts);
         }
     }
 }

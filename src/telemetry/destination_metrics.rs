@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::model::Cause;
 use crate::model::limits::Quota;
+use crate::model::{Cause, ValueCounts};
 
 /// The metrics of one invocation's calls to one destination.
 #[derive(Debug, Default)]
@@ -21,6 +21,7 @@ pub struct DestinationMetrics {
     config_errors: AtomicU64,
     unknown_codes: AtomicU64,
     values_cut: AtomicU64,
+    values_unrecognised: AtomicU64,
     unchanged: AtomicU64,
     partial: AtomicU64,
     is_stopped: AtomicBool,
@@ -75,9 +76,11 @@ impl DestinationMetrics {
         self.unknown_codes.fetch_add(1, Relaxed);
     }
 
-    /// Counts values that were shortened to fit their field.
-    pub fn cut(&self, values: u32) {
-        self.values_cut.fetch_add(u64::from(values), Relaxed);
+    /// Counts values that were shortened to fit their field, and values without a normal form.
+    pub fn count_values(&self, counts: ValueCounts) {
+        self.values_cut.fetch_add(u64::from(counts.cut), Relaxed);
+        self.values_unrecognised
+            .fetch_add(u64::from(counts.unrecognised), Relaxed);
     }
 
     /// Counts a record whose write would have changed nothing.
@@ -142,10 +145,11 @@ impl DestinationMetrics {
     }
 
     /// Returns the sums that a line has only where they are not 0, by the names of the metrics.
-    pub(super) fn rare_sums(&self) -> [(&'static str, u64); 2] {
+    pub(super) fn rare_sums(&self) -> [(&'static str, u64); 3] {
         [
             ("RecordsUnchanged", &self.unchanged),
             ("RecordsPartial", &self.partial),
+            ("ValuesUnrecognised", &self.values_unrecognised),
         ]
         .map(|(name, count)| (name, count.load(Relaxed)))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::salesforce::{ConvertedLeads, Salesforce, Settings, Status};
-use contact_sync::adapters::{Adapter, Call, Unlimited};
+use contact_sync::adapters::{Adapter, Call, Normalise, Unlimited};
 use contact_sync::http_client;
 use contact_sync::model::limits::{RateLimit, Retry};
 use contact_sync::model::{ContactChange, ContactType, MatchPolicy, Payload, Reply};
@@ -151,6 +151,7 @@ pub fn settings() -> Settings {
         r#match: MatchPolicy::Upsert,
         baseline_field: String::new(),
         salvage: Vec::new(),
+        normalise: Normalise::default(),
         fields: BTreeMap::new(),
         constants: BTreeMap::new(),
         policy: BTreeMap::new(),

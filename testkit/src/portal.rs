@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contact_sync::adapters::hubspot::{HubSpot, LifecycleStage, Settings};
-use contact_sync::adapters::{Adapter, Call, Unlimited};
+use contact_sync::adapters::{Adapter, Call, Normalise, Unlimited};
 use contact_sync::http_client;
 use contact_sync::model::limits::{RateLimit, Retry as RetrySettings};
 use contact_sync::model::{
@@ -134,6 +134,7 @@ pub fn settings(base_url: String) -> Settings {
         r#match: MatchPolicy::Upsert,
         baseline_property: String::new(),
         salvage: Vec::new(),
+        normalise: Normalise::default(),
         fields: BTreeMap::new(),
         constants: BTreeMap::new(),
         policy: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 mod calls;
 mod matching;
+mod normalisers;
 mod objects;
 mod salesperson;
 mod salvage;

@@ -354,6 +354,22 @@ fn a_refusal_of_a_mapping_names_the_key_and_what_is_allowed() {
             ["`salesforce.fields`", "gets two values"],
         ),
         (
+            "[salesforce.normalise]\nphone_region = \"de\"",
+            ["`salesforce.normalise.phone_region`", "capital letters"],
+        ),
+        (
+            "[hubspot.normalise]\nphone_region = \"XX\"",
+            ["`hubspot.normalise.phone_region`", "capital letters"],
+        ),
+        (
+            "[salesforce.normalise]\ncountry = \"iso\"",
+            ["`salesforce.normalise.country`", "iso-2"],
+        ),
+        (
+            "[hubspot.normalise]\nstate = \"iso-2\"",
+            ["`hubspot.normalise.state`", "code"],
+        ),
+        (
             "[salesforce.constants]\nChannel__c = \" \"",
             ["`salesforce.constants.Channel__c`", "is empty"],
         ),

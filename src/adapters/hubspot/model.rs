@@ -7,10 +7,11 @@ use serde_json::value::RawValue;
 use super::Settings;
 use crate::adapters::folding::Folding;
 use crate::adapters::json_object::Fields;
-use crate::adapters::text_fit::Excess;
+use crate::adapters::text_fit::{Excess, shortened};
 use crate::model::codes;
 use crate::model::{
-    Attribute, Body, Code, Contact, ContactChange, ContactType, Field, Rejection, Text, Transformed,
+    Attribute, Body, Code, Contact, ContactChange, ContactType, Field, Rejection, Text,
+    Transformed, ValueCounts,
 };
 
 /// Property of the lifecycle stage.
@@ -48,9 +49,9 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match map_change(change, settings) {
-            Ok((properties, cut)) => {
+            Ok((properties, counts)) => {
                 take(&mut folding, properties);
-                transformed.cut += cut;
+                transformed.counts += counts;
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
@@ -76,28 +77,36 @@ fn is_backward(from: &str, to: &str) -> bool {
     matches!((position(from), position(to)), (Some(from), Some(to)) if to < from)
 }
 
-/// Maps one change. Returns its properties and the number of values that were cut.
+/// Maps one change. Returns its properties, and the numbers of its values that were cut or not
+/// recognised.
 fn map_change<'a>(
     change: &'a ContactChange,
     settings: &'a Settings,
-) -> Result<(Properties<'a>, u32), Rejection> {
+) -> Result<(Properties<'a>, ValueCounts), Rejection> {
     let contact = &change.contact;
     let mut properties = identity(change, settings);
-    let mut cuts = 0;
+    let mut counts = ValueCounts::default();
+    let normaliser = settings.normalise.of(contact);
     for (mapped, name) in texts(settings) {
         let text = match (mapped.text)(contact) {
             Field::Absent => continue,
-            Field::Null => "",
-            Field::Value(text) => text,
+            Field::Null => Cow::Borrowed(""),
+            Field::Value(text) => match &normaliser {
+                Some(normaliser) => normaliser.value(mapped.name, text, &mut counts),
+                None => Cow::Borrowed(&**text),
+            },
         };
         let fitting = mapped
             .excess
-            .fit(text, LONGEST_TEXT)
+            .fit(&text, LONGEST_TEXT)
             .ok_or_else(|| too_long(name))?;
-        if fitting.len() < text.len() {
-            cuts += 1;
+        let length = fitting.len();
+        if length < text.len() {
+            counts.cut += 1;
+            properties.add(name, shortened(text, length));
+        } else {
+            properties.add(name, text);
         }
-        properties.add(name, fitting.into());
     }
     for (attribute, name) in &settings.attributes {
         // An attribute must not replace the key or the version.
@@ -117,7 +126,7 @@ fn map_change<'a>(
     for (name, constant) in &settings.constants {
         properties.set(name, constant.text());
     }
-    Ok((properties, cuts))
+    Ok((properties, counts))
 }
 
 /// Returns the contact's stage, type, key and version. The stage comes first: see

@@ -12,7 +12,7 @@ use super::model::own_properties;
 use crate::adapters::folding::Policies;
 use crate::adapters::http::check_url;
 use crate::adapters::section_checks::{fields, hosts, name, rate_limit, retry, secret_id};
-use crate::adapters::{AdapterSpec, Constant, SystemSettings};
+use crate::adapters::{AdapterSpec, Constant, Normalise, SystemSettings};
 use crate::checks::{CheckResult, InvalidValue, Ranges, ensure, within};
 use crate::model::limits::{RateLimit, Retry};
 use crate::model::{FieldPolicy, MatchPolicy};
@@ -52,6 +52,7 @@ pub struct Settings {
     pub salvage: Vec<String>,
     pub attributes: BTreeMap<String, String>,
     pub fields: BTreeMap<String, String>,
+    pub normalise: Normalise,
     pub constants: BTreeMap<String, Constant>,
     pub policy: BTreeMap<String, FieldPolicy>,
     pub rate_limit: RateLimit,
@@ -153,6 +154,7 @@ impl SystemSettings for Settings {
         self.check_base_url()?;
         self.check_version()?;
         self.check_properties()?;
+        self.normalise.check("hubspot.normalise.phone_region")?;
         within(RANGES, "hubspot.batch_size", self.batch_size)?;
         within(RANGES, "hubspot.max_in_flight", self.max_in_flight)?;
         within(

@@ -225,8 +225,8 @@ fn version(described: &Described, settings: &Settings) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::DESTINATIONS;
     use crate::adapters::salesforce::{mapping, model};
+    use crate::adapters::{CountryForm, DESTINATIONS, StateForm};
     use crate::model::Record;
     use crate::settings::{Layer, Preset, load};
     use crate::source::EventConsumer;
@@ -436,6 +436,19 @@ mod tests {
                 "does not take the constant",
             ),
             (
+                &|described| {
+                    edit(described, "Country", |field| {
+                        field.restricted_picklist = true;
+                        field.length = 10;
+                    });
+                },
+                "set `salesforce.normalise.country`",
+            ),
+            (
+                &|described| edit(described, "State", |field| field.restricted_picklist = true),
+                "set `salesforce.normalise.state`",
+            ),
+            (
                 &|described| edit(described, "Plan__c", |field| field.nillable = false),
                 "Lead requires Plan__c",
             ),
@@ -474,6 +487,33 @@ mod tests {
         ] {
             let failing = failing(&gone);
             assert!(failing.len() == 1 && failing[0].0 == name, "{failing:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_of_codes_is_as_long_as_its_codes() {
+        let mut described = described();
+        for field in &mut described.fields {
+            if ["Country", "State"].contains(&field.name.as_str()) {
+                field.restricted_picklist = true;
+                field.r#type = "picklist".to_owned();
+                field.length = 3;
+            }
+        }
+        let mut settings = settings();
+        for (country, is_fit) in [
+            (CountryForm::AsIs, false),
+            (CountryForm::Iso2, true),
+            (CountryForm::Iso3, true),
+            (CountryForm::Name, false),
+        ] {
+            settings.normalise.country = country;
+            settings.normalise.state = StateForm::Code;
+            let failing = check_settings(&described, &settings)
+                .iter()
+                .filter(|check| check.finding.is_err())
+                .count();
+            assert_eq!(failing == 0, is_fit, "{country:?}");
         }
     }
 }

@@ -8,12 +8,12 @@ use super::mapping::{self, LONGEST_STATUS};
 use crate::adapters::Constant;
 use crate::adapters::folding::Folding;
 use crate::adapters::json_object::{FieldValue, Fields};
-use crate::adapters::text_fit::Excess;
+use crate::adapters::text_fit::{Excess, shortened};
 use crate::json;
 use crate::model::codes;
 use crate::model::{
     Attribute, Body, Code, Contact, ContactChange, ContactType, Field, FieldPolicy, Number,
-    Operation, Rejection, Transformed,
+    Operation, Rejection, Transformed, ValueCounts,
 };
 use crate::policy::NOT_PROVIDED;
 
@@ -68,14 +68,14 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match map_change(change, settings) {
-            Ok((fields, cut)) => {
+            Ok((fields, counts)) => {
                 // Written one by one, the first change would create the record, and each later one
                 // would update it.
                 if folding.is_empty() {
                     status = default_status(change, settings);
                 }
                 folding.take(fields);
-                transformed.cut += cut;
+                transformed.counts += counts;
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
@@ -138,26 +138,34 @@ fn defaults_of(
     (!fields.is_empty()).then(|| fields.body())
 }
 
-/// Maps one change. Returns its fields and the number of values that were cut.
+/// Maps one change. Returns its fields, and the numbers of its values that were cut or not
+/// recognised.
 fn map_change<'a>(
     change: &'a ContactChange,
     settings: &'a Settings,
-) -> Result<(Record<'a>, u32), Rejection> {
+) -> Result<(Record<'a>, ValueCounts), Rejection> {
     let contact = &change.contact;
     let mut record = Record::for_contact();
-    let mut cuts = 0;
+    let mut counts = ValueCounts::default();
+    let normaliser = settings.normalise.of(contact);
     for (mapped, name) in mapping::texts(settings) {
         let value = match (mapped.text)(contact) {
             Field::Value(text) => {
-                let mut fitting = mapped
+                let text = match &normaliser {
+                    Some(normaliser) => normaliser.value(mapped.name, text, &mut counts),
+                    None => Cow::Borrowed(&**text),
+                };
+                let fitting = mapped
                     .excess
-                    .fit(text, mapped.longest)
+                    .fit(&text, mapped.longest)
                     .ok_or_else(|| too_long(name, mapped.longest))?;
                 if fitting.len() < text.len() {
-                    fitting = fitting.trim_end();
-                    cuts += 1;
+                    counts.cut += 1;
+                    let length = fitting.trim_end().len();
+                    Value::Text(shortened(text, length))
+                } else {
+                    Value::Text(text)
                 }
-                Value::Text(fitting.into())
             }
             Field::Null if mapping::is_required(settings, name) => Value::Text(NOT_PROVIDED.into()),
             Field::Null => Value::Null,
@@ -186,7 +194,7 @@ fn map_change<'a>(
     {
         record.set(&settings.version_field, Value::Version(version));
     }
-    Ok((record, cuts))
+    Ok((record, counts))
 }
 
 /// Returns the fields to which a contact's own values are mapped, and the two that identify a

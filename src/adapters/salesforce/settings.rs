@@ -12,7 +12,7 @@ use super::mapping_check::check_mapping;
 use super::model::own_fields;
 use crate::adapters::folding::Policies;
 use crate::adapters::section_checks::{fields, hosts, name, rate_limit, retry, secret_id};
-use crate::adapters::{AdapterSpec, Constant, SystemSettings};
+use crate::adapters::{AdapterSpec, Constant, Normalise, SystemSettings};
 use crate::checks::{CheckResult, Ranges, ensure, within};
 use crate::model::limits::{RateLimit, Retry};
 use crate::model::{FieldPolicy, MatchPolicy};
@@ -63,6 +63,7 @@ pub struct Settings {
     pub salvage: Vec<String>,
     pub attributes: BTreeMap<String, String>,
     pub fields: BTreeMap<String, String>,
+    pub normalise: Normalise,
     pub constants: BTreeMap<String, Constant>,
     pub policy: BTreeMap<String, FieldPolicy>,
     pub rate_limit: RateLimit,
@@ -178,6 +179,7 @@ impl SystemSettings for Settings {
             "salesforce.request_timeout_ms",
             self.request_timeout_ms,
         )?;
+        self.normalise.check("salesforce.normalise.phone_region")?;
         self.check_status()?;
         self.check_limits()
     }

@@ -68,6 +68,22 @@ const FIELDS: [(&str, usize); 15] = [
     ("Status", 40),
 ];
 
+/// Returns the refusal of a country or a state that is none of an org with picklists of codes.
+fn unknown_code(fields: &Map<String, Value>) -> Option<Value> {
+    for (name, what) in [("CountryCode", "country"), ("StateCode", "state")] {
+        let code = fields.get(name).and_then(Value::as_str).unwrap_or_default();
+        let is_code = code.len() <= 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+        if !is_code {
+            let message = format!(
+                "There's a problem with this {what}, even though it may appear correct. Please \
+                 select a {what} from the list of valid values."
+            );
+            return Some(row_error("FIELD_INTEGRITY_EXCEPTION", &message, &[name]));
+        }
+    }
+    None
+}
+
 impl State {
     pub(super) fn upsert(&mut self, request: &Request) -> Answer {
         let mut parts = request.path.rsplit('/');
@@ -310,6 +326,9 @@ impl State {
                 &message,
                 &["Status"],
             ));
+        }
+        if let Some(refusal) = unknown_code(fields) {
+            return Some(refusal);
         }
         let field = self.behavior.external_id_field.clone();
         match fields.get(&field).and_then(Value::as_str) {

@@ -19,7 +19,7 @@ pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Tran
         match map_change(change, settings) {
             Ok((fields, cut)) => {
                 record.extend(fields);
-                transformed.cut += cut;
+                transformed.counts.cut += cut;
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }

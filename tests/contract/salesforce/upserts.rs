@@ -179,7 +179,7 @@ async fn lengths_are_those_of_the_contract() {
         let transformed = org.salesforce.transform(&[&change]);
         if is_cut {
             assert_eq!(
-                (transformed.cut, transformed.rejected.len()),
+                (transformed.counts.cut, transformed.rejected.len()),
                 (1, 0),
                 "{name}"
             );

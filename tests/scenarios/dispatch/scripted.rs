@@ -15,7 +15,7 @@ use contact_sync::lambda::Handler;
 use contact_sync::model::limits::{Limits, Lookup, RateLimit, Retry as RetrySettings};
 use contact_sync::model::{
     Body, CallError, Cause, Code, ContactChange, Destination, FailureCause, Outcome, Payload,
-    Reply, Retry, RetryMode, Stop, Transformed,
+    Reply, Retry, RetryMode, Stop, Transformed, ValueCounts,
 };
 use contact_sync::settings::{Layer, Preset, load};
 use futures_util::FutureExt;
@@ -176,7 +176,10 @@ impl Adapter for Scripted {
     fn transform(&self, _: &[&ContactChange]) -> Transformed {
         Transformed {
             body: Some(Body::of(Map::new())),
-            cut: 1,
+            counts: ValueCounts {
+                cut: 1,
+                unrecognised: 0,
+            },
             ..Transformed::default()
         }
     }

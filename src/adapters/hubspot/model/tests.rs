@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::adapters::hubspot::LifecycleStage;
+use crate::adapters::{CountryForm, Normalise, PhoneForm, StateForm};
 use crate::model::limits::{RateLimit, Retry};
 use crate::model::{Attributes, ContactId, MatchPolicy, Number, Operation, VersionSource};
 
@@ -28,6 +29,7 @@ pub(in crate::adapters::hubspot) fn settings() -> Settings {
         baseline_property: String::new(),
         salvage: Vec::new(),
         fields: BTreeMap::new(),
+        normalise: Normalise::default(),
         constants: BTreeMap::new(),
         policy: BTreeMap::new(),
         attributes: BTreeMap::from([("plan".to_owned(), "plan_name".to_owned())]),
@@ -243,12 +245,45 @@ fn long_texts_are_cut_between_characters_and_counted() {
         contact.company = value(&format!("x{}", "🦀".repeat(LONGEST_TEXT)));
     });
     let transformed = transform(&[&long], &settings());
-    assert_eq!(transformed.cut, 2);
+    assert_eq!(transformed.counts.cut, 2);
     let body = body(&transformed);
     let units = |name: &str| body[name].as_str().map(|text| text.encode_utf16().count());
     assert_eq!(units("firstname"), Some(LONGEST_TEXT));
     assert_eq!(units("lastname"), Some(LONGEST_TEXT));
     assert_eq!(units("company"), Some(LONGEST_TEXT - 1));
+}
+
+#[test]
+fn values_are_normalised_where_a_form_is_set() {
+    let lead = change(ContactType::Lead, |contact| {
+        contact.country = value("u.s.a.");
+        contact.state = value("ca");
+        contact.phone = value("(650) 253-0000");
+        contact.mobile_phone = Field::Null;
+        contact.city = value("usa");
+    });
+    let names = ["country", "state", "phone", "mobilephone", "city"];
+    let mut settings = settings();
+    let off = transform(&[&lead], &settings);
+    assert_eq!(off.counts, ValueCounts::default());
+    let body_off = body(&off);
+    assert_eq!(
+        names.map(|name| &body_off[name]),
+        ["u.s.a.", "ca", "(650) 253-0000", "", "usa"]
+    );
+    settings.normalise = Normalise {
+        country: CountryForm::Name,
+        state: StateForm::Name,
+        phone: PhoneForm::E164,
+        phone_region: String::new(),
+    };
+    let on = transform(&[&lead], &settings);
+    assert_eq!(on.counts.unrecognised, 1, "a number without a country code");
+    let body_on = body(&on);
+    assert_eq!(
+        names.map(|name| &body_on[name]),
+        ["United States", "California", "(650) 253-0000", "", "usa"]
+    );
 }
 
 #[test]

@@ -48,7 +48,10 @@ pub(super) fn check(described: &Described, settings: &Settings) -> Check {
         );
     }
     for (mapped, name) in mapping::texts(settings) {
-        wrong.extend(unfit(described, name, mapped.longest));
+        let unset = unnormalised(described, name, settings.normalise.unset(mapped.name));
+        let longest = settings.normalise.longest(mapped.name);
+        let longest = longest.unwrap_or(mapped.longest);
+        wrong.extend(unset.or_else(|| unfit(described, name, longest)));
     }
     let status = mapping::status(settings);
     if !status.is_empty() {
@@ -94,6 +97,17 @@ fn unfit(described: &Described, name: &str, longest: usize) -> Option<String> {
             "{name} takes {} characters, and up to {longest} are sent: make it longer",
             field.length
         )
+    })
+}
+
+/// Returns the remedy of a restricted picklist that gets texts as they are. `key` is that of their
+/// form.
+fn unnormalised(described: &Described, name: &str, key: Option<&str>) -> Option<String> {
+    let key = key?;
+    let field = find(described, name)?;
+    field.restricted_picklist.then(|| {
+        let key = format!("salesforce.normalise.{key}");
+        format!("{name} is a restricted picklist: set `{key}` to the form of its values")
     })
 }
 

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::adapters::salesforce::{ConvertedLeads, Status};
+use crate::adapters::{CountryForm, Normalise, PhoneForm, StateForm};
 use crate::model::limits::{RateLimit, Retry};
 use crate::model::{ContactId, MatchPolicy, Text, VersionSource};
 
@@ -32,6 +33,7 @@ pub(in crate::adapters::salesforce) fn settings() -> Settings {
         baseline_field: String::new(),
         salvage: Vec::new(),
         fields: BTreeMap::new(),
+        normalise: Normalise::default(),
         constants: BTreeMap::new(),
         policy: BTreeMap::new(),
         attributes: [("plan".to_owned(), "Plan__c".to_owned())].into(),
@@ -226,7 +228,7 @@ fn a_text_that_is_too_long_is_cut_between_characters_or_rejected() {
         contact.first_name = text(&"🚀".repeat(30));
     });
     let transformed = transform(&[&cut], &settings());
-    assert_eq!(transformed.cut, 1);
+    assert_eq!(transformed.counts.cut, 1);
     let body: serde_json::Value =
         serde_json::from_str(transformed.body.expect("a body").get()).expect("JSON");
     assert_eq!(body["FirstName"], "🚀".repeat(20));
@@ -290,4 +292,39 @@ fn the_version_is_mapped_where_settings_name_a_field() {
         .body
         .expect("a body");
     assert!(body.get().contains(r#""Version__c":7"#), "{}", body.get());
+}
+
+#[test]
+fn values_are_normalised_before_they_are_fitted() {
+    let mut settings = settings();
+    settings
+        .fields
+        .insert("address.country".into(), "CountryCode".into());
+    let spaced = format!("+49 30 {}123456", " ".repeat(40));
+    let long = change(Operation::Update, |contact| {
+        contact.country = text("u.s.a.");
+        contact.state = text("California");
+        contact.phone = text(&spaced);
+        contact.mobile_phone = text("extension 5");
+    });
+    // Off: the texts as they are, and the number does not fit.
+    let off = transform(&[&long], &settings);
+    assert_eq!(off.rejected.len(), 1);
+    settings.normalise = Normalise {
+        country: CountryForm::Iso2,
+        state: StateForm::Code,
+        phone: PhoneForm::E164,
+        phone_region: String::new(),
+    };
+    let on = transform(&[&long], &settings);
+    assert!(on.rejected.is_empty(), "{:?}", on.rejected);
+    let counts = ValueCounts {
+        cut: 0,
+        unrecognised: 1,
+    };
+    assert_eq!(on.counts, counts);
+    let body: serde_json::Value =
+        serde_json::from_str(on.body.expect("a body").get()).expect("JSON");
+    let values = ["CountryCode", "State", "Phone", "MobilePhone"].map(|name| &body[name]);
+    assert_eq!(values, ["US", "CA", "+4930123456", "extension 5"]);
 }
