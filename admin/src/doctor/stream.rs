@@ -50,6 +50,9 @@ pub(super) async fn check(
     for mapping in &mappings {
         if is_of_kafka(mapping) {
             lines.push(check_kafka_mapping(mapping));
+            if sample.is_some() {
+                lines.push(unsampled());
+            }
             continue;
         }
         lines.push(check_mapping(mapping));
@@ -62,6 +65,14 @@ pub(super) async fn check(
         }
     }
     lines
+}
+
+/// Reports that no records of a topic are read.
+fn unsampled() -> Line {
+    let text = "not read: the tool has no client of Kafka; save records of the topic with your own \
+                consumer, one per line (kafka-console-consumer --max-messages 500), and run \
+                `source guess FILE` or `preview FILE`";
+    Line::skipped("sample", text)
 }
 
 /// Reads records of the stream, and reports them.
