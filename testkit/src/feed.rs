@@ -629,8 +629,8 @@ fn envelope(op: &str, before: &Value, after: &Value, table: &str) -> Value {
     })
 }
 
-/// Adds the schema of an envelope, in which `seats` is a decimal. A record with another number has no
-/// schema.
+/// Adds the schema of an envelope, in which `seats` is a decimal. A record with another number has
+/// no schema.
 fn with_schema(mut envelope: Value) -> Value {
     let plain = envelope.clone();
     for image in ["before", "after"] {
