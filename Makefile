@@ -77,9 +77,10 @@ soak: ## Run new random streams and schedules of faults for MINUTES (30), and pr
 	@echo; cat $(EVIDENCE)/*
 
 .PHONY: fuzz
-fuzz: ## Fuzz the event and the change for MINUTES (10)
+fuzz: ## Fuzz the events, the layers, the change and the rows of each format for MINUTES (10) each
 	@rm -rf $(EVIDENCE)
-	SOAK_MINUTES=$(or $(MINUTES),10) cargo test --locked $(TESTED) --test scenarios -- fuzz::
+	SOAK_MINUTES=$(or $(MINUTES),10) cargo test --locked $(TESTED) --test scenarios -- \
+	  fuzz:: transport::damaged_layers transport::every_mutated_event
 	@echo; cat $(EVIDENCE)/*
 
 # Takes some five minutes, in each of which 600 calls are allowed. Wants a quiet machine: what its processes lack, the budget lacks.

@@ -19,8 +19,8 @@ use crate::dispatch::{Job, Unfold, WriteKind};
 use crate::fold::Step;
 use crate::model::codes;
 use crate::model::{
-    Body, Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage,
-    Transformed, ValueCounts,
+    Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage, Transformed,
+    ValueCounts, WholeRow,
 };
 use crate::settle::{OutcomeRecorder, RecordOutcome};
 
@@ -186,51 +186,67 @@ impl SchemaTransformer<'_> {
         sources: Positions,
         outdated: Positions,
     ) -> Option<Job> {
+        let written = |position: &&Position| !outdated.contains(position);
+        let first = self.ordered(*sources.first()?)?;
+        let last = self.change(*sources.iter().rfind(written)?)?;
         let Transformed {
             body,
             if_new,
             conditions,
             ..
         } = transformed;
-        let written = |position: &&Position| !outdated.contains(position);
-        let first = self.ordered(*sources.first()?)?;
-        let last = self.change(*sources.iter().rfind(written)?)?;
-        let payload = Payload {
+        let mut payload = Payload {
             id: last.contact.id.clone(),
             body: Some(body?),
             if_new,
             conditions,
             version: last.guard_version().unwrap_or_default(),
             guarded: first.is_compared,
-            whole: self.whole(sources.iter().filter(written), last),
+            whole: None,
         };
+        payload.whole = self.whole(sources.iter().filter(written), &payload);
         Some(Job {
             outdated,
             ..Job::new(WriteKind::Upsert, payload, sources)
         })
     }
 
-    /// Returns the record of the whole row after the `last` of the changes at `positions`; `None`
-    /// where one of them carries a whole row.
+    /// Returns the write of a record that does not exist yet, where the first of the changes at
+    /// `positions` leaves columns out: that change is applied with its whole row, and the others
+    /// follow.
     fn whole<'p>(
         &self,
         mut positions: impl Iterator<Item = &'p Position>,
-        last: &ContactChange,
-    ) -> Option<Body> {
-        let whole = last.whole.as_deref()?;
-        let is_part = |position: &Position| {
-            self.change(*position)
-                .is_some_and(|change| change.whole.is_some())
+        part: &Payload,
+    ) -> Option<WholeRow> {
+        let first = self.change(*positions.next()?)?;
+        let contact = match first.whole.as_ref()? {
+            Ok(contact) => contact,
+            Err(rejection) => return Some(WholeRow::Rejected(rejection.clone())),
         };
-        if !positions.all(is_part) {
-            return None;
-        }
-        let change = ContactChange {
-            contact: whole.clone(),
+        let first = ContactChange {
+            contact: (**contact).clone(),
             whole: None,
-            ..last.clone()
+            ..first.clone()
         };
-        self.catch_panic(&[&change])?.body
+        let mut changes = vec![&first];
+        changes.extend(positions.filter_map(|position| self.change(*position)));
+        let Transformed {
+            body,
+            if_new,
+            conditions,
+            rejected,
+            ..
+        } = self.isolated(&changes);
+        Some(match rejected.into_iter().next() {
+            Some((_, rejection)) => WholeRow::Rejected(Box::new(rejection)),
+            None => WholeRow::Payload(Box::new(Payload {
+                body,
+                if_new,
+                conditions,
+                ..part.clone()
+            })),
+        })
     }
 
     /// Rejects the changes with these indexes into `positions`. Returns their positions.

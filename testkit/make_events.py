@@ -183,7 +183,8 @@ def mixed():
 
 @scenario("same-contact", "several changes of one contact in one batch, under keys that differ in letter case and blanks: "
           "they are folded, and no request carries a key twice",
-          "the change that carries a contact's result is delivered, those before it are superseded and share its fate")
+          "4 delivered, 3 superseded: the change that carries a contact's result is delivered, those "
+          "before it share its fate")
 def same_contact():
     return [
         create(LEAD, event_id="same-1", version=1),
@@ -245,7 +246,7 @@ def unicode_text():
 
 
 @scenario("too-long", "values longer than their fields: names, companies, titles and address parts are cut, and counted",
-          "2 delivered, with the values cut")
+          "2 delivered; the values are cut")
 def too_long():
     return [
         create({"id": "c-4001", "type": "lead", "first_name": "F" * 41, "last_name": "é" * 81, "company": "C" * 256,
@@ -273,7 +274,8 @@ def empty():
 
 @scenario("poison", "a record of each kind that is not allowed, between valid ones. The partition key names the "
           "kind. A text of a megabyte has a test of its own",
-          "the records whose key begins with `good-` are delivered, all others rejected, each with its own code")
+          "19 delivered, 72 rejected: the records whose key begins with `good-` are delivered, all "
+          "others have a code each")
 def poison():
     return list(interleave(poisonous(), every=4))
 
@@ -815,7 +817,9 @@ contact in them is a placeholder.
 
 `testkit/make_events.py` holds the changes in readable form and writes these files. To change one, edit the
 script and run it. The fates are those of the default settings with destinations that accept every write. The response
-to each event is `{{"batchItemFailures":[]}}`: a rejected record is not delivered again.
+to each event is `{{"batchItemFailures":[]}}`: a rejected record is not delivered again. A test sends
+each event to the real binary with the mocks and settings of `make watch`, and compares the counts of the
+fates with the last column.
 
 | file | records | scenario | fates |
 | --- | --- | --- | --- |

@@ -12,6 +12,7 @@ mod deployment;
 mod doctor;
 mod failed_message;
 mod failure;
+mod feed;
 mod filter;
 mod guard;
 mod kinesis_producer;

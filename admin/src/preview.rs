@@ -57,7 +57,8 @@ pub(crate) struct Write {
     /// content.
     pub(crate) sources: Vec<usize>,
     pub(crate) body: Option<Body>,
-    /// Fields that are added if the record does not exist yet.
+    /// Fields that are added if the record does not exist yet: defaults, and columns that did not
+    /// change.
     pub(crate) if_new: Option<Body>,
     /// Fields that are written under a condition.
     pub(crate) conditions: Option<Box<Conditions>>,

@@ -4,20 +4,20 @@
 mod guess;
 mod names;
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 use contact_sync::app::App;
-use contact_sync::model::{Data, Record};
-use contact_sync::source::layers::{Aggregates, decompressed, split_aggregates};
-use serde_json::{Value, json};
+use contact_sync::model::Record;
+use contact_sync::source::layers::{Aggregates, split_aggregates};
+use serde_json::json;
 
-use self::guess::{Guess, Sample, guess};
+use self::guess::{Guess, guess};
 use super::CommandResult;
 use super::deployment::{self, Target};
 use super::failure::Failure;
+use super::feed::FeedRecord;
 use super::output::Output;
 use super::preview;
 
@@ -63,7 +63,7 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
     let records = preview::records(&text);
     let aggregates = Aggregates::of(&records);
     let records = split_aggregates(records, &aggregates);
-    let samples: Vec<Sample> = records.iter().map(sample).collect();
+    let samples: Vec<FeedRecord> = records.iter().map(FeedRecord::of).collect();
     let guess = guess(&samples).ok_or_else(|| {
         Failure::new(
             format!("{}: no record is of a known format", args.file.display()),
@@ -111,27 +111,4 @@ fn document(guess: &Guess, section: &str, becomes: &str) -> String {
         let _ = writeln!(text, "{}", format!("#   {line}").trim_end());
     }
     text.trim_end().to_owned()
-}
-
-/// Reads the data of a record without the layers around it.
-fn sample(record: &Record<'_>) -> Sample {
-    let data = match &record.data {
-        None => Vec::new(),
-        Some(Data::Bytes(bytes)) => bytes.to_vec(),
-        Some(Data::Base64(text)) => base64_simd::STANDARD
-            .decode_to_vec(&**text)
-            .unwrap_or_default(),
-    };
-    let data = decompressed(&data).unwrap_or(data);
-    Sample {
-        data: in_cloud_event(&data).unwrap_or(data),
-        key: record.key().map(Cow::into_owned),
-    }
-}
-
-/// Returns the data of a cloud event.
-fn in_cloud_event(data: &[u8]) -> Option<Vec<u8>> {
-    let event: Value = serde_json::from_slice(data).ok()?;
-    event.get("specversion")?;
-    Some(event.get("data")?.to_string().into_bytes())
 }

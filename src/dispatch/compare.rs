@@ -1,7 +1,7 @@
 //! Compares the payloads of a batch with the destination before the write. Payloads that are older
 //! than the destination's version are left out; defaults are added to records that do not exist
-//! yet; policies select the fields that are written. One look-up serves the whole batch, in the
-//! same call as the write.
+//! yet, and the columns that did not change; policies select the fields that are written. One
+//! look-up serves the whole batch, in the same call as the write.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,7 +10,8 @@ use super::{DispatchContext, Job};
 use crate::adapters::{Adapter, Call};
 use crate::model::codes;
 use crate::model::{
-    Body, CallError, Code, Held, HeldRecord, Outcome, Payload, Reply, Retry, RetryMode,
+    Body, CallError, Code, Held, HeldRecord, MatchPolicy, Outcome, Payload, Reply, Retry,
+    RetryMode, WholeRow,
 };
 use crate::policy::{self, Decision};
 
@@ -86,7 +87,10 @@ impl Comparison {
         if !remaining.is_empty() {
             let payloads: Vec<Cow<'_, Payload>> = remaining
                 .iter()
-                .map(|at| with_body(&jobs[*at].payload, self.bodies[*at].take()))
+                .map(|at| {
+                    let is_new = self.records[*at].is_none();
+                    with_body(&jobs[*at].payload, self.bodies[*at].take(), is_new)
+                })
                 .collect();
             let batch: Vec<&Payload> = payloads.iter().map(AsRef::as_ref).collect();
             let written = adapter
@@ -137,9 +141,16 @@ fn decide(context: DispatchContext<'_>, job: &mut Job, record: Option<&HeldRecor
     {
         return Decided::Settle(Outcome::Stale);
     }
-    let payload = &job.payload;
+    let is_new = record.is_none();
+    let payload = match &job.payload.whole {
+        Some(WholeRow::Payload(whole)) if is_new => whole,
+        Some(WholeRow::Rejected(rejection)) if is_new && !is_update_only(&job.payload) => {
+            return Decided::Settle(Outcome::Rejected((**rejection).clone()));
+        }
+        _ => &job.payload,
+    };
     let Some(conditions) = &payload.conditions else {
-        return Decided::Write(with_defaults(payload, record.is_none()));
+        return Decided::Write(if is_new { of_new(payload) } else { None });
     };
     match policy::decide(payload, conditions, record) {
         Decision::Write(body) => Decided::Write(Some(body)),
@@ -149,24 +160,34 @@ fn decide(context: DispatchContext<'_>, job: &mut Job, record: Option<&HeldRecor
     }
 }
 
-/// Returns the body with the defaults of a new record. A record that is created between look-up and
-/// write gets them too: no system has an upsert that distinguishes the two cases.
-fn with_defaults(payload: &Payload, is_new: bool) -> Option<Body> {
-    match (&payload.body, &payload.if_new) {
-        (Some(body), Some(defaults)) if is_new => Some(body.with_missing(defaults)),
-        _ => None,
+fn is_update_only(payload: &Payload) -> bool {
+    match &payload.conditions {
+        Some(conditions) => conditions.matching == MatchPolicy::UpdateOnly,
+        None => false,
     }
 }
 
-/// Returns the payload with `body`, where one is given.
-fn with_body(payload: &Payload, body: Option<Body>) -> Cow<'_, Payload> {
-    match body {
-        Some(body) => Cow::Owned(Payload {
-            body: Some(body),
-            ..payload.clone()
-        }),
-        None => Cow::Borrowed(payload),
+/// Returns the body of a new record, with its defaults. A record that is created between look-up
+/// and write gets them too: no system has an upsert that distinguishes the two cases.
+fn of_new(payload: &Payload) -> Option<Body> {
+    let body = payload.body.as_ref()?;
+    Some(match &payload.if_new {
+        Some(defaults) => body.with_missing(defaults),
+        None => body.clone(),
+    })
+}
+
+/// Returns the payload with `body`, where one is given. That of a new record is whole.
+fn with_body(payload: &Payload, body: Option<Body>, is_new: bool) -> Cow<'_, Payload> {
+    let Some(body) = body else {
+        return Cow::Borrowed(payload);
+    };
+    let mut payload = payload.clone();
+    payload.body = Some(body);
+    if is_new {
+        payload.whole = None;
     }
+    Cow::Owned(payload)
 }
 
 /// Returns the body that was made for the write.
@@ -200,7 +221,10 @@ fn leave_out(
     if rest == sent {
         return Outcome::Rejected(rejection.clone());
     }
-    let payload = job.payload.without(fields);
+    let payload = match (&job.payload.whole, held) {
+        (Some(WholeRow::Payload(whole)), None) => whole.without(fields),
+        _ => job.payload.without(fields),
+    };
     let body = match &payload.conditions {
         None => Some(rest),
         // The hashes of the values have to be those of the fields that are left.

@@ -55,6 +55,8 @@ pub struct Job {
     pub settled_before: Option<u64>,
     /// Calls of this invocation in which it failed alone.
     pub failures_alone: u32,
+    /// Whether a write created the record from a part of the row. The payload is the whole row.
+    pub is_created_in_part: bool,
     /// Whether it was locked in a call of this invocation that carried nothing else.
     pub was_locked: bool,
 }
@@ -97,6 +99,7 @@ impl Job {
             suspected_at: None,
             settled_before: None,
             failures_alone: 0,
+            is_created_in_part: false,
             was_locked: false,
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Contact, ContactType};
+use super::{Contact, ContactType, Rejection};
 
 /// The kind of a change in the contact database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,8 +58,9 @@ pub struct ContactChange {
     pub previous_type: Option<ContactType>,
     /// The contact after the change, as far as the event mentions it.
     pub contact: Contact,
-    /// The contact with the fields that did not change, where `contact` leaves them out.
-    pub whole: Option<Box<Contact>>,
+    /// The contact with the fields that did not change, where `contact` leaves them out; or the
+    /// reason why one of these is invalid.
+    pub whole: Option<Result<Box<Contact>, Box<Rejection>>>,
 }
 
 /// Names the number by which destinations compare the changes of a contact.

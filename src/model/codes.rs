@@ -187,6 +187,11 @@ own_codes! {
         VALUE_CLASH: "Another contact of HubSpot holds a value that must be unique. The message \
             has its id, `fields` the property.",
             "Merge the two contacts in HubSpot, or correct the value. Replay.";
+        CREATED_IN_PART: "The contact was deleted in the destination between look-up and write. \
+            The write created it from the columns that changed, and the invocation ended before \
+            the whole row was sent, too.",
+            "Change the row once more with its type, or send a snapshot of it. A replay writes the \
+            changed columns only.";
     }
     "deliver" => "failed or rejected" {
         NO_RESULT: "The system's answer does not report the record's outcome. A record that meets \
@@ -205,9 +210,6 @@ own_codes! {
         ANSWER_TOO_LONG: "The system's answer is longer than 8 MB.", "Lower `batch_size`.";
     }
     "deliver" => "failed" {
-        CREATED_IN_PART: "The destination did not have the contact, and created it from the \
-            columns that changed. The invocation ended before the whole row was sent, too.",
-            "Send a snapshot of the table, or change the row once more with its type.";
         ASKED_TO_WAIT: "The system asked for a pause that is longer than `retry.max_delay_ms`. No \
             call is made until it is over.",
             "None. If it lasts, lower `rate_limit`.";

@@ -36,35 +36,39 @@ pub struct Payload {
     /// Compare `version` with the destination's first, and leave newer data alone. Set only where
     /// the adapter's settings name a version field.
     pub guarded: bool,
-    /// The record with the fields that did not change, where `body` leaves them out: it is sent,
-    /// too, where the destination did not have the record.
-    pub whole: Option<Body>,
+    /// The row with the columns that did not change, where `body` leaves them out. The record is
+    /// looked up, and one that does not exist is created from this.
+    pub whole: Option<WholeRow>,
+}
+
+/// The write of a whole row.
+#[derive(Clone)]
+pub enum WholeRow {
+    /// The row as a payload, without a further `whole`.
+    Payload(Box<Payload>),
+    /// A column that did not change has a value that the destination cannot have.
+    Rejected(Box<Rejection>),
 }
 
 impl Payload {
-    /// Returns the outcome of a write that created the record. A record that was created from the
-    /// changed fields alone lacks the others: the whole one is sent, too.
+    /// Returns the outcome of a write that created the record. The look-up found the record, and it
+    /// was deleted before the write: it lacks the columns that did not change.
     pub fn created(&self) -> Outcome {
         match &self.whole {
-            Some(whole) if self.body.as_ref() != Some(whole) => Outcome::Retry(Retry {
+            None => Outcome::Delivered(None),
+            Some(WholeRow::Rejected(rejection)) => Outcome::Rejected((**rejection).clone()),
+            Some(WholeRow::Payload(whole)) => Outcome::Retry(Retry {
                 code: Code::new(codes::CREATED_IN_PART),
                 after: None,
-                how: RetryMode::OnceMore(
-                    Some(whole.clone()),
-                    Rejection::new(
-                        Code::new(codes::CREATED_IN_PART),
-                        "another process deletes the record between two writes",
-                    ),
-                ),
+                how: RetryMode::Whole(whole.clone()),
             }),
-            _ => Outcome::Delivered(None),
         }
     }
 
     /// Returns whether an upsert of the payload looks its record up first. One look-up serves all
     /// payloads of a batch.
     pub fn is_looked_up(&self) -> bool {
-        self.guarded || self.if_new.is_some() || self.conditions.is_some()
+        self.guarded || self.if_new.is_some() || self.conditions.is_some() || self.whole.is_some()
     }
 
     /// Returns the payload without these fields.
@@ -80,9 +84,19 @@ impl Payload {
         Self {
             body: without(&self.body),
             if_new: without(&self.if_new),
-            whole: without(&self.whole),
+            whole: self.whole.as_ref().map(|whole| whole.without(fields)),
             conditions: conditions.map(Box::new),
             ..self.clone()
+        }
+    }
+}
+
+impl WholeRow {
+    /// Returns the row without these fields.
+    fn without(&self, fields: &[String]) -> Self {
+        match self {
+            Self::Payload(payload) => Self::Payload(Box::new(payload.without(fields))),
+            Self::Rejected(rejection) => Self::Rejected(rejection.clone()),
         }
     }
 }

@@ -115,6 +115,8 @@ pub struct TableFeed {
     random: fastrand::Rng,
     rows: BTreeMap<String, Row>,
     rev: u64,
+    /// Whether each update has the row before, where the format can carry it.
+    pub has_each_row_before: bool,
 }
 
 /// The change of a row.
@@ -131,7 +133,26 @@ impl TableFeed {
             random: fastrand::Rng::with_seed(seed),
             rows: BTreeMap::new(),
             rev: 0,
+            has_each_row_before: false,
         }
+    }
+
+    /// Returns an update of one column of each row that exists.
+    pub fn updates_of_all(&mut self) -> Vec<FeedRecord> {
+        let mut records = Vec::new();
+        let rows = self.rows.iter().filter(|(_, row)| !row.is_deleted);
+        let rows: Vec<(String, String)> = rows
+            .map(|(id, row)| (id.clone(), row.kind.clone()))
+            .collect();
+        for (id, kind) in rows {
+            let contact = json!({"id": id, "type": kind, "job_title": "Last of all"});
+            records.extend(self.records(&Generated {
+                partition_key: id,
+                data: Vec::new(),
+                change: Some(json!({"operation": "update", "contact": contact})),
+            }));
+        }
+        records
     }
 
     /// Returns the records of a generated one: its change of the table, and records beside it.
@@ -313,7 +334,7 @@ impl TableFeed {
             let expected = Expected::Change(transition.whole(operation));
             return vec![self.record(id, &self.wrapped(data), expected)];
         };
-        let has_before = self.random.u32(..5) > 0;
+        let has_before = self.random.u32(..5) > 0 || self.has_each_row_before;
         let image = if has_before { row(before) } else { Value::Null };
         let mut data = envelope("u", &image, &row(after), "contacts");
         let mut expected = transition.update(has_before);
@@ -330,12 +351,12 @@ impl TableFeed {
         vec![self.record(id, &self.wrapped(data), expected)]
     }
 
-    /// Puts some records into the envelope of Kafka Connect, without a schema.
+    /// Puts some records into the envelope of Kafka Connect, with or without their schema.
     fn wrapped(&self, data: Value) -> Value {
-        if self.rev.is_multiple_of(3) {
-            json!({"schema": null, "payload": data})
-        } else {
-            data
+        match self.rev % 3 {
+            0 => json!({"schema": null, "payload": data}),
+            1 => with_schema(data),
+            _ => data,
         }
     }
 
@@ -389,7 +410,7 @@ impl TableFeed {
                 (name, json!({}), row(after), expected)
             }
             (Some(before), Some(after)) => {
-                let has_before = self.random.bool();
+                let has_before = self.random.bool() || self.has_each_row_before;
                 let image = if has_before { row(before) } else { json!({}) };
                 let expected = transition.update(has_before);
                 let expected = expected.unwrap_or(Expected::Filtered);
@@ -606,6 +627,33 @@ fn envelope(op: &str, before: &Value, after: &Value, table: &str) -> Value {
                    "lsn": 24_023_128},
         "transaction": null,
     })
+}
+
+/// Adds the schema of an envelope, in which `seats` is a decimal. A record with another number has
+/// no schema.
+fn with_schema(mut envelope: Value) -> Value {
+    let plain = envelope.clone();
+    for image in ["before", "after"] {
+        let Some(seats) = envelope[image].get_mut("seats") else {
+            continue;
+        };
+        if let Some(number) = seats.as_i64() {
+            *seats = base64_simd::STANDARD
+                .encode_to_string(number.to_be_bytes())
+                .into();
+        } else if !seats.is_null() {
+            return plain;
+        }
+    }
+    let decimal = json!({"type": "bytes", "name": "org.apache.kafka.connect.data.Decimal",
+                         "version": 1, "parameters": {"scale": "0"}, "optional": true,
+                         "field": "seats"});
+    let row = |image: &str| {
+        let email = json!({"type": "string", "optional": true, "field": "email"});
+        json!({"type": "struct", "fields": [email, decimal], "optional": true, "field": image})
+    };
+    let schema = json!({"type": "struct", "fields": [row("before"), row("after")]});
+    json!({"schema": schema, "payload": envelope})
 }
 
 fn of_dms(operation: &str, before: &Value, data: &Value, table: &str) -> Value {

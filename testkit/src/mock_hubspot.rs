@@ -110,6 +110,8 @@ struct State {
     unnamed_errors: HashMap<String, Value>,
     /// Edits of other clients that follow the next read: id, property and value.
     edits_after_read: Vec<[String; 3]>,
+    /// Contacts that other clients delete after the next read.
+    deletes_after_read: Vec<String>,
     limit: Option<Window>,
 }
 
@@ -209,6 +211,17 @@ impl MockHubSpot {
     pub fn edit_after_read(&self, id: &str, property: &str, value: &str) {
         let edit = [id, property, value].map(str::to_owned);
         self.state().edits_after_read.push(edit);
+    }
+
+    /// Deletes the contact, as another client does.
+    pub fn delete(&self, id: &str) {
+        self.state().store.delete(id);
+    }
+
+    /// Deletes the contact after the next read, as another client does that is faster than the
+    /// write.
+    pub fn delete_after_read(&self, id: &str) {
+        self.state().deletes_after_read.push(id.to_owned());
     }
 
     /// Returns the properties of the contact with this key, without cleared ones.

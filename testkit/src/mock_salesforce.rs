@@ -173,6 +173,8 @@ struct State {
     upserted_rows: u64,
     /// Edits of other clients that follow the next query.
     edits_after_query: Vec<(String, Value)>,
+    /// Leads that other clients delete after the next query.
+    deletes_after_query: Vec<String>,
     /// Total number of records of each query, and those that were not returned yet.
     queries: Vec<(usize, Vec<Value>)>,
 }
@@ -266,6 +268,18 @@ impl MockSalesforce {
         self.state().edits_after_query.push(edit);
     }
 
+    /// Deletes the lead, as another client does.
+    pub fn delete(&self, id: &str) {
+        let mut state = self.state();
+        let field = state.behavior.external_id_field.clone();
+        state.store.delete(&field, id);
+    }
+
+    /// Deletes the lead after the next query, as another client does that is faster than the write.
+    pub fn delete_after_query(&self, id: &str) {
+        self.state().deletes_after_query.push(id.to_owned());
+    }
+
     /// Fails every `k`-th row of all upserts with a lock.
     pub fn lock_every(&self, k: u64) {
         self.state().locks_every = Some(k);
@@ -352,10 +366,14 @@ impl State {
         }
     }
 
-    /// Makes the edits that follow a query.
+    /// Makes the edits and deletes that follow a query.
     fn edit_after_query(&mut self) {
         for (id, fields) in std::mem::take(&mut self.edits_after_query) {
             self.edit(&id, &fields);
+        }
+        let field = self.behavior.external_id_field.clone();
+        for id in std::mem::take(&mut self.deletes_after_query) {
+            self.store.delete(&field, &id);
         }
     }
 }

@@ -18,6 +18,8 @@ pub type Held = BTreeMap<String, BTreeMap<String, String>>;
 pub struct Source {
     leads: BTreeMap<String, Possible<Texts>>,
     contacts: BTreeMap<String, Possible<Texts>>,
+    /// Fields that are not compared.
+    pub ignored: &'static [&'static str],
 }
 
 /// Values of a record as texts, by the name of the field in the destination.
@@ -85,8 +87,8 @@ impl Source {
     /// Compares the expected with the actual contents. Returns each difference as a sentence.
     pub fn differences(&self, leads: &Held, contacts: &Held) -> Vec<String> {
         [
-            differences(&self.leads, leads),
-            differences(&self.contacts, contacts),
+            differences(&self.leads, leads, self.ignored),
+            differences(&self.contacts, contacts, self.ignored),
         ]
         .concat()
     }
@@ -189,16 +191,26 @@ fn take_attributes(
     }
 }
 
-fn differences(possible: &BTreeMap<String, Possible<Texts>>, held: &Held) -> Vec<String> {
+fn differences(
+    possible: &BTreeMap<String, Possible<Texts>>,
+    held: &Held,
+    ignored: &[&str],
+) -> Vec<String> {
+    let shown = |texts: Option<&Texts>| -> Option<Texts> {
+        let mut texts = texts?.clone();
+        texts.retain(|name, _| !ignored.contains(&name.as_str()));
+        Some(texts)
+    };
     let ids: BTreeSet<&String> = possible.keys().chain(held.keys()).collect();
     let unknown = Possible::default();
     let of = |id: &String| {
         let (possible, held) = (possible.get(id).unwrap_or(&unknown), held.get(id));
-        let is_possible = possible.states().any(|state| state == held);
+        let held = shown(held);
+        let is_possible = possible.states().any(|state| shown(state) == held);
         if is_possible {
             None
         } else {
-            difference(id, possible.states().next()?, held)
+            difference(id, shown(possible.states().next()?).as_ref(), held.as_ref())
         }
     };
     ids.into_iter().filter_map(of).collect()

@@ -46,6 +46,7 @@ fn describe_outcome(outcome: &Outcome) -> String {
             RetryMode::Isolate(_) => format!("isolated {code}"),
             RetryMode::Last(_) => format!("last {code}"),
             RetryMode::Without(fields, _) => format!("without {} {code}", fields.join(",")),
+            RetryMode::Whole(_) => format!("whole {code}"),
             RetryMode::OnceMore(None, _) => format!("once {code}"),
             RetryMode::OnceMore(Some(_), _) => format!("once otherwise {code}"),
         },

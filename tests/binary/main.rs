@@ -1,6 +1,7 @@
 //! Tests of the real binary with a Runtime API: it behaves as the handler of the other tests.
 
 mod logs;
+mod samples;
 #[cfg(feature = "otel")]
 mod traces;
 

@@ -1,6 +1,8 @@
 //! Tests of the row formats through the whole function: the sample events, and one batch of mixed
 //! and malformed records.
 
+mod whole;
+
 use std::collections::BTreeMap;
 
 use contact_sync::lambda::BatchResponse;
@@ -8,8 +10,6 @@ use contact_sync::settings::Preset;
 use serde_json::{Value, json};
 use testkit::feed::FeedFormat;
 use testkit::harness::{Logs, Mocks};
-use testkit::mock_hubspot::Endpoint as HubSpotCall;
-use testkit::mock_salesforce::Endpoint as SalesforceCall;
 use testkit::stream::{invoke, invoke_event, record};
 
 /// Returns the row of a sample event in the README of the folder: its fates in words.
@@ -176,53 +176,4 @@ async fn a_filtered_row_is_named_in_the_audit_trail_and_a_truncate_is_warned_of(
         .collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert_eq!(warnings[0]["kind"], "truncate");
-}
-
-#[tokio::test]
-async fn a_part_of_a_row_that_creates_a_contact_is_followed_by_the_whole_row() {
-    let row = |id: &str, segment: &str, email: &str| {
-        json!({"contact_id": id, "segment": segment, "email": email, "family_name": "Lovelace",
-               "company": "Engines"})
-    };
-    let updates = [("c-1", "L"), ("c-2", "C")].map(|(id, segment)| {
-        let (before, after) = (
-            row(id, segment, "a@example.com"),
-            row(id, segment, "b@example.com"),
-        );
-        json!({"op": "u", "source": {}, "before": before, "after": after}).to_string()
-    });
-    let records = |from: usize| -> Vec<Value> {
-        let records = updates.iter().enumerate();
-        records
-            .map(|(at, data)| record(0, from + at, "key", data.as_bytes()))
-            .collect()
-    };
-    let mocks = Mocks::start_with(|_| {}, |behavior| behavior.require_a_name = false).await;
-    let handler = mocks.handler(Preset::Test, &FeedFormat::Debezium.settings());
-    let answer = invoke(&handler, &records(0), "r").await;
-    assert_eq!(answer, BatchResponse::default());
-    let (leads, contacts) = (mocks.salesforce.leads(), mocks.hubspot.contacts());
-    for (held, name, value) in [
-        (&leads["c-1"], "Email", "b@example.com"),
-        (&leads["c-1"], "LastName", "Lovelace"),
-        (&leads["c-1"], "Company", "Engines"),
-        (&contacts["c-2"], "email", "b@example.com"),
-        (&contacts["c-2"], "lastname", "Lovelace"),
-        (&contacts["c-2"], "company", "Engines"),
-    ] {
-        assert_eq!(held[name], value, "{name}");
-    }
-    let calls = |mocks: &Mocks| {
-        (
-            mocks.salesforce.count(SalesforceCall::Upsert),
-            mocks.hubspot.count(HubSpotCall::Upsert),
-        )
-    };
-    let (salesforce, hubspot) = calls(&mocks);
-    invoke(&handler, &records(2), "again").await;
-    assert_eq!(
-        calls(&mocks),
-        (salesforce + 1, hubspot + 1),
-        "a contact that exists is written once"
-    );
 }

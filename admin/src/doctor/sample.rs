@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use contact_sync::model::{KinesisOrigin, Origin, Record};
+use contact_sync::source::layers::{Aggregates, split_aggregates};
 use contact_sync::source::{RecordDecoder, SourceSettings};
 use time::{Duration, OffsetDateTime};
 
 use self::rows::Rows;
 use super::super::failure::Failure;
+use super::super::feed::FeedRecord;
 use super::super::stream::{Stream, StreamRecord};
 use super::Line;
 
@@ -31,6 +33,9 @@ const ENVELOPE: usize = 620;
 /// Counts of the records of a sample.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
+    /// Records of the stream, of which some are aggregates.
+    received: usize,
+    /// Records, those of aggregates included.
     records: usize,
     decoded: usize,
     /// Number of records that cannot be decoded, by code.
@@ -64,42 +69,47 @@ impl Sample {
         most: usize,
         decoder: &RecordDecoder,
     ) -> Result<(), Failure> {
-        let end = self.records + most;
+        let end = self.received + most;
         let since = OffsetDateTime::now_utc() - SINCE;
         let mut reader = stream.since(shard, since).await?;
         for _ in 0..MOST_READS {
             let Some(page) = reader.next().await? else {
                 break;
             };
-            let left = end - self.records;
+            let left = end - self.received;
             for record in page.records.iter().take(left) {
                 self.add(record, decoder);
             }
-            if page.is_last || self.records >= end {
+            if page.is_last || self.received >= end {
                 break;
             }
         }
         Ok(())
     }
 
+    /// Counts a record of the stream, or each record of an aggregate.
     fn add(&mut self, record: &StreamRecord, decoder: &RecordDecoder) {
         let text = base64_simd::STANDARD.encode_to_string(&record.data);
         let arrived_at = record.arrival.unwrap_or_else(OffsetDateTime::now_utc);
-        self.records += 1;
-        self.rows.add(&record.data);
+        self.received += 1;
         self.bytes += text.len() + record.partition_key.len() + ENVELOPE;
-        let record = Record {
+        let records = vec![Record {
             origin: Origin::Kinesis(KinesisOrigin {
                 partition_key: Some(record.partition_key.as_str().into()),
                 ..KinesisOrigin::default()
             }),
             ..Record::of_data(text)
-        };
-        match decoder.decode(&record, arrived_at) {
-            Ok(_) => self.decoded += 1,
-            Err(refusal) => {
-                let code = refusal.rejection.code.as_str().to_owned();
-                *self.codes.entry(code).or_default() += 1;
+        }];
+        let aggregates = Aggregates::of(&records);
+        for record in split_aggregates(records, &aggregates) {
+            self.records += 1;
+            self.rows.add(&FeedRecord::of(&record));
+            match decoder.decode(&record, arrived_at) {
+                Ok(_) => self.decoded += 1,
+                Err(refusal) => {
+                    let code = refusal.rejection.code.as_str().to_owned();
+                    *self.codes.entry(code).or_default() += 1;
+                }
             }
         }
     }
@@ -120,7 +130,10 @@ impl Sample {
     /// another format.
     fn decoding(&self) -> Line {
         let Self {
-            records, decoded, ..
+            received,
+            records,
+            decoded,
+            ..
         } = self;
         let percent = 100 * decoded / records;
         let size = self.bytes / records;
@@ -128,6 +141,9 @@ impl Sample {
             "{decoded} of {records} records can be decoded ({percent} %); \
              each takes {size} bytes of an event"
         );
+        if records > received {
+            let _ = write!(text, "; KPL aggregates hold them in {received} records");
+        }
         let _ = write!(text, "; formats: {}", self.rows.formats());
         for (code, count) in &self.codes {
             let _ = write!(text, "; {code}: {count}");
@@ -141,7 +157,7 @@ impl Sample {
 
     /// Reports a batch size that no event holds.
     fn batches(&self, batch_size: i32) -> Option<Line> {
-        let size = self.bytes / self.records;
+        let size = self.bytes / self.received;
         let fit = LARGEST_EVENT / size;
         let batch_size = usize::try_from(batch_size).ok()?;
         (batch_size > fit).then(|| {
@@ -156,18 +172,29 @@ impl Sample {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use serde_json::{Value, json};
+    use testkit::kpl;
+
     use super::super::State;
     use super::*;
+
+    fn received(data: Vec<u8>, padding: usize) -> StreamRecord {
+        StreamRecord {
+            sequence_number: "1".to_owned(),
+            partition_key: "p".repeat(padding),
+            data,
+            arrival: None,
+        }
+    }
 
     fn sample(data: &[&str], padding: usize) -> Sample {
         let mut sample = Sample::default();
         for data in data {
-            let record = StreamRecord {
-                sequence_number: "1".to_owned(),
-                partition_key: "p".repeat(padding),
-                data: data.as_bytes().to_vec(),
-                arrival: None,
-            };
+            let record = received(data.as_bytes().to_vec(), padding);
             sample.add(&record, &RecordDecoder::new(&SourceSettings::default()));
         }
         sample
@@ -183,7 +210,7 @@ mod tests {
         let parts = [
             "2 of 4 records",
             "(50 %)",
-            "formats: another JSON object 1, contact-change 2, no JSON object 1",
+            "formats: contact-change 2, no JSON object 1, plain JSON object 1",
             "INVALID_JSON: 1",
             "MISSING_FIELD: 1",
         ];
@@ -196,6 +223,45 @@ mod tests {
         assert_eq!(
             sample(&[], 1).lines(&SourceSettings::default(), Some(1))[0].state,
             State::Skipped
+        );
+    }
+
+    #[test]
+    fn each_record_of_an_aggregate_counts_and_layers_are_removed() {
+        let gzip = {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(GOOD.as_bytes()).expect("in memory");
+            encoder.finish().expect("in memory")
+        };
+        let data: Value = serde_json::from_str(GOOD).expect("JSON");
+        let cloud_event = json!({"specversion": "1.0", "id": "e", "source": "/s", "type": "t",
+                                 "data": data})
+        .to_string();
+        let aggregate = kpl::aggregate(&[
+            ("a", GOOD.as_bytes()),
+            ("b", &gzip),
+            ("c", cloud_event.as_bytes()),
+            ("d", b"no JSON"),
+        ]);
+        let mut sample = Sample::default();
+        let decoder = RecordDecoder::new(&SourceSettings::default());
+        sample.add(&received(aggregate, 1), &decoder);
+        sample.add(&received(GOOD.into(), 1), &decoder);
+        let line = &sample.lines(&SourceSettings::default(), None)[0];
+        for part in [
+            "4 of 5 records can be decoded (80 %)",
+            "KPL aggregates hold them in 2 records",
+            "formats: contact-change 4, no JSON object 1",
+        ] {
+            assert!(line.text.contains(part), "{part}: {}", line.text());
+        }
+        let mut broken = Sample::default();
+        broken.add(&received(b"\xf3\x89\x9a\xc2broken".to_vec(), 1), &decoder);
+        let line = &broken.lines(&SourceSettings::default(), None)[0];
+        assert!(
+            line.text.contains("INVALID_AGGREGATE: 1"),
+            "{}",
+            line.text()
         );
     }
 

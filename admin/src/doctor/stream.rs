@@ -49,7 +49,7 @@ pub(super) async fn check(
     let mut lines = Vec::new();
     for mapping in &mappings {
         if is_of_kafka(mapping) {
-            lines.push(check_kafka_mapping(mapping));
+            lines.extend(kafka_lines(mapping, sample));
             continue;
         }
         lines.push(check_mapping(mapping));
@@ -60,6 +60,20 @@ pub(super) async fn check(
         if let Some(records) = sample {
             lines.extend(sampled(deployment, mapping, records, settings).await);
         }
+    }
+    lines
+}
+
+/// Checks the mapping of a topic. Where a sample is asked for, reports that none is read.
+fn kafka_lines(mapping: &EventSourceMappingConfiguration, sample: Option<usize>) -> Vec<Line> {
+    let mut lines = vec![check_kafka_mapping(mapping)];
+    if let Some(records) = sample {
+        let text = format!(
+            "not read: the tool has no client of Kafka; save records of the topic with a consumer \
+             of your own, one per line (kafka-console-consumer --max-messages {records}), and run \
+             `source guess FILE` or `preview FILE`"
+        );
+        lines.push(Line::skipped("sample", text));
     }
     lines
 }
@@ -335,6 +349,17 @@ mod tests {
             .provisioned_poller_config(ProvisionedPollerConfig::builder().build());
         for line in [check_mapping(&shown), check_kafka_mapping(&topic.build())] {
             assert!(line.text().contains(result), "{}", line.text());
+        }
+    }
+
+    #[test]
+    fn no_record_of_a_topic_is_sampled_and_the_line_names_the_way_to_a_sample() {
+        let mapping = mapping().topics("contacts").build();
+        assert_eq!(kafka_lines(&mapping, None).len(), 1);
+        let lines = kafka_lines(&mapping, Some(70));
+        assert_eq!((lines.len(), lines[1].state), (2, State::Skipped));
+        for part in ["--max-messages 70", "source guess FILE"] {
+            assert!(lines[1].text.contains(part), "{}", lines[1].text());
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use contact_sync::dispatch::Planned;
-use contact_sync::model::{Body, Operation, Record};
+use contact_sync::model::{Body, Operation, Payload, Record, WholeRow};
 use contact_sync::pipeline::Sent;
 use contact_sync::settle::{Entry, Fate, RecordOutcome};
 use serde::Serialize;
@@ -39,10 +39,25 @@ impl Plan {
             kind: planned.kind,
             sources: job.sources.to_vec(),
             body: job.payload.body.clone(),
-            if_new: job.payload.if_new.clone(),
+            if_new: fields_of_new(&job.payload),
             conditions: job.payload.conditions.clone(),
         }));
     }
+}
+
+/// Returns the fields that are added to a record that does not exist yet: the columns that did not
+/// change, and the defaults.
+fn fields_of_new(payload: &Payload) -> Option<Body> {
+    let Some(WholeRow::Payload(whole)) = &payload.whole else {
+        return payload.if_new.clone();
+    };
+    let own = payload.body.iter().flat_map(Body::fields);
+    let own: Vec<String> = own.map(|(name, _)| name).collect();
+    let rest = whole.body.as_ref()?.without(&own);
+    Some(match &whole.if_new {
+        Some(defaults) => rest.with_missing(defaults),
+        None => rest,
+    })
 }
 
 /// Result of `preview`.

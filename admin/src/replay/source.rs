@@ -85,8 +85,9 @@ const NO_DATA: &str = "the record had no data";
 const NOT_BASE64: &str = "its data is not base64";
 const NO_FUNCTION: &str =
     "it is a record of Kafka: name the function that takes it with --function";
-const NO_KAFKA_DATA: &str = "its data did not fit a dead letter, and the tool reads no Kafka: \
-                             send the change again";
+const NO_KAFKA_DATA: &str = "its data did not fit a dead letter, and the tool reads no Kafka: read \
+                             the record at its partition and offset with a consumer of your own, \
+                             correct it, and have the producer send it again";
 const NO_KAFKA_EVENT: &str = "the message names offsets alone, and the tool reads no Kafka: replay \
                               the mapping's objects in S3, or set the consumer group back";
 const UNREADABLE_RECORD: &str = "one of its records has no position or no data";

@@ -7,26 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::names;
-
-/// A record as it arrives.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sample {
-    /// Empty for a tombstone.
-    pub(super) data: Vec<u8>,
-    pub(super) key: Option<Vec<u8>>,
-}
-
-/// The form of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Form {
-    ContactChange,
-    Envelope,
-    Flattened,
-    Dms,
-    Dynamodb,
-    Tombstone,
-    Unknown,
-}
+use crate::feed::{FeedRecord, Form};
 
 /// The guess of a section.
 #[derive(Debug)]
@@ -44,41 +25,39 @@ pub(super) struct Guess {
 }
 
 /// Guesses the section; `None` where no record is of a known format.
-pub(super) fn guess(samples: &[Sample]) -> Option<Guess> {
-    let records: Vec<Value> = samples
-        .iter()
-        .map(|sample| unwrapped(&sample.data))
-        .collect();
+pub(super) fn guess(records: &[FeedRecord]) -> Option<Guess> {
     let mut counts: BTreeMap<Form, usize> = BTreeMap::new();
-    for record in &records {
-        *counts.entry(form(record)).or_default() += 1;
+    for record in records {
+        *counts.entry(record.form).or_default() += 1;
     }
     let has_tombstones = counts.remove(&Form::Tombstone).is_some();
     counts.remove(&Form::Unknown);
-    let (form_of_most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    let key_columns: Vec<String> = samples
-        .iter()
-        .filter_map(|sample| key_column(sample.key.as_deref()?))
-        .chain(records.iter().filter_map(dynamodb_key))
-        .collect();
+    let (form, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    let keys: Vec<String> = records.iter().flat_map(FeedRecord::key_columns).collect();
     let all: Vec<Rows<'_>> = records
         .iter()
-        .filter(|record| form(record) == form_of_most)
-        .map(|record| (record, rows(record, form_of_most)))
+        .filter(|record| record.form == form)
+        .map(|record| (record, record.rows()))
         .collect();
-    let of_contacts = of_contacts(&all, &key_columns);
+    let of_contacts = of_contacts(&all, &keys);
     let rows: Vec<&Map<String, Value>> = of_contacts.iter().flat_map(|(_, rows)| rows).collect();
     let columns = columns(&rows);
-    let fields = names::fields(&columns.keys().map(String::as_str), &key_columns);
+    let fields = names::fields(&columns.keys().map(String::as_str), &keys);
     let types = match fields.get("type") {
         Some(column) => values(&rows, column),
         None => Vec::new(),
     };
-    let records: Vec<&Value> = of_contacts.iter().map(|(record, _)| *record).collect();
+    let mut tables: Vec<String> = of_contacts
+        .iter()
+        .map(|(record, _)| record.table())
+        .collect();
+    tables.retain(|name| !name.is_empty());
+    tables.sort();
+    tables.dedup();
     Some(Guess {
-        form: form_of_most,
-        tables: tables(&records, form_of_most),
-        key: key_columns.first().cloned(),
+        form,
+        tables,
+        key: keys.first().cloned(),
         has_tombstones,
         columns,
         fields,
@@ -87,7 +66,7 @@ pub(super) fn guess(samples: &[Sample]) -> Option<Guess> {
 }
 
 /// A record, with the images of its row.
-type Rows<'r> = (&'r Value, Vec<Map<String, Value>>);
+type Rows<'r> = (&'r FeedRecord, Vec<Map<String, Value>>);
 
 /// Returns the records whose row has the column of the contact's id: those of the contacts' table.
 /// Without such a column, all records.
@@ -102,93 +81,6 @@ fn of_contacts<'a, 'r>(all: &'a [Rows<'r>], keys: &[String]) -> Vec<&'a Rows<'r>
     all.iter()
         .filter(|(_, rows)| rows.iter().any(|row| row.contains_key(column)))
         .collect()
-}
-
-/// Parses the data, without the schema of Kafka Connect around it. Data that is not JSON is null,
-/// and an empty one is a text.
-fn unwrapped(data: &[u8]) -> Value {
-    if data.is_empty() {
-        return Value::String(String::new());
-    }
-    let mut value: Value = serde_json::from_slice(data).unwrap_or_default();
-    match value.get_mut("payload").map(Value::take) {
-        Some(Value::Null) if value.get("schema").is_some() => Value::String(String::new()),
-        Some(payload @ Value::Object(_)) if value.get("schema").is_some() => payload,
-        Some(payload) => {
-            value["payload"] = payload;
-            value
-        }
-        None => value,
-    }
-}
-
-fn form(record: &Value) -> Form {
-    let Value::Object(object) = record else {
-        return match record {
-            Value::String(text) if text.is_empty() => Form::Tombstone,
-            _ => Form::Unknown,
-        };
-    };
-    let is_object = |key: &str| object.get(key).is_some_and(Value::is_object);
-    if is_object("contact") && object.contains_key("operation") {
-        Form::ContactChange
-    } else if object.contains_key("op") && is_object("source") {
-        Form::Envelope
-    } else if is_object("metadata") && record["metadata"]["record-type"].is_string() {
-        Form::Dms
-    } else if is_object("dynamodb") && object.contains_key("eventName") {
-        Form::Dynamodb
-    } else if (is_object("before") || is_object("after")) && object.len() <= 3 {
-        Form::Envelope
-    } else {
-        Form::Flattened
-    }
-}
-
-/// Returns the images of the row in a record, as plain JSON.
-fn rows(record: &Value, form: Form) -> Vec<Map<String, Value>> {
-    let images: &[&Value] = match form {
-        Form::Envelope => &[&record["before"], &record["after"]],
-        Form::Dms => &[&record["data"]],
-        Form::Dynamodb => &[
-            &record["dynamodb"]["OldImage"],
-            &record["dynamodb"]["NewImage"],
-        ],
-        Form::Flattened => &[record],
-        Form::ContactChange | Form::Tombstone | Form::Unknown => &[],
-    };
-    let mut rows = Vec::new();
-    for image in images {
-        if let Value::Object(row) = image {
-            let row = row.iter().filter(|(name, _)| !name.starts_with("__"));
-            rows.push(
-                row.map(|(name, value)| match form {
-                    Form::Dynamodb => (name.clone(), untagged(value)),
-                    _ => (name.clone(), value.clone()),
-                })
-                .collect(),
-            );
-        }
-    }
-    rows
-}
-
-/// Converts a tagged value of DynamoDB to plain JSON.
-fn untagged(value: &Value) -> Value {
-    let Some((tag, inner)) = value.as_object().and_then(|object| object.iter().next()) else {
-        return Value::Null;
-    };
-    match (tag.as_str(), inner) {
-        ("NULL", _) => Value::Null,
-        ("N", Value::String(digits)) => serde_json::from_str(digits).unwrap_or_default(),
-        ("M", Value::Object(map)) => map
-            .iter()
-            .map(|(name, value)| (name.clone(), untagged(value)))
-            .collect::<Map<_, _>>()
-            .into(),
-        ("L", Value::Array(_)) => Value::Array(Vec::new()),
-        (_, inner) => inner.clone(),
-    }
 }
 
 /// Returns the columns of the rows, and the keys of their JSON columns behind a dot.
@@ -235,55 +127,6 @@ fn object(value: &Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// Returns the field of a JSON key with the contact's id, if the key has one field; empty for a key
-/// that is plain text.
-fn key_column(key: &[u8]) -> Option<String> {
-    let text = str::from_utf8(key).ok()?;
-    let Ok(Value::Object(mut object)) = serde_json::from_str(text) else {
-        return (!text.is_empty() && text != "default").then(String::new);
-    };
-    if let Some(Value::Object(payload)) = object.remove("payload") {
-        object = payload;
-    }
-    let mut names = object.into_iter().map(|(name, _)| name);
-    names.next().filter(|_| names.next().is_none())
-}
-
-fn dynamodb_key(record: &Value) -> Option<String> {
-    let keys = record["dynamodb"]["Keys"].as_object()?;
-    let mut names = keys.keys();
-    names.next().filter(|_| names.next().is_none()).cloned()
-}
-
-/// Returns the tables' names, each once.
-fn tables(records: &[&Value], form: Form) -> Vec<String> {
-    let name = |parts: [&Value; 2]| {
-        let parts = parts.into_iter().filter_map(Value::as_str);
-        let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
-        parts.join(".")
-    };
-    let mut tables: Vec<String> = records
-        .iter()
-        .map(|record| match form {
-            Form::Envelope if record["source"]["schema"].is_string() => {
-                name([&record["source"]["schema"], &record["source"]["table"]])
-            }
-            Form::Envelope => name([&record["source"]["db"], &record["source"]["table"]]),
-            Form::Dms if record["metadata"]["record-type"] != "data" => String::new(),
-            Form::Dms => name([
-                &record["metadata"]["schema-name"],
-                &record["metadata"]["table-name"],
-            ]),
-            Form::Dynamodb => name([&Value::Null, &record["tableName"]]),
-            _ => String::new(),
-        })
-        .filter(|name| !name.is_empty())
-        .collect();
-    tables.sort();
-    tables.dedup();
-    tables
-}
-
 /// Returns the values of a column that are no contact type themselves.
 fn values(rows: &[&Map<String, Value>], column: &str) -> Vec<String> {
     let (name, key) = column.split_once('.').unwrap_or((column, ""));
@@ -320,7 +163,7 @@ impl Guess {
             return text;
         }
         let _ = writeln!(text, "tables = {:?}", self.tables);
-        if self.form == Form::Flattened {
+        if self.form == Form::Plain {
             text += "# Flattened rows show a delete as a record without data, unless\n\
                      # delete.tombstone.handling.mode is rewrite.\n\
                      tombstones = \"delete\"\n";
@@ -358,7 +201,7 @@ impl Guess {
         match self.form {
             Form::Dms => "dms",
             Form::Dynamodb => "dynamodb",
-            Form::Envelope | Form::Flattened => "debezium",
+            Form::Envelope | Form::Plain => "debezium",
             _ => "contact-change",
         }
     }
@@ -399,18 +242,21 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use contact_sync::model::Record;
     use serde_json::json;
 
     use super::*;
 
-    fn sample(data: &Value) -> Sample {
-        Sample {
-            data: data.to_string().into_bytes(),
-            key: None,
-        }
+    fn sample(data: &Value) -> FeedRecord {
+        let text = base64_simd::STANDARD.encode_to_string(data.to_string());
+        FeedRecord::of(&Record::of_data(text))
     }
 
-    fn toml_of(samples: &[Sample]) -> String {
+    fn tombstone() -> FeedRecord {
+        FeedRecord::of(&Record::of_data(""))
+    }
+
+    fn toml_of(samples: &[FeedRecord]) -> String {
         guess(samples).expect("a known format").to_toml()
     }
 
@@ -433,7 +279,7 @@ mod tests {
             (&item, "dynamodb"),
             (&own, "contact-change"),
         ] {
-            let samples = [sample(record), Sample::default(), sample(&json!([]))];
+            let samples = [sample(record), tombstone(), sample(&json!([]))];
             let text = toml_of(&samples);
             assert!(text.contains(&format!("format = \"{format}\"")), "{text}");
             if format != "contact-change" {
@@ -443,7 +289,7 @@ mod tests {
                 );
             }
         }
-        assert!(guess(&[Sample::default(), sample(&json!(7))]).is_none());
+        assert!(guess(&[tombstone(), sample(&json!(7))]).is_none());
     }
 
     #[test]
@@ -452,7 +298,7 @@ mod tests {
                          "profile": "{\"city\":\"Bath\",\"odd key\":1}", "tags": ["a"], "rev": 4,
                          "deleted_at": null});
         let key = Some(br#"{"id":7}"#.to_vec());
-        let samples = [Sample {
+        let samples = [FeedRecord {
             key,
             ..sample(&row)
         }];

@@ -151,6 +151,13 @@ impl Worker<'_> {
                 job.payload.body = body.or(job.payload.body);
                 requeued.once_more.push((job, code));
             }
+            RetryMode::Whole(whole) => {
+                // Until the whole row is written, the record's dead letter says that it is missing.
+                self.record_rejection(&job, created_in_part());
+                job.is_created_in_part = true;
+                job.payload = *whole;
+                requeued.once_more.push((job, code));
+            }
             RetryMode::Without(fields, rejection) => {
                 if job.note_left_out(fields) {
                     requeued.once_more.push((job, code));
@@ -235,14 +242,18 @@ impl Worker<'_> {
             }
             return;
         }
+        self.record_rejection(&job, rejection);
+        self.settled += 1;
+        self.send_next(job);
+    }
+
+    fn record_rejection(&self, job: &Job, rejection: Rejection) {
         let outcome = RecordOutcome::Rejected(Stage::Deliver, rejection);
         for position in &job.sources {
             self.context
                 .recorder
                 .record(*position, outcome.clone(), job.calls);
         }
-        self.settled += 1;
-        self.send_next(job);
     }
 
     /// Sends the next write of the contact after a job that has ended.
@@ -257,9 +268,13 @@ impl Worker<'_> {
         }
     }
 
-    /// Fails a job and the writes that follow it.
+    /// Fails a job and the writes that follow it. One that created its record from a part of the
+    /// row stays rejected: the redelivered change would find the record, and leave the rest out.
     pub(super) fn fail(&self, job: &Job, code: &Code) {
         for job in std::iter::once(job).chain(&job.then) {
+            if job.is_created_in_part {
+                continue;
+            }
             let outcome = RecordOutcome::Failed(code.clone());
             for position in &job.sources {
                 self.context
@@ -268,6 +283,16 @@ impl Worker<'_> {
             }
         }
     }
+}
+
+/// Builds the rejection of a record whose whole row is not written.
+fn created_in_part() -> Rejection {
+    Rejection::new(
+        Code::new(codes::CREATED_IN_PART),
+        "the destination's record was deleted just before this write, which created it from the \
+         columns that changed; the others were not written before the invocation ended: change \
+         the row once more with its type, or send a snapshot of it",
+    )
 }
 
 /// Builds the rejection of a record that stays locked.

@@ -38,6 +38,14 @@ pub fn decompressed(data: &[u8]) -> Option<Vec<u8>> {
     compression::decompress(compression::algorithm(data)?, data).ok()
 }
 
+/// Returns `data` without the layers around it.
+///
+/// # Errors
+/// Where a layer is malformed, too large, or of a kind that cannot be removed.
+pub fn without_layers(data: &[u8]) -> Result<Cow<'_, [u8]>, Box<Refusal>> {
+    Ok(unwrap(Cow::Borrowed(data))?.data)
+}
+
 /// Removes the layers around `data`.
 ///
 /// # Errors

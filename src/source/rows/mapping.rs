@@ -11,8 +11,8 @@ use super::{Decoded, Filtered, RowChange, RowOperation, RowRecord, Source, key};
 use crate::json::Str;
 use crate::model::codes;
 use crate::model::{
-    Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Refusal, Stage,
-    VersionSource,
+    Attributes, Contact, ContactChange, ContactId, ContactType, Field, Operation, Refusal,
+    Rejection, Stage, VersionSource,
 };
 
 type Validated<T> = Result<T, Box<Refusal>>;
@@ -188,7 +188,7 @@ impl<'a> Images<'_, 'a> {
         }
         change.contact = self.contact(id, texts)?;
         if !sends_all {
-            change.whole = self.whole(id);
+            change.whole = Some(self.whole(id));
         }
         Ok(Decoded::Change(change))
     }
@@ -200,11 +200,16 @@ impl<'a> Images<'_, 'a> {
         change::contact(&mut person)
     }
 
-    /// Returns the contact with the columns that did not change. An invalid value among them is
-    /// none of this change.
-    fn whole(&self, id: &str) -> Option<Box<Contact>> {
-        let (texts, _) = self.texts(true).ok()?;
-        self.contact(id, texts).ok().map(Box::new)
+    /// Returns the contact with the columns that did not change. An invalid value among them
+    /// matters only where the destination does not have the contact.
+    fn whole(&self, id: &str) -> Result<Box<Contact>, Box<Rejection>> {
+        let contact = self
+            .texts(true)
+            .and_then(|(texts, _)| self.contact(id, texts));
+        match contact {
+            Ok(contact) => Ok(Box::new(contact)),
+            Err(refusal) => Err(Box::new(refusal.rejection)),
+        }
     }
 
     /// Returns the change with the contact's identity and type.

@@ -312,17 +312,19 @@ fn columns_that_did_not_change_are_untouched() {
     assert_eq!(sent.previous_type, Some(ContactType::Lead));
     let rest = sent
         .whole
-        .as_deref()
-        .expect("a destination may not have the contact");
+        .expect("a destination may not have the contact")
+        .expect("valid");
     assert_eq!(shown(&rest.first_name), "Ada");
     assert_eq!(shown(&rest.email), "b@example.com");
     let invalid = with(after.clone(), "plan", json!(["team"]));
     let before_invalid = with(before.clone(), "plan", json!(["team"]));
     let sent = change("debezium", "", &debezium("u", &before_invalid, &invalid));
-    assert!(
-        sent.whole.is_none(),
-        "an unreadable column is none of this change"
-    );
+    let rejection = sent
+        .whole
+        .expect("a destination may not have the contact")
+        .expect_err("unreadable");
+    assert_eq!(rejection.code.as_str(), "COLUMN_UNREADABLE");
+    assert_eq!(rejection.fields, ["plan"]);
 
     let whole = change(
         "debezium",

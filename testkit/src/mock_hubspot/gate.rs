@@ -141,6 +141,9 @@ impl State {
                 for [id, property, value] in std::mem::take(&mut self.edits_after_read) {
                     self.store.edit(&id, &property, &value);
                 }
+                for id in std::mem::take(&mut self.deletes_after_read) {
+                    self.store.delete(&id);
+                }
                 answer
             }
             Endpoint::Archive => self.archive(body),

@@ -140,6 +140,14 @@ impl Store {
         (&self.records[&number], is_new)
     }
 
+    /// Archives the record with this key, if there is one.
+    pub(super) fn delete(&mut self, id: &str) {
+        if let Some(record) = self.find(id) {
+            let number = record.number.clone();
+            self.archive(&number);
+        }
+    }
+
     /// Archives a record. Returns whether it existed.
     pub(super) fn archive(&mut self, record_id: &str) -> bool {
         let record = record_id

@@ -62,6 +62,14 @@ impl Store {
         }
     }
 
+    pub(super) fn delete(&mut self, field: &str, key: &str) {
+        for id in self.ids(field, key) {
+            self.records
+                .entry(id)
+                .and_modify(|record| record.is_deleted = true);
+        }
+    }
+
     pub(super) fn find(&self, field: &str, key: &str) -> Option<&Record> {
         self.records.get(self.ids(field, key).first()?)
     }

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contact_sync::source::SourceSettings;
-use contact_sync::source::layers::decompressed;
-use serde_json::{Map, Value};
 
 use super::super::Line;
+use crate::feed::FeedRecord;
 
 /// Counts of the rows of a sample.
 #[derive(Debug, Default)]
@@ -20,37 +19,14 @@ pub(super) struct Rows {
     with_before: usize,
 }
 
-/// The parts of a record that the sample counts.
-#[derive(Debug)]
-struct Row<'a> {
-    format: &'static str,
-    /// The row after the change.
-    after: Option<&'a Map<String, Value>>,
-    /// Whether an update has the row before; `None` for another operation.
-    has_before: Option<bool>,
-}
-
 impl Rows {
-    /// Counts a record with this data.
-    pub(super) fn add(&mut self, data: &[u8]) {
-        let decompressed = decompressed(data);
-        let value = serde_json::from_slice(decompressed.as_deref().unwrap_or(data));
-        let mut value: Value = value.unwrap_or_default();
-        if value["specversion"].is_string() {
-            value = value["data"].take();
+    /// Counts a record.
+    pub(super) fn add(&mut self, record: &FeedRecord) {
+        *self.formats.entry(record.form.name()).or_default() += 1;
+        for row in record.rows() {
+            self.columns.extend(row.into_iter().map(|(name, _)| name));
         }
-        // The schema of Kafka Connect stands beside the payload.
-        if value["schema"].is_object() && value["payload"].is_object() {
-            value = value["payload"].take();
-        }
-        let Row {
-            format,
-            after,
-            has_before,
-        } = row(&value);
-        *self.formats.entry(format).or_default() += 1;
-        self.columns
-            .extend(after.into_iter().flat_map(Map::keys).cloned());
+        let has_before = record.has_row_before();
         self.updates += usize::from(has_before.is_some());
         self.with_before += usize::from(has_before == Some(true));
     }
@@ -107,59 +83,19 @@ impl Rows {
     }
 }
 
-/// Recognises the format of a record by its keys.
-fn row(record: &Value) -> Row<'_> {
-    let is_update = |operation: &Value, name: &str, before: &Value| {
-        (operation == name).then(|| before.is_object())
-    };
-    if record["op"].is_string() && record["source"].is_object() {
-        return Row {
-            format: "debezium",
-            after: record["after"].as_object(),
-            has_before: is_update(&record["op"], "u", &record["before"]),
-        };
-    }
-    let metadata = &record["metadata"];
-    if metadata["record-type"].is_string() {
-        return Row {
-            format: "dms",
-            after: record["data"].as_object(),
-            has_before: is_update(&metadata["operation"], "update", &record["before-image"]),
-        };
-    }
-    let change = &record["dynamodb"];
-    if change.is_object() && record["eventName"].is_string() {
-        return Row {
-            format: "dynamodb",
-            after: change["NewImage"].as_object(),
-            has_before: is_update(&record["eventName"], "MODIFY", &change["OldImage"]),
-        };
-    }
-    let format = if record["contact"].is_object() && record["operation"].is_string() {
-        "contact-change"
-    } else if record.is_object() {
-        "another JSON object"
-    } else {
-        "no JSON object"
-    };
-    Row {
-        format,
-        after: None,
-        has_before: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use contact_sync::model::Record;
     use contact_sync::source::Format;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn rows(records: &[Value]) -> Rows {
         let mut rows = Rows::default();
         for record in records {
-            rows.add(record.to_string().as_bytes());
+            let text = base64_simd::STANDARD.encode_to_string(record.to_string());
+            rows.add(&FeedRecord::of(&Record::of_data(text)));
         }
         rows
     }
@@ -185,30 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn each_format_is_recognised_in_its_layers() {
-        let envelope = debezium(&json!(null));
-        let found = rows(&[
-            envelope.clone(),
-            json!({"schema": {}, "payload": envelope.clone()}),
-            json!({"specversion": "1.0", "data": envelope}),
-            json!({"metadata": {"record-type": "data", "operation": "insert"}, "data": {"id": 1}}),
-            json!({"eventName": "INSERT", "dynamodb": {"NewImage": {"id": {"S": "1"}}}}),
-            json!({"operation": "delete", "contact": {"id": "c"}}),
-            json!({"id": 1}),
-            json!(7),
-        ]);
-        assert_eq!(
-            found.formats(),
-            "another JSON object 1, contact-change 1, debezium 3, dms 1, dynamodb 1, \
-             no JSON object 1"
-        );
-    }
-
-    #[test]
     fn columns_without_a_field_and_updates_without_the_row_before_are_reported() {
         let source = of_source(Format::Debezium, &[("id", "id"), ("email", "mail.work")]);
         let found = texts(
-            &rows(&[debezium(&json!(null)), debezium(&json!({}))]),
+            &rows(&[
+                debezium(&json!(null)),
+                debezium(&json!({"id": 1, "mail": "b", "x": 2})),
+            ]),
             &source,
         );
         assert_eq!(found.len(), 2, "{found:?}");
@@ -225,8 +144,8 @@ mod tests {
         let source = of_source(Format::Dms, &[("id", "id")]);
         assert_eq!(texts(&rows(&[of_dms]), &source).len(), 1);
         let modified = json!({"eventName": "MODIFY", "dynamodb": {"NewImage": {"id": {"S": "1"}},
-            "OldImage": {"id": {"S": "1"}}}});
-        let source = of_source(Format::Dynamodb, &[("id", "id")]);
+            "OldImage": {"id": {"S": "1"}, "x": {"N": "1"}}}});
+        let source = of_source(Format::Dynamodb, &[("id", "id"), ("email", "x")]);
         assert_eq!(texts(&rows(&[modified]), &source), Vec::<String>::new());
         let whole_rows = SourceSettings {
             changed_only: false,

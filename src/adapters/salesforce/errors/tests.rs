@@ -36,6 +36,7 @@ fn word(outcome: &Outcome) -> &'static str {
         RetryMode::OnceMore(None, _) => "once more",
         RetryMode::OnceMore(Some(_), _) => "once more with defaults",
         RetryMode::Without(..) => "once more without a field",
+        RetryMode::Whole(_) => "once more as a whole row",
     }
 }
 
