@@ -96,7 +96,7 @@ mutants: $(CARGO_MUTANTS) ## Break the rooms that decide, line by line, and list
 	PATH="$(CURDIR)/$(TOOLS)/bin:$(PATH)" cargo mutants --output target
 
 .PHONY: bench
-bench: $(VENV)-mocks/ready ## Measure what a record costs, and write benches/instructions.toml, report.md and report.svg
+bench: $(VENV)-mocks/ready ## Measure instructions, times, lag and cost, and write benches/ and their figures in docs/ (a quiet machine, some six minutes)
 	MOTO_SERVER=$(CURDIR)/$(VENV)-mocks/bin/moto_server cargo bench --locked --bench cost
 
 .PHONY: bench-check

@@ -37,6 +37,7 @@ async fn run() -> Result<(), Error> {
         "contact-sync starts"
     );
     let extra_roots = ExtraRoots::read(&environment.extra_ca_file)?;
+    telemetry::traces::trust(&extra_roots);
     let aws = aws::config(&extra_roots).await;
     match environment.task {
         Task::Sync => {

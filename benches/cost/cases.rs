@@ -25,6 +25,7 @@ use testkit::stream;
 use tokio::time::Instant;
 use tracing_subscriber::layer::SubscriberExt;
 
+use crate::formats::{self, Feed, Row};
 use crate::record;
 
 /// Pattern of the function [`counted`] in callgrind's options: only its instructions are counted.
@@ -49,6 +50,8 @@ enum Work {
     ConsumeLayer(record::Layer),
     /// Split of KPL aggregates of a hundred changes, and consume.
     ConsumeAggregates,
+    /// Decode of the rows of a change feed.
+    ConsumeRows(Feed, Row),
     Fold,
     Transform(System),
     /// Upsert, counted until the request is passed to the HTTP client.
@@ -59,6 +62,8 @@ enum Work {
     Whole {
         changes: usize,
     },
+    /// Handler, with an event of Kafka.
+    WholeKafka,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +73,7 @@ enum System {
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::new("consume", 200, Work::Consume),
         Self::new("consume gzip", 200, Work::ConsumeLayer(record::Layer::Gzip)),
         Self::new("consume zstd", 200, Work::ConsumeLayer(record::Layer::Zstd)),
@@ -78,6 +83,18 @@ impl Case {
             Work::ConsumeLayer(record::Layer::CloudEvent),
         ),
         Self::new("consume KPL aggregates", 200, Work::ConsumeAggregates),
+        Self::rows("consume debezium insert", Feed::Debezium, Row::Inserted),
+        Self::rows("consume debezium update", Feed::Debezium, Row::Updated),
+        Self::rows(
+            "consume debezium insert with its schema",
+            Feed::DebeziumWithSchema,
+            Row::Inserted,
+        ),
+        Self::rows("consume debezium flattened", Feed::Flattened, Row::Inserted),
+        Self::rows("consume dms insert", Feed::Dms, Row::Inserted),
+        Self::rows("consume dms update", Feed::Dms, Row::Updated),
+        Self::rows("consume dynamodb insert", Feed::Dynamodb, Row::Inserted),
+        Self::rows("consume dynamodb update", Feed::Dynamodb, Row::Updated),
         Self::new("fold", 1000, Work::Fold),
         Self::new(
             "transform for Salesforce",
@@ -106,6 +123,7 @@ impl Case {
             1000,
             Work::Whole { changes: 100 },
         ),
+        Self::new("whole, 1000 records of Kafka", 1000, Work::WholeKafka),
     ];
 
     const fn new(name: &'static str, records: usize, work: Work) -> Self {
@@ -114,6 +132,10 @@ impl Case {
             records,
             work,
         }
+    }
+
+    const fn rows(name: &'static str, feed: Feed, row: Row) -> Self {
+        Self::new(name, 200, Work::ConsumeRows(feed, row))
     }
 
     /// Runs the case; `variables` contain the addresses of the mocks.
@@ -152,6 +174,17 @@ impl Case {
                     }
                 });
             }
+            Work::ConsumeRows(feed, row) => {
+                let (decoder, data) = (feed.decoder(), feed.data(row, self.records));
+                counted(|| {
+                    for data in &data {
+                        let record = Record::of_data(data);
+                        let read = decoder.decode(&record, stream::arrival());
+                        let change = read.expect("readable").into_change();
+                        drop(black_box(change.expect("a change")));
+                    }
+                });
+            }
             Work::Fold => {
                 let changes = record::changes(self.records, &LEADS);
                 counted(|| drop(black_box(fold(changes.iter().enumerate()))));
@@ -172,7 +205,11 @@ impl Case {
             Work::Answer(system) => {
                 runtime.block_on(upsert(system, self.records, variables, Part::AfterSent));
             }
-            Work::Whole { changes } => whole(&runtime, self.records, changes, variables),
+            Work::Whole { changes } => {
+                let event = record::event(self.records, self.records / changes);
+                whole(&runtime, event, variables);
+            }
+            Work::WholeKafka => whole(&runtime, formats::kafka_event(self.records), variables),
         }
     }
 }
@@ -298,7 +335,7 @@ fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
 }
 
 /// Runs a whole invocation, on open connections and with cached tokens.
-fn whole(runtime: &tokio::runtime::Runtime, records: usize, changes: usize, variables: &[&str]) {
+fn whole(runtime: &tokio::runtime::Runtime, event: String, variables: &[&str]) {
     let lines = JsonLogLayer::new(
         tracing::Level::INFO,
         LogFormat::Json,
@@ -309,7 +346,7 @@ fn whole(runtime: &tokio::runtime::Runtime, records: usize, changes: usize, vari
     let handler = App::default()
         .build(Preset::Local, &settings(variables), &no_aws())
         .expect("a handler");
-    let event = |count, contacts| {
+    let event_of = |event: String| {
         let mut context = Context::default();
         let deadline = SystemTime::now() + Duration::from_mins(10);
         let deadline = deadline
@@ -317,12 +354,12 @@ fn whole(runtime: &tokio::runtime::Runtime, records: usize, changes: usize, vari
             .expect("after 1970")
             .as_millis();
         context.deadline = u64::try_from(deadline).expect("fits");
-        LambdaEvent::new(record::event(count, contacts).into(), context)
+        LambdaEvent::new(event.into(), context)
     };
     runtime
-        .block_on(handler.handle(event(1000, 1000)))
+        .block_on(handler.handle(event_of(record::event(1000, 1000))))
         .expect("an answer");
-    let event = event(records, records / changes);
+    let event = event_of(event);
     let answer = counted(|| runtime.block_on(handler.handle(event))).expect("an answer");
     assert!(
         answer.batch_item_failures.is_empty(),

@@ -109,13 +109,13 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// Stops and continues a process, so that it runs for a part of the time. A process that waits for
 /// an answer loses that time too, which a quota of Lambda would leave to it.
-struct Throttle {
+pub(crate) struct Throttle {
     process: Option<Pid>,
     switching: AbortHandle,
 }
 
 impl Throttle {
-    fn start(function: &Function) -> Self {
+    pub(crate) fn start(function: &Function) -> Self {
         let id = function.id().and_then(|id| i32::try_from(id).ok());
         let process = id.and_then(Pid::from_raw);
         let switching = tokio::spawn(async move {

@@ -103,10 +103,14 @@ impl Layer {
     }
 }
 
+/// Builds the data of the lead at index `at` within a layer.
+pub(crate) fn wrapped(layer: Layer, at: usize, count: usize) -> Vec<u8> {
+    layer.wrap(&change(at, count, &["lead"]))
+}
+
 /// Builds the data of `count` records within a layer, as base64.
 pub(crate) fn data_in(layer: Layer, count: usize, types: &[&str]) -> Vec<String> {
-    let wrapped = |at| layer.wrap(&change(at, count, types));
-    let text = |at| base64_simd::STANDARD.encode_to_string(wrapped(at));
+    let text = |at| base64_simd::STANDARD.encode_to_string(layer.wrap(&change(at, count, types)));
     (0..count).map(text).collect()
 }
 

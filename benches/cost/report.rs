@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use crate::callgrind::{Instructions, thousands};
 use crate::first::FirstDelivery;
+use crate::lag::Lag;
+use crate::month::Months;
 use crate::plot::{self, Line};
 use crate::process::{BATCH, LARGEST, Measured};
+use crate::{roots, tables};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches");
+const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Stages of the plot, each with its case.
 const STAGES: [&str; 8] = [
@@ -22,12 +25,26 @@ const STAGES: [&str; 8] = [
     "HubSpot answer",
 ];
 
-/// Writes `report.md` and `report.svg`.
-pub(crate) fn write(
-    counted: &Instructions,
-    measured: &Measured,
-    first: &[FirstDelivery; 3],
-) -> Result<(), String> {
+/// Everything that was measured.
+pub(crate) struct Figures<'a> {
+    pub(crate) counted: &'a Instructions,
+    pub(crate) measured: &'a Measured,
+    pub(crate) first: &'a [FirstDelivery; 3],
+    pub(crate) roots: &'a roots::Times,
+    pub(crate) months: &'a Months,
+    pub(crate) lags: &'a [Lag],
+}
+
+/// Writes `report.md`, the plots, and the blocks of the documentation.
+pub(crate) fn write(figures: &Figures<'_>) -> Result<(), String> {
+    let Figures {
+        counted,
+        measured,
+        first,
+        roots,
+        months,
+        lags,
+    } = figures;
     let of = |case: &str| counted.by_case[case];
     let whole = |records: u64| of(&format!("whole, {records} records"));
     let changes = |changes: u64| match changes {
@@ -65,8 +82,34 @@ pub(crate) fn write(
             thousands(records)
         );
     }
+    let _ = write!(
+        text,
+        "\n## Formats and layers\n\n{}",
+        tables::format_table(of)
+    );
     let _ = write!(text, "\n## Whole runs\n\n{}", process_table(measured));
     let _ = write!(text, "\n## First delivery\n\n{}", first_table(first));
+    let _ = write!(text, "\n## Root certificates\n\n{}", roots::table(roots));
+    let lag = tables::lag_tables(lags);
+    let _ = write!(text, "\n## Lag\n\n![Lag by rate](lag.svg)\n\n{lag}");
+    let cost = tables::cost_tables(months);
+    let blocks = [
+        ("operate/lag.md", "lag", tables::best_table(lags)),
+        ("operate/cost.md", "cost", cost),
+        ("internals/performance.md", "figures", summary(figures)),
+    ];
+    for ((page, name, content), title) in blocks.iter().zip([
+        "The best window and batch size",
+        "Cost of a month",
+        "Summary",
+    ]) {
+        let _ = write!(text, "\n## {title}\n\n");
+        if *name == "cost" {
+            text.push_str("![Cost of a month by volume](cost.svg)\n\n");
+        }
+        text.push_str(&tables::block(name, content));
+        tables::write_block(page, name, content)?;
+    }
     let lines = [
         Line {
             name: "records in a batch".to_owned(),
@@ -79,11 +122,93 @@ pub(crate) fn write(
     ];
     let bars = STAGES.map(|stage| (stage, of(stage)));
     let svg = plot::svg(&bars, &lines).map_err(|error| error.to_string())?;
-    for (name, content) in [("report.md", &text), ("report.svg", &svg)] {
+    let plot = |svg: Result<String, std::fmt::Error>| svg.map_err(|error| error.to_string());
+    let (lag, cost) = (plot(plot::lag(lags))?, plot(plot::cost(months))?);
+    for (name, content) in [
+        ("benches/report.md", &text),
+        ("benches/report.svg", &svg),
+        ("benches/lag.svg", &lag),
+        ("benches/cost.svg", &cost),
+        ("docs/diagrams/lag.svg", &lag),
+        ("docs/diagrams/cost.svg", &cost),
+    ] {
         std::fs::write(format!("{FOLDER}/{name}"), content)
             .map_err(|error| format!("{name}: {error}"))?;
     }
     Ok(())
+}
+
+/// Formats the figures that the documentation repeats.
+fn summary(figures: &Figures<'_>) -> String {
+    let Figures {
+        counted,
+        measured,
+        first,
+        ..
+    } = figures;
+    let whole = |records: u64| thousands(counted.by_case[&format!("whole, {records} records")]);
+    let share = measured.both.as_secs_f64() / measured.slower.as_secs_f64();
+    let peak = mega(usize::try_from(measured.peak_kib).unwrap_or(0) * 1024);
+    let rows = [
+        (
+            "instructions a record, from the event to both systems' answers".to_owned(),
+            whole(1000),
+            "60,000",
+        ),
+        (
+            "the same in batches of 100 and of 10,000".to_owned(),
+            format!("{}, {}", whole(100), whole(10_000)),
+            "",
+        ),
+        (
+            "CPU time a record".to_owned(),
+            format!("{:.1} µs", measured.cpu.as_secs_f64() * 1e6),
+            "",
+        ),
+        (
+            format!("own time of {BATCH} records, p99"),
+            millis(at(&measured.own_times, 99)),
+            "3 ms",
+        ),
+        (
+            "start to first poll, median, systems and AWS without TLS".to_owned(),
+            millis(at(&measured.starts, 50)),
+            "8 ms",
+        ),
+        (
+            "handshakes in the first invocation, everything over TLS".to_owned(),
+            first[0].handshakes.to_string(),
+            "0",
+        ),
+        (
+            "start to acknowledged by both systems, everything over TLS, median".to_owned(),
+            format!("{:.0} ms", first[0].acknowledged.as_secs_f64() * 1e3),
+            "",
+        ),
+        (
+            format!(
+                "peak memory, an event of {} records",
+                thousands(LARGEST as u64)
+            ),
+            format!("{peak:.1} MB"),
+            "48 MB",
+        ),
+        (
+            "time with both systems, divided by that with the slower one alone".to_owned(),
+            format!("{share:.2}"),
+            "1.1",
+        ),
+        (
+            "API calls for 1,000 records in batches of 100, half for each system".to_owned(),
+            measured.calls.to_string(),
+            "",
+        ),
+    ];
+    let mut text = "| figure | measured | aim: at most |\n| --- | ---: | ---: |\n".to_owned();
+    for (name, value, aim) in rows {
+        let _ = writeln!(text, "| {name} | {value} | {aim} |");
+    }
+    text
 }
 
 /// Formats the results of the whole runs of the binary.

@@ -512,9 +512,9 @@ variable "failed_events_retention_days" {
 }
 
 variable "tracing" {
-  description = "Active - X-Ray samples invocations. PassThrough - X-Ray is off."
+  description = "PassThrough - X-Ray is off. Active - X-Ray samples invocations, at the price in docs/operate/cost.md."
   type        = string
-  default     = "Active"
+  default     = "PassThrough"
 
   validation {
     condition     = contains(["Active", "PassThrough"], var.tracing)

@@ -25,7 +25,7 @@ use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::traces::part;
-use crate::http_client;
+use crate::http_client::{self, ExtraRoots};
 
 /// Bound of the time that a response waits for the export. A collector on the same machine takes a
 /// few milliseconds.
@@ -36,6 +36,10 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 const MAX_SPANS: usize = 2048;
 
 static COLLECTOR: OnceLock<Collector> = OnceLock::new();
+
+/// Further root certificates for the collector. They are read after the layer is built, which logs
+/// a file that cannot be read.
+static EXTRA_ROOTS: OnceLock<ExtraRoots> = OnceLock::new();
 
 /// The collector of spans.
 struct Collector {
@@ -92,6 +96,11 @@ pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(endpoint: &str) -> i
         }))
 }
 
+/// Trusts further root certificates in the calls of the collector. A later call changes nothing.
+pub(super) fn trust(extra: &ExtraRoots) {
+    let _ = EXTRA_ROOTS.set(extra.clone());
+}
+
 /// Sets the span of Lambda that `header` names as the parent of an invocation's `span`.
 pub(super) fn adopt(span: &tracing::Span, header: &str) {
     if let Some(parent) = context(header) {
@@ -138,7 +147,8 @@ impl Collector {
         let client = if is_plain {
             http_client::plain_client()?
         } else {
-            http_client::client()?
+            let none = ExtraRoots::default();
+            http_client::client_trusting(EXTRA_ROOTS.get().unwrap_or(&none))?
         };
         let mut exporter = SpanExporter::builder()
             .with_http()

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::Span;
 use tracing::field::{Empty, display};
 
+use crate::http_client::ExtraRoots;
 use crate::model::Destination;
 
 /// The target of spans for a collector only: no log line has their fields.
@@ -32,6 +33,16 @@ pub fn invocation(request_id: &str, header: Option<&str>) -> Span {
 /// It has no parent: a child would keep the invocation's span open.
 pub fn beside(request_id: &str, header: Option<&str>) -> Span {
     tracing::error_span!(parent: None, "beside", request_id, trace_id = root(header))
+}
+
+/// Trusts further root certificates in the calls of the collector.
+#[cfg_attr(
+    not(feature = "otel"),
+    expect(unused_variables, reason = "only the feature `otel` has a collector")
+)]
+pub fn trust(extra: &ExtraRoots) {
+    #[cfg(feature = "otel")]
+    super::otlp::trust(extra);
 }
 
 /// Returns the id of X-Ray's trace.

@@ -10,6 +10,7 @@ use prost::Message as _;
 use testkit::harness::Mocks;
 use testkit::runtime_api::Function;
 use testkit::server::{Answer, Api, Reply, Request, Server};
+use testkit::tls::Authority;
 
 use super::{BINARY, TIME, event, variables};
 
@@ -113,6 +114,25 @@ async fn start(mocks: &Mocks, endpoint: String) -> Function {
     let mut variables = variables(mocks);
     variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint));
     Function::start(Path::new(BINARY), &variables).await
+}
+
+#[tokio::test]
+async fn a_collector_whose_certificate_extra_ca_file_signs_receives_the_spans() {
+    let mocks = Mocks::start().await;
+    let (collector, server) = Collector::start(Answer::empty(200).into()).await;
+    let authority = Authority::default();
+    let front = authority.front(server.address).await;
+    let mut variables = variables(&mocks);
+    let file = authority.path().display().to_string();
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", front.url.clone()),
+        ("CONTACT_SYNC__TLS__EXTRA_CA_FILE", file),
+    ] {
+        variables.push((name.to_owned(), value));
+    }
+    let mut function = Function::start(Path::new(BINARY), &variables).await;
+    spans_of(&mut function, &collector, "tls").await;
+    assert!(front.handshakes() > 0, "over TLS");
 }
 
 #[tokio::test]

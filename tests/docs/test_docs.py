@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import tomllib
 import unittest
 from pathlib import Path
 
@@ -128,6 +129,35 @@ class Reference(unittest.TestCase):
         source = self.source()
         missing = [text for pair in messages if f'"{(text := (pair[0] or pair[1]).strip())}"' not in source]
         self.assertEqual(missing, [])
+
+
+class Figures(unittest.TestCase):
+    """Blocks that `make bench` writes into the report and into a page."""
+
+    BLOCK = re.compile(r"(?s)<!-- (\w+): written by `make bench` -->\n(.*?)\n<!-- end of \1 -->")
+
+    def blocks(self, path):
+        return dict(self.BLOCK.findall(path.read_text(encoding="utf-8")))
+
+    def test_of_the_pages_are_those_of_the_report(self):
+        reported = self.blocks(links.ROOT / "benches" / "report.md")
+        shown = {}
+        for page in sorted(links.ROOT.joinpath("docs").rglob("*.md")):
+            shown |= self.blocks(page)
+        self.assertEqual(sorted(shown), ["cost", "figures", "lag"])
+        self.assertEqual(shown, reported)
+
+    def test_of_the_plots_are_those_of_the_report(self):
+        for name in ("lag.svg", "cost.svg"):
+            shown = links.ROOT.joinpath("docs", "diagrams", name).read_bytes()
+            self.assertEqual(shown, links.ROOT.joinpath("benches", name).read_bytes(), name)
+
+    def test_are_of_the_prices_that_are_listed(self):
+        prices = tomllib.loads(links.ROOT.joinpath("benches", "prices.toml").read_text(encoding="utf-8"))
+        cost = self.blocks(links.ROOT / "benches" / "report.md")["cost"]
+        self.assertIn(prices["read"], cost)
+        for name, price in prices["price"].items():
+            self.assertIn(f"[{price['unit']}]({price['source']})", cost, name)
 
 
 if __name__ == "__main__":

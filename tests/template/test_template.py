@@ -480,13 +480,12 @@ class TheFunction(Template):
         allowed = self.parameters["LogLevel"]["AllowedValues"]
         self.assertEqual(allowed, levels[: levels.index(written) + 1])
 
-    def test_is_traced_unless_that_is_switched_off(self):
+    def test_is_traced_only_where_that_is_switched_on(self):
         self.assertEqual(self.function["TracingConfig"], {"Mode": {"Ref": "Tracing"}})
-        self.assertEqual(self.default({"Ref": "Tracing"}), "Active")
+        self.assertEqual(self.default({"Ref": "Tracing"}), "PassThrough")
         self.assertEqual(self.parameters["Tracing"]["AllowedValues"], ["Active", "PassThrough"])
         layer = "arn:aws:lambda:eu-west-1:123456789012:layer:collector:7"
-        for given, sends in (({}, True), ({"Tracing": "PassThrough"}, False),
-                             ({"Tracing": "PassThrough", "CollectorLayerArn": layer}, True)):
+        for given, sends in (({}, False), ({"Tracing": "Active"}, True), ({"CollectorLayerArn": layer}, True)):
             self.assertIs(resolved(nested("FirstFunction", **given), {"Condition": "SendsTraces"}), sends, given)
 
     def test_is_in_a_vpc_only_where_one_is_named(self):
@@ -1548,15 +1547,6 @@ class Dashboard(Template):
 
 class Documentation(Template):
     def test_counts_what_costs(self):
-        cost = (ROOT / "docs" / "operate" / "cost.md").read_text(encoding="utf-8")
-        alarms = self.standing()
-        # An alarm of anomaly detection is billed as three: the metric and both edges of its band.
-        waited_for = sum(
-            (sum("MetricStat" in metric for metric in alarm["Properties"].get("Metrics", [])) or 1)
-            * (3 if "ThresholdMetricId" in alarm["Properties"] else 1)
-            for alarm in alarms
-        )
-        self.assertEqual(re.findall(r"an alarm's metric \((\d+)\)", cost), [str(waited_for)])
         # Those with the dimension, by the code that writes their line, and those without.
         whole, with_dimension = code("src/telemetry/metrics.rs").split("fn of_destination")
         names = r'\(\s*"([A-Z][A-Za-z]+)",'
@@ -1565,18 +1555,32 @@ class Documentation(Template):
         once = len(fates) + len(re.findall(names, whole.split("fn whole")[1]))
         each = len(fates) + len(sums) + len(re.findall(names, with_dimension))
         self.assertEqual(set(fates + sums) | set(re.findall(names, whole + with_dimension)), emitted_metrics())
-        self.assertEqual(
-            re.findall(r"[\d.]+ a metric \((\d+)\)", cost), [str((once + each) * len(destinations()))], "a function for each")
+        stacks = toml("benches/prices.toml")["stack"]
+        self.assertEqual(sorted(stacks), sorted(self.parameters["Destinations"]["AllowedValues"]))
+        for mode, counts in stacks.items():
+            functions = len(destinations()) if mode == "separate" else 1
+            self.assertEqual(counts, {
+                "metrics": once * functions + each * len(destinations()),
+                "alarm_metrics": sum(map(self.watched_metrics, self.standing("AWS::CloudWatch::Alarm", mode))),
+                "dashboards": len(self.standing("AWS::CloudWatch::Dashboard", mode)),
+            }, mode)
 
-    def standing(self):
-        """Returns the alarms of a deployment with the parameters' defaults: those of each function whose condition holds."""
-        found = []
-        for function, stack in (("FirstFunction", "Operations"), ("HubSpotFunction", "HubSpotOperations")):
-            found += [r for r in nested(function)["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"]
-            operations = nested(stack)
+    def watched_metrics(self, alarm):
+        """An alarm of anomaly detection is billed as three: the metric and both edges of its band."""
+        metrics = sum("MetricStat" in metric for metric in alarm["Properties"].get("Metrics", [])) or 1
+        return metrics * (3 if "ThresholdMetricId" in alarm["Properties"] else 1)
+
+    def standing(self, kind, mode):
+        """Returns the resources of a deployment with the parameters' defaults: those of each function whose condition holds."""
+        found, given = [], {"Destinations": mode}
+        stacks = (("FirstFunction", "Operations"), ("HubSpotFunction", "HubSpotOperations"))
+        for function, stack in stacks if mode == "separate" else stacks[:1]:
+            found += [r for r in nested(function, **given)["Resources"].values() if r["Type"] == kind]
+            operations = nested(stack, **given)
             # The output of the function's stack.
-            operations["Parameters"]["FunctionName"]["Default"] = resolved(self.template, self.passed(function)["Name"])
-            found += [r for r in operations["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"
+            operations["Parameters"]["FunctionName"]["Default"] = resolved(
+                self.template, self.passed(function)["Name"], **given)
+            found += [r for r in operations["Resources"].values() if r["Type"] == kind
                       and ("Condition" not in r or resolved(operations, {"Condition": r["Condition"]}))]
         return found
 

@@ -5,6 +5,9 @@
 //! time and up to [`Schedule::grace`] later, and expires then. So neither an unused lease does
 //! harm, nor an environment that Lambda freezes with leased slots and resumes much later.
 //!
+//! After a pause a block begins before the time of its lease: its first slots are past, and still
+//! valid. The calls after the pause need not wait a period each for them.
+//!
 //! Proof that no window has more than its budget of N calls: a window of the length T has the calls
 //! of the slots in T + L, where L is the longest delay between a slot and the arrival of its call.
 //! The period is (T + T/20) / (N - 1), so that T + T/20 has N - 1 slots. Two thirds of this
@@ -23,6 +26,9 @@ pub(super) type Micros = u64;
 
 /// Time between two leases of a busy environment.
 const BLOCK_TIME: Micros = 1_000_000;
+
+/// Part of the grace that slots have left at the expected answer of their lease.
+const LEFT_AFTER_LEASE: Micros = 100_000;
 
 /// Calls of the budget that get no slot.
 const SPARE: u32 = 1;
@@ -45,13 +51,26 @@ impl Schedule {
             grace: window / 30,
         }
     }
+
+    /// Returns the request of a block whose answer is expected at `answered`.
+    pub(super) fn lease(self, slots: u32, answered: Micros, latest: Micros) -> LeaseRequest {
+        let Self { period, grace } = self;
+        LeaseRequest {
+            start_after_pause: answered.saturating_sub(grace.saturating_sub(LEFT_AFTER_LEASE)),
+            oldest: answered.saturating_sub(grace),
+            latest,
+            slots,
+            period,
+        }
+    }
 }
 
 /// Request of an environment for a block of slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LeaseRequest {
-    /// Expected time of the answer: start of a block that does not continue another one.
-    pub(super) earliest: Micros,
+    /// Start of a block that does not continue another one. It is after `oldest`, before which the
+    /// last leased slot has expired.
+    pub(super) start_after_pause: Micros,
     /// Slots before this will have expired at the time of the answer.
     pub(super) oldest: Micros,
     /// Latest useful start of the block.

@@ -147,19 +147,14 @@ impl Shared {
                 Step::TooLate => return Slot::No(Grant::TooLate),
                 Step::Lease(slots) => slots.min(cost.total.max(cost.requests)),
             };
-            let earliest = now + state.round_trip;
-            if earliest > latest {
+            let answered = now + state.round_trip;
+            if answered > latest {
                 return Slot::No(Grant::TooLate);
             }
-            let request = LeaseRequest {
-                oldest: earliest.saturating_sub(schedule.grace),
-                earliest,
-                latest,
-                slots,
-                period: schedule.period,
-            };
+            let request = schedule.lease(slots, answered, latest);
             let mut answer = self.lease(request, LEASE_TIMEOUT).await;
             if answer.is_err() && state.unavailable_until.is_none() {
+                let request = schedule.lease(slots, self.table.now(), latest);
                 answer = self.lease(request, RETRY_TIMEOUT).await;
             }
             state.round_trip = self

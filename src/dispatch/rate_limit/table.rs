@@ -107,10 +107,10 @@ impl LeaseTable {
             .await
     }
 
-    /// Leases a block that begins at the time of the answer, after all leased slots have expired.
+    /// Leases a block that continues no other one, after all leased slots have expired.
     async fn restart(&self, request: LeaseRequest) -> Result<WriteOutcome, LeaseError> {
         let values = vec![
-            (":end", request.earliest + request.length()),
+            (":end", request.start_after_pause + request.length()),
             (":oldest", request.oldest),
         ];
         self.write(

@@ -50,7 +50,7 @@ impl MemoryTable {
         let mut next = self.item.next.lock().expect("sound");
         let first = next
             .filter(|next| *next >= request.oldest)
-            .unwrap_or(request.earliest);
+            .unwrap_or(request.start_after_pause);
         if first > request.latest {
             return Ok(Leased::TooLate(first));
         }
@@ -293,6 +293,28 @@ fn a_busy_environment_may_use_the_shares_of_idle_ones() {
         assert!((1080..=1200).contains(&calls), "{calls} of 1200 calls");
         let writes = fleet.item.leases.lock().expect("sound").len();
         assert!((110..=140).contains(&writes), "{writes} writes in 120 s");
+    });
+}
+
+#[test]
+fn the_first_calls_after_a_pause_do_not_wait_for_slots_that_are_past_and_valid() {
+    in_virtual_time(async {
+        let fleet = Fleet::new(HUBSPOT, 4, &[(0, MILLI * 5)]);
+        let metrics = DestinationMetrics::default();
+        for _ in 0..3 {
+            sleep_until(Instant::now() + Duration::from_secs(5)).await;
+            let pause = Instant::now();
+            let mut waits = Vec::new();
+            for _ in 0..5 {
+                let limiter = &fleet.limiters[0];
+                let permit = limiter.acquire(cost(1), pause + FAR, &metrics).await;
+                drop(permit.expect("in time"));
+                waits.push(pause.elapsed());
+            }
+            assert!(waits[2] <= MILLI * 15, "three slots were past: {waits:?}");
+            let period = Duration::from_micros(Schedule::of(HUBSPOT.into()).period);
+            assert!(waits[4] > waits[2] + period, "the others wait: {waits:?}");
+        }
     });
 }
 
