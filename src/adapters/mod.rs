@@ -92,6 +92,16 @@ pub trait Adapter: Send + Sync {
     fn examine<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Vec<Check>> {
         future::ready(Vec::new()).boxed()
     }
+
+    /// Compares the mapping in the settings with the fields of the account, for the operator's
+    /// command `settings --check`. Writes nothing. A system that does not describe its fields does
+    /// not implement it.
+    ///
+    /// # Errors
+    /// Returns the failed check because of which the fields are not known.
+    fn compare_mapping<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Result<Vec<Check>, Check>> {
+        future::ready(Ok(Vec::new())).boxed()
+    }
 }
 
 /// The shortest time that a request needs: with less left, none is sent.

@@ -137,6 +137,10 @@ impl Adapter for HubSpot {
     fn examine<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Vec<Check>> {
         self.checks(call).boxed()
     }
+
+    fn compare_mapping<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Vec<Check>, Check>> {
+        self.mapping_checks(call).boxed()
+    }
 }
 
 /// Gives each payload without an outcome the outcome of an unaccounted row.

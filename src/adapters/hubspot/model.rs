@@ -21,7 +21,7 @@ pub(super) const EMAIL: &str = "email";
 
 /// Longest text property, in characters. Counted in UTF-16 units, which are never fewer.
 /// <https://developers.hubspot.com/docs/api-reference/legacy/crm/properties/guide>
-const LONGEST_TEXT: usize = 65_536;
+pub(super) const LONGEST_TEXT: usize = 65_536;
 
 /// HubSpot's own stages, in their order. A contact moves forward only: HubSpot ignores an earlier
 /// stage, with a 2xx. Accounts may have further stages, whose position is not known here.
