@@ -15,12 +15,12 @@ use self::blocks::{Block, blocks};
 pub use self::guard::{DestinationGuard, Guard, GuardMode};
 use self::versions::{Ordered, Survey, survey};
 use crate::adapters::Adapter;
-use crate::dispatch::{Job, Unfold, WriteKind};
+use crate::dispatch::{Job, Salvage, Unfold, WriteKind};
 use crate::fold::Step;
 use crate::model::codes;
 use crate::model::{
-    Body, Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage,
-    Transformed,
+    Body, Code, ContactChange, Operation, Payload, Position, Positions, RefusedValue, Rejection,
+    Stage, Transformed,
 };
 use crate::settle::{OutcomeRecorder, RecordOutcome};
 
@@ -112,15 +112,15 @@ impl SchemaTransformer<'_> {
 
     /// Returns the jobs of a block, in order, and counts their shortened values.
     fn jobs_of(&self, block: Block) -> Vec<Job> {
-        let (jobs, cut) = self.uncounted(block);
+        let (jobs, cut) = self.uncounted(block, &[]);
         self.sink.count_cut(cut);
         jobs
     }
 
-    fn uncounted(&self, block: Block) -> (Vec<Job>, u32) {
+    fn uncounted(&self, block: Block, refused: &[RefusedValue]) -> (Vec<Job>, u32) {
         match block.kind {
             WriteKind::Delete => (self.delete(block).into_iter().collect(), 0),
-            WriteKind::Upsert => self.upsert(block.sources),
+            WriteKind::Upsert => self.upsert(block.sources, refused),
         }
     }
 
@@ -144,21 +144,23 @@ impl SchemaTransformer<'_> {
         Some(Job::new(WriteKind::Delete, payload, sources))
     }
 
-    /// Returns the jobs that write these changes, and the number of their shortened values. It is
-    /// one job, unless some of the changes are rejected.
-    fn upsert(&self, mut sources: Positions) -> (Vec<Job>, u32) {
+    /// Returns the jobs that write these changes without the `refused` values, and the number of
+    /// their shortened values. It is one job, unless some of the changes are rejected.
+    fn upsert(&self, mut sources: Positions, refused: &[RefusedValue]) -> (Vec<Job>, u32) {
         let Survey {
             outdated, written, ..
         } = self.survey(None, &sources);
         let changes: Vec<&ContactChange> =
             written.iter().filter_map(|at| self.change(*at)).collect();
-        let mut transformed = self.isolated(&changes);
+        let mut transformed = self.isolated(&changes, refused);
+        let left_out = positions_of(&written, std::mem::take(&mut transformed.left_out));
         let rejected = std::mem::take(&mut transformed.rejected);
         let rejected = self.reject_all(&written, rejected);
         sources.retain(|at| !rejected.contains(at));
         if rejected.is_empty() || outdated.is_empty() {
             let cut = transformed.cut;
-            let job = self.written(transformed, sources, outdated);
+            let job = self.written(transformed, sources, outdated, refused);
+            let job = job.map(|job| Job { left_out, ..job });
             return (job.into_iter().collect(), cut);
         }
         // A change that is older only than a rejected change is not outdated. It may be a delete,
@@ -168,8 +170,10 @@ impl SchemaTransformer<'_> {
                 .iter()
                 .filter_map(|position| self.ordered(*position)),
         );
-        let (jobs, cut): (Vec<_>, Vec<_>) =
-            rest.into_iter().map(|block| self.uncounted(block)).unzip();
+        let (jobs, cut): (Vec<_>, Vec<_>) = rest
+            .into_iter()
+            .map(|block| self.uncounted(block, refused))
+            .unzip();
         (jobs.into_iter().flatten().collect(), cut.into_iter().sum())
     }
 
@@ -178,6 +182,7 @@ impl SchemaTransformer<'_> {
         transformed: Transformed,
         sources: Positions,
         outdated: Positions,
+        refused: &[RefusedValue],
     ) -> Option<Job> {
         let Transformed {
             body,
@@ -195,7 +200,7 @@ impl SchemaTransformer<'_> {
             conditions,
             version: last.guard_version().unwrap_or_default(),
             guarded: first.is_compared,
-            whole: self.whole(sources.iter().filter(written), last),
+            whole: self.whole(sources.iter().filter(written), last, refused),
         };
         Some(Job {
             outdated,
@@ -209,6 +214,7 @@ impl SchemaTransformer<'_> {
         &self,
         mut positions: impl Iterator<Item = &'p Position>,
         last: &ContactChange,
+        refused: &[RefusedValue],
     ) -> Option<Body> {
         let whole = last.whole.as_deref()?;
         let is_part = |position: &Position| {
@@ -223,7 +229,7 @@ impl SchemaTransformer<'_> {
             whole: None,
             ..last.clone()
         };
-        self.catch_panic(&[&change])?.body
+        self.catch_panic(&[&change], refused)?.body
     }
 
     /// Rejects the changes with these indexes into `positions`. Returns their positions.
@@ -244,12 +250,12 @@ impl SchemaTransformer<'_> {
     }
 
     /// Transforms changes. A panic rejects only the change that causes it.
-    fn isolated(&self, changes: &[&ContactChange]) -> Transformed {
-        if let Some(transformed) = self.catch_panic(changes) {
+    fn isolated(&self, changes: &[&ContactChange], refused: &[RefusedValue]) -> Transformed {
+        if let Some(transformed) = self.catch_panic(changes, refused) {
             return transformed;
         }
         let failing: Vec<usize> = (0..changes.len())
-            .filter(|at| self.catch_panic(&[changes[*at]]).is_none())
+            .filter(|at| self.catch_panic(&[changes[*at]], refused).is_none())
             .collect();
         let passing: Vec<usize> = (0..changes.len())
             .filter(|at| !failing.contains(at))
@@ -257,7 +263,8 @@ impl SchemaTransformer<'_> {
         let rest = if failing.is_empty() || passing.is_empty() {
             None
         } else {
-            self.catch_panic(&passing.iter().map(|at| changes[*at]).collect::<Vec<_>>())
+            let passing: Vec<_> = passing.iter().map(|at| changes[*at]).collect();
+            self.catch_panic(&passing, refused)
         };
         let Some(mut rest) = rest else {
             let rejected = (0..changes.len())
@@ -271,15 +278,38 @@ impl SchemaTransformer<'_> {
         for (index, _) in &mut rest.rejected {
             *index = passing[*index];
         }
+        for (index, _) in &mut rest.left_out {
+            *index = passing[*index];
+        }
         rest.rejected
             .extend(failing.into_iter().map(|at| (at, internal_error())));
         rest
     }
 
     /// Transforms changes; `None` where that panics.
-    fn catch_panic(&self, changes: &[&ContactChange]) -> Option<Transformed> {
-        catch_unwind(AssertUnwindSafe(|| self.adapter.transform(changes))).ok()
+    fn catch_panic(
+        &self,
+        changes: &[&ContactChange],
+        refused: &[RefusedValue],
+    ) -> Option<Transformed> {
+        catch_unwind(AssertUnwindSafe(|| match refused {
+            [] => self.adapter.transform(changes),
+            refused => self.adapter.transform_without(changes, refused),
+        }))
+        .ok()
     }
+}
+
+/// Returns the left out fields with the positions of their changes, which have these indexes into
+/// `positions`.
+fn positions_of(positions: &[Position], left_out: Vec<(usize, String)>) -> Vec<(Position, String)> {
+    let mut found = Vec::new();
+    for (index, field) in left_out {
+        if let Some(position) = positions.get(index) {
+            found.push((*position, field));
+        }
+    }
+    found
 }
 
 fn internal_error() -> Rejection {
@@ -294,19 +324,37 @@ impl Unfold for SchemaTransformer<'_> {
         self.changes.get(position)?.as_deref()
     }
 
-    fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job> {
+    fn one_by_one(&self, folded: Job) -> Option<Job> {
+        let Job {
+            sources,
+            calls,
+            salvage,
+            then,
+            ..
+        } = folded;
+        let refused = Salvage::refused(salvage.as_deref());
         // Their shortened values were counted when they were folded.
         let mut jobs = VecDeque::new();
-        for position in positions {
+        for position in &sources {
             let Some(block) = blocks(self.ordered(*position).into_iter()).pop() else {
                 continue;
             };
-            if let Some(job) = self.uncounted(block).0.pop() {
-                jobs.push_back(Job { calls, ..job });
+            if let Some(job) = self.uncounted(block, refused).0.pop() {
+                jobs.push_back(Job {
+                    calls,
+                    salvage: salvage.as_ref().map(|salvage| salvage.of_change().into()),
+                    ..job
+                });
             }
         }
-        jobs.extend(next);
+        jobs.extend(then);
         Job::chain(jobs)
+    }
+
+    fn without(&self, job: &Job, refused: &[RefusedValue]) -> Option<Job> {
+        let mut jobs = self.upsert(job.sources.clone(), refused).0;
+        let job = jobs.pop()?;
+        jobs.is_empty().then_some(job)
     }
 
     fn compare(&self, job: &mut Job, version: Option<u64>) -> bool {
@@ -327,16 +375,19 @@ impl Unfold for SchemaTransformer<'_> {
             .copied()
             .filter(|at| !older.contains(at))
             .collect();
-        let mut jobs = self.upsert(rest.clone()).0;
+        let refused = Salvage::refused(job.salvage.as_deref());
+        let mut jobs = self.upsert(rest.clone(), refused).0;
         match jobs.pop() {
             Some(Job {
                 kind: WriteKind::Upsert,
                 payload,
                 sources,
                 outdated,
+                left_out,
                 ..
             }) if jobs.is_empty() => {
                 (job.payload, job.sources, job.outdated) = (payload, sources, outdated);
+                job.left_out = left_out;
             }
             // The changes were writable before. An empty payload is refused, and then each change
             // is sent by itself.

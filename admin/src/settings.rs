@@ -31,9 +31,8 @@ Examples:
   contact-sync-admin settings --check settings.toml --offline
   contact-sync-admin settings --schema > settings.schema.json
 
---check reads the document, then the fields of each system that it selects:
-the description of the Salesforce object, the properties of HubSpot. The
-secrets are read with your own permissions. Writes nothing.
+--check reads the document, then the fields of each system that it selects.
+The secrets are read with your own permissions. Writes nothing.
 Exit codes of --check: 0 good; 1 the document or its mapping has a mistake;
 3 the document is good, and the fields of a system could not be read.")]
 pub(crate) struct Args {

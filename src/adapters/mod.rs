@@ -39,7 +39,8 @@ use self::doctor::Check;
 use crate::model::codes;
 use crate::model::limits::{Limits, Quota};
 use crate::model::{
-    CallError, Cause, Code, ContactChange, Destination, Held, Payload, Reply, Stop, Transformed,
+    CallError, Cause, Code, ContactChange, Destination, Held, Payload, RefusedValue, Reply, Stop,
+    Transformed,
 };
 use crate::secrets::SecretError;
 use crate::telemetry::{self, DestinationMetrics};
@@ -56,6 +57,17 @@ pub trait Adapter: Send + Sync {
     /// record of this system. The record equals the result of writing the changes one by one. A
     /// change that can never be written is left out and named.
     fn transform(&self, changes: &[&ContactChange]) -> Transformed;
+
+    /// Transforms the changes without the values that the system has refused. The record equals the
+    /// result of writing the changes one by one, each without its refused values. A system without
+    /// [`RetryMode::Without`](crate::model::RetryMode::Without) does not implement it.
+    fn transform_without(
+        &self,
+        changes: &[&ContactChange],
+        _refused: &[RefusedValue],
+    ) -> Transformed {
+        self.transform(changes)
+    }
 
     /// Opens a connection and gets the credentials that the first call needs, before there are
     /// records. Writes nothing. A failure changes nothing: the first call meets it again. A system

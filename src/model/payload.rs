@@ -157,6 +157,23 @@ impl Body {
     }
 }
 
+/// A value that a system refused, and that payloads are built without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefusedValue {
+    /// The destination's name of the field.
+    pub field: String,
+    /// The value's JSON; `None` stands for every value of the field.
+    pub json: Option<Box<str>>,
+}
+
+impl RefusedValue {
+    /// Returns whether a field has the value, whose JSON is `json`. Names have no letter case.
+    pub fn is(&self, field: &str, json: &str) -> bool {
+        let is_value = self.json.as_deref().is_none_or(|refused| refused == json);
+        is_value && self.field.eq_ignore_ascii_case(field)
+    }
+}
+
 /// The result of transforming one contact's changes into one record of a destination.
 #[derive(Debug, Default)]
 pub struct Transformed {
@@ -168,6 +185,9 @@ pub struct Transformed {
     pub conditions: Option<Box<Conditions>>,
     /// The changes left out, by their index, each with the reason.
     pub rejected: Vec<(usize, Rejection)>,
+    /// The fields left out of changes that are written, by the change's index. Settings allow to
+    /// leave them out.
+    pub left_out: Vec<(usize, String)>,
     /// Values that were cut to fit their field.
     pub cut: u32,
 }

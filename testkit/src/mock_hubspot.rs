@@ -173,6 +173,11 @@ impl MockHubSpot {
         });
     }
 
+    /// Refuses every value that begins with `prefix`, as a validation rule of its property does.
+    pub fn refuse_texts(&self, prefix: &str) {
+        self.state().store.refused_texts = Some(prefix.to_owned());
+    }
+
     /// Creates a custom property.
     pub fn create_property(&self, name: &str) {
         self.state().store.custom_properties.insert(name.to_owned());

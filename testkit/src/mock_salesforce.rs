@@ -160,6 +160,8 @@ struct State {
     takes_any_token: bool,
     locks_every: Option<u64>,
     upserted_rows: u64,
+    /// Beginning of the texts that a validation rule refuses.
+    refused_texts: Option<String>,
     /// Edits of other clients that follow the next query.
     edits_after_query: Vec<(String, Value)>,
     /// Total number of records of each query, and those that were not returned yet.
@@ -253,6 +255,11 @@ impl MockSalesforce {
     pub fn edit_after_query(&self, id: &str, fields: &Value) {
         let edit = (id.to_owned(), fields.clone());
         self.state().edits_after_query.push(edit);
+    }
+
+    /// Refuses every text that begins with `prefix`, as a validation rule of its field does.
+    pub fn refuse_texts(&self, prefix: &str) {
+        self.state().refused_texts = Some(prefix.to_owned());
     }
 
     /// Fails every `k`-th row of all upserts with a lock.

@@ -3,6 +3,7 @@
 mod calls;
 mod matching;
 mod objects;
+mod recipes;
 mod salesperson;
 mod salvage;
 mod table;

@@ -63,8 +63,9 @@ impl Comparison {
                 let count = checks.len();
                 let faults: Vec<String> = checks.into_iter().filter_map(fault).collect();
                 if count == 0 {
-                    self.notes
-                        .push(format!("mapping of {system}: the system describes no fields"));
+                    self.notes.push(format!(
+                        "mapping of {system}: the system describes no fields"
+                    ));
                 } else if faults.is_empty() {
                     self.notes
                         .push(format!("mapping of {system}: fits, {count} checks passed"));

@@ -1,5 +1,5 @@
-//! Checks the portal for the operator's commands `doctor` and `settings --check`: whether the key is
-//! unique, every property that is sent exists and may be written, and the credential has its
+//! Checks the portal for the operator's commands `doctor` and `settings --check`: whether the key
+//! is unique, every property that is sent exists and may be written, and the credential has its
 //! scopes.
 //!
 //! <https://developers.hubspot.com/docs/api-reference/latest/crm/properties/guide>
@@ -487,7 +487,7 @@ mod tests {
         let change = EventConsumer
             .consume(&Record::of_data(data), time::OffsetDateTime::now_utc())
             .expect("allowed");
-        let body = model::transform(&[&change], &settings())
+        let body = model::transform(&[&change], &[], &settings())
             .body
             .expect("a record");
         let sent: serde_json::Map<String, serde_json::Value> =

@@ -10,7 +10,8 @@ use crate::adapters::json_object::Fields;
 use crate::adapters::text_fit::Excess;
 use crate::model::codes;
 use crate::model::{
-    Attribute, Body, Code, Contact, ContactChange, ContactType, Field, Rejection, Text, Transformed,
+    Attribute, Body, Code, Contact, ContactChange, ContactType, Field, RefusedValue, Rejection,
+    Text, Transformed,
 };
 
 /// Property of the lifecycle stage.
@@ -39,18 +40,36 @@ const STAGES: [&str; 8] = [
 
 type Properties<'a> = Fields<'a, Cow<'a, str>>;
 
-/// Folds the changes of one contact into the JSON object `properties`.
+/// The properties of one change.
+struct MappedChange<'a> {
+    properties: Properties<'a>,
+    /// Number of values that were cut.
+    cut: u32,
+    /// Properties of `salvage` that were left out.
+    left_out: Vec<String>,
+}
+
+/// Folds the changes of one contact into the JSON object `properties`, without `refused` values.
 ///
 /// A change with a value that can never be written is left out as a whole, as HubSpot would refuse
-/// it as a whole.
-pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
+/// it as a whole; a property of `salvage` is left out alone.
+pub(super) fn transform(
+    changes: &[&ContactChange],
+    refused: &[RefusedValue],
+    settings: &Settings,
+) -> Transformed {
     let mut folding = Folding::new(settings.policies());
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match map_change(change, settings) {
-            Ok((properties, cut)) => {
-                take(&mut folding, properties);
-                transformed.cut += cut;
+            Ok(mut mapped) => {
+                mapped.properties.leave_out(refused, &mut mapped.left_out);
+                take(&mut folding, mapped.properties);
+                transformed.cut += mapped.cut;
+                let left_out = mapped.left_out.into_iter();
+                transformed
+                    .left_out
+                    .extend(left_out.map(|name| (index, name)));
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
@@ -76,24 +95,25 @@ fn is_backward(from: &str, to: &str) -> bool {
     matches!((position(from), position(to)), (Some(from), Some(to)) if to < from)
 }
 
-/// Maps one change. Returns its properties and the number of values that were cut.
+/// Maps one change.
 fn map_change<'a>(
     change: &'a ContactChange,
     settings: &'a Settings,
-) -> Result<(Properties<'a>, u32), Rejection> {
+) -> Result<MappedChange<'a>, Rejection> {
     let contact = &change.contact;
     let mut properties = identity(change, settings);
     let mut cuts = 0;
+    let mut left_out = Vec::new();
     for (mapped, name) in texts(settings) {
         let text = match (mapped.text)(contact) {
             Field::Absent => continue,
             Field::Null => "",
             Field::Value(text) => text,
         };
-        let fitting = mapped
-            .excess
-            .fit(text, LONGEST_TEXT)
-            .ok_or_else(|| too_long(name))?;
+        let Some(fitting) = mapped.excess.fit(text, LONGEST_TEXT) else {
+            left_out.push(left_out_field(name, settings)?);
+            continue;
+        };
         if fitting.len() < text.len() {
             cuts += 1;
         }
@@ -110,14 +130,21 @@ fn map_change<'a>(
             Field::Value(value) => {
                 let text = attribute_text(value)
                     .filter(|text| Excess::Reject.fit(text, LONGEST_TEXT).is_some());
-                properties.set(name, text.ok_or_else(|| too_long(name))?);
+                match text {
+                    Some(text) => properties.set(name, text),
+                    None => left_out.push(left_out_field(name, settings)?),
+                }
             }
         }
     }
     for (name, constant) in &settings.constants {
         properties.set(name, constant.text());
     }
-    Ok((properties, cuts))
+    Ok(MappedChange {
+        properties,
+        cut: cuts,
+        left_out,
+    })
 }
 
 /// Returns the contact's stage, type, key and version. The stage comes first: see
@@ -237,6 +264,15 @@ fn attribute_text(attribute: &Attribute) -> Option<Cow<'_, str>> {
         Attribute::Number(number) => return number.without_exponent(),
         Attribute::Text(text) => Cow::Borrowed(text),
     })
+}
+
+/// Returns the name of a property whose value is too long, where settings allow to leave it out.
+fn left_out_field(name: &str, settings: &Settings) -> Result<String, Rejection> {
+    if settings.may_leave_out(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(too_long(name))
+    }
 }
 
 fn too_long(name: &str) -> Rejection {

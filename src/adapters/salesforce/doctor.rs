@@ -419,7 +419,7 @@ mod tests {
         let change = EventConsumer
             .consume(&Record::of_data(data), time::OffsetDateTime::now_utc())
             .expect("allowed");
-        let body = model::transform(&[&change], &settings())
+        let body = model::transform(&[&change], &[], &settings())
             .body
             .expect("a record");
         let sent: serde_json::Map<String, serde_json::Value> =
@@ -577,8 +577,8 @@ mod tests {
             (
                 &|described| {
                     edit(described, "Tags__c", |field| {
-                        drop(field.picklist_values.pop())
-                    })
+                        drop(field.picklist_values.pop());
+                    });
                 },
                 "Tags__c does not offer B",
             ),
@@ -589,8 +589,8 @@ mod tests {
             (
                 &|described| {
                     edit(described, "Since__c", |field| {
-                        field.r#type = "double".into()
-                    })
+                        field.r#type = "double".into();
+                    });
                 },
                 "Since__c is of the type double",
             ),
@@ -598,7 +598,7 @@ mod tests {
                 &|described| {
                     edit(described, "Email", |field| field.nillable = false);
                     edit(described, "Email", |field| {
-                        field.defaulted_on_create = false
+                        field.defaulted_on_create = false;
                     });
                 },
                 "remove it from `salesforce.salvage`",

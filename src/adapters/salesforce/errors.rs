@@ -141,11 +141,7 @@ pub(super) fn of_row(
 
 /// Returns whether a record may be written without the refused fields, which are known.
 pub(super) fn may_leave_out(fields: &[String], settings: &Settings) -> bool {
-    let is_listed = |field: &String| {
-        let mut salvage = settings.salvage.iter();
-        salvage.any(|listed| listed.eq_ignore_ascii_case(field))
-            && !mapping::is_required(settings, field)
-    };
+    let is_listed = |field: &String| settings.may_leave_out(field);
     !fields.is_empty() && fields.iter().all(is_listed)
 }
 

@@ -327,6 +327,15 @@ impl State {
             Some(_) => {}
         }
         for (name, value) in fields {
+            let text = value.as_str().unwrap_or_default();
+            if self
+                .refused_texts
+                .as_ref()
+                .is_some_and(|prefix| text.starts_with(prefix))
+            {
+                let code = "FIELD_CUSTOM_VALIDATION_EXCEPTION";
+                return Some(row_error(code, "the value is not allowed", &[name]));
+            }
             let is_ours = *name == self.behavior.external_id_field
                 || self.behavior.custom_fields.contains(name);
             if name == "attributes" || is_ours {
