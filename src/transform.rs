@@ -139,6 +139,7 @@ impl SchemaTransformer<'_> {
             conditions: None,
             version,
             guarded: is_guarded,
+            record: None,
             whole: None,
         };
         Some(Job::new(WriteKind::Delete, payload, sources))
@@ -200,6 +201,7 @@ impl SchemaTransformer<'_> {
             conditions,
             version: last.guard_version().unwrap_or_default(),
             guarded: first.is_compared,
+            record: None,
             whole: self.whole(sources.iter().filter(written), last, refused),
         };
         Some(Job {

@@ -10,7 +10,7 @@ use super::{DispatchContext, Job, salvage};
 use crate::adapters::{Adapter, Call};
 use crate::model::codes;
 use crate::model::{
-    Body, CallError, Code, Held, HeldRecord, Outcome, Payload, Reply, Retry, RetryMode,
+    Body, CallError, Code, Held, HeldRecord, MatchPolicy, Outcome, Payload, Reply, Retry, RetryMode,
 };
 use crate::policy::{self, Decision};
 
@@ -149,7 +149,12 @@ fn decide(context: DispatchContext<'_>, job: &mut Job, record: Option<&HeldRecor
         return Decided::Write(with_defaults(payload, record.is_none()));
     };
     match policy::decide(payload, conditions, record) {
-        Decision::Write(body) => Decided::Write(Some(body)),
+        Decision::Write(body) => {
+            if conditions.matching == MatchPolicy::UpdateOnly {
+                job.payload.record = record.and_then(|record| record.id.clone());
+            }
+            Decided::Write(Some(body))
+        }
         Decision::NoChange => Decided::Settle(Outcome::unchanged()),
         Decision::NoMatch => Decided::Settle(Outcome::Skipped(Code::new(codes::NO_MATCH))),
         Decision::Exists => Decided::Settle(Outcome::Skipped(Code::new(codes::EXISTS))),

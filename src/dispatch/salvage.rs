@@ -140,7 +140,10 @@ pub(super) fn leave_out(
             },
         };
         source.payload = rebuilt(context, job, &salvage.refused, &source.payload, &values);
-        job.payload = source.decided();
+        job.payload = Payload {
+            record: job.payload.record.take(),
+            ..source.decided()
+        };
         salvage.source = Some(source);
     }
     job.salvage = Some(salvage);

@@ -35,6 +35,8 @@ pub struct Payload {
     /// Compare `version` with the destination's first, and leave newer data alone. Set only where
     /// the adapter's settings name a version field.
     pub guarded: bool,
+    /// The system's own id of the record that the write updates, where it must not create one.
+    pub record: Option<Box<str>>,
     /// The record with the fields that did not change, where `body` leaves them out: it is sent,
     /// too, where the destination did not have the record.
     pub whole: Option<Body>,

@@ -27,6 +27,8 @@ pub const TOKEN: &str = "pat-mock-1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     Upsert,
+    /// Never creates a contact.
+    Update,
     Read,
     Archive,
     Properties,
@@ -110,6 +112,8 @@ struct State {
     unnamed_errors: HashMap<String, Value>,
     /// Edits of other clients that follow the next read: id, property and value.
     edits_after_read: Vec<[String; 3]>,
+    /// Contacts that other clients create (`true`) or archive after the next read.
+    changes_after_read: Vec<(String, bool)>,
     limit: Option<Window>,
 }
 
@@ -171,6 +175,17 @@ impl MockHubSpot {
             length,
             taken: VecDeque::new(),
         });
+    }
+
+    /// Archives the contact after the next read, as another client does that is faster than the
+    /// write.
+    pub fn archive_after_read(&self, id: &str) {
+        self.state().changes_after_read.push((id.to_owned(), false));
+    }
+
+    /// Creates a contact after the next read, as another client does that is faster than the write.
+    pub fn put_after_read(&self, id: &str) {
+        self.state().changes_after_read.push((id.to_owned(), true));
     }
 
     /// Refuses every value that begins with `prefix`, as a validation rule of its property does.

@@ -32,6 +32,8 @@ pub const CLIENT_SECRET: &str = "mock-secret-1";
 pub enum Endpoint {
     Token,
     Upsert,
+    /// Collection update by Id.
+    Update,
     Query,
     Delete,
     Describe,
@@ -164,6 +166,8 @@ struct State {
     refused_texts: Option<String>,
     /// Edits of other clients that follow the next query.
     edits_after_query: Vec<(String, Value)>,
+    /// Contacts whose leads other clients create (`true`) or delete after the next query.
+    changes_after_query: Vec<(String, bool)>,
     /// Total number of records of each query, and those that were not returned yet.
     queries: Vec<(usize, Vec<Value>)>,
 }
@@ -257,6 +261,18 @@ impl MockSalesforce {
         self.state().edits_after_query.push(edit);
     }
 
+    /// Deletes the lead after the next query, as another client does that is faster than the write.
+    pub fn delete_after_query(&self, id: &str) {
+        self.state()
+            .changes_after_query
+            .push((id.to_owned(), false));
+    }
+
+    /// Creates a lead after the next query, as another client does that is faster than the write.
+    pub fn put_after_query(&self, id: &str) {
+        self.state().changes_after_query.push((id.to_owned(), true));
+    }
+
     /// Refuses every text that begins with `prefix`, as a validation rule of its field does.
     pub fn refuse_texts(&self, prefix: &str) {
         self.state().refused_texts = Some(prefix.to_owned());
@@ -337,6 +353,20 @@ impl State {
     fn edit_after_query(&mut self) {
         for (id, fields) in std::mem::take(&mut self.edits_after_query) {
             self.edit(&id, &fields);
+        }
+        let field = self.behavior.external_id_field.clone();
+        for (id, is_new) in std::mem::take(&mut self.changes_after_query) {
+            if is_new {
+                let fields = Map::from_iter([(field.clone(), id.as_str().into())]);
+                self.store.insert(&field, fields);
+            } else {
+                for id in self.store.ids(&field, &id) {
+                    self.store
+                        .records
+                        .entry(id)
+                        .and_modify(|record| record.is_deleted = true);
+                }
+            }
         }
     }
 }

@@ -139,6 +139,7 @@ pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload 
         conditions,
         version: last.guard_version().unwrap_or_default(),
         guarded: false,
+        record: None,
         whole: None,
     }
 }
@@ -151,6 +152,7 @@ pub fn deletion(text: &str) -> Payload {
         conditions: None,
         version: 10,
         guarded: false,
+        record: None,
         whole: None,
     }
 }
