@@ -15,12 +15,12 @@ use self::blocks::{Block, blocks};
 pub use self::guard::{DestinationGuard, Guard, GuardMode};
 use self::versions::{Ordered, Survey, survey};
 use crate::adapters::Adapter;
-use crate::dispatch::{Job, Unfold, WriteKind};
+use crate::dispatch::{Job, Salvage, Unfold, WriteKind};
 use crate::fold::Step;
 use crate::model::codes;
 use crate::model::{
-    Code, ContactChange, Operation, Payload, Position, Positions, Rejection, Stage, Transformed,
-    ValueCounts, WholeRow,
+    Code, ContactChange, Operation, Payload, Position, Positions, RefusedValue, Rejection, Stage,
+    Transformed, ValueCounts, WholeRow,
 };
 use crate::settle::{OutcomeRecorder, RecordOutcome};
 
@@ -112,18 +112,18 @@ impl SchemaTransformer<'_> {
 
     /// Returns the jobs of a block, in order, and counts their shortened and unrecognised values.
     fn jobs_of(&self, block: Block) -> Vec<Job> {
-        let (jobs, counts) = self.uncounted(block);
+        let (jobs, counts) = self.uncounted(block, &[]);
         self.sink.count_values(counts);
         jobs
     }
 
-    fn uncounted(&self, block: Block) -> (Vec<Job>, ValueCounts) {
+    fn uncounted(&self, block: Block, refused: &[RefusedValue]) -> (Vec<Job>, ValueCounts) {
         match block.kind {
             WriteKind::Delete => (
                 self.delete(block).into_iter().collect(),
                 ValueCounts::default(),
             ),
-            WriteKind::Upsert => self.upsert(block.sources),
+            WriteKind::Upsert => self.upsert(block.sources, refused),
         }
     }
 
@@ -142,26 +142,29 @@ impl SchemaTransformer<'_> {
             conditions: None,
             version,
             guarded: is_guarded,
+            record: None,
             whole: None,
         };
         Some(Job::new(WriteKind::Delete, payload, sources))
     }
 
-    /// Returns the jobs that write these changes, and the numbers of their values. It is one job,
-    /// unless some of the changes are rejected.
-    fn upsert(&self, mut sources: Positions) -> (Vec<Job>, ValueCounts) {
+    /// Returns the jobs that write these changes without the `refused` values, and the numbers of
+    /// their values. It is one job, unless some of the changes are rejected.
+    fn upsert(&self, mut sources: Positions, refused: &[RefusedValue]) -> (Vec<Job>, ValueCounts) {
         let Survey {
             outdated, written, ..
         } = self.survey(None, &sources);
         let changes: Vec<&ContactChange> =
             written.iter().filter_map(|at| self.change(*at)).collect();
-        let mut transformed = self.isolated(&changes);
+        let mut transformed = self.isolated(&changes, refused);
+        let left_out = positions_of(&written, std::mem::take(&mut transformed.left_out));
         let rejected = std::mem::take(&mut transformed.rejected);
         let rejected = self.reject_all(&written, rejected);
         sources.retain(|at| !rejected.contains(at));
         if rejected.is_empty() || outdated.is_empty() {
             let counts = transformed.counts;
-            let job = self.written(transformed, sources, outdated);
+            let job = self.written(transformed, sources, outdated, refused);
+            let job = job.map(|job| Job { left_out, ..job });
             return (job.into_iter().collect(), counts);
         }
         // A change that is older only than a rejected change is not outdated. It may be a delete,
@@ -173,7 +176,7 @@ impl SchemaTransformer<'_> {
         );
         let (mut jobs, mut counts) = (Vec::new(), ValueCounts::default());
         for block in rest {
-            let (jobs_of_block, counts_of_block) = self.uncounted(block);
+            let (jobs_of_block, counts_of_block) = self.uncounted(block, refused);
             jobs.extend(jobs_of_block);
             counts += counts_of_block;
         }
@@ -185,6 +188,7 @@ impl SchemaTransformer<'_> {
         transformed: Transformed,
         sources: Positions,
         outdated: Positions,
+        refused: &[RefusedValue],
     ) -> Option<Job> {
         let written = |position: &&Position| !outdated.contains(position);
         let first = self.ordered(*sources.first()?)?;
@@ -202,9 +206,10 @@ impl SchemaTransformer<'_> {
             conditions,
             version: last.guard_version().unwrap_or_default(),
             guarded: first.is_compared,
+            record: None,
             whole: None,
         };
-        payload.whole = self.whole(sources.iter().filter(written), &payload);
+        payload.whole = self.whole(sources.iter().filter(written), &payload, refused);
         Some(Job {
             outdated,
             ..Job::new(WriteKind::Upsert, payload, sources)
@@ -218,6 +223,7 @@ impl SchemaTransformer<'_> {
         &self,
         mut positions: impl Iterator<Item = &'p Position>,
         part: &Payload,
+        refused: &[RefusedValue],
     ) -> Option<WholeRow> {
         let first = self.change(*positions.next()?)?;
         let contact = match first.whole.as_ref()? {
@@ -237,7 +243,7 @@ impl SchemaTransformer<'_> {
             conditions,
             rejected,
             ..
-        } = self.isolated(&changes);
+        } = self.isolated(&changes, refused);
         Some(match rejected.into_iter().next() {
             Some((_, rejection)) => WholeRow::Rejected(Box::new(rejection)),
             None => WholeRow::Payload(Box::new(Payload {
@@ -267,12 +273,12 @@ impl SchemaTransformer<'_> {
     }
 
     /// Transforms changes. A panic rejects only the change that causes it.
-    fn isolated(&self, changes: &[&ContactChange]) -> Transformed {
-        if let Some(transformed) = self.catch_panic(changes) {
+    fn isolated(&self, changes: &[&ContactChange], refused: &[RefusedValue]) -> Transformed {
+        if let Some(transformed) = self.catch_panic(changes, refused) {
             return transformed;
         }
         let failing: Vec<usize> = (0..changes.len())
-            .filter(|at| self.catch_panic(&[changes[*at]]).is_none())
+            .filter(|at| self.catch_panic(&[changes[*at]], refused).is_none())
             .collect();
         let passing: Vec<usize> = (0..changes.len())
             .filter(|at| !failing.contains(at))
@@ -280,7 +286,8 @@ impl SchemaTransformer<'_> {
         let rest = if failing.is_empty() || passing.is_empty() {
             None
         } else {
-            self.catch_panic(&passing.iter().map(|at| changes[*at]).collect::<Vec<_>>())
+            let passing: Vec<_> = passing.iter().map(|at| changes[*at]).collect();
+            self.catch_panic(&passing, refused)
         };
         let Some(mut rest) = rest else {
             let rejected = (0..changes.len())
@@ -294,15 +301,38 @@ impl SchemaTransformer<'_> {
         for (index, _) in &mut rest.rejected {
             *index = passing[*index];
         }
+        for (index, _) in &mut rest.left_out {
+            *index = passing[*index];
+        }
         rest.rejected
             .extend(failing.into_iter().map(|at| (at, internal_error())));
         rest
     }
 
     /// Transforms changes; `None` where that panics.
-    fn catch_panic(&self, changes: &[&ContactChange]) -> Option<Transformed> {
-        catch_unwind(AssertUnwindSafe(|| self.adapter.transform(changes))).ok()
+    fn catch_panic(
+        &self,
+        changes: &[&ContactChange],
+        refused: &[RefusedValue],
+    ) -> Option<Transformed> {
+        catch_unwind(AssertUnwindSafe(|| match refused {
+            [] => self.adapter.transform(changes),
+            refused => self.adapter.transform_without(changes, refused),
+        }))
+        .ok()
     }
+}
+
+/// Returns the left out fields with the positions of their changes, which have these indexes into
+/// `positions`.
+fn positions_of(positions: &[Position], left_out: Vec<(usize, String)>) -> Vec<(Position, String)> {
+    let mut found = Vec::new();
+    for (index, field) in left_out {
+        if let Some(position) = positions.get(index) {
+            found.push((*position, field));
+        }
+    }
+    found
 }
 
 fn internal_error() -> Rejection {
@@ -317,19 +347,37 @@ impl Unfold for SchemaTransformer<'_> {
         self.changes.get(position)?.as_deref()
     }
 
-    fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job> {
+    fn one_by_one(&self, folded: Job) -> Option<Job> {
+        let Job {
+            sources,
+            calls,
+            salvage,
+            then,
+            ..
+        } = folded;
+        let refused = Salvage::refused(salvage.as_deref());
         // Their values were counted when they were folded.
         let mut jobs = VecDeque::new();
-        for position in positions {
+        for position in &sources {
             let Some(block) = blocks(self.ordered(*position).into_iter()).pop() else {
                 continue;
             };
-            if let Some(job) = self.uncounted(block).0.pop() {
-                jobs.push_back(Job { calls, ..job });
+            if let Some(job) = self.uncounted(block, refused).0.pop() {
+                jobs.push_back(Job {
+                    calls,
+                    salvage: salvage.as_ref().map(|salvage| salvage.of_change().into()),
+                    ..job
+                });
             }
         }
-        jobs.extend(next);
+        jobs.extend(then);
         Job::chain(jobs)
+    }
+
+    fn without(&self, job: &Job, refused: &[RefusedValue]) -> Option<Job> {
+        let mut jobs = self.upsert(job.sources.clone(), refused).0;
+        let job = jobs.pop()?;
+        jobs.is_empty().then_some(job)
     }
 
     fn compare(&self, job: &mut Job, version: Option<u64>) -> bool {
@@ -350,16 +398,19 @@ impl Unfold for SchemaTransformer<'_> {
             .copied()
             .filter(|at| !older.contains(at))
             .collect();
-        let mut jobs = self.upsert(rest.clone()).0;
+        let refused = Salvage::refused(job.salvage.as_deref());
+        let mut jobs = self.upsert(rest.clone(), refused).0;
         match jobs.pop() {
             Some(Job {
                 kind: WriteKind::Upsert,
                 payload,
                 sources,
                 outdated,
+                left_out,
                 ..
             }) if jobs.is_empty() => {
                 (job.payload, job.sources, job.outdated) = (payload, sources, outdated);
+                job.left_out = left_out;
             }
             // The changes were writable before. An empty payload is refused, and then each change
             // is sent by itself.

@@ -46,12 +46,17 @@ pub(crate) struct Deployment {
 }
 
 impl Target {
-    /// Reads the variables of the function, if one is named, and those of this process over them.
-    pub(crate) async fn deployment(&self) -> Result<Deployment, Failure> {
-        let aws = match &self.aws {
+    /// Returns the configuration of AWS clients.
+    pub(crate) async fn aws(&self) -> SdkConfig {
+        match &self.aws {
             Some(aws) => aws.clone(),
             None => aws_of_environment().await,
-        };
+        }
+    }
+
+    /// Reads the variables of the function, if one is named, and those of this process over them.
+    pub(crate) async fn deployment(&self) -> Result<Deployment, Failure> {
+        let aws = self.aws().await;
         let deployed = match &self.function {
             Some(function) => variables(function, &aws).await?,
             None => Vec::new(),

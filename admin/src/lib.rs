@@ -1,7 +1,8 @@
 //! contact-sync-admin, the operator's tool: one file for each command.
 //!
 //! The tool reads the deployed settings as the function does. Exit codes: 0, success; 1, a check
-//! failed or work is left, and the output names it; 2, wrong usage.
+//! failed or work is left, and the output names it; 2, wrong usage; 3, `settings --check` found no
+//! mistake and could not read the fields of a system.
 
 mod bucket;
 mod change_schema;
@@ -80,7 +81,8 @@ Credentials and region come from the variables and profiles of the AWS SDK
 (AWS_PROFILE, AWS_REGION, …). Profiles of `aws sso login`, of `aws login` and
 with a credential_process work too.
 
-Exit codes: 0 success; 1 a check failed or work is left; 2 wrong usage.
+Exit codes: 0 success; 1 a check failed or work is left; 2 wrong usage;
+3 `settings --check` could not read the fields of a system.
 Colours are for terminals; NO_COLOR=1 switches them off.";
 
 #[derive(Debug, Subcommand)]
@@ -102,8 +104,33 @@ const WORK_LEFT: u8 = 1;
 /// Exit code of wrong usage, the same as clap's.
 const WRONG_USAGE: u8 = 2;
 
+/// Exit code of a check without a mistake that leaves something unchecked.
+const CHECKED_IN_PART: u8 = 3;
+
 /// Result of a command: `true` for success; `false` becomes the exit code 1.
 type CommandResult = Result<bool, Failure>;
+
+/// Ending of a command without a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Everything is done, and no check failed.
+    Complete,
+    /// A check failed, or work is left.
+    WorkLeft,
+    /// No check failed, and some could not be made.
+    CheckedInPart,
+}
+
+impl Ending {
+    /// Returns the ending of a [`CommandResult`].
+    fn of(is_complete: bool) -> Self {
+        if is_complete {
+            Self::Complete
+        } else {
+            Self::WorkLeft
+        }
+    }
+}
 
 /// The tool, with everything that it takes from its surroundings.
 pub struct Tool {
@@ -144,8 +171,9 @@ impl Tool {
         target.aws = self.aws;
         let output = Output::new(json, self.streams);
         match Box::pin(command.run(&target, &output)).await {
-            Ok(true) => 0,
-            Ok(false) => WORK_LEFT,
+            Ok(Ending::Complete) => 0,
+            Ok(Ending::WorkLeft) => WORK_LEFT,
+            Ok(Ending::CheckedInPart) => CHECKED_IN_PART,
             Err(failure) => {
                 output.failure(&failure);
                 if failure.is_usage {
@@ -159,12 +187,12 @@ impl Tool {
 }
 
 impl Command {
-    async fn run(&self, target: &Target, output: &Output) -> CommandResult {
-        match self {
+    async fn run(&self, target: &Target, output: &Output) -> Result<Ending, Failure> {
+        let result = match self {
             Self::DeadLetters(args) => dead_letters::run(args, target, output).await,
             Self::Replay(args) => replay::run(args, target, output).await,
             Self::Doctor(args) => doctor::run(args, target, output).await,
-            Self::Settings(args) => settings::run(args, target, output).await,
+            Self::Settings(args) => return settings::run(args, target, output).await,
             Self::Preview(args) => preview::run(args, target, output).await,
             Self::Source(args) => source::run(args, target, output).await,
             Self::ChangeSchema(_) => {
@@ -178,7 +206,8 @@ impl Command {
             Self::ManPages(args) => {
                 man_pages::run(args, definition(target.registry)).map(|()| true)
             }
-        }
+        };
+        result.map(Ending::of)
     }
 }
 

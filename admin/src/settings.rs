@@ -1,6 +1,8 @@
 //! `settings`: prints the effective settings with their layers, prints the JSON Schema of a
 //! document, or checks a document.
 
+mod mapping;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +10,8 @@ use clap::Args as ClapArgs;
 use contact_sync::settings::{self, DocumentSource, Effective, Layer, Layers, SettingsError};
 use serde_json::{Value, json};
 
-use super::CommandResult;
+use self::mapping::Comparison;
+use super::Ending;
 use super::deployment::{Target, names};
 use super::failure::Failure;
 use super::guard;
@@ -25,26 +28,35 @@ Examples:
   contact-sync-admin settings --function contact-sync-hubspot:live
   contact-sync-admin settings --check settings.toml \\
     --function contact-sync-hubspot:live
-  contact-sync-admin settings --schema > settings.schema.json")]
+  contact-sync-admin settings --check settings.toml --offline
+  contact-sync-admin settings --schema > settings.schema.json
+
+--check reads the document, then the fields of each system that it selects.
+The secrets are read with your own permissions. Writes nothing.
+Exit codes of --check: 0 good; 1 the document or its mapping has a mistake;
+3 the document is good, and the fields of a system could not be read.")]
 pub(crate) struct Args {
     /// Print the JSON Schema of a settings document instead
     #[arg(long, conflicts_with = "check")]
     schema: bool,
     /// Check this document instead, with the preset and the variables of this shell, or of the
-    /// deployed --function; prints every error
+    /// deployed --function, and compare its mapping with the systems; prints every error
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
+    /// Check the document alone, without a call to a system
+    #[arg(long, requires = "check")]
+    offline: bool,
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> CommandResult {
+pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Result<Ending, Failure> {
     if args.schema {
         let schema = settings::schema(target.registry);
         output.result(&schema, &format!("{schema:#}"));
-        return Ok(true);
+        return Ok(Ending::Complete);
     }
     if let Some(file) = &args.check {
-        return check(file, target, output).await;
+        return check(file, args.offline, target, output).await;
     }
     let (environment, text) = target.document().await?;
     let layers = environment.layers(target.registry, &text)?;
@@ -75,12 +87,17 @@ pub(crate) async fn run(args: &Args, target: &Target, output: &Output) -> Comman
     )];
     text.extend(guard::notes(&settings));
     output.result(&json, &text.join("\n"));
-    Ok(true)
+    Ok(Ending::Complete)
 }
 
-/// Checks a document. A document is good if the function would start with it. Only the queue may be
-/// missing: a deployment sets it.
-async fn check(file: &Path, target: &Target, output: &Output) -> CommandResult {
+/// Checks a document. A document is good if the function would start with it, and if the systems
+/// have the fields of its mapping. Only the queue may be missing: a deployment sets it.
+async fn check(
+    file: &Path,
+    is_offline: bool,
+    target: &Target,
+    output: &Output,
+) -> Result<Ending, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::new(
             format!("{}: {error}", file.display()),
@@ -106,10 +123,34 @@ async fn check(file: &Path, target: &Target, output: &Output) -> CommandResult {
         output.json(
             &json!({"good": false, "function": function, "preset": preset, "mistakes": errors}),
         );
-        return Ok(false);
+        return Ok(Ending::WorkLeft);
     }
     let has_queue = layers.settings(&destinations).is_ok();
-    let notes = guard::notes(&layers.draft(&destinations)?);
+    let settings = layers.draft(&destinations)?;
+    let comparison = if is_offline {
+        None
+    } else {
+        Some(Comparison::make(environment.preset, &settings, target).await?)
+    };
+    let mapping = comparison.as_ref().map(Comparison::json);
+    let comparison = comparison.unwrap_or_default();
+    if !comparison.faults.is_empty() {
+        for fault in &comparison.faults {
+            output.error(fault);
+        }
+        for note in &comparison.notes {
+            output.note(note);
+        }
+        output.json(&json!({
+            "good": false,
+            "function": function,
+            "preset": preset,
+            "mistakes": comparison.faults,
+            "mapping": mapping,
+        }));
+        return Ok(Ending::WorkLeft);
+    }
+    let notes = guard::notes(&settings);
     let mut text = format!("{} is good for ", file.display());
     if let Some(function) = function {
         let _ = write!(text, "the function {function}, ");
@@ -129,10 +170,18 @@ async fn check(file: &Path, target: &Target, output: &Output) -> CommandResult {
         "function": function,
         "preset": preset,
         "has_queue": has_queue,
+        "mapping": mapping,
         "notes": notes,
     });
-    output.result(&json, &[&[text], notes.as_slice()].concat().join("\n"));
-    Ok(true)
+    if is_offline {
+        text.push_str("; mapping not checked: --offline");
+    }
+    let lines = [&[text], comparison.notes.as_slice(), &notes].concat();
+    output.result(&json, &lines.join("\n"));
+    if comparison.is_incomplete {
+        return Ok(Ending::CheckedInPart);
+    }
+    Ok(Ending::Complete)
 }
 
 /// Returns every syntax error, and every error in the values that could be parsed, by line.

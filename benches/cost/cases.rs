@@ -330,6 +330,7 @@ fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
         conditions,
         version: change.guard_version().unwrap_or_default(),
         guarded: false,
+        record: None,
         whole: None,
     }
 }

@@ -26,4 +26,22 @@ impl Constant {
             Self::Text(text) => text.as_str().into(),
         }
     }
+
+    /// Returns whether the value has the form of a number.
+    pub(super) fn is_number(&self) -> bool {
+        self.text().parse::<f64>().is_ok_and(f64::is_finite)
+    }
+
+    /// Returns whether the value begins like a date, as in `2026-11-20`.
+    pub(super) fn is_date(&self) -> bool {
+        let text = self.text();
+        let Some(date) = text.as_bytes().first_chunk::<10>() else {
+            return false;
+        };
+        let is_part = |(at, byte): (usize, &u8)| match at {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        };
+        date.iter().enumerate().all(is_part)
+    }
 }

@@ -189,6 +189,7 @@ mod tests {
             conditions,
             version: 0,
             guarded: false,
+            record: None,
             whole: None,
         }
     }
@@ -196,6 +197,7 @@ mod tests {
     /// Writes a payload as a destination does, after one look-up.
     fn write(state: State, payload: &Payload) -> State {
         let held = state.as_ref().map(|fields| HeldRecord {
+            id: None,
             version: None,
             values: fields
                 .iter()

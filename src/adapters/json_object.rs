@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json;
-use crate::model::Body;
+use crate::model::{Body, RefusedValue};
 
 /// A field's value that serializes itself.
 pub(super) trait FieldValue {
@@ -76,6 +76,26 @@ impl<'a, V> Fields<'a, V> {
     /// Removes the fields for which `is_kept` returns false.
     pub(super) fn retain(&mut self, mut is_kept: impl FnMut(&str, &V) -> bool) {
         self.0.retain(|(name, value)| is_kept(name, value));
+    }
+
+    /// Removes the fields that have one of the `refused` values. Adds their names to `left_out`.
+    pub(super) fn leave_out(&mut self, refused: &[RefusedValue], left_out: &mut Vec<String>)
+    where
+        V: FieldValue,
+    {
+        if refused.is_empty() {
+            return;
+        }
+        let mut json = String::new();
+        self.retain(|name, value| {
+            json.clear();
+            value.write(&mut json);
+            let is_refused = refused.iter().any(|refused| refused.is(name, &json));
+            if is_refused {
+                left_out.push(name.to_owned());
+            }
+            !is_refused
+        });
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -26,6 +26,9 @@ pub(super) struct Mapping<'a> {
     pub(super) others: Vec<&'a str>,
     /// The fields that the object requires.
     pub(super) required: Vec<&'a str>,
+    /// The fields whose values these settings or contact-sync itself choose: a refusal of one is a
+    /// misconfiguration.
+    pub(super) chosen: Vec<&'a str>,
     /// The value of `required`.
     pub(super) also_required: &'a [String],
     pub(super) salvage: &'a [String],
@@ -94,6 +97,14 @@ impl Mapping<'_> {
 
     fn check_salvage(&self) -> CheckResult {
         for field in self.salvage {
+            let is_same = |chosen: &&str| chosen.eq_ignore_ascii_case(field);
+            if self.chosen.iter().any(is_same) {
+                let message = format!(
+                    "names {field}, whose value is not the contact's own; allowed: fields with \
+                     values of the contact"
+                );
+                return Err(self.invalid("salvage", message));
+            }
             self.check_written("salvage", field)?;
             if self
                 .required

@@ -41,7 +41,8 @@ use self::doctor::Check;
 use crate::model::codes;
 use crate::model::limits::{Limits, Quota};
 use crate::model::{
-    CallError, Cause, Code, ContactChange, Destination, Held, Payload, Reply, Stop, Transformed,
+    CallError, Cause, Code, ContactChange, Destination, Held, Payload, RefusedValue, Reply, Stop,
+    Transformed,
 };
 use crate::secrets::SecretError;
 use crate::telemetry::{self, DestinationMetrics};
@@ -58,6 +59,17 @@ pub trait Adapter: Send + Sync {
     /// record of this system. The record equals the result of writing the changes one by one. A
     /// change that can never be written is left out and named.
     fn transform(&self, changes: &[&ContactChange]) -> Transformed;
+
+    /// Transforms the changes without the values that the system has refused. The record equals the
+    /// result of writing the changes one by one, each without its refused values. A system without
+    /// [`RetryMode::Without`](crate::model::RetryMode::Without) does not implement it.
+    fn transform_without(
+        &self,
+        changes: &[&ContactChange],
+        _refused: &[RefusedValue],
+    ) -> Transformed {
+        self.transform(changes)
+    }
 
     /// Opens a connection and gets the credentials that the first call needs, before there are
     /// records. Writes nothing. A failure changes nothing: the first call meets it again. A system
@@ -93,6 +105,16 @@ pub trait Adapter: Send + Sync {
     /// nothing. A system without an account does not implement it.
     fn examine<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Vec<Check>> {
         future::ready(Vec::new()).boxed()
+    }
+
+    /// Compares the mapping in the settings with the fields of the account, for the operator's
+    /// command `settings --check`. Writes nothing. A system that does not describe its fields does
+    /// not implement it.
+    ///
+    /// # Errors
+    /// Returns the failed check because of which the fields are not known.
+    fn compare_mapping<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Result<Vec<Check>, Check>> {
+        future::ready(Ok(Vec::new())).boxed()
     }
 }
 

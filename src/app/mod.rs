@@ -14,7 +14,7 @@ pub use self::doctor::Doctor;
 use self::reload::ReloadablePipeline;
 use self::resources::Resources;
 use crate::adapters::doctor::Check;
-use crate::adapters::{AdapterSpec, Call, REGISTRY, Registry};
+use crate::adapters::{Adapter, AdapterSpec, Call, REGISTRY, Registry};
 use crate::http_client::ExtraRoots;
 use crate::lambda::Handler;
 use crate::pipeline::Pipeline;
@@ -31,6 +31,9 @@ pub struct App {
     extra_roots: ExtraRoots,
     function: String,
 }
+
+/// The name of a system, and its adapter where a change can be routed to it.
+type NamedAdapter = (&'static str, Option<Arc<dyn Adapter>>);
 
 /// Why no handler could be built.
 #[derive(Debug, thiserror::Error)]
@@ -189,18 +192,49 @@ impl App {
         aws: &dyn Services,
         call: Call<'_>,
     ) -> Result<Vec<(&'static str, Option<Vec<Check>>)>, AppError> {
-        let resources = Resources::new(self, preset, settings, aws)?;
-        let router = resources.router(settings);
-        let specs = resources.specs(settings);
-        let systems = specs.iter().enumerate();
-        let examined = systems.map(async |(at, (name, spec))| {
-            let checks = if router.reaches(at) {
-                Some(spec.adapter.examine(call).await)
-            } else {
-                None
-            };
-            (*name, checks)
+        let systems = self.systems_in_use(preset, settings, aws)?;
+        let examined = systems.iter().map(async |(name, adapter)| match adapter {
+            Some(adapter) => (*name, Some(adapter.examine(call).await)),
+            None => (*name, None),
         });
         Ok(join_all(examined).await)
+    }
+
+    /// Compares the mapping of each system in use with the fields of its account, all systems at
+    /// once. Returns the checks with the system's name, or the failed check because of which the
+    /// fields are not known.
+    ///
+    /// # Errors
+    /// Where the HTTP client cannot be built, or the settings have no section for a system.
+    pub async fn compare_mappings(
+        self,
+        preset: Preset,
+        settings: &Settings,
+        aws: &dyn Services,
+        call: Call<'_>,
+    ) -> Result<Vec<(&'static str, Result<Vec<Check>, Check>)>, AppError> {
+        let systems = self.systems_in_use(preset, settings, aws)?;
+        let in_use = systems
+            .iter()
+            .filter_map(|(name, adapter)| Some((*name, adapter.as_ref()?)));
+        let compared =
+            in_use.map(async |(name, adapter)| (name, adapter.compare_mapping(call).await));
+        Ok(join_all(compared).await)
+    }
+
+    /// Builds the adapter of each system; `None` for a system that no change can be routed to.
+    fn systems_in_use(
+        self,
+        preset: Preset,
+        settings: &Settings,
+        aws: &dyn Services,
+    ) -> Result<Vec<NamedAdapter>, AppError> {
+        let resources = Resources::new(self, preset, settings, aws)?;
+        let router = resources.router(settings);
+        let mut systems = Vec::new();
+        for (at, (name, spec)) in resources.specs(settings).into_iter().enumerate() {
+            systems.push((name, router.reaches(at).then_some(spec.adapter)));
+        }
+        Ok(systems)
     }
 }

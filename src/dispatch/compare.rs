@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::{DispatchContext, Job};
+use super::{DispatchContext, Job, salvage};
 use crate::adapters::{Adapter, Call};
 use crate::model::codes;
 use crate::model::{
@@ -36,7 +36,7 @@ pub(super) async fn upsert(
             comparison.decide(at, context, &mut jobs[at], held.next());
         }
     }
-    comparison.write(adapter, jobs, call).await
+    comparison.write(adapter, context, jobs, call).await
 }
 
 /// The state of a batch between its look-up and its write, by job.
@@ -80,7 +80,13 @@ impl Comparison {
     }
 
     /// Writes the jobs without an outcome. Returns an outcome for each job.
-    async fn write(mut self, adapter: &dyn Adapter, jobs: &mut [Job], call: Call<'_>) -> Reply {
+    async fn write(
+        mut self,
+        adapter: &dyn Adapter,
+        context: DispatchContext<'_>,
+        jobs: &mut [Job],
+        call: Call<'_>,
+    ) -> Reply {
         let remaining: Vec<usize> = (0..jobs.len())
             .filter(|at| self.outcomes[*at].is_none())
             .collect();
@@ -100,7 +106,8 @@ impl Comparison {
             let sent: Vec<Option<Body>> = payloads.into_iter().map(own_body).collect();
             for ((at, outcome), sent) in remaining.into_iter().zip(written).zip(sent) {
                 let record = self.records[at].as_ref();
-                self.outcomes[at] = Some(leave_out(&mut jobs[at], sent, record, outcome));
+                let outcome = salvage::leave_out(context, &mut jobs[at], sent, record, outcome);
+                self.outcomes[at] = Some(outcome);
             }
         }
         let outcomes = self.outcomes.into_iter();
@@ -153,7 +160,12 @@ fn decide(context: DispatchContext<'_>, job: &mut Job, record: Option<&HeldRecor
         return Decided::Write(if is_new { of_new(payload) } else { None });
     };
     match policy::decide(payload, conditions, record) {
-        Decision::Write(body) => Decided::Write(Some(body)),
+        Decision::Write(body) => {
+            if conditions.matching == MatchPolicy::UpdateOnly {
+                job.payload.record = record.and_then(|record| record.id.clone());
+            }
+            Decided::Write(Some(body))
+        }
         Decision::NoChange => Decided::Settle(Outcome::unchanged()),
         Decision::NoMatch => Decided::Settle(Outcome::Skipped(Code::new(codes::NO_MATCH))),
         Decision::Exists => Decided::Settle(Outcome::Skipped(Code::new(codes::EXISTS))),
@@ -169,7 +181,7 @@ fn is_update_only(payload: &Payload) -> bool {
 
 /// Returns the body of a new record, with its defaults. A record that is created between look-up
 /// and write gets them too: no system has an upsert that distinguishes the two cases.
-fn of_new(payload: &Payload) -> Option<Body> {
+pub(super) fn of_new(payload: &Payload) -> Option<Body> {
     let body = payload.body.as_ref()?;
     Some(match &payload.if_new {
         Some(defaults) => body.with_missing(defaults),
@@ -196,51 +208,6 @@ fn own_body(payload: Cow<'_, Payload>) -> Option<Body> {
         Cow::Owned(payload) => payload.body,
         Cow::Borrowed(_) => None,
     }
-}
-
-/// Leaves the fields out of a job that is to be sent again without them: the payload becomes the
-/// record to write, so that no second look-up is made. Rejects a job that does not have them.
-/// `sent` is the body that was sent, and `held` the record that the look-up found.
-fn leave_out(
-    job: &mut Job,
-    sent: Option<Body>,
-    held: Option<&HeldRecord>,
-    outcome: Outcome,
-) -> Outcome {
-    let Outcome::Retry(Retry {
-        how: RetryMode::Without(fields, rejection),
-        ..
-    }) = &outcome
-    else {
-        return outcome;
-    };
-    let Some(sent) = sent.or_else(|| job.payload.body.clone()) else {
-        return outcome;
-    };
-    let rest = sent.without(fields);
-    if rest == sent {
-        return Outcome::Rejected(rejection.clone());
-    }
-    let payload = match (&job.payload.whole, held) {
-        (Some(WholeRow::Payload(whole)), None) => whole.without(fields),
-        _ => job.payload.without(fields),
-    };
-    let body = match &payload.conditions {
-        None => Some(rest),
-        // The hashes of the values have to be those of the fields that are left.
-        Some(conditions) => match policy::decide(&payload, conditions, held) {
-            Decision::Write(body) => Some(body),
-            Decision::NoChange | Decision::NoMatch | Decision::Exists => payload.body.clone(),
-        },
-    };
-    job.payload = Payload {
-        body,
-        if_new: None,
-        conditions: None,
-        guarded: false,
-        ..payload
-    };
-    outcome
 }
 
 /// Returns the outcome of a payload for which the answer has no row.

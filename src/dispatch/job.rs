@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::Salvage;
 use crate::model::{Code, MatchPolicy, Payload, Position, Positions};
 
 /// Operation on a contact.
@@ -45,8 +46,12 @@ pub struct Job {
     pub tries: u32,
     /// Codes for which it was sent once more. Each code allows that once.
     pub second_chances: Vec<Code>,
-    /// Fields that the destination refused, and that were left out. Each list is one repetition.
-    pub left_out: Vec<Vec<String>>,
+    /// Whether a repetition replaced the payload's body by another one.
+    pub has_another_body: bool,
+    /// Fields that are left out of the payload, each with the change that has it.
+    pub left_out: Vec<(Position, String)>,
+    /// The repetitions without refused values, once there was one.
+    pub salvage: Option<Box<Salvage>>,
     /// Whether its batch was split for its own outcome before.
     pub was_bisected: bool,
     /// Successes of its kind before the first call that carried it and failed as a whole.
@@ -94,7 +99,9 @@ impl Job {
             calls: 0,
             tries: 0,
             second_chances: Vec::new(),
+            has_another_body: false,
             left_out: Vec::new(),
+            salvage: None,
             was_bisected: false,
             suspected_at: None,
             settled_before: None,
@@ -104,17 +111,15 @@ impl Job {
         }
     }
 
-    /// Notes that `fields` are left out of the payload. Returns whether the job is sent again: of a
-    /// folded one, each change is salvaged by itself, because an earlier change may have a value
-    /// that is accepted.
-    pub(super) fn note_left_out(&mut self, fields: Vec<String>) -> bool {
-        /// Repetitions of a job for fields that are left out.
-        const MOST: usize = 2;
-        if self.sources.len() > 1 || self.left_out.len() == MOST {
-            return false;
+    /// Returns the fields that are left out of the change at `position`, where it is written.
+    pub(super) fn fields_left_out(&self, position: Position) -> Vec<String> {
+        let mut fields = Vec::new();
+        for (at, field) in &self.left_out {
+            if *at == position && !fields.contains(field) {
+                fields.push(field.clone());
+            }
         }
-        self.left_out.push(fields);
-        true
+        fields
     }
 
     /// Returns the first of `jobs`, followed by the others.

@@ -18,10 +18,10 @@ mod permits;
 mod rate_limit;
 mod repeat_or_bisect;
 mod retry;
+mod salvage;
 mod suspects;
 mod worker;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -34,10 +34,11 @@ pub use dry_run::{DryRun, Planned};
 pub use job::{Job, WriteKind};
 pub use rate_limit::{LeaseError, LeaseTable, RateLimiter, RequestCost, Reservation};
 pub use retry::RetryPolicy;
+pub use salvage::Salvage;
 
 use self::permits::CallPermits;
 use crate::adapters::{Adapter, Call};
-use crate::model::{ContactChange, Position};
+use crate::model::{ContactChange, Position, RefusedValue};
 use crate::settle::OutcomeRecorder;
 use crate::telemetry::DestinationMetrics;
 
@@ -72,10 +73,14 @@ pub trait Unfold: Sync {
     /// Returns the change at `position`, where the record there is a valid one.
     fn change(&self, position: Position) -> Option<&ContactChange>;
 
-    /// Returns the jobs of the changes at `positions` one by one, in order, and then `next`: for a
-    /// folded payload that was rejected after `calls` calls, so that only the offending change is
-    /// rejected.
-    fn one_by_one(&self, positions: &[Position], calls: u32, next: VecDeque<Job>) -> Option<Job>;
+    /// Returns the jobs of the changes of `folded` one by one, in order, and then the jobs that
+    /// follow it: for a folded payload that was rejected, so that only the offending change is
+    /// rejected. Each lacks the values that the destination has refused.
+    fn one_by_one(&self, folded: Job) -> Option<Job>;
+
+    /// Returns the job of the changes of `job` without the `refused` values: its payload, and the
+    /// fields that each change lacks.
+    fn without(&self, job: &Job, refused: &[RefusedValue]) -> Option<Job>;
 
     /// Takes the changes out of `job` that are older than `version`, which the destination holds.
     /// Returns `false` where none is left.

@@ -89,7 +89,7 @@ impl<'a> Worker<'a> {
                 }
             }
             DueRetry::Batch(batch) => self.backlog.push_batch(batch),
-            DueRetry::Alone(job) => self.backlog.push_alone(job),
+            DueRetry::Alone(job) => self.backlog.push_alone(*job),
         }
     }
 

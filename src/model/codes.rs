@@ -165,8 +165,8 @@ own_codes! {
             "None, or set the stage by hand in HubSpot.";
     }
     "deliver" => "delivered" {
-        PARTIAL: "The system refused the fields that the line names. `salvage` allows to leave \
-            them out, and the rest of the contact was written.",
+        PARTIAL: "The system refused the fields that the line names, or their values are too \
+            long. `salvage` allows to leave them out, and the rest of the contact was written.",
             "Correct the values at their source, and send the change again.";
     }
     "deliver" => "filtered" {

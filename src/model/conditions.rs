@@ -81,6 +81,8 @@ impl Conditions {
 /// The record that a destination holds of a contact, as far as a look-up reads it.
 #[derive(Clone, Default)]
 pub struct HeldRecord {
+    /// The system's own id of the record, where writes use it and no other record has its key.
+    pub id: Option<Box<str>>,
     /// The version that was written last, where the record has one.
     pub version: Option<u64>,
     /// The requested fields as JSON values, by the requested names. A field that the destination

@@ -23,6 +23,8 @@ pub use self::conditions::{Conditions, FieldPolicy, HeldRecord, MatchPolicy};
 pub use self::contact::{Attribute, Attributes, Contact, ContactId, ContactType, Field, Text};
 pub use self::number::Number;
 pub use self::outcome::{Held, Outcome, Reply, Retry, RetryMode};
-pub use self::payload::{Body, Destination, Payload, Transformed, ValueCounts, WholeRow};
+pub use self::payload::{
+    Body, Destination, Payload, RefusedValue, Transformed, ValueCounts, WholeRow,
+};
 pub use self::record::{Data, KafkaOrigin, KinesisOrigin, Origin, Position, Positions, Record};
 pub use self::rejection::{Code, Refusal, Rejection, Stage};

@@ -36,6 +36,8 @@ pub struct Payload {
     /// Compare `version` with the destination's first, and leave newer data alone. Set only where
     /// the adapter's settings name a version field.
     pub guarded: bool,
+    /// The system's own id of the record that the write updates, where it must not create one.
+    pub record: Option<Box<str>>,
     /// The row with the columns that did not change, where `body` leaves them out. The record is
     /// looked up, and one that does not exist is created from this.
     pub whole: Option<WholeRow>,
@@ -172,6 +174,23 @@ impl Body {
     }
 }
 
+/// A value that a system refused, and that payloads are built without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefusedValue {
+    /// The destination's name of the field.
+    pub field: String,
+    /// The value's JSON; `None` stands for every value of the field.
+    pub json: Option<Box<str>>,
+}
+
+impl RefusedValue {
+    /// Returns whether a field has the value, whose JSON is `json`. Names have no letter case.
+    pub fn is(&self, field: &str, json: &str) -> bool {
+        let is_value = self.json.as_deref().is_none_or(|refused| refused == json);
+        is_value && self.field.eq_ignore_ascii_case(field)
+    }
+}
+
 /// The result of transforming one contact's changes into one record of a destination.
 #[derive(Debug, Default)]
 pub struct Transformed {
@@ -183,6 +202,9 @@ pub struct Transformed {
     pub conditions: Option<Box<Conditions>>,
     /// The changes left out, by their index, each with the reason.
     pub rejected: Vec<(usize, Rejection)>,
+    /// The fields left out of changes that are written, by the change's index. Settings allow to
+    /// leave them out.
+    pub left_out: Vec<(usize, String)>,
     /// The values that were sent in another form than that of the settings.
     pub counts: ValueCounts,
 }

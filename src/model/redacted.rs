@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Body, Contact, Field, Number, Payload, Rejection};
+use super::{Body, Contact, Field, Number, Payload, RefusedValue, Rejection};
 
 impl<T> fmt::Debug for Field<T> {
     /// Prints whether there is a value, never the value: fields hold contact data.
@@ -49,6 +49,15 @@ impl fmt::Debug for Body {
     }
 }
 
+impl fmt::Debug for RefusedValue {
+    /// Prints the field only: the value is contact data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefusedValue")
+            .field("field", &self.field)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Rejection {
     /// Omits the message, which may quote contact data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,7 +85,11 @@ mod tests {
         let record = json!({"email": "sesame@example.com"});
         let body = Body::of(record.as_object().expect("an object").clone());
         let rejection = Rejection::new(Code::new("STALE"), "sesame is refused").of_field("email");
-        let shown = format!("{contact:?} {number:?} {body:?} {rejection:?}");
+        let refused = RefusedValue {
+            field: "email".to_owned(),
+            json: Some(r#""sesame""#.into()),
+        };
+        let shown = format!("{contact:?} {number:?} {body:?} {rejection:?} {refused:?}");
         assert!(shown.contains("c-1") && shown.contains("STALE"), "{shown}");
         assert!(
             !shown.contains("sesame") && !shown.contains("7407"),

@@ -32,12 +32,14 @@ fn payload(policy: FieldPolicy, value: &Value) -> Payload {
         conditions: Some(Box::new(conditions)),
         version: 1,
         guarded: false,
+        record: None,
         whole: None,
     }
 }
 
 fn held(values: &Value) -> HeldRecord {
     HeldRecord {
+        id: None,
         version: None,
         values: body(values)
             .fields()

@@ -27,6 +27,8 @@ pub const TOKEN: &str = "pat-mock-1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     Upsert,
+    /// Never creates a contact.
+    Update,
     Read,
     Archive,
     Properties,
@@ -110,8 +112,8 @@ struct State {
     unnamed_errors: HashMap<String, Value>,
     /// Edits of other clients that follow the next read: id, property and value.
     edits_after_read: Vec<[String; 3]>,
-    /// Contacts that other clients delete after the next read.
-    deletes_after_read: Vec<String>,
+    /// Contacts that other clients create (`true`) or archive after the next read.
+    changes_after_read: Vec<(String, bool)>,
     limit: Option<Window>,
 }
 
@@ -175,6 +177,22 @@ impl MockHubSpot {
         });
     }
 
+    /// Archives the contact after the next read, as another client does that is faster than the
+    /// write.
+    pub fn archive_after_read(&self, id: &str) {
+        self.state().changes_after_read.push((id.to_owned(), false));
+    }
+
+    /// Creates a contact after the next read, as another client does that is faster than the write.
+    pub fn put_after_read(&self, id: &str) {
+        self.state().changes_after_read.push((id.to_owned(), true));
+    }
+
+    /// Refuses every value that begins with `prefix`, as a validation rule of its property does.
+    pub fn refuse_texts(&self, prefix: &str) {
+        self.state().store.refused_texts = Some(prefix.to_owned());
+    }
+
     /// Creates a custom property.
     pub fn create_property(&self, name: &str) {
         self.state().store.custom_properties.insert(name.to_owned());
@@ -216,12 +234,6 @@ impl MockHubSpot {
     /// Deletes the contact, as another client does.
     pub fn delete(&self, id: &str) {
         self.state().store.delete(id);
-    }
-
-    /// Deletes the contact after the next read, as another client does that is faster than the
-    /// write.
-    pub fn delete_after_read(&self, id: &str) {
-        self.state().deletes_after_read.push(id.to_owned());
     }
 
     /// Returns the properties of the contact with this key, without cleared ones.

@@ -35,6 +35,8 @@ pub const CLIENT_SECRET: &str = "mock-secret-1";
 pub enum Endpoint {
     Token,
     Upsert,
+    /// Collection update by Id.
+    Update,
     Query,
     Delete,
     Describe,
@@ -171,10 +173,12 @@ struct State {
     takes_any_token: bool,
     locks_every: Option<u64>,
     upserted_rows: u64,
+    /// Beginning of the texts that a validation rule refuses.
+    refused_texts: Option<String>,
     /// Edits of other clients that follow the next query.
     edits_after_query: Vec<(String, Value)>,
-    /// Leads that other clients delete after the next query.
-    deletes_after_query: Vec<String>,
+    /// Contacts whose leads other clients create (`true`) or delete after the next query.
+    changes_after_query: Vec<(String, bool)>,
     /// Total number of records of each query, and those that were not returned yet.
     queries: Vec<(usize, Vec<Value>)>,
 }
@@ -277,7 +281,19 @@ impl MockSalesforce {
 
     /// Deletes the lead after the next query, as another client does that is faster than the write.
     pub fn delete_after_query(&self, id: &str) {
-        self.state().deletes_after_query.push(id.to_owned());
+        self.state()
+            .changes_after_query
+            .push((id.to_owned(), false));
+    }
+
+    /// Creates a lead after the next query, as another client does that is faster than the write.
+    pub fn put_after_query(&self, id: &str) {
+        self.state().changes_after_query.push((id.to_owned(), true));
+    }
+
+    /// Refuses every text that begins with `prefix`, as a validation rule of its field does.
+    pub fn refuse_texts(&self, prefix: &str) {
+        self.state().refused_texts = Some(prefix.to_owned());
     }
 
     /// Fails every `k`-th row of all upserts with a lock.
@@ -372,8 +388,13 @@ impl State {
             self.edit(&id, &fields);
         }
         let field = self.behavior.external_id_field.clone();
-        for id in std::mem::take(&mut self.deletes_after_query) {
-            self.store.delete(&field, &id);
+        for (id, is_new) in std::mem::take(&mut self.changes_after_query) {
+            if is_new {
+                let fields = Map::from_iter([(field.clone(), id.as_str().into())]);
+                self.store.insert(&field, fields);
+            } else {
+                self.store.delete(&field, &id);
+            }
         }
     }
 }

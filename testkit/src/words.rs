@@ -140,6 +140,7 @@ pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload 
         conditions,
         version: last.guard_version().unwrap_or_default(),
         guarded: false,
+        record: None,
         whole: None,
     }
 }
@@ -152,6 +153,7 @@ pub fn deletion(text: &str) -> Payload {
         conditions: None,
         version: 10,
         guarded: false,
+        record: None,
         whole: None,
     }
 }

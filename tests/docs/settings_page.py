@@ -55,7 +55,8 @@ is refused with a warning and takes effect with the next deployment.
 A wrong key or value ends the start with one line that names each mistake, its place and the allowed values:
 ``the file settings.toml, line 2: `hubspot.batch_size` is 101; allowed: 1 to 100``.
 [`contact-sync-admin settings --check`](../operate/operators-tool.md) reports the mistakes of a document before it is in
-force, and the key that a misspelt one is nearest to.
+force, and the key that a misspelt one is nearest to. It also compares the mapping with both
+systems.
 """
 
 

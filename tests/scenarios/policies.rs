@@ -4,6 +4,7 @@ mod calls;
 mod matching;
 mod normalisers;
 mod objects;
+mod recipes;
 mod salesperson;
 mod salvage;
 mod table;
@@ -106,11 +107,32 @@ impl Place {
     /// Returns the number of look-ups and upserts so far.
     fn calls(self, mocks: &Mocks) -> [usize; 2] {
         match self {
-            Self::Salesforce => [SalesforceCall::Query, SalesforceCall::Upsert]
-                .map(|call| mocks.salesforce.count(call)),
-            Self::HubSpot => {
-                [HubSpotCall::Read, HubSpotCall::Upsert].map(|call| mocks.hubspot.count(call))
+            Self::Salesforce => {
+                use SalesforceCall::{Query, Update, Upsert};
+                let count = |call| mocks.salesforce.count(call);
+                [count(Query), count(Upsert) + count(Update)]
             }
+            Self::HubSpot => {
+                use HubSpotCall::{Read, Update, Upsert};
+                let count = |call| mocks.hubspot.count(call);
+                [count(Read), count(Upsert) + count(Update)]
+            }
+        }
+    }
+
+    /// Deletes the record between the next look-up and the write.
+    fn delete_after_look_up(self, mocks: &Mocks, id: &str) {
+        match self {
+            Self::Salesforce => mocks.salesforce.delete_after_query(id),
+            Self::HubSpot => mocks.hubspot.archive_after_read(id),
+        }
+    }
+
+    /// Creates the record between the next look-up and the write.
+    fn create_after_look_up(self, mocks: &Mocks, id: &str) {
+        match self {
+            Self::Salesforce => mocks.salesforce.put_after_query(id),
+            Self::HubSpot => mocks.hubspot.put_after_read(id),
         }
     }
 

@@ -413,6 +413,62 @@ fn a_refusal_of_a_mapping_names_the_key_and_what_is_allowed() {
             ["`hubspot.salvage`", "never written"],
         ),
         (
+            "[hubspot]\nsalvage = [\"source_id\"]",
+            [
+                "`hubspot.salvage`",
+                "source_id, whose value is not the contact's own",
+            ],
+        ),
+        (
+            "[hubspot]\nsalvage = [\"lifecyclestage\"]",
+            [
+                "`hubspot.salvage`",
+                "lifecyclestage, whose value is not the contact's own",
+            ],
+        ),
+        (
+            "[hubspot]\ntype_property = \"kind\"\nsalvage = [\"kind\"]",
+            [
+                "`hubspot.salvage`",
+                "kind, whose value is not the contact's own",
+            ],
+        ),
+        (
+            "[hubspot]\nversion_property = \"version\"\nsalvage = [\"version\"]",
+            [
+                "`hubspot.salvage`",
+                "version, whose value is not the contact's own",
+            ],
+        ),
+        (
+            "[hubspot]\nbaseline_property = \"baseline\"\nsalvage = [\"baseline\"]",
+            [
+                "`hubspot.salvage`",
+                "baseline, whose value is not the contact's own",
+            ],
+        ),
+        (
+            "[hubspot]\nsalvage = [\"plan\"]\n[hubspot.constants]\nplan = \"team\"",
+            [
+                "`hubspot.salvage`",
+                "plan, whose value is not the contact's own",
+            ],
+        ),
+        (
+            "[salesforce]\nsalvage = [\"source_id__c\"]",
+            [
+                "`salesforce.salvage`",
+                "source_id__c, whose value is not the contact's own",
+            ],
+        ),
+        (
+            "[salesforce]\nsalvage = [\"A__c\"]\n[salesforce.constants]\nA__c = 1",
+            [
+                "`salesforce.salvage`",
+                "A__c, whose value is not the contact's own",
+            ],
+        ),
+        (
             "[salesforce]\nrequired = [\"A B\"]",
             ["`salesforce.required`", "letters"],
         ),

@@ -1,9 +1,13 @@
-//! Tests of `settings --check`: every error of a document, with its line.
+//! Tests of `settings --check`: every error of a document, with its line, and its mapping compared
+//! with both systems.
 
 use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use testkit::harness::Mocks;
+use testkit::mock_hubspot::Endpoint as HubSpotCall;
+use testkit::mock_salesforce::Endpoint as SalesforceCall;
 use testkit::server::{Answer, Api, Reply, Request, Server};
 
 use crate::preview::{BINARY, admin, file, text};
@@ -42,7 +46,7 @@ fn an_error_names_its_line_and_a_good_document_passes() {
     let good = file("[hubspot]\nbatch_size = 7");
     let path = good.path().to_str().expect("UTF-8");
     let production = [("CONTACT_SYNC_PRESET", "production")];
-    let output = admin(&production, &["settings", "--check", path]);
+    let output = admin(&production, &["settings", "--check", path, "--offline"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(
         text(&output.stdout).contains("CONTACT_SYNC__DEAD_LETTER__QUEUE_URL"),
@@ -117,7 +121,7 @@ fn a_destination_without_a_guard_is_named() {
     let note = "no guard holds for hubspot (hubspot.version_property is empty): ";
     let config = format!("file:{path}");
     for arguments in [
-        &["settings", "--check", path][..],
+        &["settings", "--check", path, "--offline"][..],
         &["settings", "--config", &config],
     ] {
         let shown = text(&admin(&[], arguments).stdout);
@@ -128,7 +132,7 @@ fn a_destination_without_a_guard_is_named() {
         );
     }
     let off = [("CONTACT_SYNC__GUARD__MODE", "off")];
-    let shown = text(&admin(&off, &["settings", "--check", path]).stdout);
+    let shown = text(&admin(&off, &["settings", "--check", path, "--offline"]).stdout);
     assert!(
         shown.contains("no guard holds for salesforce (guard.mode is off)"),
         "{shown}"
@@ -185,7 +189,8 @@ async fn a_document_is_checked_with_the_variables_of_the_named_function() {
         let path = document.path().to_str().expect("UTF-8");
         let mut command = Command::new(BINARY);
         command
-            .args(["settings", "--check", path, "--function", "deployed"])
+            .args(["settings", "--check", path, "--offline"])
+            .args(["--function", "deployed"])
             .env_clear()
             .envs(variables);
         command.output().expect("the tool runs")
@@ -219,4 +224,122 @@ async fn a_document_is_checked_with_the_variables_of_the_named_function() {
             .code(),
         Some(1)
     );
+}
+
+/// Runs `settings --check` of a document with these mocks. Returns its exit code and its output.
+async fn compare(mocks: &Mocks, content: &str, arguments: &[&str]) -> (i32, String, String) {
+    let document = file(content);
+    let path = document.path().to_str().expect("UTF-8").to_owned();
+    let arguments: Vec<String> = ["settings", "--check", &path]
+        .iter()
+        .chain(arguments)
+        .map(ToString::to_string)
+        .collect();
+    let variables = mocks.variables();
+    let run = tokio::task::spawn_blocking(move || {
+        let variables: Vec<(&str, &str)> = variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .chain([
+                ("AWS_REGION", "eu-west-1"),
+                ("AWS_EC2_METADATA_DISABLED", "true"),
+            ])
+            .collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        admin(&variables, &arguments)
+    });
+    let output = run.await.expect("the tool runs");
+    let code = output.status.code().expect("an exit code");
+    (code, text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test]
+async fn the_mapping_of_a_document_is_compared_with_both_systems() {
+    let mocks = Mocks::start().await;
+    let good = "[salesforce]\nbaseline_field = \"Baseline__c\"\n\
+                [salesforce.policy]\nTitle = \"unedited\"\n\
+                [hubspot.attributes]\nplan = \"plan\"";
+    let (code, out, err) = compare(&mocks, good, &[]).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(
+        out.contains("mapping of salesforce: fits, 4 checks passed")
+            && out.contains("mapping of hubspot: fits, 3 checks passed"),
+        "{out}"
+    );
+    let bad = "[salesforce]\nbaseline_field = \"Baseline__c\"\nversion_field = \"Newer__c\"\n\
+               [salesforce.fields]\nphone = \"Work_Phone__c\"\n\
+               [hubspot.constants]\nchannel = \"product\"";
+    let (code, out, err) = compare(&mocks, bad, &[]).await;
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    for fault in [
+        "error: salesforce fields: Work_Phone__c is missing, or hidden from the run-as user",
+        "error: salesforce version field: Newer__c is missing or hidden",
+        "error: hubspot properties: channel is missing",
+    ] {
+        assert!(err.contains(fault), "{fault}: {err}");
+    }
+    let (code, out, _) = compare(&mocks, bad, &["--json"]).await;
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(
+        (
+            code,
+            &report["good"],
+            &report["mapping"]["hubspot"]["checked"]
+        ),
+        (1, &json!(false), &json!(true))
+    );
+    assert_eq!(report["mistakes"].as_array().map(Vec::len), Some(3));
+    let sobject = "[salesforce]\nsobject = \"Contact\"";
+    let (code, _, err) = compare(&mocks, sobject, &[]).await;
+    assert!(
+        code == 1 && err.contains("error: salesforce object: NOT_FOUND"),
+        "{err}"
+    );
+    assert!(mocks.salesforce.leads().is_empty() && mocks.hubspot.contacts().is_empty());
+    assert_eq!(mocks.violations(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_mapping_that_cannot_be_compared_is_no_mistake_and_no_green_check() {
+    let mocks = Mocks::start().await;
+    let document = "[salesforce]\nsecret_id = \"contact-sync/salesforce\"";
+    mocks.hubspot.rotate_token("another");
+    let missing = mocks.salesforce_secret.path().to_owned();
+    std::fs::remove_file(missing).expect("removed");
+    let (code, out, err) = compare(&mocks, document, &[]).await;
+    assert_eq!((code, err.as_str()), (3, ""), "{out}");
+    for part in [
+        " is good for the preset test",
+        "mapping of salesforce not checked: salesforce secret: SECRET_UNREADABLE",
+        "mapping of hubspot not checked: hubspot credential: INVALID_AUTHENTICATION",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    let (code, out, _) = compare(&mocks, document, &["--json"]).await;
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(
+        (
+            code,
+            &report["good"],
+            &report["mapping"]["salesforce"]["checked"]
+        ),
+        (3, &json!(true), &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn an_offline_check_and_a_system_without_a_route_are_not_called() {
+    let mocks = Mocks::start().await;
+    let (code, out, err) = compare(&mocks, "", &["--offline"]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("mapping not checked: --offline"), "{out}");
+    assert_eq!(mocks.salesforce.count(SalesforceCall::Token), 0);
+    let (code, out, _) = compare(&mocks, "[pipeline]\ndestinations = [\"hubspot\"]", &[]).await;
+    assert!(code == 0 && !out.contains("mapping of salesforce"), "{out}");
+    assert_eq!(mocks.salesforce.count(SalesforceCall::Token), 0);
+    assert_eq!(mocks.hubspot.count(HubSpotCall::Properties), 1);
+    // A document with a mistake is not compared.
+    let (code, ..) = compare(&mocks, "[hubspot]\nbatch_size = 101", &[]).await;
+    assert_eq!(code, 1);
+    assert_eq!(mocks.salesforce.count(SalesforceCall::Token), 0);
 }

@@ -22,6 +22,8 @@ use crate::model::{CallError, Cause, FailureCause, Stop};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Endpoint {
     Upsert,
+    /// Never creates a contact.
+    Update,
     Read,
     Archive,
 }
@@ -180,6 +182,7 @@ impl HubSpot {
     ) -> Result<Response, CallError> {
         let call_name = match endpoint {
             Endpoint::Upsert => "upsert",
+            Endpoint::Update => "update",
             Endpoint::Read => "read",
             Endpoint::Archive => "archive",
         };

@@ -1,5 +1,6 @@
-//! Checks the portal for the operator's command `doctor`: whether the key is unique, every property
-//! that is sent exists and may be written, and the credential has its scopes.
+//! Checks the portal for the operator's commands `doctor` and `settings --check`: whether the key
+//! is unique, every property that is sent exists and may be written, and the credential has its
+//! scopes.
 //!
 //! <https://developers.hubspot.com/docs/api-reference/latest/crm/properties/guide>
 
@@ -8,13 +9,20 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::client::{Endpoint, Response};
-use super::model::{self, STAGE};
+use super::model::{self, LONGEST_TEXT, STAGE};
 use super::{HubSpot, Settings};
-use crate::adapters::Call;
 use crate::adapters::doctor::{Check, remedy};
 use crate::adapters::http::HttpError;
+use crate::adapters::text_fit::Excess;
+use crate::adapters::{Call, Constant};
 use crate::model::codes;
-use crate::model::{CallError, Code, FailureCause};
+use crate::model::{CallError, Code, FailureCause, FieldPolicy, MatchPolicy};
+
+/// Name of the check of the secret.
+const SECRET: &str = "hubspot secret";
+
+/// Name of the check of the credential.
+const CREDENTIAL: &str = "hubspot credential";
 
 /// Name of the check of the property that holds our id.
 const ID_PROPERTY: &str = "hubspot id property";
@@ -52,20 +60,13 @@ struct Modification {
 impl HubSpot {
     /// Checks everything that a delivery needs. Leaves out each check that depends on a failed one.
     pub(super) async fn checks(&self, call: Call<'_>) -> Vec<Check> {
-        let secret = "hubspot secret";
-        if let Err(error) = self.auth.token(call).await {
-            return vec![Check::fail(secret, remedy(&error))];
-        }
-        let mut checks = vec![Check::ok(secret, "readable, of the right form")];
-        let properties = match self.properties(call).await {
-            Ok(properties) => properties,
-            Err(error) => {
-                checks.push(Check::fail("hubspot credential", remedy(&error)));
-                return checks;
-            }
+        let readable = Check::ok(SECRET, "readable, of the right form");
+        let found = match self.mapping_checks(call).await {
+            Ok(found) => found,
+            Err(check) if check.name == SECRET => return vec![check],
+            Err(check) => return vec![readable, check],
         };
-        checks.push(Check::ok("hubspot credential", "accepted"));
-        let found = check_settings(&properties, &self.settings);
+        let mut checks = vec![readable, Check::ok(CREDENTIAL, "accepted")];
         let has_key = found
             .iter()
             .all(|check| check.name != ID_PROPERTY || check.finding.is_ok());
@@ -77,6 +78,20 @@ impl HubSpot {
         }
         checks.push(self.check_write_scope(call).await);
         checks
+    }
+
+    /// Compares the settings with the portal's properties.
+    ///
+    /// # Errors
+    /// Returns the failed check because of which the properties are not known.
+    pub(super) async fn mapping_checks(&self, call: Call<'_>) -> Result<Vec<Check>, Check> {
+        if let Err(error) = self.auth.token(call).await {
+            return Err(Check::fail(SECRET, remedy(&error)));
+        }
+        match self.properties(call).await {
+            Ok(properties) => Ok(check_settings(&properties, &self.settings)),
+            Err(error) => Err(Check::fail(CREDENTIAL, remedy(&error))),
+        }
     }
 
     async fn properties(&self, call: Call<'_>) -> Result<Vec<Property>, CallError> {
@@ -217,7 +232,7 @@ fn writable(properties: &[Property], settings: &Settings) -> Check {
         .chain([settings.type_property.as_str()])
         .chain(attributes);
     let sent: Vec<&str> = others
-        .filter(|name| !name.is_empty())
+        .filter(|name| !name.is_empty() && is_sent(settings, name))
         .chain(checked)
         .collect();
     let remedy = |name: &&str| match find(properties, name) {
@@ -227,24 +242,46 @@ fn writable(properties: &[Property], settings: &Settings) -> Check {
         Some(property) if property.modification_metadata.read_only_value => {
             Some(format!("{name} may not be written"))
         }
-        Some(property) if **name == settings.type_property => {
-            missing_options(property, &["customer", "vendor"])
-        }
+        Some(property) if **name == settings.type_property => unfit_type(property),
         Some(_) => None,
     };
     let mut wrong: Vec<String> = sent.iter().filter_map(remedy).collect();
     for (_, name) in model::texts(settings) {
-        wrong.extend(find(properties, name).and_then(unfit));
+        if is_sent(settings, name) {
+            wrong.extend(find(properties, name).and_then(unfit));
+        }
     }
     for (name, constant) in &settings.constants {
-        let property = find(properties, name);
-        wrong.extend(property.and_then(|property| unfit_constant(property, &constant.text())));
+        if let (true, Some(property)) = (is_sent(settings, name), find(properties, name)) {
+            wrong.extend(unfit_constant(property, constant));
+        }
     }
     Check::of(
         "hubspot properties",
         format!("all {} may be written", sent.len()),
         &wrong,
     )
+}
+
+/// Returns whether some record gets a value of the property, by its policy and by `match`.
+fn is_sent(settings: &Settings, name: &str) -> bool {
+    match settings.policies().of(name) {
+        FieldPolicy::Never => false,
+        FieldPolicy::Create => settings.r#match != MatchPolicy::UpdateOnly,
+        FieldPolicy::Always | FieldPolicy::Empty | FieldPolicy::Unedited => true,
+    }
+}
+
+/// Returns the remedy of a property that does not take the type of a contact.
+fn unfit_type(property: &Property) -> Option<String> {
+    if property.has_unique_value {
+        let name = &property.name;
+        return Some(format!(
+            "{name} has unique values, and a second contact of a type is refused: use another \
+             property"
+        ));
+    }
+    unfit(property).or_else(|| missing_options(property, &["customer", "vendor"]))
 }
 
 /// Returns the remedy where a property with options lacks one of `values`. Properties of other
@@ -278,21 +315,33 @@ fn unfit(property: &Property) -> Option<String> {
 }
 
 /// Returns the remedy of a property that does not take a constant.
-fn unfit_constant(property: &Property, constant: &str) -> Option<String> {
-    let name = &property.name;
+fn unfit_constant(property: &Property, constant: &Constant) -> Option<String> {
+    let (name, text) = (&property.name, constant.text());
     if property.has_unique_value {
         return Some(format!(
             "{name} has unique values, and a second contact with the constant is refused: use \
              another property"
         ));
     }
-    let is_number = constant.parse::<f64>().is_ok();
-    if property.r#type == "number" && !is_number {
+    let takes = match property.r#type.as_str() {
+        "number" => constant.is_number(),
+        "bool" => ["true", "false"].contains(&&*text),
+        // Also milliseconds since 1970.
+        "date" | "datetime" => constant.is_number() || constant.is_date(),
+        _ => true,
+    };
+    if !takes {
         return Some(format!(
-            "{name} is a number, which does not take the constant"
+            "{name} is of the type {}, which does not take the constant",
+            property.r#type
         ));
     }
-    missing_options(property, &[constant])
+    if Excess::Reject.fit(&text, LONGEST_TEXT).is_none() {
+        return Some(format!("{name} is too short for the constant"));
+    }
+    // Several options of one property are separated by semicolons.
+    let values: Vec<&str> = text.split(';').collect();
+    missing_options(property, &values)
 }
 
 fn baseline(properties: &[Property], settings: &Settings) -> Check {
@@ -323,7 +372,7 @@ fn stages(properties: &[Property], settings: &Settings) -> Check {
     .map(String::as_str);
     let stages: Vec<&str> = stages
         .into_iter()
-        .filter(|stage| !stage.is_empty())
+        .filter(|stage| !stage.is_empty() && is_sent(settings, STAGE))
         .collect();
     let missing = find(properties, STAGE).and_then(|property| missing_options(property, &stages));
     let found = if stages.is_empty() {
@@ -338,6 +387,10 @@ fn version(properties: &[Property], settings: &Settings) -> Check {
     let (name, version) = ("hubspot version property", &settings.version_property);
     match find(properties, version) {
         None => Check::fail(name, format!("{version} is missing: create it, a number")),
+        Some(property) if property.has_unique_value => Check::fail(
+            name,
+            format!("{version} has unique values: create another number, without that rule"),
+        ),
         Some(property) if property.r#type == "number" => {
             Check::ok(name, format!("{version} is a number"))
         }
@@ -364,7 +417,11 @@ mod tests {
         let document = "hubspot.version_property = \"version\"\nhubspot.type_property = \"kind\"\n\
             hubspot.attributes = { plan = \"plan\" }\n\
             hubspot.baseline_property = \"baseline\"\n\
-            hubspot.constants = { channel = \"product\" }";
+            hubspot.constants = { channel = \"product\", tags = \"a;b\" }";
+        settings_of(document)
+    }
+
+    fn settings_of(document: &str) -> Settings {
         let layer = Layer::from_toml("the test", document).expect("TOML");
         let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
         settings
@@ -390,12 +447,13 @@ mod tests {
         let texts = model::properties(&settings)
             .into_iter()
             .filter(|name| *name != STAGE)
-            .filter(|name| *name != "channel")
+            .filter(|name| !["channel", "tags"].contains(name))
             .chain(["plan", "baseline"]);
         let mut properties: Vec<Property> = texts.map(|name| of(name, "string", &[])).collect();
         properties.push(of(STAGE, "enumeration", &["lead", "customer", "other"]));
         properties.push(of("kind", "enumeration", &["customer", "vendor"]));
         properties.push(of("channel", "enumeration", &["product"]));
+        properties.push(of("tags", "enumeration", &["a", "b"]));
         properties.push(of("version", "number", &[]));
         properties.push(Property {
             has_unique_value: true,
@@ -429,7 +487,7 @@ mod tests {
         let change = EventConsumer
             .consume(&Record::of_data(data), time::OffsetDateTime::now_utc())
             .expect("allowed");
-        let body = model::transform(&[&change], &settings())
+        let body = model::transform(&[&change], &[], &settings())
             .body
             .expect("a record");
         let sent: serde_json::Map<String, serde_json::Value> =
@@ -510,11 +568,39 @@ mod tests {
             ),
             (
                 edit("channel", |property| property.r#type = "number".into()),
-                "channel is a number",
+                "channel is of the type number",
             ),
             (
                 edit("baseline", |property| property.r#type = "number".into()),
                 "multi-line text",
+            ),
+            (
+                edit("version", |property| property.has_unique_value = true),
+                "version has unique values",
+            ),
+            (
+                edit("baseline", |property| property.has_unique_value = true),
+                "has unique values",
+            ),
+            (
+                edit("kind", |property| property.has_unique_value = true),
+                "kind has unique values",
+            ),
+            (
+                edit("kind", |property| property.r#type = "number".into()),
+                "kind is of the type number",
+            ),
+            (
+                edit("channel", |property| property.r#type = "bool".into()),
+                "channel is of the type bool",
+            ),
+            (
+                edit("channel", |property| property.r#type = "date".into()),
+                "channel is of the type date",
+            ),
+            (
+                edit("tags", |property| drop(property.options.pop())),
+                "tags does not offer b",
             ),
         ] {
             let failing = failing(&properties);
@@ -529,6 +615,29 @@ mod tests {
                 failing.len() == 1 && failing[0].contains(&format!("{name} is missing")),
                 "{failing:?}"
             );
+        }
+    }
+
+    #[test]
+    fn properties_that_no_record_gets_are_not_checked() {
+        let without = |name: &str| -> Vec<Property> {
+            let mut properties = properties();
+            properties.retain(|property| property.name != name);
+            properties
+        };
+        for (document, is_fit) in [
+            ("policy.city = \"never\"", true),
+            ("policy.city = \"create\"", false),
+            (
+                "policy.city = \"create\"\nhubspot.match = \"update-only\"",
+                true,
+            ),
+            ("match = \"update-only\"", false),
+        ] {
+            let settings = settings_of(&format!("hubspot.{document}"));
+            let checks = check_settings(&without("city"), &settings);
+            let is_failing = checks.iter().any(|check| check.finding.is_err());
+            assert_eq!(!is_failing, is_fit, "{document}: {checks:?}");
         }
     }
 }

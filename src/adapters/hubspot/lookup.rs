@@ -109,6 +109,7 @@ fn found(
             Some(id) => Found::Record {
                 id: id.into_owned(),
                 held: HeldRecord {
+                    id: None,
                     version: version_in(result),
                     values: values_in(result, requested),
                 },
@@ -123,7 +124,7 @@ fn found(
     }
 }
 
-fn is_not_found(error: &ApiError) -> bool {
+pub(super) fn is_not_found(error: &ApiError) -> bool {
     error.is("OBJECT_NOT_FOUND")
 }
 

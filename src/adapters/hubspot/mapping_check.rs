@@ -18,6 +18,18 @@ pub(super) fn check_mapping(settings: &Settings) -> CheckResult {
         own: model::properties(settings),
         others: attributes.chain(kind).collect(),
         required: Vec::new(),
+        chosen: settings
+            .constants
+            .keys()
+            .chain([
+                &settings.id_property,
+                &settings.version_property,
+                &settings.baseline_property,
+                &settings.type_property,
+            ])
+            .map(String::as_str)
+            .chain([model::STAGE])
+            .collect(),
         also_required: &[],
         salvage: &settings.salvage,
     };

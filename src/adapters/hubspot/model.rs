@@ -10,8 +10,8 @@ use crate::adapters::json_object::Fields;
 use crate::adapters::text_fit::{Excess, shortened};
 use crate::model::codes;
 use crate::model::{
-    Attribute, Body, Code, Contact, ContactChange, ContactType, Field, Rejection, Text,
-    Transformed, ValueCounts,
+    Attribute, Body, Code, Contact, ContactChange, ContactType, Field, RefusedValue, Rejection,
+    Text, Transformed, ValueCounts,
 };
 
 /// Property of the lifecycle stage.
@@ -22,7 +22,7 @@ pub(super) const EMAIL: &str = "email";
 
 /// Longest text property, in characters. Counted in UTF-16 units, which are never fewer.
 /// <https://developers.hubspot.com/docs/api-reference/legacy/crm/properties/guide>
-const LONGEST_TEXT: usize = 65_536;
+pub(super) const LONGEST_TEXT: usize = 65_536;
 
 /// HubSpot's own stages, in their order. A contact moves forward only: HubSpot ignores an earlier
 /// stage, with a 2xx. Accounts may have further stages, whose position is not known here.
@@ -40,18 +40,36 @@ const STAGES: [&str; 8] = [
 
 type Properties<'a> = Fields<'a, Cow<'a, str>>;
 
-/// Folds the changes of one contact into the JSON object `properties`.
+/// The properties of one change.
+struct MappedChange<'a> {
+    properties: Properties<'a>,
+    /// The values that were sent in another form than that of the settings.
+    counts: ValueCounts,
+    /// Properties of `salvage` that were left out.
+    left_out: Vec<String>,
+}
+
+/// Folds the changes of one contact into the JSON object `properties`, without `refused` values.
 ///
 /// A change with a value that can never be written is left out as a whole, as HubSpot would refuse
-/// it as a whole.
-pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
+/// it as a whole; a property of `salvage` is left out alone.
+pub(super) fn transform(
+    changes: &[&ContactChange],
+    refused: &[RefusedValue],
+    settings: &Settings,
+) -> Transformed {
     let mut folding = Folding::new(settings.policies());
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match map_change(change, settings) {
-            Ok((properties, counts)) => {
-                take(&mut folding, properties);
-                transformed.counts += counts;
+            Ok(mut mapped) => {
+                mapped.properties.leave_out(refused, &mut mapped.left_out);
+                take(&mut folding, mapped.properties);
+                transformed.counts += mapped.counts;
+                let left_out = mapped.left_out.into_iter();
+                transformed
+                    .left_out
+                    .extend(left_out.map(|name| (index, name)));
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
@@ -77,15 +95,15 @@ fn is_backward(from: &str, to: &str) -> bool {
     matches!((position(from), position(to)), (Some(from), Some(to)) if to < from)
 }
 
-/// Maps one change. Returns its properties, and the numbers of its values that were cut or not
-/// recognised.
+/// Maps one change.
 fn map_change<'a>(
     change: &'a ContactChange,
     settings: &'a Settings,
-) -> Result<(Properties<'a>, ValueCounts), Rejection> {
+) -> Result<MappedChange<'a>, Rejection> {
     let contact = &change.contact;
     let mut properties = identity(change, settings);
     let mut counts = ValueCounts::default();
+    let mut left_out = Vec::new();
     let normaliser = settings.normalise.of(contact);
     for (mapped, name) in texts(settings) {
         let text = match (mapped.text)(contact) {
@@ -96,10 +114,10 @@ fn map_change<'a>(
                 None => Cow::Borrowed(&**text),
             },
         };
-        let fitting = mapped
-            .excess
-            .fit(&text, LONGEST_TEXT)
-            .ok_or_else(|| too_long(name))?;
+        let Some(fitting) = mapped.excess.fit(&text, LONGEST_TEXT) else {
+            left_out.push(left_out_field(name, settings)?);
+            continue;
+        };
         let length = fitting.len();
         if length < text.len() {
             counts.cut += 1;
@@ -119,14 +137,21 @@ fn map_change<'a>(
             Field::Value(value) => {
                 let text = attribute_text(value)
                     .filter(|text| Excess::Reject.fit(text, LONGEST_TEXT).is_some());
-                properties.set(name, text.ok_or_else(|| too_long(name))?);
+                match text {
+                    Some(text) => properties.set(name, text),
+                    None => left_out.push(left_out_field(name, settings)?),
+                }
             }
         }
     }
     for (name, constant) in &settings.constants {
         properties.set(name, constant.text());
     }
-    Ok((properties, counts))
+    Ok(MappedChange {
+        properties,
+        counts,
+        left_out,
+    })
 }
 
 /// Returns the contact's stage, type, key and version. The stage comes first: see
@@ -246,6 +271,15 @@ fn attribute_text(attribute: &Attribute) -> Option<Cow<'_, str>> {
         Attribute::Number(number) => return number.without_exponent(),
         Attribute::Text(text) => Cow::Borrowed(text),
     })
+}
+
+/// Returns the name of a property whose value is too long, where settings allow to leave it out.
+fn left_out_field(name: &str, settings: &Settings) -> Result<String, Rejection> {
+    if settings.may_leave_out(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(too_long(name))
+    }
 }
 
 fn too_long(name: &str) -> Rejection {

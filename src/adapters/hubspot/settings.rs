@@ -73,6 +73,11 @@ impl Settings {
         }
     }
 
+    /// Returns whether a contact may be written without the property.
+    pub(super) fn may_leave_out(&self, property: &str) -> bool {
+        self.salvage.iter().any(|listed| listed == property)
+    }
+
     /// Returns the beginning of every URL: scheme, host and port of `base_url`, in the form in
     /// which the settings check validates them.
     pub(super) fn base(&self) -> String {

@@ -1,14 +1,16 @@
-//! Writes contacts: one batch upsert.
+//! Writes contacts: one batch upsert, or for contacts that must not be created one batch update.
 
-use super::batch_response::Record;
+use super::api_error::ApiError;
+use super::batch_response::{BatchResponse, Record};
 use super::client::Endpoint;
+use super::lookup::is_not_found;
 use super::model::{STAGE, begins_with_stage};
 use super::rows::{Row, value_in};
 use super::{HubSpot, complete, unaccounted};
 use crate::adapters::Call;
 use crate::json;
 use crate::model::codes;
-use crate::model::{Code, Outcome, Payload, Rejection, Reply};
+use crate::model::{Code, MatchPolicy, Outcome, Payload, Rejection, Reply};
 
 impl HubSpot {
     /// Writes every payload that has a body.
@@ -41,16 +43,27 @@ impl HubSpot {
 
     async fn send_upsert(&self, payloads: Vec<&Payload>, call: Call<'_>) -> Reply {
         let rows = self.rows(payloads);
-        let response = self
-            .send(Endpoint::Upsert, rows.upsert_body(), call)
-            .await?;
+        let is_update = self.settings.r#match == MatchPolicy::UpdateOnly;
+        let endpoint = if is_update {
+            Endpoint::Update
+        } else {
+            Endpoint::Upsert
+        };
+        let response = self.send(endpoint, rows.upsert_body(), call).await?;
         let count = rows.payloads.len();
         if let Some(outcomes) = self.without_misconfigured(&response, &rows, call) {
             return Ok(outcomes);
         }
-        let response = self.read(&response, count, |error| rows.suspects(error))?;
+        let response = match response.not_found() {
+            Some(error) if is_update => BatchResponse::of(error),
+            _ => self.read(&response, count, |error| rows.suspects(error))?,
+        };
         let parts = rows.attribute(&response);
-        let errors: Vec<_> = parts.iter().map(|row| row.error()).collect();
+        let is_missing = |error: &ApiError| is_update && is_not_found(error);
+        let errors: Vec<_> = parts
+            .iter()
+            .map(|row| row.error().filter(|error| !is_missing(error)))
+            .collect();
         let refused = self.outcomes_of_errors(&errors, call)?;
         let mut outcomes = Vec::with_capacity(count);
         for ((payload, row), refused) in rows.payloads.iter().zip(parts).zip(refused) {
@@ -58,6 +71,9 @@ impl HubSpot {
                 Row::Result(record) if record.is_new() => payload.created(),
                 Row::Result(record) => Outcome::Delivered(kept_stage(record, payload)),
                 Row::Counted => Outcome::Delivered(None),
+                Row::ApiError(error) if is_missing(error) => {
+                    Outcome::Skipped(Code::new(codes::NO_MATCH))
+                }
                 Row::ApiError(_) => refused.unwrap_or_else(|| unaccounted(false)),
                 Row::Nothing { is_ambiguous } => unaccounted(is_ambiguous),
             });

@@ -11,7 +11,7 @@ use super::client::ApiRequest;
 use super::lookup::unreadable;
 use super::{Salesforce, Settings};
 use crate::adapters::Call;
-use crate::model::{CallError, FailureCause};
+use crate::model::{CallError, FailureCause, MatchPolicy};
 
 /// The user's rights to the object's records, sharing aside.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -19,6 +19,17 @@ pub(super) struct Rights {
     pub(super) createable: bool,
     pub(super) updateable: bool,
     pub(super) deletable: bool,
+}
+
+impl Rights {
+    /// Returns whether the user may make every write that `matching` allows.
+    pub(super) fn allow_writes(self, matching: MatchPolicy) -> bool {
+        match matching {
+            MatchPolicy::Upsert => self.createable && self.updateable,
+            MatchPolicy::UpdateOnly => self.updateable,
+            MatchPolicy::CreateOnly => self.createable,
+        }
+    }
 }
 
 impl Salesforce {

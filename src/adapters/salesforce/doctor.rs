@@ -1,5 +1,5 @@
-//! Checks the org for the operator's command `doctor`: whether the object exists, the key is
-//! unique, and every field that is sent may be written.
+//! Checks the org for the operator's commands `doctor` and `settings --check`: whether the object
+//! exists, the key is unique, and every field that is sent may be written.
 
 mod fields;
 
@@ -9,7 +9,13 @@ use super::describe::Rights;
 use super::{Salesforce, Settings};
 use crate::adapters::Call;
 use crate::adapters::doctor::{Check, remedy};
-use crate::model::{CallError, ContactId};
+use crate::model::{CallError, ContactId, MatchPolicy};
+
+/// Name of the check of the secret.
+const SECRET: &str = "salesforce secret";
+
+/// Name of the check of the object.
+const OBJECT: &str = "salesforce object";
 
 /// The object as the integration user sees it: a field that is hidden from the user is missing.
 #[derive(Debug, Deserialize)]
@@ -72,34 +78,77 @@ impl Default for Field {
     }
 }
 
+impl Field {
+    /// Returns whether a record is refused without a value of the field.
+    fn is_required(&self) -> bool {
+        self.createable && !self.nillable && !self.defaulted_on_create
+    }
+}
+
 impl Salesforce {
     /// Checks everything that a delivery needs. Leaves out each check that depends on a failed one.
     pub(super) async fn checks(&self, call: Call<'_>) -> Vec<Check> {
-        let (secret, token) = ("salesforce secret", "salesforce token");
-        let mut checks = match self.auth.token(&self.http, call).await {
-            Ok(granted) => {
-                let host = granted.instance.host_str().unwrap_or_default().to_owned();
-                vec![
-                    Check::ok(secret, "readable, of the right form"),
-                    Check::ok(token, format!("granted by {host}")),
-                ]
-            }
-            Err(error) if is_about_the_secret(&error) => {
-                return vec![Check::fail(secret, remedy(&error))];
-            }
-            Err(error) => {
-                return vec![
-                    Check::ok(secret, "readable, of the right form"),
-                    Check::fail(token, remedy(&error)),
-                ];
-            }
+        let readable = Check::ok(SECRET, "readable, of the right form");
+        let token = match self.check_token(call).await {
+            Ok(token) => token,
+            Err(check) if check.name == SECRET => return vec![check],
+            Err(check) => return vec![readable, check],
         };
-        match self.describe::<Described>(call).await {
-            Ok(described) => checks.extend(check_settings(&described, &self.settings)),
-            Err(error) => checks.push(Check::fail("salesforce object", remedy(&error))),
+        let mut checks = vec![readable, token];
+        match self.described_checks(call).await {
+            Ok(found) => checks.extend(found),
+            Err(check) => checks.push(check),
         }
         checks
     }
+
+    /// Compares the settings with the object's description.
+    ///
+    /// # Errors
+    /// Returns the failed check because of which the description is not known.
+    pub(super) async fn mapping_checks(&self, call: Call<'_>) -> Result<Vec<Check>, Check> {
+        self.check_token(call).await?;
+        self.described_checks(call).await
+    }
+
+    /// Checks that a token is granted.
+    ///
+    /// # Errors
+    /// Returns the failed check of the secret, or of the token.
+    async fn check_token(&self, call: Call<'_>) -> Result<Check, Check> {
+        const TOKEN: &str = "salesforce token";
+        match self.auth.token(&self.http, call).await {
+            Ok(granted) => {
+                let host = granted.instance.host_str().unwrap_or_default();
+                Ok(Check::ok(TOKEN, format!("granted by {host}")))
+            }
+            Err(error) if is_about_the_secret(&error) => Err(Check::fail(SECRET, remedy(&error))),
+            Err(error) => Err(Check::fail(TOKEN, remedy(&error))),
+        }
+    }
+
+    /// Compares the settings with the object's description. An object that does not exist is a
+    /// finding.
+    ///
+    /// # Errors
+    /// Returns the failed check because of which the description is not known.
+    async fn described_checks(&self, call: Call<'_>) -> Result<Vec<Check>, Check> {
+        let error = match self.describe::<Described>(call).await {
+            Ok(described) => return Ok(check_settings(&described, &self.settings)),
+            Err(error) => error,
+        };
+        let check = Check::fail(OBJECT, remedy(&error));
+        if is_missing(&error) {
+            Ok(vec![check])
+        } else {
+            Err(check)
+        }
+    }
+}
+
+/// Returns whether the object does not exist, or is hidden from the user.
+fn is_missing(error: &CallError) -> bool {
+    matches!(error, CallError::Stop(stop) if stop.code.as_str() == "NOT_FOUND")
 }
 
 fn is_about_the_secret(error: &CallError) -> bool {
@@ -131,17 +180,29 @@ fn find<'a>(described: &'a Described, name: &str) -> Option<&'a Field> {
 }
 
 fn object(described: &Described, settings: &Settings) -> Check {
+    let Rights {
+        createable,
+        updateable,
+        deletable,
+    } = described.rights;
+    let (creates, updates) = (
+        settings.r#match != MatchPolicy::UpdateOnly,
+        settings.r#match != MatchPolicy::CreateOnly,
+    );
     let needed = [
-        (described.queryable, "read"),
-        (described.rights.createable, "create"),
-        (described.rights.updateable, "edit"),
-        (described.rights.deletable, "delete"),
+        (true, described.queryable, ["read", "read"]),
+        (creates, createable, ["create", "created"]),
+        (updates, updateable, ["edit", "edited"]),
+        (true, deletable, ["delete", "deleted"]),
     ];
-    let missing: Vec<&str> = needed
-        .into_iter()
-        .filter(|(given, _)| !given)
-        .map(|(_, right)| right)
-        .collect();
+    let (mut given, mut missing) = (Vec::new(), Vec::new());
+    for (is_needed, is_given, [right, participle]) in needed {
+        match (is_needed, is_given) {
+            (false, _) => {}
+            (true, true) => given.push(participle),
+            (true, false) => missing.push(right),
+        }
+    }
     let wrong = format!(
         "give the run-as user's permission set {} on {}",
         missing.join(", "),
@@ -152,11 +213,8 @@ fn object(described: &Described, settings: &Settings) -> Check {
     } else {
         vec![wrong]
     };
-    Check::of(
-        "salesforce object",
-        format!("{} may be read, created, edited, deleted", settings.sobject),
-        &wrong,
-    )
+    let found = format!("{} may be {}", settings.sobject, given.join(", "));
+    Check::of(OBJECT, found, &wrong)
 }
 
 fn key(described: &Described, settings: &Settings) -> Check {
@@ -209,11 +267,19 @@ fn version(described: &Described, settings: &Settings) -> Check {
         );
         return Check::fail(name, remedy);
     };
-    let fits = field.r#type == "double" && field.scale == 0 && field.precision >= 18;
-    let wrong = format!(
-        "{} is a {}({}, {}): make it a Number(18, 0)",
-        settings.version_field, field.r#type, field.precision, field.scale
-    );
+    let is_number = field.r#type == "double" && field.scale == 0 && field.precision >= 18;
+    let fits = is_number && !field.unique;
+    let wrong = if is_number {
+        format!(
+            "{} is unique, and records of one version are refused: allow equal values",
+            settings.version_field
+        )
+    } else {
+        format!(
+            "{} is a {}({}, {}): make it a Number(18, 0)",
+            settings.version_field, field.r#type, field.precision, field.scale
+        )
+    };
     let wrong = if fits { vec![] } else { vec![wrong] };
     Check::of(
         name,
@@ -232,12 +298,10 @@ mod tests {
     use crate::source::EventConsumer;
 
     fn settings() -> Settings {
-        let document = "salesforce.version_field = \"Version__c\"\n\
-            salesforce.attributes = { plan = \"Plan__c\" }\n\
-            salesforce.baseline_field = \"Baseline__c\"\n\
-            salesforce.policy = { Title = \"unedited\" }\n\
-            salesforce.status = { lead = \"Open\" }\n\
-            salesforce.constants = { Channel__c = \"Product\" }";
+        settings_of(DOCUMENT)
+    }
+
+    fn settings_of(document: &str) -> Settings {
         let layer = Layer::from_toml("the test", document).expect("TOML");
         let settings = load(Preset::Test, &[layer], &DESTINATIONS).expect("allowed");
         settings
@@ -247,6 +311,15 @@ mod tests {
             .clone()
     }
 
+    const DOCUMENT: &str = "salesforce.version_field = \"Version__c\"\n\
+            salesforce.attributes = { plan = \"Plan__c\" }\n\
+            salesforce.baseline_field = \"Baseline__c\"\n\
+            salesforce.policy.Title = \"unedited\"\n\
+            salesforce.status = { lead = \"Open\" }\n\
+            salesforce.constants = { Channel__c = \"Product\", Tags__c = \"A; B\", \
+            Rate__c = \"1.5\", Since__c = \"2026-11-20\" }\n\
+            salesforce.required = [\"Region__c\"]\n\
+            salesforce.salvage = [\"Email\"]";
     fn described() -> Described {
         let field = |name: &str| Field {
             name: name.to_owned(),
@@ -259,7 +332,7 @@ mod tests {
         let settings = settings();
         let mut fields: Vec<Field> = mapping::fields(&settings)
             .into_iter()
-            .chain(["Plan__c"])
+            .chain(["Plan__c", "Region__c"])
             .map(field)
             .collect();
         fields.push(Field {
@@ -295,6 +368,19 @@ mod tests {
             precision: 18,
             ..field("Version__c")
         });
+        for (name, kind) in [("Tags__c", "multipicklist"), ("Rate__c", "double")] {
+            fields.retain(|field| field.name != name);
+            fields.push(Field {
+                r#type: kind.to_owned(),
+                ..choices(name, &["A", "B"])
+            });
+        }
+        for field in &mut fields {
+            field.restricted_picklist &= field.name != "Rate__c";
+            if field.name == "Since__c" {
+                field.r#type = "date".to_owned();
+            }
+        }
         let rights = Rights {
             createable: true,
             updateable: true,
@@ -333,7 +419,7 @@ mod tests {
         let change = EventConsumer
             .consume(&Record::of_data(data), time::OffsetDateTime::now_utc())
             .expect("allowed");
-        let body = model::transform(&[&change], &settings())
+        let body = model::transform(&[&change], &[], &settings())
             .body
             .expect("a record");
         let sent: serde_json::Map<String, serde_json::Value> =
@@ -344,8 +430,9 @@ mod tests {
             .filter(|name| *name != "attributes" && find(&described, name).is_none())
             .collect();
         assert!(unknown.is_empty(), "{unknown:?}");
-        // Not sent: the type of the record in the JSON, and fields under a policy.
-        assert_eq!(sent.len() - 1 + 2, described.fields.len());
+        // Not sent: the type of the record in the JSON. Not in this record: fields under a policy,
+        // and the field that only `required` names.
+        assert_eq!(sent.len() - 1 + 3, described.fields.len());
     }
 
     #[test]
@@ -468,6 +555,67 @@ mod tests {
                 &|described| described.rights.deletable = false,
                 "delete on Lead",
             ),
+            (
+                &|described| edit(described, "Version__c", |field| field.unique = true),
+                "Version__c is unique",
+            ),
+            (
+                &|described| edit(described, "Plan__c", |field| field.createable = false),
+                "Plan__c may not be edited",
+            ),
+            (
+                &|described| edit(described, "Region__c", |field| field.createable = false),
+                "Region__c may not be edited",
+            ),
+            (
+                &|described| described.fields.retain(|field| field.name != "Region__c"),
+                "Region__c is missing",
+            ),
+            (
+                &|described| edit(described, "Region__c", |field| field.unique = true),
+                "Region__c does not take the default",
+            ),
+            (
+                &|described| edit(described, "Region__c", |field| field.length = 13),
+                "Region__c does not take the default",
+            ),
+            (
+                &|described| {
+                    edit(described, "Region__c", |field| {
+                        field.restricted_picklist = true;
+                    });
+                },
+                "Region__c does not take the default",
+            ),
+            (
+                &|described| {
+                    edit(described, "Tags__c", |field| {
+                        drop(field.picklist_values.pop());
+                    });
+                },
+                "Tags__c does not offer B",
+            ),
+            (
+                &|described| edit(described, "Rate__c", |field| field.r#type = "date".into()),
+                "Rate__c is of the type date",
+            ),
+            (
+                &|described| {
+                    edit(described, "Since__c", |field| {
+                        field.r#type = "double".into();
+                    });
+                },
+                "Since__c is of the type double",
+            ),
+            (
+                &|described| {
+                    edit(described, "Email", |field| field.nillable = false);
+                    edit(described, "Email", |field| {
+                        field.defaulted_on_create = false;
+                    });
+                },
+                "remove it from `salesforce.salvage`",
+            ),
         ] {
             let failing = failing(change);
             assert!(
@@ -514,6 +662,46 @@ mod tests {
                 .filter(|check| check.finding.is_err())
                 .count();
             assert_eq!(failing == 0, is_fit, "{country:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_rights_that_policies_and_match_need_are_checked() {
+        for (added, edit, is_fit) in [
+            ("policy.City = \"never\"", "City !", true),
+            ("policy.City = \"create\"", "City u", true),
+            ("policy.City = \"create\"", "City c", false),
+            ("policy.City = \"empty\"", "City u", false),
+            ("match = \"update-only\"", "City c", true),
+            ("match = \"update-only\"", "City u", false),
+            ("match = \"update-only\"", "create", true),
+            ("match = \"update-only\"", "edit", false),
+            ("match = \"update-only\"", "Region__c !", true),
+            ("match = \"create-only\"", "City u", true),
+            ("match = \"create-only\"", "City c", false),
+            ("match = \"create-only\"", "edit", true),
+            ("match = \"create-only\"", "create", false),
+            ("match = \"upsert\"", "City !", false),
+        ] {
+            let settings = settings_of(&format!("{DOCUMENT}\nsalesforce.{added}"));
+            let mut described = described();
+            match edit.split_once(' ') {
+                None if edit == "create" => described.rights.createable = false,
+                None => described.rights.updateable = false,
+                Some((name, "!")) => described.fields.retain(|field| field.name != name),
+                Some((name, right)) => {
+                    let field = described.fields.iter_mut().find(|field| field.name == name);
+                    let field = field.expect("a field");
+                    field.createable &= right != "c";
+                    field.updateable &= right != "u";
+                }
+            }
+            let checks = check_settings(&described, &settings);
+            let failing: Vec<_> = checks
+                .iter()
+                .filter(|check| check.finding.is_err())
+                .collect();
+            assert_eq!(failing.is_empty(), is_fit, "{added}, {edit}: {failing:?}");
         }
     }
 }

@@ -53,6 +53,13 @@ impl RowError {
         }
     }
 
+    /// Returns whether the record does not exist any more. An error that names fields is about the
+    /// ids in them.
+    pub(super) fn is_gone(&self) -> bool {
+        let is_gone = matches!(self.class, RowClass::Gone | RowClass::NotFound);
+        is_gone && self.api_error.fields.is_empty()
+    }
+
     /// Returns the one of several errors of a row that decides its outcome. An error that can never
     /// pass ranks before a misconfiguration, and that before an error that may pass. A row without
     /// errors gets [`ApiError::reasonless`].
@@ -141,11 +148,7 @@ pub(super) fn of_row(
 
 /// Returns whether a record may be written without the refused fields, which are known.
 pub(super) fn may_leave_out(fields: &[String], settings: &Settings) -> bool {
-    let is_listed = |field: &String| {
-        let mut salvage = settings.salvage.iter();
-        salvage.any(|listed| listed.eq_ignore_ascii_case(field))
-            && !mapping::is_required(settings, field)
-    };
+    let is_listed = |field: &String| settings.may_leave_out(field);
     !fields.is_empty() && fields.iter().all(is_listed)
 }
 

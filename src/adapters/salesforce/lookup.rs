@@ -80,8 +80,10 @@ impl From<CallError> for RefusedQuery {
 /// Returns the first of the records with one key, with the newest version of all.
 fn newest(records: Vec<StoredRecord>) -> Held {
     let version = records.iter().filter_map(StoredRecord::version).max();
+    let is_only = records.len() == 1;
     match records.into_iter().next() {
         Some(first) => Held::Record(HeldRecord {
+            id: is_only.then(|| first.id.into()),
             version,
             ..first.held
         }),
@@ -340,7 +342,11 @@ impl Salesforce {
             .or_default()
             .push(StoredRecord {
                 id: id.into_owned(),
-                held: HeldRecord { version, values },
+                held: HeldRecord {
+                    id: None,
+                    version,
+                    values,
+                },
             });
         Some(())
     }

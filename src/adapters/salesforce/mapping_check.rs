@@ -25,6 +25,16 @@ pub(super) fn check_mapping(settings: &Settings) -> CheckResult {
         own: mapping::fields(settings),
         others: attributes.collect(),
         required: mapping::required(settings).collect(),
+        chosen: settings
+            .constants
+            .keys()
+            .chain([
+                &settings.external_id_field,
+                &settings.version_field,
+                &settings.baseline_field,
+            ])
+            .map(String::as_str)
+            .collect(),
         also_required: &settings.required,
         salvage: &settings.salvage,
     };

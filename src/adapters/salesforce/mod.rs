@@ -40,8 +40,8 @@ use super::{Adapter, Call, System, parse_section, section_schema};
 use crate::model::codes;
 use crate::model::limits::Limits;
 use crate::model::{
-    CallError, Code, ContactChange, Destination, Held, Outcome, Payload, Rejection, Reply,
-    RetryMode, Transformed,
+    CallError, Code, ContactChange, Destination, Held, Outcome, Payload, RefusedValue, Rejection,
+    Reply, RetryMode, Transformed,
 };
 use crate::secrets::Secret;
 
@@ -131,7 +131,15 @@ impl Adapter for Salesforce {
     }
 
     fn transform(&self, changes: &[&ContactChange]) -> Transformed {
-        model::transform(changes, &self.settings)
+        model::transform(changes, &[], &self.settings)
+    }
+
+    fn transform_without(
+        &self,
+        changes: &[&ContactChange],
+        refused: &[RefusedValue],
+    ) -> Transformed {
+        model::transform(changes, refused, &self.settings)
     }
 
     fn prepare<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, ()> {
@@ -157,6 +165,10 @@ impl Adapter for Salesforce {
 
     fn examine<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Vec<Check>> {
         self.checks(call).boxed()
+    }
+
+    fn compare_mapping<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Vec<Check>, Check>> {
+        self.mapping_checks(call).boxed()
     }
 }
 

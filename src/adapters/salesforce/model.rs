@@ -13,7 +13,7 @@ use crate::json;
 use crate::model::codes;
 use crate::model::{
     Attribute, Body, Code, Contact, ContactChange, ContactType, Field, FieldPolicy, Number,
-    Operation, Rejection, Transformed, ValueCounts,
+    Operation, RefusedValue, Rejection, Transformed, ValueCounts,
 };
 use crate::policy::NOT_PROVIDED;
 
@@ -60,22 +60,41 @@ impl FieldValue for Value<'_> {
 
 type Record<'a> = Fields<'a, Value<'a>>;
 
-/// Folds the changes of one contact into the record's JSON. A change with a value that can never be
-/// written is left out as a whole, as Salesforce would refuse it as a whole.
-pub(super) fn transform(changes: &[&ContactChange], settings: &Settings) -> Transformed {
+/// The fields of one change.
+struct MappedChange<'a> {
+    fields: Record<'a>,
+    /// The values that were sent in another form than that of the settings.
+    counts: ValueCounts,
+    /// Fields of `salvage` that were left out.
+    left_out: Vec<String>,
+}
+
+/// Folds the changes of one contact into the record's JSON, without the `refused` values. A change
+/// with a value that can never be written is left out as a whole, as Salesforce would refuse it as
+/// a whole; a field of `salvage` is left out alone.
+pub(super) fn transform(
+    changes: &[&ContactChange],
+    refused: &[RefusedValue],
+    settings: &Settings,
+) -> Transformed {
     let mut folding = Folding::new(settings.policies());
     let mut status = None;
     let mut transformed = Transformed::default();
     for (index, change) in changes.iter().enumerate() {
         match map_change(change, settings) {
-            Ok((fields, counts)) => {
+            Ok(mut mapped) => {
                 // Written one by one, the first change would create the record, and each later one
                 // would update it.
                 if folding.is_empty() {
                     status = default_status(change, settings);
                 }
-                folding.take(fields);
-                transformed.counts += counts;
+                mapped.fields.leave_out(refused, &mut mapped.left_out);
+                folding.take(mapped.fields);
+                transformed.counts += mapped.counts;
+                let left_out = mapped.left_out.into_iter();
+                transformed
+                    .left_out
+                    .extend(left_out.map(|field| (index, field)));
             }
             Err(rejection) => transformed.rejected.push((index, rejection)),
         }
@@ -118,6 +137,7 @@ pub(super) fn with_defaults(body: &Body, settings: &Settings) -> Option<Body> {
     let whole = body.with_missing(&required.body());
     (whole != *body).then_some(whole)
 }
+
 /// Returns the defaults of a record that does not exist yet, if it needs any. The record is looked
 /// up for the status or for a policy. The required fields are added as well, or Salesforce would
 /// refuse the record first.
@@ -138,15 +158,15 @@ fn defaults_of(
     (!fields.is_empty()).then(|| fields.body())
 }
 
-/// Maps one change. Returns its fields, and the numbers of its values that were cut or not
-/// recognised.
+/// Maps one change.
 fn map_change<'a>(
     change: &'a ContactChange,
     settings: &'a Settings,
-) -> Result<(Record<'a>, ValueCounts), Rejection> {
+) -> Result<MappedChange<'a>, Rejection> {
     let contact = &change.contact;
     let mut record = Record::for_contact();
     let mut counts = ValueCounts::default();
+    let mut left_out = Vec::new();
     let normaliser = settings.normalise.of(contact);
     for (mapped, name) in mapping::texts(settings) {
         let value = match (mapped.text)(contact) {
@@ -155,10 +175,13 @@ fn map_change<'a>(
                     Some(normaliser) => normaliser.value(mapped.name, text, &mut counts),
                     None => Cow::Borrowed(&**text),
                 };
-                let fitting = mapped
-                    .excess
-                    .fit(&text, mapped.longest)
-                    .ok_or_else(|| too_long(name, mapped.longest))?;
+                let Some(fitting) = mapped.excess.fit(&text, mapped.longest) else {
+                    if settings.may_leave_out(name) {
+                        left_out.push(name.to_owned());
+                        continue;
+                    }
+                    return Err(too_long(name, mapped.longest));
+                };
                 if fitting.len() < text.len() {
                     counts.cut += 1;
                     let length = fitting.trim_end().len();
@@ -173,8 +196,16 @@ fn map_change<'a>(
         };
         record.add(name, value);
     }
-    if let Some((field, status)) = status(contact, settings)? {
-        record.add(field, Value::Text(status.into()));
+    match status(contact, settings) {
+        Ok(Some((field, status))) => record.add(field, Value::Text(status.into())),
+        Ok(None) => {}
+        Err(rejection) => {
+            let field = mapping::status(settings);
+            if !settings.may_leave_out(field) {
+                return Err(rejection);
+            }
+            left_out.push(field.to_owned());
+        }
     }
     for (attribute, field) in &settings.attributes {
         if let Some(value) = attribute_value(contact.attributes.get(attribute)) {
@@ -194,7 +225,11 @@ fn map_change<'a>(
     {
         record.set(&settings.version_field, Value::Version(version));
     }
-    Ok((record, counts))
+    Ok(MappedChange {
+        fields: record,
+        counts,
+        left_out,
+    })
 }
 
 /// Returns the fields to which a contact's own values are mapped, and the two that identify a

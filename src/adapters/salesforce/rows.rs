@@ -14,7 +14,7 @@ use super::{Salesforce, Settings, unaccounted};
 use crate::adapters::{Adapter, Call, misconfigured};
 use crate::json::Object;
 use crate::model::codes;
-use crate::model::{Body, CallError, FailureCause, Outcome, Payload, Reply};
+use crate::model::{Body, CallError, Code, FailureCause, Outcome, Payload, Reply};
 
 /// The part of a row that decides. A failed row may have `created: true` and may lack `id`: only
 /// `success` counts.
@@ -159,6 +159,9 @@ impl Salesforce {
             Row::Success => Outcome::Delivered(None),
             Row::Created => batch[*at].created(),
             Row::Nothing => unaccounted(),
+            Row::Error(error) if batch[*at].record.is_some() && error.is_gone() => {
+                Outcome::Skipped(Code::new(codes::NO_MATCH))
+            }
             Row::Error(error) => {
                 errors::of_row(error, batch[*at].body.as_ref(), neighbours, &self.settings)
             }
@@ -180,15 +183,11 @@ impl Salesforce {
         let Some(error) = errors.iter().find(|error| error.class == RowClass::Access) else {
             return Ok(());
         };
-        let Rights {
-            createable,
-            updateable,
-            deletable,
-        } = self.describe(call).await?;
+        let rights: Rights = self.describe(call).await?;
         let is_allowed = if is_delete {
-            deletable
+            rights.deletable
         } else {
-            createable && updateable
+            rights.allow_writes(self.settings.r#match)
         };
         if is_allowed {
             return Ok(());

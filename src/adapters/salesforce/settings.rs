@@ -7,7 +7,7 @@ use reqwest::Client;
 use serde::{Deserialize, Serialize};
 
 use super::Salesforce;
-use super::mapping::LONGEST_STATUS;
+use super::mapping::{self, LONGEST_STATUS};
 use super::mapping_check::check_mapping;
 use super::model::own_fields;
 use crate::adapters::folding::Policies;
@@ -95,6 +95,13 @@ impl Settings {
             fields: &self.policy,
             baseline_field: &self.baseline_field,
         }
+    }
+
+    /// Returns whether a record may be written without the field.
+    pub(super) fn may_leave_out(&self, field: &str) -> bool {
+        let mut salvage = self.salvage.iter();
+        salvage.any(|listed| listed.eq_ignore_ascii_case(field))
+            && !mapping::is_required(self, field)
     }
 
     fn check_version(&self) -> CheckResult {

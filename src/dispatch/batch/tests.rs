@@ -22,6 +22,7 @@ fn job(kind: WriteKind, at: usize) -> Job {
             conditions: None,
             version: 0,
             guarded: false,
+            record: None,
             whole: None,
         },
         smallvec![at],

@@ -17,6 +17,7 @@ fn job(at: usize) -> Job {
             conditions: None,
             version: 0,
             guarded: false,
+            record: None,
             whole: None,
         },
         smallvec![at],

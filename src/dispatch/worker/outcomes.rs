@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Worker;
 use super::requeue::{DueRetry, RetryCost};
-use crate::dispatch::Job;
 use crate::dispatch::batch::Batch;
 use crate::dispatch::locks::LONGEST_LOCK;
+use crate::dispatch::{Job, Salvage};
 use crate::model::codes;
 use crate::model::{Code, Outcome, Rejection, Retry, RetryMode, Stage};
 use crate::settle::RecordOutcome;
@@ -148,6 +148,7 @@ impl Worker<'_> {
             }
             RetryMode::OnceMore(body, _) => {
                 job.second_chances.push(code.clone());
+                job.has_another_body |= body.is_some();
                 job.payload.body = body.or(job.payload.body);
                 requeued.once_more.push((job, code));
             }
@@ -155,11 +156,12 @@ impl Worker<'_> {
                 // Until the whole row is written, the record's dead letter says that it is missing.
                 self.record_rejection(&job, created_in_part());
                 job.is_created_in_part = true;
+                job.has_another_body = true;
                 job.payload = *whole;
                 requeued.once_more.push((job, code));
             }
-            RetryMode::Without(fields, rejection) => {
-                if job.note_left_out(fields) {
+            RetryMode::Without(_, rejection) => {
+                if Salvage::allows_another(job.salvage.as_deref()) {
                     requeued.once_more.push((job, code));
                 } else {
                     self.reject(job, rejection);
@@ -184,18 +186,20 @@ impl Worker<'_> {
     /// those that are older than another one as stale.
     fn done(&mut self, job: Job, outcome: &RecordOutcome) {
         let last = job.last_written();
-        let partial = job.left_out.concat();
         for position in &job.sources {
+            let partial = job.fields_left_out(*position);
             let outcome = match outcome {
-                RecordOutcome::Delivered(_) if !partial.is_empty() => {
-                    self.context.metrics.partial();
-                    RecordOutcome::Partial(partial.clone())
-                }
                 RecordOutcome::Delivered(_) if !job.is_written(*position) => {
                     RecordOutcome::Superseded(Some(Code::new(codes::STALE)))
                 }
                 RecordOutcome::Delivered(_) if job.is_create_only() && last != Some(*position) => {
                     RecordOutcome::Skipped(Code::new(codes::EXISTS))
+                }
+                RecordOutcome::Delivered(code)
+                    if !partial.is_empty() && !is_dry_run(code.as_ref()) =>
+                {
+                    self.context.metrics.partial();
+                    RecordOutcome::Partial(partial)
                 }
                 RecordOutcome::Delivered(_) if last != Some(*position) => {
                     RecordOutcome::Superseded(None)
@@ -229,10 +233,7 @@ impl Worker<'_> {
                 .breaker
                 .forget(job.kind, job.payload.id.key());
             let suspected_at = job.suspected_at;
-            let first = self
-                .context
-                .transformer
-                .one_by_one(&job.sources, job.calls, job.then);
+            let first = self.context.transformer.one_by_one(job);
             if let Some(mut first) = first {
                 first.suspected_at = suspected_at;
                 for next in &mut first.then {
@@ -293,6 +294,11 @@ fn created_in_part() -> Rejection {
          columns that changed; the others were not written before the invocation ended: change \
          the row once more with its type, or send a snapshot of it",
     )
+}
+
+/// Returns whether the code is that of a dry run, in which no field was left out.
+fn is_dry_run(code: Option<&Code>) -> bool {
+    code.is_some_and(|code| code.as_str() == codes::DRY_RUN)
 }
 
 /// Builds the rejection of a record that stays locked.

@@ -26,7 +26,7 @@ pub(super) enum DueRetry {
     /// A batch that is sent unchanged.
     Batch(Batch),
     /// A record that is sent alone, after the others.
-    Alone(Job),
+    Alone(Box<Job>),
 }
 
 /// Cost of sending a job again.
@@ -157,7 +157,7 @@ impl Worker<'_> {
         if job.failures_alone < limit
             && let Some(at) = self.wait_alone(job.failures_alone, retry.after)
         {
-            return self.wait(at, DueRetry::Alone(job));
+            return self.wait(at, DueRetry::Alone(job.into()));
         }
         breaker.hold(kind, key, retry.code.clone());
         self.fail(&job, &retry.code);

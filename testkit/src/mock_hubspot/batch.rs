@@ -36,7 +36,8 @@ struct Key {
 type Refusal = Answer;
 
 impl State {
-    pub(super) fn upsert(&mut self, body: &[u8]) -> Result<Answer, Refusal> {
+    /// Writes the inputs. Creates contacts where `creates`.
+    pub(super) fn upsert(&mut self, body: &[u8], creates: bool) -> Result<Answer, Refusal> {
         let batch: Batch<Upsert> = parse(body)?;
         let Some(inputs) = batch.inputs else {
             self.controls.record_violation("a body without inputs");
@@ -69,6 +70,13 @@ impl State {
         for (input, error) in inputs.iter().zip(errors) {
             if let Some(error) = self.unnamed_errors.get(&input.id.to_lowercase()) {
                 reported.push(error.clone());
+                continue;
+            }
+            if !creates && self.store.find(&input.id).is_none() {
+                reported.push(json!({"status": "error", "category": "OBJECT_NOT_FOUND",
+                    "message": "Could not get some CONTACT objects, they may be deleted or not \
+                                exist. Check that ids are valid.",
+                    "context": {"ids": [input.id]}}));
                 continue;
             }
             // Inputs of one batch can conflict with each other: each is validated again before it

@@ -130,26 +130,40 @@ impl State {
     }
 
     fn batch(&mut self, endpoint: Endpoint, body: &[u8]) -> Answer {
-        let writes = matches!(endpoint, Endpoint::Upsert | Endpoint::Archive);
+        let writes = matches!(
+            endpoint,
+            Endpoint::Upsert | Endpoint::Update | Endpoint::Archive
+        );
         if writes && !self.behavior.may_write {
             return missing_scope("crm.objects.contacts.write");
         }
         let answer = match endpoint {
-            Endpoint::Upsert => self.upsert(body),
+            Endpoint::Upsert => self.upsert(body, true),
+            Endpoint::Update => self.upsert(body, false),
             Endpoint::Read => {
                 let answer = self.read(body);
                 for [id, property, value] in std::mem::take(&mut self.edits_after_read) {
                     self.store.edit(&id, &property, &value);
                 }
-                for id in std::mem::take(&mut self.deletes_after_read) {
-                    self.store.delete(&id);
-                }
+                self.change_after_read();
                 answer
             }
             Endpoint::Archive => self.archive(body),
             Endpoint::Properties => Ok(self.properties()),
         };
         answer.unwrap_or_else(|error| error)
+    }
+
+    /// Creates and archives the contacts that follow a read.
+    fn change_after_read(&mut self) {
+        for (id, is_new) in std::mem::take(&mut self.changes_after_read) {
+            if is_new {
+                let properties = [(self.behavior.id_property.clone(), id.clone())];
+                self.store.insert(Some(&id), properties.into());
+            } else {
+                self.store.delete(&id);
+            }
+        }
     }
 
     fn with_quota(&self, answer: Answer) -> Answer {
@@ -210,6 +224,7 @@ fn endpoint(path: &str) -> Option<Endpoint> {
         })?;
     match rest {
         "upsert" => Some(Endpoint::Upsert),
+        "update" => Some(Endpoint::Update),
         "read" => Some(Endpoint::Read),
         "archive" => Some(Endpoint::Archive),
         _ => None,

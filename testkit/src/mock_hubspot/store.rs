@@ -58,6 +58,8 @@ pub(super) struct Store {
     last_id: u64,
     pub(super) custom_properties: BTreeSet<String>,
     pub(super) removed_properties: BTreeSet<String>,
+    /// Beginning of the values that a validation rule refuses.
+    pub(super) refused_texts: Option<String>,
 }
 
 impl Store {
@@ -182,6 +184,13 @@ impl Store {
             }
             if !is_known && !self.custom_properties.contains(name) {
                 return Some(invalid("PROPERTY_DOESNT_EXIST", name, value));
+            }
+            if self
+                .refused_texts
+                .as_ref()
+                .is_some_and(|prefix| value.starts_with(prefix))
+            {
+                return Some(invalid("INVALID_OPTION", name, value));
             }
             if name == "email" && !value.is_empty() && !is_email(value) {
                 return Some(invalid("INVALID_EMAIL", name, value));

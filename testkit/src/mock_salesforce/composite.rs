@@ -112,6 +112,7 @@ impl State {
                 "Invalid reference specified. No value for an expression found",
             ),
             (None, Endpoint::Upsert) => self.upsert(request),
+            (None, Endpoint::Update) => self.update(request),
             (None, Endpoint::Query) => {
                 let answer = self.query(request);
                 self.edit_after_query();

@@ -83,6 +83,7 @@ impl State {
         let mut answer = match endpoint {
             Endpoint::Token => return self.token(request).into(),
             Endpoint::Upsert => self.upsert(request),
+            Endpoint::Update => self.update(request),
             Endpoint::Query => {
                 let answer = self.query(request);
                 self.edit_after_query();
@@ -138,6 +139,7 @@ pub(super) fn endpoint(request: &Request) -> Option<Endpoint> {
     let parts: Vec<&str> = rest.split('/').collect();
     match (request.method.as_str(), parts.as_slice()) {
         ("PATCH", ["composite", "sobjects", _, _]) => Some(Endpoint::Upsert),
+        ("PATCH", ["composite", "sobjects"]) => Some(Endpoint::Update),
         ("DELETE", ["composite", "sobjects"]) => Some(Endpoint::Delete),
         ("GET", ["query"] | ["query", _]) => Some(Endpoint::Query),
         ("GET", ["sobjects", _, "describe"]) => Some(Endpoint::Describe),

@@ -165,6 +165,46 @@ impl State {
         Answer::json(200, &rows.into())
     }
 
+    /// Updates records by their ids. Creates none.
+    pub(super) fn update(&mut self, request: &Request) -> Answer {
+        let text = body(request).unwrap_or_default();
+        let Ok(body) = serde_json::from_str::<Value>(&text) else {
+            return refusal(400, "JSON_PARSER_ERROR", "Unexpected character");
+        };
+        let records = body["records"].as_array().cloned().unwrap_or_default();
+        self.size(records.len());
+        if records.is_empty() || records.len() > self.behavior.most_records {
+            self.controls
+                .record_violation(format!("an update of {} records", records.len()));
+            return refusal(400, "EXCEEDED_ID_LIMIT", "record limit reached");
+        }
+        if body["allOrNone"] != false {
+            self.controls.record_violation("allOrNone is not false");
+        }
+        let rows: Vec<Value> = records
+            .into_iter()
+            .map(|record| self.update_row(record))
+            .collect();
+        Answer::json(200, &rows.into())
+    }
+
+    fn update_row(&mut self, mut record: Value) -> Value {
+        let field = self.behavior.external_id_field.clone();
+        let id = record
+            .as_object_mut()
+            .and_then(|fields| fields.remove("id"));
+        let Some(id) = id.as_ref().and_then(Value::as_str) else {
+            self.controls.record_violation("an update without an id");
+            return self.failed(&row_error("MISSING_ARGUMENT", "Id not specified", &["Id"]));
+        };
+        let held = self.store.records.get(id).filter(|held| !held.is_deleted);
+        let key = held.and_then(|held| held.fields.get(&field)?.as_str().map(str::to_lowercase));
+        match key {
+            Some(key) => self.upsert_row(&field, &record, &key, false),
+            None => self.failed(&row_error("ENTITY_IS_DELETED", "entity is deleted", &[])),
+        }
+    }
+
     /// Returns the error of a request with a text in a checkbox. It contains the column of the
     /// first one.
     fn parser_error(&self, body: &str) -> Option<Answer> {
@@ -346,6 +386,15 @@ impl State {
             Some(_) => {}
         }
         for (name, value) in fields {
+            let text = value.as_str().unwrap_or_default();
+            if self
+                .refused_texts
+                .as_ref()
+                .is_some_and(|prefix| text.starts_with(prefix))
+            {
+                let code = "FIELD_CUSTOM_VALIDATION_EXCEPTION";
+                return Some(row_error(code, "the value is not allowed", &[name]));
+            }
             let is_ours = *name == self.behavior.external_id_field
                 || self.behavior.custom_fields.contains(name);
             if name == "attributes" || is_ours {

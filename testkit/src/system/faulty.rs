@@ -6,7 +6,7 @@ use contact_sync::adapters::{Adapter, Call};
 use contact_sync::model::limits::Limits;
 use contact_sync::model::{
     Body, CallError, Cause, Code, ContactChange, Destination, FailureCause, Held, Outcome, Payload,
-    Rejection, Reply, Retry, RetryMode, Stop, Transformed,
+    RefusedValue, Rejection, Reply, Retry, RetryMode, Stop, Transformed,
 };
 use contact_sync::telemetry::DestinationMetrics;
 use futures_util::FutureExt;
@@ -222,6 +222,14 @@ impl Adapter for FaultyAdapter {
             changes.reverse();
         }
         self.adapter.transform(&changes)
+    }
+
+    fn transform_without(
+        &self,
+        changes: &[&ContactChange],
+        refused: &[RefusedValue],
+    ) -> Transformed {
+        self.adapter.transform_without(changes, refused)
     }
 
     fn held<'a>(

@@ -1,12 +1,16 @@
 //! Fields that a system refuses, and that settings allow to leave out.
 
+use std::collections::BTreeMap;
+
+use contact_sync::lambda::Handler;
 use contact_sync::settings::Preset;
+use fastrand::Rng;
 use serde_json::{Value, json};
 use testkit::harness::{Logs, Mocks, batch};
 use testkit::mock_salesforce::row_error;
 use testkit::stream::{failures, invoke};
 
-use super::Place;
+use super::{PLACES, Place};
 
 const STATUS: &str = "[salesforce]\nsalvage = [\"Status\", \"Title\"]";
 
@@ -83,14 +87,50 @@ async fn a_record_is_sent_again_twice_at_most_and_never_without_an_unlisted_fiel
 }
 
 #[tokio::test]
-async fn each_change_of_a_folded_write_is_salvaged_by_itself() {
-    let (mocks, logs) = (mocks().await, Logs::listen());
-    let mut second = lead("c-1", "Odd");
-    second["contact"]["job_title"] = "Head".into();
-    deliver(&mocks, STATUS, &[lead("c-1", "Open"), second]).await;
-    assert_eq!(logs.fates(), ["delivered", "delivered PARTIAL"]);
-    assert_eq!(field(&mocks, "c-1", "Status"), "Open");
-    assert_eq!(field(&mocks, "c-1", "Title"), "Head");
+async fn a_folded_write_keeps_the_accepted_value_of_another_change_in_one_more_call() {
+    let changes = |statuses: &[&str]| -> Vec<Value> {
+        let change = |(at, status): (usize, &&str)| {
+            let mut change = lead("c-1", status);
+            change["contact"]["job_title"] = format!("Title {at}").into();
+            if status.is_empty() {
+                change["contact"]
+                    .as_object_mut()
+                    .expect("an object")
+                    .remove("status");
+            }
+            change
+        };
+        statuses.iter().enumerate().map(change).collect()
+    };
+    let (left, over) = ("delivered PARTIAL", "superseded");
+    for (statuses, upserts, fates, status) in [
+        (&["Open", "Odd"][..], 2, &[over, left][..], json!("Open")),
+        (&["Odd", "Odd", "Odd"], 2, &[left; 3], Value::Null),
+        (&["Odd", ""], 2, &[left, "delivered"], Value::Null),
+        (&["Odd", "Open"], 1, &[over, "delivered"], json!("Open")),
+        (
+            &["Odd", "Open", "Odd"],
+            2,
+            &[left, over, left],
+            json!("Open"),
+        ),
+        // A second refused value: the field is left out of all changes.
+        (&["Odd", "Even"], 3, &[left; 2], Value::Null),
+        (&["Open", "Odd", "Even"], 3, &[left; 3], Value::Null),
+    ] {
+        let (mocks, logs) = (mocks().await, Logs::listen());
+        let changes = changes(statuses);
+        deliver(&mocks, STATUS, &changes).await;
+        assert_eq!(logs.fates(), fates, "{statuses:?}");
+        assert_eq!(
+            Place::Salesforce.calls(&mocks),
+            [0, upserts],
+            "{statuses:?}"
+        );
+        assert_eq!(field(&mocks, "c-1", "Status"), status, "{statuses:?}");
+        let title = format!("Title {}", changes.len() - 1);
+        assert_eq!(field(&mocks, "c-1", "Title"), title, "{statuses:?}");
+    }
 }
 
 #[tokio::test]
@@ -137,4 +177,204 @@ async fn a_refused_property_of_hubspot_is_left_out() {
         (contact.get("email"), contact["jobtitle"].as_str()),
         (None, "Engineer")
     );
+}
+
+#[tokio::test]
+async fn a_listed_value_that_is_too_long_is_left_out_without_another_call() {
+    // HubSpot's limit is one of UTF-16 units, and that of a change one of characters.
+    let texts = ["1".repeat(41), "🦀".repeat(40_000)];
+    for (place, text) in PLACES.into_iter().zip(texts) {
+        let section = format!("{place:?}").to_lowercase();
+        let phone = place.field("phone");
+        let long = json!({"phone": text, "job_title": "Engineer"});
+        let changes = [
+            place.change("update", "c-1", &long),
+            place.change("update", "c-2", &json!({"phone": "1"})),
+            place.change("update", "c-2", &long),
+        ];
+        let (left, over) = ("delivered PARTIAL", "superseded");
+        for (document, fates, held) in [
+            (
+                format!("[{section}]\nsalvage = [\"{phone}\"]"),
+                [left, over, left],
+                "Engineer",
+            ),
+            (
+                String::new(),
+                ["rejected TOO_LONG", "delivered", "rejected TOO_LONG"],
+                "",
+            ),
+        ] {
+            let (mocks, logs) = (Mocks::start().await, Logs::listen());
+            deliver(&mocks, &document, &changes).await;
+            assert_eq!(logs.fates(), fates, "{place:?} {document}");
+            assert_eq!(place.calls(&mocks), [0, 1], "{place:?} {document}");
+            assert_eq!(place.held(&mocks, "c-1", "job_title"), held);
+            assert_eq!(place.held(&mocks, "c-1", "phone"), "");
+            assert_eq!(place.held(&mocks, "c-2", "phone"), "1");
+            let left_out = logs.audit()[0]["left_out"].clone();
+            assert_eq!(left_out == phone, !document.is_empty(), "{left_out}");
+        }
+    }
+}
+
+/// Random batches of one system, of contacts with one to three changes each.
+struct Batches {
+    place: Place,
+    random: Rng,
+    mocks: Mocks,
+}
+
+/// The fields of a change that have a policy, by the salesperson's tests.
+const FIELDS: [&str; 4] = ["job_title", "phone", "first_name", "mobile_phone"];
+
+impl Batches {
+    async fn new(place: Place, seed: u64) -> Self {
+        let mocks = Mocks::start().await;
+        mocks.salesforce.refuse_texts("bad");
+        mocks.hubspot.refuse_texts("bad");
+        Self {
+            place,
+            random: Rng::with_seed(seed),
+            mocks,
+        }
+    }
+
+    /// Returns settings with random policies, which allow to leave these fields out.
+    fn document(&mut self, salvaged: &[&'static str]) -> String {
+        let mut policies = Vec::new();
+        for field in FIELDS {
+            let policy = ["always", "always", "create", "empty", "unedited"];
+            policies.push((field, policy[self.random.usize(..policy.len())]));
+        }
+        let names: Vec<String> = salvaged
+            .iter()
+            .map(|field| format!("\"{}\"", self.place.field(field)))
+            .collect();
+        let salvage = format!("]\nsalvage = [{}]\n", names.join(", "));
+        self.place.settings(&policies).replacen("]\n", &salvage, 1)
+    }
+
+    /// Returns the changes of some contacts, by the contact's number. A refused value is one of
+    /// `bad`, in a field that is salvaged.
+    fn changes(&mut self, salvaged: &[&'static str], bad: usize) -> Vec<(usize, Value)> {
+        let mut changes = Vec::new();
+        for contact in 0..self.random.usize(1..15) {
+            for _ in 0..self.random.usize(1..4) {
+                let mut fields = json!({});
+                for field in FIELDS {
+                    fields[field] = match self.random.usize(..4) {
+                        0 => continue,
+                        1 if salvaged.contains(&field) => {
+                            format!("bad{}", self.random.usize(..bad)).into()
+                        }
+                        2 => Value::Null,
+                        _ => format!("{}", self.random.usize(..9)).into(),
+                    };
+                }
+                changes.push((contact, fields));
+            }
+        }
+        self.random.shuffle(&mut changes);
+        changes
+    }
+
+    fn record(&self, (contact, fields): &(usize, Value), run: &str) -> Value {
+        self.place
+            .change("update", &format!("{run}-{contact}"), fields)
+    }
+
+    /// Delivers a batch. Returns the numbers of look-ups and of writes.
+    async fn deliver(&self, handler: &Handler, changes: &[Value]) -> [usize; 2] {
+        let before = self.place.calls(&self.mocks);
+        assert!(failures(&invoke(handler, &batch(changes), "r").await).is_empty());
+        assert_eq!(self.mocks.violations(), [""; 0]);
+        let after = self.place.calls(&self.mocks);
+        [after[0] - before[0], after[1] - before[1]]
+    }
+
+    /// Returns the records of a run without their ids and baselines.
+    fn state(&self, run: &str) -> Vec<Option<BTreeMap<String, String>>> {
+        let mut state = Vec::new();
+        for contact in 0..15 {
+            let mut record = self.place.record(&self.mocks, &format!("{run}-{contact}"));
+            if let Some(record) = &mut record {
+                for name in ["Source_Id__c", "source_id", "Baseline__c", "baseline"] {
+                    record.remove(name);
+                }
+            }
+            state.push(record);
+        }
+        state
+    }
+}
+
+#[tokio::test]
+async fn a_batch_with_refused_values_takes_two_more_calls_and_equals_its_changes_one_by_one() {
+    for (place, seed) in PLACES
+        .into_iter()
+        .flat_map(|place| (0..30).map(move |at| (place, at)))
+    {
+        let mut batches = Batches::new(place, seed).await;
+        let salvaged = ["job_title", "phone"];
+        let document = batches.document(&salvaged);
+        let handler = batches.mocks.handler(Preset::Test, &document);
+        // The second batch meets the hashes that the first one left.
+        for _ in 0..2 {
+            let changes = batches.changes(&salvaged, 1);
+            let folded: Vec<Value> = changes
+                .iter()
+                .map(|change| batches.record(change, "f"))
+                .collect();
+            let [lookups, writes] = batches.deliver(&handler, &folded).await;
+            assert!(
+                lookups <= 1 && writes <= 3,
+                "{place:?}, seed {seed}: {lookups} look-ups, {writes} writes"
+            );
+            for change in &changes {
+                let single = batches.record(change, "s");
+                batches.deliver(&handler, &[single]).await;
+            }
+            assert_eq!(
+                batches.state("f"),
+                batches.state("s"),
+                "{place:?}, seed {seed}: {document} {changes:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn refused_values_of_every_field_cost_a_bounded_number_of_calls() {
+    for (place, seed) in PLACES
+        .into_iter()
+        .flat_map(|place| (0..30).map(move |at| (place, at)))
+    {
+        let mut batches = Batches::new(place, seed).await;
+        let document = batches.document(&FIELDS);
+        let handler = batches.mocks.handler(Preset::Test, &document);
+        let changes = batches.changes(&FIELDS, 3);
+        let folded: Vec<Value> = changes
+            .iter()
+            .map(|change| batches.record(change, "f"))
+            .collect();
+        let logs = Logs::listen();
+        let [lookups, writes] = batches.deliver(&handler, &folded).await;
+        let depth = |contact| changes.iter().filter(|change| change.0 == contact).count();
+        let rejected = |fate: &String| fate.starts_with("rejected");
+        // Two more calls, and one for each change of a contact that is refused a third time.
+        let alone = (0..15).map(depth).max().unwrap_or_default();
+        let alone = if alone > 1 { alone } else { 0 };
+        assert!(
+            lookups <= 1 + alone && writes <= 3 + alone,
+            "{place:?}, seed {seed}: {lookups} look-ups, {writes} writes"
+        );
+        for fate in logs.fates() {
+            let is_settled = fate.starts_with("delivered") || fate == "superseded";
+            assert!(
+                is_settled || rejected(&fate),
+                "{place:?}, seed {seed}: {fate}"
+            );
+        }
+    }
 }

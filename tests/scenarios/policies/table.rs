@@ -147,6 +147,7 @@ fn batches(place: Place, id: &str, delivery: Delivery) -> Vec<Vec<Value>> {
 
 #[tokio::test]
 async fn each_policy_is_kept_in_each_state_and_delivery() {
+    let mut cases = 0;
     for place in PLACES {
         for (at, policy) in POLICIES.into_iter().enumerate() {
             let trial = Trial::new(place, policy).await;
@@ -162,11 +163,17 @@ async fn each_policy_is_kept_in_each_state_and_delivery() {
                     let found = trial.deliver(&id, state, delivery).await;
                     let expected = values[at].trim_matches('-');
                     assert_eq!(found, expected, "{case}");
+                    cases += 1;
                 }
             }
             assert_eq!(trial.mocks.violations(), [""; 0]);
         }
     }
+    let states = AFTER.len();
+    assert_eq!(
+        cases,
+        PLACES.len() * POLICIES.len() * states * DELIVERIES.len()
+    );
 }
 
 /// Returns the settings with this policy of the title, and versions.

@@ -242,7 +242,7 @@ fn put_and_delete_in_between(mocks: &Mocks) {
     mocks.salesforce.put(LEAD, &lead);
     mocks.salesforce.delete_after_query(LEAD);
     mocks.hubspot.put(Some(CUSTOMER), &[]);
-    mocks.hubspot.delete_after_read(CUSTOMER);
+    mocks.hubspot.archive_after_read(CUSTOMER);
 }
 
 #[tokio::test]

@@ -97,6 +97,6 @@ pub(in super::super) fn of_row(error: &ApiError, settings: &Settings) -> Outcome
 
 /// Returns whether a contact may be written without the refused properties, which are known.
 fn may_leave_out(error: &ApiError, settings: &Settings) -> bool {
-    let is_listed = |property: &String| settings.salvage.contains(property);
+    let is_listed = |property: &String| settings.may_leave_out(property);
     !error.properties.is_empty() && error.properties.iter().all(is_listed)
 }

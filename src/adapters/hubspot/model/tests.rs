@@ -71,7 +71,7 @@ fn body(transformed: &Transformed) -> Value {
 }
 
 fn body_of(changes: &[&ContactChange]) -> Value {
-    body(&transform(changes, &settings()))
+    body(&transform(changes, &[], &settings()))
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn the_folded_stage_is_the_one_that_separate_writes_leave() {
     let mut own_stages = settings();
     own_stages.lifecycle_stage.vendor = "9471".to_owned();
     assert_eq!(
-        body(&transform(&[&vendor, &customer], &own_stages))[STAGE],
+        body(&transform(&[&vendor, &customer], &[], &own_stages))[STAGE],
         "customer"
     );
 }
@@ -146,7 +146,7 @@ fn type_and_version_are_sent_where_they_have_a_property() {
     settings.version_property = "source_version".to_owned();
     let change = change(ContactType::Prospect, |_| {});
     let expected = json!({"source_id": "C-1", "contact_type": "prospect", "source_version": "7"});
-    assert_eq!(body(&transform(&[&change], &settings)), expected);
+    assert_eq!(body(&transform(&[&change], &[], &settings)), expected);
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_number_that_is_endless_without_its_exponent_is_rejected() {
     let change = change(ContactType::Lead, |contact| {
         contact.attributes.values = [("plan".into(), Attribute::Number(number))].into();
     });
-    let transformed = transform(&[&change], &settings());
+    let transformed = transform(&[&change], &[], &settings());
     let [(0, rejection)] = transformed.rejected.as_slice() else {
         panic!("{:?}", transformed.rejected)
     };
@@ -206,7 +206,7 @@ fn an_attribute_cannot_replace_the_key() {
         contact.attributes.values = [("plan".into(), Attribute::Text("x".into()))].into();
     });
     assert_eq!(
-        body(&transform(&[&change], &settings)),
+        body(&transform(&[&change], &[], &settings)),
         json!({"source_id": "C-1"})
     );
 }
@@ -216,7 +216,9 @@ fn a_body_is_recognized_by_the_stage_at_its_beginning() {
     let change = change(ContactType::Customer, |contact| {
         contact.city = value("London");
     });
-    let body = transform(&[&change], &settings()).body.expect("a body");
+    let body = transform(&[&change], &[], &settings())
+        .body
+        .expect("a body");
     for (stage, expected) in [
         (r#""customer""#, true),
         (r#""custom""#, false),
@@ -244,7 +246,7 @@ fn long_texts_are_cut_between_characters_and_counted() {
         contact.last_name = value(&"é".repeat(LONGEST_TEXT + 1));
         contact.company = value(&format!("x{}", "🦀".repeat(LONGEST_TEXT)));
     });
-    let transformed = transform(&[&long], &settings());
+    let transformed = transform(&[&long], &[], &settings());
     assert_eq!(transformed.counts.cut, 2);
     let body = body(&transformed);
     let units = |name: &str| body[name].as_str().map(|text| text.encode_utf16().count());
@@ -264,7 +266,7 @@ fn values_are_normalised_where_a_form_is_set() {
     });
     let names = ["country", "state", "phone", "mobilephone", "city"];
     let mut settings = settings();
-    let off = transform(&[&lead], &settings);
+    let off = transform(&[&lead], &[], &settings);
     assert_eq!(off.counts, ValueCounts::default());
     let body_off = body(&off);
     assert_eq!(
@@ -277,7 +279,7 @@ fn values_are_normalised_where_a_form_is_set() {
         phone: PhoneForm::E164,
         phone_region: String::new(),
     };
-    let on = transform(&[&lead], &settings);
+    let on = transform(&[&lead], &[], &settings);
     assert_eq!(on.counts.unrecognised, 1, "a number without a country code");
     let body_on = body(&on);
     assert_eq!(
@@ -314,7 +316,7 @@ fn a_change_that_can_never_be_written_is_left_out_and_rejected() {
             "plan_name",
         ),
     ] {
-        let transformed = transform(&[&good, &bad], &settings());
+        let transformed = transform(&[&good, &bad], &[], &settings());
         assert_eq!(body(&transformed)["city"], "kept");
         let [(1, rejection)] = &transformed.rejected[..] else {
             panic!("{:?}", transformed.rejected)
@@ -323,6 +325,6 @@ fn a_change_that_can_never_be_written_is_left_out_and_rejected() {
             (rejection.code.as_str(), &rejection.fields[..]),
             ("TOO_LONG", &[field.to_owned()][..])
         );
-        assert!(transform(&[&bad], &settings()).body.is_none());
+        assert!(transform(&[&bad], &[], &settings()).body.is_none());
     }
 }

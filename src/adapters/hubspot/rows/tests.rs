@@ -12,6 +12,7 @@ fn payload(id: &str, body: &Value) -> Payload {
         conditions: None,
         version: 1,
         guarded: false,
+        record: None,
         whole: None,
     }
 }

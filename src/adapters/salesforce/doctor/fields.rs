@@ -5,8 +5,8 @@ use super::{Described, Field, find};
 use crate::adapters::Constant;
 use crate::adapters::doctor::Check;
 use crate::adapters::salesforce::{Settings, mapping};
-use crate::model::FieldPolicy;
-use crate::policy::longest_baseline;
+use crate::model::{FieldPolicy, MatchPolicy};
+use crate::policy::{NOT_PROVIDED, longest_baseline};
 
 /// Types of fields that take a text.
 /// <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/field_types.htm>
@@ -21,6 +21,33 @@ const TEXT_TYPES: [&str; 9] = [
     "url",
     "encryptedstring",
 ];
+
+/// The records in which a field is written, by its policy and by `match`.
+#[derive(Clone, Copy)]
+struct Written {
+    in_new: bool,
+    in_existing: bool,
+}
+
+impl Written {
+    fn of(settings: &Settings, name: &str) -> Self {
+        let policy = settings.policies().of(name);
+        Self {
+            in_new: creates(settings) && policy != FieldPolicy::Never,
+            in_existing: settings.r#match != MatchPolicy::CreateOnly
+                && !matches!(policy, FieldPolicy::Create | FieldPolicy::Never),
+        }
+    }
+
+    fn is_anywhere(self) -> bool {
+        self.in_new || self.in_existing
+    }
+}
+
+/// Returns whether settings let a record be created.
+fn creates(settings: &Settings) -> bool {
+    settings.r#match != MatchPolicy::UpdateOnly
+}
 
 /// Checks every field that is sent. A missing key, version or baseline has a check of its own.
 pub(super) fn check(described: &Described, settings: &Settings) -> Check {
@@ -37,34 +64,22 @@ pub(super) fn check(described: &Described, settings: &Settings) -> Check {
         .into_iter()
         .chain(attributes)
         .chain(special)
+        .filter(|name| Written::of(settings, name).is_anywhere())
         .collect();
     let mut wrong: Vec<String> = sent
         .iter()
-        .filter_map(|name| closed(described, name))
+        .filter_map(|name| closed(described, name, Written::of(settings, name)))
         .collect();
+    if creates(settings) {
+        wrong.extend(closed_defaults(described, settings, &sent));
+    }
     if !wrong.is_empty() {
         wrong.push(
             "give the permission set edit access to these fields (field-level security)".to_owned(),
         );
     }
-    for (mapped, name) in mapping::texts(settings) {
-        let unset = unnormalised(described, name, settings.normalise.unset(mapped.name));
-        let longest = settings.normalise.longest(mapped.name);
-        let longest = longest.unwrap_or(mapped.longest);
-        wrong.extend(unset.or_else(|| unfit(described, name, longest)));
-    }
-    let status = mapping::status(settings);
-    if !status.is_empty() {
-        wrong.extend(unfit(described, status, mapping::LONGEST_STATUS));
-    }
-    let configured = [&settings.status.lead, &settings.status.prospect];
-    for value in configured.into_iter().filter(|value| !value.is_empty()) {
-        wrong.extend(unknown_value(described, status, value));
-    }
-    for (name, constant) in &settings.constants {
-        wrong.extend(unfit_constant(described, name, constant));
-    }
-    wrong.extend(unwritten(described, settings));
+    wrong.extend(unfit_values(described, settings));
+    wrong.extend(needed_by_the_object(described, settings));
     Check::of(
         "salesforce fields",
         format!("all {} may be written", sent.len()),
@@ -72,15 +87,62 @@ pub(super) fn check(described: &Described, settings: &Settings) -> Check {
     )
 }
 
-/// Returns the remedy of a field that is missing or closed.
-fn closed(described: &Described, name: &str) -> Option<String> {
-    match find(described, name) {
-        None => Some(format!("{name} is missing, or hidden from the run-as user")),
-        Some(field) if !field.createable || !field.updateable => {
-            Some(format!("{name} may not be edited"))
+/// Returns the remedies of the values that their fields do not take.
+fn unfit_values(described: &Described, settings: &Settings) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (mapped, name) in mapping::texts(settings) {
+        if Written::of(settings, name).is_anywhere() {
+            let unset = unnormalised(described, name, settings.normalise.unset(mapped.name));
+            let longest = settings.normalise.longest(mapped.name);
+            let longest = longest.unwrap_or(mapped.longest);
+            wrong.extend(unset.or_else(|| unfit(described, name, longest)));
         }
-        Some(_) => None,
     }
+    let status = mapping::status(settings);
+    if Written::of(settings, status).is_anywhere() {
+        wrong.extend(unfit(described, status, mapping::LONGEST_STATUS));
+    }
+    if Written::of(settings, status).in_new {
+        let configured = [&settings.status.lead, &settings.status.prospect];
+        for value in configured.into_iter().filter(|value| !value.is_empty()) {
+            wrong.extend(unknown_value(described, status, value));
+        }
+    }
+    for (name, constant) in &settings.constants {
+        if Written::of(settings, name).is_anywhere() {
+            wrong.extend(unfit_constant(described, name, constant));
+        }
+    }
+    if creates(settings) {
+        for name in mapping::required(settings) {
+            wrong.extend(unfit_default(described, settings, name));
+        }
+    }
+    wrong
+}
+
+/// Returns the remedies of the required fields that are missing or closed, and are no part of
+/// `sent`.
+fn closed_defaults(described: &Described, settings: &Settings, sent: &[&str]) -> Vec<String> {
+    let is_new = |name: &&str| !sent.iter().any(|other| other.eq_ignore_ascii_case(name));
+    let written = Written {
+        in_new: true,
+        in_existing: false,
+    };
+    mapping::required(settings)
+        .filter(is_new)
+        .filter_map(|name| closed(described, name, written))
+        .collect()
+}
+
+/// Returns the remedy of a field that is missing, or closed where it is written.
+fn closed(described: &Described, name: &str, written: Written) -> Option<String> {
+    let Some(field) = find(described, name) else {
+        return Some(format!("{name} is missing, or hidden from the run-as user"));
+    };
+    let is_open =
+        (field.createable || !written.in_new) && (field.updateable || !written.in_existing);
+    (!is_open).then(|| format!("{name} may not be edited"))
 }
 
 /// Returns the remedy of a field that does not take a text of `longest` characters.
@@ -111,12 +173,49 @@ fn unnormalised(described: &Described, name: &str, key: Option<&str>) -> Option<
     })
 }
 
-/// Returns the remedy of a restricted picklist without this value.
+/// Returns the remedy of a restricted picklist without this value. A multi-select picklist takes
+/// several values, separated by semicolons.
 fn unknown_value(described: &Described, name: &str, value: &str) -> Option<String> {
     let field = find(described, name)?;
-    let is_known = |choice: &super::PicklistValue| choice.active && choice.value == value;
-    let is_missing = field.restricted_picklist && !field.picklist_values.iter().any(is_known);
-    is_missing.then(|| format!("{name} does not offer {value}: add it to the picklist"))
+    if !field.restricted_picklist {
+        return None;
+    }
+    let is_known = |value: &&str| {
+        let mut choices = field.picklist_values.iter();
+        choices.any(|choice| choice.active && choice.value == *value)
+    };
+    let values = if field.r#type == "multipicklist" {
+        value.split(';').map(str::trim).collect()
+    } else {
+        vec![value]
+    };
+    let missing: Vec<&str> = values
+        .into_iter()
+        .filter(|value| !is_known(value))
+        .collect();
+    (!missing.is_empty()).then(|| {
+        let missing = missing.join(", ");
+        format!("{name} does not offer {missing}: add it to the picklist")
+    })
+}
+
+/// Returns the remedy of a required field that does not take the default of a new record. A
+/// constant replaces the default.
+fn unfit_default(described: &Described, settings: &Settings, name: &str) -> Option<String> {
+    let is_constant = |field: &String| field.eq_ignore_ascii_case(name);
+    if settings.constants.keys().any(is_constant) {
+        return None;
+    }
+    let field = find(described, name)?;
+    let is_text = TEXT_TYPES.contains(&field.r#type.as_str());
+    let fits = is_text && !field.unique && field.length >= NOT_PROVIDED.len();
+    if fits && unknown_value(described, name, NOT_PROVIDED).is_none() {
+        return None;
+    }
+    Some(format!(
+        "{name} does not take the default {NOT_PROVIDED} of a new record: use a constant with the \
+         policy create instead of `salesforce.required`"
+    ))
 }
 
 /// Returns the remedy of a field that does not take a constant.
@@ -132,8 +231,13 @@ fn unfit_constant(described: &Described, name: &str, constant: &Constant) -> Opt
         Constant::Integer(_) => {
             ["int", "double", "currency", "percent", "long"].contains(&field.r#type.as_str())
         }
-        // A text is also the form of dates and ids.
-        Constant::Text(_) => field.r#type != "boolean",
+        // A text is also the form of ids, of dates, and of numbers with a fraction.
+        Constant::Text(_) => match field.r#type.as_str() {
+            "boolean" => false,
+            "int" | "double" | "currency" | "percent" | "long" => constant.is_number(),
+            "date" | "datetime" => constant.is_date(),
+            _ => true,
+        },
     };
     if !takes {
         return Some(format!(
@@ -149,6 +253,26 @@ fn unfit_constant(described: &Described, name: &str, constant: &Constant) -> Opt
     unknown_value(described, name, &text)
 }
 
+/// Returns the remedies of the fields that the object requires and that settings leave out: from
+/// each new record, or by `salvage`.
+fn needed_by_the_object(described: &Described, settings: &Settings) -> Vec<String> {
+    let is_required = |name: &String| {
+        let field = find(described, name);
+        field.is_some_and(Field::is_required)
+    };
+    let mut wrong = Vec::new();
+    for name in settings.salvage.iter().filter(|name| is_required(name)) {
+        let sobject = &settings.sobject;
+        wrong.push(format!(
+            "{sobject} requires {name}: remove it from `salesforce.salvage`"
+        ));
+    }
+    if creates(settings) {
+        wrong.extend(unwritten(described, settings));
+    }
+    wrong
+}
+
 /// Returns the remedy where the object requires fields that a new record would not have.
 fn unwritten(described: &Described, settings: &Settings) -> Option<String> {
     let is_written = |name: &str| {
@@ -158,9 +282,7 @@ fn unwritten(described: &Described, settings: &Settings) -> Option<String> {
             .chain([settings.external_id_field.as_str()]);
         written.any(|other| other.eq_ignore_ascii_case(name))
     };
-    let is_required =
-        |field: &&Field| field.createable && !field.nillable && !field.defaulted_on_create;
-    let required = described.fields.iter().filter(is_required);
+    let required = described.fields.iter().filter(|field| field.is_required());
     let missing: Vec<&str> = required
         .map(|field| field.name.as_str())
         .filter(|name| !is_written(name))

@@ -69,7 +69,7 @@ fn change(operation: Operation, fill: impl FnOnce(&mut Contact)) -> ContactChang
 }
 
 fn record(changes: &[&ContactChange]) -> serde_json::Value {
-    let transformed = transform(changes, &settings());
+    let transformed = transform(changes, &[], &settings());
     assert!(
         transformed.rejected.is_empty(),
         "{:?}",
@@ -121,7 +121,7 @@ fn every_field_is_mapped() {
 
 /// Returns the fields that a record gets where it does not exist yet.
 fn if_new(changes: &[&ContactChange], settings: &Settings) -> serde_json::Value {
-    let defaults = transform(changes, settings).if_new;
+    let defaults = transform(changes, &[], settings).if_new;
     defaults.map_or(json!(null), |body| {
         serde_json::from_str(body.get()).expect("JSON")
     })
@@ -227,14 +227,14 @@ fn a_text_that_is_too_long_is_cut_between_characters_or_rejected() {
     let cut = change(Operation::Update, |contact| {
         contact.first_name = text(&"🚀".repeat(30));
     });
-    let transformed = transform(&[&cut], &settings());
+    let transformed = transform(&[&cut], &[], &settings());
     assert_eq!(transformed.counts.cut, 1);
     let body: serde_json::Value =
         serde_json::from_str(transformed.body.expect("a body").get()).expect("JSON");
     assert_eq!(body["FirstName"], "🚀".repeat(20));
     let email = format!("{}@example.com", "x".repeat(70));
     let refused = change(Operation::Update, |contact| contact.email = text(&email));
-    let transformed = transform(&[&cut, &refused], &settings());
+    let transformed = transform(&[&cut, &refused], &[], &settings());
     let [(1, rejection)] = transformed.rejected.as_slice() else {
         panic!("{:?}", transformed.rejected)
     };
@@ -243,7 +243,7 @@ fn a_text_that_is_too_long_is_cut_between_characters_or_rejected() {
         ("TOO_LONG", ["Email".to_owned()].as_slice())
     );
     assert!(transformed.body.is_some(), "the other change is written");
-    assert!(transform(&[&refused], &settings()).body.is_none());
+    assert!(transform(&[&refused], &[], &settings()).body.is_none());
 }
 
 #[test]
@@ -263,7 +263,9 @@ fn a_number_keeps_its_digits_where_defaults_are_added() {
                 .values
                 .insert("plan".into(), Attribute::Number(number));
         });
-        let body = transform(&[&change], &settings()).body.expect("a body");
+        let body = transform(&[&change], &[], &settings())
+            .body
+            .expect("a body");
         let expected = format!(r#""Plan__c":{number},"#);
         assert!(body.get().contains(&expected), "{}", body.get());
         let whole = with_defaults(&body, &settings()).expect("the name is missing");
@@ -288,7 +290,7 @@ fn the_version_is_mapped_where_settings_name_a_field() {
         version_field: "Version__c".into(),
         ..settings()
     };
-    let body = transform(&[&change(Operation::Update, |_| {})], &settings)
+    let body = transform(&[&change(Operation::Update, |_| {})], &[], &settings)
         .body
         .expect("a body");
     assert!(body.get().contains(r#""Version__c":7"#), "{}", body.get());
@@ -308,7 +310,7 @@ fn values_are_normalised_before_they_are_fitted() {
         contact.mobile_phone = text("extension 5");
     });
     // Off: the texts as they are, and the number does not fit.
-    let off = transform(&[&long], &settings);
+    let off = transform(&[&long], &[], &settings);
     assert_eq!(off.rejected.len(), 1);
     settings.normalise = Normalise {
         country: CountryForm::Iso2,
@@ -316,7 +318,7 @@ fn values_are_normalised_before_they_are_fitted() {
         phone: PhoneForm::E164,
         phone_region: String::new(),
     };
-    let on = transform(&[&long], &settings);
+    let on = transform(&[&long], &[], &settings);
     assert!(on.rejected.is_empty(), "{:?}", on.rejected);
     let counts = ValueCounts {
         cut: 0,
