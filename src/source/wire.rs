@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::{self, Object, Str};
@@ -13,6 +13,10 @@ use crate::model::{Attribute, Attributes, ContactId, Field, Number, Operation, R
 
 /// The deepest nesting, which is also the limit of serde_json.
 const DEEPEST: usize = 128;
+
+/// The longest path of a field in a refusal, in bytes. Keys of an object have any length, and all
+/// refusals of an event are held until its end.
+const LONGEST_PATH: usize = 256;
 
 /// The change event.
 #[derive(Deserialize)]
@@ -41,9 +45,19 @@ pub(super) struct Event<'a> {
     #[serde(borrow, default)]
     #[cfg_attr(feature = "schema", schemars(with = "Person"))]
     pub(super) contact: Field<Object<Person<'a>>>,
+    /// The attribute that makes a JSON object a CloudEvent.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    specversion: Option<IgnoredAny>,
 }
 
 impl<'a> Event<'a> {
+    /// Returns whether this is a CloudEvent, which may hold a change. Its attributes are never
+    /// objects.
+    pub(super) fn is_cloud_event(&self) -> bool {
+        self.specversion.is_some() && self.contact.value().is_none()
+    }
+
     /// Sets the id and the time where the event has none.
     pub(super) fn set_absent(&mut self, event_id: Option<&'a str>, occurred_at: Option<&'a str>) {
         for (field, value) in [
@@ -243,6 +257,7 @@ impl<'a> Delete<'a> {
             replay: Field::Value(replay),
             lane,
             contact,
+            specversion: None,
         }
     }
 }
@@ -362,7 +377,7 @@ pub(super) fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json:
         )
     };
     if path != "." {
-        refusal = refusal.of_field(path);
+        refusal = refusal.of_field(&path[..path.floor_char_boundary(LONGEST_PATH)]);
     }
     identified(text, refusal)
 }
