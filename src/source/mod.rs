@@ -23,7 +23,6 @@ pub use self::rows::{Decoded, Filtered, RowDecoder, RowRecord};
 #[cfg(feature = "schema")]
 pub use self::schema::schema;
 pub use self::settings::{Format, SourceSettings, Tombstones};
-use self::wire::Event;
 use crate::model::codes;
 use crate::model::{Code, ContactChange, ContactType, Operation, Origin, Record, Refusal, Stage};
 
@@ -189,25 +188,28 @@ fn decode(
     let data = layers::base64::decode(record)?;
     let data = data.ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
     let arrived_at = record.arrived_at(now);
-    let mut change = match plain(&data) {
-        Some(event) => change::validate(event, arrived_at)?,
+    let mut change = match decode_plain(&data, arrived_at) {
+        Some(change) => change?,
         None => decode_layers(data, arrived_at, budget)?,
     };
     change.replay |= record.replay;
     Ok(change)
 }
 
-/// Parses data without a layer, which most records have; `None` for other data, and for data that
-/// has to be refused.
-fn plain(data: &[u8]) -> Option<Event<'_>> {
+/// Decodes data without a layer, which most records have; `None` for other data, and for data that
+/// cannot be parsed.
+fn decode_plain(
+    data: &[u8],
+    arrived_at: OffsetDateTime,
+) -> Option<Result<Box<ContactChange>, Box<Refusal>>> {
     if data.first() != Some(&b'{') {
         return None;
     }
-    let event = wire::parse(str::from_utf8(data).ok()?).ok()?;
+    let mut event = wire::parse(str::from_utf8(data).ok()?).ok()?;
     if event.is_cloud_event() {
         return None;
     }
-    Some(event)
+    Some(change::validate(&mut event, arrived_at))
 }
 
 /// Removes the layers around the record's data, and decodes it.
@@ -229,7 +231,7 @@ fn decode_layers(
         unwrapped.event_id.as_deref(),
         unwrapped.occurred_at.as_deref(),
     );
-    let mut change = change::validate(event, arrived_at)?;
+    let mut change = change::validate(&mut event, arrived_at)?;
     change.replay |= unwrapped.replay;
     if unwrapped.was_compressed {
         budget.take(ATTRIBUTE * change.contact.attributes.values.len());
