@@ -159,8 +159,8 @@ impl<'de> Deserialize<'de> for Named {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named, A::Error> {
                 let mut attributes = Attributes::default();
-                while let Some((name, Scalar(value))) = map.next_entry::<Box<str>, Scalar>()? {
-                    if attributes.values.insert(name, value).is_some() {
+                while let Some((Str(name), Scalar(value))) = map.next_entry()? {
+                    if attributes.values.insert(name.into(), value).is_some() {
                         return Err(A::Error::custom("duplicate field in attributes"));
                     }
                 }
