@@ -16,9 +16,11 @@ use crate::fold::fold;
 use crate::model::codes;
 use crate::model::{Code, ContactChange, Destination, Position, Record, Refusal, VersionSource};
 use crate::route::Router;
+use crate::settle::checkpoint;
 use crate::settle::{
     Batch, Entry, Ledger, OutcomeRecorder, PriorOutcomes, Rest, Settled, Settler, Skipping,
 };
+use crate::source::layers::DecompressionBudget;
 use crate::source::{Decoded, Filter, Filtered, RecordDecoder};
 use crate::telemetry::DestinationMetrics;
 use crate::transform::{DestinationGuard, SchemaTransformer};
@@ -206,7 +208,8 @@ impl Pipeline {
         }
     }
 
-    /// Decodes the records into changes.
+    /// Decodes the records into changes. Records behind the budget of the event keep no outcome,
+    /// and come again.
     async fn consume(
         &self,
         records: &[Record<'_>],
@@ -214,8 +217,22 @@ impl Pipeline {
         queue: mpsc::Sender<Processed>,
     ) {
         let now = OffsetDateTime::now_utc();
+        let mut budget = DecompressionBudget::default();
         for (position, record) in records.iter().enumerate() {
-            let (mut change, code) = match self.decoder.decode(record, now) {
+            if budget.is_spent() {
+                if !is_of_first(records, position) {
+                    tracing::warn!(
+                        records = records.len() - position,
+                        "compressed records too large together: the records behind them come again"
+                    );
+                    return;
+                }
+                // It would come again behind the same records.
+                self.refuse(position, DecompressionBudget::refusal(), ledger);
+                continue;
+            }
+            let decoded = self.decoder.decode_within(record, now, &mut budget);
+            let (mut change, code) = match decoded {
                 Ok(Decoded::Change(change)) => (change, None),
                 Ok(Decoded::Filtered(filtered)) => {
                     warn_of(&filtered);
@@ -354,6 +371,12 @@ impl Pipeline {
             ),
         }
     }
+}
+
+/// Returns whether the record at `position` is of the event's first aggregate, or the first itself.
+fn is_of_first(records: &[Record<'_>], position: Position) -> bool {
+    let number = |position| checkpoint::identifier(records, position);
+    number(position) == number(0)
 }
 
 /// Logs the kind of a filtered record of which an operator should know.

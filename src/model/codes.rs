@@ -87,14 +87,16 @@ own_codes! {
             wrong checksum, a broken index, a record without data, no records, or an aggregate \
             within another layer. No record of it is delivered. The message has the reason.",
             "Have the producer send the changes of the aggregate again.";
-        TOO_LARGE: "The data has more than 10 MiB once it is decompressed.", CORRECT_PRODUCER;
+        TOO_LARGE: "The data has more than 10 MiB once it is decompressed, or the records of its \
+            KPL aggregate have more than 48 MiB together.",
+            CORRECT_PRODUCER;
         INVALID_COMPRESSION: "The data begins as gzip or zstd, and cannot be decompressed.",
             CORRECT_PRODUCER;
         INVALID_CLOUD_EVENT: "The data is a CloudEvent with an attribute that is not allowed. \
             `fields` names the attribute.",
             CORRECT_PRODUCER;
         SCHEMA_REGISTRY_FRAMING: "The data is Avro or Protobuf in the framing of a schema registry \
-            (Confluent or Glue).",
+            (Confluent or Glue), or is compressed in it.",
             "Kafka: set `SchemaRegistryConfig` with `EventRecordFormat: JSON` on the event source \
             mapping. Else have the producer write JSON.";
     }
@@ -253,7 +255,8 @@ own_codes! {
         DEAD_LETTER_NOT_STORED: "The record is rejected. The queue did not take its dead letter.",
             "Look at the line `dead letters not stored`: the queue's policy, its key.";
         NOT_SETTLED_IN_TIME: "The invocation ended its work before an outcome of the record was \
-            recorded.",
+            recorded: at its deadline, or because the compressed records of the event have more \
+            than 48 MiB decompressed. A warning names the cause.",
             MORE_TIME;
     }
 }

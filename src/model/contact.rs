@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Number;
@@ -47,8 +49,27 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     /// Reads a field that is mentioned. One that is not is [`Field::Absent`] by the container's
     /// `default`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Option::deserialize(deserializer)?;
-        Ok(value.map_or(Self::Null, Self::Value))
+        struct Mentioned<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Mentioned<T> {
+            type Value = Field<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value or null")
+            }
+
+            fn visit_unit<E>(self) -> Result<Field<T>, E> {
+                Ok(Field::Null)
+            }
+
+            fn visit_none<E>(self) -> Result<Field<T>, E> {
+                Ok(Field::Null)
+            }
+
+            fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<Field<T>, D::Error> {
+                Ok(Field::Value(T::deserialize(value)?))
+            }
+        }
+        deserializer.deserialize_option(Mentioned(PhantomData))
     }
 }
 

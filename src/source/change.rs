@@ -29,10 +29,10 @@ type Validated<T> = Result<T, Box<Refusal>>;
 
 /// Validates `event`, whose record arrived at `arrived_at`.
 pub(super) fn validate(
-    mut event: Event<'_>,
+    event: &mut Event<'_>,
     arrived_at: OffsetDateTime,
 ) -> Validated<Box<ContactChange>> {
-    change(&mut event, arrived_at).map_err(|mut refusal| {
+    change(event, arrived_at).map_err(|mut refusal| {
         let event_id = event
             .event_id
             .value()

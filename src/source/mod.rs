@@ -11,12 +11,14 @@ mod schema;
 mod settings;
 mod wire;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use self::layers::DecompressionBudget;
 pub use self::rows::{Decoded, Filtered, RowDecoder, RowRecord};
 #[cfg(feature = "schema")]
 pub use self::schema::schema;
@@ -82,9 +84,23 @@ impl RecordDecoder {
         record: &Record<'_>,
         now: OffsetDateTime,
     ) -> Result<Decoded, Box<Refusal>> {
+        self.decode_within(record, now, &mut DecompressionBudget::default())
+    }
+
+    /// Decodes the content of `record` as [`Self::decode`] does, and takes its decompressed bytes
+    /// from the budget of its event.
+    ///
+    /// # Errors
+    /// A refusal with a code of its own for each violation of contract section 1.
+    pub fn decode_within(
+        &self,
+        record: &Record<'_>,
+        now: OffsetDateTime,
+        budget: &mut DecompressionBudget,
+    ) -> Result<Decoded, Box<Refusal>> {
         match &self.rows {
-            Some(rows) => caught(|| decode_row(rows, record, now)),
-            None => EventConsumer.consume(record, now).map(Decoded::Change),
+            Some(rows) => caught(|| decode_row(rows, record, now, budget)),
+            None => caught(|| decode(record, now, budget)).map(Decoded::Change),
         }
     }
 }
@@ -102,10 +118,12 @@ fn decode_row(
     rows: &RowDecoder,
     record: &Record<'_>,
     now: OffsetDateTime,
+    budget: &mut DecompressionBudget,
 ) -> Result<Decoded, Box<Refusal>> {
-    let unwrapped = layers::base64::decode(record)?
-        .map(layers::unwrap)
-        .transpose()?;
+    let unwrapped = match layers::base64::decode(record)? {
+        Some(data) => Some(layers::unwrap(data, budget)?),
+        None => None,
+    };
     let key = record.key();
     let event = unwrapped.as_ref();
     let text = event.and_then(|event| event.occurred_at.as_deref());
@@ -146,17 +164,6 @@ impl fmt::Display for RecordPosition<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct EventConsumer;
 
-/// The data of a record, as the own format reads it.
-#[derive(Clone, Copy, Debug)]
-struct Input<'a> {
-    /// `None` where the record has no data, as a tombstone of Kafka.
-    data: Option<&'a [u8]>,
-    /// The values of a CloudEvent around the data, for data without its own.
-    event_id: Option<&'a str>,
-    occurred_at: Option<&'a str>,
-    arrived_at: OffsetDateTime,
-}
-
 impl EventConsumer {
     /// Decodes the change of `record`, which arrived at `now` where it does not say when. Never
     /// panics: a panic while decoding becomes a refusal.
@@ -168,42 +175,68 @@ impl EventConsumer {
         record: &Record<'_>,
         now: OffsetDateTime,
     ) -> Result<Box<ContactChange>, Box<Refusal>> {
-        caught(|| decode(record, now))
+        caught(|| decode(record, now, &mut DecompressionBudget::default()))
     }
 }
 
-/// Removes the layers around the record's data, decodes it, and marks a change that the event marks
-/// as put back.
-fn decode(record: &Record<'_>, now: OffsetDateTime) -> Result<Box<ContactChange>, Box<Refusal>> {
-    let unwrapped = layers::base64::decode(record)?
-        .map(layers::unwrap)
-        .transpose()?;
-    let mut change = change_of(Input {
-        data: unwrapped.as_ref().map(|unwrapped| &*unwrapped.data),
-        event_id: unwrapped
-            .as_ref()
-            .and_then(|unwrapped| unwrapped.event_id.as_deref()),
-        occurred_at: unwrapped
-            .as_ref()
-            .and_then(|unwrapped| unwrapped.occurred_at.as_deref()),
-        arrived_at: record.arrived_at(now),
-    })?;
-    change.replay |= record.replay || unwrapped.is_some_and(|unwrapped| unwrapped.replay);
+/// Decodes the record's data, and marks a change that the event marks as put back.
+fn decode(
+    record: &Record<'_>,
+    now: OffsetDateTime,
+    budget: &mut DecompressionBudget,
+) -> Result<Box<ContactChange>, Box<Refusal>> {
+    let data = layers::base64::decode(record)?;
+    let data = data.ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
+    let arrived_at = record.arrived_at(now);
+    let mut change = match decode_plain(&data, arrived_at) {
+        Some(change) => change?,
+        None => decode_layers(data, arrived_at, budget)?,
+    };
+    change.replay |= record.replay;
     Ok(change)
 }
 
-fn change_of(input: Input<'_>) -> Result<Box<ContactChange>, Box<Refusal>> {
-    let data = input
-        .data
-        .ok_or_else(|| refuse(codes::MISSING_DATA, "the record has no data"))?;
-    if data.is_empty() {
+/// Decodes data without a layer, which most records have; `None` for other data, and for data that
+/// cannot be parsed.
+fn decode_plain(
+    data: &[u8],
+    arrived_at: OffsetDateTime,
+) -> Option<Result<Box<ContactChange>, Box<Refusal>>> {
+    if data.first() != Some(&b'{') {
+        return None;
+    }
+    let mut event = wire::parse(str::from_utf8(data).ok()?).ok()?;
+    if event.is_cloud_event() {
+        return None;
+    }
+    Some(change::validate(&mut event, arrived_at))
+}
+
+/// Removes the layers around the record's data, and decodes it.
+fn decode_layers(
+    data: Cow<'_, [u8]>,
+    arrived_at: OffsetDateTime,
+    budget: &mut DecompressionBudget,
+) -> Result<Box<ContactChange>, Box<Refusal>> {
+    /// The bytes that an attribute takes beside its name and its value.
+    const ATTRIBUTE: usize = 100;
+    let unwrapped = layers::unwrap(data, budget)?;
+    if unwrapped.data.is_empty() {
         return Err(refuse(codes::EMPTY_DATA, "the record's data is empty"));
     }
-    let text = str::from_utf8(data)
+    let text = str::from_utf8(&unwrapped.data)
         .map_err(|_| refuse(codes::INVALID_UTF8, "the record's data is not UTF-8"))?;
     let mut event = wire::parse(text)?;
-    event.set_absent(input.event_id, input.occurred_at);
-    change::validate(event, input.arrived_at)
+    event.set_absent(
+        unwrapped.event_id.as_deref(),
+        unwrapped.occurred_at.as_deref(),
+    );
+    let mut change = change::validate(&mut event, arrived_at)?;
+    change.replay |= unwrapped.replay;
+    if unwrapped.was_compressed {
+        budget.take(ATTRIBUTE * change.contact.attributes.values.len());
+    }
+    Ok(change)
 }
 
 /// Makes the refusal of a record whose data cannot be decoded.

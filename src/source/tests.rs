@@ -429,6 +429,33 @@ fn a_refusal_names_the_place_and_the_ids_but_no_value() {
     );
 }
 
+#[test]
+fn the_path_of_a_refusal_is_bounded_though_keys_are_not() {
+    let key = "é".repeat(100_000);
+    let text = event(&format!(r#"{{"id":"c-9","attributes":{{"{key}":[1]}}}}"#));
+    let refusal = consume(text.as_bytes()).expect_err("refused");
+    let [path] = &refusal.rejection.fields[..] else {
+        panic!("{:?}", refusal.rejection.code)
+    };
+    assert!(path.starts_with("contact.attributes.é") && path.len() <= 256);
+    assert!(refusal.rejection.message.len() <= 256);
+}
+
+#[test]
+fn a_change_may_have_the_attribute_of_a_cloud_event_as_an_unknown_field() {
+    let text = event(r#"{"id":"c-1","type":"lead"}"#);
+    for specversion in ["\"1.0\"", "null", "{}"] {
+        let text = text.replacen('{', &format!("{{\"specversion\":{specversion},"), 1);
+        assert_eq!(code(text.as_bytes()), "ok", "{text}");
+    }
+    let wrapped = format!(
+        r#"{{"specversion":"1.0","id":"e","source":"/crm","type":"t","version":"2","data":{text}}}"#
+    );
+    assert_eq!(code(wrapped.as_bytes()), "ok", "an extension has any type");
+    let batch = format!("[{wrapped}]");
+    assert_eq!(code(batch.as_bytes()), "WRONG_TYPE");
+}
+
 /// The fields of a change: the object, as a JSON pointer, and the name.
 const FIELDS: [(&str, &str); 14] = [
     ("", "event_id"),

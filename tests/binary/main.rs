@@ -1,6 +1,8 @@
 //! Tests of the real binary with a Runtime API: it behaves as the handler of the other tests.
 
 mod logs;
+#[cfg(target_os = "linux")]
+mod memory;
 mod samples;
 #[cfg(feature = "otel")]
 mod traces;

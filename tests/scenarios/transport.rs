@@ -11,7 +11,7 @@ use contact_sync::app::App;
 use contact_sync::lambda::{Handler, HandlerError};
 use contact_sync::settings::Preset;
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 use testkit::evidence::{seeds, write_report};
@@ -159,6 +159,32 @@ async fn each_partition_of_kafka_fails_and_waits_by_itself() {
     );
     assert_eq!(world.mocks.salesforce.leads().len(), 4);
     assert_eq!(world.mocks.violations(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_value_of_a_cloud_event_in_binary_mode_is_read_without_its_headers() {
+    let world = World::start(false, 1, Faults::default()).await;
+    let logs = Logs::listen();
+    let incomplete = br#"{"operation":"delete","contact":{"id":"c-2"}}"#;
+    let mut records = [
+        of_kafka(0, 5, "c-1"),
+        kafka::record(0, 6, "c-2", Some(incomplete)),
+    ];
+    for record in &mut records {
+        record["headers"] = json!([
+            {"ce_specversion": b"1.0"}, {"ce_id": b"e-1"}, {"ce_source": b"/crm"},
+            {"ce_time": b"2026-11-20T10:15:00Z"}, {"content-type": b"application/json"},
+        ]);
+    }
+    assert_eq!(failures(&world.handler(), &records).await, []);
+    assert_eq!(
+        fates(&logs),
+        [
+            "contacts-0@5: delivered",
+            "contacts-0@6: rejected MISSING_FIELD"
+        ],
+        "the attributes are in the headers, which are not read"
+    );
 }
 
 #[tokio::test]
@@ -310,6 +336,14 @@ fn cloud_event(data: &[u8]) -> Vec<u8> {
     event.to_string().into_bytes()
 }
 
+/// Builds data in Glue's framing with its compression.
+fn glue_zlib(data: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(data).expect("into memory");
+    let content = encoder.finish().expect("into memory");
+    [&[3, 5], &[7; 16][..], &content].concat()
+}
+
 fn aggregate(data: &[u8]) -> Vec<u8> {
     kpl::aggregate(&[("key", data)])
 }
@@ -327,6 +361,9 @@ async fn each_kind_of_bad_layer_has_its_code_and_its_neighbours_are_delivered() 
     let mut torn = aggregate(&lead("c-9"));
     torn.truncate(torn.len() - 1);
     let avro = b"\0\0\0\0\x11\x02\x0ac-1".to_vec();
+    let batch_of_cloud_events = [b"[", &cloud_event(&lead("c-9"))[..], b"]"].concat();
+    let mut other_magic = aggregate(&lead("c-9"));
+    other_magic[0] ^= 1;
     let layers = [
         (torn, "INVALID_AGGREGATE"),
         (gzip(&aggregate(&lead("c-9"))), "INVALID_AGGREGATE"),
@@ -342,6 +379,10 @@ async fn each_kind_of_bad_layer_has_its_code_and_its_neighbours_are_delivered() 
             "INVALID_CLOUD_EVENT",
         ),
         (avro, "SCHEMA_REGISTRY_FRAMING"),
+        (glue_zlib(&lead("c-9")), "SCHEMA_REGISTRY_FRAMING"),
+        (batch_of_cloud_events, "WRONG_TYPE"),
+        (other_magic, "INVALID_UTF8"),
+        (b"\x1f\x8b\x07rubbish".to_vec(), "INVALID_UTF8"),
     ];
     let mut records = Vec::new();
     for (at, (data, _)) in layers.iter().enumerate() {

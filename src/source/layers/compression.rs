@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
+use super::DecompressionBudget;
 use crate::model::{Refusal, codes};
 use crate::source::refuse;
 
@@ -30,13 +31,19 @@ pub(super) fn algorithm(data: &[u8]) -> Option<Algorithm> {
     }
 }
 
-/// Decompresses `data`.
-pub(super) fn decompress(algorithm: Algorithm, data: &[u8]) -> Result<Vec<u8>, Box<Refusal>> {
+/// Decompresses `data`, and takes its decompressed bytes from the budget, those of data that is
+/// refused too.
+pub(super) fn decompress(
+    algorithm: Algorithm,
+    data: &[u8],
+    budget: &mut DecompressionBudget,
+) -> Result<Vec<u8>, Box<Refusal>> {
     let mut output = Vec::new();
     let result = match algorithm {
         Algorithm::Gzip => read(MultiGzDecoder::new(data), &mut output),
         Algorithm::Zstd => read_frames(data, &mut output),
     };
+    budget.take(output.len());
     if output.len() as u64 > MOST_BYTES {
         let message = format!("the decompressed data has more than {MOST_BYTES} bytes");
         return Err(refuse(codes::TOO_LARGE, &message));
@@ -98,7 +105,8 @@ mod tests {
     /// Returns the data without its compression, or the code of the refusal.
     fn inner(data: &[u8]) -> Result<Vec<u8>, String> {
         let algorithm = algorithm(data).ok_or("no compression")?;
-        decompress(algorithm, data).map_err(|refusal| refusal.rejection.code.to_string())
+        decompress(algorithm, data, &mut DecompressionBudget::default())
+            .map_err(|refusal| refusal.rejection.code.to_string())
     }
 
     #[test]

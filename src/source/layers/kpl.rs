@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
-use prost::Message;
+use prost::{Message, decode_length_delimiter};
 
 use crate::model::{Data, KinesisOrigin, Origin, Position, Record, Refusal, codes};
 use crate::source::refuse;
@@ -24,9 +24,9 @@ const MAGIC_BASE64: &str = "84maw";
 /// The length of the checksum at the end, in bytes.
 const CHECKSUM: usize = 16;
 
-/// The fewest bytes of an aggregate for each of its records. Each record takes some hundred bytes
-/// of memory, and an empty one six of an aggregate: without this bound, an event of 6 MB would fill
-/// the memory. The smallest change has some 100 bytes.
+/// The fewest bytes of an aggregate for each of its entries: its records and keys. A record takes
+/// some hundred bytes of memory, and an empty one two of an aggregate: without this bound, an event
+/// of 6 MB would fill the memory. The smallest change has some 100 bytes.
 const FEWEST_BYTES: usize = 16;
 
 #[derive(Message)]
@@ -126,18 +126,43 @@ fn checked(content: &[u8], length: usize) -> Result<AggregatedRecord, &'static s
     if Md5::digest(content)[..] != checksum[..] {
         return Err("its checksum is wrong");
     }
+    let entries = entries(content).ok_or("its Protobuf cannot be decoded")?;
+    if entries > length / FEWEST_BYTES {
+        return Err("it has more records and keys than one in 16 bytes");
+    }
     let aggregate = AggregatedRecord::decode(Bytes::copy_from_slice(content))
         .map_err(|_| "its Protobuf cannot be decoded")?;
     if aggregate.records.is_empty() {
         return Err("it has no records");
     }
-    if aggregate.records.len() > length / FEWEST_BYTES {
-        return Err("it has more records than one in 16 bytes");
-    }
     for part in &aggregate.records {
         aggregate.check(part)?;
     }
     Ok(aggregate)
+}
+
+/// Counts the entries of an aggregate, which are fields of a stated length, without decoding them.
+/// `None` where the fields cannot be told apart.
+fn entries(mut content: &[u8]) -> Option<usize> {
+    let mut entries = 0;
+    while !content.is_empty() {
+        let kind = decode_length_delimiter(&mut content).ok()? & 0x07;
+        let length = match kind {
+            0 => {
+                decode_length_delimiter(&mut content).ok()?;
+                0
+            }
+            1 => 8,
+            2 => {
+                entries += 1;
+                decode_length_delimiter(&mut content).ok()?
+            }
+            5 => 4,
+            _ => return None,
+        };
+        content = content.get(length..)?;
+    }
+    Some(entries)
 }
 
 impl AggregatedRecord {
@@ -284,6 +309,7 @@ mod tests {
             (MAGIC.to_vec(), "no checksum"),
             (unchecked, "checksum is wrong"),
             (framed(&[0x0a, 0xff]), "Protobuf"),
+            (framed(&[0x0a, 1, 0xff]), "Protobuf"),
             (framed(&[]), "no records"),
             (encoded(&aggregate(vec![])), "no records"),
             (
@@ -305,8 +331,11 @@ mod tests {
             (encoded(&aggregate(vec![good(), without_data])), "no data"),
             (
                 encoded(&aggregate((0..1_000).map(|_| part(0, None, b"")).collect())),
-                "more records",
+                "more records and keys",
             ),
+            (framed(&[0x1a, 0].repeat(1_000)), "more records and keys"),
+            (framed(&[0x0a, 0].repeat(1_000)), "more records and keys"),
+            (framed(&[0x1b; 100]), "Protobuf"),
         ] {
             assert!(matches!(parse(&data), Some(Err(_))), "{reason}");
             assert_eq!(split(vec![record(base64(&data))]).len(), 1, "{reason}");

@@ -3,8 +3,8 @@
 //!
 //! A KPL aggregate becomes several records ([`split_aggregates`]). The other layers are around the
 //! data of one record, and are recognized by its first bytes: compression, the framing of a schema
-//! registry, CloudEvents. A record without a layer costs a look at its first byte and a search for
-//! one word.
+//! registry, CloudEvents. A record without a layer costs a look at its first byte; a row also a
+//! search for one word.
 
 pub(super) mod base64;
 mod cloud_events;
@@ -15,15 +15,59 @@ mod schema_registry;
 use std::borrow::Cow;
 
 pub use self::kpl::{Aggregates, split_aggregates};
-use crate::model::Refusal;
+use super::refuse;
+use crate::model::{Refusal, codes};
 
 /// The most layers that are removed. More are no producer's work: the rest is decoded as it is.
 const MOST_LAYERS: usize = 4;
+
+/// The bytes that the compressed records of one event may still take once they are decompressed.
+///
+/// The changes of an event are held until its end, and a compressed record of 10 KB may hold
+/// 10 MiB: without this bound, an event of 6 MB would fill any memory. The records behind the bound
+/// fail, and come again in an event that begins with them.
+#[derive(Debug)]
+pub struct DecompressionBudget {
+    bytes_left: usize,
+}
+
+impl Default for DecompressionBudget {
+    fn default() -> Self {
+        Self {
+            bytes_left: Self::BYTES,
+        }
+    }
+}
+
+impl DecompressionBudget {
+    /// Eight times the largest event of Lambda.
+    const BYTES: usize = 48 * 1024 * 1024;
+
+    /// Refuses a record of an aggregate whose compressed records are too large together: it would
+    /// come again behind the same records.
+    pub fn refusal() -> Box<Refusal> {
+        let message = format!(
+            "the compressed records of one KPL aggregate have more than {} bytes decompressed",
+            Self::BYTES
+        );
+        refuse(codes::TOO_LARGE, &message)
+    }
+
+    /// Returns whether no further record of the event may be decoded.
+    pub fn is_spent(&self) -> bool {
+        self.bytes_left == 0
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) {
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+    }
+}
 
 /// The data of a record without its layers.
 #[derive(Debug)]
 pub(super) struct Unwrapped<'a> {
     pub(super) data: Cow<'a, [u8]>,
+    pub(super) was_compressed: bool,
     /// The `id` of the CloudEvent around the data.
     pub(super) event_id: Option<String>,
     /// The `time` of the CloudEvent around the data.
@@ -35,7 +79,8 @@ pub(super) struct Unwrapped<'a> {
 /// Returns compressed data without its compression; `None` for other data, and for data that cannot
 /// be decompressed.
 pub fn decompressed(data: &[u8]) -> Option<Vec<u8>> {
-    compression::decompress(compression::algorithm(data)?, data).ok()
+    let mut budget = DecompressionBudget::default();
+    compression::decompress(compression::algorithm(data)?, data, &mut budget).ok()
 }
 
 /// Returns `data` without the layers around it.
@@ -43,22 +88,27 @@ pub fn decompressed(data: &[u8]) -> Option<Vec<u8>> {
 /// # Errors
 /// Where a layer is malformed, too large, or of a kind that cannot be removed.
 pub fn without_layers(data: &[u8]) -> Result<Cow<'_, [u8]>, Box<Refusal>> {
-    Ok(unwrap(Cow::Borrowed(data))?.data)
+    let mut budget = DecompressionBudget::default();
+    Ok(unwrap(Cow::Borrowed(data), &mut budget)?.data)
 }
 
 /// Removes the layers around `data`.
 ///
 /// # Errors
 /// Where a layer is malformed, too large, or of a kind that cannot be removed.
-pub(super) fn unwrap(data: Cow<'_, [u8]>) -> Result<Unwrapped<'_>, Box<Refusal>> {
+pub(super) fn unwrap<'a>(
+    data: Cow<'a, [u8]>,
+    budget: &mut DecompressionBudget,
+) -> Result<Unwrapped<'a>, Box<Refusal>> {
     let mut unwrapped = Unwrapped {
         data,
+        was_compressed: false,
         event_id: None,
         occurred_at: None,
         replay: false,
     };
     for _ in 0..MOST_LAYERS {
-        let Some(inner) = unwrapped.inner()? else {
+        let Some(inner) = unwrapped.inner(budget)? else {
             break;
         };
         unwrapped.data = Cow::Owned(inner);
@@ -68,7 +118,7 @@ pub(super) fn unwrap(data: Cow<'_, [u8]>) -> Result<Unwrapped<'_>, Box<Refusal>>
 
 impl Unwrapped<'_> {
     /// Returns the data without its outermost layer; `None` where it has none.
-    fn inner(&mut self) -> Result<Option<Vec<u8>>, Box<Refusal>> {
+    fn inner(&mut self, budget: &mut DecompressionBudget) -> Result<Option<Vec<u8>>, Box<Refusal>> {
         let data = &*self.data;
         // JSON begins with a brace, and with none of the layers' first bytes.
         if data.first() != Some(&b'{') {
@@ -76,7 +126,8 @@ impl Unwrapped<'_> {
                 return Err(refusal);
             }
             if let Some(algorithm) = compression::algorithm(data) {
-                return compression::decompress(algorithm, data).map(Some);
+                self.was_compressed = true;
+                return compression::decompress(algorithm, data, budget).map(Some);
             }
             if let Some(frame) = schema_registry::frame(data) {
                 return schema_registry::json_in(&frame).map(Some);

@@ -25,9 +25,12 @@ pub(super) fn frame(data: &[u8]) -> Option<Frame<'_>> {
             schema: format!("Confluent, id {}", u32::from_be_bytes([*a, *b, *c, *d])),
             content,
         }),
-        [3, 0 | 5, rest @ ..] => {
+        [3, compression @ (0 | 5), rest @ ..] => {
             let (id, content) = rest.split_first_chunk::<16>()?;
-            let schema = format!("Glue, id {:032x}", u128::from_be_bytes(*id));
+            let mut schema = format!("Glue, id {:032x}", u128::from_be_bytes(*id));
+            if *compression != 0 {
+                schema.push_str(", compressed with zlib");
+            }
             Some(Frame { schema, content })
         }
         _ => None,
@@ -41,7 +44,7 @@ pub(super) fn json_in(frame: &Frame<'_>) -> Result<Vec<u8>, Box<Refusal>> {
         return Ok(content.to_vec());
     }
     let message = format!(
-        "the data is Avro or Protobuf in the framing of a schema registry ({}): set \
+        "the data is no JSON in the framing of a schema registry ({}): set \
          SchemaRegistryConfig with EventRecordFormat JSON on the event source mapping of Kafka, or \
          have the producer write JSON",
         frame.schema
@@ -70,7 +73,7 @@ mod tests {
             ),
             (
                 glue(5, b"\x78\x9c"),
-                Err("Glue, id 07070707070707070707070707070707"),
+                Err("Glue, id 07070707070707070707070707070707, compressed with zlib"),
             ),
         ] {
             let read = json_in(&frame(&data).expect("a frame"));

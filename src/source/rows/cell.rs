@@ -1,6 +1,7 @@
 //! Values of columns, decoded from the encoding of their feed.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -35,7 +36,7 @@ pub(super) struct Unreadable;
 #[derive(Clone, Debug)]
 pub(super) enum Encoding {
     /// Kafka Connect's JSON, with the type of each column where the record has its schema.
-    Connect(Vec<connect::ColumnType>),
+    Connect(Arc<[connect::ColumnType]>),
     /// JSON without further types.
     Plain,
     /// DynamoDB's tagged values.

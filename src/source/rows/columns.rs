@@ -1,6 +1,7 @@
 //! The declared columns: which column is which field of a contact.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::super::settings::SourceSettings;
@@ -104,7 +105,7 @@ fn text_field(name: &str) -> Option<TextField> {
 /// The declared columns of a row.
 #[derive(Clone, Debug)]
 pub(crate) struct Columns {
-    /// The names of the row's columns that are read, sorted.
+    /// The names of the row's columns that are read, sorted by their lengths.
     pub(super) names: Vec<Box<str>>,
     pub(super) id: Column,
     pub(super) kind: Option<Column>,
@@ -127,7 +128,7 @@ impl Columns {
             .filter_map(|column| column.split('.').next())
             .map(Into::into)
             .collect();
-        names.sort_unstable();
+        names.sort_unstable_by(|one, other| compare(one, other));
         names.dedup();
         let column = |name: &str| {
             let mut parts = name.split('.');
@@ -200,7 +201,13 @@ fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 fn index(names: &[Box<str>], name: &str) -> Option<usize> {
-    names.binary_search_by(|known| (**known).cmp(name)).ok()
+    names.binary_search_by(|known| compare(known, name)).ok()
+}
+
+/// Compares names by their lengths first: two columns seldom have the same.
+fn compare(one: &str, other: &str) -> Ordering {
+    let lengths = one.len().cmp(&other.len());
+    lengths.then_with(|| one.cmp(other))
 }
 
 #[cfg(test)]

@@ -4,18 +4,18 @@
 //! <https://debezium.io/documentation/reference/stable/transformations/event-flattening.html>
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use super::cell::Encoding;
-use super::columns::Columns;
 use super::row::{only_entry, row};
 use super::table::Table;
 use super::{
-    Message, Read, RowChange, RowOperation, debezium_schema, is_replay, missing, other_format,
-    raw_text, raw_time, unknown_operation,
+    Message, Read, RowChange, RowOperation, Source, is_replay, missing, other_format, raw_text,
+    raw_time, unknown_operation,
 };
 use crate::json::{Object, Str};
 use crate::model::{Field, Refusal};
@@ -116,7 +116,12 @@ struct Origin<'a> {
 }
 
 /// Reads a record.
-pub(super) fn read<'a>(text: &'a str, columns: &Columns) -> Read<'a> {
+pub(super) fn read<'a>(text: &'a str, source: &Source) -> Read<'a> {
+    if let Some((schema, payload)) = source.schemas.split(text)
+        && let Ok(Object(keys)) = serde_json::from_str(payload)
+    {
+        return message(&keys, payload, Some(schema), source);
+    }
     let keys = keys(text)?;
     let is_replay = is_replay(&keys.replay, &keys.lane);
     let wraps = keys.schema.is_mentioned() && !keys.op.is_mentioned();
@@ -125,10 +130,10 @@ pub(super) fn read<'a>(text: &'a str, columns: &Columns) -> Read<'a> {
         Field::Value(payload) if wraps && payload.get().starts_with('{') => message(
             &self::keys(payload.get())?,
             payload.get(),
-            keys.schema.value().copied(),
-            columns,
+            keys.schema.value().map(|raw| raw.get()),
+            source,
         )?,
-        _ => message(&keys, text, None, columns)?,
+        _ => message(&keys, text, None, source)?,
     };
     Ok(match message {
         Message::Row(mut row) => {
@@ -149,13 +154,13 @@ fn keys(text: &str) -> Result<Keys<'_>, Box<Refusal>> {
 fn message<'a>(
     keys: &Keys<'a>,
     text: &'a str,
-    schema: Option<&'a RawValue>,
-    columns: &Columns,
+    schema: Option<&'a str>,
+    source: &Source,
 ) -> Read<'a> {
     if keys.is_envelope() {
-        envelope(keys, schema, columns)
+        envelope(keys, schema, source)
     } else {
-        flattened(keys, text, schema, columns)
+        flattened(keys, text, schema, source)
     }
 }
 
@@ -171,7 +176,7 @@ impl Keys<'_> {
     }
 }
 
-fn envelope<'a>(keys: &Keys<'a>, schema: Option<&'a RawValue>, columns: &Columns) -> Read<'a> {
+fn envelope<'a>(keys: &Keys<'a>, schema: Option<&'a str>, source: &Source) -> Read<'a> {
     let operation = match operation(&keys.op, "op")? {
         Some(Operation::Row(operation)) => operation,
         Some(Operation::Other(kind)) => return Ok(Message::Other(kind, true)),
@@ -180,7 +185,7 @@ fn envelope<'a>(keys: &Keys<'a>, schema: Option<&'a RawValue>, columns: &Columns
     };
     let origin = origin(&keys.source)?;
     let image = |raw: &Raw<'a>, name| match raw.value() {
-        Some(raw) => row(raw.get(), name, columns).map(Some),
+        Some(raw) => row(raw.get(), name, &source.columns).map(Some),
         None => Ok(None),
     };
     let (before, after) = (image(&keys.before, "before")?, image(&keys.after, "after")?);
@@ -197,7 +202,7 @@ fn envelope<'a>(keys: &Keys<'a>, schema: Option<&'a RawValue>, columns: &Columns
         ),
         before,
         after,
-        encoding: encoding(schema, Some(described), columns)?,
+        encoding: encoding(schema, Some(described), source)?,
         position: origin.position(),
         time: match &origin.ts_ms {
             Field::Value(_) => time(&origin.ts_ms, "source.ts_ms")?,
@@ -208,13 +213,13 @@ fn envelope<'a>(keys: &Keys<'a>, schema: Option<&'a RawValue>, columns: &Columns
 }
 
 fn encoding(
-    schema: Option<&RawValue>,
-    image: Option<&str>,
-    columns: &Columns,
+    schema: Option<&str>,
+    image: Option<&'static str>,
+    source: &Source,
 ) -> Result<Encoding, Box<Refusal>> {
     Ok(Encoding::Connect(match schema {
-        Some(schema) => debezium_schema::types(schema, image, columns)?,
-        None => Vec::new(),
+        Some(schema) => source.schemas.types(schema, image, &source.columns)?,
+        None => Arc::default(),
     }))
 }
 
@@ -284,11 +289,11 @@ fn time(raw: &Raw<'_>, field: &str) -> Result<Option<OffsetDateTime>, Box<Refusa
 fn flattened<'a>(
     keys: &Keys<'a>,
     text: &'a str,
-    schema: Option<&'a RawValue>,
-    columns: &Columns,
+    schema: Option<&'a str>,
+    source: &Source,
 ) -> Read<'a> {
-    let row = row(text, "", columns)?;
-    let has_id = row.get(columns.id.index).is_some();
+    let row = row(text, "", &source.columns)?;
+    let has_id = row.get(source.columns.id.index).is_some();
     if let (false, Some(message)) = (has_id, other(keys, text)) {
         return message;
     }
@@ -312,7 +317,7 @@ fn flattened<'a>(
         ),
         before,
         after,
-        encoding: encoding(schema, None, columns)?,
+        encoding: encoding(schema, None, source)?,
         position: raw_text(&keys.flat_lsn).map(|Str(text)| Cow::into_owned(text)),
         time: time(&keys.flat_ts_ms, "__source_ts_ms")?,
         is_replay: false,

@@ -1,7 +1,9 @@
 //! The schema of a Kafka Connect record: the types of the declared columns. It is read without
 //! nesting and without copies, so that neither its depth nor its length costs memory.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, de};
@@ -13,10 +15,87 @@ use crate::json::{Object, Str};
 use crate::model::codes;
 use crate::model::{Refusal, Stage};
 
-/// Reads the types of the columns from `schema`. `image` names the field of an envelope whose
-/// columns they are; `None` where the record itself is the row.
-pub(super) fn types(
-    schema: &RawValue,
+/// The types in the schemas that were read last. Each row of a table carries the same schema, which
+/// is longer than the row.
+#[derive(Debug, Default)]
+pub(super) struct SchemaCache(Mutex<VecDeque<Known>>);
+
+/// A schema that was read.
+#[derive(Debug)]
+struct Known {
+    /// Its bytes, which a record has to repeat.
+    schema: Box<str>,
+    image: Option<&'static str>,
+    types: Arc<[ColumnType]>,
+}
+
+impl SchemaCache {
+    /// The most schemas that are kept: for each table that of the images before and after.
+    const MOST: usize = 16;
+
+    /// The longest schema that is kept, in bytes. A longer one is read with each of its rows.
+    const LONGEST: usize = 64 * 1024;
+
+    /// Returns the types of the columns by `schema`. `image` names the field of an envelope whose
+    /// columns they are; `None` where the record itself is the row.
+    pub(super) fn types(
+        &self,
+        schema: &str,
+        image: Option<&'static str>,
+        columns: &Columns,
+    ) -> Result<Arc<[ColumnType]>, Box<Refusal>> {
+        let is_same = |known: &&Known| known.image == image && *known.schema == *schema;
+        if let Some(known) = self.lock().iter().find(is_same) {
+            return Ok(Arc::clone(&known.types));
+        }
+        let types: Arc<[ColumnType]> = types(schema, image, columns)?.into();
+        if schema.len() <= Self::LONGEST {
+            self.keep(Known {
+                schema: schema.into(),
+                image,
+                types: Arc::clone(&types),
+            });
+        }
+        Ok(types)
+    }
+
+    /// Splits a record that is a schema, which is kept, and its payload. `None` for other records,
+    /// which have to be parsed as a whole.
+    pub(super) fn split<'a>(&self, text: &'a str) -> Option<(&'a str, &'a str)> {
+        let object = text.trim_end().strip_prefix("{\"schema\":")?;
+        let object = object.strip_suffix('}')?;
+        for known in self.lock().iter() {
+            let payload = object.strip_prefix(&*known.schema);
+            let payload = payload.and_then(|rest| rest.strip_prefix(",\"payload\":"));
+            if let Some(payload) = payload {
+                return Some((&object[..known.schema.len()], payload));
+            }
+        }
+        None
+    }
+
+    /// Returns how many schemas are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn keep(&self, read: Known) {
+        let mut known = self.lock();
+        if known.len() == Self::MOST {
+            known.pop_front();
+        }
+        known.push_back(read);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the types of the columns from `schema`.
+fn types(
+    schema: &str,
     image: Option<&str>,
     columns: &Columns,
 ) -> Result<Vec<ColumnType>, Box<Refusal>> {
@@ -64,17 +143,17 @@ struct FieldSchema<'a> {
 }
 
 fn read(
-    schema: &RawValue,
+    schema: &str,
     types: &mut [ColumnType],
     columns: &Columns,
 ) -> Result<(), serde_json::Error> {
-    let Object(Struct { fields }) = serde_json::from_str(schema.get())?;
+    let Object(Struct { fields }) = serde_json::from_str(schema)?;
     fill(fields, types, columns)
 }
 
 /// Returns the fields of the struct at the field `image`.
-fn inner<'a>(schema: &'a RawValue, image: &str) -> Result<Option<&'a RawValue>, serde_json::Error> {
-    let Object(Struct { fields }) = serde_json::from_str(schema.get())?;
+fn inner<'a>(schema: &'a str, image: &str) -> Result<Option<&'a RawValue>, serde_json::Error> {
+    let Object(Struct { fields }) = serde_json::from_str(schema)?;
     let mut found = None;
     each(fields, |field| {
         if field.field.is_some_and(|name| name.0 == image) {

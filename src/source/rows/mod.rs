@@ -24,6 +24,7 @@ use time::OffsetDateTime;
 use self::cell::Encoding;
 use self::columns::Columns;
 pub(super) use self::columns::{CONTACT_FIELDS, is_contact_field};
+use self::debezium_schema::SchemaCache;
 use self::row::Row;
 use self::table::Table;
 use super::change;
@@ -134,6 +135,8 @@ struct Source {
     key: Box<str>,
     tombstones: Tombstones,
     columns: Columns,
+    /// The types of the columns, by the schemas of Debezium's records.
+    schemas: SchemaCache,
 }
 
 impl fmt::Debug for RowRecord<'_> {
@@ -156,6 +159,7 @@ impl RowDecoder {
             key: settings.key.as_str().into(),
             tombstones: settings.tombstones,
             columns: Columns::new(settings),
+            schemas: SchemaCache::default(),
         })))
     }
 
@@ -195,7 +199,7 @@ impl Source {
         match self.format {
             Format::Dms => dms::read(text, &self.columns),
             Format::Dynamodb => dynamodb::read(text, &self.columns),
-            Format::Debezium | Format::ContactChange => debezium::read(text, &self.columns),
+            Format::Debezium | Format::ContactChange => debezium::read(text, self),
         }
     }
 

@@ -434,6 +434,32 @@ fn an_unavailable_value_is_untouched_unless_the_image_before_has_it() {
 }
 
 #[test]
+fn an_unavailable_value_is_untouched_in_each_of_its_encodings() {
+    let text = "__debezium_unavailable_value";
+    for placeholder in [
+        json!(text),
+        json!("X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="),
+        json!([text]),
+        json!(text.as_bytes()),
+        json!(["b68a35a7-17ad-35b3-af2a-ae46edb4545a"]),
+        json!({text: text}),
+        json!(json!({text: text}).to_string()),
+    ] {
+        let after = with(row(), "plan", placeholder.clone());
+        let envelope = debezium("u", &Value::Null, &after);
+        let schema = json!({"fields": [{"field": "after", "fields": [
+            {"field": "plan", "name": "org.apache.kafka.connect.data.Decimal"},
+        ]}]});
+        let wrapped = json!({"schema": schema, "payload": envelope});
+        for data in [envelope, wrapped, after] {
+            let sent = change("debezium", "", &data);
+            assert_eq!(attribute(&sent, "plan"), None, "{placeholder}");
+            assert_eq!(shown(&sent.contact.first_name), "Ada", "{placeholder}");
+        }
+    }
+}
+
+#[test]
 fn a_soft_delete_deletes_once_and_can_be_taken_back() {
     let live = row();
     let gone = with(row(), "deleted_at", "2026-01-01T00:00:00Z".into());
@@ -897,6 +923,79 @@ fn values_are_read_by_the_schema_of_the_record() {
     }
     let bare = change("debezium", "", &debezium("c", &Value::Null, &after));
     assert_eq!(attribute(&bare, "signed_up"), Some("number 20454".into()));
+}
+
+#[test]
+fn each_schema_is_read_by_its_own_bytes_though_others_were_read_before() {
+    const TYPES: [(&str, &str); 2] = [
+        ("io.debezium.time.Date", "2026-01-01"),
+        ("io.debezium.time.Time", "00:00:20.454"),
+    ];
+    let decoder = decoder("debezium", "");
+    let payload = |op: &str| {
+        let row = with(row(), "signed_up", 20454.into());
+        match op {
+            "d" => debezium(op, &row, &Value::Null),
+            op => debezium(op, &Value::Null, &row),
+        }
+    };
+    let schema = |name: &str, doc: usize| {
+        let fields = json!([{"field": "signed_up", "name": name}]);
+        json!({"doc": format!("{doc:04}"), "fields": [
+            {"field": "before", "fields": fields}, {"field": "after", "fields": fields},
+        ]})
+    };
+    for round in 0..3 {
+        for doc in 0..40 {
+            let (name, expected) = TYPES[doc % 2];
+            let schema = schema(name, doc / 2);
+            let data = json!({"schema": schema, "payload": payload("c")});
+            let as_written = format!(r#"{{"schema":{schema},"payload":{}}}"#, payload("c"));
+            for text in [data.to_string(), as_written] {
+                let found = decoder.decode(record(Some(text.as_bytes())));
+                let Ok(Decoded::Change(change)) = found else {
+                    panic!("{found:?} in round {round}")
+                };
+                assert_eq!(attribute(&change, "signed_up"), Some(expected.into()));
+            }
+            let delete = format!(r#"{{"schema":{schema},"payload":{}}}"#, payload("d"));
+            let found = decoder.decode(record(Some(delete.as_bytes())));
+            assert_eq!(coded(found), "");
+        }
+    }
+    let kept = decoder.0.schemas.kept();
+    assert!((1..=16).contains(&kept), "{kept} schemas are kept");
+    let marked = r#"{"schema":SCHEMA,"payload":PAYLOAD,"replay":true}"#
+        .replace("SCHEMA", &schema(TYPES[0].0, 19).to_string())
+        .replace("PAYLOAD", &payload("c").to_string());
+    for (text, expected) in [
+        (marked.clone(), "replayed"),
+        (marked.replace(",\"replay\":true", "x"), "INVALID_JSON"),
+        (marked.replace(",\"replay\":true", ""), ""),
+        (marked.replace(",\"replay\":true", "") + "}", "INVALID_JSON"),
+    ] {
+        let found = match decoder.decode(record(Some(text.as_bytes()))) {
+            Ok(Decoded::Change(change)) if change.replay => "replayed".to_owned(),
+            other => coded(other),
+        };
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+#[test]
+fn a_schema_beyond_the_bound_is_read_and_not_kept() {
+    let decoder = decoder("debezium", "");
+    for (length, kept) in [(70_000, 0), (60_000, 1)] {
+        let schema = json!({"doc": "x".repeat(length), "fields": [
+            {"field": "after", "fields": []},
+        ]});
+        let data = json!({"schema": schema, "payload": debezium("c", &Value::Null, &row())});
+        for _ in 0..2 {
+            let found = decoder.decode(record(Some(data.to_string().as_bytes())));
+            assert_eq!(coded(found), "");
+        }
+        assert_eq!(decoder.0.schemas.kept(), kept, "{length}");
+    }
 }
 
 #[test]
