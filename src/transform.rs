@@ -20,7 +20,7 @@ use crate::fold::Step;
 use crate::model::codes;
 use crate::model::{
     Code, ContactChange, Operation, Payload, Position, Positions, RefusedValue, Rejection, Stage,
-    Transformed, ValueCounts, WholeRow,
+    Transformed, ValueCounts, WholePayload, WholeRow,
 };
 use crate::settle::{OutcomeRecorder, RecordOutcome};
 
@@ -144,6 +144,7 @@ impl SchemaTransformer<'_> {
             guarded: is_guarded,
             record: None,
             whole: None,
+            is_compared: false,
         };
         Some(Job::new(WriteKind::Delete, payload, sources))
     }
@@ -208,8 +209,10 @@ impl SchemaTransformer<'_> {
             guarded: first.is_compared,
             record: None,
             whole: None,
+            is_compared: false,
         };
-        payload.whole = self.whole(sources.iter().filter(written), &payload, refused);
+        let positions: Positions = sources.iter().filter(written).copied().collect();
+        payload.whole = self.whole(&positions, &payload, refused);
         Some(Job {
             outdated,
             ..Job::new(WriteKind::Upsert, payload, sources)
@@ -219,38 +222,44 @@ impl SchemaTransformer<'_> {
     /// Returns the write of a record that does not exist yet, where the first of the changes at
     /// `positions` leaves columns out: that change is applied with its whole row, and the others
     /// follow.
-    fn whole<'p>(
+    fn whole(
         &self,
-        mut positions: impl Iterator<Item = &'p Position>,
+        positions: &[Position],
         part: &Payload,
         refused: &[RefusedValue],
     ) -> Option<WholeRow> {
-        let first = self.change(*positions.next()?)?;
+        let (first, rest) = positions.split_first()?;
+        let first = self.change(*first)?;
         let contact = match first.whole.as_ref()? {
             Ok(contact) => contact,
             Err(rejection) => return Some(WholeRow::Rejected(rejection.clone())),
         };
         let first = ContactChange {
+            operation: Operation::Create,
             contact: (**contact).clone(),
             whole: None,
             ..first.clone()
         };
         let mut changes = vec![&first];
-        changes.extend(positions.filter_map(|position| self.change(*position)));
+        changes.extend(rest.iter().filter_map(|position| self.change(*position)));
         let Transformed {
             body,
             if_new,
             conditions,
             rejected,
+            left_out,
             ..
         } = self.isolated(&changes, refused);
         Some(match rejected.into_iter().next() {
             Some((_, rejection)) => WholeRow::Rejected(Box::new(rejection)),
-            None => WholeRow::Payload(Box::new(Payload {
-                body,
-                if_new,
-                conditions,
-                ..part.clone()
+            None => WholeRow::Payload(Box::new(WholePayload {
+                payload: Payload {
+                    body,
+                    if_new,
+                    conditions,
+                    ..part.clone()
+                },
+                left_out: positions_of(positions, left_out),
             })),
         })
     }

@@ -332,6 +332,7 @@ fn payload(adapter: &dyn Adapter, change: &ContactChange) -> Payload {
         guarded: false,
         record: None,
         whole: None,
+        is_compared: false,
     }
 }
 

@@ -190,6 +190,7 @@ mod tests {
             version: 0,
             guarded: false,
             record: None,
+            is_compared: false,
             whole: None,
         }
     }

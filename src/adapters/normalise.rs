@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use self::places::{Country, Places, State};
 use crate::checks::{CheckResult, ensure};
-use crate::model::{Contact, Field, ValueCounts};
+use crate::model::{Contact, Field, Text, ValueCounts};
 
 /// The countries and states. They are read by the first value that needs them.
 static PLACES: LazyLock<Places> = LazyLock::new(Places::read);
@@ -110,18 +110,28 @@ impl Normalise {
         }
     }
 
-    /// Returns the normaliser of a contact's values; `None` where each one stays as it is.
+    /// Returns the normaliser of a contact's values; `None` where each one stays as it is. `whole` is
+    /// the contact with the fields that did not change.
     #[inline]
-    pub(super) fn of<'a>(&'a self, contact: &'a Contact) -> Option<Normaliser<'a>> {
+    pub(super) fn of<'a>(
+        &'a self,
+        contact: &'a Contact,
+        whole: Option<&'a Contact>,
+    ) -> Option<Normaliser<'a>> {
         let is_off = self.country == CountryForm::AsIs
             && self.state == StateForm::AsIs
             && self.phone == PhoneForm::AsIs;
         if is_off {
             return None;
         }
+        // A row's change leaves out a country that did not change.
+        let country = match (&contact.country, whole) {
+            (Field::Absent, Some(whole)) => &whole.country,
+            (country, _) => country,
+        };
         Some(Normaliser {
             forms: self,
-            contact,
+            country,
         })
     }
 }
@@ -129,7 +139,8 @@ impl Normalise {
 /// Normalises the values of one contact.
 pub(super) struct Normaliser<'a> {
     forms: &'a Normalise,
-    contact: &'a Contact,
+    /// The contact's country, in the light of which its state is read.
+    country: &'a Text,
 }
 
 impl<'a> Normaliser<'a> {
@@ -170,7 +181,7 @@ impl<'a> Normaliser<'a> {
         if form == StateForm::AsIs {
             return Some(text);
         }
-        if let Field::Value(country) = &self.contact.country {
+        if let Field::Value(country) = self.country {
             let state = PLACES.state(PLACES.country(country)?, text)?;
             return Some(form.of(state));
         }

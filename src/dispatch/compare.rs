@@ -150,7 +150,10 @@ fn decide(context: DispatchContext<'_>, job: &mut Job, record: Option<&HeldRecor
     }
     let is_new = record.is_none();
     let payload = match &job.payload.whole {
-        Some(WholeRow::Payload(whole)) if is_new => whole,
+        Some(WholeRow::Payload(whole)) if is_new => {
+            job.left_out.clone_from(&whole.left_out);
+            &whole.payload
+        }
         Some(WholeRow::Rejected(rejection)) if is_new && !is_update_only(&job.payload) => {
             return Decided::Settle(Outcome::Rejected((**rejection).clone()));
         }

@@ -84,30 +84,49 @@ impl Source {
             if_new: None,
             conditions: None,
             guarded: false,
-            whole: None,
+            // The whole row of a new record is its body.
+            whole: if self.is_new() {
+                None
+            } else {
+                self.payload.whole.clone()
+            },
+            is_compared: true,
             ..self.payload.clone()
         }
     }
 
     /// Returns the record to write, by the record that the look-up found.
     fn body(&self) -> Option<Body> {
-        let is_new = self.is_looked_up && self.held.is_none();
-        let payload = match &self.payload.whole {
-            Some(WholeRow::Payload(whole)) if is_new => whole,
-            _ => &self.payload,
-        };
-        let Some(conditions) = &payload.conditions else {
-            return if is_new {
-                of_new(payload)
-            } else {
-                payload.body.clone()
-            };
-        };
-        // The hashes of the values have to be those of the fields that are left.
-        match policy::decide(payload, conditions, self.held.as_ref()) {
-            Decision::Write(body) => Some(body),
-            Decision::NoChange | Decision::NoMatch | Decision::Exists => payload.body.clone(),
+        match &self.payload.whole {
+            Some(WholeRow::Payload(whole)) if self.is_new() => body_of_new(&whole.payload),
+            _ if self.is_new() => body_of_new(&self.payload),
+            _ => body_of(&self.payload, self.held.as_ref()),
         }
+    }
+
+    fn is_new(&self) -> bool {
+        self.is_looked_up && self.held.is_none()
+    }
+}
+
+/// Returns the record to write where there is none yet.
+pub(super) fn body_of_new(payload: &Payload) -> Option<Body> {
+    if payload.conditions.is_some() {
+        body_of(payload, None)
+    } else {
+        of_new(payload)
+    }
+}
+
+/// Returns the record to write over the one that the look-up found.
+fn body_of(payload: &Payload, held: Option<&HeldRecord>) -> Option<Body> {
+    let Some(conditions) = &payload.conditions else {
+        return payload.body.clone();
+    };
+    // The hashes of the values have to be those of the fields that are left.
+    match policy::decide(payload, conditions, held) {
+        Decision::Write(body) => Some(body),
+        Decision::NoChange | Decision::NoMatch | Decision::Exists => payload.body.clone(),
     }
 }
 
@@ -147,7 +166,7 @@ pub(super) fn leave_out(
                 held: held.cloned(),
             },
         };
-        source.payload = rebuilt(context, job, &salvage.refused, &source.payload, &values);
+        source.payload = rebuilt(context, job, &salvage.refused, &source, &values);
         job.payload = Payload {
             record: job.payload.record.take(),
             ..source.decided()
@@ -173,12 +192,13 @@ fn values_of(record: &Body, fields: &[String]) -> Vec<RefusedValue> {
 }
 
 /// Returns the payload without the refused values, and notes the fields that its changes lack. Of a
-/// folded job, the values of the other changes count. `values` are those of the last refusal.
+/// folded job, the values of the other changes count. `values` are those of the last refusal, of
+/// the payload of `source`.
 fn rebuilt(
     context: DispatchContext<'_>,
     job: &mut Job,
     refused: &[RefusedValue],
-    payload: &Payload,
+    source: &Source,
     values: &[RefusedValue],
 ) -> Payload {
     // Another body is not that of the changes.
@@ -186,7 +206,10 @@ fn rebuilt(
         && !job.has_another_body
         && let Some(without) = context.transformer.without(job, refused)
     {
-        job.left_out = without.left_out;
+        job.left_out = match &without.payload.whole {
+            Some(WholeRow::Payload(whole)) if source.is_new() => whole.left_out.clone(),
+            _ => without.left_out,
+        };
         return without.payload;
     }
     let fields: Vec<String> = values.iter().map(|value| value.field.clone()).collect();
@@ -194,5 +217,5 @@ fn rebuilt(
         let left_out = fields.iter().map(|field| (last, field.clone()));
         job.left_out.extend(left_out);
     }
-    payload.without(&fields)
+    source.payload.without(&fields)
 }

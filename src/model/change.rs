@@ -76,6 +76,14 @@ pub enum VersionSource {
 }
 
 impl ContactChange {
+    /// Returns the contact with the fields that did not change, where it is valid.
+    pub fn whole_contact(&self) -> Option<&Contact> {
+        match &self.whole {
+            Some(Ok(contact)) => Some(contact),
+            _ => None,
+        }
+    }
+
     /// Returns the number by which destinations compare this change. `None` where its source is
     /// `version` and the change has none.
     pub fn guard_version(&self) -> Option<u64> {

@@ -24,7 +24,7 @@ pub use self::contact::{Attribute, Attributes, Contact, ContactId, ContactType, 
 pub use self::number::Number;
 pub use self::outcome::{Held, Outcome, Reply, Retry, RetryMode};
 pub use self::payload::{
-    Body, Destination, Payload, RefusedValue, Transformed, ValueCounts, WholeRow,
+    Body, Destination, Payload, RefusedValue, Transformed, ValueCounts, WholePayload, WholeRow,
 };
 pub use self::record::{Data, KafkaOrigin, KinesisOrigin, Origin, Position, Positions, Record};
 pub use self::rejection::{Code, Refusal, Rejection, Stage};

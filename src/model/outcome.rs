@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Body, CallError, Code, HeldRecord, Payload, Rejection, codes};
+use super::{Body, CallError, Code, HeldRecord, Rejection, WholePayload, codes};
 
 /// The answer of one call: an outcome per payload, or one error for the whole call.
 pub type Reply = Result<Vec<Outcome>, CallError>;
@@ -101,7 +101,7 @@ pub enum RetryMode {
     /// second time, it is rejected for this reason.
     OnceMore(Option<Body>, Rejection),
     /// Once more with this payload of the whole row: the write created the record from a part.
-    Whole(Box<Payload>),
+    Whole(Box<WholePayload>),
     /// Once more without these fields, which settings allow to leave out. If it cannot be sent
     /// without them, or was sent without fields twice before, it is rejected for this reason.
     Without(Vec<String>, Rejection),

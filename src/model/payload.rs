@@ -7,7 +7,7 @@ use std::ops::AddAssign;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Code, Conditions, ContactId, Outcome, Rejection, Retry, RetryMode, codes};
+use super::{Code, Conditions, ContactId, Outcome, Position, Rejection, Retry, RetryMode, codes};
 
 /// The name of an external system in settings, logs, metrics and dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,15 +41,26 @@ pub struct Payload {
     /// The row with the columns that did not change, where `body` leaves them out. The record is
     /// looked up, and one that does not exist is created from this.
     pub whole: Option<WholeRow>,
+    /// Whether the payload was compared with the record. A repetition makes no second look-up.
+    pub is_compared: bool,
 }
 
 /// The write of a whole row.
 #[derive(Clone)]
 pub enum WholeRow {
-    /// The row as a payload, without a further `whole`.
-    Payload(Box<Payload>),
+    /// The row as a payload.
+    Payload(Box<WholePayload>),
     /// A column that did not change has a value that the destination cannot have.
     Rejected(Box<Rejection>),
+}
+
+/// The payload of a whole row.
+#[derive(Clone, Debug)]
+pub struct WholePayload {
+    /// The row, without a further `whole`.
+    pub payload: Payload,
+    /// The fields left out of it, each with the change that has it.
+    pub left_out: Vec<(Position, String)>,
 }
 
 impl Payload {
@@ -70,7 +81,11 @@ impl Payload {
     /// Returns whether an upsert of the payload looks its record up first. One look-up serves all
     /// payloads of a batch.
     pub fn is_looked_up(&self) -> bool {
-        self.guarded || self.if_new.is_some() || self.conditions.is_some() || self.whole.is_some()
+        let is_conditional = self.guarded
+            || self.if_new.is_some()
+            || self.conditions.is_some()
+            || self.whole.is_some();
+        is_conditional && !self.is_compared
     }
 
     /// Returns the payload without these fields.
@@ -97,7 +112,10 @@ impl WholeRow {
     /// Returns the row without these fields.
     fn without(&self, fields: &[String]) -> Self {
         match self {
-            Self::Payload(payload) => Self::Payload(Box::new(payload.without(fields))),
+            Self::Payload(whole) => Self::Payload(Box::new(WholePayload {
+                payload: whole.payload.without(fields),
+                left_out: whole.left_out.clone(),
+            })),
             Self::Rejected(rejection) => Self::Rejected(rejection.clone()),
         }
     }

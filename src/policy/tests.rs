@@ -33,6 +33,7 @@ fn payload(policy: FieldPolicy, value: &Value) -> Payload {
         version: 1,
         guarded: false,
         record: None,
+        is_compared: false,
         whole: None,
     }
 }

@@ -94,6 +94,24 @@ impl Entry {
             |row: &DestinationResult| matches!(row.outcome, Some(RecordOutcome::Settled { .. }));
         self.settled.is_some() || (!self.rows.is_empty() && self.rows.iter().all(is_settled))
     }
+
+    /// Returns whether the record was not decoded: it stands behind an event's bound.
+    pub(super) fn is_unread(&self) -> bool {
+        self.rows.is_empty()
+            && self.settled.is_none()
+            && self.refusal.is_none()
+            && self.filtered.is_none()
+    }
+
+    /// Returns whether a destination created its record from a part of the row, and lacks the rest.
+    pub(super) fn is_created_in_part(&self) -> bool {
+        self.rows.iter().any(|row| match &row.outcome {
+            Some(RecordOutcome::Rejected(_, rejection)) => {
+                rejection.code.as_str() == codes::CREATED_IN_PART
+            }
+            _ => false,
+        })
+    }
 }
 
 /// The states of all records of a batch, by position.

@@ -145,7 +145,8 @@ impl Settler {
 
     /// Returns the rejected records whose dead letters wait for a later delivery: those that are
     /// redelivered because a record before them failed, and that the state table cannot store. Each
-    /// delivery would store a copy.
+    /// delivery would store a copy. A record that was created from a part of its row does not wait:
+    /// its redelivery finds the record, and would end without the dead letter.
     fn waiting(&self, batch: Batch<'_>, fates: &[Fate]) -> BTreeSet<Position> {
         let mut waiting = BTreeSet::new();
         if !self.dead_letters.has_queue() || !fates.contains(&Fate::Failed) {
@@ -158,6 +159,7 @@ impl Settler {
                 && redelivered[position]
                 && is_new
                 && !batch.earlier.is_storable(position)
+                && !batch.entries[position].is_created_in_part()
             {
                 waiting.insert(position);
             }
@@ -289,7 +291,9 @@ impl Settler {
             .write(
                 batch.records,
                 outcome,
-                batch.earlier.is_blind(),
+                // Of records that were not read, this invocation stores nothing: the items of others
+                // are kept.
+                batch.earlier.is_blind() || batch.entries.iter().any(Entry::is_unread),
                 &self.destinations,
                 until,
             )
@@ -319,7 +323,10 @@ impl Settler {
                 Fate::Rejected => {
                     batch.entries[position].settled.is_none() && !waiting.contains(&position)
                 }
-                Fate::Failed => batch.earlier.is_storable(position),
+                Fate::Failed => {
+                    batch.earlier.is_storable(position)
+                        || batch.entries[position].is_created_in_part()
+                }
                 Fate::Delivered | Fate::Filtered | Fate::Superseded => false,
             };
             if is_due {

@@ -141,6 +141,7 @@ pub fn payload_of(adapter: &dyn Adapter, changes: &[&ContactChange]) -> Payload 
         version: last.guard_version().unwrap_or_default(),
         guarded: false,
         record: None,
+        is_compared: false,
         whole: None,
     }
 }
@@ -154,6 +155,7 @@ pub fn deletion(text: &str) -> Payload {
         version: 10,
         guarded: false,
         record: None,
+        is_compared: false,
         whole: None,
     }
 }

@@ -53,6 +53,7 @@ fn fields_of_new(payload: &Payload) -> Option<Body> {
     };
     let own = payload.body.iter().flat_map(Body::fields);
     let own: Vec<String> = own.map(|(name, _)| name).collect();
+    let whole = &whole.payload;
     let rest = whole.body.as_ref()?.without(&own);
     Some(match &whole.if_new {
         Some(defaults) => rest.with_missing(defaults),

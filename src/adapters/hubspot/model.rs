@@ -104,7 +104,7 @@ fn map_change<'a>(
     let mut properties = identity(change, settings);
     let mut counts = ValueCounts::default();
     let mut left_out = Vec::new();
-    let normaliser = settings.normalise.of(contact);
+    let normaliser = settings.normalise.of(contact, change.whole_contact());
     for (mapped, name) in texts(settings) {
         let text = match (mapped.text)(contact) {
             Field::Absent => continue,

@@ -24,7 +24,7 @@ fn contact(country: Field<&str>) -> Contact {
 fn value(forms: &Normalise, country: Field<&str>, name: &str, text: &str) -> (String, bool) {
     let contact = contact(country);
     let mut counts = ValueCounts::default();
-    let value = match forms.of(&contact) {
+    let value = match forms.of(&contact, None) {
         Some(normaliser) => normaliser.value(name, text, &mut counts).into_owned(),
         None => text.to_owned(),
     };
@@ -189,7 +189,11 @@ fn other_fields_and_forms_that_are_off_keep_the_text() {
         let kept = value(&all, Field::Absent, name, "Germany");
         assert_eq!(kept, ("Germany".to_owned(), true), "{name}");
     }
-    assert!(Normalise::default().of(&contact(Field::Absent)).is_none());
+    assert!(
+        Normalise::default()
+            .of(&contact(Field::Absent), None)
+            .is_none()
+    );
     let one = Normalise {
         state: StateForm::Code,
         ..Normalise::default()
@@ -273,4 +277,25 @@ proptest! {
             prop_assert_eq!(&found, &expected);
         }
     }
+}
+
+#[test]
+fn a_state_that_changed_alone_is_read_with_the_country_of_its_whole_row() {
+    let names = forms(CountryForm::AsIs, StateForm::Name, "");
+    for (whole, expected) in [
+        (Field::Absent, "CA"),
+        (Field::Value("US"), "California"),
+        (Field::Value("Italy"), "Cagliari"),
+        (Field::Null, "CA"),
+    ] {
+        let (part, whole) = (contact(Field::Absent), contact(whole));
+        let mut counts = ValueCounts::default();
+        let normaliser = names.of(&part, Some(&whole)).expect("a form");
+        let name = normaliser.value("address.state", "CA", &mut counts);
+        assert_eq!(name, expected, "{:?}", whole.country);
+    }
+    let (part, whole) = (contact(Field::Value("US")), contact(Field::Value("Italy")));
+    let normaliser = names.of(&part, Some(&whole)).expect("a form");
+    let name = normaliser.value("address.state", "CA", &mut ValueCounts::default());
+    assert_eq!(name, "California", "the change's own country counts");
 }

@@ -167,7 +167,7 @@ fn map_change<'a>(
     let mut record = Record::for_contact();
     let mut counts = ValueCounts::default();
     let mut left_out = Vec::new();
-    let normaliser = settings.normalise.of(contact);
+    let normaliser = settings.normalise.of(contact, change.whole_contact());
     for (mapped, name) in mapping::texts(settings) {
         let value = match (mapped.text)(contact) {
             Field::Value(text) => {

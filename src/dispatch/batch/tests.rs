@@ -23,6 +23,7 @@ fn job(kind: WriteKind, at: usize) -> Job {
             version: 0,
             guarded: false,
             record: None,
+            is_compared: false,
             whole: None,
         },
         smallvec![at],

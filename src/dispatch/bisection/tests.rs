@@ -18,6 +18,7 @@ fn job(at: usize) -> Job {
             version: 0,
             guarded: false,
             record: None,
+            is_compared: false,
             whole: None,
         },
         smallvec![at],

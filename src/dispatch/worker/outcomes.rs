@@ -6,9 +6,10 @@ use super::Worker;
 use super::requeue::{DueRetry, RetryCost};
 use crate::dispatch::batch::Batch;
 use crate::dispatch::locks::LONGEST_LOCK;
+use crate::dispatch::salvage::body_of_new;
 use crate::dispatch::{Job, Salvage};
 use crate::model::codes;
-use crate::model::{Code, Outcome, Rejection, Retry, RetryMode, Stage};
+use crate::model::{Code, Outcome, Payload, Rejection, Retry, RetryMode, Stage};
 use crate::settle::RecordOutcome;
 
 /// Properties of a call that decide how its jobs are sent again.
@@ -157,7 +158,13 @@ impl Worker<'_> {
                 self.record_rejection(&job, created_in_part());
                 job.is_created_in_part = true;
                 job.has_another_body = true;
-                job.payload = *whole;
+                job.left_out = whole.left_out;
+                // Compared again, the record would be one of these changes' own.
+                job.payload = Payload {
+                    body: body_of_new(&whole.payload),
+                    is_compared: true,
+                    ..whole.payload
+                };
                 requeued.once_more.push((job, code));
             }
             RetryMode::Without(_, rejection) => {
@@ -227,7 +234,8 @@ impl Worker<'_> {
     /// Rejects a job. The changes of a folded one are sent one by one instead, so that only the
     /// offending change is rejected.
     pub(super) fn reject(&mut self, job: Job, rejection: Rejection) {
-        if job.sources.len() > 1 {
+        // The changes of a record that was created in part would be written as parts.
+        if job.sources.len() > 1 && !job.is_created_in_part {
             // The failures are those of the folded payload, not of a single change.
             self.dispatcher
                 .breaker

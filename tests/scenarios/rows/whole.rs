@@ -381,3 +381,115 @@ async fn changes_of_a_missing_contact_in_one_batch_have_the_result_of_the_change
     assert_eq!(held[0][CUSTOMER]["jobtitle"], "b");
     assert_eq!(held[0][CUSTOMER]["lastname"], "Lovelace");
 }
+
+/// Returns an update of an unchanged phone number, with the row before.
+fn with_phone(id: &str, phone: &str, emails: [&str; 2], title: &str) -> String {
+    let [before, after] = emails.map(|email| {
+        let mut row = row(id, email);
+        row["phone"] = phone.into();
+        row
+    });
+    let mut after = after;
+    after["title"] = title.into();
+    json!({"op": "u", "source": {}, "before": before, "after": after}).to_string()
+}
+
+#[tokio::test]
+async fn a_field_that_is_left_out_of_the_whole_row_is_reported() {
+    let salvage = "[salesforce]\nsalvage = [\"Phone\"]\n[hubspot]\nsalvage = [\"phone\"]\n";
+    let too_long = "1".repeat(60);
+    for (id, phone, count) in [
+        (LEAD, too_long.as_str(), 1),
+        (LEAD, "refused", 1),
+        (LEAD, "refused", 2),
+        (CUSTOMER, "refused", 1),
+        (CUSTOMER, "refused", 2),
+    ] {
+        let mocks = mocks().await;
+        mocks.salesforce.refuse_texts("refused");
+        mocks.hubspot.refuse_texts("refused");
+        let logs = Logs::listen();
+        let changes = [
+            with_phone(id, phone, ["a@example.com", "b@example.com"], "Countess"),
+            with_phone(id, phone, ["b@example.com", "c@example.com"], "Countess"),
+        ];
+        let records = records(0, &changes[..count]);
+        invoke(&handler(&mocks, salvage), &records, "r").await;
+        let fates = logs.fates();
+        assert!(
+            fates.contains(&"delivered PARTIAL".to_owned()),
+            "{id} {phone} {count}: {fates:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_of_a_part_is_stored_although_a_record_before_it_failed() {
+    let mocks = mocks().await;
+    put_and_delete_in_between(&mocks);
+    let aws = MockAws::new(1, Faults::default());
+    let aws_server = Server::start(Arc::clone(&aws)).await;
+    let retry = "retry = { max_attempts = 2, base_delay_ms = 1, max_delay_ms = 2 }\n";
+    let document = format!(
+        "[dead_letter]\nqueue_url = \"{}/letters\"\n[salesforce]\n{retry}[hubspot]\n{retry}{}",
+        aws_server.url(),
+        FeedFormat::Debezium.settings()
+    );
+    let settings = mocks.settings(Preset::Test, &document);
+    let handler = App::default()
+        .build(Preset::Test, &settings, &aws::at(&aws_server.url()))
+        .expect("a handler");
+    let sorry = Answer::html(503, "<h1>Sorry</h1>");
+    mocks.hubspot.reply_to_each(sorry.clone());
+    let records = records(0, &[CUSTOMER, LEAD].map(renaming));
+    let outage = async {
+        while mocks.salesforce.count(SalesforceCall::Upsert) == 0 {
+            tokio::task::yield_now().await;
+        }
+        mocks.salesforce.reply_to_each(sorry);
+    };
+    let (answer, ()) = tokio::join!(invoke(&handler, &records, "r"), outage);
+    assert_eq!(answer.batch_item_failures.len(), 1, "the customer's record");
+    let codes: Vec<Value> = aws
+        .dead_letters()
+        .iter()
+        .map(|letter| letter["reason"]["code"].clone())
+        .collect();
+    assert_eq!(codes, ["CREATED_IN_PART"]);
+}
+
+#[tokio::test]
+async fn a_record_that_was_created_in_part_gets_the_fields_of_new_records_and_no_second_comparison()
+{
+    for document in [
+        "[hubspot.policy]\njobtitle = \"create\"\n",
+        "[pipeline]\ndestinations = [\"hubspot\"]\n[guard]\nmode = \"always\"\n\
+         [hubspot]\nversion_property = \"version\"\n",
+    ] {
+        let mocks = mocks().await;
+        mocks.hubspot.create_property("version");
+        put_and_delete_in_between(&mocks);
+        let changes: Vec<String> = [("a", "b"), ("b", "c")]
+            .iter()
+            .zip(1..)
+            .map(|((before, after), version)| {
+                let rows =
+                    [before, after].map(|name| row(CUSTOMER, &format!("{name}@example.com")));
+                let source = json!({"ts_ms": 1_763_633_700_000_i64 + version});
+                json!({"op": "u", "source": source, "before": rows[0], "after": rows[1]})
+                    .to_string()
+            })
+            .collect();
+        let logs = Logs::listen();
+        invoke(&handler(&mocks, document), &records(0, &changes), "r").await;
+        let fates = logs.fates();
+        assert!(
+            fates.contains(&"delivered".to_owned()),
+            "{document}: {fates:?}"
+        );
+        let held = &mocks.hubspot.contacts()[CUSTOMER];
+        assert_eq!(held["email"], "c@example.com", "{document}");
+        assert_eq!(held["jobtitle"], "Countess", "{document}");
+        assert_eq!(held["lastname"], "Lovelace", "{document}");
+    }
+}

@@ -13,6 +13,7 @@ fn payload(id: &str, body: &Value) -> Payload {
         version: 1,
         guarded: false,
         record: None,
+        is_compared: false,
         whole: None,
     }
 }
