@@ -25,6 +25,17 @@ impl WriteKind {
     }
 }
 
+/// The origin of a payload's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The job's changes.
+    Changes,
+    /// The body of a repetition.
+    Repetition,
+    /// The whole row of a record that a write created from a part of it.
+    WholeRow,
+}
+
 /// One write of one contact. A contact has at most one write in flight.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -46,8 +57,8 @@ pub struct Job {
     pub tries: u32,
     /// Codes for which it was sent once more. Each code allows that once.
     pub second_chances: Vec<Code>,
-    /// Whether a repetition replaced the payload's body by another one.
-    pub has_another_body: bool,
+    /// The origin of the payload's content.
+    pub content: Content,
     /// Fields that are left out of the payload, each with the change that has it.
     pub left_out: Vec<(Position, String)>,
     /// The repetitions without refused values, once there was one.
@@ -60,8 +71,6 @@ pub struct Job {
     pub settled_before: Option<u64>,
     /// Calls of this invocation in which it failed alone.
     pub failures_alone: u32,
-    /// Whether a write created the record from a part of the row. The payload is the whole row.
-    pub is_created_in_part: bool,
     /// Whether it was locked in a call of this invocation that carried nothing else.
     pub was_locked: bool,
 }
@@ -99,14 +108,13 @@ impl Job {
             calls: 0,
             tries: 0,
             second_chances: Vec::new(),
-            has_another_body: false,
+            content: Content::Changes,
             left_out: Vec::new(),
             salvage: None,
             was_bisected: false,
             suspected_at: None,
             settled_before: None,
             failures_alone: 0,
-            is_created_in_part: false,
             was_locked: false,
         }
     }

@@ -31,7 +31,7 @@ pub use batch_size::BatchSizes;
 pub use breaker::{Breaker, CallPermit, Evidence, Permit};
 pub use concurrency::Concurrency;
 pub use dry_run::{DryRun, Planned};
-pub use job::{Job, WriteKind};
+pub use job::{Content, Job, WriteKind};
 pub use rate_limit::{LeaseError, LeaseTable, RateLimiter, RequestCost, Reservation};
 pub use retry::RetryPolicy;
 pub use salvage::Salvage;

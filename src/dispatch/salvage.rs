@@ -8,6 +8,7 @@
 //! values go together, and a third refusal rejects the record.
 
 use super::compare::of_new;
+use super::job::Content;
 use super::{DispatchContext, Job};
 use crate::model::{Body, HeldRecord, Outcome, Payload, RefusedValue, Retry, RetryMode, WholeRow};
 use crate::policy::{self, Decision};
@@ -159,7 +160,7 @@ pub(super) fn leave_out(
     salvage.note(&values);
     if salvage.refusals <= MOST {
         let mut source = match salvage.source.take() {
-            Some(source) if !job.has_another_body => source,
+            Some(source) if job.content == Content::Changes => source,
             _ => Source {
                 payload: job.payload.clone(),
                 is_looked_up: job.payload.is_looked_up(),
@@ -203,7 +204,7 @@ fn rebuilt(
 ) -> Payload {
     // Another body is not that of the changes.
     if job.sources.len() > 1
-        && !job.has_another_body
+        && job.content == Content::Changes
         && let Some(without) = context.transformer.without(job, refused)
     {
         job.left_out = match &without.payload.whole {

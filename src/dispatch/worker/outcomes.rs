@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Worker;
 use super::requeue::{DueRetry, RetryCost};
 use crate::dispatch::batch::Batch;
+use crate::dispatch::job::Content;
 use crate::dispatch::locks::LONGEST_LOCK;
 use crate::dispatch::salvage::body_of_new;
 use crate::dispatch::{Job, Salvage};
@@ -149,15 +150,16 @@ impl Worker<'_> {
             }
             RetryMode::OnceMore(body, _) => {
                 job.second_chances.push(code.clone());
-                job.has_another_body |= body.is_some();
+                if body.is_some() && job.content == Content::Changes {
+                    job.content = Content::Repetition;
+                }
                 job.payload.body = body.or(job.payload.body);
                 requeued.once_more.push((job, code));
             }
             RetryMode::Whole(whole) => {
                 // Until the whole row is written, the record's dead letter says that it is missing.
                 self.record_rejection(&job, created_in_part());
-                job.is_created_in_part = true;
-                job.has_another_body = true;
+                job.content = Content::WholeRow;
                 job.left_out = whole.left_out;
                 // Compared again, the record would be one of these changes' own.
                 job.payload = Payload {
@@ -235,7 +237,7 @@ impl Worker<'_> {
     /// offending change is rejected.
     pub(super) fn reject(&mut self, job: Job, rejection: Rejection) {
         // The changes of a record that was created in part would be written as parts.
-        if job.sources.len() > 1 && !job.is_created_in_part {
+        if job.sources.len() > 1 && job.content != Content::WholeRow {
             // The failures are those of the folded payload, not of a single change.
             self.dispatcher
                 .breaker
@@ -281,7 +283,7 @@ impl Worker<'_> {
     /// row stays rejected: the redelivered change would find the record, and leave the rest out.
     pub(super) fn fail(&self, job: &Job, code: &Code) {
         for job in std::iter::once(job).chain(&job.then) {
-            if job.is_created_in_part {
+            if job.content == Content::WholeRow {
                 continue;
             }
             let outcome = RecordOutcome::Failed(code.clone());
